@@ -1,0 +1,291 @@
+"""One run's settings: a frozen tree of pydantic models, read from TOML and overridden by `key.sub=value`.
+
+Precedence: the defaults below < the TOML file < overrides. Every problem of a file and its overrides is reported at
+once, each with its key path and the nearest known key.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal, cast
+
+import tomlkit
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from tomlkit.exceptions import TOMLKitError
+
+from shared.errors import ConfigError
+
+RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+POCKET = "pocket"
+
+
+def _false_is_none(value: Any) -> Any:
+    """TOML has no null: `false` switches a number off."""
+    return None if value is False else value
+
+
+class Section(BaseModel):
+    """A table of the TOML file: unknown keys are errors, values never change after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class RunConfig(Section):
+    """Where the run is written."""
+
+    name: str | None = Field(default=None, description="Name of the run folder; the config file's stem when absent.")
+    output_dir: Path = Field(default=Path("runs"), description="Folder that holds all run folders.")
+
+
+class ModelConfig(Section):
+    """The base model that learns."""
+
+    path: str = Field(
+        default=POCKET,
+        description="A diffusers folder, a hub id, a .safetensors file, or `pocket`, the embedded miniature model.",
+    )
+    mixed_precision: Literal["auto", "no", "fp16", "bf16"] = Field(
+        default="auto",
+        description="Precision of frozen weights and forward pass; `auto` is bf16 or fp16 on a GPU, `no` on CPU.",
+    )
+
+
+class DataConfig(Section):
+    """The captioned pictures: `<id>.png` beside `<id>.txt`, or a folder with `metadata.jsonl`."""
+
+    path: Path = Field(description="Folder of captioned pictures.")
+    resolution: int = Field(
+        default=512, ge=32, multiple_of=8, description="Side of the square training picture, in pixels."
+    )
+    num_validation: int = Field(
+        default=16,
+        ge=2,
+        description="Pairs held out from training; evaluation prompts and references come from them.",
+    )
+
+
+class LoraConfig(Section):
+    """The adapter, in PEFT's terms."""
+
+    rank: int = Field(default=16, ge=1, le=512, description="Rank of the update matrices.")
+    lora_alpha: int = Field(
+        default=16, ge=1, description="Scale numerator: the update is multiplied by lora_alpha / rank."
+    )
+    target_modules: tuple[str, ...] = Field(
+        default=("to_k", "to_q", "to_v", "to_out.0"),
+        min_length=1,
+        description="Suffixes of the UNet modules that get an adapter.",
+    )
+    dropout: float = Field(default=0.0, ge=0, lt=1, description="Dropout probability inside the adapter.")
+
+
+class TrainConfig(Section):
+    """The optimisation."""
+
+    max_train_steps: int = Field(default=1000, ge=1, description="Optimizer updates in all.")
+    train_batch_size: int = Field(default=4, ge=1, description="Pictures per micro-batch and process.")
+    gradient_accumulation_steps: int = Field(default=1, ge=1, description="Micro-batches per optimizer update.")
+    learning_rate: float = Field(default=1e-4, gt=0, description="Peak learning rate of AdamW.")
+    lr_scheduler: Literal["cosine", "constant_with_warmup", "linear"] = Field(
+        default="cosine", description="Shape of the learning rate after warm-up."
+    )
+    lr_warmup_steps: int = Field(
+        default=0, ge=0, description="Optimizer updates over which the learning rate rises from 0."
+    )
+    weight_decay: float = Field(default=1e-2, ge=0, description="Decoupled weight decay of AdamW.")
+    max_grad_norm: float = Field(default=1.0, gt=0, description="Gradients are scaled down to this global L2 norm.")
+    snr_gamma: Annotated[Annotated[float, Field(gt=0)] | None, BeforeValidator(_false_is_none)] = Field(
+        default=5.0, description="Min-SNR gamma (Hang et al. 2023); `false` switches it off."
+    )
+    snapshot_steps: int = Field(default=100, ge=1, description="Optimizer updates between two published snapshots.")
+    checkpointing_steps: int = Field(
+        default=500, ge=1, description="Optimizer updates between two resumable checkpoints."
+    )
+    checkpoints_total_limit: int = Field(
+        default=2, ge=2, description="Checkpoints kept; the oldest go once a newer one is proven."
+    )
+    seed: int = Field(
+        default=0, ge=0, lt=2**31, description="Seed of noise, timesteps, sampling order, dropout and the split."
+    )
+
+
+class EvaluationConfig(Section):
+    """What every snapshot is asked to draw, and how it is judged."""
+
+    num_prompts: int = Field(default=16, ge=2, description="Held-out captions drawn for every snapshot.")
+    num_seeds: int = Field(default=2, ge=1, description="Pictures per prompt.")
+    num_inference_steps: int = Field(default=20, ge=1, description="Denoising steps per picture.")
+    guidance_scale: float = Field(default=7.0, ge=1, description="Classifier-free guidance.")
+    batch_size: int = Field(
+        default=8, ge=1, description="Pictures denoised at once; part of what makes pictures reproducible."
+    )
+    seed: int = Field(default=1234, ge=0, lt=2**31, description="First evaluation seed; the others follow it.")
+    dtype: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        default="auto", description="Precision of generation; `auto` is fp16 on CUDA and MPS, fp32 on CPU."
+    )
+    device: str = Field(default="auto", description="`auto`, `cpu`, `cuda`, `cuda:1`, `mps`.")
+    visual: str = Field(
+        default="gradients",
+        description="Perceptual encoder: `gradients` (no weights needed), or a DINOv2 folder or hub id.",
+    )
+    fashion_clip: str = Field(
+        default="patrickjohncyh/fashion-clip",
+        description="A CLIPModel folder or hub id, or `pocket` for the embedded miniature CLIP.",
+    )
+    rescan_seconds: float = Field(
+        default=5.0, gt=0, description="Seconds between two scans of the snapshot folder; events only hasten it."
+    )
+
+
+class DashboardConfig(Section):
+    """Where the dashboard listens."""
+
+    host: str = Field(
+        default="127.0.0.1", description="Address to bind; other machines reach it only if this is not a loopback."
+    )
+    port: int = Field(
+        default=8501, ge=0, le=65535, description="Port; the next free one is used, and said, when it is taken."
+    )
+
+
+class Config(Section):
+    """A whole run."""
+
+    run: RunConfig = RunConfig()
+    model: ModelConfig = ModelConfig()
+    data: DataConfig
+    lora: LoraConfig = LoraConfig()
+    train: TrainConfig = TrainConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    dashboard: DashboardConfig = DashboardConfig()
+
+    @model_validator(mode="after")
+    def _prompts_come_from_held_out_pairs(self) -> Config:
+        if self.evaluation.num_prompts > self.data.num_validation:
+            raise ValueError(
+                f"evaluation.num_prompts is {self.evaluation.num_prompts}, "
+                f"must be at most data.num_validation ({self.data.num_validation})"
+            )
+        return self
+
+
+def load_config(path: Path, overrides: list[str] | None = None) -> Config:
+    """Read a TOML file, apply `key.sub=value` overrides, validate.
+
+    Relative paths are meant from the current folder, as on any command line, and come out absolute.
+
+    Raises:
+        ConfigError: the file cannot be read, or any key or value is wrong; all problems in one message.
+    """
+    tree = _read_toml(path)
+    for override in overrides or []:
+        _apply_override(tree, override)
+    config = parse_config(tree)
+    name = config.run.name or path.stem
+    if not RUN_NAME.fullmatch(name):
+        raise ConfigError(
+            f"run.name is {name!r}, must be letters, digits, '.', '_' or '-'", "set run.name in the config"
+        )
+    return _with_absolute_paths(config, name)
+
+
+def parse_config(tree: dict[str, Any]) -> Config:
+    """Validate a plain tree of settings.
+
+    Raises:
+        ConfigError: with every problem on a line of its own.
+    """
+    try:
+        return Config.model_validate(tree)
+    except ValidationError as error:
+        problems = [_describe(problem) for problem in error.errors()]
+        raise ConfigError(
+            "\n       ".join(problems), "docs/configuration.md lists every key with its unit and default"
+        ) from None
+
+
+def dump_config(config: Config) -> str:
+    """The resolved configuration as TOML that `load_config` reads back to an equal tree."""
+    tree = config.model_dump(mode="json", exclude_none=True)
+    tree["train"].setdefault("snr_gamma", False)
+    return tomlkit.dumps(tree)
+
+
+def known_keys() -> list[str]:
+    """Every key path, `train.learning_rate` style, in the order of the classes above."""
+    return [f"{name}.{key}" for name, model in sections().items() for key in model.model_fields]
+
+
+def sections() -> dict[str, type[Section]]:
+    """Table name to its model, in order."""
+    found: dict[str, type[Section]] = {}
+    for name, field in Config.model_fields.items():
+        found[name] = cast("type[Section]", field.annotation)
+    return found
+
+
+def _with_absolute_paths(config: Config, name: str) -> Config:
+    model_path = config.model.path
+    if model_path != POCKET and Path(model_path).exists():
+        model_path = str(Path(model_path).resolve())
+    return config.model_copy(
+        update={
+            "run": config.run.model_copy(update={"name": name, "output_dir": config.run.output_dir.resolve()}),
+            "model": config.model.model_copy(update={"path": model_path}),
+            "data": config.data.model_copy(update={"path": config.data.path.resolve()}),
+        }
+    )
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomlkit.parse(path.read_text(encoding="utf-8")).unwrap()
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}", "configs/ holds whole runs to start from") from None
+    except (TOMLKitError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"{path} is not valid TOML: {error}", "strings need quotes; tables look like [train]"
+        ) from None
+
+
+def _apply_override(tree: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    parts = key.strip().split(".")
+    if not equals or len(parts) != 2 or not all(parts):
+        raise ConfigError(f"override {override!r} is not section.key=value", "for example train.max_train_steps=40")
+    tree.setdefault(parts[0], {})[parts[1]] = _parse_value(text.strip())
+
+
+def _parse_value(text: str) -> Any:
+    """A TOML value, or the bare text: `model.path=runwayml/sd` needs no quotes."""
+    try:
+        return tomlkit.parse(f"value = {text}").unwrap()["value"]
+    except TOMLKitError:
+        return text
+
+
+def _describe(problem: Any) -> str:
+    path = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        return f"unknown key {path}{_did_you_mean(path)}"
+    if problem["type"] == "missing":
+        return f"{path} is missing"
+    if not path:
+        return problem["msg"].removeprefix("Value error, ")
+    rule = problem["msg"].removeprefix("Input ").replace("should", "must")
+    return f"{path} is {problem['input']!r}, {rule}"
+
+
+def _did_you_mean(path: str) -> str:
+    section, _, key = path.partition(".")
+    tables = sections()
+    if not key:
+        near = difflib.get_close_matches(section, tables, n=1)
+        return f", did you mean [{near[0]}]?" if near else ""
+    near = difflib.get_close_matches(key, tables[section].model_fields, n=1)
+    if near:
+        return f", did you mean {section}.{near[0]}?"
+    elsewhere = [known for known in known_keys() if known.endswith(f".{key}")]
+    return f", did you mean {elsewhere[0]}?" if elsewhere else ""

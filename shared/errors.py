@@ -1,0 +1,74 @@
+"""Every error a user of Darkroom can cure, as one tree.
+
+    DarkroomError            exit code 1
+    ├── ConfigError          2   a key, a value or a file of settings is wrong
+    ├── DataError            2   the data set cannot be used as it is
+    ├── RunFolderError       2   not a run folder, in use by a living process, or of a newer version
+    ├── ModelError           3   the base model, adapter or encoder cannot be loaded
+    └── DeviceError          3   the device is missing, lost, or too small
+
+Each says what happened, with the value and the rule, and carries a hint with the cure. Programs print `error:` and
+`hint:` without a traceback and leave with `exit_code`; anything that is not a DarkroomError is a defect of ours.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+
+class DarkroomError(Exception):
+    """What happened (`str(error)`), what cures it (`hint`), and the exit code that tells a script."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class ConfigError(DarkroomError):
+    """A key, a value or a file of settings is wrong."""
+
+    exit_code = 2
+
+
+class DataError(DarkroomError):
+    """The data set cannot be used as it is."""
+
+    exit_code = 2
+
+
+class RunFolderError(DarkroomError):
+    """Not a run folder, in use by a living process, or written by a newer version."""
+
+    exit_code = 2
+
+
+class ModelError(DarkroomError):
+    """The base model, an adapter or an encoder cannot be loaded."""
+
+    exit_code = 3
+
+
+class DeviceError(DarkroomError):
+    """The device is missing, lost, or too small."""
+
+    exit_code = 3
+
+
+def report(error: DarkroomError) -> int:
+    """Print the error and its hint to standard error; returns the exit code."""
+    lines = [f"error: {error}"]
+    if error.hint:
+        lines.append(f"hint: {error.hint}")
+    sys.stderr.write("\n".join(lines) + "\n")
+    return error.exit_code
+
+
+def exit_code_of(program: Callable[[], int]) -> int:
+    """Run a program's body; a curable error becomes its two lines and its exit code."""
+    try:
+        return program()
+    except DarkroomError as error:
+        return report(error)

@@ -1,0 +1,262 @@
+"""The JSON records of a run folder, one class each, written whole and read back validated.
+
+Every record carries `schema`, "major.minor". Readers ignore fields they do not know (a newer minor) and refuse a newer
+major with a cure. Times are UTC ISO-8601 strings; `step` counts optimizer updates, step 0 is the base model.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import uuid
+from collections.abc import Iterable
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from shared.errors import RunFolderError
+
+SCHEMA_MAJOR = 1
+RecordT = TypeVar("RecordT", bound="Record")
+
+
+def utc_now() -> str:
+    """The current time, such as `2026-01-31T12:00:00.123+00:00`."""
+    return datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+
+
+def parse_time(text: str) -> datetime:
+    """The time a record holds, aware, in UTC."""
+    return datetime.fromisoformat(text)
+
+
+def seconds_since(text: str, now: datetime | None = None) -> float:
+    """Age of a recorded time in seconds."""
+    return ((now or datetime.now(timezone.utc)) - parse_time(text)).total_seconds()
+
+
+class Record(BaseModel):
+    """A JSON file of the run folder."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+
+    schema_version: str = Field(default=f"{SCHEMA_MAJOR}.0", alias="schema")
+
+    def to_json(self) -> bytes:
+        """UTF-8 JSON; a non-finite number raises ValueError: it has no place in a record."""
+        tree = self.model_dump(mode="python", by_alias=True)
+        return (json.dumps(tree, indent=2, ensure_ascii=False, allow_nan=False, default=str) + "\n").encode()
+
+    def write(self, path: Path) -> None:
+        """Replace `path` whole: a reader sees the old record or this one."""
+        replace_file(path, self.to_json())
+
+    @classmethod
+    def read(cls: type[RecordT], path: Path) -> RecordT:
+        """The record at `path`.
+
+        Raises:
+            FileNotFoundError: there is none (yet).
+            RunFolderError: it is damaged, or written by a newer major version.
+        """
+        text = path.read_bytes()
+        try:
+            tree = json.loads(text)
+            major = int(str(tree.get("schema", "1")).partition(".")[0])
+        except (ValueError, AttributeError):
+            raise RunFolderError(f"{path} is not a record of Darkroom", "move it away; it is damaged") from None
+        if major > SCHEMA_MAJOR:
+            raise RunFolderError(
+                f"{path} has schema {tree['schema']}, this version reads {SCHEMA_MAJOR}", "upgrade Darkroom"
+            )
+        try:
+            return cls.model_validate(tree)
+        except ValidationError as error:
+            raise RunFolderError(f"{path} is damaged: {error.errors()[0]['msg']}", "move it away") from None
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Write beside `path`, fsync, rename over it."""
+    staging = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        with staging.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        staging.replace(path)
+    finally:
+        staging.unlink(missing_ok=True)
+
+
+class FileEntry(BaseModel):
+    """One file of a published folder."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    size: int = Field(description="Bytes.")
+    sha256: str
+
+
+class Manifest(Record):
+    """`manifest.json` of a published folder: what is in it. Written last; its presence means the folder is whole."""
+
+    kind: Literal["snapshot", "checkpoint", "evaluation", "references"]
+    run_id: str
+    step: int = Field(ge=0)
+    created: str = Field(default_factory=utc_now)
+    details: dict[str, Any] = Field(default_factory=dict, description="Kind-specific facts: loss, epoch, rank …")
+    files: tuple[FileEntry, ...] = ()
+
+    def digest(self) -> str:
+        """One sha256 for the whole folder: over names and digests of its files."""
+        return combined_digest(f"{entry.name}:{entry.sha256}" for entry in self.files)
+
+
+def combined_digest(parts: Iterable[str]) -> str:
+    """sha256 over the sorted lines."""
+    return hashlib.sha256("\n".join(sorted(parts)).encode()).hexdigest()
+
+
+class DatasetRecord(BaseModel):
+    """Which pictures the run learns from, and which it never sees."""
+
+    model_config = ConfigDict(frozen=True)
+
+    path: str
+    num_images: int
+    fingerprint: str = Field(description="sha256 over every picture's and caption's digest.")
+    held_out: tuple[str, ...] = Field(description="Ids kept from training; evaluation prompts are taken in this order.")
+
+
+class RunRecord(Record):
+    """`run.json`: what this run is, written once."""
+
+    run_id: str
+    name: str
+    created: str = Field(default_factory=utc_now)
+    seed: int
+    versions: dict[str, str]
+    hardware: dict[str, Any]
+    dataset: DatasetRecord
+    base_model: dict[str, str] = Field(description="`path`, and `fingerprint` where it is a local folder or file.")
+
+
+Role = Literal["supervisor", "trainer", "evaluator", "dashboard"]
+State = Literal[
+    "starting",
+    "preparing",
+    "training",
+    "evaluating",
+    "idle",
+    "draining",
+    "saving",
+    "serving",
+    "stopped",
+    "finished",
+    "failed",
+]
+FINAL_STATES = frozenset({"stopped", "finished", "failed"})
+
+
+class ProcessStatus(Record):
+    """`processes/<role>.json`: who runs, how far, and when it last said so."""
+
+    role: Role
+    run_id: str
+    pid: int
+    host: str
+    process_started: float = Field(description="Start time of the process, epoch seconds: with the pid, its identity.")
+    started: str
+    state: State
+    step: int = Field(default=0, description="Trainer: optimizer updates done. Evaluator: snapshot at work.")
+    total: int = Field(default=0, description="Trainer: max_train_steps. Evaluator: snapshots known.")
+    progress: int = Field(
+        default=0, description="Counter that grows with every piece of work done: a hang shows as no growth."
+    )
+    heartbeat: str
+    message: str = ""
+
+
+class Request(Record):
+    """`control/<id>.json`: something a person or a program asks of the trainer."""
+
+    id: str
+    kind: Literal["stop"]
+    run_id: str
+    created: str = Field(default_factory=utc_now)
+    by: str = Field(description="dashboard, command line, signal SIGTERM …; the reason shown to people.")
+
+
+class Answer(Record):
+    """`control/<id>.answer.json`: how far the trainer has come with a request; None means not yet."""
+
+    request_id: str
+    seen: str | None = None
+    saved: str | None = None
+    stopped: str | None = None
+    step: int | None = None
+    ignored: str | None = Field(default=None, description="Why the request had no effect.")
+
+
+class Sample(BaseModel):
+    """One generated picture and its numbers."""
+
+    model_config = ConfigDict(frozen=True)
+
+    prompt_id: str = Field(description="Id of the held-out pair: its caption is the prompt, its picture the reference.")
+    prompt: str
+    seed: int
+    image: str = Field(description="File name under the evaluation's `images/`.")
+    batch: int = Field(description="Which generation batch it was part of: pictures repeat bit for bit per batch.")
+    metrics: dict[str, float | None] = Field(
+        default_factory=dict, description="None: could not be computed, see `blanks`."
+    )
+
+
+class EvaluationResult(Record):
+    """`evaluations/step-N/result.json`: the truth about one snapshot."""
+
+    run_id: str
+    step: int = Field(ge=0)
+    status: Literal["ok", "failed"]
+    reason: str = Field(default="", description="Why it failed; empty when ok.")
+    created: str = Field(default_factory=utc_now)
+    snapshot_digest: str = Field(default="", description="Digest of the snapshot judged; empty at step 0.")
+    training: dict[str, Any] = Field(default_factory=dict, description="From the snapshot: epoch, loss, learning_rate.")
+    generation: dict[str, Any] = Field(
+        default_factory=dict, description="Precision, device, steps, guidance, scheduler …"
+    )
+    encoders: dict[str, Any] = Field(
+        default_factory=dict, description="Per metric: model, revision and weights digest."
+    )
+    blanks: dict[str, str] = Field(default_factory=dict, description="Metric → why it is blank.")
+    seconds: dict[str, float] = Field(default_factory=dict, description="Wall time of swap, generate, score.")
+    samples: tuple[Sample, ...] = ()
+
+
+class Interval(BaseModel):
+    """A paired difference to step 0 with its 95 % t-interval over prompts."""
+
+    model_config = ConfigDict(frozen=True)
+
+    delta: float
+    low: float
+    high: float
+
+
+class Best(Record):
+    """`best.json`: which snapshot to ship, and why, in words a person reads."""
+
+    step: int
+    snapshot: str = Field(description="Folder of the snapshot, relative to the run folder.")
+    reason: str
+    better_than_base: bool = Field(description="True only if the composite's interval against step 0 excludes zero.")
+    composite: Interval | None = None
+    metrics: dict[str, float | None] = Field(default_factory=dict)
+    deltas: dict[str, Interval] = Field(default_factory=dict)
+    num_evaluated: int
+    created: str = Field(default_factory=utc_now)

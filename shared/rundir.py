@@ -1,0 +1,254 @@
+"""The run folder: every path of it, by name, and how it comes into being.
+
+`RunDir` knows paths and nothing else; it is what programs pass around. `create_run` checks configuration, data set and
+base model first and writes nothing when anything is wrong.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import re
+import shutil
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+from shared import base_model, dataset, hardware
+from shared.config import Config, dump_config, load_config
+from shared.errors import RunFolderError
+from shared.publication import fsync, read_manifest
+from shared.records import Best, DatasetRecord, EvaluationResult, Manifest, RunRecord, replace_file
+
+STEP_FOLDER = re.compile(r"step-(\d{8,})")
+LIBRARIES = ("torch", "diffusers", "transformers", "peft", "accelerate", "safetensors")
+
+
+@dataclass(frozen=True)
+class RunDir:
+    """Paths of one run."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        """Resolved configuration, written once."""
+        return self.path / "config.toml"
+
+    @property
+    def record(self) -> Path:
+        """`run.json`, see `RunRecord`."""
+        return self.path / "run.json"
+
+    @property
+    def train_csv(self) -> Path:
+        """One row per optimizer update; writer: trainer."""
+        return self.path / "train.csv"
+
+    @property
+    def metrics_csv(self) -> Path:
+        """Derived from evaluations; writer: the holder of `metrics_lock`."""
+        return self.path / "metrics.csv"
+
+    @property
+    def metrics_lock(self) -> Path:
+        """Guards `metrics.csv` and `best.json`."""
+        return self.path / ".metrics.lock"
+
+    @property
+    def best(self) -> Path:
+        """`best.json`, see `Best`."""
+        return self.path / "best.json"
+
+    @property
+    def snapshots(self) -> Path:
+        """The watched folder."""
+        return self.path / "snapshots"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Resumable states."""
+        return self.path / "checkpoints"
+
+    @property
+    def evaluations(self) -> Path:
+        """One folder per judged step."""
+        return self.path / "evaluations"
+
+    @property
+    def references(self) -> Path:
+        """The real pictures samples are compared with, as the evaluator sees them: `<prompt id>.png`."""
+        return self.path / "references"
+
+    @property
+    def claims(self) -> Path:
+        """Who is evaluating what."""
+        return self.path / ".claims"
+
+    @property
+    def control(self) -> Path:
+        """Requests and answers."""
+        return self.path / "control"
+
+    @property
+    def processes(self) -> Path:
+        """One status file per role."""
+        return self.path / "processes"
+
+    @property
+    def logs(self) -> Path:
+        """One log per role."""
+        return self.path / "logs"
+
+    @property
+    def staging(self) -> Path:
+        """Where folders are filled before they are renamed into place."""
+        return self.path / ".staging"
+
+    def snapshot(self, step: int) -> Path:
+        """Folder of the snapshot of a step."""
+        return self.snapshots / step_name(step)
+
+    def checkpoint(self, step: int) -> Path:
+        """Folder of the checkpoint of a step."""
+        return self.checkpoints / step_name(step)
+
+    def evaluation(self, step: int) -> Path:
+        """Folder of the evaluation of a step; step 0 is the base model."""
+        return self.evaluations / step_name(step)
+
+    def read_config(self) -> Config:
+        """The configuration this run was made with."""
+        return load_config(self.config)
+
+    def read_record(self) -> RunRecord:
+        """`run.json`."""
+        return RunRecord.read(self.record)
+
+    def read_best(self) -> Best | None:
+        """`best.json`; None before the first verdict."""
+        try:
+            return Best.read(self.best)
+        except FileNotFoundError:
+            return None
+
+    def read_result(self, step: int) -> EvaluationResult | None:
+        """The result of a step; None while there is none."""
+        try:
+            return EvaluationResult.read(self.evaluation(step) / "result.json")
+        except FileNotFoundError:
+            return None
+
+    def published_snapshots(self) -> dict[int, Manifest]:
+        """Whole snapshots of this run by step, ascending; what other runs left here is ignored."""
+        return _published(self.snapshots, self.read_record().run_id)
+
+    def published_checkpoints(self) -> dict[int, Manifest]:
+        """Whole checkpoints of this run by step, ascending."""
+        return _published(self.checkpoints, self.read_record().run_id)
+
+    def published_evaluations(self) -> dict[int, Manifest]:
+        """Whole evaluations of this run by step, ascending."""
+        return _published(self.evaluations, self.read_record().run_id)
+
+
+def step_name(step: int) -> str:
+    """`step-00000100`."""
+    return f"step-{step:08d}"
+
+
+def open_run(path: Path) -> RunDir:
+    """An existing run folder.
+
+    Raises:
+        RunFolderError: `path` is not one.
+    """
+    run = RunDir(path.resolve())
+    if not run.record.is_file() or not run.config.is_file():
+        raise RunFolderError(f"{path} is not a run folder", "a run folder holds run.json and config.toml; see runs/")
+    run.read_record()
+    return run
+
+
+def create_run(config: Config) -> RunDir:
+    """Check everything, then make the run folder in one rename.
+
+    Raises:
+        DataError, ModelError: the data set or base model cannot be used; nothing is written then.
+        RunFolderError: a folder of that name exists and is no run.
+    """
+    assert config.run.name
+    target = (config.run.output_dir / config.run.name).resolve()
+    if target.exists() and not (target.is_dir() and not any(target.iterdir())):
+        raise RunFolderError(f"{target} exists", "choose another run.name, or move it away")
+    record = _describe_run(config)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    stage = target.parent / f".{target.name}.{uuid.uuid4().hex[:8]}"
+    try:
+        _fill(RunDir(stage), config, record)
+        stage.rename(target)
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
+    fsync(target.parent)
+    return RunDir(target)
+
+
+def free_name(output_dir: Path, name: str) -> str:
+    """`name`, or `name-2`, `name-3` … : the first that no folder has."""
+    taken = {entry.name for entry in os.scandir(output_dir)} if output_dir.is_dir() else set[str]()
+    number = 1
+    while (candidate := name if number == 1 else f"{name}-{number}") in taken:
+        number += 1
+    return candidate
+
+
+def list_runs(output_dir: Path) -> list[RunDir]:
+    """Every run folder under `output_dir`, newest first."""
+    runs = [RunDir(path.parent.resolve()) for path in output_dir.glob("*/run.json")]
+    return sorted(runs, key=lambda run: run.record.stat().st_mtime, reverse=True)
+
+
+def _describe_run(config: Config) -> RunRecord:
+    pairs = dataset.scan(config.data.path)
+    dataset.check_pictures(pairs)
+    held_out = dataset.held_out_ids(pairs, config.data.num_validation, config.train.seed)
+    return RunRecord(
+        run_id=uuid.uuid4().hex[:12],
+        name=config.run.name or "",
+        seed=config.train.seed,
+        versions={name: importlib.metadata.version(name) for name in LIBRARIES},
+        hardware=hardware.describe(),
+        dataset=DatasetRecord(
+            path=str(config.data.path.resolve()),
+            num_images=len(pairs),
+            fingerprint=dataset.fingerprint(pairs),
+            held_out=tuple(held_out),
+        ),
+        base_model=base_model.identify(config.model.path),
+    )
+
+
+def _fill(run: RunDir, config: Config, record: RunRecord) -> None:
+    for folder in (
+        run.snapshots,
+        run.checkpoints,
+        run.evaluations,
+        run.control,
+        run.processes,
+        run.logs,
+        run.staging,
+        run.claims,
+    ):
+        folder.mkdir(parents=True)
+    replace_file(run.config, dump_config(config).encode())
+    record.write(run.record)
+
+
+def _published(folder: Path, run_id: str) -> dict[int, Manifest]:
+    found: dict[int, Manifest] = {}
+    for path in sorted(folder.glob("step-*")):
+        match = STEP_FOLDER.fullmatch(path.name)
+        manifest = read_manifest(path) if match else None
+        if match and manifest and manifest.run_id == run_id and manifest.step == int(match[1]):
+            found[manifest.step] = manifest
+    return found

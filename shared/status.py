@@ -1,0 +1,134 @@
+"""Who is at work in a run folder, and whether they still are.
+
+A program holds its role by an OS lock, which vanishes with the process, and says how far it has come in
+`processes/<role>.json`. The heartbeat comes from a thread of its own; the progress counter comes from the work: a hang
+shows as a fresh heartbeat over a counter that stands still.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any
+
+import psutil
+from filelock import FileLock, Timeout
+
+from shared.errors import RunFolderError
+from shared.records import FINAL_STATES, ProcessStatus, Role, State, utc_now
+from shared.rundir import RunDir
+
+HEARTBEAT_SECONDS = 1.0
+STALE_SECONDS = 15.0
+
+
+class Status:
+    """This program's own `processes/<role>.json`, kept fresh by a thread."""
+
+    def __init__(self, run: RunDir, role: Role, run_id: str) -> None:
+        self._path = run.processes / f"{role}.json"
+        self._lock = threading.Lock()
+        self._closing = threading.Event()
+        now = utc_now()
+        self._record = ProcessStatus(
+            role=role,
+            run_id=run_id,
+            pid=os.getpid(),
+            host=socket.gethostname(),
+            process_started=psutil.Process().create_time(),
+            started=now,
+            state="starting",
+            heartbeat=now,
+        )
+        self._write()
+        self._thread = threading.Thread(target=self._beat, name=f"{role}-heartbeat", daemon=True)
+        self._thread.start()
+
+    @property
+    def record(self) -> ProcessStatus:
+        """What was last said."""
+        return self._record
+
+    def update(self, state: State | None = None, **changes: Any) -> None:
+        """Change fields; a new state is written at once, the rest with the next heartbeat."""
+        with self._lock:
+            new_state = state is not None and state != self._record.state
+            if state is not None:
+                changes["state"] = state
+            self._record = self._record.model_copy(update={**changes, "progress": self._record.progress + 1})
+        if new_state:
+            self._write()
+
+    def close(self, state: State, message: str = "") -> None:
+        """Say the last word."""
+        self._closing.set()
+        self._thread.join()
+        self.update(state, message=message)
+        self._write()
+
+    def _beat(self) -> None:
+        while not self._closing.wait(HEARTBEAT_SECONDS):
+            self._write()
+
+    def _write(self) -> None:
+        with self._lock:
+            self._record = self._record.model_copy(update={"heartbeat": utc_now()})
+            self._record.write(self._path)
+
+
+@contextmanager
+def hold_role(run: RunDir, role: Role) -> Generator[Status]:
+    """Be the one program of this role in this run folder; an error leaves the state `failed` with its text.
+
+    Raises:
+        RunFolderError: a living process has the role; its pid is named.
+    """
+    run.processes.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(run.processes / f".{role}.lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        holder = read_status(run, role)
+        pid = f"pid {holder.pid} on {holder.host}" if holder else "another process"
+        raise RunFolderError(
+            f"{run.path} is in use: {pid} is its {role}",
+            f"stop it with `python run.py stop {run.path}`, or wait",
+        ) from None
+    try:
+        status = Status(run, role, run.read_record().run_id)
+        try:
+            yield status
+        except BaseException as error:
+            status.close("failed", str(error) or type(error).__name__)
+            raise
+        if status.record.state not in FINAL_STATES:
+            status.close("finished", status.record.message)
+    finally:
+        lock.release()
+
+
+def read_status(run: RunDir, role: Role) -> ProcessStatus | None:
+    """What the program of a role last said; None if it never ran or said something unreadable."""
+    try:
+        return ProcessStatus.read(run.processes / f"{role}.json")
+    except (FileNotFoundError, RunFolderError):
+        return None
+
+
+def is_alive(status: ProcessStatus | None) -> bool:
+    """Whether the process that wrote this still runs: same pid, same start time (pids are reused)."""
+    if status is None or status.state in FINAL_STATES:
+        return False
+    return status.host != socket.gethostname() or process_alive(status.pid, status.process_started)
+
+
+def process_alive(pid: int, started: float) -> bool:
+    """Whether the process with this pid and start time (epoch seconds) runs and is no zombie."""
+    try:
+        process = psutil.Process(pid)
+        return abs(process.create_time() - started) < 1.0 and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
