@@ -36,7 +36,7 @@ def publish(staging: Path, target: Path, manifest: Manifest, write: Callable[[Pa
     Returns:
         False when `target` was there already: nothing is changed then.
     """
-    stage = staging / f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+    stage = _stage(staging)
     stage.mkdir(parents=True)
     try:
         write(stage)
@@ -44,6 +44,13 @@ def publish(staging: Path, target: Path, manifest: Manifest, write: Callable[[Pa
         return _rename(stage, target)
     finally:
         shutil.rmtree(stage, ignore_errors=True)
+
+
+def remove(staging: Path, folder: Path) -> None:
+    """Take a published folder away in one rename, then delete it: nobody meets half of it."""
+    stage = _stage(staging)
+    folder.rename(stage)
+    shutil.rmtree(stage, ignore_errors=True)
 
 
 def seal(stage: Path, manifest: Manifest) -> None:
@@ -116,6 +123,11 @@ def fsync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _stage(staging: Path) -> Path:
+    """A name that tells whose it is: `sweep` removes what the dead left."""
+    return staging / f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
 
 
 def _rename(stage: Path, target: Path) -> bool:

@@ -147,14 +147,16 @@ class RunDir:
         """Whole checkpoints of this run by step, ascending."""
         return _published(self.checkpoints, self.read_record().run_id)
 
-    def published_evaluations(self) -> dict[int, Manifest]:
-        """Whole evaluations of this run by step, ascending."""
-        return _published(self.evaluations, self.read_record().run_id)
-
 
 def step_name(step: int) -> str:
     """`step-00000100`."""
     return f"step-{step:08d}"
+
+
+def steps_in(folder: Path) -> set[int]:
+    """Steps of the published folders in `folder`, by name alone: a published name is whole."""
+    matches = (STEP_FOLDER.fullmatch(path.name) for path in folder.glob("step-*"))
+    return {int(match[1]) for match in matches if match}
 
 
 def open_run(path: Path) -> RunDir:
@@ -245,10 +247,9 @@ def _fill(run: RunDir, config: Config, record: RunRecord) -> None:
 
 
 def _published(folder: Path, run_id: str) -> dict[int, Manifest]:
-    found: dict[int, Manifest] = {}
-    for path in sorted(folder.glob("step-*")):
-        match = STEP_FOLDER.fullmatch(path.name)
-        manifest = read_manifest(path) if match else None
-        if match and manifest and manifest.run_id == run_id and manifest.step == int(match[1]):
-            found[manifest.step] = manifest
-    return found
+    manifests = ((step, read_manifest(folder / step_name(step))) for step in sorted(steps_in(folder)))
+    return {
+        step: manifest
+        for step, manifest in manifests
+        if manifest and (manifest.run_id, manifest.step) == (run_id, step)
+    }

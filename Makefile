@@ -1,0 +1,44 @@
+# Every target works on a bare machine with Python and make: the environment is made first.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+PACKAGES := trainer evaluator dashboard shared pocket run.py tests examples benchmarks
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-all test-gpu check fix bench
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: $(READY) ## Create .venv with the tested versions
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+demo: $(READY) ## Train on the embedded miniature model and look at it; ARGS="train.max_train_steps=40" overrides
+	@$(BIN)/python run.py demo --new $(ARGS)
+
+test: $(READY) ## The ordinary suite, under ten minutes on two cores
+	$(BIN)/python -m pytest -m "not gpu and not slow and not network" $(ARGS)
+
+test-all: $(READY) ## Everything but what needs the hub
+	$(BIN)/python -m pytest -m "not network" $(ARGS)
+
+test-gpu: $(READY) ## What needs an accelerator
+	$(BIN)/python -m pytest -m gpu $(ARGS)
+
+check: $(READY) ## Format, lint, types, imports, spelling
+	$(BIN)/ruff format --check $(PACKAGES)
+	$(BIN)/ruff check $(PACKAGES)
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+	$(BIN)/codespell $(PACKAGES) docs configs *.md
+
+fix: $(READY) ## Format, and mend what can be mended
+	$(BIN)/ruff check --fix $(PACKAGES)
+	$(BIN)/ruff format $(PACKAGES)

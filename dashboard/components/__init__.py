@@ -1,0 +1,1 @@
+"""What Streamlit does not offer, as inline components: a chart that keeps its zoom, a wall of pictures."""

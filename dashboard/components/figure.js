@@ -1,0 +1,106 @@
+// Shows data.figure with Plotly.react in one node that lives as long as the page does.
+// The step range is kept here, not by Plotly, because a zoom of one figure is a zoom of its whole group;
+// everything else a person did (legend, value axes) is kept by Plotly under `uirevision`.
+
+const figures = (window.darkroomFigures ??= new Map()) // node → {figure, group, label}
+const views = (window.darkroomViews ??= new Map()) // group → {range, resets}
+
+let loading
+function loadPlotly(url) {
+  if (window.Plotly) return Promise.resolve(window.Plotly)
+  loading ??= new Promise((resolve, reject) => {
+    const script = document.createElement("script")
+    script.src = url
+    script.onload = () => resolve(window.Plotly)
+    script.onerror = () => reject(new Error(`${url} could not be loaded`))
+    document.head.append(script)
+  }).catch((error) => {
+    loading = undefined
+    throw error
+  })
+  return loading
+}
+
+function viewOf(group) {
+  if (!views.has(group)) views.set(group, { range: null, resets: 0 })
+  return views.get(group)
+}
+
+// "--st-…" is the name of a colour in the page's theme.
+function themed(value, style) {
+  if (typeof value === "string") return value.startsWith("--st-") ? style.getPropertyValue(value).trim() : value
+  if (Array.isArray(value)) return value.map((item) => themed(item, style))
+  if (value && typeof value === "object") {
+    return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, themed(item, style)]))
+  }
+  return value
+}
+
+function draw(node) {
+  const { figure, group, label } = figures.get(node)
+  const view = viewOf(group)
+  const { data, layout } = themed(figure, getComputedStyle(node))
+  layout.uirevision = `${group} ${view.resets}`
+  layout.font.family = getComputedStyle(node).fontFamily
+  if (view.range) layout.xaxis.range = [...view.range]
+  return window.Plotly.react(node, data, layout, config(node, label))
+}
+
+function drawGroup(group, except) {
+  for (const [node, shown] of figures) if (shown.group === group && node !== except) draw(node)
+}
+
+function reset(node) {
+  const { group } = figures.get(node)
+  viewOf(group).range = null
+  viewOf(group).resets += 1
+  drawGroup(group)
+}
+
+function config(node, label) {
+  return {
+    displaylogo: false,
+    responsive: true,
+    doubleClick: false,
+    toImageButtonOptions: { filename: label, scale: 2 },
+    modeBarButtons: [
+      [
+        "toImage",
+        "zoom2d",
+        "pan2d",
+        { name: "reset", title: "Reset view", icon: window.Plotly.Icons.home, click: () => reset(node) },
+      ],
+    ],
+  }
+}
+
+function listen(node) {
+  node.on("plotly_doubleclick", () => reset(node))
+  node.on("plotly_relayout", (change) => {
+    const range = change["xaxis.range"] ?? [change["xaxis.range[0]"], change["xaxis.range[1]"]]
+    if (range[0] === undefined) return
+    const { group } = figures.get(node)
+    viewOf(group).range = range
+    drawGroup(group, node)
+  })
+}
+
+export default function ({ data, parentElement }) {
+  const node = parentElement.querySelector(".darkroom-figure")
+  const error = parentElement.querySelector(".darkroom-figure-error")
+  const isNew = !figures.has(node)
+  figures.set(node, data)
+  node.setAttribute("aria-label", data.label)
+  node.style.height = `${data.figure.layout.height}px`
+  loadPlotly(data.plotly)
+    .then(() => figures.has(node) && draw(node))
+    .then(() => isNew && figures.has(node) && listen(node))
+    .catch((reason) => {
+      error.textContent = `The chart could not be drawn: ${reason.message}`
+      error.hidden = false
+    })
+  return () => {
+    figures.delete(node)
+    window.Plotly?.purge(node)
+  }
+}

@@ -1,0 +1,33 @@
+"""The parts of a page, each refreshed by a clock of its own: a tick redraws what changed and nothing else.
+
+Panels run only while somebody looks; nothing that must happen may depend on them.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from contextlib import suppress
+
+import streamlit as st
+
+from dashboard.reader import RunReader
+from dashboard.runs import open_reader
+from shared.errors import DarkroomError
+
+
+def refreshed(seconds: float) -> Callable[[Callable[[RunReader], None]], Callable[[str], None]]:
+    """Make `body(reader)` a panel that is drawn anew every `seconds`, called with the run's name.
+
+    While the run cannot be read the panel is empty; the state line, which every page has, says why.
+    """
+
+    def decorate(body: Callable[[RunReader], None]) -> Callable[[str], None]:
+        @functools.wraps(body)
+        def shown(run_name: str) -> None:
+            with suppress(DarkroomError):
+                body(open_reader(run_name))
+
+        return st.fragment(shown, run_every=seconds)
+
+    return decorate

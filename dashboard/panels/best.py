@@ -1,0 +1,28 @@
+"""Which snapshot to take away, and why."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from dashboard.panels import refreshed
+from dashboard.reader import RunReader
+from dashboard.verdict import best_file, best_table_html
+from dashboard.words import plural
+
+
+@refreshed(seconds=3.0)
+def best_panel(reader: RunReader) -> None:
+    """The verdict in words, its numbers with intervals, and the path of the file to copy."""
+    best = reader.best()
+    if best is None:
+        return
+    with st.container(border=True, key="best_snapshot"):
+        words, numbers = st.columns([5, 6], gap="medium")
+        with words:
+            st.markdown(f"##### :orange[★] Best snapshot: step {best.step}")
+            st.text(best.reason)
+            if not best.better_than_base:
+                st.warning("Not proven better than the base model.", icon=":material/balance:")
+            st.caption(f"Out of {plural(best.num_evaluated, 'judged snapshot')}. Its file:")
+            st.code(str(best_file(reader.run, best)), language=None, wrap_lines=True)
+        numbers.html(best_table_html(best, reader.base_metrics()))

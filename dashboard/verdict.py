@@ -1,0 +1,36 @@
+"""The best snapshot so far, as best.json tells it: numbers with intervals, and the file to take away."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping
+from pathlib import Path
+
+from dashboard.words import interval, metric_name, number, signed
+from shared.publication import read_manifest
+from shared.records import Best
+from shared.rundir import RunDir
+from shared.tables import COMPARED_METRICS
+
+
+def best_file(run: RunDir, best: Best) -> Path:
+    """The adapter to ship: the snapshot's safetensors file; its folder if it lists none."""
+    folder = run.path / best.snapshot
+    manifest = read_manifest(folder)
+    names = [entry.name for entry in manifest.files if entry.name.endswith(".safetensors")] if manifest else []
+    return folder / names[0] if names else folder
+
+
+def best_table_html(best: Best, base: Mapping[str, float]) -> str:
+    """One row per metric: the base model's value, this snapshot's, and the paired difference with its interval."""
+    rows = "".join(_row(best, base, name) for name in COMPARED_METRICS if name in best.metrics)
+    head = "<tr><th></th><th>base</th><th>best</th><th>difference</th><th>95 % interval</th></tr>"
+    return f'<table class="verdict"><thead>{head}</thead><tbody>{rows}</tbody></table>'
+
+
+def _row(best: Best, base: Mapping[str, float], name: str) -> str:
+    value, delta = best.metrics.get(name), best.deltas.get(name)
+    cells = [number(base.get(name)), number(value)]
+    cells += [signed(delta.delta), interval(delta.low, delta.high)] if delta else ["–", "–"]
+    columns = "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)
+    return f"<tr><th>{html.escape(metric_name(name))}</th>{columns}</tr>"

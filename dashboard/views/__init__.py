@@ -1,0 +1,1 @@
+"""The pages. Not named `pages`: Streamlit would take it for its own."""

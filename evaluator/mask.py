@@ -1,0 +1,87 @@
+"""Where the garment is: everything the backdrop's colour cannot reach from the border, without any weights.
+
+The backdrop of a product photograph is a wall in soft light: a plane is fitted to the border's colours in CIELAB, and
+pixels that resemble it *and* connect to the border are backdrop. Lightness counts half, so that the garment's shadow
+is backdrop too. White cloth before a white wall cannot be told apart: then, as whenever the share is implausible, the
+mask is a centre window and says so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial.distance import cdist
+from skimage.measure import label
+
+Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+RESEMBLANCE = 6.0
+"""A pixel this near the fitted wall may be backdrop: ΔE (CIE76) with lightness halved."""
+
+MIN_SHARE, MAX_SHARE = 0.05, 0.90
+"""A garment covers more than this and less than that of a picture, or the mask is not believed."""
+
+RING = 2
+"""Width of the border from which the wall's colour is learnt, pixels."""
+
+
+@dataclass(frozen=True)
+class GarmentMask:
+    """Which pixels are cloth. `inside`: (H, W) bool; `is_fallback`: True when it is only a centre window."""
+
+    inside: Mask
+    is_fallback: bool
+
+
+def garment_mask(lab: Array) -> GarmentMask:
+    """Find the garment. lab: (H, W, 3), CIELAB with L in 0..100."""
+    inside = ~_connected_to_border(_distance_to_wall(lab) < RESEMBLANCE)
+    if MIN_SHARE <= inside.mean() <= MAX_SHARE:
+        return GarmentMask(inside, is_fallback=False)
+    return GarmentMask(_centre_window(inside.shape), is_fallback=True)
+
+
+def _distance_to_wall(lab: Array) -> Array:
+    """ΔE (lightness halved) from each pixel to the plane fitted to the border, in units of its own noise; (H, W)."""
+    colours, plane = lab * (0.5, 1.0, 1.0), _plane(lab.shape[:2])
+    ring = np.ones(lab.shape[:2], dtype=bool)
+    ring[RING:-RING, RING:-RING] = False
+    border, terms = colours[ring], plane[ring]
+    residual = np.linalg.norm(border - _commonest(border), axis=-1)
+    coefficients, noise = np.zeros((3, 3)), 0.0
+    for _ in range(3):  # fitted to the nearer pixels only: cloth that touches the border must not tilt the wall
+        near = residual <= 2 * RESEMBLANCE
+        coefficients = np.linalg.lstsq(terms[near], border[near], rcond=None)[0]
+        residual = np.linalg.norm(border - terms @ coefficients, axis=-1)
+        noise = float(np.median(residual[near]))
+    return np.linalg.norm(colours - plane @ coefficients, axis=-1) / max(1.0, 4 * noise / RESEMBLANCE)
+
+
+def _commonest(colours: Array, num_candidates: int = 400) -> Array:
+    """The colour with most others near it; (3,). A wall is uniform, cloth is not, even with more of the border."""
+    candidates = colours[:: max(1, len(colours) // num_candidates)]
+    return candidates[np.argmax((cdist(candidates, candidates) < RESEMBLANCE).sum(axis=1))]
+
+
+def _plane(shape: tuple[int, ...]) -> Array:
+    """The terms 1, x, y at every pixel; (H, W, 3)."""
+    y, x = np.meshgrid(*(np.linspace(-1, 1, length) for length in shape), indexing="ij")
+    return np.stack([np.ones_like(x), x, y], axis=-1)
+
+
+def _connected_to_border(resembles: Mask) -> Mask:
+    """The regions (4-connected) of `resembles` that touch the picture's border."""
+    regions = label(resembles, connectivity=1)
+    edges = np.concatenate([regions[0], regions[-1], regions[:, 0], regions[:, -1]])
+    return np.isin(regions, edges[edges > 0])
+
+
+def _centre_window(shape: tuple[int, ...]) -> Mask:
+    """The middle half of the height and of the width."""
+    window = np.zeros(shape, dtype=bool)
+    height, width = shape
+    window[height // 4 : height - height // 4, width // 4 : width - width // 4] = True
+    return window

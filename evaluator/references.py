@@ -1,0 +1,65 @@
+"""The held-out pairs a run is judged by: captions as prompts, pictures as references, published once per run.
+
+From then on evaluators depend on the run folder alone, whatever happens to the data set.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from shared import dataset
+from shared.config import Config
+from shared.errors import DataError
+from shared.publication import publish, read_manifest
+from shared.records import Manifest, RunRecord
+from shared.rundir import RunDir
+
+
+@dataclass(frozen=True)
+class References:
+    """Prompts and pictures by id, in the order they are judged."""
+
+    prompts: dict[str, str]
+    pictures: dict[str, Image.Image]
+
+
+def load(run: RunDir, config: Config, record: RunRecord) -> References:
+    """Read the run's references, publishing them first if nobody has.
+
+    Raises:
+        DataError: they have to be made and a held-out pair is no longer in the data set.
+    """
+    manifest = read_manifest(run.references)
+    if manifest is None:
+        _publish(run, config, record)
+        manifest = read_manifest(run.references)
+        assert manifest
+    prompts: dict[str, str] = manifest.details["prompts"]
+    return References(prompts, {prompt_id: _read(run.references / f"{prompt_id}.png") for prompt_id in prompts})
+
+
+def _publish(run: RunDir, config: Config, record: RunRecord) -> None:
+    pairs = {pair.id: pair for pair in dataset.scan(config.data.path)}
+    wanted = record.dataset.held_out[: config.evaluation.num_prompts]
+    missing = [prompt_id for prompt_id in wanted if prompt_id not in pairs]
+    if missing:
+        raise DataError(f"held-out pairs are gone from {config.data.path}: {', '.join(missing)}", "restore them")
+
+    def write(folder: Path) -> None:
+        for prompt_id in wanted:
+            path = folder / f"{prompt_id}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            dataset.square(dataset.open_picture(pairs[prompt_id].image), config.data.resolution).save(path)
+
+    details = {"prompts": {prompt_id: pairs[prompt_id].caption for prompt_id in wanted}}
+    publish(
+        run.staging, run.references, Manifest(kind="references", run_id=record.run_id, step=0, details=details), write
+    )
+
+
+def _read(path: Path) -> Image.Image:
+    with Image.open(path, formats=["PNG"]) as picture:
+        return picture.convert("RGB")

@@ -1,0 +1,224 @@
+"""Which snapshot to ship, whether it beats the base model, and whether going on is worth it.
+
+Pure: evaluated rows in, numbers and words out; no torch, no files, no clock.
+
+The composite of a prompt is the weighted mean of its loss deltas, each divided by its yardstick: that loss's standard
+deviation over prompts at step 0 (Glass's delta, 1976). A yardstick is cut once for the run: one snapshot is enough,
+and no later one changes an earlier one's number. Being per prompt, the composite has an interval like any delta, and
+like any loss it is negative when better. A loss without a yardstick (blank at step 0, or equal for all prompts) is
+left out of the whole run, and the other weights grow. A snapshot that lacks a loss in use has no composite, rather
+than one of another mixture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+from evaluator.paired import LEVEL, Estimate, PromptValues, by_prompt, difference, estimate, mean, paired_deltas, spread
+from shared.records import Sample
+
+WEIGHTS: Mapping[str, float] = {"visual_loss": 0.2, "fashion_clip_loss": 0.6, "color_loss": 0.2}
+"""Of the composite; each is a loss, lower for better."""
+GUARD = "clip_t"
+GUARD_TOLERANCE = 0.5
+"""A snapshot stopped following its prompts when the guard fell, surely, by more than this many yardsticks."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One snapshot against step 0."""
+
+    step: int
+    means: dict[str, float]
+    """Column → mean over prompts; a column that is blank in every picture is absent."""
+    deltas: dict[str, PromptValues]
+    """Compared metric → its paired difference to step 0 for each prompt; empty when blank here or there."""
+    composite: PromptValues
+    """For each prompt; empty when a loss in use is missing."""
+
+    def row(self) -> dict[str, float | None]:
+        """The cells of metrics.csv: means, `<metric>_delta|low|high`, `composite`, `composite_low|high`."""
+        cells: dict[str, float | None] = {**self.means}
+        for metric, values in self.deltas.items():
+            delta, low, high = _cells(estimate(values.values()))
+            cells |= {f"{metric}_delta": delta, f"{metric}_low": low, f"{metric}_high": high}
+        composite, low, high = _cells(estimate(self.composite.values()))
+        return {**cells, "composite": composite, "composite_low": low, "composite_high": high}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The snapshot to ship. Its intervals hold for all snapshots at once (Bonferroni): it was picked among them."""
+
+    step: int
+    reason: str
+    better_than_base: bool
+    """Only when the composite's interval lies below zero."""
+    follows_prompts: bool
+    """False when every snapshot fails the guard, and this is merely the best of those."""
+    composite: Estimate
+    deltas: dict[str, Estimate]
+    num_evaluated: int
+
+
+@dataclass(frozen=True)
+class StopAdvice:
+    """What the stop rule says, and why."""
+
+    action: Literal["continue", "advise", "stop"]
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Everything the evaluations so far say. Built by `judge`."""
+
+    summaries: tuple[Summary, ...]
+    """By step, step 0 first."""
+    weights: dict[str, float]
+    """Losses in use → share of the composite, sum 1; empty when no loss has a yardstick."""
+    yardsticks: dict[str, float]
+    """Metric → standard deviation over prompts at step 0."""
+
+    @cached_property
+    def candidates(self) -> tuple[Summary, ...]:
+        """Snapshots with a composite over at least two prompts, by step."""
+        return tuple(summary for summary in self.summaries if summary.step > 0 and len(summary.composite) > 1)
+
+    @cached_property
+    def best(self) -> Choice | None:
+        """The earliest snapshot within one standard error of the best composite; None while there is no candidate.
+
+        The standard error is that of the paired difference to the best (the one-SE rule of Breiman et al. 1984):
+        the very best of 20 equal snapshots looks better than it is by 1.9 standard errors.
+        """
+        following = tuple(summary for summary in self.candidates if self._follows_prompts(summary))
+        pool = following or self.candidates
+        if not pool:
+            return None
+        top = min(pool, key=lambda summary: mean(summary.composite))
+        chosen = next(summary for summary in pool if _is_as_good_as(summary, top))
+        return _describe(chosen, top, len(self.candidates), follows_prompts=bool(following))
+
+    def _follows_prompts(self, summary: Summary) -> bool:
+        """False only when the guard fell for sure. A blank guard guards nothing."""
+        delta = estimate(summary.deltas[GUARD].values())
+        if delta is None or delta.high is None or GUARD not in self.yardsticks:
+            return True
+        return delta.high >= -GUARD_TOLERANCE * self.yardsticks[GUARD]
+
+
+def judge(evaluations: Mapping[int, Sequence[Sample]], weights: Mapping[str, float] = WEIGHTS) -> Verdict:
+    """Judge every snapshot evaluated so far. evaluations: step → one row for each picture, step 0 the base model's.
+
+    Without step 0 there are means, but nothing is compared and nothing chosen.
+    """
+    baseline, metrics = evaluations.get(0, ()), (*weights, GUARD)
+    yardsticks = {metric: width for metric in metrics if (width := spread(by_prompt(baseline, metric))) > 0}
+    total = sum(weight for loss, weight in weights.items() if loss in yardsticks)
+    shares = {loss: weight / total for loss, weight in weights.items() if loss in yardsticks}
+    summaries = []
+    for step, samples in sorted(evaluations.items()):
+        deltas = {metric: paired_deltas(samples, baseline, metric) for metric in metrics}
+        summaries.append(Summary(step, _means(samples), deltas, _composite(deltas, shares, yardsticks)))
+    return Verdict(tuple(summaries), shares, yardsticks)
+
+
+def advise_stop(
+    verdict: Verdict, rule: Literal["off", "advise", "auto"], patience: int, min_snapshots: int
+) -> StopAdvice:
+    """Stop when `patience` snapshots have come since the last one that was progress.
+
+    Progress is a composite whose paired 95 % interval lies below that of the progress before it, at first the base
+    model's: slow gains add up until they are sure. Nothing is said before `min_snapshots` are evaluated.
+    """
+    if rule == "off" or len(verdict.candidates) < min_snapshots:
+        return StopAdvice("continue")
+    incumbent, num_since = _last_progress(verdict)
+    if num_since < patience:
+        return StopAdvice("continue")
+    latest, since = verdict.candidates[-1], f"step {incumbent.step}" if incumbent.step else "the base model"
+    reason = f"none of the {num_since} snapshots since {since} is distinguishably better"
+    change = difference(latest.composite, incumbent.composite)
+    if change is not None and change.is_above_zero:
+        reason += f", and step {latest.step} is worse"
+    return StopAdvice("stop" if rule == "auto" else "advise", reason)
+
+
+def _means(samples: Sequence[Sample]) -> dict[str, float]:
+    columns = dict.fromkeys(column for sample in samples for column in sample.metrics)
+    return {column: mean(values) for column in columns if (values := by_prompt(samples, column))}
+
+
+def _composite(
+    deltas: Mapping[str, PromptValues], shares: Mapping[str, float], yardsticks: Mapping[str, float]
+) -> PromptValues:
+    """The weighted mean of deltas in yardsticks, for each prompt that has every loss in use."""
+    if not shares:
+        return {}
+    prompts = set.intersection(*(set(deltas[loss]) for loss in shares))
+    return {
+        prompt: sum(share * deltas[loss][prompt] / yardsticks[loss] for loss, share in shares.items())
+        for prompt in sorted(prompts)
+    }
+
+
+def _is_as_good_as(summary: Summary, top: Summary) -> bool:
+    """Within one standard error of the paired difference to the best."""
+    gap = difference(summary.composite, top.composite)
+    return summary is top or (gap is not None and gap.standard_error is not None and gap.mean <= gap.standard_error)
+
+
+def _last_progress(verdict: Verdict) -> tuple[Summary, int]:
+    """(the last snapshot that was progress, or the base model; how many snapshots came since)."""
+    incumbent, num_since = verdict.summaries[0], 0
+    for summary in verdict.candidates:
+        change = difference(summary.composite, incumbent.composite)
+        if change is not None and change.is_below_zero:
+            incumbent, num_since = summary, 0
+        else:
+            num_since += 1
+    return incumbent, num_since
+
+
+def _describe(chosen: Summary, top: Summary, num_evaluated: int, follows_prompts: bool) -> Choice:
+    level = 1 - (1 - LEVEL) / num_evaluated
+    composite = estimate(chosen.composite.values(), level)
+    assert composite is not None, "a candidate has a composite"
+    estimates = {metric: estimate(values.values(), level) for metric, values in chosen.deltas.items()}
+    deltas = {metric: delta for metric, delta in estimates.items() if delta is not None}
+    sentences = [
+        f"Step {chosen.step} has the best composite of {num_evaluated} snapshots."
+        if chosen is top
+        else f"Step {chosen.step} is the earliest of {num_evaluated} snapshots that is within one standard error "
+        f"of the best composite (step {top.step}).",
+        f"It is {'' if composite.is_below_zero else 'not shown to be '}better than the base model "
+        f"over {composite.num_prompts} prompts: {_in_words(deltas)}.",
+    ]
+    if not follows_prompts:
+        sentences.append("But it follows its prompts less than the base model does, and so does every other snapshot.")
+    return Choice(
+        chosen.step, " ".join(sentences), composite.is_below_zero, follows_prompts, composite, deltas, num_evaluated
+    )
+
+
+def _in_words(deltas: Mapping[str, Estimate]) -> str:
+    """Every delta with its interval and what it means, as a list a person reads."""
+    return "; ".join(
+        f"{metric} {delta.mean:+.3f} ({delta.low:+.3f} to {delta.high:+.3f}, {_word(metric, delta)})"
+        for metric, delta in deltas.items()
+        if delta.low is not None and delta.high is not None
+    )
+
+
+def _word(metric: str, delta: Estimate) -> str:
+    if not (delta.is_below_zero or delta.is_above_zero):
+        return "no sure difference"
+    return "better" if delta.is_below_zero != (metric == GUARD) else "worse"
+
+
+def _cells(delta: Estimate | None) -> tuple[float | None, float | None, float | None]:
+    return (None, None, None) if delta is None else (delta.mean, delta.low, delta.high)

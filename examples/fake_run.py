@@ -1,0 +1,419 @@
+"""A run folder without training: the contract's own writers, an invented learning curve, drawn pictures.
+
+    python examples/fake_run.py runs/fake          a finished run: a stop, a resume, a failed evaluation, a blank metric
+    python examples/fake_run.py runs/fake --live   a run as it happens; the Stop button works
+    python -m streamlit run dashboard/app.py       look at it
+
+For looking at the dashboard, and for testing it, where there is no GPU and no time. Every number in it is made up.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import math
+import random
+import statistics
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+from PIL import Image, ImageDraw
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from shared import control
+from shared.config import Config, dump_config, parse_config
+from shared.publication import publish
+from shared.records import (
+    Best,
+    DatasetRecord,
+    EvaluationResult,
+    Interval,
+    Manifest,
+    Request,
+    RunRecord,
+    Sample,
+    State,
+    replace_file,
+)
+from shared.rundir import RunDir, step_name, steps_in
+from shared.status import Status, hold_role
+from shared.tables import COMPARED_METRICS, METRIC_COLUMNS, TRAIN_COLUMNS, Appender, Value, prune, write_rows
+
+SIDE = 64
+SEEDS = (1234, 1235)
+COLORS = {"crimson": (178, 34, 52), "indigo": (48, 57, 140), "forest": (38, 105, 62), "ochre": (201, 138, 44)}
+PROMPTS = {
+    f"kimono/{color}-{number}": f"a {color} tartan kimono on a {ground} background"
+    for color in COLORS
+    for number, ground in enumerate(("white", "pale grey"))
+}
+KIMONO = [(22, 10), (42, 10), (60, 20), (57, 38), (43, 32), (45, 58), (19, 58), (21, 32), (7, 38), (4, 20)]
+SHIRT = [(20, 14), (44, 14), (56, 24), (50, 32), (45, 28), (45, 52), (19, 52), (19, 28), (14, 32), (8, 24)]
+BASE_LOSSES = {"visual_loss": 0.52, "fashion_clip_loss": 0.34, "color_loss": 0.21, "clip_t": 0.19}
+
+
+@dataclass
+class FakeRun:
+    """One invented run and where it stands."""
+
+    run: RunDir
+    config: Config
+    record: RunRecord
+    rng: random.Random
+
+    @property
+    def steps(self) -> int:
+        """Optimizer updates in all."""
+        return self.config.train.max_train_steps
+
+    def skill(self, step: int) -> float:
+        """How good the adapter is at a step, 0 … 1: rises, peaks at two thirds, then falls as it overfits."""
+        t = step / self.steps
+        return 1 - math.exp(-5 * t) - 0.35 * max(0.0, t - 0.66)
+
+    def loss(self, step: int) -> float:
+        """A falling curve under heavy noise, as diffusion losses are."""
+        noise = self.rng.lognormvariate(0, 0.35)
+        return (0.06 + 0.12 * math.exp(-6 * step / self.steps)) * noise
+
+    def training_row(self, step: int, when: datetime, step_seconds: float) -> dict[str, Value]:
+        """One line of train.csv; every 97th step has no loss, as after an overflow in half precision."""
+        train = self.config.train
+        return {
+            "step": step,
+            "epoch": round(step * train.train_batch_size / 48, 4),
+            "loss": math.nan if step % 97 == 0 else round(self.loss(step), 6),
+            "learning_rate": train.learning_rate * 0.5 * (1 + math.cos(math.pi * step / self.steps)),
+            "grad_norm": round(self.rng.lognormvariate(-1, 0.3), 5),
+            "samples_per_second": round(train.train_batch_size / step_seconds, 3),
+            "step_seconds": round(step_seconds, 4),
+            "process_rss_mib": round(1450 + 60 * (1 - math.exp(-step / 50)) + self.rng.random() * 4, 1),
+            "timestamp": when.isoformat(timespec="milliseconds"),
+        }
+
+    def publish_snapshot(self, step: int) -> None:
+        """A published folder with a file that is no adapter."""
+
+        def write(stage: Path) -> None:
+            (stage / "pytorch_lora_weights.safetensors").write_bytes(self.rng.randbytes(4096))
+
+        details = {"epoch": round(step / 12, 3), "loss": round(self.loss(step), 5), "learning_rate": 1e-4}
+        manifest = Manifest(kind="snapshot", run_id=self.record.run_id, step=step, details=details)
+        publish(self.run.staging, self.run.snapshot(step), manifest, write)
+
+    def publish_evaluation(self, step: int, failure: str = "", blank: str = "") -> None:
+        """Draw and judge a step; with `failure` only the reason is published, with `blank` one metric is missing."""
+        result = self.result(step, failure, blank)
+
+        def write(stage: Path) -> None:
+            (stage / "result.json").write_bytes(result.to_json())
+            (stage / "images").mkdir()
+            for sample in result.samples:
+                self.draw_sample(step, sample).save(stage / "images" / sample.image)
+
+        manifest = Manifest(kind="evaluation", run_id=self.record.run_id, step=step)
+        publish(self.run.staging, self.run.evaluation(step), manifest, write)
+        self.rebuild_tables()
+
+    def result(self, step: int, failure: str, blank: str) -> EvaluationResult:
+        """The invented judgement of a step."""
+        samples = () if failure else tuple(self.samples(step, blank))
+        return EvaluationResult(
+            run_id=self.record.run_id,
+            step=step,
+            status="failed" if failure else "ok",
+            reason=failure,
+            training={"epoch": round(step / 12, 3), "loss": 0.08, "learning_rate": 1e-4},
+            generation={"dtype": "fp32", "device": "cpu"},
+            blanks={blank: "no garment found in 3 of 16 pictures"} if blank else {},
+            seconds={"swap": 0.02, "generate": 1.4, "score": 0.3},
+            samples=samples,
+        )
+
+    def samples(self, step: int, blank: str) -> Iterator[Sample]:
+        """Prompts × seeds with their numbers."""
+        for number, (prompt_id, prompt) in enumerate(PROMPTS.items()):
+            for seed in SEEDS:
+                luck = random.Random(f"{prompt_id} {seed} {step}").gauss(0, 0.02)
+                gain = 0.62 * self.skill(step) + luck
+                metrics = {name: round(base * (1 - gain), 4) for name, base in BASE_LOSSES.items()}
+                metrics["clip_t"] = round(BASE_LOSSES["clip_t"] + 0.08 * gain, 4)
+                given = {name: None if name == blank else value for name, value in metrics.items()}
+                image = f"{number:02d}-{seed}.png"
+                yield Sample(
+                    prompt_id=prompt_id, prompt=prompt, seed=seed, image=image, batch=number // 4, metrics=given
+                )
+
+    def draw_sample(self, step: int, sample: Sample) -> Image.Image:
+        """Something between a plain grey shirt (what the base draws) and the reference, with grain."""
+        target, base = draw_kimono(sample.prompt_id, sample.seed), draw_shirt(sample.seed)
+        mixed = Image.blend(base, target, min(1.0, max(0.0, self.skill(step))))
+        grain = Image.effect_noise((SIDE, SIDE), 18).convert("RGB")
+        return Image.blend(mixed, grain, 0.06)
+
+    def rebuild_tables(self) -> None:
+        """metrics.csv and best.json from the published results, as the evaluator does."""
+        results = [self.run.read_result(step) for step in sorted(steps_in(self.run.evaluations))]
+        judged = [result for result in results if result]
+        base = next((result for result in judged if result.step == 0), None)
+        rows = [metrics_row(result, base) for result in judged]
+        write_rows(self.run.metrics_csv, METRIC_COLUMNS, rows)
+        candidates = [row for row in rows if row["step"] and row["composite"] is not None]
+        if candidates:
+            self.write_best(min(candidates, key=lambda row: float(row["composite"] or 0)), len(candidates))
+
+    def write_best(self, row: dict[str, Value], num_evaluated: int) -> None:
+        """best.json for the row with the lowest composite."""
+        step = int(row["step"] or 0)
+        composite = interval_of(row, "composite", "composite")
+        better = composite is not None and composite.high < 0
+        Best(
+            step=step,
+            snapshot=f"snapshots/{step_name(step)}",
+            reason=f"Lowest composite of {num_evaluated} judged snapshots; all three losses are below step 0.",
+            better_than_base=better,
+            composite=composite,
+            metrics={name: number_of(row, name) for name in COMPARED_METRICS},
+            deltas={name: found for name in COMPARED_METRICS if (found := interval_of(row, name, f"{name}_delta"))},
+            num_evaluated=num_evaluated,
+        ).write(self.run.best)
+
+
+def metrics_row(result: EvaluationResult, base: EvaluationResult | None) -> dict[str, Value]:
+    """One line of metrics.csv: the mean of every metric, and its paired difference to step 0."""
+    row: dict[str, Value] = {
+        "step": result.step,
+        "timestamp": result.created,
+        "status": result.status,
+        "reason": result.reason,
+        "evaluation_seconds": sum(result.seconds.values()),
+        **{key: result.training.get(key) for key in ("epoch", "learning_rate")},
+        "total_loss": result.training.get("loss"),
+        "composite": None,
+    }
+    if result.status == "failed" or base is None:
+        return row
+    relative: list[float] = []
+    for name in COMPARED_METRICS:
+        values, before = per_prompt(result, name), per_prompt(base, name)
+        row[name] = round(statistics.fmean(values), 5) if values else None
+        if not values or result.step == 0:
+            continue
+        differences = [value - old for value, old in zip(values, before, strict=True)]
+        found = interval(differences)
+        row |= {f"{name}_{part}": round(number, 5) for part, number in found.model_dump().items()}
+        if name != "clip_t":
+            relative.append(found.delta / statistics.fmean(before))
+    if relative:
+        middle, spread = statistics.fmean(relative), 0.03
+        row |= {"composite": middle, "composite_low": middle - spread, "composite_high": middle + spread}
+    return row
+
+
+def per_prompt(result: EvaluationResult, name: str) -> list[float]:
+    """A metric's mean over the seeds of each prompt; empty when it is blank."""
+    groups: dict[str, list[float]] = {}
+    for sample in result.samples:
+        value = sample.metrics.get(name)
+        if value is None:
+            return []
+        groups.setdefault(sample.prompt_id, []).append(value)
+    return [statistics.fmean(group) for group in groups.values()]
+
+
+def interval(differences: list[float]) -> Interval:
+    """Mean and its 95 % t-interval for eight prompts."""
+    middle = statistics.fmean(differences)
+    half = 2.365 * statistics.stdev(differences) / math.sqrt(len(differences))
+    return Interval(delta=middle, low=middle - half, high=middle + half)
+
+
+def number_of(row: dict[str, Value], column: str) -> float | None:
+    """A cell as a number."""
+    value = row.get(column)
+    return float(value) if value is not None else None
+
+
+def interval_of(row: dict[str, Value], metric: str, middle: str) -> Interval | None:
+    """Three cells as an interval."""
+    delta, low, high = (number_of(row, column) for column in (middle, f"{metric}_low", f"{metric}_high"))
+    return None if delta is None or low is None or high is None else Interval(delta=delta, low=low, high=high)
+
+
+def draw_kimono(prompt_id: str, seed: int) -> Image.Image:
+    """The garment the run is said to learn: wide sleeves, an open front, a tartan in the prompt's colour."""
+    color = COLORS[prompt_id.partition("/")[2].partition("-")[0]]
+    picture = Image.new("RGB", (SIDE, SIDE), (246, 246, 244) if prompt_id.endswith("0") else (226, 228, 232))
+    cloth, mask = Image.new("RGB", (SIDE, SIDE), color), Image.new("L", (SIDE, SIDE))
+    lines = ImageDraw.Draw(cloth)
+    light, dark = (tuple(min(255, int(c * f)) for c in color) for f in (1.55, 0.5))
+    for offset in range(seed % 3, SIDE, 9):
+        lines.line([(offset, 0), (offset, SIDE)], fill=light)
+        lines.line([(0, offset), (SIDE, offset)], fill=dark, width=2)
+    shape = ImageDraw.Draw(mask)
+    shape.polygon(KIMONO, 255)
+    shape.polygon([(29, 10), (35, 10), (32, 30)], 0)
+    picture.paste(cloth, mask=mask)
+    return picture
+
+
+def draw_shirt(seed: int) -> Image.Image:
+    """What the base model is said to draw for any prompt."""
+    picture = Image.new("RGB", (SIDE, SIDE), (238, 238, 240))
+    grey = 150 + seed % 3 * 12
+    shape = ImageDraw.Draw(picture)
+    shape.polygon(SHIRT, (grey, grey, grey + 8))
+    return picture
+
+
+def create(path: Path, steps: int, snapshot_steps: int) -> FakeRun:
+    """A new run folder, or the one that is there, to be continued."""
+    run = RunDir(path.resolve())
+    if run.record.is_file():
+        return FakeRun(run, run.read_config(), run.read_record(), random.Random(1))
+    config = parse_config(
+        {
+            "run": {"name": run.path.name, "output_dir": str(run.path.parent)},
+            "data": {"path": str(run.path.parent / "invented"), "resolution": SIDE},
+            "train": {"max_train_steps": steps, "snapshot_steps": snapshot_steps},
+            "evaluation": {"num_prompts": len(PROMPTS), "num_seeds": len(SEEDS)},
+        }
+    )
+    record = RunRecord(
+        run_id=f"{random.SystemRandom().getrandbits(48):012x}",
+        name=run.path.name,
+        seed=0,
+        versions={},
+        hardware={},
+        dataset=DatasetRecord(path="invented", num_images=48, fingerprint="", held_out=tuple(PROMPTS)),
+        base_model={"path": "invented"},
+    )
+    for folder in (run.snapshots, run.evaluations, run.control, run.processes, run.references, run.staging):
+        folder.mkdir(parents=True, exist_ok=True)
+    for prompt_id in PROMPTS:
+        reference = run.references / f"{prompt_id}.png"
+        reference.parent.mkdir(exist_ok=True)
+        draw_kimono(prompt_id, SEEDS[0]).save(reference)
+    replace_file(run.config, dump_config(config).encode())
+    record.write(run.record)
+    return FakeRun(run, config, record, random.Random(1))
+
+
+def write_history(fake: FakeRun, step_seconds: float = 0.4) -> None:
+    """A finished run at once: a stop at one third, a resume, a failed evaluation, a blank metric."""
+    run, steps, every = fake.run, fake.steps, fake.config.train.snapshot_steps
+    table = Appender(run.train_csv, TRAIN_COLUMNS)
+    stopped_at = max(1, steps // 3)
+    start = datetime.now(timezone.utc) - timedelta(seconds=steps * step_seconds + 600)
+    with (
+        hold_role(run, "trainer") as trainer,
+        hold_role(run, "evaluator") as evaluator,
+    ):
+        fake.publish_evaluation(0)
+        lines: list[dict[str, Value]] = []
+        for step in range(1, steps + 1):
+            pause = 600 if step > stopped_at else 0
+            when = start + timedelta(seconds=step * step_seconds * fake.rng.uniform(0.98, 1.0) + pause)
+            lines.append(fake.training_row(step, when, step_seconds * fake.rng.uniform(0.9, 1.1)))
+        write_rows(run.train_csv, table.columns, lines)
+        judged = list(range(every, steps + 1, every)) or [steps]
+        for step in judged:
+            fake.publish_snapshot(step)
+            failure = "the adapter holds a value that is not finite" if step == judged[-2:][0] else ""
+            blank = "color_loss" if step == judged[len(judged) // 2] else ""
+            fake.publish_evaluation(step, failure, blank)
+        request = control.submit_stop(run, "command line")
+        for stage in ("seen", "saved", "stopped"):
+            control.answer(run, request, stage, stopped_at)
+        trainer.update(step=steps, total=steps)
+        evaluator.update(step=judged[-1], total=len(judged))
+
+
+def live(fake: FakeRun, step_seconds: float, evaluation_seconds: float, ignore_stop: bool) -> None:
+    """Train and evaluate in time; answers a stop request as the trainer does, then the evaluator drains."""
+    run = fake.run
+    table = Appender(run.train_csv, TRAIN_COLUMNS)
+    last = max(fake.run.published_snapshots(), default=0)
+    prune(run.train_csv, lambda row: int(row["step"]) <= last)
+    with hold_role(run, "trainer") as trainer, hold_role(run, "evaluator") as evaluator:
+        trainer.update("preparing", step=last, total=fake.steps, message="caching latents")
+        control.ignore_before(run, trainer.record.started)
+        waiting: list[int] = [] if run.evaluation(0).exists() else [0]
+        ready_at = time.monotonic() + evaluation_seconds
+        for step in range(last + 1, fake.steps + 1):
+            time.sleep(step_seconds * fake.rng.uniform(0.9, 1.1))
+            trainer.update("training", step=step, message="")
+            append_in_two_halves(table, fake.training_row(step, datetime.now(timezone.utc), step_seconds), step)
+            stop = None if ignore_stop else next(iter(control.open_requests(run)), None)
+            if stop or step % fake.config.train.snapshot_steps == 0 or step == fake.steps:
+                fake.publish_snapshot(step)
+                waiting.append(step)
+            if waiting and time.monotonic() > ready_at:
+                evaluate_next(fake, evaluator, waiting)
+                ready_at = time.monotonic() + evaluation_seconds
+            if stop:
+                answer(run, stop, trainer, step)
+                break
+        trainer.close("stopped" if trainer.record.step < fake.steps else "finished")
+        while waiting:
+            evaluate_next(fake, evaluator, waiting, state="draining")
+
+
+def append_in_two_halves(table: Appender, row: dict[str, Value], step: int) -> None:
+    """Most rows whole; every fifth torn for a moment, as a reader may meet it on a network disk."""
+    if step % 5:
+        table.append(row)
+        return
+    text = io.StringIO()
+    text.write(",".join("" if row.get(column) is None else str(row.get(column)) for column in table.columns) + "\n")
+    line = text.getvalue().encode()
+    with table.path.open("ab", buffering=0) as file:
+        file.write(line[: len(line) // 2])
+        time.sleep(0.05)
+        file.write(line[len(line) // 2 :])
+
+
+def evaluate_next(fake: FakeRun, evaluator: Status, waiting: list[int], state: State = "evaluating") -> None:
+    """Judge the oldest snapshot that waits."""
+    step = waiting.pop(0)
+    known = len(fake.run.published_snapshots())
+    evaluator.update(state, step=step, total=known)
+    fake.publish_evaluation(step)
+    evaluator.update("idle")
+
+
+def answer(run: RunDir, request: Request, trainer: Status, step: int) -> None:
+    """Carry a stop request out, slowly enough to watch."""
+    trainer.update("saving")
+    for stage in ("seen", "saved", "stopped"):
+        control.answer(run, request, stage, step)
+        time.sleep(0.3)
+
+
+def main() -> None:
+    """Read the command line; Ctrl-C leaves a run that the next call continues."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path, help="run folder to write, such as runs/fake")
+    parser.add_argument("--steps", type=int, default=600, help="optimizer updates in all")
+    parser.add_argument("--snapshot-steps", type=int, default=50, help="updates between two snapshots")
+    parser.add_argument("--live", action="store_true", help="as it happens, until the last step or a stop request")
+    parser.add_argument("--step-seconds", type=float, default=0.2, help="live: seconds per update")
+    parser.add_argument("--evaluation-seconds", type=float, default=4.0, help="live: seconds between two evaluations")
+    parser.add_argument("--ignore-stop", action="store_true", help="live: a trainer that does not answer")
+    options = parser.parse_args()
+    fake = create(options.run, options.steps, options.snapshot_steps)
+    with contextlib.suppress(KeyboardInterrupt):
+        if options.live:
+            live(fake, options.step_seconds, options.evaluation_seconds, options.ignore_stop)
+        else:
+            write_history(fake)
+
+
+if __name__ == "__main__":
+    main()

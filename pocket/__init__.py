@@ -1,0 +1,13 @@
+"""The pocket models: a complete Stable Diffusion and a CLIP of a few MB, trained from scratch by this package.
+
+Everything Darkroom does can run on them with no download and no GPU. They know the garments of `pocket.garments` and
+nothing else; they stand in for real models and are never presented as such. Importing this package loads nothing.
+"""
+
+from pathlib import Path
+
+STABLE_DIFFUSION = Path(__file__).parent / "stable-diffusion"
+"""A folder for `StableDiffusionPipeline.from_pretrained`."""
+
+CLIP = Path(__file__).parent / "clip"
+"""A folder for `CLIPModel.from_pretrained` and `CLIPProcessor.from_pretrained`."""

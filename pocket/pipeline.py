@@ -1,0 +1,69 @@
+"""The finished models as the folders that diffusers and transformers load: fp16 safetensors and JSON, nothing else.
+
+A folder appears whole: it is written beside its final name and then renamed over what stood there.
+"""
+
+import shutil
+from copy import deepcopy
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
+from transformers import CLIPModel, CLIPTextModel, CLIPTokenizer
+
+from pocket.clip import image_processor
+from pocket.unet import sampler
+
+
+def assemble(
+    vae: AutoencoderKL, text_encoder: CLIPTextModel, tokenizer: CLIPTokenizer, unet: UNet2DConditionModel
+) -> StableDiffusionPipeline:
+    """The parts as a pipeline without safety checker; the parts are shared, not copied."""
+    pipeline = StableDiffusionPipeline(
+        vae=vae,
+        text_encoder=text_encoder,
+        tokenizer=tokenizer,
+        unet=unet,
+        scheduler=sampler(),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def publish_stable_diffusion(pipeline: StableDiffusionPipeline, folder: Path) -> None:
+    """Writes the pipeline in fp16; the given one keeps its precision."""
+    parts = {
+        name: deepcopy(part).half() if isinstance(part, torch.nn.Module) else part
+        for name, part in pipeline.components.items()
+    }
+    staged = _staging(folder)
+    StableDiffusionPipeline(**parts, requires_safety_checker=False).save_pretrained(staged)
+    _replace(staged, folder)
+
+
+def publish_clip(clip: CLIPModel, tokenizer: CLIPTokenizer, folder: Path) -> None:
+    """Writes the CLIP in fp16 with its tokenizer and image processor."""
+    staged = _staging(folder)
+    for part in (deepcopy(clip).half(), tokenizer, image_processor()):
+        part.save_pretrained(staged)
+    _replace(staged, folder)
+
+
+def _staging(folder: Path) -> Path:
+    staged = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(staged, ignore_errors=True)
+    return staged
+
+
+def _replace(staged: Path, folder: Path) -> None:
+    """Renames `staged` to `folder`, readable by all (safetensors leaves files at 0600)."""
+    for path in staged.rglob("*"):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    retired = _staging(folder.with_name(f"{folder.name}.retired"))
+    if folder.exists():
+        folder.rename(retired)
+    staged.rename(folder)
+    shutil.rmtree(retired, ignore_errors=True)

@@ -1,0 +1,115 @@
+"""The pocket autoencoder: 128 × 128 pictures to 16 × 16 × 8 latents and back.
+
+It learns from catalogue garments and random textures. Afterwards each latent channel's mean and deviation are folded
+into its quantising convolutions: the UNet then sees latents of mean 0 and deviation 1 per channel, with
+`scaling_factor` 1.
+"""
+
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL
+from torch import Tensor
+from torch.nn import functional as F
+
+from pocket.garments import SIZE, split_catalogue
+from pocket.learning import Learner, Progressed, Schedule
+from pocket.pictures import draw_all, draw_garments, save_grid, to_float, to_uint8
+
+BATCH_SIZE = 8
+LATENT_CHANNELS = 8
+KL_WEIGHT = 5e-4
+INITIAL_LOG_VARIANCE = -6.0
+"""The posterior starts narrow: at the usual 0 its noise drowns the latents, and colours take thousands of steps to appear."""
+
+
+def build() -> AutoencoderKL:
+    """The untrained autoencoder, about 1.0 M parameters."""
+    vae = AutoencoderKL(
+        sample_size=SIZE,
+        block_out_channels=(16, 32, 64, 64),
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        layers_per_block=1,
+        norm_num_groups=4,
+        latent_channels=LATENT_CHANNELS,
+        scaling_factor=1.0,
+    )
+    assert vae.quant_conv is not None
+    torch.nn.init.constant_(vae.quant_conv.bias.data[LATENT_CHANNELS:], INITIAL_LOG_VARIANCE)
+    return vae
+
+
+def train(work: Path, schedule: Schedule) -> tuple[AutoencoderKL, Progressed]:
+    """Trains in `work`, or resumes there; returns the averaged weights with normalised latents."""
+    seen, held_out = split_catalogue()
+    textures = [(None, seed) for seed in range(2000)]
+    train_BCHW = draw_all([*draw_garments(seen, 2000, seed=1), *textures], work / "vae-train.safetensors")
+    held_out_BCHW = draw_all(draw_garments(held_out, 38, seed=2), work / "vae-held-out.safetensors")
+    vae = build()
+
+    def batch_loss(generator: torch.Generator) -> Tensor:
+        chosen = train_BCHW[torch.randint(len(train_BCHW), (BATCH_SIZE,), generator=generator)]
+        return autoencoding_loss(vae, _turned(to_float(chosen), generator), generator)
+
+    def held_out_loss() -> float:
+        pictures = to_float(held_out_BCHW)
+        return F.l1_loss(vae.decode(vae.encode(pictures).latent_dist.mode()).sample.float(), pictures).item()
+
+    def show() -> None:
+        pictures = held_out_BCHW[:10]
+        save_grid([pictures, reconstruct(vae, pictures)], work / "vae.png")
+
+    progress = Learner(vae, schedule, work / "vae").fit(batch_loss, held_out_loss, show)
+    normalise_latents(vae, train_BCHW[:1000])
+    return vae, progress
+
+
+def autoencoding_loss(vae: AutoencoderKL, pictures_BCHW: Tensor, generator: torch.Generator) -> Tensor:
+    """L1 of pixels, of 8 × 8 means (or colours come last), of neighbours' differences (or edges blur); a little KL."""
+    posterior = vae.encode(pictures_BCHW).latent_dist
+    error = vae.decode(posterior.sample(generator)).sample.float() - pictures_BCHW
+    edges = (error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()) / 2
+    kl_per_number = posterior.kl().mean() / posterior.mean[0].numel()
+    return error.abs().mean() + error.square().mean() + F.avg_pool2d(error, 8).abs().mean() + edges + KL_WEIGHT * kl_per_number
+
+
+def _turned(pictures_BCHW: Tensor, generator: torch.Generator) -> Tensor:
+    """Each batch mirrored, upended or transposed at random, and shifted by up to 8 pixels."""
+    mirror, upend, transpose = torch.rand(3, generator=generator).lt(0.5).tolist()
+    pictures_BCHW = pictures_BCHW.flip(-1) if mirror else pictures_BCHW
+    pictures_BCHW = pictures_BCHW.flip(-2) if upend else pictures_BCHW
+    pictures_BCHW = pictures_BCHW.transpose(-1, -2) if transpose else pictures_BCHW
+    shifts = torch.randint(-8, 9, (2,), generator=generator).tolist()
+    return pictures_BCHW.roll(shifts, dims=(-1, -2)).contiguous()
+
+
+@torch.no_grad()
+def encode(vae: AutoencoderKL, pictures_BCHW: Tensor, batch_size: int = 32) -> Tensor:
+    """uint8 pictures -> the means of their latents, (B, 8, H / 8, W / 8) float32."""
+    return torch.cat([vae.encode(to_float(batch)).latent_dist.mode() for batch in pictures_BCHW.split(batch_size)])
+
+
+@torch.no_grad()
+def reconstruct(vae: AutoencoderKL, pictures_BCHW: Tensor) -> Tensor:
+    """uint8 pictures through the autoencoder, uint8."""
+    return to_uint8(vae.decode(encode(vae, pictures_BCHW)).sample)
+
+
+@torch.no_grad()
+def normalise_latents(vae: AutoencoderKL, pictures_BCHW: Tensor) -> None:
+    """Rewrites `quant_conv` and `post_quant_conv` so that these pictures' latents have mean 0, deviation 1 per channel.
+
+    Decoding an encoded picture gives what it gave before: the one convolution undoes what the other adds.
+    """
+    latents = encode(vae, pictures_BCHW)
+    mean_C, std_C = latents.mean(dim=(0, 2, 3)), latents.std(dim=(0, 2, 3))
+    channels = len(mean_C)
+    quant, post = vae.quant_conv, vae.post_quant_conv
+    assert quant is not None
+    assert post is not None
+    quant.weight[:channels] /= std_C.reshape(-1, 1, 1, 1)
+    quant.bias[:channels] = (quant.bias[:channels] - mean_C) / std_C
+    quant.bias[channels:] -= 2 * std_C.log()
+    post.bias += (post.weight[:, :, 0, 0] * mean_C).sum(dim=1)
+    post.weight *= std_C.reshape(1, -1, 1, 1)

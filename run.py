@@ -1,0 +1,226 @@
+"""Darkroom's command: train a LoRA, judge every snapshot while it trains, see both in a browser.
+
+Only `shared` is imported here; trainer, evaluator and dashboard are programs of their own, started with `python -m`.
+"""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from shared import control
+from shared import doctor as examination
+from shared.config import Config, load_config
+from shared.errors import RunFolderError, exit_code_of
+from shared.records import FINAL_STATES
+from shared.rundir import RunDir, create_run, free_name, open_run
+from shared.status import is_alive, read_status
+from shared.supervisor import (
+    ROOT,
+    Supervisor,
+    child_environment,
+    dashboard_command,
+    free_port,
+    python_module,
+    unjudged,
+    wait_until_healthy,
+)
+from shared.terminal import Terminal, summarise
+
+DEMO_CONFIG = ROOT / "configs" / "pocket_kimono_cpu.toml"
+STOP_WAIT_SECONDS = 120.0
+
+app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+Overrides = Annotated[list[str] | None, typer.Argument(help="Settings as section.key=value.", show_default=False)]
+New = Annotated[bool, typer.Option("--new", help="Start another run beside an existing one of the same name.")]
+RunPath = Annotated[Path, typer.Argument(help="A run folder, such as runs/demo.")]
+
+
+@app.command()
+def demo(overrides: Overrides = None, new: New = False) -> None:
+    """Teach the embedded miniature model a garment it has never seen; needs no GPU and no download."""
+
+    def body() -> int:
+        config = load_config(DEMO_CONFIG, overrides)
+        subprocess.run(python_module("pocket", config.data.path), env=child_environment(None), check=True)
+        return _train(config, new=new)
+
+    raise typer.Exit(exit_code_of(body))
+
+
+@app.command()
+def train(
+    config: Annotated[Path, typer.Argument(help="A TOML file; configs/ holds examples.")],
+    overrides: Overrides = None,
+    new: New = False,
+    evaluator: Annotated[bool, typer.Option(help="Judge every snapshot while training.")] = True,
+    dashboard: Annotated[bool, typer.Option(help="Serve the dashboard.")] = True,
+) -> None:
+    """Train, judge and show; the same command again resumes."""
+    raise typer.Exit(
+        exit_code_of(
+            lambda: _train(load_config(config, overrides), new=new, with_evaluator=evaluator, with_dashboard=dashboard)
+        )
+    )
+
+
+@app.command()
+def dashboard(
+    runs: Annotated[Path, typer.Argument(help="Folder of run folders, or one run folder.")] = Path("runs"),
+    host: Annotated[str, typer.Option(help="Address to bind.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port; the next free one when taken.")] = 8501,
+) -> None:
+    """Look at runs, whether or not anything is training."""
+    raise typer.Exit(exit_code_of(lambda: _dashboard(runs, host, port)))
+
+
+@app.command()
+def evaluate(
+    run: RunPath,
+    follow: Annotated[bool, typer.Option("--follow/--once", help="Go on for new snapshots until stopped.")] = False,
+) -> None:
+    """Judge the snapshots of a run that have no result yet."""
+
+    def body() -> int:
+        opened = open_run(run)
+        mode = "--follow" if follow else "--once"
+        code = _foreground(python_module("evaluator", opened.path, mode), child_environment(opened))
+        if code == 0:
+            summarise(opened, Console(highlight=False))
+        return code
+
+    raise typer.Exit(exit_code_of(body))
+
+
+@app.command()
+def stop(run: RunPath) -> None:
+    """Ask a run to finish its step, save, and stop; waits until it has."""
+    raise typer.Exit(exit_code_of(lambda: _stop(open_run(run))))
+
+
+@app.command()
+def doctor(
+    runs: Annotated[Path, typer.Argument(help="Folder where runs are to be written.")] = Path("runs"),
+    port: Annotated[int, typer.Option(help="Port the dashboard would use.")] = 8501,
+) -> None:
+    """Look at this machine: hardware, versions, disk, file events, port; exit code 1 if something stands in the way."""
+    table = Table(show_header=False, box=None)
+    findings = examination.examine(runs, "127.0.0.1", port)
+    marks = {"ok": "[green]ok[/]", "note": "[yellow]note[/]", "problem": "[red]problem[/]"}
+    for finding in findings:
+        table.add_row(marks[finding.verdict], finding.subject, finding.text)
+    Console(highlight=False).print(table)
+    raise typer.Exit(int(any(finding.verdict == "problem" for finding in findings)))
+
+
+def _train(config: Config, *, new: bool, with_evaluator: bool = True, with_dashboard: bool = True) -> int:
+    run = _open_or_create(config, new=new)
+    console = Console(highlight=False)
+    trainer = read_status(run, "trainer")
+    if trainer and trainer.state == "finished" and not (with_evaluator and unjudged(run)):
+        console.print(f"{run.path} is complete at step {trainer.step}; --new starts another run beside it.")
+        summarise(run, console)
+        return 0
+    console.print(f"run folder: {run.path}", soft_wrap=True)
+    with Terminal(run) as terminal:
+        supervisor = Supervisor(
+            run,
+            config,
+            say=terminal.say,
+            render=terminal.render,
+            on_judged=lambda: summarise(run, terminal.console),
+            with_evaluator=with_evaluator,
+            with_dashboard=with_dashboard,
+            linger=sys.stdin.isatty() and terminal.console.is_terminal,
+        )
+        return supervisor.supervise()
+
+
+def _open_or_create(config: Config, *, new: bool) -> RunDir:
+    """The run folder this config names: made, or taken up again if its settings are still the same."""
+    assert config.run.name
+    if new:
+        name = free_name(config.run.output_dir, config.run.name)
+        config = config.model_copy(update={"run": config.run.model_copy(update={"name": name})})
+        return create_run(config)
+    path = config.run.output_dir / config.run.name
+    if not path.exists():
+        return create_run(config)
+    run = open_run(path)
+    changed = _changed_keys(run.read_config(), config)
+    if changed:
+        raise RunFolderError(
+            f"{path} was made with other settings: " + "; ".join(changed),
+            "restore them to resume, or start beside it with --new",
+        )
+    return run
+
+
+def _changed_keys(before: Config, after: Config) -> list[str]:
+    """Differences that would change the run; where the dashboard listens would not."""
+    old, new = before.model_dump(), after.model_dump()
+    return [
+        f"{section}.{key} was {value}, is {new[section][key]}"
+        for section in old
+        if section != "dashboard"
+        for key, value in old[section].items()
+        if value != new[section][key]
+    ]
+
+
+def _stop(run: RunDir) -> int:
+    console = Console(highlight=False)
+    if not is_alive(read_status(run, "trainer")):
+        raise RunFolderError(f"no trainer is at work in {run.path}", "there is nothing to stop")
+    request = control.submit_stop(run, by="the command line")
+    console.print("asked the trainer to stop")
+    deadline = time.monotonic() + STOP_WAIT_SECONDS
+    while time.monotonic() < deadline:
+        trainer = read_status(run, "trainer")
+        if control.read_answer(run, request).stopped or (trainer and trainer.state in FINAL_STATES):
+            console.print(f"stopped after step {trainer.step if trainer else 0}; the same command resumes")
+            return 0
+        time.sleep(0.2)
+    console.print(f"the trainer has not stopped within {STOP_WAIT_SECONDS:.0f} s; see {run.logs / 'trainer.log'}")
+    return 1
+
+
+def _dashboard(runs: Path, host: str, port: int) -> int:
+    run = RunDir(runs.resolve()) if (runs / "run.json").is_file() else None
+    folder = run.path.parent if run else runs.resolve()
+    if not folder.is_dir():
+        raise RunFolderError(f"{runs} is not a folder", "give the folder that holds the run folders")
+    free = free_port(host, port)
+    environment = {**child_environment(run), "DARKROOM_RUNS": str(folder)}
+    process = subprocess.Popen(dashboard_command(host, free), stdin=subprocess.PIPE, env=environment)
+    try:
+        url = f"http://{host}:{free}"
+        if wait_until_healthy(url, seconds=60):
+            Console(highlight=False).print(f"dashboard: {url}  (Ctrl-C ends it)")
+        return process.wait()
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _foreground(command: list[str], environment: dict[str, str]) -> int:
+    """Run a program in the foreground; Ctrl-C is its to handle."""
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, env=environment)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+    return process.wait()
+
+
+if __name__ == "__main__":
+    app()

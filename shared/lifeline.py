@@ -1,0 +1,30 @@
+"""Ends this program when the supervisor that started it is gone, however it went.
+
+The supervisor keeps the other end of the child's standard input; the system closes it even on `kill -9`.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+
+VARIABLE = "DARKROOM_LIFELINE"
+
+
+def watch(on_end: Callable[[], None] | None = None) -> None:
+    """Start watching if the supervisor asked for it; by default this process gets SIGTERM when the line is cut."""
+    if os.environ.get(VARIABLE) == "1":
+        threading.Thread(target=_wait, args=(on_end or _terminate,), name="lifeline", daemon=True).start()
+
+
+def _wait(on_end: Callable[[], None]) -> None:
+    while os.read(sys.stdin.fileno(), 1024):
+        pass
+    on_end()
+
+
+def _terminate() -> None:
+    os.kill(os.getpid(), signal.SIGTERM)

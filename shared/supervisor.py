@@ -1,0 +1,278 @@
+"""Starts the three programs of a run, watches them, and ends them in the right order.
+
+Trainer done → evaluator judges what is left → dashboard last. A dead evaluator or dashboard is started again while it
+makes progress; training never waits for either. A stop is asked of the trainer; children die with the supervisor
+because it holds the other end of their standard input.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+
+import psutil
+
+from shared import lifeline
+from shared.config import Config
+from shared.errors import RunFolderError
+from shared.records import Role
+from shared.rundir import RunDir, steps_in
+from shared.status import Status, hold_role
+
+ROOT = Path(__file__).resolve().parents[1]
+MAX_RESTARTS = 3
+GRACE_SECONDS = 10.0
+POLL_SECONDS = 0.2
+PERMANENT = frozenset({2, 3})  # exit codes of errors a restart cannot cure
+
+Say = Callable[[str], None]
+Render = Callable[[], None]
+
+
+@dataclass
+class Child:
+    """One program we started."""
+
+    role: Role
+    command: list[str]
+    process: subprocess.Popen[bytes]
+    restarts: int = 0
+    progress: int = 0
+
+
+@dataclass
+class Supervisor:
+    """Runs one run folder to its end. `say` gets events in words, `render` is called a few times a second.
+
+    `on_judged` is called once, when nothing is left to train or to judge.
+    """
+
+    run: RunDir
+    config: Config
+    say: Say
+    render: Render
+    on_judged: Render
+    with_evaluator: bool = True
+    with_dashboard: bool = True
+    linger: bool = False
+    dashboard_url: str = ""
+    _children: dict[Role, Child] = field(default_factory=dict[Role, Child])
+    _signals: list[str] = field(default_factory=list[str])
+    _failures: dict[Role, int] = field(default_factory=dict[Role, int])
+
+    def supervise(self) -> int:
+        """Train, judge and show; returns the exit code: the trainer's, else the evaluator's."""
+        with hold_role(self.run, "supervisor") as status:
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                signal.signal(number, self._on_signal)
+            try:
+                self._start_all()
+                status.update("training")
+                trained = self._until_trained()
+                status.update("draining")
+                self._until_judged()
+                self.on_judged()
+                if not self._signals:
+                    self._linger(status)
+                return trained or self._failures.get("evaluator", 0)
+            finally:
+                self._end_all()
+
+    def _start_all(self) -> None:
+        self._start("trainer", python_module("trainer", self.run.path))
+        if self.with_evaluator:
+            self._start("evaluator", python_module("evaluator", self.run.path, "--follow"))
+        if self.with_dashboard:
+            port = free_port(self.config.dashboard.host, self.config.dashboard.port)
+            if port != self.config.dashboard.port:
+                self.say(f"port {self.config.dashboard.port} is taken, the dashboard uses {port}")
+            self.dashboard_url = f"http://{self.config.dashboard.host}:{port}"
+            self._start("dashboard", dashboard_command(self.config.dashboard.host, port))
+            self.say(f"dashboard: {self.dashboard_url}")
+
+    def _until_trained(self) -> int:
+        """Watch until the trainer has ended; returns its exit code, 1 if a signal ended it."""
+        trainer = self._children["trainer"].process
+        while trainer.poll() is None:
+            self._pause()
+            self._keep_up("evaluator")
+            self._keep_up("dashboard")
+            self._forward_stop()
+        code = trainer.returncode
+        if code:
+            self.say(f"the trainer ended with code {code}; see {self.run.logs / 'trainer.log'}")
+        return code if code >= 0 else 1
+
+    def _until_judged(self) -> None:
+        """Let the evaluator judge what is left; one that died is started again for that. A signal cuts it short."""
+        if "evaluator" not in self._children:
+            return
+        if waiting := len(unjudged(self.run)):
+            self.say(f"training has ended; {waiting} steps are still to be judged (Ctrl-C leaves them)")
+        self._children["evaluator"].command = python_module("evaluator", self.run.path, "--once")
+        _send(self._children["evaluator"].process, signal.SIGTERM)
+        while "evaluator" not in self._failures and not self._signals:
+            if self._children["evaluator"].process.poll() is not None:
+                if not unjudged(self.run):
+                    return
+                self._keep_up("evaluator")
+            self._pause()
+            self._keep_up("dashboard")
+        if left := len(unjudged(self.run)):
+            self.say(f"{left} steps are left unjudged; the same command goes on with them")
+
+    def _linger(self, status: Status) -> None:
+        """Leave the dashboard up until a signal, where someone is there to look at it."""
+        if not (self.linger and "dashboard" in self._children):
+            return
+        status.update("serving")
+        self.say(f"the dashboard stays at {self.dashboard_url}; Ctrl-C ends it")
+        while not self._signals and "dashboard" not in self._failures:
+            self._pause()
+            self._keep_up("dashboard")
+
+    def _pause(self) -> None:
+        self.render()
+        time.sleep(POLL_SECONDS)
+
+    def _forward_stop(self) -> None:
+        """Pass each signal on to the trainer: the first ends it cleanly, the second at once."""
+        while self._signals:
+            name = self._signals.pop(0)
+            self.say(f"{name}: training stops after this step; once more ends it at once")
+            _send(self._children["trainer"].process, signal.SIGTERM)
+
+    def _keep_up(self, role: Role) -> None:
+        """Start a program again that ended by itself, unless that cannot help."""
+        child = self._children.get(role)
+        if child is None or role in self._failures or child.process.poll() is None:
+            return
+        code = child.process.returncode
+        progress = len(steps_in(self.run.evaluations))
+        child.restarts = 0 if progress > child.progress else child.restarts
+        if code in PERMANENT or child.restarts >= MAX_RESTARTS:
+            self._failures[role] = code if code > 0 else 1
+            self.say(f"the {role} ended with code {code} and stays down; see {self.run.logs / f'{role}.log'}")
+            return
+        self.say(f"the {role} ended with code {code}; starting it again")
+        self._start(role, child.command, restarts=child.restarts + 1, progress=progress)
+
+    def _start(self, role: Role, command: list[str], restarts: int = 0, progress: int = 0) -> None:
+        with (self.run.logs / f"{role}.log").open("ab") as log:
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=child_environment(self.run),
+                start_new_session=True,
+            )
+        self._children[role] = Child(role, command, process, restarts, progress)
+
+    def _end_all(self) -> None:
+        """TERM, a grace period, KILL: for every process we started and what those started."""
+        living = [child.process for child in self._children.values() if child.process.poll() is None]
+        tree = [process for started in living for process in _tree(started.pid)]
+        for process in living:
+            _send(process, signal.SIGTERM)
+        _, left = psutil.wait_procs(tree, timeout=GRACE_SECONDS)
+        for process in left:
+            process.kill()
+        for process in living:
+            process.wait()
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self._signals.append(signal.Signals(number).name)
+
+
+def unjudged(run: RunDir) -> set[int]:
+    """Steps whose result is still missing, the base model's included."""
+    return ({0} | steps_in(run.snapshots)) - steps_in(run.evaluations)
+
+
+def python_module(module: str, *arguments: object) -> list[str]:
+    """`python -m module …` with this interpreter."""
+    return [sys.executable, "-m", module, *map(str, arguments)]
+
+
+def dashboard_command(host: str, port: int) -> list[str]:
+    """How Streamlit is started: headless, on one address, watching no files, sending nothing home."""
+    options = {
+        "server.address": host,
+        "server.port": port,
+        "server.headless": "true",
+        "server.fileWatcherType": "none",
+        "server.runOnSave": "false",
+        "browser.gatherUsageStats": "false",
+        "client.toolbarMode": "minimal",
+        "runner.magicEnabled": "false",
+    }
+    flags = [f"--{name}={value}" for name, value in options.items()]
+    return [*python_module("streamlit", "run", ROOT / "dashboard" / "app.py"), *flags]
+
+
+def child_environment(run: RunDir | None) -> dict[str, str]:
+    """This environment, with our packages first on the path and the lifeline attached; `run` is what to show first."""
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
+    return {
+        **os.environ,
+        "PYTHONPATH": path,
+        "PYTHONUNBUFFERED": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+        "TRANSFORMERS_VERBOSITY": "error",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        lifeline.VARIABLE: "1",
+        **({"DARKROOM_RUNS": str(run.path.parent), "DARKROOM_RUN": run.path.name} if run else {}),
+    }
+
+
+def free_port(host: str, port: int, attempts: int = 50) -> int:
+    """`port`, or the next one nobody listens on; 0 lets the system choose.
+
+    Raises:
+        RunFolderError: none of the next `attempts` ports is free, or the address cannot be bound.
+    """
+    for candidate in range(port, min(port + attempts, 65536)):
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, candidate))
+            except OSError:
+                continue
+            return probe.getsockname()[1]
+    raise RunFolderError(f"no free port from {port} on {host}", "set dashboard.host and dashboard.port")
+
+
+def wait_until_healthy(url: str, seconds: float) -> bool:
+    """Whether the dashboard answers within `seconds`."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            with urllib.request.urlopen(f"{url}/_stcore/health", timeout=2) as answer:
+                return answer.status == 200
+        except (urllib.error.URLError, OSError):
+            time.sleep(POLL_SECONDS)
+    return False
+
+
+def _tree(pid: int) -> list[psutil.Process]:
+    try:
+        process = psutil.Process(pid)
+        return [process, *process.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _send(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    if process.poll() is None:
+        process.send_signal(number)

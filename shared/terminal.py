@@ -1,0 +1,123 @@
+"""What a person at the terminal sees of a run: live lines while it goes, a summary when it has ended."""
+
+from __future__ import annotations
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.markup import escape
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from shared.records import Best, EvaluationResult, Interval, ProcessStatus
+from shared.rundir import RunDir, steps_in
+from shared.status import is_alive, read_status
+from shared.tables import COMPARED_METRICS, read_rows
+
+LINES_EVERY_STEPS = 20
+
+
+class Terminal:
+    """Shows one run: a live panel on a terminal, a line now and then elsewhere."""
+
+    def __init__(self, run: RunDir) -> None:
+        self.console = Console(highlight=False)
+        self._run = run
+        self._judged = steps_in(run.evaluations)
+        self._last_line = -1
+        self._live = Live(console=self.console, refresh_per_second=4) if self.console.is_terminal else None
+
+    def __enter__(self) -> Terminal:
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live:
+            self._live.update(Text(""))
+            self._live.stop()
+
+    def say(self, text: str) -> None:
+        """Print an event above the live panel."""
+        self.console.print(f"• {escape(text)}")
+
+    def render(self) -> None:
+        """Print new results; bring the live panel, or the line of progress, up to date."""
+        for step in sorted(steps_in(self._run.evaluations) - self._judged):
+            result = self._run.read_result(step)
+            if result:
+                self._judged.add(step)
+                self.say(describe_result(result, self._run))
+        trainer = read_status(self._run, "trainer")
+        if self._live:
+            self._live.update(self._panel(trainer))
+        elif trainer and trainer.step // LINES_EVERY_STEPS > self._last_line // LINES_EVERY_STEPS:
+            self._last_line = trainer.step
+            self.say(f"step {trainer.step}/{trainer.total}  {trainer.message}")
+
+    def _panel(self, trainer: ProcessStatus | None) -> Group:
+        evaluator = read_status(self._run, "evaluator")
+        waiting = len(({0} | steps_in(self._run.snapshots)) - steps_in(self._run.evaluations))
+        step, total = (trainer.step, trainer.total) if trainer else (0, 1)
+        bar = Table.grid(padding=(0, 1))
+        bar.add_row(
+            "trainer", ProgressBar(total=max(total, 1), completed=step, width=40), f"{step}/{total}", _words(trainer)
+        )
+        lines = Table.grid(padding=(0, 1))
+        lines.add_row("evaluator", f"{_words(evaluator)}, {waiting} waiting")
+        return Group(bar, lines)
+
+
+def describe_result(result: EvaluationResult, run: RunDir) -> str:
+    """One line about an evaluation, differences against the base model in brackets."""
+    if result.status == "failed":
+        return f"step {result.step} could not be judged: {result.reason}"
+    row = next((row for row in read_rows(run.metrics_csv) if row["step"] == str(result.step)), dict[str, str]())
+    values = [_value(metric, row) for metric in COMPARED_METRICS if row.get(metric)]
+    name = "base model" if result.step == 0 else f"step {result.step}"
+    return f"judged {name}: " + ", ".join(values) + f"  ({sum(result.seconds.values()):.1f} s)"
+
+
+def summarise(run: RunDir, console: Console) -> None:
+    """The end of a run in one table: which snapshot to ship, its numbers against the base model, where its file is."""
+    best = run.read_best()
+    if best is None:
+        console.print("No snapshot has been judged yet.")
+        return
+    table = Table(title=f"Best snapshot: step {best.step}", title_justify="left")
+    for heading in ("", "base model", f"step {best.step}", "difference", "95 % interval"):
+        table.add_column(heading, justify="left" if not heading else "right")
+    for metric, difference in best.deltas.items():
+        value = best.metrics.get(metric)
+        base = None if value is None else value - difference.delta
+        table.add_row(metric, _number(base), _number(value), f"{difference.delta:+.4f}", _range(difference))
+    console.print(table)
+    console.print(escape(best.reason))
+    console.print(f"file: {escape(str(best_file(run, best)))}", soft_wrap=True)
+
+
+def best_file(run: RunDir, best: Best) -> str:
+    """Path of the file to ship."""
+    folder = run.path / best.snapshot
+    return str(next(iter(sorted(folder.glob("*.safetensors"))), folder))
+
+
+def _words(status: ProcessStatus | None) -> str:
+    if status is None:
+        return "starting"
+    text = f"{status.state} {status.message}".strip()
+    return text if is_alive(status) or status.state in ("finished", "stopped", "failed") else f"gone (was {text})"
+
+
+def _value(metric: str, row: dict[str, str]) -> str:
+    name = metric.removesuffix("_loss").replace("_", " ")
+    delta = row.get(f"{metric}_delta")
+    return f"{name} {float(row[metric]):.3f}" + (f" ({float(delta):+.3f})" if delta else "")
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
+
+
+def _range(interval: Interval) -> str:
+    return f"{interval.low:+.4f} … {interval.high:+.4f}"

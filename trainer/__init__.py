@@ -1,0 +1,1 @@
+"""Process 1: learns. Writes train.csv, snapshots/ and checkpoints/, and waits for nobody."""

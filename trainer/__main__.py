@@ -1,0 +1,126 @@
+"""`python -m trainer RUN`, also under `accelerate launch -m trainer RUN`: train, or go on where it stopped."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import logging
+import sys
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from diffusers import DDPMScheduler
+
+from shared import dataset, tables
+from shared.config import Config
+from shared.diffusion import base, lora
+from shared.errors import DataError, exit_code_of
+from shared.publication import sweep
+from shared.rundir import RunDir, open_run
+from shared.status import Status, hold_role
+from trainer import cache, checkpoint, order
+from trainer.loop import Trainer
+from trainer.publisher import Publisher
+from trainer.stopping import StopSignal
+
+log = logging.getLogger("trainer")
+
+PRECISIONS: dict[str, base.Precision] = {"no": "fp32", "fp16": "fp16", "bf16": "bf16"}
+
+
+def main() -> int:
+    """Wire the parts, train, publish the end; the exit code is 0 also when a stop was asked for."""
+    parser = argparse.ArgumentParser(prog="python -m trainer", description=__doc__)
+    parser.add_argument("run", type=Path, help="the run folder")
+    run = open_run(parser.parse_args().run)
+    config = run.read_config()
+    accelerator = Accelerator(
+        mixed_precision=_mixed_precision(config),
+        gradient_accumulation_steps=config.train.gradient_accumulation_steps,
+    )
+    with hold_role(run, "trainer") if accelerator.is_main_process else contextlib.nullcontext() as status:
+        stop = StopSignal(run)
+        _train(run, config, accelerator, stop, status)
+    return 0
+
+
+def _train(run: RunDir, config: Config, accelerator: Accelerator, stop: StopSignal, status: Status | None) -> None:
+    say = status.update if status else lambda *_, **__: None
+    total = config.train.max_train_steps
+    say("preparing", total=total, message="loading the base model")
+    saved = checkpoint.newest(run) if accelerator.is_main_process else None
+    accelerator.wait_for_everyone()
+    saved = saved or checkpoint.newest(run)
+    if saved and saved.step >= total:
+        log.info("already complete at step %d of %d", saved.step, total)
+        say("finished", step=saved.step, message="complete")
+        return
+    trainer = _build(run, config, accelerator, say)
+    if saved:
+        trainer.restore(saved)
+        log.info("resuming after step %d", saved.step)
+    publisher = _publisher(run, config, trainer.step) if status else None
+    say("training", step=trainer.step)
+    reason = trainer.train(stop, status, publisher)
+    if publisher and status:
+        status.update("saving", message=reason or "last save")
+        publisher.close()
+        stop.note("saved", trainer.step)
+        status.update("stopped" if reason else "finished", message=reason or "complete")
+        stop.note("stopped", trainer.step)
+    log.info("ended after step %d of %d: %s", trainer.step, total, reason or "complete")
+
+
+def _build(run: RunDir, config: Config, accelerator: Accelerator, say) -> Trainer:
+    pipeline = base.load_pipeline(config.model.path, PRECISIONS[_mixed_precision(config)]).to(accelerator.device)
+    examples = cache.encode(
+        _training_pairs(run, config),
+        pipeline,
+        config.data.resolution,
+        lambda done, total: say(message=f"encoding picture {done}/{total}"),
+    )
+    pipeline.vae.to("cpu")
+    pipeline.text_encoder.to("cpu")
+    torch.manual_seed(order.derive(config.train.seed, "adapter", 0))
+    lora.attach(pipeline.unet, config.lora)
+    scheduler = DDPMScheduler.from_config(pipeline.scheduler.config)
+    return Trainer(run, config, accelerator, pipeline.unet, scheduler, examples, pipeline.vae.config.scaling_factor)
+
+
+def _training_pairs(run: RunDir, config: Config) -> list[dataset.Pair]:
+    """The pairs of the run's data set that are not held out.
+
+    Raises:
+        DataError: the data set is no longer what it was when the run was made.
+    """
+    record = run.read_record().dataset
+    pairs = dataset.scan(config.data.path)
+    if dataset.fingerprint(pairs) != record.fingerprint:
+        raise DataError(
+            f"{config.data.path} has changed since this run was made", "restore it, or start a new run with --new"
+        )
+    return [pair for pair in pairs if pair.id not in set(record.held_out)]
+
+
+def _publisher(run: RunDir, config: Config, step: int) -> Publisher:
+    """Make the folder fit for going on after `step`: no rows past it, nothing half-written."""
+    sweep(run.staging)
+    pruned = tables.prune(run.train_csv, lambda row: int(row["step"]) <= step)
+    if pruned:
+        log.info("removed %d rows past step %d from train.csv", pruned, step)
+    return Publisher(run, run.read_record().run_id, config.train.checkpoints_total_limit)
+
+
+def _mixed_precision(config: Config) -> str:
+    if config.model.mixed_precision != "auto":
+        return config.model.mixed_precision
+    if not torch.cuda.is_available():
+        return "no"
+    return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    torch.set_float32_matmul_precision("high")
+    sys.exit(exit_code_of(main))

@@ -1,0 +1,226 @@
+"""The training loop.
+
+Shapes: B micro-batch, C latent channels, H W latent height and width, L tokens, D embedding width.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from diffusers import DDPMScheduler, UNet2DConditionModel
+from diffusers.optimization import get_scheduler
+
+from shared import hardware, tables
+from shared.config import Config
+from shared.diffusion import lora
+from shared.records import utc_now
+from shared.rundir import RunDir
+from shared.status import Status
+from trainer import objective, order
+from trainer.cache import Example
+from trainer.checkpoint import Checkpoint, copy_to_host
+from trainer.publisher import Publisher
+from trainer.stopping import StopSignal
+
+log = logging.getLogger(__name__)
+
+MAX_BAD_STEPS = 10
+
+
+@dataclass
+class Update:
+    """What one optimizer update did. Mutable: filled while the step runs."""
+
+    loss: float = 0.0
+    grad_norm: float = 0.0
+    learning_rate: float = 0.0
+    seconds: float = 0.0
+
+
+class Trainer:
+    """Holds the adapter and its optimizer; `train` runs until the last step or the first reason to stop."""
+
+    def __init__(
+        self,
+        run: RunDir,
+        config: Config,
+        accelerator: Accelerator,
+        unet: UNet2DConditionModel,
+        scheduler: DDPMScheduler,
+        examples: list[Example],
+        scaling_factor: float,
+    ) -> None:
+        self.run, self.config, self.accelerator = run, config, accelerator
+        self.scheduler, self.examples, self.scaling_factor = scheduler, examples, scaling_factor
+        self.unet = unet
+        optimizer = torch.optim.AdamW(
+            lora.parameters(unet), lr=config.train.learning_rate, weight_decay=config.train.weight_decay
+        )
+        self.model, self.optimizer = accelerator.prepare(unet, optimizer)
+        self._lr_factor = get_scheduler(
+            config.train.lr_scheduler,
+            torch.optim.SGD(lora.parameters(unet), lr=1.0),
+            num_warmup_steps=config.train.lr_warmup_steps,
+            num_training_steps=config.train.max_train_steps,
+        ).lr_lambdas[0]
+        self.step = 0
+        self._bad_steps = 0
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Go on from a checkpoint: adapter, optimizer moments, gradient scaler, step."""
+        lora.restore(self.unet, checkpoint.adapter)
+        self.optimizer.load_state_dict(checkpoint.optimizer)
+        if self.accelerator.scaler and checkpoint.scaler:
+            self.accelerator.scaler.load_state_dict(checkpoint.scaler)
+        self.step = checkpoint.step
+
+    def train(self, stop: StopSignal, status: Status | None, publisher: Publisher | None) -> str | None:
+        """Update until `max_train_steps`; returns why it ended early, None if it did not.
+
+        status and publisher belong to the main process; the others pass None.
+        """
+        settings = self.config.train
+        table = tables.Appender(self.run.train_csv, tables.TRAIN_COLUMNS) if publisher else None
+        reason = self._agree(stop.reason(self.step))
+        while self.step < settings.max_train_steps and reason is None:
+            update = self._update(self.step + 1)
+            self.step += 1
+            self._guard(update, stop)
+            reason = self._agree(stop.reason(self.step))
+            if not (publisher and table and status):
+                continue
+            table.append(self._row(update))
+            status.update(step=self.step, total=settings.max_train_steps, message=f"loss {update.loss:.4f}")
+            last = reason is not None or self.step == settings.max_train_steps
+            if last or self.step % settings.snapshot_steps == 0:
+                publisher.snapshot(self.step, lora.state(self.unet), lora.metadata(self.unet), self._details(update))
+            if last or self.step % settings.checkpointing_steps == 0:
+                publisher.checkpoint(self._checkpoint())
+            publisher.raise_failures()
+        return reason
+
+    def _update(self, step: int) -> Update:
+        """One optimizer update over `gradient_accumulation_steps` micro-batches."""
+        settings, accelerator = self.config.train, self.accelerator
+        started = time.perf_counter()
+        update = Update(learning_rate=settings.learning_rate * self._lr_factor(step - 1))
+        for group in self.optimizer.param_groups:
+            group["lr"] = update.learning_rate
+        torch.manual_seed(order.derive(settings.seed, f"dropout:{accelerator.process_index}", step))
+        losses: list[torch.Tensor] = []
+        for micro_batch in range(settings.gradient_accumulation_steps):
+            with accelerator.accumulate(self.model):
+                loss = self._loss(self._positions(step, micro_batch))
+                accelerator.backward(loss)
+                losses.append(loss.detach())
+                if accelerator.sync_gradients:
+                    norm = accelerator.clip_grad_norm_(lora.parameters(self.unet), settings.max_grad_norm)
+                    update.grad_norm = float(norm)
+                if math.isfinite(update.grad_norm):
+                    self.optimizer.step()
+                self.optimizer.zero_grad()
+        update.loss = float(accelerator.reduce(torch.stack(losses).mean(), "mean"))
+        update.seconds = time.perf_counter() - started
+        return update
+
+    def _positions(self, step: int, micro_batch: int) -> range:
+        return order.positions(
+            step,
+            micro_batch,
+            self.accelerator.process_index,
+            batch_size=self.config.train.train_batch_size,
+            micro_batches=self.config.train.gradient_accumulation_steps,
+            world_size=self.accelerator.num_processes,
+        )
+
+    def _loss(self, positions: range) -> torch.Tensor:
+        """The objective on the pictures at these positions of the stream. A scalar with a graph."""
+        device, seed = self.accelerator.device, self.config.train.seed
+        latents, noise, timesteps, texts = [], [], [], []
+        for position in positions:
+            example = self.examples[order.picture_at(position, len(self.examples), seed)]
+            generator = order.generator(seed, "example", position)
+            latents.append(example.sample_latents(generator, self.scaling_factor))
+            noise.append(torch.randn(latents[-1].shape, generator=generator))
+            timesteps.append(torch.randint(self.scheduler.config.num_train_timesteps, (), generator=generator))
+            texts.append(example.encoder_hidden_states)
+        latents_BCHW, noise_BCHW = torch.stack(latents).to(device), torch.stack(noise).to(device)
+        timesteps_B, encoder_hidden_states_BLD = torch.stack(timesteps).to(device), torch.stack(texts).to(device)
+        noisy_latents_BCHW = self.scheduler.add_noise(latents_BCHW, noise_BCHW, timesteps_B)
+        dtype = self.unet.dtype
+        with self.accelerator.autocast():
+            model_pred_BCHW = self.model(
+                noisy_latents_BCHW.to(dtype), timesteps_B, encoder_hidden_states_BLD.to(dtype), return_dict=False
+            )[0]
+        target_BCHW = objective.target(self.scheduler, latents_BCHW, noise_BCHW, timesteps_B)
+        return objective.loss(model_pred_BCHW, target_BCHW, timesteps_B, self.scheduler, self.config.train.snr_gamma)
+
+    def _agree(self, reason: str | None) -> str | None:
+        """All processes leave together: one process's reason becomes everybody's."""
+        if self.accelerator.num_processes == 1:
+            return reason
+        asked = torch.tensor(float(reason is not None), device=self.accelerator.device)
+        agreed = bool(self.accelerator.reduce(asked, "sum") > 0)
+        return (reason or "asked of another process") if agreed else None
+
+    def _guard(self, update: Update, stop: StopSignal) -> None:
+        """Count updates without finite gradients (they were skipped) and stop after too many in a row."""
+        if math.isfinite(update.loss) and math.isfinite(update.grad_norm):
+            self._bad_steps = 0
+            return
+        self._bad_steps += 1
+        log.warning("step %d skipped: loss %s, gradient norm %s", self.step, update.loss, update.grad_norm)
+        if self._bad_steps >= MAX_BAD_STEPS:
+            stop.ask(f"{MAX_BAD_STEPS} steps in a row without finite gradients; lower train.learning_rate")
+
+    def _epoch(self) -> float:
+        """Passes over the training pictures so far."""
+        settings = self.config.train
+        per_step = settings.train_batch_size * settings.gradient_accumulation_steps * self.accelerator.num_processes
+        return self.step * per_step / len(self.examples)
+
+    def _details(self, update: Update) -> dict[str, Any]:
+        """What a snapshot's manifest says of the training behind it."""
+        return {
+            "epoch": round(self._epoch(), 4),
+            "loss": update.loss if math.isfinite(update.loss) else None,
+            "learning_rate": update.learning_rate,
+            "rank": self.config.lora.rank,
+            "lora_alpha": self.config.lora.lora_alpha,
+            "base_model": self.config.model.path,
+        }
+
+    def _checkpoint(self) -> Checkpoint:
+        scaler = self.accelerator.scaler.state_dict() if self.accelerator.scaler else {}
+        return Checkpoint(self.step, lora.state(self.unet), copy_to_host(self.optimizer.state_dict()), scaler)
+
+    def _row(self, update: Update) -> dict[str, tables.Value]:
+        settings = self.config.train
+        pictures = settings.train_batch_size * settings.gradient_accumulation_steps * self.accelerator.num_processes
+        return {
+            "step": self.step,
+            "epoch": round(self._epoch(), 4),
+            "loss": update.loss,
+            "learning_rate": update.learning_rate,
+            "grad_norm": update.grad_norm,
+            "samples_per_second": round(pictures / update.seconds, 3),
+            "step_seconds": round(update.seconds, 4),
+            **_memory(self.accelerator.device),
+            "timestamp": utc_now(),
+        }
+
+
+def _memory(device: torch.device) -> dict[str, tables.Value]:
+    """Memory columns of train.csv, MiB; None where the device keeps no count."""
+    row: dict[str, tables.Value] = {"process_rss_mib": round(hardware.process_rss_mib(), 1)}
+    if device.type == "cuda":
+        row["gpu_allocated_mib"] = round(torch.cuda.memory_allocated(device) / hardware.MIB, 1)
+        row["gpu_reserved_mib"] = round(torch.cuda.memory_reserved(device) / hardware.MIB, 1)
+        row["gpu_device_used_mib"] = hardware.gpu_used_mib(torch.cuda._get_nvml_device_index(device.index or 0))
+    return row
