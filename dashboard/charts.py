@@ -138,13 +138,13 @@ def _segments(steps: Numbers) -> list[slice]:
 def _loss_traces(train: pd.DataFrame, span: float) -> list[Trace]:
     steps, loss = train["step"].to_numpy(), train["loss"].to_numpy()
     smooth = pd.DataFrame({"step": steps, "loss": moving_average(steps, loss, span)})
-    raw = _line(train, "loss", "loss, each step", "y", BLUE, width=1) | {"opacity": 0.35, "showlegend": True}
-    average = _line(smooth, "loss", f"average of about {span:.0f} steps", "y", BLUE, width=2) | {"showlegend": True}
+    raw = _line(train, "loss", "each step", "y", BLUE, width=1) | {"opacity": 0.35, "showlegend": True}
+    average = _line(smooth, "loss", f"average of {span:.0f}", "y", BLUE, width=2) | {"showlegend": True}
     missing = steps[~np.isfinite(loss)]
     if not len(missing):
         return [raw, average]
     blanks = _marks(missing[-MAX_POINTS:], 0.0, "y", "x-thin-open", RED, ["not a number"] * len(missing[-MAX_POINTS:]))
-    return [raw, average, blanks | {"name": "no finite loss", "showlegend": True}]
+    return [raw, average, blanks | {"name": "loss"}]
 
 
 def _memory_traces(train: pd.DataFrame, axis: str) -> tuple[str, list[Trace]]:
@@ -164,6 +164,10 @@ def _memory_traces(train: pd.DataFrame, axis: str) -> tuple[str, list[Trace]]:
         for (name, column), color in zip(columns.items(), shades, strict=False)
     ]
     return title, lines
+
+
+def _is_blank(table: pd.DataFrame, column: str) -> bool:
+    return not np.isfinite(np.asarray(table[column], float)).any()
 
 
 def _line(
@@ -187,7 +191,7 @@ def _line(
 def _event_traces(events: Events, axis: str) -> list[Trace]:
     lane = [
         ("snapshot", events.snapshots, 2.0, "line-ns-open", GRAY, "published"),
-        ("evaluation", events.evaluated, 1.0, "line-ns-open", GREEN, "judged"),
+        ("evaluation", events.evaluated, 1.0, "circle", GREEN, "judged"),
     ]
     marks = [
         _marks(steps, level, axis, symbol, color, [text] * len(steps)) | {"name": name}
@@ -212,7 +216,7 @@ def _marks(
         "x": _packed(np.asarray(steps), "i4"),
         "y": _packed(np.full(len(steps), level), "f4"),
         "yaxis": axis,
-        "marker": {"symbol": symbol, "size": 7, "color": color, "line": {"width": 1.5, "color": color}},
+        "marker": {"symbol": symbol, "size": 6, "color": color, "line": {"width": 1, "color": color}},
         "text": [html.escape(text) for text in texts],
         "hovertemplate": "%{text}",
         "cliponaxis": False,
@@ -319,7 +323,7 @@ def _stack(
             "bordercolor": GRID,
             "font": {"size": 12, "color": TEXT},
         },
-        "legend": {"orientation": "h", "x": 1, "xanchor": "right", "y": 1, "yanchor": "bottom", "font": {"size": 11}},
+        "legend": {"orientation": "h", "x": 1, "xanchor": "right", "y": 1, "yanchor": "top"},
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
     }
@@ -330,7 +334,8 @@ def _stack(
         layout[f"yaxis{number_ if number_ > 1 else ''}"] = axis | panel.axis
         layout["annotations"].append(_title(panel.title, upper / inner))
         top = lower
-    return {"data": traces, "layout": layout}
+    # The uid ties what a person did with a trace to that trace, whatever else comes and goes.
+    return {"data": [trace | {"uid": f"{trace['yaxis']} {trace['name']}"} for trace in traces], "layout": layout}
 
 
 def _title(text: str, y: float) -> dict[str, Any]:

@@ -138,7 +138,7 @@ def _read(folder: Path, source: str) -> tuple[Any, Any, Any | None]:
         processor = AutoImageProcessor.from_pretrained(folder, backend="pil", local_files_only=True)
         reads_text = hasattr(model, "get_text_features")
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True) if reads_text else None
-    except Exception as error:  # noqa: BLE001: a broken folder fails in as many ways as there are readers
+    except Exception as error:  # a broken folder fails in as many ways as there are readers
         raise ModelError(f"encoder {source} cannot be loaded: {_first_line(error)}", "is it complete?") from error
     if missing := sorted(info["missing_keys"]):  # transformers would fill them with random numbers
         raise ModelError(f"encoder {source} lacks {len(missing)} weights, such as {missing[0]}", "is it complete?")
@@ -159,7 +159,7 @@ def _cached(hub_id: str) -> Path | None:
 def _download(hub_id: str) -> Path:
     try:
         return Path(snapshot_download(hub_id, allow_patterns=HUB_FILES, etag_timeout=HUB_TIMEOUT_SECONDS))
-    except Exception as error:  # noqa: BLE001: the hub's client also raises its HTTP library's own errors
+    except Exception as error:  # the hub's client also raises its HTTP library's own errors
         reason = f"encoder {hub_id} is not in the cache, and the hub did not give it: {_first_line(error)}"
         raise ModelError(reason, f"where there is a network: hf download {hub_id}") from error
 

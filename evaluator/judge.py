@@ -22,8 +22,8 @@ from evaluator.references import References
 from evaluator.scorer import Scorer
 from evaluator.studio import Job, Studio, jobs
 from shared.config import Config
-from shared.errors import DarkroomError
-from shared.publication import publish
+from shared.errors import DarkroomError, RunFolderError
+from shared.publication import publish, read_manifest
 from shared.records import EvaluationResult, Manifest, RunRecord, Sample
 from shared.rundir import RunDir
 
@@ -100,8 +100,10 @@ class Judge:
             work.training = {"epoch": 0}
             self.studio.swap(None)
             return
-        details = self.run.published_snapshots()[step].details
-        work.training = {key: details.get(key) for key in ("epoch", "loss", "learning_rate")}
+        manifest = read_manifest(self.run.snapshot(step))
+        if manifest is None:
+            raise RunFolderError(f"the snapshot of step {step} has vanished")
+        work.training = {key: manifest.details.get(key) for key in ("epoch", "loss", "learning_rate")}
         file = adapter.read(self.run.snapshot(step), self.studio.pipeline.unet, self.config.lora)
         work.digest = file.digest
         self.studio.swap(file)

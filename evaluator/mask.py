@@ -74,7 +74,7 @@ def _plane(shape: tuple[int, ...]) -> Array:
 
 def _connected_to_border(resembles: Mask) -> Mask:
     """The regions (4-connected) of `resembles` that touch the picture's border."""
-    regions = label(resembles, connectivity=1)
+    regions = np.asarray(label(resembles, connectivity=1))
     edges = np.concatenate([regions[0], regions[-1], regions[:, 0], regions[:, -1]])
     return np.isin(regions, edges[edges > 0])
 

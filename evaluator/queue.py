@@ -13,7 +13,6 @@ from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
 
 from shared.claims import claimed_steps
-from shared.publication import read_manifest
 from shared.rundir import RunDir, steps_in
 
 BASE_MODEL = 0
@@ -24,14 +23,7 @@ def pending(run: RunDir) -> list[int]:
     judged = steps_in(run.evaluations) | claimed_steps(run)
     if BASE_MODEL not in judged:
         return [BASE_MODEL]
-    run_id = run.read_record().run_id
-    waiting = sorted(steps_in(run.snapshots) - judged, reverse=True)
-    return [step for step in waiting if _is_ours(run, step, run_id)]
-
-
-def _is_ours(run: RunDir, step: int, run_id: str) -> bool:
-    manifest = read_manifest(run.snapshot(step))
-    return manifest is not None and manifest.run_id == run_id and manifest.step == step
+    return sorted(run.snapshots_to_judge() - judged, reverse=True)
 
 
 class _Wake(FileSystemEventHandler):

@@ -95,7 +95,7 @@ class Studio:
 
     def _draw_batch(self, batch: list[Job]) -> list[Image.Image]:
         prompt_embeds, negative_prompt_embeds = self._encode([job.prompt for job in batch])
-        pictures_BCHW = self.pipeline(
+        drawn = self.pipeline(
             prompt_embeds=prompt_embeds,
             negative_prompt_embeds=negative_prompt_embeds,
             generator=[torch.Generator().manual_seed(job.seed) for job in batch],
@@ -104,7 +104,9 @@ class Studio:
             height=self._resolution,
             width=self._resolution,
             output_type="pt",
-        ).images
+            return_dict=False,
+        )
+        pictures_BCHW: torch.Tensor = drawn[0]
         for job, picture_CHW in zip(batch, pictures_BCHW, strict=True):
             if not torch.isfinite(picture_CHW).all():
                 raise ModelError(f"the picture of {job.prompt_id!r}, seed {job.seed}, is not finite")
@@ -118,12 +120,14 @@ class Studio:
         key = tuple(prompts)
         if key not in self._embeds:
             with torch.no_grad():
-                self._embeds[key] = self.pipeline.encode_prompt(prompts, self.pipeline.device, 1, True)
+                embeds, negative_embeds = self.pipeline.encode_prompt(prompts, self.pipeline.device, 1, True)
+            assert negative_embeds is not None  # guidance was asked for
+            self._embeds[key] = (embeds, negative_embeds)
         return self._embeds[key]
 
     def _load(self, adapter: AdapterFile, *, hotswap: bool) -> None:
         self.pipeline.load_lora_weights(
-            adapter.folder, weight_name=LORA_FILE, adapter_name=ADAPTER, hotswap=hotswap, use_safetensors=True
+            str(adapter.folder), weight_name=LORA_FILE, adapter_name=ADAPTER, hotswap=hotswap, use_safetensors=True
         )
         self._loaded = True
 

@@ -31,6 +31,8 @@ class Schedule:
     decay_share: float = 0.4
     """The share of the steps, at the end, in which the learning rate falls to zero."""
     ema_decay: float = 0.995
+    beta2: float = 0.99
+    """AdamW's second moment decay."""
     save_steps: int = 250
 
     def rate(self, step: int) -> float:
@@ -64,7 +66,7 @@ class Learner:
     def __init__(self, model: nn.Module, schedule: Schedule, folder: Path) -> None:
         self.model, self.schedule, self.folder = model, schedule, folder
         self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        self.optimizer = torch.optim.AdamW(self.parameters, lr=schedule.learning_rate, weight_decay=0.01)
+        self.optimizer = torch.optim.AdamW(self.parameters, lr=schedule.learning_rate, betas=(0.9, schedule.beta2))
         self.ema = EMAModel(self.parameters, decay=schedule.ema_decay)
         self.progress = Progressed()
         if (folder / "progress.json").exists():
@@ -117,9 +119,9 @@ class Learner:
         self._save()
 
     def _summary(self) -> str:
-        p = self.progress
-        held_out = p.held_out_losses[p.step]
-        return f"step {p.step}: loss {p.train_loss:.4f}, held out {held_out:.4f}, {p.seconds:.0f} s, {p.seconds / p.step:.2f} s a step"
+        done = self.progress
+        losses = f"loss {done.train_loss:.4f}, held out {done.held_out_losses[done.step]:.4f}"
+        return f"step {done.step}: {losses}, {done.seconds:.0f} s, {done.seconds / done.step:.2f} s a step"
 
     def _save(self) -> None:
         """State first, then the progress that vouches for it, each by rename."""

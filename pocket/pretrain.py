@@ -24,7 +24,7 @@ Stage = Literal["vae", "clip", "unet", "report"]
 FOLDER = Path(__file__).parent
 WORK = FOLDER / ".work"
 SCHEDULES = {
-    "vae": Schedule(num_steps=2200, learning_rate=1.5e-3, save_steps=150),
+    "vae": Schedule(num_steps=2200, learning_rate=1.5e-3, beta2=0.95, save_steps=100),
     "clip": Schedule(num_steps=1500, learning_rate=1e-3, num_warmup_steps=150, decay_share=0.6),
     "unet": Schedule(num_steps=7000, learning_rate=1e-3, ema_decay=0.998),
 }

@@ -255,7 +255,9 @@ def _apply_override(tree: dict[str, Any], override: str) -> None:
     parts = key.strip().split(".")
     if not equals or len(parts) != 2 or not all(parts):
         raise ConfigError(f"override {override!r} is not section.key=value", "for example train.max_train_steps=40")
-    tree.setdefault(parts[0], {})[parts[1]] = _parse_value(text.strip())
+    section = tree.setdefault(parts[0], {})
+    if isinstance(section, dict):  # what is no table is reported by the validation
+        section[parts[1]] = _parse_value(text.strip())
 
 
 def _parse_value(text: str) -> Any:
@@ -269,7 +271,7 @@ def _parse_value(text: str) -> Any:
 def _describe(problem: Any) -> str:
     path = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
-        return f"unknown key {path}{_did_you_mean(path)}"
+        return f"unknown key {path}{_did_you_mean(*problem['loc'])}"
     if problem["type"] == "missing":
         return f"{path} is missing"
     if not path:
@@ -278,8 +280,7 @@ def _describe(problem: Any) -> str:
     return f"{path} is {problem['input']!r}, {rule}"
 
 
-def _did_you_mean(path: str) -> str:
-    section, _, key = path.partition(".")
+def _did_you_mean(section: str, key: str = "") -> str:
     tables = sections()
     if not key:
         near = difflib.get_close_matches(section, tables, n=1)

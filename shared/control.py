@@ -8,7 +8,10 @@ this session of the trainer began is answered as ignored: it must not stop a run
 from __future__ import annotations
 
 import uuid
+from datetime import datetime, timezone
 from typing import Literal
+
+import psutil
 
 from shared.errors import RunFolderError
 from shared.records import Answer, Request, parse_time, utc_now
@@ -72,9 +75,11 @@ def ignore_before(run: RunDir, session_started: str) -> None:
 
 
 def session_started(run: RunDir) -> str:
-    """When this session began: the living supervisor's start, else now."""
+    """When this session began: the living supervisor's start, else this process's."""
     supervisor = read_status(run, "supervisor")
-    return supervisor.started if supervisor and is_alive(supervisor) else utc_now()
+    if supervisor and is_alive(supervisor):
+        return supervisor.started
+    return datetime.fromtimestamp(psutil.Process().create_time(), timezone.utc).isoformat()
 
 
 def _settled(given: Answer) -> bool:

@@ -135,22 +135,38 @@ def _from_text_files(folder: Path, problems: list[str]) -> list[Pair]:
 
 
 def _from_metadata(folder: Path, problems: list[str]) -> list[Pair]:
+    captions = _read_metadata(folder / METADATA, problems)
+    present = set(_pictures(folder))
+    for image, caption in captions.items():
+        if image not in present:
+            problems.append(f"{image}: named in {METADATA}, no such picture in the folder")
+        elif not caption:
+            problems.append(f"{image}: the caption is empty")
+    problems.extend(f"{image}: not named in {METADATA}" for image in sorted(present - captions.keys()))
+    return [Pair(_id_of(image, folder), image, captions[image]) for image in captions if image in present]
+
+
+def _read_metadata(path: Path, problems: list[str]) -> dict[Path, str]:
+    """Picture to caption, as the lines of `metadata.jsonl` say."""
     captions: dict[Path, str] = {}
-    for number, line in enumerate((folder / METADATA).read_text(encoding="utf-8-sig").splitlines(), 1):
+    try:
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: {error}", "write it in UTF-8, one JSON object a line") from None
+    for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
-            captions[folder / str(row["file_name"])] = str(row["text"]).strip()
+            name, text = (json.loads(line)[key] for key in ("file_name", "text"))
         except (ValueError, KeyError, TypeError):
-            problems.append(f'{folder / METADATA}:{number}: needs "file_name" and "text"')
-    for image, caption in captions.items():
-        if not image.resolve().is_relative_to(folder.resolve()) or not image.is_file():
-            problems.append(f"{image}: named in {METADATA}, not found in the folder")
-        elif not caption:
-            problems.append(f"{image}: the caption is empty")
-    problems.extend(f"{image}: not named in {METADATA}" for image in _pictures(folder) if image not in captions)
-    return [Pair(_id_of(image, folder), image, caption) for image, caption in captions.items() if caption]
+            name = text = None
+        if not isinstance(name, str) or not isinstance(text, str):
+            problems.append(f'{path}:{number}: needs "file_name" and "text"')
+        elif path.parent / name in captions:
+            problems.append(f"{path}:{number}: {name} is named twice")
+        else:
+            captions[path.parent / name] = " ".join(text.split())
+    return captions
 
 
 def _pictures(folder: Path) -> list[Path]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
 import shutil
 import socket
 import uuid
@@ -101,9 +102,10 @@ def verify(folder: Path) -> Manifest:
 
 def sweep(staging: Path) -> None:
     """Remove what dead processes of this machine left half-written."""
-    for stage in staging.glob(f"{socket.gethostname()}-*"):
-        pid = stage.name.removeprefix(f"{socket.gethostname()}-").partition("-")[0]
-        if pid.isdigit() and not psutil.pid_exists(int(pid)):
+    ours = re.compile(re.escape(socket.gethostname()) + r"-(\d+)-[0-9a-f]{8}")
+    for stage in staging.glob("*"):
+        match = ours.fullmatch(stage.name)
+        if match and not psutil.pid_exists(int(match[1])):
             shutil.rmtree(stage, ignore_errors=True)
 
 

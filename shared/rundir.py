@@ -6,6 +6,7 @@ base model first and writes nothing when anything is wrong.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import os
 import re
@@ -143,6 +144,11 @@ class RunDir:
         """Whole snapshots of this run by step, ascending; what other runs left here is ignored."""
         return _published(self.snapshots, self.read_record().run_id)
 
+    def snapshots_to_judge(self) -> set[int]:
+        """Steps of this run's snapshots; one with a damaged manifest is among them: its result says so."""
+        run_id = self.read_record().run_id
+        return {step for step in steps_in(self.snapshots) if _may_be_ours(self.snapshot(step), run_id, step)}
+
     def published_checkpoints(self) -> dict[int, Manifest]:
         """Whole checkpoints of this run by step, ascending."""
         return _published(self.checkpoints, self.read_record().run_id)
@@ -247,9 +253,18 @@ def _fill(run: RunDir, config: Config, record: RunRecord) -> None:
 
 
 def _published(folder: Path, run_id: str) -> dict[int, Manifest]:
-    manifests = ((step, read_manifest(folder / step_name(step))) for step in sorted(steps_in(folder)))
-    return {
-        step: manifest
-        for step, manifest in manifests
-        if manifest and (manifest.run_id, manifest.step) == (run_id, step)
-    }
+    found: dict[int, Manifest] = {}
+    for step in sorted(steps_in(folder)):
+        with contextlib.suppress(RunFolderError):
+            manifest = read_manifest(folder / step_name(step))
+            if manifest and (manifest.run_id, manifest.step) == (run_id, step):
+                found[step] = manifest
+    return found
+
+
+def _may_be_ours(folder: Path, run_id: str, step: int) -> bool:
+    try:
+        manifest = read_manifest(folder)
+    except RunFolderError:
+        return True
+    return manifest is not None and (manifest.run_id, manifest.step) == (run_id, step)

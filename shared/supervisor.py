@@ -33,6 +33,7 @@ ROOT = Path(__file__).resolve().parents[1]
 MAX_RESTARTS = 3
 GRACE_SECONDS = 10.0
 POLL_SECONDS = 0.2
+END_SIGNALS: dict[Role, signal.Signals] = {"evaluator": signal.SIGINT}  # TERM would let it judge all that is left
 PERMANENT = frozenset({2, 3})  # exit codes of errors a restart cannot cure
 
 Say = Callable[[str], None]
@@ -103,22 +104,26 @@ class Supervisor:
     def _until_trained(self) -> int:
         """Watch until the trainer has ended; returns its exit code, 1 if a signal ended it."""
         trainer = self._children["trainer"].process
+        asked = 0
         while trainer.poll() is None:
             self._pause()
             self._keep_up("evaluator")
             self._keep_up("dashboard")
-            self._forward_stop()
+            asked += self._forward_stop()
         code = trainer.returncode
+        if code == -signal.SIGTERM and asked == 1:
+            self.say("stopped before training began")
+            return 0
         if code:
             self.say(f"the trainer ended with code {code}; see {self.run.logs / 'trainer.log'}")
         return code if code >= 0 else 1
 
     def _until_judged(self) -> None:
         """Let the evaluator judge what is left; one that died is started again for that. A signal cuts it short."""
-        if "evaluator" not in self._children:
+        waiting = len(unjudged(self.run))
+        if "evaluator" not in self._children or not waiting:
             return
-        if waiting := len(unjudged(self.run)):
-            self.say(f"training has ended; {waiting} steps are still to be judged (Ctrl-C leaves them)")
+        self.say(f"training has ended; {waiting} steps are still to be judged (Ctrl-C leaves them)")
         self._children["evaluator"].command = python_module("evaluator", self.run.path, "--once")
         _send(self._children["evaluator"].process, signal.SIGTERM)
         while "evaluator" not in self._failures and not self._signals:
@@ -145,12 +150,13 @@ class Supervisor:
         self.render()
         time.sleep(POLL_SECONDS)
 
-    def _forward_stop(self) -> None:
-        """Pass each signal on to the trainer: the first ends it cleanly, the second at once."""
-        while self._signals:
-            name = self._signals.pop(0)
+    def _forward_stop(self) -> int:
+        """Pass each signal on to the trainer: the first ends it cleanly, the second at once. Returns how many."""
+        names, self._signals = self._signals, []
+        for name in names:
             self.say(f"{name}: training stops after this step; once more ends it at once")
             _send(self._children["trainer"].process, signal.SIGTERM)
+        return len(names)
 
     def _keep_up(self, role: Role) -> None:
         """Start a program again that ended by itself, unless that cannot help."""
@@ -180,24 +186,25 @@ class Supervisor:
         self._children[role] = Child(role, command, process, restarts, progress)
 
     def _end_all(self) -> None:
-        """TERM, a grace period, KILL: for every process we started and what those started."""
-        living = [child.process for child in self._children.values() if child.process.poll() is None]
-        tree = [process for started in living for process in _tree(started.pid)]
-        for process in living:
-            _send(process, signal.SIGTERM)
+        """A signal, a grace period, KILL: for every process we started and what those started."""
+        living = [child for child in self._children.values() if child.process.poll() is None]
+        tree = [process for child in living for process in _tree(child.process.pid)]
+        for child in living:
+            _send(child.process, END_SIGNALS.get(child.role, signal.SIGTERM))
         _, left = psutil.wait_procs(tree, timeout=GRACE_SECONDS)
         for process in left:
             process.kill()
-        for process in living:
-            process.wait()
+        for child in living:
+            child.process.wait()
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self._signals.append(signal.Signals(number).name)
 
 
 def unjudged(run: RunDir) -> set[int]:
-    """Steps whose result is still missing, the base model's included."""
-    return ({0} | steps_in(run.snapshots)) - steps_in(run.evaluations)
+    """Steps whose result is still missing; the base model's counts once there is a snapshot to compare with it."""
+    snapshots = run.snapshots_to_judge()
+    return ({0} | snapshots) - steps_in(run.evaluations) if snapshots else set()
 
 
 def python_module(module: str, *arguments: object) -> list[str]:
@@ -230,6 +237,7 @@ def child_environment(run: RunDir | None) -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
         "TOKENIZERS_PARALLELISM": "false",
         "TRANSFORMERS_VERBOSITY": "error",
+        "DIFFUSERS_VERBOSITY": "error",
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
         lifeline.VARIABLE: "1",
         **({"DARKROOM_RUNS": str(run.path.parent), "DARKROOM_RUN": run.path.name} if run else {}),

@@ -57,7 +57,7 @@ class Terminal:
 
     def _panel(self, trainer: ProcessStatus | None) -> Group:
         evaluator = read_status(self._run, "evaluator")
-        waiting = len(({0} | steps_in(self._run.snapshots)) - steps_in(self._run.evaluations))
+        waiting = len(({0} | self._run.snapshots_to_judge()) - steps_in(self._run.evaluations))
         step, total = (trainer.step, trainer.total) if trainer else (0, 1)
         bar = Table.grid(padding=(0, 1))
         bar.add_row(
@@ -112,7 +112,7 @@ def _words(status: ProcessStatus | None) -> str:
 def _value(metric: str, row: dict[str, str]) -> str:
     name = metric.removesuffix("_loss").replace("_", " ")
     delta = row.get(f"{metric}_delta")
-    return f"{name} {float(row[metric]):.3f}" + (f" ({float(delta):+.3f})" if delta else "")
+    return f"{name} {float(row[metric]):.3f}" + (f" ({float(delta):+.3f})" if delta and row["step"] != "0" else "")
 
 
 def _number(value: float | None) -> str:

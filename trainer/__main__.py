@@ -7,6 +7,7 @@ import contextlib
 import logging
 import sys
 from pathlib import Path
+from typing import cast
 
 import torch
 from accelerate import Accelerator
@@ -84,7 +85,7 @@ def _build(run: RunDir, config: Config, accelerator: Accelerator, say) -> Traine
     pipeline.text_encoder.to("cpu")
     torch.manual_seed(order.derive(config.train.seed, "adapter", 0))
     lora.attach(pipeline.unet, config.lora)
-    scheduler = DDPMScheduler.from_config(pipeline.scheduler.config)
+    scheduler = cast("DDPMScheduler", DDPMScheduler.from_config(pipeline.scheduler.config))
     return Trainer(run, config, accelerator, pipeline.unet, scheduler, examples, pipeline.vae.config.scaling_factor)
 
 

@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from shared.errors import RunFolderError
-from shared.publication import remove, verify
-from shared.rundir import RunDir
+from shared.publication import read_manifest, remove, verify
+from shared.rundir import RunDir, steps_in
 
 log = logging.getLogger(__name__)
 
@@ -50,12 +50,16 @@ class Checkpoint:
 
 def newest(run: RunDir) -> Checkpoint | None:
     """The newest whole checkpoint; damaged ones are moved aside, loudly. None: start from the beginning."""
-    for step in sorted(run.published_checkpoints(), reverse=True):
+    run_id = run.read_record().run_id
+    for step in sorted(steps_in(run.checkpoints), reverse=True):
+        folder = run.checkpoint(step)
         try:
-            return Checkpoint.read(run.checkpoint(step))
+            manifest = read_manifest(folder)
+            if manifest and (manifest.run_id, manifest.step) == (run_id, step):
+                return Checkpoint.read(folder)
         except RunFolderError as error:
             log.warning("checkpoint of step %d is damaged, falling back to the one before: %s", step, error)
-            run.checkpoint(step).rename(run.checkpoints / f"damaged-{run.checkpoint(step).name}")
+            folder.rename(run.checkpoints / f"damaged-{folder.name}")
     return None
 
 

@@ -9,7 +9,7 @@ import logging
 import math
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from accelerate import Accelerator
@@ -121,11 +121,11 @@ class Trainer:
                 losses.append(loss.detach())
                 if accelerator.sync_gradients:
                     norm = accelerator.clip_grad_norm_(lora.parameters(self.unet), settings.max_grad_norm)
-                    update.grad_norm = float(norm)
+                    update.grad_norm = float(cast("torch.Tensor", norm))
                 if math.isfinite(update.grad_norm):
                     self.optimizer.step()
                 self.optimizer.zero_grad()
-        update.loss = float(accelerator.reduce(torch.stack(losses).mean(), "mean"))
+        update.loss = float(cast("torch.Tensor", accelerator.reduce(torch.stack(losses).mean(), "mean")))
         update.seconds = time.perf_counter() - started
         return update
 
@@ -148,11 +148,11 @@ class Trainer:
             generator = order.generator(seed, "example", position)
             latents.append(example.sample_latents(generator, self.scaling_factor))
             noise.append(torch.randn(latents[-1].shape, generator=generator))
-            timesteps.append(torch.randint(self.scheduler.config.num_train_timesteps, (), generator=generator))
+            timesteps.append(torch.randint(self.scheduler.config["num_train_timesteps"], (), generator=generator))
             texts.append(example.encoder_hidden_states)
         latents_BCHW, noise_BCHW = torch.stack(latents).to(device), torch.stack(noise).to(device)
         timesteps_B, encoder_hidden_states_BLD = torch.stack(timesteps).to(device), torch.stack(texts).to(device)
-        noisy_latents_BCHW = self.scheduler.add_noise(latents_BCHW, noise_BCHW, timesteps_B)
+        noisy_latents_BCHW = self.scheduler.add_noise(latents_BCHW, noise_BCHW, cast("torch.IntTensor", timesteps_B))
         dtype = self.unet.dtype
         with self.accelerator.autocast():
             model_pred_BCHW = self.model(
@@ -166,7 +166,7 @@ class Trainer:
         if self.accelerator.num_processes == 1:
             return reason
         asked = torch.tensor(float(reason is not None), device=self.accelerator.device)
-        agreed = bool(self.accelerator.reduce(asked, "sum") > 0)
+        agreed = bool(cast("torch.Tensor", self.accelerator.reduce(asked, "sum")) > 0)
         return (reason or "asked of another process") if agreed else None
 
     def _guard(self, update: Update, stop: StopSignal) -> None:

@@ -5,6 +5,8 @@ Shapes: B batch, C latent channels, H W latent height and width.
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from diffusers import DDPMScheduler
@@ -16,12 +18,12 @@ from shared.errors import ModelError
 
 def target(scheduler: DDPMScheduler, latents_BCHW: Tensor, noise_BCHW: Tensor, timesteps_B: Tensor) -> Tensor:
     """What the UNet should predict: the noise, or v (Salimans & Ho 2022, appendix D). (B, C, H, W)."""
-    if scheduler.config.prediction_type == "epsilon":
+    if scheduler.config["prediction_type"] == "epsilon":
         return noise_BCHW
-    if scheduler.config.prediction_type == "v_prediction":
-        return scheduler.get_velocity(latents_BCHW, noise_BCHW, timesteps_B)
+    if scheduler.config["prediction_type"] == "v_prediction":
+        return scheduler.get_velocity(latents_BCHW, noise_BCHW, cast("torch.IntTensor", timesteps_B))
     raise ModelError(
-        f"the model predicts {scheduler.config.prediction_type!r}", "epsilon and v_prediction models can be trained"
+        f"the model predicts {scheduler.config['prediction_type']!r}", "epsilon and v_prediction models can be trained"
     )
 
 
@@ -45,4 +47,4 @@ def loss(
     if snr_gamma is None:
         return error_B.mean()
     snr_B = compute_snr(scheduler, timesteps_B)
-    return (error_B * min_snr_weights(snr_B, snr_gamma, scheduler.config.prediction_type)).mean()
+    return (error_B * min_snr_weights(snr_B, snr_gamma, scheduler.config["prediction_type"])).mean()

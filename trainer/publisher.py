@@ -25,7 +25,7 @@ class Publisher:
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="publisher")
         self._saves: list[Future[None]] = []
 
-    def snapshot(self, step: int, weights: lora.State, metadata: dict[str, object], details: dict[str, Any]) -> None:
+    def snapshot(self, step: int, weights: lora.State, metadata: dict[str, Any], details: dict[str, Any]) -> None:
         """Publish `snapshots/step-N`; weights with NaN or infinity are refused, loudly."""
         if not lora.is_finite(weights):
             log.error("snapshot of step %d is not published: its weights are not finite", step)

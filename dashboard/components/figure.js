@@ -1,9 +1,17 @@
 // Shows data.figure with Plotly.react in one node that lives as long as the page does.
 // The step range is kept here, not by Plotly, because a zoom of one figure is a zoom of its whole group;
 // everything else a person did (legend, value axes) is kept by Plotly under `uirevision`.
+// Streamlit calls the default function again for new data and for another theme, and its result once, at the end.
 
 const figures = (window.darkroomFigures ??= new Map()) // node → {figure, group, label}
 const views = (window.darkroomViews ??= new Map()) // group → {range, resets}
+
+let held = null // the node whose chart a person is dragging on: a redraw would tear the zoom box out of their hand
+addEventListener("pointerup", () => {
+  const node = held
+  held = null
+  if (node) setTimeout(() => figures.has(node) && draw(node))
+})
 
 let loading
 function loadPlotly(url) {
@@ -37,13 +45,14 @@ function themed(value, style) {
 }
 
 function draw(node) {
+  if (node === held) return
   const { figure, group, label } = figures.get(node)
   const view = viewOf(group)
   const { data, layout } = themed(figure, getComputedStyle(node))
   layout.uirevision = `${group} ${view.resets}`
   layout.font.family = getComputedStyle(node).fontFamily
   if (view.range) layout.xaxis.range = [...view.range]
-  return window.Plotly.react(node, data, layout, config(node, label))
+  window.Plotly.react(node, data, layout, config(node, label))
 }
 
 function drawGroup(group, except) {
@@ -75,6 +84,7 @@ function config(node, label) {
 }
 
 function listen(node) {
+  node.onpointerdown = () => (held = node)
   node.on("plotly_doubleclick", () => reset(node))
   node.on("plotly_relayout", (change) => {
     const range = change["xaxis.range"] ?? [change["xaxis.range[0]"], change["xaxis.range[1]"]]
@@ -93,8 +103,11 @@ export default function ({ data, parentElement }) {
   node.setAttribute("aria-label", data.label)
   node.style.height = `${data.figure.layout.height}px`
   loadPlotly(data.plotly)
-    .then(() => figures.has(node) && draw(node))
-    .then(() => isNew && figures.has(node) && listen(node))
+    .then(() => {
+      if (!figures.has(node)) return
+      draw(node)
+      if (isNew) listen(node)
+    })
     .catch((reason) => {
       error.textContent = `The chart could not be drawn: ${reason.message}`
       error.hidden = false

@@ -53,12 +53,10 @@ def describe(picture: Image.Image) -> Vector:
 def _pooled_energy(channel: Array, scale: float) -> Array:
     """Gradient energy, (window y, window x, direction). An ideal edge has the same at every scale."""
     dy, dx = (_derivative(channel, scale, axis) for axis in (0, 1))
-    turn = (
-        np.arctan2(dy, dx) * (NUM_DIRECTIONS / (2 * np.pi)) - np.arange(NUM_DIRECTIONS, dtype=np.float32)[:, None, None]
-    )
-    offset = np.abs((turn + NUM_DIRECTIONS / 2) % NUM_DIRECTIONS - NUM_DIRECTIONS / 2)
-    votes = np.clip(1 - offset, 0, None) * (scale * (dx**2 + dy**2))  # (direction, y, x), shared by two neighbours
-    return (WINDOWS @ votes.astype(np.float32) @ WINDOWS.T).transpose(1, 2, 0)
+    direction = np.arctan2(dy, dx) * np.float32(NUM_DIRECTIONS / (2 * np.pi))
+    offset = np.abs((direction - DIRECTIONS + NUM_DIRECTIONS / 2) % NUM_DIRECTIONS - NUM_DIRECTIONS / 2)
+    votes = np.clip(1 - offset, 0, None) * (scale * (dx**2 + dy**2))  # (direction, y, x); two neighbours share a pixel
+    return np.asarray(WINDOWS @ votes @ WINDOWS.T, dtype=np.float32).transpose(1, 2, 0)
 
 
 def _derivative(channel: Array, scale: float, axis: int) -> Array:
@@ -79,4 +77,5 @@ def _windows() -> Array:
     return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
+DIRECTIONS = np.arange(NUM_DIRECTIONS, dtype=np.float32)[:, None, None]
 WINDOWS = _windows()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import StableDiffusionPipeline, UNet2DConditionModel
@@ -71,7 +72,7 @@ def restore(unet: UNet2DConditionModel, weights: State) -> None:
     set_peft_model_state_dict(unet, weights, adapter_name=ADAPTER)
 
 
-def metadata(unet: UNet2DConditionModel) -> dict[str, object]:
+def metadata(unet: UNet2DConditionModel) -> dict[str, Any]:
     """The adapter's configuration (rank, alpha, targets) as diffusers stores it inside the file.
 
     Sets become sorted lists: equal adapters give equal files.
@@ -83,7 +84,7 @@ def metadata(unet: UNet2DConditionModel) -> dict[str, object]:
     }
 
 
-def write(folder: Path, weights: State, adapter_metadata: dict[str, object]) -> None:
+def write(folder: Path, weights: State, adapter_metadata: dict[str, Any]) -> None:
     """Write `pytorch_lora_weights.safetensors`, loadable by `load_lora_weights`, alpha in its metadata."""
     StableDiffusionPipeline.save_lora_weights(
         folder, unet_lora_layers=convert_state_dict_to_diffusers(weights), weight_name=LORA_FILE, **adapter_metadata

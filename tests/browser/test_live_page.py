@@ -1,0 +1,227 @@
+"""The live page in a real browser: what no unit test can see."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from shared import control
+from shared.rundir import RunDir, open_run
+from tests.browser.conftest import ROOT, OpenPage, address_of, serve, wait_until
+
+pytestmark = pytest.mark.browser
+
+WATCH_FRAMES = """() => {
+  window.blankFrames = 0
+  window.removedCharts = 0
+  const hasChart = (node) => node.matches?.(".js-plotly-plot") || node.querySelector?.(".js-plotly-plot")
+  new MutationObserver((changes) => {
+    for (const change of changes) removedCharts += [...change.removedNodes].filter(hasChart).length
+  }).observe(document.body, { childList: true, subtree: true })
+  const isBlank = (chart) => chart.clientHeight < 100 || !chart.querySelector(".main-svg")
+  const look = () => {
+    const charts = [...document.querySelectorAll(".darkroom-figure")]
+    if (charts.length < 2 || charts.some(isBlank)) blankFrames++
+    requestAnimationFrame(look)
+  }
+  look()
+}"""
+VIEW = """(node) => ({
+  range: node._fullLayout.xaxis.range.map((end) => Math.round(end * 1000)),
+  visible: node._fullData.filter((trace) => trace.showlegend).map((trace) => trace.visible),
+  marked: node.dataset.mark,
+})"""
+
+
+@contextmanager
+def live_run(runs: Path, name: str, *options: str) -> Iterator[RunDir]:
+    """A fake run that trains while the test looks."""
+    command = [sys.executable, "examples/fake_run.py", str(runs / name), "--live", "--step-seconds", "0.05", *options]
+    process = subprocess.Popen([*command, "--steps", "5000", "--evaluation-seconds", "1"], cwd=ROOT)
+    try:
+        wait_until(lambda: (runs / name / "best.json").is_file())
+        yield open_run(runs / name)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def last_drawn_step(page: Page, figure: int = 0) -> int:
+    return page.locator(".darkroom-figure").nth(figure).evaluate("(node) => Math.max(...node._fullData[0].x)")
+
+
+def test_zoom_and_legend_survive_live_data_without_a_blank_frame(open_page: OpenPage, runs: Path) -> None:
+    with live_run(runs, "zoomed"):
+        page = open_page("zoomed")
+        charts = page.locator(".darkroom-figure.js-plotly-plot")
+        expect(charts).to_have_count(2)
+        page.evaluate(WATCH_FRAMES)
+        training, quality = charts.nth(0), charts.nth(1)
+        training.evaluate("(node) => { node.dataset.mark = 'same' }")
+        area = training.locator(".nsewdrag").first.bounding_box()
+        assert area
+        page.mouse.move(area["x"] + 0.3 * area["width"], area["y"] + 60)
+        page.mouse.down()
+        page.mouse.move(area["x"] + 0.5 * area["width"], area["y"] + 62, steps=4)
+        step = last_drawn_step(page, figure=1)
+        wait_until(lambda: last_drawn_step(page, figure=1) > step)  # data arrives while the zoom box is being drawn
+        page.mouse.move(area["x"] + 0.6 * area["width"], area["y"] + 62, steps=4)
+        page.mouse.up()
+        training.locator(".legendtoggle").first.click()
+        page.wait_for_function("document.querySelector('.darkroom-figure')._fullData[0].visible === 'legendonly'")
+        before, other = training.evaluate(VIEW), quality.evaluate(VIEW)
+        for _ in range(4):
+            step = last_drawn_step(page)
+            wait_until(lambda step=step: last_drawn_step(page) > step)
+        assert training.evaluate(VIEW) == before
+        assert before["marked"] == "same"
+        assert before["visible"][0] == "legendonly"
+        assert quality.evaluate(VIEW)["range"] == other["range"] == before["range"]
+        assert page.evaluate("[blankFrames, removedCharts]") == [0, 0]
+
+        page.mouse.dblclick(area["x"] + 200, area["y"] + 60)
+        wait_until(lambda: training.evaluate(VIEW)["range"][0] == 0)
+        assert quality.evaluate(VIEW)["range"] == training.evaluate(VIEW)["range"]
+
+
+def test_two_viewers_pressing_stop_make_one_request_and_see_it_through(open_page: OpenPage, runs: Path) -> None:
+    with live_run(runs, "stopped") as run:
+        first, second = open_page("stopped"), open_page("stopped")
+        for page in (first, second):
+            page.locator(".st-key-stop_training button").click()
+            expect(page.locator(".st-key-confirm_stop button")).to_be_visible()
+        assert control.requests(run) == []
+        first.locator(".st-key-confirm_stop button").click(click_count=3)
+        expect(second.locator(".chain")).to_contain_text("stopped")
+        for page in (first, second):
+            expect(page.locator(".chain li.reached")).to_have_count(4, timeout=10_000)
+            expect(page.locator(".st-key-stop_training button")).to_be_disabled()
+            expect(page.locator(".st-key-confirm_stop")).to_have_count(0)
+            expect(page.locator(".facts")).to_contain_text("stopped")
+        assert [request.by for request in control.requests(run)] == ["dashboard"]
+
+
+def test_a_trainer_that_does_not_answer_is_said_to_be_silent(open_page: OpenPage, runs: Path) -> None:
+    with live_run(runs, "deaf", "--ignore-stop") as run:
+        page = open_page("deaf")
+        page.locator(".st-key-stop_training button").click()
+        page.locator(".st-key-confirm_stop button").click()
+        expect(page.get_by_text("The trainer has not answered")).to_be_visible(timeout=20_000)
+        assert len(control.requests(run)) == 1
+
+
+def test_the_slider_follows_the_newest_step_until_it_is_moved(open_page: OpenPage, runs: Path) -> None:
+    with live_run(runs, "sliding") as run:
+        wait_until(lambda: len(list(run.evaluations.glob("step-*"))) >= 3)
+        page = open_page("sliding")
+        thumb = page.locator(".st-key-sample_step [role=slider]")
+        newest = thumb.get_attribute("aria-valuetext")
+        wait_until(lambda: thumb.get_attribute("aria-valuetext") != newest)
+        thumb.focus()
+        page.keyboard.press("Home")
+        expect(page.locator(".head").nth(2)).to_have_text("step 0")
+        count = len(list(run.evaluations.glob("step-*")))
+        wait_until(lambda: len(list(run.evaluations.glob("step-*"))) >= count + 2)
+        expect(page.locator(".head").nth(2)).to_have_text("step 0")
+
+
+def test_an_idle_page_fetches_no_picture_twice_and_shows_the_very_bytes(open_page: OpenPage, runs: Path) -> None:
+    page = open_page("done")
+    picture = page.locator(".cell img[alt^='base, step 0']").first
+    wait_until(lambda: picture.evaluate("(image) => image.complete && image.naturalWidth") == 64)
+    assert picture.evaluate("(image) => getComputedStyle(image).imageRendering") == "pixelated"
+    shown = page.request.get(picture.evaluate("(image) => image.src"))
+    assert shown.body() == (runs / "done" / "evaluations" / "step-00000000" / "images" / "00-1234.png").read_bytes()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if "/pictures/" in request.url else None)
+    for _ in range(4):  # the state line is drawn every second, the pictures every third
+        before = page.locator(".facts").inner_text()
+        wait_until(lambda before=before: page.locator(".facts").inner_text() != before)
+    assert asked == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_is_readable_in_both_themes(open_page: OpenPage, scheme: str) -> None:
+    page = open_page("done", color_scheme=scheme)
+    page.wait_for_selector(".main-svg .annotation-text")
+    background = page.evaluate("getComputedStyle(document.querySelector('[data-testid=stApp]')).backgroundColor")
+    for selector, style in ((".fact dd", "color"), (".annotation-text", "fill"), (".prompt", "color")):
+        color = page.locator(selector).first.evaluate(f"(node) => getComputedStyle(node).{style}")
+        assert contrast(color, background) > 7, (selector, color, background)
+
+
+def contrast(one: str, other: str) -> float:
+    """WCAG contrast ratio of two `rgb(…)` colours."""
+    lighter, darker = sorted((luminance(one), luminance(other)), reverse=True)
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def luminance(color: str) -> float:
+    channels = [int(value) / 255 for value in color[color.index("(") + 1 : -1].split(",")[:3]]
+    linear = [value / 12.92 if value <= 0.03928 else ((value + 0.055) / 1.055) ** 2.4 for value in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def test_a_phone_needs_no_sideways_scrolling(open_page: OpenPage) -> None:
+    page = open_page("done", viewport={"width": 390, "height": 844})
+    page.wait_for_selector(".main-svg")
+    page.wait_for_selector(".card")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth") <= 390
+
+
+def test_nothing_but_pictures_inside_the_runs_folder_is_served(
+    server: subprocess.Popen[bytes], runs: Path, tmp_path: Path
+) -> None:
+    secret = tmp_path / "secret.png"
+    secret.write_bytes((runs / "done" / "references" / "kimono" / "crimson-0.png").read_bytes())
+    (runs / "done" / "escape.png").symlink_to(secret)
+    (runs / "away").symlink_to(tmp_path)
+    depth = "../" * len(runs.parts)
+    refused = [
+        "done/train.csv",
+        "done/run.json",
+        "done/escape.png",
+        "away/secret.png",
+        f"{depth}{secret}",
+        f"done/{depth.replace('/', '%2f')}{str(secret)[1:]}",
+        f"%2e%2e/{tmp_path.name}/secret.png",
+        "done/references/kimono",
+        "done/absent.png",
+        "done/%00.png",
+    ]
+    assert status_of(server, "done/references/kimono/crimson-0.png") == 200
+    assert [status_of(server, path) for path in refused] == [pytest.approx(404, abs=4)] * len(refused)
+
+
+def status_of(server: subprocess.Popen[bytes], path: str) -> int:
+    try:
+        with urllib.request.urlopen(f"{address_of(server)}/pictures/{path}") as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def test_it_listens_on_the_loopback_only(server: subprocess.Popen[bytes]) -> None:
+    sockets = psutil.Process(server.pid).net_connections("inet")
+    assert {socket.laddr.ip for socket in sockets if socket.status == psutil.CONN_LISTEN} == {"127.0.0.1"}
+
+
+def test_it_ends_when_its_supervisor_is_gone_even_while_watched(browser: Browser, runs: Path) -> None:
+    with serve(runs, DARKROOM_LIFELINE="1") as process:
+        page = browser.new_page()
+        page.goto(address_of(process))
+        page.wait_for_selector(".facts")
+        assert process.stdin
+        process.stdin.close()
+        process.wait(timeout=15)
+        page.close()

@@ -1,0 +1,59 @@
+"""Documentation that fails the build when it no longer tells the truth."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+
+import pytest
+import typer.main
+
+import run
+from shared.config import load_config
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_configuration_page_is_what_the_settings_say() -> None:
+    spec = importlib.util.spec_from_file_location("make_configuration", ROOT / "docs" / "make_configuration.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.TARGET.read_text(encoding="utf-8") == module.render(), "run: python docs/make_configuration.py"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_and_picture_leads_somewhere(page: Path) -> None:
+    targets = re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8"))
+    missing = [target for target in targets if "://" not in target and not (page.parent / target).exists()]
+    assert not missing
+
+
+@pytest.mark.parametrize("config", sorted((ROOT / "configs").glob("*.toml")), ids=lambda path: path.stem)
+def test_every_shipped_config_loads(config: Path) -> None:
+    assert load_config(config).run.name
+
+
+def test_every_make_target_the_readme_names_exists() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    assert set(re.findall(r"\bmake ([a-z-]+)", README)) <= targets
+
+
+def test_every_command_the_readme_names_exists() -> None:
+    commands = set(typer.main.get_command(run.app).commands)  # pyright: ignore[reportAttributeAccessIssue]
+    named = set(re.findall(r"run\.py ([a-z]+)", README))
+    assert named
+    assert named <= commands
+
+
+def test_readme_names_every_command() -> None:
+    commands = set(typer.main.get_command(run.app).commands)  # pyright: ignore[reportAttributeAccessIssue]
+    assert commands - {"demo"} <= set(re.findall(r"run\.py ([a-z]+)", README))
+
+
+def test_readme_stays_short() -> None:
+    assert len(README.splitlines()) <= 200
