@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import html
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -149,12 +150,7 @@ def _loss_traces(train: pd.DataFrame, span: float) -> list[Trace]:
 
 def _memory_traces(train: pd.DataFrame, axis: str) -> tuple[str, list[Trace]]:
     """Memory of the GPU where there is one, else of the process, in GiB."""
-    gpu = {
-        "allocated": "gpu_allocated_mib",
-        "reserved": "gpu_reserved_mib",
-        "device, all processes": "gpu_device_used_mib",
-    }
-    columns = {name: column for name, column in gpu.items() if train[column].notna().any()}
+    columns = {name: column for name, column in GPU_MEMORY.items() if len(train[column].dropna())}
     title = "GPU memory, GiB" if columns else "memory of the trainer (RSS), GiB"
     columns = columns or {"resident": "process_rss_mib"}
     in_gib = train.assign(**{column: train[column] / MIB_PER_GIB for column in columns.values()})
@@ -164,10 +160,6 @@ def _memory_traces(train: pd.DataFrame, axis: str) -> tuple[str, list[Trace]]:
         for (name, column), color in zip(columns.items(), shades, strict=False)
     ]
     return title, lines
-
-
-def _is_blank(table: pd.DataFrame, column: str) -> bool:
-    return not np.isfinite(np.asarray(table[column], float)).any()
 
 
 def _line(
@@ -270,6 +262,8 @@ def _difference_trace(points: pd.DataFrame, name: str, axis: str) -> Trace:
 
 def _verdict_color(one_end: float, other_end: float) -> str:
     """Green or red only where the interval excludes zero; negative is better."""
+    if not np.isfinite([one_end, other_end]).all():
+        return GRAY
     if max(one_end, other_end) < 0:
         return GREEN
     return RED if min(one_end, other_end) > 0 else GRAY
@@ -334,8 +328,12 @@ def _stack(
         layout[f"yaxis{number_ if number_ > 1 else ''}"] = axis | panel.axis
         layout["annotations"].append(_title(panel.title, upper / inner))
         top = lower
-    # The uid ties what a person did with a trace to that trace, whatever else comes and goes.
-    return {"data": [trace | {"uid": f"{trace['yaxis']} {trace['name']}"} for trace in traces], "layout": layout}
+    return {"data": [trace | {"uid": _uid(trace)} for trace in traces], "layout": layout}
+
+
+def _uid(trace: Trace) -> str:
+    """Ties what a person did with a trace to it, whatever other traces come and go; Plotly makes a CSS class of it."""
+    return re.sub(r"\W", "-", f"{trace['yaxis']}-{trace['name']}")
 
 
 def _title(text: str, y: float) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from shared.status import STALE_SECONDS
 
 Tone = Literal["", "good", "warn", "bad", "idle"]
 SILENCE_SECONDS = 10.0
+FINAL_TONES: dict[str, Tone] = {"finished": "good", "stopped": "idle", "failed": "bad"}
 
 
 @dataclass(frozen=True)
@@ -31,16 +32,16 @@ def process_fact(label: str, status: ProcessStatus | None, alive: bool, now: dat
     """What a program is doing, or that it does nothing any more: stale and dead are said, never hidden."""
     if status is None:
         return Fact(label, "not started", "", "idle")
-    age = seconds_since(status.heartbeat, now)
-    last_seen = f"heartbeat {duration(age)} ago"
+    seconds = seconds_since(status.heartbeat, now)
+    age = duration(seconds)
     if status.state in FINAL_STATES:
-        tone: Tone = {"failed": "bad", "finished": "good"}.get(status.state, "idle")  # pyright: ignore[reportAssignmentType]
-        return Fact(label, status.state, status.message or f"{duration(age)} ago", tone)
+        return Fact(label, status.state, status.message or f"{age} ago", FINAL_TONES[status.state])
     if not alive:
-        return Fact(label, "dead", f"pid {status.pid} is gone, last {last_seen}", "bad")
-    if age > STALE_SECONDS:
-        return Fact(label, "stale", f"no {last_seen.replace(' ago', '')}, said {status.state}", "warn")
-    return Fact(label, status.state, f"{status.message}, {last_seen}" if status.message else last_seen, "good")
+        return Fact(label, "dead", f"pid {status.pid} is gone, last heartbeat {age} ago", "bad")
+    if seconds > STALE_SECONDS:
+        return Fact(label, "stale", f"no heartbeat for {age}, said {status.state}", "warn")
+    message = f"{status.message}, " if status.message else ""
+    return Fact(label, status.state, f"{message}heartbeat {age} ago", "good")
 
 
 def evaluator_fact(status: ProcessStatus | None, alive: bool, now: datetime) -> Fact:

@@ -30,8 +30,8 @@ def signed(value: float) -> str:
 
 
 def interval(low: float, high: float) -> str:
-    """The ends of an interval of differences."""
-    return f"[{signed(low)}, {signed(high)}]"
+    """The ends of an interval of differences; a single prompt has none."""
+    return f"[{signed(low)}, {signed(high)}]" if math.isfinite(low + high) else "no interval"
 
 
 def plural(count: int, noun: str) -> str:

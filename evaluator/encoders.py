@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from huggingface_hub import snapshot_download
+from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.errors import LocalEntryNotFoundError
 from numpy.typing import NDArray
 from PIL import Image
@@ -28,6 +28,7 @@ from shared.records import combined_digest
 
 Vector = NDArray[np.float32]
 
+HUB = HfApi()
 HUB_FILES = ["*.json", "*.txt", "model*.safetensors"]
 HUB_TIMEOUT_SECONDS = 10.0
 
@@ -157,8 +158,10 @@ def _cached(hub_id: str) -> Path | None:
 
 
 def _download(hub_id: str) -> Path:
+    """The hub's newest snapshot. It is asked for its commit first, because only that question can be timed out."""
     try:
-        return Path(snapshot_download(hub_id, allow_patterns=HUB_FILES, etag_timeout=HUB_TIMEOUT_SECONDS))
+        revision = HUB.model_info(hub_id, timeout=HUB_TIMEOUT_SECONDS).sha
+        return Path(snapshot_download(hub_id, revision=revision, allow_patterns=HUB_FILES))
     except Exception as error:  # the hub's client also raises its HTTP library's own errors
         reason = f"encoder {hub_id} is not in the cache, and the hub did not give it: {_first_line(error)}"
         raise ModelError(reason, f"where there is a network: hf download {hub_id}") from error

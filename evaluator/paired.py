@@ -83,11 +83,8 @@ def mean(values: PromptValues) -> float:
 
 
 def spread(values: PromptValues) -> float:
-    """Standard deviation over prompts; 0 below two prompts, and where only rounding tells them apart."""
-    if len(values) < 2:
-        return 0.0
-    deviation = float(np.std(list(values.values()), ddof=1))
-    return deviation if deviation > 1e-9 else 0.0
+    """Standard deviation over prompts; 0 below two prompts."""
+    return float(np.std(list(values.values()), ddof=1)) if len(values) > 1 else 0.0
 
 
 def _minus(one: float | None, other: float | None) -> float | None:

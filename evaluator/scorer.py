@@ -83,7 +83,8 @@ def load_scorer(
     describe, visual_record = _load_visual(visual, device)
     clip = _load_or_explain(fashion_clip, device)
     features = Features(Memo(describe), Memo(clip.embed_image), Memo(clip.embed_text), Memo(palette))
-    records = {"visual_loss": visual_record, "fashion_clip_loss": clip.record, "clip_t": clip.record}
+    records = dict.fromkeys(METRICS["fashion"].columns + METRICS["clip_t"].columns, clip.record)
+    records |= dict.fromkeys(METRICS["visual"].columns, visual_record)
     return Scorer(features, records, metrics)
 
 

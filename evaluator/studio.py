@@ -59,14 +59,8 @@ class Studio:
         if adapter is None:
             self._unload()
             return
-        if self._loaded:
-            try:
-                self._load(adapter, hotswap=True)
-            except (ValueError, RuntimeError, KeyError) as error:
-                log.warning("hot-swap of %s failed, loading it afresh: %s", adapter.folder.name, error)
-                self._unload()
-                self._load(adapter, hotswap=False)
-        else:
+        if not (self._loaded and self._hotswap(adapter)):
+            self._unload()  # also what a load that failed halfway has left behind
             self._load(adapter, hotswap=False)
         self._prove(adapter)
 
@@ -125,7 +119,15 @@ class Studio:
             self._embeds[key] = (embeds, negative_embeds)
         return self._embeds[key]
 
+    def _hotswap(self, adapter: AdapterFile) -> bool:
+        try:
+            self._load(adapter, hotswap=True)
+        except (ValueError, RuntimeError, KeyError) as error:
+            log.warning("hot-swap of %s failed, loading it afresh: %s", adapter.folder.name, error)
+        return self._loaded
+
     def _load(self, adapter: AdapterFile, *, hotswap: bool) -> None:
+        self._loaded = False
         self.pipeline.load_lora_weights(
             str(adapter.folder), weight_name=LORA_FILE, adapter_name=ADAPTER, hotswap=hotswap, use_safetensors=True
         )

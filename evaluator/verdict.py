@@ -3,11 +3,12 @@
 Pure: evaluated rows in, numbers and words out; no torch, no files, no clock.
 
 The composite of a prompt is the weighted mean of its loss deltas, each divided by its yardstick: that loss's standard
-deviation over prompts at step 0 (Glass's delta, 1976). A yardstick is cut once for the run: one snapshot is enough,
-and no later one changes an earlier one's number. Being per prompt, the composite has an interval like any delta, and
-like any loss it is negative when better. A loss without a yardstick (blank at step 0, or equal for all prompts) is
-left out of the whole run, and the other weights grow. A snapshot that lacks a loss in use has no composite, rather
-than one of another mixture.
+deviation over prompts at step 0 (Glass's delta, 1976), but at least a quarter of its mean there, because prompts that
+happen to be alike would make a ruler so fine that this loss alone decides. A yardstick is cut once for the run: one
+snapshot is enough, and no later one changes an earlier one's number. Being per prompt, the composite has an interval
+like any delta, and like any loss it is negative when better. A loss that is blank at step 0 is left out of the whole
+run, and the other weights grow. A snapshot that lacks a loss in use has no composite, rather than one of another
+mixture.
 """
 
 from __future__ import annotations
@@ -22,9 +23,12 @@ from shared.records import Sample
 
 WEIGHTS: Mapping[str, float] = {"visual_loss": 0.2, "fashion_clip_loss": 0.6, "color_loss": 0.2}
 """Of the composite; each is a loss, lower for better."""
-GUARD = "clip_t"
+GUARD, GUARD_REAL = "clip_t", "clip_t_real"
 GUARD_TOLERANCE = 0.5
-"""A snapshot stopped following its prompts when the guard fell, surely, by more than this many yardsticks."""
+"""A snapshot stopped following its prompts when its guard is surely lower than both step 0's and the real picture's, by
+more than this many yardsticks. A concept that CLIP does not know lowers the guard of the true picture too."""
+MIN_YARDSTICK_SHARE = 0.25
+"""Of a metric's mean at step 0."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,8 @@ class Summary:
     """Compared metric → its paired difference to step 0 for each prompt; empty when blank here or there."""
     composite: PromptValues
     """For each prompt; empty when a loss in use is missing."""
+    guard: PromptValues
+    """The guard above the lower of step 0's and the real picture's, for each prompt; empty when it is blank."""
 
     def row(self) -> dict[str, float | None]:
         """The cells of metrics.csv: means, `<metric>_delta|low|high`, `composite`, `composite_low|high`."""
@@ -81,7 +87,7 @@ class Verdict:
     weights: dict[str, float]
     """Losses in use → share of the composite, sum 1; empty when no loss has a yardstick."""
     yardsticks: dict[str, float]
-    """Metric → standard deviation over prompts at step 0."""
+    """Metric → what counts as one unit of it; see above."""
 
     @cached_property
     def candidates(self) -> tuple[Summary, ...]:
@@ -105,10 +111,10 @@ class Verdict:
 
     def _follows_prompts(self, summary: Summary) -> bool:
         """False only when the guard fell for sure. A blank guard guards nothing."""
-        delta = estimate(summary.deltas[GUARD].values())
-        if delta is None or delta.high is None or GUARD not in self.yardsticks:
+        excess = estimate(summary.guard.values())
+        if excess is None or excess.high is None:
             return True
-        return delta.high >= -GUARD_TOLERANCE * self.yardsticks[GUARD]
+        return excess.high >= -GUARD_TOLERANCE * self.yardsticks[GUARD]
 
 
 def judge(evaluations: Mapping[int, Sequence[Sample]], weights: Mapping[str, float] = WEIGHTS) -> Verdict:
@@ -117,13 +123,14 @@ def judge(evaluations: Mapping[int, Sequence[Sample]], weights: Mapping[str, flo
     Without step 0 there are means, but nothing is compared and nothing chosen.
     """
     baseline, metrics = evaluations.get(0, ()), (*weights, GUARD)
-    yardsticks = {metric: width for metric in metrics if (width := spread(by_prompt(baseline, metric))) > 0}
+    yardsticks = {metric: unit for metric in metrics if (unit := _yardstick(by_prompt(baseline, metric))) > 0}
     total = sum(weight for loss, weight in weights.items() if loss in yardsticks)
     shares = {loss: weight / total for loss, weight in weights.items() if loss in yardsticks}
     summaries = []
     for step, samples in sorted(evaluations.items()):
         deltas = {metric: paired_deltas(samples, baseline, metric) for metric in metrics}
-        summaries.append(Summary(step, _means(samples), deltas, _composite(deltas, shares, yardsticks)))
+        composite = _composite(deltas, shares, yardsticks)
+        summaries.append(Summary(step, _means(samples), deltas, composite, _guard(samples, baseline)))
     return Verdict(tuple(summaries), shares, yardsticks)
 
 
@@ -151,6 +158,20 @@ def advise_stop(
 def _means(samples: Sequence[Sample]) -> dict[str, float]:
     columns = dict.fromkeys(column for sample in samples for column in sample.metrics)
     return {column: mean(values) for column in columns if (values := by_prompt(samples, column))}
+
+
+def _yardstick(values: PromptValues) -> float:
+    """One unit of a metric, from step 0; 0 when it is blank or nothing but zeros."""
+    return max(spread(values), MIN_YARDSTICK_SHARE * abs(mean(values))) if values else 0.0
+
+
+def _guard(samples: Sequence[Sample], baseline: Sequence[Sample]) -> PromptValues:
+    """The guard minus the lower of step 0's and the real picture's."""
+    floors = []
+    for sample in baseline:
+        known = [value for column in (GUARD, GUARD_REAL) if (value := sample.metrics.get(column)) is not None]
+        floors.append(sample.model_copy(update={"metrics": {GUARD: min(known, default=None)}}))
+    return paired_deltas(samples, floors, GUARD)
 
 
 def _composite(
@@ -199,7 +220,7 @@ def _describe(chosen: Summary, top: Summary, num_evaluated: int, follows_prompts
         f"over {composite.num_prompts} prompts: {_in_words(deltas)}.",
     ]
     if not follows_prompts:
-        sentences.append("But it follows its prompts less than the base model does, and so does every other snapshot.")
+        sentences.append("But it follows its prompts less than the base model does, as does every other snapshot.")
     return Choice(
         chosen.step, " ".join(sentences), composite.is_below_zero, follows_prompts, composite, deltas, num_evaluated
     )
@@ -217,7 +238,9 @@ def _in_words(deltas: Mapping[str, Estimate]) -> str:
 def _word(metric: str, delta: Estimate) -> str:
     if not (delta.is_below_zero or delta.is_above_zero):
         return "no sure difference"
-    return "better" if delta.is_below_zero != (metric == GUARD) else "worse"
+    if metric == GUARD:
+        return "lower" if delta.is_below_zero else "higher"
+    return "better" if delta.is_below_zero else "worse"
 
 
 def _cells(delta: Estimate | None) -> tuple[float | None, float | None, float | None]:

@@ -326,7 +326,7 @@ def write_history(fake: FakeRun, step_seconds: float = 0.4) -> None:
         for step in judged:
             fake.publish_snapshot(step)
             failure = "the adapter holds a value that is not finite" if step == judged[-2:][0] else ""
-            blank = "color_loss" if step == judged[len(judged) // 2] else ""
+            blank = "color_loss" if step == judged[len(judged) // 4] else ""
             fake.publish_evaluation(step, failure, blank)
         request = control.submit_stop(run, "command line")
         for stage in ("seen", "saved", "stopped"):

@@ -7,6 +7,7 @@ Layout: B pictures or captions, N captions to choose from, L tokens, D embedding
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,7 +19,7 @@ from pocket.learning import Learner, Progressed, Schedule
 from pocket.pictures import draw_all, draw_garments, to_float
 from pocket.tokenizer import MAX_LENGTH
 
-BATCH_SIZE = 96
+BATCH_SIZE = 64
 WIDTH = 128
 ATTRIBUTES = ("kind", "colour", "pattern")
 
@@ -44,7 +45,7 @@ def build(tokenizer: CLIPTokenizer) -> CLIPModel:
 
 def image_processor() -> CLIPImageProcessorPil:
     """Resizes and crops to 128 × 128, -1..1; the Pillow class, so that torchvision is not needed."""
-    edges = {"size": {"shortest_edge": SIZE}, "crop_size": {"height": SIZE, "width": SIZE}}
+    edges: dict[str, Any] = {"size": {"shortest_edge": SIZE}, "crop_size": {"height": SIZE, "width": SIZE}}
     return CLIPImageProcessorPil(**edges, image_mean=[0.5] * 3, image_std=[0.5] * 3)
 
 

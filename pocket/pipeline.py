@@ -6,6 +6,7 @@ A folder appears whole: it is written beside its final name and then renamed ove
 import shutil
 from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
@@ -19,23 +20,23 @@ def assemble(
     vae: AutoencoderKL, text_encoder: CLIPTextModel, tokenizer: CLIPTokenizer, unet: UNet2DConditionModel
 ) -> StableDiffusionPipeline:
     """The parts as a pipeline without safety checker; the parts are shared, not copied."""
-    pipeline = StableDiffusionPipeline(
-        vae=vae,
-        text_encoder=text_encoder,
-        tokenizer=tokenizer,
-        unet=unet,
-        scheduler=sampler(),
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    )
+    parts: dict[str, Any] = {
+        "vae": vae,
+        "text_encoder": text_encoder,
+        "tokenizer": tokenizer,
+        "unet": unet,
+        "scheduler": sampler(),
+        "safety_checker": None,
+        "feature_extractor": None,
+    }
+    pipeline = StableDiffusionPipeline(**parts, requires_safety_checker=False)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
 
 
 def publish_stable_diffusion(pipeline: StableDiffusionPipeline, folder: Path) -> None:
     """Writes the pipeline in fp16; the given one keeps its precision."""
-    parts = {
+    parts: dict[str, Any] = {
         name: deepcopy(part).half() if isinstance(part, torch.nn.Module) else part
         for name, part in pipeline.components.items()
     }

@@ -1,4 +1,4 @@
-"""`python -m pocket.pretrain [vae|clip|unet|report]`: trains the pocket models from scratch and publishes them.
+"""`python -m pocket.pretrain [vae|clip|unet|decoder|report]`: trains the pocket models from scratch and publishes them.
 
 Every stage resumes where it was interrupted (its state lies in `pocket/.work/`, which git ignores) and is skipped once
 complete. The published folders are replaced whole; the UNet's are replaced at every save, so that an early one can be
@@ -15,18 +15,19 @@ from diffusers.utils import logging as diffusers_logging
 from rich.console import Console
 from transformers.utils import logging as transformers_logging
 
-from pocket import CLIP, STABLE_DIFFUSION, clip, tokenizer, unet, vae
+from pocket import CLIP, STABLE_DIFFUSION, clip, decoder, tokenizer, unet, vae
 from pocket.learning import Schedule
 from pocket.pipeline import assemble, publish_clip, publish_stable_diffusion
 from pocket.report import write_report
 
-Stage = Literal["vae", "clip", "unet", "report"]
+Stage = Literal["vae", "clip", "unet", "decoder", "report"]
 FOLDER = Path(__file__).parent
 WORK = FOLDER / ".work"
 SCHEDULES = {
-    "vae": Schedule(num_steps=2200, learning_rate=1.5e-3, beta2=0.95, save_steps=100),
-    "clip": Schedule(num_steps=1500, learning_rate=1e-3, num_warmup_steps=150, decay_share=0.6),
-    "unet": Schedule(num_steps=7000, learning_rate=1e-3, ema_decay=0.998),
+    "vae": Schedule(num_steps=1500, learning_rate=1.5e-3, beta2=0.95, save_steps=100),
+    "clip": Schedule(num_steps=1800, learning_rate=1e-3, decay_share=0.6, save_steps=100),
+    "unet": Schedule(num_steps=4500, learning_rate=1e-3, ema_decay=0.997),
+    "decoder": Schedule(num_steps=1500, learning_rate=7e-4, decay_share=0.8, beta2=0.95),
 }
 
 app = typer.Typer(add_completion=False)
@@ -43,8 +44,7 @@ def main(
     schedules = dict(SCHEDULES)
     if num_steps is not None:
         schedules[stage] = replace(SCHEDULES[stage], num_steps=num_steps)
-    if stage != "report" or not (WORK / "unet").exists():
-        train_models(schedules, last=stage)
+    train_models(schedules, last=stage)
     if stage == "report":
         Console().print(write_report(WORK, FOLDER))
 
@@ -59,13 +59,16 @@ def train_models(schedules: dict[str, Schedule], last: Stage) -> None:
     publish_clip(model, text_tokenizer, CLIP)
     if last == "clip":
         return
-    text_encoder = model.text_model
-    encoded = unet.encode_pictures(WORK, autoencoder, *unet.encode_captions(text_encoder, text_tokenizer))
+    encoded = unet.encode_pictures(WORK, autoencoder, *unet.encode_captions(model.text_model, text_tokenizer))
 
     def publish(denoiser: UNet2DConditionModel) -> None:
-        publish_stable_diffusion(assemble(autoencoder, text_encoder, text_tokenizer, denoiser), STABLE_DIFFUSION)
+        publish_stable_diffusion(assemble(autoencoder, model.text_model, text_tokenizer, denoiser), STABLE_DIFFUSION)
 
-    unet.train(WORK, schedules["unet"], encoded, publish)
+    denoiser = unet.train(WORK, schedules["unet"], encoded, publish)[0]
+    if last == "unet":
+        return
+    decoder.train(WORK, schedules["decoder"], autoencoder)
+    publish(denoiser)
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ from pocket.vae import reconstruct
 
 NUM_INFERENCE_STEPS = 20
 GUIDANCE_SCALE = 5.0
+TRAININGS = ("vae", "clip", "unet", "decoder")
 NUM_ROUNDS = 4
 """How many pictures are generated of each held-out combination."""
 
@@ -76,7 +77,8 @@ def generate(
             num_inference_steps=NUM_INFERENCE_STEPS,
             guidance_scale=GUIDANCE_SCALE,
             output_type="np",
-        ).images
+            return_dict=False,
+        )[0]
         pictures.append(torch.from_numpy((np.asarray(images) * 255).round().astype(np.uint8)).permute(0, 3, 1, 2))
     return torch.cat(pictures)
 
@@ -97,10 +99,10 @@ def _summary(pipeline: StableDiffusionPipeline, clip: CLIPModel, work: Path) -> 
     files = [path for folder in (STABLE_DIFFUSION, CLIP) for path in folder.rglob("*") if path.is_file()]
     return {
         "date": f"{datetime.now(timezone.utc):%Y-%m-%d}",
-        "versions": f"torch {torch.__version__}, diffusers {diffusers.__version__}, transformers {transformers.__version__}",
+        "versions": ", ".join(f"{module.__name__} {module.__version__}" for module in (torch, diffusers, transformers)),
         "sizes": "\n".join(f"| {name} | {_num_millions(module):.2f} M |" for name, module in modules.items()),
         "mib": f"{sum(path.stat().st_size for path in files) / 2**20:.1f}",
-        "trainings": "\n".join(_training_row(name, read_progress(work / name)) for name in ("vae", "clip", "unet")),
+        "trainings": "\n".join(_training_row(name, read_progress(work / name)) for name in TRAININGS),
         "num_steps": str(NUM_INFERENCE_STEPS),
         "guidance": f"{GUIDANCE_SCALE:g}",
     }
@@ -143,14 +145,14 @@ The text encoder is the CLIP's text tower. Both folders together, in fp16: {mib}
 |---|---|---|---|---|
 {trainings}
 
-Seconds of optimisation on two CPU cores that had other work too. Held-out loss, of the averaged weights: for the VAE the
-mean absolute error of pixels in -1..1, for the CLIP the share of renders whose best caption is wrong, for the UNet the
-squared error of the velocity.
+Seconds of optimisation on two CPU cores that had other work too. Held-out loss, of the averaged weights: for the VAE
+and its decoder the mean absolute error of pixels in -1..1, for the CLIP the share of renders whose best caption is
+wrong, for the UNet the squared error of the velocity.
 
 ## Does a picture show what its caption says?
 
-Named by the pocket CLIP, zero-shot, on {num_held_out} combinations of garment, colour and pattern that neither UNet nor CLIP
-was trained on; {num_generated} pictures generated, {seconds} s each.
+Named by the pocket CLIP, zero-shot, on {num_held_out} combinations of garment, colour and pattern that neither UNet nor
+CLIP was trained on; {num_generated} pictures generated, {seconds} s each.
 
 | pictures | kind | colour | pattern |
 |---|---|---|---|
@@ -160,6 +162,6 @@ Retrieval: {retrieval} of held-out renders find their own caption first among al
 
 ## What these models are not
 
-They know eight garments, twelve colours and four patterns, and no other word. The CLIP is a stand-in for FashionCLIP: it
-shares its interface, not its judgement.
+They know eight garments, twelve colours and four patterns, and no other word. The CLIP is a stand-in for FashionCLIP:
+it shares its interface, not its judgement.
 """

@@ -8,7 +8,6 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
 from pocket.garments import SIZE, SUPERSAMPLING
-from pocket.patterns import Array
 
 
 def render_texture(seed: int, size: int = SIZE) -> Image.Image:
@@ -24,7 +23,7 @@ def render_texture(seed: int, size: int = SIZE) -> Image.Image:
     return picture.resize((size, size), Image.Resampling.BOX)
 
 
-def _uint8(colours: Array | np.ndarray) -> np.ndarray:
+def _uint8(colours: np.ndarray) -> np.ndarray:
     return (np.clip(colours, 0, 1) * 255).astype(np.uint8)
 
 
@@ -39,7 +38,7 @@ def _random_shape(rng: np.random.Generator, edge: int) -> Image.Image:
     return stencil
 
 
-def _random_weave(rng: np.random.Generator, edge: int) -> Array:
+def _random_weave(rng: np.random.Generator, edge: int) -> np.ndarray:
     """Bands of random colours along two random, perpendicular directions, mixed; shaded from one side."""
     angle = rng.choice([0.0, rng.uniform(-np.pi, np.pi)])
     y, x = np.mgrid[:edge, :edge] / edge - 0.5
@@ -50,7 +49,7 @@ def _random_weave(rng: np.random.Generator, edge: int) -> Array:
     return bands * (1 + rng.uniform(-0.4, 0.4) * u + rng.uniform(-0.4, 0.4) * v)[..., None]
 
 
-def _bands(rng: np.random.Generator, position: Array) -> Array:
+def _bands(rng: np.random.Generator, position: np.ndarray) -> np.ndarray:
     """A repeating sequence of 1 to 5 bands of different widths: (H, W) -> (H, W, 3)."""
     num_bands = int(rng.integers(1, 6))
     ends = np.cumsum(rng.uniform(0.15, 1.0, num_bands))

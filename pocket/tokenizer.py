@@ -4,6 +4,7 @@ Every byte has a token, so any text can be encoded; words outside the catalogue 
 """
 
 import json
+from typing import Any
 
 from tokenizers import Tokenizer, trainers
 from tokenizers.models import BPE
@@ -26,8 +27,8 @@ def train() -> CLIPTokenizer:
     return CLIPTokenizer(vocab=vocab, merges=merges, model_max_length=MAX_LENGTH)
 
 
-def _learn_merges(captions: list[str]) -> list[tuple[str, str]]:
-    """The merges in the order in which byte-pair encoding finds them."""
+def _learn_merges(captions: list[str]) -> list[Any]:
+    """Pairs of pieces, in the order in which byte-pair encoding finds them; transformers annotates them as strings."""
     blank = CLIPTokenizer().backend_tokenizer
     learner = Tokenizer(BPE(end_of_word_suffix=WORD_END))
     learner.normalizer, learner.pre_tokenizer = blank.normalizer, blank.pre_tokenizer

@@ -8,6 +8,7 @@ Layout: B examples, C × H × W latents, L tokens, D text dimensions.
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 from diffusers import AutoencoderKL, DDPMScheduler, DPMSolverMultistepScheduler, UNet2DConditionModel
@@ -26,20 +27,23 @@ BATCH_SIZE = 32
 CAPTION_DROPOUT = 0.1
 
 
+CONFIG: dict[str, Any] = {
+    "sample_size": SIZE // 8,
+    "in_channels": LATENT_CHANNELS,
+    "out_channels": LATENT_CHANNELS,
+    "block_out_channels": (64, 128),
+    "down_block_types": ("CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+    "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
+    "layers_per_block": 1,
+    "attention_head_dim": 4,
+    "cross_attention_dim": WIDTH,
+    "norm_num_groups": 16,
+}
+
+
 def build() -> UNet2DConditionModel:
-    """The untrained denoiser, about 4 M parameters."""
-    return UNet2DConditionModel(
-        sample_size=SIZE // 8,
-        in_channels=LATENT_CHANNELS,
-        out_channels=LATENT_CHANNELS,
-        block_out_channels=(64, 128),
-        down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
-        layers_per_block=1,
-        attention_head_dim=4,
-        cross_attention_dim=WIDTH,
-        norm_num_groups=16,
-    )
+    """The untrained denoiser, about 4.3 M parameters."""
+    return UNet2DConditionModel(**CONFIG)
 
 
 def noise_scheduler() -> DDPMScheduler:
@@ -55,7 +59,7 @@ def noise_scheduler() -> DDPMScheduler:
 
 def sampler() -> DPMSolverMultistepScheduler:
     """The published pipeline's scheduler: DPM-Solver++, good at 20 steps, with the training schedule's settings."""
-    return DPMSolverMultistepScheduler.from_config(noise_scheduler().config)
+    return cast(DPMSolverMultistepScheduler, DPMSolverMultistepScheduler.from_config(noise_scheduler().config))
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,7 @@ class Encoded:
     """Pictures and captions as the denoiser sees them."""
 
     latents: Tensor
-    """(B, C, H, W): the pictures, then their mirror images."""
+    """(B, C, H, W)."""
     numbers: Tensor
     """(B,): each picture's garment, as an index into the catalogue."""
     captions: Tensor
@@ -90,9 +94,10 @@ def encode_pictures(work: Path, vae: AutoencoderKL, captions: Tensor, no_caption
         cache = work / f"latents-{name}.safetensors"
         if not cache.exists():
             drawn = draw_all(pictures, work / f"{name}.safetensors")
-            save_file({"latents": torch.cat([encode(vae, drawn), encode(vae, drawn.flip(-1))])}, cache)
+            with torch.autocast("cpu", torch.bfloat16):
+                save_file({"latents": encode(vae, drawn).float().contiguous()}, cache)
         numbers = torch.tensor([catalogue().index(garment) for garment, _ in pictures if garment])
-        encoded.append(Encoded(load_file(cache)["latents"], numbers.repeat(2), captions, no_caption))
+        encoded.append(Encoded(load_file(cache)["latents"], numbers, captions, no_caption))
     return encoded[0], encoded[1]
 
 
@@ -136,7 +141,7 @@ def denoising_loss(
     """Mean squared error of the predicted velocity; a batch's timesteps are spread evenly over the schedule."""
     noise = torch.randn(latents.shape, generator=generator)
     spread = (torch.arange(len(latents)) + torch.rand(len(latents), generator=generator)) / len(latents)
-    timesteps = (spread * scheduler.config.num_train_timesteps).long()
+    timesteps = (spread * scheduler.config["num_train_timesteps"]).long()
     noisy_latents = scheduler.add_noise(latents, noise, timesteps)
     model_pred = unet(noisy_latents, timesteps, encoder_hidden_states).sample.float()
     return F.mse_loss(model_pred, scheduler.get_velocity(latents, noise, timesteps))

@@ -64,6 +64,8 @@ def seal(stage: Path, manifest: Manifest) -> None:
         entries.append(
             FileEntry(name=path.relative_to(stage).as_posix(), size=path.stat().st_size, sha256=sha256(path))
         )
+    for folder in (path for path in stage.rglob("*") if path.is_dir()):
+        fsync(folder)
     record = manifest.model_copy(update={"files": tuple(entries)})
     (stage / MANIFEST).write_bytes(record.to_json())
     fsync(stage / MANIFEST)

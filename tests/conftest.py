@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported: two threads on two busy cores wait for each other
+os.environ["HF_HUB_OFFLINE"] = "1"
 
 from shared.config import Config, parse_config
 from shared.rundir import RunDir, create_run
 
 ROOT = Path(__file__).resolve().parents[1]
 RESOLUTION = 32
+DEADLINE_SECONDS = 120.0
 
 RunMaker = Callable[..., RunDir]
 
@@ -45,6 +52,25 @@ def make_run(tmp_path: Path, tiny_model: Path, pictures: Path) -> RunMaker:
         return create_run(tiny_config(tmp_path / "runs", name, tiny_model, pictures, sections))
 
     return make
+
+
+@pytest.fixture
+def make_paper_run(tmp_path: Path, pictures: Path) -> RunMaker:
+    """Like `make_run`, for tests that load no model: the base model is a folder that only looks like one."""
+
+    def make(name: str = "run", **sections: dict[str, object]) -> RunDir:
+        model = paper_model(tmp_path / "paper-model")
+        return create_run(tiny_config(tmp_path / "runs", name, model, pictures, sections))
+
+    return make
+
+
+def paper_model(folder: Path) -> Path:
+    """A diffusers folder without weights."""
+    for part in ("unet", "vae", "text_encoder", "tokenizer", "scheduler"):
+        (folder / part).mkdir(parents=True, exist_ok=True)
+    (folder / "model_index.json").write_text('{"_class_name": "StableDiffusionPipeline"}', encoding="utf-8")
+    return folder
 
 
 def tiny_config(
@@ -81,3 +107,100 @@ def run_module(module: str, *arguments: object, **extra: str) -> subprocess.Comp
     return subprocess.run(
         command, capture_output=True, text=True, env=environment(**extra), cwd=ROOT, timeout=240, check=False
     )
+
+
+def until(condition: Callable[[], object], what: str, seconds: float = DEADLINE_SECONDS) -> None:
+    """Poll until `condition` holds; fails the test, naming what it waited for, after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            pytest.fail(f"waited {seconds:.0f} s for {what}")
+        time.sleep(0.01)
+
+
+@dataclass(frozen=True)
+class Program:
+    """A program started by `Warm`."""
+
+    warm: Warm
+    pid: int
+    out: Path
+    err: Path
+
+    def poll(self) -> int | None:
+        """Its exit code, negative for a signal; None while it runs. Ask until it answers once."""
+        answer = self.warm.ask({"wait": self.pid})
+        return answer if answer is None or isinstance(answer, int) else None
+
+    def wait(self) -> int:
+        """Its exit code, once it has ended."""
+        code: list[int] = []
+
+        def ended() -> bool:
+            if (answer := self.poll()) is not None:
+                code.append(answer)
+            return bool(code)
+
+        until(ended, f"the end of process {self.pid}; its log: {self.err}")
+        return code[0]
+
+    def kill(self, number: int) -> None:
+        """Send a signal."""
+        os.kill(self.pid, number)
+
+    def stdout(self) -> str:
+        """What it has printed."""
+        return self.out.read_text(encoding="utf-8") if self.out.exists() else ""
+
+    def stderr(self) -> str:
+        """What it has logged."""
+        return self.err.read_text(encoding="utf-8") if self.err.exists() else ""
+
+
+class Warm:
+    """Starts `python -m trainer …` and the like without their seconds of import; see tests/warm.py."""
+
+    def __init__(self, logs: Path) -> None:
+        self._logs, self._count = logs, 0
+        command = [sys.executable, str(ROOT / "tests" / "warm.py")]
+        self._server = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment(), cwd=ROOT
+        )
+
+    def ask(self, request: dict[str, object]) -> object:
+        """One line to the server, one back."""
+        assert self._server.stdin
+        assert self._server.stdout
+        self._server.stdin.write(json.dumps(request) + "\n")
+        self._server.stdin.flush()
+        return json.loads(self._server.stdout.readline())
+
+    def start(self, module: str, *arguments: object, prelude: str = "") -> Program:
+        """Start a program; `prelude` is code it executes first: a fault point."""
+        self._count += 1
+        out, err = (self._logs / f"{module}-{self._count}.{kind}" for kind in ("out", "err"))
+        argv = [str(argument) for argument in arguments]
+        pid = self.ask({"module": module, "argv": argv, "stdout": str(out), "stderr": str(err), "prelude": prelude})
+        assert isinstance(pid, int)
+        return Program(self, pid, out, err)
+
+    def run(self, module: str, *arguments: object, prelude: str = "") -> Program:
+        """Run a program to its end, which must be exit code 0."""
+        program = self.start(module, *arguments, prelude=prelude)
+        code = program.wait()
+        assert code == 0, program.stderr()
+        return program
+
+    def close(self) -> None:
+        """End the server."""
+        assert self._server.stdin
+        self._server.stdin.close()
+        self._server.wait(timeout=30)
+
+
+@pytest.fixture(scope="session")
+def warm(tmp_path_factory: pytest.TempPathFactory) -> Generator[Warm]:
+    """Starts programs quickly."""
+    server = Warm(tmp_path_factory.mktemp("logs"))
+    yield server
+    server.close()

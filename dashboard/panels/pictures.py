@@ -43,14 +43,13 @@ def choose_step(run_id: str, steps: list[int], best_step: int | None) -> int:
     def note_choice() -> None:
         st.session_state[following] = st.session_state[key] == steps[-1]
 
-    with st.container(key="sample_step"):
-        return st.select_slider(
-            "Step shown",
-            steps,
-            key=key,
-            format_func=lambda step: f"{step} ★" if step == best_step else str(step),
-            on_change=note_choice,
-        )
+    return st.select_slider(
+        "Step shown",
+        steps,
+        key=key,
+        format_func=lambda step: f"{step} ★" if step == best_step else str(step),
+        on_change=note_choice,
+    )
 
 
 def column_of(reader: RunReader, step: int, title: str) -> Column:

@@ -74,7 +74,6 @@ def stop_button(reader: RunReader, alive: bool) -> None:
         icon=":material/stop_circle:",
         width="stretch",
         disabled=not alive or asked,
-        help="Finish the step, save a snapshot and a checkpoint, end. The same command resumes.",
         on_click=st.session_state.update,
         args=({confirming: True},),
     )

@@ -47,7 +47,7 @@ METRICS: dict[str, Metric] = {
     "visual": Metric(visual_loss, ("visual_loss",)),
     "fashion": Metric(fashion_clip_loss, ("fashion_clip_loss",)),
     "color": Metric(color_loss, ("color_loss", "color_de00", "mask_fallback")),
-    "clip_t": Metric(clip_t, ("clip_t",)),
+    "clip_t": Metric(clip_t, ("clip_t", "clip_t_real")),
     "legacy": Metric(legacy_losses, ("legacy_visual_loss", "legacy_color_loss")),
 }
 DEFAULT_METRICS = ("visual", "fashion", "color", "clip_t")

@@ -12,9 +12,12 @@ from evaluator.metrics.features import Features, cosines
 def clip_t(
     references: Sequence[Image.Image], samples: Sequence[Image.Image], prompts: Sequence[str], features: Features
 ) -> list[dict[str, float | None]]:
-    """Cosine of sample and prompt in the fashion CLIP's space, −1…1, higher follows better. No reference is looked at.
+    """Cosine of picture and prompt in the fashion CLIP's space, −1…1, higher follows better.
 
-    Typical values are low (0.2 to 0.35 for CLIP ViT-B): only differences to step 0 mean something.
+    `clip_t`: of the sample. Typical values are low (0.2 to 0.35 for CLIP ViT-B): only differences mean something.
+    `clip_t_real`: of the reference. A CLIP that has never met the concept gives the true picture little, and no sample
+    can be asked for more.
     """
-    likeness = cosines(features.fashion(samples), features.fashion_text(prompts))
-    return [{"clip_t": cosine} for cosine in likeness]
+    texts = features.fashion_text(prompts)
+    pairs = zip(cosines(features.fashion(samples), texts), cosines(features.fashion(references), texts), strict=True)
+    return [{"clip_t": sample, "clip_t_real": reference} for sample, reference in pairs]

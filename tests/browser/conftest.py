@@ -15,13 +15,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
 from examples.fake_run import create, write_history
 
 ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-START_SECONDS = 60
+PATIENCE_SECONDS = 60  # for a machine that is busy with something else; a quiet one needs one or two
 
 OpenPage = Callable[..., Page]
 
@@ -34,6 +34,7 @@ def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
         arguments = ["--no-sandbox", "--disable-dev-shm-usage"]
         found = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=arguments)
+        expect.set_options(timeout=1000 * PATIENCE_SECONDS)
         yield found
         found.close()
 
@@ -67,6 +68,7 @@ def open_page(browser: Browser, server: subprocess.Popen[bytes]) -> Iterator[Ope
         context = browser.new_context(**{"viewport": {"width": 1400, "height": 900}, **context_options})
         contexts.append(context)
         page = context.new_page()
+        page.set_default_timeout(1000 * PATIENCE_SECONDS)
         page.on("console", note)
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.goto(f"{address_of(server)}/?run={run_name}")
@@ -88,7 +90,7 @@ def serve(runs: Path, **environment: str) -> Generator[subprocess.Popen[bytes]]:
     process = subprocess.Popen(command, cwd=ROOT, env=inherited, stdin=subprocess.PIPE)
     process.port = port  # type: ignore[attr-defined]
     try:
-        wait_until(lambda: is_healthy(address_of(process)), START_SECONDS)
+        wait_until(lambda: is_healthy(address_of(process)))
         yield process
     finally:
         process.kill()
@@ -113,7 +115,7 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 20) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"

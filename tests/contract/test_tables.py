@@ -1,0 +1,55 @@
+"""A reader while another process writes: every row it meets is a true one."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from shared.tables import read_rows
+from tests.conftest import ROOT, environment
+
+APPEND = """
+import sys
+from pathlib import Path
+from shared.tables import Appender
+table = Appender(Path(sys.argv[1]), ("step", "loss", "note"))
+for step in range(1, 4001):
+    table.append({"step": step, "loss": step * 21.5, "note": "x" * (step % 50)})
+"""
+
+REPLACE = """
+import sys
+from pathlib import Path
+from shared.tables import write_rows
+for size in range(1, 200):
+    write_rows(Path(sys.argv[1]), ("step", "loss", "note"),
+               [{"step": step, "loss": step * 21.5, "note": "x" * (step % 50)} for step in range(1, size + 1)])
+"""
+
+
+def read_while(script: str, path: Path) -> list[int]:
+    """Read the table over and over while the script writes it; returns how many rows each read met."""
+    lengths: list[int] = []
+    process = subprocess.Popen([sys.executable, "-c", script, str(path)], env=environment(), cwd=ROOT)
+    running = True
+    while running:
+        running = process.poll() is None
+        rows = read_rows(path)
+        for number, row in enumerate(rows, 1):
+            assert row == {"step": str(number), "loss": str(number * 21.5), "note": "x" * (number % 50)}
+        lengths.append(len(rows))
+    assert process.returncode == 0
+    return lengths
+
+
+def test_a_reader_never_sees_a_wrong_number_while_rows_are_appended(tmp_path: Path) -> None:
+    lengths = read_while(APPEND, tmp_path / "train.csv")
+    assert lengths == sorted(lengths)
+    assert lengths[-1] == 4000
+
+
+def test_a_reader_never_sees_half_a_table_while_it_is_replaced(tmp_path: Path) -> None:
+    lengths = read_while(REPLACE, tmp_path / "metrics.csv")
+    assert lengths == sorted(lengths)
+    assert lengths[-1] == 199

@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from dashboard.reader import GrowingTable, RunReader
+from examples.fake_run import FakeRun
+from shared.errors import RunFolderError
+from shared.tables import TRAIN_COLUMNS, Appender, prune
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Appender:
+    return Appender(tmp_path / "train.csv", TRAIN_COLUMNS)
+
+
+def row(step: int, loss: float | None = 0.5) -> dict[str, str | float | int | None]:
+    return {"step": step, "loss": loss, "timestamp": f"2026-01-01T00:00:{step % 60:02d}.000+00:00"}
+
+
+def write(path: Path, data: bytes) -> None:
+    with path.open("ab") as file:
+        file.write(data)
+
+
+def test_reader_ignores_a_torn_last_line_until_it_is_whole(table: Appender) -> None:
+    growing = GrowingTable(table.path, TRAIN_COLUMNS)
+    table.append(row(1))
+    write(table.path, b"2,,0.05")
+    assert growing.read()["loss"].tolist() == [0.5]
+    write(table.path, b"67,,,,,,,,,2026-01-01T00:00:02.000+00:00\n")
+    assert growing.read()["loss"].tolist() == [0.5, 0.0567]
+
+
+def test_reader_reads_only_what_is_new(table: Appender, monkeypatch: pytest.MonkeyPatch) -> None:
+    growing = GrowingTable(table.path, TRAIN_COLUMNS)
+    for step in range(1, 400):
+        table.append(row(step))
+    growing.read()
+    read: list[int] = []
+    original = growing._append
+    monkeypatch.setattr(growing, "_append", lambda lines: (read.append(lines.count(b"\n")), original(lines)))
+    growing.read()
+    table.append(row(400))
+    assert len(growing.read()) == 400
+    assert read == [1]
+
+
+def test_reader_starts_over_when_a_resumed_trainer_rewrote_the_table(table: Appender) -> None:
+    growing = GrowingTable(table.path, TRAIN_COLUMNS)
+    for step in range(1, 8):
+        table.append(row(step))
+    assert len(growing.read()) == 7
+    prune(table.path, lambda kept: int(kept["step"]) <= 3)
+    for step in range(4, 12):
+        table.append(row(step, 0.25))
+    assert growing.read()["loss"].tolist() == [0.5] * 3 + [0.25] * 8
+
+
+def test_reader_meets_a_table_that_is_not_there_yet_and_one_that_went_away(tmp_path: Path) -> None:
+    growing = GrowingTable(tmp_path / "train.csv", TRAIN_COLUMNS)
+    assert growing.read().empty
+    Appender(tmp_path / "train.csv", TRAIN_COLUMNS).append(row(1))
+    assert len(growing.read()) == 1
+    (tmp_path / "train.csv").unlink()
+    assert growing.read().empty
+
+
+def test_a_blank_and_a_nan_are_both_no_number(table: Appender) -> None:
+    table.append(row(1, None))
+    table.append(row(2, float("nan")))
+    assert GrowingTable(table.path, TRAIN_COLUMNS).read()["loss"].isna().tolist() == [True, True]
+
+
+def test_a_damaged_line_is_an_error_with_the_file_named(table: Appender) -> None:
+    table.append(row(1))
+    write(table.path, b"two,,x,,,,,,,,,\n")
+    with pytest.raises(RunFolderError, match=r"train\.csv is damaged"):
+        GrowingTable(table.path, TRAIN_COLUMNS).read()
+
+
+def test_viewers_that_read_at_once_see_every_row_once(table: Appender) -> None:
+    growing = GrowingTable(table.path, TRAIN_COLUMNS)
+    for step in range(1, 300):
+        table.append(row(step))
+    threads = [threading.Thread(target=growing.read) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert growing.read()["step"].tolist() == list(range(1, 300))
+
+
+def test_reasons_for_blanks_come_from_the_results(finished: FakeRun) -> None:
+    reader = RunReader(finished.run, finished.record.run_id)
+    (failed_step,) = reader.failures()
+    blanks = reader.blanks()
+    assert "not finite" in blanks["visual_loss"][failed_step]
+    assert "no garment found" in next(reason for step, reason in blanks["color_loss"].items() if step != failed_step)
+    assert reader.stops() == {66: "asked by command line"}
+    assert reader.base_metrics()["visual_loss"] == pytest.approx(0.52, abs=0.05)
+
+
+def test_a_result_that_was_made_again_is_read_again(finished: FakeRun) -> None:
+    reader = RunReader(finished.run, finished.record.run_id)
+    (failed_step,) = reader.failures()
+    before = reader.result(failed_step)
+    assert before
+    assert before.status == "failed"
+    before.model_copy(update={"status": "ok"}).write(finished.run.evaluation(failed_step) / "result.json")
+    after = reader.result(failed_step)
+    assert after
+    assert after.status == "ok"
+    assert reader.result(12345) is None

@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+
+import pandas as pd
+import pytest
+
+from dashboard import state_line, words
+from dashboard.progress import Pace, pace
+from shared.records import Answer, ProcessStatus, Request, State
+
+NOW = datetime(2026, 1, 1, 12, tzinfo=timezone.utc)
+
+
+def ago(seconds: float) -> str:
+    return (NOW - timedelta(seconds=seconds)).isoformat()
+
+
+def status(state: State, heartbeat_age: float, message: str = "") -> ProcessStatus:
+    return ProcessStatus(
+        role="trainer",
+        run_id="r",
+        pid=4711,
+        host="here",
+        process_started=0,
+        started=ago(100),
+        state=state,
+        heartbeat=ago(heartbeat_age),
+        message=message,
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "alive", "value", "note", "tone"),
+    [
+        (None, False, "not started", "", "idle"),
+        (status("training", 2), True, "training", "heartbeat 2 s ago", "good"),
+        (status("preparing", 1, "caching"), True, "preparing", "caching, heartbeat 1 s ago", "good"),
+        (status("training", 40), True, "stale", "no heartbeat for 40 s, said training", "warn"),
+        (status("training", 40), False, "dead", "pid 4711 is gone, last heartbeat 40 s ago", "bad"),
+        (status("finished", 300), False, "finished", "5 min 00 s ago", "good"),
+        (status("stopped", 300), False, "stopped", "5 min 00 s ago", "idle"),
+        (status("failed", 9, "out of memory"), False, "failed", "out of memory", "bad"),
+    ],
+)
+def test_a_process_is_said_to_be_what_it_is(
+    given: ProcessStatus | None, alive: bool, value: str, note: str, tone: state_line.Tone
+) -> None:
+    assert state_line.process_fact("Trainer", given, alive, NOW) == state_line.Fact("Trainer", value, note, tone)
+
+
+def test_the_evaluator_names_the_step_it_judges() -> None:
+    judging = status("evaluating", 1).model_copy(update={"step": 400})
+    assert state_line.evaluator_fact(judging, True, NOW).value == "evaluating step 400"
+
+
+def test_lag_counts_snapshots_that_wait() -> None:
+    assert state_line.judged_fact([50, 100, 150], [0, 50]).value == "1 of 3"
+    assert state_line.judged_fact([50, 100, 150], [0, 50]).note == "2 waiting"
+    assert state_line.judged_fact([], [0]).note == "none published yet"
+
+
+def test_time_left_has_a_range_only_when_the_steps_tell_one() -> None:
+    assert state_line.remaining_fact(Pace(0.5), 120).note == ""
+    assert state_line.remaining_fact(Pace(0.5, 0.4, 0.7), 120) == state_line.Fact(
+        "Time left", "1 min 00 s", "48 s to 1 min 24 s"
+    )
+    assert state_line.remaining_fact(Pace(0.5), 0).value == "–"
+
+
+def test_pace_is_wall_time_of_this_session_only() -> None:
+    earlier = [ago(5000 - step) for step in range(50)]
+    ours = [ago(50 - 0.5 * step) for step in range(61)]
+    train = pd.DataFrame({"step": range(1, 112), "timestamp": earlier + ours}).astype({"step": float})
+    found = pace(train, session_started=ago(100))
+    assert found
+    assert found.step_seconds == pytest.approx(0.5)
+    assert (found.fastest, found.slowest) == (pytest.approx(0.5), pytest.approx(0.5))
+    assert pace(train.head(50), session_started=ago(100)) is None
+    assert pace(train.head(0), session_started=ago(100)) is None
+
+
+def test_the_stop_chain_shows_how_far_a_request_has_come() -> None:
+    request = Request(id="stop-1", kind="stop", run_id="r", created=ago(12), by="dashboard")
+    text = state_line.stop_chain_html(request, Answer(request_id="stop-1", seen=ago(11)), NOW)
+    assert text.count('class="reached"') == 2
+    assert "requested<span>12 s ago" in text
+    assert 'class="open">saved<' in text
+
+
+@pytest.mark.parametrize(
+    ("age", "answer", "trainer", "expected"),
+    [
+        (5, {}, status("training", 1), ""),
+        (14, {}, status("training", 1), "has not answered for 14 s"),
+        (14, {"seen": ago(13)}, status("training", 1), ""),
+        (14, {"ignored": "asked of an earlier session"}, status("training", 1), "asked of an earlier session"),
+        (14, {"stopped": ago(1)}, status("stopped", 1), ""),
+    ],
+)
+def test_a_request_that_goes_nowhere_is_explained(
+    age: float, answer: dict[str, str], trainer: ProcessStatus, expected: str
+) -> None:
+    request = Request(id="stop-1", kind="stop", run_id="r", created=ago(age), by="dashboard")
+    fact = state_line.process_fact("Trainer", trainer, True, NOW)
+    trouble = state_line.stop_trouble(request, Answer(request_id="stop-1", **answer), fact, NOW)
+    assert expected in trouble
+    assert bool(expected) == bool(trouble)
+
+
+def test_a_request_to_a_trainer_that_died_is_not_waited_for() -> None:
+    request = Request(id="stop-1", kind="stop", run_id="r", created=ago(3), by="dashboard")
+    fact = state_line.process_fact("Trainer", status("training", 2), False, NOW)
+    assert "ended without answering" in state_line.stop_trouble(request, Answer(request_id="stop-1"), fact, NOW)
+
+
+def test_what_programs_say_is_escaped() -> None:
+    fact = state_line.process_fact("Trainer", status("failed", 1, "<script>alert(1)</script>"), False, NOW)
+    assert "<script>" not in state_line.facts_html([fact], 0.5)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [(0.4, "0 s"), (59.4, "59 s"), (59.6, "1 min 00 s"), (3700, "1 h 01 min"), (200_000, "2 d 7 h"), (-5, "0 s")],
+)
+def test_durations_have_two_units_at_most(seconds: float, expected: str) -> None:
+    assert words.duration(seconds) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [(None, "–"), (float("nan"), "–"), (0.0841, "0.0841"), (12.0, "12.0"), (12345, "12,345")]
+)
+def test_numbers_have_three_digits(value: float | None, expected: str) -> None:
+    assert words.number(value) == expected

@@ -1,0 +1,200 @@
+"""Whole runs on the tiny model, and ways to hold a trainer still or have it die at a chosen moment."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+import pytest
+
+from shared.config import dump_config
+from shared.rundir import RunDir
+from shared.tables import read_rows
+from tests.conftest import ROOT, environment, tiny_config, until
+
+Starter = Callable[..., "Command"]
+
+
+@dataclass
+class Command:
+    """`python run.py …` as a real process, with everything it ever started."""
+
+    process: subprocess.Popen[bytes]
+    run: RunDir
+    log: Path
+    family: dict[int, psutil.Process] = field(default_factory=dict)
+
+    def look(self) -> None:
+        """Remember the children there are."""
+        try:
+            children = psutil.Process(self.process.pid).children(recursive=True)
+        except psutil.NoSuchProcess:
+            return
+        self.family.update({child.pid: child for child in children})
+
+    def until(self, condition: Callable[[], object], what: str) -> None:
+        """Wait for something while it runs."""
+
+        def met() -> bool:
+            self.look()
+            if condition():
+                return True
+            assert self.process.poll() is None, f"ended while waiting for {what}: {self.output()}"
+            return False
+
+        until(met, f"{what}; {self.log}")
+
+    def wait(self) -> int:
+        """Its exit code."""
+
+        def ended() -> bool:
+            self.look()
+            return self.process.poll() is not None
+
+        until(ended, f"the end of run.py; {self.log}", seconds=240)
+        return self.process.returncode
+
+    def left(self) -> list[psutil.Process]:
+        """Its children that still run."""
+        return [child for child in self.family.values() if alive(child)]
+
+    def output(self) -> str:
+        """What it has printed, and what its programs have logged."""
+        logs = [self.log, *sorted(self.run.logs.glob("*.log"))]
+        return "\n".join(path.read_text(encoding="utf-8", errors="replace") for path in logs)
+
+
+def alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+@pytest.fixture
+def start_run(tmp_path: Path, tiny_model: Path, pictures: Path) -> Generator[Starter]:
+    """Starts `python run.py train CONFIG --no-dashboard`; what is left of it at the end of the test is killed."""
+    started: list[Command] = []
+
+    def start(name: str = "run", **sections: dict[str, object]) -> Command:
+        started.append(start_command(tmp_path, name, tiny_model, pictures, sections))
+        return started[-1]
+
+    yield start
+    for command in started:
+        command.look()
+        for process in (*command.left(), *([command.process] if command.process.poll() is None else [])):
+            process.kill()
+        command.process.wait()
+
+
+def start_command(
+    folder: Path, name: str, model: Path, pictures: Path, sections: dict[str, dict[str, object]]
+) -> Command:
+    config = folder / f"{name}.toml"
+    config.write_text(dump_config(tiny_config(folder / "runs", name, model, pictures, sections)), encoding="utf-8")
+    log = folder / f"{name}.log"
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            [sys.executable, "run.py", "train", str(config), "--no-dashboard"],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=environment(),
+            cwd=ROOT,
+            start_new_session=True,
+        )
+    return Command(process, RunDir(folder / "runs" / name), log)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, pictures: Path) -> Command:
+    """One run through run.py from beginning to end; tests read it and never change it."""
+    sections: dict[str, dict[str, object]] = {
+        "train": {"learning_rate": 2e-2, "lr_scheduler": "constant_with_warmup"},
+        "lora": {"lora_alpha": 4},
+        "evaluation": {"num_seeds": 2, "batch_size": 3},
+    }
+    command = start_command(tmp_path_factory.mktemp("finished"), "dress", tiny_model, pictures, sections)
+    assert command.wait() == 0, command.output()
+    return command
+
+
+def steps_of(path: Path) -> list[int]:
+    """The `step` column."""
+    return [int(row["step"]) for row in read_rows(path)]
+
+
+def hold_at(folder: Path, step: int) -> str:
+    """A prelude: before this update the trainer makes the file `held` and waits for the file `go`."""
+    return f"""
+import time
+from pathlib import Path
+from trainer.loop import Trainer
+real = Trainer._update
+def update(self, step):
+    if step == {step}:
+        Path({str(folder / "held")!r}).touch()
+        while not Path({str(folder / "go")!r}).exists():
+            time.sleep(0.01)
+    return real(self, step)
+Trainer._update = update
+"""
+
+
+def die_at_update(step: int) -> str:
+    """A prelude: the trainer is killed in the middle of this update."""
+    return f"""
+import os, signal
+from trainer.loop import Trainer
+real = Trainer._loss
+def loss(self, positions):
+    if self.step + 1 == {step}:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return real(self, positions)
+Trainer._loss = loss
+"""
+
+
+def die_at_rename(number: int, *, before: bool) -> str:
+    """A prelude: the trainer is killed right before or after the n-th time a folder gets its final name."""
+    return f"""
+import os, signal
+from pathlib import Path
+real, count = Path.rename, 0
+def rename(self, target):
+    global count
+    count += 1
+    if count == {number} and {before}:
+        os.kill(os.getpid(), signal.SIGKILL)
+    outcome = real(self, target)
+    if count == {number}:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return outcome
+Path.rename = rename
+"""
+
+
+def die_at_fsync(number: int) -> str:
+    """A prelude: the trainer is killed at its n-th fsync, in the middle of a save."""
+    return f"""
+import os, signal
+real, count = os.fsync, 0
+def fsync(descriptor):
+    global count
+    count += 1
+    if count == {number}:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return real(descriptor)
+os.fsync = fsync
+"""
+
+
+def kill(pid: int) -> None:
+    os.kill(pid, signal.SIGKILL)

@@ -1,0 +1,28 @@
+"""`python redraw.py MODEL SNAPSHOT RESULT OUT`: draw the first batch of a result in plain diffusers, nothing of ours."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+from diffusers import StableDiffusionPipeline
+
+model, snapshot, result_path, out = map(Path, sys.argv[1:])
+result = json.loads(result_path.read_text(encoding="utf-8"))
+batch = [sample for sample in result["samples"] if sample["batch"] == 0]
+settings = result["generation"]
+
+pipeline = StableDiffusionPipeline.from_pretrained(model, dtype=getattr(torch, settings["dtype"]), safety_checker=None)
+pipeline.load_lora_weights(snapshot)
+pictures = pipeline(
+    prompt=[sample["prompt"] for sample in batch],
+    generator=[torch.Generator().manual_seed(sample["seed"]) for sample in batch],
+    num_inference_steps=settings["num_inference_steps"],
+    guidance_scale=settings["guidance_scale"],
+    height=settings["resolution"],
+    width=settings["resolution"],
+).images
+for sample, picture in zip(batch, pictures, strict=True):
+    picture.save(out / sample["image"])

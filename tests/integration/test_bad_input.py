@@ -1,0 +1,158 @@
+"""What a user can get wrong: one error, one hint, the right exit code, no traceback, nothing written."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from shared.config import dump_config
+from shared.rundir import create_run
+from shared.status import hold_role
+from tests.conftest import ROOT, Warm, environment, paper_model, tiny_config
+
+
+@dataclass
+class Desk:
+    """A config that is right but for what a case changes."""
+
+    folder: Path
+    model: Path
+    pictures: Path
+    overrides: list[str] = field(default_factory=list)
+
+    @property
+    def config(self) -> Path:
+        return self.folder / "run.toml"
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    for number in range(6):
+        Image.new("RGB", (32, 32), (40 * number, 9, 9)).save(pictures / f"{number}.png")
+        (pictures / f"{number}.txt").write_text("a dress")
+    desk = Desk(tmp_path, paper_model(tmp_path / "model"), pictures)
+    config = tiny_config(tmp_path / "runs", "run", desk.model, pictures, {})
+    desk.config.write_text(dump_config(config), encoding="utf-8")
+    return desk
+
+
+def break_two_pictures(desk: Desk) -> None:
+    (desk.pictures / "1.png").write_bytes(b"not a picture")
+    (desk.pictures / "4.png").write_bytes((desk.pictures / "4.png").read_bytes()[:60])
+
+
+def empty_the_folder(desk: Desk) -> None:
+    for path in desk.pictures.iterdir():
+        path.unlink()
+
+
+CASES: dict[str, tuple[Callable[[Desk], object], int, list[str]]] = {
+    "no config": (lambda desk: desk.config.unlink(), 2, ["cannot read", "run.toml", "hint: configs/"]),
+    "a config that is no TOML": (lambda desk: desk.config.write_text("[run"), 2, ["is not valid TOML"]),
+    "no data set": (lambda desk: desk.overrides.append("data.path=/nowhere"), 2, ["/nowhere is not a folder"]),
+    "an empty data set": (empty_the_folder, 2, ["holds no pictures"]),
+    "a picture without caption": (lambda desk: (desk.pictures / "2.txt").unlink(), 2, ["2.png: no caption file 2.txt"]),
+    "unreadable pictures": (break_two_pictures, 2, ["2 problem(s)", "1.png: not a PNG", "4.png: "]),
+    "an unknown key": (
+        lambda desk: desk.overrides.append("train.lerning_rate=1"),
+        2,
+        ["unknown key train.lerning_rate, did you mean train.learning_rate?"],
+    ),
+    "a mistyped value": (lambda desk: desk.overrides.append("train.seed=abc"), 2, ["train.seed is 'abc'"]),
+    "two problems": (
+        lambda desk: desk.overrides.extend(["lora.rank=0", "train.max_train_steps=0"]),
+        2,
+        ["lora.rank is 0", "train.max_train_steps is 0"],
+    ),
+    "a model that does not exist": (lambda desk: desk.overrides.append("model.path=/no/model"), 3, ["'/no/model'"]),
+    "a model folder that is none": (
+        lambda desk: desk.overrides.append(f"model.path={desk.pictures}"),
+        3,
+        ["is not a diffusers model folder", "model_index.json"],
+    ),
+    "too few pictures": (lambda desk: desk.overrides.append("data.num_validation=6"), 2, ["leave nothing to train on"]),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_bad_input_is_one_error_with_a_hint_and_nothing_is_written(desk: Desk, warm: Warm, case: str) -> None:
+    spoil, code, complaints = CASES[case]
+    spoil(desk)
+    program = warm.start("run", "train", desk.config, *desk.overrides, "--no-dashboard")
+    assert program.wait() == code, program.stderr()
+    text = program.stderr()
+    for complaint in complaints:
+        assert complaint in text
+    assert text.count("error: ") == 1
+    assert text.startswith("error: ")
+    assert text.count("hint: ") == 1
+    assert "Traceback" not in text
+    assert not (desk.folder / "runs").exists()
+
+
+def test_bad_input_is_answered_the_same_by_a_process_of_its_own(desk: Desk) -> None:
+    (desk.pictures / "2.txt").unlink()
+    command = [sys.executable, "run.py", "train", str(desk.config)]
+    outcome = subprocess.run(
+        command, capture_output=True, text=True, cwd=ROOT, env=environment(), timeout=120, check=False
+    )
+    assert outcome.returncode == 2
+    assert outcome.stdout == ""
+    first, *rest = outcome.stderr.splitlines()
+    assert first.startswith("error: 1 problem(s) in the data set:")
+    assert rest[-1].startswith("hint: ")
+    assert not (desk.folder / "runs").exists()
+
+
+def test_a_run_in_use_by_a_living_process_is_refused_with_its_pid(desk: Desk, warm: Warm) -> None:
+    import os  # noqa: PLC0415
+
+    run = create_run(tiny_config(desk.folder / "runs", "run", desk.model, desk.pictures, {}))
+    with hold_role(run, "supervisor"):
+        before = sorted(path for path in run.path.rglob("*") if path.suffix != ".tmp")
+        program = warm.start("run", "train", desk.config, "--no-dashboard")
+        assert program.wait() == 2
+        assert sorted(path for path in run.path.rglob("*") if path.suffix != ".tmp") == before
+    assert f"is in use: pid {os.getpid()} on " in program.stderr()
+    assert "Traceback" not in program.stderr()
+
+
+def test_a_resumed_run_with_other_settings_is_refused_with_the_keys_that_differ(desk: Desk, warm: Warm) -> None:
+    create_run(tiny_config(desk.folder / "runs", "run", desk.model, desk.pictures, {}))
+    program = warm.start("run", "train", desk.config, "train.learning_rate=0.5", "lora.rank=4")
+    assert program.wait() == 2
+    for key in ("train.learning_rate was 0.0001, is 0.5", "lora.rank was 2, is 4"):
+        assert key in program.stderr()
+    assert "--new" in program.stderr()
+
+
+@pytest.mark.parametrize("command", [["evaluate"], ["stop"]])
+def test_a_folder_that_is_no_run_is_refused(tmp_path: Path, warm: Warm, command: list[str]) -> None:
+    program = warm.start("run", *command, tmp_path)
+    assert program.wait() == 2
+    assert "is not a run folder" in program.stderr()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_stopping_a_run_where_nobody_trains_says_so(desk: Desk, warm: Warm) -> None:
+    run = create_run(tiny_config(desk.folder / "runs", "run", desk.model, desk.pictures, {}))
+    program = warm.start("run", "stop", run.path)
+    assert program.wait() == 2
+    assert "no trainer is at work" in program.stderr()
+    assert list(run.control.iterdir()) == []
+
+
+@pytest.mark.parametrize("module", ["trainer", "evaluator"])
+def test_a_program_alone_answers_a_wrong_folder_in_two_lines(tmp_path: Path, warm: Warm, module: str) -> None:
+    program = warm.start(module, tmp_path)
+    assert program.wait() == 2
+    assert program.stderr().splitlines()[0].startswith("error: ")
+    assert "Traceback" not in program.stderr()

@@ -1,0 +1,117 @@
+"""Evaluation on the tiny model: repeatable, true in plain diffusers, and undisturbed by a broken snapshot."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image, ImageChops
+
+from shared.rundir import RunDir
+from shared.tables import read_rows
+from tests.conftest import ROOT, Warm, environment
+from tests.integration.conftest import Command
+
+TIMES = {"timestamp", "evaluation_seconds"}
+
+
+def copy_unjudged(finished: Command, folder: Path) -> RunDir:
+    """The finished run as it was before anything was judged."""
+    run = RunDir(folder / "copy")
+    shutil.copytree(finished.run.path, run.path)
+    for path in (run.metrics_csv, run.best):
+        path.unlink()
+    shutil.rmtree(run.evaluations)
+    run.evaluations.mkdir()
+    return run
+
+
+def rows(run: RunDir) -> dict[str, dict[str, str]]:
+    return {
+        row["step"]: {column: value for column, value in row.items() if column not in TIMES}
+        for row in read_rows(run.metrics_csv)
+    }
+
+
+def test_a_snapshot_judged_twice_gets_the_same_numbers_and_pictures(
+    finished: Command, warm: Warm, tmp_path: Path
+) -> None:
+    run = copy_unjudged(finished, tmp_path)
+    warm.run("evaluator", run.path)
+    assert rows(run) == rows(finished.run)
+    for picture in sorted(finished.run.evaluations.rglob("*.png")):
+        again = run.path / picture.relative_to(finished.run.path)
+        assert again.read_bytes() == picture.read_bytes()
+
+
+def test_broken_snapshots_become_failed_results_and_the_rest_is_judged(
+    finished: Command, warm: Warm, tmp_path: Path
+) -> None:
+    run = copy_unjudged(finished, tmp_path)
+    weights = run.snapshot(4) / "pytorch_lora_weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-10])
+    (run.snapshot(6) / "manifest.json").write_bytes(b"")
+    shutil.copytree(finished.run.snapshot(2), run.snapshot(99999))  # whose manifest says step 2
+    warm.run("evaluator", run.path)
+
+    judged, before = rows(run), rows(finished.run)
+    assert set(judged) == {"0", "2", "4", "6"}
+    assert judged["0"] == before["0"]
+    assert judged["2"] == before["2"]
+    for step, reason in (("4", "the manifest says"), ("6", "manifest.json is not a record")):
+        assert judged[step]["status"] == "failed"
+        assert reason in judged[step]["reason"]
+        assert judged[step]["visual_loss"] == judged[step]["composite"] == ""
+    result = run.read_result(4)
+    assert result
+    assert (result.status, result.samples) == ("failed", ())
+    best = run.read_best()
+    assert best
+    assert best.step == 2
+    warm.run("evaluator", run.path)  # nothing is left to do: failed is final
+    assert rows(run) == judged
+
+
+def test_an_evaluator_started_again_leaves_results_alone(finished: Command, warm: Warm, tmp_path: Path) -> None:
+    run = RunDir(tmp_path / "copy")
+    shutil.copytree(finished.run.path, run.path)
+    before = {path: path.read_bytes() for path in run.evaluations.rglob("*") if path.is_file()}
+    metrics = run.metrics_csv.read_bytes()
+    warm.run("evaluator", run.path)
+    assert {path: path.read_bytes() for path in run.evaluations.rglob("*") if path.is_file()} == before
+    assert run.metrics_csv.read_bytes() == metrics
+
+
+def test_the_best_snapshot_draws_the_same_picture_in_plain_diffusers(
+    finished: Command, tmp_path: Path, tiny_model: Path
+) -> None:
+    run = finished.run
+    best = run.read_best()
+    assert best
+    evaluation = run.evaluation(best.step)
+    command = [
+        sys.executable,
+        ROOT / "tests" / "integration" / "redraw.py",
+        tiny_model,
+        run.path / best.snapshot,
+        evaluation / "result.json",
+        tmp_path,
+    ]
+    subprocess.run(command, check=True, env=environment(PYTHONPATH=""), cwd=tmp_path, capture_output=True, timeout=200)
+    redrawn = sorted(tmp_path.glob("*.png"))
+    assert len(redrawn) == 3
+    for path in redrawn:
+        with Image.open(path) as again, Image.open(evaluation / "images" / path.name) as judged:
+            assert ImageChops.difference(again.convert("RGB"), judged.convert("RGB")).getbbox() is None
+        with Image.open(path) as again, Image.open(run.evaluation(0) / "images" / path.name) as base:
+            assert ImageChops.difference(again.convert("RGB"), base.convert("RGB")).getbbox() is not None
+
+
+@pytest.mark.parametrize("step", [2, 4, 6])
+def test_every_snapshot_changes_the_pictures(finished: Command, step: int) -> None:
+    for picture in sorted((finished.run.evaluation(step) / "images").glob("*.png")):
+        with Image.open(picture) as drawn, Image.open(finished.run.evaluation(0) / "images" / picture.name) as base:
+            assert ImageChops.difference(drawn.convert("RGB"), base.convert("RGB")).getbbox() is not None

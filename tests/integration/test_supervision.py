@@ -1,0 +1,170 @@
+"""`python run.py train` as a user starts it: to the end, through deaths of its programs, and stopped."""
+
+from __future__ import annotations
+
+import signal
+import time
+from pathlib import Path
+
+import psutil
+
+from shared.publication import verify
+from shared.rundir import steps_in
+from shared.status import is_alive, read_status
+from shared.tables import LEADING_METRIC_COLUMNS, read_rows
+from tests.conftest import until
+from tests.integration.conftest import Command, Starter, alive, kill, steps_of
+
+LONG: dict[str, dict[str, object]] = {
+    "train": {"max_train_steps": 90, "snapshot_steps": 30, "checkpointing_steps": 30},
+    "evaluation": {"num_inference_steps": 50, "num_seeds": 2},
+}
+
+
+def test_a_whole_run_ends_well_with_one_row_for_every_snapshot(finished: Command) -> None:
+    run = finished.run
+    assert steps_of(run.train_csv) == [1, 2, 3, 4, 5, 6]
+    assert steps_in(run.snapshots) == {2, 4, 6}
+    assert steps_in(run.checkpoints) == {4, 6}
+    assert steps_of(run.metrics_csv) == [0, 2, 4, 6]
+    rows = read_rows(run.metrics_csv)
+    assert run.metrics_csv.read_text().startswith(",".join(LEADING_METRIC_COLUMNS) + ",")
+    losses = {row["step"]: row["loss"] for row in read_rows(run.train_csv)}
+    assert all(row["status"] == "ok" for row in rows)
+    assert all(row["total_loss"] == losses[row["step"]] for row in rows[1:])
+    for folder in (*run.snapshots.iterdir(), *run.checkpoints.iterdir(), *run.evaluations.iterdir()):
+        verify(folder)
+    assert len(list((run.evaluation(2) / "images").glob("*.png"))) == 4
+    assert list(run.staging.iterdir()) == []
+    assert not list(run.claims.glob("step-*"))
+
+
+def test_a_whole_run_tells_its_story_and_leaves_no_process(finished: Command) -> None:
+    text = finished.log.read_text(encoding="utf-8")
+    assert f"run folder: {finished.run.path}" in text
+    assert "judged base model: " in text
+    assert all(f"judged step {step}: " in text for step in (2, 4, 6))
+    assert "Best snapshot: step" in text
+    assert f"file: {finished.run.path}/snapshots/step-" in text
+    assert "Traceback" not in finished.output()
+    assert len(finished.family) >= 2
+    assert finished.left() == []
+    for role in ("supervisor", "trainer", "evaluator"):
+        status = read_status(finished.run, role)
+        assert status
+        assert status.state == "finished"
+        assert not is_alive(status)
+
+
+def test_a_killed_evaluator_comes_back_while_training_goes_on(start_run: Starter) -> None:
+    command = start_run(**LONG)
+    run = command.run
+
+    def at_work() -> bool:
+        status = read_status(run, "evaluator")
+        return status is not None and status.state == "evaluating" and status.step > 0
+
+    command.until(at_work, "an evaluation of a snapshot")
+    victim, trainer = read_status(run, "evaluator"), read_status(run, "trainer")
+    assert victim
+    assert trainer
+    kill(victim.pid)
+    assert victim.step not in steps_in(run.evaluations), "it was killed in the middle of its work"
+    assert command.wait() == 0, command.output()
+
+    assert "the evaluator ended with code -9; starting it again" in command.log.read_text(encoding="utf-8")
+    assert steps_of(run.metrics_csv) == [0, 30, 60, 90]
+    assert steps_of(run.train_csv) == list(range(1, 91))
+    same, other = read_status(run, "trainer"), read_status(run, "evaluator")
+    assert same
+    assert other
+    assert same.pid == trainer.pid, "the trainer was never started again"
+    assert other.pid != victim.pid
+    assert all(row["status"] == "ok" for row in read_rows(run.metrics_csv))
+    assert not list(run.claims.glob("step-*"))
+    assert command.left() == []
+
+
+def test_a_killed_run_py_takes_its_programs_with_it_and_the_same_command_goes_on(start_run: Starter) -> None:
+    command = start_run(**LONG)
+    run = command.run
+    command.until(lambda: len(steps_of(run.train_csv)) > 2 and len(command.family) >= 2, "some steps of training")
+    bystander = psutil.Process()
+    kill(command.process.pid)
+    command.process.wait()
+    until(lambda: not command.left(), "the programs to end after their supervisor", seconds=90)
+    assert alive(bystander)
+    status = read_status(run, "trainer")
+    assert status
+    assert status.state == "stopped"
+    assert "supervisor is gone" in status.message
+    last = steps_of(run.train_csv)[-1]
+    assert last < 90
+    verify(run.snapshot(last))
+    verify(run.checkpoint(last))
+
+    again = start_run(**LONG)
+    assert again.wait() == 0, again.output()
+    assert steps_of(run.train_csv) == list(range(1, 91))
+    assert steps_of(run.metrics_csv) == sorted({0, 30, 60, 90, last})
+    assert again.left() == []
+
+
+def test_ctrl_c_ends_a_run_cleanly(start_run: Starter) -> None:
+    long = {**LONG, "train": {"max_train_steps": 100_000, "snapshot_steps": 50_000, "checkpointing_steps": 50_000}}
+    command = start_run(**long)
+    run = command.run
+    command.until(lambda: len(steps_of(run.train_csv)) > 2, "some steps of training")
+    command.process.send_signal(signal.SIGINT)
+    assert command.wait() == 0, command.output()
+    last = steps_of(run.train_csv)[-1]
+    assert steps_in(run.snapshots) == steps_in(run.checkpoints) == {last}
+    assert steps_of(run.metrics_csv) == [0, last], "what was learned is still judged"
+    assert len(command.family) >= 2
+    assert command.left() == []
+    text = command.log.read_text(encoding="utf-8")
+    assert "SIGINT: training stops after this step" in text
+    assert "Traceback" not in command.output()
+
+
+def test_ctrl_c_before_training_began_is_no_failure(start_run: Starter) -> None:
+    command = start_run(**LONG)
+    command.until(lambda: command.family, "the programs to be started")
+    command.process.send_signal(signal.SIGINT)
+    assert command.wait() == 0, command.output()
+    assert steps_in(command.run.snapshots) == steps_in(command.run.checkpoints)
+    assert command.left() == []
+
+
+def test_the_dashboard_alone_takes_the_next_free_port_and_ends_with_ctrl_c(tmp_path: Path) -> None:
+    import socket  # noqa: PLC0415
+    import subprocess  # noqa: PLC0415
+    import sys  # noqa: PLC0415
+    import urllib.request  # noqa: PLC0415
+
+    from tests.conftest import ROOT, environment  # noqa: PLC0415
+
+    log = tmp_path / "log"
+    with socket.socket() as server, log.open("wb") as output:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        port = server.getsockname()[1]
+        command = [sys.executable, "run.py", "dashboard", str(tmp_path), "--port", str(port)]
+        process = subprocess.Popen(
+            command, cwd=ROOT, env=environment(), stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+        )
+        try:
+            until(lambda: "Ctrl-C ends it" in log.read_text(), f"the dashboard; {log}", seconds=90)
+            url = next(word for word in log.read_text().split() if word.startswith("http://127.0.0.1:"))
+            assert int(url.rpartition(":")[2]) > port
+            with urllib.request.urlopen(f"{url}/_stcore/health", timeout=10) as answer:
+                assert answer.status == 200
+            family = psutil.Process(process.pid).children(recursive=True)
+            process.send_signal(signal.SIGINT)
+            assert process.wait(timeout=60) == 0
+            assert family
+            assert not [child for child in family if alive(child)]
+        finally:
+            process.kill()
+            process.wait()
+    assert time.monotonic()

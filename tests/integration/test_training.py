@@ -1,0 +1,263 @@
+"""Training on the tiny model: what it writes, how it stops, and that a resumed run equals an uninterrupted one."""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from shared import control
+from shared.config import Config
+from shared.publication import verify
+from shared.records import Request
+from shared.rundir import RunDir, create_run, steps_in
+from shared.status import read_status
+from shared.tables import TRAIN_COLUMNS, read_rows
+from tests.conftest import RunMaker, Warm, tiny_config, until
+from tests.integration.conftest import die_at_fsync, die_at_rename, die_at_update, hold_at, steps_of
+
+MACHINE_DEPENDENT = {"samples_per_second", "step_seconds", "process_rss_mib", "timestamp"}
+SECTIONS: dict[str, dict[str, object]] = {
+    "train": {
+        "max_train_steps": 8,
+        "snapshot_steps": 3,
+        "checkpointing_steps": 2,
+        "gradient_accumulation_steps": 2,
+        "learning_rate": 1e-2,
+        "lr_warmup_steps": 3,
+    },
+    "lora": {"dropout": 0.25},
+}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Everything of a run that must not depend on how often it was interrupted."""
+
+    rows: list[dict[str, str]]
+    files: dict[str, bytes]
+
+
+def outcome(run: RunDir) -> Outcome:
+    rows = [
+        {column: value for column, value in row.items() if column not in MACHINE_DEPENDENT}
+        for row in read_rows(run.train_csv)
+    ]
+    folders = [*(run.snapshot(step) for step in (3, 6, 8)), run.checkpoint(8)]
+    files = {
+        path.relative_to(run.path).as_posix(): path.read_bytes()
+        for folder in folders
+        for path in sorted(folder.iterdir())
+        if path.name != "manifest.json"
+    }
+    return Outcome(rows, files)
+
+
+@pytest.fixture(scope="session")
+def straight(
+    warm: Warm, tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, pictures: Path
+) -> tuple[RunDir, Outcome]:
+    """A run that nothing interrupted."""
+    run = create_run(tiny_config(tmp_path_factory.mktemp("straight"), "run", tiny_model, pictures, SECTIONS))
+    warm.run("trainer", run.path)
+    return run, outcome(run)
+
+
+def test_training_writes_what_the_design_says(straight: tuple[RunDir, Outcome]) -> None:
+    run, result = straight
+    assert steps_in(run.snapshots) == {3, 6, 8}
+    assert steps_in(run.checkpoints) == {6, 8}, "two are kept"
+    for folder in (*run.snapshots.iterdir(), *run.checkpoints.iterdir()):
+        verify(folder)
+    assert steps_of(run.train_csv) == list(range(1, 9))
+    rows = read_rows(run.train_csv)
+    assert tuple(rows[0]) == TRAIN_COLUMNS
+    learning_rates = [float(row["learning_rate"]) for row in rows]
+    assert learning_rates[:4] == pytest.approx([0, 1e-2 / 3, 2e-2 / 3, 1e-2])
+    assert learning_rates[4:] == sorted(learning_rates[4:], reverse=True)
+    assert all(float(row["loss"]) > 0 and float(row["process_rss_mib"]) > 0 for row in rows)
+    assert float(rows[-1]["epoch"]) == pytest.approx(8 * 4 / 9, abs=1e-3)
+    details = run.published_snapshots()[6].details
+    assert (details["loss"], details["rank"], details["lora_alpha"]) == (float(rows[5]["loss"]), 2, 2)
+    status = read_status(run, "trainer")
+    assert status
+    assert (status.state, status.step, status.total) == ("finished", 8, 8)
+    assert list(run.staging.iterdir()) == []
+    assert (
+        len(set(result.files[f"snapshots/step-0000000{step}/pytorch_lora_weights.safetensors"] for step in (3, 6, 8)))
+        == 3
+    )
+
+
+def test_a_finished_run_is_left_as_it_is(straight: tuple[RunDir, Outcome], warm: Warm) -> None:
+    run, result = straight
+    program = warm.run("trainer", run.path)
+    assert "already complete at step 8 of 8" in program.stderr()
+    assert outcome(run) == result
+
+
+@pytest.mark.parametrize(
+    "deaths",
+    [
+        pytest.param([die_at_update(1), die_at_update(4), die_at_update(8)], id="in the middle of an update"),
+        pytest.param([die_at_rename(1, before=True), die_at_rename(2, before=False)], id="around a rename"),
+        pytest.param([die_at_fsync(6), die_at_fsync(12), die_at_fsync(14)], id="in the middle of a save"),
+    ],
+)
+def test_a_killed_and_resumed_run_equals_an_uninterrupted_one(
+    straight: tuple[RunDir, Outcome], warm: Warm, make_run: RunMaker, deaths: list[str]
+) -> None:
+    run = make_run(**SECTIONS)
+    for prelude in deaths:
+        assert warm.start("trainer", run.path, prelude=prelude).wait() == -signal.SIGKILL
+        for step in steps_in(run.snapshots):
+            verify(run.snapshot(step))
+    program = warm.run("trainer", run.path)
+    assert outcome(run) == straight[1], program.stderr()
+    assert list(run.staging.iterdir()) == []
+    assert steps_of(run.train_csv) == list(range(1, 9))
+
+
+def test_a_stopped_and_resumed_run_equals_an_uninterrupted_one(
+    straight: tuple[RunDir, Outcome], warm: Warm, make_run: RunMaker, tmp_path: Path
+) -> None:
+    run = make_run(**SECTIONS)
+    trainer = warm.start("trainer", run.path, prelude=hold_at(tmp_path, 5))
+    until((tmp_path / "held").exists, "step 5")
+    trainer.kill(signal.SIGTERM)
+    (tmp_path / "go").touch()
+    assert trainer.wait() == 0, trainer.stderr()
+    assert steps_of(run.train_csv) == [1, 2, 3, 4, 5], "the step at hand is finished, no further one begun"
+    assert max(steps_in(run.snapshots)) == max(steps_in(run.checkpoints)) == 5
+    status = read_status(run, "trainer")
+    assert status
+    assert (status.state, status.message, status.step) == ("stopped", "signal SIGTERM", 5)
+
+    program = warm.run("trainer", run.path)
+    assert "resuming after step 5" in program.stderr()
+    assert outcome(run) == straight[1]
+
+
+def test_another_seed_is_another_run(straight: tuple[RunDir, Outcome], warm: Warm, make_run: RunMaker) -> None:
+    train = {**SECTIONS["train"], "seed": 1}
+    run = make_run(lora=SECTIONS["lora"], train=train)
+    warm.run("trainer", run.path)
+    other, same = outcome(run), straight[1]
+    assert [row["loss"] for row in other.rows] != [row["loss"] for row in same.rows]
+    weights = "snapshots/step-00000008/pytorch_lora_weights.safetensors"
+    assert other.files[weights] != same.files[weights]
+
+
+def test_a_damaged_checkpoint_costs_its_steps_and_nothing_else(
+    straight: tuple[RunDir, Outcome], warm: Warm, make_run: RunMaker, tmp_path: Path
+) -> None:
+    run = make_run(**SECTIONS)
+    trainer = warm.start("trainer", run.path, prelude=hold_at(tmp_path, 7))
+    until(lambda: steps_in(run.checkpoints) == {4, 6}, "the checkpoints of steps 4 and 6")
+    trainer.kill(signal.SIGKILL)
+    assert trainer.wait() == -signal.SIGKILL
+    optimizer = run.checkpoint(6) / "optimizer.safetensors"
+    optimizer.write_bytes(optimizer.read_bytes()[:-8])
+    program = warm.run("trainer", run.path)
+    assert "checkpoint of step 6 is damaged" in program.stderr()
+    assert "removed 2 rows past step 4" in program.stderr()
+    assert outcome(run) == straight[1]
+
+
+def test_a_request_stops_training_within_one_step_and_is_answered_to_the_end(
+    warm: Warm, make_run: RunMaker, tmp_path: Path
+) -> None:
+    run = make_run()
+    trainer = warm.start("trainer", run.path, prelude=hold_at(tmp_path, 3))
+    until((tmp_path / "held").exists, "step 3")
+    request = control.submit_stop(run, by="the dashboard")
+    assert control.submit_stop(run, by="another tab") == request
+    (tmp_path / "go").touch()
+    assert trainer.wait() == 0, trainer.stderr()
+
+    assert steps_of(run.train_csv) == [1, 2, 3]
+    verify(run.snapshot(3))
+    verify(run.checkpoint(3))
+    answer = control.read_answer(run, request)
+    assert answer.seen
+    assert answer.saved
+    assert answer.stopped
+    assert answer.seen <= answer.saved <= answer.stopped
+    assert answer.step == 3
+    status = read_status(run, "trainer")
+    assert status
+    assert (status.state, status.message) == ("stopped", "asked by the dashboard")
+
+    stale = Request(
+        id="stop-stale", kind="stop", run_id=run.read_record().run_id, by="a ghost", created="2026-01-01T00:00:00+00:00"
+    )
+    stale.write(run.control / "stop-stale.json")
+    warm.run("trainer", run.path)
+    assert steps_of(run.train_csv) == [1, 2, 3, 4, 5, 6]
+    settled = control.read_answer(run, stale)
+    assert settled.ignored
+    assert settled.stopped is None
+
+
+def test_weights_that_are_not_finite_are_neither_published_nor_trained_on(warm: Warm, make_run: RunMaker) -> None:
+    run = make_run(train={"max_train_steps": 30, "snapshot_steps": 5, "checkpointing_steps": 5})
+    poison = """
+from trainer import objective
+real, calls = objective.loss, 0
+def loss(*arguments):
+    global calls
+    calls += 1
+    return real(*arguments) * (float("nan") if calls > 4 else 1.0)
+objective.loss = loss
+"""
+    program = warm.run("trainer", run.path, prelude=poison)
+    assert steps_of(run.train_csv)[-1] == 14, "ten bad steps in a row end it"
+    assert read_rows(run.train_csv)[5]["loss"] == "nan"
+    status = read_status(run, "trainer")
+    assert status
+    assert status.state == "stopped"
+    assert "10 steps in a row without finite gradients" in status.message
+    assert "step 5 skipped" in program.stderr()
+    assert all(run.published_snapshots()[step].details["loss"] is None for step in (5, 10, 14))
+    assert (run.snapshot(5) / "pytorch_lora_weights.safetensors").read_bytes() == (
+        run.snapshot(14) / "pytorch_lora_weights.safetensors"
+    ).read_bytes(), "the skipped steps changed nothing"
+
+
+def test_a_save_that_fails_ends_training_with_its_error_and_the_run_resumes(warm: Warm, make_run: RunMaker) -> None:
+    run = make_run()
+    full_disk = """
+from shared.diffusion import lora
+def write(*arguments):
+    raise OSError(28, "No space left on device")
+lora.write = write
+"""
+    program = warm.start("trainer", run.path, prelude=full_disk)
+    assert program.wait() == 1
+    assert "No space left on device" in program.stderr()
+    status = read_status(run, "trainer")
+    assert status
+    assert status.state == "failed"
+    assert "No space left" in status.message
+    assert steps_in(run.snapshots) == set()
+    warm.run("trainer", run.path)
+    assert steps_of(run.train_csv) == list(range(1, 7))
+
+
+def test_a_data_set_that_changed_is_refused_by_a_resumed_run(
+    warm: Warm, tmp_path: Path, tiny_model: Path, pictures: Path
+) -> None:
+    import shutil  # noqa: PLC0415
+
+    copied = tmp_path / "pictures"
+    shutil.copytree(pictures, copied)
+    config: Config = tiny_config(tmp_path / "runs", "run", tiny_model, copied, {})
+    run = create_run(config)
+    next(copied.glob("*.txt")).write_text("other words")
+    program = warm.start("trainer", run.path)
+    assert program.wait() == 2
+    assert program.stderr().count("error: ") == 1
+    assert "has changed since this run was made" in program.stderr()
+    assert "Traceback" not in program.stderr()

@@ -1,0 +1,70 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from evaluator.metrics.color import color_loss
+from evaluator.metrics.features import Features, Memo
+from evaluator.metrics.palette import NUM_COLOURS, Palette, palette, palette_distance
+
+
+def cloth(*colours: tuple[int, int, int], wall: int = 245) -> Image.Image:
+    """Equal stripes of the colours on a wall."""
+    picture = Image.new("RGB", (96, 96), (wall, wall, wall))
+    height = 60 // len(colours)
+    for number, colour in enumerate(colours):
+        picture.paste(colour, (20, 18 + number * height, 76, 18 + (number + 1) * height))
+    return picture
+
+
+def one_colour(*lab: float) -> Palette:
+    return Palette(np.array([lab]), np.array([1.0]), is_fallback=False)
+
+
+def compare(reference: Image.Image, sample: Image.Image) -> dict[str, float | None]:
+    def unused(item: object) -> np.ndarray:
+        raise AssertionError(item)
+
+    features = Features(Memo(unused), Memo(unused), Memo(unused), Memo(palette))
+    return color_loss([reference], [sample], [""], features)[0]
+
+
+def test_equal_garments_cost_nothing():
+    assert compare(cloth((180, 30, 40)), cloth((180, 30, 40)))["color_de00"] == pytest.approx(0, abs=1e-9)
+
+
+def test_lightness_counts_half():
+    assert palette_distance(one_colour(50, 0, 0), one_colour(60, 0, 0)) == pytest.approx(10 / 1.15 / 2, rel=0.2)
+
+
+def test_a_palette_holds_the_shares_of_its_colours():
+    found = palette(cloth((180, 30, 40), (20, 60, 160)))
+    assert found.weights.sum() == pytest.approx(1)
+    assert sorted(found.weights.round(1)) == [0.5, 0.5]
+
+
+def test_a_palette_has_at_most_eight_colours():
+    pixels = np.random.default_rng(0).integers(0, 160, (96, 96, 3), dtype=np.uint8)
+    pixels[:12], pixels[-12:], pixels[:, :12], pixels[:, -12:] = 250, 250, 250, 250
+    assert len(palette(Image.fromarray(pixels)).weights) <= NUM_COLOURS
+
+
+def test_palettes_are_reproducible_to_the_bit(garments: list[Image.Image]):
+    one, other = palette(garments[0]), palette(garments[0].copy())
+    assert one.lab.tobytes() == other.lab.tobytes()
+    assert one.weights.tobytes() == other.weights.tobytes()
+
+
+def test_half_the_threads_redyed_cost_half():
+    red, blue = (180, 30, 40), (20, 60, 160)
+    whole, half = compare(cloth(red, red), cloth(blue, blue)), compare(cloth(red, red), cloth(red, blue))
+    assert half["color_de00"] == pytest.approx((whole["color_de00"] or 0) / 2, rel=0.1)
+
+
+def test_the_loss_is_the_distance_over_a_hundred():
+    row = compare(cloth((180, 30, 40)), cloth((20, 60, 160)))
+    assert row["color_loss"] == pytest.approx((row["color_de00"] or 0) / 100)
+
+
+def test_a_fallback_on_either_side_is_said():
+    assert compare(cloth((180, 30, 40)), cloth((180, 30, 40)))["mask_fallback"] == 0
+    assert compare(cloth((180, 30, 40)), Image.new("RGB", (96, 96), "white"))["mask_fallback"] == 1

@@ -1,0 +1,57 @@
+import numpy as np
+from PIL import Image
+from skimage.color import rgb2lab
+
+from evaluator.mask import GarmentMask, garment_mask
+from pocket.garments import Garment, catalogue, concept, render
+
+
+def found(picture: Image.Image) -> GarmentMask:
+    return garment_mask(rgb2lab(np.asarray(picture)))
+
+
+def overlap(one: np.ndarray, other: np.ndarray) -> float:
+    return float((one & other).sum() / (one | other).sum())
+
+
+def test_the_mask_of_catalogue_garments_overlaps_the_exact_one_by_nine_tenths():
+    chosen = np.random.default_rng(20).choice(len(catalogue()), 40, replace=False)
+    pairs = [render(catalogue()[index], seed) for seed, index in enumerate(chosen)]
+    overlaps = [overlap(found(picture).inside, exact) for picture, exact in pairs]
+    assert np.mean(overlaps) > 0.9
+    assert np.min(overlaps) > 0.5
+
+
+def test_cloth_that_fills_most_of_the_border_is_still_cloth():
+    for seed, garment in enumerate(concept(8)):
+        picture, exact = render(garment, seed)
+        box = (20, 10, 116, 106)
+        mask = found(picture.crop(box))
+        assert not mask.is_fallback
+        assert overlap(mask.inside, exact[10:106, 20:116]) > 0.6
+
+
+def test_a_wall_lit_from_one_side_is_wall():
+    light = np.linspace(190, 250, 128).round().astype(np.uint8)
+    pixels = np.repeat(np.repeat(light[None, :, None], 128, axis=0), 3, axis=2)
+    pixels[40:90, 40:90] = (180, 30, 40)
+    expected = np.zeros((128, 128), dtype=bool)
+    expected[40:90, 40:90] = True
+    assert overlap(found(Image.fromarray(pixels)).inside, expected) > 0.95
+
+
+def test_an_empty_wall_falls_back_to_a_centre_window_and_says_so():
+    mask = found(Image.new("RGB", (64, 48), (240, 238, 236)))
+    assert mask.is_fallback
+    assert mask.inside[12:36, 16:48].all()
+    assert mask.inside.mean() == 0.25
+
+
+def test_a_picture_without_a_wall_falls_back():
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    assert found(Image.fromarray(noise)).is_fallback
+
+
+def test_a_white_shirt_on_a_grey_wall_is_found():
+    picture, exact = render(Garment("t-shirt", "grey", "plain"), 3)
+    assert overlap(found(picture).inside, exact) > 0.9

@@ -1,0 +1,66 @@
+import numpy as np
+import pytest
+from scipy import stats
+
+from evaluator.paired import by_prompt, difference, estimate, paired_deltas, spread
+from shared.records import Sample
+
+
+def sample(prompt: str, seed: int, value: float | None) -> Sample:
+    return Sample(prompt_id=prompt, prompt=prompt, seed=seed, image="", batch=0, metrics={"loss": value})
+
+
+def test_the_interval_is_students():
+    values = [0.1, 0.4, -0.2, 0.3, 0.5]
+    found = estimate(values)
+    assert found is not None
+    expected = stats.t.interval(0.95, 4, loc=np.mean(values), scale=stats.sem(values))
+    assert (found.low, found.high) == pytest.approx(expected)
+    assert found.num_prompts == 5
+
+
+def test_one_prompt_has_a_mean_and_no_interval():
+    found = estimate([0.3])
+    assert found is not None
+    assert (found.mean, found.low, found.high, found.standard_error) == (0.3, None, None, None)
+    assert not found.is_above_zero
+
+
+def test_nothing_has_no_estimate():
+    assert estimate([]) is None
+
+
+def test_an_interval_that_touches_zero_claims_nothing():
+    found = estimate([0.0, 0.0, 0.0])
+    assert found is not None
+    assert not found.is_below_zero
+    assert not found.is_above_zero
+
+
+def test_seeds_are_averaged_within_a_prompt():
+    assert by_prompt([sample("a", 1, 0.2), sample("a", 2, 0.4), sample("b", 1, 0.5)], "loss") == pytest.approx(
+        {"a": 0.3, "b": 0.5}
+    )
+
+
+def test_pictures_are_paired_by_prompt_and_seed_whatever_their_order():
+    before = [sample("a", 1, 0.1), sample("a", 2, 0.9), sample("b", 1, 0.5)]
+    after = [sample("b", 1, 0.4), sample("a", 2, 0.8), sample("a", 1, 0.3)]
+    assert paired_deltas(after, before, "loss") == pytest.approx({"a": 0.05, "b": -0.1})
+
+
+def test_a_blank_on_either_side_leaves_its_pair_out():
+    before = [sample("a", 1, None), sample("a", 2, 0.9), sample("b", 1, 0.5)]
+    after = [sample("a", 1, 0.3), sample("a", 2, 0.8), sample("b", 1, None), sample("c", 1, 0.2)]
+    assert paired_deltas(after, before, "loss") == pytest.approx({"a": -0.1})
+
+
+def test_a_difference_is_over_the_prompts_both_have():
+    found = difference({"a": 1.0, "b": 2.0}, {"b": 1.5, "c": 9.0})
+    assert found is not None
+    assert (found.mean, found.num_prompts) == (0.5, 1)
+
+
+def test_the_spread_is_the_standard_deviation_over_prompts():
+    assert spread({"a": 0.1, "b": 0.3}) == pytest.approx(0.2 / 2**0.5)
+    assert spread({"a": 0.1}) == 0

@@ -1,0 +1,78 @@
+from pathlib import Path
+
+import pytest
+from PIL import Image, ImageOps
+
+from evaluator.metrics import METRICS
+from evaluator.metrics.features import Memo
+from evaluator.scorer import Scorer, load_scorer
+from shared.errors import ConfigError, ModelError
+
+PROMPTS = ["a red dress", "a blue coat", "a brown vest", "green shorts"]
+NOWHERE = "/no/such/encoder"
+
+
+@pytest.fixture(scope="module")
+def scorer(clip_folder: Path) -> Scorer:
+    return load_scorer(str(clip_folder), metrics=tuple(METRICS))
+
+
+def test_every_row_has_every_column_in_order(scorer: Scorer, garments: list[Image.Image]):
+    scores = scorer.score(garments, garments[::-1], PROMPTS)
+    columns = [column for metric in METRICS.values() for column in metric.columns]
+    assert [list(row) for row in scores.rows] == [columns] * 4
+    assert scores.blanks == {}
+
+
+def test_a_picture_compared_with_itself_costs_nothing(scorer: Scorer, garments: list[Image.Image]):
+    for row in scorer.score(garments, garments, PROMPTS).rows:
+        for column in ("visual_loss", "fashion_clip_loss", "color_loss", "legacy_visual_loss", "legacy_color_loss"):
+            assert row[column] == pytest.approx(0, abs=1e-6)
+
+
+def test_a_row_does_not_depend_on_its_neighbours(clip_folder: Path, garments: list[Image.Image]):
+    samples = [ImageOps.mirror(picture) for picture in garments]
+    together = load_scorer(str(clip_folder)).score(garments, samples, PROMPTS).rows
+    alone = load_scorer(str(clip_folder)).score(garments[2:3], samples[2:3], PROMPTS[2:3]).rows
+    assert together[2] == alone[0]
+
+
+def test_an_encoder_that_cannot_be_had_is_a_blank_with_a_reason(garments: list[Image.Image]):
+    scorer = load_scorer(NOWHERE)
+    scores = scorer.score(garments, garments, PROMPTS)
+    assert all(row["fashion_clip_loss"] is None and row["clip_t"] is None for row in scores.rows)
+    assert all(row["visual_loss"] is not None and row["color_loss"] is not None for row in scores.rows)
+    assert set(scores.blanks) == {"fashion_clip_loss", "clip_t", "clip_t_real"}
+    assert NOWHERE in scores.blanks["clip_t"]
+    assert scorer.encoders["clip_t"].reason == scores.blanks["clip_t"]
+
+
+def test_dinov2_takes_the_place_of_gradients(clip_folder: Path, dinov2_folder: Path, garments: list[Image.Image]):
+    scorer = load_scorer(str(clip_folder), visual=str(dinov2_folder))
+    row = scorer.score(garments[:1], garments[1:2], PROMPTS[:1]).rows[0]
+    assert scorer.encoders["visual_loss"].digest
+    assert row["visual_loss"] != row["fashion_clip_loss"]
+
+
+def test_one_model_for_both_columns_is_refused(clip_folder: Path):
+    with pytest.raises(ConfigError, match="are both"):
+        load_scorer(str(clip_folder), visual=str(clip_folder))
+
+
+def test_an_all_black_sample_is_a_failure_and_no_number(scorer: Scorer, garments: list[Image.Image]):
+    with pytest.raises(ModelError, match="1 of 4 samples are all black, first number 1"):
+        scorer.score(garments, [garments[0], Image.new("RGB", (64, 64)), *garments[2:]], PROMPTS)
+
+
+def test_unequal_lengths_are_refused(scorer: Scorer, garments: list[Image.Image]):
+    with pytest.raises(ValueError, match="4 references, 3 samples and 4 prompts"):
+        scorer.score(garments, garments[:3], PROMPTS)
+
+
+def test_equal_items_are_looked_at_once_and_the_least_asked_is_forgotten():
+    seen: list[str] = []
+    memo: Memo[str, int] = Memo(lambda text: seen.append(text) or len(text), capacity=2)
+    assert memo(["a", "bb", "a"]) == [1, 2, 1]
+    memo(["ccc"])
+    memo(["a", "bb"])
+    assert seen == ["a", "bb", "ccc", "bb"]

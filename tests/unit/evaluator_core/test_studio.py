@@ -1,0 +1,202 @@
+"""The resident pipeline: what it draws depends on the snapshot swapped in, and on nothing that was in it before."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import logging
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import StableDiffusionPipeline
+
+from evaluator import adapter
+from evaluator.studio import Job, Studio, jobs
+from shared.errors import ModelError
+from tests.unit.evaluator_core.conftest import LORA, SETTINGS, SnapshotMaker
+
+PROMPTS = {"dress": "a red dress", "coat": "a blue coat"}
+Pictures = list[bytes]
+
+
+def draw(studio: Studio) -> Pictures:
+    batches = studio.draw(jobs(PROMPTS, SETTINGS))
+    return [picture.tobytes() for batch in batches for picture in batch]
+
+
+def swap(studio: Studio, folder: Path) -> None:
+    studio.swap(adapter.read(folder, studio.pipeline.unet, LORA))
+
+
+def weights_checksum(studio: Studio) -> str:
+    """Over every weight of the base model, wherever an adapter has wrapped its layer."""
+    digest = hashlib.sha256()
+    for part in (studio.pipeline.unet, studio.pipeline.vae, studio.pipeline.text_encoder):
+        state = {
+            key.replace(".base_layer", ""): value for key, value in part.state_dict().items() if "lora_" not in key
+        }
+        for key in sorted(state):
+            digest.update(key.encode())
+            digest.update(state[key].numpy().tobytes())
+    return digest.hexdigest()
+
+
+def test_jobs_are_prompts_times_seeds_in_fixed_batches() -> None:
+    assert jobs(PROMPTS, SETTINGS) == [
+        Job("dress", "a red dress", 1234, 0),
+        Job("dress", "a red dress", 1235, 0),
+        Job("coat", "a blue coat", 1234, 0),
+        Job("coat", "a blue coat", 1235, 1),
+    ]
+
+
+def test_no_snapshot_leaks_into_the_next(studio: Studio, make_snapshot: SnapshotMaker) -> None:
+    a, b = make_snapshot(2, seed=1), make_snapshot(4, seed=2)
+    swap(studio, a)
+    first = draw(studio)
+    swap(studio, b)
+    other = draw(studio)
+    swap(studio, a)
+    again = draw(studio)
+    assert first == again
+    assert all(one != two for one, two in zip(first, other, strict=True))
+
+
+def test_the_base_model_comes_back_bit_for_bit(studio: Studio, make_snapshot: SnapshotMaker) -> None:
+    checksum = weights_checksum(studio)
+    studio.swap(None)
+    before = draw(studio)
+    for step in (2, 4):
+        swap(studio, make_snapshot(step, seed=step))
+        assert draw(studio) != before
+        assert weights_checksum(studio) == checksum
+    studio.swap(None)
+    assert draw(studio) == before
+    assert weights_checksum(studio) == checksum
+
+
+def test_a_fresh_lora_draws_what_the_base_model_draws(studio: Studio, make_snapshot: SnapshotMaker) -> None:
+    studio.swap(None)
+    before = draw(studio)
+    swap(studio, make_snapshot(seed=None))
+    assert draw(studio) == before
+
+
+def test_hot_swapped_and_freshly_loaded_draw_the_same(
+    studio: Studio, loaded: StableDiffusionPipeline, make_snapshot: SnapshotMaker
+) -> None:
+    a, b = make_snapshot(2, seed=1), make_snapshot(4, seed=2)
+    swap(studio, a)
+    swap(studio, b)
+    fresh = Studio(copy.deepcopy(loaded), SETTINGS, resolution=32)
+    swap(fresh, b)
+    assert draw(studio) == draw(fresh)
+
+
+def test_the_snapshots_scale_counts(studio: Studio, make_snapshot: SnapshotMaker) -> None:
+    swap(studio, make_snapshot(seed=1))
+    drawn = draw(studio)
+    for module in studio.pipeline.unet.modules():
+        if isinstance(getattr(module, "scaling", None), dict):
+            module.scaling["default"] = 1.0
+    assert draw(studio) != drawn
+
+
+def test_a_failing_hot_swap_falls_back_to_a_fresh_load(
+    studio: Studio, make_snapshot: SnapshotMaker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    a, b = make_snapshot(2, seed=1), make_snapshot(4, seed=2)
+    swap(studio, b)
+    expected = draw(studio)
+    swap(studio, a)
+    real = studio.pipeline.load_lora_weights
+
+    def load(*arguments: object, hotswap: bool, **options: object) -> None:
+        if hotswap:
+            raise RuntimeError("hot-swapping the adapter did not succeed")
+        real(*arguments, hotswap=hotswap, **options)
+
+    monkeypatch.setattr(studio.pipeline, "load_lora_weights", load)
+    with caplog.at_level(logging.WARNING):
+        swap(studio, b)
+    assert "hot-swap of step-00000004 failed" in caplog.text
+    assert draw(studio) == expected
+
+
+def test_a_swap_that_did_not_take_is_found_out(
+    studio: Studio, make_snapshot: SnapshotMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    swap(studio, make_snapshot(2, seed=1))
+    monkeypatch.setattr(studio.pipeline, "load_lora_weights", lambda *_, **__: None)
+    with pytest.raises(ModelError, match="does not hold .* of step-00000004"):
+        swap(studio, make_snapshot(4, seed=2))
+
+
+def test_a_wrong_scale_after_the_swap_is_found_out(studio: Studio, make_snapshot: SnapshotMaker) -> None:
+    file = adapter.read(make_snapshot(), studio.pipeline.unet, LORA)
+    wrong = adapter.AdapterFile(file.folder, file.digest, file.weights, scale=1.0)
+    with pytest.raises(ModelError, match=r"applies scale 2\.0, the file says 1\.0"):
+        studio.swap(wrong)
+
+
+def test_after_a_failed_swap_the_next_good_one_draws_true(
+    studio: Studio, make_snapshot: SnapshotMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, b = make_snapshot(2, seed=1), make_snapshot(4, seed=2)
+    swap(studio, a)
+    expected = draw(studio)
+    with monkeypatch.context() as patch:
+        patch.setattr(studio.pipeline, "load_lora_weights", lambda *_, **__: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            swap(studio, b)
+    swap(studio, a)
+    assert draw(studio) == expected
+
+
+def test_a_first_load_that_failed_halfway_does_not_poison_the_next(
+    studio: Studio, make_snapshot: SnapshotMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, b = make_snapshot(2, seed=1), make_snapshot(4, seed=2)
+    real = studio.pipeline.load_lora_weights
+
+    def load(*arguments: object, **options: object) -> None:
+        real(*arguments, **options)
+        raise RuntimeError("out of memory after half of it")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(studio.pipeline, "load_lora_weights", load)
+        with pytest.raises(RuntimeError, match="out of memory"):
+            swap(studio, a)
+    swap(studio, b)
+    drawn = draw(studio)
+    swap(studio, a)
+    swap(studio, b)
+    assert draw(studio) == drawn
+
+
+def test_a_picture_does_not_depend_on_torchs_global_generator(studio: Studio) -> None:
+    torch.manual_seed(1)
+    first = draw(studio)
+    torch.manual_seed(2)
+    assert draw(studio) == first
+
+
+@pytest.mark.parametrize(("value", "complaint"), [(float("nan"), "is not finite"), (0.0, "is all black")])
+def test_a_picture_that_is_none_is_refused_by_prompt_and_seed(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch, value: float, complaint: str
+) -> None:
+    pictures_BCHW = torch.full((3, 3, 32, 32), value)
+    monkeypatch.setattr(StableDiffusionPipeline, "__call__", lambda self, **_: (pictures_BCHW,))
+    with pytest.raises(ModelError, match=f"picture of 'dress', seed 1234, {complaint}"):
+        draw(studio)
+
+
+def test_a_result_can_say_how_its_pictures_were_made(studio: Studio) -> None:
+    described = studio.describe()
+    assert described["dtype"] == "float32"
+    assert described["device"] == "cpu"
+    assert described["scheduler"] == "DDIMScheduler"
+    assert described["num_inference_steps"] == 2
+    assert described["batch_size"] == 3
+    assert described["resolution"] == 32

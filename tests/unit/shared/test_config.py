@@ -1,0 +1,165 @@
+"""Settings: defaults < file < overrides, every problem at once, and nothing lost on the way to disk and back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from shared.config import Config, dump_config, known_keys, load_config, parse_config, sections
+from shared.errors import ConfigError
+
+ROOT = Path(__file__).resolve().parents[3]
+MINIMAL = '[data]\npath = "pictures"\n'
+
+
+def write(folder: Path, text: str, name: str = "dress.toml") -> Path:
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_defaults_yield_to_the_file_and_the_file_yields_to_overrides(tmp_path: Path) -> None:
+    path = write(tmp_path, MINIMAL + "[train]\ntrain_batch_size = 2\nlearning_rate = 1e-3\n")
+    config = load_config(path, ["train.learning_rate=5e-4"])
+    assert config.train.gradient_accumulation_steps == 1
+    assert config.train.train_batch_size == 2
+    assert config.train.learning_rate == 5e-4
+
+
+def test_the_last_of_two_overrides_of_a_key_wins(tmp_path: Path) -> None:
+    config = load_config(write(tmp_path, MINIMAL), ["lora.rank=4", "lora.rank=8"])
+    assert config.lora.rank == 8
+
+
+def test_an_override_may_be_bare_text_or_any_toml_value(tmp_path: Path) -> None:
+    overrides = [
+        "model.path=owner/name",
+        'lora.target_modules=["to_q"]',
+        "train.snr_gamma=false",
+        "evaluation.device='cpu'",
+    ]
+    config = load_config(write(tmp_path, MINIMAL), overrides)
+    assert config.model.path == "owner/name"
+    assert config.lora.target_modules == ("to_q",)
+    assert config.train.snr_gamma is None
+    assert config.evaluation.device == "cpu"
+
+
+def test_a_run_is_named_after_its_file_unless_it_says_otherwise(tmp_path: Path) -> None:
+    path = write(tmp_path, MINIMAL)
+    assert load_config(path).run.name == "dress"
+    assert load_config(path, ["run.name=coat"]).run.name == "coat"
+
+
+def test_relative_paths_are_meant_from_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path, MINIMAL)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    config = load_config(path)
+    assert config.data.path == elsewhere / "pictures"
+    assert config.run.output_dir == elsewhere / "runs"
+
+
+def test_every_problem_of_file_and_overrides_is_reported_at_once(tmp_path: Path) -> None:
+    path = write(tmp_path, "[train]\nlearning_rat = 1\nmax_train_steps = 0\n[lora]\nrank = 'four'\n")
+    with pytest.raises(ConfigError) as caught:
+        load_config(path, ["evaluation.guidance_scale=0.5"])
+    message = str(caught.value)
+    assert len(message.splitlines()) == 5
+    assert "data is missing" in message
+    assert "unknown key train.learning_rat, did you mean train.learning_rate?" in message
+    assert "train.max_train_steps is 0, must be greater than or equal to 1" in message
+    assert "lora.rank is 'four'" in message
+    assert "evaluation.guidance_scale is 0.5" in message
+
+
+@pytest.mark.parametrize(
+    ("override", "suggestion"),
+    [
+        ("train.lerning_rate=1", "did you mean train.learning_rate?"),
+        ("trian.seed=1", "did you mean [train]?"),
+        ("train.rank=1", "did you mean lora.rank?"),
+    ],
+)
+def test_an_unknown_key_is_answered_with_the_nearest_known_one(tmp_path: Path, override: str, suggestion: str) -> None:
+    with pytest.raises(ConfigError, match="unknown key") as caught:
+        load_config(write(tmp_path, MINIMAL), [override])
+    assert suggestion in str(caught.value)
+
+
+@pytest.mark.parametrize("line", ['"a.b" = 1', "train = 3", "data = []"])
+def test_a_value_where_a_table_belongs_is_an_error_and_no_traceback(tmp_path: Path, line: str) -> None:
+    with pytest.raises(ConfigError):
+        load_config(write(tmp_path, line + "\n"), ["train.max_train_steps=3"])
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-1", "0", "'fast'", "[]"])
+def test_a_learning_rate_that_is_no_positive_number_is_refused(tmp_path: Path, value: str) -> None:
+    with pytest.raises(ConfigError, match=r"train\.learning_rate is"):
+        load_config(write(tmp_path, MINIMAL), [f"train.learning_rate={value}"])
+
+
+@pytest.mark.parametrize("override", ["train.seed", "seed=1", "train.=1", "a.b.c=1", "=1"])
+def test_an_override_that_is_not_section_key_value_is_refused(tmp_path: Path, override: str) -> None:
+    with pytest.raises(ConfigError, match="section.key=value"):
+        load_config(write(tmp_path, MINIMAL), [override])
+
+
+def test_a_file_that_is_missing_or_no_toml_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="nowhere.toml"):
+        load_config(tmp_path / "nowhere.toml")
+    with pytest.raises(ConfigError, match="broken.toml is not valid TOML"):
+        load_config(write(tmp_path, "[train\n", "broken.toml"))
+    (tmp_path / "latin.toml").write_bytes(b'[data]\npath = "caf\xe9"\n')
+    with pytest.raises(ConfigError, match="latin.toml is not valid TOML"):
+        load_config(tmp_path / "latin.toml")
+
+
+@pytest.mark.parametrize("name", ["../up", "a/b", ".hidden", "a b", "x" * 101])
+def test_a_run_name_cannot_leave_the_output_folder(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ConfigError, match=r"run\.name"):
+        load_config(write(tmp_path, MINIMAL + f'[run]\nname = "{name}"\n'))
+
+
+def test_more_prompts_than_held_out_pairs_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"num_prompts is 9, must be at most data\.num_validation \(8\)"):
+        parse_config({"data": {"path": "p", "num_validation": 8}, "evaluation": {"num_prompts": 9}})
+
+
+def test_what_is_written_to_disk_reads_back_equal(tmp_path: Path) -> None:
+    text = MINIMAL + '[train]\nsnr_gamma = false\nlearning_rate = 3.3e-5\n[run]\nname = "käse"\n'
+    with pytest.raises(ConfigError, match="käse"):
+        load_config(write(tmp_path, text))
+    config = load_config(
+        write(tmp_path, text.replace("käse", "cheese")), ['model.path="a \\"quoted\\" ünïcode # name"']
+    )
+    again = load_config(write(tmp_path, dump_config(config), "config.toml"))
+    assert again == config
+    assert again.train.snr_gamma is None
+
+
+def test_settings_never_change_after_loading() -> None:
+    config = parse_config({"data": {"path": "p"}})
+    with pytest.raises(ValidationError):
+        config.train.seed = 3  # type: ignore[misc]
+
+
+def test_every_section_and_key_has_a_sentence() -> None:
+    assert "train.learning_rate" in known_keys()
+    for name, section in sections().items():
+        assert section.__doc__, name
+        for key, field in section.model_fields.items():
+            assert field.description, f"{name}.{key}"
+            assert field.description.endswith("."), f"{name}.{key}"
+
+
+def test_every_section_of_a_config_is_known() -> None:
+    assert set(sections()) == set(Config.model_fields)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.toml")), ids=lambda path: path.name)
+def test_every_shipped_config_loads(path: Path) -> None:
+    load_config(path)

@@ -1,0 +1,99 @@
+"""Requests to the trainer: asked once, answered in stages, never carried over to a later session."""
+
+from __future__ import annotations
+
+import pytest
+
+from shared import control
+from shared.records import Answer, Request, utc_now
+from shared.rundir import RunDir
+from tests.conftest import RunMaker, until
+
+
+@pytest.fixture
+def run(make_paper_run: RunMaker) -> RunDir:
+    return make_paper_run()
+
+
+def test_asking_again_for_a_stop_returns_the_open_request(run: RunDir) -> None:
+    first = control.submit_stop(run, by="the dashboard")
+    second = control.submit_stop(run, by="the command line")
+    assert second == first
+    assert control.requests(run) == [first]
+
+
+def test_a_request_is_open_until_it_is_carried_out(run: RunDir) -> None:
+    request = control.submit_stop(run, by="a test")
+    for stage in ("seen", "saved"):
+        control.answer(run, request, stage, step=7)
+        assert control.open_requests(run) == [request]
+    control.answer(run, request, "stopped", step=7)
+    assert control.open_requests(run) == []
+
+
+def test_each_stage_of_an_answer_keeps_the_earlier_ones(run: RunDir) -> None:
+    request = control.submit_stop(run, by="a test")
+    assert control.read_answer(run, request) == Answer(request_id=request.id)
+    control.answer(run, request, "seen", step=7)
+    seen = control.read_answer(run, request).seen
+    control.answer(run, request, "saved", step=8)
+    control.answer(run, request, "stopped", step=8)
+    answer = control.read_answer(run, request)
+    assert answer.seen == seen
+    assert answer.seen
+    assert answer.saved
+    assert answer.stopped
+    assert answer.seen <= answer.saved <= answer.stopped
+    assert (answer.step, answer.ignored) == (8, None)
+
+
+def test_after_a_stop_a_new_one_can_be_asked_for(run: RunDir) -> None:
+    first = control.submit_stop(run, by="a test")
+    control.answer(run, first, "stopped", step=7)
+    second = control.submit_stop(run, by="a test")
+    assert second.id != first.id
+    assert control.open_requests(run) == [second]
+
+
+def test_what_an_earlier_session_was_asked_is_settled_as_ignored(run: RunDir) -> None:
+    stale = control.submit_stop(run, by="a test")
+    before = utc_now()
+    until(lambda: utc_now() > before, "the clock to move on", seconds=5)
+    control.ignore_before(run, utc_now())
+    assert control.open_requests(run) == []
+    assert control.read_answer(run, stale).ignored == "asked of an earlier session"
+    assert control.read_answer(run, stale).stopped is None
+
+
+def test_what_this_session_is_asked_stays_open(run: RunDir) -> None:
+    started = utc_now()
+    request = control.submit_stop(run, by="a test")
+    control.ignore_before(run, started)
+    assert control.open_requests(run) == [request]
+
+
+def test_a_request_of_another_run_is_none_of_ours(run: RunDir) -> None:
+    foreign = Request(id="stop-foreign", kind="stop", run_id="another", by="a test")
+    foreign.write(run.control / "stop-foreign.json")
+    assert control.requests(run) == []
+
+
+def test_a_damaged_or_renamed_request_is_no_request(run: RunDir) -> None:
+    request = control.submit_stop(run, by="a test")
+    (run.control / f"{request.id}.json").rename(run.control / "stop-copy.json")
+    (run.control / "stop-half.json").write_text('{"id": "stop-half", "ki')
+    (run.control / "stop-pause.json").write_text('{"id": "stop-pause", "kind": "dance", "run_id": "x", "by": "y"}')
+    assert control.requests(run) == []
+
+
+def test_a_damaged_answer_counts_as_none(run: RunDir) -> None:
+    request = control.submit_stop(run, by="a test")
+    (run.control / f"{request.id}.answer.json").write_text("{")
+    assert control.open_requests(run) == [request]
+
+
+def test_requests_come_oldest_first(run: RunDir) -> None:
+    run_id = run.read_record().run_id
+    for name, created in (("stop-b", "2026-01-02T00:00:00+00:00"), ("stop-a", "2026-01-03T00:00:00+00:00")):
+        Request(id=name, kind="stop", run_id=run_id, by="a test", created=created).write(run.control / f"{name}.json")
+    assert [request.id for request in control.requests(run)] == ["stop-b", "stop-a"]

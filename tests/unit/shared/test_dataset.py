@@ -1,0 +1,236 @@
+"""The data set: every problem is found before anything is loaded, and the split never moves."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image, ImageDraw
+
+from shared import dataset
+from shared.errors import DataError
+
+
+def add(folder: Path, name: str, caption: str | None = "a dress", size: int = 16) -> Path:
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (size, size), "red").save(path)
+    if caption is not None:
+        path.with_suffix(".txt").write_text(caption, encoding="utf-8")
+    return path
+
+
+def metadata(folder: Path, *rows: object) -> None:
+    lines = [row if isinstance(row, str) else json.dumps(row) for row in rows]
+    (folder / "metadata.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def test_pairs_come_sorted_by_id_from_any_depth(tmp_path: Path) -> None:
+    add(tmp_path, "b.png", " a\n red  dress \n")
+    add(tmp_path, "sub/a.JPEG", "a coat")
+    add(tmp_path, "a.webp", "\ufeffa hat")
+    (tmp_path / "notes.md").write_text("not a picture")
+    assert [(pair.id, pair.caption) for pair in dataset.scan(tmp_path)] == [
+        ("a", "a hat"),
+        ("b", "a red dress"),
+        ("sub/a", "a coat"),
+    ]
+
+
+def test_every_bad_caption_is_listed_at_once(tmp_path: Path) -> None:
+    add(tmp_path, "good.png")
+    add(tmp_path, "missing.png", None)
+    add(tmp_path, "empty.png", " \n")
+    add(tmp_path, "latin.png").with_suffix(".txt").write_bytes("café".encode("latin-1"))
+    with pytest.raises(DataError) as caught:
+        dataset.scan(tmp_path)
+    message = str(caught.value)
+    assert message.startswith("3 problem(s)")
+    assert "missing.png: no caption file missing.txt" in message
+    assert "empty.txt: the caption is empty" in message
+    assert "latin.txt: 'utf-8' codec" in message
+    assert "good" not in message
+    assert "UTF-8" in caught.value.hint
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-40])
+
+
+def bomb(path: Path) -> None:
+    """A small PNG that declares 60,000 × 60,000 pixels."""
+    data = bytearray(path.read_bytes())
+    data[16:24] = (60000).to_bytes(4, "big") * 2
+    import zlib  # noqa: PLC0415
+
+    data[29:33] = zlib.crc32(data[12:29]).to_bytes(4, "big")
+    path.write_bytes(data)
+
+
+def as_gif(path: Path) -> None:
+    Image.new("RGB", (8, 8)).save(path, format="GIF")
+
+
+BAD: dict[str, Callable[[Path], object]] = {
+    "truncated": truncate,
+    "empty": lambda path: path.write_bytes(b""),
+    "text": lambda path: path.write_text("hello"),
+    "gif": as_gif,
+    "bomb": bomb,
+}
+
+
+def test_every_unreadable_picture_is_listed_at_once(tmp_path: Path) -> None:
+    add(tmp_path, "good.png")
+    for name, damage in BAD.items():
+        path = add(tmp_path, f"{name}.png", size=64)
+        ImageDraw.Draw(picture := Image.effect_noise((64, 64), 90).convert("RGB")).line((0, 0, 9, 9))
+        picture.save(path)
+        damage(path)
+    with pytest.raises(DataError) as caught:
+        dataset.check_pictures(dataset.scan(tmp_path))
+    message = str(caught.value)
+    assert message.startswith(f"{len(BAD)} problem(s)")
+    for name in BAD:
+        assert f"{name}.png: " in message
+    assert "good.png" not in message
+    assert "gif.png: not a PNG, JPEG or WebP picture" in message
+    assert "decompression bomb" in message
+
+
+def test_pictures_come_out_upright_in_rgb_on_white(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # rotated by 90°
+    Image.new("RGB", (8, 4), "red").save(tmp_path / "turned.jpg", exif=exif)
+    assert dataset.open_picture(tmp_path / "turned.jpg").size == (4, 8)
+    Image.new("RGBA", (4, 4), (255, 0, 0, 0)).save(tmp_path / "clear.png")
+    assert dataset.open_picture(tmp_path / "clear.png").getpixel((0, 0)) == (255, 255, 255)
+    for mode in ("L", "CMYK", "P", "1", "LA"):
+        path = tmp_path / f"{mode}{'.jpg' if mode == 'CMYK' else '.png'}"
+        Image.new(mode, (4, 4)).save(path)
+        assert dataset.open_picture(path).mode == "RGB"
+
+
+def test_a_square_shows_the_centre(tmp_path: Path) -> None:
+    wide = Image.new("RGB", (40, 10), "white")
+    wide.paste("black", (4, 0, 36, 10))
+    assert dataset.square(wide, 5).getcolors() == [(25, (0, 0, 0))]
+
+
+def test_two_pictures_of_one_id_are_a_problem(tmp_path: Path) -> None:
+    add(tmp_path, "a.png")
+    add(tmp_path, "a.jpg")
+    with pytest.raises(DataError, match=r"a\.png: has the same id as a\.jpg"):
+        dataset.scan(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["nowhere", "file.txt"])
+def test_what_is_no_folder_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file.txt").touch()
+    with pytest.raises(DataError, match=f"{name} is not a folder"):
+        dataset.scan(tmp_path / name)
+
+
+def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="holds no pictures"):
+        dataset.scan(tmp_path)
+
+
+def test_metadata_gives_the_captions(tmp_path: Path) -> None:
+    add(tmp_path, "a.png", None)
+    add(tmp_path, "sub/b.png", None)
+    metadata(
+        tmp_path, {"file_name": "sub/b.png", "text": " a\n coat ", "extra": 1}, "", {"file_name": "a.png", "text": "é"}
+    )
+    assert [(pair.id, pair.caption) for pair in dataset.scan(tmp_path)] == [("a", "é"), ("sub/b", "a coat")]
+
+
+def test_every_problem_of_metadata_is_listed_at_once(tmp_path: Path) -> None:
+    for name in ("named.png", "forgotten.png", "blank.png"):
+        add(tmp_path, name, None)
+    metadata(
+        tmp_path,
+        {"file_name": "named.png", "text": "a dress"},
+        {"file_name": "named.png", "text": "a coat"},
+        {"file_name": "absent.png", "text": "a hat"},
+        {"file_name": "blank.png", "text": " "},
+        {"file_name": "null.png", "text": None},
+        {"text": "no name"},
+        ["a", "list"],
+        "not json",
+    )
+    with pytest.raises(DataError) as caught:
+        dataset.scan(tmp_path)
+    message = str(caught.value)
+    assert message.startswith("8 problem(s)")
+    for complaint in (
+        "metadata.jsonl:2: named.png is named twice",
+        "absent.png: named in metadata.jsonl, no such picture",
+        "blank.png: the caption is empty",
+        "metadata.jsonl:5: needs",
+        "metadata.jsonl:6: needs",
+        "metadata.jsonl:7: needs",
+        "metadata.jsonl:8: needs",
+        "forgotten.png: not named in metadata.jsonl",
+    ):
+        assert complaint in message
+
+
+@pytest.mark.parametrize("name", ["../outside.png", "/etc/outside.png", "sub/../../outside.png", "a\u0000.png"])
+def test_metadata_cannot_reach_out_of_the_folder(tmp_path: Path, name: str) -> None:
+    add(tmp_path, "outside.png", None)
+    folder = tmp_path / "pictures"
+    add(folder, "a.png", None)
+    metadata(folder, {"file_name": "a.png", "text": "x"}, {"file_name": name, "text": "y"})
+    with pytest.raises(DataError, match="no such picture in the folder"):
+        dataset.scan(folder)
+
+
+def test_metadata_that_is_not_utf8_is_refused_by_name(tmp_path: Path) -> None:
+    add(tmp_path, "a.png", None)
+    (tmp_path / "metadata.jsonl").write_bytes(b'{"file_name": "a.png", "text": "caf\xe9"}')
+    with pytest.raises(DataError, match=r"metadata\.jsonl: 'utf-8' codec"):
+        dataset.scan(tmp_path)
+
+
+def pairs(count: int) -> list[dataset.Pair]:
+    return [dataset.Pair(f"id-{number:03d}", Path(f"{number}.png"), "caption") for number in range(count)]
+
+
+def test_the_split_depends_on_ids_and_seed_alone() -> None:
+    everything = pairs(50)
+    shuffled = random.Random(0).sample(everything, 50)
+    moved = [dataset.Pair(pair.id, Path("elsewhere") / pair.image, "other words") for pair in everything]
+    held_out = dataset.held_out_ids(everything, 8, seed=3)
+    assert dataset.held_out_ids(shuffled, 8, seed=3) == held_out
+    assert dataset.held_out_ids(moved, 8, seed=3) == held_out
+    assert dataset.held_out_ids(everything, 8, seed=4) != held_out
+    assert len(set(held_out)) == 8
+
+
+def test_the_split_never_moves_between_versions() -> None:
+    assert dataset.held_out_ids(pairs(20), 4, seed=0) == ["id-003", "id-002", "id-005", "id-010"]
+
+
+def test_holding_out_everything_is_refused() -> None:
+    with pytest.raises(DataError, match="4 pictures, 4 of them to be held out"):
+        dataset.held_out_ids(pairs(4), 4, seed=0)
+    assert len(dataset.held_out_ids(pairs(4), 3, seed=0)) == 3
+
+
+def test_the_fingerprint_changes_with_any_picture_or_caption(tmp_path: Path) -> None:
+    add(tmp_path, "a.png", "one")
+    add(tmp_path, "b.png", "two")
+    first = dataset.fingerprint(dataset.scan(tmp_path))
+    assert dataset.fingerprint(reversed(dataset.scan(tmp_path))) == first
+    (tmp_path / "a.txt").write_text("uno")
+    second = dataset.fingerprint(dataset.scan(tmp_path))
+    Image.new("RGB", (16, 16), "blue").save(tmp_path / "b.png")
+    third = dataset.fingerprint(dataset.scan(tmp_path))
+    (tmp_path / "b.png").rename(tmp_path / "c.png")
+    (tmp_path / "b.txt").rename(tmp_path / "c.txt")
+    fourth = dataset.fingerprint(dataset.scan(tmp_path))
+    assert len({first, second, third, fourth}) == 4

@@ -1,0 +1,44 @@
+"""Exit codes tell a script what went wrong; two lines tell a person."""
+
+from __future__ import annotations
+
+import pytest
+
+from shared.errors import ConfigError, DarkroomError, DataError, DeviceError, ModelError, RunFolderError, exit_code_of
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(DarkroomError, 1), (ConfigError, 2), (DataError, 2), (RunFolderError, 2), (ModelError, 3), (DeviceError, 3)],
+)
+def test_each_kind_of_error_has_its_exit_code(
+    error: type[DarkroomError], code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def program() -> int:
+        raise error("it is broken", "mend it")
+
+    assert exit_code_of(program) == code
+    captured = capsys.readouterr()
+    assert captured.err == "error: it is broken\nhint: mend it\n"
+    assert captured.out == ""
+
+
+def test_an_error_without_a_cure_prints_no_hint(capsys: pytest.CaptureFixture[str]) -> None:
+    def program() -> int:
+        raise ModelError("no such device")
+
+    assert exit_code_of(program) == 3
+    assert capsys.readouterr().err == "error: no such device\n"
+
+
+def test_a_program_that_ends_well_keeps_its_code() -> None:
+    assert exit_code_of(lambda: 0) == 0
+    assert exit_code_of(lambda: 7) == 7
+
+
+def test_a_defect_of_ours_is_not_dressed_up_as_a_users_error() -> None:
+    def program() -> int:
+        raise KeyError("ours")
+
+    with pytest.raises(KeyError):
+        exit_code_of(program)

@@ -1,0 +1,180 @@
+"""Roles: held by an OS lock, told in a file, gone with the process."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+
+import psutil
+import pytest
+
+from shared import control
+from shared.errors import RunFolderError
+from shared.records import ProcessStatus, parse_time, utc_now
+from shared.rundir import RunDir
+from shared.status import hold_role, is_alive, process_alive, read_status
+from tests.conftest import ROOT, RunMaker, environment, until
+
+HOLD = """
+import sys
+from pathlib import Path
+from shared.rundir import RunDir
+from shared.status import hold_role
+with hold_role(RunDir(Path(sys.argv[1])), "trainer") as status:
+    status.update("training", step=3)
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def run(make_paper_run: RunMaker) -> RunDir:
+    return make_paper_run()
+
+
+def hold_in_another_process(run: RunDir) -> subprocess.Popen[str]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(run.path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment(),
+        cwd=ROOT,
+    )
+    assert process.stdout
+    assert process.stdout.readline() == "held\n"
+    return process
+
+
+def test_a_role_held_by_a_living_process_is_refused_with_its_pid(run: RunDir) -> None:
+    process = hold_in_another_process(run)
+    try:
+        with (
+            pytest.raises(RunFolderError, match=f"in use: pid {process.pid} on .* is its trainer"),
+            hold_role(run, "trainer"),
+        ):
+            pass
+        with hold_role(run, "evaluator"):
+            pass  # another role is free
+    finally:
+        process.communicate("")
+    with hold_role(run, "trainer"):
+        pass
+
+
+def test_a_killed_holder_leaves_its_role_free_and_is_known_to_be_dead(run: RunDir) -> None:
+    process = hold_in_another_process(run)
+    assert is_alive(read_status(run, "trainer"))
+    process.kill()
+    process.wait()
+    left = read_status(run, "trainer")
+    assert left
+    assert (left.pid, left.state, left.step) == (process.pid, "training", 3)
+    assert not is_alive(left)
+    with hold_role(run, "trainer"):
+        status = read_status(run, "trainer")
+        assert status
+        assert status.pid == os.getpid()
+
+
+def test_a_role_given_back_in_peace_says_finished(run: RunDir) -> None:
+    with hold_role(run, "trainer") as status:
+        status.update("training", step=1)
+    left = read_status(run, "trainer")
+    assert left
+    assert left.state == "finished"
+    assert not is_alive(left)
+
+
+def test_a_final_state_said_by_the_program_stays(run: RunDir) -> None:
+    with hold_role(run, "trainer") as status:
+        status.update("stopped", message="asked by a test")
+    left = read_status(run, "trainer")
+    assert left
+    assert (left.state, left.message) == ("stopped", "asked by a test")
+
+
+def test_an_error_is_said_and_passed_on(run: RunDir) -> None:
+    with pytest.raises(ValueError, match="boom"), hold_role(run, "trainer"):
+        raise ValueError("boom")
+    left = read_status(run, "trainer")
+    assert left
+    assert (left.state, left.message) == ("failed", "boom")
+
+
+def test_a_new_state_is_written_at_once_and_progress_only_grows(run: RunDir) -> None:
+    with hold_role(run, "trainer") as status:
+        seen = []
+        for state in ("preparing", "training", "saving"):
+            status.update(state)
+            written = read_status(run, "trainer")
+            assert written
+            assert written.state == state
+            seen.append(written.progress)
+        assert seen == sorted(set(seen))
+
+
+def test_the_heartbeat_beats_without_work_being_done(run: RunDir) -> None:
+    with hold_role(run, "trainer") as status:
+        first = status.record
+
+        def beaten() -> bool:
+            written = read_status(run, "trainer")
+            return written is not None and written.heartbeat > first.heartbeat
+
+        until(beaten, "a heartbeat", seconds=10)
+        assert status.record.progress == first.progress
+
+
+def status_of(pid: int, started: float, host: str | None = None) -> ProcessStatus:
+    now = utc_now()
+    return ProcessStatus(
+        role="trainer",
+        run_id="r",
+        pid=pid,
+        host=host or socket.gethostname(),
+        process_started=started,
+        started=now,
+        state="training",
+        heartbeat=now,
+    )
+
+
+def test_a_process_is_known_by_pid_and_start_time() -> None:
+    me = psutil.Process()
+    assert is_alive(status_of(me.pid, me.create_time()))
+    assert not is_alive(status_of(me.pid, me.create_time() - 3600)), "the pid was reused"
+    assert not is_alive(None)
+
+
+def test_a_process_that_ended_but_was_not_waited_for_is_dead() -> None:
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    started = psutil.Process(process.pid).create_time()
+    until(lambda: psutil.Process(process.pid).status() == psutil.STATUS_ZOMBIE, "the child to end", seconds=10)
+    assert not process_alive(process.pid, started)
+    process.wait()
+    assert not process_alive(process.pid, started)
+
+
+def test_a_process_of_another_machine_is_believed() -> None:
+    assert is_alive(status_of(1, 1.0, host="elsewhere"))
+
+
+@pytest.mark.parametrize("content", ["", "{", '{"schema": "9.0"}'])
+def test_an_unreadable_status_is_none(run: RunDir, content: str) -> None:
+    (run.processes / "trainer.json").write_text(content)
+    assert read_status(run, "trainer") is None
+
+
+def test_a_session_began_when_its_living_supervisor_did(run: RunDir) -> None:
+    with hold_role(run, "supervisor") as status:
+        assert control.session_started(run) == status.record.started
+
+
+def test_a_supervisor_that_has_ended_does_not_date_the_session(run: RunDir) -> None:
+    with hold_role(run, "supervisor"):
+        pass
+    own_start = psutil.Process().create_time()
+    assert parse_time(control.session_started(run)).timestamp() == pytest.approx(own_start, abs=0.01)

@@ -1,0 +1,106 @@
+"""What a person reads at the end of a run."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from shared.records import Best, EvaluationResult, Interval
+from shared.rundir import RunDir
+from shared.tables import METRIC_COLUMNS, write_rows
+from shared.terminal import Terminal, best_file, describe_result, summarise
+from tests.conftest import RunMaker
+
+
+@pytest.fixture
+def run(make_paper_run: RunMaker) -> RunDir:
+    return make_paper_run()
+
+
+def summary(run: RunDir) -> str:
+    text = io.StringIO()
+    summarise(run, Console(file=text, width=200, highlight=False))
+    return text.getvalue()
+
+
+def best(**changes: object) -> Best:
+    return Best.model_validate(
+        {
+            "step": 40,
+            "snapshot": "snapshots/step-00000040",
+            "reason": "Step 40 [is] the best.",
+            "better_than_base": True,
+            "num_evaluated": 3,
+            "metrics": {"visual_loss": 0.25, "clip_t": 0.3},
+            "deltas": {"visual_loss": Interval(delta=-0.125, low=-0.25, high=-0.0625)},
+            **changes,
+        }
+    )
+
+
+def test_the_summary_shows_the_best_snapshot_against_the_base_model(run: RunDir) -> None:
+    best().write(run.best)
+    run.snapshot(40).mkdir()
+    file = run.snapshot(40) / "pytorch_lora_weights.safetensors"
+    file.touch()
+    text = summary(run)
+    assert "Best snapshot: step 40" in text
+    row = next(line for line in text.splitlines() if "visual_loss" in line)
+    assert [cell.strip() for cell in row.strip("│").split("│")] == [
+        "visual_loss",
+        "0.3750",
+        "0.2500",
+        "-0.1250",
+        "-0.2500 … -0.0625",
+    ]
+    assert "Step 40 [is] the best." in text
+    assert f"file: {file}\n" in text
+
+
+def test_a_metric_without_value_leaves_its_cells_blank(run: RunDir) -> None:
+    best(metrics={"visual_loss": None}).write(run.best)
+    row = next(line for line in summary(run).splitlines() if "visual_loss" in line)
+    assert [cell.strip() for cell in row.strip("│").split("│")][1:3] == ["", ""]
+
+
+def test_a_run_without_verdict_says_so(run: RunDir) -> None:
+    assert summary(run) == "No snapshot has been judged yet.\n"
+
+
+def test_a_missing_file_is_named_by_its_folder(run: RunDir) -> None:
+    assert best_file(run, best()) == str(run.snapshot(40))
+
+
+def result(step: int, **changes: object) -> EvaluationResult:
+    fields = {"run_id": "r", "step": step, "status": "ok", "seconds": {"swap": 0.5, "score": 1.0}, **changes}
+    return EvaluationResult.model_validate(fields)
+
+
+def test_a_result_is_described_in_one_line_with_its_differences(run: RunDir) -> None:
+    write_rows(
+        run.metrics_csv,
+        METRIC_COLUMNS,
+        [
+            {"step": 0, "visual_loss": 0.5, "visual_loss_delta": 0.0, "clip_t": 0.25},
+            {"step": 40, "visual_loss": 0.25, "visual_loss_delta": -0.25},
+        ],
+    )
+    assert describe_result(result(40), run) == "judged step 40: visual 0.250 (-0.250)  (1.5 s)"
+    assert describe_result(result(0), run) == "judged base model: visual 0.500, clip t 0.250  (1.5 s)"
+
+
+def test_a_failed_result_says_why(run: RunDir) -> None:
+    line = describe_result(result(40, status="failed", reason="the file is truncated"), run)
+    assert line == "step 40 could not be judged: the file is truncated"
+
+
+def test_each_result_is_told_once(run: RunDir, capsys: pytest.CaptureFixture[str]) -> None:
+    with Terminal(run) as terminal:
+        terminal.render()
+        run.evaluation(0).mkdir()
+        result(0, status="failed", reason="[why]").write(run.evaluation(0) / "result.json")
+        terminal.render()
+        terminal.render()
+    assert capsys.readouterr().out == "• step 0 could not be judged: [why]\n"
