@@ -1,8 +1,7 @@
 """The charts: tables in, Plotly figures out, as plain dictionaries. Nothing here reads a file or knows of Streamlit.
 
 Colours are names of the page's CSS variables (`--st-blue-color`), which the browser replaces, so that one figure serves
-light and dark. Numbers travel as typed arrays. Every trace sends at most `MAX_POINTS` points, the minimum and the
-maximum of each bucket of the full data: no spike is lost.
+light and dark. Numbers travel as typed arrays, thinned by `dashboard.series`.
 """
 
 from __future__ import annotations
@@ -12,22 +11,19 @@ import html
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from tsdownsample import MinMaxDownsampler
 
+from dashboard.series import MAX_POINTS, Numbers, moving_average, thin
 from dashboard.words import interval, metric_name, number, signed
 from shared.tables import COMPARED_METRICS
 
 Figure = dict[str, Any]
 Trace = dict[str, Any]
-Numbers = NDArray[np.floating[Any]]
 
-MAX_POINTS = 1600
 SPARSE_POINTS = 40
 MIB_PER_GIB = 1024
 GPU_MEMORY = {
@@ -96,44 +92,6 @@ def quality_figure(
         traces += [_difference_trace(points, name, axis), _blank_trace(blanks.get(name, {}), name, axis)]
         traces += [_star(points.query("step == @best_step"), axis)]
     return _stack(panels, [trace for trace in traces if trace], last_step)
-
-
-def moving_average(steps: Numbers, values: Numbers, span: float) -> Numbers:
-    """Exponential average over about `span` steps, bias-corrected; anew where the step goes back."""
-    return np.concatenate(
-        [
-            pd.Series(values[part]).ewm(span=max(1.0, span), adjust=True, ignore_na=True).mean().to_numpy()
-            for part in _segments(steps)
-        ]
-        or [np.empty(0)]
-    )
-
-
-def thin(steps: Numbers, values: Numbers, max_points: int = MAX_POINTS) -> tuple[Numbers, Numbers]:
-    """Finite points only, extremes kept, with a blank between segments so that no line runs backwards."""
-    parts = [part for part in _segments(steps) if np.isfinite(values[part]).any()]
-    kept_steps: list[Numbers] = []
-    kept_values: list[Numbers] = []
-    for part in parts:
-        finite = np.isfinite(values[part])
-        x, y = steps[part][finite], values[part][finite]
-        budget = max(4, max_points // len(parts) // 2 * 2)
-        if len(x) > budget:
-            chosen = MinMaxDownsampler().downsample(np.ascontiguousarray(y), n_out=budget)
-            x, y = x[chosen], y[chosen]
-        kept_steps += [x, x[-1:]]
-        kept_values += [y, np.array([np.nan])]
-    if not parts:
-        return np.empty(0), np.empty(0)
-    return np.concatenate(kept_steps)[:-1], np.concatenate(kept_values)[:-1]
-
-
-def _segments(steps: Numbers) -> list[slice]:
-    """Stretches in which the step grows: a resumed run may repeat steps."""
-    if not len(steps):
-        return []
-    cuts = [0, *(np.flatnonzero(np.diff(steps) <= 0) + 1).tolist(), len(steps)]
-    return [slice(start, end) for start, end in pairwise(cuts)]
 
 
 def _loss_traces(train: pd.DataFrame, span: float) -> list[Trace]:

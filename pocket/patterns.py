@@ -87,11 +87,9 @@ def _checks(u: Array, v: Array, weave: Weave) -> Array:
 def _dots(u: Array, v: Array, weave: Weave) -> Array:
     """Round dots, every second row shifted by half a period."""
     period = 0.165 * weave.stretch
-    row = v / period + weave.phase_v
-    shift = np.floor(row) % 2 / 2
-    across, down = _cycle(u, period, weave.phase_u + 0.0) + 0.0, np.mod(row, 1) - 0.5
-    across = np.mod(across + shift, 1) - 0.5
-    return (np.hypot(across, down) < 0.3).astype(np.float32)
+    row, column = v / period + weave.phase_v, u / period + weave.phase_u
+    column = column + np.floor(row) % 2 / 2
+    return (np.hypot(np.mod(column, 1) - 0.5, np.mod(row, 1) - 0.5) < 0.3).astype(np.float32)
 
 
 def _tartan(base: Array, u: Array, v: Array, weave: Weave) -> Array:

@@ -125,7 +125,9 @@ class EvaluationConfig(Section):
     dtype: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         default="auto", description="Precision of generation; `auto` is fp16 on CUDA and MPS, fp32 on CPU."
     )
-    device: str = Field(default="auto", description="`auto`, `cpu`, `cuda`, `cuda:1`, `mps`.")
+    device: str = Field(
+        default="auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", description="`auto`, `cpu`, `cuda`, `cuda:1`, `mps`."
+    )
     visual: str = Field(
         default="gradients",
         description="Perceptual encoder: `gradients` (no weights needed), or a DINOv2 folder or hub id.",

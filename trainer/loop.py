@@ -122,7 +122,9 @@ class Trainer:
                 if accelerator.sync_gradients:
                     norm = accelerator.clip_grad_norm_(lora.parameters(self.unet), settings.max_grad_norm)
                     update.grad_norm = float(cast("torch.Tensor", norm))
-                if math.isfinite(update.grad_norm):
+                if accelerator.scaler or math.isfinite(
+                    update.grad_norm
+                ):  # a scaler skips by itself, and learns from it
                     self.optimizer.step()
                 self.optimizer.zero_grad()
         update.loss = float(cast("torch.Tensor", accelerator.reduce(torch.stack(losses).mean(), "mean")))

@@ -44,6 +44,7 @@ function themed(value, style) {
   return value
 }
 
+// The configuration is given once: a react with another one, and functions never equal, is a new plot.
 function draw(node) {
   if (node === held) return
   const { figure, group, label } = figures.get(node)
@@ -52,7 +53,12 @@ function draw(node) {
   layout.uirevision = `${group} ${view.resets}`
   layout.font.family = getComputedStyle(node).fontFamily
   if (view.range) layout.xaxis.range = [...view.range]
-  window.Plotly.react(node, data, layout, config(node, label))
+  if (node.classList.contains("js-plotly-plot")) {
+    window.Plotly.react(node, data, layout)
+  } else {
+    window.Plotly.newPlot(node, data, layout, config(node, label))
+    listen(node)
+  }
 }
 
 function drawGroup(group, except) {
@@ -98,16 +104,11 @@ function listen(node) {
 export default function ({ data, parentElement }) {
   const node = parentElement.querySelector(".darkroom-figure")
   const error = parentElement.querySelector(".darkroom-figure-error")
-  const isNew = !figures.has(node)
   figures.set(node, data)
   node.setAttribute("aria-label", data.label)
   node.style.height = `${data.figure.layout.height}px`
   loadPlotly(data.plotly)
-    .then(() => {
-      if (!figures.has(node)) return
-      draw(node)
-      if (isNew) listen(node)
-    })
+    .then(() => figures.has(node) && draw(node))
     .catch((reason) => {
       error.textContent = `The chart could not be drawn: ${reason.message}`
       error.hidden = false

@@ -9,7 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import pytest
 
-from dashboard import charts
+from dashboard import charts, series
 from dashboard.reader import RunReader
 from examples.fake_run import FakeRun
 from shared.tables import METRIC_COLUMNS, TRAIN_COLUMNS
@@ -59,27 +59,27 @@ def test_every_figure_is_one_that_plotly_accepts(finished: FakeRun) -> None:
 def test_thinning_keeps_a_single_spike_among_a_million() -> None:
     steps, values = np.arange(1_000_000.0), np.random.default_rng(0).random(1_000_000)
     values[654_321] = 9.0
-    kept_steps, kept = charts.thin(steps, values)
-    assert len(kept) <= charts.MAX_POINTS
+    kept_steps, kept = series.thin(steps, values)
+    assert len(kept) <= series.MAX_POINTS
     assert kept_steps[np.argmax(kept)] == 654_321
 
 
 def test_a_line_never_runs_backwards_where_a_run_was_resumed() -> None:
     steps = np.array([1.0, 2, 3, 4, 3, 4, 5])
-    kept_steps, kept = charts.thin(steps, np.arange(7.0))
+    kept_steps, kept = series.thin(steps, np.arange(7.0))
     blank = int(np.flatnonzero(np.isnan(kept))[0])
     assert kept_steps[:blank].tolist() == [1, 2, 3, 4]
     assert kept_steps[blank + 1 :].tolist() == [3, 4, 5]
 
 
 def test_points_without_a_number_are_left_out_of_the_line() -> None:
-    steps, values = charts.thin(np.array([1.0, 2, 3]), np.array([1.0, np.nan, 3.0]))
+    steps, values = series.thin(np.array([1.0, 2, 3]), np.array([1.0, np.nan, 3.0]))
     assert (steps.tolist(), values.tolist()) == ([1, 3], [1, 3])
-    assert charts.thin(np.array([1.0]), np.array([np.nan]))[0].size == 0
+    assert series.thin(np.array([1.0]), np.array([np.nan]))[0].size == 0
 
 
 def test_the_moving_average_starts_unbiased_and_anew_after_a_resume() -> None:
-    average = charts.moving_average(np.array([1.0, 2, 3, 2, 3]), np.array([4.0, 4, 4, 8, 8]), span=10)
+    average = series.moving_average(np.array([1.0, 2, 3, 2, 3]), np.array([4.0, 4, 4, 8, 8]), span=10)
     assert average.tolist() == pytest.approx([4, 4, 4, 8, 8])
 
 

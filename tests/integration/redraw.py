@@ -1,4 +1,4 @@
-"""`python redraw.py MODEL SNAPSHOT RESULT OUT`: draw the first batch of a result in plain diffusers, nothing of ours."""
+"""`python redraw.py MODEL SNAPSHOT RESULT OUT`: the first batch of a result, drawn by plain diffusers."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -113,8 +114,6 @@ def test_bad_input_is_answered_the_same_by_a_process_of_its_own(desk: Desk) -> N
 
 
 def test_a_run_in_use_by_a_living_process_is_refused_with_its_pid(desk: Desk, warm: Warm) -> None:
-    import os  # noqa: PLC0415
-
     run = create_run(tiny_config(desk.folder / "runs", "run", desk.model, desk.pictures, {}))
     with hold_role(run, "supervisor"):
         before = sorted(path for path in run.path.rglob("*") if path.suffix != ".tmp")

@@ -23,18 +23,18 @@ def test_two_processes_learn_what_one_learns_with_the_same_global_batch(make_run
     one = make_run("one", train={**train, "train_batch_size": 4})
     warm.run("trainer", one.path)
     two = make_run("two", train={**train, "train_batch_size": 2})
-    launch = ["-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1"]
-    options = ["--mixed_precision", "no", "--dynamo_backend", "no", "-m", "trainer", str(two.path)]
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "trainer", str(two.path)]
     outcome = subprocess.run(
-        [sys.executable, *launch, *options],
+        [sys.executable, *launch],
         capture_output=True,
         text=True,
-        env=environment(),
+        env=environment(ACCELERATE_USE_CPU="true"),
         cwd=ROOT,
         timeout=240,
         check=False,
     )
     assert outcome.returncode == 0, outcome.stderr
+    assert read_rows(two.train_csv)[0]["epoch"] == read_rows(one.train_csv)[0]["epoch"], "both processes count"
     assert losses(two) == pytest.approx(losses(one), abs=1e-4)
     assert len(losses(two)) == 3
     assert steps_in(two.snapshots) == {3}

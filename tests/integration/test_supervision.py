@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import signal
-import time
+import socket
+import subprocess
+import sys
+import urllib.request
 from pathlib import Path
 
 import psutil
@@ -12,7 +15,7 @@ from shared.publication import verify
 from shared.rundir import steps_in
 from shared.status import is_alive, read_status
 from shared.tables import LEADING_METRIC_COLUMNS, read_rows
-from tests.conftest import until
+from tests.conftest import ROOT, environment, until
 from tests.integration.conftest import Command, Starter, alive, kill, steps_of
 
 LONG: dict[str, dict[str, object]] = {
@@ -129,7 +132,7 @@ def test_ctrl_c_ends_a_run_cleanly(start_run: Starter) -> None:
 
 def test_ctrl_c_before_training_began_is_no_failure(start_run: Starter) -> None:
     command = start_run(**LONG)
-    command.until(lambda: command.family, "the programs to be started")
+    command.until((command.run.logs / "trainer.log").exists, "the trainer to be started")
     command.process.send_signal(signal.SIGINT)
     assert command.wait() == 0, command.output()
     assert steps_in(command.run.snapshots) == steps_in(command.run.checkpoints)
@@ -137,13 +140,6 @@ def test_ctrl_c_before_training_began_is_no_failure(start_run: Starter) -> None:
 
 
 def test_the_dashboard_alone_takes_the_next_free_port_and_ends_with_ctrl_c(tmp_path: Path) -> None:
-    import socket  # noqa: PLC0415
-    import subprocess  # noqa: PLC0415
-    import sys  # noqa: PLC0415
-    import urllib.request  # noqa: PLC0415
-
-    from tests.conftest import ROOT, environment  # noqa: PLC0415
-
     log = tmp_path / "log"
     with socket.socket() as server, log.open("wb") as output:
         server.bind(("127.0.0.1", 0))
@@ -167,4 +163,3 @@ def test_the_dashboard_alone_takes_the_next_free_port_and_ends_with_ctrl_c(tmp_p
         finally:
             process.kill()
             process.wait()
-    assert time.monotonic()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,10 +86,8 @@ def test_training_writes_what_the_design_says(straight: tuple[RunDir, Outcome]) 
     assert status
     assert (status.state, status.step, status.total) == ("finished", 8, 8)
     assert list(run.staging.iterdir()) == []
-    assert (
-        len(set(result.files[f"snapshots/step-0000000{step}/pytorch_lora_weights.safetensors"] for step in (3, 6, 8)))
-        == 3
-    )
+    names = [name for name in result.files if name.endswith("lora_weights.safetensors")]
+    assert len({result.files[name] for name in names}) == len(names) == 3
 
 
 def test_a_finished_run_is_left_as_it_is(straight: tuple[RunDir, Outcome], warm: Warm) -> None:
@@ -249,8 +248,6 @@ lora.write = write
 def test_a_data_set_that_changed_is_refused_by_a_resumed_run(
     warm: Warm, tmp_path: Path, tiny_model: Path, pictures: Path
 ) -> None:
-    import shutil  # noqa: PLC0415
-
     copied = tmp_path / "pictures"
     shutil.copytree(pictures, copied)
     config: Config = tiny_config(tmp_path / "runs", "run", tiny_model, copied, {})

@@ -45,7 +45,8 @@ class PretendStudio:
 
 
 class PretendScorer:
-    encoders = {"clip_t": EncoderRecord(model="none", reason="not there")}
+    def __init__(self) -> None:
+        self.encoders = {"clip_t": EncoderRecord(model="none", reason="not there")}
 
     def score(self, references: list[Image.Image], samples: list[Image.Image], prompts: list[str]) -> Scores:
         assert len(references) == len(samples) == len(prompts)

@@ -129,7 +129,7 @@ def test_a_swap_that_did_not_take_is_found_out(
 ) -> None:
     swap(studio, make_snapshot(2, seed=1))
     monkeypatch.setattr(studio.pipeline, "load_lora_weights", lambda *_, **__: None)
-    with pytest.raises(ModelError, match="does not hold .* of step-00000004"):
+    with pytest.raises(ModelError, match=r"does not hold .* of step-00000004"):
         swap(studio, make_snapshot(4, seed=2))
 
 

@@ -56,5 +56,5 @@ def test_a_half_downloaded_folder_is_refused_by_what_it_lacks(tmp_path: Path) ->
 
 @pytest.mark.parametrize("path", ["nowhere", "/no/where", "./model", "a/b/c", "", "../x", "--flag/x"])
 def test_a_path_that_is_nothing_is_refused_with_its_value(path: str) -> None:
-    with pytest.raises(ModelError, match="does not exist|is not a diffusers"):
+    with pytest.raises(ModelError, match=r"does not exist|is not a diffusers"):
         base_model.identify(path)

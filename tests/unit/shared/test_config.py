@@ -102,19 +102,25 @@ def test_a_learning_rate_that_is_no_positive_number_is_refused(tmp_path: Path, v
         load_config(write(tmp_path, MINIMAL), [f"train.learning_rate={value}"])
 
 
+@pytest.mark.parametrize("device", ["gpu", "cuda:", "cuda:x", "CPU", "xpu"])
+def test_a_device_that_does_not_exist_anywhere_is_refused(tmp_path: Path, device: str) -> None:
+    with pytest.raises(ConfigError, match=rf"evaluation\.device is '{device}'"):
+        load_config(write(tmp_path, MINIMAL), [f"evaluation.device={device}"])
+
+
 @pytest.mark.parametrize("override", ["train.seed", "seed=1", "train.=1", "a.b.c=1", "=1"])
 def test_an_override_that_is_not_section_key_value_is_refused(tmp_path: Path, override: str) -> None:
-    with pytest.raises(ConfigError, match="section.key=value"):
+    with pytest.raises(ConfigError, match=r"section\.key=value"):
         load_config(write(tmp_path, MINIMAL), [override])
 
 
 def test_a_file_that_is_missing_or_no_toml_is_refused_by_name(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="nowhere.toml"):
+    with pytest.raises(ConfigError, match=r"nowhere\.toml"):
         load_config(tmp_path / "nowhere.toml")
-    with pytest.raises(ConfigError, match="broken.toml is not valid TOML"):
+    with pytest.raises(ConfigError, match=r"broken\.toml is not valid TOML"):
         load_config(write(tmp_path, "[train\n", "broken.toml"))
     (tmp_path / "latin.toml").write_bytes(b'[data]\npath = "caf\xe9"\n')
-    with pytest.raises(ConfigError, match="latin.toml is not valid TOML"):
+    with pytest.raises(ConfigError, match=r"latin\.toml is not valid TOML"):
         load_config(tmp_path / "latin.toml")
 
 

@@ -48,7 +48,7 @@ def test_a_newer_major_version_is_refused_with_a_cure(path: Path, schema: str) -
 )
 def test_a_damaged_record_is_refused_by_name(path: Path, content: bytes) -> None:
     path.write_bytes(content)
-    with pytest.raises(RunFolderError, match="record.json"):
+    with pytest.raises(RunFolderError, match=r"record\.json"):
         Request.read(path)
 
 

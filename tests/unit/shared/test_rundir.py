@@ -92,7 +92,7 @@ def test_only_a_run_folder_opens(tmp_path: Path, run: RunDir) -> None:
         with pytest.raises(RunFolderError, match="is not a run folder"):
             open_run(path)
     run.record.write_text("{")
-    with pytest.raises(RunFolderError, match="run.json"):
+    with pytest.raises(RunFolderError, match=r"run\.json"):
         open_run(run.path)
 
 

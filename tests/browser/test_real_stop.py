@@ -1,0 +1,93 @@
+"""Stop training, pressed in a real browser on a real run: run.py, trainer, evaluator and dashboard, nothing faked."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Error, Page
+
+from shared import control
+from shared.config import dump_config
+from shared.rundir import RunDir, steps_in
+from shared.status import read_status
+from shared.supervisor import unjudged
+from shared.tables import read_rows
+from tests.conftest import ROOT, environment, tiny_config, until
+
+pytestmark = pytest.mark.browser
+
+FAR_AWAY = 100_000
+
+
+def test_stop_pressed_in_chromium_ends_training_within_a_step_and_the_same_command_resumes(
+    tmp_path: Path, tiny_model: Path, pictures: Path, browser: Browser
+) -> None:
+    settings = {"train": {"max_train_steps": FAR_AWAY, "snapshot_steps": 5000, "checkpointing_steps": 5000}}
+    config = tmp_path / "long.toml"
+    config.write_text(dump_config(tiny_config(tmp_path / "runs", "long", tiny_model, pictures, settings)))
+    run = RunDir(tmp_path / "runs" / "long")
+
+    command = start(config, tmp_path / "first.txt")
+    until(lambda: "dashboard: http" in (tmp_path / "first.txt").read_text(), "the dashboard's address")
+    until(lambda: len(read_rows(run.train_csv)) > 2, "the first steps")
+    press_stop(browser, (tmp_path / "first.txt").read_text())
+    assert command.wait(timeout=120) == 0
+
+    (request,) = control.requests(run)
+    answer = control.read_answer(run, request)
+    assert request.by == "dashboard"
+    assert answer.seen
+    assert answer.saved
+    assert answer.stopped
+    last = int(read_rows(run.train_csv)[-1]["step"])
+    assert last == answer.step == max(steps_in(run.snapshots)) == max(steps_in(run.checkpoints))
+    assert not unjudged(run)
+
+    command = start(config, tmp_path / "second.txt", "--no-dashboard")
+    until(lambda: int(read_rows(run.train_csv)[-1]["step"]) > last, "the resumed run to go on")
+    command.send_signal(signal.SIGTERM)
+    assert command.wait(timeout=120) == 0
+    trainer = read_status(run, "trainer")
+    assert trainer
+    assert trainer.state == "stopped"
+    steps = [int(row["step"]) for row in read_rows(run.train_csv)]
+    assert steps == list(range(1, trainer.step + 1))
+
+
+def start(config: Path, output: Path, *options: str) -> subprocess.Popen[bytes]:
+    """`run.py train`, its output in a file."""
+    with output.open("wb") as file:
+        return subprocess.Popen(
+            [sys.executable, ROOT / "run.py", "train", config, *options],
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            env=environment(COLUMNS="200"),
+        )
+
+
+def press_stop(browser: Browser, output: str) -> None:
+    """Open the address that run.py printed and press both buttons."""
+    address = re.search(r"dashboard: (http\S+)", output)
+    assert address
+    page = browser.new_page()
+    page.set_default_timeout(60_000)
+    until(lambda: answers(page, address[1]), "the dashboard to answer")
+    page.locator(".st-key-stop_training button:enabled").click()
+    page.locator(".st-key-confirm_stop button").click()
+    page.get_by_text("stopped", exact=False).first.wait_for()
+    page.close()
+
+
+def answers(page: Page, address: str) -> bool:
+    """Whether the page could be loaded."""
+    try:
+        page.goto(address)
+    except Error:
+        return False
+    return True

@@ -1,0 +1,100 @@
+"""The adapter on a UNet: trainable alone, silent at first, put back only where it fits."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from diffusers import UNet2DConditionModel
+
+from shared.config import LoraConfig
+from shared.diffusion import lora
+from shared.errors import ModelError
+
+SETTINGS = LoraConfig(rank=2, lora_alpha=4)
+
+
+@pytest.fixture
+def unet() -> UNet2DConditionModel:
+    return UNet2DConditionModel(
+        sample_size=8,
+        block_out_channels=(8, 16),
+        layers_per_block=1,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        cross_attention_dim=8,
+        attention_head_dim=4,
+        norm_num_groups=4,
+    )
+
+
+def predict(unet: UNet2DConditionModel) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(0)
+    latents, text = torch.randn(1, 4, 8, 8, generator=generator), torch.randn(1, 3, 8, generator=generator)
+    with torch.no_grad():
+        return unet(latents, torch.tensor([5]), text, return_dict=False)[0]
+
+
+def test_a_fresh_adapter_changes_nothing_and_trains_alone(unet: UNet2DConditionModel) -> None:
+    before = predict(unet)
+    lora.attach(unet, SETTINGS)
+    assert torch.equal(predict(unet), before)
+    trainable = {name for name, parameter in unet.named_parameters() if parameter.requires_grad}
+    assert trainable
+    assert all("lora_" in name for name in trainable)
+    assert len(lora.parameters(unet)) == len(trainable)
+
+
+def test_the_adapter_is_fp32_on_a_half_precision_model(unet: UNet2DConditionModel) -> None:
+    unet.to(torch.bfloat16)
+    lora.attach(unet, SETTINGS)
+    assert {parameter.dtype for parameter in lora.parameters(unet)} == {torch.float32}
+    assert unet.conv_in.weight.dtype == torch.bfloat16
+
+
+def test_a_copy_of_the_state_is_not_changed_by_training(unet: UNet2DConditionModel) -> None:
+    lora.attach(unet, SETTINGS)
+    copied = lora.state(unet)
+    before = {key: value.clone() for key, value in copied.items()}
+    with torch.no_grad():
+        for parameter in lora.parameters(unet):
+            parameter.add_(1.0)
+    assert all(torch.equal(copied[key], before[key]) for key in before)
+    assert not any(torch.equal(value, before[key]) for key, value in lora.state(unet).items())
+
+
+def test_what_was_read_is_put_back_bit_for_bit(unet: UNet2DConditionModel) -> None:
+    lora.attach(unet, SETTINGS)
+    weights = {key: torch.randn_like(value) for key, value in lora.state(unet).items()}
+    lora.restore(unet, weights)
+    restored = lora.state(unet)
+    assert restored.keys() == weights.keys()
+    assert all(torch.equal(restored[key], weights[key]) for key in weights)
+
+
+@pytest.mark.parametrize("fault", ["shape", "missing", "extra"])
+def test_another_adapter_is_not_put_back(unet: UNet2DConditionModel, fault: str) -> None:
+    lora.attach(unet, SETTINGS)
+    weights = lora.state(unet)
+    first = next(iter(weights))
+    if fault == "shape":
+        weights[first] = torch.zeros(4, weights[first].shape[1])
+    elif fault == "missing":
+        del weights[first]
+    else:
+        weights["mid_block.other.lora_A.weight"] = torch.zeros(2, 2)
+    with pytest.raises(ModelError, match="another adapter"):
+        lora.restore(unet, weights)
+
+
+def test_targets_that_match_nothing_are_refused_with_their_names(unet: UNet2DConditionModel) -> None:
+    with pytest.raises(ModelError, match=r"lora\.target_modules \['to_nowhere'\]") as caught:
+        lora.attach(unet, SETTINGS.model_copy(update={"target_modules": ("to_nowhere",)}))
+    assert "to_out.0" in caught.value.hint
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_one_value_that_is_not_finite_is_noticed(value: float) -> None:
+    weights = {"a": torch.zeros(3, 3), "b": torch.zeros(5)}
+    assert lora.is_finite(weights)
+    weights["b"][4] = value
+    assert not lora.is_finite(weights)

@@ -1,0 +1,65 @@
+"""One optimizer update, with an accelerator that only pretends."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from shared.config import parse_config
+from trainer.loop import Trainer
+
+
+class PretendOptimizer:
+    def __init__(self) -> None:
+        self.param_groups: list[dict[str, float]] = [{"lr": 0.0}]
+        self.num_steps = 0
+
+    def step(self) -> None:
+        self.num_steps += 1
+
+    def zero_grad(self) -> None: ...
+
+
+def trainer_with(grad_norm: float, scaler: object) -> tuple[Trainer, PretendOptimizer]:
+    trainer: Any = object.__new__(Trainer)
+    trainer.config = parse_config({"data": {"path": "p"}, "train": {"learning_rate": 0.5}})
+    trainer.unet, trainer.model, trainer.optimizer = torch.nn.Linear(1, 1), None, PretendOptimizer()
+    trainer._lr_factor = lambda step: 0.5
+    trainer._loss = lambda positions: torch.tensor(1.0)
+    trainer.accelerator = SimpleNamespace(
+        process_index=0,
+        num_processes=1,
+        sync_gradients=True,
+        scaler=scaler,
+        accumulate=lambda model: nullcontext(),
+        backward=lambda loss: None,
+        clip_grad_norm_=lambda parameters, limit: torch.tensor(grad_norm),
+        reduce=lambda value, how: value,
+    )
+    return trainer, trainer.optimizer
+
+
+@pytest.mark.parametrize("grad_norm", [float("nan"), float("inf")])
+def test_an_update_without_finite_gradients_is_skipped(grad_norm: float) -> None:
+    trainer, optimizer = trainer_with(grad_norm, scaler=None)
+    trainer._update(1)
+    assert optimizer.num_steps == 0
+
+
+@pytest.mark.parametrize("grad_norm", [0.1, float("inf")])
+def test_a_gradient_scaler_is_always_asked_because_it_learns_from_overflows(grad_norm: float) -> None:
+    trainer, optimizer = trainer_with(grad_norm, scaler=object())
+    trainer._update(1)
+    assert optimizer.num_steps == 1
+
+
+def test_the_learning_rate_of_a_step_is_set_before_it_is_taken() -> None:
+    trainer, optimizer = trainer_with(0.1, scaler=None)
+    update = trainer._update(1)
+    assert optimizer.num_steps == 1
+    assert optimizer.param_groups[0]["lr"] == update.learning_rate == 0.25
+    assert (update.loss, update.grad_norm) == (1.0, pytest.approx(0.1))
