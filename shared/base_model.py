@@ -17,6 +17,7 @@ from shared.records import combined_digest
 
 POCKET_STABLE_DIFFUSION = Path(__file__).resolve().parents[1] / "pocket" / "stable-diffusion"
 POCKET_CLIP = Path(__file__).resolve().parents[1] / "pocket" / "clip"
+SUPPORTED = "StableDiffusionPipeline"
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
@@ -56,11 +57,15 @@ def _folder_fingerprint(folder: Path) -> str:
             f"{folder} is not a diffusers model folder",
             "it needs a model_index.json; `save_pretrained` writes one",
         ) from None
+    if pipeline != SUPPORTED:
+        raise ModelError(
+            f"{folder} is a {pipeline}; only {SUPPORTED} (SD 1.x, 2.x) is supported", "choose an SD 1.x or 2.x model"
+        )
     missing = [
         part for part in ("unet", "vae", "text_encoder", "tokenizer", "scheduler") if not (folder / part).is_dir()
     ]
     if missing:
-        raise ModelError(f"{folder} ({pipeline}) lacks {', '.join(missing)}", "download the whole folder again")
+        raise ModelError(f"{folder} lacks {', '.join(missing)}", "download the whole folder again")
     return combined_digest(
         f"{path.relative_to(folder)}:{sha256(path) if path.suffix == '.json' else path.stat().st_size}"
         for path in folder.rglob("*")

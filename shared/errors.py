@@ -13,8 +13,11 @@ Each says what happened, with the value and the rule, and carries a hint with th
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Callable
+
+CURABLE_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG})
 
 
 class DarkroomError(Exception):
@@ -67,8 +70,13 @@ def report(error: DarkroomError) -> int:
 
 
 def exit_code_of(program: Callable[[], int]) -> int:
-    """Run a program's body; a curable error becomes its two lines and its exit code."""
+    """Run a program's body; a curable error, a full disk among them, becomes its two lines and its exit code."""
     try:
         return program()
     except DarkroomError as error:
         return report(error)
+    except OSError as error:
+        if error.errno not in CURABLE_ERRNOS:
+            raise
+        hint = "make room or allow writing there; the same command goes on from the last save"
+        return report(DarkroomError(f"cannot write {error.filename or ''}: {error.strerror}".replace("  ", " "), hint))

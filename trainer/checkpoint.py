@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,7 @@ def newest(run: RunDir) -> Checkpoint | None:
                 return Checkpoint.read(folder)
         except RunFolderError as error:
             log.warning("checkpoint of step %d is damaged, falling back to the one before: %s", step, error)
-            folder.rename(run.checkpoints / f"damaged-{folder.name}")
+            folder.rename(run.checkpoints / f"damaged-{folder.name}-{uuid.uuid4().hex[:8]}")
     return None
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Literal
 
@@ -17,19 +16,17 @@ from shared.errors import DeviceError, ModelError
 
 Precision = Literal["fp32", "fp16", "bf16"]
 DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-SUPPORTED = "StableDiffusionPipeline"
 
 
 def load_pipeline(path: str, precision: Precision) -> StableDiffusionPipeline:
     """A Stable Diffusion pipeline on the CPU, without safety checker, its progress bar off.
 
     Raises:
-        ModelError: nothing loadable at `path`, or a pipeline of another class.
+        ModelError: nothing loadable at `path`.
     """
     diffusers_logging.disable_progress_bar()
     transformers_logging.disable_progress_bar()
     location = resolve(path)
-    _check_class(location)
     load = (
         StableDiffusionPipeline.from_single_file
         if Path(location).is_file()
@@ -64,14 +61,3 @@ def choose_device(name: str) -> torch.device:
     if (device.index or 0) >= available.get(device.type, 0):
         raise DeviceError(f"device {name} is not available", "`python run.py doctor` shows what this machine has")
     return device
-
-
-def _check_class(location: str) -> None:
-    index = Path(location) / "model_index.json"
-    if not index.is_file():
-        return
-    name = json.loads(index.read_text(encoding="utf-8")).get("_class_name")
-    if name != SUPPORTED:
-        raise ModelError(
-            f"{location} is a {name}; only {SUPPORTED} (SD 1.x, 2.x) is supported", "choose an SD 1.x or 2.x model"
-        )

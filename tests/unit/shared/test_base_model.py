@@ -25,6 +25,13 @@ def test_a_folder_is_told_by_its_path_and_fingerprint(tmp_path: Path) -> None:
     assert base_model.identify(str(folder))["fingerprint"] != first["fingerprint"]
 
 
+def test_a_pipeline_of_another_class_is_refused_by_name(tmp_path: Path) -> None:
+    folder = paper_model(tmp_path / "model")
+    (folder / "model_index.json").write_text('{"_class_name": "FluxPipeline"}')
+    with pytest.raises(ModelError, match="is a FluxPipeline; only StableDiffusionPipeline"):
+        base_model.identify(str(folder))
+
+
 def test_a_file_must_be_safetensors(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_bytes(b"1")
     assert len(base_model.identify(str(tmp_path / "model.safetensors"))["fingerprint"]) == 64

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 import pytest
 
 from shared.errors import ConfigError, DarkroomError, DataError, DeviceError, ModelError, RunFolderError, exit_code_of
@@ -41,4 +43,22 @@ def test_a_defect_of_ours_is_not_dressed_up_as_a_users_error() -> None:
         raise KeyError("ours")
 
     with pytest.raises(KeyError):
+        exit_code_of(program)
+
+
+def test_a_full_disk_is_said_in_two_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    def program() -> int:
+        raise OSError(errno.ENOSPC, "No space left on device", "runs/demo/train.csv")
+
+    assert exit_code_of(program) == 1
+    assert capsys.readouterr().err.startswith(
+        "error: cannot write runs/demo/train.csv: No space left on device\nhint: "
+    )
+
+
+def test_an_unforeseen_os_error_keeps_its_traceback() -> None:
+    def program() -> int:
+        raise OSError(errno.EBADF, "Bad file descriptor")
+
+    with pytest.raises(OSError, match="Bad file descriptor"):
         exit_code_of(program)
