@@ -213,19 +213,9 @@ def python_module(module: str, *arguments: object) -> list[str]:
 
 
 def dashboard_command(host: str, port: int) -> list[str]:
-    """How Streamlit is started: headless, on one address, watching no files, sending nothing home."""
-    options = {
-        "server.address": host,
-        "server.port": port,
-        "server.headless": "true",
-        "server.fileWatcherType": "none",
-        "server.runOnSave": "false",
-        "browser.gatherUsageStats": "false",
-        "client.toolbarMode": "minimal",
-        "runner.magicEnabled": "false",
-    }
-    flags = [f"--{name}={value}" for name, value in options.items()]
-    return [*python_module("streamlit", "run", ROOT / "dashboard" / "app.py"), *flags]
+    """How Streamlit is started; everything but the address stands in dashboard/.streamlit/config.toml."""
+    app = ROOT / "dashboard" / "app.py"
+    return python_module("streamlit", "run", app, "--server.address", host, "--server.port", port)
 
 
 def child_environment(run: RunDir | None) -> dict[str, str]:

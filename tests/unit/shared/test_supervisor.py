@@ -8,6 +8,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 
 import pytest
+import tomlkit
 
 from shared import supervisor
 from shared.errors import RunFolderError
@@ -72,7 +73,10 @@ def test_children_find_our_packages_first_and_hold_the_lifeline(
 def test_the_dashboard_is_started_on_one_address_and_sends_nothing_home() -> None:
     command = dashboard_command(HOST, 8512)
     assert command[1:3] == ["-m", "streamlit"]
-    assert {f"--server.address={HOST}", "--server.port=8512", "--browser.gatherUsageStats=false"} <= set(command)
+    assert command[-4:] == ["--server.address", HOST, "--server.port", "8512"]
+    settings = tomlkit.parse((Path(command[4]).parent / ".streamlit" / "config.toml").read_text()).unwrap()
+    assert settings["browser"]["gatherUsageStats"] is False
+    assert settings["server"]["address"] == "127.0.0.1"
 
 
 def test_nobody_listening_is_not_healthy() -> None:
