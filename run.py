@@ -16,6 +16,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from shared import check as invariants
 from shared import control
 from shared import doctor as examination
 from shared.config import Config, load_config
@@ -105,6 +106,18 @@ def evaluate(
 def stop(run: RunPath) -> None:
     """Ask a run to finish its step, save, and stop; waits until it has."""
     raise typer.Exit(exit_code_of(lambda: _stop(open_run(run))))
+
+
+@app.command()
+def check(run: RunPath) -> None:
+    """Is this run folder whole? Lists every broken invariant; exit code 1 if there is one."""
+
+    def body() -> int:
+        problems = invariants.check(open_run(run))
+        Console(highlight=False, soft_wrap=True).print("\n".join(problems) or f"{run} is whole", markup=False)
+        return int(bool(problems))
+
+    raise typer.Exit(exit_code_of(body))
 
 
 @app.command()

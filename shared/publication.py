@@ -104,11 +104,15 @@ def verify(folder: Path) -> Manifest:
 
 def sweep(staging: Path) -> None:
     """Remove what dead processes of this machine left half-written."""
-    ours = re.compile(re.escape(socket.gethostname()) + r"-(\d+)-[0-9a-f]{8}")
     for stage in staging.glob("*"):
-        match = ours.fullmatch(stage.name)
-        if match and not psutil.pid_exists(int(match[1])):
+        if not owner_lives(stage):
             shutil.rmtree(stage, ignore_errors=True)
+
+
+def owner_lives(stage: Path) -> bool:
+    """Whether the process that fills a staging folder may still run; another machine's is believed to."""
+    match = re.fullmatch(re.escape(socket.gethostname()) + r"-(\d+)-[0-9a-f]{8}", stage.name)
+    return match is None or psutil.pid_exists(int(match[1]))
 
 
 def sha256(path: Path) -> str:

@@ -1,0 +1,114 @@
+"""Is a run folder whole? The invariants that hold whatever was killed, and what is said when one does not.
+
+`check` reads only. It may be asked while a run is at work; then work under way counts as pending, not as a fault.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+from shared import dataset
+from shared.claims import claimed_steps
+from shared.errors import DarkroomError
+from shared.publication import owner_lives, verify
+from shared.rundir import RunDir, step_name, steps_in
+from shared.status import is_alive, read_status
+from shared.tables import METRIC_COLUMNS, TRAIN_COLUMNS, read_rows, whole_lines
+
+Problems = Iterator[str]
+
+
+def check(run: RunDir) -> list[str]:
+    """Every broken invariant in a sentence; empty: the folder is whole."""
+    return [f"{name}: {problem}" for name, find in INVARIANTS.items() for problem in find(run)]
+
+
+def _published_folders(run: RunDir) -> Problems:
+    """Everything published matches its manifest."""
+    for parent in (run.snapshots, run.checkpoints, run.evaluations):
+        for step in sorted(steps_in(parent)):
+            yield from _trouble(partial(verify, parent / step_name(step)))
+    for step in sorted(steps_in(run.snapshots)):
+        yield from _safetensors_headers(run.snapshot(step))
+
+
+def _results(run: RunDir) -> Problems:
+    """Each result can be read, is final, and stands in metrics.csv once."""
+    steps = [int(row["step"]) for row in read_rows(run.metrics_csv)]
+    judged = steps_in(run.evaluations)
+    for step in sorted(judged):
+        yield from _trouble(partial(run.read_result, step))
+        if steps.count(step) != 1 and not is_alive(read_status(run, "evaluator")):
+            yield f"step {step} stands {steps.count(step)} times in metrics.csv"
+    yield from (f"step {step} of metrics.csv has no result" for step in steps if step not in judged)
+
+
+def _training_rows(run: RunDir) -> Problems:
+    """train.csv counts every step from 1, once, and no checkpoint lies beyond it."""
+    steps = [int(row["step"]) for row in read_rows(run.train_csv)]
+    if steps != list(range(1, len(steps) + 1)):
+        yield f"train.csv does not count from 1 to {len(steps)}"
+    beyond = [step for step in steps_in(run.checkpoints) if step > len(steps)]
+    yield from (f"checkpoint {step} lies beyond the last row of train.csv ({len(steps)})" for step in sorted(beyond))
+
+
+def _tables(run: RunDir) -> Problems:
+    """Each table has its header and nothing after its last newline."""
+    for path, columns in ((run.train_csv, TRAIN_COLUMNS), (run.metrics_csv, METRIC_COLUMNS)):
+        if not path.exists():
+            continue
+        whole = whole_lines(path)
+        if whole.partition(b"\n")[0].decode() != ",".join(columns):
+            yield f"{path.name} does not begin with its header"
+        if len(whole) != path.stat().st_size and not is_alive(read_status(run, "trainer")):
+            yield f"{path.name} ends in a torn line; resuming the run mends it"
+
+
+def _leftovers(run: RunDir) -> Problems:
+    """Nothing half-written and no claim of the dead."""
+    for stage in sorted(run.staging.glob("*")):
+        if not owner_lives(stage):
+            yield f".staging/{stage.name} was left by a process that is gone; the next start sweeps it"
+    dead = {path.stem for path in run.claims.glob("step-*.json")} - {step_name(step) for step in claimed_steps(run)}
+    yield from (f"the claim on {name} was left by a process that is gone" for name in sorted(dead))
+
+
+def _data_set(run: RunDir) -> Problems:
+    """The pictures and captions are those the run began with."""
+    record = run.read_record().dataset
+    try:
+        if dataset.fingerprint(dataset.scan(Path(record.path))) != record.fingerprint:
+            yield f"{record.path} has changed since the run was made"
+    except DarkroomError as error:
+        yield str(error)
+
+
+INVARIANTS: dict[str, Callable[[RunDir], Problems]] = {
+    "published folders": _published_folders,
+    "results": _results,
+    "training rows": _training_rows,
+    "tables": _tables,
+    "leftovers": _leftovers,
+    "data set": _data_set,
+}
+
+
+def _trouble(read: Callable[[], object]) -> Problems:
+    try:
+        read()
+    except (DarkroomError, OSError) as error:
+        yield str(error)
+
+
+def _safetensors_headers(folder: Path) -> Problems:
+    """The header of each file must parse; its length comes first, 8 bytes, little-endian."""
+    for path in sorted(folder.glob("*.safetensors")):
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            try:
+                json.loads(file.read(min(length, path.stat().st_size)))
+            except ValueError:
+                yield f"{path} has no safetensors header"
