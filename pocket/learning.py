@@ -1,5 +1,4 @@
-"""The loop that trains each pocket model: AdamW, a held learning rate with a linear end, an average of the weights,
-resuming.
+"""The loop that trains each pocket model: AdamW, a rate held and then let down, averaged weights, resuming.
 
 Promises: a run that was interrupted continues from its last save with the same noise and the same batches, because
 everything random derives from the step's number. Saved state is safetensors and JSON; nothing is ever unpickled.

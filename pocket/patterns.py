@@ -1,8 +1,7 @@
 """What a pocket garment's cloth looks like: colours, and patterns as functions of the position on the garment.
 
-Colours are sRGB triples in 0..1, arrays are (H, W, 3) float32; u and v are positions in the garment's frame (see
-`silhouettes`), so that a pattern moves and turns with the garment. A pattern is a pure function; all chance is an
-argument.
+Colours are sRGB triples in 0..1, arrays are (H, W, 3) floats; u and v are positions in the garment's frame (see
+`silhouettes`), so that a pattern moves and turns with the garment. A pattern is a pure function: chance is an argument.
 """
 
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float32]
+Array = NDArray[np.floating]
 
 COLOURS: dict[str, tuple[int, int, int]] = {
     "red": (205, 28, 38),

@@ -27,7 +27,7 @@ SCHEDULES = {
     "vae": Schedule(num_steps=1500, learning_rate=1.5e-3, beta2=0.95, save_steps=100),
     "clip": Schedule(num_steps=1800, learning_rate=1e-3, decay_share=0.6, save_steps=100),
     "unet": Schedule(num_steps=4500, learning_rate=1e-3, ema_decay=0.997),
-    "decoder": Schedule(num_steps=1500, learning_rate=7e-4, decay_share=0.8, beta2=0.95),
+    "decoder": Schedule(num_steps=2400, learning_rate=7e-4, decay_share=0.8, beta2=0.95),
 }
 
 app = typer.Typer(add_completion=False)

@@ -9,7 +9,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from shared.records import Best, EvaluationResult, Interval, ProcessStatus
+from shared.records import Best, Interval, ProcessStatus
 from shared.rundir import RunDir, steps_in
 from shared.status import is_alive, read_status
 from shared.tables import COMPARED_METRICS, read_rows
@@ -23,7 +23,7 @@ class Terminal:
     def __init__(self, run: RunDir) -> None:
         self.console = Console(highlight=False)
         self._run = run
-        self._judged = steps_in(run.evaluations)
+        self._judged = {row["step"] for row in read_rows(run.metrics_csv)}
         self._last_line = -1
         self._live = Live(console=self.console, refresh_per_second=4) if self.console.is_terminal else None
 
@@ -43,11 +43,10 @@ class Terminal:
 
     def render(self) -> None:
         """Print new results; bring the live panel, or the line of progress, up to date."""
-        for step in sorted(steps_in(self._run.evaluations) - self._judged):
-            result = self._run.read_result(step)
-            if result:
-                self._judged.add(step)
-                self.say(describe_result(result, self._run))
+        for row in read_rows(self._run.metrics_csv):
+            if row["step"] not in self._judged:
+                self._judged.add(row["step"])
+                self.say(describe_result(row))
         trainer = read_status(self._run, "trainer")
         if self._live:
             self._live.update(self._panel(trainer))
@@ -68,14 +67,13 @@ class Terminal:
         return Group(bar, lines)
 
 
-def describe_result(result: EvaluationResult, run: RunDir) -> str:
-    """One line about an evaluation, differences against the base model in brackets."""
-    if result.status == "failed":
-        return f"step {result.step} could not be judged: {result.reason}"
-    row = next((row for row in read_rows(run.metrics_csv) if row["step"] == str(result.step)), dict[str, str]())
-    values = [_value(metric, row) for metric in COMPARED_METRICS if row.get(metric)]
-    name = "base model" if result.step == 0 else f"step {result.step}"
-    return f"judged {name}: " + ", ".join(values) + f"  ({sum(result.seconds.values()):.1f} s)"
+def describe_result(row: dict[str, str]) -> str:
+    """One line about a row of metrics.csv, differences against the base model in brackets."""
+    name = "base model" if row["step"] == "0" else f"step {row['step']}"
+    if row["status"] == "failed":
+        return f"{name} could not be judged: {row['reason']}"
+    values = [_value(metric, row) for metric in COMPARED_METRICS if row[metric]]
+    return f"judged {name}: {', '.join(values)}  ({float(row['evaluation_seconds']):.1f} s)"
 
 
 def summarise(run: RunDir, console: Console) -> None:

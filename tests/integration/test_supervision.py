@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 
+from shared.check import check
 from shared.publication import verify
 from shared.rundir import steps_in
 from shared.status import is_alive, read_status
@@ -35,11 +36,8 @@ def test_a_whole_run_ends_well_with_one_row_for_every_snapshot(finished: Command
     losses = {row["step"]: row["loss"] for row in read_rows(run.train_csv)}
     assert all(row["status"] == "ok" for row in rows)
     assert all(row["total_loss"] == losses[row["step"]] for row in rows[1:])
-    for folder in (*run.snapshots.iterdir(), *run.checkpoints.iterdir(), *run.evaluations.iterdir()):
-        verify(folder)
     assert len(list((run.evaluation(2) / "images").glob("*.png"))) == 4
-    assert list(run.staging.iterdir()) == []
-    assert not list(run.claims.glob("step-*"))
+    assert check(run) == []
 
 
 def test_a_whole_run_tells_its_story_and_leaves_no_process(finished: Command) -> None:
@@ -84,7 +82,7 @@ def test_a_killed_evaluator_comes_back_while_training_goes_on(start_run: Starter
     assert same.pid == trainer.pid, "the trainer was never started again"
     assert other.pid != victim.pid
     assert all(row["status"] == "ok" for row in read_rows(run.metrics_csv))
-    assert not list(run.claims.glob("step-*"))
+    assert check(run) == []
     assert command.left() == []
 
 
@@ -110,6 +108,7 @@ def test_a_killed_run_py_takes_its_programs_with_it_and_the_same_command_goes_on
     assert again.wait() == 0, again.output()
     assert steps_of(run.train_csv) == list(range(1, 91))
     assert steps_of(run.metrics_csv) == sorted({0, 30, 60, 90, last})
+    assert check(run) == []
     assert again.left() == []
 
 
@@ -123,6 +122,7 @@ def test_ctrl_c_ends_a_run_cleanly(start_run: Starter) -> None:
     last = steps_of(run.train_csv)[-1]
     assert steps_in(run.snapshots) == steps_in(run.checkpoints) == {last}
     assert steps_of(run.metrics_csv) == [0, last], "what was learned is still judged"
+    assert check(run) == []
     assert len(command.family) >= 2
     assert command.left() == []
     text = command.log.read_text(encoding="utf-8")

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from shared import control
+from shared.check import check
 from shared.config import Config
 from shared.publication import verify
 from shared.records import Request
@@ -115,7 +116,7 @@ def test_a_killed_and_resumed_run_equals_an_uninterrupted_one(
             verify(run.snapshot(step))
     program = warm.run("trainer", run.path)
     assert outcome(run) == straight[1], program.stderr()
-    assert list(run.staging.iterdir()) == []
+    assert check(run) == []
     assert steps_of(run.train_csv) == list(range(1, 9))
 
 

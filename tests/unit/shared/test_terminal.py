@@ -7,9 +7,9 @@ import io
 import pytest
 from rich.console import Console
 
-from shared.records import Best, EvaluationResult, Interval
+from shared.records import Best, Interval
 from shared.rundir import RunDir
-from shared.tables import METRIC_COLUMNS, write_rows
+from shared.tables import METRIC_COLUMNS, read_rows, write_rows
 from shared.terminal import Terminal, best_file, describe_result, summarise
 from tests.conftest import RunMaker
 
@@ -73,34 +73,30 @@ def test_a_missing_file_is_named_by_its_folder(run: RunDir) -> None:
     assert best_file(run, best()) == str(run.snapshot(40))
 
 
-def result(step: int, **changes: object) -> EvaluationResult:
-    fields = {"run_id": "r", "step": step, "status": "ok", "seconds": {"swap": 0.5, "score": 1.0}, **changes}
-    return EvaluationResult.model_validate(fields)
+def write_metrics(run: RunDir, *rows: dict[str, str | float]) -> None:
+    write_rows(run.metrics_csv, METRIC_COLUMNS, [{"status": "ok", "evaluation_seconds": 1.5, **row} for row in rows])
 
 
 def test_a_result_is_described_in_one_line_with_its_differences(run: RunDir) -> None:
-    write_rows(
-        run.metrics_csv,
-        METRIC_COLUMNS,
-        [
-            {"step": 0, "visual_loss": 0.5, "visual_loss_delta": 0.0, "clip_t": 0.25},
-            {"step": 40, "visual_loss": 0.25, "visual_loss_delta": -0.25},
-        ],
+    write_metrics(
+        run,
+        {"step": 0, "visual_loss": 0.5, "visual_loss_delta": 0.0, "clip_t": 0.25},
+        {"step": 40, "visual_loss": 0.25, "visual_loss_delta": -0.25},
     )
-    assert describe_result(result(40), run) == "judged step 40: visual 0.250 (-0.250)  (1.5 s)"
-    assert describe_result(result(0), run) == "judged base model: visual 0.500, clip t 0.250  (1.5 s)"
+    base, trained = read_rows(run.metrics_csv)
+    assert describe_result(trained) == "judged step 40: visual 0.250 (-0.250)  (1.5 s)"
+    assert describe_result(base) == "judged base model: visual 0.500, clip t 0.250  (1.5 s)"
 
 
 def test_a_failed_result_says_why(run: RunDir) -> None:
-    line = describe_result(result(40, status="failed", reason="the file is truncated"), run)
-    assert line == "step 40 could not be judged: the file is truncated"
+    write_metrics(run, {"step": 40, "status": "failed", "reason": "the file is truncated"})
+    assert describe_result(read_rows(run.metrics_csv)[0]) == "step 40 could not be judged: the file is truncated"
 
 
 def test_each_result_is_told_once(run: RunDir, capsys: pytest.CaptureFixture[str]) -> None:
     with Terminal(run) as terminal:
         terminal.render()
-        run.evaluation(0).mkdir()
-        result(0, status="failed", reason="[why]").write(run.evaluation(0) / "result.json")
+        write_metrics(run, {"step": 0, "status": "failed", "reason": "[why]"})
         terminal.render()
         terminal.render()
-    assert capsys.readouterr().out == "• step 0 could not be judged: [why]\n"
+    assert capsys.readouterr().out == "• base model could not be judged: [why]\n"
