@@ -75,6 +75,7 @@ def _build(run: RunDir) -> Judge:
     config, record = run.read_config(), run.read_record()
     settings = config.evaluation
     device = base.choose_device(settings.device)
+    base.share_cores(device)
     pipeline = base.load_pipeline(config.model.path, _precision(settings, device)).to(device)
     return Judge(
         run,

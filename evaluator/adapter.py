@@ -13,7 +13,6 @@ from pathlib import Path
 import torch
 from diffusers import UNet2DConditionModel
 from diffusers.loaders.lora_base import LORA_ADAPTER_METADATA_KEY
-from diffusers.utils import convert_unet_state_dict_to_peft
 from safetensors import SafetensorError, safe_open
 
 from shared.config import LoraConfig
@@ -52,7 +51,7 @@ def read(folder: Path, unet: UNet2DConditionModel, settings: LoraConfig) -> Adap
     foreign = [key for key in weights if not key.startswith(PREFIX)]
     if foreign:
         raise ModelError(f"{LORA_FILE} has keys outside the UNet, such as {foreign[0]}")
-    weights = convert_unet_state_dict_to_peft({key.removeprefix(PREFIX): value for key, value in weights.items()})
+    weights = {key.removeprefix(PREFIX): value for key, value in weights.items()}
     _check_shapes(weights, unet, settings)
     broken = [key for key, value in weights.items() if not torch.isfinite(value).all()]
     if broken:

@@ -1,4 +1,4 @@
-"""What the pocket models can do, measured and written down: `REPORT.md` and `report.png`.
+"""What the pocket models can do, measured and written down: `REPORT.md` and `report.webp`.
 
 The generated pictures answer captions of held-out combinations: garments that neither UNet nor CLIP has been shown in
 that colour and pattern. The judge is the pocket CLIP, so the report also says how well it judges real renders of them.
@@ -27,14 +27,14 @@ from pocket.pictures import draw_all, draw_garments, draw_now, save_grid
 from pocket.vae import reconstruct
 
 NUM_INFERENCE_STEPS = 20
-GUIDANCE_SCALE = 5.0
+GUIDANCE_SCALE = 4.0
 TRAININGS = ("vae", "clip", "unet", "decoder")
 NUM_ROUNDS = 4
 """How many pictures are generated of each held-out combination."""
 
 
 def write_report(work: Path, folder: Path) -> str:
-    """Measures the published models, writes `REPORT.md` and `report.png` into `folder`, returns the text."""
+    """Measures the published models, writes `REPORT.md` and `report.webp` into `folder`, returns the text."""
     pipeline = StableDiffusionPipeline.from_pretrained(STABLE_DIFFUSION, dtype=torch.float32)
     pipeline.set_progress_bar_config(disable=True)
     clip = CLIPModel.from_pretrained(CLIP, dtype=torch.float32).eval()
@@ -59,7 +59,7 @@ def write_report(work: Path, folder: Path) -> str:
         chance=f"{1 / len(catalogue()):.1%}",
     )
     (folder / "REPORT.md").write_text(text, encoding="utf-8")
-    draw_report(pipeline, real[:9], generated[:27], folder / "report.png")
+    draw_report(pipeline, real[:9], generated[:27], folder / "report.webp")
     return text
 
 
@@ -125,7 +125,7 @@ TEMPLATE = """# The pocket models, measured
 
 Written by `python -m pocket.pretrain report` on {date} with {versions}.
 
-![renders, reconstructions, generated pictures, the concept](report.png)
+![renders, reconstructions, generated pictures, the concept](report.webp)
 
 Rows: renders of held-out combinations; the same through the VAE; three rows generated from held-out captions
 ({num_steps} steps, guidance {guidance}); the demo's concept as rendered; the same through the VAE; what the base model,

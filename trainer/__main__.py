@@ -40,6 +40,7 @@ def main() -> int:
         mixed_precision=_mixed_precision(config),
         gradient_accumulation_steps=config.train.gradient_accumulation_steps,
     )
+    base.share_cores(accelerator.device)
     with hold_role(run, "trainer") if accelerator.is_main_process else contextlib.nullcontext() as status:
         stop = StopSignal(run)
         _train(run, config, accelerator, stop, status)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Literal
 
@@ -46,6 +47,17 @@ def load_pipeline(path: str, precision: Precision) -> StableDiffusionPipeline:
         raise ModelError(f"cannot load {path}: {reason}", "is the folder complete, or the hub reachable?") from error
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
+
+
+def share_cores(device: torch.device) -> None:
+    """On a CPU, take half of the cores: trainer and evaluator run side by side there.
+
+    More threads than cores spin against each other: on two cores an evaluation beside training then took 25 times as
+    long. The count never depends on who started the program, because sums, and so pictures, depend on it.
+    OMP_NUM_THREADS overrides it.
+    """
+    if device.type == "cpu" and "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // 2))
 
 
 def choose_device(name: str) -> torch.device:

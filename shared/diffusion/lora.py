@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from diffusers import StableDiffusionPipeline, UNet2DConditionModel
 from diffusers.training_utils import _collate_lora_metadata, cast_training_params
-from diffusers.utils import convert_state_dict_to_diffusers
 from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
 
@@ -86,9 +85,13 @@ def metadata(unet: UNet2DConditionModel) -> dict[str, Any]:
 
 
 def write(folder: Path, weights: State, adapter_metadata: dict[str, Any]) -> None:
-    """Write `pytorch_lora_weights.safetensors`, loadable by `load_lora_weights`, alpha in its metadata."""
+    """Write `pytorch_lora_weights.safetensors`, loadable by `load_lora_weights`, alpha in its metadata.
+
+    The keys stay as PEFT names them. diffusers' training scripts rename attention's (`lora.down`) and leave the others
+    (`lora_A`); its loader judges all keys by the first, so a file that holds both loses its attention half in silence.
+    """
     StableDiffusionPipeline.save_lora_weights(
-        folder, unet_lora_layers=convert_state_dict_to_diffusers(weights), weight_name=LORA_FILE, **adapter_metadata
+        folder, unet_lora_layers=weights, weight_name=LORA_FILE, **adapter_metadata
     )
     _sort_metadata(folder / LORA_FILE)
 

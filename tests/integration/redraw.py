@@ -13,6 +13,7 @@ model, snapshot, result_path, out = map(Path, sys.argv[1:])
 result = json.loads(result_path.read_text(encoding="utf-8"))
 batch = [sample for sample in result["samples"] if sample["batch"] == 0]
 settings = result["generation"]
+torch.set_num_threads(settings["threads"])
 
 pipeline = StableDiffusionPipeline.from_pretrained(model, dtype=getattr(torch, settings["dtype"]), safety_checker=None)
 pipeline.load_lora_weights(snapshot)
