@@ -13,15 +13,16 @@ from shared.records import Sample
 from shared.rundir import RunDir, open_run
 
 TARGET = Path(__file__).parent / "images" / "before-after.png"
+NUM_COLUMNS = 8
 EDGE, GAP, LABEL_WIDTH, CAPTION_HEIGHT = 128, 6, 96, 40
 
 
 def draw(run: RunDir) -> Image.Image:
-    """Three rows of the run's prompts, first seed each; captions below."""
+    """Three rows of the run's first prompts, first seed each; captions below."""
     best = run.read_best()
     assert best, f"{run.path} has no best.json"
     before, after = (_first_seeds(run, step) for step in (0, best.step))
-    columns = list(before)
+    columns = list(before)[:NUM_COLUMNS]
     size = (LABEL_WIDTH + len(columns) * (EDGE + GAP), 3 * (EDGE + GAP) + CAPTION_HEIGHT)
     sheet = Image.new("RGB", size, "white")
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)

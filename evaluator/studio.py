@@ -34,11 +34,15 @@ class Job:
 
 
 def jobs(prompts: dict[str, str], settings: EvaluationConfig) -> list[Job]:
-    """prompts × seeds in a fixed order, cut into fixed batches. prompts: id → caption."""
-    pairs = [(prompt_id, settings.seed + index) for prompt_id in prompts for index in range(settings.num_seeds)]
+    """prompts × seeds in a fixed order, cut into fixed batches. prompts: id → caption.
+
+    Every picture has a seed of its own: noise shared by all prompts would make them err together, and intervals over
+    prompts would be too narrow.
+    """
+    wanted = [prompt_id for prompt_id in prompts for _ in range(settings.num_seeds)]
     return [
-        Job(prompt_id, prompts[prompt_id], seed, number // settings.batch_size)
-        for number, (prompt_id, seed) in enumerate(pairs)
+        Job(prompt_id, prompts[prompt_id], settings.seed + number, number // settings.batch_size)
+        for number, prompt_id in enumerate(wanted)
     ]
 
 

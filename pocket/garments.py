@@ -220,7 +220,7 @@ def write_pairs(folder: Path, garments: list[Garment], seed: int = 0, size: int 
     return paths
 
 
-def write_concept(folder: Path, num_pairs: int = 64, seed: int = 0, size: int = SIZE) -> list[Path]:
+def write_concept(folder: Path, num_pairs: int = 80, seed: int = 0, size: int = SIZE) -> list[Path]:
     """The demo's data set: tartan kimonos that the base model cannot draw."""
     return write_pairs(folder, concept(num_pairs, seed), seed, size)
 

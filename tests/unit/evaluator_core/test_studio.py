@@ -46,8 +46,8 @@ def test_jobs_are_prompts_times_seeds_in_fixed_batches() -> None:
     assert jobs(PROMPTS, SETTINGS) == [
         Job("dress", "a red dress", 1234, 0),
         Job("dress", "a red dress", 1235, 0),
-        Job("coat", "a blue coat", 1234, 0),
-        Job("coat", "a blue coat", 1235, 1),
+        Job("coat", "a blue coat", 1236, 0),
+        Job("coat", "a blue coat", 1237, 1),
     ]
 
 
