@@ -14,7 +14,7 @@ from shared.rundir import RunDir, open_run
 
 TARGET = Path(__file__).parent / "images" / "before-after.png"
 NUM_COLUMNS = 8
-EDGE, GAP, LABEL_WIDTH, CAPTION_HEIGHT = 128, 6, 96, 40
+EDGE, GAP, LABEL_WIDTH, CAPTION_HEIGHT = 128, 6, 96, 56
 
 
 def draw(run: RunDir) -> Image.Image:
