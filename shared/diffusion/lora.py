@@ -90,8 +90,9 @@ def write(folder: Path, weights: State, adapter_metadata: dict[str, Any]) -> Non
     The keys stay as PEFT names them. diffusers' training scripts rename attention's (`lora.down`) and leave the others
     (`lora_A`); its loader judges all keys by the first, so a file that holds both loses its attention half in silence.
     """
+    layers: dict[str, torch.nn.Module | torch.Tensor] = {**weights}
     StableDiffusionPipeline.save_lora_weights(
-        folder, unet_lora_layers=weights, weight_name=LORA_FILE, **adapter_metadata
+        folder, unet_lora_layers=layers, weight_name=LORA_FILE, **adapter_metadata
     )
     _sort_metadata(folder / LORA_FILE)
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+from pathlib import Path
+
 import pytest
 import torch
 from diffusers import UNet2DConditionModel
@@ -98,3 +101,18 @@ def test_one_value_that_is_not_finite_is_noticed(value: float) -> None:
     assert lora.is_finite(weights)
     weights["b"][4] = value
     assert not lora.is_finite(weights)
+
+
+def test_a_file_with_attention_and_other_layers_loads_whole(unet: UNet2DConditionModel, tmp_path: Path) -> None:
+    plain = copy.deepcopy(unet)
+    everything = LoraConfig(rank=2, lora_alpha=2, target_modules=("to_q", "to_out.0", "ff.net.2", "proj_in", "conv1"))
+    lora.attach(unet, everything)
+    weights = {key: torch.randn_like(value) for key, value in lora.state(unet).items()}
+    lora.restore(unet, weights)
+    lora.write(tmp_path, weights, lora.metadata(unet))
+
+    plain.load_lora_adapter(str(tmp_path / lora.LORA_FILE), prefix="unet", adapter_name=lora.ADAPTER)
+    held = plain.state_dict()
+    for key, value in weights.items():
+        assert torch.equal(held[key.removesuffix("weight") + f"{lora.ADAPTER}.weight"], value), key
+    assert torch.equal(predict(plain), predict(unet))
