@@ -215,6 +215,8 @@ def _dashboard(runs: Path, host: str, port: int) -> int:
     free = free_port(host, port)
     environment = {**child_environment(run), "DARKROOM_RUNS": str(folder)}
     process = subprocess.Popen(dashboard_command(host, free), stdin=subprocess.PIPE, env=environment)
+    for number in (signal.SIGINT, signal.SIGTERM):  # a shell's background jobs begin with SIGINT ignored
+        signal.signal(number, signal.default_int_handler)
     try:
         url = f"http://{host}:{free}"
         if wait_until_healthy(url, seconds=60):
