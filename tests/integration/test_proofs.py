@@ -23,7 +23,6 @@ from evaluator.metrics.palette import palette, palette_distance
 from evaluator.scorer import Scorer, load_scorer
 from evaluator.verdict import judge
 from pocket.garments import Garment, render, split_catalogue
-from shared.base_model import POCKET_CLIP
 from shared.records import Sample
 
 Mask = NDArray[np.bool_]
@@ -188,8 +187,6 @@ def test_the_original_visual_formula_prefers_flat_grey():
 
 @pytest.mark.parametrize("column", PAIRWISE_LOSSES)
 def test_matched_pairs_cost_less_than_shuffled_ones(scorer: Scorer, column: str):
-    if column == "fashion_clip_loss" and not POCKET_CLIP.is_dir():
-        pytest.skip("the pocket CLIP is not trained yet: python -m pocket.pretrain")
     rng = np.random.default_rng(SEED)
     references = [picture for _, picture, _ in held_out_garments()]
     samples = [augmented(picture, rng) for picture in references]
