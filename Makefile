@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-PACKAGES := trainer evaluator dashboard shared pocket run.py tests examples benchmarks
+PACKAGES := trainer evaluator dashboard shared pocket run.py tests examples benchmarks docs
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-all test-gpu check fix bench
@@ -37,7 +37,7 @@ check: $(READY) ## Format, lint, types, imports, spelling
 	$(BIN)/ruff check $(PACKAGES)
 	$(BIN)/pyright
 	$(BIN)/lint-imports
-	$(BIN)/codespell $(PACKAGES) docs configs *.md
+	$(BIN)/codespell $(PACKAGES) configs *.md
 
 fix: $(READY) ## Format, and mend what can be mended
 	$(BIN)/ruff check --fix $(PACKAGES)

@@ -39,7 +39,9 @@ from shared.terminal import Terminal, summarise
 DEMO_CONFIG = ROOT / "configs" / "pocket_kimono_cpu.toml"
 STOP_WAIT_SECONDS = 120.0
 
-app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(
+    help=(__doc__ or "").partition("\n")[0], no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+)
 
 Overrides = Annotated[list[str] | None, typer.Argument(help="Settings as section.key=value.", show_default=False)]
 New = Annotated[bool, typer.Option("--new", help="Start another run beside an existing one of the same name.")]
@@ -93,6 +95,10 @@ def evaluate(
 
     def body() -> int:
         opened = open_run(run)
+        if not follow and not unjudged(opened):
+            Console(highlight=False).print("nothing is left to judge")
+            summarise(opened, Console(highlight=False))
+            return 0
         mode = "--follow" if follow else "--once"
         code = _foreground(python_module("evaluator", opened.path, mode), child_environment(opened))
         if code == 0:

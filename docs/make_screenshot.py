@@ -9,11 +9,10 @@ from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from shared.rundir import RunDir, open_run
-from shared.supervisor import child_environment, dashboard_command, free_port, wait_until_healthy
+from shared.supervisor import ROOT, child_environment, dashboard_command, free_port, wait_until_healthy
 
 TARGET = Path(__file__).parent / "images" / "dashboard.png"
 HOST = "127.0.0.1"

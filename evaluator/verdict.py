@@ -219,6 +219,9 @@ def _describe(chosen: Summary, top: Summary, num_evaluated: int, follows_prompts
         f"It is {'' if composite.is_below_zero else 'not shown to be '}better than the base model "
         f"over {composite.num_prompts} prompts: {_in_words(deltas)}.",
     ]
+    real, guard = chosen.means.get(f"{GUARD}_real"), deltas.get(GUARD)
+    if follows_prompts and real is not None and guard is not None and guard.is_below_zero:
+        sentences.append(f"Real pictures score {real:.3f} in {GUARD}: to score below the base model is right here.")
     if not follows_prompts:
         sentences.append("But it follows its prompts less than the base model does, as does every other snapshot.")
     return Choice(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import random
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,11 +33,11 @@ class Pair:
     caption: str
 
 
-def scan(folder: Path) -> list[Pair]:
-    """Every captioned picture below `folder`, sorted by id.
+def scan(folder: Path, *, decode: bool = False) -> list[Pair]:
+    """Every captioned picture below `folder`, sorted by id; `decode` also reads every picture once.
 
     Raises:
-        DataError: no such folder, no pictures, or pictures without a usable caption; all of them listed.
+        DataError: no such folder, no pictures, or pictures that cannot be used; all of them listed with their reasons.
     """
     if not folder.is_dir():
         raise DataError(f"data.path {folder} is not a folder", "give the folder that holds the pictures")
@@ -49,27 +49,15 @@ def scan(folder: Path) -> list[Pair]:
         if pair.id in seen:
             problems.append(f"{pair.image}: has the same id as {seen[pair.id].image.name}")
         seen[pair.id] = pair
-    _raise_all(problems, "write a caption into <name>.txt beside each picture, in UTF-8, or into metadata.jsonl")
+    if decode:
+        problems.extend(_undecodable(_pictures(folder)))
+    hint = "repair or remove these files; a caption stands in <name>.txt, in UTF-8, or in metadata.jsonl"
+    _raise_all(problems, hint)
     if not pairs:
         raise DataError(
             f"data.path {folder} holds no pictures", f"looked for {', '.join(sorted(SUFFIXES))} at any depth"
         )
     return sorted(pairs, key=lambda pair: pair.id)
-
-
-def check_pictures(pairs: Iterable[Pair]) -> None:
-    """Decode every picture once.
-
-    Raises:
-        DataError: listing every picture that cannot be read, with its reason.
-    """
-    problems: list[str] = []
-    for pair in pairs:
-        try:
-            open_picture(pair.image)
-        except DataError as error:
-            problems.append(str(error))
-    _raise_all(problems, "repair or remove these files")
 
 
 def open_picture(path: Path) -> Image.Image:
@@ -171,6 +159,14 @@ def _read_metadata(path: Path, problems: list[str]) -> dict[Path, str]:
 
 def _pictures(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+
+
+def _undecodable(pictures: Iterable[Path]) -> Iterator[str]:
+    for path in pictures:
+        try:
+            open_picture(path)
+        except DataError as error:
+            yield str(error)
 
 
 def _id_of(image: Path, folder: Path) -> str:

@@ -190,7 +190,12 @@ def create_run(config: Config) -> RunDir:
     if target.exists() and not (target.is_dir() and not any(target.iterdir())):
         raise RunFolderError(f"{target} exists", "choose another run.name, or move it away")
     record = _describe_run(config)
-    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunFolderError(
+            f"run.output_dir {target.parent} cannot be made: {error.strerror}", "choose a folder that can be written"
+        ) from None
     stage = target.parent / f".{target.name}.{uuid.uuid4().hex[:8]}"
     try:
         _fill(RunDir(stage), config, record)
@@ -217,8 +222,7 @@ def list_runs(output_dir: Path) -> list[RunDir]:
 
 
 def _describe_run(config: Config) -> RunRecord:
-    pairs = dataset.scan(config.data.path)
-    dataset.check_pictures(pairs)
+    pairs = dataset.scan(config.data.path, decode=True)
     held_out = dataset.held_out_ids(pairs, config.data.num_validation, config.train.seed)
     return RunRecord(
         run_id=uuid.uuid4().hex[:12],

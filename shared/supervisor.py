@@ -33,6 +33,7 @@ ROOT = Path(__file__).resolve().parents[1]
 MAX_RESTARTS = 3
 GRACE_SECONDS = 10.0
 POLL_SECONDS = 0.2
+LAST_LINES = 20
 END_SIGNALS: dict[Role, signal.Signals] = {"evaluator": signal.SIGINT}  # TERM would let it judge all that is left
 PERMANENT = frozenset({2, 3})  # exit codes of errors a restart cannot cure
 
@@ -115,7 +116,7 @@ class Supervisor:
             self.say("stopped before training began")
             return 0
         if code:
-            self.say(f"the trainer ended with code {code}; see {self.run.logs / 'trainer.log'}")
+            self.say(f"the trainer ended with code {code}: {self._last_words('trainer')}")
         return code if code >= 0 else 1
 
     def _until_judged(self) -> None:
@@ -123,7 +124,7 @@ class Supervisor:
         waiting = len(unjudged(self.run))
         if "evaluator" not in self._children or not waiting:
             return
-        self.say(f"training has ended; {waiting} steps are still to be judged (Ctrl-C leaves them)")
+        self.say(f"training has ended; still to be judged: {waiting} (Ctrl-C leaves them)")
         self._children["evaluator"].command = python_module("evaluator", self.run.path, "--once")
         _send(self._children["evaluator"].process, signal.SIGTERM)
         while "evaluator" not in self._failures and not self._signals:
@@ -134,7 +135,7 @@ class Supervisor:
             self._pause()
             self._keep_up("dashboard")
         if left := len(unjudged(self.run)):
-            self.say(f"{left} steps are left unjudged; the same command goes on with them")
+            self.say(f"left unjudged: {left}; the same command goes on with them")
 
     def _linger(self, status: Status) -> None:
         """Leave the dashboard up until a signal, where someone is there to look at it."""
@@ -168,7 +169,7 @@ class Supervisor:
         child.restarts = 0 if progress > child.progress else child.restarts
         if code in PERMANENT or child.restarts >= MAX_RESTARTS:
             self._failures[role] = code if code > 0 else 1
-            self.say(f"the {role} ended with code {code} and stays down; see {self.run.logs / f'{role}.log'}")
+            self.say(f"the {role} ended with code {code} and stays down: {self._last_words(role)}")
             return
         self.say(f"the {role} ended with code {code}; starting it again")
         self._start(role, child.command, restarts=child.restarts + 1, progress=progress)
@@ -196,6 +197,13 @@ class Supervisor:
             process.kill()
         for child in living:
             child.process.wait()
+
+    def _last_words(self, role: Role) -> str:
+        """The error and hint a program left in its log, or where to read more."""
+        log = self.run.logs / f"{role}.log"
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-LAST_LINES:]
+        said = [line for line in lines if line.startswith(("error: ", "hint: "))]
+        return "\n".join(said) if said else f"see {log}"
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self._signals.append(signal.Signals(number).name)

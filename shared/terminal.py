@@ -39,7 +39,7 @@ class Terminal:
 
     def say(self, text: str) -> None:
         """Print an event above the live panel."""
-        self.console.print(f"• {escape(text)}")
+        self.console.print(f"• {escape(text)}", soft_wrap=not self.console.is_terminal)
 
     def render(self) -> None:
         """Print new results; bring the live panel, or the line of progress, up to date."""
@@ -50,7 +50,7 @@ class Terminal:
         trainer = read_status(self._run, "trainer")
         if self._live:
             self._live.update(self._panel(trainer))
-        elif trainer and trainer.step // LINES_EVERY_STEPS > self._last_line // LINES_EVERY_STEPS:
+        elif is_alive(trainer) and trainer and trainer.step // LINES_EVERY_STEPS > self._last_line // LINES_EVERY_STEPS:
             self._last_line = trainer.step
             self.say(f"step {trainer.step}/{trainer.total}  {trainer.message}")
 
@@ -80,7 +80,7 @@ def summarise(run: RunDir, console: Console) -> None:
     """The end of a run in one table: which snapshot to ship, its numbers against the base model, where its file is."""
     best = run.read_best()
     if best is None:
-        console.print("No snapshot has been judged yet.")
+        console.print(f"No snapshot has been judged yet; `python run.py evaluate {run.path}` does it.", soft_wrap=True)
         return
     table = Table(title=f"Best snapshot: step {best.step}", title_justify="left")
     for heading in ("", "base model", f"step {best.step}", "difference", "95 % interval"):

@@ -88,10 +88,12 @@ def test_every_unreadable_picture_is_listed_at_once(tmp_path: Path) -> None:
         path = add(tmp_path, f"{name}.png")
         Image.effect_noise((64, 64), 90).convert("RGB").save(path)
         damage(path)
+    Image.new("RGB", (4, 4)).save(tmp_path / "bare.png")
     with pytest.raises(DataError) as caught:
-        dataset.check_pictures(dataset.scan(tmp_path))
+        dataset.scan(tmp_path, decode=True)
     message = str(caught.value)
-    assert message.startswith(f"{len(BAD)} problem(s)")
+    assert message.startswith(f"{len(BAD) + 1} problem(s)")
+    assert "bare.png: no caption file bare.txt" in message
     for name in BAD:
         assert f"{name}.png: " in message
     assert "good.png" not in message

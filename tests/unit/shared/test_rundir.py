@@ -159,3 +159,10 @@ def test_runs_are_listed_and_other_folders_are_not(tmp_path: Path, make_paper_ru
     (tmp_path / "runs" / "notes").mkdir()
     assert set(list_runs(tmp_path / "runs")) == made
     assert list_runs(tmp_path / "nowhere") == []
+
+
+def test_an_output_folder_that_cannot_be_made_is_named(tmp_path: Path, make_paper_run: RunMaker) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(RunFolderError, match="cannot be made") as caught:
+        make_paper_run(run={"output_dir": str(tmp_path / "file" / "runs")})
+    assert "can be written" in caught.value.hint

@@ -66,7 +66,7 @@ def test_a_metric_without_value_leaves_its_cells_blank(run: RunDir) -> None:
 
 
 def test_a_run_without_verdict_says_so(run: RunDir) -> None:
-    assert summary(run) == "No snapshot has been judged yet.\n"
+    assert summary(run).startswith("No snapshot has been judged yet; `python run.py evaluate ")
 
 
 def test_a_missing_file_is_named_by_its_folder(run: RunDir) -> None:
