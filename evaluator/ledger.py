@@ -28,11 +28,11 @@ class Ledger:
             judged = {step: result.samples for step, result in self._results.items() if result.status == "ok"}
             verdict_now = verdict.judge(judged)
             summaries = {summary.step: summary for summary in verdict_now.summaries}
+            best = self._best(verdict_now, summaries)
+            if best:  # before the rows: whoever sees a step in metrics.csv finds a verdict that has weighed it
+                best.write(self._run.best)
             rows = [_row(result, summaries.get(step)) for step, result in sorted(self._results.items())]
             write_rows(self._run.metrics_csv, METRIC_COLUMNS, rows)
-            best = self._best(verdict_now, summaries)
-            if best:
-                best.write(self._run.best)
         return verdict_now
 
     def _best(self, verdict_now: Verdict, summaries: dict[int, Summary]) -> Best | None:

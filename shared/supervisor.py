@@ -28,6 +28,7 @@ from shared.errors import RunFolderError
 from shared.records import Role
 from shared.rundir import RunDir, steps_in
 from shared.status import Status, hold_role
+from shared.tables import read_rows
 
 ROOT = Path(__file__).resolve().parents[1]
 MAX_RESTARTS = 3
@@ -83,6 +84,7 @@ class Supervisor:
                 trained = self._until_trained()
                 status.update("draining")
                 self._until_judged()
+                self.render()
                 self.on_judged()
                 if not self._signals:
                     self._linger(status)
@@ -210,9 +212,12 @@ class Supervisor:
 
 
 def unjudged(run: RunDir) -> set[int]:
-    """Steps whose result is still missing; the base model's counts once there is a snapshot to compare with it."""
+    """Steps metrics.csv does not list yet; the base model's counts once there is a snapshot to compare with it.
+
+    A published result is not enough: its evaluator may have died before it wrote what follows from it.
+    """
     snapshots = run.snapshots_to_judge()
-    return ({0} | snapshots) - steps_in(run.evaluations) if snapshots else set()
+    return ({0} | snapshots) - {int(row["step"]) for row in read_rows(run.metrics_csv)} if snapshots else set()
 
 
 def python_module(module: str, *arguments: object) -> list[str]:

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image, ImageChops
 
 from shared.rundir import RunDir
-from shared.tables import read_rows
+from shared.tables import METRIC_COLUMNS, read_rows, write_rows
 from tests.conftest import ROOT, Warm, environment
 from tests.integration.conftest import Command
 
@@ -108,6 +108,22 @@ def test_the_best_snapshot_draws_the_same_picture_in_plain_diffusers(
             assert ImageChops.difference(again.convert("RGB"), judged.convert("RGB")).getbbox() is None
         with Image.open(path) as again, Image.open(run.evaluation(0) / "images" / path.name) as base:
             assert ImageChops.difference(again.convert("RGB"), base.convert("RGB")).getbbox() is not None
+
+
+def test_a_result_nobody_weighed_is_weighed_without_being_made_again(
+    finished: Command, warm: Warm, tmp_path: Path
+) -> None:
+    run = RunDir(tmp_path / "copy")
+    shutil.copytree(finished.run.path, run.path)
+    rows_before = read_rows(run.metrics_csv)
+    write_rows(run.metrics_csv, METRIC_COLUMNS, [])
+    run.best.unlink()
+    warm.run("evaluator", run.path)
+    assert read_rows(run.metrics_csv) == rows_before
+    best, before = run.read_best(), finished.run.read_best()
+    assert best
+    assert before
+    assert (best.step, best.reason, best.deltas) == (before.step, before.reason, before.deltas)
 
 
 @pytest.mark.parametrize("step", [2, 4, 6])

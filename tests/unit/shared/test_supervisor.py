@@ -15,8 +15,8 @@ from shared import supervisor
 from shared.errors import RunFolderError
 from shared.publication import publish
 from shared.records import EvaluationResult, Manifest
-from shared.rundir import RunDir
 from shared.supervisor import ROOT, child_environment, dashboard_command, free_port, unjudged, wait_until_healthy
+from shared.tables import METRIC_COLUMNS, write_rows
 from tests.conftest import RunMaker
 
 HOST = "127.0.0.1"
@@ -97,15 +97,13 @@ def test_what_is_left_to_judge_knows_the_base_model_and_leaves_other_runs_out(ma
     assert unjudged(run) == set()
     snapshot(2, run.read_record().run_id)
     assert unjudged(run) == {0, 2}
-    judge(run, 0)
+    write_rows(run.metrics_csv, METRIC_COLUMNS, [{"step": 0}])
     assert unjudged(run) == {2}
-    judge(run, 2)
+    run.evaluation(2).mkdir()
+    EvaluationResult(run_id="r", step=2, status="ok").write(run.evaluation(2) / "result.json")
+    assert unjudged(run) == {2}, "its evaluator may have died before it weighed the result"
+    write_rows(run.metrics_csv, METRIC_COLUMNS, [{"step": 0}, {"step": 2}])
     assert unjudged(run) == set()
-
-
-def judge(run: RunDir, step: int) -> None:
-    run.evaluation(step).mkdir()
-    EvaluationResult(run_id="r", step=step, status="ok").write(run.evaluation(step) / "result.json")
 
 
 def test_a_restart_is_not_tried_for_errors_it_cannot_cure() -> None:
