@@ -10,6 +10,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from pydantic.fields import FieldInfo
 
+from shared.cadence import EverySteps, dump
 from shared.config import sections
 
 TARGET = Path(__file__).with_name("configuration.md")
@@ -36,13 +37,17 @@ def _section(name: str, fields: dict[str, FieldInfo]) -> str:
 def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "required"
-    value: Any = field.default
+    value: Any = field.get_default(call_default_factory=True)
+    if isinstance(value, EverySteps):
+        value = dump(value)
     choices = [choice for choice in get_args(field.annotation) if isinstance(choice, str)]
     text = "none" if value is None else f"`{_toml(value)}`"
     return f"{text} of {', '.join(f'`{choice}`' for choice in choices)}" if choices else text
 
 
 def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
     if isinstance(value, tuple):
         return "[" + ", ".join(f'"{item}"' for item in value) + "]"
     return str(value)

@@ -42,7 +42,7 @@ def load(run: RunDir, config: Config, record: RunRecord) -> References:
 
 
 def _publish(run: RunDir, config: Config, record: RunRecord) -> None:
-    pairs = {pair.id: pair for pair in dataset.scan(config.data.path)}
+    pairs = {pair.id: pair for pair in dataset.scan(Path(config.data.path))}
     wanted = record.dataset.held_out[: config.evaluation.num_prompts]
     missing = [prompt_id for prompt_id in wanted if prompt_id not in pairs]
     if missing:

@@ -66,6 +66,7 @@ class FakeRun:
     config: Config
     record: RunRecord
     rng: random.Random
+    snapshot_steps: int
 
     @property
     def steps(self) -> int:
@@ -276,7 +277,7 @@ def create(path: Path, steps: int, snapshot_steps: int) -> FakeRun:
     """A new run folder, or the one that is there, to be continued."""
     run = RunDir(path.resolve())
     if run.record.is_file():
-        return FakeRun(run, run.read_config(), run.read_record(), random.Random(1))
+        return FakeRun(run, run.read_config(), run.read_record(), random.Random(1), snapshot_steps)
     config = parse_config(
         {
             "run": {"name": run.path.name, "output_dir": str(run.path.parent)},
@@ -302,12 +303,12 @@ def create(path: Path, steps: int, snapshot_steps: int) -> FakeRun:
         draw_kimono(prompt_id, SEEDS[0]).save(reference)
     replace_file(run.config, dump_config(config).encode())
     record.write(run.record)
-    return FakeRun(run, config, record, random.Random(1))
+    return FakeRun(run, config, record, random.Random(1), snapshot_steps)
 
 
 def write_history(fake: FakeRun, step_seconds: float = 0.4) -> None:
     """A finished run at once: a stop at one third, a resume, a failed evaluation, a blank metric."""
-    run, steps, every = fake.run, fake.steps, fake.config.train.snapshot_steps
+    run, steps, every = fake.run, fake.steps, fake.snapshot_steps
     table = Appender(run.train_csv, TRAIN_COLUMNS)
     stopped_at = max(1, steps // 3)
     start = datetime.now(timezone.utc) - timedelta(seconds=steps * step_seconds + 600)
@@ -351,7 +352,7 @@ def live(fake: FakeRun, step_seconds: float, evaluation_seconds: float, ignore_s
             trainer.update("training", step=step, message="")
             append_in_two_halves(table, fake.training_row(step, datetime.now(timezone.utc), step_seconds), step)
             stop = None if ignore_stop else next(iter(control.open_requests(run)), None)
-            if stop or step % fake.config.train.snapshot_steps == 0 or step == fake.steps:
+            if stop or step % fake.snapshot_steps == 0 or step == fake.steps:
                 fake.publish_snapshot(step)
                 waiting.append(step)
             if waiting and time.monotonic() > ready_at:

@@ -15,10 +15,12 @@ import tomlkit
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from tomlkit.exceptions import TOMLKitError
 
+from shared.cadence import Cadence, EverySteps
 from shared.errors import ConfigError
 
 RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 POCKET = "pocket"
+HUB = "hub:"
 
 
 def _false_is_none(value: Any) -> Any:
@@ -50,19 +52,50 @@ class ModelConfig(Section):
         default="auto",
         description="Precision of frozen weights and forward pass; `auto` is bf16 or fp16 on a GPU, `no` on CPU.",
     )
+    quantization: Literal["none", "8bit", "4bit"] = Field(
+        default="none", description="Frozen denoiser weights in bitsandbytes' 8-bit integers or 4-bit NF4; CUDA only."
+    )
+    prediction_type: Literal["auto", "epsilon", "v_prediction"] = Field(
+        default="auto", description="What the model predicts; `auto` takes the word of its scheduler's configuration."
+    )
 
 
 class DataConfig(Section):
-    """The captioned pictures: `<id>.png` beside `<id>.txt`, or a folder with `metadata.jsonl`."""
+    """The captioned pictures and how they are varied."""
 
-    path: Path = Field(description="Folder of captioned pictures.")
+    path: str = Field(
+        description="Folder of captioned pictures, a CSV file of paths and captions, a saved `datasets` folder, "
+        "or `hub:owner/name`."
+    )
     resolution: int = Field(
-        default=512, ge=32, multiple_of=8, description="Side of the square training picture, in pixels."
+        default=512, ge=32, multiple_of=8, description="Side, in pixels, of the square a bucket's area may fill."
+    )
+    buckets: bool = Field(
+        default=True, description="Keep aspect ratios by buckets of equal area; `false` cuts every picture square."
+    )
+    train_size: Annotated[Annotated[int, Field(ge=1)] | None, BeforeValidator(_false_is_none)] = Field(
+        default=None, description="Pairs trained on at most, chosen by seed; `false` takes all."
     )
     num_validation: int = Field(
         default=16,
         ge=2,
         description="Pairs held out from training; evaluation prompts and references come from them.",
+    )
+    validation_ids: tuple[str, ...] = Field(
+        default=(),
+        description="Pairs to hold out, by id (path without ending); the remaining num_validation are chosen by seed.",
+    )
+    trigger_word: str = Field(default="", description="Put before every caption that does not contain it.")
+    random_flip: bool = Field(default=False, description="Mirror every other picture, chosen by seed and position.")
+    caption_dropout: float = Field(
+        default=0.0, ge=0, lt=1, description="Share of captions replaced by an empty one, for guidance."
+    )
+    shuffle_tags: bool = Field(
+        default=False, description="Shuffle comma-separated captions; their embeddings are then not cached."
+    )
+    keep_tags: int = Field(default=1, ge=0, description="Tags at the front that shuffling leaves in place.")
+    cache_dir: Path | None = Field(
+        default=None, description="Folder of encoded pictures and captions; `<run.output_dir>/.cache` when absent."
     )
 
 
@@ -76,9 +109,18 @@ class LoraConfig(Section):
     target_modules: tuple[str, ...] = Field(
         default=("to_k", "to_q", "to_v", "to_out.0"),
         min_length=1,
-        description="Suffixes of the UNet modules that get an adapter.",
+        description="Suffixes of the denoiser's modules that get an adapter.",
     )
     dropout: float = Field(default=0.0, ge=0, lt=1, description="Dropout probability inside the adapter.")
+    use_rslora: bool = Field(
+        default=False, description="Scale by lora_alpha / sqrt(rank) (rsLoRA, Kalajdzievski 2023)."
+    )
+    use_dora: bool = Field(
+        default=False, description="Learn magnitude and direction apart (DoRA, Liu et al. 2024); slower."
+    )
+    text_encoder: bool = Field(
+        default=False, description="Give the text encoders' attention an adapter too; captions are then not cached."
+    )
 
 
 class TrainConfig(Section):
@@ -87,27 +129,95 @@ class TrainConfig(Section):
     max_train_steps: int = Field(default=1000, ge=1, description="Optimizer updates in all.")
     train_batch_size: int = Field(default=4, ge=1, description="Pictures per micro-batch and process.")
     gradient_accumulation_steps: int = Field(default=1, ge=1, description="Micro-batches per optimizer update.")
-    learning_rate: float = Field(default=1e-4, gt=0, description="Peak learning rate of AdamW.")
-    lr_scheduler: Literal["cosine", "constant_with_warmup", "linear"] = Field(
-        default="cosine", description="Shape of the learning rate after warm-up."
+    optimizer: str = Field(
+        default="adamw",
+        description="`adamw`, `adamw8bit`, `prodigy`, `adafactor`, or the name of a class in `torch.optim`.",
     )
+    optimizer_args: dict[str, Any] = Field(
+        default_factory=dict, description="Further keyword arguments of the optimizer, such as `{betas = [0.9, 0.99]}`."
+    )
+    learning_rate: float = Field(default=1e-4, gt=0, description="Peak learning rate; 1.0 is Prodigy's own.")
+    text_encoder_learning_rate: Annotated[Annotated[float, Field(gt=0)] | None, BeforeValidator(_false_is_none)] = (
+        Field(default=None, description="Peak learning rate of the text encoders' adapters; `false`: learning_rate.")
+    )
+    lr_scheduler: Literal[
+        "constant",
+        "constant_with_warmup",
+        "linear",
+        "cosine",
+        "cosine_with_restarts",
+        "polynomial",
+    ] = Field(default="cosine", description="Shape of the learning rate after warm-up, as diffusers names it.")
     lr_warmup_steps: int = Field(
         default=0, ge=0, description="Optimizer updates over which the learning rate rises from 0."
     )
-    weight_decay: float = Field(default=1e-2, ge=0, description="Decoupled weight decay of AdamW.")
+    lr_num_cycles: int = Field(default=1, ge=1, description="Cycles of `cosine_with_restarts`.")
+    lr_final_fraction: float = Field(
+        default=0.0, ge=0, le=1, description="Share of learning_rate left at the end of a schedule that falls."
+    )
+    weight_decay: float = Field(default=1e-2, ge=0, description="Weight decay of the optimizer.")
     max_grad_norm: float = Field(default=1.0, gt=0, description="Gradients are scaled down to this global L2 norm.")
+    loss_type: Literal["l2", "huber", "smooth_l1"] = Field(
+        default="l2", description="Distance between prediction and target."
+    )
+    huber_c: float = Field(default=0.1, gt=0, description="Where `huber` and `smooth_l1` turn from square to linear.")
     snr_gamma: Annotated[Annotated[float, Field(gt=0)] | None, BeforeValidator(_false_is_none)] = Field(
         default=5.0, description="Min-SNR gamma (Hang et al. 2023); `false` switches it off."
     )
-    snapshot_steps: int = Field(default=100, ge=1, description="Optimizer updates between two published snapshots.")
-    checkpointing_steps: int = Field(
-        default=500, ge=1, description="Optimizer updates between two resumable checkpoints."
+    noise_offset: float = Field(
+        default=0.0, ge=0, le=1, description="Strength of one extra random number per channel of the noise."
+    )
+    multires_noise_iterations: int = Field(
+        default=0, ge=0, le=10, description="Coarser layers of noise added to the noise (pyramid noise); 0 is none."
+    )
+    multires_noise_discount: float = Field(
+        default=0.3, gt=0, le=1, description="Strength of each coarser layer relative to the finer one."
+    )
+    zero_terminal_snr: bool = Field(
+        default=False,
+        description="Rescale betas to end in pure noise (Lin et al. 2024, algorithm 1); for v_prediction models.",
+    )
+    min_timestep: int = Field(default=0, ge=0, le=999, description="Smallest timestep trained on.")
+    max_timestep: int = Field(default=999, ge=0, le=999, description="Largest timestep trained on.")
+    gradient_checkpointing: bool = Field(
+        default=False, description="Recompute activations in the backward pass: less memory, about a quarter slower."
+    )
+    torch_compile: bool = Field(
+        default=False, description="Compile the denoiser; pays off after hundreds of steps at few bucket shapes."
+    )
+    snapshot_steps: Cadence = Field(
+        default=EverySteps(((0, 100),)),
+        description='Between two published snapshots: steps, `"2 epochs"`, `"10 minutes"`, or pairs '
+        "`[[from step, every], …]`.",
+    )
+    checkpointing_steps: Cadence = Field(
+        default=EverySteps(((0, 500),)), description="Between two resumable checkpoints, in the same forms."
     )
     checkpoints_total_limit: int = Field(
         default=2, ge=2, description="Checkpoints kept; the oldest go once a newer one is proven."
     )
+    validation_steps: Annotated[Annotated[int, Field(ge=1)] | None, BeforeValidator(_false_is_none)] = Field(
+        default=None,
+        description="Optimizer updates between two held-out losses; `false`: none. One costs 8 forward passes per "
+        "held-out picture, and as many for the probe of training pictures.",
+    )
     seed: int = Field(
         default=0, ge=0, lt=2**31, description="Seed of noise, timesteps, sampling order, dropout and the split."
+    )
+
+
+class StopConfig(Section):
+    """What ends training before max_train_steps, apart from a person."""
+
+    max_train_seconds: Annotated[Annotated[float, Field(gt=0)] | None, BeforeValidator(_false_is_none)] = Field(
+        default=None,
+        description="Wall-clock seconds this session may last, last save included; `false`: no limit. "
+        "Colab's free sessions end after about 12 hours.",
+    )
+    max_bad_steps: int = Field(
+        default=10,
+        ge=1,
+        description="Updates in a row without finite loss and gradients (all skipped) before giving up.",
     )
 
 
@@ -160,6 +270,7 @@ class Config(Section):
     data: DataConfig
     lora: LoraConfig = LoraConfig()
     train: TrainConfig = TrainConfig()
+    stop: StopConfig = StopConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     dashboard: DashboardConfig = DashboardConfig()
 
@@ -211,7 +322,7 @@ def parse_config(tree: dict[str, Any]) -> Config:
 def dump_config(config: Config) -> str:
     """The resolved configuration as TOML that `load_config` reads back to an equal tree."""
     tree = config.model_dump(mode="json", exclude_none=True)
-    tree["train"].setdefault("snr_gamma", False)
+    tree["train"].setdefault("snr_gamma", False)  # absent would mean its default
     return tomlkit.dumps(tree)
 
 
@@ -236,9 +347,14 @@ def _with_absolute_paths(config: Config, name: str) -> Config:
         update={
             "run": config.run.model_copy(update={"name": name, "output_dir": config.run.output_dir.resolve()}),
             "model": config.model.model_copy(update={"path": model_path}),
-            "data": config.data.model_copy(update={"path": config.data.path.resolve()}),
+            "data": config.data.model_copy(update=_absolute_data(config.data)),
         }
     )
+
+
+def _absolute_data(data: DataConfig) -> dict[str, Any]:
+    path = data.path if data.path.startswith(HUB) else str(Path(data.path).resolve())
+    return {"path": path, "cache_dir": data.cache_dir.resolve() if data.cache_dir else None}
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

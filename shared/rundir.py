@@ -222,7 +222,7 @@ def list_runs(output_dir: Path) -> list[RunDir]:
 
 
 def _describe_run(config: Config) -> RunRecord:
-    pairs = dataset.scan(config.data.path, decode=True)
+    pairs = dataset.scan(Path(config.data.path), decode=True)
     held_out = dataset.held_out_ids(pairs, config.data.num_validation, config.train.seed)
     return RunRecord(
         run_id=uuid.uuid4().hex[:12],
@@ -231,7 +231,7 @@ def _describe_run(config: Config) -> RunRecord:
         versions={name: importlib.metadata.version(name) for name in LIBRARIES},
         hardware=hardware.describe(),
         dataset=DatasetRecord(
-            path=str(config.data.path.resolve()),
+            path=config.data.path,
             num_images=len(pairs),
             fingerprint=dataset.fingerprint(pairs),
             held_out=tuple(held_out),

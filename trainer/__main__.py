@@ -97,7 +97,7 @@ def _training_pairs(run: RunDir, config: Config) -> list[dataset.Pair]:
         DataError: the data set is no longer what it was when the run was made.
     """
     record = run.read_record().dataset
-    pairs = dataset.scan(config.data.path)
+    pairs = dataset.scan(Path(config.data.path))
     if dataset.fingerprint(pairs) != record.fingerprint:
         raise DataError(
             f"{config.data.path} has changed since this run was made", "restore it, or start a new run with --new"

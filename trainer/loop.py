@@ -17,6 +17,7 @@ from diffusers import DDPMScheduler, UNet2DConditionModel
 from diffusers.optimization import get_scheduler
 
 from shared import hardware, tables
+from shared.cadence import AnyCadence, is_due
 from shared.config import Config
 from shared.diffusion import lora
 from shared.records import utc_now
@@ -29,8 +30,6 @@ from trainer.publisher import Publisher
 from trainer.stopping import StopSignal
 
 log = logging.getLogger(__name__)
-
-MAX_BAD_STEPS = 10
 
 
 @dataclass
@@ -71,6 +70,8 @@ class Trainer:
         ).lr_lambdas[0]
         self.step = 0
         self._bad_steps = 0
+        self._started = time.monotonic()
+        self._saved_at: dict[str, float] = {}
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go on from a checkpoint: adapter, optimizer moments, gradient scaler, step."""
@@ -98,12 +99,20 @@ class Trainer:
             table.append(self._row(update))
             status.update(step=self.step, total=settings.max_train_steps, message=f"loss {update.loss:.4f}")
             last = reason is not None or self.step == settings.max_train_steps
-            if last or self.step % settings.snapshot_steps == 0:
+            if last or self._is_due("snapshot", settings.snapshot_steps):
                 publisher.snapshot(self.step, lora.state(self.unet), lora.metadata(self.unet), self._details(update))
-            if last or self.step % settings.checkpointing_steps == 0:
+            if last or self._is_due("checkpoint", settings.checkpointing_steps):
                 publisher.checkpoint(self._checkpoint())
             publisher.raise_failures()
         return reason
+
+    def _is_due(self, what: str, cadence: AnyCadence) -> bool:
+        """Whether this step is one to save at; remembers when that last was so."""
+        elapsed = time.monotonic() - self._saved_at.setdefault(what, self._started)
+        due = is_due(cadence, self.step, (self._epoch(self.step - 1), self._epoch(self.step)), elapsed)
+        if due:
+            self._saved_at[what] = time.monotonic()
+        return due
 
     def _update(self, step: int) -> Update:
         """One optimizer update over `gradient_accumulation_steps` micro-batches."""
@@ -178,19 +187,19 @@ class Trainer:
             return
         self._bad_steps += 1
         log.warning("step %d skipped: loss %s, gradient norm %s", self.step, update.loss, update.grad_norm)
-        if self._bad_steps >= MAX_BAD_STEPS:
-            stop.ask(f"{MAX_BAD_STEPS} steps in a row without finite gradients; lower train.learning_rate")
+        if self._bad_steps >= self.config.stop.max_bad_steps:
+            stop.ask(f"{self._bad_steps} steps in a row without finite gradients; lower train.learning_rate")
 
-    def _epoch(self) -> float:
-        """Passes over the training pictures so far."""
+    def _epoch(self, step: int) -> float:
+        """Passes over the training pictures after this step."""
         settings = self.config.train
         per_step = settings.train_batch_size * settings.gradient_accumulation_steps * self.accelerator.num_processes
-        return self.step * per_step / len(self.examples)
+        return step * per_step / len(self.examples)
 
     def _details(self, update: Update) -> dict[str, Any]:
         """What a snapshot's manifest says of the training behind it."""
         return {
-            "epoch": round(self._epoch(), 4),
+            "epoch": round(self._epoch(self.step), 4),
             "loss": update.loss if math.isfinite(update.loss) else None,
             "learning_rate": update.learning_rate,
             "rank": self.config.lora.rank,
@@ -207,7 +216,7 @@ class Trainer:
         pictures = settings.train_batch_size * settings.gradient_accumulation_steps * self.accelerator.num_processes
         return {
             "step": self.step,
-            "epoch": round(self._epoch(), 4),
+            "epoch": round(self._epoch(self.step), 4),
             "loss": update.loss,
             "learning_rate": update.learning_rate,
             "grad_norm": update.grad_norm,

@@ -59,7 +59,7 @@ def test_relative_paths_are_meant_from_the_current_folder(tmp_path: Path, monkey
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)
     config = load_config(path)
-    assert config.data.path == elsewhere / "pictures"
+    assert config.data.path == str(elsewhere / "pictures")
     assert config.run.output_dir == elsewhere / "runs"
 
 
