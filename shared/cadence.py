@@ -64,7 +64,7 @@ def parse(value: Any) -> AnyCadence:
     if isinstance(value, str) and (match := TEXT.fullmatch(value.strip())) and float(match[1]) > 0:
         return EveryEpochs(float(match[1])) if match[2] == "epoch" else EveryMinutes(float(match[1]))
     if isinstance(value, (list, tuple)):
-        pairs = cast("list[Any]", list(cast("Any", value)))
+        pairs = list(cast("list[Any]", value))
         if _is_schedule(pairs):
             return EverySteps(tuple((start, every) for start, every in pairs))
     raise ValueError(RULE)
