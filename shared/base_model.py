@@ -1,4 +1,4 @@
-"""Where a base model is, checked before anything is loaded.
+"""Where a base model is and of which family, told before anything is loaded.
 
 `pocket` is the embedded miniature Stable Diffusion; a folder must be a diffusers pipeline; a file must be
 `.safetensors`; anything else of the form `owner/name` is a hub id, which only loading can check.
@@ -9,15 +9,32 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any, Literal
+
+from huggingface_hub import try_to_load_from_cache
 
 from shared.config import POCKET
 from shared.errors import ModelError
 from shared.publication import sha256
 from shared.records import combined_digest
+from shared.weights import TensorShape, read_header
+
+Family = Literal["sd1", "sd2", "sdxl"]
 
 POCKET_STABLE_DIFFUSION = Path(__file__).resolve().parents[1] / "pocket" / "stable-diffusion"
 POCKET_CLIP = Path(__file__).resolve().parents[1] / "pocket" / "clip"
-SUPPORTED = "StableDiffusionPipeline"
+PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
+PIPELINE_PARTS = {
+    "StableDiffusionPipeline": PARTS,
+    "StableDiffusionXLPipeline": (*PARTS, "text_encoder_2", "tokenizer_2"),
+}
+FAMILY_PREFIXES: dict[str, Family] = {
+    "conditioner.embedders.1.": "sdxl",
+    "cond_stage_model.model.": "sd2",
+    "cond_stage_model.transformer.": "sd1",
+}
+FIRST_CONVOLUTION = "model.diffusion_model.input_blocks.0.0.weight"
+INPAINTING_CHANNELS = 9
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
@@ -32,38 +49,112 @@ def identify(path: str) -> dict[str, str]:
     Raises:
         ModelError: a local path that is no model, or a text that is neither a path nor a hub id.
     """
-    local = Path(resolve(path))
+    local = _local(path)
+    if local is None:
+        return {"path": path}
     if local.is_dir():
         return {"path": path, "fingerprint": _folder_fingerprint(local)}
+    _file_family(local)
+    return {"path": path, "fingerprint": sha256(local)}
+
+
+def family(path: str) -> Family | None:
+    """SD 1.x, SD 2.x or SDXL, read from configuration files or a file's header; None: a hub id not yet downloaded.
+
+    Raises:
+        ModelError: as `identify`, or a model of another family.
+    """
+    files = model_files(path)
+    if files is None:
+        return None
+    return _folder_family(files) if files.is_dir() else _file_family(files)
+
+
+def model_files(path: str) -> Path | None:
+    """The folder or file to read, a hub id's from the local cache; None: a hub id not yet downloaded.
+
+    Raises:
+        ModelError: as `identify`.
+    """
+    local = _local(path)
+    if local is not None:
+        return local
+    index = try_to_load_from_cache(path, "model_index.json")
+    return Path(index).parent if isinstance(index, str) else None
+
+
+def _local(path: str) -> Path | None:
+    """An existing folder or .safetensors file; None: a hub id."""
+    local = Path(resolve(path))
+    if local.is_dir():
+        return local
     if local.is_file():
         if local.suffix != ".safetensors":
             raise ModelError(
                 f"{local} is not a .safetensors file",
                 "pickled checkpoints are never opened; convert it first",
             )
-        return {"path": path, "fingerprint": sha256(local)}
+        return local
     if HUB_ID.fullmatch(path) and not local.parent.is_dir():
-        return {"path": path}
+        return None
     raise ModelError(f"model.path {path!r} does not exist", "give a diffusers folder, a .safetensors file or a hub id")
+
+
+def _folder_family(folder: Path) -> Family:
+    """By pipeline class, then by the width of the text the UNet reads: 768 is SD 1.x, 1024 is SD 2.x.
+
+    A miniature has neither width; SD 2.x is then told by its linear projections.
+    """
+    if _pipeline_class(folder) == "StableDiffusionXLPipeline":
+        return "sdxl"
+    unet = _read_json(folder / "unet" / "config.json")
+    known: dict[Any, Family] = {768: "sd1", 1024: "sd2"}
+    return known.get(unet.get("cross_attention_dim"), "sd2" if unet.get("use_linear_projection") else "sd1")
+
+
+def _file_family(path: Path) -> Family:
+    tensors = read_header(path)
+    channels = tensors.get(FIRST_CONVOLUTION, TensorShape((0, 0), "")).shape[1]
+    for prefix, found in FAMILY_PREFIXES.items():
+        if channels != INPAINTING_CHANNELS and any(name.startswith(prefix) for name in tensors):
+            return found
+    kind = "an in-painting model" if channels == INPAINTING_CHANNELS else "not a whole SD 1.x, SD 2.x or SDXL model"
+    raise ModelError(
+        f"{path} is {kind}", "choose a text-to-image checkpoint with UNet, VAE and text encoder in one file"
+    )
+
+
+def _pipeline_class(folder: Path) -> str:
+    """The supported pipeline class a folder names."""
+    index = folder / "model_index.json"
+    pipeline = _read_json(index).get("_class_name")
+    if pipeline is None:
+        raise _not_a_model(index)
+    if pipeline not in PIPELINE_PARTS:
+        raise ModelError(
+            f"{folder} is a {pipeline}; only {' and '.join(PIPELINE_PARTS)} (SD 1.x, SD 2.x, SDXL) are supported",
+            "choose an SD 1.x, SD 2.x or SDXL text-to-image model",
+        )
+    return pipeline
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        raise _not_a_model(path) from None
+
+
+def _not_a_model(file: Path) -> ModelError:
+    return ModelError(
+        f"{file.parent} is not a diffusers model folder", f"it needs a {file.name}; `save_pretrained` writes one"
+    )
 
 
 def _folder_fingerprint(folder: Path) -> str:
     """sha256 over the small files' content and the weights' names and sizes: cheap, and changes with any re-save."""
-    index = folder / "model_index.json"
-    try:
-        pipeline = json.loads(index.read_text(encoding="utf-8"))["_class_name"]
-    except (OSError, ValueError, KeyError, TypeError):
-        raise ModelError(
-            f"{folder} is not a diffusers model folder",
-            "it needs a model_index.json; `save_pretrained` writes one",
-        ) from None
-    if pipeline != SUPPORTED:
-        raise ModelError(
-            f"{folder} is a {pipeline}; only {SUPPORTED} (SD 1.x, 2.x) is supported", "choose an SD 1.x or 2.x model"
-        )
-    missing = [
-        part for part in ("unet", "vae", "text_encoder", "tokenizer", "scheduler") if not (folder / part).is_dir()
-    ]
+    parts = PIPELINE_PARTS[_pipeline_class(folder)]
+    missing = [part for part in parts if not (folder / part).is_dir()]
     if missing:
         raise ModelError(f"{folder} lacks {', '.join(missing)}", "download the whole folder again")
     return combined_digest(

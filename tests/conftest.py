@@ -65,11 +65,11 @@ def make_paper_run(tmp_path: Path, pictures: Path) -> RunMaker:
     return make
 
 
-def paper_model(folder: Path) -> Path:
+def paper_model(folder: Path, pipeline: str = "StableDiffusionPipeline") -> Path:
     """A diffusers folder without weights."""
     for part in ("unet", "vae", "text_encoder", "tokenizer", "scheduler"):
         (folder / part).mkdir(parents=True, exist_ok=True)
-    (folder / "model_index.json").write_text('{"_class_name": "StableDiffusionPipeline"}', encoding="utf-8")
+    (folder / "model_index.json").write_text(json.dumps({"_class_name": pipeline}), encoding="utf-8")
     return folder
 
 

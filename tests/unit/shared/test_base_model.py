@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from shared import base_model
 from shared.errors import ModelError
@@ -33,12 +36,79 @@ def test_a_pipeline_of_another_class_is_refused_by_name(tmp_path: Path) -> None:
 
 
 def test_a_file_must_be_safetensors(tmp_path: Path) -> None:
-    (tmp_path / "model.safetensors").write_bytes(b"1")
-    assert len(base_model.identify(str(tmp_path / "model.safetensors"))["fingerprint"]) == 64
+    path = _single_file(tmp_path / "model.safetensors", "cond_stage_model.transformer.text_model.x")
+    assert len(base_model.identify(str(path))["fingerprint"]) == 64
     (tmp_path / "model.ckpt").write_bytes(b"1")
     with pytest.raises(ModelError, match=r"model\.ckpt is not a \.safetensors file") as caught:
         base_model.identify(str(tmp_path / "model.ckpt"))
     assert "pickled" in caught.value.hint
+
+
+def test_a_cut_file_is_refused(tmp_path: Path) -> None:
+    path = _single_file(tmp_path / "model.safetensors", "cond_stage_model.transformer.text_model.x")
+    path.write_bytes(path.read_bytes()[:-2])
+    with pytest.raises(ModelError, match="is not a whole"):
+        base_model.identify(str(path))
+
+
+@pytest.mark.parametrize(
+    ("key", "family"),
+    [
+        ("conditioner.embedders.1.model.ln_final.bias", "sdxl"),
+        ("cond_stage_model.model.ln_final.bias", "sd2"),
+        ("cond_stage_model.transformer.text_model.final_layer_norm.bias", "sd1"),
+    ],
+)
+def test_a_single_file_names_its_family_by_its_text_encoders(tmp_path: Path, key: str, family: str) -> None:
+    assert base_model.family(str(_single_file(tmp_path / "model.safetensors", key))) == family
+
+
+def test_a_single_file_of_something_else_is_refused(tmp_path: Path) -> None:
+    lora = _single_file(tmp_path / "lora.safetensors", "unet.down_blocks.0.lora_A.weight")
+    with pytest.raises(ModelError, match="not a whole SD"):
+        base_model.identify(str(lora))
+    inpainting = _single_file(tmp_path / "inpainting.safetensors", "cond_stage_model.transformer.x", channels=9)
+    with pytest.raises(ModelError, match="in-painting"):
+        base_model.identify(str(inpainting))
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "unet", "family"),
+    [
+        ("StableDiffusionPipeline", {"cross_attention_dim": 768}, "sd1"),
+        ("StableDiffusionPipeline", {"cross_attention_dim": 1024}, "sd2"),
+        ("StableDiffusionPipeline", {"cross_attention_dim": 32, "use_linear_projection": True}, "sd2"),
+        ("StableDiffusionPipeline", {"cross_attention_dim": 32, "use_linear_projection": False}, "sd1"),
+        ("StableDiffusionXLPipeline", {"cross_attention_dim": 2048}, "sdxl"),
+    ],
+)
+def test_a_folder_names_its_family_by_class_and_width(
+    tmp_path: Path, pipeline: str, unet: dict[str, object], family: str
+) -> None:
+    folder = paper_model(tmp_path / "model", pipeline)
+    (folder / "unet" / "config.json").write_text(json.dumps(unet))
+    assert base_model.family(str(folder)) == family
+
+
+def test_the_pocket_model_is_of_the_first_family() -> None:
+    assert base_model.family("pocket") == "sd1"
+
+
+def test_sdxl_needs_its_second_text_encoder(tmp_path: Path) -> None:
+    folder = paper_model(tmp_path / "model", "StableDiffusionXLPipeline")
+    with pytest.raises(ModelError, match="lacks text_encoder_2, tokenizer_2"):
+        base_model.identify(str(folder))
+    for part in ("text_encoder_2", "tokenizer_2"):
+        (folder / part).mkdir()
+    assert base_model.identify(str(folder))["fingerprint"]
+
+
+def test_a_hub_id_names_its_family_once_it_is_cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert base_model.family("nobody/nothing") is None
+    folder = paper_model(tmp_path / "snapshot")
+    (folder / "unet" / "config.json").write_text('{"cross_attention_dim": 1024}')
+    monkeypatch.setattr(base_model, "try_to_load_from_cache", lambda path, name: str(folder / name))
+    assert base_model.family("owner/name") == "sd2"
 
 
 def test_a_hub_id_is_left_for_loading_to_check() -> None:
@@ -65,3 +135,10 @@ def test_a_half_downloaded_folder_is_refused_by_what_it_lacks(tmp_path: Path) ->
 def test_a_path_that_is_nothing_is_refused_with_its_value(path: str) -> None:
     with pytest.raises(ModelError, match=r"does not exist|is not a diffusers"):
         base_model.identify(path)
+
+
+def _single_file(path: Path, key: str, channels: int = 4) -> Path:
+    """A checkpoint of two tensors: a UNet's first convolution, and `key`."""
+    first = np.zeros((1, channels, 3, 3), np.float16)
+    save_file({base_model.FIRST_CONVOLUTION: first, key: np.zeros(1, np.float16)}, path)
+    return path
