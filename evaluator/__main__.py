@@ -76,13 +76,14 @@ def _build(run: RunDir) -> Judge:
     settings = config.evaluation
     device = base.choose_device(settings.device)
     base.share_cores(device)
-    pipeline = base.load_pipeline(config.model.path, _precision(settings, device)).to(device)
+    model = base.load_model(config.model, _precision(settings, device))
+    model.pipeline.to(device)
     return Judge(
         run,
         config,
         record,
         references.load(run, config, record),
-        Studio(pipeline, settings, config.data.resolution),
+        Studio(model, config.lora, settings, config.data.resolution),
         load_scorer(settings.fashion_clip, settings.visual, str(device)),
     )
 

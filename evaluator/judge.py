@@ -104,7 +104,7 @@ class Judge:
         if manifest is None:
             raise RunFolderError(f"the snapshot of step {step} has vanished")
         work.training = {key: manifest.details.get(key) for key in ("epoch", "loss", "learning_rate")}
-        file = adapter.read(self.run.snapshot(step), self.studio.pipeline.unet, self.config.lora)
+        file = adapter.read(self.run.snapshot(step), self.studio.expected, self.config.lora)
         work.digest = file.digest
         self.studio.swap(file)
 

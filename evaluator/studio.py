@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from diffusers import StableDiffusionPipeline
 from PIL import Image
 
 from evaluator.adapter import AdapterFile
-from shared.config import EvaluationConfig
+from shared.config import EvaluationConfig, LoraConfig
+from shared.diffusion import lora
 from shared.diffusion.lora import ADAPTER, LORA_FILE
+from shared.diffusion.model import Model
 from shared.errors import ModelError
 
 log = logging.getLogger(__name__)
@@ -49,9 +50,13 @@ def jobs(prompts: dict[str, str], settings: EvaluationConfig) -> list[Job]:
 class Studio:
     """Draws with the base model, or with the snapshot last swapped in."""
 
-    def __init__(self, pipeline: StableDiffusionPipeline, settings: EvaluationConfig, resolution: int) -> None:
-        self.pipeline, self._settings, self._resolution = pipeline, settings, resolution
-        self._embeds: dict[tuple[str, ...], tuple[torch.Tensor, torch.Tensor]] = {}
+    def __init__(self, model: Model, adapter: LoraConfig, settings: EvaluationConfig, resolution: int) -> None:
+        self.model, self.pipeline = model, model.pipeline
+        self.expected = lora.expected_shapes(model, adapter)
+        self._text_encoders_change = adapter.text_encoder
+        self._hotswappable = not (adapter.text_encoder or adapter.use_dora)
+        self._settings, self._resolution = settings, resolution
+        self._embeds: dict[tuple[str, ...], dict[str, torch.Tensor]] = {}
         self._loaded = False
 
     def swap(self, adapter: AdapterFile | None) -> None:
@@ -63,7 +68,7 @@ class Studio:
         if adapter is None:
             self._unload()
             return
-        if not (self._loaded and self._hotswap(adapter)):
+        if not (self._loaded and self._hotswappable and self._hotswap(adapter)):
             self._unload()  # also what a load that failed halfway has left behind
             self._load(adapter, hotswap=False)
         self._prove(adapter)
@@ -92,10 +97,8 @@ class Studio:
         }
 
     def _draw_batch(self, batch: list[Job]) -> list[Image.Image]:
-        prompt_embeds, negative_prompt_embeds = self._encode([job.prompt for job in batch])
         drawn = self.pipeline(
-            prompt_embeds=prompt_embeds,
-            negative_prompt_embeds=negative_prompt_embeds,
+            **self._encode([job.prompt for job in batch]),
             generator=[torch.Generator().manual_seed(job.seed) for job in batch],
             num_inference_steps=self._settings.num_inference_steps,
             guidance_scale=self._settings.guidance_scale,
@@ -113,14 +116,12 @@ class Studio:
         processor = self.pipeline.image_processor
         return processor.numpy_to_pil(processor.pt_to_numpy(pictures_BCHW))
 
-    def _encode(self, prompts: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
+    def _encode(self, prompts: list[str]) -> dict[str, torch.Tensor]:
         """Embeddings of a batch and of its empty negative prompts; encoded once, always in the same company."""
         key = tuple(prompts)
         if key not in self._embeds:
             with torch.no_grad():
-                embeds, negative_embeds = self.pipeline.encode_prompt(prompts, self.pipeline.device, 1, True)
-            assert negative_embeds is not None  # guidance was asked for
-            self._embeds[key] = (embeds, negative_embeds)
+                self._embeds[key] = self.model.prompt_arguments(prompts)
         return self._embeds[key]
 
     def _hotswap(self, adapter: AdapterFile) -> bool:
@@ -131,7 +132,7 @@ class Studio:
         return self._loaded
 
     def _load(self, adapter: AdapterFile, *, hotswap: bool) -> None:
-        self._loaded = False
+        self._forget()
         self.pipeline.load_lora_weights(
             str(adapter.folder), weight_name=LORA_FILE, adapter_name=ADAPTER, hotswap=hotswap, use_safetensors=True
         )
@@ -139,16 +140,30 @@ class Studio:
 
     def _unload(self) -> None:
         self.pipeline.unload_lora_weights()
+        self._forget()
+
+    def _forget(self) -> None:
+        """What was loaded is gone; so are embeddings that an adapter of the text encoders has coloured."""
         self._loaded = False
+        if self._text_encoders_change:
+            self._embeds.clear()
 
     def _prove(self, adapter: AdapterFile) -> None:
         """Every weight in the pipeline equals the file's, and so does the scale."""
-        held = self.pipeline.unet.state_dict()
-        for key, value in adapter.weights.items():
-            name = key.removesuffix(".weight") + f".{ADAPTER}.weight"
-            if name not in held or not torch.equal(held[name].cpu(), value.to(held[name].dtype)):
-                raise ModelError(f"the pipeline does not hold {key} of {adapter.folder.name} after the swap")
-        for module in self.pipeline.unet.modules():
-            scaling = getattr(module, "scaling", None)
-            if isinstance(scaling, dict) and abs(float(scaling[ADAPTER]) - adapter.scale) > 1e-6:
-                raise ModelError(f"the pipeline applies scale {float(scaling[ADAPTER])}, the file says {adapter.scale}")
+        for name, part in self.model.parts.items():
+            prefix = lora.prefix(name, part)
+            held = part.state_dict()
+            for key, value in adapter.weights.items():
+                if key.startswith(prefix) and not _holds(held, key.removeprefix(prefix), value):
+                    raise ModelError(f"the pipeline does not hold {key} of {adapter.folder.name} after the swap")
+            for module in part.modules():
+                scaling = getattr(module, "scaling", None)
+                if isinstance(scaling, dict) and abs(float(scaling[ADAPTER]) - adapter.scale) > 1e-6:
+                    raise ModelError(f"the pipeline applies scale {scaling[ADAPTER]}, the file says {adapter.scale}")
+
+
+def _holds(held: dict[str, torch.Tensor], key: str, value: torch.Tensor) -> bool:
+    """Whether a part's state has this weight of the file, in its own precision; DoRA's keys lack the last `.weight`."""
+    stem = key.removesuffix(".weight")
+    found = held.get(f"{stem}.{ADAPTER}.weight")
+    return found is not None and torch.equal(found.cpu(), value.to(found.dtype))

@@ -48,6 +48,11 @@ class ModelConfig(Section):
         default=POCKET,
         description="A diffusers folder, a hub id, a .safetensors file, or `pocket`, the embedded miniature model.",
     )
+    single_file_config: str | None = Field(
+        default=None,
+        description="Diffusers folder or hub id that describes the parts of a single file; guessed from the file, and "
+        "fetched from the hub, when absent.",
+    )
     mixed_precision: Literal["auto", "no", "fp16", "bf16"] = Field(
         default="auto",
         description="Precision of frozen weights and forward pass; `auto` is bf16 or fp16 on a GPU, `no` on CPU.",

@@ -7,11 +7,9 @@ import contextlib
 import logging
 import sys
 from pathlib import Path
-from typing import cast
 
 import torch
 from accelerate import Accelerator
-from diffusers import DDPMScheduler
 
 from shared import dataset, tables
 from shared.config import Config
@@ -75,19 +73,18 @@ def _train(run: RunDir, config: Config, accelerator: Accelerator, stop: StopSign
 
 
 def _build(run: RunDir, config: Config, accelerator: Accelerator, say) -> Trainer:
-    pipeline = base.load_pipeline(config.model.path, PRECISIONS[_mixed_precision(config)]).to(accelerator.device)
+    model = base.load_model(config.model, PRECISIONS[_mixed_precision(config)])
+    model.encode_to(accelerator.device)
     examples = cache.encode(
         _training_pairs(run, config),
-        pipeline,
+        model,
         config.data.resolution,
         lambda done, total: say(message=f"encoding picture {done}/{total}"),
     )
-    pipeline.vae.to("cpu")
-    pipeline.text_encoder.to("cpu")
+    model.encode_to(torch.device("cpu"))
     torch.manual_seed(order.derive(config.train.seed, "adapter", 0))
-    lora.attach(pipeline.unet, config.lora)
-    scheduler = cast("DDPMScheduler", DDPMScheduler.from_config(pipeline.scheduler.config))
-    return Trainer(run, config, accelerator, pipeline.unet, scheduler, examples, pipeline.vae.config.scaling_factor)
+    lora.attach(lora.adapted(model, config.lora), config.lora)
+    return Trainer(run, config, accelerator, model, examples)
 
 
 def _training_pairs(run: RunDir, config: Config) -> list[dataset.Pair]:

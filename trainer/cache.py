@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from diffusers import StableDiffusionPipeline
 from torch import Tensor
 
 from shared.dataset import Pair, open_picture, square
+from shared.diffusion.model import Conditioning, Model
 
 Progress = Callable[[int, int], None]
 
@@ -26,38 +26,30 @@ class Example:
     """Of the VAE's posterior, (C, H, W), not scaled."""
     std: Tensor
     """Likewise."""
-    encoder_hidden_states: Tensor
-    """(L, D)."""
+    conditioning: Conditioning
+    """Of the caption, without the batch dimension: encoder_hidden_states (L, D), …"""
 
-    def sample_latents(self, generator: torch.Generator, scaling_factor: float) -> Tensor:
-        """A draw from the VAE's posterior, scaled as the UNet expects. (C, H, W)."""
-        return (self.mean + self.std * torch.randn(self.mean.shape, generator=generator)) * scaling_factor
+    def sample_latents(self, generator: torch.Generator) -> Tensor:
+        """A draw from the VAE's posterior, not scaled. (C, H, W)."""
+        return self.mean + self.std * torch.randn(self.mean.shape, generator=generator)
 
 
 @torch.no_grad()
-def encode(pairs: list[Pair], pipeline: StableDiffusionPipeline, resolution: int, progress: Progress) -> list[Example]:
-    """Encode every pair on the pipeline's device; equal captions share one embedding.
+def encode(pairs: list[Pair], model: Model, resolution: int, progress: Progress) -> list[Example]:
+    """Encode every pair on the encoders' device; equal captions share one embedding.
 
     progress: called with (done, total) after each picture.
     """
-    texts: dict[str, Tensor] = {}
+    texts: dict[str, Conditioning] = {}
     examples: list[Example] = []
     for pair in pairs:
         if pair.caption not in texts:
-            texts[pair.caption] = _encode_text(pair.caption, pipeline)
-        posterior = pipeline.vae.encode(
-            _pixels(pair, resolution).to(pipeline.vae.device, pipeline.vae.dtype)
-        ).latent_dist
-        examples.append(Example(posterior.mean[0].float().cpu(), posterior.std[0].float().cpu(), texts[pair.caption]))
+            encoded = model.encode_captions([pair.caption])
+            texts[pair.caption] = {name: value[0].float().cpu() for name, value in encoded.items()}
+        mean, std = model.encode_pixels(_pixels(pair, resolution))
+        examples.append(Example(mean[0], std[0], texts[pair.caption]))
         progress(len(examples), len(pairs))
     return examples
-
-
-def _encode_text(caption: str, pipeline: StableDiffusionPipeline) -> Tensor:
-    prompt_embeds, _ = pipeline.encode_prompt(
-        caption, pipeline.text_encoder.device, 1, do_classifier_free_guidance=False
-    )
-    return prompt_embeds[0].float().cpu()
 
 
 def _pixels(pair: Pair, resolution: int) -> Tensor:

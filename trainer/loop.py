@@ -13,13 +13,14 @@ from typing import Any, cast
 
 import torch
 from accelerate import Accelerator
-from diffusers import DDPMScheduler, UNet2DConditionModel
 from diffusers.optimization import get_scheduler
+from torch import Tensor, nn
 
 from shared import hardware, tables
 from shared.cadence import AnyCadence, is_due
 from shared.config import Config
 from shared.diffusion import lora
+from shared.diffusion.model import Conditioning, Model
 from shared.records import utc_now
 from shared.rundir import RunDir
 from shared.status import Status
@@ -42,29 +43,42 @@ class Update:
     seconds: float = 0.0
 
 
+class Predictor(nn.Module):
+    """What is learnt, as one module: accelerate wraps it, and every adapter in it is synchronised."""
+
+    def __init__(self, model: Model, adapted: dict[str, nn.Module]) -> None:
+        super().__init__()
+        self.model = model
+        self.adapted = nn.ModuleDict(adapted)
+
+    def forward(
+        self, noisy_latents_BCHW: Tensor, timesteps_B: Tensor, text: Conditioning | list[str], time_ids_B6: Tensor
+    ) -> Tensor:
+        """The denoiser's output; captions are encoded here when the text encoders learn too."""
+        conditioning = self.model.encode_captions(text) if isinstance(text, list) else text
+        dtype = self.model.dtype
+        cast_conditioning = {name: value.to(dtype) for name, value in {**conditioning, "time_ids": time_ids_B6}.items()}
+        return self.model.predict(noisy_latents_BCHW.to(dtype), timesteps_B, cast_conditioning)
+
+
 class Trainer:
     """Holds the adapter and its optimizer; `train` runs until the last step or the first reason to stop."""
 
     def __init__(
-        self,
-        run: RunDir,
-        config: Config,
-        accelerator: Accelerator,
-        unet: UNet2DConditionModel,
-        scheduler: DDPMScheduler,
-        examples: list[Example],
-        scaling_factor: float,
+        self, run: RunDir, config: Config, accelerator: Accelerator, model: Model, examples: list[Example]
     ) -> None:
         self.run, self.config, self.accelerator = run, config, accelerator
-        self.scheduler, self.examples, self.scaling_factor = scheduler, examples, scaling_factor
-        self.unet = unet
+        self.model, self.examples = model, examples
+        self.scheduler = model.noise_scheduler()
+        self.adapted = lora.adapted(model, config.lora)
+        self.parameters = [parameter for part in self.adapted.values() for parameter in lora.parameters(part)]
         optimizer = torch.optim.AdamW(
-            lora.parameters(unet), lr=config.train.learning_rate, weight_decay=config.train.weight_decay
+            self.parameters, lr=config.train.learning_rate, weight_decay=config.train.weight_decay
         )
-        self.model, self.optimizer = accelerator.prepare(unet, optimizer)
+        self.predictor, self.optimizer = accelerator.prepare(Predictor(model, self.adapted).train(), optimizer)
         self._lr_factor = get_scheduler(
             config.train.lr_scheduler,
-            torch.optim.SGD(lora.parameters(unet), lr=1.0),
+            torch.optim.SGD(self.parameters, lr=1.0),
             num_warmup_steps=config.train.lr_warmup_steps,
             num_training_steps=config.train.max_train_steps,
         ).lr_lambdas[0]
@@ -75,7 +89,7 @@ class Trainer:
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go on from a checkpoint: adapter, optimizer moments, gradient scaler, step."""
-        lora.restore(self.unet, checkpoint.adapter)
+        lora.restore(self.adapted, checkpoint.adapter)
         self.optimizer.load_state_dict(checkpoint.optimizer)
         if self.accelerator.scaler and checkpoint.scaler:
             self.accelerator.scaler.load_state_dict(checkpoint.scaler)
@@ -100,7 +114,9 @@ class Trainer:
             status.update(step=self.step, total=settings.max_train_steps, message=f"loss {update.loss:.4f}")
             last = reason is not None or self.step == settings.max_train_steps
             if last or self._is_due("snapshot", settings.snapshot_steps):
-                publisher.snapshot(self.step, lora.state(self.unet), lora.metadata(self.unet), self._details(update))
+                publisher.snapshot(
+                    self.step, lora.state(self.adapted), lora.metadata(self.adapted), self._details(update)
+                )
             if last or self._is_due("checkpoint", settings.checkpointing_steps):
                 publisher.checkpoint(self._checkpoint())
             publisher.raise_failures()
@@ -124,12 +140,12 @@ class Trainer:
         torch.manual_seed(order.derive(settings.seed, f"dropout:{accelerator.process_index}", step))
         losses: list[torch.Tensor] = []
         for micro_batch in range(settings.gradient_accumulation_steps):
-            with accelerator.accumulate(self.model):
+            with accelerator.accumulate(self.predictor):
                 loss = self._loss(self._positions(step, micro_batch))
                 accelerator.backward(loss)
                 losses.append(loss.detach())
                 if accelerator.sync_gradients:
-                    norm = accelerator.clip_grad_norm_(lora.parameters(self.unet), settings.max_grad_norm)
+                    norm = accelerator.clip_grad_norm_(self.parameters, settings.max_grad_norm)
                     update.grad_norm = float(cast("torch.Tensor", norm))
                 if accelerator.scaler or math.isfinite(
                     update.grad_norm
@@ -157,18 +173,18 @@ class Trainer:
         for position in positions:
             example = self.examples[order.picture_at(position, len(self.examples), seed)]
             generator = order.generator(seed, "example", position)
-            latents.append(example.sample_latents(generator, self.scaling_factor))
+            latents.append(self.model.scale_latents(example.sample_latents(generator)))
             noise.append(torch.randn(latents[-1].shape, generator=generator))
             timesteps.append(torch.randint(self.scheduler.config["num_train_timesteps"], (), generator=generator))
-            texts.append(example.encoder_hidden_states)
+            texts.append(example.conditioning)
         latents_BCHW, noise_BCHW = torch.stack(latents).to(device), torch.stack(noise).to(device)
-        timesteps_B, encoder_hidden_states_BLD = torch.stack(timesteps).to(device), torch.stack(texts).to(device)
+        timesteps_B = torch.stack(timesteps).to(device)
+        text = {name: torch.stack([text[name] for text in texts]).to(device) for name in texts[0]}
         noisy_latents_BCHW = self.scheduler.add_noise(latents_BCHW, noise_BCHW, cast("torch.IntTensor", timesteps_B))
-        dtype = self.unet.dtype
+        side = self.config.data.resolution
+        time_ids_B6 = torch.tensor([[side, side, 0, 0, side, side]] * len(positions), device=device)
         with self.accelerator.autocast():
-            model_pred_BCHW = self.model(
-                noisy_latents_BCHW.to(dtype), timesteps_B, encoder_hidden_states_BLD.to(dtype), return_dict=False
-            )[0]
+            model_pred_BCHW = self.predictor(noisy_latents_BCHW, timesteps_B, text, time_ids_B6)
         target_BCHW = objective.target(self.scheduler, latents_BCHW, noise_BCHW, timesteps_B)
         return objective.loss(model_pred_BCHW, target_BCHW, timesteps_B, self.scheduler, self.config.train.snr_gamma)
 
@@ -209,7 +225,7 @@ class Trainer:
 
     def _checkpoint(self) -> Checkpoint:
         scaler = self.accelerator.scaler.state_dict() if self.accelerator.scaler else {}
-        return Checkpoint(self.step, lora.state(self.unet), copy_to_host(self.optimizer.state_dict()), scaler)
+        return Checkpoint(self.step, lora.state(self.adapted), copy_to_host(self.optimizer.state_dict()), scaler)
 
     def _row(self, update: Update) -> dict[str, tables.Value]:
         settings = self.config.train

@@ -4,49 +4,73 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, cast
 
 import torch
-from diffusers import StableDiffusionPipeline
+from diffusers import DiffusionPipeline
 from diffusers.utils import logging as diffusers_logging
 from safetensors import SafetensorError
 from transformers.utils import logging as transformers_logging
 
-from shared.base_model import resolve
+from shared.base_model import family, resolve
+from shared.config import ModelConfig
+from shared.diffusion.model import Model, StableDiffusion, StableDiffusionXL
 from shared.errors import DeviceError, ModelError
 
 Precision = Literal["fp32", "fp16", "bf16"]
 DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
-def load_pipeline(path: str, precision: Precision) -> StableDiffusionPipeline:
-    """A Stable Diffusion pipeline on the CPU, without safety checker, its progress bar off.
+MODELS: dict[str, type[Model]] = {
+    model.pipeline_class.__name__: model for model in (StableDiffusion, StableDiffusionXL)
+}
+
+
+def load_model(settings: ModelConfig, precision: Precision) -> Model:
+    """The base model on the CPU, without safety checker, its progress bar off. No code of the model's own is ever run.
 
     Raises:
-        ModelError: nothing loadable at `path`.
+        ModelError: nothing loadable at `settings.path`, or a model of another family.
     """
     diffusers_logging.disable_progress_bar()
     transformers_logging.disable_progress_bar()
-    location = resolve(path)
-    load = (
-        StableDiffusionPipeline.from_single_file
-        if Path(location).is_file()
-        else StableDiffusionPipeline.from_pretrained
-    )
+    location = resolve(settings.path)
     try:
-        pipeline = load(
-            location,
-            dtype=DTYPES[precision],
-            use_safetensors=True,
-            safety_checker=None,
-            feature_extractor=None,
-            requires_safety_checker=False,
-        )
+        kind = _single_file_kind(location) if Path(location).is_file() else _folder_kind(location)
+        model = kind(_load(kind, location, settings, precision))
     except (OSError, ValueError, TypeError, KeyError, SafetensorError) as error:
         reason = str(error).strip().partition("\n")[0]
-        raise ModelError(f"cannot load {path}: {reason}", "is the folder complete, or the hub reachable?") from error
-    pipeline.set_progress_bar_config(disable=True)
-    return pipeline
+        raise ModelError(
+            f"cannot load {settings.path}: {reason}", "is the folder complete, or the hub reachable?"
+        ) from error
+    if settings.prediction_type != "auto":
+        scheduler = model.pipeline.scheduler
+        model.pipeline.scheduler = scheduler.from_config(scheduler.config, prediction_type=settings.prediction_type)
+    model.pipeline.set_progress_bar_config(disable=True)
+    return model
+
+
+def _single_file_kind(path: str) -> type[Model]:
+    return StableDiffusionXL if family(path) == "sdxl" else StableDiffusion
+
+
+def _folder_kind(location: str) -> type[Model]:
+    """By the pipeline's class name, of a folder or a hub id."""
+    name = cast("dict[str, Any]", DiffusionPipeline.load_config(location))["_class_name"]
+    if name not in MODELS:
+        raise ModelError(f"{location} is a {name}", f"these can be trained: {', '.join(MODELS)}")
+    return MODELS[name]
+
+
+def _load(kind: type[Model], location: str, settings: ModelConfig, precision: Precision) -> Any:
+    arguments: dict[str, Any] = {"dtype": DTYPES[precision], "use_safetensors": True}
+    if kind is StableDiffusion:
+        arguments |= {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
+    if not Path(location).is_file():
+        return kind.pipeline_class.from_pretrained(location, **arguments)
+    if settings.single_file_config:
+        arguments["config"] = settings.single_file_config
+    return kind.pipeline_class.from_single_file(location, **arguments)
 
 
 def share_cores(device: torch.device) -> None:

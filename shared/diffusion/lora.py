@@ -1,4 +1,8 @@
-"""A LoRA on a UNet: attached for training, read out, and written as the file that will be shipped."""
+"""A LoRA on a base model: attached for training, read out, and written as the file that will be shipped.
+
+An adapter has a half for the denoiser and, if asked for, one for each text encoder; `State` holds them all, keyed as in
+the file: the part's name, then PEFT's own.
+"""
 
 from __future__ import annotations
 
@@ -7,80 +11,95 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import StableDiffusionPipeline, UNet2DConditionModel
-from diffusers.training_utils import _collate_lora_metadata, cast_training_params
+from diffusers.loaders.lora_base import LORA_ADAPTER_METADATA_KEY
+from diffusers.training_utils import cast_training_params
 from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
+from safetensors.torch import save_file
+from torch import nn
 
 from shared import config
+from shared.diffusion.model import Model
 from shared.errors import ModelError
 
 ADAPTER = "default"
 LORA_FILE = "pytorch_lora_weights.safetensors"
+TEXT_TARGETS = ("q_proj", "k_proj", "v_proj", "out_proj")
 
 State = dict[str, torch.Tensor]
 
 
-def attach(unet: UNet2DConditionModel, settings: config.LoraConfig) -> None:
-    """Add a trainable fp32 adapter to a UNet and freeze the rest. A is Gaussian, B zero: the output is unchanged.
+def attach(parts: dict[str, nn.Module], settings: config.LoraConfig) -> None:
+    """Add a trainable fp32 adapter to each part, and freeze the rest of it. A is Gaussian, B zero: nothing changes yet.
 
     Raises:
-        ModelError: no module of the UNet ends in one of `target_modules`.
+        ModelError: no module of the denoiser ends in one of `target_modules`.
     """
-    unet.requires_grad_(False)
-    try:
-        unet.add_adapter(
-            LoraConfig(
-                r=settings.rank,
-                lora_alpha=settings.lora_alpha,
-                target_modules=list(settings.target_modules),
-                lora_dropout=settings.dropout,
-                init_lora_weights="gaussian",
-            ),
-            adapter_name=ADAPTER,
-        )
-    except ValueError as error:
-        raise ModelError(
-            f"lora.target_modules {list(settings.target_modules)}: {error}",
-            'attention is ["to_k", "to_q", "to_v", "to_out.0"]',
-        ) from None
-    cast_training_params(unet, dtype=torch.float32)
+    for name, part in parts.items():
+        part.requires_grad_(False)
+        _attach(name, part, settings)
 
 
-def parameters(unet: UNet2DConditionModel) -> list[torch.nn.Parameter]:
+def adapted(model: Model, settings: config.LoraConfig) -> dict[str, nn.Module]:
+    """The parts that carry an adapter under these settings."""
+    return {name: part for name, part in model.parts.items() if name == "unet" or settings.text_encoder}
+
+
+def parameters(part: nn.Module) -> list[nn.Parameter]:
     """The adapter's parameters, in the module's order."""
-    return [parameter for parameter in unet.parameters() if parameter.requires_grad]
+    return [parameter for parameter in part.parameters() if parameter.requires_grad]
 
 
-def state(unet: UNet2DConditionModel) -> State:
-    """A copy of the adapter on the host, fp32, keys as PEFT names them."""
-    weights = get_peft_model_state_dict(unet, adapter_name=ADAPTER)
-    return {key: value.detach().to("cpu", torch.float32, copy=True).contiguous() for key, value in weights.items()}
+def state(parts: dict[str, nn.Module]) -> State:
+    """A copy of the adapter on the host, fp32."""
+    return {
+        key: value.detach().to("cpu", torch.float32, copy=True).contiguous()
+        for name, part in parts.items()
+        for key, value in _weights(name, part).items()
+    }
 
 
-def restore(unet: UNet2DConditionModel, weights: State) -> None:
+def restore(parts: dict[str, nn.Module], weights: State) -> None:
     """Put back what `state` read.
 
     Raises:
         ModelError: keys or shapes differ from the attached adapter's.
     """
-    current = {key: value.shape for key, value in get_peft_model_state_dict(unet, adapter_name=ADAPTER).items()}
-    if current != {key: value.shape for key, value in weights.items()}:
+    if shapes(parts) != {key: value.shape for key, value in weights.items()}:
         raise ModelError(
             "the checkpoint holds another adapter than lora.* describes", "restore the settings or use --new"
         )
-    set_peft_model_state_dict(unet, weights, adapter_name=ADAPTER)
+    for name, part in parts.items():
+        start = prefix(name, part)
+        own = {key.removeprefix(start): value for key, value in weights.items() if key.startswith(start)}
+        set_peft_model_state_dict(part, own, adapter_name=ADAPTER)
 
 
-def metadata(unet: UNet2DConditionModel) -> dict[str, Any]:
+def shapes(parts: dict[str, nn.Module]) -> dict[str, torch.Size]:
+    """Keys and shapes of the adapter attached to these parts."""
+    return {key: value.shape for name, part in parts.items() for key, value in _weights(name, part).items()}
+
+
+def expected_shapes(model: Model, settings: config.LoraConfig) -> dict[str, torch.Size]:
+    """Keys and shapes an adapter with these settings has on this model; nothing is attached, no memory is taken."""
+    blank: dict[str, nn.Module] = {}
+    with torch.device("meta"):
+        for name, part in adapted(model, settings).items():
+            kind: Any = type(part)
+            blank[name] = kind.from_config(part.config) if name == "unet" else kind(part.config)
+        attach(blank, settings)
+    return shapes(blank)
+
+
+def metadata(parts: dict[str, nn.Module]) -> dict[str, Any]:
     """The adapter's configuration (rank, alpha, targets) as diffusers stores it inside the file.
 
     Sets become sorted lists: equal adapters give equal files.
     """
-    collated = _collate_lora_metadata({"unet": unet})
     return {
-        name: {key: sorted(value) if isinstance(value, set) else value for key, value in settings.items()}
-        for name, settings in collated.items()
+        f"{name}.{key}": sorted(value) if isinstance(value, set) else value
+        for name, part in parts.items()
+        for key, value in _peft_config(part).items()
     }
 
 
@@ -90,11 +109,56 @@ def write(folder: Path, weights: State, adapter_metadata: dict[str, Any]) -> Non
     The keys stay as PEFT names them. diffusers' training scripts rename attention's (`lora.down`) and leave the others
     (`lora_A`); its loader judges all keys by the first, so a file that holds both loses its attention half in silence.
     """
-    layers: dict[str, torch.nn.Module | torch.Tensor] = {**weights}
-    StableDiffusionPipeline.save_lora_weights(
-        folder, unet_lora_layers=layers, weight_name=LORA_FILE, **adapter_metadata
-    )
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(adapter_metadata, indent=2, sort_keys=True)
+    save_file(weights, folder / LORA_FILE, metadata={"format": "pt", LORA_ADAPTER_METADATA_KEY: text})
     _sort_metadata(folder / LORA_FILE)
+
+
+def prefix(name: str, part: nn.Module) -> str:
+    """What a part's keys begin with in the file.
+
+    transformers 5 flattens the first text encoder; files keep `text_model.`, by which every loader knows it.
+    """
+    flattened = name != "unet" and not hasattr(part, "text_model")
+    return f"{name}.text_model." if flattened else f"{name}."
+
+
+def is_finite(weights: State) -> bool:
+    """False if any value is NaN or infinite."""
+    return all(bool(torch.isfinite(value).all()) for value in weights.values())
+
+
+def _attach(name: str, part: Any, settings: config.LoraConfig) -> None:
+    targets = settings.target_modules if name == "unet" else TEXT_TARGETS
+    try:
+        part.add_adapter(
+            LoraConfig(
+                r=settings.rank,
+                lora_alpha=settings.lora_alpha,
+                target_modules=list(targets),
+                lora_dropout=settings.dropout,
+                use_rslora=settings.use_rslora,
+                use_dora=settings.use_dora,
+                init_lora_weights="gaussian",
+            ),
+            adapter_name=ADAPTER,
+        )
+    except ValueError as error:
+        raise ModelError(
+            f"lora.target_modules {list(targets)}: {error}",
+            'attention is ["to_k", "to_q", "to_v", "to_out.0"]',
+        ) from None
+    cast_training_params(part, dtype=torch.float32)
+
+
+def _weights(name: str, part: nn.Module) -> State:
+    start = prefix(name, part)
+    return {start + key: value for key, value in get_peft_model_state_dict(part, adapter_name=ADAPTER).items()}
+
+
+def _peft_config(part: Any) -> dict[str, Any]:
+    return part.peft_config[ADAPTER].to_dict()
 
 
 def _sort_metadata(path: Path) -> None:
@@ -106,8 +170,3 @@ def _sort_metadata(path: Path) -> None:
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)
     path.write_bytes(len(text).to_bytes(8, "little") + text + data[start:])
-
-
-def is_finite(weights: State) -> bool:
-    """False if any value is NaN or infinite."""
-    return all(bool(torch.isfinite(value).all()) for value in weights.values())

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from diffusers import StableDiffusionPipeline, UNet2DConditionModel
 from safetensors.torch import save_file
 
 from evaluator.studio import Studio
 from shared import config
 from shared.diffusion import base, lora
+from shared.diffusion.model import Model
 from shared.publication import publish
 from shared.records import Manifest
 
@@ -36,20 +36,20 @@ class Blueprint:
 
 @pytest.fixture(scope="session")
 def blueprint(tiny_model: Path) -> Blueprint:
-    unet = UNet2DConditionModel.from_pretrained(tiny_model, subfolder="unet", low_cpu_mem_usage=False)
-    lora.attach(unet, LORA)
-    return Blueprint(lora.state(unet), lora.metadata(unet))
+    parts = lora.adapted(base.load_model(config.ModelConfig(path=str(tiny_model)), "fp32"), LORA)
+    lora.attach(parts, LORA)
+    return Blueprint(lora.state(parts), lora.metadata(parts))
 
 
 @pytest.fixture(scope="session")
-def loaded(tiny_model: Path) -> StableDiffusionPipeline:
-    return base.load_pipeline(str(tiny_model), "fp32")
+def loaded(tiny_model: Path) -> Model:
+    return base.load_model(config.ModelConfig(path=str(tiny_model)), "fp32")
 
 
 @pytest.fixture
-def studio(loaded: StableDiffusionPipeline) -> Studio:
+def studio(loaded: Model) -> Studio:
     """A studio of its own for each test."""
-    return Studio(copy.deepcopy(loaded), SETTINGS, resolution=32)
+    return Studio(copy.deepcopy(loaded), LORA, SETTINGS, resolution=32)
 
 
 @pytest.fixture

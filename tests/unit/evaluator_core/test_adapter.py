@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from diffusers import StableDiffusionPipeline
 
 from evaluator import adapter
 from shared.config import LoraConfig
+from shared.diffusion import lora
 from shared.diffusion.lora import LORA_FILE
+from shared.diffusion.model import Model
 from shared.errors import DarkroomError, ModelError, RunFolderError
 from shared.publication import read_manifest
 from tests.unit.evaluator_core.conftest import LORA, Blueprint, SnapshotMaker, Tensors, Texts, random_weights, rewrite
@@ -20,13 +21,11 @@ from tests.unit.evaluator_core.conftest import LORA, Blueprint, SnapshotMaker, T
 KEY = "lora_adapter_metadata"
 
 
-def read(folder: Path, pipeline: StableDiffusionPipeline, settings: LoraConfig = LORA) -> adapter.AdapterFile:
-    return adapter.read(folder, pipeline.unet, settings)
+def read(folder: Path, model: Model, settings: LoraConfig = LORA) -> adapter.AdapterFile:
+    return adapter.read(folder, lora.expected_shapes(model, settings), settings)
 
 
-def test_a_good_file_is_read_whole(
-    make_snapshot: SnapshotMaker, loaded: StableDiffusionPipeline, blueprint: Blueprint
-) -> None:
+def test_a_good_file_is_read_whole(make_snapshot: SnapshotMaker, loaded: Model, blueprint: Blueprint) -> None:
     folder = make_snapshot(seed=3)
     file = read(folder, loaded)
     expected = random_weights(blueprint.weights, 3)
@@ -43,8 +42,8 @@ def test_a_file_still_fits_when_the_pipeline_holds_an_adapter(make_snapshot: Sna
 
     assert isinstance(studio, Studio)
     first, second = make_snapshot(2, seed=1), make_snapshot(4, seed=2)
-    studio.swap(read(first, studio.pipeline))
-    assert read(second, studio.pipeline).weights.keys() == read(first, studio.pipeline).weights.keys()
+    studio.swap(read(first, studio.model))
+    assert read(second, studio.model).weights.keys() == read(first, studio.model).weights.keys()
 
 
 def drop_last_bytes(path: Path) -> None:
@@ -64,9 +63,7 @@ AFTER_PUBLICATION: dict[str, tuple[Callable[[Path], object], str]] = {
 
 
 @pytest.mark.parametrize("fault", AFTER_PUBLICATION)
-def test_a_file_changed_after_publication_is_refused(
-    make_snapshot: SnapshotMaker, loaded: StableDiffusionPipeline, fault: str
-) -> None:
+def test_a_file_changed_after_publication_is_refused(make_snapshot: SnapshotMaker, loaded: Model, fault: str) -> None:
     damage, complaint = AFTER_PUBLICATION[fault]
     folder = make_snapshot()
     damage(folder / LORA_FILE)
@@ -124,11 +121,11 @@ BEFORE_PUBLICATION: dict[str, tuple[Callable[[Path], object], str]] = {
         editing(
             lambda tensors, _: tensors.update({"unet.mid_block.resnets.0.conv1.lora_A.weight": torch.zeros(2, 64)})
         ),
-        "1 unknown, such as mid_block.resnets.0.conv1",
+        "1 unknown, such as unet.mid_block.resnets.0.conv1",
     ),
     "a text encoder": (
         editing(lambda tensors, _: tensors.update({"text_encoder.layer.lora_A.weight": torch.zeros(2, 4)})),
-        "keys outside the UNet, such as text_encoder.layer",
+        "1 unknown, such as text_encoder.layer",
     ),
     "no metadata": (editing(lambda _, metadata: metadata.pop(KEY)), "does not state its rank and alpha"),
     "metadata that is no JSON": (editing(lambda _, metadata: metadata.update({KEY: "{"})), "does not state"),
@@ -141,16 +138,14 @@ BEFORE_PUBLICATION: dict[str, tuple[Callable[[Path], object], str]] = {
 
 @pytest.mark.parametrize("fault", BEFORE_PUBLICATION)
 def test_a_file_that_was_published_wrong_is_refused_with_the_reason(
-    make_snapshot: SnapshotMaker, loaded: StableDiffusionPipeline, fault: str
+    make_snapshot: SnapshotMaker, loaded: Model, fault: str
 ) -> None:
     edit, complaint = BEFORE_PUBLICATION[fault]
     with pytest.raises(ModelError, match=complaint):
         read(make_snapshot(edit=edit), loaded)
 
 
-def test_a_file_of_other_target_modules_is_refused(
-    make_snapshot: SnapshotMaker, loaded: StableDiffusionPipeline
-) -> None:
+def test_a_file_of_other_target_modules_is_refused(make_snapshot: SnapshotMaker, loaded: Model) -> None:
     folder = make_snapshot()
     with pytest.raises(ModelError, match=r"does not match lora.target_modules: 0 keys missing"):
         read(folder, loaded, LORA.model_copy(update={"target_modules": ("to_k",)}))
@@ -158,12 +153,12 @@ def test_a_file_of_other_target_modules_is_refused(
         read(folder, loaded, LORA.model_copy(update={"target_modules": (*LORA.target_modules, "conv1")}))
 
 
-def test_a_folder_without_manifest_is_refused(tmp_path: Path, loaded: StableDiffusionPipeline) -> None:
+def test_a_folder_without_manifest_is_refused(tmp_path: Path, loaded: Model) -> None:
     with pytest.raises(DarkroomError, match=r"has no manifest\.json"):
         read(tmp_path, loaded)
 
 
-def test_every_complaint_is_one_line(make_snapshot: SnapshotMaker, loaded: StableDiffusionPipeline) -> None:
+def test_every_complaint_is_one_line(make_snapshot: SnapshotMaker, loaded: Model) -> None:
     for step, (edit, _) in enumerate(BEFORE_PUBLICATION.values(), 1):
         with pytest.raises(ModelError) as caught:
             read(make_snapshot(step, edit=edit), loaded)

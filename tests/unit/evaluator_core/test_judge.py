@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -29,7 +28,7 @@ from tests.conftest import RunMaker
 class PretendStudio:
     error: Exception | None = None
     swapped: list[Any] = field(default_factory=list)
-    pipeline: Any = field(default_factory=lambda: SimpleNamespace(unet=None))
+    expected: Any = None
 
     def swap(self, adapter: AdapterFile | None) -> None:
         self.swapped.append(adapter)

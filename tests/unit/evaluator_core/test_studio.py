@@ -13,6 +13,7 @@ from diffusers import StableDiffusionPipeline
 
 from evaluator import adapter
 from evaluator.studio import Job, Studio, jobs
+from shared.diffusion.model import Model
 from shared.errors import ModelError
 from tests.unit.evaluator_core.conftest import LORA, SETTINGS, SnapshotMaker
 
@@ -26,7 +27,7 @@ def draw(studio: Studio) -> Pictures:
 
 
 def swap(studio: Studio, folder: Path) -> None:
-    studio.swap(adapter.read(folder, studio.pipeline.unet, LORA))
+    studio.swap(adapter.read(folder, studio.expected, LORA))
 
 
 def weights_checksum(studio: Studio) -> str:
@@ -84,12 +85,12 @@ def test_a_fresh_lora_draws_what_the_base_model_draws(studio: Studio, make_snaps
 
 
 def test_hot_swapped_and_freshly_loaded_draw_the_same(
-    studio: Studio, loaded: StableDiffusionPipeline, make_snapshot: SnapshotMaker
+    studio: Studio, loaded: Model, make_snapshot: SnapshotMaker
 ) -> None:
     a, b = make_snapshot(2, seed=1), make_snapshot(4, seed=2)
     swap(studio, a)
     swap(studio, b)
-    fresh = Studio(copy.deepcopy(loaded), SETTINGS, resolution=32)
+    fresh = Studio(copy.deepcopy(loaded), LORA, SETTINGS, resolution=32)
     swap(fresh, b)
     assert draw(studio) == draw(fresh)
 
@@ -134,7 +135,7 @@ def test_a_swap_that_did_not_take_is_found_out(
 
 
 def test_a_wrong_scale_after_the_swap_is_found_out(studio: Studio, make_snapshot: SnapshotMaker) -> None:
-    file = adapter.read(make_snapshot(), studio.pipeline.unet, LORA)
+    file = adapter.read(make_snapshot(), studio.expected, LORA)
     wrong = adapter.AdapterFile(file.folder, file.digest, file.weights, scale=1.0)
     with pytest.raises(ModelError, match=r"applies scale 2\.0, the file says 1\.0"):
         studio.swap(wrong)

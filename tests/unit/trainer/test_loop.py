@@ -27,7 +27,7 @@ class PretendOptimizer:
 def trainer_with(grad_norm: float, scaler: object) -> tuple[Trainer, PretendOptimizer]:
     trainer: Any = object.__new__(Trainer)
     trainer.config = parse_config({"data": {"path": "p"}, "train": {"learning_rate": 0.5}})
-    trainer.unet, trainer.model, trainer.optimizer = torch.nn.Linear(1, 1), None, PretendOptimizer()
+    trainer.predictor, trainer.parameters, trainer.optimizer = None, [], PretendOptimizer()
     trainer._lr_factor = lambda step: 0.5
     trainer._loss = lambda positions: torch.tensor(1.0)
     trainer.accelerator = SimpleNamespace(

@@ -18,8 +18,8 @@ from tests.conftest import RunMaker, until
 from trainer.checkpoint import Checkpoint
 from trainer.publisher import Publisher
 
-MODULE = "down_blocks.0.attentions.0.to_k"
-METADATA: dict[str, object] = {"unet_lora_adapter_metadata": {"r": 2, "lora_alpha": 4, "target_modules": ["to_k"]}}
+MODULE = "unet.down_blocks.0.attentions.0.to_k"
+METADATA: dict[str, object] = {"unet.r": 2, "unet.lora_alpha": 4, "unet.target_modules": ["to_k"]}
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from shared.config import ModelConfig
 from shared.diffusion import base
 from shared.errors import DeviceError, ModelError
 from tests.conftest import paper_model
@@ -14,15 +15,15 @@ from tests.conftest import paper_model
 
 def test_a_folder_without_weights_is_refused_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="cannot load") as caught:
-        base.load_pipeline(str(paper_model(tmp_path / "model")), "fp32")
+        base.load_model(ModelConfig(path=str(paper_model(tmp_path / "model"))), "fp32")
     assert "\n" not in str(caught.value)
 
 
 def test_a_file_that_is_no_safetensors_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     path.write_bytes(b"\x80\x04 a pickle in disguise")
-    with pytest.raises(ModelError, match="cannot load"):
-        base.load_pipeline(str(path), "fp32")
+    with pytest.raises(ModelError, match=r"is not a whole \.safetensors file"):
+        base.load_model(ModelConfig(path=str(path)), "fp32")
 
 
 def test_a_device_that_is_not_here_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,7 +39,7 @@ def predict(unet: UNet2DConditionModel) -> torch.Tensor:
 
 def test_a_fresh_adapter_changes_nothing_and_trains_alone(unet: UNet2DConditionModel) -> None:
     before = predict(unet)
-    lora.attach(unet, SETTINGS)
+    lora.attach({"unet": unet}, SETTINGS)
     assert torch.equal(predict(unet), before)
     trainable = {name for name, parameter in unet.named_parameters() if parameter.requires_grad}
     assert trainable
@@ -49,49 +49,49 @@ def test_a_fresh_adapter_changes_nothing_and_trains_alone(unet: UNet2DConditionM
 
 def test_the_adapter_is_fp32_on_a_half_precision_model(unet: UNet2DConditionModel) -> None:
     unet.to(torch.bfloat16)
-    lora.attach(unet, SETTINGS)
+    lora.attach({"unet": unet}, SETTINGS)
     assert {parameter.dtype for parameter in lora.parameters(unet)} == {torch.float32}
     assert unet.conv_in.weight.dtype == torch.bfloat16
 
 
 def test_a_copy_of_the_state_is_not_changed_by_training(unet: UNet2DConditionModel) -> None:
-    lora.attach(unet, SETTINGS)
-    copied = lora.state(unet)
+    lora.attach({"unet": unet}, SETTINGS)
+    copied = lora.state({"unet": unet})
     before = {key: value.clone() for key, value in copied.items()}
     with torch.no_grad():
         for parameter in lora.parameters(unet):
             parameter.add_(1.0)
     assert all(torch.equal(copied[key], before[key]) for key in before)
-    assert not any(torch.equal(value, before[key]) for key, value in lora.state(unet).items())
+    assert not any(torch.equal(value, before[key]) for key, value in lora.state({"unet": unet}).items())
 
 
 def test_what_was_read_is_put_back_bit_for_bit(unet: UNet2DConditionModel) -> None:
-    lora.attach(unet, SETTINGS)
-    weights = {key: torch.randn_like(value) for key, value in lora.state(unet).items()}
-    lora.restore(unet, weights)
-    restored = lora.state(unet)
+    lora.attach({"unet": unet}, SETTINGS)
+    weights = {key: torch.randn_like(value) for key, value in lora.state({"unet": unet}).items()}
+    lora.restore({"unet": unet}, weights)
+    restored = lora.state({"unet": unet})
     assert restored.keys() == weights.keys()
     assert all(torch.equal(restored[key], weights[key]) for key in weights)
 
 
 @pytest.mark.parametrize("fault", ["shape", "missing", "extra"])
 def test_another_adapter_is_not_put_back(unet: UNet2DConditionModel, fault: str) -> None:
-    lora.attach(unet, SETTINGS)
-    weights = lora.state(unet)
+    lora.attach({"unet": unet}, SETTINGS)
+    weights = lora.state({"unet": unet})
     first = next(iter(weights))
     if fault == "shape":
         weights[first] = torch.zeros(4, weights[first].shape[1])
     elif fault == "missing":
         del weights[first]
     else:
-        weights["mid_block.other.lora_A.weight"] = torch.zeros(2, 2)
+        weights["unet.mid_block.other.lora_A.weight"] = torch.zeros(2, 2)
     with pytest.raises(ModelError, match="another adapter"):
-        lora.restore(unet, weights)
+        lora.restore({"unet": unet}, weights)
 
 
 def test_targets_that_match_nothing_are_refused_with_their_names(unet: UNet2DConditionModel) -> None:
     with pytest.raises(ModelError, match=r"lora\.target_modules \['to_nowhere'\]") as caught:
-        lora.attach(unet, SETTINGS.model_copy(update={"target_modules": ("to_nowhere",)}))
+        lora.attach({"unet": unet}, SETTINGS.model_copy(update={"target_modules": ("to_nowhere",)}))
     assert "to_out.0" in caught.value.hint
 
 
@@ -106,13 +106,14 @@ def test_one_value_that_is_not_finite_is_noticed(value: float) -> None:
 def test_a_file_with_attention_and_other_layers_loads_whole(unet: UNet2DConditionModel, tmp_path: Path) -> None:
     plain = copy.deepcopy(unet)
     everything = LoraConfig(rank=2, lora_alpha=2, target_modules=("to_q", "to_out.0", "ff.net.2", "proj_in", "conv1"))
-    lora.attach(unet, everything)
-    weights = {key: torch.randn_like(value) for key, value in lora.state(unet).items()}
-    lora.restore(unet, weights)
-    lora.write(tmp_path, weights, lora.metadata(unet))
+    lora.attach({"unet": unet}, everything)
+    weights = {key: torch.randn_like(value) for key, value in lora.state({"unet": unet}).items()}
+    lora.restore({"unet": unet}, weights)
+    lora.write(tmp_path, weights, lora.metadata({"unet": unet}))
 
     plain.load_lora_adapter(str(tmp_path / lora.LORA_FILE), prefix="unet", adapter_name=lora.ADAPTER)
     held = plain.state_dict()
     for key, value in weights.items():
-        assert torch.equal(held[key.removesuffix("weight") + f"{lora.ADAPTER}.weight"], value), key
+        name = key.removeprefix("unet.").removesuffix("weight") + f"{lora.ADAPTER}.weight"
+        assert torch.equal(held[name], value), key
     assert torch.equal(predict(plain), predict(unet))

@@ -1,0 +1,175 @@
+"""A base model through one interface, whatever family it is of: what trainer and evaluator need to know, and no more.
+
+Stable Diffusion 1.x and 2.x are one class (they differ in sizes and in what is predicted), SDXL another. A family with
+a transformer and flow matching would be a third: everything that names a UNet or a noise schedule stands here.
+
+Shapes: B batch, C latent channels, H W height and width, L tokens, D embedding width.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar, cast
+
+import torch
+from diffusers import AutoencoderKL, DDPMScheduler, StableDiffusionPipeline, StableDiffusionXLPipeline
+from torch import Tensor, nn
+
+Conditioning = dict[str, Tensor]
+"""What the denoiser is told of a picture, batch first: `encoder_hidden_states` (B, L, D), `time_ids` (B, 6) and,
+for SDXL, `text_embeds` (B, D)."""
+
+
+class Model(ABC):
+    """A loaded pipeline and its parts by what they do."""
+
+    pipeline_class: ClassVar[type]
+    text_encoder_names: ClassVar[tuple[str, ...]]
+
+    def __init__(self, pipeline: Any) -> None:
+        self.pipeline = pipeline
+
+    @property
+    def denoiser(self) -> nn.Module:
+        """The network that learns."""
+        return self.pipeline.unet
+
+    @property
+    def text_encoders(self) -> dict[str, nn.Module]:
+        """Text encoders by the pipeline's names."""
+        return {name: getattr(self.pipeline, name) for name in self.text_encoder_names}
+
+    @property
+    def parts(self) -> dict[str, nn.Module]:
+        """Everything that may carry an adapter, by the prefix of its keys in a LoRA file."""
+        return {"unet": self.denoiser, **self.text_encoders}
+
+    @property
+    def device(self) -> torch.device:
+        """Where the denoiser is."""
+        return next(self.denoiser.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Precision of the denoiser's frozen weights."""
+        return self.pipeline.unet.dtype
+
+    def noise_scheduler(self) -> DDPMScheduler:
+        """The training schedule of this model: betas, and what is predicted."""
+        return cast("DDPMScheduler", DDPMScheduler.from_config(self.pipeline.scheduler.config))
+
+    @property
+    def size_multiple(self) -> int:
+        """Sides of a picture, in pixels, must be multiples of this: the VAE's factor × the denoiser's."""
+        return int(self.pipeline.vae_scale_factor) * 2 ** (len(self.pipeline.unet.config.block_out_channels) - 1)
+
+    @torch.no_grad()
+    def encode_pixels(self, pixels_BCHW: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of the VAE's posterior, not scaled, fp32, on the CPU. pixels: -1 to 1.
+
+        The VAE runs in fp32: SDXL's overflows in fp16.
+        """
+        vae = cast("AutoencoderKL", self.pipeline.vae.to(torch.float32))
+        posterior = vae.encode(pixels_BCHW.to(vae.device, torch.float32)).latent_dist  # pyright: ignore
+        return posterior.mean.cpu(), posterior.std.cpu()
+
+    def scale_latents(self, latents_BCHW: Tensor) -> Tensor:
+        """From the VAE's units to those the denoiser learnt on."""
+        config = self.pipeline.vae.config
+        return (latents_BCHW - (config.shift_factor or 0.0)) * config.scaling_factor
+
+    @abstractmethod
+    def encode_captions(self, captions: list[str]) -> Conditioning:
+        """Text conditioning of these captions, on the text encoders' device; carries gradients where they have any."""
+
+    @abstractmethod
+    def predict(self, noisy_latents_BCHW: Tensor, timesteps_B: Tensor, conditioning: Conditioning) -> Tensor:
+        """The denoiser's output. (B, C, H, W)."""
+
+    @abstractmethod
+    def prompt_arguments(self, prompts: list[str]) -> dict[str, Tensor]:
+        """Embeddings of prompts, and of as many empty ones, as the pipeline's call takes them."""
+
+    def encode_to(self, device: torch.device) -> None:
+        """Move what encodes pictures and captions; the denoiser stays where it is."""
+        self.pipeline.vae.to(device)
+        for encoder in self.text_encoders.values():
+            encoder.to(device)
+
+    def vae_digest(self) -> str:
+        """Changes with the VAE's weights."""
+        return _digest(self.pipeline.vae)
+
+    def text_digest(self) -> str:
+        """Changes with the text encoders' weights or precision, or with the tokens they are given."""
+        words = [getattr(self.pipeline, name.replace("text_encoder", "tokenizer")) for name in self.text_encoder_names]
+        vocabulary = "".join(str(sorted(tokenizer.get_vocab().items())) for tokenizer in words)
+        return hashlib.sha256((vocabulary + "".join(map(_digest, self.text_encoders.values()))).encode()).hexdigest()
+
+
+class StableDiffusion(Model):
+    """Stable Diffusion 1.x and 2.x."""
+
+    pipeline_class = StableDiffusionPipeline
+    text_encoder_names = ("text_encoder",)
+
+    def encode_captions(self, captions: list[str]) -> Conditioning:  # noqa: D102
+        embeds, _ = self.pipeline.encode_prompt(captions, self.pipeline.text_encoder.device, 1, False)
+        return {"encoder_hidden_states": embeds}
+
+    def predict(self, noisy_latents_BCHW: Tensor, timesteps_B: Tensor, conditioning: Conditioning) -> Tensor:  # noqa: D102
+        return self.denoiser(noisy_latents_BCHW, timesteps_B, conditioning["encoder_hidden_states"], return_dict=False)[
+            0
+        ]
+
+    def prompt_arguments(self, prompts: list[str]) -> dict[str, Tensor]:  # noqa: D102
+        embeds, negative_embeds = self.pipeline.encode_prompt(prompts, self.pipeline.device, 1, True)
+        return {"prompt_embeds": embeds, "negative_prompt_embeds": negative_embeds}
+
+
+class StableDiffusionXL(Model):
+    """SDXL: two text encoders, a pooled embedding, the picture's sizes as conditioning (Podell et al. 2023, §2.2)."""
+
+    pipeline_class = StableDiffusionXLPipeline
+    text_encoder_names = ("text_encoder", "text_encoder_2")
+
+    def encode_captions(self, captions: list[str]) -> Conditioning:
+        """As the base class says; an empty caption is all zeros where the pipeline's own guidance makes it so."""
+        embeds, _, pooled, _ = self.pipeline.encode_prompt(
+            captions, device=self.pipeline.text_encoder_2.device, do_classifier_free_guidance=False
+        )
+        if self.pipeline.config.force_zeros_for_empty_prompt:
+            said_B = torch.tensor([bool(caption) for caption in captions], device=embeds.device)
+            embeds, pooled = embeds * said_B[:, None, None], pooled * said_B[:, None]
+        return {"encoder_hidden_states": embeds, "text_embeds": pooled}
+
+    def predict(self, noisy_latents_BCHW: Tensor, timesteps_B: Tensor, conditioning: Conditioning) -> Tensor:  # noqa: D102
+        added = {"text_embeds": conditioning["text_embeds"], "time_ids": conditioning["time_ids"]}
+        return self.denoiser(
+            noisy_latents_BCHW,
+            timesteps_B,
+            conditioning["encoder_hidden_states"],
+            added_cond_kwargs=added,
+            return_dict=False,
+        )[0]
+
+    def prompt_arguments(self, prompts: list[str]) -> dict[str, Tensor]:  # noqa: D102
+        embeds, negative_embeds, pooled, negative_pooled = self.pipeline.encode_prompt(
+            prompts, device=self.pipeline.device
+        )
+        return {
+            "prompt_embeds": embeds,
+            "negative_prompt_embeds": negative_embeds,
+            "pooled_prompt_embeds": pooled,
+            "negative_pooled_prompt_embeds": negative_pooled,
+        }
+
+
+def _digest(module: nn.Module) -> str:
+    """sha256 over names, precisions and bytes of all weights."""
+    found = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        found.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)}".encode())
+        found.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return found.hexdigest()
