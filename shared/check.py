@@ -80,7 +80,7 @@ def _data_set(run: RunDir) -> Problems:
     """The pictures and captions are those the run began with."""
     record = run.read_record().dataset
     try:
-        if dataset.fingerprint(dataset.scan(Path(record.path))) != record.fingerprint:
+        if dataset.fingerprint(dataset.scan(run.read_config())) != record.fingerprint:
             yield f"{record.path} has changed since the run was made"
     except DarkroomError as error:
         yield str(error)

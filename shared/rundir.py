@@ -17,6 +17,7 @@ from pathlib import Path
 
 from shared import base_model, dataset, hardware
 from shared.config import Config, dump_config, load_config
+from shared.digests import Digests
 from shared.errors import RunFolderError
 from shared.publication import fsync, read_manifest
 from shared.records import Best, DatasetRecord, EvaluationResult, Manifest, RunRecord, replace_file
@@ -189,7 +190,8 @@ def create_run(config: Config) -> RunDir:
     target = (config.run.output_dir / config.run.name).resolve()
     if target.exists() and not (target.is_dir() and not any(target.iterdir())):
         raise RunFolderError(f"{target} exists", "choose another run.name, or move it away")
-    record = _describe_run(config)
+    digest = Digests(dataset.digests_path(config))
+    record = _describe_run(config, digest)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -203,6 +205,7 @@ def create_run(config: Config) -> RunDir:
     finally:
         shutil.rmtree(stage, ignore_errors=True)
     fsync(target.parent)
+    digest.save()
     return RunDir(target)
 
 
@@ -221,19 +224,21 @@ def list_runs(output_dir: Path) -> list[RunDir]:
     return sorted(runs, key=lambda run: run.record.stat().st_mtime, reverse=True)
 
 
-def _describe_run(config: Config) -> RunRecord:
-    pairs = dataset.scan(Path(config.data.path), decode=True)
-    held_out = dataset.held_out_ids(pairs, config.data.num_validation, config.train.seed)
+def _describe_run(config: Config, digest: Digests) -> RunRecord:
+    pairs = dataset.scan(config, decode=True)
+    seed = config.train.seed
+    held_out = dataset.held_out_ids(pairs, config.data.num_validation, seed, config.data.validation_ids)
+    dataset.training_pairs(pairs, held_out, config.data.train_size, seed, digest)
     return RunRecord(
         run_id=uuid.uuid4().hex[:12],
         name=config.run.name or "",
-        seed=config.train.seed,
+        seed=seed,
         versions={name: importlib.metadata.version(name) for name in LIBRARIES},
         hardware=hardware.describe(),
         dataset=DatasetRecord(
             path=config.data.path,
             num_images=len(pairs),
-            fingerprint=dataset.fingerprint(pairs),
+            fingerprint=dataset.fingerprint(pairs, digest),
             held_out=tuple(held_out),
         ),
         base_model=base_model.identify(config.model.path),

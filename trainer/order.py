@@ -1,15 +1,16 @@
 """Everything random in training, derived from (seed, position): nothing has to be saved, nothing can drift.
 
-The training set is an endless stream of shuffled epochs. Optimizer update `step` (from 1) takes the next `global_batch`
-positions, whatever the number of processes; the picture at a position, its noise, timestep and latent sample depend on
-the seed and the position alone.
+The training set is an endless stream of shuffled passes. Optimizer update `step` (from 1) takes the next `global_batch`
+positions, whatever the number of processes; the picture at a position, how it is varied, its noise, timestep and latent
+sample depend on the seed and the position alone.
 """
 
 from __future__ import annotations
 
 import hashlib
 import random
-from functools import lru_cache
+from array import array
+from collections.abc import Hashable, Sequence
 
 import torch
 
@@ -32,13 +33,42 @@ def positions(step: int, micro_batch: int, rank: int, *, batch_size: int, micro_
     return range(start, start + batch_size)
 
 
-def picture_at(position: int, num_pictures: int, seed: int) -> int:
-    """Index of the picture at a position: every picture once per epoch."""
-    return _epoch(position // num_pictures, num_pictures, seed)[position % num_pictures]
+class Stream:
+    """The endless stream of pictures, in groups of one bucket each.
 
+    Shuffled passes are dealt into a queue per bucket; a full queue is the next group. What does not fill one waits for
+    the next pass: nothing is dropped, and each picture comes `repeats` times per pass. With one bucket the stream is
+    one shuffled pass after another.
+    """
 
-@lru_cache(maxsize=4)
-def _epoch(epoch: int, num_pictures: int, seed: int) -> list[int]:
-    order = list(range(num_pictures))
-    random.Random(derive(seed, "epoch", epoch)).shuffle(order)
-    return order
+    def __init__(
+        self, buckets: Sequence[Hashable], repeats: Sequence[int], *, group_size: int, seed: int
+    ) -> None:
+        """buckets, repeats: of each picture. group_size: pictures of one micro-batch on all processes together."""
+        self._buckets, self._group_size, self._seed = buckets, group_size, seed
+        self._one_pass = [index for index, times in enumerate(repeats) for _ in range(times)]
+        self._passes = 0
+        self._queues: dict[Hashable, list[int]] = {}
+        self._dealt = array("L")
+
+    @property
+    def pass_length(self) -> int:
+        """Positions of one pass over the training set, repeats included."""
+        return len(self._one_pass)
+
+    def picture_at(self, position: int) -> int:
+        """Index of the picture at a position; it depends on nothing asked before."""
+        while position >= len(self._dealt):
+            self._deal_pass()
+        return self._dealt[position]
+
+    def _deal_pass(self) -> None:
+        cards = list(self._one_pass)
+        random.Random(derive(self._seed, "epoch", self._passes)).shuffle(cards)
+        self._passes += 1
+        for card in cards:
+            queue = self._queues.setdefault(self._buckets[card], [])
+            queue.append(card)
+            if len(queue) == self._group_size:
+                self._dealt.extend(queue)
+                queue.clear()

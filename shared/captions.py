@@ -1,0 +1,39 @@
+"""Captions: how they are tidied, what is wrong with one that cannot be used, and how they are varied."""
+
+from __future__ import annotations
+
+import random
+import re
+
+MAX_CHARACTERS = 10_000
+"""The text encoders read 77 tokens; a longer file is something else."""
+
+
+def tidy(text: str) -> str:
+    """One line, single spaces."""
+    return " ".join(text.split())
+
+
+def fault(caption: str) -> str | None:
+    """Why a tidy caption cannot be used; None when it can."""
+    if not caption:
+        return "the caption is empty"
+    if len(caption) > MAX_CHARACTERS:
+        return f"{len(caption):,} characters, at most {MAX_CHARACTERS:,}; is this a caption?"
+    control = next((character for character in caption if ord(character) < 32 or 127 <= ord(character) < 160), None)
+    return f"the caption holds the control character {control!r}" if control else None
+
+
+def with_trigger(caption: str, trigger_word: str) -> str:
+    """The caption behind the trigger word, as its first tag; unchanged where it has the word already, in any case."""
+    if not trigger_word or re.search(rf"(?<!\w){re.escape(trigger_word)}(?!\w)", caption, re.IGNORECASE):
+        return caption
+    return f"{trigger_word}, {caption}"
+
+
+def shuffled(caption: str, keep_tags: int, seed: int) -> str:
+    """Comma-separated tags in another order; the first `keep_tags` stay in front."""
+    tags = [tag.strip() for tag in caption.split(",")]
+    rest = tags[keep_tags:]
+    random.Random(seed).shuffle(rest)
+    return ", ".join([*tags[:keep_tags], *rest])
