@@ -82,7 +82,7 @@ def _build(run: RunDir) -> Judge:
         run,
         config,
         record,
-        references.load(run, config, record),
+        references.load(run, config, record, model.size_multiple),
         Studio(model, config.lora, settings, config.data.resolution),
         load_scorer(settings.fashion_clip, settings.visual, str(device)),
     )

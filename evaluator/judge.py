@@ -77,7 +77,7 @@ class Judge:
         with work.timed("swap"):
             self._swap(step, work)
         with work.timed("generate"):
-            wanted = jobs(self.references.prompts, self.config.evaluation)
+            wanted = jobs(self.references.prompts, self.references.sizes, self.config.evaluation)
             drawn = [picture for batch in self.studio.draw(wanted) for picture in batch]
         work.pictures = {
             f"{number:03d}-seed-{job.seed}.png": (job, picture)

@@ -1,6 +1,7 @@
 """The held-out pairs a run is judged by: captions as prompts, pictures as references, published once per run.
 
-From then on evaluators depend on the run folder alone, whatever happens to the data set.
+From then on evaluators depend on the run folder alone, whatever happens to the data set. A reference has the shape that
+training gives such a picture: its bucket's.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ from pathlib import Path
 
 from PIL import Image
 
-from shared import dataset
+from shared import buckets, dataset
 from shared.config import Config
 from shared.errors import DataError
+from shared.pictures import open_picture, upright_size
 from shared.publication import publish, read_manifest
 from shared.records import Manifest, RunRecord
 from shared.rundir import RunDir
@@ -25,36 +27,49 @@ class References:
     prompts: dict[str, str]
     pictures: dict[str, Image.Image]
 
+    @property
+    def sizes(self) -> dict[str, buckets.Size]:
+        """Width and height of each picture; its samples are drawn at the same."""
+        return {prompt_id: picture.size for prompt_id, picture in self.pictures.items()}
 
-def load(run: RunDir, config: Config, record: RunRecord) -> References:
+
+def load(run: RunDir, config: Config, record: RunRecord, multiple: int) -> References:
     """Read the run's references, publishing them first if nobody has.
+
+    multiple: of a picture's sides, as the model needs it.
 
     Raises:
         DataError: they have to be made and a held-out pair is no longer in the data set.
+        ConfigError: the resolution does not suit the model.
     """
     manifest = read_manifest(run.references)
     if manifest is None:
-        _publish(run, config, record)
+        _publish(run, config, record, multiple)
         manifest = read_manifest(run.references)
         assert manifest
     prompts: dict[str, str] = manifest.details["prompts"]
     return References(prompts, {prompt_id: _read(run.references / f"{prompt_id}.png") for prompt_id in prompts})
 
 
-def _publish(run: RunDir, config: Config, record: RunRecord) -> None:
-    pairs = {pair.id: pair for pair in dataset.scan(Path(config.data.path))}
+def _publish(run: RunDir, config: Config, record: RunRecord, multiple: int) -> None:
+    pairs = {pair.id: pair for pair in dataset.scan(config)}
     wanted = record.dataset.held_out[: config.evaluation.num_prompts]
     missing = [prompt_id for prompt_id in wanted if prompt_id not in pairs]
     if missing:
         raise DataError(f"held-out pairs are gone from {config.data.path}: {', '.join(missing)}", "restore them")
+    sizes = buckets.sizes(config.data.resolution, multiple, square=not config.data.buckets)
+    framings = {prompt_id: buckets.frame(upright_size(pairs[prompt_id].image), sizes) for prompt_id in wanted}
 
     def write(folder: Path) -> None:
-        for prompt_id in wanted:
+        for prompt_id, framing in framings.items():
             path = folder / f"{prompt_id}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
-            dataset.square(dataset.open_picture(pairs[prompt_id].image), config.data.resolution).save(path)
+            framing.apply(open_picture(pairs[prompt_id].image)).save(path)
 
-    details = {"prompts": {prompt_id: pairs[prompt_id].caption for prompt_id in wanted}}
+    details = {
+        "prompts": {prompt_id: pairs[prompt_id].caption for prompt_id in wanted},
+        "sizes": {prompt_id: framing.target for prompt_id, framing in framings.items()},
+    }
     publish(
         run.staging, run.references, Manifest(kind="references", run_id=record.run_id, step=0, details=details), write
     )

@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 
 from evaluator.adapter import AdapterFile
+from shared.buckets import Size
 from shared.config import EvaluationConfig, LoraConfig
 from shared.diffusion import lora
 from shared.diffusion.lora import ADAPTER, LORA_FILE
@@ -31,20 +32,35 @@ class Job:
     prompt_id: str
     prompt: str
     seed: int
+    size: Size
     batch: int
 
 
-def jobs(prompts: dict[str, str], settings: EvaluationConfig) -> list[Job]:
-    """prompts × seeds in a fixed order, cut into fixed batches. prompts: id → caption.
+def jobs(prompts: dict[str, str], sizes: dict[str, Size], settings: EvaluationConfig) -> list[Job]:
+    """prompts × seeds in fixed batches of one size each, one batch after another. prompts: id → caption.
 
     Every picture has a seed of its own: noise shared by all prompts would make them err together, and intervals over
     prompts would be too narrow.
     """
     wanted = [prompt_id for prompt_id in prompts for _ in range(settings.num_seeds)]
-    return [
-        Job(prompt_id, prompts[prompt_id], settings.seed + number, number // settings.batch_size)
+    batches = _batches([sizes[prompt_id] for prompt_id in wanted], settings.batch_size)
+    found = [
+        Job(prompt_id, prompts[prompt_id], settings.seed + number, sizes[prompt_id], batches[number])
         for number, prompt_id in enumerate(wanted)
     ]
+    return sorted(found, key=lambda job: job.batch)
+
+
+def _batches(sizes: list[Size], batch_size: int) -> list[int]:
+    """A batch number for each picture: those of one size together, in order, at most `batch_size`."""
+    numbers: list[int] = []
+    open_batches: dict[Size, int] = {}
+    for size in sizes:
+        number = open_batches.get(size)
+        if number is None or numbers.count(number) == batch_size:
+            number = open_batches[size] = max(numbers, default=-1) + 1
+        numbers.append(number)
+    return numbers
 
 
 class Studio:
@@ -97,13 +113,14 @@ class Studio:
         }
 
     def _draw_batch(self, batch: list[Job]) -> list[Image.Image]:
+        width, height = batch[0].size
         drawn = self.pipeline(
             **self._encode([job.prompt for job in batch]),
             generator=[torch.Generator().manual_seed(job.seed) for job in batch],
             num_inference_steps=self._settings.num_inference_steps,
             guidance_scale=self._settings.guidance_scale,
-            height=self._resolution,
-            width=self._resolution,
+            height=height,
+            width=width,
             output_type="pt",
             return_dict=False,
         )

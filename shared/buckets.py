@@ -83,6 +83,11 @@ def nearest(size: Size, among: Sequence[Size]) -> Size:
     return min(among, key=lambda bucket: (round(_apart(size, bucket), 9), -bucket[0] * bucket[1]))
 
 
+def frame(original: Size, among: Sequence[Size]) -> Framing:
+    """How one picture is brought to the nearest of these buckets."""
+    return Framing(original, nearest(original, among))
+
+
 def assign(originals: Sequence[Size], among: Sequence[Size], *, at_least: int, repeats: Sequence[int]) -> list[Size]:
     """A bucket for each picture. Buckets with fewer than `at_least` pictures join a neighbour of nearly their ratio.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from shared.publication import sha256
 from shared.records import replace_file
@@ -47,7 +47,6 @@ def _read(path: Path) -> dict[str, list[Any]]:
     """What is remembered; nothing where the file is absent or damaged: then files are read again."""
     try:
         tree: Any = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+        return {str(key): [int(size), int(changed), str(digest)] for key, (size, changed, digest) in tree.items()}
+    except (OSError, ValueError, TypeError, AttributeError):
         return {}
-    entries = cast("dict[str, Any]", tree) if isinstance(tree, dict) else {}
-    return {key: cast("list[Any]", entry) for key, entry in entries.items() if isinstance(entry, list) and len(cast("list[Any]", entry)) == 3}

@@ -11,8 +11,6 @@ import hashlib
 import io
 import json
 import re
-import shutil
-import uuid
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +19,8 @@ from PIL import Image, UnidentifiedImageError
 from shared.config import HUB
 from shared.errors import DataError
 from shared.pictures import FORMATS
+from shared.publication import publish, sweep
+from shared.records import Manifest
 from shared.sources import CAPTION_COLUMNS, PICTURE_COLUMNS, column
 
 SPLIT = "train"
@@ -35,9 +35,14 @@ def on_disk(path: str, cache: Path) -> Path:
     """
     if not path.startswith(HUB) and not _is_saved(Path(path)):
         return Path(path)
-    target = cache / "datasets" / _name(path)
+    target, staging = cache / "datasets" / _name(path), cache / ".staging"
     if not target.is_dir():
-        _write_whole(_load(path), path, target)
+        dataset = _load(path)
+        picture, caption = _columns(dataset, path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        sweep(staging)
+        manifest = Manifest(kind="dataset", run_id="", step=0, details={"path": path})
+        publish(staging, target, manifest, lambda folder: _write(dataset, picture, caption, folder))
     return target
 
 
@@ -76,22 +81,9 @@ def _load(path: str) -> Any:
         return loaded
     if SPLIT in loaded or len(loaded) == 1:
         return loaded[SPLIT if SPLIT in loaded else next(iter(loaded))]
-    raise DataError(f"{path} has no split {SPLIT!r}; it has {', '.join(loaded)}", f"save the one you want and give its folder")
-
-
-def _write_whole(dataset: Any, path: str, target: Path) -> None:
-    """Fill a folder beside `target` and rename it; another process may come first."""
-    picture, caption = _columns(dataset, path)
-    stage = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
-    stage.mkdir(parents=True)
-    try:
-        _write(dataset, picture, caption, stage)
-        stage.rename(target)
-    except OSError:
-        if not target.is_dir():
-            raise
-    finally:
-        shutil.rmtree(stage, ignore_errors=True)
+    raise DataError(
+        f"{path} has no split {SPLIT!r}; it has {', '.join(loaded)}", "save the one you want and give its folder"
+    )
 
 
 def _columns(dataset: Any, path: str) -> tuple[str, str]:
@@ -100,17 +92,19 @@ def _columns(dataset: Any, path: str) -> tuple[str, str]:
     Raises:
         DataError: either cannot be told; the columns are named.
     """
-    kinds = {name: type(feature).__name__ for name, feature in dataset.features.items()}
-    texts = [name for name, feature in dataset.features.items() if getattr(feature, "dtype", "") in ("string", "large_string") and kinds[name] == "Value"]
-    picture = _pick([name for name, kind in kinds.items() if kind == "Image"], PICTURE_COLUMNS)
-    caption = _pick(texts, CAPTION_COLUMNS)
+    kinds = {
+        name: getattr(feature, "dtype", None) or type(feature).__name__ for name, feature in dataset.features.items()
+    }
+    images = [name for name, feature in dataset.features.items() if type(feature).__name__ == "Image"]
+    picture = _pick(images, PICTURE_COLUMNS)
+    caption = _pick([name for name, kind in kinds.items() if kind in ("string", "large_string")], CAPTION_COLUMNS)
     if picture and caption:
         return picture, caption
     missing = "picture" if not picture else "caption"
     known = PICTURE_COLUMNS[1] if not picture else " or ".join(CAPTION_COLUMNS[:3])
     raise DataError(
         f"{path}: cannot tell the {missing} column; its columns are "
-        + ", ".join(f"{name} ({getattr(dataset.features[name], 'dtype', kind)})" for name, kind in kinds.items()),
+        + ", ".join(f"{name} ({kind})" for name, kind in kinds.items()),
         f"rename the {missing} column to {known}, save it with `save_to_disk` and give that folder",
     )
 

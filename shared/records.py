@@ -104,7 +104,7 @@ class FileEntry(BaseModel):
 class Manifest(Record):
     """`manifest.json` of a published folder: what is in it. Written last; its presence means the folder is whole."""
 
-    kind: Literal["snapshot", "checkpoint", "evaluation", "references"]
+    kind: Literal["snapshot", "checkpoint", "evaluation", "references", "dataset"]
     run_id: str
     step: int = Field(ge=0)
     created: str = Field(default_factory=utc_now)

@@ -111,7 +111,7 @@ def _is_sound(file: Path, problems: list[str]) -> bool:
     if not file.is_file():
         problems.append(f"{file}: a link that leads to no file")
     elif any("\udc80" <= character <= "\udcff" for character in str(file)):  # how Python keeps bytes it cannot decode
-        problems.append(f"{ascii(str(file))}: the name is not UTF-8")
+        problems.append(f"{str(file)!a}: the name is not UTF-8")
     else:
         return True
     return False
@@ -123,9 +123,7 @@ def _from_text_files(folder: Path, files: list[Path], pictures: list[Path], prob
     return [_with_text_file(image, folder, present, captioned, problems) for image in pictures]
 
 
-def _with_text_file(
-    image: Path, folder: Path, present: set[Path], captioned: set[Path], problems: list[str]
-) -> Pair:
+def _with_text_file(image: Path, folder: Path, present: set[Path], captioned: set[Path], problems: list[str]) -> Pair:
     repeats, name = _kohya(image, folder)
     path = _caption_file(image, present)
     caption = ""
@@ -169,7 +167,7 @@ def _from_metadata(folder: Path, tables: list[Path], pictures: list[Path], probl
             if row.image in named:
                 problems.append(f"{row.place}: {row.image.name} is named twice")
             elif row.image not in present:
-                problems.append(f"{row.place}: {row.image} is named in {table.name}, no such picture in the folder")
+                problems.append(f"{row.place}: {row.image}: no such picture in the folder")
             named[row.image] = row
     missing = sorted(present - named.keys())
     problems.extend(f"{image}: not named in {' or '.join(table.name for table in tables)}" for image in missing)

@@ -14,11 +14,14 @@ from accelerate import Accelerator
 from shared import dataset, tables
 from shared.config import Config
 from shared.diffusion import base, lora
+from shared.diffusion.model import Model
+from shared.digests import Digests
 from shared.errors import DataError, exit_code_of
 from shared.publication import sweep
 from shared.rundir import RunDir, open_run
 from shared.status import Status, hold_role
-from trainer import cache, checkpoint, order
+from trainer import batches, checkpoint, order
+from trainer.cache import Cache
 from trainer.loop import Trainer
 from trainer.publisher import Publisher
 from trainer.stopping import StopSignal
@@ -74,32 +77,51 @@ def _train(run: RunDir, config: Config, accelerator: Accelerator, stop: StopSign
 
 def _build(run: RunDir, config: Config, accelerator: Accelerator, say) -> Trainer:
     model = base.load_model(config.model, PRECISIONS[_mixed_precision(config)])
-    model.encode_to(accelerator.device)
-    examples = cache.encode(
-        _training_pairs(run, config),
-        model,
-        config.data.resolution,
-        lambda done, total: say(message=f"encoding picture {done}/{total}"),
-    )
-    model.encode_to(torch.device("cpu"))
+    digest = Digests(dataset.digests_path(config))
+    examples = batches.frame(_training_pairs(run, config, digest), config, model.size_multiple)
+    log.info(batches.describe(examples))
+    cache = Cache(dataset.cache_dir(config), model, digest)
+    _encode(cache, model, examples, config, accelerator, say)
+    digest.save()
     torch.manual_seed(order.derive(config.train.seed, "adapter", 0))
     lora.attach(lora.adapted(model, config.lora), config.lora)
-    return Trainer(run, config, accelerator, model, examples)
+    return Trainer(run, config, accelerator, model, batches.Batches(examples, cache, config, accelerator.num_processes))
 
 
-def _training_pairs(run: RunDir, config: Config) -> list[dataset.Pair]:
-    """The pairs of the run's data set that are not held out.
+def _encode(cache: Cache, model: Model, examples: list[batches.Example], config: Config, accelerator, say) -> None:
+    """Fill the cache, each process its share; a second round finds what others wrote on disks not seen from here.
+
+    The encoders are on the device only while they are needed: not at all when nothing is missing.
+    """
+    for share in ((accelerator.process_index, accelerator.num_processes), (0, 1)):
+        pictures = cache.prepare_pictures(batches.pictures_of(examples, config), share)
+        captions = cache.prepare_captions(batches.captions_of(examples, config), share)
+        if pictures or captions:
+            model.encode_to(accelerator.device)
+            cache.encode_pictures(pictures, lambda done, of: say(message=f"encoding picture {done}/{of}"))
+            cache.encode_captions(captions, lambda done, of: say(message=f"encoding caption {done}/{of}"))
+            model.encode_to(torch.device("cpu"))
+        accelerator.wait_for_everyone()
+        if accelerator.num_processes == 1:
+            break
+    if batches.encoded_live(config):
+        for encoder in model.text_encoders.values():
+            encoder.to(accelerator.device)
+
+
+def _training_pairs(run: RunDir, config: Config, digest: Digests) -> list[dataset.Pair]:
+    """The pairs of the run's data set that are trained on.
 
     Raises:
         DataError: the data set is no longer what it was when the run was made.
     """
     record = run.read_record().dataset
-    pairs = dataset.scan(Path(config.data.path))
-    if dataset.fingerprint(pairs) != record.fingerprint:
+    pairs = dataset.scan(config)
+    if dataset.fingerprint(pairs, digest) != record.fingerprint:
         raise DataError(
             f"{config.data.path} has changed since this run was made", "restore it, or start a new run with --new"
         )
-    return [pair for pair in pairs if pair.id not in set(record.held_out)]
+    return dataset.training_pairs(pairs, record.held_out, config.data.train_size, config.train.seed, digest)
 
 
 def _publisher(run: RunDir, config: Config, step: int) -> Publisher:

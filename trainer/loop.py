@@ -25,7 +25,7 @@ from shared.records import utc_now
 from shared.rundir import RunDir
 from shared.status import Status
 from trainer import objective, order
-from trainer.cache import Example
+from trainer.batches import Batches
 from trainer.checkpoint import Checkpoint, copy_to_host
 from trainer.publisher import Publisher
 from trainer.stopping import StopSignal
@@ -64,11 +64,9 @@ class Predictor(nn.Module):
 class Trainer:
     """Holds the adapter and its optimizer; `train` runs until the last step or the first reason to stop."""
 
-    def __init__(
-        self, run: RunDir, config: Config, accelerator: Accelerator, model: Model, examples: list[Example]
-    ) -> None:
+    def __init__(self, run: RunDir, config: Config, accelerator: Accelerator, model: Model, batches: Batches) -> None:
         self.run, self.config, self.accelerator = run, config, accelerator
-        self.model, self.examples = model, examples
+        self.model, self.batches = model, batches
         self.scheduler = model.noise_scheduler()
         self.adapted = lora.adapted(model, config.lora)
         self.parameters = [parameter for part in self.adapted.values() for parameter in lora.parameters(part)]
@@ -168,23 +166,18 @@ class Trainer:
 
     def _loss(self, positions: range) -> torch.Tensor:
         """The objective on the pictures at these positions of the stream. A scalar with a graph."""
-        device, seed = self.accelerator.device, self.config.train.seed
-        latents, noise, timesteps, texts = [], [], [], []
-        for position in positions:
-            example = self.examples[order.picture_at(position, len(self.examples), seed)]
-            generator = order.generator(seed, "example", position)
-            latents.append(self.model.scale_latents(example.sample_latents(generator)))
-            noise.append(torch.randn(latents[-1].shape, generator=generator))
-            timesteps.append(torch.randint(self.scheduler.config["num_train_timesteps"], (), generator=generator))
-            texts.append(example.conditioning)
-        latents_BCHW, noise_BCHW = torch.stack(latents).to(device), torch.stack(noise).to(device)
-        timesteps_B = torch.stack(timesteps).to(device)
-        text = {name: torch.stack([text[name] for text in texts]).to(device) for name in texts[0]}
+        device, batch = self.accelerator.device, self.batches.at(positions)
+        latents_BCHW = self.model.scale_latents(batch.latents)
+        noise_BCHW = torch.stack([torch.randn(latents_BCHW.shape[1:], generator=own) for own in batch.generators])
+        num_timesteps = self.scheduler.config["num_train_timesteps"]
+        timesteps_B = torch.stack([torch.randint(num_timesteps, (), generator=own) for own in batch.generators])
+        latents_BCHW, noise_BCHW, timesteps_B = (part.to(device) for part in (latents_BCHW, noise_BCHW, timesteps_B))
+        text = batch.text
+        if not isinstance(text, list):
+            text = {name: value.to(device) for name, value in text.items()}
         noisy_latents_BCHW = self.scheduler.add_noise(latents_BCHW, noise_BCHW, cast("torch.IntTensor", timesteps_B))
-        side = self.config.data.resolution
-        time_ids_B6 = torch.tensor([[side, side, 0, 0, side, side]] * len(positions), device=device)
         with self.accelerator.autocast():
-            model_pred_BCHW = self.predictor(noisy_latents_BCHW, timesteps_B, text, time_ids_B6)
+            model_pred_BCHW = self.predictor(noisy_latents_BCHW, timesteps_B, text, batch.time_ids.to(device))
         target_BCHW = objective.target(self.scheduler, latents_BCHW, noise_BCHW, timesteps_B)
         return objective.loss(model_pred_BCHW, target_BCHW, timesteps_B, self.scheduler, self.config.train.snr_gamma)
 
@@ -210,7 +203,7 @@ class Trainer:
         """Passes over the training pictures after this step."""
         settings = self.config.train
         per_step = settings.train_batch_size * settings.gradient_accumulation_steps * self.accelerator.num_processes
-        return step * per_step / len(self.examples)
+        return step * per_step / self.batches.epoch_length
 
     def _details(self, update: Update) -> dict[str, Any]:
         """What a snapshot's manifest says of the training behind it."""

@@ -41,9 +41,7 @@ class Stream:
     one shuffled pass after another.
     """
 
-    def __init__(
-        self, buckets: Sequence[Hashable], repeats: Sequence[int], *, group_size: int, seed: int
-    ) -> None:
+    def __init__(self, buckets: Sequence[Hashable], repeats: Sequence[int], *, group_size: int, seed: int) -> None:
         """buckets, repeats: of each picture. group_size: pictures of one micro-batch on all processes together."""
         self._buckets, self._group_size, self._seed = buckets, group_size, seed
         self._one_pass = [index for index, times in enumerate(repeats) for _ in range(times)]

@@ -8,11 +8,14 @@ from pathlib import Path
 
 import torch
 from diffusers import StableDiffusionPipeline
+from PIL import Image
 
 model, snapshot, result_path, out = map(Path, sys.argv[1:])
 result = json.loads(result_path.read_text(encoding="utf-8"))
 batch = [sample for sample in result["samples"] if sample["batch"] == 0]
 settings = result["generation"]
+with Image.open(result_path.parent / "images" / batch[0]["image"]) as drawn:
+    width, height = drawn.size
 torch.set_num_threads(settings["threads"])
 
 pipeline = StableDiffusionPipeline.from_pretrained(model, dtype=getattr(torch, settings["dtype"]), safety_checker=None)
@@ -22,8 +25,8 @@ pictures = pipeline(
     generator=[torch.Generator().manual_seed(sample["seed"]) for sample in batch],
     num_inference_steps=settings["num_inference_steps"],
     guidance_scale=settings["guidance_scale"],
-    height=settings["resolution"],
-    width=settings["resolution"],
+    width=width,
+    height=height,
 ).images
 for sample, picture in zip(batch, pictures, strict=True):
     picture.save(out / sample["image"])

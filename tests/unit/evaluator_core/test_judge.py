@@ -61,7 +61,7 @@ def run(make_paper_run: RunMaker) -> RunDir:
 
 def judge_of(run: RunDir, studio: PretendStudio | None = None) -> Judge:
     config, record = run.read_config(), run.read_record()
-    return Judge(run, config, record, load(run, config, record), studio or PretendStudio(), PretendScorer())  # type: ignore[arg-type]
+    return Judge(run, config, record, load(run, config, record, 8), studio or PretendStudio(), PretendScorer())  # type: ignore[arg-type]
 
 
 def add_snapshot(run: RunDir, step: int = 2) -> Path:
@@ -135,12 +135,12 @@ def test_references_are_published_once_and_outlive_the_data_set(
     run: RunDir, pictures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config, record = run.read_config(), run.read_record()
-    first = load(run, config, record)
+    first = load(run, config, record, 8)
     verify(run.references)
     assert list(first.prompts) == list(record.dataset.held_out[:2])
     assert all(picture.size == (32, 32) for picture in first.pictures.values())
     monkeypatch.setattr("evaluator.references.dataset.scan", lambda folder: pytest.fail("read the data set again"))
-    second = load(run, config, record)
+    second = load(run, config, record, 8)
     assert second.prompts == first.prompts
     assert [picture.tobytes() for picture in second.pictures.values()] == [
         picture.tobytes() for picture in first.pictures.values()
@@ -150,7 +150,7 @@ def test_references_are_published_once_and_outlive_the_data_set(
 def test_references_that_can_no_longer_be_made_are_an_error(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("evaluator.references.dataset.scan", lambda folder: [])
     with pytest.raises(DataError, match="held-out pairs are gone"):
-        load(run, run.read_config(), run.read_record())
+        load(run, run.read_config(), run.read_record(), 8)
 
 
 def test_prompts_keep_the_order_of_the_split() -> None:

@@ -18,11 +18,12 @@ from shared.errors import ModelError
 from tests.unit.evaluator_core.conftest import LORA, SETTINGS, SnapshotMaker
 
 PROMPTS = {"dress": "a red dress", "coat": "a blue coat"}
+SIZES = {"dress": (32, 32), "coat": (32, 32)}
 Pictures = list[bytes]
 
 
 def draw(studio: Studio) -> Pictures:
-    batches = studio.draw(jobs(PROMPTS, SETTINGS))
+    batches = studio.draw(jobs(PROMPTS, SIZES, SETTINGS))
     return [picture.tobytes() for batch in batches for picture in batch]
 
 
@@ -44,11 +45,11 @@ def weights_checksum(studio: Studio) -> str:
 
 
 def test_jobs_are_prompts_times_seeds_in_fixed_batches() -> None:
-    assert jobs(PROMPTS, SETTINGS) == [
-        Job("dress", "a red dress", 1234, 0),
-        Job("dress", "a red dress", 1235, 0),
-        Job("coat", "a blue coat", 1236, 0),
-        Job("coat", "a blue coat", 1237, 1),
+    assert jobs(PROMPTS, SIZES, SETTINGS) == [
+        Job("dress", "a red dress", 1234, (32, 32), 0),
+        Job("dress", "a red dress", 1235, (32, 32), 0),
+        Job("coat", "a blue coat", 1236, (32, 32), 0),
+        Job("coat", "a blue coat", 1237, (32, 32), 1),
     ]
 
 

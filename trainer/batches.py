@@ -1,0 +1,174 @@
+"""The training pairs in their buckets, and the micro-batch at any positions of the stream.
+
+Mirroring, caption dropout, tag order and the draw from the VAE's posterior depend on (seed, position) alone.
+
+Shapes: B micro-batch, C latent channels, H W latent height and width.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from shared import buckets
+from shared.buckets import Framing
+from shared.captions import shuffled
+from shared.config import Config
+from shared.dataset import Pair
+from shared.diffusion.model import Conditioning
+from shared.pictures import upright_size
+from trainer import order
+from trainer.cache import Cache, Picture
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Example:
+    """A pair and how its picture is brought to its bucket."""
+
+    pair: Pair
+    framing: Framing
+
+    def picture(self, *, mirrored: bool = False) -> Picture:
+        """What the VAE is shown of it."""
+        return Picture(self.pair.image, self.framing, mirrored)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One process's micro-batch, on the CPU."""
+
+    latents: Tensor
+    """(B, C, H, W), drawn from the VAE's posterior, not scaled, fp32."""
+    text: Conditioning | list[str]
+    """Conditioning, batch first; captions where they are encoded live."""
+    time_ids: Tensor
+    """(B, 6): original height and width, crop top and left, target height and width: what SDXL is told (§2.2)."""
+    generators: list[torch.Generator]
+    """One per picture, after the draw of its latents: noise and timestep go on from there."""
+
+
+def frame(pairs: Sequence[Pair], config: Config, multiple: int) -> list[Example]:
+    """Put every training pair into its bucket. multiple: of a picture's sides, as the model needs it.
+
+    Raises:
+        ConfigError: the resolution does not suit the model.
+    """
+    among = buckets.sizes(config.data.resolution, multiple, square=not config.data.buckets)
+    originals = [upright_size(pair.image) for pair in pairs]
+    targets = buckets.assign(
+        originals, among, at_least=config.train.train_batch_size, repeats=[pair.repeats for pair in pairs]
+    )
+    return [
+        Example(pair, Framing(original, target))
+        for pair, original, target in zip(pairs, originals, targets, strict=True)
+    ]
+
+
+def encoded_live(config: Config) -> bool:
+    """Whether captions are encoded in every step: their encoders learn, or their words move."""
+    return config.lora.text_encoder or config.data.shuffle_tags
+
+
+def pictures_of(examples: Iterable[Example], config: Config) -> list[Picture]:
+    """Everything the VAE will be asked for."""
+    variants = (False, True) if config.data.random_flip else (False,)
+    return [example.picture(mirrored=mirrored) for example in examples for mirrored in variants]
+
+
+def captions_of(examples: Iterable[Example], config: Config) -> list[str]:
+    """Every caption to encode beforehand; none where they are encoded live."""
+    if encoded_live(config):
+        return []
+    return [example.pair.caption for example in examples] + ([""] if config.data.caption_dropout else [])
+
+
+class Batches:
+    """The training set as micro-batches by position."""
+
+    def __init__(self, examples: Sequence[Example], cache: Cache, config: Config, world_size: int) -> None:
+        self._examples, self._cache, self._config = examples, cache, config
+        self._stream = order.Stream(
+            [example.framing.target for example in examples],
+            [example.pair.repeats for example in examples],
+            group_size=config.train.train_batch_size * world_size,
+            seed=config.train.seed,
+        )
+
+    @property
+    def epoch_length(self) -> int:
+        """Pictures of one pass over the training set, repeats included."""
+        return self._stream.pass_length
+
+    def at(self, positions: Sequence[int]) -> Batch:
+        """The pictures at these positions, all of one group."""
+        examples = [self._examples[self._stream.picture_at(position)] for position in positions]
+        varied = zip(examples, positions, strict=True)
+        return read(
+            self._cache,
+            [(example, self._is_mirrored(position), self._caption(example, position)) for example, position in varied],
+            [order.generator(self._config.train.seed, "example", position) for position in positions],
+            live=encoded_live(self._config),
+        )
+
+    def _is_mirrored(self, position: int) -> bool:
+        return self._config.data.random_flip and self._draw("flip", position).random() < 0.5
+
+    def _caption(self, example: Example, position: int) -> str:
+        data, caption = self._config.data, example.pair.caption
+        if data.caption_dropout and self._draw("caption-dropout", position).random() < data.caption_dropout:
+            return ""
+        if data.shuffle_tags:
+            return shuffled(caption, data.keep_tags, order.derive(self._config.train.seed, "tags", position))
+        return caption
+
+    def _draw(self, purpose: str, position: int) -> random.Random:
+        return random.Random(order.derive(self._config.train.seed, purpose, position))
+
+
+def read(
+    cache: Cache, items: Sequence[tuple[Example, bool, str]], generators: list[torch.Generator], *, live: bool
+) -> Batch:
+    """A batch of examples of one bucket. items: example, whether it is mirrored, its caption."""
+    latents: list[Tensor] = []
+    for (example, mirrored, _), generator in zip(items, generators, strict=True):
+        mean, std = cache.posterior(example.picture(mirrored=mirrored))
+        latents.append(mean + std * torch.randn(mean.shape, generator=generator))
+    captions = [caption for *_, caption in items]
+    return Batch(
+        torch.stack(latents),
+        captions if live else _stacked([cache.text(caption) for caption in captions]),
+        torch.tensor([time_ids(example.framing) for example, *_ in items]),
+        generators,
+    )
+
+
+def time_ids(framing: Framing) -> list[int]:
+    """SDXL's size conditioning (Podell et al. 2023, §2.2), height before width as diffusers orders it."""
+    left, top = framing.corner
+    return [*reversed(framing.original), top, left, *reversed(framing.target)]
+
+
+def describe(examples: Sequence[Example]) -> str:
+    """How many pictures are trained on, in which buckets, and how many had to be enlarged."""
+    counts = Counter(example.framing.target for example in examples)
+    shapes = ", ".join(f"{width}×{height} ({counts[width, height]})" for width, height in sorted(counts))
+    repeated = sum(example.pair.repeats for example in examples)
+    enlarged = [example.framing.scale for example in examples if example.framing.scale > 1]
+    return (
+        f"{len(examples)} training pictures"
+        + (f", {repeated} with repeats" if repeated != len(examples) else "")
+        + f", in {len(counts)} bucket(s): {shapes}"
+        + (f"; {len(enlarged)} are smaller than that and enlarged, up to {max(enlarged):.1f}×" if enlarged else "")
+    )
+
+
+def _stacked(texts: list[Conditioning]) -> Conditioning:
+    return {name: torch.stack([text[name] for text in texts]) for name in texts[0]}
