@@ -168,14 +168,15 @@ class Trainer:
 
     def _loss(self, positions: range) -> torch.Tensor:
         """The objective on the pictures at these positions of the stream. A scalar with a graph."""
-        device, seed = self.accelerator.device, self.config.train.seed
+        device, settings, seed = self.accelerator.device, self.config.train, self.config.train.seed
+        num_train_timesteps = self.scheduler.config["num_train_timesteps"]
         latents, noise, timesteps, texts = [], [], [], []
         for position in positions:
             example = self.examples[order.picture_at(position, len(self.examples), seed)]
             generator = order.generator(seed, "example", position)
             latents.append(self.model.scale_latents(example.sample_latents(generator)))
-            noise.append(torch.randn(latents[-1].shape, generator=generator))
-            timesteps.append(torch.randint(self.scheduler.config["num_train_timesteps"], (), generator=generator))
+            noise.append(objective.sample_noise(latents[-1].shape, generator, settings))
+            timesteps.append(objective.sample_timestep(generator, settings, num_train_timesteps))
             texts.append(example.conditioning)
         latents_BCHW, noise_BCHW = torch.stack(latents).to(device), torch.stack(noise).to(device)
         timesteps_B = torch.stack(timesteps).to(device)
@@ -186,7 +187,7 @@ class Trainer:
         with self.accelerator.autocast():
             model_pred_BCHW = self.predictor(noisy_latents_BCHW, timesteps_B, text, time_ids_B6)
         target_BCHW = objective.target(self.scheduler, latents_BCHW, noise_BCHW, timesteps_B)
-        return objective.loss(model_pred_BCHW, target_BCHW, timesteps_B, self.scheduler, self.config.train.snr_gamma)
+        return objective.loss(model_pred_BCHW, target_BCHW, timesteps_B, self.scheduler, settings)
 
     def _agree(self, reason: str | None) -> str | None:
         """All processes leave together: one process's reason becomes everybody's."""
