@@ -214,8 +214,7 @@ class TrainConfig(Section):
     def _timesteps_are_a_range(self) -> TrainConfig:
         if self.min_timestep > self.max_timestep:
             raise ValueError(
-                f"train.min_timestep is {self.min_timestep}, "
-                f"must be at most train.max_timestep ({self.max_timestep})"
+                f"train.min_timestep is {self.min_timestep}, must be at most train.max_timestep ({self.max_timestep})"
             )
         return self
 
@@ -408,7 +407,7 @@ def _describe(problem: Any) -> str:
         return f"{path} is missing"
     if problem["type"] == "value_error" and len(problem["loc"]) < 2:  # of a whole table: the message names its keys
         return problem["msg"].removeprefix("Value error, ")
-    rule = problem["msg"].removeprefix("Input ").replace("should", "must")
+    rule = problem["msg"].removeprefix("Value error, ").removeprefix("Input ").replace("should", "must")
     return f"{path} is {problem['input']!r}, {rule}"
 
 

@@ -54,9 +54,7 @@ def sample_noise(shape: tuple[int, ...], generator: torch.Generator, settings: T
     """The noise of one picture. shape: (C, H, W); white, unless settings add offset or pyramid noise."""
     noise_CHW = torch.randn(shape, generator=generator)
     if settings.multires_noise_iterations:
-        noise_CHW = _pyramid(
-            noise_CHW, generator, settings.multires_noise_iterations, settings.multires_noise_discount
-        )
+        noise_CHW = _pyramid(noise_CHW, generator, settings.multires_noise_iterations, settings.multires_noise_discount)
     if settings.noise_offset:
         noise_CHW = noise_CHW + settings.noise_offset * torch.randn(shape[0], 1, 1, generator=generator)
     return noise_CHW

@@ -69,7 +69,9 @@ def test_a_model_that_predicts_the_sample_is_refused() -> None:
 def test_the_loss_weighs_each_example_by_its_timestep(prediction_type: str, expected: float) -> None:
     target = torch.zeros(2, 4, 3, 3)
     prediction = torch.stack([torch.full((4, 3, 3), 2.0), torch.full((4, 3, 3), -1.0)])
-    loss = objective.loss(prediction, target, torch.tensor([0, 1]), scheduler(prediction_type), TrainConfig(snr_gamma=0.5))
+    loss = objective.loss(
+        prediction, target, torch.tensor([0, 1]), scheduler(prediction_type), TrainConfig(snr_gamma=0.5)
+    )
     assert loss.item() == pytest.approx(expected)
 
 
