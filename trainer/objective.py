@@ -1,4 +1,4 @@
-"""The diffusion objective: what is added to the latents, what the denoiser should predict, how much each timestep counts.
+"""The diffusion objective: the noise, what the denoiser should predict, how much each timestep counts.
 
 Every draw takes the generator of one picture, so that its noise depends on (seed, position) alone: not on the batch it
 happens to be in.
@@ -34,7 +34,7 @@ def training_scheduler(scheduler: DDPMScheduler, settings: TrainConfig) -> DDPMS
             raise ModelError(
                 f"train.zero_terminal_snr is set, but the model predicts {scheduler.config['prediction_type']!r}: "
                 "the last timestep is pure noise, and naming it teaches nothing about pictures (Lin et al. 2024)",
-                "set train.zero_terminal_snr = false, or model.prediction_type = 'v_prediction' for a model of that kind",
+                "train.zero_terminal_snr = false trains it as it is",
             )
         if settings.snr_gamma is not None:
             log.warning(

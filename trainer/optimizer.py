@@ -25,6 +25,8 @@ Parameters = list[torch.nn.Parameter]
 
 OWN_KEYS = {"lr": "train.learning_rate", "weight_decay": "train.weight_decay"}
 """Constructor arguments that have keys of their own."""
+WRONG_VALUE = (TypeError, ValueError, IndexError, AssertionError, RuntimeError)
+"""What optimizers raise at an argument they do not like."""
 UNUSABLE = {
     "lbfgs": "it evaluates the loss several times per step",
     "sparseadam": "a LoRA's gradients are not sparse",
@@ -42,7 +44,7 @@ def build(denoiser: Parameters, text_encoders: Parameters, settings: TrainConfig
     groups = [{"params": parameters} for parameters in (denoiser, text_encoders) if parameters]
     try:
         return kind(groups, **arguments)
-    except (TypeError, ValueError, AssertionError, RuntimeError) as error:
+    except WRONG_VALUE as error:
         raise ConfigError(
             f"train.optimizer {settings.optimizer} cannot be made: {error}", "see train.optimizer_args"
         ) from error
@@ -66,7 +68,7 @@ def check(settings: TrainConfig) -> None:
     optimizer = build([parameter], [], settings)
     try:
         optimizer.step()
-    except (TypeError, ValueError, AssertionError, RuntimeError, IndexError) as error:
+    except WRONG_VALUE as error:
         raise ConfigError(
             f"train.optimizer_args {settings.optimizer_args} fail at the first update: {error}",
             f"`python -c 'help(torch.optim.{type(optimizer).__name__})'` tells their types",

@@ -204,7 +204,7 @@ def test_without_it_the_models_own_schedule_is_used() -> None:
 def test_zero_terminal_snr_is_refused_for_a_model_that_predicts_noise() -> None:
     with pytest.raises(ModelError, match=r"zero_terminal_snr is set, but the model predicts 'epsilon'") as refused:
         objective.training_scheduler(stable_diffusion("epsilon"), TrainConfig(zero_terminal_snr=True))
-    assert "v_prediction" in refused.value.hint
+    assert "train.zero_terminal_snr = false" in refused.value.hint
 
 
 def test_min_snr_beside_zero_terminal_snr_is_warned_about(caplog: pytest.LogCaptureFixture) -> None:
