@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, DistributedDataParallelKwargs
 
 from shared import dataset, tables
 from shared.config import Config
@@ -18,7 +18,7 @@ from shared.errors import DataError, exit_code_of
 from shared.publication import sweep
 from shared.rundir import RunDir, open_run
 from shared.status import Status, hold_role
-from trainer import cache, checkpoint, order
+from trainer import cache, checkpoint, optimizer, order
 from trainer.loop import Trainer
 from trainer.publisher import Publisher
 from trainer.stopping import StopSignal
@@ -36,7 +36,7 @@ def main() -> int:
     config = run.read_config()
     accelerator = Accelerator(
         mixed_precision=_mixed_precision(config),
-        gradient_accumulation_steps=config.train.gradient_accumulation_steps,
+        kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
     )
     base.share_cores(accelerator.device)
     with hold_role(run, "trainer") if accelerator.is_main_process else contextlib.nullcontext() as status:
@@ -73,6 +73,7 @@ def _train(run: RunDir, config: Config, accelerator: Accelerator, stop: StopSign
 
 
 def _build(run: RunDir, config: Config, accelerator: Accelerator, say) -> Trainer:
+    optimizer.check(config.train)
     model = base.load_model(config.model, PRECISIONS[_mixed_precision(config)])
     model.encode_to(accelerator.device)
     examples = cache.encode(

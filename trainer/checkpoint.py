@@ -27,17 +27,20 @@ class Checkpoint:
     adapter: dict[str, torch.Tensor]
     optimizer: dict[str, Any]
     scaler: dict[str, Any]
+    micro_batch_size: int | None = None
+    """Pictures that fitted into memory at once; None: nobody has asked."""
 
     def write(self, folder: Path) -> None:
         """Fill a staging folder."""
         save_file(self.adapter, folder / "adapter.safetensors")
-        tensors, scalars = _split_moments(self.optimizer["state"])
+        tensors, scalars = _split_optimizer(self.optimizer)
         save_file(tensors, folder / "optimizer.safetensors")
         facts = {
             "step": self.step,
             "param_groups": self.optimizer["param_groups"],
             "scalars": scalars,
             "scaler": self.scaler,
+            "micro_batch_size": self.micro_batch_size,
         }
         (folder / "state.json").write_text(json.dumps(facts, indent=2), encoding="utf-8")
 
@@ -51,8 +54,13 @@ class Checkpoint:
         verify(folder)
         facts = json.loads((folder / "state.json").read_text(encoding="utf-8"))
         moments = _join_moments(load_file(folder / "optimizer.safetensors"), facts["scalars"])
-        optimizer = {"state": moments, "param_groups": facts["param_groups"]}
-        return cls(facts["step"], load_file(folder / "adapter.safetensors"), optimizer, facts["scaler"])
+        return cls(
+            facts["step"],
+            load_file(folder / "adapter.safetensors"),
+            {"state": moments, "param_groups": facts["param_groups"]},
+            facts["scaler"],
+            facts["micro_batch_size"],
+        )
 
 
 def newest(run: RunDir) -> Checkpoint | None:
@@ -90,7 +98,7 @@ def copy_to_host(tree: Any) -> Any:
     return tree
 
 
-def _split_moments(state: dict[int, dict[str, Any]]) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+def _split_optimizer(optimizer: dict[str, Any]) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """`torch.optim` state as flat tensors and flat JSON-able scalars, both named `<parameter>.<moment>`.
 
     Nested moments (bitsandbytes' quantised ones) get a name of several parts.
@@ -107,7 +115,7 @@ def _split_moments(state: dict[int, dict[str, Any]]) -> tuple[dict[str, torch.Te
         else:
             scalars[name] = value
 
-    for index, moments in state.items():
+    for index, moments in optimizer["state"].items():
         visit(str(index), moments)
     return tensors, scalars
 
