@@ -210,6 +210,14 @@ class TrainConfig(Section):
         default=0, ge=0, lt=2**31, description="Seed of noise, timesteps, sampling order, dropout and the split."
     )
 
+    @model_validator(mode="after")
+    def _timesteps_are_a_range(self) -> TrainConfig:
+        if self.min_timestep > self.max_timestep:
+            raise ValueError(
+                f"train.min_timestep is {self.min_timestep}, must be at most train.max_timestep ({self.max_timestep})"
+            )
+        return self
+
 
 class StopConfig(Section):
     """What ends training before max_train_steps, apart from a person."""
@@ -397,9 +405,9 @@ def _describe(problem: Any) -> str:
         return f"unknown key {path}{_did_you_mean(*problem['loc'])}"
     if problem["type"] == "missing":
         return f"{path} is missing"
-    if not path:
+    if problem["type"] == "value_error" and len(problem["loc"]) < 2:  # of a whole table: the message names its keys
         return problem["msg"].removeprefix("Value error, ")
-    rule = problem["msg"].removeprefix("Input ").replace("should", "must")
+    rule = problem["msg"].removeprefix("Value error, ").removeprefix("Input ").replace("should", "must")
     return f"{path} is {problem['input']!r}, {rule}"
 
 

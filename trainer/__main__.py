@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, DistributedDataParallelKwargs
 
 from shared import dataset, tables
 from shared.config import Config
@@ -20,7 +20,7 @@ from shared.errors import DataError, exit_code_of
 from shared.publication import sweep
 from shared.rundir import RunDir, open_run
 from shared.status import Status, hold_role
-from trainer import batches, checkpoint, order
+from trainer import batches, checkpoint, optimizer, order
 from trainer.cache import Cache
 from trainer.loop import Trainer
 from trainer.publisher import Publisher
@@ -39,7 +39,7 @@ def main() -> int:
     config = run.read_config()
     accelerator = Accelerator(
         mixed_precision=_mixed_precision(config),
-        gradient_accumulation_steps=config.train.gradient_accumulation_steps,
+        kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
     )
     base.share_cores(accelerator.device)
     with hold_role(run, "trainer") if accelerator.is_main_process else contextlib.nullcontext() as status:
@@ -76,6 +76,7 @@ def _train(run: RunDir, config: Config, accelerator: Accelerator, stop: StopSign
 
 
 def _build(run: RunDir, config: Config, accelerator: Accelerator, say) -> Trainer:
+    optimizer.check(config.train)
     model = base.load_model(config.model, PRECISIONS[_mixed_precision(config)])
     digest = Digests(dataset.digests_path(config))
     examples = batches.frame(_training_pairs(run, config, digest), config, model.size_multiple)

@@ -27,13 +27,21 @@ class Checkpoint:
     adapter: dict[str, torch.Tensor]
     optimizer: dict[str, Any]
     scaler: dict[str, Any]
+    micro_batch_size: int | None = None
+    """Pictures that fitted into memory at once; None: nobody has asked."""
 
     def write(self, folder: Path) -> None:
         """Fill a staging folder."""
         save_file(self.adapter, folder / "adapter.safetensors")
-        tensors, groups = _split_optimizer(self.optimizer)
+        tensors, scalars = _split_optimizer(self.optimizer)
         save_file(tensors, folder / "optimizer.safetensors")
-        facts = {"step": self.step, "param_groups": groups, "scaler": self.scaler}
+        facts = {
+            "step": self.step,
+            "param_groups": self.optimizer["param_groups"],
+            "scalars": scalars,
+            "scaler": self.scaler,
+            "micro_batch_size": self.micro_batch_size,
+        }
         (folder / "state.json").write_text(json.dumps(facts, indent=2), encoding="utf-8")
 
     @classmethod
@@ -45,8 +53,14 @@ class Checkpoint:
         """
         verify(folder)
         facts = json.loads((folder / "state.json").read_text(encoding="utf-8"))
-        optimizer = _join_optimizer(load_file(folder / "optimizer.safetensors"), facts["param_groups"])
-        return cls(facts["step"], load_file(folder / "adapter.safetensors"), optimizer, facts["scaler"])
+        moments = _join_moments(load_file(folder / "optimizer.safetensors"), facts["scalars"])
+        return cls(
+            facts["step"],
+            load_file(folder / "adapter.safetensors"),
+            {"state": moments, "param_groups": facts["param_groups"]},
+            facts["scaler"],
+            facts["micro_batch_size"],
+        )
 
 
 def newest(run: RunDir) -> Checkpoint | None:
@@ -84,19 +98,34 @@ def copy_to_host(tree: Any) -> Any:
     return tree
 
 
-def _split_optimizer(optimizer: dict[str, Any]) -> tuple[dict[str, torch.Tensor], list[Any]]:
-    """`torch.optim` state as flat tensors named `<parameter>.<moment>` and JSON-able groups."""
-    tensors = {
-        f"{index}.{name}": torch.as_tensor(value).contiguous()
-        for index, moments in optimizer["state"].items()
-        for name, value in moments.items()
-    }
-    return tensors, optimizer["param_groups"]
+def _split_optimizer(optimizer: dict[str, Any]) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """`torch.optim` state as flat tensors and flat JSON-able scalars, both named `<parameter>.<moment>`.
+
+    Nested moments (bitsandbytes' quantised ones) get a name of several parts.
+    """
+    tensors: dict[str, torch.Tensor] = {}
+    scalars: dict[str, Any] = {}
+
+    def visit(name: str, value: Any) -> None:
+        if isinstance(value, dict):
+            for key, part in value.items():
+                visit(f"{name}.{key}", part)
+        elif isinstance(value, torch.Tensor):
+            tensors[name] = value.contiguous()
+        else:
+            scalars[name] = value
+
+    for index, moments in optimizer["state"].items():
+        visit(str(index), moments)
+    return tensors, scalars
 
 
-def _join_optimizer(tensors: dict[str, torch.Tensor], groups: list[Any]) -> dict[str, Any]:
-    moments: dict[int, dict[str, torch.Tensor]] = {}
-    for key, value in tensors.items():
-        index, _, name = key.partition(".")
-        moments.setdefault(int(index), {})[name] = value
-    return {"state": moments, "param_groups": groups}
+def _join_moments(tensors: dict[str, torch.Tensor], scalars: dict[str, Any]) -> dict[int, dict[str, Any]]:
+    state: dict[int, dict[str, Any]] = {}
+    for name, value in [*tensors.items(), *scalars.items()]:
+        index, *path, moment = name.split(".")
+        moments = state.setdefault(int(index), {})
+        for part in path:
+            moments = moments.setdefault(part, {})
+        moments[moment] = value
+    return state

@@ -13,7 +13,6 @@ from typing import Any, cast
 
 import torch
 from accelerate import Accelerator
-from diffusers.optimization import get_scheduler
 from torch import Tensor, nn
 
 from shared import hardware, tables
@@ -24,7 +23,9 @@ from shared.diffusion.model import Conditioning, Model
 from shared.records import utc_now
 from shared.rundir import RunDir
 from shared.status import Status
-from trainer import objective, order
+from trainer import compute, objective, order
+from trainer import optimizer as optimizers
+from trainer.accumulation import Accumulation
 from trainer.batches import Batches
 from trainer.checkpoint import Checkpoint, copy_to_host
 from trainer.publisher import Publisher
@@ -67,30 +68,34 @@ class Trainer:
     def __init__(self, run: RunDir, config: Config, accelerator: Accelerator, model: Model, batches: Batches) -> None:
         self.run, self.config, self.accelerator = run, config, accelerator
         self.model, self.batches = model, batches
-        self.scheduler = model.noise_scheduler()
+        self.scheduler = objective.training_scheduler(model.noise_scheduler(), config.train)
         self.adapted = lora.adapted(model, config.lora)
         self.parameters = [parameter for part in self.adapted.values() for parameter in lora.parameters(part)]
-        optimizer = torch.optim.AdamW(
-            self.parameters, lr=config.train.learning_rate, weight_decay=config.train.weight_decay
-        )
+        compute.configure(self.adapted, config.train)
+        optimizer = self._optimizer()
         self.predictor, self.optimizer = accelerator.prepare(Predictor(model, self.adapted).train(), optimizer)
-        self._lr_factor = get_scheduler(
-            config.train.lr_scheduler,
-            torch.optim.SGD(self.parameters, lr=1.0),
-            num_warmup_steps=config.train.lr_warmup_steps,
-            num_training_steps=config.train.max_train_steps,
-        ).lr_lambdas[0]
+        self._peak_rates = optimizers.peak_rates(optimizer, config.train)
+        self._lr_factor = optimizers.schedule(config.train)
+        self._accumulation = Accumulation(accelerator, self.predictor, self.parameters, config.train.train_batch_size)
         self.step = 0
         self._bad_steps = 0
         self._started = time.monotonic()
         self._saved_at: dict[str, float] = {}
 
+    def _optimizer(self) -> torch.optim.Optimizer:
+        for part in self.adapted.values():
+            part.to(self.accelerator.device)
+        denoiser = lora.parameters(self.model.denoiser)
+        return optimizers.build(denoiser, self.parameters[len(denoiser) :], self.config.train)
+
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Go on from a checkpoint: adapter, optimizer moments, gradient scaler, step."""
+        """Go on from a checkpoint: adapter, optimizer moments, gradient scaler, step, what fits into memory."""
         lora.restore(self.adapted, checkpoint.adapter)
-        self.optimizer.load_state_dict(checkpoint.optimizer)
+        optimizers.restore(self.optimizer.optimizer, checkpoint.optimizer)
         if self.accelerator.scaler and checkpoint.scaler:
             self.accelerator.scaler.load_state_dict(checkpoint.scaler)
+        if checkpoint.micro_batch_size:
+            self._accumulation.limit(checkpoint.micro_batch_size)
         self.step = checkpoint.step
 
     def train(self, stop: StopSignal, status: Status | None, publisher: Publisher | None) -> str | None:
@@ -109,7 +114,7 @@ class Trainer:
             if not (publisher and table and status):
                 continue
             table.append(self._row(update))
-            status.update(step=self.step, total=settings.max_train_steps, message=f"loss {update.loss:.4f}")
+            status.update(step=self.step, total=settings.max_train_steps, message=self._message(update))
             last = reason is not None or self.step == settings.max_train_steps
             if last or self._is_due("snapshot", settings.snapshot_steps):
                 publisher.snapshot(
@@ -132,27 +137,21 @@ class Trainer:
         """One optimizer update over `gradient_accumulation_steps` micro-batches."""
         settings, accelerator = self.config.train, self.accelerator
         started = time.perf_counter()
-        update = Update(learning_rate=settings.learning_rate * self._lr_factor(step - 1))
-        for group in self.optimizer.param_groups:
-            group["lr"] = update.learning_rate
-        torch.manual_seed(order.derive(settings.seed, f"dropout:{accelerator.process_index}", step))
-        losses: list[torch.Tensor] = []
-        for micro_batch in range(settings.gradient_accumulation_steps):
-            with accelerator.accumulate(self.predictor):
-                loss = self._loss(self._positions(step, micro_batch))
-                accelerator.backward(loss)
-                losses.append(loss.detach())
-                if accelerator.sync_gradients:
-                    norm = accelerator.clip_grad_norm_(self.parameters, settings.max_grad_norm)
-                    update.grad_norm = float(cast("torch.Tensor", norm))
-                if accelerator.scaler or math.isfinite(
-                    update.grad_norm
-                ):  # a scaler skips by itself, and learns from it
-                    self.optimizer.step()
-                self.optimizer.zero_grad()
-        update.loss = float(cast("torch.Tensor", accelerator.reduce(torch.stack(losses).mean(), "mean")))
+        update = Update()
+        update.learning_rate = optimizers.set_rates(self.optimizer, self._peak_rates, self._lr_factor(step - 1))
+        batches = [self._positions(step, micro_batch) for micro_batch in range(settings.gradient_accumulation_steps)]
+        dropout_seed = order.derive(settings.seed, f"dropout:{accelerator.process_index}", step)
+        update.loss = float(self._accumulation.gather(batches, self._loss, lambda: torch.manual_seed(dropout_seed)))
+        norm = accelerator.clip_grad_norm_(self.parameters, settings.max_grad_norm)
+        update.grad_norm = float(cast("torch.Tensor", norm))
+        if accelerator.scaler or math.isfinite(update.grad_norm):  # a scaler skips by itself, and learns from it
+            self.optimizer.step()
+        self.optimizer.zero_grad()
         update.seconds = time.perf_counter() - started
         return update
+
+    def _message(self, update: Update) -> str:
+        return "; ".join(filter(None, (f"loss {update.loss:.4f}", self._accumulation.note)))
 
     def _positions(self, step: int, micro_batch: int) -> range:
         return order.positions(
@@ -166,20 +165,23 @@ class Trainer:
 
     def _loss(self, positions: range) -> torch.Tensor:
         """The objective on the pictures at these positions of the stream. A scalar with a graph."""
-        device, batch = self.accelerator.device, self.batches.at(positions)
+        device, settings, batch = self.accelerator.device, self.config.train, self.batches.at(positions)
         latents_BCHW = self.model.scale_latents(batch.latents)
-        noise_BCHW = torch.stack([torch.randn(latents_BCHW.shape[1:], generator=own) for own in batch.generators])
-        num_timesteps = self.scheduler.config["num_train_timesteps"]
-        timesteps_B = torch.stack([torch.randint(num_timesteps, (), generator=own) for own in batch.generators])
-        latents_BCHW, noise_BCHW, timesteps_B = (part.to(device) for part in (latents_BCHW, noise_BCHW, timesteps_B))
-        text = batch.text
+        noise, timesteps = [], []
+        for generator in batch.generators:
+            noise.append(objective.sample_noise(latents_BCHW.shape[1:], generator, settings))
+            timesteps.append(
+                objective.sample_timestep(generator, settings, self.scheduler.config["num_train_timesteps"])
+            )
+        latents_BCHW, noise_BCHW = latents_BCHW.to(device), torch.stack(noise).to(device)
+        timesteps_B, text = torch.stack(timesteps).to(device), batch.text
         if not isinstance(text, list):
             text = {name: value.to(device) for name, value in text.items()}
         noisy_latents_BCHW = self.scheduler.add_noise(latents_BCHW, noise_BCHW, cast("torch.IntTensor", timesteps_B))
         with self.accelerator.autocast():
             model_pred_BCHW = self.predictor(noisy_latents_BCHW, timesteps_B, text, batch.time_ids.to(device))
         target_BCHW = objective.target(self.scheduler, latents_BCHW, noise_BCHW, timesteps_B)
-        return objective.loss(model_pred_BCHW, target_BCHW, timesteps_B, self.scheduler, self.config.train.snr_gamma)
+        return objective.loss(model_pred_BCHW, target_BCHW, timesteps_B, self.scheduler, settings)
 
     def _agree(self, reason: str | None) -> str | None:
         """All processes leave together: one process's reason becomes everybody's."""
@@ -218,7 +220,8 @@ class Trainer:
 
     def _checkpoint(self) -> Checkpoint:
         scaler = self.accelerator.scaler.state_dict() if self.accelerator.scaler else {}
-        return Checkpoint(self.step, lora.state(self.adapted), copy_to_host(self.optimizer.state_dict()), scaler)
+        optimizer = copy_to_host(self.optimizer.state_dict())
+        return Checkpoint(self.step, lora.state(self.adapted), optimizer, scaler, self._accumulation.micro_batch_size)
 
     def _row(self, update: Update) -> dict[str, tables.Value]:
         settings = self.config.train

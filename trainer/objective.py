@@ -1,10 +1,14 @@
-"""The diffusion objective: what the UNet should predict, and how much each timestep counts.
+"""The diffusion objective: the noise, what the denoiser should predict, how much each timestep counts.
+
+Every draw takes the generator of one picture, so that its noise depends on (seed, position) alone: not on the batch it
+happens to be in.
 
 Shapes: B batch, C latent channels, H W latent height and width.
 """
 
 from __future__ import annotations
 
+import logging
 from typing import cast
 
 import torch
@@ -13,11 +17,85 @@ from diffusers import DDPMScheduler
 from diffusers.training_utils import compute_snr
 from torch import Tensor
 
+from shared.config import TrainConfig
 from shared.errors import ModelError
+
+log = logging.getLogger(__name__)
+
+
+def training_scheduler(scheduler: DDPMScheduler, settings: TrainConfig) -> DDPMScheduler:
+    """The noise schedule to train on: the model's own, or rescaled to end in pure noise (Lin et al. 2024, algorithm 1).
+
+    Raises:
+        ModelError: at zero terminal SNR the model would predict noise; or no timestep is left to train on.
+    """
+    if settings.zero_terminal_snr:
+        if scheduler.config["prediction_type"] != "v_prediction":
+            raise ModelError(
+                f"train.zero_terminal_snr is set, but the model predicts {scheduler.config['prediction_type']!r}: "
+                "the last timestep is pure noise, and naming it teaches nothing about pictures (Lin et al. 2024)",
+                "train.zero_terminal_snr = false trains it as it is",
+            )
+        if settings.snr_gamma is not None:
+            log.warning(
+                "min-SNR gives the last timestep of zero terminal SNR no weight; train.snr_gamma = false lets it learn"
+            )
+        scheduler = cast("DDPMScheduler", DDPMScheduler.from_config(scheduler.config, rescale_betas_zero_snr=True))
+    if settings.min_timestep >= scheduler.config["num_train_timesteps"]:
+        raise ModelError(
+            f"train.min_timestep is {settings.min_timestep}, the model has timesteps "
+            f"0 to {scheduler.config['num_train_timesteps'] - 1}",
+            "lower train.min_timestep",
+        )
+    return scheduler
+
+
+def sample_noise(shape: tuple[int, ...], generator: torch.Generator, settings: TrainConfig) -> Tensor:
+    """The noise of one picture. shape: (C, H, W); white, unless settings add offset or pyramid noise."""
+    noise_CHW = torch.randn(shape, generator=generator)
+    if settings.multires_noise_iterations:
+        noise_CHW = _pyramid(noise_CHW, generator, settings.multires_noise_iterations, settings.multires_noise_discount)
+    if settings.noise_offset:
+        noise_CHW = noise_CHW + settings.noise_offset * torch.randn(shape[0], 1, 1, generator=generator)
+    return noise_CHW
+
+
+def _pyramid(noise_CHW: Tensor, generator: torch.Generator, iterations: int, discount: float) -> Tensor:
+    """Add ever coarser noise (Whitaker 2023, "Multi-resolution noise for diffusion model training"); variance 1.
+
+    Layer i is drawn r^i times smaller, r uniform in 2…4, enlarged bilinearly, and weighted by discount^i; a layer of
+    one row or column is the last. The sum is divided by its expected standard deviation. kohya divides by the
+    batch's measured one, which ties a picture's noise to its neighbours, and has one more layer of white noise in it.
+    """
+    _, height, width = noise_CHW.shape
+    variance = 1.0
+    for layer in range(1, iterations + 1):
+        factor = (2 + 2 * torch.rand((), generator=generator).item()) ** layer
+        rows, columns = max(1, int(height / factor)), max(1, int(width / factor))
+        coarse_1CRC = torch.randn(1, noise_CHW.shape[0], rows, columns, generator=generator)
+        weight = discount**layer
+        enlarged_1CHW = F.interpolate(coarse_1CRC, size=(height, width), mode="bilinear")
+        noise_CHW = noise_CHW + weight * enlarged_1CHW[0]
+        variance += weight**2 * _variance_kept(rows, height) * _variance_kept(columns, width)
+        if rows == 1 or columns == 1:
+            break
+    return noise_CHW / variance**0.5
+
+
+def _variance_kept(few: int, many: int) -> float:
+    """Mean variance of white noise enlarged linearly along one axis: interpolation averages, and so loses some."""
+    weights_1FM = F.interpolate(torch.eye(few).unsqueeze(0), size=many, mode="linear")
+    return weights_1FM.square().sum(dim=1).mean().item()
+
+
+def sample_timestep(generator: torch.Generator, settings: TrainConfig, num_train_timesteps: int) -> Tensor:
+    """A timestep, uniform in min_timestep…max_timestep as far as the model has them. A scalar, int64."""
+    last = min(settings.max_timestep, num_train_timesteps - 1)
+    return torch.randint(settings.min_timestep, last + 1, (), generator=generator)
 
 
 def target(scheduler: DDPMScheduler, latents_BCHW: Tensor, noise_BCHW: Tensor, timesteps_B: Tensor) -> Tensor:
-    """What the UNet should predict: the noise, or v (Salimans & Ho 2022, appendix D). (B, C, H, W)."""
+    """What the denoiser should predict: the noise, or v (Salimans & Ho 2022, appendix D). (B, C, H, W)."""
     if scheduler.config["prediction_type"] == "epsilon":
         return noise_BCHW
     if scheduler.config["prediction_type"] == "v_prediction":
@@ -39,12 +117,27 @@ def min_snr_weights(snr_B: Tensor, gamma: float, prediction_type: str) -> Tensor
     return torch.where(snr_B > 0, capped_B / snr_B.clamp(min=torch.finfo(snr_B.dtype).tiny), 1.0)
 
 
+def distance(model_pred_BCHW: Tensor, target_BCHW: Tensor, loss_type: str, huber_c: float) -> Tensor:
+    """How far each value of a prediction is off, elementwise, in fp32. (B, C, H, W).
+
+    `l2` is the squared error. `huber` is the pseudo-Huber distance 2c(√(e² + c²) − c): e² for e ≪ c, 2c|e| for e ≫ c;
+    `smooth_l1` is that over c: e²/c, then 2|e|. Both as kohya and diffusers scale them (Khrapov et al. 2024, "Improving
+    Diffusion Models's Data-Corruption Resistance using Scheduled Pseudo-Huber Loss"), with constant c.
+    """
+    squared_BCHW = F.mse_loss(model_pred_BCHW.float(), target_BCHW.float(), reduction="none")
+    if loss_type == "l2":
+        return squared_BCHW
+    rounded_BCHW = 2 * (torch.sqrt(squared_BCHW + huber_c**2) - huber_c)
+    return rounded_BCHW * huber_c if loss_type == "huber" else rounded_BCHW
+
+
 def loss(
-    model_pred_BCHW: Tensor, target_BCHW: Tensor, timesteps_B: Tensor, scheduler: DDPMScheduler, snr_gamma: float | None
+    model_pred_BCHW: Tensor, target_BCHW: Tensor, timesteps_B: Tensor, scheduler: DDPMScheduler, settings: TrainConfig
 ) -> Tensor:
-    """Mean squared error in fp32, weighted by timestep. A scalar."""
-    error_B = F.mse_loss(model_pred_BCHW.float(), target_BCHW.float(), reduction="none").mean(dim=(1, 2, 3))
-    if snr_gamma is None:
-        return error_B.mean()
+    """The mean distance, weighted by timestep. A scalar."""
+    distance_BCHW = distance(model_pred_BCHW, target_BCHW, settings.loss_type, settings.huber_c)
+    distance_B = distance_BCHW.mean(dim=(1, 2, 3))
+    if settings.snr_gamma is None:
+        return distance_B.mean()
     snr_B = compute_snr(scheduler, timesteps_B)
-    return (error_B * min_snr_weights(snr_B, snr_gamma, scheduler.config["prediction_type"])).mean()
+    return (distance_B * min_snr_weights(snr_B, settings.snr_gamma, scheduler.config["prediction_type"])).mean()

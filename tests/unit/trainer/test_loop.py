@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from shared.config import parse_config
+from trainer.accumulation import Accumulation
 from trainer.loop import Trainer
 
 
@@ -28,18 +29,18 @@ def trainer_with(grad_norm: float, scaler: object) -> tuple[Trainer, PretendOpti
     trainer: Any = object.__new__(Trainer)
     trainer.config = parse_config({"data": {"path": "p"}, "train": {"learning_rate": 0.5}})
     trainer.predictor, trainer.parameters, trainer.optimizer = None, [], PretendOptimizer()
-    trainer._lr_factor = lambda step: 0.5
+    trainer._lr_factor, trainer._peak_rates = lambda step: 0.5, [0.5]
     trainer._loss = lambda positions: torch.tensor(1.0)
     trainer.accelerator = SimpleNamespace(
         process_index=0,
         num_processes=1,
-        sync_gradients=True,
         scaler=scaler,
-        accumulate=lambda model: nullcontext(),
+        no_sync=lambda model: nullcontext(),
         backward=lambda loss: None,
         clip_grad_norm_=lambda parameters, limit: torch.tensor(grad_norm),
         reduce=lambda value, how: value,
     )
+    trainer._accumulation = Accumulation(trainer.accelerator, torch.nn.Linear(1, 1), [], batch_size=4)
     return trainer, trainer.optimizer
 
 

@@ -6,8 +6,9 @@ import pytest
 import torch
 from diffusers import DDPMScheduler
 
-from shared.errors import ModelError
-from trainer import objective
+from shared.config import TrainConfig, parse_config
+from shared.errors import ConfigError, ModelError
+from trainer import objective, order
 
 BETAS = [0.5, 0.5, 0.5]
 """alpha-bar is 1/2, 1/4, 1/8: SNR 1, 1/3, 1/7."""
@@ -68,18 +69,144 @@ def test_a_model_that_predicts_the_sample_is_refused() -> None:
 def test_the_loss_weighs_each_example_by_its_timestep(prediction_type: str, expected: float) -> None:
     target = torch.zeros(2, 4, 3, 3)
     prediction = torch.stack([torch.full((4, 3, 3), 2.0), torch.full((4, 3, 3), -1.0)])
-    loss = objective.loss(prediction, target, torch.tensor([0, 1]), scheduler(prediction_type), snr_gamma=0.5)
+    loss = objective.loss(
+        prediction, target, torch.tensor([0, 1]), scheduler(prediction_type), TrainConfig(snr_gamma=0.5)
+    )
     assert loss.item() == pytest.approx(expected)
 
 
 def test_without_gamma_the_loss_is_the_plain_mean_squared_error() -> None:
     target, prediction = torch.randn(2, 4, 3, 3), torch.randn(2, 4, 3, 3)
-    loss = objective.loss(prediction, target, torch.tensor([0, 1]), scheduler("epsilon"), snr_gamma=None)
+    loss = objective.loss(prediction, target, torch.tensor([0, 1]), scheduler("epsilon"), TrainConfig(snr_gamma=None))
     assert loss.item() == pytest.approx(((prediction - target) ** 2).mean().item())
 
 
 def test_the_loss_is_computed_in_single_precision() -> None:
     target = torch.zeros(1, 4, 2, 2, dtype=torch.float16)
     prediction = torch.full((1, 4, 2, 2), 300.0, dtype=torch.float16)  # its square overflows fp16
-    loss = objective.loss(prediction, target, torch.tensor([0]), scheduler("epsilon"), snr_gamma=None)
+    loss = objective.loss(prediction, target, torch.tensor([0]), scheduler("epsilon"), TrainConfig(snr_gamma=None))
     assert loss.item() == pytest.approx(90_000.0)
+
+
+@pytest.mark.parametrize("error", [1e-3, 0.1, 30.0])
+def test_huber_is_square_for_small_errors_and_linear_for_large_ones(error: float) -> None:
+    prediction, target = torch.full((1, 4, 2, 2), error, dtype=torch.float64), torch.zeros(1, 4, 2, 2)
+    huber, smooth_l1 = (
+        objective.distance(prediction, target, loss_type, huber_c=0.1).mean().item()
+        for loss_type in ("huber", "smooth_l1")
+    )
+    by_hand = 2 * 0.1 * ((error**2 + 0.1**2) ** 0.5 - 0.1)
+    assert huber == pytest.approx(by_hand, rel=1e-2)
+    assert smooth_l1 == pytest.approx(by_hand / 0.1, rel=1e-2)
+    if error == 1e-3:
+        assert huber == pytest.approx(error**2, rel=1e-2)
+    if error == 30.0:
+        assert huber == pytest.approx(2 * 0.1 * error, rel=1e-2)
+
+
+def test_huber_is_weighted_by_timestep_too() -> None:
+    target, prediction = torch.zeros(2, 4, 3, 3), torch.ones(2, 4, 3, 3)
+    settings = TrainConfig(loss_type="huber", huber_c=0.5, snr_gamma=0.5)
+    loss = objective.loss(prediction, target, torch.tensor([0, 1]), scheduler("epsilon"), settings)
+    assert loss.item() == pytest.approx((1.25**0.5 - 0.5) * (1 / 2 + 1) / 2)
+
+
+# ---- noise and timesteps ----
+
+PLAIN = TrainConfig()
+OFFSET = TrainConfig(noise_offset=0.5)
+PYRAMID = TrainConfig(multires_noise_iterations=6, multires_noise_discount=0.8)
+MANY = 300
+
+
+def draws(settings: TrainConfig, shape: tuple[int, int, int] = (4, 16, 12)) -> torch.Tensor:
+    """The noise of many pictures."""
+    return torch.stack(
+        [objective.sample_noise(shape, order.generator(0, "test", number), settings) for number in range(MANY)]
+    )
+
+
+def test_noise_is_the_generators_own_white_noise_when_nothing_is_asked_for() -> None:
+    noise = objective.sample_noise((4, 8, 8), torch.Generator().manual_seed(3), PLAIN)
+    assert torch.equal(noise, torch.randn(4, 8, 8, generator=torch.Generator().manual_seed(3)))
+
+
+@pytest.mark.parametrize("settings", [PLAIN, OFFSET, PYRAMID], ids=["plain", "offset", "pyramid"])
+def test_the_noise_of_a_picture_depends_on_its_own_generator_alone(settings: TrainConfig) -> None:
+    alone = objective.sample_noise((4, 8, 8), order.generator(0, "test", 7), settings)
+    assert torch.equal(alone, draws(settings, (4, 8, 8))[7])
+    assert not torch.equal(alone, draws(settings, (4, 8, 8))[8])
+
+
+def test_noise_offset_adds_one_number_per_channel_and_picture() -> None:
+    added = draws(OFFSET) - draws(PLAIN)
+    assert torch.allclose(added, added.mean(dim=(2, 3), keepdim=True).expand_as(added), atol=1e-6)
+    assert added.mean(dim=(2, 3)).std().item() == pytest.approx(0.5, rel=0.1)
+
+
+@pytest.mark.parametrize("shape", [(4, 16, 12), (4, 8, 32)])
+def test_pyramid_noise_keeps_variance_one_and_has_more_of_the_low_frequencies(shape: tuple[int, int, int]) -> None:
+    white, pyramid = draws(PLAIN, shape), draws(PYRAMID, shape)
+    assert pyramid.square().mean().item() == pytest.approx(1.0, rel=0.05)
+    assert pyramid.mean(dim=(2, 3)).std() > 3 * white.mean(dim=(2, 3)).std()
+
+
+def test_timesteps_without_a_range_are_what_they_were() -> None:
+    for seed in range(20):
+        old = torch.randint(1000, (), generator=torch.Generator().manual_seed(seed))
+        new = objective.sample_timestep(torch.Generator().manual_seed(seed), PLAIN, 1000)
+        assert torch.equal(old, new)
+        assert old.dtype == new.dtype
+
+
+def test_timesteps_fill_the_range_and_nothing_else() -> None:
+    generator, settings = torch.Generator().manual_seed(0), TrainConfig(min_timestep=5, max_timestep=8)
+    seen = {objective.sample_timestep(generator, settings, 1000).item() for _ in range(200)}
+    assert seen == {5, 6, 7, 8}
+    assert {objective.sample_timestep(generator, settings, 7).item() for _ in range(200)} == {5, 6}
+
+
+def test_a_range_of_timesteps_that_is_empty_is_refused_with_the_config() -> None:
+    with pytest.raises(ConfigError, match=r"train\.min_timestep is 600, must be at most train\.max_timestep \(500\)"):
+        parse_config({"data": {"path": "p"}, "train": {"min_timestep": 600, "max_timestep": 500}})
+
+
+def test_a_range_beyond_the_models_timesteps_is_refused() -> None:
+    with pytest.raises(ModelError, match="min_timestep is 3, the model has timesteps 0 to 2"):
+        objective.training_scheduler(scheduler("epsilon"), TrainConfig(min_timestep=3))
+
+
+# ---- zero terminal SNR ----
+
+
+def stable_diffusion(prediction_type: str) -> DDPMScheduler:
+    return DDPMScheduler(
+        beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, prediction_type=prediction_type
+    )
+
+
+def test_zero_terminal_snr_ends_in_pure_noise_and_leaves_the_first_timestep() -> None:
+    own = stable_diffusion("v_prediction")
+    rescaled = objective.training_scheduler(own, TrainConfig(zero_terminal_snr=True, snr_gamma=None))
+    assert own.alphas_cumprod[-1] > 0.004
+    assert rescaled.alphas_cumprod[-1] == 0
+    assert rescaled.alphas_cumprod[0].item() == pytest.approx(own.alphas_cumprod[0].item(), rel=1e-5)
+    latents, noise, last = torch.randn(1, 4, 2, 2), torch.randn(1, 4, 2, 2), torch.tensor([999])
+    assert torch.allclose(rescaled.add_noise(latents, noise, last), noise)
+    assert torch.allclose(objective.target(rescaled, latents, noise, last), -latents)
+
+
+def test_without_it_the_models_own_schedule_is_used() -> None:
+    own = stable_diffusion("epsilon")
+    assert objective.training_scheduler(own, PLAIN) is own
+
+
+def test_zero_terminal_snr_is_refused_for_a_model_that_predicts_noise() -> None:
+    with pytest.raises(ModelError, match=r"zero_terminal_snr is set, but the model predicts 'epsilon'") as refused:
+        objective.training_scheduler(stable_diffusion("epsilon"), TrainConfig(zero_terminal_snr=True))
+    assert "train.zero_terminal_snr = false" in refused.value.hint
+
+
+def test_min_snr_beside_zero_terminal_snr_is_warned_about(caplog: pytest.LogCaptureFixture) -> None:
+    objective.training_scheduler(stable_diffusion("v_prediction"), TrainConfig(zero_terminal_snr=True))
+    assert "train.snr_gamma = false" in caplog.text

@@ -1,0 +1,224 @@
+"""An update means the same however its pictures are split, and whatever runs out of memory on the way."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import weakref
+from collections.abc import Callable
+from contextlib import nullcontext
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from shared.errors import DeviceError
+from trainer import accumulation
+from trainer.accumulation import Accumulation
+
+PICTURES = torch.randn(64, 6, generator=torch.Generator().manual_seed(0))
+
+
+def alone() -> Any:
+    """An accelerator with one process."""
+    return SimpleNamespace(
+        num_processes=1,
+        device=torch.device("cpu"),
+        no_sync=lambda model: nullcontext(),
+        backward=lambda loss: loss.backward(),
+        reduce=lambda value, how: value,
+    )
+
+
+class Bench:
+    """A small network, its objective on positions of a stream, and a memory that holds so many pictures."""
+
+    def __init__(self, accelerator: Any, batch_size: int, fits: int = 1000, fails_in: str = "forward") -> None:
+        torch.manual_seed(0)
+        self.network = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 1)).double()
+        self.fits, self.fails_in = fits, fails_in
+        self.attempts: list[int] = []
+        self.draws: list[float] = []
+        parameters = list(self.network.parameters())
+        self.accumulation = Accumulation(accelerator, self.network, parameters, batch_size)
+
+    def loss(self, positions: range) -> Tensor:
+        self.attempts.append(len(positions))
+        self.draws.append(torch.rand(()).item())
+        loss = self.network(PICTURES[list(positions)].double()).square().mean()
+        if len(positions) > self.fits:
+            if self.fails_in == "forward":
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+            loss.register_hook(run_out)
+        return loss
+
+    def gather(self, *batches: range) -> tuple[float, Tensor]:
+        loss = self.accumulation.gather(list(batches), self.loss, lambda: torch.manual_seed(7))
+        return loss.item(), torch.cat([parameter.grad.flatten() for parameter in self.network.parameters()])
+
+
+def run_out(gradient: Tensor) -> Tensor:
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+
+@pytest.mark.parametrize("fails_in", ["forward", "backward"])
+@pytest.mark.parametrize(
+    ("batches", "fits", "pieces"),
+    [
+        ([range(4)], 1, [4, 2, 1, 1, 1, 1]),
+        ([range(5)], 3, [5, 3, 2]),
+        ([range(5)], 2, [5, 3, 2, 2, 1]),
+        ([range(4), range(4, 8)], 2, [4, 2, 2, 2, 2]),
+        ([range(2), range(2, 7)], 4, [2, 5, 2, 3, 2]),
+    ],
+    ids=str,
+)
+def test_an_update_that_runs_out_of_memory_means_the_same_in_smaller_pieces(
+    batches: list[range], fits: int, pieces: list[int], fails_in: str
+) -> None:
+    largest = max(map(len, batches))
+    whole, starved = Bench(alone(), largest), Bench(alone(), largest, fits, fails_in)
+    loss, gradient = whole.gather(*batches)
+    split_loss, split_gradient = starved.gather(*batches)
+    assert split_loss == pytest.approx(loss, abs=1e-12)
+    assert torch.allclose(split_gradient, gradient, atol=1e-12)
+    assert starved.attempts == pieces
+
+
+def test_uneven_batches_count_by_their_pictures() -> None:
+    loss, gradient = Bench(alone(), 5).gather(range(2), range(2, 7))
+    expected_loss, expected_gradient = Bench(alone(), 7).gather(range(7))
+    assert loss == pytest.approx(expected_loss, abs=1e-12)
+    assert torch.allclose(gradient, expected_gradient, atol=1e-12)
+
+
+def test_the_size_that_fitted_is_remembered() -> None:
+    bench = Bench(alone(), 8, fits=2)
+    assert bench.accumulation.note == ""
+    bench.gather(range(8))
+    bench.attempts.clear()
+    bench.gather(range(8, 16))
+    assert bench.attempts == [2, 2, 2, 2]
+    assert bench.accumulation.note == "out of memory: batches of 8 run in pieces of 2"
+
+
+def test_a_resumed_session_begins_with_what_fitted() -> None:
+    bench = Bench(alone(), 8)
+    bench.accumulation.limit(3)
+    bench.gather(range(8))
+    assert bench.attempts == [3, 3, 2]
+    bench.accumulation.limit(100)
+    assert bench.accumulation.micro_batch_size == 3
+
+
+def test_a_second_attempt_draws_the_same_random_numbers() -> None:
+    bench = Bench(alone(), 4, fits=2)
+    bench.gather(range(4))
+    failed, first, _ = bench.draws
+    assert failed == first
+
+
+def test_gradients_of_an_earlier_update_do_not_leak() -> None:
+    bench = Bench(alone(), 4)
+    _, gradient = bench.gather(range(4))
+    assert torch.equal(bench.gather(range(4))[1], gradient)
+
+
+def test_with_one_picture_at_a_time_it_gives_up_with_advice(caplog: pytest.LogCaptureFixture) -> None:
+    bench = Bench(alone(), 4, fits=0)
+    with pytest.raises(DeviceError, match="one picture at a time") as given_up:
+        bench.gather(range(4))
+    assert given_up.value.exit_code == 3
+    assert "train.gradient_checkpointing" in given_up.value.hint
+    assert bench.attempts == [4, 2, 1]
+    assert "pieces of 1" in caplog.text
+
+
+def test_memory_is_freed_after_the_failed_pass_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    alive: list[bool] = []
+    held: list[weakref.ref[Tensor]] = []
+
+    def loss_of(positions: range) -> Tensor:
+        activations = torch.zeros(1000)
+        held.append(weakref.ref(activations))
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    def free() -> None:
+        alive.append(held[-1]() is not None or sys.exc_info()[0] is not None)
+
+    monkeypatch.setattr(accumulation, "free_memory", free)
+    with pytest.raises(DeviceError):
+        Bench(alone(), 2).accumulation.gather([range(2)], loss_of, lambda: None)
+    assert alive == [False, False]
+
+
+def test_another_error_is_not_taken_for_a_full_memory() -> None:
+    def loss_of(positions: range) -> Tensor:
+        raise RuntimeError("shapes do not match")
+
+    with pytest.raises(RuntimeError, match="shapes"):
+        Bench(alone(), 2).accumulation.gather([range(2)], loss_of, lambda: None)
+
+
+# ---- several processes ----
+
+
+class Meeting:
+    """Threads that reduce together, as processes do."""
+
+    def __init__(self, size: int) -> None:
+        self.barrier = threading.Barrier(size, timeout=20)
+        self.size = size
+        self.brought: list[Tensor] = []
+
+    def reduce(self, value: Tensor, how: str) -> Tensor:
+        if self.barrier.wait() == 0:
+            self.brought.clear()
+        self.barrier.wait()
+        self.brought.append(value)
+        self.barrier.wait()
+        total = torch.stack(self.brought).sum(dim=0)
+        return total / self.size if how == "mean" else total
+
+    def accelerator(self) -> Any:
+        return SimpleNamespace(**{**vars(alone()), "num_processes": self.size, "reduce": self.reduce})
+
+
+def together(*works: Callable[[], object]) -> list[Any]:
+    """What each returned, run at the same time."""
+    results: list[Any] = [None] * len(works)
+
+    def run(index: int) -> None:
+        results[index] = works[index]()
+
+    threads = [threading.Thread(target=run, args=(index,)) for index in range(len(works))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=30)
+    return results
+
+
+def test_processes_split_together_when_one_of_them_runs_out_of_memory() -> None:
+    meeting = Meeting(2)
+    first, second = Bench(meeting.accelerator(), 4), Bench(meeting.accelerator(), 4, fits=2)
+    results = together(lambda: first.gather(range(4)), lambda: second.gather(range(4, 8)))
+    loss, gradient = Bench(alone(), 8).gather(range(8))
+    assert first.attempts == second.attempts == [4, 2, 2]
+    for found_loss, found_gradient in results:
+        assert found_loss == pytest.approx(loss, abs=1e-12)
+        assert torch.allclose(found_gradient, gradient, atol=1e-12)
+
+
+def test_processes_give_up_together() -> None:
+    def give_up(bench: Bench, positions: range) -> str:
+        with pytest.raises(DeviceError) as given_up:
+            bench.gather(positions)
+        return str(given_up.value)
+
+    meeting = Meeting(2)
+    first, second = Bench(meeting.accelerator(), 2), Bench(meeting.accelerator(), 2, fits=0)
+    answers = together(lambda: give_up(first, range(2)), lambda: give_up(second, range(2, 4)))
+    assert answers == ["out of memory with one picture at a time"] * 2
