@@ -15,7 +15,7 @@ from typing import Any
 from shared.checkpoints import newest_whole
 from shared.config import Config, dump_config
 from shared.errors import ConfigError, RunFolderError
-from shared.records import Change, replace_file
+from shared.records import Change, Manifest, replace_file
 from shared.rundir import RunDir, steps_in
 from shared.status import vacant
 
@@ -37,6 +37,7 @@ CHANGEABLE = frozenset({Rule.UPKEEP, Rule.STEPS})
 
 RULES: dict[str, Rule] = {
     "model.path": Rule.STATE,
+    "model.single_file_config": Rule.STATE,
     "model.mixed_precision": Rule.STEPS,
     "model.quantization": Rule.STATE,
     "model.prediction_type": Rule.STATE,
@@ -116,8 +117,10 @@ def differences(before: Config, after: Config) -> dict[str, tuple[Any, Any]]:
     }
 
 
-def apply(run: RunDir, config: Config, allowed: Collection[str]) -> tuple[Change, ...]:
+def apply(run: RunDir, config: Config, allowed: Collection[str], step: int | None = None) -> tuple[Change, ...]:
     """Resume `run` with `config`: nothing where they agree, else what is allowed is written down and holds from now on.
+
+    step: the checkpoint the run goes on from; by default its newest whole one.
 
     Raises:
         ConfigError: `allowed` names a key there is not.
@@ -130,7 +133,7 @@ def apply(run: RunDir, config: Config, allowed: Collection[str]) -> tuple[Change
     _require_changeable(run, found)
     _require_allowed(run, found, allowed)
     with vacant(run, "trainer"), vacant(run, "evaluator"):
-        step = newest_whole(run) or 0
+        step = (newest_whole(run) or 0) if step is None else step
         if any(RULES[key] is Rule.STEPS for key in found):
             require_nothing_past(run, step)
         changes = tuple(Change(key=key, before=old, after=new, step=step) for key, (old, new) in found.items())
@@ -138,6 +141,33 @@ def apply(run: RunDir, config: Config, allowed: Collection[str]) -> tuple[Change
         record.model_copy(update={"changes": (*record.changes, *changes)}).write(run.record)
         replace_file(run.config, dump_config(config).encode())
     return changes
+
+
+def state_settings(config: Config) -> dict[str, Any]:
+    """The settings an adapter and an optimizer's state were made with, for a checkpoint's manifest."""
+    tree = config.model_dump(mode="json")
+    keys = [key.split(".") for key, rule in RULES.items() if rule is Rule.STATE]
+    return {f"{section}.{key}": tree[section][key] for section, key in keys}
+
+
+def require_same_state(config: Config, manifest: Manifest) -> None:
+    """Whether a run of this configuration can begin at another run's checkpoint.
+
+    Raises:
+        RunFolderError: naming the settings its state was made with otherwise.
+    """
+    made_with = manifest.details.get("settings", {})
+    found = {
+        key: (made_with[key], value)
+        for key, value in state_settings(config).items()
+        if key in made_with and made_with[key] != value
+    }
+    if found:
+        raise RunFolderError(
+            f"the checkpoint of step {manifest.step} was made with other settings: "
+            + "; ".join(f"{_said(key, *pair)} ({RULES[key].value})" for key, pair in found.items()),
+            "restore them, or train without --from-checkpoint",
+        )
 
 
 def require_nothing_past(run: RunDir, step: int) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 
 from shared.errors import RunFolderError
@@ -47,16 +48,25 @@ def move_aside(run: RunDir, step: int, prefix: str) -> Path:
     return folder
 
 
-def go_back(run: RunDir, step: int) -> None:
-    """Make the checkpoint of `step` the one this run goes on from: later ones are moved aside, newest first.
+def go_back(run: RunDir, folder: Path) -> None:
+    """Make a whole checkpoint of this run, here or a copy kept elsewhere, the one it goes on from.
+
+    Later ones are moved aside, newest first.
 
     Raises:
-        RunFolderError: a trainer is at work.
+        RunFolderError: a trainer is at work, or `folder` is not a whole checkpoint of this run.
     """
+    manifest = verify_checkpoint(folder)
+    record = run.read_record()
+    if manifest.run_id != record.run_id:
+        raise RunFolderError(f"{folder} is a checkpoint of another run", "--new begins another run at it")
     with vacant(run, "trainer"):
         for later in own_steps(run):
-            if later > step:
+            if later > manifest.step:
                 move_aside(run, later, LEFT)
+        if run.checkpoint(manifest.step).exists() and damage(run, manifest.step):
+            move_aside(run, manifest.step, DAMAGED)
+        publish(run.staging, run.checkpoint(manifest.step), manifest, _copier(folder, manifest))
 
 
 def adopt(run: RunDir, folder: Path) -> None:
@@ -67,13 +77,9 @@ def adopt(run: RunDir, folder: Path) -> None:
     """
     manifest = verify_checkpoint(folder)
     record = run.read_record()
-
-    def copy(stage: Path) -> None:
-        for entry in manifest.files:
-            shutil.copyfile(folder / entry.name, stage / entry.name)
-
-    mine = Manifest(kind="checkpoint", run_id=record.run_id, step=manifest.step, details=manifest.details)
-    publish(run.staging, run.checkpoint(manifest.step), mine, copy)
+    details = {key: value for key, value in manifest.details.items() if key != "pictures_per_step"}  # another stream
+    mine = Manifest(kind="checkpoint", run_id=record.run_id, step=manifest.step, details=details)
+    publish(run.staging, run.checkpoint(manifest.step), mine, _copier(folder, manifest))
     origin = Origin(path=str(folder.resolve()), run_id=manifest.run_id, step=manifest.step, digest=manifest.digest())
     record.model_copy(update={"origin": origin}).write(run.record)
 
@@ -88,6 +94,14 @@ def verify_checkpoint(folder: Path) -> Manifest:
     if manifest.kind != "checkpoint" or manifest.step < 1:
         raise RunFolderError(f"{folder} is a {manifest.kind}", "give a folder of a run's checkpoints/")
     return manifest
+
+
+def _copier(folder: Path, manifest: Manifest) -> Callable[[Path], None]:
+    def copy(stage: Path) -> None:
+        for entry in manifest.files:
+            shutil.copyfile(folder / entry.name, stage / entry.name)
+
+    return copy
 
 
 def _foreign(run: RunDir, step: int, run_id: str) -> bool:

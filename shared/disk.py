@@ -6,8 +6,6 @@ photographs. Snapshots are never deleted; checkpoints are kept up to their limit
 
 from __future__ import annotations
 
-import errno
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,8 +53,11 @@ def num_saves(cadence: AnyCadence, step: int, last_step: int, steps_per_epoch: f
     """Saves after `step` up to `last_step`, which is always one."""
     if isinstance(cadence, EveryMinutes):
         return int(step < last_step)
-    epochs = ((number, ((number - 1) / steps_per_epoch, number / steps_per_epoch)) for number in range(step + 1, last_step))
-    return sum(is_due(cadence, number, epoch, 0.0) for number, epoch in epochs) + int(step < last_step)
+    due = (
+        is_due(cadence, number, ((number - 1) / steps_per_epoch, number / steps_per_epoch), 0.0)
+        for number in range(step + 1, last_step)
+    )
+    return sum(due) + int(step < last_step)
 
 
 def free_bytes(folder: Path) -> int:
@@ -72,13 +73,9 @@ def in_words(num_bytes: float) -> str:
     return f"{num_bytes:.1f} {UNITS[unit]}" if unit else f"{num_bytes:.0f} B"
 
 
-def require_room(folder: Path, num_bytes: int) -> None:
-    """Fail before the first byte rather than in the middle.
-
-    Raises:
-        OSError: ENOSPC, with what is free and what is needed.
-    """
-    free = free_bytes(folder)
-    if free < num_bytes:
-        text = f"{os.strerror(errno.ENOSPC)}: {in_words(free)} free, {in_words(num_bytes)} needed"
-        raise OSError(errno.ENOSPC, text, str(folder))
+def shortage(folder: Path, need: Need) -> str:
+    """Why saving must end while there is still room for a last one and as much again; empty: there is enough."""
+    free, wanted = free_bytes(folder), 2 * need.next_save
+    if free >= wanted:
+        return ""
+    return f"{in_words(free)} are free under {folder}, two saves need {in_words(wanted)}"

@@ -65,10 +65,10 @@ class Status:
             self._write()
 
     def notice(self, text: str) -> None:
-        """Tell a person what they must know: the terminal prints it once, the dashboard may show it."""
-        notices = (*self._record.notices, text)[-NOTICES_KEPT:]
-        self.update(notices=notices)
-        self._write()
+        """Tell a person what they must know; the terminal prints it. Only so many: the log has them all."""
+        if len(self._record.notices) < NOTICES_KEPT:
+            self.update(notices=(*self._record.notices, text))
+            self._write()
 
     def close(self, state: State, message: str = "") -> None:
         """Say the last word; where the disk is full it stays unsaid, the log has it."""

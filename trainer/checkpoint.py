@@ -79,6 +79,12 @@ def retain(run: RunDir, limit: int) -> None:
             remove(run.staging, run.checkpoint(step))
 
 
+def is_finite(checkpoint: Checkpoint) -> bool:
+    """False if any value of the adapter or of the optimizer's state is NaN or infinite."""
+    tensors, _ = _split_optimizer(checkpoint.optimizer)
+    return all(bool(torch.isfinite(value).all()) for value in (*checkpoint.adapter.values(), *tensors.values()))
+
+
 def copy_to_host(tree: Any) -> Any:
     """A deep copy of nested dicts and lists with every tensor on the CPU."""
     if isinstance(tree, torch.Tensor):

@@ -32,22 +32,20 @@ class Orders:
             control.answer(self._run, request, "done", step)
         return self._paused
 
-    def settle(self, *, final: bool) -> None:
-        """Say `done` of every snapshot that is published by now; at the end, why the others are not."""
+    def settle(self) -> None:
+        """Say `done` of every snapshot that is published by now."""
         for request, step in list(self._snapshots):
             if self._run.snapshot(step).exists():
                 control.answer(self._run, request, "done", step)
-            elif final:
-                control.ignore(self._run, request, f"the snapshot of step {step} could not be published")
-            else:
-                continue
-            self._snapshots.remove((request, step))
-        if final:
-            self._ignore_the_rest()
+                self._snapshots.remove((request, step))
 
-    def _ignore_the_rest(self) -> None:
-        for kind in control.REQUEST_KINDS:
-            for request in control.open_requests(self._run, kind) if kind != "stop" else ():
+    def close(self) -> None:
+        """Everything is saved: settle what is left, with the reason where it was not carried out."""
+        self.settle()
+        for request, step in self._snapshots:
+            control.ignore(self._run, request, f"the snapshot of step {step} could not be published")
+        for kind in ("snapshot-now", "pause", "resume"):
+            for request in control.open_requests(self._run, kind):
                 control.ignore(self._run, request, "training has ended")
 
     def _new(self, kind: RequestKind) -> list[Request]:

@@ -1,4 +1,4 @@
-"""Every way to be told to stop, as one question asked after each step: button, command, signal, lost supervisor, time."""
+"""Every way to be told to stop, as one question asked after each step: button, command, signal, time, lost parent."""
 
 from __future__ import annotations
 
@@ -16,43 +16,64 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 RECENT_STEPS = 20
 SAVE_MARGIN = 2.0
 """The last save is allowed this many times the longest one so far: disks and shared machines vary."""
-UNMEASURED_SAVE_SECONDS = 5.0
+FIRST_SAVE_BYTES_PER_SECOND = 20e6
+FIRST_SAVE_SECONDS = 1.0
+"""What a save is taken to need while none was measured: this, and its bytes at that rate."""
 
 
 def is_time_up(elapsed: float, limit: float, longest_step: float, longest_save: float) -> bool:
     """Whether one more step would leave too little time for the last save. All in seconds.
 
-    longest_save: of a snapshot and a checkpoint together; 0 while none was measured.
+    longest_save: of a snapshot and a checkpoint together.
     """
-    return elapsed + longest_step + SAVE_MARGIN * (longest_save or UNMEASURED_SAVE_SECONDS) > limit
+    return elapsed + longest_step + SAVE_MARGIN * longest_save > limit
+
+
+def first_save_seconds(num_bytes: int) -> float:
+    """What the first save of so many bytes may take."""
+    return FIRST_SAVE_SECONDS + num_bytes / FIRST_SAVE_BYTES_PER_SECOND
 
 
 class TimeLimit:
-    """`stop.max_train_seconds` of this session: from the start of the supervisor, or of this process where it is alone."""
+    """`stop.max_train_seconds` of this session: from the supervisor's start, or this process's where it is alone."""
 
     def __init__(self, run: RunDir, limit: float | None) -> None:
         self.limit = limit
         self._began = time.monotonic() - seconds_since(control.session_started(run))
+        self._laps: deque[float] = deque([0.0], maxlen=RECENT_STEPS)
+        self.rest()
+
+    def rest(self) -> None:
+        """What was since the last lap is no step: preparing, or a pause."""
         self._last = time.monotonic()
-        self._steps: deque[float] = deque(maxlen=RECENT_STEPS)
+
+    def lap(self) -> None:
+        """A step has ended, with all that belongs to it."""
+        now = time.monotonic()
+        self._laps.append(now - self._last)
+        self._last = now
 
     def is_up(self, longest_save: float) -> bool:
-        """Asked once after each step: the time between two calls is what a step takes, validation included."""
-        now = time.monotonic()
-        self._steps.append(now - self._last)
-        self._last = now
-        return self.limit is not None and is_time_up(now - self._began, self.limit, max(self._steps), longest_save)
+        """Whether training must end now to end in time."""
+        elapsed = time.monotonic() - self._began
+        return self.limit is not None and is_time_up(elapsed, self.limit, max(self._laps), longest_save)
+
+
+class StopAskedError(Exception):
+    """A stop was asked for before there was a step to save."""
 
 
 class StopSignal:
     """Collects the reason to stop. A second signal ends the process at once: published folders stay whole."""
 
-    def __init__(self, run: RunDir) -> None:
-        self._run = run
+    def __init__(self, run: RunDir, *, answers: bool = True) -> None:
+        """answers: this process reads requests and answers them; of several, only the main one does."""
+        self._run, self._answers = run, answers
         self._seen: list[Request] = []
         self._reason: str | None = None
         self._error: TrainingError | None = None
-        control.ignore_before(run, control.session_started(run))
+        if answers:
+            control.ignore_before(run, control.session_started(run))
         for number in SIGNALS:
             signal.signal(number, self._on_signal)
         lifeline.watch(lambda: self.ask("the supervisor is gone"))
@@ -68,7 +89,7 @@ class StopSignal:
 
     def reason(self, step: int) -> str | None:
         """Why training should end after this step; None: go on. Notes newly arrived requests as seen."""
-        for request in control.open_requests(self._run):
+        for request in control.open_requests(self._run) if self._answers else ():
             if request not in self._seen:
                 self._seen.append(request)
                 control.answer(self._run, request, "seen", step)
