@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -16,11 +17,11 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from shared import changes, checkpoints, control
 from shared import check as invariants
-from shared import control
 from shared import doctor as examination
 from shared.config import Config, load_config
-from shared.errors import RunFolderError, exit_code_of
+from shared.errors import ConfigError, RunFolderError, exit_code_of
 from shared.records import FINAL_STATES
 from shared.rundir import RunDir, create_run, free_name, open_run
 from shared.status import is_alive, read_status
@@ -43,6 +44,17 @@ app = typer.Typer(
     help=(__doc__ or "").partition("\n")[0], no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
 )
 
+
+@dataclass(frozen=True)
+class Resume:
+    """How a run folder that exists already is meant to be taken up."""
+
+    new: bool = False
+    auto: bool = True
+    allow_change: tuple[str, ...] = ()
+    from_checkpoint: Path | None = None
+
+
 Overrides = Annotated[list[str] | None, typer.Argument(help="Settings as section.key=value.", show_default=False)]
 New = Annotated[bool, typer.Option("--new", help="Start another run beside an existing one of the same name.")]
 RunPath = Annotated[Path, typer.Argument(help="A run folder, such as runs/demo.")]
@@ -55,7 +67,7 @@ def demo(overrides: Overrides = None, new: New = False) -> None:
     def body() -> int:
         config = load_config(DEMO_CONFIG, overrides)
         subprocess.run(python_module("pocket", config.data.path), env=child_environment(None), check=True)
-        return _train(config, new=new)
+        return _train(config, Resume(new=new))
 
     raise typer.Exit(exit_code_of(body))
 
@@ -65,13 +77,21 @@ def train(
     config: Annotated[Path, typer.Argument(help="A TOML file; configs/ holds examples.")],
     overrides: Overrides = None,
     new: New = False,
+    allow_change: Annotated[
+        list[str] | None, typer.Option(metavar="KEY", help="Go on with another value of this setting. Repeatable.")
+    ] = None,
+    auto_resume: Annotated[bool, typer.Option(help="Go on where an existing run of this name was.")] = True,
+    from_checkpoint: Annotated[
+        Path | None, typer.Option(help="A checkpoint folder to go on from; with --new, of any run.")
+    ] = None,
     evaluator: Annotated[bool, typer.Option(help="Judge every snapshot while training.")] = True,
     dashboard: Annotated[bool, typer.Option(help="Serve the dashboard.")] = True,
 ) -> None:
     """Train, judge and show; the same command again resumes."""
+    resume = Resume(new, auto_resume, tuple(allow_change or ()), from_checkpoint)
     raise typer.Exit(
         exit_code_of(
-            lambda: _train(load_config(config, overrides), new=new, with_evaluator=evaluator, with_dashboard=dashboard)
+            lambda: _train(load_config(config, overrides), resume, with_evaluator=evaluator, with_dashboard=dashboard)
         )
     )
 
@@ -141,11 +161,12 @@ def doctor(
     raise typer.Exit(int(any(finding.verdict == "problem" for finding in findings)))
 
 
-def _train(config: Config, *, new: bool, with_evaluator: bool = True, with_dashboard: bool = True) -> int:
-    run = _open_or_create(config, new=new)
+def _train(config: Config, resume: Resume, *, with_evaluator: bool = True, with_dashboard: bool = True) -> int:
     console = Console(highlight=False)
+    run = _open_or_create(config, resume, console)
     trainer = read_status(run, "trainer")
-    if trainer and trainer.state == "finished" and not (with_evaluator and unjudged(run)):
+    complete = trainer and trainer.state == "finished" and trainer.step >= config.train.max_train_steps
+    if trainer and complete and not (with_evaluator and unjudged(run)):
         console.print(f"{run.path} is complete at step {trainer.step}; --new starts another run beside it.")
         summarise(run, console)
         return 0
@@ -164,36 +185,44 @@ def _train(config: Config, *, new: bool, with_evaluator: bool = True, with_dashb
         return supervisor.supervise()
 
 
-def _open_or_create(config: Config, *, new: bool) -> RunDir:
-    """The run folder this config names: made, or taken up again if its settings are still the same."""
+def _open_or_create(config: Config, resume: Resume, console: Console) -> RunDir:
+    """The run folder this config names: made, or taken up again with its settings or those allowed to change."""
     assert config.run.name
-    if new:
+    path = config.run.output_dir / config.run.name
+    if resume.new:
         name = free_name(config.run.output_dir, config.run.name)
         config = config.model_copy(update={"run": config.run.model_copy(update={"name": name})})
-        return create_run(config)
-    path = config.run.output_dir / config.run.name
-    if not path.exists():
-        return create_run(config)
+    if resume.new or not path.exists():
+        return _create(config, resume.from_checkpoint)
     run = open_run(path)
-    changed = _changed_keys(run.read_config(), config)
-    if changed:
+    step = None
+    if resume.from_checkpoint:
+        step = checkpoints.verify_checkpoint(resume.from_checkpoint).step
+        changes.require_nothing_past(run, step)
+    elif not resume.auto and (saved := checkpoints.own_steps(run)):
         raise RunFolderError(
-            f"{path} was made with other settings: " + "; ".join(changed),
-            "restore them to resume, or start beside it with --new",
+            f"{path} holds a checkpoint of step {saved[0]}, and --no-auto-resume was given",
+            "leave it out to go on from there, or start beside it with --new",
         )
+    for text in changes.describe(changes.apply(run, config, resume.allow_change, step)):
+        console.print(f"changed: {text}", markup=False, soft_wrap=True)
+    if resume.from_checkpoint:
+        checkpoints.go_back(run, resume.from_checkpoint)
     return run
 
 
-def _changed_keys(before: Config, after: Config) -> list[str]:
-    """Differences that would change the run; where the dashboard listens would not."""
-    old, new = before.model_dump(), after.model_dump()
-    return [
-        f"{section}.{key} was {value}, is {new[section][key]}"
-        for section in old
-        if section != "dashboard"
-        for key, value in old[section].items()
-        if value != new[section][key]
-    ]
+def _create(config: Config, from_checkpoint: Path | None) -> RunDir:
+    """A new run, from nothing or from the state of any run's checkpoint."""
+    if from_checkpoint is None:
+        return create_run(config)
+    manifest = checkpoints.verify_checkpoint(from_checkpoint)
+    changes.require_same_state(config, manifest)
+    if manifest.step >= config.train.max_train_steps:
+        raise ConfigError(
+            f"train.max_train_steps is {config.train.max_train_steps}, the checkpoint is of step {manifest.step}",
+            "steps are counted on from the checkpoint; set more of them",
+        )
+    return create_run(config, lambda run: checkpoints.adopt(run, from_checkpoint))
 
 
 def _stop(run: RunDir) -> int:

@@ -1,56 +1,67 @@
 """Requests to the trainer and its answers: files of their own, so that nobody waits for anybody.
 
 A request is `control/<id>.json`, written by whoever asks; its answer is `control/<id>.answer.json`, written by the
-trainer as it proceeds: seen → saved → stopped. Asking for what is already asked changes nothing. A request made before
-this session of the trainer began is answered as ignored: it must not stop a run that was resumed since.
+trainer as it proceeds. Asking for what is already asked changes nothing. A request made before this session of the
+trainer began is answered as ignored: it must not stop or hold a run that was resumed since.
+
+    stop           seen → saved → stopped
+    snapshot-now   seen → done: the snapshot of `step` is published
+    pause          seen → done: training holds after `step`, its memory kept, until resume, stop or a new session
+    resume         seen → done: training goes on; also where nothing was held
 """
 
 from __future__ import annotations
 
 import uuid
 from datetime import datetime, timezone
-from typing import Literal
+from typing import Literal, get_args
 
 import psutil
 
 from shared.errors import RunFolderError
-from shared.records import Answer, Request, parse_time, utc_now
+from shared.records import Answer, Request, RequestKind, parse_time, utc_now
 from shared.rundir import RunDir
 from shared.status import is_alive, read_status
 
-Stage = Literal["seen", "saved", "stopped"]
+Stage = Literal["seen", "saved", "stopped", "done"]
+REQUEST_KINDS: tuple[RequestKind, ...] = get_args(RequestKind)
 
 
-def submit_stop(run: RunDir, by: str) -> Request:
-    """Ask the trainer to finish its step, save and stop; the request already open is returned if there is one."""
-    waiting = open_requests(run)
+def submit(run: RunDir, kind: RequestKind, by: str) -> Request:
+    """Ask the trainer for something; the request of that kind already open is returned if there is one."""
+    waiting = open_requests(run, kind)
     if waiting:
         return waiting[0]
-    request = Request(id=f"stop-{uuid.uuid4().hex[:12]}", kind="stop", run_id=run.read_record().run_id, by=by)
+    request = Request(id=f"{kind}-{uuid.uuid4().hex[:12]}", kind=kind, run_id=run.read_record().run_id, by=by)
     run.control.mkdir(exist_ok=True)
     request.write(run.control / f"{request.id}.json")
     return request
 
 
-def requests(run: RunDir) -> list[Request]:
-    """Every request of this run, oldest first; a damaged file is no request."""
+def submit_stop(run: RunDir, by: str) -> Request:
+    """Ask the trainer to finish its step, save and stop."""
+    return submit(run, "stop", by)
+
+
+def requests(run: RunDir, kind: RequestKind = "stop") -> list[Request]:
+    """Every request of one kind of this run, oldest first; a damaged file is no request."""
     run_id = run.read_record().run_id
     found: list[Request] = []
-    for path in run.control.glob("stop-*.json"):
+    for path in run.control.glob(f"{kind}-*.json"):
         if path.name.endswith(".answer.json"):
             continue
         try:
             request = Request.read(path)
         except (RunFolderError, FileNotFoundError):
             continue
-        if request.run_id == run_id and request.id == path.stem:
+        if (request.run_id, request.id, request.kind) == (run_id, path.stem, kind):
             found.append(request)
     return sorted(found, key=lambda request: request.created)
 
 
-def open_requests(run: RunDir) -> list[Request]:
-    """Requests that have neither been carried out nor ignored."""
-    return [request for request in requests(run) if not _settled(read_answer(run, request))]
+def open_requests(run: RunDir, kind: RequestKind = "stop") -> list[Request]:
+    """Requests of one kind that have neither been carried out nor ignored."""
+    return [request for request in requests(run, kind) if not _settled(read_answer(run, request))]
 
 
 def read_answer(run: RunDir, request: Request) -> Answer:
@@ -66,12 +77,17 @@ def answer(run: RunDir, request: Request, stage: Stage, step: int) -> None:
     _write(run, read_answer(run, request).model_copy(update={stage: utc_now(), "step": step}))
 
 
+def ignore(run: RunDir, request: Request, reason: str) -> None:
+    """Trainer only: settle a request that is not carried out."""
+    _write(run, read_answer(run, request).model_copy(update={"ignored": reason}))
+
+
 def ignore_before(run: RunDir, session_started: str) -> None:
     """Trainer only: settle what was asked of an earlier session."""
-    for request in open_requests(run):
-        if parse_time(request.created) < parse_time(session_started):
-            reason = "asked of an earlier session"
-            _write(run, read_answer(run, request).model_copy(update={"ignored": reason}))
+    for kind in REQUEST_KINDS:
+        for request in open_requests(run, kind):
+            if parse_time(request.created) < parse_time(session_started):
+                ignore(run, request, "asked of an earlier session")
 
 
 def session_started(run: RunDir) -> str:
@@ -83,7 +99,7 @@ def session_started(run: RunDir) -> str:
 
 
 def _settled(given: Answer) -> bool:
-    return given.stopped is not None or given.ignored is not None
+    return (given.stopped or given.done or given.ignored) is not None
 
 
 def _write(run: RunDir, given: Answer) -> None:

@@ -5,7 +5,8 @@
     ├── DataError            2   the data set cannot be used as it is
     ├── RunFolderError       2   not a run folder, in use by a living process, or of a newer version
     ├── ModelError           3   the base model, adapter or encoder cannot be loaded
-    └── DeviceError          3   the device is missing, lost, or too small
+    ├── DeviceError          3   the device is missing, lost, or too small
+    └── TrainingError        4   training cannot go on: no finite gradients, no room for the next save
 
 Each says what happened, with the value and the rule, and carries a hint with the cure. Programs print `error:` and
 `hint:` without a traceback and leave with `exit_code`; anything that is not a DarkroomError is a defect of ours.
@@ -58,6 +59,12 @@ class DeviceError(DarkroomError):
     """The device is missing, lost, or too small."""
 
     exit_code = 3
+
+
+class TrainingError(DarkroomError):
+    """Training cannot go on as it is; everything up to its last good step is saved."""
+
+    exit_code = 4
 
 
 def report(error: DarkroomError) -> int:

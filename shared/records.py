@@ -132,8 +132,31 @@ class DatasetRecord(BaseModel):
     held_out: tuple[str, ...] = Field(description="Ids kept from training; evaluation prompts are taken in this order.")
 
 
+class Change(BaseModel):
+    """A setting that was changed when the run was resumed."""
+
+    model_config = ConfigDict(frozen=True)
+
+    key: str
+    before: Any
+    after: Any
+    step: int = Field(ge=0, description="Last step made with the value before.")
+    created: str = Field(default_factory=utc_now)
+
+
+class Origin(BaseModel):
+    """The checkpoint a run began from instead of step 0."""
+
+    model_config = ConfigDict(frozen=True)
+
+    path: str
+    run_id: str
+    step: int = Field(ge=1, description="The first row of train.csv is the step after it.")
+    digest: str = Field(description="Of the checkpoint's manifest.")
+
+
 class RunRecord(Record):
-    """`run.json`: what this run is, written once."""
+    """`run.json`: what this run is; written once, but for `changes`."""
 
     run_id: str
     name: str
@@ -143,6 +166,8 @@ class RunRecord(Record):
     hardware: dict[str, Any]
     dataset: DatasetRecord
     base_model: dict[str, str] = Field(description="`path`, and `fingerprint` where it is a local folder or file.")
+    origin: Origin | None = None
+    changes: tuple[Change, ...] = Field(default=(), description="Settings changed since, oldest first.")
 
 
 Role = Literal["supervisor", "trainer", "evaluator", "dashboard"]
@@ -150,6 +175,7 @@ State = Literal[
     "starting",
     "preparing",
     "training",
+    "paused",
     "evaluating",
     "idle",
     "draining",
@@ -179,13 +205,19 @@ class ProcessStatus(Record):
     )
     heartbeat: str
     message: str = ""
+    notices: tuple[str, ...] = Field(
+        default=(), description="What a person must know of this session: what was lost, skipped or done otherwise."
+    )
+
+
+RequestKind = Literal["stop", "snapshot-now", "pause", "resume"]
 
 
 class Request(Record):
     """`control/<id>.json`: something a person or a program asks of the trainer."""
 
     id: str
-    kind: Literal["stop"]
+    kind: RequestKind
     run_id: str
     created: str = Field(default_factory=utc_now)
     by: str = Field(description="dashboard, command line, signal SIGTERM …; the reason shown to people.")
@@ -198,6 +230,7 @@ class Answer(Record):
     seen: str | None = None
     saved: str | None = None
     stopped: str | None = None
+    done: str | None = None
     step: int | None = None
     ignored: str | None = Field(default=None, description="Why the request had no effect.")
 

@@ -12,6 +12,7 @@ import os
 import re
 import shutil
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,7 +35,7 @@ class RunDir:
 
     @property
     def config(self) -> Path:
-        """Resolved configuration, written once."""
+        """Resolved configuration; replaced whole when a setting is changed for a resumed run."""
         return self.path / "config.toml"
 
     @property
@@ -179,8 +180,8 @@ def open_run(path: Path) -> RunDir:
     return run
 
 
-def create_run(config: Config) -> RunDir:
-    """Check everything, then make the run folder in one rename.
+def create_run(config: Config, prepare: Callable[[RunDir], None] = lambda run: None) -> RunDir:
+    """Check everything, then make the run folder in one rename; `prepare` may put more into it before that.
 
     Raises:
         DataError, ModelError: the data set or base model cannot be used; nothing is written then.
@@ -201,6 +202,7 @@ def create_run(config: Config) -> RunDir:
     stage = target.parent / f".{target.name}.{uuid.uuid4().hex[:8]}"
     try:
         _fill(RunDir(stage), config, record)
+        prepare(RunDir(stage))
         stage.rename(target)
     finally:
         shutil.rmtree(stage, ignore_errors=True)

@@ -7,6 +7,7 @@ shows as a fresh heartbeat over a counter that stands still.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import threading
@@ -22,6 +23,7 @@ from shared.records import FINAL_STATES, ProcessStatus, Role, State, utc_now
 from shared.rundir import RunDir
 
 HEARTBEAT_SECONDS = 1.0
+NOTICES_KEPT = 20
 STALE_SECONDS = 15.0
 
 
@@ -62,16 +64,24 @@ class Status:
         if new_state:
             self._write()
 
+    def notice(self, text: str) -> None:
+        """Tell a person what they must know; the terminal prints it. Only so many: the log has them all."""
+        if len(self._record.notices) < NOTICES_KEPT:
+            self.update(notices=(*self._record.notices, text))
+            self._write()
+
     def close(self, state: State, message: str = "") -> None:
-        """Say the last word."""
+        """Say the last word; where the disk is full it stays unsaid, the log has it."""
         self._closing.set()
         self._thread.join()
-        self.update(state, message=message)
-        self._write()
+        with contextlib.suppress(OSError):
+            self.update(state, message=message)
+            self._write()
 
     def _beat(self) -> None:
         while not self._closing.wait(HEARTBEAT_SECONDS):
-            self._write()
+            with contextlib.suppress(OSError):  # a full disk is for the next save to report
+                self._write()
 
     def _write(self) -> None:
         with self._lock:
@@ -86,6 +96,24 @@ def hold_role(run: RunDir, role: Role) -> Generator[Status]:
     Raises:
         RunFolderError: a living process has the role; its pid is named.
     """
+    with vacant(run, role):
+        status = Status(run, role, run.read_record().run_id)
+        try:
+            yield status
+        except BaseException as error:
+            status.close("failed", str(error) or type(error).__name__)
+            raise
+        if status.record.state not in FINAL_STATES:
+            status.close("finished", status.record.message)
+
+
+@contextmanager
+def vacant(run: RunDir, role: Role) -> Generator[None]:
+    """Nobody has this role, nor can take it, while the block runs.
+
+    Raises:
+        RunFolderError: a living process has it; its pid is named.
+    """
     run.processes.mkdir(parents=True, exist_ok=True)
     lock = FileLock(run.processes / f".{role}.lock", timeout=0)
     try:
@@ -98,14 +126,7 @@ def hold_role(run: RunDir, role: Role) -> Generator[Status]:
             f"stop it with `python run.py stop {run.path}`, or wait",
         ) from None
     try:
-        status = Status(run, role, run.read_record().run_id)
-        try:
-            yield status
-        except BaseException as error:
-            status.close("failed", str(error) or type(error).__name__)
-            raise
-        if status.record.state not in FINAL_STATES:
-            status.close("finished", status.record.message)
+        yield
     finally:
         lock.release()
 

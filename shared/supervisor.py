@@ -27,7 +27,7 @@ from shared.config import Config
 from shared.errors import RunFolderError
 from shared.records import Role
 from shared.rundir import RunDir, steps_in
-from shared.status import Status, hold_role
+from shared.status import Status, hold_role, read_status
 from shared.tables import read_rows
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -119,7 +119,14 @@ class Supervisor:
             return 0
         if code:
             self.say(f"the trainer ended with code {code}: {self._last_words('trainer')}")
+        else:
+            self._say_why_it_stopped()
         return code if code >= 0 else 1
+
+    def _say_why_it_stopped(self) -> None:
+        trainer = read_status(self.run, "trainer")
+        if trainer and trainer.state == "stopped":
+            self.say(f"training stopped after step {trainer.step} of {trainer.total}: {trainer.message}")
 
     def _until_judged(self) -> None:
         """Let the evaluator judge what is left; one that died is started again for that. A signal cuts it short."""

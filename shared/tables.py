@@ -7,6 +7,7 @@ torn line at the end. Readers stop at the last newline: a number that was cut is
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import os
 from collections.abc import Callable, Iterable, Mapping
@@ -72,13 +73,22 @@ class Appender:
             replace_file(path, whole or header)
 
     def append(self, row: Mapping[str, Value]) -> None:
-        """Write one row; None is a blank. A key that is no column raises KeyError."""
+        """Write one row, whole or not at all; None is a blank.
+
+        Raises:
+            KeyError: a key is no column.
+            OSError: the row cannot be written; a full disk may take a part of it, which is cut off again.
+        """
         for key in row:
             if key not in self.columns:
                 raise KeyError(key)
+        line = _line(row.get(column) for column in self.columns)
         descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND)
         try:
-            os.write(descriptor, _line(row.get(column) for column in self.columns))
+            size = os.fstat(descriptor).st_size
+            if os.write(descriptor, line) < len(line):
+                os.ftruncate(descriptor, size)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
         finally:
             os.close(descriptor)
 

@@ -25,6 +25,8 @@ class Terminal:
         self._run = run
         self._judged = {row["step"] for row in read_rows(run.metrics_csv)}
         self._last_line = -1
+        before = read_status(run, "trainer")
+        self._told = (before.started, len(before.notices)) if before else ("", 0)
         self._live = Live(console=self.console, refresh_per_second=4) if self.console.is_terminal else None
 
     def __enter__(self) -> Terminal:
@@ -48,11 +50,20 @@ class Terminal:
                 self._judged.add(row["step"])
                 self.say(describe_result(row))
         trainer = read_status(self._run, "trainer")
+        if trainer:
+            self._tell(trainer)
         if self._live:
             self._live.update(self._panel(trainer))
         elif is_alive(trainer) and trainer and trainer.step // LINES_EVERY_STEPS > self._last_line // LINES_EVERY_STEPS:
             self._last_line = trainer.step
             self.say(f"step {trainer.step}/{trainer.total}  {trainer.message}")
+
+    def _tell(self, trainer: ProcessStatus) -> None:
+        """Print each notice of this session of the trainer once."""
+        session, told = self._told
+        for notice in trainer.notices[told if session == trainer.started else 0 :]:
+            self.say(notice)
+        self._told = (trainer.started, len(trainer.notices))
 
     def _panel(self, trainer: ProcessStatus | None) -> Group:
         evaluator = read_status(self._run, "evaluator")

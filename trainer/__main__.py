@@ -6,27 +6,32 @@ import argparse
 import contextlib
 import logging
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
 
-from shared import dataset, tables
+from shared import dataset, disk, tables
 from shared.config import Config
 from shared.diffusion import base, lora
 from shared.diffusion.model import Model
 from shared.digests import Digests
-from shared.errors import DataError, exit_code_of
+from shared.errors import DataError, TrainingError, exit_code_of
 from shared.publication import sweep
 from shared.rundir import RunDir, open_run
 from shared.status import Status, hold_role
 from trainer import batches, checkpoint, optimizer, order
 from trainer.cache import Cache
-from trainer.loop import Trainer
+from trainer.checkpoint import Checkpoint
+from trainer.loop import Desk, Trainer
+from trainer.orders import Orders
 from trainer.publisher import Publisher
-from trainer.stopping import StopSignal
+from trainer.stopping import StopAskedError, StopSignal, TimeLimit
 
 log = logging.getLogger("trainer")
+
+Progress = Callable[[int, int], None]
 
 PRECISIONS: dict[str, base.Precision] = {"no": "fp32", "fp16": "fp16", "bf16": "bf16"}
 
@@ -43,8 +48,11 @@ def main() -> int:
     )
     base.share_cores(accelerator.device)
     with hold_role(run, "trainer") if accelerator.is_main_process else contextlib.nullcontext() as status:
-        stop = StopSignal(run)
-        _train(run, config, accelerator, stop, status)
+        stop = StopSignal(run, answers=accelerator.is_main_process)
+        try:
+            _train(run, config, accelerator, stop, status)
+        except StopAskedError as asked:
+            _end(stop, status, status.record.step if status else 0, str(asked))
     return 0
 
 
@@ -52,44 +60,83 @@ def _train(run: RunDir, config: Config, accelerator: Accelerator, stop: StopSign
     say = status.update if status else lambda *_, **__: None
     total = config.train.max_train_steps
     say("preparing", total=total, message="loading the base model")
-    saved = checkpoint.newest(run) if accelerator.is_main_process else None
-    accelerator.wait_for_everyone()
-    saved = saved or checkpoint.newest(run)
+    limit = TimeLimit(run, config.stop.max_train_seconds)
+    saved = _newest(run, accelerator, status)
     if saved and saved.step >= total:
         log.info("already complete at step %d of %d", saved.step, total)
         say("finished", step=saved.step, message="complete")
         return
-    trainer = _build(run, config, accelerator, say)
+    say(step=saved.step if saved else 0)
+    trainer = _build(run, config, accelerator, _progress(accelerator, stop, say))
     if saved:
         trainer.restore(saved)
         log.info("resuming after step %d", saved.step)
-    publisher = _publisher(run, config, trainer.step) if status else None
+    desk = _desk(run, config, trainer, status, limit) if status else None
     say("training", step=trainer.step)
-    reason = trainer.train(stop, status, publisher)
-    if publisher and status:
-        status.update("saving", message=reason or "last save")
-        publisher.close()
-        stop.note("saved", trainer.step)
-        status.update("stopped" if reason else "finished", message=reason or "complete")
-        stop.note("stopped", trainer.step)
+    reason = trainer.train(stop, desk)
+    if desk:
+        desk.status.update("saving", message=reason or "last save")
+        desk.publisher.close()
+        desk.orders.close()
     log.info("ended after step %d of %d: %s", trainer.step, total, reason or "complete")
+    _end(stop, status, trainer.step, reason)
 
 
-def _build(run: RunDir, config: Config, accelerator: Accelerator, say) -> Trainer:
+def _newest(run: RunDir, accelerator: Accelerator, status: Status | None) -> Checkpoint | None:
+    """The newest whole checkpoint; the main process looks first, and moves damaged ones aside."""
+    saved = checkpoint.newest(run, lambda text: _notice(status, text)) if accelerator.is_main_process else None
+    accelerator.wait_for_everyone()
+    return saved or checkpoint.newest(run, log.warning)
+
+
+def _notice(status: Status | None, text: str) -> None:
+    log.warning(text)
+    if status:
+        status.notice(text)
+
+
+def _progress(accelerator: Accelerator, stop: StopSignal, say: Callable[..., None]) -> Progress:
+    """Tells how far encoding is; a stop asked for meanwhile ends it, unless other processes wait for this one."""
+
+    def progress(done: int, total: int) -> None:
+        say(message=f"encoding {done}/{total}")
+        if accelerator.num_processes == 1 and (reason := stop.reason(0)):
+            raise StopAskedError(reason)
+
+    return progress
+
+
+def _end(stop: StopSignal, status: Status | None, step: int, reason: str | None) -> None:
+    """Everything is saved: answer, say the last state, and raise what training could not go on with."""
+    if status:
+        stop.note("saved", step)
+        status.update("stopped" if reason else "finished", message=reason or "complete")
+        stop.note("stopped", step)
+    stop.raise_failure()
+
+
+def _build(run: RunDir, config: Config, accelerator: Accelerator, progress: Progress) -> Trainer:
     optimizer.check(config.train)
     model = base.load_model(config.model, PRECISIONS[_mixed_precision(config)])
     digest = Digests(dataset.digests_path(config))
     examples = batches.frame(_training_pairs(run, config, digest), config, model.size_multiple)
     log.info(batches.describe(examples))
     cache = Cache(dataset.cache_dir(config), model, digest)
-    _encode(cache, model, examples, config, accelerator, say)
+    _encode(cache, model, examples, config, accelerator, progress)
     digest.save()
     torch.manual_seed(order.derive(config.train.seed, "adapter", 0))
     lora.attach(lora.adapted(model, config.lora), config.lora)
     return Trainer(run, config, accelerator, model, batches.Batches(examples, cache, config, accelerator.num_processes))
 
 
-def _encode(cache: Cache, model: Model, examples: list[batches.Example], config: Config, accelerator, say) -> None:
+def _encode(
+    cache: Cache,
+    model: Model,
+    examples: list[batches.Example],
+    config: Config,
+    accelerator: Accelerator,
+    progress: Progress,
+) -> None:
     """Fill the cache, each process its share; a second round finds what others wrote on disks not seen from here.
 
     The encoders are on the device only while they are needed: not at all when nothing is missing.
@@ -99,8 +146,8 @@ def _encode(cache: Cache, model: Model, examples: list[batches.Example], config:
         captions = cache.prepare_captions(batches.captions_of(examples, config), share)
         if pictures or captions:
             model.encode_to(accelerator.device)
-            cache.encode_pictures(pictures, lambda done, of: say(message=f"encoding picture {done}/{of}"))
-            cache.encode_captions(captions, lambda done, of: say(message=f"encoding caption {done}/{of}"))
+            cache.encode_pictures(pictures, progress)
+            cache.encode_captions(captions, progress)
             model.encode_to(torch.device("cpu"))
         accelerator.wait_for_everyone()
         if accelerator.num_processes == 1:
@@ -125,13 +172,32 @@ def _training_pairs(run: RunDir, config: Config, digest: Digests) -> list[datase
     return dataset.training_pairs(pairs, record.held_out, config.data.train_size, config.train.seed, digest)
 
 
-def _publisher(run: RunDir, config: Config, step: int) -> Publisher:
-    """Make the folder fit for going on after `step`: no rows past it, nothing half-written."""
+def _desk(run: RunDir, config: Config, trainer: Trainer, status: Status, limit: TimeLimit) -> Desk:
+    """Make the folder fit for going on after the trainer's step: no rows past it, nothing half-written, room to save.
+
+    Raises:
+        TrainingError: the next saves do not fit on the disk.
+    """
     sweep(run.staging)
-    pruned = tables.prune(run.train_csv, lambda row: int(row["step"]) <= step)
-    if pruned:
-        log.info("removed %d rows past step %d from train.csv", pruned, step)
-    return Publisher(run, run.read_record().run_id, config.train.checkpoints_total_limit)
+    pruned = tables.prune(run.train_csv, lambda row: int(row["step"]) <= trainer.step)
+    if pruned and trainer.step:
+        log.info("removed %d rows past step %d from train.csv", pruned, trainer.step)
+    elif pruned:
+        _notice(status, f"there was no checkpoint yet: training begins again at step 1, {pruned} steps are made anew")
+    need = trainer.need()
+    _require_room(run, need, status)
+    limit_kept = config.train.checkpoints_total_limit
+    publisher = Publisher(run, run.read_record().run_id, limit_kept, lambda text: _notice(status, text))
+    return Desk(status, publisher, Orders(run), limit, need)
+
+
+def _require_room(run: RunDir, need: disk.Need, status: Status) -> None:
+    if shortage := disk.shortage(run.path, need):
+        raise TrainingError(f"training would not fit on the disk: {shortage}", "make room, or set run.output_dir")
+    free = disk.free_bytes(run.path)
+    if free < need.rest_of_run:
+        text = f"{disk.in_words(free)} are free, this run is going to need about {disk.in_words(need.rest_of_run)}"
+        _notice(status, f"{text}; training stops before none is left")
 
 
 def _mixed_precision(config: Config) -> str:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import logging
-import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,10 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
+from shared import checkpoints
 from shared.errors import RunFolderError
-from shared.publication import read_manifest, remove, verify
-from shared.rundir import RunDir, steps_in
-
-log = logging.getLogger(__name__)
+from shared.publication import remove, verify
+from shared.rundir import RunDir
 
 
 @dataclass(frozen=True)
@@ -63,18 +61,26 @@ class Checkpoint:
         )
 
 
-def newest(run: RunDir) -> Checkpoint | None:
-    """The newest whole checkpoint; damaged ones are moved aside, loudly. None: start from the beginning."""
-    run_id = run.read_record().run_id
-    for step in sorted(steps_in(run.checkpoints), reverse=True):
-        folder = run.checkpoint(step)
+def newest(run: RunDir, notice: Callable[[str], None]) -> Checkpoint | None:
+    """The newest whole checkpoint; None: there has never been one, training begins at step 1.
+
+    Damaged ones are moved aside, loudly: `notice` gets a sentence for each.
+
+    Raises:
+        RunFolderError: there were some, and none is whole: to begin again from nothing is not ours to decide.
+    """
+    for step in checkpoints.own_steps(run):
         try:
-            manifest = read_manifest(folder)
-            if manifest and (manifest.run_id, manifest.step) == (run_id, step):
-                return Checkpoint.read(folder)
+            return Checkpoint.read(run.checkpoint(step))
         except RunFolderError as error:
-            log.warning("checkpoint of step %d is damaged, falling back to the one before: %s", step, error)
-            folder.rename(run.checkpoints / f"damaged-{folder.name}-{uuid.uuid4().hex[:8]}")
+            aside = checkpoints.move_aside(run, step, checkpoints.DAMAGED)
+            notice(f"checkpoint of step {step} is damaged, falling back to the one before: {error}; it is now {aside}")
+    aside = sorted(path.name for path in run.checkpoints.glob(f"{checkpoints.DAMAGED}-*"))
+    if aside:
+        raise RunFolderError(
+            f"no checkpoint of {run.path} is whole; moved aside: {', '.join(aside)}",
+            "restore one from a copy, start another run with --new, or delete these to begin this one at step 1",
+        )
     return None
 
 
@@ -85,6 +91,12 @@ def retain(run: RunDir, limit: int) -> None:
         verify(run.checkpoint(steps[-1]))
         for step in steps[:-limit]:
             remove(run.staging, run.checkpoint(step))
+
+
+def is_finite(checkpoint: Checkpoint) -> bool:
+    """False if any value of the adapter or of the optimizer's state is NaN or infinite."""
+    tensors, _ = _split_optimizer(checkpoint.optimizer)
+    return all(bool(torch.isfinite(value).all()) for value in (*checkpoint.adapter.values(), *tensors.values()))
 
 
 def copy_to_host(tree: Any) -> Any:

@@ -15,11 +15,13 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from shared import hardware, tables
+from shared import changes, disk, hardware, tables
 from shared.cadence import AnyCadence, is_due
 from shared.config import Config
 from shared.diffusion import lora
 from shared.diffusion.model import Conditioning, Model
+from shared.errors import RunFolderError
+from shared.publication import read_manifest
 from shared.records import utc_now
 from shared.rundir import RunDir
 from shared.status import Status
@@ -28,10 +30,14 @@ from trainer import optimizer as optimizers
 from trainer.accumulation import Accumulation
 from trainer.batches import Batches
 from trainer.checkpoint import Checkpoint, copy_to_host
+from trainer.orders import Orders
 from trainer.publisher import Publisher
-from trainer.stopping import StopSignal
+from trainer.stopping import StopSignal, TimeLimit, first_save_seconds
 
 log = logging.getLogger(__name__)
+
+PAUSE_POLL_SECONDS = 0.2
+GUARD_HINT = "lower train.learning_rate and allow it by --allow-change; the same command resumes from the last save"
 
 
 @dataclass
@@ -42,6 +48,22 @@ class Update:
     grad_norm: float = 0.0
     learning_rate: float = 0.0
     seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Desk:
+    """What the main process alone has: it writes and answers, the others only compute."""
+
+    status: Status
+    publisher: Publisher
+    orders: Orders
+    limit: TimeLimit
+    need: disk.Need
+
+    @property
+    def save_seconds(self) -> float:
+        """What the last save may take."""
+        return self.publisher.longest_save_seconds or first_save_seconds(self.need.next_save)
 
 
 class Predictor(nn.Module):
@@ -91,6 +113,7 @@ class Trainer:
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go on from a checkpoint: adapter, optimizer moments, gradient scaler, step, what fits into memory."""
         lora.restore(self.adapted, checkpoint.adapter)
+        self._require_same_stream(checkpoint.step)
         optimizers.restore(self.optimizer.optimizer, checkpoint.optimizer)
         if self.accelerator.scaler and checkpoint.scaler:
             self.accelerator.scaler.load_state_dict(checkpoint.scaler)
@@ -98,32 +121,84 @@ class Trainer:
             self._accumulation.limit(checkpoint.micro_batch_size)
         self.step = checkpoint.step
 
-    def train(self, stop: StopSignal, status: Status | None, publisher: Publisher | None) -> str | None:
-        """Update until `max_train_steps`; returns why it ended early, None if it did not.
+    def _require_same_stream(self, step: int) -> None:
+        """Positions in the stream of pictures are counted in whole updates.
 
-        status and publisher belong to the main process; the others pass None.
+        Raises:
+            RunFolderError: the checkpoint was made with another number of pictures to an update.
         """
+        manifest = read_manifest(self.run.checkpoint(step))
+        before = manifest.details.get("pictures_per_step") if manifest else None
+        if before not in (None, self.pictures_per_step):
+            raise RunFolderError(
+                f"the checkpoint of step {step} was made with {before} pictures per update over all processes, "
+                f"now there are {self.pictures_per_step}: some would be skipped or seen twice",
+                "launch as many processes as before, or start another run with --new",
+            )
+
+    def train(self, stop: StopSignal, desk: Desk | None) -> str | None:
+        """Update until `max_train_steps`; returns why it ended early, None if it did not. desk: main process only."""
         settings = self.config.train
-        table = tables.Appender(self.run.train_csv, tables.TRAIN_COLUMNS) if publisher else None
-        reason = self._agree(stop.reason(self.step))
+        table = tables.Appender(self.run.train_csv, tables.TRAIN_COLUMNS) if desk else None
+        reason = self._wait(stop, desk, None)
         while self.step < settings.max_train_steps and reason is None:
             update = self._update(self.step + 1)
             self.step += 1
-            self._guard(update, stop)
-            reason = self._agree(stop.reason(self.step))
-            if not (publisher and table and status):
-                continue
-            table.append(self._row(update))
-            status.update(step=self.step, total=settings.max_train_steps, message=self._message(update))
-            last = reason is not None or self.step == settings.max_train_steps
-            if last or self._is_due("snapshot", settings.snapshot_steps):
-                publisher.snapshot(
-                    self.step, lora.state(self.adapted), lora.metadata(self.adapted), self._details(update)
-                )
-            if last or self._is_due("checkpoint", settings.checkpointing_steps):
-                publisher.checkpoint(self._checkpoint())
-            publisher.raise_failures()
+            self._guard(update, stop, desk)
+            if desk and table:
+                table.append(self._row(update))
+                desk.status.update(step=self.step, total=settings.max_train_steps, message=self._message(update))
+                desk.limit.lap()
+            reason = self._wait(stop, desk, update)
+            if desk:
+                self._save(update, stop, desk, last=reason is not None or self.step == settings.max_train_steps)
         return reason
+
+    def _save(self, update: Update, stop: StopSignal, desk: Desk, *, last: bool) -> None:
+        """Publish what is due, or all at the last step; state that is not finite ends training."""
+        settings, whole = self.config.train, True
+        asked = desk.orders.wants_snapshot(self.step)
+        if self._is_due("snapshot", settings.snapshot_steps) or last or asked:
+            whole = self._snapshot(update, desk)
+        if self._is_due("checkpoint", settings.checkpointing_steps) or last:
+            whole = desk.publisher.checkpoint(self._checkpoint(), self._checkpoint_details()) and whole
+        if not whole:
+            stop.fail(f"the adapter is not finite at step {self.step}", GUARD_HINT)
+        desk.publisher.raise_failures()
+        desk.orders.settle()
+
+    def _snapshot(self, update: Update, desk: Desk) -> bool:
+        weights, metadata = lora.state(self.adapted), lora.metadata(self.adapted)
+        return desk.publisher.snapshot(self.step, weights, metadata, self._details(update))
+
+    def _wait(self, stop: StopSignal, desk: Desk | None, update: Update | None) -> str | None:
+        """Between two steps: the reason to stop, if there is one; stays here while the run is paused.
+
+        update: the step just made, None before the first.
+        """
+        while True:
+            if desk:
+                self._watch(stop, desk)
+            reason, held = self._agree(stop.reason(self.step), desk is not None and desk.orders.is_paused(self.step))
+            if reason is not None or not held or self.step == self.config.train.max_train_steps:
+                break
+            if desk:
+                desk.status.update("paused", message=f"after step {self.step}")
+                if update and desk.orders.wants_snapshot(self.step):
+                    self._snapshot(update, desk)
+                desk.orders.settle()
+            time.sleep(PAUSE_POLL_SECONDS)
+        if desk:
+            desk.status.update("training")
+            desk.limit.rest()
+        return reason
+
+    def _watch(self, stop: StopSignal, desk: Desk) -> None:
+        """Stop while there is still time and room for the last save."""
+        if desk.limit.is_up(desk.save_seconds):
+            stop.ask(f"stop.max_train_seconds ({desk.limit.limit:g}) is nearly over")
+        if shortage := disk.shortage(self.run.path, desk.need):
+            stop.fail(f"the disk is nearly full: {shortage}", "make room; the same command goes on from here")
 
     def _is_due(self, what: str, cadence: AnyCadence) -> bool:
         """Whether this step is one to save at; remembers when that last was so."""
@@ -183,29 +258,50 @@ class Trainer:
         target_BCHW = objective.target(self.scheduler, latents_BCHW, noise_BCHW, timesteps_B)
         return objective.loss(model_pred_BCHW, target_BCHW, timesteps_B, self.scheduler, settings)
 
-    def _agree(self, reason: str | None) -> str | None:
-        """All processes leave together: one process's reason becomes everybody's."""
+    def _agree(self, reason: str | None, held: bool) -> tuple[str | None, bool]:
+        """All processes leave, or hold, together: one process's reason becomes everybody's."""
         if self.accelerator.num_processes == 1:
-            return reason
-        asked = torch.tensor(float(reason is not None), device=self.accelerator.device)
-        agreed = bool(cast("torch.Tensor", self.accelerator.reduce(asked, "sum")) > 0)
-        return (reason or "asked of another process") if agreed else None
+            return reason, held
+        asked = torch.tensor([float(reason is not None), float(held)], device=self.accelerator.device)
+        leave, hold = (cast("torch.Tensor", self.accelerator.reduce(asked, "sum")) > 0).tolist()
+        return (reason or "asked of another process") if leave else None, hold
 
-    def _guard(self, update: Update, stop: StopSignal) -> None:
-        """Count updates without finite gradients (they were skipped) and stop after too many in a row."""
+    def _guard(self, update: Update, stop: StopSignal, desk: Desk | None) -> None:
+        """Count updates without finite gradients (they were skipped) and stop after too many in a row.
+
+        Where the adapter itself is no longer finite, no further step can mend it.
+        """
         if math.isfinite(update.loss) and math.isfinite(update.grad_norm):
             self._bad_steps = 0
             return
         self._bad_steps += 1
-        log.warning("step %d skipped: loss %s, gradient norm %s", self.step, update.loss, update.grad_norm)
-        if self._bad_steps >= self.config.stop.max_bad_steps:
-            stop.ask(f"{self._bad_steps} steps in a row without finite gradients; lower train.learning_rate")
+        text = f"step {self.step} skipped: loss {update.loss}, gradient norm {update.grad_norm}"
+        log.warning(text)
+        if desk and self._bad_steps == 1:
+            desk.status.notice(text)
+        if not lora.is_finite(lora.state(self.adapted)):
+            stop.fail(f"the adapter is not finite at step {self.step}", GUARD_HINT)
+        elif self._bad_steps >= self.config.stop.max_bad_steps:
+            stop.fail(f"{self._bad_steps} steps in a row without finite gradients, up to {self.step}", GUARD_HINT)
 
     def _epoch(self, step: int) -> float:
         """Passes over the training pictures after this step."""
+        return step * self.pictures_per_step / self.batches.epoch_length
+
+    @property
+    def pictures_per_step(self) -> int:
+        """Pictures one optimizer update sees, over all processes."""
         settings = self.config.train
-        per_step = settings.train_batch_size * settings.gradient_accumulation_steps * self.accelerator.num_processes
-        return step * per_step / self.batches.epoch_length
+        return settings.train_batch_size * settings.gradient_accumulation_steps * self.accelerator.num_processes
+
+    def need(self) -> disk.Need:
+        """What this run will still write; AdamW keeps two moments for every weight."""
+        size = sum(value.nbytes for value in lora.state(self.adapted).values())
+        return disk.estimate(self.config, self.step, self.batches.epoch_length / self.pictures_per_step, size, 3 * size)
+
+    def _checkpoint_details(self) -> dict[str, Any]:
+        """What a run that goes on from this checkpoint must agree with."""
+        return {"settings": changes.state_settings(self.config), "pictures_per_step": self.pictures_per_step}
 
     def _details(self, update: Update) -> dict[str, Any]:
         """What a snapshot's manifest says of the training behind it."""
@@ -224,15 +320,13 @@ class Trainer:
         return Checkpoint(self.step, lora.state(self.adapted), optimizer, scaler, self._accumulation.micro_batch_size)
 
     def _row(self, update: Update) -> dict[str, tables.Value]:
-        settings = self.config.train
-        pictures = settings.train_batch_size * settings.gradient_accumulation_steps * self.accelerator.num_processes
         return {
             "step": self.step,
             "epoch": round(self._epoch(self.step), 4),
             "loss": update.loss,
             "learning_rate": update.learning_rate,
             "grad_norm": update.grad_norm,
-            "samples_per_second": round(pictures / update.seconds, 3),
+            "samples_per_second": round(self.pictures_per_step / update.seconds, 3),
             "step_seconds": round(update.seconds, 4),
             **_memory(self.accelerator.device),
             "timestamp": utc_now(),

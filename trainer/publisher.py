@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from shared.diffusion import lora
-from shared.publication import publish
+from shared.errors import RunFolderError
+from shared.publication import publish, read_manifest
 from shared.records import Manifest
 from shared.rundir import RunDir
-from trainer.checkpoint import Checkpoint, retain
+from trainer.checkpoint import Checkpoint, is_finite, retain
 
 log = logging.getLogger(__name__)
 
@@ -20,24 +22,37 @@ log = logging.getLogger(__name__)
 class Publisher:
     """One background thread, so saves become visible in the order they were asked for."""
 
-    def __init__(self, run: RunDir, run_id: str, checkpoints_total_limit: int) -> None:
-        self._run, self._run_id, self._limit = run, run_id, checkpoints_total_limit
+    def __init__(
+        self, run: RunDir, run_id: str, checkpoints_total_limit: int, notice: Callable[[str], None] = log.error
+    ) -> None:
+        self._run, self._run_id, self._limit, self._notice = run, run_id, checkpoints_total_limit, notice
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="publisher")
         self._saves: list[Future[None]] = []
+        self._longest: dict[str, float] = {}
 
-    def snapshot(self, step: int, weights: lora.State, metadata: dict[str, Any], details: dict[str, Any]) -> None:
-        """Publish `snapshots/step-N`; weights with NaN or infinity are refused, loudly."""
+    @property
+    def longest_save_seconds(self) -> float:
+        """What a snapshot and a checkpoint have taken at most, together; 0 before the first."""
+        return sum(self._longest.values())
+
+    def snapshot(self, step: int, weights: lora.State, metadata: dict[str, Any], details: dict[str, Any]) -> bool:
+        """Publish `snapshots/step-N`; False: the weights hold NaN or infinity, it is refused, loudly."""
         if not lora.is_finite(weights):
-            log.error("snapshot of step %d is not published: its weights are not finite", step)
-            return
+            self._notice(f"the snapshot of step {step} is not published: its weights are not finite")
+            return False
         manifest = Manifest(kind="snapshot", run_id=self._run_id, step=step, details=details)
         self._submit(self._run.snapshot(step), manifest, lambda folder: lora.write(folder, weights, metadata))
+        return True
 
-    def checkpoint(self, checkpoint: Checkpoint) -> None:
-        """Publish `checkpoints/step-N`, then let the oldest go."""
-        manifest = Manifest(kind="checkpoint", run_id=self._run_id, step=checkpoint.step)
+    def checkpoint(self, checkpoint: Checkpoint, details: dict[str, Any] | None = None) -> bool:
+        """Publish `checkpoints/step-N`, then let the oldest go; False: it holds NaN or infinity and is refused."""
+        if not is_finite(checkpoint):
+            self._notice(f"the checkpoint of step {checkpoint.step} is not kept: its state is not finite")
+            return False
+        manifest = Manifest(kind="checkpoint", run_id=self._run_id, step=checkpoint.step, details=details or {})
         self._submit(self._run.checkpoint(checkpoint.step), manifest, checkpoint.write)
         self._saves.append(self._pool.submit(retain, self._run, self._limit))
+        return True
 
     def raise_failures(self) -> None:
         """Raise the first error of a save that has ended: a full disk stops training instead of being missed."""
@@ -55,7 +70,17 @@ class Publisher:
         self._saves.append(self._pool.submit(self._publish, target, manifest, write))
 
     def _publish(self, target: Path, manifest: Manifest, write: Callable[[Path], None]) -> None:
+        started = time.monotonic()
         if publish(self._run.staging, target, manifest, write):
             log.info("published %s", target.relative_to(self._run.path))
         else:
-            log.info("%s was published before", target.relative_to(self._run.path))
+            self._require_ours(target)
+        seconds = time.monotonic() - started
+        self._longest[manifest.kind] = max(seconds, self._longest.get(manifest.kind, 0.0))
+
+    def _require_ours(self, target: Path) -> None:
+        """A name this run published before a resume stays; another run's folder in its place would hide our work."""
+        published = read_manifest(target)
+        if published is None or published.run_id != self._run_id:
+            raise RunFolderError(f"{target} was not published by this run", "move it away; the same command goes on")
+        log.info("%s was published before", target.relative_to(self._run.path))

@@ -89,10 +89,10 @@ def test_a_host_copy_is_not_changed_by_further_training() -> None:
 
 
 def test_the_newest_checkpoint_is_taken(run: RunDir) -> None:
-    assert newest(run) is None
+    assert newest(run, logging.getLogger("trainer").warning) is None
     for step in (20, 100, 3):
         save(run, step)
-    found = newest(run)
+    found = newest(run, logging.getLogger("trainer").warning)
     assert found
     assert found.step == 100
 
@@ -111,7 +111,7 @@ def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before_loudly(
         data = data[: len(data) // 2 if damage == "truncated" else 0]
     path.write_bytes(data)
     with caplog.at_level(logging.WARNING):
-        found = newest(run)
+        found = newest(run, logging.getLogger("trainer").warning)
     assert found
     assert found.step == 2
     assert "checkpoint of step 4 is damaged" in caplog.text
@@ -124,7 +124,7 @@ def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before_loudly(
 def test_a_missing_file_falls_back_too(run: RunDir) -> None:
     save(run, 2)
     (save(run, 4) / "optimizer.safetensors").unlink()
-    found = newest(run)
+    found = newest(run, logging.getLogger("trainer").warning)
     assert found
     assert found.step == 2
 
@@ -132,7 +132,7 @@ def test_a_missing_file_falls_back_too(run: RunDir) -> None:
 def test_a_checkpoint_of_another_run_is_neither_taken_nor_touched(run: RunDir) -> None:
     save(run, 2)
     foreign = save(run, 99999, run_id="another")
-    found = newest(run)
+    found = newest(run, logging.getLogger("trainer").warning)
     assert found
     assert found.step == 2
     retain(run, limit=1)

@@ -1,0 +1,232 @@
+"""Which settings of a run may change when it is resumed, and what is noted when they do.
+
+A run is resumed with the settings it was made with. `--allow-change KEY` lets one differ from the next step on; some
+never may, because what the run holds by then was made with them. `dashboard` and `run` are this session's affair: where
+to listen, and where the folder is.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Iterator
+from enum import Enum
+from typing import Any
+
+from shared.checkpoints import newest_whole
+from shared.config import Config, dump_config
+from shared.errors import ConfigError, RunFolderError
+from shared.records import Change, Manifest, replace_file
+from shared.rundir import RunDir, steps_in
+from shared.status import vacant
+
+FREE_SECTIONS = ("run", "dashboard")
+
+
+class Rule(Enum):
+    """What a setting's change would do to a run."""
+
+    UPKEEP = "when something is saved, where, or how long: the same steps come out"
+    STEPS = "every further step is another one"
+    STATE = "the adapter and the optimizer's state were made with it"
+    STREAM = "it decides which picture comes when, and the run is in the middle of that"
+    SPLIT = "it decides which pictures and captions are held out to judge by"
+    RESULTS = "results already made could not be compared with later ones"
+
+
+CHANGEABLE = frozenset({Rule.UPKEEP, Rule.STEPS})
+
+RULES: dict[str, Rule] = {
+    "model.path": Rule.STATE,
+    "model.single_file_config": Rule.STATE,
+    "model.mixed_precision": Rule.STEPS,
+    "model.quantization": Rule.STATE,
+    "model.prediction_type": Rule.STATE,
+    "data.path": Rule.SPLIT,
+    "data.resolution": Rule.SPLIT,
+    "data.buckets": Rule.STREAM,
+    "data.train_size": Rule.STREAM,
+    "data.num_validation": Rule.SPLIT,
+    "data.validation_ids": Rule.SPLIT,
+    "data.trigger_word": Rule.SPLIT,
+    "data.random_flip": Rule.STEPS,
+    "data.caption_dropout": Rule.STEPS,
+    "data.shuffle_tags": Rule.STEPS,
+    "data.keep_tags": Rule.STEPS,
+    "data.cache_dir": Rule.UPKEEP,
+    "lora.rank": Rule.STATE,
+    "lora.lora_alpha": Rule.STATE,
+    "lora.target_modules": Rule.STATE,
+    "lora.dropout": Rule.STEPS,
+    "lora.use_rslora": Rule.STATE,
+    "lora.use_dora": Rule.STATE,
+    "lora.text_encoder": Rule.STATE,
+    "train.max_train_steps": Rule.STEPS,  # schedules end there
+    "train.train_batch_size": Rule.STREAM,
+    "train.gradient_accumulation_steps": Rule.STREAM,
+    "train.optimizer": Rule.STATE,
+    "train.optimizer_args": Rule.STATE,
+    "train.learning_rate": Rule.STEPS,
+    "train.text_encoder_learning_rate": Rule.STEPS,
+    "train.lr_scheduler": Rule.STEPS,
+    "train.lr_warmup_steps": Rule.STEPS,
+    "train.lr_num_cycles": Rule.STEPS,
+    "train.lr_final_fraction": Rule.STEPS,
+    "train.weight_decay": Rule.STEPS,
+    "train.max_grad_norm": Rule.STEPS,
+    "train.loss_type": Rule.STEPS,
+    "train.huber_c": Rule.STEPS,
+    "train.snr_gamma": Rule.STEPS,
+    "train.noise_offset": Rule.STEPS,
+    "train.multires_noise_iterations": Rule.STEPS,
+    "train.multires_noise_discount": Rule.STEPS,
+    "train.zero_terminal_snr": Rule.STATE,
+    "train.min_timestep": Rule.STEPS,
+    "train.max_timestep": Rule.STEPS,
+    "train.gradient_checkpointing": Rule.UPKEEP,
+    "train.torch_compile": Rule.UPKEEP,
+    "train.snapshot_steps": Rule.UPKEEP,
+    "train.checkpointing_steps": Rule.UPKEEP,
+    "train.checkpoints_total_limit": Rule.UPKEEP,
+    "train.validation_steps": Rule.UPKEEP,
+    "train.seed": Rule.STREAM,
+    "stop.max_train_seconds": Rule.UPKEEP,
+    "stop.max_bad_steps": Rule.UPKEEP,
+    "evaluation.num_prompts": Rule.RESULTS,
+    "evaluation.num_seeds": Rule.RESULTS,
+    "evaluation.num_inference_steps": Rule.RESULTS,
+    "evaluation.guidance_scale": Rule.RESULTS,
+    "evaluation.batch_size": Rule.RESULTS,
+    "evaluation.seed": Rule.RESULTS,
+    "evaluation.dtype": Rule.RESULTS,
+    "evaluation.device": Rule.RESULTS,
+    "evaluation.visual": Rule.RESULTS,
+    "evaluation.fashion_clip": Rule.RESULTS,
+    "evaluation.rescan_seconds": Rule.UPKEEP,
+}
+
+
+def differences(before: Config, after: Config) -> dict[str, tuple[Any, Any]]:
+    """Key → value before and after, as TOML would hold them."""
+    old, new = before.model_dump(mode="json"), after.model_dump(mode="json")
+    return {
+        f"{section}.{key}": (old[section][key], new[section][key])
+        for section in old
+        if section not in FREE_SECTIONS
+        for key in old[section]
+        if old[section][key] != new[section][key]
+    }
+
+
+def apply(run: RunDir, config: Config, allowed: Collection[str], step: int | None = None) -> tuple[Change, ...]:
+    """Resume `run` with `config`: nothing where they agree, else what is allowed is written down and holds from now on.
+
+    step: the checkpoint the run goes on from; by default its newest whole one.
+
+    Raises:
+        ConfigError: `allowed` names a key there is not.
+        RunFolderError: a difference that was not allowed or can never be, or a program at work in the run.
+    """
+    _require_known(allowed)
+    found = differences(run.read_config(), config)
+    if not found:
+        return ()
+    _require_changeable(run, found)
+    _require_allowed(run, found, allowed)
+    with vacant(run, "trainer"), vacant(run, "evaluator"):
+        step = (newest_whole(run) or 0) if step is None else step
+        if any(RULES[key] is Rule.STEPS for key in found):
+            require_nothing_past(run, step)
+        changes = tuple(Change(key=key, before=old, after=new, step=step) for key, (old, new) in found.items())
+        record = run.read_record()
+        record.model_copy(update={"changes": (*record.changes, *changes)}).write(run.record)
+        replace_file(run.config, dump_config(config).encode())
+    return changes
+
+
+def state_settings(config: Config) -> dict[str, Any]:
+    """The settings an adapter and an optimizer's state were made with, for a checkpoint's manifest."""
+    tree = config.model_dump(mode="json")
+    keys = [key.split(".") for key, rule in RULES.items() if rule is Rule.STATE]
+    return {f"{section}.{key}": tree[section][key] for section, key in keys}
+
+
+def require_same_state(config: Config, manifest: Manifest) -> None:
+    """Whether a run of this configuration can begin at another run's checkpoint.
+
+    Raises:
+        RunFolderError: naming the settings its state was made with otherwise.
+    """
+    made_with = manifest.details.get("settings", {})
+    found = {
+        key: (made_with[key], value)
+        for key, value in state_settings(config).items()
+        if key in made_with and made_with[key] != value
+    }
+    if found:
+        raise RunFolderError(
+            f"the checkpoint of step {manifest.step} was made with other settings: "
+            + "; ".join(f"{_said(key, *pair)} ({RULES[key].value})" for key, pair in found.items()),
+            "restore them, or train without --from-checkpoint",
+        )
+
+
+def require_nothing_past(run: RunDir, step: int) -> None:
+    """Going on differently after `step` must not leave snapshots or results of later steps from the way before.
+
+    Raises:
+        RunFolderError: there are some; a published name keeps its meaning for ever.
+    """
+    past = sorted(number for number in run.snapshots_to_judge() | steps_in(run.evaluations) if number > step)
+    if not past:
+        return
+    names = ", ".join(map(str, past))
+    cure = (
+        f"--new --from-checkpoint {run.checkpoint(step)} begins another run there" if step else "--new begins another"
+    )
+    raise RunFolderError(
+        f"{run.path} would go on after step {step}, but has published snapshots of later steps ({names}), "
+        "which the further run would contradict",
+        f"{cure}; or resume without the change, and change after a stop: nothing lies past its checkpoint then",
+    )
+
+
+def _require_known(allowed: Collection[str]) -> None:
+    unknown = [_named(key) for key in allowed if key not in RULES and key.partition(".")[0] not in FREE_SECTIONS]
+    if unknown:
+        raise ConfigError(f"--allow-change: unknown key {', '.join(unknown)}", "docs/configuration.md lists every key")
+
+
+def _named(key: str) -> str:
+    near = difflib.get_close_matches(key, RULES, n=1)
+    return f"{key}, did you mean {near[0]}?" if near else key
+
+
+def _require_changeable(run: RunDir, found: dict[str, tuple[Any, Any]]) -> None:
+    judged = run.references.exists() or bool(steps_in(run.evaluations))
+    fixed = [key for key in found if RULES[key] not in CHANGEABLE and (RULES[key] is not Rule.RESULTS or judged)]
+    if fixed:
+        reasons = (f"{_said(key, *found[key])} ({RULES[key].value})" for key in fixed)
+        raise RunFolderError(
+            f"{run.path} was made with other settings, which can never change in a run: " + "; ".join(reasons),
+            "restore them to resume, or start beside it with --new",
+        )
+
+
+def _require_allowed(run: RunDir, found: dict[str, tuple[Any, Any]], allowed: Collection[str]) -> None:
+    refused = [key for key in found if key not in allowed]
+    if refused:
+        flags = " ".join(f"--allow-change {key}" for key in refused)
+        raise RunFolderError(
+            f"{run.path} was made with other settings: " + "; ".join(_said(key, *found[key]) for key in refused),
+            f"restore them to resume, go on with them by {flags}, or start beside it with --new",
+        )
+
+
+def _said(key: str, before: Any, after: Any) -> str:
+    return f"{key} was {before}, is {after}"
+
+
+def describe(changes: Collection[Change]) -> Iterator[str]:
+    """A sentence for each change."""
+    for change in changes:
+        yield f"{_said(change.key, change.before, change.after)} after step {change.step}"
