@@ -107,7 +107,7 @@ def test_without_the_library_the_error_says_what_to_install(tmp_path: Path, monk
     hide_library(monkeypatch)
     with pytest.raises(DataError, match="not installed") as caught:
         scan(path)
-    assert "pip install 'darkroom[datasets]'" in caught.value.hint
+    assert "pip install datasets" in caught.value.hint
 
 
 def test_columns_that_cannot_be_told_are_named(tmp_path: Path) -> None:
