@@ -4,7 +4,7 @@ What is written is a Hugging Face folder: the original bytes of every picture an
 `<cache>/datasets/`. It appears whole or not at all, is used from then on, and `datasets` is not needed again.
 """
 
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 from __future__ import annotations
 
 import hashlib
@@ -67,7 +67,7 @@ def _load(path: str) -> Any:
         import datasets  # noqa: PLC0415  # an optional extra, slow to import
     except ImportError:
         raise DataError(
-            f"{path} needs the `datasets` library, which is not installed", "pip install 'darkroom[datasets]'"
+            f"{path} needs the `datasets` library, which is not installed", "pip install datasets"
         ) from None
     try:
         if path.startswith(HUB):
@@ -82,7 +82,8 @@ def _load(path: str) -> Any:
     if SPLIT in loaded or len(loaded) == 1:
         return loaded[SPLIT if SPLIT in loaded else next(iter(loaded))]
     raise DataError(
-        f"{path} has no split {SPLIT!r}; it has {', '.join(loaded)}", "save the one you want and give its folder"
+        f"{path} has no split {SPLIT!r}; it has {', '.join(map(str, loaded))}",
+        "save the one you want and give its folder",
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,6 +23,8 @@ MAX_RATIO = 10
 _TURNED = frozenset({5, 6, 7, 8})
 """EXIF orientations that swap width and height."""
 _ORIENTATION = 0x0112
+
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # an error of ours says it better
 
 
 def open_picture(path: Path) -> Image.Image:

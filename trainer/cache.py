@@ -151,7 +151,7 @@ def _tensors(file: safe_open) -> Tensors:
 def _checksum(tensors: Tensors) -> str:
     found = 0
     for name in sorted(tensors):
-        found = zlib.crc32(tensors[name].flatten().view(torch.uint8).numpy(), found)
+        found = zlib.crc32(tensors[name].flatten().view(torch.uint8).numpy().data, found)
     return f"{found:08x}"
 
 

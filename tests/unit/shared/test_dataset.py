@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -27,8 +28,8 @@ def add(folder: Path, name: str, caption: str | None = "a dress", size: int = 16
     return path
 
 
-def scan(path: Path, *, decode: bool = False, **data: object) -> list[Pair]:
-    tree = {"run": {"output_dir": str(path.parent / "runs")}, "data": {"path": str(path), **data}}
+def scan(folder: Path, /, *, decode: bool = False, **data: object) -> list[Pair]:
+    tree = {"run": {"output_dir": str(folder.parent / "runs")}, "data": {"path": str(folder), **data}}
     return dataset.scan(parse_config(tree), decode=decode)
 
 
@@ -69,10 +70,10 @@ def truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-40])
 
 
-def bomb(path: Path) -> None:
-    """A small PNG that declares 60,000 × 60,000 pixels."""
+def bomb(path: Path, side: int = 60_000) -> None:
+    """A small PNG that declares `side` × `side` pixels."""
     data = bytearray(path.read_bytes())
-    data[16:24] = (60000).to_bytes(4, "big") * 2
+    data[16:24] = side.to_bytes(4, "big") * 2
     data[29:33] = zlib.crc32(data[12:29]).to_bytes(4, "big")
     path.write_bytes(data)
 
@@ -116,6 +117,8 @@ def test_pictures_come_out_upright_in_rgb_on_white(tmp_path: Path) -> None:
     assert open_picture(tmp_path / "turned.jpg").size == (4, 8)
     Image.new("RGBA", (4, 4), (255, 0, 0, 0)).save(tmp_path / "clear.png")
     assert open_picture(tmp_path / "clear.png").getpixel((0, 0)) == (255, 255, 255)
+    Image.fromarray(np.full((4, 4), 0x8012, np.uint16)).save(tmp_path / "deep.png")
+    assert open_picture(tmp_path / "deep.png").getpixel((0, 0)) == (128, 128, 128)
     for mode in ("L", "CMYK", "P", "1", "LA"):
         path = tmp_path / f"{mode}{'.jpg' if mode == 'CMYK' else '.png'}"
         Image.new(mode, (4, 4)).save(path)
@@ -221,6 +224,72 @@ def test_holding_out_everything_is_refused() -> None:
     with pytest.raises(DataError, match="4 pictures, 4 of them to be held out"):
         dataset.held_out_ids(pairs(4), 4, seed=0)
     assert len(dataset.held_out_ids(pairs(4), 3, seed=0)) == 3
+
+
+def test_named_pairs_are_held_out_first_and_the_others_are_chosen_by_seed() -> None:
+    everything = pairs(20)
+    by_seed = dataset.held_out_ids(everything, 4, seed=0)
+    assert dataset.held_out_ids(everything, 4, 0, ["id-017", by_seed[1], "id-017"]) == [
+        "id-017",
+        by_seed[1],
+        by_seed[0],
+        by_seed[2],
+    ]
+
+
+def test_named_pairs_that_do_not_exist_are_listed_with_what_may_be_meant() -> None:
+    with pytest.raises(DataError) as caught:
+        dataset.held_out_ids(pairs(20), 4, 0, ["id-007x", "id-001", "zebra"])
+    assert "'id-007x' (did you mean 'id-007'?), 'zebra'" in str(caught.value)
+    assert "id-001" not in str(caught.value)
+
+
+def test_more_named_pairs_than_held_out_are_refused() -> None:
+    with pytest.raises(DataError, match=r"names 3 pairs, data\.num_validation is 2") as caught:
+        dataset.held_out_ids(pairs(20), 2, 0, ["id-001", "id-002", "id-003"])
+    assert "3 or more" in caught.value.hint
+
+
+def names(path: Path) -> str:
+    """Stands in for a digest: each picture has its own."""
+    return path.name
+
+
+def test_training_takes_what_is_not_held_out() -> None:
+    everything = pairs(30)
+    held_out = dataset.held_out_ids(everything, 5, seed=1)
+    training = [pair.id for pair in dataset.training_pairs(everything, held_out, None, 1, names)]
+    assert len(training) == 25
+    assert not set(training) & set(held_out)
+
+
+def test_a_smaller_training_set_is_part_of_a_larger_one_and_depends_on_the_seed() -> None:
+    everything = pairs(30)
+    sets = [
+        {pair.id for pair in dataset.training_pairs(everything, ["id-000"], size, 1, names)} for size in (5, 10, 99)
+    ]
+    assert [len(found) for found in sets] == [5, 10, 29]
+    assert sets[0] < sets[1] < sets[2]
+    other = {pair.id for pair in dataset.training_pairs(everything, ["id-000"], 5, 2, names)}
+    assert other != sets[0]
+
+
+def test_a_copy_of_a_held_out_picture_is_not_trained_on(tmp_path: Path) -> None:
+    for name in ("10_dress/a.png", "b.png"):
+        add(tmp_path, name)
+    for name in ("copy.png", "2_coat/copy.png"):
+        add(tmp_path, name).write_bytes((tmp_path / "b.png").read_bytes())
+    Image.new("RGB", (16, 16), "blue").save(tmp_path / "10_dress" / "a.png")
+    everything = scan(tmp_path)
+    assert [pair.id for pair in dataset.training_pairs(everything, ["copy"], None, 0)] == ["10_dress/a"]
+    with pytest.raises(DataError, match="a copy of one that is"):
+        dataset.training_pairs([pair for pair in everything if "a" not in pair.id], ["copy"], None, 0)
+
+
+def test_the_trigger_word_is_in_every_caption(tmp_path: Path) -> None:
+    add(tmp_path, "a.png", "a red dress")
+    add(tmp_path, "b.png", "ohwx in a coat")
+    assert [pair.caption for pair in scan(tmp_path, trigger_word="ohwx")] == ["ohwx, a red dress", "ohwx in a coat"]
 
 
 def test_the_fingerprint_changes_with_any_picture_or_caption(tmp_path: Path) -> None:

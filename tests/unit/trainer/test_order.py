@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import collections
 import itertools
 
+import pytest
 import torch
 
 from trainer import order
@@ -25,16 +27,89 @@ def stream(steps: int, *, batch_size: int, micro_batches: int = 1, world_size: i
     ]
 
 
+def one_bucket(count: int, seed: int, group_size: int = 4) -> order.Stream:
+    return order.Stream(["square"] * count, [1] * count, group_size=group_size, seed=seed)
+
+
+def take(of: order.Stream, count: int, start: int = 0) -> list[int]:
+    return [of.picture_at(position) for position in range(start, start + count)]
+
+
 def test_every_picture_comes_once_per_epoch() -> None:
+    seen = take(one_bucket(7, seed=3), 35)
     for epoch in range(5):
-        seen = [order.picture_at(epoch * 7 + offset, 7, seed=3) for offset in range(7)]
-        assert sorted(seen) == list(range(7))
+        assert sorted(seen[epoch * 7 : epoch * 7 + 7]) == list(range(7))
 
 
 def test_epochs_are_shuffled_differently() -> None:
-    epochs = {tuple(order.picture_at(epoch * 20 + offset, 20, seed=3) for offset in range(20)) for epoch in range(10)}
+    seen = take(one_bucket(20, seed=3), 200)
+    epochs = {tuple(seen[start : start + 20]) for start in range(0, 200, 20)}
     assert len(epochs) == 10
     assert tuple(range(20)) not in epochs
+
+
+def test_one_bucket_gives_the_stream_of_every_version() -> None:
+    assert take(one_bucket(5, seed=0), 15) == [2, 1, 4, 0, 3, 3, 2, 1, 4, 0, 3, 0, 2, 4, 1]
+
+
+MANY = {
+    "even": ([index % 3 for index in range(30)], [1] * 30),
+    "one odd picture": ([0] * 19 + [1], [1] * 20),
+    "repeats": ([index % 2 for index in range(9)], [1, 5, 2, 1, 1, 3, 1, 1, 2]),
+    "fewer than a group": ([0, 1, 2], [1, 1, 1]),
+    "each its own": (list(range(6)), [1] * 6),
+}
+
+
+@pytest.mark.parametrize("case", MANY)
+@pytest.mark.parametrize("group_size", [1, 2, 3, 4, 7])
+def test_every_group_is_of_one_bucket(case: str, group_size: int) -> None:
+    buckets, repeats = MANY[case]
+    seen = take(order.Stream(buckets, repeats, group_size=group_size, seed=1), 60 * group_size)
+    for start in range(0, len(seen), group_size):
+        assert len({buckets[index] for index in seen[start : start + group_size]}) == 1
+
+
+@pytest.mark.parametrize("case", MANY)
+@pytest.mark.parametrize("group_size", [1, 2, 3, 4, 7])
+def test_every_picture_comes_by_its_repeats_per_pass_but_for_groups_not_yet_full(case: str, group_size: int) -> None:
+    buckets, repeats = MANY[case]
+    stream_of = order.Stream(buckets, repeats, group_size=group_size, seed=5)
+    assert stream_of.pass_length == sum(repeats)
+    for passes in range(1, 20):
+        stream_of._deal_pass()
+        dealt = collections.Counter(stream_of._dealt)
+        waiting = collections.Counter(index for queue in stream_of._queues.values() for index in queue)
+        assert dealt + waiting == collections.Counter({index: passes * times for index, times in enumerate(repeats)})
+        assert all(len(queue) < group_size for queue in stream_of._queues.values())
+
+
+def test_a_resumed_stream_is_the_same_stream() -> None:
+    buckets, repeats = MANY["repeats"]
+    straight = take(order.Stream(buckets, repeats, group_size=4, seed=2), 400)
+    for start in (1, 57, 256):
+        resumed = order.Stream(buckets, repeats, group_size=4, seed=2)
+        assert take(resumed, 400 - start, start) == straight[start:]
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 3])
+@pytest.mark.parametrize("micro_batches", [1, 2])
+def test_processes_and_halved_micro_batches_split_the_same_groups(world_size: int, micro_batches: int) -> None:
+    buckets, repeats = MANY["even"]
+    whole = order.Stream(buckets, repeats, group_size=6, seed=4)
+    own = order.Stream(buckets, repeats, group_size=6, seed=4)
+    batch_size = 6 // world_size
+    for step in range(1, 9):
+        for micro in range(micro_batches):
+            shares = [
+                order.positions(
+                    step, micro, rank, batch_size=batch_size, micro_batches=micro_batches, world_size=world_size
+                )
+                for rank in range(world_size)
+            ]
+            group = (step - 1) * micro_batches + micro
+            seen = [own.picture_at(position) for share in shares for position in share]
+            assert seen == take(whole, 6, group * 6)
 
 
 def test_updates_take_the_stream_without_gap_or_overlap() -> None:
@@ -50,8 +125,9 @@ def test_an_update_sees_the_same_pictures_whatever_the_number_of_processes() -> 
 
 
 def test_the_picture_at_a_position_depends_on_nothing_asked_before() -> None:
-    forwards = [order.picture_at(position, 9, seed=1) for position in range(90)]
-    backwards = [order.picture_at(position, 9, seed=1) for position in reversed(range(90))]
+    forwards = take(one_bucket(9, seed=1), 90)
+    backwards_stream = one_bucket(9, seed=1)
+    backwards = [backwards_stream.picture_at(position) for position in reversed(range(90))]
     assert forwards == backwards[::-1]
 
 

@@ -1,0 +1,169 @@
+"""Micro-batches: of one bucket each, varied by position alone."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+from shared import dataset
+from shared.buckets import Framing
+from shared.config import Config, parse_config
+from shared.errors import ConfigError
+from shared.publication import sha256
+from tests.unit.trainer.test_cache import CountingModel
+from trainer import batches, order
+from trainer.batches import Batches, Example
+from trainer.cache import Cache
+
+SIZES = [(64, 96)] * 5 + [(80, 64)] * 4 + [(64, 64)] * 2
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "data").mkdir()
+    for number, size in enumerate(SIZES):
+        Image.effect_noise(size, 90).convert("RGB").save(tmp_path / "data" / f"{number:02d}.png")
+        (tmp_path / "data" / f"{number:02d}.txt").write_text(f"garment {number}, red, silk, long")
+    return tmp_path / "data"
+
+
+def config_of(folder: Path, **sections: dict[str, Any]) -> Config:
+    return parse_config(
+        {
+            "run": {"output_dir": str(folder.parent / "runs")},
+            "data": {"path": str(folder), "resolution": 64, **sections.get("data", {})},
+            "train": {"train_batch_size": 2, "seed": 3, **sections.get("train", {})},
+            "lora": sections.get("lora", {}),
+        }
+    )
+
+
+def build(config: Config, model: Any = None, world_size: int = 1) -> Batches:
+    examples = batches.frame(dataset.scan(config), config, 16)
+    cache = Cache(dataset.cache_dir(config), model or CountingModel(), sha256)
+    cache.encode_pictures(cache.prepare_pictures(batches.pictures_of(examples, config)), lambda *_: None)
+    cache.encode_captions(cache.prepare_captions(batches.captions_of(examples, config)), lambda *_: None)
+    return Batches(examples, cache, config, world_size)
+
+
+def test_every_picture_keeps_its_shape(folder: Path) -> None:
+    config = config_of(folder)
+    examples = batches.frame(dataset.scan(config), config, 16)
+    assert Counter(example.framing.target for example in examples) == {(48, 80): 5, (64, 64): 6}
+    assert [example.framing.original for example in examples] == SIZES
+    words = batches.describe(examples)
+    assert words.startswith("11 training pictures, in 2 bucket(s): 48×80 (5), 64×64 (6)")
+    assert "enlarged" not in words
+
+
+def test_without_buckets_every_picture_is_square(folder: Path) -> None:
+    config = config_of(folder, data={"buckets": False})
+    assert {example.framing.target for example in batches.frame(dataset.scan(config), config, 16)} == {(64, 64)}
+    with pytest.raises(ConfigError, match="multiples of 48"):
+        batches.frame(dataset.scan(config), config, 48)
+
+
+def test_enlarged_pictures_and_repeats_are_told(folder: Path) -> None:
+    example = Example(dataset.Pair("a", folder / "00.png", "x", repeats=3), Framing((32, 64), (64, 64)))
+    words = batches.describe([example])
+    assert "1 training pictures, 3 with repeats" in words
+    assert "1 are smaller than that and enlarged, up to 2.0×" in words
+
+
+def test_a_batch_is_of_one_shape_and_the_same_however_it_is_split(folder: Path) -> None:
+    whole, other = build(config_of(folder)), build(config_of(folder))
+    assert whole.epoch_length == 11
+    shapes = set()
+    for start in range(0, 40, 2):
+        batch = whole.at(range(start, start + 2))
+        shapes.add(tuple(batch.latents.shape[1:]))
+        assert batch.latents.shape[0] == batch.time_ids.shape[0] == len(batch.generators) == 2
+        halves = [other.at([position]) for position in range(start, start + 2)]
+        assert torch.equal(torch.cat([half.latents for half in halves]), batch.latents)
+        assert isinstance(batch.text, dict)
+        states = torch.cat([half.text["encoder_hidden_states"] for half in halves])  # type: ignore[call-overload]
+        assert torch.equal(states, batch.text["encoder_hidden_states"])
+    assert shapes == {(3, 10, 6), (3, 8, 8)}
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 3])
+def test_processes_together_see_what_one_sees(folder: Path, world_size: int) -> None:
+    alone = build(config_of(folder, train={"train_batch_size": 6}))
+    share = build(config_of(folder, train={"train_batch_size": 6 // world_size}), world_size=world_size)
+    for step in range(1, 5):
+        parts = [
+            share.at(
+                order.positions(step, 0, rank, batch_size=6 // world_size, micro_batches=1, world_size=world_size)
+            ).latents
+            for rank in range(world_size)
+        ]
+        assert torch.equal(torch.cat(parts), alone.at(range((step - 1) * 6, step * 6)).latents)
+
+
+def test_noise_goes_on_from_the_generator_of_the_position(folder: Path) -> None:
+    batch = build(config_of(folder)).at([4, 5])
+    expected = order.generator(3, "example", 5)
+    torch.randn(batch.latents.shape[1:], generator=expected)
+    assert torch.equal(torch.randn(3, generator=batch.generators[1]), torch.randn(3, generator=expected))
+
+
+def test_time_ids_are_original_crop_and_target_height_first() -> None:
+    assert batches.time_ids(Framing((400, 100), (64, 32))) == [100, 400, 0, 32, 32, 64]
+
+
+def test_mirroring_is_every_other_picture_by_position(folder: Path) -> None:
+    model = CountingModel()
+    built = build(config_of(folder, data={"random_flip": True}), model)
+    assert len(model.pixels) == 2 * len(SIZES)
+    mirrored = [built._is_mirrored(position) for position in range(400)]
+    assert 160 < sum(mirrored) < 240
+    again = build(config_of(folder, data={"random_flip": True}))
+    assert [again._is_mirrored(position) for position in reversed(range(400))] == mirrored[::-1]
+    plain = build(config_of(folder))
+    for position in range(10):
+        turned, straight = built.at([position]).latents, plain.at([position]).latents
+        assert torch.equal(turned, straight) != mirrored[position]
+
+
+def test_dropped_captions_are_empty_ones(folder: Path) -> None:
+    model = CountingModel()
+    built = build(config_of(folder, data={"caption_dropout": 0.3}), model)
+    assert "" in model.captions
+    lengths = [float(built.at([position]).text["text_embeds"][0, 0]) for position in range(300)]  # type: ignore[index]
+    assert 60 < lengths.count(0.0) < 120
+    assert min(length for length in lengths if length) > 10
+
+
+def test_shuffled_captions_are_encoded_live_and_keep_their_front(folder: Path) -> None:
+    model = CountingModel()
+    config = config_of(folder, data={"shuffle_tags": True, "caption_dropout": 0.2})
+    built = build(config, model)
+    assert batches.encoded_live(config)
+    assert model.captions == []
+    captions = [built.at([position]).text[0] for position in range(200)]  # type: ignore[index]
+    assert 20 < captions.count("") < 60
+    orders = {caption.partition(", ")[2] for caption in captions if caption}
+    assert orders == {", ".join(order) for order in permutations}
+    assert all(caption.startswith("garment ") for caption in captions if caption)
+
+
+permutations = [
+    ("red", "silk", "long"),
+    ("red", "long", "silk"),
+    ("silk", "red", "long"),
+    ("silk", "long", "red"),
+    ("long", "red", "silk"),
+    ("long", "silk", "red"),
+]
+
+
+def test_captions_are_encoded_live_when_their_encoders_learn(folder: Path) -> None:
+    config = config_of(folder, lora={"text_encoder": True})
+    text = build(config).at([0, 1]).text
+    assert isinstance(text, list)
+    assert all(caption.startswith("garment") for caption in text)
