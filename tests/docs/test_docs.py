@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 import typer.main
 
 import run
-from shared.config import load_config
+from shared.config import known_keys, load_config, sections
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -53,6 +54,26 @@ def test_every_command_the_readme_names_exists() -> None:
 def test_readme_names_every_command() -> None:
     commands = set(typer.main.get_command(run.app).commands)  # pyright: ignore[reportAttributeAccessIssue]
     assert commands - {"demo"} <= set(re.findall(r"run\.py ([a-z]+)", README))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_setting_a_page_names_exists(page: Path) -> None:
+    text = page.read_text(encoding="utf-8").replace("learning_rat,", "")  # the typing error of an example
+    named = re.findall(rf"(?<![\w./-])((?:{'|'.join(sections())})\.[a-z_0-9]+)", text)
+    files = {"run.py", "run.json", "run.toml", "train.csv", "data.md"}
+    assert sorted(set(named) - files - set(known_keys())) == []
+
+
+def test_every_command_of_the_notebook_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    cells = json.loads((ROOT / "notebooks" / "colab.ipynb").read_text(encoding="utf-8"))["cells"]
+    lines = [line for cell in cells if cell["cell_type"] == "code" for line in "".join(cell["source"]).splitlines()]
+    commands = [line.partition("run.py ")[2].split() for line in lines if "run.py " in line]
+    assert {command[0] for command in commands} >= {"doctor", "init", "train", "export"}
+    for name, *arguments in commands:
+        command = typer.main.get_command(run.app).commands[name]  # pyright: ignore[reportAttributeAccessIssue]
+        with command.make_context(name, arguments) as context:
+            for override in context.params.get("overrides") or []:
+                assert override.partition("=")[0] in known_keys()
 
 
 def test_readme_stays_short() -> None:
