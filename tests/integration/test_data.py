@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +21,18 @@ from transformers import CLIPTextModel
 def encode(*arguments, **options):
     raise AssertionError("an encoder was used")
 AutoencoderKL.encode = CLIPTextModel.forward = encode
+"""
+DIE_AFTER_FIVE_ENTRIES = """
+import os, signal
+from trainer import cache
+real, count = cache._write, 0
+def write(path, tensors):
+    global count
+    real(path, tensors)
+    count += 1
+    if count == 5:
+        os.kill(os.getpid(), signal.SIGKILL)
+cache._write = write
 """
 SHAPES = {"5_tall dress": (60, 100), "1_wide dress": (200, 120), "2_square dress": (64, 64)}
 SECTIONS: dict[str, dict[str, object]] = {
@@ -86,6 +99,18 @@ def test_without_the_cache_the_encoders_are_used(
     program = warm.start("trainer", cold.path, prelude=NO_ENCODER)
     assert program.wait() == 1
     assert "an encoder was used" in program.stderr()
+
+
+def test_encoding_that_was_killed_goes_on_where_it_was(
+    trained: tuple[RunDir, str], tmp_path: Path, tiny_model: Path, photos: Path, warm: Warm
+) -> None:
+    run = make(tmp_path, "killed", tiny_model, photos)
+    assert warm.start("trainer", run.path, prelude=DIE_AFTER_FIVE_ENTRIES).wait() == -signal.SIGKILL
+    entries = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs" / ".cache").rglob("*.safetensors")}
+    assert len(entries) == 5
+    warm.run("trainer", run.path)
+    assert {path: path.stat().st_mtime_ns for path in entries} == entries
+    assert losses(run) == losses(trained[0])
 
 
 def test_samples_have_the_shape_of_their_references(trained: tuple[RunDir, str], warm: Warm) -> None:
