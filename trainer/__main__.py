@@ -119,14 +119,17 @@ def _build(run: RunDir, config: Config, accelerator: Accelerator, progress: Prog
     optimizer.check(config.train)
     model = base.load_model(config.model, PRECISIONS[_mixed_precision(config)])
     digest = Digests(dataset.digests_path(config))
-    examples = batches.frame(_training_pairs(run, config, digest), config, model.size_multiple)
+    group_size = config.train.train_batch_size * accelerator.num_processes
+    examples = batches.frame(
+        _training_pairs(run, config, digest), config, multiple=model.size_multiple, group_size=group_size
+    )
     log.info(batches.describe(examples))
     cache = Cache(dataset.cache_dir(config), model, digest)
     _encode(cache, model, examples, config, accelerator, progress)
     digest.save()
     torch.manual_seed(order.derive(config.train.seed, "adapter", 0))
     lora.attach(lora.adapted(model, config.lora), config.lora)
-    return Trainer(run, config, accelerator, model, batches.Batches(examples, cache, config, accelerator.num_processes))
+    return Trainer(run, config, accelerator, model, batches.Batches(examples, cache, config, group_size=group_size))
 
 
 def _encode(

@@ -55,17 +55,17 @@ class Batch:
     """One per picture, after the draw of its latents: noise and timestep go on from there."""
 
 
-def frame(pairs: Sequence[Pair], config: Config, multiple: int) -> list[Example]:
-    """Put every training pair into its bucket. multiple: of a picture's sides, as the model needs it.
+def frame(pairs: Sequence[Pair], config: Config, *, multiple: int, group_size: int) -> list[Example]:
+    """Put every training pair into its bucket.
+
+    multiple: of a picture's sides, as the model needs it. group_size: pictures of a micro-batch on all processes.
 
     Raises:
         ConfigError: the resolution does not suit the model.
     """
     among = buckets.sizes(config.data.resolution, multiple, square=not config.data.buckets)
     originals = [upright_size(pair.image) for pair in pairs]
-    targets = buckets.assign(
-        originals, among, at_least=config.train.train_batch_size, repeats=[pair.repeats for pair in pairs]
-    )
+    targets = buckets.assign(originals, among, at_least=group_size, repeats=[pair.repeats for pair in pairs])
     return [
         Example(pair, Framing(original, target))
         for pair, original, target in zip(pairs, originals, targets, strict=True)
@@ -93,12 +93,12 @@ def captions_of(examples: Iterable[Example], config: Config) -> list[str]:
 class Batches:
     """The training set as micro-batches by position."""
 
-    def __init__(self, examples: Sequence[Example], cache: Cache, config: Config, world_size: int) -> None:
+    def __init__(self, examples: Sequence[Example], cache: Cache, config: Config, *, group_size: int) -> None:
         self._examples, self._cache, self._config = examples, cache, config
         self._stream = order.Stream(
             [example.framing.target for example in examples],
             [example.pair.repeats for example in examples],
-            group_size=config.train.train_batch_size * world_size,
+            group_size=group_size,
             seed=config.train.seed,
         )
 

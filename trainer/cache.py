@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import uuid
 import zlib
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -30,7 +31,6 @@ from shared.buckets import Framing
 from shared.diffusion.model import Conditioning, Model
 from shared.errors import DataError
 from shared.pictures import open_picture
-from shared.records import replace_file
 
 Progress = Callable[[int, int], None]
 Tensors = dict[str, Tensor]
@@ -139,9 +139,15 @@ def _read(path: Path) -> Tensors:
 
 
 def _write(path: Path, tensors: Tensors) -> None:
+    """Beside and renamed; not flushed to the disk: what a power cut leaves has another checksum, and is built again."""
     whole = {name: value.contiguous() for name, value in tensors.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
-    replace_file(path, save(whole, {CHECKSUM: _checksum(whole)}))
+    staging = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        staging.write_bytes(save(whole, {CHECKSUM: _checksum(whole)}))
+        staging.replace(path)
+    finally:
+        staging.unlink(missing_ok=True)
 
 
 def _tensors(file: safe_open) -> Tensors:

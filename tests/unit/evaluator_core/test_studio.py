@@ -53,6 +53,30 @@ def test_jobs_are_prompts_times_seeds_in_fixed_batches() -> None:
     ]
 
 
+def test_jobs_of_one_size_share_a_batch_and_batches_follow_one_another() -> None:
+    prompts = {name: name for name in ("tall", "wide", "also tall", "again wide")}
+    sizes = {"tall": (24, 40), "wide": (40, 24), "also tall": (24, 40), "again wide": (40, 24)}
+    found = jobs(prompts, sizes, SETTINGS)
+    assert [(job.prompt_id, job.seed, job.batch) for job in found] == [
+        ("tall", 1234, 0),
+        ("tall", 1235, 0),
+        ("also tall", 1238, 0),
+        ("wide", 1236, 1),
+        ("wide", 1237, 1),
+        ("again wide", 1240, 1),
+        ("also tall", 1239, 2),
+        ("again wide", 1241, 3),
+    ]
+    assert all(job.size == sizes[job.prompt_id] for job in found)
+
+
+def test_pictures_are_drawn_in_the_size_of_their_job(studio: Studio) -> None:
+    studio.swap(None)
+    wanted = jobs(PROMPTS, {"dress": (24, 40), "coat": (32, 32)}, SETTINGS)
+    drawn = [picture for batch in studio.draw(wanted) for picture in batch]
+    assert [picture.size for picture in drawn] == [job.size for job in wanted]
+
+
 def test_no_snapshot_leaks_into_the_next(studio: Studio, make_snapshot: SnapshotMaker) -> None:
     a, b = make_snapshot(2, seed=1), make_snapshot(4, seed=2)
     swap(studio, a)

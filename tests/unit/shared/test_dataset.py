@@ -15,7 +15,7 @@ from PIL import Image
 from shared import dataset
 from shared.config import parse_config
 from shared.errors import DataError
-from shared.pictures import open_picture
+from shared.pictures import open_picture, upright_size
 from shared.sources import Pair
 
 
@@ -114,7 +114,7 @@ def test_pictures_come_out_upright_in_rgb_on_white(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # rotated by 90°
     Image.new("RGB", (8, 4), "red").save(tmp_path / "turned.jpg", exif=exif)
-    assert open_picture(tmp_path / "turned.jpg").size == (4, 8)
+    assert open_picture(tmp_path / "turned.jpg").size == upright_size(tmp_path / "turned.jpg") == (4, 8)
     Image.new("RGBA", (4, 4), (255, 0, 0, 0)).save(tmp_path / "clear.png")
     assert open_picture(tmp_path / "clear.png").getpixel((0, 0)) == (255, 255, 255)
     Image.fromarray(np.full((4, 4), 0x8012, np.uint16)).save(tmp_path / "deep.png")

@@ -121,8 +121,8 @@ def test_pictures_outside_a_csv_files_folder_have_their_whole_path_as_id(tmp_pat
 
 
 def test_a_csv_file_without_the_columns_names_those_it_has(tmp_path: Path) -> None:
-    path = write_csv(tmp_path / "all.csv", ("foto", "text"), [])
-    with pytest.raises(DataError, match=r"no column of pictures; its columns are number, foto, text") as caught:
+    path = write_csv(tmp_path / "all.csv", ("shot", "text"), [])
+    with pytest.raises(DataError, match=r"no column of pictures; its columns are number, shot, text") as caught:
         scan(path)
     assert "file_name" in caught.value.hint
     path = write_csv(tmp_path / "all.csv", ("path", "words"), [])

@@ -94,9 +94,11 @@ def test_a_second_start_encodes_nothing(tmp_path: Path, photos: list[Picture]) -
 def test_a_mirrored_picture_is_encoded_mirrored(tmp_path: Path, photos: list[Picture]) -> None:
     model = CountingModel()
     mirrored = Picture(photos[0].image, photos[0].framing, mirrored=True)
-    fill(tmp_path / "cache", model, [photos[0], mirrored])
+    cache = fill(tmp_path / "cache", model, [photos[0], mirrored])
     plain, turned = model.pixels
     assert torch.equal(plain.flip(3), turned)
+    assert torch.equal(cache.posterior(photos[0])[0], plain[0, :, ::8, ::8])
+    assert torch.equal(cache.posterior(mirrored)[0], turned[0, :, ::8, ::8])
     assert not torch.equal(plain, turned)
 
 
