@@ -53,6 +53,16 @@ whole = nn.Module.compile
 nn.Module.compile = lambda self: whole(self, backend=backend)
 """
 
+QUANTISED = """
+from diffusers.quantizers.bitsandbytes import bnb_quantizer
+from shared.diffusion import quantization
+
+for kind in (bnb_quantizer.BnB4BitDiffusersQuantizer, bnb_quantizer.BnB8BitDiffusersQuantizer):
+    kind.validate_environment = lambda self, *arguments, **keywords: None
+    kind.update_device_map = lambda self, device_map: {"": "cpu"}
+quantization.require = lambda settings, device: None
+"""
+
 
 def losses(run: RunDir) -> list[float]:
     return [float(row["loss"]) for row in read_rows(run.train_csv)]
@@ -116,6 +126,19 @@ def test_a_compiled_run_learns_the_same_and_its_file_has_the_usual_names(
     program = warm.run("trainer", run.path, prelude=TRACED)
     assert "traced" in program.stderr()
     assert_same(run, plain, 1e-5)
+
+
+@pytest.mark.parametrize("bits", ["8bit", "4bit"])
+def test_a_quantised_base_learns_about_what_the_whole_one_learns(
+    bits: str, plain: RunDir, make_run: RunMaker, warm: Warm
+) -> None:
+    """With bitsandbytes' kernels for the CPU, which are too slow for more than this."""
+    pytest.importorskip("bitsandbytes")
+    run = make_run("quantised", model={"quantization": bits}, train={**TRAIN, "gradient_checkpointing": True})
+    warm.run("trainer", run.path, prelude=QUANTISED)
+    assert losses(run) == pytest.approx(losses(plain), rel=0.02)
+    assert losses(run) != losses(plain), "its weights are rounded"
+    assert weights(run).keys() == weights(plain).keys()
 
 
 @pytest.mark.slow
