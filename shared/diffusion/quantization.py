@@ -17,7 +17,7 @@ from shared.base_model import resolve
 from shared.config import ModelConfig
 from shared.errors import ConfigError, DeviceError
 
-FOUR_BIT = {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_use_double_quant": True}
+FOUR_BIT: dict[str, Any] = {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_use_double_quant": True}
 
 
 def require(settings: ModelConfig, device: torch.device) -> None:
@@ -46,5 +46,5 @@ def loading_arguments(settings: ModelConfig, dtype: torch.dtype) -> dict[str, An
     """What `from_pretrained` needs to quantise the denoiser while it loads, straight onto the current GPU."""
     if settings.quantization == "none":
         return {}
-    form = {**FOUR_BIT, "bnb_4bit_compute_dtype": dtype} if settings.quantization == "4bit" else {"load_in_8bit": True}
+    form = FOUR_BIT | {"bnb_4bit_compute_dtype": dtype} if settings.quantization == "4bit" else {"load_in_8bit": True}
     return {"quantization_config": PipelineQuantizationConfig(quant_mapping={"unet": BitsAndBytesConfig(**form)})}
