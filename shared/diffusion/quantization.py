@@ -17,8 +17,6 @@ from shared.base_model import resolve
 from shared.config import ModelConfig
 from shared.errors import ConfigError, DeviceError
 
-FOUR_BIT: dict[str, Any] = {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_use_double_quant": True}
-
 
 def require(settings: ModelConfig, device: torch.device) -> None:
     """Refuse what cannot be quantised here, before anything heavy is loaded.
@@ -46,5 +44,14 @@ def loading_arguments(settings: ModelConfig, dtype: torch.dtype) -> dict[str, An
     """What `from_pretrained` needs to quantise the denoiser while it loads, straight onto the current GPU."""
     if settings.quantization == "none":
         return {}
-    form = FOUR_BIT | {"bnb_4bit_compute_dtype": dtype} if settings.quantization == "4bit" else {"load_in_8bit": True}
-    return {"quantization_config": PipelineQuantizationConfig(quant_mapping={"unet": BitsAndBytesConfig(**form)})}
+    config = BitsAndBytesConfig(load_in_8bit=True) if settings.quantization == "8bit" else _nf4(dtype)
+    return {"quantization_config": PipelineQuantizationConfig(quant_mapping={"unet": config})}
+
+
+def _nf4(dtype: torch.dtype) -> BitsAndBytesConfig:
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=dtype,
+    )

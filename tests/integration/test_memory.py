@@ -96,6 +96,9 @@ def test_a_run_that_runs_out_of_memory_learns_the_same_in_smaller_pieces(
     assert "batches of 5 run in pieces of 3" in program.stderr()
     assert "batches of 5 run in pieces of 2" in program.stderr()
     assert program.stderr().count("out of memory") == 2, "remembered by later steps"
+    status = read_status(run, "trainer")
+    assert status
+    assert status.notices == ("out of memory: batches of 5 run in pieces of 2",)
     (run.checkpoint(3) / "state.json").read_text(encoding="utf-8").index('"micro_batch_size": 2')
 
 
