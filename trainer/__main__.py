@@ -14,7 +14,7 @@ from accelerate import Accelerator, DistributedDataParallelKwargs
 
 from shared import dataset, disk, tables
 from shared.config import Config
-from shared.diffusion import base, lora
+from shared.diffusion import base, lora, quantization
 from shared.diffusion.model import Model
 from shared.digests import Digests
 from shared.errors import DataError, TrainingError, exit_code_of
@@ -117,7 +117,8 @@ def _end(stop: StopSignal, status: Status | None, step: int, reason: str | None)
 
 def _build(run: RunDir, config: Config, accelerator: Accelerator, progress: Progress) -> Trainer:
     optimizer.check(config.train)
-    model = base.load_model(config.model, PRECISIONS[_mixed_precision(config)])
+    quantization.require(config.model, accelerator.device)
+    model = base.load_model(config.model, PRECISIONS[_mixed_precision(config)], quantized=True)
     digest = Digests(dataset.digests_path(config))
     group_size = config.train.train_batch_size * accelerator.num_processes
     examples = batches.frame(

@@ -140,7 +140,7 @@ class Trainer:
         """Update until `max_train_steps`; returns why it ended early, None if it did not. desk: main process only."""
         settings = self.config.train
         table = tables.Appender(self.run.train_csv, tables.TRAIN_COLUMNS) if desk else None
-        reason = self._wait(stop, desk, None)
+        reason, note = self._wait(stop, desk, None), ""
         while self.step < settings.max_train_steps and reason is None:
             update = self._update(self.step + 1)
             self.step += 1
@@ -149,6 +149,9 @@ class Trainer:
                 table.append(self._row(update))
                 desk.status.update(step=self.step, total=settings.max_train_steps, message=self._message(update))
                 desk.limit.lap()
+            if desk and self._accumulation.note != note:
+                note = self._accumulation.note
+                desk.status.notice(note)
             reason = self._wait(stop, desk, update)
             if desk:
                 self._save(update, stop, desk, last=reason is not None or self.step == settings.max_train_steps)

@@ -5,10 +5,12 @@ The schedule is a pure function of the step: nothing of it is saved. Learning ra
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import importlib
 import importlib.util
 import inspect
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +23,9 @@ from transformers.optimization import Adafactor
 from shared.config import TrainConfig
 from shared.errors import ConfigError
 
+log = logging.getLogger(__name__)
+
+PRODIGY_USUAL_RATE = 0.1
 Parameters = list[torch.nn.Parameter]
 
 OWN_KEYS = {"lr": "train.learning_rate", "weight_decay": "train.weight_decay"}
@@ -43,7 +48,8 @@ def build(denoiser: Parameters, text_encoders: Parameters, settings: TrainConfig
     arguments = {**_defaults(kind, settings, denoiser[0].device), **_checked_arguments(kind, settings)}
     groups = [{"params": parameters} for parameters in (denoiser, text_encoders) if parameters]
     try:
-        return kind(groups, **arguments)
+        with contextlib.redirect_stdout(None):  # Prodigy prints that it decouples weight decay
+            return kind(groups, **arguments)
     except WRONG_VALUE as error:
         raise ConfigError(
             f"train.optimizer {settings.optimizer} cannot be made: {error}", "see train.optimizer_args"
@@ -56,13 +62,8 @@ def check(settings: TrainConfig) -> None:
     Raises:
         ConfigError: as `build` does, or a value that fails at the first update.
     """
-    rates = {settings.learning_rate, settings.text_encoder_learning_rate or settings.learning_rate}
-    if _kind(settings.optimizer) is Prodigy and len(rates) > 1:
-        raise ConfigError(
-            f"train.text_encoder_learning_rate is {settings.text_encoder_learning_rate}, must be "
-            f"train.learning_rate ({settings.learning_rate}): Prodigy adapts one rate for all parameters",
-            "set train.text_encoder_learning_rate = false",
-        )
+    if _kind(settings.optimizer) is Prodigy:
+        _check_rates_of_prodigy(settings)
     parameter = torch.nn.Parameter(torch.ones(4, 4))
     parameter.grad = torch.ones(4, 4)
     optimizer = build([parameter], [], settings)
@@ -73,6 +74,20 @@ def check(settings: TrainConfig) -> None:
             f"train.optimizer_args {settings.optimizer_args} fail at the first update: {error}",
             f"`python -c 'help(torch.optim.{type(optimizer).__name__})'` tells their types",
         ) from error
+
+
+def _check_rates_of_prodigy(settings: TrainConfig) -> None:
+    if settings.text_encoder_learning_rate not in (None, settings.learning_rate):
+        raise ConfigError(
+            f"train.text_encoder_learning_rate is {settings.text_encoder_learning_rate}, must be "
+            f"train.learning_rate ({settings.learning_rate}): Prodigy adapts one rate for all parameters",
+            "set train.text_encoder_learning_rate = false",
+        )
+    if settings.learning_rate < PRODIGY_USUAL_RATE:
+        log.warning(
+            "train.learning_rate is %g: Prodigy multiplies it by a rate it estimates, and 1.0 is its own",
+            settings.learning_rate,
+        )
 
 
 def peak_rates(optimizer: Optimizer, settings: TrainConfig) -> list[float]:

@@ -14,6 +14,7 @@ from transformers.utils import logging as transformers_logging
 
 from shared.base_model import family, resolve
 from shared.config import ModelConfig
+from shared.diffusion import quantization
 from shared.diffusion.model import Model, StableDiffusion, StableDiffusionXL
 from shared.errors import DeviceError, ModelError
 
@@ -26,8 +27,10 @@ MODELS: dict[str, type[Model]] = {
 }
 
 
-def load_model(settings: ModelConfig, precision: Precision) -> Model:
+def load_model(settings: ModelConfig, precision: Precision, *, quantized: bool = False) -> Model:
     """The base model on the CPU, without safety checker, its progress bar off. No code of the model's own is ever run.
+
+    quantized: heed `settings.quantization`, which puts the denoiser on the GPU; only training does.
 
     Raises:
         ModelError: nothing loadable at `settings.path`, or a model of another family.
@@ -37,7 +40,8 @@ def load_model(settings: ModelConfig, precision: Precision) -> Model:
     location = resolve(settings.path)
     try:
         kind = _single_file_kind(location) if Path(location).is_file() else _folder_kind(location)
-        model = kind(_load(kind, location, settings, precision))
+        extra = quantization.loading_arguments(settings, DTYPES[precision]) if quantized else {}
+        model = kind(_load(kind, location, settings, precision, extra))
     except (OSError, ValueError, TypeError, KeyError, SafetensorError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise ModelError(
@@ -62,8 +66,8 @@ def _folder_kind(location: str) -> type[Model]:
     return MODELS[name]
 
 
-def _load(kind: type[Model], location: str, settings: ModelConfig, precision: Precision) -> Any:
-    arguments: dict[str, Any] = {"dtype": DTYPES[precision], "use_safetensors": True}
+def _load(kind: type[Model], location: str, settings: ModelConfig, precision: Precision, extra: dict[str, Any]) -> Any:
+    arguments: dict[str, Any] = {"dtype": DTYPES[precision], "use_safetensors": True, **extra}
     if kind is StableDiffusion:
         arguments |= {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
     if not Path(location).is_file():

@@ -270,6 +270,11 @@ def test_prodigy_cannot_have_two_learning_rates() -> None:
         optimizers.check(TrainConfig(optimizer="prodigy", learning_rate=1.0, text_encoder_learning_rate=0.5))
 
 
+def test_prodigy_with_a_learning_rate_for_adam_is_warned_about(caplog: pytest.LogCaptureFixture) -> None:
+    optimizers.check(TrainConfig(optimizer="prodigy"))
+    assert "1.0 is its own" in caplog.text
+
+
 def test_muon_wants_matrices_and_says_so() -> None:
     with pytest.raises(ConfigError, match="muon cannot be made"):
         optimizers.build([torch.nn.Parameter(torch.ones(2, 2, 1, 1))], [], TrainConfig(optimizer="muon"))
