@@ -1,4 +1,4 @@
-"""A run taken up again: with other settings, at another checkpoint, after a damaged one, paused, and told to stop early."""
+"""A run taken up again: with other settings, at another checkpoint, after a damaged one; paused; told to stop early."""
 
 from __future__ import annotations
 
@@ -134,9 +134,8 @@ def test_a_checkpoint_of_another_batch_size_is_refused(warm: Warm, make_run: Run
 
 
 @pytest.fixture
-def endless(warm: Warm, make_run: RunMaker) -> RunDir:
-    run = make_run(train=ENDLESS)
-    return run
+def endless(make_run: RunMaker) -> RunDir:
+    return make_run(train=ENDLESS)
 
 
 def state_is(run: RunDir, state: str) -> Callable[[], bool]:
