@@ -169,6 +169,12 @@ def require_same_state(config: Config, manifest: Manifest) -> None:
         )
 
 
+def describe(changes: Collection[Change]) -> Iterator[str]:
+    """A sentence for each change."""
+    for change in changes:
+        yield f"{_said(change.key, change.before, change.after)} after step {change.step}"
+
+
 def require_nothing_past(run: RunDir, step: int) -> None:
     """Going on differently after `step` must not leave snapshots or results of later steps from the way before.
 
@@ -219,9 +225,3 @@ def _require_allowed(run: RunDir, found: dict[str, tuple[Any, Any]], allowed: Co
 
 def _said(key: str, before: Any, after: Any) -> str:
     return f"{key} was {before}, is {after}"
-
-
-def describe(changes: Collection[Change]) -> Iterator[str]:
-    """A sentence for each change."""
-    for change in changes:
-        yield f"{_said(change.key, change.before, change.after)} after step {change.step}"
