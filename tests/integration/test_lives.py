@@ -8,7 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
+from run import Resume, _open_or_create
 from shared import changes, checkpoints, control
 from shared.check import check
 from shared.config import Config, dump_config, parse_config
@@ -62,6 +64,27 @@ def test_a_run_that_begins_at_a_checkpoint_goes_on_like_the_one_it_was_taken_fro
         row["loss"] for row in read_rows(first.train_csv)[4:]
     ]
     assert check(second) == []
+
+
+def test_a_run_taken_back_to_an_earlier_checkpoint_goes_on_from_there(
+    warm: Warm, make_run: RunMaker, tmp_path: Path
+) -> None:
+    run = make_run(train={"snapshot_steps": 6, "checkpointing_steps": 1, "checkpoints_total_limit": 5})
+    stopped_at(6, warm, run, tmp_path, signal.SIGKILL)
+    assert steps_in(run.checkpoints) >= {3, 4}
+    resume = Resume(allow_change=("train.learning_rate",), from_checkpoint=run.checkpoint(3))
+    config = changed(run, train={"learning_rate": 0.5, "lr_scheduler": "cosine"})
+    assert _open_or_create(config, resume, Console(quiet=True)) == run
+    program = warm.run("trainer", run.path)
+    assert "resuming after step 3" in program.stderr()
+    assert [change.step for change in run.read_record().changes] == [3]
+    assert steps_of(run.train_csv) == list(range(1, 7))
+    assert [float(row["learning_rate"]) > 1e-2 for row in read_rows(run.train_csv)] == [False] * 3 + [True] * 3
+    assert sorted(path.name[:18] for path in run.checkpoints.glob("left-*")) == [
+        "left-step-00000004",
+        "left-step-00000005",
+    ]
+    assert check(run) == []
 
 
 def stopped_at(step: int, warm: Warm, run: RunDir, folder: Path, kill: signal.Signals = signal.SIGTERM) -> None:

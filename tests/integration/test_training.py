@@ -101,7 +101,6 @@ def test_a_finished_run_is_left_as_it_is(straight: tuple[RunDir, Outcome], warm:
 @pytest.mark.parametrize(
     "deaths",
     [
-        pytest.param([die_at_update(1), die_at_update(4), die_at_update(8)], id="in the middle of an update"),
         pytest.param([die_at_rename(1, before=True), die_at_rename(2, before=False)], id="around a rename"),
         pytest.param([die_at_fsync(6), die_at_fsync(12), die_at_fsync(14)], id="in the middle of a save"),
     ],
