@@ -18,7 +18,7 @@ from shared.rundir import RunDir, create_run, steps_in
 from shared.status import read_status
 from shared.tables import TRAIN_COLUMNS, read_rows
 from tests.conftest import RunMaker, Warm, tiny_config, until
-from tests.integration.conftest import die_at_fsync, die_at_rename, die_at_update, hold_at, steps_of
+from tests.integration.conftest import die_at_fsync, die_at_rename, hold_at, steps_of
 
 MACHINE_DEPENDENT = {"samples_per_second", "step_seconds", "process_rss_mib", "timestamp"}
 SECTIONS: dict[str, dict[str, object]] = {

@@ -89,12 +89,14 @@ def test_training_that_cannot_go_on_stops_and_fails_once_all_is_saved(run: RunDi
     assert (caught.value.exit_code, caught.value.hint) == (4, "lower the rate")
 
 
-def test_a_failure_after_a_stop_was_asked_for_changes_nothing(run: RunDir) -> None:
+def test_a_failure_after_a_stop_was_asked_for_is_still_told(run: RunDir) -> None:
     stop = StopSignal(run)
     stop.ask("signal SIGTERM")
-    stop.fail("no finite gradients", "")
+    stop.fail("the adapter is not finite", "")
+    stop.fail("the disk is nearly full", "")
     assert stop.reason(3) == "signal SIGTERM"
-    stop.raise_failure()
+    with pytest.raises(TrainingError, match="the adapter is not finite"):
+        stop.raise_failure()
 
 
 def test_only_the_main_process_answers(run: RunDir) -> None:
