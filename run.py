@@ -57,17 +57,20 @@ class Resume:
 
 Overrides = Annotated[list[str] | None, typer.Argument(help="Settings as section.key=value.", show_default=False)]
 New = Annotated[bool, typer.Option("--new", help="Start another run beside an existing one of the same name.")]
+AllowChange = Annotated[
+    list[str] | None, typer.Option(metavar="KEY", help="Go on with another value of this setting. Repeatable.")
+]
 RunPath = Annotated[Path, typer.Argument(help="A run folder, such as runs/demo.")]
 
 
 @app.command()
-def demo(overrides: Overrides = None, new: New = False) -> None:
+def demo(overrides: Overrides = None, new: New = False, allow_change: AllowChange = None) -> None:
     """Teach the embedded miniature model a garment it has never seen; needs no GPU and no download."""
 
     def body() -> int:
         config = load_config(DEMO_CONFIG, overrides)
         subprocess.run(python_module("pocket", config.data.path), env=child_environment(None), check=True)
-        return _train(config, Resume(new=new))
+        return _train(config, Resume(new=new, allow_change=tuple(allow_change or ())))
 
     raise typer.Exit(exit_code_of(body))
 
@@ -77,9 +80,7 @@ def train(
     config: Annotated[Path, typer.Argument(help="A TOML file; configs/ holds examples.")],
     overrides: Overrides = None,
     new: New = False,
-    allow_change: Annotated[
-        list[str] | None, typer.Option(metavar="KEY", help="Go on with another value of this setting. Repeatable.")
-    ] = None,
+    allow_change: AllowChange = None,
     auto_resume: Annotated[bool, typer.Option(help="Go on where an existing run of this name was.")] = True,
     from_checkpoint: Annotated[
         Path | None, typer.Option(help="A checkpoint folder to go on from; with --new, of any run.")

@@ -130,7 +130,6 @@ def apply(run: RunDir, config: Config, allowed: Collection[str], step: int | Non
     found = differences(run.read_config(), config)
     if not found:
         return ()
-    _require_changeable(run, found)
     _require_allowed(run, found, allowed)
     with vacant(run, "trainer"), vacant(run, "evaluator"):
         step = (newest_whole(run) or 0) if step is None else step
@@ -170,6 +169,12 @@ def require_same_state(config: Config, manifest: Manifest) -> None:
         )
 
 
+def describe(changes: Collection[Change]) -> Iterator[str]:
+    """A sentence for each change."""
+    for change in changes:
+        yield f"{_said(change.key, change.before, change.after)} after step {change.step}"
+
+
 def require_nothing_past(run: RunDir, step: int) -> None:
     """Going on differently after `step` must not leave snapshots or results of later steps from the way before.
 
@@ -201,32 +206,22 @@ def _named(key: str) -> str:
     return f"{key}, did you mean {near[0]}?" if near else key
 
 
-def _require_changeable(run: RunDir, found: dict[str, tuple[Any, Any]]) -> None:
-    judged = run.references.exists() or bool(steps_in(run.evaluations))
-    fixed = [key for key in found if RULES[key] not in CHANGEABLE and (RULES[key] is not Rule.RESULTS or judged)]
-    if fixed:
-        reasons = (f"{_said(key, *found[key])} ({RULES[key].value})" for key in fixed)
-        raise RunFolderError(
-            f"{run.path} was made with other settings, which can never change in a run: " + "; ".join(reasons),
-            "restore them to resume, or start beside it with --new",
-        )
-
-
 def _require_allowed(run: RunDir, found: dict[str, tuple[Any, Any]], allowed: Collection[str]) -> None:
-    refused = [key for key in found if key not in allowed]
-    if refused:
-        flags = " ".join(f"--allow-change {key}" for key in refused)
-        raise RunFolderError(
-            f"{run.path} was made with other settings: " + "; ".join(_said(key, *found[key]) for key in refused),
-            f"restore them to resume, go on with them by {flags}, or start beside it with --new",
-        )
+    judged = run.references.exists() or bool(steps_in(run.evaluations))
+    fixed = {key for key in found if RULES[key] not in CHANGEABLE and (RULES[key] is not Rule.RESULTS or judged)}
+    refused = [key for key in found if key in fixed or key not in allowed]
+    if not refused:
+        return
+    reasons = {key: f", which can never change: {RULES[key].value}" for key in fixed}
+    flags = " ".join(f"--allow-change {key}" for key in refused)
+    raise RunFolderError(
+        f"{run.path} was made with other settings: "
+        + "; ".join(_said(key, *found[key]) + reasons.get(key, "") for key in refused),
+        "restore them to resume, "
+        + ("" if fixed else f"go on with them by {flags}, ")
+        + "or start beside it with --new",
+    )
 
 
 def _said(key: str, before: Any, after: Any) -> str:
     return f"{key} was {before}, is {after}"
-
-
-def describe(changes: Collection[Change]) -> Iterator[str]:
-    """A sentence for each change."""
-    for change in changes:
-        yield f"{_said(change.key, change.before, change.after)} after step {change.step}"

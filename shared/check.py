@@ -47,12 +47,15 @@ def _results(run: RunDir) -> Problems:
 
 
 def _training_rows(run: RunDir) -> Problems:
-    """train.csv counts every step from 1, once, and no checkpoint lies beyond it."""
+    """train.csv counts every step from where the run began, once, and no checkpoint lies beyond it."""
     steps = [int(row["step"]) for row in read_rows(run.train_csv)]
-    if steps != list(range(1, len(steps) + 1)):
-        yield f"train.csv does not count from 1 to {len(steps)}"
-    beyond = [step for step in steps_in(run.checkpoints) if step > len(steps)]
-    yield from (f"checkpoint {step} lies beyond the last row of train.csv ({len(steps)})" for step in sorted(beyond))
+    origin = run.read_record().origin
+    before = origin.step if origin else 0
+    last = before + len(steps)
+    if steps != list(range(before + 1, last + 1)):
+        yield f"train.csv does not count from {before + 1} to {last}"
+    beyond = [step for step in steps_in(run.checkpoints) if step > last]
+    yield from (f"checkpoint {step} lies beyond the last row of train.csv ({last})" for step in sorted(beyond))
 
 
 def _tables(run: RunDir) -> Problems:

@@ -90,6 +90,8 @@ def verify_checkpoint(folder: Path) -> Manifest:
     Raises:
         RunFolderError: it is damaged, or no checkpoint of at least one step.
     """
+    if not folder.is_dir():
+        raise RunFolderError(f"{folder} is not a folder", "give a folder of a run's checkpoints/")
     manifest = verify(folder)
     if manifest.kind != "checkpoint" or manifest.step < 1:
         raise RunFolderError(f"{folder} is a {manifest.kind}", "give a folder of a run's checkpoints/")

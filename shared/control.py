@@ -12,8 +12,11 @@ trainer began is answered as ignored: it must not stop or hold a run that was re
 
 from __future__ import annotations
 
+import os
+import time
 import uuid
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Literal, get_args
 
 import psutil
@@ -95,7 +98,18 @@ def session_started(run: RunDir) -> str:
     supervisor = read_status(run, "supervisor")
     if supervisor and is_alive(supervisor):
         return supervisor.started
-    return datetime.fromtimestamp(psutil.Process().create_time(), timezone.utc).isoformat()
+    return datetime.fromtimestamp(_process_started(), timezone.utc).isoformat()
+
+
+def _process_started() -> float:
+    """Epoch seconds. Linux tells psutil when it was booted in whole seconds: up to one too early, so a request of the
+    session before could pass for one of this; the age of the process is exact."""
+    try:
+        ticks = int(Path("/proc/self/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19])
+        age = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
+    except (OSError, AttributeError, ValueError):
+        return psutil.Process().create_time()
+    return time.time() - age
 
 
 def _settled(given: Answer) -> bool:

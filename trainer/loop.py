@@ -298,9 +298,12 @@ class Trainer:
         return settings.train_batch_size * settings.gradient_accumulation_steps * self.accelerator.num_processes
 
     def need(self) -> disk.Need:
-        """What this run will still write; AdamW keeps two moments for every weight."""
+        """What this run will still write; optimizers keep two values for every weight (AdamW), or four (Prodigy)."""
         size = sum(value.nbytes for value in lora.state(self.adapted).values())
-        return disk.estimate(self.config, self.step, self.batches.epoch_length / self.pictures_per_step, size, 3 * size)
+        values = 5 if self.config.train.optimizer.casefold() == "prodigy" else 3
+        return disk.estimate(
+            self.config, self.step, self.batches.epoch_length / self.pictures_per_step, size, values * size
+        )
 
     def _checkpoint_details(self) -> dict[str, Any]:
         """What a run that goes on from this checkpoint must agree with."""

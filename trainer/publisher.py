@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import logging
+import os
+import re
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+
+from safetensors import SafetensorError
 
 from shared.diffusion import lora
 from shared.errors import RunFolderError
@@ -71,7 +75,11 @@ class Publisher:
 
     def _publish(self, target: Path, manifest: Manifest, write: Callable[[Path], None]) -> None:
         started = time.monotonic()
-        if publish(self._run.staging, target, manifest, write):
+        try:
+            published = publish(self._run.staging, target, manifest, write)
+        except SafetensorError as error:
+            raise _named(error, target) from error
+        if published:
             log.info("published %s", target.relative_to(self._run.path))
         else:
             self._require_ours(target)
@@ -84,3 +92,9 @@ class Publisher:
         if published is None or published.run_id != self._run_id:
             raise RunFolderError(f"{target} was not published by this run", "move it away; the same command goes on")
         log.info("%s was published before", target.relative_to(self._run.path))
+
+
+def _named(error: SafetensorError, target: Path) -> Exception:
+    """safetensors tells of an I/O error in its text alone: a full disk has to be known as one."""
+    found = re.search(r"\(os error (\d+)\)", str(error))
+    return OSError(int(found[1]), os.strerror(int(found[1])), str(target)) if found else error

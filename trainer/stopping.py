@@ -83,9 +83,9 @@ class StopSignal:
         self._reason = self._reason or reason
 
     def fail(self, reason: str, hint: str) -> None:
-        """Ask for a stop because training cannot go on; the exit code will say so."""
-        if self._reason is None:
-            self._reason, self._error = reason, TrainingError(reason, hint)
+        """Ask for a stop because training cannot go on; the exit code will say so, whoever asked before."""
+        self.ask(reason)
+        self._error = self._error or TrainingError(reason, hint)
 
     def reason(self, step: int) -> str | None:
         """Why training should end after this step; None: go on. Notes newly arrived requests as seen."""

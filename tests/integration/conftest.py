@@ -148,20 +148,6 @@ Trainer._update = update
 """
 
 
-def die_at_update(step: int) -> str:
-    """A prelude: the trainer is killed in the middle of this update."""
-    return f"""
-import os, signal
-from trainer.loop import Trainer
-real = Trainer._loss
-def loss(self, positions):
-    if self.step + 1 == {step}:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return real(self, positions)
-Trainer._loss = loss
-"""
-
-
 def die_at_rename(number: int, *, before: bool) -> str:
     """A prelude: the trainer is killed right before or after the n-th time a folder gets its final name."""
     return f"""

@@ -13,7 +13,9 @@ import pytest
 from PIL import Image
 
 from shared.config import dump_config
-from shared.rundir import create_run
+from shared.publication import publish
+from shared.records import Manifest
+from shared.rundir import RunDir, create_run, steps_in
 from shared.status import hold_role
 from tests.conftest import ROOT, Warm, environment, paper_model, tiny_config
 
@@ -131,6 +133,64 @@ def test_a_resumed_run_with_other_settings_is_refused_with_the_keys_that_differ(
     for key in ("train.learning_rate was 0.0001, is 0.5", "lora.rank was 2, is 4"):
         assert key in program.stderr()
     assert "--new" in program.stderr()
+
+
+def refused(desk: Desk, warm: Warm, *arguments: object) -> str:
+    """The two lines a refused `run.py train` prints."""
+    program = warm.start("run", "train", desk.config, *arguments, "--no-dashboard")
+    assert program.wait() == 2, program.stderr()
+    assert program.stderr().count("error: ") == program.stderr().count("hint: ") == 1
+    assert "Traceback" not in program.stderr()
+    return program.stderr()
+
+
+def save(run: RunDir, step: int, details: dict[str, object] | None = None, kind: str = "checkpoint") -> Path:
+    folder = run.checkpoint(step) if kind == "checkpoint" else run.snapshot(step)
+    record = {"kind": kind, "run_id": run.read_record().run_id, "step": step, "details": details or {}}
+    publish(run.staging, folder, Manifest.model_validate(record), lambda stage: (stage / "weights").touch())
+    return folder
+
+
+def test_a_difference_that_is_not_allowed_or_never_can_be_is_refused(desk: Desk, warm: Warm) -> None:
+    run = create_run(tiny_config(desk.folder / "runs", "run", desk.model, desk.pictures, {}))
+    before = run.config.read_bytes()
+    text = refused(desk, warm, "train.learning_rate=0.5", "train.weight_decay=0", "--allow-change=train.weight_decay")
+    assert "train.learning_rate was 0.0001, is 0.5" in text
+    assert "--allow-change train.learning_rate" in text
+    assert "weight_decay" not in text
+    text = refused(desk, warm, "lora.rank=4", "--allow-change", "lora.rank")
+    assert (
+        "lora.rank was 2, is 4, which can never change: the adapter and the optimizer's state were made with it" in text
+    )
+    text = refused(desk, warm, "--allow-change", "train.learningrate")
+    assert "did you mean train.learning_rate?" in text
+    assert run.config.read_bytes() == before
+
+
+def test_without_auto_resume_a_run_with_a_checkpoint_is_left_alone(desk: Desk, warm: Warm) -> None:
+    run = create_run(tiny_config(desk.folder / "runs", "run", desk.model, desk.pictures, {}))
+    save(run, 4)
+    text = refused(desk, warm, "--no-auto-resume")
+    assert "holds a checkpoint of step 4, and --no-auto-resume was given" in text
+    assert "--new" in text
+
+
+def test_a_checkpoint_that_cannot_be_gone_on_from_is_refused_and_nothing_is_written(desk: Desk, warm: Warm) -> None:
+    run = create_run(tiny_config(desk.folder / "runs", "run", desk.model, desk.pictures, {}))
+    other = create_run(tiny_config(desk.folder / "runs", "other", desk.model, desk.pictures, {}))
+    mine, foreign = save(run, 2), save(other, 4, {"settings": {"lora.rank": 16}})
+    assert "has no manifest.json" in refused(desk, warm, "--from-checkpoint", run.snapshots)
+    assert "is a checkpoint of another run" in refused(desk, warm, "--from-checkpoint", foreign)
+    assert "lora.rank was 16, is 2" in refused(desk, warm, "--new", "--from-checkpoint", foreign)
+    assert "train.max_train_steps is 2" in refused(
+        desk, warm, "--new", "--from-checkpoint", mine, "train.max_train_steps=2"
+    )
+    save(run, 6, kind="snapshot")
+    text = refused(desk, warm, "--from-checkpoint", mine)
+    assert "has published snapshots of later steps (6)" in text
+    assert f"--new --from-checkpoint {mine}" in text
+    assert {path.name for path in (desk.folder / "runs").iterdir() if not path.name.startswith(".")} == {"run", "other"}
+    assert steps_in(run.checkpoints) == {2}
 
 
 @pytest.mark.parametrize("command", [["evaluate"], ["stop"]])

@@ -127,6 +127,7 @@ def test_ctrl_c_ends_a_run_cleanly(start_run: Starter) -> None:
     assert command.left() == []
     text = command.log.read_text(encoding="utf-8")
     assert "SIGINT: training stops after this step" in text
+    assert f"• training stopped after step {last} of 100000: signal SIGTERM" in text
     assert "Traceback" not in command.output()
 
 

@@ -18,7 +18,7 @@ from shared.rundir import RunDir, create_run, steps_in
 from shared.status import read_status
 from shared.tables import TRAIN_COLUMNS, read_rows
 from tests.conftest import RunMaker, Warm, tiny_config, until
-from tests.integration.conftest import die_at_fsync, die_at_rename, die_at_update, hold_at, steps_of
+from tests.integration.conftest import die_at_fsync, die_at_rename, hold_at, steps_of
 
 MACHINE_DEPENDENT = {"samples_per_second", "step_seconds", "process_rss_mib", "timestamp"}
 SECTIONS: dict[str, dict[str, object]] = {
@@ -101,7 +101,6 @@ def test_a_finished_run_is_left_as_it_is(straight: tuple[RunDir, Outcome], warm:
 @pytest.mark.parametrize(
     "deaths",
     [
-        pytest.param([die_at_update(1), die_at_update(4), die_at_update(8)], id="in the middle of an update"),
         pytest.param([die_at_rename(1, before=True), die_at_rename(2, before=False)], id="around a rename"),
         pytest.param([die_at_fsync(6), die_at_fsync(12), die_at_fsync(14)], id="in the middle of a save"),
     ],
@@ -199,31 +198,6 @@ def test_a_request_stops_training_within_one_step_and_is_answered_to_the_end(
     settled = control.read_answer(run, stale)
     assert settled.ignored
     assert settled.stopped is None
-
-
-def test_weights_that_are_not_finite_are_neither_published_nor_trained_on(warm: Warm, make_run: RunMaker) -> None:
-    run = make_run(train={"max_train_steps": 30, "snapshot_steps": 5, "checkpointing_steps": 5})
-    poison = """
-from trainer import objective
-real, calls = objective.loss, 0
-def loss(*arguments):
-    global calls
-    calls += 1
-    return real(*arguments) * (float("nan") if calls > 4 else 1.0)
-objective.loss = loss
-"""
-    program = warm.run("trainer", run.path, prelude=poison)
-    assert steps_of(run.train_csv)[-1] == 14, "ten bad steps in a row end it"
-    assert read_rows(run.train_csv)[5]["loss"] == "nan"
-    status = read_status(run, "trainer")
-    assert status
-    assert status.state == "stopped"
-    assert "10 steps in a row without finite gradients" in status.message
-    assert "step 5 skipped" in program.stderr()
-    assert all(run.published_snapshots()[step].details["loss"] is None for step in (5, 10, 14))
-    assert (run.snapshot(5) / "pytorch_lora_weights.safetensors").read_bytes() == (
-        run.snapshot(14) / "pytorch_lora_weights.safetensors"
-    ).read_bytes(), "the skipped steps changed nothing"
 
 
 def test_a_save_that_fails_ends_training_with_its_error_and_the_run_resumes(warm: Warm, make_run: RunMaker) -> None:

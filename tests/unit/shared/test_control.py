@@ -97,3 +97,15 @@ def test_requests_come_oldest_first(run: RunDir) -> None:
     for name, created in (("stop-b", "2026-01-02T00:00:00+00:00"), ("stop-a", "2026-01-03T00:00:00+00:00")):
         Request(id=name, kind="stop", run_id=run_id, by="a test", created=created).write(run.control / f"{name}.json")
     assert [request.id for request in control.requests(run)] == ["stop-b", "stop-a"]
+
+
+def test_requests_of_one_kind_do_not_stand_for_another(run: RunDir) -> None:
+    pause = control.submit(run, "pause", by="a test")
+    stop = control.submit_stop(run, by="a test")
+    assert (control.open_requests(run, "pause"), control.open_requests(run)) == ([pause], [stop])
+    control.answer(run, pause, "done", step=3)
+    assert control.open_requests(run, "pause") == []
+    assert control.open_requests(run) == [stop]
+    forged = stop.model_copy(update={"id": "resume-x"})
+    forged.write(run.control / "resume-x.json")
+    assert control.requests(run, "resume") == [], "the name and the kind must agree"

@@ -6,12 +6,29 @@ import errno
 
 import pytest
 
-from shared.errors import ConfigError, DarkroomError, DataError, DeviceError, ModelError, RunFolderError, exit_code_of
+from shared.errors import (
+    ConfigError,
+    DarkroomError,
+    DataError,
+    DeviceError,
+    ModelError,
+    RunFolderError,
+    TrainingError,
+    exit_code_of,
+)
 
 
 @pytest.mark.parametrize(
     ("error", "code"),
-    [(DarkroomError, 1), (ConfigError, 2), (DataError, 2), (RunFolderError, 2), (ModelError, 3), (DeviceError, 3)],
+    [
+        (DarkroomError, 1),
+        (ConfigError, 2),
+        (DataError, 2),
+        (RunFolderError, 2),
+        (ModelError, 3),
+        (DeviceError, 3),
+        (TrainingError, 4),
+    ],
 )
 def test_each_kind_of_error_has_its_exit_code(
     error: type[DarkroomError], code: int, capsys: pytest.CaptureFixture[str]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -92,6 +93,22 @@ def test_appender_refuses_another_header_and_changes_nothing(path: Path) -> None
     with pytest.raises(RunFolderError, match="other columns"):
         Appender(path, COLUMNS)
     assert path.read_bytes() == b"step,loss\n1,0.5\n"
+
+
+def test_a_row_the_disk_takes_only_in_part_is_cut_off_again_and_said(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table, write = Appender(path, COLUMNS), os.write
+    table.append({"step": 1, "loss": 0.5})
+    whole = path.read_bytes()
+    monkeypatch.setattr(os, "write", lambda descriptor, data: write(descriptor, data[:3]))
+    with pytest.raises(OSError, match="No space left") as caught:
+        table.append({"step": 2, "loss": 0.25})
+    assert caught.value.filename == str(path)
+    assert path.read_bytes() == whole
+    monkeypatch.undo()
+    table.append({"step": 2, "loss": 0.25})
+    assert [row["step"] for row in read_rows(path)] == ["1", "2"]
 
 
 def test_a_key_that_is_no_column_is_refused(path: Path) -> None:

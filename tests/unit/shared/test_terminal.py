@@ -9,6 +9,7 @@ from rich.console import Console
 
 from shared.records import Best, Interval
 from shared.rundir import RunDir
+from shared.status import hold_role
 from shared.tables import METRIC_COLUMNS, read_rows, write_rows
 from shared.terminal import Terminal, best_file, describe_result, summarise
 from tests.conftest import RunMaker
@@ -100,3 +101,19 @@ def test_each_result_is_told_once(run: RunDir, capsys: pytest.CaptureFixture[str
         terminal.render()
         terminal.render()
     assert capsys.readouterr().out == "• base model could not be judged: [why]\n"
+
+
+def test_a_notice_of_the_trainer_is_printed_once_and_an_earlier_sessions_never(run: RunDir) -> None:
+    with hold_role(run, "trainer") as status:
+        status.notice("checkpoint of step 2 is damaged")
+    terminal = Terminal(run)
+    text = terminal.console.file = io.StringIO()
+    terminal.render()
+    assert text.getvalue() == ""
+    with hold_role(run, "trainer") as status:
+        for notice in ("step 5 skipped: loss nan", "step 9 skipped: loss nan"):
+            status.notice(notice)
+            terminal.render()
+            terminal.render()
+    told = [line for line in text.getvalue().splitlines() if "loss" in line]
+    assert told == ["• step 5 skipped: loss nan", "• step 9 skipped: loss nan"]

@@ -129,6 +129,21 @@ def test_a_missing_file_falls_back_too(run: RunDir) -> None:
     assert found.step == 2
 
 
+def test_where_none_is_whole_it_is_an_error_and_stays_one(run: RunDir) -> None:
+    """F08: never a cold start in silence."""
+    for step in (2, 4):
+        (save(run, step) / "state.json").write_text("{}")
+    for _ in range(2):
+        with pytest.raises(RunFolderError, match=r"no checkpoint of .* is whole") as caught:
+            newest(run, lambda text: None)
+        assert str(caught.value).count("damaged-step-") == 2
+        assert "--new" in caught.value.hint
+    save(run, 4)
+    found = newest(run, lambda text: None)
+    assert found
+    assert found.step == 4
+
+
 def test_a_checkpoint_of_another_run_is_neither_taken_nor_touched(run: RunDir) -> None:
     save(run, 2)
     foreign = save(run, 99999, run_id="another")

@@ -12,6 +12,7 @@ import torch
 from safetensors import safe_open
 
 from shared.diffusion.lora import LORA_FILE
+from shared.errors import RunFolderError
 from shared.publication import verify
 from shared.rundir import RunDir, steps_in
 from tests.conftest import RunMaker, until
@@ -67,6 +68,37 @@ def test_weights_that_are_not_finite_are_refused_loudly(
     publisher.close()
     assert steps_in(run.snapshots) == set()
     assert "step 3 is not published" in caplog.text
+
+
+@pytest.mark.parametrize("where", ["adapter", "moments"])
+def test_a_checkpoint_that_is_not_finite_is_refused_and_the_last_good_one_stays(run: RunDir, where: str) -> None:
+    notices: list[str] = []
+    publisher = Publisher(run, run.read_record().run_id, checkpoints_total_limit=2, notice=notices.append)
+    assert publisher.checkpoint(checkpoint(2))
+    bad = float("nan")
+    state = {0: {"exp_avg_sq": torch.full((2,), bad)}} if where == "moments" else {}
+    adapter = weights(bad if where == "adapter" else 1.0)
+    assert not publisher.checkpoint(Checkpoint(4, adapter, {"state": state, "param_groups": []}, {}))
+    publisher.close()
+    assert steps_in(run.checkpoints) == {2}
+    assert notices == ["the checkpoint of step 4 is not kept: its state is not finite"]
+
+
+def test_a_name_that_another_run_has_taken_is_an_error(run: RunDir, publisher: Publisher) -> None:
+    Publisher(run, "another", checkpoints_total_limit=2).snapshot(3, weights(), METADATA, {})
+    until(lambda: run.snapshot(3).exists(), "the other run's snapshot", seconds=10)
+    publisher.snapshot(3, weights(), METADATA, {})
+    with pytest.raises(RunFolderError, match="was not published by this run"):
+        publisher.close()
+
+
+def test_the_longest_saves_are_remembered(run: RunDir, publisher: Publisher) -> None:
+    assert publisher.longest_save_seconds == 0
+    publisher.snapshot(3, weights(), METADATA, {})
+    publisher.checkpoint(checkpoint(3))
+    publisher.close()
+    assert publisher.longest_save_seconds == sum(publisher._longest.values()) > 0
+    assert publisher._longest.keys() == {"snapshot", "checkpoint"}
 
 
 def test_saves_become_visible_in_the_order_they_were_asked_for(run: RunDir, publisher: Publisher) -> None:
