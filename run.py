@@ -9,20 +9,21 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from shared import changes, checkpoints, control
+from shared import base_model, changes, checkpoints, control, first_config, hardware, precheck, presets
 from shared import check as invariants
 from shared import doctor as examination
-from shared.config import Config, load_config
+from shared.config import POCKET, Config, load_config
 from shared.errors import ConfigError, RunFolderError, exit_code_of
-from shared.records import FINAL_STATES
+from shared.records import FINAL_STATES, replace_file
 from shared.rundir import RunDir, create_run, free_name, open_run
 from shared.status import is_alive, read_status
 from shared.supervisor import (
@@ -35,9 +36,11 @@ from shared.supervisor import (
     unjudged,
     wait_until_healthy,
 )
+from shared.survey import survey
 from shared.terminal import Terminal, summarise
 
 DEMO_CONFIG = ROOT / "configs" / "pocket_kimono_cpu.toml"
+DEFAULT_MODEL = "stable-diffusion-v1-5/stable-diffusion-v1-5"
 STOP_WAIT_SECONDS = 120.0
 
 app = typer.Typer(
@@ -73,6 +76,19 @@ def demo(overrides: Overrides = None, new: New = False, allow_change: AllowChang
         return _train(config, Resume(new=new, allow_change=tuple(allow_change or ())))
 
     raise typer.Exit(exit_code_of(body))
+
+
+@app.command()
+def init(
+    dataset: Annotated[Path, typer.Argument(help="Folder of captioned pictures.")],
+    model: Annotated[
+        str, typer.Option(help="Base model: a folder, a .safetensors file, a hub id, or pocket.")
+    ] = DEFAULT_MODEL,
+    output: Annotated[Path | None, typer.Option(help="Where to write; <data set>.toml when absent.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
+) -> None:
+    """Look at pictures, model and hardware, and write a config with the reason for every value."""
+    raise typer.Exit(exit_code_of(lambda: _init(dataset, model, output, force=force)))
 
 
 @app.command()
@@ -162,9 +178,37 @@ def doctor(
     raise typer.Exit(int(any(finding.verdict == "problem" for finding in findings)))
 
 
+def _init(folder: Path, model: str, output: Path | None, *, force: bool) -> int:
+    console = Console(highlight=False, soft_wrap=True)
+    target = output or Path(f"{first_config.run_name(folder.resolve())}.toml")
+    if target.exists() and not force:
+        raise ConfigError(f"{target} exists", "give another --output, or --force to overwrite it")
+    seen = survey(folder)
+    known = base_model.family(model)
+    family = POCKET if model == POCKET else known or base_model.guess_family(model)
+    preset = presets.recommend(family, next(iter(hardware.usable_gpus()), None))
+    text = first_config.render(seen, preset, model, str(folder), folder.resolve().name)
+    replace_file(target, text.encode())
+    source = family if known else f"not on this machine yet: taken for {family} by its name"
+    for line in (*seen.sentences(), f"model: {model}, {source}", f"preset: {preset.name}: {preset.reason}"):
+        console.print(line, markup=False)
+    for problem in seen.problems:
+        console.print(f"to mend before training: {problem}", markup=False)
+    for line in _forecast(load_config(target))[1]:
+        console.print(line, markup=False)
+    console.print(f"wrote {target}; read it, then: python run.py train {target}", markup=False)
+    return 0
+
+
+def _forecast(config: Config, *, with_evaluator: bool = True) -> tuple[dict[str, Any] | None, list[str]]:
+    """The memory estimate, to record and to say."""
+    found = precheck.examine(config, with_evaluator=with_evaluator)
+    return precheck.record(found), precheck.sentences(found, config.model.path)
+
+
 def _train(config: Config, resume: Resume, *, with_evaluator: bool = True, with_dashboard: bool = True) -> int:
     console = Console(highlight=False)
-    run = _open_or_create(config, resume, console)
+    run = _open_or_create(config, resume, console, with_evaluator=with_evaluator)
     trainer = read_status(run, "trainer")
     complete = trainer and trainer.state == "finished" and trainer.step >= config.train.max_train_steps
     if trainer and complete and not (with_evaluator and unjudged(run)):
@@ -173,6 +217,8 @@ def _train(config: Config, resume: Resume, *, with_evaluator: bool = True, with_
         return 0
     console.print(f"run folder: {run.path}", soft_wrap=True)
     with Terminal(run) as terminal:
+        for sentence in _forecast(config, with_evaluator=with_evaluator)[1]:
+            terminal.say(sentence)
         supervisor = Supervisor(
             run,
             config,
@@ -186,7 +232,7 @@ def _train(config: Config, resume: Resume, *, with_evaluator: bool = True, with_
         return supervisor.supervise()
 
 
-def _open_or_create(config: Config, resume: Resume, console: Console) -> RunDir:
+def _open_or_create(config: Config, resume: Resume, console: Console, *, with_evaluator: bool) -> RunDir:
     """The run folder this config names: made, or taken up again with its settings or those allowed to change."""
     assert config.run.name
     path = config.run.output_dir / config.run.name
@@ -194,7 +240,7 @@ def _open_or_create(config: Config, resume: Resume, console: Console) -> RunDir:
         name = free_name(config.run.output_dir, config.run.name)
         config = config.model_copy(update={"run": config.run.model_copy(update={"name": name})})
     if resume.new or not path.exists():
-        return _create(config, resume.from_checkpoint)
+        return _create(config, resume.from_checkpoint, lambda: _forecast(config, with_evaluator=with_evaluator)[0])
     run = open_run(path)
     step = None
     if resume.from_checkpoint:
@@ -212,10 +258,10 @@ def _open_or_create(config: Config, resume: Resume, console: Console) -> RunDir:
     return run
 
 
-def _create(config: Config, from_checkpoint: Path | None) -> RunDir:
-    """A new run, from nothing or from the state of any run's checkpoint."""
+def _create(config: Config, from_checkpoint: Path | None, estimate: Callable[[], dict[str, Any] | None]) -> RunDir:
+    """A new run, from nothing or from the state of any run's checkpoint; `estimate` tells of its memory."""
     if from_checkpoint is None:
-        return create_run(config)
+        return create_run(config, estimate=estimate)
     manifest = checkpoints.verify_checkpoint(from_checkpoint)
     changes.require_same_state(config, manifest)
     if manifest.step >= config.train.max_train_steps:
@@ -223,7 +269,7 @@ def _create(config: Config, from_checkpoint: Path | None) -> RunDir:
             f"train.max_train_steps is {config.train.max_train_steps}, the checkpoint is of step {manifest.step}",
             "steps are counted on from the checkpoint; set more of them",
         )
-    return create_run(config, lambda run: checkpoints.adopt(run, from_checkpoint))
+    return create_run(config, lambda run: checkpoints.adopt(run, from_checkpoint), estimate)
 
 
 def _stop(run: RunDir) -> int:

@@ -70,6 +70,14 @@ def family(path: str) -> Family | None:
     return _folder_family(files) if files.is_dir() else _file_family(files)
 
 
+def guess_family(hub_id: str) -> Family:
+    """What a hub id's name suggests; for advice only, before anything of it is here."""
+    name = hub_id.rpartition("/")[2].lower()
+    if "xl" in name:
+        return "sdxl"
+    return "sd2" if re.search(r"(diffusion|sd)-?v?2", name) else "sd1"
+
+
 def model_files(path: str) -> Path | None:
     """The folder or file to read, a hub id's from the local cache; None: a hub id not yet downloaded.
 
@@ -107,7 +115,7 @@ def _folder_family(folder: Path) -> Family:
     """
     if _pipeline_class(folder) == "StableDiffusionXLPipeline":
         return "sdxl"
-    unet = _read_json(folder / "unet" / "config.json")
+    unet = read_json(folder / "unet" / "config.json")
     known: dict[Any, Family] = {768: "sd1", 1024: "sd2"}
     return known.get(unet.get("cross_attention_dim"), "sd2" if unet.get("use_linear_projection") else "sd1")
 
@@ -127,7 +135,7 @@ def _file_family(path: Path) -> Family:
 def _pipeline_class(folder: Path) -> str:
     """The supported pipeline class a folder names."""
     index = folder / "model_index.json"
-    pipeline = _read_json(index).get("_class_name")
+    pipeline = read_json(index).get("_class_name")
     if pipeline is None:
         raise _not_a_model(index)
     if pipeline not in PIPELINE_PARTS:
@@ -138,7 +146,12 @@ def _pipeline_class(folder: Path) -> str:
     return pipeline
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """A configuration file of a model folder.
+
+    Raises:
+        ModelError: it is missing or damaged.
+    """
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):

@@ -39,6 +39,10 @@ class RunConfig(Section):
 
     name: str | None = Field(default=None, description="Name of the run folder; the config file's stem when absent.")
     output_dir: Path = Field(default=Path("runs"), description="Folder that holds all run folders.")
+    preset: str | None = Field(
+        default=None, description="Hardware preset these settings began as, written by `init`; recorded, never applied."
+    )
+    preset_reason: str | None = Field(default=None, description="Why `init` chose that preset; recorded as well.")
 
 
 class ModelConfig(Section):

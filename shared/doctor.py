@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import shutil
 import tempfile
 import threading
@@ -14,7 +15,7 @@ import psutil
 from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
 
-from shared import hardware
+from shared import hardware, presets
 from shared.base_model import POCKET_CLIP, POCKET_STABLE_DIFFUSION
 from shared.errors import RunFolderError
 from shared.rundir import LIBRARIES
@@ -38,6 +39,8 @@ def examine(output_dir: Path, host: str, port: int) -> list[Finding]:
     return [
         _machine(),
         *_gpus(),
+        *_presets(),
+        _bitsandbytes(),
         Finding("libraries", "ok", ", ".join(f"{name} {importlib.metadata.version(name)}" for name in LIBRARIES)),
         _disk(output_dir),
         _events(output_dir),
@@ -56,12 +59,27 @@ def _machine() -> Finding:
 
 def _gpus() -> list[Finding]:
     found = [
-        Finding(
-            f"GPU {gpu.index}", "ok", f"{gpu.name}, {gpu.total_mib - gpu.used_mib:.0f} of {gpu.total_mib:.0f} MiB free"
-        )
+        Finding(f"GPU {gpu.index}", "ok", f"{gpu.name}, {gpu.free_mib:.0f} of {gpu.total_mib:.0f} MiB free")
         for gpu in hardware.gpus()
     ]
     return found or [Finding("GPU", "note", "no NVIDIA driver answers; everything runs on the CPU or MPS")]
+
+
+def _presets() -> list[Finding]:
+    """What `init` would choose for each family here."""
+    gpu = next(iter(hardware.usable_gpus()), None)
+    found: list[Finding] = []
+    titles: dict[presets.Family, str] = {"sd1": "SD 1.x", "sd2": "SD 2.x", "sdxl": "SDXL"}
+    for family, what in titles.items():
+        preset = presets.recommend(family, gpu)
+        found.append(Finding(f"preset {what}", "ok", f"{preset.reason}; {presets.describe(preset)}"))
+    return found
+
+
+def _bitsandbytes() -> Finding:
+    if importlib.util.find_spec("bitsandbytes"):
+        return Finding("bitsandbytes", "ok", "installed: adamw8bit and quantised base models can be used on CUDA")
+    return Finding("bitsandbytes", "note", "not installed; adamw8bit and model.quantization need it")
 
 
 def _disk(output_dir: Path) -> Finding:

@@ -3,6 +3,7 @@
 # pyright: reportUnknownMemberType=false, reportMissingTypeStubs=false
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import platform
 from dataclasses import dataclass
@@ -22,6 +23,13 @@ class Gpu:
     name: str
     used_mib: float
     total_mib: float
+    compute_capability: tuple[int, int] = (0, 0)
+    """(8, 0) and later compute in bf16; (0, 0): not told."""
+
+    @property
+    def free_mib(self) -> float:
+        """What nobody holds."""
+        return self.total_mib - self.used_mib
 
 
 def gpus() -> list[Gpu]:
@@ -36,6 +44,17 @@ def gpus() -> list[Gpu]:
         return []
     finally:
         pynvml.nvmlShutdown()
+
+
+def usable_gpus() -> list[Gpu]:
+    """The devices torch would use, in its order: none with a CPU-only torch, else those CUDA_VISIBLE_DEVICES lists."""
+    if "+cpu" in importlib.metadata.version("torch"):
+        return []
+    found = {str(gpu.index): gpu for gpu in gpus()}
+    listed = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if listed is None:
+        return list(found.values())
+    return [found[name.strip()] for name in listed.split(",") if name.strip() in found]
 
 
 def gpu_used_mib(index: int) -> float | None:
@@ -62,4 +81,6 @@ def describe() -> dict[str, Any]:
 def _gpu(index: int) -> Gpu:
     handle = pynvml.nvmlDeviceGetHandleByIndex(index)
     memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
-    return Gpu(index, str(pynvml.nvmlDeviceGetName(handle)), int(memory.used) / MIB, int(memory.total) / MIB)
+    major, minor = pynvml.nvmlDeviceGetCudaComputeCapability(handle)
+    name = str(pynvml.nvmlDeviceGetName(handle))
+    return Gpu(index, name, int(memory.used) / MIB, int(memory.total) / MIB, (int(major), int(minor)))

@@ -155,6 +155,15 @@ class Origin(BaseModel):
     digest: str = Field(description="Of the checkpoint's manifest.")
 
 
+class PresetRecord(BaseModel):
+    """Which hardware preset the settings began as, and why that one."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    reason: str = ""
+
+
 class RunRecord(Record):
     """`run.json`: what this run is; written once, but for `changes`."""
 
@@ -168,6 +177,10 @@ class RunRecord(Record):
     base_model: dict[str, str] = Field(description="`path`, and `fingerprint` where it is a local folder or file.")
     origin: Origin | None = None
     changes: tuple[Change, ...] = Field(default=(), description="Settings changed since, oldest first.")
+    preset: PresetRecord | None = Field(default=None, description="None: the settings did not come from `init`.")
+    memory: dict[str, Any] | None = Field(
+        default=None, description="Peak estimated before the first step: MiB by place, program and component."
+    )
 
 
 Role = Literal["supervisor", "trainer", "evaluator", "dashboard"]

@@ -15,13 +15,14 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from shared import base_model, dataset, hardware
 from shared.config import Config, dump_config, load_config
 from shared.digests import Digests
 from shared.errors import RunFolderError
 from shared.publication import fsync, read_manifest
-from shared.records import Best, DatasetRecord, EvaluationResult, Manifest, RunRecord, replace_file
+from shared.records import Best, DatasetRecord, EvaluationResult, Manifest, PresetRecord, RunRecord, replace_file
 
 STEP_FOLDER = re.compile(r"step-(\d{8,})")
 LIBRARIES = ("torch", "diffusers", "transformers", "peft", "accelerate", "safetensors")
@@ -180,11 +181,18 @@ def open_run(path: Path) -> RunDir:
     return run
 
 
-def create_run(config: Config, prepare: Callable[[RunDir], None] = lambda run: None) -> RunDir:
+def create_run(
+    config: Config,
+    prepare: Callable[[RunDir], None] = lambda run: None,
+    estimate: Callable[[], dict[str, Any] | None] = lambda: None,
+) -> RunDir:
     """Check everything, then make the run folder in one rename; `prepare` may put more into it before that.
+
+    estimate: asked last of the checks for the memory to record; may refuse.
 
     Raises:
         DataError, ModelError: the data set or base model cannot be used; nothing is written then.
+        DeviceError: `estimate` says that it cannot fit; likewise.
         RunFolderError: a folder of that name exists and is no run.
     """
     assert config.run.name
@@ -192,7 +200,7 @@ def create_run(config: Config, prepare: Callable[[RunDir], None] = lambda run: N
     if target.exists() and not (target.is_dir() and not any(target.iterdir())):
         raise RunFolderError(f"{target} exists", "choose another run.name, or move it away")
     digest = Digests(dataset.digests_path(config))
-    record = _describe_run(config, digest)
+    record = _describe_run(config, digest).model_copy(update={"memory": estimate()})
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -244,7 +252,13 @@ def _describe_run(config: Config, digest: Digests) -> RunRecord:
             held_out=tuple(held_out),
         ),
         base_model=base_model.identify(config.model.path),
+        preset=_preset(config),
     )
+
+
+def _preset(config: Config) -> PresetRecord | None:
+    name = config.run.preset
+    return PresetRecord(name=name, reason=config.run.preset_reason or "") if name else None
 
 
 def _fill(run: RunDir, config: Config, record: RunRecord) -> None:

@@ -40,8 +40,45 @@ def read_header(path: Path) -> dict[str, TensorShape]:
         ModelError: cannot be read, or is no whole safetensors file.
     """
     try:
-        with safe_open(path, framework="numpy") as file:
-            slices = {name: cast("Any", file).get_slice(name) for name in file.keys()}  # noqa: SIM118
+        with cast("Any", safe_open(path, framework="numpy")) as file:
+            slices = {str(name): file.get_slice(name) for name in file.keys()}  # noqa: SIM118
             return {name: TensorShape(tuple(part.get_shape()), part.get_dtype()) for name, part in slices.items()}
     except (OSError, SafetensorError) as error:
         raise ModelError(f"{path} is not a whole .safetensors file: {error}", "download it again") from None
+
+
+SINGLE_FILE_PREFIXES = {
+    "model.diffusion_model.": "unet",
+    "first_stage_model.": "vae",
+    "cond_stage_model.": "text_encoder",
+    "conditioner.embedders.0.": "text_encoder",
+    "conditioner.embedders.1.": "text_encoder_2",
+}
+DENOISERS_AND_ENCODERS = ("unet", "vae", "text_encoder", "text_encoder_2")
+
+Tensors = dict[str, TensorShape]
+
+
+def read_components(model: Path) -> dict[str, Tensors]:
+    """The tensors of each part of a diffusers folder or of a single file: unet, vae, text_encoder, text_encoder_2.
+
+    Raises:
+        ModelError: a file cannot be read, or is cut.
+    """
+    if model.is_dir():
+        found = {part: _folder_tensors(model / part) for part in DENOISERS_AND_ENCODERS}
+        return {part: tensors for part, tensors in found.items() if tensors}
+    parts: dict[str, Tensors] = {}
+    for name, tensor in read_header(model).items():
+        for prefix, part in SINGLE_FILE_PREFIXES.items():
+            if name.startswith(prefix):
+                parts.setdefault(part, {})[name] = tensor
+    return parts
+
+
+def _folder_tensors(folder: Path) -> Tensors:
+    """Of the plain weights, or where there are none of a variant's (`….fp16.safetensors`)."""
+    files = sorted(folder.glob("*.safetensors"))
+    plain = [file for file in files if ".fp16" not in file.suffixes and ".non_ema" not in file.suffixes]
+    chosen = plain or files[:1]
+    return {name: tensor for file in chosen for name, tensor in read_header(file).items()}

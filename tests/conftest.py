@@ -69,6 +69,8 @@ def paper_model(folder: Path, pipeline: str = "StableDiffusionPipeline") -> Path
     """A diffusers folder without weights."""
     for part in ("unet", "vae", "text_encoder", "tokenizer", "scheduler"):
         (folder / part).mkdir(parents=True, exist_ok=True)
+    (folder / "unet" / "config.json").write_text('{"block_out_channels": [32], "cross_attention_dim": 768}')
+    (folder / "vae" / "config.json").write_text('{"block_out_channels": [16]}')
     (folder / "model_index.json").write_text(json.dumps({"_class_name": pipeline}), encoding="utf-8")
     return folder
 

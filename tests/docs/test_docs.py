@@ -27,6 +27,15 @@ def test_configuration_page_is_what_the_settings_say() -> None:
     assert module.TARGET.read_text(encoding="utf-8") == module.render(), "run: python docs/make_configuration.py"
 
 
+def test_hardware_page_is_what_the_presets_say() -> None:
+    spec = importlib.util.spec_from_file_location("make_hardware", ROOT / "docs" / "make_hardware.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.TARGET.read_text(encoding="utf-8") == module.render(), "run: python docs/make_hardware.py"
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_link_and_picture_leads_somewhere(page: Path) -> None:
     targets = re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8"))

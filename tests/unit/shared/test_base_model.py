@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -125,7 +126,7 @@ def test_a_folder_that_is_no_model_is_refused(tmp_path: Path, index: bytes | Non
 
 def test_a_half_downloaded_folder_is_refused_by_what_it_lacks(tmp_path: Path) -> None:
     folder = paper_model(tmp_path / "model")
-    (folder / "vae").rmdir()
+    shutil.rmtree(folder / "vae")
     (folder / "tokenizer").rmdir()
     with pytest.raises(ModelError, match="lacks vae, tokenizer"):
         base_model.identify(str(folder))

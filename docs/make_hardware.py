@@ -1,0 +1,58 @@
+"""Writes the tables of docs/hardware.md from shared/presets.py: `python docs/make_hardware.py`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from shared import presets  # noqa: E402
+from shared.hardware import Gpu  # noqa: E402
+
+TARGET = ROOT / "docs" / "hardware.md"
+BEGIN, END = "<!-- presets: begin -->", "<!-- presets: end -->"
+TITLES: dict[presets.Family, str] = {"sd1": "Stable Diffusion 1.x", "sd2": "Stable Diffusion 2.x", "sdxl": "SDXL"}
+COLUMNS = {
+    "data.resolution": "resolution",
+    "train.train_batch_size": "batch",
+    "train.gradient_accumulation_steps": "accumulation",
+    "train.gradient_checkpointing": "checkpointing",
+    "model.quantization": "quantization",
+    "lora.rank": "rank",
+    "evaluation.batch_size": "drawn at once",
+    "evaluation.device": "drawn on",
+}
+
+
+def render() -> str:
+    """The page, its tables made anew."""
+    page = TARGET.read_text(encoding="utf-8")
+    before, after = page.partition(BEGIN)[0], page.partition(END)[2]
+    tables = "\n\n".join(_table(family) for family in TITLES)
+    return f"{before}{BEGIN}\n{tables}\n{END}{after}"
+
+
+def _table(family: presets.Family) -> str:
+    rows = [_row("CPU", presets.recommend(family, None))]
+    for gigabytes in presets.SIZES[family]:
+        gpu = Gpu(0, "", 0.0, gigabytes * 1024.0, (8, 0))
+        rows.append(_row(f"{gigabytes} GB", presets.recommend(family, gpu)))
+    head = f"| {TITLES[family]} | {' | '.join(COLUMNS.values())} |\n|{' --- |' * (len(COLUMNS) + 1)}"
+    return "\n".join([head, *rows])
+
+
+def _row(card: str, preset: presets.Preset) -> str:
+    values = [_word(key, preset.choices[key].value) for key in COLUMNS]
+    return f"| {card} | {' | '.join(values)} |"
+
+
+def _word(key: str, value: object) -> str:
+    if key == "evaluation.device":
+        return "the CPU" if value == "cpu" else "the same device"
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+
+
+if __name__ == "__main__":
+    TARGET.write_text(render(), encoding="utf-8")

@@ -1,0 +1,133 @@
+"""The first config of a data set: every chosen value with its reason beside it, ready to read and to train with."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import cast
+
+import tomlkit
+from tomlkit.items import Item
+
+from shared.config import POCKET, RUN_NAME
+from shared.errors import DataError
+from shared.presets import PICTURES_PER_UPDATE, Choice, Preset
+from shared.survey import Survey
+
+VIEWS_PER_PICTURE = 100
+STEPS_RANGE = (500, 4000)
+NUM_SNAPSHOTS = 10
+HELD_OUT_SHARE = 10
+NUM_VALIDATION_RANGE = (2, 16)
+SAMPLES_WANTED = 16
+SAMPLES_ON_CPU = 4
+
+
+def render(seen: Survey, preset: Preset, model: str, data: str, name: str) -> str:
+    """The TOML text of a config.
+
+    Raises:
+        DataError: fewer than three pictures: two are held out, one at least is learnt from.
+    """
+    if seen.num_images <= NUM_VALIDATION_RANGE[0]:
+        raise DataError(f"{data} holds {seen.num_images} pictures, at least 3 are needed", "two are held out")
+    document = tomlkit.document()
+    for line in _head(seen, preset, name):
+        document.add(tomlkit.comment(line))
+    choices = {**_run(preset), **_data(seen, model, data), **preset.choices, **_training(seen, preset)}
+    sections: dict[str, dict[str, Choice]] = {}
+    for key, choice in choices.items():
+        section, _, setting = key.partition(".")
+        sections.setdefault(section, {})[setting] = choice
+    for section, settings in sections.items():
+        table = tomlkit.table()
+        for setting, choice in settings.items():
+            table.add(setting, _item(choice))
+        document.add(tomlkit.nl())
+        document.add(section, table)
+    return tomlkit.dumps(document)
+
+
+def run_name(folder: Path) -> str:
+    """The data set's name, as a run may be called."""
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", folder.name).strip("._-")[:80]
+    return name if RUN_NAME.fullmatch(name) else "first-run"
+
+
+def _item(choice: Choice) -> Item:
+    item = cast("Item", tomlkit.item(choice.value))
+    if choice.reason:
+        item.comment(choice.reason)
+    return item
+
+
+def _head(seen: Survey, preset: Preset, name: str) -> list[str]:
+    return [
+        f"Written by `run.py init` for {name}; docs/configuration.md lists every key.",
+        f"Preset: {preset.name}: {preset.reason}.",
+        *seen.sentences(),
+    ]
+
+
+def _run(preset: Preset) -> dict[str, Choice]:
+    return {
+        "run.preset": Choice(preset.name, "recorded in run.json; changes nothing"),
+        "run.preset_reason": Choice(preset.reason, ""),
+    }
+
+
+def _data(seen: Survey, model: str, data: str) -> dict[str, Choice]:
+    held_out = _clamp(seen.num_images // HELD_OUT_SHARE, NUM_VALIDATION_RANGE)
+    shapes = "aspect ratios differ: nothing is cut off" if seen.mixed_shapes else "all pictures have about one shape"
+    return {
+        "model.path": Choice(model, "the base model: it stays as it is, the LoRA is learnt beside it"),
+        "data.path": Choice(data, ""),
+        "data.num_validation": Choice(
+            held_out, f"a tenth of {seen.num_images}, 2 to 16: never trained on, drawn as tests"
+        ),
+        "data.buckets": Choice(True, shapes),
+    }
+
+
+def _training(seen: Survey, preset: Preset) -> dict[str, Choice]:
+    """Cadences and evaluation, from the number of pictures."""
+    held_out = _clamp(seen.num_images // HELD_OUT_SHARE, NUM_VALIDATION_RANGE)
+    learnt = seen.num_images - held_out
+    steps = _clamp(round(VIEWS_PER_PICTURE * learnt / PICTURES_PER_UPDATE, -2), STEPS_RANGE)
+    snapshot_steps = max(steps // NUM_SNAPSHOTS, 1)
+    views = steps * PICTURES_PER_UPDATE / learnt
+    return {
+        "train.max_train_steps": Choice(
+            steps,
+            f"{VIEWS_PER_PICTURE} views of each of {learnt} pictures, {PICTURES_PER_UPDATE} an update, "
+            f"within {STEPS_RANGE[0]} to {STEPS_RANGE[1]}: {views:.0f} views here",
+        ),
+        "train.learning_rate": _learning_rate(preset),
+        "train.snapshot_steps": Choice(snapshot_steps, f"{NUM_SNAPSHOTS} snapshots to choose from"),
+        "train.checkpointing_steps": Choice(2 * snapshot_steps, "what an interruption can cost at most"),
+        **_evaluation(preset, held_out),
+    }
+
+
+def _learning_rate(preset: Preset) -> Choice:
+    if preset.name.startswith(POCKET):
+        return Choice(2e-3, "what the miniature model learns at, as in the demo")
+    return Choice(1e-4, "the usual rate of AdamW for a LoRA; lower it if pictures break")
+
+
+def _evaluation(preset: Preset, held_out: int) -> dict[str, Choice]:
+    slow = preset.choices["evaluation.device"].value == "cpu" or preset.name.endswith("on CPU")
+    prompts = min(held_out, SAMPLES_ON_CPU if slow else SAMPLES_WANTED)
+    seeds = 1 if slow else max(1, min(4, 2 * SAMPLES_WANTED // prompts))
+    reason = "few: drawing on a CPU is slow" if slow else "every held-out caption"
+    found = {
+        "evaluation.num_prompts": Choice(prompts, reason),
+        "evaluation.num_seeds": Choice(seeds, f"{prompts * seeds} pictures for every snapshot"),
+    }
+    if preset.name.startswith(POCKET):
+        found["evaluation.fashion_clip"] = Choice(POCKET, "the embedded miniature CLIP: no download")
+    return found
+
+
+def _clamp(value: float, bounds: tuple[int, int]) -> int:
+    return int(min(max(value, bounds[0]), bounds[1]))

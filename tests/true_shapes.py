@@ -1,0 +1,55 @@
+"""The shapes of the true SD 1.5, SD 2.1 and SDXL, from their architectures: no weights, no files."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
+
+from shared.memory import ModelShapes
+from shared.weights import Tensors, TensorShape
+
+UNETS: dict[str, dict[str, Any]] = {
+    "sd1": {"cross_attention_dim": 768, "attention_head_dim": 8},
+    "sd2": {"cross_attention_dim": 1024, "attention_head_dim": [5, 10, 20, 20], "use_linear_projection": True},
+    "sdxl": {
+        "cross_attention_dim": 2048,
+        "attention_head_dim": [5, 10, 20],
+        "use_linear_projection": True,
+        "block_out_channels": (320, 640, 1280),
+        "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+        "transformer_layers_per_block": [1, 2, 10],
+        "addition_embed_type": "text_time",
+        "addition_time_embed_dim": 256,
+        "projection_class_embeddings_input_dim": 2816,
+    },
+}
+VAE: dict[str, Any] = {
+    "block_out_channels": (128, 256, 512, 512),
+    "layers_per_block": 2,
+    "down_block_types": ("DownEncoderBlock2D",) * 4,
+    "up_block_types": ("UpDecoderBlock2D",) * 4,
+}
+VIT_L = {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12}
+VIT_H = {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 23, "num_attention_heads": 16}
+VIT_G = {"hidden_size": 1280, "intermediate_size": 5120, "num_hidden_layers": 32, "num_attention_heads": 20}
+
+
+@functools.cache
+def true_shapes(family: str) -> ModelShapes:
+    """As `memory.read_shapes` would read them from the published files."""
+    with torch.device("meta"):
+        unet = UNet2DConditionModel(**UNETS[family])
+        modules: dict[str, torch.nn.Module] = {"unet": unet, "vae": AutoencoderKL(**VAE)}
+        modules["text_encoder"] = CLIPTextModel(CLIPTextConfig(**(VIT_H if family == "sd2" else VIT_L)))
+        if family == "sdxl":
+            modules["text_encoder_2"] = CLIPTextModelWithProjection(CLIPTextConfig(**VIT_G, projection_dim=1280))
+    return ModelShapes(family, {name: _tensors(module) for name, module in modules.items()}, dict(unet.config))
+
+
+def _tensors(module: torch.nn.Module) -> Tensors:
+    return {name: TensorShape(tuple(parameter.shape), "F16") for name, parameter in module.named_parameters()}

@@ -1,0 +1,93 @@
+"""`init`: what it sees is true, what it writes can be read, trained with, and does not overwrite."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from shared import first_config, presets
+from shared.config import load_config
+from shared.errors import DataError
+from shared.survey import survey
+from tests.conftest import run_module
+
+
+def data_set(folder: Path, count: int, *, captioned: int | None = None) -> Path:
+    folder.mkdir()
+    for number in range(count):
+        Image.new("RGB", (64 + number, 96), "red").save(folder / f"{number}.png")
+        if number < (count if captioned is None else captioned):
+            (folder / f"{number}.txt").write_text(f"a red dress number {number}")
+    return folder
+
+
+def test_the_survey_counts_measures_and_reads(tmp_path: Path) -> None:
+    seen = survey(data_set(tmp_path / "dresses", 5))
+    assert (seen.num_images, len(seen.captions), seen.median_short_side) == (5, 5, 66)
+    assert seen.sentences()[1].startswith("64 to 68 wide, 96 to 96 high")
+    assert "5 words in the median, 5 different" in seen.sentences()[2]
+    assert not seen.problems
+
+
+def test_missing_captions_are_said_and_do_not_stop_the_survey(tmp_path: Path) -> None:
+    seen = survey(data_set(tmp_path / "dresses", 5, captioned=3))
+    assert len(seen.captions) == 3
+    assert any("4.png" in problem for problem in seen.problems)
+
+
+def test_a_folder_without_pictures_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="holds no pictures"):
+        survey(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("count", "held_out", "steps"), [(3, 2, 500), (20, 2, 500), (50, 5, 1100), (80, 8, 1800), (1000, 16, 4000)]
+)
+def test_held_out_pairs_and_steps_follow_the_number_of_pictures(
+    tmp_path: Path, count: int, held_out: int, steps: int
+) -> None:
+    seen = survey(data_set(tmp_path / "one", 1))
+    seen = type(seen)(count, seen.sizes, seen.captions)
+    path = tmp_path / "c.toml"
+    path.write_text(first_config.render(seen, presets.recommend("sd1", None), "pocket", str(tmp_path), "one"))
+    config = load_config(path)
+    assert (config.data.num_validation, config.train.max_train_steps) == (held_out, steps)
+    assert config.evaluation.num_prompts <= held_out
+    assert config.run.preset == "sd1 on CPU"
+
+
+def test_two_pictures_are_too_few(tmp_path: Path) -> None:
+    seen = survey(data_set(tmp_path / "two", 2))
+    with pytest.raises(DataError, match="at least 3"):
+        first_config.render(seen, presets.recommend("pocket", None), "pocket", "two", "two")
+
+
+@pytest.mark.parametrize(("folder", "name"), [("My Dresses", "My-Dresses"), ("..", "first-run"), ("été", "t")])
+def test_a_run_is_named_after_its_data_set(folder: str, name: str) -> None:
+    assert first_config.run_name(Path(folder)) == name
+
+
+def test_init_writes_a_config_that_trains_and_never_overwrites(
+    tmp_path: Path, tiny_model: Path, pictures: Path
+) -> None:
+    shutil.copytree(pictures, tmp_path / "pictures")
+    config = tmp_path / "mine.toml"
+    arguments = ("init", tmp_path / "pictures", "--model", tiny_model, "--output", config)
+    written = run_module("run", *arguments)
+    assert written.returncode == 0, written.stderr
+    assert "memory on " in written.stdout
+    assert f"python run.py train {config}" in written.stdout
+    text = config.read_text()
+    refused = run_module("run", *arguments)
+    assert (refused.returncode, config.read_text()) == (2, text)
+    assert "--force" in refused.stderr
+    overrides = (f"run.output_dir={tmp_path / 'runs'}", "data.resolution=32", "train.max_train_steps=2")
+    trained = run_module("run", "train", config, *overrides, "--no-evaluator", "--no-dashboard")
+    assert trained.returncode == 0, trained.stdout + trained.stderr
+    assert "memory on this machine, estimated: trainer" in trained.stdout
+    record = (tmp_path / "runs" / "mine" / "run.json").read_text()
+    assert '"name": "sd1 on CPU"' in record
+    assert '"activations"' in record
