@@ -28,7 +28,7 @@ RunMaker = Callable[..., RunDir]
 
 @pytest.fixture(scope="session")
 def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`sd1`, `sd2`, `sdxl`: whole models of the true architectures, random weights, 32 × 32 pictures; load in a second."""
+    """`sd1`, `sd2`, `sdxl`: whole models of the true architectures, random weights, 32 × 32 pictures."""
     folder = tmp_path_factory.mktemp("models")
     subprocess.run([sys.executable, ROOT / "tests" / "tiny_model.py", folder], check=True, env=environment())
     return folder

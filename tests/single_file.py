@@ -93,7 +93,11 @@ def _unet_key(key: str, unet: Any) -> str:
     if kind == "upsamplers":
         place = 1 + ("Attn" in unet.config.up_block_types[block])
         return f"output_blocks.{(block + 1) * per_block - 1}.{place}.{rest}"
-    flat = f"input_blocks.{1 + block * per_block + layer}" if side == "down" else f"output_blocks.{block * per_block + layer}"
+    flat = (
+        f"input_blocks.{1 + block * per_block + layer}"
+        if side == "down"
+        else f"output_blocks.{block * per_block + layer}"
+    )
     return f"{flat}.{int(kind == 'attentions')}.{_resnet(rest, kind)}"
 
 

@@ -7,6 +7,7 @@ the file: the part's name, then PEFT's own.
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,10 @@ from diffusers.loaders.lora_base import LORA_ADAPTER_METADATA_KEY
 from diffusers.training_utils import cast_training_params
 from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
-from safetensors.torch import save_file
 from torch import nn
 
 from shared import config
+from shared.diffusion import weights_file
 from shared.diffusion.model import Model
 from shared.errors import ModelError
 
@@ -103,16 +104,31 @@ def metadata(parts: dict[str, nn.Module]) -> dict[str, Any]:
     }
 
 
-def write(folder: Path, weights: State, adapter_metadata: dict[str, Any]) -> None:
+def scale(adapter_metadata: dict[str, Any]) -> float:
+    """What the update is multiplied by: alpha / rank, or alpha / sqrt(rank) for rsLoRA. The same for every part.
+
+    Raises:
+        KeyError, ValueError, TypeError: the metadata does not say.
+    """
+    rank, alpha = int(adapter_metadata["unet.r"]), float(adapter_metadata["unet.lora_alpha"])
+    return alpha / (math.sqrt(rank) if adapter_metadata["unet.use_rslora"] else rank)
+
+
+def write(
+    folder: Path, weights: State, adapter_metadata: dict[str, Any], description: dict[str, str] | None = None
+) -> None:
     """Write `pytorch_lora_weights.safetensors`, loadable by `load_lora_weights`, alpha in its metadata.
+
+    description: further texts for its header.
 
     The keys stay as PEFT names them. diffusers' training scripts rename attention's (`lora.down`) and leave the others
     (`lora_A`); its loader judges all keys by the first, so a file that holds both loses its attention half in silence.
     """
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(adapter_metadata, indent=2, sort_keys=True)
-    save_file(weights, folder / LORA_FILE, metadata={"format": "pt", LORA_ADAPTER_METADATA_KEY: text})
-    _sort_metadata(folder / LORA_FILE)
+    (folder / LORA_FILE).write_bytes(
+        weights_file.encode(weights, {**(description or {}), LORA_ADAPTER_METADATA_KEY: text})
+    )
 
 
 def prefix(name: str, part: nn.Module) -> str:
@@ -159,14 +175,3 @@ def _weights(name: str, part: nn.Module) -> State:
 
 def _peft_config(part: Any) -> dict[str, Any]:
     return part.peft_config[ADAPTER].to_dict()
-
-
-def _sort_metadata(path: Path) -> None:
-    """Put a safetensors file's metadata in order: the library writes it in another order each time."""
-    data = path.read_bytes()
-    start = 8 + int.from_bytes(data[:8], "little")
-    header = json.loads(data[8:start])
-    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
-    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
-    text += b" " * (-len(text) % 8)
-    path.write_bytes(len(text).to_bytes(8, "little") + text + data[start:])
