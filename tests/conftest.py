@@ -41,6 +41,18 @@ def tiny_model(tiny_models: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
+def tiny_single_files(tiny_models: Path) -> Path:
+    """The same models as `sd1.safetensors`, `sd2.safetensors`, `sdxl.safetensors`, in the layout of their authors."""
+    from tests import single_file  # noqa: PLC0415
+
+    folder = tiny_models / "single-files"
+    folder.mkdir()
+    for family in ("sd1", "sd2", "sdxl"):
+        single_file.write(tiny_models / family, folder / f"{family}.safetensors")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Twelve captioned garments."""
     from pocket.garments import write_catalogue  # noqa: PLC0415

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from diffusers import DiffusionPipeline
 from diffusers.loaders.single_file_utils import DIFFUSERS_TO_LDM_MAPPING
 from safetensors.torch import save_file
 
@@ -51,13 +52,13 @@ OPEN_CLIP = [
 ]
 
 
-def write(pipeline: Any, path: Path) -> Path:
-    """Write UNet, VAE and text encoders of an SD 1.x, 2.x or SDXL pipeline."""
+def write(folder: Path, path: Path) -> None:
+    """Write UNet, VAE and text encoders of an SD 1.x, 2.x or SDXL pipeline's folder."""
+    pipeline: Any = DiffusionPipeline.from_pretrained(folder)
     tensors = {f"model.diffusion_model.{key}": value for key, value in _unet(pipeline.unet).items()}
     tensors |= {f"first_stage_model.{key}": value for key, value in _vae(pipeline.vae).items()}
     tensors |= _text_encoders(pipeline)
     save_file({key: value.contiguous().clone() for key, value in tensors.items()}, path)
-    return path
 
 
 def _text_encoders(pipeline: Any) -> Tensors:

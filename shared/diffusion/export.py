@@ -168,7 +168,11 @@ def _write_part(folder: Path, part: str, adapter: Adapter, weights: lora.State) 
     """`adapter_model.safetensors` and `adapter_config.json`, module names as the installed transformers has them."""
     folder.mkdir(parents=True)
     start = f"{part}.text_model." if part == "text_encoder" and _is_flattened() else f"{part}."
-    own = {f"base_model.model.{key.removeprefix(start)}": value for key, value in weights.items() if _is_of(key, part)}
+    own = {
+        f"base_model.model.{key.removeprefix(start)}".replace(f"{lora.MAGNITUDE}.weight", lora.MAGNITUDE): value
+        for key, value in weights.items()
+        if _is_of(key, part)
+    }
     settings = {key.removeprefix(f"{part}."): value for key, value in adapter.settings.items() if _is_of(key, part)}
     settings["base_model_name_or_path"] = adapter.description["ss_sd_model_name"]
     cast("Any", LoraConfig)(**settings).save_pretrained(str(folder))

@@ -25,6 +25,7 @@ from shared.errors import ModelError
 
 ADAPTER = "default"
 LORA_FILE = "pytorch_lora_weights.safetensors"
+MAGNITUDE = "lora_magnitude_vector"
 TEXT_TARGETS = ("q_proj", "k_proj", "v_proj", "out_proj")
 
 State = dict[str, torch.Tensor]
@@ -169,8 +170,10 @@ def _attach(name: str, part: Any, settings: config.LoraConfig) -> None:
 
 
 def _weights(name: str, part: nn.Module) -> State:
-    start = prefix(name, part)
-    return {start + key: value for key, value in get_peft_model_state_dict(part, adapter_name=ADAPTER).items()}
+    """As in the file. A text encoder's DoRA magnitudes are named `….weight`: else transformers 5 finds none of them."""
+    start, end = prefix(name, part), "" if name == "unet" else ".weight"
+    found = get_peft_model_state_dict(part, adapter_name=ADAPTER)
+    return {start + key + (end if key.endswith(MAGNITUDE) else ""): value for key, value in found.items()}
 
 
 def _peft_config(part: Any) -> dict[str, Any]:
