@@ -34,12 +34,16 @@ State = dict[str, torch.Tensor]
 def attach(parts: dict[str, nn.Module], settings: config.LoraConfig) -> None:
     """Add a trainable fp32 adapter to each part, and freeze the rest of it. A is Gaussian, B zero: nothing changes yet.
 
+    SDXL reads its first text encoder before the last layer, which therefore gets none: it would never have a gradient,
+    and several processes would wait for one.
+
     Raises:
         ModelError: no module of the denoiser ends in one of `target_modules`.
     """
     for name, part in parts.items():
         part.requires_grad_(False)
-        _attach(name, part, settings)
+        unused = name == "text_encoder" and "text_encoder_2" in parts
+        _attach(name, part, settings, exclude=_last_layer(part) if unused else None)
 
 
 def adapted(model: Model, settings: config.LoraConfig) -> dict[str, nn.Module]:
@@ -146,7 +150,12 @@ def is_finite(weights: State) -> bool:
     return all(bool(torch.isfinite(value).all()) for value in weights.values())
 
 
-def _attach(name: str, part: Any, settings: config.LoraConfig) -> None:
+def _last_layer(text_encoder: Any) -> str:
+    """Its modules' names, as a pattern."""
+    return rf".*\.layers\.{text_encoder.config.num_hidden_layers - 1}\..*"
+
+
+def _attach(name: str, part: Any, settings: config.LoraConfig, exclude: str | None) -> None:
     targets = settings.target_modules if name == "unet" else TEXT_TARGETS
     try:
         part.add_adapter(
@@ -154,6 +163,7 @@ def _attach(name: str, part: Any, settings: config.LoraConfig) -> None:
                 r=settings.rank,
                 lora_alpha=settings.lora_alpha,
                 target_modules=list(targets),
+                exclude_modules=exclude,
                 lora_dropout=settings.dropout,
                 use_rslora=settings.use_rslora,
                 use_dora=settings.use_dora,

@@ -9,6 +9,7 @@ Shapes: B batch, C latent channels, H W height and width, L tokens, D embedding 
 from __future__ import annotations
 
 import hashlib
+import inspect
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar, cast
 
@@ -78,7 +79,8 @@ class Model(ABC):
         way to DDIM.
         """
         own = self.pipeline.scheduler
-        kind = type(own) if "rescale_betas_zero_snr" in own.config else DDIMScheduler
+        able = "rescale_betas_zero_snr" in inspect.signature(type(own)).parameters
+        kind = type(own) if able else DDIMScheduler
         self.pipeline.scheduler = kind.from_config(
             own.config, rescale_betas_zero_snr=True, timestep_spacing="trailing", clip_sample=False
         )
