@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -64,6 +65,22 @@ AllowChange = Annotated[
     list[str] | None, typer.Option(metavar="KEY", help="Go on with another value of this setting. Repeatable.")
 ]
 RunPath = Annotated[Path, typer.Argument(help="A run folder, such as runs/demo.")]
+
+
+class ExportFormat(str, Enum):
+    """Who reads it."""
+
+    kohya = "kohya"
+    diffusers = "diffusers"
+    peft = "peft"
+
+
+class ExportPrecision(str, Enum):
+    """Of the weights."""
+
+    fp32 = "fp32"
+    fp16 = "fp16"
+    bf16 = "bf16"
 
 
 @app.command()
@@ -141,6 +158,26 @@ def evaluate(
         if code == 0:
             summarise(opened, Console(highlight=False))
         return code
+
+    raise typer.Exit(exit_code_of(body))
+
+
+@app.command()
+def export(
+    run: RunPath,
+    step: Annotated[str, typer.Option(help="`best`, or the step of a snapshot.")] = "best",
+    form: Annotated[ExportFormat, typer.Option("--format", help="Who is to read it.")] = ExportFormat.kohya,
+    output: Annotated[Path | None, typer.Option(help="Where to; in RUN/exports when absent.")] = None,
+    dtype: Annotated[ExportPrecision, typer.Option(help="Precision of the weights.")] = ExportPrecision.fp16,
+) -> None:
+    """Write a snapshot for ComfyUI and A1111 (kohya), for diffusers, or for PEFT."""
+
+    def body() -> int:
+        opened = open_run(run)
+        asked = ["--step", step, "--format", form.value, "--dtype", dtype.value]
+        target = ["--output", output.resolve()] if output else []
+        command = python_module("shared.diffusion.export", opened.path, *asked, *target)
+        return _foreground(command, child_environment(opened))
 
     raise typer.Exit(exit_code_of(body))
 

@@ -77,6 +77,8 @@ def _build(run: RunDir) -> Judge:
     device = base.choose_device(settings.device)
     base.share_cores(device)
     model = base.load_model(config.model, _precision(settings, device))
+    if config.train.zero_terminal_snr:
+        model.sample_from_pure_noise()
     model.pipeline.to(device)
     return Judge(
         run,

@@ -7,15 +7,14 @@ from the manifest, keys or shapes that do not fit the model, NaN, a missing or c
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from diffusers.loaders.lora_base import LORA_ADAPTER_METADATA_KEY
-from safetensors import SafetensorError, safe_open
 
 from shared.config import LoraConfig
+from shared.diffusion import lora, weights_file
 from shared.diffusion.lora import LORA_FILE
 from shared.errors import ModelError
 from shared.publication import verify
@@ -38,12 +37,7 @@ def read(folder: Path, expected: dict[str, torch.Size], settings: LoraConfig) ->
         ModelError, RunFolderError: the first thing that is wrong with it, in words.
     """
     digest = verify(folder).digest()
-    try:
-        with safe_open(folder / LORA_FILE, framework="pt") as file:
-            metadata = file.metadata() or {}
-            weights = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
-        raise ModelError(f"{LORA_FILE} cannot be read: {error}") from None
+    weights, metadata = weights_file.read(folder / LORA_FILE)
     scale = _scale(metadata, settings)
     _check_shapes({key: value.shape for key, value in weights.items()}, expected)
     broken = [key for key, value in weights.items() if not torch.isfinite(value).all()]
@@ -57,6 +51,7 @@ def _scale(metadata: dict[str, str], settings: LoraConfig) -> float:
     try:
         stored = json.loads(metadata[LORA_ADAPTER_METADATA_KEY])
         rank, alpha = int(stored["unet.r"]), float(stored["unet.lora_alpha"])
+        scale = lora.scale(stored)
         variants = (bool(stored["unet.use_rslora"]), bool(stored["unet.use_dora"]))
     except (KeyError, ValueError, TypeError):
         raise ModelError(f"{LORA_FILE} does not state its rank and alpha") from None
@@ -66,7 +61,7 @@ def _scale(metadata: dict[str, str], settings: LoraConfig) -> float:
         )
     if variants != (settings.use_rslora, settings.use_dora):
         raise ModelError(f"{LORA_FILE} differs from the run in use_rslora or use_dora")
-    return alpha / (math.sqrt(rank) if settings.use_rslora else rank)
+    return scale
 
 
 def _check_shapes(found: dict[str, torch.Size], expected: dict[str, torch.Size]) -> None:

@@ -105,6 +105,11 @@ class RunDir:
         return self.path / "logs"
 
     @property
+    def exports(self) -> Path:
+        """LoRAs in other formats; writer: `run.py export`."""
+        return self.path / "exports"
+
+    @property
     def staging(self) -> Path:
         """Where folders are filled before they are renamed into place."""
         return self.path / ".staging"

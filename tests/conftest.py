@@ -27,10 +27,28 @@ RunMaker = Callable[..., RunDir]
 
 
 @pytest.fixture(scope="session")
-def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A whole Stable Diffusion of the true architecture, random weights, 32 × 32 pictures; loads in a second."""
-    folder = tmp_path_factory.mktemp("models") / "tiny-stable-diffusion"
+def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`sd1`, `sd2`, `sdxl`: whole models of the true architectures, random weights, 32 × 32 pictures."""
+    folder = tmp_path_factory.mktemp("models")
     subprocess.run([sys.executable, ROOT / "tests" / "tiny_model.py", folder], check=True, env=environment())
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tiny_models: Path) -> Path:
+    """The SD 1.x among them."""
+    return tiny_models / "sd1"
+
+
+@pytest.fixture(scope="session")
+def tiny_single_files(tiny_models: Path) -> Path:
+    """The same models as `sd1.safetensors`, `sd2.safetensors`, `sdxl.safetensors`, in the layout of their authors."""
+    from tests import single_file  # noqa: PLC0415
+
+    folder = tiny_models / "single-files"
+    folder.mkdir()
+    for family in ("sd1", "sd2", "sdxl"):
+        single_file.write(tiny_models / family, folder / f"{family}.safetensors")
     return folder
 
 

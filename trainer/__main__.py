@@ -15,6 +15,7 @@ from accelerate import Accelerator, DistributedDataParallelKwargs
 from shared import dataset, disk, tables
 from shared.config import Config
 from shared.diffusion import base, lora, quantization
+from shared.diffusion.description import describe
 from shared.diffusion.model import Model
 from shared.digests import Digests
 from shared.errors import DataError, TrainingError, exit_code_of
@@ -191,7 +192,14 @@ def _desk(run: RunDir, config: Config, trainer: Trainer, status: Status, limit: 
     need = trainer.need()
     _require_room(run, need, status)
     limit_kept = config.train.checkpoints_total_limit
-    publisher = Publisher(run, run.read_record().run_id, limit_kept, lambda text: _notice(status, text))
+    model, num_pictures = trainer.model, trainer.batches.num_pictures
+    publisher = Publisher(
+        run,
+        run.read_record().run_id,
+        limit_kept,
+        notice=lambda text: _notice(status, text),
+        describe=lambda step: describe(config, model.family, model.prediction_type, num_pictures, step),
+    )
     return Desk(status, publisher, Orders(run), limit, need)
 
 

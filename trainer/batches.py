@@ -103,6 +103,11 @@ class Batches:
         )
 
     @property
+    def num_pictures(self) -> int:
+        """Pictures trained on, each counted once."""
+        return len(self._examples)
+
+    @property
     def epoch_length(self) -> int:
         """Pictures of one pass over the training set, repeats included."""
         return self._stream.pass_length

@@ -27,8 +27,15 @@ class Publisher:
     """One background thread, so saves become visible in the order they were asked for."""
 
     def __init__(
-        self, run: RunDir, run_id: str, checkpoints_total_limit: int, notice: Callable[[str], None] = log.error
+        self,
+        run: RunDir,
+        run_id: str,
+        checkpoints_total_limit: int,
+        notice: Callable[[str], None] = log.error,
+        describe: Callable[[int], dict[str, str]] = lambda step: {},
     ) -> None:
+        """describe: what the file of a step says of itself."""
+        self._describe = describe
         self._run, self._run_id, self._limit, self._notice = run, run_id, checkpoints_total_limit, notice
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="publisher")
         self._saves: list[Future[None]] = []
@@ -45,7 +52,10 @@ class Publisher:
             self._notice(f"the snapshot of step {step} is not published: its weights are not finite")
             return False
         manifest = Manifest(kind="snapshot", run_id=self._run_id, step=step, details=details)
-        self._submit(self._run.snapshot(step), manifest, lambda folder: lora.write(folder, weights, metadata))
+        description = self._describe(step)
+        self._submit(
+            self._run.snapshot(step), manifest, lambda folder: lora.write(folder, weights, metadata, description)
+        )
         return True
 
     def checkpoint(self, checkpoint: Checkpoint, details: dict[str, Any] | None = None) -> bool:

@@ -44,14 +44,18 @@ def load_model(settings: ModelConfig, precision: Precision, *, quantized: bool =
         model = kind(_load(kind, location, settings, precision, extra))
     except (OSError, ValueError, TypeError, KeyError, SafetensorError) as error:
         reason = str(error).strip().partition("\n")[0]
-        raise ModelError(
-            f"cannot load {settings.path}: {reason}", "is the folder complete, or the hub reachable?"
-        ) from error
+        raise ModelError(f"cannot load {settings.path}: {reason}", _hint(location, settings)) from error
     if settings.prediction_type != "auto":
         scheduler = model.pipeline.scheduler
         model.pipeline.scheduler = scheduler.from_config(scheduler.config, prediction_type=settings.prediction_type)
     model.pipeline.set_progress_bar_config(disable=True)
     return model
+
+
+def _hint(location: str, settings: ModelConfig) -> str:
+    if Path(location).is_file() and not settings.single_file_config:
+        return "set model.single_file_config to a diffusers folder of the same family where the hub is out of reach"
+    return "is the folder complete, or the hub reachable?"
 
 
 def _single_file_kind(path: str) -> type[Model]:

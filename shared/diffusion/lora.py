@@ -7,6 +7,7 @@ the file: the part's name, then PEFT's own.
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,16 @@ from diffusers.loaders.lora_base import LORA_ADAPTER_METADATA_KEY
 from diffusers.training_utils import cast_training_params
 from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
-from safetensors.torch import save_file
 from torch import nn
 
 from shared import config
+from shared.diffusion import weights_file
 from shared.diffusion.model import Model
 from shared.errors import ModelError
 
 ADAPTER = "default"
 LORA_FILE = "pytorch_lora_weights.safetensors"
+MAGNITUDE = "lora_magnitude_vector"
 TEXT_TARGETS = ("q_proj", "k_proj", "v_proj", "out_proj")
 
 State = dict[str, torch.Tensor]
@@ -32,12 +34,16 @@ State = dict[str, torch.Tensor]
 def attach(parts: dict[str, nn.Module], settings: config.LoraConfig) -> None:
     """Add a trainable fp32 adapter to each part, and freeze the rest of it. A is Gaussian, B zero: nothing changes yet.
 
+    SDXL reads its first text encoder before the last layer, which therefore gets none: it would never have a gradient,
+    and several processes would wait for one.
+
     Raises:
         ModelError: no module of the denoiser ends in one of `target_modules`.
     """
     for name, part in parts.items():
         part.requires_grad_(False)
-        _attach(name, part, settings)
+        unused = name == "text_encoder" and "text_encoder_2" in parts
+        _attach(name, part, settings, exclude=_last_layer(part) if unused else None)
 
 
 def adapted(model: Model, settings: config.LoraConfig) -> dict[str, nn.Module]:
@@ -103,16 +109,31 @@ def metadata(parts: dict[str, nn.Module]) -> dict[str, Any]:
     }
 
 
-def write(folder: Path, weights: State, adapter_metadata: dict[str, Any]) -> None:
+def scale(adapter_metadata: dict[str, Any]) -> float:
+    """What the update is multiplied by: alpha / rank, or alpha / sqrt(rank) for rsLoRA. The same for every part.
+
+    Raises:
+        KeyError, ValueError, TypeError: the metadata does not say.
+    """
+    rank, alpha = int(adapter_metadata["unet.r"]), float(adapter_metadata["unet.lora_alpha"])
+    return alpha / (math.sqrt(rank) if adapter_metadata["unet.use_rslora"] else rank)
+
+
+def write(
+    folder: Path, weights: State, adapter_metadata: dict[str, Any], description: dict[str, str] | None = None
+) -> None:
     """Write `pytorch_lora_weights.safetensors`, loadable by `load_lora_weights`, alpha in its metadata.
+
+    description: further texts for its header.
 
     The keys stay as PEFT names them. diffusers' training scripts rename attention's (`lora.down`) and leave the others
     (`lora_A`); its loader judges all keys by the first, so a file that holds both loses its attention half in silence.
     """
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(adapter_metadata, indent=2, sort_keys=True)
-    save_file(weights, folder / LORA_FILE, metadata={"format": "pt", LORA_ADAPTER_METADATA_KEY: text})
-    _sort_metadata(folder / LORA_FILE)
+    (folder / LORA_FILE).write_bytes(
+        weights_file.encode(weights, {**(description or {}), LORA_ADAPTER_METADATA_KEY: text})
+    )
 
 
 def prefix(name: str, part: nn.Module) -> str:
@@ -129,7 +150,12 @@ def is_finite(weights: State) -> bool:
     return all(bool(torch.isfinite(value).all()) for value in weights.values())
 
 
-def _attach(name: str, part: Any, settings: config.LoraConfig) -> None:
+def _last_layer(text_encoder: Any) -> str:
+    """Its modules' names, as a pattern."""
+    return rf".*\.layers\.{text_encoder.config.num_hidden_layers - 1}\..*"
+
+
+def _attach(name: str, part: Any, settings: config.LoraConfig, exclude: str | None) -> None:
     targets = settings.target_modules if name == "unet" else TEXT_TARGETS
     try:
         part.add_adapter(
@@ -137,6 +163,7 @@ def _attach(name: str, part: Any, settings: config.LoraConfig) -> None:
                 r=settings.rank,
                 lora_alpha=settings.lora_alpha,
                 target_modules=list(targets),
+                exclude_modules=exclude,
                 lora_dropout=settings.dropout,
                 use_rslora=settings.use_rslora,
                 use_dora=settings.use_dora,
@@ -153,20 +180,11 @@ def _attach(name: str, part: Any, settings: config.LoraConfig) -> None:
 
 
 def _weights(name: str, part: nn.Module) -> State:
-    start = prefix(name, part)
-    return {start + key: value for key, value in get_peft_model_state_dict(part, adapter_name=ADAPTER).items()}
+    """As in the file. A text encoder's DoRA magnitudes are named `….weight`: else transformers 5 finds none of them."""
+    start, end = prefix(name, part), "" if name == "unet" else ".weight"
+    found = get_peft_model_state_dict(part, adapter_name=ADAPTER)
+    return {start + key + (end if key.endswith(MAGNITUDE) else ""): value for key, value in found.items()}
 
 
 def _peft_config(part: Any) -> dict[str, Any]:
     return part.peft_config[ADAPTER].to_dict()
-
-
-def _sort_metadata(path: Path) -> None:
-    """Put a safetensors file's metadata in order: the library writes it in another order each time."""
-    data = path.read_bytes()
-    start = 8 + int.from_bytes(data[:8], "little")
-    header = json.loads(data[8:start])
-    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
-    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
-    text += b" " * (-len(text) % 8)
-    path.write_bytes(len(text).to_bytes(8, "little") + text + data[start:])

@@ -9,12 +9,15 @@ Shapes: B batch, C latent channels, H W height and width, L tokens, D embedding 
 from __future__ import annotations
 
 import hashlib
+import inspect
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar, cast
 
 import torch
-from diffusers import AutoencoderKL, DDPMScheduler, StableDiffusionPipeline, StableDiffusionXLPipeline
+from diffusers import AutoencoderKL, DDIMScheduler, DDPMScheduler, StableDiffusionPipeline, StableDiffusionXLPipeline
 from torch import Tensor, nn
+
+from shared.base_model import Family
 
 Conditioning = dict[str, Tensor]
 """What the denoiser is told of a picture, batch first: `encoder_hidden_states` (B, L, D), `time_ids` (B, 6) and,
@@ -46,6 +49,16 @@ class Model(ABC):
         return {"unet": self.denoiser, **self.text_encoders}
 
     @property
+    @abstractmethod
+    def family(self) -> Family:
+        """What other programs call this kind of model."""
+
+    @property
+    def prediction_type(self) -> str:
+        """`epsilon` or `v_prediction`."""
+        return str(self.pipeline.scheduler.config.prediction_type)
+
+    @property
     def device(self) -> torch.device:
         """Where the denoiser is."""
         return next(self.denoiser.parameters()).device
@@ -58,6 +71,19 @@ class Model(ABC):
     def noise_scheduler(self) -> DDPMScheduler:
         """The training schedule of this model: betas, and what is predicted."""
         return cast("DDPMScheduler", DDPMScheduler.from_config(self.pipeline.scheduler.config))
+
+    def sample_from_pure_noise(self) -> None:
+        """Let the pipeline sample as a model with zero terminal SNR must (Lin et al. 2024, §3.1 and 3.3).
+
+        Betas are rescaled as in training, and the first step is the last timestep. A sampler that cannot do that gives
+        way to DDIM.
+        """
+        own = self.pipeline.scheduler
+        able = "rescale_betas_zero_snr" in inspect.signature(type(own)).parameters
+        kind = type(own) if able else DDIMScheduler
+        self.pipeline.scheduler = kind.from_config(
+            own.config, rescale_betas_zero_snr=True, timestep_spacing="trailing", clip_sample=False
+        )
 
     @property
     def size_multiple(self) -> int:
@@ -116,6 +142,11 @@ class StableDiffusion(Model):
     pipeline_class = StableDiffusionPipeline
     text_encoder_names = ("text_encoder",)
 
+    @property
+    def family(self) -> Family:
+        """SD 2.x is the one whose attention projects by linear layers."""
+        return "sd2" if self.pipeline.unet.config.use_linear_projection else "sd1"
+
     def encode_captions(self, captions: list[str]) -> Conditioning:  # noqa: D102
         embeds, _ = self.pipeline.encode_prompt(captions, self.pipeline.text_encoder.device, 1, False)
         return {"encoder_hidden_states": embeds}
@@ -135,6 +166,10 @@ class StableDiffusionXL(Model):
 
     pipeline_class = StableDiffusionXLPipeline
     text_encoder_names = ("text_encoder", "text_encoder_2")
+
+    @property
+    def family(self) -> Family:  # noqa: D102
+        return "sdxl"
 
     def encode_captions(self, captions: list[str]) -> Conditioning:
         """As the base class says; an empty caption is all zeros where the pipeline's own guidance makes it so."""

@@ -52,6 +52,17 @@ def test_a_snapshot_is_a_file_diffusers_reads_with_alpha_inside(run: RunDir, pub
         assert json.loads(file.metadata()["lora_adapter_metadata"])["unet.lora_alpha"] == 4
 
 
+def test_a_snapshot_says_in_its_header_what_it_is(run: RunDir) -> None:
+    publisher = Publisher(
+        run, run.read_record().run_id, checkpoints_total_limit=2, describe=lambda step: {"ss_steps": str(step)}
+    )
+    publisher.snapshot(3, weights(), METADATA, {})
+    publisher.close()
+    with safe_open(run.snapshot(3) / LORA_FILE, "pt") as file:
+        assert file.metadata()["ss_steps"] == "3"
+        assert file.metadata()["modelspec.hash_sha256"].startswith("0x")
+
+
 def test_equal_adapters_give_equal_files(run: RunDir, publisher: Publisher) -> None:
     for step in range(1, 9):
         publisher.snapshot(step, weights(), METADATA, {})

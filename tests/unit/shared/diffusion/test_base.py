@@ -9,6 +9,7 @@ import torch
 
 from shared.config import ModelConfig
 from shared.diffusion import base
+from shared.diffusion.model import Model
 from shared.errors import DeviceError, ModelError
 from tests.conftest import paper_model
 
@@ -44,3 +45,43 @@ def test_auto_is_the_best_there_is(monkeypatch: pytest.MonkeyPatch, cuda: bool, 
     monkeypatch.setattr(torch.cuda, "device_count", lambda: int(cuda))
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
     assert base.choose_device("auto") == torch.device(best)
+
+
+@pytest.mark.parametrize("family", ["sd1", "sd2", "sdxl"])
+def test_a_single_file_loads_as_its_folder_does(tiny_models: Path, tiny_single_files: Path, family: str) -> None:
+    folder = str(tiny_models / family)
+    single = ModelConfig(path=str(tiny_single_files / f"{family}.safetensors"), single_file_config=folder)
+    expected, found = base.load_model(ModelConfig(path=folder), "fp32"), base.load_model(single, "fp32")
+    assert (type(found), found.family, found.prediction_type) == (
+        type(expected),
+        family,
+        expected.prediction_type,
+    )
+    for name, part in {**expected.parts, "vae": expected.pipeline.vae}.items():
+        theirs = getattr(found.pipeline, name).state_dict()
+        assert theirs.keys() == part.state_dict().keys()
+        assert all(torch.equal(theirs[key], value) for key, value in part.state_dict().items())
+    assert found.pipeline.vae.config.force_upcast == expected.pipeline.vae.config.force_upcast
+    assert torch.allclose(draw(found), draw(expected), atol=1e-5)
+
+
+def draw(model: Model) -> torch.Tensor:
+    arguments = model.prompt_arguments(["a red dress"])
+    generator = torch.Generator().manual_seed(0)
+    return model.pipeline(
+        **arguments, num_inference_steps=2, height=32, width=32, generator=generator, output_type="pt"
+    ).images
+
+
+def test_a_single_file_whose_parts_nobody_describes_is_refused_with_the_setting_that_helps(
+    tiny_single_files: Path,
+) -> None:
+    with pytest.raises(ModelError, match="cannot load") as refused:
+        base.load_model(ModelConfig(path=str(tiny_single_files / "sd1.safetensors")), "fp32")
+    assert "model.single_file_config" in refused.value.hint
+
+
+def test_the_predicted_quantity_can_be_set(tiny_models: Path) -> None:
+    model = base.load_model(ModelConfig(path=str(tiny_models / "sd1"), prediction_type="v_prediction"), "fp32")
+    assert model.prediction_type == "v_prediction"
+    assert model.noise_scheduler().config["prediction_type"] == "v_prediction"

@@ -1,0 +1,195 @@
+"""`python -m shared.diffusion.export RUN`: a snapshot in the format another program reads, scale and all.
+
+diffusers: one file for `load_lora_weights`. kohya: one file for ComfyUI, A1111 and Forge. peft: a folder per part for
+`PeftModel.from_pretrained`. The snapshot itself stays as it is; nothing is ever overwritten.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import torch
+from diffusers.loaders.lora_base import LORA_ADAPTER_METADATA_KEY
+from peft import LoraConfig
+from transformers import CLIPTextConfig, CLIPTextModel
+
+from shared.base_model import Family
+from shared.diffusion import description, kohya, lora, weights_file
+from shared.diffusion.base import DTYPES, Precision
+from shared.errors import ModelError, RunFolderError, exit_code_of
+from shared.publication import fsync, verify
+from shared.records import replace_file
+from shared.rundir import RunDir, open_run
+
+Format = Literal["diffusers", "kohya", "peft"]
+SGM = "https://github.com/Stability-AI/generative-models"
+FORMATS: tuple[Format, ...] = ("diffusers", "kohya", "peft")
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """A snapshot as it was published."""
+
+    weights: lora.State
+    settings: dict[str, Any]
+    """PEFT's configuration of each part, keyed `unet.r` and so on."""
+    description: dict[str, str]
+    family: Family
+
+    @property
+    def parts(self) -> list[str]:
+        """Names of the parts that carry weights."""
+        return sorted({key.partition(".")[0] for key in self.weights})
+
+
+def main() -> int:
+    """Export, and say where to."""
+    parser = argparse.ArgumentParser(prog="python -m shared.diffusion.export", description=__doc__)
+    parser.add_argument("run", type=Path, help="the run folder")
+    parser.add_argument("--step", default="best", help="`best`, or the step of a snapshot")
+    parser.add_argument("--format", choices=FORMATS, default="kohya")
+    parser.add_argument("--output", type=Path, help="file or, for peft, folder to make; in <run>/exports when absent")
+    parser.add_argument("--dtype", choices=tuple(DTYPES), default="fp16")
+    arguments = parser.parse_args()
+    run = open_run(arguments.run)
+    step = choose_step(run, arguments.step)
+    target = arguments.output or default_target(run, step, arguments.format)
+    export(read(run, step), arguments.format, arguments.dtype, target)
+    sys.stdout.write(f"step {step} as {arguments.format}, {arguments.dtype}: {target}\n")
+    return 0
+
+
+def choose_step(run: RunDir, asked: str) -> int:
+    """The step `best` or a number stands for.
+
+    Raises:
+        RunFolderError: nothing is the best yet, or there is no such snapshot.
+    """
+    best = run.read_best()
+    if asked == "best" and best is None:
+        raise RunFolderError(
+            f"no snapshot of {run.path} is the best yet", "judge them with `python run.py evaluate`, or give --step N"
+        )
+    step = best.step if asked == "best" and best else int(asked) if asked.isdecimal() else None
+    there = run.published_snapshots()
+    if step not in there:
+        steps = ", ".join(map(str, there)) or "none"
+        raise RunFolderError(f"there is no snapshot of step {asked if step is None else step}", f"there are: {steps}")
+    return step
+
+
+def default_target(run: RunDir, step: int, form: Format) -> Path:
+    """`<run>/exports/<name>-<step>-<format>`."""
+    stem = f"{run.read_record().name}-{step:06d}-{form}"
+    return run.exports / (stem if form == "peft" else f"{stem}.safetensors")
+
+
+def read(run: RunDir, step: int) -> Adapter:
+    """A published snapshot, proven against its manifest.
+
+    Raises:
+        RunFolderError, ModelError: it is damaged, or does not say what an export must know.
+    """
+    verify(run.snapshot(step))
+    weights, header = weights_file.read(run.snapshot(step) / lora.LORA_FILE)
+    family = description.family_of(header)
+    if family is None or LORA_ADAPTER_METADATA_KEY not in header:
+        raise ModelError(
+            f"the snapshot of step {step} does not say what model it is for", "it is of an older version of Darkroom"
+        )
+    settings = json.loads(header.pop(LORA_ADAPTER_METADATA_KEY))
+    return Adapter(weights, settings, {**header, "modelspec.date": run.read_record().created}, family)
+
+
+def export(adapter: Adapter, form: Format, precision: Precision, target: Path) -> None:
+    """Write the adapter to `target`, whole or not at all.
+
+    Raises:
+        RunFolderError: the target exists.
+        ModelError: the format cannot hold this adapter, or the precision its values.
+    """
+    if target.exists():
+        raise RunFolderError(f"{target} exists", "give another --output, or move it away")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    weights = _cast(adapter.weights, precision)
+    if form == "peft":
+        _write_folder(target, adapter, weights)
+    else:
+        replace_file(target, _diffusers(adapter, weights) if form == "diffusers" else _kohya(adapter, weights))
+
+
+def _cast(weights: lora.State, precision: Precision) -> lora.State:
+    found = {key: value.to(DTYPES[precision]) for key, value in weights.items()}
+    if not lora.is_finite(found):
+        raise ModelError(f"a weight does not fit into {precision}", "--dtype bf16 or fp32 holds it")
+    return found
+
+
+def _diffusers(adapter: Adapter, weights: lora.State) -> bytes:
+    text = json.dumps(adapter.settings, indent=2, sort_keys=True)
+    return weights_file.encode(weights, {**adapter.description, LORA_ADAPTER_METADATA_KEY: text})
+
+
+def _kohya(adapter: Adapter, weights: lora.State) -> bytes:
+    """DoRA is refused: of its `dora_scale`, diffusers reads nothing, and ComfyUI and A1111 each something else."""
+    if adapter.settings["unet.use_dora"]:
+        raise ModelError(
+            "kohya's format cannot hold this DoRA: the programs that read it take its magnitudes in different ways",
+            "--format diffusers and --format peft hold it; lora.use_dora = false trains one that every program reads",
+        )
+    scale = lora.scale(adapter.settings)
+    facts = {
+        **adapter.description,
+        "modelspec.implementation": SGM if adapter.family == "sdxl" else description.DIFFUSERS,
+        "ss_network_alpha": f"{scale * int(adapter.settings['unet.r']):g}",
+    }
+    return weights_file.encode(kohya.convert(weights, scale, adapter.family), facts)
+
+
+def _write_folder(target: Path, adapter: Adapter, weights: lora.State) -> None:
+    stage = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
+    try:
+        for part in adapter.parts:
+            _write_part(stage / part, part, adapter, weights)
+        stage.rename(target)
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
+    fsync(target.parent)
+
+
+def _write_part(folder: Path, part: str, adapter: Adapter, weights: lora.State) -> None:
+    """`adapter_model.safetensors` and `adapter_config.json`, module names as the installed transformers has them."""
+    folder.mkdir(parents=True)
+    start = f"{part}.text_model." if part == "text_encoder" and _is_flattened() else f"{part}."
+    own = {
+        f"base_model.model.{key.removeprefix(start)}".replace(f"{lora.MAGNITUDE}.weight", lora.MAGNITUDE): value
+        for key, value in weights.items()
+        if _is_of(key, part)
+    }
+    settings = {key.removeprefix(f"{part}."): value for key, value in adapter.settings.items() if _is_of(key, part)}
+    settings["base_model_name_or_path"] = adapter.description["ss_sd_model_name"]
+    cast("Any", LoraConfig)(**settings).save_pretrained(str(folder))
+    (folder / "adapter_model.safetensors").write_bytes(weights_file.encode(own, adapter.description))
+    for path in folder.iterdir():
+        fsync(path)
+
+
+def _is_of(key: str, part: str) -> bool:
+    return key.partition(".")[0] == part
+
+
+def _is_flattened() -> bool:
+    """Whether the first text encoder has no `text_model` of its own: transformers 5 dropped it."""
+    with torch.device("meta"):
+        return not hasattr(CLIPTextModel(CLIPTextConfig(num_hidden_layers=1)), "text_model")
+
+
+if __name__ == "__main__":
+    sys.exit(exit_code_of(main))
