@@ -44,7 +44,7 @@ def config_of(folder: Path, **sections: dict[str, Any]) -> Config:
 
 
 def build(config: Config, model: Any = None, world_size: int = 1) -> Batches:
-    examples = batches.frame(dataset.scan(config), config, 16)
+    examples = batches.frame(dataset.scan(config), config, 16, at_least=config.train.train_batch_size * world_size)
     cache = Cache(dataset.cache_dir(config), model or CountingModel(), sha256)
     cache.encode_pictures(cache.prepare_pictures(batches.pictures_of(examples, config)), lambda *_: None)
     cache.encode_captions(cache.prepare_captions(batches.captions_of(examples, config)), lambda *_: None)
@@ -53,7 +53,7 @@ def build(config: Config, model: Any = None, world_size: int = 1) -> Batches:
 
 def test_every_picture_keeps_its_shape(folder: Path) -> None:
     config = config_of(folder)
-    examples = batches.frame(dataset.scan(config), config, 16)
+    examples = batches.frame(dataset.scan(config), config, 16, at_least=config.train.train_batch_size)
     assert Counter(example.framing.target for example in examples) == {(48, 80): 5, (64, 64): 6}
     assert [example.framing.original for example in examples] == SIZES
     words = batches.describe(examples)
@@ -63,9 +63,12 @@ def test_every_picture_keeps_its_shape(folder: Path) -> None:
 
 def test_without_buckets_every_picture_is_square(folder: Path) -> None:
     config = config_of(folder, data={"buckets": False})
-    assert {example.framing.target for example in batches.frame(dataset.scan(config), config, 16)} == {(64, 64)}
+    assert {
+        example.framing.target
+        for example in batches.frame(dataset.scan(config), config, 16, at_least=config.train.train_batch_size)
+    } == {(64, 64)}
     with pytest.raises(ConfigError, match="multiples of 48"):
-        batches.frame(dataset.scan(config), config, 48)
+        batches.frame(dataset.scan(config), config, 48, at_least=1)
 
 
 def test_enlarged_pictures_and_repeats_are_told(folder: Path) -> None:
