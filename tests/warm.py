@@ -1,8 +1,9 @@
 """`python tests/warm.py`: has imported torch and diffusers once, and forks itself for every program a test starts.
 
 One JSON line in, `{"module": …, "argv": […], "stdout": …, "stderr": …, "prelude": …, "environment": {…}}`; one line
-out, the pid of the new process. `{"wait": pid}` answers its exit code (negative: the signal) once it has ended, null while it has not. The
-programs are real processes with signals, locks and exit codes of their own; only the seconds of import are shared.
+out, the pid of the new process. `{"wait": pid}` answers its exit code (negative: the signal) once it has ended, null
+while it has not. The programs are real processes with signals, locks and exit codes of their own; only the seconds of
+import are shared.
 """
 
 from __future__ import annotations
