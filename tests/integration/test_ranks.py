@@ -6,14 +6,13 @@ that, ending the others when one dies and starting all again, is asked of torchr
 
 from __future__ import annotations
 
-import os
 import signal
-import socket
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 from PIL import Image
@@ -25,8 +24,9 @@ from shared.publication import verify
 from shared.rundir import RunDir, create_run, steps_in
 from shared.status import read_status
 from shared.tables import NUM_STRATA, read_rows
+from shared.team import places
 from tests.conftest import ROOT, Program, RunMaker, Warm, environment, tiny_config, until
-from tests.integration.conftest import die_at_rename, die_at_update, hold_at, steps_of
+from tests.integration.conftest import Starter, die_at_rename, die_at_update, hold_at, steps_of
 
 STEPS = 4
 GLOBAL_BATCH = 6
@@ -52,20 +52,12 @@ class Job:
 
 def start(warm: Warm, run: RunDir, processes: int, preludes: dict[int, str] | None = None) -> Job:
     """Start a trainer of several processes; `preludes`: code that a rank executes first."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    shared = {"WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    own = preludes or {}
     return Job(
         run,
         [
-            warm.start(
-                "trainer",
-                run.path,
-                prelude=(preludes or {}).get(rank, ""),
-                environment={**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-            )
-            for rank in range(processes)
+            warm.start("trainer", run.path, prelude=own.get(rank, ""), environment=place)
+            for rank, place in enumerate(places(processes))
         ],
     )
 
@@ -97,7 +89,7 @@ from pathlib import Path
 from trainer.cache import Cache
 real = Cache.encode_pictures
 def encode_pictures(self, missing, progress):
-    with (Path({str(folder)!r}) / os.environ["RANK"]).open("a") as file:
+    with (Path({str(folder)!r}) / os.environ.get("RANK", "0")).open("a") as file:
         file.write(f"{{len(missing)}}\\n")
     real(self, missing, progress)
 Cache.encode_pictures = encode_pictures
@@ -215,8 +207,8 @@ def assert_left_together(run: RunDir, step: int, reason: str) -> None:
 @pytest.mark.parametrize(
     ("rank", "death"),
     [
-        pytest.param(1, die_at_update(4), id="another process in the middle of an update"),
-        pytest.param(0, die_at_rename(3, before=True), id="the main process while it publishes"),
+        pytest.param(1, die_at_update(3), id="another process in the middle of an update"),
+        pytest.param(0, die_at_rename(2, before=True), id="the main process while it publishes"),
     ],
 )
 def test_a_killed_process_ends_the_job_and_the_run_resumes(
@@ -229,7 +221,7 @@ def test_a_killed_process_ends_the_job_and_the_run_resumes(
     death: str,
 ) -> None:
     run = create_run(tiny_config(tmp_path / "runs", "run", tiny_model, mixed_pictures, settings(2)))
-    job = start(warm, run, 2, {rank: death})
+    job = start(warm, run, 2, {rank: death + hold_at(tmp_path, 4)})  # an update it never makes: death comes first
     codes = job.codes()
     assert codes[rank] == -signal.SIGKILL
     assert codes[1 - rank] not in (0, None), "the other one cannot go on"
@@ -245,3 +237,34 @@ def test_a_killed_process_ends_the_job_and_the_run_resumes(
     assert apart(uninterrupted, run, "validation.csv", LOSSES) == 0
     expected = adapter(uninterrupted)
     assert all(torch.equal(value, expected[key]) for key, value in adapter(run).items())
+
+
+def test_run_py_starts_several_processes_and_one_death_ends_them(start_run: Starter) -> None:
+    train = {"num_processes": 2, "train_batch_size": 1, "max_train_steps": 500}
+    command = start_run(train={**train, "snapshot_steps": 100, "checkpointing_steps": 2})
+    command.until(lambda: len(steps_in(command.run.checkpoints)) == 2, "two checkpoints")
+    victim = next(child for child in command.family.values() if child.environ().get("RANK") == "1")
+    victim.kill()
+    assert command.wait() == 1
+    assert "the trainer ended with code -9" in command.output()
+    assert command.left() == []
+    for folder in command.run.checkpoints.iterdir():
+        verify(folder)
+
+
+@pytest.mark.slow
+def test_torchrun_starts_all_processes_again_and_they_resume(make_run: RunMaker) -> None:
+    train = {"max_train_steps": 60, "train_batch_size": 1, "snapshot_steps": 60, "checkpointing_steps": 2}
+    run = make_run(train=train)
+    launch = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--max-restarts", "1", "-m", "trainer"]
+    launcher = subprocess.Popen(
+        [sys.executable, "-m", *launch, str(run.path)], stderr=subprocess.PIPE, text=True, env=environment(), cwd=ROOT
+    )
+    until(lambda: len(steps_in(run.checkpoints)) == 2, "two checkpoints")
+    workers = psutil.Process(launcher.pid).children()
+    next(worker for worker in workers if worker.environ().get("RANK") == "1").kill()
+    _, said = launcher.communicate(timeout=240)
+    assert launcher.returncode == 0, said
+    assert "resuming after step" in said
+    assert steps_of(run.train_csv) == list(range(1, 61))
+    assert check(run) == []
