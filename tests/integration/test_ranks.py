@@ -221,7 +221,8 @@ def test_a_killed_process_ends_the_job_and_the_run_resumes(
     death: str,
 ) -> None:
     run = create_run(tiny_config(tmp_path / "runs", "run", tiny_model, mixed_pictures, settings(2)))
-    job = start(warm, run, 2, {rank: death + hold_at(tmp_path, 4)})  # an update it never makes: death comes first
+    preludes = (death, hold_at(tmp_path, 4))  # it never makes this update: death comes first
+    job = start(warm, run, 2, {rank: "\n".join(f"exec({code!r}, {{}})" for code in preludes)})
     codes = job.codes()
     assert codes[rank] == -signal.SIGKILL
     assert codes[1 - rank] not in (0, None), "the other one cannot go on"
@@ -239,6 +240,7 @@ def test_a_killed_process_ends_the_job_and_the_run_resumes(
     assert all(torch.equal(value, expected[key]) for key, value in adapter(run).items())
 
 
+@pytest.mark.slow
 def test_run_py_starts_several_processes_and_one_death_ends_them(start_run: Starter) -> None:
     train = {"num_processes": 2, "train_batch_size": 1, "max_train_steps": 500}
     command = start_run(train={**train, "snapshot_steps": 100, "checkpointing_steps": 2})
