@@ -174,8 +174,8 @@ def _validation(
     if config.train.validation_steps is None:
         return None
     probe = validation.choose_probe(training, len(held_out), config.train.seed)
-    framed = [batches.frame(pairs, config, model.size_multiple, at_least=1) for pairs in (held_out, probe)]
-    return Validation(model, cache, *framed, config)
+    asked, probed = (batches.frame(pairs, config, model.size_multiple, at_least=1) for pairs in (held_out, probe))
+    return Validation(model, cache, asked, probed, config)
 
 
 def _encode(

@@ -20,8 +20,9 @@ from safetensors.torch import load_file
 
 from shared import control
 from shared.check import check
+from shared.config import dump_config
 from shared.publication import verify
-from shared.rundir import RunDir, create_run, steps_in
+from shared.rundir import RunDir, create_run, open_run, steps_in
 from shared.status import read_status
 from shared.tables import NUM_STRATA, read_rows
 from shared.team import places
@@ -238,6 +239,16 @@ def test_a_killed_process_ends_the_job_and_the_run_resumes(
     assert apart(uninterrupted, run, "validation.csv", LOSSES) == 0
     expected = adapter(uninterrupted)
     assert all(torch.equal(value, expected[key]) for key, value in adapter(run).items())
+
+
+def test_a_run_folder_can_be_made_for_another_launcher(tmp_path: Path, tiny_model: Path, pictures: Path) -> None:
+    config = tmp_path / "run.toml"
+    config.write_text(dump_config(tiny_config(tmp_path / "runs", "run", tiny_model, pictures, {})), encoding="utf-8")
+    command = [sys.executable, "run.py", "train", str(config), "--create-only"]
+    outcome = subprocess.run(command, capture_output=True, text=True, env=environment(), cwd=ROOT, check=True)
+    run = open_run(tmp_path / "runs" / "run")
+    assert outcome.stdout == f"run folder: {run.path}\n"
+    assert list(run.processes.iterdir()) == []
 
 
 @pytest.mark.slow
