@@ -22,6 +22,22 @@ from trainer.validation import choose_probe, noise_of
 RANGE = {"min_timestep": 100, "max_timestep": 899}
 MIDPOINTS = [150, 250, 350, 450, 550, 650, 750, 850]
 
+MEASURE_TWICE = """
+import torch
+from trainer.validation import Validation
+real = Validation.measure
+def measure(self, *arguments):
+    before = torch.get_rng_state()
+    once = real(self, *arguments)
+    assert torch.equal(torch.get_rng_state(), before), "random state was advanced"
+    torch.manual_seed(99)
+    assert real(self, *arguments).row() == once.row(), "another measurement, another number"
+    torch.set_rng_state(before)
+    return once
+Validation.measure = measure
+"""
+"""A prelude: each measurement is made again under another random state."""
+
 
 @torch.no_grad()
 def loss_of(pipeline: StableDiffusionPipeline, pair: dataset.Pair, stratum: int) -> float:
@@ -50,9 +66,10 @@ def test_the_base_models_loss_is_what_diffusers_gives(
     warm: Warm, make_run: RunMaker, tiny_model: Path, sections: dict[str, dict[str, object]]
 ) -> None:
     """Whatever training varies or weighs: captions, mirroring, noise, min-SNR, huber, dropout."""
-    weighed = {"max_train_steps": 1, "noise_offset": 0.3, "loss_type": "huber", "validation_steps": 1}
-    run = make_run(train={**RANGE, **weighed}, **sections)
-    warm.run("trainer", run.path)
+    weighed = {"noise_offset": 0.3, "loss_type": "huber", "learning_rate": 1e-2}
+    run = make_run(train={**RANGE, **weighed, "max_train_steps": 1, "validation_steps": 1}, **sections)
+    warm.run("trainer", run.path, prelude=MEASURE_TWICE)
+    assert len(read_rows(run.validation_csv)) == 2
     row = read_rows(run.validation_csv)[0]
     pipeline = StableDiffusionPipeline.from_pretrained(tiny_model)
     held_out, probe = split(run)
