@@ -256,13 +256,29 @@ def test_run_py_starts_several_processes_and_one_death_ends_them(start_run: Star
     train = {"num_processes": 2, "train_batch_size": 1, "max_train_steps": 500}
     command = start_run(train={**train, "snapshot_steps": 100, "checkpointing_steps": 2})
     command.until(lambda: len(steps_in(command.run.checkpoints)) == 2, "two checkpoints")
-    victim = next(child for child in command.family.values() if child.environ().get("RANK") == "1")
-    victim.kill()
+    programs = psutil.Process(command.process.pid).children()
+    next(program for program in programs if program.environ().get("RANK") == "1").kill()
     assert command.wait() == 1
     assert "the trainer ended with code -9" in command.output()
     assert command.left() == []
     for folder in command.run.checkpoints.iterdir():
         verify(folder)
+
+
+@pytest.mark.slow
+def test_ctrl_c_on_run_py_ends_all_processes_well_and_the_same_command_resumes(start_run: Starter) -> None:
+    train = {"num_processes": 2, "train_batch_size": 1, "max_train_steps": 40, "snapshot_steps": 40}
+    command = start_run(train={**train, "checkpointing_steps": 40})
+    command.until(lambda: len(steps_of(command.run.train_csv)) >= 3, "three steps")
+    command.process.send_signal(signal.SIGINT)
+    assert command.wait() == 0, command.output()
+    step = steps_of(command.run.train_csv)[-1]
+    assert 3 <= step < 40
+    assert_left_together(command.run, step, "signal SIGTERM")
+    again = start_run(train={**train, "checkpointing_steps": 40})
+    assert again.wait() == 0, again.output()
+    assert steps_of(again.run.train_csv) == list(range(1, 41))
+    assert check(again.run) == []
 
 
 @pytest.mark.slow
