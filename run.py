@@ -120,14 +120,22 @@ def train(
     ] = None,
     evaluator: Annotated[bool, typer.Option(help="Judge every snapshot while training.")] = True,
     dashboard: Annotated[bool, typer.Option(help="Serve the dashboard.")] = True,
+    create_only: Annotated[
+        bool, typer.Option("--create-only", help="Make the run folder and start nothing: for launchers of your own.")
+    ] = False,
 ) -> None:
     """Train, judge and show; the same command again resumes."""
     resume = Resume(new, auto_resume, tuple(allow_change or ()), from_checkpoint)
-    raise typer.Exit(
-        exit_code_of(
-            lambda: _train(load_config(config, overrides), resume, with_evaluator=evaluator, with_dashboard=dashboard)
-        )
-    )
+
+    def body() -> int:
+        settings = load_config(config, overrides)
+        if create_only:
+            console = Console(highlight=False)
+            console.print(f"run folder: {_open_or_create(settings, resume, console).path}", soft_wrap=True)
+            return 0
+        return _train(settings, resume, with_evaluator=evaluator, with_dashboard=dashboard)
+
+    raise typer.Exit(exit_code_of(body))
 
 
 @app.command()

@@ -62,6 +62,7 @@ RULES: dict[str, Rule] = {
     "lora.text_encoder": Rule.STATE,
     "train.max_train_steps": Rule.STEPS,  # schedules end there
     "train.train_batch_size": Rule.STREAM,
+    "train.num_processes": Rule.STREAM,
     "train.gradient_accumulation_steps": Rule.STREAM,
     "train.optimizer": Rule.STATE,
     "train.optimizer_args": Rule.STATE,

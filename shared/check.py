@@ -16,7 +16,7 @@ from shared.errors import DarkroomError
 from shared.publication import owner_lives, verify
 from shared.rundir import RunDir, step_name, steps_in
 from shared.status import is_alive, read_status
-from shared.tables import METRIC_COLUMNS, TRAIN_COLUMNS, read_rows, whole_lines
+from shared.tables import METRIC_COLUMNS, TRAIN_COLUMNS, VALIDATION_COLUMNS, read_rows, whole_lines
 
 Problems = Iterator[str]
 
@@ -58,9 +58,25 @@ def _training_rows(run: RunDir) -> Problems:
     yield from (f"checkpoint {step} lies beyond the last row of train.csv ({last})" for step in sorted(beyond))
 
 
+def _validation_rows(run: RunDir) -> Problems:
+    """Steps of validation.csv ascend, and training has come so far."""
+    steps = [int(row["step"]) for row in read_rows(run.validation_csv)]
+    if steps != sorted(set(steps)):
+        yield "the steps of validation.csv do not ascend"
+    trained = max((int(row["step"]) for row in read_rows(run.train_csv)), default=0)
+    yield from (
+        f"step {step} of validation.csv lies beyond the last row of train.csv" for step in steps if step > trained
+    )
+
+
 def _tables(run: RunDir) -> Problems:
     """Each table has its header and nothing after its last newline."""
-    for path, columns in ((run.train_csv, TRAIN_COLUMNS), (run.metrics_csv, METRIC_COLUMNS)):
+    headers = {
+        run.train_csv: TRAIN_COLUMNS,
+        run.validation_csv: VALIDATION_COLUMNS,
+        run.metrics_csv: METRIC_COLUMNS,
+    }
+    for path, columns in headers.items():
         if not path.exists():
             continue
         whole = whole_lines(path)
@@ -93,6 +109,7 @@ INVARIANTS: dict[str, Callable[[RunDir], Problems]] = {
     "published folders": _published_folders,
     "results": _results,
     "training rows": _training_rows,
+    "validation rows": _validation_rows,
     "tables": _tables,
     "leftovers": _leftovers,
     "data set": _data_set,

@@ -137,6 +137,11 @@ class TrainConfig(Section):
 
     max_train_steps: int = Field(default=1000, ge=1, description="Optimizer updates in all.")
     train_batch_size: int = Field(default=4, ge=1, description="Pictures per micro-batch and process.")
+    num_processes: int = Field(
+        default=1,
+        ge=1,
+        description="Training processes run.py starts on this machine, one GPU each; they share the work.",
+    )
     gradient_accumulation_steps: int = Field(default=1, ge=1, description="Micro-batches per optimizer update.")
     optimizer: str = Field(
         default="adamw",

@@ -50,6 +50,11 @@ class RunDir:
         return self.path / "train.csv"
 
     @property
+    def validation_csv(self) -> Path:
+        """One row per held-out loss; absent where none is measured; writer: trainer."""
+        return self.path / "validation.csv"
+
+    @property
     def metrics_csv(self) -> Path:
         """Derived from evaluations; writer: the holder of `metrics_lock`."""
         return self.path / "metrics.csv"

@@ -7,6 +7,7 @@ because it holds the other end of their standard input.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -15,7 +16,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -29,6 +30,7 @@ from shared.records import Role
 from shared.rundir import RunDir, steps_in
 from shared.status import Status, hold_role, read_status
 from shared.tables import read_rows
+from shared.team import Team, places
 
 ROOT = Path(__file__).resolve().parents[1]
 MAX_RESTARTS = 3
@@ -48,7 +50,7 @@ class Child:
 
     role: Role
     command: list[str]
-    process: subprocess.Popen[bytes]
+    process: Team
     restarts: int = 0
     progress: int = 0
 
@@ -108,12 +110,11 @@ class Supervisor:
         """Watch until the trainer has ended; returns its exit code, 1 if a signal ended it."""
         trainer = self._children["trainer"].process
         asked = 0
-        while trainer.poll() is None:
+        while (code := trainer.poll()) is None:
             self._pause()
             self._keep_up("evaluator")
             self._keep_up("dashboard")
             asked += self._forward_stop()
-        code = trainer.returncode
         if code == -signal.SIGTERM and asked == 1:
             self.say("stopped before training began")
             return 0
@@ -135,7 +136,7 @@ class Supervisor:
             return
         self.say(f"training has ended; still to be judged: {waiting} (Ctrl-C leaves them)")
         self._children["evaluator"].command = python_module("evaluator", self.run.path, "--once")
-        _send(self._children["evaluator"].process, signal.SIGTERM)
+        self._children["evaluator"].process.send_signal(signal.SIGTERM)
         while "evaluator" not in self._failures and not self._signals:
             if self._children["evaluator"].process.poll() is not None:
                 if not unjudged(self.run):
@@ -165,15 +166,14 @@ class Supervisor:
         names, self._signals = self._signals, []
         for name in names:
             self.say(f"{name}: training stops after this step; once more ends it at once")
-            _send(self._children["trainer"].process, signal.SIGTERM)
+            self._children["trainer"].process.send_signal(signal.SIGTERM)
         return len(names)
 
     def _keep_up(self, role: Role) -> None:
         """Start a program again that ended by itself, unless that cannot help."""
         child = self._children.get(role)
-        if child is None or role in self._failures or child.process.poll() is None:
+        if child is None or role in self._failures or (code := child.process.poll()) is None:
             return
-        code = child.process.returncode
         progress = len(steps_in(self.run.evaluations))
         child.restarts = 0 if progress > child.progress else child.restarts
         if code in PERMANENT or child.restarts >= MAX_RESTARTS:
@@ -185,22 +185,25 @@ class Supervisor:
 
     def _start(self, role: Role, command: list[str], restarts: int = 0, progress: int = 0) -> None:
         with (self.run.logs / f"{role}.log").open("ab") as log:
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env=child_environment(self.run),
-                start_new_session=True,
-            )
-        self._children[role] = Child(role, command, process, restarts, progress)
+            members = [
+                subprocess.Popen(
+                    command,
+                    stdin=subprocess.PIPE,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    env={**child_environment(self.run), **place},
+                    start_new_session=True,
+                )
+                for place in places(self.config.train.num_processes if role == "trainer" else 1)
+            ]
+        self._children[role] = Child(role, command, Team(members, GRACE_SECONDS), restarts, progress)
 
     def _end_all(self) -> None:
         """A signal, a grace period, KILL: for every process we started and what those started."""
         living = [child for child in self._children.values() if child.process.poll() is None]
-        tree = [process for child in living for process in _tree(child.process.pid)]
+        tree = [process for child in living for process in _tree(child.process.pids)]
         for child in living:
-            _send(child.process, END_SIGNALS.get(child.role, signal.SIGTERM))
+            child.process.send_signal(END_SIGNALS.get(child.role, signal.SIGTERM))
         _, left = psutil.wait_procs(tree, timeout=GRACE_SECONDS)
         for process in left:
             process.kill()
@@ -283,14 +286,11 @@ def wait_until_healthy(url: str, seconds: float) -> bool:
     return False
 
 
-def _tree(pid: int) -> list[psutil.Process]:
-    try:
-        process = psutil.Process(pid)
-        return [process, *process.children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return []
-
-
-def _send(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
-    if process.poll() is None:
-        process.send_signal(number)
+def _tree(pids: Iterable[int]) -> list[psutil.Process]:
+    """These processes and what they have started."""
+    found: list[psutil.Process] = []
+    for pid in pids:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process = psutil.Process(pid)
+            found += [process, *process.children(recursive=True)]
+    return found

@@ -55,6 +55,19 @@ TRAIN_COLUMNS = (
     "timestamp",
 )
 
+NUM_STRATA = 8
+"""Timesteps at which a held-out loss is measured."""
+VALIDATION_COLUMNS = (
+    "step",
+    "held_out_loss",
+    "train_probe_loss",
+    "gap",
+    *(f"held_out_t{stratum}" for stratum in range(NUM_STRATA)),
+    "num_pictures",
+    "seconds",
+    "timestamp",
+)
+
 
 class Appender:
     """Appends rows to one CSV file; this process is its only writer."""

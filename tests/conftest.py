@@ -195,12 +195,23 @@ class Warm:
         self._server.stdin.flush()
         return json.loads(self._server.stdout.readline())
 
-    def start(self, module: str, *arguments: object, prelude: str = "") -> Program:
+    def start(
+        self, module: str, *arguments: object, prelude: str = "", environment: dict[str, str] | None = None
+    ) -> Program:
         """Start a program; `prelude` is code it executes first: a fault point."""
         self._count += 1
         out, err = (self._logs / f"{module}-{self._count}.{kind}" for kind in ("out", "err"))
         argv = [str(argument) for argument in arguments]
-        pid = self.ask({"module": module, "argv": argv, "stdout": str(out), "stderr": str(err), "prelude": prelude})
+        pid = self.ask(
+            {
+                "module": module,
+                "argv": argv,
+                "stdout": str(out),
+                "stderr": str(err),
+                "prelude": prelude,
+                "environment": environment or {},
+            }
+        )
         assert isinstance(pid, int)
         return Program(self, pid, out, err)
 

@@ -1,8 +1,9 @@
 """`python tests/warm.py`: has imported torch and diffusers once, and forks itself for every program a test starts.
 
-One JSON line in, `{"module": …, "argv": […], "stdout": …, "stderr": …, "prelude": …}`; one line out, the pid of the
-new process. `{"wait": pid}` answers its exit code (negative: the signal) once it has ended, null while it has not. The
-programs are real processes with signals, locks and exit codes of their own; only the seconds of import are shared.
+One JSON line in, `{"module": …, "argv": […], "stdout": …, "stderr": …, "prelude": …, "environment": {…}}`; one line
+out, the pid of the new process. `{"wait": pid}` answers its exit code (negative: the signal) once it has ended, null
+while it has not. The programs are real processes with signals, locks and exit codes of their own; only the seconds of
+import are shared.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ def become(request: dict) -> None:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     for target, name in ((1, "stdout"), (2, "stderr")):
         os.dup2(os.open(request[name], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644), target)
+    os.environ.update(request["environment"])
     sys.argv = [request["module"], *request["argv"]]
     signal.signal(signal.SIGINT, signal.default_int_handler)
     code: object = 70

@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import contextlib
 import logging
+import os
 import sys
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import torch
-from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
 
 from shared import dataset, disk, tables
 from shared.config import Config
@@ -18,22 +20,25 @@ from shared.diffusion import base, lora, quantization
 from shared.diffusion.description import describe
 from shared.diffusion.model import Model
 from shared.digests import Digests
-from shared.errors import DataError, TrainingError, exit_code_of
+from shared.errors import DataError, DeviceError, TrainingError, exit_code_of
 from shared.publication import sweep
 from shared.rundir import RunDir, open_run
 from shared.status import Status, hold_role
-from trainer import batches, checkpoint, optimizer, order
-from trainer.cache import Cache
+from trainer import batches, checkpoint, optimizer, order, validation
+from trainer.cache import Cache, Picture
 from trainer.checkpoint import Checkpoint
 from trainer.loop import Desk, Trainer
 from trainer.orders import Orders
 from trainer.publisher import Publisher
 from trainer.stopping import StopAskedError, StopSignal, TimeLimit
+from trainer.validation import Validation
 
 log = logging.getLogger("trainer")
 
 Progress = Callable[[int, int], None]
 
+PATIENCE = timedelta(hours=1)
+"""Processes wait so long for one another: their shares of a large data set take unequal time to encode."""
 PRECISIONS: dict[str, base.Precision] = {"no": "fp32", "fp16": "fp16", "bf16": "bf16"}
 
 
@@ -43,10 +48,7 @@ def main() -> int:
     parser.add_argument("run", type=Path, help="the run folder")
     run = open_run(parser.parse_args().run)
     config = run.read_config()
-    accelerator = Accelerator(
-        mixed_precision=_mixed_precision(config),
-        kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
-    )
+    accelerator = _accelerator(config)
     base.share_cores(accelerator.device)
     with hold_role(run, "trainer") if accelerator.is_main_process else contextlib.nullcontext() as status:
         stop = StopSignal(run, answers=accelerator.is_main_process)
@@ -54,7 +56,33 @@ def main() -> int:
             _train(run, config, accelerator, stop, status)
         except StopAskedError as asked:
             _end(stop, status, status.record.step if status else 0, str(asked))
+    accelerator.end_training()
     return 0
+
+
+def _accelerator(config: Config) -> Accelerator:
+    """This process's device, and its place among the others where a launcher started several.
+
+    Without a GPU several processes talk through gloo; accelerate alone would take each of them for the only one.
+
+    Raises:
+        DeviceError: there are more processes than GPUs.
+    """
+    device = base.choose_device("auto")
+    rank, gpus = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+    if device.type == "cuda" and rank >= gpus:
+        raise DeviceError(f"process {rank} finds no GPU of its own: there are {gpus}", "start one process per GPU")
+    accelerator = Accelerator(
+        cpu=device.type == "cpu",
+        mixed_precision=_mixed_precision(config),
+        kwargs_handlers=[
+            DistributedDataParallelKwargs(broadcast_buffers=False),
+            InitProcessGroupKwargs(timeout=PATIENCE),
+        ],
+    )
+    if not accelerator.is_main_process:
+        logging.getLogger().setLevel(logging.WARNING)
+    return accelerator
 
 
 def _train(run: RunDir, config: Config, accelerator: Accelerator, stop: StopSignal, status: Status | None) -> None:
@@ -121,24 +149,43 @@ def _build(run: RunDir, config: Config, accelerator: Accelerator, progress: Prog
     quantization.require(config.model, accelerator.device)
     model = base.load_model(config.model, PRECISIONS[_mixed_precision(config)], quantized=True)
     digest = Digests(dataset.digests_path(config))
+    held_out, training = _pairs(run, config, digest)
     group_size = config.train.train_batch_size * accelerator.num_processes
-    examples = batches.frame(
-        _training_pairs(run, config, digest), config, multiple=model.size_multiple, group_size=group_size
-    )
+    examples = batches.frame(training, config, multiple=model.size_multiple, at_least=group_size)
     log.info(batches.describe(examples))
     cache = Cache(dataset.cache_dir(config), model, digest)
-    _encode(cache, model, examples, config, accelerator, progress)
+    measured = _validation(model, cache, held_out, training, config)
+    pictures = [*batches.pictures_of(examples, config), *(measured.pictures if measured else ())]
+    captions = [*batches.captions_of(examples, config), *(measured.captions if measured else ())]
+    _encode(cache, model, pictures, captions, accelerator, progress)
     digest.save()
+    if batches.encoded_live(config):
+        for encoder in model.text_encoders.values():
+            encoder.to(accelerator.device)
     torch.manual_seed(order.derive(config.train.seed, "adapter", 0))
     lora.attach(lora.adapted(model, config.lora), config.lora)
-    return Trainer(run, config, accelerator, model, batches.Batches(examples, cache, config, group_size=group_size))
+    stream = batches.Batches(examples, cache, config, group_size=group_size)
+    return Trainer(run, config, accelerator, model, stream, measured)
+
+
+def _validation(
+    model: Model, cache: Cache, held_out: list[dataset.Pair], training: list[dataset.Pair], config: Config
+) -> Validation | None:
+    """The held-out loss, where it is asked for. Each picture is in the bucket of its own shape, on any batch size."""
+    if config.train.validation_steps is None:
+        return None
+    probe = validation.choose_probe(training, len(held_out), config.train.seed)
+    asked, probed = (
+        batches.frame(pairs, config, multiple=model.size_multiple, at_least=1) for pairs in (held_out, probe)
+    )
+    return Validation(model, cache, asked, probed, config)
 
 
 def _encode(
     cache: Cache,
     model: Model,
-    examples: list[batches.Example],
-    config: Config,
+    pictures: list[Picture],
+    captions: list[str],
     accelerator: Accelerator,
     progress: Progress,
 ) -> None:
@@ -147,23 +194,20 @@ def _encode(
     The encoders are on the device only while they are needed: not at all when nothing is missing.
     """
     for share in ((accelerator.process_index, accelerator.num_processes), (0, 1)):
-        pictures = cache.prepare_pictures(batches.pictures_of(examples, config), share)
-        captions = cache.prepare_captions(batches.captions_of(examples, config), share)
-        if pictures or captions:
+        missing_pictures = cache.prepare_pictures(pictures, share)
+        missing_captions = cache.prepare_captions(captions, share)
+        if missing_pictures or missing_captions:
             model.encode_to(accelerator.device)
-            cache.encode_pictures(pictures, progress)
-            cache.encode_captions(captions, progress)
+            cache.encode_pictures(missing_pictures, progress)
+            cache.encode_captions(missing_captions, progress)
             model.encode_to(torch.device("cpu"))
         accelerator.wait_for_everyone()
         if accelerator.num_processes == 1:
             break
-    if batches.encoded_live(config):
-        for encoder in model.text_encoders.values():
-            encoder.to(accelerator.device)
 
 
-def _training_pairs(run: RunDir, config: Config, digest: Digests) -> list[dataset.Pair]:
-    """The pairs of the run's data set that are trained on.
+def _pairs(run: RunDir, config: Config, digest: Digests) -> tuple[list[dataset.Pair], list[dataset.Pair]]:
+    """The pairs of the run's data set that are held out, and those that are trained on.
 
     Raises:
         DataError: the data set is no longer what it was when the run was made.
@@ -174,7 +218,8 @@ def _training_pairs(run: RunDir, config: Config, digest: Digests) -> list[datase
         raise DataError(
             f"{config.data.path} has changed since this run was made", "restore it, or start a new run with --new"
         )
-    return dataset.training_pairs(pairs, record.held_out, config.data.train_size, config.train.seed, digest)
+    held_out = [pair for pair in pairs if pair.id in set(record.held_out)]
+    return held_out, dataset.training_pairs(pairs, record.held_out, config.data.train_size, config.train.seed, digest)
 
 
 def _desk(run: RunDir, config: Config, trainer: Trainer, status: Status, limit: TimeLimit) -> Desk:
@@ -189,6 +234,7 @@ def _desk(run: RunDir, config: Config, trainer: Trainer, status: Status, limit: 
         log.info("removed %d rows past step %d from train.csv", pruned, trainer.step)
     elif pruned:
         _notice(status, f"there was no checkpoint yet: training begins again at step 1, {pruned} steps are made anew")
+    tables.prune(run.validation_csv, lambda row: 0 < trainer.step >= int(row["step"]))
     need = trainer.need()
     _require_room(run, need, status)
     limit_kept = config.train.checkpoints_total_limit

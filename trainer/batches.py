@@ -55,17 +55,17 @@ class Batch:
     """One per picture, after the draw of its latents: noise and timestep go on from there."""
 
 
-def frame(pairs: Sequence[Pair], config: Config, *, multiple: int, group_size: int) -> list[Example]:
-    """Put every training pair into its bucket.
+def frame(pairs: Sequence[Pair], config: Config, *, multiple: int, at_least: int) -> list[Example]:
+    """Put every pair into its bucket.
 
-    multiple: of a picture's sides, as the model needs it. group_size: pictures of a micro-batch on all processes.
+    multiple: of a picture's sides, as the model needs it. at_least: pictures a bucket must hold to be one.
 
     Raises:
         ConfigError: the resolution does not suit the model.
     """
     among = buckets.sizes(config.data.resolution, multiple, square=not config.data.buckets)
     originals = [upright_size(pair.image) for pair in pairs]
-    targets = buckets.assign(originals, among, at_least=group_size, repeats=[pair.repeats for pair in pairs])
+    targets = buckets.assign(originals, among, at_least=at_least, repeats=[pair.repeats for pair in pairs])
     return [
         Example(pair, Framing(original, target))
         for pair, original, target in zip(pairs, originals, targets, strict=True)

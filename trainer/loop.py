@@ -33,6 +33,7 @@ from trainer.checkpoint import Checkpoint, copy_to_host
 from trainer.orders import Orders
 from trainer.publisher import Publisher
 from trainer.stopping import StopSignal, TimeLimit, first_save_seconds
+from trainer.validation import Validation
 
 log = logging.getLogger(__name__)
 
@@ -87,9 +88,17 @@ class Predictor(nn.Module):
 class Trainer:
     """Holds the adapter and its optimizer; `train` runs until the last step or the first reason to stop."""
 
-    def __init__(self, run: RunDir, config: Config, accelerator: Accelerator, model: Model, batches: Batches) -> None:
+    def __init__(
+        self,
+        run: RunDir,
+        config: Config,
+        accelerator: Accelerator,
+        model: Model,
+        batches: Batches,
+        validation: Validation | None = None,
+    ) -> None:
         self.run, self.config, self.accelerator = run, config, accelerator
-        self.model, self.batches = model, batches
+        self.model, self.batches, self.validation = model, batches, validation
         self.scheduler = objective.training_scheduler(model.noise_scheduler(), config.train)
         self.adapted = lora.adapted(model, config.lora)
         self.parameters = [parameter for part in self.adapted.values() for parameter in lora.parameters(part)]
@@ -103,6 +112,7 @@ class Trainer:
         self._bad_steps = 0
         self._started = time.monotonic()
         self._saved_at: dict[str, float] = {}
+        self._validation_seconds = 0.0
 
     def _optimizer(self) -> torch.optim.Optimizer:
         for part in self.adapted.values():
@@ -141,6 +151,8 @@ class Trainer:
         settings = self.config.train
         table = tables.Appender(self.run.train_csv, tables.TRAIN_COLUMNS) if desk else None
         reason, note = self._wait(stop, desk, None), ""
+        if self.step == 0 and reason is None:
+            self._validate(desk)
         while self.step < settings.max_train_steps and reason is None:
             update = self._update(self.step + 1)
             self.step += 1
@@ -152,6 +164,8 @@ class Trainer:
             if desk and self._accumulation.note != note:
                 note = self._accumulation.note
                 desk.status.notice(note)
+            if self._is_validation_due():
+                self._validate(desk)
             reason = self._wait(stop, desk, update)
             if desk:
                 self._save(update, stop, desk, last=reason is not None or self.step == settings.max_train_steps)
@@ -198,10 +212,34 @@ class Trainer:
 
     def _watch(self, stop: StopSignal, desk: Desk) -> None:
         """Stop while there is still time and room for the last save."""
-        if desk.limit.is_up(desk.save_seconds):
+        if desk.limit.is_up(desk.save_seconds + self._validation_seconds):
             stop.ask(f"stop.max_train_seconds ({desk.limit.limit:g}) is nearly over")
         if shortage := disk.shortage(self.run.path, desk.need):
             stop.fail(f"the disk is nearly full: {shortage}", "make room; the same command goes on from here")
+
+    def _is_validation_due(self) -> bool:
+        """At steps that depend on the settings alone, a stop or not: a resumed run has the rows of an uninterrupted."""
+        every = self.config.train.validation_steps
+        return every is not None and (self.step % every == 0 or self.step == self.config.train.max_train_steps)
+
+    def _validate(self, desk: Desk | None) -> None:
+        """Measure the held-out loss; its row is written before anything of this step is saved."""
+        if self.validation is None:
+            return
+
+        def progress(done: int, total: int) -> None:
+            if desk:
+                desk.status.update(message=f"held-out loss {done}/{total}")
+
+        started = time.monotonic()
+        losses = self.validation.measure(
+            self.predictor, self.scheduler, self.accelerator, self._accumulation.micro_batch_size, progress
+        )
+        seconds = time.monotonic() - started
+        self._validation_seconds = max(seconds, self._validation_seconds)
+        if desk:
+            row = {"step": self.step, **losses.row(), "seconds": round(seconds, 3), "timestamp": utc_now()}
+            tables.Appender(self.run.validation_csv, tables.VALIDATION_COLUMNS).append(row)
 
     def _is_due(self, what: str, cadence: AnyCadence) -> bool:
         """Whether this step is one to save at; remembers when that last was so."""
@@ -265,9 +303,10 @@ class Trainer:
         """All processes leave, or hold, together: one process's reason becomes everybody's."""
         if self.accelerator.num_processes == 1:
             return reason, held
-        asked = torch.tensor([float(reason is not None), float(held)], device=self.accelerator.device)
-        leave, hold = (cast("torch.Tensor", self.accelerator.reduce(asked, "sum")) > 0).tolist()
-        return (reason or "asked of another process") if leave else None, hold
+        asked = torch.zeros(self.accelerator.num_processes + 1, device=self.accelerator.device)
+        asked[self.accelerator.process_index], asked[-1] = float(reason is not None), float(held)
+        *leave, hold = (cast("torch.Tensor", self.accelerator.reduce(asked, "sum")) > 0).tolist()
+        return reason or (f"asked of process {leave.index(True)}" if any(leave) else None), hold
 
     def _guard(self, update: Update, stop: StopSignal, desk: Desk | None) -> None:
         """Count updates without finite gradients (they were skipped) and stop after too many in a row.

@@ -82,14 +82,15 @@ def _load(kind: type[Model], location: str, settings: ModelConfig, precision: Pr
 
 
 def share_cores(device: torch.device) -> None:
-    """On a CPU, take half of the cores: trainer and evaluator run side by side there.
+    """On a CPU, take half of the cores, all processes of a program together: trainer and evaluator share the machine.
 
     More threads than cores spin against each other: on two cores an evaluation beside training then took 25 times as
     long. The count never depends on who started the program, because sums, and so pictures, depend on it.
     OMP_NUM_THREADS overrides it.
     """
     if device.type == "cpu" and "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(max(1, (os.cpu_count() or 1) // 2))
+        processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // 2 // processes))
 
 
 def choose_device(name: str) -> torch.device:

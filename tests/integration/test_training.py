@@ -16,11 +16,11 @@ from shared.publication import verify
 from shared.records import Request
 from shared.rundir import RunDir, create_run, steps_in
 from shared.status import read_status
-from shared.tables import TRAIN_COLUMNS, read_rows
+from shared.tables import NUM_STRATA, TRAIN_COLUMNS, VALIDATION_COLUMNS, read_rows
 from tests.conftest import RunMaker, Warm, tiny_config, until
 from tests.integration.conftest import die_at_fsync, die_at_rename, hold_at, steps_of
 
-MACHINE_DEPENDENT = {"samples_per_second", "step_seconds", "process_rss_mib", "timestamp"}
+MACHINE_DEPENDENT = {"samples_per_second", "step_seconds", "process_rss_mib", "seconds", "timestamp"}
 SECTIONS: dict[str, dict[str, object]] = {
     "train": {
         "max_train_steps": 8,
@@ -29,6 +29,7 @@ SECTIONS: dict[str, dict[str, object]] = {
         "gradient_accumulation_steps": 2,
         "learning_rate": 1e-2,
         "lr_warmup_steps": 3,
+        "validation_steps": 3,
     },
     "lora": {"dropout": 0.25},
 }
@@ -39,14 +40,15 @@ class Outcome:
     """Everything of a run that must not depend on how often it was interrupted."""
 
     rows: list[dict[str, str]]
+    validation: list[dict[str, str]]
     files: dict[str, bytes]
 
 
 def outcome(run: RunDir) -> Outcome:
-    rows = [
-        {column: value for column, value in row.items() if column not in MACHINE_DEPENDENT}
-        for row in read_rows(run.train_csv)
-    ]
+    rows, validation = (
+        [{column: value for column, value in row.items() if column not in MACHINE_DEPENDENT} for row in read_rows(path)]
+        for path in (run.train_csv, run.validation_csv)
+    )
     folders = [*(run.snapshot(step) for step in (3, 6, 8)), run.checkpoint(8)]
     files = {
         path.relative_to(run.path).as_posix(): path.read_bytes()
@@ -54,7 +56,7 @@ def outcome(run: RunDir) -> Outcome:
         for path in sorted(folder.iterdir())
         if path.name != "manifest.json"
     }
-    return Outcome(rows, files)
+    return Outcome(rows, validation, files)
 
 
 @pytest.fixture(scope="session")
@@ -89,6 +91,29 @@ def test_training_writes_what_the_design_says(straight: tuple[RunDir, Outcome]) 
     assert list(run.staging.iterdir()) == []
     names = [name for name in result.files if name.endswith("lora_weights.safetensors")]
     assert len({result.files[name] for name in names}) == len(names) == 3
+
+
+def test_the_held_out_loss_is_measured_at_its_steps(straight: tuple[RunDir, Outcome]) -> None:
+    run, _ = straight
+    rows = read_rows(run.validation_csv)
+    assert tuple(rows[0]) == VALIDATION_COLUMNS
+    assert steps_of(run.validation_csv) == [0, 3, 6, 8], "the base model, every third step, the last"
+    for row in rows:
+        strata = [float(row[f"held_out_t{stratum}"]) for stratum in range(NUM_STRATA)]
+        assert float(row["held_out_loss"]) == pytest.approx(sum(strata) / NUM_STRATA)
+        assert float(row["gap"]) == pytest.approx(float(row["held_out_loss"]) - float(row["train_probe_loss"]))
+        assert row["num_pictures"] == "3"
+    assert len({row["held_out_loss"] for row in rows}) == 4
+
+
+def test_measuring_the_held_out_loss_changes_nothing_else(
+    straight: tuple[RunDir, Outcome], warm: Warm, make_run: RunMaker
+) -> None:
+    run = make_run(**{**SECTIONS, "train": {**SECTIONS["train"], "validation_steps": False}})
+    warm.run("trainer", run.path)
+    assert not run.validation_csv.exists()
+    without, measured = outcome(run), straight[1]
+    assert (without.rows, without.files) == (measured.rows, measured.files)
 
 
 def test_a_finished_run_is_left_as_it_is(straight: tuple[RunDir, Outcome], warm: Warm) -> None:

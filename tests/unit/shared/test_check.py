@@ -14,7 +14,7 @@ from shared.check import check
 from shared.publication import publish
 from shared.records import EvaluationResult, Manifest
 from shared.rundir import RunDir
-from shared.tables import METRIC_COLUMNS, TRAIN_COLUMNS, Appender, write_rows
+from shared.tables import METRIC_COLUMNS, TRAIN_COLUMNS, VALIDATION_COLUMNS, Appender, write_rows
 from tests.conftest import RunMaker
 
 
@@ -53,6 +53,23 @@ def test_a_changed_snapshot_is_named(run: RunDir) -> None:
     path = run.snapshot(2) / "pytorch_lora_weights.safetensors"
     path.write_bytes(path.read_bytes()[:-1])
     assert "manifest says" in "\n".join(check(run))
+
+
+@pytest.mark.parametrize(
+    ("steps", "problem"),
+    [
+        ([0, 2], None),
+        ([0, 2, 2], "do not ascend"),
+        ([2, 0], "do not ascend"),
+        ([0, 3], "step 3 of validation.csv lies"),
+    ],
+)
+def test_held_out_losses_ascend_and_training_has_come_so_far(
+    run: RunDir, steps: list[int], problem: str | None
+) -> None:
+    write_rows(run.validation_csv, VALIDATION_COLUMNS, [{"step": step, "held_out_loss": 0.5} for step in steps])
+    found = check(run)
+    assert (problem is None and found == []) or (problem is not None and problem in found[0])
 
 
 def test_a_file_that_is_no_safetensors_is_named(run: RunDir) -> None:

@@ -45,7 +45,7 @@ def config_of(folder: Path, **sections: dict[str, Any]) -> Config:
 
 def build(config: Config, model: Any = None, world_size: int = 1) -> Batches:
     group_size = config.train.train_batch_size * world_size
-    examples = batches.frame(dataset.scan(config), config, multiple=16, group_size=group_size)
+    examples = batches.frame(dataset.scan(config), config, multiple=16, at_least=group_size)
     cache = Cache(dataset.cache_dir(config), model or CountingModel(), sha256)
     cache.encode_pictures(cache.prepare_pictures(batches.pictures_of(examples, config)), lambda *_: None)
     cache.encode_captions(cache.prepare_captions(batches.captions_of(examples, config)), lambda *_: None)
@@ -54,7 +54,7 @@ def build(config: Config, model: Any = None, world_size: int = 1) -> Batches:
 
 def test_every_picture_keeps_its_shape(folder: Path) -> None:
     config = config_of(folder)
-    examples = batches.frame(dataset.scan(config), config, multiple=16, group_size=2)
+    examples = batches.frame(dataset.scan(config), config, multiple=16, at_least=2)
     assert Counter(example.framing.target for example in examples) == {(48, 80): 5, (64, 64): 6}
     assert [example.framing.original for example in examples] == SIZES
     words = batches.describe(examples)
@@ -65,10 +65,10 @@ def test_every_picture_keeps_its_shape(folder: Path) -> None:
 def test_without_buckets_every_picture_is_square(folder: Path) -> None:
     config = config_of(folder, data={"buckets": False})
     assert {
-        example.framing.target for example in batches.frame(dataset.scan(config), config, multiple=16, group_size=2)
+        example.framing.target for example in batches.frame(dataset.scan(config), config, multiple=16, at_least=2)
     } == {(64, 64)}
     with pytest.raises(ConfigError, match="multiples of 48"):
-        batches.frame(dataset.scan(config), config, multiple=48, group_size=2)
+        batches.frame(dataset.scan(config), config, multiple=48, at_least=2)
 
 
 def test_enlarged_pictures_and_repeats_are_told(folder: Path) -> None:

@@ -1,0 +1,323 @@
+"""Several training processes on gloo: one run, the same numbers as one process with the same global batch.
+
+The processes are started with the variables a launcher sets (RANK, WORLD_SIZE, MASTER_PORT …); what launchers add to
+that, ending the others when one dies and starting all again, is asked of torchrun itself in the slow test.
+"""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from shared import control
+from shared.check import check
+from shared.config import dump_config
+from shared.publication import verify
+from shared.rundir import RunDir, create_run, open_run, steps_in
+from shared.status import read_status
+from shared.tables import NUM_STRATA, read_rows
+from shared.team import places
+from tests.conftest import ROOT, Program, RunMaker, Warm, environment, tiny_config, until
+from tests.integration.conftest import Starter, die_at_rename, die_at_update, hold_at, steps_of
+
+STEPS = 4
+GLOBAL_BATCH = 6
+SIZES = [(72, 72)] * 8 + [(58, 72)] * 5 + [(36, 72)] * 5
+LOSSES = ("held_out_loss", "train_probe_loss", "gap", *(f"held_out_t{stratum}" for stratum in range(NUM_STRATA)))
+
+
+@dataclass(frozen=True)
+class Job:
+    """The processes of one run, by rank."""
+
+    run: RunDir
+    programs: list[Program]
+
+    def codes(self) -> list[int]:
+        """Their exit codes, once all have ended."""
+        return [program.wait() for program in self.programs]
+
+    def said(self) -> str:
+        """What they have logged."""
+        return "\n".join(program.stderr() for program in self.programs)
+
+
+def start(warm: Warm, run: RunDir, processes: int, preludes: dict[int, str] | None = None) -> Job:
+    """Start a trainer of several processes; `preludes`: code that a rank executes first."""
+    own = preludes or {}
+    return Job(
+        run,
+        [
+            warm.start("trainer", run.path, prelude=own.get(rank, ""), environment=place)
+            for rank, place in enumerate(places(processes))
+        ],
+    )
+
+
+def train(warm: Warm, run: RunDir, processes: int, preludes: dict[int, str] | None = None) -> Job:
+    """Run it to its end, which must be exit code 0 everywhere."""
+    job = start(warm, run, processes, preludes)
+    assert job.codes() == [0] * processes, job.said()
+    return job
+
+
+def settings(processes: int) -> dict[str, dict[str, object]]:
+    return {
+        "data": {"resolution": 72, "random_flip": True, "caption_dropout": 0.3},
+        "train": {
+            "max_train_steps": STEPS,
+            "train_batch_size": GLOBAL_BATCH // processes,
+            "learning_rate": 1e-2,
+            "validation_steps": 2,
+        },
+    }
+
+
+def count_encodings(folder: Path) -> str:
+    """A prelude: each process leaves the number of pictures it has encoded in a file of its own."""
+    return f"""
+import os
+from pathlib import Path
+from trainer.cache import Cache
+real = Cache.encode_pictures
+def encode_pictures(self, missing, progress):
+    with (Path({str(folder)!r}) / os.environ.get("RANK", "0")).open("a") as file:
+        file.write(f"{{len(missing)}}\\n")
+    real(self, missing, progress)
+Cache.encode_pictures = encode_pictures
+"""
+
+
+@pytest.fixture(scope="module")
+def mixed_pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pictures of three shapes; a bucket of the second would hold fewer than the global batch, and joins the first."""
+    folder = tmp_path_factory.mktemp("mixed")
+    for number, size in enumerate(SIZES):
+        Image.effect_noise(size, 90).convert("RGB").save(folder / f"{number:02d}.png")
+        (folder / f"{number:02d}.txt").write_text(f"garment {number}, red, silk")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def equals(
+    warm: Warm, tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, mixed_pictures: Path
+) -> dict[int, RunDir]:
+    """The same run on 1, 2 and 3 processes, each with a cache of its own; `encoded/` counts what each rank encoded."""
+    runs: dict[int, RunDir] = {}
+    for processes in (1, 2, 3):
+        folder = tmp_path_factory.mktemp(f"ranks-{processes}")
+        runs[processes] = create_run(tiny_config(folder, "run", tiny_model, mixed_pictures, settings(processes)))
+        (folder / "encoded").mkdir()
+        count = count_encodings(folder / "encoded")
+        train(warm, runs[processes], processes, dict.fromkeys(range(processes), count))
+    return runs
+
+
+def adapter(run: RunDir, step: int = STEPS) -> dict[str, torch.Tensor]:
+    return load_file(run.snapshot(step) / "pytorch_lora_weights.safetensors")
+
+
+def apart(one: RunDir, other: RunDir, table: str, columns: tuple[str, ...]) -> float:
+    """The largest difference between two runs in these columns of a table."""
+    pairs = zip(read_rows(one.path / table), read_rows(other.path / table), strict=True)
+    return max(abs(float(row[column]) - float(same[column])) for row, same in pairs for column in columns)
+
+
+@pytest.mark.parametrize("processes", [2, 3])
+def test_processes_learn_together_what_one_learns_alone(equals: dict[int, RunDir], processes: int) -> None:
+    one, several = equals[1], equals[processes]
+    assert steps_of(several.train_csv) == list(range(1, STEPS + 1))
+    assert apart(one, several, "train.csv", ("loss", "grad_norm")) < 1e-4
+    assert apart(one, several, "train.csv", ("epoch", "learning_rate")) == 0
+    assert steps_in(several.snapshots) == steps_in(one.snapshots) == {2, 4}
+    weights = adapter(several)
+    for key, value in adapter(one).items():
+        torch.testing.assert_close(weights[key], value, atol=1e-4, rtol=0)
+    assert check(several) == []
+
+
+@pytest.mark.parametrize("processes", [2, 3])
+def test_the_held_out_loss_does_not_depend_on_how_many_measure_it(equals: dict[int, RunDir], processes: int) -> None:
+    one, several = equals[1], equals[processes]
+    assert steps_of(several.validation_csv) == [0, 2, 4]
+    assert {row["num_pictures"] for row in read_rows(several.validation_csv)} == {"3"}
+    assert apart(one, several, "validation.csv", LOSSES) < 1e-6
+    assert apart(several, several, "validation.csv", LOSSES) == 0
+    first, _, last = (float(row["held_out_loss"]) for row in read_rows(several.validation_csv))
+    assert abs(first - last) > 1e-3, "it sees that the adapter has changed"
+
+
+def test_speed_counts_the_pictures_of_all_processes(equals: dict[int, RunDir]) -> None:
+    for run in equals.values():
+        for row in read_rows(run.train_csv):
+            pictures = float(row["samples_per_second"]) * float(row["step_seconds"])
+            assert pictures == pytest.approx(GLOBAL_BATCH, rel=0.05)
+
+
+@pytest.mark.parametrize("processes", [2, 3])
+def test_each_process_encodes_its_share_and_nothing_twice(equals: dict[int, RunDir], processes: int) -> None:
+    folder = equals[processes].path.parent
+    counts = [sum(map(int, (folder / "encoded" / str(rank)).read_text().split())) for rank in range(processes)]
+    entries = len(list((folder / ".cache" / "latents").glob("*/*.safetensors")))
+    assert sum(counts) == entries > 0
+    assert max(counts) - min(counts) <= 1
+
+
+def test_a_request_read_by_the_main_process_ends_them_all(warm: Warm, make_run: RunMaker, tmp_path: Path) -> None:
+    run = make_run(train={"max_train_steps": 50, "snapshot_steps": 50, "checkpointing_steps": 50})
+    job = start(warm, run, 2, {0: hold_at(tmp_path, 3)})
+    until((tmp_path / "held").exists, "step 3")
+    request = control.submit_stop(run, by="the dashboard")
+    (tmp_path / "go").touch()
+    assert job.codes() == [0, 0], job.said()
+    assert_left_together(run, 3, "asked by the dashboard")
+    assert control.read_answer(run, request).stopped
+
+
+def test_a_signal_to_one_process_ends_them_all(warm: Warm, make_run: RunMaker, tmp_path: Path) -> None:
+    run = make_run(train={"max_train_steps": 50, "snapshot_steps": 50, "checkpointing_steps": 50})
+    job = start(warm, run, 3, {2: hold_at(tmp_path, 3)})
+    until((tmp_path / "held").exists, "step 3")
+    job.programs[2].kill(signal.SIGTERM)
+    (tmp_path / "go").touch()
+    assert job.codes() == [0, 0, 0], job.said()
+    assert_left_together(run, 3, "asked of process 2")
+
+
+def test_processes_pause_go_on_and_stop_together(warm: Warm, make_run: RunMaker) -> None:
+    run = make_run(train={"max_train_steps": 100_000, "snapshot_steps": 50_000, "checkpointing_steps": 50_000})
+    job = start(warm, run, 2)
+
+    def state() -> str:
+        status = read_status(run, "trainer")
+        return status.state if status else ""
+
+    until(lambda: len(steps_of(run.train_csv)) > 2, "some steps")
+    control.submit(run, "pause", by="a test")
+    until(lambda: state() == "paused", "the pause")
+    held = len(steps_of(run.train_csv))
+    wanted = control.submit(run, "snapshot-now", by="a test")
+    until(lambda: control.read_answer(run, wanted).done, "the snapshot")
+    assert steps_in(run.snapshots) == {held}
+    assert len(steps_of(run.train_csv)) == held
+    control.submit(run, "resume", by="a test")
+    until(lambda: len(steps_of(run.train_csv)) > held, "training to go on")
+    control.submit_stop(run, by="a test")
+    assert job.codes() == [0, 0], job.said()
+    assert state() == "stopped"
+    assert max(steps_in(run.checkpoints)) == len(steps_of(run.train_csv))
+
+
+def assert_left_together(run: RunDir, step: int, reason: str) -> None:
+    """All ended after the same step, with one snapshot and one checkpoint of it."""
+    assert steps_of(run.train_csv) == list(range(1, step + 1))
+    assert steps_in(run.snapshots) == steps_in(run.checkpoints) == {step}
+    verify(run.snapshot(step))
+    verify(run.checkpoint(step))
+    status = read_status(run, "trainer")
+    assert status
+    assert (status.state, status.step, status.message) == ("stopped", step, reason)
+    assert check(run) == []
+
+
+@pytest.mark.parametrize(
+    ("rank", "death"),
+    [
+        pytest.param(1, die_at_update(3), id="another process in the middle of an update"),
+        pytest.param(0, die_at_rename(2, before=True), id="the main process while it publishes"),
+    ],
+)
+def test_a_killed_process_ends_the_job_and_the_run_resumes(
+    equals: dict[int, RunDir],
+    warm: Warm,
+    tmp_path: Path,
+    tiny_model: Path,
+    mixed_pictures: Path,
+    rank: int,
+    death: str,
+) -> None:
+    run = create_run(tiny_config(tmp_path / "runs", "run", tiny_model, mixed_pictures, settings(2)))
+    preludes = (death, hold_at(tmp_path, 4))  # it never makes this update: death comes first
+    job = start(warm, run, 2, {rank: "\n".join(f"exec({code!r}, {{}})" for code in preludes)})
+    codes = job.codes()
+    assert codes[rank] == -signal.SIGKILL
+    assert codes[1 - rank] not in (0, None), "the other one cannot go on"
+    for folder in (*run.snapshots.iterdir(), *run.checkpoints.iterdir()):
+        verify(folder)
+
+    train(warm, run, 2)
+    uninterrupted = equals[2]
+    assert check(run) == []
+    assert steps_of(run.train_csv) == list(range(1, STEPS + 1))
+    assert steps_of(run.validation_csv) == [0, 2, 4]
+    assert apart(uninterrupted, run, "train.csv", ("loss", "grad_norm")) == 0
+    assert apart(uninterrupted, run, "validation.csv", LOSSES) == 0
+    expected = adapter(uninterrupted)
+    assert all(torch.equal(value, expected[key]) for key, value in adapter(run).items())
+
+
+def test_a_run_folder_can_be_made_for_another_launcher(tmp_path: Path, tiny_model: Path, pictures: Path) -> None:
+    config = tmp_path / "run.toml"
+    config.write_text(dump_config(tiny_config(tmp_path / "runs", "run", tiny_model, pictures, {})), encoding="utf-8")
+    command = [sys.executable, "run.py", "train", str(config), "--create-only"]
+    outcome = subprocess.run(command, capture_output=True, text=True, env=environment(), cwd=ROOT, check=True)
+    run = open_run(tmp_path / "runs" / "run")
+    assert outcome.stdout == f"run folder: {run.path}\n"
+    assert list(run.processes.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_run_py_starts_several_processes_and_one_death_ends_them(start_run: Starter) -> None:
+    train = {"num_processes": 2, "train_batch_size": 1, "max_train_steps": 500}
+    command = start_run(train={**train, "snapshot_steps": 100, "checkpointing_steps": 2})
+    command.until(lambda: len(steps_in(command.run.checkpoints)) == 2, "two checkpoints")
+    programs = psutil.Process(command.process.pid).children()
+    next(program for program in programs if program.environ().get("RANK") == "1").kill()
+    assert command.wait() == 1
+    assert "the trainer ended with code -9" in command.output()
+    assert command.left() == []
+    for folder in command.run.checkpoints.iterdir():
+        verify(folder)
+
+
+@pytest.mark.slow
+def test_ctrl_c_on_run_py_ends_all_processes_well_and_the_same_command_resumes(start_run: Starter) -> None:
+    train = {"num_processes": 2, "train_batch_size": 1, "max_train_steps": 40, "snapshot_steps": 40}
+    command = start_run(train={**train, "checkpointing_steps": 40})
+    command.until(lambda: len(steps_of(command.run.train_csv)) >= 3, "three steps")
+    command.process.send_signal(signal.SIGINT)
+    assert command.wait() == 0, command.output()
+    step = steps_of(command.run.train_csv)[-1]
+    assert 3 <= step < 40
+    assert_left_together(command.run, step, "signal SIGTERM")
+    again = start_run(train={**train, "checkpointing_steps": 40})
+    assert again.wait() == 0, again.output()
+    assert steps_of(again.run.train_csv) == list(range(1, 41))
+    assert check(again.run) == []
+
+
+@pytest.mark.slow
+def test_torchrun_starts_all_processes_again_and_they_resume(make_run: RunMaker) -> None:
+    train = {"max_train_steps": 60, "train_batch_size": 1, "snapshot_steps": 60, "checkpointing_steps": 2}
+    run = make_run(train=train)
+    launch = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--max-restarts", "1", "-m", "trainer"]
+    launcher = subprocess.Popen(
+        [sys.executable, "-m", *launch, str(run.path)], stderr=subprocess.PIPE, text=True, env=environment(), cwd=ROOT
+    )
+    until(lambda: len(steps_in(run.checkpoints)) == 2, "two checkpoints")
+    workers = psutil.Process(launcher.pid).children()
+    next(worker for worker in workers if worker.environ().get("RANK") == "1").kill()
+    _, said = launcher.communicate(timeout=240)
+    assert launcher.returncode == 0, said
+    assert "resuming after step" in said
+    assert steps_of(run.train_csv) == list(range(1, 61))
+    assert check(run) == []
