@@ -18,6 +18,7 @@ from typing import Any
 from PIL import Image
 from rich.console import Console
 from rich.table import Table
+from transformers.utils.logging import disable_progress_bar
 
 from evaluator.anchors import anchors, matching, mismatched
 from evaluator.metrics import PAIRWISE_METRICS
@@ -54,6 +55,7 @@ def main() -> int:
     parser.add_argument("--device", default="cpu", help="where the encoders run, such as cuda")
     parser.add_argument("--legacy", action="store_true", help="also the formulas this project began with")
     arguments = parser.parse_args()
+    disable_progress_bar()
     pairs = read_pairs(arguments.references, arguments.samples)
     metrics = (*PAIRWISE_METRICS, "legacy") if arguments.legacy else PAIRWISE_METRICS
     scorer = load_scorer(arguments.fashion_clip, arguments.visual, arguments.device, metrics)

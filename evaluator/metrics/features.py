@@ -61,8 +61,9 @@ class Features:
 
 
 def cosines(one: Sequence[Vector], other: Sequence[Vector]) -> list[float]:
-    """Cosine of each pair of unit vectors, −1…1, summed in float64."""
-    return [float(np.dot(a.astype(np.float64), b)) for a, b in zip(one, other, strict=True)]
+    """Cosine of each pair of unit vectors, −1…1, summed in float64; float32's last digit must not make it exceed 1."""
+    products = [float(np.dot(a.astype(np.float64), b)) for a, b in zip(one, other, strict=True)]
+    return [min(1.0, max(-1.0, product)) for product in products]
 
 
 def unlikeness(vectors_ND: NDArray[np.float64], vector_D: NDArray[np.float64]) -> NDArray[np.float64]:
