@@ -14,7 +14,7 @@ from PIL import Image
 
 from evaluator.metrics import METRICS, PAIRWISE_LOSSES
 from evaluator.metrics.exhibit import Exhibit
-from evaluator.metrics.features import Features
+from evaluator.scorer import Scorer
 from shared.errors import DarkroomError
 from shared.records import Anchors
 
@@ -24,17 +24,15 @@ MAX_OTHERS = 32
 """Other pictures each reference is compared with, evenly spread: pairs would grow with the square."""
 
 
-def anchors(references: Sequence[Image.Image], features: Features) -> dict[str, Anchors]:
+def anchors(references: Sequence[Image.Image], scorer: Scorer) -> dict[str, Anchors]:
     """Loss → its floor and ceiling; a loss whose encoder cannot be had is absent, as all are below two references."""
     found: dict[str, Anchors] = {}
-    for loss, losses in mismatched(references, references, features).items():
+    for loss, losses in mismatched(references, references, scorer).items():
         found[loss] = Anchors(shuffled=float(losses.mean()), real=float(losses.min(axis=1).mean()))
     return found
 
 
-def mismatched(
-    references: Sequence[Image.Image], samples: Sequence[Image.Image], features: Features
-) -> dict[str, Array]:
+def mismatched(references: Sequence[Image.Image], samples: Sequence[Image.Image], scorer: Scorer) -> dict[str, Array]:
     """Loss → what each reference's comparison with samples of other references costs; (N, at most `MAX_OTHERS`)."""
     shifts = _shifts(len(references))
     if not shifts:
@@ -43,10 +41,10 @@ def mismatched(
     repeated = [*references] * len(shifts)
     exhibit = Exhibit(repeated, turned, [""] * len(turned))
     found: dict[str, Array] = {}
-    for compute, columns, _ in METRICS.values():
+    for compute, columns, _ in (METRICS[name] for name in scorer.metrics):
         if loss := next((column for column in columns if column in PAIRWISE_LOSSES), None):
             try:
-                values = [row[loss] for row in compute(exhibit, features)]
+                values = [row[loss] for row in compute(exhibit, scorer.features)]
             except DarkroomError:
                 continue  # the samples' own blank says why
             found[loss] = np.array(values, dtype=float).reshape(len(shifts), len(references)).T

@@ -25,9 +25,9 @@ from evaluator.references import References
 from evaluator.scorer import Scorer
 from evaluator.studio import Job, Studio, jobs
 from evaluator.training_set import TrainingSet
-from shared import dataset
 from shared.config import Config
 from shared.errors import DarkroomError, RunFolderError
+from shared.pictures import open_picture
 from shared.publication import publish, read_manifest
 from shared.records import Anchors, EvaluationResult, Manifest, RunRecord, Sample
 from shared.rundir import RunDir
@@ -96,7 +96,7 @@ class Judge:
         with work.timed("score"):
             scores = self.scorer.score(self._exhibit(step, wanted, drawn))
             if step == BASE_MODEL:
-                work.anchors = anchors(list(self.references.pictures.values()), self.scorer.features)
+                work.anchors = anchors(list(self.references.pictures.values()), self.scorer)
         work.blanks = scores.blanks
         work.samples = [
             Sample(
@@ -123,7 +123,7 @@ class Judge:
         result, folder = self.run.read_result(BASE_MODEL), self.run.evaluation(BASE_MODEL) / IMAGES
         paths = {(sample.prompt_id, sample.seed): folder / sample.image for sample in result.samples} if result else {}
         found = [paths.get((job.prompt_id, job.seed)) for job in wanted]
-        return [dataset.open_picture(path) for path in found if path] if all(found) else None
+        return [open_picture(path) for path in found if path] if all(found) else None
 
     def _swap(self, step: int, work: _Work) -> None:
         if step == BASE_MODEL:

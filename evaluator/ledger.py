@@ -27,7 +27,8 @@ class Ledger:
     """Keeps what it has read: results never change."""
 
     def __init__(self, run: RunDir) -> None:
-        self._run, self._stop = run, run.read_config().stop
+        config = run.read_config()
+        self._run, self._stop, self._validates = run, config.stop, config.train.validation_steps is not None
         self._results: dict[int, EvaluationResult] = {}
 
     def rebuild(self) -> Verdict:
@@ -100,11 +101,12 @@ class Ledger:
         judged = {step: result.samples for step, result in results.items() if result and result.status == "ok"}
         return confirmation.confirm(found.best, steps, judged) if found.best else None
 
-    @staticmethod
-    def _row(result: EvaluationResult, summary: Summary | None) -> dict[str, Value]:
+    def _row(self, result: EvaluationResult, summary: Summary | None) -> dict[str, Value]:
         """One line of metrics.csv; what could not be computed stays blank, its reason beside it."""
         cells = summary.row() if summary else {}
         reasons = [result.reason, *(f"{column}: {why}" for column, why in result.blanks.items())]
+        if self._validates and summary and not summary.validated:
+            reasons.append("val_loss: the trainer has not validated at this step")
         return {
             **{column: value for column, value in cells.items() if column in METRIC_COLUMNS},
             "step": result.step,

@@ -27,8 +27,8 @@ from evaluator.paired import Estimate, estimate
 from evaluator.scorer import Scorer, Scores, load_scorer
 from evaluator.verdict import skill
 from shared.config import EvaluationConfig
-from shared.dataset import SUFFIXES, open_picture
 from shared.errors import DarkroomError, DataError, exit_code_of
+from shared.pictures import SUFFIXES, open_picture
 
 MAX_NAMED = 10
 
@@ -133,9 +133,9 @@ def _summary(scores: Scores) -> dict[str, dict[str, float | int | None]]:
 
 def _anchored(exhibit: Exhibit, scores: Scores, scorer: Scorer) -> dict[str, dict[str, float | None]]:
     """Loss → the ends of its scale, the samples' place on it, and how well they find their own reference."""
-    shuffled = mismatched(exhibit.references, exhibit.samples, scorer.features)
+    shuffled = mismatched(exhibit.references, exhibit.samples, scorer)
     found: dict[str, dict[str, float | None]] = {}
-    for loss, ends in anchors(exhibit.references, scorer.features).items():
+    for loss, ends in anchors(exhibit.references, scorer).items():
         losses = _values(scores.rows, loss)
         measured = estimate(losses)
         if measured is not None and ends.shuffled > ends.real:

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from evaluator.encoder import Vector
-from shared import dataset
+from shared import buckets, dataset
 from shared.config import Config
-from shared.errors import DataError
+from shared.digests import Digests
+from shared.pictures import open_picture, upright_size
 from shared.records import RunRecord
 
 log = logging.getLogger(__name__)
+
+SIZE_MULTIPLE = 8
+"""Of the sides pictures are framed to: what a model needs beyond this is too fine to be compared."""
 
 
 class TrainingSet:
@@ -33,18 +36,19 @@ class TrainingSet:
             DataError: the data set is gone or cannot be read.
         """
         if self._vectors is None:
-            paths = self._paths()
-            log.info("looking at %d training pictures, once", len(paths))
-            self._vectors = np.stack([embed(self._read(path)) for path in paths])
+            pairs = self._pairs()
+            log.info("looking at %d training pictures, once", len(pairs))
+            self._vectors = np.stack([embed(picture) for picture in map(self._framed, pairs)])
         return self._vectors
 
-    def _paths(self) -> list[Path]:
-        held_out = set(self._record.dataset.held_out)
-        paths = [pair.image for pair in dataset.scan(Path(self._config.data.path)) if pair.id not in held_out]
-        if not paths:
-            raise DataError(f"no training pictures are left in {self._config.data.path}")
-        return paths
+    def _pairs(self) -> list[dataset.Pair]:
+        config = self._config
+        digest = Digests(dataset.digests_path(config))
+        held_out = self._record.dataset.held_out
+        return dataset.training_pairs(dataset.scan(config), held_out, config.data.train_size, config.train.seed, digest)
 
-    def _read(self, path: Path) -> Image.Image:
-        """As the references are prepared, so that distances can be compared."""
-        return dataset.square(dataset.open_picture(path), self._config.data.resolution)
+    def _framed(self, pair: dataset.Pair) -> Image.Image:
+        """As the references are, so that both can be compared with a sample."""
+        data = self._config.data
+        sizes = buckets.sizes(data.resolution, SIZE_MULTIPLE, square=not data.buckets)
+        return buckets.frame(upright_size(pair.image), sizes).apply(open_picture(pair.image))

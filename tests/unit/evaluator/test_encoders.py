@@ -11,8 +11,10 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from transformers import CLIPModel, CLIPProcessor
 
-from evaluator import encoders
-from evaluator.encoders import load_encoder, locate, pad_to_square
+from evaluator import hub
+from evaluator.encoder import pad_to_square
+from evaluator.encoders import load_encoder
+from evaluator.hub import locate
 from shared.errors import ModelError
 
 
@@ -68,7 +70,7 @@ def test_a_cached_hub_snapshot_is_used_without_network_and_its_commit_recorded(
     (cache / "refs").mkdir()
     (cache / "refs" / "main").write_text(commit)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    monkeypatch.setattr(encoders, "_download", lambda hub_id: pytest.fail("the network was asked"))
+    monkeypatch.setattr(hub, "_download", lambda hub_id: pytest.fail("the network was asked"))
     assert load_encoder("owner/name").record.revision == commit
 
 
@@ -76,8 +78,8 @@ def test_a_hub_that_never_answers_is_given_up_in_bounded_time(tmp_path: Path, mo
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.setattr(encoders.HUB, "endpoint", f"http://127.0.0.1:{silent.getsockname()[1]}")
-        monkeypatch.setattr(encoders, "HUB_TIMEOUT_SECONDS", 0.05)
+        monkeypatch.setattr(hub.HUB, "endpoint", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        monkeypatch.setattr(hub, "HUB_TIMEOUT_SECONDS", 0.05)
         with pytest.raises(ModelError, match="not in the cache, and the hub did not give it"):
             load_encoder("owner/name")
 

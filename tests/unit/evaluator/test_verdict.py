@@ -50,7 +50,8 @@ def test_step_0_differs_from_itself_by_exactly_nothing():
 def test_a_row_has_the_cells_of_the_table():
     row = run_of(0.1).summaries[1].row()
     expected = {f"{metric}{part}" for metric in METRICS for part in ("", "_delta", "_low", "_high")}
-    assert set(row) == expected | {"composite", "composite_low", "composite_high"}
+    expected |= {"composite", "composite_low", "composite_high", "diversity", "nn_ratio", "val_loss", "gap"}
+    assert set(row) == expected
 
 
 def test_the_composite_is_the_weighted_delta_in_step_0s_standard_deviations():

@@ -12,8 +12,11 @@ from PIL import Image
 
 from evaluator import judge as judging
 from evaluator.adapter import AdapterFile
-from evaluator.encoders import EncoderRecord
+from evaluator.encoder import EncoderRecord
 from evaluator.judge import Judge
+from evaluator.metrics.exhibit import Exhibit, Row
+from evaluator.metrics.gradients import describe
+from evaluator.metrics.palette import palette
 from evaluator.references import References, load
 from evaluator.scorer import Scores
 from evaluator.studio import Job
@@ -22,6 +25,7 @@ from shared.publication import publish, verify
 from shared.records import Manifest
 from shared.rundir import RunDir
 from tests.conftest import RunMaker
+from tests.unit.evaluator.blind import features_of
 
 
 @dataclass
@@ -46,12 +50,12 @@ class PretendStudio:
 class PretendScorer:
     def __init__(self) -> None:
         self.encoders = {"clip_t": EncoderRecord(model="none", reason="not there")}
+        self.features, self.metrics = features_of(visual=describe, palette=palette), ("visual", "color")
 
-    def score(self, references: list[Image.Image], samples: list[Image.Image], prompts: list[str]) -> Scores:
-        assert len(references) == len(samples) == len(prompts)
-        return Scores(
-            [{"color_loss": index / 10, "clip_t": None} for index in range(len(samples))], {"clip_t": "not there"}
-        )
+    def score(self, exhibit: Exhibit) -> Scores:
+        assert len(exhibit.references) == len(exhibit.samples) == len(exhibit.prompts)
+        rows: list[Row] = [{"color_loss": index / 10, "clip_t": None} for index in range(len(exhibit.samples))]
+        return Scores(rows, {"clip_t": "not there"})
 
 
 @pytest.fixture
