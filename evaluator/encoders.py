@@ -21,6 +21,8 @@ from shared.errors import ModelError
 from shared.publication import sha256
 from shared.records import combined_digest
 
+VOCABULARIES = ("tokenizer.json", "vocab.json", "spiece.model", "tokenizer.model")
+
 
 def load_encoder(source: str, device: str = "cpu") -> Encoder:
     """Load from `pocket`, `dreamsim`, a folder, the cache or the hub, in float32.
@@ -90,6 +92,8 @@ def _reader(model: Any, folder: Path, source: str) -> Callable[[str], torch.Tens
     """What embeds a text; one that cannot be had says so when it is asked, for pictures can do without."""
     if not hasattr(model, "get_text_features"):
         return unable(ModelError(f"{source} reads no text", "configure a CLIP as the fashion encoder"))
+    if not any((folder / name).is_file() for name in VOCABULARIES):  # transformers would make up an empty one
+        return unable(ModelError(f"{source} has no tokenizer", f"it needs one of {', '.join(VOCABULARIES)}"))
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except Exception as error:  # noqa: BLE001 as many ways to fail as there are tokenizers
