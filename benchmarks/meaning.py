@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from evaluator import verdict
+from evaluator import stopping, verdict
 from evaluator.anchors import anchors, matching, mismatched
 from evaluator.metrics import PAIRWISE_LOSSES, PAIRWISE_METRICS
 from evaluator.metrics.copying import nearest_training_picture
@@ -268,7 +268,7 @@ def tell_run(run: RunDir) -> None:
         print(f"| {summary.step} | " + " | ".join(cells) + f" | {' '.join(summary.raised)} |")
     if found.best:
         print(f"\n{found.best.reason}")
-    print(f"\nStop rule: {verdict.advise_stop(found, 'advise', 5, 6)}")
+    print(f"\nStop rule: {stopping.advise_stop(found, 'advise', 5, 6)}")
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ import logging
 
 from filelock import FileLock
 
-from evaluator import confirmation, validation, verdict
+from evaluator import confirmation, stopping, validation, verdict
 from evaluator.verdict import Estimate, Summary, Verdict
 from shared import control
 from shared.records import Advice, Anchors, Best, Confirmation, EvaluationResult, Interval, Measured
@@ -39,7 +39,7 @@ class Ledger:
                 if result:
                     self._results[step] = result
             found = self._judge()
-            advice = verdict.advise_stop(found, self._stop.rule, self._stop.patience, self._stop.min_snapshots)
+            advice = stopping.advise_stop(found, self._stop.rule, self._stop.patience, self._stop.min_snapshots)
             best = self._best(found, advice)
             if best:  # before the rows: whoever sees a step in metrics.csv finds a verdict that has weighed it
                 best.write(self._run.best)
@@ -54,10 +54,6 @@ class Ledger:
         judged = {step: result.samples for step, result in self._results.items() if result.status == "ok"}
         validations = validation.read(self._run.path / "validation.csv")
         return verdict.judge(judged, anchors=self._anchors(), validations=validations)
-
-    def _anchors(self) -> dict[str, Anchors]:
-        base = self._results.get(0)
-        return base.anchors if base else {}
 
     def _best(self, found: Verdict, advice: Advice) -> Best | None:
         first = found.best

@@ -1,4 +1,4 @@
-"""Which snapshot to ship, whether it beats the base model, and whether going on is worth it.
+"""Which snapshot to ship, and whether it beats the base model.
 
 Pure: evaluated rows in, numbers and words out; no torch, no files, no clock.
 
@@ -16,12 +16,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal
 
 from evaluator import signals
 from evaluator.paired import LEVEL, Estimate, PromptValues, by_prompt, difference, estimate, mean, paired_deltas, spread
 from evaluator.validation import Validated
-from shared.records import Advice, Anchors, Sample, Signal
+from shared.records import Anchors, Sample, Signal
 
 WEIGHTS: Mapping[str, float] = {"visual_loss": 0.2, "fashion_clip_loss": 0.6, "color_loss": 0.2}
 """Of the composite; each is a loss, lower for better."""
@@ -195,28 +194,6 @@ def judge(
     return Verdict(tuple(summaries), shares, yardsticks)
 
 
-def advise_stop(verdict: Verdict, rule: Literal["off", "advise", "auto"], patience: int, min_snapshots: int) -> Advice:
-    """Stop when `patience` snapshots have come since the last one that was progress.
-
-    Progress is a composite whose paired 95 % interval lies below that of the progress before it, at first the base
-    model's: slow gains add up until they are sure. Signals of overfitting at the newest snapshot halve the patience:
-    what is being learnt by heart does not come back. Nothing is said before `min_snapshots` are evaluated.
-    """
-    if rule == "off" or len(verdict.candidates) < min_snapshots:
-        return Advice(action="continue")
-    incumbent, num_since = _last_progress(verdict)
-    latest = verdict.candidates[-1]
-    if num_since < (-(-patience // 2) if latest.raised else patience):
-        return Advice(action="continue")
-    since = f"step {incumbent.step}" if incumbent.step else "the base model"
-    reason = f"none of the {num_since} snapshots since {since} is distinguishably better"
-    change = difference(latest.composite, incumbent.composite)
-    if change is not None and change.is_above_zero:
-        reason += f", and step {latest.step} is worse"
-    evidence = (f"; {signal.name}: {signal.evidence}" for signal in latest.signals if signal.raised)
-    return Advice(action="stop" if rule == "auto" else "advise", reason=reason + "".join(evidence))
-
-
 def _means(samples: Sequence[Sample]) -> dict[str, float]:
     columns = dict.fromkeys(column for sample in samples for column in sample.metrics)
     return {column: mean(values) for column in columns if (values := by_prompt(samples, column))}
@@ -275,18 +252,6 @@ def _is_as_good_as(summary: Summary, top: Summary) -> bool:
     """Within one standard error of the paired difference to the best."""
     gap = difference(summary.composite, top.composite)
     return summary is top or (gap is not None and gap.standard_error is not None and gap.mean <= gap.standard_error)
-
-
-def _last_progress(verdict: Verdict) -> tuple[Summary, int]:
-    """(the last snapshot that was progress, or the base model; how many snapshots came since)."""
-    incumbent, num_since = verdict.summaries[0], 0
-    for summary in verdict.candidates:
-        change = difference(summary.composite, incumbent.composite)
-        if change is not None and change.is_below_zero:
-            incumbent, num_since = summary, 0
-        else:
-            num_since += 1
-    return incumbent, num_since
 
 
 def _sentences(choice: Choice, chosen: Summary, top: Summary) -> Iterator[str]:

@@ -5,8 +5,9 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
+from evaluator.stopping import advise_stop
 from evaluator.validation import Validated
-from evaluator.verdict import Verdict, advise_stop, judge
+from evaluator.verdict import Verdict, judge
 from shared.records import Sample
 
 METRICS = ("visual_loss", "fashion_clip_loss", "color_loss", "clip_t")
