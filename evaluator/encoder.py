@@ -66,9 +66,8 @@ class Encoder:
     def _pixel_values(self, picture: Image.Image) -> torch.Tensor:
         """The whole picture as the vision tower eats it. The only resizer in use."""
         square = pad_to_square(picture).resize((self.edge, self.edge), Image.Resampling.BICUBIC)
-        pixels = (np.asarray(square, dtype=np.float32) / 255 - np.array(self.mean, np.float32)) / np.array(
-            self.std, np.float32
-        )
+        mean, std = (np.array(channels, dtype=np.float32) for channels in (self.mean, self.std))
+        pixels = (np.asarray(square, dtype=np.float32) / 255 - mean) / std
         return torch.from_numpy(pixels).permute(2, 0, 1)[None].to(self.device)
 
 

@@ -7,6 +7,7 @@ trend over validations that few orders of the same numbers would show.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from scipy.stats import kendalltau
 
@@ -58,10 +59,10 @@ def gap_rising(validations: Sequence[Validated]) -> Signal:
     words += f", is {last.held_out_loss / lowest.held_out_loss - 1:.1%} higher at step {last.step}"
     if len(since) < MIN_TREND_LENGTH:
         return Signal(name="gap", raised=False, evidence=f"{words}; too few validations since to see a trend")
-    tau, p_value = kendalltau([row.step for row in since], [row.gap for row in since], alternative="greater")
-    raised = bool(p_value < TREND_P_VALUE)
+    trend: Any = kendalltau([row.step for row in since], [row.gap for row in since], alternative="greater")
+    raised = bool(trend.pvalue < TREND_P_VALUE)
     words += f", and its gap to the training probe {'keeps growing' if raised else 'shows no trend'} since"
-    return Signal(name="gap", raised=raised, evidence=f"{words} (Kendall's τ {tau:.2f})")
+    return Signal(name="gap", raised=raised, evidence=f"{words} (Kendall's τ {trend.statistic:.2f})")
 
 
 def diversity_falling(found: Estimate | None) -> Signal:
