@@ -83,7 +83,7 @@ def test_a_ratio_to_nothing_is_none():
 def test_the_interval_of_a_ratio_covers_the_truth_as_often_as_it_says():
     rng, covered = np.random.default_rng(5), []
     for _ in range(2000):
-        other = rng.normal(1, 0.2, 12)
+        other = rng.normal(3, 0.6, 12)
         one = 0.6 * other + rng.normal(0, 0.1, 12)
         found = ratio(dict(zip("abcdefghijkl", one, strict=True)), dict(zip("abcdefghijkl", other, strict=True)))
         assert found is not None
