@@ -18,6 +18,8 @@ from shared.records import RunRecord
 
 log = logging.getLogger(__name__)
 
+MAX_PICTURES = 2000
+"""Looked at, evenly spread over the ids: the base model's evaluation waits for it."""
 SIZE_MULTIPLE = 8
 """Of the sides pictures are framed to: what a model needs beyond this is too fine to be compared."""
 
@@ -30,14 +32,15 @@ class TrainingSet:
         self._vectors: NDArray[np.float32] | None = None
 
     def vectors(self, embed: Callable[[Image.Image], Vector]) -> NDArray[np.float32]:
-        """All training pictures embedded, (N, D); the first call computes them, later ones remember.
+        """The training pictures embedded, (N, D), N ≤ `MAX_PICTURES`; the first call computes, later ones remember.
 
         Raises:
             DataError: the data set is gone or cannot be read.
         """
         if self._vectors is None:
-            pairs = self._pairs()
-            log.info("looking at %d training pictures, once", len(pairs))
+            found = self._pairs()
+            pairs = found[:: -(-len(found) // MAX_PICTURES)]
+            log.info("looking at %d of %d training pictures, once", len(pairs), len(found))
             self._vectors = np.stack([embed(picture) for picture in map(self._framed, pairs)])
         return self._vectors
 

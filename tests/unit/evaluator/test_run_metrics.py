@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from evaluator import training_set
 from evaluator.metrics.copying import expected_minimum, nearest_training_picture
 from evaluator.metrics.diversity import seed_distance
 from evaluator.metrics.drift import drift
@@ -126,6 +127,11 @@ def test_a_runs_training_pictures_are_all_but_the_held_out_and_looked_at_once(ru
     assert training.vectors(layout) is vectors
     assert len(seen) == len(vectors) == len(dataset.scan(config)) - len(record.dataset.held_out)
     assert {picture.size for picture in seen} == {(32, 32)}
+
+
+def test_of_a_long_data_set_an_even_share_is_looked_at(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training_set, "MAX_PICTURES", 4)
+    assert len(TrainingSet(run.read_config(), run.read_record()).vectors(layout)) == 3  # every third of nine
 
 
 def test_a_data_set_that_is_gone_leaves_copying_blank_with_a_reason(
