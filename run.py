@@ -170,6 +170,20 @@ def evaluate(
     raise typer.Exit(exit_code_of(body))
 
 
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def score(
+    context: typer.Context,
+    references: Annotated[Path, typer.Argument(help="Folder of real pictures.")],
+    samples: Annotated[Path, typer.Argument(help="Folder of pictures to be judged; pairs have the same file name.")],
+) -> None:
+    """Judge any folder of pictures against another: the evaluator's metrics, with anchors and intervals.
+
+    Options are those of `python -m evaluator.score`: --json, --fashion-clip, --visual, --device, --legacy.
+    """
+    command = python_module("evaluator.score", references, samples, *context.args)
+    raise typer.Exit(exit_code_of(lambda: _foreground(command, child_environment(None))))
+
+
 @app.command()
 def export(
     run: RunPath,

@@ -19,7 +19,7 @@ from shared.records import Best, EvaluationResult
 from shared.rundir import RunDir, steps_in
 from shared.tables import COMPARED_METRICS, METRIC_COLUMNS, TRAIN_COLUMNS, read_rows
 
-TEXT_COLUMNS = frozenset({"timestamp", "status", "reason"})
+TEXT_COLUMNS = frozenset({"timestamp", "status", "reason", "signals"})
 FINGERPRINT_BYTES = 256
 
 

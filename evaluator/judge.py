@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +18,25 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from evaluator import adapter
+from evaluator.anchors import anchors
+from evaluator.metrics.exhibit import Exhibit
 from evaluator.queue import BASE_MODEL
 from evaluator.references import References
 from evaluator.scorer import Scorer
 from evaluator.studio import Job, Studio, jobs
+from evaluator.training_set import TrainingSet
 from shared.config import Config
 from shared.errors import DarkroomError, RunFolderError
+from shared.pictures import open_picture
 from shared.publication import publish, read_manifest
-from shared.records import EvaluationResult, Manifest, RunRecord, Sample
+from shared.records import Anchors, EvaluationResult, Manifest, RunRecord, Sample
 from shared.rundir import RunDir
+from shared.tables import Value, write_rows
 
 log = logging.getLogger(__name__)
+
+IMAGES = "images"
+"""Folder of a result's pictures."""
 
 
 @dataclass
@@ -39,6 +48,7 @@ class _Work:
     pictures: dict[str, tuple[Job, Image.Image]] = field(default_factory=dict)
     """File name → the job and its picture."""
     samples: list[Sample] = field(default_factory=list)
+    anchors: dict[str, Anchors] = field(default_factory=dict)
     blanks: dict[str, str] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -84,9 +94,9 @@ class Judge:
             for number, (job, picture) in enumerate(zip(wanted, drawn, strict=True))
         }
         with work.timed("score"):
-            scores = self.scorer.score(
-                [self.references.pictures[job.prompt_id] for job in wanted], drawn, [job.prompt for job in wanted]
-            )
+            scores = self.scorer.score(self._exhibit(step, wanted, drawn))
+            if step == BASE_MODEL:
+                work.anchors = anchors(list(self.references.pictures.values()), self.scorer)
         work.blanks = scores.blanks
         work.samples = [
             Sample(
@@ -94,6 +104,26 @@ class Judge:
             )
             for (name, (job, _)), metrics in zip(work.pictures.items(), scores.rows, strict=True)
         ]
+
+    def _exhibit(self, step: int, wanted: list[Job], drawn: list[Image.Image]) -> Exhibit:
+        return Exhibit(
+            references=[self.references.pictures[job.prompt_id] for job in wanted],
+            samples=drawn,
+            prompts=[job.prompt for job in wanted],
+            base=drawn if step == BASE_MODEL else self._base_pictures(wanted),
+            training=self._training_set,
+        )
+
+    @cached_property
+    def _training_set(self) -> TrainingSet:
+        return TrainingSet(self.config, self.record)
+
+    def _base_pictures(self, wanted: list[Job]) -> list[Image.Image] | None:
+        """Step 0's pictures of the same prompts and seeds; None when one is missing."""
+        result, folder = self.run.read_result(BASE_MODEL), self.run.evaluation(BASE_MODEL) / IMAGES
+        paths = {(sample.prompt_id, sample.seed): folder / sample.image for sample in result.samples} if result else {}
+        found = [paths.get((job.prompt_id, job.seed)) for job in wanted]
+        return [open_picture(path) for path in found if path] if all(found) else None
 
     def _swap(self, step: int, work: _Work) -> None:
         if step == BASE_MODEL:
@@ -120,19 +150,32 @@ class Judge:
             encoders={column: encoder.model_dump() for column, encoder in self.scorer.encoders.items()},
             blanks=work.blanks,
             seconds=work.seconds,
+            anchors=work.anchors,
             samples=tuple(work.samples),
         )
 
     def _publish(self, result: EvaluationResult, work: _Work) -> None:
         def write(folder: Path) -> None:
-            (folder / "images").mkdir()
+            (folder / IMAGES).mkdir()
             for name, (job, picture) in work.pictures.items():
-                picture.save(folder / "images" / name, pnginfo=_described(result, job))
+                picture.save(folder / IMAGES / name, pnginfo=_described(result, job))
+            if result.samples:
+                _write_rows(folder / "images.csv", result.samples)
             result.write(folder / "result.json")
 
         manifest = Manifest(kind="evaluation", run_id=self.record.run_id, step=result.step)
         if not publish(self.run.staging, self.run.evaluation(result.step), manifest, write):
             log.warning("step %d was judged by another evaluator first; this result is dropped", result.step)
+
+
+def _write_rows(path: Path, samples: Sequence[Sample]) -> None:
+    """One line for each picture, with every number: enough to recompute means and intervals without Darkroom."""
+    columns = tuple(dict.fromkeys(column for sample in samples for column in sample.metrics))
+    rows: list[dict[str, Value]] = [
+        {**sample.metrics, "prompt_id": sample.prompt_id, "seed": sample.seed, "file": f"{IMAGES}/{sample.image}"}
+        for sample in samples
+    ]
+    write_rows(path, ("prompt_id", "seed", "file", *columns), rows)
 
 
 def _described(result: EvaluationResult, job: Job) -> PngInfo:

@@ -1,74 +1,144 @@
-"""`metrics.csv` and `best.json`, derived from the results alone; whoever holds the lock replaces them."""
+"""`metrics.csv` and `best.json`, derived from the results alone; whoever holds the lock replaces them.
+
+Where the stop rule may act by itself, it acts here: a rebuild is when there is something new to judge by.
+"""
 
 from __future__ import annotations
 
+import logging
+
 from filelock import FileLock
 
-from evaluator import verdict
+from evaluator import confirmation, stopping, validation, verdict
 from evaluator.verdict import Estimate, Summary, Verdict
-from shared.records import Best, EvaluationResult, Interval
-from shared.rundir import RunDir, steps_in
+from shared import control
+from shared.records import Advice, Anchors, Best, Confirmation, EvaluationResult, Interval, Measured
+from shared.rundir import RunDir, step_name, steps_in
+from shared.status import is_alive, read_status
 from shared.tables import METRIC_COLUMNS, Value, write_rows
+
+log = logging.getLogger(__name__)
+
+STOP_RULE = "stop rule"
+"""Who asks, in a request of ours."""
 
 
 class Ledger:
     """Keeps what it has read: results never change."""
 
     def __init__(self, run: RunDir) -> None:
-        self._run = run
+        config = run.read_config()
+        self._run, self._stop, self._validates = run, config.stop, config.train.validation_steps is not None
         self._results: dict[int, EvaluationResult] = {}
 
     def rebuild(self) -> Verdict:
-        """Read new results, judge them all, replace both files."""
+        """Read new results, judge them all, replace both files; ask for a stop where the rule is `auto` and says so."""
         with FileLock(self._run.metrics_lock):
             for step in sorted(steps_in(self._run.evaluations) - self._results.keys()):
                 result = self._run.read_result(step)
                 if result:
                     self._results[step] = result
-            judged = {step: result.samples for step, result in self._results.items() if result.status == "ok"}
-            verdict_now = verdict.judge(judged)
-            summaries = {summary.step: summary for summary in verdict_now.summaries}
-            best = self._best(verdict_now, summaries)
+            found = self._judge()
+            advice = stopping.advise_stop(found, self._stop.rule, self._stop.patience, self._stop.min_snapshots)
+            best = self._best(found, advice)
             if best:  # before the rows: whoever sees a step in metrics.csv finds a verdict that has weighed it
                 best.write(self._run.best)
-            rows = [_row(result, summaries.get(step)) for step, result in sorted(self._results.items())]
+            summaries = {summary.step: summary for summary in found.summaries}
+            rows = [self._row(result, summaries.get(step)) for step, result in sorted(self._results.items())]
             write_rows(self._run.metrics_csv, METRIC_COLUMNS, rows)
-        return verdict_now
+        if advice.action == "stop":
+            _ask_to_stop(self._run, advice)
+        return found
 
-    def _best(self, verdict_now: Verdict, summaries: dict[int, Summary]) -> Best | None:
-        best = verdict_now.best
-        if best is None:
+    def _judge(self) -> Verdict:
+        judged = {step: result.samples for step, result in self._results.items() if result.status == "ok"}
+        validations = validation.read(self._run.path / "validation.csv")
+        return verdict.judge(judged, anchors=self._anchors(), validations=validations)
+
+    def _best(self, found: Verdict, advice: Advice) -> Best | None:
+        first = found.best
+        if first is None:
             return None
+        confirmed = self._confirmation(found)
+        choice = first if confirmed is None or confirmed.agrees else found.choice_of(confirmed.step)
+        summaries = {summary.step: summary for summary in found.summaries}
+        shipped, latest = summaries[choice.step], found.candidates[-1]
         return Best(
-            step=best.step,
-            snapshot=self._run.snapshot(best.step).relative_to(self._run.path).as_posix(),
-            reason=best.reason,
-            better_than_base=best.better_than_base,
-            composite=_interval(best.composite),
-            metrics=dict(summaries[best.step].means),
-            deltas={metric: found for metric, delta in best.deltas.items() if (found := _interval(delta))},
-            num_evaluated=best.num_evaluated,
+            step=choice.step,
+            snapshot=self._run.snapshot(choice.step).relative_to(self._run.path).as_posix(),
+            reason=f"{first.reason} {confirmed.reason}" if confirmed else first.reason,
+            better_than_base=(confirmed or first).better_than_base,
+            composite=_interval(choice.composite),
+            metrics=dict(shipped.means),
+            deltas={metric: within for metric, delta in choice.deltas.items() if (within := _interval(delta))},
+            num_evaluated=choice.num_evaluated,
+            anchors=self._anchors(summaries[0]),
+            skill={loss: within for loss, skill in shipped.skills.items() if (within := _measured(skill))},
+            signals=shipped.signals,
+            latest_step=latest.step,
+            latest_signals=latest.signals,
+            advice=advice,
+            confirmation=confirmed,
         )
 
+    def _anchors(self, base: Summary | None = None) -> dict[str, Anchors]:
+        """Loss → the ends of its scale, with step 0's own place on it once that is judged."""
+        result = self._results.get(0)
+        means = base.means if base else {}
+        return {
+            loss: ends.model_copy(update={"step_0": means.get(loss)})
+            for loss, ends in (result.anchors if result else {}).items()
+        }
 
-def _row(result: EvaluationResult, summary: Summary | None) -> dict[str, Value]:
-    """One line of metrics.csv; what could not be computed stays blank, its reason beside it."""
-    cells = summary.row() if summary else {}
-    reasons = [result.reason, *(f"{column}: {why}" for column, why in result.blanks.items())]
-    return {
-        **{column: value for column, value in cells.items() if column in METRIC_COLUMNS},
-        "step": result.step,
-        "epoch": result.training.get("epoch"),
-        "total_loss": result.training.get("loss"),
-        "learning_rate": result.training.get("learning_rate"),
-        "timestamp": result.created,
-        "status": result.status,
-        "reason": "; ".join(filter(None, reasons)),
-        "evaluation_seconds": round(sum(result.seconds.values()), 3),
-    }
+    def _confirmation(self, found: Verdict) -> Confirmation | None:
+        """From `confirmations/step-N/result.json`, once every finalist has one."""
+        steps = confirmation.finalists(found)
+        results = {step: _read_confirmation(self._run, step) for step in (0, *steps)}
+        judged = {step: result.samples for step, result in results.items() if result and result.status == "ok"}
+        return confirmation.confirm(found.best, steps, judged) if found.best else None
+
+    def _row(self, result: EvaluationResult, summary: Summary | None) -> dict[str, Value]:
+        """One line of metrics.csv; what could not be computed stays blank, its reason beside it."""
+        cells = summary.row() if summary else {}
+        reasons = [result.reason, *(f"{column}: {why}" for column, why in result.blanks.items())]
+        if self._validates and summary and not summary.validated:
+            reasons.append("val_loss: the trainer has not validated at this step")
+        return {
+            **{column: value for column, value in cells.items() if column in METRIC_COLUMNS},
+            "step": result.step,
+            "epoch": result.training.get("epoch"),
+            "total_loss": result.training.get("loss"),
+            "learning_rate": result.training.get("learning_rate"),
+            "timestamp": result.created,
+            "status": result.status,
+            "reason": "; ".join(filter(None, reasons)),
+            "signals": " ".join(summary.raised) if summary else None,
+            "evaluation_seconds": round(sum(result.seconds.values()), 3),
+        }
+
+
+def _ask_to_stop(run: RunDir, advice: Advice) -> None:
+    """Once in a run: who resumes it has overruled the rule."""
+    asked_before = any(request.by == STOP_RULE for request in control.requests(run))
+    if not asked_before and is_alive(read_status(run, "trainer")):
+        control.submit_stop(run, by=STOP_RULE)
+        log.info("the stop rule asked the trainer to stop: %s", advice.reason)
+
+
+def _read_confirmation(run: RunDir, step: int) -> EvaluationResult | None:
+    try:
+        return EvaluationResult.read(run.path / "confirmations" / step_name(step) / "result.json")
+    except FileNotFoundError:
+        return None
 
 
 def _interval(estimate: Estimate) -> Interval | None:
     if estimate.low is None or estimate.high is None:
         return None
     return Interval(delta=estimate.mean, low=estimate.low, high=estimate.high)
+
+
+def _measured(estimate: Estimate) -> Measured | None:
+    if estimate.low is None or estimate.high is None:
+        return None
+    return Measured(value=estimate.mean, low=estimate.low, high=estimate.high)

@@ -50,12 +50,8 @@ def estimate(values: Iterable[float], level: float = LEVEL) -> Estimate | None:
     sample = np.fromiter(values, dtype=float)
     if not len(sample):
         return None
-    center = float(sample.mean())
-    if len(sample) == 1:
-        return Estimate(center, None, None, None, 1)
-    standard_error = float(sample.std(ddof=1)) / math.sqrt(len(sample))
-    half_width = float(stdtrit(len(sample) - 1, (1 + level) / 2)) * standard_error
-    return Estimate(center, standard_error, center - half_width, center + half_width, len(sample))
+    standard_error = float(sample.std(ddof=1)) / math.sqrt(len(sample)) if len(sample) > 1 else None
+    return _with_interval(float(sample.mean()), standard_error, len(sample), level)
 
 
 def by_prompt(samples: Iterable[Sample], metric: str) -> PromptValues:
@@ -77,6 +73,23 @@ def difference(one: PromptValues, other: PromptValues, level: float = LEVEL) -> 
     return estimate((one[prompt] - other[prompt] for prompt in sorted(one.keys() & other.keys())), level)
 
 
+def ratio(one: PromptValues, other: PromptValues) -> Estimate | None:
+    """Mean of `one` over mean of `other`, over the prompts that both have (Cochran 1977, § 6.3).
+
+    The ratio of means and not the mean of ratios: a prompt whose `other` is next to nothing must not decide alone.
+    None when there is no prompt, or `other` is nothing but zeros.
+    """
+    prompts = sorted(one.keys() & other.keys())
+    total = math.fsum(other[prompt] for prompt in prompts)
+    if not prompts or total <= 0:
+        return None
+    center = math.fsum(one[prompt] for prompt in prompts) / total
+    residuals = estimate(one[prompt] - center * other[prompt] for prompt in prompts)
+    error = residuals.standard_error if residuals else None
+    standard_error = None if error is None else error / (total / len(prompts))
+    return _with_interval(center, standard_error, len(prompts), LEVEL)
+
+
 def mean(values: PromptValues) -> float:
     """Over prompts; of at least one."""
     return math.fsum(values.values()) / len(values)
@@ -85,6 +98,13 @@ def mean(values: PromptValues) -> float:
 def spread(values: PromptValues) -> float:
     """Standard deviation over prompts; 0 below two prompts."""
     return float(np.std(list(values.values()), ddof=1)) if len(values) > 1 else 0.0
+
+
+def _with_interval(center: float, standard_error: float | None, num_prompts: int, level: float) -> Estimate:
+    if standard_error is None:
+        return Estimate(center, None, None, None, num_prompts)
+    half_width = float(stdtrit(num_prompts - 1, (1 + level) / 2)) * standard_error
+    return Estimate(center, standard_error, center - half_width, center + half_width, num_prompts)
 
 
 def _minus(one: float | None, other: float | None) -> float | None:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from PIL import Image
 
-from evaluator.encoders import Encoder, EncoderRecord, Vector, load_encoder
-from evaluator.metrics import DEFAULT_METRICS, METRICS, Row, gradients
+from evaluator.encoder import Encoder, EncoderRecord, Vector
+from evaluator.encoders import load_encoder
+from evaluator.metrics import DEFAULT_METRICS, METRICS, Metric, gradients
+from evaluator.metrics.exhibit import Exhibit, Row
 from evaluator.metrics.features import Features, Memo
+from evaluator.metrics.layout import RECORD as LAYOUT
+from evaluator.metrics.layout import layout
 from evaluator.metrics.palette import palette
-from shared.errors import ConfigError, ModelError
+from shared.errors import ConfigError, DarkroomError, ModelError
 
 NOT_FINITE = "the computation gave no finite number"
 
@@ -37,29 +41,24 @@ class Scorer:
     metrics: tuple[str, ...] = DEFAULT_METRICS
     """Names in `METRICS`, in the order of the columns."""
 
-    def score(
-        self, references: Sequence[Image.Image], samples: Sequence[Image.Image], prompts: Sequence[str]
-    ) -> Scores:
-        """Every metric of every sample. All three are of one length and paired by position.
+    def score(self, exhibit: Exhibit) -> Scores:
+        """Every metric of every sample.
 
         Raises:
             ModelError: a sample is all black: whoever drew it has failed, and no number may hide that.
         """
+        references, samples, prompts = exhibit.references, exhibit.samples, exhibit.prompts
         if not len(references) == len(samples) == len(prompts):
             raise ValueError(f"{len(references)} references, {len(samples)} samples and {len(prompts)} prompts")
         _refuse_black(samples)
         rows: list[Row] = [{} for _ in samples]
         blanks: dict[str, str] = {}
-        for compute, columns in (METRICS[name] for name in self.metrics):
-            try:
-                computed = compute(references, samples, prompts, self.features)
-            except ModelError as error:
-                computed = [dict.fromkeys(columns) for _ in samples]
-                blanks |= dict.fromkeys(columns, str(error))
+        for name in self.metrics:
+            computed, reasons = _compute(METRICS[name], exhibit, self.features)
+            blanks |= reasons
             for row, values in zip(rows, computed, strict=True):
-                row |= {column: _finite(value) for column, value in values.items()}
-        unexplained = {column for row in rows for column, value in row.items() if value is None} - blanks.keys()
-        return Scores(rows, blanks | dict.fromkeys(sorted(unexplained), NOT_FINITE))
+                row |= values
+        return Scores(rows, blanks)
 
 
 def load_scorer(
@@ -69,7 +68,7 @@ def load_scorer(
 
     Args:
         fashion_clip: `pocket`, or the folder or hub id of a CLIPModel.
-        visual: `gradients` (no weights), or the folder or hub id of a DINOv2.
+        visual: `gradients` (no weights), `dreamsim`, or the folder or hub id of a DINOv2.
         device: where the encoders run, always in float32.
         metrics: names in `METRICS`.
 
@@ -82,9 +81,10 @@ def load_scorer(
         )
     describe, visual_record = _load_visual(visual, device)
     clip = _load_or_explain(fashion_clip, device)
-    features = Features(Memo(describe), Memo(clip.embed_image), Memo(clip.embed_text), Memo(palette))
-    records = dict.fromkeys(METRICS["fashion"].columns + METRICS["clip_t"].columns, clip.record)
-    records |= dict.fromkeys(METRICS["visual"].columns, visual_record)
+    features = Features(Memo(describe), Memo(clip.embed_image), Memo(clip.embed_text), Memo(palette), Memo(layout))
+    seen_by = dict.fromkeys(("visual", "diversity", "drift"), visual_record)
+    seen_by |= {"fashion": clip.record, "clip_t": clip.record, "copying": LAYOUT}
+    records = {column: seen_by[name] for name in metrics if name in seen_by for column in METRICS[name].columns}
     return Scorer(features, records, metrics)
 
 
@@ -116,8 +116,24 @@ def _load_or_explain(source: str, device: str) -> Encoder | _Missing:
         return _Missing(source, error)
 
 
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
+def _compute(metric: Metric, exhibit: Exhibit, features: Features) -> tuple[list[Row], dict[str, str]]:
+    """(the metric's row for each sample; column → why it is None in some row)."""
+    try:
+        computed = metric.compute(exhibit, features)
+    except DarkroomError as error:
+        return [dict.fromkeys(metric.columns) for _ in exhibit.samples], dict.fromkeys(metric.columns, str(error))
+    blanks = dict.fromkeys(_columns_with(computed, lambda value: value is None), metric.blank)
+    blanks |= dict.fromkeys(_columns_with(computed, lambda value: not _is_finite(value)), NOT_FINITE)
+    rows = [{column: value if _is_finite(value) else None for column, value in row.items()} for row in computed]
+    return rows, blanks
+
+
+def _columns_with(rows: Iterable[Row], is_so: Callable[[float | None], bool]) -> list[str]:
+    return list(dict.fromkeys(column for row in rows for column, value in row.items() if is_so(value)))
+
+
+def _is_finite(value: float | None) -> bool:
+    return value is None or math.isfinite(value)
 
 
 def _refuse_black(samples: Sequence[Image.Image]) -> None:

@@ -1,4 +1,4 @@
-"""Which snapshot to ship, whether it beats the base model, and whether going on is worth it.
+"""Which snapshot to ship, and whether it beats the base model.
 
 Pure: evaluated rows in, numbers and words out; no torch, no files, no clock.
 
@@ -13,13 +13,14 @@ mixture.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal
 
+from evaluator import signals
 from evaluator.paired import LEVEL, Estimate, PromptValues, by_prompt, difference, estimate, mean, paired_deltas, spread
-from shared.records import Sample
+from evaluator.validation import Validated
+from shared.records import Anchors, Sample, Signal
 
 WEIGHTS: Mapping[str, float] = {"visual_loss": 0.2, "fashion_clip_loss": 0.6, "color_loss": 0.2}
 """Of the composite; each is a loss, lower for better."""
@@ -44,10 +45,30 @@ class Summary:
     """For each prompt; empty when a loss in use is missing."""
     guard: PromptValues
     """The guard above the lower of step 0's and the real picture's, for each prompt; empty when it is blank."""
+    skills: dict[str, Estimate]
+    """Loss → place on its scale: 0 like a real picture of another prompt, 1 like the most similar real picture."""
+    diversity: Estimate | None
+    """How much the pictures of one prompt differ, over step 0's."""
+    nn_ratio: Estimate | None
+    """Distance to the nearest training picture, over that to the nearest of as many held-out ones."""
+    validated: Validated | None
+    """The trainer's held-out loss at this very step."""
+    signals: tuple[Signal, ...]
+    """Of overfitting; step 0 has none."""
+
+    @property
+    def raised(self) -> tuple[str, ...]:
+        """Names of the signals of overfitting that stand."""
+        return tuple(signal.name for signal in self.signals if signal.raised)
 
     def row(self) -> dict[str, float | None]:
-        """The cells of metrics.csv: means, `<metric>_delta|low|high`, `composite`, `composite_low|high`."""
+        """The cells of metrics.csv: means, `<metric>_delta|low|high`, `composite`, `composite_low|high`, and so on."""
         cells: dict[str, float | None] = {**self.means}
+        cells |= {f"{loss}_skill": skill.mean for loss, skill in self.skills.items()}
+        cells |= {"diversity": _mean(self.diversity), "nn_ratio": _mean(self.nn_ratio)}
+        cells |= {"val_loss": None, "gap": None}
+        if self.validated:
+            cells |= {"val_loss": self.validated.held_out_loss, "gap": self.validated.gap}
         for metric, values in self.deltas.items():
             delta, low, high = _cells(estimate(values.values()))
             cells |= {f"{metric}_delta": delta, f"{metric}_low": low, f"{metric}_high": high}
@@ -71,14 +92,6 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class StopAdvice:
-    """What the stop rule says, and why."""
-
-    action: Literal["continue", "advise", "stop"]
-    reason: str = ""
-
-
-@dataclass(frozen=True)
 class Verdict:
     """Everything the evaluations so far say. Built by `judge`."""
 
@@ -96,18 +109,26 @@ class Verdict:
 
     @cached_property
     def best(self) -> Choice | None:
-        """The earliest snapshot within one standard error of the best composite; None while there is no candidate.
+        """The earliest eligible snapshot within one standard error of the best composite; None without a candidate.
 
         The standard error is that of the paired difference to the best (the one-SE rule of Breiman et al. 1984):
         the very best of 20 equal snapshots looks better than it is by 1.9 standard errors.
         """
-        following = tuple(summary for summary in self.candidates if self._follows_prompts(summary))
-        pool = following or self.candidates
-        if not pool:
+        if not self.eligible:
             return None
-        top = min(pool, key=lambda summary: mean(summary.composite))
-        chosen = next(summary for summary in pool if _is_as_good_as(summary, top))
-        return _describe(chosen, top, len(self.candidates), follows_prompts=bool(following))
+        top = min(self.eligible, key=lambda summary: mean(summary.composite))
+        chosen = next(summary for summary in self.eligible if _is_as_good_as(summary, top))
+        return self._describe(chosen, top)
+
+    def choice_of(self, step: int) -> Choice:
+        """What there is to say for shipping a given candidate, whoever chose it."""
+        chosen = next(summary for summary in self.candidates if summary.step == step)
+        return self._describe(chosen, chosen)
+
+    @cached_property
+    def eligible(self) -> tuple[Summary, ...]:
+        """Candidates that may be shipped: those that follow their prompts; when none does, all."""
+        return tuple(filter(self._follows_prompts, self.candidates)) or self.candidates
 
     def _follows_prompts(self, summary: Summary) -> bool:
         """False only when the guard fell for sure. A blank guard guards nothing."""
@@ -116,11 +137,37 @@ class Verdict:
             return True
         return excess.high >= -GUARD_TOLERANCE * self.yardsticks[GUARD]
 
+    def _describe(self, chosen: Summary, top: Summary) -> Choice:
+        num_evaluated = len(self.candidates)
+        level = 1 - (1 - LEVEL) / num_evaluated
+        composite = estimate(chosen.composite.values(), level)
+        assert composite is not None, "a candidate has a composite"
+        estimates = {metric: estimate(values.values(), level) for metric, values in chosen.deltas.items()}
+        choice = Choice(
+            step=chosen.step,
+            reason="",
+            better_than_base=composite.is_below_zero,
+            follows_prompts=self._follows_prompts(chosen),
+            composite=composite,
+            deltas={metric: delta for metric, delta in estimates.items() if delta is not None},
+            num_evaluated=num_evaluated,
+        )
+        return replace(choice, reason=" ".join(_sentences(choice, chosen, top)))
 
-def judge(evaluations: Mapping[int, Sequence[Sample]], weights: Mapping[str, float] = WEIGHTS) -> Verdict:
-    """Judge every snapshot evaluated so far. evaluations: step → one row for each picture, step 0 the base model's.
 
-    Without step 0 there are means, but nothing is compared and nothing chosen.
+def judge(
+    evaluations: Mapping[int, Sequence[Sample]],
+    weights: Mapping[str, float] = WEIGHTS,
+    anchors: Mapping[str, Anchors] | None = None,
+    validations: Sequence[Validated] = (),
+) -> Verdict:
+    """Judge every snapshot evaluated so far. Without step 0 there are means, but nothing is compared or chosen.
+
+    Args:
+        evaluations: step → one row for each picture, step 0 the base model's.
+        weights: loss → share of the composite.
+        anchors: loss → floor and ceiling of its scale for the run's references.
+        validations: the trainer's held-out losses, by step.
     """
     baseline, metrics = evaluations.get(0, ()), (*weights, GUARD)
     yardsticks = {metric: unit for metric in metrics if (unit := _yardstick(by_prompt(baseline, metric))) > 0}
@@ -129,35 +176,49 @@ def judge(evaluations: Mapping[int, Sequence[Sample]], weights: Mapping[str, flo
     summaries = []
     for step, samples in sorted(evaluations.items()):
         deltas = {metric: paired_deltas(samples, baseline, metric) for metric in metrics}
-        composite = _composite(deltas, shares, yardsticks)
-        summaries.append(Summary(step, _means(samples), deltas, composite, _guard(samples, baseline)))
+        so_far = [row for row in validations if row.step <= step]
+        summaries.append(
+            Summary(
+                step=step,
+                means=_means(samples),
+                deltas=deltas,
+                composite=_composite(deltas, shares, yardsticks),
+                guard=_guard(samples, baseline),
+                skills=_skills(samples, anchors or {}),
+                diversity=signals.diversity(samples, baseline),
+                nn_ratio=signals.nearest_ratio(samples),
+                validated=next((row for row in so_far if row.step == step), None),
+                signals=signals.signals(samples, baseline, so_far) if step else (),
+            )
+        )
     return Verdict(tuple(summaries), shares, yardsticks)
-
-
-def advise_stop(
-    verdict: Verdict, rule: Literal["off", "advise", "auto"], patience: int, min_snapshots: int
-) -> StopAdvice:
-    """Stop when `patience` snapshots have come since the last one that was progress.
-
-    Progress is a composite whose paired 95 % interval lies below that of the progress before it, at first the base
-    model's: slow gains add up until they are sure. Nothing is said before `min_snapshots` are evaluated.
-    """
-    if rule == "off" or len(verdict.candidates) < min_snapshots:
-        return StopAdvice("continue")
-    incumbent, num_since = _last_progress(verdict)
-    if num_since < patience:
-        return StopAdvice("continue")
-    latest, since = verdict.candidates[-1], f"step {incumbent.step}" if incumbent.step else "the base model"
-    reason = f"none of the {num_since} snapshots since {since} is distinguishably better"
-    change = difference(latest.composite, incumbent.composite)
-    if change is not None and change.is_above_zero:
-        reason += f", and step {latest.step} is worse"
-    return StopAdvice("stop" if rule == "auto" else "advise", reason)
 
 
 def _means(samples: Sequence[Sample]) -> dict[str, float]:
     columns = dict.fromkeys(column for sample in samples for column in sample.metrics)
     return {column: mean(values) for column in columns if (values := by_prompt(samples, column))}
+
+
+def _skills(samples: Sequence[Sample], anchors: Mapping[str, Anchors]) -> dict[str, Estimate]:
+    """Each loss on its own scale from floor to ceiling; one without such a scale is absent."""
+    found: dict[str, Estimate] = {}
+    for loss, ends in anchors.items():
+        losses = estimate(by_prompt(samples, loss).values())
+        if losses is not None and ends.shuffled > ends.real:
+            found[loss] = skill(losses, ends)
+    return found
+
+
+def skill(losses: Estimate, ends: Anchors) -> Estimate:
+    """A loss and its interval on the scale from floor (0) to ceiling (1); the ends count as exact."""
+    unit = ends.shuffled - ends.real
+
+    def scaled(value: float | None) -> float | None:
+        return None if value is None else (ends.shuffled - value) / unit
+
+    error = None if losses.standard_error is None else losses.standard_error / unit
+    center = (ends.shuffled - losses.mean) / unit
+    return Estimate(center, error, scaled(losses.high), scaled(losses.low), losses.num_prompts)
 
 
 def _yardstick(values: PromptValues) -> float:
@@ -193,40 +254,28 @@ def _is_as_good_as(summary: Summary, top: Summary) -> bool:
     return summary is top or (gap is not None and gap.standard_error is not None and gap.mean <= gap.standard_error)
 
 
-def _last_progress(verdict: Verdict) -> tuple[Summary, int]:
-    """(the last snapshot that was progress, or the base model; how many snapshots came since)."""
-    incumbent, num_since = verdict.summaries[0], 0
-    for summary in verdict.candidates:
-        change = difference(summary.composite, incumbent.composite)
-        if change is not None and change.is_below_zero:
-            incumbent, num_since = summary, 0
-        else:
-            num_since += 1
-    return incumbent, num_since
-
-
-def _describe(chosen: Summary, top: Summary, num_evaluated: int, follows_prompts: bool) -> Choice:
-    level = 1 - (1 - LEVEL) / num_evaluated
-    composite = estimate(chosen.composite.values(), level)
-    assert composite is not None, "a candidate has a composite"
-    estimates = {metric: estimate(values.values(), level) for metric, values in chosen.deltas.items()}
-    deltas = {metric: delta for metric, delta in estimates.items() if delta is not None}
-    sentences = [
-        f"Step {chosen.step} has the best composite of {num_evaluated} snapshots."
-        if chosen is top
-        else f"Step {chosen.step} is the earliest of {num_evaluated} snapshots that is within one standard error "
-        f"of the best composite (step {top.step}).",
-        f"It is {'' if composite.is_below_zero else 'not shown to be '}better than the base model "
-        f"over {composite.num_prompts} prompts: {_in_words(deltas)}.",
-    ]
-    real, guard = chosen.means.get(f"{GUARD}_real"), deltas.get(GUARD)
-    if follows_prompts and real is not None and guard is not None and guard.is_below_zero:
-        sentences.append(f"Real pictures score {real:.3f} in {GUARD}: to score below the base model is right here.")
-    if not follows_prompts:
-        sentences.append("But it follows its prompts less than the base model does, as does every other snapshot.")
-    return Choice(
-        chosen.step, " ".join(sentences), composite.is_below_zero, follows_prompts, composite, deltas, num_evaluated
+def _sentences(choice: Choice, chosen: Summary, top: Summary) -> Iterator[str]:
+    """Why this one, whether it is better than the base model, and what speaks against it."""
+    if chosen is top:
+        yield f"Step {chosen.step} has the best composite of {choice.num_evaluated} snapshots."
+    else:
+        yield (
+            f"Step {chosen.step} is the earliest of {choice.num_evaluated} snapshots that is within one standard error "
+            f"of the best composite (step {top.step})."
+        )
+    sure = "" if choice.better_than_base else "not shown to be "
+    yield (
+        f"It is {sure}better than the base model over {choice.composite.num_prompts} prompts: "
+        f"{_in_words(choice.deltas)}."
     )
+    real, guard = chosen.means.get(GUARD_REAL), choice.deltas.get(GUARD)
+    if choice.follows_prompts and real is not None and guard is not None and guard.is_below_zero:
+        yield f"Real pictures score {real:.3f} in {GUARD}: to score below the base model is right here."
+    if not choice.follows_prompts:
+        yield "But it follows its prompts less than the base model does, as does every other snapshot."
+    for signal in chosen.signals:
+        if signal.raised:
+            yield f"A sign of overfitting, {signal.name}: {signal.evidence}."
 
 
 def _in_words(deltas: Mapping[str, Estimate]) -> str:
@@ -244,6 +293,10 @@ def _word(metric: str, delta: Estimate) -> str:
     if metric == GUARD:
         return "lower" if delta.is_below_zero else "higher"
     return "better" if delta.is_below_zero else "worse"
+
+
+def _mean(found: Estimate | None) -> float | None:
+    return None if found is None else found.mean
 
 
 def _cells(delta: Estimate | None) -> tuple[float | None, float | None, float | None]:

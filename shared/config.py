@@ -231,6 +231,17 @@ class TrainConfig(Section):
 class StopConfig(Section):
     """What ends training before max_train_steps, apart from a person."""
 
+    rule: Literal["off", "advise", "auto"] = Field(
+        default="advise",
+        description="When snapshots no longer improve: say so (`advise`), stop (`auto`), or neither (`off`).",
+    )
+    patience: int = Field(
+        default=5,
+        ge=1,
+        description="Snapshots without sure progress before the rule speaks; half as many while signals of "
+        "overfitting stand.",
+    )
+    min_snapshots: int = Field(default=6, ge=1, description="Snapshots judged before the rule may speak.")
     max_train_seconds: Annotated[Annotated[float, Field(gt=0)] | None, BeforeValidator(_false_is_none)] = Field(
         default=None,
         description="Wall-clock seconds this session may last, last save included; `false`: no limit. "
@@ -254,6 +265,13 @@ class EvaluationConfig(Section):
         default=8, ge=1, description="Pictures denoised at once; part of what makes pictures reproducible."
     )
     seed: int = Field(default=1234, ge=0, lt=2**31, description="First evaluation seed; the others follow it.")
+    confirm_prompts: int = Field(
+        default=16,
+        ge=0,
+        description="Further held-out captions, as far as there are, on which the three best snapshots are judged "
+        "again at the end; 0: no confirmation.",
+    )
+    confirm_seeds: int = Field(default=4, ge=1, description="Pictures per prompt of the confirmation.")
     dtype: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         default="auto", description="Precision of generation; `auto` is fp16 on CUDA and MPS, fp32 on CPU."
     )
@@ -262,11 +280,11 @@ class EvaluationConfig(Section):
     )
     visual: str = Field(
         default="gradients",
-        description="Perceptual encoder: `gradients` (no weights needed), or a DINOv2 folder or hub id.",
+        description="Perceptual encoder: `gradients` (no weights needed), `dreamsim`, or a DINOv2 folder or hub id.",
     )
     fashion_clip: str = Field(
         default="patrickjohncyh/fashion-clip",
-        description="A CLIPModel folder or hub id, or `pocket` for the embedded miniature CLIP.",
+        description="Folder or hub id of a CLIP or SigLIP, or `pocket` for the embedded miniature CLIP.",
     )
     rescan_seconds: float = Field(
         default=5.0, gt=0, description="Seconds between two scans of the snapshot folder; events only hasten it."

@@ -263,6 +263,16 @@ class Sample(BaseModel):
     )
 
 
+class Anchors(BaseModel):
+    """Between what a loss moves for these references: the floor and the ceiling of its scale."""
+
+    model_config = ConfigDict(frozen=True)
+
+    step_0: float | None = Field(default=None, description="What the base model scores; None until it is judged.")
+    shuffled: float = Field(description="What a real picture of another prompt scores: the floor.")
+    real: float = Field(description="What the most similar other real picture scores: the ceiling.")
+
+
 class EvaluationResult(Record):
     """`evaluations/step-N/result.json`: the truth about one snapshot."""
 
@@ -281,6 +291,9 @@ class EvaluationResult(Record):
     )
     blanks: dict[str, str] = Field(default_factory=dict, description="Metric → why it is blank.")
     seconds: dict[str, float] = Field(default_factory=dict, description="Wall time of swap, generate, score.")
+    anchors: dict[str, Anchors] = Field(
+        default_factory=dict, description="Loss → its floor and ceiling for the run's references; at step 0 only."
+    )
     samples: tuple[Sample, ...] = ()
 
 
@@ -294,6 +307,50 @@ class Interval(BaseModel):
     high: float
 
 
+class Measured(BaseModel):
+    """A number with its 95 % t-interval over prompts."""
+
+    model_config = ConfigDict(frozen=True)
+
+    value: float
+    low: float
+    high: float
+
+
+class Signal(BaseModel):
+    """One sign of overfitting, with its evidence in words."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: Literal["gap", "diversity", "copying"]
+    raised: bool | None = Field(description="None: cannot be told, the evidence says why.")
+    evidence: str
+
+
+class Advice(BaseModel):
+    """What the stop rule says of going on."""
+
+    model_config = ConfigDict(frozen=True)
+
+    action: Literal["continue", "advise", "stop"]
+    reason: str = ""
+
+
+class Confirmation(BaseModel):
+    """The finalists judged again, on prompts and seeds that had no part in choosing them."""
+
+    model_config = ConfigDict(frozen=True)
+
+    step: int = Field(description="The finalist to ship.")
+    finalists: tuple[int, ...]
+    agrees: bool = Field(description="True when the first judgement chose the same.")
+    better_than_base: bool
+    composite: Interval | None
+    num_prompts: int
+    num_pictures: int = Field(description="Per finalist.")
+    reason: str
+
+
 class Best(Record):
     """`best.json`: which snapshot to ship, and why, in words a person reads."""
 
@@ -305,4 +362,15 @@ class Best(Record):
     metrics: dict[str, float | None] = Field(default_factory=dict)
     deltas: dict[str, Interval] = Field(default_factory=dict)
     num_evaluated: int
+    anchors: dict[str, Anchors] = Field(default_factory=dict, description="Loss → step 0, floor and ceiling.")
+    skill: dict[str, Measured] = Field(
+        default_factory=dict,
+        description="Loss → where this snapshot stands: 0 is the floor, a real picture of another prompt; 1 is the "
+        "ceiling, the most similar other real picture.",
+    )
+    signals: tuple[Signal, ...] = Field(default=(), description="Of overfitting, at this snapshot.")
+    latest_step: int | None = Field(default=None, description="The newest snapshot judged.")
+    latest_signals: tuple[Signal, ...] = Field(default=(), description="Of overfitting, at the newest snapshot.")
+    advice: Advice | None = None
+    confirmation: Confirmation | None = None
     created: str = Field(default_factory=utc_now)

@@ -38,6 +38,14 @@ METRIC_COLUMNS = (
     "composite",
     "composite_low",
     "composite_high",
+    *(f"{metric}_skill" for metric in COMPARED_METRICS if metric.endswith("_loss")),
+    "diversity",
+    "copy_max",
+    "nn_ratio",
+    "drift",
+    "val_loss",
+    "gap",
+    "signals",
     "evaluation_seconds",
 )
 TRAIN_COLUMNS = (

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from PIL import Image
-
+from evaluator.metrics.exhibit import Exhibit, Row
 from evaluator.metrics.features import Features, cosines
 
 
-def clip_t(
-    references: Sequence[Image.Image], samples: Sequence[Image.Image], prompts: Sequence[str], features: Features
-) -> list[dict[str, float | None]]:
-    """Cosine of picture and prompt in the fashion CLIP's space, −1…1, higher follows better.
+def clip_t(exhibit: Exhibit, features: Features) -> list[Row]:
+    """Cosine of picture and prompt in the fashion CLIP's space, −1…1, higher follows better; blank without a prompt.
 
     `clip_t`: of the sample. Typical values are low (0.2 to 0.35 for CLIP ViT-B): only differences mean something.
     `clip_t_real`: of the reference. A CLIP that has never met the concept gives the true picture little, and no sample
     can be asked for more.
     """
-    texts = features.fashion_text(prompts)
-    pairs = zip(cosines(features.fashion(samples), texts), cosines(features.fashion(references), texts), strict=True)
-    return [{"clip_t": sample, "clip_t_real": reference} for sample, reference in pairs]
+    texts = features.fashion_text(exhibit.prompts)
+    samples = cosines(features.fashion(exhibit.samples), texts)
+    references = cosines(features.fashion(exhibit.references), texts)
+    return [
+        {"clip_t": sample, "clip_t_real": reference} if prompt else {"clip_t": None, "clip_t_real": None}
+        for prompt, sample, reference in zip(exhibit.prompts, samples, references, strict=True)
+    ]

@@ -15,7 +15,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter1d
 from skimage.color import rgb2lab
 
-from evaluator.encoders import EncoderRecord, Vector, pad_to_square
+from evaluator.encoder import EncoderRecord, Vector, pad_to_square
 
 Array = NDArray[np.float32]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,22 +9,22 @@ from numpy.typing import NDArray
 from PIL import Image
 from skimage.metrics import structural_similarity
 
+from evaluator.metrics.exhibit import Exhibit, Row
 from evaluator.metrics.features import Features
 
 NUM_BINS = 32
 
 
-def legacy_losses(
-    references: Sequence[Image.Image], samples: Sequence[Image.Image], prompts: Sequence[str], features: Features
-) -> list[dict[str, float | None]]:
+def legacy_losses(exhibit: Exhibit, features: Features) -> list[Row]:
     """`legacy_visual_loss` 1 − SSIM in grey, `legacy_color_loss` 1 − correlation of RGB histograms; each 0…2.
 
     The first prefers flat grey to a shifted picture, the second weighs a wall's shade above a garment's hue.
     """
-    return [_compare(reference, sample) for reference, sample in zip(references, samples, strict=True)]
+    pairs = zip(exhibit.references, exhibit.samples, strict=True)
+    return [_compare(reference, sample) for reference, sample in pairs]
 
 
-def _compare(reference: Image.Image, sample: Image.Image) -> dict[str, float | None]:
+def _compare(reference: Image.Image, sample: Image.Image) -> Row:
     one, other = reference.convert("RGB"), sample.convert("RGB").resize(reference.size, Image.Resampling.BICUBIC)
     similarity: Any = structural_similarity(
         np.asarray(one.convert("L")), np.asarray(other.convert("L")), data_range=255

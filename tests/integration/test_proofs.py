@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 from skimage import data
 
-from evaluator.metrics.features import Features, Memo
+from evaluator.metrics import PAIRWISE_LOSSES, PAIRWISE_METRICS
+from evaluator.metrics.exhibit import Exhibit
 from evaluator.metrics.gradients import describe
 from evaluator.metrics.legacy import legacy_losses
 from evaluator.metrics.palette import palette, palette_distance
@@ -24,6 +25,7 @@ from evaluator.scorer import Scorer, load_scorer
 from evaluator.verdict import judge
 from pocket.garments import Garment, render, split_catalogue
 from shared.records import Sample
+from tests.unit.evaluator.blind import features_of
 
 Mask = NDArray[np.bool_]
 Distance = Callable[[Image.Image, Image.Image], float]
@@ -31,7 +33,6 @@ Distance = Callable[[Image.Image, Image.Image], float]
 SEED = 4711
 SHIFT = 16
 CHROMATIC = ("red", "orange", "yellow", "green", "turquoise", "blue", "purple", "pink")
-PAIRWISE_LOSSES = ("visual_loss", "fashion_clip_loss", "color_loss")
 PHOTOGRAPHS = {
     "astronaut": data.astronaut,
     "camera": data.camera,
@@ -117,11 +118,7 @@ def color_distance(one: Image.Image, other: Image.Image) -> float:
 
 
 def legacy_distance(column: str) -> Distance:
-    def unused(item: object) -> NDArray[np.float32]:
-        raise AssertionError(item)
-
-    features = Features(Memo(unused), Memo(unused), Memo(unused), Memo(palette))
-    return lambda one, other: legacy_losses([one], [other], [""], features)[0][column] or 0.0
+    return lambda one, other: legacy_losses(Exhibit([one], [other], [""]), features_of())[0][column] or 0.0
 
 
 def area_under_curve(matched: NDArray[np.float64], shuffled: NDArray[np.float64]) -> float:
@@ -131,7 +128,7 @@ def area_under_curve(matched: NDArray[np.float64], shuffled: NDArray[np.float64]
 
 @pytest.fixture(scope="module")
 def scorer() -> Scorer:
-    return load_scorer("pocket")
+    return load_scorer("pocket", metrics=PAIRWISE_METRICS)
 
 
 # --- 1: colour
@@ -196,7 +193,7 @@ def test_matched_pairs_cost_less_than_shuffled_ones(scorer: Scorer, column: str)
 
 def losses(scorer: Scorer, column: str, references: list[Image.Image], samples: list[Image.Image]) -> list[float]:
     """The column of each pair."""
-    rows = scorer.score(references, samples, [""] * len(samples)).rows
+    rows = scorer.score(Exhibit(references, samples, [""] * len(samples))).rows
     return [value for row in rows if (value := row[column]) is not None]
 
 
@@ -206,9 +203,9 @@ def losses(scorer: Scorer, column: str, references: list[Image.Image], samples: 
 def test_the_same_pictures_get_identical_rows(scorer: Scorer):
     references = [picture for _, picture, _ in held_out_garments()[:6]]
     samples, prompts = references[::-1], [garment.caption() for garment, _, _ in held_out_garments()[:6]]
-    again = load_scorer("pocket").score(references, samples, prompts)
-    assert scorer.score(references, samples, prompts) == again
-    assert scorer.score(references, samples, prompts) == again
+    again = load_scorer("pocket", metrics=PAIRWISE_METRICS).score(Exhibit(references, samples, prompts))
+    assert scorer.score(Exhibit(references, samples, prompts)) == again
+    assert scorer.score(Exhibit(references, samples, prompts)) == again
 
 
 @pytest.mark.parametrize("num_snapshots", [1, 4])
@@ -246,11 +243,11 @@ def test_the_interval_covers_the_truth_as_often_as_it_says():
 @cache
 def equal_pictures() -> list[list[dict[str, float | None]]]:
     """For each of 12 prompts, the numbers of 10 pictures that are equally good: augmentations of one garment."""
-    scorer, rng = load_scorer("pocket"), np.random.default_rng(SEED)
+    scorer, rng = load_scorer("pocket", metrics=PAIRWISE_METRICS), np.random.default_rng(SEED)
     pool = []
     for garment, picture, _ in held_out_garments()[:12]:
         samples = [augmented(picture, rng) for _ in range(10)]
-        pool.append(scorer.score([picture] * 10, samples, [garment.caption()] * 10).rows)
+        pool.append(scorer.score(Exhibit([picture] * 10, samples, [garment.caption()] * 10)).rows)
     return pool
 
 

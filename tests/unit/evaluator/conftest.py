@@ -14,6 +14,9 @@ from transformers import (
     CLIPModel,
     Dinov2Config,
     Dinov2Model,
+    SiglipConfig,
+    SiglipImageProcessorPil,
+    SiglipModel,
 )
 
 from pocket import tokenizer as pocket_tokenizer
@@ -64,4 +67,18 @@ def dinov2_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = Dinov2Config(hidden_size=32, num_hidden_layers=1, num_attention_heads=2, image_size=28, patch_size=14)
     Dinov2Model(config).save_pretrained(folder)
     BitImageProcessorPil(size={"shortest_edge": 32}, crop_size={"height": 28, "width": 28}).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def siglip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SiglipModel with its processor, 32 × 32 pictures, random weights; the pocket's tokenizer."""
+    folder = tmp_path_factory.mktemp("encoders") / "siglip"
+    tokenizer = pocket_tokenizer.train()
+    text = {**TOWER, "vocab_size": len(tokenizer), "max_position_embeddings": tokenizer.model_max_length}
+    vision = {**TOWER, "image_size": 32, "patch_size": 8}
+    torch.manual_seed(0)
+    SiglipModel(SiglipConfig(text_config=text, vision_config=vision)).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    SiglipImageProcessorPil(size={"height": 32, "width": 32}).save_pretrained(folder)
     return folder

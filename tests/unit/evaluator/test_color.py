@@ -3,8 +3,9 @@ import pytest
 from PIL import Image
 
 from evaluator.metrics.color import color_loss
-from evaluator.metrics.features import Features, Memo
+from evaluator.metrics.exhibit import Exhibit
 from evaluator.metrics.palette import NUM_COLOURS, Palette, palette, palette_distance
+from tests.unit.evaluator.blind import features_of
 
 
 def cloth(*colours: tuple[int, int, int], wall: int = 245) -> Image.Image:
@@ -21,11 +22,7 @@ def one_colour(*lab: float) -> Palette:
 
 
 def compare(reference: Image.Image, sample: Image.Image) -> dict[str, float | None]:
-    def unused(item: object) -> np.ndarray:
-        raise AssertionError(item)
-
-    features = Features(Memo(unused), Memo(unused), Memo(unused), Memo(palette))
-    return color_loss([reference], [sample], [""], features)[0]
+    return color_loss(Exhibit([reference], [sample], [""]), features_of(palette=palette))[0]
 
 
 def test_equal_garments_cost_nothing():

@@ -9,10 +9,13 @@ import torch
 from huggingface_hub import constants
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from transformers import CLIPModel, CLIPProcessor
+from transformers import CLIPModel, CLIPProcessor, CLIPTokenizer, SiglipImageProcessorPil, SiglipModel
 
-from evaluator import encoders
-from evaluator.encoders import load_encoder, locate, pad_to_square
+from evaluator import hub
+from evaluator.encoder import pad_to_square
+from evaluator.encoders import load_encoder
+from evaluator.hub import locate
+from pocket.tokenizer import MAX_LENGTH
 from shared.errors import ModelError
 
 
@@ -68,7 +71,7 @@ def test_a_cached_hub_snapshot_is_used_without_network_and_its_commit_recorded(
     (cache / "refs").mkdir()
     (cache / "refs" / "main").write_text(commit)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    monkeypatch.setattr(encoders, "_download", lambda hub_id: pytest.fail("the network was asked"))
+    monkeypatch.setattr(hub, "_download", lambda hub_id: pytest.fail("the network was asked"))
     assert load_encoder("owner/name").record.revision == commit
 
 
@@ -76,8 +79,8 @@ def test_a_hub_that_never_answers_is_given_up_in_bounded_time(tmp_path: Path, mo
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.setattr(encoders.HUB, "endpoint", f"http://127.0.0.1:{silent.getsockname()[1]}")
-        monkeypatch.setattr(encoders, "HUB_TIMEOUT_SECONDS", 0.05)
+        monkeypatch.setattr(hub.HUB, "endpoint", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        monkeypatch.setattr(hub, "HUB_TIMEOUT_SECONDS", 0.05)
         with pytest.raises(ModelError, match="not in the cache, and the hub did not give it"):
             load_encoder("owner/name")
 
@@ -119,3 +122,34 @@ def test_pickled_weights_are_never_opened(clip_folder: Path, tmp_path: Path):
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
     with pytest.raises(ModelError, match=r"no model\*\.safetensors"):
         load_encoder(str(folder))
+
+
+def test_siglip_reads_its_padding_as_it_was_trained_to(siglip_folder: Path, garments: list[Image.Image]):
+    encoder, model = load_encoder(str(siglip_folder)), SiglipModel.from_pretrained(siglip_folder)
+    tokens = CLIPTokenizer.from_pretrained(siglip_folder)(
+        "a red dress", padding="max_length", max_length=MAX_LENGTH, return_tensors="pt"
+    )
+    pixel_values = SiglipImageProcessorPil.from_pretrained(siglip_folder)(garments[0], return_tensors="pt")
+    with torch.inference_mode():
+        expected = model(input_ids=tokens["input_ids"], **pixel_values)
+    np.testing.assert_allclose(encoder.embed_text("a red dress"), expected.text_embeds[0], atol=1e-5)
+    np.testing.assert_allclose(encoder.embed_image(garments[0]), expected.image_embeds[0], atol=1e-5)
+
+
+def test_a_tokenizer_that_cannot_be_had_leaves_the_pictures(
+    clip_folder: Path, tmp_path: Path, garments: list[Image.Image]
+):
+    folder = tmp_path / "clip"
+    shutil.copytree(clip_folder, folder)
+    (folder / "tokenizer.json").write_text("{}")
+    encoder = load_encoder(str(folder))
+    assert np.isfinite(encoder.embed_image(garments[0])).all()
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        encoder.embed_text("a red dress")
+
+
+def test_a_clip_without_a_vocabulary_reads_nothing_rather_than_anything(clip_folder: Path, tmp_path: Path):
+    folder = tmp_path / "clip"
+    shutil.copytree(clip_folder, folder, ignore=shutil.ignore_patterns("tokenizer.json", "vocab.json"))
+    with pytest.raises(ModelError, match="has no tokenizer"):
+        load_encoder(str(folder)).embed_text("a red dress")

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from evaluator.paired import by_prompt, difference, estimate, paired_deltas, spread
+from evaluator.paired import by_prompt, difference, estimate, paired_deltas, ratio, spread
 from shared.records import Sample
 
 
@@ -64,3 +64,28 @@ def test_a_difference_is_over_the_prompts_both_have():
 def test_the_spread_is_the_standard_deviation_over_prompts():
     assert spread({"a": 0.1, "b": 0.3}) == pytest.approx(0.2 / 2**0.5)
     assert spread({"a": 0.1}) == 0
+
+
+def test_a_ratio_is_of_means_over_the_prompts_both_have():
+    found = ratio({"a": 1.0, "b": 3.0, "c": 9.0}, {"a": 2.0, "b": 2.0})
+    assert found is not None
+    assert (found.mean, found.num_prompts) == (1.0, 2)
+
+
+def test_a_ratio_to_nothing_is_none():
+    assert ratio({"a": 1.0}, {"b": 1.0}) is None
+    assert ratio({"a": 1.0}, {"a": 0.0}) is None
+    single = ratio({"a": 1.0}, {"a": 2.0})
+    assert single is not None
+    assert (single.mean, single.low) == (0.5, None)
+
+
+def test_the_interval_of_a_ratio_covers_the_truth_as_often_as_it_says():
+    rng, covered = np.random.default_rng(5), []
+    for _ in range(2000):
+        other = rng.normal(3, 0.6, 12)
+        one = 0.6 * other + rng.normal(0, 0.1, 12)
+        found = ratio(dict(zip("abcdefghijkl", one, strict=True)), dict(zip("abcdefghijkl", other, strict=True)))
+        assert found is not None
+        covered.append((found.low or 0) <= 0.6 <= (found.high or 0))
+    assert 0.93 <= np.mean(covered) <= 0.97

@@ -5,7 +5,9 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from evaluator.verdict import Verdict, advise_stop, judge
+from evaluator.stopping import advise_stop
+from evaluator.validation import Validated
+from evaluator.verdict import Verdict, judge
 from shared.records import Sample
 
 METRICS = ("visual_loss", "fashion_clip_loss", "color_loss", "clip_t")
@@ -50,7 +52,8 @@ def test_step_0_differs_from_itself_by_exactly_nothing():
 def test_a_row_has_the_cells_of_the_table():
     row = run_of(0.1).summaries[1].row()
     expected = {f"{metric}{part}" for metric in METRICS for part in ("", "_delta", "_low", "_high")}
-    assert set(row) == expected | {"composite", "composite_low", "composite_high"}
+    expected |= {"composite", "composite_low", "composite_high", "diversity", "nn_ratio", "val_loss", "gap"}
+    assert set(row) == expected
 
 
 def test_the_composite_is_the_weighted_delta_in_step_0s_standard_deviations():
@@ -183,3 +186,36 @@ def test_a_snapshot_never_better_than_the_base_runs_out_of_patience_too():
 def test_a_verdict_needs_no_torch():
     code = "import evaluator.verdict, sys; sys.exit('torch' in sys.modules or 'pandas' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def overfitting(gain: float, seed: int) -> list[Sample]:
+    """Pictures of one prompt are one picture."""
+    return evaluation(gain, seed, overrides={"seed_distance": 0.001})
+
+
+def test_signs_of_overfitting_halve_the_patience():
+    base = evaluation(overrides={"seed_distance": 0.2})
+    fine = {step: evaluation(0.2, step, overrides={"seed_distance": 0.2}) for step in (100, 200, 300, 400)}
+    assert advise_stop(judge({0: base, **fine}), "advise", 4, 2).action == "continue"
+    by_heart = {step: overfitting(0.2, step) for step in (100, 200, 300, 400)}
+    advice = advise_stop(judge({0: base, **by_heart}), "advise", 4, 2)
+    assert advice.action == "advise"
+    assert "diversity: pictures of one prompt differ" in advice.reason
+
+
+def test_a_choice_that_was_learnt_by_heart_says_so():
+    best = judge({0: evaluation(overrides={"seed_distance": 0.2}), 100: overfitting(0.3, 1)}).best
+    assert best is not None
+    assert "A sign of overfitting, diversity: " in best.reason
+
+
+def test_the_base_model_has_no_signs_of_overfitting():
+    verdict = judge({0: evaluation(overrides={"seed_distance": 0.2}), 100: overfitting(0.3, 1)})
+    assert [summary.raised for summary in verdict.summaries] == [(), ("diversity",)]
+
+
+def test_held_out_losses_stand_at_their_own_step_only():
+    verdict = judge({0: evaluation(), 100: evaluation(0.1, 1)}, validations=[Validated(90, 0.2, 0.01)])
+    assert verdict.summaries[1].row()["val_loss"] is None
+    verdict = judge({0: evaluation(), 100: evaluation(0.1, 1)}, validations=[Validated(100, 0.2, 0.01)])
+    assert [verdict.summaries[1].row()[column] for column in ("val_loss", "gap")] == [0.2, 0.01]

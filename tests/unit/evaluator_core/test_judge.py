@@ -7,21 +7,30 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
+from scipy import stats
 
 from evaluator import judge as judging
 from evaluator.adapter import AdapterFile
-from evaluator.encoders import EncoderRecord
+from evaluator.encoder import EncoderRecord
 from evaluator.judge import Judge
+from evaluator.ledger import Ledger
+from evaluator.metrics.exhibit import Exhibit, Row
+from evaluator.metrics.gradients import describe
+from evaluator.metrics.palette import palette
 from evaluator.references import References, load
-from evaluator.scorer import Scores
+from evaluator.scorer import Scores, load_scorer
 from evaluator.studio import Job
 from shared.errors import DataError, ModelError
 from shared.publication import publish, verify
 from shared.records import Manifest
 from shared.rundir import RunDir
+from shared.tables import read_rows
 from tests.conftest import RunMaker
+from tests.unit.evaluator.blind import features_of
 
 
 @dataclass
@@ -46,12 +55,12 @@ class PretendStudio:
 class PretendScorer:
     def __init__(self) -> None:
         self.encoders = {"clip_t": EncoderRecord(model="none", reason="not there")}
+        self.features, self.metrics = features_of(visual=describe, palette=palette), ("visual", "color")
 
-    def score(self, references: list[Image.Image], samples: list[Image.Image], prompts: list[str]) -> Scores:
-        assert len(references) == len(samples) == len(prompts)
-        return Scores(
-            [{"color_loss": index / 10, "clip_t": None} for index in range(len(samples))], {"clip_t": "not there"}
-        )
+    def score(self, exhibit: Exhibit) -> Scores:
+        assert len(exhibit.references) == len(exhibit.samples) == len(exhibit.prompts)
+        rows: list[Row] = [{"color_loss": index / 10, "clip_t": None} for index in range(len(exhibit.samples))]
+        return Scores(rows, {"clip_t": "not there"})
 
 
 @pytest.fixture
@@ -155,3 +164,72 @@ def test_references_that_can_no_longer_be_made_are_an_error(run: RunDir, monkeyp
 
 def test_prompts_keep_the_order_of_the_split() -> None:
     assert list(References({"b": "x", "a": "y"}, {}).prompts) == ["b", "a"]
+
+
+class PaintingStudio(PretendStudio):
+    """Draws noise of its own for every seed, more of it the earlier the snapshot."""
+
+    def draw(self, wanted: list[Job]) -> Iterator[list[Image.Image]]:
+        for job in wanted:
+            rng = np.random.default_rng([job.seed, len(self.swapped)])
+            blocks = rng.integers(60, 200, (4, 4, 3)) // len(self.swapped) + 40
+            yield [Image.fromarray(blocks.astype(np.uint8)).resize((32, 32), Image.Resampling.NEAREST)]
+
+
+@pytest.fixture
+def judged(make_paper_run: RunMaker, monkeypatch: pytest.MonkeyPatch) -> RunDir:
+    """A run whose base model and one snapshot have been judged with real metrics."""
+    run = make_paper_run(evaluation={"num_seeds": 2, "num_prompts": 3, "batch_size": 1})
+    add_snapshot(run)
+    monkeypatch.setattr(judging.adapter, "read", lambda *_: AdapterFile(run.snapshot(2), "digest", {}, 1.0))
+    judge = judge_of(run, PaintingStudio())
+    object.__setattr__(judge, "scorer", load_scorer("pocket"))
+    judge.judge(0)
+    judge.judge(2)
+    Ledger(run).rebuild()
+    return run
+
+
+def test_a_stranger_recomputes_every_interval_from_the_pictures_rows(judged: RunDir) -> None:
+    base, after = (pd.read_csv(judged.evaluation(step) / "images.csv") for step in (0, 2))
+    table = pd.read_csv(judged.metrics_csv).set_index("step").loc[2]
+    for metric in ("visual_loss", "fashion_clip_loss", "color_loss", "clip_t"):
+        both = base.merge(after, on=["prompt_id", "seed"], suffixes=("_base", ""), validate="one_to_one")
+        deltas = (both[metric] - both[f"{metric}_base"]).groupby(both["prompt_id"]).mean()
+        interval = stats.ttest_1samp(deltas, 0).confidence_interval(0.95)
+        assert table[f"{metric}_delta"] == pytest.approx(deltas.mean(), rel=1e-9)
+        assert (table[f"{metric}_low"], table[f"{metric}_high"]) == pytest.approx((interval.low, interval.high))
+    assert table["diversity"] == pytest.approx(after["seed_distance"].mean() / base["seed_distance"].mean())
+    assert table["nn_ratio"] == pytest.approx(after["nn_train"].mean() / after["nn_real"].mean())
+
+
+def test_a_pictures_row_names_its_file_and_holds_the_numbers_to_the_last_bit(judged: RunDir) -> None:
+    result = judged.read_result(2)
+    assert result
+    rows = read_rows(judged.evaluation(2) / "images.csv")
+    assert len(rows) == len(result.samples) == 6
+    for row, sample in zip(rows, result.samples, strict=True):
+        assert (judged.evaluation(2) / row["file"]).is_file()
+        assert (row["prompt_id"], row["seed"]) == (sample.prompt_id, str(sample.seed))
+        assert {name: float(row[name]) for name in sample.metrics} == sample.metrics
+
+
+def test_drift_is_measured_from_step_0s_own_pictures(judged: RunDir) -> None:
+    first, second = judged.read_result(0), judged.read_result(2)
+    assert first
+    assert second
+    assert [sample.metrics["drift"] for sample in first.samples] == pytest.approx([0] * 6, abs=1e-6)
+    assert all((sample.metrics["drift"] or 0) > 1e-4 for sample in second.samples)
+    assert (set(first.anchors), second.anchors) == ({"visual_loss", "fashion_clip_loss", "color_loss"}, {})
+
+
+def test_a_lost_picture_of_step_0_leaves_drift_blank_with_its_reason(
+    run: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_snapshot(run)
+    monkeypatch.setattr(judging.adapter, "read", lambda *_: AdapterFile(run.snapshot(2), "digest", {}, 1.0))
+    judge = judge_of(run)
+    object.__setattr__(judge, "scorer", load_scorer("/nowhere", metrics=("drift",)))
+    result = judge.judge(2)
+    assert result.status == "ok"
+    assert result.blanks == {"drift": "step 0 has no pictures to compare with"}

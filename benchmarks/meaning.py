@@ -1,0 +1,287 @@
+"""Do the numbers mean something? `python benchmarks/meaning.py [RUN …]` prints the tables of a report.
+
+Everything is drawn or rendered here, from the embedded models and the pictures installed with scikit-image; runs given
+are scored again from their own pictures. "Original" are the formulas this project began with (`metrics/legacy.py`).
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import numpy as np
+import torch
+from PIL import Image
+
+from evaluator import stopping, verdict
+from evaluator.anchors import anchors, matching, mismatched
+from evaluator.metrics import PAIRWISE_LOSSES, PAIRWISE_METRICS
+from evaluator.metrics.copying import nearest_training_picture
+from evaluator.metrics.exhibit import Exhibit, Row
+from evaluator.metrics.layout import layout
+from evaluator.scorer import Scorer, load_scorer
+from evaluator.signals import copying, nearest_ratio
+from evaluator.training_set import TrainingSet
+from pocket.garments import catalogue, concept, render, split_catalogue
+from shared.config import ModelConfig
+from shared.diffusion import base
+from shared.pictures import open_picture
+from shared.publication import read_manifest
+from shared.records import Sample
+from shared.rundir import RunDir, open_run, steps_in
+from tests.integration.test_proofs import CHROMATIC, augmented, before_a_darker_wall, photographs, recoloured, variants
+from tests.unit.evaluator.blind import features_of
+
+SEED = 2_026
+METRICS = (*PAIRWISE_METRICS, "legacy")
+NUM_PROMPTS, NUM_SEEDS = 12, 10
+NUM_TRIALS = 400
+
+
+# --- pairs
+
+
+def costs(scorer: Scorer, column: str, pairs: Sequence[tuple[Image.Image, Image.Image]]) -> np.ndarray:
+    """The column of each (reference, sample)."""
+    references, samples = zip(*pairs, strict=True)
+    rows = scorer.score(Exhibit(references, samples, [""] * len(samples))).rows
+    return np.array([row[column] for row in rows], dtype=float)
+
+
+def garments(seed: int) -> list[tuple[bool, Image.Image, np.ndarray]]:
+    """(has a hue, picture, exact mask) of every combination the pocket models have never seen."""
+    return [(g.colour in CHROMATIC, *render(g, seed + n)) for n, g in enumerate(split_catalogue()[1])]
+
+
+def tell_colour(scorer: Scorer) -> None:
+    """Table 1."""
+    print("\n### Colour: a garment's hue against a wall's shade\n\n| | hue | wall | hue ÷ wall, smallest | median |")
+    print("| --- | --- | --- | --- | --- |")
+    shown = [(picture, mask) for has_hue, picture, mask in garments(SEED) if has_hue]
+    for name, column in (("`color_de00`", "color_de00"), ("original", "legacy_color_loss")):
+        hue = costs(scorer, column, [(picture, recoloured(picture, mask)) for picture, mask in shown])
+        wall = costs(scorer, column, [(picture, before_a_darker_wall(picture, mask)) for picture, mask in shown])
+        ratio = hue / np.maximum(wall, 1e-9)
+        print(f"| {name} | {hue.mean():.3f} | {wall.mean():.3f} | {ratio.min():.2f} | {np.median(ratio):.2f} |")
+    print(f"\n{len(shown)} garments; hue turned by 120°; wall darkened by 10 of 255 levels.")
+
+
+def tell_visual(scorer: Scorer) -> None:
+    """Table 2."""
+    print("\n### Visual: which changes are near, which far\n")
+    print("| pictures | | shift | mirror | flat | blur | another | in order |\n|" + " --- |" * 8)
+    groups = {
+        "photographs, 256 px": list(photographs(256).values()),
+        "photographs, 512 px": list(photographs(512).values()),
+        "garments": [picture for _, picture, _ in garments(SEED)],
+    }
+    for name, pictures in groups.items():
+        for whose, column in (("`visual_loss`", "visual_loss"), ("original", "legacy_visual_loss")):
+            print(f"| {name} ({len(pictures)}) | {whose} | {_visual_row(scorer, column, pictures)} |")
+
+
+def _visual_row(scorer: Scorer, column: str, pictures: list[Image.Image]) -> str:
+    table = []
+    for number, picture in enumerate(pictures):
+        near, far = variants(picture)
+        others = [other for index, other in enumerate(pictures) if index != number]
+        found = costs(scorer, column, [(picture, sample) for sample in (*near, *far, *others)])
+        shift, mirror, flat, blur = found[:2].max(), found[2], found[3:5].min(), found[5]
+        table.append((shift, mirror, flat, blur, found[6:].min()))
+    in_order = sum(max(row[:2]) < min(row[2:]) for row in table)
+    return " | ".join(f"{value:.3f}" for value in np.mean(table, axis=0)) + f" | {in_order} of {len(pictures)}"
+
+
+def tell_matching(scorer: Scorer) -> None:
+    """Table 3."""
+    print("\n### Matched against shuffled pairs: area under the curve\n")
+    print("| pictures | " + " | ".join(f"`{loss}`" for loss in PAIRWISE_LOSSES) + " |\n|" + " --- |" * 4)
+    groups = {"garments": [p for _, p, _ in garments(SEED)], "photographs, 256 px": list(photographs(256).values())}
+    for name, pictures in groups.items():
+        rng = np.random.default_rng(SEED)
+        samples = [augmented(picture, rng) for picture in pictures]
+        shuffled = mismatched(pictures, samples, scorer)
+        pairs = list(zip(pictures, samples, strict=True))
+        areas = [matching(list(costs(scorer, loss, pairs)), shuffled[loss]) for loss in PAIRWISE_LOSSES]
+        print(f"| {name} ({len(pictures)}) | " + " | ".join(f"{area:.3f}" for area in areas) + " |")
+    print("\nEach sample is its reference cropped by 5 to 20 %, mirrored or not, exposed by ± 25 %.")
+
+
+# --- the same model against itself
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Pictures of one model, several to a prompt: any of them may be called step 0's."""
+
+    rows: list[list[Row]]
+    """By prompt and picture."""
+    vectors: list[np.ndarray]
+    """For each prompt: its pictures as the perceptual descriptor sees them, (pictures, D)."""
+
+
+def draw_pool(num_prompts: int = NUM_PROMPTS, num_seeds: int = NUM_SEEDS, num_steps: int = 10) -> Pool:
+    """The embedded base model draws garments that it has never seen; every picture has a seed of its own."""
+    pipeline, scorer = base.load_model(ModelConfig(), "fp32").pipeline, load_scorer("pocket", metrics=PAIRWISE_METRICS)
+    pipeline.set_progress_bar_config(disable=True)
+    rows, vectors = [], []
+    for number, garment in enumerate(split_catalogue()[1][:num_prompts]):
+        seeds = range(SEED + number * num_seeds, SEED + (number + 1) * num_seeds)
+        samples = pipeline(
+            [garment.caption()] * num_seeds,
+            generator=[torch.Generator().manual_seed(seed) for seed in seeds],
+            num_inference_steps=num_steps,
+            guidance_scale=3.0,
+            height=128,
+            width=128,
+        ).images
+        reference = render(garment, SEED + number)[0]
+        rows.append(scorer.score(Exhibit([reference] * num_seeds, samples, [garment.caption()] * num_seeds)).rows)
+        vectors.append(np.stack(scorer.features.visual(samples)).astype(float))
+    return Pool(rows, vectors)
+
+
+def resampled(pool: Pool, num_snapshots: int, rng: np.random.Generator) -> verdict.Verdict:
+    """Eight prompts, two pictures each for step 0 and for every snapshot, shared out by chance."""
+    evaluations: dict[int, list[Sample]] = {step: [] for step in range(num_snapshots + 1)}
+    for prompt in rng.choice(len(pool.rows), 8, replace=False):
+        dealt = rng.permutation(len(pool.rows[prompt]))[: 2 * (num_snapshots + 1)].reshape(num_snapshots + 1, 2)
+        for step, (one, other) in enumerate(dealt):
+            distance = float(1 - pool.vectors[prompt][one] @ pool.vectors[prompt][other])
+            for seed, picture in enumerate((one, other)):
+                metrics = {**pool.rows[prompt][picture], "seed_distance": distance}
+                sample = Sample(prompt_id=f"p{prompt}", prompt="", seed=seed, image="", batch=0, metrics=metrics)
+                evaluations[step].append(sample)
+    return verdict.judge(evaluations)
+
+
+@dataclass(frozen=True)
+class SameModel:
+    """Shares of resamples."""
+
+    better: float
+    """The best snapshot was called better than step 0."""
+    signalled: float
+    """Some snapshot raised a signal of overfitting."""
+    covered: dict[str, float]
+    """Metric → the interval of the first snapshot's difference held the truth, which is 0."""
+
+
+def same_model(pool: Pool, num_snapshots: int, num_trials: int = NUM_TRIALS) -> SameModel:
+    """How often the statistics are fooled by a model that is compared with itself."""
+    rng = np.random.default_rng(SEED)
+    better, signalled, covered = 0, 0, dict.fromkeys((*PAIRWISE_LOSSES, "clip_t"), 0)
+    for _ in range(num_trials):
+        found = resampled(pool, num_snapshots, rng)
+        better += found.best is not None and found.best.better_than_base
+        signalled += any(summary.raised for summary in found.summaries)
+        row = found.summaries[1].row()
+        for metric in covered:
+            covered[metric] += (row[f"{metric}_low"] or 0) <= 0 <= (row[f"{metric}_high"] or 0)
+    shares = {metric: count / num_trials for metric, count in covered.items()}
+    return SameModel(better / num_trials, signalled / num_trials, shares)
+
+
+def tell_same_model(pool: Pool) -> None:
+    """Table 4."""
+    print("\n### The same model against itself\n")
+    print("| snapshots | called better than step 0 | signals of overfitting | interval holds 0: ", end="")
+    print(" / ".join((*PAIRWISE_LOSSES, "clip_t")) + " |\n| --- | --- | --- | --- |")
+    for num_snapshots in (1, 2, 4):
+        found = same_model(pool, num_snapshots)
+        covered = " / ".join(f"{share:.1%}" for share in found.covered.values())
+        print(f"| {num_snapshots} | {found.better:.1%} | {found.signalled:.1%} | {covered} |")
+    print(
+        f"\n{len(pool.rows)} prompts × {len(pool.rows[0])} pictures of the embedded base model; 8 prompts × 2", end=""
+    )
+    print(f" pictures drawn from them for each step; {NUM_TRIALS} resamples a row.")
+
+
+def tell_copying() -> None:
+    """Table 5."""
+    print("\n### Copying, when there is none: `nn_ratio` over random splits\n")
+    print("| pictures | trained on | mean | standard deviation | signals |\n|" + " --- |" * 5)
+    rng = np.random.default_rng(SEED)
+    groups = {"all garments": [catalogue()[i] for i in rng.choice(len(catalogue()), 330)], "one kind": concept(330)}
+    for name, shown in groups.items():
+        pictures = [render(garment, 5000 + number, 64)[0] for number, garment in enumerate(shown)]
+        for num_trained in (4, 16, 64, 250):
+            found = [_null_ratio(pictures, num_trained, rng) for _ in range(100)]
+            ratios, raised = [ratio for ratio, _ in found], sum(raised for _, raised in found)
+            print(f"| {name} | {num_trained} | {np.mean(ratios):.3f} | {np.std(ratios):.3f} | {raised} of 100 |")
+    print("\n16 prompts × 2 pictures, all from the same source as the training pictures.")
+
+
+class _Trained(TrainingSet):
+    def __init__(self, layouts: np.ndarray) -> None:
+        self._vectors = layouts
+
+
+def _null_ratio(pictures: list[Image.Image], num_trained: int, rng: np.random.Generator) -> tuple[float, bool]:
+    order = rng.permutation(len(pictures))
+    held_out, drawn, trained = order[:16], order[16:48], order[48 : 48 + num_trained]
+    features, references = features_of(layout=layout), [pictures[i] for i in held_out] * 2
+    training = _Trained(np.stack([layout(pictures[i]) for i in trained]))
+    exhibit = Exhibit(references, [pictures[i] for i in drawn], [""] * 32, training=training)
+    rows = nearest_training_picture(exhibit, features)
+    samples = [
+        Sample(prompt_id=str(n % 16), prompt="", seed=n, image="", batch=0, metrics=row) for n, row in enumerate(rows)
+    ]
+    found = nearest_ratio(samples)
+    assert found
+    return found.mean, bool(copying(found).raised)
+
+
+# --- runs
+
+
+def tell_run(run: RunDir) -> None:
+    """One table: the run's pictures, scored again."""
+    config, record, scorer = run.read_config(), run.read_record(), load_scorer("pocket")
+    manifest = read_manifest(run.references)
+    assert manifest
+    references = {prompt: open_picture(run.references / f"{prompt}.png") for prompt in manifest.details["prompts"]}
+    training, evaluations, first = TrainingSet(config, record), {}, None
+    for step in sorted(steps_in(run.evaluations)):
+        result = run.read_result(step)
+        if result and result.status == "ok":
+            samples = [open_picture(run.evaluation(step) / "images" / sample.image) for sample in result.samples]
+            first = first or samples
+            prompts = [sample.prompt for sample in result.samples]
+            paired = [references[sample.prompt_id] for sample in result.samples]
+            rows = scorer.score(Exhibit(paired, samples, prompts, first, training)).rows
+            scored = zip(result.samples, rows, strict=True)
+            evaluations[step] = [sample.model_copy(update={"metrics": row}) for sample, row in scored]
+    found = verdict.judge(evaluations, anchors=anchors(list(references.values()), scorer))
+    num_trained = len(training.vectors(layout))
+    print(f"\n### Run `{record.name}`: {num_trained} training pictures, {len(references)} prompts\n")
+    columns = ("composite", "composite_low", "composite_high", *(f"{loss}_skill" for loss in PAIRWISE_LOSSES))
+    columns = (*columns, "clip_t", "diversity", "nn_ratio", "drift")
+    print("| step | " + " | ".join(columns) + " | signals |\n|" + " --- |" * (len(columns) + 2))
+    for summary in found.summaries:
+        row = summary.row()
+        cells = ("" if row[column] is None else f"{row[column]:.3f}" for column in columns)
+        print(f"| {summary.step} | " + " | ".join(cells) + f" | {' '.join(summary.raised)} |")
+    if found.best:
+        print(f"\n{found.best.reason}")
+    print(f"\nStop rule: {stopping.advise_stop(found, 'advise', 5, 6)}")
+
+
+def main() -> None:
+    """Print every table."""
+    scorer = load_scorer("pocket", metrics=METRICS)
+    tell_colour(scorer)
+    tell_visual(scorer)
+    tell_matching(scorer)
+    tell_same_model(draw_pool())
+    tell_copying()
+    for path in sys.argv[1:]:
+        tell_run(open_run(Path(path)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""The pictures a run learns from, as vectors: looked at once for the whole run."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from evaluator.encoder import Vector
+from shared import buckets, dataset
+from shared.config import Config
+from shared.digests import Digests
+from shared.pictures import open_picture, upright_size
+from shared.records import RunRecord
+
+log = logging.getLogger(__name__)
+
+MAX_PICTURES = 2000
+"""Looked at, evenly spread over the ids: the base model's evaluation waits for it."""
+SIZE_MULTIPLE = 8
+"""Of the sides pictures are framed to: what a model needs beyond this is too fine to be compared."""
+
+
+class TrainingSet:
+    """Found in the data set when first asked for, for it may be long."""
+
+    def __init__(self, config: Config, record: RunRecord) -> None:
+        self._config, self._record = config, record
+        self._vectors: NDArray[np.float32] | None = None
+
+    def vectors(self, embed: Callable[[Image.Image], Vector]) -> NDArray[np.float32]:
+        """The training pictures embedded, (N, D), N ≤ `MAX_PICTURES`; the first call computes, later ones remember.
+
+        Raises:
+            DataError: the data set is gone or cannot be read.
+        """
+        if self._vectors is None:
+            found = self._pairs()
+            pairs = found[:: -(-len(found) // MAX_PICTURES)]
+            log.info("looking at %d of %d training pictures, once", len(pairs), len(found))
+            self._vectors = np.stack([embed(picture) for picture in map(self._framed, pairs)])
+        return self._vectors
+
+    def _pairs(self) -> list[dataset.Pair]:
+        config = self._config
+        digest = Digests(dataset.digests_path(config))
+        held_out = self._record.dataset.held_out
+        return dataset.training_pairs(dataset.scan(config), held_out, config.data.train_size, config.train.seed, digest)
+
+    def _framed(self, pair: dataset.Pair) -> Image.Image:
+        """As the references are, so that both can be compared with a sample."""
+        data = self._config.data
+        sizes = buckets.sizes(data.resolution, SIZE_MULTIPLE, square=not data.buckets)
+        return buckets.frame(upright_size(pair.image), sizes).apply(open_picture(pair.image))

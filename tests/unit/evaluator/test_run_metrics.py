@@ -1,0 +1,148 @@
+"""What needs more than a pair: pictures of one prompt, the training pictures, step 0's pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import combinations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from evaluator import training_set
+from evaluator.metrics.copying import expected_minimum, nearest_training_picture
+from evaluator.metrics.diversity import seed_distance
+from evaluator.metrics.drift import drift
+from evaluator.metrics.exhibit import Exhibit
+from evaluator.metrics.gradients import describe
+from evaluator.metrics.layout import layout, mirrored
+from evaluator.training_set import TrainingSet
+from pocket.garments import catalogue, render
+from shared import dataset
+from shared.errors import ModelError
+from shared.rundir import RunDir
+from tests.conftest import RunMaker
+from tests.unit.evaluator.blind import features_of
+
+FEATURES = features_of(visual=describe, layout=layout)
+
+
+class Trained(TrainingSet):
+    """Learnt from these pictures."""
+
+    def __init__(self, *pictures: Image.Image) -> None:
+        self._pictures = pictures
+
+    def vectors(self, embed: Callable[[Image.Image], NDArray[np.float32]]) -> NDArray[np.float32]:
+        return np.stack([embed(picture) for picture in self._pictures])
+
+
+def pictures(count: int, seed: int = 0) -> list[Image.Image]:
+    chosen = np.random.default_rng(seed).choice(len(catalogue()), count, replace=False)
+    return [render(catalogue()[index], seed + number, 64)[0] for number, index in enumerate(chosen)]
+
+
+def test_pictures_of_one_prompt_that_are_one_picture_have_no_distance(garments: list[Image.Image]) -> None:
+    rows = seed_distance(Exhibit(garments[:2] * 2, [garments[0]] * 2 + garments[:2], ["a", "a", "b", "b"]), FEATURES)
+    assert [row["seed_distance"] for row in rows[:2]] == pytest.approx([0, 0], abs=1e-6)
+    assert rows[2]["seed_distance"] == rows[3]["seed_distance"]
+    assert (rows[2]["seed_distance"] or 0) > 0.01
+
+
+def test_the_mean_over_a_prompts_pictures_is_their_mean_pairwise_distance(garments: list[Image.Image]) -> None:
+    rows = seed_distance(Exhibit(garments, garments, ["a"] * 4), FEATURES)
+    vectors = [describe(picture).astype(float) for picture in garments]
+    pairwise = np.mean([1 - one @ other for one, other in combinations(vectors, 2)])
+    assert np.mean([row["seed_distance"] or 0 for row in rows]) == pytest.approx(pairwise)
+
+
+def test_one_picture_of_a_prompt_has_no_diversity_rather_than_none_at_all(garments: list[Image.Image]) -> None:
+    rows = seed_distance(Exhibit(garments[:3], garments[:3], ["a", "b", "b"]), FEATURES)
+    assert rows[0] == {"seed_distance": None}
+    assert rows[1]["seed_distance"] is not None
+
+
+def test_step_0_has_not_drifted_from_itself(garments: list[Image.Image]) -> None:
+    rows = drift(Exhibit(garments, garments, [""] * 4, base=garments), FEATURES)
+    assert [row["drift"] for row in rows] == pytest.approx([0] * 4, abs=1e-6)
+    assert (drift(Exhibit(garments, garments, [""] * 4, base=garments[::-1]), FEATURES)[0]["drift"] or 0) > 0.01
+
+
+def test_without_step_0s_pictures_there_is_no_drift(garments: list[Image.Image]) -> None:
+    with pytest.raises(ModelError, match="step 0 has no pictures"):
+        drift(Exhibit(garments, garments, [""] * 4), FEATURES)
+
+
+def test_a_copy_is_found_also_mirrored_and_in_another_colour() -> None:
+    trained, references = pictures(3), pictures(3, seed=50)
+    red, green, blue = trained[1].split()
+    disguised = ImageOps.mirror(Image.merge("RGB", (green, blue, red)))
+    for copy in (trained[1], disguised):
+        exhibit = Exhibit(references, [copy] * 3, [""] * 3, training=Trained(*trained))
+        for row in nearest_training_picture(exhibit, FEATURES):
+            assert (row["copy_max"] or 0) > 0.9
+            assert (row["nn_train"] or 0) < 0.5 * (row["nn_real"] or 0)
+
+
+def test_new_pictures_are_as_near_to_held_out_ones_as_to_trained_ones() -> None:
+    ratios = []
+    for seed in range(0, 500, 100):
+        trained, references, samples = (pictures(90, seed)[first : first + 30] for first in (0, 30, 60))
+        rows = nearest_training_picture(Exhibit(references, samples, [""] * 30, training=Trained(*trained)), FEATURES)
+        ratios.append(sum(row["nn_train"] or 0 for row in rows) / sum(row["nn_real"] or 0 for row in rows))
+    assert 0.9 < np.mean(ratios) < 1.1
+
+
+def test_a_samples_own_reference_is_no_chance_find() -> None:
+    references = pictures(4)
+    rows = nearest_training_picture(Exhibit(references, references, [""] * 4, training=Trained(*references)), FEATURES)
+    assert all((row["nn_real"] or 0) > 0.01 for row in rows)
+
+
+def test_the_expected_minimum_is_the_mean_over_all_choices() -> None:
+    values = np.random.default_rng(0).random(7)
+    for count in (1, 3, 7):
+        expected = np.mean([min(choice) for choice in combinations(values, count)])
+        assert expected_minimum(values, count) == pytest.approx(expected)
+
+
+def test_a_layout_ignores_light_and_colour_and_its_mirror_is_the_mirrors_layout(garments: list[Image.Image]) -> None:
+    darker = garments[0].point(lambda value: value * 0.7)
+    assert layout(garments[0]) @ layout(darker) > 0.999
+    np.testing.assert_allclose(mirrored(layout(garments[0])), layout(ImageOps.mirror(garments[0])), atol=1e-6)
+    assert not layout(Image.new("RGB", (64, 64), "grey")).any()
+
+
+@pytest.fixture
+def run(make_paper_run: RunMaker) -> RunDir:
+    return make_paper_run()
+
+
+def test_a_runs_training_pictures_are_all_but_the_held_out_and_looked_at_once(run: RunDir) -> None:
+    config, record = run.read_config(), run.read_record()
+    seen: list[Image.Image] = []
+    training = TrainingSet(config, record)
+    vectors = training.vectors(lambda picture: seen.append(picture) or layout(picture))
+    assert training.vectors(layout) is vectors
+    assert len(seen) == len(vectors) == len(dataset.scan(config)) - len(record.dataset.held_out)
+    assert {picture.size for picture in seen} == {(32, 32)}
+
+
+def test_of_a_long_data_set_an_even_share_is_looked_at(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training_set, "MAX_PICTURES", 4)
+    assert len(TrainingSet(run.read_config(), run.read_record()).vectors(layout)) == 3  # every third of nine
+
+
+def test_a_data_set_that_is_gone_leaves_copying_blank_with_a_reason(
+    run: RunDir, garments: list[Image.Image], tmp_path
+) -> None:
+    from evaluator.scorer import load_scorer  # noqa: PLC0415
+
+    config = run.read_config()
+    gone = config.model_copy(update={"data": config.data.model_copy(update={"path": str(tmp_path / "gone")})})
+    exhibit = Exhibit(garments, garments, ["a"] * 4, training=TrainingSet(gone, run.read_record()))
+    scores = load_scorer("/nowhere", metrics=("copying", "color")).score(exhibit)
+    assert {row["copy_max"] for row in scores.rows} == {None}
+    assert "gone" in scores.blanks["copy_max"]
+    assert all(row["color_loss"] is not None for row in scores.rows)
