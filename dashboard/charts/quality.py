@@ -1,0 +1,185 @@
+"""What the evaluator finds: each metric's paired difference to the base model, with its interval."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from dashboard.charts.axis import Look, XAxis
+from dashboard.charts.parts import (
+    GRAY,
+    GREEN,
+    MUTED,
+    ORANGE,
+    PAGE,
+    RED,
+    VIOLET,
+    Figure,
+    Panel,
+    Trace,
+    marks,
+    packed,
+    stack,
+)
+from dashboard.language import say
+from dashboard.words import interval, metric_name, number, signed
+from shared.tables import COMPARED_METRICS
+
+HIGHER_IS_BETTER = frozenset({"clip_t", "diversity"})
+ANCHOR_COLORS = {"shuffled": VIOLET, "real": GREEN}
+Anchors = Mapping[str, Mapping[str, float]]
+
+
+def quality_figure(
+    metrics: pd.DataFrame,
+    best_step: int | None,
+    blanks: Mapping[str, Mapping[int, str]],
+    axis: XAxis,
+    look: Look,
+    last_step: int,
+    anchors: Anchors | None = None,
+) -> Figure:
+    """The composite and every metric over the snapshots; the best one starred, blanks marked with their reason.
+
+    Args:
+        metrics: rows of metrics.csv.
+        best_step: the step to star.
+        blanks: metric → step → why there is no value, failed evaluations included.
+        axis: shared with the training figure.
+        look: only its window and anchors matter here; a difference has no logarithm.
+        last_step: where the axis ends.
+        anchors: metric → `shuffled` and `real` → value, drawn as lines where wanted.
+    """
+    panels = [composite_panel(metrics, best_step, axis)] if metrics["composite"].notna().any() else []
+    for name in compared_metrics(metrics):
+        points = differences(metrics, name)
+        lines = anchor_lines(name, metrics, (anchors or {}).get(name, {})) if look.anchors else []
+        traces = [difference_trace(points, name, axis), blank_trace(blanks.get(name, {}), name, axis)]
+        panels.append(Panel(panel_title(name), 92, [*traces, star(points, best_step, axis)], VERTICAL, lines))
+    return stack(panels, axis, last_step)
+
+
+VERTICAL: dict[str, Any] = {"tickformat": "+.2~f", "nticks": 5, "zeroline": True}
+
+
+def compared_metrics(metrics: pd.DataFrame) -> list[str]:
+    """The metrics that are compared with step 0, those a newer evaluator adds included where they have values."""
+    added = [str(column).removesuffix("_delta") for column in metrics.columns if str(column).endswith("_delta")]
+    filled = [name for name in added if name not in COMPARED_METRICS and metrics[f"{name}_delta"].notna().any()]
+    return [*COMPARED_METRICS, *(name for name in filled if name in metrics)]
+
+
+def panel_title(name: str) -> str:
+    """Which way is better is part of the name."""
+    better = say("higher is better") if name in HIGHER_IS_BETTER else say("lower is better")
+    return say("{metric}, difference to step 0 ({better})", metric=metric_name(name), better=better)
+
+
+def composite_panel(metrics: pd.DataFrame, best_step: int | None, axis: XAxis) -> Panel:
+    """The weighted sum the verdict goes by, in standard deviations."""
+    parts = {"delta": "composite", "low": "composite_low", "high": "composite_high"}
+    points = pd.DataFrame({"step": metrics["step"], "value": np.nan} | {k: metrics[c] for k, c in parts.items()})
+    points.loc[points["step"] == 0, ["delta", "low", "high"]] = 0.0
+    points = points.dropna(subset=["delta"])
+    traces = [difference_trace(points, "composite", axis), star(points, best_step, axis)]
+    return Panel(say("composite of all losses, against step 0 (lower is better)"), 110, traces, VERTICAL)
+
+
+def differences(metrics: pd.DataFrame, name: str) -> pd.DataFrame:
+    """step, value, delta, low, high of one metric; step 0 differs from itself by nothing."""
+    parts = {part: metrics.get(f"{name}_{part}", np.nan) for part in ("delta", "low", "high")}
+    points = pd.DataFrame({"step": metrics["step"], "value": metrics[name], **parts})
+    base = (points["step"] == 0) & points["value"].notna()
+    points.loc[base, list(parts)] = 0.0
+    return points.dropna(subset=["delta"])
+
+
+def difference_trace(points: pd.DataFrame, name: str, axis: XAxis) -> Trace:
+    """Dots with whiskers; `customdata` holds the step, which a click chooses."""
+    if points.empty:
+        return {}
+    sign = -1 if name in HIGHER_IS_BETTER else 1
+    steps, delta, low, high = (points[part].to_numpy(dtype=float) for part in ("step", "delta", "low", "high"))
+    return {
+        "type": "scatter",
+        "mode": "lines+markers",
+        "name": metric_name(name),
+        "x": packed(axis.at(steps), axis.dtype),
+        "y": packed(delta, "f4"),
+        "customdata": packed(steps, "i4"),
+        "error_y": {
+            "type": "data",
+            "symmetric": False,
+            "array": packed(high - delta, "f4"),
+            "arrayminus": packed(delta - low, "f4"),
+            "width": 0,
+            "thickness": 1.5,
+            "color": GRAY,
+        },
+        "line": {"color": GRAY, "width": 1},
+        "marker": {"size": 7, "color": [verdict_color(sign * a, sign * b) for a, b in zip(low, high, strict=True)]},
+        "text": [describe(*row) for row in points[["value", "delta", "low", "high"]].itertuples(index=False)],
+        "hovertemplate": "%{text}",
+        "showlegend": False,
+    }
+
+
+def verdict_color(one_end: float, other_end: float) -> str:
+    """Green or red only where the interval excludes zero; negative is better."""
+    if not np.isfinite([one_end, other_end]).all():
+        return GRAY
+    if max(one_end, other_end) < 0:
+        return GREEN
+    return RED if min(one_end, other_end) > 0 else GRAY
+
+
+def describe(value: float, delta: float, low: float, high: float) -> str:
+    """The numbers of a point in words."""
+    text = f"{signed(delta)} {interval(low, high)}"
+    return say("{difference}, value {value}", difference=text, value=number(value)) if np.isfinite(value) else text
+
+
+def blank_trace(reasons: Mapping[int, str], name: str, axis: XAxis) -> Trace:
+    """A red cross where there should be a number, with the reason."""
+    if not reasons:
+        return {}
+    x = axis.at(np.asarray([*reasons], dtype=float))
+    label = say("{metric}: no value", metric=metric_name(name))
+    return marks(x, 0.0, "x-thin-open", RED, axis, name=label, text=[*reasons.values()])
+
+
+def star(points: pd.DataFrame, best_step: int | None, axis: XAxis) -> Trace:
+    """The best snapshot's point."""
+    point = points[points["step"] == best_step]
+    if point.empty:
+        return {}
+    x = axis.at(point["step"].to_numpy(dtype=float))
+    made = marks(x, float(point["delta"].iloc[0]), "star", ORANGE, axis, name=say("best"), text=say("best snapshot"))
+    made["marker"] |= {"size": 13, "line": {"width": 1, "color": PAGE}}
+    return made | {"hoverinfo": "skip", "hovertemplate": None, "customdata": packed(point["step"].to_numpy(), "i4")}
+
+
+def anchor_lines(name: str, metrics: pd.DataFrame, anchors: Mapping[str, float]) -> list[dict[str, Any]]:
+    """Where mismatched pairs and two real pictures stand, on the same scale of differences to step 0."""
+    base = metrics.loc[metrics["step"] == 0, name]
+    if base.empty or not np.isfinite(base.iloc[0]):
+        return []
+    return [
+        {
+            "type": "line",
+            "xref": "paper",
+            "x0": 0,
+            "x1": 1,
+            "y0": value - float(base.iloc[0]),
+            "y1": value - float(base.iloc[0]),
+            "line": {"color": ANCHOR_COLORS.get(kind, MUTED), "width": 1, "dash": "dash"},
+            "label": {"text": say(ANCHOR_NAMES.get(kind, kind)), "textposition": "end", "font": {"size": 10}},
+        }
+        for kind, value in anchors.items()
+    ]
+
+
+ANCHOR_NAMES = {"shuffled": "shuffled pairs", "real": "real against real"}
