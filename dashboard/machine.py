@@ -76,3 +76,12 @@ def _read_gpu(handle: object) -> Gpu:
         utilisation = int(pynvml.nvmlDeviceGetUtilizationRates(handle).gpu)
     name = pynvml.nvmlDeviceGetName(handle)
     return Gpu(str(name), int(memory.used), int(memory.total), celsius, watts, utilisation)
+
+
+def folder_bytes(folder: Path) -> int:
+    """Bytes of all files below; what vanishes meanwhile counts nothing."""
+    total = 0
+    for path in folder.rglob("*"):
+        with suppress(OSError):
+            total += path.lstat().st_size
+    return total

@@ -225,7 +225,8 @@ class Room {
     write(head, column.title)
     write(frame.children[2], picture ? "" : result?.reason || words.nothing)
     const values = picture?.sample?.metrics
-    write(numbers, values ? metrics.map(([name]) => spell(values[name])).join(" · ") : "")
+    const spelled = metrics.map(([name, label]) => (cell.closest(".lens") ? `${label} ${spell(values?.[name])}` : spell(values?.[name])))
+    write(numbers, values ? spelled.join(" · ") : "")
     set(cell, "title", values ? metrics.map(([name, label]) => `${label} ${values[name] ?? "–"}`).join("\n") : undefined)
     write(seed, picture?.sample ? `${words.seed} ${picture.sample.seed}` : "")
   }

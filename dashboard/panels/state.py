@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import shutil
 from datetime import datetime, timezone
 
@@ -20,7 +21,7 @@ from shared.errors import DarkroomError
 from shared.records import ProcessStatus, parse_time
 from shared.status import is_alive, read_status
 
-ICONS = {"warn": ":material/warning:", "bad": ":material/error:"}
+SHOWN_ALERTS = 3
 
 
 @st.fragment(run_every=1.0)
@@ -106,12 +107,7 @@ def show_alerts(found: list[alerts.Alert]) -> None:
     """One line each; many are folded."""
     if not found:
         return
-    gravest = found[0].level
-    with st.container(key="alerts", gap="xsmall"):
-        for alert in found[:2]:
-            (st.error if alert.level == "bad" else st.warning)(alert.text, icon=ICONS[alert.level])
-        if found[2:]:
-            with st.expander(say("{count} more alerts", count=len(found) - 2), icon=ICONS[gravest]):
-                for alert in found[2:]:
-                    st.markdown(f"{ICONS[alert.level]} ")
-                    st.text(alert.text)
+    lines = [f'<li class="{alert.level}">{html.escape(alert.text)}</li>' for alert in found]
+    rest = html.escape(say("{count} more alerts", count=len(lines) - SHOWN_ALERTS))
+    more = f"<details><summary>{rest}</summary>{''.join(lines[SHOWN_ALERTS:])}</details>" if lines[SHOWN_ALERTS:] else ""
+    st.html(f'<ul class="alerts" role="status">{"".join(lines[:SHOWN_ALERTS])}{more}</ul>')
