@@ -17,7 +17,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from shared import changes, checkpoints, control
+from shared import access, changes, checkpoints, control
 from shared import check as invariants
 from shared import doctor as examination
 from shared.config import Config, load_config
@@ -124,6 +124,22 @@ def evaluate(
         if code == 0:
             summarise(opened, Console(highlight=False))
         return code
+
+    raise typer.Exit(exit_code_of(body))
+
+
+@app.command()
+def report(
+    run: RunPath,
+    output: Annotated[Path | None, typer.Option(help="File to write; <run>/report.html when absent.")] = None,
+    lang: Annotated[str, typer.Option(help="en, zh-Hans or zh-Hant.")] = "en",
+) -> None:
+    """Write a run as one HTML file: charts and pictures inside, no server needed."""
+
+    def body() -> int:
+        target = ("--output", output.resolve()) if output else ()
+        command = python_module("dashboard.report", open_run(run).path, *target, "--lang", lang)
+        return subprocess.run(command, env=child_environment(None), stdin=subprocess.DEVNULL, check=False).returncode
 
     raise typer.Exit(exit_code_of(body))
 
@@ -248,14 +264,15 @@ def _dashboard(runs: Path, host: str, port: int) -> int:
     if not folder.is_dir():
         raise RunFolderError(f"{runs} is not a folder", "give the folder that holds the run folders")
     free = free_port(host, port)
-    environment = {**child_environment(run), "DARKROOM_RUNS": str(folder)}
+    token = access.token_for(host)
+    environment = {**child_environment(run), "DARKROOM_RUNS": str(folder), access.VARIABLE: token}
     process = subprocess.Popen(dashboard_command(host, free), stdin=subprocess.PIPE, env=environment)
     for number in (signal.SIGINT, signal.SIGTERM):  # a shell's background jobs begin with SIGINT ignored
         signal.signal(number, signal.default_int_handler)
     try:
-        url = f"http://{host}:{free}"
-        if wait_until_healthy(url, seconds=60):
-            Console(highlight=False).print(f"dashboard: {url}  (Ctrl-C ends it)")
+        if wait_until_healthy(access.link(host, free, ""), seconds=60):
+            url = access.link(host, free, token)
+            Console(highlight=False, soft_wrap=True).print(f"dashboard: {url}  (Ctrl-C ends it)")
         return process.wait()
     except KeyboardInterrupt:
         return 0

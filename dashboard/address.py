@@ -1,8 +1,8 @@
 """The address is what a person sees: page, run, axis, smoothing, step. Whoever opens it sees the same.
 
-Streamlit's own `bind="query-params"` spells options as they are shown, thus differently in every language. Here they are
-spelled as they are meant. What the address says and we did not write was chosen by its reader, and wins; what it lacks
-stays as it was, for changing the page empties it.
+Streamlit's own `bind="query-params"` spells options as they are shown, thus differently in every language. Here they
+are spelled as they are meant. What the address says and we did not write was chosen by its reader, and wins; what it
+lacks stays as it was, for changing the page empties it.
 """
 
 from __future__ import annotations

@@ -42,7 +42,12 @@ def not_finite(train: pd.DataFrame) -> list[Alert]:
     if not bad.any():
         return []
     last = int(recent["step"].to_numpy()[bad][-1])
-    text = say("{count} of the last {all} steps have no finite loss, step {step} the last.", count=int(bad.sum()), all=len(bad), step=last)
+    text = say(
+        "{count} of the last {all} steps have no finite loss, step {step} the last.",
+        count=int(bad.sum()),
+        all=len(bad),
+        step=last,
+    )
     return [Alert(text, "bad" if bad[-BAD_IN_A_ROW:].all() and len(bad) >= BAD_IN_A_ROW else "warn", last)]
 
 
@@ -54,7 +59,11 @@ def stalled(train: pd.DataFrame, trainer: ProcessStatus | None, alive: bool, now
     silence = now.timestamp() - float(train["timestamp"].iloc[-1])
     if not silence > max(STALL_SECONDS, STALL_STEPS * usual):
         return []
-    text = say("No step has been finished for {time}; one usually takes {usual}.", time=duration(silence), usual=duration(usual))
+    text = say(
+        "No step has been finished for {time}; one usually takes {usual}.",
+        time=duration(silence),
+        usual=duration(usual),
+    )
     return [Alert(text, "bad", int(train["step"].iloc[-1]))]
 
 
@@ -94,7 +103,7 @@ def failed_evaluations(failures: Mapping[int, str]) -> list[Alert]:
 
 def overfitting(validation: pd.DataFrame, verdict: Mapping[str, Any]) -> list[Alert]:
     """The evaluator's own signals; else a held-out loss that only rises."""
-    said = [Alert(text) for text in signal_texts(verdict.get("signals"))]
+    said = raised_signals(verdict)
     losses = validation.dropna(subset=["held_out_loss"])
     held_out, steps = losses["held_out_loss"].to_numpy(), losses["step"].to_numpy()
     if said or len(held_out) <= RISING_CHECKS:
@@ -107,10 +116,17 @@ def overfitting(validation: pd.DataFrame, verdict: Mapping[str, Any]) -> list[Al
     return [Alert(say("The held-out loss has only risen since step {step}: overfitting.", step=step), "warn", step)]
 
 
-def signal_texts(signals: object) -> list[str]:
-    """Signals as the evaluator writes them: texts, or records with one."""
-    if isinstance(signals, Mapping):
-        return [f"{name}: {value}" for name, value in signals.items() if value]
-    if not isinstance(signals, list):
-        return []
-    return [str(signal.get("reason") or signal.get("text") or signal) if isinstance(signal, Mapping) else str(signal) for signal in signals]
+def raised_signals(verdict: Mapping[str, Any]) -> list[Alert]:
+    """Signs of overfitting at the newest snapshot, with the evaluator's evidence."""
+    told = verdict.get("latest_signals") or verdict.get("signals") or []
+    step = verdict.get("latest_step")
+    return [
+        Alert(say("Overfitting: {evidence}", evidence=signal["evidence"]), "warn", step)
+        for signal in told
+        if signal.get("raised")
+    ]
+
+
+def notices(*programs: ProcessStatus | None) -> list[Alert]:
+    """What the programs of this session want known: what was lost, skipped or done otherwise."""
+    return [Alert(text) for status in programs if status for text in status.notices]

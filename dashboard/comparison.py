@@ -36,14 +36,16 @@ def score_table(contestants: Sequence[Contestant], baseline: str) -> pd.DataFram
 
 def _score(one: Contestant, pinned: Best | None, is_baseline: bool) -> dict[str, Any]:
     row: dict[str, Any] = {
-        say("run"): f"📌 {one.name}" if is_baseline else one.name,
+        say("run"): f"◆ {one.name}" if is_baseline else one.name,
         say("steps"): one.last_step,
         say("best step"): one.best.step if one.best else None,
     }
     for name in COMPARED_METRICS:
         value = one.best.metrics.get(name) if one.best else None
         base = pinned.metrics.get(name) if pinned and not is_baseline else None
-        row[metric_name(name)] = number(value) + (f" ({_change(value, base, name)})" if value is not None and base is not None else "")
+        row[metric_name(name)] = number(value) + (
+            f" ({_change(value, base, name)})" if value is not None and base is not None else ""
+        )
     return row
 
 

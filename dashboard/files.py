@@ -1,5 +1,5 @@
-"""What the browser fetches by URL: pictures and results inside the runs folder, byte for byte, adapters to take away, and
-plotly.js from its package."""
+"""What the browser fetches by URL: pictures and results inside the runs folder, byte for byte, adapters to take away,
+and plotly.js from its package."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from starlette.routing import Route
 
 PICTURE_TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp"}
 FOREVER = {"Cache-Control": "private, max-age=31536000, immutable", "X-Content-Type-Options": "nosniff"}
+PLOTLY_FILE = Path(str(importlib.resources.files("plotly"))) / "package_data" / "plotly.min.js"
 PLOTLY_URL = f"plotly.min.js?v={importlib.metadata.version('plotly')}"
 
 
@@ -25,7 +26,7 @@ def download_url(run_name: str, path: str) -> str:
 
 
 def find_file(runs: Path, path: str, endings: Container[str]) -> Path | None:
-    """The file at `path` below the runs folder; None when it has another ending, is absent, or leads outside by a trick."""
+    """The file at `path` below the runs folder; None when it ends otherwise, is absent, or leads outside by a trick."""
     try:
         found = (runs / path).resolve(strict=True)
     except (OSError, ValueError):
@@ -36,7 +37,6 @@ def find_file(runs: Path, path: str, endings: Container[str]) -> Path | None:
 
 def routes(runs: Path) -> list[Route]:
     """The routes that `st.App` serves beside the page."""
-    plotly = Path(str(importlib.resources.files("plotly"))) / "package_data" / "plotly.min.js"
 
     async def picture(request: Request) -> FileResponse:
         found = found_or_404(find_file(runs, request.path_params["path"], PICTURE_TYPES))
@@ -54,7 +54,7 @@ def routes(runs: Path) -> list[Route]:
         return FileResponse(found, media_type="application/octet-stream", filename=f"{name}.safetensors")
 
     async def plotly_script(_: Request) -> FileResponse:
-        return FileResponse(plotly, media_type="text/javascript", headers=FOREVER)
+        return FileResponse(PLOTLY_FILE, media_type="text/javascript", headers=FOREVER)
 
     return [
         Route("/pictures/{path:path}", picture),

@@ -28,6 +28,7 @@ class Gate:
         self.app, self.token = app, token
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let in, or answer."""
         if scope["type"] not in ("http", "websocket") or scope["path"] == HEALTH:
             await self.app(scope, receive, send)
             return

@@ -1,4 +1,4 @@
-"""What people say about a run: stars and notes per snapshot, in `notes.json` of the run folder. Only the dashboard writes it."""
+"""What people say about a run: stars and notes per snapshot, in its `notes.json`, which only the dashboard writes."""
 
 from __future__ import annotations
 

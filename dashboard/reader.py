@@ -100,8 +100,7 @@ class RunReader:
 
     def stops(self) -> dict[int, str]:
         """Step → who asked for the stop that happened there."""
-        asked = (request for request in control.requests(self.run) if request.kind == "stop")
-        answered = ((request, control.read_answer(self.run, request)) for request in asked)
+        answered = ((request, control.read_answer(self.run, request)) for request in control.requests(self.run, "stop"))
         return {answer.step: request.by for request, answer in answered if answer.step is not None}
 
     def snapshot_steps(self) -> list[int]:
@@ -149,7 +148,7 @@ class RunReader:
         return self.run.read_best()
 
     def verdict(self) -> dict[str, Any]:
-        """best.json as it is written: what newer evaluators add to it (anchors, skill, signals, advice) is read here."""
+        """best.json as it is written: anchors, skill, signals and advice, where it has them."""
         return read_json(self.run.best)
 
     def _blank_reason(self, step: int, name: str) -> str:

@@ -8,25 +8,39 @@ from datetime import datetime
 from dashboard.language import say
 from dashboard.state_line import Fact
 from dashboard.words import duration
-from shared.records import Answer, Request, seconds_since
+from shared.records import Answer, ProcessStatus, Request, RequestKind, parse_time, seconds_since
 
 SILENCE_SECONDS = 10.0
-LAST_STAGE = {"stop": "stopped", "snapshot": "saved", "pause": "paused", "resume": "resumed", "evaluate": "judged"}
-NAMES = {"stop": "stop request", "snapshot": "snapshot now", "pause": "pause request", "resume": "resume request"}
+SHOWN_SECONDS = 60.0
+DONE: dict[RequestKind, str] = {"snapshot-now": "published", "pause": "paused", "resume": "resumed"}
+NAMES: dict[RequestKind, str] = {
+    "stop": "stop request",
+    "snapshot-now": "snapshot request",
+    "pause": "pause request",
+    "resume": "resume request",
+}
 
 
 def stages(request: Request, answer: Answer) -> dict[str, str | None]:
-    """Stage → when it was reached; None is not yet. A stop is seen, saved, stopped; others end sooner."""
-    last = LAST_STAGE.get(request.kind, "done")
+    """Stage → when it was reached; None is not yet."""
     told: dict[str, str | None] = {"requested": request.created, "seen": answer.seen}
     if request.kind == "stop":
-        told["saved"] = answer.saved
-    return told | {last: getattr(answer, last, None) or getattr(answer, "done", None)}
+        return told | {"saved": answer.saved, "stopped": answer.stopped}
+    return told | {DONE[request.kind]: answer.done}
 
 
 def is_settled(request: Request, answer: Answer) -> bool:
     """Whether nothing more is to come."""
-    return bool(answer.ignored) or all(stages(request, answer).values())
+    return bool(answer.ignored or answer.stopped or answer.done)
+
+
+def is_past(request: Request, answer: Answer, trainer: ProcessStatus | None, now: datetime) -> bool:
+    """Whether a request is no longer worth a line: settled before this session, or, but for a stop, a while ago."""
+    if not is_settled(request, answer):
+        return False
+    if trainer and parse_time(request.created) < parse_time(trainer.started):
+        return True
+    return request.kind != "stop" and seconds_since(answer.done or answer.seen or request.created, now) > SHOWN_SECONDS
 
 
 def chain_html(request: Request, answer: Answer, now: datetime) -> str:
@@ -36,9 +50,11 @@ def chain_html(request: Request, answer: Answer, now: datetime) -> str:
         f"{f'<span>{ago(when, now)}</span>' if when else ''}</li>"
         for stage, when in stages(request, answer).items()
     ]
-    label = html.escape(say(NAMES.get(request.kind, request.kind)))
+    label = html.escape(say(NAMES[request.kind]))
     by = html.escape(say("by {who}", who=request.by))
-    return f'<ol class="chain" aria-label="{label}"><li class="name">{label} <span>{by}</span></li>{"".join(links)}</ol>'
+    return (
+        f'<ol class="chain" aria-label="{label}"><li class="name">{label} <span>{by}</span></li>{"".join(links)}</ol>'
+    )
 
 
 def ago(when: str, now: datetime) -> str:

@@ -27,7 +27,10 @@ def snapshot_table(
     """One row per published snapshot, newest first."""
     rows = metrics.set_index("step").to_dict("index")
     return pd.DataFrame(
-        [_row(step, rows.get(step), manifests.get(step), step == best_step, notes) for step in sorted(steps, reverse=True)]
+        [
+            _row(step, rows.get(step), manifests.get(step), step == best_step, notes)
+            for step in sorted(steps, reverse=True)
+        ]
     )
 
 
@@ -51,7 +54,7 @@ def _row(
     told = row or {}
     compared = {metric_name(name): _difference(told, name) for name in COMPARED_METRICS}
     return {
-        say("starred"): step in notes.starred,
+        "☆": "★" if step in notes.starred else "",
         say("step"): step,
         say("verdict"): verdict_words(row, is_best),
         say("composite"): _difference(told, "composite"),

@@ -1,7 +1,7 @@
-"""A CSV file that another process appends to, followed by byte offset: each byte is read once, by all viewers together.
+"""A CSV file that another process appends to, followed by byte offset: each byte is read once for all viewers.
 
-A line counts once its newline is there. Columns are numbers; `timestamp` becomes epoch seconds. Blanks are NaN. Columns a
-newer writer added are kept; columns this page wants and the file lacks are NaN throughout.
+A line counts once its newline is there. Columns are numbers; `timestamp` becomes epoch seconds. Blanks are NaN.
+Columns a newer writer added are kept; columns this page wants and the file lacks are NaN throughout.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from types import FrameType
 
 import psutil
 
-from shared import lifeline
+from shared import access, lifeline
 from shared.config import Config
 from shared.errors import RunFolderError
 from shared.records import Role
@@ -69,6 +69,7 @@ class Supervisor:
     with_dashboard: bool = True
     linger: bool = False
     dashboard_url: str = ""
+    _token: str = ""
     _children: dict[Role, Child] = field(default_factory=dict[Role, Child])
     _signals: list[str] = field(default_factory=list[str])
     _failures: dict[Role, int] = field(default_factory=dict[Role, int])
@@ -100,7 +101,8 @@ class Supervisor:
             port = free_port(self.config.dashboard.host, self.config.dashboard.port)
             if port != self.config.dashboard.port:
                 self.say(f"port {self.config.dashboard.port} is taken, the dashboard uses {port}")
-            self.dashboard_url = f"http://{self.config.dashboard.host}:{port}"
+            self._token = access.token_for(self.config.dashboard.host)
+            self.dashboard_url = access.link(self.config.dashboard.host, port, self._token)
             self._start("dashboard", dashboard_command(self.config.dashboard.host, port))
             self.say(f"dashboard: {self.dashboard_url}")
 
@@ -190,7 +192,7 @@ class Supervisor:
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=child_environment(self.run),
+                env=child_environment(self.run) | ({access.VARIABLE: self._token} if role == "dashboard" else {}),
                 start_new_session=True,
             )
         self._children[role] = Child(role, command, process, restarts, progress)
@@ -235,7 +237,8 @@ def python_module(module: str, *arguments: object) -> list[str]:
 def dashboard_command(host: str, port: int) -> list[str]:
     """How Streamlit is started; everything but the address stands in dashboard/.streamlit/config.toml."""
     app = ROOT / "dashboard" / "app.py"
-    return python_module("streamlit", "run", app, "--server.address", host, "--server.port", port)
+    named = ("--browser.serverAddress", access.name_of(host))  # unnamed, Streamlit asks the internet who it is
+    return python_module("streamlit", "run", app, "--server.address", host, "--server.port", port, *named)
 
 
 def child_environment(run: RunDir | None) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
@@ -42,6 +43,12 @@ class XAxis:
     steps: Numbers = field(default_factory=lambda: np.empty(0))
     values: Numbers = field(default_factory=lambda: np.empty(0))
     images_per_step: float = 1.0
+    resumed: tuple[int, ...] = ()
+
+    @property
+    def breaks(self) -> list[float]:
+        """Where lines are cut, because training went on there after a pause."""
+        return self.at(np.array(self.resumed, dtype=float)).tolist()
 
     def at(self, steps: Numbers) -> Numbers:
         """Where these steps stand; NaN where that is not known yet."""
@@ -79,11 +86,11 @@ class XAxis:
         if self.log:
             start = float(self.at(np.array([1.0]))[0])
             return axis | {"type": "log", "range": [np.log10(max(start, end / 1e6)), np.log10(end * 1.05)]}
-        return axis | {"range": [0, end * 1.02], "tickformat": spelled}
+        return axis | {"range": [-0.015 * end, end * 1.02], "tickformat": spelled}
 
 
-def x_axis(train: pd.DataFrame, kind: XKind, log: bool, images_per_step: float) -> XAxis:
-    """The axis of a run, from what its trainer logged."""
+def x_axis(train: pd.DataFrame, kind: XKind, log: bool, images_per_step: float, resumed: Iterable[int] = ()) -> XAxis:
+    """The axis of a run, from what its trainer logged; `resumed` are the first steps after a pause."""
     steps, column = train["step"].to_numpy(), "epoch" if kind == "epoch" else "timestamp"
     known = np.isfinite(train[column].to_numpy())
     values = train[column].to_numpy()[known]
@@ -91,7 +98,7 @@ def x_axis(train: pd.DataFrame, kind: XKind, log: bool, images_per_step: float) 
         values = 1000.0 * values
     if kind == "relative" and len(values):
         values = (values - values[0]) / SECONDS_PER_HOUR
-    return XAxis(kind, log and kind != "wall", steps[known], values, images_per_step)
+    return XAxis(kind, log and kind != "wall", steps[known], values, images_per_step, tuple(resumed))
 
 
 def images_per_step(train: pd.DataFrame, configured: float) -> float:

@@ -9,7 +9,21 @@ import numpy as np
 import pandas as pd
 
 from dashboard.charts.axis import Look, XAxis
-from dashboard.charts.parts import BLUE, GRAY, GREEN, ORANGE, RED, VIOLET, Figure, Panel, Trace, line, packed, scale, stack
+from dashboard.charts.parts import (
+    BLUE,
+    GRAY,
+    GREEN,
+    ORANGE,
+    RED,
+    VIOLET,
+    Figure,
+    Panel,
+    Trace,
+    line,
+    packed,
+    scale,
+    stack,
+)
 from dashboard.charts.quality import HIGHER_IS_BETTER
 from dashboard.language import say
 from dashboard.series import moving_average
@@ -34,7 +48,14 @@ def overlay_figure(runs: Sequence[Run], look: Look) -> Figure:
     longest = max(runs, key=lambda run: float(run.train["step"].max()) if len(run.train) else 0.0)
     losses = np.concatenate([run.train["loss"].to_numpy() for run in runs])
     vertical, note = scale(losses, look)
-    panels = [Panel(say("training loss, average of {span} steps", span=f"{look.span:.0f}") + note, 190, loss_lines(runs, look), vertical)]
+    panels = [
+        Panel(
+            say("training loss, average of {span} steps", span=f"{look.span:.0f}") + note,
+            190,
+            loss_lines(runs, look),
+            vertical,
+        )
+    ]
     for name in COMPARED_METRICS:
         better = say("higher is better") if name in HIGHER_IS_BETTER else say("lower is better")
         traces = [metric_line(run, name, color) for run, color in zip(runs, COLORS, strict=False)]
@@ -49,7 +70,7 @@ def loss_lines(runs: Sequence[Run], look: Look) -> list[Trace]:
     lines: list[Trace] = []
     for run, color in zip(runs, COLORS, strict=False):
         steps, loss = run.train["step"].to_numpy(), run.train["loss"].to_numpy()
-        smooth = moving_average(steps, loss, look.span)
+        smooth = moving_average(steps, loss, look.span, run.axis.resumed)
         lines.append(line(run.axis.at(steps), smooth, run.name, color, run.axis, look, width=2) | {"showlegend": True})
     return lines
 

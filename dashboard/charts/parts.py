@@ -30,6 +30,15 @@ BLUE, GREEN, ORANGE, RED, GRAY, VIOLET = (
 )
 
 TITLE_PIXELS = 28
+LEGEND: dict[str, Any] = {
+    "orientation": "h",
+    "x": 1,
+    "xanchor": "right",
+    "yanchor": "bottom",
+    "font": {"size": 11},
+    "traceorder": "normal",
+    "bgcolor": "rgba(0,0,0,0)",
+}
 MARGIN = {"l": 62, "r": 14, "t": 4, "b": 40}
 
 
@@ -45,14 +54,22 @@ class Panel:
 
 
 def line(
-    x: Numbers, y: Numbers, name: str, color: str, axis: XAxis, look: Look, *, width: float = 1.5, hover: str = "%{y:.4g}",
+    x: Numbers,
+    y: Numbers,
+    name: str,
+    color: str,
+    axis: XAxis,
+    look: Look,
+    *,
+    width: float = 1.5,
+    hover: str = "%{y:.4g}",
     max_points: int = MAX_POINTS // 2,
 ) -> Trace:
     """A line over the window looked at, thinned so that no extreme is lost."""
     x, y = in_window(x, y, look)
     if look.log_y:
         y = np.where(y > 0, y, np.nan)
-    kept_x, kept_y = thin(x, y, max_points)
+    kept_x, kept_y = thin(x, y, max_points, axis.breaks)
     return {
         "type": "scatter",
         "mode": "lines" if len(kept_x) > SPARSE_POINTS else "lines+markers",
@@ -77,7 +94,15 @@ def in_window(x: Numbers, y: Numbers, look: Look) -> tuple[Numbers, Numbers]:
 
 
 def marks(
-    x: Numbers, level: float, symbol: str, color: str, axis: XAxis, *, name: str, text: str | Sequence[str], size: int = 6
+    x: Numbers,
+    level: float,
+    symbol: str,
+    color: str,
+    axis: XAxis,
+    *,
+    name: str,
+    text: str | Sequence[str],
+    size: int = 6,
 ) -> Trace:
     """Symbols in a row, with one text for all or one each."""
     texts = {"hovertemplate": html.escape(text)} if isinstance(text, str) else {"text": [html.escape(t) for t in text]}
@@ -97,7 +122,7 @@ def marks(
 def scale(values: Numbers, look: Look, *, from_zero: bool = True) -> tuple[dict[str, Any], str]:
     """The vertical axis of measured values, and what it leaves out, in words for the title."""
     finite = values[np.isfinite(values)]
-    axis: dict[str, Any] = {"type": "log", "dtick": 1} if look.log_y else {"rangemode": "tozero" if from_zero else "normal"}
+    axis: dict[str, Any] = {"type": "log"} if look.log_y else {"rangemode": "tozero" if from_zero else "normal"}
     hidden = int((finite <= 0).sum()) if look.log_y else 0
     note = say(", {count} values ≤ 0 not shown", count=hidden) if hidden else ""
     shown = finite[finite > 0] if look.log_y else finite
@@ -126,7 +151,10 @@ def stack(panels: Sequence[Panel], axis: XAxis, last_step: float) -> Figure:
         layout[f"yaxis{name[1:]}"] = own | panel.axis
         layout["annotations"].append(title(panel.title, upper / inner))
         layout["shapes"] += [{"yref": name, **shape} for shape in panel.shapes]
-        data += [trace | {"yaxis": name, "uid": uid(name, trace)} for trace in panel.traces if trace]
+        legend = f"legend{name[1:]}"
+        layout[legend] = LEGEND | {"y": upper / inner}
+        own_parts = {"yaxis": name, "legend": legend}
+        data += [trace | own_parts | {"uid": uid(name, trace)} for trace in panel.traces if trace]
         top = lower
     return {"data": data, "layout": layout}
 
@@ -147,7 +175,6 @@ def base_layout(inner: int) -> dict[str, Any]:
             "bordercolor": GRID,
             "font": {"size": 12, "color": TEXT},
         },
-        "legend": {"orientation": "h", "x": 1, "xanchor": "right", "y": 1, "yanchor": "top", "font": {"size": 11}},
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
     }

@@ -12,7 +12,6 @@ from dashboard.charts.axis import Look, XAxis
 from dashboard.charts.parts import (
     GRAY,
     GREEN,
-    MUTED,
     ORANGE,
     PAGE,
     RED,
@@ -29,8 +28,9 @@ from dashboard.words import interval, metric_name, number, signed
 from shared.tables import COMPARED_METRICS
 
 HIGHER_IS_BETTER = frozenset({"clip_t", "diversity"})
+ANCHOR_NAMES = {"shuffled": "shuffled pairs", "real": "real against real"}
 ANCHOR_COLORS = {"shuffled": VIOLET, "real": GREEN}
-Anchors = Mapping[str, Mapping[str, float]]
+Anchors = Mapping[str, Mapping[str, float | None]]
 
 
 def quality_figure(
@@ -162,7 +162,7 @@ def star(points: pd.DataFrame, best_step: int | None, axis: XAxis) -> Trace:
     return made | {"hoverinfo": "skip", "hovertemplate": None, "customdata": packed(point["step"].to_numpy(), "i4")}
 
 
-def anchor_lines(name: str, metrics: pd.DataFrame, anchors: Mapping[str, float]) -> list[dict[str, Any]]:
+def anchor_lines(name: str, metrics: pd.DataFrame, anchors: Mapping[str, float | None]) -> list[dict[str, Any]]:
     """Where mismatched pairs and two real pictures stand, on the same scale of differences to step 0."""
     base = metrics.loc[metrics["step"] == 0, name]
     if base.empty or not np.isfinite(base.iloc[0]):
@@ -175,11 +175,9 @@ def anchor_lines(name: str, metrics: pd.DataFrame, anchors: Mapping[str, float])
             "x1": 1,
             "y0": value - float(base.iloc[0]),
             "y1": value - float(base.iloc[0]),
-            "line": {"color": ANCHOR_COLORS.get(kind, MUTED), "width": 1, "dash": "dash"},
-            "label": {"text": say(ANCHOR_NAMES.get(kind, kind)), "textposition": "end", "font": {"size": 10}},
+            "line": {"color": ANCHOR_COLORS[kind], "width": 1, "dash": "dash"},
+            "label": {"text": say(ANCHOR_NAMES[kind]), "textposition": "start", "font": {"size": 10}},
         }
-        for kind, value in anchors.items()
+        for kind in ANCHOR_NAMES
+        if (value := anchors.get(kind)) is not None
     ]
-
-
-ANCHOR_NAMES = {"shuffled": "shuffled pairs", "real": "real against real"}

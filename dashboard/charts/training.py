@@ -78,8 +78,10 @@ def loss_panel(train: pd.DataFrame, x: Numbers, axis: XAxis, look: Look) -> Pane
     raw = line(x, loss, say("each step"), BLUE, axis, look, width=1, max_points=MAX_POINTS)
     traces = [raw | {"opacity": 0.3, "showlegend": True}]
     if look.span > 1:
-        smooth = moving_average(steps, loss, look.span)
-        traces.append(line(x, smooth, say("average of {span} steps", span=f"{look.span:.0f}"), BLUE, axis, look, width=2))
+        smooth = moving_average(steps, loss, look.span, axis.resumed)
+        traces.append(
+            line(x, smooth, say("average of {span} steps", span=f"{look.span:.0f}"), BLUE, axis, look, width=2)
+        )
         traces[-1]["showlegend"] = True
     missing = x[~np.isfinite(loss)][-MAX_POINTS:]
     if len(missing):
@@ -97,8 +99,7 @@ def held_out_panels(validation: pd.DataFrame, axis: XAxis, look: Look) -> list[P
     vertical, note = scale(np.concatenate([held_out, probe]), look, from_zero=False)
     seen = line(x, probe, say("trained on"), GRAY, axis, look)
     unseen = line(x, held_out, say("held out"), ORANGE, axis, look, width=2)
-    shade = {"fill": "tonexty", "fillcolor": "rgba(183, 121, 31, 0.14)"} if np.isfinite(probe).any() else {}
-    shown = [seen | {"showlegend": True}, unseen | {"showlegend": True} | shade]
+    shown = [trace | {"showlegend": True} for trace in (seen, unseen)]
     gap = validation["gap"].to_numpy()
     panels = [Panel(say("validation loss") + note, 110, shown, vertical)]
     if np.isfinite(gap).any():
@@ -132,7 +133,7 @@ def smoothed_panel(name: str, x: Numbers, column: pd.Series, axis: XAxis, look: 
     raw = line(x, values, name, GRAY, axis, look, width=1) | {"opacity": 0.4}
     traces: list[Trace] = [raw]
     if look.span > 1:
-        smooth = moving_average(x, values, look.span)
+        smooth = moving_average(x, values, look.span, axis.breaks)
         traces.append(line(x, smooth, say("{name}, average", name=name), GRAY, axis, look, width=2))
     return Panel(name + note, 56, traces, {"nticks": 3} | vertical)
 

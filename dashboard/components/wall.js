@@ -132,7 +132,7 @@ class Room {
     const { words, runId } = this.data
     if (column.kind === "reference") {
       const path = `references/${place.prompt_id.split("/").map(encodeURIComponent).join("/")}.png`
-      return { src: this.pictureUrl(this.data.run, path, runId), alt: `${words.reference}: ${place.prompt}` }
+      return { src: this.pictureUrl(place.run, path, runId), alt: `${words.reference}: ${place.prompt}` }
     }
     const sample = result?.samples.get(place.key)
     if (!sample) return null
@@ -372,8 +372,11 @@ function byPlace(result) {
 
 function placesOf(loaded, limit) {
   const places = new Map()
-  for (const result of loaded.values()) {
-    for (const [key, { prompt, prompt_id }] of result?.samples ?? []) places.set(key, { key, prompt, prompt_id })
+  for (const [source, result] of loaded) {
+    const run = source.slice(0, source.lastIndexOf(" "))
+    for (const [key, { prompt, prompt_id }] of result?.samples ?? []) {
+      if (!places.has(key)) places.set(key, { key, prompt, prompt_id, run })
+    }
   }
   return [...places.values()].slice(0, limit ?? undefined)
 }

@@ -1,7 +1,7 @@
 """The wall of pictures: rows of a prompt's pictures by reference, base model and snapshots, compared in the browser.
 
-Python sends which steps there are; the browser fetches results and pictures by URL, once each. A step chosen there comes
-back, for the address.
+Python sends which steps there are; the browser fetches results and pictures by URL, once each. A step chosen there
+comes back, for the address.
 """
 
 from __future__ import annotations
@@ -110,7 +110,8 @@ def words() -> dict[str, str]:
         "keys": say("Keys"),
         "keysText": say(
             "← → prompt · ↑ ↓ step · Home End first, newest · * best · s w k d side by side, wipe, blink, difference · "
-            "b r n compare with base, reference, newest · Space held shows the other · Enter opens · + − 0 zoom · Esc closes"
+            "b r n compare with base, reference, newest · Space held shows the other · Enter opens · + − 0 zoom · "
+            "Esc closes"
         ),
         "legend": say("Under each picture: visual · FashionCLIP · color loss against the reference, lower is better."),
     }

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import streamlit as st
 
+from dashboard.language import say
 from dashboard.panels import refreshed
 from dashboard.reader import RunReader
 from dashboard.verdict import best_file, best_table_html
-from dashboard.language import say
 
 
 @refreshed(seconds=3.0)
@@ -25,4 +25,7 @@ def best_panel(reader: RunReader) -> None:
                 st.warning(say("Not proven better than the base model."), icon=":material/balance:")
             st.caption(say("Out of {count} judged snapshots. Its file:", count=best.num_evaluated))
             st.code(str(best_file(reader.run, best)), language=None, wrap_lines=True)
-        numbers.html(best_table_html(best, reader.base_metrics()))
+            verdict = reader.verdict()
+            if confirmed := (verdict.get("confirmation") or {}).get("reason"):
+                st.text(say("Confirmed on other prompts: {reason}", reason=confirmed))
+        numbers.html(best_table_html(best, reader.base_metrics(), verdict.get("skill") or {}))

@@ -64,7 +64,12 @@ def show_numbers(readers: list[RunReader], baseline: str) -> None:
     contestants = [Contestant(one.name, one.config, one.best(), one.last_step()) for one in readers]
     st.markdown("##### " + say("Best snapshots"))
     st.dataframe(score_table(contestants, baseline), hide_index=True)
-    st.caption(say("In brackets the difference to 📌 {run}: ▲ better, ▼ worse. Compare only runs judged by the same prompts.", run=baseline))
+    st.caption(
+        say(
+            "In brackets the difference to ◆ {run}: ▲ better, ▼ worse. Compare only runs judged by the same prompts.",
+            run=baseline,
+        )
+    )
     st.markdown("##### " + say("Settings that differ"))
     differing = config_differences(contestants)
     if differing.empty:

@@ -1,4 +1,7 @@
-"""What a person may ask of the trainer, each twice before it is written: the only thing this program writes there."""
+"""What a person may ask of the trainer: requests are the only thing this program writes into `control/`.
+
+Asking for what is already asked writes nothing. Stop is asked twice; a pause or a snapshot loses nothing.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,41 @@ import streamlit as st
 from dashboard.language import say
 from dashboard.reader import RunReader
 from shared import control
-from shared.records import ProcessStatus
+from shared.records import ProcessStatus, RequestKind
 from shared.status import is_alive
+
+BY = "dashboard"
 
 
 def show_controls(reader: RunReader, trainer: ProcessStatus | None) -> None:
-    """Stop training, off while nobody trains or a request is open."""
+    """Stop, pause or resume, snapshot; off while nobody trains, or while the same is already asked."""
     alive = is_alive(trainer)
-    asked = any(request.kind == "stop" for request in control.open_requests(reader.run))
+    paused = alive and trainer is not None and trainer.state == "paused"
+    stop_button(reader, alive)
+    with st.container(horizontal=True, gap="xsmall", key="requests"):
+        if paused:
+            request_button(reader, "resume", say("Resume"), ":material/play_arrow:", alive)
+        else:
+            request_button(reader, "pause", say("Pause"), ":material/pause:", alive)
+        request_button(reader, "snapshot-now", say("Snapshot"), ":material/photo_camera:", alive and not paused)
+
+
+def request_button(reader: RunReader, kind: RequestKind, label: str, icon: str, possible: bool) -> None:
+    """One click, one request."""
+    st.button(
+        label,
+        key=f"request_{kind}",
+        icon=icon,
+        width="stretch",
+        disabled=not possible or bool(control.open_requests(reader.run, kind)),
+        on_click=control.submit,
+        args=(reader.run, kind, BY),
+    )
+
+
+def stop_button(reader: RunReader, alive: bool) -> None:
+    """Stop training, asked twice; off while nobody trains or a request is open."""
+    asked = bool(control.open_requests(reader.run, "stop"))
     confirming = f"confirming_stop_{reader.run_id}"
     if not alive or asked:
         st.session_state.pop(confirming, None)
@@ -33,8 +63,8 @@ def show_controls(reader: RunReader, trainer: ProcessStatus | None) -> None:
             key="confirm_stop",
             type="primary",
             width="stretch",
-            on_click=ask_to_stop,
-            args=(reader,),
+            on_click=control.submit_stop,
+            args=(reader.run, BY),
         )
         st.button(
             say("Keep training"),
@@ -45,6 +75,23 @@ def show_controls(reader: RunReader, trainer: ProcessStatus | None) -> None:
         )
 
 
-def ask_to_stop(reader: RunReader) -> None:
-    """Written once, however often it is pressed."""
-    control.submit_stop(reader.run, by="dashboard")
+def show_advice(reader: RunReader, trainer: ProcessStatus | None) -> None:
+    """What the stop rule says of going on; following it takes one click, not following it another."""
+    advice = reader.verdict().get("advice") or {}
+    reason = str(advice.get("reason") or "")
+    dismissed = f"dismissed_{reader.run_id}"
+    if advice.get("action") not in ("advise", "stop") or not is_alive(trainer):
+        return
+    if control.open_requests(reader.run, "stop") or st.session_state.get(dismissed) == reason:
+        return
+    with st.container(horizontal=True, vertical_alignment="center", border=True, key="advice"):
+        st.markdown(":material/lightbulb: **" + say("The stop rule advises to end training.") + "**", width="content")
+        st.text(reason, width="stretch")
+        st.button(
+            say("Save and stop"),
+            key="accept_advice",
+            type="primary",
+            on_click=control.submit_stop,
+            args=(reader.run, f"{BY}, as the stop rule advised"),
+        )
+        st.button(say("Not yet"), key="dismiss_advice", on_click=st.session_state.update, args=({dismissed: reason},))

@@ -91,7 +91,13 @@ def axis_of(reader: RunReader, look: Look) -> XAxis:
     """The axis of a run."""
     train, settings = reader.train(), reader.config.train
     configured = settings.train_batch_size * settings.gradient_accumulation_steps
-    return x_axis(train, look.x, look.log_x, images_per_step(train, configured))
+    return x_axis(train, look.x, look.log_x, images_per_step(train, configured), resumes_of(reader))
+
+
+def resumes_of(reader: RunReader) -> dict[int, str]:
+    """Where training went on after a pause."""
+    train, stops = reader.train(), reader.stops()
+    return reader.keep(("pauses", len(train), *stops, current()), lambda: pauses(train, stops))
 
 
 def show_training(reader: RunReader, look: Look, group: str, last_step: int) -> None:
@@ -116,13 +122,15 @@ def events_of(reader: RunReader) -> Events:
     """What happened beside training."""
     failed, best = reader.failures(), reader.best()
     stops = {step: say("stopped, asked by {who}", who=who) for step, who in reader.stops().items()}
-    train = reader.train()
+    changes = {
+        change.step: f"{change.key}: {change.before} → {change.after}" for change in reader.run.read_record().changes
+    }
     return Events(
         snapshots=reader.snapshot_steps(),
         evaluated=[step for step in reader.evaluated_steps() if step not in failed],
         failed=failed,
         stops=stops,
-        resumes=reader.keep(("pauses", len(train), *stops, current()), lambda: pauses(train, stops)),
+        resumes={**resumes_of(reader), **changes},
         best=best.step if best else None,
     )
 

@@ -24,7 +24,13 @@ def logs_panel(reader: RunReader) -> None:
     address.settle("role", roles, "trainer" if "trainer" in roles else roles[0])
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         role = st.segmented_control(
-            say("Program"), roles, key="role", required=True, persist_state="session", on_change=address.write, width="content"
+            say("Program"),
+            roles,
+            key="role",
+            required=True,
+            persist_state="session",
+            on_change=address.write,
+            width="content",
         )
         wanted = st.text_input(say("Only lines with"), key="log_filter", persist_state="session", width=260)
         count = st.selectbox(say("Lines"), LINE_COUNTS, key="log_lines", persist_state="session", width=120)

@@ -16,7 +16,7 @@ from dashboard.snapshots import snapshot_table, verdict_words
 from dashboard.words import size
 from shared.records import Manifest
 
-TABLE_HEIGHT = 420
+SHORT_TABLE, TABLE_HEIGHT = 12, 420
 EXPORT_FORMATS = ("kohya", "peft")
 
 
@@ -41,10 +41,14 @@ def snapshots_panel(reader: RunReader) -> None:
         snapshot_table(steps, reader.metrics(), manifests, best_step, noted),
         key=f"snapshots_{reader.run_id}",
         hide_index=True,
-        height=min(TABLE_HEIGHT, 36 * (len(steps) + 1) + 3),
+        height="content" if len(steps) <= SHORT_TABLE else TABLE_HEIGHT,
         on_select=choose,
         selection_mode="single-row",
-        column_config={say("size, MB"): st.column_config.NumberColumn(format="%.2f")},
+        column_config={
+            "☆": st.column_config.TextColumn(width=30),
+            say("size, MB"): st.column_config.NumberColumn(format="%.2f"),
+            say("published"): st.column_config.DatetimeColumn(format="MM-DD HH:mm"),
+        },
     )
     chosen = st.session_state.get("step")
     shown = chosen if chosen in steps else best_step if best_step in steps else steps[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import shutil
 from datetime import datetime, timezone
+from itertools import chain
 
 import streamlit as st
 
@@ -12,13 +13,13 @@ from dashboard import alerts, language, requests, state_line
 from dashboard.language import say
 from dashboard.machine import Gpu, read_gpus
 from dashboard.panels import LANGUAGE
-from dashboard.panels.controls import show_controls
+from dashboard.panels.controls import show_advice, show_controls
 from dashboard.progress import pace
 from dashboard.reader import RunReader
 from dashboard.runs import open_reader
 from shared import control
 from shared.errors import DarkroomError
-from shared.records import ProcessStatus, parse_time
+from shared.records import ProcessStatus
 from shared.status import is_alive, read_status
 
 SHOWN_ALERTS = 3
@@ -37,12 +38,13 @@ def state_panel(run_name: str) -> None:
 def show_state(reader: RunReader, now: datetime) -> None:
     """Facts beside the buttons; below them the requests of this session and what deserves attention."""
     trainer = read_status(reader.run, "trainer")
-    line, buttons = st.columns([6, 1])
+    line, buttons = st.columns([5, 1], gap="medium")
     step, total = reader.last_step(), reader.config.train.max_train_steps
     line.html(state_line.facts_html(facts(reader, trainer, step, total, now), step / total))
     with buttons:
         show_controls(reader, trainer)
     show_requests(reader, trainer, now)
+    show_advice(reader, trainer)
     show_alerts(found_alerts(reader, trainer, now))
 
 
@@ -73,12 +75,12 @@ def gpus() -> list[Gpu]:
 
 
 def show_requests(reader: RunReader, trainer: ProcessStatus | None, now: datetime) -> None:
-    """The newest request of each kind, unless it was settled before this session of the trainer began."""
+    """The newest request of each kind while it is open, and for a while after; a stop of this session always."""
     fact = state_line.process_fact(say("Trainer"), trainer, is_alive(trainer), now)
-    for request in {request.kind: request for request in control.requests(reader.run)}.values():
+    newest = (control.requests(reader.run, kind)[-1:] for kind in control.REQUEST_KINDS)
+    for request in sorted(chain.from_iterable(newest), key=lambda request: request.created):
         answer = control.read_answer(reader.run, request)
-        earlier = trainer is not None and parse_time(request.created) < parse_time(trainer.started)
-        if earlier and requests.is_settled(request, answer):
+        if requests.is_past(request, answer, trainer, now):
             continue
         st.html(requests.chain_html(request, answer, now))
         if trouble := requests.trouble(request, answer, fact, now):
@@ -95,6 +97,7 @@ def found_alerts(reader: RunReader, trainer: ProcessStatus | None, now: datetime
         *alerts.ended_badly(say("Evaluator"), evaluator, judging),
         *alerts.stalled(train, trainer, alive, now),
         *alerts.not_finite(train),
+        *alerts.notices(trainer, evaluator),
         *alerts.low_disk(shutil.disk_usage(reader.run.path).free),
         *alerts.overfitting(reader.validation(), reader.verdict()),
         *(alerts.unjudged(waiting, judging) if alive or evaluator is None else []),
@@ -109,5 +112,7 @@ def show_alerts(found: list[alerts.Alert]) -> None:
         return
     lines = [f'<li class="{alert.level}">{html.escape(alert.text)}</li>' for alert in found]
     rest = html.escape(say("{count} more alerts", count=len(lines) - SHOWN_ALERTS))
-    more = f"<details><summary>{rest}</summary>{''.join(lines[SHOWN_ALERTS:])}</details>" if lines[SHOWN_ALERTS:] else ""
+    more = (
+        f"<details><summary>{rest}</summary>{''.join(lines[SHOWN_ALERTS:])}</details>" if lines[SHOWN_ALERTS:] else ""
+    )
     st.html(f'<ul class="alerts" role="status">{"".join(lines[:SHOWN_ALERTS])}{more}</ul>')

@@ -51,8 +51,16 @@ def show_machine(folder: Path) -> None:
     now = read_machine(folder)
     gauges: list[tuple[str, float, str]] = [
         (say("Processors"), now.cpu_percent / 100, f"{now.cpu_percent:.0f} % · {now.num_cpus}"),
-        (say("Memory"), now.memory_used_bytes / now.memory_total_bytes, f"{size(now.memory_used_bytes)} / {size(now.memory_total_bytes)}"),
-        (say("Disk"), 1 - now.disk_free_bytes / now.disk_total_bytes, say("{size} free", size=size(now.disk_free_bytes))),
+        (
+            say("Memory"),
+            now.memory_used_bytes / now.memory_total_bytes,
+            f"{size(now.memory_used_bytes)} / {size(now.memory_total_bytes)}",
+        ),
+        (
+            say("Disk"),
+            1 - now.disk_free_bytes / now.disk_total_bytes,
+            say("{size} free", size=size(now.disk_free_bytes)),
+        ),
     ]
     for gpu in gpus():
         fact = state_line.gpu_fact(gpu)

@@ -73,7 +73,10 @@ def wait_for_a_run(language: str) -> None:
         st.rerun()
     st.markdown("#### Darkroom")
     st.info(
-        say("No run in {folder} yet. Start one with `python run.py demo`; it appears here by itself.", folder=runs_folder())
+        say(
+            "No run in {folder} yet. Start one with `python run.py demo`; it appears here by itself.",
+            folder=runs_folder(),
+        )
     )
 
 
