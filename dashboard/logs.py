@@ -17,7 +17,7 @@ def last_lines(path: Path, count: int, wanted: str = "") -> list[str]:
             data = file.read()
     except OSError:
         return []
-    lines = data.decode("utf-8", errors="replace").splitlines()
+    lines = data.decode("utf-8", errors="replace").removesuffix("\n").split("\n")
     whole = lines[1:] if start else lines
     kept = [last_overwrite(line) for line in whole if wanted.lower() in line.lower()]
     return kept[-count:]

@@ -31,7 +31,7 @@ def best_table_html(best: Best, base: Mapping[str, float], skill: Skill) -> str:
     rows = "".join(_row(best, base, name, skill) for name in COMPARED_METRICS if name in best.metrics)
     titles = ["", say("base"), say("best"), say("difference"), say("95 % interval"), *([say("skill")] if skill else [])]
     head = f"<tr>{''.join(f'<th>{html.escape(title)}</th>' for title in titles)}</tr>"
-    return f'<table class="verdict"><thead>{head}</thead><tbody>{rows}</tbody></table>'
+    return f'<div class="wide"><table class="verdict"><thead>{head}</thead><tbody>{rows}</tbody></table></div>'
 
 
 def _row(best: Best, base: Mapping[str, float], name: str, skill: Skill) -> str:
