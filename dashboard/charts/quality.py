@@ -24,10 +24,12 @@ from dashboard.charts.parts import (
     stack,
 )
 from dashboard.language import say
+from dashboard.series import Numbers
 from dashboard.words import interval, metric_name, number, signed
 from shared.tables import COMPARED_METRICS
 
 HIGHER_IS_BETTER = frozenset({"clip_t", "diversity"})
+MAX_DESCRIBED = 300
 ANCHOR_NAMES = {"shuffled": "shuffled pairs", "real": "real against real"}
 ANCHOR_COLORS = {"shuffled": VIOLET, "real": GREEN}
 Anchors = Mapping[str, Mapping[str, float | None]]
@@ -120,20 +122,29 @@ def difference_trace(points: pd.DataFrame, name: str, axis: XAxis) -> Trace:
             "color": GRAY,
         },
         "line": {"color": GRAY, "width": 1},
-        "marker": {"size": 7, "color": [verdict_color(sign * a, sign * b) for a, b in zip(low, high, strict=True)]},
-        "text": [describe(*row) for row in points[["value", "delta", "low", "high"]].itertuples(index=False)],
-        "hovertemplate": "%{text}",
+        "marker": {
+            "size": 7,
+            "color": packed(verdicts(sign * low, sign * high), "i1"),
+            "colorscale": [[0, GREEN], [0.5, GRAY], [1, RED]],
+            "cmin": -1,
+            "cmax": 1,
+        },
+        **hover(points),
         "showlegend": False,
     }
 
 
-def verdict_color(one_end: float, other_end: float) -> str:
-    """Green or red only where the interval excludes zero; negative is better."""
-    if not np.isfinite([one_end, other_end]).all():
-        return GRAY
-    if max(one_end, other_end) < 0:
-        return GREEN
-    return RED if min(one_end, other_end) > 0 else GRAY
+def verdicts(one_end: Numbers, other_end: Numbers) -> Numbers:
+    """−1 (better) or 1 (worse) only where the interval excludes zero, else 0; negative differences are better."""
+    return (np.minimum(one_end, other_end) > 0).astype(float) - (np.maximum(one_end, other_end) < 0)
+
+
+def hover(points: pd.DataFrame) -> dict[str, Any]:
+    """The numbers of each point in words; of very many only the difference, for words are long."""
+    if len(points) > MAX_DESCRIBED:
+        return {"hovertemplate": "%{y:+.3f}"}
+    rows = points[["value", "delta", "low", "high"]].itertuples(index=False)
+    return {"text": [describe(*row) for row in rows], "hovertemplate": "%{text}"}
 
 
 def describe(value: float, delta: float, low: float, high: float) -> str:

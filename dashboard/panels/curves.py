@@ -142,7 +142,13 @@ def show_quality(reader: RunReader, look: Look, group: str, last_step: int) -> i
         st.info(say("Waiting for the first evaluation …"), icon=":material/hourglass_empty:")
         return None
     best_step = best.step if best else None
-    axis, anchors = axis_of(reader, look), reader.verdict().get("anchors") or {}
-    figure = quality_figure(metrics, best_step, reader.blanks(), axis, look, last_step, anchors)
+    version = ("quality", reader.metrics_version(), len(reader.train()), best_step, look, last_step, current())
+    figure = reader.keep(version, lambda: make_quality(reader, best_step, look, last_step))
     label = say("{run}: quality of each judged snapshot against the base model", run=reader.name)
     return show_figure(figure, key="quality_figure", group=group, label=label, file_name=f"{reader.name}-quality")
+
+
+def make_quality(reader: RunReader, best_step: int | None, look: Look, last_step: int) -> Figure:
+    """The figure, anew."""
+    anchors = reader.verdict().get("anchors") or {}
+    return quality_figure(reader.metrics(), best_step, reader.blanks(), axis_of(reader, look), look, last_step, anchors)

@@ -210,7 +210,8 @@ def test_a_difference_is_coloured_only_where_its_interval_excludes_zero() -> Non
         visual_loss_high=[np.nan, -0.05, 0.15, 0.1],
     )
     points = trace(quality_figure(table, None, {}, STEP, Look(), 30), "visual loss")
-    assert points["marker"]["color"] == [GRAY, GREEN, RED, GRAY]
+    assert unpacked(points["marker"]["color"]).tolist() == [0, -1, 1, 0]
+    assert [color for _, color in points["marker"]["colorscale"]] == [GREEN, GRAY, RED]
     assert unpacked(points["y"]).tolist() == pytest.approx([0, -0.1, 0.1, 0])
     assert unpacked(points["customdata"]).tolist() == [0, 10, 20, 30]
     assert points["text"][1] == "−0.100 [−0.150, −0.050], value 0.400"
@@ -219,7 +220,7 @@ def test_a_difference_is_coloured_only_where_its_interval_excludes_zero() -> Non
 def test_more_is_better_for_the_text_score() -> None:
     table = metric_table(step=[10], clip_t=[0.3], clip_t_delta=[0.1], clip_t_low=[0.05], clip_t_high=[0.15])
     points = trace(quality_figure(table, None, {}, STEP, Look(), 10), "CLIP text score")
-    assert points["marker"]["color"] == [GREEN]
+    assert unpacked(points["marker"]["color"]).tolist() == [-1]
 
 
 def test_a_metric_that_a_newer_evaluator_adds_gets_a_panel() -> None:
