@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from dashboard.events import typical
 from dashboard.language import say
 from dashboard.words import duration, size
 from shared.records import ProcessStatus
@@ -55,7 +56,7 @@ def stalled(train: pd.DataFrame, trainer: ProcessStatus | None, alive: bool, now
     """A trainer that lives and says it trains, yet finishes no step."""
     if trainer is None or not alive or trainer.state != "training" or train.empty:
         return []
-    usual = float(np.nan_to_num(train["step_seconds"].tail(RECENT_STEPS).median()))
+    usual = typical(train["step_seconds"].to_numpy()[-RECENT_STEPS:])
     silence = now.timestamp() - float(train["timestamp"].iloc[-1])
     if not silence > max(STALL_SECONDS, STALL_STEPS * usual):
         return []

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from dashboard.language import say
+from dashboard.series import Numbers
 from dashboard.words import duration
 
 PAUSE_SECONDS = 60.0
@@ -20,8 +21,14 @@ def pauses(train: pd.DataFrame, stops: Mapping[int, str]) -> dict[int, str]:
     if len(steps) < 2:
         return {}
     between = np.diff(times)
-    usual = float(np.nanmedian(train["step_seconds"].tail(10_000))) if train["step_seconds"].notna().any() else 0.0
+    usual = typical(train["step_seconds"].to_numpy()[-10_000:])
     silent = np.flatnonzero(between > max(PAUSE_SECONDS, PAUSE_STEPS * usual))
     found = {int(steps[i + 1]): say("went on after {time}", time=duration(between[i])) for i in silent}
     resumed = {step + 1 for step in stops if step < steps[-1]}
     return {step: say("resumed") for step in sorted(resumed - found.keys())} | found
+
+
+def typical(seconds: Numbers) -> float:
+    """The median of what is known; 0 when nothing is."""
+    known = seconds[np.isfinite(seconds)]
+    return float(np.median(known)) if len(known) else 0.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,7 +57,7 @@ def read_gpus() -> list[Gpu]:
 
 
 @contextmanager
-def _nvml() -> Iterator[None]:
+def _nvml() -> Generator[None]:
     pynvml.nvmlInit()
     try:
         yield

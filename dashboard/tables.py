@@ -96,16 +96,17 @@ class GrowingTable:
 
 def parse(text: bytes, wanted: tuple[str, ...]) -> pd.DataFrame:
     """Header and rows as floats; raises ValueError when a wanted column holds something else."""
-    dtypes: dict[str, Any] = {column: "str" if column == TIME_COLUMN else "float64" for column in wanted}
+    dtypes: Any = {column: "str" if column == TIME_COLUMN else "float64" for column in wanted}
     rows = pd.read_csv(io.BytesIO(text), dtype=dtypes)
     for column in rows.columns.difference(list(wanted)):
-        rows[column] = pd.to_numeric(rows[column], errors="coerce").astype("float64")
+        rows[column] = pd.Series(pd.to_numeric(rows[column], errors="coerce"), dtype="float64")
     if TIME_COLUMN in rows:
-        rows[TIME_COLUMN] = epoch_seconds(rows[TIME_COLUMN])
+        rows[TIME_COLUMN] = epoch_seconds(rows[TIME_COLUMN].to_list())
     return rows.reindex(columns=rows.columns.union(list(wanted), sort=False)).astype("float64")
 
 
-def epoch_seconds(times: pd.Series) -> NDArray[np.float64]:
+def epoch_seconds(times: list[str]) -> NDArray[np.float64]:
     """ISO-8601 times as seconds since 1970, NaN where there is none."""
     parsed = pd.to_datetime(times, format="ISO8601", utc=True)
-    return (parsed - pd.Timestamp(0, tz="UTC")).dt.total_seconds().to_numpy()
+    stamps = parsed.tz_convert(None).to_numpy().astype("datetime64[ms]")
+    return np.where(np.isnat(stamps), np.nan, stamps.astype("int64") / 1000)

@@ -104,5 +104,7 @@ def x_axis(train: pd.DataFrame, kind: XKind, log: bool, images_per_step: float, 
 def images_per_step(train: pd.DataFrame, configured: float) -> float:
     """Pictures per optimizer update over all processes, from the speeds logged; else what is configured."""
     recent = train.tail(200)
-    counted = (recent["samples_per_second"] * recent["step_seconds"]).median()
-    return float(round(counted)) if np.isfinite(counted) and counted >= 0.5 else configured
+    counted = recent["samples_per_second"].to_numpy() * recent["step_seconds"].to_numpy()
+    known = counted[np.isfinite(counted)]
+    typical = round(float(np.median(known))) if len(known) else 0
+    return float(typical) if typical else configured

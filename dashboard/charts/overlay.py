@@ -42,10 +42,15 @@ class Run:
     metrics: pd.DataFrame
     axis: XAxis
 
+    @property
+    def last_step(self) -> float:
+        """The last step logged; 0 before the first."""
+        return float(self.train["step"].to_numpy()[-1]) if len(self.train) else 0.0
+
 
 def overlay_figure(runs: Sequence[Run], look: Look) -> Figure:
     """Averaged training loss and every metric, as measured, of each run."""
-    longest = max(runs, key=lambda run: float(run.train["step"].max()) if len(run.train) else 0.0)
+    longest = max(runs, key=lambda run: run.last_step)
     losses = np.concatenate([run.train["loss"].to_numpy() for run in runs])
     vertical, note = scale(losses, look)
     panels = [
@@ -61,8 +66,7 @@ def overlay_figure(runs: Sequence[Run], look: Look) -> Figure:
         traces = [metric_line(run, name, color) for run, color in zip(runs, COLORS, strict=False)]
         if any(traces):
             panels.append(Panel(f"{metric_name(name)} ({better})", 110, traces, {"nticks": 5}))
-    last = max(float(longest.train["step"].max()) if len(longest.train) else 1.0, 1.0)
-    return stack(panels, longest.axis, last)
+    return stack(panels, longest.axis, max(longest.last_step, 1.0))
 
 
 def loss_lines(runs: Sequence[Run], look: Look) -> list[Trace]:

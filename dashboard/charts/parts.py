@@ -139,7 +139,7 @@ def scale(values: Numbers, look: Look, *, from_zero: bool = True) -> tuple[dict[
 def stack(panels: Sequence[Panel], axis: XAxis, last_step: float) -> Figure:
     """Panels from top to bottom over one axis; their heights are pixels, so the figure's height is their sum."""
     inner = sum(panel.pixels + TITLE_PIXELS for panel in panels)
-    layout = base_layout(inner) | {
+    layout: dict[str, Any] = base_layout(inner) | {
         "xaxis": {"gridcolor": GRID, "zeroline": False, "anchor": axis_name(len(panels))} | axis.layout(last_step)
     }
     data: list[Trace] = []

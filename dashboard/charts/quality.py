@@ -55,7 +55,7 @@ def quality_figure(
         last_step: where the axis ends.
         anchors: metric → `shuffled` and `real` → value, drawn as lines where wanted.
     """
-    panels = [composite_panel(metrics, best_step, axis)] if metrics["composite"].notna().any() else []
+    panels = [composite_panel(metrics, best_step, axis)] if np.isfinite(metrics["composite"].to_numpy()).any() else []
     for name in compared_metrics(metrics):
         points = differences(metrics, name)
         lines = anchor_lines(name, metrics, (anchors or {}).get(name, {})) if look.anchors else []
@@ -70,7 +70,11 @@ VERTICAL: dict[str, Any] = {"tickformat": "+.2~f", "nticks": 5, "zeroline": True
 def compared_metrics(metrics: pd.DataFrame) -> list[str]:
     """The metrics that are compared with step 0, those a newer evaluator adds included where they have values."""
     added = [str(column).removesuffix("_delta") for column in metrics.columns if str(column).endswith("_delta")]
-    filled = [name for name in added if name not in COMPARED_METRICS and metrics[f"{name}_delta"].notna().any()]
+    filled = [
+        name
+        for name in added
+        if name not in COMPARED_METRICS and np.isfinite(metrics[f"{name}_delta"].to_numpy()).any()
+    ]
     return [*COMPARED_METRICS, *(name for name in filled if name in metrics)]
 
 
@@ -164,13 +168,13 @@ def blank_trace(reasons: Mapping[int, str], name: str, axis: XAxis) -> Trace:
 
 def star(points: pd.DataFrame, best_step: int | None, axis: XAxis) -> Trace:
     """The best snapshot's point."""
-    point = points[points["step"] == best_step]
-    if point.empty:
+    at_best = points["step"].to_numpy(dtype=float) == best_step
+    if not at_best.any():
         return {}
-    x = axis.at(point["step"].to_numpy(dtype=float))
-    made = marks(x, float(point["delta"].iloc[0]), "star", ORANGE, axis, name=say("best"), text=say("best snapshot"))
+    steps, delta = (points[name].to_numpy(dtype=float)[at_best] for name in ("step", "delta"))
+    made = marks(axis.at(steps), float(delta[0]), "star", ORANGE, axis, name=say("best"), text=say("best snapshot"))
     made["marker"] |= {"size": 13, "line": {"width": 1, "color": PAGE}}
-    return made | {"hoverinfo": "skip", "hovertemplate": None, "customdata": packed(point["step"].to_numpy(), "i4")}
+    return made | {"hoverinfo": "skip", "hovertemplate": None, "customdata": packed(steps, "i4")}
 
 
 def anchor_lines(name: str, metrics: pd.DataFrame, anchors: Mapping[str, float | None]) -> list[dict[str, Any]]:

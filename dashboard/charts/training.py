@@ -57,9 +57,11 @@ def training_figure(
     panels = [
         loss_panel(train, x, axis, look),
         *held_out_panels(validation, axis, look),
-        plain_panel(say("learning rate"), x, train["learning_rate"], GRAY, axis, look, hover="%{y:.3g}", exponent="e"),
-        smoothed_panel(say("gradient norm"), x, train["grad_norm"], axis, look),
-        smoothed_panel(say("pictures per second"), x, train["samples_per_second"], axis, look),
+        plain_panel(
+            say("learning rate"), x, train["learning_rate"].to_numpy(), GRAY, axis, look, hover="%{y:.3g}", exponent="e"
+        ),
+        smoothed_panel(say("gradient norm"), x, train["grad_norm"].to_numpy(), axis, look),
+        smoothed_panel(say("pictures per second"), x, train["samples_per_second"].to_numpy(), axis, look),
         memory_panel(train, x, axis, look),
         events_panel(events, axis, look),
     ]
@@ -109,10 +111,9 @@ def held_out_panels(validation: pd.DataFrame, axis: XAxis, look: Look) -> list[P
 
 
 def plain_panel(
-    name: str, x: Numbers, column: pd.Series, color: str, axis: XAxis, look: Look, *, hover: str, exponent: str = "none"
+    name: str, x: Numbers, values: Numbers, color: str, axis: XAxis, look: Look, *, hover: str, exponent: str = "none"
 ) -> Panel | None:
     """One value per step that needs no smoothing; None where the trainer says nothing."""
-    values = column.to_numpy()
     if not np.isfinite(values).any():
         return None
     linear = Look(look.x, window=look.window)
@@ -124,9 +125,8 @@ def plain_panel(
     )
 
 
-def smoothed_panel(name: str, x: Numbers, column: pd.Series, axis: XAxis, look: Look) -> Panel | None:
+def smoothed_panel(name: str, x: Numbers, values: Numbers, axis: XAxis, look: Look) -> Panel | None:
     """A noisy value per step: faint, with its average; None where the trainer says nothing."""
-    values = column.to_numpy()
     if not np.isfinite(values).any():
         return None
     vertical, note = scale(values, look)

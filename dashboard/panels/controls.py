@@ -37,9 +37,14 @@ def request_button(reader: RunReader, kind: RequestKind, label: str, icon: str, 
         icon=icon,
         width="stretch",
         disabled=not possible or bool(control.open_requests(reader.run, kind)),
-        on_click=control.submit,
-        args=(reader.run, kind, BY),
+        on_click=ask,
+        args=(reader, kind),
     )
+
+
+def ask(reader: RunReader, kind: RequestKind, by: str = BY) -> None:
+    """Write the request, unless it is open already."""
+    control.submit(reader.run, kind, by)
 
 
 def stop_button(reader: RunReader, alive: bool) -> None:
@@ -63,8 +68,8 @@ def stop_button(reader: RunReader, alive: bool) -> None:
             key="confirm_stop",
             type="primary",
             width="stretch",
-            on_click=control.submit_stop,
-            args=(reader.run, BY),
+            on_click=ask,
+            args=(reader, "stop"),
         )
         st.button(
             say("Keep training"),
@@ -91,7 +96,7 @@ def show_advice(reader: RunReader, trainer: ProcessStatus | None) -> None:
             say("Save and stop"),
             key="accept_advice",
             type="primary",
-            on_click=control.submit_stop,
-            args=(reader.run, f"{BY}, as the stop rule advised"),
+            on_click=ask,
+            args=(reader, "stop", f"{BY}, as the stop rule advised"),
         )
         st.button(say("Not yet"), key="dismiss_advice", on_click=st.session_state.update, args=({dismissed: reason},))

@@ -50,8 +50,9 @@ def snapshots_panel(reader: RunReader) -> None:
             say("published"): st.column_config.DatetimeColumn(format="MM-DD HH:mm"),
         },
     )
-    chosen = st.session_state.get("step")
-    shown = chosen if chosen in steps else best_step if best_step in steps else steps[0]
+    chosen, opened = st.session_state.get("step"), f"opened_{reader.run_id}"
+    st.session_state.setdefault(opened, best_step if best_step in steps else steps[0])  # stays, for notes are typed
+    shown = chosen if chosen in steps else st.session_state[opened]
     show_snapshot(reader, shown, manifests.get(shown), noted, is_best=shown == best_step)
 
 

@@ -104,11 +104,11 @@ def last_drawn_step(page: Page, figure: int = 0) -> int:
     return node.evaluate("(node) => Math.max(...node._fullData[0].x)")
 
 
-def wait_for_ticks(page: Page, count: int) -> None:
-    """Until new steps have been drawn so many times."""
+def wait_for_ticks(page: Page, count: int, figure: int = 0) -> None:
+    """Until new steps have been drawn so many times; figure 1 shows them whatever part is looked at."""
     for _ in range(count):
-        step = last_drawn_step(page)
-        wait_until(lambda step=step: last_drawn_step(page) > step)
+        step = last_drawn_step(page, figure)
+        wait_until(lambda step=step: last_drawn_step(page, figure) > step)
 
 
 @contextmanager

@@ -62,7 +62,7 @@ def test_zoom_and_legend_survive_live_data_without_a_blank_frame(open_page: Open
         training.locator(".legendtoggle").first.click()
         page.wait_for_function("document.querySelector('.darkroom-figure')._fullData[0].visible === 'legendonly'")
         before, other = training.evaluate(VIEW), quality.evaluate(VIEW)
-        wait_for_ticks(page, 4)
+        wait_for_ticks(page, 4, figure=1)
         assert training.evaluate(VIEW) == before
         assert before["marked"] == "same"
         assert before["visible"][0] == "legendonly"

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import http.client
 import random
 import subprocess
 import sys
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -233,7 +232,7 @@ def test_foreign_pages_cannot_listen_in(server: subprocess.Popen[bytes]) -> None
 
 def handshake(server: subprocess.Popen[bytes], **headers: str) -> int:
     """The status with which a WebSocket is answered."""
-    address = f"{address_of(server)}/_stcore/stream"
+    connection = http.client.HTTPConnection(address_of(server).removeprefix("http://"), timeout=10)
     wanted = {
         "Connection": "Upgrade",
         "Upgrade": "websocket",
@@ -242,7 +241,7 @@ def handshake(server: subprocess.Popen[bytes], **headers: str) -> int:
         **headers,
     }
     try:
-        with urllib.request.urlopen(urllib.request.Request(address, headers=wanted), timeout=10) as answer:
-            return answer.status
-    except urllib.error.HTTPError as error:
-        return error.code
+        connection.request("GET", "/_stcore/stream", headers=wanted)
+        return connection.getresponse().status
+    finally:
+        connection.close()
