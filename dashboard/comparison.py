@@ -50,8 +50,9 @@ def _score(one: Contestant, pinned: Best | None, is_baseline: bool) -> dict[str,
 
 
 def _change(value: float, base: float, name: str) -> str:
-    better = (value > base) if name in HIGHER_IS_BETTER else (value < base)
-    return f"{signed(value - base)} {'▲' if better else '▼' if value != base else '='}"
+    if name in HIGHER_IS_BETTER or value == base:  # whether a higher text score is better depends on the garment
+        return signed(value - base)
+    return f"{signed(value - base)} {'▲' if value < base else '▼'}"
 
 
 def config_differences(contestants: Sequence[Contestant]) -> pd.DataFrame:

@@ -151,6 +151,12 @@ class RunReader:
         """best.json as it is written: anchors, skill, signals and advice, where it has them."""
         return read_json(self.run.best)
 
+    def anchors(self) -> dict[str, dict[str, float | None]]:
+        """Metric → what shuffled pairs and real pictures score, where the evaluator says so."""
+        verdict = self.verdict()
+        real = (verdict.get("metrics") or {}).get("clip_t_real")
+        return {**(verdict.get("anchors") or {}), **({"clip_t": {"real": real}} if real is not None else {})}
+
     def _blank_reason(self, step: int, name: str) -> str:
         result = self.result(step)
         return (result.blanks.get(name) if result else None) or "no reason was given"

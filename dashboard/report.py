@@ -141,7 +141,7 @@ def figure_data(reader: RunReader) -> dict[str, Any]:
     judged = [step for step in reader.evaluated_steps() if step not in failed]
     events = Events(reader.snapshot_steps(), judged, failed, stops, resumed, best=best_step)
     last_step = max(reader.last_step(), *reader.evaluated_steps(), 1)
-    anchors = reader.verdict().get("anchors") or {}
+    anchors = reader.anchors()
     drawn = {
         "training": training_figure(train, reader.validation(), events, axis, look, last_step) if len(train) else None,
         "quality": quality_figure(metrics, best_step, reader.blanks(), axis, look, last_step, anchors)

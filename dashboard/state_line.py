@@ -63,8 +63,10 @@ def step_fact(step: int, total: int) -> Fact:
     return Fact(say("Step"), f"{step:,} / {total:,}", f"{100 * step / total:.0f} %" if total else "")
 
 
-def speed_fact(pace: Pace | None) -> Fact:
-    """How fast."""
+def speed_fact(pace: Pace | None, usual_seconds: float = 0.0) -> Fact:
+    """How fast; of a run that is not at work, how fast it usually was."""
+    if pace is None and usual_seconds:
+        return Fact(say("Speed"), say("{number} steps/s", number=number(1 / usual_seconds)), say("median of the run"))
     if pace is None:
         return Fact(say("Speed"), "–", "")
     return Fact(

@@ -62,10 +62,10 @@ def overlay_figure(runs: Sequence[Run], look: Look) -> Figure:
         )
     ]
     for name in COMPARED_METRICS:
-        better = say("higher is better") if name in HIGHER_IS_BETTER else say("lower is better")
+        better = "" if name in HIGHER_IS_BETTER else f" ({say('lower is better')})"
         traces = [metric_line(run, name, color) for run, color in zip(runs, COLORS, strict=False)]
         if any(traces):
-            panels.append(Panel(f"{metric_name(name)} ({better})", 110, traces, {"nticks": 5}))
+            panels.append(Panel(metric_name(name) + better, 110, traces, {"nticks": 5}))
     return stack(panels, longest.axis, max(longest.last_step, 1.0))
 
 

@@ -57,10 +57,10 @@ def quality_figure(
     """
     panels = [composite_panel(metrics, best_step, axis)] if np.isfinite(metrics["composite"].to_numpy()).any() else []
     for name in compared_metrics(metrics):
-        points = differences(metrics, name)
+        points, better = differences(metrics, name), direction(name, metrics, (anchors or {}).get(name, {}))
         lines = anchor_lines(name, metrics, (anchors or {}).get(name, {})) if look.anchors else []
-        traces = [difference_trace(points, name, axis), blank_trace(blanks.get(name, {}), name, axis)]
-        panels.append(Panel(panel_title(name), 92, [*traces, star(points, best_step, axis)], VERTICAL, lines))
+        traces = [difference_trace(points, name, axis, better), blank_trace(blanks.get(name, {}), name, axis)]
+        panels.append(Panel(panel_title(name, better), 92, [*traces, star(points, best_step, axis)], VERTICAL, lines))
     return stack(panels, axis, last_step)
 
 
@@ -78,10 +78,25 @@ def compared_metrics(metrics: pd.DataFrame) -> list[str]:
     return [*COMPARED_METRICS, *(name for name in filled if name in metrics)]
 
 
-def panel_title(name: str) -> str:
+def direction(name: str, metrics: pd.DataFrame, anchors: Mapping[str, float | None]) -> int:
+    """1: lower is better, −1: higher. 0: neither, for real pictures score below the base model, as in `clip_t` of a
+    garment the base draws as what its encoder knows."""
+    if name not in HIGHER_IS_BETTER:
+        return 1
+    base, real = base_value(name, metrics), anchors.get("real")
+    return 0 if base is not None and real is not None and real < base else -1
+
+
+def base_value(name: str, metrics: pd.DataFrame) -> float | None:
+    """What the base model scores; None until it is judged."""
+    found = metrics[name].to_numpy(dtype=float)[metrics["step"].to_numpy() == 0]
+    return float(found[0]) if len(found) and np.isfinite(found[0]) else None
+
+
+def panel_title(name: str, better: int) -> str:
     """Which way is better is part of the name."""
-    better = say("higher is better") if name in HIGHER_IS_BETTER else say("lower is better")
-    return say("{metric}, difference to step 0 ({better})", metric=metric_name(name), better=better)
+    words = {1: say("lower is better"), -1: say("higher is better"), 0: say("real pictures score lower too")}
+    return say("{metric}, difference to step 0 ({better})", metric=metric_name(name), better=words[better])
 
 
 def composite_panel(metrics: pd.DataFrame, best_step: int | None, axis: XAxis) -> Panel:
@@ -103,11 +118,10 @@ def differences(metrics: pd.DataFrame, name: str) -> pd.DataFrame:
     return points.dropna(subset=["delta"])
 
 
-def difference_trace(points: pd.DataFrame, name: str, axis: XAxis) -> Trace:
+def difference_trace(points: pd.DataFrame, name: str, axis: XAxis, better: int = 1) -> Trace:
     """Dots with whiskers; `customdata` holds the step, which a click chooses."""
     if points.empty:
         return {}
-    sign = -1 if name in HIGHER_IS_BETTER else 1
     steps, delta, low, high = (points[part].to_numpy(dtype=float) for part in ("step", "delta", "low", "high"))
     return {
         "type": "scatter",
@@ -128,7 +142,7 @@ def difference_trace(points: pd.DataFrame, name: str, axis: XAxis) -> Trace:
         "line": {"color": GRAY, "width": 1},
         "marker": {
             "size": 7,
-            "color": packed(verdicts(sign * low, sign * high), "i1"),
+            "color": packed(verdicts(better * low, better * high), "i1"),
             "colorscale": [[0, GREEN], [0.5, GRAY], [1, RED]],
             "cmin": -1,
             "cmax": 1,
@@ -179,8 +193,8 @@ def star(points: pd.DataFrame, best_step: int | None, axis: XAxis) -> Trace:
 
 def anchor_lines(name: str, metrics: pd.DataFrame, anchors: Mapping[str, float | None]) -> list[dict[str, Any]]:
     """Where mismatched pairs and two real pictures stand, on the same scale of differences to step 0."""
-    base = metrics.loc[metrics["step"] == 0, name]
-    if base.empty or not np.isfinite(base.iloc[0]):
+    base = base_value(name, metrics)
+    if base is None:
         return []
     return [
         {
@@ -188,8 +202,8 @@ def anchor_lines(name: str, metrics: pd.DataFrame, anchors: Mapping[str, float |
             "xref": "paper",
             "x0": 0,
             "x1": 1,
-            "y0": value - float(base.iloc[0]),
-            "y1": value - float(base.iloc[0]),
+            "y0": value - base,
+            "y1": value - base,
             "line": {"color": ANCHOR_COLORS[kind], "width": 1, "dash": "dash"},
             "label": {"text": say(ANCHOR_NAMES[kind]), "textposition": "start", "font": {"size": 10}},
         }

@@ -150,5 +150,5 @@ def show_quality(reader: RunReader, look: Look, group: str, last_step: int) -> i
 
 def make_quality(reader: RunReader, best_step: int | None, look: Look, last_step: int) -> Figure:
     """The figure, anew."""
-    anchors = reader.verdict().get("anchors") or {}
-    return quality_figure(reader.metrics(), best_step, reader.blanks(), axis_of(reader, look), look, last_step, anchors)
+    axis = axis_of(reader, look)
+    return quality_figure(reader.metrics(), best_step, reader.blanks(), axis, look, last_step, reader.anchors())

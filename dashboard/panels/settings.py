@@ -26,7 +26,7 @@ def settings_panel(reader: RunReader) -> None:
         show_difference(reader, open_reader(other))
     table = settings_table(reader.config)
     st.dataframe(
-        table[table[say("changed")]] if only_set else table,
+        table[table[say("changed")] != ""] if only_set else table,
         hide_index=True,
         height="content",
         column_config={say("meaning"): st.column_config.TextColumn(width="large")},
@@ -50,7 +50,7 @@ def settings_table(config: Config) -> pd.DataFrame:
             say("setting"): name,
             say("value"): spell(value),
             say("default"): defaults.get(name, ""),
-            say("changed"): spell(value) != defaults.get(name, ""),
+            say("changed"): "●" if spell(value) != defaults.get(name, "") else "",
             say("meaning"): meanings.get(name, ""),
         }
         for name, value in values.items()

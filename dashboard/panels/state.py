@@ -10,6 +10,7 @@ from itertools import chain
 import streamlit as st
 
 from dashboard import alerts, language, requests, state_line
+from dashboard.events import typical
 from dashboard.language import say
 from dashboard.machine import Gpu, read_gpus
 from dashboard.panels import LANGUAGE
@@ -58,7 +59,7 @@ def facts(
     told = [
         state_line.process_fact(say("Trainer"), trainer, alive, now),
         state_line.step_fact(step, total),
-        state_line.speed_fact(speed),
+        state_line.speed_fact(speed, typical(reader.train()["step_seconds"].to_numpy())),
         state_line.remaining_fact(speed, total - step),
         state_line.evaluator_fact(evaluator, is_alive(evaluator), now),
         state_line.judged_fact(reader.snapshot_steps(), reader.evaluated_steps()),

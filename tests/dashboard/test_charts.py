@@ -223,6 +223,16 @@ def test_more_is_better_for_the_text_score() -> None:
     assert unpacked(points["marker"]["color"]).tolist() == [-1]
 
 
+def test_a_lower_text_score_is_not_worse_where_real_pictures_score_lower_too() -> None:
+    delta = {"clip_t_delta": [0.0, -0.4], "clip_t_low": [0.0, -0.5], "clip_t_high": [0.0, -0.3]}
+    table = metric_table(step=[0.0, 10.0], clip_t=[0.8, 0.4], **delta)
+    figure = quality_figure(table, None, {}, STEP, Look(), 10, {"clip_t": {"real": 0.35}})
+    assert unpacked(trace(figure, "CLIP text score")["marker"]["color"]).tolist() == [0, 0]
+    assert "CLIP text score, difference to step 0 (real pictures score lower too)" in titles(figure)
+    judged = quality_figure(table, None, {}, STEP, Look(), 10, {"clip_t": {"real": 0.9}})
+    assert unpacked(trace(judged, "CLIP text score")["marker"]["color"]).tolist() == [0, 1]
+
+
 def test_a_metric_that_a_newer_evaluator_adds_gets_a_panel() -> None:
     table = metric_table(step=[10.0]).assign(
         diversity=[0.9], diversity_delta=[-0.1], diversity_low=-0.2, diversity_high=0.1

@@ -69,6 +69,12 @@ def test_time_left_has_a_range_only_when_the_steps_tell_one() -> None:
     assert state_line.remaining_fact(Pace(0.5), 0).value == "–"
 
 
+def test_speed_of_a_run_that_is_over_is_what_was_usual() -> None:
+    assert state_line.speed_fact(None, 0.5) == state_line.Fact("Speed", "2.00 steps/s", "median of the run")
+    assert state_line.speed_fact(Pace(0.25), 0.5).value == "4.00 steps/s"
+    assert state_line.speed_fact(None).value == "–"
+
+
 def test_pace_is_wall_time_of_this_session_only() -> None:
     earlier = [ago(5000 - step) for step in range(50)]
     ours = [ago(50 - 0.5 * step) for step in range(61)]
