@@ -11,8 +11,10 @@ from urllib.parse import quote
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import FileResponse
+from starlette.responses import FileResponse, Response
 from starlette.routing import Route
+
+from dashboard.thumbnails import is_large, thumbnail
 
 PICTURE_TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp"}
 FOREVER = {"Cache-Control": "private, max-age=31536000, immutable", "X-Content-Type-Options": "nosniff"}
@@ -38,8 +40,10 @@ def find_file(runs: Path, path: str, endings: Container[str]) -> Path | None:
 def routes(runs: Path) -> list[Route]:
     """The routes that `st.App` serves beside the page."""
 
-    async def picture(request: Request) -> FileResponse:
+    def picture(request: Request) -> Response:  # not async: Starlette then uses a thread, for thumbnails take time
         found = found_or_404(find_file(runs, request.path_params["path"], PICTURE_TYPES))
+        if "small" in request.query_params and is_large(found):
+            return Response(thumbnail(found), media_type="image/webp", headers=FOREVER)
         return FileResponse(found, media_type=PICTURE_TYPES[found.suffix.lower()], headers=FOREVER)
 
     async def result(request: Request) -> FileResponse:

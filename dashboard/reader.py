@@ -22,7 +22,7 @@ from shared.records import Best, EvaluationResult, Manifest
 from shared.rundir import RunDir, steps_in
 from shared.tables import COMPARED_METRICS, METRIC_COLUMNS, TRAIN_COLUMNS, read_rows
 
-TEXT_COLUMNS = frozenset({"timestamp", "status", "reason"})
+TEXT_COLUMNS = frozenset({"timestamp", "status", "reason", "signals"})
 VALIDATION_COLUMNS = ("step", "held_out_loss", "train_probe_loss", "gap")
 MAX_KEPT = 32
 

@@ -30,6 +30,12 @@ from shared.tables import COMPARED_METRICS
 
 HIGHER_IS_BETTER = frozenset({"clip_t", "diversity"})
 MAX_DESCRIBED = 300
+FURTHER = {
+    "diversity": "between seeds, falling is bad",
+    "copy_max": "to a picture trained on, high is bad",
+    "nn_ratio": "1 is what held-out pictures show, lower is bad",
+    "drift": "from what the base model draws",
+}
 ANCHOR_NAMES = {"shuffled": "shuffled pairs", "real": "real against real"}
 ANCHOR_COLORS = {"shuffled": VIOLET, "real": GREEN}
 Anchors = Mapping[str, Mapping[str, float | None]]
@@ -61,7 +67,7 @@ def quality_figure(
         lines = anchor_lines(name, metrics, (anchors or {}).get(name, {})) if look.anchors else []
         traces = [difference_trace(points, name, axis, better), blank_trace(blanks.get(name, {}), name, axis)]
         panels.append(Panel(panel_title(name, better), 92, [*traces, star(points, best_step, axis)], VERTICAL, lines))
-    return stack(panels, axis, last_step)
+    return stack([*panels, *further_panels(metrics, axis)], axis, last_step)
 
 
 VERTICAL: dict[str, Any] = {"tickformat": "+.2~f", "nticks": 5, "zeroline": True}
@@ -97,6 +103,34 @@ def panel_title(name: str, better: int) -> str:
     """Which way is better is part of the name."""
     words = {1: say("lower is better"), -1: say("higher is better"), 0: say("real pictures score lower too")}
     return say("{metric}, difference to step 0 ({better})", metric=metric_name(name), better=words[better])
+
+
+def further_panels(metrics: pd.DataFrame, axis: XAxis) -> list[Panel]:
+    """Small charts of the values that are not compared with step 0 prompt by prompt, where there are any."""
+    panels: list[Panel] = []
+    for name, meaning in FURTHER.items():
+        known = metrics[np.isfinite(metrics[name].to_numpy(dtype=float))] if name in metrics else metrics.head(0)
+        if len(known):
+            title = f"{metric_name(name)}: {say(meaning)}"
+            panels.append(Panel(title, 56, [value_trace(known, name, axis)], {"nticks": 3}))
+    return panels
+
+
+def value_trace(known: pd.DataFrame, name: str, axis: XAxis) -> Trace:
+    """Values as they are, joined; a click chooses the step."""
+    steps = known["step"].to_numpy(dtype=float)
+    return {
+        "type": "scatter",
+        "mode": "lines+markers",
+        "name": metric_name(name),
+        "x": packed(axis.at(steps), axis.dtype),
+        "y": packed(known[name].to_numpy(dtype=float), "f4"),
+        "customdata": packed(steps, "i4"),
+        "line": {"color": GRAY, "width": 1},
+        "marker": {"size": 5, "color": GRAY},
+        "hovertemplate": "%{y:.3f}",
+        "showlegend": False,
+    }
 
 
 def composite_panel(metrics: pd.DataFrame, best_step: int | None, axis: XAxis) -> Panel:

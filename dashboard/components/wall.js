@@ -124,8 +124,10 @@ class Room {
     return results.get(url)
   }
 
+  // The wall shows smaller copies of large pictures; enlarged or in the lens they are the files themselves.
   pictureUrl(run, path, version) {
-    return this.data.inlined?.pictures[path] ?? `pictures/${encodeURIComponent(run)}/${path}?v=${version}`
+    const small = this.size === "large" || this.view.zoom > 1 || this.filling === "lens" ? "" : "&small"
+    return this.data.inlined?.pictures[path] ?? `pictures/${encodeURIComponent(run)}/${path}?v=${version}${small}`
   }
 
   pictureOf(column, place, result) {
@@ -235,7 +237,9 @@ class Room {
     const place = this.shown.places.find(({ key }) => key === this.open)
     const lens = this.find(".lens")
     if (!place) return lens.close()
+    this.filling = "lens"
     this.fillCard(lens.querySelector(".prompt"), lens.querySelector(".grid"), place)
+    this.filling = "wall"
     if (!lens.open) lens.showModal()
   }
 
@@ -255,8 +259,10 @@ class Room {
   }
 
   zoomBy(factor) {
-    const zoom = Math.min(16, Math.max(1, this.view.zoom * factor))
-    this.pan((this.view.x * zoom) / this.view.zoom, (this.view.y * zoom) / this.view.zoom, zoom)
+    const before = this.view.zoom
+    const zoom = Math.min(16, Math.max(1, before * factor))
+    this.pan((this.view.x * zoom) / before, (this.view.y * zoom) / before, zoom)
+    if (before === 1 || zoom === 1) this.draw()
   }
 
   pan(x, y, zoom = this.view.zoom) {
@@ -297,7 +303,7 @@ class Room {
       n: () => this.choose("against", "newest"),
       "+": () => this.zoomBy(1.5),
       "-": () => this.zoomBy(1 / 1.5),
-      0: () => this.pan(0, 0, 1),
+      0: () => this.zoomBy(0),
       " ": () => this.root.classList.add("peek"),
     }
     const act = KEYS[key] ? () => this.choose("mode", KEYS[key]) : actions[key]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from dashboard import address
+from dashboard import address, alerts
 from dashboard.charts.axis import X_KINDS, Look, XAxis, XKind, images_per_step, x_axis
 from dashboard.charts.parts import Figure
 from dashboard.charts.quality import quality_figure
@@ -125,7 +125,9 @@ def events_of(reader: RunReader) -> Events:
     changes = {
         change.step: f"{change.key}: {change.before} → {change.after}" for change in reader.run.read_record().changes
     }
+    told = [*alerts.overfitting(reader.validation(), reader.verdict()), *alerts.not_finite(reader.train())]
     return Events(
+        alerts={alert.step: alert.text for alert in told if alert.step is not None},
         snapshots=reader.snapshot_steps(),
         evaluated=[step for step in reader.evaluated_steps() if step not in failed],
         failed=failed,

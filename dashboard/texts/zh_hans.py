@@ -255,4 +255,8 @@ TEXTS: dict[str, str] = {
     "copying ratio": "抄袭比",
     "diversity": "多样性",
     "drift": "漂移",
+    "between seeds, falling is bad": "不同种子之间，下降是坏事",
+    "to a picture trained on, high is bad": "与训练图片的相似度，高是坏事",
+    "1 is what held-out pictures show, lower is bad": "留出图片为 1，更低是坏事",
+    "from what the base model draws": "与基础模型所画之距",
 }

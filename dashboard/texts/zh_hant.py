@@ -255,4 +255,8 @@ TEXTS: dict[str, str] = {
     "copying ratio": "抄襲比",
     "diversity": "多樣性",
     "drift": "漂移",
+    "between seeds, falling is bad": "不同種子之間，下降是壞事",
+    "to a picture trained on, high is bad": "與訓練圖片的相似度，高是壞事",
+    "1 is what held-out pictures show, lower is bad": "留出圖片為 1，更低是壞事",
+    "from what the base model draws": "與基礎模型所畫之距",
 }

@@ -38,7 +38,7 @@ def training(runs: Path) -> Iterator[RunDir]:
         yield run
 
 
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("name", [*PAGES[:3], *(pytest.param(name, marks=pytest.mark.slow) for name in PAGES[3:])])
 def test_a_phone_needs_no_sideways_scrolling(open_page: OpenPage, name: str) -> None:
     page = open_page("done", name, viewport={"width": 390, "height": 844})
     page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
@@ -76,7 +76,7 @@ def test_a_click_on_a_metrics_point_opens_its_pictures(open_page: OpenPage) -> N
 
 def test_zooming_brings_every_point_of_the_window(browser: Browser, tmp_path: Path) -> None:
     folder = tmp_path / "runs"
-    command = ["examples/fake_run.py", str(folder / "long"), "--steps", "100000", "--snapshot-steps", "50000"]
+    command = ["examples/fake_run.py", str(folder / "long"), "--steps", "20000", "--snapshot-steps", "10000"]
     subprocess.run([sys.executable, *command], check=True)
     with serve(folder) as process:
         page = browser.new_page(viewport={"width": 1400, "height": 900})
@@ -84,8 +84,8 @@ def test_zooming_brings_every_point_of_the_window(browser: Browser, tmp_path: Pa
         figure = page.locator(".darkroom-figure.js-plotly-plot").first
         figure.wait_for(timeout=60_000)
         before = figure.evaluate("(node) => node._fullData[0].x.length")
-        figure.evaluate("(node) => Plotly.relayout(node, {'xaxis.range': [50000, 50200]})")
-        inside = "(node) => node._fullData[0].x.filter((step) => step >= 50000 && step <= 50200).length"
+        figure.evaluate("(node) => Plotly.relayout(node, {'xaxis.range': [10000, 10200]})")
+        inside = "(node) => node._fullData[0].x.filter((step) => step >= 10000 && step <= 10200).length"
         wait_until(lambda: figure.evaluate(inside) >= 195)  # every 97th has no loss
         assert before <= 1700
         page.close()
@@ -112,10 +112,10 @@ def test_what_somebody_types_and_opens_survives_ticks(open_page: OpenPage, train
     page = open_page(training.path.name, "snapshots")
     note = page.locator("[class*=st-key-note_] textarea")
     note.click()
-    page.keyboard.type("soft ed")
+    page.keyboard.type("soft edge")
     before = page.locator(".facts").inner_text()
     wait_until(lambda: page.locator(".facts").inner_text() != before)
-    page.keyboard.type("ges")
+    page.keyboard.type("s")
     assert note.input_value() == "soft edges"
     page.get_by_role("link", name="Overview").click()
     page.wait_for_selector(".main-svg")
@@ -125,14 +125,14 @@ def test_what_somebody_types_and_opens_survives_ticks(open_page: OpenPage, train
     wait_for_ticks(page, 2)
     assert options.count() >= 2
     page.keyboard.press("Escape")
-    page.mouse.wheel(0, 300)
-    scrolled = "document.querySelector('[data-testid=stMain]').scrollTop"
-    wait_until(lambda: page.evaluate(scrolled) > 0)
-    before_ticks = page.evaluate(scrolled)
+    page.evaluate("document.querySelector('[data-testid=stMain]').scrollTop = 300")
+    top = "document.querySelector('.darkroom-figure').getBoundingClientRect().top"
+    before_ticks = page.evaluate(top)
     wait_for_ticks(page, 2)
-    assert page.evaluate(scrolled) == before_ticks
+    assert page.evaluate(top) == pytest.approx(before_ticks, abs=2)  # though lines above came or went
 
 
+@pytest.mark.slow
 def test_the_page_recovers_after_being_offline(open_page: OpenPage, training: RunDir) -> None:
     page = open_page(training.path.name)
     page.wait_for_selector(".main-svg")
@@ -143,6 +143,7 @@ def test_the_page_recovers_after_being_offline(open_page: OpenPage, training: Ru
     wait_until(lambda: last_drawn_step(page) > step)
 
 
+@pytest.mark.slow
 def test_the_page_recovers_when_the_server_was_started_again(browser: Browser, runs: Path, training: RunDir) -> None:
     port = free_port()
     page = browser.new_page()
@@ -189,10 +190,9 @@ def wait_for_request(run: RunDir) -> list[control.Request]:
 
 
 def test_a_chinese_browser_is_spoken_to_in_chinese(open_page: OpenPage) -> None:
-    for locale, words in (("zh-CN", "训练程序"), ("zh-TW", "訓練程式")):
-        page = open_page("done", locale=locale)
-        expect(page.locator(".facts")).to_contain_text(words)
-        expect(page.get_by_role("link", name="總覽" if locale == "zh-TW" else "总览")).to_be_visible()
+    page = open_page("done", "logs", locale="zh-TW")
+    expect(page.locator(".facts")).to_contain_text("訓練程式")
+    expect(page.get_by_role("link", name="總覽")).to_be_visible()
     page = open_page("done", "samples", "&lang=en", locale="zh-CN")
     expect(page.locator(".legend")).to_contain_text("Under each picture")
 

@@ -241,6 +241,14 @@ def test_a_metric_that_a_newer_evaluator_adds_gets_a_panel() -> None:
     assert "diversity, difference to step 0 (higher is better)" in titles(figure)
 
 
+def test_values_without_a_comparison_get_small_charts_of_their_own() -> None:
+    table = metric_table(step=[0.0, 10.0]).assign(drift=[np.nan, 0.3], copy_max=np.nan)
+    figure = quality_figure(table, None, {}, STEP, Look(), 10)
+    assert unpacked(trace(figure, "drift")["y"]).tolist() == pytest.approx([0.3])
+    assert unpacked(trace(figure, "drift")["customdata"]).tolist() == [10]
+    assert not [title for title in titles(figure) if title.startswith("nearest training picture")]
+
+
 def test_anchors_stand_on_the_scale_of_differences() -> None:
     table = metric_table(step=[0.0, 10.0], visual_loss=[0.5, 0.4])
     anchors = {"visual_loss": {"step_0": 0.5, "shuffled": 0.6, "real": 0.1}}

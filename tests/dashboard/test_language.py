@@ -17,6 +17,7 @@ DASHBOARD = Path(charts.__file__).parents[1]
 CHINESE = ("zh-Hans", "zh-Hant")
 LOOKED_UP = {
     *quality.ANCHOR_NAMES.values(),
+    *quality.FURTHER.values(),
     *training.LANES,
     *training.GPU_MEMORY,
     *curves.X_NAMES.values(),

@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import re
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -11,6 +12,7 @@ from PIL import Image
 from dashboard import report
 from dashboard.reader import RunReader
 from examples.fake_run import FakeRun
+from tests.conftest import run_module
 
 
 @pytest.fixture
@@ -61,3 +63,12 @@ def test_a_run_that_has_just_begun_has_a_report_too(finished: FakeRun) -> None:
     finished.run.evaluations.rename(finished.run.path / "set-aside")
     text = report.render(RunReader(finished.run, finished.record.run_id))
     assert "No snapshot has been judged better than another yet." in text
+
+
+def test_the_command_writes_one_file_and_says_where(finished: FakeRun, tmp_path: Path) -> None:
+    done = run_module("dashboard.report", finished.run.path, "--output", tmp_path / "r.html", "--lang", "zh-Hant")
+    assert done.returncode == 0
+    assert done.stdout.strip() == str(tmp_path / "r.html")
+    assert "最佳快照" in (tmp_path / "r.html").read_text(encoding="utf-8")
+    refused = run_module("dashboard.report", tmp_path)
+    assert (refused.returncode, refused.stderr.startswith("error: ")) == (2, True)

@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from PIL import Image
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
 
 from dashboard import logs, machine, notes
 from dashboard.comparison import Contestant, config_differences, score_table
 from dashboard.components.wall import RUN_COLUMNS, wall_data
-from dashboard.files import download_url, find_file
+from dashboard.files import download_url, find_file, routes
 from dashboard.panels.settings import settings_table
 from dashboard.reader import RunReader
 from dashboard.snapshots import snapshot_table, verdict_words
@@ -149,6 +153,19 @@ def test_only_files_of_the_right_kind_inside_the_runs_folder_are_found(finished:
         "",
     ]
     assert [find_file(runs, path, pictures) for path in refused] == [None] * len(refused)
+
+
+def test_large_pictures_have_small_copies_and_small_ones_are_sent_as_they_are(tmp_path: Path) -> None:
+    for side in (64, 900):
+        Image.effect_noise((side, side // 2), 50).save(tmp_path / f"{side}.png")
+    with TestClient(Starlette(routes=routes(tmp_path))) as browser:
+        assert browser.get("/pictures/64.png?small").content == (tmp_path / "64.png").read_bytes()
+        assert browser.get("/pictures/900.png").content == (tmp_path / "900.png").read_bytes()
+        small = browser.get("/pictures/900.png?v=1&small")
+        assert small.headers["content-type"] == "image/webp"
+        assert Image.open(io.BytesIO(small.content)).size == (384, 192)
+        (tmp_path / "torn.png").write_bytes(b"\x89PNG")
+        assert browser.get("/pictures/torn.png?small").content == b"\x89PNG"
 
 
 def test_addresses_survive_any_name() -> None:
