@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
 from dashboard.language import say
@@ -55,7 +55,8 @@ def evaluator_fact(status: ProcessStatus | None, alive: bool, now: datetime) -> 
     fact = process_fact(say("Evaluator"), status, alive, now)
     if status is None or fact.tone != "good" or status.state not in ("evaluating", "draining"):
         return fact
-    return Fact(fact.label, say("{state} step {step}", state=fact.value, step=status.step), fact.note, fact.tone)
+    note = say("step {step}, {note}", step=status.step, note=fact.note)
+    return Fact(fact.label, fact.value, note, fact.tone)
 
 
 def step_fact(step: int, total: int) -> Fact:
@@ -76,15 +77,23 @@ def speed_fact(pace: Pace | None, usual_seconds: float = 0.0) -> Fact:
     )
 
 
-def remaining_fact(pace: Pace | None, steps_left: int) -> Fact:
-    """How long still, with the range that the last steps' spread implies."""
+def remaining_fact(pace: Pace | None, steps_left: int, now: datetime) -> Fact:
+    """How long still, until when by the clock of `now`, with the range that the last steps' spread implies."""
     if pace is None or steps_left <= 0:
         return Fact(say("Time left"), "–", "")
-    note = ""
+    end = now + timedelta(seconds=steps_left * pace.step_seconds)
+    note = say("until {time}", time=f"{end:%H:%M}")
     if pace.fastest is not None and pace.slowest is not None:
-        soonest, latest = duration(steps_left * pace.fastest), duration(steps_left * pace.slowest)
-        note = say("{soonest} to {latest}", soonest=soonest, latest=latest)
+        soonest, latest = spread(steps_left * pace.fastest, steps_left * pace.slowest)
+        note += say(", {soonest} to {latest}", soonest=soonest, latest=latest)
     return Fact(say("Time left"), duration(steps_left * pace.step_seconds), note)
+
+
+def spread(fewest_seconds: float, most_seconds: float) -> tuple[str, str]:
+    """Both ends of a range, short: whole minutes up to an hour."""
+    if not 120 <= most_seconds < 3600:
+        return duration(fewest_seconds), duration(most_seconds)
+    return f"{fewest_seconds // 60:.0f}", say("{m} min", m=f"{-(-most_seconds // 60):.0f}")
 
 
 def judged_fact(snapshots: Sequence[int], evaluated: Sequence[int]) -> Fact:

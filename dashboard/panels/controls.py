@@ -20,7 +20,10 @@ def show_controls(reader: RunReader, trainer: ProcessStatus | None) -> None:
     """Stop, pause or resume, snapshot; off while nobody trains, or while the same is already asked."""
     alive = is_alive(trainer)
     paused = alive and trainer is not None and trainer.state == "paused"
-    stop_button(reader, alive)
+    confirming = stop_button(reader, alive)
+    if st.session_state.get(confirming):
+        confirm_buttons(reader, confirming)
+        return
     with st.container(horizontal=True, gap="xsmall", key="requests"):
         if paused:
             request_button(reader, "resume", say("Resume"), ":material/play_arrow:", alive)
@@ -47,8 +50,8 @@ def ask(reader: RunReader, kind: RequestKind, by: str = BY) -> None:
     control.submit(reader.run, kind, by)
 
 
-def stop_button(reader: RunReader, alive: bool) -> None:
-    """Stop training, asked twice; off while nobody trains or a request is open."""
+def stop_button(reader: RunReader, alive: bool) -> str:
+    """Stop training; off while nobody trains or a request is open. Returns the session's key for having pressed it."""
     asked = bool(control.open_requests(reader.run, "stop"))
     confirming = f"confirming_stop_{reader.run_id}"
     if not alive or asked:
@@ -62,7 +65,12 @@ def stop_button(reader: RunReader, alive: bool) -> None:
         on_click=st.session_state.update,
         args=({confirming: True},),
     )
-    if st.session_state.get(confirming):
+    return confirming
+
+
+def confirm_buttons(reader: RunReader, confirming: str) -> None:
+    """In the place of the other requests: whether it was meant."""
+    with st.container(horizontal=True, gap="xsmall"):
         st.button(
             say("Save and stop"),
             key="confirm_stop",

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import html
 import shutil
-from datetime import datetime, timezone
+from datetime import datetime, timezone, tzinfo
 from itertools import chain
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import streamlit as st
 
@@ -60,13 +61,21 @@ def facts(
         state_line.process_fact(say("Trainer"), trainer, alive, now),
         state_line.step_fact(step, total),
         state_line.speed_fact(speed, typical(reader.train()["step_seconds"].to_numpy())),
-        state_line.remaining_fact(speed, total - step),
+        state_line.remaining_fact(speed, total - step, now.astimezone(viewer_zone())),
         state_line.evaluator_fact(evaluator, is_alive(evaluator), now),
         state_line.judged_fact(reader.snapshot_steps(), reader.evaluated_steps()),
         *(state_line.gpu_fact(gpu) for gpu in gpus()),
     ]
     supervising = state_line.process_fact(say("Supervisor"), supervisor, is_alive(supervisor), now)
     return [*told, supervising] if supervising.tone in ("warn", "bad") else told
+
+
+def viewer_zone() -> tzinfo:
+    """The browser's time zone; UTC where it does not say."""
+    try:
+        return ZoneInfo(st.context.timezone or "UTC")
+    except (ValueError, ZoneInfoNotFoundError):
+        return timezone.utc
 
 
 @st.cache_data(ttl=2, max_entries=1, show_spinner=False)

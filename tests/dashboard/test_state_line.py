@@ -52,7 +52,7 @@ def test_a_process_is_said_to_be_what_it_is(
 
 def test_the_evaluator_names_the_step_it_judges() -> None:
     judging = status("evaluating", 1).model_copy(update={"step": 400})
-    assert state_line.evaluator_fact(judging, True, NOW).value == "evaluating step 400"
+    assert state_line.evaluator_fact(judging, True, NOW).note == "step 400, heartbeat 1 s ago"
 
 
 def test_lag_counts_snapshots_that_wait() -> None:
@@ -62,11 +62,12 @@ def test_lag_counts_snapshots_that_wait() -> None:
 
 
 def test_time_left_has_a_range_only_when_the_steps_tell_one() -> None:
-    assert state_line.remaining_fact(Pace(0.5), 120).note == ""
-    assert state_line.remaining_fact(Pace(0.5, 0.4, 0.7), 120) == state_line.Fact(
-        "Time left", "1 min 00 s", "48 s to 1 min 24 s"
+    assert state_line.remaining_fact(Pace(0.5), 120, NOW).note == "until 12:01"
+    assert state_line.remaining_fact(Pace(0.5, 0.4, 0.7), 120, NOW) == state_line.Fact(
+        "Time left", "1 min 00 s", "until 12:01, 48 s to 1 min 24 s"
     )
-    assert state_line.remaining_fact(Pace(0.5), 0).value == "–"
+    assert state_line.remaining_fact(Pace(1, 0.9, 1.1), 600, NOW).note == "until 12:10, 9 to 11 min"
+    assert state_line.remaining_fact(Pace(0.5), 0, NOW).value == "–"
 
 
 def test_speed_of_a_run_that_is_over_is_what_was_usual() -> None:
