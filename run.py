@@ -270,7 +270,8 @@ def _dashboard(runs: Path, host: str, port: int) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):  # a shell's background jobs begin with SIGINT ignored
         signal.signal(number, signal.default_int_handler)
     try:
-        if wait_until_healthy(access.link(host, free, ""), seconds=60):
+        here = "127.0.0.1" if host in access.EVERY_INTERFACE else host
+        if wait_until_healthy(access.link(here, free, ""), seconds=60):
             url = access.link(host, free, token)
             Console(highlight=False, soft_wrap=True).print(f"dashboard: {url}  (Ctrl-C ends it)")
         return process.wait()
