@@ -109,22 +109,24 @@ def further_panels(metrics: pd.DataFrame, axis: XAxis) -> list[Panel]:
     """Small charts of the values that are not compared with step 0 prompt by prompt, where there are any."""
     panels: list[Panel] = []
     for name, meaning in FURTHER.items():
-        known = metrics[np.isfinite(metrics[name].to_numpy(dtype=float))] if name in metrics else metrics.head(0)
-        if len(known):
-            title = f"{metric_name(name)}: {say(meaning)}"
-            panels.append(Panel(title, 56, [value_trace(known, name, axis)], {"nticks": 3}))
+        if name in metrics and (trace := value_trace(metrics, name, axis)):
+            panels.append(Panel(f"{metric_name(name)}: {say(meaning)}", 56, [trace], {"nticks": 3}))
     return panels
 
 
-def value_trace(known: pd.DataFrame, name: str, axis: XAxis) -> Trace:
+def value_trace(metrics: pd.DataFrame, name: str, axis: XAxis) -> Trace:
     """Values as they are, joined; a click chooses the step."""
-    steps = known["step"].to_numpy(dtype=float)
+    values = metrics[name].to_numpy(dtype=float)
+    known = np.isfinite(values)
+    if not known.any():
+        return {}
+    steps, values = metrics["step"].to_numpy(dtype=float)[known], values[known]
     return {
         "type": "scatter",
         "mode": "lines+markers",
         "name": metric_name(name),
         "x": packed(axis.at(steps), axis.dtype),
-        "y": packed(known[name].to_numpy(dtype=float), "f4"),
+        "y": packed(values, "f4"),
         "customdata": packed(steps, "i4"),
         "line": {"color": GRAY, "width": 1},
         "marker": {"size": 5, "color": GRAY},
