@@ -19,7 +19,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from shared import base_model, changes, checkpoints, control, first_config, hardware, precheck, presets
+from shared import access, base_model, changes, checkpoints, control, first_config, hardware, precheck, presets
 from shared import check as invariants
 from shared import doctor as examination
 from shared.config import POCKET, Config, load_config
@@ -205,6 +205,22 @@ def export(
 
 
 @app.command()
+def report(
+    run: RunPath,
+    output: Annotated[Path | None, typer.Option(help="File to write; <run>/report.html when absent.")] = None,
+    lang: Annotated[str, typer.Option(help="en, zh-Hans or zh-Hant.")] = "en",
+) -> None:
+    """Write a run as one HTML file: charts and pictures inside, no server needed."""
+
+    def body() -> int:
+        target = ("--output", output.resolve()) if output else ()
+        command = python_module("dashboard.report", open_run(run).path, *target, "--lang", lang)
+        return subprocess.run(command, env=child_environment(None), stdin=subprocess.DEVNULL, check=False).returncode
+
+    raise typer.Exit(exit_code_of(body))
+
+
+@app.command()
 def stop(run: RunPath) -> None:
     """Ask a run to finish its step, save, and stop; waits until it has."""
     raise typer.Exit(exit_code_of(lambda: _stop(open_run(run))))
@@ -354,14 +370,16 @@ def _dashboard(runs: Path, host: str, port: int) -> int:
     if not folder.is_dir():
         raise RunFolderError(f"{runs} is not a folder", "give the folder that holds the run folders")
     free = free_port(host, port)
-    environment = {**child_environment(run), "DARKROOM_RUNS": str(folder)}
+    token = access.token_for(host)
+    environment = {**child_environment(run), "DARKROOM_RUNS": str(folder), access.VARIABLE: token}
     process = subprocess.Popen(dashboard_command(host, free), stdin=subprocess.PIPE, env=environment)
     for number in (signal.SIGINT, signal.SIGTERM):  # a shell's background jobs begin with SIGINT ignored
         signal.signal(number, signal.default_int_handler)
     try:
-        url = f"http://{host}:{free}"
-        if wait_until_healthy(url, seconds=60):
-            Console(highlight=False).print(f"dashboard: {url}  (Ctrl-C ends it)")
+        here = "127.0.0.1" if host in access.EVERY_INTERFACE else host
+        if wait_until_healthy(access.link(here, free, ""), seconds=60):
+            url = access.link(host, free, token)
+            Console(highlight=False, soft_wrap=True).print(f"dashboard: {url}  (Ctrl-C ends it)")
         return process.wait()
     except KeyboardInterrupt:
         return 0

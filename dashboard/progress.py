@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from shared.records import parse_time, seconds_since
+from shared.records import parse_time
 
 WINDOW = 200
 BLOCK = 10
@@ -28,9 +28,9 @@ def pace(train: pd.DataFrame, session_started: str) -> Pace | None:
     Wall time between rows is used, not `step_seconds`: it includes what saving costs. Rows of earlier sessions are left
     out, for the pause between them is no work.
     """
-    recent = train[["step", "timestamp"]].tail(WINDOW + 1).itertuples(index=False)
-    rows = [(float(step), seconds_since(session_started, parse_time(time))) for step, time in recent]
-    steps, seconds = np.array([row for row in rows if row[1] >= 0]).reshape(-1, 2).T
+    steps, seconds = (train[name].to_numpy()[-WINDOW - 1 :] for name in ("step", "timestamp"))
+    ours = seconds >= parse_time(session_started).timestamp()
+    steps, seconds = steps[ours], seconds[ours]
     if len(steps) < 2 or steps[-1] <= steps[0]:
         return None
     per_step = np.diff(seconds) / np.maximum(np.diff(steps), 1)

@@ -1,110 +1,78 @@
-"""A run folder as the page sees it: read as it grows, each byte once, shared by all viewers.
+"""A run folder as the pages see it: read as it grows, shared by all viewers. Nothing here knows of Streamlit.
 
-`train.csv` is followed by byte offset; a line counts once its newline is there. Records are read again only when their
-file was written again. Nothing here knows of Streamlit.
+Records are read again only when their file was written again.
 """
 
 from __future__ import annotations
 
-import io
-import threading
+import contextlib
+import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 import pandas as pd
 
+from dashboard.tables import GrowingTable
 from shared import control
 from shared.config import Config
 from shared.errors import RunFolderError
-from shared.records import Best, EvaluationResult
+from shared.publication import read_manifest
+from shared.records import Best, EvaluationResult, Manifest
 from shared.rundir import RunDir, steps_in
-from shared.tables import COMPARED_METRICS, METRIC_COLUMNS, TRAIN_COLUMNS, read_rows
+from shared.tables import COMPARED_METRICS, METRIC_COLUMNS, TRAIN_COLUMNS, VALIDATION_COLUMNS, read_rows
 
 TEXT_COLUMNS = frozenset({"timestamp", "status", "reason", "signals"})
-FINGERPRINT_BYTES = 256
+MAX_KEPT = 32
 
-
-class GrowingTable:
-    """A CSV file that another process appends to and sometimes replaces whole."""
-
-    def __init__(self, path: Path, columns: tuple[str, ...]) -> None:
-        self._path, self._columns = path, columns
-        self._lock = threading.Lock()
-        self._forget()
-
-    def read(self) -> pd.DataFrame:
-        """Every whole row so far; the frame is shared: do not change it.
-
-        Raises:
-            RunFolderError: a line is not a row of this table.
-        """
-        with self._lock:
-            lines = self._new_lines()
-            if lines:
-                self._append(lines)
-            return self._frame
-
-    def _forget(self) -> None:
-        self._offset, self._last_bytes, self._header = 0, b"", b""
-        self._frame = pd.DataFrame({column: pd.Series(dtype=_dtype(column)) for column in self._columns})
-
-    def _new_lines(self) -> bytes:
-        """What came since the last call, up to the last newline.
-
-        The bytes before the offset are compared with what was read there: a resumed trainer rewrites the table, and
-        neither size nor inode would tell for sure.
-        """
-        try:
-            with self._path.open("rb") as file:
-                file.seek(self._offset - len(self._last_bytes))
-                data = file.read()
-        except FileNotFoundError:
-            self._forget()
-            return b""
-        if not data.startswith(self._last_bytes):
-            self._forget()
-            return self._new_lines()
-        lines = data[len(self._last_bytes) : data.rfind(b"\n") + 1]
-        self._offset += len(lines)
-        self._last_bytes = (self._last_bytes + lines)[-FINGERPRINT_BYTES:]
-        return lines
-
-    def _append(self, lines: bytes) -> None:
-        if not self._header:
-            header, newline, lines = lines.partition(b"\n")
-            self._header = header + newline
-        try:
-            rows = pd.read_csv(io.BytesIO(self._header + lines), usecols=list(self._columns))
-            rows = rows.astype({column: _dtype(column) for column in self._columns})
-        except ValueError as error:
-            self._forget()
-            raise RunFolderError(f"{self._path} is damaged: {error}", "the trainer's next start repairs it") from None
-        self._frame = pd.concat([self._frame, rows], ignore_index=True) if len(self._frame) else rows
+Kept = TypeVar("Kept")
 
 
 class RunReader:
-    """Everything the page shows of one run."""
+    """Everything the pages show of one run."""
 
     def __init__(self, run: RunDir, run_id: str) -> None:
         self.run, self.run_id, self.name = run, run_id, run.path.name
         self.config: Config = run.read_config()
         self._train = GrowingTable(run.train_csv, TRAIN_COLUMNS)
+        self._validation = GrowingTable(run.validation_csv, VALIDATION_COLUMNS)
         self._metrics: tuple[tuple[int, int], pd.DataFrame] | None = None
         self._results: dict[int, tuple[int, EvaluationResult]] = {}
+        self._manifests: dict[int, Manifest] = {}
+        self._kept: dict[tuple[Any, ...], Any] = {}
 
     def train(self) -> pd.DataFrame:
-        """`train.csv`, blanks as NaN."""
+        """`train.csv` as numbers; `timestamp` in epoch seconds."""
         return self._train.read()
+
+    def validation(self) -> pd.DataFrame:
+        """`validation.csv`: losses on pictures never trained on; empty where none are computed."""
+        return self._validation.read()
 
     def metrics(self) -> pd.DataFrame:
         """`metrics.csv` by ascending step, blanks as NaN; it is replaced whole, so it is read whole when it changes."""
-        try:
-            stat = self.run.metrics_csv.stat()
-        except FileNotFoundError:
+        version = self.metrics_version()
+        if version == (0, 0):
             return _metrics_frame([])
-        version = (stat.st_mtime_ns, stat.st_size)
         if self._metrics is None or self._metrics[0] != version:
             self._metrics = (version, _metrics_frame(read_rows(self.run.metrics_csv)))
         return self._metrics[1]
+
+    def metrics_version(self) -> tuple[int, int]:
+        """Changes whenever metrics.csv does; zeros while there is none."""
+        try:
+            stat = self.run.metrics_csv.stat()
+        except FileNotFoundError:
+            return (0, 0)
+        return (stat.st_mtime_ns, stat.st_size)
+
+    def keep(self, key: tuple[Any, ...], make: Callable[[], Kept]) -> Kept:
+        """What `make` returned for this key before, for any viewer, else what it returns now; the oldest go."""
+        if key not in self._kept:
+            self._kept[key] = make()
+            for old in list(self._kept)[:-MAX_KEPT]:
+                self._kept.pop(old, None)
+        return self._kept[key]
 
     def last_step(self) -> int:
         """The last step logged; 0 before the first."""
@@ -131,8 +99,8 @@ class RunReader:
 
     def stops(self) -> dict[int, str]:
         """Step → who asked for the stop that happened there."""
-        answered = ((request, control.read_answer(self.run, request)) for request in control.requests(self.run))
-        return {answer.step: f"asked by {request.by}" for request, answer in answered if answer.step is not None}
+        answered = ((request, control.read_answer(self.run, request)) for request in control.requests(self.run, "stop"))
+        return {answer.step: request.by for request, answer in answered if answer.step is not None}
 
     def snapshot_steps(self) -> list[int]:
         """Steps with a published snapshot, ascending."""
@@ -141,6 +109,23 @@ class RunReader:
     def evaluated_steps(self) -> list[int]:
         """Steps with a published evaluation, failed ones too, ascending."""
         return sorted(steps_in(self.run.evaluations))
+
+    def evaluation_versions(self) -> list[tuple[int, str]]:
+        """Evaluated steps with a text each that changes when the step is judged anew."""
+        versions: list[tuple[int, str]] = []
+        for step in self.evaluated_steps():
+            with contextlib.suppress(FileNotFoundError):
+                versions.append((step, f"{self.run_id}-{self.run.evaluation(step).stat().st_mtime_ns:x}"))
+        return versions
+
+    def manifest(self, step: int) -> Manifest | None:
+        """What a snapshot folder holds; None if it is gone or damaged. A published one never changes."""
+        if step not in self._manifests:
+            with contextlib.suppress(RunFolderError):
+                found = read_manifest(self.run.snapshot(step))
+                if found:
+                    self._manifests[step] = found
+        return self._manifests.get(step)
 
     def result(self, step: int) -> EvaluationResult | None:
         """The evaluation of a step; None while there is none.
@@ -161,13 +146,27 @@ class RunReader:
         """The verdict so far."""
         return self.run.read_best()
 
+    def verdict(self) -> dict[str, Any]:
+        """best.json as it is written: anchors, skill, signals and advice, where it has them."""
+        return read_json(self.run.best)
+
+    def anchors(self) -> dict[str, dict[str, float | None]]:
+        """Metric → what shuffled pairs and real pictures score, where the evaluator says so."""
+        verdict = self.verdict()
+        real = (verdict.get("metrics") or {}).get("clip_t_real")
+        return {**(verdict.get("anchors") or {}), **({"clip_t": {"real": real}} if real is not None else {})}
+
     def _blank_reason(self, step: int, name: str) -> str:
         result = self.result(step)
         return (result.blanks.get(name) if result else None) or "no reason was given"
 
 
-def _dtype(column: str) -> str:
-    return "str" if column in TEXT_COLUMNS else "float64"
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object; empty when there is none, or none that can be read."""
+    with contextlib.suppress(OSError, ValueError):
+        tree = json.loads(path.read_bytes())
+        return tree if isinstance(tree, dict) else {}
+    return {}
 
 
 def _steps_without(metrics: pd.DataFrame, name: str) -> list[int]:
@@ -175,7 +174,9 @@ def _steps_without(metrics: pd.DataFrame, name: str) -> list[int]:
 
 
 def _metrics_frame(rows: list[dict[str, str]]) -> pd.DataFrame:
-    frame = pd.DataFrame(rows, columns=list(METRIC_COLUMNS))
+    """Known columns first; those a newer evaluator adds are kept."""
+    added = [column for column in (rows[0] if rows else {}) if column not in METRIC_COLUMNS]
+    frame = pd.DataFrame(rows, columns=[*METRIC_COLUMNS, *added])
     for column in frame.columns.difference(list(TEXT_COLUMNS)):
         frame[column] = pd.to_numeric(frame[column], errors="coerce")
     return frame.dropna(subset=["step"]).sort_values("step", ignore_index=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -16,20 +17,22 @@ MAX_POINTS = 1600
 """Of one trace: the minimum and the maximum of each of 800 buckets."""
 
 
-def moving_average(steps: Numbers, values: Numbers, span: float) -> Numbers:
-    """Exponential average over about `span` steps, bias-corrected; anew where the step goes back."""
+def moving_average(steps: Numbers, values: Numbers, span: float, breaks: Sequence[float] = ()) -> Numbers:
+    """Exponential average over about `span` steps, bias-corrected; anew where the step goes back, and at `breaks`."""
     return np.concatenate(
         [
             pd.Series(values[part]).ewm(span=max(1.0, span), adjust=True, ignore_na=True).mean().to_numpy()
-            for part in _segments(steps)
+            for part in _segments(steps, breaks)
         ]
         or [np.empty(0)]
     )
 
 
-def thin(steps: Numbers, values: Numbers, max_points: int = MAX_POINTS) -> tuple[Numbers, Numbers]:
-    """Finite points only, extremes kept, with a blank between segments so that no line runs backwards."""
-    parts = [part for part in _segments(steps) if np.isfinite(values[part]).any()]
+def thin(
+    steps: Numbers, values: Numbers, max_points: int = MAX_POINTS, breaks: Sequence[float] = ()
+) -> tuple[Numbers, Numbers]:
+    """Finite points only, extremes kept, with a blank between segments: no line runs backwards or over a pause."""
+    parts = [part for part in _segments(steps, breaks) if np.isfinite(values[part]).any()]
     kept_steps: list[Numbers] = []
     kept_values: list[Numbers] = []
     for part in parts:
@@ -46,9 +49,10 @@ def thin(steps: Numbers, values: Numbers, max_points: int = MAX_POINTS) -> tuple
     return np.concatenate(kept_steps)[:-1], np.concatenate(kept_values)[:-1]
 
 
-def _segments(steps: Numbers) -> list[slice]:
-    """Stretches in which the step grows: a resumed run may repeat steps."""
+def _segments(steps: Numbers, breaks: Sequence[float] = ()) -> list[slice]:
+    """Stretches in which the step grows: a resumed run may repeat steps; `breaks` begin new ones."""
     if not len(steps):
         return []
-    cuts = [0, *(np.flatnonzero(np.diff(steps) <= 0) + 1).tolist(), len(steps)]
+    back = (np.flatnonzero(np.diff(steps) <= 0) + 1).tolist()
+    cuts = sorted({0, len(steps), *back, *(int(np.searchsorted(steps, place)) for place in breaks)})
     return [slice(start, end) for start, end in pairwise(cuts)]

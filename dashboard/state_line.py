@@ -5,16 +5,19 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
+from dashboard.language import say
+from dashboard.machine import Gpu
 from dashboard.progress import Pace
 from dashboard.words import duration, number
-from shared.records import FINAL_STATES, Answer, ProcessStatus, Request, seconds_since
+from shared.records import FINAL_STATES, ProcessStatus, seconds_since
 from shared.status import STALE_SECONDS
 
 Tone = Literal["", "good", "warn", "bad", "idle"]
-SILENCE_SECONDS = 10.0
+HOT_CELSIUS = 88
+GIB = 1 << 30
 FINAL_TONES: dict[str, Tone] = {"finished": "good", "stopped": "idle", "failed": "bad"}
 
 
@@ -31,55 +34,88 @@ class Fact:
 def process_fact(label: str, status: ProcessStatus | None, alive: bool, now: datetime) -> Fact:
     """What a program is doing, or that it does nothing any more: stale and dead are said, never hidden."""
     if status is None:
-        return Fact(label, "not started", "", "idle")
+        return Fact(label, say("not started"), "", "idle")
     seconds = seconds_since(status.heartbeat, now)
     age = duration(seconds)
     if status.state in FINAL_STATES:
-        return Fact(label, status.state, status.message or f"{age} ago", FINAL_TONES[status.state])
+        note = status.message or say("{age} ago", age=age)
+        return Fact(label, say(status.state), note, FINAL_TONES[status.state])
     if not alive:
-        return Fact(label, "dead", f"pid {status.pid} is gone, last heartbeat {age} ago", "bad")
+        note = say("pid {pid} is gone, last heartbeat {age} ago", pid=status.pid, age=age)
+        return Fact(label, say("dead"), note, "bad")
     if seconds > STALE_SECONDS:
-        return Fact(label, "stale", f"no heartbeat for {age}, said {status.state}", "warn")
+        note = say("no heartbeat for {age}, said {state}", age=age, state=say(status.state))
+        return Fact(label, say("stale"), note, "warn")
     message = f"{status.message}, " if status.message else ""
-    return Fact(label, status.state, f"{message}heartbeat {age} ago", "good")
+    return Fact(label, say(status.state), message + say("heartbeat {age} ago", age=age), "good")
 
 
 def evaluator_fact(status: ProcessStatus | None, alive: bool, now: datetime) -> Fact:
     """As any process, with the step under judgement."""
-    fact = process_fact("Evaluator", status, alive, now)
-    at_work = status is not None and fact.value in ("evaluating", "draining")
-    return Fact(fact.label, f"{fact.value} step {status.step}", fact.note, fact.tone) if status and at_work else fact
+    fact = process_fact(say("Evaluator"), status, alive, now)
+    if status is None or fact.tone != "good" or status.state not in ("evaluating", "draining"):
+        return fact
+    note = say("step {step}, {note}", step=status.step, note=fact.note)
+    return Fact(fact.label, fact.value, note, fact.tone)
 
 
 def step_fact(step: int, total: int) -> Fact:
     """How far."""
-    return Fact("Step", f"{step:,} / {total:,}", f"{100 * step / total:.0f} %" if total else "")
+    return Fact(say("Step"), f"{step:,} / {total:,}", f"{100 * step / total:.0f} %" if total else "")
 
 
-def speed_fact(pace: Pace | None) -> Fact:
-    """How fast."""
+def speed_fact(pace: Pace | None, usual_seconds: float = 0.0) -> Fact:
+    """How fast; of a run that is not at work, how fast it usually was."""
+    if pace is None and usual_seconds:
+        return Fact(say("Speed"), say("{number} steps/s", number=number(1 / usual_seconds)), say("median of the run"))
     if pace is None:
-        return Fact("Speed", "–", "")
-    return Fact("Speed", f"{number(1 / pace.step_seconds)} steps/s", f"{number(pace.step_seconds)} s a step")
+        return Fact(say("Speed"), "–", "")
+    return Fact(
+        say("Speed"),
+        say("{number} steps/s", number=number(1 / pace.step_seconds)),
+        say("{number} s a step", number=number(pace.step_seconds)),
+    )
 
 
-def remaining_fact(pace: Pace | None, steps_left: int) -> Fact:
-    """How long still, with the range that the last steps' spread implies."""
+def remaining_fact(pace: Pace | None, steps_left: int, now: datetime) -> Fact:
+    """How long still, until when by the clock of `now`, with the range that the last steps' spread implies."""
     if pace is None or steps_left <= 0:
-        return Fact("Time left", "–", "")
-    note = ""
+        return Fact(say("Time left"), "–", "")
+    end = now + timedelta(seconds=steps_left * pace.step_seconds)
+    note = say("until {time}", time=f"{end:%H:%M}")
     if pace.fastest is not None and pace.slowest is not None:
-        note = f"{duration(steps_left * pace.fastest)} to {duration(steps_left * pace.slowest)}"
-    return Fact("Time left", duration(steps_left * pace.step_seconds), note)
+        soonest, latest = spread(steps_left * pace.fastest, steps_left * pace.slowest)
+        note += say(", {soonest} to {latest}", soonest=soonest, latest=latest)
+    return Fact(say("Time left"), duration(steps_left * pace.step_seconds), note)
+
+
+def spread(fewest_seconds: float, most_seconds: float) -> tuple[str, str]:
+    """Both ends of a range, short: whole minutes up to an hour."""
+    if not 120 <= most_seconds < 3600:
+        return duration(fewest_seconds), duration(most_seconds)
+    return f"{fewest_seconds // 60:.0f}", say("{m} min", m=f"{-(-most_seconds // 60):.0f}")
 
 
 def judged_fact(snapshots: Sequence[int], evaluated: Sequence[int]) -> Fact:
     """The evaluator's lag: snapshots published against snapshots judged."""
     if not snapshots:
-        return Fact("Snapshots judged", "–", "none published yet")
+        return Fact(say("Snapshots judged"), "–", say("none published yet"))
     waiting = len(set(snapshots) - set(evaluated))
-    note = f"{waiting} waiting" if waiting else "none waiting"
-    return Fact("Snapshots judged", f"{len(snapshots) - waiting} of {len(snapshots)}", note)
+    note = say("{count} waiting", count=waiting) if waiting else say("none waiting")
+    done = say("{done} of {all}", done=len(snapshots) - waiting, all=len(snapshots))
+    return Fact(say("Snapshots judged"), done, note)
+
+
+def gpu_fact(gpu: Gpu) -> Fact:
+    """Memory of a GPU, and how warm and how busy it is."""
+    told = [
+        f"{gpu.celsius} °C" if gpu.celsius is not None else "",
+        f"{gpu.watts:.0f} W" if gpu.watts is not None else "",
+        f"{gpu.utilisation_percent} %" if gpu.utilisation_percent is not None else "",
+    ]
+    tone: Tone = "warn" if (gpu.celsius or 0) >= HOT_CELSIUS else ""
+    memory = f"{gpu.used_bytes / GIB:.1f} / {gpu.total_bytes / GIB:.1f} GiB"
+    return Fact("GPU", memory, " · ".join(filter(None, told)), tone)
 
 
 def facts_html(facts: Sequence[Fact], share: float) -> str:
@@ -91,31 +127,3 @@ def facts_html(facts: Sequence[Fact], share: float) -> str:
     )
     width = f"{100 * min(1.0, max(0.0, share)):.1f}%"
     return f'<dl class="facts">{items}</dl><div class="progress"><div style="width:{width}"></div></div>'
-
-
-def stop_chain_html(request: Request, answer: Answer, now: datetime) -> str:
-    """requested → seen → saved → stopped, with the age of each stage reached."""
-    stages = {"requested": request.created, "seen": answer.seen, "saved": answer.saved, "stopped": answer.stopped}
-    links = [
-        f'<li class="{"reached" if when else "open"}">{stage}'
-        f"{f'<span>{duration(seconds_since(when, now))} ago</span>' if when else ''}</li>"
-        for stage, when in stages.items()
-    ]
-    return f'<ol class="chain" aria-label="stop request">{"".join(links)}</ol>'
-
-
-def stop_trouble(request: Request, answer: Answer, trainer: Fact, now: datetime) -> str:
-    """Why a request goes nowhere; empty while it proceeds in time or is done."""
-    if answer.stopped:
-        return ""
-    if answer.ignored:
-        return f"The stop request had no effect: {answer.ignored}."
-    age = seconds_since(request.created, now)
-    if trainer.tone == "bad":
-        return f"The trainer ended without answering the stop request ({trainer.value}: {trainer.note})."
-    if answer.seen is None and age > SILENCE_SECONDS:
-        return (
-            f"The trainer has not answered for {duration(age)} ({trainer.value}, {trainer.note}). "
-            "It looks for requests after every step."
-        )
-    return ""

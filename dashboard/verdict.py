@@ -6,6 +6,7 @@ import html
 from collections.abc import Mapping
 from pathlib import Path
 
+from dashboard.language import say
 from dashboard.words import interval, metric_name, number, signed
 from shared.publication import read_manifest
 from shared.records import Best
@@ -21,16 +22,24 @@ def best_file(run: RunDir, best: Best) -> Path:
     return folder / names[0] if names else folder
 
 
-def best_table_html(best: Best, base: Mapping[str, float]) -> str:
-    """One row per metric: the base model's value, this snapshot's, and the paired difference with its interval."""
-    rows = "".join(_row(best, base, name) for name in COMPARED_METRICS if name in best.metrics)
-    head = "<tr><th></th><th>base</th><th>best</th><th>difference</th><th>95 % interval</th></tr>"
-    return f'<table class="verdict"><thead>{head}</thead><tbody>{rows}</tbody></table>'
+Skill = Mapping[str, Mapping[str, float]]
 
 
-def _row(best: Best, base: Mapping[str, float], name: str) -> str:
+def best_table_html(best: Best, base: Mapping[str, float], skill: Skill) -> str:
+    """One row per metric: the base model's value, this snapshot's, the paired difference with its interval, and how far
+    it has come from unrelated pictures (0) to real ones (1)."""
+    rows = "".join(_row(best, base, name, skill) for name in COMPARED_METRICS if name in best.metrics)
+    titles = ["", say("base"), say("best"), say("difference"), say("95 % interval"), *([say("skill")] if skill else [])]
+    head = f"<tr>{''.join(f'<th>{html.escape(title)}</th>' for title in titles)}</tr>"
+    return f'<div class="wide"><table class="verdict"><thead>{head}</thead><tbody>{rows}</tbody></table></div>'
+
+
+def _row(best: Best, base: Mapping[str, float], name: str, skill: Skill) -> str:
     value, delta = best.metrics.get(name), best.deltas.get(name)
     cells = [number(base.get(name)), number(value)]
     cells += [signed(delta.delta), interval(delta.low, delta.high)] if delta else ["–", "–"]
+    if skill:
+        measured = skill.get(name)
+        cells.append(f"{measured['value']:.0%} [{measured['low']:.0%}, {measured['high']:.0%}]" if measured else "–")
     columns = "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)
     return f"<tr><th>{html.escape(metric_name(name))}</th>{columns}</tr>"

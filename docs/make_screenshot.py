@@ -1,47 +1,85 @@
-"""`python docs/make_screenshot.py RUN`: write images/dashboard.png from a run, with the system's Chromium."""
+"""`python docs/make_screenshot.py RUN`: photograph every page of the dashboard, light and dark, with Chromium.
+
+Writes images/dashboard-<page>-<scheme>.webp. Other runs beside RUN appear on the Compare page.
+"""
 
 from __future__ import annotations
 
+import io
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-from playwright.sync_api import sync_playwright
+from PIL import Image
+from playwright.sync_api import Browser, sync_playwright
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from shared.rundir import RunDir, open_run
 from shared.supervisor import ROOT, child_environment, dashboard_command, free_port, wait_until_healthy
 
-TARGET = Path(__file__).parent / "images" / "dashboard.png"
+IMAGES = Path(__file__).parent / "images"
 HOST = "127.0.0.1"
-VIEWPORT = {"width": 1400, "height": 1500}
+WIDTH = 1400
+HEIGHTS = {
+    "overview": 1560,
+    "samples": 1000,
+    "snapshots": 860,
+    "compare": 1250,
+    "logs": 820,
+    "config": 900,
+    "system": 800,
+}
+READY = {
+    "overview": ".darkroom-figure .main-svg",
+    "samples": ".wall .over",
+    "snapshots": ".st-key-snapshot",
+    "compare": ".wall .over",
+    "logs": ".st-key-log",
+    "config": "[data-testid=stDataFrame]",
+    "system": "[data-testid=stDataFrame]",
+}
+QUALITY = 82
 
 
-def shoot(run: RunDir, target: Path) -> None:
-    """Serve the run, wait until charts and pictures are there, photograph the page."""
+def shoot(run: RunDir) -> None:
+    """Serve the run, photograph each page once it is drawn."""
     port = free_port(HOST, 8601)
-    process = subprocess.Popen(
-        dashboard_command(HOST, port), stdin=subprocess.PIPE, env=child_environment(run), cwd=ROOT
-    )
+    command, environment = dashboard_command(HOST, port), child_environment(run)
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, env=environment, cwd=ROOT)
     try:
         assert wait_until_healthy(f"http://{HOST}:{port}", seconds=60)
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-            page = browser.new_page(viewport=VIEWPORT)
-            page.set_default_timeout(60_000)
-            page.goto(f"http://{HOST}:{port}/?run={run.path.name}")
-            page.locator(".darkroom-figure .main-svg").first.wait_for()
-            page.locator(".cell img").first.wait_for()
-            page.wait_for_load_state("networkidle")
-            page.screenshot(path=target)
+            for name in HEIGHTS:
+                for scheme in ("light", "dark"):
+                    photograph(browser, f"http://{HOST}:{port}", run.path.name, name, scheme)
+            photograph(browser, f"http://{HOST}:{port}", run.path.name, "samples", "phone")
             browser.close()
     finally:
         process.terminate()
         process.wait()
 
 
+def photograph(browser: Browser, address: str, run_name: str, name: str, scheme: str) -> None:
+    """One page in one scheme; `phone` is a light one, 390 pixels wide."""
+    width, height = (390, 844) if scheme == "phone" else (WIDTH, HEIGHTS[name])
+    page = browser.new_page(
+        viewport={"width": width, "height": height}, color_scheme="dark" if scheme == "dark" else "light"
+    )
+    page.set_default_timeout(60_000)
+    path = "" if name == "overview" else name
+    page.goto(f"{address}/{path}?run={run_name}")
+    page.locator(READY[name]).first.wait_for()
+    page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
+    page.wait_for_load_state("networkidle")
+    page.wait_for_timeout(1500)  # tables are drawn on a canvas, which nothing tells of
+    picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+    picture.save(IMAGES / f"dashboard-{name}-{scheme}.webp", quality=QUALITY, method=6)
+    page.close()
+
+
 if __name__ == "__main__":
-    TARGET.parent.mkdir(exist_ok=True)
-    shoot(open_run(Path(sys.argv[1])), Path(sys.argv[2]) if len(sys.argv) > 2 else TARGET)
+    IMAGES.mkdir(exist_ok=True)
+    shoot(open_run(Path(sys.argv[1])))

@@ -1,7 +1,7 @@
 """A run folder without training: the contract's own writers, an invented learning curve, drawn pictures.
 
     python examples/fake_run.py runs/fake          a finished run: a stop, a resume, a failed evaluation, a blank metric
-    python examples/fake_run.py runs/fake --live   a run as it happens; the Stop button works
+    python examples/fake_run.py runs/fake --live   a run as it happens; stop, pause and snapshot work
     python -m streamlit run dashboard/app.py       look at it
 
 For looking at the dashboard, and for testing it, where there is no GPU and no time. Every number in it is made up.
@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
+import json
 import math
 import random
 import statistics
@@ -36,6 +37,7 @@ from shared.records import (
     Interval,
     Manifest,
     Request,
+    RequestKind,
     RunRecord,
     Sample,
     State,
@@ -47,6 +49,7 @@ from shared.tables import COMPARED_METRICS, METRIC_COLUMNS, TRAIN_COLUMNS, Appen
 
 SIDE = 64
 SEEDS = (1234, 1235)
+VALIDATION_COLUMNS = ("step", "held_out_loss", "train_probe_loss", "gap")
 COLORS = {"crimson": (178, 34, 52), "indigo": (48, 57, 140), "forest": (38, 105, 62), "ochre": (201, 138, 44)}
 PROMPTS = {
     f"kimono/{color}-{number}": f"a {color} tartan kimono on a {ground} background"
@@ -108,6 +111,13 @@ class FakeRun:
         manifest = Manifest(kind="snapshot", run_id=self.record.run_id, step=step, details=details)
         publish(self.run.staging, self.run.snapshot(step), manifest, write)
 
+    def validation_row(self, step: int) -> dict[str, Value]:
+        """One line of validation.csv: the held-out loss turns at two thirds, that of the training probe does not."""
+        probe = 0.05 + 0.1 * math.exp(-6 * step / self.steps)
+        gap = 0.004 + 0.04 * max(0.0, step / self.steps - 0.6)
+        losses = {"held_out_loss": probe + gap, "train_probe_loss": probe, "gap": gap}
+        return {"step": step, **{name: round(value, 6) for name, value in losses.items()}}
+
     def publish_evaluation(self, step: int, failure: str = "", blank: str = "") -> None:
         """Draw and judge a step; with `failure` only the reason is published, with `blank` one metric is missing."""
         result = self.result(step, failure, blank)
@@ -120,7 +130,6 @@ class FakeRun:
 
         manifest = Manifest(kind="evaluation", run_id=self.record.run_id, step=step)
         publish(self.run.staging, self.run.evaluation(step), manifest, write)
-        self.rebuild_tables()
 
     def result(self, step: int, failure: str, blank: str) -> EvaluationResult:
         """The invented judgement of a step."""
@@ -174,7 +183,7 @@ class FakeRun:
         step = int(row["step"] or 0)
         composite = interval_of(row, "composite", "composite")
         better = composite is not None and composite.high < 0
-        Best(
+        best = Best(
             step=step,
             snapshot=f"snapshots/{step_name(step)}",
             reason=f"Lowest composite of {num_evaluated} judged snapshots; all three losses are below step 0.",
@@ -183,7 +192,31 @@ class FakeRun:
             metrics={name: number_of(row, name) for name in COMPARED_METRICS},
             deltas={name: found for name in COMPARED_METRICS if (found := interval_of(row, name, f"{name}_delta"))},
             num_evaluated=num_evaluated,
-        ).write(self.run.best)
+        )
+        replace_file(self.run.best, json.dumps(json.loads(best.to_json()) | self.further_words(step)).encode())
+
+    def further_words(self, step: int) -> dict[str, object]:
+        """What the evaluator adds to its verdict: the ends of the scale, and what it makes of them."""
+        latest = max(steps_in(self.run.evaluations))
+        late = latest > 0.8 * self.steps
+        return {
+            "anchors": {
+                name: {"step_0": base, "shuffled": 1.1 * base, "real": 0.3 * base}
+                for name, base in BASE_LOSSES.items()
+                if name != "clip_t"
+            },
+            "skill": {
+                name: {"value": self.skill(step), "low": 0.4, "high": 0.9} for name in ("visual_loss", "color_loss")
+            },
+            "latest_step": latest,
+            "latest_signals": [
+                {"name": "gap", "raised": late, "evidence": f"the gap at step {latest} is twice that of step {step}"}
+            ],
+            "advice": {
+                "action": "advise" if late else "continue",
+                "reason": f"No snapshot since step {step} was better, and the gap grows." if late else "",
+            },
+        }
 
 
 def metrics_row(result: EvaluationResult, base: EvaluationResult | None) -> dict[str, Value]:
@@ -295,7 +328,7 @@ def create(path: Path, steps: int, snapshot_steps: int) -> FakeRun:
         dataset=DatasetRecord(path="invented", num_images=48, fingerprint="", held_out=tuple(PROMPTS)),
         base_model={"path": "invented"},
     )
-    for folder in (run.snapshots, run.evaluations, run.control, run.processes, run.references, run.staging):
+    for folder in (run.snapshots, run.evaluations, run.control, run.processes, run.references, run.staging, run.logs):
         folder.mkdir(parents=True, exist_ok=True)
     for prompt_id in PROMPTS:
         reference = run.references / f"{prompt_id}.png"
@@ -310,6 +343,10 @@ def write_history(fake: FakeRun, step_seconds: float = 0.4) -> None:
     """A finished run at once: a stop at one third, a resume, a failed evaluation, a blank metric."""
     run, steps, every = fake.run, fake.steps, fake.snapshot_steps
     table = Appender(run.train_csv, TRAIN_COLUMNS)
+    checks = max(1, every // 2)
+    write_rows(
+        run.path / "validation.csv", VALIDATION_COLUMNS, map(fake.validation_row, range(checks, steps + 1, checks))
+    )
     stopped_at = max(1, steps // 3)
     start = datetime.now(timezone.utc) - timedelta(seconds=steps * step_seconds + 600)
     with (
@@ -320,7 +357,7 @@ def write_history(fake: FakeRun, step_seconds: float = 0.4) -> None:
         lines: list[dict[str, Value]] = []
         for step in range(1, steps + 1):
             pause = 600 if step > stopped_at else 0
-            when = start + timedelta(seconds=step * step_seconds * fake.rng.uniform(0.98, 1.0) + pause)
+            when = start + timedelta(seconds=(step - 0.5 * fake.rng.random()) * step_seconds + pause)
             lines.append(fake.training_row(step, when, step_seconds * fake.rng.uniform(0.9, 1.1)))
         write_rows(run.train_csv, table.columns, lines)
         judged = list(range(every, steps + 1, every)) or [steps]
@@ -329,9 +366,11 @@ def write_history(fake: FakeRun, step_seconds: float = 0.4) -> None:
             failure = "the adapter holds a value that is not finite" if step == judged[-2:][0] else ""
             blank = "color_loss" if step == judged[len(judged) // 4] else ""
             fake.publish_evaluation(step, failure, blank)
+        fake.rebuild_tables()
         request = control.submit_stop(run, "command line")
         for stage in ("seen", "saved", "stopped"):
             control.answer(run, request, stage, stopped_at)
+        (run.logs / "trainer.log").write_text("".join(f"INFO step {step} published\n" for step in judged))
         trainer.update(step=steps, total=steps)
         evaluator.update(step=judged[-1], total=len(judged))
 
@@ -340,6 +379,7 @@ def live(fake: FakeRun, step_seconds: float, evaluation_seconds: float, ignore_s
     """Train and evaluate in time; answers a stop request as the trainer does, then the evaluator drains."""
     run = fake.run
     table = Appender(run.train_csv, TRAIN_COLUMNS)
+    checks = Appender(run.path / "validation.csv", VALIDATION_COLUMNS)
     last = max(fake.run.published_snapshots(), default=0)
     prune(run.train_csv, lambda row: int(row["step"]) <= last)
     with hold_role(run, "trainer") as trainer, hold_role(run, "evaluator") as evaluator:
@@ -351,8 +391,10 @@ def live(fake: FakeRun, step_seconds: float, evaluation_seconds: float, ignore_s
             time.sleep(step_seconds * fake.rng.uniform(0.9, 1.1))
             trainer.update("training", step=step, message="")
             append_in_two_halves(table, fake.training_row(step, datetime.now(timezone.utc), step_seconds), step)
-            stop = None if ignore_stop else next(iter(control.open_requests(run)), None)
-            if stop or step % fake.snapshot_steps == 0 or step == fake.steps:
+            if step % fake.snapshot_steps == 0:
+                checks.append(fake.validation_row(step))
+            stop, wanted = obey(run, trainer, step) if not ignore_stop else (None, False)
+            if stop or wanted or step % fake.snapshot_steps == 0 or step == fake.steps:
                 fake.publish_snapshot(step)
                 waiting.append(step)
             if waiting and time.monotonic() > ready_at:
@@ -364,6 +406,24 @@ def live(fake: FakeRun, step_seconds: float, evaluation_seconds: float, ignore_s
         trainer.close("stopped" if trainer.record.step < fake.steps else "finished")
         while waiting:
             evaluate_next(fake, evaluator, waiting, state="draining")
+
+
+def obey(run: RunDir, trainer: Status, step: int) -> tuple[Request | None, bool]:
+    """Hold while paused; then the stop request, if there is one, and whether a snapshot is wanted."""
+    held = carry_out(run, "pause", step)
+    while held and not (carry_out(run, "resume", step) or control.open_requests(run, "stop")):
+        trainer.update("paused")
+        time.sleep(0.1)
+    return next(iter(control.open_requests(run, "stop")), None), carry_out(run, "snapshot-now", step)
+
+
+def carry_out(run: RunDir, kind: RequestKind, step: int) -> bool:
+    """Answer every open request of a kind; whether there was one."""
+    waiting = control.open_requests(run, kind)
+    for request in waiting:
+        control.answer(run, request, "seen", step)
+        control.answer(run, request, "done", step)
+    return bool(waiting)
 
 
 def append_in_two_halves(table: Appender, row: dict[str, Value], step: int) -> None:
@@ -386,6 +446,7 @@ def evaluate_next(fake: FakeRun, evaluator: Status, waiting: list[int], state: S
     known = len(fake.run.published_snapshots())
     evaluator.update(state, step=step, total=known)
     fake.publish_evaluation(step)
+    fake.rebuild_tables()
     evaluator.update("idle")
 
 

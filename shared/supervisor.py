@@ -23,7 +23,7 @@ from types import FrameType
 
 import psutil
 
-from shared import lifeline
+from shared import access, lifeline
 from shared.config import Config
 from shared.errors import RunFolderError
 from shared.records import Role
@@ -71,6 +71,7 @@ class Supervisor:
     with_dashboard: bool = True
     linger: bool = False
     dashboard_url: str = ""
+    _token: str = ""
     _children: dict[Role, Child] = field(default_factory=dict[Role, Child])
     _signals: list[str] = field(default_factory=list[str])
     _failures: dict[Role, int] = field(default_factory=dict[Role, int])
@@ -102,7 +103,8 @@ class Supervisor:
             port = free_port(self.config.dashboard.host, self.config.dashboard.port)
             if port != self.config.dashboard.port:
                 self.say(f"port {self.config.dashboard.port} is taken, the dashboard uses {port}")
-            self.dashboard_url = f"http://{self.config.dashboard.host}:{port}"
+            self._token = access.token_for(self.config.dashboard.host)
+            self.dashboard_url = access.link(self.config.dashboard.host, port, self._token)
             self._start("dashboard", dashboard_command(self.config.dashboard.host, port))
             self.say(f"dashboard: {self.dashboard_url}")
 
@@ -191,12 +193,16 @@ class Supervisor:
                     stdin=subprocess.PIPE,
                     stdout=log,
                     stderr=subprocess.STDOUT,
-                    env={**child_environment(self.run), **place},
+                    env={**self._environment(role), **place},
                     start_new_session=True,
                 )
                 for place in places(self.config.train.num_processes if role == "trainer" else 1)
             ]
         self._children[role] = Child(role, command, Team(members, GRACE_SECONDS), restarts, progress)
+
+    def _environment(self, role: Role) -> dict[str, str]:
+        """The dashboard alone is told the token."""
+        return child_environment(self.run) | ({access.VARIABLE: self._token} if role == "dashboard" else {})
 
     def _end_all(self) -> None:
         """A signal, a grace period, KILL: for every process we started and what those started."""
@@ -238,7 +244,8 @@ def python_module(module: str, *arguments: object) -> list[str]:
 def dashboard_command(host: str, port: int) -> list[str]:
     """How Streamlit is started; everything but the address stands in dashboard/.streamlit/config.toml."""
     app = ROOT / "dashboard" / "app.py"
-    return python_module("streamlit", "run", app, "--server.address", host, "--server.port", port)
+    named = ("--browser.serverAddress", access.name_of(host))  # unnamed, Streamlit asks the internet who it is
+    return python_module("streamlit", "run", app, "--server.address", host, "--server.port", port, *named)
 
 
 def child_environment(run: RunDir | None) -> dict[str, str]:

@@ -3,7 +3,7 @@
 // everything else a person did (legend, value axes) is kept by Plotly under `uirevision`.
 // Streamlit calls the default function again for new data and for another theme, and its result once, at the end.
 
-const figures = (window.darkroomFigures ??= new Map()) // node → {figure, group, label}
+const figures = (window.darkroomFigures ??= new Map()) // node → {figure, group, label, tell}
 const views = (window.darkroomViews ??= new Map()) // group → {range, resets}
 
 let held = null // the node whose chart a person is dragging on: a redraw would tear the zoom box out of their hand
@@ -47,16 +47,16 @@ function themed(value, style) {
 // The configuration is given once: a react with another one, and functions never equal, is a new plot.
 function draw(node) {
   if (node === held) return
-  const { figure, group, label } = figures.get(node)
+  const { figure, group, fileName } = figures.get(node)
   const view = viewOf(group)
   const { data, layout } = themed(figure, getComputedStyle(node))
   layout.uirevision = `${group} ${view.resets}`
   layout.font.family = getComputedStyle(node).fontFamily
-  if (view.range) layout.xaxis.range = [...view.range]
+  layout.xaxis.range = [...(view.range ?? layout.xaxis.range ?? [0, 1])]
   if (node.classList.contains("js-plotly-plot")) {
     window.Plotly.react(node, data, layout)
   } else {
-    window.Plotly.newPlot(node, data, layout, config(node, label))
+    window.Plotly.newPlot(node, data, layout, config(node, fileName))
     listen(node)
   }
 }
@@ -66,18 +66,25 @@ function drawGroup(group, except) {
 }
 
 function reset(node) {
-  const { group } = figures.get(node)
+  const { group, tell } = figures.get(node)
   viewOf(group).range = null
   viewOf(group).resets += 1
   drawGroup(group)
+  tell.window(null)
 }
 
-function config(node, label) {
+// The ends of the step axis as numbers of the data: milliseconds on a date axis, no logarithms.
+function ends(node) {
+  const axis = node._fullLayout.xaxis
+  return axis.range.map((end) => (axis.type === "log" ? 10 ** end : axis.r2l(end)))
+}
+
+function config(node, fileName) {
   return {
     displaylogo: false,
     responsive: true,
     doubleClick: false,
-    toImageButtonOptions: { filename: label, scale: 2 },
+    toImageButtonOptions: { filename: fileName, scale: 2 },
     modeBarButtons: [
       [
         "toImage",
@@ -95,16 +102,25 @@ function listen(node) {
   node.on("plotly_relayout", (change) => {
     const range = change["xaxis.range"] ?? [change["xaxis.range[0]"], change["xaxis.range[1]"]]
     if (range[0] === undefined) return
-    const { group } = figures.get(node)
+    const { group, tell } = figures.get(node)
     viewOf(group).range = range
     drawGroup(group, node)
+    tell.window(ends(node))
+  })
+  node.on("plotly_click", ({ points }) => {
+    const chosen = points.find((point) => point.customdata !== undefined)
+    if (chosen) figures.get(node).tell.picked(chosen.customdata)
   })
 }
 
-export default function ({ data, parentElement }) {
+export default function ({ data, parentElement, setStateValue, setTriggerValue }) {
   const node = parentElement.querySelector(".darkroom-figure")
   const error = parentElement.querySelector(".darkroom-figure-error")
-  figures.set(node, data)
+  const tell = {
+    window: (range) => setStateValue?.("window", range),
+    picked: (step) => setTriggerValue?.("picked", step),
+  }
+  figures.set(node, { ...data, tell })
   node.setAttribute("aria-label", data.label)
   node.style.height = `${data.figure.layout.height}px`
   loadPlotly(data.plotly)

@@ -1,36 +1,55 @@
 """A Plotly figure that keeps zoom and legend while its data changes.
 
 `st.plotly_chart` makes a new chart for new data (its element id is a hash of the data, streamlit issue 8782); this
-component calls `Plotly.react` on the one that is there. Figures of one group share their step axis: zooming one zooms
-all. A double click resets the view.
+component calls `Plotly.react` on the one that is there. Figures of one group share their axis: zooming one zooms all,
+and the window looked at comes back, so that it can be filled with full detail. A double click resets the view.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import streamlit as st
 from streamlit.components import v2 as components
 
-from dashboard.charts import Figure
+from dashboard.charts.parts import Figure
 from dashboard.files import PLOTLY_URL
+
+SCRIPT = Path(__file__).with_name("figure.js")
+WINDOW = "figure_window"  # in the session: (group, ends)
 
 _mount = components.component(
     "darkroom_figure",
     html='<div class="darkroom-figure" role="img"></div>\n<p class="darkroom-figure-error" hidden></p>',
     css=".darkroom-figure { width: 100%; }\n.darkroom-figure-error { color: var(--st-red-text-color); }",
-    js=Path(__file__).with_name("figure.js").read_text(encoding="utf-8"),
+    js=SCRIPT.read_text(encoding="utf-8"),
     isolate_styles=False,  # Plotly writes its CSS into the document's head, which a shadow root does not see
 )
 
 
-def show_figure(figure: Figure, *, key: str, group: str, label: str) -> None:
-    """Show a figure of `dashboard.charts`.
+def show_figure(figure: Figure, *, key: str, group: str, label: str, file_name: str) -> int | None:
+    """Show a figure of `dashboard.charts`; returns the step of a point just clicked.
 
     Args:
         figure: its layout carries the height.
         key: unique on the page.
-        group: figures with the same group share their step axis; another group starts with a fresh view.
-        label: what the chart shows, for who cannot see it; also the name of a saved picture.
+        group: figures with the same group share their axis; another group starts with a fresh view.
+        label: what the chart shows, for who cannot see it.
+        file_name: of a saved picture.
     """
-    data = {"figure": figure, "group": group, "label": label, "plotly": PLOTLY_URL}
-    _mount(key=key, data=data, height=int(figure["layout"]["height"]))
+
+    def note_window() -> None:
+        ends = st.session_state[key].get("window")
+        st.session_state[WINDOW] = (group, tuple(ends) if ends else None)
+
+    data = {"figure": figure, "group": group, "label": label, "fileName": file_name, "plotly": PLOTLY_URL}
+    height = int(figure["layout"]["height"])
+    told: Any = _mount(key=key, data=data, height=height, on_window_change=note_window, on_picked_change=lambda: None)
+    return int(told.picked) if told.picked is not None else None
+
+
+def window_of(group: str) -> tuple[float, float] | None:
+    """What part of its axis a group of figures looks at; None is all of it."""
+    known, ends = st.session_state.get(WINDOW, ("", None))
+    return (float(ends[0]), float(ends[1])) if known == group and ends else None

@@ -1,21 +1,117 @@
-"""The wall of pictures, by URL: pictures that did not change are neither fetched nor drawn again."""
+"""The wall of pictures: rows of a prompt's pictures by reference, base model and snapshots, compared in the browser.
+
+Python sends which steps there are; the browser fetches results and pictures by URL, once each. A step chosen there
+comes back, for the address.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import streamlit as st
 from streamlit.components import v2 as components
 
+from dashboard.language import say
+from dashboard.words import metric_name
+
 _HERE = Path(__file__).parent
+SCRIPT, STYLE, FRAME = (_HERE / f"wall.{kind}" for kind in ("js", "css", "html"))
+CAPTION_METRICS = ("visual_loss", "fashion_clip_loss", "color_loss")
+Column = dict[str, Any]
+Versions = Sequence[tuple[int, str]]
+
 _mount = components.component(
     "darkroom_wall",
-    html='<div class="wall"></div>\n<!-- filled by wall.js -->',
-    css=(_HERE / "wall.css").read_text(encoding="utf-8"),
-    js=(_HERE / "wall.js").read_text(encoding="utf-8"),
+    html=FRAME.read_text(encoding="utf-8"),
+    css=STYLE.read_text(encoding="utf-8"),
+    js=SCRIPT.read_text(encoding="utf-8"),
 )
 
+REFERENCE: Column = {"kind": "reference"}
+RUN_COLUMNS: list[Column] = [REFERENCE, {"kind": "base"}, {"kind": "selected"}, {"kind": "newest"}]
 
-def show_wall(wall: dict[str, Any], *, key: str) -> None:
-    """Show what `dashboard.samples.wall` returns."""
-    _mount(key=key, data=wall)
+
+def wall_data(
+    run: str,
+    run_id: str,
+    steps: Versions,
+    *,
+    best: int | None,
+    step: int | None = None,
+    columns: Sequence[Column] = RUN_COLUMNS,
+    versions: Mapping[str, Versions] | None = None,
+    plain: bool = False,
+    limit: int | None = None,
+) -> dict[str, Any]:
+    """What wall.js draws.
+
+    Args:
+        run: name of the run whose references are shown and whose steps the slider walks.
+        run_id: keeps the caches of two runs of one name apart.
+        steps: evaluated steps, ascending, each with a text that changes when it is judged anew.
+        best: the step to star; also the one shown until somebody chooses.
+        step: the step chosen, None for the best.
+        columns: `kind` is reference, base, selected, newest, or fixed with `run`, `step` and `title`.
+        versions: steps of further runs that fixed columns name.
+        plain: no toolbar, no lens.
+        limit: at most so many prompts.
+    """
+    return {
+        "run": run,
+        "runId": run_id,
+        "steps": [list(pair) for pair in steps],
+        "versions": {name: [list(pair) for pair in pairs] for name, pairs in (versions or {}).items()},
+        "best": best,
+        "step": step,
+        "columns": list(columns),
+        "metrics": [[name, metric_name(name)] for name in CAPTION_METRICS],
+        "words": words(),
+        "plain": plain,
+        "limit": limit,
+    }
+
+
+def show_wall(data: dict[str, Any], *, key: str, on_step: Callable[[int], None] | None = None) -> None:
+    """Show what `wall_data` returns; `on_step` is called with a step that somebody chose."""
+
+    def note() -> None:
+        chosen = st.session_state[key].get("step")
+        if on_step and chosen is not None:
+            on_step(int(chosen))
+
+    _mount(key=key, data=data, on_step_change=note)
+
+
+def words() -> dict[str, str]:
+    """The texts of the wall."""
+    return {
+        "reference": say("reference"),
+        "base": say("base"),
+        "baseTitle": say("base, step"),
+        "step": say("step"),
+        "newest": say("newest"),
+        "newestTitle": say("newest, step"),
+        "best": say("best"),
+        "seed": say("seed"),
+        "stepShown": say("Step shown"),
+        "compare": say("Compare"),
+        "with": say("with"),
+        "size": say("Size"),
+        "side": say("side by side"),
+        "wipe": say("wipe"),
+        "blink": say("blink"),
+        "difference": say("difference"),
+        "small": say("S"),
+        "medium": say("M"),
+        "large": say("L"),
+        "nothing": say("no picture"),
+        "keys": say("Keys"),
+        "keysText": say(
+            "← → prompt · ↑ ↓ step · Home End first, newest · * best · s w k d side by side, wipe, blink, difference · "
+            "b r n compare with base, reference, newest · Space held shows the other · Enter opens · + − 0 zoom · "
+            "Esc closes"
+        ),
+        "legend": say("Under each picture: visual · FashionCLIP · color loss against the reference, lower is better."),
+    }

@@ -11,9 +11,12 @@ from contextlib import suppress
 
 import streamlit as st
 
+from dashboard import language
 from dashboard.reader import RunReader
 from dashboard.runs import open_reader
 from shared.errors import DarkroomError
+
+LANGUAGE = "language"  # in the session: what a panel's thread speaks
 
 
 def refreshed(seconds: float) -> Callable[[Callable[[RunReader], None]], Callable[[str], None]]:
@@ -25,9 +28,15 @@ def refreshed(seconds: float) -> Callable[[Callable[[RunReader], None]], Callabl
     def decorate(body: Callable[[RunReader], None]) -> Callable[[str], None]:
         @functools.wraps(body)
         def shown(run_name: str) -> None:
+            language.use(st.session_state.get(LANGUAGE, "en"))
             with suppress(DarkroomError):
                 body(open_reader(run_name))
 
         return st.fragment(shown, run_every=seconds)
 
     return decorate
+
+
+def chosen_run() -> str:
+    """The run that the shell chose."""
+    return str(st.session_state["run"])

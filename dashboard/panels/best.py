@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import streamlit as st
 
+from dashboard.language import say
 from dashboard.panels import refreshed
 from dashboard.reader import RunReader
 from dashboard.verdict import best_file, best_table_html
-from dashboard.words import plural
 
 
 @refreshed(seconds=3.0)
@@ -19,10 +19,13 @@ def best_panel(reader: RunReader) -> None:
     with st.container(border=True, key="best_snapshot"):
         words, numbers = st.columns([5, 6], gap="medium")
         with words:
-            st.markdown(f"##### :orange[★] Best snapshot: step {best.step}")
+            st.markdown("##### :orange[★] " + say("Best snapshot: step {step}", step=best.step))
             st.text(best.reason)
             if not best.better_than_base:
-                st.warning("Not proven better than the base model.", icon=":material/balance:")
-            st.caption(f"Out of {plural(best.num_evaluated, 'judged snapshot')}. Its file:")
+                st.warning(say("Not proven better than the base model."), icon=":material/balance:")
+            st.caption(say("Out of {count} judged snapshots. Its file:", count=best.num_evaluated))
             st.code(str(best_file(reader.run, best)), language=None, wrap_lines=True)
-        numbers.html(best_table_html(best, reader.base_metrics()))
+            verdict = reader.verdict()
+            if confirmed := (verdict.get("confirmation") or {}).get("reason"):
+                st.text(say("Confirmed on other prompts: {reason}", reason=confirmed))
+        numbers.html(best_table_html(best, reader.base_metrics(), verdict.get("skill") or {}))

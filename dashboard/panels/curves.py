@@ -1,53 +1,157 @@
-"""What the trainer reports beside what the evaluator finds, over the same steps."""
+"""What the trainer reports beside what the evaluator finds, over the same axis, as a person wants to see it."""
 
 from __future__ import annotations
 
 import streamlit as st
 
-from dashboard import charts
-from dashboard.components.figure import show_figure
+from dashboard import address, alerts
+from dashboard.charts.axis import X_KINDS, Look, XAxis, XKind, images_per_step, x_axis
+from dashboard.charts.parts import Figure
+from dashboard.charts.quality import quality_figure
+from dashboard.charts.training import Events, training_figure
+from dashboard.components.figure import show_figure, window_of
+from dashboard.events import pauses
+from dashboard.language import current, say
 from dashboard.panels import refreshed
 from dashboard.reader import RunReader
 
 SPANS_PER_RUN = 30
+SPANS = [1, 3, 10, 30, 100, 300, 1000, 3000, 10_000]
+X_NAMES: dict[XKind, str] = {
+    "step": "steps",
+    "images": "images",
+    "epoch": "epochs",
+    "wall": "time of day",
+    "relative": "duration",
+}
+OPTIONS = {"log-x": "log x", "log-y": "log y", "clip": "clip outliers", "anchors": "anchors"}
 
 
 @refreshed(seconds=2.0)
 def curves_panel(reader: RunReader) -> None:
-    """Two figures with one step axis, and every evaluation that failed with its reason."""
+    """Two figures with one axis; a click on a point of the right one opens its pictures."""
+    look = choose_look(reader)
     last_step = max(reader.last_step(), *reader.evaluated_steps(), 1)
+    group = f"{reader.run_id}-{look.view()}"
+    look = Look(look.x, look.log_x, look.log_y, look.clip, look.anchors, look.span, window_of(group))
     training, quality = st.columns(2, gap="medium")
     with training:
-        show_training(reader, last_step)
+        show_training(reader, look, group, last_step)
     with quality:
-        show_quality(reader, last_step)
-    for step, reason in reader.failures().items():
-        st.warning(f"Step {step} could not be judged: {reason}", icon=":material/warning:")
+        chosen = show_quality(reader, look, group, last_step)
+    if chosen is not None:
+        st.session_state["step"] = chosen
+        st.switch_page("samples.py")
 
 
-def show_training(reader: RunReader, last_step: int) -> None:
-    """train.csv with the run's events."""
+def choose_look(reader: RunReader) -> Look:
+    """Axis, smoothing and scales; all of it in the address."""
+    address.settle("x", [*X_KINDS], "step")
+    address.settle("smoothing", SPANS, default_span(reader.config.train.max_train_steps))
+    address.settle("scales", [*OPTIONS], [])
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium", key="look"):
+        x = st.segmented_control(
+            say("Horizontal axis"),
+            X_KINDS,
+            required=True,
+            key="x",
+            persist_state="session",
+            on_change=address.write,
+            format_func=lambda kind: say(X_NAMES[kind]),
+            width="content",
+        )
+        span = st.select_slider(
+            say("Smoothing"),
+            SPANS,
+            key="smoothing",
+            persist_state="session",
+            on_change=address.write,
+            format_func=lambda steps: say("off") if steps == 1 else say("{count} steps", count=steps),
+            width=300,
+        )
+        options = st.pills(
+            say("Scales"),
+            OPTIONS,
+            selection_mode="multi",
+            key="scales",
+            persist_state="session",
+            on_change=address.write,
+            format_func=lambda option: say(OPTIONS[option]),
+            width="content",
+        )
+    return Look(x or "step", "log-x" in options, "log-y" in options, "clip" in options, "anchors" in options, span)
+
+
+def default_span(max_train_steps: int) -> int:
+    """A thirtieth of the run."""
+    return min(SPANS, key=lambda span: abs(span - max(10, max_train_steps / SPANS_PER_RUN)))
+
+
+def axis_of(reader: RunReader, look: Look) -> XAxis:
+    """The axis of a run."""
+    train, settings = reader.train(), reader.config.train
+    configured = settings.train_batch_size * settings.gradient_accumulation_steps
+    return x_axis(train, look.x, look.log_x, images_per_step(train, configured), resumes_of(reader))
+
+
+def resumes_of(reader: RunReader) -> dict[int, str]:
+    """Where training went on after a pause."""
+    train, stops = reader.train(), reader.stops()
+    return reader.keep(("pauses", len(train), *stops, current()), lambda: pauses(train, stops))
+
+
+def show_training(reader: RunReader, look: Look, group: str, last_step: int) -> None:
+    """train.csv and validation.csv with the run's events."""
     train = reader.train()
     if train.empty:
-        st.info("Waiting for the first step …", icon=":material/hourglass_empty:")
+        st.info(say("Waiting for the first step …"), icon=":material/hourglass_empty:")
         return
-    failed = reader.failures()
-    events = charts.Events(
+    events = events_of(reader)
+    version = ("training", len(train), len(reader.validation()), str(events), look, last_step, current())
+    figure = reader.keep(version, lambda: make_training(reader, events, look, last_step))
+    label = say("{run}: training curves up to step {step}", run=reader.name, step=last_step)
+    show_figure(figure, key="training_figure", group=group, label=label, file_name=f"{reader.name}-training")
+
+
+def make_training(reader: RunReader, events: Events, look: Look, last_step: int) -> Figure:
+    """The figure, anew."""
+    return training_figure(reader.train(), reader.validation(), events, axis_of(reader, look), look, last_step)
+
+
+def events_of(reader: RunReader) -> Events:
+    """What happened beside training."""
+    failed, best = reader.failures(), reader.best()
+    stops = {step: say("stopped, asked by {who}", who=who) for step, who in reader.stops().items()}
+    changes = {
+        change.step: f"{change.key}: {change.before} → {change.after}" for change in reader.run.read_record().changes
+    }
+    lasting = [alert for alert in alerts.not_finite(reader.train()) if alert.level == "bad"]  # others are red crosses
+    told = [*alerts.overfitting(reader.validation(), reader.verdict()), *lasting]
+    return Events(
+        alerts={alert.step: alert.text for alert in told if alert.step is not None},
         snapshots=reader.snapshot_steps(),
         evaluated=[step for step in reader.evaluated_steps() if step not in failed],
         failed=failed,
-        stops=reader.stops(),
+        stops=stops,
+        resumes={**resumes_of(reader), **changes},
+        best=best.step if best else None,
     )
-    span = max(10.0, reader.config.train.max_train_steps / SPANS_PER_RUN)
-    figure = charts.training_figure(train, events, span, last_step)
-    show_figure(figure, key="training_figure", group=reader.run_id, label=f"{reader.name} training")
 
 
-def show_quality(reader: RunReader, last_step: int) -> None:
-    """metrics.csv as differences to the base model."""
+def show_quality(reader: RunReader, look: Look, group: str, last_step: int) -> int | None:
+    """metrics.csv as differences to the base model; returns a step that was clicked."""
     metrics, best = reader.metrics(), reader.best()
     if metrics.empty:
-        st.info("Waiting for the first evaluation …", icon=":material/hourglass_empty:")
-        return
-    figure = charts.quality_figure(metrics, best.step if best else None, reader.blanks(), last_step)
-    show_figure(figure, key="quality_figure", group=reader.run_id, label=f"{reader.name} quality")
+        st.info(say("Waiting for the first evaluation …"), icon=":material/hourglass_empty:")
+        return None
+    best_step = best.step if best else None
+    version = ("quality", reader.metrics_version(), len(reader.train()), best_step, look, last_step, current())
+    figure = reader.keep(version, lambda: make_quality(reader, best_step, look, last_step))
+    label = say("{run}: quality of each judged snapshot against the base model", run=reader.name)
+    return show_figure(figure, key="quality_figure", group=group, label=label, file_name=f"{reader.name}-quality")
+
+
+def make_quality(reader: RunReader, best_step: int | None, look: Look, last_step: int) -> Figure:
+    """The figure, anew."""
+    axis = axis_of(reader, look)
+    return quality_figure(reader.metrics(), best_step, reader.blanks(), axis, look, last_step, reader.anchors())

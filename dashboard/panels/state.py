@@ -1,24 +1,36 @@
-"""Who is at work and how far, the Stop button, and what became of a stop request."""
+"""Who is at work and how far, what deserves attention, the requests and what became of them."""
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+import html
+import shutil
+from datetime import datetime, timezone, tzinfo
+from itertools import chain
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import streamlit as st
 
-from dashboard import state_line
+from dashboard import alerts, language, requests, state_line
+from dashboard.events import typical
+from dashboard.language import say
+from dashboard.machine import Gpu, read_gpus
+from dashboard.panels import LANGUAGE
+from dashboard.panels.controls import show_advice, show_controls
 from dashboard.progress import pace
 from dashboard.reader import RunReader
 from dashboard.runs import open_reader
 from shared import control
 from shared.errors import DarkroomError
-from shared.records import Answer, ProcessStatus, Request, parse_time
+from shared.records import ProcessStatus
 from shared.status import is_alive, read_status
+
+SHOWN_ALERTS = 3
 
 
 @st.fragment(run_every=1.0)
 def state_panel(run_name: str) -> None:
     """The first panel of every page; says so when the run cannot be read."""
+    language.use(st.session_state.get(LANGUAGE, "en"))
     try:
         show_state(open_reader(run_name), datetime.now(timezone.utc))
     except DarkroomError as error:
@@ -26,21 +38,16 @@ def state_panel(run_name: str) -> None:
 
 
 def show_state(reader: RunReader, now: datetime) -> None:
-    """Facts beside the button; below them the stop request of this session, if there is one."""
+    """Facts beside the buttons; below them the requests of this session and what deserves attention."""
     trainer = read_status(reader.run, "trainer")
-    alive = is_alive(trainer)
-    line, button = st.columns([6, 1])
+    line, buttons = st.columns([5, 1], gap="medium")
     step, total = reader.last_step(), reader.config.train.max_train_steps
     line.html(state_line.facts_html(facts(reader, trainer, step, total, now), step / total))
-    with button:
-        stop_button(reader, alive)
-    request, answer = newest_request(reader, trainer)
-    if request and answer:
-        st.html(state_line.stop_chain_html(request, answer, now))
-        trainer_fact = state_line.process_fact("Trainer", trainer, alive, now)
-        trouble = state_line.stop_trouble(request, answer, trainer_fact, now)
-        if trouble:
-            st.warning(trouble, icon=":material/warning:")
+    with buttons:
+        show_controls(reader, trainer)
+    show_requests(reader, trainer, now)
+    show_advice(reader, trainer)
+    show_alerts(found_alerts(reader, trainer, now))
 
 
 def facts(
@@ -51,58 +58,71 @@ def facts(
     alive = is_alive(trainer)
     speed = pace(reader.train(), trainer.started) if trainer and alive else None
     told = [
-        state_line.process_fact("Trainer", trainer, alive, now),
+        state_line.process_fact(say("Trainer"), trainer, alive, now),
         state_line.step_fact(step, total),
-        state_line.speed_fact(speed),
-        state_line.remaining_fact(speed, total - step),
+        state_line.speed_fact(speed, typical(reader.train()["step_seconds"].to_numpy())),
+        state_line.remaining_fact(speed, total - step, now.astimezone(viewer_zone())),
         state_line.evaluator_fact(evaluator, is_alive(evaluator), now),
         state_line.judged_fact(reader.snapshot_steps(), reader.evaluated_steps()),
+        *(state_line.gpu_fact(gpu) for gpu in gpus()),
     ]
-    supervising = state_line.process_fact("Supervisor", supervisor, is_alive(supervisor), now)
+    supervising = state_line.process_fact(say("Supervisor"), supervisor, is_alive(supervisor), now)
     return [*told, supervising] if supervising.tone in ("warn", "bad") else told
 
 
-def stop_button(reader: RunReader, alive: bool) -> None:
-    """Stop training, asked twice; off while nobody trains or a request is open."""
-    asked = bool(control.open_requests(reader.run))
-    confirming = f"confirming_stop_{reader.run_id}"
-    if not alive or asked:
-        st.session_state.pop(confirming, None)
-    st.button(
-        "Stop training",
-        key="stop_training",
-        icon=":material/stop_circle:",
-        width="stretch",
-        disabled=not alive or asked,
-        on_click=st.session_state.update,
-        args=({confirming: True},),
+def viewer_zone() -> tzinfo:
+    """The browser's time zone; UTC where it does not say."""
+    try:
+        return ZoneInfo(st.context.timezone or "UTC")
+    except (ValueError, ZoneInfoNotFoundError):
+        return timezone.utc
+
+
+@st.cache_data(ttl=2, max_entries=1, show_spinner=False)
+def gpus() -> list[Gpu]:
+    """The GPUs, asked once for all viewers."""
+    return read_gpus()
+
+
+def show_requests(reader: RunReader, trainer: ProcessStatus | None, now: datetime) -> None:
+    """The newest request of each kind while it is open, and for a while after; a stop of this session always."""
+    fact = state_line.process_fact(say("Trainer"), trainer, is_alive(trainer), now)
+    newest = (control.requests(reader.run, kind)[-1:] for kind in control.REQUEST_KINDS)
+    for request in sorted(chain.from_iterable(newest), key=lambda request: request.created):
+        answer = control.read_answer(reader.run, request)
+        if requests.is_past(request, answer, trainer, now):
+            continue
+        st.html(requests.chain_html(request, answer, now))
+        if trouble := requests.trouble(request, answer, fact, now):
+            st.warning(trouble, icon=":material/warning:")
+
+
+def found_alerts(reader: RunReader, trainer: ProcessStatus | None, now: datetime) -> list[alerts.Alert]:
+    """Everything that deserves attention, the gravest first."""
+    alive, evaluator = is_alive(trainer), read_status(reader.run, "evaluator")
+    judging, train = is_alive(evaluator), reader.train()
+    waiting = len(set(reader.snapshot_steps()) - set(reader.evaluated_steps()))
+    found = [
+        *alerts.ended_badly(say("Trainer"), trainer, alive),
+        *alerts.ended_badly(say("Evaluator"), evaluator, judging),
+        *alerts.stalled(train, trainer, alive, now),
+        *alerts.not_finite(train),
+        *alerts.notices(trainer, evaluator),
+        *alerts.low_disk(shutil.disk_usage(reader.run.path).free),
+        *alerts.overfitting(reader.validation(), reader.verdict()),
+        *(alerts.unjudged(waiting, judging) if alive or evaluator is None else []),
+        *alerts.failed_evaluations(reader.failures()),
+    ]
+    return sorted(found, key=lambda alert: alert.level != "bad")
+
+
+def show_alerts(found: list[alerts.Alert]) -> None:
+    """One line each; many are folded."""
+    if not found:
+        return
+    lines = [f'<li class="{alert.level}">{html.escape(alert.text)}</li>' for alert in found]
+    rest = html.escape(say("{count} more alerts", count=len(lines) - SHOWN_ALERTS))
+    more = (
+        f"<details><summary>{rest}</summary>{''.join(lines[SHOWN_ALERTS:])}</details>" if lines[SHOWN_ALERTS:] else ""
     )
-    if st.session_state.get(confirming):
-        st.button(
-            "Save and stop", key="confirm_stop", type="primary", width="stretch", on_click=ask_to_stop, args=(reader,)
-        )
-        st.button(
-            "Keep training",
-            key="cancel_stop",
-            width="stretch",
-            on_click=st.session_state.update,
-            args=({confirming: False},),
-        )
-
-
-def ask_to_stop(reader: RunReader) -> None:
-    """The one thing this program writes."""
-    control.submit_stop(reader.run, by="dashboard")
-
-
-def newest_request(reader: RunReader, trainer: ProcessStatus | None) -> tuple[Request | None, Answer | None]:
-    """The last stop request and its answer, unless it was settled before this session of the trainer began."""
-    requests = control.requests(reader.run)
-    if not requests:
-        return None, None
-    request = requests[-1]
-    answer = control.read_answer(reader.run, request)
-    is_settled = answer.stopped or answer.ignored
-    if is_settled and trainer and parse_time(request.created) < parse_time(trainer.started):
-        return None, None
-    return request, answer
+    st.html(f'<ul class="alerts" role="status">{"".join(lines[:SHOWN_ALERTS])}{more}</ul>')

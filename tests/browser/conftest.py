@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -18,10 +19,13 @@ import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
 from examples.fake_run import create, write_history
+from shared.rundir import RunDir, open_run
 
 ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 PATIENCE_SECONDS = 60  # for a machine that is busy with something else; a quiet one needs one or two
+
+PROBES = re.compile(r"/\w+/_stcore/")  # Streamlit's own, when a page is opened by its address: is the app in a folder?
 
 OpenPage = Callable[..., Page]
 
@@ -61,17 +65,17 @@ def open_page(browser: Browser, server: subprocess.Popen[bytes]) -> Iterator[Ope
     contexts = []
 
     def note(message: ConsoleMessage) -> None:
-        if message.type == "error":
+        if message.type == "error" and not PROBES.search(message.location.get("url", "")):
             complaints.append(message.text)
 
-    def open_(run_name: str, **context_options: object) -> Page:
+    def open_(run_name: str, page_name: str = "", query: str = "", **context_options: object) -> Page:
         context = browser.new_context(**{"viewport": {"width": 1400, "height": 900}, **context_options})
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(1000 * PATIENCE_SECONDS)
         page.on("console", note)
         page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.goto(f"{address_of(server)}/?run={run_name}")
+        page.goto(f"{address_of(server)}/{page_name}?run={run_name}{query}")
         page.wait_for_selector(".facts")
         return page
 
@@ -82,9 +86,35 @@ def open_page(browser: Browser, server: subprocess.Popen[bytes]) -> Iterator[Ope
 
 
 @contextmanager
-def serve(runs: Path, **environment: str) -> Generator[subprocess.Popen[bytes]]:
+def live_run(runs: Path, name: str, *options: str) -> Iterator[RunDir]:
+    """A fake run that trains while the test looks."""
+    command = [sys.executable, "examples/fake_run.py", str(runs / name), "--live", "--step-seconds", "0.05", *options]
+    process = subprocess.Popen([*command, "--steps", "5000", "--evaluation-seconds", "1"], cwd=ROOT)
+    try:
+        wait_until(lambda: (runs / name / "best.json").is_file())
+        yield open_run(runs / name)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def last_drawn_step(page: Page, figure: int = 0) -> int:
+    """The newest step that a figure shows."""
+    node = page.locator(".darkroom-figure.js-plotly-plot").nth(figure)
+    return node.evaluate("(node) => Math.max(...node._fullData[0].x)")
+
+
+def wait_for_ticks(page: Page, count: int, figure: int = 0) -> None:
+    """Until new steps have been drawn so many times; figure 1 shows them whatever part is looked at."""
+    for _ in range(count):
+        step = last_drawn_step(page, figure)
+        wait_until(lambda step=step: last_drawn_step(page, figure) > step)
+
+
+@contextmanager
+def serve(runs: Path, port: int | None = None, **environment: str) -> Generator[subprocess.Popen[bytes]]:
     """A dashboard process on a free port, healthy on entry, gone on exit."""
-    port = free_port()
+    port = port or free_port()
     command = [sys.executable, "-m", "streamlit", "run", "dashboard/app.py", "--server.port", str(port)]
     inherited = os.environ | {"PYTHONPATH": str(ROOT), "DARKROOM_RUNS": str(runs)} | environment
     process = subprocess.Popen(command, cwd=ROOT, env=inherited, stdin=subprocess.PIPE)

@@ -9,30 +9,51 @@ import pandas as pd
 import plotly.graph_objects as go
 import pytest
 
-from dashboard import charts, series
-from dashboard.reader import RunReader
+from dashboard import series
+from dashboard.charts.axis import X_KINDS, Look, XAxis, images_per_step, x_axis
+from dashboard.charts.overlay import Run, overlay_figure
+from dashboard.charts.parts import GRAY, GREEN, RED, Figure, Trace
+from dashboard.charts.quality import quality_figure
+from dashboard.charts.training import Events, training_figure
+from dashboard.reader import VALIDATION_COLUMNS, RunReader
 from examples.fake_run import FakeRun
 from shared.tables import METRIC_COLUMNS, TRAIN_COLUMNS
 
+STEP = XAxis()
 
-def train_table(steps: list[int], loss: list[float]) -> pd.DataFrame:
+
+def train_table(steps: list[int], loss: list[float], **columns: Any) -> pd.DataFrame:
     table = pd.DataFrame({"step": np.array(steps, float), "loss": loss}).reindex(columns=list(TRAIN_COLUMNS))
-    return table.assign(learning_rate=1e-4, process_rss_mib=2048.0)
+    return table.assign(learning_rate=1e-4, process_rss_mib=2048.0, **columns).astype("float64")
 
 
 def metric_table(**columns: list[float]) -> pd.DataFrame:
     return pd.DataFrame(columns).reindex(columns=list(METRIC_COLUMNS))
 
 
+def validation_table(**columns: list[float]) -> pd.DataFrame:
+    return pd.DataFrame(columns).reindex(columns=list(VALIDATION_COLUMNS)).astype("float64")
+
+
+def training(table: pd.DataFrame, look: Look | None = None, axis: XAxis = STEP, **rest: Any) -> Figure:
+    last_step = int(table["step"].max())
+    validation = rest.get("validation", validation_table())
+    return training_figure(table, validation, rest.get("events", Events()), axis, look or Look(span=10), last_step)
+
+
 def unpacked(packed: dict[str, str]) -> np.ndarray[Any, Any]:
     return np.frombuffer(base64.b64decode(packed["bdata"]), packed["dtype"])
 
 
-def trace(figure: charts.Figure, name: str) -> charts.Trace:
+def trace(figure: Figure, name: str) -> Trace:
     return next(found for found in figure["data"] if found["name"] == name)
 
 
-def with_real_colors(figure: charts.Figure) -> charts.Figure:
+def titles(figure: Figure) -> list[str]:
+    return [note["text"] for note in figure["layout"]["annotations"]]
+
+
+def with_real_colors(figure: Figure) -> Figure:
     """As the browser does: the names of CSS variables become colours."""
     return json.loads(json.dumps(figure).replace("--st-gray-text-color", "gray"), object_hook=_colored)
 
@@ -46,14 +67,26 @@ def _colored(node: dict[str, Any]) -> dict[str, Any]:
     return {key: replace(value) for key, value in node.items()}
 
 
-def test_every_figure_is_one_that_plotly_accepts(finished: FakeRun) -> None:
-    reader = RunReader(finished.run, finished.record.run_id)
-    events = charts.Events(snapshots=[40], evaluated=[40], failed={80: "why"}, stops={66: "asked by somebody"})
+@pytest.fixture
+def reader(finished: FakeRun) -> RunReader:
+    return RunReader(finished.run, finished.record.run_id)
+
+
+@pytest.mark.parametrize("kind", X_KINDS)
+def test_every_figure_is_one_that_plotly_accepts_on_every_axis(reader: RunReader, kind: Any) -> None:
+    events = Events([40], [40], {80: "why"}, {66: "asked by somebody"}, {67: "resumed"}, {90: "hot"}, best=40)
+    axis = x_axis(reader.train(), kind, True, 4)
+    look = Look(x=kind, log_x=True, log_y=True, clip=True, anchors=True)
+    anchors = {"visual_loss": {"shuffled": 0.6, "real": 0.1}}
     for figure in (
-        charts.training_figure(reader.train(), events, span=20, last_step=200),
-        charts.quality_figure(reader.metrics(), 40, reader.blanks(), last_step=200),
+        training_figure(reader.train(), reader.validation(), events, axis, look, last_step=200),
+        quality_figure(reader.metrics(), 40, reader.blanks(), axis, look, 200, anchors),
+        overlay_figure([Run("a", reader.train(), reader.metrics(), axis)], look),
     ):
         go.Figure(with_real_colors(figure))
+        uids = [found["uid"] for found in figure["data"]]
+        assert len(set(uids)) == len(uids)
+        assert all(uid.replace("-", "").replace("_", "").isalnum() for uid in uids)
 
 
 def test_thinning_keeps_a_single_spike_among_a_million() -> None:
@@ -64,12 +97,15 @@ def test_thinning_keeps_a_single_spike_among_a_million() -> None:
     assert kept_steps[np.argmax(kept)] == 654_321
 
 
-def test_a_line_never_runs_backwards_where_a_run_was_resumed() -> None:
+def test_a_line_never_runs_backwards_nor_over_a_pause() -> None:
     steps = np.array([1.0, 2, 3, 4, 3, 4, 5])
     kept_steps, kept = series.thin(steps, np.arange(7.0))
     blank = int(np.flatnonzero(np.isnan(kept))[0])
     assert kept_steps[:blank].tolist() == [1, 2, 3, 4]
     assert kept_steps[blank + 1 :].tolist() == [3, 4, 5]
+    kept_steps, kept = series.thin(np.arange(6.0), np.arange(6.0), breaks=[3.0])
+    assert kept_steps[np.isfinite(kept)].tolist() == [0, 1, 2, 3, 4, 5]
+    assert np.flatnonzero(np.isnan(kept)).tolist() == [3]
 
 
 def test_points_without_a_number_are_left_out_of_the_line() -> None:
@@ -81,20 +117,88 @@ def test_points_without_a_number_are_left_out_of_the_line() -> None:
 def test_the_moving_average_starts_unbiased_and_anew_after_a_resume() -> None:
     average = series.moving_average(np.array([1.0, 2, 3, 2, 3]), np.array([4.0, 4, 4, 8, 8]), span=10)
     assert average.tolist() == pytest.approx([4, 4, 4, 8, 8])
+    paused = series.moving_average(np.array([1.0, 2, 3, 4]), np.array([4.0, 4, 8, 8]), span=10, breaks=[3])
+    assert paused.tolist() == pytest.approx([4, 4, 8, 8])
+
+
+def test_the_moving_average_is_the_bias_corrected_exponential_one() -> None:
+    values, alpha = np.array([1.0, 5.0, 2.0]), 2 / (9 + 1)
+    expected, moment, weight = [], 0.0, 0.0
+    for value in values:
+        moment, weight = (1 - alpha) * moment + alpha * value, (1 - alpha) * weight + alpha
+        expected.append(moment / weight)
+    assert series.moving_average(np.arange(3.0), values, span=9).tolist() == pytest.approx(expected)
+
+
+def test_zooming_brings_back_every_point_of_the_window() -> None:
+    steps = list(range(1, 100_001))
+    table = train_table(steps, np.random.default_rng(1).random(100_000).tolist())
+    whole = unpacked(trace(training(table), "each step")["x"])
+    close = unpacked(trace(training(table, Look(span=1, window=(500.0, 700.0))), "each step")["x"])
+    assert len(whole) <= series.MAX_POINTS
+    assert set(range(500, 701)) <= set(close.tolist())
+    assert len(close) < 500
 
 
 def test_a_loss_that_is_not_finite_is_marked_not_hidden() -> None:
-    figure = charts.training_figure(train_table([1, 2, 3], [0.1, np.nan, 0.2]), charts.Events(), span=10, last_step=3)
+    figure = training(train_table([1, 2, 3], [0.1, np.nan, 0.2]))
     assert unpacked(trace(figure, "loss")["x"]).tolist() == [2]
+
+
+def test_what_a_logarithm_cannot_show_is_counted_in_the_title() -> None:
+    figure = training(train_table([1, 2, 3], [0.1, 0.0, -0.2]), Look(span=1, log_y=True))
+    assert titles(figure)[0] == "training loss, 2 values ≤ 0 not shown"
+    assert unpacked(trace(figure, "each step")["y"]).tolist() == pytest.approx([0.1])
+
+
+def test_clipping_changes_the_view_only_and_says_how_much_is_outside() -> None:
+    loss = [0.1 + 0.001 * (step % 7) for step in range(200)]
+    loss[50] = 40.0
+    figure = training(train_table(list(range(1, 201)), loss), Look(span=1, clip=True))
+    assert titles(figure)[0] == "training loss, 1 points outside"
+    assert figure["layout"]["yaxis"]["range"][1] < 1
+    assert unpacked(trace(figure, "each step")["y"]).max() == 40.0
 
 
 def test_memory_is_the_gpus_where_there_is_one_and_else_the_process() -> None:
     table = train_table([1, 2], [0.1, 0.2])
-    on_cpu = charts.training_figure(table, charts.Events(), span=10, last_step=2)
-    assert unpacked(trace(on_cpu, "resident")["y"]).tolist() == [2.0, 2.0]
-    on_gpu = charts.training_figure(table.assign(gpu_allocated_mib=1024.0), charts.Events(), span=10, last_step=2)
+    assert unpacked(trace(training(table), "resident")["y"]).tolist() == [2.0, 2.0]
+    on_gpu = training(table.assign(gpu_allocated_mib=1024.0))
     assert unpacked(trace(on_gpu, "allocated")["y"]).tolist() == [1.0, 1.0]
     assert "resident" not in [found["name"] for found in on_gpu["data"]]
+
+
+def test_validation_loss_stands_beside_the_gap_only_where_it_is_measured() -> None:
+    table = train_table([1, 2], [0.1, 0.2])
+    assert "validation loss" not in titles(training(table))
+    measured = validation_table(step=[1, 2], held_out_loss=[0.3, 0.4], train_probe_loss=[0.2, 0.2], gap=[0.1, 0.2])
+    figure = training(table, validation=measured)
+    assert unpacked(trace(figure, "held out")["y"]).tolist() == pytest.approx([0.3, 0.4])
+    assert unpacked(trace(figure, "gap")["y"]).tolist() == pytest.approx([0.1, 0.2])
+
+
+def test_events_are_drawn_through_all_panels_and_in_a_lane() -> None:
+    events = Events([2], [2], {3: "broken"}, {1: "asked by x"}, {2: "resumed"}, {3: "hot"}, best=2)
+    figure = training(train_table([1, 2, 3], [0.1, 0.1, 0.1]), events=events)
+    assert sorted(shape["x0"] for shape in figure["layout"]["shapes"]) == [1, 2, 3]
+    names = {"snapshot", "evaluation", "evaluation failed", "stop", "resume", "alert", "best"}
+    assert names <= {found["name"] for found in figure["data"]}
+
+
+def test_steps_stand_where_time_epochs_and_images_say() -> None:
+    table = train_table([1, 2, 3], [0.1] * 3, epoch=[0.5, 1.0, 1.5], timestamp=[1000.0, 1010.0, 4600.0])
+    at = {kind: x_axis(table, kind, False, 8).at(np.array([1.0, 3.0])).tolist() for kind in X_KINDS}
+    assert at["step"] == [1, 3]
+    assert at["images"] == [8, 24]
+    assert at["epoch"] == [0.5, 1.5]
+    assert at["wall"] == [1_000_000, 4_600_000]
+    assert at["relative"] == [0, 1]
+
+
+def test_images_per_step_are_those_of_all_processes() -> None:
+    table = train_table([1, 2], [0.1, 0.1], samples_per_second=[31.9, 32.1], step_seconds=[1.0, 1.0])
+    assert images_per_step(table, configured=8) == 32
+    assert images_per_step(train_table([1], [0.1]), configured=8) == 8
 
 
 def test_a_difference_is_coloured_only_where_its_interval_excludes_zero() -> None:
@@ -105,37 +209,63 @@ def test_a_difference_is_coloured_only_where_its_interval_excludes_zero() -> Non
         visual_loss_low=[np.nan, -0.15, 0.05, -0.1],
         visual_loss_high=[np.nan, -0.05, 0.15, 0.1],
     )
-    points = trace(charts.quality_figure(table, None, {}, 30), "visual loss")
-    assert points["marker"]["color"] == [charts.GRAY, charts.GREEN, charts.RED, charts.GRAY]
+    points = trace(quality_figure(table, None, {}, STEP, Look(), 30), "visual loss")
+    assert unpacked(points["marker"]["color"]).tolist() == [0, -1, 1, 0]
+    assert [color for _, color in points["marker"]["colorscale"]] == [GREEN, GRAY, RED]
     assert unpacked(points["y"]).tolist() == pytest.approx([0, -0.1, 0.1, 0])
+    assert unpacked(points["customdata"]).tolist() == [0, 10, 20, 30]
     assert points["text"][1] == "−0.100 [−0.150, −0.050], value 0.400"
 
 
 def test_more_is_better_for_the_text_score() -> None:
     table = metric_table(step=[10], clip_t=[0.3], clip_t_delta=[0.1], clip_t_low=[0.05], clip_t_high=[0.15])
-    assert trace(charts.quality_figure(table, None, {}, 10), "CLIP text score")["marker"]["color"] == [charts.GREEN]
+    points = trace(quality_figure(table, None, {}, STEP, Look(), 10), "CLIP text score")
+    assert unpacked(points["marker"]["color"]).tolist() == [-1]
 
 
-def test_the_best_snapshot_is_starred_on_every_metric_it_has(finished: FakeRun) -> None:
-    reader = RunReader(finished.run, finished.record.run_id)
+def test_a_lower_text_score_is_not_worse_where_real_pictures_score_lower_too() -> None:
+    delta = {"clip_t_delta": [0.0, -0.4], "clip_t_low": [0.0, -0.5], "clip_t_high": [0.0, -0.3]}
+    table = metric_table(step=[0.0, 10.0], clip_t=[0.8, 0.4], **delta)
+    figure = quality_figure(table, None, {}, STEP, Look(), 10, {"clip_t": {"real": 0.35}})
+    assert unpacked(trace(figure, "CLIP text score")["marker"]["color"]).tolist() == [0, 0]
+    assert "CLIP text score, difference to step 0 (real pictures score lower too)" in titles(figure)
+    judged = quality_figure(table, None, {}, STEP, Look(), 10, {"clip_t": {"real": 0.9}})
+    assert unpacked(trace(judged, "CLIP text score")["marker"]["color"]).tolist() == [0, 1]
+
+
+def test_a_metric_that_a_newer_evaluator_adds_gets_a_panel() -> None:
+    table = metric_table(step=[10.0]).assign(
+        diversity=[0.9], diversity_delta=[-0.1], diversity_low=-0.2, diversity_high=0.1
+    )
+    figure = quality_figure(table, None, {}, STEP, Look(), 10)
+    assert "diversity, difference to step 0 (higher is better)" in titles(figure)
+
+
+def test_values_without_a_comparison_get_small_charts_of_their_own() -> None:
+    table = metric_table(step=[0.0, 10.0]).assign(drift=[np.nan, 0.3], copy_max=np.nan)
+    figure = quality_figure(table, None, {}, STEP, Look(), 10)
+    assert unpacked(trace(figure, "drift")["y"]).tolist() == pytest.approx([0.3])
+    assert unpacked(trace(figure, "drift")["customdata"]).tolist() == [10]
+    assert not [title for title in titles(figure) if title.startswith("nearest training picture")]
+
+
+def test_anchors_stand_on_the_scale_of_differences() -> None:
+    table = metric_table(step=[0.0, 10.0], visual_loss=[0.5, 0.4])
+    anchors = {"visual_loss": {"step_0": 0.5, "shuffled": 0.6, "real": 0.1}}
+    figure = quality_figure(table, None, {}, STEP, Look(anchors=True), 10, anchors)
+    assert [shape["y0"] for shape in figure["layout"]["shapes"]] == pytest.approx([0.1, -0.4])
+    assert quality_figure(table, None, {}, STEP, Look(), 10, anchors)["layout"]["shapes"] == []
+
+
+def test_the_best_snapshot_is_starred_on_every_metric_it_has(reader: RunReader) -> None:
     best = reader.best()
     assert best
-    figure = charts.quality_figure(reader.metrics(), best.step, {}, 200)
+    figure = quality_figure(reader.metrics(), best.step, {}, STEP, Look(), 200)
     stars = [found for found in figure["data"] if found["name"] == "best"]
-    assert [unpacked(star["x"]).tolist() for star in stars] == [[best.step]] * 4
+    assert [unpacked(star["x"]).tolist() for star in stars] == [[best.step]] * 5
 
 
 def test_reasons_reach_the_chart_escaped() -> None:
-    figure = charts.quality_figure(metric_table(step=[10]), None, {"color_loss": {10: "<b>no</b> garment"}}, 10)
+    blanks = {"color_loss": {10: "<b>no</b> garment"}}
+    figure = quality_figure(metric_table(step=[10]), None, blanks, STEP, Look(), 10)
     assert trace(figure, "color loss: no value")["text"] == ["&lt;b&gt;no&lt;/b&gt; garment"]
-
-
-def test_trace_ids_are_unique_and_fit_for_css(finished: FakeRun) -> None:
-    reader = RunReader(finished.run, finished.record.run_id)
-    for figure in (
-        charts.training_figure(reader.train(), charts.Events(stops={1: "x"}, failed={2: "y"}), 20, 200),
-        charts.quality_figure(reader.metrics(), 40, reader.blanks(), 200),
-    ):
-        uids = [found["uid"] for found in figure["data"]]
-        assert len(set(uids)) == len(uids)
-        assert all(uid.replace("-", "").replace("_", "").isalnum() for uid in uids)

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from dashboard.reader import GrowingTable, RunReader
+from dashboard.reader import RunReader
+from dashboard.tables import GrowingTable
 from examples.fake_run import FakeRun
 from shared.errors import RunFolderError
 from shared.tables import TRAIN_COLUMNS, Appender, prune
@@ -99,7 +100,7 @@ def test_reasons_for_blanks_come_from_the_results(finished: FakeRun) -> None:
     blanks = reader.blanks()
     assert "not finite" in blanks["visual_loss"][failed_step]
     assert "no garment found" in next(reason for step, reason in blanks["color_loss"].items() if step != failed_step)
-    assert reader.stops() == {66: "asked by command line"}
+    assert reader.stops() == {66: "command line"}
     assert reader.base_metrics()["visual_loss"] == pytest.approx(0.52, abs=0.05)
 
 
@@ -114,3 +115,43 @@ def test_a_result_that_was_made_again_is_read_again(finished: FakeRun) -> None:
     assert after
     assert after.status == "ok"
     assert reader.result(12345) is None
+
+
+def test_columns_of_another_version_neither_break_nor_get_lost(tmp_path: Path) -> None:
+    path = tmp_path / "validation.csv"
+    path.write_text("step,held_out_loss,stratum_0,remark\n10,0.5,0.25,fine\n")
+    table = GrowingTable(path, ("step", "held_out_loss", "gap")).read()
+    assert table["stratum_0"].tolist() == [0.25]
+    assert table["gap"].isna().all()
+    assert table["remark"].isna().all()
+
+
+def test_times_become_seconds(table: Appender) -> None:
+    table.append(row(2))
+    assert GrowingTable(table.path, TRAIN_COLUMNS).read()["timestamp"].tolist() == [1767225602.0]
+
+
+def test_what_was_made_is_kept_until_too_much_is(finished: FakeRun) -> None:
+    reader = RunReader(finished.run, finished.record.run_id)
+    made: list[int] = []
+    for number in [0, *range(40), 0]:
+        reader.keep(("figure", number), lambda number=number: made.append(number))
+    assert made == [*range(40), 0]
+
+
+def test_a_record_that_cannot_be_read_says_nothing(finished: FakeRun) -> None:
+    reader = RunReader(finished.run, finished.record.run_id)
+    assert reader.verdict()["advice"]["action"] == "advise"
+    finished.run.best.write_text("[1]")
+    assert reader.verdict() == {}
+    finished.run.best.unlink()
+    assert reader.verdict() == {}
+
+
+def test_every_judged_step_has_a_version_that_changes_with_it(finished: FakeRun) -> None:
+    reader = RunReader(finished.run, finished.record.run_id)
+    before = dict(reader.evaluation_versions())
+    assert list(before) == reader.evaluated_steps()
+    (finished.run.evaluation(40) / "another").touch()
+    after = dict(reader.evaluation_versions())
+    assert [step for step in before if before[step] != after[step]] == [40]

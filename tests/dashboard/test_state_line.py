@@ -6,8 +6,9 @@ import pandas as pd
 import pytest
 
 from dashboard import state_line, words
+from dashboard.machine import Gpu
 from dashboard.progress import Pace, pace
-from shared.records import Answer, ProcessStatus, Request, State
+from shared.records import ProcessStatus, State, parse_time
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=timezone.utc)
 
@@ -51,7 +52,7 @@ def test_a_process_is_said_to_be_what_it_is(
 
 def test_the_evaluator_names_the_step_it_judges() -> None:
     judging = status("evaluating", 1).model_copy(update={"step": 400})
-    assert state_line.evaluator_fact(judging, True, NOW).value == "evaluating step 400"
+    assert state_line.evaluator_fact(judging, True, NOW).note == "step 400, heartbeat 1 s ago"
 
 
 def test_lag_counts_snapshots_that_wait() -> None:
@@ -61,17 +62,25 @@ def test_lag_counts_snapshots_that_wait() -> None:
 
 
 def test_time_left_has_a_range_only_when_the_steps_tell_one() -> None:
-    assert state_line.remaining_fact(Pace(0.5), 120).note == ""
-    assert state_line.remaining_fact(Pace(0.5, 0.4, 0.7), 120) == state_line.Fact(
-        "Time left", "1 min 00 s", "48 s to 1 min 24 s"
+    assert state_line.remaining_fact(Pace(0.5), 120, NOW).note == "until 12:01"
+    assert state_line.remaining_fact(Pace(0.5, 0.4, 0.7), 120, NOW) == state_line.Fact(
+        "Time left", "1 min 00 s", "until 12:01, 48 s to 1 min 24 s"
     )
-    assert state_line.remaining_fact(Pace(0.5), 0).value == "–"
+    assert state_line.remaining_fact(Pace(1, 0.9, 1.1), 600, NOW).note == "until 12:10, 9 to 11 min"
+    assert state_line.remaining_fact(Pace(0.5), 0, NOW).value == "–"
+
+
+def test_speed_of_a_run_that_is_over_is_what_was_usual() -> None:
+    assert state_line.speed_fact(None, 0.5) == state_line.Fact("Speed", "2.00 steps/s", "median of the run")
+    assert state_line.speed_fact(Pace(0.25), 0.5).value == "4.00 steps/s"
+    assert state_line.speed_fact(None).value == "–"
 
 
 def test_pace_is_wall_time_of_this_session_only() -> None:
     earlier = [ago(5000 - step) for step in range(50)]
     ours = [ago(50 - 0.5 * step) for step in range(61)]
-    train = pd.DataFrame({"step": range(1, 112), "timestamp": earlier + ours}).astype({"step": float})
+    times = [parse_time(text).timestamp() for text in earlier + ours]
+    train = pd.DataFrame({"step": range(1, 112), "timestamp": times}).astype("float64")
     found = pace(train, session_started=ago(100))
     assert found
     assert found.step_seconds == pytest.approx(0.5)
@@ -80,38 +89,10 @@ def test_pace_is_wall_time_of_this_session_only() -> None:
     assert pace(train.head(0), session_started=ago(100)) is None
 
 
-def test_the_stop_chain_shows_how_far_a_request_has_come() -> None:
-    request = Request(id="stop-1", kind="stop", run_id="r", created=ago(12), by="dashboard")
-    text = state_line.stop_chain_html(request, Answer(request_id="stop-1", seen=ago(11)), NOW)
-    assert text.count('class="reached"') == 2
-    assert "requested<span>12 s ago" in text
-    assert 'class="open">saved<' in text
-
-
-@pytest.mark.parametrize(
-    ("age", "answer", "trainer", "expected"),
-    [
-        (5, {}, status("training", 1), ""),
-        (14, {}, status("training", 1), "has not answered for 14 s"),
-        (14, {"seen": ago(13)}, status("training", 1), ""),
-        (14, {"ignored": "asked of an earlier session"}, status("training", 1), "asked of an earlier session"),
-        (14, {"stopped": ago(1)}, status("stopped", 1), ""),
-    ],
-)
-def test_a_request_that_goes_nowhere_is_explained(
-    age: float, answer: dict[str, str], trainer: ProcessStatus, expected: str
-) -> None:
-    request = Request(id="stop-1", kind="stop", run_id="r", created=ago(age), by="dashboard")
-    fact = state_line.process_fact("Trainer", trainer, True, NOW)
-    trouble = state_line.stop_trouble(request, Answer(request_id="stop-1", **answer), fact, NOW)
-    assert expected in trouble
-    assert bool(expected) == bool(trouble)
-
-
-def test_a_request_to_a_trainer_that_died_is_not_waited_for() -> None:
-    request = Request(id="stop-1", kind="stop", run_id="r", created=ago(3), by="dashboard")
-    fact = state_line.process_fact("Trainer", status("training", 2), False, NOW)
-    assert "ended without answering" in state_line.stop_trouble(request, Answer(request_id="stop-1"), fact, NOW)
+def test_a_gpu_tells_what_its_driver_tells() -> None:
+    known = Gpu("T4", 3 << 30, 16 << 30, celsius=90, watts=65.4, utilisation_percent=97)
+    assert state_line.gpu_fact(known) == state_line.Fact("GPU", "3.0 / 16.0 GiB", "90 °C · 65 W · 97 %", "warn")
+    assert state_line.gpu_fact(Gpu("T4", 0, 1 << 30)).note == ""
 
 
 def test_what_programs_say_is_escaped() -> None:

@@ -27,7 +27,7 @@ from shared.status import read_status
 from shared.tables import NUM_STRATA, read_rows
 from shared.team import places
 from tests.conftest import ROOT, Program, RunMaker, Warm, environment, tiny_config, until
-from tests.integration.conftest import Starter, die_at_rename, die_at_update, hold_at, steps_of
+from tests.integration.conftest import Starter, die_at_rename, hold_at, steps_of
 
 STEPS = 4
 GLOBAL_BATCH = 6
@@ -80,6 +80,20 @@ def settings(processes: int) -> dict[str, dict[str, object]]:
             "validation_steps": 2,
         },
     }
+
+
+def die_at_update(step: int) -> str:
+    """A prelude: the trainer is killed in the middle of this update."""
+    return f"""
+import os, signal
+from trainer.loop import Trainer
+real = Trainer._loss
+def loss(self, positions):
+    if self.step + 1 == {step}:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return real(self, positions)
+Trainer._loss = loss
+"""
 
 
 def count_encodings(folder: Path) -> str:

@@ -74,7 +74,8 @@ def test_children_find_our_packages_first_and_hold_the_lifeline(
 def test_the_dashboard_is_started_on_one_address_and_sends_nothing_home() -> None:
     command = dashboard_command(HOST, 8512)
     assert command[1:3] == ["-m", "streamlit"]
-    assert command[-4:] == ["--server.address", HOST, "--server.port", "8512"]
+    address = ["--server.address", HOST, "--server.port", "8512", "--browser.serverAddress", HOST]
+    assert command[-6:] == address
     settings = tomlkit.parse((Path(command[4]).parent / ".streamlit" / "config.toml").read_text()).unwrap()
     assert settings["browser"]["gatherUsageStats"] is False
     assert settings["server"]["address"] == "127.0.0.1"

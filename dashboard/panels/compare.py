@@ -1,0 +1,97 @@
+"""Runs beside one another: curves, numbers against a pinned baseline, settings that differ, the same prompts drawn."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import streamlit as st
+
+from dashboard import address
+from dashboard.charts.overlay import COLORS, Run, overlay_figure
+from dashboard.comparison import Contestant, config_differences, score_table
+from dashboard.components.figure import show_figure, window_of
+from dashboard.components.wall import REFERENCE, show_wall, wall_data
+from dashboard.language import say
+from dashboard.panels import refreshed
+from dashboard.panels.curves import axis_of, choose_look
+from dashboard.reader import RunReader
+from dashboard.runs import open_reader, run_names
+from shared.errors import DarkroomError
+
+
+@refreshed(seconds=5.0)
+def compare_panel(reader: RunReader) -> None:
+    """The run of the page is the baseline; others are chosen here."""
+    others = [name for name in run_names() if name != reader.name]
+    if not others:
+        st.info(say("There is only one run. A second one can be compared with it."), icon=":material/info:")
+        return
+    readers = [reader, *chosen_readers(others)]
+    look = choose_look(reader)
+    group = "-".join(one.run_id for one in readers) + look.view()
+    look = type(look)(look.x, look.log_x, look.log_y, look.clip, False, look.span, window_of(group))
+    curves, numbers = st.columns([5, 6], gap="medium")
+    with curves:
+        runs = [Run(one.name, one.train(), one.metrics(), axis_of(one, look)) for one in readers]
+        label = say("Curves of {runs}", runs=", ".join(one.name for one in readers))
+        show_figure(overlay_figure(runs, look), key="overlay_figure", group=group, label=label, file_name="compare")
+    with numbers:
+        show_numbers(readers, reader.name)
+    show_pictures(readers)
+
+
+def chosen_readers(others: list[str]) -> list[RunReader]:
+    """The runs to compare with; at first the newest of the others."""
+    st.session_state.setdefault("compare", others[:1])
+    address.settle("compare", others, [])
+    names = st.multiselect(
+        say("Compare with"),
+        others,
+        key="compare",
+        max_selections=len(COLORS) - 1,
+        persist_state="session",
+        on_change=address.write,
+    )
+    found: list[RunReader] = []
+    for name in names:
+        with suppress(DarkroomError):
+            found.append(open_reader(name))
+    return found
+
+
+def show_numbers(readers: list[RunReader], baseline: str) -> None:
+    """Scores of the best snapshots, then the settings that differ."""
+    contestants = [Contestant(one.name, one.config, one.best(), one.last_step()) for one in readers]
+    st.markdown("##### " + say("Best snapshots"))
+    st.dataframe(score_table(contestants, baseline), hide_index=True)
+    st.caption(
+        say(
+            "In brackets the difference to ◆ {run}: ▲ better, ▼ worse. Compare only runs judged by the same prompts.",
+            run=baseline,
+        )
+    )
+    st.markdown("##### " + say("Settings that differ"))
+    differing = config_differences(contestants)
+    if differing.empty:
+        st.caption(say("None."))
+    else:
+        st.dataframe(differing, hide_index=True)
+
+
+def show_pictures(readers: list[RunReader]) -> None:
+    """The same prompts, drawn by the best snapshot of each run, else by its newest."""
+    versions = {one.name: one.evaluation_versions() for one in readers}
+    judged = [one for one in readers if versions[one.name]]
+    if not judged:
+        return
+    columns = [REFERENCE, *(column_of(one, versions[one.name][-1][0]) for one in judged)]
+    first = judged[0]
+    data = wall_data(first.name, first.run_id, versions[first.name], best=None, columns=columns, versions=versions)
+    show_wall(data, key="compare_wall")
+
+
+def column_of(reader: RunReader, newest: int) -> dict[str, object]:
+    """One run as a column of the wall."""
+    best = reader.best()
+    step = best.step if best else newest
+    return {"kind": "fixed", "run": reader.name, "step": step, "title": f"{reader.name}, {say('step')} {step}"}

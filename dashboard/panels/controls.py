@@ -1,0 +1,110 @@
+"""What a person may ask of the trainer: requests are the only thing this program writes into `control/`.
+
+Asking for what is already asked writes nothing. Stop is asked twice; a pause or a snapshot loses nothing.
+"""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from dashboard.language import say
+from dashboard.reader import RunReader
+from shared import control
+from shared.records import ProcessStatus, RequestKind
+from shared.status import is_alive
+
+BY = "dashboard"
+
+
+def show_controls(reader: RunReader, trainer: ProcessStatus | None) -> None:
+    """Stop, pause or resume, snapshot; off while nobody trains, or while the same is already asked."""
+    alive = is_alive(trainer)
+    paused = alive and trainer is not None and trainer.state == "paused"
+    confirming = stop_button(reader, alive)
+    if st.session_state.get(confirming):
+        confirm_buttons(reader, confirming)
+        return
+    with st.container(horizontal=True, gap="xsmall", key="requests"):
+        if paused:
+            request_button(reader, "resume", say("Resume"), ":material/play_arrow:", alive)
+        else:
+            request_button(reader, "pause", say("Pause"), ":material/pause:", alive)
+        request_button(reader, "snapshot-now", say("Snapshot"), ":material/photo_camera:", alive and not paused)
+
+
+def request_button(reader: RunReader, kind: RequestKind, label: str, icon: str, possible: bool) -> None:
+    """One click, one request."""
+    st.button(
+        label,
+        key=f"request_{kind}",
+        icon=icon,
+        width="stretch",
+        disabled=not possible or bool(control.open_requests(reader.run, kind)),
+        on_click=ask,
+        args=(reader, kind),
+    )
+
+
+def ask(reader: RunReader, kind: RequestKind, by: str = BY) -> None:
+    """Write the request, unless it is open already."""
+    control.submit(reader.run, kind, by)
+
+
+def stop_button(reader: RunReader, alive: bool) -> str:
+    """Stop training; off while nobody trains or a request is open. Returns the session's key for having pressed it."""
+    asked = bool(control.open_requests(reader.run, "stop"))
+    confirming = f"confirming_stop_{reader.run_id}"
+    if not alive or asked:
+        st.session_state.pop(confirming, None)
+    st.button(
+        say("Stop training"),
+        key="stop_training",
+        icon=":material/stop_circle:",
+        width="stretch",
+        disabled=not alive or asked,
+        on_click=st.session_state.update,
+        args=({confirming: True},),
+    )
+    return confirming
+
+
+def confirm_buttons(reader: RunReader, confirming: str) -> None:
+    """In the place of the other requests: whether it was meant."""
+    with st.container(horizontal=True, gap="xsmall"):
+        st.button(
+            say("Save and stop"),
+            key="confirm_stop",
+            type="primary",
+            width="stretch",
+            on_click=ask,
+            args=(reader, "stop"),
+        )
+        st.button(
+            say("Keep training"),
+            key="cancel_stop",
+            width="stretch",
+            on_click=st.session_state.update,
+            args=({confirming: False},),
+        )
+
+
+def show_advice(reader: RunReader, trainer: ProcessStatus | None) -> None:
+    """What the stop rule says of going on; following it takes one click, not following it another."""
+    advice = reader.verdict().get("advice") or {}
+    reason = str(advice.get("reason") or "")
+    dismissed = f"dismissed_{reader.run_id}"
+    if advice.get("action") not in ("advise", "stop") or not is_alive(trainer):
+        return
+    if control.open_requests(reader.run, "stop") or st.session_state.get(dismissed) == reason:
+        return
+    with st.container(horizontal=True, vertical_alignment="center", border=True, key="advice"):
+        st.markdown(":material/lightbulb: **" + say("The stop rule advises to end training.") + "**", width="content")
+        st.text(reason, width="stretch")
+        st.button(
+            say("Save and stop"),
+            key="accept_advice",
+            type="primary",
+            on_click=ask,
+            args=(reader, "stop", f"{BY}, as the stop rule advised"),
+        )
+        st.button(say("Not yet"), key="dismiss_advice", on_click=st.session_state.update, args=({dismissed: reason},))

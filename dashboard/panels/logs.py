@@ -1,0 +1,41 @@
+"""What the programs say."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from dashboard import address
+from dashboard.language import say
+from dashboard.logs import last_lines
+from dashboard.panels import refreshed
+from dashboard.reader import RunReader
+
+LINE_COUNTS = (200, 1000, 5000)
+HEIGHT = 620
+
+
+@refreshed(seconds=2.0)
+def logs_panel(reader: RunReader) -> None:
+    """The last lines of one program, filtered; the newest at the bottom, where the view stays."""
+    roles = sorted(path.stem for path in reader.run.logs.glob("*.log"))
+    if not roles:
+        st.info(say("No program has written a log yet."), icon=":material/hourglass_empty:")
+        return
+    address.settle("role", roles, "trainer" if "trainer" in roles else roles[0])
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+        role = st.segmented_control(
+            say("Program"),
+            roles,
+            key="role",
+            required=True,
+            persist_state="session",
+            on_change=address.write,
+            width="content",
+        )
+        wanted = st.text_input(say("Only lines with"), key="log_filter", persist_state="session", width=260)
+        count = st.selectbox(say("Lines"), LINE_COUNTS, key="log_lines", persist_state="session", width=120)
+    path = reader.run.logs / f"{role}.log"
+    lines = last_lines(path, count, wanted)
+    with st.container(height=HEIGHT, autoscroll=True, key="log"):
+        st.code("\n".join(lines) or say("No such line."), language=None, wrap_lines=True)
+    st.caption(str(path))

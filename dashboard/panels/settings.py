@@ -1,0 +1,69 @@
+"""The settings of a run, what they mean, and where they are not the usual ones."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from dashboard.comparison import Contestant, config_differences, flatten, spell
+from dashboard.language import say
+from dashboard.panels import refreshed
+from dashboard.reader import RunReader
+from dashboard.runs import open_reader, run_names
+from shared.config import Config, sections
+
+
+@refreshed(seconds=30.0)
+def settings_panel(reader: RunReader) -> None:
+    """All settings, or only those that somebody set; beside another run's where one is chosen."""
+    others = [name for name in run_names() if name != reader.name]
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+        only_set = st.toggle(say("Only what differs from the defaults"), key="only_set", persist_state="session")
+        other = st.selectbox(
+            say("Compare with"), others, index=None, key="config_other", placeholder=say("another run"), width=280
+        )
+    if other:
+        show_difference(reader, open_reader(other))
+    table = settings_table(reader.config)
+    st.dataframe(
+        table[table[say("changed")] != ""] if only_set else table,
+        hide_index=True,
+        height="content",
+        column_config={say("meaning"): st.column_config.TextColumn(width="large")},
+    )
+    with st.expander(say("As TOML, to copy")):
+        st.code(reader.run.config.read_text(encoding="utf-8"), language="toml")
+
+
+def settings_table(config: Config) -> pd.DataFrame:
+    """Key, value, default and meaning of every setting."""
+    values, meanings = flatten(config.model_dump(mode="json")), {}
+    defaults: dict[str, str] = {}
+    for section, model in sections().items():
+        for key, field in model.model_fields.items():
+            name = f"{section}.{key}"
+            meanings[name] = field.description or ""
+            known = None if field.is_required() else field.get_default(call_default_factory=True)
+            defaults[name] = "" if field.is_required() else spell(list(known) if isinstance(known, tuple) else known)
+    rows = [
+        {
+            say("setting"): name,
+            say("value"): spell(value),
+            say("default"): defaults.get(name, ""),
+            say("changed"): "●" if spell(value) != defaults.get(name, "") else "",
+            say("meaning"): meanings.get(name, ""),
+        }
+        for name, value in values.items()
+    ]
+    return pd.DataFrame(rows)
+
+
+def show_difference(reader: RunReader, other: RunReader) -> None:
+    """Only the settings that differ between two runs."""
+    pair = [Contestant(one.name, one.config, None, 0) for one in (reader, other)]
+    st.markdown("##### " + say("Settings that differ"))
+    differing = config_differences(pair)
+    if differing.empty:
+        st.caption(say("None."))
+    else:
+        st.dataframe(differing, hide_index=True)

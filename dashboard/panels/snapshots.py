@@ -1,0 +1,109 @@
+"""The snapshots: all in a table, the chosen one in full, to take away."""
+
+from __future__ import annotations
+
+import html
+import shlex
+
+import streamlit as st
+
+from dashboard import address, notes
+from dashboard.files import download_url
+from dashboard.language import say
+from dashboard.panels import refreshed
+from dashboard.reader import RunReader
+from dashboard.snapshots import snapshot_table, verdict_words
+from dashboard.words import size
+from shared.records import Manifest
+
+SHORT_TABLE, TABLE_HEIGHT = 12, 420
+EXPORT_FORMATS = ("kohya", "peft")
+
+
+@refreshed(seconds=4.0)
+def snapshots_panel(reader: RunReader) -> None:
+    """A click on a row chooses the snapshot below, and on every other page."""
+    steps = sorted(reader.snapshot_steps(), reverse=True)
+    if not steps:
+        st.info(say("Waiting for the first snapshot …"), icon=":material/hourglass_empty:")
+        return
+    best, noted = reader.best(), notes.read_notes(reader.run)
+    manifests = {step: found for step in steps if (found := reader.manifest(step))}
+    best_step = best.step if best else None
+
+    def choose() -> None:
+        rows = st.session_state[f"snapshots_{reader.run_id}"]["selection"]["rows"]
+        if rows:
+            st.session_state["step"] = steps[rows[0]]
+            address.write()
+
+    st.dataframe(
+        snapshot_table(steps, reader.metrics(), manifests, best_step, noted),
+        key=f"snapshots_{reader.run_id}",
+        hide_index=True,
+        height="content" if len(steps) <= SHORT_TABLE else TABLE_HEIGHT,
+        on_select=choose,
+        selection_mode="single-row",
+        column_config={
+            "☆": st.column_config.TextColumn(width=30),
+            say("size, MB"): st.column_config.NumberColumn(format="%.2f"),
+            say("published"): st.column_config.DatetimeColumn(format="MM-DD HH:mm"),
+        },
+    )
+    chosen, opened = st.session_state.get("step"), f"opened_{reader.run_id}"
+    st.session_state.setdefault(opened, best_step if best_step in steps else steps[0])  # stays, for notes are typed
+    shown = chosen if chosen in steps else st.session_state[opened]
+    show_snapshot(reader, shown, manifests.get(shown), noted, is_best=shown == best_step)
+
+
+def show_snapshot(
+    reader: RunReader, step: int, manifest: Manifest | None, noted: notes.Notes, *, is_best: bool
+) -> None:
+    """Verdict, file, star and note."""
+    row = reader.metrics().set_index("step").to_dict("index").get(step)
+    with st.container(border=True, key="snapshot"):
+        st.markdown(f"##### {say('Step {step}', step=step)}")
+        st.text(verdict_words(row, is_best))
+        left, right = st.columns([6, 5], gap="medium")
+        with left:
+            show_file(reader, step, manifest)
+        with right:
+            show_notes(reader, step, noted)
+
+
+def show_file(reader: RunReader, step: int, manifest: Manifest | None) -> None:
+    """The adapter: to download, to copy, to export."""
+    files = [entry for entry in manifest.files if entry.name.endswith(".safetensors")] if manifest else []
+    folder = reader.run.snapshot(step)
+    if not files:
+        st.warning(say("The manifest of this snapshot cannot be read."), icon=":material/warning:")
+        return
+    entry = files[0]
+    url = download_url(reader.name, f"snapshots/{folder.name}/{entry.name}")
+    text = say("Download for diffusers ({size})", size=size(entry.size))
+    st.html(f'<a class="download" href="{html.escape(url)}" download>{html.escape(text)}</a>')
+    st.code(str(folder / entry.name), language=None, wrap_lines=True)
+    st.caption(f"sha256 {entry.sha256}")
+    st.caption(say("In the form other programs read:"))
+    run = shlex.quote(str(reader.run.path))
+    lines = [f"python run.py export {run} --step {step} --format {form}" for form in EXPORT_FORMATS]
+    st.code("\n".join(lines), language=None, wrap_lines=True)
+
+
+def show_notes(reader: RunReader, step: int, noted: notes.Notes) -> None:
+    """Written to the run folder when they change."""
+    star, text = f"star_{reader.run_id}_{step}", f"note_{reader.run_id}_{step}"
+    st.session_state.setdefault(star, step in noted.starred)
+    st.session_state.setdefault(text, noted.texts.get(step, ""))
+    st.toggle(
+        say("Star"),
+        key=star,
+        on_change=lambda: notes.star(reader.run, step, st.session_state[star]),
+    )
+    st.text_area(
+        say("Note"),
+        key=text,
+        height=120,
+        placeholder=say("What did you see?"),
+        on_change=lambda: notes.note(reader.run, step, st.session_state[text]),
+    )

@@ -1,0 +1,235 @@
+"""`python -m dashboard.report RUN`: a run as one HTML file, to send to somebody or to keep.
+
+The same charts and the same wall as in the dashboard, with everything they need inside: no server, no network. Pictures
+larger than 384 pixels are made smaller, and of many snapshots a few are taken; the file says so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import html
+import io
+import json
+import sys
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from string import Template
+from typing import Any
+from urllib.parse import quote
+
+import tomllib
+from PIL import Image
+
+from dashboard import language, state_line
+from dashboard.charts.axis import Look, x_axis
+from dashboard.charts.quality import quality_figure
+from dashboard.charts.training import Events, training_figure
+from dashboard.comparison import flatten, spell
+from dashboard.components import figure as figures
+from dashboard.components import wall as walls
+from dashboard.events import pauses
+from dashboard.files import PLOTLY_FILE
+from dashboard.language import say
+from dashboard.reader import RunReader
+from dashboard.verdict import best_table_html
+from shared.errors import exit_code_of
+from shared.records import EvaluationResult, replace_file
+from shared.rundir import open_run, step_name
+from shared.status import is_alive, read_status
+
+HERE = Path(__file__).parent
+MAX_STEPS, MAX_SIDE, QUALITY = 8, 384, 88
+SPANS_PER_RUN = 30
+
+
+def main() -> int:
+    """Read the command line, write the file."""
+    parser = argparse.ArgumentParser(prog="dashboard.report", description=__doc__)
+    parser.add_argument("run", type=Path, help="a run folder, such as runs/demo")
+    parser.add_argument("--output", type=Path, help="the file to write; <run>/report.html when absent")
+    parser.add_argument("--lang", default="en", choices=language.LANGUAGES, help="language of the report")
+    options = parser.parse_args()
+
+    def body() -> int:
+        run = open_run(options.run)
+        language.use(options.lang)
+        target = options.output or run.path / "report.html"
+        replace_file(target, render(RunReader(run, run.read_record().run_id)).encode())
+        sys.stdout.write(f"{target}\n")
+        return 0
+
+    return exit_code_of(body)
+
+
+def render(reader: RunReader) -> str:
+    """The whole file."""
+    best, steps = reader.best(), chosen_steps(reader)
+    theme = tomllib.loads((HERE / ".streamlit" / "config.toml").read_text(encoding="utf-8"))["theme"]
+    none = say("No snapshot has been judged better than another yet.")
+    data = {**figure_data(reader), "wall": wall_data(reader, steps)}
+    parts = {
+        "lang": language.current(),
+        "title": html.escape(say("{run}: report", run=reader.name)),
+        "subtitle": html.escape(subtitle(reader)),
+        "light": css_variables(theme["light"]),
+        "dark": css_variables(theme["dark"]),
+        "style": (HERE / "style.css").read_text(encoding="utf-8") + walls.STYLE.read_text(encoding="utf-8"),
+        "facts": facts(reader),
+        "alerts": failures(reader),
+        "best_title": html.escape(
+            "★ " + say("Best snapshot: step {step}", step=best.step) if best else say("Best snapshot")
+        ),
+        "reason": html.escape(best.reason if best else none),
+        "best_table": best_table_html(best, reader.base_metrics(), reader.verdict().get("skill") or {}) if best else "",
+        "curves_title": html.escape(say("Curves")),
+        "samples_title": html.escape(say("Samples")),
+        "samples_note": html.escape(samples_note(steps, reader.evaluated_steps())),
+        "wall": walls.FRAME.read_text(encoding="utf-8") if steps else "",
+        "settings_title": html.escape(say("Settings")),
+        "settings": settings(reader),
+        "plotly": PLOTLY_FILE.read_text(encoding="utf-8").replace("</script", "<\\/script"),
+        "figure_script": base64.b64encode(figures.SCRIPT.read_bytes()).decode(),
+        "wall_script": base64.b64encode(walls.SCRIPT.read_bytes()).decode(),
+        "data": json.dumps(data, ensure_ascii=False).replace("</", "<\\/"),
+    }
+    return Template((HERE / "report.html").read_text(encoding="utf-8")).substitute(parts)
+
+
+def subtitle(reader: RunReader) -> str:
+    """Which run, on what, when."""
+    record, now = reader.run.read_record(), datetime.now(timezone.utc)
+    return say(
+        "Base model {model}, data {data} ({count} pictures), begun {begun}; written {now} UTC by Darkroom.",
+        model=record.base_model.get("path", "–"),
+        data=record.dataset.path,
+        count=record.dataset.num_images,
+        begun=record.created[:16].replace("T", " "),
+        now=f"{now:%Y-%m-%d %H:%M}",
+    )
+
+
+def facts(reader: RunReader) -> str:
+    """How far it came."""
+    trainer, step, total = read_status(reader.run, "trainer"), reader.last_step(), reader.config.train.max_train_steps
+    told = [
+        state_line.process_fact(say("Trainer"), trainer, is_alive(trainer), datetime.now(timezone.utc)),
+        state_line.step_fact(step, total),
+        state_line.judged_fact(reader.snapshot_steps(), reader.evaluated_steps()),
+    ]
+    return state_line.facts_html(told, step / total)
+
+
+def failures(reader: RunReader) -> str:
+    """Evaluations that could not be made, with the reason."""
+    told = [
+        say("Step {step} could not be judged: {reason}", step=step, reason=reason)
+        for step, reason in reader.failures().items()
+    ]
+    return f'<ul class="alerts">{"".join(f"<li>{html.escape(text)}</li>" for text in told)}</ul>'
+
+
+def figure_data(reader: RunReader) -> dict[str, Any]:
+    """Both figures over steps, as figure.js takes them."""
+    train, metrics, best = reader.train(), reader.metrics(), reader.best()
+    stops = {step: say("stopped, asked by {who}", who=who) for step, who in reader.stops().items()}
+    resumed = pauses(train, stops)
+    axis = x_axis(train, "step", False, 1.0, resumed)
+    look = Look(span=max(10.0, reader.config.train.max_train_steps / SPANS_PER_RUN), anchors=True)
+    failed, best_step = reader.failures(), best.step if best else None
+    judged = [step for step in reader.evaluated_steps() if step not in failed]
+    events = Events(reader.snapshot_steps(), judged, failed, stops, resumed, best=best_step)
+    last_step = max(reader.last_step(), *reader.evaluated_steps(), 1)
+    anchors = reader.anchors()
+    drawn = {
+        "training": training_figure(train, reader.validation(), events, axis, look, last_step) if len(train) else None,
+        "quality": quality_figure(metrics, best_step, reader.blanks(), axis, look, last_step, anchors)
+        if len(metrics)
+        else None,
+    }
+    return {
+        name: {
+            "figure": figure,
+            "group": "report",
+            "label": f"{reader.name} {name}",
+            "fileName": f"{reader.name}-{name}",
+        }
+        for name, figure in drawn.items()
+        if figure
+    }
+
+
+def chosen_steps(reader: RunReader) -> list[int]:
+    """Step 0, the best, the newest, and others evenly between them, `MAX_STEPS` at most."""
+    steps, best = reader.evaluated_steps(), reader.best()
+    if len(steps) <= MAX_STEPS:
+        return steps
+    even = [steps[round(place * (len(steps) - 1) / (MAX_STEPS - 2))] for place in range(MAX_STEPS - 1)]
+    return sorted({*even, *([best.step] if best and best.step in steps else [])})
+
+
+def samples_note(shown: Sequence[int], judged: Sequence[int]) -> str:
+    """What was left out."""
+    if len(shown) == len(judged):
+        return say("All {count} judged steps.", count=len(judged))
+    return say("{shown} of {count} judged steps.", shown=len(shown), count=len(judged))
+
+
+def wall_data(reader: RunReader, steps: Sequence[int]) -> dict[str, Any] | None:
+    """The wall with its results and pictures inside."""
+    results = {step: result for step in steps if (result := reader.result(step))}
+    if not results:
+        return None
+    best = reader.best()
+    starred = best.step if best and best.step in results else None
+    data = walls.wall_data(reader.name, reader.run_id, [(step, "") for step in results], best=starred)
+    kept = {"reason": True, "samples": {"__all__": {"prompt_id", "prompt", "seed", "image", "metrics"}}}
+    inlined = {step: result.model_dump(include=kept) for step, result in results.items()}
+    return data | {"inlined": {"results": inlined, "pictures": pictures(reader, results)}}
+
+
+def pictures(reader: RunReader, results: dict[int, EvaluationResult]) -> dict[str, str]:
+    """Path as wall.js asks for it → the picture itself."""
+    found: dict[str, str] = {}
+    for step, result in results.items():
+        for sample in result.samples:
+            path = f"evaluations/{step_name(step)}/images/{sample.image}"
+            found[path] = inline(reader.run.path / path)
+            reference = f"references/{sample.prompt_id}.png"
+            asked = f"references/{quote(sample.prompt_id, safe='/!*()' + chr(39))}.png"
+            if asked not in found:
+                found[asked] = inline(reader.run.path / reference)
+    return found
+
+
+def inline(path: Path) -> str:
+    """A picture as a data URL: WebP, lossless where it is small; empty when it cannot be read."""
+    try:
+        with Image.open(path) as picture:
+            is_small = max(picture.size) <= MAX_SIDE
+            shown = picture.convert("RGB")
+            shown.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.LANCZOS)
+            buffer = io.BytesIO()
+            shown.save(buffer, "WEBP", lossless=is_small, quality=QUALITY)
+    except OSError:
+        return ""
+    return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def settings(reader: RunReader) -> str:
+    """Rows of a table: every setting."""
+    values = flatten(reader.config.model_dump(mode="json"))
+    return "".join(
+        f"<tr><td>{html.escape(name)}</td><td>{html.escape(spell(value))}</td></tr>" for name, value in values.items()
+    )
+
+
+def css_variables(colors: dict[str, str]) -> str:
+    """Streamlit's theme as the variables that the components read: `blueColor` is `--st-blue-color`."""
+    dashed = {"".join(f"-{c.lower()}" if c.isupper() else c for c in name): value for name, value in colors.items()}
+    return " ".join(f"--st-{name}: {value};" for name, value in dashed.items())
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

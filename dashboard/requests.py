@@ -1,0 +1,81 @@
+"""What became of a request: its stages with their ages, and why it goes nowhere. Values to HTML, all text escaped."""
+
+from __future__ import annotations
+
+import html
+from datetime import datetime
+
+from dashboard.language import say
+from dashboard.state_line import Fact
+from dashboard.words import duration
+from shared.records import Answer, ProcessStatus, Request, RequestKind, parse_time, seconds_since
+
+SILENCE_SECONDS = 10.0
+SHOWN_SECONDS = 60.0
+DONE: dict[RequestKind, str] = {"snapshot-now": "published", "pause": "paused", "resume": "resumed"}
+NAMES: dict[RequestKind, str] = {
+    "stop": "stop request",
+    "snapshot-now": "snapshot request",
+    "pause": "pause request",
+    "resume": "resume request",
+}
+
+
+def stages(request: Request, answer: Answer) -> dict[str, str | None]:
+    """Stage → when it was reached; None is not yet."""
+    told: dict[str, str | None] = {"requested": request.created, "seen": answer.seen}
+    if request.kind == "stop":
+        return told | {"saved": answer.saved, "stopped": answer.stopped}
+    return told | {DONE[request.kind]: answer.done}
+
+
+def is_settled(request: Request, answer: Answer) -> bool:
+    """Whether nothing more is to come."""
+    return bool(answer.ignored or answer.stopped or answer.done)
+
+
+def is_past(request: Request, answer: Answer, trainer: ProcessStatus | None, now: datetime) -> bool:
+    """Whether a request is no longer worth a line: settled before this session, or, but for a stop, a while ago."""
+    if not is_settled(request, answer):
+        return False
+    if trainer and parse_time(request.created) < parse_time(trainer.started):
+        return True
+    return request.kind != "stop" and seconds_since(answer.done or answer.seen or request.created, now) > SHOWN_SECONDS
+
+
+def chain_html(request: Request, answer: Answer, now: datetime) -> str:
+    """requested → seen → saved → stopped, with the age of each stage reached."""
+    links = [
+        f'<li class="{"reached" if when else "open"}">{html.escape(say(stage))}'
+        f"{f'<span>{ago(when, now)}</span>' if when else ''}</li>"
+        for stage, when in stages(request, answer).items()
+    ]
+    label = html.escape(say(NAMES[request.kind]))
+    by = html.escape(say("by {who}", who=request.by))
+    return (
+        f'<ol class="chain" aria-label="{label}"><li class="name">{label} <span>{by}</span></li>{"".join(links)}</ol>'
+    )
+
+
+def ago(when: str, now: datetime) -> str:
+    """`12 s ago`."""
+    return html.escape(say("{age} ago", age=duration(seconds_since(when, now))))
+
+
+def trouble(request: Request, answer: Answer, trainer: Fact, now: datetime) -> str:
+    """Why a request goes nowhere; empty while it proceeds in time or is done."""
+    if answer.ignored:
+        return say("The request had no effect: {reason}.", reason=answer.ignored)
+    if is_settled(request, answer):
+        return ""
+    age = seconds_since(request.created, now)
+    state = f"{trainer.value}, {trainer.note}"
+    if trainer.tone == "bad":
+        return say("The trainer ended without answering the request ({state}).", state=state)
+    if answer.seen is None and age > SILENCE_SECONDS:
+        return say(
+            "The trainer has not answered for {age} ({state}). It looks for requests after every step.",
+            age=duration(age),
+            state=state,
+        )
+    return ""

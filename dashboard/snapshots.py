@@ -1,0 +1,73 @@
+"""The snapshots as a table: what each is worth against the base model, in words and numbers. Values in, values out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from dashboard.language import say
+from dashboard.notes import Notes
+from dashboard.words import interval, metric_name, signed
+from shared.records import Manifest
+from shared.tables import COMPARED_METRICS
+
+DIGEST_DIGITS = 12
+
+
+def snapshot_table(
+    steps: Sequence[int],
+    metrics: pd.DataFrame,
+    manifests: Mapping[int, Manifest],
+    best_step: int | None,
+    notes: Notes,
+) -> pd.DataFrame:
+    """One row per published snapshot, newest first."""
+    rows = metrics.set_index("step").to_dict("index")
+    return pd.DataFrame(
+        [
+            _row(step, rows.get(step), manifests.get(step), step == best_step, notes)
+            for step in sorted(steps, reverse=True)
+        ]
+    )
+
+
+def verdict_words(row: Mapping[str, Any] | None, is_best: bool = False) -> str:
+    """Better or worse than the base model only where the composite's interval excludes zero."""
+    if row is None:
+        return say("waits to be judged")
+    if row.get("status") == "failed":
+        return say("could not be judged: {reason}", reason=row.get("reason"))
+    low, high = row.get("composite_low", np.nan), row.get("composite_high", np.nan)
+    if not np.isfinite([low, high]).all():
+        return say("judged, no interval")
+    words = say("better than the base model") if high < 0 else say("worse than the base model") if low > 0 else ""
+    words = words or say("not proven different from the base model")
+    return "★ " + say("best; {verdict}", verdict=words) if is_best else words
+
+
+def _row(
+    step: int, row: Mapping[str, Any] | None, manifest: Manifest | None, is_best: bool, notes: Notes
+) -> dict[str, Any]:
+    told = row or {}
+    compared = {metric_name(name): _difference(told, name) for name in COMPARED_METRICS}
+    return {
+        "☆": "★" if step in notes.starred else "",
+        say("step"): step,
+        say("verdict"): verdict_words(row, is_best),
+        say("composite"): _difference(told, "composite"),
+        **compared,
+        say("size, MB"): sum(entry.size for entry in manifest.files) / 1e6 if manifest else None,
+        say("digest"): manifest.digest()[:DIGEST_DIGITS] if manifest else "",
+        say("published"): pd.Timestamp(manifest.created) if manifest else pd.NaT,
+        say("note"): notes.texts.get(step, ""),
+    }
+
+
+def _difference(row: Mapping[str, Any], name: str) -> str:
+    delta = row.get("composite" if name == "composite" else f"{name}_delta", np.nan)
+    if delta is None or not np.isfinite(delta):
+        return "–"
+    return f"{signed(delta)} {interval(row[f'{name}_low'], row[f'{name}_high'])}"

@@ -1,0 +1,6 @@
+"""Every picture of every judged step, side by side."""
+
+from dashboard.panels import chosen_run
+from dashboard.panels.pictures import pictures_panel
+
+pictures_panel(chosen_run())

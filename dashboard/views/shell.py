@@ -1,0 +1,90 @@
+"""What every page has: navigation, the choice of the run, who is at work; then the page itself.
+
+The address is the whole state: page, `run`, and what the page adds (`x`, `smoothing`, `step`, `lang`).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import streamlit as st
+
+from dashboard import address
+from dashboard.language import LANGUAGES, best_match, say, use
+from dashboard.panels import LANGUAGE
+from dashboard.panels.state import state_panel
+from dashboard.runs import run_names, runs_folder
+
+HERE = Path(__file__).parent
+STYLE = HERE.parent / "style.css"
+
+
+def shell() -> None:
+    """The frame around the page that the address names."""
+    st.set_page_config(page_title="Darkroom", page_icon="📷", layout="wide")
+    address.read()
+    st.session_state[LANGUAGE] = viewer_language()
+    use(st.session_state[LANGUAGE])
+    st.html(STYLE)
+    page = st.navigation(pages(), position="top")
+    names = run_names()
+    if not names:
+        wait_for_a_run(st.session_state[LANGUAGE])
+        return
+    name = choose_run(names)
+    look_for_new_runs(names)
+    state_panel(name)
+    page.run()
+    address.write()
+
+
+def pages() -> list[st.Page]:
+    """Every page, in the order of use."""
+    return [
+        st.Page(HERE / "overview.py", title=say("Overview"), icon=":material/monitoring:", default=True),
+        st.Page(HERE / "samples.py", title=say("Samples"), icon=":material/grid_view:"),
+        st.Page(HERE / "snapshots.py", title=say("Snapshots"), icon=":material/star:"),
+        st.Page(HERE / "compare.py", title=say("Compare"), icon=":material/compare_arrows:"),
+        st.Page(HERE / "logs.py", title=say("Logs"), icon=":material/article:"),
+        st.Page(HERE / "settings.py", title=say("Config"), icon=":material/tune:", url_path="config"),
+        st.Page(HERE / "system.py", title=say("System"), icon=":material/memory:"),
+    ]
+
+
+def viewer_language() -> str:
+    """`?lang=`, else the browser's."""
+    asked = st.session_state.get("lang")
+    return asked if asked in LANGUAGES else best_match(st.context.locale)
+
+
+def choose_run(names: list[str]) -> str:
+    """The run of the address, else the first."""
+    address.settle("run", names, names[0])
+    with st.container(horizontal=True, vertical_alignment="center", key="header"):
+        st.markdown("#### Darkroom", width="content")
+        return st.selectbox(say("Run"), names, key="run", label_visibility="collapsed", width=320)
+
+
+@st.fragment(run_every=1.0)
+def wait_for_a_run(language: str) -> None:
+    """The page of an empty runs folder; turns into the real one by itself."""
+    use(language)
+    if run_names():
+        st.rerun()
+    st.markdown("#### Darkroom")
+    st.info(
+        say(
+            "No run in {folder} yet. Start one with `python run.py demo`; it appears here by itself.",
+            folder=runs_folder(),
+        )
+    )
+
+
+@st.fragment(run_every=5.0)
+def look_for_new_runs(names: list[str]) -> None:
+    """Offer a run that came after the page was opened."""
+    if run_names() != names:
+        st.rerun()
+
+
+shell()

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dashboard import charts, language, requests, words
+from dashboard.charts import quality, training
+from dashboard.language import TEXTS, best_match, say
+from dashboard.panels import curves
+from shared.records import FINAL_STATES
+
+DASHBOARD = Path(charts.__file__).parents[1]
+CHINESE = ("zh-Hans", "zh-Hant")
+LOOKED_UP = {
+    *quality.ANCHOR_NAMES.values(),
+    *quality.FURTHER.values(),
+    *training.LANES,
+    *training.GPU_MEMORY,
+    *curves.X_NAMES.values(),
+    *curves.OPTIONS.values(),
+    *requests.NAMES.values(),
+    *requests.DONE.values(),
+    *words.METRIC_NAMES.values(),
+    *FINAL_STATES,
+    "requested",
+    "seen",
+    "saved",
+    "stopped",
+}
+
+
+def said() -> Iterator[str]:
+    """Every text that the code says."""
+    for path in DASHBOARD.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "say":
+                yield from [str(node.args[0].value)] if isinstance(node.args[0], ast.Constant) else []
+
+
+@pytest.mark.parametrize("code", CHINESE)
+def test_everything_the_page_says_is_translated(code: str) -> None:
+    assert {*said(), *LOOKED_UP} - TEXTS[code].keys() == set()
+
+
+@pytest.mark.parametrize("code", CHINESE)
+def test_nothing_is_translated_that_is_not_said(code: str) -> None:
+    states = {"starting", "preparing", "training", "paused", "evaluating", "idle", "draining", "saving", "serving"}
+    spelled = {"allocated", "reserved", "resident", "device, all processes", "diversity", "drift", "Supervisor"}
+    assert TEXTS[code].keys() - {*said(), *LOOKED_UP, *states, *spelled} == set()
+
+
+@pytest.mark.parametrize("code", CHINESE)
+def test_a_translation_fills_the_same_places(code: str) -> None:
+    for text, translated in TEXTS[code].items():
+        assert sorted(re.findall(r"{\w+}", text)) == sorted(re.findall(r"{\w+}", translated)), text
+
+
+@pytest.mark.parametrize(
+    ("tag", "expected"),
+    [
+        ("zh-CN", "zh-Hans"),
+        ("zh", "zh-Hans"),
+        ("zh-TW", "zh-Hant"),
+        ("zh_HK", "zh-Hant"),
+        ("de-CH", "en"),
+        (None, "en"),
+    ],
+)
+def test_the_browsers_language_is_matched(tag: str | None, expected: str) -> None:
+    assert best_match(tag) == expected
+
+
+def test_say_speaks_the_language_in_use() -> None:
+    try:
+        language.use("zh-Hant")
+        assert say("Stop training") == "停止訓練"
+        assert words.duration(65) == "1 分 05 秒"
+        language.use("xx")
+        assert say("Stop training") == "Stop training"
+    finally:
+        language.use("en")

@@ -1,0 +1,198 @@
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from dashboard import notes
+from examples.fake_run import FakeRun
+from shared import control
+from shared.rundir import RunDir
+from shared.status import hold_role
+
+VIEWS = Path(__file__).resolve().parents[2] / "dashboard" / "views"
+PAGES = ["overview", "samples", "snapshots", "compare", "logs", "settings", "system"]
+
+
+@pytest.fixture
+def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AppTest:
+    monkeypatch.setenv("DARKROOM_RUNS", str(tmp_path / "runs"))
+    monkeypatch.delenv("DARKROOM_RUN", raising=False)
+    return AppTest.from_file(str(VIEWS / "shell.py"), default_timeout=60)
+
+
+@pytest.fixture
+def second(finished: FakeRun) -> RunDir:
+    """Another run with other settings, judged alike."""
+    path = finished.run.path.with_name("second")
+    shutil.copytree(finished.run.path, path)
+    settings = path / "config.toml"
+    settings.write_text(settings.read_text().replace("learning_rate = 0.0001", "learning_rate = 0.002"))
+    return RunDir(path)
+
+
+@pytest.fixture
+def training(finished: FakeRun) -> Iterator[RunDir]:
+    """The finished run with a trainer at work in it again: this process."""
+    with hold_role(finished.run, "trainer") as trainer:
+        trainer.update("training", step=10)
+        yield finished.run
+
+
+def open_page(page: AppTest, name: str) -> AppTest:
+    page.run()
+    if name != "overview":
+        page.switch_page(str(VIEWS / f"{name}.py")).run()
+    return page
+
+
+def text_of(page: AppTest) -> str:
+    return " ".join(element.proto.body for element in page.get("html"))
+
+
+@pytest.mark.parametrize(
+    ("name", "language"), [*((name, "en") for name in PAGES), ("overview", "zh-Hans"), ("snapshots", "zh-Hant")]
+)
+@pytest.mark.usefixtures("finished", "second")
+def test_every_page_opens(page: AppTest, name: str, language: str) -> None:
+    page.query_params["lang"] = language
+    open_page(page, name)
+    assert not page.exception
+    assert {"en": "Trainer", "zh-Hans": "训练程序", "zh-Hant": "訓練程式"}[language] in text_of(page)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_page_of_a_run_that_has_just_begun_says_what_it_waits_for(
+    page: AppTest, finished: FakeRun, name: str
+) -> None:
+    for path in (finished.run.train_csv, finished.run.metrics_csv, finished.run.best):
+        path.unlink()
+    for folder in (finished.run.evaluations, finished.run.snapshots, finished.run.logs):
+        folder.rename(finished.run.path / f"set-aside-{folder.name}")
+        folder.mkdir()
+    open_page(page, name)
+    assert not page.exception
+    waits = {
+        "overview": [
+            "Waiting for the first step …",
+            "Waiting for the first evaluation …",
+            "Waiting for the first pictures",
+        ],
+        "samples": ["Waiting for the first pictures"],
+        "snapshots": ["Waiting for the first snapshot …"],
+        "compare": ["There is only one run. A second one can be compared with it."],
+        "logs": ["No program has written a log yet."],
+    }
+    assert [info.value.split(",")[0] for info in page.info] == waits.get(name, [])
+
+
+def test_a_finished_run_shows_everything_and_offers_no_requests(page: AppTest, finished: FakeRun) -> None:
+    page.run()
+    assert page.selectbox(key="run").value == "finished"
+    assert "200 / 200" in text_of(page)
+    assert "could not be judged" in text_of(page)
+    for key in ("stop_training", "request_pause", "request_snapshot-now"):
+        assert page.button(key=key).disabled
+    assert len(page.get("bidi_component")) == 3
+    assert page.code[0].value.endswith(".safetensors")
+
+
+def test_pressing_stop_twice_writes_one_request(page: AppTest, training: RunDir) -> None:
+    before = {path.name for path in training.control.iterdir()}
+    page.run()
+    page.button(key="stop_training").click().run()
+    assert {path.name for path in training.control.iterdir()} == before
+    page.button(key="confirm_stop").click().run()
+    assert page.button(key="stop_training").disabled
+    control.submit_stop(training, "another tab")
+    (request,) = control.open_requests(training)
+    assert request.by == "dashboard"
+    assert {path.name for path in training.control.iterdir()} == before | {f"{request.id}.json"}
+    assert "requested" in text_of(page)
+
+
+def test_keep_training_takes_the_question_back(page: AppTest, training: RunDir) -> None:
+    page.run()
+    page.button(key="stop_training").click().run()
+    page.button(key="cancel_stop").click().run()
+    assert "confirm_stop" not in [button.key for button in page.button]
+    assert control.open_requests(training) == []
+
+
+def test_a_snapshot_is_asked_for_once_until_it_is_there(page: AppTest, training: RunDir) -> None:
+    page.run()
+    page.button(key="request_snapshot-now").click().run()
+    (request,) = control.open_requests(training, "snapshot-now")
+    assert page.button(key="request_snapshot-now").disabled
+    control.answer(training, request, "done", 10)
+    page.run()
+    assert not page.button(key="request_snapshot-now").disabled
+
+
+def test_a_paused_run_offers_to_go_on(page: AppTest, finished: FakeRun) -> None:
+    with hold_role(finished.run, "trainer") as trainer:
+        trainer.update("paused", step=10)
+        page.run()
+        page.button(key="request_resume").click().run()
+        assert len(control.open_requests(finished.run, "resume")) == 1
+        assert page.button(key="request_snapshot-now").disabled
+
+
+def test_the_stop_rules_advice_is_followed_with_one_click(page: AppTest, training: RunDir) -> None:
+    page.run()
+    page.button(key="accept_advice").click().run()
+    (request,) = control.open_requests(training)
+    assert request.by == "dashboard, as the stop rule advised"
+    assert "accept_advice" not in [button.key for button in page.button]
+
+
+def test_the_stop_rules_advice_can_wait(page: AppTest, training: RunDir) -> None:
+    page.run()
+    page.button(key="dismiss_advice").click().run()
+    assert "accept_advice" not in [button.key for button in page.button]
+    assert control.open_requests(training) == []
+
+
+def test_stars_and_notes_are_written_to_the_run(page: AppTest, finished: FakeRun) -> None:
+    page.query_params["step"] = "80"
+    open_page(page, "snapshots")
+    run_id = finished.record.run_id
+    page.toggle(key=f"star_{run_id}_80").set_value(True).run()
+    page.text_area(key=f"note_{run_id}_80").set_value("soft edges").run()
+    found = notes.read_notes(finished.run)
+    assert (found.starred, found.texts) == ((80,), {80: "soft edges"})
+
+
+def test_an_address_nobody_can_mean_opens_the_usual_page(page: AppTest, finished: FakeRun) -> None:
+    page.query_params.update({"run": "../etc", "x": "mood", "smoothing": "many", "scales": "log-x,foo", "step": "-1"})
+    page.run()
+    assert not page.exception
+    assert page.selectbox(key="run").value == "finished"
+    assert page.session_state["x"] == "step"
+    assert page.session_state["scales"] == ["log-x"]
+
+
+def test_an_empty_runs_folder_says_how_to_begin(page: AppTest) -> None:
+    page.run()
+    assert "python run.py demo" in page.info[0].value
+
+
+def test_a_damaged_run_is_named_once(page: AppTest, finished: FakeRun) -> None:
+    finished.run.record.write_text("{")
+    page.run()
+    assert not page.exception
+    assert [error.value.partition("\n")[0] for error in page.error] == [
+        f"{finished.run.record} is not a record of Darkroom"
+    ]
+
+
+def test_the_run_named_by_the_supervisor_is_shown_first(
+    page: AppTest, second: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DARKROOM_RUN", "finished")
+    page.run()
+    assert page.selectbox(key="run").value == "finished"
+    assert page.selectbox(key="run").options == ["finished", "second"]

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import base64
+import io
+import json
+import re
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from dashboard import report
+from dashboard.reader import RunReader
+from examples.fake_run import FakeRun
+from tests.conftest import run_module
+
+
+@pytest.fixture
+def reader(finished: FakeRun) -> RunReader:
+    return RunReader(finished.run, finished.record.run_id)
+
+
+def test_a_report_holds_everything_it_shows(reader: RunReader) -> None:
+    text = report.render(reader)
+    data = json.loads(re.search(r"^const data = (.*)$", text, re.MULTILINE)[1])  # type: ignore[index]
+    assert {"training", "quality", "wall"} <= data.keys()
+    assert set(data["wall"]["inlined"]["results"]) == {"0", "40", "80", "120", "160", "200"}
+    assert all(url.startswith("data:image/webp") for url in data["wall"]["inlined"]["pictures"].values())
+    assert "references/kimono/crimson-0.png" in data["wall"]["inlined"]["pictures"]
+    outside = re.sub(r"<script>.*?</script>", "", text, count=1, flags=re.DOTALL)
+    assert not re.findall(r"(?:src|href)=\"(?!data:)[^\"]*//", outside)
+    assert "$" not in re.sub(r"<script.*?</script>", "", text, flags=re.DOTALL)
+
+
+def test_small_pictures_stay_what_they_are(reader: RunReader) -> None:
+    path = reader.run.evaluation(40) / "images" / "00-1234.png"
+    shown = Image.open(io.BytesIO(base64.b64decode(report.inline(path).partition(",")[2])))
+    assert shown.convert("RGB").tobytes() == Image.open(path).convert("RGB").tobytes()
+    assert report.inline(path.with_name("absent.png")) == ""
+
+
+def test_of_many_steps_the_first_best_and_newest_are_kept(reader: RunReader, monkeypatch: pytest.MonkeyPatch) -> None:
+    best = reader.best()
+    assert best
+    monkeypatch.setattr(reader, "evaluated_steps", lambda: list(range(0, 2001, 40)))
+    steps = report.chosen_steps(reader)
+    assert len(steps) <= report.MAX_STEPS
+    assert {0, best.step, 2000} <= set(steps)
+    assert report.samples_note(steps, reader.evaluated_steps()).startswith(f"{len(steps)} of 51")
+
+
+def test_text_of_others_is_no_markup(finished: FakeRun, reader: RunReader) -> None:
+    result = finished.run.read_result(40)
+    assert result
+    samples = tuple(sample.model_copy(update={"prompt": "</script><b>x"}) for sample in result.samples)
+    result.model_copy(update={"samples": samples}).write(finished.run.evaluation(40) / "result.json")
+    assert "</script><b>" not in report.render(reader)
+
+
+def test_a_run_that_has_just_begun_has_a_report_too(finished: FakeRun) -> None:
+    for path in (finished.run.train_csv, finished.run.metrics_csv, finished.run.best):
+        path.unlink()
+    finished.run.evaluations.rename(finished.run.path / "set-aside")
+    text = report.render(RunReader(finished.run, finished.record.run_id))
+    assert "No snapshot has been judged better than another yet." in text
+
+
+def test_the_command_writes_one_file_and_says_where(finished: FakeRun, tmp_path: Path) -> None:
+    done = run_module("dashboard.report", finished.run.path, "--output", tmp_path / "r.html", "--lang", "zh-Hant")
+    assert done.returncode == 0
+    assert done.stdout.strip() == str(tmp_path / "r.html")
+    assert "最佳快照" in (tmp_path / "r.html").read_text(encoding="utf-8")
+    refused = run_module("dashboard.report", tmp_path)
+    assert (refused.returncode, refused.stderr.startswith("error: ")) == (2, True)

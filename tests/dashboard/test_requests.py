@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+
+import pytest
+
+from dashboard import requests
+from dashboard.state_line import Fact
+from shared.records import Answer, ProcessStatus, Request, RequestKind
+
+NOW = datetime(2026, 1, 1, 12, tzinfo=timezone.utc)
+AT_WORK = Fact("Trainer", "training", "heartbeat 1 s ago", "good")
+
+
+def ago(seconds: float) -> str:
+    return (NOW - timedelta(seconds=seconds)).isoformat()
+
+
+def asked(seconds: float, kind: RequestKind = "stop") -> Request:
+    return Request(id=f"{kind}-1", kind=kind, run_id="r", created=ago(seconds), by="<b>dashboard</b>")
+
+
+def answered(**stages: str) -> Answer:
+    return Answer(request_id="stop-1", **stages)
+
+
+def trainer(started: float) -> ProcessStatus:
+    return ProcessStatus(
+        role="trainer",
+        run_id="r",
+        pid=1,
+        host="h",
+        process_started=0,
+        started=ago(started),
+        state="training",
+        heartbeat=ago(0),
+    )
+
+
+def test_the_chain_shows_how_far_a_request_has_come() -> None:
+    text = requests.chain_html(asked(12), answered(seen=ago(11)), NOW)
+    assert text.count('class="reached"') == 2
+    assert "requested<span>12 s ago" in text
+    assert 'class="open">saved<' in text
+    assert "<b>" not in text
+
+
+@pytest.mark.parametrize(
+    ("kind", "last"), [("stop", "stopped"), ("snapshot-now", "published"), ("pause", "paused"), ("resume", "resumed")]
+)
+def test_every_kind_of_request_has_its_own_end(kind: RequestKind, last: str) -> None:
+    assert [*requests.stages(asked(1, kind), answered())][-1] == last
+
+
+@pytest.mark.parametrize(
+    ("age", "answer", "expected"),
+    [
+        (5, {}, ""),
+        (14, {}, "has not answered for 14 s"),
+        (14, {"seen": ago(13)}, ""),
+        (14, {"ignored": "asked of an earlier session"}, "asked of an earlier session"),
+        (14, {"stopped": ago(1)}, ""),
+    ],
+)
+def test_a_request_that_goes_nowhere_is_explained(age: float, answer: dict[str, str], expected: str) -> None:
+    trouble = requests.trouble(asked(age), answered(**answer), AT_WORK, NOW)
+    assert expected in trouble
+    assert bool(expected) == bool(trouble)
+
+
+def test_a_request_to_a_trainer_that_died_is_not_waited_for() -> None:
+    dead = Fact("Trainer", "dead", "pid 1 is gone", "bad")
+    assert "ended without answering" in requests.trouble(asked(3), answered(), dead, NOW)
+
+
+def test_settled_requests_leave_the_page_but_not_a_stop_of_this_session() -> None:
+    stopped, done = answered(stopped=ago(500)), answered(done=ago(500))
+    assert not requests.is_past(asked(600), stopped, trainer(started=700), NOW)
+    assert requests.is_past(asked(600), stopped, trainer(started=100), NOW)
+    assert not requests.is_past(asked(600), answered(), trainer(started=100), NOW)
+    assert requests.is_past(asked(600, "pause"), done, trainer(started=700), NOW)
+    assert not requests.is_past(asked(600, "pause"), answered(done=ago(5)), trainer(started=700), NOW)

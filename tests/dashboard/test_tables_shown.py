@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from PIL import Image
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
+
+from dashboard import logs, machine, notes
+from dashboard.comparison import Contestant, config_differences, score_table
+from dashboard.components.wall import RUN_COLUMNS, wall_data
+from dashboard.files import download_url, find_file, routes
+from dashboard.panels.settings import settings_table
+from dashboard.reader import RunReader
+from dashboard.snapshots import snapshot_table, verdict_words
+from examples.fake_run import FakeRun
+
+
+@pytest.fixture
+def reader(finished: FakeRun) -> RunReader:
+    return RunReader(finished.run, finished.record.run_id)
+
+
+def test_each_snapshot_has_its_verdict_in_words(reader: RunReader) -> None:
+    steps, best = reader.snapshot_steps(), reader.best()
+    assert best
+    manifests = {step: found for step in steps if (found := reader.manifest(step))}
+    noted = notes.Notes(starred=(80,), texts={80: "soft edges"})
+    table = snapshot_table([*steps, 240], reader.metrics(), manifests, best.step, noted).set_index("step")
+    assert table.index.tolist() == [240, 200, 160, 120, 80, 40]
+    assert table["verdict"][240] == "waits to be judged"
+    assert table["verdict"][160] == "could not be judged: the adapter holds a value that is not finite"
+    assert table["verdict"][best.step] == "★ best; better than the base model"
+    assert (table["☆"][80], table["note"][80], table["☆"][40]) == ("★", "soft edges", "")
+    assert table["digest"][40] == reader.run.published_snapshots()[40].digest()[:12]
+    row = reader.metrics().set_index("step").loc[40]
+    assert table["visual loss"][40].startswith(f"{row['visual_loss_delta']:+.3f}".replace("-", "−"))
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "words"),
+    [
+        (-0.2, -0.1, "better than the base model"),
+        (-0.1, 0.1, "not proven different from the base model"),
+        (0.1, 0.2, "worse than the base model"),
+        (float("nan"), 0.2, "judged, no interval"),
+    ],
+)
+def test_a_verdict_needs_an_interval_without_zero(low: float, high: float, words: str) -> None:
+    assert verdict_words({"status": "ok", "composite_low": low, "composite_high": high}) == words
+
+
+def test_notes_outlive_the_page_and_empty_ones_go(finished: FakeRun) -> None:
+    notes.star(finished.run, 40, True)
+    notes.star(finished.run, 40, True)
+    notes.star(finished.run, 80, True)
+    notes.star(finished.run, 80, False)
+    notes.note(finished.run, 40, "  good folds ")
+    notes.note(finished.run, 80, "x")
+    notes.note(finished.run, 80, " ")
+    found = notes.read_notes(finished.run)
+    assert (found.starred, found.texts) == ((40,), {40: "good folds"})
+    (finished.run.path / "notes.json").write_text("{")
+    assert notes.read_notes(finished.run) == notes.Notes()
+
+
+def test_runs_are_compared_with_the_pinned_one(reader: RunReader) -> None:
+    best = reader.best()
+    assert best
+    metrics = {**best.metrics, "visual_loss": (best.metrics["visual_loss"] or 0) + 0.1, "color_loss": None}
+    worse = best.model_copy(update={"metrics": metrics})
+    other = reader.config.model_copy(update={"train": reader.config.train.model_copy(update={"learning_rate": 0.5})})
+    pair = [Contestant("a", reader.config, best, 200), Contestant("b", other, worse, 100)]
+    scores = score_table(pair, "a").set_index("run")
+    assert scores["visual loss"]["b"].endswith("(+0.100 ▼)")
+    assert "(" not in scores["visual loss"]["◆ a"]
+    assert scores["color loss"]["b"] == "–"
+    assert config_differences(pair).to_dict("records") == [
+        {"setting": "train.learning_rate", "a": "0.0001", "b": "0.5"}
+    ]
+
+
+def test_settings_that_somebody_set_are_marked(reader: RunReader) -> None:
+    table = settings_table(reader.config).set_index("setting")
+    changed = set(table.index[table["changed"] != ""])
+    assert "train.max_train_steps" in changed
+    assert not {"train.learning_rate", "lora.target_modules", "data.cache_dir"} & changed
+    assert table["meaning"].str.len().min() > 0
+    assert set(table.index) >= {"data.path", "evaluation.num_prompts"}
+
+
+def test_a_log_is_read_from_its_end(tmp_path: Path) -> None:
+    path = tmp_path / "trainer.log"
+    path.write_bytes(b"".join(b"line %d\n" % number for number in range(100_000)) + b"10 %\r50 %\r99 %\nlast\xff\n")
+    assert logs.last_lines(path, 3) == ["line 99999", "99 %", "last\ufffd"]
+    assert logs.last_lines(path, 2, "LINE 9999") == ["line 99998", "line 99999"]
+    assert logs.last_lines(path, 10, "line 1 ") == []
+    assert logs.last_lines(tmp_path / "absent.log", 5) == []
+
+
+def test_the_machine_is_measured_and_absent_gpus_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = machine.read_machine(tmp_path)
+    assert 0 < now.memory_used_bytes < now.memory_total_bytes
+    assert 0 < now.disk_free_bytes <= now.disk_total_bytes
+    monkeypatch.setattr(machine.pynvml, "nvmlInit", raise_no_driver)
+    assert machine.read_gpus() == []
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "b").write_bytes(b"12345")
+    assert machine.folder_bytes(tmp_path / "a") == 5
+
+
+def raise_no_driver() -> None:
+    raise machine.pynvml.NVMLError(machine.pynvml.NVML_ERROR_LIBRARY_NOT_FOUND)
+
+
+def test_a_gpu_that_tells_little_is_shown_with_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = type("Memory", (), {"used": 5, "total": 10})
+    for name, value in {
+        "nvmlInit": lambda: None,
+        "nvmlShutdown": lambda: None,
+        "nvmlDeviceGetCount": lambda: 1,
+        "nvmlDeviceGetHandleByIndex": lambda index: index,
+        "nvmlDeviceGetMemoryInfo": lambda _: memory,
+        "nvmlDeviceGetTemperature": lambda _, __: 61,
+        "nvmlDeviceGetPowerUsage": lambda _: raise_no_driver(),
+        "nvmlDeviceGetUtilizationRates": lambda _: raise_no_driver(),
+        "nvmlDeviceGetName": lambda _: "T4",
+    }.items():
+        monkeypatch.setattr(machine.pynvml, name, value)
+    assert machine.read_gpus() == [machine.Gpu("T4", 5, 10, celsius=61)]
+
+
+def test_only_files_of_the_right_kind_inside_the_runs_folder_are_found(finished: FakeRun, tmp_path: Path) -> None:
+    runs, pictures = tmp_path / "runs", {".png"}
+    picture = "finished/references/kimono/crimson-0.png"
+    outside = tmp_path / "outside.png"
+    outside.write_bytes((runs / picture).read_bytes())
+    (runs / "finished" / "link.png").symlink_to(outside)
+    (runs / "finished" / "alias.png").symlink_to(runs / "finished" / "run.json")
+    (runs / "finished" / "folder.png").mkdir()
+    assert find_file(runs, picture, pictures) == runs / picture
+    refused = [
+        "finished/run.json",
+        "../outside.png",
+        "finished/link.png",
+        "finished/alias.png",
+        "finished/folder.png",
+        str(outside),
+        "a\0.png",
+        "",
+    ]
+    assert [find_file(runs, path, pictures) for path in refused] == [None] * len(refused)
+
+
+def test_large_pictures_have_small_copies_and_small_ones_are_sent_as_they_are(tmp_path: Path) -> None:
+    for side in (64, 900):
+        Image.effect_noise((side, side // 2), 50).save(tmp_path / f"{side}.png")
+    with TestClient(Starlette(routes=routes(tmp_path))) as browser:
+        assert browser.get("/pictures/64.png?small").content == (tmp_path / "64.png").read_bytes()
+        assert browser.get("/pictures/900.png").content == (tmp_path / "900.png").read_bytes()
+        small = browser.get("/pictures/900.png?v=1&small")
+        assert small.headers["content-type"] == "image/webp"
+        assert Image.open(io.BytesIO(small.content)).size == (384, 192)
+        (tmp_path / "torn.png").write_bytes(b"\x89PNG")
+        assert browser.get("/pictures/torn.png?small").content == b"\x89PNG"
+
+
+def test_addresses_survive_any_name() -> None:
+    assert download_url("a b", "snapshots/ü?#.safetensors") == "adapters/a%20b/snapshots/%C3%BC%3F%23.safetensors"
+
+
+def test_the_wall_gets_steps_and_words_but_no_pictures(reader: RunReader) -> None:
+    data = wall_data("finished", reader.run_id, reader.evaluation_versions(), best=200, step=None)
+    assert [step for step, _ in data["steps"]] == [0, 40, 80, 120, 160, 200]
+    assert data["columns"] == RUN_COLUMNS
+    assert pd.Series(data["words"]).str.len().min() > 0
+    assert "png" not in str(data)
