@@ -131,7 +131,8 @@ def train(
         settings = load_config(config, overrides)
         if create_only:
             console = Console(highlight=False)
-            console.print(f"run folder: {_open_or_create(settings, resume, console).path}", soft_wrap=True)
+            made = _open_or_create(settings, resume, console, with_evaluator=evaluator)
+            console.print(f"run folder: {made.path}", soft_wrap=True)
             return 0
         return _train(settings, resume, with_evaluator=evaluator, with_dashboard=dashboard)
 

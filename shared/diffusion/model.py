@@ -96,9 +96,9 @@ class Model(ABC):
 
         The VAE runs in fp32: SDXL's overflows in fp16.
         """
+        if self.pipeline.vae.dtype != torch.float32:
+            self.pipeline.vae.to(torch.float32)
         vae = cast("AutoencoderKL", self.pipeline.vae)
-        if vae.dtype != torch.float32:
-            vae.to(torch.float32)
         posterior = vae.encode(pixels_BCHW.to(vae.device, torch.float32)).latent_dist  # pyright: ignore
         return posterior.mean.cpu(), posterior.std.cpu()
 
