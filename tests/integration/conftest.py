@@ -12,8 +12,10 @@ from pathlib import Path
 
 import psutil
 import pytest
+from safetensors.torch import load_file
 
 from shared.config import dump_config
+from shared.diffusion.lora import LORA_FILE
 from shared.rundir import RunDir
 from shared.tables import read_rows
 from tests.conftest import ROOT, environment, tiny_config, until
@@ -129,6 +131,12 @@ def finished(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, picture
 def steps_of(path: Path) -> list[int]:
     """The `step` column."""
     return [int(row["step"]) for row in read_rows(path)]
+
+
+def weights_of(run: RunDir, step: int) -> dict[str, bytes]:
+    """A snapshot's tensors, bit for bit; what its header says of run and step is left out."""
+    tensors = load_file(run.snapshot(step) / LORA_FILE)
+    return {name: tensor.numpy().tobytes() for name, tensor in tensors.items()}
 
 
 def hold_at(folder: Path, step: int) -> str:

@@ -13,7 +13,7 @@ from shared.rundir import RunDir, steps_in
 from shared.status import read_status
 from shared.tables import read_rows
 from tests.conftest import ROOT, RunMaker, Warm, environment
-from tests.integration.conftest import steps_of
+from tests.integration.conftest import steps_of, weights_of
 
 POISON = """
 from trainer.loop import Trainer
@@ -49,7 +49,7 @@ def test_a_poisoned_batch_is_skipped_counted_and_seen(warm: Warm, make_run: RunM
     rows = read_rows(run.train_csv)
     assert [row["loss"] == value for row in rows] == [step == 3 for step in range(1, 7)]
     assert rows[2]["grad_norm"] in ("nan", "inf")
-    files = {step: (run.snapshot(step) / "pytorch_lora_weights.safetensors").read_bytes() for step in range(1, 7)}
+    files = {step: weights_of(run, step) for step in range(1, 7)}
     assert files[3] == files[2], "the step changed nothing"
     assert files[4] != files[3], "the next one does"
     status = read_status(run, "trainer")
