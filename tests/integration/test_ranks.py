@@ -86,13 +86,13 @@ def die_at_update(step: int) -> str:
     """A prelude: the trainer is killed in the middle of this update."""
     return f"""
 import os, signal
-from trainer.loop import Trainer
-real = Trainer._loss
+from trainer.learner import Learner
+real = Learner._loss
 def loss(self, positions):
     if self.step + 1 == {step}:
         os.kill(os.getpid(), signal.SIGKILL)
     return real(self, positions)
-Trainer._loss = loss
+Learner._loss = loss
 """
 
 
