@@ -170,6 +170,24 @@ def test_the_held_out_loss_does_not_depend_on_how_many_measure_it(equals: dict[i
     assert abs(first - last) > 1e-3, "it sees that the adapter has changed"
 
 
+def test_text_encoders_learn_together_what_they_learn_alone(
+    warm: Warm, tmp_path: Path, tiny_models: Path, mixed_pictures: Path
+) -> None:
+    one, two = (
+        create_run(tiny_config(tmp_path / f"runs-{processes}", "run", tiny_models / "sdxl", mixed_pictures, sections))
+        for processes in (1, 2)
+        for sections in [{**settings(processes), "lora": {"text_encoder": True}}]
+    )
+    train(warm, one, 1)
+    train(warm, two, 2)
+    assert apart(one, two, "train.csv", ("loss", "grad_norm")) < 1e-4
+    assert apart(one, two, "validation.csv", LOSSES) < 1e-6
+    weights = adapter(two)
+    assert {key.split(".")[0] for key in weights} == {"unet", "text_encoder", "text_encoder_2"}
+    for key, value in adapter(one).items():
+        torch.testing.assert_close(weights[key], value, atol=1e-4, rtol=0)
+
+
 def test_speed_counts_the_pictures_of_all_processes(equals: dict[int, RunDir]) -> None:
     for run in equals.values():
         for row in read_rows(run.train_csv):
