@@ -17,7 +17,6 @@ from shared.survey import Survey
 VIEWS_PER_PICTURE = 100
 STEPS_RANGE = (500, 4000)
 NUM_SNAPSHOTS = 10
-HELD_OUT_SHARE = 10
 NUM_VALIDATION_RANGE = (2, 16)
 SAMPLES_WANTED = 16
 SAMPLES_ON_CPU = 4
@@ -77,21 +76,24 @@ def _run(preset: Preset) -> dict[str, Choice]:
 
 
 def _data(seen: Survey, model: str, data: str) -> dict[str, Choice]:
-    held_out = _clamp(seen.num_images // HELD_OUT_SHARE, NUM_VALIDATION_RANGE)
+    held_out = _held_out(seen.num_images)
     shapes = "aspect ratios differ: nothing is cut off" if seen.mixed_shapes else "all pictures have about one shape"
     return {
         "model.path": Choice(model, "the base model: it stays as it is, the LoRA is learnt beside it"),
         "data.path": Choice(data, ""),
-        "data.num_validation": Choice(
-            held_out, f"a tenth of {seen.num_images}, 2 to 16: never trained on, drawn as tests"
-        ),
+        "data.num_validation": Choice(held_out, f"of {seen.num_images}: never trained on, drawn as tests"),
         "data.buckets": Choice(True, shapes),
     }
 
 
+def _held_out(num_images: int) -> int:
+    """A tenth of the pictures; of few ones up to a fifth, until there are 4: with less, intervals say nothing."""
+    return _clamp(max(num_images // 10, min(num_images // 5, 4)), NUM_VALIDATION_RANGE)
+
+
 def _training(seen: Survey, preset: Preset) -> dict[str, Choice]:
     """Cadences and evaluation, from the number of pictures."""
-    held_out = _clamp(seen.num_images // HELD_OUT_SHARE, NUM_VALIDATION_RANGE)
+    held_out = _held_out(seen.num_images)
     learnt = seen.num_images - held_out
     steps = _clamp(round(VIEWS_PER_PICTURE * learnt / PICTURES_PER_UPDATE, -2), STEPS_RANGE)
     snapshot_steps = max(steps // NUM_SNAPSHOTS, 1)
@@ -104,6 +106,7 @@ def _training(seen: Survey, preset: Preset) -> dict[str, Choice]:
         ),
         "train.learning_rate": _learning_rate(preset),
         "train.snapshot_steps": Choice(snapshot_steps, f"{NUM_SNAPSHOTS} snapshots to choose from"),
+        "train.validation_steps": Choice(snapshot_steps, "the held-out loss of every snapshot: it tells overfitting"),
         "train.checkpointing_steps": Choice(2 * snapshot_steps, "what an interruption can cost at most"),
         **_evaluation(preset, held_out),
     }

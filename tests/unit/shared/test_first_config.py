@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from shared import first_config, presets
+from shared.cadence import parse
 from shared.config import load_config
 from shared.errors import DataError
 from shared.survey import survey
@@ -44,7 +45,8 @@ def test_a_folder_without_pictures_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("count", "held_out", "steps"), [(3, 2, 500), (20, 2, 500), (50, 5, 1100), (80, 8, 1800), (1000, 16, 4000)]
+    ("count", "held_out", "steps"),
+    [(3, 2, 500), (12, 2, 500), (24, 4, 500), (50, 5, 1100), (80, 8, 1800), (1000, 16, 4000)],
 )
 def test_held_out_pairs_and_steps_follow_the_number_of_pictures(
     tmp_path: Path, count: int, held_out: int, steps: int
@@ -55,6 +57,7 @@ def test_held_out_pairs_and_steps_follow_the_number_of_pictures(
     path.write_text(first_config.render(seen, presets.recommend("sd1", None), "pocket", str(tmp_path), "one"))
     config = load_config(path)
     assert (config.data.num_validation, config.train.max_train_steps) == (held_out, steps)
+    assert config.train.snapshot_steps == parse(config.train.validation_steps)
     assert config.evaluation.num_prompts <= held_out
     assert config.run.preset == "sd1 on CPU"
 
