@@ -9,8 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,13 +17,14 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from shared import access, base_model, changes, checkpoints, control, first_config, hardware, precheck, presets
+from shared import access, base_model, control, first_config, hardware, precheck, presets
 from shared import check as invariants
 from shared import doctor as examination
 from shared.config import POCKET, Config, load_config
 from shared.errors import ConfigError, RunFolderError, exit_code_of
+from shared.opening import Resume, open_or_create
 from shared.records import FINAL_STATES, replace_file
-from shared.rundir import RunDir, create_run, free_name, open_run
+from shared.rundir import RunDir, open_run
 from shared.status import is_alive, read_status
 from shared.supervisor import (
     ROOT,
@@ -47,16 +46,6 @@ STOP_WAIT_SECONDS = 120.0
 app = typer.Typer(
     help=(__doc__ or "").partition("\n")[0], no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
 )
-
-
-@dataclass(frozen=True)
-class Resume:
-    """How a run folder that exists already is meant to be taken up."""
-
-    new: bool = False
-    auto: bool = True
-    allow_change: tuple[str, ...] = ()
-    from_checkpoint: Path | None = None
 
 
 Overrides = Annotated[list[str] | None, typer.Argument(help="Settings as section.key=value.", show_default=False)]
@@ -131,7 +120,7 @@ def train(
         settings = load_config(config, overrides)
         if create_only:
             console = Console(highlight=False)
-            made = _open_or_create(settings, resume, console, with_evaluator=evaluator)
+            made = _open(settings, resume, console, with_evaluator=evaluator)
             console.print(f"run folder: {made.path}", soft_wrap=True)
             return 0
         return _train(settings, resume, with_evaluator=evaluator, with_dashboard=dashboard)
@@ -284,7 +273,7 @@ def _forecast(config: Config, *, with_evaluator: bool = True) -> tuple[dict[str,
 
 def _train(config: Config, resume: Resume, *, with_evaluator: bool = True, with_dashboard: bool = True) -> int:
     console = Console(highlight=False)
-    run = _open_or_create(config, resume, console, with_evaluator=with_evaluator)
+    run = _open(config, resume, console, with_evaluator=with_evaluator)
     trainer = read_status(run, "trainer")
     complete = trainer and trainer.state == "finished" and trainer.step >= config.train.max_train_steps
     if trainer and complete and not (with_evaluator and unjudged(run)):
@@ -308,44 +297,11 @@ def _train(config: Config, resume: Resume, *, with_evaluator: bool = True, with_
         return supervisor.supervise()
 
 
-def _open_or_create(config: Config, resume: Resume, console: Console, *, with_evaluator: bool) -> RunDir:
-    """The run folder this config names: made, or taken up again with its settings or those allowed to change."""
-    assert config.run.name
-    path = config.run.output_dir / config.run.name
-    if resume.new:
-        name = free_name(config.run.output_dir, config.run.name)
-        config = config.model_copy(update={"run": config.run.model_copy(update={"name": name})})
-    if resume.new or not path.exists():
-        return _create(config, resume.from_checkpoint, lambda: _forecast(config, with_evaluator=with_evaluator)[0])
-    run = open_run(path)
-    step = None
-    if resume.from_checkpoint:
-        step = checkpoints.verify_checkpoint(resume.from_checkpoint).step
-        changes.require_nothing_past(run, step)
-    elif not resume.auto and (saved := checkpoints.own_steps(run)):
-        raise RunFolderError(
-            f"{path} holds a checkpoint of step {saved[0]}, and --no-auto-resume was given",
-            "leave it out to go on from there, or start beside it with --new",
-        )
-    for text in changes.describe(changes.apply(run, config, resume.allow_change, step)):
-        console.print(f"changed: {text}", markup=False, soft_wrap=True)
-    if resume.from_checkpoint:
-        checkpoints.go_back(run, resume.from_checkpoint)
-    return run
+def _open(config: Config, resume: Resume, console: Console, *, with_evaluator: bool) -> RunDir:
+    def say(text: str) -> None:
+        console.print(text, markup=False, soft_wrap=True)
 
-
-def _create(config: Config, from_checkpoint: Path | None, estimate: Callable[[], dict[str, Any] | None]) -> RunDir:
-    """A new run, from nothing or from the state of any run's checkpoint; `estimate` tells of its memory."""
-    if from_checkpoint is None:
-        return create_run(config, estimate=estimate)
-    manifest = checkpoints.verify_checkpoint(from_checkpoint)
-    changes.require_same_state(config, manifest)
-    if manifest.step >= config.train.max_train_steps:
-        raise ConfigError(
-            f"train.max_train_steps is {config.train.max_train_steps}, the checkpoint is of step {manifest.step}",
-            "steps are counted on from the checkpoint; set more of them",
-        )
-    return create_run(config, lambda run: checkpoints.adopt(run, from_checkpoint), estimate)
+    return open_or_create(config, resume, say, lambda: _forecast(config, with_evaluator=with_evaluator)[0])
 
 
 def _stop(run: RunDir) -> int:

@@ -8,12 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
-from run import Resume, _open_or_create
 from shared import changes, checkpoints, control
 from shared.check import check
 from shared.config import Config, dump_config, parse_config
+from shared.opening import Resume, open_or_create
 from shared.publication import verify
 from shared.records import parse_time
 from shared.rundir import RunDir, create_run, step_name, steps_in
@@ -71,7 +70,7 @@ def test_a_run_taken_back_to_an_earlier_checkpoint_goes_on_from_there(
     assert later[:1] == [4]
     resume = Resume(allow_change=("train.learning_rate",), from_checkpoint=run.checkpoint(3))
     config = changed(run, train={"learning_rate": 0.5, "lr_scheduler": "cosine"})
-    assert _open_or_create(config, resume, Console(quiet=True), with_evaluator=False) == run
+    assert open_or_create(config, resume, lambda text: None, lambda: None) == run
     program = warm.run("trainer", run.path)
     assert "resuming after step 3" in program.stderr()
     assert [change.step for change in run.read_record().changes] == [3]
