@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 from scipy import stats
 
@@ -22,8 +23,10 @@ from evaluator.metrics.exhibit import Exhibit, Row
 from evaluator.metrics.gradients import describe
 from evaluator.metrics.palette import palette
 from evaluator.references import References, load
+from evaluator.room import Growth
 from evaluator.scorer import Scores, load_scorer
 from evaluator.studio import Job
+from evaluator.training_set import TrainingSet
 from shared.errors import DataError, ModelError
 from shared.publication import publish, verify
 from shared.records import Manifest
@@ -38,6 +41,7 @@ class PretendStudio:
     error: Exception | None = None
     swapped: list[Any] = field(default_factory=list)
     expected: Any = None
+    device: Any = field(default_factory=lambda: torch.device("cpu"))
 
     def swap(self, adapter: AdapterFile | None) -> None:
         self.swapped.append(adapter)
@@ -70,7 +74,17 @@ def run(make_paper_run: RunMaker) -> RunDir:
 
 def judge_of(run: RunDir, studio: PretendStudio | None = None) -> Judge:
     config, record = run.read_config(), run.read_record()
-    return Judge(run, config, record, load(run, config, record, 8), studio or PretendStudio(), PretendScorer())  # type: ignore[arg-type]
+    references = load(run, config, record, 8)
+    return Judge(
+        run,
+        config,
+        record,
+        references,
+        studio or PretendStudio(),  # type: ignore[arg-type]
+        PretendScorer(),  # type: ignore[arg-type]
+        TrainingSet(config, record),
+        Growth(),
+    )
 
 
 def add_snapshot(run: RunDir, step: int = 2) -> Path:
