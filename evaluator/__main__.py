@@ -51,7 +51,7 @@ def main() -> int:
         sweep(run.staging)
         watching = queue.watching(run, orders.wake) if arguments.follow else contextlib.nullcontext()
         with watching:
-            return _work(Session(run, orders, status, lambda: _build(run)))
+            return _work(Session(run, orders, status, lambda: build(run)))
 
 
 def _work(session: Session) -> int:
@@ -63,7 +63,8 @@ def _work(session: Session) -> int:
         return PERMANENT
 
 
-def _build(run: RunDir) -> Judge:
+def build(run: RunDir) -> Judge:
+    """Load everything a judge of this run needs."""
     config, record = run.read_config(), run.read_record()
     settings = config.evaluation
     device = base.choose_device(settings.device)

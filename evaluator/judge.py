@@ -184,7 +184,9 @@ class Judge:
             result.write(folder / "result.json")
 
         manifest = Manifest(kind="evaluation", run_id=self.record.run_id, step=result.step)
-        if not publish(self.run.staging, self.run.result(self.kind, result.step), manifest, write):
+        target = self.run.result(self.kind, result.step)
+        target.parent.mkdir(exist_ok=True)
+        if not publish(self.run.staging, target, manifest, write):
             log.warning("step %d was judged by another evaluator first; this result is dropped", result.step)
 
 

@@ -13,7 +13,7 @@ from evaluator.studio import Job
 
 NAME = "sheet.webp"
 MAX_BYTES = 300_000
-MAX_PIXELS, MAX_TILE, MIN_TILE = 2_000_000, 192, 24
+MAX_PIXELS, MAX_TILE, MIN_TILE = 1_200_000, 192, 24
 MAX_SIDE = 16383
 """Of a WebP."""
 QUALITIES = (85, 70, 50, 30, 10)

@@ -49,7 +49,7 @@ def claimed(
         yield False
         return
     done = threading.Event()
-    renewer = threading.Thread(target=_renew, args=(path, mine, done, lease_seconds), daemon=True)
+    renewer = threading.Thread(target=_renew, args=(path, mine, done, lease_seconds), name="claim-renewal", daemon=True)
     renewer.start()
     try:
         yield True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import signal
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from shared.check import check
 from shared.records import EvaluationResult
 from shared.rundir import RunDir, create_run, step_name, steps_in
 from tests.conftest import Warm, tiny_config
+from tests.integration.conftest import copy_of
 
 SECTIONS: dict[str, dict[str, object]] = {
     "data": {"num_validation": 7},
@@ -51,11 +51,6 @@ def confirmed(trained: RunDir, warm: Warm, tmp_path_factory: pytest.TempPathFact
     run = copy_of(trained, tmp_path_factory.mktemp("confirmed"))
     warm.run("evaluator", run.path)
     return run
-
-
-def copy_of(run: RunDir, folder: Path) -> RunDir:
-    shutil.copytree(run.path, folder / "copy")
-    return RunDir(folder / "copy")
 
 
 def finals(run: RunDir) -> dict[int, EvaluationResult]:

@@ -140,6 +140,66 @@ def test_an_evaluation_that_cannot_be_made_is_a_failed_result(run: RunDir, error
     assert run.read_result(0) == result
 
 
+def test_out_of_memory_is_no_result_for_the_patient(run: RunDir) -> None:
+    studio = PretendStudio(torch.OutOfMemoryError("CUDA out of memory"))
+    assert judge_of(run, studio).judge(0, patient=True) is None
+    assert run.read_result(0) is None
+    assert list(run.staging.iterdir()) == []
+    result = judge_of(run, studio).judge(0)
+    assert result
+    assert (result.status, result.reason) == ("failed", "CUDA out of memory")
+
+
+def test_a_result_says_which_pictures_were_drawn_together(make_paper_run: RunMaker) -> None:
+    class InPieces(PretendStudio):
+        def draw(self, wanted: list[Job]) -> Iterator[list[Image.Image]]:
+            pictures = [picture for batch in super().draw(wanted) for picture in batch]
+            yield pictures[:2]
+            yield from ([picture] for picture in pictures[2:])
+
+    result = judge_of(make_paper_run(evaluation={"num_seeds": 2, "batch_size": 4}), InPieces()).judge(0)
+    assert result
+    assert [sample.batch for sample in result.samples] == [0, 0, 1, 2]
+
+
+def test_a_result_says_what_memory_the_evaluator_holds(run: RunDir) -> None:
+    result = judge_of(run).judge(0)
+    assert result
+    assert 50 < result.memory["process_rss_mib"] < 100_000
+
+
+def test_a_contact_sheet_stands_beside_the_pictures(run: RunDir) -> None:
+    judge = judge_of(run)
+    judge.judge(0)
+    with Image.open(run.evaluation(0) / "sheet.webp", formats=["WEBP"]) as sheet:
+        assert sheet.size == (3 * 192 + 4, 2 * 192 + 2), "two prompts; their reference and two seeds"
+        for row, (prompt_id, reference) in enumerate(judge.references.pictures.items()):
+            tile = sheet.convert("RGB").crop((0, row * 194, 192, row * 194 + 192)).resize((32, 32))
+            assert np.abs(np.asarray(tile, float) - np.asarray(reference, float)).mean() < 6, prompt_id
+
+
+def test_a_snapshot_left_out_is_a_result_without_pictures(run: RunDir) -> None:
+    add_snapshot(run)
+    judging.skip(run, run.read_record(), 2, "evaluation.every is 3")
+    result = run.read_result(2)
+    assert result
+    assert (result.status, result.reason, result.samples) == ("skipped", "evaluation.every is 3", ())
+    assert result.training["loss"] == 0.25
+    verify(run.evaluation(2))
+
+
+def test_the_final_is_judged_with_more_pictures_of_other_seeds(run: RunDir) -> None:
+    judge = judge_of(run)
+    second = judge.confirming(judge.references)
+    settings = second.config.evaluation
+    assert (settings.num_seeds, settings.seed) == (4, 1234 + 2 * 2)
+    result = second.judge(0)
+    assert result
+    assert result.anchors == {}
+    assert run.read_result(0, "confirmations") == result
+    assert run.read_result(0) is None
+
+
 def test_a_snapshot_that_vanished_or_lost_its_manifest_is_a_failed_result(run: RunDir) -> None:
     assert "has vanished" in judge_of(run).judge(2).reason
     (add_snapshot(run, 4) / "manifest.json").write_bytes(b"{")
