@@ -20,6 +20,7 @@ from rich.table import Table
 from shared import access, base_model, control, first_config, hardware, precheck, presets
 from shared import check as invariants
 from shared import doctor as examination
+from shared.backlog import unconfirmed, unjudged
 from shared.config import POCKET, Config, load_config
 from shared.errors import ConfigError, RunFolderError, exit_code_of
 from shared.opening import Resume, open_or_create
@@ -33,7 +34,6 @@ from shared.supervisor import (
     dashboard_command,
     free_port,
     python_module,
-    unjudged,
     wait_until_healthy,
 )
 from shared.survey import survey
@@ -42,6 +42,8 @@ from shared.terminal import Terminal, summarise
 DEMO_CONFIG = ROOT / "configs" / "pocket_kimono_cpu.toml"
 DEFAULT_MODEL = "stable-diffusion-v1-5/stable-diffusion-v1-5"
 STOP_WAIT_SECONDS = 120.0
+EVALUATED = {0: "everything is judged", 3: "nothing is left to judge", 4: "not everything is judged yet: try again"}
+"""Exit code of the evaluator → what that means."""
 
 app = typer.Typer(
     help=(__doc__ or "").partition("\n")[0], no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
@@ -143,18 +145,20 @@ def evaluate(
     run: RunPath,
     follow: Annotated[bool, typer.Option("--follow/--once", help="Go on for new snapshots until stopped.")] = False,
 ) -> None:
-    """Judge the snapshots of a run that have no result yet."""
+    """Judge the snapshots of a run that have no result yet. Any number of these may share the work.
+
+    Exit codes of --once: 0 everything is judged, 3 nothing was left to do, 4 try again (another evaluator is still at
+    work, or memory did not suffice), 5 it will not work before someone mends the model or the device, 2 wrong folder.
+    """
 
     def body() -> int:
         opened = open_run(run)
-        if not follow and not unjudged(opened):
-            Console(highlight=False).print("nothing is left to judge")
-            summarise(opened, Console(highlight=False))
-            return 0
         mode = "--follow" if follow else "--once"
         code = _foreground(python_module("evaluator", opened.path, mode), child_environment(opened))
-        if code == 0:
-            summarise(opened, Console(highlight=False))
+        if code in EVALUATED:
+            console = Console(highlight=False)
+            console.print(EVALUATED[code] if not follow else "")
+            summarise(opened, console)
         return code
 
     raise typer.Exit(exit_code_of(body))
@@ -276,7 +280,7 @@ def _train(config: Config, resume: Resume, *, with_evaluator: bool = True, with_
     run = _open(config, resume, console, with_evaluator=with_evaluator)
     trainer = read_status(run, "trainer")
     complete = trainer and trainer.state == "finished" and trainer.step >= config.train.max_train_steps
-    if trainer and complete and not (with_evaluator and unjudged(run)):
+    if trainer and complete and not (with_evaluator and (unjudged(run) or unconfirmed(run))):
         console.print(f"{run.path} is complete at step {trainer.step}; --new starts another run beside it.")
         summarise(run, console)
         return 0

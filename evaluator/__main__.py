@@ -1,6 +1,9 @@
 """`python -m evaluator RUN`: judge what has no result yet (`--once`), or go on for new snapshots (`--follow`).
 
 SIGTERM: judge what is left, then end. SIGINT, or a lost supervisor: end after the evaluation at hand.
+
+Exit codes: 0 done, 2 wrong folder or settings, 3 nothing to do, 4 try again (another evaluator is at work, or memory
+did not suffice), 5 the base model cannot be loaded or the device is not there: trying again is no cure.
 """
 
 from __future__ import annotations
@@ -8,48 +11,30 @@ from __future__ import annotations
 import argparse
 import contextlib
 import logging
-import signal
 import sys
-import threading
 from pathlib import Path
-from types import FrameType
-from typing import Literal
 
 import torch
 
-from evaluator import queue, references
+from evaluator import queue, references, room
 from evaluator.judge import Judge
-from evaluator.ledger import Ledger
+from evaluator.orders import Orders
+from evaluator.room import Growth
 from evaluator.scorer import load_scorer
+from evaluator.session import Session
 from evaluator.studio import Studio
-from shared import lifeline
-from shared.claims import claimed
-from shared.config import EvaluationConfig
+from evaluator.training_set import TrainingSet
+from shared.config import Config, EvaluationConfig
 from shared.diffusion import base
-from shared.errors import exit_code_of
+from shared.errors import DeviceError, ModelError, exit_code_of, report
 from shared.publication import sweep
-from shared.rundir import RunDir, open_run, steps_in
-from shared.status import Status, hold_role
+from shared.records import RunRecord
+from shared.rundir import RunDir, open_run
+from shared.status import hold_seat
 
 log = logging.getLogger("evaluator")
 
-
-class Orders:
-    """What this evaluator has been told: go on, judge what is left, or end."""
-
-    def __init__(self, *, follow: bool) -> None:
-        self.current: Literal["follow", "drain", "end"] = "follow" if follow else "drain"
-        self.wake = threading.Event()
-        signal.signal(signal.SIGTERM, self._on_signal)
-        signal.signal(signal.SIGINT, self._on_signal)
-        lifeline.watch(lambda: self._order("end"))
-
-    def _order(self, order: Literal["drain", "end"]) -> None:
-        self.current = "end" if "end" in (order, self.current) else order
-        self.wake.set()
-
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        self._order("drain" if number == signal.SIGTERM else "end")
+PERMANENT = 5
 
 
 def main() -> int:
@@ -62,16 +47,24 @@ def main() -> int:
     arguments = parser.parse_args()
     run = open_run(arguments.run)
     orders = Orders(follow=arguments.follow)
-    with hold_role(run, "evaluator") as status:
+    with hold_seat(run, "evaluator") as status:
         sweep(run.staging)
-        judge = _build(run)
         watching = queue.watching(run, orders.wake) if arguments.follow else contextlib.nullcontext()
         with watching:
-            _work(run, judge, orders, status)
-    return 0
+            return _work(Session(run, orders, status, lambda: build(run)))
 
 
-def _build(run: RunDir) -> Judge:
+def _work(session: Session) -> int:
+    try:
+        return session.work()
+    except (ModelError, DeviceError) as error:
+        session.status.close("failed", str(error))
+        report(error)
+        return PERMANENT
+
+
+def build(run: RunDir) -> Judge:
+    """Load everything a judge of this run needs."""
     config, record = run.read_config(), run.read_record()
     settings = config.evaluation
     device = base.choose_device(settings.device)
@@ -79,42 +72,32 @@ def _build(run: RunDir) -> Judge:
     model = base.load_model(config.model, _precision(settings, device))
     if config.train.zero_terminal_snr:
         model.sample_from_pure_noise()
-    model.pipeline.to(device)
+    studio = Studio(model, config.lora, settings, config.data.resolution)
+    room.limit(device, room.trainer_mib(record))
+    studio.move_to(device)
+    _prepare_final(run, config, record, model.size_multiple)
     return Judge(
         run,
         config,
         record,
         references.load(run, config, record, model.size_multiple),
-        Studio(model, config.lora, settings, config.data.resolution),
+        studio,
         load_scorer(settings.fashion_clip, settings.visual, str(device)),
+        TrainingSet(config, record),
+        Growth(),
     )
 
 
-def _work(run: RunDir, judge: Judge, orders: Orders, status: Status) -> None:
-    """Judge one pending step after another; wait when there is none and the orders are to follow."""
-    ledger = Ledger(run)
-    ledger.rebuild()
-    rescan_seconds = judge.config.evaluation.rescan_seconds
-    while orders.current != "end":
-        orders.wake.clear()
-        waiting = queue.pending(run)
-        if waiting:
-            _judge_claimed(run, judge, ledger, waiting[0], status)
-        elif orders.current == "drain":
-            return
-        else:
-            status.update("idle", message=f"judged {len(steps_in(run.evaluations))}")
-            orders.wake.wait(rescan_seconds)
-
-
-def _judge_claimed(run: RunDir, judge: Judge, ledger: Ledger, step: int, status: Status) -> None:
-    with claimed(run, step) as mine:
-        if not mine or step in steps_in(run.evaluations):
-            return
-        status.update("evaluating", step=step, message=f"step {step}")
-        result = judge.judge(step)
-        ledger.rebuild()
-        log.info("judged step %d: %s %s %s", step, result.status, result.reason, result.seconds)
+def _prepare_final(run: RunDir, config: Config, record: RunRecord, multiple: int) -> None:
+    """Publish the further references while the data set is sure to be there; or say that there will be no final."""
+    if references.further(config, record):
+        references.load_further(run, config, record, multiple)
+    elif config.evaluation.confirm_prompts:
+        log.info(
+            "the best snapshots will not be judged again: data.num_validation (%d) leaves fewer than %d pairs beyond "
+            "evaluation.num_prompts (%d)",
+            len(record.dataset.held_out), references.MIN_FURTHER, config.evaluation.num_prompts,
+        )  # fmt: skip
 
 
 def _precision(settings: EvaluationConfig, device: torch.device) -> base.Precision:

@@ -9,28 +9,28 @@ import logging
 import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from evaluator import adapter
+from evaluator import adapter, sheet
 from evaluator.anchors import anchors
 from evaluator.metrics.exhibit import Exhibit
-from evaluator.queue import BASE_MODEL
 from evaluator.references import References
+from evaluator.room import Growth, is_out_of_memory
 from evaluator.scorer import Scorer
 from evaluator.studio import Job, Studio, jobs
 from evaluator.training_set import TrainingSet
+from shared.backlog import BASE_MODEL
 from shared.config import Config
 from shared.errors import DarkroomError, RunFolderError
 from shared.pictures import open_picture
 from shared.publication import publish, read_manifest
 from shared.records import Anchors, EvaluationResult, Manifest, RunRecord, Sample
-from shared.rundir import RunDir
+from shared.rundir import ResultKind, RunDir
 from shared.tables import Value, write_rows
 
 log = logging.getLogger(__name__)
@@ -51,6 +51,7 @@ class _Work:
     anchors: dict[str, Anchors] = field(default_factory=dict)
     blanks: dict[str, str] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
+    memory: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
     def timed(self, stage: str) -> Generator[None]:
@@ -70,17 +71,33 @@ class Judge:
     references: References
     studio: Studio
     scorer: Scorer
+    training: TrainingSet
+    growth: Growth
+    kind: ResultKind = "evaluations"
 
-    def judge(self, step: int) -> EvaluationResult:
-        """Make and publish the result of a step; step 0 is the base model."""
-        work = _Work()
+    def confirming(self, references: References) -> Judge:
+        """The judge of the finalists: other prompts, more pictures of each, and seeds that follow the first ones."""
+        settings = self.config.evaluation
+        first = settings.seed + settings.num_prompts * settings.num_seeds
+        changed = settings.model_copy(update={"num_seeds": settings.confirm_seeds, "seed": first})
+        config = self.config.model_copy(update={"evaluation": changed})
+        return replace(self, config=config, references=references, kind="confirmations")
+
+    def judge(self, step: int, *, patient: bool = False) -> EvaluationResult | None:
+        """Make and publish the result of a step; step 0 is the base model.
+
+        None: out of memory, nothing is published, and the `patient` will try again later.
+        """
+        work, result = _Work(), None
         try:
             self._evaluate(step, work)
             result = self._result(step, work, "ok", "")
         except (DarkroomError, RuntimeError, ValueError) as error:
-            log.exception("step %d could not be judged", step)
-            result = self._result(step, work, "failed", str(error) or type(error).__name__)
-        self._publish(result, work)
+            if not (patient and is_out_of_memory(error)):
+                log.exception("step %d could not be judged", step)
+                result = self._result(step, work, "failed", str(error) or type(error).__name__)
+        if result is not None:
+            self._publish(result, work)
         return result
 
     def _evaluate(self, step: int, work: _Work) -> None:
@@ -88,14 +105,18 @@ class Judge:
             self._swap(step, work)
         with work.timed("generate"):
             wanted = jobs(self.references.prompts, self.references.sizes, self.config.evaluation)
-            drawn = [picture for batch in self.studio.draw(wanted) for picture in batch]
+            batches = list(self.studio.draw(wanted))
+        work.memory = self.growth.measure(self.studio.device)
+        drawn = [picture for batch in batches for picture in batch]
+        numbers = [number for number, batch in enumerate(batches) for _ in batch]
+        wanted = [replace(job, batch=number) for job, number in zip(wanted, numbers, strict=True)]
         work.pictures = {
             f"{number:03d}-seed-{job.seed}.png": (job, picture)
             for number, (job, picture) in enumerate(zip(wanted, drawn, strict=True))
         }
         with work.timed("score"):
             scores = self.scorer.score(self._exhibit(step, wanted, drawn))
-            if step == BASE_MODEL:
+            if step == BASE_MODEL and self.kind == "evaluations":
                 work.anchors = anchors(list(self.references.pictures.values()), self.scorer)
         work.blanks = scores.blanks
         work.samples = [
@@ -111,16 +132,13 @@ class Judge:
             samples=drawn,
             prompts=[job.prompt for job in wanted],
             base=drawn if step == BASE_MODEL else self._base_pictures(wanted),
-            training=self._training_set,
+            training=self.training,
         )
-
-    @cached_property
-    def _training_set(self) -> TrainingSet:
-        return TrainingSet(self.config, self.record)
 
     def _base_pictures(self, wanted: list[Job]) -> list[Image.Image] | None:
         """Step 0's pictures of the same prompts and seeds; None when one is missing."""
-        result, folder = self.run.read_result(BASE_MODEL), self.run.evaluation(BASE_MODEL) / IMAGES
+        result = self.run.read_result(BASE_MODEL, self.kind)
+        folder = self.run.result(self.kind, BASE_MODEL) / IMAGES
         paths = {(sample.prompt_id, sample.seed): folder / sample.image for sample in result.samples} if result else {}
         found = [paths.get((job.prompt_id, job.seed)) for job in wanted]
         return [open_picture(path) for path in found if path] if all(found) else None
@@ -133,16 +151,16 @@ class Judge:
         manifest = read_manifest(self.run.snapshot(step))
         if manifest is None:
             raise RunFolderError(f"the snapshot of step {step} has vanished")
-        work.training = {key: manifest.details.get(key) for key in ("epoch", "loss", "learning_rate")}
+        work.training = _training(manifest)
         file = adapter.read(self.run.snapshot(step), self.studio.expected, self.config.lora)
         work.digest = file.digest
         self.studio.swap(file)
 
-    def _result(self, step: int, work: _Work, status: str, reason: str) -> EvaluationResult:
+    def _result(self, step: int, work: _Work, status: Literal["ok", "failed"], reason: str) -> EvaluationResult:
         return EvaluationResult(
             run_id=self.record.run_id,
             step=step,
-            status="ok" if status == "ok" else "failed",
+            status=status,
             reason=reason,
             snapshot_digest=work.digest,
             training=work.training,
@@ -150,6 +168,7 @@ class Judge:
             encoders={column: encoder.model_dump() for column, encoder in self.scorer.encoders.items()},
             blanks=work.blanks,
             seconds=work.seconds,
+            memory=work.memory,
             anchors=work.anchors,
             samples=tuple(work.samples),
         )
@@ -161,11 +180,28 @@ class Judge:
                 picture.save(folder / IMAGES / name, pnginfo=_described(result, job))
             if result.samples:
                 _write_rows(folder / "images.csv", result.samples)
+                (folder / sheet.NAME).write_bytes(sheet.draw(self.references, list(work.pictures.values())))
             result.write(folder / "result.json")
 
         manifest = Manifest(kind="evaluation", run_id=self.record.run_id, step=result.step)
-        if not publish(self.run.staging, self.run.evaluation(result.step), manifest, write):
+        target = self.run.result(self.kind, result.step)
+        target.parent.mkdir(exist_ok=True)
+        if not publish(self.run.staging, target, manifest, write):
             log.warning("step %d was judged by another evaluator first; this result is dropped", result.step)
+
+
+def skip(run: RunDir, record: RunRecord, step: int, reason: str) -> None:
+    """Publish that a snapshot is left out: a result without pictures."""
+    manifest = read_manifest(run.snapshot(step))
+    training = _training(manifest) if manifest else {}
+    result = EvaluationResult(run_id=record.run_id, step=step, status="skipped", reason=reason, training=training)
+    sealed = Manifest(kind="evaluation", run_id=record.run_id, step=step)
+    publish(run.staging, run.evaluation(step), sealed, lambda folder: result.write(folder / "result.json"))
+
+
+def _training(manifest: Manifest) -> dict[str, Any]:
+    """What the trainer said when it published the snapshot."""
+    return {key: manifest.details.get(key) for key in ("epoch", "loss", "learning_rate")}
 
 
 def _write_rows(path: Path, samples: Sequence[Sample]) -> None:

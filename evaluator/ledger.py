@@ -9,13 +9,13 @@ import logging
 
 from filelock import FileLock
 
-from evaluator import confirmation, stopping, validation, verdict
+from evaluator import confirmation, references, stopping, validation, verdict
 from evaluator.verdict import Estimate, Summary, Verdict
 from shared import control
 from shared.records import Advice, Anchors, Best, Confirmation, EvaluationResult, Interval, Measured
-from shared.rundir import RunDir, step_name, steps_in
+from shared.rundir import RunDir, steps_in
 from shared.status import is_alive, read_status
-from shared.tables import METRIC_COLUMNS, Value, write_rows
+from shared.tables import METRIC_COLUMNS, Value, read_rows, write_rows
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +29,7 @@ class Ledger:
     def __init__(self, run: RunDir) -> None:
         config = run.read_config()
         self._run, self._stop, self._validates = run, config.stop, config.train.validation_steps is not None
+        self._confirms = bool(references.further(config, run.read_record()))
         self._results: dict[int, EvaluationResult] = {}
 
     def rebuild(self) -> Verdict:
@@ -49,6 +50,10 @@ class Ledger:
         if advice.action == "stop":
             _ask_to_stop(self._run, advice)
         return found
+
+    def is_current(self) -> bool:
+        """Whether metrics.csv lists every result there is."""
+        return steps_in(self._run.evaluations) == {int(row["step"]) for row in read_rows(self._run.metrics_csv)}
 
     def _judge(self) -> Verdict:
         judged = {step: result.samples for step, result in self._results.items() if result.status == "ok"}
@@ -78,6 +83,7 @@ class Ledger:
             latest_step=latest.step,
             latest_signals=latest.signals,
             advice=advice,
+            finalists=confirmation.finalists(found) if self._confirms else (),
             confirmation=confirmed,
         )
 
@@ -93,7 +99,7 @@ class Ledger:
     def _confirmation(self, found: Verdict) -> Confirmation | None:
         """From `confirmations/step-N/result.json`, once every finalist has one."""
         steps = confirmation.finalists(found)
-        results = {step: _read_confirmation(self._run, step) for step in (0, *steps)}
+        results = {step: self._run.read_result(step, "confirmations") for step in (0, *steps)}
         judged = {step: result.samples for step, result in results.items() if result and result.status == "ok"}
         return confirmation.confirm(found.best, steps, judged) if found.best else None
 
@@ -123,13 +129,6 @@ def _ask_to_stop(run: RunDir, advice: Advice) -> None:
     if not asked_before and is_alive(read_status(run, "trainer")):
         control.submit_stop(run, by=STOP_RULE)
         log.info("the stop rule asked the trainer to stop: %s", advice.reason)
-
-
-def _read_confirmation(run: RunDir, step: int) -> EvaluationResult | None:
-    try:
-        return EvaluationResult.read(run.path / "confirmations" / step_name(step) / "result.json")
-    except FileNotFoundError:
-        return None
 
 
 def _interval(estimate: Estimate) -> Interval | None:

@@ -1,6 +1,7 @@
-"""What is to be judged next: the base model first, then the newest snapshot, older ones when nothing newer waits.
+"""What is to be judged next, in which order, and what is left out. The scan of the folders is the truth.
 
-The scan of the folder is the truth; file events only wake it earlier than the next rescan would.
+The base model comes before everything, because every other result is compared with it. File events only wake the
+evaluator earlier than the next rescan would.
 """
 
 from __future__ import annotations
@@ -8,22 +9,55 @@ from __future__ import annotations
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import get_args
 
 from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
 
+from shared.backlog import BASE_MODEL, unconfirmed
 from shared.claims import claimed_steps
-from shared.rundir import RunDir, steps_in
+from shared.config import EvaluationConfig
+from shared.rundir import ResultKind, RunDir, steps_in
 
-BASE_MODEL = 0
+
+@dataclass(frozen=True)
+class Work:
+    """One result to be made."""
+
+    step: int
+    kind: ResultKind = "evaluations"
 
 
-def pending(run: RunDir) -> list[int]:
-    """Steps without a result that no living evaluator is at work on, in the order they should be judged."""
-    judged = steps_in(run.evaluations) | claimed_steps(run)
+def unfinished(run: RunDir, settings: EvaluationConfig, *, trainer_lives: bool) -> list[Work]:
+    """Everything without a result, in the order it should be judged, whoever is at work on it.
+
+    Until the base model has a result, of either kind, it is all there is to do. The finalists are judged again only
+    when training is over and every snapshot has its result.
+    """
+    judged = steps_in(run.evaluations)
     if BASE_MODEL not in judged:
-        return [BASE_MODEL]
-    return sorted(run.snapshots_to_judge() - judged, reverse=True)
+        return [Work(BASE_MODEL)]
+    wanted = run.snapshots_to_judge() - left_out(run, settings, so_far=trainer_lives) - judged
+    if wanted or trainer_lives:
+        return [Work(step) for step in sorted(wanted, reverse=settings.order == "newest")]
+    again = unconfirmed(run)
+    return [Work(step, "confirmations") for step in sorted({BASE_MODEL} if BASE_MODEL in again else again)]
+
+
+def left_out(run: RunDir, settings: EvaluationConfig, *, so_far: bool = False) -> set[int]:
+    """Snapshots between every `settings.every`-th, counted from the first; never the last, but `so_far`, while a later
+    one may come, not even that is judged."""
+    steps = sorted(run.snapshots_to_judge())
+    due = {*steps[settings.every - 1 :: settings.every], *([] if so_far else steps[-1:])}
+    return set(steps) - due
+
+
+def free(run: RunDir, works: list[Work]) -> list[Work]:
+    """Those that no living evaluator is at work on."""
+    kinds: tuple[ResultKind, ...] = get_args(ResultKind)
+    taken = {Work(step, kind) for kind in kinds for step in claimed_steps(run, kind)}
+    return [work for work in works if work not in taken]
 
 
 class _Wake(FileSystemEventHandler):

@@ -19,6 +19,9 @@ from shared.publication import publish, read_manifest
 from shared.records import Manifest, RunRecord
 from shared.rundir import RunDir
 
+MIN_FURTHER = 4
+"""Held-out pairs the finalists are judged again on, at least: fewer would overrule the first judgement by chance."""
+
 
 @dataclass(frozen=True)
 class References:
@@ -42,27 +45,44 @@ def load(run: RunDir, config: Config, record: RunRecord, multiple: int) -> Refer
         DataError: they have to be made and a held-out pair is no longer in the data set.
         ConfigError: the resolution does not suit the model.
     """
-    manifest = read_manifest(run.references)
+    wanted = record.dataset.held_out[: config.evaluation.num_prompts]
+    return _load(run, run.references, wanted, config, multiple)
+
+
+def load_further(run: RunDir, config: Config, record: RunRecord, multiple: int) -> References:
+    """Likewise the pairs the finalists are judged on again; call it only where `further` names some."""
+    run.confirmations.mkdir(exist_ok=True)
+    return _load(run, run.confirmations / run.references.name, further(config, record), config, multiple)
+
+
+def further(config: Config, record: RunRecord) -> tuple[str, ...]:
+    """Ids of the held-out pairs behind those every snapshot is judged on; empty: too few, or not wanted."""
+    first = config.evaluation.num_prompts
+    found = record.dataset.held_out[first : first + config.evaluation.confirm_prompts]
+    return found if len(found) >= MIN_FURTHER else ()
+
+
+def _load(run: RunDir, folder: Path, wanted: tuple[str, ...], config: Config, multiple: int) -> References:
+    manifest = read_manifest(folder)
     if manifest is None:
-        _publish(run, config, record, multiple)
-        manifest = read_manifest(run.references)
+        _publish(run, folder, wanted, config, multiple)
+        manifest = read_manifest(folder)
         assert manifest
     prompts: dict[str, str] = manifest.details["prompts"]
-    return References(prompts, {prompt_id: _read(run.references / f"{prompt_id}.png") for prompt_id in prompts})
+    return References(prompts, {prompt_id: _read(folder / f"{prompt_id}.png") for prompt_id in prompts})
 
 
-def _publish(run: RunDir, config: Config, record: RunRecord, multiple: int) -> None:
+def _publish(run: RunDir, folder: Path, wanted: tuple[str, ...], config: Config, multiple: int) -> None:
     pairs = {pair.id: pair for pair in dataset.scan(config)}
-    wanted = record.dataset.held_out[: config.evaluation.num_prompts]
     missing = [prompt_id for prompt_id in wanted if prompt_id not in pairs]
     if missing:
         raise DataError(f"held-out pairs are gone from {config.data.path}: {', '.join(missing)}", "restore them")
     sizes = buckets.sizes(config.data.resolution, multiple, square=not config.data.buckets)
     framings = {prompt_id: buckets.frame(upright_size(pairs[prompt_id].image), sizes) for prompt_id in wanted}
 
-    def write(folder: Path) -> None:
+    def write(stage: Path) -> None:
         for prompt_id, framing in framings.items():
-            path = folder / f"{prompt_id}.png"
+            path = stage / f"{prompt_id}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             framing.apply(open_picture(pairs[prompt_id].image)).save(path)
 
@@ -70,9 +90,8 @@ def _publish(run: RunDir, config: Config, record: RunRecord, multiple: int) -> N
         "prompts": {prompt_id: pairs[prompt_id].caption for prompt_id in wanted},
         "sizes": {prompt_id: framing.target for prompt_id, framing in framings.items()},
     }
-    publish(
-        run.staging, run.references, Manifest(kind="references", run_id=record.run_id, step=0, details=details), write
-    )
+    run_id = run.read_record().run_id
+    publish(run.staging, folder, Manifest(kind="references", run_id=run_id, step=0, details=details), write)
 
 
 def _read(path: Path) -> Image.Image:

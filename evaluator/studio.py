@@ -1,7 +1,8 @@
 """The resident pipeline: stays loaded, takes one snapshot after another, draws the same prompts with the same seeds.
 
 Deterministic: a fresh CPU generator for every (prompt, seed) and a fixed batch composition, so that the same snapshot
-drawn twice gives the same pictures bit for bit, here and in plain diffusers.
+drawn twice gives the same pictures bit for bit, here and in plain diffusers. Where memory does not suffice, batches are
+drawn in pieces, which each result records; then the parts of the model take turns on the device.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from diffusers.training_utils import free_memory
 from PIL import Image
 
 from evaluator.adapter import AdapterFile
+from evaluator.room import is_out_of_memory
 from shared.buckets import Size
 from shared.config import EvaluationConfig, LoraConfig
 from shared.diffusion import lora
@@ -73,7 +76,25 @@ class Studio:
         self._hotswappable = not (adapter.text_encoder or adapter.use_dora)
         self._settings, self._resolution = settings, resolution
         self._embeds: dict[tuple[str, ...], dict[str, torch.Tensor]] = {}
-        self._loaded = False
+        self._loaded = self._offloaded = False
+        self._device, self._at_once = torch.device("cpu"), settings.batch_size
+
+    @property
+    def device(self) -> torch.device:
+        """Where pictures are drawn."""
+        return self._device
+
+    def move_to(self, device: torch.device) -> None:
+        """Draw there from now on; a GPU without room for the whole model holds one part of it at a time."""
+        self._device = device
+        try:
+            self.pipeline.to(device)
+        except RuntimeError as error:
+            if not is_out_of_memory(error) or device.type == "cpu":
+                raise
+        else:
+            return
+        self._offload()
 
     def swap(self, adapter: AdapterFile | None) -> None:
         """Make the pipeline draw with this adapter; None: with the base model alone.
@@ -90,18 +111,53 @@ class Studio:
         self._prove(adapter)
 
     def draw(self, wanted: list[Job]) -> Iterator[list[Image.Image]]:
-        """Yield the pictures of one batch after another, in the order of the jobs.
+        """Yield the pictures of one batch after another, in the order of the jobs; a batch too large comes in pieces.
 
         Raises:
             ModelError: a picture is not finite, or all black.
+            torch.OutOfMemoryError: one picture at a time, and one part of the model at a time, is still too much.
         """
         for number in sorted({job.batch for job in wanted}):
-            yield self._draw_batch([job for job in wanted if job.batch == number])
+            batch = [job for job in wanted if job.batch == number]
+            while batch:
+                pictures = self._try(batch[: self._at_once])
+                if pictures is None:
+                    self._make_room(min(len(batch), self._at_once))
+                else:
+                    yield pictures
+                    batch = batch[len(pictures) :]
+
+    def _try(self, piece: list[Job]) -> list[Image.Image] | None:
+        """None: out of memory. It is freed by the caller: inside `except` the traceback would still hold tensors."""
+        try:
+            return self._draw_batch(piece)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+        return None
+
+    def _make_room(self, size: int) -> None:
+        """After `size` pictures at once were too many: halve them; then offload. What fitted is remembered."""
+        free_memory()
+        if size > 1:
+            self._at_once = (size + 1) // 2
+            log.warning("out of memory: at most %d pictures are drawn at once", self._at_once)
+        elif self._device.type != "cpu" and not self._offloaded:
+            self._offload()
+        else:
+            raise torch.OutOfMemoryError("out of memory with one picture at a time")
+
+    def _offload(self) -> None:
+        free_memory()
+        self._offloaded = True
+        log.warning("out of memory: the parts of the model take turns on %s", self._device)
+        self.pipeline.enable_model_cpu_offload(device=self._device)
 
     def describe(self) -> dict[str, Any]:
         """What a result says of how its pictures were made."""
         return {
-            "device": str(self.pipeline.device),
+            "device": str(self._device),
+            "offload": self._offloaded,
             "dtype": str(self.pipeline.unet.dtype).removeprefix("torch."),
             "scheduler": type(self.pipeline.scheduler).__name__,
             "timestep_spacing": self.pipeline.scheduler.config.get("timestep_spacing"),
@@ -110,7 +166,7 @@ class Studio:
             "num_inference_steps": self._settings.num_inference_steps,
             "guidance_scale": self._settings.guidance_scale,
             "resolution": self._resolution,
-            "batch_size": self._settings.batch_size,
+            "batch_size": self._at_once,
             "torch": torch.__version__,
             "threads": torch.get_num_threads(),
         }

@@ -101,6 +101,8 @@ RULES: dict[str, Rule] = {
     "evaluation.guidance_scale": Rule.RESULTS,
     "evaluation.batch_size": Rule.RESULTS,
     "evaluation.seed": Rule.RESULTS,
+    "evaluation.order": Rule.UPKEEP,
+    "evaluation.every": Rule.UPKEEP,
     "evaluation.confirm_prompts": Rule.RESULTS,
     "evaluation.confirm_seeds": Rule.RESULTS,
     "evaluation.dtype": Rule.RESULTS,

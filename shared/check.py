@@ -11,11 +11,11 @@ from functools import partial
 from pathlib import Path
 
 from shared import dataset
-from shared.claims import claimed_steps
+from shared.claims import dead_claims
 from shared.errors import DarkroomError
 from shared.publication import owner_lives, verify
 from shared.rundir import RunDir, step_name, steps_in
-from shared.status import is_alive, read_status
+from shared.status import is_alive, read_status, someone_serves
 from shared.tables import METRIC_COLUMNS, TRAIN_COLUMNS, VALIDATION_COLUMNS, read_rows, whole_lines
 
 Problems = Iterator[str]
@@ -28,9 +28,12 @@ def check(run: RunDir) -> list[str]:
 
 def _published_folders(run: RunDir) -> Problems:
     """Everything published matches its manifest."""
-    for parent in (run.snapshots, run.checkpoints, run.evaluations):
+    for parent in (run.snapshots, run.checkpoints, run.evaluations, run.confirmations):
         for step in sorted(steps_in(parent)):
             yield from _trouble(partial(verify, parent / step_name(step)))
+    for references in (run.references, run.confirmations / run.references.name):
+        if references.exists():
+            yield from _trouble(partial(verify, references))
     for step in sorted(steps_in(run.snapshots)):
         yield from _safetensors_headers(run.snapshot(step))
 
@@ -41,9 +44,11 @@ def _results(run: RunDir) -> Problems:
     judged = steps_in(run.evaluations)
     for step in sorted(judged):
         yield from _trouble(partial(run.read_result, step))
-        if steps.count(step) != 1 and not is_alive(read_status(run, "evaluator")):
+        if steps.count(step) != 1 and not someone_serves(run, "evaluator"):
             yield f"step {step} stands {steps.count(step)} times in metrics.csv"
     yield from (f"step {step} of metrics.csv has no result" for step in steps if step not in judged)
+    for step in sorted(steps_in(run.confirmations)):
+        yield from _trouble(partial(run.read_result, step, "confirmations"))
 
 
 def _training_rows(run: RunDir) -> Problems:
@@ -91,8 +96,10 @@ def _leftovers(run: RunDir) -> Problems:
     for stage in sorted(run.staging.glob("*")):
         if not owner_lives(stage):
             yield f".staging/{stage.name} was left by a process that is gone; the next start sweeps it"
-    dead = {path.stem for path in run.claims.glob("step-*.json")} - {step_name(step) for step in claimed_steps(run)}
-    yield from (f"the claim on {name} was left by a process that is gone" for name in sorted(dead))
+    yield from (
+        f"the claim {path.relative_to(run.path).as_posix()} was left by a process that is gone"
+        for path in dead_claims(run)
+    )
 
 
 def _data_set(run: RunDir) -> Problems:

@@ -1,4 +1,4 @@
-"""Who evaluates what: a claim per step with a lease, so that any number of evaluators share one folder.
+"""Who judges what: a claim per step and kind of result, with a lease, so that many evaluators share one folder.
 
 Taking, stealing and dropping happen under one file lock held for milliseconds. A claim is dead when its process is (on
 this machine) or when nobody has renewed it for `lease_seconds` (from another). A thief and a late owner may both
@@ -7,6 +7,7 @@ finish: publication by rename lets only the first of them in.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import threading
@@ -14,20 +15,21 @@ import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import get_args
 
 import psutil
 from filelock import FileLock
 
 from shared.errors import RunFolderError
 from shared.records import Record
-from shared.rundir import RunDir, step_name
+from shared.rundir import ResultKind, RunDir, step_name
 from shared.status import process_alive
 
 LEASE_SECONDS = 60.0
 
 
 class Claim(Record):
-    """`.claims/step-N.json`."""
+    """`.claims/step-N.json`, or `.claims/confirmations/step-N.json`."""
 
     step: int
     host: str
@@ -36,15 +38,18 @@ class Claim(Record):
 
 
 @contextmanager
-def claimed(run: RunDir, step: int, lease_seconds: float = LEASE_SECONDS) -> Generator[bool]:
+def claimed(
+    run: RunDir, step: int, kind: ResultKind = "evaluations", lease_seconds: float | None = None
+) -> Generator[bool]:
     """Hold the claim on a step while the block runs; yields False if another evaluator has it."""
-    path = run.claims / f"{step_name(step)}.json"
+    lease_seconds = LEASE_SECONDS if lease_seconds is None else lease_seconds
+    path = _folder(run, kind) / f"{step_name(step)}.json"
     mine = Claim(step=step, host=socket.gethostname(), pid=os.getpid(), process_started=psutil.Process().create_time())
     if not _take(run, path, mine, lease_seconds):
         yield False
         return
     done = threading.Event()
-    renewer = threading.Thread(target=_renew, args=(path, done, lease_seconds), daemon=True)
+    renewer = threading.Thread(target=_renew, args=(path, mine, done, lease_seconds), name="claim-renewal", daemon=True)
     renewer.start()
     try:
         yield True
@@ -54,14 +59,34 @@ def claimed(run: RunDir, step: int, lease_seconds: float = LEASE_SECONDS) -> Gen
         _drop(run, path, mine)
 
 
-def claimed_steps(run: RunDir, lease_seconds: float = LEASE_SECONDS) -> set[int]:
+def claimed_steps(run: RunDir, kind: ResultKind = "evaluations", lease_seconds: float | None = None) -> set[int]:
     """Steps that a living evaluator is at work on."""
-    claims = ((path, _read(path)) for path in run.claims.glob("step-*.json"))
+    lease_seconds = LEASE_SECONDS if lease_seconds is None else lease_seconds
+    claims = ((path, _read(path)) for path in _folder(run, kind).glob("step-*.json"))
     return {claim.step for path, claim in claims if claim and _holds(path, claim, lease_seconds)}
 
 
-def _take(run: RunDir, path: Path, mine: Claim, lease_seconds: float) -> bool:
+def dead_claims(run: RunDir) -> list[Path]:
+    """Files of claims whose owners are gone; whoever comes next takes them over."""
+    kinds: tuple[ResultKind, ...] = get_args(ResultKind)
+    living = {_folder(run, kind) / f"{step_name(step)}.json" for kind in kinds for step in claimed_steps(run, kind)}
+    return sorted(set(run.claims.rglob("step-*.json")) - living)
+
+
+def drop_dead_claims(run: RunDir) -> None:
+    """Remove what the dead left: one killed between publishing and dropping its claim leaves it on a finished step."""
     run.claims.mkdir(exist_ok=True)
+    with FileLock(run.claims / ".lock"):
+        for path in dead_claims(run):
+            path.unlink(missing_ok=True)
+
+
+def _folder(run: RunDir, kind: ResultKind) -> Path:
+    return run.claims if kind == "evaluations" else run.claims / kind
+
+
+def _take(run: RunDir, path: Path, mine: Claim, lease_seconds: float) -> bool:
+    path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(run.claims / ".lock"):
         current = _read(path)
         if current and _holds(path, current, lease_seconds):
@@ -92,9 +117,10 @@ def _holds(path: Path, claim: Claim, lease_seconds: float) -> bool:
         return False
 
 
-def _renew(path: Path, done: threading.Event, lease_seconds: float) -> None:
+def _renew(path: Path, mine: Claim, done: threading.Event, lease_seconds: float) -> None:
+    """Until the work is done, or the claim has become another's: this process was stopped for longer than its lease."""
     while not done.wait(lease_seconds / 4):
-        try:
-            os.utime(path)
-        except FileNotFoundError:
+        if _read(path) != mine:
             return
+        with contextlib.suppress(FileNotFoundError):
+            os.utime(path)

@@ -265,6 +265,14 @@ class EvaluationConfig(Section):
         default=8, ge=1, description="Pictures denoised at once; part of what makes pictures reproducible."
     )
     seed: int = Field(default=1234, ge=0, lt=2**31, description="First evaluation seed; the others follow it.")
+    order: Literal["newest", "oldest"] = Field(
+        default="newest", description="Which snapshot is judged first where several wait."
+    )
+    every: int = Field(
+        default=1,
+        ge=1,
+        description="Judge every so many snapshots, and the last; the others are recorded as skipped.",
+    )
     confirm_prompts: int = Field(
         default=16,
         ge=0,

@@ -278,8 +278,8 @@ class EvaluationResult(Record):
 
     run_id: str
     step: int = Field(ge=0)
-    status: Literal["ok", "failed"]
-    reason: str = Field(default="", description="Why it failed; empty when ok.")
+    status: Literal["ok", "failed", "skipped"]
+    reason: str = Field(default="", description="Why it failed or was left out; empty when ok.")
     created: str = Field(default_factory=utc_now)
     snapshot_digest: str = Field(default="", description="Digest of the snapshot judged; empty at step 0.")
     training: dict[str, Any] = Field(default_factory=dict, description="From the snapshot: epoch, loss, learning_rate.")
@@ -291,6 +291,10 @@ class EvaluationResult(Record):
     )
     blanks: dict[str, str] = Field(default_factory=dict, description="Metric → why it is blank.")
     seconds: dict[str, float] = Field(default_factory=dict, description="Wall time of swap, generate, score.")
+    memory: dict[str, float] = Field(
+        default_factory=dict,
+        description="Held by the evaluator after drawing, MiB: process, and GPU if any.",
+    )
     anchors: dict[str, Anchors] = Field(
         default_factory=dict, description="Loss → its floor and ceiling for the run's references; at step 0 only."
     )
@@ -372,5 +376,8 @@ class Best(Record):
     latest_step: int | None = Field(default=None, description="The newest snapshot judged.")
     latest_signals: tuple[Signal, ...] = Field(default=(), description="Of overfitting, at the newest snapshot.")
     advice: Advice | None = None
+    finalists: tuple[int, ...] = Field(
+        default=(), description="Snapshots to be judged again at the end, on other prompts; empty: none are."
+    )
     confirmation: Confirmation | None = None
     created: str = Field(default_factory=utc_now)

@@ -15,7 +15,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from shared import base_model, dataset, hardware
 from shared.config import Config, dump_config, load_config
@@ -24,6 +24,8 @@ from shared.errors import RunFolderError
 from shared.publication import fsync, read_manifest
 from shared.records import Best, DatasetRecord, EvaluationResult, Manifest, PresetRecord, RunRecord, replace_file
 
+ResultKind = Literal["evaluations", "confirmations"]
+"""Folder of results: of every snapshot; of the finalists again, on other prompts."""
 STEP_FOLDER = re.compile(r"step-(\d{8,})")
 LIBRARIES = ("torch", "diffusers", "transformers", "peft", "accelerate", "safetensors")
 
@@ -85,6 +87,11 @@ class RunDir:
         return self.path / "evaluations"
 
     @property
+    def confirmations(self) -> Path:
+        """One folder per finalist judged again, and the references of those further prompts."""
+        return self.path / "confirmations"
+
+    @property
     def references(self) -> Path:
         """The real pictures samples are compared with, as the evaluator sees them: `<prompt id>.png`."""
         return self.path / "references"
@@ -129,7 +136,11 @@ class RunDir:
 
     def evaluation(self, step: int) -> Path:
         """Folder of the evaluation of a step; step 0 is the base model."""
-        return self.evaluations / step_name(step)
+        return self.result("evaluations", step)
+
+    def result(self, kind: ResultKind, step: int) -> Path:
+        """Folder of one kind of result of a step."""
+        return self.path / kind / step_name(step)
 
     def read_config(self) -> Config:
         """The configuration this run was made with."""
@@ -146,10 +157,10 @@ class RunDir:
         except FileNotFoundError:
             return None
 
-    def read_result(self, step: int) -> EvaluationResult | None:
+    def read_result(self, step: int, kind: ResultKind = "evaluations") -> EvaluationResult | None:
         """The result of a step; None while there is none."""
         try:
-            return EvaluationResult.read(self.evaluation(step) / "result.json")
+            return EvaluationResult.read(self.result(kind, step) / "result.json")
         except FileNotFoundError:
             return None
 

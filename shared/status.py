@@ -8,6 +8,7 @@ shows as a fresh heartbeat over a counter that stands still.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import socket
 import threading
@@ -30,8 +31,8 @@ STALE_SECONDS = 15.0
 class Status:
     """This program's own `processes/<role>.json`, kept fresh by a thread."""
 
-    def __init__(self, run: RunDir, role: Role, run_id: str) -> None:
-        self._path = run.processes / f"{role}.json"
+    def __init__(self, run: RunDir, role: Role, run_id: str, seat: int = 1) -> None:
+        self._path = run.processes / f"{_name(role, seat)}.json"
         self._lock = threading.Lock()
         self._closing = threading.Event()
         now = utc_now()
@@ -96,45 +97,86 @@ def hold_role(run: RunDir, role: Role) -> Generator[Status]:
     Raises:
         RunFolderError: a living process has the role; its pid is named.
     """
-    with vacant(run, role):
-        status = Status(run, role, run.read_record().run_id)
-        try:
+    with vacant(run, role), _serving(run, role, 1) as status:
+        yield status
+
+
+@contextmanager
+def hold_seat(run: RunDir, role: Role) -> Generator[Status]:
+    """Be one of any number of programs of this role, in the first free seat: `<role>.json`, `<role>-2.json` …"""
+    run.processes.mkdir(parents=True, exist_ok=True)
+    seats = ((seat, _lock(run, role, seat)) for seat in itertools.count(1))
+    seat, lock = next((seat, lock) for seat, lock in seats if lock is not None)
+    try:
+        with _serving(run, role, seat) as status:
             yield status
-        except BaseException as error:
-            status.close("failed", str(error) or type(error).__name__)
-            raise
-        if status.record.state not in FINAL_STATES:
-            status.close("finished", status.record.message)
+    finally:
+        lock.release()
 
 
 @contextmanager
 def vacant(run: RunDir, role: Role) -> Generator[None]:
-    """Nobody has this role, nor can take it, while the block runs.
+    """Nobody has this role, in any seat, nor can take it, while the block runs.
 
     Raises:
         RunFolderError: a living process has it; its pid is named.
     """
     run.processes.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(run.processes / f".{role}.lock", timeout=0)
+    with contextlib.ExitStack() as stack:
+        for seat in sorted({1, *_seats(run, role)}):
+            lock = _lock(run, role, seat)
+            if lock is None:
+                holder = read_status(run, role, seat)
+                pid = f"pid {holder.pid} on {holder.host}" if holder else "another process"
+                raise RunFolderError(
+                    f"{run.path} is in use: {pid} is its {role}",
+                    f"stop it with `python run.py stop {run.path}`, or wait",
+                )
+            stack.callback(lock.release)
+        yield
+
+
+@contextmanager
+def _serving(run: RunDir, role: Role, seat: int) -> Generator[Status]:
+    status = Status(run, role, run.read_record().run_id, seat)
+    try:
+        yield status
+    except BaseException as error:
+        status.close("failed", str(error) or type(error).__name__)
+        raise
+    if status.record.state not in FINAL_STATES:
+        status.close("finished", status.record.message)
+
+
+def _lock(run: RunDir, role: Role, seat: int) -> FileLock | None:
+    """The seat's lock, taken; None: a living process has it."""
+    lock = FileLock(run.processes / f".{_name(role, seat)}.lock", timeout=0)
     try:
         lock.acquire()
     except Timeout:
-        holder = read_status(run, role)
-        pid = f"pid {holder.pid} on {holder.host}" if holder else "another process"
-        raise RunFolderError(
-            f"{run.path} is in use: {pid} is its {role}",
-            f"stop it with `python run.py stop {run.path}`, or wait",
-        ) from None
-    try:
-        yield
-    finally:
-        lock.release()
+        return None
+    return lock
 
 
-def read_status(run: RunDir, role: Role) -> ProcessStatus | None:
+def _seats(run: RunDir, role: Role) -> list[int]:
+    """Seats beyond the first that were ever taken."""
+    numbers = (path.stem.removeprefix(f".{role}-") for path in run.processes.glob(f".{role}-*.lock"))
+    return [int(number) for number in numbers if number.isdecimal()]
+
+
+def _name(role: Role, seat: int) -> str:
+    return role if seat == 1 else f"{role}-{seat}"
+
+
+def someone_serves(run: RunDir, role: Role) -> bool:
+    """Whether a living process has this role, in any seat."""
+    return any(is_alive(read_status(run, role, seat)) for seat in (1, *_seats(run, role)))
+
+
+def read_status(run: RunDir, role: Role, seat: int = 1) -> ProcessStatus | None:
     """What the program of a role last said; None if it never ran or said something unreadable."""
     try:
-        return ProcessStatus.read(run.processes / f"{role}.json")
+        return ProcessStatus.read(run.processes / f"{_name(role, seat)}.json")
     except (FileNotFoundError, RunFolderError):
         return None
 

@@ -24,12 +24,12 @@ from types import FrameType
 import psutil
 
 from shared import access, lifeline
+from shared.backlog import unconfirmed, unjudged
 from shared.config import Config
 from shared.errors import RunFolderError
 from shared.records import Role
 from shared.rundir import RunDir, steps_in
 from shared.status import Status, hold_role, read_status
-from shared.tables import read_rows
 from shared.team import Team, places
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -38,7 +38,7 @@ GRACE_SECONDS = 10.0
 POLL_SECONDS = 0.2
 LAST_LINES = 20
 END_SIGNALS: dict[Role, signal.Signals] = {"evaluator": signal.SIGINT}  # TERM would let it judge all that is left
-PERMANENT = frozenset({2, 3})  # exit codes of errors a restart cannot cure
+PERMANENT = frozenset({2, 5})  # exit codes of errors a restart cannot cure
 
 Say = Callable[[str], None]
 Render = Callable[[], None]
@@ -133,21 +133,29 @@ class Supervisor:
 
     def _until_judged(self) -> None:
         """Let the evaluator judge what is left; one that died is started again for that. A signal cuts it short."""
-        waiting = len(unjudged(self.run))
-        if "evaluator" not in self._children or not waiting:
+        if "evaluator" not in self._children:
             return
-        self.say(f"training has ended; still to be judged: {waiting} (Ctrl-C leaves them)")
+        if waiting := len(unjudged(self.run)):
+            self.say(f"training has ended; still to be judged: {waiting} (Ctrl-C leaves them)")
         self._children["evaluator"].command = python_module("evaluator", self.run.path, "--once")
         self._children["evaluator"].process.send_signal(signal.SIGTERM)
+        told = False
         while "evaluator" not in self._failures and not self._signals:
+            if not told and (again := unconfirmed(self.run)):
+                told = True
+                self.say(f"judging the best again, on other prompts: {len(again)} waiting (Ctrl-C leaves them)")
             if self._children["evaluator"].process.poll() is not None:
-                if not unjudged(self.run):
+                if not self._waiting():
                     return
                 self._keep_up("evaluator")
             self._pause()
             self._keep_up("dashboard")
-        if left := len(unjudged(self.run)):
+        if left := len(self._waiting()):
             self.say(f"left unjudged: {left}; the same command goes on with them")
+
+    def _waiting(self) -> set[int]:
+        """Steps to be judged, then finalists to be judged again."""
+        return unjudged(self.run) or unconfirmed(self.run)
 
     def _linger(self, status: Status) -> None:
         """Leave the dashboard up until a signal, where someone is there to look at it."""
@@ -176,7 +184,7 @@ class Supervisor:
         child = self._children.get(role)
         if child is None or role in self._failures or (code := child.process.poll()) is None:
             return
-        progress = len(steps_in(self.run.evaluations))
+        progress = len(steps_in(self.run.evaluations)) + len(steps_in(self.run.confirmations))
         child.restarts = 0 if progress > child.progress else child.restarts
         if code in PERMANENT or child.restarts >= MAX_RESTARTS:
             self._failures[role] = code if code > 0 else 1
@@ -225,15 +233,6 @@ class Supervisor:
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self._signals.append(signal.Signals(number).name)
-
-
-def unjudged(run: RunDir) -> set[int]:
-    """Steps metrics.csv does not list yet; the base model's counts once there is a snapshot to compare with it.
-
-    A published result is not enough: its evaluator may have died before it wrote what follows from it.
-    """
-    snapshots = run.snapshots_to_judge()
-    return ({0} | snapshots) - {int(row["step"]) for row in read_rows(run.metrics_csv)} if snapshots else set()
 
 
 def python_module(module: str, *arguments: object) -> list[str]:

@@ -83,6 +83,8 @@ def describe_result(row: dict[str, str]) -> str:
     name = "base model" if row["step"] == "0" else f"step {row['step']}"
     if row["status"] == "failed":
         return f"{name} could not be judged: {row['reason']}"
+    if row["status"] == "skipped":
+        return f"{name} was left out: {row['reason']}"
     values = [_value(metric, row) for metric in COMPARED_METRICS if row[metric]]
     return f"judged {name}: {', '.join(values)}  ({float(row['evaluation_seconds']):.1f} s)"
 

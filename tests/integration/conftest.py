@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,9 +17,9 @@ from safetensors.torch import load_file
 
 from shared.config import dump_config
 from shared.diffusion.lora import LORA_FILE
-from shared.rundir import RunDir
+from shared.rundir import RunDir, create_run
 from shared.tables import read_rows
-from tests.conftest import ROOT, environment, tiny_config, until
+from tests.conftest import ROOT, Warm, environment, tiny_config, until
 
 Starter = Callable[..., "Command"]
 
@@ -192,3 +193,37 @@ os.fsync = fsync
 
 def kill(pid: int) -> None:
     os.kill(pid, signal.SIGKILL)
+
+
+def copy_of(run: RunDir, folder: Path) -> RunDir:
+    """A run folder of the test's own."""
+    shutil.copytree(run.path, folder / "copy")
+    return RunDir(folder / "copy")
+
+
+@pytest.fixture(scope="session")
+def unjudged_run(warm: Warm, tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, pictures: Path) -> RunDir:
+    """A run of 20 steps with a snapshot of each, none of them judged; enough held-out pairs for a final."""
+    sections: dict[str, dict[str, object]] = {
+        "data": {"num_validation": 7},
+        "train": {
+            "max_train_steps": 20,
+            "snapshot_steps": 1,
+            "checkpointing_steps": 20,
+            "learning_rate": 2e-2,
+            "lr_scheduler": "constant_with_warmup",
+        },
+        "lora": {"lora_alpha": 4},
+        "evaluation": {"confirm_prompts": 4, "confirm_seeds": 1, "order": "oldest"},
+    }
+    run = create_run(tiny_config(tmp_path_factory.mktemp("unjudged"), "run", tiny_model, pictures, sections))
+    warm.run("trainer", run.path)
+    return run
+
+
+@pytest.fixture(scope="session")
+def judged_run(unjudged_run: RunDir, warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> RunDir:
+    """The same, judged to the end by one evaluator."""
+    run = copy_of(unjudged_run, tmp_path_factory.mktemp("judged"))
+    warm.run("evaluator", run.path)
+    return run

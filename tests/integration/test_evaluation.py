@@ -71,7 +71,7 @@ def test_broken_snapshots_become_failed_results_and_the_rest_is_judged(
     best = run.read_best()
     assert best
     assert best.step == 2
-    warm.run("evaluator", run.path)  # nothing is left to do: failed is final
+    assert warm.start("evaluator", run.path).wait() == 3, "nothing is left to do: failed is final"
     assert rows(run) == judged
 
 
@@ -80,7 +80,7 @@ def test_an_evaluator_started_again_leaves_results_alone(finished: Command, warm
     shutil.copytree(finished.run.path, run.path)
     before = {path: path.read_bytes() for path in run.evaluations.rglob("*") if path.is_file()}
     metrics = run.metrics_csv.read_bytes()
-    warm.run("evaluator", run.path)
+    assert warm.start("evaluator", run.path).wait() == 3
     assert {path: path.read_bytes() for path in run.evaluations.rglob("*") if path.is_file()} == before
     assert run.metrics_csv.read_bytes() == metrics
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 from scipy import stats
 
@@ -22,8 +23,10 @@ from evaluator.metrics.exhibit import Exhibit, Row
 from evaluator.metrics.gradients import describe
 from evaluator.metrics.palette import palette
 from evaluator.references import References, load
+from evaluator.room import Growth
 from evaluator.scorer import Scores, load_scorer
 from evaluator.studio import Job
+from evaluator.training_set import TrainingSet
 from shared.errors import DataError, ModelError
 from shared.publication import publish, verify
 from shared.records import Manifest
@@ -38,6 +41,7 @@ class PretendStudio:
     error: Exception | None = None
     swapped: list[Any] = field(default_factory=list)
     expected: Any = None
+    device: Any = field(default_factory=lambda: torch.device("cpu"))
 
     def swap(self, adapter: AdapterFile | None) -> None:
         self.swapped.append(adapter)
@@ -70,7 +74,17 @@ def run(make_paper_run: RunMaker) -> RunDir:
 
 def judge_of(run: RunDir, studio: PretendStudio | None = None) -> Judge:
     config, record = run.read_config(), run.read_record()
-    return Judge(run, config, record, load(run, config, record, 8), studio or PretendStudio(), PretendScorer())  # type: ignore[arg-type]
+    references = load(run, config, record, 8)
+    return Judge(
+        run,
+        config,
+        record,
+        references,
+        studio or PretendStudio(),  # type: ignore[arg-type]
+        PretendScorer(),  # type: ignore[arg-type]
+        TrainingSet(config, record),
+        Growth(),
+    )
 
 
 def add_snapshot(run: RunDir, step: int = 2) -> Path:
@@ -124,6 +138,66 @@ def test_an_evaluation_that_cannot_be_made_is_a_failed_result(run: RunDir, error
     assert result.reason == (str(error) or "RuntimeError")
     assert result.samples == ()
     assert run.read_result(0) == result
+
+
+def test_out_of_memory_is_no_result_for_the_patient(run: RunDir) -> None:
+    studio = PretendStudio(torch.OutOfMemoryError("CUDA out of memory"))
+    assert judge_of(run, studio).judge(0, patient=True) is None
+    assert run.read_result(0) is None
+    assert list(run.staging.iterdir()) == []
+    result = judge_of(run, studio).judge(0)
+    assert result
+    assert (result.status, result.reason) == ("failed", "CUDA out of memory")
+
+
+def test_a_result_says_which_pictures_were_drawn_together(make_paper_run: RunMaker) -> None:
+    class InPieces(PretendStudio):
+        def draw(self, wanted: list[Job]) -> Iterator[list[Image.Image]]:
+            pictures = [picture for batch in super().draw(wanted) for picture in batch]
+            yield pictures[:2]
+            yield from ([picture] for picture in pictures[2:])
+
+    result = judge_of(make_paper_run(evaluation={"num_seeds": 2, "batch_size": 4}), InPieces()).judge(0)
+    assert result
+    assert [sample.batch for sample in result.samples] == [0, 0, 1, 2]
+
+
+def test_a_result_says_what_memory_the_evaluator_holds(run: RunDir) -> None:
+    result = judge_of(run).judge(0)
+    assert result
+    assert 50 < result.memory["process_rss_mib"] < 100_000
+
+
+def test_a_contact_sheet_stands_beside_the_pictures(run: RunDir) -> None:
+    judge = judge_of(run)
+    judge.judge(0)
+    with Image.open(run.evaluation(0) / "sheet.webp", formats=["WEBP"]) as sheet:
+        assert sheet.size == (3 * 192 + 4, 2 * 192 + 2), "two prompts; their reference and two seeds"
+        for row, (prompt_id, reference) in enumerate(judge.references.pictures.items()):
+            tile = sheet.convert("RGB").crop((0, row * 194, 192, row * 194 + 192)).resize((32, 32))
+            assert np.abs(np.asarray(tile, float) - np.asarray(reference, float)).mean() < 6, prompt_id
+
+
+def test_a_snapshot_left_out_is_a_result_without_pictures(run: RunDir) -> None:
+    add_snapshot(run)
+    judging.skip(run, run.read_record(), 2, "evaluation.every is 3")
+    result = run.read_result(2)
+    assert result
+    assert (result.status, result.reason, result.samples) == ("skipped", "evaluation.every is 3", ())
+    assert result.training["loss"] == 0.25
+    verify(run.evaluation(2))
+
+
+def test_the_final_is_judged_with_more_pictures_of_other_seeds(run: RunDir) -> None:
+    judge = judge_of(run)
+    second = judge.confirming(judge.references)
+    settings = second.config.evaluation
+    assert (settings.num_seeds, settings.seed) == (4, 1234 + 2 * 2)
+    result = second.judge(0)
+    assert result
+    assert result.anchors == {}
+    assert run.read_result(0, "confirmations") == result
+    assert run.read_result(0) is None
 
 
 def test_a_snapshot_that_vanished_or_lost_its_manifest_is_a_failed_result(run: RunDir) -> None:

@@ -201,6 +201,85 @@ def test_a_first_load_that_failed_halfway_does_not_poison_the_next(
     assert draw(studio) == drawn
 
 
+class FullMemory:
+    """Stands before a pipeline's call: more pictures at once than `most` are too many. `most` may be raised later."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+        self.most, self.sizes = most, list[int]()
+        real = StableDiffusionPipeline.__call__
+
+        def call(pipeline: StableDiffusionPipeline, **arguments: object) -> object:
+            size = len(arguments["generator"])  # type: ignore[arg-type]
+            if size > self.most:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+            self.sizes.append(size)
+            return real(pipeline, **arguments)
+
+        monkeypatch.setattr(StableDiffusionPipeline, "__call__", call)
+
+
+@pytest.mark.parametrize("most", [2, 1])
+def test_out_of_memory_halves_the_batch_and_draws_what_that_batch_size_draws(
+    studio: Studio, loaded: Model, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    settings = SETTINGS.model_copy(update={"batch_size": 4})
+    wanted = jobs(PROMPTS, SIZES, settings)
+    large = Studio(copy.deepcopy(loaded), LORA, settings, resolution=32)
+    memory = FullMemory(monkeypatch, most)
+    pieces = [[picture.tobytes() for picture in piece] for piece in large.draw(wanted)]
+    assert memory.sizes == [most] * (4 // most)
+    assert large.describe()["batch_size"] == most
+    small = Studio(loaded, LORA, settings.model_copy(update={"batch_size": most}), resolution=32)
+    expected = [
+        [picture.tobytes() for picture in batch]
+        for batch in small.draw(jobs(PROMPTS, SIZES, settings.model_copy(update={"batch_size": most})))
+    ]
+    assert pieces == expected
+    memory.most = 4
+    list(large.draw(wanted))
+    assert memory.sizes[-1] == most, "what did not fit once is not tried again"
+
+
+def test_one_picture_too_many_offloads_a_gpu_and_is_an_error_after_that(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory = FullMemory(monkeypatch, most=0)
+    with pytest.raises(torch.OutOfMemoryError, match="one picture at a time"):
+        draw(studio)
+    moved = list[torch.device]()
+
+    def offload(pipeline: StableDiffusionPipeline, device: torch.device) -> None:
+        moved.append(device)
+        memory.most = 1
+
+    monkeypatch.setattr(StableDiffusionPipeline, "enable_model_cpu_offload", offload)
+    monkeypatch.setattr(StableDiffusionPipeline, "to", lambda *_: None)
+    studio.move_to(torch.device("meta"))
+    assert len(draw(studio)) == 4
+    assert moved == [torch.device("meta")]
+    assert studio.describe()["offload"] is True
+    memory.most = 0
+    with pytest.raises(torch.OutOfMemoryError, match="one picture at a time"):
+        draw(studio)
+    assert len(moved) == 1
+
+
+def test_a_model_that_does_not_fit_as_a_whole_is_offloaded_from_the_start(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    moved = list[torch.device]()
+    monkeypatch.setattr(StableDiffusionPipeline, "to", full)
+    monkeypatch.setattr(
+        StableDiffusionPipeline, "enable_model_cpu_offload", lambda pipeline, device: moved.append(device)
+    )
+    studio.move_to(torch.device("meta"))
+    assert moved == [torch.device("meta")]
+    assert studio.describe()["offload"] is True
+
+
 def test_a_picture_does_not_depend_on_torchs_global_generator(studio: Studio) -> None:
     torch.manual_seed(1)
     first = draw(studio)

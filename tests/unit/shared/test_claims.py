@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from shared.claims import Claim, claimed, claimed_steps
+from shared.claims import Claim, claimed, claimed_steps, dead_claims, drop_dead_claims
 from shared.rundir import RunDir
 from tests.conftest import until
 
@@ -115,6 +115,25 @@ def test_a_late_owner_does_not_drop_the_thiefs_claim(run: RunDir) -> None:
     with claimed(run, 4):
         thief = leave_claim(run, host="elsewhere")
     assert thief.exists()
+
+
+def test_a_late_owner_does_not_renew_the_thiefs_claim(run: RunDir) -> None:
+    with claimed(run, 4, lease_seconds=0.2):
+        thief = leave_claim(run, host="elsewhere")
+        begun = thief.stat().st_mtime_ns
+        until(lambda: "claim-renewal" not in {thread.name for thread in threading.enumerate()}, "the owner to notice")
+        assert thief.stat().st_mtime_ns == begun
+
+
+def test_what_the_dead_left_is_dropped_and_nothing_else(run: RunDir) -> None:
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    left = leave_claim(run, pid=process.pid)
+    with claimed(run, 5), claimed(run, 4, "confirmations"):
+        assert dead_claims(run) == [left]
+        drop_dead_claims(run)
+        assert dead_claims(run) == []
+        assert (claimed_steps(run), claimed_steps(run, "confirmations")) == ({5}, {4})
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]"])

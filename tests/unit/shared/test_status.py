@@ -15,7 +15,7 @@ from shared import control
 from shared.errors import RunFolderError
 from shared.records import ProcessStatus, parse_time, utc_now
 from shared.rundir import RunDir
-from shared.status import hold_role, is_alive, process_alive, read_status
+from shared.status import hold_role, hold_seat, is_alive, process_alive, read_status, someone_serves, vacant
 from tests.conftest import ROOT, RunMaker, environment, until
 
 HOLD = """
@@ -62,6 +62,33 @@ def test_a_role_held_by_a_living_process_is_refused_with_its_pid(run: RunDir) ->
     finally:
         process.communicate("")
     with hold_role(run, "trainer"):
+        pass
+
+
+def test_several_programs_of_one_role_take_the_first_free_seats(run: RunDir) -> None:
+    with hold_seat(run, "evaluator") as first, hold_seat(run, "evaluator") as second:
+        first.update("evaluating", step=1)
+        second.update("evaluating", step=2)
+        found = [read_status(run, "evaluator", seat) for seat in (1, 2)]
+        assert [status.step for status in found if status] == [1, 2]
+        assert {path.name for path in run.processes.glob("*.json")} == {"evaluator.json", "evaluator-2.json"}
+    assert not someone_serves(run, "evaluator")
+    with hold_seat(run, "evaluator"):
+        assert is_alive(read_status(run, "evaluator"))
+        assert someone_serves(run, "evaluator")
+
+
+def test_a_role_is_vacant_only_when_every_seat_is(run: RunDir) -> None:
+    with hold_seat(run, "evaluator") as first:
+        with hold_seat(run, "evaluator"):
+            first.close("finished")
+            with pytest.raises(RunFolderError, match="is its evaluator"), vacant(run, "evaluator"):
+                pass
+        with pytest.raises(RunFolderError, match="is its evaluator"), vacant(run, "evaluator"):
+            pass
+    with vacant(run, "evaluator"), hold_seat(run, "evaluator") as later:
+        assert later.record.state == "starting"
+    with vacant(run, "evaluator"):
         pass
 
 

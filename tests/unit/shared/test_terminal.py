@@ -92,6 +92,9 @@ def test_a_result_is_described_in_one_line_with_its_differences(run: RunDir) -> 
 def test_a_failed_result_says_why(run: RunDir) -> None:
     write_metrics(run, {"step": 40, "status": "failed", "reason": "the file is truncated"})
     assert describe_result(read_rows(run.metrics_csv)[0]) == "step 40 could not be judged: the file is truncated"
+    row = {"step": 40, "status": "skipped", "reason": "evaluation.every is 3"}
+    write_rows(run.metrics_csv, METRIC_COLUMNS, [row])
+    assert describe_result(read_rows(run.metrics_csv)[0]) == "step 40 was left out: evaluation.every is 3"
 
 
 def test_each_result_is_told_once(run: RunDir, capsys: pytest.CaptureFixture[str]) -> None:

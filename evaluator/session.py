@@ -1,0 +1,152 @@
+"""One evaluator's time at a run: takes what is next, judges it, keeps the books, waits; many may share one run."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal
+
+from evaluator import queue, references, room
+from evaluator.judge import Judge, skip
+from evaluator.ledger import Ledger
+from evaluator.orders import Orders
+from evaluator.queue import Work
+from shared.claims import claimed, drop_dead_claims
+from shared.config import Config
+from shared.records import EvaluationResult, RunRecord
+from shared.rundir import RunDir, steps_in
+from shared.status import Status, is_alive, read_status
+
+log = logging.getLogger(__name__)
+
+DONE, NOTHING_TO_DO, TRY_AGAIN = 0, 3, 4
+"""Exit codes of `--once`; `__main__` adds 5 for what trying again cannot cure."""
+Outcome = Literal[0, 3, 4]
+MAX_TRIES = 5
+"""Evaluations begun without enough memory, before that is the result."""
+RETRY_SECONDS = 60.0
+
+
+@dataclass
+class Session:
+    """`build` loads models, which takes its time: it is called when there is something to do for the first time."""
+
+    run: RunDir
+    orders: Orders
+    status: Status
+    build: Callable[[], Judge]
+    _deferred: dict[Work, tuple[int, float]] = field(default_factory=dict)
+    """Out of memory: how often, and when to try again (monotonic seconds)."""
+
+    @cached_property
+    def config(self) -> Config:
+        """The run's settings."""
+        return self.run.read_config()
+
+    @cached_property
+    def record(self) -> RunRecord:
+        """The run's identity."""
+        return self.run.read_record()
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """The tables derived from all results."""
+        return Ledger(self.run)
+
+    @cached_property
+    def judge(self) -> Judge:
+        """Of every snapshot."""
+        return self.build()
+
+    @cached_property
+    def second_judge(self) -> Judge:
+        """Of the finalists, again."""
+        multiple = self.judge.studio.model.size_multiple
+        return self.judge.confirming(references.load_further(self.run, self.config, self.record, multiple))
+
+    def work(self) -> Outcome:
+        """Until told to end; with orders to drain, until nothing is left that can be done."""
+        drop_dead_claims(self.run)
+        changed = not self.ledger.is_current()
+        self.ledger.rebuild()
+        if self.orders.once and not self._unfinished():
+            return DONE if changed else NOTHING_TO_DO
+        _ = self.judge  # loaded before the first snapshot comes
+        outcome = self._until_told()
+        drop_dead_claims(self.run)
+        return outcome
+
+    def _until_told(self) -> Outcome:
+        while self.orders.current != "end":
+            self.orders.wake.clear()
+            works = self._unfinished()
+            ready = [work for work in queue.free(self.run, works) if not self._rests(work)]
+            if ready:
+                self._take(ready[0], len(works) - 1)
+            elif not self.ledger.is_current():
+                self.ledger.rebuild()  # another evaluator died before it did
+            elif self.orders.current == "drain" and (self.orders.once or not works):
+                return TRY_AGAIN if works else DONE
+            else:
+                self.status.update("idle", message=self._idle_message(works))
+                self.orders.wake.wait(self.config.evaluation.rescan_seconds)
+        return DONE
+
+    def _unfinished(self) -> list[Work]:
+        """What has no result yet, after noting what never will have pictures."""
+        settings = self.config.evaluation
+        for step in sorted(queue.left_out(self.run, settings) - steps_in(self.run.evaluations)):
+            skip(self.run, self.record, step, f"evaluation.every is {settings.every}")
+        return queue.unfinished(self.run, settings, trainer_lives=is_alive(read_status(self.run, "trainer")))
+
+    def _take(self, work: Work, num_waiting: int) -> None:
+        with claimed(self.run, work.step, work.kind) as mine:
+            if not mine or work.step in steps_in(self.run.path / work.kind):
+                return
+            again = "again, on other prompts" if work.kind == "confirmations" else ""
+            message = f"step {work.step} {again}".strip() + f", {num_waiting} more waiting"
+            self.status.update("evaluating", step=work.step, message=message)
+            judge = self.judge if work.kind == "evaluations" else self.second_judge
+            room.limit(judge.studio.device, self._trainer_mib(judge))
+            result = judge.judge(work.step, patient=self._tries(work) + 1 < MAX_TRIES)
+            if result is None:
+                self._defer(work)
+            else:
+                self.ledger.rebuild()
+                self._tell(work, result, judge)
+
+    def _tell(self, work: Work, result: EvaluationResult, judge: Judge) -> None:
+        log.info(
+            "%s of step %d: %s %s %s %s",
+            work.kind.removesuffix("s"), work.step, result.status, result.reason, result.seconds, result.memory,
+        )  # fmt: skip
+        if work.kind == "confirmations" and result.status == "failed":
+            self.status.notice(f"step {work.step} could not be judged again on other prompts: {result.reason}")
+        if alarm := judge.growth.alarm(result.memory.get("process_rss_mib", 0.0)):
+            log.warning(alarm)
+            self.status.notice(alarm)
+
+    def _defer(self, work: Work) -> None:
+        self._deferred[work] = (self._tries(work) + 1, time.monotonic() + RETRY_SECONDS)
+        text = f"step {work.step} is deferred: out of memory; tried again in {RETRY_SECONDS:.0f} s"
+        log.warning(text)
+        self.status.notice(text)
+
+    def _tries(self, work: Work) -> int:
+        return self._deferred.get(work, (0, 0.0))[0]
+
+    def _rests(self, work: Work) -> bool:
+        return self._deferred.get(work, (0, 0.0))[1] > time.monotonic()
+
+    def _idle_message(self, works: list[Work]) -> str:
+        waiting = f", {len(works)} waiting for memory or with other evaluators" if works else ""
+        return f"judged {len(steps_in(self.run.evaluations))}{waiting}"
+
+    def _trainer_mib(self, judge: Judge) -> float:
+        """What the trainer needs of the device that is drawn on; 0 when it is not there."""
+        device = judge.studio.device
+        shares = device.type == "cuda" and (device.index or 0) < self.config.train.num_processes
+        return room.trainer_mib(self.record) if shares and is_alive(read_status(self.run, "trainer")) else 0.0

@@ -1,0 +1,171 @@
+"""The final: the best snapshots judged again on other prompts, whatever interrupts it and whoever joins later."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from shared.check import check
+from shared.records import EvaluationResult
+from shared.rundir import RunDir, create_run, step_name, steps_in
+from tests.conftest import Warm, tiny_config
+from tests.integration.conftest import copy_of
+
+SECTIONS: dict[str, dict[str, object]] = {
+    "data": {"num_validation": 7},
+    "train": {"learning_rate": 2e-2, "lr_scheduler": "constant_with_warmup"},
+    "lora": {"lora_alpha": 4},
+    "evaluation": {"confirm_prompts": 4, "confirm_seeds": 2},
+}
+
+DIE_AT_PUBLICATION = """
+import os, signal
+from evaluator import judge
+real, count = judge.publish, 0
+def publish(staging, target, manifest, write):
+    global count
+    count += target.parent.name == "confirmations"
+    if count == {number} and {before}:
+        os.kill(os.getpid(), signal.SIGKILL)
+    outcome = real(staging, target, manifest, write)
+    if count == {number}:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return outcome
+judge.publish = publish
+"""
+
+
+@pytest.fixture(scope="module")
+def trained(warm: Warm, tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, pictures: Path) -> RunDir:
+    """A run with three snapshots that nobody has judged."""
+    run = create_run(tiny_config(tmp_path_factory.mktemp("trained"), "run", tiny_model, pictures, SECTIONS))
+    warm.run("trainer", run.path)
+    return run
+
+
+@pytest.fixture(scope="module")
+def confirmed(trained: RunDir, warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> RunDir:
+    """The same, judged to the end by one evaluator."""
+    run = copy_of(trained, tmp_path_factory.mktemp("confirmed"))
+    warm.run("evaluator", run.path)
+    return run
+
+
+def finals(run: RunDir) -> dict[int, EvaluationResult]:
+    """What was found in the final, times and memory left out."""
+    found = {step: run.read_result(step, "confirmations") for step in steps_in(run.confirmations)}
+    nothing = {"created": "", "seconds": {}, "memory": {}, "run_id": ""}
+    return {step: result.model_copy(update=nothing) for step, result in found.items() if result}
+
+
+def files(run: RunDir, *steps: int) -> dict[str, tuple[int, bytes]]:
+    paths = [path for step in steps for path in run.result("confirmations", step).rglob("*") if path.is_file()]
+    return {path.as_posix(): (path.stat().st_mtime_ns, path.read_bytes()) for path in paths}
+
+
+def test_the_best_are_judged_again_on_prompts_and_seeds_that_had_no_part_in_choosing_them(confirmed: RunDir) -> None:
+    best = confirmed.read_best()
+    assert best
+    assert best.finalists == (2, 4, 6)
+    assert best.confirmation
+    assert (best.confirmation.finalists, best.confirmation.num_prompts, best.confirmation.num_pictures) == (
+        (2, 4, 6),
+        4,
+        8,
+    )
+    assert best.step == best.confirmation.step
+    assert "judged again on 4 other prompts" in best.reason
+    held_out = confirmed.read_record().dataset.held_out
+    for step in (0, 2, 4, 6):
+        first, second = confirmed.read_result(step), confirmed.read_result(step, "confirmations")
+        assert first
+        assert second
+        assert second.status == "ok", second.reason
+        assert {sample.prompt_id for sample in second.samples} == set(held_out[2:6])
+        assert {sample.prompt_id for sample in first.samples} == set(held_out[:2])
+        assert not {sample.seed for sample in first.samples} & {sample.seed for sample in second.samples}
+        assert all(sample.metrics["drift"] is not None for sample in second.samples)
+    assert check(confirmed) == []
+
+
+def test_the_final_is_held_once(confirmed: RunDir, warm: Warm) -> None:
+    before = files(confirmed, 0, 2, 4, 6)
+    assert before
+    assert warm.start("evaluator", confirmed.path).wait() == 3
+    assert files(confirmed, 0, 2, 4, 6) == before
+
+
+@pytest.mark.parametrize(("number", "before"), [(1, True), (2, True), (3, False)])
+def test_a_final_killed_in_the_middle_goes_on_with_what_is_missing(
+    trained: RunDir, confirmed: RunDir, warm: Warm, tmp_path: Path, number: int, before: bool
+) -> None:
+    run = copy_of(trained, tmp_path)
+    prelude = DIE_AT_PUBLICATION.format(number=number, before=before)
+    assert warm.start("evaluator", run.path, prelude=prelude).wait() == -signal.SIGKILL
+    made = steps_in(run.confirmations)
+    assert made == set([0, 2, 4, 6][: number - before])
+    kept = files(run, *made)
+    best = run.read_best()
+    assert best
+    assert best.confirmation is None
+    warm.run("evaluator", run.path)
+    assert files(run, *made) == kept
+    assert finals(run) == finals(confirmed)
+    again, expected = run.read_best(), confirmed.read_best()
+    assert again
+    assert expected
+    assert again.confirmation == expected.confirmation
+    assert check(run) == []
+
+
+def test_a_new_finalist_of_a_longer_run_joins_those_judged_already(
+    trained: RunDir, confirmed: RunDir, warm: Warm, tmp_path: Path
+) -> None:
+    run = copy_of(trained, tmp_path)
+    aside = tmp_path / step_name(6)
+    run.snapshot(6).rename(aside)
+    warm.run("evaluator", run.path)
+    assert steps_in(run.confirmations) == {0, 2, 4}
+    kept = files(run, 0, 2, 4)
+    aside.rename(run.snapshot(6))
+    warm.run("evaluator", run.path)
+    assert files(run, 0, 2, 4) == kept
+    assert finals(run) == finals(confirmed)
+    assert check(run) == []
+
+
+def test_a_broken_finalist_leaves_the_first_choice_standing_and_is_said(
+    trained: RunDir, warm: Warm, tmp_path: Path
+) -> None:
+    run = copy_of(trained, tmp_path)
+    prelude = """
+from evaluator.judge import Judge
+from shared.errors import ModelError
+real = Judge._swap
+def swap(self, step, work):
+    if (self.kind, step) == ("confirmations", 4):
+        raise ModelError("the file has vanished")
+    return real(self, step, work)
+Judge._swap = swap
+"""
+    warm.run("evaluator", run.path, prelude=prelude)
+    best = run.read_best()
+    assert best
+    assert best.confirmation is None
+    result = run.read_result(4, "confirmations")
+    assert result
+    assert (result.status, result.reason) == ("failed", "the file has vanished")
+    assert warm.start("evaluator", run.path).wait() == 3, "failed is final"
+    assert check(run) == []
+
+
+def test_too_few_held_out_pairs_mean_no_final_and_that_is_said(
+    warm: Warm, tmp_path: Path, tiny_model: Path, pictures: Path
+) -> None:
+    run = create_run(tiny_config(tmp_path, "run", tiny_model, pictures, {"data": {"num_validation": 5}}))
+    program = warm.run("evaluator", run.path)
+    assert "will not be judged again" in program.stderr()
+    assert steps_in(run.evaluations) == {0}
+    assert not run.confirmations.exists()

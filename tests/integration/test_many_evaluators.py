@@ -1,0 +1,251 @@
+"""Evaluators on one run folder: they share the work, say how it ended, and whatever happens to them leaves no trace."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from shared.backlog import unconfirmed, unjudged
+from shared.check import check
+from shared.claims import claimed
+from shared.config import dump_config
+from shared.records import ProcessStatus
+from shared.rundir import RunDir, steps_in
+from shared.tables import read_rows
+from tests.conftest import Program, Warm, until
+from tests.integration.conftest import copy_of
+from tests.integration.test_confirmation import finals
+from tests.integration.test_evaluation import rows
+
+NUM_EVALUATORS = 4
+DONE, NOTHING_TO_DO, TRY_AGAIN, PERMANENT = 0, 3, 4, 5
+SLOW_AND_SOON_GIVEN_UP = """
+import time
+from evaluator.studio import Studio
+from shared import claims
+claims.LEASE_SECONDS = {lease}
+real = Studio._draw_batch
+def draw(self, batch):
+    time.sleep({pause})
+    return real(self, batch)
+Studio._draw_batch = draw
+"""
+OUT_OF_MEMORY = """
+import torch
+from evaluator import session
+from evaluator.judge import Judge
+session.RETRY_SECONDS = {retry}
+real = Judge._swap
+def swap(self, step, work):
+    if step == 20:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+    return real(self, step, work)
+Judge._swap = swap
+"""
+
+
+@dataclass
+class Crowd:
+    """Evaluators that are killed and held up at random, and started again, until everything is judged."""
+
+    warm: Warm
+    run: RunDir
+    prelude: str
+    hold_seconds: float
+    draw: random.Random
+    programs: list[Program] = field(default_factory=list)
+    held: dict[int, float] = field(default_factory=dict)
+    """Pid → when it may go on."""
+    num_killed: int = 0
+    num_held: int = 0
+
+    def unfinished(self) -> bool:
+        """Whether there is something to judge, a first or a second time."""
+        return bool(unjudged(self.run) or unconfirmed(self.run))
+
+    def tend(self) -> None:
+        """Let go whoever has waited long enough; replace the dead."""
+        for pid, until_when in list(self.held.items()):
+            if time.monotonic() > until_when:
+                signal_if_there(pid, signal.SIGCONT)
+                del self.held[pid]
+        self.programs = [program for program in self.programs if not self.ended(program)]
+        while len(self.programs) < NUM_EVALUATORS and self.unfinished():
+            self.programs.append(self.warm.start("evaluator", self.run.path, prelude=self.prelude))
+
+    def ended(self, program: Program) -> bool:
+        """Whether it has, as it should."""
+        code = program.poll()
+        assert code in (None, DONE, NOTHING_TO_DO, TRY_AGAIN, -signal.SIGKILL), program.stderr()
+        return code is not None
+
+    def strike(self) -> None:
+        """Kill or hold one that is in the middle of its work."""
+        living = {program.pid for program in self.programs} - self.held.keys()
+        victims = [status.pid for status in statuses(self.run) if status.state == "evaluating" and status.pid in living]
+        if not victims:
+            return
+        victim = self.draw.choice(sorted(victims))
+        if self.num_held < self.num_killed:
+            self.held[victim] = time.monotonic() + self.hold_seconds
+            self.num_held += signal_if_there(victim, signal.SIGSTOP)
+        else:
+            self.num_killed += signal_if_there(victim, signal.SIGKILL)
+
+    def disperse(self) -> None:
+        """Let everyone go on and end."""
+        self.held = dict.fromkeys(self.held, 0.0)
+        self.tend()
+        for program in self.programs:
+            code = program.wait()
+            assert code in (DONE, NOTHING_TO_DO, TRY_AGAIN, -signal.SIGKILL), program.stderr()
+
+
+def with_only(run: RunDir, folder: Path, *steps: int) -> RunDir:
+    """A copy with some of the snapshots."""
+    found = copy_of(run, folder)
+    for step in steps_in(found.snapshots) - set(steps):
+        shutil.rmtree(found.snapshot(step))
+    return found
+
+
+def signal_if_there(pid: int, number: int) -> bool:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def statuses(run: RunDir) -> list[ProcessStatus]:
+    return [ProcessStatus.read(path) for path in run.processes.glob("evaluator*.json")]
+
+
+@pytest.mark.parametrize(
+    ("lease", "pause", "hold_seconds", "seconds"),
+    [(1.0, 0.2, 2.0, 0.0), pytest.param(60.0, 3.0, 70.0, 60.0, marks=[pytest.mark.slow, pytest.mark.timeout(1200)])],
+)
+def test_killed_and_stopped_evaluators_leave_what_a_single_one_leaves(
+    unjudged_run: RunDir,
+    judged_run: RunDir,
+    warm: Warm,
+    tmp_path: Path,
+    lease: float,
+    pause: float,
+    hold_seconds: float,
+    seconds: float,
+) -> None:
+    run = copy_of(unjudged_run, tmp_path)
+    prelude = SLOW_AND_SOON_GIVEN_UP.format(lease=lease, pause=pause)
+    crowd = Crowd(warm, run, prelude, hold_seconds, random.Random(1))
+    begun = time.monotonic()
+
+    def everything_is_judged() -> bool:
+        crowd.tend()
+        if crowd.num_killed + crowd.num_held < 8 or time.monotonic() < begun + seconds:
+            crowd.strike()
+        time.sleep(crowd.draw.uniform(0.1, 1.0))
+        return not crowd.unfinished()
+
+    until(everything_is_judged, "every snapshot to be judged", seconds=200 + 10 * seconds)
+    crowd.disperse()
+    assert crowd.num_killed >= 2
+    assert crowd.num_held >= 2
+    assert warm.start("evaluator", run.path).wait() == NOTHING_TO_DO
+    assert rows(run) == rows(judged_run)
+    assert finals(run) == finals(judged_run)
+    assert not list(run.claims.rglob("step-*")), "no claim is left"
+    assert not list(run.staging.iterdir())
+    assert check(run) == []
+
+
+def test_several_evaluators_say_who_they_are(unjudged_run: RunDir, warm: Warm, tmp_path: Path) -> None:
+    run = with_only(unjudged_run, tmp_path, *range(1, 7))
+    programs = [warm.start("evaluator", run.path, "--follow") for _ in range(3)]
+    until(lambda: len(statuses(run)) == 3, "three files of state")
+    names = {path.name for path in run.processes.glob("evaluator*.json")}
+    assert names == {"evaluator.json", "evaluator-2.json", "evaluator-3.json"}
+    assert {status.pid for status in statuses(run)} == {program.pid for program in programs}
+    for program in programs:
+        program.kill(signal.SIGTERM)
+    assert [program.wait() for program in programs] == [DONE] * 3
+    assert not unjudged(run)
+    assert check(run) == []
+
+
+def test_work_that_another_one_holds_means_try_again(unjudged_run: RunDir, warm: Warm, tmp_path: Path) -> None:
+    run = with_only(unjudged_run, tmp_path, 20)
+    with claimed(run, 0):
+        assert warm.start("evaluator", run.path).wait() == TRY_AGAIN
+    assert steps_in(run.evaluations) == set()
+
+
+def test_what_memory_does_not_suffice_for_is_deferred_and_judged_when_it_does(
+    unjudged_run: RunDir, judged_run: RunDir, warm: Warm, tmp_path: Path
+) -> None:
+    run = with_only(unjudged_run, tmp_path, 19, 20)
+    program = warm.start("evaluator", run.path, prelude=OUT_OF_MEMORY.format(retry=600))
+    assert program.wait() == TRY_AGAIN
+    assert "step 20 is deferred: out of memory" in program.stderr()
+    assert statuses(run)[0].notices == ("step 20 is deferred: out of memory; tried again in 600 s",)
+    assert steps_in(run.evaluations) == {0, 19}, "the other is judged"
+    assert not list(run.claims.rglob("step-*"))
+    warm.run("evaluator", run.path)
+    assert rows(run) == {step: rows(judged_run)[step] for step in ("0", "19", "20")}
+    assert check(run) == []
+
+
+def test_what_memory_never_suffices_for_is_a_failed_result(unjudged_run: RunDir, warm: Warm, tmp_path: Path) -> None:
+    run = with_only(unjudged_run, tmp_path, 20)
+    warm.run("evaluator", run.path, prelude=OUT_OF_MEMORY.format(retry=0))
+    result = run.read_result(20)
+    assert result
+    assert result.status == "failed"
+    assert "out of memory" in result.reason
+    assert not unjudged(run)
+
+
+def test_a_base_model_that_cannot_be_loaded_is_permanent(unjudged_run: RunDir, warm: Warm, tmp_path: Path) -> None:
+    run = copy_of(unjudged_run, tmp_path)
+    config = run.read_config()
+    moved = config.model_copy(update={"model": config.model.model_copy(update={"path": str(tmp_path / "gone")})})
+    run.config.write_text(dump_config(moved), encoding="utf-8")
+    program = warm.start("evaluator", run.path)
+    assert program.wait() == PERMANENT
+    assert program.stderr().splitlines()[-2].startswith("error: ")
+    assert statuses(run)[0].state == "failed"
+
+
+def test_run_py_passes_the_evaluators_word_on(judged_run: RunDir, warm: Warm) -> None:
+    program = warm.start("run", "evaluate", judged_run.path)
+    assert program.wait() == NOTHING_TO_DO
+    assert "nothing is left to judge" in program.stdout()
+    assert "Best snapshot: step" in program.stdout()
+
+
+def test_every_fifth_snapshot_is_judged_and_the_others_are_recorded_as_skipped(
+    unjudged_run: RunDir, judged_run: RunDir, warm: Warm, tmp_path: Path
+) -> None:
+    run = copy_of(unjudged_run, tmp_path)
+    config = run.read_config()
+    settings = config.evaluation.model_copy(update={"every": 5, "confirm_prompts": 0})
+    run.config.write_text(dump_config(config.model_copy(update={"evaluation": settings})), encoding="utf-8")
+    run.snapshot(20).rename(tmp_path / "aside")
+    warm.run("evaluator", run.path)
+    expected = rows(judged_run)
+    for row in read_rows(run.metrics_csv):
+        if row["step"] in ("0", "5", "10", "15", "19"):
+            assert (row["status"], row["visual_loss"]) == ("ok", expected[row["step"]]["visual_loss"])
+        else:
+            assert (row["status"], row["reason"]) == ("skipped", "evaluation.every is 5")
+            assert (row["visual_loss"], row["composite"]) == ("", "")
+            assert row["total_loss"] == expected[row["step"]]["total_loss"]
+    assert len(rows(run)) == 20
+    assert check(run) == []
