@@ -125,10 +125,8 @@ def events_of(reader: RunReader) -> Events:
     changes = {
         change.step: f"{change.key}: {change.before} → {change.after}" for change in reader.run.read_record().changes
     }
-    lasting = [alert for alert in alerts.not_finite(reader.train()) if alert.level == "bad"]  # others are red crosses
-    told = [*alerts.overfitting(reader.validation(), reader.verdict()), *lasting]
     return Events(
-        alerts={alert.step: alert.text for alert in told if alert.step is not None},
+        alerts=alerts.of_steps(reader),
         snapshots=reader.snapshot_steps(),
         evaluated=[step for step in reader.evaluated_steps() if step not in failed],
         failed=failed,
