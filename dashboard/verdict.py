@@ -13,7 +13,7 @@ from shared.records import Best
 from shared.rundir import RunDir
 from shared.tables import COMPARED_METRICS
 
-SIGNAL_NAMES = {"gap": "held-out loss", "diversity": "variety", "copying": "copying"}
+SIGNAL_NAMES = {"gap": "gap", "diversity": "diversity", "copying": "copying"}
 
 
 def best_file(run: RunDir, best: Best) -> Path:

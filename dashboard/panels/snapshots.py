@@ -72,17 +72,20 @@ def show_snapshot(
 
 
 def show_file(reader: RunReader, step: int, manifest: Manifest | None) -> None:
-    """The adapter: to download, to copy, to export."""
+    """The adapter: to download, to copy, to convert."""
     files = [entry for entry in manifest.files if entry.name.endswith(".safetensors")] if manifest else []
     folder = reader.run.snapshot(step)
     if not files:
         st.warning(say("The manifest of this snapshot cannot be read."), icon=":material/warning:")
         return
     entry = files[0]
-    st.html(download_html(reader, f"snapshots/{folder.name}/{entry.name}", "diffusers", entry.size))
+    downloads_panel(reader.name, step, f"snapshots/{folder.name}/{entry.name}", entry.size)
     st.code(str(folder / entry.name), language=None, wrap_lines=True)
     st.caption(f"sha256 {entry.sha256}")
-    exports_panel(reader.name, step)
+    with st.expander(say("On the command line")):
+        run = shlex.quote(str(reader.run.path))
+        lines = [f"python run.py export {run} --step {step} --format {form}" for form in PROGRAMS]
+        st.code("\n".join(lines), language=None, wrap_lines=True)
 
 
 def download_html(reader: RunReader, path: str, programs: str, num_bytes: int) -> str:
@@ -93,9 +96,10 @@ def download_html(reader: RunReader, path: str, programs: str, num_bytes: int) -
 
 
 @refreshed(seconds=1.0)
-def exports_panel(reader: RunReader, step: int) -> None:
-    """The adapter in the form other programs read: what is there to download, what is not to be made."""
-    with st.container(horizontal=True, gap="small", key="exports"):
+def downloads_panel(reader: RunReader, step: int, path: str, num_bytes: int) -> None:
+    """The adapter as it is, and in the forms other programs read: what is there to download, what is not to be made."""
+    with st.container(horizontal=True, gap="small", key="downloads"):
+        st.html(download_html(reader, path, "diffusers", num_bytes), width="content")
         for form, programs in PROGRAMS.items():
             target = exports.target_of(reader.run, step, form)
             if target.exists():
@@ -106,10 +110,6 @@ def exports_panel(reader: RunReader, step: int) -> None:
     for form in PROGRAMS:
         if failure := all_exports().failure(exports.target_of(reader.run, step, form)):
             st.error(failure, icon=":material/error:")
-    with st.expander(say("On the command line")):
-        run = shlex.quote(str(reader.run.path))
-        lines = [f"python run.py export {run} --step {step} --format {form}" for form in PROGRAMS]
-        st.code("\n".join(lines), language=None, wrap_lines=True)
 
 
 def convert_button(reader: RunReader, step: int, form: exports.Form, programs: str) -> None:

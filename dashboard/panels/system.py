@@ -61,7 +61,7 @@ def provenance_panel(reader: RunReader) -> None:
 def show_machine(folder: Path) -> None:
     """Gauges of now."""
     now = read_machine(folder)
-    busy = say("{percent} % of {count}", percent=f"{now.cpu_percent:.0f}", count=now.num_cpus)
+    busy = say("{percent} % of {count} cores", percent=f"{now.cpu_percent:.0f}", count=now.num_cpus)
     gauges: list[tuple[str, float, str]] = [
         (say("Processors"), now.cpu_percent / 100, busy),
         (

@@ -111,6 +111,13 @@ def wait_for_ticks(page: Page, count: int, figure: int = 0) -> None:
         wait_until(lambda step=step: last_drawn_step(page, figure) > step)
 
 
+def wait_for_seconds_told(page: Page, count: int) -> None:
+    """Until the state line, which is drawn every second, has changed so many times."""
+    for _ in range(count):
+        before = page.locator(".facts").inner_text()
+        wait_until(lambda before=before: page.locator(".facts").inner_text() != before)
+
+
 @contextmanager
 def serve(runs: Path, port: int | None = None, **environment: str) -> Generator[subprocess.Popen[bytes]]:
     """A dashboard process on a free port, healthy on entry, gone on exit."""

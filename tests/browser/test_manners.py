@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, WebSocket, expect
+from playwright.sync_api import Browser, CDPSession, WebSocket, expect
 
 from shared import control
 from shared.rundir import RunDir
@@ -21,6 +21,7 @@ from tests.browser.conftest import (
     last_drawn_step,
     live_run,
     serve,
+    wait_for_seconds_told,
     wait_for_ticks,
     wait_until,
 )
@@ -28,7 +29,7 @@ from tests.browser.conftest import (
 pytestmark = pytest.mark.browser
 
 PAGES = ["", "samples", "snapshots", "compare", "logs", "config", "system"]
-BYTES_PER_TICK = 150_000
+BYTES_PER_TICK, SECONDS_PER_TICK = 150_000, 0.1
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +77,7 @@ def test_a_click_on_a_metrics_point_opens_its_pictures(open_page: OpenPage) -> N
 
 def test_zooming_brings_every_point_of_the_window(browser: Browser, tmp_path: Path) -> None:
     folder = tmp_path / "runs"
-    command = ["examples/fake_run.py", str(folder / "long"), "--steps", "20000", "--snapshot-steps", "10000"]
+    command = ["examples/fake_run.py", str(folder / "long"), "--steps", "100000", "--snapshot-steps", "50000"]
     subprocess.run([sys.executable, *command], check=True)
     with serve(folder) as process:
         page = browser.new_page(viewport={"width": 1400, "height": 900})
@@ -123,15 +124,35 @@ def test_a_tick_costs_little_traffic(open_page: OpenPage, training: RunDir) -> N
     assert max(received) < BYTES_PER_TICK
 
 
+def test_a_tick_costs_the_browser_little_work(open_page: OpenPage, training: RunDir) -> None:
+    page = open_page(training.path.name)
+    page.wait_for_selector(".main-svg")
+    wait_for_ticks(page, 1)
+    session = page.context.new_cdp_session(page)
+    session.send("Performance.enable", {"timeDomain": "threadTicks"})  # its own work, not its waiting for a processor
+    before = seconds_worked(session)
+    wait_for_ticks(page, 4)
+    assert (seconds_worked(session) - before) / 4 <= SECONDS_PER_TICK
+
+
+def seconds_worked(session: CDPSession) -> float:
+    """By the page's main thread, so far."""
+    metrics = session.send("Performance.getMetrics")["metrics"]
+    return next(metric["value"] for metric in metrics if metric["name"] == "TaskDuration")
+
+
 def test_what_somebody_types_and_opens_survives_ticks(open_page: OpenPage, training: RunDir) -> None:
     page = open_page(training.path.name, "snapshots")
     note = page.locator("[class*=st-key-note_] textarea")
     note.click()
     page.keyboard.type("soft edge")
-    before = page.locator(".facts").inner_text()
-    wait_until(lambda: page.locator(".facts").inner_text() != before)
+    wait_for_seconds_told(page, 1)
     page.keyboard.type("s")
     assert note.input_value() == "soft edges"
+    page.get_by_text("On the command line").click()
+    expect(page.get_by_text("--format kohya")).to_be_visible()
+    wait_for_seconds_told(page, 3)
+    expect(page.get_by_text("--format kohya")).to_be_visible()
     page.get_by_role("link", name="Overview").click()
     page.wait_for_selector(".main-svg")
     page.locator(".st-key-run input").click()
@@ -145,6 +166,15 @@ def test_what_somebody_types_and_opens_survives_ticks(open_page: OpenPage, train
     before_ticks = page.evaluate(top)
     wait_for_ticks(page, 2)
     assert page.evaluate(top) == pytest.approx(before_ticks, abs=2)  # though lines above came or went
+
+
+def test_an_enlarged_picture_stays_while_snapshots_arrive(open_page: OpenPage, training: RunDir) -> None:
+    page = open_page(training.path.name, "samples", "&step=0")
+    page.locator(".wall .frame").nth(1).click()
+    expect(page.locator("dialog")).to_be_visible()
+    newest = page.locator(".wall .head").nth(3).inner_text()
+    wait_until(lambda: page.locator(".wall .head").nth(3).inner_text() != newest)
+    expect(page.locator("dialog")).to_be_visible()
 
 
 @pytest.mark.slow
@@ -225,6 +255,7 @@ def test_every_page_has_names_for_what_it_shows(open_page: OpenPage) -> None:
 def test_with_a_token_nothing_is_seen_without_it(browser: Browser, runs: Path) -> None:
     with serve(runs, DARKROOM_TOKEN="secret") as process:
         address = address_of(process)
+        assert handshake(process) == 403
         context = browser.new_context()
         page = context.new_page()
         answer = page.goto(f"{address}/?run=done")

@@ -81,7 +81,7 @@ def test_every_figure_is_one_that_plotly_accepts_on_every_axis(reader: RunReader
     for figure in (
         training_figure(reader.train(), reader.validation(), events, axis, look, last_step=200),
         quality_figure(reader.metrics(), 40, reader.blanks(), axis, look, 200, anchors),
-        overlay_figure([Run("a", reader.train(), reader.metrics(), axis)], look),
+        overlay_figure([Run("a", reader.train(), reader.validation(), reader.metrics(), axis)], look),
     ):
         go.Figure(with_real_colors(figure))
         uids = [found["uid"] for found in figure["data"]]
