@@ -30,6 +30,7 @@ from shared.supervisor import ROOT, dashboard_command, free_port, wait_until_hea
 from shared.tables import read_rows
 
 HOST = "127.0.0.1"
+TITLES = "| minutes | steps | server MiB | server CPU, s | page CPU, s | heap MiB | DOM nodes | listeners | charts | MB |"
 LINES = 10
 STEP_SECONDS, SNAPSHOT_STEPS, EVALUATION_SECONDS = 0.2, 100, 10
 
@@ -42,6 +43,7 @@ class Sample:
     steps: int
     server_mib: float
     server_cpu_seconds: float
+    page_cpu_seconds: float
     heap_mib: float
     nodes: int
     listeners: int
@@ -65,12 +67,13 @@ def measure(page: Page, session: CDPSession, server: psutil.Process, run: RunDir
     """Server and browser now; `received` are the sizes of all frames so far."""
     session.send("HeapProfiler.collectGarbage")
     counted, heap = session.send("Memory.getDOMCounters"), session.send("Runtime.getHeapUsage")
-    cpu = server.cpu_times()
+    metrics, cpu = session.send("Performance.getMetrics")["metrics"], server.cpu_times()
     return Sample(
         minutes=0.0,
         steps=len(read_rows(run.train_csv)),
         server_mib=server.memory_info().rss / 2**20,
         server_cpu_seconds=cpu.user + cpu.system,
+        page_cpu_seconds=next(metric["value"] for metric in metrics if metric["name"] == "TaskDuration"),
         heap_mib=heap["usedSize"] / 2**20,
         nodes=counted["nodes"],
         listeners=counted["jsEventListeners"],
@@ -95,6 +98,7 @@ def watch(address: str, server: psutil.Process, run: RunDir, minutes: float) -> 
         page.goto(address)
         page.locator(".darkroom-figure.js-plotly-plot").nth(1).wait_for(timeout=120_000)
         session, start = page.context.new_cdp_session(page), time.monotonic()
+        session.send("Performance.enable", {"timeDomain": "threadTicks"})  # work, not waiting for a processor
         for line in range(LINES + 1):
             page.wait_for_timeout(1000 * max(0.0, start + 60 * minutes * line / LINES - time.monotonic()))
             sample = measure(page, session, server, run, received)
@@ -108,6 +112,7 @@ def row(sample: Sample) -> str:
     """A line of the table."""
     return (
         f"| {sample.minutes:.1f} | {sample.steps} | {sample.server_mib:.0f} | {sample.server_cpu_seconds:.1f} "
+        f"| {sample.page_cpu_seconds:.1f} "
         f"| {sample.heap_mib:.1f} | {sample.nodes} | {sample.listeners} | {sample.charts} "
         f"| {sample.megabytes_received:.1f} |"
     )
@@ -126,10 +131,8 @@ def main() -> None:
             while not run.best.exists():
                 time.sleep(0.2)
             assert wait_until_healthy(f"http://{HOST}:{port}", seconds=60)
-            print(
-                "| minutes | steps | server, MiB | server CPU, s | JS heap, MiB | DOM nodes | listeners | charts | MB |"
-            )
-            print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+            print(TITLES)
+            print("| --- " * TITLES.count("| ") + "|")
             _, complaints = watch(f"http://{HOST}:{port}/?run=soak", psutil.Process(server.pid), run, minutes)
             print(f"\nconsole errors: {complaints or 'none'}")
 
