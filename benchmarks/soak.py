@@ -30,7 +30,9 @@ from shared.supervisor import ROOT, dashboard_command, free_port, wait_until_hea
 from shared.tables import read_rows
 
 HOST = "127.0.0.1"
-TITLES = "| minutes | steps | server MiB | server CPU, s | page CPU, s | heap MiB | DOM nodes | listeners | charts | MB |"
+TITLES = (
+    "| minutes | steps | server MiB | server CPU, s | page CPU, s | heap MiB | DOM nodes | listeners | charts | MB |"
+)
 LINES = 10
 STEP_SECONDS, SNAPSHOT_STEPS, EVALUATION_SECONDS = 0.2, 100, 10
 
