@@ -38,6 +38,7 @@ from shared.supervisor import (
 )
 from shared.survey import survey
 from shared.terminal import Terminal, summarise
+from shared.webhook import Webhook
 
 DEMO_CONFIG = ROOT / "configs" / "pocket_kimono_cpu.toml"
 DEFAULT_MODEL = "stable-diffusion-v1-5/stable-diffusion-v1-5"
@@ -288,12 +289,19 @@ def _train(config: Config, resume: Resume, *, with_evaluator: bool = True, with_
     with Terminal(run) as terminal:
         for sentence in _forecast(config, with_evaluator=with_evaluator)[1]:
             terminal.say(sentence)
+        webhook = Webhook(config.run.webhook, run, terminal.say) if config.run.webhook else None
+
+        def on_judged(code: int) -> None:
+            summarise(run, terminal.console)
+            if webhook:
+                webhook.end(code)
+
         supervisor = Supervisor(
             run,
             config,
             say=terminal.say,
             render=terminal.render,
-            on_judged=lambda: summarise(run, terminal.console),
+            on_judged=on_judged,
             with_evaluator=with_evaluator,
             with_dashboard=with_dashboard,
             linger=sys.stdin.isatty() and terminal.console.is_terminal,

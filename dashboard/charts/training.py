@@ -26,6 +26,7 @@ from dashboard.charts.parts import (
 )
 from dashboard.language import say
 from dashboard.series import MAX_POINTS, Numbers, moving_average
+from shared.tables import NUM_STRATA
 
 MIB_PER_GIB = 1024
 GPU_MEMORY = {
@@ -107,7 +108,22 @@ def held_out_panels(validation: pd.DataFrame, axis: XAxis, look: Look) -> list[P
     if np.isfinite(gap).any():
         trace = line(x, gap, say("gap"), ORANGE, axis, Look(look.x, window=look.window), hover="%{y:+.4f}")
         panels.append(Panel(say("gap: held out − trained on"), 56, [trace], {"nticks": 3, "zeroline": True}))
-    return panels
+    return [*panels, *strata_panels(validation, x, axis, look)]
+
+
+def strata_panels(validation: pd.DataFrame, x: Numbers, axis: XAxis, look: Look) -> list[Panel]:
+    """The held-out loss apart by how noisy the picture was, each against its first value: what is still learned."""
+    traces: list[Trace] = []
+    for stratum in range(NUM_STRATA):
+        values = validation[f"held_out_t{stratum}"].to_numpy()
+        known = values[np.isfinite(values) & (values > 0)]
+        if len(known) < 2:
+            continue
+        name = {0: say("least noise"), NUM_STRATA - 1: say("most noise")}.get(stratum, f"t{stratum}")
+        drawn = line(x, values / known[0], name, BLUE, axis, Look(look.x, window=look.window), width=1)
+        shade = 0.25 + 0.75 * stratum / (NUM_STRATA - 1)
+        traces.append(drawn | {"mode": "lines", "opacity": shade, "showlegend": stratum in (0, NUM_STRATA - 1)})
+    return [Panel(say("held-out loss by noise, 1 at first"), 80, traces, {"nticks": 4})] if traces else []
 
 
 def plain_panel(
