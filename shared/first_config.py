@@ -17,7 +17,7 @@ from shared.survey import Survey
 VIEWS_PER_PICTURE = 100
 STEPS_RANGE = (500, 4000)
 NUM_SNAPSHOTS = 10
-NUM_VALIDATION_RANGE = (2, 16)
+NUM_VALIDATION_RANGE = (2, 24)
 SAMPLES_WANTED = 16
 SAMPLES_ON_CPU = 4
 
@@ -122,10 +122,15 @@ def _evaluation(preset: Preset, held_out: int) -> dict[str, Choice]:
     slow = preset.choices["evaluation.device"].value == "cpu" or preset.name.endswith("on CPU")
     prompts = min(held_out, SAMPLES_ON_CPU if slow else SAMPLES_WANTED)
     seeds = 1 if slow else max(1, min(4, 2 * SAMPLES_WANTED // prompts))
-    reason = "few: drawing on a CPU is slow" if slow else "every held-out caption"
+    reason = "few: drawing on a CPU is slow" if slow else f"of {held_out} held-out captions"
+    further = 0 if slow else held_out - prompts
+    why = (
+        "drawing them on a CPU would take long" if slow else "the best three are judged again on the captions left over"
+    )
     found = {
         "evaluation.num_prompts": Choice(prompts, reason),
         "evaluation.num_seeds": Choice(seeds, f"{prompts * seeds} pictures for every snapshot"),
+        "evaluation.confirm_prompts": Choice(further, why if slow or further else "no captions are left over"),
     }
     if preset.name.startswith(POCKET):
         found["evaluation.fashion_clip"] = Choice(POCKET, "the embedded miniature CLIP: no download")
