@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from shared import control
 from shared.backlog import unconfirmed, unjudged
 from shared.check import check
 from shared.claims import claimed
@@ -221,6 +222,35 @@ def test_a_base_model_that_cannot_be_loaded_is_permanent(unjudged_run: RunDir, w
     assert program.wait() == PERMANENT
     assert program.stderr().splitlines()[-2].startswith("error: ")
     assert statuses(run)[0].state == "failed"
+
+
+def test_a_snapshot_asked_for_is_judged_next_and_drawn_with_prompts_of_ones_own(
+    unjudged_run: RunDir, judged_run: RunDir, warm: Warm, tmp_path: Path
+) -> None:
+    run = with_only(unjudged_run, tmp_path, 1, 2, 20)
+    next_one = control.submit_evaluation(run, 20, by="a test")
+    mine = control.submit_evaluation(run, 2, by="a test", prompts=["a green coat", "a red dress"])
+    unknown = control.submit_evaluation(run, 7, by="a test")
+    program = warm.run("evaluator", run.path)
+    said = [line.partition(" of step ")[2] for line in program.stderr().splitlines()]
+    order = [words.partition(":")[0] for words in said if words]
+    assert order[:4] == ["0", "20", "2", "1"], "the base model, what was asked for in its order, then the oldest"
+    assert rows(run) == {step: rows(judged_run)[step] for step in ("0", "1", "2", "20")}
+    for request in (next_one, mine):
+        answer = control.read_answer(run, request)
+        assert answer.done
+        assert answer.step == request.step
+    assert control.read_answer(run, unknown).ignored == "there is no snapshot of step 7"
+
+    result = run.read_result(2, f"requested/{mine.id}")
+    assert result
+    assert (result.status, result.snapshot_digest) == ("ok", run.read_result(2).snapshot_digest)  # type: ignore[union-attr]
+    assert [sample.prompt for sample in result.samples] == ["a green coat", "a red dress"]
+    assert all(set(sample.metrics) == {"clip_t"} for sample in result.samples)
+    assert result.blanks["visual_loss"] == "a prompt that was asked for has no reference"
+    assert len(list((run.requested / mine.id / "step-00000002" / "images").iterdir())) == 2
+    assert check(run) == []
+    assert warm.start("evaluator", run.path).wait() == NOTHING_TO_DO
 
 
 def test_run_py_passes_the_evaluators_word_on(judged_run: RunDir, warm: Warm) -> None:
