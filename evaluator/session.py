@@ -113,7 +113,7 @@ class Session:
             message = f"step {work.step} {again}".strip() + f", {num_waiting} more waiting"
             self.status.update("evaluating", step=work.step, message=message)
             judge = self._judge_of(work)
-            room.limit(judge.studio.device, self._trainer_mib(judge))
+            room.limit(judge.studio.device, room.expected_mib(self.run, judge.studio.device))
             result = judge.judge(work.step, patient=self._tries(work) + 1 < MAX_TRIES)
             if result is None:
                 self._defer(work)
@@ -175,9 +175,3 @@ class Session:
     def _idle_message(self, works: list[Work]) -> str:
         waiting = f", {len(works)} waiting for memory or with other evaluators" if works else ""
         return f"judged {len(steps_in(self.run.evaluations))}{waiting}"
-
-    def _trainer_mib(self, judge: Judge) -> float:
-        """What the trainer needs of the device that is drawn on; 0 when it is not there."""
-        device = judge.studio.device
-        shares = device.type == "cuda" and (device.index or 0) < self.config.train.num_processes
-        return room.trainer_mib(self.record) if shares and is_alive(read_status(self.run, "trainer")) else 0.0
