@@ -79,12 +79,12 @@ class Crowd:
                 del self.held[pid]
         self.programs = [program for program in self.programs if not self.ended(program)]
         while len(self.programs) < NUM_EVALUATORS and self.unfinished():
-            self.programs.append(self.warm.start("evaluator", self.run.path, prelude=self.prelude))
+            self.programs.append(self.warm.start("evaluator", self.run.path, "--follow", prelude=self.prelude))
 
     def ended(self, program: Program) -> bool:
         """Whether it has, as it should."""
         code = program.poll()
-        assert code in (None, DONE, NOTHING_TO_DO, TRY_AGAIN, -signal.SIGKILL), program.stderr()
+        assert code in (None, -signal.SIGKILL), program.stderr()
         return code is not None
 
     def strike(self) -> None:
@@ -105,8 +105,8 @@ class Crowd:
         self.held = dict.fromkeys(self.held, 0.0)
         self.tend()
         for program in self.programs:
-            code = program.wait()
-            assert code in (DONE, NOTHING_TO_DO, TRY_AGAIN, -signal.SIGKILL), program.stderr()
+            program.kill(signal.SIGTERM)
+        assert {program.wait() for program in self.programs} == {DONE}
 
 
 def with_only(run: RunDir, folder: Path, *steps: int) -> RunDir:
