@@ -27,6 +27,7 @@ from evaluator.training_set import TrainingSet
 from shared.config import Config, EvaluationConfig
 from shared.diffusion import base
 from shared.errors import DeviceError, ModelError, exit_code_of, report
+from shared.hardware import evaluator_gpu
 from shared.publication import sweep
 from shared.records import RunRecord
 from shared.rundir import RunDir, open_run
@@ -67,13 +68,13 @@ def build(run: RunDir) -> Judge:
     """Load everything a judge of this run needs."""
     config, record = run.read_config(), run.read_record()
     settings = config.evaluation
-    device = base.choose_device(settings.device)
+    device = _device(config)
     base.share_cores(device)
     model = base.load_model(config.model, _precision(settings, device))
     if config.train.zero_terminal_snr:
         model.sample_from_pure_noise()
     studio = Studio(model, config.lora, settings, config.data.resolution)
-    room.limit(device, room.trainer_mib(record))
+    room.limit(device, room.expected_mib(run, device))
     studio.move_to(device)
     _prepare_final(run, config, record, model.size_multiple)
     return Judge(
@@ -98,6 +99,13 @@ def _prepare_final(run: RunDir, config: Config, record: RunRecord, multiple: int
             "evaluation.num_prompts (%d)",
             len(record.dataset.held_out), references.MIN_FURTHER, config.evaluation.num_prompts,
         )  # fmt: skip
+
+
+def _device(config: Config) -> torch.device:
+    device = base.choose_device(config.evaluation.device)
+    if config.evaluation.device == "auto" and device.type == "cuda":
+        return torch.device("cuda", evaluator_gpu(torch.cuda.device_count(), config.train.num_processes))
+    return device
 
 
 def _precision(settings: EvaluationConfig, device: torch.device) -> base.Precision:

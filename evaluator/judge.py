@@ -18,10 +18,11 @@ from PIL.PngImagePlugin import PngInfo
 
 from evaluator import adapter, sheet
 from evaluator.anchors import anchors
+from evaluator.metrics import PAIRWISE_LOSSES
 from evaluator.metrics.exhibit import Exhibit
 from evaluator.references import References
 from evaluator.room import Growth, is_out_of_memory
-from evaluator.scorer import Scorer
+from evaluator.scorer import Scorer, Scores
 from evaluator.studio import Job, Studio, jobs
 from evaluator.training_set import TrainingSet
 from shared.backlog import BASE_MODEL
@@ -37,6 +38,7 @@ log = logging.getLogger(__name__)
 
 IMAGES = "images"
 """Folder of a result's pictures."""
+NO_REFERENCE = "a prompt that was asked for has no reference"
 
 
 @dataclass
@@ -83,6 +85,10 @@ class Judge:
         config = self.config.model_copy(update={"evaluation": changed})
         return replace(self, config=config, references=references, kind="confirmations")
 
+    def answering(self, kind: ResultKind, references: References) -> Judge:
+        """The judge of what a person asked for."""
+        return replace(self, references=references, kind=kind)
+
     def judge(self, step: int, *, patient: bool = False) -> EvaluationResult | None:
         """Make and publish the result of a step; step 0 is the base model.
 
@@ -115,7 +121,7 @@ class Judge:
             for number, (job, picture) in enumerate(zip(wanted, drawn, strict=True))
         }
         with work.timed("score"):
-            scores = self.scorer.score(self._exhibit(step, wanted, drawn))
+            scores = self._score(step, wanted, drawn)
             if step == BASE_MODEL and self.kind == "evaluations":
                 work.anchors = anchors(list(self.references.pictures.values()), self.scorer)
         work.blanks = scores.blanks
@@ -125,6 +131,15 @@ class Judge:
             )
             for (name, (job, _)), metrics in zip(work.pictures.items(), scores.rows, strict=True)
         ]
+
+    def _score(self, step: int, wanted: list[Job], drawn: list[Image.Image]) -> Scores:
+        """Every metric; without references only how well each picture follows its prompt."""
+        if self.references.pictures:
+            return self.scorer.score(self._exhibit(step, wanted, drawn))
+        alone = replace(self.scorer, metrics=("clip_t",))
+        scores = alone.score(Exhibit(drawn, drawn, [job.prompt for job in wanted]))
+        blanks = {**dict.fromkeys(PAIRWISE_LOSSES, NO_REFERENCE), **scores.blanks}
+        return Scores([{"clip_t": row["clip_t"]} for row in scores.rows], blanks)
 
     def _exhibit(self, step: int, wanted: list[Job], drawn: list[Image.Image]) -> Exhibit:
         return Exhibit(
@@ -185,7 +200,7 @@ class Judge:
 
         manifest = Manifest(kind="evaluation", run_id=self.record.run_id, step=result.step)
         target = self.run.result(self.kind, result.step)
-        target.parent.mkdir(exist_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
         if not publish(self.run.staging, target, manifest, write):
             log.warning("step %d was judged by another evaluator first; this result is dropped", result.step)
 

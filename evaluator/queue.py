@@ -10,14 +10,15 @@ import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import get_args
 
 from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
 
+from shared import control
 from shared.backlog import BASE_MODEL, unconfirmed
 from shared.claims import claimed_steps
 from shared.config import EvaluationConfig
+from shared.records import Request
 from shared.rundir import ResultKind, RunDir, steps_in
 
 
@@ -32,31 +33,41 @@ class Work:
 def unfinished(run: RunDir, settings: EvaluationConfig, *, trainer_lives: bool) -> list[Work]:
     """Everything without a result, in the order it should be judged, whoever is at work on it.
 
-    Until the base model has a result, of either kind, it is all there is to do. The finalists are judged again only
-    when training is over and every snapshot has its result.
+    Until the base model has a result, of either kind, it is all there is to do; then comes what a person asked for. The
+    finalists are judged again only when training is over and every snapshot has its result.
     """
     judged = steps_in(run.evaluations)
     if BASE_MODEL not in judged:
         return [Work(BASE_MODEL)]
+    asked = [work for request in control.open_requests(run, "evaluate") if (work := work_of(run, request))]
     wanted = run.snapshots_to_judge() - left_out(run, settings, so_far=trainer_lives) - judged
-    if wanted or trainer_lives:
-        return [Work(step) for step in sorted(wanted, reverse=settings.order == "newest")]
-    again = unconfirmed(run)
-    return [Work(step, "confirmations") for step in sorted({BASE_MODEL} if BASE_MODEL in again else again)]
+    rest = [Work(step) for step in sorted(wanted, reverse=settings.order == "newest")]
+    if not (asked or wanted or trainer_lives):
+        again = unconfirmed(run)
+        rest = [Work(step, "confirmations") for step in sorted({BASE_MODEL} if BASE_MODEL in again else again)]
+    return list(dict.fromkeys([*asked, *rest]))
+
+
+def work_of(run: RunDir, request: Request) -> Work | None:
+    """What a request for an evaluation asks for; None: it is done, or there is no such snapshot."""
+    step = request.step if request.step is not None else -1
+    kind = f"{run.requested.name}/{request.id}" if request.prompts else "evaluations"
+    known = {BASE_MODEL} | run.snapshots_to_judge()
+    return Work(step, kind) if step in known - steps_in(run.path / kind) else None
 
 
 def left_out(run: RunDir, settings: EvaluationConfig, *, so_far: bool = False) -> set[int]:
     """Snapshots between every `settings.every`-th, counted from the first; never the last, but `so_far`, while a later
     one may come, not even that is judged."""
     steps = sorted(run.snapshots_to_judge())
-    due = {*steps[settings.every - 1 :: settings.every], *([] if so_far else steps[-1:])}
+    asked = {request.step for request in control.open_requests(run, "evaluate")}
+    due = {*steps[settings.every - 1 :: settings.every], *([] if so_far else steps[-1:]), *asked}
     return set(steps) - due
 
 
 def free(run: RunDir, works: list[Work]) -> list[Work]:
     """Those that no living evaluator is at work on."""
-    kinds: tuple[ResultKind, ...] = get_args(ResultKind)
-    taken = {Work(step, kind) for kind in kinds for step in claimed_steps(run, kind)}
+    taken = {Work(step, kind) for kind in {work.kind for work in works} for step in claimed_steps(run, kind)}
     return [work for work in works if work not in taken]
 
 

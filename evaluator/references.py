@@ -6,6 +6,7 @@ training gives such a picture: its bucket's.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,15 +26,17 @@ MIN_FURTHER = 4
 
 @dataclass(frozen=True)
 class References:
-    """Prompts and pictures by id, in the order they are judged."""
+    """Prompts and pictures by id, in the order they are judged. Prompts that a person asks for have no pictures."""
 
     prompts: dict[str, str]
     pictures: dict[str, Image.Image]
+    size: buckets.Size = (0, 0)
+    """Of samples without a reference."""
 
     @property
     def sizes(self) -> dict[str, buckets.Size]:
         """Width and height of each picture; its samples are drawn at the same."""
-        return {prompt_id: picture.size for prompt_id, picture in self.pictures.items()}
+        return {name: self.pictures[name].size if name in self.pictures else self.size for name in self.prompts}
 
 
 def load(run: RunDir, config: Config, record: RunRecord, multiple: int) -> References:
@@ -53,6 +56,12 @@ def load_further(run: RunDir, config: Config, record: RunRecord, multiple: int) 
     """Likewise the pairs the finalists are judged on again; call it only where `further` names some."""
     run.confirmations.mkdir(exist_ok=True)
     return _load(run, run.confirmations / run.references.name, further(config, record), config, multiple)
+
+
+def asked(prompts: Sequence[str], config: Config, multiple: int) -> References:
+    """A person's own prompts, to be drawn as squares."""
+    size = buckets.sizes(config.data.resolution, multiple, square=True)[0]
+    return References({f"asked-{number:02d}": prompt for number, prompt in enumerate(prompts, 1)}, {}, size)
 
 
 def further(config: Config, record: RunRecord) -> tuple[str, ...]:

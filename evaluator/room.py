@@ -14,6 +14,8 @@ from diffusers.training_utils import free_memory
 
 from shared.hardware import MIB, process_rss_mib
 from shared.records import RunRecord
+from shared.rundir import RunDir
+from shared.status import is_alive, read_status
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +41,12 @@ def trainer_mib(record: RunRecord) -> float:
     """The estimated peak of the trainer on its GPU, from `run.json`; 0: unknown, or it runs on no GPU."""
     places = record.memory or {}
     return sum(sum(place.get("trainer", {}).values()) for name, place in places.items() if name.startswith("GPU"))
+
+
+def expected_mib(run: RunDir, device: torch.device) -> float:
+    """What the trainer needs of this device at its worst, MiB; 0: it is not at work there."""
+    shares = device.type == "cuda" and (device.index or 0) < run.read_config().train.num_processes
+    return trainer_mib(run.read_record()) if shares and is_alive(read_status(run, "trainer")) else 0.0
 
 
 def allowance_mib(total: float, used_by_others: float, trainer: float) -> float:

@@ -14,9 +14,11 @@ from evaluator.judge import Judge, skip
 from evaluator.ledger import Ledger
 from evaluator.orders import Orders
 from evaluator.queue import Work
+from shared import control
+from shared.backlog import BASE_MODEL
 from shared.claims import claimed, drop_dead_claims
 from shared.config import Config
-from shared.records import EvaluationResult, RunRecord
+from shared.records import EvaluationResult, Request, RunRecord
 from shared.rundir import RunDir, steps_in
 from shared.status import Status, is_alive, read_status
 
@@ -96,8 +98,9 @@ class Session:
         return DONE
 
     def _unfinished(self) -> list[Work]:
-        """What has no result yet, after noting what never will have pictures."""
+        """What has no result yet, after settling what was asked for and noting what never will have pictures."""
         settings = self.config.evaluation
+        self._settle()
         for step in sorted(queue.left_out(self.run, settings) - steps_in(self.run.evaluations)):
             skip(self.run, self.record, step, f"evaluation.every is {settings.every}")
         return queue.unfinished(self.run, settings, trainer_lives=is_alive(read_status(self.run, "trainer")))
@@ -109,14 +112,42 @@ class Session:
             again = "again, on other prompts" if work.kind == "confirmations" else ""
             message = f"step {work.step} {again}".strip() + f", {num_waiting} more waiting"
             self.status.update("evaluating", step=work.step, message=message)
-            judge = self.judge if work.kind == "evaluations" else self.second_judge
-            room.limit(judge.studio.device, self._trainer_mib(judge))
+            judge = self._judge_of(work)
+            room.limit(judge.studio.device, room.expected_mib(self.run, judge.studio.device))
             result = judge.judge(work.step, patient=self._tries(work) + 1 < MAX_TRIES)
             if result is None:
                 self._defer(work)
             else:
                 self.ledger.rebuild()
                 self._tell(work, result, judge)
+
+    def _judge_of(self, work: Work) -> Judge:
+        if work.kind == "evaluations":
+            return self.judge
+        if work.kind == "confirmations":
+            return self.second_judge
+        request = next(request for request in control.requests(self.run, "evaluate") if work.kind.endswith(request.id))
+        control.answer(self.run, request, "seen", work.step)
+        multiple = self.judge.studio.model.size_multiple
+        return self.judge.answering(work.kind, references.asked(request.prompts, self.config, multiple))
+
+    def _settle(self) -> None:
+        """Answer requests that have come true, or never can."""
+        known = {BASE_MODEL} | self.run.snapshots_to_judge()
+        for request in control.open_requests(self.run, "evaluate"):
+            if request.step is None or request.step not in known:
+                control.ignore(self.run, request, f"there is no snapshot of step {request.step}")
+            elif queue.work_of(self.run, request) is None:
+                self._answer(request, request.step)
+
+    def _answer(self, request: Request, step: int) -> None:
+        result = self.run.read_result(step)
+        if not request.prompts and result and result.status == "skipped":
+            control.ignore(
+                self.run, request, f"step {step} was left out: {result.reason}; it can be drawn with prompts"
+            )
+        else:
+            control.answer(self.run, request, "done", step)
 
     def _tell(self, work: Work, result: EvaluationResult, judge: Judge) -> None:
         log.info(
@@ -144,9 +175,3 @@ class Session:
     def _idle_message(self, works: list[Work]) -> str:
         waiting = f", {len(works)} waiting for memory or with other evaluators" if works else ""
         return f"judged {len(steps_in(self.run.evaluations))}{waiting}"
-
-    def _trainer_mib(self, judge: Judge) -> float:
-        """What the trainer needs of the device that is drawn on; 0 when it is not there."""
-        device = judge.studio.device
-        shares = device.type == "cuda" and (device.index or 0) < self.config.train.num_processes
-        return room.trainer_mib(self.record) if shares and is_alive(read_status(self.run, "trainer")) else 0.0

@@ -26,11 +26,14 @@ def draw(references: References, drawn: Sequence[tuple[Job, Image.Image]]) -> by
     rows: defaultdict[str, list[Image.Image]] = defaultdict(list)
     for job, picture in sorted(drawn, key=lambda pair: pair[0].seed):
         rows[job.prompt_id].append(picture)
-    columns = 1 + max(map(len, rows.values()))
+    for prompt_id, pictures in rows.items():
+        if prompt_id in references.pictures:
+            pictures.insert(0, references.pictures[prompt_id])
+    columns = max(map(len, rows.values()))
     side = _tile(len(rows), columns)
     canvas = Image.new("RGB", (columns * (side + GAP) - GAP, len(rows) * (side + GAP) - GAP), PAPER)
-    for row, (prompt_id, pictures) in enumerate(rows.items()):
-        for column, picture in enumerate((references.pictures[prompt_id], *pictures)):
+    for row, pictures in enumerate(rows.values()):
+        for column, picture in enumerate(pictures):
             tile = ImageOps.pad(picture, (side, side), Image.Resampling.LANCZOS, color=PAPER)
             canvas.paste(tile, (column * (side + GAP), row * (side + GAP)))
     return _encode(canvas)

@@ -31,6 +31,8 @@ def _published_folders(run: RunDir) -> Problems:
     for parent in (run.snapshots, run.checkpoints, run.evaluations, run.confirmations):
         for step in sorted(steps_in(parent)):
             yield from _trouble(partial(verify, parent / step_name(step)))
+    for folder in sorted(run.requested.glob("*/step-*")):
+        yield from _trouble(partial(verify, folder))
     for references in (run.references, run.confirmations / run.references.name):
         if references.exists():
             yield from _trouble(partial(verify, references))

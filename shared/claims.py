@@ -15,7 +15,6 @@ import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import get_args
 
 import psutil
 from filelock import FileLock
@@ -29,7 +28,7 @@ LEASE_SECONDS = 60.0
 
 
 class Claim(Record):
-    """`.claims/step-N.json`, or `.claims/confirmations/step-N.json`."""
+    """`.claims/step-N.json`, for other kinds of results than evaluations `.claims/<kind>/step-N.json`."""
 
     step: int
     host: str
@@ -68,9 +67,8 @@ def claimed_steps(run: RunDir, kind: ResultKind = "evaluations", lease_seconds: 
 
 def dead_claims(run: RunDir) -> list[Path]:
     """Files of claims whose owners are gone; whoever comes next takes them over."""
-    kinds: tuple[ResultKind, ...] = get_args(ResultKind)
-    living = {_folder(run, kind) / f"{step_name(step)}.json" for kind in kinds for step in claimed_steps(run, kind)}
-    return sorted(set(run.claims.rglob("step-*.json")) - living)
+    claims = ((path, _read(path)) for path in sorted(run.claims.rglob("step-*.json")))
+    return [path for path, claim in claims if not (claim and _holds(path, claim, LEASE_SECONDS))]
 
 
 def drop_dead_claims(run: RunDir) -> None:

@@ -291,7 +291,9 @@ class EvaluationConfig(Section):
         default="auto", description="Precision of generation; `auto` is fp16 on CUDA and MPS, fp32 on CPU."
     )
     device: str = Field(
-        default="auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", description="`auto`, `cpu`, `cuda`, `cuda:1`, `mps`."
+        default="auto",
+        pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$",
+        description="`cpu`, `cuda`, `cuda:1`, `mps`; `auto` is a GPU that training leaves free, else the one it uses.",
     )
     visual: str = Field(
         default="gradients",

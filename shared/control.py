@@ -8,6 +8,11 @@ trainer began is answered as ignored: it must not stop or hold a run that was re
     snapshot-now   seen → done: the snapshot of `step` is published
     pause          seen → done: training holds after `step`, its memory kept, until resume, stop or a new session
     resume         seen → done: training goes on; also where nothing was held
+
+Evaluators answer one kind of request, whenever one comes to it:
+
+    evaluate       seen → done: the snapshot of `step` is judged before all others that wait; or, with prompts of the
+                   asker's own, drawn with these into `requested/<id>/step-N`, whatever results it has already
 """
 
 from __future__ import annotations
@@ -15,19 +20,22 @@ from __future__ import annotations
 import os
 import time
 import uuid
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 import psutil
 
-from shared.errors import RunFolderError
+from shared.errors import ConfigError, RunFolderError
 from shared.records import Answer, Request, RequestKind, parse_time, utc_now
 from shared.rundir import RunDir
 from shared.status import is_alive, read_status
 
 Stage = Literal["seen", "saved", "stopped", "done"]
-REQUEST_KINDS: tuple[RequestKind, ...] = get_args(RequestKind)
+REQUEST_KINDS: tuple[RequestKind, ...] = ("stop", "snapshot-now", "pause", "resume")
+"""Asked of the trainer."""
+MAX_PROMPTS = 64
 
 
 def submit(run: RunDir, kind: RequestKind, by: str) -> Request:
@@ -44,6 +52,29 @@ def submit(run: RunDir, kind: RequestKind, by: str) -> Request:
 def submit_stop(run: RunDir, by: str) -> Request:
     """Ask the trainer to finish its step, save and stop."""
     return submit(run, "stop", by)
+
+
+def submit_evaluation(run: RunDir, step: int, by: str, prompts: Sequence[str] = ()) -> Request:
+    """Ask the evaluators to judge a snapshot next, or to draw it with prompts of one's own.
+
+    Raises:
+        ConfigError: a prompt is empty, or there are too many.
+    """
+    wanted = tuple(" ".join(prompt.split()) for prompt in prompts)
+    if len(wanted) > MAX_PROMPTS or not all(wanted):
+        raise ConfigError(f"1 to {MAX_PROMPTS} prompts can be asked for at once, none of them empty")
+    waiting = [
+        request for request in open_requests(run, "evaluate") if (request.step, request.prompts) == (step, wanted)
+    ]
+    if waiting:
+        return waiting[0]
+    run_id = run.read_record().run_id
+    request = Request(
+        id=f"evaluate-{uuid.uuid4().hex[:12]}", kind="evaluate", run_id=run_id, by=by, step=step, prompts=wanted
+    )
+    run.control.mkdir(exist_ok=True)
+    request.write(run.control / f"{request.id}.json")
+    return request
 
 
 def requests(run: RunDir, kind: RequestKind = "stop") -> list[Request]:
@@ -68,7 +99,7 @@ def open_requests(run: RunDir, kind: RequestKind = "stop") -> list[Request]:
 
 
 def read_answer(run: RunDir, request: Request) -> Answer:
-    """How far the trainer has come with a request."""
+    """How far a request has come."""
     try:
         return Answer.read(run.control / f"{request.id}.answer.json")
     except (FileNotFoundError, RunFolderError):
@@ -76,12 +107,12 @@ def read_answer(run: RunDir, request: Request) -> Answer:
 
 
 def answer(run: RunDir, request: Request, stage: Stage, step: int) -> None:
-    """Trainer only: note that a stage is reached."""
+    """Whoever carries it out: note that a stage is reached."""
     _write(run, read_answer(run, request).model_copy(update={stage: utc_now(), "step": step}))
 
 
 def ignore(run: RunDir, request: Request, reason: str) -> None:
-    """Trainer only: settle a request that is not carried out."""
+    """Whoever it was asked of: settle a request that is not carried out."""
     _write(run, read_answer(run, request).model_copy(update={"ignored": reason}))
 
 

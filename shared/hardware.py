@@ -57,6 +57,11 @@ def usable_gpus() -> list[Gpu]:
     return [found[name.strip()] for name in listed.split(",") if name.strip() in found]
 
 
+def evaluator_gpu(num_gpus: int, num_training: int) -> int:
+    """Which GPU `evaluation.device = "auto"` means: the first that no training process uses, else the first of all."""
+    return num_training if num_gpus > num_training else 0
+
+
 def gpu_used_mib(index: int) -> float | None:
     """Memory in use on a device by everyone, MiB; None without NVML."""
     return next((gpu.used_mib for gpu in gpus() if gpu.index == index), None)

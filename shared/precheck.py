@@ -169,7 +169,10 @@ def _evaluator_place(config: Config, places: Sequence[Place]) -> Place:
     name, _, number = config.evaluation.device.partition(":")
     if name in ("cpu", "mps"):
         return places[-1]
-    return places[min(int(number or 0), max(len(places) - 2, 0))]
+    num_gpus = len(places) - 1
+    if name == "auto":
+        return places[hardware.evaluator_gpu(num_gpus, config.train.num_processes)]
+    return places[min(int(number or 0), max(num_gpus - 1, 0))]
 
 
 def _advice(

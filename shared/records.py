@@ -223,21 +223,25 @@ class ProcessStatus(Record):
     )
 
 
-RequestKind = Literal["stop", "snapshot-now", "pause", "resume"]
+RequestKind = Literal["stop", "snapshot-now", "pause", "resume", "evaluate"]
 
 
 class Request(Record):
-    """`control/<id>.json`: something a person or a program asks of the trainer."""
+    """`control/<id>.json`: something a person or a program asks of the trainer; `evaluate` of the evaluators."""
 
     id: str
     kind: RequestKind
     run_id: str
     created: str = Field(default_factory=utc_now)
     by: str = Field(description="dashboard, command line, signal SIGTERM …; the reason shown to people.")
+    step: int | None = Field(default=None, ge=0, description="Of `evaluate`: the snapshot; 0 is the base model.")
+    prompts: tuple[str, ...] = Field(
+        default=(), description="Of `evaluate`: what to draw beside the run's own prompts, into `requested/<id>`."
+    )
 
 
 class Answer(Record):
-    """`control/<id>.answer.json`: how far the trainer has come with a request; None means not yet."""
+    """`control/<id>.answer.json`: how far a request has come; None means not yet."""
 
     request_id: str
     seen: str | None = None

@@ -15,7 +15,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from shared import base_model, dataset, hardware
 from shared.config import Config, dump_config, load_config
@@ -24,8 +24,8 @@ from shared.errors import RunFolderError
 from shared.publication import fsync, read_manifest
 from shared.records import Best, DatasetRecord, EvaluationResult, Manifest, PresetRecord, RunRecord, replace_file
 
-ResultKind = Literal["evaluations", "confirmations"]
-"""Folder of results: of every snapshot; of the finalists again, on other prompts."""
+ResultKind = str
+"""A folder of results by step: `evaluations`; `confirmations`, of the finalists, on other prompts; `requested/<id>`."""
 STEP_FOLDER = re.compile(r"step-(\d{8,})")
 LIBRARIES = ("torch", "diffusers", "transformers", "peft", "accelerate", "safetensors")
 
@@ -90,6 +90,11 @@ class RunDir:
     def confirmations(self) -> Path:
         """One folder per finalist judged again, and the references of those further prompts."""
         return self.path / "confirmations"
+
+    @property
+    def requested(self) -> Path:
+        """One folder per request for pictures of a person's own prompts."""
+        return self.path / "requested"
 
     @property
     def references(self) -> Path:

@@ -214,7 +214,7 @@ def unjudged_run(warm: Warm, tmp_path_factory: pytest.TempPathFactory, tiny_mode
             "lr_scheduler": "constant_with_warmup",
         },
         "lora": {"lora_alpha": 4},
-        "evaluation": {"confirm_prompts": 4, "confirm_seeds": 1, "order": "oldest"},
+        "evaluation": {"confirm_prompts": 4, "confirm_seeds": 1, "order": "oldest", "rescan_seconds": 0.5},
     }
     run = create_run(tiny_config(tmp_path_factory.mktemp("unjudged"), "run", tiny_model, pictures, sections))
     warm.run("trainer", run.path)

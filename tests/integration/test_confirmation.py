@@ -97,7 +97,7 @@ def test_the_final_is_held_once(confirmed: RunDir, warm: Warm) -> None:
     assert files(confirmed, 0, 2, 4, 6) == before
 
 
-@pytest.mark.parametrize(("number", "before"), [(1, True), (2, True), (3, False)])
+@pytest.mark.parametrize(("number", "before"), [(2, True), (3, False)])
 def test_a_final_killed_in_the_middle_goes_on_with_what_is_missing(
     trained: RunDir, confirmed: RunDir, warm: Warm, tmp_path: Path, number: int, before: bool
 ) -> None:

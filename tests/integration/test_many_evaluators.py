@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from shared import control
 from shared.backlog import unconfirmed, unjudged
 from shared.check import check
 from shared.claims import claimed
@@ -78,12 +79,12 @@ class Crowd:
                 del self.held[pid]
         self.programs = [program for program in self.programs if not self.ended(program)]
         while len(self.programs) < NUM_EVALUATORS and self.unfinished():
-            self.programs.append(self.warm.start("evaluator", self.run.path, prelude=self.prelude))
+            self.programs.append(self.warm.start("evaluator", self.run.path, "--follow", prelude=self.prelude))
 
     def ended(self, program: Program) -> bool:
         """Whether it has, as it should."""
         code = program.poll()
-        assert code in (None, DONE, NOTHING_TO_DO, TRY_AGAIN, -signal.SIGKILL), program.stderr()
+        assert code in (None, -signal.SIGKILL), program.stderr()
         return code is not None
 
     def strike(self) -> None:
@@ -104,8 +105,8 @@ class Crowd:
         self.held = dict.fromkeys(self.held, 0.0)
         self.tend()
         for program in self.programs:
-            code = program.wait()
-            assert code in (DONE, NOTHING_TO_DO, TRY_AGAIN, -signal.SIGKILL), program.stderr()
+            program.kill(signal.SIGTERM)
+        assert {program.wait() for program in self.programs} == {DONE}
 
 
 def with_only(run: RunDir, folder: Path, *steps: int) -> RunDir:
@@ -156,6 +157,8 @@ def test_killed_and_stopped_evaluators_leave_what_a_single_one_leaves(
 
     until(everything_is_judged, "every snapshot to be judged", seconds=200 + 10 * seconds)
     crowd.disperse()
+    names = {path.name for path in run.processes.glob("evaluator*.json")}
+    assert names == {"evaluator.json", "evaluator-2.json", "evaluator-3.json", "evaluator-4.json"}
     assert crowd.num_killed >= 2
     assert crowd.num_held >= 2
     assert warm.start("evaluator", run.path).wait() == NOTHING_TO_DO
@@ -163,20 +166,6 @@ def test_killed_and_stopped_evaluators_leave_what_a_single_one_leaves(
     assert finals(run) == finals(judged_run)
     assert not list(run.claims.rglob("step-*")), "no claim is left"
     assert not list(run.staging.iterdir())
-    assert check(run) == []
-
-
-def test_several_evaluators_say_who_they_are(unjudged_run: RunDir, warm: Warm, tmp_path: Path) -> None:
-    run = with_only(unjudged_run, tmp_path, *range(1, 7))
-    programs = [warm.start("evaluator", run.path, "--follow") for _ in range(3)]
-    until(lambda: len(statuses(run)) == 3, "three files of state")
-    names = {path.name for path in run.processes.glob("evaluator*.json")}
-    assert names == {"evaluator.json", "evaluator-2.json", "evaluator-3.json"}
-    assert {status.pid for status in statuses(run)} == {program.pid for program in programs}
-    for program in programs:
-        program.kill(signal.SIGTERM)
-    assert [program.wait() for program in programs] == [DONE] * 3
-    assert not unjudged(run)
     assert check(run) == []
 
 
@@ -221,6 +210,35 @@ def test_a_base_model_that_cannot_be_loaded_is_permanent(unjudged_run: RunDir, w
     assert program.wait() == PERMANENT
     assert program.stderr().splitlines()[-2].startswith("error: ")
     assert statuses(run)[0].state == "failed"
+
+
+def test_a_snapshot_asked_for_is_judged_next_and_drawn_with_prompts_of_ones_own(
+    unjudged_run: RunDir, judged_run: RunDir, warm: Warm, tmp_path: Path
+) -> None:
+    run = with_only(unjudged_run, tmp_path, 1, 2, 20)
+    next_one = control.submit_evaluation(run, 20, by="a test")
+    mine = control.submit_evaluation(run, 2, by="a test", prompts=["a green coat", "a red dress"])
+    unknown = control.submit_evaluation(run, 7, by="a test")
+    program = warm.run("evaluator", run.path)
+    said = [line.partition(" of step ")[2] for line in program.stderr().splitlines()]
+    order = [words.partition(":")[0] for words in said if words]
+    assert order[:4] == ["0", "20", "2", "1"], "the base model, what was asked for in its order, then the oldest"
+    assert rows(run) == {step: rows(judged_run)[step] for step in ("0", "1", "2", "20")}
+    for request in (next_one, mine):
+        answer = control.read_answer(run, request)
+        assert answer.done
+        assert answer.step == request.step
+    assert control.read_answer(run, unknown).ignored == "there is no snapshot of step 7"
+
+    result = run.read_result(2, f"requested/{mine.id}")
+    assert result
+    assert (result.status, result.snapshot_digest) == ("ok", run.read_result(2).snapshot_digest)  # type: ignore[union-attr]
+    assert [sample.prompt for sample in result.samples] == ["a green coat", "a red dress"]
+    assert all(set(sample.metrics) == {"clip_t"} for sample in result.samples)
+    assert result.blanks["visual_loss"] == "a prompt that was asked for has no reference"
+    assert len(list((run.requested / mine.id / "step-00000002" / "images").iterdir())) == 2
+    assert check(run) == []
+    assert warm.start("evaluator", run.path).wait() == NOTHING_TO_DO
 
 
 def test_run_py_passes_the_evaluators_word_on(judged_run: RunDir, warm: Warm) -> None:

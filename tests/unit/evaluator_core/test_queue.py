@@ -6,7 +6,8 @@ import threading
 
 import pytest
 
-from evaluator.queue import Work, free, left_out, unfinished, watching
+from evaluator.queue import Work, free, left_out, unfinished, watching, work_of
+from shared import control
 from shared.claims import claimed
 from shared.config import EvaluationConfig
 from shared.publication import publish
@@ -109,6 +110,22 @@ def test_finalists_are_judged_again_when_training_is_over_and_all_is_weighed(run
     assert todo(run) == [], "its result has not been weighed yet"
     weighed(run, 6, 4)
     assert todo(run) == [-4, -6], "a resumed run's new finalist joins those there were"
+
+
+def test_what_a_person_asks_for_comes_first_and_is_never_left_out(run: RunDir) -> None:
+    for step in (10, 20, 30, 40):
+        add(run, step)
+    judged(run, 0, 40)
+    first = control.submit_evaluation(run, 10, by="a test")
+    asked = control.submit_evaluation(run, 40, by="a test", prompts=["a red coat"])
+    control.submit_evaluation(run, 999, by="a test")
+    requested = Work(40, f"requested/{asked.id}")
+    works = unfinished(run, EvaluationConfig(every=2), trainer_lives=True)
+    assert works == [Work(10), requested, Work(20)]
+    with claimed(run, 40, requested.kind):
+        assert free(run, works) == [Work(10), Work(20)]
+    judged(run, 10)
+    assert work_of(run, first) is None
 
 
 def test_without_finalists_nothing_is_judged_again(run: RunDir) -> None:

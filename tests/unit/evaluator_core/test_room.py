@@ -8,6 +8,7 @@ import torch
 from evaluator import room
 from evaluator.room import Growth, allowance_mib, is_out_of_memory, trainer_mib
 from shared.hardware import MIB
+from shared.status import hold_role
 from tests.conftest import RunMaker
 
 CUDA = torch.device("cuda", 0)
@@ -56,6 +57,17 @@ def test_the_trainers_need_is_what_the_run_recorded(make_paper_run: RunMaker) ->
     assert trainer_mib(record.model_copy(update={"memory": memory})) == 5000
     assert trainer_mib(record.model_copy(update={"memory": None})) == 0
     assert trainer_mib(record.model_copy(update={"memory": {"this machine": {"trainer": {"a": 1}}}})) == 0
+
+
+def test_room_is_left_only_to_a_living_trainer_and_only_where_it_is(make_paper_run: RunMaker) -> None:
+    run = make_paper_run()
+    memory = {"GPU 0": {"trainer": {"denoiser": 2000, "activations": 3000}}}
+    run.read_record().model_copy(update={"memory": memory}).write(run.record)
+    assert room.expected_mib(run, CUDA) == 0
+    with hold_role(run, "trainer"):
+        assert room.expected_mib(run, CUDA) == 5000
+        assert room.expected_mib(run, torch.device("cuda", 1)) == 0
+        assert room.expected_mib(run, torch.device("cpu")) == 0
 
 
 def test_growth_is_said_once_and_not_while_memory_takes_its_shape() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from shared import control
+from shared.errors import ConfigError
 from shared.records import Answer, Request, utc_now
 from shared.rundir import RunDir
 from tests.conftest import RunMaker, until
@@ -45,6 +46,34 @@ def test_each_stage_of_an_answer_keeps_the_earlier_ones(run: RunDir) -> None:
     assert answer.stopped
     assert answer.seen <= answer.saved <= answer.stopped
     assert (answer.step, answer.ignored) == (8, None)
+
+
+def test_an_evaluation_is_asked_for_once_for_each_step_and_choice_of_prompts(run: RunDir) -> None:
+    first = control.submit_evaluation(run, 40, by="a test")
+    assert control.submit_evaluation(run, 40, by="another") == first
+    others = [
+        control.submit_evaluation(run, 20, by="a test"),
+        control.submit_evaluation(run, 40, by="a test", prompts=["a red  coat", "a hat"]),
+    ]
+    assert others[1].prompts == ("a red coat", "a hat")
+    assert {request.id for request in control.open_requests(run, "evaluate")} == {
+        request.id for request in (first, *others)
+    }
+    control.answer(run, first, "done", 40)
+    assert control.submit_evaluation(run, 40, by="a test") != first
+
+
+@pytest.mark.parametrize("prompts", [["a coat", " "], ["a coat"] * (control.MAX_PROMPTS + 1)])
+def test_prompts_that_cannot_be_drawn_are_refused(run: RunDir, prompts: list[str]) -> None:
+    with pytest.raises(ConfigError, match="1 to 64 prompts"):
+        control.submit_evaluation(run, 40, by="a test", prompts=prompts)
+    assert not list(run.control.iterdir())
+
+
+def test_a_trainer_leaves_what_is_asked_of_evaluators_alone(run: RunDir) -> None:
+    request = control.submit_evaluation(run, 40, by="a test")
+    control.ignore_before(run, utc_now())
+    assert control.open_requests(run, "evaluate") == [request]
 
 
 def test_after_a_stop_a_new_one_can_be_asked_for(run: RunDir) -> None:

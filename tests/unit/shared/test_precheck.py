@@ -63,6 +63,10 @@ def test_the_evaluator_counts_where_it_draws() -> None:
     assert (drawing.place.name, [part.program for part in drawing.footprints]) == ("this machine", ["evaluator"])
     other = precheck.shares(true_shapes("sd1"), config(evaluation={"device": "cuda:1"}), places(24, 24))
     assert [share.place.name for share in other] == ["GPU 0", "GPU 1"]
+    free = precheck.shares(true_shapes("sd1"), config(), places(24, 24))
+    assert [share.place.name for share in free] == ["GPU 0", "GPU 1"], "auto: the one that training leaves alone"
+    (shared,) = precheck.shares(true_shapes("sd1"), config(train={"num_processes": 2}), places(24, 24))
+    assert (shared.place.name, len(shared.footprints)) == ("GPU 0", 2)
     (only,) = precheck.shares(true_shapes("sd1"), config(), places(24), with_evaluator=False)
     assert [part.program for part in only.footprints] == ["trainer"]
 
