@@ -26,7 +26,7 @@ from dashboard.charts.parts import (
 )
 from dashboard.charts.quality import HIGHER_IS_BETTER
 from dashboard.language import say
-from dashboard.series import moving_average
+from dashboard.series import MAX_POINTS, moving_average
 from dashboard.words import metric_name
 from shared.tables import COMPARED_METRICS
 
@@ -81,7 +81,9 @@ def loss_lines(runs: Sequence[Run], look: Look) -> list[Trace]:
     for run, color in zip(runs, COLORS, strict=False):
         steps, loss = run.train["step"].to_numpy(), run.train["loss"].to_numpy()
         smooth = moving_average(steps, loss, look.span, run.axis.resumed)
-        lines.append(line(run.axis.at(steps), smooth, run.name, color, run.axis, look, width=2) | {"showlegend": True})
+        x = run.axis.at(steps)
+        drawn = line(x, smooth, run.name, color, run.axis, look, width=2, max_points=MAX_POINTS // 2)
+        lines.append(drawn | {"showlegend": True})
     return lines
 
 

@@ -82,10 +82,9 @@ def loss_panel(train: pd.DataFrame, x: Numbers, axis: XAxis, look: Look) -> Pane
     traces = [raw | {"opacity": 0.3, "showlegend": True}]
     if look.span > 1:
         smooth = moving_average(steps, loss, look.span, axis.resumed)
-        traces.append(
-            line(x, smooth, say("average of {span} steps", span=f"{look.span:.0f}"), BLUE, axis, look, width=2)
-        )
-        traces[-1]["showlegend"] = True
+        name = say("average of {span} steps", span=f"{look.span:.0f}")
+        average = line(x, smooth, name, BLUE, axis, look, width=2, max_points=MAX_POINTS // 2)
+        traces.append(average | {"showlegend": True})
     missing = x[~np.isfinite(loss)][-MAX_POINTS:]
     if len(missing):
         floor = float(np.nanmin(loss[loss > 0], initial=1.0)) if look.log_y else 0.0

@@ -128,19 +128,15 @@ export default function ({ data, parentElement, setStateValue, setTriggerValue }
     window: (range) => setStateValue?.("window", range),
     picked: (step) => setTriggerValue?.("picked", step),
   }
-  const known = figures.get(node)?.version
-  const version = JSON.stringify([data.figure, data.group, getComputedStyle(node).getPropertyValue("--st-text-color")])
-  figures.set(node, { ...data, tell, version })
+  figures.set(node, { ...data, tell })
   node.setAttribute("aria-label", data.label)
   node.style.height = `${data.figure.layout.height}px`
-  if (version !== known) {
-    loadPlotly(data.plotly)
-      .then(() => figures.has(node) && draw(node))
-      .catch((reason) => {
-        error.textContent = `The chart could not be drawn: ${reason.message}`
-        error.hidden = false
-      })
-  }
+  loadPlotly(data.plotly)
+    .then(() => figures.has(node) && draw(node))
+    .catch((reason) => {
+      error.textContent = `The chart could not be drawn: ${reason.message}`
+      error.hidden = false
+    })
   return () => {
     figures.delete(node)
     window.Plotly?.purge(node)

@@ -7,13 +7,18 @@ import random
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, WebSocket, expect
 
+from examples.fake_run import create, write_history
 from shared import control
+from shared.config import dump_config
+from shared.records import replace_file
 from shared.rundir import RunDir
+from shared.tables import TRAIN_COLUMNS, Appender
 from tests.browser.conftest import (
     OpenPage,
     address_of,
@@ -31,8 +36,9 @@ pytestmark = pytest.mark.browser
 PAGES = ["", "samples", "snapshots", "compare", "logs", "config", "system"]
 BYTES_PER_TICK = 150_000
 COUNT_DRAWINGS = """() => {
-  window.drawings = 0
-  for (const node of document.querySelectorAll(".js-plotly-plot")) node.on("plotly_afterplot", () => drawings++)
+  window.drawings = [0, 0]
+  const charts = document.querySelectorAll(".js-plotly-plot")
+  charts.forEach((chart, number) => chart.on("plotly_afterplot", () => drawings[number]++))
 }"""
 
 
@@ -128,15 +134,23 @@ def test_a_tick_costs_little_traffic(open_page: OpenPage, training: RunDir) -> N
     assert max(received) < BYTES_PER_TICK
 
 
-def test_a_figure_that_nothing_new_came_for_is_not_drawn_again(open_page: OpenPage) -> None:
-    page = open_page("done")
+def test_a_figure_that_nothing_new_came_for_is_not_drawn_again(open_page: OpenPage, runs: Path) -> None:
+    fake = create(runs / "unjudged", steps=300, snapshot_steps=100)
+    write_history(fake)
+    train = fake.config.train.model_copy(update={"max_train_steps": 1000})
+    replace_file(fake.run.config, dump_config(fake.config.model_copy(update={"train": train})).encode())
+    table = Appender(fake.run.train_csv, TRAIN_COLUMNS)
+    page = open_page("unjudged")
     page.locator(".darkroom-figure.js-plotly-plot").nth(1).wait_for()
-    page.wait_for_load_state("networkidle")
-    page.evaluate(COUNT_DRAWINGS)
-    wait_for_seconds_told(page, 5)  # figures are looked after every second one
-    assert page.evaluate("drawings") == 0
-    page.evaluate("Plotly.relayout(document.querySelector('.darkroom-figure'), {'xaxis.range': [100, 120]})")
-    wait_until(lambda: page.evaluate("drawings") > 0)
+    for step in range(301, 305):
+        table.append(fake.training_row(step, datetime.now(timezone.utc), 0.4))
+        wait_until(lambda step=step: last_drawn_step(page) == step)
+        if step == 301:  # with it the axis of both grew, to 310
+            wait_for_seconds_told(page, 3)
+            page.evaluate(COUNT_DRAWINGS)
+    training, quality = page.evaluate("drawings")
+    assert training >= 3
+    assert quality == 0
 
 
 def test_what_somebody_types_and_opens_survives_ticks(open_page: OpenPage, training: RunDir) -> None:
