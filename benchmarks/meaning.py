@@ -22,13 +22,15 @@ from evaluator.anchors import anchors, matching, mismatched
 from evaluator.metrics import PAIRWISE_LOSSES, PAIRWISE_METRICS
 from evaluator.metrics.copying import nearest_training_picture
 from evaluator.metrics.exhibit import Exhibit, Row
-from evaluator.metrics.layout import layout
+from evaluator.metrics.layout import layout, mirrored
 from evaluator.scorer import Scorer, load_scorer
 from evaluator.signals import copying, nearest_ratio
 from evaluator.training_set import TrainingSet
 from pocket.garments import catalogue, concept, render, split_catalogue
+from shared import dataset
 from shared.config import ModelConfig
 from shared.diffusion import base
+from shared.digests import Digests
 from shared.pictures import open_picture
 from shared.publication import read_manifest
 from shared.records import Sample
@@ -271,8 +273,50 @@ def tell_run(run: RunDir) -> None:
     print(f"\nStop rule: {stopping.advise_stop(found, 'advise', 5, 6)}")
 
 
+def write_sheet(run: RunDir) -> Path:
+    """A WebP beside the report, eight prompts wide, from top to bottom.
+
+    Real picture, base model, first snapshot, best, last, and the training picture whose layout the last is nearest to.
+    """
+    config, record = run.read_config(), run.read_record()
+    training, digest = TrainingSet(config, record).vectors(layout), Digests(dataset.digests_path(config))
+    held_out, size = record.dataset.held_out, config.data.train_size
+    trained = dataset.training_pairs(dataset.scan(config), held_out, size, config.train.seed, digest)
+    first, *_, last = steps = sorted(steps_in(run.evaluations) - {0})
+    best = run.read_best()
+    rows = [_first_pictures(run, step) for step in (0, first, best.step if best else steps[-2], last)]
+    prompts = list(rows[0])[:8]
+    real = {prompt: open_picture(run.references / f"{prompt}.png") for prompt in prompts}
+    nearest = {prompt: open_picture(trained[_nearest(training, rows[-1][prompt])].image) for prompt in prompts}
+    edge = 128
+    sheet = Image.new("RGB", (len(prompts) * edge, 6 * edge), "white")
+    for row, pictures in enumerate((real, *rows, nearest)):
+        for column, prompt in enumerate(prompts):
+            sheet.paste(pictures[prompt].resize((edge, edge)), (column * edge, row * edge))
+    path = Path(__file__).parent / "images" / f"meaning-{record.name}.webp"
+    path.parent.mkdir(exist_ok=True)
+    sheet.save(path, quality=80)
+    return path
+
+
+def _first_pictures(run: RunDir, step: int) -> dict[str, Image.Image]:
+    """Of each prompt, by its id."""
+    result = run.read_result(step)
+    assert result
+    found: dict[str, Image.Image] = {}
+    for sample in result.samples:
+        found.setdefault(sample.prompt_id, open_picture(run.evaluation(step) / "images" / sample.image))
+    return found
+
+
+def _nearest(training_ND: np.ndarray, picture: Image.Image) -> int:
+    """Index of the training picture with the most similar layout, mirrored or not."""
+    own = layout(picture)
+    return int(np.maximum(training_ND @ own, training_ND @ mirrored(own)).argmax())
+
+
 def main() -> None:
-    """Print every table."""
+    """Print every table, write a sheet of each run."""
     scorer = load_scorer("pocket", metrics=METRICS)
     tell_colour(scorer)
     tell_visual(scorer)
@@ -281,6 +325,7 @@ def main() -> None:
     tell_copying()
     for path in sys.argv[1:]:
         tell_run(open_run(Path(path)))
+        print(f"\nPictures: {write_sheet(open_run(Path(path)))}")
 
 
 if __name__ == "__main__":
