@@ -24,13 +24,14 @@ demo: $(READY) ## Train on the embedded miniature model and look at it; ARGS="tr
 	@$(BIN)/python run.py demo --new $(ARGS)
 
 test: $(READY) ## The ordinary suite, under ten minutes on two cores
-	$(BIN)/python -m pytest -m "not gpu and not slow and not network" $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not gpu and not slow and not network and not browser"
+	$(BIN)/python -m pytest -m "browser and not slow"  # alone: they have budgets of time
 
 test-all: $(READY) ## Everything but what needs the hub
-	$(BIN)/python -m pytest -m "not network" $(ARGS)
+	$(BIN)/python -m pytest -m "not network"
 
 test-gpu: $(READY) ## What needs an accelerator
-	$(BIN)/python -m pytest -m gpu $(ARGS)
+	$(BIN)/python -m pytest -m gpu
 
 check: $(READY) ## Format, lint, types, imports, spelling
 	$(BIN)/ruff format --check $(PACKAGES)

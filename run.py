@@ -9,8 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,14 +17,15 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from shared import access, base_model, changes, checkpoints, control, first_config, hardware, precheck, presets
+from shared import access, base_model, control, first_config, hardware, precheck, presets
 from shared import check as invariants
 from shared import doctor as examination
 from shared.backlog import unconfirmed, unjudged
 from shared.config import POCKET, Config, load_config
 from shared.errors import ConfigError, RunFolderError, exit_code_of
+from shared.opening import Resume, open_or_create
 from shared.records import FINAL_STATES, replace_file
-from shared.rundir import RunDir, create_run, free_name, open_run
+from shared.rundir import RunDir, open_run
 from shared.status import is_alive, read_status
 from shared.supervisor import (
     ROOT,
@@ -39,6 +38,7 @@ from shared.supervisor import (
 )
 from shared.survey import survey
 from shared.terminal import Terminal, summarise
+from shared.webhook import Webhook
 
 DEMO_CONFIG = ROOT / "configs" / "pocket_kimono_cpu.toml"
 DEFAULT_MODEL = "stable-diffusion-v1-5/stable-diffusion-v1-5"
@@ -49,16 +49,6 @@ EVALUATED = {0: "everything is judged", 3: "nothing is left to judge", 4: "not e
 app = typer.Typer(
     help=(__doc__ or "").partition("\n")[0], no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
 )
-
-
-@dataclass(frozen=True)
-class Resume:
-    """How a run folder that exists already is meant to be taken up."""
-
-    new: bool = False
-    auto: bool = True
-    allow_change: tuple[str, ...] = ()
-    from_checkpoint: Path | None = None
 
 
 Overrides = Annotated[list[str] | None, typer.Argument(help="Settings as section.key=value.", show_default=False)]
@@ -133,7 +123,7 @@ def train(
         settings = load_config(config, overrides)
         if create_only:
             console = Console(highlight=False)
-            made = _open_or_create(settings, resume, console, with_evaluator=evaluator)
+            made = _open(settings, resume, console, with_evaluator=evaluator)
             console.print(f"run folder: {made.path}", soft_wrap=True)
             return 0
         return _train(settings, resume, with_evaluator=evaluator, with_dashboard=dashboard)
@@ -288,7 +278,7 @@ def _forecast(config: Config, *, with_evaluator: bool = True) -> tuple[dict[str,
 
 def _train(config: Config, resume: Resume, *, with_evaluator: bool = True, with_dashboard: bool = True) -> int:
     console = Console(highlight=False)
-    run = _open_or_create(config, resume, console, with_evaluator=with_evaluator)
+    run = _open(config, resume, console, with_evaluator=with_evaluator)
     trainer = read_status(run, "trainer")
     complete = trainer and trainer.state == "finished" and trainer.step >= config.train.max_train_steps
     if trainer and complete and not (with_evaluator and (unjudged(run) or unconfirmed(run))):
@@ -299,12 +289,19 @@ def _train(config: Config, resume: Resume, *, with_evaluator: bool = True, with_
     with Terminal(run) as terminal:
         for sentence in _forecast(config, with_evaluator=with_evaluator)[1]:
             terminal.say(sentence)
+        webhook = Webhook(config.run.webhook, run, terminal.say) if config.run.webhook else None
+
+        def on_judged(code: int) -> None:
+            summarise(run, terminal.console)
+            if webhook:
+                webhook.end(code)
+
         supervisor = Supervisor(
             run,
             config,
             say=terminal.say,
             render=terminal.render,
-            on_judged=lambda: summarise(run, terminal.console),
+            on_judged=on_judged,
             with_evaluator=with_evaluator,
             with_dashboard=with_dashboard,
             linger=sys.stdin.isatty() and terminal.console.is_terminal,
@@ -312,44 +309,11 @@ def _train(config: Config, resume: Resume, *, with_evaluator: bool = True, with_
         return supervisor.supervise()
 
 
-def _open_or_create(config: Config, resume: Resume, console: Console, *, with_evaluator: bool) -> RunDir:
-    """The run folder this config names: made, or taken up again with its settings or those allowed to change."""
-    assert config.run.name
-    path = config.run.output_dir / config.run.name
-    if resume.new:
-        name = free_name(config.run.output_dir, config.run.name)
-        config = config.model_copy(update={"run": config.run.model_copy(update={"name": name})})
-    if resume.new or not path.exists():
-        return _create(config, resume.from_checkpoint, lambda: _forecast(config, with_evaluator=with_evaluator)[0])
-    run = open_run(path)
-    step = None
-    if resume.from_checkpoint:
-        step = checkpoints.verify_checkpoint(resume.from_checkpoint).step
-        changes.require_nothing_past(run, step)
-    elif not resume.auto and (saved := checkpoints.own_steps(run)):
-        raise RunFolderError(
-            f"{path} holds a checkpoint of step {saved[0]}, and --no-auto-resume was given",
-            "leave it out to go on from there, or start beside it with --new",
-        )
-    for text in changes.describe(changes.apply(run, config, resume.allow_change, step)):
-        console.print(f"changed: {text}", markup=False, soft_wrap=True)
-    if resume.from_checkpoint:
-        checkpoints.go_back(run, resume.from_checkpoint)
-    return run
+def _open(config: Config, resume: Resume, console: Console, *, with_evaluator: bool) -> RunDir:
+    def say(text: str) -> None:
+        console.print(text, markup=False, soft_wrap=True)
 
-
-def _create(config: Config, from_checkpoint: Path | None, estimate: Callable[[], dict[str, Any] | None]) -> RunDir:
-    """A new run, from nothing or from the state of any run's checkpoint; `estimate` tells of its memory."""
-    if from_checkpoint is None:
-        return create_run(config, estimate=estimate)
-    manifest = checkpoints.verify_checkpoint(from_checkpoint)
-    changes.require_same_state(config, manifest)
-    if manifest.step >= config.train.max_train_steps:
-        raise ConfigError(
-            f"train.max_train_steps is {config.train.max_train_steps}, the checkpoint is of step {manifest.step}",
-            "steps are counted on from the checkpoint; set more of them",
-        )
-    return create_run(config, lambda run: checkpoints.adopt(run, from_checkpoint), estimate)
+    return open_or_create(config, resume, say, lambda: _forecast(config, with_evaluator=with_evaluator)[0])
 
 
 def _stop(run: RunDir) -> int:

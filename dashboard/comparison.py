@@ -73,9 +73,9 @@ def flatten(tree: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def spell(value: Any) -> str:
-    """A setting as TOML spells it."""
+    """A setting as TOML spells it; what is not set is a dash."""
     if value is None:
-        return "false"
+        return "–"
     if isinstance(value, bool):
         return str(value).lower()
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

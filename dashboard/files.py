@@ -53,9 +53,10 @@ def routes(runs: Path) -> list[Route]:
 
     async def adapter(request: Request) -> FileResponse:
         path = request.path_params["path"]
-        found = found_or_404(find_file(runs, path, {".safetensors"}))
-        name = "-".join(part for part in (path.partition("/")[0], found.parent.name) if part)
-        return FileResponse(found, media_type="application/octet-stream", filename=f"{name}.safetensors")
+        found = found_or_404(find_file(runs, path, {".safetensors", ".zip"}))
+        run_name, folder = path.partition("/")[0], found.parent.name
+        name = found.name if folder == "exports" else f"{run_name}-{folder}{found.suffix}"
+        return FileResponse(found, media_type="application/octet-stream", filename=name)
 
     async def plotly_script(_: Request) -> FileResponse:
         return FileResponse(PLOTLY_FILE, media_type="text/javascript", headers=FOREVER)

@@ -6,7 +6,6 @@ Records are read again only when their file was written again.
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -33,13 +32,22 @@ class RunReader:
 
     def __init__(self, run: RunDir, run_id: str) -> None:
         self.run, self.run_id, self.name = run, run_id, run.path.name
-        self.config: Config = run.read_config()
+        self._config: tuple[tuple[int, int], Config] | None = None
         self._train = GrowingTable(run.train_csv, TRAIN_COLUMNS)
         self._validation = GrowingTable(run.validation_csv, VALIDATION_COLUMNS)
         self._metrics: tuple[tuple[int, int], pd.DataFrame] | None = None
+        self._best: tuple[tuple[int, int], Best | None] | None = None
         self._results: dict[int, tuple[int, EvaluationResult]] = {}
         self._manifests: dict[int, Manifest] = {}
         self._kept: dict[tuple[Any, ...], Any] = {}
+
+    @property
+    def config(self) -> Config:
+        """The settings in force: a run may be resumed with others."""
+        version = version_of(self.run.config)
+        if self._config is None or self._config[0] != version:
+            self._config = (version, self.run.read_config())
+        return self._config[1]
 
     def train(self) -> pd.DataFrame:
         """`train.csv` as numbers; `timestamp` in epoch seconds."""
@@ -60,11 +68,7 @@ class RunReader:
 
     def metrics_version(self) -> tuple[int, int]:
         """Changes whenever metrics.csv does; zeros while there is none."""
-        try:
-            stat = self.run.metrics_csv.stat()
-        except FileNotFoundError:
-            return (0, 0)
-        return (stat.st_mtime_ns, stat.st_size)
+        return version_of(self.run.metrics_csv)
 
     def keep(self, key: tuple[Any, ...], make: Callable[[], Kept]) -> Kept:
         """What `make` returned for this key before, for any viewer, else what it returns now; the oldest go."""
@@ -144,29 +148,30 @@ class RunReader:
 
     def best(self) -> Best | None:
         """The verdict so far."""
-        return self.run.read_best()
-
-    def verdict(self) -> dict[str, Any]:
-        """best.json as it is written: anchors, skill, signals and advice, where it has them."""
-        return read_json(self.run.best)
+        version = version_of(self.run.best)
+        if self._best is None or self._best[0] != version:
+            self._best = (version, self.run.read_best())
+        return self._best[1]
 
     def anchors(self) -> dict[str, dict[str, float | None]]:
         """Metric → what shuffled pairs and real pictures score, where the evaluator says so."""
-        verdict = self.verdict()
-        real = (verdict.get("metrics") or {}).get("clip_t_real")
-        return {**(verdict.get("anchors") or {}), **({"clip_t": {"real": real}} if real is not None else {})}
+        best = self.best()
+        ends = {name: found.model_dump() for name, found in best.anchors.items()} if best else {}
+        real = best.metrics.get("clip_t_real") if best else None
+        return ends if real is None else {**ends, "clip_t": {"real": real}}
 
     def _blank_reason(self, step: int, name: str) -> str:
         result = self.result(step)
         return (result.blanks.get(name) if result else None) or "no reason was given"
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object; empty when there is none, or none that can be read."""
-    with contextlib.suppress(OSError, ValueError):
-        tree = json.loads(path.read_bytes())
-        return tree if isinstance(tree, dict) else {}
-    return {}
+def version_of(path: Path) -> tuple[int, int]:
+    """Changes whenever a file is written; zeros while there is none."""
+    try:
+        stat = path.stat()
+    except FileNotFoundError:
+        return (0, 0)
+    return (stat.st_mtime_ns, stat.st_size)
 
 
 def _steps_without(metrics: pd.DataFrame, name: str) -> list[int]:

@@ -33,7 +33,7 @@ from dashboard.events import pauses
 from dashboard.files import PLOTLY_FILE
 from dashboard.language import say
 from dashboard.reader import RunReader
-from dashboard.verdict import best_table_html
+from dashboard.verdict import best_table_html, signals_html
 from shared.errors import exit_code_of
 from shared.records import EvaluationResult, replace_file
 from shared.rundir import open_run, step_name
@@ -82,7 +82,7 @@ def render(reader: RunReader) -> str:
             "★ " + say("Best snapshot: step {step}", step=best.step) if best else say("Best snapshot")
         ),
         "reason": html.escape(best.reason if best else none),
-        "best_table": best_table_html(best, reader.base_metrics(), reader.verdict().get("skill") or {}) if best else "",
+        "best_table": best_table_html(best, reader.base_metrics()) + signals_html(best) if best else "",
         "curves_title": html.escape(say("Curves")),
         "samples_title": html.escape(say("Samples")),
         "samples_note": html.escape(samples_note(steps, reader.evaluated_steps())),

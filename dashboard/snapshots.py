@@ -10,6 +10,7 @@ import pandas as pd
 
 from dashboard.language import say
 from dashboard.notes import Notes
+from dashboard.verdict import SIGNAL_NAMES
 from dashboard.words import interval, metric_name, signed
 from shared.records import Manifest
 from shared.tables import COMPARED_METRICS
@@ -45,6 +46,8 @@ def verdict_words(row: Mapping[str, Any] | None, is_best: bool = False) -> str:
         return say("judged, no interval")
     words = say("better than the base model") if high < 0 else say("worse than the base model") if low > 0 else ""
     words = words or say("not proven different from the base model")
+    if signs := [say(SIGNAL_NAMES.get(name, name)) for name in str(row.get("signals") or "").split()]:
+        words = say("{verdict}; signs of overfitting: {signs}", verdict=words, signs=", ".join(signs))
     return "★ " + say("best; {verdict}", verdict=words) if is_best else words
 
 

@@ -46,8 +46,8 @@ def process_fact(label: str, status: ProcessStatus | None, alive: bool, now: dat
     if seconds > STALE_SECONDS:
         note = say("no heartbeat for {age}, said {state}", age=age, state=say(status.state))
         return Fact(label, say("stale"), note, "warn")
-    message = f"{status.message}, " if status.message else ""
-    return Fact(label, say(status.state), message + say("heartbeat {age} ago", age=age), "good")
+    note = say("heartbeat {age} ago", age=age) + (f" · {status.message}" if status.message else "")
+    return Fact(label, say(status.state), note, "idle" if status.state == "paused" else "good")
 
 
 def evaluator_fact(status: ProcessStatus | None, alive: bool, now: datetime) -> Fact:
@@ -55,8 +55,9 @@ def evaluator_fact(status: ProcessStatus | None, alive: bool, now: datetime) -> 
     fact = process_fact(say("Evaluator"), status, alive, now)
     if status is None or fact.tone != "good" or status.state not in ("evaluating", "draining"):
         return fact
-    note = say("step {step}, {note}", step=status.step, note=fact.note)
-    return Fact(fact.label, fact.value, note, fact.tone)
+    if status.message:
+        return fact
+    return Fact(fact.label, fact.value, f"{fact.note} · {say('step')} {status.step}", fact.tone)
 
 
 def step_fact(step: int, total: int) -> Fact:

@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from dashboard.language import say
-from dashboard.words import interval, metric_name, number, signed
+from dashboard.words import interval, metric_name, number, plain, signed
 from shared.publication import read_manifest
 from shared.records import Best
 from shared.rundir import RunDir
 from shared.tables import COMPARED_METRICS
+
+SIGNAL_NAMES = {"gap": "gap", "diversity": "diversity", "copying": "copying"}
 
 
 def best_file(run: RunDir, best: Best) -> Path:
@@ -22,24 +24,38 @@ def best_file(run: RunDir, best: Best) -> Path:
     return folder / names[0] if names else folder
 
 
-Skill = Mapping[str, Mapping[str, float]]
-
-
-def best_table_html(best: Best, base: Mapping[str, float], skill: Skill) -> str:
+def best_table_html(best: Best, base: Mapping[str, float]) -> str:
     """One row per metric: the base model's value, this snapshot's, the paired difference with its interval, and how far
     it has come from unrelated pictures (0) to real ones (1)."""
-    rows = "".join(_row(best, base, name, skill) for name in COMPARED_METRICS if name in best.metrics)
-    titles = ["", say("base"), say("best"), say("difference"), say("95 % interval"), *([say("skill")] if skill else [])]
-    head = f"<tr>{''.join(f'<th>{html.escape(title)}</th>' for title in titles)}</tr>"
-    return f'<div class="wide"><table class="verdict"><thead>{head}</thead><tbody>{rows}</tbody></table></div>'
+    rows = "".join(_row(best, base, name) for name in COMPARED_METRICS if name in best.metrics)
+    titles = ["", say("base"), say("best"), say("difference"), say("95 % interval")]
+    head = "".join(f"<th>{html.escape(title)}</th>" for title in [*titles, *([say("skill")] if best.skill else [])])
+    meaning = say("Skill: 0 is a real picture of another prompt, 1 the most similar other real picture.")
+    note = f'<p class="small">{html.escape(meaning)}</p>' if best.skill else ""
+    table = f'<table class="verdict"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
+    return f'<div class="wide">{table}</div>{note}'
 
 
-def _row(best: Best, base: Mapping[str, float], name: str, skill: Skill) -> str:
+def _row(best: Best, base: Mapping[str, float], name: str) -> str:
     value, delta = best.metrics.get(name), best.deltas.get(name)
     cells = [number(base.get(name)), number(value)]
     cells += [signed(delta.delta), interval(delta.low, delta.high)] if delta else ["–", "–"]
-    if skill:
-        measured = skill.get(name)
-        cells.append(f"{measured['value']:.0%} [{measured['low']:.0%}, {measured['high']:.0%}]" if measured else "–")
+    if best.skill:
+        skill = best.skill.get(name)
+        cells.append(f"{plain(skill.value)} [{plain(skill.low)}, {plain(skill.high)}]" if skill else "–")
     columns = "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)
     return f"<tr><th>{html.escape(metric_name(name))}</th>{columns}</tr>"
+
+
+def signals_html(best: Best) -> str:
+    """Each sign of overfitting at the newest snapshot, raised or not, with its evidence."""
+    if not best.latest_signals:
+        return ""
+    tones = {True: "warn", False: "good", None: "idle"}
+    rows = "".join(
+        f'<li class="{tones[signal.raised]}"><b>{html.escape(say(SIGNAL_NAMES[signal.name]))}</b> '
+        f"{html.escape(signal.evidence)}</li>"
+        for signal in best.latest_signals
+    )
+    title = html.escape(say("Signs of overfitting at step {step}, the newest", step=best.latest_step))
+    return f'<p class="small">{title}</p><ul class="signals">{rows}</ul>'

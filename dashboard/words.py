@@ -40,6 +40,11 @@ def signed(value: float) -> str:
     return f"{value:+.3f}".replace("-", "−") if math.isfinite(value) else "–"
 
 
+def plain(value: float) -> str:
+    """Two decimals, with the true minus."""
+    return f"{value:.2f}".replace("-", "−")
+
+
 def interval(low: float, high: float) -> str:
     """The ends of an interval of differences; a single prompt has none."""
     return f"[{signed(low)}, {signed(high)}]" if math.isfinite(low + high) else say("no interval")

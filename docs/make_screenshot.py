@@ -23,10 +23,10 @@ IMAGES = Path(__file__).parent / "images"
 HOST = "127.0.0.1"
 WIDTH = 1400
 HEIGHTS = {
-    "overview": 1560,
+    "overview": 1640,
     "samples": 1000,
     "snapshots": 860,
-    "compare": 1250,
+    "compare": 1640,
     "logs": 820,
     "config": 900,
     "system": 800,

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
-import json
 import math
 import random
 import statistics
@@ -31,25 +30,39 @@ from shared import control
 from shared.config import Config, dump_config, parse_config
 from shared.publication import publish
 from shared.records import (
+    Advice,
+    Anchors,
     Best,
     DatasetRecord,
     EvaluationResult,
     Interval,
     Manifest,
+    Measured,
     Request,
     RequestKind,
     RunRecord,
     Sample,
+    Signal,
     State,
     replace_file,
+    utc_now,
 )
 from shared.rundir import RunDir, step_name, steps_in
 from shared.status import Status, hold_role
-from shared.tables import COMPARED_METRICS, METRIC_COLUMNS, TRAIN_COLUMNS, Appender, Value, prune, write_rows
+from shared.tables import (
+    COMPARED_METRICS,
+    METRIC_COLUMNS,
+    NUM_STRATA,
+    TRAIN_COLUMNS,
+    VALIDATION_COLUMNS,
+    Appender,
+    Value,
+    prune,
+    write_rows,
+)
 
 SIDE = 64
 SEEDS = (1234, 1235)
-VALIDATION_COLUMNS = ("step", "held_out_loss", "train_probe_loss", "gap")
 COLORS = {"crimson": (178, 34, 52), "indigo": (48, 57, 140), "forest": (38, 105, 62), "ochre": (201, 138, 44)}
 PROMPTS = {
     f"kimono/{color}-{number}": f"a {color} tartan kimono on a {ground} background"
@@ -116,7 +129,9 @@ class FakeRun:
         probe = 0.05 + 0.1 * math.exp(-6 * step / self.steps)
         gap = 0.004 + 0.04 * max(0.0, step / self.steps - 0.6)
         losses = {"held_out_loss": probe + gap, "train_probe_loss": probe, "gap": gap}
-        return {"step": step, **{name: round(value, 6) for name, value in losses.items()}}
+        strata = {f"held_out_t{index}": (probe + gap) * (index + 1) / 4.5 for index in range(NUM_STRATA)}
+        rounded = {name: round(value, 6) for name, value in (losses | strata).items()}
+        return {"step": step, **rounded, "num_pictures": 16, "seconds": 0.5, "timestamp": utc_now()}
 
     def publish_evaluation(self, step: int, failure: str = "", blank: str = "") -> None:
         """Draw and judge a step; with `failure` only the reason is published, with `blank` one metric is missing."""
@@ -172,7 +187,7 @@ class FakeRun:
         results = [self.run.read_result(step) for step in sorted(steps_in(self.run.evaluations))]
         judged = [result for result in results if result]
         base = next((result for result in judged if result.step == 0), None)
-        rows = [metrics_row(result, base) for result in judged]
+        rows = [metrics_row(result, base) | self.signs(result) for result in judged]
         write_rows(self.run.metrics_csv, METRIC_COLUMNS, rows)
         candidates = [row for row in rows if row["step"] and row["composite"] is not None]
         if candidates:
@@ -193,29 +208,42 @@ class FakeRun:
             deltas={name: found for name in COMPARED_METRICS if (found := interval_of(row, name, f"{name}_delta"))},
             num_evaluated=num_evaluated,
         )
-        replace_file(self.run.best, json.dumps(json.loads(best.to_json()) | self.further_words(step)).encode())
+        best.model_copy(update=self.further_words(step)).write(self.run.best)
+
+    def signs(self, result: EvaluationResult) -> dict[str, Value]:
+        """What tells of overfitting beside the losses; late snapshots show two signs."""
+        if result.status == "failed":
+            return {}
+        t = result.step / self.steps
+        return {
+            "diversity": 1 - 0.3 * t,
+            "copy_max": 0.5 + 0.2 * t,
+            "nn_ratio": 1 - 0.1 * t,
+            "drift": 0.3 * t,
+            "val_loss": self.validation_row(result.step)["held_out_loss"],
+            "gap": self.validation_row(result.step)["gap"],
+            "signals": "gap copying" if t > 0.9 else "",
+        }
 
     def further_words(self, step: int) -> dict[str, object]:
-        """What the evaluator adds to its verdict: the ends of the scale, and what it makes of them."""
+        """The rest of the verdict: the ends of the scale, signs of overfitting, what the stop rule makes of them."""
         latest = max(steps_in(self.run.evaluations))
-        late = latest > 0.8 * self.steps
+        late, skill = latest > 0.8 * self.steps, self.skill(step)
+        losses = [name for name in BASE_LOSSES if name != "clip_t"]
+        spoken = f"No snapshot since step {step} was better, and the gap grows."
         return {
             "anchors": {
-                name: {"step_0": base, "shuffled": 1.1 * base, "real": 0.3 * base}
-                for name, base in BASE_LOSSES.items()
-                if name != "clip_t"
+                name: Anchors(step_0=BASE_LOSSES[name], shuffled=1.1 * BASE_LOSSES[name], real=0.3 * BASE_LOSSES[name])
+                for name in losses
             },
-            "skill": {
-                name: {"value": self.skill(step), "low": 0.4, "high": 0.9} for name in ("visual_loss", "color_loss")
-            },
+            "skill": {name: Measured(value=skill, low=skill - 0.1, high=skill + 0.1) for name in losses},
             "latest_step": latest,
-            "latest_signals": [
-                {"name": "gap", "raised": late, "evidence": f"the gap at step {latest} is twice that of step {step}"}
-            ],
-            "advice": {
-                "action": "advise" if late else "continue",
-                "reason": f"No snapshot since step {step} was better, and the gap grows." if late else "",
-            },
+            "latest_signals": (
+                Signal(name="gap", raised=late, evidence=f"the gap at step {latest} is twice that of step {step}"),
+                Signal(name="diversity", raised=None, evidence="one picture of a prompt has nothing to differ from"),
+                Signal(name="copying", raised=False, evidence="training pictures are as far away as held-out ones"),
+            ),
+            "advice": Advice(action="advise", reason=spoken) if late else Advice(action="continue"),
         }
 
 

@@ -43,6 +43,13 @@ class RunConfig(Section):
         default=None, description="Hardware preset these settings began as, written by `init`; recorded, never applied."
     )
     preset_reason: str | None = Field(default=None, description="Why `init` chose that preset; recorded as well.")
+    webhook: str | None = Field(
+        default=None,
+        exclude=True,  # whoever knows it can post there: it stays out of the run folder, its pages and its report
+        pattern=r"^https?://\S+$",
+        description="Address that run.py posts JSON to when the run ends, fails or first needs attention; Slack and "
+        "Mattermost show its `text`.",
+    )
 
 
 class ModelConfig(Section):

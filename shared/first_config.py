@@ -17,8 +17,7 @@ from shared.survey import Survey
 VIEWS_PER_PICTURE = 100
 STEPS_RANGE = (500, 4000)
 NUM_SNAPSHOTS = 10
-HELD_OUT_SHARE = 10
-NUM_VALIDATION_RANGE = (2, 16)
+NUM_VALIDATION_RANGE = (2, 24)
 SAMPLES_WANTED = 16
 SAMPLES_ON_CPU = 4
 
@@ -77,21 +76,24 @@ def _run(preset: Preset) -> dict[str, Choice]:
 
 
 def _data(seen: Survey, model: str, data: str) -> dict[str, Choice]:
-    held_out = _clamp(seen.num_images // HELD_OUT_SHARE, NUM_VALIDATION_RANGE)
+    held_out = _held_out(seen.num_images)
     shapes = "aspect ratios differ: nothing is cut off" if seen.mixed_shapes else "all pictures have about one shape"
     return {
         "model.path": Choice(model, "the base model: it stays as it is, the LoRA is learnt beside it"),
         "data.path": Choice(data, ""),
-        "data.num_validation": Choice(
-            held_out, f"a tenth of {seen.num_images}, 2 to 16: never trained on, drawn as tests"
-        ),
+        "data.num_validation": Choice(held_out, f"of {seen.num_images}: never trained on, drawn as tests"),
         "data.buckets": Choice(True, shapes),
     }
 
 
+def _held_out(num_images: int) -> int:
+    """A tenth of the pictures; of few ones up to a fifth, until there are 4: with less, intervals say nothing."""
+    return _clamp(max(num_images // 10, min(num_images // 5, 4)), NUM_VALIDATION_RANGE)
+
+
 def _training(seen: Survey, preset: Preset) -> dict[str, Choice]:
     """Cadences and evaluation, from the number of pictures."""
-    held_out = _clamp(seen.num_images // HELD_OUT_SHARE, NUM_VALIDATION_RANGE)
+    held_out = _held_out(seen.num_images)
     learnt = seen.num_images - held_out
     steps = _clamp(round(VIEWS_PER_PICTURE * learnt / PICTURES_PER_UPDATE, -2), STEPS_RANGE)
     snapshot_steps = max(steps // NUM_SNAPSHOTS, 1)
@@ -104,6 +106,7 @@ def _training(seen: Survey, preset: Preset) -> dict[str, Choice]:
         ),
         "train.learning_rate": _learning_rate(preset),
         "train.snapshot_steps": Choice(snapshot_steps, f"{NUM_SNAPSHOTS} snapshots to choose from"),
+        "train.validation_steps": Choice(snapshot_steps, "the held-out loss of every snapshot: it tells overfitting"),
         "train.checkpointing_steps": Choice(2 * snapshot_steps, "what an interruption can cost at most"),
         **_evaluation(preset, held_out),
     }
@@ -119,10 +122,15 @@ def _evaluation(preset: Preset, held_out: int) -> dict[str, Choice]:
     slow = preset.choices["evaluation.device"].value == "cpu" or preset.name.endswith("on CPU")
     prompts = min(held_out, SAMPLES_ON_CPU if slow else SAMPLES_WANTED)
     seeds = 1 if slow else max(1, min(4, 2 * SAMPLES_WANTED // prompts))
-    reason = "few: drawing on a CPU is slow" if slow else "every held-out caption"
+    reason = "few: drawing on a CPU is slow" if slow else f"of {held_out} held-out captions"
+    further = 0 if slow else held_out - prompts
+    why = (
+        "drawing them on a CPU would take long" if slow else "the best three are judged again on the captions left over"
+    )
     found = {
         "evaluation.num_prompts": Choice(prompts, reason),
         "evaluation.num_seeds": Choice(seeds, f"{prompts * seeds} pictures for every snapshot"),
+        "evaluation.confirm_prompts": Choice(further, why if slow or further else "no captions are left over"),
     }
     if preset.name.startswith(POCKET):
         found["evaluation.fashion_clip"] = Choice(POCKET, "the embedded miniature CLIP: no download")

@@ -59,14 +59,14 @@ class Child:
 class Supervisor:
     """Runs one run folder to its end. `say` gets events in words, `render` is called a few times a second.
 
-    `on_judged` is called once, when nothing is left to train or to judge.
+    `on_judged` is called once, with the trainer's exit code, when nothing is left to train or to judge.
     """
 
     run: RunDir
     config: Config
     say: Say
     render: Render
-    on_judged: Render
+    on_judged: Callable[[int], None]
     with_evaluator: bool = True
     with_dashboard: bool = True
     linger: bool = False
@@ -88,7 +88,7 @@ class Supervisor:
                 status.update("draining")
                 self._until_judged()
                 self.render()
-                self.on_judged()
+                self.on_judged(trained)
                 if not self._signals:
                     self._linger(status)
                 return trained or self._failures.get("evaluator", 0)

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from shared import checkpoints
 from shared.errors import RunFolderError
-from shared.publication import remove, verify
+from shared.publication import read_manifest, remove, verify
 from shared.rundir import RunDir
 
 
@@ -82,6 +82,22 @@ def newest(run: RunDir, notice: Callable[[str], None]) -> Checkpoint | None:
             "restore one from a copy, start another run with --new, or delete these to begin this one at step 1",
         )
     return None
+
+
+def require_same_stream(run: RunDir, step: int, pictures_per_step: int) -> None:
+    """Positions in the stream of pictures are counted in whole updates.
+
+    Raises:
+        RunFolderError: the checkpoint of this step was made with another number of pictures to an update.
+    """
+    manifest = read_manifest(run.checkpoint(step))
+    before = manifest.details.get("pictures_per_step") if manifest else None
+    if before not in (None, pictures_per_step):
+        raise RunFolderError(
+            f"the checkpoint of step {step} was made with {before} pictures per update over all processes, "
+            f"now there are {pictures_per_step}: some would be skipped or seen twice",
+            "launch as many processes as before, or start another run with --new",
+        )
 
 
 def retain(run: RunDir, limit: int) -> None:

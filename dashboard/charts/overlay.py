@@ -26,7 +26,7 @@ from dashboard.charts.parts import (
 )
 from dashboard.charts.quality import HIGHER_IS_BETTER
 from dashboard.language import say
-from dashboard.series import moving_average
+from dashboard.series import MAX_POINTS, moving_average
 from dashboard.words import metric_name
 from shared.tables import COMPARED_METRICS
 
@@ -39,6 +39,7 @@ class Run:
 
     name: str
     train: pd.DataFrame
+    validation: pd.DataFrame
     metrics: pd.DataFrame
     axis: XAxis
 
@@ -49,7 +50,7 @@ class Run:
 
 
 def overlay_figure(runs: Sequence[Run], look: Look) -> Figure:
-    """Averaged training loss and every metric, as measured, of each run."""
+    """Averaged training loss, held-out loss and every metric, as measured, of each run."""
     longest = max(runs, key=lambda run: run.last_step)
     losses = np.concatenate([run.train["loss"].to_numpy() for run in runs])
     vertical, note = scale(losses, look)
@@ -61,9 +62,14 @@ def overlay_figure(runs: Sequence[Run], look: Look) -> Figure:
             vertical,
         )
     ]
+    held_out = [
+        point_line(run, "held_out_loss", run.validation, color) for run, color in zip(runs, COLORS, strict=False)
+    ]
+    if any(held_out):
+        panels.append(Panel(say("validation loss"), 110, held_out, {"nticks": 5}))
     for name in COMPARED_METRICS:
         better = "" if name in HIGHER_IS_BETTER else f" ({say('lower is better')})"
-        traces = [metric_line(run, name, color) for run, color in zip(runs, COLORS, strict=False)]
+        traces = [point_line(run, name, run.metrics, color) for run, color in zip(runs, COLORS, strict=False)]
         if any(traces):
             panels.append(Panel(metric_name(name) + better, 110, traces, {"nticks": 5}))
     return stack(panels, longest.axis, max(longest.last_step, 1.0))
@@ -75,13 +81,15 @@ def loss_lines(runs: Sequence[Run], look: Look) -> list[Trace]:
     for run, color in zip(runs, COLORS, strict=False):
         steps, loss = run.train["step"].to_numpy(), run.train["loss"].to_numpy()
         smooth = moving_average(steps, loss, look.span, run.axis.resumed)
-        lines.append(line(run.axis.at(steps), smooth, run.name, color, run.axis, look, width=2) | {"showlegend": True})
+        x = run.axis.at(steps)
+        drawn = line(x, smooth, run.name, color, run.axis, look, width=2, max_points=MAX_POINTS // 2)
+        lines.append(drawn | {"showlegend": True})
     return lines
 
 
-def metric_line(run: Run, name: str, color: str) -> Trace:
-    """The values of one run over its snapshots."""
-    known = run.metrics.dropna(subset=[name])
+def point_line(run: Run, name: str, table: pd.DataFrame, color: str) -> Trace:
+    """The values of one run, few and far between."""
+    known = table.dropna(subset=[name])
     if known.empty:
         return {}
     return {

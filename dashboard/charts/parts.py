@@ -63,7 +63,7 @@ def line(
     *,
     width: float = 1.5,
     hover: str = "%{y:.4g}",
-    max_points: int = MAX_POINTS // 2,
+    max_points: int = MAX_POINTS // 4,
 ) -> Trace:
     """A line over the window looked at, thinned so that no extreme is lost."""
     x, y = in_window(x, y, look)

@@ -31,7 +31,7 @@ from shared.tables import COMPARED_METRICS
 HIGHER_IS_BETTER = frozenset({"clip_t", "diversity"})
 MAX_DESCRIBED = 300
 FURTHER = {
-    "diversity": "between seeds, falling is bad",
+    "diversity": "1 is the base model's, falling is bad",
     "copy_max": "to a picture trained on, high is bad",
     "nn_ratio": "1 is what held-out pictures show, lower is bad",
     "drift": "from what the base model draws",

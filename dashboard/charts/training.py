@@ -26,6 +26,7 @@ from dashboard.charts.parts import (
 )
 from dashboard.language import say
 from dashboard.series import MAX_POINTS, Numbers, moving_average
+from shared.tables import NUM_STRATA
 
 MIB_PER_GIB = 1024
 GPU_MEMORY = {
@@ -81,10 +82,9 @@ def loss_panel(train: pd.DataFrame, x: Numbers, axis: XAxis, look: Look) -> Pane
     traces = [raw | {"opacity": 0.3, "showlegend": True}]
     if look.span > 1:
         smooth = moving_average(steps, loss, look.span, axis.resumed)
-        traces.append(
-            line(x, smooth, say("average of {span} steps", span=f"{look.span:.0f}"), BLUE, axis, look, width=2)
-        )
-        traces[-1]["showlegend"] = True
+        name = say("average of {span} steps", span=f"{look.span:.0f}")
+        average = line(x, smooth, name, BLUE, axis, look, width=2, max_points=MAX_POINTS // 2)
+        traces.append(average | {"showlegend": True})
     missing = x[~np.isfinite(loss)][-MAX_POINTS:]
     if len(missing):
         floor = float(np.nanmin(loss[loss > 0], initial=1.0)) if look.log_y else 0.0
@@ -107,7 +107,22 @@ def held_out_panels(validation: pd.DataFrame, axis: XAxis, look: Look) -> list[P
     if np.isfinite(gap).any():
         trace = line(x, gap, say("gap"), ORANGE, axis, Look(look.x, window=look.window), hover="%{y:+.4f}")
         panels.append(Panel(say("gap: held out − trained on"), 56, [trace], {"nticks": 3, "zeroline": True}))
-    return panels
+    return [*panels, *strata_panels(validation, x, axis, look)]
+
+
+def strata_panels(validation: pd.DataFrame, x: Numbers, axis: XAxis, look: Look) -> list[Panel]:
+    """The held-out loss apart by how noisy the picture was, each against its first value: what is still learned."""
+    traces: list[Trace] = []
+    for stratum in range(NUM_STRATA):
+        values = validation[f"held_out_t{stratum}"].to_numpy()
+        known = values[np.isfinite(values) & (values > 0)]
+        if len(known) < 2:
+            continue
+        name = {0: say("least noise"), NUM_STRATA - 1: say("most noise")}.get(stratum, f"t{stratum}")
+        drawn = line(x, values / known[0], name, BLUE, axis, Look(look.x, window=look.window), width=1)
+        shade = 0.25 + 0.75 * stratum / (NUM_STRATA - 1)
+        traces.append(drawn | {"mode": "lines", "opacity": shade, "showlegend": stratum in (0, NUM_STRATA - 1)})
+    return [Panel(say("held-out loss by noise, 1 at first"), 80, traces, {"nticks": 4})] if traces else []
 
 
 def plain_panel(

@@ -6,6 +6,8 @@
 const figures = (window.darkroomFigures ??= new Map()) // node → {figure, group, label, tell}
 const views = (window.darkroomViews ??= new Map()) // group → {range, resets}
 
+const NARROW = 480 // pixels: titles need the whole width, legends go below them, over the lines
+
 let held = null // the node whose chart a person is dragging on: a redraw would tear the zoom box out of their hand
 addEventListener("pointerup", () => {
   const node = held
@@ -52,6 +54,7 @@ function draw(node) {
   const { data, layout } = themed(figure, getComputedStyle(node))
   layout.uirevision = `${group} ${view.resets}`
   layout.font.family = getComputedStyle(node).fontFamily
+  if (node.clientWidth < NARROW) tighten(layout)
   layout.xaxis.range = [...(view.range ?? layout.xaxis.range ?? [0, 1])]
   if (node.classList.contains("js-plotly-plot")) {
     window.Plotly.react(node, data, layout)
@@ -59,6 +62,11 @@ function draw(node) {
     window.Plotly.newPlot(node, data, layout, config(node, fileName))
     listen(node)
   }
+}
+
+function tighten(layout) {
+  for (const key in layout) if (key.startsWith("legend")) layout[key].yanchor = "top"
+  for (const title of layout.annotations) title.xshift = 4 - layout.margin.l
 }
 
 function drawGroup(group, except) {

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Concatenate, ParamSpec
 
 import streamlit as st
 
@@ -19,18 +20,23 @@ from shared.errors import DarkroomError
 LANGUAGE = "language"  # in the session: what a panel's thread speaks
 
 
-def refreshed(seconds: float) -> Callable[[Callable[[RunReader], None]], Callable[[str], None]]:
-    """Make `body(reader)` a panel that is drawn anew every `seconds`, called with the run's name.
+Further = ParamSpec("Further")
+
+
+def refreshed(
+    seconds: float,
+) -> Callable[[Callable[Concatenate[RunReader, Further], None]], Callable[Concatenate[str, Further], None]]:
+    """Make `body(reader, …)` a panel that is drawn anew every `seconds`, called with the run's name.
 
     While the run cannot be read the panel is empty; the state line, which every page has, says why.
     """
 
-    def decorate(body: Callable[[RunReader], None]) -> Callable[[str], None]:
+    def decorate(body: Callable[Concatenate[RunReader, Further], None]) -> Callable[Concatenate[str, Further], None]:
         @functools.wraps(body)
-        def shown(run_name: str) -> None:
+        def shown(run_name: str, *further: Further.args, **named: Further.kwargs) -> None:
             language.use(st.session_state.get(LANGUAGE, "en"))
             with suppress(DarkroomError):
-                body(open_reader(run_name))
+                body(open_reader(run_name), *further, **named)
 
         return st.fragment(shown, run_every=seconds)
 

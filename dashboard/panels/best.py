@@ -7,7 +7,8 @@ import streamlit as st
 from dashboard.language import say
 from dashboard.panels import refreshed
 from dashboard.reader import RunReader
-from dashboard.verdict import best_file, best_table_html
+from dashboard.verdict import best_file, best_table_html, signals_html
+from shared.records import Best
 
 
 @refreshed(seconds=3.0)
@@ -25,7 +26,15 @@ def best_panel(reader: RunReader) -> None:
                 st.warning(say("Not proven better than the base model."), icon=":material/balance:")
             st.caption(say("Out of {count} judged snapshots. Its file:", count=best.num_evaluated))
             st.code(str(best_file(reader.run, best)), language=None, wrap_lines=True)
-            verdict = reader.verdict()
-            if confirmed := (verdict.get("confirmation") or {}).get("reason"):
-                st.text(say("Confirmed on other prompts: {reason}", reason=confirmed))
-        numbers.html(best_table_html(best, reader.base_metrics(), verdict.get("skill") or {}))
+            show_confirmation(best)
+        numbers.html(best_table_html(best, reader.base_metrics()) + signals_html(best))
+
+
+def show_confirmation(best: Best) -> None:
+    """What judging the finalists again on other prompts said, once it was done."""
+    found = best.confirmation
+    if found is None:
+        return
+    icon = ":material/check_circle:" if found.agrees else ":material/rule:"
+    told = say("Judged again, by {count} other prompts: {reason}", count=found.num_prompts, reason=found.reason)
+    (st.success if found.agrees and found.better_than_base else st.warning)(told, icon=icon)

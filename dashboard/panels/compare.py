@@ -32,7 +32,7 @@ def compare_panel(reader: RunReader) -> None:
     look = type(look)(look.x, look.log_x, look.log_y, look.clip, False, look.span, window_of(group))
     curves, numbers = st.columns([5, 6], gap="medium")
     with curves:
-        runs = [Run(one.name, one.train(), one.metrics(), axis_of(one, look)) for one in readers]
+        runs = [Run(one.name, one.train(), one.validation(), one.metrics(), axis_of(one, look)) for one in readers]
         label = say("Curves of {runs}", runs=", ".join(one.name for one in readers))
         show_figure(overlay_figure(runs, look), key="overlay_figure", group=group, label=label, file_name="compare")
     with numbers:

@@ -90,16 +90,16 @@ def confirm_buttons(reader: RunReader, confirming: str) -> None:
 
 def show_advice(reader: RunReader, trainer: ProcessStatus | None) -> None:
     """What the stop rule says of going on; following it takes one click, not following it another."""
-    advice = reader.verdict().get("advice") or {}
-    reason = str(advice.get("reason") or "")
+    best = reader.best()
+    advice = best.advice if best else None
     dismissed = f"dismissed_{reader.run_id}"
-    if advice.get("action") not in ("advise", "stop") or not is_alive(trainer):
+    if advice is None or advice.action == "continue" or not is_alive(trainer):
         return
-    if control.open_requests(reader.run, "stop") or st.session_state.get(dismissed) == reason:
+    if control.open_requests(reader.run, "stop") or st.session_state.get(dismissed) == advice.reason:
         return
     with st.container(horizontal=True, vertical_alignment="center", border=True, key="advice"):
         st.markdown(":material/lightbulb: **" + say("The stop rule advises to end training.") + "**", width="content")
-        st.text(reason, width="stretch")
+        st.text(advice.reason, width="stretch")
         st.button(
             say("Save and stop"),
             key="accept_advice",
@@ -107,4 +107,6 @@ def show_advice(reader: RunReader, trainer: ProcessStatus | None) -> None:
             on_click=ask,
             args=(reader, "stop", f"{BY}, as the stop rule advised"),
         )
-        st.button(say("Not yet"), key="dismiss_advice", on_click=st.session_state.update, args=({dismissed: reason},))
+        st.button(
+            say("Not yet"), key="dismiss_advice", on_click=st.session_state.update, args=({dismissed: advice.reason},)
+        )

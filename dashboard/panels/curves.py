@@ -31,7 +31,7 @@ OPTIONS = {"log-x": "log x", "log-y": "log y", "clip": "clip outliers", "anchors
 def curves_panel(reader: RunReader) -> None:
     """Two figures with one axis; a click on a point of the right one opens its pictures."""
     look = choose_look(reader)
-    last_step = max(reader.last_step(), *reader.evaluated_steps(), 1)
+    last_step = axis_end(max(reader.last_step(), *reader.evaluated_steps(), 1), reader.config.train.max_train_steps)
     group = f"{reader.run_id}-{look.view()}"
     look = Look(look.x, look.log_x, look.log_y, look.clip, look.anchors, look.span, window_of(group))
     training, quality = st.columns(2, gap="medium")
@@ -82,6 +82,12 @@ def choose_look(reader: RunReader) -> Look:
     return Look(x or "step", "log-x" in options, "log-y" in options, "clip" in options, "anchors" in options, span)
 
 
+def axis_end(last_step: int, max_train_steps: int) -> int:
+    """A little past the last step, not past the last one planned: an axis that always grows is always drawn anew."""
+    unit = 10 ** max(0, len(str(last_step)) - 2)
+    return max(last_step, min(max_train_steps, -(-last_step // unit) * unit))
+
+
 def default_span(max_train_steps: int) -> int:
     """A thirtieth of the run."""
     return min(SPANS, key=lambda span: abs(span - max(10, max_train_steps / SPANS_PER_RUN)))
@@ -109,7 +115,7 @@ def show_training(reader: RunReader, look: Look, group: str, last_step: int) -> 
     events = events_of(reader)
     version = ("training", len(train), len(reader.validation()), str(events), look, last_step, current())
     figure = reader.keep(version, lambda: make_training(reader, events, look, last_step))
-    label = say("{run}: training curves up to step {step}", run=reader.name, step=last_step)
+    label = say("{run}: training curves up to step {step}", run=reader.name, step=reader.last_step())
     show_figure(figure, key="training_figure", group=group, label=label, file_name=f"{reader.name}-training")
 
 
@@ -125,10 +131,8 @@ def events_of(reader: RunReader) -> Events:
     changes = {
         change.step: f"{change.key}: {change.before} → {change.after}" for change in reader.run.read_record().changes
     }
-    lasting = [alert for alert in alerts.not_finite(reader.train()) if alert.level == "bad"]  # others are red crosses
-    told = [*alerts.overfitting(reader.validation(), reader.verdict()), *lasting]
     return Events(
-        alerts={alert.step: alert.text for alert in told if alert.step is not None},
+        alerts=alerts.of_steps(reader),
         snapshots=reader.snapshot_steps(),
         evaluated=[step for step in reader.evaluated_steps() if step not in failed],
         failed=failed,

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pandas as pd
 import streamlit as st
+from pydantic.fields import FieldInfo
 
 from dashboard.comparison import Contestant, config_differences, flatten, spell
 from dashboard.language import say
 from dashboard.panels import refreshed
 from dashboard.reader import RunReader
 from dashboard.runs import open_reader, run_names
+from shared import cadence
+from shared.cadence import EverySteps
 from shared.config import Config, sections
+from shared.records import Change
 
 
 @refreshed(seconds=30.0)
@@ -24,15 +30,45 @@ def settings_panel(reader: RunReader) -> None:
         )
     if other:
         show_difference(reader, open_reader(other))
+    show_origin(reader)
     table = settings_table(reader.config)
     st.dataframe(
         table[table[say("changed")] != ""] if only_set else table,
         hide_index=True,
         height="content",
-        column_config={say("meaning"): st.column_config.TextColumn(width="large")},
+        column_config={
+            say("changed"): st.column_config.TextColumn(width="small"),
+            say("meaning"): st.column_config.TextColumn(width="large"),
+        },
     )
     with st.expander(say("As TOML, to copy")):
         st.code(reader.run.config.read_text(encoding="utf-8"), language="toml")
+
+
+def show_origin(reader: RunReader) -> None:
+    """What the settings began as, and which of them were changed when the run was resumed."""
+    record = reader.run.read_record()
+    if preset := record.preset:
+        st.caption(say("Preset {name}: {reason}", name=preset.name, reason=preset.reason or "–"))
+    if record.changes:
+        st.markdown("##### " + say("Changed when the run was resumed"))
+        st.dataframe(changes_table(record.changes), hide_index=True)
+
+
+def changes_table(changes: Sequence[Change]) -> pd.DataFrame:
+    """Oldest first."""
+    return pd.DataFrame(
+        [
+            {
+                say("setting"): change.key,
+                say("before"): spell(change.before),
+                say("after"): spell(change.after),
+                say("after step"): change.step,
+                say("changed at"): change.created[:19].replace("T", " "),
+            }
+            for change in changes
+        ]
+    )
 
 
 def settings_table(config: Config) -> pd.DataFrame:
@@ -43,8 +79,7 @@ def settings_table(config: Config) -> pd.DataFrame:
         for key, field in model.model_fields.items():
             name = f"{section}.{key}"
             meanings[name] = field.description or ""
-            known = None if field.is_required() else field.get_default(call_default_factory=True)
-            defaults[name] = "" if field.is_required() else spell(list(known) if isinstance(known, tuple) else known)
+            defaults[name] = "" if field.is_required() else default_of(field)
     rows = [
         {
             say("setting"): name,
@@ -56,6 +91,14 @@ def settings_table(config: Config) -> pd.DataFrame:
         for name, value in values.items()
     ]
     return pd.DataFrame(rows)
+
+
+def default_of(field: FieldInfo) -> str:
+    """As a setting of that value is spelled."""
+    known = field.get_default(call_default_factory=True)
+    if isinstance(known, EverySteps):
+        known = cadence.dump(known)
+    return spell(list(known) if isinstance(known, tuple) else known)
 
 
 def show_difference(reader: RunReader, other: RunReader) -> None:

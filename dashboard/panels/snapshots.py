@@ -7,17 +7,17 @@ import shlex
 
 import streamlit as st
 
-from dashboard import address, notes
+from dashboard import address, exports, notes
 from dashboard.files import download_url
 from dashboard.language import say
 from dashboard.panels import refreshed
 from dashboard.reader import RunReader
 from dashboard.snapshots import snapshot_table, verdict_words
-from dashboard.words import size
+from dashboard.words import duration, size
 from shared.records import Manifest
 
 SHORT_TABLE, TABLE_HEIGHT = 12, 420
-EXPORT_FORMATS = ("kohya", "peft")
+PROGRAMS: dict[exports.Form, str] = {"kohya": "ComfyUI, A1111, Forge", "peft": "PEFT"}
 
 
 @refreshed(seconds=4.0)
@@ -72,22 +72,65 @@ def show_snapshot(
 
 
 def show_file(reader: RunReader, step: int, manifest: Manifest | None) -> None:
-    """The adapter: to download, to copy, to export."""
+    """The adapter: to download, to copy, to convert."""
     files = [entry for entry in manifest.files if entry.name.endswith(".safetensors")] if manifest else []
     folder = reader.run.snapshot(step)
     if not files:
         st.warning(say("The manifest of this snapshot cannot be read."), icon=":material/warning:")
         return
     entry = files[0]
-    url = download_url(reader.name, f"snapshots/{folder.name}/{entry.name}")
-    text = say("Download for diffusers ({size})", size=size(entry.size))
-    st.html(f'<a class="download" href="{html.escape(url)}" download>{html.escape(text)}</a>')
+    downloads_panel(reader.name, step, f"snapshots/{folder.name}/{entry.name}", entry.size)
     st.code(str(folder / entry.name), language=None, wrap_lines=True)
     st.caption(f"sha256 {entry.sha256}")
-    st.caption(say("In the form other programs read:"))
-    run = shlex.quote(str(reader.run.path))
-    lines = [f"python run.py export {run} --step {step} --format {form}" for form in EXPORT_FORMATS]
-    st.code("\n".join(lines), language=None, wrap_lines=True)
+    with st.expander(say("On the command line")):
+        run = shlex.quote(str(reader.run.path))
+        lines = [f"python run.py export {run} --step {step} --format {form}" for form in PROGRAMS]
+        st.code("\n".join(lines), language=None, wrap_lines=True)
+
+
+def download_html(reader: RunReader, path: str, programs: str, num_bytes: int) -> str:
+    """A link that saves a file of the run."""
+    text = say("Download for {programs} ({size})", programs=programs, size=size(num_bytes))
+    url = html.escape(download_url(reader.name, path))
+    return f'<a class="download" href="{url}" download>{html.escape(text)}</a>'
+
+
+@refreshed(seconds=1.0)
+def downloads_panel(reader: RunReader, step: int, path: str, num_bytes: int) -> None:
+    """The adapter as it is, and in the forms other programs read: what is there to download, what is not to be made."""
+    with st.container(horizontal=True, gap="small", key="downloads"):
+        st.html(download_html(reader, path, "diffusers", num_bytes), width="content")
+        for form, programs in PROGRAMS.items():
+            target = exports.target_of(reader.run, step, form)
+            if target.exists():
+                link = download_html(reader, f"exports/{target.name}", programs, target.stat().st_size)
+                st.html(link, width="content")
+            else:
+                convert_button(reader, step, form, programs)
+    for form in PROGRAMS:
+        if failure := all_exports().failure(exports.target_of(reader.run, step, form)):
+            st.error(failure, icon=":material/error:")
+
+
+def convert_button(reader: RunReader, step: int, form: exports.Form, programs: str) -> None:
+    """Begins an export; while it is at work, says for how long."""
+    server = all_exports()
+    job = server.running(exports.target_of(reader.run, step, form))
+    making = say("Converting for {programs} … {time}", programs=programs, time=duration(job.seconds())) if job else ""
+    st.button(
+        making or say("Convert for {programs}", programs=programs),
+        key=f"export_{form}_{reader.run_id}_{step}",
+        icon=":material/hourglass_top:" if job else ":material/swap_horiz:",
+        disabled=server.is_busy(),
+        on_click=server.start,
+        args=(reader.run, step, form),
+    )
+
+
+@st.cache_resource(show_spinner=False)
+def all_exports() -> exports.Exports:
+    """Those of this server, whoever asked for them."""
+    return exports.Exports()
 
 
 def show_notes(reader: RunReader, step: int, noted: notes.Notes) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import shutil
 from datetime import datetime, timezone, tzinfo
 from itertools import chain
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -20,6 +19,7 @@ from dashboard.progress import pace
 from dashboard.reader import RunReader
 from dashboard.runs import open_reader
 from shared import control
+from shared.alerts import Alert
 from shared.errors import DarkroomError
 from shared.records import ProcessStatus
 from shared.status import is_alive, read_status
@@ -47,7 +47,7 @@ def show_state(reader: RunReader, now: datetime) -> None:
         show_controls(reader, trainer)
     show_requests(reader, trainer, now)
     show_advice(reader, trainer)
-    show_alerts(found_alerts(reader, trainer, now))
+    show_alerts(alerts.of_run(reader, trainer, now))
 
 
 def facts(
@@ -97,30 +97,11 @@ def show_requests(reader: RunReader, trainer: ProcessStatus | None, now: datetim
             st.warning(trouble, icon=":material/warning:")
 
 
-def found_alerts(reader: RunReader, trainer: ProcessStatus | None, now: datetime) -> list[alerts.Alert]:
-    """Everything that deserves attention, the gravest first."""
-    alive, evaluator = is_alive(trainer), read_status(reader.run, "evaluator")
-    judging, train = is_alive(evaluator), reader.train()
-    waiting = len(set(reader.snapshot_steps()) - set(reader.evaluated_steps()))
-    found = [
-        *alerts.ended_badly(say("Trainer"), trainer, alive),
-        *alerts.ended_badly(say("Evaluator"), evaluator, judging),
-        *alerts.stalled(train, trainer, alive, now),
-        *alerts.not_finite(train),
-        *alerts.notices(trainer, evaluator),
-        *alerts.low_disk(shutil.disk_usage(reader.run.path).free),
-        *alerts.overfitting(reader.validation(), reader.verdict()),
-        *(alerts.unjudged(waiting, judging) if alive or evaluator is None else []),
-        *alerts.failed_evaluations(reader.failures()),
-    ]
-    return sorted(found, key=lambda alert: alert.level != "bad")
-
-
-def show_alerts(found: list[alerts.Alert]) -> None:
+def show_alerts(found: list[Alert]) -> None:
     """One line each; many are folded."""
     if not found:
         return
-    lines = [f'<li class="{alert.level}">{html.escape(alert.text)}</li>' for alert in found]
+    lines = [f'<li class="{alert.level}">{html.escape(alerts.sentence(alert))}</li>' for alert in found]
     rest = html.escape(say("{count} more alerts", count=len(lines) - SHOWN_ALERTS))
     more = (
         f"<details><summary>{rest}</summary>{''.join(lines[SHOWN_ALERTS:])}</details>" if lines[SHOWN_ALERTS:] else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,9 @@ from shared.records import Role
 from shared.status import is_alive, read_status
 
 ROLES: tuple[Role, ...] = ("supervisor", "trainer", "evaluator")
-FOLDERS = ("snapshots", "checkpoints", "evaluations", "references", "logs")
+FOLDERS = ("snapshots", "checkpoints", "evaluations", "confirmations", "references", "exports", "logs")
+ELSEWHERE: dict[str, Any] = {"schema_version": True, "memory": True, "changes": True, "dataset": {"held_out"}}
+MEASURED = {"gpu_allocated_mib": "allocated", "gpu_reserved_mib": "reserved", "process_rss_mib": "resident"}
 
 
 @refreshed(seconds=2.0)
@@ -28,18 +31,27 @@ def system_panel(reader: RunReader) -> None:
     """Where the dashboard runs, which is where the run's files are."""
     show_machine(reader.run.path)
     st.markdown("##### " + say("Programs"))
-    st.dataframe(program_table(reader, datetime.now(timezone.utc)), hide_index=True)
+    started = st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm:ss")
+    table = program_table(reader, datetime.now(timezone.utc))
+    st.dataframe(table, hide_index=True, column_config={say("started"): started})
 
 
 @refreshed(seconds=30.0)
 def provenance_panel(reader: RunReader) -> None:
-    """What changes seldom: versions, data, room on disk."""
+    """What changes seldom: versions, data, memory foreseen, room on disk."""
     record = reader.run.read_record()
     left, right = st.columns(2, gap="medium")
     with left:
         st.markdown("##### " + say("Made with"))
-        st.dataframe(record_table(record.model_dump(mode="json")), hide_index=True)
+        st.dataframe(record_table(record.model_dump(mode="json", exclude=ELSEWHERE)), hide_index=True)
     with right:
+        if record.memory:
+            st.markdown("##### " + say("Memory, estimated before the first step"))
+            st.dataframe(memory_table(record.memory), hide_index=True)
+            measured = reader.train()[list(MEASURED)].max().dropna()
+            if len(measured):
+                peaks = ", ".join(f"{say(MEASURED[str(name)])} {mib:,.0f} MiB" for name, mib in measured.items())
+                st.caption(say("Measured at the trainer's peak: {peaks}", peaks=peaks))
         st.markdown("##### " + say("Room on disk"))
         taken = {name: folder_bytes(reader.run.path / name) for name in FOLDERS}
         rows = [{say("folder"): name, say("size"): size(taken[name])} for name in FOLDERS]
@@ -49,8 +61,9 @@ def provenance_panel(reader: RunReader) -> None:
 def show_machine(folder: Path) -> None:
     """Gauges of now."""
     now = read_machine(folder)
+    busy = say("{percent} % of {count} cores", percent=f"{now.cpu_percent:.0f}", count=now.num_cpus)
     gauges: list[tuple[str, float, str]] = [
-        (say("Processors"), now.cpu_percent / 100, f"{now.cpu_percent:.0f} % · {now.num_cpus}"),
+        (say("Processors"), now.cpu_percent / 100, busy),
         (
             say("Memory"),
             now.memory_used_bytes / now.memory_total_bytes,
@@ -67,8 +80,7 @@ def show_machine(folder: Path) -> None:
         gauges.append((gpu.name, gpu.used_bytes / gpu.total_bytes, f"{fact.value} · {fact.note}"))
     with st.container(key="gauges"):
         for column, (name, share, text) in zip(st.columns(len(gauges)), gauges, strict=True):
-            column.caption(name)
-            column.progress(min(1.0, max(0.0, share)), text=text)
+            column.progress(min(1.0, max(0.0, share)), text=f"**{name}** {text}")
 
 
 def program_table(reader: RunReader, now: datetime) -> pd.DataFrame:
@@ -82,8 +94,8 @@ def program_table(reader: RunReader, now: datetime) -> pd.DataFrame:
                 say("program"): fact.label,
                 say("state"): fact.value,
                 say("remark"): fact.note,
-                say("step"): status.step if status else None,
-                say("pid"): status.pid if status else None,
+                say("step"): str(status.step) if status and role != "supervisor" else "",
+                say("pid"): str(status.pid) if status else "",
                 say("host"): status.host if status else "",
                 say("started"): pd.Timestamp(status.started) if status else pd.NaT,
             }
@@ -92,8 +104,30 @@ def program_table(reader: RunReader, now: datetime) -> pd.DataFrame:
 
 
 def record_table(tree: dict[str, Any], prefix: str = "") -> pd.DataFrame:
-    """A record as name and value, nested names joined by dots."""
-    return pd.DataFrame([{say("what"): name, say("value"): value} for name, value in _flat(tree, prefix)])
+    """A record as name and value, nested names joined by dots; what is not there is left out."""
+    pairs = [(name, value) for name, value in _flat(tree, prefix) if value not in ("", "None", "[]")]
+    return pd.DataFrame([{say("what"): name, say("value"): value} for name, value in pairs])
+
+
+def memory_table(memory: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+    """Place, program, sum, and what it is made of, the largest part first."""
+    rows = [
+        {
+            say("place"): place,
+            say("program"): say(program.capitalize()),
+            say("MiB"): f"{sum(parts.values()):,.0f}",
+            say("of which"): ", ".join(f"{name} {mib:,.0f}" for name, mib in largest_first(parts) if mib),
+        }
+        for place, told in memory.items()
+        for program, parts in told.items()
+        if isinstance(parts, Mapping)
+    ]
+    return pd.DataFrame(rows)
+
+
+def largest_first(parts: Mapping[str, float]) -> list[tuple[str, float]]:
+    """Names and sizes by falling size."""
+    return sorted(parts.items(), key=lambda part: -part[1])
 
 
 def _flat(tree: dict[str, Any], prefix: str) -> list[tuple[str, str]]:

@@ -1,16 +1,19 @@
 """`python -m shared.diffusion.export RUN`: a snapshot in the format another program reads, scale and all.
 
 diffusers: one file for `load_lora_weights`. kohya: one file for ComfyUI, A1111 and Forge. peft: a folder per part for
-`PeftModel.from_pretrained`. The snapshot itself stays as it is; nothing is ever overwritten.
+`PeftModel.from_pretrained`, in one archive where the output is named `.zip`. The snapshot itself stays as it is;
+nothing is ever overwritten.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import shutil
 import sys
 import uuid
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -55,7 +58,7 @@ def main() -> int:
     parser.add_argument("run", type=Path, help="the run folder")
     parser.add_argument("--step", default="best", help="`best`, or the step of a snapshot")
     parser.add_argument("--format", choices=FORMATS, default="kohya")
-    parser.add_argument("--output", type=Path, help="file or, for peft, folder to make; in <run>/exports when absent")
+    parser.add_argument("--output", type=Path, help="file or, for peft, folder or .zip; in <run>/exports when absent")
     parser.add_argument("--dtype", choices=tuple(DTYPES), default="fp16")
     arguments = parser.parse_args()
     run = open_run(arguments.run)
@@ -158,10 +161,22 @@ def _write_folder(target: Path, adapter: Adapter, weights: lora.State) -> None:
     try:
         for part in adapter.parts:
             _write_part(stage / part, part, adapter, weights)
-        stage.rename(target)
+        if target.suffix == ".zip":
+            replace_file(target, _zipped(stage))
+        else:
+            stage.rename(target)
     finally:
         shutil.rmtree(stage, ignore_errors=True)
     fsync(target.parent)
+
+
+def _zipped(folder: Path) -> bytes:
+    """The folder as an archive; weights are stored as they are, for they do not compress."""
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as file:
+        for path in sorted(folder.rglob("*")):
+            file.write(path, path.relative_to(folder))
+    return archive.getvalue()
 
 
 def _write_part(folder: Path, part: str, adapter: Adapter, weights: lora.State) -> None:

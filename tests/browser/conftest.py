@@ -43,7 +43,7 @@ def browser() -> Iterator[Browser]:
         found.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A runs folder with one finished run, `done`."""
     folder = tmp_path_factory.mktemp("runs")
@@ -51,7 +51,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def server(runs: Path) -> Iterator[subprocess.Popen[bytes]]:
     """The dashboard over `runs`; its address is `address_of(server)`."""
     with serve(runs) as process:
@@ -89,7 +89,7 @@ def open_page(browser: Browser, server: subprocess.Popen[bytes]) -> Iterator[Ope
 def live_run(runs: Path, name: str, *options: str) -> Iterator[RunDir]:
     """A fake run that trains while the test looks."""
     command = [sys.executable, "examples/fake_run.py", str(runs / name), "--live", "--step-seconds", "0.05", *options]
-    process = subprocess.Popen([*command, "--steps", "5000", "--evaluation-seconds", "1"], cwd=ROOT)
+    process = subprocess.Popen([*command, "--steps", "20000", "--evaluation-seconds", "1"], cwd=ROOT)
     try:
         wait_until(lambda: (runs / name / "best.json").is_file())
         yield open_run(runs / name)
@@ -109,6 +109,13 @@ def wait_for_ticks(page: Page, count: int, figure: int = 0) -> None:
     for _ in range(count):
         step = last_drawn_step(page, figure)
         wait_until(lambda step=step: last_drawn_step(page, figure) > step)
+
+
+def wait_for_seconds_told(page: Page, count: int) -> None:
+    """Until the state line, which is drawn every second, has changed so many times."""
+    for _ in range(count):
+        before = page.locator(".facts").inner_text()
+        wait_until(lambda before=before: page.locator(".facts").inner_text() != before)
 
 
 @contextmanager

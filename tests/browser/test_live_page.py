@@ -36,6 +36,7 @@ VIEW = """(node) => ({
   visible: node._fullData.filter((trace) => trace.showlegend).map((trace) => trace.visible),
   marked: node.dataset.mark,
 })"""
+RUNS_FORWARD = """(node) => node._fullData[0].x.every((step, place, all) => !(step < all[place - 1]))"""
 COLORS = """(node, style) => [
   getComputedStyle(node)[style],
   getComputedStyle(document.querySelector("[data-testid=stApp]")).backgroundColor,
@@ -90,13 +91,24 @@ def test_two_viewers_pressing_stop_make_one_request_and_see_it_through(open_page
         assert [request.by for request in control.requests(run)] == ["dashboard"]
 
 
-def test_a_trainer_that_does_not_answer_is_said_to_be_silent(open_page: OpenPage, runs: Path) -> None:
-    with live_run(runs, "deaf", "--ignore-stop") as run:
-        page = open_page("deaf")
+def test_a_trainer_that_is_silent_dies_and_is_resumed_is_told_at_every_turn(open_page: OpenPage, runs: Path) -> None:
+    with live_run(runs, "mortal", "--ignore-stop") as run:
+        page = open_page("mortal")
         page.locator(".st-key-stop_training button").click()
         page.locator(".st-key-confirm_stop button").click()
         expect(page.get_by_text("The trainer has not answered")).to_be_visible()
         assert len(control.requests(run)) == 1
+        wait_for_ticks(page, 1)
+    expect(page.get_by_text("ended without answering the request")).to_be_visible()
+    expect(page.locator(".facts .bad")).to_have_count(2)  # trainer and evaluator
+    expect(page.locator(".alerts")).to_contain_text("is gone without a last word")
+    expect(page.locator(".st-key-stop_training button")).to_be_disabled()
+    with live_run(runs, "mortal"):
+        expect(page.locator(".facts .bad")).to_have_count(0)
+        expect(page.locator(".chain")).to_have_count(0)
+        expect(page.locator(".st-key-stop_training button")).to_be_enabled()
+        wait_for_ticks(page, 2)
+        assert page.locator(".darkroom-figure").first.evaluate(RUNS_FORWARD)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -7,13 +7,18 @@ import random
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, WebSocket, expect
 
+from examples.fake_run import create, write_history
 from shared import control
+from shared.config import dump_config
+from shared.records import replace_file
 from shared.rundir import RunDir
+from shared.tables import TRAIN_COLUMNS, Appender
 from tests.browser.conftest import (
     OpenPage,
     address_of,
@@ -21,6 +26,7 @@ from tests.browser.conftest import (
     last_drawn_step,
     live_run,
     serve,
+    wait_for_seconds_told,
     wait_for_ticks,
     wait_until,
 )
@@ -29,6 +35,11 @@ pytestmark = pytest.mark.browser
 
 PAGES = ["", "samples", "snapshots", "compare", "logs", "config", "system"]
 BYTES_PER_TICK = 150_000
+COUNT_DRAWINGS = """() => {
+  window.drawings = [0, 0]
+  const charts = document.querySelectorAll(".js-plotly-plot")
+  charts.forEach((chart, number) => chart.on("plotly_afterplot", () => drawings[number]++))
+}"""
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +87,7 @@ def test_a_click_on_a_metrics_point_opens_its_pictures(open_page: OpenPage) -> N
 
 def test_zooming_brings_every_point_of_the_window(browser: Browser, tmp_path: Path) -> None:
     folder = tmp_path / "runs"
-    command = ["examples/fake_run.py", str(folder / "long"), "--steps", "20000", "--snapshot-steps", "10000"]
+    command = ["examples/fake_run.py", str(folder / "long"), "--steps", "100000", "--snapshot-steps", "50000"]
     subprocess.run([sys.executable, *command], check=True)
     with serve(folder) as process:
         page = browser.new_page(viewport={"width": 1400, "height": 900})
@@ -97,10 +108,10 @@ def test_looking_closer_and_back_breaks_no_connection(open_page: OpenPage) -> No
     figure.wait_for()
     drawn = "(node) => node._fullData[0].x.length"
     whole = figure.evaluate(drawn)
-    for _ in range(3):
+    for _ in range(2):
         figure.evaluate("(node) => Plotly.relayout(node, {'xaxis.range': [100, 120]})")
         wait_until(lambda: figure.evaluate(drawn) < whole)
-        page.wait_for_timeout(2500)  # ticks that send the part
+        wait_for_seconds_told(page, 3)  # a tick at least that sends the part
         figure.evaluate("(node) => node.emit('plotly_doubleclick')")
         wait_until(lambda: figure.evaluate(drawn) == whole)
     page.locator("[data-testid=stApp][data-test-connection-state=CONNECTED]").wait_for()
@@ -123,15 +134,37 @@ def test_a_tick_costs_little_traffic(open_page: OpenPage, training: RunDir) -> N
     assert max(received) < BYTES_PER_TICK
 
 
+def test_a_figure_that_nothing_new_came_for_is_not_drawn_again(open_page: OpenPage, runs: Path) -> None:
+    fake = create(runs / "unjudged", steps=300, snapshot_steps=100)
+    write_history(fake)
+    train = fake.config.train.model_copy(update={"max_train_steps": 1000})
+    replace_file(fake.run.config, dump_config(fake.config.model_copy(update={"train": train})).encode())
+    table = Appender(fake.run.train_csv, TRAIN_COLUMNS)
+    page = open_page("unjudged")
+    page.locator(".darkroom-figure.js-plotly-plot").nth(1).wait_for()
+    for step in range(301, 305):
+        table.append(fake.training_row(step, datetime.now(timezone.utc), 0.4))
+        wait_until(lambda step=step: last_drawn_step(page) == step)
+        if step == 301:  # with it the axis of both grew, to 310
+            wait_for_seconds_told(page, 3)
+            page.evaluate(COUNT_DRAWINGS)
+    training, quality = page.evaluate("drawings")
+    assert training >= 3
+    assert quality == 0
+
+
 def test_what_somebody_types_and_opens_survives_ticks(open_page: OpenPage, training: RunDir) -> None:
     page = open_page(training.path.name, "snapshots")
     note = page.locator("[class*=st-key-note_] textarea")
     note.click()
     page.keyboard.type("soft edge")
-    before = page.locator(".facts").inner_text()
-    wait_until(lambda: page.locator(".facts").inner_text() != before)
+    wait_for_seconds_told(page, 1)
     page.keyboard.type("s")
     assert note.input_value() == "soft edges"
+    page.get_by_text("On the command line").click()
+    expect(page.get_by_text("--format kohya")).to_be_visible()
+    wait_for_seconds_told(page, 3)
+    expect(page.get_by_text("--format kohya")).to_be_visible()
     page.get_by_role("link", name="Overview").click()
     page.wait_for_selector(".main-svg")
     page.locator(".st-key-run input").click()
@@ -145,6 +178,15 @@ def test_what_somebody_types_and_opens_survives_ticks(open_page: OpenPage, train
     before_ticks = page.evaluate(top)
     wait_for_ticks(page, 2)
     assert page.evaluate(top) == pytest.approx(before_ticks, abs=2)  # though lines above came or went
+
+
+def test_an_enlarged_picture_stays_while_snapshots_arrive(open_page: OpenPage, training: RunDir) -> None:
+    page = open_page(training.path.name, "samples", "&step=0")
+    page.locator(".wall .frame").nth(1).click()
+    expect(page.locator("dialog")).to_be_visible()
+    newest = page.locator(".wall .head").nth(3).inner_text()
+    wait_until(lambda: page.locator(".wall .head").nth(3).inner_text() != newest)
+    expect(page.locator("dialog")).to_be_visible()
 
 
 @pytest.mark.slow
@@ -225,6 +267,7 @@ def test_every_page_has_names_for_what_it_shows(open_page: OpenPage) -> None:
 def test_with_a_token_nothing_is_seen_without_it(browser: Browser, runs: Path) -> None:
     with serve(runs, DARKROOM_TOKEN="secret") as process:
         address = address_of(process)
+        assert handshake(process) == 403
         context = browser.new_context()
         page = context.new_page()
         answer = page.goto(f"{address}/?run=done")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import OpenPage, live_run, wait_until
+from tests.browser.conftest import OpenPage, live_run, wait_for_seconds_told, wait_until
 
 pytestmark = pytest.mark.browser
 
@@ -64,9 +64,7 @@ def test_an_idle_page_fetches_no_picture_twice_and_shows_the_very_bytes(wall: Pa
     wall.wait_for_load_state("networkidle")
     asked: list[str] = []
     wall.on("request", lambda request: asked.append(request.url))
-    for _ in range(4):  # the state line is drawn every second, the wall every third
-        before = wall.locator(".facts").inner_text()
-        wait_until(lambda before=before: wall.locator(".facts").inner_text() != before)
+    wait_for_seconds_told(wall, 4)  # the wall is drawn every third
     assert [url for url in asked if "/pictures/" in url or "/results/" in url] == []
 
 

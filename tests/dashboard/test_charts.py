@@ -15,6 +15,7 @@ from dashboard.charts.overlay import Run, overlay_figure
 from dashboard.charts.parts import GRAY, GREEN, RED, Figure, Trace
 from dashboard.charts.quality import quality_figure
 from dashboard.charts.training import Events, training_figure
+from dashboard.panels.curves import axis_end
 from dashboard.reader import VALIDATION_COLUMNS, RunReader
 from examples.fake_run import FakeRun
 from shared.tables import METRIC_COLUMNS, TRAIN_COLUMNS
@@ -81,7 +82,7 @@ def test_every_figure_is_one_that_plotly_accepts_on_every_axis(reader: RunReader
     for figure in (
         training_figure(reader.train(), reader.validation(), events, axis, look, last_step=200),
         quality_figure(reader.metrics(), 40, reader.blanks(), axis, look, 200, anchors),
-        overlay_figure([Run("a", reader.train(), reader.metrics(), axis)], look),
+        overlay_figure([Run("a", reader.train(), reader.validation(), reader.metrics(), axis)], look),
     ):
         go.Figure(with_real_colors(figure))
         uids = [found["uid"] for found in figure["data"]]
@@ -269,3 +270,11 @@ def test_reasons_reach_the_chart_escaped() -> None:
     blanks = {"color_loss": {10: "<b>no</b> garment"}}
     figure = quality_figure(metric_table(step=[10]), None, blanks, STEP, Look(), 10)
     assert trace(figure, "color loss: no value")["text"] == ["&lt;b&gt;no&lt;/b&gt; garment"]
+
+
+@pytest.mark.parametrize(
+    ("last_step", "planned", "end"),
+    [(1, 900, 1), (99, 900, 99), (137, 900, 140), (1234, 9000, 1300), (1234, 1250, 1250), (905, 900, 905)],
+)
+def test_the_axis_ends_at_a_round_step_or_the_last_one_planned(last_step: int, planned: int, end: int) -> None:
+    assert axis_end(last_step, planned) == end

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from dashboard import charts, language, requests, words
+from dashboard import charts, language, requests, verdict, words
 from dashboard.charts import quality, training
 from dashboard.language import TEXTS, best_match, say
 from dashboard.panels import curves
+from shared.alerts import SENTENCES
 from shared.records import FINAL_STATES
 
 DASHBOARD = Path(charts.__file__).parents[1]
@@ -23,8 +24,10 @@ LOOKED_UP = {
     *curves.X_NAMES.values(),
     *curves.OPTIONS.values(),
     *requests.NAMES.values(),
+    *verdict.SIGNAL_NAMES.values(),
     *requests.DONE.values(),
     *words.METRIC_NAMES.values(),
+    *(text for kind, text in SENTENCES.items() if kind != "notice"),  # the program's own words
     *FINAL_STATES,
     "requested",
     "seen",

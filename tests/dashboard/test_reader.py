@@ -8,7 +8,9 @@ import pytest
 from dashboard.reader import RunReader
 from dashboard.tables import GrowingTable
 from examples.fake_run import FakeRun
+from shared.config import dump_config
 from shared.errors import RunFolderError
+from shared.records import replace_file
 from shared.tables import TRAIN_COLUMNS, Appender, prune
 
 
@@ -139,13 +141,29 @@ def test_what_was_made_is_kept_until_too_much_is(finished: FakeRun) -> None:
     assert made == [*range(40), 0]
 
 
-def test_a_record_that_cannot_be_read_says_nothing(finished: FakeRun) -> None:
+def test_a_verdict_is_read_when_it_changes_and_a_damaged_one_is_named(finished: FakeRun) -> None:
     reader = RunReader(finished.run, finished.record.run_id)
-    assert reader.verdict()["advice"]["action"] == "advise"
+    best = reader.best()
+    assert best
+    assert best.advice
+    assert best.advice.action == "advise"
+    assert reader.best() is best
+    assert reader.anchors()["visual_loss"]["real"] == pytest.approx(0.156)
     finished.run.best.write_text("[1]")
-    assert reader.verdict() == {}
+    with pytest.raises(RunFolderError, match=r"best\.json is not a record"):
+        reader.best()
     finished.run.best.unlink()
-    assert reader.verdict() == {}
+    assert reader.best() is None
+    assert reader.anchors() == {}
+
+
+def test_settings_changed_for_a_resumed_run_are_read_again(finished: FakeRun) -> None:
+    reader = RunReader(finished.run, finished.record.run_id)
+    before = reader.config
+    assert reader.config is before
+    train = before.train.model_copy(update={"max_train_steps": 900, "learning_rate": 0.003})
+    replace_file(finished.run.config, dump_config(before.model_copy(update={"train": train})).encode())
+    assert (reader.config.train.max_train_steps, reader.config.train.learning_rate) == (900, 0.003)
 
 
 def test_every_judged_step_has_a_version_that_changes_with_it(finished: FakeRun) -> None:

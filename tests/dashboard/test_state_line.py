@@ -36,7 +36,7 @@ def status(state: State, heartbeat_age: float, message: str = "") -> ProcessStat
     [
         (None, False, "not started", "", "idle"),
         (status("training", 2), True, "training", "heartbeat 2 s ago", "good"),
-        (status("preparing", 1, "caching"), True, "preparing", "caching, heartbeat 1 s ago", "good"),
+        (status("preparing", 1, "caching"), True, "preparing", "heartbeat 1 s ago · caching", "good"),
         (status("training", 40), True, "stale", "no heartbeat for 40 s, said training", "warn"),
         (status("training", 40), False, "dead", "pid 4711 is gone, last heartbeat 40 s ago", "bad"),
         (status("finished", 300), False, "finished", "5 min 00 s ago", "good"),
@@ -52,7 +52,7 @@ def test_a_process_is_said_to_be_what_it_is(
 
 def test_the_evaluator_names_the_step_it_judges() -> None:
     judging = status("evaluating", 1).model_copy(update={"step": 400})
-    assert state_line.evaluator_fact(judging, True, NOW).note == "step 400, heartbeat 1 s ago"
+    assert state_line.evaluator_fact(judging, True, NOW).note == "heartbeat 1 s ago · step 400"
 
 
 def test_lag_counts_snapshots_that_wait() -> None:

@@ -13,10 +13,13 @@ from dashboard import logs, machine, notes
 from dashboard.comparison import Contestant, config_differences, score_table
 from dashboard.components.wall import RUN_COLUMNS, wall_data
 from dashboard.files import download_url, find_file, routes
-from dashboard.panels.settings import settings_table
+from dashboard.panels.settings import changes_table, settings_table
+from dashboard.panels.system import memory_table
 from dashboard.reader import RunReader
 from dashboard.snapshots import snapshot_table, verdict_words
+from dashboard.verdict import best_table_html, signals_html
 from examples.fake_run import FakeRun
+from shared.records import Change
 
 
 @pytest.fixture
@@ -178,3 +181,34 @@ def test_the_wall_gets_steps_and_words_but_no_pictures(reader: RunReader) -> Non
     assert data["columns"] == RUN_COLUMNS
     assert pd.Series(data["words"]).str.len().min() > 0
     assert "png" not in str(data)
+
+
+def test_what_the_settings_began_as_and_what_was_changed_is_shown(reader: RunReader) -> None:
+    table = settings_table(reader.config).set_index("setting")
+    assert (table["value"]["train.snapshot_steps"], table["default"]["train.snapshot_steps"]) == ("40", "100")
+    assert table["value"]["data.train_size"] == "–"
+    changes = changes_table([Change(key="train.learning_rate", before=1e-4, after=None, step=120)])
+    assert changes[["setting", "before", "after", "after step"]].values.tolist() == [
+        ["train.learning_rate", "0.0001", "–", 120]
+    ]
+
+
+def test_the_memory_foreseen_is_told_by_program_and_part() -> None:
+    memory = {"GPU 0": {"free_mib": 9000, "trainer": {"denoiser": 1600, "optimizer": 12, "VAE": 0}}}
+    assert memory_table(memory).to_dict("records") == [
+        {"place": "GPU 0", "program": "Trainer", "MiB": "1,612", "of which": "denoiser 1,600, optimizer 12"}
+    ]
+
+
+def test_a_verdict_shows_skill_and_every_sign_of_overfitting(reader: RunReader) -> None:
+    best = reader.best()
+    assert best
+    page = best_table_html(best, reader.base_metrics())
+    skill = best.skill["visual_loss"]
+    assert f"{skill.value:.2f} [{skill.low:.2f}, {skill.high:.2f}]" in page
+    assert best_table_html(best.model_copy(update={"skill": {}}), {}).count("<th>") == page.count("<th>") - 1
+    marks = [line.split('"')[0] for line in signals_html(best).split('<li class="')[1:]]
+    assert marks == ["warn", "idle", "good"]
+    assert signals_html(best.model_copy(update={"latest_signals": ()})) == ""
+    judged = {"status": "ok", "composite_low": -2, "composite_high": -1, "signals": "gap copying"}
+    assert verdict_words(judged) == "better than the base model; signs of overfitting: gap, copying"

@@ -145,15 +145,15 @@ def hold_at(folder: Path, step: int) -> str:
     return f"""
 import time
 from pathlib import Path
-from trainer.loop import Trainer
-real = Trainer._update
-def update(self, step):
-    if step == {step}:
+from trainer.learner import Learner
+real = Learner.update
+def update(self):
+    if self.step + 1 == {step}:
         Path({str(folder / "held")!r}).touch()
         while not Path({str(folder / "go")!r}).exists():
             time.sleep(0.01)
-    return real(self, step)
-Trainer._update = update
+    return real(self)
+Learner.update = update
 """
 
 

@@ -16,23 +16,23 @@ from tests.conftest import ROOT, RunMaker, Warm, environment
 from tests.integration.conftest import steps_of, weights_of
 
 POISON = """
-from trainer.loop import Trainer
-real = Trainer._loss
+from trainer.learner import Learner
+real = Learner._loss
 def loss(self, positions):
     return real(self, positions) * (float({value!r}) if self.step + 1 in {steps} else 1.0)
-Trainer._loss = loss
+Learner._loss = loss
 """
 SPOIL_WEIGHTS = """
 import torch
-from trainer.loop import Trainer
-real = Trainer._update
-def update(self, step):
-    outcome = real(self, step)
-    if step == 4:
+from trainer.learner import Learner
+real = Learner.update
+def update(self):
+    outcome = real(self)
+    if self.step == 4:
         with torch.no_grad():
             self.parameters[0].fill_(float("nan"))
     return outcome
-Trainer._update = update
+Learner.update = update
 """
 
 
@@ -96,7 +96,7 @@ from shared.errors import exit_code_of
 from shared.rundir import create_run, steps_in
 from tests.conftest import tiny_config
 from trainer import __main__ as program
-from trainer.loop import Trainer
+from trainer.learner import Learner
 
 logging.basicConfig(level=logging.WARNING)
 output, model, pictures, cache = map(Path, sys.argv[1:])
@@ -115,13 +115,13 @@ def fill(left):
             except OSError:
                 return
 
-real = Trainer._update
+real = Learner.update
 def train(fill_at=None, left=0):
-    def update(self, step):
-        if step == fill_at:
+    def update(self):
+        if self.step + 1 == fill_at:
             fill(left)
-        return real(self, step)
-    Trainer._update = update
+        return real(self)
+    Learner.update = update
     code = exit_code_of(program.main)
     print(f"code {code}, checkpoint {max(steps_in(run.checkpoints))}, problems {check(run)}", flush=True)
 

@@ -58,10 +58,10 @@ if PHASE == "publishing":
 """
 
 FORGET_ALL_BUT_THE_STEP = """
-from trainer.loop import Trainer
+from trainer.learner import Learner
 def restore(self, checkpoint):
     self.step = checkpoint.step
-Trainer.restore = restore
+Learner.restore = restore
 """
 
 

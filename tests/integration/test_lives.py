@@ -8,15 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
-from run import Resume, _open_or_create
 from shared import changes, checkpoints, control
 from shared.check import check
 from shared.config import Config, dump_config, parse_config
+from shared.opening import Resume, open_or_create
 from shared.publication import verify
 from shared.records import parse_time
-from shared.rundir import RunDir, create_run, steps_in
+from shared.rundir import RunDir, create_run, step_name, steps_in
 from shared.status import read_status
 from shared.tables import read_rows
 from tests.conftest import RunMaker, Warm, tiny_config, until
@@ -67,19 +66,18 @@ def test_a_run_taken_back_to_an_earlier_checkpoint_goes_on_from_there(
 ) -> None:
     run = make_run(train={"snapshot_steps": 6, "checkpointing_steps": 1, "checkpoints_total_limit": 5})
     stopped_at(6, warm, run, tmp_path, signal.SIGKILL)
-    assert steps_in(run.checkpoints) >= {3, 4}
+    later = sorted(step for step in steps_in(run.checkpoints) if step > 3)  # the last may not have been saved yet
+    assert later[:1] == [4]
     resume = Resume(allow_change=("train.learning_rate",), from_checkpoint=run.checkpoint(3))
     config = changed(run, train={"learning_rate": 0.5, "lr_scheduler": "cosine"})
-    assert _open_or_create(config, resume, Console(quiet=True), with_evaluator=False) == run
+    assert open_or_create(config, resume, lambda text: None, lambda: None) == run
     program = warm.run("trainer", run.path)
     assert "resuming after step 3" in program.stderr()
     assert [change.step for change in run.read_record().changes] == [3]
     assert steps_of(run.train_csv) == list(range(1, 7))
     assert [float(row["learning_rate"]) > 1e-2 for row in read_rows(run.train_csv)] == [False] * 3 + [True] * 3
-    assert sorted(path.name[:18] for path in run.checkpoints.glob("left-*")) == [
-        "left-step-00000004",
-        "left-step-00000005",
-    ]
+    left = sorted(path.name[:18] for path in run.checkpoints.glob("left-*"))
+    assert left == [f"left-{step_name(step)}" for step in later]
     assert check(run) == []
 
 
@@ -242,7 +240,7 @@ def call(*arguments, **options):
 PHASES = {
     "while the model is loaded": ("shared.diffusion", "base", "load_model"),
     "while pictures are encoded": ("trainer.cache", "Cache", "encode_pictures"),
-    "in the middle of a step": ("trainer.loop", "Trainer", "_loss"),
+    "in the middle of a step": ("trainer.learner", "Learner", "_loss"),
     "in the middle of a save": ("shared", "publication", "seal"),
 }
 

@@ -86,13 +86,13 @@ def die_at_update(step: int) -> str:
     """A prelude: the trainer is killed in the middle of this update."""
     return f"""
 import os, signal
-from trainer.loop import Trainer
-real = Trainer._loss
+from trainer.learner import Learner
+real = Learner._loss
 def loss(self, positions):
     if self.step + 1 == {step}:
         os.kill(os.getpid(), signal.SIGKILL)
     return real(self, positions)
-Trainer._loss = loss
+Learner._loss = loss
 """
 
 
@@ -168,6 +168,24 @@ def test_the_held_out_loss_does_not_depend_on_how_many_measure_it(equals: dict[i
     assert apart(several, several, "validation.csv", LOSSES) == 0
     first, _, last = (float(row["held_out_loss"]) for row in read_rows(several.validation_csv))
     assert abs(first - last) > 1e-3, "it sees that the adapter has changed"
+
+
+def test_text_encoders_learn_together_what_they_learn_alone(
+    warm: Warm, tmp_path: Path, tiny_models: Path, mixed_pictures: Path
+) -> None:
+    one, two = (
+        create_run(tiny_config(tmp_path / f"runs-{processes}", "run", tiny_models / "sdxl", mixed_pictures, sections))
+        for processes in (1, 2)
+        for sections in [{**settings(processes), "lora": {"text_encoder": True}}]
+    )
+    train(warm, one, 1)
+    train(warm, two, 2)
+    assert apart(one, two, "train.csv", ("loss", "grad_norm")) < 1e-4
+    assert apart(one, two, "validation.csv", LOSSES) < 1e-6
+    weights = adapter(two)
+    assert {key.split(".")[0] for key in weights} == {"unet", "text_encoder", "text_encoder_2"}
+    for key, value in adapter(one).items():
+        torch.testing.assert_close(weights[key], value, atol=1e-4, rtol=0)
 
 
 def test_speed_counts_the_pictures_of_all_processes(equals: dict[int, RunDir]) -> None:

@@ -9,8 +9,10 @@ import pytest
 from PIL import Image
 
 from shared import first_config, presets
+from shared.cadence import parse
 from shared.config import load_config
 from shared.errors import DataError
+from shared.hardware import Gpu
 from shared.survey import survey
 from tests.conftest import run_module
 
@@ -44,7 +46,8 @@ def test_a_folder_without_pictures_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("count", "held_out", "steps"), [(3, 2, 500), (20, 2, 500), (50, 5, 1100), (80, 8, 1800), (1000, 16, 4000)]
+    ("count", "held_out", "steps"),
+    [(3, 2, 500), (12, 2, 500), (24, 4, 500), (50, 5, 1100), (80, 8, 1800), (1000, 24, 4000)],
 )
 def test_held_out_pairs_and_steps_follow_the_number_of_pictures(
     tmp_path: Path, count: int, held_out: int, steps: int
@@ -55,8 +58,22 @@ def test_held_out_pairs_and_steps_follow_the_number_of_pictures(
     path.write_text(first_config.render(seen, presets.recommend("sd1", None), "pocket", str(tmp_path), "one"))
     config = load_config(path)
     assert (config.data.num_validation, config.train.max_train_steps) == (held_out, steps)
+    assert config.train.snapshot_steps == parse(config.train.validation_steps)
     assert config.evaluation.num_prompts <= held_out
+    assert config.evaluation.confirm_prompts == 0, "drawing on a CPU is slow"
     assert config.run.preset == "sd1 on CPU"
+
+
+def test_captions_beyond_sixteen_are_kept_for_the_final_where_drawing_is_quick(tmp_path: Path) -> None:
+    seen = survey(data_set(tmp_path / "one", 1))
+    gpu = Gpu(0, "a card", 0.0, 24 * 1024.0, (8, 0))
+    path = tmp_path / "c.toml"
+    for count, further in ((150, 0), (240, 8)):
+        pictures = type(seen)(count, seen.sizes, seen.captions)
+        path.write_text(first_config.render(pictures, presets.recommend("sd1", gpu), "pocket", str(tmp_path), "one"))
+        config = load_config(path)
+        assert config.evaluation.confirm_prompts == further
+        assert config.evaluation.num_prompts + further == config.data.num_validation
 
 
 def test_two_pictures_are_too_few(tmp_path: Path) -> None:

@@ -204,6 +204,18 @@ def test_peft_folders_say_rank_alpha_and_base_model(sd1: Trained, tmp_path: Path
     assert facts["base_model_name_or_path"] == "sd1"
 
 
+def test_a_folder_of_parts_fits_into_one_archive(sd1: Trained, tmp_path: Path) -> None:
+    adapter = export.read(sd1.run, STEP)
+    export.export(adapter, "peft", "fp16", tmp_path / "adapter")
+    export.export(adapter, "peft", "fp16", tmp_path / "adapter.zip")
+    assert {path.name for path in tmp_path.iterdir()} == {"adapter", "adapter.zip"}
+    shutil.unpack_archive(tmp_path / "adapter.zip", tmp_path / "unpacked")
+    files = [path for path in sorted((tmp_path / "adapter").rglob("*")) if path.is_file()]
+    assert len(files) == 4
+    for path in files:
+        assert (tmp_path / "unpacked" / path.relative_to(tmp_path / "adapter")).read_bytes() == path.read_bytes()
+
+
 @pytest.mark.parametrize("form", export.FORMATS)
 def test_nothing_is_overwritten(sd1: Trained, tmp_path: Path, form: export.Format) -> None:
     target = tmp_path / "lora"

@@ -11,7 +11,7 @@ import torch
 
 from shared.config import parse_config
 from trainer.accumulation import Accumulation
-from trainer.loop import Trainer
+from trainer.learner import Learner
 
 
 class PretendOptimizer:
@@ -25,13 +25,14 @@ class PretendOptimizer:
     def zero_grad(self) -> None: ...
 
 
-def trainer_with(grad_norm: float, scaler: object) -> tuple[Trainer, PretendOptimizer]:
-    trainer: Any = object.__new__(Trainer)
-    trainer.config = parse_config({"data": {"path": "p"}, "train": {"learning_rate": 0.5}})
-    trainer.predictor, trainer.parameters, trainer.optimizer = None, [], PretendOptimizer()
-    trainer._lr_factor, trainer._peak_rates = lambda step: 0.5, [0.5]
-    trainer._loss = lambda positions: torch.tensor(1.0)
-    trainer.accelerator = SimpleNamespace(
+def learner_with(grad_norm: float, scaler: object) -> tuple[Learner, PretendOptimizer]:
+    learner: Any = object.__new__(Learner)
+    learner.config = parse_config({"data": {"path": "p"}, "train": {"learning_rate": 0.5}})
+    learner.step = 0
+    learner.predictor, learner.parameters, learner.optimizer = None, [], PretendOptimizer()
+    learner._lr_factor, learner._peak_rates = lambda step: 0.5, [0.5]
+    learner._loss = lambda positions: torch.tensor(1.0)
+    learner.accelerator = SimpleNamespace(
         process_index=0,
         num_processes=1,
         scaler=scaler,
@@ -40,27 +41,27 @@ def trainer_with(grad_norm: float, scaler: object) -> tuple[Trainer, PretendOpti
         clip_grad_norm_=lambda parameters, limit: torch.tensor(grad_norm),
         reduce=lambda value, how: value,
     )
-    trainer._accumulation = Accumulation(trainer.accelerator, torch.nn.Linear(1, 1), [], batch_size=4)
-    return trainer, trainer.optimizer
+    learner._accumulation = Accumulation(learner.accelerator, torch.nn.Linear(1, 1), [], batch_size=4)
+    return learner, learner.optimizer
 
 
 @pytest.mark.parametrize("grad_norm", [float("nan"), float("inf")])
 def test_an_update_without_finite_gradients_is_skipped(grad_norm: float) -> None:
-    trainer, optimizer = trainer_with(grad_norm, scaler=None)
-    trainer._update(1)
+    learner, optimizer = learner_with(grad_norm, scaler=None)
+    learner.update()
     assert optimizer.num_steps == 0
 
 
 @pytest.mark.parametrize("grad_norm", [0.1, float("inf")])
 def test_a_gradient_scaler_is_always_asked_because_it_learns_from_overflows(grad_norm: float) -> None:
-    trainer, optimizer = trainer_with(grad_norm, scaler=object())
-    trainer._update(1)
+    learner, optimizer = learner_with(grad_norm, scaler=object())
+    learner.update()
     assert optimizer.num_steps == 1
 
 
 def test_the_learning_rate_of_a_step_is_set_before_it_is_taken() -> None:
-    trainer, optimizer = trainer_with(0.1, scaler=None)
-    update = trainer._update(1)
+    learner, optimizer = learner_with(0.1, scaler=None)
+    update = learner.update()
     assert optimizer.num_steps == 1
     assert optimizer.param_groups[0]["lr"] == update.learning_rate == 0.25
     assert (update.loss, update.grad_norm) == (1.0, pytest.approx(0.1))

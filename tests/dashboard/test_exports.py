@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import sys
+import threading
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from dashboard import exports
+from dashboard.exports import Exports, target_of
+from dashboard.panels import snapshots
+from examples.fake_run import FakeRun
+from tests.conftest import until
+from tests.dashboard.test_pages import open_page, page, text_of  # noqa: F401 - a fixture
+
+STEP = 80
+
+
+@pytest.fixture(autouse=True)
+def _no_exports_of_other_tests() -> None:
+    snapshots.all_exports.clear()
+
+
+def test_an_export_that_fails_says_why_and_can_be_tried_again(page: AppTest, finished: FakeRun) -> None:  # noqa: F811
+    """The fake run's adapters are no adapters: the real program refuses them."""
+    page.query_params["step"] = str(STEP)
+    open_page(page, "snapshots")
+    key = f"export_kohya_{finished.record.run_id}_{STEP}"
+    page.button(key=key).click().run()
+    assert page.button(key=key).disabled
+    assert page.button(key=key).label.startswith("Converting for ComfyUI, A1111, Forge … ")
+    assert page.button(key=key.replace("kohya", "peft")).disabled
+    until(lambda: not snapshots.all_exports().is_busy(), "the export to end")
+    page.run()
+    (error,) = page.error
+    assert "pytorch_lora_weights.safetensors" in error.value
+    assert "Traceback" not in error.value
+    assert not page.button(key=key).disabled
+    assert not finished.run.exports.exists()
+
+
+def test_an_export_that_is_there_is_offered_not_made(page: AppTest, finished: FakeRun) -> None:  # noqa: F811
+    target = target_of(finished.run, STEP, "kohya")
+    assert target.name == "finished-000080-kohya-fp16.safetensors"
+    target.parent.mkdir()
+    target.write_bytes(b"x" * 2_000_000)
+    page.query_params["step"] = str(STEP)
+    open_page(page, "snapshots")
+    assert f'href="adapters/finished/exports/{target.name}"' in text_of(page)
+    assert "Download for ComfyUI, A1111, Forge (2 MB)" in text_of(page)
+    keys = [button.key for button in page.button]
+    assert f"export_kohya_{finished.record.run_id}_{STEP}" not in keys
+    assert f"export_peft_{finished.record.run_id}_{STEP}" in keys
+
+
+def test_many_viewers_start_one_export(finished: FakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    wait = [sys.executable, "-c", "import time; time.sleep(60)"]
+    monkeypatch.setattr(exports, "python_module", lambda *_: wait)
+    server = Exports()
+    viewers = [threading.Thread(target=server.start, args=(finished.run, STEP, "kohya")) for _ in range(8)]
+    for viewer in viewers:
+        viewer.start()
+    for viewer in viewers:
+        viewer.join()
+    server.start(finished.run, STEP, "peft")
+    job = server.running(target_of(finished.run, STEP, "kohya"))
+    assert job
+    assert server.running(target_of(finished.run, STEP, "peft")) is None
+    job.process.kill()
+    job.process.wait()
+    assert server.failure(target_of(finished.run, STEP, "kohya")) == "exit code -9"
+    assert not server.is_busy()

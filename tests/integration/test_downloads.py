@@ -1,0 +1,41 @@
+"""An adapter downloaded in another program's form: the real program converts it, the real route serves it."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import zipfile
+from pathlib import Path
+
+from safetensors.torch import load
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
+
+from dashboard.exports import Exports, target_of
+from dashboard.files import download_url, routes
+from shared.rundir import RunDir
+from tests.conftest import until
+from tests.integration.conftest import Command
+
+STEP = 4
+
+
+def test_a_snapshot_is_converted_once_and_downloaded(finished: Command, tmp_path: Path) -> None:
+    run = RunDir(tmp_path / "dress")
+    shutil.copytree(finished.run.path, run.path)
+    server, client = Exports(), TestClient(Starlette(routes=routes(tmp_path)))
+    for form in ("kohya", "peft"):
+        server.start(run, STEP, form)
+        until(lambda: not server.is_busy(), "the export to end")
+        assert server.failure(target_of(run, STEP, form)) == ""
+    kohya, peft = (target_of(run, STEP, form) for form in ("kohya", "peft"))
+    answer = client.get(download_url("dress", f"exports/{kohya.name}"))
+    assert answer.status_code == 200
+    assert kohya.name in answer.headers["content-disposition"]
+    assert {key.partition("_")[0] for key in load(answer.content)} == {"lora"}
+    archive = zipfile.ZipFile(io.BytesIO(client.get(download_url("dress", f"exports/{peft.name}")).content))
+    assert set(archive.namelist()) >= {"unet/adapter_config.json", "unet/adapter_model.safetensors"}
+    written = kohya.stat().st_mtime_ns
+    server.start(run, STEP, "kohya")
+    assert not server.is_busy()
+    assert kohya.stat().st_mtime_ns == written

@@ -1,0 +1,182 @@
+"""What learns: the adapter in its model, the optimizer, and one update of both. It knows of no run folder.
+
+Shapes: B micro-batch, C latent channels, H W latent height and width, L tokens, D embedding width.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from shared.config import Config
+from shared.diffusion import lora
+from shared.diffusion.model import Conditioning, Model
+from trainer import compute, objective, order
+from trainer import optimizer as optimizers
+from trainer.accumulation import Accumulation
+from trainer.batches import Batches
+from trainer.checkpoint import Checkpoint, copy_to_host
+from trainer.validation import Losses, Progress, Validation
+
+
+@dataclass(frozen=True)
+class Update:
+    """What one optimizer update did. loss: mean over the pictures of all processes; seconds: wall time."""
+
+    loss: float
+    grad_norm: float
+    learning_rate: float
+    seconds: float
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether it changed the adapter as it should; otherwise it was skipped."""
+        return math.isfinite(self.loss) and math.isfinite(self.grad_norm)
+
+
+class Predictor(nn.Module):
+    """What is learnt, as one module: accelerate wraps it, and every adapter in it is synchronised."""
+
+    def __init__(self, model: Model, adapted: dict[str, nn.Module]) -> None:
+        super().__init__()
+        self.model = model
+        self.adapted = nn.ModuleDict(adapted)
+
+    def forward(
+        self, noisy_latents_BCHW: Tensor, timesteps_B: Tensor, text: Conditioning | list[str], time_ids_B6: Tensor
+    ) -> Tensor:
+        """The denoiser's output; captions are encoded here when the text encoders learn too."""
+        conditioning = self.model.encode_captions(text) if isinstance(text, list) else text
+        dtype = self.model.dtype
+        cast_conditioning = {name: value.to(dtype) for name, value in {**conditioning, "time_ids": time_ids_B6}.items()}
+        return self.model.predict(noisy_latents_BCHW.to(dtype), timesteps_B, cast_conditioning)
+
+
+class Learner:
+    """One process's part of the learning; all processes together see the same stream of pictures as one would."""
+
+    def __init__(
+        self,
+        config: Config,
+        accelerator: Accelerator,
+        model: Model,
+        batches: Batches,
+        validation: Validation | None = None,
+    ) -> None:
+        self.config, self.accelerator = config, accelerator
+        self.model, self.batches, self.validation = model, batches, validation
+        self.scheduler = objective.training_scheduler(model.noise_scheduler(), config.train)
+        self.adapted = lora.adapted(model, config.lora)
+        self.parameters = [parameter for part in self.adapted.values() for parameter in lora.parameters(part)]
+        compute.configure(self.adapted, config.train)
+        optimizer = self._optimizer()
+        self.predictor, self.optimizer = accelerator.prepare(Predictor(model, self.adapted).train(), optimizer)
+        self._peak_rates = optimizers.peak_rates(optimizer, config.train)
+        self._lr_factor = optimizers.schedule(config.train)
+        self._accumulation = Accumulation(accelerator, self.predictor, self.parameters, config.train.train_batch_size)
+        self.step = 0
+
+    def _optimizer(self) -> torch.optim.Optimizer:
+        for part in self.adapted.values():
+            part.to(self.accelerator.device)
+        denoiser = lora.parameters(self.model.denoiser)
+        return optimizers.build(denoiser, self.parameters[len(denoiser) :], self.config.train)
+
+    @property
+    def pictures_per_step(self) -> int:
+        """Pictures one optimizer update sees, over all processes."""
+        settings = self.config.train
+        return settings.train_batch_size * settings.gradient_accumulation_steps * self.accelerator.num_processes
+
+    @property
+    def steps_per_epoch(self) -> float:
+        """Updates in one pass over the training pictures."""
+        return self.batches.epoch_length / self.pictures_per_step
+
+    @property
+    def note(self) -> str:
+        """What a person should know of how updates are made; empty while there is nothing."""
+        return self._accumulation.note
+
+    def epoch(self, step: int) -> float:
+        """Passes over the training pictures after this step."""
+        return step * self.pictures_per_step / self.batches.epoch_length
+
+    def update(self) -> Update:
+        """One update over `gradient_accumulation_steps` micro-batches; skipped if gradients are not finite."""
+        settings, accelerator, step = self.config.train, self.accelerator, self.step + 1
+        started = time.perf_counter()
+        learning_rate = optimizers.set_rates(self.optimizer, self._peak_rates, self._lr_factor(self.step))
+        batches = [self._positions(step, micro_batch) for micro_batch in range(settings.gradient_accumulation_steps)]
+        dropout_seed = order.derive(settings.seed, f"dropout:{accelerator.process_index}", step)
+        loss = float(self._accumulation.gather(batches, self._loss, lambda: torch.manual_seed(dropout_seed)))
+        grad_norm = float(cast("Tensor", accelerator.clip_grad_norm_(self.parameters, settings.max_grad_norm)))
+        if accelerator.scaler or math.isfinite(grad_norm):  # a scaler skips by itself, and learns from it
+            self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.step = step
+        return Update(loss, grad_norm, learning_rate, time.perf_counter() - started)
+
+    def _positions(self, step: int, micro_batch: int) -> range:
+        return order.positions(
+            step,
+            micro_batch,
+            self.accelerator.process_index,
+            batch_size=self.config.train.train_batch_size,
+            micro_batches=self.config.train.gradient_accumulation_steps,
+            world_size=self.accelerator.num_processes,
+        )
+
+    def _loss(self, positions: range) -> Tensor:
+        """The objective on the pictures at these positions of the stream. A scalar with a graph."""
+        device, settings, batch = self.accelerator.device, self.config.train, self.batches.at(positions)
+        latents_BCHW = self.model.scale_latents(batch.latents)
+        noise, timesteps = [], []
+        for generator in batch.generators:
+            noise.append(objective.sample_noise(latents_BCHW.shape[1:], generator, settings))
+            timesteps.append(
+                objective.sample_timestep(generator, settings, self.scheduler.config["num_train_timesteps"])
+            )
+        latents_BCHW, noise_BCHW = latents_BCHW.to(device), torch.stack(noise).to(device)
+        timesteps_B, text = torch.stack(timesteps).to(device), batch.text
+        if not isinstance(text, list):
+            text = {name: value.to(device) for name, value in text.items()}
+        noisy_latents_BCHW = self.scheduler.add_noise(latents_BCHW, noise_BCHW, cast("torch.IntTensor", timesteps_B))
+        with self.accelerator.autocast():
+            model_pred_BCHW = self.predictor(noisy_latents_BCHW, timesteps_B, text, batch.time_ids.to(device))
+        target_BCHW = objective.target(self.scheduler, latents_BCHW, noise_BCHW, timesteps_B)
+        return objective.loss(model_pred_BCHW, target_BCHW, timesteps_B, self.scheduler, settings)
+
+    def validate(self, progress: Progress) -> Losses | None:
+        """The held-out losses of the adapter as it is, the same on every process; None where none are asked for."""
+        if self.validation is None:
+            return None
+        return self.validation.measure(
+            self.predictor, self.scheduler, self.accelerator, self._accumulation.micro_batch_size, progress
+        )
+
+    def weights(self) -> lora.State:
+        """The adapter, on the CPU."""
+        return lora.state(self.adapted)
+
+    def checkpoint(self) -> Checkpoint:
+        """Everything needed to go on from here, on the CPU."""
+        scaler = self.accelerator.scaler.state_dict() if self.accelerator.scaler else {}
+        optimizer = copy_to_host(self.optimizer.state_dict())
+        return Checkpoint(self.step, self.weights(), optimizer, scaler, self._accumulation.micro_batch_size)
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Go on from a checkpoint: adapter, optimizer moments, gradient scaler, step, what fits into memory."""
+        lora.restore(self.adapted, checkpoint.adapter)
+        optimizers.restore(self.optimizer.optimizer, checkpoint.optimizer)
+        if self.accelerator.scaler and checkpoint.scaler:
+            self.accelerator.scaler.load_state_dict(checkpoint.scaler)
+        if checkpoint.micro_batch_size:
+            self._accumulation.limit(checkpoint.micro_batch_size)
+        self.step = checkpoint.step

@@ -1,0 +1,119 @@
+"""From a run's settings to a learner ready to learn: pictures framed, everything encoded, the adapter attached."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import torch
+from accelerate import Accelerator
+
+from shared import dataset
+from shared.config import Config
+from shared.dataset import Pair
+from shared.diffusion import base, lora, quantization
+from shared.diffusion.model import Model
+from shared.digests import Digests
+from shared.errors import DataError
+from shared.rundir import RunDir
+from trainer import batches, optimizer, order, validation
+from trainer.cache import Cache, Picture
+from trainer.learner import Learner
+from trainer.validation import Validation
+
+log = logging.getLogger(__name__)
+
+Progress = Callable[[int, int], None]
+
+PRECISIONS: dict[str, base.Precision] = {"no": "fp32", "fp16": "fp16", "bf16": "bf16"}
+
+
+def prepare(run: RunDir, config: Config, accelerator: Accelerator, progress: Progress) -> Learner:
+    """Load, encode what the cache lacks, attach. progress: how many pictures or captions are encoded, of how many.
+
+    Raises:
+        ConfigError, DataError, ModelError, DeviceError: it cannot be trained like this.
+    """
+    optimizer.check(config.train)
+    quantization.require(config.model, accelerator.device)
+    model = base.load_model(config.model, PRECISIONS[mixed_precision(config)], quantized=True)
+    digest = Digests(dataset.digests_path(config))
+    held_out, training = _pairs(run, config, digest)
+    group_size = config.train.train_batch_size * accelerator.num_processes
+    examples = batches.frame(training, config, multiple=model.size_multiple, at_least=group_size)
+    log.info(batches.describe(examples))
+    cache = Cache(dataset.cache_dir(config), model, digest)
+    measured = _validation(model, cache, held_out, training, config)
+    pictures = [*batches.pictures_of(examples, config), *(measured.pictures if measured else ())]
+    captions = [*batches.captions_of(examples, config), *(measured.captions if measured else ())]
+    _encode(cache, model, pictures, captions, accelerator, progress)
+    digest.save()
+    if batches.encoded_live(config):
+        for encoder in model.text_encoders.values():
+            encoder.to(accelerator.device)
+    torch.manual_seed(order.derive(config.train.seed, "adapter", 0))
+    lora.attach(lora.adapted(model, config.lora), config.lora)
+    stream = batches.Batches(examples, cache, config, group_size=group_size)
+    return Learner(config, accelerator, model, stream, measured)
+
+
+def mixed_precision(config: Config) -> str:
+    """`no`, `fp16` or `bf16`: as asked for, else the best of this device."""
+    if config.model.mixed_precision != "auto":
+        return config.model.mixed_precision
+    if not torch.cuda.is_available():
+        return "no"
+    return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+
+
+def _pairs(run: RunDir, config: Config, digest: Digests) -> tuple[list[Pair], list[Pair]]:
+    """The pairs of the run's data set that are held out, and those that are trained on.
+
+    Raises:
+        DataError: the data set is no longer what it was when the run was made.
+    """
+    record = run.read_record().dataset
+    pairs = dataset.scan(config)
+    if dataset.fingerprint(pairs, digest) != record.fingerprint:
+        raise DataError(
+            f"{config.data.path} has changed since this run was made", "restore it, or start a new run with --new"
+        )
+    held_out = [pair for pair in pairs if pair.id in set(record.held_out)]
+    return held_out, dataset.training_pairs(pairs, record.held_out, config.data.train_size, config.train.seed, digest)
+
+
+def _validation(
+    model: Model, cache: Cache, held_out: list[Pair], training: list[Pair], config: Config
+) -> Validation | None:
+    """The held-out loss, where it is asked for. Each picture is in the bucket of its own shape, on any batch size."""
+    if config.train.validation_steps is None:
+        return None
+    probe = validation.choose_probe(training, len(held_out), config.train.seed)
+    multiple = model.size_multiple
+    asked, probed = (batches.frame(pairs, config, multiple=multiple, at_least=1) for pairs in (held_out, probe))
+    return Validation(model, cache, asked, probed, config)
+
+
+def _encode(
+    cache: Cache,
+    model: Model,
+    pictures: list[Picture],
+    captions: list[str],
+    accelerator: Accelerator,
+    progress: Progress,
+) -> None:
+    """Fill the cache, each process its share; a second round finds what others wrote on disks not seen from here.
+
+    The encoders are on the device only while they are needed: not at all when nothing is missing.
+    """
+    for share in ((accelerator.process_index, accelerator.num_processes), (0, 1)):
+        missing_pictures = cache.prepare_pictures(pictures, share)
+        missing_captions = cache.prepare_captions(captions, share)
+        if missing_pictures or missing_captions:
+            model.encode_to(accelerator.device)
+            cache.encode_pictures(missing_pictures, progress)
+            cache.encode_captions(missing_captions, progress)
+            model.encode_to(torch.device("cpu"))
+        accelerator.wait_for_everyone()
+        if accelerator.num_processes == 1:
+            break
