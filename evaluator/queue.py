@@ -60,7 +60,7 @@ def left_out(run: RunDir, settings: EvaluationConfig, *, so_far: bool = False) -
     """Snapshots between every `settings.every`-th, counted from the first; never the last, but `so_far`, while a later
     one may come, not even that is judged."""
     steps = sorted(run.snapshots_to_judge())
-    asked = {request.step for request in control.open_requests(run, "evaluate")}
+    asked = {request.step for request in control.open_requests(run, "evaluate") if not request.prompts}
     due = {*steps[settings.every - 1 :: settings.every], *([] if so_far else steps[-1:]), *asked}
     return set(steps) - due
 

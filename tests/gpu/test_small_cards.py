@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -76,3 +79,37 @@ def test_a_full_memory_splits_the_batch_and_training_goes_on(make_run: RunMaker,
     program = warm.run("trainer", run.path, prelude=FULL)
     assert "batches of 2 run in pieces of 1" in program.stderr()
     assert len(losses(run)) == 6
+
+
+FULL_UNTIL_OFFLOADED = """
+import torch
+from evaluator.studio import Studio
+
+real = Studio._draw_batch
+
+def draw(self, batch):
+    if not self._offloaded:
+        torch.empty(2**50, dtype=torch.uint8, device="cuda")
+    return real(self, batch)
+
+Studio._draw_batch = draw
+"""
+
+
+def test_an_evaluator_short_of_memory_lets_parts_take_turns_and_judges_the_same(
+    make_run: RunMaker, warm: Warm, tmp_path: Path
+) -> None:
+    run = make_run(model={"mixed_precision": "fp16"}, evaluation={"batch_size": 1})
+    assert run_module("trainer", run.path).returncode == 0
+    shutil.copytree(run.path, tmp_path / "short")
+    short = RunDir(tmp_path / "short")
+    warm.run("evaluator", run.path)
+    program = warm.run("evaluator", short.path, prelude=FULL_UNTIL_OFFLOADED)
+    assert "take turns" in program.stderr()
+    for step in (0, 2, 4, 6):
+        whole, taking_turns = run.read_result(step), short.read_result(step)
+        assert whole
+        assert taking_turns
+        assert (taking_turns.status, taking_turns.generation["offload"]) == ("ok", True), taking_turns.reason
+        for one, other in zip(whole.samples, taking_turns.samples, strict=True):
+            assert one.metrics == pytest.approx(other.metrics, abs=1e-3)

@@ -264,6 +264,28 @@ def test_one_picture_too_many_offloads_a_gpu_and_is_an_error_after_that(
     assert len(moved) == 1
 
 
+def test_snapshots_are_swapped_and_drawn_true_while_parts_take_turns(
+    studio: Studio, loaded: Model, make_snapshot: SnapshotMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With accelerate's hooks in place, on the one device there is."""
+    monkeypatch.setattr("diffusers.pipelines.pipeline_utils.get_device", lambda: "cpu:0")
+    a, b = make_snapshot(2, seed=1), make_snapshot(4, seed=2)
+    expected = []
+    for folder in (a, b, a):
+        fresh = Studio(copy.deepcopy(loaded), LORA, SETTINGS, resolution=32)
+        swap(fresh, folder)
+        expected.append(draw(fresh))
+    studio.pipeline.enable_model_cpu_offload(device="cpu:0")
+    found = []
+    for folder in (a, b, a):
+        swap(studio, folder)
+        found.append(draw(studio))
+    assert found == expected
+    assert found[0] != found[1]
+    studio.swap(None)
+    assert draw(studio) not in found
+
+
 def test_a_model_that_does_not_fit_as_a_whole_is_offloaded_from_the_start(
     studio: Studio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
