@@ -71,8 +71,7 @@ def build(run: RunDir) -> Judge:
     device = _device(config)
     base.share_cores(device)
     model = base.load_model(config.model, _precision(settings, device))
-    if config.train.zero_terminal_snr:
-        model.sample_from_pure_noise()
+    model.sample_with(settings.scheduler, from_pure_noise=config.train.zero_terminal_snr)
     studio = Studio(model, config.lora, settings, config.data.resolution)
     room.limit(device, room.expected_mib(run, device))
     studio.move_to(device)

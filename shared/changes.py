@@ -97,6 +97,7 @@ RULES: dict[str, Rule] = {
     "stop.max_bad_steps": Rule.UPKEEP,
     "evaluation.num_prompts": Rule.RESULTS,
     "evaluation.num_seeds": Rule.RESULTS,
+    "evaluation.scheduler": Rule.RESULTS,
     "evaluation.num_inference_steps": Rule.RESULTS,
     "evaluation.guidance_scale": Rule.RESULTS,
     "evaluation.batch_size": Rule.RESULTS,

@@ -266,6 +266,12 @@ class EvaluationConfig(Section):
 
     num_prompts: int = Field(default=16, ge=2, description="Held-out captions drawn for every snapshot.")
     num_seeds: int = Field(default=2, ge=1, description="Pictures per prompt.")
+    scheduler: Literal[
+        "DPMSolverMultistepScheduler", "UniPCMultistepScheduler", "EulerDiscreteScheduler", "DDIMScheduler", "own"
+    ] = Field(
+        default="DPMSolverMultistepScheduler",
+        description="Sampler, as diffusers names it (the default is DPM-Solver++ 2M); `own` is the base model's.",
+    )
     num_inference_steps: int = Field(default=20, ge=1, description="Denoising steps per picture.")
     guidance_scale: float = Field(default=7.0, ge=1, description="Classifier-free guidance.")
     batch_size: int = Field(

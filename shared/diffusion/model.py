@@ -13,6 +13,7 @@ import inspect
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar, cast
 
+import diffusers
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, DDPMScheduler, StableDiffusionPipeline, StableDiffusionXLPipeline
 from torch import Tensor, nn
@@ -72,18 +73,22 @@ class Model(ABC):
         """The training schedule of this model: betas, and what is predicted."""
         return cast("DDPMScheduler", DDPMScheduler.from_config(self.pipeline.scheduler.config))
 
-    def sample_from_pure_noise(self) -> None:
-        """Let the pipeline sample as a model with zero terminal SNR must (Lin et al. 2024, §3.1 and 3.3).
+    def sample_with(self, scheduler: str, *, from_pure_noise: bool = False) -> None:
+        """Let the pipeline sample with another scheduler of diffusers, on the model's own noise schedule.
 
-        Betas are rescaled as in training, and the first step is the last timestep. A sampler that cannot do that gives
-        way to DDIM.
+        scheduler: a class of diffusers, or `own`, the model's. from_pure_noise: as a model with zero terminal SNR must
+        (Lin et al. 2024, §3.1 and 3.3): betas are rescaled as in training, and the first step is the last timestep; a
+        scheduler that cannot do that gives way to DDIM. Latents are never clipped.
         """
         own = self.pipeline.scheduler
-        able = "rescale_betas_zero_snr" in inspect.signature(type(own)).parameters
-        kind = type(own) if able else DDIMScheduler
-        self.pipeline.scheduler = kind.from_config(
-            own.config, rescale_betas_zero_snr=True, timestep_spacing="trailing", clip_sample=False
-        )
+        kind = type(own) if scheduler == "own" else getattr(diffusers, scheduler)
+        settings: dict[str, Any] = {}
+        if from_pure_noise:
+            settings = {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
+            kind = kind if "rescale_betas_zero_snr" in inspect.signature(kind).parameters else DDIMScheduler
+        if "clip_sample" in inspect.signature(kind).parameters:
+            settings["clip_sample"] = False
+        self.pipeline.scheduler = kind.from_config(own.config, **settings)
 
     @property
     def size_multiple(self) -> int:

@@ -6,6 +6,7 @@ import json
 import sys
 from pathlib import Path
 
+import diffusers
 import torch
 from diffusers import StableDiffusionPipeline
 from PIL import Image
@@ -19,6 +20,7 @@ with Image.open(result_path.parent / "images" / batch[0]["image"]) as drawn:
 torch.set_num_threads(settings["threads"])
 
 pipeline = StableDiffusionPipeline.from_pretrained(model, dtype=getattr(torch, settings["dtype"]), safety_checker=None)
+pipeline.scheduler = getattr(diffusers, settings["scheduler"]).from_config(pipeline.scheduler.config)
 pipeline.load_lora_weights(snapshot)
 pictures = pipeline(
     prompt=[sample["prompt"] for sample in batch],

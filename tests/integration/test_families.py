@@ -6,6 +6,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+import diffusers
 import pytest
 import torch
 from diffusers import DiffusionPipeline
@@ -135,11 +136,11 @@ def redraw(trained: Trained, step: int, file: Path) -> tuple[list[Image.Image], 
     assert result
     made = result.generation
     pipeline = DiffusionPipeline.from_pretrained(trained.model)
+    settings = {}
     if made["rescale_betas_zero_snr"]:
         assert (made["prediction_type"], made["timestep_spacing"]) == ("v_prediction", "trailing")
-        pipeline.scheduler = type(pipeline.scheduler).from_config(
-            pipeline.scheduler.config, rescale_betas_zero_snr=True, timestep_spacing="trailing"
-        )
+        settings = {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
+    pipeline.scheduler = getattr(diffusers, made["scheduler"]).from_config(pipeline.scheduler.config, **settings)
     pipeline.set_progress_bar_config(disable=True)
     pipeline.load_lora_weights(file)
     images = trained.run.evaluation(step) / "images"

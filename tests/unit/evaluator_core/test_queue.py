@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import pytest
 
@@ -117,6 +118,7 @@ def test_what_a_person_asks_for_comes_first_and_is_never_left_out(run: RunDir) -
         add(run, step)
     judged(run, 0, 40)
     first = control.submit_evaluation(run, 10, by="a test")
+    time.sleep(0.002)  # requests are ordered to the millisecond
     asked = control.submit_evaluation(run, 40, by="a test", prompts=["a red coat"])
     control.submit_evaluation(run, 999, by="a test")
     requested = Work(40, f"requested/{asked.id}")

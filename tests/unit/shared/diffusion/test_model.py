@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -13,7 +13,7 @@ from diffusers.utils import logging as diffusers_logging
 
 from shared.base_model import family
 from shared.buckets import Framing
-from shared.config import ModelConfig
+from shared.config import EvaluationConfig, ModelConfig
 from shared.diffusion import base
 from shared.diffusion.model import Model, StableDiffusionXL
 
@@ -145,7 +145,7 @@ def test_an_sdxl_pipeline_in_fp16_decodes_in_fp32(tiny_models: Path, monkeypatch
 def test_the_sampler_of_zero_terminal_snr_begins_in_pure_noise(tiny_models: Path) -> None:
     model = base.load_model(ModelConfig(path=str(tiny_models / "sd2")), "fp32")
     assert model.pipeline.scheduler.alphas_cumprod[-1] > 1e-3
-    model.sample_from_pure_noise()
+    model.sample_with("own", from_pure_noise=True)
     scheduler = model.pipeline.scheduler
     scheduler.set_timesteps(4)
     assert scheduler.timesteps.tolist() == [999, 749, 499, 249]
@@ -154,10 +154,27 @@ def test_the_sampler_of_zero_terminal_snr_begins_in_pure_noise(tiny_models: Path
     assert model.noise_scheduler().alphas_cumprod[-1] == scheduler.alphas_cumprod[-1]
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("name", get_args(EvaluationConfig.model_fields["scheduler"].annotation))
+def test_every_sampler_draws_on_the_noise_schedule_of_the_model(tiny_models: Path, family: str, name: str) -> None:
+    model = base.load_model(ModelConfig(path=str(tiny_models / family)), "fp32")
+    own = model.pipeline.scheduler
+    model.sample_with(name)
+    sampler = model.pipeline.scheduler
+    assert type(sampler).__name__ == (type(own).__name__ if name == "own" else name)
+    assert sampler.config.prediction_type == own.config.prediction_type
+    assert not sampler.config.get("clip_sample", False)
+    torch.testing.assert_close(sampler.alphas_cumprod, own.alphas_cumprod)
+    drawn = model.pipeline(
+        **model.prompt_arguments(["a red dress"]), num_inference_steps=3, height=32, width=32, output_type="pt"
+    ).images
+    assert torch.isfinite(drawn).all()
+
+
 def test_a_sampler_that_cannot_begin_in_pure_noise_gives_way(tiny_models: Path) -> None:
     model = base.load_model(ModelConfig(path=str(tiny_models / "sd2")), "fp32")
     model.pipeline.scheduler = PNDMScheduler.from_config(model.pipeline.scheduler.config)
-    model.sample_from_pure_noise()
+    model.sample_with("own", from_pure_noise=True)
     assert isinstance(model.pipeline.scheduler, DDIMScheduler)
     assert model.pipeline.scheduler.config.rescale_betas_zero_snr
     assert not model.pipeline.scheduler.config.clip_sample
