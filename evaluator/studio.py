@@ -74,6 +74,9 @@ class Studio:
         self.expected = lora.expected_shapes(model, adapter)
         self._text_encoders_change = adapter.text_encoder
         self._hotswappable = not (adapter.text_encoder or adapter.use_dora)
+        self._rank, self._compiled = adapter.rank, settings.torch_compile
+        if self._compiled:
+            self.pipeline.unet.compile()
         self._settings, self._resolution = settings, resolution
         self._embeds: dict[tuple[str, ...], dict[str, torch.Tensor]] = {}
         self._loaded = self._offloaded = False
@@ -167,6 +170,7 @@ class Studio:
             "guidance_scale": self._settings.guidance_scale,
             "resolution": self._resolution,
             "batch_size": self._at_once,
+            "torch_compile": self._compiled,
             "torch": torch.__version__,
             "threads": torch.get_num_threads(),
         }
@@ -209,6 +213,8 @@ class Studio:
 
     def _load(self, adapter: AdapterFile, *, hotswap: bool) -> None:
         self._forget()
+        if self._compiled and not hotswap:  # keeps the adapter's scale in a tensor: another snapshot's is no new code
+            self.pipeline.enable_lora_hotswap(target_rank=self._rank, check_compiled="ignore")
         self.pipeline.load_lora_weights(
             str(adapter.folder), weight_name=LORA_FILE, adapter_name=ADAPTER, hotswap=hotswap, use_safetensors=True
         )

@@ -106,6 +106,7 @@ RULES: dict[str, Rule] = {
     "evaluation.every": Rule.UPKEEP,
     "evaluation.confirm_prompts": Rule.RESULTS,
     "evaluation.confirm_seeds": Rule.RESULTS,
+    "evaluation.torch_compile": Rule.RESULTS,
     "evaluation.dtype": Rule.RESULTS,
     "evaluation.device": Rule.RESULTS,
     "evaluation.visual": Rule.RESULTS,

@@ -293,6 +293,11 @@ class EvaluationConfig(Section):
         "again at the end; 0: no confirmation.",
     )
     confirm_seeds: int = Field(default=4, ge=1, description="Pictures per prompt of the confirmation.")
+    torch_compile: bool = Field(
+        default=False,
+        description="Compile the denoiser once for all snapshots; pays off after some hundred pictures of few shapes. "
+        "Not with DoRA or adapters of the text encoders, which cannot be swapped in place.",
+    )
     dtype: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         default="auto", description="Precision of generation; `auto` is fp16 on CUDA and MPS, fp32 on CPU."
     )
@@ -343,6 +348,15 @@ class Config(Section):
             raise ValueError(
                 f"evaluation.num_prompts is {self.evaluation.num_prompts}, "
                 f"must be at most data.num_validation ({self.data.num_validation})"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _only_what_swaps_in_place_is_compiled(self) -> Config:
+        if self.evaluation.torch_compile and (self.lora.use_dora or self.lora.text_encoder):
+            raise ValueError(
+                "evaluation.torch_compile would compile anew for every snapshot: "
+                "adapters with lora.use_dora or lora.text_encoder cannot be swapped in place"
             )
         return self
 

@@ -12,6 +12,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 import torch
@@ -116,7 +117,8 @@ def mixed_pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Pictures of three shapes; a bucket of the second would hold fewer than the global batch, and joins the first."""
     folder = tmp_path_factory.mktemp("mixed")
     for number, size in enumerate(SIZES):
-        Image.effect_noise(size, 90).convert("RGB").save(folder / f"{number:02d}.png")
+        noise = np.random.default_rng(number).normal(128, 90, (*size[::-1], 3)).clip(0, 255).astype(np.uint8)
+        Image.fromarray(noise).save(folder / f"{number:02d}.png")
         (folder / f"{number:02d}.txt").write_text(f"garment {number}, red, silk")
     return folder
 
@@ -140,6 +142,17 @@ def adapter(run: RunDir, step: int = STEPS) -> dict[str, torch.Tensor]:
     return load_file(run.snapshot(step) / "pytorch_lora_weights.safetensors")
 
 
+def of_part(weights: dict[str, torch.Tensor], part: str) -> dict[str, torch.Tensor]:
+    return {key: value for key, value in weights.items() if key.split(".")[0] == part}
+
+
+def relative_distance(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> float:
+    """Of two adapters as a whole: Adam moves single weights whose gradients are zero but for rounding either way."""
+    assert one.keys() == other.keys()
+    difference = sum((one[key] - other[key]).square().sum() for key in other)
+    return float((difference / sum(value.square().sum() for value in other.values())) ** 0.5)
+
+
 def apart(one: RunDir, other: RunDir, table: str, columns: tuple[str, ...]) -> float:
     """The largest difference between two runs in these columns of a table."""
     pairs = zip(read_rows(one.path / table), read_rows(other.path / table), strict=True)
@@ -153,9 +166,7 @@ def test_processes_learn_together_what_one_learns_alone(equals: dict[int, RunDir
     assert apart(one, several, "train.csv", ("loss", "grad_norm")) < 1e-4
     assert apart(one, several, "train.csv", ("epoch", "learning_rate")) == 0
     assert steps_in(several.snapshots) == steps_in(one.snapshots) == {2, 4}
-    weights = adapter(several)
-    for key, value in adapter(one).items():
-        torch.testing.assert_close(weights[key], value, atol=1e-4, rtol=0)
+    assert relative_distance(adapter(several), adapter(one)) < 5e-4
     assert check(several) == []
 
 
@@ -173,13 +184,10 @@ def test_the_held_out_loss_does_not_depend_on_how_many_measure_it(equals: dict[i
 def test_text_encoders_learn_together_what_they_learn_alone(
     warm: Warm, tmp_path: Path, tiny_models: Path, mixed_pictures: Path
 ) -> None:
-    # Adam makes much of gradients that are zero but for rounding; SGD shows differences as small as they are.
-    more = {"optimizer": "SGD", "learning_rate": 0.1}
     one, two = (
         create_run(tiny_config(tmp_path / f"runs-{processes}", "run", tiny_models / "sdxl", mixed_pictures, sections))
         for processes in (1, 2)
-        for given in [settings(processes)]
-        for sections in [{**given, "train": {**given["train"], **more}, "lora": {"text_encoder": True}}]
+        for sections in [{**settings(processes), "lora": {"text_encoder": True}}]
     )
     train(warm, one, 1)
     train(warm, two, 2)
@@ -187,9 +195,9 @@ def test_text_encoders_learn_together_what_they_learn_alone(
     assert apart(one, two, "validation.csv", LOSSES) < 1e-6
     weights = adapter(two)
     assert {key.split(".")[0] for key in weights} == {"unet", "text_encoder", "text_encoder_2"}
-    for key, value in adapter(one).items():
-        torch.testing.assert_close(weights[key], value, atol=1e-4, rtol=0)
-        assert value.any() or ".lora_A." in key, "it has learnt"
+    for part in ("unet", "text_encoder", "text_encoder_2"):
+        assert relative_distance(of_part(weights, part), of_part(adapter(one), part)) < 5e-4
+        assert relative_distance(of_part(weights, part), of_part(adapter(one, 2), part)) > 5e-3, "it goes on learning"
 
 
 def test_speed_counts_the_pictures_of_all_processes(equals: dict[int, RunDir]) -> None:
@@ -347,8 +355,9 @@ def test_torchrun_starts_all_processes_again_and_they_resume(make_run: RunMaker)
     train = {"max_train_steps": 60, "train_batch_size": 1, "snapshot_steps": 60, "checkpointing_steps": 2}
     run = make_run(train=train)
     launch = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--max-restarts", "1", "-m", "trainer"]
+    own_store = environment(TORCH_DISABLE_SHARE_RDZV_TCP_STORE="1")  # else addresses of the dead: pytorch issue 135712
     launcher = subprocess.Popen(
-        [sys.executable, "-m", *launch, str(run.path)], stderr=subprocess.PIPE, text=True, env=environment(), cwd=ROOT
+        [sys.executable, "-m", *launch, str(run.path)], stderr=subprocess.PIPE, text=True, env=own_store, cwd=ROOT
     )
     until(lambda: len(steps_in(run.checkpoints)) == 2, "two checkpoints")
     workers = psutil.Process(launcher.pid).children()

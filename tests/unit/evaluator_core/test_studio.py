@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import copy
+import functools
 import hashlib
 import logging
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
+from torch import _dynamo as dynamo
 
 from evaluator import adapter
 from evaluator.studio import Job, Studio, jobs
@@ -327,3 +330,30 @@ def test_a_result_can_say_how_its_pictures_were_made(studio: Studio) -> None:
     assert described["num_inference_steps"] == 2
     assert described["batch_size"] == 3
     assert described["resolution"] == 32
+
+
+@pytest.mark.parametrize("backend", ["eager", pytest.param("inductor", marks=pytest.mark.slow)])
+def test_compiled_once_for_all_snapshots(
+    studio: Studio, loaded: Model, make_snapshot: SnapshotMaker, monkeypatch: pytest.MonkeyPatch, backend: str
+) -> None:
+    """Graphs are traced and guarded in the same way by either backend; `eager` generates no code from them."""
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=backend))
+    dynamo.reset()
+    settings = SETTINGS.model_copy(update={"torch_compile": True, "batch_size": 4})
+    compiled = Studio(copy.deepcopy(loaded), LORA, settings, resolution=32)
+    a, b = make_snapshot(2, seed=1), make_snapshot(4, seed=2)
+    compiled.swap(None)
+    base_model = draw(compiled)
+    swap(compiled, a)
+    first = draw(compiled)
+    with dynamo.config.patch(error_on_recompile=True):
+        swap(compiled, b)
+        other = draw(compiled)
+        swap(compiled, a)
+        assert draw(compiled) == first
+    assert not {*base_model, *first} & set(other)
+    compiled.swap(None)
+    assert draw(compiled) == base_model
+    swap(studio, b)
+    for one, same in zip(draw(studio), other, strict=True):
+        assert np.abs(np.subtract(np.frombuffer(one, np.uint8), np.frombuffer(same, np.uint8), dtype=int)).max() <= 2
