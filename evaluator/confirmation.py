@@ -10,9 +10,8 @@ from collections.abc import Mapping, Sequence
 
 from evaluator.paired import mean
 from evaluator.verdict import Choice, Verdict, judge
+from shared.backlog import NUM_FINALISTS
 from shared.records import Confirmation, Interval, Sample
-
-NUM_FINALISTS = 3
 
 
 def finalists(verdict: Verdict, count: int = NUM_FINALISTS) -> tuple[int, ...]:

@@ -6,6 +6,8 @@ from shared.rundir import RunDir, steps_in
 from shared.tables import read_rows
 
 BASE_MODEL = 0
+NUM_FINALISTS = 3
+"""Snapshots judged again at the end, with the base model."""
 
 
 def unjudged(run: RunDir) -> set[int]:

@@ -10,6 +10,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from shared.backlog import NUM_FINALISTS
 from shared.cadence import AnyCadence, EveryMinutes, is_due
 from shared.config import Config
 
@@ -44,8 +45,11 @@ def estimate(config: Config, step: int, steps_per_epoch: float, snapshot: int, c
         num_saves(settings.checkpointing_steps, step, settings.max_train_steps, steps_per_epoch),
         settings.checkpoints_total_limit + 1,
     )
-    pictures = evaluation.num_prompts * evaluation.num_seeds * config.data.resolution**2 * PNG_BYTES_PER_PIXEL
-    rest = num_snapshots * (snapshot + pictures) + num_checkpoints * checkpoint + MARGIN_BYTES
+    picture = config.data.resolution**2 * PNG_BYTES_PER_PIXEL
+    each = evaluation.num_prompts * evaluation.num_seeds * picture
+    further = min(evaluation.confirm_prompts, config.data.num_validation - evaluation.num_prompts)
+    final = (1 + NUM_FINALISTS) * further * evaluation.confirm_seeds * picture
+    rest = num_snapshots * (snapshot + each) + final + num_checkpoints * checkpoint + MARGIN_BYTES
     return Need(snapshot, checkpoint, int(rest))
 
 

@@ -14,9 +14,9 @@ from shared.disk import Need, estimate, in_words, num_saves, shortage
 
 CONFIG = parse_config(
     {
-        "data": {"path": "p", "resolution": 64},
+        "data": {"path": "p", "resolution": 64, "num_validation": 10},
         "train": {"max_train_steps": 100, "snapshot_steps": 10, "checkpointing_steps": 20},
-        "evaluation": {"num_prompts": 4, "num_seeds": 2},
+        "evaluation": {"num_prompts": 4, "num_seeds": 2, "confirm_prompts": 8, "confirm_seeds": 5},
     }
 )
 
@@ -40,8 +40,9 @@ def test_saves_are_counted_as_training_will_make_them(cadence: object, step: int
 
 def test_a_run_needs_all_its_snapshots_and_pictures_but_few_checkpoints() -> None:
     need = estimate(CONFIG, 0, 10.0, snapshot=1000, checkpoint=3000)
-    pictures = 4 * 2 * 64 * 64 * disk.PNG_BYTES_PER_PIXEL
-    assert need.rest_of_run == int(10 * (1000 + pictures) + 3 * 3000 + disk.MARGIN_BYTES)
+    picture = 64 * 64 * disk.PNG_BYTES_PER_PIXEL
+    final = 4 * 6 * 5 * picture  # three finalists and the base model, on the 6 pairs that are left
+    assert need.rest_of_run == int(10 * (1000 + 4 * 2 * picture) + final + 3 * 3000 + disk.MARGIN_BYTES)
     assert need.next_save == 4000 + disk.MARGIN_BYTES
     halfway = estimate(CONFIG, 50, 10.0, snapshot=1000, checkpoint=3000)
     assert halfway.rest_of_run < need.rest_of_run
