@@ -50,7 +50,7 @@ def main() -> int:
     orders = Orders(follow=arguments.follow)
     with hold_seat(run, "evaluator") as status:
         sweep(run.staging)
-        watching = queue.watching(run, orders.wake) if arguments.follow else contextlib.nullcontext()
+        watching = queue.watching(run, orders.wake.set) if arguments.follow else contextlib.nullcontext()
         with watching:
             return _work(Session(run, orders, status, lambda: build(run)))
 

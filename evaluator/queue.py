@@ -6,8 +6,7 @@ evaluator earlier than the next rescan would.
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -72,19 +71,19 @@ def free(run: RunDir, works: list[Work]) -> list[Work]:
 
 
 class _Wake(FileSystemEventHandler):
-    """Sets an event whenever anything happens to the watched folder; what happened is for the scan to find out."""
+    """Calls whenever anything happens to the watched folder; what happened is for the scan to find out."""
 
-    def __init__(self, wake: threading.Event) -> None:
+    def __init__(self, wake: Callable[[], object]) -> None:
         self._wake = wake
 
     def on_any_event(self, event: FileSystemEvent) -> None:
         """Called by watchdog's thread."""
-        self._wake.set()
+        self._wake()
 
 
 @contextmanager
-def watching(run: RunDir, wake: threading.Event) -> Generator[None]:
-    """Set `wake` on file events in the snapshot folder while the block runs."""
+def watching(run: RunDir, wake: Callable[[], object]) -> Generator[None]:
+    """Call `wake` on file events in the snapshot folder while the block runs."""
     observer = Observer()
     observer.schedule(_Wake(wake), str(run.snapshots))
     observer.start()

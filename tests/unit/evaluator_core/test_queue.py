@@ -154,7 +154,7 @@ def test_a_snapshot_with_a_damaged_manifest_is_judged_and_stops_no_other(run: Ru
 
 def test_a_new_snapshot_wakes_the_evaluator(run: RunDir) -> None:
     wake = threading.Event()
-    with watching(run, wake):
+    with watching(run, wake.set):
         assert not wake.is_set()
         add(run, 2)
         until(wake.is_set, "a file event", seconds=10)
