@@ -22,7 +22,7 @@ from shared import check as invariants
 from shared import doctor as examination
 from shared.backlog import unconfirmed, unjudged
 from shared.config import POCKET, Config, load_config
-from shared.errors import ConfigError, RunFolderError, exit_code_of
+from shared.errors import ConfigError, RunFolderError, exit_code_of, writing
 from shared.opening import Resume, open_or_create
 from shared.records import FINAL_STATES, replace_file
 from shared.rundir import RunDir, open_run
@@ -258,7 +258,9 @@ def _init(folder: Path, model: str, output: Path | None, *, force: bool) -> int:
     family = POCKET if model == POCKET else known or base_model.guess_family(model)
     preset = presets.recommend(family, next(iter(hardware.usable_gpus()), None))
     text = first_config.render(seen, preset, model, str(folder), folder.resolve().name)
-    replace_file(target, text.encode())
+    with writing("--output", target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(target, text.encode())
     source = family if known else f"not on this machine yet: taken for {family} by its name"
     for line in (*seen.sentences(), f"model: {model}, {source}", f"preset: {preset.name}: {preset.reason}"):
         console.print(line, markup=False)

@@ -34,7 +34,7 @@ from dashboard.files import PLOTLY_FILE
 from dashboard.language import say
 from dashboard.reader import RunReader
 from dashboard.verdict import best_table_html, signals_html
-from shared.errors import exit_code_of
+from shared.errors import exit_code_of, writing
 from shared.records import EvaluationResult, replace_file
 from shared.rundir import open_run, step_name
 from shared.status import is_alive, read_status
@@ -56,7 +56,10 @@ def main() -> int:
         run = open_run(options.run)
         language.use(options.lang)
         target = options.output or run.path / "report.html"
-        replace_file(target, render(RunReader(run, run.read_record().run_id)).encode())
+        text = render(RunReader(run, run.read_record().run_id))
+        with writing("--output", target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            replace_file(target, text.encode())
         sys.stdout.write(f"{target}\n")
         return 0
 

@@ -100,7 +100,8 @@ class Judge:
             result = self._result(step, work, "ok", "")
         except (DarkroomError, RuntimeError, ValueError) as error:
             if not (patient and is_out_of_memory(error)):
-                log.exception("step %d could not be judged", step)
+                ours = isinstance(error, DarkroomError)
+                log.error("step %d could not be judged: %s", step, error, exc_info=not ours)
                 result = self._result(step, work, "failed", str(error) or type(error).__name__)
         if result is not None:
             self._publish(result, work)

@@ -33,6 +33,20 @@ def digests_path(config: Config) -> Path:
     return cache_dir(config) / "digests.json"
 
 
+def scan_again(config: Config, fingerprint_then: str, digest: Digest) -> list[Pair]:
+    """The pairs a run was made of.
+
+    Raises:
+        DataError: the data set is no longer what it was then.
+    """
+    pairs = scan(config)
+    if fingerprint(pairs, digest) != fingerprint_then:
+        raise DataError(
+            f"{config.data.path} has changed since this run was made", "restore it, or start a new run with --new"
+        )
+    return pairs
+
+
 def scan(config: Config, *, decode: bool = False) -> list[Pair]:
     """Every captioned picture of the data set, sorted by id, captions with the trigger word.
 

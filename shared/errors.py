@@ -16,7 +16,9 @@ from __future__ import annotations
 
 import errno
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
 
 CURABLE_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG})
 
@@ -65,6 +67,19 @@ class TrainingError(DarkroomError):
     """Training cannot go on as it is; everything up to its last good step is saved."""
 
     exit_code = 4
+
+
+@contextmanager
+def writing(what: str, path: Path) -> Generator[None]:
+    """Where a place that a person has chosen cannot be written, say so: `what` names the setting or option.
+
+    Raises:
+        ConfigError: with the system's reason.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise ConfigError(f"{what} {path} cannot be written: {error.strerror}", "choose another place") from None
 
 
 def report(error: DarkroomError) -> int:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from shared import changes, checkpoints
+from shared import changes, checkpoints, dataset
 from shared.config import Config
+from shared.digests import Digests
 from shared.errors import ConfigError, RunFolderError
-from shared.rundir import RunDir, create_run, free_name, open_run
+from shared.rundir import RunDir, create_run, free_name, open_run, steps_in
+from shared.status import vacant
+from shared.tables import read_rows
 
 
 @dataclass(frozen=True)
@@ -38,9 +42,20 @@ def open_or_create(
     if resume.new:
         name = free_name(config.run.output_dir, config.run.name)
         config = config.model_copy(update={"run": config.run.model_copy(update={"name": name})})
-    if resume.new or not path.exists():
+    if resume.new or not path.exists() or _clear_if_barren(path, config):
         return _create(config, resume.from_checkpoint, estimate)
     return _take_up(open_run(path), config, resume, say)
+
+
+def _clear_if_barren(path: Path, config: Config) -> bool:
+    """Remove a run that never made a step (its optimizer was misspelt, say) where its settings have changed since."""
+    run = open_run(path)
+    learnt = read_rows(run.train_csv) or checkpoints.own_steps(run) or steps_in(run.snapshots)
+    if learnt or not changes.differences(run.read_config(), config):
+        return False
+    with vacant(run, "trainer"), vacant(run, "evaluator"):
+        shutil.rmtree(run.path)
+    return True
 
 
 def _take_up(run: RunDir, config: Config, resume: Resume, say: Callable[[str], object]) -> RunDir:
@@ -53,11 +68,19 @@ def _take_up(run: RunDir, config: Config, resume: Resume, say: Callable[[str], o
             f"{run.path} holds a checkpoint of step {saved[0]}, and --no-auto-resume was given",
             "leave it out to go on from there, or start beside it with --new",
         )
+    if changes.differences(run.read_config(), config):
+        _require_same_data(run)
     for text in changes.describe(changes.apply(run, config, resume.allow_change, step)):
         say(f"changed: {text}")
     if resume.from_checkpoint:
         checkpoints.go_back(run, resume.from_checkpoint)
     return run
+
+
+def _require_same_data(run: RunDir) -> None:
+    """Before a change is written down: what the trainer would find only afterwards."""
+    before = run.read_config()
+    dataset.scan_again(before, run.read_record().dataset.fingerprint, Digests(dataset.digests_path(before)))
 
 
 def _create(config: Config, from_checkpoint: Path | None, estimate: Callable[[], dict[str, Any] | None]) -> RunDir:

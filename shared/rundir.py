@@ -20,7 +20,7 @@ from typing import Any
 from shared import base_model, dataset, hardware
 from shared.config import Config, dump_config, load_config
 from shared.digests import Digests
-from shared.errors import RunFolderError
+from shared.errors import RunFolderError, writing
 from shared.publication import fsync, read_manifest
 from shared.records import Best, DatasetRecord, EvaluationResult, Manifest, PresetRecord, RunRecord, replace_file
 
@@ -227,13 +227,13 @@ def create_run(
         raise RunFolderError(f"{target} exists", "choose another run.name, or move it away")
     digest = Digests(dataset.digests_path(config))
     record = _describe_run(config, digest).model_copy(update={"memory": estimate()})
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunFolderError(
-            f"run.output_dir {target.parent} cannot be made: {error.strerror}", "choose a folder that can be written"
-        ) from None
+    cache = dataset.cache_dir(config)
+    with writing("data.cache_dir", cache):
+        cache.mkdir(parents=True, exist_ok=True)
+        digest.save()
     stage = target.parent / f".{target.name}.{uuid.uuid4().hex[:8]}"
+    with writing("run.output_dir", target.parent):
+        stage.mkdir(parents=True)
     try:
         _fill(RunDir(stage), config, record)
         prepare(RunDir(stage))
@@ -241,7 +241,6 @@ def create_run(
     finally:
         shutil.rmtree(stage, ignore_errors=True)
     fsync(target.parent)
-    digest.save()
     return RunDir(target)
 
 

@@ -130,6 +130,8 @@ class Supervisor:
         trainer = read_status(self.run, "trainer")
         if trainer and trainer.state == "stopped":
             self.say(f"training stopped after step {trainer.step} of {trainer.total}: {trainer.message}")
+        elif trainer and not self.with_evaluator:
+            self.say(f"training finished at step {trainer.step}; `python run.py evaluate {self.run.path}` judges it")
 
     def _until_judged(self) -> None:
         """Let the evaluator judge what is left; one that died is started again for that. A signal cuts it short."""

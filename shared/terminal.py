@@ -9,6 +9,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from shared.backlog import unjudged
 from shared.records import Best, Interval, ProcessStatus
 from shared.rundir import RunDir, steps_in
 from shared.status import is_alive, read_status
@@ -90,10 +91,17 @@ def describe_result(row: dict[str, str]) -> str:
 
 
 def summarise(run: RunDir, console: Console) -> None:
-    """The end of a run in one table: which snapshot to ship, its numbers against the base model, where its file is."""
+    """The end of a run in one table: which snapshot to ship, its numbers against the base model, where its file is.
+
+    Before it, what could not be judged.
+    """
+    for row in read_rows(run.metrics_csv):
+        if row["status"] == "failed":
+            console.print(escape(describe_result(row)), soft_wrap=True)
     best = run.read_best()
     if best is None:
-        console.print(f"No snapshot has been judged yet; `python run.py evaluate {run.path}` does it.", soft_wrap=True)
+        if unjudged(run):
+            console.print(f"No snapshot is judged yet; `python run.py evaluate {run.path}` does it.", soft_wrap=True)
         return
     table = Table(title=f"Best snapshot: step {best.step}", title_justify="left")
     for heading in ("", "base model", f"step {best.step}", "difference", "95 % interval"):

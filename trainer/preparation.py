@@ -14,7 +14,6 @@ from shared.dataset import Pair
 from shared.diffusion import base, lora, quantization
 from shared.diffusion.model import Model
 from shared.digests import Digests
-from shared.errors import DataError
 from shared.rundir import RunDir
 from trainer import batches, optimizer, order, validation
 from trainer.cache import Cache, Picture
@@ -73,11 +72,7 @@ def _pairs(run: RunDir, config: Config, digest: Digests) -> tuple[list[Pair], li
         DataError: the data set is no longer what it was when the run was made.
     """
     record = run.read_record().dataset
-    pairs = dataset.scan(config)
-    if dataset.fingerprint(pairs, digest) != record.fingerprint:
-        raise DataError(
-            f"{config.data.path} has changed since this run was made", "restore it, or start a new run with --new"
-        )
+    pairs = dataset.scan_again(config, record.fingerprint, digest)
     held_out = [pair for pair in pairs if pair.id in set(record.held_out)]
     return held_out, dataset.training_pairs(pairs, record.held_out, config.data.train_size, config.train.seed, digest)
 

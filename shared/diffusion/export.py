@@ -26,7 +26,7 @@ from transformers import CLIPTextConfig, CLIPTextModel
 from shared.base_model import Family
 from shared.diffusion import description, kohya, lora, weights_file
 from shared.diffusion.base import DTYPES, Precision
-from shared.errors import ModelError, RunFolderError, exit_code_of
+from shared.errors import ModelError, RunFolderError, exit_code_of, writing
 from shared.publication import fsync, verify
 from shared.records import replace_file
 from shared.rundir import RunDir, open_run
@@ -64,7 +64,9 @@ def main() -> int:
     run = open_run(arguments.run)
     step = choose_step(run, arguments.step)
     target = arguments.output or default_target(run, step, arguments.format)
-    export(read(run, step), arguments.format, arguments.dtype, target)
+    adapter = read(run, step)
+    with writing("--output", target):
+        export(adapter, arguments.format, arguments.dtype, target)
     sys.stdout.write(f"step {step} as {arguments.format}, {arguments.dtype}: {target}\n")
     return 0
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.errors import DataError, ModelError, RunFolderError
+from shared.errors import ConfigError, DataError, ModelError, RunFolderError
 from shared.publication import publish
 from shared.records import EvaluationResult, Manifest
 from shared.rundir import RunDir, create_run, free_name, list_runs, open_run, step_name, steps_in
@@ -163,6 +163,13 @@ def test_runs_are_listed_and_other_folders_are_not(tmp_path: Path, make_paper_ru
 
 def test_an_output_folder_that_cannot_be_made_is_named(tmp_path: Path, make_paper_run: RunMaker) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(RunFolderError, match="cannot be made") as caught:
+    with pytest.raises(ConfigError, match=r"run\.output_dir .* cannot be written: Not a directory") as caught:
         make_paper_run(run={"output_dir": str(tmp_path / "file" / "runs")})
-    assert "can be written" in caught.value.hint
+    assert "another place" in caught.value.hint
+
+
+def test_a_cache_that_cannot_be_written_is_named_and_leaves_no_run(tmp_path: Path, make_paper_run: RunMaker) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match=r"data\.cache_dir .* cannot be written: Not a directory"):
+        make_paper_run(data={"cache_dir": str(tmp_path / "file" / "cache")})
+    assert list_runs(tmp_path / "runs") == []

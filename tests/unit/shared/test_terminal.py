@@ -7,7 +7,8 @@ import io
 import pytest
 from rich.console import Console
 
-from shared.records import Best, Interval
+from shared.publication import publish
+from shared.records import Best, Interval, Manifest
 from shared.rundir import RunDir
 from shared.status import hold_role
 from shared.tables import METRIC_COLUMNS, read_rows, write_rows
@@ -67,7 +68,17 @@ def test_a_metric_without_value_leaves_its_cells_blank(run: RunDir) -> None:
 
 
 def test_a_run_without_verdict_says_so(run: RunDir) -> None:
-    assert summary(run).startswith("No snapshot has been judged yet; `python run.py evaluate ")
+    assert summary(run) == "", "there is nothing to judge"
+    publish(
+        run.staging,
+        run.snapshot(2),
+        Manifest(kind="snapshot", run_id=run.read_record().run_id, step=2),
+        lambda folder: None,
+    )
+    assert summary(run).startswith("No snapshot is judged yet; `python run.py evaluate ")
+    rows = [{"step": 0, "status": "ok"}, {"step": 2, "status": "failed", "reason": "a weight is not finite"}]
+    write_rows(run.metrics_csv, METRIC_COLUMNS, rows)
+    assert summary(run) == "step 2 could not be judged: a weight is not finite\n"
 
 
 def test_a_missing_file_is_named_by_its_folder(run: RunDir) -> None:
