@@ -28,7 +28,7 @@ from shared.status import is_alive, read_status
 SHOWN_ALERTS = 3
 
 
-@st.fragment(run_every=1.0)
+@st.fragment(run_every=2.0)
 def state_panel(run_name: str) -> None:
     """The first panel of every page; says so when the run cannot be read."""
     language.use(st.session_state.get(LANGUAGE, "en"))
