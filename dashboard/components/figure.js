@@ -15,7 +15,7 @@ addEventListener("pointerup", () => {
   if (node) setTimeout(() => figures.has(node) && draw(node))
 })
 
-// What nobody sees is drawn when it comes into sight.
+// What nobody sees is drawn once, then again when it comes into sight.
 const outOfSight = new Set()
 const stale = new Set()
 const sight = new IntersectionObserver((entries) => {
@@ -28,7 +28,7 @@ const sight = new IntersectionObserver((entries) => {
 addEventListener("visibilitychange", drawStale)
 
 function drawStale() {
-  for (const node of [...stale]) draw(node)
+  for (const node of [...stale]) figures.has(node) ? draw(node) : stale.delete(node)
 }
 
 let loading
@@ -65,8 +65,8 @@ function themed(value, style) {
 // The configuration is given once: a react with another one, and functions never equal, is a new plot.
 function draw(node) {
   if (node === held) return
-  stale.add(node)
-  if (document.hidden || outOfSight.has(node)) return
+  const isDrawn = node.classList.contains("js-plotly-plot")
+  if (isDrawn && (document.hidden || outOfSight.has(node))) return stale.add(node)
   stale.delete(node)
   const { figure, group, fileName } = figures.get(node)
   const view = viewOf(group)
@@ -75,7 +75,7 @@ function draw(node) {
   layout.font.family = getComputedStyle(node).fontFamily
   if (node.clientWidth < NARROW) tighten(layout)
   layout.xaxis.range = [...(view.range ?? layout.xaxis.range ?? [0, 1])]
-  if (node.classList.contains("js-plotly-plot")) {
+  if (isDrawn) {
     window.Plotly.react(node, data, layout)
   } else {
     window.Plotly.newPlot(node, data, layout, config(node, fileName))
