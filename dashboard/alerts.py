@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from datetime import datetime
 
+from dashboard.crew import read_crew
 from dashboard.events import typical
 from dashboard.language import say
 from dashboard.reader import RunReader
@@ -12,7 +13,7 @@ from dashboard.words import duration, size
 from shared import alerts
 from shared.alerts import SENTENCES, Alert, Bytes, Seconds
 from shared.records import ProcessStatus
-from shared.status import is_alive, read_status
+from shared.status import is_alive
 
 
 def sentence(alert: Alert) -> str:
@@ -22,18 +23,17 @@ def sentence(alert: Alert) -> str:
 
 def of_run(reader: RunReader, trainer: ProcessStatus | None, now: datetime) -> list[Alert]:
     """Everything that deserves attention, the gravest first."""
-    alive, evaluator = is_alive(trainer), read_status(reader.run, "evaluator")
-    judging = is_alive(evaluator)
+    alive, (crew, judging) = is_alive(trainer), read_crew(reader.run)
     waiting = len(set(reader.snapshot_steps()) - set(reader.evaluated_steps()))
     found = [
         *alerts.ended_badly(trainer, alive),
-        *alerts.ended_badly(evaluator, judging),
+        *(alert for seat, status in crew.items() for alert in alerts.ended_badly(status, seat in judging)),
         *stalled(reader, trainer, now),
         *not_finite(reader),
-        *alerts.notices(trainer, evaluator),
+        *alerts.notices(trainer, *crew.values()),
         *alerts.low_disk(shutil.disk_usage(reader.run.path).free),
         *overfitting(reader),
-        *(alerts.unjudged(waiting, judging) if alive or evaluator is None else []),
+        *(alerts.unjudged(waiting, bool(judging)) if alive or not crew else []),
         *alerts.failed_evaluations(reader.failures()),
     ]
     return sorted(found, key=lambda alert: alert.level != "bad")

@@ -27,6 +27,11 @@ def download_url(run_name: str, path: str) -> str:
     return f"adapters/{quote(run_name)}/{quote(path)}"
 
 
+def picture_url(run_name: str, path: str, *, small: bool = False) -> str:
+    """Where the page finds a picture of a run, relative to itself; `small` where a copy of 384 pixels will do."""
+    return f"pictures/{quote(run_name)}/{quote(path)}{'?small' if small else ''}"
+
+
 def find_file(runs: Path, path: str, endings: Container[str]) -> Path | None:
     """The file at `path` below the runs folder; None when it ends otherwise, is absent, or leads outside by a trick."""
     try:

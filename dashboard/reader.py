@@ -18,7 +18,7 @@ from shared.config import Config
 from shared.errors import RunFolderError
 from shared.publication import read_manifest
 from shared.records import Best, EvaluationResult, Manifest
-from shared.rundir import RunDir, steps_in
+from shared.rundir import ResultKind, RunDir, steps_in
 from shared.tables import COMPARED_METRICS, METRIC_COLUMNS, TRAIN_COLUMNS, VALIDATION_COLUMNS, read_rows
 
 TEXT_COLUMNS = frozenset({"timestamp", "status", "reason", "signals"})
@@ -37,7 +37,7 @@ class RunReader:
         self._validation = GrowingTable(run.validation_csv, VALIDATION_COLUMNS)
         self._metrics: tuple[tuple[int, int], pd.DataFrame] | None = None
         self._best: tuple[tuple[int, int], Best | None] | None = None
-        self._results: dict[int, tuple[int, EvaluationResult]] = {}
+        self._results: dict[tuple[ResultKind, int], tuple[int, EvaluationResult]] = {}
         self._manifests: dict[int, Manifest] = {}
         self._kept: dict[tuple[Any, ...], Any] = {}
 
@@ -93,9 +93,14 @@ class RunReader:
         failed = self.metrics().query("status == 'failed'")
         return {int(step): str(reason) for step, reason in zip(failed["step"], failed["reason"], strict=True)}
 
+    def skipped(self) -> dict[int, str]:
+        """Step → why it was left out: such a result has neither numbers nor pictures."""
+        rows = self.metrics().query("status == 'skipped'")
+        return {int(step): str(reason) for step, reason in zip(rows["step"], rows["reason"], strict=True)}
+
     def blanks(self) -> dict[str, dict[int, str]]:
-        """Metric → step → why there is no value, failed evaluations included."""
-        metrics, failed = self.metrics(), self.failures()
+        """Metric → step → why there is no value, failed evaluations included, skipped ones not."""
+        metrics, failed = self.metrics().query("status != 'skipped'"), self.failures()
         return {
             name: {step: failed.get(step) or self._blank_reason(step, name) for step in _steps_without(metrics, name)}
             for name in COMPARED_METRICS
@@ -111,13 +116,18 @@ class RunReader:
         return sorted(steps_in(self.run.snapshots))
 
     def evaluated_steps(self) -> list[int]:
-        """Steps with a published evaluation, failed ones too, ascending."""
+        """Steps with a published evaluation, failed and skipped ones too, ascending."""
         return sorted(steps_in(self.run.evaluations))
 
+    def drawn_steps(self) -> list[int]:
+        """Those of them that were not skipped."""
+        skipped = self.skipped()
+        return [step for step in self.evaluated_steps() if step not in skipped]
+
     def evaluation_versions(self) -> list[tuple[int, str]]:
-        """Evaluated steps with a text each that changes when the step is judged anew."""
+        """Steps drawn, with a text each that changes when the step is judged anew."""
         versions: list[tuple[int, str]] = []
-        for step in self.evaluated_steps():
+        for step in self.drawn_steps():
             with contextlib.suppress(FileNotFoundError):
                 versions.append((step, f"{self.run_id}-{self.run.evaluation(step).stat().st_mtime_ns:x}"))
         return versions
@@ -131,20 +141,20 @@ class RunReader:
                     self._manifests[step] = found
         return self._manifests.get(step)
 
-    def result(self, step: int) -> EvaluationResult | None:
-        """The evaluation of a step; None while there is none.
+    def result(self, step: int, kind: ResultKind = "evaluations") -> EvaluationResult | None:
+        """The result of a step; None while there is none.
 
         Raises:
             RunFolderError: its record is damaged.
         """
-        path = self.run.evaluation(step) / "result.json"
+        path = self.run.result(kind, step) / "result.json"
         try:
             written = path.stat().st_mtime_ns
         except FileNotFoundError:
             return None
-        if self._results.get(step, (0, None))[0] != written:
-            self._results[step] = (written, EvaluationResult.read(path))
-        return self._results[step][1]
+        if self._results.get((kind, step), (0, None))[0] != written:
+            self._results[kind, step] = (written, EvaluationResult.read(path))
+        return self._results[kind, step][1]
 
     def best(self) -> Best | None:
         """The verdict so far."""

@@ -88,7 +88,7 @@ def render(reader: RunReader) -> str:
         "best_table": best_table_html(best, reader.base_metrics()) + signals_html(best) if best else "",
         "curves_title": html.escape(say("Curves")),
         "samples_title": html.escape(say("Samples")),
-        "samples_note": html.escape(samples_note(steps, reader.evaluated_steps())),
+        "samples_note": html.escape(samples_note(steps, reader.drawn_steps())),
         "wall": walls.FRAME.read_text(encoding="utf-8") if steps else "",
         "settings_title": html.escape(say("Settings")),
         "settings": settings(reader),
@@ -119,7 +119,7 @@ def facts(reader: RunReader) -> str:
     told = [
         state_line.process_fact(say("Trainer"), trainer, is_alive(trainer), datetime.now(timezone.utc)),
         state_line.step_fact(step, total),
-        state_line.judged_fact(reader.snapshot_steps(), reader.evaluated_steps()),
+        state_line.judged_fact(reader.snapshot_steps(), reader.evaluated_steps(), reader.skipped()),
     ]
     return state_line.facts_html(told, step / total)
 
@@ -141,7 +141,7 @@ def figure_data(reader: RunReader) -> dict[str, Any]:
     axis = x_axis(train, "step", False, 1.0, resumed)
     look = Look(span=max(10.0, reader.config.train.max_train_steps / SPANS_PER_RUN), anchors=True)
     failed, best_step = reader.failures(), best.step if best else None
-    judged = [step for step in reader.evaluated_steps() if step not in failed]
+    judged = [step for step in reader.drawn_steps() if step not in failed]
     events = Events(reader.snapshot_steps(), judged, failed, stops, resumed, best=best_step)
     last_step = max(reader.last_step(), *reader.evaluated_steps(), 1)
     anchors = reader.anchors()
@@ -165,7 +165,7 @@ def figure_data(reader: RunReader) -> dict[str, Any]:
 
 def chosen_steps(reader: RunReader) -> list[int]:
     """Step 0, the best, the newest, and others evenly between them, `MAX_STEPS` at most."""
-    steps, best = reader.evaluated_steps(), reader.best()
+    steps, best = reader.drawn_steps(), reader.best()
     if len(steps) <= MAX_STEPS:
         return steps
     even = [steps[round(place * (len(steps) - 1) / (MAX_STEPS - 2))] for place in range(MAX_STEPS - 1)]

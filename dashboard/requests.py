@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Sequence
 from datetime import datetime
 
 from dashboard.language import say
 from dashboard.state_line import Fact
 from dashboard.words import duration
+from shared.control import MAX_PROMPTS
 from shared.records import Answer, ProcessStatus, Request, RequestKind, parse_time, seconds_since
 
 SILENCE_SECONDS = 10.0
 SHOWN_SECONDS = 60.0
-DONE: dict[RequestKind, str] = {"snapshot-now": "published", "pause": "paused", "resume": "resumed"}
+DONE: dict[RequestKind, str] = {
+    "snapshot-now": "published",
+    "pause": "paused",
+    "resume": "resumed",
+    "evaluate": "judged",
+}
+DRAWN = "drawn"
 NAMES: dict[RequestKind, str] = {
     "stop": "stop request",
     "snapshot-now": "snapshot request",
     "pause": "pause request",
     "resume": "resume request",
+    "evaluate": "evaluation request",
 }
 
 
@@ -26,7 +35,7 @@ def stages(request: Request, answer: Answer) -> dict[str, str | None]:
     told: dict[str, str | None] = {"requested": request.created, "seen": answer.seen}
     if request.kind == "stop":
         return told | {"saved": answer.saved, "stopped": answer.stopped}
-    return told | {DONE[request.kind]: answer.done}
+    return told | {DRAWN if request.prompts else DONE[request.kind]: answer.done}
 
 
 def is_settled(request: Request, answer: Answer) -> bool:
@@ -78,4 +87,34 @@ def trouble(request: Request, answer: Answer, trainer: Fact, now: datetime) -> s
             age=duration(age),
             state=state,
         )
+    return ""
+
+
+def evaluation_trouble(request: Request, answer: Answer, evaluators: Fact, serving: bool, now: datetime) -> str:
+    """The same for what evaluators are asked: any of them answers, when it comes to it; `serving`: one is alive."""
+    if answer.ignored:
+        return say("The request had no effect: {reason}.", reason=answer.ignored)
+    if is_settled(request, answer):
+        return ""
+    age, state = seconds_since(request.created, now), ", ".join(filter(None, (evaluators.value, evaluators.note)))
+    if not serving:
+        return say("No evaluator is at work to answer ({state}). `python run.py evaluate RUN` starts one.", state=state)
+    if answer.seen is None and age > SILENCE_SECONDS:
+        return say(
+            "Not begun for {age} ({state}). It comes after what is being judged.", age=duration(age), state=state
+        )
+    return ""
+
+
+def prompts_in(text: str) -> list[str]:
+    """A prompt from each line that holds one."""
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def prompts_trouble(prompts: Sequence[str]) -> str:
+    """Why these cannot be asked for; empty when they can."""
+    if not prompts:
+        return say("Write a prompt first, one a line.")
+    if len(prompts) > MAX_PROMPTS:
+        return say("{count} prompts are too many: at most {most} at once.", count=len(prompts), most=MAX_PROMPTS)
     return ""

@@ -12,7 +12,7 @@ from dashboard.language import say
 from dashboard.notes import Notes
 from dashboard.verdict import SIGNAL_NAMES
 from dashboard.words import interval, metric_name, signed
-from shared.records import Manifest
+from shared.records import Best, Confirmation, Manifest
 from shared.tables import COMPARED_METRICS
 
 DIGEST_DIGITS = 12
@@ -22,25 +22,27 @@ def snapshot_table(
     steps: Sequence[int],
     metrics: pd.DataFrame,
     manifests: Mapping[int, Manifest],
-    best_step: int | None,
+    best: Best | None,
     notes: Notes,
 ) -> pd.DataFrame:
     """One row per published snapshot, newest first."""
     rows = metrics.set_index("step").to_dict("index")
     return pd.DataFrame(
         [
-            _row(step, rows.get(step), manifests.get(step), step == best_step, notes)
+            _row(step, rows.get(step), manifests.get(step), verdict_words(step, rows.get(step), best), notes)
             for step in sorted(steps, reverse=True)
         ]
     )
 
 
-def verdict_words(row: Mapping[str, Any] | None, is_best: bool = False) -> str:
-    """Better or worse than the base model only where the composite's interval excludes zero."""
+def verdict_words(step: int, row: Mapping[str, Any] | None, best: Best | None = None) -> str:
+    """Better or worse than the base model only where the composite's interval excludes zero; what the final decided."""
     if row is None:
         return say("waits to be judged")
     if row.get("status") == "failed":
         return say("could not be judged: {reason}", reason=row.get("reason"))
+    if row.get("status") == "skipped":
+        return say("left out: {reason}", reason=row.get("reason"))
     low, high = row.get("composite_low", np.nan), row.get("composite_high", np.nan)
     if not np.isfinite([low, high]).all():
         return say("judged, no interval")
@@ -48,18 +50,34 @@ def verdict_words(row: Mapping[str, Any] | None, is_best: bool = False) -> str:
     words = words or say("not proven different from the base model")
     if signs := [say(SIGNAL_NAMES.get(name, name)) for name in str(row.get("signals") or "").split()]:
         words = say("{verdict}; signs of overfitting: {signs}", verdict=words, signs=", ".join(signs))
-    return "★ " + say("best; {verdict}", verdict=words) if is_best else words
+    if best and best.confirmation and step in best.confirmation.finalists:
+        words = f"{words}; {final_words(step, best.confirmation)}"
+    return "★ " + say("best; {verdict}", verdict=words) if best and best.step == step else words
+
+
+def final_words(step: int, final: Confirmation) -> str:
+    """What judging the finalists again on other prompts decided for one of them."""
+    if step != final.step:
+        return say(
+            "the final on {count} other prompts decided for step {step}", count=final.num_prompts, step=final.step
+        )
+    if final.better_than_base:
+        return say("the final on {count} other prompts decided for it", count=final.num_prompts)
+    return say(
+        "the final on {count} other prompts decided for it, not proven better than the base model there",
+        count=final.num_prompts,
+    )
 
 
 def _row(
-    step: int, row: Mapping[str, Any] | None, manifest: Manifest | None, is_best: bool, notes: Notes
+    step: int, row: Mapping[str, Any] | None, manifest: Manifest | None, verdict: str, notes: Notes
 ) -> dict[str, Any]:
     told = row or {}
     compared = {metric_name(name): _difference(told, name) for name in COMPARED_METRICS}
     return {
         "☆": "★" if step in notes.starred else "",
         say("step"): step,
-        say("verdict"): verdict_words(row, is_best),
+        say("verdict"): verdict,
         say("composite"): _difference(told, "composite"),
         **compared,
         say("size, MB"): sum(entry.size for entry in manifest.files) / 1e6 if manifest else None,

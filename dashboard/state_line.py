@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
@@ -19,6 +19,7 @@ Tone = Literal["", "good", "warn", "bad", "idle"]
 HOT_CELSIUS = 88
 GIB = 1 << 30
 FINAL_TONES: dict[str, Tone] = {"finished": "good", "stopped": "idle", "failed": "bad"}
+WORST_FIRST: tuple[Tone, ...] = ("bad", "warn", "good", "idle", "")
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,18 @@ def evaluator_fact(status: ProcessStatus | None, alive: bool, now: datetime) -> 
     return Fact(fact.label, fact.value, f"{fact.note} · {say('step')} {status.step}", fact.tone)
 
 
+def evaluators_fact(crew: Mapping[int, ProcessStatus], alive: Collection[int], now: datetime) -> Fact:
+    """One evaluator as any process; of several how many are at work, and each by its seat."""
+    facts = {seat: evaluator_fact(status, seat in alive, now) for seat, status in crew.items()}
+    if len(facts) < 2:
+        return next(iter(facts.values()), evaluator_fact(None, False, now))
+    notes = [
+        say("{seat}: {state}, {note}", seat=seat, state=fact.value, note=fact.note) for seat, fact in facts.items()
+    ]
+    tone = min(facts.values(), key=lambda fact: WORST_FIRST.index(fact.tone)).tone
+    return Fact(say("Evaluators"), say("{count} at work", count=len(alive)), "; ".join(notes), tone)
+
+
 def step_fact(step: int, total: int) -> Fact:
     """How far."""
     return Fact(say("Step"), f"{step:,} / {total:,}", f"{100 * step / total:.0f} %" if total else "")
@@ -97,13 +110,14 @@ def spread(fewest_seconds: float, most_seconds: float) -> tuple[str, str]:
     return f"{fewest_seconds // 60:.0f}", say("{m} min", m=f"{-(-most_seconds // 60):.0f}")
 
 
-def judged_fact(snapshots: Sequence[int], evaluated: Sequence[int]) -> Fact:
-    """The evaluator's lag: snapshots published against snapshots judged."""
+def judged_fact(snapshots: Sequence[int], evaluated: Sequence[int], skipped: Collection[int] = ()) -> Fact:
+    """The evaluator's lag: snapshots published against snapshots judged; those left out are neither."""
     if not snapshots:
         return Fact(say("Snapshots judged"), "–", say("none published yet"))
-    waiting = len(set(snapshots) - set(evaluated))
+    waiting, left_out = len(set(snapshots) - set(evaluated)), len(set(snapshots) & set(skipped))
     note = say("{count} waiting", count=waiting) if waiting else say("none waiting")
-    done = say("{done} of {all}", done=len(snapshots) - waiting, all=len(snapshots))
+    note += say(", {count} left out", count=left_out) if left_out else ""
+    done = say("{done} of {all}", done=len(snapshots) - waiting - left_out, all=len(snapshots))
     return Fact(say("Snapshots judged"), done, note)
 
 

@@ -122,12 +122,14 @@ class Session:
                 self._tell(work, result, judge)
 
     def _judge_of(self, work: Work) -> Judge:
+        asked = [one for one in control.open_requests(self.run, "evaluate") if queue.work_of(self.run, one) == work]
+        for request in asked:
+            control.answer(self.run, request, "seen", work.step)
         if work.kind == "evaluations":
             return self.judge
         if work.kind == "confirmations":
             return self.second_judge
         request = next(request for request in control.requests(self.run, "evaluate") if work.kind.endswith(request.id))
-        control.answer(self.run, request, "seen", work.step)
         multiple = self.judge.studio.model.size_multiple
         return self.judge.answering(work.kind, references.asked(request.prompts, self.config, multiple))
 

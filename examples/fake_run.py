@@ -146,6 +146,35 @@ class FakeRun:
         manifest = Manifest(kind="evaluation", run_id=self.record.run_id, step=step)
         publish(self.run.staging, self.run.evaluation(step), manifest, write)
 
+    def publish_drawings(self, request: Request) -> None:
+        """Carry out a request for pictures with a person's own prompts."""
+        step, seed = request.step or 0, SEEDS[0]
+        samples = tuple(
+            Sample(
+                prompt_id=f"asked-{number:02d}",
+                prompt=prompt,
+                seed=seed + number,
+                image=f"{number:03d}-seed-{seed + number}.png",
+                batch=0,
+                metrics={"clip_t": 0.25},
+            )
+            for number, prompt in enumerate(request.prompts)
+        )
+        result = self.result(step, "", "").model_copy(update={"samples": samples})
+
+        def write(stage: Path) -> None:
+            (stage / "result.json").write_bytes(result.to_json())
+            (stage / "images").mkdir()
+            for sample in samples:
+                draw_shirt(sample.seed).save(stage / "images" / sample.image)
+
+        control.answer(self.run, request, "seen", step)
+        manifest = Manifest(kind="evaluation", run_id=self.record.run_id, step=step)
+        target = self.run.result(f"requested/{request.id}", step)
+        target.parent.mkdir(parents=True)
+        publish(self.run.staging, target, manifest, write)
+        control.answer(self.run, request, "done", step)
+
     def result(self, step: int, failure: str, blank: str) -> EvaluationResult:
         """The invented judgement of a step."""
         samples = () if failure else tuple(self.samples(step, blank))
@@ -426,6 +455,7 @@ def live(fake: FakeRun, step_seconds: float, evaluation_seconds: float, ignore_s
                 fake.publish_snapshot(step)
                 waiting.append(step)
             if waiting and time.monotonic() > ready_at:
+                draw_what_is_asked_for(fake)
                 evaluate_next(fake, evaluator, waiting)
                 ready_at = time.monotonic() + evaluation_seconds
             if stop:
@@ -434,6 +464,13 @@ def live(fake: FakeRun, step_seconds: float, evaluation_seconds: float, ignore_s
         trainer.close("stopped" if trainer.record.step < fake.steps else "finished")
         while waiting:
             evaluate_next(fake, evaluator, waiting, state="draining")
+
+
+def draw_what_is_asked_for(fake: FakeRun) -> None:
+    """With prompts of a person's own."""
+    for request in control.open_requests(fake.run, "evaluate"):
+        if request.prompts:
+            fake.publish_drawings(request)
 
 
 def obey(run: RunDir, trainer: Status, step: int) -> tuple[Request | None, bool]:

@@ -170,7 +170,7 @@ def _name(role: Role, seat: int) -> str:
 
 def someone_serves(run: RunDir, role: Role) -> bool:
     """Whether a living process has this role, in any seat."""
-    return any(is_alive(read_status(run, role, seat)) for seat in (1, *_seats(run, role)))
+    return any(map(is_alive, read_statuses(run, role).values()))
 
 
 def read_status(run: RunDir, role: Role, seat: int = 1) -> ProcessStatus | None:
@@ -179,6 +179,12 @@ def read_status(run: RunDir, role: Role, seat: int = 1) -> ProcessStatus | None:
         return ProcessStatus.read(run.processes / f"{_name(role, seat)}.json")
     except (FileNotFoundError, RunFolderError):
         return None
+
+
+def read_statuses(run: RunDir, role: Role) -> dict[int, ProcessStatus]:
+    """What each program of a role last said, by seat; without those that never ran or said something unreadable."""
+    said = {seat: read_status(run, role, seat) for seat in sorted({1, *_seats(run, role)})}
+    return {seat: status for seat, status in said.items() if status}
 
 
 def is_alive(status: ProcessStatus | None) -> bool:

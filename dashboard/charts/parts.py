@@ -39,6 +39,12 @@ LEGEND: dict[str, Any] = {
     "traceorder": "normal",
     "bgcolor": "rgba(0,0,0,0)",
 }
+OWN_AXIS: dict[str, Any] = {
+    "gridcolor": GRID,
+    "zeroline": False,
+    "zerolinecolor": MUTED,
+    "ticklabeloverflow": "allow",  # to hide labels that do not fit, Plotly measures each at every drawing
+}
 MARGIN = {"l": 62, "r": 14, "t": 4, "b": 40}
 
 
@@ -147,7 +153,7 @@ def stack(panels: Sequence[Panel], axis: XAxis, last_step: float) -> Figure:
     for number, panel in enumerate(panels, 1):
         upper, lower = top - TITLE_PIXELS, top - TITLE_PIXELS - panel.pixels
         name = axis_name(number)
-        own = {"domain": [lower / inner, upper / inner], "gridcolor": GRID, "zeroline": False, "zerolinecolor": MUTED}
+        own = OWN_AXIS | {"domain": [lower / inner, upper / inner]}
         layout[f"yaxis{name[1:]}"] = own | panel.axis
         layout["annotations"].append(title(panel.title, upper / inner))
         layout["shapes"] += [{"yref": name, **shape} for shape in panel.shapes]

@@ -15,6 +15,22 @@ addEventListener("pointerup", () => {
   if (node) setTimeout(() => figures.has(node) && draw(node))
 })
 
+// What nobody sees is drawn once, then again when it comes into sight.
+const outOfSight = new Set()
+const stale = new Set()
+const sight = new IntersectionObserver((entries) => {
+  for (const { target, isIntersecting } of entries) {
+    if (isIntersecting) outOfSight.delete(target)
+    else outOfSight.add(target)
+  }
+  drawStale()
+})
+addEventListener("visibilitychange", drawStale)
+
+function drawStale() {
+  for (const node of [...stale]) figures.has(node) ? draw(node) : stale.delete(node)
+}
+
 let loading
 function loadPlotly(url) {
   if (window.Plotly) return Promise.resolve(window.Plotly)
@@ -49,6 +65,9 @@ function themed(value, style) {
 // The configuration is given once: a react with another one, and functions never equal, is a new plot.
 function draw(node) {
   if (node === held) return
+  const isDrawn = node.classList.contains("js-plotly-plot")
+  if (isDrawn && (document.hidden || outOfSight.has(node))) return stale.add(node)
+  stale.delete(node)
   const { figure, group, fileName } = figures.get(node)
   const view = viewOf(group)
   const { data, layout } = themed(figure, getComputedStyle(node))
@@ -56,7 +75,7 @@ function draw(node) {
   layout.font.family = getComputedStyle(node).fontFamily
   if (node.clientWidth < NARROW) tighten(layout)
   layout.xaxis.range = [...(view.range ?? layout.xaxis.range ?? [0, 1])]
-  if (node.classList.contains("js-plotly-plot")) {
+  if (isDrawn) {
     window.Plotly.react(node, data, layout)
   } else {
     window.Plotly.newPlot(node, data, layout, config(node, fileName))
@@ -131,6 +150,7 @@ export default function ({ data, parentElement, setStateValue, setTriggerValue }
   figures.set(node, { ...data, tell })
   node.setAttribute("aria-label", data.label)
   node.style.height = `${data.figure.layout.height}px`
+  sight.observe(node)
   loadPlotly(data.plotly)
     .then(() => figures.has(node) && draw(node))
     .catch((reason) => {
@@ -139,6 +159,9 @@ export default function ({ data, parentElement, setStateValue, setTriggerValue }
     })
   return () => {
     figures.delete(node)
+    sight.unobserve(node)
+    outOfSight.delete(node)
+    stale.delete(node)
     window.Plotly?.purge(node)
   }
 }

@@ -11,7 +11,7 @@ from dashboard.verdict import best_file, best_table_html, signals_html
 from shared.records import Best
 
 
-@refreshed(seconds=3.0)
+@refreshed(seconds=10.0)
 def best_panel(reader: RunReader) -> None:
     """The verdict in words, its numbers with intervals, and the path of the file to copy."""
     best = reader.best()

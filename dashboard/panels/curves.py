@@ -134,7 +134,7 @@ def events_of(reader: RunReader) -> Events:
     return Events(
         alerts=alerts.of_steps(reader),
         snapshots=reader.snapshot_steps(),
-        evaluated=[step for step in reader.evaluated_steps() if step not in failed],
+        evaluated=[step for step in reader.drawn_steps() if step not in failed],
         failed=failed,
         stops=stops,
         resumes={**resumes_of(reader), **changes},

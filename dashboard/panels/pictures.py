@@ -28,7 +28,7 @@ def pictures_panel(reader: RunReader) -> None:
     show_wall(data, key=f"wall_{reader.run_id}", on_step=choose_step)
 
 
-@refreshed(seconds=5.0)
+@refreshed(seconds=10.0)
 def strip_panel(reader: RunReader) -> None:
     """The first prompts, drawn by the base model and the best snapshot."""
     if not reader.evaluated_steps():

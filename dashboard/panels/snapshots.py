@@ -8,9 +8,11 @@ import shlex
 import streamlit as st
 
 from dashboard import address, exports, notes
+from dashboard.drawings import sheets_html
 from dashboard.files import download_url
 from dashboard.language import say
 from dashboard.panels import refreshed
+from dashboard.panels.orders import orders_panel
 from dashboard.reader import RunReader
 from dashboard.snapshots import snapshot_table, verdict_words
 from dashboard.words import duration, size
@@ -38,7 +40,7 @@ def snapshots_panel(reader: RunReader) -> None:
             address.write()
 
     st.dataframe(
-        snapshot_table(steps, reader.metrics(), manifests, best_step, noted),
+        snapshot_table(steps, reader.metrics(), manifests, best, noted),
         key=f"snapshots_{reader.run_id}",
         hide_index=True,
         height="content" if len(steps) <= SHORT_TABLE else TABLE_HEIGHT,
@@ -53,22 +55,23 @@ def snapshots_panel(reader: RunReader) -> None:
     chosen, opened = st.session_state.get("step"), f"opened_{reader.run_id}"
     st.session_state.setdefault(opened, best_step if best_step in steps else steps[0])  # stays, for notes are typed
     shown = chosen if chosen in steps else st.session_state[opened]
-    show_snapshot(reader, shown, manifests.get(shown), noted, is_best=shown == best_step)
+    show_snapshot(reader, shown, manifests.get(shown), noted)
 
 
-def show_snapshot(
-    reader: RunReader, step: int, manifest: Manifest | None, noted: notes.Notes, *, is_best: bool
-) -> None:
-    """Verdict, file, star and note."""
+def show_snapshot(reader: RunReader, step: int, manifest: Manifest | None, noted: notes.Notes) -> None:
+    """Verdict, contact sheets, file, star and note, and what may be asked of the evaluators."""
     row = reader.metrics().set_index("step").to_dict("index").get(step)
     with st.container(border=True, key="snapshot"):
         st.markdown(f"##### {say('Step {step}', step=step)}")
-        st.text(verdict_words(row, is_best))
+        st.text(verdict_words(step, row, reader.best()))
+        if sheets := sheets_html(reader.run, step):
+            st.html(sheets)
         left, right = st.columns([6, 5], gap="medium")
         with left:
             show_file(reader, step, manifest)
         with right:
             show_notes(reader, step, noted)
+        orders_panel(reader.name, step)
 
 
 def show_file(reader: RunReader, step: int, manifest: Manifest | None) -> None:

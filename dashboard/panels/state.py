@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import streamlit as st
 
 from dashboard import alerts, language, requests, state_line
+from dashboard.crew import read_crew
 from dashboard.events import typical
 from dashboard.language import say
 from dashboard.machine import Gpu, read_gpus
@@ -27,7 +28,7 @@ from shared.status import is_alive, read_status
 SHOWN_ALERTS = 3
 
 
-@st.fragment(run_every=1.0)
+@st.fragment(run_every=2.0)
 def state_panel(run_name: str) -> None:
     """The first panel of every page; says so when the run cannot be read."""
     language.use(st.session_state.get(LANGUAGE, "en"))
@@ -54,7 +55,7 @@ def facts(
     reader: RunReader, trainer: ProcessStatus | None, step: int, total: int, now: datetime
 ) -> list[state_line.Fact]:
     """What the state line says; the supervisor is mentioned only when something is wrong with it."""
-    evaluator, supervisor = read_status(reader.run, "evaluator"), read_status(reader.run, "supervisor")
+    supervisor = read_status(reader.run, "supervisor")
     alive = is_alive(trainer)
     speed = pace(reader.train(), trainer.started) if trainer and alive else None
     told = [
@@ -62,8 +63,8 @@ def facts(
         state_line.step_fact(step, total),
         state_line.speed_fact(speed, typical(reader.train()["step_seconds"].to_numpy())),
         state_line.remaining_fact(speed, total - step, now.astimezone(viewer_zone())),
-        state_line.evaluator_fact(evaluator, is_alive(evaluator), now),
-        state_line.judged_fact(reader.snapshot_steps(), reader.evaluated_steps()),
+        state_line.evaluators_fact(*read_crew(reader.run), now),
+        state_line.judged_fact(reader.snapshot_steps(), reader.evaluated_steps(), reader.skipped()),
         *(state_line.gpu_fact(gpu) for gpu in gpus()),
     ]
     supervising = state_line.process_fact(say("Supervisor"), supervisor, is_alive(supervisor), now)

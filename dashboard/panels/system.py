@@ -17,11 +17,11 @@ from dashboard.panels import refreshed
 from dashboard.panels.state import gpus
 from dashboard.reader import RunReader
 from dashboard.words import size
-from shared.records import Role
-from shared.status import is_alive, read_status
+from shared.records import ProcessStatus, Role
+from shared.status import is_alive, read_statuses
 
 ROLES: tuple[Role, ...] = ("supervisor", "trainer", "evaluator")
-FOLDERS = ("snapshots", "checkpoints", "evaluations", "confirmations", "references", "exports", "logs")
+FOLDERS = ("snapshots", "checkpoints", "evaluations", "confirmations", "requested", "references", "exports", "logs")
 ELSEWHERE: dict[str, Any] = {"schema_version": True, "memory": True, "changes": True, "dataset": {"held_out"}}
 MEASURED = {"gpu_allocated_mib": "allocated", "gpu_reserved_mib": "reserved", "process_rss_mib": "resident"}
 
@@ -86,9 +86,10 @@ def show_machine(folder: Path) -> None:
 def program_table(reader: RunReader, now: datetime) -> pd.DataFrame:
     """Each program's own last word."""
     rows: list[dict[str, Any]] = []
-    for role in ROLES:
-        status = read_status(reader.run, role)
-        fact = state_line.process_fact(say(role.capitalize()), status, is_alive(status), now)
+    programs = [(role, seat, status) for role in ROLES for seat, status in seats_of(reader, role).items()]
+    for role, seat, status in programs:
+        label = say(role.capitalize()) + (f" {seat}" if seat > 1 else "")
+        fact = state_line.process_fact(label, status, is_alive(status), now)
         rows.append(
             {
                 say("program"): fact.label,
@@ -101,6 +102,11 @@ def program_table(reader: RunReader, now: datetime) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
+
+
+def seats_of(reader: RunReader, role: Role) -> dict[int, ProcessStatus | None]:
+    """The programs of a role by seat; the first one even if it never ran."""
+    return {1: None, **read_statuses(reader.run, role)}
 
 
 def record_table(tree: dict[str, Any], prefix: str = "") -> pd.DataFrame:

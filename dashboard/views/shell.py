@@ -80,7 +80,7 @@ def wait_for_a_run(language: str) -> None:
     )
 
 
-@st.fragment(run_every=5.0)
+@st.fragment(run_every=10.0)
 def look_for_new_runs(names: list[str]) -> None:
     """Offer a run that came after the page was opened."""
     if run_names() != names:

@@ -112,7 +112,7 @@ def wait_for_ticks(page: Page, count: int, figure: int = 0) -> None:
 
 
 def wait_for_seconds_told(page: Page, count: int) -> None:
-    """Until the state line, which is drawn every second, has changed so many times."""
+    """Until the state line, which is drawn every other second, has changed so many times."""
     for _ in range(count):
         before = page.locator(".facts").inner_text()
         wait_until(lambda before=before: page.locator(".facts").inner_text() != before)

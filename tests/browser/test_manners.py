@@ -6,19 +6,21 @@ import http.client
 import random
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
+from itertools import count, pairwise
 from pathlib import Path
+from statistics import median
 
 import pytest
-from playwright.sync_api import Browser, WebSocket, expect
+from playwright.sync_api import Browser, Page, WebSocket, expect
 
-from examples.fake_run import create, write_history
+from examples.fake_run import FakeRun, create, write_history
 from shared import control
 from shared.config import dump_config
 from shared.records import replace_file
 from shared.rundir import RunDir
-from shared.tables import TRAIN_COLUMNS, Appender
+from shared.tables import TRAIN_COLUMNS, Appender, Value, write_rows
 from tests.browser.conftest import (
     OpenPage,
     address_of,
@@ -35,6 +37,7 @@ pytestmark = pytest.mark.browser
 
 PAGES = ["", "samples", "snapshots", "compare", "logs", "config", "system"]
 BYTES_PER_TICK = 150_000
+SECONDS_PER_TICK = 0.1  # for drawing four charts; about as much again is Streamlit's
 COUNT_DRAWINGS = """() => {
   window.drawings = [0, 0]
   const charts = document.querySelectorAll(".js-plotly-plot")
@@ -151,6 +154,65 @@ def test_a_figure_that_nothing_new_came_for_is_not_drawn_again(open_page: OpenPa
     training, quality = page.evaluate("drawings")
     assert training >= 3
     assert quality == 0
+
+
+def test_charts_cost_the_browser_little_and_nothing_while_out_of_sight(open_page: OpenPage, runs: Path) -> None:
+    fake = create(runs / "four-charts", steps=3000, snapshot_steps=100)
+    table = Appender(fake.run.train_csv, TRAIN_COLUMNS)
+    write_rows(fake.run.train_csv, table.columns, [row_of_four_charts(fake, step) for step in range(1, 2001)])
+    steps = count(2001)
+
+    def tick() -> None:
+        step = next(steps)
+        table.append(row_of_four_charts(fake, step))
+        expect(page.locator(".facts")).to_contain_text(f"{step:,} / 3,000")
+
+    page = open_page("four-charts")
+    figure = page.locator(".darkroom-figure.js-plotly-plot")
+    figure.wait_for()
+    assert figure.evaluate("(node) => node._fullLayout._subplots.cartesian.length") == 4
+    seen = seconds_per_tick(page, tick)
+    assert last_drawn_step(page) > 2001
+    page.set_viewport_size({"width": 1400, "height": 150})
+    tick()
+    drawn = last_drawn_step(page)
+    unseen = seconds_per_tick(page, tick)
+    assert last_drawn_step(page) == drawn
+    assert seen - unseen <= SECONDS_PER_TICK
+    page.set_viewport_size({"width": 1400, "height": 900})
+    wait_until(lambda: last_drawn_step(page) > drawn)
+
+
+def seconds_per_tick(page: Page, tick: Callable[[], None]) -> float:
+    """Processor time of the page's main thread from one tick to the next, the median of four."""
+    session = page.context.new_cdp_session(page)
+    session.send("Performance.enable", {"timeDomain": "threadTicks"})  # work, not waiting for a processor
+    spent: list[float] = []
+    for _ in range(5):
+        tick()
+        metrics = session.send("Performance.getMetrics")["metrics"]
+        spent.append(next(metric["value"] for metric in metrics if metric["name"] == "TaskDuration"))
+    session.detach()
+    return median(later - earlier for earlier, later in pairwise(spent))
+
+
+def row_of_four_charts(fake: FakeRun, step: int) -> dict[str, Value]:
+    """What makes charts of loss, learning rate, gradient norm and speed."""
+    row = fake.training_row(step, datetime.now(timezone.utc), 0.4)
+    return {**row, "process_rss_mib": None}
+
+
+def test_pictures_of_ones_own_prompts_are_asked_for_and_come(open_page: OpenPage, training: RunDir) -> None:
+    page = open_page(training.path.name, "snapshots", "&step=50")
+    page.locator("[class*=st-key-prompts_] textarea").fill("a green coat\na hat")
+    page.get_by_role("button", name="Draw with these prompts").click()
+    pictures = page.locator(".drawings img")
+    expect(pictures).to_have_count(2)
+    pictures.last.scroll_into_view_if_needed()
+    wait_until(lambda: pictures.last.evaluate("(image) => image.complete && image.naturalWidth") == 64)
+    expect(page.locator(".drawings figcaption").last).to_contain_text("a hat")
+    assert page.locator(".drawings a").first.get_attribute("target") == "_blank"
+    expect(page.locator(".chain", has_text="evaluation request")).to_contain_text("drawn")
 
 
 def test_what_somebody_types_and_opens_survives_ticks(open_page: OpenPage, training: RunDir) -> None:

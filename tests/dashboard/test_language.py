@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dashboard import charts, language, requests, verdict, words
+from dashboard import charts, drawings, language, requests, verdict, words
 from dashboard.charts import quality, training
 from dashboard.language import TEXTS, best_match, say
 from dashboard.panels import curves
@@ -26,6 +26,8 @@ LOOKED_UP = {
     *requests.NAMES.values(),
     *verdict.SIGNAL_NAMES.values(),
     *requests.DONE.values(),
+    requests.DRAWN,
+    *drawings.SHEETS.values(),
     *words.METRIC_NAMES.values(),
     *(text for kind, text in SENTENCES.items() if kind != "notice"),  # the program's own words
     *FINAL_STATES,

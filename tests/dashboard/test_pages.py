@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
+from streamlit.testing.v1.element_tree import Button
 
 from dashboard import notes
 from examples.fake_run import FakeRun
 from shared import control
 from shared.rundir import RunDir
-from shared.status import hold_role
+from shared.status import hold_role, hold_seat
 
 VIEWS = Path(__file__).resolve().parents[2] / "dashboard" / "views"
 PAGES = ["overview", "samples", "snapshots", "compare", "logs", "settings", "system"]
@@ -164,6 +165,64 @@ def test_stars_and_notes_are_written_to_the_run(page: AppTest, finished: FakeRun
     page.text_area(key=f"note_{run_id}_80").set_value("soft edges").run()
     found = notes.read_notes(finished.run)
     assert (found.starred, found.texts) == ((80,), {80: "soft edges"})
+
+
+def test_a_snapshot_that_waits_is_judged_next_and_asked_for_once(page: AppTest, finished: FakeRun) -> None:
+    shutil.rmtree(finished.run.evaluation(80))
+    page.query_params["step"] = "80"
+    open_page(page, "snapshots")
+    button = f"judge_{finished.record.run_id}_80"
+    page.button(key=button).click().run()
+    assert page.button(key=button).disabled
+    control.submit_evaluation(finished.run, 80, "another tab")
+    (request,) = control.open_requests(finished.run, "evaluate")
+    assert (request.step, request.prompts, request.by) == (80, (), "dashboard")
+    assert "requested" in text_of(page)
+    assert "No evaluator is at work" in page.warning[0].value
+
+
+def test_a_snapshot_is_drawn_with_prompts_of_ones_own(page: AppTest, finished: FakeRun) -> None:
+    page.query_params["step"] = "80"
+    open_page(page, "snapshots")
+    assert f"judge_{finished.record.run_id}_80" not in [button.key for button in page.button]
+    for _ in range(2):
+        page.text_area(key=f"prompts_{finished.record.run_id}_80").set_value("a red <coat>\n\n a hat ")
+        drawing_button(page).click().run()
+    (request,) = control.requests(finished.run, "evaluate")
+    assert (request.step, request.prompts) == (80, ("a red <coat>", "a hat"))
+    control.answer(finished.run, request, "seen", 80)
+    page.run()
+    assert '<li class="reached">seen' in text_of(page)
+    finished.publish_drawings(request)
+    page.run()
+    assert '<li class="reached">drawn' in text_of(page)
+    assert "a red &lt;coat&gt;<span>seed" in text_of(page)
+    assert text_of(page).count(f"requested/{request.id}/step-00000080/images/") == 4
+    page.query_params["step"] = "120"
+    page.run()
+    assert page.text_area(key=f"prompts_{finished.record.run_id}_120").value == "a red <coat>\na hat"
+
+
+def test_prompts_that_cannot_be_drawn_are_refused_in_words(page: AppTest, finished: FakeRun) -> None:
+    page.query_params["step"] = "80"
+    open_page(page, "snapshots")
+    drawing_button(page).click().run()
+    assert page.error[0].value == "Write a prompt first, one a line."
+    page.text_area(key=f"prompts_{finished.record.run_id}_80").set_value("a hat\n" * 65)
+    drawing_button(page).click().run()
+    assert page.error[0].value == "65 prompts are too many: at most 64 at once."
+    assert control.requests(finished.run, "evaluate") == []
+
+
+def drawing_button(page: AppTest) -> Button:
+    return next(button for button in page.button if button.label == "Draw with these prompts")
+
+
+def test_every_evaluator_at_work_is_shown(page: AppTest, finished: FakeRun) -> None:
+    with hold_seat(finished.run, "evaluator"), hold_seat(finished.run, "evaluator"):
+        open_page(page, "system")
+        assert "2 at work" in text_of(page)
+        assert {"Evaluator", "Evaluator 2"} <= {*page.dataframe[0].value["program"]}
 
 
 def test_an_address_nobody_can_mean_opens_the_usual_page(page: AppTest, finished: FakeRun) -> None:

@@ -73,6 +73,48 @@ def test_a_request_to_a_trainer_that_died_is_not_waited_for() -> None:
     assert "ended without answering" in requests.trouble(asked(3), answered(), dead, NOW)
 
 
+def order(seconds: float, *prompts: str) -> Request:
+    return asked(seconds, "evaluate").model_copy(update={"step": 40, "prompts": prompts})
+
+
+def test_an_order_ends_when_the_snapshot_is_judged_or_drawn() -> None:
+    assert [*requests.stages(order(5), answered(seen=ago(3), done=ago(1)))] == ["requested", "seen", "judged"]
+    assert [*requests.stages(order(5, "a red coat"), answered())] == ["requested", "seen", "drawn"]
+
+
+@pytest.mark.parametrize(
+    ("evaluators", "serving", "age", "answer", "expected"),
+    [
+        (Fact("Evaluator", "idle", "heartbeat 1 s ago", "good"), True, 5, {}, ""),
+        (Fact("Evaluator", "evaluating", "step 20", "good"), True, 14, {}, "Not begun for 14 s (evaluating, step 20)"),
+        (Fact("Evaluator", "evaluating", "step 40", "good"), True, 14, {"seen": ago(3)}, ""),
+        (Fact("Evaluator", "not started", "", "idle"), False, 1, {}, "No evaluator is at work to answer (not started)"),
+        (Fact("Evaluator", "finished", "1 min ago", "good"), False, 1, {}, "No evaluator is at work"),
+        (Fact("Evaluator", "dead", "", "bad"), False, 14, {"done": ago(3)}, ""),
+        (
+            Fact("Evaluator", "idle", "", "good"),
+            True,
+            1,
+            {"ignored": "there is no snapshot of step 7"},
+            "no snapshot of step 7",
+        ),
+    ],
+)
+def test_an_order_that_nobody_takes_is_explained(
+    evaluators: Fact, serving: bool, age: float, answer: dict[str, str], expected: str
+) -> None:
+    trouble = requests.evaluation_trouble(order(age), answered(**answer), evaluators, serving, NOW)
+    assert expected in trouble
+    assert bool(expected) == bool(trouble)
+
+
+def test_prompts_are_lines_and_their_number_is_limited() -> None:
+    assert requests.prompts_in(" a red coat \n\n  \na hat") == ["a red coat", "a hat"]
+    assert requests.prompts_trouble(["a hat"] * 64) == ""
+    assert requests.prompts_trouble(["a hat"] * 65) == "65 prompts are too many: at most 64 at once."
+    assert requests.prompts_trouble([]) == "Write a prompt first, one a line."
+
+
 def test_settled_requests_leave_the_page_but_not_a_stop_of_this_session() -> None:
     stopped, done = answered(stopped=ago(500)), answered(done=ago(500))
     assert not requests.is_past(asked(600), stopped, trainer(started=700), NOW)

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from dashboard import state_line, words
+from dashboard.crew import of_this_session
 from dashboard.machine import Gpu
 from dashboard.progress import Pace, pace
 from shared.records import ProcessStatus, State, parse_time
@@ -59,6 +60,33 @@ def test_lag_counts_snapshots_that_wait() -> None:
     assert state_line.judged_fact([50, 100, 150], [0, 50]).value == "1 of 3"
     assert state_line.judged_fact([50, 100, 150], [0, 50]).note == "2 waiting"
     assert state_line.judged_fact([], [0]).note == "none published yet"
+
+
+def test_snapshots_left_out_neither_wait_nor_are_judged() -> None:
+    fact = state_line.judged_fact([50, 100, 150, 200], [0, 50, 100, 150], skipped=[100, 150])
+    assert (fact.value, fact.note) == ("1 of 4", "1 waiting, 2 left out")
+
+
+def test_several_evaluators_are_counted_and_each_tells_its_heartbeat() -> None:
+    crew = {1: status("evaluating", 1).model_copy(update={"step": 400}), 3: status("idle", 2, "judged 9")}
+    assert state_line.evaluators_fact(crew, {1, 3}, NOW) == state_line.Fact(
+        "Evaluators",
+        "2 at work",
+        "1: evaluating, heartbeat 1 s ago · step 400; 3: idle, heartbeat 2 s ago · judged 9",
+        "good",
+    )
+    assert state_line.evaluators_fact(crew, {1}, NOW).tone == "bad"
+    assert state_line.evaluators_fact({}, set(), NOW).value == "not started"
+    assert state_line.evaluators_fact({2: crew[1]}, {2}, NOW) == state_line.evaluator_fact(crew[1], True, NOW)
+
+
+def test_a_crew_is_the_living_and_who_died_beside_them() -> None:
+    living, gone = status("idle", 1), status("evaluating", 50)
+    done, long_gone = status("finished", 5), status("evaluating", 500)
+    said = {1: gone, 2: living, 3: done, 4: long_gone}
+    assert of_this_session(said, {2}).keys() == {1, 2}
+    assert of_this_session(said, set()).keys() == {2}
+    assert of_this_session({}, set()) == {}
 
 
 def test_time_left_has_a_range_only_when_the_steps_tell_one() -> None:

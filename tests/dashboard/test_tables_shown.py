@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -12,14 +13,17 @@ from starlette.testclient import TestClient
 from dashboard import logs, machine, notes
 from dashboard.comparison import Contestant, config_differences, score_table
 from dashboard.components.wall import RUN_COLUMNS, wall_data
+from dashboard.drawings import drawings_html, sheets_html
 from dashboard.files import download_url, find_file, routes
+from dashboard.panels.curves import events_of
 from dashboard.panels.settings import changes_table, settings_table
 from dashboard.panels.system import memory_table
 from dashboard.reader import RunReader
 from dashboard.snapshots import snapshot_table, verdict_words
 from dashboard.verdict import best_table_html, signals_html
 from examples.fake_run import FakeRun
-from shared.records import Change
+from shared.publication import publish
+from shared.records import Change, Confirmation, EvaluationResult, Manifest, Request, Sample
 
 
 @pytest.fixture
@@ -32,7 +36,7 @@ def test_each_snapshot_has_its_verdict_in_words(reader: RunReader) -> None:
     assert best
     manifests = {step: found for step in steps if (found := reader.manifest(step))}
     noted = notes.Notes(starred=(80,), texts={80: "soft edges"})
-    table = snapshot_table([*steps, 240], reader.metrics(), manifests, best.step, noted).set_index("step")
+    table = snapshot_table([*steps, 240], reader.metrics(), manifests, best, noted).set_index("step")
     assert table.index.tolist() == [240, 200, 160, 120, 80, 40]
     assert table["verdict"][240] == "waits to be judged"
     assert table["verdict"][160] == "could not be judged: the adapter holds a value that is not finite"
@@ -53,7 +57,77 @@ def test_each_snapshot_has_its_verdict_in_words(reader: RunReader) -> None:
     ],
 )
 def test_a_verdict_needs_an_interval_without_zero(low: float, high: float, words: str) -> None:
-    assert verdict_words({"status": "ok", "composite_low": low, "composite_high": high}) == words
+    assert verdict_words(80, {"status": "ok", "composite_low": low, "composite_high": high}) == words
+
+
+def test_the_final_says_in_words_what_it_decided(reader: RunReader) -> None:
+    best = reader.best()
+    assert best
+    row = {"status": "ok", "composite_low": -0.2, "composite_high": -0.1}
+    final = Confirmation(
+        step=120,
+        finalists=(80, 120),
+        agrees=False,
+        better_than_base=True,
+        composite=None,
+        num_prompts=8,
+        num_pictures=32,
+        reason="",
+    )
+    decided = best.model_copy(update={"step": 120, "confirmation": final})
+    assert verdict_words(120, row, decided) == (
+        "★ best; better than the base model; the final on 8 other prompts decided for it"
+    )
+    assert verdict_words(80, row, decided).endswith("; the final on 8 other prompts decided for step 120")
+    assert verdict_words(40, row, decided) == "better than the base model"
+    doubtful = decided.model_copy(update={"confirmation": final.model_copy(update={"better_than_base": False})})
+    assert verdict_words(120, row, doubtful).endswith("decided for it, not proven better than the base model there")
+
+
+def test_a_snapshot_left_out_says_so_and_has_no_place_among_pictures_and_blanks(finished: FakeRun) -> None:
+    leave_out(finished, 80, "evaluation.every is 2")
+    reader = RunReader(finished.run, finished.record.run_id)
+    row = reader.metrics().set_index("step").to_dict("index")[80]
+    assert verdict_words(80, row) == "left out: evaluation.every is 2"
+    assert reader.skipped() == {80: "evaluation.every is 2"}
+    assert 80 in reader.evaluated_steps()
+    assert 80 not in [step for step, _ in reader.evaluation_versions()]
+    assert not any(80 in reasons for reasons in reader.blanks().values())
+    assert 80 not in events_of(reader).evaluated
+
+
+def leave_out(fake: FakeRun, step: int, reason: str) -> None:
+    """Publish a result that says that a snapshot is not judged, in the place of its judgement."""
+    shutil.rmtree(fake.run.evaluation(step))
+    result = EvaluationResult(run_id=fake.record.run_id, step=step, status="skipped", reason=reason)
+    manifest = Manifest(kind="evaluation", run_id=fake.record.run_id, step=step)
+    publish(fake.run.staging, fake.run.evaluation(step), manifest, lambda stage: result.write(stage / "result.json"))
+    fake.rebuild_tables()
+
+
+def test_contact_sheets_are_linked_where_there_are_any(finished: FakeRun) -> None:
+    run = finished.run
+    assert sheets_html(run, 40) == ""
+    for kind in ("evaluations", "confirmations"):
+        folder = run.result(kind, 40)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "sheet.webp").write_bytes(bytes(2000))
+    links = sheets_html(run, 40)
+    assert 'href="pictures/finished/evaluations/step-00000040/sheet.webp"' in links
+    assert 'href="pictures/finished/confirmations/step-00000040/sheet.webp"' in links
+    assert "Contact sheet of the final (2 kB)" in links
+
+
+def test_drawings_stand_over_their_prompts_and_open_the_file_itself(reader: RunReader) -> None:
+    request = Request(id="evaluate-1", kind="evaluate", run_id="r", by="me", step=40, prompts=("a <b>red</b> coat",))
+    sample = Sample(prompt_id="asked-01", prompt=request.prompts[0], seed=7, image="0 1.png", batch=0)
+    result = EvaluationResult(run_id="r", step=40, status="ok", samples=(sample,))
+    text = drawings_html("a run", request, result)
+    url = "pictures/a%20run/requested/evaluate-1/step-00000040/images/0%201.png"
+    assert f'href="{url}"' in text
+    assert f'src="{url}?small"' in text
+    assert "a &lt;b&gt;red&lt;/b&gt; coat" in text
+    assert "seed 7 · CLIP text score –" in text
 
 
 def test_notes_outlive_the_page_and_empty_ones_go(finished: FakeRun) -> None:
@@ -211,4 +285,4 @@ def test_a_verdict_shows_skill_and_every_sign_of_overfitting(reader: RunReader) 
     assert marks == ["warn", "idle", "good"]
     assert signals_html(best.model_copy(update={"latest_signals": ()})) == ""
     judged = {"status": "ok", "composite_low": -2, "composite_high": -1, "signals": "gap copying"}
-    assert verdict_words(judged) == "better than the base model; signs of overfitting: gap, copying"
+    assert verdict_words(80, judged) == "better than the base model; signs of overfitting: gap, copying"

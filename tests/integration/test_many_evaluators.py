@@ -226,6 +226,7 @@ def test_a_snapshot_asked_for_is_judged_next_and_drawn_with_prompts_of_ones_own(
     assert rows(run) == {step: rows(judged_run)[step] for step in ("0", "1", "2", "20")}
     for request in (next_one, mine):
         answer = control.read_answer(run, request)
+        assert answer.seen
         assert answer.done
         assert answer.step == request.step
     assert control.read_answer(run, unknown).ignored == "there is no snapshot of step 7"
