@@ -5,13 +5,13 @@ from __future__ import annotations
 import shutil
 from datetime import datetime
 
-from dashboard.crew import read_crew
 from dashboard.events import typical
 from dashboard.language import say
 from dashboard.reader import RunReader
 from dashboard.words import duration, size
 from shared import alerts
 from shared.alerts import SENTENCES, Alert, Bytes, Seconds
+from shared.crew import read_crew
 from shared.records import ProcessStatus
 from shared.status import is_alive
 

@@ -16,6 +16,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
+from shared.crew import read_crew
 from shared.records import Best, ProcessStatus, parse_time
 from shared.rundir import RunDir
 from shared.status import is_alive, read_status
@@ -86,14 +87,14 @@ class Alert:
 
 def in_run(run: RunDir, now: datetime) -> list[Alert]:
     """What should reach a person who is not looking."""
-    trainer, evaluator = read_status(run, "trainer"), read_status(run, "evaluator")
+    trainer, (crew, judging) = read_status(run, "trainer"), read_crew(run)
     train, validation = tail_of(run.train_csv), read_rows(run.validation_csv)
     steps, losses = _column(train, "step"), _column(train, "loss")
     usual = typical(_column(train, "step_seconds"))
     last = parse_time(train[-1]["timestamp"]).timestamp() if train else None
     return [
         *ended_badly(trainer, is_alive(trainer)),
-        *ended_badly(evaluator, is_alive(evaluator)),
+        *(alert for seat, status in crew.items() for alert in ended_badly(status, seat in judging)),
         *stalled(last, usual, trainer, is_alive(trainer), now),
         *not_finite(steps, losses),
         *low_disk(shutil.disk_usage(run.path).free),

@@ -53,7 +53,7 @@ def _clear_if_barren(path: Path, config: Config) -> bool:
     learnt = read_rows(run.train_csv) or checkpoints.own_steps(run) or steps_in(run.snapshots)
     if learnt or not changes.differences(run.read_config(), config):
         return False
-    with vacant(run, "trainer"), vacant(run, "evaluator"):
+    with vacant(run, "supervisor"), vacant(run, "trainer"), vacant(run, "evaluator"):
         shutil.rmtree(run.path)
     return True
 

@@ -227,16 +227,14 @@ def create_run(
         raise RunFolderError(f"{target} exists", "choose another run.name, or move it away")
     digest = Digests(dataset.digests_path(config))
     record = _describe_run(config, digest).model_copy(update={"memory": estimate()})
-    cache = dataset.cache_dir(config)
-    with writing("data.cache_dir", cache):
-        cache.mkdir(parents=True, exist_ok=True)
-        digest.save()
     stage = target.parent / f".{target.name}.{uuid.uuid4().hex[:8]}"
     with writing("run.output_dir", target.parent):
         stage.mkdir(parents=True)
     try:
         _fill(RunDir(stage), config, record)
         prepare(RunDir(stage))
+        with writing("data.cache_dir", dataset.cache_dir(config)):
+            digest.save()
         stage.rename(target)
     finally:
         shutil.rmtree(stage, ignore_errors=True)

@@ -29,7 +29,7 @@ from shared.config import Config
 from shared.errors import RunFolderError
 from shared.records import Role
 from shared.rundir import RunDir, steps_in
-from shared.status import Status, hold_role, read_status
+from shared.status import Status, hold_role, read_status, read_statuses
 from shared.team import Team, places
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -140,9 +140,9 @@ class Supervisor:
         if waiting := len(unjudged(self.run)):
             self.say(f"training has ended; still to be judged: {waiting} (Ctrl-C leaves them)")
         self._children["evaluator"].command = python_module("evaluator", self.run.path, "--once")
-        self._children["evaluator"].process.send_signal(signal.SIGTERM)
-        told = False
+        drains = told = False
         while "evaluator" not in self._failures and not self._signals:
+            drains = drains or self._drain()
             if not told and (again := unconfirmed(self.run)):
                 told = True
                 self.say(f"judging the best again, on other prompts: {len(again)} waiting (Ctrl-C leaves them)")
@@ -154,6 +154,14 @@ class Supervisor:
             self._keep_up("dashboard")
         if left := len(self._waiting()):
             self.say(f"left unjudged: {left}; the same command goes on with them")
+
+    def _drain(self) -> bool:
+        """Tell the evaluator to end when nothing is left, once it can hear: one that still loads would just die."""
+        process = self._children["evaluator"].process
+        if not any(status.pid in process.pids for status in read_statuses(self.run, "evaluator").values()):
+            return False
+        process.send_signal(signal.SIGTERM)
+        return True
 
     def _waiting(self) -> set[int]:
         """Steps to be judged, then finalists to be judged again."""

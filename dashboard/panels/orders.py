@@ -7,7 +7,6 @@ from datetime import datetime, timezone
 import streamlit as st
 
 from dashboard import requests
-from dashboard.crew import read_crew
 from dashboard.drawings import drawings_html
 from dashboard.language import say
 from dashboard.panels import refreshed
@@ -15,6 +14,7 @@ from dashboard.panels.controls import BY
 from dashboard.reader import RunReader
 from dashboard.state_line import Fact, evaluators_fact
 from shared import control
+from shared.crew import read_crew
 from shared.records import Request
 
 

@@ -10,7 +10,6 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import streamlit as st
 
 from dashboard import alerts, language, requests, state_line
-from dashboard.crew import read_crew
 from dashboard.events import typical
 from dashboard.language import say
 from dashboard.machine import Gpu, read_gpus
@@ -21,6 +20,7 @@ from dashboard.reader import RunReader
 from dashboard.runs import open_reader
 from shared import control
 from shared.alerts import Alert
+from shared.crew import read_crew
 from shared.errors import DarkroomError
 from shared.records import ProcessStatus
 from shared.status import is_alive, read_status

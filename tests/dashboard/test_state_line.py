@@ -6,9 +6,9 @@ import pandas as pd
 import pytest
 
 from dashboard import state_line, words
-from dashboard.crew import of_this_session
 from dashboard.machine import Gpu
 from dashboard.progress import Pace, pace
+from shared.crew import of_this_session
 from shared.records import ProcessStatus, State, parse_time
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=timezone.utc)

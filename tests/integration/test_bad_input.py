@@ -127,7 +127,7 @@ def test_a_run_in_use_by_a_living_process_is_refused_with_its_pid(desk: Desk, wa
 
 
 def test_a_resumed_run_with_other_settings_is_refused_with_the_keys_that_differ(desk: Desk, warm: Warm) -> None:
-    create_run(tiny_config(desk.folder / "runs", "run", desk.model, desk.pictures, {}))
+    save(create_run(tiny_config(desk.folder / "runs", "run", desk.model, desk.pictures, {})), 2)
     program = warm.start("run", "train", desk.config, "train.learning_rate=0.5", "lora.rank=4")
     assert program.wait() == 2
     for key in ("train.learning_rate was 0.0001, is 0.5", "lora.rank was 2, is 4"):
@@ -153,6 +153,7 @@ def save(run: RunDir, step: int, details: dict[str, object] | None = None, kind:
 
 def test_a_difference_that_is_not_allowed_or_never_can_be_is_refused(desk: Desk, warm: Warm) -> None:
     run = create_run(tiny_config(desk.folder / "runs", "run", desk.model, desk.pictures, {}))
+    save(run, 2)
     before = run.config.read_bytes()
     text = refused(desk, warm, "train.learning_rate=0.5", "train.weight_decay=0", "--allow-change=train.weight_decay")
     assert "train.learning_rate was 0.0001, is 0.5" in text
