@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shared.errors import DataError
-from shared.pictures import SUFFIXES, upright_size
+from shared.pictures import SUFFIXES, undecodable, upright_size
 from shared.sources import read
 
 
 @dataclass(frozen=True)
 class Survey:
-    """What was seen. Nothing is decoded: sizes come from the files' headers."""
+    """What was seen."""
 
     num_images: int
     """That have a caption, or may have."""
@@ -60,9 +60,10 @@ def survey(path: Path) -> Survey:
     pairs = read(path, problems)
     if not pairs and not problems:
         raise DataError(f"{path} holds no pictures", f"looked for {', '.join(sorted(SUFFIXES))} at any depth")
+    problems.extend(undecodable(sorted({pair.image for pair in pairs if pair.image.is_file()})))
     sizes = tuple(size for size in (_size(pair.image) for pair in pairs) if size)
     captions = tuple(pair.caption for pair in pairs if pair.caption)
-    return Survey(len(pairs), sizes, captions, tuple(problems))
+    return Survey(len(pairs), sizes, captions, tuple(dict.fromkeys(problems)))
 
 
 def _size(path: Path) -> tuple[int, int] | None:

@@ -21,7 +21,8 @@ def best_panel(reader: RunReader) -> None:
         words, numbers = st.columns([5, 6], gap="medium")
         with words:
             st.markdown("##### :orange[★] " + say("Best snapshot: step {step}", step=best.step))
-            st.text(best.reason)
+            again = best.confirmation.reason if best.confirmation else ""  # stands below, with what it decided
+            st.text(best.reason.removesuffix(again).rstrip())
             if not best.better_than_base:
                 st.warning(say("Not proven better than the base model."), icon=":material/balance:")
             st.caption(say("Out of {count} judged snapshots. Its file:", count=best.num_evaluated))

@@ -34,6 +34,13 @@ def test_the_survey_counts_measures_and_reads(tmp_path: Path) -> None:
     assert not seen.problems
 
 
+def test_a_picture_that_is_cut_off_is_said(tmp_path: Path) -> None:
+    folder = data_set(tmp_path / "dresses", 5)
+    picture = folder / "2.png"
+    picture.write_bytes(picture.read_bytes()[:-40])
+    assert [problem for problem in survey(folder).problems if "2.png" in problem]
+
+
 def test_missing_captions_are_said_and_do_not_stop_the_survey(tmp_path: Path) -> None:
     seen = survey(data_set(tmp_path / "dresses", 5, captioned=3))
     assert len(seen.captions) == 3
