@@ -25,7 +25,7 @@ demo: $(READY) ## Train on the embedded miniature model and look at it; ARGS="tr
 
 test: $(READY) ## The ordinary suite, under ten minutes on two cores
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not gpu and not slow and not network and not browser"
-	$(BIN)/python -m pytest -m "browser and not slow"  # alone: they have budgets of time
+	$(BIN)/python -m pytest tests/browser -m "not slow"  # alone: they have budgets of time
 
 test-all: $(READY) ## Everything but what needs the hub
 	$(BIN)/python -m pytest -m "not network"

@@ -8,7 +8,7 @@ from dashboard.language import say
 
 METRIC_NAMES = {
     "visual_loss": "visual loss",
-    "fashion_clip_loss": "FashionCLIP loss",
+    "fashion_clip_loss": "fashion CLIP loss",
     "color_loss": "color loss",
     "clip_t": "CLIP text score",
     "copy_max": "nearest training picture",

@@ -79,6 +79,7 @@ class Session:
         _ = self.judge  # loaded before the first snapshot comes
         outcome = self._until_told()
         drop_dead_claims(self.run)
+        self.status.update(message=self._idle_message([]))
         return outcome
 
     def _until_told(self) -> Outcome:

@@ -113,5 +113,5 @@ def words() -> dict[str, str]:
             "b r n compare with base, reference, newest · Space held shows the other · Enter opens · + − 0 zoom · "
             "Esc closes"
         ),
-        "legend": say("Under each picture: visual · FashionCLIP · color loss against the reference, lower is better."),
+        "legend": say("Under each picture: visual · fashion CLIP · color loss against the reference, lower is better."),
     }

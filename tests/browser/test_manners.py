@@ -37,7 +37,14 @@ pytestmark = pytest.mark.browser
 
 PAGES = ["", "samples", "snapshots", "compare", "logs", "config", "system"]
 BYTES_PER_TICK = 150_000
-SECONDS_PER_TICK = 0.1  # for drawing four charts; about as much again is Streamlit's
+SECONDS_PER_TICK = 0.1  # for drawing four charts; about as much again, in short tasks, is Streamlit's
+TICKS = 5
+COUNT_LONG_TASKS = """() => {
+    window.longTasks = 0
+    const count = (list) => list.getEntries().forEach((task) => { window.longTasks += task.duration })
+    new PerformanceObserver(count).observe({entryTypes: ["longtask"]})
+}"""
+"""In milliseconds; a task is long from 50 on: that much somebody feels."""
 COUNT_DRAWINGS = """() => {
   window.drawings = [0, 0]
   const charts = document.querySelectorAll(".js-plotly-plot")
@@ -171,7 +178,9 @@ def test_charts_cost_the_browser_little_and_nothing_while_out_of_sight(open_page
     figure = page.locator(".darkroom-figure.js-plotly-plot")
     figure.wait_for()
     assert figure.evaluate("(node) => node._fullLayout._subplots.cartesian.length") == 4
+    page.evaluate(COUNT_LONG_TASKS)
     seen = seconds_per_tick(page, tick)
+    assert page.evaluate("window.longTasks") / 1000 / TICKS <= SECONDS_PER_TICK
     assert last_drawn_step(page) > 2001
     page.set_viewport_size({"width": 1400, "height": 150})
     tick()
@@ -188,7 +197,7 @@ def seconds_per_tick(page: Page, tick: Callable[[], None]) -> float:
     session = page.context.new_cdp_session(page)
     session.send("Performance.enable", {"timeDomain": "threadTicks"})  # work, not waiting for a processor
     spent: list[float] = []
-    for _ in range(5):
+    for _ in range(TICKS):
         tick()
         metrics = session.send("Performance.getMetrics")["metrics"]
         spent.append(next(metric["value"] for metric in metrics if metric["name"] == "TaskDuration"))
