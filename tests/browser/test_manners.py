@@ -112,6 +112,7 @@ def test_zooming_brings_every_point_of_the_window(browser: Browser, tmp_path: Pa
         page.close()
 
 
+@pytest.mark.slow
 def test_looking_closer_and_back_breaks_no_connection(open_page: OpenPage) -> None:
     page = open_page("done")
     figure = page.locator(".darkroom-figure.js-plotly-plot").first
@@ -144,6 +145,7 @@ def test_a_tick_costs_little_traffic(open_page: OpenPage, training: RunDir) -> N
     assert max(received) < BYTES_PER_TICK
 
 
+@pytest.mark.slow
 def test_a_figure_that_nothing_new_came_for_is_not_drawn_again(open_page: OpenPage, runs: Path) -> None:
     fake = create(runs / "unjudged", steps=300, snapshot_steps=100)
     write_history(fake)
@@ -297,6 +299,7 @@ def test_ten_clicks_on_stop_make_one_request(open_page: OpenPage, runs: Path) ->
         assert len(control.requests(run)) == 1
 
 
+@pytest.mark.slow
 def test_a_run_is_paused_photographed_and_goes_on(open_page: OpenPage, runs: Path) -> None:
     with live_run(runs, "held") as run:
         page = open_page("held")
