@@ -11,9 +11,8 @@ from dashboard.files import picture_url
 from dashboard.language import say
 from dashboard.words import metric_name, number, size
 from shared.records import EvaluationResult, Request, Sample
-from shared.rundir import ResultKind, RunDir, step_name
+from shared.rundir import SHEET, ResultKind, RunDir, step_name
 
-SHEET = "sheet.webp"
 SHEETS: dict[ResultKind, str] = {
     "evaluations": "Contact sheet ({size})",
     "confirmations": "Contact sheet of the final ({size})",

@@ -31,7 +31,7 @@ from shared.errors import DarkroomError, RunFolderError
 from shared.pictures import open_picture
 from shared.publication import publish, read_manifest
 from shared.records import Anchors, EvaluationResult, Manifest, RunRecord, Sample
-from shared.rundir import ResultKind, RunDir
+from shared.rundir import SHEET, ResultKind, RunDir
 from shared.tables import Value, write_rows
 
 log = logging.getLogger(__name__)
@@ -196,7 +196,7 @@ class Judge:
                 picture.save(folder / IMAGES / name, pnginfo=_described(result, job))
             if result.samples:
                 _write_rows(folder / "images.csv", result.samples)
-                (folder / sheet.NAME).write_bytes(sheet.draw(self.references, list(work.pictures.values())))
+                (folder / SHEET).write_bytes(sheet.draw(self.references, list(work.pictures.values())))
             result.write(folder / "result.json")
 
         manifest = Manifest(kind="evaluation", run_id=self.record.run_id, step=result.step)

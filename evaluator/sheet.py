@@ -11,7 +11,6 @@ from PIL import Image, ImageOps
 from evaluator.references import References
 from evaluator.studio import Job
 
-NAME = "sheet.webp"
 MAX_BYTES = 300_000
 MAX_PIXELS, MAX_TILE, MIN_TILE = 1_200_000, 192, 24
 MAX_SIDE = 16383

@@ -43,10 +43,7 @@ def submit(run: RunDir, kind: RequestKind, by: str) -> Request:
     waiting = open_requests(run, kind)
     if waiting:
         return waiting[0]
-    request = Request(id=f"{kind}-{uuid.uuid4().hex[:12]}", kind=kind, run_id=run.read_record().run_id, by=by)
-    run.control.mkdir(exist_ok=True)
-    request.write(run.control / f"{request.id}.json")
-    return request
+    return _ask(run, kind, by)
 
 
 def submit_stop(run: RunDir, by: str) -> Request:
@@ -68,13 +65,7 @@ def submit_evaluation(run: RunDir, step: int, by: str, prompts: Sequence[str] = 
     ]
     if waiting:
         return waiting[0]
-    run_id = run.read_record().run_id
-    request = Request(
-        id=f"evaluate-{uuid.uuid4().hex[:12]}", kind="evaluate", run_id=run_id, by=by, step=step, prompts=wanted
-    )
-    run.control.mkdir(exist_ok=True)
-    request.write(run.control / f"{request.id}.json")
-    return request
+    return _ask(run, "evaluate", by, step, wanted)
 
 
 def requests(run: RunDir, kind: RequestKind = "stop") -> list[Request]:
@@ -141,6 +132,14 @@ def _process_started() -> float:
     except (OSError, AttributeError, ValueError):
         return psutil.Process().create_time()
     return time.time() - age
+
+
+def _ask(run: RunDir, kind: RequestKind, by: str, step: int | None = None, prompts: tuple[str, ...] = ()) -> Request:
+    name, run_id = f"{kind}-{uuid.uuid4().hex[:12]}", run.read_record().run_id
+    request = Request(id=name, kind=kind, run_id=run_id, by=by, step=step, prompts=prompts)
+    run.control.mkdir(exist_ok=True)
+    request.write(run.control / f"{request.id}.json")
+    return request
 
 
 def _settled(given: Answer) -> bool:

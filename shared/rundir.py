@@ -26,6 +26,8 @@ from shared.records import Best, DatasetRecord, EvaluationResult, Manifest, Pres
 
 ResultKind = str
 """A folder of results by step: `evaluations`; `confirmations`, of the finalists, on other prompts; `requested/<id>`."""
+SHEET = "sheet.webp"
+"""A result's contact sheet."""
 STEP_FOLDER = re.compile(r"step-(\d{8,})")
 LIBRARIES = ("torch", "diffusers", "transformers", "peft", "accelerate", "safetensors")
 
