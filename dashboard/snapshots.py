@@ -10,7 +10,6 @@ import pandas as pd
 
 from dashboard.language import say
 from dashboard.notes import Notes
-from dashboard.verdict import SIGNAL_NAMES
 from dashboard.words import interval, metric_name, signed
 from shared.records import Best, Confirmation, Manifest
 from shared.tables import COMPARED_METRICS
@@ -38,7 +37,7 @@ def snapshot_table(
 def verdict_words(step: int, row: Mapping[str, Any] | None, best: Best | None = None) -> str:
     """Better or worse than the base model only where the composite's interval excludes zero; what the final decided."""
     if row is None:
-        return say("waits to be judged")
+        return say("not judged yet")
     if row.get("status") == "failed":
         return say("could not be judged: {reason}", reason=row.get("reason"))
     if row.get("status") == "skipped":
@@ -48,7 +47,7 @@ def verdict_words(step: int, row: Mapping[str, Any] | None, best: Best | None = 
         return say("judged, no interval")
     words = say("better than the base model") if high < 0 else say("worse than the base model") if low > 0 else ""
     words = words or say("not proven different from the base model")
-    if signs := [say(SIGNAL_NAMES.get(name, name)) for name in str(row.get("signals") or "").split()]:
+    if signs := [say(name) for name in str(row.get("signals") or "").split()]:
         words = say("{verdict}; signs of overfitting: {signs}", verdict=words, signs=", ".join(signs))
     if best and best.confirmation and step in best.confirmation.finalists:
         words = f"{words}; {final_words(step, best.confirmation)}"

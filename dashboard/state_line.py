@@ -115,7 +115,7 @@ def judged_fact(snapshots: Sequence[int], evaluated: Sequence[int], skipped: Col
     if not snapshots:
         return Fact(say("Snapshots judged"), "–", say("none published yet"))
     waiting, left_out = len(set(snapshots) - set(evaluated)), len(set(snapshots) & set(skipped))
-    note = say("{count} waiting", count=waiting) if waiting else say("none waiting")
+    note = say("{count} not judged yet", count=waiting) if waiting else say("none waiting")
     note += say(", {count} left out", count=left_out) if left_out else ""
     done = say("{done} of {all}", done=len(snapshots) - waiting - left_out, all=len(snapshots))
     return Fact(say("Snapshots judged"), done, note)

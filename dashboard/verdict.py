@@ -13,8 +13,6 @@ from shared.records import Best
 from shared.rundir import RunDir
 from shared.tables import COMPARED_METRICS
 
-SIGNAL_NAMES = {"gap": "gap", "diversity": "diversity", "copying": "copying"}
-
 
 def best_file(run: RunDir, best: Best) -> Path:
     """The adapter to ship: the snapshot's safetensors file; its folder if it lists none."""
@@ -30,10 +28,19 @@ def best_table_html(best: Best, base: Mapping[str, float]) -> str:
     rows = "".join(_row(best, base, name) for name in COMPARED_METRICS if name in best.metrics)
     titles = ["", say("base"), say("best"), say("difference"), say("95 % interval")]
     head = "".join(f"<th>{html.escape(title)}</th>" for title in [*titles, *([say("skill")] if best.skill else [])])
-    meaning = say("Skill: 0 is a real picture of another prompt, 1 the most similar other real picture.")
-    note = f'<p class="small">{html.escape(meaning)}</p>' if best.skill else ""
+    notes: list[str] = []
+    if best.deltas and best.num_evaluated > 1:
+        notes.append(
+            say(
+                "The differences' intervals hold for all {count} snapshots at once: it is the best of so many.",
+                count=best.num_evaluated,
+            )
+        )
+    if best.skill:
+        notes.append(say("Skill: 0 is a real picture of another prompt, 1 the most similar other real picture."))
     table = f'<table class="verdict"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
-    return f'<div class="wide">{table}</div>{note}'
+    small = f'<p class="small">{html.escape(" ".join(notes))}</p>' if notes else ""
+    return f'<div class="wide">{table}</div>{small}'
 
 
 def _row(best: Best, base: Mapping[str, float], name: str) -> str:
@@ -53,8 +60,7 @@ def signals_html(best: Best) -> str:
         return ""
     tones = {True: "warn", False: "good", None: "idle"}
     rows = "".join(
-        f'<li class="{tones[signal.raised]}"><b>{html.escape(say(SIGNAL_NAMES[signal.name]))}</b> '
-        f"{html.escape(signal.evidence)}</li>"
+        f'<li class="{tones[signal.raised]}"><b>{html.escape(say(signal.name))}</b> {html.escape(signal.evidence)}</li>'
         for signal in best.latest_signals
     )
     title = html.escape(say("Signs of overfitting at step {step}, the newest", step=best.latest_step))

@@ -256,7 +256,9 @@ def _is_as_good_as(summary: Summary, top: Summary) -> bool:
 
 def _sentences(choice: Choice, chosen: Summary, top: Summary) -> Iterator[str]:
     """Why this one, whether it is better than the base model, and what speaks against it."""
-    if chosen is top:
+    if choice.num_evaluated == 1:
+        yield f"Step {chosen.step} is the only snapshot judged."
+    elif chosen is top:
         yield f"Step {chosen.step} has the best composite of {choice.num_evaluated} snapshots."
     else:
         yield (

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from shared.backlog import unjudged
+from shared.crew import read_crew
 from shared.records import Best, Interval, ProcessStatus
 from shared.rundir import RunDir, steps_in
 from shared.status import is_alive, read_status
@@ -67,7 +68,7 @@ class Terminal:
         self._told = (trainer.started, len(trainer.notices))
 
     def _panel(self, trainer: ProcessStatus | None) -> Group:
-        evaluator = read_status(self._run, "evaluator")
+        crew, _ = read_crew(self._run)
         waiting = len(({0} | self._run.snapshots_to_judge()) - steps_in(self._run.evaluations))
         step, total = (trainer.step, trainer.total) if trainer else (0, 1)
         bar = Table.grid(padding=(0, 1))
@@ -75,7 +76,9 @@ class Terminal:
             "trainer", ProgressBar(total=max(total, 1), completed=step, width=40), f"{step}/{total}", _words(trainer)
         )
         lines = Table.grid(padding=(0, 1))
-        lines.add_row("evaluator", f"{_words(evaluator)}, {waiting} waiting")
+        for seat, status in crew.items() if crew else ((1, None),):
+            lines.add_row("evaluator" if len(crew) < 2 else f"evaluator {seat}", _words(status))
+        lines.add_row("", f"{waiting} to be judged")
         return Group(bar, lines)
 
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 
 import streamlit as st
 
 from dashboard import address
 from dashboard.charts.overlay import COLORS, Run, overlay_figure
-from dashboard.comparison import Contestant, config_differences, score_table
+from dashboard.comparison import Contestant, score_table
 from dashboard.components.figure import show_figure, window_of
 from dashboard.components.wall import REFERENCE, show_wall, wall_data
 from dashboard.language import say
 from dashboard.panels import refreshed
 from dashboard.panels.curves import axis_of, choose_look
+from dashboard.panels.settings import show_differences
 from dashboard.reader import RunReader
 from dashboard.runs import open_reader, run_names
 from shared.errors import DarkroomError
@@ -29,7 +31,7 @@ def compare_panel(reader: RunReader) -> None:
     readers = [reader, *chosen_readers(others)]
     look = choose_look(reader)
     group = "-".join(one.run_id for one in readers) + look.view()
-    look = type(look)(look.x, look.log_x, look.log_y, look.clip, False, look.span, window_of(group))
+    look = replace(look, anchors=False, window=window_of(group))
     curves, numbers = st.columns([5, 6], gap="medium")
     with curves:
         runs = [Run(one.name, one.train(), one.validation(), one.metrics(), axis_of(one, look)) for one in readers]
@@ -70,12 +72,7 @@ def show_numbers(readers: list[RunReader], baseline: str) -> None:
             run=baseline,
         )
     )
-    st.markdown("##### " + say("Settings that differ"))
-    differing = config_differences(contestants)
-    if differing.empty:
-        st.caption(say("None."))
-    else:
-        st.dataframe(differing, hide_index=True)
+    show_differences(contestants)
 
 
 def show_pictures(readers: list[RunReader]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import streamlit as st
 
 from dashboard import address, alerts
@@ -33,7 +35,7 @@ def curves_panel(reader: RunReader) -> None:
     look = choose_look(reader)
     last_step = axis_end(max(reader.last_step(), *reader.evaluated_steps(), 1), reader.config.train.max_train_steps)
     group = f"{reader.run_id}-{look.view()}"
-    look = Look(look.x, look.log_x, look.log_y, look.clip, look.anchors, look.span, window_of(group))
+    look = replace(look, window=window_of(group))
     training, quality = st.columns(2, gap="medium")
     with training:
         show_training(reader, look, group, last_step)

@@ -29,7 +29,7 @@ def settings_panel(reader: RunReader) -> None:
             say("Compare with"), others, index=None, key="config_other", placeholder=say("another run"), width=280
         )
     if other:
-        show_difference(reader, open_reader(other))
+        show_differences([Contestant(one.name, one.config, None, 0) for one in (reader, open_reader(other))])
     show_origin(reader)
     table = settings_table(reader.config)
     st.dataframe(
@@ -101,11 +101,10 @@ def default_of(field: FieldInfo) -> str:
     return spell(list(known) if isinstance(known, tuple) else known)
 
 
-def show_difference(reader: RunReader, other: RunReader) -> None:
-    """Only the settings that differ between two runs."""
-    pair = [Contestant(one.name, one.config, None, 0) for one in (reader, other)]
+def show_differences(contestants: Sequence[Contestant]) -> None:
+    """Only the settings that differ between runs."""
     st.markdown("##### " + say("Settings that differ"))
-    differing = config_differences(pair)
+    differing = config_differences(contestants)
     if differing.empty:
         st.caption(say("None."))
     else:

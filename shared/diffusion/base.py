@@ -12,7 +12,7 @@ from diffusers.utils import logging as diffusers_logging
 from safetensors import SafetensorError
 from transformers.utils import logging as transformers_logging
 
-from shared.base_model import family, resolve
+from shared.base_model import family, model_files, resolve
 from shared.config import ModelConfig
 from shared.diffusion import quantization
 from shared.diffusion.model import Model, StableDiffusion, StableDiffusionXL
@@ -43,8 +43,7 @@ def load_model(settings: ModelConfig, precision: Precision, *, quantized: bool =
         extra = quantization.loading_arguments(settings, DTYPES[precision]) if quantized else {}
         model = kind(_load(kind, location, settings, precision, extra))
     except (OSError, ValueError, TypeError, KeyError, SafetensorError) as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise ModelError(f"cannot load {settings.path}: {reason}", _hint(location, settings)) from error
+        raise _explained(error, location, settings) from error
     if settings.prediction_type != "auto":
         scheduler = model.pipeline.scheduler
         model.pipeline.scheduler = scheduler.from_config(scheduler.config, prediction_type=settings.prediction_type)
@@ -52,10 +51,15 @@ def load_model(settings: ModelConfig, precision: Precision, *, quantized: bool =
     return model
 
 
-def _hint(location: str, settings: ModelConfig) -> str:
+def _explained(error: Exception, location: str, settings: ModelConfig) -> ModelError:
+    """diffusers says of a hub it could not reach that the model lacks a file."""
+    reason, hint = str(error).strip().partition("\n")[0], "is the folder complete, or the hub reachable?"
     if Path(location).is_file() and not settings.single_file_config:
-        return "set model.single_file_config to a diffusers folder of the same family where the hub is out of reach"
-    return "is the folder complete, or the hub reachable?"
+        hint = "set model.single_file_config to a diffusers folder of the same family where the hub is out of reach"
+    if model_files(location) is None:
+        reason = f"it is not in the cache, and the hub did not give it ({reason})"
+        hint = f"is the name right? where there is a network: hf download {location}"
+    return ModelError(f"cannot load {settings.path}: {reason}", hint)
 
 
 def _single_file_kind(path: str) -> type[Model]:

@@ -4,15 +4,16 @@ import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
-from dashboard import charts, drawings, language, requests, verdict, words
+from dashboard import charts, drawings, language, requests, words
 from dashboard.charts import quality, training
 from dashboard.language import TEXTS, best_match, say
 from dashboard.panels import curves
 from shared.alerts import SENTENCES
-from shared.records import FINAL_STATES
+from shared.records import FINAL_STATES, Signal
 
 DASHBOARD = Path(charts.__file__).parents[1]
 CHINESE = ("zh-Hans", "zh-Hant")
@@ -24,7 +25,7 @@ LOOKED_UP = {
     *curves.X_NAMES.values(),
     *curves.OPTIONS.values(),
     *requests.NAMES.values(),
-    *verdict.SIGNAL_NAMES.values(),
+    *get_args(Signal.model_fields["name"].annotation),
     *requests.DONE.values(),
     requests.DRAWN,
     *drawings.SHEETS.values(),

@@ -58,13 +58,13 @@ def test_the_evaluator_names_the_step_it_judges() -> None:
 
 def test_lag_counts_snapshots_that_wait() -> None:
     assert state_line.judged_fact([50, 100, 150], [0, 50]).value == "1 of 3"
-    assert state_line.judged_fact([50, 100, 150], [0, 50]).note == "2 waiting"
+    assert state_line.judged_fact([50, 100, 150], [0, 50]).note == "2 not judged yet"
     assert state_line.judged_fact([], [0]).note == "none published yet"
 
 
 def test_snapshots_left_out_neither_wait_nor_are_judged() -> None:
     fact = state_line.judged_fact([50, 100, 150, 200], [0, 50, 100, 150], skipped=[100, 150])
-    assert (fact.value, fact.note) == ("1 of 4", "1 waiting, 2 left out")
+    assert (fact.value, fact.note) == ("1 of 4", "1 not judged yet, 2 left out")
 
 
 def test_several_evaluators_are_counted_and_each_tells_its_heartbeat() -> None:

@@ -38,7 +38,7 @@ def test_each_snapshot_has_its_verdict_in_words(reader: RunReader) -> None:
     noted = notes.Notes(starred=(80,), texts={80: "soft edges"})
     table = snapshot_table([*steps, 240], reader.metrics(), manifests, best, noted).set_index("step")
     assert table.index.tolist() == [240, 200, 160, 120, 80, 40]
-    assert table["verdict"][240] == "waits to be judged"
+    assert table["verdict"][240] == "not judged yet"
     assert table["verdict"][160] == "could not be judged: the adapter holds a value that is not finite"
     assert table["verdict"][best.step] == "★ best; better than the base model"
     assert (table["☆"][80], table["note"][80], table["☆"][40]) == ("★", "soft edges", "")

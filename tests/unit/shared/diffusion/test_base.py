@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -85,3 +86,10 @@ def test_the_predicted_quantity_can_be_set(tiny_models: Path) -> None:
     model = base.load_model(ModelConfig(path=str(tiny_models / "sd1"), prediction_type="v_prediction"), "fp32")
     assert model.prediction_type == "v_prediction"
     assert model.noise_scheduler().config["prediction_type"] == "v_prediction"
+
+
+def test_a_hub_out_of_reach_is_not_told_as_a_missing_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(base, "_folder_kind", Mock(side_effect=OSError("a/b lacks a file")))
+    with pytest.raises(ModelError, match="not in the cache, and the hub did not give it") as refused:
+        base.load_model(ModelConfig(path="a/b"), "fp32")
+    assert "hf download a/b" in refused.value.hint
