@@ -121,12 +121,33 @@ def environment(**extra: str) -> dict[str, str]:
     }
 
 
+def finish(*command: object, **extra: str) -> subprocess.CompletedProcess[str]:
+    """Run a program from this repository to its end; output captured."""
+    return subprocess.run(
+        [*map(str, command)],
+        capture_output=True,
+        text=True,
+        env=environment(**extra),
+        cwd=ROOT,
+        timeout=240,
+        check=False,
+    )
+
+
+def run_python(*arguments: object, **extra: str) -> subprocess.CompletedProcess[str]:
+    """Run `python …` to its end; output captured."""
+    return finish(sys.executable, *arguments, **extra)
+
+
 def run_module(module: str, *arguments: object, **extra: str) -> subprocess.CompletedProcess[str]:
     """Run `python -m module …` to its end; output captured."""
-    command = [sys.executable, "-m", module, *map(str, arguments)]
-    return subprocess.run(
-        command, capture_output=True, text=True, env=environment(**extra), cwd=ROOT, timeout=240, check=False
-    )
+    return run_python("-m", module, *arguments, **extra)
+
+
+def run_ranks(number: int, *program: object) -> subprocess.CompletedProcess[str]:
+    """Run a program as torchrun does, in so many processes; output captured."""
+    launch = ("--standalone", "--nproc-per-node", number)
+    return run_module("torch.distributed.run", *launch, *program, ACCELERATE_USE_CPU="true")
 
 
 def until(condition: Callable[[], object], what: str, seconds: float = DEADLINE_SECONDS) -> None:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from shared.publication import sweep, verify
-from tests.conftest import ROOT, environment
+from tests.conftest import run_python
 
 KILL_EVERYWHERE = """
 import json, os, signal, sys
@@ -88,15 +86,7 @@ for round in range(1, 11):
 
 def drive(script: str, folder: Path) -> list[dict[str, Any]]:
     (folder / "snapshots").mkdir()
-    outcome = subprocess.run(
-        [sys.executable, "-c", script, str(folder)],
-        capture_output=True,
-        text=True,
-        env=environment(),
-        cwd=ROOT,
-        timeout=120,
-        check=False,
-    )
+    outcome = run_python("-c", script, folder)
     assert outcome.returncode == 0, outcome.stderr
     return [json.loads(line) for line in outcome.stdout.splitlines()]
 

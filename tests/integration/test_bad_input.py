@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +15,7 @@ from shared.publication import publish
 from shared.records import Manifest
 from shared.rundir import RunDir, create_run, steps_in
 from shared.status import hold_role
-from tests.conftest import ROOT, Warm, environment, paper_model, tiny_config
+from tests.conftest import Warm, paper_model, run_python, tiny_config
 
 
 @dataclass
@@ -103,10 +101,7 @@ def test_bad_input_is_one_error_with_a_hint_and_nothing_is_written(desk: Desk, w
 
 def test_bad_input_is_answered_the_same_by_a_process_of_its_own(desk: Desk) -> None:
     (desk.pictures / "2.txt").unlink()
-    command = [sys.executable, "run.py", "train", str(desk.config)]
-    outcome = subprocess.run(
-        command, capture_output=True, text=True, cwd=ROOT, env=environment(), timeout=120, check=False
-    )
+    outcome = run_python("run.py", "train", desk.config)
     assert outcome.returncode == 2
     assert outcome.stdout == ""
     first, *rest = outcome.stderr.splitlines()

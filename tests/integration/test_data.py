@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +11,7 @@ from PIL import Image
 from shared.publication import read_manifest
 from shared.rundir import RunDir, create_run
 from shared.tables import read_rows
-from tests.conftest import ROOT, Warm, environment, tiny_config
+from tests.conftest import Warm, run_ranks, tiny_config
 from tests.integration.conftest import weights_of
 
 NO_ENCODER = """
@@ -158,15 +156,6 @@ def test_several_processes_learn_the_same_from_buckets(
         train={"train_batch_size": 6 // processes},
         data={"cache_dir": str(tmp_path / "their-own")},
     )
-    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes), "-m", "trainer"]
-    outcome = subprocess.run(
-        [sys.executable, *launch, str(several.path)],
-        capture_output=True,
-        text=True,
-        env=environment(ACCELERATE_USE_CPU="true"),
-        cwd=ROOT,
-        timeout=240,
-        check=False,
-    )
+    outcome = run_ranks(processes, "-m", "trainer", several.path)
     assert outcome.returncode == 0, outcome.stderr
     assert losses(several) == pytest.approx(losses(one), abs=1e-4)

@@ -12,7 +12,7 @@ from shared.check import check
 from shared.rundir import RunDir, steps_in
 from shared.status import read_status
 from shared.tables import read_rows
-from tests.conftest import ROOT, RunMaker, Warm, environment
+from tests.conftest import RunMaker, Warm, finish
 from tests.integration.conftest import steps_of, weights_of
 
 POISON = """
@@ -147,15 +147,7 @@ def test_a_disk_that_fills_up_loses_nothing_and_the_run_goes_on_when_there_is_ro
     (tmp_path / "script.py").write_text(FULL_DISK, encoding="utf-8")
     arguments = [str(path) for path in (mounted, tiny_model, pictures, tmp_path / "cache")]
     script = [sys.executable, str(tmp_path / "script.py"), *arguments]
-    outcome = subprocess.run(
-        ["unshare", "-rm", "sh", "-c", f'{mount} && exec "$@"', "sh", *script],
-        capture_output=True,
-        text=True,
-        env=environment(),
-        cwd=ROOT,
-        timeout=200,
-        check=False,
-    )
+    outcome = finish("unshare", "-rm", "sh", "-c", f'{mount} && exec "$@"', "sh", *script)
     assert outcome.returncode == 0, outcome.stderr
     assert outcome.stdout.splitlines() == [
         "code 4, checkpoint 4, problems []",

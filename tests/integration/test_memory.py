@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,7 +12,7 @@ from shared.diffusion.lora import LORA_FILE
 from shared.rundir import RunDir
 from shared.status import read_status
 from shared.tables import read_rows
-from tests.conftest import ROOT, RunMaker, Warm, environment
+from tests.conftest import RunMaker, Warm, run_ranks
 
 TRAIN = {
     "max_train_steps": 3,
@@ -154,16 +152,7 @@ def test_two_processes_split_together_when_one_runs_out_of_memory(make_run: RunM
     )
     runs = {name: make_run(name, train={**TRAIN, "gradient_accumulation_steps": 2}) for name in ("two", "starved")}
     for run, program in zip(runs.values(), (["-m", "trainer"], [str(script)]), strict=True):
-        launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", *program, str(run.path)]
-        outcome = subprocess.run(
-            [sys.executable, *launch],
-            capture_output=True,
-            text=True,
-            env=environment(ACCELERATE_USE_CPU="true"),
-            cwd=ROOT,
-            timeout=240,
-            check=False,
-        )
+        outcome = run_ranks(2, *program, run.path)
         assert outcome.returncode == 0, outcome.stderr
     assert "pieces of 1" in outcome.stderr
     assert_same(runs["starved"], runs["two"], 1e-6)

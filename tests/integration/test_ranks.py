@@ -27,7 +27,7 @@ from shared.rundir import RunDir, create_run, open_run, steps_in
 from shared.status import read_status
 from shared.tables import NUM_STRATA, read_rows
 from shared.team import places
-from tests.conftest import ROOT, Program, RunMaker, Warm, environment, tiny_config, until
+from tests.conftest import ROOT, Program, RunMaker, Warm, environment, run_python, tiny_config, until
 from tests.integration.conftest import Starter, die_at_rename, hold_at, steps_of
 
 STEPS = 4
@@ -313,8 +313,7 @@ def test_a_killed_process_ends_the_job_and_the_run_resumes(
 def test_a_run_folder_can_be_made_for_another_launcher(tmp_path: Path, tiny_model: Path, pictures: Path) -> None:
     config = tmp_path / "run.toml"
     config.write_text(dump_config(tiny_config(tmp_path / "runs", "run", tiny_model, pictures, {})), encoding="utf-8")
-    command = [sys.executable, "run.py", "train", str(config), "--create-only"]
-    outcome = subprocess.run(command, capture_output=True, text=True, env=environment(), cwd=ROOT, check=True)
+    outcome = run_python("run.py", "train", config, "--create-only")
     run = open_run(tmp_path / "runs" / "run")
     assert outcome.stdout == f"run folder: {run.path}\n"
     assert list(run.processes.iterdir()) == []

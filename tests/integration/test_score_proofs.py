@@ -7,8 +7,6 @@ Garments of other seeds and combinations than any other test's, and those of sci
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +15,7 @@ import pytest
 from PIL import Image
 
 from pocket.garments import render, split_catalogue
-from tests.conftest import ROOT, environment
+from tests.conftest import run_python
 from tests.integration.test_proofs import (
     CHROMATIC,
     augmented,
@@ -43,8 +41,7 @@ def score(folder: Path, pairs: Pairs) -> Report:
         for name, pair in pairs.items():
             pair[side].save(folder / str(side) / f"{name}.png")
     arguments = [folder / "0", folder / "1", "--fashion-clip", "pocket", "--legacy", "--json"]
-    command = [sys.executable, "run.py", "score", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment(), cwd=ROOT, check=False)
+    done = run_python("run.py", "score", *arguments)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 

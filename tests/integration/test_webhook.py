@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 from shared.config import dump_config
-from tests.conftest import ROOT, environment, paper_model, tiny_config
+from tests.conftest import paper_model, run_python, tiny_config
 from tests.unit.shared.test_webhook import Listener, listener  # noqa: F401 - a fixture
 
 
@@ -17,8 +15,7 @@ def test_a_run_that_cannot_even_begin_is_told_by_run_py(tmp_path: Path, pictures
         dump_config(tiny_config(tmp_path / "runs", "dress", paper_model(tmp_path / "model"), pictures, {}))
     )
     options = [f"run.webhook={listener.url}", "--no-evaluator", "--no-dashboard"]
-    command = [sys.executable, "run.py", "train", str(config), *options]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment(), cwd=ROOT, check=False)
+    done = run_python("run.py", "train", config, *options)
     assert done.returncode == 3, done.stdout + done.stderr
     assert listener.posted[-1]["event"] == "failed"
     assert listener.posted[-1]["text"].startswith("dress: failed at step 0 of ")

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 
 from evaluator.orders import Wake
-from tests.conftest import ROOT, environment
+from tests.conftest import run_python
 
 STORM = """
 import signal, sys
@@ -29,9 +27,7 @@ print(orders.current, left < 50)
 
 
 def test_signals_may_interrupt_one_another() -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", STORM], cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=30
-    )
+    done = run_python("-c", STORM)
     assert done.stdout.split() == ["end", "True"], done.stderr
 
 

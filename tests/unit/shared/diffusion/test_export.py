@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +21,7 @@ from shared.errors import ModelError, RunFolderError
 from shared.publication import publish
 from shared.records import Best, Manifest
 from shared.rundir import RunDir, create_run
-from tests.conftest import ROOT, environment, tiny_config
+from tests.conftest import run_python, tiny_config
 
 ATTENTION = ["to_k", "to_q", "to_v", "to_out.0"]
 EVERYTHING = [
@@ -249,8 +247,7 @@ def test_the_best_snapshot_is_exported_only_once_there_is_one(sd1: Trained, tmp_
 
 
 def test_the_command_writes_into_the_run_folder_and_says_where(sd1: Trained) -> None:
-    command = [sys.executable, "run.py", "export", str(sd1.run.path), "--step", str(STEP)]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment(), cwd=ROOT, check=False)
+    done = run_python("run.py", "export", sd1.run.path, "--step", STEP)
     target = sd1.run.exports / "run-000020-kohya.safetensors"
     assert (done.returncode, done.stdout) == (0, f"step 20 as kohya, fp16: {target}\n")
     assert header(target)["modelspec.date"] == sd1.run.read_record().created
