@@ -29,7 +29,7 @@ from shared.backlog import BASE_MODEL
 from shared.config import Config
 from shared.errors import DarkroomError, RunFolderError
 from shared.pictures import open_picture
-from shared.publication import publish, read_manifest
+from shared.publication import publish, read_manifest, remove
 from shared.records import Anchors, EvaluationResult, Manifest, RunRecord, Sample
 from shared.rundir import SHEET, ResultKind, RunDir
 from shared.tables import Value, write_rows
@@ -202,6 +202,9 @@ class Judge:
         manifest = Manifest(kind="evaluation", run_id=self.record.run_id, step=result.step)
         target = self.run.result(self.kind, result.step)
         target.parent.mkdir(parents=True, exist_ok=True)
+        before = self.run.read_result(result.step, self.kind)
+        if before and before.status == "skipped":  # until somebody asked for it
+            remove(self.run.staging, target)
         if not publish(self.run.staging, target, manifest, write):
             log.warning("step %d was judged by another evaluator first; this result is dropped", result.step)
 

@@ -24,7 +24,7 @@ STOP_RULE = "stop rule"
 
 
 class Ledger:
-    """Keeps what it has read: results never change."""
+    """Keeps what it has read: a result never changes, but a skipped one gives way to one that was asked for."""
 
     def __init__(self, run: RunDir) -> None:
         config = run.read_config()
@@ -35,7 +35,8 @@ class Ledger:
     def rebuild(self) -> Verdict:
         """Read new results, judge them all, replace both files; ask for a stop where the rule is `auto` and says so."""
         with FileLock(self._run.metrics_lock):
-            for step in sorted(steps_in(self._run.evaluations) - self._results.keys()):
+            final = {step for step, result in self._results.items() if result.status != "skipped"}
+            for step in sorted(steps_in(self._run.evaluations) - final):
                 result = self._run.read_result(step)
                 if result:
                     self._results[step] = result

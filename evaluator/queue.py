@@ -49,10 +49,20 @@ def unfinished(run: RunDir, settings: EvaluationConfig, *, trainer_lives: bool) 
 
 def work_of(run: RunDir, request: Request) -> Work | None:
     """What a request for an evaluation asks for; None: it is done, or there is no such snapshot."""
-    step = request.step if request.step is not None else -1
-    kind = f"{run.requested.name}/{request.id}" if request.prompts else "evaluations"
+    work = Work(
+        step=request.step if request.step is not None else -1,
+        kind=f"{run.requested.name}/{request.id}" if request.prompts else "evaluations",
+    )
     known = {BASE_MODEL} | run.snapshots_to_judge()
-    return Work(step, kind) if step in known - steps_in(run.path / kind) else None
+    return work if work.step in known and not is_done(run, work) else None
+
+
+def is_done(run: RunDir, work: Work) -> bool:
+    """Whether there is a result; that a snapshot was left out is none to who asks for it."""
+    if work.step not in steps_in(run.path / work.kind):
+        return False
+    result = run.read_result(work.step, work.kind)
+    return result is None or result.status != "skipped"
 
 
 def left_out(run: RunDir, settings: EvaluationConfig, *, so_far: bool = False) -> set[int]:

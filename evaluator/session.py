@@ -18,7 +18,7 @@ from shared import control
 from shared.backlog import BASE_MODEL
 from shared.claims import claimed, drop_dead_claims
 from shared.config import Config
-from shared.records import EvaluationResult, Request, RunRecord
+from shared.records import EvaluationResult, RunRecord
 from shared.rundir import RunDir, steps_in
 from shared.status import Status, is_alive, read_status
 
@@ -108,7 +108,7 @@ class Session:
 
     def _take(self, work: Work, num_waiting: int) -> None:
         with claimed(self.run, work.step, work.kind) as mine:
-            if not mine or work.step in steps_in(self.run.path / work.kind):
+            if not mine or queue.is_done(self.run, work):
                 return
             again = "again, on other prompts" if work.kind == "confirmations" else ""
             message = f"step {work.step} {again}".strip() + f", {num_waiting} more waiting"
@@ -141,16 +141,7 @@ class Session:
             if request.step is None or request.step not in known:
                 control.ignore(self.run, request, f"there is no snapshot of step {request.step}")
             elif queue.work_of(self.run, request) is None:
-                self._answer(request, request.step)
-
-    def _answer(self, request: Request, step: int) -> None:
-        result = self.run.read_result(step)
-        if not request.prompts and result and result.status == "skipped":
-            control.ignore(
-                self.run, request, f"step {step} was left out: {result.reason}; it can be drawn with prompts"
-            )
-        else:
-            control.answer(self.run, request, "done", step)
+                control.answer(self.run, request, "done", request.step)
 
     def _tell(self, work: Work, result: EvaluationResult, judge: Judge) -> None:
         log.info(

@@ -11,8 +11,9 @@ trainer began is answered as ignored: it must not stop or hold a run that was re
 
 Evaluators answer one kind of request, whenever one comes to it:
 
-    evaluate       seen → done: the snapshot of `step` is judged before all others that wait; or, with prompts of the
-                   asker's own, drawn with these into `requested/<id>/step-N`, whatever results it has already
+    evaluate       seen → done: the snapshot of `step`, be it left out, is judged before all others that wait; or, with
+                   prompts of the asker's own, drawn with these into `requested/<id>/step-N`, whatever results it
+                   has already
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ class Terminal:
     def __init__(self, run: RunDir) -> None:
         self.console = Console(highlight=False)
         self._run = run
-        self._judged = {row["step"] for row in read_rows(run.metrics_csv)}
+        self._judged = {(row["step"], row["status"]) for row in read_rows(run.metrics_csv)}
         self._last_line = -1
         before = read_status(run, "trainer")
         self._told = (before.started, len(before.notices)) if before else ("", 0)
@@ -48,8 +48,8 @@ class Terminal:
     def render(self) -> None:
         """Print new results; bring the live panel, or the line of progress, up to date."""
         for row in read_rows(self._run.metrics_csv):
-            if row["step"] not in self._judged:
-                self._judged.add(row["step"])
+            if (judged := (row["step"], row["status"])) not in self._judged:
+                self._judged.add(judged)
                 self.say(describe_result(row))
         trainer = read_status(self._run, "trainer")
         if trainer:

@@ -32,10 +32,8 @@ def orders_panel(reader: RunReader, step: int) -> None:
 
 
 def judge_button(reader: RunReader, step: int) -> None:
-    """For a snapshot that waits; of one that was left out, what can be done still."""
-    if reason := reader.skipped().get(step):
-        st.caption(say("Left out of the judgements: {reason}. It can be drawn with prompts.", reason=reason))
-    if step in reader.evaluated_steps():
+    """For a snapshot that waits, and for one that was left out."""
+    if step in reader.drawn_steps():
         return
     open_now = control.open_requests(reader.run, "evaluate")
     st.button(

@@ -293,7 +293,6 @@ TEXTS: dict[str, str] = {
     "the final on {count} other prompts decided for step {step}": "用另外 {count} 个提示词的决赛选定了第 {step} 步",
     "Contact sheet ({size})": "样图总览（{size}）",
     "Contact sheet of the final ({size})": "决赛样图总览（{size}）",
-    "Left out of the judgements: {reason}. It can be drawn with prompts.": "未参与评估：{reason}。仍可用提示词作画。",
     "Judge this snapshot next": "下一个就评估此快照",
     "Prompts of your own, one a line": "自己的提示词，每行一个",
     "Draw with these prompts": "用这些提示词作画",

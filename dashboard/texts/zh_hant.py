@@ -293,7 +293,6 @@ TEXTS: dict[str, str] = {
     "the final on {count} other prompts decided for step {step}": "用另外 {count} 個提示詞的決賽選定了第 {step} 步",
     "Contact sheet ({size})": "樣圖總覽（{size}）",
     "Contact sheet of the final ({size})": "決賽樣圖總覽（{size}）",
-    "Left out of the judgements: {reason}. It can be drawn with prompts.": "未參與評估：{reason}。仍可用提示詞作畫。",
     "Judge this snapshot next": "下一個就評估此快照",
     "Prompts of your own, one a line": "自己的提示詞，每行一個",
     "Draw with these prompts": "用這些提示詞作畫",

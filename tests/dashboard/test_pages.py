@@ -13,6 +13,7 @@ from examples.fake_run import FakeRun
 from shared import control
 from shared.rundir import RunDir
 from shared.status import hold_role, hold_seat
+from tests.dashboard.test_tables_shown import leave_out
 
 VIEWS = Path(__file__).resolve().parents[2] / "dashboard" / "views"
 PAGES = ["overview", "samples", "snapshots", "compare", "logs", "settings", "system"]
@@ -167,8 +168,14 @@ def test_stars_and_notes_are_written_to_the_run(page: AppTest, finished: FakeRun
     assert (found.starred, found.texts) == ((80,), {80: "soft edges"})
 
 
-def test_a_snapshot_that_waits_is_judged_next_and_asked_for_once(page: AppTest, finished: FakeRun) -> None:
-    shutil.rmtree(finished.run.evaluation(80))
+@pytest.mark.parametrize("left_out", [False, True])
+def test_a_snapshot_that_waits_or_was_left_out_is_judged_next_and_asked_for_once(
+    page: AppTest, finished: FakeRun, left_out: bool
+) -> None:
+    if left_out:
+        leave_out(finished, 80, "evaluation.every is 2")
+    else:
+        shutil.rmtree(finished.run.evaluation(80))
     page.query_params["step"] = "80"
     open_page(page, "snapshots")
     button = f"judge_{finished.record.run_id}_80"

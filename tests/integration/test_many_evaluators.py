@@ -268,3 +268,10 @@ def test_every_fifth_snapshot_is_judged_and_the_others_are_recorded_as_skipped(
             assert row["total_loss"] == expected[row["step"]]["total_loss"]
     assert len(rows(run)) == 20
     assert check(run) == []
+    asked = control.submit_evaluation(run, 3, by="a test")
+    warm.run("evaluator", run.path)
+    assert control.read_answer(run, asked).done
+    row = rows(run)["3"]
+    assert (row["status"], row["visual_loss"]) == ("ok", expected["3"]["visual_loss"])
+    assert {row["status"] for step, row in rows(run).items() if step in ("2", "4")} == {"skipped"}
+    assert check(run) == []

@@ -188,6 +188,17 @@ def test_a_snapshot_left_out_is_a_result_without_pictures(run: RunDir) -> None:
     verify(run.evaluation(2))
 
 
+def test_a_judgement_takes_the_place_of_having_been_left_out_and_no_other(run: RunDir) -> None:
+    judging.skip(run, run.read_record(), 0, "evaluation.every is 3")
+    judged = judge_of(run).judge(0)
+    assert judged
+    assert judged.status == "ok"
+    assert run.read_result(0) == judged
+    verify(run.evaluation(0))
+    judge_of(run).judge(0)
+    assert run.read_result(0) == judged
+
+
 def test_the_final_is_judged_with_more_pictures_of_other_seeds(run: RunDir) -> None:
     judge = judge_of(run)
     second = judge.confirming(judge.references)

@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from evaluator.judge import skip
 from evaluator.queue import Work, free, left_out, unfinished, watching, work_of
 from shared import control
 from shared.claims import claimed
@@ -128,6 +129,18 @@ def test_what_a_person_asks_for_comes_first_and_is_never_left_out(run: RunDir) -
         assert free(run, works) == [Work(10), Work(20)]
     judged(run, 10)
     assert work_of(run, first) is None
+
+
+def test_a_snapshot_left_out_is_judged_after_all_when_a_person_asks(run: RunDir) -> None:
+    for step in (10, 20):
+        add(run, step)
+    judged(run, 0, 20)
+    skip(run, run.read_record(), 10, "evaluation.every is 2")
+    settings = EvaluationConfig(every=2)
+    assert unfinished(run, settings, trainer_lives=True) == []
+    asked = control.submit_evaluation(run, 10, by="a test")
+    assert unfinished(run, settings, trainer_lives=True) == [Work(10)]
+    assert work_of(run, asked) == Work(10)
 
 
 def test_without_finalists_nothing_is_judged_again(run: RunDir) -> None:
