@@ -10,12 +10,14 @@ import pandas as pd
 
 from dashboard.charts.quality import HIGHER_IS_BETTER
 from dashboard.language import say
-from dashboard.words import metric_name, number, signed
+from dashboard.words import interval, metric_name, number, signed
 from shared.config import Config
-from shared.records import Best
+from shared.paired import by_prompt, difference
+from shared.records import Best, EvaluationResult
 from shared.tables import COMPARED_METRICS
 
 UNIMPORTANT = frozenset({"run", "dashboard"})
+DRAWN_ALIKE = ("scheduler", "num_inference_steps", "guidance_scale", "resolution")
 
 
 @dataclass(frozen=True)
@@ -24,35 +26,66 @@ class Contestant:
 
     name: str
     config: Config
-    best: Best | None
-    last_step: int
+    best: Best | None = None
+    last_step: int = 0
+    references: str = ""
+    """Digest of the real pictures it is judged by."""
+    judged: EvaluationResult | None = None
+    """The best snapshot's."""
 
 
 def score_table(contestants: Sequence[Contestant], baseline: str) -> pd.DataFrame:
-    """The best snapshot of each run, with the difference to the baseline's and which way that is."""
-    pinned = next((one.best for one in contestants if one.name == baseline), None)
-    return pd.DataFrame([_score(one, pinned, one.name == baseline) for one in contestants])
+    """The best snapshot of each run; where it was judged as the baseline's was, with the difference to that."""
+    pinned = next((one for one in contestants if one.name == baseline), None)
+    return pd.DataFrame([_score(one, None if one is pinned else pinned, one is pinned) for one in contestants])
 
 
-def _score(one: Contestant, pinned: Best | None, is_baseline: bool) -> dict[str, Any]:
+def judged_otherwise(contestants: Sequence[Contestant], baseline: str) -> list[str]:
+    """Runs whose numbers do not compare with the baseline's."""
+    pinned = next((one for one in contestants if one.name == baseline), None)
+    others = [one for one in contestants if one is not pinned and one.judged]
+    return [one.name for one in others if pinned and pinned.judged and not _are_judged_alike(one, pinned)]
+
+
+def _score(one: Contestant, pinned: Contestant | None, is_baseline: bool) -> dict[str, Any]:
     row: dict[str, Any] = {
         say("run"): f"◆ {one.name}" if is_baseline else one.name,
         say("steps"): one.last_step,
-        say("best step"): one.best.step if one.best else None,
+        say("best step"): str(one.best.step) if one.best else "–",
     }
     for name in COMPARED_METRICS:
         value = one.best.metrics.get(name) if one.best else None
-        base = pinned.metrics.get(name) if pinned and not is_baseline else None
-        row[metric_name(name)] = number(value) + (
-            f" ({_change(value, base, name)})" if value is not None and base is not None else ""
-        )
+        change = _change(one, pinned, name) if pinned and _are_judged_alike(one, pinned) else ""
+        row[metric_name(name)] = number(value) + (f" ({change})" if change else "")
     return row
 
 
-def _change(value: float, base: float, name: str) -> str:
-    if name in HIGHER_IS_BETTER or value == base:  # whether a higher text score is better depends on the garment
-        return signed(value - base)
-    return f"{signed(value - base)} {'▲' if value < base else '▼'}"
+def _are_judged_alike(one: Contestant, other: Contestant) -> bool:
+    """By the same prompts and real pictures, drawn in the same way."""
+    if one.judged is None or other.judged is None or one.references != other.references:
+        return False
+    prompts, drawn = zip(*(_terms(judged) for judged in (one.judged, other.judged)), strict=True)
+    return prompts[0] == prompts[1] and drawn[0] == drawn[1]
+
+
+def _terms(judged: EvaluationResult) -> tuple[set[tuple[str, str]], list[Any]]:
+    return (
+        {(sample.prompt_id, sample.prompt) for sample in judged.samples},
+        [judged.generation.get(key) for key in DRAWN_ALIKE],
+    )
+
+
+def _change(one: Contestant, pinned: Contestant, name: str) -> str:
+    """The difference paired by prompts, with its interval; a direction only where that excludes zero."""
+    if one.judged is None or pinned.judged is None or one.judged.encoders.get(name) != pinned.judged.encoders.get(name):
+        return ""
+    found = difference(by_prompt(one.judged.samples, name), by_prompt(pinned.judged.samples, name))
+    if found is None or found.low is None or found.high is None:
+        return ""
+    told = f"{signed(found.mean)} {interval(found.low, found.high)}"
+    if name in HIGHER_IS_BETTER:  # whether a higher text score is better depends on the garment
+        return told
+    return told + (" ▲" if found.is_below_zero else " ▼" if found.is_above_zero else "")
 
 
 def config_differences(contestants: Sequence[Contestant]) -> pd.DataFrame:

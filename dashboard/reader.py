@@ -16,7 +16,7 @@ from dashboard.tables import GrowingTable
 from shared import control
 from shared.config import Config
 from shared.errors import RunFolderError
-from shared.publication import read_manifest
+from shared.publication import read_manifest, verify
 from shared.records import Best, EvaluationResult, Manifest
 from shared.rundir import ResultKind, RunDir, steps_in
 from shared.tables import COMPARED_METRICS, METRIC_COLUMNS, TRAIN_COLUMNS, VALIDATION_COLUMNS, read_rows
@@ -141,6 +141,12 @@ class RunReader:
                     self._manifests[step] = found
         return self._manifests.get(step)
 
+    def damage(self, step: int) -> str:
+        """What is wrong with a snapshot's files; empty when they are as published. They are read once."""
+        folder = self.run.snapshot(step)
+        written = tuple(version_of(path) for path in sorted(folder.glob("*")))
+        return self.keep(("damage", step, written), lambda: _damage(folder))
+
     def result(self, step: int, kind: ResultKind = "evaluations") -> EvaluationResult | None:
         """The result of a step; None while there is none.
 
@@ -182,6 +188,14 @@ def version_of(path: Path) -> tuple[int, int]:
     except FileNotFoundError:
         return (0, 0)
     return (stat.st_mtime_ns, stat.st_size)
+
+
+def _damage(folder: Path) -> str:
+    try:
+        verify(folder)
+    except RunFolderError as error:
+        return str(error)
+    return ""
 
 
 def _steps_without(metrics: pd.DataFrame, name: str) -> list[int]:

@@ -119,7 +119,7 @@ def facts(reader: RunReader) -> str:
     told = [
         state_line.process_fact(say("Trainer"), trainer, is_alive(trainer), datetime.now(timezone.utc)),
         state_line.step_fact(step, total),
-        state_line.judged_fact(reader.snapshot_steps(), reader.evaluated_steps(), reader.skipped()),
+        state_line.judged_fact(reader.snapshot_steps(), reader.evaluated_steps(), reader.skipped(), reader.failures()),
     ]
     return state_line.facts_html(told, step / total)
 

@@ -18,14 +18,17 @@ MAX_POINTS = 1600
 
 
 def moving_average(steps: Numbers, values: Numbers, span: float, breaks: Sequence[float] = ()) -> Numbers:
-    """Exponential average over about `span` steps, bias-corrected; anew where the step goes back, and at `breaks`."""
-    return np.concatenate(
-        [
-            pd.Series(values[part]).ewm(span=max(1.0, span), adjust=True, ignore_na=True).mean().to_numpy()
-            for part in _segments(steps, breaks)
-        ]
-        or [np.empty(0)]
-    )
+    """Exponential average over about `span` steps, bias-corrected; anew where the step goes back, and at `breaks`.
+
+    Where there is no finite value there is no average: pandas would go on with the last one for ever.
+    """
+    known = np.isfinite(values)
+    finite = np.where(known, values, np.nan)
+    parts = [
+        pd.Series(finite[part]).ewm(span=max(1.0, span), adjust=True, ignore_na=True).mean().to_numpy()
+        for part in _segments(steps, breaks)
+    ]
+    return np.where(known, np.concatenate(parts), np.nan) if parts else np.empty(0)
 
 
 def thin(

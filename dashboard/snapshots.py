@@ -80,7 +80,7 @@ def _row(
         say("composite"): _difference(told, "composite"),
         **compared,
         say("size, MB"): sum(entry.size for entry in manifest.files) / 1e6 if manifest else None,
-        say("digest"): manifest.digest()[:DIGEST_DIGITS] if manifest else "",
+        say("digest"): manifest.files[0].sha256[:DIGEST_DIGITS] if manifest and manifest.files else "",
         say("published"): pd.Timestamp(manifest.created) if manifest else pd.NaT,
         say("note"): notes.texts.get(step, ""),
     }

@@ -110,14 +110,18 @@ def spread(fewest_seconds: float, most_seconds: float) -> tuple[str, str]:
     return f"{fewest_seconds // 60:.0f}", say("{m} min", m=f"{-(-most_seconds // 60):.0f}")
 
 
-def judged_fact(snapshots: Sequence[int], evaluated: Sequence[int], skipped: Collection[int] = ()) -> Fact:
-    """The evaluator's lag: snapshots published against snapshots judged; those left out are neither."""
+def judged_fact(
+    snapshots: Sequence[int], evaluated: Sequence[int], skipped: Collection[int] = (), failed: Collection[int] = ()
+) -> Fact:
+    """The evaluator's lag: snapshots published against snapshots judged; those left out or failed are neither."""
     if not snapshots:
         return Fact(say("Snapshots judged"), "–", say("none published yet"))
-    waiting, left_out = len(set(snapshots) - set(evaluated)), len(set(snapshots) & set(skipped))
+    waiting = len(set(snapshots) - set(evaluated))
+    left_out, lost = (len(set(snapshots) & set(steps)) for steps in (skipped, failed))
     note = say("{count} not judged yet", count=waiting) if waiting else say("none waiting")
     note += say(", {count} left out", count=left_out) if left_out else ""
-    done = say("{done} of {all}", done=len(snapshots) - waiting - left_out, all=len(snapshots))
+    note += say(", {count} failed", count=lost) if lost else ""
+    done = say("{done} of {all}", done=len(snapshots) - waiting - left_out - lost, all=len(snapshots))
     return Fact(say("Snapshots judged"), done, note)
 
 

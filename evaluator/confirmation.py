@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from evaluator.paired import mean
 from evaluator.verdict import Choice, Verdict, judge
 from shared.backlog import NUM_FINALISTS
+from shared.paired import mean
 from shared.records import Confirmation, Interval, Sample
 
 
@@ -48,12 +48,13 @@ def confirm(first: Choice, steps: Sequence[int], evaluations: Mapping[int, Seque
 
 def _in_words(first: Choice, second: Choice, steps: Sequence[int], num_pictures: int) -> str:
     """What a person reads."""
-    names = ", ".join(str(step) for step in steps)
-    judged = f"Steps {names} were judged again on {second.composite.num_prompts} other prompts, {num_pictures} pictures"
+    names = f"Steps {', '.join(map(str, steps))} were" if len(steps) > 1 else f"Step {steps[0]} was"
+    judged = f"{names} judged again on {second.composite.num_prompts} other prompts, {num_pictures} pictures each"
     agrees = second.step == first.step
     outcome = "which confirms the choice" if agrees else f"which chose {second.step}, not {first.step}"
+    chosen = f", {outcome}: there" if len(steps) > 1 else ": there"
     sure = "better" if second.better_than_base else "not shown to be better"
-    return f"{judged} each, {outcome}: there it is {sure} than the base model."
+    return f"{judged}{chosen} it is {sure} than the base model, and that counts."
 
 
 def _interval(choice: Choice) -> Interval | None:

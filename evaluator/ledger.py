@@ -72,7 +72,7 @@ class Ledger:
         return Best(
             step=choice.step,
             snapshot=self._run.snapshot(choice.step).relative_to(self._run.path).as_posix(),
-            reason=f"{first.reason} {confirmed.reason}" if confirmed else first.reason,
+            reason=f"{choice.reason} {confirmed.reason}" if confirmed else choice.reason,
             better_than_base=(confirmed or first).better_than_base,
             composite=_interval(choice.composite),
             metrics=dict(shipped.means),

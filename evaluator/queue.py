@@ -35,16 +35,20 @@ def unfinished(run: RunDir, settings: EvaluationConfig, *, trainer_lives: bool) 
     Until the base model has a result, of either kind, it is all there is to do; then comes what a person asked for. The
     finalists are judged again only when training is over and every snapshot has its result.
     """
-    judged = steps_in(run.evaluations)
-    if BASE_MODEL not in judged:
+    if BASE_MODEL not in steps_in(run.evaluations):
         return [Work(BASE_MODEL)]
     asked = [work for request in control.open_requests(run, "evaluate") if (work := work_of(run, request))]
-    wanted = run.snapshots_to_judge() - left_out(run, settings, so_far=trainer_lives) - judged
+    wanted = waiting(run, settings, trainer_lives=trainer_lives)
     rest = [Work(step) for step in sorted(wanted, reverse=settings.order == "newest")]
     if not (asked or wanted or trainer_lives):
         again = unconfirmed(run)
         rest = [Work(step, "confirmations") for step in sorted({BASE_MODEL} if BASE_MODEL in again else again)]
     return list(dict.fromkeys([*asked, *rest]))
+
+
+def waiting(run: RunDir, settings: EvaluationConfig, *, trainer_lives: bool) -> set[int]:
+    """Snapshots without a result that shall have one."""
+    return run.snapshots_to_judge() - left_out(run, settings, so_far=trainer_lives) - steps_in(run.evaluations)
 
 
 def work_of(run: RunDir, request: Request) -> Work | None:

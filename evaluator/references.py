@@ -16,7 +16,7 @@ from shared import buckets, dataset
 from shared.config import Config
 from shared.errors import DataError
 from shared.pictures import open_picture, upright_size
-from shared.publication import publish, read_manifest
+from shared.publication import publish, verify
 from shared.records import Manifest, RunRecord
 from shared.rundir import RunDir
 
@@ -47,6 +47,7 @@ def load(run: RunDir, config: Config, record: RunRecord, multiple: int) -> Refer
     Raises:
         DataError: they have to be made and a held-out pair is no longer in the data set.
         ConfigError: the resolution does not suit the model.
+        RunFolderError: they are not what was published: every result stands on the same ones.
     """
     wanted = record.dataset.held_out[: config.evaluation.num_prompts]
     return _load(run, run.references, wanted, config, multiple)
@@ -72,12 +73,9 @@ def further(config: Config, record: RunRecord) -> tuple[str, ...]:
 
 
 def _load(run: RunDir, folder: Path, wanted: tuple[str, ...], config: Config, multiple: int) -> References:
-    manifest = read_manifest(folder)
-    if manifest is None:
+    if not folder.exists():
         _publish(run, folder, wanted, config, multiple)
-        manifest = read_manifest(folder)
-        assert manifest
-    prompts: dict[str, str] = manifest.details["prompts"]
+    prompts: dict[str, str] = verify(folder).details["prompts"]
     return References(prompts, {prompt_id: _read(folder / f"{prompt_id}.png") for prompt_id in prompts})
 
 

@@ -10,10 +10,11 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 from PIL import Image
 from rich.console import Console
@@ -23,12 +24,13 @@ from transformers.utils.logging import disable_progress_bar
 from evaluator.anchors import anchors, matching, mismatched
 from evaluator.metrics import PAIRWISE_METRICS
 from evaluator.metrics.exhibit import Exhibit, Row
-from evaluator.paired import Estimate, estimate
 from evaluator.scorer import Scorer, Scores, load_scorer
 from evaluator.verdict import skill
 from shared.config import EvaluationConfig
 from shared.errors import DarkroomError, DataError, exit_code_of
+from shared.paired import Estimate, estimate
 from shared.pictures import SUFFIXES, open_picture
+from shared.sources import find_pictures
 
 MAX_NAMED = 10
 
@@ -95,7 +97,7 @@ def score(pairs: Pairs, scorer: Scorer) -> dict[str, Any]:
         "summary": _summary(scores),
         "anchors": _anchored(pairs.exhibit, scores, scorer),
         "encoders": {column: record.model_dump() for column, record in scorer.encoders.items()},
-        "blanks": scores.blanks,
+        "blanks": {**scores.blanks, **_too_few(len(pairs.ids))},
         "unmatched": pairs.unmatched,
     }
 
@@ -110,10 +112,10 @@ def show(report: Mapping[str, Any]) -> None:
             column,
             f"{measured['mean']:.4f}",
             "" if measured["low"] is None else f"{measured['low']:.4f} … {measured['high']:.4f}",
-            "" if not ends else f"{ends['skill']:.2f}",
+            "" if ends.get("skill") is None else f"{ends['skill']:.2f}",
             "" if not ends else f"{ends['matching']:.3f}",
         )
-    console.print(f"{len(report['pairs'])} pairs")
+    console.print(f"pairs: {len(report['pairs'])}")
     console.print(table)
     console.print("skill: 0 like a real picture of another pair, 1 like the most similar other real picture")
     console.print("matching: how often a sample is nearer to its own reference than another one is; 0.5 is chance")
@@ -138,17 +140,27 @@ def _anchored(exhibit: Exhibit, scores: Scores, scorer: Scorer) -> dict[str, dic
     for loss, ends in anchors(exhibit.references, scorer).items():
         losses = _values(scores.rows, loss)
         measured = estimate(losses)
-        if measured is not None and ends.shuffled > ends.real:
-            place = skill(measured, ends)
+        if measured is not None:
+            place = skill(measured, ends) if ends.shuffled > ends.real else None
             found[loss] = {
                 "shuffled": ends.shuffled,
                 "real": ends.real,
-                "skill": place.mean,
-                "skill_low": place.low,
-                "skill_high": place.high,
+                "skill": place.mean if place else None,
+                "skill_low": place.low if place else None,
+                "skill_high": place.high if place else None,
                 "matching": matching(losses, shuffled[loss]),
             }
     return found
+
+
+def _too_few(num_pairs: int) -> dict[str, str]:
+    """What so few pairs do not tell → why."""
+    few: dict[str, str] = {}
+    if num_pairs < 3:
+        few["skill"] = "two references or one have no scale: the floor is not above the ceiling"
+    if num_pairs < 2:
+        few |= dict.fromkeys(("interval", "matching"), "one pair says nothing of others")
+    return few
 
 
 def _values(rows: Iterable[Row], column: str) -> list[float]:
@@ -165,12 +177,13 @@ def _pictures(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder", "give two folders of pictures")
     found: dict[str, Path] = {}
-    for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() in SUFFIXES and path.is_file():
-            name = path.relative_to(folder).with_suffix("").as_posix()
-            if name in found:
-                raise DataError(f"{path} and {found[name].name} have the same name", "remove one: which is meant?")
-            found[name] = path
+    problems: list[str] = []
+    for path in find_pictures(folder, problems):
+        name = normalize("NFC", path.relative_to(folder).with_suffix("").as_posix())  # macOS spells é with two letters
+        if name in found:
+            raise DataError(f"{path} and {found[name].name} have the same name", "remove one: which is meant?")
+        found[name] = path
+    _refuse(problems)
     if not found:
         raise DataError(f"{folder} holds no pictures", f"looked for {', '.join(sorted(SUFFIXES))} at any depth")
     return found
@@ -184,9 +197,13 @@ def _open_all(paths: Iterable[Path]) -> list[Image.Image]:
             pictures.append(open_picture(path))
         except DarkroomError as error:
             problems.append(str(error))
+    _refuse(problems)
+    return pictures
+
+
+def _refuse(problems: Sequence[str]) -> None:
     if problems:
         raise DataError("\n       ".join(problems), "repair or remove these files")
-    return pictures
 
 
 def _prompt(name: str, *folders: Path) -> str:

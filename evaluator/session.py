@@ -15,7 +15,7 @@ from evaluator.ledger import Ledger
 from evaluator.orders import Orders
 from evaluator.queue import Work
 from shared import control
-from shared.backlog import BASE_MODEL
+from shared.backlog import BASE_MODEL, unconfirmed
 from shared.claims import claimed, drop_dead_claims
 from shared.config import Config
 from shared.records import EvaluationResult, RunRecord
@@ -88,11 +88,14 @@ class Session:
             works = self._unfinished()
             ready = [work for work in queue.free(self.run, works) if not self._rests(work)]
             if ready:
-                self._take(ready[0], len(works) - 1)
+                self._take(ready[0])
             elif not self.ledger.is_current():
                 self.ledger.rebuild()  # another evaluator died before it did
-            elif self.orders.current == "drain" and (self.orders.once or not works):
-                return TRY_AGAIN if works else DONE
+            elif self.orders.current == "drain" and not works:
+                return DONE
+            elif self.orders.once and not self._waits_for_the_base_model(works):
+                log.warning("not everything is judged: %s", self._idle_message(works))
+                return TRY_AGAIN
             else:
                 self.status.update("idle", message=self._idle_message(works))
                 self.orders.wake.wait(self.config.evaluation.rescan_seconds)
@@ -104,14 +107,26 @@ class Session:
         self._settle()
         for step in sorted(queue.left_out(self.run, settings) - steps_in(self.run.evaluations)):
             skip(self.run, self.record, step, f"evaluation.every is {settings.every}")
-        return queue.unfinished(self.run, settings, trainer_lives=is_alive(read_status(self.run, "trainer")))
+        return queue.unfinished(self.run, settings, trainer_lives=self._trainer_lives())
 
-    def _take(self, work: Work, num_waiting: int) -> None:
+    def _waiting(self) -> set[int]:
+        """Steps still to be judged, or finalists to be judged again."""
+        settings = self.config.evaluation
+        return queue.waiting(self.run, settings, trainer_lives=self._trainer_lives()) or unconfirmed(self.run)
+
+    def _trainer_lives(self) -> bool:
+        return is_alive(read_status(self.run, "trainer"))
+
+    def _waits_for_the_base_model(self, works: list[Work]) -> bool:
+        """Another evaluator is at work on it, and there will be work to share after that."""
+        return works == [Work(BASE_MODEL)] and not self._rests(works[0]) and bool(self.run.snapshots_to_judge())
+
+    def _take(self, work: Work) -> None:
         with claimed(self.run, work.step, work.kind) as mine:
             if not mine or queue.is_done(self.run, work):
                 return
             again = "again, on other prompts" if work.kind == "confirmations" else ""
-            message = f"step {work.step} {again}".strip() + f", {num_waiting} more waiting"
+            message = f"step {work.step} {again}".strip() + f", {len(self._waiting() - {work.step})} more waiting"
             self.status.update("evaluating", step=work.step, message=message)
             judge = self._judge_of(work)
             room.limit(judge.studio.device, room.expected_mib(self.run, judge.studio.device))
@@ -168,4 +183,4 @@ class Session:
 
     def _idle_message(self, works: list[Work]) -> str:
         waiting = f", {len(works)} waiting for memory or with other evaluators" if works else ""
-        return f"judged {len(steps_in(self.run.evaluations))}{waiting}"
+        return f"snapshots judged: {len(steps_in(self.run.evaluations) - {BASE_MODEL})}{waiting}"

@@ -11,8 +11,8 @@ from typing import Any
 
 from scipy.stats import kendalltau
 
-from evaluator.paired import Estimate, by_prompt, ratio
 from evaluator.validation import Validated
+from shared.paired import Estimate, by_prompt, ratio
 from shared.records import Sample, Signal
 
 DIVERSITY_LIMIT = 0.5
@@ -90,4 +90,6 @@ def copying(found: Estimate | None) -> Signal:
 
 
 def _share(found: Estimate) -> str:
-    return f"{found.mean:.0%} ({found.low:.0%} to {found.high:.0%})"
+    """Distances are not negative, whatever an interval over few prompts says."""
+    low = max(0.0, found.low or 0.0)
+    return f"{found.mean:.0%} ({low:.0%} to {found.high:.0%})"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from evaluator.paired import difference
 from evaluator.verdict import Summary, Verdict
+from shared.paired import difference
 from shared.records import Advice
 
 

@@ -18,8 +18,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from evaluator import signals
-from evaluator.paired import LEVEL, Estimate, PromptValues, by_prompt, difference, estimate, mean, paired_deltas, spread
 from evaluator.validation import Validated
+from shared.paired import LEVEL, Estimate, PromptValues, by_prompt, difference, estimate, mean, paired_deltas, spread
 from shared.records import Anchors, Sample, Signal
 
 WEIGHTS: Mapping[str, float] = {"visual_loss": 0.2, "fashion_clip_loss": 0.6, "color_loss": 0.2}
@@ -122,8 +122,7 @@ class Verdict:
 
     def choice_of(self, step: int) -> Choice:
         """What there is to say for shipping a given candidate, whoever chose it."""
-        chosen = next(summary for summary in self.candidates if summary.step == step)
-        return self._describe(chosen, chosen)
+        return self._describe(next(summary for summary in self.candidates if summary.step == step), None)
 
     @cached_property
     def eligible(self) -> tuple[Summary, ...]:
@@ -137,7 +136,7 @@ class Verdict:
             return True
         return excess.high >= -GUARD_TOLERANCE * self.yardsticks[GUARD]
 
-    def _describe(self, chosen: Summary, top: Summary) -> Choice:
+    def _describe(self, chosen: Summary, top: Summary | None) -> Choice:
         num_evaluated = len(self.candidates)
         level = 1 - (1 - LEVEL) / num_evaluated
         composite = estimate(chosen.composite.values(), level)
@@ -254,10 +253,12 @@ def _is_as_good_as(summary: Summary, top: Summary) -> bool:
     return summary is top or (gap is not None and gap.standard_error is not None and gap.mean <= gap.standard_error)
 
 
-def _sentences(choice: Choice, chosen: Summary, top: Summary) -> Iterator[str]:
-    """Why this one, whether it is better than the base model, and what speaks against it."""
+def _sentences(choice: Choice, chosen: Summary, top: Summary | None) -> Iterator[str]:
+    """Why this one, whether it is better than the base model, and what speaks against it. top: None if it was given."""
     if choice.num_evaluated == 1:
         yield f"Step {chosen.step} is the only snapshot judged."
+    elif top is None:
+        yield f"Step {chosen.step} is one of {choice.num_evaluated} snapshots."
     elif chosen is top:
         yield f"Step {chosen.step} has the best composite of {choice.num_evaluated} snapshots."
     else:
@@ -267,7 +268,7 @@ def _sentences(choice: Choice, chosen: Summary, top: Summary) -> Iterator[str]:
         )
     sure = "" if choice.better_than_base else "not shown to be "
     yield (
-        f"It is {sure}better than the base model over {choice.composite.num_prompts} prompts: "
+        f"Over {choice.composite.num_prompts} prompts it is {sure}better than the base model: "
         f"{_in_words(choice.deltas)}."
     )
     real, guard = chosen.means.get(GUARD_REAL), choice.deltas.get(GUARD)

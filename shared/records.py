@@ -365,8 +365,11 @@ class Best(Record):
     step: int
     snapshot: str = Field(description="Folder of the snapshot, relative to the run folder.")
     reason: str
-    better_than_base: bool = Field(description="True only if the composite's interval against step 0 excludes zero.")
-    composite: Interval | None = None
+    better_than_base: bool = Field(
+        description="True only if the composite's interval against step 0 excludes zero: the confirmation's, where "
+        "there is one."
+    )
+    composite: Interval | None = Field(default=None, description="On the prompts that every snapshot is judged on.")
     metrics: dict[str, float | None] = Field(default_factory=dict)
     deltas: dict[str, Interval] = Field(default_factory=dict)
     num_evaluated: int

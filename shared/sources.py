@@ -69,6 +69,11 @@ def read(path: Path, problems: list[str]) -> list[Pair]:
     return _from_text_files(path, files, pictures, problems)
 
 
+def find_pictures(folder: Path, problems: list[str]) -> list[Path]:
+    """Every picture at any depth, with what is wrong added to `problems`; names that begin with a dot are not seen."""
+    return _pictures(list(_walk(folder, (), problems)), problems)
+
+
 def column(names: Sequence[str], known: tuple[str, ...]) -> str | None:
     """The first of the known names among these, in any case; None when there is none."""
     by_name = {name.strip().lower(): name for name in names}

@@ -9,7 +9,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from shared.backlog import unjudged
+from shared.backlog import unconfirmed, unjudged
 from shared.crew import read_crew
 from shared.records import Best, Interval, ProcessStatus
 from shared.rundir import RunDir, steps_in
@@ -106,7 +106,9 @@ def summarise(run: RunDir, console: Console) -> None:
         if unjudged(run):
             console.print(f"No snapshot is judged yet; `python run.py evaluate {run.path}` does it.", soft_wrap=True)
         return
-    table = Table(title=f"Best snapshot: step {best.step}", title_justify="left")
+    left = len(unjudged(run) or unconfirmed(run))
+    so_far = f" so far; {left} still to be judged" if left else ""
+    table = Table(title=f"Best snapshot{so_far}: step {best.step}", title_justify="left")
     for heading in ("", "base model", f"step {best.step}", "difference", "95 % interval"):
         table.add_column(heading, justify="left" if not heading else "right")
     for metric, difference in best.deltas.items():

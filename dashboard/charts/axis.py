@@ -84,7 +84,8 @@ class XAxis:
             start = float(self.values[0]) if len(self.values) else end - 1
             return axis | {"type": "date", "range": [start, end + 0.02 * (end - start)]}
         if self.log:
-            start = float(self.at(np.array([1.0]))[0])
+            places = self.at(self.steps)
+            start = float(np.min(places[places > 0], initial=end))  # a duration is 0 at the first step
             return axis | {"type": "log", "range": [np.log10(max(start, end / 1e6)), np.log10(end * 1.05)]}
         return axis | {"range": [-0.015 * end, end * 1.02], "tickformat": spelled}
 

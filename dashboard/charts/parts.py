@@ -130,7 +130,7 @@ def scale(values: Numbers, look: Look, *, from_zero: bool = True) -> tuple[dict[
     finite = values[np.isfinite(values)]
     axis: dict[str, Any] = {"type": "log"} if look.log_y else {"rangemode": "tozero" if from_zero else "normal"}
     hidden = int((finite <= 0).sum()) if look.log_y else 0
-    note = say(", {count} values ≤ 0 not shown", count=hidden) if hidden else ""
+    note = say(", values ≤ 0 not shown: {count}", count=hidden) if hidden else ""
     shown = finite[finite > 0] if look.log_y else finite
     if not look.clip or len(shown) < 20:
         return axis, note
@@ -139,7 +139,7 @@ def scale(values: Numbers, look: Look, *, from_zero: bool = True) -> tuple[dict[
     ends = [low / 1.05, high * 1.05] if look.log_y else [min(low, 0.0) if from_zero else low - margin, high + margin]
     outside = int(((shown < ends[0]) | (shown > ends[1])).sum())
     limits = [float(np.log10(end)) for end in ends] if look.log_y else ends
-    return axis | {"range": limits}, note + (say(", {count} points outside", count=outside) if outside else "")
+    return axis | {"range": limits}, note + (say(", points outside: {count}", count=outside) if outside else "")
 
 
 def stack(panels: Sequence[Panel], axis: XAxis, last_step: float) -> Figure:

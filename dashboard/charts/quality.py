@@ -38,6 +38,8 @@ FURTHER = {
 }
 ANCHOR_NAMES = {"shuffled": "shuffled pairs", "real": "real against real"}
 ANCHOR_COLORS = {"shuffled": VIOLET, "real": GREEN}
+ANCHOR_SIDES = {"shuffled": "start", "real": "end"}
+"""Of the panel, for their names: the lines may lie close together."""
 Anchors = Mapping[str, Mapping[str, float | None]]
 
 
@@ -70,7 +72,7 @@ def quality_figure(
     return stack([*panels, *further_panels(metrics, axis)], axis, last_step)
 
 
-VERTICAL: dict[str, Any] = {"tickformat": "+.2~f", "nticks": 5, "zeroline": True}
+VERTICAL: dict[str, Any] = {"tickformat": "+.3~g", "nticks": 5, "zeroline": True}
 
 
 def compared_metrics(metrics: pd.DataFrame) -> list[str]:
@@ -241,7 +243,7 @@ def anchor_lines(name: str, metrics: pd.DataFrame, anchors: Mapping[str, float |
             "y0": value - base,
             "y1": value - base,
             "line": {"color": ANCHOR_COLORS[kind], "width": 1, "dash": "dash"},
-            "label": {"text": say(ANCHOR_NAMES[kind]), "textposition": "start", "font": {"size": 10}},
+            "label": {"text": say(ANCHOR_NAMES[kind]), "textposition": ANCHOR_SIDES[kind], "font": {"size": 10}},
         }
         for kind in ANCHOR_NAMES
         if (value := anchors.get(kind)) is not None

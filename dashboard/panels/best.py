@@ -23,9 +23,9 @@ def best_panel(reader: RunReader) -> None:
             st.markdown("##### :orange[★] " + say("Best snapshot: step {step}", step=best.step))
             again = best.confirmation.reason if best.confirmation else ""  # stands below, with what it decided
             st.text(best.reason.removesuffix(again).rstrip())
-            if not best.better_than_base:
+            if not best.better_than_base and best.confirmation is None:
                 st.warning(say("Not proven better than the base model."), icon=":material/balance:")
-            st.caption(say("Out of {count} judged snapshots. Its file:", count=best.num_evaluated))
+            st.caption(say("Judged snapshots: {count}. The file of this one:", count=best.num_evaluated))
             st.code(str(best_file(reader.run, best)), language=None, wrap_lines=True)
             show_confirmation(best)
         numbers.html(best_table_html(best, reader.base_metrics()) + signals_html(best))

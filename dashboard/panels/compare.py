@@ -9,7 +9,7 @@ import streamlit as st
 
 from dashboard import address
 from dashboard.charts.overlay import COLORS, Run, overlay_figure
-from dashboard.comparison import Contestant, score_table
+from dashboard.comparison import Contestant, judged_otherwise, score_table
 from dashboard.components.figure import show_figure, window_of
 from dashboard.components.wall import REFERENCE, show_wall, wall_data
 from dashboard.language import say
@@ -19,6 +19,7 @@ from dashboard.panels.settings import show_differences
 from dashboard.reader import RunReader
 from dashboard.runs import open_reader, run_names
 from shared.errors import DarkroomError
+from shared.publication import read_manifest
 
 
 @refreshed(seconds=5.0)
@@ -63,16 +64,36 @@ def chosen_readers(others: list[str]) -> list[RunReader]:
 
 def show_numbers(readers: list[RunReader], baseline: str) -> None:
     """Scores of the best snapshots, then the settings that differ."""
-    contestants = [Contestant(one.name, one.config, one.best(), one.last_step()) for one in readers]
+    contestants = [contestant(one) for one in readers]
     st.markdown("##### " + say("Best snapshots"))
     st.dataframe(score_table(contestants, baseline), hide_index=True)
     st.caption(
         say(
-            "In brackets the difference to ◆ {run}: ▲ better, ▼ worse. Compare only runs judged by the same prompts.",
+            "In brackets the difference to ◆ {run}, 95 % interval over prompts; ▲ surely better, ▼ surely worse.",
             run=baseline,
         )
     )
+    if others := judged_otherwise(contestants, baseline):
+        st.caption(
+            say(
+                "Judged by other prompts or pictures, or drawn otherwise, thus not compared: {runs}.",
+                runs=", ".join(others),
+            )
+        )
     show_differences(contestants)
+
+
+def contestant(reader: RunReader) -> Contestant:
+    """A run with what there is to compare of it."""
+    best, references = reader.best(), read_manifest(reader.run.references)
+    return Contestant(
+        name=reader.name,
+        config=reader.config,
+        best=best,
+        last_step=reader.last_step(),
+        references=references.digest() if references else "",
+        judged=reader.result(best.step) if best else None,
+    )
 
 
 def show_pictures(readers: list[RunReader]) -> None:

@@ -14,7 +14,7 @@ from dashboard.charts.training import Events, training_figure
 from dashboard.components.figure import show_figure, window_of
 from dashboard.events import pauses
 from dashboard.language import current, say
-from dashboard.panels import refreshed
+from dashboard.panels import refreshed, wait_for_judgement, wait_for_training
 from dashboard.reader import RunReader
 
 SPANS_PER_RUN = 30
@@ -112,7 +112,7 @@ def show_training(reader: RunReader, look: Look, group: str, last_step: int) -> 
     """train.csv and validation.csv with the run's events."""
     train = reader.train()
     if train.empty:
-        st.info(say("Waiting for the first step …"), icon=":material/hourglass_empty:")
+        wait_for_training(reader, say("Waiting for the first step …"))
         return
     events = events_of(reader)
     version = ("training", len(train), len(reader.validation()), str(events), look, last_step, current())
@@ -148,7 +148,7 @@ def show_quality(reader: RunReader, look: Look, group: str, last_step: int) -> i
     """metrics.csv as differences to the base model; returns a step that was clicked."""
     metrics, best = reader.metrics(), reader.best()
     if metrics.empty:
-        st.info(say("Waiting for the first evaluation …"), icon=":material/hourglass_empty:")
+        wait_for_judgement(reader, say("Waiting for the first evaluation …"))
         return None
     best_step = best.step if best else None
     version = ("quality", reader.metrics_version(), len(reader.train()), best_step, look, last_step, current())

@@ -7,7 +7,7 @@ import streamlit as st
 from dashboard import address
 from dashboard.components.wall import RUN_COLUMNS, show_wall, wall_data
 from dashboard.language import say
-from dashboard.panels import refreshed
+from dashboard.panels import refreshed, wait_for_judgement
 from dashboard.reader import RunReader
 
 STRIP_PROMPTS = 6
@@ -17,7 +17,7 @@ STRIP_PROMPTS = 6
 def pictures_panel(reader: RunReader) -> None:
     """The whole wall."""
     if not reader.evaluated_steps():
-        wait_for_pictures()
+        wait_for_judgement(reader, say("Waiting for the first pictures, drawn by the base model …"))
         return
     missing_lines(reader)
     best = reader.best()
@@ -32,7 +32,7 @@ def pictures_panel(reader: RunReader) -> None:
 def strip_panel(reader: RunReader) -> None:
     """The first prompts, drawn by the base model and the best snapshot."""
     if not reader.evaluated_steps():
-        wait_for_pictures()
+        wait_for_judgement(reader, say("Waiting for the first pictures, drawn by the base model …"))
         return
     best = reader.best()
     with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
@@ -54,11 +54,6 @@ def choose_step(step: int) -> None:
     """Keep the choice in the address."""
     st.session_state["step"] = step
     address.write()
-
-
-def wait_for_pictures() -> None:
-    """Says what will be here."""
-    st.info(say("Waiting for the first pictures, drawn by the base model …"), icon=":material/hourglass_empty:")
 
 
 def missing_lines(reader: RunReader) -> None:

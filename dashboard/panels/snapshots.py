@@ -11,7 +11,7 @@ from dashboard import address, exports, notes
 from dashboard.drawings import sheets_html
 from dashboard.files import download_url
 from dashboard.language import say
-from dashboard.panels import refreshed
+from dashboard.panels import refreshed, wait_for_training
 from dashboard.panels.orders import orders_panel
 from dashboard.reader import RunReader
 from dashboard.snapshots import snapshot_table, verdict_words
@@ -27,7 +27,7 @@ def snapshots_panel(reader: RunReader) -> None:
     """A click on a row chooses the snapshot below, and on every other page."""
     steps = sorted(reader.snapshot_steps(), reverse=True)
     if not steps:
-        st.info(say("Waiting for the first snapshot …"), icon=":material/hourglass_empty:")
+        wait_for_training(reader, say("Waiting for the first snapshot …"))
         return
     best, noted = reader.best(), notes.read_notes(reader.run)
     manifests = {step: found for step in steps if (found := reader.manifest(step))}
@@ -79,8 +79,9 @@ def show_file(reader: RunReader, step: int, manifest: Manifest | None) -> None:
     """The adapter: to download, to copy, to convert."""
     files = [entry for entry in manifest.files if entry.name.endswith(".safetensors")] if manifest else []
     folder = reader.run.snapshot(step)
-    if not files:
-        st.warning(say("The manifest of this snapshot cannot be read."), icon=":material/warning:")
+    if damage := reader.damage(step):
+        st.warning(say("This snapshot is damaged: {damage}", damage=damage), icon=":material/warning:")
+    if damage or not files:
         return
     entry = files[0]
     downloads_panel(reader.name, step, f"snapshots/{folder.name}/{entry.name}", entry.size)

@@ -57,14 +57,15 @@ def facts(
     """What the state line says; the supervisor is mentioned only when something is wrong with it."""
     supervisor = read_status(reader.run, "supervisor")
     alive = is_alive(trainer)
-    speed = pace(reader.train(), trainer.started) if trainer and alive else None
+    at_work = trainer is not None and alive and trainer.state != "paused"
+    speed = pace(reader.train(), trainer.started) if trainer and at_work else None
     told = [
         state_line.process_fact(say("Trainer"), trainer, alive, now),
         state_line.step_fact(step, total),
         state_line.speed_fact(speed, typical(reader.train()["step_seconds"].to_numpy())),
         state_line.remaining_fact(speed, total - step, now.astimezone(viewer_zone())),
         state_line.evaluators_fact(*read_crew(reader.run), now),
-        state_line.judged_fact(reader.snapshot_steps(), reader.evaluated_steps(), reader.skipped()),
+        state_line.judged_fact(reader.snapshot_steps(), reader.evaluated_steps(), reader.skipped(), reader.failures()),
         *(state_line.gpu_fact(gpu) for gpu in gpus()),
     ]
     supervising = state_line.process_fact(say("Supervisor"), supervisor, is_alive(supervisor), now)
@@ -103,7 +104,7 @@ def show_alerts(found: list[Alert]) -> None:
     if not found:
         return
     lines = [f'<li class="{alert.level}">{html.escape(alerts.sentence(alert))}</li>' for alert in found]
-    rest = html.escape(say("{count} more alerts", count=len(lines) - SHOWN_ALERTS))
+    rest = html.escape(say("further alerts: {count}", count=len(lines) - SHOWN_ALERTS))
     more = (
         f"<details><summary>{rest}</summary>{''.join(lines[SHOWN_ALERTS:])}</details>" if lines[SHOWN_ALERTS:] else ""
     )

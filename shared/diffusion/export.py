@@ -80,7 +80,8 @@ def choose_step(run: RunDir, asked: str) -> int:
     best = run.read_best()
     if asked == "best" and best is None:
         raise RunFolderError(
-            f"no snapshot of {run.path} is the best yet", "judge them with `python run.py evaluate`, or give --step N"
+            f"no snapshot of {run.path} is the best yet",
+            "give --step N, or judge what is left with `python run.py evaluate`",
         )
     step = best.step if asked == "best" and best else int(asked) if asked.isdecimal() else None
     there = run.published_snapshots()

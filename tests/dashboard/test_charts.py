@@ -131,6 +131,13 @@ def test_the_moving_average_is_the_bias_corrected_exponential_one() -> None:
     assert series.moving_average(np.arange(3.0), values, span=9).tolist() == pytest.approx(expected)
 
 
+def test_where_there_is_no_number_there_is_no_average() -> None:
+    values = np.array([1.0, np.nan, np.inf, 3.0, np.nan])
+    average = series.moving_average(np.arange(5.0), values, span=3)
+    assert np.isfinite(average).tolist() == [True, False, False, True, False]
+    assert 1 < average[3] < 3
+
+
 def test_zooming_brings_back_every_point_of_the_window() -> None:
     steps = list(range(1, 100_001))
     table = train_table(steps, np.random.default_rng(1).random(100_000).tolist())
@@ -148,7 +155,7 @@ def test_a_loss_that_is_not_finite_is_marked_not_hidden() -> None:
 
 def test_what_a_logarithm_cannot_show_is_counted_in_the_title() -> None:
     figure = training(train_table([1, 2, 3], [0.1, 0.0, -0.2]), Look(span=1, log_y=True))
-    assert titles(figure)[0] == "training loss, 2 values ≤ 0 not shown"
+    assert titles(figure)[0] == "training loss, values ≤ 0 not shown: 2"
     assert unpacked(trace(figure, "each step")["y"]).tolist() == pytest.approx([0.1])
 
 
@@ -156,7 +163,7 @@ def test_clipping_changes_the_view_only_and_says_how_much_is_outside() -> None:
     loss = [0.1 + 0.001 * (step % 7) for step in range(200)]
     loss[50] = 40.0
     figure = training(train_table(list(range(1, 201)), loss), Look(span=1, clip=True))
-    assert titles(figure)[0] == "training loss, 1 points outside"
+    assert titles(figure)[0] == "training loss, points outside: 1"
     assert figure["layout"]["yaxis"]["range"][1] < 1
     assert unpacked(trace(figure, "each step")["y"]).max() == 40.0
 
@@ -194,6 +201,9 @@ def test_steps_stand_where_time_epochs_and_images_say() -> None:
     assert at["epoch"] == [0.5, 1.5]
     assert at["wall"] == [1_000_000, 4_600_000]
     assert at["relative"] == [0, 1]
+    first, last = x_axis(table, "relative", True, 8).layout(3)["range"]
+    assert 10**first == pytest.approx(10 / 3600), "0 has no logarithm: the second step is the first place"
+    assert 10**last == pytest.approx(1.05)
 
 
 def test_images_per_step_are_those_of_all_processes() -> None:

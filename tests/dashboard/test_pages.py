@@ -70,11 +70,8 @@ def test_every_page_opens(page: AppTest, name: str, language: str) -> None:
 def test_every_page_of_a_run_that_has_just_begun_says_what_it_waits_for(
     page: AppTest, finished: FakeRun, name: str
 ) -> None:
-    for path in (finished.run.train_csv, finished.run.metrics_csv, finished.run.best):
-        path.unlink()
-    for folder in (finished.run.evaluations, finished.run.snapshots, finished.run.logs):
-        folder.rename(finished.run.path / f"set-aside-{folder.name}")
-        folder.mkdir()
+    empty(finished.run)
+    shutil.rmtree(finished.run.processes)
     open_page(page, name)
     assert not page.exception
     waits = {
@@ -89,6 +86,24 @@ def test_every_page_of_a_run_that_has_just_begun_says_what_it_waits_for(
         "logs": ["No program has written a log yet."],
     }
     assert [info.value.split(",")[0] for info in page.info] == waits.get(name, [])
+
+
+@pytest.mark.parametrize("name", ["overview", "samples", "snapshots"])
+def test_where_nobody_is_at_work_nothing_is_awaited(page: AppTest, finished: FakeRun, name: str) -> None:
+    empty(finished.run)
+    open_page(page, name)
+    told = {info.value.split(":")[0] for info in page.info}
+    assert told <= {"Nothing to show", "Nothing is judged"}
+    assert told
+
+
+def empty(run: RunDir) -> None:
+    """Nothing was trained or judged yet."""
+    for path in (run.train_csv, run.metrics_csv, run.best):
+        path.unlink()
+    for folder in (run.evaluations, run.snapshots, run.logs):
+        folder.rename(run.path / f"set-aside-{folder.name}")
+        folder.mkdir()
 
 
 def test_a_finished_run_shows_everything_and_offers_no_requests(page: AppTest, finished: FakeRun) -> None:
@@ -244,6 +259,17 @@ def test_an_address_nobody_can_mean_opens_the_usual_page(page: AppTest, finished
 def test_an_empty_runs_folder_says_how_to_begin(page: AppTest) -> None:
     page.run()
     assert "python run.py demo" in page.info[0].value
+
+
+def test_a_damaged_snapshot_is_not_handed_out(page: AppTest, finished: FakeRun) -> None:
+    page.query_params["step"] = "80"
+    open_page(page, "snapshots")
+    assert "Download for diffusers" in text_of(page)
+    adapter = next(finished.run.snapshot(80).glob("*.safetensors"))
+    adapter.write_bytes(adapter.read_bytes()[:-1])
+    page.run()
+    assert "Download for" not in text_of(page)
+    assert "This snapshot is damaged" in page.warning[0].value
 
 
 def test_a_damaged_run_is_named_once(page: AppTest, finished: FakeRun) -> None:

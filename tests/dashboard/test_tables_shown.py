@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -11,7 +12,7 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from dashboard import logs, machine, notes
-from dashboard.comparison import Contestant, config_differences, score_table
+from dashboard.comparison import Contestant, config_differences, judged_otherwise, score_table
 from dashboard.components.wall import RUN_COLUMNS, wall_data
 from dashboard.drawings import drawings_html, sheets_html
 from dashboard.files import download_url, find_file, routes
@@ -42,7 +43,7 @@ def test_each_snapshot_has_its_verdict_in_words(reader: RunReader) -> None:
     assert table["verdict"][160] == "could not be judged: the adapter holds a value that is not finite"
     assert table["verdict"][best.step] == "★ best; better than the base model"
     assert (table["☆"][80], table["note"][80], table["☆"][40]) == ("★", "soft edges", "")
-    assert table["digest"][40] == reader.run.published_snapshots()[40].digest()[:12]
+    assert table["digest"][40] == reader.run.published_snapshots()[40].files[0].sha256[:12]
     row = reader.metrics().set_index("step").loc[40]
     assert table["visual loss"][40].startswith(f"{row['visual_loss_delta']:+.3f}".replace("-", "−"))
 
@@ -147,17 +148,54 @@ def test_notes_outlive_the_page_and_empty_ones_go(finished: FakeRun) -> None:
 def test_runs_are_compared_with_the_pinned_one(reader: RunReader) -> None:
     best = reader.best()
     assert best
+    judged = reader.result(best.step)
+    assert judged
     metrics = {**best.metrics, "visual_loss": (best.metrics["visual_loss"] or 0) + 0.1, "color_loss": None}
     worse = best.model_copy(update={"metrics": metrics})
+    worse_judged = with_losses(judged, "visual_loss", 0.1)
     other = reader.config.model_copy(update={"train": reader.config.train.model_copy(update={"learning_rate": 0.5})})
-    pair = [Contestant("a", reader.config, best, 200), Contestant("b", other, worse, 100)]
+    pair = [
+        Contestant("a", reader.config, best, 200, "x", judged),
+        Contestant("b", other, worse, 100, "x", worse_judged),
+    ]
     scores = score_table(pair, "a").set_index("run")
-    assert scores["visual loss"]["b"].endswith("(+0.100 ▼)")
+    assert scores["visual loss"]["b"].endswith("(+0.100 [+0.100, +0.100] ▼)")
+    assert scores["fashion CLIP loss"]["b"].endswith("(+0.000 [+0.000, +0.000])"), "no difference has no direction"
     assert "(" not in scores["visual loss"]["◆ a"]
-    assert scores["color loss"]["b"] == "–"
+    assert scores["color loss"]["b"].startswith("– ")
+    assert judged_otherwise(pair, "a") == []
     assert config_differences(pair).to_dict("records") == [
         {"setting": "train.learning_rate", "a": "0.0001", "b": "0.5"}
     ]
+
+
+@pytest.mark.parametrize("what", ["references", "prompts", "drawn", "encoder"])
+def test_runs_judged_otherwise_are_not_compared(reader: RunReader, what: str) -> None:
+    best = reader.best()
+    assert best
+    judged = reader.result(best.step)
+    assert judged
+    changed = {
+        "references": {},
+        "prompts": {"samples": judged.samples[2:]},
+        "drawn": {"generation": {**judged.generation, "num_inference_steps": 4}},
+        "encoder": {"encoders": {"visual_loss": {"model": "another"}}},
+    }[what]
+    one = Contestant("a", reader.config, best, 200, "x", judged)
+    other = replace(one, name="b", judged=judged.model_copy(update=changed))
+    other = replace(other, references="y") if what == "references" else other
+    scores = score_table([one, other], "a").set_index("run")
+    assert "(" not in scores["visual loss"]["b"]
+    assert judged_otherwise([one, other], "a") == ([] if what == "encoder" else ["b"])
+
+
+def with_losses(judged: EvaluationResult, name: str, more: float) -> EvaluationResult:
+    """The same pictures, each with so much more of a loss."""
+    samples = [
+        sample.model_copy(update={"metrics": {**sample.metrics, name: (sample.metrics[name] or 0) + more}})
+        for sample in judged.samples
+    ]
+    return judged.model_copy(update={"samples": tuple(samples)})
 
 
 def test_settings_that_somebody_set_are_marked(reader: RunReader) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from PIL import Image, ImageChops
 from shared.rundir import RunDir
 from shared.tables import METRIC_COLUMNS, read_rows, write_rows
 from tests.conftest import ROOT, Warm, environment
-from tests.integration.conftest import Command
+from tests.integration.conftest import Command, copy_of
 
 TIMES = {"timestamp", "evaluation_seconds"}
 
@@ -124,6 +125,21 @@ def test_a_result_nobody_weighed_is_weighed_without_being_made_again(
     assert best
     assert before
     assert (best.step, best.reason, best.deltas) == (before.step, before.reason, before.deltas)
+
+
+@pytest.mark.parametrize("harm", [lambda data: data[:300], lambda data: data[:-1] + bytes([data[-1] ^ 1])])
+def test_references_that_are_not_what_was_published_are_refused(
+    finished: Command, warm: Warm, tmp_path: Path, harm: Callable[[bytes], bytes]
+) -> None:
+    run = copy_of(finished.run, tmp_path)
+    shutil.rmtree(run.evaluation(2))
+    picture = sorted(run.references.glob("*.png"))[0]
+    picture.write_bytes(harm(picture.read_bytes()))
+    program = warm.start("evaluator", run.path)
+    assert program.wait() == 2
+    assert f"error: {picture}" in program.stderr()
+    assert "Traceback" not in program.stderr()
+    assert not run.evaluation(2).exists()
 
 
 @pytest.mark.parametrize("step", [2, 4, 6])

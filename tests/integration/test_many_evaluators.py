@@ -171,9 +171,22 @@ def test_killed_and_stopped_evaluators_leave_what_a_single_one_leaves(
 
 def test_work_that_another_one_holds_means_try_again(unjudged_run: RunDir, warm: Warm, tmp_path: Path) -> None:
     run = with_only(unjudged_run, tmp_path, 20)
+    with claimed(run, 20):
+        program = warm.start("evaluator", run.path)
+        assert program.wait() == TRY_AGAIN
+    assert "not everything is judged: snapshots judged: 0, 1 waiting" in program.stderr()
+    assert steps_in(run.evaluations) == {0}
+
+
+def test_who_comes_while_the_base_model_is_judged_waits_for_its_share(
+    unjudged_run: RunDir, warm: Warm, tmp_path: Path
+) -> None:
+    run = with_only(unjudged_run, tmp_path, 20)
     with claimed(run, 0):
-        assert warm.start("evaluator", run.path).wait() == TRY_AGAIN
-    assert steps_in(run.evaluations) == set()
+        program = warm.start("evaluator", run.path)
+        until(lambda: [status.state for status in statuses(run)] == ["idle"], "an evaluator that waits")
+    assert program.wait() == DONE
+    assert steps_in(run.evaluations) == {0, 20}
 
 
 def test_what_memory_does_not_suffice_for_is_deferred_and_judged_when_it_does(

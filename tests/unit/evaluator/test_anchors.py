@@ -7,9 +7,9 @@ from PIL import Image
 from evaluator.anchors import MAX_OTHERS, anchors, matching, mismatched
 from evaluator.metrics import PAIRWISE_LOSSES, PAIRWISE_METRICS
 from evaluator.metrics.gradients import describe
-from evaluator.paired import estimate
 from evaluator.scorer import Scorer, load_scorer
 from evaluator.verdict import skill
+from shared.paired import estimate
 from shared.records import Anchors
 
 

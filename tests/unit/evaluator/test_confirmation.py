@@ -1,6 +1,6 @@
 from evaluator.confirmation import confirm, finalists
-from evaluator.paired import mean
 from evaluator.verdict import Summary, judge
+from shared.paired import mean
 from tests.unit.evaluator.test_verdict import evaluation, run_of
 
 

@@ -6,6 +6,7 @@ import json
 import sys
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 import pytest
 from PIL import Image, ImageOps
@@ -102,7 +103,7 @@ def test_pictures_without_a_partner_are_listed(
     references, samples = folders
     (references / "garment-0.png").rename(references / "lonely.png")
     page = run(monkeypatch, capsys, references, samples, "--fashion-clip", "pocket")
-    assert "3 pairs" in page
+    assert "pairs: 3" in page
     assert "references without a partner: lonely" in page
     assert "samples without a partner: garment-0" in page
 
@@ -115,6 +116,39 @@ def test_one_pair_has_numbers_and_neither_interval_nor_scale(
     report = json.loads(run(monkeypatch, capsys, *folders, "--fashion-clip", "/nowhere", "--json"))
     assert report["summary"]["visual_loss"]["low"] is None
     assert report["anchors"] == {}
+    assert set(report["blanks"]) >= {"skill", "interval", "matching"}
+
+
+def test_two_pairs_find_their_own_and_have_no_scale(
+    folders: Folders, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in (2, 3):
+        (folders[1] / f"garment-{number}.webp").unlink()
+    report = json.loads(run(monkeypatch, capsys, *folders, "--fashion-clip", "/nowhere", "--json"))
+    assert report["anchors"]["visual_loss"]["skill"] is None
+    assert report["anchors"]["visual_loss"]["matching"] == 1.0
+    assert "skill" in report["blanks"]
+
+
+def test_hidden_files_are_not_seen_and_other_pictures_are_named(
+    folders: Folders, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for folder in folders:
+        (folder / ".ipynb_checkpoints").mkdir()
+        Image.new("RGB", (8, 8)).save(folder / ".ipynb_checkpoints" / "garment-1-checkpoint.png")
+        (folder / "._garment-1.png").write_bytes(b"not a picture")
+    report = json.loads(run(monkeypatch, capsys, *folders, "--fashion-clip", "/nowhere", "--json"))
+    assert len(report["pairs"]) == 4
+    Image.new("RGB", (8, 8)).save(folders[1] / "garment-9.gif")
+    with pytest.raises(DataError, match=r"garment-9\.gif: \.gif pictures are not read"):
+        command.read_pairs(*folders)
+
+
+def test_names_spelled_with_one_letter_or_two_are_the_same(tmp_path: Path) -> None:
+    for folder, form in (("a", "NFC"), ("b", "NFD")):
+        (tmp_path / folder).mkdir()
+        Image.new("RGB", (8, 8), "red").save(tmp_path / folder / f"{normalize(form, 'café')}.png")
+    assert command.read_pairs(tmp_path / "a", tmp_path / "b").ids == ("café",)
 
 
 def test_folders_that_cannot_be_compared_are_refused(folders: Folders, tmp_path: Path) -> None:

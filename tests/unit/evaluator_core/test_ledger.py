@@ -221,5 +221,5 @@ def test_other_prompts_have_the_last_word(run: RunDir) -> None:
     assert best.confirmation
     assert best.confirmation.finalists == (20, 40)
     assert best.metrics["visual_loss"] == pytest.approx(0.3875)
-    assert best.reason.startswith("Step 40 has the best composite")
+    assert best.reason.startswith("Step 20 is one of 2 snapshots. Over "), "of the one to ship, not of the first choice"
     assert "which chose 20, not 40" in best.reason

@@ -4,6 +4,7 @@ Seeds are averaged within a prompt and intervals are Student's over prompts, bec
 independent: bootstrapping them covers 76 % where 95 % is claimed. Blanks (None) are left out, never filled in.
 """
 
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 from __future__ import annotations
 
 import math

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from evaluator.paired import by_prompt, difference, estimate, paired_deltas, ratio, spread
+from shared.paired import by_prompt, difference, estimate, paired_deltas, ratio, spread
 from shared.records import Sample
 
 
