@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageChops
 
+from evaluator import references
+from shared.errors import RunFolderError
 from shared.rundir import RunDir
 from shared.tables import METRIC_COLUMNS, read_rows, write_rows
 from tests.conftest import ROOT, Warm, environment
@@ -129,17 +131,14 @@ def test_a_result_nobody_weighed_is_weighed_without_being_made_again(
 
 @pytest.mark.parametrize("harm", [lambda data: data[:300], lambda data: data[:-1] + bytes([data[-1] ^ 1])])
 def test_references_that_are_not_what_was_published_are_refused(
-    finished: Command, warm: Warm, tmp_path: Path, harm: Callable[[bytes], bytes]
+    finished: Command, tmp_path: Path, harm: Callable[[bytes], bytes]
 ) -> None:
     run = copy_of(finished.run, tmp_path)
-    shutil.rmtree(run.evaluation(2))
+    assert references.load(run, run.read_config(), run.read_record(), 8).pictures
     picture = sorted(run.references.glob("*.png"))[0]
     picture.write_bytes(harm(picture.read_bytes()))
-    program = warm.start("evaluator", run.path)
-    assert program.wait() == 2
-    assert f"error: {picture}" in program.stderr()
-    assert "Traceback" not in program.stderr()
-    assert not run.evaluation(2).exists()
+    with pytest.raises(RunFolderError, match=picture.name):
+        references.load(run, run.read_config(), run.read_record(), 8)
 
 
 @pytest.mark.parametrize("step", [2, 4, 6])
