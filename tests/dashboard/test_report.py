@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from dashboard import report
+from dashboard.charts import parts
 from dashboard.reader import RunReader
 from examples.fake_run import FakeRun
 from tests.conftest import run_module
@@ -30,6 +31,12 @@ def test_a_report_holds_everything_it_shows(reader: RunReader) -> None:
     outside = re.sub(r"<script>.*?</script>", "", text, count=1, flags=re.DOTALL)
     assert not re.findall(r"(?:src|href)=\"(?!data:)[^\"]*//", outside)
     assert "$" not in re.sub(r"<script.*?</script>", "", text, flags=re.DOTALL)
+
+
+def test_every_colour_that_charts_name_is_defined(reader: RunReader) -> None:
+    text = report.render(reader)
+    for name in (parts.BLUE, parts.GREEN, parts.ORANGE, parts.RED, parts.GRAY, parts.VIOLET, parts.TEXT, parts.GRID):
+        assert text.count(f"{name}: #") >= 2, f"{name}, in light and in dark"
 
 
 def test_small_pictures_stay_what_they_are(reader: RunReader) -> None:
