@@ -62,17 +62,14 @@ def _score(one: Contestant, pinned: Contestant | None, is_baseline: bool) -> dic
 
 def _are_judged_alike(one: Contestant, other: Contestant) -> bool:
     """By the same prompts and real pictures, drawn in the same way."""
-    if one.judged is None or other.judged is None or one.references != other.references:
+    if one.judged is None or other.judged is None:
         return False
-    prompts, drawn = zip(*(_terms(judged) for judged in (one.judged, other.judged)), strict=True)
-    return prompts[0] == prompts[1] and drawn[0] == drawn[1]
+    return (one.references, *_terms(one.judged)) == (other.references, *_terms(other.judged))
 
 
 def _terms(judged: EvaluationResult) -> tuple[set[tuple[str, str]], list[Any]]:
-    return (
-        {(sample.prompt_id, sample.prompt) for sample in judged.samples},
-        [judged.generation.get(key) for key in DRAWN_ALIKE],
-    )
+    prompts = {(sample.prompt_id, sample.prompt) for sample in judged.samples}
+    return prompts, [judged.generation.get(key) for key in DRAWN_ALIKE]
 
 
 def _change(one: Contestant, pinned: Contestant, name: str) -> str:

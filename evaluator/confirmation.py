@@ -50,11 +50,14 @@ def _in_words(first: Choice, second: Choice, steps: Sequence[int], num_pictures:
     """What a person reads."""
     names = f"Steps {', '.join(map(str, steps))} were" if len(steps) > 1 else f"Step {steps[0]} was"
     judged = f"{names} judged again on {second.composite.num_prompts} other prompts, {num_pictures} pictures each"
-    agrees = second.step == first.step
-    outcome = "which confirms the choice" if agrees else f"which chose {second.step}, not {first.step}"
-    chosen = f", {outcome}: there" if len(steps) > 1 else ": there"
+    if len(steps) == 1:
+        outcome = ""
+    elif second.step == first.step:
+        outcome = ", which confirms the choice"
+    else:
+        outcome = f", which chose {second.step}, not {first.step}"
     sure = "better" if second.better_than_base else "not shown to be better"
-    return f"{judged}{chosen} it is {sure} than the base model, and that counts."
+    return f"{judged}{outcome}: there it is {sure} than the base model, and that counts."
 
 
 def _interval(choice: Choice) -> Interval | None:

@@ -118,8 +118,8 @@ class Session:
         return is_alive(read_status(self.run, "trainer"))
 
     def _waits_for_the_base_model(self, works: list[Work]) -> bool:
-        """Another evaluator is at work on it, and there will be work to share after that."""
-        return works == [Work(BASE_MODEL)] and not self._rests(works[0]) and bool(self.run.snapshots_to_judge())
+        """Another evaluator is at work on it; what comes after that can be shared."""
+        return works == [Work(BASE_MODEL)] and not self._rests(works[0])
 
     def _take(self, work: Work) -> None:
         with claimed(self.run, work.step, work.kind) as mine:

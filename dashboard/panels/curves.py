@@ -14,7 +14,8 @@ from dashboard.charts.training import Events, training_figure
 from dashboard.components.figure import show_figure, window_of
 from dashboard.events import pauses
 from dashboard.language import current, say
-from dashboard.panels import refreshed, wait_for_judgement, wait_for_training
+from dashboard.panels import refreshed
+from dashboard.panels.waiting import wait_for_judgement, wait_for_training
 from dashboard.reader import RunReader
 
 SPANS_PER_RUN = 30

@@ -7,7 +7,8 @@ import streamlit as st
 from dashboard import address
 from dashboard.components.wall import RUN_COLUMNS, show_wall, wall_data
 from dashboard.language import say
-from dashboard.panels import refreshed, wait_for_judgement
+from dashboard.panels import refreshed
+from dashboard.panels.waiting import wait_for_judgement
 from dashboard.reader import RunReader
 
 STRIP_PROMPTS = 6

@@ -11,8 +11,9 @@ from dashboard import address, exports, notes
 from dashboard.drawings import sheets_html
 from dashboard.files import download_url
 from dashboard.language import say
-from dashboard.panels import refreshed, wait_for_training
+from dashboard.panels import refreshed
 from dashboard.panels.orders import orders_panel
+from dashboard.panels.waiting import wait_for_training
 from dashboard.reader import RunReader
 from dashboard.snapshots import snapshot_table, verdict_words
 from dashboard.words import duration, size

@@ -1,0 +1,39 @@
+"""What a page says where there is nothing yet: what will be here, or that nobody is at work on it."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+
+import streamlit as st
+
+from dashboard.language import say
+from dashboard.reader import RunReader
+from shared.crew import read_crew
+from shared.records import seconds_since
+from shared.status import is_alive, read_status
+
+START_SECONDS = 60.0  # in which an evaluator loads its libraries and takes its seat
+
+
+def wait_for_training(reader: RunReader, text: str) -> None:
+    """For what the trainer makes."""
+    trainer = read_status(reader.run, "trainer")
+    awaited = trainer is None or is_alive(trainer)
+    _tell(text if awaited else say("Nothing to show: the trainer is not at work."), awaited)
+
+
+def wait_for_judgement(reader: RunReader, text: str) -> None:
+    """For what evaluators make; they start together with the trainer."""
+    trainer, (_, judging) = read_status(reader.run, "trainer"), read_crew(reader.run)
+    starting = trainer is None or (
+        is_alive(trainer) and seconds_since(trainer.started, datetime.now(timezone.utc)) < START_SECONDS
+    )
+    awaited = bool(judging) or starting
+    nobody = say(
+        "Nothing is judged: no evaluator is at work. `python run.py evaluate {run}` starts one.", run=reader.run.path
+    )
+    _tell(text if awaited else nobody, awaited)
+
+
+def _tell(text: str, awaited: bool) -> None:
+    st.info(text, icon=":material/hourglass_empty:" if awaited else ":material/info:")
