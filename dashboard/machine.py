@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Generator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 import pynvml
+
+from shared.hardware import open_nvml
 
 
 @dataclass(frozen=True)
@@ -51,18 +52,10 @@ def read_machine(folder: Path) -> Machine:
 
 def read_gpus() -> list[Gpu]:
     """Every NVIDIA GPU; empty where there is none, or no driver."""
-    with suppress(pynvml.NVMLError), _nvml():
+    with suppress(pynvml.NVMLError):
+        open_nvml()
         return [_read_gpu(pynvml.nvmlDeviceGetHandleByIndex(index)) for index in range(pynvml.nvmlDeviceGetCount())]
     return []
-
-
-@contextmanager
-def _nvml() -> Generator[None]:
-    pynvml.nvmlInit()
-    try:
-        yield
-    finally:
-        pynvml.nvmlShutdown()
 
 
 def _read_gpu(handle: object) -> Gpu:

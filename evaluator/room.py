@@ -77,7 +77,8 @@ class Growth:
 
     def measure(self, device: torch.device) -> dict[str, float]:
         """MiB for the result."""
-        found = {"process_rss_mib": round(process_rss_mib(), 1)}
+        resident = process_rss_mib()
+        found = {} if resident is None else {"process_rss_mib": round(resident, 1)}
         if device.type == "cuda":
             found["gpu_allocated_mib"] = round(torch.cuda.memory_allocated(device) / MIB, 1)
             found["gpu_reserved_mib"] = round(torch.cuda.memory_reserved(device) / MIB, 1)

@@ -64,9 +64,12 @@ def num_saves(cadence: AnyCadence, step: int, last_step: int, steps_per_epoch: f
     return sum(due) + int(step < last_step)
 
 
-def free_bytes(folder: Path) -> int:
-    """Bytes a user may still write under `folder`."""
-    return shutil.disk_usage(folder).free
+def free_bytes(folder: Path) -> int | None:
+    """Bytes a user may still write under `folder`; None where the disk does not answer."""
+    try:
+        return shutil.disk_usage(folder).free
+    except OSError:
+        return None
 
 
 def in_words(num_bytes: float) -> str:
@@ -80,6 +83,6 @@ def in_words(num_bytes: float) -> str:
 def shortage(folder: Path, need: Need) -> str:
     """Why saving must end while there is still room for a last one and as much again; empty: there is enough."""
     free, wanted = free_bytes(folder), 2 * need.next_save
-    if free >= wanted:
+    if free is None or free >= wanted:
         return ""
     return f"{in_words(free)} are free under {folder}, two saves need {in_words(wanted)}"

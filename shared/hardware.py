@@ -1,11 +1,15 @@
 """What machine this is and how much of it is in use. A number that cannot be had is None, never a guess."""
 
-# pyright: reportUnknownMemberType=false, reportMissingTypeStubs=false
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportMissingTypeStubs=false
 from __future__ import annotations
 
+import functools
 import importlib.metadata
+import itertools
 import os
 import platform
+import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,29 +36,45 @@ class Gpu:
         return self.total_mib - self.used_mib
 
 
+@dataclass(frozen=True)
+class _Device:
+    """What NVML has a handle for: a GPU, or one MIG slice of it."""
+
+    index: int
+    """Of the GPU, in the order of the PCI bus."""
+    gpu: Any
+    names: tuple[str, ...]
+    """What CUDA_VISIBLE_DEVICES may call it instead of its number."""
+    slices: tuple[_Device, ...] = ()
+    slice: Any = None
+
+
+@functools.cache
+def open_nvml() -> None:
+    """Open NVML once per process: that takes longer than what is asked of it. A failure is not remembered.
+
+    Raises:
+        NVMLError: there is no driver.
+    """
+    pynvml.nvmlInit()
+
+
 def gpus() -> list[Gpu]:
-    """Every NVIDIA device; empty without a driver."""
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError:
-        return []
-    try:
-        return [_gpu(index) for index in range(pynvml.nvmlDeviceGetCount())]
-    except pynvml.NVMLError:
-        return []
-    finally:
-        pynvml.nvmlShutdown()
+    """Every NVIDIA GPU that answers; empty without a driver."""
+    return _measured(_devices())
 
 
 def usable_gpus() -> list[Gpu]:
-    """The devices torch would use, in its order: none with a CPU-only torch, else those CUDA_VISIBLE_DEVICES lists."""
+    """The devices torch would use, in its order: none with a CPU-only torch, else those CUDA_VISIBLE_DEVICES names.
+
+    CUDA shows a process one MIG slice at most, and beside it nothing else.
+    """
     if "+cpu" in importlib.metadata.version("torch"):
         return []
-    found = {str(gpu.index): gpu for gpu in gpus()}
-    listed = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if listed is None:
-        return list(found.values())
-    return [found[name.strip()] for name in listed.split(",") if name.strip() in found]
+    devices, listed = _in_cuda_order(_devices()), os.environ.get("CUDA_VISIBLE_DEVICES")
+    visible = devices if listed is None else _named(devices, listed)
+    visible = [device.slices[0] if device.slices else device for device in visible]
+    return _measured([device for device in visible if device.slice][:1] or visible)
 
 
 def evaluator_gpu(num_gpus: int, num_training: int) -> int:
@@ -62,14 +82,12 @@ def evaluator_gpu(num_gpus: int, num_training: int) -> int:
     return num_training if num_gpus > num_training else 0
 
 
-def gpu_used_mib(index: int) -> float | None:
-    """Memory in use on a device by everyone, MiB; None without NVML."""
-    return next((gpu.used_mib for gpu in gpus() if gpu.index == index), None)
-
-
-def process_rss_mib() -> float:
-    """Resident memory of this process, MiB."""
-    return psutil.Process().memory_info().rss / MIB
+def process_rss_mib() -> float | None:
+    """Resident memory of this process, MiB; None where the system does not tell."""
+    try:
+        return psutil.Process().memory_info().rss / MIB
+    except psutil.Error:
+        return None
 
 
 def describe() -> dict[str, Any]:
@@ -83,9 +101,99 @@ def describe() -> dict[str, Any]:
     }
 
 
-def _gpu(index: int) -> Gpu:
-    handle = pynvml.nvmlDeviceGetHandleByIndex(index)
-    memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
-    major, minor = pynvml.nvmlDeviceGetCudaComputeCapability(handle)
-    name = str(pynvml.nvmlDeviceGetName(handle))
-    return Gpu(index, name, int(memory.used) / MIB, int(memory.total) / MIB, (int(major), int(minor)))
+def _devices() -> list[_Device]:
+    """Every GPU in the order of the PCI bus."""
+    try:
+        open_nvml()
+        return [_device(index) for index in range(pynvml.nvmlDeviceGetCount())]
+    except pynvml.NVMLError:
+        return []
+
+
+def _device(index: int) -> _Device:
+    gpu = _told(None, pynvml.nvmlDeviceGetHandleByIndex, index)
+    uuid = _told("", pynvml.nvmlDeviceGetUUID, gpu)
+    in_slices = _told([0], pynvml.nvmlDeviceGetMigMode, gpu)[0]
+    most = _told(0, pynvml.nvmlDeviceGetMaxMigDeviceCount, gpu) if in_slices else 0
+    handles = (_told(None, pynvml.nvmlDeviceGetMigDeviceHandleByIndex, gpu, number) for number in range(most))
+    slices = tuple(_Device(index, gpu, _slice_names(uuid, part), slice=part) for part in handles if part)
+    return _Device(index, gpu, (uuid,), slices)
+
+
+def _slice_names(gpu_uuid: str, part: Any) -> tuple[str, str]:
+    """A MIG slice's UUID, and the name that older drivers use."""
+    gpu_instance = _told(0, pynvml.nvmlDeviceGetGpuInstanceId, part)
+    compute_instance = _told(0, pynvml.nvmlDeviceGetComputeInstanceId, part)
+    return _told("", pynvml.nvmlDeviceGetUUID, part), f"MIG-{gpu_uuid}/{gpu_instance}/{compute_instance}"
+
+
+def _in_cuda_order(devices: list[_Device]) -> list[_Device]:
+    """As CUDA counts them: the fastest first, unless CUDA_DEVICE_ORDER is PCI_BUS_ID.
+
+    CUDA does not say how it tells speed: cores × clock is taken for it. Of equal cards the bus decides.
+    """
+    if os.environ.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID" or not devices:
+        return devices
+
+    def speed(device: _Device) -> int:
+        clock = _told(0, pynvml.nvmlDeviceGetMaxClockInfo, device.gpu, pynvml.NVML_CLOCK_SM)
+        return _told(0, pynvml.nvmlDeviceGetNumGpuCores, device.gpu) * clock
+
+    fastest = max(devices, key=speed)
+    return [fastest, *(device for device in devices if device is not fastest)]
+
+
+def _named(devices: list[_Device], listed: str) -> list[_Device]:
+    """What a list of numbers and beginnings of UUIDs leaves, read as CUDA reads it.
+
+    The first entry that names no device ends the list; a device named twice empties it.
+    """
+    entries = (_find(devices, entry.strip()) for entry in listed.split(","))
+    found = list(itertools.takewhile(lambda device: device is not None, entries))
+    return [device for device in found if device] if len({id(device) for device in found}) == len(found) else []
+
+
+def _find(devices: list[_Device], entry: str) -> _Device | None:
+    """The device of that number, or the only one whose UUID begins so."""
+    if number := re.match(r"\+?\d+", entry):
+        index = int(number[0])
+        return devices[index] if index < len(devices) else None
+    if not entry.startswith(("GPU-", "MIG-")):
+        return None
+    everything = [*devices, *(part for device in devices for part in device.slices)]
+    found = [device for device in everything if any(name.startswith(entry) for name in device.names)]
+    return found[0] if len(found) == 1 else None
+
+
+def _measured(devices: Iterable[_Device]) -> list[Gpu]:
+    """Those that tell their name and memory."""
+    return [gpu for device in devices if (gpu := _measure(device))]
+
+
+def _measure(device: _Device) -> Gpu | None:
+    handle = device.slice or device.gpu
+    name, memory = _told("", pynvml.nvmlDeviceGetName, handle), _memory(handle)
+    if not (name and memory):
+        return None
+    major, minor = _told((0, 0), pynvml.nvmlDeviceGetCudaComputeCapability, device.gpu)
+    return Gpu(device.index, str(name), memory[0] / MIB, memory[1] / MIB, (int(major), int(minor)))
+
+
+def _memory(handle: Any) -> tuple[int, int] | None:
+    """Bytes in use and in all; None for a lost device. A chip without memory of its own shares the machine's."""
+    try:
+        memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
+        return int(memory.used), int(memory.total)
+    except pynvml.NVMLError as error:
+        if getattr(error, "value", None) != pynvml.NVML_ERROR_NOT_SUPPORTED:
+            return None
+    machine = psutil.virtual_memory()
+    return machine.total - machine.available, machine.total
+
+
+def _told(otherwise: Any, question: Callable[..., Any], *arguments: Any) -> Any:
+    """NVML's answer, or `otherwise` where it has none: old drivers, lost devices."""
+    try:
+        return question(*arguments)
+    except pynvml.NVMLError:
+        return otherwise

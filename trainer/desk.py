@@ -151,16 +151,29 @@ def _require_room(run: RunDir, need: disk.Need, status: Status) -> None:
     if shortage := disk.shortage(run.path, need):
         raise TrainingError(f"training would not fit on the disk: {shortage}", "make room, or set run.output_dir")
     free = disk.free_bytes(run.path)
-    if free < need.rest_of_run:
+    if free is not None and free < need.rest_of_run:
         text = f"{disk.in_words(free)} are free, this run is going to need about {disk.in_words(need.rest_of_run)}"
         notice(status, f"{text}; training stops before none is left")
 
 
 def _memory(device: torch.device) -> dict[str, tables.Value]:
-    """Memory columns of train.csv, MiB; None where the device keeps no count."""
-    row: dict[str, tables.Value] = {"process_rss_mib": round(hardware.process_rss_mib(), 1)}
+    """Memory columns of train.csv, MiB; None where nobody keeps count, or nobody answers."""
+    row: dict[str, tables.Value] = {"process_rss_mib": _rounded(hardware.process_rss_mib())}
     if device.type == "cuda":
-        row["gpu_allocated_mib"] = round(torch.cuda.memory_allocated(device) / hardware.MIB, 1)
-        row["gpu_reserved_mib"] = round(torch.cuda.memory_reserved(device) / hardware.MIB, 1)
-        row["gpu_device_used_mib"] = hardware.gpu_used_mib(torch.cuda._get_nvml_device_index(device.index or 0))
+        row["gpu_allocated_mib"] = _rounded(torch.cuda.memory_allocated(device) / hardware.MIB)
+        row["gpu_reserved_mib"] = _rounded(torch.cuda.memory_reserved(device) / hardware.MIB)
+        row["gpu_device_used_mib"] = _rounded(_device_used_mib(device))
     return row
+
+
+def _device_used_mib(device: torch.device) -> float | None:
+    """What all processes together hold of the device, or of its MIG slice."""
+    try:
+        free, total = torch.cuda.mem_get_info(device)
+    except RuntimeError:
+        return None
+    return (total - free) / hardware.MIB
+
+
+def _rounded(mib: float | None) -> float | None:
+    return None if mib is None else round(mib, 1)
