@@ -342,6 +342,11 @@ class Config(Section):
     evaluation: EvaluationConfig = EvaluationConfig()
     dashboard: DashboardConfig = DashboardConfig()
 
+    @property
+    def encodes_captions_live(self) -> bool:
+        """Whether captions are encoded in every step: their encoders learn, or their words move."""
+        return self.lora.text_encoder or self.data.shuffle_tags
+
     @model_validator(mode="after")
     def _prompts_come_from_held_out_pairs(self) -> Config:
         if self.evaluation.num_prompts > self.data.num_validation:

@@ -194,7 +194,7 @@ def _training_parts(model: ModelShapes, config: Config, precision: Precision) ->
             checkpointing=settings.gradient_checkpointing,
         ),
     }
-    if config.lora.text_encoder or config.data.shuffle_tags:
+    if config.encodes_captions_live:
         parts["text encoders"] = BYTES[precision] * _text_weights(model)
     return parts
 

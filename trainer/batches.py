@@ -72,11 +72,6 @@ def frame(pairs: Sequence[Pair], config: Config, *, multiple: int, at_least: int
     ]
 
 
-def encoded_live(config: Config) -> bool:
-    """Whether captions are encoded in every step: their encoders learn, or their words move."""
-    return config.lora.text_encoder or config.data.shuffle_tags
-
-
 def pictures_of(examples: Iterable[Example], config: Config) -> list[Picture]:
     """Everything the VAE will be asked for."""
     variants = (False, True) if config.data.random_flip else (False,)
@@ -85,7 +80,7 @@ def pictures_of(examples: Iterable[Example], config: Config) -> list[Picture]:
 
 def captions_of(examples: Iterable[Example], config: Config) -> list[str]:
     """Every caption to encode beforehand; none where they are encoded live."""
-    if encoded_live(config):
+    if config.encodes_captions_live:
         return []
     return [example.pair.caption for example in examples] + ([""] if config.data.caption_dropout else [])
 
@@ -120,7 +115,7 @@ class Batches:
             self._cache,
             [(example, self._is_mirrored(position), self._caption(example, position)) for example, position in varied],
             [order.generator(self._config.train.seed, "example", position) for position in positions],
-            live=encoded_live(self._config),
+            live=self._config.encodes_captions_live,
         )
 
     def _is_mirrored(self, position: int) -> bool:

@@ -47,7 +47,7 @@ def prepare(run: RunDir, config: Config, accelerator: Accelerator, progress: Pro
     captions = [*batches.captions_of(examples, config), *(measured.captions if measured else ())]
     _encode(cache, model, pictures, captions, accelerator, progress)
     digest.save()
-    if batches.encoded_live(config):
+    if config.encodes_captions_live:
         for encoder in model.text_encoders.values():
             encoder.to(accelerator.device)
     torch.manual_seed(order.derive(config.train.seed, "adapter", 0))

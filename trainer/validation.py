@@ -63,7 +63,7 @@ class Validation:
         self, model: Model, cache: Cache, held_out: Sequence[Example], probe: Sequence[Example], config: Config
     ) -> None:
         self._model, self._cache, self._settings = model, cache, config.train
-        self._live = batches.encoded_live(config)
+        self._live = config.encodes_captions_live
         self._num_held_out = len(held_out)
         self._examples = [*held_out, *probe]
 

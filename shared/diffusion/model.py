@@ -26,13 +26,15 @@ for SDXL, `text_embeds` (B, D)."""
 
 
 class Model(ABC):
-    """A loaded pipeline and its parts by what they do."""
+    """A loaded pipeline and its parts by what they do. All of it is frozen: only an adapter attached to it learns."""
 
     pipeline_class: ClassVar[type]
     text_encoder_names: ClassVar[tuple[str, ...]]
 
     def __init__(self, pipeline: Any) -> None:
         self.pipeline = pipeline
+        for part in (pipeline.vae, *self.parts.values()):
+            part.requires_grad_(False)
 
     @property
     def denoiser(self) -> nn.Module:

@@ -105,6 +105,16 @@ def test_the_peak_is_the_higher_of_encoding_and_training() -> None:
     assert "VAE" not in training.parts
 
 
+def test_text_encoders_count_while_training_where_captions_are_encoded_live() -> None:
+    def parts(**sections: dict[str, Any]) -> dict[str, float]:
+        return memory.trainer_footprint(true_shapes("sdxl"), config(**sections), "bf16", on_gpu=True).parts
+
+    assert "text encoders" not in parts()
+    live = parts(data={"path": "pictures", "shuffle_tags": True})
+    assert live["text encoders"] == pytest.approx(2 * 817.7e6, rel=1e-3)
+    assert live["text encoders"] == parts(lora={"text_encoder": True})["text encoders"]
+
+
 def test_optimizers_differ_by_what_they_keep() -> None:
     def kept(optimizer: str) -> float:
         settings = config(train={"optimizer": optimizer})

@@ -146,7 +146,7 @@ def test_shuffled_captions_are_encoded_live_and_keep_their_front(folder: Path) -
     model = CountingModel()
     config = config_of(folder, data={"shuffle_tags": True, "caption_dropout": 0.2})
     built = build(config, model)
-    assert batches.encoded_live(config)
+    assert config.encodes_captions_live
     assert model.captions == []
     captions = [built.at([position]).text[0] for position in range(200)]  # type: ignore[index]
     assert 20 < captions.count("") < 60

@@ -1,0 +1,50 @@
+"""From settings to a learner: on the tiny models, in memory, without a program started."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from accelerate import Accelerator
+
+from shared.rundir import RunDir
+from tests.conftest import RunMaker
+from trainer.learner import Learner
+from trainer.preparation import prepare
+
+
+def learner_of(run: RunDir) -> Learner:
+    accelerator = Accelerator(cpu=True)
+    return prepare(run, run.read_config(), accelerator, lambda done, total: None)
+
+
+def learning(learner: Learner) -> set[str]:
+    """Parameters of the whole pipeline that ask for a gradient, and those that hold one, by name."""
+    parts = {"vae": learner.model.pipeline.vae, **learner.model.parts}
+    return {
+        f"{part}.{name}"
+        for part, module in parts.items()
+        for name, parameter in module.named_parameters()
+        if parameter.requires_grad or parameter.grad is not None
+    }
+
+
+@pytest.mark.parametrize("family", ["sd1", "sdxl"])
+@pytest.mark.parametrize("text_encoder", [False, True])
+def test_nothing_but_the_adapter_learns_where_captions_are_encoded_live(
+    make_run: RunMaker, tiny_models: Path, family: str, text_encoder: bool
+) -> None:
+    run = make_run(
+        model={"path": str(tiny_models / family)},
+        data={"shuffle_tags": True},
+        lora={"text_encoder": text_encoder},
+    )
+    learner = learner_of(run)
+    learner.update()
+    learnt = learning(learner)
+    assert all(".lora_A." in name or ".lora_B." in name for name in learnt)
+    assert {name.partition(".")[0] for name in learnt} == ({*learner.model.parts} if text_encoder else {"unet"})
+    with torch.enable_grad():
+        text = learner.model.encode_captions(["a red dress"])
+    assert text["encoder_hidden_states"].requires_grad is text_encoder
