@@ -51,10 +51,14 @@ class Predictor(nn.Module):
     def forward(
         self, noisy_latents_BCHW: Tensor, timesteps_B: Tensor, text: Conditioning | list[str], time_ids_B6: Tensor
     ) -> Tensor:
-        """The denoiser's output; captions are encoded here when the text encoders learn too."""
+        """The denoiser's output; captions are encoded here when the text encoders learn too.
+
+        Sizes stay in fp32, as pixels: half precision would round them, and their embedding would be another size's.
+        """
         conditioning = self.model.encode_captions(text) if isinstance(text, list) else text
         dtype = self.model.dtype
-        cast_conditioning = {name: value.to(dtype) for name, value in {**conditioning, "time_ids": time_ids_B6}.items()}
+        cast_conditioning = {name: value.to(dtype) for name, value in conditioning.items()}
+        cast_conditioning["time_ids"] = time_ids_B6.float()
         return self.model.predict(noisy_latents_BCHW.to(dtype), timesteps_B, cast_conditioning)
 
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
-from shared.config import parse_config
+from shared.config import ModelConfig, parse_config
+from shared.diffusion import base
 from trainer.accumulation import Accumulation
-from trainer.learner import Learner
+from trainer.learner import Learner, Predictor
 
 
 class PretendOptimizer:
@@ -65,3 +67,17 @@ def test_the_learning_rate_of_a_step_is_set_before_it_is_taken() -> None:
     assert optimizer.num_steps == 1
     assert optimizer.param_groups[0]["lr"] == update.learning_rate == 0.25
     assert (update.loss, update.grad_norm) == (1.0, pytest.approx(0.1))
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
+def test_sdxl_is_told_sizes_exactly_in_every_precision(tiny_models: Path, precision: base.Precision) -> None:
+    """bf16 knows no 1365, fp16 no 2731: neighbouring sizes have quite other sinusoidal embeddings."""
+    model = base.load_model(ModelConfig(path=str(tiny_models / "sdxl")), precision)
+    told: list[torch.Tensor] = []
+    model.pipeline.unet.add_time_proj.register_forward_hook(lambda module, inputs, output: told.append(output))
+    time_ids = torch.tensor([[1365, 2731, 0, 171, 1024, 1344]])
+    with torch.no_grad():
+        text = model.encode_captions(["a red dress"])
+        predicted = Predictor(model, {})(torch.zeros(1, 4, 8, 8), torch.tensor([500]), text, time_ids)
+    assert predicted.dtype == base.DTYPES[precision]
+    assert torch.equal(told[0], model.pipeline.unet.add_time_proj(time_ids.flatten().double()))
