@@ -17,12 +17,13 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from shared import access, base_model, control, first_config, hardware, precheck, presets
+from shared import base_model, control, first_config, hardware, precheck, presets
 from shared import check as invariants
 from shared import doctor as examination
 from shared.backlog import unconfirmed, unjudged
 from shared.config import POCKET, Config, load_config
 from shared.errors import ConfigError, RunFolderError, exit_code_of, writing
+from shared.listener import listen
 from shared.opening import Resume, open_or_create
 from shared.records import FINAL_STATES, replace_file
 from shared.rundir import RunDir, open_run
@@ -31,8 +32,6 @@ from shared.supervisor import (
     ROOT,
     Supervisor,
     child_environment,
-    dashboard_command,
-    free_port,
     python_module,
     wait_until_healthy,
 )
@@ -135,7 +134,7 @@ def train(
 def dashboard(
     runs: Annotated[Path, typer.Argument(help="Folder of run folders, or one run folder.")] = Path("runs"),
     host: Annotated[str, typer.Option(help="Address to bind.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port; the next free one when taken.")] = 8501,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; the next free one when taken; 0: any.")] = 8501,
 ) -> None:
     """Look at runs, whether or not anything is training."""
     raise typer.Exit(exit_code_of(lambda: _dashboard(runs, host, port)))
@@ -236,7 +235,7 @@ def check(run: RunPath) -> None:
 @app.command()
 def doctor(
     runs: Annotated[Path, typer.Argument(help="Folder where runs are to be written.")] = Path("runs"),
-    port: Annotated[int, typer.Option(help="Port the dashboard would use.")] = 8501,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port the dashboard would use.")] = 8501,
 ) -> None:
     """Look at this machine: hardware, versions, disk, file events, port; exit code 1 if something stands in the way."""
     table = Table(show_header=False, box=None)
@@ -340,17 +339,16 @@ def _dashboard(runs: Path, host: str, port: int) -> int:
     folder = run.path.parent if run else runs.resolve()
     if not folder.is_dir():
         raise RunFolderError(f"{runs} is not a folder", "give the folder that holds the run folders")
-    free = free_port(host, port)
-    token = access.token_for(host)
-    environment = {**child_environment(run), "DARKROOM_RUNS": str(folder), access.VARIABLE: token}
-    process = subprocess.Popen(dashboard_command(host, free), stdin=subprocess.PIPE, env=environment)
+    console = Console(highlight=False, soft_wrap=True)
+    listener = listen(host, port)
+    process = listener.start({**child_environment(run), "DARKROOM_RUNS": str(folder)})
     for number in (signal.SIGINT, signal.SIGTERM):  # a shell's background jobs begin with SIGINT ignored
         signal.signal(number, signal.default_int_handler)
     try:
-        here = "127.0.0.1" if host in access.EVERY_INTERFACE else host
-        if wait_until_healthy(access.link(here, free, ""), seconds=60):
-            url = access.link(host, free, token)
-            Console(highlight=False, soft_wrap=True).print(f"dashboard: {url}  (Ctrl-C ends it)")
+        while process.poll() is None:
+            if wait_until_healthy(listener.local_url, seconds=5):
+                console.print(f"dashboard: {listener.link}  (Ctrl-C ends it)")
+                break
         return process.wait()
     except KeyboardInterrupt:
         return 0

@@ -9,7 +9,6 @@ the time. Garbage is collected before the browser is measured, so that what is l
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
 import subprocess
 import sys
@@ -25,8 +24,9 @@ from playwright.sync_api import CDPSession, Page, sync_playwright
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from shared.listener import listen
 from shared.rundir import RunDir
-from shared.supervisor import ROOT, dashboard_command, free_port, wait_until_healthy
+from shared.supervisor import ROOT, child_environment, wait_until_healthy
 from shared.tables import read_rows
 
 HOST = "127.0.0.1"
@@ -54,10 +54,8 @@ class Sample:
 
 
 @contextmanager
-def running(command: list[object], **environment: str) -> Generator[subprocess.Popen[bytes]]:
+def running(process: subprocess.Popen[bytes]) -> Generator[subprocess.Popen[bytes]]:
     """A program for as long as the block lasts."""
-    inherited = os.environ | {"PYTHONPATH": str(ROOT)} | environment
-    process = subprocess.Popen([*map(str, command)], cwd=ROOT, env=inherited, stdin=subprocess.PIPE)
     try:
         yield process
     finally:
@@ -126,16 +124,18 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=10.0, help="how long to look")
     minutes = parser.parse_args().minutes
     with tempfile.TemporaryDirectory() as folder:
-        run, port = RunDir(Path(folder) / "soak"), free_port(HOST, 8700)
+        run, listener = RunDir(Path(folder) / "soak"), listen(HOST, 8700)
+        environment = child_environment(run)
         paced = ("--step-seconds", STEP_SECONDS, "--evaluation-seconds", EVALUATION_SECONDS, "--steps", 100_000)
         fake = [sys.executable, "examples/fake_run.py", run.path, "--live", *paced, "--snapshot-steps", SNAPSHOT_STEPS]
-        with running(fake), running([*dashboard_command(HOST, port)], DARKROOM_RUNS=folder) as server:
+        training = subprocess.Popen([*map(str, fake)], cwd=ROOT, env=environment, stdin=subprocess.PIPE)
+        with running(training), running(listener.start(environment)) as server:
             while not run.best.exists():
                 time.sleep(0.2)
-            assert wait_until_healthy(f"http://{HOST}:{port}", seconds=60)
+            assert wait_until_healthy(listener.local_url, seconds=60)
             print(TITLES)
             print("| --- " * TITLES.count("| ") + "|")
-            _, complaints = watch(f"http://{HOST}:{port}/?run=soak", psutil.Process(server.pid), run, minutes)
+            _, complaints = watch(f"{listener.local_url}/?run=soak", psutil.Process(server.pid), run, minutes)
             print(f"\nconsole errors: {complaints or 'none'}")
 
 

@@ -15,6 +15,8 @@ from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from shared.access import Admission
+
 COOKIE = "darkroom_token"
 HEALTH = "/_stcore/health"  # says "ok" and nothing else; a supervisor asks for it before anybody has a token
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -24,8 +26,8 @@ YEAR_SECONDS = 31_536_000
 class Gate:
     """Refuses what may not come in: 401 or 403 over HTTP, 403 for a WebSocket."""
 
-    def __init__(self, app: ASGIApp, token: str = "") -> None:
-        self.app, self.token = app, token
+    def __init__(self, app: ASGIApp, admission: Admission) -> None:
+        self.app, self.token = app, admission.token
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let in, or answer."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -16,8 +15,9 @@ from playwright.sync_api import Browser, sync_playwright
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from shared.listener import listen
 from shared.rundir import RunDir, open_run
-from shared.supervisor import ROOT, child_environment, dashboard_command, free_port, wait_until_healthy
+from shared.supervisor import child_environment, wait_until_healthy
 
 IMAGES = Path(__file__).parent / "images"
 HOST = "127.0.0.1"
@@ -45,17 +45,16 @@ QUALITY = 82
 
 def shoot(run: RunDir) -> None:
     """Serve the run, photograph each page once it is drawn."""
-    port = free_port(HOST, 8601)
-    command, environment = dashboard_command(HOST, port), child_environment(run)
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, env=environment, cwd=ROOT)
+    listener = listen(HOST, 8601)
+    process = listener.start(child_environment(run))
     try:
-        assert wait_until_healthy(f"http://{HOST}:{port}", seconds=60)
+        assert wait_until_healthy(listener.local_url, seconds=60)
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
             for name in HEIGHTS:
                 for scheme in ("light", "dark"):
-                    photograph(browser, f"http://{HOST}:{port}", run.path.name, name, scheme)
-            photograph(browser, f"http://{HOST}:{port}", run.path.name, "samples", "phone")
+                    photograph(browser, listener.local_url, run.path.name, name, scheme)
+            photograph(browser, listener.local_url, run.path.name, "samples", "phone")
             browser.close()
     finally:
         process.terminate()

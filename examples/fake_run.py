@@ -2,7 +2,7 @@
 
     python examples/fake_run.py runs/fake          a finished run: a stop, a resume, a failed evaluation, a blank metric
     python examples/fake_run.py runs/fake --live   a run as it happens; stop, pause and snapshot work
-    python -m streamlit run dashboard/app.py       look at it
+    python run.py dashboard                        look at it
 
 For looking at the dashboard, and for testing it, where there is no GPU and no time. Every number in it is made up.
 """

@@ -3,13 +3,40 @@
 from __future__ import annotations
 
 import ipaddress
+import json
 import os
 import secrets
 import socket
+from dataclasses import asdict, dataclass
 from urllib.parse import quote
 
+from shared.errors import ConfigError
+
 VARIABLE = "DARKROOM_TOKEN"
+ADMISSION = "DARKROOM_ADMISSION"
 EVERY_INTERFACE = ("", "0.0.0.0", "::")
+
+
+@dataclass(frozen=True)
+class Admission:
+    """Whom a dashboard lets in."""
+
+    token: str = ""
+
+    def environment(self) -> dict[str, str]:
+        """How whoever starts a dashboard tells it: others on this machine can read a command line."""
+        return {ADMISSION: json.dumps(asdict(self))}
+
+
+def admission() -> Admission:
+    """What this dashboard was told.
+
+    Raises:
+        ConfigError: nothing; it must not guess, for whoever reaches the page can stop the training.
+    """
+    if ADMISSION not in os.environ:
+        raise ConfigError("a dashboard is not started by itself", "start it with `python run.py dashboard`")
+    return Admission(**json.loads(os.environ[ADMISSION]))
 
 
 def is_loopback(host: str) -> bool:

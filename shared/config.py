@@ -326,7 +326,10 @@ class DashboardConfig(Section):
         default="127.0.0.1", description="Address to bind; other machines reach it only if this is not a loopback."
     )
     port: int = Field(
-        default=8501, ge=0, le=65535, description="Port; the next free one is used, and said, when it is taken."
+        default=8501,
+        ge=0,
+        le=65535,
+        description="Port; the next free one is used, and said, when it is taken. 0 lets the system choose.",
     )
 
 

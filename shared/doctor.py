@@ -17,9 +17,9 @@ from watchdog.observers import Observer
 
 from shared import hardware, presets
 from shared.base_model import POCKET_CLIP, POCKET_STABLE_DIFFUSION
-from shared.errors import RunFolderError
+from shared.errors import ConfigError
+from shared.listener import listen
 from shared.rundir import LIBRARIES
-from shared.supervisor import free_port
 
 EVENT_SECONDS = 3.0
 LOW_DISK_GIB = 5.0
@@ -112,11 +112,13 @@ def _events(output_dir: Path) -> Finding:
 
 def _port(host: str, port: int) -> Finding:
     try:
-        free = free_port(host, port)
-    except RunFolderError as error:
+        listener = listen(host, port)
+    except ConfigError as error:
         return Finding("dashboard port", "problem", str(error))
-    if free == port:
-        return Finding("dashboard port", "ok", f"{port} is free on {host}")
+    free = listener.port
+    listener.close()
+    if free == port or not port:
+        return Finding("dashboard port", "ok", f"{free} is free on {host}")
     return Finding("dashboard port", "note", f"{port} is taken on {host}; {free} would be used")
 
 

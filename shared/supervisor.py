@@ -10,11 +10,9 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -23,10 +21,10 @@ from types import FrameType
 
 import psutil
 
-from shared import access, lifeline
+from shared import lifeline
 from shared.backlog import unconfirmed, unjudged
 from shared.config import Config
-from shared.errors import RunFolderError
+from shared.listener import Listener, listen
 from shared.records import Role
 from shared.rundir import RunDir, steps_in
 from shared.status import Status, hold_role, read_status, read_statuses
@@ -70,8 +68,7 @@ class Supervisor:
     with_evaluator: bool = True
     with_dashboard: bool = True
     linger: bool = False
-    dashboard_url: str = ""
-    _token: str = ""
+    _listener: Listener | None = None
     _children: dict[Role, Child] = field(default_factory=dict[Role, Child])
     _signals: list[str] = field(default_factory=list[str])
     _failures: dict[Role, int] = field(default_factory=dict[Role, int])
@@ -82,6 +79,7 @@ class Supervisor:
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 signal.signal(number, self._on_signal)
             try:
+                self._listen()
                 self._start_all()
                 status.update("training")
                 trained = self._until_trained()
@@ -99,14 +97,17 @@ class Supervisor:
         self._start("trainer", python_module("trainer", self.run.path))
         if self.with_evaluator:
             self._start("evaluator", python_module("evaluator", self.run.path, "--follow"))
+        if self._listener:
+            self._start("dashboard", self._listener.command)
+            self.say(f"dashboard: {self._listener.link}")
+
+    def _listen(self) -> None:
+        """Take the dashboard's port, which stays ours until the end."""
         if self.with_dashboard:
-            port = free_port(self.config.dashboard.host, self.config.dashboard.port)
-            if port != self.config.dashboard.port:
-                self.say(f"port {self.config.dashboard.port} is taken, the dashboard uses {port}")
-            self._token = access.token_for(self.config.dashboard.host)
-            self.dashboard_url = access.link(self.config.dashboard.host, port, self._token)
-            self._start("dashboard", dashboard_command(self.config.dashboard.host, port))
-            self.say(f"dashboard: {self.dashboard_url}")
+            asked = self.config.dashboard.port
+            self._listener = listen(self.config.dashboard.host, asked)
+            if asked and self._listener.port != asked:
+                self.say(f"port {asked} is taken, the dashboard uses {self._listener.port}")
 
     def _until_trained(self) -> int:
         """Watch until the trainer has ended; returns its exit code, 1 if a signal ended it."""
@@ -169,10 +170,10 @@ class Supervisor:
 
     def _linger(self, status: Status) -> None:
         """Leave the dashboard up until a signal, where someone is there to look at it."""
-        if not (self.linger and "dashboard" in self._children):
+        if not (self.linger and self._listener and "dashboard" not in self._failures):
             return
         status.update("serving")
-        self.say(f"the dashboard stays at {self.dashboard_url}; Ctrl-C ends it")
+        self.say(f"the dashboard stays at {self._listener.link}; Ctrl-C ends it")
         while not self._signals and "dashboard" not in self._failures:
             self._pause()
             self._keep_up("dashboard")
@@ -199,6 +200,8 @@ class Supervisor:
         if code in PERMANENT or child.restarts >= MAX_RESTARTS:
             self._failures[role] = code if code > 0 else 1
             self.say(f"the {role} ended with code {code} and stays down: {self._last_words(role)}")
+            if role == "dashboard" and self._listener:
+                self._listener.close()  # a browser is refused instead of waiting for ever
             return
         self.say(f"the {role} ended with code {code}; starting it again")
         self._start(role, child.command, restarts=child.restarts + 1, progress=progress)
@@ -213,6 +216,7 @@ class Supervisor:
                     stderr=subprocess.STDOUT,
                     env={**self._environment(role), **place},
                     start_new_session=True,
+                    pass_fds=self._listener.descriptors if self._listener and role == "dashboard" else (),
                 )
                 for place in places(self.config.train.num_processes if role == "trainer" else 1)
             ]
@@ -220,7 +224,8 @@ class Supervisor:
 
     def _environment(self, role: Role) -> dict[str, str]:
         """The dashboard alone is told the token."""
-        return child_environment(self.run) | ({access.VARIABLE: self._token} if role == "dashboard" else {})
+        told = self._listener.admission.environment() if self._listener and role == "dashboard" else {}
+        return child_environment(self.run) | told
 
     def _end_all(self) -> None:
         """A signal, a grace period, KILL: for every process we started and what those started."""
@@ -233,6 +238,8 @@ class Supervisor:
             process.kill()
         for child in living:
             child.process.wait()
+        if self._listener:
+            self._listener.close()
 
     def _last_words(self, role: Role) -> str:
         """The error and hint a program left in its log, or where to read more."""
@@ -248,13 +255,6 @@ class Supervisor:
 def python_module(module: str, *arguments: object) -> list[str]:
     """`python -m module …` with this interpreter."""
     return [sys.executable, "-m", module, *map(str, arguments)]
-
-
-def dashboard_command(host: str, port: int) -> list[str]:
-    """How Streamlit is started; everything but the address stands in dashboard/.streamlit/config.toml."""
-    app = ROOT / "dashboard" / "app.py"
-    named = ("--browser.serverAddress", access.name_of(host))  # unnamed, Streamlit asks the internet who it is
-    return python_module("streamlit", "run", app, "--server.address", host, "--server.port", port, *named)
 
 
 def child_environment(run: RunDir | None) -> dict[str, str]:
@@ -273,31 +273,15 @@ def child_environment(run: RunDir | None) -> dict[str, str]:
     }
 
 
-def free_port(host: str, port: int, attempts: int = 50) -> int:
-    """`port`, or the next one nobody listens on; 0 lets the system choose.
-
-    Raises:
-        RunFolderError: none of the next `attempts` ports is free, or the address cannot be bound.
-    """
-    for candidate in range(port, min(port + attempts, 65536)):
-        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((host, candidate))
-            except OSError:
-                continue
-            return probe.getsockname()[1]
-    raise RunFolderError(f"no free port from {port} on {host}", "set dashboard.host and dashboard.port")
-
-
 def wait_until_healthy(url: str, seconds: float) -> bool:
-    """Whether the dashboard answers within `seconds`."""
+    """Whether the dashboard answers within `seconds`; asked directly, whatever proxy the environment names."""
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         try:
-            with urllib.request.urlopen(f"{url}/_stcore/health", timeout=2) as answer:
+            with direct.open(f"{url}/_stcore/health", timeout=2) as answer:
                 return answer.status == 200
-        except (urllib.error.URLError, OSError):
+        except OSError:
             time.sleep(POLL_SECONDS)
     return False
 

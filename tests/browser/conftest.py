@@ -19,6 +19,7 @@ import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
 from examples.fake_run import create, write_history
+from shared.listener import listen
 from shared.rundir import RunDir, open_run
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -119,13 +120,15 @@ def wait_for_seconds_told(page: Page, count: int) -> None:
 
 
 @contextmanager
-def serve(runs: Path, port: int | None = None, **environment: str) -> Generator[subprocess.Popen[bytes]]:
-    """A dashboard process on a free port, healthy on entry, gone on exit."""
-    port = port or free_port()
-    command = [sys.executable, "-m", "streamlit", "run", "dashboard/app.py", "--server.port", str(port)]
-    inherited = os.environ | {"PYTHONPATH": str(ROOT), "DARKROOM_RUNS": str(runs)} | environment
-    process = subprocess.Popen(command, cwd=ROOT, env=inherited, stdin=subprocess.PIPE)
-    process.port = port  # type: ignore[attr-defined]
+def serve(runs: Path, port: int = 0, **environment: str) -> Generator[subprocess.Popen[bytes]]:
+    """A dashboard process, healthy on entry, gone on exit."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        listener = listen("127.0.0.1", port)
+    process = listener.start({**os.environ, **environment, "PYTHONPATH": str(ROOT), "DARKROOM_RUNS": str(runs)})
+    process.port = listener.port  # type: ignore[attr-defined]
+    listener.close()
     try:
         wait_until(lambda: is_healthy(address_of(process)))
         yield process

@@ -24,7 +24,7 @@ async def socket(websocket: WebSocket) -> None:
 
 def client(token: str = "", base_url: str = "http://127.0.0.1:8501") -> TestClient:
     routes = [Route("/{path:path}", page), WebSocketRoute("/_stcore/stream", socket)]
-    app = Starlette(routes=routes, middleware=[Middleware(Gate, token=token)])
+    app = Starlette(routes=routes, middleware=[Middleware(Gate, admission=access.Admission(token))])
     return TestClient(app, base_url=base_url, follow_redirects=False)
 
 

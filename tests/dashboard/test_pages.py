@@ -23,7 +23,7 @@ PAGES = ["overview", "samples", "snapshots", "compare", "logs", "settings", "sys
 def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AppTest:
     monkeypatch.setenv("DARKROOM_RUNS", str(tmp_path / "runs"))
     monkeypatch.delenv("DARKROOM_RUN", raising=False)
-    return AppTest.from_file(str(VIEWS / "shell.py"), default_timeout=60)
+    return AppTest.from_file(str(VIEWS.parent / "shell.py"), default_timeout=60)
 
 
 @pytest.fixture

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import socket
 import subprocess
 import sys
 import urllib.request
+from collections.abc import Generator
 from pathlib import Path
 
 import psutil
@@ -140,27 +142,44 @@ def test_ctrl_c_before_training_began_is_no_failure(start_run: Starter) -> None:
     assert command.left() == []
 
 
-def test_the_dashboard_alone_takes_the_next_free_port_and_ends_with_ctrl_c(tmp_path: Path) -> None:
-    log = tmp_path / "log"
-    with socket.socket() as server, log.open("wb") as output:
-        server.bind(("127.0.0.1", 0))
-        server.listen()
-        port = server.getsockname()[1]
-        command = [sys.executable, "run.py", "dashboard", str(tmp_path), "--port", str(port)]
-        process = subprocess.Popen(
-            command, cwd=ROOT, env=environment(), stdout=output, stderr=subprocess.STDOUT, start_new_session=True
-        )
-        try:
-            until(lambda: "Ctrl-C ends it" in log.read_text(), f"the dashboard; {log}", seconds=90)
-            url = next(word for word in log.read_text().split() if word.startswith("http://127.0.0.1:"))
-            assert int(url.rpartition(":")[2]) > port
-            with urllib.request.urlopen(f"{url}/_stcore/health", timeout=10) as answer:
+def test_two_dashboards_started_at_once_each_show_their_own_runs_and_end_with_ctrl_c(tmp_path: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with contextlib.ExitStack() as stack:
+        servers = [stack.enter_context(dashboard_over(tmp_path / name, port)) for name in ("one", "other")]
+        addresses = [address_in(tmp_path / name / "log") for name in ("one", "other")]
+        assert len(set(addresses)) == 2
+        assert port in [int(address.rpartition(":")[2]) for address in addresses]
+        for address, name in zip(addresses, ("one", "other"), strict=True):
+            with urllib.request.urlopen(f"{address}/pictures/{name}.png", timeout=60) as answer:
                 assert answer.status == 200
+        for process in servers:
             family = psutil.Process(process.pid).children(recursive=True)
             process.send_signal(signal.SIGINT)
             assert process.wait(timeout=60) == 0
             assert family
             assert not [child for child in family if alive(child)]
-        finally:
-            process.kill()
-            process.wait()
+
+
+@contextlib.contextmanager
+def dashboard_over(folder: Path, port: int) -> Generator[subprocess.Popen[bytes]]:
+    """`run.py dashboard` over a folder that holds a picture of the folder's name; what it prints is in `log`."""
+    folder.mkdir()
+    (folder / f"{folder.name}.png").write_bytes(b"")
+    command = [sys.executable, "run.py", "dashboard", str(folder), "--port", str(port)]
+    with (folder / "log").open("wb") as output:
+        process = subprocess.Popen(
+            command, cwd=ROOT, env=environment(), stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+        )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def address_in(log: Path) -> str:
+    """The address that was printed, once it is."""
+    until(lambda: "Ctrl-C ends it" in log.read_text(), f"the dashboard; {log}", seconds=90)
+    return next(word for word in log.read_text().split() if word.startswith("http://127.0.0.1:"))

@@ -16,7 +16,7 @@ from dashboard.panels.state import state_panel
 from dashboard.runs import run_names, runs_folder
 
 HERE = Path(__file__).parent
-STYLE = HERE.parent / "style.css"
+VIEWS, STYLE = HERE / "views", HERE / "style.css"
 
 
 def shell() -> None:
@@ -41,13 +41,13 @@ def shell() -> None:
 def pages() -> list[st.Page]:
     """Every page, in the order of use."""
     return [
-        st.Page(HERE / "overview.py", title=say("Overview"), icon=":material/monitoring:", default=True),
-        st.Page(HERE / "samples.py", title=say("Samples"), icon=":material/grid_view:"),
-        st.Page(HERE / "snapshots.py", title=say("Snapshots"), icon=":material/star:"),
-        st.Page(HERE / "compare.py", title=say("Compare"), icon=":material/compare_arrows:"),
-        st.Page(HERE / "logs.py", title=say("Logs"), icon=":material/article:"),
-        st.Page(HERE / "settings.py", title=say("Config"), icon=":material/tune:", url_path="config"),
-        st.Page(HERE / "system.py", title=say("System"), icon=":material/memory:"),
+        st.Page(VIEWS / "overview.py", title=say("Overview"), icon=":material/monitoring:", default=True),
+        st.Page(VIEWS / "samples.py", title=say("Samples"), icon=":material/grid_view:"),
+        st.Page(VIEWS / "snapshots.py", title=say("Snapshots"), icon=":material/star:"),
+        st.Page(VIEWS / "compare.py", title=say("Compare"), icon=":material/compare_arrows:"),
+        st.Page(VIEWS / "logs.py", title=say("Logs"), icon=":material/article:"),
+        st.Page(VIEWS / "settings.py", title=say("Config"), icon=":material/tune:", url_path="config"),
+        st.Page(VIEWS / "system.py", title=say("System"), icon=":material/memory:"),
     ]
 
 

@@ -1,0 +1,44 @@
+"""`python -m dashboard --fd N`: serve the pages on the listening socket N that whoever started this has bound.
+
+`python run.py dashboard` is the command for people.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import socket
+import sys
+
+import uvicorn
+
+from shared import lifeline
+from shared.errors import exit_code_of
+
+WEBSOCKET_SECONDS = 30
+MAX_MESSAGE_BYTES = 200 * 1024 * 1024
+
+
+def main() -> int:
+    """Serve until a signal, or the end of whoever started this."""
+    parser = argparse.ArgumentParser(prog="python -m dashboard", description=__doc__)
+    parser.add_argument("--fd", type=int, required=True, help="descriptor of a listening socket")
+    listening = socket.socket(fileno=parser.parse_args().fd)
+    lifeline.watch()
+    config = uvicorn.Config(
+        "dashboard.app:app",
+        ws="websockets-sansio",  # these four as Streamlit's own server has them
+        ws_max_size=MAX_MESSAGE_BYTES,
+        ws_ping_interval=WEBSOCKET_SECONDS,
+        ws_ping_timeout=WEBSOCKET_SECONDS,
+        access_log=False,
+        use_colors=False,
+        log_level="warning",
+    )
+    with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises the signal again once all is closed
+        uvicorn.Server(config).run(sockets=[listening])
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(exit_code_of(main))
