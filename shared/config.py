@@ -101,7 +101,15 @@ class DataConfig(Section):
         default=(),
         description="Pairs to hold out, by id (path without ending); the remaining num_validation are chosen by seed.",
     )
-    trigger_word: str = Field(default="", description="Put before every caption that does not contain it.")
+    regularization_path: str = Field(
+        default="auto",
+        description="Pictures of the class, trained on beside the subject's and never held out: their data set, apart "
+        "from folders of `data.path` named `reg`, `regularization` …; `auto`: only such folders; `none`: every folder "
+        "is trained on alike.",
+    )
+    trigger_word: str = Field(
+        default="", description="Put before every caption that does not contain it, but for pictures of the class."
+    )
     random_flip: bool = Field(default=False, description="Mirror every other picture, chosen by seed and position.")
     caption_dropout: float = Field(
         default=0.0, ge=0, lt=1, description="Share of captions replaced by an empty one, for guidance."
@@ -182,6 +190,9 @@ class TrainConfig(Section):
         default="l2", description="Distance between prediction and target."
     )
     huber_c: float = Field(default=0.1, gt=0, description="Where `huber` and `smooth_l1` turn from square to linear.")
+    prior_loss_weight: float = Field(
+        default=1.0, ge=0, description="Weight of the loss on pictures of the class (`data.regularization_path`)."
+    )
     snr_gamma: Annotated[Annotated[float, Field(gt=0)] | None, BeforeValidator(_false_is_none)] = Field(
         default=5.0, description="Min-SNR gamma (Hang et al. 2023); `false` switches it off."
     )
@@ -438,8 +449,16 @@ def _with_absolute_paths(config: Config, name: str) -> Config:
 
 
 def _absolute_data(data: DataConfig) -> dict[str, Any]:
-    path = data.path if data.path.startswith(HUB) else str(Path(data.path).resolve())
-    return {"path": path, "cache_dir": data.cache_dir.resolve() if data.cache_dir else None}
+    named = data.regularization_path
+    return {
+        "path": _absolute_data_set(data.path),
+        "regularization_path": named if named in ("auto", "none") else _absolute_data_set(named),
+        "cache_dir": data.cache_dir.resolve() if data.cache_dir else None,
+    }
+
+
+def _absolute_data_set(path: str) -> str:
+    return path if path.startswith(HUB) else str(Path(path).resolve())
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

@@ -95,13 +95,15 @@ def _training(seen: Survey, preset: Preset) -> dict[str, Choice]:
     """Cadences and evaluation, from the number of pictures."""
     held_out = _held_out(seen.num_images)
     learnt = seen.num_images - held_out
-    steps = _clamp(round(VIEWS_PER_PICTURE * learnt / PICTURES_PER_UPDATE, -2), STEPS_RANGE)
+    pictures = PICTURES_PER_UPDATE / (2 if seen.num_regularization else 1)  # of the subject: half of them are not
+    steps = _clamp(round(VIEWS_PER_PICTURE * learnt / pictures, -2), STEPS_RANGE)
     snapshot_steps = max(steps // NUM_SNAPSHOTS, 1)
-    views = steps * PICTURES_PER_UPDATE / learnt
+    views = steps * pictures / learnt
+    beside = f", {pictures:g} of them for regularisation" if seen.num_regularization else ""
     return {
         "train.max_train_steps": Choice(
             steps,
-            f"{VIEWS_PER_PICTURE} views of each of {learnt} pictures, {PICTURES_PER_UPDATE} an update, "
+            f"{VIEWS_PER_PICTURE} views of each of {learnt} pictures, {PICTURES_PER_UPDATE} an update{beside}, "
             f"within {STEPS_RANGE[0]} to {STEPS_RANGE[1]}: {views:.0f} views here",
         ),
         "train.learning_rate": _learning_rate(preset),

@@ -128,6 +128,7 @@ class DatasetRecord(BaseModel):
 
     path: str
     num_images: int
+    num_regularization: int = Field(default=0, description="How many of these are pictures of the class.")
     fingerprint: str = Field(description="sha256 over every picture's and caption's digest.")
     held_out: tuple[str, ...] = Field(description="Ids kept from training; evaluation prompts are taken in this order.")
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from shared import base_model, dataset, hardware
+from shared import base_model, dataset, hardware, held_out
 from shared.config import Config, dump_config, load_config
 from shared.digests import Digests
 from shared.errors import RunFolderError, writing
@@ -262,8 +262,8 @@ def list_runs(output_dir: Path) -> list[RunDir]:
 def _describe_run(config: Config, digest: Digests) -> RunRecord:
     pairs = dataset.scan(config, decode=True)
     seed = config.train.seed
-    held_out = dataset.held_out_ids(pairs, config.data.num_validation, seed, config.data.validation_ids)
-    dataset.training_pairs(pairs, held_out, config.data.train_size, seed, digest)
+    chosen = held_out.choose(pairs, config.data.num_validation, seed, config.data.validation_ids)
+    dataset.training_pairs(pairs, chosen, config.data.train_size, seed, digest)
     return RunRecord(
         run_id=uuid.uuid4().hex[:12],
         name=config.run.name or "",
@@ -273,8 +273,9 @@ def _describe_run(config: Config, digest: Digests) -> RunRecord:
         dataset=DatasetRecord(
             path=config.data.path,
             num_images=len(pairs),
+            num_regularization=sum(pair.is_regularization for pair in pairs),
             fingerprint=dataset.fingerprint(pairs, digest),
-            held_out=tuple(held_out),
+            held_out=tuple(chosen),
         ),
         base_model=base_model.identify(config.model.path),
         preset=_preset(config),

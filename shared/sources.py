@@ -40,6 +40,8 @@ class Pair:
     caption: str
     repeats: int = 1
     """How often it comes in each pass over the training set."""
+    is_regularization: bool = False
+    """A picture of the class, not of the subject; see `shared.regularization`."""
 
 
 @dataclass(frozen=True)

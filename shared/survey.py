@@ -6,9 +6,12 @@ import statistics
 from dataclasses import dataclass
 from pathlib import Path
 
+from shared import held_out, regularization
 from shared.errors import DataError
 from shared.pictures import SUFFIXES, undecodable, upright_size
-from shared.sources import read
+from shared.sources import Pair, read
+
+STRATA_NAMED = 6
 
 
 @dataclass(frozen=True)
@@ -16,12 +19,18 @@ class Survey:
     """What was seen."""
 
     num_images: int
-    """That have a caption, or may have."""
+    """Of the subject: that have a caption, or may have."""
     sizes: tuple[tuple[int, int], ...]
     """(width, height) of every picture that could be opened."""
     captions: tuple[str, ...]
     problems: tuple[str, ...] = ()
     """What has to be mended before training."""
+    num_regularization: int = 0
+    """Pictures of the class besides."""
+    regularization_folders: tuple[str, ...] = ()
+    """Where these lie, below the data set's folder."""
+    strata: tuple[tuple[str, int, int], ...] = ()
+    """(Folder, pictures, pictures × repeats) of the subject, as the held-out pairs are spread over them."""
 
     @property
     def median_short_side(self) -> int:
@@ -37,6 +46,19 @@ class Survey:
     def sentences(self) -> list[str]:
         """For the terminal."""
         lines = [f"{self.num_images} pictures, {len(self.captions)} captions"]
+        if self.num_regularization:
+            lines.append(
+                f"{self.num_regularization} further pictures for regularisation, in "
+                f"{', '.join(self.regularization_folders)}: trained on beside the others, as many in each pass, "
+                "and never held out"
+            )
+        if len(self.strata) > 1:
+            named = ", ".join(
+                f"{name or 'the top folder'} ({count}{f', {weight} with repeats' if weight != count else ''})"
+                for name, count, weight in self.strata[:STRATA_NAMED]
+            )
+            more = f" and {len(self.strata) - STRATA_NAMED} more" if len(self.strata) > STRATA_NAMED else ""
+            lines.append(f"held-out pictures are spread over {named}{more}")
         if self.sizes:
             widths, heights = zip(*self.sizes, strict=True)
             ratios = sorted(width / height for width, height in self.sizes)
@@ -57,13 +79,28 @@ def survey(path: Path) -> Survey:
         DataError: no such data set, or no picture in it.
     """
     problems: list[str] = []
-    pairs = read(path, problems)
+    pairs = regularization.recognise(read(path, problems))
     if not pairs and not problems:
         raise DataError(f"{path} holds no pictures", f"looked for {', '.join(sorted(SUFFIXES))} at any depth")
     problems.extend(undecodable(sorted({pair.image for pair in pairs if pair.image.is_file()})))
     sizes = tuple(size for size in (_size(pair.image) for pair in pairs) if size)
-    captions = tuple(pair.caption for pair in pairs if pair.caption)
-    return Survey(len(pairs), sizes, captions, tuple(dict.fromkeys(problems)))
+    subject = [pair for pair in pairs if not pair.is_regularization]
+    return Survey(
+        len(subject),
+        sizes,
+        tuple(pair.caption for pair in subject if pair.caption),
+        tuple(dict.fromkeys(problems)),
+        len(pairs) - len(subject),
+        tuple(regularization.folders(pairs)),
+        _strata(subject),
+    )
+
+
+def _strata(subject: list[Pair]) -> tuple[tuple[str, int, int], ...]:
+    found: dict[str, list[int]] = {}
+    for pair in subject:
+        found.setdefault(held_out.stratum(pair.id), []).append(pair.repeats)
+    return tuple((name, len(repeats), sum(repeats)) for name, repeats in sorted(found.items()))
 
 
 def _size(path: Path) -> tuple[int, int] | None:

@@ -11,7 +11,7 @@ import logging
 import random
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -53,6 +53,8 @@ class Batch:
     """(B, 6): original height and width, crop top and left, target height and width: what SDXL is told (§2.2)."""
     generators: list[torch.Generator]
     """One per picture, after the draw of its latents: noise and timestep go on from there."""
+    loss_weights: Tensor | None = None
+    """(B,), fp32: what each picture's loss is multiplied by; None where all count alike."""
 
 
 def frame(pairs: Sequence[Pair], config: Config, *, multiple: int, at_least: int) -> list[Example]:
@@ -95,28 +97,35 @@ class Batches:
             [example.pair.repeats for example in examples],
             group_size=group_size,
             seed=config.train.seed,
+            regularization={number for number, example in enumerate(examples) if example.pair.is_regularization},
         )
 
     @property
     def num_pictures(self) -> int:
-        """Pictures trained on, each counted once."""
-        return len(self._examples)
+        """Pictures of the subject trained on, each counted once."""
+        return sum(not example.pair.is_regularization for example in self._examples)
 
     @property
     def epoch_length(self) -> int:
-        """Pictures of one pass over the training set, repeats included."""
+        """Pictures of one pass over the training set, repeats and pictures for regularisation included."""
         return self._stream.pass_length
 
     def at(self, positions: Sequence[int]) -> Batch:
         """The pictures at these positions, all of one group."""
         examples = [self._examples[self._stream.picture_at(position)] for position in positions]
         varied = zip(examples, positions, strict=True)
-        return read(
+        batch = read(
             self._cache,
             [(example, self._is_mirrored(position), self._caption(example, position)) for example, position in varied],
             [order.generator(self._config.train.seed, "example", position) for position in positions],
             live=self._config.encodes_captions_live,
         )
+        return replace(batch, loss_weights=self._loss_weights(examples))
+
+    def _loss_weights(self, examples: Sequence[Example]) -> Tensor | None:
+        prior = self._config.train.prior_loss_weight
+        weights = [prior if example.pair.is_regularization else 1.0 for example in examples]
+        return None if all(weight == 1.0 for weight in weights) else torch.tensor(weights)
 
     def _is_mirrored(self, position: int) -> bool:
         return self._config.data.random_flip and self._draw("flip", position).random() < 0.5
@@ -157,14 +166,17 @@ def time_ids(framing: Framing) -> list[int]:
 
 
 def describe(examples: Sequence[Example]) -> str:
-    """How many pictures are trained on, in which buckets, and how many had to be enlarged."""
+    """How many pictures are trained on, in which buckets, how many had to be enlarged, how many are of the class."""
+    subject = [example for example in examples if not example.pair.is_regularization]
     counts = Counter(example.framing.target for example in examples)
     shapes = ", ".join(f"{width}×{height} ({counts[width, height]})" for width, height in sorted(counts))
-    repeated = sum(example.pair.repeats for example in examples)
+    repeated = sum(example.pair.repeats for example in subject)
+    num_class = len(examples) - len(subject)
     enlarged = [example.framing.scale for example in examples if example.framing.scale > 1]
     return (
-        f"{len(examples)} training pictures"
-        + (f", {repeated} with repeats" if repeated != len(examples) else "")
+        f"{len(subject)} training pictures"
+        + (f", {repeated} with repeats" if repeated != len(subject) else "")
+        + (f", and {num_class} for regularisation, of which each pass takes {repeated} as well" if num_class else "")
         + f", in {len(counts)} bucket(s): {shapes}"
         + (f"; {len(enlarged)} are smaller than that and enlarged, up to {max(enlarged):.1f}×" if enlarged else "")
     )

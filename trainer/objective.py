@@ -132,11 +132,21 @@ def distance(model_pred_BCHW: Tensor, target_BCHW: Tensor, loss_type: str, huber
 
 
 def loss(
-    model_pred_BCHW: Tensor, target_BCHW: Tensor, timesteps_B: Tensor, scheduler: DDPMScheduler, settings: TrainConfig
+    model_pred_BCHW: Tensor,
+    target_BCHW: Tensor,
+    timesteps_B: Tensor,
+    scheduler: DDPMScheduler,
+    settings: TrainConfig,
+    weights_B: Tensor | None = None,
 ) -> Tensor:
-    """The mean distance, weighted by timestep. A scalar."""
+    """The mean distance, weighted by timestep. A scalar.
+
+    weights_B: of each picture besides; the sum is divided by the number of pictures all the same.
+    """
     distance_BCHW = distance(model_pred_BCHW, target_BCHW, settings.loss_type, settings.huber_c)
     distance_B = distance_BCHW.mean(dim=(1, 2, 3))
+    if weights_B is not None:
+        distance_B = distance_B * weights_B
     if settings.snr_gamma is None:
         return distance_B.mean()
     snr_B = compute_snr(scheduler, timesteps_B)

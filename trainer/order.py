@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import random
 from array import array
-from collections.abc import Hashable, Sequence
+from collections.abc import Collection, Hashable, Sequence
 
 import torch
 
@@ -39,20 +39,37 @@ class Stream:
     Shuffled passes are dealt into a queue per bucket; a full queue is the next group. What does not fill one waits for
     the next pass: nothing is dropped, and each picture comes `repeats` times per pass. With one bucket the stream is
     one shuffled pass after another.
+
+    Pictures for regularisation come in passes of their own, of which each pass takes as many cards as it has others:
+    the next pass goes on where this one ended.
     """
 
-    def __init__(self, buckets: Sequence[Hashable], repeats: Sequence[int], *, group_size: int, seed: int) -> None:
-        """buckets, repeats: of each picture. group_size: pictures of one micro-batch on all processes together."""
+    def __init__(
+        self,
+        buckets: Sequence[Hashable],
+        repeats: Sequence[int],
+        *,
+        group_size: int,
+        seed: int,
+        regularization: Collection[int] = (),
+    ) -> None:
+        """buckets, repeats: of each picture. group_size: pictures of one micro-batch on all processes together.
+
+        regularization: indices of the pictures that are for it.
+        """
         self._buckets, self._group_size, self._seed = buckets, group_size, seed
-        self._one_pass = [index for index, times in enumerate(repeats) for _ in range(times)]
-        self._passes = 0
+        cards = [index for index, times in enumerate(repeats) for _ in range(times)]
+        self._one_pass = [card for card in cards if card not in regularization]
+        self._class_pass = [card for card in cards if card in regularization]
+        self._passes = self._class_passes = 0
+        self._class_waiting: list[int] = []
         self._queues: dict[Hashable, list[int]] = {}
         self._dealt = array("L")
 
     @property
     def pass_length(self) -> int:
-        """Positions of one pass over the training set, repeats included."""
-        return len(self._one_pass)
+        """Positions of one pass over the training set, repeats and pictures for regularisation included."""
+        return len(self._one_pass) * (2 if self._class_pass else 1)
 
     def picture_at(self, position: int) -> int:
         """Index of the picture at a position; it depends on nothing asked before."""
@@ -61,7 +78,7 @@ class Stream:
         return self._dealt[position]
 
     def _deal_pass(self) -> None:
-        cards = list(self._one_pass)
+        cards = [*self._one_pass, *self._class_cards()]
         random.Random(derive(self._seed, "epoch", self._passes)).shuffle(cards)
         self._passes += 1
         for card in cards:
@@ -70,3 +87,14 @@ class Stream:
             if len(queue) == self._group_size:
                 self._dealt.extend(queue)
                 queue.clear()
+
+    def _class_cards(self) -> list[int]:
+        """As many as a pass has others; none without such pictures."""
+        wanted = len(self._one_pass) if self._class_pass else 0
+        while len(self._class_waiting) < wanted:
+            cards = list(self._class_pass)
+            random.Random(derive(self._seed, "class", self._class_passes)).shuffle(cards)
+            self._class_passes += 1
+            self._class_waiting += cards
+        taken, self._class_waiting = self._class_waiting[:wanted], self._class_waiting[wanted:]
+        return taken

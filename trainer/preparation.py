@@ -37,9 +37,9 @@ def prepare(run: RunDir, config: Config, accelerator: Accelerator, progress: Pro
     quantization.require(config.model, accelerator.device)
     model = base.load_model(config.model, PRECISIONS[mixed_precision(config)], quantized=True)
     digest = Digests(dataset.digests_path(config))
-    held_out, training = _pairs(run, config, digest)
+    held_out, training, of_class = _pairs(run, config, digest)
     group_size = config.train.train_batch_size * accelerator.num_processes
-    examples = batches.frame(training, config, multiple=model.size_multiple, at_least=group_size)
+    examples = batches.frame([*training, *of_class], config, multiple=model.size_multiple, at_least=group_size)
     log.info(batches.describe(examples))
     cache = Cache(dataset.cache_dir(config), model, digest)
     measured = _validation(model, cache, held_out, training, config)
@@ -65,8 +65,8 @@ def mixed_precision(config: Config) -> str:
     return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
 
 
-def _pairs(run: RunDir, config: Config, digest: Digests) -> tuple[list[Pair], list[Pair]]:
-    """The pairs of the run's data set that are held out, and those that are trained on.
+def _pairs(run: RunDir, config: Config, digest: Digests) -> tuple[list[Pair], list[Pair], list[Pair]]:
+    """The pairs of the run's data set: held out, trained on, and trained on beside them for regularisation.
 
     Raises:
         DataError: the data set is no longer what it was when the run was made.
@@ -74,7 +74,8 @@ def _pairs(run: RunDir, config: Config, digest: Digests) -> tuple[list[Pair], li
     record = run.read_record().dataset
     pairs = dataset.scan_again(config, record.fingerprint, digest)
     held_out = [pair for pair in pairs if pair.id in set(record.held_out)]
-    return held_out, dataset.training_pairs(pairs, record.held_out, config.data.train_size, config.train.seed, digest)
+    training = dataset.training_pairs(pairs, record.held_out, config.data.train_size, config.train.seed, digest)
+    return held_out, training, dataset.regularization_pairs(pairs, record.held_out, digest)
 
 
 def _validation(

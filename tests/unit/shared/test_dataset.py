@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from shared import dataset
+from shared import dataset, held_out
 from shared.config import parse_config
 from shared.errors import DataError
 from shared.pictures import open_picture, upright_size
@@ -205,51 +204,6 @@ def pairs(count: int) -> list[Pair]:
     return [Pair(f"id-{number:03d}", Path(f"{number}.png"), "caption") for number in range(count)]
 
 
-def test_the_split_depends_on_ids_and_seed_alone() -> None:
-    everything = pairs(50)
-    shuffled = random.Random(0).sample(everything, 50)
-    moved = [Pair(pair.id, Path("elsewhere") / pair.image, "other words") for pair in everything]
-    held_out = dataset.held_out_ids(everything, 8, seed=3)
-    assert dataset.held_out_ids(shuffled, 8, seed=3) == held_out
-    assert dataset.held_out_ids(moved, 8, seed=3) == held_out
-    assert dataset.held_out_ids(everything, 8, seed=4) != held_out
-    assert len(set(held_out)) == 8
-
-
-def test_the_split_never_moves_between_versions() -> None:
-    assert dataset.held_out_ids(pairs(20), 4, seed=0) == ["id-003", "id-002", "id-005", "id-010"]
-
-
-def test_holding_out_everything_is_refused() -> None:
-    with pytest.raises(DataError, match="4 pictures, 4 of them to be held out"):
-        dataset.held_out_ids(pairs(4), 4, seed=0)
-    assert len(dataset.held_out_ids(pairs(4), 3, seed=0)) == 3
-
-
-def test_named_pairs_are_held_out_first_and_the_others_are_chosen_by_seed() -> None:
-    everything = pairs(20)
-    by_seed = dataset.held_out_ids(everything, 4, seed=0)
-    assert dataset.held_out_ids(everything, 4, 0, ["id-017", by_seed[1], "id-017"]) == [
-        "id-017",
-        by_seed[1],
-        by_seed[0],
-        by_seed[2],
-    ]
-
-
-def test_named_pairs_that_do_not_exist_are_listed_with_what_may_be_meant() -> None:
-    with pytest.raises(DataError) as caught:
-        dataset.held_out_ids(pairs(20), 4, 0, ["id-007x", "id-001", "zebra"])
-    assert "'id-007x' (did you mean 'id-007'?), 'zebra'" in str(caught.value)
-    assert "id-001" not in str(caught.value)
-
-
-def test_more_named_pairs_than_held_out_are_refused() -> None:
-    with pytest.raises(DataError, match=r"names 3 pairs, data\.num_validation is 2") as caught:
-        dataset.held_out_ids(pairs(20), 2, 0, ["id-001", "id-002", "id-003"])
-    assert "3 or more" in caught.value.hint
-
-
 def names(path: Path) -> str:
     """Stands in for a digest: each picture has its own."""
     return path.name
@@ -257,10 +211,10 @@ def names(path: Path) -> str:
 
 def test_training_takes_what_is_not_held_out() -> None:
     everything = pairs(30)
-    held_out = dataset.held_out_ids(everything, 5, seed=1)
-    training = [pair.id for pair in dataset.training_pairs(everything, held_out, None, 1, names)]
+    chosen = held_out.choose(everything, 5, seed=1)
+    training = [pair.id for pair in dataset.training_pairs(everything, chosen, None, 1, names)]
     assert len(training) == 25
-    assert not set(training) & set(held_out)
+    assert not set(training) & set(chosen)
 
 
 def test_a_smaller_training_set_is_part_of_a_larger_one_and_depends_on_the_seed() -> None:

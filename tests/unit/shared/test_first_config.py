@@ -115,3 +115,16 @@ def test_init_writes_a_config_that_trains_and_never_overwrites(
     record = (tmp_path / "runs" / "mine" / "run.json").read_text()
     assert '"name": "sd1 on CPU"' in record
     assert '"activations"' in record
+
+
+def test_a_run_with_pictures_for_regularisation_has_twice_the_steps(tmp_path: Path) -> None:
+    folder = tmp_path / "project"
+    folder.mkdir()
+    data_set(folder / "10_sks dress", 100)
+    plain = first_config.render(survey(folder), presets.recommend("sd1", None), "pocket", str(folder), "project")
+    data_set(folder / "reg", 3)
+    beside = first_config.render(survey(folder), presets.recommend("sd1", None), "pocket", str(folder), "project")
+    steps = [int(text.partition("max_train_steps = ")[2].split()[0]) for text in (plain, beside)]
+    assert steps == [2200, 4000]
+    assert "num_validation = 10 # of 100:" in beside
+    assert "4 an update, 2 of them for regularisation" in beside

@@ -170,3 +170,19 @@ def test_captions_are_encoded_live_when_their_encoders_learn(folder: Path) -> No
     text = build(config).at([0, 1]).text
     assert isinstance(text, list)
     assert all(caption.startswith("garment") for caption in text)
+
+
+def test_pictures_of_the_class_have_the_weight_of_the_prior(folder: Path) -> None:
+    (folder / "reg" / "1_garment").mkdir(parents=True)
+    for number in range(3):
+        Image.effect_noise((64, 64), 30 + number).convert("RGB").save(folder / "reg" / "1_garment" / f"{number}.png")
+        (folder / "reg" / "1_garment" / f"{number}.txt").write_text("any garment")
+    built = build(config_of(folder, train={"prior_loss_weight": 0.25}))
+    assert (built.num_pictures, built.epoch_length) == (11, 22)
+    for position in range(44):
+        batch = built.at([position, position])
+        of_class = built._examples[built._stream.picture_at(position)].pair.is_regularization
+        assert batch.loss_weights is None if not of_class else batch.loss_weights.tolist() == [0.25, 0.25]
+    assert build(config_of(folder)).at([0, 1]).loss_weights is None
+    words = batches.describe(built._examples)
+    assert words.startswith("11 training pictures, and 3 for regularisation, of which each pass takes 11 as well, in ")

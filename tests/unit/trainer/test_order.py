@@ -154,3 +154,36 @@ def test_seeds_fit_a_generator() -> None:
     seeds = {order.derive(seed, "epoch", number) for seed in range(20) for number in range(20)}
     assert len(seeds) == 400
     assert all(0 <= seed < 2**63 for seed in seeds)
+
+
+def with_class(subject: int, of_class: int, *, repeats: int = 1, group_size: int = 2) -> order.Stream:
+    return order.Stream(
+        [index % 2 for index in range(subject + of_class)],
+        [repeats] * subject + [1] * of_class,
+        group_size=group_size,
+        seed=7,
+        regularization=range(subject, subject + of_class),
+    )
+
+
+@pytest.mark.parametrize(("subject", "of_class", "repeats"), [(5, 3, 1), (4, 30, 2), (6, 6, 1), (1, 100, 3)])
+def test_each_pass_has_as_many_pictures_of_the_class_as_of_the_subject(
+    subject: int, of_class: int, repeats: int
+) -> None:
+    stream_of = with_class(subject, of_class, repeats=repeats)
+    assert stream_of.pass_length == 2 * subject * repeats
+    for passes in range(1, 60):
+        stream_of._deal_pass()
+        dealt = collections.Counter(stream_of._dealt)
+        dealt += collections.Counter(index for queue in stream_of._queues.values() for index in queue)
+        assert all(dealt[index] == passes * repeats for index in range(subject))
+        seen = [dealt[index] for index in range(subject, subject + of_class)]
+        assert sum(seen) == passes * subject * repeats
+        assert max(seen) - min(seen) <= 1, "all of them are used, evenly"
+
+
+def test_a_resumed_stream_with_pictures_of_the_class_is_the_same_stream() -> None:
+    straight = take(with_class(5, 7), 300)
+    for start in (1, 57, 256):
+        assert take(with_class(5, 7), 300 - start, start) == straight[start:]
+    assert all(start % 2 == next_one % 2 for start, next_one in zip(straight[::2], straight[1::2], strict=True))
