@@ -1,7 +1,8 @@
 """Latents and text embeddings on disk, by content: what was encoded once is never encoded again, by any run.
 
 An entry's name is a digest of all that went into it: the picture's bytes, its framing and mirroring and the VAE, or the
-caption and the text encoders. Entries are safetensors files, written beside and renamed, memory-mapped when read; any
+caption and the text encoders. Pictures are encoded in fp32, so that their entries serve runs of any precision; captions
+in the precision of training. Entries are safetensors files, written beside and renamed, memory-mapped when read; any
 number of processes may share the folder. Building goes on where it was interrupted, and rebuilds what is damaged.
 
 Shapes: B batch, C latent channels, H W latent height and width.

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 import torch
-from diffusers import DiffusionPipeline
+from diffusers import AutoencoderKL, DiffusionPipeline
 from diffusers.utils import logging as diffusers_logging
 from safetensors import SafetensorError
 from transformers.utils import logging as transformers_logging
@@ -27,10 +27,11 @@ MODELS: dict[str, type[Model]] = {
 }
 
 
-def load_model(settings: ModelConfig, precision: Precision, *, quantized: bool = False) -> Model:
+def load_model(settings: ModelConfig, precision: Precision, *, for_training: bool = False) -> Model:
     """The base model on the CPU, without safety checker, its progress bar off. No code of the model's own is ever run.
 
-    quantized: heed `settings.quantization`, which puts the denoiser on the GPU; only training does.
+    for_training: heed `settings.quantization`, which puts the denoiser on the GPU; and load the VAE in fp32, in which
+    pictures are encoded. A VAE that only decodes has the pipeline's precision, as in any other program.
 
     Raises:
         ModelError: nothing loadable at `settings.path`, or a model of another family.
@@ -40,8 +41,7 @@ def load_model(settings: ModelConfig, precision: Precision, *, quantized: bool =
     location = resolve(settings.path)
     try:
         kind = _single_file_kind(location) if Path(location).is_file() else _folder_kind(location)
-        extra = quantization.loading_arguments(settings, DTYPES[precision]) if quantized else {}
-        model = kind(_load(kind, location, settings, precision, extra))
+        model = kind(_load(kind, location, settings, precision, for_training=for_training))
     except (OSError, ValueError, TypeError, KeyError, SafetensorError) as error:
         raise _explained(error, location, settings) from error
     if settings.prediction_type != "auto":
@@ -74,15 +74,19 @@ def _folder_kind(location: str) -> type[Model]:
     return MODELS[name]
 
 
-def _load(kind: type[Model], location: str, settings: ModelConfig, precision: Precision, extra: dict[str, Any]) -> Any:
-    arguments: dict[str, Any] = {"dtype": DTYPES[precision], "use_safetensors": True, **extra}
+def _load(kind: type[Model], location: str, settings: ModelConfig, precision: Precision, *, for_training: bool) -> Any:
+    arguments: dict[str, Any] = {"dtype": DTYPES[precision], "use_safetensors": True}
     if kind is StableDiffusion:
         arguments |= {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
     if not Path(location).is_file():
+        if for_training:
+            arguments |= quantization.loading_arguments(settings, DTYPES[precision])
+            arguments["dtype"] = {"vae": torch.float32, "default": DTYPES[precision]}
         return kind.pipeline_class.from_pretrained(location, **arguments)
-    if settings.single_file_config:
-        arguments["config"] = settings.single_file_config
-    return kind.pipeline_class.from_single_file(location, **arguments)
+    described = {"config": settings.single_file_config} if settings.single_file_config else {}
+    if for_training:  # one precision for all parts is all that a single file's pipeline takes
+        arguments["vae"] = AutoencoderKL.from_single_file(location, subfolder="vae", dtype=torch.float32, **described)
+    return kind.pipeline_class.from_single_file(location, **arguments, **described)
 
 
 def share_cores(device: torch.device) -> None:

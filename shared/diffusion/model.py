@@ -99,14 +99,12 @@ class Model(ABC):
 
     @torch.no_grad()
     def encode_pixels(self, pixels_BCHW: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation of the VAE's posterior, not scaled, fp32, on the CPU. pixels: -1 to 1.
+        """Mean and standard deviation of the VAE's posterior, not scaled, fp32, on the CPU. pixels: -1 to 1, fp32.
 
-        The VAE runs in fp32: SDXL's overflows in fp16.
+        The VAE must be in fp32, as a model loaded for training has it: SDXL's overflows in fp16.
         """
-        if self.pipeline.vae.dtype != torch.float32:
-            self.pipeline.vae.to(torch.float32)
         vae = cast("AutoencoderKL", self.pipeline.vae)
-        posterior = vae.encode(pixels_BCHW.to(vae.device, torch.float32)).latent_dist  # pyright: ignore
+        posterior = vae.encode(pixels_BCHW.to(vae.device)).latent_dist  # pyright: ignore
         return posterior.mean.cpu(), posterior.std.cpu()
 
     def scale_latents(self, latents_BCHW: Tensor) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from pathlib import Path
 from typing import Any, get_args
 
@@ -107,16 +106,21 @@ def test_a_prediction_depends_on_every_condition(models: dict[str, Model], name:
 
 
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])
-def test_pictures_are_encoded_in_fp32_whatever_the_model_is_in(tiny_models: Path, precision: base.Precision) -> None:
-    model = base.load_model(ModelConfig(path=str(tiny_models / "sdxl")), precision)
+@pytest.mark.parametrize("form", ["folder", "single file"])
+def test_a_trainers_vae_is_never_rounded(
+    models: dict[str, Model], tiny_models: Path, tiny_single_files: Path, precision: base.Precision, form: str
+) -> None:
+    """Latents, and what the cache calls them, are the same whatever the precision of training is."""
+    settings = ModelConfig(path=str(tiny_models / "sdxl"))
+    if form == "single file":
+        single = tiny_single_files / "sdxl.safetensors"
+        settings = ModelConfig(path=str(single), single_file_config=str(tiny_models / "sdxl"))
+    model, whole = base.load_model(settings, precision, for_training=True), models["sdxl"]
     pixels = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    whole = copy.deepcopy(model.pipeline.vae).to(torch.float32)
-    with torch.no_grad():
-        expected = whole.encode(pixels).latent_dist
-    mean, std = model.encode_pixels(pixels)
-    assert torch.equal(mean, expected.mean)
-    assert torch.equal(std, expected.std)
-    assert (model.dtype, mean.dtype) == (base.DTYPES[precision], torch.float32)
+    for found, expected in zip(model.encode_pixels(pixels), whole.encode_pixels(pixels), strict=True):
+        assert torch.equal(found, expected)
+    assert model.vae_digest() == whole.vae_digest()
+    assert {model.dtype, *(encoder.dtype for encoder in model.text_encoders.values())} == {base.DTYPES[precision]}
 
 
 def test_latents_are_in_the_units_the_denoiser_learnt_on(models: dict[str, Model]) -> None:
