@@ -27,6 +27,7 @@ from shared.listener import listen
 from shared.opening import Resume, open_or_create
 from shared.records import FINAL_STATES, replace_file
 from shared.rundir import RunDir, open_run
+from shared.sources import listed
 from shared.status import is_alive, read_status
 from shared.supervisor import (
     ROOT,
@@ -253,6 +254,10 @@ def _init(folder: Path, model: str, output: Path | None, *, force: bool) -> int:
     if target.exists() and not force:
         raise ConfigError(f"{target} exists", "give another --output, or --force to overwrite it")
     seen = survey(folder)
+    for line in (*seen.sentences(), *seen.notices):
+        console.print(line, markup=False)
+    for problem in listed(list(seen.problems)):
+        console.print(f"to mend before training: {problem}", markup=False)
     known = base_model.family(model)
     family = POCKET if model == POCKET else known or base_model.guess_family(model)
     preset = presets.recommend(family, next(iter(hardware.usable_gpus()), None))
@@ -261,10 +266,8 @@ def _init(folder: Path, model: str, output: Path | None, *, force: bool) -> int:
         target.parent.mkdir(parents=True, exist_ok=True)
         replace_file(target, text.encode())
     source = family if known else f"not on this machine yet: taken for {family} by its name"
-    for line in (*seen.sentences(), f"model: {model}, {source}", f"preset: {preset.name}: {preset.reason}"):
+    for line in (f"model: {model}, {source}", f"preset: {preset.name}: {preset.reason}"):
         console.print(line, markup=False)
-    for problem in seen.problems:
-        console.print(f"to mend before training: {problem}", markup=False)
     for line in _forecast(load_config(target))[1]:
         console.print(line, markup=False)
     console.print(f"wrote {target}; read it, then: python run.py train {target}", markup=False)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from shared.config import EvaluationConfig
 from shared.errors import DarkroomError, DataError, exit_code_of
 from shared.paired import Estimate, estimate
 from shared.pictures import SUFFIXES, open_picture
-from shared.sources import find_pictures
+from shared.sources import Findings, find_pictures, listed
 
 MAX_NAMED = 10
 
@@ -177,13 +177,13 @@ def _pictures(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder", "give two folders of pictures")
     found: dict[str, Path] = {}
-    problems: list[str] = []
-    for path in find_pictures(folder, problems):
+    findings = Findings()
+    for path in find_pictures(folder, findings):
         name = normalize("NFC", path.relative_to(folder).with_suffix("").as_posix())  # macOS spells é with two letters
         if name in found:
             raise DataError(f"{path} and {found[name].name} have the same name", "remove one: which is meant?")
         found[name] = path
-    _refuse(problems)
+    _refuse(findings.problems)
     if not found:
         raise DataError(f"{folder} holds no pictures", f"looked for {', '.join(sorted(SUFFIXES))} at any depth")
     return found
@@ -201,9 +201,9 @@ def _open_all(paths: Iterable[Path]) -> list[Image.Image]:
     return pictures
 
 
-def _refuse(problems: Sequence[str]) -> None:
+def _refuse(problems: list[str]) -> None:
     if problems:
-        raise DataError("\n       ".join(problems), "repair or remove these files")
+        raise DataError("\n       ".join(listed(problems)), "repair or remove these files")
 
 
 def _prompt(name: str, *folders: Path) -> str:

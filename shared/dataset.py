@@ -16,7 +16,7 @@ from shared.errors import DataError
 from shared.pictures import SUFFIXES, undecodable
 from shared.publication import sha256
 from shared.records import combined_digest
-from shared.sources import Pair
+from shared.sources import Findings, Pair, listed
 
 Digest = Callable[[Path], str]
 
@@ -50,26 +50,19 @@ def scan_again(config: Config, fingerprint_then: str, digest: Digest) -> list[Pa
     )
 
 
-def scan(config: Config, *, decode: bool = False) -> list[Pair]:
+def scan(config: Config, *, decode: bool = False, say: Callable[[str], object] = lambda text: None) -> list[Pair]:
     """Every captioned picture of the data set, sorted by id; captions of the subject with the trigger word.
 
-    decode: also decode every picture once.
+    decode: also decode every picture once. say: told what was understood otherwise than it is written, or not used.
 
     Raises:
-        DataError: no data set, no pictures, or pictures that cannot be used; all of them listed with their reasons.
+        DataError: no data set, no pictures, or pictures that cannot be used; listed with their reasons.
     """
-    path = hub.on_disk(config.data.path, cache_dir(config))
-    problems: list[str] = []
-    pairs = _with_regularization(config, path, sources.read(path, problems), problems)
-    problems.extend(_clashes(pairs))
-    if decode:
-        problems.extend(undecodable(sorted({pair.image for pair in pairs if pair.image.is_file()})))
-    if problems:
-        listed = "\n       ".join(dict.fromkeys(problems))
-        hint = "repair or remove these files; a caption stands in <name>.txt, in UTF-8, or in metadata.jsonl"
-        raise DataError(f"{len(dict.fromkeys(problems))} problem(s) in the data set:\n       {listed}", hint)
-    if not pairs:
-        raise DataError(f"data.path {path} holds no pictures", f"looked for {', '.join(sorted(SUFFIXES))} at any depth")
+    findings = Findings()
+    pairs = look(config.data.path, cache_dir(config), findings, config.data.regularization_path, decode=decode)
+    refuse(config.data.path, pairs, findings)
+    for notice in findings.notices:
+        say(notice)
     captioned = (
         pair
         if pair.is_regularization
@@ -77,6 +70,41 @@ def scan(config: Config, *, decode: bool = False) -> list[Pair]:
         for pair in pairs
     )
     return sorted(captioned, key=lambda pair: pair.id)
+
+
+def look(
+    path: str, cache: Path, findings: Findings, regularization_path: str = regularization.AUTO, *, decode: bool
+) -> list[Pair]:
+    """Every pair of a data set in any form, as it is; what is wrong with it is added to `findings`.
+
+    Raises:
+        DataError: there is no such data set, or its form is not understood.
+    """
+    folder = hub.on_disk(path, cache)
+    pairs = sources.read(folder, findings)
+    if regularization_path != regularization.NONE:
+        pairs = regularization.recognise(pairs)
+    if regularization_path not in (regularization.NONE, regularization.AUTO):
+        pairs = regularization.read_beside(pairs, folder, hub.on_disk(regularization_path, cache), findings)
+    findings.problems.extend(_clashes(pairs))
+    if decode:
+        findings.problems.extend(undecodable(sorted({pair.image for pair in pairs if pair.image.is_file()})))
+    return pairs
+
+
+def refuse(path: str, pairs: Sequence[Pair], findings: Findings) -> None:
+    """End here where the data set has a problem, or no picture.
+
+    Raises:
+        DataError: with the problems, each of them once.
+    """
+    problems = list(dict.fromkeys(findings.problems))
+    if problems:
+        lines = "\n       ".join(listed(problems))
+        hint = "repair or remove these files; a caption stands in <name>.txt, in UTF-8, or in metadata.jsonl"
+        raise DataError(f"{len(problems)} problem(s) in the data set:\n       {lines}", hint)
+    if not pairs:
+        raise DataError(f"data.path {path} holds no pictures", f"looked for {', '.join(sorted(SUFFIXES))} at any depth")
 
 
 def training_pairs(
@@ -112,16 +140,6 @@ def _not_held_out(some: list[Pair], pairs: Sequence[Pair], kept_away: Iterable[s
     ids = set(kept_away)
     seen = {digest(pair.image) for pair in pairs if pair.id in ids}
     return [pair for pair in some if pair.id not in ids and digest(pair.image) not in seen]
-
-
-def _with_regularization(config: Config, path: Path, pairs: list[Pair], problems: list[str]) -> list[Pair]:
-    setting = config.data.regularization_path
-    if setting == regularization.NONE:
-        return pairs
-    pairs = regularization.recognise(pairs)
-    if setting == regularization.AUTO:
-        return pairs
-    return regularization.read_beside(pairs, path, hub.on_disk(setting, cache_dir(config)), problems)
 
 
 def _clashes(pairs: Iterable[Pair]) -> list[str]:

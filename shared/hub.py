@@ -21,9 +21,11 @@ from shared.errors import DataError
 from shared.pictures import FORMATS
 from shared.publication import publish, sweep
 from shared.records import Manifest
-from shared.sources import CAPTION_COLUMNS, PICTURE_COLUMNS, column
+from shared.sources.columns import CAPTION_COLUMNS, PICTURE_COLUMNS, Record, caption_column, column
 
 SPLIT = "train"
+ROWS_LOOKED_AT = 100
+"""To tell captions from paths and numbers where no column has a known name."""
 ENDINGS = {"PNG": ".png", "JPEG": ".jpg", "MPO": ".jpg", "WEBP": ".webp", "BMP": ".bmp"}
 
 
@@ -97,8 +99,9 @@ def _columns(dataset: Any, path: str) -> tuple[str, str]:
         name: getattr(feature, "dtype", None) or type(feature).__name__ for name, feature in dataset.features.items()
     }
     images = [name for name, feature in dataset.features.items() if type(feature).__name__ == "Image"]
-    picture = _pick(images, PICTURE_COLUMNS)
-    caption = _pick([name for name, kind in kinds.items() if kind in ("string", "large_string")], CAPTION_COLUMNS)
+    picture = images[0] if len(images) == 1 else column(images, PICTURE_COLUMNS)
+    texts = [name for name, kind in kinds.items() if kind in ("string", "large_string")]
+    caption = texts[0] if len(texts) == 1 else _caption_among(dataset, texts)
     if picture and caption:
         return picture, caption
     missing = "picture" if not picture else "caption"
@@ -110,8 +113,9 @@ def _columns(dataset: Any, path: str) -> tuple[str, str]:
     )
 
 
-def _pick(names: list[str], known: tuple[str, ...]) -> str | None:
-    return names[0] if len(names) == 1 else column(names, known)
+def _caption_among(dataset: Any, texts: list[str]) -> str | None:
+    first_rows: list[Record] = list(dataset.select_columns(texts).select(range(min(ROWS_LOOKED_AT, len(dataset)))))
+    return caption_column(first_rows, texts, besides="")
 
 
 def _write(dataset: Any, picture: str, caption: str, folder: Path) -> None:

@@ -32,7 +32,8 @@ def open_or_create(
 ) -> RunDir:
     """The run folder, its settings those of the config.
 
-    say: told of every setting that is changed. estimate: the memory forecast, kept in the record of a new run.
+    say: told of every setting that is changed, and what was noticed about the data set of a new run.
+    estimate: the memory forecast, kept in the record of a new run.
 
     Raises:
         ConfigError, RunFolderError, DataError: it can neither be made nor taken up like this; nothing has changed.
@@ -43,7 +44,7 @@ def open_or_create(
         name = free_name(config.run.output_dir, config.run.name)
         config = config.model_copy(update={"run": config.run.model_copy(update={"name": name})})
     if resume.new or not path.exists() or _clear_if_barren(path, config):
-        return _create(config, resume.from_checkpoint, estimate)
+        return _create(config, resume.from_checkpoint, say, estimate)
     return _take_up(open_run(path), config, resume, say)
 
 
@@ -83,10 +84,15 @@ def _require_same_data(run: RunDir) -> None:
     dataset.scan_again(before, run.read_record().dataset.fingerprint, Digests(dataset.digests_path(before)))
 
 
-def _create(config: Config, from_checkpoint: Path | None, estimate: Callable[[], dict[str, Any] | None]) -> RunDir:
+def _create(
+    config: Config,
+    from_checkpoint: Path | None,
+    say: Callable[[str], object],
+    estimate: Callable[[], dict[str, Any] | None],
+) -> RunDir:
     """A new run, from nothing or from the state of any run's checkpoint."""
     if from_checkpoint is None:
-        return create_run(config, estimate=estimate)
+        return create_run(config, estimate=estimate, say=say)
     manifest = checkpoints.verify_checkpoint(from_checkpoint)
     changes.require_same_state(config, manifest)
     if manifest.step >= config.train.max_train_steps:
@@ -94,4 +100,4 @@ def _create(config: Config, from_checkpoint: Path | None, estimate: Callable[[],
             f"train.max_train_steps is {config.train.max_train_steps}, the checkpoint is of step {manifest.step}",
             "steps are counted on from the checkpoint; set more of them",
         )
-    return create_run(config, lambda run: checkpoints.adopt(run, from_checkpoint), estimate)
+    return create_run(config, lambda run: checkpoints.adopt(run, from_checkpoint), estimate, say)

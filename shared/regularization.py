@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 
 from shared import sources
 from shared.errors import DataError
-from shared.sources import KOHYA_FOLDER, Pair
+from shared.sources import KOHYA_FOLDER, Findings, Pair
 
 AUTO, NONE = "auto", "none"
 PREFIX = "regularization/"
@@ -31,7 +31,7 @@ def recognise(pairs: Sequence[Pair]) -> list[Pair]:
     return list(pairs) if all(pair.is_regularization for pair in marked) else marked
 
 
-def read_beside(pairs: Sequence[Pair], data: Path, folder: Path, problems: list[str]) -> list[Pair]:
+def read_beside(pairs: Sequence[Pair], data: Path, folder: Path, findings: Findings) -> list[Pair]:
     """The same pairs and those of `folder`, marked, ids beginning with `regularization/`.
 
     Where `folder` lies in the data set's own, its pairs are there already, and keep their ids.
@@ -50,8 +50,8 @@ def read_beside(pairs: Sequence[Pair], data: Path, folder: Path, problems: list[
             replace(pair, is_regularization=pair.is_regularization or pair.image.resolve().is_relative_to(inside))
             for pair in pairs
         ]
-    found = sources.read(folder, problems)
-    if not found and not problems:
+    found = sources.read(folder, findings)
+    if not found and not findings.problems:
         raise DataError(f"data.regularization_path {folder} holds no pictures", "name a folder of captioned pictures")
     return [*pairs, *(replace(pair, id=PREFIX + pair.id, is_regularization=True) for pair in found)]
 

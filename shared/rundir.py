@@ -213,10 +213,12 @@ def create_run(
     config: Config,
     prepare: Callable[[RunDir], None] = lambda run: None,
     estimate: Callable[[], dict[str, Any] | None] = lambda: None,
+    say: Callable[[str], object] = lambda text: None,
 ) -> RunDir:
     """Check everything, then make the run folder in one rename; `prepare` may put more into it before that.
 
     estimate: asked last of the checks for the memory to record; may refuse.
+    say: told what was noticed about the data set.
 
     Raises:
         DataError, ModelError: the data set or base model cannot be used; nothing is written then.
@@ -228,7 +230,7 @@ def create_run(
     if target.exists() and not (target.is_dir() and not any(target.iterdir())):
         raise RunFolderError(f"{target} exists", "choose another run.name, or move it away")
     digest = Digests(dataset.digests_path(config))
-    record = _describe_run(config, digest).model_copy(update={"memory": estimate()})
+    record = _describe_run(config, digest, say).model_copy(update={"memory": estimate()})
     stage = target.parent / f".{target.name}.{uuid.uuid4().hex[:8]}"
     with writing("run.output_dir", target.parent):
         stage.mkdir(parents=True)
@@ -259,8 +261,8 @@ def list_runs(output_dir: Path) -> list[RunDir]:
     return sorted(runs, key=lambda run: run.record.stat().st_mtime, reverse=True)
 
 
-def _describe_run(config: Config, digest: Digests) -> RunRecord:
-    pairs = dataset.scan(config, decode=True)
+def _describe_run(config: Config, digest: Digests, say: Callable[[str], object]) -> RunRecord:
+    pairs = dataset.scan(config, decode=True, say=say)
     seed = config.train.seed
     chosen = held_out.choose(pairs, config.data.num_validation, seed, config.data.validation_ids)
     dataset.training_pairs(pairs, chosen, config.data.train_size, seed, digest)

@@ -6,12 +6,14 @@ import statistics
 from dataclasses import dataclass
 from pathlib import Path
 
-from shared import held_out, regularization
+from shared import dataset, held_out, regularization
+from shared.config import RunConfig
 from shared.errors import DataError
-from shared.pictures import SUFFIXES, undecodable, upright_size
-from shared.sources import Pair, read
+from shared.pictures import upright_size
+from shared.sources import Findings, Pair
 
 STRATA_NAMED = 6
+DEFAULT_CACHE = RunConfig().output_dir / ".cache"
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,8 @@ class Survey:
     """Where these lie, below the data set's folder."""
     strata: tuple[tuple[str, int, int], ...] = ()
     """(Folder, pictures, pictures × repeats) of the subject, as the held-out pairs are spread over them."""
+    notices: tuple[str, ...] = ()
+    """What was understood otherwise than it is written, or not used."""
 
     @property
     def median_short_side(self) -> int:
@@ -72,27 +76,29 @@ class Survey:
         return lines
 
 
-def survey(path: Path) -> Survey:
-    """Look at a data set in any of its forms.
+def survey(path: str | Path, cache: Path = DEFAULT_CACHE) -> Survey:
+    """Look at a data set in any of its forms, as a run would.
+
+    cache: where the pictures of a `datasets` data set are written out.
 
     Raises:
-        DataError: no such data set, or no picture in it.
+        DataError: no such data set, or nothing in it can be used; its problems are those that a run would name.
     """
-    problems: list[str] = []
-    pairs = regularization.recognise(read(path, problems))
-    if not pairs and not problems:
-        raise DataError(f"{path} holds no pictures", f"looked for {', '.join(sorted(SUFFIXES))} at any depth")
-    problems.extend(undecodable(sorted({pair.image for pair in pairs if pair.image.is_file()})))
+    findings = Findings()
+    pairs = dataset.look(str(path), cache, findings, decode=True)
+    if not pairs:
+        dataset.refuse(str(path), pairs, findings)
     sizes = tuple(size for size in (_size(pair.image) for pair in pairs) if size)
     subject = [pair for pair in pairs if not pair.is_regularization]
     return Survey(
         len(subject),
         sizes,
         tuple(pair.caption for pair in subject if pair.caption),
-        tuple(dict.fromkeys(problems)),
+        tuple(dict.fromkeys(findings.problems)),
         len(pairs) - len(subject),
         tuple(regularization.folders(pairs)),
         _strata(subject),
+        tuple(findings.notices),
     )
 
 

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
+from run import app
 from shared import first_config, presets
 from shared.cadence import parse
 from shared.config import load_config
@@ -128,3 +130,13 @@ def test_a_run_with_pictures_for_regularisation_has_twice_the_steps(tmp_path: Pa
     assert steps == [2200, 4000]
     assert "num_validation = 10 # of 100:" in beside
     assert "4 an update, 2 of them for regularisation" in beside
+
+
+def test_init_lists_the_problems_also_where_too_little_is_left(tmp_path: Path) -> None:
+    folder = data_set(tmp_path / "dresses", 2)
+    (folder / "3.gif").touch()
+    done = CliRunner().invoke(app, ["init", str(folder), "--model", "pocket", "--output", str(tmp_path / "c.toml")])
+    assert done.exit_code == 2
+    assert "3.gif: .gif pictures are not read" in done.output
+    assert "at least 3 are needed" in done.output
+    assert not (tmp_path / "c.toml").exists()

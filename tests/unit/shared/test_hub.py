@@ -140,3 +140,9 @@ def test_an_empty_cell_is_named_by_the_check_of_the_files(tmp_path: Path) -> Non
         scan(path, decode=True)
     assert "00001.png: the caption is empty" in str(caught.value)
     assert "00001.png: not a PNG" in str(caught.value)
+
+
+def test_the_caption_is_told_from_paths_and_numbers(tmp_path: Path) -> None:
+    names, links = [f"{n}.png" for n in "xyz"], [f"https://x.org/{n}" for n in "xyz"]
+    path = save(tmp_path, make("photo", "words", file=names, link=links, number=["1", "2", "3"]))
+    assert [pair.caption for pair in scan(path)] == TEXTS

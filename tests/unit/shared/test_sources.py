@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from shared import sources
 from shared.errors import DataError
+from shared.sources.columns import column
 from tests.unit.shared.test_dataset import add, bomb, metadata, scan, truncate
 
 THREE = [("a", "a red dress"), ("sub/b", "a coat, grün"), ("sub/c.v2", "a hat")]
@@ -153,8 +153,9 @@ def test_every_problem_of_a_csv_file_is_listed_at_once(tmp_path: Path) -> None:
 
 
 def test_the_column_is_found_in_any_case_by_the_order_of_the_known_names() -> None:
-    assert sources.column(["id", " Text ", "caption"], ("text", "caption")) == " Text "
-    assert sources.column(["id"], ("text",)) is None
+    assert column(["id", " Text ", "caption"], ("text", "caption")) == " Text "
+    assert column(["File Name"], ("file_name",)) == "File Name"
+    assert column(["id"], ("text",)) is None
 
 
 def link_to_itself(folder: Path) -> None:
@@ -191,7 +192,10 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "a caption of 1 MB": (lambda folder: add(folder, "long.png", "x" * 10**6), "long.txt: 1,000,000 characters"),
     "control characters": (lambda folder: add(folder, "bell.png", "a\x07b"), "bell.txt: the caption holds the control"),
     "latin-1": (lambda folder: add(folder, "latin.png").with_suffix(".txt").write_bytes(b"caf\xe9"), "latin.txt: 'utf"),
-    "UTF-16": (lambda folder: add(folder, "wide.png").with_suffix(".txt").write_bytes("a".encode("utf-16")), "wide.t"),
+    "UTF-16": (
+        lambda folder: add(folder, "wide.png").with_suffix(".txt").write_bytes("a".encode("utf-16-le")),
+        "wide.t",
+    ),
     "one id": (lambda folder: (add(folder, "one.png"), add(folder, "one.jpg")), "has the same id as one.jpg"),
     "a dead link": (lambda folder: (folder / "dead.png").symlink_to("nowhere.png"), "dead.png: a link that leads to"),
     "a link to itself": (link_to_itself, "itself.png: a link that leads to no file"),

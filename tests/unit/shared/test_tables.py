@@ -1,144 +1,200 @@
-"""CSV files: whole lines or nothing."""
+"""Tables as they come: written on another system, with other columns, for pictures that were moved since."""
 
 from __future__ import annotations
 
-import os
+import json
+from collections.abc import Callable
 from pathlib import Path
+from unicodedata import normalize
 
 import pytest
 
-from shared.errors import RunFolderError
-from shared.tables import (
-    LEADING_METRIC_COLUMNS,
-    METRIC_COLUMNS,
-    TRAIN_COLUMNS,
-    Appender,
-    prune,
-    read_rows,
-    write_rows,
-)
+from shared.errors import DataError
+from shared.survey import survey
+from tests.unit.shared.test_dataset import add, metadata, scan
 
-COLUMNS = ("step", "loss", "note")
+ROWS = [("a.png", "a red dress"), ("sub/b.png", "a coat"), ("sub/é.png", "a hat")]
+WANTED = [("a", "a red dress"), ("sub/b", "a coat"), ("sub/é", "a hat")]
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "table.csv"
+def write_jsonl(folder: Path, rows: list[tuple[str, str]]) -> Path:
+    metadata(folder, *({"file_name": name, "text": caption} for name, caption in rows))
+    return folder
 
 
-def test_an_absent_file_is_an_empty_table(path: Path) -> None:
-    assert read_rows(path) == []
-    assert prune(path, lambda row: False) == 0
+def write_metadata_csv(folder: Path, rows: list[tuple[str, str]]) -> Path:
+    return write_csv(folder, rows, "metadata.csv").parent
 
 
-def test_rows_come_back_as_they_were_written(path: Path) -> None:
-    table = Appender(path, COLUMNS)
-    table.append({"step": 1, "loss": 0.1 + 0.2, "note": None})
-    table.append({"step": 2, "loss": float("nan")})
-    assert read_rows(path) == [
-        {"step": "1", "loss": "0.30000000000000004", "note": ""},
-        {"step": "2", "loss": "nan", "note": ""},
-    ]
+def write_csv(folder: Path, rows: list[tuple[str, str]], name: str = "all.csv") -> Path:
+    path = folder / name
+    path.write_text("file_name,text\n" + "".join(f'"{name}","{caption}"\n' for name, caption in rows), encoding="utf-8")
+    return path
 
 
-@pytest.mark.parametrize("text", ['a, "b" and c', "=SUM(A1)", "ünïcode 👗", "'", " padded"])
-def test_commas_quotes_and_formulas_round_trip(path: Path, text: str) -> None:
-    Appender(path, COLUMNS).append({"step": 1, "note": text})
-    assert read_rows(path)[0]["note"] == " ".join(text.split())
+FORMS = {"metadata.jsonl": write_jsonl, "metadata.csv": write_metadata_csv, "a CSV file": write_csv}
+
+SPELLINGS: dict[str, Callable[[str], str]] = {
+    "a prefix that is the folder itself": lambda name: f"train/{name}",
+    "a path from above the folder": lambda name: f"data/train/{name}",
+    "backslashes": lambda name: name.replace("/", "\\"),
+    "backslashes from above": lambda name: "train\\" + name.replace("/", "\\"),
+    "another machine": lambda name: f"/home/someone/pictures/{name}",
+    "another machine's drive": lambda name: "D:\\pictures\\train\\" + name.replace("/", "\\"),
+    "a dot": lambda name: f"./{name}",
+    "a way up and down": lambda name: f"../train/{name}",
+    "no ending": lambda name: name.removesuffix(".png"),
+    "the ending before conversion": lambda name: name.replace(".png", ".webp"),
+    "other letters": str.upper,
+    "decomposed accents": lambda name: normalize("NFD", name),
+    "spaces around": lambda name: f" {name} ",
+}
 
 
-def test_a_value_never_spans_two_lines(path: Path) -> None:
-    Appender(path, COLUMNS).append({"step": 1, "note": "first\r\nsecond\u2028third\x0bfourth"})
-    assert path.read_bytes().count(b"\n") == 2
-    assert read_rows(path)[0]["note"] == "first second third fourth"
+@pytest.mark.parametrize("spelling", SPELLINGS)
+@pytest.mark.parametrize("form", FORMS)
+def test_a_picture_is_found_however_its_path_is_written(tmp_path: Path, form: str, spelling: str) -> None:
+    folder = tmp_path / "train"
+    for name, _ in ROWS:
+        add(folder, name, None)
+    path = FORMS[form](folder, [(SPELLINGS[spelling](name), caption) for name, caption in ROWS])
+    assert [(pair.id, pair.caption) for pair in scan(path)] == WANTED
 
 
-def test_reader_ignores_a_torn_last_line(path: Path) -> None:
-    path.write_bytes(b"step,loss,note\n100,0.31,\n200,0.29,2")
-    assert [row["step"] for row in read_rows(path)] == ["100"]
+@pytest.mark.parametrize("form", FORMS)
+def test_accents_decomposed_on_the_disk_are_found_by_composed_ones(tmp_path: Path, form: str) -> None:
+    add(tmp_path, normalize("NFD", "été.png"), None)
+    (pair,) = scan(FORMS[form](tmp_path, [(normalize("NFC", "été.png"), "a dress")]))
+    assert pair.image.is_file()
 
 
-def test_a_table_cut_anywhere_shows_only_whole_true_rows(path: Path) -> None:
-    table = Appender(path, COLUMNS)
-    for step in (100, 200, 300):
-        table.append({"step": step, "loss": step * 1.25, "note": "x"})
-    whole, rows = path.read_bytes(), read_rows(path)
-    for length in range(len(whole) + 1):
-        path.write_bytes(whole[:length])
-        assert read_rows(path) == rows[: max(0, whole[:length].count(b"\n") - 1)]
+@pytest.mark.parametrize("form", FORMS)
+def test_a_picture_that_lies_deeper_is_found_if_it_is_the_only_one(tmp_path: Path, form: str) -> None:
+    add(tmp_path, "images/a.png", None)
+    path = FORMS[form](tmp_path, [("a.png", "a dress")])
+    assert [pair.id for pair in scan(path)] == ["images/a"]
+    add(tmp_path, "more/a.png", None)
+    with pytest.raises(DataError, match=r"a\.png may mean .*images/a\.png, .*more/a\.png"):
+        scan(path)
 
 
-def test_appender_cuts_a_torn_last_line_off_before_it_writes(path: Path) -> None:
-    path.write_bytes(b"step,loss,note\n1,0.5,\n2,0.")
-    Appender(path, COLUMNS).append({"step": 2, "loss": 0.4})
-    assert path.read_bytes() == b"step,loss,note\n1,0.5,\n2,0.4,\n"
+def test_a_missing_picture_of_a_folder_that_is_there_is_not_taken_from_another(tmp_path: Path) -> None:
+    for name in ("1.png", "red/2.png"):
+        add(tmp_path, name, None)
+    path = write_csv(tmp_path, [("red/1.png", "a red dress"), ("red/2.png", "another")])
+    with pytest.raises(DataError, match=r"red/1\.png: no such file"):
+        scan(path)
 
 
-@pytest.mark.parametrize("content", [b"", b"step,lo"])
-def test_appender_writes_the_header_anew_when_none_is_whole(path: Path, content: bytes) -> None:
-    path.write_bytes(content)
-    Appender(path, COLUMNS)
-    assert path.read_bytes() == b"step,loss,note\n"
+def test_of_two_that_differ_in_letters_the_one_spelt_so_is_taken(tmp_path: Path) -> None:
+    for name in ("a.png", "A.PNG"):
+        add(tmp_path, name, None)
+    write_jsonl(tmp_path, [("./A.PNG", "large"), ("./a.png", "small")])
+    assert [(pair.image.name, pair.caption) for pair in scan(tmp_path)] == [("A.PNG", "large"), ("a.png", "small")]
 
 
-def test_appender_leaves_a_whole_table_untouched(path: Path) -> None:
-    path.write_bytes(b"step,loss,note\n1,0.5,\n")
-    before = path.stat()
-    Appender(path, COLUMNS)
-    assert (path.stat().st_ino, path.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+def test_paths_that_were_found_elsewhere_are_told_with_an_example(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        add(tmp_path, name, None)
+    write_jsonl(tmp_path, [("/elsewhere/a.png", "x"), ("/elsewhere/b.png", "y")])
+    (notice,) = survey(tmp_path).notices
+    assert "2 paths" in notice
+    assert f"/elsewhere/a.png is taken to be {tmp_path / 'a.png'}" in notice
+    write_jsonl(tmp_path, [("./a.png", "x"), ("B.png", "y")])
+    assert not survey(tmp_path).notices
 
 
-def test_appender_refuses_another_header_and_changes_nothing(path: Path) -> None:
-    path.write_bytes(b"step,loss\n1,0.5\n")
-    with pytest.raises(RunFolderError, match="other columns"):
-        Appender(path, COLUMNS)
-    assert path.read_bytes() == b"step,loss\n1,0.5\n"
+COLUMNS: dict[str, list[dict[str, object]]] = {
+    "a caption by another name": [{"file_name": "a.png", "blip": "a dress", "width": 512}],
+    "a path by another name": [{"shot": "a.png", "caption": "a dress"}],
+    "both by other names": [{"shot": "a.png", "words": "a dress", "hash": 3, "url": "https://x.org/a.png"}],
+    "several known captions": [{"file_name": "a.png", "caption": "a dress", "tags": "red, dress"}],
+    "separators": [{"File Name": "a.png", "Image-Caption": "a dress", "notes": "x"}],
+}
 
 
-def test_a_row_the_disk_takes_only_in_part_is_cut_off_again_and_said(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    table, write = Appender(path, COLUMNS), os.write
-    table.append({"step": 1, "loss": 0.5})
-    whole = path.read_bytes()
-    monkeypatch.setattr(os, "write", lambda descriptor, data: write(descriptor, data[:3]))
-    with pytest.raises(OSError, match="No space left") as caught:
-        table.append({"step": 2, "loss": 0.25})
-    assert caught.value.filename == str(path)
-    assert path.read_bytes() == whole
-    monkeypatch.undo()
-    table.append({"step": 2, "loss": 0.25})
-    assert [row["step"] for row in read_rows(path)] == ["1", "2"]
+@pytest.mark.parametrize("case", COLUMNS)
+def test_columns_are_told_by_their_names_or_by_what_is_in_them(tmp_path: Path, case: str) -> None:
+    rows = COLUMNS[case]
+    add(tmp_path, "a.png", None)
+    metadata(tmp_path, *rows)
+    assert [pair.caption for pair in scan(tmp_path)] == ["a dress"]
+    (tmp_path / "metadata.jsonl").unlink()
+    lines = [[*rows[0]], *([f'"{cell}"' for cell in row.values()] for row in rows)]
+    (tmp_path / "metadata.csv").write_text("\n".join(";".join(line) for line in lines))
+    assert [pair.caption for pair in scan(tmp_path)] == ["a dress"]
 
 
-def test_a_key_that_is_no_column_is_refused(path: Path) -> None:
-    table = Appender(path, COLUMNS)
-    with pytest.raises(KeyError, match="los"):
-        table.append({"los": 1})
-    assert read_rows(path) == []
+def test_two_columns_of_text_that_may_be_captions_are_named(tmp_path: Path) -> None:
+    add(tmp_path, "a.png", None)
+    metadata(tmp_path, {"file_name": "a.png", "left": "a dress", "right": "a coat"})
+    for look in (survey, scan):
+        with pytest.raises(DataError, match="no column of captions; its columns are file_name, left, right"):
+            look(tmp_path)
 
 
-def test_prune_keeps_what_it_is_told_to_and_counts_the_rest(path: Path) -> None:
-    table = Appender(path, COLUMNS)
-    for step in range(1, 6):
-        table.append({"step": step, "loss": step / 3, "note": "a, b"})
-    kept = read_rows(path)[:3]
-    assert prune(path, lambda row: int(row["step"]) <= 3) == 2
-    assert read_rows(path) == kept
-    assert prune(path, lambda row: int(row["step"]) <= 3) == 0
-    Appender(path, COLUMNS).append({"step": 4})
-    assert [row["step"] for row in read_rows(path)] == ["1", "2", "3", "4"]
+TEXTS: dict[str, bytes] = {
+    "UTF-16 of Excel": "file_name\ttext\r\na.png\ta dress, grün\r\n".encode("utf-16"),
+    "big-endian UTF-16": b"\xfe\xff" + 'file_name,text\na.png,"a dress, grün"'.encode("utf-16-be"),
+    "a mark and CRLF": '\ufefffile_name,text\r\na.png,"a dress, grün"\r\n'.encode(),
+    "Excel's own separator line": "sep=;\r\nfile_name;text\r\na.png;a dress, grün\r\n".encode(),
+    "a quoted header": 'file_name;"text, in English"\na.png;"a dress, grün"\n'.encode(),
+    "commas that nobody quoted": "file_name,text\na.png,a dress, grün\n".encode(),
+    "no header": "a.png,a dress, grün\nb.png,a hat".encode(),
+    "blank lines": '\n\nfile_name,text\n\na.png,"a dress, grün"\n\n'.encode(),
+    "returns of old Macs": 'file_name,text\ra.png,"a dress, grün"\r'.encode(),
+}
 
 
-def test_write_rows_replaces_the_whole_table(path: Path) -> None:
-    write_rows(path, COLUMNS, [{"step": 1}, {"step": 2}])
-    write_rows(path, COLUMNS, [{"step": 9, "loss": 0.5}])
-    assert path.read_bytes() == b"step,loss,note\n9,0.5,\n"
+@pytest.mark.parametrize("case", TEXTS)
+def test_a_csv_file_is_read_as_any_program_writes_it(tmp_path: Path, case: str) -> None:
+    for name in ("a.png", "b.png"):
+        add(tmp_path, name, None)
+    (tmp_path / "all.csv").write_bytes(TEXTS[case])
+    assert scan(tmp_path / "all.csv")[0].caption == "a dress, grün"
 
 
-def test_the_promised_columns_lead() -> None:
-    promised = "step,epoch,total_loss,visual_loss,fashion_clip_loss,color_loss,learning_rate,timestamp"
-    assert ",".join(METRIC_COLUMNS).startswith(promised + ",")
-    assert ",".join(LEADING_METRIC_COLUMNS) == promised
-    assert len(set(METRIC_COLUMNS)) == len(METRIC_COLUMNS)
-    assert TRAIN_COLUMNS[:4] == ("step", "epoch", "loss", "learning_rate")
+def test_a_table_of_any_name_is_found_and_told(tmp_path: Path) -> None:
+    add(tmp_path, "a.png", None)
+    table = tmp_path / "meta_lat.json"
+    table.write_text(
+        json.dumps({"/content/train/a": {"caption": "a dress", "tags": "red", "train_resolution": [1, 2]}})
+    )
+    assert [pair.caption for pair in scan(tmp_path)] == ["a dress, red"]
+    assert f"captions are read from {table}" in survey(tmp_path).notices
+    assert [pair.id for pair in scan(table)] == ["a"]
+    (tmp_path / "labels.csv").write_text("file,caption\na.png,a coat\n")
+    with pytest.raises(DataError, match=r"2 tables name the pictures .*labels\.csv, meta_lat\.json") as caught:
+        scan(tmp_path)
+    assert "data.path" in caught.value.hint
+    (tmp_path / "a.txt").write_text("a hat")
+    assert [pair.caption for pair in scan(tmp_path)] == ["a hat"]
+
+
+def test_a_picture_no_table_names_may_have_a_text_file(tmp_path: Path) -> None:
+    add(tmp_path, "a.png", None)
+    add(tmp_path, "b.png", "a coat")
+    metadata(tmp_path, {"file_name": "a.png", "text": "a dress"})
+    assert [(pair.id, pair.caption) for pair in scan(tmp_path)] == [("a", "a dress"), ("b", "a coat")]
+
+
+def test_what_init_says_is_what_training_says(tmp_path: Path) -> None:
+    add(tmp_path, "a.png", None)
+    metadata(tmp_path, {"file_name": "nowhere.png", "text": "a dress"})
+    (tmp_path / "a.png").unlink()
+    said: list[str] = []
+    for look in (survey, scan):
+        with pytest.raises(DataError, match=r"metadata\.jsonl:1: nowhere\.png: no such picture") as caught:
+            look(tmp_path)
+        said.append(str(caught.value))
+    assert said[0] == said[1]
+
+
+def test_a_long_list_of_problems_is_cut_and_counted(tmp_path: Path) -> None:
+    add(tmp_path, "a.png")
+    for number in range(60):
+        (tmp_path / f"{number}.gif").touch()
+    with pytest.raises(DataError, match=r"60 problem\(s\)") as caught:
+        scan(tmp_path)
+    lines = str(caught.value).splitlines()
+    assert (len(lines), lines[-1].strip()) == (42, "and 20 more")

@@ -1,0 +1,68 @@
+"""The forms captioned pictures come in, each read into pairs; what is wrong is collected, never thrown one by one.
+
+| form                | captions stand in                                                                          |
+| ------------------- | ------------------------------------------------------------------------------------------ |
+| text files          | `<picture>.txt` or `<picture>.caption`; kohya's `N_name/` repeats its pictures N times      |
+| Hugging Face folder | `metadata.jsonl` or `metadata.csv` beside or above the pictures                             |
+| one table           | a CSV, JSON or JSON Lines file: a column of paths, a column of captions                     |
+
+An id is the picture's path below the data set's folder without its ending; of a picture outside, its whole path.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from shared.errors import DataError
+from shared.sources import tables, text_files
+from shared.sources.findings import Findings, listed
+from shared.sources.folder import pictures_among, walk
+from shared.sources.pair import Pair
+from shared.sources.text_files import KOHYA_FOLDER
+
+__all__ = ["KOHYA_FOLDER", "Findings", "Pair", "find_pictures", "listed", "read"]
+
+
+def read(path: Path, findings: Findings) -> list[Pair]:
+    """Every pair at `path`, with what is wrong added to `findings`; a pair with a problem may be among them.
+
+    Raises:
+        DataError: there is no such folder or table, or a table cannot be read at all.
+    """
+    if path.is_file() and path.suffix.lower() in tables.ENDINGS:
+        return tables.from_file(path, findings)
+    if not path.is_dir():
+        raise DataError(f"data.path {path} is not a folder", "give the folder that holds the pictures, or a CSV file")
+    files = walk(path, findings)
+    pictures = pictures_among(files, findings)
+    named = [file for file in files if file.name.lower() in tables.METADATA]
+    captions = text_files.Captions(files)
+    if not named and not any(captions.of(picture) for picture in pictures):
+        named = tables.that_caption(path, files, pictures, findings)
+    if not named:
+        return text_files.pairs(path, pictures, captions, findings)
+    pairs = tables.from_folder(path, named, pictures, findings)
+    return pairs + _not_named(path, named, pairs, pictures, captions, findings)
+
+
+def find_pictures(folder: Path, findings: Findings) -> list[Path]:
+    """Every picture at any depth, with what is wrong added to `findings`; names that begin with a dot are not seen."""
+    return pictures_among(walk(folder, findings), findings)
+
+
+def _not_named(
+    folder: Path,
+    named: list[Path],
+    pairs: list[Pair],
+    pictures: list[Path],
+    captions: text_files.Captions,
+    findings: Findings,
+) -> list[Pair]:
+    """Pictures that no table names: captioned by a file of their own, or a problem."""
+    known = {pair.image for pair in pairs}
+    left = [picture for picture in pictures if picture not in known]
+    for picture in left:
+        if not captions.of(picture):
+            findings.problems.append(f"{picture}: not named in {' or '.join(table.name for table in named)}")
+    captioned = [picture for picture in left if captions.of(picture)]
+    return text_files.pairs(folder, captioned, captions, findings)

@@ -1,0 +1,28 @@
+"""What reading a data set has found besides its pairs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+MAX_LISTED = 40
+
+
+def _no_lines() -> list[str]:
+    return []
+
+
+@dataclass
+class Findings:
+    """Sentences for a person, in the order they were found."""
+
+    problems: list[str] = field(default_factory=_no_lines)
+    """Nothing is trained before these are mended."""
+    notices: list[str] = field(default_factory=_no_lines)
+    """What was understood otherwise than it is written, or not used."""
+
+
+def listed(sentences: list[str]) -> list[str]:
+    """Each of them once, and no more than fit a screen; the rest is counted."""
+    told = list(dict.fromkeys(sentences))
+    rest = len(told) - MAX_LISTED
+    return told[:MAX_LISTED] + ([f"and {rest} more"] if rest > 0 else [])

@@ -1,0 +1,178 @@
+"""Captions in tables: `metadata.jsonl` or `metadata.csv` in the folder, or one file that names pictures anywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path, PurePath
+
+from shared.captions import fault, tidy
+from shared.errors import DataError
+from shared.pictures import SUFFIXES
+from shared.sources.columns import CAPTION_COLUMNS, PICTURE_COLUMNS, Record, caption_column, column, picture_column
+from shared.sources.findings import Findings
+from shared.sources.folder import pictures_among, walk
+from shared.sources.names import Names, key, parts_of
+from shared.sources.pair import Pair, id_of
+from shared.sources.table import read_table
+
+METADATA = ("metadata.jsonl", "metadata.csv")
+ENDINGS = (".csv", ".tsv", ".jsonl", ".json")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A picture and its caption as a table names them. place: where, for messages."""
+
+    place: str
+    name: str
+    caption: str
+
+
+def from_folder(root: Path, tables: list[Path], pictures: list[Path], findings: Findings) -> list[Pair]:
+    """The pairs that these tables name among the pictures of their folder."""
+    names, named = Names(root, pictures), dict[Path, Row]()
+    for table in tables:
+        moved: list[tuple[str, Path]] = []
+        for row in _rows(table, findings):
+            image = _meant(row, names.find(table.parent, row.name), findings, "no such picture in the folder")
+            if not image:
+                continue
+            if image in named:
+                findings.problems.append(f"{row.place}: {image.name} is named twice")
+            if _is_moved(row.name, image):
+                moved.append((row.name, image))
+            named[image] = row
+        _tell_moved(table, moved, findings)
+    return [_pair(row, image, root, findings) for image, row in named.items()]
+
+
+def from_file(path: Path, findings: Findings) -> list[Pair]:
+    """The pairs of one table, whose pictures may lie anywhere."""
+    folder, nearby = path.parent, _Nearby(path.parent)
+    pairs: list[Pair] = []
+    moved: list[tuple[str, Path]] = []
+    for row in _rows(path, findings):
+        written = _located(folder, row.name)
+        if written.is_file() and written.suffix.lower() not in SUFFIXES:
+            findings.problems.append(f"{row.place}: {written.name} is not a PNG, JPEG, WebP or BMP picture")
+            continue
+        found = [written] if written.is_file() else nearby.names.find(folder, row.name)
+        if image := _meant(row, found, findings, "no such file"):
+            pairs.append(_pair(row, image, folder, findings))
+            if _is_moved(row.name, image):
+                moved.append((row.name, image))
+    _tell_moved(path, moved, findings)
+    return pairs
+
+
+def that_caption(root: Path, files: list[Path], pictures: list[Path], findings: Findings) -> list[Path]:
+    """The one table of another name that captions pictures of this folder, such as kohya's `meta_lat.json`; or none.
+
+    Raises:
+        DataError: there are several, and only a person knows which is meant.
+    """
+    names = Names(root, pictures)
+    found = [file for file in files if file.suffix.lower() in ENDINGS and _captions_any(file, names)]
+    if len(found) > 1:
+        listed = ", ".join(str(file.relative_to(root)) for file in found)
+        raise DataError(
+            f"{len(found)} tables name the pictures of {root}: {listed}", "set data.path to the one that is meant"
+        )
+    findings.notices.extend(f"captions are read from {file}" for file in found)
+    return found
+
+
+def _captions_any(file: Path, names: Names) -> bool:
+    try:
+        return any(names.find(file.parent, row.name) for row in _rows(file, Findings()))
+    except DataError:
+        return False
+
+
+def _rows(path: Path, findings: Findings) -> Iterator[Row]:
+    """The rows of a table that name a picture and a caption; the others are problems.
+
+    Raises:
+        DataError: the table has no column of pictures or none of captions.
+    """
+    table = read_table(path)
+    picture = picture_column(table.records, table.columns)
+    if picture is None:
+        raise _without(path, "pictures", table.columns, PICTURE_COLUMNS)
+    caption = caption_column(table.records, table.columns, besides=picture)
+    if caption is None:
+        raise _without(path, "captions", table.columns, CAPTION_COLUMNS)
+    for place, record in zip(table.places, table.records, strict=True):
+        name = _cell(record, PICTURE_COLUMNS, picture)
+        text = _cell(record, CAPTION_COLUMNS, caption)
+        if name and name.strip() and text is not None:
+            yield Row(place, name.strip(), tidy(text))
+        else:
+            findings.problems.append(f'{place}: needs "{picture}" and "{caption}"')
+
+
+def _cell(record: Record, known: tuple[str, ...], usual: str) -> str | None:
+    """Rows of JSON Lines may call it differently."""
+    name = usual if usual in record else column(list(record), known)
+    cell = record.get(name) if name else None
+    return cell if isinstance(cell, str) else None
+
+
+def _without(path: Path, what: str, names: Sequence[str], known: tuple[str, ...]) -> DataError:
+    return DataError(
+        f"{path} has no column of {what}; its columns are {', '.join(names) or 'none'}",
+        f"name the column {known[0]} (or {', '.join(known[1:])})",
+    )
+
+
+def _meant(row: Row, found: list[Path], findings: Findings, missing: str) -> Path | None:
+    """The one picture found for a row; none and several are problems."""
+    if len(found) == 1:
+        return found[0]
+    if found:
+        candidates = ", ".join(sorted(str(path) for path in found))
+        findings.problems.append(f"{row.place}: {row.name} may mean {candidates}")
+    else:
+        findings.problems.append(f"{row.place}: {row.name}: {missing}")
+    return None
+
+
+def _pair(row: Row, image: Path, folder: Path, findings: Findings) -> Pair:
+    if reason := fault(row.caption):
+        findings.problems.append(f"{row.place}: {image.name}: {reason}")
+    return Pair(id_of(image, folder), image, row.caption)
+
+
+def _located(folder: Path, name: str) -> Path:
+    """The file a table names; `..` is taken away, so that every id is a path without it."""
+    if ".." in PurePath(name).parts and "\0" not in name:
+        return (folder / name).resolve()
+    return folder / name
+
+
+def _tell_moved(table: Path, moved: list[tuple[str, Path]], findings: Findings) -> None:
+    if moved:
+        name, image = moved[0]
+        findings.notices.append(
+            f"{table}: {len(moved)} paths lead to other folders than these; {name} is taken to be {image}"
+        )
+
+
+def _is_moved(name: str, image: Path) -> bool:
+    """Whether the folders that a table writes are not those in which the picture lies."""
+    written = [part for part in parts_of(name) if part != ".."]
+    return bool(written[:-1]) and key(written[:-1]) != key(image.parts[-len(written) : -1])
+
+
+class _Nearby:
+    """The pictures below a table's folder, looked for when a path of it leads nowhere."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    @cached_property
+    def names(self) -> Names:
+        aside = Findings()
+        return Names(self._folder, pictures_among(walk(self._folder, aside), aside))

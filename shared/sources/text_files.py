@@ -1,0 +1,74 @@
+"""Captions in files of their own beside the pictures, and kohya's folders `<repeats>_<class>`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from shared.captions import fault, tidy
+from shared.sources.findings import Findings
+from shared.sources.names import key
+from shared.sources.pair import Pair, id_of
+from shared.sources.text import read_text
+
+ENDINGS = (".txt", ".caption")
+KOHYA_FOLDER = re.compile(r"([1-9]\d{0,2})_(.+)")
+"""kohya's `<repeats>_<class>`; at most 999, so that a folder `2026_summer` means a year."""
+
+
+class Captions:
+    """Caption files by the picture they belong to."""
+
+    def __init__(self, files: Sequence[Path]) -> None:
+        found = [file for file in files if file.suffix.lower() in ENDINGS]
+        self._files = set(found)
+        self._by_key = {(file.parent, key([file.name])): file for file in reversed(found)}
+
+    def of(self, picture: Path) -> Path | None:
+        """`a.txt` of `a.jpg`, else `a.caption`, else either in other letters, else `a.jpg.txt`."""
+        candidates = [picture.with_suffix(ending) for ending in ENDINGS]
+        exact = next((path for path in candidates if path in self._files), None)
+        return exact or next(self._alike([*candidates, *(Path(f"{picture}{ending}") for ending in ENDINGS)]), None)
+
+    def _alike(self, candidates: Sequence[Path]) -> Iterator[Path]:
+        for path in candidates:
+            if found := self._by_key.get((path.parent, key([path.name]))):
+                yield found
+
+
+def pairs(folder: Path, pictures: Sequence[Path], captions: Captions, findings: Findings) -> list[Pair]:
+    """A pair for every picture; one without a caption is a problem."""
+    captioned = {picture.parent for picture in pictures if captions.of(picture)}
+    return [_pair(picture, folder, captions.of(picture), captioned, findings) for picture in pictures]
+
+
+def _pair(image: Path, folder: Path, path: Path | None, captioned: set[Path], findings: Findings) -> Pair:
+    repeats, name = _kohya(image, folder)
+    caption = ""
+    if path:
+        caption = _read_caption(path, findings)
+    elif name and image.parent not in captioned:
+        caption = name
+    else:
+        findings.problems.append(f"{image}: no caption file {image.with_suffix('.txt').name}")
+    return Pair(id_of(image, folder), image, caption, repeats)
+
+
+def _kohya(image: Path, folder: Path) -> tuple[int, str]:
+    """Repeats and class of the nearest `N_name/` above a picture; 1 and nothing where there is none."""
+    for name in reversed(image.relative_to(folder).parts[:-1]):
+        if match := KOHYA_FOLDER.fullmatch(name):
+            return int(match[1]), tidy(match[2])
+    return 1, ""
+
+
+def _read_caption(path: Path, findings: Findings) -> str:
+    try:
+        caption = tidy(read_text(path))
+    except (OSError, UnicodeDecodeError) as error:
+        findings.problems.append(f"{path}: {error}")
+        return ""
+    if reason := fault(caption):
+        findings.problems.append(f"{path}: {reason}")
+    return caption
