@@ -17,7 +17,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from shared import base_model, control, first_config, hardware, precheck, presets
+from shared import base_model, control, first_config, hardware, held_out, precheck, presets
 from shared import check as invariants
 from shared import doctor as examination
 from shared.backlog import unconfirmed, unjudged
@@ -268,7 +268,9 @@ def _init(folder: Path, model: str, output: Path | None, *, force: bool) -> int:
     source = family if known else f"not on this machine yet: taken for {family} by its name"
     for line in (f"model: {model}, {source}", f"preset: {preset.name}: {preset.reason}"):
         console.print(line, markup=False)
-    for line in _forecast(load_config(target))[1]:
+    written = load_config(target)
+    judged_on = written.evaluation.num_prompts
+    for line in (held_out.caution(judged_on) or held_out.power(judged_on), *_forecast(written)[1]):
         console.print(line, markup=False)
     console.print(f"wrote {target}; read it, then: python run.py train {target}", markup=False)
     return 0

@@ -9,6 +9,7 @@ from typing import cast
 import tomlkit
 from tomlkit.items import Item
 
+from shared import held_out
 from shared.config import POCKET, RUN_NAME
 from shared.errors import DataError
 from shared.presets import PICTURES_PER_UPDATE, Choice, Preset
@@ -17,7 +18,7 @@ from shared.survey import Survey
 VIEWS_PER_PICTURE = 100
 STEPS_RANGE = (500, 4000)
 NUM_SNAPSHOTS = 10
-NUM_VALIDATION_RANGE = (2, 24)
+MIN_PICTURES = 3
 SAMPLES_WANTED = 16
 SAMPLES_ON_CPU = 4
 
@@ -28,8 +29,10 @@ def render(seen: Survey, preset: Preset, model: str, data: str, name: str) -> st
     Raises:
         DataError: fewer than three pictures: two are held out, one at least is learnt from.
     """
-    if seen.num_images <= NUM_VALIDATION_RANGE[0]:
-        raise DataError(f"{data} holds {seen.num_images} pictures, at least 3 are needed", "two are held out")
+    if seen.num_images < MIN_PICTURES:
+        raise DataError(
+            f"{data} holds {seen.num_images} pictures, at least {MIN_PICTURES} are needed", "two are held out"
+        )
     document = tomlkit.document()
     for line in _head(seen, preset, name):
         document.add(tomlkit.comment(line))
@@ -76,25 +79,29 @@ def _run(preset: Preset) -> dict[str, Choice]:
 
 
 def _data(seen: Survey, model: str, data: str) -> dict[str, Choice]:
-    held_out = _held_out(seen.num_images)
     shapes = "aspect ratios differ: nothing is cut off" if seen.mixed_shapes else "all pictures have about one shape"
     return {
         "model.path": Choice(model, "the base model: it stays as it is, the LoRA is learnt beside it"),
         "data.path": Choice(data, ""),
-        "data.num_validation": Choice(held_out, f"of {seen.num_images}: never trained on, drawn as tests"),
+        "data.num_validation": _num_validation(seen.num_images),
         "data.buckets": Choice(True, shapes),
     }
 
 
-def _held_out(num_images: int) -> int:
-    """A tenth of the pictures; of few ones up to a fifth, until there are 4: with less, intervals say nothing."""
-    return _clamp(max(num_images // 10, min(num_images // 5, 4)), NUM_VALIDATION_RANGE)
+def _num_validation(num_images: int) -> Choice:
+    count = held_out.suggested(num_images)
+    reason = f"of {num_images}: never trained on, drawn as tests"
+    if count < held_out.ENOUGH:
+        reason += f"; too few for a sure verdict, for which {2 * held_out.ENOUGH} pictures or more are needed"
+    elif count == held_out.ENOUGH:
+        reason += "; with fewer, hardly any verdict can be sure"
+    return Choice(count, reason)
 
 
 def _training(seen: Survey, preset: Preset) -> dict[str, Choice]:
     """Cadences and evaluation, from the number of pictures."""
-    held_out = _held_out(seen.num_images)
-    learnt = seen.num_images - held_out
+    num_held_out = held_out.suggested(seen.num_images)
+    learnt = seen.num_images - num_held_out
     pictures = PICTURES_PER_UPDATE / (2 if seen.num_regularization else 1)  # of the subject: half of them are not
     steps = _clamp(round(VIEWS_PER_PICTURE * learnt / pictures, -2), STEPS_RANGE)
     snapshot_steps = max(steps // NUM_SNAPSHOTS, 1)
@@ -110,7 +117,7 @@ def _training(seen: Survey, preset: Preset) -> dict[str, Choice]:
         "train.snapshot_steps": Choice(snapshot_steps, f"{NUM_SNAPSHOTS} snapshots to choose from"),
         "train.validation_steps": Choice(snapshot_steps, "the held-out loss of every snapshot: it tells overfitting"),
         "train.checkpointing_steps": Choice(2 * snapshot_steps, "what an interruption can cost at most"),
-        **_evaluation(preset, held_out),
+        **_evaluation(preset, num_held_out),
     }
 
 
@@ -120,12 +127,12 @@ def _learning_rate(preset: Preset) -> Choice:
     return Choice(1e-4, "the usual rate of AdamW for a LoRA; lower it if pictures break")
 
 
-def _evaluation(preset: Preset, held_out: int) -> dict[str, Choice]:
+def _evaluation(preset: Preset, num_held_out: int) -> dict[str, Choice]:
     slow = preset.choices["evaluation.device"].value == "cpu" or preset.name.endswith("on CPU")
-    prompts = min(held_out, SAMPLES_ON_CPU if slow else SAMPLES_WANTED)
+    prompts = min(num_held_out, SAMPLES_ON_CPU if slow else SAMPLES_WANTED)
     seeds = 1 if slow else max(1, min(4, 2 * SAMPLES_WANTED // prompts))
-    reason = "few: drawing on a CPU is slow" if slow else f"of {held_out} held-out captions"
-    further = 0 if slow else held_out - prompts
+    reason = "few: drawing on a CPU is slow" if slow else f"of {num_held_out} held-out captions"
+    further = 0 if slow else num_held_out - prompts
     why = (
         "drawing them on a CPU would take long" if slow else "the best three are judged again on the captions left over"
     )

@@ -15,7 +15,37 @@ from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 
 from shared.errors import DataError
+from shared.paired import detectable
 from shared.sources import KOHYA_FOLDER, Pair
+
+ENOUGH = 4
+"""Held-out pairs, below which hardly any difference can be told from chance: 2.5 standard deviations with 3."""
+
+
+def suggested(num_pictures: int) -> int:
+    """How many of a data set's pictures to hold out: a tenth, 4 at least, 24 at most.
+
+    Of fewer than 8, 2: holding out half of them would cost more than so unsure a verdict is worth.
+    """
+    return min(max(num_pictures // 10, ENOUGH if num_pictures >= 2 * ENOUGH else 2), 24)
+
+
+def power(num_prompts: int) -> str:
+    """What judging on so many held-out captions can show, for a person."""
+    return (
+        f"each snapshot is judged on {num_prompts} held-out captions: a difference to the base model can be told from "
+        f"chance when its mean is more than {detectable(num_prompts):.1f} times its spread between captions"
+    )
+
+
+def caution(num_prompts: int) -> str | None:
+    """What a person should know before training: that the verdict can hardly be sure; None where it can."""
+    if num_prompts >= ENOUGH:
+        return None
+    return (
+        f"{power(num_prompts)}, so the verdict will hardly ever be sure; add pictures, hold out {ENOUGH} or more "
+        "(data.num_validation, evaluation.num_prompts), or choose by looking at the samples"
+    )
 
 
 def choose(pairs: Sequence[Pair], count: int, seed: int, named: Sequence[str] = ()) -> list[str]:

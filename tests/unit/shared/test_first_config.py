@@ -56,7 +56,7 @@ def test_a_folder_without_pictures_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("count", "held_out", "steps"),
-    [(3, 2, 500), (12, 2, 500), (24, 4, 500), (50, 5, 1100), (80, 8, 1800), (1000, 24, 4000)],
+    [(3, 2, 500), (7, 2, 500), (8, 4, 500), (12, 4, 500), (24, 4, 500), (50, 5, 1100), (80, 8, 1800), (1000, 24, 4000)],
 )
 def test_held_out_pairs_and_steps_follow_the_number_of_pictures(
     tmp_path: Path, count: int, held_out: int, steps: int
@@ -69,6 +69,7 @@ def test_held_out_pairs_and_steps_follow_the_number_of_pictures(
     assert (config.data.num_validation, config.train.max_train_steps) == (held_out, steps)
     assert config.train.snapshot_steps == parse(config.train.validation_steps)
     assert config.evaluation.num_prompts <= held_out
+    assert ("too few for a sure verdict" in path.read_text()) == (count < 8)
     assert config.evaluation.confirm_prompts == 0, "drawing on a CPU is slow"
     assert config.run.preset == "sd1 on CPU"
 
@@ -104,6 +105,7 @@ def test_init_writes_a_config_that_trains_and_never_overwrites(
     arguments = ("init", tmp_path / "pictures", "--model", tiny_model, "--output", config)
     written = run_module("run", *arguments)
     assert written.returncode == 0, written.stderr
+    assert "each snapshot is judged on 4 held-out captions" in written.stdout
     assert "memory on " in written.stdout
     assert f"python run.py train {config}" in written.stdout
     text = config.read_text()
