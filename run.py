@@ -8,7 +8,6 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import time
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,7 +16,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from shared import base_model, control, first_config, hardware, held_out, precheck, presets
+from shared import base_model, first_config, handover, hardware, held_out, precheck, presets
 from shared import check as invariants
 from shared import doctor as examination
 from shared.backlog import unconfirmed, unjudged
@@ -25,10 +24,10 @@ from shared.config import POCKET, Config, load_config
 from shared.errors import ConfigError, RunFolderError, exit_code_of, writing
 from shared.listener import listen
 from shared.opening import Resume, open_or_create
-from shared.records import FINAL_STATES, replace_file
+from shared.records import replace_file
 from shared.rundir import RunDir, open_run
 from shared.sources import listed
-from shared.status import is_alive, read_status
+from shared.status import read_status
 from shared.supervisor import (
     ROOT,
     Supervisor,
@@ -122,9 +121,7 @@ def train(
     def body() -> int:
         settings = load_config(config, overrides)
         if create_only:
-            console = Console(highlight=False)
-            made = _open(settings, resume, console, with_evaluator=evaluator)
-            console.print(f"run folder: {made.path}", soft_wrap=True)
+            _say(f"run folder: {_open(settings, resume, with_evaluator=evaluator).path}")
             return 0
         return _train(settings, resume, with_evaluator=evaluator, with_dashboard=dashboard)
 
@@ -216,9 +213,14 @@ def report(
 
 
 @app.command()
-def stop(run: RunPath) -> None:
-    """Ask a run to finish its step, save, and stop; waits until it has."""
-    raise typer.Exit(exit_code_of(lambda: _stop(open_run(run))))
+def stop(
+    run: RunPath,
+    now: Annotated[
+        bool, typer.Option("--now", help="Leave snapshots that are not judged yet: the same train command does it.")
+    ] = False,
+) -> None:
+    """Ask a run to finish its step, save, and stop; waits until its `run.py` has ended and it can be trained again."""
+    raise typer.Exit(exit_code_of(lambda: handover.stop(open_run(run), _say, STOP_WAIT_SECONDS, now=now)))
 
 
 @app.command()
@@ -284,14 +286,19 @@ def _forecast(config: Config, *, with_evaluator: bool = True) -> tuple[dict[str,
 
 def _train(config: Config, resume: Resume, *, with_evaluator: bool = True, with_dashboard: bool = True) -> int:
     console = Console(highlight=False)
-    run = _open(config, resume, console, with_evaluator=with_evaluator)
+    assert config.run.name
+    present = RunDir(config.run.output_dir / config.run.name)
+    if present.record.is_file() and not resume.new:
+        handover.wait_while_ending(present, _say)
+    run = _open(config, resume, with_evaluator=with_evaluator)
     trainer = read_status(run, "trainer")
     complete = trainer and trainer.state == "finished" and trainer.step >= config.train.max_train_steps
     if trainer and complete and not (with_evaluator and (unjudged(run) or unconfirmed(run))):
         console.print(f"{run.path} is complete at step {trainer.step}; --new starts another run beside it.")
         summarise(run, console)
         return 0
-    console.print(f"run folder: {run.path}", soft_wrap=True)
+    handover.end_display(run, _say)
+    _say(f"run folder: {run.path}")
     with Terminal(run) as terminal:
         for sentence in _forecast(config, with_evaluator=with_evaluator)[1]:
             terminal.say(sentence)
@@ -315,28 +322,12 @@ def _train(config: Config, resume: Resume, *, with_evaluator: bool = True, with_
         return supervisor.supervise()
 
 
-def _open(config: Config, resume: Resume, console: Console, *, with_evaluator: bool) -> RunDir:
-    def say(text: str) -> None:
-        console.print(text, markup=False, soft_wrap=True)
-
-    return open_or_create(config, resume, say, lambda: _forecast(config, with_evaluator=with_evaluator)[0])
+def _open(config: Config, resume: Resume, *, with_evaluator: bool) -> RunDir:
+    return open_or_create(config, resume, _say, lambda: _forecast(config, with_evaluator=with_evaluator)[0])
 
 
-def _stop(run: RunDir) -> int:
-    console = Console(highlight=False)
-    if not is_alive(read_status(run, "trainer")):
-        raise RunFolderError(f"no trainer is at work in {run.path}", "there is nothing to stop")
-    request = control.submit_stop(run, by="the command line")
-    console.print("asked the trainer to stop")
-    deadline = time.monotonic() + STOP_WAIT_SECONDS
-    while time.monotonic() < deadline:
-        trainer = read_status(run, "trainer")
-        if control.read_answer(run, request).stopped or (trainer and trainer.state in FINAL_STATES):
-            console.print(f"stopped after step {trainer.step if trainer else 0}; the same command resumes")
-            return 0
-        time.sleep(0.2)
-    console.print(f"the trainer has not stopped within {STOP_WAIT_SECONDS:.0f} s; see {run.logs / 'trainer.log'}")
-    return 1
+def _say(text: str) -> None:
+    Console(highlight=False, soft_wrap=True).print(text, markup=False)
 
 
 def _dashboard(runs: Path, host: str, port: int) -> int:

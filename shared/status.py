@@ -12,6 +12,7 @@ import itertools
 import os
 import socket
 import threading
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
@@ -26,6 +27,7 @@ from shared.rundir import RunDir
 HEARTBEAT_SECONDS = 1.0
 NOTICES_KEPT = 20
 STALE_SECONDS = 15.0
+LEAVING_SECONDS = 5.0
 
 
 class Status:
@@ -124,7 +126,7 @@ def vacant(run: RunDir, role: Role) -> Generator[None]:
     run.processes.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
         for seat in sorted({1, *_seats(run, role)}):
-            lock = _lock(run, role, seat)
+            lock = _lock(run, role, seat) or _lock_of_one_leaving(run, role, seat)
             if lock is None:
                 holder = read_status(run, role, seat)
                 pid = f"pid {holder.pid} on {holder.host}" if holder else "another process"
@@ -156,6 +158,16 @@ def _lock(run: RunDir, role: Role, seat: int) -> FileLock | None:
     except Timeout:
         return None
     return lock
+
+
+def _lock_of_one_leaving(run: RunDir, role: Role, seat: int) -> FileLock | None:
+    """The lock of a program that has said its last word: it lets go within moments."""
+    deadline = time.monotonic() + LEAVING_SECONDS
+    while (holder := read_status(run, role, seat)) and holder.state in FINAL_STATES and time.monotonic() < deadline:
+        time.sleep(0.05)
+        if lock := _lock(run, role, seat):
+            return lock
+    return None
 
 
 def _seats(run: RunDir, role: Role) -> list[int]:

@@ -21,7 +21,7 @@ from types import FrameType
 
 import psutil
 
-from shared import lifeline
+from shared import control, lifeline
 from shared.backlog import unconfirmed, unjudged
 from shared.config import Config
 from shared.listener import Listener, listen
@@ -84,6 +84,7 @@ class Supervisor:
                 status.update("training")
                 trained = self._until_trained()
                 status.update("draining")
+                self._answer_stops()
                 self._until_judged()
                 self.render()
                 self.on_judged(trained)
@@ -151,7 +152,7 @@ class Supervisor:
                 if not self._waiting():
                     return
                 self._keep_up("evaluator")
-            self._pause()
+            self._pause_after_training()
             self._keep_up("dashboard")
         if left := len(self._waiting()):
             self.say(f"left unjudged: {left}; the same command goes on with them")
@@ -175,8 +176,21 @@ class Supervisor:
         status.update("serving")
         self.say(f"the dashboard stays at {self._listener.link}; Ctrl-C ends it")
         while not self._signals and "dashboard" not in self._failures:
-            self._pause()
+            self._pause_after_training()
             self._keep_up("dashboard")
+
+    def _pause_after_training(self) -> None:
+        """A request to stop now means what a signal does: end, and leave what is not judged."""
+        self._pause()
+        if self._answer_stops():
+            self._signals.append("stop")
+
+    def _answer_stops(self) -> bool:
+        """Settle what a trainer that is gone does not answer; returns whether there was any such request."""
+        waiting = control.open_requests(self.run, "stop")
+        for request in waiting:
+            control.ignore(self.run, request, "training has ended")
+        return bool(waiting)
 
     def _pause(self) -> None:
         self.render()

@@ -78,7 +78,8 @@ def test_several_programs_of_one_role_take_the_first_free_seats(run: RunDir) -> 
         assert someone_serves(run, "evaluator")
 
 
-def test_a_role_is_vacant_only_when_every_seat_is(run: RunDir) -> None:
+def test_a_role_is_vacant_only_when_every_seat_is(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.status.LEAVING_SECONDS", 0.1)
     with hold_seat(run, "evaluator") as first:
         with hold_seat(run, "evaluator"):
             first.close("finished")

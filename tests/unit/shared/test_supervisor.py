@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import os
+import signal
+import sys
+from collections.abc import Callable, Generator
+from typing import Any
 
 import pytest
 
-from shared import supervisor
+from shared import control, supervisor
+from shared.errors import ConfigError
+from shared.listener import Listener
 from shared.publication import publish
 from shared.records import EvaluationResult, Manifest
-from shared.supervisor import ROOT, child_environment, unjudged
+from shared.status import read_status, vacant
+from shared.supervisor import ROOT, Supervisor, child_environment, unjudged
 from shared.tables import METRIC_COLUMNS, write_rows
 from tests.conftest import RunMaker
-
-HOST = "127.0.0.1"
 
 
 def test_children_find_our_packages_first_and_hold_the_lifeline(
@@ -50,6 +55,68 @@ def test_what_is_left_to_judge_knows_the_base_model_and_leaves_other_runs_out(ma
     assert unjudged(run) == {2}, "its evaluator may have died before it weighed the result"
     write_rows(run.metrics_csv, METRIC_COLUMNS, [{"step": 0}, {"step": 2}])
     assert unjudged(run) == set()
+
+
+FAKES = {
+    "trainer": "pass",
+    "evaluator": "import time; time.sleep(600)",
+    "dashboard": "import time; time.sleep(600)",
+}
+
+
+@pytest.fixture
+def supervise(make_paper_run: RunMaker, monkeypatch: pytest.MonkeyPatch) -> Generator[Callable[..., list[str]]]:
+    """Supervise a run of which a snapshot waits to be judged, by programs that do nothing; returns what was said."""
+
+    def fake(module: str, *_: object) -> list[str]:
+        return [sys.executable, "-c", FAKES[module]]
+
+    monkeypatch.setattr(supervisor, "python_module", fake)
+    monkeypatch.setattr(Listener, "command", property(lambda _: fake("dashboard")))
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+
+    def start(when: str, **options: object) -> list[str]:
+        """`when`: the state of the supervisor in which a stop is asked for."""
+        run, said = make_paper_run(dashboard={"port": 0}), list[str]()
+        snapshot = Manifest(kind="snapshot", run_id=run.read_record().run_id, step=2)
+        publish(run.staging, run.snapshot(2), snapshot, lambda _: None)
+        asked = list[object]()
+
+        def render() -> None:
+            status = read_status(run, "supervisor")
+            if not asked and status and status.state == when:
+                asked.append(control.submit_stop(run, "a test"))
+
+        given: dict[str, Any] = {"with_evaluator": True, "with_dashboard": True, "linger": False, **options}
+        whole = Supervisor(run, run.read_config(), said.append, render, lambda _: None, **given)
+        assert whole.supervise() == 0
+        assert control.open_requests(run, "stop") == []
+        with vacant(run, "supervisor"):
+            return said
+
+    yield start
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+def test_a_stop_asked_for_while_the_rest_is_judged_leaves_it(supervise: Callable[..., list[str]]) -> None:
+    assert "left unjudged: 2; the same command goes on with them" in supervise("draining")
+
+
+def test_a_stop_asked_for_while_only_the_dashboard_is_up_ends_it(supervise: Callable[..., list[str]]) -> None:
+    said = supervise("serving", linger=True, with_evaluator=False)
+    assert any("the dashboard stays at http://127.0.0.1:" in text for text in said)
+    assert not any("is taken" in text for text in said), "port 0 asks for any"
+
+
+def test_nothing_is_started_where_the_dashboard_cannot_listen(
+    make_paper_run: RunMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_paper_run(dashboard={"host": "203.0.113.1"})
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    with pytest.raises(ConfigError, match="cannot listen"):
+        Supervisor(run, run.read_config(), lambda _: None, lambda: None, lambda _: None).supervise()
+    assert not list(run.logs.glob("*.log"))
 
 
 def test_a_restart_is_not_tried_for_errors_it_cannot_cure() -> None:
