@@ -15,6 +15,7 @@ import tomlkit
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from tomlkit.exceptions import TOMLKitError
 
+from shared import targets
 from shared.cadence import Cadence, EverySteps
 from shared.errors import ConfigError
 
@@ -130,10 +131,11 @@ class LoraConfig(Section):
     lora_alpha: int = Field(
         default=16, ge=1, description="Scale numerator: the update is multiplied by lora_alpha / rank."
     )
-    target_modules: tuple[str, ...] = Field(
-        default=("to_k", "to_q", "to_v", "to_out.0"),
+    target_modules: Annotated[tuple[str, ...], BeforeValidator(targets.expand)] = Field(
+        default=targets.ATTENTION,
         min_length=1,
-        description="Suffixes of the denoiser's modules that get an adapter.",
+        description='Modules of the denoiser that get an adapter: `"attention"` (the default), `"transformer"` (as '
+        'kohya\'s LoRA), `"all-linear"`, `"all"`, or a list of these and of suffixes of modules\' names.',
     )
     dropout: float = Field(default=0.0, ge=0, lt=1, description="Dropout probability inside the adapter.")
     use_rslora: bool = Field(

@@ -13,8 +13,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from shared import base_model
-from shared.config import POCKET, Config
+from shared import base_model, targets
+from shared.config import POCKET, Config, LoraConfig
 from shared.weights import Tensors, read_components
 
 GIB = 2**30
@@ -139,11 +139,23 @@ def activation_bytes(model: ModelShapes, batch: int, resolution: int, *, half: b
     return batch * sum(constant * value for constant, value in zip(constants, work, strict=True))
 
 
-def lora_parameters(tensors: Tensors, targets: Iterable[str], rank: int) -> int:
-    """Numbers in a LoRA on the modules whose names end in one of `targets`: rank × (inputs + outputs) of each."""
-    suffixes = tuple(f".{target}.weight" for target in targets)
-    adapted = [tensor.shape for name, tensor in tensors.items() if name.endswith(suffixes) and len(tensor.shape) > 1]
+def lora_parameters(tensors: Tensors, ends: Iterable[str], rank: int) -> int:
+    """Numbers in a LoRA on the modules whose names end in one of `ends`: rank × (inputs + outputs) of each."""
+    suffixes = tuple(f".{end}.weight" for end in ends)
+    adapted = [
+        tensor.shape for name, tensor in tensors.items() if f".{name}".endswith(suffixes) and len(tensor.shape) > 1
+    ]
     return sum(rank * (shape[0] + math.prod(shape[1:])) for shape in adapted)
+
+
+def adapter_parameters(model: ModelShapes, settings: LoraConfig) -> int:
+    """Numbers in the whole adapter these settings describe."""
+    unet = model.components.get("unet", {})
+    found = lora_parameters(unet, _targets(unet, settings), settings.rank)
+    if settings.text_encoder:
+        for name in ("text_encoder", "text_encoder_2"):
+            found += lora_parameters(model.components.get(name, {}), TEXT_TARGETS, settings.rank)
+    return found
 
 
 def trainer_footprint(model: ModelShapes, config: Config, precision: Precision, *, on_gpu: bool) -> Footprint:
@@ -161,7 +173,7 @@ def trainer_footprint(model: ModelShapes, config: Config, precision: Precision, 
 def evaluator_footprint(model: ModelShapes, config: Config, precision: Precision, *, on_gpu: bool) -> Footprint:
     """The evaluator's peak: everything resident, and the larger of a denoising pass and the VAE's decoding."""
     settings, resolution = config.evaluation, config.data.resolution
-    adapter = _adapter_parameters(model, config)
+    adapter = adapter_parameters(model, config.lora)
     width = unet_work(model.unet, (resolution / model.vae_factor) ** 2)[2]
     scale = BYTES[precision] / 2  # constants are fp16's
     decoding = 2 if model.family == "sdxl" and precision == "fp16" else scale  # SDXL's VAE overflows in fp16
@@ -181,7 +193,7 @@ def evaluator_footprint(model: ModelShapes, config: Config, precision: Precision
 
 
 def _training_parts(model: ModelShapes, config: Config, precision: Precision) -> dict[str, float]:
-    settings, adapter = config.train, _adapter_parameters(model, config)
+    settings, adapter = config.train, adapter_parameters(model, config.lora)
     parts = {
         "denoiser": _frozen_bytes(model, precision, config.model.quantization),
         "adapter and gradients": 8.0 * adapter,
@@ -222,12 +234,13 @@ def _frozen_bytes(model: ModelShapes, precision: Precision, quantization: str) -
     return matrices * QUANTISED_BYTES.get(quantization, BYTES[precision]) + others * BYTES[precision]
 
 
-def _adapter_parameters(model: ModelShapes, config: Config) -> int:
-    found = lora_parameters(model.components.get("unet", {}), config.lora.target_modules, config.lora.rank)
-    if config.lora.text_encoder:
-        for name in ("text_encoder", "text_encoder_2"):
-            found += lora_parameters(model.components.get(name, {}), TEXT_TARGETS, config.lora.rank)
-    return found
+def _targets(unet: Tensors, settings: LoraConfig) -> list[str]:
+    """Ends of the names of the denoiser's modules with an adapter, as its file calls them."""
+    linear = all(len(tensor.shape) == 2 for name, tensor in unet.items() if name.endswith(".proj_in.weight"))
+    ends = targets.resolve(settings.target_modules, linear_projections=linear)
+    if not any(name.startswith("model.diffusion_model.") for name in unet):
+        return list(ends)
+    return [name for end in ends for name in targets.SINGLE_FILE_ENDS.get(end, (end,))]
 
 
 def _text_weights(model: ModelShapes) -> int:

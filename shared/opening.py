@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from shared import changes, checkpoints, dataset
+from shared import changes, checkpoints, dataset, targets
 from shared.config import Config
 from shared.digests import Digests
 from shared.errors import ConfigError, RunFolderError
@@ -91,6 +91,7 @@ def _create(
     estimate: Callable[[], dict[str, Any] | None],
 ) -> RunDir:
     """A new run, from nothing or from the state of any run's checkpoint."""
+    targets.require_known(config.lora.target_modules)
     if from_checkpoint is None:
         return create_run(config, estimate=estimate, say=say)
     manifest = checkpoints.verify_checkpoint(from_checkpoint)

@@ -18,7 +18,7 @@ from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
 from torch import nn
 
-from shared import config
+from shared import config, targets
 from shared.diffusion import weights_file
 from shared.diffusion.model import Model
 from shared.errors import ModelError
@@ -156,13 +156,13 @@ def _last_layer(text_encoder: Any) -> str:
 
 
 def _attach(name: str, part: Any, settings: config.LoraConfig, exclude: str | None) -> None:
-    targets = settings.target_modules if name == "unet" else TEXT_TARGETS
+    ends = TEXT_TARGETS if name != "unet" else _targets(part, settings)
     try:
         part.add_adapter(
             LoraConfig(
                 r=settings.rank,
                 lora_alpha=settings.lora_alpha,
-                target_modules=list(targets),
+                target_modules=list(ends),
                 exclude_modules=exclude,
                 lora_dropout=settings.dropout,
                 use_rslora=settings.use_rslora,
@@ -173,10 +173,15 @@ def _attach(name: str, part: Any, settings: config.LoraConfig, exclude: str | No
         )
     except ValueError as error:
         raise ModelError(
-            f"lora.target_modules {list(targets)}: {error}",
+            f"lora.target_modules {list(ends)}: {error}",
             'attention is ["to_k", "to_q", "to_v", "to_out.0"]',
         ) from None
     cast_training_params(part, dtype=torch.float32)
+
+
+def _targets(unet: Any, settings: config.LoraConfig) -> tuple[str, ...]:
+    linear_projections = bool(unet.config.use_linear_projection)
+    return targets.resolve(settings.target_modules, linear_projections=linear_projections)
 
 
 def _weights(name: str, part: nn.Module) -> State:

@@ -1,0 +1,88 @@
+"""Which modules of the denoiser get an adapter: `lora.target_modules`, by a preset or by the ends of their names.
+
+`attention` is diffusers' choice. `transformer` is what kohya's LoRA adapts: every linear layer and 1 × 1 convolution of
+the transformer blocks. `all` adds the residual blocks and samplers, as kohya's `conv_dim` does, and the first and last
+layers, as LyCORIS does. `all-linear` is PEFT's: every linear layer, wherever it is.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Iterable
+from typing import Any, cast
+
+from shared.errors import ConfigError
+
+ATTENTION = ("to_k", "to_q", "to_v", "to_out.0")
+PROJECTIONS = ("proj_in", "proj_out")
+"""Of a transformer block: convolutions in SD 1.x, linear layers in SD 2.x and SDXL."""
+FEED_FORWARD = ("ff.net.0.proj", "ff.net.2")
+EMBEDDINGS = ("time_emb_proj", "linear_1", "linear_2")
+CONVOLUTIONS = ("conv1", "conv2", "downsamplers.0.conv", "upsamplers.0.conv", "conv_in", "conv_out")
+"""Those with a kernel larger than 1."""
+ALL_LINEAR = "all-linear"
+PRESETS: dict[str, tuple[str, ...]] = {
+    "attention": ATTENTION,
+    "transformer": (*ATTENTION, *PROJECTIONS, *FEED_FORWARD),
+    "all": (*ATTENTION, *PROJECTIONS, *FEED_FORWARD, *EMBEDDINGS, "conv_shortcut", *CONVOLUTIONS),
+    ALL_LINEAR: (*ATTENTION, *FEED_FORWARD, *EMBEDDINGS),
+}
+"""Ends of names; of `all-linear` those that are linear in every family, see `resolve`."""
+
+SINGLE_FILE_ENDS: dict[str, tuple[str, ...]] = {
+    "conv1": ("in_layers.2",),
+    "conv2": ("out_layers.3",),
+    "conv_shortcut": ("skip_connection",),
+    "time_emb_proj": ("emb_layers.1",),
+    "downsamplers.0.conv": ("op",),
+    "upsamplers.0.conv": ("conv",),
+    "conv_in": ("input_blocks.0.0",),
+    "conv_out": ("out.2",),
+    "linear_1": ("time_embed.0", "label_emb.0.0"),
+    "linear_2": ("time_embed.2", "label_emb.0.2"),
+}
+"""What the authors of Stable Diffusion call the same modules in their checkpoints; ends not listed are the same."""
+
+
+def expand(targets: Any) -> Any:
+    """One name or a list of them, presets written out; `all-linear` stays: it depends on the model."""
+    names = [targets] if isinstance(targets, str) else targets
+    if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) for name in cast("list[Any]", names)):
+        return targets
+    found: list[str] = []
+    for name in cast("list[str]", names):
+        found += (name,) if name == ALL_LINEAR else PRESETS.get(name, (name,))
+    return tuple(dict.fromkeys(found))
+
+
+def resolve(targets: Collection[str], *, linear_projections: bool) -> tuple[str, ...]:
+    """The ends of names, for a UNet whose transformer blocks project by linear layers or by convolutions."""
+    if ALL_LINEAR not in targets:
+        return tuple(targets)
+    linear = (*PRESETS[ALL_LINEAR], *(PROJECTIONS if linear_projections else ()))
+    return tuple(dict.fromkeys([*linear, *(name for name in targets if name != ALL_LINEAR)]))
+
+
+def require_known(targets: Iterable[str]) -> None:
+    """Refuse what no Stable Diffusion has: PEFT passes over a name that matches nothing without a word.
+
+    Raises:
+        ConfigError: naming every such target, with the nearest known one.
+    """
+    unknown = [name for name in targets if not _is_known(name)]
+    if unknown:
+        raise ConfigError(
+            "\n       ".join(f"lora.target_modules has {name!r}{_did_you_mean(name)}" for name in unknown),
+            f"give a preset ({', '.join(PRESETS)}) or the ends of modules' names, such as {', '.join(ATTENTION)}",
+        )
+
+
+def _is_known(name: str) -> bool:
+    """Whether it can be the end of a module's name: part of a known end, or a longer one."""
+    dotted = f".{name}"
+    return name == ALL_LINEAR or any(dotted.endswith(f".{end}") or f".{end}".endswith(dotted) for end in PRESETS["all"])
+
+
+def _did_you_mean(name: str) -> str:
+    near = difflib.get_close_matches(name, [*PRESETS, *PRESETS["all"]], n=1)
+    return f", which no Stable Diffusion has: did you mean {near[0]}?" if near else ", which no Stable Diffusion has"

@@ -1,0 +1,130 @@
+"""Presets of target modules: what each stands for, on the architectures themselves."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from diffusers import UNet2DConditionModel
+from diffusers.models.transformers.transformer_2d import Transformer2DModel
+from peft import LoraConfig as PeftConfig
+from torch import nn
+
+from shared import config, memory, targets
+from shared.diffusion import lora
+from shared.errors import ConfigError
+from shared.opening import Resume, open_or_create
+from tests.conftest import paper_model, tiny_config
+from tests.true_shapes import true_shapes
+
+FAMILIES = ("sd1", "sd2", "sdxl")
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def blank(request: pytest.FixtureRequest, tiny_models: Path) -> Callable[[], UNet2DConditionModel]:
+    """A UNet without numbers."""
+    settings = json.loads((tiny_models / request.param / "unet" / "config.json").read_text())
+
+    def make() -> UNet2DConditionModel:
+        with torch.device("meta"):
+            return UNet2DConditionModel.from_config(settings)
+
+    return make
+
+
+def settings(target_modules: object, **others: object) -> config.LoraConfig:
+    return config.LoraConfig.model_validate({"target_modules": target_modules, **others})
+
+
+def adapted(unet: Any, target_modules: object) -> set[str]:
+    with torch.device("meta"):
+        lora.attach({"unet": unet}, settings(target_modules))
+    return {key.removeprefix("unet.").partition(".lora_")[0] for key in lora.shapes({"unet": unet})}
+
+
+def layers(unet: nn.Module) -> dict[str, nn.Module]:
+    return {name: module for name, module in unet.named_modules() if isinstance(module, (nn.Linear, nn.Conv2d))}
+
+
+def test_attention_is_the_default(blank: Callable[[], UNet2DConditionModel]) -> None:
+    assert settings("attention") == config.LoraConfig()
+    ends = (".to_q", ".to_k", ".to_v", ".to_out.0")
+    assert adapted(blank(), "attention") == {name for name in layers(blank()) if name.endswith(ends)}
+
+
+def test_transformer_is_every_layer_of_the_transformer_blocks(blank: Callable[[], UNet2DConditionModel]) -> None:
+    blocks = {name: block for name, block in blank().named_modules() if isinstance(block, Transformer2DModel)}
+    inside = {f"{start}.{name}" for start, block in blocks.items() for name in layers(block)}
+    assert inside
+    assert adapted(blank(), "transformer") == inside
+
+
+def test_all_is_every_linear_layer_and_convolution(blank: Callable[[], UNet2DConditionModel]) -> None:
+    assert adapted(blank(), "all") == set(layers(blank()))
+
+
+def test_all_linear_is_what_peft_takes_it_for(blank: Callable[[], UNet2DConditionModel]) -> None:
+    with torch.device("meta"):
+        unet = blank()
+        unet.requires_grad_(False)
+        unet.add_adapter(PeftConfig(target_modules="all-linear"), adapter_name=lora.ADAPTER)
+    expected = {key.removeprefix("unet.").partition(".lora_")[0] for key in lora.shapes({"unet": unet})}
+    assert adapted(blank(), "all-linear") == expected
+
+
+def test_presets_and_suffixes_mix(blank: Callable[[], UNet2DConditionModel]) -> None:
+    mixed = adapted(blank(), ["all-linear", "conv_in", "attn1.to_q"])
+    assert mixed == adapted(blank(), "all-linear") | {"conv_in"}
+    assert settings(["attention", "to_q", "conv1"]).target_modules == (*targets.ATTENTION, "conv1")
+
+
+@pytest.mark.parametrize(
+    ("family", "millions"),
+    [("sd1", (3.19, 6.78, 6.82, 16.93)), ("sd2", (3.32, 6.91, 7.75, 17.06)), ("sdxl", (23.22, 42.56, 43.30, 49.41))],
+)
+def test_the_numbers_of_the_guide_are_counted(family: str, millions: tuple[float, ...]) -> None:
+    for preset, number in zip(("attention", "transformer", "all-linear", "all"), millions, strict=True):
+        found = memory.adapter_parameters(true_shapes(family), settings(preset))
+        assert found / 1e6 == pytest.approx(number, abs=0.005), preset
+
+
+@pytest.mark.parametrize("preset", ["all", "all-linear"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_memory_estimate_counts_the_same_modules_in_folders_and_single_files(
+    tiny_models: Path, tiny_single_files: Path, family: str, preset: str
+) -> None:
+    unet = json.loads((tiny_models / family / "unet" / "config.json").read_text())
+    with torch.device("meta"):
+        part = UNet2DConditionModel.from_config(unet)
+        lora.attach({"unet": part}, settings(preset, rank=3))
+    expected = sum(shape.numel() for shape in lora.shapes({"unet": part}).values())
+    for path in (tiny_models / family, tiny_single_files / f"{family}.safetensors"):
+        model = memory.read_shapes(str(path))
+        assert model
+        assert memory.adapter_parameters(model, settings(preset, rank=3)) == expected, path
+
+
+def test_an_unknown_target_is_refused_with_the_nearest_before_anything_is_made(tmp_path: Path, pictures: Path) -> None:
+    asked = {"lora": {"target_modules": ["transformers", "to_out", "attn1.to_q", "net.2", "zzz"]}}
+    made = tiny_config(tmp_path / "runs", "run", paper_model(tmp_path / "model"), pictures, asked)
+    with pytest.raises(ConfigError) as refused:
+        open_or_create(made, Resume(), lambda text: None, lambda: None)
+    assert str(refused.value).splitlines() == [
+        "lora.target_modules has 'transformers', which no Stable Diffusion has: did you mean transformer?",
+        "       lora.target_modules has 'to_out', which no Stable Diffusion has: did you mean to_out.0?",
+        "       lora.target_modules has 'zzz', which no Stable Diffusion has",
+    ]
+    assert "transformer" in refused.value.hint
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_preset_comes_back_from_the_run_folder_as_it_was(tmp_path: Path, pictures: Path) -> None:
+    for number, asked in enumerate(("transformer", ["all-linear", "conv1"])):
+        sections: dict[str, dict[str, object]] = {"lora": {"target_modules": asked}}
+        made = tiny_config(tmp_path / "runs", f"run-{number}", paper_model(tmp_path / "model"), pictures, sections)
+        run = open_or_create(made, Resume(), lambda text: None, lambda: None)
+        assert run.read_config().lora == made.lora
