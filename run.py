@@ -23,8 +23,9 @@ from shared.backlog import unconfirmed, unjudged
 from shared.config import POCKET, Config, load_config
 from shared.errors import ConfigError, RunFolderError, exit_code_of, writing
 from shared.listener import listen
-from shared.opening import Resume, open_or_create
+from shared.opening import Resume, adopt_places, open_or_create
 from shared.records import replace_file
+from shared.relocation import require_present
 from shared.rundir import RunDir, open_run
 from shared.sources import listed
 from shared.status import read_status
@@ -141,6 +142,12 @@ def dashboard(
 @app.command()
 def evaluate(
     run: RunPath,
+    places: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Where the same data set or model lies by now, as data.path=… or model.path=….", show_default=False
+        ),
+    ] = None,
     follow: Annotated[bool, typer.Option("--follow/--once", help="Go on for new snapshots until stopped.")] = False,
 ) -> None:
     """Judge the snapshots of a run that have no result yet. Any number of these may share the work.
@@ -150,11 +157,13 @@ def evaluate(
     """
 
     def body() -> int:
-        opened = open_run(run)
+        opened, console = open_run(run), Console(highlight=False)
+        config = opened.read_config(places)
+        adopt_places(opened, config, lambda text: console.print(text, markup=False, soft_wrap=True))
+        require_present(opened, config, data=False)
         mode = "--follow" if follow else "--once"
         code = _foreground(python_module("evaluator", opened.path, mode), child_environment(opened))
         if code in EVALUATED:
-            console = Console(highlight=False)
             console.print(EVALUATED[code] if not follow else "")
             summarise(opened, console)
         return code

@@ -247,7 +247,7 @@ def tell_run(run: RunDir) -> None:
     manifest = read_manifest(run.references)
     assert manifest
     references = {prompt: open_picture(run.references / f"{prompt}.png") for prompt in manifest.details["prompts"]}
-    training, evaluations, first = TrainingSet(config, record), {}, None
+    training, evaluations, first = TrainingSet(run, config), {}, None
     for step in sorted(steps_in(run.evaluations)):
         result = run.read_result(step)
         if result and result.status == "ok":
@@ -279,7 +279,7 @@ def write_sheet(run: RunDir) -> Path:
     Real picture, base model, first snapshot, best, last, and the training picture whose layout the last is nearest to.
     """
     config, record = run.read_config(), run.read_record()
-    training, digest = TrainingSet(config, record).vectors(layout), Digests(dataset.digests_path(config))
+    training, digest = TrainingSet(run, config).vectors(layout), Digests(dataset.digests_path(config))
     held_out, size = record.dataset.held_out, config.data.train_size
     trained = dataset.training_pairs(dataset.scan(config), held_out, size, config.train.seed, digest)
     first, *_, last = steps = sorted(steps_in(run.evaluations) - {0})

@@ -83,7 +83,7 @@ def build(run: RunDir) -> Judge:
         references.load(run, config, record, model.size_multiple),
         studio,
         load_scorer(settings.fashion_clip, settings.visual, str(device)),
-        TrainingSet(config, record),
+        TrainingSet(run, config),
         Growth(),
     )
 

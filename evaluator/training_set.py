@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from evaluator.encoder import Vector
-from shared import buckets, dataset
+from shared import buckets, dataset, relocation
 from shared.config import Config
 from shared.digests import Digests
 from shared.pictures import open_picture, upright_size
-from shared.records import RunRecord
+from shared.rundir import RunDir
 
 log = logging.getLogger(__name__)
 
@@ -27,15 +27,15 @@ SIZE_MULTIPLE = 8
 class TrainingSet:
     """Found in the data set when first asked for, for it may be long."""
 
-    def __init__(self, config: Config, record: RunRecord) -> None:
-        self._config, self._record = config, record
+    def __init__(self, run: RunDir, config: Config) -> None:
+        self._run, self._config = run, config
         self._vectors: NDArray[np.float32] | None = None
 
     def vectors(self, embed: Callable[[Image.Image], Vector]) -> NDArray[np.float32]:
         """The training pictures embedded, (N, D), N ≤ `MAX_PICTURES`; the first call computes, later ones remember.
 
         Raises:
-            DataError: the data set is gone or cannot be read.
+            DataError: the data set is gone, cannot be read, or is no longer what was learnt from.
         """
         if self._vectors is None:
             found = self._pairs()
@@ -47,8 +47,8 @@ class TrainingSet:
     def _pairs(self) -> list[dataset.Pair]:
         config = self._config
         digest = Digests(dataset.digests_path(config))
-        held_out = self._record.dataset.held_out
-        return dataset.training_pairs(dataset.scan(config), held_out, config.data.train_size, config.train.seed, digest)
+        pairs, held_out = relocation.scan_again(self._run, config, digest), self._run.read_record().dataset.held_out
+        return dataset.training_pairs(pairs, held_out, config.data.train_size, config.train.seed, digest)
 
     def _framed(self, pair: dataset.Pair) -> Image.Image:
         """As the references are, so that both can be compared with a sample."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,7 +18,7 @@ from shared.config import POCKET
 from shared.errors import ModelError
 from shared.publication import sha256
 from shared.records import combined_digest
-from shared.weights import TensorShape, read_header
+from shared.weights import TensorShape, read_header, sampled_digest
 
 Family = Literal["sd1", "sd2", "sdxl"]
 
@@ -35,6 +36,9 @@ FAMILY_PREFIXES: dict[str, Family] = {
 }
 FIRST_CONVOLUTION = "model.diffusion_model.input_blocks.0.0.weight"
 INPAINTING_CHANNELS = 9
+WEIGHTS = ".safetensors"
+READ = frozenset({".json", ".txt", ".model", WEIGHTS})
+"""Endings of the files of a model's folder that are read."""
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
@@ -53,9 +57,43 @@ def identify(path: str) -> dict[str, str]:
     if local is None:
         return {"path": path}
     if local.is_dir():
-        return {"path": path, "fingerprint": _folder_fingerprint(local)}
+        return {"path": path, "fingerprint": folder_fingerprint(local, _parts(local))}
     _file_family(local)
     return {"path": path, "fingerprint": sha256(local)}
+
+
+def is_same(path: str, fingerprint: str) -> bool:
+    """Whether the model at `path` is the one that `run.json` has this fingerprint of.
+
+    Raises:
+        ModelError: as `identify`.
+    """
+    local = _local(path)
+    if local is None:
+        return False
+    if identify(path)["fingerprint"] == fingerprint:
+        return True
+    return local.is_dir() and _sizes_fingerprint(local) == fingerprint
+
+
+def folder_fingerprint(folder: Path, parts: Sequence[str] = ()) -> str:
+    """sha256 over what programs read of a model's folder: settings, vocabularies, a sample of every weight.
+
+    The same wherever the folder lies, and whatever else lies in it. parts: the folders in it that count; else all.
+    """
+    tops = [folder / part for part in parts] or [folder]  # a part may be a link, which rglob follows at the top only
+    files = {path for top in tops for path in top.rglob("*")} | set(folder.glob("*.json"))
+    return combined_digest(
+        f"{path.relative_to(folder).as_posix()}:{_file_digest(path)}"
+        for path in files
+        if path.suffix in READ and path.is_file() and not _is_hidden(path.relative_to(folder))
+    )
+
+
+def local_folder(path: str | None) -> Path | None:
+    """The folder a setting names; None: a hub id, a keyword, or not there."""
+    folder = Path(path) if path else None
+    return folder if folder and folder.is_dir() else None
 
 
 def family(path: str) -> Family | None:
@@ -164,12 +202,34 @@ def _not_a_model(file: Path) -> ModelError:
     )
 
 
-def _folder_fingerprint(folder: Path) -> str:
-    """sha256 over the small files' content and the weights' names and sizes: cheap, and changes with any re-save."""
+def _parts(folder: Path) -> tuple[str, ...]:
+    """The folders a pipeline is made of.
+
+    Raises:
+        ModelError: it is no pipeline, or some are missing.
+    """
     parts = PIPELINE_PARTS[_pipeline_class(folder)]
     missing = [part for part in parts if not (folder / part).is_dir()]
     if missing:
         raise ModelError(f"{folder} lacks {', '.join(missing)}", "download the whole folder again")
+    return parts
+
+
+def _file_digest(path: Path) -> str:
+    if path.suffix != WEIGHTS:
+        return sha256(path)
+    try:
+        return sampled_digest(path)
+    except ModelError:  # it is damaged, which whoever loads it says
+        return str(path.stat().st_size)
+
+
+def _is_hidden(path: Path) -> bool:
+    return any(name.startswith(".") for name in path.parts)
+
+
+def _sizes_fingerprint(folder: Path) -> str:
+    """What older run folders have: over the JSON files' content, and every other file's name and size."""
     return combined_digest(
         f"{path.relative_to(folder)}:{sha256(path) if path.suffix == '.json' else path.stat().st_size}"
         for path in folder.rglob("*")

@@ -129,10 +129,13 @@ def differences(before: Config, after: Config) -> dict[str, tuple[Any, Any]]:
     }
 
 
-def apply(run: RunDir, config: Config, allowed: Collection[str], step: int | None = None) -> tuple[Change, ...]:
+def apply(
+    run: RunDir, config: Config, allowed: Collection[str], step: int | None = None, moved: Collection[str] = ()
+) -> tuple[Change, ...]:
     """Resume `run` with `config`: nothing where they agree, else what is allowed is written down and holds from now on.
 
-    step: the checkpoint the run goes on from; by default its newest whole one.
+    step: the checkpoint the run goes on from; by default its newest whole one. moved: the settings that name another
+    place of the same thing (`shared.relocation`); they need no leave.
 
     Raises:
         ConfigError: `allowed` names a key there is not.
@@ -142,7 +145,7 @@ def apply(run: RunDir, config: Config, allowed: Collection[str], step: int | Non
     found = differences(run.read_config(), config)
     if not found:
         return ()
-    _require_allowed(run, found, allowed)
+    _require_allowed(run, {key: values for key, values in found.items() if key not in moved}, allowed)
     with vacant(run, "trainer"), vacant(run, "evaluator"):
         step = (newest_whole(run) or 0) if step is None else step
         if any(RULES[key] is Rule.STEPS for key in found):
@@ -161,8 +164,8 @@ def state_settings(config: Config) -> dict[str, Any]:
     return {f"{section}.{key}": tree[section][key] for section, key in keys}
 
 
-def require_same_state(config: Config, manifest: Manifest) -> None:
-    """Whether a run of this configuration can begin at another run's checkpoint.
+def require_same_state(config: Config, manifest: Manifest, moved: Collection[str] = ()) -> None:
+    """Whether a run of this configuration can begin at another run's checkpoint. moved: as `apply`.
 
     Raises:
         RunFolderError: naming the settings its state was made with otherwise.
@@ -171,7 +174,7 @@ def require_same_state(config: Config, manifest: Manifest) -> None:
     found = {
         key: (made_with[key], value)
         for key, value in state_settings(config).items()
-        if key in made_with and made_with[key] != value
+        if key in made_with and made_with[key] != value and key not in moved
     }
     if found:
         raise RunFolderError(

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from shared import dataset
 from shared.claims import dead_claims
 from shared.errors import DarkroomError
-from shared.publication import owner_lives, verify
+from shared.publication import owner_lives, sha256, verify
+from shared.relocation import scan_again
 from shared.rundir import RunDir, step_name, steps_in
 from shared.status import is_alive, read_status, someone_serves
 from shared.tables import METRIC_COLUMNS, TRAIN_COLUMNS, VALIDATION_COLUMNS, read_rows, whole_lines
@@ -106,12 +106,7 @@ def _leftovers(run: RunDir) -> Problems:
 
 def _data_set(run: RunDir) -> Problems:
     """The pictures and captions are those the run began with."""
-    record = run.read_record().dataset
-    try:
-        if dataset.fingerprint(dataset.scan(run.read_config())) != record.fingerprint:
-            yield f"{record.path} has changed since the run was made"
-    except DarkroomError as error:
-        yield str(error)
+    yield from _trouble(partial(scan_again, run, run.read_config(), sha256))
 
 
 INVARIANTS: dict[str, Callable[[RunDir], Problems]] = {

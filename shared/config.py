@@ -22,6 +22,8 @@ from shared.errors import ConfigError
 RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 POCKET = "pocket"
 HUB = "hub:"
+FOLDER_KEYS = ("model.single_file_config", "evaluation.fashion_clip", "evaluation.visual")
+"""Settings that may name a local folder of a model's files, beside `model.path`."""
 
 
 def _false_is_none(value: Any) -> Any:
@@ -362,6 +364,11 @@ class Config(Section):
     def encodes_captions_live(self) -> bool:
         """Whether captions are encoded in every step: their encoders learn, or their words move."""
         return self.lora.text_encoder or self.data.shuffle_tags
+
+    def value(self, key: str) -> Any:
+        """The value of a key path, such as `train.learning_rate`."""
+        section, _, name = key.partition(".")
+        return getattr(getattr(self, section), name)
 
     @model_validator(mode="after")
     def _prompts_come_from_held_out_pairs(self) -> Config:

@@ -15,7 +15,7 @@ from shared.config import Config
 from shared.errors import DataError
 from shared.pictures import SUFFIXES, undecodable
 from shared.publication import sha256
-from shared.records import combined_digest
+from shared.records import Inventory, PairRecord, combined_digest
 from shared.sources import Findings, Pair, listed
 
 Digest = Callable[[Path], str]
@@ -31,23 +31,17 @@ def digests_path(config: Config) -> Path:
     return cache_dir(config) / "digests.json"
 
 
-def scan_again(config: Config, fingerprint_then: str, digest: Digest) -> list[Pair]:
-    """The pairs a run was made of.
-
-    Raises:
-        DataError: the data set is no longer what it was then.
-    """
+def scan_again(config: Config, fingerprint_then: str, digest: Digest) -> tuple[list[Pair], bool]:
+    """The pairs of a run's data set as `scan` finds them, and whether they are the very ones it was made of."""
     pairs = scan(config)
     if fingerprint(pairs, digest) == fingerprint_then:
-        return pairs
+        return pairs, True
     if any(pair.is_regularization for pair in pairs):  # the run may be older than the distinction
         alike = config.data.model_copy(update={"regularization_path": regularization.NONE})
-        pairs = scan(config.model_copy(update={"data": alike}))
-        if fingerprint(pairs, digest) == fingerprint_then:
-            return pairs
-    raise DataError(
-        f"{config.data.path} has changed since this run was made", "restore it, or start a new run with --new"
-    )
+        unmarked = scan(config.model_copy(update={"data": alike}))
+        if fingerprint(unmarked, digest) == fingerprint_then:
+            return unmarked, True
+    return pairs, False
 
 
 def scan(config: Config, *, decode: bool = False, say: Callable[[str], object] = lambda text: None) -> list[Pair]:
@@ -140,6 +134,21 @@ def _not_held_out(some: list[Pair], pairs: Sequence[Pair], kept_away: Iterable[s
     ids = set(kept_away)
     seen = {digest(pair.image) for pair in pairs if pair.id in ids}
     return [pair for pair in some if pair.id not in ids and digest(pair.image) not in seen]
+
+
+def inventory(pairs: Iterable[Pair], digest: Digest = sha256) -> Inventory:
+    """The pairs one by one, to be kept with a run."""
+    records = (
+        PairRecord(
+            id=pair.id,
+            image=digest(pair.image),
+            caption=pair.caption,
+            repeats=pair.repeats,
+            is_regularization=pair.is_regularization,
+        )
+        for pair in pairs
+    )
+    return Inventory(pairs=tuple(records))
 
 
 def _clashes(pairs: Iterable[Pair]) -> list[str]:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from shared import changes, checkpoints, dataset, targets
+from shared import changes, checkpoints, dataset, relocation, targets
 from shared.config import Config
 from shared.digests import Digests
 from shared.errors import ConfigError, RunFolderError
+from shared.records import Change
 from shared.rundir import RunDir, create_run, free_name, open_run, steps_in
 from shared.status import vacant
 from shared.tables import read_rows
@@ -43,20 +45,53 @@ def open_or_create(
     if resume.new:
         name = free_name(config.run.output_dir, config.run.name)
         config = config.model_copy(update={"run": config.run.model_copy(update={"name": name})})
-    if resume.new or not path.exists() or _clear_if_barren(path, config):
+    if resume.new or not path.exists():
         return _create(config, resume.from_checkpoint, say, estimate)
-    return _take_up(open_run(path), config, resume, say)
-
-
-def _clear_if_barren(path: Path, config: Config) -> bool:
-    """Remove a run that never made a step (its optimizer was misspelt, say) where its settings have changed since."""
     run = open_run(path)
-    learnt = read_rows(run.train_csv) or checkpoints.own_steps(run) or steps_in(run.snapshots)
-    if learnt or not changes.differences(run.read_config(), config):
-        return False
+    if _is_barren(run) and changes.differences(run.read_config(), config):
+        return _begin_anew(run, config, resume.from_checkpoint, say, estimate)
+    return _take_up(run, config, resume, say)
+
+
+def adopt_places(run: RunDir, config: Config, say: Callable[[str], object]) -> None:
+    """Note where the run's data set, base model and encoders lie by now, for who only judges it.
+
+    Raises:
+        ConfigError: another setting differs as well.
+        DataError, ModelError, RunFolderError: what lies there is not the same, or a program is at work in the run.
+    """
+    moved = relocation.moved(run, config)
+    if others := changes.differences(run.read_config(), config).keys() - moved:
+        raise ConfigError(
+            f"{', '.join(sorted(others))}: only a place can be given here, of the same data set, base model or encoder",
+            "other settings are changed by `python run.py train CONFIG --allow-change KEY`",
+        )
+    _tell(changes.apply(run, config, (), moved=moved), moved, say)
+
+
+def _is_barren(run: RunDir) -> bool:
+    """Whether it never made a step (its optimizer was misspelt, say)."""
+    return not (read_rows(run.train_csv) or checkpoints.own_steps(run) or steps_in(run.snapshots))
+
+
+def _begin_anew(
+    run: RunDir,
+    config: Config,
+    from_checkpoint: Path | None,
+    say: Callable[[str], object],
+    estimate: Callable[[], dict[str, Any] | None],
+) -> RunDir:
+    """Make the run again with other settings; the old folder comes back where that fails."""
+    aside = run.path.with_name(f".{run.path.name}.{uuid.uuid4().hex[:8]}")
     with vacant(run, "supervisor"), vacant(run, "trainer"), vacant(run, "evaluator"):
-        shutil.rmtree(run.path)
-    return True
+        run.path.rename(aside)
+    try:
+        made = _create(config, from_checkpoint, say, estimate)
+    except BaseException:
+        aside.rename(run.path)
+        raise
+    shutil.rmtree(aside)
+    return made
 
 
 def _take_up(run: RunDir, config: Config, resume: Resume, say: Callable[[str], object]) -> RunDir:
@@ -69,19 +104,25 @@ def _take_up(run: RunDir, config: Config, resume: Resume, say: Callable[[str], o
             f"{run.path} holds a checkpoint of step {saved[0]}, and --no-auto-resume was given",
             "leave it out to go on from there, or start beside it with --new",
         )
-    if changes.differences(run.read_config(), config):
+    relocation.require_present(run, config)
+    moved = relocation.moved(run, config)
+    if not moved & {"data.path", "data.regularization_path"} and changes.differences(run.read_config(), config):
         _require_same_data(run)
-    for text in changes.describe(changes.apply(run, config, resume.allow_change, step)):
-        say(f"changed: {text}")
+    _tell(changes.apply(run, config, resume.allow_change, step, moved), moved, say)
     if resume.from_checkpoint:
         checkpoints.go_back(run, resume.from_checkpoint)
     return run
 
 
+def _tell(made: Sequence[Change], moved: Collection[str], say: Callable[[str], object]) -> None:
+    for change, text in zip(made, changes.describe(made), strict=True):
+        say(f"moved: {text}; what lies there is the same" if change.key in moved else f"changed: {text}")
+
+
 def _require_same_data(run: RunDir) -> None:
     """Before a change is written down: what the trainer would find only afterwards."""
     before = run.read_config()
-    dataset.scan_again(before, run.read_record().dataset.fingerprint, Digests(dataset.digests_path(before)))
+    relocation.scan_again(run, before, Digests(dataset.digests_path(before)))
 
 
 def _create(
@@ -95,7 +136,7 @@ def _create(
     if from_checkpoint is None:
         return create_run(config, estimate=estimate, say=say)
     manifest = checkpoints.verify_checkpoint(from_checkpoint)
-    changes.require_same_state(config, manifest)
+    changes.require_same_state(config, manifest, relocation.moved_since(from_checkpoint, config))
     if manifest.step >= config.train.max_train_steps:
         raise ConfigError(
             f"train.max_train_steps is {config.train.max_train_steps}, the checkpoint is of step {manifest.step}",

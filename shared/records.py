@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import uuid
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -133,6 +133,29 @@ class DatasetRecord(BaseModel):
     held_out: tuple[str, ...] = Field(description="Ids kept from training; evaluation prompts are taken in this order.")
 
 
+class PairRecord(BaseModel):
+    """A picture and its caption as the run began with them."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    image: str = Field(description="sha256 of the picture's bytes.")
+    caption: str = Field(description="With the trigger word.")
+    repeats: int = 1
+    is_regularization: bool = False
+
+    @property
+    def content(self) -> Hashable:
+        """Everything but the name."""
+        return self.image, self.caption, self.repeats, self.is_regularization
+
+
+class Inventory(Record):
+    """`dataset.json`: the pairs a run was made of, one by one, so that a change can be named; written once."""
+
+    pairs: tuple[PairRecord, ...]
+
+
 class Change(BaseModel):
     """A setting that was changed when the run was resumed."""
 
@@ -176,6 +199,10 @@ class RunRecord(Record):
     hardware: dict[str, Any]
     dataset: DatasetRecord
     base_model: dict[str, str] = Field(description="`path`, and `fingerprint` where it is a local folder or file.")
+    folders: dict[str, str] = Field(
+        default_factory=dict,
+        description="Setting → fingerprint of the local folder it names, beside data set and base model.",
+    )
     origin: Origin | None = None
     changes: tuple[Change, ...] = Field(default=(), description="Settings changed since, oldest first.")
     preset: PresetRecord | None = Field(default=None, description="None: the settings did not come from `init`.")

@@ -12,17 +12,27 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from shared import base_model, dataset, hardware, held_out
-from shared.config import Config, dump_config, load_config
+from shared.config import FOLDER_KEYS, Config, dump_config, load_config
 from shared.digests import Digests
 from shared.errors import RunFolderError, writing
 from shared.publication import fsync, read_manifest
-from shared.records import Best, DatasetRecord, EvaluationResult, Manifest, PresetRecord, RunRecord, replace_file
+from shared.records import (
+    Best,
+    DatasetRecord,
+    EvaluationResult,
+    Inventory,
+    Manifest,
+    PresetRecord,
+    RunRecord,
+    replace_file,
+)
+from shared.sources import Pair
 
 ResultKind = str
 """A folder of results by step: `evaluations`; `confirmations`, of the finalists, on other prompts; `requested/<id>`."""
@@ -47,6 +57,11 @@ class RunDir:
     def record(self) -> Path:
         """`run.json`, see `RunRecord`."""
         return self.path / "run.json"
+
+    @property
+    def dataset(self) -> Path:
+        """`dataset.json`, see `Inventory`."""
+        return self.path / "dataset.json"
 
     @property
     def train_csv(self) -> Path:
@@ -149,13 +164,23 @@ class RunDir:
         """Folder of one kind of result of a step."""
         return self.path / kind / step_name(step)
 
-    def read_config(self) -> Config:
-        """The configuration this run was made with."""
-        return load_config(self.config)
+    def read_config(self, overrides: list[str] | None = None) -> Config:
+        """The configuration this run was made with; `run.output_dir` is where the folder lies by now."""
+        config = load_config(self.config, overrides)
+        if (config.run.output_dir / self.path.name).resolve() == self.path.resolve():
+            return config
+        return config.model_copy(update={"run": config.run.model_copy(update={"output_dir": self.path.parent})})
 
     def read_record(self) -> RunRecord:
         """`run.json`."""
         return RunRecord.read(self.record)
+
+    def read_inventory(self) -> Inventory | None:
+        """`dataset.json`; None in a run folder of an older version."""
+        try:
+            return Inventory.read(self.dataset)
+        except FileNotFoundError:
+            return None
 
     def read_best(self) -> Best | None:
         """`best.json`; None before the first verdict."""
@@ -230,12 +255,14 @@ def create_run(
     if target.exists() and not (target.is_dir() and not any(target.iterdir())):
         raise RunFolderError(f"{target} exists", "choose another run.name, or move it away")
     digest = Digests(dataset.digests_path(config))
-    record = _describe_run(config, digest, say).model_copy(update={"memory": estimate()})
+    pairs = dataset.scan(config, decode=True, say=say)
+    record = _describe_run(config, pairs, digest).model_copy(update={"memory": estimate()})
     stage = target.parent / f".{target.name}.{uuid.uuid4().hex[:8]}"
     with writing("run.output_dir", target.parent):
         stage.mkdir(parents=True)
     try:
         _fill(RunDir(stage), config, record)
+        dataset.inventory(pairs, digest).write(RunDir(stage).dataset)
         prepare(RunDir(stage))
         with writing("data.cache_dir", dataset.cache_dir(config)):
             digest.save()
@@ -261,8 +288,7 @@ def list_runs(output_dir: Path) -> list[RunDir]:
     return sorted(runs, key=lambda run: run.record.stat().st_mtime, reverse=True)
 
 
-def _describe_run(config: Config, digest: Digests, say: Callable[[str], object]) -> RunRecord:
-    pairs = dataset.scan(config, decode=True, say=say)
+def _describe_run(config: Config, pairs: Sequence[Pair], digest: Digests) -> RunRecord:
     seed = config.train.seed
     chosen = held_out.choose(pairs, config.data.num_validation, seed, config.data.validation_ids)
     dataset.training_pairs(pairs, chosen, config.data.train_size, seed, digest)
@@ -280,8 +306,15 @@ def _describe_run(config: Config, digest: Digests, say: Callable[[str], object])
             held_out=tuple(chosen),
         ),
         base_model=base_model.identify(config.model.path),
+        folders=_folders(config),
         preset=_preset(config),
     )
+
+
+def _folders(config: Config) -> dict[str, str]:
+    """Fingerprints of the local folders that settings name, beside data set and base model."""
+    named = {key: base_model.local_folder(config.value(key)) for key in FOLDER_KEYS}
+    return {key: base_model.folder_fingerprint(folder) for key, folder in named.items() if folder}
 
 
 def _preset(config: Config) -> PresetRecord | None:

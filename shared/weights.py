@@ -1,7 +1,9 @@
-"""What a `.safetensors` file holds, read from its header: names, shapes and precisions, never a weight."""
+"""What a `.safetensors` file holds, read from its header: names, shapes, precisions, and a digest to know it by."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +14,8 @@ from safetensors import SafetensorError, safe_open
 from shared.errors import ModelError
 
 BITS = {"F64": 64, "I64": 64, "F32": 32, "I32": 32, "F16": 16, "BF16": 16, "I16": 16, "I8": 8, "U8": 8, "BOOL": 8}
+
+SAMPLED_BYTES = 64
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,31 @@ def read_header(path: Path) -> dict[str, TensorShape]:
             return {name: TensorShape(tuple(part.get_shape()), part.get_dtype()) for name, part in slices.items()}
     except (OSError, SafetensorError) as error:
         raise ModelError(f"{path} is not a whole .safetensors file: {error}", "download it again") from None
+
+
+def sampled_digest(path: Path) -> str:
+    """sha256 over the header and a few bytes of every tensor, from its beginning, middle and end.
+
+    Two fine-tunes of one architecture differ in it, and gigabytes need not be read.
+
+    Raises:
+        ModelError: as `read_header`.
+    """
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            header = file.read(min(length, path.stat().st_size))
+            digest.update(header)
+            tensors = {name: tensor for name, tensor in json.loads(header).items() if name != "__metadata__"}
+            for _, tensor in sorted(tensors.items()):
+                first, end = tensor["data_offsets"]
+                for start in (first, (first + end) // 2, max(first, end - SAMPLED_BYTES)):
+                    file.seek(8 + length + start)
+                    digest.update(file.read(min(SAMPLED_BYTES, end - start)))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+        raise ModelError(f"{path} is not a whole .safetensors file: {error}", "download it again") from None
+    return digest.hexdigest()
 
 
 SINGLE_FILE_PREFIXES = {

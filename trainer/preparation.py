@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from accelerate import Accelerator
 
-from shared import dataset
+from shared import dataset, relocation
 from shared.config import Config
 from shared.dataset import Pair
 from shared.diffusion import base, lora, quantization
@@ -72,7 +72,7 @@ def _pairs(run: RunDir, config: Config, digest: Digests) -> tuple[list[Pair], li
         DataError: the data set is no longer what it was when the run was made.
     """
     record = run.read_record().dataset
-    pairs = dataset.scan_again(config, record.fingerprint, digest)
+    pairs = relocation.scan_again(run, config, digest)
     held_out = [pair for pair in pairs if pair.id in set(record.held_out)]
     training = dataset.training_pairs(pairs, record.held_out, config.data.train_size, config.train.seed, digest)
     return held_out, training, dataset.regularization_pairs(pairs, record.held_out, digest)

@@ -205,6 +205,19 @@ def test_stopping_a_run_where_nobody_trains_says_so(desk: Desk, warm: Warm) -> N
     assert list(run.control.iterdir()) == []
 
 
+def test_evaluate_names_a_base_model_that_is_gone_and_takes_its_new_place(desk: Desk, warm: Warm) -> None:
+    run = create_run(tiny_config(desk.folder / "runs", "run", desk.model, desk.pictures, {}))
+    there = desk.model.rename(desk.folder / "there")
+    program = warm.start("run", "evaluate", run.path)
+    assert program.wait() == 3
+    assert f"is not at {desk.model}" in program.stderr()
+    assert "model.path=PLACE" in program.stderr()
+    program = warm.start("run", "evaluate", run.path, f"model.path={there}", "train.seed=3")
+    assert program.wait() == 2
+    assert "train.seed" in program.stderr()
+    assert run.read_config().model.path == str(desk.model)
+
+
 @pytest.mark.parametrize("module", ["trainer", "evaluator"])
 def test_a_program_alone_answers_a_wrong_folder_in_two_lines(tmp_path: Path, warm: Warm, module: str) -> None:
     program = warm.start(module, tmp_path)

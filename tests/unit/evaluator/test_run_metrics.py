@@ -122,7 +122,7 @@ def run(make_paper_run: RunMaker) -> RunDir:
 def test_a_runs_training_pictures_are_all_but_the_held_out_and_looked_at_once(run: RunDir) -> None:
     config, record = run.read_config(), run.read_record()
     seen: list[Image.Image] = []
-    training = TrainingSet(config, record)
+    training = TrainingSet(run, config)
     vectors = training.vectors(lambda picture: seen.append(picture) or layout(picture))
     assert training.vectors(layout) is vectors
     assert len(seen) == len(vectors) == len(dataset.scan(config)) - len(record.dataset.held_out)
@@ -131,7 +131,7 @@ def test_a_runs_training_pictures_are_all_but_the_held_out_and_looked_at_once(ru
 
 def test_of_a_long_data_set_an_even_share_is_looked_at(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training_set, "MAX_PICTURES", 4)
-    assert len(TrainingSet(run.read_config(), run.read_record()).vectors(layout)) == 3  # every third of nine
+    assert len(TrainingSet(run, run.read_config()).vectors(layout)) == 3  # every third of nine
 
 
 def test_a_data_set_that_is_gone_leaves_copying_blank_with_a_reason(
@@ -141,7 +141,7 @@ def test_a_data_set_that_is_gone_leaves_copying_blank_with_a_reason(
 
     config = run.read_config()
     gone = config.model_copy(update={"data": config.data.model_copy(update={"path": str(tmp_path / "gone")})})
-    exhibit = Exhibit(garments, garments, ["a"] * 4, training=TrainingSet(gone, run.read_record()))
+    exhibit = Exhibit(garments, garments, ["a"] * 4, training=TrainingSet(run, gone))
     scores = load_scorer("/nowhere", metrics=("copying", "color")).score(exhibit)
     assert {row["copy_max"] for row in scores.rows} == {None}
     assert "gone" in scores.blanks["copy_max"]

@@ -82,7 +82,7 @@ def judge_of(run: RunDir, studio: PretendStudio | None = None) -> Judge:
         references,
         studio or PretendStudio(),  # type: ignore[arg-type]
         PretendScorer(),  # type: ignore[arg-type]
-        TrainingSet(config, record),
+        TrainingSet(run, config),
         Growth(),
     )
 

@@ -37,6 +37,7 @@ def test_a_fresh_run_folder_says_what_the_run_is(run: RunDir, pictures: Path) ->
     assert record.hardware["cpu_count"]
     assert {path.name for path in run.path.iterdir()} == {
         "config.toml",
+        "dataset.json",
         "run.json",
         "snapshots",
         "checkpoints",

@@ -1,0 +1,189 @@
+"""What a run needs may lie elsewhere than it did: it is known again by what it holds, and what differs is named."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from shared import base_model, dataset, regularization
+from shared.changes import differences
+from shared.config import FOLDER_KEYS, HUB, POCKET, Config
+from shared.dataset import Digest
+from shared.digests import Digests
+from shared.errors import DataError, ModelError, RunFolderError
+from shared.publication import sha256
+from shared.records import Inventory, PairRecord
+from shared.rundir import RunDir, open_run
+from shared.sources import Pair
+
+LISTED = 10
+"""Pairs that are named where a data set has changed; the rest are counted."""
+
+
+def moved(run: RunDir, config: Config) -> set[str]:
+    """The settings that differ from the run's only in where the same thing lies.
+
+    Raises:
+        DataError: `data.path` differs, and other pictures or captions lie there, or none.
+        ModelError: `model.path` differs, and there is no model.
+    """
+    before = run.read_config()
+    found = differences(before, config).keys()
+    data = {"data.path"} & found
+    if _is_place(before.data.regularization_path) and _is_place(config.data.regularization_path):
+        data |= {"data.regularization_path"} & found
+    if data:
+        places = {key.partition(".")[2]: config.value(key) for key in (*data, "data.cache_dir")}
+        there = before.model_copy(update={"run": config.run, "data": before.data.model_copy(update=places)})
+        scan_again(run, there, Digests(dataset.digests_path(config)))
+    return data | _moved_models(run, config) | ({"data.cache_dir"} & found)
+
+
+def moved_since(checkpoint: Path, config: Config) -> set[str]:
+    """Likewise for a checkpoint of any run; nothing where the checkpoint no longer lies in its run's folder."""
+    try:
+        run = open_run(checkpoint.resolve().parents[1])
+    except RunFolderError:
+        return set[str]()
+    return _moved_models(run, config)
+
+
+def require_present(run: RunDir, config: Config, *, data: bool = True) -> None:
+    """Whether data set and base model are where the config says; asked before any program is started.
+
+    Raises:
+        DataError, ModelError: what is missing, and how to give its new place.
+    """
+    if data:
+        _require_data(run, config)
+    if "fingerprint" in run.read_record().base_model and not _exists(config.model.path):
+        raise ModelError(f"the base model of {run.path} is not at {config.model.path}", _new_place("model.path"))
+
+
+def scan_again(run: RunDir, config: Config, digest: Digest) -> list[Pair]:
+    """The pairs the run was made of, wherever they lie by now, with the ids they had then.
+
+    config: the run's, with `data.path` naming where they are looked for.
+
+    Raises:
+        DataError: they are not there, or no longer what they were; each that differs is named.
+    """
+    _require_data(run, config)
+    pairs, is_same = dataset.scan_again(config, run.read_record().dataset.fingerprint, digest)
+    if is_same:
+        return pairs
+    inventory = run.read_inventory()
+    renamed, changes = compare(inventory, pairs, digest) if inventory else (list[Pair](), list[str]())
+    if inventory and not changes:
+        return renamed
+    place = config.data.path
+    listed = "".join(f"\n       {line}" for line in _shortened(changes))
+    before = run.read_config().data
+    if (place, config.data.regularization_path) == (before.path, before.regularization_path):
+        raise DataError(
+            f"{place} has changed since this run was made{listed}", "restore it, or start a new run with --new"
+        )
+    raise DataError(
+        f"data.path is {place}, but this run was made of other pictures or captions than lie there{listed}",
+        "give the place of the same pictures and captions, or start a new run with --new",
+    )
+
+
+def compare(then: Inventory, pairs: Iterable[Pair], digest: Digest = sha256) -> tuple[list[Pair], list[str]]:
+    """The pairs, with the ids that the same content had then; and a line for each pair that has changed."""
+    now = {pair.id: pair for pair in pairs}
+    seen = dataset.inventory(now.values(), digest).pairs
+    before, after = _without_common(then.pairs, seen)
+    names = _renamed(before, after)
+    known = [replace(now[pair.id], id=names.get(pair.id, pair.id)) for pair in seen]
+    old = {pair.id: pair for pair in before if pair.id not in set(names.values())}
+    new = {pair.id: pair for pair in after if pair.id not in names}
+    lines = [
+        *(_changed(old[name], new[name]) for name in sorted(old.keys() & new.keys())),
+        *(f"removed: {name}" for name in sorted(old.keys() - new.keys())),
+        *(f"added: {name}" for name in sorted(new.keys() - old.keys())),
+    ]
+    return sorted(known, key=lambda pair: pair.id), lines
+
+
+def _without_common(then: Sequence[PairRecord], now: Sequence[PairRecord]) -> tuple[list[PairRecord], list[PairRecord]]:
+    """Those of then, and those of now, that the other has not, as they are."""
+    common = set(then) & set(now)
+    return [pair for pair in then if pair not in common], [pair for pair in now if pair not in common]
+
+
+def _renamed(before: Iterable[PairRecord], after: Iterable[PairRecord]) -> dict[str, str]:
+    """Id now → id then, of pairs with the same content."""
+    by_content: defaultdict[Hashable, list[str]] = defaultdict(list)
+    for pair in sorted(before, key=lambda pair: pair.id, reverse=True):
+        by_content[pair.content].append(pair.id)
+    return {pair.id: by_content[pair.content].pop() for pair in after if by_content[pair.content]}
+
+
+def _changed(old: PairRecord, new: PairRecord) -> str:
+    what = {
+        "picture": old.image != new.image,
+        "caption": old.caption != new.caption,
+        "number of repeats": old.repeats != new.repeats,
+        "use for regularisation": old.is_regularization != new.is_regularization,
+    }
+    text = f"changed: {old.id}: the {' and the '.join(name for name, differs in what.items() if differs)}"
+    return f"{text} ({old.caption!r}, then {new.caption!r})" if what["caption"] else text
+
+
+def _shortened(lines: Sequence[str]) -> list[str]:
+    left = len(lines) - LISTED
+    return [*lines[:LISTED], *([f"and {left} more"] if left > 0 else [])]
+
+
+def _require_data(run: RunDir, config: Config) -> None:
+    for key in ("data.path", "data.regularization_path"):
+        place = config.value(key)
+        if _is_place(place) and not Path(place).exists():
+            raise DataError(f"the data set of {run.path} is not at {place}", _new_place(key))
+
+
+def _moved_models(run: RunDir, config: Config) -> set[str]:
+    before, folders = run.read_config(), run.read_record().folders
+    found = differences(before, config).keys()
+    same = {
+        key
+        for key in found & set(FOLDER_KEYS)
+        if _is_same_folder(before.value(key), config.value(key), folders.get(key))
+    }
+    return same | ({"model.path"} if "model.path" in found and _is_same_model(run, config) else set[str]())
+
+
+def _is_same_model(run: RunDir, config: Config) -> bool:
+    fingerprint = run.read_record().base_model.get("fingerprint")
+    if fingerprint is None:  # it was a hub id: what was downloaded then is not known
+        return False
+    before = run.read_config().model.path
+    if not _exists(config.model.path):
+        raise ModelError(
+            f"model.path is {config.model.path}, where no model lies; that of {run.path} was at {before}",
+            _new_place("model.path"),
+        )
+    return base_model.is_same(config.model.path, fingerprint)
+
+
+def _is_same_folder(before: str | None, after: str | None, fingerprint: str | None) -> bool:
+    folder, old = base_model.local_folder(after), base_model.local_folder(before)
+    if folder is None or not (fingerprint or old):
+        return False
+    return base_model.folder_fingerprint(folder) == (fingerprint or (old and base_model.folder_fingerprint(old)))
+
+
+def _is_place(data: str) -> bool:
+    """Whether `data.path` or `data.regularization_path` names a folder or file."""
+    return not data.startswith(HUB) and data not in (regularization.AUTO, regularization.NONE)
+
+
+def _exists(path: str) -> bool:
+    return path == POCKET or Path(path).exists()
+
+
+def _new_place(key: str) -> str:
+    return f"if it was moved, give its new place on the command line: {key}=PLACE"
