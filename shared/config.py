@@ -182,7 +182,9 @@ class TrainConfig(Section):
         "polynomial",
     ] = Field(default="cosine", description="Shape of the learning rate after warm-up, as diffusers names it.")
     lr_warmup_steps: int = Field(
-        default=0, ge=0, description="Optimizer updates over which the learning rate rises from 0."
+        default=0,
+        ge=0,
+        description="Optimizer updates over which the learning rate rises from 0, before every schedule.",
     )
     lr_num_cycles: int = Field(default=1, ge=1, description="Cycles of `cosine_with_restarts`.")
     lr_final_fraction: float = Field(

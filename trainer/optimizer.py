@@ -99,17 +99,17 @@ def peak_rates(optimizer: Optimizer, settings: TrainConfig) -> list[float]:
 def schedule(settings: TrainConfig) -> Callable[[int], float]:
     """Updates done before → share of the peak learning rate, as diffusers shapes it.
 
-    A schedule that falls ends at lr_final_fraction instead of 0; warm-up always rises from 0.
+    A schedule that falls ends at lr_final_fraction instead of 0; warm-up always rises from 0, also before a rate that
+    diffusers calls `constant`, which would ignore it.
     """
     shape = get_scheduler(
-        settings.lr_scheduler,
+        "constant_with_warmup" if settings.lr_scheduler == "constant" else settings.lr_scheduler,
         torch.optim.SGD([torch.zeros(1)], lr=1.0),
         num_warmup_steps=settings.lr_warmup_steps,
         num_training_steps=settings.max_train_steps,
         num_cycles=settings.lr_num_cycles,
     ).lr_lambdas[0]
-    final = settings.lr_final_fraction
-    warmup = 0 if settings.lr_scheduler == "constant" else settings.lr_warmup_steps
+    final, warmup = settings.lr_final_fraction, settings.lr_warmup_steps
 
     def factor(done: int) -> float:
         return shape(done) if done < warmup else final + (1 - final) * shape(done)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -200,9 +200,16 @@ def test_a_cosine_restarts_as_often_as_asked() -> None:
     assert [done for done in range(90) if factor(done) == 1] == [0, 30, 60]
 
 
-def test_a_constant_rate_has_no_final_fraction() -> None:
-    settings = TrainConfig(lr_scheduler="constant", lr_final_fraction=0.1, lr_warmup_steps=5)
+@pytest.mark.parametrize("name", ["constant", "constant_with_warmup"])
+def test_a_constant_rate_has_no_final_fraction(name: str) -> None:
+    settings = TrainConfig(lr_scheduler=name, lr_final_fraction=0.1)
     assert {optimizers.schedule(settings)(done) for done in (0, 3, 999)} == {1.0}
+
+
+@pytest.mark.parametrize("name", [*get_args(TrainConfig.model_fields["lr_scheduler"].annotation)])
+def test_every_schedule_warms_up_as_long_as_asked(name: str) -> None:
+    factor = optimizers.schedule(TrainConfig(lr_scheduler=name, lr_warmup_steps=4, lr_final_fraction=0.1))
+    assert [factor(done) for done in range(5)] == [0, 0.25, 0.5, 0.75, 1]
 
 
 # ---- restoring ----
