@@ -87,7 +87,10 @@ class DataConfig(Section):
         "or `hub:owner/name`."
     )
     resolution: int = Field(
-        default=512, ge=32, multiple_of=8, description="Side, in pixels, of the square a bucket's area may fill."
+        default=512,
+        ge=32,
+        multiple_of=8,
+        description="Side, in pixels, of the square a bucket's area may fill; SDXL is made for 1024.",
     )
     buckets: bool = Field(
         default=True, description="Keep aspect ratios by buckets of equal area; `false` cuts every picture square."

@@ -63,7 +63,7 @@ Precision = Literal["fp32", "fp16", "bf16"]
 class ModelShapes:
     """A base model without its numbers."""
 
-    family: str
+    family: base_model.Family
     components: dict[str, Tensors]
     unet: dict[str, Any]
     """Its config.json."""

@@ -13,8 +13,8 @@ from typing import Any
 
 import psutil
 
-from shared import hardware, memory
-from shared.config import Config
+from shared import base_model, hardware, memory, presets
+from shared.config import POCKET, Config
 from shared.errors import DeviceError
 from shared.hardware import Gpu
 from shared.memory import GIB, Footprint, ModelShapes, Precision
@@ -85,6 +85,22 @@ def sentences(found: list[Share] | None, path: str) -> list[str]:
     return [share.sentence() for share in found]
 
 
+def resolution_notice(config: Config) -> str | None:
+    """A sentence where pictures are half as large as the model's own, or smaller; None: they are large enough.
+
+    Raises:
+        ModelError: `model.path` is no model.
+    """
+    path, resolution = config.model.path, config.data.resolution
+    own = _own_resolution(path)
+    if 2 * resolution > own:
+        return None
+    return (
+        f"data.resolution is {resolution}, but {path} was trained on pictures of {own} × {own}: "
+        f"it learns and draws badly at half that size; set data.resolution={own}"
+    )
+
+
 def record(found: list[Share] | None) -> dict[str, Any] | None:
     """For `run.json`: MiB by place, program and component."""
     if found is None:
@@ -132,6 +148,16 @@ def refuse_impossible(model: ModelShapes, config: Config, places: Sequence[Place
             f"checkpointing ({_describe(needed)}); {_gib(place.free)} are free",
             "free memory there" + (f", or: {', '.join(advice)}" if advice else ", or take a smaller model"),
         )
+
+
+def _own_resolution(path: str) -> int:
+    """The side of the pictures a model was trained on, in pixels: from its UNet's configuration, else its family's."""
+    if path == POCKET:
+        return presets.RESOLUTION[POCKET]
+    model = memory.read_shapes(path)
+    if model and (size := model.unet.get("sample_size")):
+        return (size if isinstance(size, int) else min(size)) * model.vae_factor
+    return presets.RESOLUTION[model.family if model else base_model.guess_family(path)]
 
 
 def _placed(

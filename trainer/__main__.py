@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
 
-from shared import held_out
+from shared import held_out, precheck
 from shared.config import Config
 from shared.diffusion import base
 from shared.errors import DeviceError, exit_code_of
@@ -87,8 +87,10 @@ def _train(run: RunDir, config: Config, accelerator: Accelerator, stop: StopSign
         say("finished", step=saved.step, message="complete")
         return
     say(step=saved.step if saved else 0)
-    if status and (caution := held_out.caution(config.evaluation.num_prompts)):
-        notice(status, caution)
+    if status:
+        for caution in (held_out.caution(config.evaluation.num_prompts), precheck.resolution_notice(config)):
+            if caution:
+                notice(status, caution)
     learner = prepare(run, config, accelerator, _progress(accelerator, stop, say))
     if saved:
         checkpoint.require_same_stream(run, saved.step, learner.pictures_per_step)

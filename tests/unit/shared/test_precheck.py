@@ -103,3 +103,34 @@ def test_the_pocket_model_is_estimated_on_this_machine_and_recorded() -> None:
     model = memory.read_shapes("pocket")
     assert model
     assert place["trainer"]["denoiser"] == round(4 * model.weights("unet") / hardware.MIB)
+
+
+@pytest.mark.parametrize(
+    ("path", "unet", "resolution", "own"),
+    [
+        ("a/sdxl-base", None, 512, 1024),
+        ("a/sdxl-base", None, 768, None),
+        ("a/stable-diffusion-v1-5", None, 512, None),
+        ("a/stable-diffusion-v1-5", None, 256, 512),
+        ("here", ("sdxl", {"sample_size": 128}), 512, 1024),
+        ("here", ("sd2", {"sample_size": 64}), 384, None),
+        ("here", ("sd2", {"sample_size": 96}), 384, 768),
+        ("here", ("sdxl", {"sample_size": [128, 128]}), 512, 1024),
+        ("here", ("sdxl", {}), 512, 1024),
+    ],
+)
+def test_pictures_far_smaller_than_the_model_was_trained_on_are_said(
+    path: str,
+    unet: tuple[str, dict[str, Any]] | None,
+    resolution: int,
+    own: int | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shapes = unet and memory.ModelShapes(unet[0], {}, unet[1])
+    monkeypatch.setattr(memory, "read_shapes", lambda _: shapes)
+    said = precheck.resolution_notice(config(model={"path": path}, data={"path": "p", "resolution": resolution}))
+    assert said == (
+        own
+        and f"data.resolution is {resolution}, but {path} was trained on pictures of {own} × {own}: "
+        f"it learns and draws badly at half that size; set data.resolution={own}"
+    )
