@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
 import tomlkit
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError, model_validator
 from tomlkit.exceptions import TOMLKitError
 
 from shared import targets
@@ -29,6 +29,11 @@ FOLDER_KEYS = ("model.single_file_config", "evaluation.fashion_clip", "evaluatio
 def _false_is_none(value: Any) -> Any:
     """TOML has no null: `false` switches a number off."""
     return None if value is False else value
+
+
+def _whole_is_int(value: float) -> int | float:
+    """16.0 is written as 16."""
+    return int(value) if value == int(value) else value
 
 
 class Section(BaseModel):
@@ -133,8 +138,8 @@ class LoraConfig(Section):
     """The adapter, in PEFT's terms."""
 
     rank: int = Field(default=16, ge=1, le=512, description="Rank of the update matrices.")
-    lora_alpha: int = Field(
-        default=16, ge=1, description="Scale numerator: the update is multiplied by lora_alpha / rank."
+    lora_alpha: Annotated[float, AfterValidator(_whole_is_int), PlainSerializer(_whole_is_int)] = Field(
+        default=16, gt=0, description="Scale numerator: the update is multiplied by lora_alpha / rank."
     )
     target_modules: Annotated[tuple[str, ...], BeforeValidator(targets.expand)] = Field(
         default=targets.ATTENTION,

@@ -145,6 +145,11 @@ def test_a_file_that_was_published_wrong_is_refused_with_the_reason(
         read(make_snapshot(edit=edit), loaded)
 
 
+def test_alpha_may_be_a_fraction(make_snapshot: SnapshotMaker, loaded: Model) -> None:
+    folder = make_snapshot(edit=editing(settings_changed(**{"unet.lora_alpha": 0.5})))
+    assert read(folder, loaded, LoraConfig(rank=2, lora_alpha=0.5)).scale == 0.25
+
+
 def test_a_file_of_other_target_modules_is_refused(make_snapshot: SnapshotMaker, loaded: Model) -> None:
     folder = make_snapshot()
     with pytest.raises(ModelError, match=r"does not match lora.target_modules: 0 keys missing"):

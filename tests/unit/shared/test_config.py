@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
+import tomlkit
 from pydantic import ValidationError
 
 from shared.config import Config, dump_config, known_keys, load_config, parse_config, sections
@@ -145,6 +147,25 @@ def test_what_is_written_to_disk_reads_back_equal(tmp_path: Path) -> None:
     again = load_config(write(tmp_path, dump_config(config), "config.toml"))
     assert again == config
     assert again.train.snr_gamma is None
+
+
+@pytest.mark.parametrize(("given", "written"), [("16", "16"), ("16.0", "16"), ("0.5", "0.5"), ("1e-3", "0.001")])
+def test_alpha_may_be_a_fraction_and_a_whole_number_stays_one(tmp_path: Path, given: str, written: str) -> None:
+    config = load_config(write(tmp_path, MINIMAL), [f"lora.lora_alpha={given}"])
+    assert f"{config.lora.lora_alpha}" == written
+    assert f"lora_alpha = {written}\n" in dump_config(config)
+    assert json.dumps(config.model_dump(mode="json")["lora"]["lora_alpha"]) == written
+    assert parse_config(tomlkit.parse(dump_config(config)).unwrap()) == config
+
+
+def test_the_default_alpha_is_written_as_a_whole_number() -> None:
+    assert "lora_alpha = 16\n" in dump_config(parse_config({"data": {"path": "p"}}))
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "nan", "inf", "much"])
+def test_an_alpha_that_is_no_positive_number_is_refused(tmp_path: Path, value: str) -> None:
+    with pytest.raises(ConfigError, match=r"lora\.lora_alpha is .* must be"):
+        load_config(write(tmp_path, MINIMAL), [f"lora.lora_alpha={value}"])
 
 
 def test_settings_never_change_after_loading() -> None:

@@ -79,7 +79,7 @@ CASES: dict[str, tuple[str, dict[str, object]]] = {
     "sd1 attention": ("sd1", {"rank": 3, "lora_alpha": 2}),
     "sd1 all": ("sd1", {"target_modules": "all", "text_encoder": True, "rank": 3, "use_rslora": True}),
     "sd1 dora": ("sd1", {"target_modules": [*ATTENTION, "conv1"], "text_encoder": True, "use_dora": True}),
-    "sd2 all-linear": ("sd2", {"target_modules": "all-linear", "text_encoder": True, "lora_alpha": 5}),
+    "sd2 all-linear": ("sd2", {"target_modules": "all-linear", "text_encoder": True, "rank": 1, "lora_alpha": 0.5}),
     "sdxl all": ("sdxl", {"target_modules": "all", "text_encoder": True, "lora_alpha": 5}),
     "sdxl rslora": ("sdxl", {"target_modules": "transformer", "rank": 3, "use_rslora": True}),
 }
