@@ -36,6 +36,11 @@ def _whole_is_int(value: float) -> int | float:
     return int(value) if value == int(value) else value
 
 
+def _zero_is_none(value: Any) -> Any:
+    """Other trainers switch a limit off by 0."""
+    return None if value is False or value == 0 else value
+
+
 class Section(BaseModel):
     """A table of the TOML file: unknown keys are errors, values never change after loading."""
 
@@ -199,7 +204,9 @@ class TrainConfig(Section):
         default=0.0, ge=0, le=1, description="Share of learning_rate left at the end of a schedule that falls."
     )
     weight_decay: float = Field(default=1e-2, ge=0, description="Weight decay of the optimizer.")
-    max_grad_norm: float = Field(default=1.0, gt=0, description="Gradients are scaled down to this global L2 norm.")
+    max_grad_norm: Annotated[Annotated[float, Field(gt=0)] | None, BeforeValidator(_zero_is_none)] = Field(
+        default=1.0, description="Gradients are scaled down to this global L2 norm; `false` or 0 switches it off."
+    )
     loss_type: Literal["l2", "huber", "smooth_l1"] = Field(
         default="l2", description="Distance between prediction and target."
     )
@@ -437,7 +444,8 @@ def parse_config(tree: dict[str, Any]) -> Config:
 def dump_config(config: Config) -> str:
     """The resolved configuration as TOML that `load_config` reads back to an equal tree."""
     tree = config.model_dump(mode="json", exclude_none=True)
-    tree["train"].setdefault("snr_gamma", False)  # absent would mean its default
+    for key in ("snr_gamma", "max_grad_norm"):
+        tree["train"].setdefault(key, False)  # absent would mean its default
     return tomlkit.dumps(tree)
 
 

@@ -120,7 +120,8 @@ class Learner:
         batches = [self._positions(step, micro_batch) for micro_batch in range(settings.gradient_accumulation_steps)]
         dropout_seed = order.derive(settings.seed, f"dropout:{accelerator.process_index}", step)
         loss = float(self._accumulation.gather(batches, self._loss, lambda: torch.manual_seed(dropout_seed)))
-        grad_norm = float(cast("Tensor", accelerator.clip_grad_norm_(self.parameters, settings.max_grad_norm)))
+        limit = settings.max_grad_norm or math.inf  # an infinite one only measures
+        grad_norm = float(cast("Tensor", accelerator.clip_grad_norm_(self.parameters, limit)))
         if accelerator.scaler or math.isfinite(grad_norm):  # a scaler skips by itself, and learns from it
             self.optimizer.step()
         self.optimizer.zero_grad()

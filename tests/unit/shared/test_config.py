@@ -162,6 +162,23 @@ def test_the_default_alpha_is_written_as_a_whole_number() -> None:
     assert "lora_alpha = 16\n" in dump_config(parse_config({"data": {"path": "p"}}))
 
 
+@pytest.mark.parametrize("value", ["false", "0", "0.0"])
+def test_clipping_can_be_switched_off(tmp_path: Path, value: str) -> None:
+    config = load_config(write(tmp_path, MINIMAL), [f"train.max_grad_norm={value}"])
+    assert config.train.max_grad_norm is None
+    assert parse_config(tomlkit.parse(dump_config(config)).unwrap()) == config
+
+
+@pytest.mark.parametrize("key", [key for key in known_keys() if key.startswith("train.")])
+def test_what_can_be_switched_off_stays_off_in_the_run_folder(key: str) -> None:
+    name = key.removeprefix("train.")
+    try:
+        config = parse_config({"data": {"path": "p"}, "train": {name: False}})
+    except ConfigError:
+        return
+    assert parse_config(tomlkit.parse(dump_config(config)).unwrap()) == config
+
+
 @pytest.mark.parametrize("value", ["0", "-1", "nan", "inf", "much"])
 def test_an_alpha_that_is_no_positive_number_is_refused(tmp_path: Path, value: str) -> None:
     with pytest.raises(ConfigError, match=r"lora\.lora_alpha is .* must be"):

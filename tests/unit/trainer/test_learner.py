@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from shared.config import ModelConfig, parse_config
 from shared.diffusion import base
@@ -52,6 +53,25 @@ def test_an_update_without_finite_gradients_is_skipped(grad_norm: float) -> None
     learner, optimizer = learner_with(grad_norm, scaler=None)
     learner.update()
     assert optimizer.num_steps == 0
+
+
+@pytest.mark.parametrize(("limit", "gradient"), [(0.5, [0.3, 0.4]), (None, [3.0, 4.0]), (100.0, [3.0, 4.0])])
+def test_gradients_are_measured_whether_or_not_they_are_clipped(limit: float | None, gradient: list[float]) -> None:
+    learner, _ = learner_with(0.0, scaler=None)
+    parameter = torch.nn.Parameter(torch.zeros(2))
+    seen: list[Tensor] = []
+
+    def clip(parameters: object, limit: float) -> Tensor:
+        parameter.grad = torch.tensor([3.0, 4.0])
+        norm = torch.nn.utils.clip_grad_norm_([parameter], limit)
+        seen.append(parameter.grad)
+        return norm
+
+    learner.accelerator.clip_grad_norm_ = clip  # type: ignore[method-assign]
+    train = {"learning_rate": 0.5, "max_grad_norm": limit or False}
+    learner.config = parse_config({"data": {"path": "p"}, "train": train})
+    assert learner.update().grad_norm == pytest.approx(5.0)
+    assert seen[0].tolist() == pytest.approx(gradient)
 
 
 @pytest.mark.parametrize("grad_norm", [0.1, float("inf")])
