@@ -12,7 +12,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
 import tomlkit
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    model_validator,
+)
 from tomlkit.exceptions import TOMLKitError
 
 from shared import targets
@@ -289,7 +298,8 @@ class StopConfig(Section):
     max_bad_steps: int = Field(
         default=10,
         ge=1,
-        description="Updates in a row without finite loss and gradients (all skipped) before giving up.",
+        description="Updates in a row without finite loss and gradients (all skipped) before giving up; those by which "
+        "fp16 finds its loss scale do not count.",
     )
 
 

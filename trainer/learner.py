@@ -33,11 +33,19 @@ class Update:
     grad_norm: float
     learning_rate: float
     seconds: float
+    loss_scale: float | None = None
+    """What fp16's gradient scaler will multiply the next loss by; None without a scaler."""
 
     @property
     def is_finite(self) -> bool:
         """Whether it changed the adapter as it should; otherwise it was skipped."""
         return math.isfinite(self.loss) and math.isfinite(self.grad_norm)
+
+    @property
+    def is_scale_search(self) -> bool:
+        """Skipped because the scaler's factor was too large: it begins at 65536 and is halved until gradients fit."""
+        scale_has_room = self.loss_scale is not None and self.loss_scale >= 1
+        return scale_has_room and math.isfinite(self.loss) and not self.is_finite
 
 
 class Predictor(nn.Module):
@@ -126,7 +134,8 @@ class Learner:
             self.optimizer.step()
         self.optimizer.zero_grad()
         self.step = step
-        return Update(loss, grad_norm, learning_rate, time.perf_counter() - started)
+        loss_scale = accelerator.scaler.get_scale() if accelerator.scaler else None
+        return Update(loss, grad_norm, learning_rate, time.perf_counter() - started, loss_scale)
 
     def _positions(self, step: int, micro_batch: int) -> range:
         return order.positions(

@@ -154,13 +154,17 @@ class Trainer:
     def _guard(self, update: Update) -> None:
         """Count updates without finite gradients (they were skipped) and stop after too many in a row.
 
-        Where the adapter itself is no longer finite, no further step can mend it.
+        Those by which fp16's scaler finds its factor are normal, and not counted while it has room to fall. Where the
+        adapter itself is no longer finite, no further step can mend it.
         """
+        step = self.learner.step
         if update.is_finite:
             self._bad_steps = 0
             return
+        if update.is_scale_search:
+            log.info("step %d skipped: fp16 overflowed; the loss is now scaled by %g", step, update.loss_scale)
+            return
         self._bad_steps += 1
-        step = self.learner.step
         text = f"step {step} skipped: loss {update.loss}, gradient norm {update.grad_norm}"
         log.warning(text)
         if self.desk and self._bad_steps == 1:

@@ -76,8 +76,8 @@ def test_gradients_are_measured_whether_or_not_they_are_clipped(limit: float | N
 
 @pytest.mark.parametrize("grad_norm", [0.1, float("inf")])
 def test_a_gradient_scaler_is_always_asked_because_it_learns_from_overflows(grad_norm: float) -> None:
-    learner, optimizer = learner_with(grad_norm, scaler=object())
-    learner.update()
+    learner, optimizer = learner_with(grad_norm, scaler=SimpleNamespace(get_scale=lambda: 32768.0))
+    assert learner.update().loss_scale == 32768.0
     assert optimizer.num_steps == 1
 
 
