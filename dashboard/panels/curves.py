@@ -44,7 +44,7 @@ def curves_panel(reader: RunReader) -> None:
         chosen = show_quality(reader, look, group, last_step)
     if chosen is not None:
         st.session_state["step"] = chosen
-        st.switch_page("samples.py")
+        st.switch_page("views/samples.py")
 
 
 def choose_look(reader: RunReader) -> Look:

@@ -38,7 +38,7 @@ def strip_panel(reader: RunReader) -> None:
     best = reader.best()
     with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
         st.markdown("##### " + say("Samples"), width="content")
-        st.page_link("samples.py", label=say("all pictures"), icon=":material/grid_view:", width="content")
+        st.page_link("views/samples.py", label=say("all pictures"), icon=":material/grid_view:", width="content")
     data = wall_data(
         reader.name,
         reader.run_id,
