@@ -265,7 +265,7 @@ def _init(folder: Path, model: str, output: Path | None, *, force: bool) -> int:
     if target.exists() and not force:
         raise ConfigError(f"{target} exists", "give another --output, or --force to overwrite it")
     seen = survey(folder)
-    for line in (*seen.sentences(), *seen.notices):
+    for line in (*seen.sentences(), *listed(list(seen.notices))):
         console.print(line, markup=False)
     for problem in listed(list(seen.problems)):
         console.print(f"to mend before training: {problem}", markup=False)

@@ -55,7 +55,7 @@ def scan(config: Config, *, decode: bool = False, say: Callable[[str], object] =
     findings = Findings()
     pairs = look(config.data.path, cache_dir(config), findings, config.data.regularization_path, decode=decode)
     refuse(config.data.path, pairs, findings)
-    for notice in findings.notices:
+    for notice in listed(findings.notices):
         say(notice)
     captioned = (
         pair
@@ -80,7 +80,7 @@ def look(
         pairs = regularization.recognise(pairs)
     if regularization_path not in (regularization.NONE, regularization.AUTO):
         pairs = regularization.read_beside(pairs, folder, hub.on_disk(regularization_path, cache), findings)
-    findings.problems.extend(_clashes(pairs))
+    pairs = _told_apart(pairs, findings)
     if decode:
         findings.problems.extend(undecodable(sorted({pair.image for pair in pairs if pair.image.is_file()})))
     return pairs
@@ -132,8 +132,9 @@ def fingerprint(pairs: Iterable[Pair], digest: Digest = sha256) -> str:
 
 def _not_held_out(some: list[Pair], pairs: Sequence[Pair], kept_away: Iterable[str], digest: Digest) -> list[Pair]:
     ids = set(kept_away)
-    seen = {digest(pair.image) for pair in pairs if pair.id in ids}
-    return [pair for pair in some if pair.id not in ids and digest(pair.image) not in seen]
+    away = [pair for pair in pairs if pair.id in ids]
+    names, seen = {_name(pair) for pair in away}, {digest(pair.image) for pair in away}
+    return [pair for pair in some if _name(pair) not in names and digest(pair.image) not in seen]
 
 
 def inventory(pairs: Iterable[Pair], digest: Digest = sha256) -> Inventory:
@@ -151,13 +152,22 @@ def inventory(pairs: Iterable[Pair], digest: Digest = sha256) -> Inventory:
     return Inventory(pairs=tuple(records))
 
 
-def _clashes(pairs: Iterable[Pair]) -> list[str]:
-    problems: list[str] = []
-    seen: dict[str, Pair] = {}
+def _told_apart(pairs: Sequence[Pair], findings: Findings) -> list[Pair]:
+    """The same pairs; where pictures have one name and different endings, the ending is part of their ids."""
+    images: dict[str, dict[Path, Pair]] = {}
     for pair in pairs:
-        other = seen.setdefault(pair.id, pair)
-        if other.image != pair.image:
-            problems.append(f"{pair.image}: has the same id as {other.image.name}")
-        elif other is not pair:
-            problems.append(f"{pair.image}: is named twice")
-    return problems
+        if images.setdefault(pair.id, {}).setdefault(pair.image, pair) is not pair:
+            findings.problems.append(f"{pair.image}: is named twice")
+    several = {pair_id: list(found) for pair_id, found in images.items() if len(found) > 1}
+    if several:
+        first, second, *_ = next(iter(several.values()))
+        findings.notices.append(
+            f"{len(several)} name(s) belong to several pictures, such as {first} and {second.name}: their ids keep the "
+            "ending, and where one is held out the others are not trained on; remove copies"
+        )
+    return [replace(pair, id=pair.id + pair.image.suffix) if pair.id in several else pair for pair in pairs]
+
+
+def _name(pair: Pair) -> str:
+    """Its id without the ending, which only pictures of one name have there."""
+    return pair.id.removesuffix(pair.image.suffix)

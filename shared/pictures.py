@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from shared import png
 from shared.errors import DataError
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp"})
@@ -34,7 +35,7 @@ def open_picture(path: Path) -> Image.Image:
         DataError: not a PNG, JPEG, WebP or BMP, truncated, animated, too narrow, or a decompression bomb.
     """
     try:
-        with Image.open(path, formats=FORMATS) as picture:
+        with Image.open(png.without_texts(path) or path, formats=FORMATS) as picture:
             _refuse(picture)
             upright = ImageOps.exif_transpose(picture)
             if upright.mode.startswith("I"):  # Pillow's own conversion would cut 16 bits off at 255
@@ -56,7 +57,7 @@ def upright_size(path: Path) -> tuple[int, int]:
         DataError: the header cannot be read.
     """
     try:
-        with Image.open(path, formats=FORMATS) as picture:
+        with Image.open(png.without_texts(path) or path, formats=FORMATS) as picture:
             width, height = picture.size
             turned = picture.getexif().get(_ORIENTATION) in _TURNED
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:

@@ -2,7 +2,7 @@
 
 | form                | captions stand in                                                                          |
 | ------------------- | ------------------------------------------------------------------------------------------ |
-| text files          | `<picture>.txt` or `<picture>.caption`; kohya's `N_name/` repeats its pictures N times      |
+| text files          | `<picture>.txt`, `.caption` or `.json`; kohya's `N_name/` repeats its pictures N times      |
 | Hugging Face folder | `metadata.jsonl` or `metadata.csv` beside or above the pictures                             |
 | one table           | a CSV, JSON or JSON Lines file: a column of paths, a column of captions                     |
 
@@ -16,7 +16,7 @@ from pathlib import Path
 from shared.errors import DataError
 from shared.sources import tables, text_files
 from shared.sources.findings import Findings, listed
-from shared.sources.folder import pictures_among, walk
+from shared.sources.folder import pictures_among, tell_unused, walk
 from shared.sources.pair import Pair
 from shared.sources.text_files import KOHYA_FOLDER
 
@@ -39,30 +39,18 @@ def read(path: Path, findings: Findings) -> list[Pair]:
     captions = text_files.Captions(files)
     if not named and not any(captions.of(picture) for picture in pictures):
         named = tables.that_caption(path, files, pictures, findings)
-    if not named:
-        return text_files.pairs(path, pictures, captions, findings)
     pairs = tables.from_folder(path, named, pictures, findings)
-    return pairs + _not_named(path, named, pairs, pictures, captions, findings)
+    tell_unused(files, {*named, *(caption for picture in pictures if (caption := captions.of(picture)))}, findings)
+    known = {pair.image for pair in pairs}
+    left = [picture for picture in pictures if picture not in known]
+    if named:
+        uncaptioned = [picture for picture in left if not captions.of(picture)]
+        names = " or ".join(table.name for table in named)
+        findings.problems.extend(f"{picture}: not named in {names}" for picture in uncaptioned)
+        left = [picture for picture in left if captions.of(picture)]
+    return pairs + text_files.pairs(path, left, captions, findings)
 
 
 def find_pictures(folder: Path, findings: Findings) -> list[Path]:
     """Every picture at any depth, with what is wrong added to `findings`; names that begin with a dot are not seen."""
     return pictures_among(walk(folder, findings), findings)
-
-
-def _not_named(
-    folder: Path,
-    named: list[Path],
-    pairs: list[Pair],
-    pictures: list[Path],
-    captions: text_files.Captions,
-    findings: Findings,
-) -> list[Pair]:
-    """Pictures that no table names: captioned by a file of their own, or a problem."""
-    known = {pair.image for pair in pairs}
-    left = [picture for picture in pictures if picture not in known]
-    for picture in left:
-        if not captions.of(picture):
-            findings.problems.append(f"{picture}: not named in {' or '.join(table.name for table in named)}")
-    captioned = [picture for picture in left if captions.of(picture)]
-    return text_files.pairs(folder, captioned, captions, findings)

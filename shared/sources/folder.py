@@ -2,28 +2,58 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 from shared.pictures import OTHER_SUFFIXES, SUFFIXES
 from shared.sources.findings import Findings
 
+SYSTEM_FOLDERS = frozenset(
+    {
+        *("@eadir", "@recycle", "@recently-snapshot", "#recycle", "#snapshot"),  # network storage: thumbnails, waste
+        *("$recycle.bin", "system volume information", "lost+found", "__macosx"),
+    }
+)
+CAPTION_ENDINGS = (".txt", ".caption")
+NOT_TOLD = frozenset({*CAPTION_ENDINGS, ".md", ".toml", ".npz"})
+"""Endings of what belongs beside pictures without being data: notes, settings, other programs' caches."""
+SYSTEM_FILES = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini"})
+
 
 def walk(folder: Path, findings: Findings) -> list[Path]:
-    """Every file at any depth, sorted; links to folders are followed, names that begin with a dot are not seen."""
+    """Every file at any depth that may be data, sorted; links to folders are followed.
+
+    What begins with a dot, thumbnails and waste of the system are not seen.
+    """
     return list(_below(folder, (), findings))
 
 
 def pictures_among(files: list[Path], findings: Findings) -> list[Path]:
     """Those that are pictures by their ending; what cannot be one of the data set is a problem."""
     found: list[Path] = []
+    readable = {file.with_suffix("") for file in files if file.suffix.lower() in SUFFIXES}
     for file in files:
         suffix = file.suffix.lower()
-        if suffix in OTHER_SUFFIXES:
+        if suffix in OTHER_SUFFIXES and file.with_suffix("") in readable:
+            findings.notices.append(f"{file}: not used; the picture of the same name beside it is")
+        elif suffix in OTHER_SUFFIXES:
             findings.problems.append(f"{file}: {suffix} pictures are not read; save it as PNG, JPEG or WebP")
         elif suffix in SUFFIXES and _is_sound(file, findings):
             found.append(file)
     return found
+
+
+def tell_unused(files: list[Path], used: set[Path], findings: Findings) -> None:
+    """Notices of files that may be meant to be data: captions that no picture takes, other kinds by ending."""
+    left = [file for file in files if file not in used and file.suffix.lower() not in (*SUFFIXES, *OTHER_SUFFIXES)]
+    captions = [file for file in left if file.suffix.lower() in CAPTION_ENDINGS]
+    if captions:
+        findings.notices.append(f"{len(captions)} caption file(s) belong to no picture, such as {captions[0]}")
+    endings = Counter(file.suffix.lower() or file.name for file in left if file.suffix.lower() not in NOT_TOLD)
+    if endings:
+        counts = ", ".join(f"{count} {ending}" for ending, count in endings.most_common())
+        findings.notices.append(f"files that are not used: {counts}")
 
 
 def _below(folder: Path, above: tuple[Path, ...], findings: Findings) -> Iterator[Path]:
@@ -37,9 +67,11 @@ def _below(folder: Path, above: tuple[Path, ...], findings: Findings) -> Iterato
         findings.problems.append(f"{folder}: {error.strerror}")
         return
     for entry in entries:
-        if entry.name.startswith("."):
+        if entry.name.startswith(".") or entry.name.lower() in SYSTEM_FILES:
             continue
         if entry.is_dir():
+            if entry.name.lower() in SYSTEM_FOLDERS:
+                continue
             yield from _below(entry, (*above, real), findings)
         else:
             yield entry

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any, cast
 
 from shared.captions import fault, tidy
+from shared.sources.columns import column
 from shared.sources.findings import Findings
+from shared.sources.folder import CAPTION_ENDINGS
 from shared.sources.names import key
 from shared.sources.pair import Pair, id_of
 from shared.sources.text import read_text
 
-ENDINGS = (".txt", ".caption")
+JSON = ".json"
+CAPTION_KEYS = ("caption", "text", "prompt", "tags")
+"""Of a picture's own JSON file."""
 KOHYA_FOLDER = re.compile(r"([1-9]\d{0,2})_(.+)")
 """kohya's `<repeats>_<class>`; at most 999, so that a folder `2026_summer` means a year."""
 
@@ -21,15 +27,23 @@ class Captions:
     """Caption files by the picture they belong to."""
 
     def __init__(self, files: Sequence[Path]) -> None:
-        found = [file for file in files if file.suffix.lower() in ENDINGS]
+        found = [file for file in files if file.suffix.lower() in (*CAPTION_ENDINGS, JSON)]
         self._files = set(found)
         self._by_key = {(file.parent, key([file.name])): file for file in reversed(found)}
+        self._found: dict[Path, Path | None] = {}
 
     def of(self, picture: Path) -> Path | None:
-        """`a.txt` of `a.jpg`, else `a.caption`, else either in other letters, else `a.jpg.txt`."""
-        candidates = [picture.with_suffix(ending) for ending in ENDINGS]
-        exact = next((path for path in candidates if path in self._files), None)
-        return exact or next(self._alike([*candidates, *(Path(f"{picture}{ending}") for ending in ENDINGS)]), None)
+        """`a.txt` of `a.jpg`, else `a.caption`, else either in other letters, else `a.jpg.txt`, else JSON."""
+        if picture not in self._found:
+            self._found[picture] = next(self._candidates(picture), None)
+        return self._found[picture]
+
+    def _candidates(self, picture: Path) -> Iterator[Path]:
+        plain = [picture.with_suffix(ending) for ending in CAPTION_ENDINGS]
+        yield from (path for path in plain if path in self._files)
+        yield from self._alike([*plain, *(Path(f"{picture}{ending}") for ending in CAPTION_ENDINGS)])
+        sidecars = self._alike([picture.with_suffix(JSON), Path(f"{picture}{JSON}")])
+        yield from (path for path in sidecars if _json_caption(path))
 
     def _alike(self, candidates: Sequence[Path]) -> Iterator[Path]:
         for path in candidates:
@@ -65,10 +79,24 @@ def _kohya(image: Path, folder: Path) -> tuple[int, str]:
 
 def _read_caption(path: Path, findings: Findings) -> str:
     try:
-        caption = tidy(read_text(path))
+        caption = tidy(_json_caption(path) if path.suffix.lower() == JSON else read_text(path))
     except (OSError, UnicodeDecodeError) as error:
         findings.problems.append(f"{path}: {error}")
         return ""
     if reason := fault(caption):
         findings.problems.append(f"{path}: {reason}")
     return caption
+
+
+def _json_caption(path: Path) -> str:
+    """What a picture's own JSON file says of it, as captioning programs and downloaders write; empty: nothing."""
+    try:
+        tree: Any = json.loads(read_text(path))
+    except (OSError, ValueError):
+        return ""
+    about = cast("dict[str, Any]", tree) if isinstance(tree, dict) else {}
+    name = column(list(about), CAPTION_KEYS)
+    found: Any = about[name] if name else ""
+    if isinstance(found, list):
+        return ", ".join(tag for tag in cast("list[Any]", found) if isinstance(tag, str))
+    return found if isinstance(found, str) else ""

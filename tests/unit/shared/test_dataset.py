@@ -16,6 +16,7 @@ from shared.config import parse_config
 from shared.errors import DataError
 from shared.pictures import open_picture, upright_size
 from shared.sources import Pair
+from shared.survey import survey
 
 
 def add(folder: Path, name: str, caption: str | None = "a dress", size: int = 16) -> Path:
@@ -124,11 +125,16 @@ def test_pictures_come_out_upright_in_rgb_on_white(tmp_path: Path) -> None:
         assert open_picture(path).mode == "RGB"
 
 
-def test_two_pictures_of_one_id_are_a_problem(tmp_path: Path) -> None:
-    add(tmp_path, "a.png")
-    add(tmp_path, "a.jpg")
-    with pytest.raises(DataError, match=r"a\.png: has the same id as a\.jpg"):
-        scan(tmp_path)
+def test_pictures_of_one_name_have_ids_with_their_ending_and_are_never_split(tmp_path: Path) -> None:
+    for number, name in enumerate(("a.png", "a.jpg", "b.png")):
+        add(tmp_path, name, size=16 + number)
+    said: list[str] = []
+    tree = {"run": {"output_dir": str(tmp_path.parent / "runs")}, "data": {"path": str(tmp_path)}}
+    everything = dataset.scan(parse_config(tree), say=said.append)
+    assert [pair.id for pair in everything] == ["a.jpg", "a.png", "b"]
+    assert f"such as {tmp_path / 'a.jpg'} and a.png" in said[0]
+    assert list(survey(tmp_path).notices) == said
+    assert [pair.id for pair in dataset.training_pairs(everything, ["a.png"], None, 0)] == ["b"]
 
 
 @pytest.mark.parametrize("name", ["nowhere", "file.txt"])

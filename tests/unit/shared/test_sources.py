@@ -10,9 +10,12 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from shared.errors import DataError
+from shared.pictures import open_picture, upright_size
 from shared.sources.columns import column
+from shared.survey import survey
 from tests.unit.shared.test_dataset import add, bomb, metadata, scan, truncate
 
 THREE = [("a", "a red dress"), ("sub/b", "a coat, grün"), ("sub/c.v2", "a hat")]
@@ -196,7 +199,6 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda folder: add(folder, "wide.png").with_suffix(".txt").write_bytes("a".encode("utf-16-le")),
         "wide.t",
     ),
-    "one id": (lambda folder: (add(folder, "one.png"), add(folder, "one.jpg")), "has the same id as one.jpg"),
     "a dead link": (lambda folder: (folder / "dead.png").symlink_to("nowhere.png"), "dead.png: a link that leads to"),
     "a link to itself": (link_to_itself, "itself.png: a link that leads to no file"),
     "a loop": (loop, "round: a link to a folder it lies in"),
@@ -280,3 +282,69 @@ def test_json_lines_may_name_their_columns_otherwise(tmp_path: Path) -> None:
     add(tmp_path, "a.png", None)
     (tmp_path / "metadata.jsonl").write_text(json.dumps({"image": "a.png", "caption": "a dress", "seed": 3}))
     assert [(pair.id, pair.caption) for pair in scan(tmp_path)] == [("a", "a dress")]
+
+
+CAPTION_FILES: dict[str, tuple[str, str, str]] = {
+    "endings in other letters": ("IMG_0000.JPG", "IMG_0000.TXT", "a dress"),
+    "a name in other letters": ("IMG_0000.JPG", "img_0000.txt", "a dress"),
+    "the whole name": ("a.jpg", "a.jpg.txt", "a dress"),
+    "the whole name in other letters": ("a.JPG", "a.jpg.Caption", "a dress"),
+    "accents composed otherwise": ("é.png", "e\u0301.txt", "a dress"),
+    "JSON with a caption": ("a.png", "a.json", '{"caption": "a dress", "width": 3}'),
+    "JSON with tags": ("a.png", "a.png.json", '{"id": 3, "tags": ["a dress"]}'),
+    "UTF-16 of Notepad": ("a.png", "a.txt", "\ufeffa dress"),
+}
+
+
+@pytest.mark.parametrize("case", CAPTION_FILES)
+def test_a_caption_file_is_found_however_programs_name_it(tmp_path: Path, case: str) -> None:
+    image, name, content = CAPTION_FILES[case]
+    add(tmp_path, image, None)
+    encoding = "utf-16-le" if "UTF-16" in case else "utf-8"
+    (tmp_path / name).write_bytes(content.encode(encoding))
+    assert [pair.caption for pair in scan(tmp_path)] == ["a dress"]
+    assert not survey(tmp_path).notices
+
+
+def test_the_caption_of_exactly_the_name_comes_first(tmp_path: Path) -> None:
+    add(tmp_path, "a.png", "small")
+    add(tmp_path, "A.PNG", None).with_suffix(".caption").write_text("large")
+    (tmp_path / "a.png.txt").write_text("other")
+    assert {pair.image.name: pair.caption for pair in scan(tmp_path)} == {"a.png": "small", "A.PNG": "large"}
+
+
+@pytest.mark.parametrize(
+    "folder", ["@eaDir/a.jpg", "sub/@eaDir", "#recycle", "$RECYCLE.BIN", "__MACOSX", "lost+found", ".ipynb_checkpoints"]
+)
+def test_thumbnails_and_waste_are_never_data(tmp_path: Path, folder: str) -> None:
+    add(tmp_path, "a.jpg")
+    add(tmp_path, f"{folder}/SYNOPHOTO_THUMB_XL.jpg", None)
+    (tmp_path / "Thumbs.db").touch()
+    assert [pair.id for pair in scan(tmp_path)] == ["a"]
+    assert not survey(tmp_path).notices
+
+
+def test_what_was_seen_and_not_used_is_told(tmp_path: Path) -> None:
+    add(tmp_path, "a.png")
+    for name in ("gone.txt", "a.PSD", "clip.mp4", "more/clip.mp4", "shards.parquet", "README.md"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert [pair.id for pair in scan(tmp_path)] == ["a"]
+    assert survey(tmp_path).notices == (
+        f"{tmp_path / 'a.PSD'}: not used; the picture of the same name beside it is",
+        f"1 caption file(s) belong to no picture, such as {tmp_path / 'gone.txt'}",
+        "files that are not used: 2 .mp4, 1 .parquet",
+    )
+
+
+@pytest.mark.parametrize("number", [1, 80])
+@pytest.mark.parametrize("compressed", [True, False])
+def test_workflows_in_a_png_do_not_matter(tmp_path: Path, number: int, compressed: bool) -> None:
+    texts = PngInfo()
+    for index in range(number):
+        texts.add_text(f"workflow {index}", "x" * 1_500_000, zip=compressed)
+    path = add(tmp_path, "a.png")
+    plain = open_picture(path).tobytes()
+    Image.open(path).save(path, pnginfo=texts)
+    assert [pair.id for pair in scan(tmp_path, decode=True)] == ["a"]
+    assert (open_picture(path).tobytes(), upright_size(path)) == (plain, (16, 16))
