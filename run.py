@@ -8,7 +8,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -59,7 +59,7 @@ AllowChange = Annotated[
 RunPath = Annotated[Path, typer.Argument(help="A run folder, such as runs/demo.")]
 
 
-class ExportFormat(str, Enum):
+class ExportFormat(StrEnum):
     """Who reads it."""
 
     kohya = "kohya"
@@ -67,7 +67,7 @@ class ExportFormat(str, Enum):
     peft = "peft"
 
 
-class ExportPrecision(str, Enum):
+class ExportPrecision(StrEnum):
     """Of the weights."""
 
     fp32 = "fp32"

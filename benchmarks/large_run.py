@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -54,7 +54,7 @@ def write_run(folder: Path) -> FakeRun:
 
 def row(step: int, loss: float) -> str:
     """One line of train.csv."""
-    when = datetime.fromtimestamp(1.8e9 + 0.4 * step, timezone.utc).isoformat(timespec="milliseconds")
+    when = datetime.fromtimestamp(1.8e9 + 0.4 * step, UTC).isoformat(timespec="milliseconds")
     return f"{step},{step / 12:.4f},{loss:.6f},1e-4,0.3,10.0,0.4,,,,1500.0,{when}\n"
 
 

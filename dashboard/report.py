@@ -12,14 +12,14 @@ import html
 import io
 import json
 import sys
+import tomllib
 from collections.abc import Sequence
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from string import Template
 from typing import Any
 from urllib.parse import quote
 
-import tomllib
 from PIL import Image
 
 from dashboard import language, state_line
@@ -102,7 +102,7 @@ def render(reader: RunReader) -> str:
 
 def subtitle(reader: RunReader) -> str:
     """Which run, on what, when."""
-    record, now = reader.run.read_record(), datetime.now(timezone.utc)
+    record, now = reader.run.read_record(), datetime.now(UTC)
     return say(
         "Base model {model}, data {data} ({count} pictures), begun {begun}; written {now} UTC by Darkroom.",
         model=record.base_model.get("path", "–"),
@@ -117,7 +117,7 @@ def facts(reader: RunReader) -> str:
     """How far it came."""
     trainer, step, total = read_status(reader.run, "trainer"), reader.last_step(), reader.config.train.max_train_steps
     told = [
-        state_line.process_fact(say("Trainer"), trainer, is_alive(trainer), datetime.now(timezone.utc)),
+        state_line.process_fact(say("Trainer"), trainer, is_alive(trainer), datetime.now(UTC)),
         state_line.step_fact(step, total),
         state_line.judged_fact(reader.snapshot_steps(), reader.evaluated_steps(), reader.skipped(), reader.failures()),
     ]

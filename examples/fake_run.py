@@ -19,7 +19,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from PIL import Image, ImageDraw
@@ -405,7 +405,7 @@ def write_history(fake: FakeRun, step_seconds: float = 0.4) -> None:
         run.path / "validation.csv", VALIDATION_COLUMNS, map(fake.validation_row, range(checks, steps + 1, checks))
     )
     stopped_at = max(1, steps // 3)
-    start = datetime.now(timezone.utc) - timedelta(seconds=steps * step_seconds + 600)
+    start = datetime.now(UTC) - timedelta(seconds=steps * step_seconds + 600)
     with (
         hold_role(run, "trainer") as trainer,
         hold_role(run, "evaluator") as evaluator,
@@ -447,7 +447,7 @@ def live(fake: FakeRun, step_seconds: float, evaluation_seconds: float, ignore_s
         for step in range(last + 1, fake.steps + 1):
             time.sleep(step_seconds * fake.rng.uniform(0.9, 1.1))
             trainer.update("training", step=step, message="")
-            append_in_two_halves(table, fake.training_row(step, datetime.now(timezone.utc), step_seconds), step)
+            append_in_two_halves(table, fake.training_row(step, datetime.now(UTC), step_seconds), step)
             if step % fake.snapshot_steps == 0:
                 checks.append(fake.validation_row(step))
             stop, wanted = obey(run, trainer, step) if not ignore_stop else (None, False)

@@ -6,7 +6,7 @@ that colour and pattern. The judge is the pocket CLIP, so the report also says h
 
 import time
 from collections.abc import Sequence
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 import diffusers
@@ -98,7 +98,7 @@ def _summary(pipeline: StableDiffusionPipeline, clip: CLIPModel, work: Path) -> 
     modules = {"VAE": pipeline.vae, "UNet": pipeline.unet, "text encoder": pipeline.text_encoder, "CLIP": clip}
     files = [path for folder in (STABLE_DIFFUSION, CLIP) for path in folder.rglob("*") if path.is_file()]
     return {
-        "date": f"{datetime.now(timezone.utc):%Y-%m-%d}",
+        "date": f"{datetime.now(UTC):%Y-%m-%d}",
         "versions": ", ".join(f"{module.__name__} {module.__version__}" for module in (torch, diffusers, transformers)),
         "sizes": "\n".join(f"| {name} | {_num_millions(module):.2f} M |" for name, module in modules.items()),
         "mib": f"{sum(path.stat().st_size for path in files) / 2**20:.1f}",

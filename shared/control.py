@@ -22,7 +22,7 @@ import os
 import time
 import uuid
 from collections.abc import Sequence
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
@@ -121,7 +121,7 @@ def session_started(run: RunDir) -> str:
     supervisor = read_status(run, "supervisor")
     if supervisor and is_alive(supervisor):
         return supervisor.started
-    return datetime.fromtimestamp(_process_started(), timezone.utc).isoformat()
+    return datetime.fromtimestamp(_process_started(), UTC).isoformat()
 
 
 def _process_started() -> float:

@@ -11,7 +11,7 @@ import json
 import os
 import uuid
 from collections.abc import Hashable, Iterable
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -25,7 +25,7 @@ RecordT = TypeVar("RecordT", bound="Record")
 
 def utc_now() -> str:
     """The current time, such as `2026-01-31T12:00:00.123+00:00`."""
-    return datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 def parse_time(text: str) -> datetime:
@@ -35,7 +35,7 @@ def parse_time(text: str) -> datetime:
 
 def seconds_since(text: str, now: datetime | None = None) -> float:
     """Age of a recorded time in seconds."""
-    return ((now or datetime.now(timezone.utc)) - parse_time(text)).total_seconds()
+    return ((now or datetime.now(UTC)) - parse_time(text)).total_seconds()
 
 
 class Record(BaseModel):

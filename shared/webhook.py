@@ -11,7 +11,7 @@ import threading
 import urllib.request
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from http.client import HTTPException
 from typing import Literal
 
@@ -58,7 +58,7 @@ class Webhook:
     def _alerts(self) -> list[Alert]:
         """None while a file is being mended or the disk does not answer: the next look finds them."""
         with suppress(DarkroomError, OSError, ValueError):
-            return in_run(self._run, datetime.now(timezone.utc))
+            return in_run(self._run, datetime.now(UTC))
         return []
 
     def _tell_end(self, code: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 import streamlit as st
 
@@ -21,7 +21,7 @@ from shared.records import Request
 @refreshed(seconds=2.0)
 def orders_panel(reader: RunReader, step: int) -> None:
     """The requests for a snapshot, how far each has come, and what was drawn."""
-    now = datetime.now(timezone.utc)
+    now = datetime.now(UTC)
     asked = control.requests(reader.run, "evaluate")
     crew, alive = read_crew(reader.run)
     evaluators = evaluators_fact(crew, alive, now)

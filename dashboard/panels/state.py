@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from datetime import datetime, timezone, tzinfo
+from datetime import UTC, datetime, tzinfo
 from itertools import chain
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -33,7 +33,7 @@ def state_panel(run_name: str) -> None:
     """The first panel of every page; says so when the run cannot be read."""
     language.use(st.session_state.get(LANGUAGE, "en"))
     try:
-        show_state(open_reader(run_name), datetime.now(timezone.utc))
+        show_state(open_reader(run_name), datetime.now(UTC))
     except DarkroomError as error:
         st.error(f"{error}\n\n{error.hint}", icon=":material/error:")
 
@@ -77,7 +77,7 @@ def viewer_zone() -> tzinfo:
     try:
         return ZoneInfo(st.context.timezone or "UTC")
     except (ValueError, ZoneInfoNotFoundError):
-        return timezone.utc
+        return UTC
 
 
 @st.cache_data(ttl=2, max_entries=1, show_spinner=False)

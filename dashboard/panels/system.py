@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ def system_panel(reader: RunReader) -> None:
     show_machine(reader.run.path)
     st.markdown("##### " + say("Programs"))
     started = st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm:ss")
-    table = program_table(reader, datetime.now(timezone.utc))
+    table = program_table(reader, datetime.now(UTC))
     st.dataframe(table, hide_index=True, column_config={say("started"): started})
 
 

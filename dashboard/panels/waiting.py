@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 import streamlit as st
 
@@ -26,7 +26,7 @@ def wait_for_judgement(reader: RunReader, text: str) -> None:
     """For what evaluators make; they start together with the trainer."""
     trainer, (_, judging) = read_status(reader.run, "trainer"), read_crew(reader.run)
     starting = trainer is None or (
-        is_alive(trainer) and seconds_since(trainer.started, datetime.now(timezone.utc)) < START_SECONDS
+        is_alive(trainer) and seconds_since(trainer.started, datetime.now(UTC)) < START_SECONDS
     )
     awaited = bool(judging) or starting
     nobody = say(

@@ -7,7 +7,7 @@ import random
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from itertools import count, pairwise
 from pathlib import Path
 from statistics import median
@@ -155,7 +155,7 @@ def test_a_figure_that_nothing_new_came_for_is_not_drawn_again(open_page: OpenPa
     page = open_page("unjudged")
     page.locator(".darkroom-figure.js-plotly-plot").nth(1).wait_for()
     for step in range(301, 305):
-        table.append(fake.training_row(step, datetime.now(timezone.utc), 0.4))
+        table.append(fake.training_row(step, datetime.now(UTC), 0.4))
         wait_until(lambda step=step: last_drawn_step(page) == step)
         if step == 301:  # with it the axis of both grew, to 310
             wait_for_seconds_told(page, 3)
@@ -209,7 +209,7 @@ def seconds_per_tick(page: Page, tick: Callable[[], None]) -> float:
 
 def row_of_four_charts(fake: FakeRun, step: int) -> dict[str, Value]:
     """What makes charts of loss, learning rate, gradient norm and speed."""
-    row = fake.training_row(step, datetime.now(timezone.utc), 0.4)
+    row = fake.training_row(step, datetime.now(UTC), 0.4)
     return {**row, "process_rss_mib": None}
 
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 import numpy as np
 import pandas as pd
@@ -12,7 +12,7 @@ from shared.alerts import Alert, Bytes, Seconds
 from shared.status import hold_role, read_status
 from shared.tables import TRAIN_COLUMNS, Appender
 
-NOW = datetime(2026, 1, 1, 12, tzinfo=timezone.utc)
+NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
 def test_an_alert_is_told_in_the_viewers_language_and_units() -> None:
@@ -36,11 +36,11 @@ def test_the_gravest_alert_comes_first_and_only_lasting_ones_are_drawn(finished:
     assert list(alerts.of_steps(reader)) == [200]
     table = Appender(finished.run.train_csv, TRAIN_COLUMNS)
     for step in range(201, 206):
-        table.append({"step": step, "step_seconds": 0.1, "timestamp": datetime.now(timezone.utc).isoformat()})
+        table.append({"step": step, "step_seconds": 0.1, "timestamp": datetime.now(UTC).isoformat()})
     with hold_role(finished.run, "trainer") as trainer:
         trainer.update("training", step=205)
         trainer.notice("a damaged checkpoint was passed over")
-        found = alerts.of_run(reader, trainer.record, datetime.now(timezone.utc))
+        found = alerts.of_run(reader, trainer.record, datetime.now(UTC))
     assert found[0].kind == "not finite"
     assert found[0].level == "bad"
     assert "notice" in [alert.kind for alert in found]

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -8,7 +8,7 @@ from dashboard import requests
 from dashboard.state_line import Fact
 from shared.records import Answer, ProcessStatus, Request, RequestKind
 
-NOW = datetime(2026, 1, 1, 12, tzinfo=timezone.utc)
+NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 AT_WORK = Fact("Trainer", "training", "heartbeat 1 s ago", "good")
 
 

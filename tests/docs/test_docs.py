@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,25 @@ def test_every_command_of_the_notebook_is_one(monkeypatch: pytest.MonkeyPatch) -
         with command.make_context(name, arguments) as context:
             for override in context.params.get("overrides") or []:
                 assert override.partition("=")[0] in known_keys()
+
+
+def test_one_oldest_python_is_named_everywhere() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    oldest = project["project"]["requires-python"].removeprefix(">=")
+    classifiers = [entry.rpartition(" ")[2] for entry in project["project"]["classifiers"] if "Python :: 3." in entry]
+    said = {
+        "ruff": project["tool"]["ruff"]["target-version"].replace("py3", "3."),
+        "pyright": project["tool"]["pyright"]["pythonVersion"],
+        "classifiers": min(classifiers, key=lambda version: int(version.partition(".")[2])),
+    }
+    for page in [*PAGES, ROOT / "constraints.txt", ROOT / "notebooks" / "colab.ipynb"]:
+        said |= {
+            f"{page.name}: {version}": version for version in re.findall(r"Python (3\.\d+)", page.read_text("utf-8"))
+        }
+    assert set(said.values()) == {oldest}, said
+    assert {"README.md", "CONTRIBUTING.md", "constraints.txt", "colab.ipynb"} <= {
+        name.partition(":")[0] for name in said
+    }
 
 
 def test_readme_stays_short() -> None:

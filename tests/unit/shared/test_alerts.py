@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -11,7 +11,7 @@ from shared.records import Best, ProcessStatus, Signal, State
 from shared.status import hold_role
 from shared.tables import TRAIN_COLUMNS, Appender
 
-NOW = datetime(2026, 1, 1, 12, tzinfo=timezone.utc)
+NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 NAN, INF = float("nan"), float("inf")
 STEPS = [1.0, 2.0, 3.0, 4.0]
 
@@ -108,7 +108,7 @@ def test_what_programs_want_known_is_told() -> None:
 def test_a_run_tells_its_alerts_by_its_files_alone(tmp_path: Path) -> None:
     fake = create(tmp_path / "run", steps=3000, snapshot_steps=1000)
     write_history(fake)
-    now = datetime.now(timezone.utc)
+    now = datetime.now(UTC)
     assert {alert.kind for alert in alerts.in_run(fake.run, now)} - {"low disk"} == {"not finite", "overfitting"}
     table = Appender(fake.run.train_csv, TRAIN_COLUMNS)
     for step in range(3001, 3006):
