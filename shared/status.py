@@ -13,7 +13,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Collection, Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -197,6 +197,12 @@ def read_statuses(run: RunDir, role: Role) -> dict[int, ProcessStatus]:
     """What each program of a role last said, by seat; without those that never ran or said something unreadable."""
     said = {seat: read_status(run, role, seat) for seat in sorted({1, *_seats(run, role)})}
     return {seat: status for seat, status in said.items() if status}
+
+
+def left_behind(run: RunDir) -> Collection[ProcessStatus]:
+    """What programs said that have ended: whoever begins a session must not tell it as this session's."""
+    roles: tuple[Role, ...] = ("trainer", "evaluator")
+    return [status for role in roles for status in read_statuses(run, role).values() if not is_alive(status)]
 
 
 def is_alive(status: ProcessStatus | None) -> bool:

@@ -35,6 +35,8 @@ MAX_RESTARTS = 3
 GRACE_SECONDS = 10.0
 POLL_SECONDS = 0.2
 LAST_LINES = 20
+CONTINUED = " " * 7
+"""How the further lines of an error begin."""
 END_SIGNALS: dict[Role, signal.Signals] = {"evaluator": signal.SIGINT}  # TERM would let it judge all that is left
 PERMANENT = frozenset({2, 5})  # exit codes of errors a restart cannot cure
 
@@ -51,6 +53,8 @@ class Child:
     process: Team
     restarts: int = 0
     progress: int = 0
+    log_start: int = 0
+    """Bytes its log held before: what earlier ones said is not repeated."""
 
 
 @dataclass
@@ -222,6 +226,7 @@ class Supervisor:
 
     def _start(self, role: Role, command: list[str], restarts: int = 0, progress: int = 0) -> None:
         with (self.run.logs / f"{role}.log").open("ab") as log:
+            log_start = log.tell()
             members = [
                 subprocess.Popen(
                     command,
@@ -234,7 +239,7 @@ class Supervisor:
                 )
                 for place in places(self.config.train.num_processes if role == "trainer" else 1)
             ]
-        self._children[role] = Child(role, command, Team(members, GRACE_SECONDS), restarts, progress)
+        self._children[role] = Child(role, command, Team(members, GRACE_SECONDS), restarts, progress, log_start)
 
     def _environment(self, role: Role) -> dict[str, str]:
         """The dashboard alone is told the token."""
@@ -256,11 +261,13 @@ class Supervisor:
             self._listener.close()
 
     def _last_words(self, role: Role) -> str:
-        """The error and hint a program left in its log, or where to read more."""
+        """The errors and hints a program left in its log since it was started, or where to read more."""
         log = self.run.logs / f"{role}.log"
-        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-LAST_LINES:]
-        said = [line for line in lines if line.startswith(("error: ", "hint: "))]
-        return "\n".join(said) if said else f"see {log}"
+        with log.open("rb") as file:
+            file.seek(self._children[role].log_start)
+            lines = file.read().decode(errors="replace").splitlines()
+        said = list(dict.fromkeys(line for line in lines if line.startswith(("error: ", CONTINUED, "hint: "))))
+        return "\n".join(said[-LAST_LINES:]) if said else f"see {log}"
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self._signals.append(signal.Signals(number).name)

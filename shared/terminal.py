@@ -13,7 +13,7 @@ from shared.backlog import unconfirmed, unjudged
 from shared.crew import read_crew
 from shared.records import Best, Interval, ProcessStatus
 from shared.rundir import RunDir, steps_in
-from shared.status import is_alive, read_status
+from shared.status import is_alive, left_behind, read_status
 from shared.tables import COMPARED_METRICS, read_rows
 
 LINES_EVERY_STEPS = 20
@@ -27,7 +27,8 @@ class Terminal:
         self._run = run
         self._judged = {(row["step"], row["status"]) for row in read_rows(run.metrics_csv)}
         self._last_line = -1
-        before = read_status(run, "trainer")
+        self._before = left_behind(run)
+        before = self._trainer()
         self._told = (before.started, len(before.notices)) if before else ("", 0)
         self._live = Live(console=self.console, refresh_per_second=4) if self.console.is_terminal else None
 
@@ -51,7 +52,7 @@ class Terminal:
             if (judged := (row["step"], row["status"])) not in self._judged:
                 self._judged.add(judged)
                 self.say(describe_result(row))
-        trainer = read_status(self._run, "trainer")
+        trainer = self._trainer()
         if trainer:
             self._tell(trainer)
         if self._live:
@@ -59,6 +60,11 @@ class Terminal:
         elif is_alive(trainer) and trainer and trainer.step // LINES_EVERY_STEPS > self._last_line // LINES_EVERY_STEPS:
             self._last_line = trainer.step
             self.say(f"step {trainer.step}/{trainer.total}  {trainer.message}")
+
+    def _trainer(self) -> ProcessStatus | None:
+        """What this session's trainer last said."""
+        said = read_status(self._run, "trainer")
+        return None if said in self._before else said
 
     def _tell(self, trainer: ProcessStatus) -> None:
         """Print each notice of this session of the trainer once."""
@@ -68,7 +74,8 @@ class Terminal:
         self._told = (trainer.started, len(trainer.notices))
 
     def _panel(self, trainer: ProcessStatus | None) -> Group:
-        crew, _ = read_crew(self._run)
+        said, _ = read_crew(self._run)
+        crew = {seat: status for seat, status in said.items() if status not in self._before}
         waiting = len(({0} | self._run.snapshots_to_judge()) - steps_in(self._run.evaluations))
         step, total = (trainer.step, trainer.total) if trainer else (0, 1)
         bar = Table.grid(padding=(0, 1))

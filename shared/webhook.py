@@ -19,7 +19,7 @@ from shared.alerts import Alert, in_run
 from shared.errors import DarkroomError
 from shared.records import utc_now
 from shared.rundir import RunDir
-from shared.status import read_status
+from shared.status import left_behind, read_status
 
 Event = Literal["finished", "stopped", "failed", "alert"]
 LOOK_SECONDS = 5.0
@@ -31,6 +31,7 @@ class Webhook:
 
     def __init__(self, url: str, run: RunDir, say: Callable[[str], None], look_seconds: float = LOOK_SECONDS) -> None:
         self._url, self._run, self._say, self._look_seconds = url, run, say, look_seconds
+        self._left = left_behind(run)
         self._ended = threading.Event()
         self._told: set[str] = set()
         self._before = {topic_of(alert) for alert in self._alerts()}
@@ -65,7 +66,7 @@ class Webhook:
         trainer = read_status(self._run, "trainer")
         state: Event = "failed" if code else "stopped" if trainer and trainer.state == "stopped" else "finished"
         text = state + (f" at step {trainer.step} of {trainer.total}" if trainer else "")
-        if trainer and trainer.message and state != "finished":
+        if trainer and trainer.message and state != "finished" and trainer not in self._left:
             text += f": {trainer.message}"
         best = None
         with suppress(DarkroomError, OSError):

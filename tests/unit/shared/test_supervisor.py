@@ -119,5 +119,19 @@ def test_nothing_is_started_where_the_dashboard_cannot_listen(
     assert not list(run.logs.glob("*.log"))
 
 
+ERROR = ["error: new", "       p1: the picture", "hint: mend it"]
+
+
+@pytest.mark.parametrize("said", [[], ERROR], ids=["killed", "an error of several lines"])
+def test_only_what_a_program_said_since_it_was_started_is_told(make_paper_run: RunMaker, said: list[str]) -> None:
+    run = make_paper_run()
+    log = run.logs / "trainer.log"
+    log.write_text("error: an earlier start's\nhint: its cure\n")
+    whole = Supervisor(run, run.read_config(), lambda _: None, lambda: None, lambda _: None)
+    whole._start("trainer", [sys.executable, "-c", f"import sys; sys.exit({chr(10).join(said)!r})"])
+    whole._children["trainer"].process.wait()
+    assert whole._last_words("trainer") == ("\n".join(said) or f"see {log}")
+
+
 def test_a_restart_is_not_tried_for_errors_it_cannot_cure() -> None:
     assert {2, 5} == supervisor.PERMANENT

@@ -7,6 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
+from shared.errors import DataError
 from shared.publication import publish
 from shared.records import Best, Interval, Manifest
 from shared.rundir import RunDir
@@ -131,3 +132,17 @@ def test_a_notice_of_the_trainer_is_printed_once_and_an_earlier_sessions_never(r
             terminal.render()
     told = [line for line in text.getvalue().splitlines() if "loss" in line]
     assert told == ["• step 5 skipped: loss nan", "• step 9 skipped: loss nan"]
+
+
+def test_an_earlier_sessions_failure_is_not_shown_as_this_ones(run: RunDir) -> None:
+    for role in ("trainer", "evaluator"):
+        with pytest.raises(DataError), hold_role(run, role):  # type: ignore[arg-type]
+            raise DataError("the disk was full")
+    text = io.StringIO()
+    terminal = Terminal(run)
+    Console(file=text, width=200).print(terminal._panel(terminal._trainer()))
+    assert "the disk was full" not in text.getvalue()
+    assert text.getvalue().count("starting") == 2
+    with hold_role(run, "trainer") as status:
+        status.update("training", step=3, total=6)
+        assert terminal._trainer() is not None
