@@ -94,10 +94,13 @@ def init(
         str, typer.Option(help="Base model: a folder, a .safetensors file, a hub id, or pocket.")
     ] = DEFAULT_MODEL,
     output: Annotated[Path | None, typer.Option(help="Where to write; <data set>.toml when absent.")] = None,
+    trigger_word: Annotated[
+        str, typer.Option(help="Put before every caption; the caption of pictures that have none.")
+    ] = "",
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
 ) -> None:
     """Look at pictures, model and hardware, and write a config with the reason for every value."""
-    raise typer.Exit(exit_code_of(lambda: _init(dataset, model, output, force=force)))
+    raise typer.Exit(exit_code_of(lambda: _init(dataset, model, output, trigger_word.strip(), force=force)))
 
 
 @app.command()
@@ -259,12 +262,12 @@ def doctor(
     raise typer.Exit(int(any(finding.verdict == "problem" for finding in findings)))
 
 
-def _init(folder: Path, model: str, output: Path | None, *, force: bool) -> int:
+def _init(folder: Path, model: str, output: Path | None, trigger_word: str, *, force: bool) -> int:
     console = Console(highlight=False, soft_wrap=True)
     target = output or Path(f"{first_config.run_name(folder.resolve())}.toml")
     if target.exists() and not force:
         raise ConfigError(f"{target} exists", "give another --output, or --force to overwrite it")
-    seen = survey(folder)
+    seen = survey(folder, trigger_word)
     for line in (*seen.sentences(), *listed(list(seen.notices))):
         console.print(line, markup=False)
     for problem in listed(list(seen.problems)):

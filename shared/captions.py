@@ -25,10 +25,13 @@ def fault(caption: str) -> str | None:
 
 
 def with_trigger(caption: str, trigger_word: str) -> str:
-    """The caption behind the trigger word, as its first tag; unchanged where it has the word already, in any case."""
+    """The caption behind the trigger word, as its first tag; the word alone where there is no caption.
+
+    Unchanged where it has the word already, in any case.
+    """
     if not trigger_word or re.search(rf"(?<!\w){re.escape(trigger_word)}(?!\w)", caption, re.IGNORECASE):
         return caption
-    return f"{trigger_word}, {caption}"
+    return f"{trigger_word}, {caption}" if caption else trigger_word
 
 
 def shuffled(caption: str, keep_tags: int, seed: int) -> str:

@@ -133,7 +133,9 @@ class DataConfig(Section):
         "is trained on alike.",
     )
     trigger_word: str = Field(
-        default="", description="Put before every caption that does not contain it, but for pictures of the class."
+        default="",
+        description="Put before every caption that does not contain it, but for pictures of the class; the caption of "
+        "pictures that have none.",
     )
     random_flip: bool = Field(default=False, description="Mirror every other picture, chosen by seed and position.")
     caption_dropout: float = Field(

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from shared import captions, held_out, hub, regularization, sources
-from shared.config import Config
+from shared.config import Config, DataConfig
 from shared.errors import DataError
 from shared.pictures import SUFFIXES, undecodable
 from shared.publication import sha256
@@ -53,34 +53,26 @@ def scan(config: Config, *, decode: bool = False, say: Callable[[str], object] =
         DataError: no data set, no pictures, or pictures that cannot be used; listed with their reasons.
     """
     findings = Findings()
-    pairs = look(config.data.path, cache_dir(config), findings, config.data.regularization_path, decode=decode)
+    pairs = look(config.data, cache_dir(config), findings, decode=decode)
     refuse(config.data.path, pairs, findings)
     for notice in listed(findings.notices):
         say(notice)
-    captioned = (
-        pair
-        if pair.is_regularization
-        else replace(pair, caption=captions.with_trigger(pair.caption, config.data.trigger_word))
-        for pair in pairs
-    )
-    return sorted(captioned, key=lambda pair: pair.id)
+    return sorted(pairs, key=lambda pair: pair.id)
 
 
-def look(
-    path: str, cache: Path, findings: Findings, regularization_path: str = regularization.AUTO, *, decode: bool
-) -> list[Pair]:
-    """Every pair of a data set in any form, as it is; what is wrong with it is added to `findings`.
+def look(data: DataConfig, cache: Path, findings: Findings, *, decode: bool) -> list[Pair]:
+    """Every pair of a data set in any form; what is wrong with it is added to `findings`.
 
     Raises:
         DataError: there is no such data set, or its form is not understood.
     """
-    folder = hub.on_disk(path, cache)
+    folder = hub.on_disk(data.path, cache)
     pairs = sources.read(folder, findings)
-    if regularization_path != regularization.NONE:
+    if data.regularization_path != regularization.NONE:
         pairs = regularization.recognise(pairs)
-    if regularization_path not in (regularization.NONE, regularization.AUTO):
-        pairs = regularization.read_beside(pairs, folder, hub.on_disk(regularization_path, cache), findings)
-    pairs = _told_apart(pairs, findings)
+    if data.regularization_path not in (regularization.NONE, regularization.AUTO):
+        pairs = regularization.read_beside(pairs, folder, hub.on_disk(data.regularization_path, cache), findings)
+    pairs = _with_trigger(_told_apart(pairs, findings), data.trigger_word, findings)
     if decode:
         findings.problems.extend(undecodable(sorted({pair.image for pair in pairs if pair.image.is_file()})))
     return pairs
@@ -96,6 +88,8 @@ def refuse(path: str, pairs: Sequence[Pair], findings: Findings) -> None:
     if problems:
         lines = "\n       ".join(listed(problems))
         hint = "repair or remove these files; a caption stands in <name>.txt, in UTF-8, or in metadata.jsonl"
+        if set(problems) & set(findings.uncaptioned.values()):
+            hint += "; or set data.trigger_word: it is then the caption of pictures that have none"
         raise DataError(f"{len(problems)} problem(s) in the data set:\n       {lines}", hint)
     if not pairs:
         raise DataError(f"data.path {path} holds no pictures", f"looked for {', '.join(sorted(SUFFIXES))} at any depth")
@@ -150,6 +144,21 @@ def inventory(pairs: Iterable[Pair], digest: Digest = sha256) -> Inventory:
         for pair in pairs
     )
     return Inventory(pairs=tuple(records))
+
+
+def _with_trigger(pairs: Sequence[Pair], trigger_word: str, findings: Findings) -> list[Pair]:
+    """The same pairs, those of the subject with the trigger word, which alone is the caption where there is none."""
+    subject = [pair for pair in pairs if not pair.is_regularization] if trigger_word else []
+    bare = {pair.image for pair in subject} & findings.uncaptioned.keys()
+    findings.problems.extend(problem for image, problem in findings.uncaptioned.items() if image not in bare)
+    if bare:
+        findings.notices.append(
+            f"{len(bare)} of {len(subject)} pictures have no caption: the trigger word {trigger_word!r} is theirs"
+        )
+    return [
+        pair if pair.is_regularization else replace(pair, caption=captions.with_trigger(pair.caption, trigger_word))
+        for pair in pairs
+    ]
 
 
 def _told_apart(pairs: Sequence[Pair], findings: Findings) -> list[Pair]:

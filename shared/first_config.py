@@ -83,9 +83,16 @@ def _data(seen: Survey, model: str, data: str) -> dict[str, Choice]:
     return {
         "model.path": Choice(model, "the base model: it stays as it is, the LoRA is learnt beside it"),
         "data.path": Choice(data, ""),
+        **_trigger_word(seen),
         "data.num_validation": _num_validation(seen.num_images),
         "data.buckets": Choice(True, shapes),
     }
+
+
+def _trigger_word(seen: Survey) -> dict[str, Choice]:
+    if not seen.trigger_word:
+        return {}
+    return {"data.trigger_word": Choice(seen.trigger_word, "stands before every caption, or alone where there is none")}
 
 
 def _num_validation(num_images: int) -> Choice:

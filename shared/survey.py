@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shared import dataset, held_out, regularization
-from shared.config import RunConfig
+from shared.config import DataConfig, RunConfig
 from shared.errors import DataError
 from shared.pictures import upright_size
 from shared.sources import Findings, Pair
@@ -35,6 +35,8 @@ class Survey:
     """(Folder, pictures, pictures × repeats) of the subject, as the held-out pairs are spread over them."""
     notices: tuple[str, ...] = ()
     """What was understood otherwise than it is written, or not used."""
+    trigger_word: str = ""
+    """In every caption."""
 
     @property
     def median_short_side(self) -> int:
@@ -76,16 +78,17 @@ class Survey:
         return lines
 
 
-def survey(path: str | Path, cache: Path = DEFAULT_CACHE) -> Survey:
+def survey(path: str | Path, trigger_word: str = "", *, cache: Path = DEFAULT_CACHE) -> Survey:
     """Look at a data set in any of its forms, as a run would.
 
-    cache: where the pictures of a `datasets` data set are written out.
+    trigger_word: in every caption, and the caption of pictures that have none. cache: where the pictures of a
+    `datasets` data set are written out.
 
     Raises:
         DataError: no such data set, or nothing in it can be used; its problems are those that a run would name.
     """
-    findings = Findings()
-    pairs = dataset.look(str(path), cache, findings, decode=True)
+    data, findings = DataConfig(path=str(path), trigger_word=trigger_word), Findings()
+    pairs = dataset.look(data, cache, findings, decode=True)
     if not pairs:
         dataset.refuse(str(path), pairs, findings)
     sizes = tuple(size for size in (_size(pair.image) for pair in pairs) if size)
@@ -93,12 +96,13 @@ def survey(path: str | Path, cache: Path = DEFAULT_CACHE) -> Survey:
     return Survey(
         len(subject),
         sizes,
-        tuple(pair.caption for pair in subject if pair.caption),
+        tuple(pair.caption for pair in subject if trigger_word or pair.image not in findings.uncaptioned),
         tuple(dict.fromkeys(findings.problems)),
         len(pairs) - len(subject),
         tuple(regularization.folders(pairs)),
         _strata(subject),
         tuple(findings.notices),
+        trigger_word,
     )
 
 

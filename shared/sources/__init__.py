@@ -43,12 +43,12 @@ def read(path: Path, findings: Findings) -> list[Pair]:
     tell_unused(files, {*named, *(caption for picture in pictures if (caption := captions.of(picture)))}, findings)
     known = {pair.image for pair in pairs}
     left = [picture for picture in pictures if picture not in known]
+    left_over = text_files.pairs(path, left, captions, findings)
     if named:
-        uncaptioned = [picture for picture in left if not captions.of(picture)]
         names = " or ".join(table.name for table in named)
-        findings.problems.extend(f"{picture}: not named in {names}" for picture in uncaptioned)
-        left = [picture for picture in left if captions.of(picture)]
-    return pairs + text_files.pairs(path, left, captions, findings)
+        bare = {picture: f"{picture}: not named in {names}" for picture in left if not captions.of(picture)}
+        findings.uncaptioned.update(bare)
+    return pairs + left_over
 
 
 def find_pictures(folder: Path, findings: Findings) -> list[Path]:

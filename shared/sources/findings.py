@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 MAX_LISTED = 40
 
@@ -11,12 +12,18 @@ def _no_lines() -> list[str]:
     return []
 
 
+def _no_pictures() -> dict[Path, str]:
+    return {}
+
+
 @dataclass
 class Findings:
     """Sentences for a person, in the order they were found."""
 
     problems: list[str] = field(default_factory=_no_lines)
     """Nothing is trained before these are mended."""
+    uncaptioned: dict[Path, str] = field(default_factory=_no_pictures)
+    """Pictures without a caption; each is a problem, in these words, unless a trigger word stands for it."""
     notices: list[str] = field(default_factory=_no_lines)
     """What was understood otherwise than it is written, or not used."""
 

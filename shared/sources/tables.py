@@ -107,8 +107,8 @@ def _rows(path: Path, findings: Findings) -> Iterator[Row]:
     for place, record in zip(table.places, table.records, strict=True):
         name = _cell(record, PICTURE_COLUMNS, picture)
         text = _cell(record, CAPTION_COLUMNS, caption)
-        if name and name.strip() and text is not None:
-            yield Row(place, name.strip(), tidy(text))
+        if name and name.strip() and (text is not None or record.get(caption) is None):
+            yield Row(place, name.strip(), tidy(text or ""))
         else:
             findings.problems.append(f'{place}: needs "{picture}" and "{caption}"')
 
@@ -140,7 +140,9 @@ def _meant(row: Row, found: list[Path], findings: Findings, missing: str) -> Pat
 
 
 def _pair(row: Row, image: Path, folder: Path, findings: Findings) -> Pair:
-    if reason := fault(row.caption):
+    if not row.caption:
+        findings.uncaptioned[image] = f"{row.place}: {image.name}: the caption is empty"
+    elif reason := fault(row.caption):
         findings.problems.append(f"{row.place}: {image.name}: {reason}")
     return Pair(id_of(image, folder), image, row.caption)
 

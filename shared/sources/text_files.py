@@ -59,14 +59,11 @@ def pairs(folder: Path, pictures: Sequence[Path], captions: Captions, findings: 
 
 def _pair(image: Path, folder: Path, path: Path | None, captioned: set[Path], findings: Findings) -> Pair:
     repeats, name = _kohya(image, folder)
-    caption = ""
     if path:
-        caption = _read_caption(path, findings)
-    elif name and image.parent not in captioned:
-        caption = name
-    else:
-        findings.problems.append(f"{image}: no caption file {image.with_suffix('.txt').name}")
-    return Pair(id_of(image, folder), image, caption, repeats)
+        name = _read_caption(image, path, findings)
+    elif not name or image.parent in captioned:
+        findings.uncaptioned[image] = f"{image}: no caption file {image.with_suffix('.txt').name}"
+    return Pair(id_of(image, folder), image, name, repeats)
 
 
 def _kohya(image: Path, folder: Path) -> tuple[int, str]:
@@ -77,13 +74,15 @@ def _kohya(image: Path, folder: Path) -> tuple[int, str]:
     return 1, ""
 
 
-def _read_caption(path: Path, findings: Findings) -> str:
+def _read_caption(image: Path, path: Path, findings: Findings) -> str:
     try:
         caption = tidy(_json_caption(path) if path.suffix.lower() == JSON else read_text(path))
     except (OSError, UnicodeDecodeError) as error:
         findings.problems.append(f"{path}: {error}")
         return ""
-    if reason := fault(caption):
+    if not caption:
+        findings.uncaptioned[image] = f"{path}: the caption is empty"
+    elif reason := fault(caption):
         findings.problems.append(f"{path}: {reason}")
     return caption
 

@@ -180,7 +180,7 @@ def test_every_problem_of_metadata_is_listed_at_once(tmp_path: Path) -> None:
         "metadata.jsonl:2: named.png is named twice",
         "absent.png: no such picture in the folder",
         "blank.png: the caption is empty",
-        "metadata.jsonl:5: needs",
+        "metadata.jsonl:5: null.png: no such picture",
         "metadata.jsonl:6: needs",
         "metadata.jsonl:7: needs",
         "metadata.jsonl:8: needs",
@@ -250,6 +250,40 @@ def test_the_trigger_word_is_in_every_caption(tmp_path: Path) -> None:
     add(tmp_path, "a.png", "a red dress")
     add(tmp_path, "b.png", "ohwx in a coat")
     assert [pair.caption for pair in scan(tmp_path, trigger_word="ohwx")] == ["ohwx, a red dress", "ohwx in a coat"]
+
+
+def test_the_trigger_word_is_the_caption_of_pictures_that_have_none(tmp_path: Path) -> None:
+    for name, caption in {"a.png": None, "b.png": " ", "c.png": "a coat"}.items():
+        add(tmp_path, name, caption)
+    wanted = ["ohwx", "ohwx", "ohwx, a coat"]
+    assert [pair.caption for pair in scan(tmp_path, trigger_word="ohwx")] == wanted
+    seen = survey(tmp_path, "ohwx")
+    assert (seen.problems, list(seen.captions)) == ((), wanted)
+    assert seen.notices == ("2 of 3 pictures have no caption: the trigger word 'ohwx' is theirs",)
+    metadata(tmp_path, {"file_name": "a.png", "text": None}, {"file_name": "c.png", "text": "a hat"})
+    (tmp_path / "b.txt").unlink()
+    assert [pair.caption for pair in scan(tmp_path, trigger_word="ohwx")] == ["ohwx", "ohwx", "ohwx, a hat"]
+
+
+def test_without_a_trigger_word_the_error_names_it_as_a_cure(tmp_path: Path) -> None:
+    add(tmp_path, "a.png", None)
+    with pytest.raises(DataError, match=r"no caption file a\.txt") as caught:
+        scan(tmp_path)
+    assert "data.trigger_word" in caught.value.hint
+    add(tmp_path, "a.png", "a\x07dress")
+    with pytest.raises(DataError) as caught:
+        scan(tmp_path)
+    assert "data.trigger_word" not in caught.value.hint
+
+
+def test_pictures_for_regularisation_never_get_the_trigger_word(tmp_path: Path) -> None:
+    add(tmp_path, "img/10_ohwx dress/a.png", None)
+    add(tmp_path, "img/10_ohwx dress/b.png", "a dress")
+    add(tmp_path, "reg/1_dress/c.png", None)
+    assert [pair.caption for pair in scan(tmp_path, trigger_word="ohwx")] == ["ohwx dress", "ohwx, a dress", "dress"]
+    add(tmp_path, "reg/d.png", None)
+    with pytest.raises(DataError, match=r"d\.png: no caption file d\.txt"):
+        scan(tmp_path, trigger_word="ohwx")
 
 
 def test_the_fingerprint_changes_with_any_picture_or_caption(tmp_path: Path) -> None:

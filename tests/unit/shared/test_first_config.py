@@ -142,3 +142,14 @@ def test_init_lists_the_problems_also_where_too_little_is_left(tmp_path: Path) -
     assert "3.gif: .gif pictures are not read" in done.output
     assert "at least 3 are needed" in done.output
     assert not (tmp_path / "c.toml").exists()
+
+
+def test_init_writes_the_trigger_word(tmp_path: Path) -> None:
+    folder = data_set(tmp_path / "dresses", 6, captioned=0)
+    output = tmp_path / "c.toml"
+    asked = ["init", str(folder), "--model", "pocket", "--output", str(output), "--trigger-word", "ohwx"]
+    done = CliRunner().invoke(app, asked)
+    assert done.exit_code == 0, done.output
+    assert "6 of 6 pictures have no caption: the trigger word 'ohwx' is theirs" in done.output
+    assert "to mend" not in done.output
+    assert load_config(output).data.trigger_word == "ohwx"
