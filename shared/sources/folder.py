@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from shared.pictures import OTHER_SUFFIXES, SUFFIXES
+from shared.publication import MANIFEST
 from shared.sources.findings import Findings
 
 SYSTEM_FOLDERS = frozenset(
@@ -18,13 +21,13 @@ SYSTEM_FOLDERS = frozenset(
 CAPTION_ENDINGS = (".txt", ".caption")
 NOT_TOLD = frozenset({*CAPTION_ENDINGS, ".md", ".toml", ".npz"})
 """Endings of what belongs beside pictures without being data: notes, settings, other programs' caches."""
-SYSTEM_FILES = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini"})
+SYSTEM_FILES = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", MANIFEST})
 
 
 def walk(folder: Path, findings: Findings) -> list[Path]:
     """Every file at any depth that may be data, sorted; links to folders are followed.
 
-    What begins with a dot, thumbnails and waste of the system are not seen.
+    What begins with a dot, thumbnails and waste of the system are not seen; run folders and caches are passed over.
     """
     return list(_below(folder, (), findings))
 
@@ -72,9 +75,27 @@ def _below(folder: Path, above: tuple[Path, ...], findings: Findings) -> Iterato
         if entry.is_dir():
             if entry.name.lower() in SYSTEM_FOLDERS:
                 continue
+            if made_here := _made_here(entry):
+                findings.notices.append(f"{entry}: {made_here}, never data")
+                continue
             yield from _below(entry, (*above, real), findings)
         else:
             yield entry
+
+
+def _made_here(folder: Path) -> str:
+    """What wrote this folder, if it was one of our programs: its pictures are samples or copies."""
+    if (folder / "run.json").is_file() and (folder / "config.toml").is_file():
+        return "a run folder"
+    if (folder / "digests.json").is_file() and any(
+        (folder / name).is_dir() for name in ("latents", "texts", "datasets")
+    ):
+        return "a cache folder"
+    try:
+        tree: Any = json.loads((folder / MANIFEST).read_bytes())
+    except (OSError, ValueError):
+        return ""
+    return "published by a run" if isinstance(tree, dict) and {"kind", "run_id", "files"} <= tree.keys() else ""
 
 
 def _is_sound(file: Path, findings: Findings) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,10 +13,16 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from shared import dataset, sources
 from shared.errors import DataError
 from shared.pictures import open_picture, upright_size
+from shared.publication import publish, sha256
+from shared.records import Manifest
+from shared.rundir import create_run
+from shared.sources import Findings
 from shared.sources.columns import column
 from shared.survey import survey
+from tests.conftest import paper_model, tiny_config
 from tests.unit.shared.test_dataset import add, bomb, metadata, scan, truncate
 
 THREE = [("a", "a red dress"), ("sub/b", "a coat, grün"), ("sub/c.v2", "a hat")]
@@ -348,3 +355,25 @@ def test_workflows_in_a_png_do_not_matter(tmp_path: Path, number: int, compresse
     Image.open(path).save(path, pnginfo=texts)
     assert [pair.id for pair in scan(tmp_path, decode=True)] == ["a"]
     assert (open_picture(path).tobytes(), upright_size(path)) == (plain, (16, 16))
+
+
+def test_runs_and_caches_below_the_pictures_are_never_data(tmp_path: Path, pictures: Path) -> None:
+    folder = tmp_path / "pictures"
+    shutil.copytree(pictures, folder)
+    before = sources.read(folder, Findings())
+    sections: dict[str, dict[str, object]] = {"data": {"cache_dir": str(folder / "encoded")}}
+    run = create_run(tiny_config(folder / "runs", "mine", paper_model(tmp_path / "model"), folder, sections))
+    add(run.evaluation(2) / "images", "a.png")
+    sample = Manifest(kind="evaluation", run_id=run.read_record().run_id, step=2)
+    publish(run.staging, folder / "step-00000004", sample, lambda stage: add(stage / "images", "a.png"))
+    add(folder / "encoded" / "datasets" / "old", "a.png")
+    (folder / "encoded" / "digests.json").write_text("{}")
+    findings = Findings()
+    assert sources.read(folder, findings) == before
+    assert findings.notices == [
+        f"{folder / 'encoded'}: a cache folder, never data",
+        f"{run.path}: a run folder, never data",
+        f"{folder / 'step-00000004'}: published by a run, never data",
+    ]
+    assert dataset.scan_again(run.read_config(), run.read_record().dataset.fingerprint, sha256)[1]
+    assert [pair.id for pair in scan(run.evaluation(2) / "images")] == ["a"], "asked for by name"
