@@ -280,6 +280,8 @@ def _init(folder: Path, model: str, output: Path | None, trigger_word: str, *, f
         target.parent.mkdir(parents=True, exist_ok=True)
         replace_file(target, text.encode())
     source = family if known else f"not on this machine yet: taken for {family} by its name"
+    if predicts := base_model.schedule(model):
+        source += f", {predicts}"
     for line in (f"model: {model}, {source}", f"preset: {preset.name}: {preset.reason}"):
         console.print(line, markup=False)
     written = load_config(target)

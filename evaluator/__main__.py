@@ -70,8 +70,9 @@ def build(run: RunDir) -> Judge:
     settings = config.evaluation
     device = _device(config)
     base.share_cores(device)
-    model = base.load_model(config.model, _precision(settings, device))
-    model.sample_with(settings.scheduler, from_pure_noise=config.train.zero_terminal_snr)
+    precision, zero_terminal_snr = _precision(settings, device), config.train.zero_terminal_snr
+    model = base.load_model(config.model, precision, zero_terminal_snr=zero_terminal_snr)
+    model.sample_with(settings.scheduler)
     studio = Studio(model, config.lora, settings, config.data.resolution)
     room.limit(device, room.expected_mib(run, device))
     studio.move_to(device)

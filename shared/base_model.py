@@ -14,8 +14,10 @@ from typing import Any, Literal
 
 from huggingface_hub import try_to_load_from_cache
 
+from shared import noise_schedule, vae
 from shared.config import POCKET
 from shared.errors import ModelError
+from shared.noise_schedule import NoiseSchedule, Statement
 from shared.publication import sha256
 from shared.records import combined_digest
 from shared.weights import TensorShape, read_header, sampled_digest
@@ -51,13 +53,16 @@ def identify(path: str) -> dict[str, str]:
     """What `run.json` says of the base model: its path and, where it is local, a fingerprint.
 
     Raises:
-        ModelError: a local path that is no model, or a text that is neither a path nor a hub id.
+        ModelError: a local path that is no model, or one that cannot be trained, or a text that is neither a path nor
+            a hub id.
     """
     local = _local(path)
     if local is None:
         return {"path": path}
     if local.is_dir():
-        return {"path": path, "fingerprint": folder_fingerprint(local, _parts(local))}
+        parts = _parts(local)
+        _require_trainable(local)
+        return {"path": path, "fingerprint": folder_fingerprint(local, parts)}
     _file_family(local)
     return {"path": path, "fingerprint": sha256(local)}
 
@@ -105,7 +110,44 @@ def family(path: str) -> Family | None:
     files = model_files(path)
     if files is None:
         return None
-    return _folder_family(files) if files.is_dir() else _file_family(files)
+    if files.is_file():
+        return _file_family(files)
+    _require_trainable(files)
+    return _folder_family(files)
+
+
+def schedule(path: str) -> NoiseSchedule | None:
+    """The noise schedule that the model's own files state; None: they do not, or it is not downloaded yet.
+
+    Raises:
+        ModelError: as `family`.
+    """
+    files = model_files(path)
+    said = statement(files) if files else Statement()
+    return NoiseSchedule.of(said.prediction_type, said.zero_terminal_snr) if said.prediction_type else None
+
+
+def statement(files: Path) -> Statement:
+    """What a folder's scheduler, or a single file, says of the noise schedule.
+
+    Raises:
+        ModelError: it is of a kind that cannot be trained.
+    """
+    if files.is_file():
+        return noise_schedule.of_file(files)
+    config = files / "scheduler" / "scheduler_config.json"
+    if not config.is_file():
+        return Statement()
+    _, name = read_json(files / "model_index.json").get("scheduler") or (None, None)
+    return noise_schedule.of_scheduler(read_json(config), str(files), name)
+
+
+def _require_trainable(folder: Path) -> None:
+    """What a folder's configuration files tell of noise schedule and VAE."""
+    statement(folder)
+    config, is_sdxl = folder / "vae" / "config.json", _pipeline_class(folder) == "StableDiffusionXLPipeline"
+    if config.is_file():
+        vae.require_decodable(read_json(config), str(folder), is_sdxl=is_sdxl)
 
 
 def guess_family(hub_id: str) -> Family:
@@ -160,6 +202,7 @@ def _folder_family(folder: Path) -> Family:
 
 def _file_family(path: Path) -> Family:
     tensors = read_header(path)
+    noise_schedule.refuse_edm(tensors, str(path))
     channels = tensors.get(FIRST_CONVOLUTION, TensorShape((0, 0), "")).shape[1]
     for prefix, found in FAMILY_PREFIXES.items():
         if channels != INPAINTING_CHANNELS and any(name.startswith(prefix) for name in tensors):

@@ -94,7 +94,7 @@ class ModelConfig(Section):
         default="none", description="Frozen denoiser weights in bitsandbytes' 8-bit integers or 4-bit NF4; CUDA only."
     )
     prediction_type: Literal["auto", "epsilon", "v_prediction"] = Field(
-        default="auto", description="What the model predicts; `auto` takes the word of its scheduler's configuration."
+        default="auto", description="What the model predicts; `auto` takes the word of the model's own files."
     )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -43,10 +45,26 @@ def read_header(path: Path) -> dict[str, TensorShape]:
     Raises:
         ModelError: cannot be read, or is no whole safetensors file.
     """
+    with _opened(path) as file:
+        slices = {str(name): file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+        return {name: TensorShape(tuple(part.get_shape()), part.get_dtype()) for name, part in slices.items()}
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """What a file's header says beside its tensors, such as `modelspec.prediction_type`; empty: nothing.
+
+    Raises:
+        ModelError: as `read_header`.
+    """
+    with _opened(path) as file:
+        return dict(file.metadata() or {})
+
+
+@contextmanager
+def _opened(path: Path) -> Generator[Any]:
     try:
         with cast("Any", safe_open(path, framework="numpy")) as file:
-            slices = {str(name): file.get_slice(name) for name in file.keys()}  # noqa: SIM118
-            return {name: TensorShape(tuple(part.get_shape()), part.get_dtype()) for name, part in slices.items()}
+            yield file
     except (OSError, SafetensorError) as error:
         raise ModelError(f"{path} is not a whole .safetensors file: {error}", "download it again") from None
 

@@ -17,6 +17,7 @@ from shared.publication import sweep
 from shared.records import utc_now
 from shared.rundir import RunDir
 from shared.status import Status
+from trainer import objective
 from trainer.learner import Learner, Update
 from trainer.orders import Orders
 from trainer.publisher import Publisher
@@ -113,12 +114,14 @@ def open_desk(run: RunDir, config: Config, learner: Learner, status: Status, lim
     need = _need(config, learner)
     _require_room(run, need, status)
     model, num_pictures = learner.model, learner.batches.num_pictures
+    for text in (*model.notices, *objective.notices(model.schedule, config.train)):
+        notice(status, text)
     publisher = Publisher(
         run,
         run.read_record().run_id,
         config.train.checkpoints_total_limit,
         notice=lambda text: notice(status, text),
-        describe=lambda step: describe(config, model.family, model.prediction_type, num_pictures, step),
+        describe=lambda step: describe(config, model.family, model.schedule, num_pictures, step),
     )
     train_csv = tables.Appender(run.train_csv, tables.TRAIN_COLUMNS)
     return Desk(run, config, learner, status, publisher, Orders(run), limit, need, train_csv)

@@ -83,7 +83,8 @@ class Learner:
     ) -> None:
         self.config, self.accelerator = config, accelerator
         self.model, self.batches, self.validation = model, batches, validation
-        self.scheduler = objective.training_scheduler(model.noise_scheduler(), config.train)
+        self.scheduler = model.noise_scheduler()
+        objective.require_timesteps(self.scheduler, config.train)
         self.adapted = lora.adapted(model, config.lora)
         self.parameters = [parameter for part in self.adapted.values() for parameter in lora.parameters(part)]
         compute.configure(self.adapted, config.train)

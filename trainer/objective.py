@@ -8,7 +8,6 @@ Shapes: B batch, C latent channels, H W latent height and width.
 
 from __future__ import annotations
 
-import logging
 from typing import cast
 
 import torch
@@ -19,35 +18,27 @@ from torch import Tensor
 
 from shared.config import TrainConfig
 from shared.errors import ModelError
+from shared.noise_schedule import NoiseSchedule
 
-log = logging.getLogger(__name__)
 
-
-def training_scheduler(scheduler: DDPMScheduler, settings: TrainConfig) -> DDPMScheduler:
-    """The noise schedule to train on: the model's own, or rescaled to end in pure noise (Lin et al. 2024, algorithm 1).
-
-    Raises:
-        ModelError: at zero terminal SNR the model would predict noise; or no timestep is left to train on.
-    """
-    if settings.zero_terminal_snr:
-        if scheduler.config["prediction_type"] != "v_prediction":
-            raise ModelError(
-                f"train.zero_terminal_snr is set, but the model predicts {scheduler.config['prediction_type']!r}: "
-                "the last timestep is pure noise, and naming it teaches nothing about pictures (Lin et al. 2024)",
-                "train.zero_terminal_snr = false trains it as it is",
-            )
-        if settings.snr_gamma is not None:
-            log.warning(
-                "min-SNR gives the last timestep of zero terminal SNR no weight; train.snr_gamma = false lets it learn"
-            )
-        scheduler = cast("DDPMScheduler", DDPMScheduler.from_config(scheduler.config, rescale_betas_zero_snr=True))
+def require_timesteps(scheduler: DDPMScheduler, settings: TrainConfig) -> None:
+    """Raises ModelError if no timestep of the model is left to train on."""
     if settings.min_timestep >= scheduler.config["num_train_timesteps"]:
         raise ModelError(
             f"train.min_timestep is {settings.min_timestep}, the model has timesteps "
             f"0 to {scheduler.config['num_train_timesteps'] - 1}",
             "lower train.min_timestep",
         )
-    return scheduler
+
+
+def notices(schedule: NoiseSchedule, settings: TrainConfig) -> tuple[str, ...]:
+    """What a person should know of how this objective treats the model's timesteps."""
+    if schedule.zero_terminal_snr and settings.snr_gamma is not None:
+        return (
+            "the model has zero terminal SNR, and min-SNR gives its last timestep no weight: "
+            "train.snr_gamma = false lets it learn there",
+        )
+    return ()
 
 
 def sample_noise(shape: tuple[int, ...], generator: torch.Generator, settings: TrainConfig) -> Tensor:
@@ -98,11 +89,7 @@ def target(scheduler: DDPMScheduler, latents_BCHW: Tensor, noise_BCHW: Tensor, t
     """What the denoiser should predict: the noise, or v (Salimans & Ho 2022, appendix D). (B, C, H, W)."""
     if scheduler.config["prediction_type"] == "epsilon":
         return noise_BCHW
-    if scheduler.config["prediction_type"] == "v_prediction":
-        return scheduler.get_velocity(latents_BCHW, noise_BCHW, cast("torch.IntTensor", timesteps_B))
-    raise ModelError(
-        f"the model predicts {scheduler.config['prediction_type']!r}", "epsilon and v_prediction models can be trained"
-    )
+    return scheduler.get_velocity(latents_BCHW, noise_BCHW, cast("torch.IntTensor", timesteps_B))
 
 
 def min_snr_weights(snr_B: Tensor, gamma: float, prediction_type: str) -> Tensor:

@@ -35,7 +35,8 @@ def prepare(run: RunDir, config: Config, accelerator: Accelerator, progress: Pro
     """
     optimizer.check(config.train)
     quantization.require(config.model, accelerator.device)
-    model = base.load_model(config.model, PRECISIONS[mixed_precision(config)], for_training=True)
+    precision, zero_terminal_snr = PRECISIONS[mixed_precision(config)], config.train.zero_terminal_snr
+    model = base.load_model(config.model, precision, for_training=True, zero_terminal_snr=zero_terminal_snr)
     digest = Digests(dataset.digests_path(config))
     held_out, training, of_class = _pairs(run, config, digest)
     group_size = config.train.train_batch_size * accelerator.num_processes

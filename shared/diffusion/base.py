@@ -9,46 +9,92 @@ from typing import Any, Literal, cast
 import torch
 from diffusers import AutoencoderKL, DiffusionPipeline
 from diffusers.utils import logging as diffusers_logging
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from transformers.utils import logging as transformers_logging
 
-from shared.base_model import family, model_files, resolve
+from shared.base_model import family, model_files, resolve, statement
 from shared.config import ModelConfig
 from shared.diffusion import quantization
 from shared.diffusion.model import Model, StableDiffusion, StableDiffusionXL
 from shared.errors import DeviceError, ModelError
+from shared.noise_schedule import NoiseSchedule, PredictionType, of_scheduler
+from shared.vae import require_decodable
 
 Precision = Literal["fp32", "fp16", "bf16"]
 DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
+
+SD2_BIAS, SD2_V_SPREAD = "model.diffusion_model.output_blocks.11.1.transformer_blocks.0.norm1.bias", 0.09
 
 MODELS: dict[str, type[Model]] = {
     model.pipeline_class.__name__: model for model in (StableDiffusion, StableDiffusionXL)
 }
 
 
-def load_model(settings: ModelConfig, precision: Precision, *, for_training: bool = False) -> Model:
+def load_model(
+    settings: ModelConfig, precision: Precision, *, for_training: bool = False, zero_terminal_snr: bool = False
+) -> Model:
     """The base model on the CPU, without safety checker, its progress bar off. No code of the model's own is ever run.
 
     for_training: heed `settings.quantization`, which puts the denoiser on the GPU; and load the VAE in fp32, in which
     pictures are encoded. A VAE that only decodes has the pipeline's precision, as in any other program.
+    zero_terminal_snr: the run's `train.zero_terminal_snr`.
 
     Raises:
-        ModelError: nothing loadable at `settings.path`, or a model of another family.
+        ModelError: nothing loadable at `settings.path`, or a model of another family or noise schedule.
     """
     diffusers_logging.disable_progress_bar()
     transformers_logging.disable_progress_bar()
     location = resolve(settings.path)
     try:
         kind = _single_file_kind(location) if Path(location).is_file() else _folder_kind(location)
-        model = kind(_load(kind, location, settings, precision, for_training=for_training))
+        pipeline = _load(kind, location, settings, precision, for_training=for_training)
     except (OSError, ValueError, TypeError, KeyError, SafetensorError) as error:
         raise _explained(error, location, settings) from error
+    pipeline.set_progress_bar_config(disable=True)
+    return _understood(kind, pipeline, settings, zero_terminal_snr=zero_terminal_snr)
+
+
+def _understood(kind: type[Model], pipeline: Any, settings: ModelConfig, *, zero_terminal_snr: bool) -> Model:
+    """The model and its noise schedule: the setting's word, then its own files', then what diffusers takes it for.
+
+    Raises:
+        ModelError: it is of a kind that cannot be trained.
+    """
+    location = Path(resolve(settings.path))
+    scheduler = of_scheduler(pipeline.scheduler.config, settings.path, type(pipeline.scheduler).__name__)
+    said = statement(location) if location.is_file() else scheduler
+    predicted = said.prediction_type or _measured_prediction(location, settings) or scheduler.prediction_type
     if settings.prediction_type != "auto":
-        scheduler = model.pipeline.scheduler
-        model.pipeline.scheduler = scheduler.from_config(scheduler.config, prediction_type=settings.prediction_type)
-    model.pipeline.set_progress_bar_config(disable=True)
+        predicted = settings.prediction_type
+    require_decodable(pipeline.vae.config, settings.path, is_sdxl=kind is StableDiffusionXL)
+    ends = said.zero_terminal_snr or scheduler.zero_terminal_snr
+    schedule = NoiseSchedule.of(predicted or "epsilon", ends)
+    model = kind(pipeline, schedule.ending_in_pure_noise() if zero_terminal_snr else schedule)
+    if said.prediction_type not in (None, predicted):
+        model.notices += (
+            f"model.prediction_type is {predicted}, but the model's own files say {said.prediction_type}: "
+            "the setting is followed; 'auto' would follow the model",
+        )
+    if ends and not schedule.zero_terminal_snr:
+        model.notices += (
+            "the model's own files ask for zero terminal SNR, which only a model that predicts v can learn: "
+            "it is trained without",
+        )
     return model
+
+
+def _measured_prediction(path: Path, settings: ModelConfig) -> PredictionType | None:
+    """What an SD 2.x file predicts, told by one of its biases; None: another kind of file, or one that is described.
+
+    Files of SD 2.x seldom say it, and diffusers takes all of them for v. The threshold is ComfyUI's: 512-base models,
+    which predict noise, lie below it.
+    """
+    if not path.is_file() or settings.single_file_config or family(str(path)) != "sd2":
+        return None
+    with safe_open(path, framework="pt") as file:
+        spread = file.get_tensor(SD2_BIAS).float().std(correction=0)
+    return "v_prediction" if spread > SD2_V_SPREAD else "epsilon"
 
 
 def _explained(error: Exception, location: str, settings: ModelConfig) -> ModelError:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from shared.base_model import Family
 from shared.config import Config
+from shared.noise_schedule import NoiseSchedule
 
 Description = dict[str, str]
 
@@ -27,12 +28,13 @@ ARCHITECTURES: dict[tuple[Family, str], str] = {
 DIFFUSERS = "diffusers"
 
 
-def describe(config: Config, family: Family, prediction_type: str, num_pictures: int, step: int) -> Description:
+def describe(config: Config, family: Family, schedule: NoiseSchedule, num_pictures: int, step: int) -> Description:
     """The description of the snapshot of a step. num_pictures: trained on, each counted once."""
     return {
-        **_specification(config, family, prediction_type, num_pictures, step),
-        **_base_model(config, family, prediction_type),
+        **_specification(config, family, schedule, num_pictures, step),
+        **_base_model(config, family, schedule),
         **_training(config, num_pictures, step),
+        "ss_zero_terminal_snr": str(schedule.zero_terminal_snr),
         **_trigger_word(config, num_pictures),
     }
 
@@ -49,26 +51,28 @@ def base_model_name(config: Config) -> str:
     return path.name if path.is_absolute() else config.model.path
 
 
-def _specification(config: Config, family: Family, prediction_type: str, num_pictures: int, step: int) -> Description:
+def _specification(
+    config: Config, family: Family, schedule: NoiseSchedule, num_pictures: int, step: int
+) -> Description:
     side, train, lora = config.data.resolution, config.train, config.lora
     found = {
         "modelspec.sai_model_spec": SPECIFICATION,
-        "modelspec.architecture": f"{ARCHITECTURES[family, prediction_type]}/lora",
+        "modelspec.architecture": f"{ARCHITECTURES[family, schedule.prediction_type]}/lora",
         "modelspec.implementation": DIFFUSERS,
         "modelspec.title": f"{config.run.name} step {step}",
         "modelspec.description": f"LoRA of rank {lora.rank} and alpha {lora.lora_alpha} for {base_model_name(config)}, "
         f"{step} steps on {num_pictures} pictures, trained with Darkroom",
         "modelspec.resolution": f"{side}x{side}",
-        "modelspec.prediction_type": "v" if prediction_type == "v_prediction" else prediction_type,
+        "modelspec.prediction_type": "v" if schedule.prediction_type == "v_prediction" else schedule.prediction_type,
     }
     if (train.min_timestep, train.max_timestep) != (0, 999):
         found["modelspec.timestep_range"] = f"{train.min_timestep},{train.max_timestep}"
     return found
 
 
-def _base_model(config: Config, family: Family, prediction_type: str) -> Description:
+def _base_model(config: Config, family: Family, schedule: NoiseSchedule) -> Description:
     is_v2 = family == "sd2"
-    suffix = "_v" if is_v2 and prediction_type == "v_prediction" else ""
+    suffix = "_v" if is_v2 and schedule.prediction_type == "v_prediction" else ""
     return {
         "ss_sd_model_name": base_model_name(config),
         "ss_base_model_version": BASE_VERSIONS[family] + suffix,
@@ -97,7 +101,6 @@ def _training(config: Config, num_pictures: int, step: int) -> Description:
         "ss_caption_dropout_rate": str(data.caption_dropout),
         "ss_min_snr_gamma": str(train.snr_gamma),
         "ss_noise_offset": str(train.noise_offset),
-        "ss_zero_terminal_snr": str(train.zero_terminal_snr),
         "ss_seed": str(train.seed),
     }
 

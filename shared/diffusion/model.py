@@ -19,6 +19,7 @@ from diffusers import AutoencoderKL, DDIMScheduler, DDPMScheduler, StableDiffusi
 from torch import Tensor, nn
 
 from shared.base_model import Family
+from shared.noise_schedule import NoiseSchedule
 
 Conditioning = dict[str, Tensor]
 """What the denoiser is told of a picture, batch first: `encoder_hidden_states` (B, L, D), `time_ids` (B, 6) and,
@@ -31,8 +32,12 @@ class Model(ABC):
     pipeline_class: ClassVar[type]
     text_encoder_names: ClassVar[tuple[str, ...]]
 
-    def __init__(self, pipeline: Any) -> None:
+    def __init__(self, pipeline: Any, schedule: NoiseSchedule) -> None:
         self.pipeline = pipeline
+        self.schedule = schedule
+        """What is predicted, and how the timesteps end: of this run, whatever the pipeline's scheduler says."""
+        self.notices: tuple[str, ...] = ()
+        """What a person must know of how this model is understood."""
         for part in (pipeline.vae, *self.parts.values()):
             part.requires_grad_(False)
 
@@ -57,11 +62,6 @@ class Model(ABC):
         """What other programs call this kind of model."""
 
     @property
-    def prediction_type(self) -> str:
-        """`epsilon` or `v_prediction`."""
-        return str(self.pipeline.scheduler.config.prediction_type)
-
-    @property
     def device(self) -> torch.device:
         """Where the denoiser is."""
         return next(self.denoiser.parameters()).device
@@ -73,24 +73,30 @@ class Model(ABC):
 
     def noise_scheduler(self) -> DDPMScheduler:
         """The training schedule of this model: betas, and what is predicted."""
-        return cast("DDPMScheduler", DDPMScheduler.from_config(self.pipeline.scheduler.config))
+        return cast("DDPMScheduler", self._on_schedule(DDPMScheduler))
 
-    def sample_with(self, scheduler: str, *, from_pure_noise: bool = False) -> None:
+    def sample_with(self, scheduler: str) -> None:
         """Let the pipeline sample with another scheduler of diffusers, on the model's own noise schedule.
 
-        scheduler: a class of diffusers, or `own`, the model's. from_pure_noise: as a model with zero terminal SNR must
-        (Lin et al. 2024, §3.1 and 3.3): betas are rescaled as in training, and the first step is the last timestep; a
-        scheduler that cannot do that gives way to DDIM. Latents are never clipped.
+        scheduler: a class of diffusers, or `own`, the model's. At zero terminal SNR the first step is the last timestep
+        (Lin et al. 2024, §3.3); a scheduler that cannot do that gives way to DDIM. Latents are never clipped.
         """
-        own = self.pipeline.scheduler
-        kind = type(own) if scheduler == "own" else getattr(diffusers, scheduler)
-        settings: dict[str, Any] = {}
-        if from_pure_noise:
-            settings = {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
+        kind = type(self.pipeline.scheduler) if scheduler == "own" else getattr(diffusers, scheduler)
+        spacing: dict[str, Any] = {}
+        if self.schedule.zero_terminal_snr:
             kind = kind if "rescale_betas_zero_snr" in inspect.signature(kind).parameters else DDIMScheduler
-        if "clip_sample" in inspect.signature(kind).parameters:
-            settings["clip_sample"] = False
-        self.pipeline.scheduler = kind.from_config(own.config, **settings)
+            spacing = {"timestep_spacing": "trailing"}
+        self.pipeline.scheduler = self._on_schedule(kind, **spacing)
+
+    def _on_schedule(self, kind: Any, **settings: Any) -> Any:
+        """A scheduler of this class, the model's own in all else."""
+        schedule = self.schedule
+        settings |= {"prediction_type": schedule.prediction_type, "clip_sample": False}
+        settings["rescale_betas_zero_snr"] = schedule.zero_terminal_snr
+        known = inspect.signature(kind).parameters
+        return kind.from_config(
+            self.pipeline.scheduler.config, **{name: value for name, value in settings.items() if name in known}
+        )
 
     @property
     def size_multiple(self) -> int:
@@ -110,7 +116,13 @@ class Model(ABC):
     def scale_latents(self, latents_BCHW: Tensor) -> Tensor:
         """From the VAE's units to those the denoiser learnt on."""
         config = self.pipeline.vae.config
-        return (latents_BCHW - (config.shift_factor or 0.0)) * config.scaling_factor
+        if config.get("latents_mean") is None:
+            return latents_BCHW * config.scaling_factor
+        mean_1C11, std_1C11 = (
+            torch.tensor(values, dtype=latents_BCHW.dtype).view(1, -1, 1, 1)
+            for values in (config.latents_mean, config.latents_std)
+        )
+        return (latents_BCHW - mean_1C11) * config.scaling_factor / std_1C11
 
     @abstractmethod
     def encode_captions(self, captions: list[str]) -> Conditioning:

@@ -107,6 +107,7 @@ def test_init_writes_a_config_that_trains_and_never_overwrites(
     assert written.returncode == 0, written.stderr
     assert "each snapshot is judged on 4 held-out captions" in written.stdout
     assert "memory on " in written.stdout
+    assert f"model: {tiny_model}, sd1, predicts noise" in written.stdout
     assert f"python run.py train {config}" in written.stdout
     text = config.read_text()
     refused = run_module("run", *arguments)

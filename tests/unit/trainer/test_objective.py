@@ -8,6 +8,7 @@ from diffusers import DDPMScheduler
 
 from shared.config import TrainConfig, parse_config
 from shared.errors import ConfigError, ModelError
+from shared.noise_schedule import NoiseSchedule
 from trainer import objective, order
 
 BETAS = [0.5, 0.5, 0.5]
@@ -49,12 +50,6 @@ def test_v_is_what_salimans_and_ho_say() -> None:
     for index, alpha_bar in enumerate((1 / 2, 1 / 4, 1 / 8)):
         expected = alpha_bar**0.5 * noise[index] - (1 - alpha_bar) ** 0.5 * latents[index]
         assert torch.allclose(target[index], expected, atol=1e-6)
-
-
-def test_a_model_that_predicts_the_sample_is_refused() -> None:
-    nothing = torch.zeros(1, 4, 2, 2)
-    with pytest.raises(ModelError, match="predicts 'sample'"):
-        objective.target(scheduler("sample"), nothing, nothing, torch.tensor([0]))
 
 
 @pytest.mark.parametrize(
@@ -173,40 +168,16 @@ def test_a_range_of_timesteps_that_is_empty_is_refused_with_the_config() -> None
 
 def test_a_range_beyond_the_models_timesteps_is_refused() -> None:
     with pytest.raises(ModelError, match="min_timestep is 3, the model has timesteps 0 to 2"):
-        objective.training_scheduler(scheduler("epsilon"), TrainConfig(min_timestep=3))
+        objective.require_timesteps(scheduler("epsilon"), TrainConfig(min_timestep=3))
 
 
 # ---- zero terminal SNR ----
 
 
-def stable_diffusion(prediction_type: str) -> DDPMScheduler:
-    return DDPMScheduler(
-        beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, prediction_type=prediction_type
-    )
-
-
-def test_zero_terminal_snr_ends_in_pure_noise_and_leaves_the_first_timestep() -> None:
-    own = stable_diffusion("v_prediction")
-    rescaled = objective.training_scheduler(own, TrainConfig(zero_terminal_snr=True, snr_gamma=None))
-    assert own.alphas_cumprod[-1] > 0.004
-    assert rescaled.alphas_cumprod[-1] == 0
-    assert rescaled.alphas_cumprod[0].item() == pytest.approx(own.alphas_cumprod[0].item(), rel=1e-5)
-    latents, noise, last = torch.randn(1, 4, 2, 2), torch.randn(1, 4, 2, 2), torch.tensor([999])
-    assert torch.allclose(rescaled.add_noise(latents, noise, last), noise)
-    assert torch.allclose(objective.target(rescaled, latents, noise, last), -latents)
-
-
-def test_without_it_the_models_own_schedule_is_used() -> None:
-    own = stable_diffusion("epsilon")
-    assert objective.training_scheduler(own, PLAIN) is own
-
-
-def test_zero_terminal_snr_is_refused_for_a_model_that_predicts_noise() -> None:
-    with pytest.raises(ModelError, match=r"zero_terminal_snr is set, but the model predicts 'epsilon'") as refused:
-        objective.training_scheduler(stable_diffusion("epsilon"), TrainConfig(zero_terminal_snr=True))
-    assert "train.zero_terminal_snr = false" in refused.value.hint
-
-
-def test_min_snr_beside_zero_terminal_snr_is_warned_about(caplog: pytest.LogCaptureFixture) -> None:
-    objective.training_scheduler(stable_diffusion("v_prediction"), TrainConfig(zero_terminal_snr=True))
-    assert "train.snr_gamma = false" in caplog.text
+def test_min_snr_beside_zero_terminal_snr_is_told() -> None:
+    schedule = NoiseSchedule("v_prediction", zero_terminal_snr=True)
+    (told,) = objective.notices(schedule, TrainConfig())
+    assert "min-SNR gives its last timestep no weight" in told
+    assert "train.snr_gamma = false" in told
+    assert not objective.notices(schedule, TrainConfig(snr_gamma=None))
+    assert not objective.notices(NoiseSchedule("v_prediction"), TrainConfig())

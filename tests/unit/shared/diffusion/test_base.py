@@ -53,10 +53,10 @@ def test_a_single_file_loads_as_its_folder_does(tiny_models: Path, tiny_single_f
     folder = str(tiny_models / family)
     single = ModelConfig(path=str(tiny_single_files / f"{family}.safetensors"), single_file_config=folder)
     expected, found = base.load_model(ModelConfig(path=folder), "fp32"), base.load_model(single, "fp32")
-    assert (type(found), found.family, found.prediction_type) == (
+    assert (type(found), found.family, found.schedule) == (
         type(expected),
         family,
-        expected.prediction_type,
+        expected.schedule,
     )
     for name, part in {**expected.parts, "vae": expected.pipeline.vae}.items():
         theirs = getattr(found.pipeline, name).state_dict()
@@ -84,7 +84,7 @@ def test_a_single_file_whose_parts_nobody_describes_is_refused_with_the_setting_
 
 def test_the_predicted_quantity_can_be_set(tiny_models: Path) -> None:
     model = base.load_model(ModelConfig(path=str(tiny_models / "sd1"), prediction_type="v_prediction"), "fp32")
-    assert model.prediction_type == "v_prediction"
+    assert model.schedule.prediction_type == "v_prediction"
     assert model.noise_scheduler().config["prediction_type"] == "v_prediction"
 
 

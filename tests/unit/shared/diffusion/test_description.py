@@ -15,6 +15,9 @@ from shared.config import Config, parse_config
 from shared.diffusion import weights_file
 from shared.diffusion.description import describe, family_of
 from shared.errors import ModelError
+from shared.noise_schedule import NoiseSchedule, PredictionType
+
+EPSILON = NoiseSchedule("epsilon")
 
 
 def settings(**sections: dict[str, object]) -> Config:
@@ -24,7 +27,7 @@ def settings(**sections: dict[str, object]) -> Config:
 
 
 def test_it_names_model_step_rank_alpha_trigger_word_and_pictures() -> None:
-    said = describe(settings(lora={"rank": 8, "lora_alpha": 4}), "sd1", "epsilon", 40, 300)
+    said = describe(settings(lora={"rank": 8, "lora_alpha": 4}), "sd1", EPSILON, 40, 300)
     assert said["modelspec.sai_model_spec"] == "1.0.1"
     assert said["modelspec.architecture"] == "stable-diffusion-v1/lora"
     assert said["modelspec.title"] == "kimono step 300"
@@ -45,17 +48,25 @@ def test_it_names_model_step_rank_alpha_trigger_word_and_pictures() -> None:
         ("sdxl", "epsilon", "stable-diffusion-xl-v1-base/lora", "sdxl_base_v1-0"),
     ],
 )
-def test_each_family_has_the_names_tools_know(family: Family, prediction: str, architecture: str, version: str) -> None:
-    said = describe(settings(), family, prediction, 4, 1)
+def test_each_family_has_the_names_tools_know(
+    family: Family, prediction: PredictionType, architecture: str, version: str
+) -> None:
+    said = describe(settings(), family, NoiseSchedule(prediction), 4, 1)
     assert (said["modelspec.architecture"], said["ss_base_model_version"]) == (architecture, version)
     assert said["ss_v2"] == str(family == "sd2")
     assert said["modelspec.prediction_type"] == ("v" if prediction == "v_prediction" else "epsilon")
     assert family_of(said) == family
 
 
+def test_zero_terminal_snr_is_the_models_own_affair_too() -> None:
+    said = describe(settings(), "sdxl", NoiseSchedule("v_prediction", zero_terminal_snr=True), 4, 1)
+    assert said["ss_zero_terminal_snr"] == "True"
+    assert describe(settings(), "sdxl", NoiseSchedule("v_prediction"), 4, 1)["ss_zero_terminal_snr"] == "False"
+
+
 def test_a_part_of_the_timesteps_is_said() -> None:
-    assert "modelspec.timestep_range" not in describe(settings(), "sd1", "epsilon", 4, 1)
-    said = describe(settings(train={"min_timestep": 500}), "sd1", "epsilon", 4, 1)
+    assert "modelspec.timestep_range" not in describe(settings(), "sd1", EPSILON, 4, 1)
+    said = describe(settings(train={"min_timestep": 500}), "sd1", EPSILON, 4, 1)
     assert said["modelspec.timestep_range"] == "500,999"
 
 

@@ -42,7 +42,7 @@ def tokens(tokenizer: Any, captions: list[str]) -> torch.Tensor:
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_model_knows_its_family_as_its_folder_does(models: dict[str, Model], tiny_models: Path, name: str) -> None:
     assert models[name].family == family(str(tiny_models / name)) == name
-    assert models[name].prediction_type == PREDICTIONS[name]
+    assert models[name].schedule.prediction_type == PREDICTIONS[name]
     assert models[name].noise_scheduler().config["prediction_type"] == PREDICTIONS[name]
 
 
@@ -147,9 +147,9 @@ def test_an_sdxl_pipeline_in_fp16_decodes_in_fp32(tiny_models: Path, monkeypatch
 
 
 def test_the_sampler_of_zero_terminal_snr_begins_in_pure_noise(tiny_models: Path) -> None:
-    model = base.load_model(ModelConfig(path=str(tiny_models / "sd2")), "fp32")
+    model = base.load_model(ModelConfig(path=str(tiny_models / "sd2")), "fp32", zero_terminal_snr=True)
     assert model.pipeline.scheduler.alphas_cumprod[-1] > 1e-3
-    model.sample_with("own", from_pure_noise=True)
+    model.sample_with("own")
     scheduler = model.pipeline.scheduler
     scheduler.set_timesteps(4)
     assert scheduler.timesteps.tolist() == [999, 749, 499, 249]
@@ -176,9 +176,9 @@ def test_every_sampler_draws_on_the_noise_schedule_of_the_model(tiny_models: Pat
 
 
 def test_a_sampler_that_cannot_begin_in_pure_noise_gives_way(tiny_models: Path) -> None:
-    model = base.load_model(ModelConfig(path=str(tiny_models / "sd2")), "fp32")
+    model = base.load_model(ModelConfig(path=str(tiny_models / "sd2")), "fp32", zero_terminal_snr=True)
     model.pipeline.scheduler = PNDMScheduler.from_config(model.pipeline.scheduler.config)
-    model.sample_with("own", from_pure_noise=True)
+    model.sample_with("own")
     assert isinstance(model.pipeline.scheduler, DDIMScheduler)
     assert model.pipeline.scheduler.config.rescale_betas_zero_snr
     assert not model.pipeline.scheduler.config.clip_sample
