@@ -30,6 +30,7 @@ from shared.errors import DeviceError, ModelError, exit_code_of, report
 from shared.hardware import evaluator_gpu
 from shared.publication import sweep
 from shared.records import RunRecord
+from shared.references import MIN_FURTHER, further
 from shared.rundir import RunDir, open_run
 from shared.status import hold_seat
 
@@ -76,12 +77,12 @@ def build(run: RunDir) -> Judge:
     studio = Studio(model, config.lora, settings, config.data.resolution)
     room.limit(device, room.expected_mib(run, device))
     studio.move_to(device)
-    _prepare_final(run, config, record, model.size_multiple)
+    _tell_of_the_final(config, record)
     return Judge(
         run,
         config,
         record,
-        references.load(run, config, record, model.size_multiple),
+        references.load(run, config, model.size_multiple),
         studio,
         load_scorer(settings.fashion_clip, settings.visual, str(device)),
         TrainingSet(run, config),
@@ -89,15 +90,12 @@ def build(run: RunDir) -> Judge:
     )
 
 
-def _prepare_final(run: RunDir, config: Config, record: RunRecord, multiple: int) -> None:
-    """Publish the further references while the data set is sure to be there; or say that there will be no final."""
-    if references.further(config, record):
-        references.load_further(run, config, record, multiple)
-    elif config.evaluation.confirm_prompts:
+def _tell_of_the_final(config: Config, record: RunRecord) -> None:
+    if config.evaluation.confirm_prompts and not further(config, record):
         log.info(
             "the best snapshots will not be judged again: data.num_validation (%d) leaves fewer than %d pairs beyond "
             "evaluation.num_prompts (%d)",
-            len(record.dataset.held_out), references.MIN_FURTHER, config.evaluation.num_prompts,
+            len(record.dataset.held_out), MIN_FURTHER, config.evaluation.num_prompts,
         )  # fmt: skip
 
 

@@ -9,10 +9,11 @@ import logging
 
 from filelock import FileLock
 
-from evaluator import confirmation, references, stopping, validation, verdict
+from evaluator import confirmation, stopping, validation, verdict
 from evaluator.verdict import Estimate, Summary, Verdict
 from shared import control
 from shared.records import Advice, Anchors, Best, Confirmation, EvaluationResult, Interval, Measured
+from shared.references import further
 from shared.rundir import RunDir, steps_in
 from shared.status import is_alive, read_status
 from shared.tables import METRIC_COLUMNS, Value, read_rows, write_rows
@@ -29,7 +30,7 @@ class Ledger:
     def __init__(self, run: RunDir) -> None:
         config = run.read_config()
         self._run, self._stop, self._validates = run, config.stop, config.train.validation_steps is not None
-        self._confirms = bool(references.further(config, run.read_record()))
+        self._confirms = bool(further(config, run.read_record()))
         self._results: dict[int, EvaluationResult] = {}
 
     def rebuild(self) -> Verdict:

@@ -1,8 +1,4 @@
-"""The held-out pairs a run is judged by: captions as prompts, pictures as references, published once per run.
-
-From then on evaluators depend on the run folder alone, whatever happens to the data set. A reference has the shape that
-training gives such a picture: its bucket's.
-"""
+"""The prompts and pictures that samples are drawn for and compared with: the run's own, or what a person asks for."""
 
 from __future__ import annotations
 
@@ -12,16 +8,13 @@ from pathlib import Path
 
 from PIL import Image
 
-from shared import buckets, dataset
+from shared import buckets, dataset, relocation
+from shared import references as published
 from shared.config import Config
-from shared.errors import DataError
-from shared.pictures import open_picture, upright_size
-from shared.publication import publish, verify
-from shared.records import Manifest, RunRecord
+from shared.digests import Digests
+from shared.publication import verify
 from shared.rundir import RunDir
-
-MIN_FURTHER = 4
-"""Held-out pairs the finalists are judged again on, at least: fewer would overrule the first judgement by chance."""
+from shared.sources import Pair
 
 
 @dataclass(frozen=True)
@@ -39,24 +32,20 @@ class References:
         return {name: self.pictures[name].size if name in self.pictures else self.size for name in self.prompts}
 
 
-def load(run: RunDir, config: Config, record: RunRecord, multiple: int) -> References:
-    """Read the run's references, publishing them first if nobody has.
+def load(run: RunDir, config: Config, multiple: int, folder: Path | None = None) -> References:
+    """Read the run's references, or those in `folder`; published first if nobody has.
 
     multiple: of a picture's sides, as the model needs it.
 
     Raises:
-        DataError: they have to be made and a held-out pair is no longer in the data set.
+        DataError: they have to be made, and the data set is gone or has changed.
         ConfigError: the resolution does not suit the model.
         RunFolderError: they are not what was published: every result stands on the same ones.
     """
-    wanted = record.dataset.held_out[: config.evaluation.num_prompts]
-    return _load(run, run.references, wanted, config, multiple)
-
-
-def load_further(run: RunDir, config: Config, record: RunRecord, multiple: int) -> References:
-    """Likewise the pairs the finalists are judged on again; call it only where `further` names some."""
-    run.confirmations.mkdir(exist_ok=True)
-    return _load(run, run.confirmations / run.references.name, further(config, record), config, multiple)
+    folder = folder or run.references
+    published.publish_missing(run, config, multiple, lambda: _pairs(run, config))
+    prompts: dict[str, str] = verify(folder).details["prompts"]
+    return References(prompts, {prompt_id: _read(folder / f"{prompt_id}.png") for prompt_id in prompts})
 
 
 def asked(prompts: Sequence[str], config: Config, multiple: int) -> References:
@@ -65,40 +54,12 @@ def asked(prompts: Sequence[str], config: Config, multiple: int) -> References:
     return References({f"asked-{number:02d}": prompt for number, prompt in enumerate(prompts, 1)}, {}, size)
 
 
-def further(config: Config, record: RunRecord) -> tuple[str, ...]:
-    """Ids of the held-out pairs behind those every snapshot is judged on; empty: too few, or not wanted."""
-    first = config.evaluation.num_prompts
-    found = record.dataset.held_out[first : first + config.evaluation.confirm_prompts]
-    return found if len(found) >= MIN_FURTHER else ()
-
-
-def _load(run: RunDir, folder: Path, wanted: tuple[str, ...], config: Config, multiple: int) -> References:
-    if not folder.exists():
-        _publish(run, folder, wanted, config, multiple)
-    prompts: dict[str, str] = verify(folder).details["prompts"]
-    return References(prompts, {prompt_id: _read(folder / f"{prompt_id}.png") for prompt_id in prompts})
-
-
-def _publish(run: RunDir, folder: Path, wanted: tuple[str, ...], config: Config, multiple: int) -> None:
-    pairs = {pair.id: pair for pair in dataset.scan(config)}
-    missing = [prompt_id for prompt_id in wanted if prompt_id not in pairs]
-    if missing:
-        raise DataError(f"held-out pairs are gone from {config.data.path}: {', '.join(missing)}", "restore them")
-    sizes = buckets.sizes(config.data.resolution, multiple, square=not config.data.buckets)
-    framings = {prompt_id: buckets.frame(upright_size(pairs[prompt_id].image), sizes) for prompt_id in wanted}
-
-    def write(stage: Path) -> None:
-        for prompt_id, framing in framings.items():
-            path = stage / f"{prompt_id}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            framing.apply(open_picture(pairs[prompt_id].image)).save(path)
-
-    details = {
-        "prompts": {prompt_id: pairs[prompt_id].caption for prompt_id in wanted},
-        "sizes": {prompt_id: framing.target for prompt_id, framing in framings.items()},
-    }
-    run_id = run.read_record().run_id
-    publish(run.staging, folder, Manifest(kind="references", run_id=run_id, step=0, details=details), write)
+def _pairs(run: RunDir, config: Config) -> list[Pair]:
+    """The run's data set. An old run may be judged where only training pictures have changed."""
+    if run.read_inventory():
+        return relocation.scan_again(run, config, Digests(dataset.digests_path(config)))
+    relocation.require_data(run, config)
+    return dataset.scan(config)
 
 
 def _read(path: Path) -> Image.Image:

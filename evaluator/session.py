@@ -67,7 +67,7 @@ class Session:
     def second_judge(self) -> Judge:
         """Of the finalists, again."""
         multiple = self.judge.studio.model.size_multiple
-        return self.judge.confirming(references.load_further(self.run, self.config, self.record, multiple))
+        return self.judge.confirming(references.load(self.run, self.config, multiple, self.run.further_references))
 
     def work(self) -> Outcome:
         """Until told to end; with orders to drain, until nothing is left that can be done."""

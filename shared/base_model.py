@@ -15,7 +15,7 @@ from typing import Any, Literal
 from huggingface_hub import try_to_load_from_cache
 
 from shared import noise_schedule, vae
-from shared.config import POCKET
+from shared.config import POCKET, ModelConfig
 from shared.errors import ModelError
 from shared.noise_schedule import NoiseSchedule, Statement
 from shared.publication import sha256
@@ -38,6 +38,11 @@ FAMILY_PREFIXES: dict[str, Family] = {
 }
 FIRST_CONVOLUTION = "model.diffusion_model.input_blocks.0.0.weight"
 INPAINTING_CHANNELS = 9
+HALVINGS = (
+    re.compile(r"model\.diffusion_model\.input_blocks\.\d+\.0\.op\.weight"),
+    re.compile(r"first_stage_model\.encoder\.down\.\d+\.downsample\.conv\.weight"),
+)
+"""The layers of a single file that halve a picture's sides."""
 WEIGHTS = ".safetensors"
 READ = frozenset({".json", ".txt", ".model", WEIGHTS})
 """Endings of the files of a model's folder that are read."""
@@ -148,6 +153,25 @@ def _require_trainable(folder: Path) -> None:
     config, is_sdxl = folder / "vae" / "config.json", _pipeline_class(folder) == "StableDiffusionXLPipeline"
     if config.is_file():
         vae.require_decodable(read_json(config), str(folder), is_sdxl=is_sdxl)
+
+
+def size_multiple(settings: ModelConfig) -> int | None:
+    """What a picture's sides must be multiples of, in pixels; None: the model's files here do not say.
+
+    The VAE's factor times the denoiser's: each level but the last halves.
+    """
+    folder = model_files(settings.path)
+    if folder and folder.is_file():
+        if not settings.single_file_config:
+            return 2 ** sum(any(pattern.fullmatch(name) for pattern in HALVINGS) for name in read_header(folder))
+        folder = model_files(settings.single_file_config)
+    if folder is None:
+        return None
+    try:
+        levels = [len(read_json(folder / part / "config.json")["block_out_channels"]) for part in ("unet", "vae")]
+    except (ModelError, KeyError, TypeError):
+        return None
+    return 2 ** (sum(levels) - len(levels))
 
 
 def guess_family(hub_id: str) -> Family:

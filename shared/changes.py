@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterator
 from enum import Enum
 from typing import Any
 
+from shared import references
 from shared.checkpoints import newest_whole
 from shared.config import Config, dump_config
 from shared.errors import ConfigError, RunFolderError
@@ -151,6 +152,8 @@ def apply(
         if any(RULES[key] is Rule.STEPS for key in found):
             require_nothing_past(run, step)
         changes = tuple(Change(key=key, before=old, after=new, step=step) for key, (old, new) in found.items())
+        if any(RULES[key] is Rule.RESULTS and key not in moved for key in found):
+            references.withdraw(run)  # nothing is judged yet; the next program publishes others
         record = run.read_record()
         record.model_copy(update={"changes": (*record.changes, *changes)}).write(run.record)
         replace_file(run.config, dump_config(config).encode())
@@ -222,7 +225,7 @@ def _named(key: str) -> str:
 
 
 def _require_allowed(run: RunDir, found: dict[str, tuple[Any, Any]], allowed: Collection[str]) -> None:
-    judged = run.references.exists() or bool(steps_in(run.evaluations))
+    judged = bool(steps_in(run.evaluations))
     fixed = {key for key in found if RULES[key] not in CHANGEABLE and (RULES[key] is not Rule.RESULTS or judged)}
     refused = [key for key in found if key in fixed or key not in allowed]
     if not refused:

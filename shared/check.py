@@ -33,7 +33,7 @@ def _published_folders(run: RunDir) -> Problems:
             yield from _trouble(partial(verify, parent / step_name(step)))
     for folder in sorted(run.requested.glob("*/step-*")):
         yield from _trouble(partial(verify, folder))
-    for references in (run.references, run.confirmations / run.references.name):
+    for references in (run.references, run.further_references):
         if references.exists():
             yield from _trouble(partial(verify, references))
     for step in sorted(steps_in(run.snapshots)):

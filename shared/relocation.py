@@ -57,9 +57,21 @@ def require_present(run: RunDir, config: Config, *, data: bool = True) -> None:
         DataError, ModelError: what is missing, and how to give its new place.
     """
     if data:
-        _require_data(run, config)
+        require_data(run, config)
     if "fingerprint" in run.read_record().base_model and not _exists(config.model.path):
         raise ModelError(f"the base model of {run.path} is not at {config.model.path}", _new_place("model.path"))
+
+
+def require_data(run: RunDir, config: Config) -> None:
+    """Whether the data set is where the config says.
+
+    Raises:
+        DataError: it is not; with how to give its new place.
+    """
+    for key in ("data.path", "data.regularization_path"):
+        place = config.value(key)
+        if _is_place(place) and not Path(place).exists():
+            raise DataError(f"the data set of {run.path} is not at {place}", _new_place(key))
 
 
 def scan_again(run: RunDir, config: Config, digest: Digest) -> list[Pair]:
@@ -70,7 +82,7 @@ def scan_again(run: RunDir, config: Config, digest: Digest) -> list[Pair]:
     Raises:
         DataError: they are not there, or no longer what they were; each that differs is named.
     """
-    _require_data(run, config)
+    require_data(run, config)
     pairs, is_same = dataset.scan_again(config, run.read_record().dataset.fingerprint, digest)
     if is_same:
         return pairs
@@ -136,13 +148,6 @@ def _changed(old: PairRecord, new: PairRecord) -> str:
 def _shortened(lines: Sequence[str]) -> list[str]:
     left = len(lines) - LISTED
     return [*lines[:LISTED], *([f"and {left} more"] if left > 0 else [])]
-
-
-def _require_data(run: RunDir, config: Config) -> None:
-    for key in ("data.path", "data.regularization_path"):
-        place = config.value(key)
-        if _is_place(place) and not Path(place).exists():
-            raise DataError(f"the data set of {run.path} is not at {place}", _new_place(key))
 
 
 def _moved_models(run: RunDir, config: Config) -> set[str]:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from shared import base_model, dataset, hardware, held_out
+from shared import base_model, buckets, dataset, hardware, held_out, references
 from shared.config import FOLDER_KEYS, Config, dump_config, load_config
 from shared.digests import Digests
 from shared.errors import RunFolderError, writing
@@ -117,6 +117,11 @@ class RunDir:
     def references(self) -> Path:
         """The real pictures samples are compared with, as the evaluator sees them: `<prompt id>.png`."""
         return self.path / "references"
+
+    @property
+    def further_references(self) -> Path:
+        """Likewise of the further prompts that finalists are judged on."""
+        return self.confirmations / self.references.name
 
     @property
     def claims(self) -> Path:
@@ -246,7 +251,8 @@ def create_run(
     say: told what was noticed about the data set.
 
     Raises:
-        DataError, ModelError: the data set or base model cannot be used; nothing is written then.
+        DataError, ModelError, ConfigError: data set or base model cannot be used, or do not suit the settings; nothing
+            is written then.
         DeviceError: `estimate` says that it cannot fit; likewise.
         RunFolderError: a folder of that name exists and is no run.
     """
@@ -257,12 +263,16 @@ def create_run(
     digest = Digests(dataset.digests_path(config))
     pairs = dataset.scan(config, decode=True, say=say)
     record = _describe_run(config, pairs, digest).model_copy(update={"memory": estimate()})
+    if multiple := base_model.size_multiple(config.model):
+        buckets.sizes(config.data.resolution, multiple, square=not config.data.buckets)
     stage = target.parent / f".{target.name}.{uuid.uuid4().hex[:8]}"
     with writing("run.output_dir", target.parent):
         stage.mkdir(parents=True)
     try:
         _fill(RunDir(stage), config, record)
         dataset.inventory(pairs, digest).write(RunDir(stage).dataset)
+        if multiple:
+            references.publish_missing(RunDir(stage), config, multiple, lambda: pairs)
         prepare(RunDir(stage))
         with writing("data.cache_dir", dataset.cache_dir(config)):
             digest.save()

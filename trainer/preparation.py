@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from accelerate import Accelerator
 
-from shared import dataset, relocation
+from shared import dataset, references, relocation
 from shared.config import Config
 from shared.dataset import Pair
 from shared.diffusion import base, lora, quantization
@@ -39,6 +39,8 @@ def prepare(run: RunDir, config: Config, accelerator: Accelerator, progress: Pro
     model = base.load_model(config.model, precision, for_training=True, zero_terminal_snr=zero_terminal_snr)
     digest = Digests(dataset.digests_path(config))
     held_out, training, of_class = _pairs(run, config, digest)
+    if accelerator.is_main_process:
+        references.publish_missing(run, config, model.size_multiple, lambda: held_out)
     group_size = config.train.train_batch_size * accelerator.num_processes
     examples = batches.frame([*training, *of_class], config, multiple=model.size_multiple, at_least=group_size)
     log.info(batches.describe(examples))

@@ -13,9 +13,10 @@ from PIL import Image, ImageChops
 
 from evaluator import references
 from shared.errors import RunFolderError
-from shared.rundir import RunDir
+from shared.opening import adopt_places
+from shared.rundir import RunDir, create_run, open_run
 from shared.tables import METRIC_COLUMNS, read_rows, write_rows
-from tests.conftest import ROOT, Warm, environment
+from tests.conftest import ROOT, Warm, environment, tiny_config
 from tests.integration.conftest import Command, copy_of
 
 TIMES = {"timestamp", "evaluation_seconds"}
@@ -134,11 +135,11 @@ def test_references_that_are_not_what_was_published_are_refused(
     finished: Command, tmp_path: Path, harm: Callable[[bytes], bytes]
 ) -> None:
     run = copy_of(finished.run, tmp_path)
-    assert references.load(run, run.read_config(), run.read_record(), 8).pictures
+    assert references.load(run, run.read_config(), 8).pictures
     picture = sorted(run.references.glob("*.png"))[0]
     picture.write_bytes(harm(picture.read_bytes()))
     with pytest.raises(RunFolderError, match=picture.name):
-        references.load(run, run.read_config(), run.read_record(), 8)
+        references.load(run, run.read_config(), 8)
 
 
 @pytest.mark.parametrize("step", [2, 4, 6])
@@ -146,3 +147,21 @@ def test_every_snapshot_changes_the_pictures(finished: Command, step: int) -> No
     for picture in sorted((finished.run.evaluation(step) / "images").glob("*.png")):
         with Image.open(picture) as drawn, Image.open(finished.run.evaluation(0) / "images" / picture.name) as base:
             assert ImageChops.difference(drawn.convert("RGB"), base.convert("RGB")).getbbox() is not None
+
+
+def test_a_run_is_judged_where_neither_it_nor_its_model_nor_its_data_set_is_where_it_was(
+    tmp_path: Path, tiny_model: Path, pictures: Path, warm: Warm
+) -> None:
+    data, model = (Path(shutil.copytree(folder, tmp_path / "old" / folder.name)) for folder in (pictures, tiny_model))
+    run = create_run(tiny_config(tmp_path / "old" / "runs", "run", model, data, {"train": {"max_train_steps": 2}}))
+    warm.run("trainer", run.path)
+    shutil.rmtree(data)
+    run = open_run((tmp_path / "old").rename(tmp_path / "new") / "runs" / "run")
+    place = tmp_path / "new" / tiny_model.name
+    adopt_places(run, run.read_config([f"model.path={place}"]), print)
+    warm.run("evaluator", run.path)
+    result = run.read_result(2)
+    assert result
+    assert result.status == "ok"
+    assert result.blanks["copy_max"].endswith(f"is not at {data}")
+    assert not (tmp_path / "old").exists()

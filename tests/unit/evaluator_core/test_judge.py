@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -74,7 +75,7 @@ def run(make_paper_run: RunMaker) -> RunDir:
 
 def judge_of(run: RunDir, studio: PretendStudio | None = None) -> Judge:
     config, record = run.read_config(), run.read_record()
-    references = load(run, config, record, 8)
+    references = load(run, config, 8)
     return Judge(
         run,
         config,
@@ -228,13 +229,14 @@ def test_a_second_result_of_a_step_is_dropped(run: RunDir) -> None:
 def test_references_are_published_once_and_outlive_the_data_set(
     run: RunDir, pictures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    shutil.rmtree(run.references)
     config, record = run.read_config(), run.read_record()
-    first = load(run, config, record, 8)
+    first = load(run, config, 8)
     verify(run.references)
     assert list(first.prompts) == list(record.dataset.held_out[:2])
     assert all(picture.size == (32, 32) for picture in first.pictures.values())
     monkeypatch.setattr("evaluator.references.dataset.scan", lambda folder: pytest.fail("read the data set again"))
-    second = load(run, config, record, 8)
+    second = load(run, config, 8)
     assert second.prompts == first.prompts
     assert [picture.tobytes() for picture in second.pictures.values()] == [
         picture.tobytes() for picture in first.pictures.values()
@@ -242,9 +244,11 @@ def test_references_are_published_once_and_outlive_the_data_set(
 
 
 def test_references_that_can_no_longer_be_made_are_an_error(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.rmtree(run.references)
+    run.dataset.unlink()  # as in a run of an older version
     monkeypatch.setattr("evaluator.references.dataset.scan", lambda folder: [])
     with pytest.raises(DataError, match="held-out pairs are gone"):
-        load(run, run.read_config(), run.read_record(), 8)
+        load(run, run.read_config(), 8)
 
 
 def test_prompts_keep_the_order_of_the_split() -> None:

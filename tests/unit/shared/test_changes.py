@@ -112,7 +112,7 @@ def test_how_snapshots_are_judged_may_change_until_the_first_is(run: RunDir, cha
     with pytest.raises(RunFolderError, match="num_seeds was 1, is 3"):
         changes.apply(run, config, ())
     assert changes.apply(run, config, ("evaluation.num_seeds",))
-    run.references.mkdir()
+    run.evaluation(0).mkdir()
     with pytest.raises(RunFolderError, match="could not be compared"):
         changes.apply(run, changed(evaluation={"num_seeds": 2}), ("evaluation.num_seeds",))
     assert changes.apply(run, changed(evaluation={"rescan_seconds": 1.0}), ("evaluation.rescan_seconds",))

@@ -38,6 +38,7 @@ def test_a_fresh_run_folder_says_what_the_run_is(run: RunDir, pictures: Path) ->
     assert {path.name for path in run.path.iterdir()} == {
         "config.toml",
         "dataset.json",
+        "references",
         "run.json",
         "snapshots",
         "checkpoints",
