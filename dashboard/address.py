@@ -52,6 +52,11 @@ def write() -> None:
     st.session_state[WRITTEN] = chosen
 
 
+def keep() -> None:
+    """Leave the address as it is: it was read, and what it names is not there."""
+    st.session_state[WRITTEN] = st.query_params.to_dict()
+
+
 def settle(key: str, options: list[Any], default: Any) -> None:
     """Make sure that what is chosen under `key` exists; called before its widget."""
     chosen = st.session_state.get(key)

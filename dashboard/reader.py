@@ -41,6 +41,12 @@ class RunReader:
         self._manifests: dict[int, Manifest] = {}
         self._kept: dict[tuple[Any, ...], Any] = {}
 
+    def is_there(self) -> bool:
+        """Whether the folder still holds this run: it may be gone, or another one have taken its place."""
+        with contextlib.suppress(RunFolderError, OSError):
+            return self.run.read_record().run_id == self.run_id
+        return False
+
     @property
     def config(self) -> Config:
         """The settings in force: a run may be resumed with others."""

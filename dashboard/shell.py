@@ -5,15 +5,18 @@ The address is the whole state: page, `run`, and what the page adds (`x`, `smoot
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import streamlit as st
 
 from dashboard import address
 from dashboard.language import LANGUAGES, best_match, say, use
-from dashboard.panels import LANGUAGE
+from dashboard.panels import LANGUAGE, RUN_IDS, is_another
 from dashboard.panels.state import state_panel
 from dashboard.runs import run_names, runs_folder
+from shared.errors import RunFolderError
+from shared.rundir import open_run
 
 HERE = Path(__file__).parent
 VIEWS, STYLE = HERE / "views", HERE / "style.css"
@@ -31,8 +34,15 @@ def shell() -> None:
     if not names:
         wait_for_a_run(st.session_state[LANGUAGE])
         return
-    name = choose_run(names)
-    look_for_new_runs(names)
+    name = st.session_state.get("run") or names[0]
+    run_id = id_of(name, names)
+    if name not in names or is_another(name, run_id):
+        show_gone(name, names, run_id)
+        return
+    if run_id:
+        st.session_state.setdefault(RUN_IDS, {})[name] = run_id
+    choose_run(names)
+    look_for_new_runs(names, name, run_id)
     state_panel(name)
     page.run()
     address.write()
@@ -57,12 +67,47 @@ def viewer_language() -> str:
     return asked if asked in LANGUAGES else best_match(st.context.locale)
 
 
-def choose_run(names: list[str]) -> str:
+def choose_run(names: list[str]) -> None:
     """The run of the address, else the first."""
     address.settle("run", names, names[0])
     with st.container(horizontal=True, vertical_alignment="center", key="header"):
         st.markdown("#### Darkroom", width="content")
-        return st.selectbox(say("Run"), names, key="run", label_visibility="collapsed", width=320)
+        st.selectbox(say("Run"), names, key="run", label_visibility="collapsed", width=320)
+
+
+def show_gone(name: str, names: list[str], run_id: str) -> None:
+    """Instead of a page: the run of the address is not there, or another one has its name. Nothing of either is shown
+    before the viewer has chosen."""
+    st.session_state["run"] = name
+    address.keep()
+    with st.container(horizontal=True, vertical_alignment="center", key="header"):
+        st.markdown("#### Darkroom", width="content")
+        others = [other for other in names if other != name]
+        st.selectbox(
+            say("Run"),
+            others,
+            index=None,
+            placeholder=say("Choose another run"),
+            key="another_run",
+            on_change=lambda: st.session_state.update(run=st.session_state["another_run"]),
+            label_visibility="collapsed",
+            width=320,
+        )
+    quoted = f"`{name.replace('`', '')}`"  # it comes from an address, and a warning is Markdown
+    if name in names:
+        st.warning(say("Another run has taken the place of {run}.", run=quoted), icon=":material/warning:")
+        st.button(say("Show the new run"), on_click=lambda: st.session_state[RUN_IDS].pop(name))
+    else:
+        text = say("The run {run} is not here any more: it was removed or renamed.", run=quoted)
+        st.warning(text, icon=":material/warning:")
+    look_for_new_runs(names, name, run_id)
+
+
+def id_of(name: str, names: list[str]) -> str:
+    """The id of the run that has this name now; empty where there is none or its record cannot be read."""
+    with suppress(RunFolderError, OSError):
+        return open_run(runs_folder() / name).read_record().run_id if name in names else ""
+    return ""
 
 
 @st.fragment(run_every=1.0)
@@ -81,9 +126,9 @@ def wait_for_a_run(language: str) -> None:
 
 
 @st.fragment(run_every=10.0)
-def look_for_new_runs(names: list[str]) -> None:
-    """Offer a run that came after the page was opened."""
-    if run_names() != names:
+def look_for_new_runs(names: list[str], name: str, run_id: str) -> None:
+    """Offer a run that came after the page was opened; notice when the chosen one goes."""
+    if run_names() != names or id_of(name, names) != run_id:
         st.rerun()
 
 

@@ -13,11 +13,13 @@ from typing import Concatenate, ParamSpec
 import streamlit as st
 
 from dashboard import language
+from dashboard.language import say
 from dashboard.reader import RunReader
 from dashboard.runs import open_reader
-from shared.errors import DarkroomError
+from shared.errors import DarkroomError, RunFolderError
 
 LANGUAGE = "language"  # in the session: what a panel's thread speaks
+RUN_IDS = "run_ids"  # in the session: run name → the id of the run that was shown under it
 
 
 Further = ParamSpec("Further")
@@ -36,11 +38,35 @@ def refreshed(
         def shown(run_name: str, *further: Further.args, **named: Further.kwargs) -> None:
             language.use(st.session_state.get(LANGUAGE, "en"))
             with suppress(DarkroomError):
-                body(open_reader(run_name), *further, **named)
+                body(shown_reader(run_name), *further, **named)
 
         return st.fragment(shown, run_every=seconds)
 
     return decorate
+
+
+def shown_reader(run_name: str) -> RunReader:
+    """The reader of the run that the viewer sees.
+
+    Raises:
+        RunFolderError: it is gone or cannot be read, or another run has its name now.
+    """
+    reader = open_reader(run_name)
+    if is_another(run_name, reader.run_id):
+        raise RunFolderError(say("Another run has taken the place of {run}.", run=run_name))
+    return reader
+
+
+def act(reader: RunReader, do: Callable[..., object], *given: object) -> None:
+    """What a button that was drawn for a run does, unless another run is in the folder by now."""
+    if reader.is_there():
+        do(*given)
+
+
+def is_another(run_name: str, run_id: str) -> bool:
+    """Whether the viewer was shown another run under this name; an empty id is one that could not be read."""
+    known = st.session_state.get(RUN_IDS, {}).get(run_name)
+    return bool(known and run_id) and known != run_id
 
 
 def chosen_run() -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import streamlit as st
 
 from dashboard.language import say
+from dashboard.panels import act
 from dashboard.reader import RunReader
 from shared import control
 from shared.records import ProcessStatus, RequestKind
@@ -47,7 +48,7 @@ def request_button(reader: RunReader, kind: RequestKind, label: str, icon: str, 
 
 def ask(reader: RunReader, kind: RequestKind, by: str = BY) -> None:
     """Write the request, unless it is open already."""
-    control.submit(reader.run, kind, by)
+    act(reader, control.submit, reader.run, kind, by)
 
 
 def stop_button(reader: RunReader, alive: bool) -> str:

@@ -9,7 +9,7 @@ import streamlit as st
 from dashboard import requests
 from dashboard.drawings import drawings_html
 from dashboard.language import say
-from dashboard.panels import refreshed
+from dashboard.panels import act, refreshed
 from dashboard.panels.controls import BY
 from dashboard.reader import RunReader
 from dashboard.state_line import Fact, evaluators_fact
@@ -48,7 +48,7 @@ def judge_button(reader: RunReader, step: int) -> None:
 
 def ask_to_judge(reader: RunReader, step: int) -> None:
     """Write the request, unless it is open already."""
-    control.submit_evaluation(reader.run, step, BY)
+    act(reader, control.submit_evaluation, reader.run, step, BY)
 
 
 def prompts_form(reader: RunReader, step: int, asked: list[Request]) -> None:
@@ -70,7 +70,7 @@ def ask_for_drawings(reader: RunReader, step: int, key: str) -> None:
     prompts = requests.prompts_in(st.session_state[key])
     st.session_state[f"{key}_trouble"] = told = requests.prompts_trouble(prompts)
     if not told:
-        control.submit_evaluation(reader.run, step, BY, prompts)
+        act(reader, control.submit_evaluation, reader.run, step, BY, prompts)
 
 
 def show_order(reader: RunReader, request: Request, evaluators: Fact, serving: bool, now: datetime) -> None:

@@ -11,7 +11,7 @@ from dashboard import address, exports, notes
 from dashboard.drawings import sheets_html
 from dashboard.files import download_url
 from dashboard.language import say
-from dashboard.panels import refreshed
+from dashboard.panels import act, refreshed
 from dashboard.panels.orders import orders_panel
 from dashboard.panels.waiting import wait_for_training
 from dashboard.reader import RunReader
@@ -128,8 +128,8 @@ def convert_button(reader: RunReader, step: int, form: exports.Form, programs: s
         key=f"export_{form}_{reader.run_id}_{step}",
         icon=":material/hourglass_top:" if job else ":material/swap_horiz:",
         disabled=server.is_busy(),
-        on_click=server.start,
-        args=(reader.run, step, form),
+        on_click=act,
+        args=(reader, server.start, reader.run, step, form),
     )
 
 
@@ -147,12 +147,12 @@ def show_notes(reader: RunReader, step: int, noted: notes.Notes) -> None:
     st.toggle(
         say("Star"),
         key=star,
-        on_change=lambda: notes.star(reader.run, step, st.session_state[star]),
+        on_change=lambda: act(reader, notes.star, reader.run, step, st.session_state[star]),
     )
     st.text_area(
         say("Note"),
         key=text,
         height=120,
         placeholder=say("What did you see?"),
-        on_change=lambda: notes.note(reader.run, step, st.session_state[text]),
+        on_change=lambda: act(reader, notes.note, reader.run, step, st.session_state[text]),
     )

@@ -13,11 +13,10 @@ from dashboard import alerts, language, requests, state_line
 from dashboard.events import typical
 from dashboard.language import say
 from dashboard.machine import Gpu, read_gpus
-from dashboard.panels import LANGUAGE
+from dashboard.panels import LANGUAGE, shown_reader
 from dashboard.panels.controls import show_advice, show_controls
 from dashboard.progress import pace
 from dashboard.reader import RunReader
-from dashboard.runs import open_reader
 from shared import control
 from shared.alerts import Alert
 from shared.crew import read_crew
@@ -33,7 +32,7 @@ def state_panel(run_name: str) -> None:
     """The first panel of every page; says so when the run cannot be read."""
     language.use(st.session_state.get(LANGUAGE, "en"))
     try:
-        show_state(open_reader(run_name), datetime.now(UTC))
+        show_state(shown_reader(run_name), datetime.now(UTC))
     except DarkroomError as error:
         st.error(f"{error}\n\n{error.hint}", icon=":material/error:")
 

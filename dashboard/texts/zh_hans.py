@@ -306,4 +306,8 @@ TEXTS: dict[str, str] = {
     "Not begun for {age} ({state}). It comes after what is being judged.": "已等待 {age} 尚未开始（{state}）。当前的评估结束后就轮到它。",
     "evaluation request": "评估请求",
     "drawn": "已画出",
+    "Another run has taken the place of {run}.": "另一个训练已取代 {run}。",
+    "The run {run} is not here any more: it was removed or renamed.": "训练 {run} 已不在这里：它被删除或改名了。",
+    "Choose another run": "选择另一个训练",
+    "Show the new run": "显示新的训练",
 }

@@ -306,4 +306,8 @@ TEXTS: dict[str, str] = {
     "Not begun for {age} ({state}). It comes after what is being judged.": "已等待 {age} 尚未開始（{state}）。目前的評估結束後就輪到它。",
     "evaluation request": "評估請求",
     "drawn": "已畫出",
+    "Another run has taken the place of {run}.": "另一個訓練已取代 {run}。",
+    "The run {run} is not here any more: it was removed or renamed.": "訓練 {run} 已不在這裡：它被刪除或改名了。",
+    "Choose another run": "選擇另一個訓練",
+    "Show the new run": "顯示新的訓練",
 }

@@ -9,6 +9,9 @@ from streamlit.testing.v1 import AppTest
 from streamlit.testing.v1.element_tree import Button
 
 from dashboard import notes
+from dashboard.panels.controls import ask
+from dashboard.panels.orders import ask_to_judge
+from dashboard.runs import open_reader
 from examples.fake_run import FakeRun
 from shared import control
 from shared.rundir import RunDir
@@ -248,7 +251,7 @@ def test_every_evaluator_at_work_is_shown(page: AppTest, finished: FakeRun) -> N
 
 
 def test_an_address_nobody_can_mean_opens_the_usual_page(page: AppTest, finished: FakeRun) -> None:
-    page.query_params.update({"run": "../etc", "x": "mood", "smoothing": "many", "scales": "log-x,foo", "step": "-1"})
+    page.query_params.update({"x": "mood", "smoothing": "many", "scales": "log-x,foo", "step": "-1"})
     page.run()
     assert not page.exception
     assert page.selectbox(key="run").value == "finished"
@@ -259,6 +262,57 @@ def test_an_address_nobody_can_mean_opens_the_usual_page(page: AppTest, finished
 def test_an_empty_runs_folder_says_how_to_begin(page: AppTest) -> None:
     page.run()
     assert "python run.py demo" in page.info[0].value
+
+
+@pytest.mark.parametrize("lost", ["lost", "../etc"])
+def test_the_page_of_a_run_that_is_gone_says_so_and_shows_no_other(page: AppTest, finished: FakeRun, lost: str) -> None:
+    page.query_params["run"] = lost
+    page.run()
+    assert f"The run `{lost}` is not here any more" in page.warning[0].value
+    assert 'class="facts"' not in text_of(page)
+    assert [button.label for button in page.button] == []
+    assert page.selectbox(key="another_run").value is None
+    assert page.query_params["run"] == lost
+    page.run()
+    assert f"The run `{lost}` is not here any more" in page.warning[0].value
+    page.selectbox(key="another_run").select("finished").run()
+    assert not page.warning
+    assert page.query_params["run"] == "finished"
+    assert page.selectbox(key="run").value == "finished"
+    page.run()
+    assert page.selectbox(key="run").value == "finished"
+
+
+def test_a_run_that_is_renamed_while_it_is_shown_is_missed_and_the_other_not_acted_on(
+    page: AppTest, training: RunDir, second: RunDir
+) -> None:
+    page.query_params["run"] = "second"
+    page.run()
+    second.path.rename(second.path.with_name("renamed"))
+    page.run()
+    assert "The run `second` is not here any more" in page.warning[0].value
+    assert page.selectbox(key="another_run").options == ["finished", "renamed"]
+    assert not page.button
+    (second.path.with_name("renamed")).rename(second.path)
+    page.run()
+    assert page.selectbox(key="run").value == "second", "it came back"
+
+
+def test_a_run_that_took_anothers_name_is_shown_only_when_asked_for(page: AppTest, training: RunDir) -> None:
+    page.run()
+    assert "stop_training" in [button.key for button in page.button]
+    record = training.read_record()
+    reader = open_reader("finished")
+    record.model_copy(update={"run_id": "another"}).write(training.record)
+    ask(reader, "stop")
+    ask_to_judge(reader, 40)
+    assert control.requests(training) == control.requests(training, "evaluate") == []
+    page.run()
+    assert "Another run has taken the place of `finished`" in page.warning[0].value
+    assert [button.label for button in page.button] == ["Show the new run"]
+    page.button[0].click().run()
+    assert not page.warning
+    assert "stop_training" in [button.key for button in page.button]
 
 
 def test_a_damaged_snapshot_is_not_handed_out(page: AppTest, finished: FakeRun) -> None:
