@@ -2,6 +2,7 @@
 
 Running out of memory changes how a batch is split and nothing else: the same pictures, the same mean gradient up to
 rounding. All processes split alike: they agree after their backward passes, before gradients are averaged over them.
+What fits may change (an evaluator that shared the card has ended): larger pieces are tried again now and then.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ from shared.errors import DeviceError
 
 log = logging.getLogger(__name__)
 
+FIRST_RETRY = 100
+"""Updates in smaller pieces after which larger ones are tried; twice as many whenever memory has run out again."""
+
 
 class Accumulation:
     """Fills `.grad` of the parameters; remembers the largest micro-batch that may still fit."""
@@ -29,19 +33,27 @@ class Accumulation:
         self, accelerator: Accelerator, model: nn.Module, parameters: list[nn.Parameter], batch_size: int
     ) -> None:
         self.accelerator, self.model, self.parameters = accelerator, model, parameters
-        self.micro_batch_size = batch_size
-        self._batch_size = batch_size
+        self.batch_size = self.micro_batch_size = batch_size
+        self._updates_since_change, self._retry_after = 0, FIRST_RETRY / 2
 
     @property
     def note(self) -> str:
         """What a person should know of the splitting; empty while there is none."""
-        if self.micro_batch_size == self._batch_size:
+        if self.micro_batch_size == self.batch_size:
             return ""
-        return f"out of memory: batches of {self._batch_size} run in pieces of {self.micro_batch_size}"
+        return f"out of memory: batches of {self.batch_size} run in pieces of {self.micro_batch_size}"
 
-    def limit(self, micro_batch_size: int) -> None:
-        """Begin with pieces no larger than an earlier session of this run ended with."""
-        self.micro_batch_size = min(self.micro_batch_size, micro_batch_size)
+    def resume(self, micro_batch_size: int | None, memory: str | None) -> None:
+        """Begin with pieces no larger than those that fitted in an earlier session, unless that had another device.
+
+        The main process decides for all of them. memory: `memory_of` its device; None: not recorded.
+        """
+        known = micro_batch_size is not None and memory in (None, memory_of(self.accelerator.device))
+        size = min(self.batch_size, micro_batch_size) if known else self.batch_size
+        if self.accelerator.num_processes > 1:
+            mine = torch.tensor(float(size * self.accelerator.is_main_process), device=self.accelerator.device)
+            size = int(cast("Tensor", self.accelerator.reduce(mine, "sum")))
+        self.micro_batch_size = size
 
     def gather(self, batches: list[range], loss_of: Callable[[range], Tensor], begin: Callable[[], object]) -> Tensor:
         """Leave the mean gradient over all pictures of all processes in `.grad`; returns their mean loss.
@@ -52,10 +64,28 @@ class Accumulation:
         Raises:
             DeviceError: out of memory with one picture at a time.
         """
+        self._try_larger()
+        size = self.micro_batch_size
         while (loss := self._attempt(batches, loss_of, begin)) is None:
             self._split()
+        self._updates_since_change += 1
+        if self.micro_batch_size < size:
+            self._updates_since_change, self._retry_after = 1, 2 * self._retry_after
         self._average()
         return cast("Tensor", self.accelerator.reduce(loss, "mean"))
+
+    def _try_larger(self) -> None:
+        """Go back to the size before the last halving, when the present one has done for long enough.
+
+        It depends on counted updates alone, so that all processes do it in the same one.
+        """
+        if self.micro_batch_size == self.batch_size or self._updates_since_change < self._retry_after:
+            return
+        larger = self.batch_size
+        while (half := (larger + 1) // 2) > self.micro_batch_size:
+            larger = half
+        self.micro_batch_size, self._updates_since_change = larger, 0
+        log.info("pieces of %d pictures are tried again", larger)
 
     def _attempt(
         self, batches: list[range], loss_of: Callable[[range], Tensor], begin: Callable[[], object]
@@ -125,3 +155,11 @@ class Accumulation:
         vector_to_parameters(mean, gradients)
         for parameter, gradient in zip(self.parameters, gradients, strict=True):
             parameter.grad = gradient
+
+
+def memory_of(device: torch.device) -> str:
+    """Whose memory a size fitted into: a device's name and bytes."""
+    if device.type != "cuda":
+        return device.type
+    properties = torch.cuda.get_device_properties(device)
+    return f"{properties.name}, {properties.total_memory} bytes"

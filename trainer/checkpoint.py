@@ -27,6 +27,8 @@ class Checkpoint:
     scaler: dict[str, Any]
     micro_batch_size: int | None = None
     """Pictures that fitted into memory at once; None: nobody has asked."""
+    memory: str | None = None
+    """Whose memory that was; None: a checkpoint that does not say."""
 
     def write(self, folder: Path) -> None:
         """Fill a staging folder."""
@@ -39,6 +41,7 @@ class Checkpoint:
             "scalars": scalars,
             "scaler": self.scaler,
             "micro_batch_size": self.micro_batch_size,
+            "memory": self.memory,
         }
         (folder / "state.json").write_text(json.dumps(facts, indent=2), encoding="utf-8")
 
@@ -58,6 +61,7 @@ class Checkpoint:
             {"state": moments, "param_groups": facts["param_groups"]},
             facts["scaler"],
             facts["micro_batch_size"],
+            facts.get("memory"),
         )
 
 

@@ -19,7 +19,7 @@ from shared.diffusion import lora
 from shared.diffusion.model import Conditioning, Model
 from trainer import compute, objective, order
 from trainer import optimizer as optimizers
-from trainer.accumulation import Accumulation
+from trainer.accumulation import Accumulation, memory_of
 from trainer.batches import Batches
 from trainer.checkpoint import Checkpoint, copy_to_host
 from trainer.validation import Losses, Progress, Validation
@@ -185,7 +185,8 @@ class Learner:
         """Everything needed to go on from here, on the CPU."""
         scaler = self.accelerator.scaler.state_dict() if self.accelerator.scaler else {}
         optimizer = copy_to_host(self.optimizer.state_dict())
-        return Checkpoint(self.step, self.weights(), optimizer, scaler, self._accumulation.micro_batch_size)
+        fits, memory = self._accumulation.micro_batch_size, memory_of(self.accelerator.device)
+        return Checkpoint(self.step, self.weights(), optimizer, scaler, fits, memory)
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go on from a checkpoint: adapter, optimizer moments, gradient scaler, step, what fits into memory."""
@@ -193,6 +194,5 @@ class Learner:
         optimizers.restore(self.optimizer.optimizer, checkpoint.optimizer)
         if self.accelerator.scaler and checkpoint.scaler:
             self.accelerator.scaler.load_state_dict(checkpoint.scaler)
-        if checkpoint.micro_batch_size:
-            self._accumulation.limit(checkpoint.micro_batch_size)
+        self._accumulation.resume(checkpoint.micro_batch_size, checkpoint.memory)
         self.step = checkpoint.step

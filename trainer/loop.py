@@ -130,7 +130,7 @@ class Trainer:
     def _tell_note(self, desk: Desk) -> None:
         if self.learner.note != self._note:
             self._note = self.learner.note
-            desk.status.notice(self._note)
+            desk.status.notice(self._note or "whole batches fit into memory again")
 
     def _is_validation_due(self) -> bool:
         """At steps that depend on the settings alone, a stop or not: a resumed run has the rows of an uninterrupted."""

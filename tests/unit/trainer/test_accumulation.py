@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from shared.errors import DeviceError
 from trainer import accumulation
-from trainer.accumulation import Accumulation
+from trainer.accumulation import FIRST_RETRY, Accumulation
 
 PICTURES = torch.randn(64, 6, generator=torch.Generator().manual_seed(0))
 
@@ -57,6 +57,15 @@ class Bench:
     def gather(self, *batches: range) -> tuple[float, Tensor]:
         loss = self.accumulation.gather(list(batches), self.loss, lambda: torch.manual_seed(7))
         return loss.item(), torch.cat([parameter.grad.flatten() for parameter in self.network.parameters()])
+
+    def update(self, times: int) -> list[list[int]]:
+        """The sizes of the pieces of so many updates."""
+        found: list[list[int]] = []
+        for _ in range(times):
+            self.attempts.clear()
+            self.gather(range(self.accumulation.batch_size))
+            found.append([*self.attempts])
+        return found
 
 
 def run_out(gradient: Tensor) -> Tensor:
@@ -104,13 +113,60 @@ def test_the_size_that_fitted_is_remembered() -> None:
     assert bench.accumulation.note == "out of memory: batches of 8 run in pieces of 2"
 
 
-def test_a_resumed_session_begins_with_what_fitted() -> None:
-    bench = Bench(alone(), 8)
-    bench.accumulation.limit(3)
+def test_a_larger_size_is_tried_again_now_and_then_and_one_that_fits_stays() -> None:
+    bench = Bench(alone(), 8, fits=2)
     bench.gather(range(8))
-    assert bench.attempts == [3, 3, 2]
-    bench.accumulation.limit(100)
-    assert bench.accumulation.micro_batch_size == 3
+    bench.fits = 4
+    assert bench.update(FIRST_RETRY) == [[2, 2, 2, 2]] * (FIRST_RETRY - 1) + [[4, 4]]
+    assert bench.accumulation.note == "out of memory: batches of 8 run in pieces of 4"
+    bench.fits = 8
+    assert bench.update(FIRST_RETRY) == [[4, 4]] * (FIRST_RETRY - 1) + [[8]]
+    assert bench.accumulation.note == ""
+    assert bench.update(3) == [[8]] * 3
+
+
+def test_the_longer_memory_does_not_suffice_the_rarer_it_is_tried() -> None:
+    bench = Bench(alone(), 5, fits=2)
+    attempts = bench.update(1 + 8 * FIRST_RETRY)
+    tried = [number for number, sizes in enumerate(attempts) if sizes[0] != 2]
+    assert tried == [0, FIRST_RETRY, 3 * FIRST_RETRY, 7 * FIRST_RETRY]
+    assert attempts[0] == [5, 3, 2, 2, 1]
+    assert {tuple(attempts[number]) for number in tried[1:]} == {(3, 2, 2, 1)}
+
+
+def test_an_update_that_tries_in_vain_means_the_same() -> None:
+    bench, whole = Bench(alone(), 4, fits=2), Bench(alone(), 4)
+    bench.update(FIRST_RETRY)
+    bench.attempts.clear()
+    loss, gradient = bench.gather(range(4))
+    assert bench.attempts == [4, 2, 2]
+    expected_loss, expected = whole.gather(range(4))
+    assert loss == pytest.approx(expected_loss, abs=1e-12)
+    assert torch.allclose(gradient, expected, atol=1e-12)
+    assert bench.draws[-3] == bench.draws[-2], "the same random numbers"
+
+
+CARD, LARGER = "a card, 8 GiB", "a card, 80 GiB"
+
+
+@pytest.mark.parametrize(
+    ("size", "memory", "first"), [(3, CARD, [3, 3, 2]), (3, None, [3, 3, 2]), (3, LARGER, [8]), (None, CARD, [8])]
+)
+def test_a_resumed_session_begins_with_what_fitted_on_such_a_device(
+    size: int | None, memory: str | None, first: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(accumulation, "memory_of", lambda device: CARD)
+    bench = Bench(alone(), 8)
+    bench.accumulation.resume(size, memory)
+    bench.gather(range(8))
+    assert bench.attempts == first
+
+
+def test_devices_are_told_apart_by_name_and_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    card = SimpleNamespace(name="T4", total_memory=15 << 30)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: card)
+    assert accumulation.memory_of(torch.device("cuda:1")) == f"T4, {15 << 30} bytes"
+    assert accumulation.memory_of(torch.device("cpu")) == "cpu"
 
 
 def test_a_second_attempt_draws_the_same_random_numbers() -> None:
@@ -182,8 +238,9 @@ class Meeting:
         total = torch.stack(self.brought).sum(dim=0)
         return total / self.size if how == "mean" else total
 
-    def accelerator(self) -> Any:
-        return SimpleNamespace(**{**vars(alone()), "num_processes": self.size, "reduce": self.reduce})
+    def accelerator(self, rank: int = 0) -> Any:
+        changed = {"num_processes": self.size, "reduce": self.reduce, "is_main_process": rank == 0}
+        return SimpleNamespace(**{**vars(alone()), **changed})
 
 
 def together(*works: Callable[[], object]) -> list[Any]:
@@ -222,3 +279,22 @@ def test_processes_give_up_together() -> None:
     first, second = Bench(meeting.accelerator(), 2), Bench(meeting.accelerator(), 2, fits=0)
     answers = together(lambda: give_up(first, range(2)), lambda: give_up(second, range(2, 4)))
     assert answers == ["out of memory with one picture at a time"] * 2
+
+
+def test_processes_try_larger_pieces_together_and_keep_them_only_if_all_can() -> None:
+    meeting = Meeting(2)
+    first, second = Bench(meeting.accelerator(0), 4), Bench(meeting.accelerator(1), 4, fits=2)
+    found = together(lambda: first.update(1 + FIRST_RETRY), lambda: second.update(1 + FIRST_RETRY))
+    assert found[0] == found[1] == [[4, 2, 2], *[[2, 2]] * (FIRST_RETRY - 1), [4, 2, 2]]
+    second.fits = 4
+    found = together(lambda: first.update(2 * FIRST_RETRY), lambda: second.update(2 * FIRST_RETRY))
+    assert found[0] == found[1] == [*[[2, 2]] * (2 * FIRST_RETRY - 1), [4]]
+
+
+def test_processes_on_unlike_devices_resume_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    meeting = Meeting(2)
+    benches = [Bench(meeting.accelerator(rank), 8) for rank in range(2)]
+    benches[1].accumulation.accelerator.device = torch.device("cpu", 0)
+    monkeypatch.setattr(accumulation, "memory_of", lambda device: CARD if device.index is None else LARGER)
+    together(*(lambda bench=bench: bench.accumulation.resume(2, CARD) for bench in benches))
+    assert [bench.accumulation.micro_batch_size for bench in benches] == [2, 2]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from pathlib import Path
 
@@ -72,6 +73,28 @@ def test_adamw_goes_on_bit_for_bit_after_a_round_trip(run: RunDir) -> None:
 def test_the_gradient_scaler_and_step_come_back(run: RunDir) -> None:
     read = Checkpoint.read(save(run, 5))
     assert (read.step, read.scaler) == (5, {"scale": 65536.0, "_growth_tracker": 3})
+
+
+def test_what_fitted_and_into_which_memory_comes_back(run: RunDir) -> None:
+    def save_one(step: int, *fitted: object) -> Path:
+        made = Checkpoint(step, {}, {"state": {}, "param_groups": []}, {}, *fitted)  # type: ignore[arg-type]
+        manifest = Manifest(kind="checkpoint", run_id=run.read_record().run_id, step=step)
+        assert publish(run.staging, run.checkpoint(step), manifest, made.write)
+        return run.checkpoint(step)
+
+    read = Checkpoint.read(save_one(5, 2, "T4, 15 bytes"))
+    assert (read.micro_batch_size, read.memory) == (2, "T4, 15 bytes")
+
+
+def test_a_checkpoint_that_does_not_say_whose_memory_it_was_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint_of(5).write(tmp_path)
+    facts = json.loads((tmp_path / "state.json").read_text(encoding="utf-8"))
+    del facts["memory"]
+    (tmp_path / "state.json").write_text(json.dumps(facts), encoding="utf-8")
+    monkeypatch.setattr("trainer.checkpoint.verify", lambda folder: None)
+    assert Checkpoint.read(tmp_path).memory is None
 
 
 def test_a_checkpoint_holds_safetensors_and_json_only(run: RunDir) -> None:

@@ -86,3 +86,12 @@ def test_a_search_in_between_does_not_make_bad_steps_good() -> None:
     guarded.show(0.1, INF, 2.0)
     guarded.show(NAN, NAN, 1.0)
     assert guarded.failure
+
+
+def test_what_does_not_fit_and_that_it_fits_again_are_told_once_each() -> None:
+    guarded = Guarded()
+    for note in ("", "in pieces of 2", "in pieces of 2", "", ""):
+        guarded.learner.note = note
+        assert guarded.trainer.desk
+        guarded.trainer._tell_note(guarded.trainer.desk)
+    assert guarded.notices == ["in pieces of 2", "whole batches fit into memory again"]
