@@ -8,6 +8,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,8 +16,9 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.table import Table
+from typer.core import TyperGroup
 
-from shared import base_model, first_config, handover, hardware, held_out, precheck, presets
+from shared import base_model, first_config, handover, hardware, held_out, paths, precheck, presets
 from shared import check as invariants
 from shared import doctor as examination
 from shared.backlog import unconfirmed, unjudged
@@ -46,8 +48,21 @@ STOP_WAIT_SECONDS = 120.0
 EVALUATED = {0: "everything is judged", 3: "nothing is left to judge", 4: "not everything is judged yet: try again"}
 """Exit code of the evaluator → what that means."""
 
+
+class _Commands(TyperGroup):
+    """The commands; in their arguments `~` is the home folder, also where the shell has left it."""
+
+    def main(self, args: Sequence[str] | None = None, *others: Any, **settings: Any) -> Any:
+        words = sys.argv[1:] if args is None else args
+        return super().main([paths.expand_argument(word) for word in words], *others, **settings)
+
+
 app = typer.Typer(
-    help=(__doc__ or "").partition("\n")[0], no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+    cls=_Commands,
+    help=(__doc__ or "").partition("\n")[0],
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
 )
 
 

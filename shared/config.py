@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
@@ -24,7 +25,7 @@ from pydantic import (
 )
 from tomlkit.exceptions import TOMLKitError
 
-from shared import targets
+from shared import paths, targets
 from shared.cadence import Cadence, EverySteps
 from shared.errors import ConfigError
 
@@ -33,6 +34,17 @@ POCKET = "pocket"
 HUB = "hub:"
 FOLDER_KEYS = ("model.single_file_config", "evaluation.fashion_clip", "evaluation.visual")
 """Settings that may name a local folder of a model's files, beside `model.path`."""
+PATH_KEYS = (
+    "run.output_dir",
+    "model.path",
+    *FOLDER_KEYS,
+    "data.path",
+    "data.regularization_path",
+    "data.cache_dir",
+)
+KEYWORDS = (POCKET, "gradients", "dreamsim")
+"""What the settings of models and encoders mean by themselves, whatever lies in the current folder."""
+OTHER_FORMATS = {".yaml": "YAML", ".yml": "YAML", ".json": "JSON", ".ini": "INI", ".cfg": "INI", ".py": "Python"}
 
 
 def _false_is_none(value: Any) -> Any:
@@ -421,36 +433,72 @@ class Config(Section):
 def load_config(path: Path, overrides: list[str] | None = None) -> Config:
     """Read a TOML file, apply `key.sub=value` overrides, validate.
 
-    Relative paths are meant from the current folder, as on any command line, and come out absolute.
+    Relative paths are meant from the current folder, as on any command line, and come out absolute; `~` is the home
+    folder.
 
     Raises:
         ConfigError: the file cannot be read, or any key or value is wrong; all problems in one message.
     """
     tree = _read_toml(path)
-    for override in overrides or []:
-        _apply_override(tree, override)
-    config = parse_config(tree)
-    name = config.run.name or path.stem
-    if not RUN_NAME.fullmatch(name):
-        raise ConfigError(
-            f"run.name is {name!r}, must be letters, digits, '.', '_' or '-'", "set run.name in the config"
-        )
+    problems = [problem for override in overrides or [] if (problem := _apply_override(tree, override))]
+    faults = _expand_paths(tree)
+    name = _value_in(tree, "run.name") or path.stem
+    if isinstance(name, str) and not RUN_NAME.fullmatch(name):
+        problems.append(f"run.name is {name!r}, must be letters, digits, '.', '_' or '-'")
+    config = parse_config(tree, [*problems, *faults], "; ".join(dict.fromkeys(faults.values())))
     return _with_absolute_paths(config, name)
 
 
-def parse_config(tree: dict[str, Any]) -> Config:
-    """Validate a plain tree of settings.
+def parse_config(tree: dict[str, Any], problems: Sequence[str] = (), cure: str = "") -> Config:
+    """Validate a plain tree of settings. problems: found already, to be told with the others; cure: of those.
 
     Raises:
         ConfigError: with every problem on a line of its own.
     """
-    try:
-        return Config.model_validate(tree)
-    except ValidationError as error:
-        problems = [_describe(problem) for problem in error.errors()]
-        raise ConfigError(
-            "\n       ".join(problems), "docs/configuration.md lists every key with its unit and default"
-        ) from None
+    found = [*problems, *_problems(tree)]
+    if found:
+        hint = "docs/configuration.md lists every key with its unit and default"
+        raise ConfigError("\n       ".join(found), cure or hint)
+    return Config.model_validate(tree)
+
+
+def _problems(tree: dict[str, Any]) -> list[str]:
+    """What is wrong with each value, and what contradicts another, but for contradictions of wrong values."""
+    found: list[str] = []
+    left_out: set[str] = set()
+    rest = {section: dict(keys) if isinstance(keys, dict) else keys for section, keys in tree.items()}
+    while True:
+        try:
+            Config.model_validate(rest)
+        except ValidationError as error:
+            problems = error.errors()
+        else:
+            return found
+        texts = [_describe(problem) for problem in problems]
+        wrong = {key for problem, text in zip(problems, texts, strict=True) for key in _keys_of(problem, text)}
+        found += [text for text in texts if not any(key in text for key in left_out)]
+        if wrong <= left_out:
+            return found
+        left_out |= wrong
+        for key in wrong:
+            _leave_out(rest, key)
+
+
+def _keys_of(problem: Any, text: str) -> list[str]:
+    """The key a problem is of; those its message names, where it is of a whole table."""
+    keys = [key for key in known_keys() if key in text]
+    return [".".join(map(str, problem["loc"][:2]))] if len(problem["loc"]) > 1 or not keys else keys
+
+
+def _leave_out(tree: dict[str, Any], key: str) -> None:
+    """So that the default stands there; a data set's path has none."""
+    section, _, name = key.partition(".")
+    if not name or not isinstance(tree.get(section), dict):
+        tree.pop(section, None)
+    else:
+        tree[section].pop(name, None)
+    if key in ("data", "data.path"):
+        tree.setdefault("data", {})["path"] = ""
 
 
 def dump_config(config: Config) -> str:
@@ -474,17 +522,44 @@ def sections() -> dict[str, type[Section]]:
     return found
 
 
+def _value_in(tree: dict[str, Any], key: str) -> Any:
+    section, _, name = key.partition(".")
+    keys = tree.get(section)
+    return cast("dict[str, Any]", keys).get(name) if isinstance(keys, dict) else None
+
+
+def _expand_paths(tree: dict[str, Any]) -> dict[str, str]:
+    """Put the home folder for `~` in every path; what is wrong with paths → its cure."""
+    faults: dict[str, str] = {}
+    for key in PATH_KEYS:
+        section, _, name = key.partition(".")
+        text = _value_in(tree, key)
+        if not isinstance(text, str) or text.startswith(HUB):
+            continue
+        expanded = tree[section][name] = paths.expand(text)
+        if fault := paths.fault(expanded):
+            faults[f"{key} is {text!r}, {fault[0]}"] = fault[1]
+    return faults
+
+
 def _with_absolute_paths(config: Config, name: str) -> Config:
-    model_path = config.model.path
-    if model_path != POCKET and Path(model_path).exists():
-        model_path = str(Path(model_path).resolve())
+    found = {key: _absolute_if_there(config.value(key)) for key in ("model.path", *FOLDER_KEYS)}
+    updates: dict[str, dict[str, Any]] = {
+        "run": {"name": name, "output_dir": config.run.output_dir.resolve()},
+        "data": _absolute_data(config.data),
+    }
+    for key, value in found.items():
+        updates.setdefault(key.partition(".")[0], {})[key.partition(".")[2]] = value
     return config.model_copy(
-        update={
-            "run": config.run.model_copy(update={"name": name, "output_dir": config.run.output_dir.resolve()}),
-            "model": config.model.model_copy(update={"path": model_path}),
-            "data": config.data.model_copy(update=_absolute_data(config.data)),
-        }
+        update={section: getattr(config, section).model_copy(update=values) for section, values in updates.items()}
     )
+
+
+def _absolute_if_there(path: str | None) -> str | None:
+    """A local folder or file; hub ids and keywords stay as they are."""
+    if path and path not in KEYWORDS and Path(path).exists():
+        return str(Path(path).resolve())
+    return path
 
 
 def _absolute_data(data: DataConfig) -> dict[str, Any]:
@@ -501,24 +576,47 @@ def _absolute_data_set(path: str) -> str:
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
+    if path.suffix.lower() in OTHER_FORMATS:
+        raise ConfigError(
+            f"{path} is {OTHER_FORMATS[path.suffix.lower()]}, settings are read from TOML",
+            "`python run.py init DATASET` writes a file to begin with; configs/ holds whole runs",
+        )
+    if path.is_dir():
+        own = path / "config.toml"
+        raise ConfigError(
+            f"{path} is a folder, settings are read from a TOML file",
+            f"{own} resumes this run" if own.is_file() else f"`python run.py init {path}` writes one for its pictures",
+        )
     try:
-        return tomlkit.parse(path.read_text(encoding="utf-8")).unwrap()
+        text = path.read_bytes().decode("utf-8-sig")
+        return tomlkit.parse(text).unwrap()
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}", "configs/ holds whole runs to start from") from None
-    except (TOMLKitError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"{path} is not valid TOML: {error}", "strings need quotes; tables look like [train]"
-        ) from None
+    except UnicodeDecodeError as error:
+        encoding = "UTF-16" if error.object[:2] in (b"\xff\xfe", b"\xfe\xff") else f"not UTF-8 ({error.reason})"
+        raise ConfigError(f"{path} is not valid TOML: it is {encoding}", "save it as UTF-8") from None
+    except TOMLKitError as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}", _cure_of(text, error)) from None
 
 
-def _apply_override(tree: dict[str, Any], override: str) -> None:
+def _cure_of(text: str, error: TOMLKitError) -> str:
+    """What the line that cannot be parsed lacks: most often it is a Windows path."""
+    line = (text.splitlines() or [""])[getattr(error, "line", 1) - 1 :][:1]
+    if any(re.search(r'"[^"]*\\', part) for part in line):
+        return paths.QUOTES
+    return "strings need quotes; tables look like [train]"
+
+
+def _apply_override(tree: dict[str, Any], override: str) -> str | None:
+    """Put it in; what is wrong with it, or None."""
     key, equals, text = override.partition("=")
     parts = key.strip().split(".")
     if not equals or len(parts) != 2 or not all(parts):
-        raise ConfigError(f"override {override!r} is not section.key=value", "for example train.max_train_steps=40")
+        return f"override {override!r} is not section.key=value, for example train.max_train_steps=40"
     section = tree.setdefault(parts[0], {})
     if isinstance(section, dict):  # what is no table is reported by the validation
         section[parts[1]] = _parse_value(text.strip())
+    return None
 
 
 def _parse_value(text: str) -> Any:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 import tomlkit
 from pydantic import ValidationError
 
-from shared.config import Config, dump_config, known_keys, load_config, parse_config, sections
+from shared.config import PATH_KEYS, Config, dump_config, known_keys, load_config, parse_config, sections
 from shared.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -124,6 +125,110 @@ def test_a_file_that_is_missing_or_no_toml_is_refused_by_name(tmp_path: Path) ->
     (tmp_path / "latin.toml").write_bytes(b'[data]\npath = "caf\xe9"\n')
     with pytest.raises(ConfigError, match=r"latin\.toml is not valid TOML"):
         load_config(tmp_path / "latin.toml")
+
+
+def test_a_byte_order_mark_is_read_over(tmp_path: Path) -> None:
+    assert load_config(write(tmp_path, "\ufeff" + MINIMAL)).data.path.endswith("pictures")
+
+
+def test_settings_in_another_encoding_or_form_are_refused_by_what_they_are(tmp_path: Path) -> None:
+    (tmp_path / "wide.toml").write_bytes(MINIMAL.encode("utf-16"))
+    with pytest.raises(ConfigError, match="it is UTF-16") as caught:
+        load_config(tmp_path / "wide.toml")
+    assert caught.value.hint == "save it as UTF-8"
+    for name, form in (("a.yaml", "YAML"), ("a.json", "JSON")):
+        with pytest.raises(ConfigError, match=f"is {form}, settings are read from TOML"):
+            load_config(write(tmp_path, MINIMAL, name))
+    with pytest.raises(ConfigError, match="is a folder") as caught:
+        load_config(tmp_path)
+    assert f"init {tmp_path}" in caught.value.hint
+    write(tmp_path, MINIMAL, "config.toml")
+    with pytest.raises(ConfigError, match="is a folder") as caught:
+        load_config(tmp_path)
+    assert "config.toml resumes this run" in caught.value.hint
+
+
+@pytest.mark.parametrize("key", PATH_KEYS)
+def test_the_home_folder_stands_for_a_tilde_in_every_path(
+    tmp_path: Path, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    config = load_config(write(tmp_path, MINIMAL), [f"{key}=~/there"])
+    assert str(config.value(key)) == str(tmp_path / "home" / "there")
+
+
+def test_every_setting_that_says_it_is_a_folder_or_file_is_treated_as_a_path() -> None:
+    """A new one belongs into PATH_KEYS."""
+    descriptions = {
+        f"{section}.{key}": field.description or ""
+        for section, model in sections().items()
+        for key, field in model.model_fields.items()
+    }
+    named = {key for key, text in descriptions.items() if re.match(r"(A |An )?(\S+ )?(folder|file)\b", text, re.I)}
+    assert named - {"run.name"} <= set(PATH_KEYS)
+
+
+def test_relative_folders_of_models_come_out_absolute_and_keywords_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("clip", "gradients", "pocket"):
+        (tmp_path / name).mkdir()
+    config = load_config(write(tmp_path, MINIMAL), ["evaluation.fashion_clip=clip", "evaluation.visual=gradients"])
+    assert config.evaluation.fashion_clip == str(tmp_path / "clip")
+    assert config.evaluation.visual == "gradients"
+    assert config.model.path == "pocket"
+
+
+@pytest.mark.parametrize(
+    ("line", "problem", "hint"),
+    [
+        (r'path = "C:\Users\me"', "is not valid TOML", "single quotes"),
+        (r'path = "D:\pics"', "is not valid TOML", "single quotes"),
+        (r'path = "D:\train\new"', "a path of Windows", "single quotes"),
+        (r'path = "train\new"', "control character", "single quotes"),
+        (r"path = 'C:\Users\me'", "a path of Windows", "/mnt/c"),
+        (r"path = '\\server\pics'", "a path of Windows", "/mnt/c"),
+        ('path = "C:/Users/me"', "a path of Windows", "/mnt/c"),
+        ('path = "$HOME/pics"', "begins with a variable", "not replaced"),
+        ('path = "~nobody-of-this-name/pics"', "home folder is not known", "the path itself"),
+    ],
+)
+def test_a_path_that_can_only_be_a_slip_is_refused_with_its_cure(
+    tmp_path: Path, line: str, problem: str, hint: str
+) -> None:
+    with pytest.raises(ConfigError, match=problem) as caught:
+        load_config(write(tmp_path, f"[data]\n{line}\n"))
+    assert hint in caught.value.hint
+
+
+def test_what_exists_is_a_path_however_it_is_called(tmp_path: Path) -> None:
+    place = tmp_path / "a\tb"
+    place.mkdir()
+    assert load_config(write(tmp_path, MINIMAL), [f"data.path={place}"]).data.path == str(place)
+
+
+def test_wrong_values_contradictions_and_paths_are_told_together(tmp_path: Path) -> None:
+    text = MINIMAL + "[train]\nlearning_rat = 1\nmin_timestep = 5\nmax_timestep = 3\n[run]\nname = 'a b'\n"
+    with pytest.raises(ConfigError) as caught:
+        load_config(write(tmp_path, text), ["evaluation.num_prompts=40", "data.cache_dir=$X/c", "seed"])
+    message = str(caught.value)
+    for problem in (
+        "override 'seed'",
+        "run.name is 'a b'",
+        "data.cache_dir is '$X/c'",
+        "unknown key train.learning_rat,",
+        "train.min_timestep is 5, must be at most train.max_timestep (3)",
+        "evaluation.num_prompts is 40, must be at most data.num_validation (16)",
+    ):
+        assert problem in message
+    assert len(message.splitlines()) == 6
+
+
+def test_a_contradiction_of_a_wrong_value_is_not_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config(write(tmp_path, MINIMAL), ["data.num_validation='many'", "evaluation.num_prompts=40"])
+    assert len(str(caught.value).splitlines()) == 1
 
 
 @pytest.mark.parametrize("name", ["../up", "a/b", ".hidden", "a b", "x" * 101])
