@@ -144,6 +144,11 @@ class DataConfig(Section):
         "from folders of `data.path` named `reg`, `regularization` …; `auto`: only such folders; `none`: every folder "
         "is trained on alike.",
     )
+    masks: Literal["files", "alpha", "off"] = Field(
+        default="files",
+        description="Where pictures count in the loss: `files` is white in `<picture>.mask.png` or "
+        "`<picture>-masklabel.png`, `alpha` what is opaque; `off`, or no mask, is everywhere.",
+    )
     trigger_word: str = Field(
         default="",
         description="Put before every caption that does not contain it, but for pictures of the class; the caption of "
@@ -236,6 +241,9 @@ class TrainConfig(Section):
     huber_c: float = Field(default=0.1, gt=0, description="Where `huber` and `smooth_l1` turn from square to linear.")
     prior_loss_weight: float = Field(
         default=1.0, ge=0, description="Weight of the loss on pictures of the class (`data.regularization_path`)."
+    )
+    unmasked_weight: float = Field(
+        default=0.0, ge=0, le=1, description="Least weight of the loss where a mask is black (`data.masks`)."
     )
     snr_gamma: Annotated[Annotated[float, Field(gt=0)] | None, BeforeValidator(_false_is_none)] = Field(
         default=5.0, description="Min-SNR gamma (Hang et al. 2023); `false` switches it off."

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from shared import captions, held_out, hub, regularization, sources
+from shared import captions, held_out, hub, masks, regularization, sources
 from shared.config import Config, DataConfig
 from shared.errors import DataError
 from shared.pictures import SUFFIXES, undecodable
@@ -63,6 +63,8 @@ def scan(config: Config, *, decode: bool = False, say: Callable[[str], object] =
 def look(data: DataConfig, cache: Path, findings: Findings, *, decode: bool) -> list[Pair]:
     """Every pair of a data set in any form; what is wrong with it is added to `findings`.
 
+    decode: also decode every picture and every mask once.
+
     Raises:
         DataError: there is no such data set, or its form is not understood.
     """
@@ -74,7 +76,11 @@ def look(data: DataConfig, cache: Path, findings: Findings, *, decode: bool) -> 
         pairs = regularization.read_beside(pairs, folder, hub.on_disk(data.regularization_path, cache), findings)
     pairs = _with_trigger(_told_apart(pairs, findings), data.trigger_word, findings)
     if decode:
-        findings.problems.extend(undecodable(sorted({pair.image for pair in pairs if pair.image.is_file()})))
+        there = [pair for pair in pairs if pair.image.is_file()]
+        findings.problems.extend(undecodable(sorted({pair.image for pair in there})))
+        findings.problems.extend(masks.problems(there, data.masks))
+        if data.masks == "alpha" and not findings.problems and not any(masks.has_alpha(pair.image) for pair in there):
+            findings.notices.append('data.masks is "alpha", but no picture is transparent anywhere: none has a mask')
     return pairs
 
 
@@ -117,9 +123,11 @@ def regularization_pairs(pairs: Sequence[Pair], kept_away: Iterable[str], digest
 
 
 def fingerprint(pairs: Iterable[Pair], digest: Digest = sha256) -> str:
-    """sha256 over every id, caption and picture content, and over what is for regularisation."""
+    """sha256 over every id, caption and picture content, over masks, and over what is for regularisation."""
     return combined_digest(
-        f"{pair.id}:{digest(pair.image)}:{pair.caption}" + (":regularization" if pair.is_regularization else "")
+        f"{pair.id}:{digest(pair.image)}:{pair.caption}"
+        + (":regularization" if pair.is_regularization else "")
+        + (f":mask:{digest(pair.mask)}" if pair.mask else "")
         for pair in pairs
     )
 

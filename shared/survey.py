@@ -31,6 +31,8 @@ class Survey:
     """Pictures of the class besides."""
     regularization_folders: tuple[str, ...] = ()
     """Where these lie, below the data set's folder."""
+    num_masked: int = 0
+    """Pictures with a mask beside them."""
     strata: tuple[tuple[str, int, int], ...] = ()
     """(Folder, pictures, pictures × repeats) of the subject, as the held-out pairs are spread over them."""
     notices: tuple[str, ...] = ()
@@ -57,6 +59,10 @@ class Survey:
                 f"{self.num_regularization} further pictures for regularisation, in "
                 f"{', '.join(self.regularization_folders)}: trained on beside the others, as many in each pass, "
                 "and never held out"
+            )
+        if self.num_masked:
+            lines.append(
+                f"{self.num_masked} with a mask beside them: only what is white there counts in the loss (data.masks)"
             )
         if len(self.strata) > 1:
             named = ", ".join(
@@ -94,15 +100,16 @@ def survey(path: str | Path, trigger_word: str = "", *, cache: Path = DEFAULT_CA
     sizes = tuple(size for size in (_size(pair.image) for pair in pairs) if size)
     subject = [pair for pair in pairs if not pair.is_regularization]
     return Survey(
-        len(subject),
-        sizes,
-        tuple(pair.caption for pair in subject if trigger_word or pair.image not in findings.uncaptioned),
-        tuple(dict.fromkeys(findings.problems)),
-        len(pairs) - len(subject),
-        tuple(regularization.folders(pairs)),
-        _strata(subject),
-        tuple(findings.notices),
-        trigger_word,
+        num_images=len(subject),
+        sizes=sizes,
+        captions=tuple(pair.caption for pair in subject if trigger_word or pair.image not in findings.uncaptioned),
+        problems=tuple(dict.fromkeys(findings.problems)),
+        num_regularization=len(pairs) - len(subject),
+        regularization_folders=tuple(regularization.folders(pairs)),
+        num_masked=sum(pair.mask is not None for pair in pairs),
+        strata=_strata(subject),
+        notices=tuple(findings.notices),
+        trigger_word=trigger_word,
     )
 
 

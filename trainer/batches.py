@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from shared import buckets
+from shared import buckets, masks
 from shared.buckets import Framing
 from shared.captions import shuffled
 from shared.config import Config
@@ -24,7 +24,7 @@ from shared.dataset import Pair
 from shared.diffusion.model import Conditioning
 from shared.pictures import upright_size
 from trainer import order
-from trainer.cache import Cache, Picture
+from trainer.cache import Cache, Mask, Picture
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +35,8 @@ class Example:
 
     pair: Pair
     framing: Framing
+    mask: Mask | None = None
+    """Where its loss counts; None: everywhere."""
 
     def picture(self, *, mirrored: bool = False) -> Picture:
         """What the VAE is shown of it."""
@@ -55,6 +57,8 @@ class Batch:
     """One per picture, after the draw of its latents: noise and timestep go on from there."""
     loss_weights: Tensor | None = None
     """(B,), fp32: what each picture's loss is multiplied by; None where all count alike."""
+    masks: Tensor | None = None
+    """(B, H, W), 0…1, fp32: how much each place of the latents counts; None where all of them do."""
 
 
 def frame(pairs: Sequence[Pair], config: Config, *, multiple: int, at_least: int) -> list[Example]:
@@ -68,10 +72,19 @@ def frame(pairs: Sequence[Pair], config: Config, *, multiple: int, at_least: int
     among = buckets.sizes(config.data.resolution, multiple, square=not config.data.buckets)
     originals = [upright_size(pair.image) for pair in pairs]
     targets = buckets.assign(originals, among, at_least=at_least, repeats=[pair.repeats for pair in pairs])
+    framings = [Framing(original, target) for original, target in zip(originals, targets, strict=True)]
     return [
-        Example(pair, Framing(original, target))
-        for pair, original, target in zip(pairs, originals, targets, strict=True)
+        Example(pair, framing, _mask(pair, framing, config.data.masks))
+        for pair, framing in zip(pairs, framings, strict=True)
     ]
+
+
+def _mask(pair: Pair, framing: Framing, kind: masks.Kind) -> Mask | None:
+    if kind == "files" and pair.mask:
+        return Mask(pair.mask, False, framing)
+    if kind == "alpha" and masks.has_alpha(pair.image):
+        return Mask(pair.image, True, framing)
+    return None
 
 
 def pictures_of(examples: Iterable[Example], config: Config) -> list[Picture]:
@@ -113,19 +126,32 @@ class Batches:
     def at(self, positions: Sequence[int]) -> Batch:
         """The pictures at these positions, all of one group."""
         examples = [self._examples[self._stream.picture_at(position)] for position in positions]
-        varied = zip(examples, positions, strict=True)
+        varied = [
+            (example, self._is_mirrored(position), self._caption(example, position))
+            for example, position in zip(examples, positions, strict=True)
+        ]
         batch = read(
             self._cache,
-            [(example, self._is_mirrored(position), self._caption(example, position)) for example, position in varied],
+            varied,
             [order.generator(self._config.train.seed, "example", position) for position in positions],
             live=self._config.encodes_captions_live,
         )
-        return replace(batch, loss_weights=self._loss_weights(examples))
+        return replace(batch, loss_weights=self._loss_weights(examples), masks=self._masks(varied, batch.latents))
 
     def _loss_weights(self, examples: Sequence[Example]) -> Tensor | None:
         prior = self._config.train.prior_loss_weight
         weights = [prior if example.pair.is_regularization else 1.0 for example in examples]
         return None if all(weight == 1.0 for weight in weights) else torch.tensor(weights)
+
+    def _masks(self, varied: Sequence[tuple[Example, bool, str]], latents_BCHW: Tensor) -> Tensor | None:
+        if not any(example.mask for example, *_ in varied):
+            return None
+        everywhere_HW = torch.ones(latents_BCHW.shape[2:])
+        found = [
+            (self._cache.mask(example.mask) if example.mask else everywhere_HW, is_mirrored)
+            for example, is_mirrored, _ in varied
+        ]
+        return torch.stack([mask_HW.flip(-1) if is_mirrored else mask_HW for mask_HW, is_mirrored in found])
 
     def _is_mirrored(self, position: int) -> bool:
         return self._config.data.random_flip and self._draw("flip", position).random() < 0.5
@@ -172,11 +198,13 @@ def describe(examples: Sequence[Example]) -> str:
     shapes = ", ".join(f"{width}×{height} ({counts[width, height]})" for width, height in sorted(counts))
     repeated = sum(example.pair.repeats for example in subject)
     num_class = len(examples) - len(subject)
+    num_masked = sum(example.mask is not None for example in examples)
     enlarged = [example.framing.scale for example in examples if example.framing.scale > 1]
     return (
         f"{len(subject)} training pictures"
         + (f", {repeated} with repeats" if repeated != len(subject) else "")
         + (f", and {num_class} for regularisation, of which each pass takes {repeated} as well" if num_class else "")
+        + (f", {num_masked} of them with masks" if num_masked else "")
         + f", in {len(counts)} bucket(s): {shapes}"
         + (f"; {len(enlarged)} are smaller than that and enlarged, up to {max(enlarged):.1f}×" if enlarged else "")
     )

@@ -28,6 +28,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from shared import masks
 from shared.buckets import Framing
 from shared.diffusion.model import Conditioning, Model
 from shared.errors import DataError
@@ -53,14 +54,28 @@ class Picture:
     mirrored: bool = False
 
 
+@dataclass(frozen=True)
+class Mask:
+    """Where a picture's loss counts, framed as the picture is."""
+
+    image: Path
+    """The mask's file, or the picture's."""
+    is_alpha: bool
+    """Whether it is the picture's transparency."""
+    framing: Framing
+
+
 class Cache:
-    """Encoded pictures and captions. `prepare_…` makes sure they are there, `posterior` and `text` read them."""
+    """Encoded pictures and captions, reduced masks. `prepare_…` makes sure they are there, `posterior`, `text` and
+    `mask` read them.
+    """
 
     def __init__(self, folder: Path, model: Model, digest: Callable[[Path], str]) -> None:
         """digest: of a picture file's bytes."""
         self._folder, self._model, self._digest = folder, model, digest
         self._pictures: dict[Picture, Path] = {}
         self._captions: dict[str, Path] = {}
+        self._masks: dict[Mask, Path] = {}
 
     def prepare_pictures(self, pictures: Iterable[Picture], share: tuple[int, int] = (0, 1)) -> list[Picture]:
         """Note these pictures; returns those of this process's share without a sound entry. share: rank, processes."""
@@ -75,11 +90,26 @@ class Cache:
             self._captions[caption] = self._path("texts", [caption, self._text_encoders])
         return _without_entry(self._captions, share)
 
+    def prepare_masks(self, found: Iterable[Mask], share: tuple[int, int] = (0, 1)) -> list[Mask]:
+        """Note these masks; returns those of this process's share without a sound entry."""
+        for mask in dict.fromkeys(found):
+            about = [self._digest(mask.image), mask.is_alpha, mask.framing.target, self._model.pixels_per_latent]
+            self._masks[mask] = self._path("masks", about)
+        return _without_entry(self._masks, share)
+
     def encode_pictures(self, missing: Collection[Picture], progress: Progress) -> None:
         """Write the entries of these pictures, one at a time: what is encoded never depends on its company."""
         for done, (picture, pixels_BCHW) in enumerate(_decoded(missing), 1):
             mean, std = self._model.encode_pixels(pixels_BCHW)
             _write(self._pictures[picture], {"mean": mean[0], "std": std[0]})
+            progress(done, len(missing))
+
+    def reduce_masks(self, missing: Collection[Mask], progress: Progress) -> None:
+        """Write the entries of these masks."""
+        for done, mask in enumerate(missing, 1):
+            width, height = (side // self._model.pixels_per_latent for side in mask.framing.target)
+            values = masks.reduced(masks.read(mask.image, alpha=mask.is_alpha), (width, height))
+            _write(self._masks[mask], {"mask": torch.from_numpy(values)})
             progress(done, len(missing))
 
     @torch.no_grad()
@@ -94,6 +124,10 @@ class Cache:
         """Mean and standard deviation of the VAE's posterior, fp32, not scaled; each (C, H, W)."""
         tensors = _read(self._pictures[picture])
         return tensors["mean"], tensors["std"]
+
+    def mask(self, mask: Mask) -> Tensor:
+        """How much each place of a latent counts, 0…1, fp32. (H, W)."""
+        return _read(self._masks[mask])["mask"]
 
     def text(self, caption: str) -> Conditioning:
         """Conditioning of a caption, without the batch dimension, in the text encoders' precision."""

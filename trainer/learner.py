@@ -167,7 +167,8 @@ class Learner:
             model_pred_BCHW = self.predictor(noisy_latents_BCHW, timesteps_B, text, batch.time_ids.to(device))
         target_BCHW = objective.target(self.scheduler, latents_BCHW, noise_BCHW, timesteps_B)
         weights_B = None if batch.loss_weights is None else batch.loss_weights.to(device)
-        return objective.loss(model_pred_BCHW, target_BCHW, timesteps_B, self.scheduler, settings, weights_B)
+        masks_BHW = None if batch.masks is None else batch.masks.to(device)
+        return objective.loss(model_pred_BCHW, target_BCHW, timesteps_B, self.scheduler, settings, weights_B, masks_BHW)
 
     def validate(self, progress: Progress) -> Losses | None:
         """The held-out losses of the adapter as it is, the same on every process; None where none are asked for."""

@@ -125,12 +125,17 @@ def loss(
     scheduler: DDPMScheduler,
     settings: TrainConfig,
     weights_B: Tensor | None = None,
+    masks_BHW: Tensor | None = None,
 ) -> Tensor:
     """The mean distance, weighted by timestep. A scalar.
 
-    weights_B: of each picture besides; the sum is divided by the number of pictures all the same.
+    weights_B: of each picture besides. masks_BHW: of each place, 0…1, raised to `unmasked_weight`. Both multiply, and
+    the mean is over all pictures and places all the same: what counts has the gradient it has without a mask, and a
+    small part of a picture does not weigh as much as a whole one.
     """
     distance_BCHW = distance(model_pred_BCHW, target_BCHW, settings.loss_type, settings.huber_c)
+    if masks_BHW is not None:
+        distance_BCHW = distance_BCHW * masks_BHW.clamp(min=settings.unmasked_weight).unsqueeze(1)
     distance_B = distance_BCHW.mean(dim=(1, 2, 3))
     if weights_B is not None:
         distance_B = distance_B * weights_B

@@ -16,7 +16,7 @@ from shared.diffusion.model import Model
 from shared.digests import Digests
 from shared.rundir import RunDir
 from trainer import batches, optimizer, order, validation
-from trainer.cache import Cache, Picture
+from trainer.cache import Cache, Mask, Picture
 from trainer.learner import Learner
 from trainer.validation import Validation
 
@@ -48,7 +48,8 @@ def prepare(run: RunDir, config: Config, accelerator: Accelerator, progress: Pro
     measured = _validation(model, cache, held_out, training, config)
     pictures = [*batches.pictures_of(examples, config), *(measured.pictures if measured else ())]
     captions = [*batches.captions_of(examples, config), *(measured.captions if measured else ())]
-    _encode(cache, model, pictures, captions, accelerator, progress)
+    masks = [example.mask for example in examples if example.mask]
+    _encode(cache, model, pictures, captions, masks, accelerator, progress)
     digest.save()
     if config.encodes_captions_live:
         for encoder in model.text_encoders.values():
@@ -98,6 +99,7 @@ def _encode(
     model: Model,
     pictures: list[Picture],
     captions: list[str],
+    masks: list[Mask],
     accelerator: Accelerator,
     progress: Progress,
 ) -> None:
@@ -108,6 +110,7 @@ def _encode(
     for share in ((accelerator.process_index, accelerator.num_processes), (0, 1)):
         missing_pictures = cache.prepare_pictures(pictures, share)
         missing_captions = cache.prepare_captions(captions, share)
+        cache.reduce_masks(cache.prepare_masks(masks, share), progress)
         if missing_pictures or missing_captions:
             model.encode_to(accelerator.device)
             cache.encode_pictures(missing_pictures, progress)

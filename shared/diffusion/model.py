@@ -99,9 +99,14 @@ class Model(ABC):
         )
 
     @property
+    def pixels_per_latent(self) -> int:
+        """The VAE's factor: how many pixels of a side are one of the latent's."""
+        return int(self.pipeline.vae_scale_factor)
+
+    @property
     def size_multiple(self) -> int:
         """Sides of a picture, in pixels, must be multiples of this: the VAE's factor × the denoiser's."""
-        return int(self.pipeline.vae_scale_factor) * 2 ** (len(self.pipeline.unet.config.block_out_channels) - 1)
+        return self.pixels_per_latent * 2 ** (len(self.pipeline.unet.config.block_out_channels) - 1)
 
     @torch.no_grad()
     def encode_pixels(self, pixels_BCHW: Tensor) -> tuple[Tensor, Tensor]:

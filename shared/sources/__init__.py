@@ -11,10 +11,11 @@ An id is the picture's path below the data set's folder without its ending; of a
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from shared.errors import DataError
-from shared.sources import tables, text_files
+from shared.sources import masks, tables, text_files
 from shared.sources.findings import Findings, listed
 from shared.sources.folder import pictures_among, tell_unused, walk
 from shared.sources.pair import Pair
@@ -30,11 +31,11 @@ def read(path: Path, findings: Findings) -> list[Pair]:
         DataError: there is no such folder or table, or a table cannot be read at all.
     """
     if path.is_file() and path.suffix.lower() in tables.ENDINGS:
-        return tables.from_file(path, findings)
+        return [replace(pair, mask=masks.beside(pair.image)) for pair in tables.from_file(path, findings)]
     if not path.is_dir():
         raise DataError(f"data.path {path} is not a folder", "give the folder that holds the pictures, or a CSV file")
     files = walk(path, findings)
-    pictures = pictures_among(files, findings)
+    pictures, mask_of = _without_masks(pictures_among(files, findings))
     named = [file for file in files if file.name.lower() in tables.METADATA]
     captions = text_files.Captions(files)
     if not named and not any(captions.of(picture) for picture in pictures):
@@ -48,9 +49,16 @@ def read(path: Path, findings: Findings) -> list[Pair]:
         names = " or ".join(table.name for table in named)
         bare = {picture: f"{picture}: not named in {names}" for picture in left if not captions.of(picture)}
         findings.uncaptioned.update(bare)
-    return pairs + left_over
+    return [replace(pair, mask=mask_of.get(pair.image)) for pair in pairs + left_over]
 
 
 def find_pictures(folder: Path, findings: Findings) -> list[Path]:
-    """Every picture at any depth, with what is wrong added to `findings`; names that begin with a dot are not seen."""
-    return pictures_among(walk(folder, findings), findings)
+    """Every picture at any depth that is no mask of another, with what is wrong added to `findings`."""
+    return _without_masks(pictures_among(walk(folder, findings), findings))[0]
+
+
+def _without_masks(files: list[Path]) -> tuple[list[Path], dict[Path, Path]]:
+    """The pictures among picture files, and the masks of those that have one."""
+    mask_of = masks.by_picture(files)
+    taken = set(mask_of.values())
+    return [file for file in files if file not in taken], mask_of

@@ -17,6 +17,8 @@ class Pair:
     """How often it comes in each pass over the training set."""
     is_regularization: bool = False
     """A picture of the class, not of the subject; see `shared.regularization`."""
+    mask: Path | None = None
+    """The mask beside it, used or not; see `shared.masks`."""
 
 
 def id_of(image: Path, folder: Path) -> str:

@@ -12,6 +12,7 @@ from shared.captions import fault, tidy
 from shared.sources.columns import column
 from shared.sources.findings import Findings
 from shared.sources.folder import CAPTION_ENDINGS
+from shared.sources.masks import is_named_as_mask
 from shared.sources.names import key
 from shared.sources.pair import Pair, id_of
 from shared.sources.text import read_text
@@ -61,6 +62,8 @@ def _pair(image: Path, folder: Path, path: Path | None, captioned: set[Path], fi
     repeats, name = _kohya(image, folder)
     if path:
         name = _read_caption(image, path, findings)
+    elif is_named_as_mask(image):
+        findings.problems.append(f"{image}: a mask without its picture")
     elif not name or image.parent in captioned:
         findings.uncaptioned[image] = f"{image}: no caption file {image.with_suffix('.txt').name}"
     return Pair(id_of(image, folder), image, name, repeats)

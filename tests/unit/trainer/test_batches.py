@@ -49,6 +49,7 @@ def build(config: Config, model: Any = None, world_size: int = 1) -> Batches:
     cache = Cache(dataset.cache_dir(config), model or CountingModel(), sha256)
     cache.encode_pictures(cache.prepare_pictures(batches.pictures_of(examples, config)), lambda *_: None)
     cache.encode_captions(cache.prepare_captions(batches.captions_of(examples, config)), lambda *_: None)
+    cache.reduce_masks(cache.prepare_masks(example.mask for example in examples if example.mask), lambda *_: None)
     return Batches(examples, cache, config, group_size=group_size)
 
 
@@ -186,3 +187,38 @@ def test_pictures_of_the_class_have_the_weight_of_the_prior(folder: Path) -> Non
     assert build(config_of(folder)).at([0, 1]).loss_weights is None
     words = batches.describe(built._examples)
     assert words.startswith("11 training pictures, and 3 for regularisation, of which each pass takes 11 as well, in ")
+
+
+def test_masks_follow_framing_and_mirroring(folder: Path) -> None:
+    for number in (5, 6):
+        mask = torch.zeros(64, 80)
+        mask[:, :40] = 255
+        Image.fromarray(mask.to(torch.uint8).numpy()).save(folder / f"{number:02d}.mask.png")
+    built = build(config_of(folder, data={"random_flip": True, "buckets": False}))
+    seen: Counter[str] = Counter()
+    for position in range(80):
+        found = built.at([position]).masks
+        name = built._examples[built._stream.picture_at(position)].pair.id
+        if name not in ("05", "06"):
+            assert found is None
+            continue
+        assert found is not None
+        assert found.shape == (1, 8, 8)
+        left, right = found[0, :, :3], found[0, :, -3:]
+        mirrored = built._is_mirrored(position)
+        assert torch.equal(right if mirrored else left, torch.ones(8, 3))
+        assert torch.equal(left if mirrored else right, torch.zeros(8, 3))
+        seen[str(mirrored)] += 1
+    assert min(seen["True"], seen["False"]) > 2
+    assert "11 training pictures, 2 of them with masks, in " in batches.describe(built._examples)
+    assert build(config_of(folder, data={"masks": "off"})).at([0, 1]).masks is None
+
+
+def test_a_picture_without_a_mask_counts_everywhere_beside_one_that_has(folder: Path) -> None:
+    Image.new("L", (80, 64), 51).save(folder / "05.mask.png")
+    built = build(config_of(folder, data={"buckets": False}))
+    positions = {built._examples[built._stream.picture_at(position)].pair.id: position for position in range(11)}
+    found = built.at([positions["05"], positions["07"]]).masks
+    assert found is not None
+    assert torch.allclose(found[0], torch.tensor(0.2))
+    assert torch.equal(found[1], torch.ones(8, 8))

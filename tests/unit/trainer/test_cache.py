@@ -26,6 +26,7 @@ class CountingModel:
 
     vae: str = "vae"
     encoders: str = "encoders"
+    pixels_per_latent: int = 8
     pixels: list[torch.Tensor] = field(default_factory=list)
     captions: list[str] = field(default_factory=list)
 

@@ -181,3 +181,36 @@ def test_min_snr_beside_zero_terminal_snr_is_told() -> None:
     assert "train.snr_gamma = false" in told
     assert not objective.notices(schedule, TrainConfig(snr_gamma=None))
     assert not objective.notices(NoiseSchedule("v_prediction"), TrainConfig())
+
+
+# ---- masks and weights ----
+
+
+def masked_loss(prediction: torch.Tensor, target: torch.Tensor, **settings: float) -> torch.Tensor:
+    mask = torch.zeros(2, 4, 4)
+    mask[0, :2], mask[1] = 1.0, 0.5
+    plain = TrainConfig(snr_gamma=None, **settings)  # type: ignore[arg-type]
+    return objective.loss(
+        prediction, target, torch.tensor([0, 1]), scheduler("epsilon"), plain, torch.tensor([1.0, 3.0]), mask
+    )
+
+
+def test_what_is_masked_changes_neither_loss_nor_gradient() -> None:
+    prediction, target = torch.randn(2, 4, 4, 4, requires_grad=True), torch.randn(2, 4, 4, 4)
+    altered = target.clone()
+    altered[0, :, 2:] += 100
+    loss = masked_loss(prediction, target)
+    assert masked_loss(prediction, altered).item() == loss.item()
+    loss.backward()
+    assert prediction.grad is not None
+    free = 2 * (prediction - target).detach() / prediction.numel()
+    assert torch.equal(prediction.grad[0, :, 2:], torch.zeros(4, 2, 4))
+    assert torch.allclose(prediction.grad[0, :, :2], free[0, :, :2]), "what counts has the gradient it has unmasked"
+    assert torch.allclose(prediction.grad[1], 3 * 0.5 * free[1])
+
+
+def test_the_unmasked_weight_is_the_least_there_is() -> None:
+    prediction, target = torch.ones(2, 4, 4, 4), torch.zeros(2, 4, 4, 4)
+    assert masked_loss(prediction, target).item() == pytest.approx((0.5 + 3 * 0.5) / 2)
+    assert masked_loss(prediction, target, unmasked_weight=0.25).item() == pytest.approx((0.625 + 3 * 0.5) / 2)
+    assert masked_loss(prediction, target, unmasked_weight=0.75).item() == pytest.approx((0.875 + 3 * 0.75) / 2)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 from accelerate import Accelerator
+from PIL import Image
 
+from shared.pictures import upright_size
 from shared.rundir import RunDir
 from tests.conftest import RunMaker
 from trainer.learner import Learner
@@ -48,3 +51,15 @@ def test_nothing_but_the_adapter_learns_where_captions_are_encoded_live(
     with torch.enable_grad():
         text = learner.model.encode_captions(["a red dress"])
     assert text["encoder_hidden_states"].requires_grad is text_encoder
+
+
+def test_the_loss_of_a_run_counts_by_its_masks(make_run: RunMaker, pictures: Path, tmp_path: Path) -> None:
+    shutil.copytree(pictures, tmp_path / "masked")
+    for picture in sorted((tmp_path / "masked").glob("*.png")):
+        Image.new("L", upright_size(picture), 51).save(picture.with_suffix(".mask.png"))
+    sections = {"data": {"path": str(tmp_path / "masked")}}
+    losses = {
+        name: learner_of(make_run(name, data={**sections["data"], **data})).update().loss
+        for name, data in {"files": {}, "off": {"masks": "off"}}.items()
+    }
+    assert losses["files"] == pytest.approx(0.2 * losses["off"])
