@@ -18,12 +18,12 @@ from rich.console import Console
 from rich.table import Table
 from typer.core import TyperGroup
 
-from shared import base_model, first_config, handover, hardware, held_out, paths, precheck, presets
+from shared import base_model, dataset, first_config, handover, hardware, held_out, paths, precheck, presets, tokens
 from shared import check as invariants
 from shared import doctor as examination
 from shared.backlog import unconfirmed, unjudged
 from shared.config import POCKET, Config, load_config
-from shared.errors import ConfigError, RunFolderError, exit_code_of, writing
+from shared.errors import ConfigError, DataError, RunFolderError, exit_code_of, writing
 from shared.listener import listen
 from shared.opening import Resume, adopt_places, open_or_create
 from shared.records import replace_file
@@ -301,10 +301,22 @@ def _init(folder: Path, model: str, output: Path | None, trigger_word: str, *, f
         console.print(line, markup=False)
     written = load_config(target)
     judged_on = written.evaluation.num_prompts
-    for line in (held_out.caution(judged_on) or held_out.power(judged_on), *_forecast(written)[1]):
+    expected = [held_out.caution(judged_on) or held_out.power(judged_on), *_forecast(written)[1]]
+    if seen.captions:
+        expected.append(tokens.sentence(seen.captions, written.model, written.data.max_token_length))
+    for line in expected:
         console.print(line, markup=False)
     console.print(f"wrote {target}; read it, then: python run.py train {target}", markup=False)
     return 0
+
+
+def _caption_lengths(config: Config) -> list[str]:
+    """What is said of captions in tokens; nothing where the data set cannot be read: whoever needs it says so."""
+    try:
+        captions = [pair.caption for pair in dataset.scan(config)]
+    except DataError:
+        return []
+    return [tokens.sentence(captions, config.model, config.data.max_token_length)]
 
 
 def _forecast(config: Config, *, with_evaluator: bool = True) -> tuple[dict[str, Any] | None, list[str]]:
@@ -329,7 +341,7 @@ def _train(config: Config, resume: Resume, *, with_evaluator: bool = True, with_
     handover.end_display(run, _say)
     _say(f"run folder: {run.path}")
     with Terminal(run) as terminal:
-        for sentence in _forecast(config, with_evaluator=with_evaluator)[1]:
+        for sentence in (*_forecast(config, with_evaluator=with_evaluator)[1], *_caption_lengths(config)):
             terminal.say(sentence)
         webhook = Webhook(config.run.webhook, run, terminal.say) if config.run.webhook else None
 

@@ -71,8 +71,12 @@ def build(run: RunDir) -> Judge:
     settings = config.evaluation
     device = _device(config)
     base.share_cores(device)
-    precision, zero_terminal_snr = _precision(settings, device), config.train.zero_terminal_snr
-    model = base.load_model(config.model, precision, zero_terminal_snr=zero_terminal_snr)
+    model = base.load_model(
+        config.model,
+        _precision(settings, device),
+        zero_terminal_snr=config.train.zero_terminal_snr,
+        max_token_length=config.data.max_token_length,
+    )
     model.sample_with(settings.scheduler)
     studio = Studio(model, config.lora, settings, config.data.resolution)
     room.limit(device, room.expected_mib(run, device))

@@ -55,6 +55,7 @@ RULES: dict[str, Rule] = {
     "data.caption_dropout": Rule.STEPS,
     "data.shuffle_tags": Rule.STEPS,
     "data.keep_tags": Rule.STEPS,
+    "data.max_token_length": Rule.RESULTS,
     "data.cache_dir": Rule.UPKEEP,
     "lora.rank": Rule.STATE,
     "lora.lora_alpha": Rule.STATE,

@@ -162,6 +162,11 @@ class DataConfig(Section):
         default=False, description="Shuffle comma-separated captions; their embeddings are then not cached."
     )
     keep_tags: int = Field(default=1, ge=0, description="Tags at the front that shuffling leaves in place.")
+    max_token_length: Literal[75, 150, 225] = Field(
+        default=75,
+        description="Tokens of a caption that are encoded; what is longer is cut off. 150 and 225 are two and three "
+        "passes of the text encoders side by side, as in kohya's scripts.",
+    )
     cache_dir: Path | None = Field(
         default=None, description="Folder of encoded pictures and captions; `<run.output_dir>/.cache` when absent."
     )

@@ -30,6 +30,7 @@ class Terminal:
         self._before = left_behind(run)
         before = self._trainer()
         self._told = (before.started, len(before.notices)) if before else ("", 0)
+        self._said: set[str] = set()
         self._live = Live(console=self.console, refresh_per_second=4) if self.console.is_terminal else None
 
     def __enter__(self) -> Terminal:
@@ -44,6 +45,7 @@ class Terminal:
 
     def say(self, text: str) -> None:
         """Print an event above the live panel."""
+        self._said.add(text)
         self.console.print(f"• {escape(text)}", soft_wrap=not self.console.is_terminal)
 
     def render(self) -> None:
@@ -67,10 +69,11 @@ class Terminal:
         return None if said in self._before else said
 
     def _tell(self, trainer: ProcessStatus) -> None:
-        """Print each notice of this session of the trainer once."""
+        """Print each notice of this session of the trainer once, unless it was said before the trainer started."""
         session, told = self._told
         for notice in trainer.notices[told if session == trainer.started else 0 :]:
-            self.say(notice)
+            if notice not in self._said:
+                self.say(notice)
         self._told = (trainer.started, len(trainer.notices))
 
     def _panel(self, trainer: ProcessStatus | None) -> Group:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from accelerate import Accelerator
@@ -35,10 +35,18 @@ def prepare(run: RunDir, config: Config, accelerator: Accelerator, progress: Pro
     """
     optimizer.check(config.train)
     quantization.require(config.model, accelerator.device)
-    precision, zero_terminal_snr = PRECISIONS[mixed_precision(config)], config.train.zero_terminal_snr
-    model = base.load_model(config.model, precision, for_training=True, zero_terminal_snr=zero_terminal_snr)
+    model = base.load_model(
+        config.model,
+        PRECISIONS[mixed_precision(config)],
+        for_training=True,
+        zero_terminal_snr=config.train.zero_terminal_snr,
+        max_token_length=config.data.max_token_length,
+    )
     digest = Digests(dataset.digests_path(config))
-    held_out, training, of_class = _pairs(run, config, digest)
+    pairs = relocation.scan_again(run, config, digest)
+    if cut := model.token_lengths(pair.caption for pair in pairs).cut(config.data.max_token_length):
+        model.notices += (cut,)
+    held_out, training, of_class = _split(pairs, run.read_record().dataset.held_out, config, digest)
     if accelerator.is_main_process:
         references.publish_missing(run, config, model.size_multiple, lambda: held_out)
     group_size = config.train.train_batch_size * accelerator.num_processes
@@ -69,17 +77,13 @@ def mixed_precision(config: Config) -> str:
     return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
 
 
-def _pairs(run: RunDir, config: Config, digest: Digests) -> tuple[list[Pair], list[Pair], list[Pair]]:
-    """The pairs of the run's data set: held out, trained on, and trained on beside them for regularisation.
-
-    Raises:
-        DataError: the data set is no longer what it was when the run was made.
-    """
-    record = run.read_record().dataset
-    pairs = relocation.scan_again(run, config, digest)
-    held_out = [pair for pair in pairs if pair.id in set(record.held_out)]
-    training = dataset.training_pairs(pairs, record.held_out, config.data.train_size, config.train.seed, digest)
-    return held_out, training, dataset.regularization_pairs(pairs, record.held_out, digest)
+def _split(
+    pairs: list[Pair], kept_away: Sequence[str], config: Config, digest: Digests
+) -> tuple[list[Pair], list[Pair], list[Pair]]:
+    """The pairs held out, trained on, and trained on beside them for regularisation."""
+    held_out = [pair for pair in pairs if pair.id in set(kept_away)]
+    training = dataset.training_pairs(pairs, kept_away, config.data.train_size, config.train.seed, digest)
+    return held_out, training, dataset.regularization_pairs(pairs, kept_away, digest)
 
 
 def _validation(

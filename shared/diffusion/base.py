@@ -18,6 +18,7 @@ from shared.diffusion import quantization
 from shared.diffusion.model import Model, StableDiffusion, StableDiffusionXL
 from shared.errors import DeviceError, ModelError
 from shared.noise_schedule import NoiseSchedule, PredictionType, of_scheduler
+from shared.tokens import MAX_TOKEN_LENGTH
 from shared.vae import require_decodable
 
 Precision = Literal["fp32", "fp16", "bf16"]
@@ -32,13 +33,18 @@ MODELS: dict[str, type[Model]] = {
 
 
 def load_model(
-    settings: ModelConfig, precision: Precision, *, for_training: bool = False, zero_terminal_snr: bool = False
+    settings: ModelConfig,
+    precision: Precision,
+    *,
+    for_training: bool = False,
+    zero_terminal_snr: bool = False,
+    max_token_length: int = MAX_TOKEN_LENGTH,
 ) -> Model:
     """The base model on the CPU, without safety checker, its progress bar off. No code of the model's own is ever run.
 
     for_training: heed `settings.quantization`, which puts the denoiser on the GPU; and load the VAE in fp32, in which
     pictures are encoded. A VAE that only decodes has the pipeline's precision, as in any other program.
-    zero_terminal_snr: the run's `train.zero_terminal_snr`.
+    zero_terminal_snr, max_token_length: the run's, of `train` and `data`.
 
     Raises:
         ModelError: nothing loadable at `settings.path`, or a model of another family or noise schedule.
@@ -52,7 +58,9 @@ def load_model(
     except (OSError, ValueError, TypeError, KeyError, SafetensorError) as error:
         raise _explained(error, location, settings) from error
     pipeline.set_progress_bar_config(disable=True)
-    return _understood(kind, pipeline, settings, zero_terminal_snr=zero_terminal_snr)
+    model = _understood(kind, pipeline, settings, zero_terminal_snr=zero_terminal_snr)
+    model.max_token_length = max_token_length
+    return model
 
 
 def _understood(kind: type[Model], pipeline: Any, settings: ModelConfig, *, zero_terminal_snr: bool) -> Model:

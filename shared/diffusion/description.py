@@ -12,6 +12,7 @@ from pathlib import Path
 from shared.base_model import Family
 from shared.config import Config
 from shared.noise_schedule import NoiseSchedule
+from shared.tokens import MAX_TOKEN_LENGTH
 
 Description = dict[str, str]
 
@@ -35,6 +36,7 @@ def describe(config: Config, family: Family, schedule: NoiseSchedule, num_pictur
         **_base_model(config, family, schedule),
         **_training(config, num_pictures, step),
         "ss_zero_terminal_snr": str(schedule.zero_terminal_snr),
+        **_captions(config),
         **_trigger_word(config, num_pictures),
     }
 
@@ -78,6 +80,12 @@ def _base_model(config: Config, family: Family, schedule: NoiseSchedule) -> Desc
         "ss_base_model_version": BASE_VERSIONS[family] + suffix,
         "ss_v2": str(is_v2),
     }
+
+
+def _captions(config: Config) -> Description:
+    """How captions were encoded, where that is not what every reader assumes."""
+    length = config.data.max_token_length
+    return {"ss_max_token_length": str(length)} if length != MAX_TOKEN_LENGTH else {}
 
 
 def _training(config: Config, num_pictures: int, step: int) -> Description:

@@ -3,7 +3,7 @@
 Stable Diffusion 1.x and 2.x are one class (they differ in sizes and in what is predicted), SDXL another. A family with
 a transformer and flow matching would be a third: everything that names a UNet or a noise schedule stands here.
 
-Shapes: B batch, C latent channels, H W height and width, L tokens, D embedding width.
+Shapes: B batch, C latent channels, H W height and width, N passes of a text encoder, L tokens, D embedding width.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from typing import Any, ClassVar, cast
 
 import diffusers
@@ -19,7 +20,9 @@ from diffusers import AutoencoderKL, DDIMScheduler, DDPMScheduler, StableDiffusi
 from torch import Tensor, nn
 
 from shared.base_model import Family
+from shared.diffusion import text
 from shared.noise_schedule import NoiseSchedule
+from shared.tokens import MAX_TOKEN_LENGTH, Lengths
 
 Conditioning = dict[str, Tensor]
 """What the denoiser is told of a picture, batch first: `encoder_hidden_states` (B, L, D), `time_ids` (B, 6) and,
@@ -34,6 +37,8 @@ class Model(ABC):
 
     def __init__(self, pipeline: Any, schedule: NoiseSchedule) -> None:
         self.pipeline = pipeline
+        self.max_token_length = MAX_TOKEN_LENGTH
+        """Tokens of a prompt that are encoded, as `data.max_token_length` says it."""
         self.schedule = schedule
         """What is predicted, and how the timesteps end: of this run, whatever the pipeline's scheduler says."""
         self.notices: tuple[str, ...] = ()
@@ -152,10 +157,38 @@ class Model(ABC):
         return _digest(self.pipeline.vae)
 
     def text_digest(self) -> str:
-        """Changes with the text encoders' weights or precision, or with the tokens they are given."""
-        words = [getattr(self.pipeline, name.replace("text_encoder", "tokenizer")) for name in self.text_encoder_names]
-        vocabulary = "".join(str(sorted(tokenizer.get_vocab().items())) for tokenizer in words)
-        return hashlib.sha256((vocabulary + "".join(map(_digest, self.text_encoders.values()))).encode()).hexdigest()
+        """Changes with the text encoders' weights or precision, the tokens they are given, and how they are read."""
+        vocabulary = "".join(str(sorted(tokenizer.get_vocab().items())) for tokenizer in self._tokenizers.values())
+        about = vocabulary + "".join(map(_digest, self.text_encoders.values()))
+        if self.max_token_length != MAX_TOKEN_LENGTH:
+            about += f"max_token_length={self.max_token_length}"
+        return hashlib.sha256(about.encode()).hexdigest()
+
+    def token_lengths(self, captions: Iterable[str]) -> Lengths:
+        """How many tokens these captions have, whatever of them is encoded."""
+        tokenizer = self.pipeline.tokenizer
+        counted = [len(tokenizer(caption, add_special_tokens=False, verbose=False).input_ids) for caption in captions]
+        return Lengths(tuple(counted), tokenizer.model_max_length - 2)
+
+    @property
+    def _tokenizers(self) -> dict[str, Any]:
+        """By the name of their encoder."""
+        names = self.text_encoder_names
+        return {name: getattr(self.pipeline, name.replace("text_encoder", "tokenizer")) for name in names}
+
+    def _read(self, name: str, texts: list[str], *, output_hidden_states: bool) -> Any:
+        """A text encoder's output for all passes of all texts; its tensors begin with B × N."""
+        encoder: Any = self.text_encoders[name]
+        ids_BNL = text.token_ids(self._tokenizers[name], texts, self._passes)
+        return encoder(ids_BNL.flatten(0, 1).to(encoder.device), output_hidden_states=output_hidden_states)
+
+    def _joined(self, states: Tensor) -> Tensor:
+        """The states of all passes, (B × N, L, D), as those of one prompt each."""
+        return text.side_by_side(states.unflatten(0, (-1, self._passes)))
+
+    @property
+    def _passes(self) -> int:
+        return self.max_token_length // MAX_TOKEN_LENGTH
 
 
 class StableDiffusion(Model):
@@ -170,8 +203,8 @@ class StableDiffusion(Model):
         return "sd2" if self.pipeline.unet.config.use_linear_projection else "sd1"
 
     def encode_captions(self, captions: list[str]) -> Conditioning:  # noqa: D102
-        embeds, _ = self.pipeline.encode_prompt(captions, self.pipeline.text_encoder.device, 1, False)
-        return {"encoder_hidden_states": embeds}
+        states = self._read("text_encoder", captions, output_hidden_states=False).last_hidden_state
+        return {"encoder_hidden_states": self._joined(states).to(self.pipeline.text_encoder.dtype)}
 
     def predict(self, noisy_latents_BCHW: Tensor, timesteps_B: Tensor, conditioning: Conditioning) -> Tensor:  # noqa: D102
         return self.denoiser(noisy_latents_BCHW, timesteps_B, conditioning["encoder_hidden_states"], return_dict=False)[
@@ -179,8 +212,12 @@ class StableDiffusion(Model):
         ]
 
     def prompt_arguments(self, prompts: list[str]) -> dict[str, Tensor]:  # noqa: D102
-        embeds, negative_embeds = self.pipeline.encode_prompt(prompts, self.pipeline.device, 1, True)
-        return {"prompt_embeds": embeds, "negative_prompt_embeds": negative_embeds}
+        encoded, negative = (self.encode_captions(texts) for texts in (prompts, [""] * len(prompts)))
+        named = {
+            "prompt_embeds": encoded["encoder_hidden_states"],
+            "negative_prompt_embeds": negative["encoder_hidden_states"],
+        }
+        return {name: embeds.to(self.pipeline.device) for name, embeds in named.items()}
 
 
 class StableDiffusionXL(Model):
@@ -195,9 +232,7 @@ class StableDiffusionXL(Model):
 
     def encode_captions(self, captions: list[str]) -> Conditioning:
         """As the base class says; an empty caption is all zeros where the pipeline's own guidance makes it so."""
-        embeds, _, pooled, _ = self.pipeline.encode_prompt(
-            captions, device=self.pipeline.text_encoder_2.device, do_classifier_free_guidance=False
-        )
+        embeds, pooled = self._encode(captions)
         if self.pipeline.config.force_zeros_for_empty_prompt:
             said_B = torch.tensor([bool(caption) for caption in captions], device=embeds.device)
             embeds, pooled = embeds * said_B[:, None, None], pooled * said_B[:, None]
@@ -214,15 +249,21 @@ class StableDiffusionXL(Model):
         )[0]
 
     def prompt_arguments(self, prompts: list[str]) -> dict[str, Tensor]:  # noqa: D102
-        embeds, negative_embeds, pooled, negative_pooled = self.pipeline.encode_prompt(
-            prompts, device=self.pipeline.device
-        )
-        return {
+        (embeds, pooled), negative = self._encode(prompts), self.encode_captions([""] * len(prompts))
+        named = {
             "prompt_embeds": embeds,
-            "negative_prompt_embeds": negative_embeds,
+            "negative_prompt_embeds": negative["encoder_hidden_states"],
             "pooled_prompt_embeds": pooled,
-            "negative_pooled_prompt_embeds": negative_pooled,
+            "negative_pooled_prompt_embeds": negative["text_embeds"],
         }
+        return {name: embeds.to(self.pipeline.device) for name, embeds in named.items()}
+
+    def _encode(self, texts: list[str]) -> tuple[Tensor, Tensor]:
+        """Both encoders' last states but one, (B, L, D), and what the second one pools of the first pass, (B, D)."""
+        first, second = (self._read(name, texts, output_hidden_states=True) for name in self.text_encoder_names)
+        embeds = torch.cat([self._joined(output.hidden_states[-2]) for output in (first, second)], dim=-1)
+        pooled = second.text_embeds.unflatten(0, (-1, self._passes))[:, 0]
+        return embeds.to(self.pipeline.text_encoder_2.dtype), pooled
 
 
 def _digest(module: nn.Module) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -108,6 +109,8 @@ def test_init_writes_a_config_that_trains_and_never_overwrites(
     assert "each snapshot is judged on 4 held-out captions" in written.stdout
     assert "memory on " in written.stdout
     assert f"model: {tiny_model}, sd1, predicts noise" in written.stdout
+    lengths = re.search(r"captions have up to \d+ tokens, and up to 30 are encoded", written.stdout)
+    assert lengths
     assert f"python run.py train {config}" in written.stdout
     text = config.read_text()
     refused = run_module("run", *arguments)
@@ -117,6 +120,7 @@ def test_init_writes_a_config_that_trains_and_never_overwrites(
     trained = run_module("run", "train", config, *overrides, "--no-evaluator", "--no-dashboard")
     assert trained.returncode == 0, trained.stdout + trained.stderr
     assert "memory on this machine, estimated: trainer" in trained.stdout
+    assert f"• {lengths[0]}" in trained.stdout
     record = (tmp_path / "runs" / "mine" / "run.json").read_text()
     assert '"name": "sd1 on CPU"' in record
     assert '"activations"' in record

@@ -146,3 +146,17 @@ def test_an_earlier_sessions_failure_is_not_shown_as_this_ones(run: RunDir) -> N
     with hold_role(run, "trainer") as status:
         status.update("training", step=3, total=6)
         assert terminal._trainer() is not None
+
+
+def test_what_was_said_before_the_trainer_started_is_not_said_again(
+    run: RunDir, capsys: pytest.CaptureFixture[str]
+) -> None:
+    terminal = Terminal(run)
+    terminal.say("2 of 3 captions are too long")
+    with hold_role(run, "trainer") as status:
+        status.notice("2 of 3 captions are too long")
+        status.notice("the disk is small")
+        terminal.render()
+    said = capsys.readouterr().out.splitlines()
+    assert said[:2] == ["• 2 of 3 captions are too long", "• the disk is small"]
+    assert "• 2 of 3 captions are too long" not in said[2:]

@@ -18,8 +18,7 @@ from trainer.preparation import prepare
 
 
 def learner_of(run: RunDir) -> Learner:
-    accelerator = Accelerator(cpu=True)
-    return prepare(run, run.read_config(), accelerator, lambda done, total: None)
+    return prepare(run, run.read_config(), Accelerator(cpu=True), lambda done, total: None)
 
 
 def learning(learner: Learner) -> set[str]:
@@ -63,3 +62,22 @@ def test_the_loss_of_a_run_counts_by_its_masks(make_run: RunMaker, pictures: Pat
         for name, data in {"files": {}, "off": {"masks": "off"}}.items()
     }
     assert losses["files"] == pytest.approx(0.2 * losses["off"])
+
+
+def test_captions_that_are_cut_off_are_a_notice(make_run: RunMaker, tmp_path: Path) -> None:
+    folder = tmp_path / "long"
+    folder.mkdir()
+    for number in range(6):
+        Image.new("RGB", (48, 48), (40 * number, 0, 0)).save(folder / f"{number}.png")
+        (folder / f"{number}.txt").write_text("a red dress" if number else "dress " * 40)
+    learner = learner_of(make_run(data={"path": str(folder)}))
+    assert learner.model.token_lengths(["dress " * 40]).counts == (40,)
+    assert learner.model.notices == (
+        "1 of 6 captions are longer than the 30 tokens that are encoded: 10 tokens are cut off, 10 of "
+        "the longest caption; data.max_token_length = 150 encodes all of them whole",
+    )
+    longer = learner_of(make_run("longer", data={"path": str(folder), "max_token_length": 150}))
+    assert longer.model.notices == ()
+    text = longer.batches.at([0, 1]).text
+    assert isinstance(text, dict)
+    assert text["encoder_hidden_states"].shape[1] == 62
