@@ -13,7 +13,7 @@ from pathlib import Path
 from shared import captions, held_out, hub, masks, regularization, sources
 from shared.config import Config, DataConfig
 from shared.errors import DataError
-from shared.pictures import SUFFIXES, undecodable
+from shared.pictures import SUFFIXES, examine
 from shared.publication import sha256
 from shared.records import Inventory, PairRecord, combined_digest
 from shared.sources import Findings, Pair, listed
@@ -77,7 +77,7 @@ def look(data: DataConfig, cache: Path, findings: Findings, *, decode: bool) -> 
     pairs = _with_trigger(_told_apart(pairs, findings), data.trigger_word, findings)
     if decode:
         there = [pair for pair in pairs if pair.image.is_file()]
-        findings.problems.extend(undecodable(sorted({pair.image for pair in there})))
+        examine(sorted({pair.image for pair in there}), findings.problems, findings.notices)
         findings.problems.extend(masks.problems(there, data.masks))
         if data.masks == "alpha" and not findings.problems and not any(masks.has_alpha(pair.image) for pair in there):
             findings.notices.append('data.masks is "alpha", but no picture is transparent anywhere: none has a mask')

@@ -1,16 +1,17 @@
-"""Picture files: which are read, how they become upright RGB, and what is wrong with those that cannot be used."""
+"""Picture files: which are read, how they become upright sRGB, and what is wrong with those that cannot be used."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from shared import png
+from shared import colour, png
 from shared.errors import DataError
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp"})
@@ -28,8 +29,22 @@ _ORIENTATION = 0x0112
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # an error of ours says it better
 
 
+@dataclass(frozen=True)
+class Header:
+    """What is known of a picture before it is decoded."""
+
+    size: tuple[int, int]
+    """Width and height when it is upright."""
+    is_converted: bool = False
+    """Whether its colour profile changes its colours."""
+    profile_fault: str | None = None
+    """Why its colour profile is ignored."""
+
+
 def open_picture(path: Path) -> Image.Image:
-    """A decoded RGB picture, upright by its EXIF orientation, transparency laid on white, 16 bits scaled to 8.
+    """A decoded sRGB picture, upright by its EXIF orientation, transparency laid on white, 16 bits scaled to 8.
+
+    A colour profile that cannot be used is ignored.
 
     Raises:
         DataError: not a PNG, JPEG, WebP or BMP, truncated, animated, too narrow, or a decompression bomb.
@@ -39,7 +54,10 @@ def open_picture(path: Path) -> Image.Image:
             _refuse(picture)
             upright = ImageOps.exif_transpose(picture)
             if upright.mode.startswith("I"):  # Pillow's own conversion would cut 16 bits off at 255
+                profile = upright.info.get("icc_profile")
                 upright = Image.fromarray((np.asarray(upright, dtype=np.uint32) >> 8).astype(np.uint8))
+                upright.info["icc_profile"] = profile
+            upright = colour.to_srgb(upright)
             if "A" in upright.getbands() or "transparency" in upright.info:
                 rgba = upright.convert("RGBA")
                 upright = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
@@ -50,8 +68,8 @@ def open_picture(path: Path) -> Image.Image:
         raise DataError(f"{path}: {error}") from None
 
 
-def upright_size(path: Path) -> tuple[int, int]:
-    """Width and height as `open_picture` gives them, from the header alone.
+def read_header(path: Path) -> Header:
+    """What `open_picture` will make of a picture, without decoding it.
 
     Raises:
         DataError: the header cannot be read.
@@ -60,23 +78,46 @@ def upright_size(path: Path) -> tuple[int, int]:
         with Image.open(png.without_texts(path) or path, formats=FORMATS) as picture:
             width, height = picture.size
             turned = picture.getexif().get(_ORIENTATION) in _TURNED
+            return Header(
+                (height, width) if turned else (width, height),
+                colour.is_converted(picture),
+                colour.profile_fault(picture),
+            )
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(f"{path}: {error}") from None
-    return (height, width) if turned else (width, height)
 
 
-def undecodable(paths: Iterable[Path]) -> list[str]:
-    """Decode every picture once; what is wrong with those that cannot be used, in order."""
+def upright_size(path: Path) -> tuple[int, int]:
+    """Width and height as `open_picture` gives them, from the header alone.
+
+    Raises:
+        DataError: the header cannot be read.
+    """
+    return read_header(path).size
+
+
+def examine(paths: Sequence[Path], problems: list[str], notices: list[str]) -> None:
+    """Decode every picture once, and say in order what is wrong with those that cannot be used, and of what colours."""
     with ThreadPoolExecutor() as pool:
-        return [problem for problem in pool.map(_problem, paths) if problem]
+        seen = list(zip(paths, pool.map(_examined, paths), strict=True))
+    problems.extend(found for _, found in seen if isinstance(found, str))
+    headers = {path: found for path, found in seen if isinstance(found, Header)}
+    converted = [path for path, header in headers.items() if header.is_converted]
+    if converted:
+        notices.append(
+            f"{len(converted)} picture(s) are converted to sRGB by their colour profiles, such as {converted[0]}"
+        )
+    faults = [f"{path}: {header.profile_fault}" for path, header in headers.items() if header.profile_fault]
+    if faults:
+        notices.append(f"{len(faults)} colour profile(s) are ignored: {faults[0]}")
 
 
-def _problem(path: Path) -> str | None:
+def _examined(path: Path) -> Header | str:
     try:
         open_picture(path)
+        return read_header(path)
     except DataError as error:
         return str(error)
-    return None
 
 
 def _refuse(picture: Image.Image) -> None:

@@ -22,7 +22,7 @@ from shared.captions import shuffled
 from shared.config import Config
 from shared.dataset import Pair
 from shared.diffusion.model import Conditioning
-from shared.pictures import upright_size
+from shared.pictures import read_header
 from trainer import order
 from trainer.cache import Cache, Mask, Picture
 
@@ -37,10 +37,12 @@ class Example:
     framing: Framing
     mask: Mask | None = None
     """Where its loss counts; None: everywhere."""
+    is_converted: bool = False
+    """Whether the picture's colour profile changes its colours."""
 
     def picture(self, *, mirrored: bool = False) -> Picture:
         """What the VAE is shown of it."""
-        return Picture(self.pair.image, self.framing, mirrored)
+        return Picture(self.pair.image, self.framing, mirrored, self.is_converted)
 
 
 @dataclass(frozen=True)
@@ -70,12 +72,13 @@ def frame(pairs: Sequence[Pair], config: Config, *, multiple: int, at_least: int
         ConfigError: the resolution does not suit the model.
     """
     among = buckets.sizes(config.data.resolution, multiple, square=not config.data.buckets)
-    originals = [upright_size(pair.image) for pair in pairs]
+    headers = [read_header(pair.image) for pair in pairs]
+    originals = [header.size for header in headers]
     targets = buckets.assign(originals, among, at_least=at_least, repeats=[pair.repeats for pair in pairs])
     framings = [Framing(original, target) for original, target in zip(originals, targets, strict=True)]
     return [
-        Example(pair, framing, _mask(pair, framing, config.data.masks))
-        for pair, framing in zip(pairs, framings, strict=True)
+        Example(pair, framing, _mask(pair, framing, config.data.masks), header.is_converted)
+        for pair, framing, header in zip(pairs, framings, headers, strict=True)
     ]
 
 

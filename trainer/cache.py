@@ -52,6 +52,8 @@ class Picture:
     image: Path
     framing: Framing
     mirrored: bool = False
+    is_converted: bool = False
+    """Whether its colour profile changes its colours."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,7 @@ class Cache:
         """Note these pictures; returns those of this process's share without a sound entry. share: rank, processes."""
         for picture in dict.fromkeys(pictures):
             about = [self._digest(picture.image), self._vae, picture.framing.target, picture.mirrored]
+            about += ["sRGB"] if picture.is_converted else []
             self._pictures[picture] = self._path("latents", about)
         return _without_entry(self._pictures, share)
 

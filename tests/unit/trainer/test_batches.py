@@ -15,6 +15,7 @@ from shared.buckets import Framing
 from shared.config import Config, parse_config
 from shared.errors import ConfigError
 from shared.publication import sha256
+from tests import icc
 from tests.unit.trainer.test_cache import CountingModel
 from trainer import batches, order
 from trainer.batches import Batches, Example
@@ -70,6 +71,13 @@ def test_without_buckets_every_picture_is_square(folder: Path) -> None:
     } == {(64, 64)}
     with pytest.raises(ConfigError, match="multiples of 48"):
         batches.frame(dataset.scan(config), config, multiple=48, at_least=2)
+
+
+def test_the_cache_is_told_of_pictures_whose_colours_are_converted(folder: Path) -> None:
+    Image.open(folder / "00.png").save(folder / "00.png", icc_profile=icc.rgb())
+    config = config_of(folder)
+    pictures = batches.pictures_of(batches.frame(dataset.scan(config), config, multiple=16, at_least=2), config)
+    assert [picture.image.name for picture in pictures if picture.is_converted] == ["00.png"]
 
 
 def test_enlarged_pictures_and_repeats_are_told(folder: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +101,17 @@ def test_a_mirrored_picture_is_encoded_mirrored(tmp_path: Path, photos: list[Pic
     assert torch.equal(cache.posterior(photos[0])[0], plain[0, :, ::8, ::8])
     assert torch.equal(cache.posterior(mirrored)[0], turned[0, :, ::8, ::8])
     assert not torch.equal(plain, turned)
+
+
+def test_a_picture_in_other_colours_has_an_entry_of_its_own_and_the_others_keep_theirs(
+    tmp_path: Path, photos: list[Picture]
+) -> None:
+    fill(tmp_path / "cache", CountingModel(), photos)
+    before = entries(tmp_path / "cache" / "latents")
+    model = CountingModel()
+    fill(tmp_path / "cache", model, [replace(photos[0], is_converted=True), *photos[1:]])
+    assert len(model.pixels) == 1
+    assert set(before) < set(entries(tmp_path / "cache" / "latents"))
 
 
 @pytest.mark.parametrize("change", ["bytes", "size", "vae", "text encoders", "caption"])
