@@ -48,8 +48,8 @@ class Accumulation:
 
         The main process decides for all of them. memory: `memory_of` its device; None: not recorded.
         """
-        known = micro_batch_size is not None and memory in (None, memory_of(self.accelerator.device))
-        size = min(self.batch_size, micro_batch_size) if known else self.batch_size
+        is_known = memory in (None, memory_of(self.accelerator.device))
+        size = min(self.batch_size, micro_batch_size or self.batch_size) if is_known else self.batch_size
         if self.accelerator.num_processes > 1:
             mine = torch.tensor(float(size * self.accelerator.is_main_process), device=self.accelerator.device)
             size = int(cast("Tensor", self.accelerator.reduce(mine, "sum")))
