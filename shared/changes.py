@@ -72,6 +72,7 @@ RULES: dict[str, Rule] = {
     "train.optimizer_args": Rule.STATE,
     "train.learning_rate": Rule.STEPS,
     "train.text_encoder_learning_rate": Rule.STEPS,
+    "train.lora_plus_ratio": Rule.STATE,
     "train.lr_scheduler": Rule.STEPS,
     "train.lr_warmup_steps": Rule.STEPS,
     "train.lr_num_cycles": Rule.STEPS,

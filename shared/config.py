@@ -219,6 +219,11 @@ class TrainConfig(Section):
     text_encoder_learning_rate: Annotated[Annotated[float, Field(gt=0)] | None, BeforeValidator(_false_is_none)] = (
         Field(default=None, description="Peak learning rate of the text encoders' adapters; `false`: learning_rate.")
     )
+    lora_plus_ratio: Annotated[Annotated[float, Field(gt=0)] | None, BeforeValidator(_false_is_none)] = Field(
+        default=None,
+        description="Learning rate of the B matrices as a multiple of the others' (LoRA+, Hayou et al. 2024: 16); "
+        "`false`: the same.",
+    )
     lr_scheduler: Literal[
         "constant",
         "constant_with_warmup",

@@ -90,7 +90,7 @@ class Learner:
         compute.configure(self.adapted, config.train)
         optimizer = self._optimizer()
         self.predictor, self.optimizer = accelerator.prepare(Predictor(model, self.adapted).train(), optimizer)
-        self._peak_rates = optimizers.peak_rates(optimizer, config.train)
+        self._peak_rates = optimizers.peak_rates(optimizer)
         self._lr_factor = optimizers.schedule(config.train)
         self._accumulation = Accumulation(accelerator, self.predictor, self.parameters, config.train.train_batch_size)
         self.step = 0
@@ -99,7 +99,8 @@ class Learner:
         for part in self.adapted.values():
             part.to(self.accelerator.device)
         denoiser = lora.parameters(self.model.denoiser)
-        return optimizers.build(denoiser, self.parameters[len(denoiser) :], self.config.train)
+        up = [parameter for part in self.adapted.values() for parameter in lora.up_parameters(part)]
+        return optimizers.build(denoiser, self.parameters[len(denoiser) :], self.config.train, up)
 
     @property
     def pictures_per_step(self) -> int:

@@ -11,7 +11,7 @@ import importlib
 import importlib.util
 import inspect
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -38,15 +38,19 @@ UNUSABLE = {
 }
 
 
-def build(denoiser: Parameters, text_encoders: Parameters, settings: TrainConfig) -> Optimizer:
-    """The optimizer over the denoiser's and, in a group of their own, the text encoders' adapters.
+def build(
+    denoiser: Parameters, text_encoders: Parameters, settings: TrainConfig, up: Iterable[torch.nn.Parameter] = ()
+) -> Optimizer:
+    """The optimizer over the denoiser's and, in a group of their own, the text encoders' adapters, at peak rates.
+
+    up: the B matrices among them, which train.lora_plus_ratio puts into further groups.
 
     Raises:
         ConfigError: unknown name, argument or value; or one that these parameters cannot have.
     """
     kind = _kind(settings.optimizer)
     arguments = {**_defaults(kind, settings, denoiser[0].device), **_checked_arguments(kind, settings)}
-    groups = [{"params": parameters} for parameters in (denoiser, text_encoders) if parameters]
+    groups = _groups(denoiser, text_encoders, settings, {id(parameter) for parameter in up})
     try:
         with contextlib.redirect_stdout(None):  # Prodigy prints that it decouples weight decay
             return kind(groups, **arguments)
@@ -54,6 +58,21 @@ def build(denoiser: Parameters, text_encoders: Parameters, settings: TrainConfig
         raise ConfigError(
             f"train.optimizer {settings.optimizer} cannot be made: {error}", "see train.optimizer_args"
         ) from error
+
+
+def _groups(
+    denoiser: Parameters, text_encoders: Parameters, settings: TrainConfig, up: set[int]
+) -> list[dict[str, Any]]:
+    """Parameters and their learning rate where the schedule is 1; the first group's is train.learning_rate."""
+    rate, ratio = settings.learning_rate, settings.lora_plus_ratio
+    found: list[dict[str, Any]] = []
+    for parameters, own in ((denoiser, rate), (text_encoders, settings.text_encoder_learning_rate or rate)):
+        if ratio is None:
+            found.append({"params": parameters, "lr": own})
+        else:
+            found.append({"params": [value for value in parameters if id(value) not in up], "lr": own})
+            found.append({"params": [value for value in parameters if id(value) in up], "lr": own * ratio})
+    return [group for group in found if group["params"]]
 
 
 def check(settings: TrainConfig) -> None:
@@ -77,6 +96,11 @@ def check(settings: TrainConfig) -> None:
 
 
 def _check_rates_of_prodigy(settings: TrainConfig) -> None:
+    if settings.lora_plus_ratio not in (None, 1):
+        raise ConfigError(
+            f"train.lora_plus_ratio is {settings.lora_plus_ratio:g}: Prodigy adapts one rate for all parameters",
+            "set train.lora_plus_ratio = false, or take another optimizer",
+        )
     if settings.text_encoder_learning_rate not in (None, settings.learning_rate):
         raise ConfigError(
             f"train.text_encoder_learning_rate is {settings.text_encoder_learning_rate}, must be "
@@ -90,10 +114,9 @@ def _check_rates_of_prodigy(settings: TrainConfig) -> None:
         )
 
 
-def peak_rates(optimizer: Optimizer, settings: TrainConfig) -> list[float]:
-    """The learning rate of each parameter group where the schedule is 1."""
-    text_encoder_rate = settings.text_encoder_learning_rate or settings.learning_rate
-    return [settings.learning_rate, text_encoder_rate][: len(optimizer.param_groups)]
+def peak_rates(optimizer: Optimizer) -> list[float]:
+    """The learning rate of each parameter group where the schedule is 1: that of an optimizer just built."""
+    return [group["lr"] for group in optimizer.param_groups]
 
 
 def schedule(settings: TrainConfig) -> Callable[[int], float]:
@@ -118,7 +141,7 @@ def schedule(settings: TrainConfig) -> Callable[[int], float]:
 
 
 def set_rates(optimizer: Optimizer, peaks: list[float], factor: float) -> float:
-    """Set every group's learning rate for the coming update; returns the denoiser's effective one.
+    """Set every group's learning rate for the coming update; returns the first one: the denoiser's, LoRA+ or not.
 
     Prodigy multiplies what it is given by its estimate d (Mishchenko & Defazio 2023), which is part of the answer.
     """

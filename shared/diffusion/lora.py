@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from diffusers.loaders.lora_base import LORA_ADAPTER_METADATA_KEY
@@ -54,6 +54,11 @@ def adapted(model: Model, settings: config.LoraConfig) -> dict[str, nn.Module]:
 def parameters(part: nn.Module) -> list[nn.Parameter]:
     """The adapter's parameters, in the module's order."""
     return [parameter for parameter in part.parameters() if parameter.requires_grad]
+
+
+def up_parameters(part: nn.Module) -> list[nn.Parameter]:
+    """Those of them that are B matrices: zero at first, and what LoRA+ gives a rate of its own."""
+    return [value for name, value in part.named_parameters() if value.requires_grad and ".lora_B." in name]
 
 
 def state(parts: dict[str, nn.Module]) -> State:
@@ -161,7 +166,7 @@ def _attach(name: str, part: Any, settings: config.LoraConfig, exclude: str | No
         part.add_adapter(
             LoraConfig(
                 r=settings.rank,
-                lora_alpha=settings.lora_alpha,
+                lora_alpha=cast("int", settings.lora_alpha),  # PEFT says int, and only divides it
                 target_modules=list(ends),
                 exclude_modules=exclude,
                 lora_dropout=settings.dropout,

@@ -66,8 +66,9 @@ class Adapter(torch.nn.Module):
         self.matrices = torch.nn.ParameterList(
             [torch.randn(4, 32), torch.zeros(32, 4), torch.randn(4, 16), torch.zeros(16, 4)]
         )
-        self.optimizer = optimizers.build(list(self.matrices[:2]), list(self.matrices[2:]), settings)
-        self.peaks = optimizers.peak_rates(self.optimizer, settings)
+        up = [self.matrices[1], self.matrices[3]]
+        self.optimizer = optimizers.build(list(self.matrices[:2]), list(self.matrices[2:]), settings, up)
+        self.peaks = optimizers.peak_rates(self.optimizer)
         self.factor = optimizers.schedule(settings)
 
     def train_steps(self, steps: range) -> list[float]:
@@ -178,6 +179,42 @@ def test_without_text_encoders_there_is_one_group() -> None:
     assert len(built.param_groups) == 1
     assert built.param_groups[0]["weight_decay"] == 0.5
     assert isinstance(built, torch.optim.AdamW)
+
+
+def test_lora_plus_gives_b_matrices_a_rate_of_their_own() -> None:
+    adapter = Adapter(settings_of("adamw", text_encoder_learning_rate=1e-3, lora_plus_ratio=16))
+    assert adapter.peaks == [1e-2, 0.16, 1e-3, 16e-3]
+    groups = [[list(value.shape) for value in group["params"]] for group in adapter.optimizer.param_groups]
+    assert groups == [[[4, 32]], [[32, 4]], [[4, 16]], [[16, 4]]]
+    assert adapter.train_steps(range(1)) == [1e-2], "the learning rate of train.csv is that of the others"
+
+
+def test_the_first_update_of_b_is_larger_by_the_ratio() -> None:
+    keys = {"optimizer_args": {}, "weight_decay": 0.0, "lr_scheduler": "constant"}
+    start, alike, plus = (Adapter(settings_of("sgd", **keys, lora_plus_ratio=ratio)) for ratio in (False, False, 16))
+    for adapter in (alike, plus):
+        adapter.train_steps(range(1))
+    for index, ratio in enumerate((1, 16, 1, 16)):
+        before = start.matrices[index]
+        moved, expected = plus.matrices[index] - before, ratio * (alike.matrices[index] - before)
+        assert torch.allclose(moved, expected, rtol=1e-5), index
+    assert (plus.matrices[1] - start.matrices[1]).abs().max() > 1e-4
+
+
+def test_lora_plus_goes_on_from_a_checkpoint_bit_for_bit(run: RunDir) -> None:
+    settings = settings_of("adamw", lora_plus_ratio=16)
+    whole, first, second = (Adapter(settings) for _ in range(3))
+    whole.train_steps(range(8))
+    first.train_steps(range(4))
+    second.matrices.load_state_dict(first.matrices.state_dict())
+    optimizers.restore(second.optimizer, through_disk(run, 4, first.optimizer))
+    second.train_steps(range(4, 8))
+    assert all(map(torch.equal, whole.matrices, second.matrices))
+
+
+def test_prodigy_cannot_have_lora_plus() -> None:
+    with pytest.raises(ConfigError, match="lora_plus_ratio is 16: Prodigy adapts one rate"):
+        optimizers.check(TrainConfig(optimizer="prodigy", learning_rate=1.0, lora_plus_ratio=16))
 
 
 def test_a_cosine_falls_from_the_peak_to_its_final_fraction() -> None:

@@ -47,6 +47,14 @@ def test_a_fresh_adapter_changes_nothing_and_trains_alone(unet: UNet2DConditionM
     assert len(lora.parameters(unet)) == len(trainable)
 
 
+@pytest.mark.parametrize("use_dora", [False, True])
+def test_b_matrices_are_those_that_are_zero_at_first(unet: UNet2DConditionModel, use_dora: bool) -> None:
+    lora.attach({"unet": unet}, SETTINGS.model_copy(update={"use_dora": use_dora}))
+    up, everything = lora.up_parameters(unet), lora.parameters(unet)
+    assert len(up) == len(everything) // (3 if use_dora else 2)
+    assert {id(value) for value in everything if not value.any()} == {id(value) for value in up}
+
+
 def test_the_adapter_is_fp32_on_a_half_precision_model(unet: UNet2DConditionModel) -> None:
     unet.to(torch.bfloat16)
     lora.attach({"unet": unet}, SETTINGS)
