@@ -24,6 +24,7 @@ from evaluator.scorer import load_scorer
 from evaluator.session import Session
 from evaluator.studio import Studio
 from evaluator.training_set import TrainingSet
+from shared.base_model import pinned
 from shared.config import Config, EvaluationConfig
 from shared.diffusion import base
 from shared.errors import DeviceError, ModelError, exit_code_of, report
@@ -72,7 +73,7 @@ def build(run: RunDir) -> Judge:
     device = _device(config)
     base.share_cores(device)
     model = base.load_model(
-        config.model,
+        pinned(config.model, record.base_model),
         _precision(settings, device),
         zero_terminal_snr=config.train.zero_terminal_snr,
         max_token_length=config.data.max_token_length,

@@ -6,13 +6,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from huggingface_hub import try_to_load_from_cache
+from huggingface_hub import list_repo_files, resolve_revision, try_to_load_from_cache
+from huggingface_hub.errors import (
+    HfHubHTTPError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+    RevisionResolutionError,
+)
 
 from shared import noise_schedule, vae
 from shared.config import POCKET, ModelConfig
@@ -20,7 +27,15 @@ from shared.errors import ModelError
 from shared.noise_schedule import NoiseSchedule, Statement
 from shared.publication import sha256
 from shared.records import combined_digest
-from shared.weights import TensorShape, read_header, sampled_digest
+from shared.weights import (
+    DENOISERS_AND_ENCODERS,
+    WEIGHTS_FILE,
+    TensorShape,
+    choose_variant,
+    names_in,
+    read_header,
+    sampled_digest,
+)
 
 Family = Literal["sd1", "sd2", "sdxl"]
 
@@ -54,22 +69,82 @@ def resolve(path: str) -> str:
     return str(POCKET_STABLE_DIFFUSION) if path == POCKET else path
 
 
-def identify(path: str) -> dict[str, str]:
-    """What `run.json` says of the base model: its path and, where it is local, a fingerprint.
+def identify(path: str, *, revision: str | None = None, variant: str | None = None) -> dict[str, str]:
+    """What `run.json` says of the base model: its path, a fingerprint where it is local, a hub id's commit.
 
     Raises:
-        ModelError: a local path that is no model, or one that cannot be trained, or a text that is neither a path nor
-            a hub id.
+        ModelError: a local path that is no model, or one that cannot be trained or loaded with this variant; or a text
+            that is neither a path nor a hub id; or a hub id or revision that the hub does not have.
     """
     local = _local(path)
     if local is None:
-        return {"path": path}
+        commit = resolve_commit(path, revision)
+        return {"path": path, "commit": commit} if commit else {"path": path}
+    if revision:
+        raise ModelError(
+            f"model.revision is {revision!r}, and model.path is on this disk", "only a hub id has revisions"
+        )
     if local.is_dir():
         parts = _parts(local)
         _require_trainable(local)
+        choose_variant(names_in(local), variant, str(local))
         return {"path": path, "fingerprint": folder_fingerprint(local, parts)}
+    if variant:
+        raise ModelError(f"model.variant is {variant!r}, and model.path is a single file", "a file has no variants")
     _file_family(local)
     return {"path": path, "fingerprint": sha256(local)}
+
+
+def resolve_commit(path: str, revision: str | None = None) -> str | None:
+    """The commit a hub id stands for: the one in the local cache, else the hub's; None: the hub is out of reach.
+
+    Raises:
+        ModelError: the hub has no such model or revision, or does not give it to this person.
+    """
+    if files := model_files(path, revision):
+        return files.name  # the cache names a snapshot's folder by its commit
+    try:
+        return resolve_revision(path, revision=revision).resolved
+    except RevisionNotFoundError:
+        raise ModelError(
+            f"{path} has no revision {revision!r}", "its page on the hub lists branches and tags"
+        ) from None
+    except RepositoryNotFoundError:
+        raise ModelError(
+            f"the hub does not have {path}, or does not give it to you",
+            "is the name right? `hf auth login` opens private and gated models",
+        ) from None
+    except (RevisionResolutionError, HfHubHTTPError, OSError):
+        return None
+
+
+def pinned(settings: ModelConfig, identity: Mapping[str, str]) -> ModelConfig:
+    """The settings that load the very commit that `run.json` names, whatever the hub has become since."""
+    commit = identity.get("commit")
+    return settings.model_copy(update={"revision": commit}) if commit else settings
+
+
+def hub_variant(settings: ModelConfig) -> str | None:
+    """The variant to load of a hub id: by the files in the cache where every part has weights there, else by the hub's.
+
+    Raises:
+        ModelError: as `choose_variant`.
+    """
+    folder = model_files(settings.path, settings.revision)
+    names = names_in(folder) if folder else {}
+    if not names or not all(any(map(WEIGHTS_FILE.match, found)) for found in names.values()):
+        with contextlib.suppress(HfHubHTTPError, OSError):
+            names = _hub_names(settings)
+    return choose_variant(names, settings.variant, settings.path)
+
+
+def _hub_names(settings: ModelConfig) -> dict[str, list[str]]:
+    names: dict[str, list[str]] = {}
+    for file in list_repo_files(settings.path, revision=settings.revision):
+        part, _, name = file.partition("/")
+        if part in DENOISERS_AND_ENCODERS:
+            names.setdefault(part, []).append(name)
+    return names
 
 
 def is_same(path: str, fingerprint: str) -> bool:
@@ -106,13 +181,13 @@ def local_folder(path: str | None) -> Path | None:
     return folder if folder and folder.is_dir() else None
 
 
-def family(path: str) -> Family | None:
+def family(path: str, revision: str | None = None) -> Family | None:
     """SD 1.x, SD 2.x or SDXL, read from configuration files or a file's header; None: a hub id not yet downloaded.
 
     Raises:
         ModelError: as `identify`, or a model of another family.
     """
-    files = model_files(path)
+    files = model_files(path, revision)
     if files is None:
         return None
     if files.is_file():
@@ -182,7 +257,7 @@ def guess_family(hub_id: str) -> Family:
     return "sd2" if re.search(r"(diffusion|sd)-?v?2", name) else "sd1"
 
 
-def model_files(path: str) -> Path | None:
+def model_files(path: str, revision: str | None = None) -> Path | None:
     """The folder or file to read, a hub id's from the local cache; None: a hub id not yet downloaded.
 
     Raises:
@@ -191,7 +266,7 @@ def model_files(path: str) -> Path | None:
     local = _local(path)
     if local is not None:
         return local
-    index = try_to_load_from_cache(path, "model_index.json")
+    index = try_to_load_from_cache(path, "model_index.json", revision=revision)
     return Path(index).parent if isinstance(index, str) else None
 
 

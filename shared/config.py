@@ -93,6 +93,18 @@ class ModelConfig(Section):
         default=POCKET,
         description="A diffusers folder, a hub id, a .safetensors file, or `pocket`, the embedded miniature model.",
     )
+    revision: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Branch, tag or commit of a hub id; the commit it stands for is kept in `run.json`, and a resumed "
+        "run loads that one.",
+    )
+    variant: str | None = Field(
+        default=None,
+        pattern=r"^[\w-]+$",
+        description="Variant of the weights, such as `fp16` (of `….fp16.safetensors`); when absent, plain weights, "
+        "or where a part has none a variant that it has.",
+    )
     single_file_config: str | None = Field(
         default=None,
         description="Diffusers folder or hub id that describes the parts of a single file; guessed from the file, and "

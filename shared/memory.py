@@ -93,16 +93,16 @@ class Footprint:
         return sum(self.parts.values())
 
 
-def read_shapes(path: str) -> ModelShapes | None:
+def read_shapes(path: str, *, revision: str | None = None, variant: str | None = None) -> ModelShapes | None:
     """The shapes of `model.path`; None: a hub id that is not downloaded yet.
 
     Raises:
-        ModelError: not a model, or a damaged one.
+        ModelError: not a model, or a damaged one, or without that variant.
     """
-    files, family = base_model.model_files(path), base_model.family(path)
+    files, family = base_model.model_files(path, revision), base_model.family(path, revision)
     if files is None or family is None:
         return None
-    components = read_components(files)
+    components = read_components(files, variant)
     if files.is_file():
         return ModelShapes(family, components, UNETS[family])
     unet, vae = (base_model.read_json(files / part / "config.json") for part in ("unet", "vae"))

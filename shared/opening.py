@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from shared import changes, checkpoints, dataset, relocation, targets
+from shared import base_model, changes, checkpoints, dataset, relocation, targets
 from shared.config import Config
 from shared.digests import Digests
 from shared.errors import ConfigError, RunFolderError
@@ -109,9 +109,19 @@ def _take_up(run: RunDir, config: Config, resume: Resume, say: Callable[[str], o
     if not moved & {"data.path", "data.regularization_path"} and changes.differences(run.read_config(), config):
         _require_same_data(run)
     _tell(changes.apply(run, config, resume.allow_change, step, moved), moved, say)
+    _pin(run)
     if resume.from_checkpoint:
         checkpoints.go_back(run, resume.from_checkpoint)
     return run
+
+
+def _pin(run: RunDir) -> None:
+    """Record the commit of a hub id that was out of reach when the run was made; from then on it never changes."""
+    record, settings = run.read_record(), run.read_config().model
+    if record.base_model.keys() & {"fingerprint", "commit"}:
+        return
+    if commit := base_model.resolve_commit(settings.path, settings.revision):
+        record.model_copy(update={"base_model": {**record.base_model, "commit": commit}}).write(run.record)
 
 
 def _tell(made: Sequence[Change], moved: Collection[str], say: Callable[[str], object]) -> None:

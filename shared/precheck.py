@@ -70,7 +70,8 @@ def examine(config: Config, *, with_evaluator: bool = True) -> list[Share] | Non
         ModelError: `model.path` is no model.
         DeviceError: the trainer cannot fit even with one picture at a time and checkpointing.
     """
-    model = memory.read_shapes(config.model.path)
+    settings = config.model
+    model = memory.read_shapes(settings.path, revision=settings.revision, variant=settings.variant)
     if model is None:
         return None
     places = places_here()

@@ -189,7 +189,7 @@ class PresetRecord(BaseModel):
 
 
 class RunRecord(Record):
-    """`run.json`: what this run is; written once, but for `changes`."""
+    """`run.json`: what this run is; written once, but for `changes`, and a hub id's commit that became known later."""
 
     run_id: str
     name: str
@@ -198,7 +198,9 @@ class RunRecord(Record):
     versions: dict[str, str]
     hardware: dict[str, Any]
     dataset: DatasetRecord
-    base_model: dict[str, str] = Field(description="`path`, and `fingerprint` where it is a local folder or file.")
+    base_model: dict[str, str] = Field(
+        description="`path`; `fingerprint` where it is a local folder or file; `commit` of a hub id."
+    )
     folders: dict[str, str] = Field(
         default_factory=dict,
         description="Setting → fingerprint of the local folder it names, beside data set and base model.",

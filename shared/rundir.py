@@ -315,7 +315,7 @@ def _describe_run(config: Config, pairs: Sequence[Pair], digest: Digests) -> Run
             fingerprint=dataset.fingerprint(pairs, digest),
             held_out=tuple(chosen),
         ),
-        base_model=base_model.identify(config.model.path),
+        base_model=base_model.identify(config.model.path, revision=config.model.revision, variant=config.model.variant),
         folders=_folders(config),
         preset=_preset(config),
     )

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Generator
+import re
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,17 +104,26 @@ SINGLE_FILE_PREFIXES = {
 }
 DENOISERS_AND_ENCODERS = ("unet", "vae", "text_encoder", "text_encoder_2")
 
+WEIGHTS_FILE = re.compile(
+    r"(diffusion_pytorch_)?model(-\d{5}-of-\d{5})?(\.(?P<variant>[\w-]+?)(-\d{5}-of-\d{5})?)?\.safetensors$"
+)
+"""Plain weights, a variant's, and shards of either, in the form of today and in the older one."""
+PICKLED_FILE = re.compile(r"\.(bin|ckpt|pt|pth|msgpack)$")
+
 Tensors = dict[str, TensorShape]
 
 
-def read_components(model: Path) -> dict[str, Tensors]:
+def read_components(model: Path, variant: str | None = None) -> dict[str, Tensors]:
     """The tensors of each part of a diffusers folder or of a single file: unet, vae, text_encoder, text_encoder_2.
 
+    variant: as `model.variant`.
+
     Raises:
-        ModelError: a file cannot be read, or is cut.
+        ModelError: a file cannot be read, or is cut; or as `choose_variant`.
     """
     if model.is_dir():
-        found = {part: _folder_tensors(model / part) for part in DENOISERS_AND_ENCODERS}
+        chosen = choose_variant(names_in(model), variant, str(model))
+        found = {part: _folder_tensors(model / part, chosen) for part in DENOISERS_AND_ENCODERS}
         return {part: tensors for part, tensors in found.items() if tensors}
     parts: dict[str, Tensors] = {}
     for name, tensor in read_header(model).items():
@@ -123,9 +133,48 @@ def read_components(model: Path) -> dict[str, Tensors]:
     return parts
 
 
-def _folder_tensors(folder: Path) -> Tensors:
-    """Of the plain weights, or where there are none of a variant's (`….fp16.safetensors`)."""
-    files = sorted(folder.glob("*.safetensors"))
-    plain = [file for file in files if ".fp16" not in file.suffixes and ".non_ema" not in file.suffixes]
-    chosen = plain or files[:1]
-    return {name: tensor for file in chosen for name, tensor in read_header(file).items()}
+def names_in(folder: Path) -> dict[str, list[str]]:
+    """The names of the files of each part that has weights."""
+    parts = (folder / part for part in DENOISERS_AND_ENCODERS)
+    return {part.name: sorted(path.name for path in part.iterdir()) for part in parts if part.is_dir()}
+
+
+def choose_variant(names: Mapping[str, Iterable[str]], wanted: str | None, model: str) -> str | None:
+    """The variant to load (`fp16` of `model.fp16.safetensors`); None: every part has plain weights.
+
+    A part without the variant is loaded from its plain weights. names: the files of each part.
+
+    Raises:
+        ModelError: a part has only pickled weights, or not the variant that is wanted, or no variant suits all parts.
+    """
+    held = {part: {_variant(name) for name in found if WEIGHTS_FILE.match(name)} for part, found in names.items()}
+    pickled = [part for part, found in names.items() if not held[part] and any(map(PICKLED_FILE.search, found))]
+    if pickled:
+        raise ModelError(
+            f"{model} has only pickled weights in {' and '.join(pickled)}, which are never opened",
+            "choose a revision or another copy with .safetensors files; diffusers' save_pretrained writes them",
+        )
+    parts = [variants for variants in held.values() if variants]
+    others = sorted({variant for variants in parts for variant in variants if variant})
+    for candidate in (wanted,) if wanted else (None, "fp16", *others):
+        covers = all(variants & {candidate, None} for variants in parts)
+        if covers and (candidate is None or any(candidate in variants for variants in parts)):
+            return candidate
+    there = "; ".join(f"{part}: {', '.join(sorted(v or 'plain' for v in held[part])) or 'none'}" for part in held)
+    asked = f"model.variant is {wanted!r}" if wanted else "no variant of weights suits every part"
+    raise ModelError(
+        f"{asked}; {model} has {there}", "model.variant names one that every part without plain weights has"
+    )
+
+
+def _variant(name: str) -> str | None:
+    match = WEIGHTS_FILE.match(name)
+    return match["variant"] if match else None
+
+
+def _folder_tensors(folder: Path, variant: str | None) -> Tensors:
+    """Of the variant, or where the part has none of it of the plain weights."""
+    files = [path for path in sorted(folder.glob("*.safetensors")) if WEIGHTS_FILE.match(path.name)]
+    chosen = [path for path in files if _variant(path.name) == variant]
+    chosen = chosen or [path for path in files if _variant(path.name) is None]
+    return {name: tensor for path in chosen for name, tensor in read_header(path).items()}

@@ -9,6 +9,7 @@ import torch
 from accelerate import Accelerator
 
 from shared import dataset, references, relocation
+from shared.base_model import pinned
 from shared.config import Config
 from shared.dataset import Pair
 from shared.diffusion import base, lora, quantization
@@ -36,7 +37,7 @@ def prepare(run: RunDir, config: Config, accelerator: Accelerator, progress: Pro
     optimizer.check(config.train)
     quantization.require(config.model, accelerator.device)
     model = base.load_model(
-        config.model,
+        pinned(config.model, run.read_record().base_model),
         PRECISIONS[mixed_precision(config)],
         for_training=True,
         zero_terminal_snr=config.train.zero_terminal_snr,

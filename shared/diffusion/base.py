@@ -12,7 +12,7 @@ from diffusers.utils import logging as diffusers_logging
 from safetensors import SafetensorError, safe_open
 from transformers.utils import logging as transformers_logging
 
-from shared.base_model import family, model_files, resolve, statement
+from shared.base_model import family, hub_variant, model_files, resolve, statement
 from shared.config import ModelConfig
 from shared.diffusion import quantization
 from shared.diffusion.model import Model, StableDiffusion, StableDiffusionXL
@@ -20,6 +20,7 @@ from shared.errors import DeviceError, ModelError
 from shared.noise_schedule import NoiseSchedule, PredictionType, of_scheduler
 from shared.tokens import MAX_TOKEN_LENGTH
 from shared.vae import require_decodable
+from shared.weights import choose_variant, names_in
 
 Precision = Literal["fp32", "fp16", "bf16"]
 DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
@@ -53,7 +54,7 @@ def load_model(
     transformers_logging.disable_progress_bar()
     location = resolve(settings.path)
     try:
-        kind = _single_file_kind(location) if Path(location).is_file() else _folder_kind(location)
+        kind = _single_file_kind(location) if Path(location).is_file() else _folder_kind(location, settings.revision)
         pipeline = _load(kind, location, settings, precision, for_training=for_training)
     except (OSError, ValueError, TypeError, KeyError, SafetensorError) as error:
         raise _explained(error, location, settings) from error
@@ -110,9 +111,10 @@ def _explained(error: Exception, location: str, settings: ModelConfig) -> ModelE
     reason, hint = str(error).strip().partition("\n")[0], "is the folder complete, or the hub reachable?"
     if Path(location).is_file() and not settings.single_file_config:
         hint = "set model.single_file_config to a diffusers folder of the same family where the hub is out of reach"
-    if model_files(location) is None:
+    if model_files(location, settings.revision) is None:
         reason = f"it is not in the cache, and the hub did not give it ({reason})"
         hint = f"is the name right? where there is a network: hf download {location}"
+        hint += f" --revision {settings.revision}" if settings.revision else ""
     return ModelError(f"cannot load {settings.path}: {reason}", hint)
 
 
@@ -120,9 +122,9 @@ def _single_file_kind(path: str) -> type[Model]:
     return StableDiffusionXL if family(path) == "sdxl" else StableDiffusion
 
 
-def _folder_kind(location: str) -> type[Model]:
+def _folder_kind(location: str, revision: str | None) -> type[Model]:
     """By the pipeline's class name, of a folder or a hub id."""
-    name = cast("dict[str, Any]", DiffusionPipeline.load_config(location))["_class_name"]
+    name = cast("dict[str, Any]", DiffusionPipeline.load_config(location, revision=revision))["_class_name"]
     if name not in MODELS:
         raise ModelError(f"{location} is a {name}", f"these can be trained: {', '.join(MODELS)}")
     return MODELS[name]
@@ -136,11 +138,17 @@ def _load(kind: type[Model], location: str, settings: ModelConfig, precision: Pr
         if for_training:
             arguments |= quantization.loading_arguments(settings, DTYPES[precision])
             arguments["dtype"] = {"vae": torch.float32, "default": DTYPES[precision]}
-        return kind.pipeline_class.from_pretrained(location, **arguments)
+        arguments["variant"] = _variant(location, settings)
+        return kind.pipeline_class.from_pretrained(location, revision=settings.revision, **arguments)
     described = {"config": settings.single_file_config} if settings.single_file_config else {}
     if for_training:  # one precision for all parts is all that a single file's pipeline takes
         arguments["vae"] = AutoencoderKL.from_single_file(location, subfolder="vae", dtype=torch.float32, **described)
     return kind.pipeline_class.from_single_file(location, **arguments, **described)
+
+
+def _variant(location: str, settings: ModelConfig) -> str | None:
+    folder = Path(location)
+    return choose_variant(names_in(folder), settings.variant, location) if folder.is_dir() else hub_variant(settings)
 
 
 def share_cores(device: torch.device) -> None:

@@ -108,7 +108,7 @@ def test_a_hub_id_names_its_family_once_it_is_cached(tmp_path: Path, monkeypatch
     assert base_model.family("nobody/nothing") is None
     folder = paper_model(tmp_path / "snapshot")
     (folder / "unet" / "config.json").write_text('{"cross_attention_dim": 1024}')
-    monkeypatch.setattr(base_model, "try_to_load_from_cache", lambda path, name: str(folder / name))
+    monkeypatch.setattr(base_model, "try_to_load_from_cache", lambda path, name, **_: str(folder / name))
     assert base_model.family("owner/name") == "sd2"
 
 
