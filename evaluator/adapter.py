@@ -22,12 +22,12 @@ from shared.publication import verify
 
 @dataclass(frozen=True)
 class AdapterFile:
-    """A LoRA that fits the base model: weights keyed as in the file, and its scale."""
+    """A LoRA that fits the base model: weights keyed as in the file, and the scale of each module."""
 
     folder: Path
     digest: str
     weights: dict[str, torch.Tensor]
-    scale: float
+    scales: dict[str, float]
 
 
 def read(folder: Path, expected: dict[str, torch.Size], settings: LoraConfig) -> AdapterFile:
@@ -38,30 +38,33 @@ def read(folder: Path, expected: dict[str, torch.Size], settings: LoraConfig) ->
     """
     digest = verify(folder).digest()
     weights, metadata = weights_file.read(folder / LORA_FILE)
-    scale = _scale(metadata, settings)
+    scales = _scales(expected, metadata, settings)
     _check_shapes({key: value.shape for key, value in weights.items()}, expected)
     broken = [key for key, value in weights.items() if not torch.isfinite(value).all()]
     if broken:
         raise ModelError(f"{LORA_FILE} has values that are not finite, in {broken[0]}")
-    return AdapterFile(folder, digest, weights, scale)
+    return AdapterFile(folder, digest, weights, scales)
 
 
-def _scale(metadata: dict[str, str], settings: LoraConfig) -> float:
-    """What the update is multiplied by, from the file itself: without it, it would silently be loaded at scale 1."""
+def _scales(shapes: dict[str, torch.Size], metadata: dict[str, str], settings: LoraConfig) -> dict[str, float]:
+    """What updates are multiplied by, from the file itself: without it, they would silently be loaded at scale 1."""
     try:
         stored = json.loads(metadata[LORA_ADAPTER_METADATA_KEY])
-        rank, alpha = int(stored["unet.r"]), float(stored["unet.lora_alpha"])
-        scale = lora.scale(stored)
+        said = {module: lora.rank_and_alpha(module, stored) for module in lora.modules(shapes)}
+        scales = {module: lora.scale(module, stored) for module in said}
         variants = (bool(stored["unet.use_rslora"]), bool(stored["unet.use_dora"]))
     except (KeyError, ValueError, TypeError):
         raise ModelError(f"{LORA_FILE} does not state its rank and alpha") from None
-    if (rank, alpha) != (settings.rank, settings.lora_alpha):
-        raise ModelError(
-            f"{LORA_FILE} has rank {rank} and alpha {alpha:g}, the run {settings.rank} and {settings.lora_alpha}"
-        )
+    for module, (rank, alpha) in said.items():
+        expected = settings.rank_and_alpha(convolution=lora.is_convolution(shapes[f"{module}.lora_A.weight"]))
+        if (rank, alpha) != expected:
+            raise ModelError(
+                f"{LORA_FILE} has rank {rank} and alpha {alpha:g}, the run {expected[0]} and {expected[1]:g}, "
+                f"for {module}"
+            )
     if variants != (settings.use_rslora, settings.use_dora):
         raise ModelError(f"{LORA_FILE} differs from the run in use_rslora or use_dora")
-    return scale
+    return scales
 
 
 def _check_shapes(found: dict[str, torch.Size], expected: dict[str, torch.Size]) -> None:

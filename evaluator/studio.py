@@ -74,7 +74,7 @@ class Studio:
         self.expected = lora.expected_shapes(model, adapter)
         self._text_encoders_change = adapter.text_encoder
         self._hotswappable = not (adapter.text_encoder or adapter.use_dora)
-        self._rank, self._compiled = adapter.rank, settings.torch_compile
+        self._compiled = settings.torch_compile
         if self._compiled:
             self.pipeline.unet.compile()
         self._settings, self._resolution = settings, resolution
@@ -215,7 +215,7 @@ class Studio:
     def _load(self, adapter: AdapterFile, *, hotswap: bool) -> None:
         self._forget()
         if self._compiled and not hotswap:  # keeps the adapter's scale in a tensor: another snapshot's is no new code
-            self.pipeline.enable_lora_hotswap(target_rank=self._rank, check_compiled="ignore")
+            self.pipeline.enable_lora_hotswap(target_rank=None, check_compiled="ignore")
         self.pipeline.load_lora_weights(
             str(adapter.folder), weight_name=LORA_FILE, adapter_name=ADAPTER, hotswap=hotswap, use_safetensors=True
         )
@@ -232,17 +232,22 @@ class Studio:
             self._embeds.clear()
 
     def _prove(self, adapter: AdapterFile) -> None:
-        """Every weight in the pipeline equals the file's, and so does the scale."""
+        """Every weight in the pipeline equals the file's, and so does every scale."""
         for name, part in self.model.parts.items():
             prefix = lora.prefix(name, part)
             held = part.state_dict()
             for key, value in adapter.weights.items():
                 if key.startswith(prefix) and not _holds(held, key.removeprefix(prefix), value):
                     raise ModelError(f"the pipeline does not hold {key} of {adapter.folder.name} after the swap")
-            for module in part.modules():
+            for module_name, module in part.named_modules():
                 scaling = getattr(module, "scaling", None)
-                if isinstance(scaling, dict) and abs(float(scaling[ADAPTER]) - adapter.scale) > 1e-6:
-                    raise ModelError(f"the pipeline applies scale {scaling[ADAPTER]}, the file says {adapter.scale}")
+                if not isinstance(scaling, dict):
+                    continue
+                said = adapter.scales.get(prefix + module_name)
+                if said is None or abs(float(scaling[ADAPTER]) - said) > 1e-6:
+                    raise ModelError(
+                        f"the pipeline applies scale {scaling[ADAPTER]} to {prefix}{module_name}, the file says {said}"
+                    )
 
 
 def _holds(held: dict[str, torch.Tensor], key: str, value: torch.Tensor) -> bool:

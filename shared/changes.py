@@ -62,6 +62,8 @@ RULES: dict[str, Rule] = {
     "lora.rank": Rule.STATE,
     "lora.lora_alpha": Rule.STATE,
     "lora.target_modules": Rule.STATE,
+    "lora.conv_rank": Rule.STATE,
+    "lora.conv_alpha": Rule.STATE,
     "lora.dropout": Rule.STEPS,
     "lora.use_rslora": Rule.STATE,
     "lora.use_dora": Rule.STATE,

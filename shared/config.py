@@ -197,6 +197,13 @@ class LoraConfig(Section):
         description='Modules of the denoiser that get an adapter: `"attention"` (the default), `"transformer"` (as '
         'kohya\'s LoRA), `"all-linear"`, `"all"`, or a list of these and of suffixes of modules\' names.',
     )
+    conv_rank: Annotated[Annotated[int, Field(ge=1, le=512)] | None, BeforeValidator(_false_is_none)] = Field(
+        default=None, description="Rank of convolutions with a kernel larger than 1; `false`: rank."
+    )
+    conv_alpha: Annotated[Annotated[float, Field(gt=0)] | None, BeforeValidator(_false_is_none)] = Field(
+        default=None,
+        description="Scale numerator of these convolutions; `false`: lora_alpha × conv_rank / rank, the same scale.",
+    )
     dropout: float = Field(default=0.0, ge=0, lt=1, description="Dropout probability inside the adapter.")
     use_rslora: bool = Field(
         default=False, description="Scale by lora_alpha / sqrt(rank) (rsLoRA, Kalajdzievski 2023)."
@@ -207,6 +214,28 @@ class LoraConfig(Section):
     text_encoder: bool = Field(
         default=False, description="Give the text encoders' attention an adapter too; captions are then not cached."
     )
+
+    @model_validator(mode="after")
+    def _convolutions_are_targets(self) -> LoraConfig:
+        if not self.is_uniform and not any(map(targets.is_convolution, self.target_modules)):
+            key = "conv_rank" if self.conv_rank else "conv_alpha"
+            raise ValueError(
+                f"lora.{key} is {getattr(self, key)}, but lora.target_modules has no convolution with a kernel larger "
+                'than 1: lora.target_modules = "all" has them'
+            )
+        return self
+
+    @property
+    def is_uniform(self) -> bool:
+        """Whether convolutions have the rank and alpha of everything else."""
+        return self.conv_rank is None and self.conv_alpha is None
+
+    def rank_and_alpha(self, *, convolution: bool) -> tuple[int, float]:
+        """Of a module; convolution: one with a kernel larger than 1."""
+        if not convolution or self.is_uniform:
+            return self.rank, self.lora_alpha
+        rank = self.conv_rank or self.rank
+        return rank, self.conv_alpha or self.lora_alpha * rank / self.rank
 
 
 class TrainConfig(Section):

@@ -139,19 +139,23 @@ def activation_bytes(model: ModelShapes, batch: int, resolution: int, *, half: b
     return batch * sum(constant * value for constant, value in zip(constants, work, strict=True))
 
 
-def lora_parameters(tensors: Tensors, ends: Iterable[str], rank: int) -> int:
-    """Numbers in a LoRA on the modules whose names end in one of `ends`: rank × (inputs + outputs) of each."""
+def lora_parameters(tensors: Tensors, ends: Iterable[str], rank: int, conv_rank: int | None = None) -> int:
+    """Numbers in a LoRA on the modules whose names end in one of `ends`: rank × (inputs + outputs) of each.
+
+    conv_rank: of convolutions with a kernel larger than 1, where they have their own.
+    """
     suffixes = tuple(f".{end}.weight" for end in ends)
     adapted = [
         tensor.shape for name, tensor in tensors.items() if f".{name}".endswith(suffixes) and len(tensor.shape) > 1
     ]
-    return sum(rank * (shape[0] + math.prod(shape[1:])) for shape in adapted)
+    wide = rank if conv_rank is None else conv_rank
+    return sum((wide if math.prod(shape[2:]) > 1 else rank) * (shape[0] + math.prod(shape[1:])) for shape in adapted)
 
 
 def adapter_parameters(model: ModelShapes, settings: LoraConfig) -> int:
     """Numbers in the whole adapter these settings describe."""
     unet = model.components.get("unet", {})
-    found = lora_parameters(unet, _targets(unet, settings), settings.rank)
+    found = lora_parameters(unet, _targets(unet, settings), settings.rank, settings.conv_rank)
     if settings.text_encoder:
         for name in ("text_encoder", "text_encoder_2"):
             found += lora_parameters(model.components.get(name, {}), TEXT_TARGETS, settings.rank)

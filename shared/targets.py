@@ -63,6 +63,11 @@ def resolve(targets: Collection[str], *, linear_projections: bool) -> tuple[str,
     return tuple(dict.fromkeys([*linear, *(name for name in targets if name != ALL_LINEAR)]))
 
 
+def is_convolution(name: str) -> bool:
+    """Whether this end of a module's name is a convolution's with a kernel larger than 1."""
+    return name.rpartition(".")[2] in {end.rpartition(".")[2] for end in CONVOLUTIONS}
+
+
 def require_known(targets: Iterable[str]) -> None:
     """Refuse what no Stable Diffusion has: PEFT passes over a name that matches nothing without a word.
 

@@ -47,6 +47,14 @@ def family_of(description: Description) -> Family | None:
     return next((family for (family, _), name in ARCHITECTURES.items() if name == said), None)
 
 
+def network(rank: int, alpha: float, conv_rank: int, conv_alpha: float) -> Description:
+    """Rank and alpha, and those of convolutions with a kernel larger than 1 where they differ."""
+    found = {"ss_network_dim": str(rank), "ss_network_alpha": f"{alpha:g}"}
+    if (conv_rank, conv_alpha) != (rank, alpha):
+        found["ss_network_args"] = json.dumps({"conv_dim": str(conv_rank), "conv_alpha": f"{conv_alpha:g}"})
+    return found
+
+
 def base_model_name(config: Config) -> str:
     """The hub id, or the last part of a local path: where it lies on a disk is nobody's business."""
     path = Path(config.model.path)
@@ -93,8 +101,7 @@ def _training(config: Config, num_pictures: int, step: int) -> Description:
     return {
         "ss_output_name": str(config.run.name),
         "ss_network_module": "networks.lora",
-        "ss_network_dim": str(lora.rank),
-        "ss_network_alpha": str(lora.lora_alpha),
+        **network(*lora.rank_and_alpha(convolution=False), *lora.rank_and_alpha(convolution=True)),
         "ss_network_dropout": str(lora.dropout),
         "ss_num_train_images": str(num_pictures),
         "ss_steps": str(step),

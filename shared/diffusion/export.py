@@ -150,13 +150,23 @@ def _kohya(adapter: Adapter, weights: lora.State) -> bytes:
             "kohya's format cannot hold this DoRA: the programs that read it take its magnitudes in different ways",
             "--format diffusers and --format peft hold it; lora.use_dora = false trains one that every program reads",
         )
-    scale = lora.scale(adapter.settings)
+    scales = {module: lora.scale(module, adapter.settings) for module in lora.modules(weights)}
     facts = {
         **adapter.description,
+        **_alphas(weights, scales),
         "modelspec.implementation": SGM if adapter.family == "sdxl" else description.DIFFUSERS,
-        "ss_network_alpha": f"{scale * int(adapter.settings['unet.r']):g}",
     }
-    return weights_file.encode(kohya.convert(weights, scale, adapter.family), facts)
+    return weights_file.encode(kohya.convert(weights, scales, adapter.family), facts)
+
+
+def _alphas(weights: lora.State, scales: dict[str, float]) -> description.Description:
+    """What the header calls alpha: the numbers that are divided by the rank, of convolutions where they differ."""
+    found: dict[bool, tuple[int, float]] = {}
+    for module, scale in scales.items():
+        down = weights[f"{module}.lora_A.weight"]
+        found.setdefault(lora.is_convolution(down.shape), (len(down), scale * len(down)))
+    rank, alpha = found.get(False, found.get(True, (0, 0.0)))
+    return description.network(rank, alpha, *found.get(True, (rank, alpha)))
 
 
 def _write_folder(target: Path, adapter: Adapter, weights: lora.State) -> None:

@@ -41,15 +41,15 @@ SGM_IN_RESNETS = {
 BLOCK = re.compile(r"(down|mid|up)_blocks?\.(?:(\d+)\.)?(resnets|attentions|downsamplers|upsamplers)\.(\d+)\.(.+)")
 
 
-def convert(weights: Tensors, scale: float, family: Family) -> Tensors:
-    """weights: keyed as in a snapshot. scale: what the update is multiplied by; alpha carries it whole, fp32."""
+def convert(weights: Tensors, scales: dict[str, float], family: Family) -> Tensors:
+    """weights: keyed as in a snapshot. scales: of each module's update; alpha carries them whole, fp32."""
     found: Tensors = {}
     for key, value in weights.items():
         part, module, half = _split(key)
         name = PREFIXES[family][part] + _module_name(part, module, family).replace(".", "_")
         found[f"{name}.{HALVES[half]}"] = value
         if half == "lora_A.weight":
-            found[f"{name}.alpha"] = torch.tensor(scale * value.shape[0], dtype=torch.float32)
+            found[f"{name}.alpha"] = torch.tensor(scales[f"{part}.{module}"] * value.shape[0], dtype=torch.float32)
     return found
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import math
+import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,6 +18,7 @@ from diffusers.loaders.lora_base import LORA_ADAPTER_METADATA_KEY
 from diffusers.training_utils import cast_training_params
 from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
+from peft.utils.other import get_pattern_key
 from torch import nn
 
 from shared import config, targets
@@ -114,14 +117,43 @@ def metadata(parts: dict[str, nn.Module]) -> dict[str, Any]:
     }
 
 
-def scale(adapter_metadata: dict[str, Any]) -> float:
-    """What the update is multiplied by: alpha / rank, or alpha / sqrt(rank) for rsLoRA. The same for every part.
+def modules(weights: Iterable[str]) -> list[str]:
+    """The adapted modules, `unet.mid_block.…`, of a file's keys."""
+    return [key.removesuffix(".lora_A.weight") for key in weights if key.endswith(".lora_A.weight")]
+
+
+def rank_and_alpha(module: str, adapter_metadata: dict[str, Any]) -> tuple[int, float]:
+    """What the metadata says of a module, `unet.mid_block.…`.
+
+    Raises:
+        KeyError, ValueError, TypeError: it says nothing.
+    """
+    part, _, name = module.partition(".")
+
+    def said(default: str, patterns: str) -> Any:
+        value, own = adapter_metadata[f"{part}.{default}"], dict(adapter_metadata.get(f"{part}.{patterns}") or {})
+        return own.get(get_pattern_key([*own], name), value)
+
+    try:
+        return int(said("r", "rank_pattern")), float(said("lora_alpha", "alpha_pattern"))
+    except re.error as error:
+        raise ValueError(str(error)) from None
+
+
+def scale(module: str, adapter_metadata: dict[str, Any]) -> float:
+    """What the update of a module is multiplied by: alpha / rank, or alpha / sqrt(rank) for rsLoRA.
 
     Raises:
         KeyError, ValueError, TypeError: the metadata does not say.
     """
-    rank, alpha = int(adapter_metadata["unet.r"]), float(adapter_metadata["unet.lora_alpha"])
-    return alpha / (math.sqrt(rank) if adapter_metadata["unet.use_rslora"] else rank)
+    rank, alpha = rank_and_alpha(module, adapter_metadata)
+    rslora = adapter_metadata[f"{module.partition('.')[0]}.use_rslora"]
+    return alpha / (math.sqrt(rank) if rslora else rank)
+
+
+def is_convolution(shape: Sequence[int]) -> bool:
+    """Whether A of this shape belongs to a convolution with a kernel larger than 1."""
+    return math.prod(shape[2:]) > 1
 
 
 def write(
@@ -162,12 +194,16 @@ def _last_layer(text_encoder: Any) -> str:
 
 def _attach(name: str, part: Any, settings: config.LoraConfig, exclude: str | None) -> None:
     ends = TEXT_TARGETS if name != "unet" else _targets(part, settings)
+    convolutions = [] if name != "unet" or settings.is_uniform else _convolutions(part)
+    rank, alpha = settings.rank_and_alpha(convolution=True)
     try:
         part.add_adapter(
             LoraConfig(
                 r=settings.rank,
                 lora_alpha=cast("int", settings.lora_alpha),  # PEFT says int, and only divides it
                 target_modules=list(ends),
+                rank_pattern=dict.fromkeys(convolutions, rank),
+                alpha_pattern=dict.fromkeys(convolutions, alpha),
                 exclude_modules=exclude,
                 lora_dropout=settings.dropout,
                 use_rslora=settings.use_rslora,
@@ -182,6 +218,19 @@ def _attach(name: str, part: Any, settings: config.LoraConfig, exclude: str | No
             'attention is ["to_k", "to_q", "to_v", "to_out.0"]',
         ) from None
     cast_training_params(part, dtype=torch.float32)
+
+
+def _convolutions(unet: nn.Module) -> list[str]:
+    """Those with a kernel larger than 1, by the last word of their names, as regular expressions.
+
+    PEFT compares these with a module's name, and when an adapter is hot-swapped with its parameters' names.
+    """
+    names = {
+        name.rpartition(".")[2]
+        for name, module in unet.named_modules()
+        if isinstance(module, nn.Conv2d) and math.prod(module.kernel_size) > 1
+    }
+    return [rf"{name}(\.lora_.+)?" for name in sorted(names)]
 
 
 def _targets(unet: Any, settings: config.LoraConfig) -> tuple[str, ...]:

@@ -31,7 +31,8 @@ def test_a_good_file_is_read_whole(make_snapshot: SnapshotMaker, loaded: Model, 
     expected = random_weights(blueprint.weights, 3)
     assert file.weights.keys() == expected.keys()
     assert all(torch.equal(file.weights[key], expected[key]) for key in expected)
-    assert file.scale == 2.0
+    assert file.scales.keys() == {key.partition(".lora_")[0] for key in expected}
+    assert set(file.scales.values()) == {2.0}
     manifest = read_manifest(folder)
     assert manifest
     assert file.digest == manifest.digest()
@@ -147,7 +148,7 @@ def test_a_file_that_was_published_wrong_is_refused_with_the_reason(
 
 def test_alpha_may_be_a_fraction(make_snapshot: SnapshotMaker, loaded: Model) -> None:
     folder = make_snapshot(edit=editing(settings_changed(**{"unet.lora_alpha": 0.5})))
-    assert read(folder, loaded, LoraConfig(rank=2, lora_alpha=0.5)).scale == 0.25
+    assert set(read(folder, loaded, LoraConfig(rank=2, lora_alpha=0.5)).scales.values()) == {0.25}
 
 
 def test_a_file_of_other_target_modules_is_refused(make_snapshot: SnapshotMaker, loaded: Model) -> None:
@@ -156,6 +157,12 @@ def test_a_file_of_other_target_modules_is_refused(make_snapshot: SnapshotMaker,
         read(folder, loaded, LORA.model_copy(update={"target_modules": ("to_k",)}))
     with pytest.raises(ModelError, match=r"does not match lora.target_modules: \d+ keys missing, 0 unknown"):
         read(folder, loaded, LORA.model_copy(update={"target_modules": (*LORA.target_modules, "conv1")}))
+
+
+def test_a_file_whose_convolutions_have_another_alpha_is_refused(make_snapshot: SnapshotMaker, loaded: Model) -> None:
+    pattern = settings_changed(**{"unet.alpha_pattern": {"to_k": 8}})
+    with pytest.raises(ModelError, match=r"has rank 2 and alpha 8, the run 2 and 4, for unet\..*\.to_k"):
+        read(make_snapshot(edit=editing(pattern)), loaded)
 
 
 def test_a_folder_without_manifest_is_refused(tmp_path: Path, loaded: Model) -> None:

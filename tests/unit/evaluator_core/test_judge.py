@@ -105,7 +105,7 @@ def test_the_base_model_is_drawn_without_an_adapter(run: RunDir) -> None:
 
 
 def test_a_snapshot_is_judged_with_what_its_manifest_says(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = AdapterFile(add_snapshot(run), "digest", {}, 1.0)
+    file = AdapterFile(add_snapshot(run), "digest", {}, {})
     monkeypatch.setattr(judging.adapter, "read", lambda *_: file)
     studio = PretendStudio()
     result = judge_of(run, studio).judge(2)
@@ -270,7 +270,7 @@ def judged(make_paper_run: RunMaker, monkeypatch: pytest.MonkeyPatch) -> RunDir:
     """A run whose base model and one snapshot have been judged with real metrics."""
     run = make_paper_run(evaluation={"num_seeds": 2, "num_prompts": 3, "batch_size": 1})
     add_snapshot(run)
-    monkeypatch.setattr(judging.adapter, "read", lambda *_: AdapterFile(run.snapshot(2), "digest", {}, 1.0))
+    monkeypatch.setattr(judging.adapter, "read", lambda *_: AdapterFile(run.snapshot(2), "digest", {}, {}))
     judge = judge_of(run, PaintingStudio())
     object.__setattr__(judge, "scorer", load_scorer("pocket"))
     judge.judge(0)
@@ -316,7 +316,7 @@ def test_a_lost_picture_of_step_0_leaves_drift_blank_with_its_reason(
     run: RunDir, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add_snapshot(run)
-    monkeypatch.setattr(judging.adapter, "read", lambda *_: AdapterFile(run.snapshot(2), "digest", {}, 1.0))
+    monkeypatch.setattr(judging.adapter, "read", lambda *_: AdapterFile(run.snapshot(2), "digest", {}, {}))
     judge = judge_of(run)
     object.__setattr__(judge, "scorer", load_scorer("/nowhere", metrics=("drift",)))
     result = judge.judge(2)

@@ -16,9 +16,13 @@ from torch import _dynamo as dynamo
 
 from evaluator import adapter
 from evaluator.studio import Job, Studio, jobs
+from shared.config import LoraConfig
+from shared.diffusion import lora
 from shared.diffusion.model import Model
 from shared.errors import ModelError
-from tests.unit.evaluator_core.conftest import LORA, SETTINGS, SnapshotMaker
+from shared.publication import publish
+from shared.records import Manifest
+from tests.unit.evaluator_core.conftest import LORA, SETTINGS, SnapshotMaker, random_weights
 
 PROMPTS = {"dress": "a red dress", "coat": "a blue coat"}
 SIZES = {"dress": (32, 32), "coat": (32, 32)}
@@ -123,6 +127,36 @@ def test_hot_swapped_and_freshly_loaded_draw_the_same(
     assert draw(studio) == draw(fresh)
 
 
+def test_convolutions_of_their_own_rank_and_alpha_are_hot_swapped(loaded: Model, tmp_path: Path) -> None:
+    settings = LoraConfig.model_validate(
+        {"target_modules": ["to_q", "conv1"], "rank": 2, "conv_rank": 1, "conv_alpha": 3}
+    )
+    attached = copy.deepcopy(loaded)
+    parts = lora.adapted(attached, settings)
+    lora.attach(parts, settings)
+    studio = Studio(copy.deepcopy(loaded), settings, SETTINGS, resolution=32)
+    files: list[adapter.AdapterFile] = []
+    for step in (2, 4):
+        weights = random_weights(lora.state(parts), step)
+        manifest = Manifest(kind="snapshot", run_id="r", step=step)
+        folder = tmp_path / f"step-{step}"
+        write = functools.partial(lora.write, weights=weights, adapter_metadata=lora.metadata(parts))
+        publish(tmp_path / ".staging", folder, manifest, write)
+        files.append(adapter.read(folder, studio.expected, settings))
+    assert set(files[0].scales.values()) == {8.0, 3.0}
+    studio.swap(files[0])
+    studio._unload = None  # type: ignore[assignment, method-assign]  # a swap that is not in place fails
+    studio.swap(files[1])
+    lora.restore(parts, files[1].weights)
+    held, expected = (part.state_dict() for part in (studio.pipeline.unet, attached.denoiser))
+    assert all(torch.equal(held[key], expected[key]) for key in expected)
+    assert scalings(studio.pipeline.unet) == scalings(attached.denoiser)
+
+
+def scalings(part: torch.nn.Module) -> dict[str, float]:
+    return {name: module.scaling["default"] for name, module in part.named_modules() if hasattr(module, "scaling")}
+
+
 def test_the_snapshots_scale_counts(studio: Studio, make_snapshot: SnapshotMaker) -> None:
     swap(studio, make_snapshot(seed=1))
     drawn = draw(studio)
@@ -164,8 +198,8 @@ def test_a_swap_that_did_not_take_is_found_out(
 
 def test_a_wrong_scale_after_the_swap_is_found_out(studio: Studio, make_snapshot: SnapshotMaker) -> None:
     file = adapter.read(make_snapshot(), studio.expected, LORA)
-    wrong = adapter.AdapterFile(file.folder, file.digest, file.weights, scale=1.0)
-    with pytest.raises(ModelError, match=r"applies scale 2\.0, the file says 1\.0"):
+    wrong = adapter.AdapterFile(file.folder, file.digest, file.weights, dict.fromkeys(file.scales, 1.0))
+    with pytest.raises(ModelError, match=r"applies scale 2\.0 to unet\..*, the file says 1\.0"):
         studio.swap(wrong)
 
 

@@ -98,14 +98,40 @@ def test_the_memory_estimate_counts_the_same_modules_in_folders_and_single_files
     tiny_models: Path, tiny_single_files: Path, family: str, preset: str
 ) -> None:
     unet = json.loads((tiny_models / family / "unet" / "config.json").read_text())
+    asked = settings(preset, rank=3, conv_rank=2 if preset == "all" else None)
     with torch.device("meta"):
         part = UNet2DConditionModel.from_config(unet)
-        lora.attach({"unet": part}, settings(preset, rank=3))
+        lora.attach({"unet": part}, asked)
     expected = sum(shape.numel() for shape in lora.shapes({"unet": part}).values())
     for path in (tiny_models / family, tiny_single_files / f"{family}.safetensors"):
         model = memory.read_shapes(str(path))
         assert model
-        assert memory.adapter_parameters(model, settings(preset, rank=3)) == expected, path
+        assert memory.adapter_parameters(model, asked) == expected, path
+
+
+def test_convolutions_may_have_their_own_rank_and_alpha(tiny_model: Path) -> None:
+    with torch.device("meta"):
+        unet = UNet2DConditionModel.from_config(json.loads((tiny_model / "unet" / "config.json").read_text()))
+        plain = layers(unet)
+        lora.attach({"unet": unet}, settings("all", rank=6, lora_alpha=3, conv_rank=2))
+    weights, metadata = lora.shapes({"unet": unet}), lora.metadata({"unet": unet})
+    found = {name: (module, weights[f"unet.{name}.lora_A.weight"][0]) for name, module in plain.items()}
+    for name, (module, rank) in found.items():
+        wide = isinstance(module, nn.Conv2d) and module.kernel_size == (3, 3)
+        assert rank == (2 if wide else 6), name
+        assert lora.rank_and_alpha(f"unet.{name}", metadata) == ((2, 1.0) if wide else (6, 3.0)), (
+            "the scale is the same"
+        )
+        assert lora.scale(f"unet.{name}", metadata) == 0.5
+    assert {rank for _, rank in found.values()} == {2, 6}
+
+
+@pytest.mark.parametrize("key", ["conv_rank", "conv_alpha"])
+def test_a_rank_for_convolutions_needs_some(key: str) -> None:
+    with pytest.raises(ConfigError, match=rf"lora\.{key} is 4.*no convolution.*= \"all\""):
+        config.parse_config({"data": {"path": "p"}, "lora": {"target_modules": "transformer", key: 4}})
+    assert settings("attention", conv_rank=False) == config.LoraConfig()
+    assert settings(["attention", "resnets.0.conv1"], conv_rank=4).rank_and_alpha(convolution=True) == (4, 4.0)
 
 
 def test_an_unknown_target_is_refused_with_the_nearest_before_anything_is_made(tmp_path: Path, pictures: Path) -> None:

@@ -24,6 +24,7 @@ from shared.rundir import RunDir, create_run
 from tests.conftest import run_python, tiny_config
 
 ATTENTION = ["to_k", "to_q", "to_v", "to_out.0"]
+CONVOLUTIONS = {"conv_rank": 1, "conv_alpha": 2.5}
 STEP = 20
 
 
@@ -77,10 +78,10 @@ def noisy(value: torch.Tensor, key: str, generator: torch.Generator) -> torch.Te
 
 CASES: dict[str, tuple[str, dict[str, object]]] = {
     "sd1 attention": ("sd1", {"rank": 3, "lora_alpha": 2}),
-    "sd1 all": ("sd1", {"target_modules": "all", "text_encoder": True, "rank": 3, "use_rslora": True}),
+    "sd1 all": ("sd1", {"target_modules": "all", "text_encoder": True, "rank": 3, "use_rslora": True, **CONVOLUTIONS}),
     "sd1 dora": ("sd1", {"target_modules": [*ATTENTION, "conv1"], "text_encoder": True, "use_dora": True}),
     "sd2 all-linear": ("sd2", {"target_modules": "all-linear", "text_encoder": True, "rank": 1, "lora_alpha": 0.5}),
-    "sdxl all": ("sdxl", {"target_modules": "all", "text_encoder": True, "lora_alpha": 5}),
+    "sdxl all": ("sdxl", {"target_modules": "all", "text_encoder": True, "lora_alpha": 5, **CONVOLUTIONS}),
     "sdxl rslora": ("sdxl", {"target_modules": "transformer", "rank": 3, "use_rslora": True}),
 }
 
@@ -174,6 +175,26 @@ def test_alpha_carries_the_whole_scale(tmp_path: Path, tiny_models: Path, pictur
     assert {(value.dtype, value.shape, float(value)) for value in alphas.values()} == {(torch.float32, (), 3 * 4**0.5)}
     assert {value.dtype for key, value in tensors.items() if key not in alphas} == {torch.float16}
     assert header(tmp_path / "lora.safetensors")["ss_network_alpha"] == "6"
+    assert "ss_network_args" not in header(tmp_path / "lora.safetensors")
+
+
+def test_convolutions_have_their_own_rank_and_alpha_in_kohyas_file(
+    tmp_path: Path, tiny_model: Path, pictures: Path
+) -> None:
+    settings: dict[str, object] = {"target_modules": ["to_q", "conv1"], "rank": 4, "lora_alpha": 6, **CONVOLUTIONS}
+    trained = train(tmp_path, tiny_model, pictures, settings)
+    export.export(export.read(trained.run, STEP), "kohya", "fp32", tmp_path / "lora.safetensors")
+    with safe_open(tmp_path / "lora.safetensors", "pt") as file:
+        found = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    sizes = {
+        ("conv1" in key, len(value), float(found[key.replace("lora_down.weight", "alpha")]))
+        for key, value in found.items()
+        if key.endswith("lora_down.weight")
+    }
+    assert sizes == {(False, 4, 6.0), (True, 1, 2.5)}
+    said = header(tmp_path / "lora.safetensors")
+    assert (said["ss_network_dim"], said["ss_network_alpha"]) == ("4", "6")
+    assert json.loads(said["ss_network_args"]) == {"conv_dim": "1", "conv_alpha": "2.5"}
 
 
 def test_kohya_names_of_sd1_are_what_its_readers_look_for(sd1: Trained, tmp_path: Path) -> None:
