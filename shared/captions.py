@@ -29,7 +29,7 @@ def with_trigger(caption: str, trigger_word: str) -> str:
 
     Unchanged where it has the word already, in any case.
     """
-    if not trigger_word or re.search(rf"(?<!\w){re.escape(trigger_word)}(?!\w)", caption, re.IGNORECASE):
+    if not trigger_word or _has(caption, trigger_word):
         return caption
     return f"{trigger_word}, {caption}" if caption else trigger_word
 
@@ -40,3 +40,20 @@ def shuffled(caption: str, keep_tags: int, seed: int) -> str:
     rest = tags[keep_tags:]
     random.Random(seed).shuffle(rest)
     return ", ".join([*tags[:keep_tags], *rest])
+
+
+def thinned(caption: str, share: float, keep_tags: int, trigger_word: str, seed: int) -> str:
+    """The caption without some of its comma-separated tags: each is left out with the probability `share`.
+
+    The first `keep_tags` stay, and so do tags that hold the trigger word.
+    """
+    draw = random.Random(seed)
+    words = [word.strip() for word in trigger_word.split(",") if word.strip()]
+    tags = [tag.strip() for tag in caption.split(",")]
+    kept = [tag for tag in tags[keep_tags:] if draw.random() >= share or any(_has(tag, word) for word in words)]
+    return ", ".join([*tags[:keep_tags], *kept])
+
+
+def _has(text: str, word: str) -> bool:
+    """Whether a text holds a word, in any case, and not only as a part of another."""
+    return re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text, re.IGNORECASE) is not None

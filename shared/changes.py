@@ -56,6 +56,7 @@ RULES: dict[str, Rule] = {
     "data.random_flip": Rule.STEPS,
     "data.caption_dropout": Rule.STEPS,
     "data.shuffle_tags": Rule.STEPS,
+    "data.tag_dropout": Rule.STEPS,
     "data.keep_tags": Rule.STEPS,
     "data.max_token_length": Rule.RESULTS,
     "data.cache_dir": Rule.UPKEEP,

@@ -173,7 +173,15 @@ class DataConfig(Section):
     shuffle_tags: bool = Field(
         default=False, description="Shuffle comma-separated captions; their embeddings are then not cached."
     )
-    keep_tags: int = Field(default=1, ge=0, description="Tags at the front that shuffling leaves in place.")
+    tag_dropout: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="Share of a caption's comma-separated tags left out each time; embeddings are then not cached.",
+    )
+    keep_tags: int = Field(
+        default=1, ge=0, description="Tags at the front that are neither shuffled nor dropped; nor is the trigger word."
+    )
     max_token_length: Literal[75, 150, 225] = Field(
         default=75,
         description="Tokens of a caption that are encoded; what is longer is cut off. 150 and 225 are two and three "
@@ -462,8 +470,8 @@ class Config(Section):
 
     @property
     def encodes_captions_live(self) -> bool:
-        """Whether captions are encoded in every step: their encoders learn, or their words move."""
-        return self.lora.text_encoder or self.data.shuffle_tags
+        """Whether captions are encoded in every step: their encoders learn, or their words change."""
+        return self.lora.text_encoder or self.data.shuffle_tags or self.data.tag_dropout > 0
 
     def value(self, key: str) -> Any:
         """The value of a key path, such as `train.learning_rate`."""

@@ -1,6 +1,6 @@
 """The training pairs in their buckets, and the micro-batch at any positions of the stream.
 
-Mirroring, caption dropout, tag order and the draw from the VAE's posterior depend on (seed, position) alone.
+Mirroring, dropped captions and tags, tag order and the draw from the VAE's posterior depend on (seed, position) alone.
 
 Shapes: B micro-batch, C latent channels, H W latent height and width.
 """
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from shared import buckets, masks
 from shared.buckets import Framing
-from shared.captions import shuffled
+from shared.captions import shuffled, thinned
 from shared.config import Config
 from shared.dataset import Pair
 from shared.diffusion.model import Conditioning
@@ -160,11 +160,14 @@ class Batches:
         return self._config.data.random_flip and self._draw("flip", position).random() < 0.5
 
     def _caption(self, example: Example, position: int) -> str:
-        data, caption = self._config.data, example.pair.caption
+        data, caption, seed = self._config.data, example.pair.caption, self._config.train.seed
         if data.caption_dropout and self._draw("caption-dropout", position).random() < data.caption_dropout:
             return ""
+        if data.tag_dropout:
+            drawn = order.derive(seed, "tag-dropout", position)
+            caption = thinned(caption, data.tag_dropout, data.keep_tags, data.trigger_word, drawn)
         if data.shuffle_tags:
-            return shuffled(caption, data.keep_tags, order.derive(self._config.train.seed, "tags", position))
+            caption = shuffled(caption, data.keep_tags, order.derive(seed, "tags", position))
         return caption
 
     def _draw(self, purpose: str, position: int) -> random.Random:

@@ -91,9 +91,13 @@ def _base_model(config: Config, family: Family, schedule: NoiseSchedule) -> Desc
 
 
 def _captions(config: Config) -> Description:
-    """How captions were encoded, where that is not what every reader assumes."""
-    length = config.data.max_token_length
-    return {"ss_max_token_length": str(length)} if length != MAX_TOKEN_LENGTH else {}
+    """How captions were varied and encoded, where that is not what every reader assumes."""
+    found: Description = {}
+    if config.data.max_token_length != MAX_TOKEN_LENGTH:
+        found["ss_max_token_length"] = str(config.data.max_token_length)
+    if config.data.tag_dropout:
+        found["ss_caption_tag_dropout_rate"] = str(config.data.tag_dropout)
+    return found
 
 
 def _training(config: Config, num_pictures: int, step: int) -> Description:

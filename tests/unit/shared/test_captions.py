@@ -44,3 +44,18 @@ def test_shuffling_keeps_the_front_and_every_tag() -> None:
     assert captions.shuffled(caption, 1, 7) == captions.shuffled(caption, 1, 7)
     assert captions.shuffled(caption, 9, 7) == caption
     assert captions.shuffled("one sentence without tags", 0, 7) == "one sentence without tags"
+
+
+def test_dropping_tags_keeps_the_front_the_trigger_word_and_the_order() -> None:
+    caption = "dress, red, ohwx style, silk, long"
+    seen = [captions.thinned(caption, 0.5, 1, "OHWX", seed) for seed in range(400)]
+    assert set(seen) == {
+        ", ".join(["dress", *red, "ohwx style", *silk, *long])
+        for red in ([], ["red"])
+        for silk in ([], ["silk"])
+        for long in ([], ["long"])
+    }
+    assert 150 < sum("red" in found for found in seen) < 250
+    assert captions.thinned(caption, 0.5, 1, "OHWX", 7) == captions.thinned(caption, 0.5, 1, "OHWX", 7)
+    assert captions.thinned("one sentence without tags", 0.9, 1, "", 7) == "one sentence without tags"
+    assert {captions.thinned("silk", 0.5, 0, "", seed) for seed in range(40)} == {"silk", ""}

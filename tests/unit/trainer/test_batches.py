@@ -174,6 +174,19 @@ permutations = [
 ]
 
 
+def test_dropped_tags_are_others_each_time_and_the_same_in_a_resumed_run(folder: Path) -> None:
+    model = CountingModel()
+    config = config_of(folder, data={"tag_dropout": 0.5, "shuffle_tags": True, "trigger_word": "silk"})
+    built = build(config, model)
+    assert model.captions == [], "encoded live"
+    seen = [built.at([position]).text[0] for position in range(200)]  # type: ignore[index]
+    assert all(caption.startswith("garment ") and "silk" in caption for caption in seen)
+    assert {caption.count(", ") for caption in seen} == {1, 2, 3}
+    assert 60 < sum("red" in caption for caption in seen) < 140
+    again = build(config)
+    assert [again.at([position]).text[0] for position in range(150, 200)] == seen[150:]  # type: ignore[index]
+
+
 def test_captions_are_encoded_live_when_their_encoders_learn(folder: Path) -> None:
     config = config_of(folder, lora={"text_encoder": True})
     text = build(config).at([0, 1]).text
