@@ -332,6 +332,7 @@ def _train(config: Config, resume: Resume, *, with_evaluator: bool = True, with_
     if present.record.is_file() and not resume.new:
         handover.wait_while_ending(present, _say)
     run = _open(config, resume, with_evaluator=with_evaluator)
+    config = config.model_copy(update={"train": run.read_config().train})  # train.max_train_steps may be computed
     trainer = read_status(run, "trainer")
     complete = trainer and trainer.state == "finished" and trainer.step >= config.train.max_train_steps
     if trainer and complete and not (with_evaluator and (unjudged(run) or unconfirmed(run))):

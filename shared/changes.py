@@ -14,7 +14,7 @@ from typing import Any
 
 from shared import references
 from shared.checkpoints import newest_whole
-from shared.config import Config, dump_config
+from shared.config import ENDS, Config, dump_config
 from shared.errors import ConfigError, RunFolderError
 from shared.records import Change, Manifest, replace_file
 from shared.rundir import RunDir, steps_in
@@ -70,6 +70,7 @@ RULES: dict[str, Rule] = {
     "lora.use_dora": Rule.STATE,
     "lora.text_encoder": Rule.STATE,
     "train.max_train_steps": Rule.STEPS,  # schedules end there
+    "train.max_train_epochs": Rule.STEPS,
     "train.train_batch_size": Rule.STREAM,
     "train.num_processes": Rule.STREAM,
     "train.gradient_accumulation_steps": Rule.STREAM,
@@ -152,6 +153,8 @@ def apply(
         RunFolderError: a difference that was not allowed or can never be, or a program at work in the run.
     """
     _require_known(allowed)
+    ends = {f"train.{key}" for key in ENDS}
+    allowed = {*allowed, *(ends if ends & set(allowed) else ())}
     found = differences(run.read_config(), config)
     if not found:
         return ()

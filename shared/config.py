@@ -6,6 +6,7 @@ once, each with its key path and the nearest known key.
 
 from __future__ import annotations
 
+import copy
 import difflib
 import re
 from collections.abc import Sequence
@@ -42,6 +43,7 @@ PATH_KEYS = (
     "data.regularization_path",
     "data.cache_dir",
 )
+ENDS = ("max_train_steps", "max_train_epochs")
 KEYWORDS = (POCKET, "gradients", "dreamsim")
 """What the settings of models and encoders mean by themselves, whatever lies in the current folder."""
 OTHER_FORMATS = {".yaml": "YAML", ".yml": "YAML", ".json": "JSON", ".ini": "INI", ".cfg": "INI", ".py": "Python"}
@@ -250,6 +252,11 @@ class TrainConfig(Section):
     """The optimisation."""
 
     max_train_steps: int = Field(default=1000, ge=1, description="Optimizer updates in all.")
+    max_train_epochs: Annotated[Annotated[float, Field(gt=0)] | None, BeforeValidator(_false_is_none)] = Field(
+        default=None,
+        description="Passes over the training pictures, instead of max_train_steps, which is computed from it when the "
+        "run is made.",
+    )
     train_batch_size: int = Field(default=4, ge=1, description="Pictures per micro-batch and process.")
     num_processes: int = Field(
         default=1,
@@ -506,8 +513,10 @@ def load_config(path: Path, overrides: list[str] | None = None) -> Config:
     Raises:
         ConfigError: the file cannot be read, or any key or value is wrong; all problems in one message.
     """
-    tree = _read_toml(path)
-    problems = [problem for override in overrides or [] if (problem := _apply_override(tree, override))]
+    tree, given = _read_toml(path), dict[str, Any]()
+    problems = [problem for override in overrides or [] if (problem := _apply_override(given, override))]
+    problems += _two_ends(given) or ([] if (path.parent / "run.json").is_file() else _two_ends(tree))
+    _overlay(tree, given)
     faults = _expand_paths(tree)
     name = _value_in(tree, "run.name") or path.stem
     if isinstance(name, str) and not RUN_NAME.fullmatch(name):
@@ -533,7 +542,7 @@ def _problems(tree: dict[str, Any]) -> list[str]:
     """What is wrong with each value, and what contradicts another, but for contradictions of wrong values."""
     found: list[str] = []
     left_out: set[str] = set()
-    rest = {section: dict(keys) if isinstance(keys, dict) else keys for section, keys in tree.items()}
+    rest = copy.deepcopy(tree)
     while True:
         try:
             Config.model_validate(rest)
@@ -656,12 +665,13 @@ def _read_toml(path: Path) -> dict[str, Any]:
         )
     try:
         text = path.read_bytes().decode("utf-8-sig")
-        return tomlkit.parse(text).unwrap()
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}", "configs/ holds whole runs to start from") from None
     except UnicodeDecodeError as error:
         encoding = "UTF-16" if error.object[:2] in (b"\xff\xfe", b"\xfe\xff") else f"not UTF-8 ({error.reason})"
         raise ConfigError(f"{path} is not valid TOML: it is {encoding}", "save it as UTF-8") from None
+    try:
+        return tomlkit.parse(text).unwrap()
     except TOMLKitError as error:
         raise ConfigError(f"{path} is not valid TOML: {error}", _cure_of(text, error)) from None
 
@@ -684,6 +694,24 @@ def _apply_override(tree: dict[str, Any], override: str) -> str | None:
     if isinstance(section, dict):  # what is no table is reported by the validation
         section[parts[1]] = _parse_value(text.strip())
     return None
+
+
+def _overlay(tree: dict[str, Any], given: dict[str, Any]) -> None:
+    """Put what was given into the tree, in place; one of two settings that say the same takes the other's away."""
+    for section, keys in given.items():
+        table = tree.setdefault(section, {})
+        if isinstance(table, dict):  # what is no table is reported by the validation
+            table = cast("dict[str, Any]", table)
+            for key in ENDS if section == "train" and set(ENDS) & keys.keys() else ():
+                table.pop(key, None)
+            table.update(keys)
+
+
+def _two_ends(tree: dict[str, Any]) -> list[str]:
+    """Whether one source of settings says twice when training ends; a run's own file does, computed."""
+    if all(_value_in(tree, f"train.{key}") not in (None, False) for key in ENDS):
+        return [f"train.{ENDS[0]} and train.{ENDS[1]} both say when training ends: leave one of them out"]
+    return []
 
 
 def _parse_value(text: str) -> Any:

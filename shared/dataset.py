@@ -148,6 +148,7 @@ def inventory(pairs: Iterable[Pair], digest: Digest = sha256) -> Inventory:
             caption=pair.caption,
             repeats=pair.repeats,
             is_regularization=pair.is_regularization,
+            mask=digest(pair.mask) if pair.mask else "",
         )
         for pair in pairs
     )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from shared import base_model, changes, checkpoints, dataset, relocation, targets
+from shared import base_model, changes, checkpoints, dataset, epochs, relocation, targets
 from shared.config import Config
 from shared.digests import Digests
 from shared.errors import ConfigError, RunFolderError
@@ -48,9 +48,22 @@ def open_or_create(
     if resume.new or not path.exists():
         return _create(config, resume.from_checkpoint, say, estimate)
     run = open_run(path)
+    config = _with_steps(run, config)
     if _is_barren(run) and changes.differences(run.read_config(), config):
         return _begin_anew(run, config, resume.from_checkpoint, say, estimate)
     return _take_up(run, config, resume, say)
+
+
+def _with_steps(run: RunDir, config: Config) -> Config:
+    """With the steps that `train.max_train_epochs` comes to on the run's data set."""
+    length = run.read_record().dataset.pass_length
+    if config.train.max_train_epochs and not length:
+        before = run.read_config()
+        digest, held_out = Digests(dataset.digests_path(before)), run.read_record().dataset.held_out
+        pairs = relocation.scan_again(run, before, digest)
+        training = dataset.training_pairs(pairs, held_out, before.data.train_size, before.train.seed, digest)
+        length = epochs.pass_length(training, dataset.regularization_pairs(pairs, held_out, digest))
+    return epochs.resolved(config, length)
 
 
 def adopt_places(run: RunDir, config: Config, say: Callable[[str], object]) -> None:
@@ -147,9 +160,19 @@ def _create(
         return create_run(config, estimate=estimate, say=say)
     manifest = checkpoints.verify_checkpoint(from_checkpoint)
     changes.require_same_state(config, manifest, relocation.moved_since(from_checkpoint, config))
-    if manifest.step >= config.train.max_train_steps:
+    if not config.train.max_train_epochs:
+        _require_more(config, manifest.step)
+
+    def adopt(run: RunDir) -> None:
+        _require_more(run.read_config(), manifest.step)
+        checkpoints.adopt(run, from_checkpoint)
+
+    return create_run(config, adopt, estimate, say)
+
+
+def _require_more(config: Config, step: int) -> None:
+    if step >= config.train.max_train_steps:
         raise ConfigError(
-            f"train.max_train_steps is {config.train.max_train_steps}, the checkpoint is of step {manifest.step}",
+            f"train.max_train_steps is {config.train.max_train_steps}, the checkpoint is of step {step}",
             "steps are counted on from the checkpoint; set more of them",
         )
-    return create_run(config, lambda run: checkpoints.adopt(run, from_checkpoint), estimate, say)

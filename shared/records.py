@@ -130,6 +130,9 @@ class DatasetRecord(BaseModel):
     num_images: int
     num_regularization: int = Field(default=0, description="How many of these are pictures of the class.")
     fingerprint: str = Field(description="sha256 over every picture's and caption's digest.")
+    pass_length: int = Field(
+        default=0, description="Pictures of one pass, repeats and those of the class included; 0: an older run."
+    )
     held_out: tuple[str, ...] = Field(description="Ids kept from training; evaluation prompts are taken in this order.")
 
 
@@ -143,11 +146,12 @@ class PairRecord(BaseModel):
     caption: str = Field(description="With the trigger word.")
     repeats: int = 1
     is_regularization: bool = False
+    mask: str = Field(default="", description="sha256 of the mask's file; empty without one.")
 
     @property
     def content(self) -> Hashable:
         """Everything but the name."""
-        return self.image, self.caption, self.repeats, self.is_regularization
+        return self.image, self.caption, self.repeats, self.is_regularization, self.mask
 
 
 class Inventory(Record):

@@ -139,6 +139,7 @@ def _changed(old: PairRecord, new: PairRecord) -> str:
         "picture": old.image != new.image,
         "caption": old.caption != new.caption,
         "number of repeats": old.repeats != new.repeats,
+        "mask": old.mask != new.mask,
         "use for regularisation": old.is_regularization != new.is_regularization,
     }
     text = f"changed: {old.id}: the {' and the '.join(name for name, differs in what.items() if differs)}"

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from shared import base_model, buckets, dataset, hardware, held_out, references
+from shared import base_model, buckets, dataset, epochs, hardware, held_out, references
 from shared.config import FOLDER_KEYS, Config, dump_config, load_config
 from shared.digests import Digests
 from shared.errors import RunFolderError, writing
@@ -263,6 +263,9 @@ def create_run(
     digest = Digests(dataset.digests_path(config))
     pairs = dataset.scan(config, decode=True, say=say)
     record = _describe_run(config, pairs, digest).model_copy(update={"memory": estimate()})
+    config = epochs.resolved(config, record.dataset.pass_length)
+    if config.train.max_train_epochs:
+        say(epochs.describe(config, record.dataset.pass_length))
     if multiple := base_model.size_multiple(config.model):
         buckets.sizes(config.data.resolution, multiple, square=not config.data.buckets)
     stage = target.parent / f".{target.name}.{uuid.uuid4().hex[:8]}"
@@ -301,7 +304,7 @@ def list_runs(output_dir: Path) -> list[RunDir]:
 def _describe_run(config: Config, pairs: Sequence[Pair], digest: Digests) -> RunRecord:
     seed = config.train.seed
     chosen = held_out.choose(pairs, config.data.num_validation, seed, config.data.validation_ids)
-    dataset.training_pairs(pairs, chosen, config.data.train_size, seed, digest)
+    training = dataset.training_pairs(pairs, chosen, config.data.train_size, seed, digest)
     return RunRecord(
         run_id=uuid.uuid4().hex[:12],
         name=config.run.name or "",
@@ -313,6 +316,7 @@ def _describe_run(config: Config, pairs: Sequence[Pair], digest: Digests) -> Run
             num_images=len(pairs),
             num_regularization=sum(pair.is_regularization for pair in pairs),
             fingerprint=dataset.fingerprint(pairs, digest),
+            pass_length=epochs.pass_length(training, dataset.regularization_pairs(pairs, chosen, digest)),
             held_out=tuple(chosen),
         ),
         base_model=base_model.identify(config.model.path, revision=config.model.revision, variant=config.model.variant),

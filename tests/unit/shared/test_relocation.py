@@ -268,6 +268,14 @@ def test_pictures_of_the_class_in_a_folder_of_their_own_may_be_moved_too(
     assert "changed: regularization/class: the caption" in "\n".join(check(run))
 
 
+def test_a_mask_that_changed_is_named(config: Config, data: Path) -> None:
+    mask = data / "p03.mask.png"
+    Image.new("L", (32, 32), 255).save(mask)
+    run = create_run(config)
+    Image.new("L", (32, 32), 9).save(mask)
+    assert "changed: p03: the mask" in "\n".join(check(run))
+
+
 def test_two_pictures_that_swapped_their_names_are_the_same_data_set(run: RunDir, config: Config, data: Path) -> None:
     before = {pair.id: pair.caption for pair in dataset.scan(config)}
     for ending in ("png", "txt"):
