@@ -282,7 +282,7 @@ def _init(folder: Path, model: str, output: Path | None, trigger_word: str, *, f
     target = output or Path(f"{first_config.run_name(folder.resolve())}.toml")
     if target.exists() and not force:
         raise ConfigError(f"{target} exists", "give another --output, or --force to overwrite it")
-    seen = survey(folder, trigger_word)
+    seen = survey(folder, trigger_word, say=lambda text: console.print(text, markup=False))
     for line in (*seen.sentences(), *listed(list(seen.notices))):
         console.print(line, markup=False)
     for problem in listed(list(seen.problems)):

@@ -13,7 +13,8 @@ from pathlib import Path
 from shared import captions, held_out, hub, masks, regularization, sources
 from shared.config import Config, DataConfig
 from shared.errors import DataError
-from shared.pictures import SUFFIXES, examine
+from shared.inspection import Inspection
+from shared.pictures import SUFFIXES
 from shared.publication import sha256
 from shared.records import Inventory, PairRecord, combined_digest
 from shared.sources import Findings, Pair, listed
@@ -31,6 +32,11 @@ def digests_path(config: Config) -> Path:
     return cache_dir(config) / "digests.json"
 
 
+def headers_path(config: Config) -> Path:
+    """Where the sizes and colours of pictures are remembered."""
+    return cache_dir(config) / "headers.json"
+
+
 def scan_again(config: Config, fingerprint_then: str, digest: Digest) -> tuple[list[Pair], bool]:
     """The pairs of a run's data set as `scan` finds them, and whether they are the very ones it was made of."""
     pairs = scan(config)
@@ -44,26 +50,27 @@ def scan_again(config: Config, fingerprint_then: str, digest: Digest) -> tuple[l
     return pairs, False
 
 
-def scan(config: Config, *, decode: bool = False, say: Callable[[str], object] = lambda text: None) -> list[Pair]:
+def scan(
+    config: Config, inspection: Inspection | None = None, say: Callable[[str], object] = lambda text: None
+) -> list[Pair]:
     """Every captioned picture of the data set, sorted by id; captions of the subject with the trigger word.
 
-    decode: also decode every picture once. say: told what was understood otherwise than it is written, or not used.
+    inspection: of every picture, where it is wanted; also every mask is decoded then.
+    say: told what was understood otherwise than it is written, or not used.
 
     Raises:
         DataError: no data set, no pictures, or pictures that cannot be used; listed with their reasons.
     """
     findings = Findings()
-    pairs = look(config.data, cache_dir(config), findings, decode=decode)
+    pairs = look(config.data, cache_dir(config), findings, inspection)
     refuse(config.data.path, pairs, findings)
     for notice in listed(findings.notices):
         say(notice)
     return sorted(pairs, key=lambda pair: pair.id)
 
 
-def look(data: DataConfig, cache: Path, findings: Findings, *, decode: bool) -> list[Pair]:
+def look(data: DataConfig, cache: Path, findings: Findings, inspection: Inspection | None = None) -> list[Pair]:
     """Every pair of a data set in any form; what is wrong with it is added to `findings`.
-
-    decode: also decode every picture and every mask once.
 
     Raises:
         DataError: there is no such data set, or its form is not understood.
@@ -75,9 +82,9 @@ def look(data: DataConfig, cache: Path, findings: Findings, *, decode: bool) -> 
     if data.regularization_path not in (regularization.NONE, regularization.AUTO):
         pairs = regularization.read_beside(pairs, folder, hub.on_disk(data.regularization_path, cache), findings)
     pairs = _with_trigger(_told_apart(pairs, findings), data.trigger_word, findings)
-    if decode:
+    if inspection:
         there = [pair for pair in pairs if pair.image.is_file()]
-        examine(sorted({pair.image for pair in there}), findings.problems, findings.notices)
+        inspection.run(sorted({pair.image for pair in there}), findings.problems, findings.notices)
         findings.problems.extend(masks.problems(there, data.masks))
         if data.masks == "alpha" and not findings.problems and not any(masks.has_alpha(pair.image) for pair in there):
             findings.notices.append('data.masks is "alpha", but no picture is transparent anywhere: none has a mask')

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -29,8 +27,7 @@ _ORIENTATION = 0x0112
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # an error of ours says it better
 
 
-@dataclass(frozen=True)
-class Header:
+class Header(NamedTuple):
     """What is known of a picture before it is decoded."""
 
     size: tuple[int, int]
@@ -75,9 +72,9 @@ def read_header(path: Path) -> Header:
         DataError: the header cannot be read.
     """
     try:
-        with Image.open(png.without_texts(path) or path, formats=FORMATS) as picture:
+        with Image.open(png.without_pixels(path) or path, formats=FORMATS) as picture:
             width, height = picture.size
-            turned = picture.getexif().get(_ORIENTATION) in _TURNED
+            turned = Image.Image.getexif(picture).get(_ORIENTATION) in _TURNED  # a PNG's own would decode it
             return Header(
                 (height, width) if turned else (width, height),
                 colour.is_converted(picture),
@@ -94,30 +91,6 @@ def upright_size(path: Path) -> tuple[int, int]:
         DataError: the header cannot be read.
     """
     return read_header(path).size
-
-
-def examine(paths: Sequence[Path], problems: list[str], notices: list[str]) -> None:
-    """Decode every picture once, and say in order what is wrong with those that cannot be used, and of what colours."""
-    with ThreadPoolExecutor() as pool:
-        seen = list(zip(paths, pool.map(_examined, paths), strict=True))
-    problems.extend(found for _, found in seen if isinstance(found, str))
-    headers = {path: found for path, found in seen if isinstance(found, Header)}
-    converted = [path for path, header in headers.items() if header.is_converted]
-    if converted:
-        notices.append(
-            f"{len(converted)} picture(s) are converted to sRGB by their colour profiles, such as {converted[0]}"
-        )
-    faults = [f"{path}: {header.profile_fault}" for path, header in headers.items() if header.profile_fault]
-    if faults:
-        notices.append(f"{len(faults)} colour profile(s) are ignored: {faults[0]}")
-
-
-def _examined(path: Path) -> Header | str:
-    try:
-        open_picture(path)
-        return read_header(path)
-    except DataError as error:
-        return str(error)
 
 
 def _refuse(picture: Image.Image) -> None:

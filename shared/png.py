@@ -7,12 +7,13 @@ to find how it is turned, because that may stand at the end.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 TEXTS = frozenset({b"tEXt", b"zTXt", b"iTXt"})
+PIXELS = frozenset({b"IDAT", b"acTL", b"fcTL", b"fdAT"})
 ORIENTATION_TEXTS = (b"Raw profile type exif\0", b"XML:com.adobe.xmp\0")
 """Texts in which programs write how a picture is turned."""
 _LONGEST_KEYWORD = max(map(len, ORIENTATION_TEXTS))
@@ -20,32 +21,44 @@ _LONGEST_KEYWORD = max(map(len, ORIENTATION_TEXTS))
 
 def without_texts(path: Path) -> BinaryIO | None:
     """The file in memory without texts that no pixel depends on; None: it has none, or is no PNG."""
-    with path.open("rb") as file:
-        if not any(_is_plain_text(file, kind, start) for kind, start, _ in _chunks(file)):
-            return None
-        kept = io.BytesIO()
-        kept.write(SIGNATURE)
-        for kind, start, length in _chunks(file):
-            if not _is_plain_text(file, kind, start):
-                kept.write(_part(file, start, length))
-    kept.seek(0)
-    return kept
+    with path.open("rb", buffering=0) as file:
+        chunks = list(_chunks(file))
+        kept = [chunk for chunk in chunks if not _is_plain_text(file, chunk)]
+        return _copy(file, kept) if len(kept) < len(chunks) else None
 
 
-def _chunks(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
-    """Kind, first byte and length of each chunk, its length, kind and checksum included; the last may be cut off."""
-    file.seek(0)
-    if file.read(len(SIGNATURE)) != SIGNATURE:
+def without_pixels(path: Path) -> BinaryIO | None:
+    """Size, palette, colours and how it is turned, in memory: a PNG without a picture; None: it is no PNG."""
+    with path.open("rb", buffering=0) as file:
+        chunks = list(_chunks(file))
+        kept = [chunk for chunk in chunks if chunk.kind not in PIXELS and not _is_plain_text(file, chunk)]
+        return _copy(file, kept) if chunks else None
+
+
+class _Chunk(NamedTuple):
+    """Where a chunk is: its length, kind and checksum are part of it. The last of a file may be cut off."""
+
+    kind: bytes
+    start: int
+    length: int
+
+
+def _chunks(file: BinaryIO) -> Iterator[_Chunk]:
+    if _part(file, 0, len(SIGNATURE)) != SIGNATURE:
         return
     start = len(SIGNATURE)
     while len(head := _part(file, start, 8)) == 8:
-        length = int.from_bytes(head[:4], "big") + 12
-        yield head[4:], start, length
-        start += length
+        chunk = _Chunk(head[4:], start, int.from_bytes(head[:4], "big") + 12)
+        yield chunk
+        start += chunk.length
 
 
-def _is_plain_text(file: BinaryIO, kind: bytes, start: int) -> bool:
-    return kind in TEXTS and not _part(file, start + 8, _LONGEST_KEYWORD).startswith(ORIENTATION_TEXTS)
+def _is_plain_text(file: BinaryIO, chunk: _Chunk) -> bool:
+    return chunk.kind in TEXTS and not _part(file, chunk.start + 8, _LONGEST_KEYWORD).startswith(ORIENTATION_TEXTS)
+
+
+def _copy(file: BinaryIO, chunks: Iterable[_Chunk]) -> BinaryIO:
+    return io.BytesIO(SIGNATURE + b"".join(_part(file, chunk.start, chunk.length) for chunk in chunks))
 
 
 def _part(file: BinaryIO, start: int, length: int) -> bytes:

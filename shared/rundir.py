@@ -21,6 +21,9 @@ from shared import base_model, buckets, dataset, epochs, hardware, held_out, ref
 from shared.config import FOLDER_KEYS, Config, dump_config, load_config
 from shared.digests import Digests
 from shared.errors import RunFolderError, writing
+from shared.headers import Headers
+from shared.inspection import Inspection
+from shared.progress import spoken
 from shared.publication import fsync, read_manifest
 from shared.records import (
     Best,
@@ -261,7 +264,8 @@ def create_run(
     if target.exists() and not (target.is_dir() and not any(target.iterdir())):
         raise RunFolderError(f"{target} exists", "choose another run.name, or move it away")
     digest = Digests(dataset.digests_path(config))
-    pairs = dataset.scan(config, decode=True, say=say)
+    headers = Headers(dataset.headers_path(config))
+    pairs = dataset.scan(config, Inspection(headers, digest, spoken(say, "pictures looked at")), say)
     record = _describe_run(config, pairs, digest).model_copy(update={"memory": estimate()})
     config = epochs.resolved(config, record.dataset.pass_length)
     if config.train.max_train_epochs:
@@ -279,6 +283,7 @@ def create_run(
         prepare(RunDir(stage))
         with writing("data.cache_dir", dataset.cache_dir(config)):
             digest.save()
+            headers.save()
         stage.rename(target)
     finally:
         shutil.rmtree(stage, ignore_errors=True)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from shared import dataset, held_out, regularization
 from shared.config import DataConfig, RunConfig
 from shared.errors import DataError
-from shared.pictures import upright_size
+from shared.headers import Headers
+from shared.inspection import Inspection
+from shared.progress import spoken
 from shared.sources import Findings, Pair
 
 STRATA_NAMED = 6
@@ -84,20 +87,28 @@ class Survey:
         return lines
 
 
-def survey(path: str | Path, trigger_word: str = "", *, cache: Path = DEFAULT_CACHE) -> Survey:
+def survey(
+    path: str | Path,
+    trigger_word: str = "",
+    *,
+    cache: Path = DEFAULT_CACHE,
+    say: Callable[[str], object] = lambda text: None,
+) -> Survey:
     """Look at a data set in any of its forms, as a run would.
 
     trigger_word: in every caption, and the caption of pictures that have none. cache: where the pictures of a
-    `datasets` data set are written out.
+    `datasets` data set are written out. say: told how far it is, where that takes long.
 
     Raises:
         DataError: no such data set, or nothing in it can be used; its problems are those that a run would name.
     """
     data, findings = DataConfig(path=str(path), trigger_word=trigger_word), Findings()
-    pairs = dataset.look(data, cache, findings, decode=True)
+    headers = Headers(cache / "headers.json")
+    inspection = Inspection(headers, progress=spoken(say, "pictures looked at"))
+    pairs = dataset.look(data, cache, findings, inspection)
     if not pairs:
         dataset.refuse(str(path), pairs, findings)
-    sizes = tuple(size for size in (_size(pair.image) for pair in pairs) if size)
+    sizes = tuple(size for size in (_size(pair.image, headers) for pair in pairs) if size)
     subject = [pair for pair in pairs if not pair.is_regularization]
     return Survey(
         num_images=len(subject),
@@ -120,8 +131,8 @@ def _strata(subject: list[Pair]) -> tuple[tuple[str, int, int], ...]:
     return tuple((name, len(repeats), sum(repeats)) for name, repeats in sorted(found.items()))
 
 
-def _size(path: Path) -> tuple[int, int] | None:
+def _size(path: Path, headers: Headers) -> tuple[int, int] | None:
     try:
-        return upright_size(path)
+        return headers(path).size
     except DataError:
         return None

@@ -16,13 +16,13 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from shared import buckets, masks
+from shared import buckets, dataset, masks
 from shared.buckets import Framing
 from shared.captions import shuffled, thinned
 from shared.config import Config
 from shared.dataset import Pair
 from shared.diffusion.model import Conditioning
-from shared.pictures import read_header
+from shared.headers import Headers
 from trainer import order
 from trainer.cache import Cache, Mask, Picture
 
@@ -72,7 +72,9 @@ def frame(pairs: Sequence[Pair], config: Config, *, multiple: int, at_least: int
         ConfigError: the resolution does not suit the model.
     """
     among = buckets.sizes(config.data.resolution, multiple, square=not config.data.buckets)
-    headers = [read_header(pair.image) for pair in pairs]
+    remembered = Headers(dataset.headers_path(config))
+    headers = remembered.of([pair.image for pair in pairs])
+    remembered.save()
     originals = [header.size for header in headers]
     targets = buckets.assign(originals, among, at_least=at_least, repeats=[pair.repeats for pair in pairs])
     framings = [Framing(original, target) for original, target in zip(originals, targets, strict=True)]

@@ -14,6 +14,7 @@ from PIL import Image
 from shared import dataset, held_out
 from shared.config import parse_config
 from shared.errors import DataError
+from shared.inspection import Inspection
 from shared.pictures import open_picture, upright_size
 from shared.sources import Pair
 from shared.survey import survey
@@ -30,7 +31,7 @@ def add(folder: Path, name: str, caption: str | None = "a dress", size: int = 16
 
 def scan(folder: Path, /, *, decode: bool = False, **data: object) -> list[Pair]:
     tree = {"run": {"output_dir": str(folder.parent / "runs")}, "data": {"path": str(folder), **data}}
-    return dataset.scan(parse_config(tree), decode=decode)
+    return dataset.scan(parse_config(tree), Inspection() if decode else None)
 
 
 def metadata(folder: Path, *rows: object) -> None:

@@ -12,6 +12,7 @@ from shared import dataset, masks
 from shared.buckets import Framing
 from shared.config import DataConfig, parse_config
 from shared.errors import DataError
+from shared.inspection import Inspection
 from shared.sources import Findings, Pair, find_pictures
 from shared.survey import survey
 
@@ -32,7 +33,7 @@ def add_mask(folder: Path, name: str, size: tuple[int, int] = (16, 24), grey: in
 
 def scan(path: Path, **data: object) -> list[Pair]:
     tree = {"run": {"output_dir": str(path.parent / "runs")}, "data": {"path": str(path), **data}}
-    return dataset.scan(parse_config(tree), decode=True)
+    return dataset.scan(parse_config(tree), Inspection())
 
 
 def mask_names(pairs: list[Pair]) -> dict[str, str | None]:
@@ -144,7 +145,7 @@ def test_transparency_is_a_mask_where_a_picture_has_it(tmp_path: Path) -> None:
 def test_that_no_picture_is_transparent_is_said_where_that_was_to_be_the_mask(tmp_path: Path) -> None:
     add(tmp_path, "a.png")
     findings = Findings()
-    dataset.look(DataConfig(path=str(tmp_path), masks="alpha"), tmp_path / "cache", findings, decode=True)
+    dataset.look(DataConfig(path=str(tmp_path), masks="alpha"), tmp_path / "cache", findings, Inspection())
     assert ["no picture is transparent anywhere" in notice for notice in findings.notices] == [True]
 
 
