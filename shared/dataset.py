@@ -86,8 +86,6 @@ def look(data: DataConfig, cache: Path, findings: Findings, inspection: Inspecti
         there = [pair for pair in pairs if pair.image.is_file()]
         inspection.run(sorted({pair.image for pair in there}), findings.problems, findings.notices)
         findings.problems.extend(masks.problems(there, data.masks))
-        if data.masks == "alpha" and not findings.problems and not any(masks.has_alpha(pair.image) for pair in there):
-            findings.notices.append('data.masks is "alpha", but no picture is transparent anywhere: none has a mask')
     return pairs
 
 

@@ -73,7 +73,7 @@ class Survey:
                 for name, count, weight in self.strata[:STRATA_NAMED]
             )
             more = f" and {len(self.strata) - STRATA_NAMED} more" if len(self.strata) > STRATA_NAMED else ""
-            lines.append(f"held-out pictures are spread over {named}{more}")
+            lines.append(f"held-out pictures are chosen in proportion to what is trained of {named}{more}")
         if self.sizes:
             widths, heights = zip(*self.sizes, strict=True)
             ratios = sorted(width / height for width, height in self.sizes)

@@ -124,6 +124,19 @@ class Batches:
         return sum(not example.pair.is_regularization for example in self._examples)
 
     @property
+    def notices(self) -> tuple[str, ...]:
+        """Settings that change nothing, because there are no such pictures."""
+        data, train, found = self._config.data, self._config.train, list[str]()
+        if train.prior_loss_weight != 1.0 and self.num_pictures == len(self._examples):
+            found.append(
+                "train.prior_loss_weight is set, but no picture is for regularisation: data.regularization_path says "
+                "where they are"
+            )
+        if (train.unmasked_weight or data.masks == "alpha") and not any(example.mask for example in self._examples):
+            found.append(f"no picture has a mask (data.masks is {data.masks!r}): all of them count everywhere")
+        return tuple(found)
+
+    @property
     def epoch_length(self) -> int:
         """Pictures of one pass over the training set, repeats and pictures for regularisation included."""
         return self._stream.pass_length
@@ -212,9 +225,9 @@ def describe(examples: Sequence[Example]) -> str:
         f"{len(subject)} training pictures"
         + (f", {repeated} with repeats" if repeated != len(subject) else "")
         + (f", and {num_class} for regularisation, of which each pass takes {repeated} as well" if num_class else "")
-        + (f", {num_masked} of them with masks" if num_masked else "")
         + f", in {len(counts)} bucket(s): {shapes}"
         + (f"; {len(enlarged)} are smaller than that and enlarged, up to {max(enlarged):.1f}×" if enlarged else "")
+        + (f"; {num_masked} have masks" if num_masked else "")
     )
 
 

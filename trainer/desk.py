@@ -114,7 +114,7 @@ def open_desk(run: RunDir, config: Config, learner: Learner, status: Status, lim
     need = _need(config, learner)
     _require_room(run, need, status)
     model, num_pictures = learner.model, learner.batches.num_pictures
-    for text in (*model.notices, *objective.notices(model.schedule, config.train)):
+    for text in (*model.notices, *objective.notices(model.schedule, config.train), *learner.batches.notices):
         notice(status, text)
     publisher = Publisher(
         run,

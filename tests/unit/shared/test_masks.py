@@ -10,7 +10,7 @@ from PIL import Image
 
 from shared import dataset, masks
 from shared.buckets import Framing
-from shared.config import DataConfig, parse_config
+from shared.config import parse_config
 from shared.errors import DataError
 from shared.inspection import Inspection
 from shared.sources import Findings, Pair, find_pictures
@@ -140,13 +140,6 @@ def test_transparency_is_a_mask_where_a_picture_has_it(tmp_path: Path) -> None:
     problems = masks.problems([Pair(name, tmp_path / f"{name}.png", "x") for name in ("plain", "cut", "gone")], "alpha")
     assert len(problems) == 1
     assert "gone.png: transparent everywhere" in problems[0]
-
-
-def test_that_no_picture_is_transparent_is_said_where_that_was_to_be_the_mask(tmp_path: Path) -> None:
-    add(tmp_path, "a.png")
-    findings = Findings()
-    dataset.look(DataConfig(path=str(tmp_path), masks="alpha"), tmp_path / "cache", findings, Inspection())
-    assert ["no picture is transparent anywhere" in notice for notice in findings.notices] == [True]
 
 
 @pytest.mark.parametrize("original", [(100, 60), (60, 100), (64, 64), (333, 170)])

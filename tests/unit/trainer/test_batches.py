@@ -231,7 +231,7 @@ def test_masks_follow_framing_and_mirroring(folder: Path) -> None:
         assert torch.equal(left if mirrored else right, torch.zeros(8, 3))
         seen[str(mirrored)] += 1
     assert min(seen["True"], seen["False"]) > 2
-    assert "11 training pictures, 2 of them with masks, in " in batches.describe(built._examples)
+    assert "; 2 have masks" in batches.describe(built._examples)
     assert build(config_of(folder, data={"masks": "off"})).at([0, 1]).masks is None
 
 
@@ -243,3 +243,15 @@ def test_a_picture_without_a_mask_counts_everywhere_beside_one_that_has(folder: 
     assert found is not None
     assert torch.allclose(found[0], torch.tensor(0.2))
     assert torch.equal(found[1], torch.ones(8, 8))
+
+
+def test_settings_that_change_nothing_because_no_picture_is_meant_are_told(folder: Path) -> None:
+    assert build(config_of(folder)).notices == ()
+    asked = config_of(folder, data={"masks": "alpha"}, train={"prior_loss_weight": 0.5})
+    told = build(asked).notices
+    assert ["train.prior_loss_weight" in told[0], "no picture has a mask" in told[1]] == [True, True]
+    Image.new("RGBA", (64, 64), (9, 9, 9, 128)).save(folder / "09.png")
+    (folder / "reg").mkdir()
+    Image.new("RGB", (64, 64), "red").save(folder / "reg" / "a.png")
+    (folder / "reg" / "a.txt").write_text("any garment")
+    assert build(asked).notices == ()
