@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 from typer.core import TyperGroup
@@ -22,7 +23,7 @@ from shared import base_model, dataset, first_config, handover, hardware, held_o
 from shared import check as invariants
 from shared import doctor as examination
 from shared.backlog import unconfirmed, unjudged
-from shared.config import POCKET, Config, load_config
+from shared.config import POCKET, Config, DashboardConfig, load_config
 from shared.errors import ConfigError, DataError, RunFolderError, exit_code_of, writing
 from shared.listener import listen
 from shared.opening import Resume, adopt_places, open_or_create
@@ -152,9 +153,17 @@ def dashboard(
     runs: Annotated[Path, typer.Argument(help="Folder of run folders, or one run folder.")] = Path("runs"),
     host: Annotated[str, typer.Option(help="Address to bind.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; the next free one when taken; 0: any.")] = 8501,
+    trusted_host: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Name under which a proxy makes it known. Repeatable.")
+    ] = None,
+    base_path: Annotated[str, typer.Option(help="Path that a proxy does not remove, such as /darkroom.")] = "",
 ) -> None:
     """Look at runs, whether or not anything is training."""
-    raise typer.Exit(exit_code_of(lambda: _dashboard(runs, host, port)))
+
+    def body() -> int:
+        return _dashboard(runs, _dashboard_config(host, port, tuple(trusted_host or ()), base_path))
+
+    raise typer.Exit(exit_code_of(body))
 
 
 @app.command()
@@ -372,13 +381,25 @@ def _say(text: str) -> None:
     Console(highlight=False, soft_wrap=True).print(text, markup=False)
 
 
-def _dashboard(runs: Path, host: str, port: int) -> int:
+def _dashboard_config(host: str, port: int, trusted_hosts: tuple[str, ...], base_path: str) -> DashboardConfig:
+    """The options as a config has them.
+
+    Raises:
+        ConfigError: one of them is nothing a dashboard can use.
+    """
+    try:
+        return DashboardConfig(host=host, port=port, trusted_hosts=trusted_hosts, base_path=base_path)
+    except ValidationError as error:
+        raise ConfigError("; ".join(str(one["msg"]).removeprefix("Value error, ") for one in error.errors())) from None
+
+
+def _dashboard(runs: Path, wanted: DashboardConfig) -> int:
     run = RunDir(runs.resolve()) if (runs / "run.json").is_file() else None
     folder = run.path.parent if run else runs.resolve()
     if not folder.is_dir():
         raise RunFolderError(f"{runs} is not a folder", "give the folder that holds the run folders")
     console = Console(highlight=False, soft_wrap=True)
-    listener = listen(host, port)
+    listener = listen(wanted.host, wanted.port, wanted.trusted_hosts, wanted.base_path)
     process = listener.start({**child_environment(run), "DARKROOM_RUNS": str(folder)})
     for number in (signal.SIGINT, signal.SIGTERM):  # a shell's background jobs begin with SIGINT ignored
         signal.signal(number, signal.default_int_handler)

@@ -12,11 +12,12 @@ from starlette.middleware import Middleware
 
 from dashboard.files import routes
 from dashboard.gate import Gate
+from dashboard.page import page_routes
 from dashboard.runs import runs_folder
 from shared import access
 
 app = st.App(
     Path(__file__).with_name("shell.py"),
-    routes=routes(runs_folder()),
+    routes=[*page_routes(), *routes(runs_folder())],
     middleware=[Middleware(Gate, admission=access.admission())],
 )

@@ -5,9 +5,12 @@ from __future__ import annotations
 import ipaddress
 import json
 import os
+import re
 import secrets
 import socket
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import cast
 from urllib.parse import quote
 
 from shared.errors import ConfigError
@@ -15,6 +18,8 @@ from shared.errors import ConfigError
 VARIABLE = "DARKROOM_TOKEN"
 ADMISSION = "DARKROOM_ADMISSION"
 EVERY_INTERFACE = ("", "0.0.0.0", "::")
+HOST_NAME = re.compile(r"[a-z0-9_]([a-z0-9._-]*[a-z0-9_])?|[0-9a-f]*:[0-9a-f:]*")
+BASE_PATH = re.compile(r"[A-Za-z0-9._~/-]*")
 
 
 @dataclass(frozen=True)
@@ -22,6 +27,8 @@ class Admission:
     """Whom a dashboard lets in."""
 
     token: str = ""
+    trusted_hosts: tuple[str, ...] = ()
+    base_path: str = ""
 
     def environment(self) -> dict[str, str]:
         """How whoever starts a dashboard tells it: others on this machine can read a command line."""
@@ -36,7 +43,37 @@ def admission() -> Admission:
     """
     if ADMISSION not in os.environ:
         raise ConfigError("a dashboard is not started by itself", "start it with `python run.py dashboard`")
-    return Admission(**json.loads(os.environ[ADMISSION]))
+    told = json.loads(os.environ[ADMISSION])
+    return Admission(told["token"], tuple(told["trusted_hosts"]), told["base_path"])
+
+
+def host_names(given: object) -> object:
+    """Trusted hosts as they are compared, from a list or from names with commas between them.
+
+    Raises:
+        ValueError: one is no mere name, such as `https://gpu.example.org/`.
+    """
+    if not isinstance(given, str | list | tuple):
+        return given
+    names = given.split(",") if isinstance(given, str) else [str(name) for name in cast("Sequence[object]", given)]
+    cleaned = [name.strip().lower().rstrip(".") for name in names]
+    if wrong := [name for name in cleaned if not HOST_NAME.fullmatch(name)]:
+        raise ValueError(f"{wrong[0]!r} is no host name, write it without scheme, port and path: gpu.example.org")
+    return tuple(cleaned)
+
+
+def path_prefix(given: object) -> object:
+    """A base path with a slash before it and none after it; empty for none.
+
+    Raises:
+        ValueError: it is a whole address, or holds what an address would have to escape.
+    """
+    if not isinstance(given, str):
+        return given
+    path = "/".join(part for part in given.split("/") if part)
+    if not BASE_PATH.fullmatch(path):
+        raise ValueError(f"{given!r} is no path, write what follows the host name: /darkroom")
+    return f"/{path}" if path else ""
 
 
 def is_loopback(host: str) -> bool:
@@ -49,9 +86,13 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def token_for(host: str) -> str:
-    """`DARKROOM_TOKEN` where it is set; else none on a loopback address, a random one on any other."""
-    return os.environ.get(VARIABLE, "") or ("" if is_loopback(host) else secrets.token_urlsafe(24))
+def token_for(host: str, trusted_hosts: Sequence[str] = ()) -> str:
+    """`DARKROOM_TOKEN` where it is set; else a random one, but none where only this machine reaches the address.
+
+    A trusted host is a proxy, which others reach.
+    """
+    only_here = is_loopback(host) and not trusted_hosts
+    return os.environ.get(VARIABLE, "") or ("" if only_here else secrets.token_urlsafe(24))
 
 
 def name_of(host: str) -> str:
@@ -59,6 +100,7 @@ def name_of(host: str) -> str:
     return socket.gethostname() if host in EVERY_INTERFACE else f"[{host}]" if ":" in host else host
 
 
-def link(host: str, port: int, token: str) -> str:
+def link(host: str, port: int, token: str, base_path: str = "") -> str:
     """What to open in a browser."""
-    return f"http://{name_of(host)}:{port}" + (f"/?token={quote(token)}" if token else "")
+    page = f"{base_path}/" if base_path or token else ""
+    return f"http://{name_of(host)}:{port}{page}" + (f"?token={quote(token)}" if token else "")

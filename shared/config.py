@@ -26,7 +26,7 @@ from pydantic import (
 )
 from tomlkit.exceptions import TOMLKitError
 
-from shared import paths, targets
+from shared import access, paths, targets
 from shared.cadence import Cadence, EverySteps
 from shared.errors import ConfigError
 
@@ -460,6 +460,14 @@ class DashboardConfig(Section):
         ge=0,
         le=65535,
         description="Port; the next free one is used, and said, when it is taken. 0 lets the system choose.",
+    )
+    trusted_hosts: Annotated[tuple[str, ...], BeforeValidator(access.host_names)] = Field(
+        default=(),
+        description="Names under which a proxy shows the dashboard; pages opened there may connect, with the token.",
+    )
+    base_path: Annotated[str, BeforeValidator(access.path_prefix)] = Field(
+        default="",
+        description="Path under which a proxy passes the dashboard on without removing it, such as /darkroom.",
     )
 
 

@@ -35,7 +35,7 @@ class Listener:
     @property
     def link(self) -> str:
         """What to open in a browser, with the token."""
-        return access.link(self.host, self.port, self.admission.token)
+        return access.link(self.host, self.port, self.admission.token, self.admission.base_path)
 
     @property
     def local_url(self) -> str:
@@ -62,16 +62,17 @@ class Listener:
         self.socket.close()
 
 
-def listen(host: str, port: int) -> Listener:
+def listen(host: str, port: int, trusted_hosts: tuple[str, ...] = (), base_path: str = "") -> Listener:
     """Take `port`, or the next one that nobody has; where 50 are taken, or for port 0, any that the system has left.
 
     Raises:
         ConfigError: this machine does not have the address, or may not use the port.
     """
+    admission = access.Admission(access.token_for(host, trusted_hosts), trusted_hosts, base_path)
     following = range(port, min(port + ATTEMPTS, 65536)) if port else ()
     for candidate in (*following, 0):
         try:
-            return Listener(host, _bind(host, candidate), access.Admission(access.token_for(host)))
+            return Listener(host, _bind(host, candidate), admission)
         except OSError as error:
             if error.errno == errno.EACCES and candidate == port:
                 raise ConfigError(

@@ -109,8 +109,8 @@ class Supervisor:
     def _listen(self) -> None:
         """Take the dashboard's port, which stays ours until the end."""
         if self.with_dashboard:
-            asked = self.config.dashboard.port
-            self._listener = listen(self.config.dashboard.host, asked)
+            wanted, asked = self.config.dashboard, self.config.dashboard.port
+            self._listener = listen(wanted.host, asked, wanted.trusted_hosts, wanted.base_path)
             if asked and self._listener.port != asked:
                 self.say(f"port {asked} is taken, the dashboard uses {self._listener.port}")
 

@@ -197,6 +197,13 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path: Path, warm: Warm, command:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_addresses_that_no_proxy_can_have_are_refused_together(tmp_path: Path, warm: Warm) -> None:
+    program = warm.start("run", "dashboard", tmp_path, "--trusted-host", "https://gpu.org", "--base-path", "https://x")
+    assert program.wait() == 2
+    assert "'https://gpu.org' is no host name" in program.stderr()
+    assert "'https://x' is no path" in program.stderr()
+
+
 def test_stopping_a_run_where_nobody_trains_says_so(desk: Desk, warm: Warm) -> None:
     run = create_run(tiny_config(desk.folder / "runs", "run", desk.model, desk.pictures, {}))
     program = warm.start("run", "stop", run.path)

@@ -1,0 +1,82 @@
+"""The page behind a proxy that puts its own Host into requests, as nginx does unless told otherwise."""
+
+from __future__ import annotations
+
+import re
+import socket
+import subprocess
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from playwright.sync_api import Browser
+
+from tests.browser.conftest import address_of, serve
+
+
+@contextmanager
+def proxy(target: subprocess.Popen[bytes], prefix: str = "") -> Generator[str]:
+    """Its address; it passes on what lies below `prefix`, with another Host, one request a connection."""
+    port = int(address_of(target).rpartition(":")[2])
+    listening = socket.create_server(("127.0.0.1", 0))
+
+    def pass_on(source: socket.socket, sink: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(65536):
+                sink.sendall(data)
+            sink.shutdown(socket.SHUT_WR)
+
+    def serve_one(visitor: socket.socket) -> None:
+        request = b""
+        while b"\r\n\r\n" not in request:
+            if not (data := visitor.recv(65536)):
+                return
+            request += data
+        head, _, body = request.partition(b"\r\n\r\n")
+        head = head.replace(f" {prefix}/".encode(), b" /", 1)
+        head = re.sub(rb"(?im)^host:.*$", b"Host: 127.0.0.1:%d\r" % port, head)
+        if b"upgrade: websocket" not in head.lower():
+            head = re.sub(rb"(?im)^connection:.*$", b"Connection: close\r", head)
+        with suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)) as server:
+            server.sendall(head.replace(b"\r\r", b"\r") + b"\r\n\r\n" + body)
+            threading.Thread(target=pass_on, args=(visitor, server), daemon=True).start()
+            pass_on(server, visitor)
+
+    def accept() -> None:
+        with suppress(OSError):
+            while True:
+                visitor, _ = listening.accept()
+                threading.Thread(target=serve_one, args=(visitor,), daemon=True).start()
+
+    threading.Thread(target=accept, daemon=True).start()
+    try:
+        yield f"http://localhost:{listening.getsockname()[1]}{prefix}"
+    finally:
+        listening.close()
+
+
+def test_a_page_whose_websocket_is_refused_says_what_allows_it(
+    browser: Browser, server: subprocess.Popen[bytes]
+) -> None:
+    with proxy(server) as address:
+        page = browser.new_page()
+        page.goto(f"{address}/?run=done")
+        page.locator("#refused").wait_for(timeout=60_000)
+        assert "--trusted-host localhost" in page.inner_text("body")
+        page.close()
+
+
+def test_behind_a_proxy_that_is_trusted_the_page_lives_in_its_folder(browser: Browser, runs: Path) -> None:
+    with (
+        serve(runs, trusted_hosts=("localhost",), DARKROOM_TOKEN="secret") as server,
+        proxy(server, "/jo/8501") as address,
+    ):
+        context = browser.new_context()
+        page = context.new_page()
+        with page.expect_response(re.compile(r"/jo/8501/pictures/.*\.png"), timeout=60_000) as picture:
+            page.goto(f"{address}/samples?run=done&token=secret")
+        assert picture.value.status == 200
+        page.locator(".facts").wait_for(timeout=60_000)
+        assert re.fullmatch(r"http://localhost:\d+/jo/8501/samples\?run=done.*", page.url)
+        context.close()
