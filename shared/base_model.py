@@ -235,7 +235,7 @@ def size_multiple(settings: ModelConfig) -> int | None:
 
     The VAE's factor times the denoiser's: each level but the last halves.
     """
-    folder = model_files(settings.path)
+    folder = model_files(settings.path, settings.revision)
     if folder and folder.is_file():
         if not settings.single_file_config:
             return 2 ** sum(any(pattern.fullmatch(name) for pattern in HALVINGS) for name in read_header(folder))

@@ -58,7 +58,9 @@ def _with_steps(run: RunDir, config: Config) -> Config:
     """With the steps that `train.max_train_epochs` comes to on the run's data set."""
     length = run.read_record().dataset.pass_length
     if config.train.max_train_epochs and not length:
-        before = run.read_config()
+        recorded = run.read_config()
+        places = {"path": config.data.path, "regularization_path": config.data.regularization_path}
+        before = recorded.model_copy(update={"data": recorded.data.model_copy(update=places)})
         digest, held_out = Digests(dataset.digests_path(before)), run.read_record().dataset.held_out
         pairs = relocation.scan_again(run, before, digest)
         training = dataset.training_pairs(pairs, held_out, before.data.train_size, before.train.seed, digest)

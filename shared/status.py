@@ -21,12 +21,14 @@ import psutil
 from filelock import FileLock, Timeout
 
 from shared.errors import RunFolderError
-from shared.records import FINAL_STATES, ProcessStatus, Role, State, utc_now
+from shared.records import FINAL_STATES, ProcessStatus, Role, State, seconds_since, utc_now
 from shared.rundir import RunDir
 
 HEARTBEAT_SECONDS = 1.0
 NOTICES_KEPT = 20
 STALE_SECONDS = 15.0
+SILENT_SECONDS = 60.0
+"""Without a heartbeat, after which another machine's program counts as ended; clocks of machines differ by less."""
 LEAVING_SECONDS = 5.0
 
 
@@ -206,10 +208,16 @@ def left_behind(run: RunDir) -> Collection[ProcessStatus]:
 
 
 def is_alive(status: ProcessStatus | None) -> bool:
-    """Whether the process that wrote this still runs: same pid, same start time (pids are reused)."""
+    """Whether the process that wrote this still runs: same pid, same start time (pids are reused).
+
+    Another machine's is believed to while its heartbeat is fresh: its run folder may have been copied, or the machine
+    was a container that is gone.
+    """
     if status is None or status.state in FINAL_STATES:
         return False
-    return status.host != socket.gethostname() or process_alive(status.pid, status.process_started)
+    if status.host != socket.gethostname():
+        return seconds_since(status.heartbeat) < SILENT_SECONDS
+    return process_alive(status.pid, status.process_started)
 
 
 def process_alive(pid: int, started: float) -> bool:

@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import psutil
@@ -15,7 +16,16 @@ from shared import control
 from shared.errors import RunFolderError
 from shared.records import ProcessStatus, parse_time, utc_now
 from shared.rundir import RunDir
-from shared.status import hold_role, hold_seat, is_alive, process_alive, read_status, someone_serves, vacant
+from shared.status import (
+    SILENT_SECONDS,
+    hold_role,
+    hold_seat,
+    is_alive,
+    process_alive,
+    read_status,
+    someone_serves,
+    vacant,
+)
 from tests.conftest import ROOT, RunMaker, environment, until
 
 HOLD = """
@@ -213,8 +223,12 @@ def test_a_process_that_ended_but_was_not_waited_for_is_dead() -> None:
     assert not process_alive(process.pid, started)
 
 
-def test_a_process_of_another_machine_is_believed() -> None:
-    assert is_alive(status_of(1, 1.0, host="elsewhere"))
+def test_a_process_of_another_machine_is_believed_while_its_heart_beats() -> None:
+    """A run folder is copied, or its container is gone: the file says for ever that it trains."""
+    there = status_of(1, 1.0, host="elsewhere")
+    assert is_alive(there)
+    silent = parse_time(there.heartbeat) - timedelta(seconds=SILENT_SECONDS + 1)
+    assert not is_alive(there.model_copy(update={"heartbeat": silent.isoformat()}))
 
 
 @pytest.mark.parametrize("content", ["", "{", '{"schema": "9.0"}'])
