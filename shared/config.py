@@ -266,7 +266,8 @@ class TrainConfig(Section):
     gradient_accumulation_steps: int = Field(default=1, ge=1, description="Micro-batches per optimizer update.")
     optimizer: str = Field(
         default="adamw",
-        description="`adamw`, `adamw8bit`, `prodigy`, `adafactor`, or the name of a class in `torch.optim`.",
+        description="`adamw`, `adamw8bit`, `prodigy`, `adafactor`, the name of a class in `torch.optim`, or any other "
+        "class as `module.Class`, such as `lion_pytorch.Lion`.",
     )
     optimizer_args: dict[str, Any] = Field(
         default_factory=dict, description="Further keyword arguments of the optimizer, such as `{betas = [0.9, 0.99]}`."

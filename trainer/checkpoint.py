@@ -33,7 +33,7 @@ class Checkpoint:
     def write(self, folder: Path) -> None:
         """Fill a staging folder."""
         save_file(self.adapter, folder / "adapter.safetensors")
-        tensors, scalars = _split_optimizer(self.optimizer)
+        tensors, scalars = split_optimizer(self.optimizer)
         save_file(tensors, folder / "optimizer.safetensors")
         facts = {
             "step": self.step,
@@ -54,7 +54,7 @@ class Checkpoint:
         """
         verify(folder)
         facts = json.loads((folder / "state.json").read_text(encoding="utf-8"))
-        moments = _join_moments(load_file(folder / "optimizer.safetensors"), facts["scalars"])
+        moments = join_moments(load_file(folder / "optimizer.safetensors"), facts["scalars"])
         return cls(
             facts["step"],
             load_file(folder / "adapter.safetensors"),
@@ -115,7 +115,7 @@ def retain(run: RunDir, limit: int) -> None:
 
 def is_finite(checkpoint: Checkpoint) -> bool:
     """False if any value of the adapter or of the optimizer's state is NaN or infinite."""
-    tensors, _ = _split_optimizer(checkpoint.optimizer)
+    tensors, _ = split_optimizer(checkpoint.optimizer)
     return all(bool(torch.isfinite(value).all()) for value in (*checkpoint.adapter.values(), *tensors.values()))
 
 
@@ -130,7 +130,7 @@ def copy_to_host(tree: Any) -> Any:
     return tree
 
 
-def _split_optimizer(optimizer: dict[str, Any]) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+def split_optimizer(optimizer: dict[str, Any]) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """`torch.optim` state as flat tensors and flat JSON-able scalars, both named `<parameter>.<moment>`.
 
     Nested moments (bitsandbytes' quantised ones) get a name of several parts.
@@ -152,7 +152,8 @@ def _split_optimizer(optimizer: dict[str, Any]) -> tuple[dict[str, torch.Tensor]
     return tensors, scalars
 
 
-def _join_moments(tensors: dict[str, torch.Tensor], scalars: dict[str, Any]) -> dict[int, dict[str, Any]]:
+def join_moments(tensors: dict[str, torch.Tensor], scalars: dict[str, Any]) -> dict[int, dict[str, Any]]:
+    """The `state` that `split_optimizer` took apart."""
     state: dict[int, dict[str, Any]] = {}
     for name, value in [*tensors.items(), *scalars.items()]:
         index, *path, moment = name.split(".")

@@ -175,20 +175,22 @@ class Learner:
         """The held-out losses of the adapter as it is, the same on every process; None where none are asked for."""
         if self.validation is None:
             return None
-        return self.validation.measure(
-            self.predictor, self.scheduler, self.accelerator, self._accumulation.micro_batch_size, progress
-        )
+        with optimizers.averaged(self.optimizer.optimizer):
+            return self.validation.measure(
+                self.predictor, self.scheduler, self.accelerator, self._accumulation.micro_batch_size, progress
+            )
 
     def weights(self) -> lora.State:
-        """The adapter, on the CPU."""
-        return lora.state(self.adapted)
+        """The adapter to be used, on the CPU."""
+        with optimizers.averaged(self.optimizer.optimizer):
+            return lora.state(self.adapted)
 
     def checkpoint(self) -> Checkpoint:
         """Everything needed to go on from here, on the CPU."""
         scaler = self.accelerator.scaler.state_dict() if self.accelerator.scaler else {}
         optimizer = copy_to_host(self.optimizer.state_dict())
         fits, memory = self._accumulation.micro_batch_size, memory_of(self.accelerator.device)
-        return Checkpoint(self.step, self.weights(), optimizer, scaler, fits, memory)
+        return Checkpoint(self.step, lora.state(self.adapted), optimizer, scaler, fits, memory)
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go on from a checkpoint: adapter, optimizer moments, gradient scaler, step, what fits into memory."""

@@ -1,5 +1,9 @@
 """The optimizer by its configured name, its learning rate at every step, and its state back from a checkpoint.
 
+Any class that can be imported will do if it is proven on a miniature: it makes updates without a closure, and goes on
+from a saved state as if nothing had happened. Schedule-free ones (Defazio et al. 2024) learn with other weights than
+those to be used; `averaged` shows the latter.
+
 The schedule is a pure function of the step: nothing of it is saved. Learning rates are set before every update.
 """
 
@@ -10,8 +14,11 @@ import difflib
 import importlib
 import importlib.util
 import inspect
+import json
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -22,6 +29,7 @@ from transformers.optimization import Adafactor
 
 from shared.config import TrainConfig
 from shared.errors import ConfigError
+from trainer.checkpoint import copy_to_host, join_moments, split_optimizer
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +40,9 @@ OWN_KEYS = {"lr": "train.learning_rate", "weight_decay": "train.weight_decay"}
 """Constructor arguments that have keys of their own."""
 WRONG_VALUE = (TypeError, ValueError, IndexError, AssertionError, RuntimeError)
 """What optimizers raise at an argument they do not like."""
+CPU = torch.device("cpu")
+ADVICE = "adamw is a good first choice"
+NO_CLOSURE = inspect.Parameter("closure", inspect.Parameter.KEYWORD_ONLY, default=None)
 UNUSABLE = {
     "lbfgs": "it evaluates the loss several times per step",
     "sparseadam": "a LoRA's gradients are not sparse",
@@ -53,11 +64,14 @@ def build(
     groups = _groups(denoiser, text_encoders, settings, {id(parameter) for parameter in up})
     try:
         with contextlib.redirect_stdout(None):  # Prodigy prints that it decouples weight decay
-            return kind(groups, **arguments)
+            optimizer: Any = kind(groups, **arguments)
     except WRONG_VALUE as error:
         raise ConfigError(
             f"train.optimizer {settings.optimizer} cannot be made: {error}", "see train.optimizer_args"
         ) from error
+    if _is_schedule_free(optimizer):
+        optimizer.train()
+    return optimizer
 
 
 def _groups(
@@ -75,24 +89,103 @@ def _groups(
     return [group for group in found if group["params"]]
 
 
-def check(settings: TrainConfig) -> None:
-    """Try the settings on a miniature, before anything heavy is loaded.
+def check(settings: TrainConfig, device: torch.device = CPU) -> None:
+    """Try the settings on a miniature on the device that will train, before anything heavy is loaded.
 
     Raises:
-        ConfigError: as `build` does, or a value that fails at the first update.
+        ConfigError: as `build` does; a value that fails at the first update; an optimizer that cannot be resumed.
     """
-    if _kind(settings.optimizer) is Prodigy:
+    kind = _kind(settings.optimizer)
+    if kind is Prodigy:
         _check_rates_of_prodigy(settings)
-    parameter = torch.nn.Parameter(torch.ones(4, 4))
-    parameter.grad = torch.ones(4, 4)
+    if inspect.signature(kind.step).parameters.get("closure", NO_CLOSURE).default is inspect.Parameter.empty:
+        raise ConfigError(
+            f"train.optimizer {settings.optimizer} cannot be used: it evaluates the loss several times per step",
+            ADVICE,
+        )
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        _prove(settings, device)
+
+
+def _prove(settings: TrainConfig, device: torch.device) -> None:
+    """Two updates of a miniature, and one more: by the same optimizer, and by another from its saved state."""
+    parameter = torch.nn.Parameter(torch.linspace(-1, 1, 32, device=device).reshape(4, 8))
     optimizer = build([parameter], [], settings)
+    if _is_schedule_free(optimizer) and not settings.lr_scheduler.startswith("constant"):
+        raise ConfigError(
+            f"train.lr_scheduler is {settings.lr_scheduler}, but {settings.optimizer} is made to learn without one",
+            "set train.lr_scheduler = 'constant'; train.lr_warmup_steps holds for it too",
+        )
     try:
-        optimizer.step()
+        for seed in range(2):
+            _update(parameter, optimizer, seed)
     except WRONG_VALUE as error:
+        kind = type(optimizer)
         raise ConfigError(
             f"train.optimizer_args {settings.optimizer_args} fail at the first update: {error}",
-            f"`python -c 'help(torch.optim.{type(optimizer).__name__})'` tells their types",
+            f"`python -m pydoc {kind.__module__}.{kind.__qualname__}` tells their types",
         ) from error
+    twin = torch.nn.Parameter(parameter.detach().clone())
+    resumed = build([twin], [], settings)
+    try:
+        restore(resumed, _as_saved(optimizer))
+        _update(twin, resumed, seed=2)
+    except (*WRONG_VALUE, KeyError, AttributeError) as error:
+        raise ConfigError(
+            f"train.optimizer {settings.optimizer} cannot be used: "
+            f"its state cannot be saved as tensors and plain values: {error}",
+            ADVICE,
+        ) from error
+    _update(parameter, optimizer, seed=2)
+    if not torch.allclose(parameter, twin, rtol=0, atol=0, equal_nan=True):
+        raise ConfigError(
+            f"train.optimizer {settings.optimizer} cannot be used: after a checkpoint it goes on differently",
+            f"it keeps a part of its state to itself; {ADVICE}",
+        )
+
+
+def _update(parameter: torch.nn.Parameter, optimizer: Optimizer, seed: int) -> None:
+    torch.manual_seed(seed)
+    parameter.grad = torch.randn(parameter.shape).to(parameter.device)
+    optimizer.step()
+
+
+def _as_saved(optimizer: Optimizer) -> dict[str, Any]:
+    """An optimizer's state as a checkpoint gives it back.
+
+    Raises:
+        TypeError: it is not made of tensors, plain numbers and texts.
+    """
+    state = copy_to_host(optimizer.state_dict())
+    tensors, scalars = split_optimizer(state)
+    scalars, groups = json.loads(json.dumps([scalars, state["param_groups"]]))
+    return {"state": join_moments(tensors, scalars), "param_groups": groups}
+
+
+def _is_schedule_free(optimizer: Optimizer) -> bool:
+    """Whether it asks to be told when its parameters are to be used instead of trained on."""
+    return all(callable(getattr(optimizer, mode, None)) for mode in ("train", "eval"))
+
+
+@contextmanager
+def averaged(optimizer: Any) -> Generator[None]:
+    """The weights to use and to ship are in the parameters; those that learn are back afterwards, bit for bit.
+
+    The same ones, unless the optimizer is schedule-free.
+    """
+    if not _is_schedule_free(optimizer):
+        yield
+        return
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    learning = [parameter.detach().clone() for parameter in parameters]
+    optimizer.eval()
+    try:
+        yield
+    finally:
+        optimizer.train()
+        with torch.no_grad():
+            for parameter, value in zip(parameters, learning, strict=True):
+                parameter.copy_(value)
 
 
 def _check_rates_of_prodigy(settings: TrainConfig) -> None:
@@ -166,29 +259,61 @@ def restore(optimizer: Optimizer, saved: dict[str, Any]) -> None:
 
 
 def _kind(name: str) -> type[Optimizer]:
-    """The class of that name, any case.
+    """The class of that name: of any case, or `module.Class` from anywhere.
 
     Raises:
         ConfigError: there is none, or it cannot train a LoRA here.
     """
+    if all(map(str.isidentifier, parts := name.split("."))) and len(parts) > 1:
+        return _imported(name)
     wanted = name.casefold()
     if wanted == "adamw8bit":
         return _adamw8bit()
     kinds = {kind.casefold(): getattr(torch.optim, kind) for kind in dir(torch.optim) if _is_optimizer(kind)}
     kinds |= {"prodigy": Prodigy, "adafactor": Adafactor}
     if wanted in UNUSABLE:
-        raise ConfigError(f"train.optimizer {name} cannot be used: {UNUSABLE[wanted]}", "adamw is a good first choice")
+        raise ConfigError(f"train.optimizer {name} cannot be used: {UNUSABLE[wanted]}", ADVICE)
     if wanted not in kinds:
         near = difflib.get_close_matches(wanted, [*kinds, "adamw8bit"], n=1)
         raise ConfigError(
             f"train.optimizer is {name!r}, not known" + (f", did you mean {near[0]}?" if near else ""),
-            f"known are adamw8bit, {', '.join(sorted(kinds.keys() - UNUSABLE.keys()))}",
+            f"known are adamw8bit, {', '.join(sorted(kinds.keys() - UNUSABLE.keys()))}, and module.Class of others",
         )
     return kinds[wanted]
 
 
-def _is_optimizer(name: str) -> bool:
-    kind = getattr(torch.optim, name)
+def _imported(name: str) -> type[Optimizer]:
+    """`module.Class`.
+
+    Raises:
+        ConfigError: the module is not installed, or holds no such optimizer.
+    """
+    path, _, kind = name.rpartition(".")
+    try:
+        module = importlib.import_module(path)
+    except ModuleNotFoundError as error:
+        package = (error.name or path).partition(".")[0]
+        raise ConfigError(
+            f"train.optimizer is {name!r}, and there is no module {error.name}",
+            f"pip install {package.replace('_', '-')}",
+        ) from None
+    except (ImportError, OSError) as error:
+        raise ConfigError(
+            f"train.optimizer is {name!r}, which cannot be imported: {error}", "install its package again"
+        ) from error
+    known = [found for found in dir(module) if _is_optimizer(found, module)]
+    if kind not in known:
+        near = difflib.get_close_matches(kind, known, n=1)
+        raise ConfigError(
+            f"train.optimizer is {name!r}, which is no subclass of torch.optim.Optimizer"
+            + (f", did you mean {path}.{near[0]}?" if near else ""),
+            f"optimizers of {path}: {', '.join(known) or 'none'}",
+        )
+    return getattr(module, kind)
+
+
+def _is_optimizer(name: str, module: ModuleType = torch.optim) -> bool:
+    kind = getattr(module, name)
     return inspect.isclass(kind) and issubclass(kind, Optimizer) and kind is not Optimizer
 
 
@@ -216,12 +341,14 @@ def _checked_arguments(kind: type[Optimizer], settings: TrainConfig) -> dict[str
     Raises:
         ConfigError: the constructor takes no such argument, or it has a key of its own.
     """
-    known = [name for name in inspect.signature(kind).parameters if name not in {"params", *OWN_KEYS}]
+    taken = inspect.signature(kind).parameters.values()
+    known = [argument.name for argument in taken if argument.name not in {"params", *OWN_KEYS}]
+    takes_any = any(argument.kind is argument.VAR_KEYWORD for argument in taken)
     problems: list[str] = []
     for name in settings.optimizer_args:
         if name in OWN_KEYS:
             problems.append(f"train.optimizer_args has {name}, which is {OWN_KEYS[name]}")
-        elif name not in known:
+        elif name not in known and not takes_any:
             near = difflib.get_close_matches(name, known, n=1)
             suggestion = f", did you mean {near[0]}?" if near else ""
             problems.append(f"train.optimizer_args has {name}, which {kind.__name__} does not take{suggestion}")

@@ -34,7 +34,7 @@ def prepare(run: RunDir, config: Config, accelerator: Accelerator, progress: Pro
     Raises:
         ConfigError, DataError, ModelError, DeviceError: it cannot be trained like this.
     """
-    optimizer.check(config.train)
+    optimizer.check(config.train, accelerator.device)
     quantization.require(config.model, accelerator.device)
     model = base.load_model(
         pinned(config.model, run.read_record().base_model),

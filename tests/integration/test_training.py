@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from shared import control
 from shared.check import check
 from shared.config import Config
+from shared.diffusion.lora import LORA_FILE
 from shared.publication import verify
 from shared.records import Request
 from shared.rundir import RunDir, create_run, steps_in
@@ -67,6 +70,26 @@ def straight(
     run = create_run(tiny_config(tmp_path_factory.mktemp("straight"), "run", tiny_model, pictures, SECTIONS))
     warm.run("trainer", run.path)
     return run, outcome(run)
+
+
+def test_a_schedule_free_optimizer_ships_its_average_and_is_resumed_bit_for_bit(
+    make_run: RunMaker, warm: Warm, tmp_path: Path
+) -> None:
+    train: dict[str, object] = {"max_train_steps": 4, "learning_rate": 1.0, "lr_scheduler": "constant"}
+    run = make_run(train={**train, "validation_steps": 2, "optimizer": "tests.local_optimizers.ScheduleFree"})
+    warm.run("trainer", run.path)
+    learning, used = load_file(run.checkpoint(4) / "adapter.safetensors"), load_file(run.snapshot(4) / LORA_FILE)
+    assert learning.keys() == used.keys()
+    assert any(not torch.equal(value, used[name]) for name, value in learning.items())
+    held_out_loss = read_rows(run.validation_csv)[-1]["held_out_loss"]
+    run.checkpoint(4).rename(tmp_path / "aside")
+    warm.run("trainer", run.path)
+    again = load_file(run.checkpoint(4) / "adapter.safetensors")
+    assert read_rows(run.validation_csv)[-1]["held_out_loss"] == held_out_loss
+    assert all(torch.equal(value, again[name]) for name, value in learning.items())
+    assert (run.checkpoint(4) / "optimizer.safetensors").read_bytes() == (
+        tmp_path / "aside" / "optimizer.safetensors"
+    ).read_bytes()
 
 
 def test_training_writes_what_the_design_says(straight: tuple[RunDir, Outcome]) -> None:

@@ -35,6 +35,9 @@ NAMES = [
     "rmsprop",
     "rprop",
     "Muon",
+    "torch.optim.NAdam",
+    "tests.local_optimizers.SignDescent",
+    "tests.local_optimizers.ScheduleFree",
 ]
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "sgd": {"momentum": 0.9},
@@ -54,7 +57,8 @@ def settings_of(name: str, **keys: Any) -> TrainConfig:
         pytest.importorskip("bitsandbytes")
     rate = 1.0 if name == "prodigy" else 1e-2
     arguments = ARGUMENTS.get(name.casefold(), {})
-    return TrainConfig(**{"optimizer": name, "learning_rate": rate, "optimizer_args": arguments, **keys})
+    schedule = {"lr_scheduler": "constant"} if name.endswith("ScheduleFree") else {}
+    return TrainConfig(**{"optimizer": name, "learning_rate": rate, "optimizer_args": arguments, **schedule, **keys})
 
 
 class Adapter(torch.nn.Module):
@@ -262,6 +266,89 @@ def test_changed_settings_win_over_those_in_the_checkpoint(run: RunDir) -> None:
     assert (group["weight_decay"], group["d_coef"]) == (0.5, 0.5)
     assert group["d"] == before["d"] > before["d0"]
     assert (group["k"], group["d_numerator"]) == (20, before["d_numerator"])
+
+
+# ---- other packages' classes ----
+
+SCHEDULE_FREE = "tests.local_optimizers.ScheduleFree"
+
+
+def test_what_a_schedule_free_optimizer_ships_is_its_average_and_looking_changes_nothing() -> None:
+    watched, alone = Adapter(settings_of(SCHEDULE_FREE)), Adapter(settings_of(SCHEDULE_FREE))
+    for step in range(6):
+        with optimizers.averaged(watched.optimizer):
+            used = [value.detach().clone() for value in watched.matrices]
+        watched.train_steps(range(step, step + 1))
+        alone.train_steps(range(step, step + 1))
+    assert all(map(torch.equal, watched.matrices, alone.matrices))
+    with optimizers.averaged(watched.optimizer):
+        used = [value.detach().clone() for value in watched.matrices]
+    for value, learning in zip(used, watched.matrices, strict=True):
+        z = watched.optimizer.state[learning]["z"]
+        assert torch.allclose(value, (learning - 0.1 * z) / 0.9, atol=1e-6)
+        assert not torch.equal(value, learning)
+
+
+def test_an_error_while_looking_leaves_the_weights_that_learn() -> None:
+    adapter = Adapter(settings_of(SCHEDULE_FREE))
+    adapter.train_steps(range(3))
+    before = copy.deepcopy(adapter.matrices)
+    with pytest.raises(ValueError, match="broken"), optimizers.averaged(adapter.optimizer):
+        raise ValueError("broken")
+    assert all(map(torch.equal, adapter.matrices, before))
+    adapter.train_steps(range(3, 4))
+
+
+def test_other_optimizers_ship_what_learns() -> None:
+    adapter = Adapter(settings_of("adamw"))
+    before = copy.deepcopy(adapter.matrices)
+    with optimizers.averaged(adapter.optimizer):
+        assert all(map(torch.equal, adapter.matrices, before))
+
+
+def test_a_schedule_free_optimizer_is_refused_a_schedule() -> None:
+    with pytest.raises(ConfigError, match="lr_scheduler is cosine") as refused:
+        optimizers.check(TrainConfig(optimizer=SCHEDULE_FREE))
+    assert "train.lr_scheduler = 'constant'" in refused.value.hint
+    optimizers.check(TrainConfig(optimizer=SCHEDULE_FREE, lr_scheduler="constant_with_warmup", lr_warmup_steps=5))
+
+
+@pytest.mark.parametrize(
+    ("name", "message", "hint"),
+    [
+        ("lion_pytorch.Lion", "there is no module lion_pytorch", "pip install lion-pytorch"),
+        ("a_package.inner.Lion", "there is no module a_package", "pip install a-package"),
+        ("tests.local_optimizers.SignDecent", "did you mean tests.local_optimizers.SignDescent", "optimizers of tests"),
+        ("tests.local_optimizers.NoOptimizer", "no subclass of torch.optim.Optimizer", "ScheduleFree, SignDescent"),
+        ("tests.local_optimizers.annotations", "no subclass of torch.optim.Optimizer", "KeepsLists"),
+        ("json.JSONDecoder", "no subclass of torch.optim.Optimizer", "optimizers of json: none"),
+        ("torch.optim.LBFGS", "evaluates the loss several times per step", "adamw"),
+        ("tests.local_optimizers.NeedsClosure", "evaluates the loss several times per step", "adamw"),
+        ("tests.local_optimizers.CallsClosure", "fail at the first update", "pydoc tests.local_optimizers.CallsC"),
+        ("tests.local_optimizers.KeepsLists", "cannot be saved as tensors and plain values: .* not JSON", "adamw"),
+        ("tests.local_optimizers.KeepsToItself", "after a checkpoint it goes on differently", "adamw"),
+        (".Lion", "not known", "module.Class"),
+        ("lion.", "not known", "module.Class"),
+    ],
+)
+def test_a_class_that_cannot_train_here_is_refused(name: str, message: str, hint: str) -> None:
+    with pytest.raises(ConfigError, match=message) as refused:
+        optimizers.check(TrainConfig(optimizer=name, lr_scheduler="constant"))
+    assert hint in refused.value.hint
+
+
+def test_arguments_that_a_signature_does_not_name_are_passed_on() -> None:
+    name = "tests.local_optimizers.TakesAnything"
+    optimizers.check(TrainConfig(optimizer=name, optimizer_args={"betas": [0.5, 0.6]}))
+    with pytest.raises(ConfigError, match="cannot be made"):
+        optimizers.check(TrainConfig(optimizer=name, optimizer_args={"beta": 1}))
+
+
+def test_the_check_leaves_the_random_numbers_alone() -> None:
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    optimizers.check(TrainConfig())
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 # ---- refusals ----
