@@ -24,10 +24,10 @@ from evaluator.scorer import load_scorer
 from evaluator.session import Session
 from evaluator.studio import Studio
 from evaluator.training_set import TrainingSet
-from shared.base_model import pinned
 from shared.config import Config, EvaluationConfig
 from shared.diffusion import base
 from shared.errors import DeviceError, ModelError, exit_code_of, report
+from shared.external_vae import pinned
 from shared.hardware import evaluator_gpu
 from shared.publication import sweep
 from shared.records import RunRecord

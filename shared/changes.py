@@ -40,6 +40,7 @@ RULES: dict[str, Rule] = {
     "model.path": Rule.STATE,
     "model.revision": Rule.STATE,
     "model.variant": Rule.STATE,
+    "model.vae": Rule.STATE,
     "model.single_file_config": Rule.STATE,
     "model.mixed_precision": Rule.STEPS,
     "model.quantization": Rule.STATE,

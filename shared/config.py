@@ -33,7 +33,7 @@ from shared.errors import ConfigError
 RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 POCKET = "pocket"
 HUB = "hub:"
-FOLDER_KEYS = ("model.single_file_config", "evaluation.fashion_clip", "evaluation.visual")
+FOLDER_KEYS = ("model.vae", "model.single_file_config", "evaluation.fashion_clip", "evaluation.visual")
 """Settings that may name a local folder of a model's files, beside `model.path`."""
 PATH_KEYS = (
     "run.output_dir",
@@ -106,6 +106,12 @@ class ModelConfig(Section):
         pattern=r"^[\w-]+$",
         description="Variant of the weights, such as `fp16` (of `….fp16.safetensors`); when absent, plain weights, "
         "or where a part has none a variant that it has.",
+    )
+    vae: str | None = Field(
+        default=None,
+        min_length=1,
+        description="A VAE in place of the model's own: a diffusers folder, a hub id (`owner/name` or "
+        "`owner/name@revision`) or a .safetensors file.",
     )
     single_file_config: str | None = Field(
         default=None,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from shared import base_model, changes, checkpoints, dataset, epochs, relocation, targets
+from shared import base_model, changes, checkpoints, dataset, epochs, external_vae, relocation, targets
 from shared.config import Config
 from shared.digests import Digests
 from shared.errors import ConfigError, RunFolderError
@@ -131,12 +131,17 @@ def _take_up(run: RunDir, config: Config, resume: Resume, say: Callable[[str], o
 
 
 def _pin(run: RunDir) -> None:
-    """Record the commit of a hub id that was out of reach when the run was made; from then on it never changes."""
+    """Record the commits of hub ids that were out of reach when the run was made; from then on they never change."""
     record, settings = run.read_record(), run.read_config().model
-    if record.base_model.keys() & {"fingerprint", "commit"}:
-        return
-    if commit := base_model.resolve_commit(settings.path, settings.revision):
-        record.model_copy(update={"base_model": {**record.base_model, "commit": commit}}).write(run.record)
+    found = dict(record.base_model)
+    if not found.keys() & {"fingerprint", "commit"} and (
+        commit := base_model.resolve_commit(settings.path, settings.revision)
+    ):
+        found["commit"] = commit
+    if not found.keys() & {"vae_fingerprint", "vae_commit"}:
+        found |= external_vae.identify(settings)
+    if found != record.base_model:
+        record.model_copy(update={"base_model": found}).write(run.record)
 
 
 def _tell(made: Sequence[Change], moved: Collection[str], say: Callable[[str], object]) -> None:

@@ -203,7 +203,8 @@ class RunRecord(Record):
     hardware: dict[str, Any]
     dataset: DatasetRecord
     base_model: dict[str, str] = Field(
-        description="`path`; `fingerprint` where it is a local folder or file; `commit` of a hub id."
+        description="`path`; `fingerprint` where it is a local folder or file; `commit` of a hub id; with `model.vae` "
+        "also `vae_fingerprint` or `vae_commit`."
     )
     folders: dict[str, str] = Field(
         default_factory=dict,

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from shared import base_model, buckets, dataset, epochs, hardware, held_out, references
+from shared import base_model, buckets, dataset, epochs, external_vae, hardware, held_out, references
 from shared.config import FOLDER_KEYS, Config, dump_config, load_config
 from shared.digests import Digests
 from shared.errors import RunFolderError, writing
@@ -324,7 +324,10 @@ def _describe_run(config: Config, pairs: Sequence[Pair], digest: Digests) -> Run
             pass_length=epochs.pass_length(training, dataset.regularization_pairs(pairs, chosen, digest)),
             held_out=tuple(chosen),
         ),
-        base_model=base_model.identify(config.model.path, revision=config.model.revision, variant=config.model.variant),
+        base_model={
+            **base_model.identify(config.model.path, revision=config.model.revision, variant=config.model.variant),
+            **external_vae.identify(config.model),
+        },
         folders=_folders(config),
         preset=_preset(config),
     )

@@ -9,12 +9,12 @@ import torch
 from accelerate import Accelerator
 
 from shared import dataset, references, relocation
-from shared.base_model import pinned
 from shared.config import Config
 from shared.dataset import Pair
 from shared.diffusion import base, lora, quantization
 from shared.diffusion.model import Model
 from shared.digests import Digests
+from shared.external_vae import pinned
 from shared.rundir import RunDir
 from trainer import batches, optimizer, order, validation
 from trainer.cache import Cache, Mask, Picture

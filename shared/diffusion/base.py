@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -12,11 +13,13 @@ from diffusers.utils import logging as diffusers_logging
 from safetensors import SafetensorError, safe_open
 from transformers.utils import logging as transformers_logging
 
+from shared import external_vae
 from shared.base_model import family, hub_variant, model_files, resolve, statement
 from shared.config import ModelConfig
 from shared.diffusion import quantization
 from shared.diffusion.model import Model, StableDiffusion, StableDiffusionXL
 from shared.errors import DeviceError, ModelError
+from shared.external_vae import Latents
 from shared.noise_schedule import NoiseSchedule, PredictionType, of_scheduler
 from shared.tokens import MAX_TOKEN_LENGTH
 from shared.vae import require_decodable
@@ -56,12 +59,38 @@ def load_model(
     try:
         kind = _single_file_kind(location) if Path(location).is_file() else _folder_kind(location, settings.revision)
         pipeline = _load(kind, location, settings, precision, for_training=for_training)
+        if settings.vae:
+            dtype = torch.float32 if for_training else DTYPES[precision]
+            pipeline.register_modules(vae=_external_vae(settings.vae, pipeline, dtype))
     except (OSError, ValueError, TypeError, KeyError, SafetensorError) as error:
         raise _explained(error, location, settings) from error
     pipeline.set_progress_bar_config(disable=True)
     model = _understood(kind, pipeline, settings, zero_terminal_snr=zero_terminal_snr)
     model.max_token_length = max_token_length
     return model
+
+
+def _external_vae(name: str, pipeline: Any, dtype: torch.dtype) -> AutoencoderKL:
+    """The VAE to use instead of the pipeline's; a file is described by the pipeline's own.
+
+    Raises:
+        ModelError: it cannot be loaded, or the denoiser cannot read its latents.
+    """
+    source = external_vae.source(name)
+    try:
+        if Path(source.path).is_file():
+            with tempfile.TemporaryDirectory() as folder:
+                pipeline.vae.save_config(folder)
+                vae = AutoencoderKL.from_single_file(source.path, config=folder, dtype=dtype)
+        else:
+            where = {"subfolder": source.subfolder, "revision": source.revision, "variant": source.variant}
+            vae = AutoencoderKL.from_pretrained(source.path, **where, dtype=dtype, use_safetensors=True)
+    except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise ModelError(f"cannot load model.vae {name}: {reason}", "is it whole, or the hub reachable?") from error
+    found = Latents(vae.config["latent_channels"], 2 ** (len(vae.config["block_out_channels"]) - 1))
+    external_vae.require_same_latents(found, Latents(pipeline.unet.config.in_channels, pipeline.vae_scale_factor), name)
+    return vae
 
 
 def _understood(kind: type[Model], pipeline: Any, settings: ModelConfig, *, zero_terminal_snr: bool) -> Model:
@@ -76,7 +105,7 @@ def _understood(kind: type[Model], pipeline: Any, settings: ModelConfig, *, zero
     predicted = said.prediction_type or _measured_prediction(location, settings) or scheduler.prediction_type
     if settings.prediction_type != "auto":
         predicted = settings.prediction_type
-    require_decodable(pipeline.vae.config, settings.path, is_sdxl=kind is StableDiffusionXL)
+    require_decodable(pipeline.vae.config, settings.vae or settings.path, is_sdxl=kind is StableDiffusionXL)
     ends = said.zero_terminal_snr or scheduler.zero_terminal_snr
     schedule = NoiseSchedule.of(predicted or "epsilon", ends)
     model = kind(pipeline, schedule.ending_in_pure_noise() if zero_terminal_snr else schedule)
