@@ -167,6 +167,7 @@ class Studio:
             "rescale_betas_zero_snr": self.model.schedule.zero_terminal_snr,
             "prediction_type": self.model.schedule.prediction_type,
             "max_token_length": self.model.max_token_length,
+            "clip_skip": self.model.clip_skip,
             "num_inference_steps": self._settings.num_inference_steps,
             "guidance_scale": self._settings.guidance_scale,
             "resolution": self._resolution,

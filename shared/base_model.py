@@ -23,7 +23,7 @@ from huggingface_hub.errors import (
 
 from shared import noise_schedule, vae
 from shared.config import POCKET, ModelConfig
-from shared.errors import ModelError
+from shared.errors import ConfigError, ModelError
 from shared.noise_schedule import NoiseSchedule, Statement
 from shared.publication import sha256
 from shared.records import combined_digest
@@ -247,6 +247,16 @@ def size_multiple(settings: ModelConfig) -> int | None:
     except (ModelError, KeyError, TypeError):
         return None
     return 2 ** (sum(levels) - len(levels))
+
+
+def require_clip_skip(clip_skip: int, family: Family | None) -> None:
+    """Raises ConfigError where a family is read at one fixed layer, whatever is asked for. family: None: not known."""
+    if clip_skip > 1 and family == "sdxl":
+        raise ConfigError(
+            f"model.clip_skip is {clip_skip}, but the model is SDXL, whose text encoders are always read at their last "
+            "layer but one",
+            "remove model.clip_skip: for SDXL it has no effect in other programs either",
+        )
 
 
 def guess_family(hub_id: str) -> Family:

@@ -45,6 +45,7 @@ RULES: dict[str, Rule] = {
     "model.mixed_precision": Rule.STEPS,
     "model.quantization": Rule.STATE,
     "model.prediction_type": Rule.STATE,
+    "model.clip_skip": Rule.STATE,
     "data.path": Rule.SPLIT,
     "data.resolution": Rule.SPLIT,
     "data.buckets": Rule.STREAM,

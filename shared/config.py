@@ -128,6 +128,13 @@ class ModelConfig(Section):
     prediction_type: Literal["auto", "epsilon", "v_prediction"] = Field(
         default="auto", description="What the model predicts; `auto` takes the word of the model's own files."
     )
+    clip_skip: int = Field(
+        default=1,
+        ge=1,
+        le=12,
+        description="Layer of the text encoder that is read, counted from the last as in kohya's scripts and A1111: "
+        "1 is the last, 2 the last but one. SD 1.x and 2.x only.",
+    )
 
 
 class DataConfig(Section):

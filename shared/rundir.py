@@ -310,6 +310,9 @@ def _describe_run(config: Config, pairs: Sequence[Pair], digest: Digests) -> Run
     seed = config.train.seed
     chosen = held_out.choose(pairs, config.data.num_validation, seed, config.data.validation_ids)
     training = dataset.training_pairs(pairs, chosen, config.data.train_size, seed, digest)
+    base_model.require_clip_skip(
+        config.model.clip_skip, base_model.family(config.model.path, revision=config.model.revision)
+    )
     return RunRecord(
         run_id=uuid.uuid4().hex[:12],
         name=config.run.name or "",

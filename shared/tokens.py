@@ -98,7 +98,7 @@ def sentence(captions: Iterable[str], model: ModelConfig, max_token_length: int)
 
 def _tokenizer(model: ModelConfig) -> Path | None:
     """The folder of the model's tokenizer, or of one with the same vocabulary."""
-    files = model_files(model.path)
+    files = model_files(model.path, model.revision)
     if files is not None and files.is_dir():
         return files / "tokenizer"
     described = resolve(model.single_file_config or "")

@@ -64,7 +64,7 @@ def prepare(run: RunDir, config: Config, accelerator: Accelerator, progress: Pro
         for encoder in model.text_encoders.values():
             encoder.to(accelerator.device)
     torch.manual_seed(order.derive(config.train.seed, "adapter", 0))
-    lora.attach(lora.adapted(model, config.lora), config.lora)
+    lora.attach(lora.adapted(model, config.lora), config.lora, model.clip_skip)
     stream = batches.Batches(examples, cache, config, group_size=group_size)
     return Learner(config, accelerator, model, stream, measured)
 

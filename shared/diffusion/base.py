@@ -14,11 +14,11 @@ from safetensors import SafetensorError, safe_open
 from transformers.utils import logging as transformers_logging
 
 from shared import external_vae
-from shared.base_model import family, hub_variant, model_files, resolve, statement
+from shared.base_model import family, hub_variant, model_files, require_clip_skip, resolve, statement
 from shared.config import ModelConfig
 from shared.diffusion import quantization
 from shared.diffusion.model import Model, StableDiffusion, StableDiffusionXL
-from shared.errors import DeviceError, ModelError
+from shared.errors import ConfigError, DeviceError, ModelError
 from shared.external_vae import Latents
 from shared.noise_schedule import NoiseSchedule, PredictionType, of_scheduler
 from shared.tokens import MAX_TOKEN_LENGTH
@@ -52,6 +52,7 @@ def load_model(
 
     Raises:
         ModelError: nothing loadable at `settings.path`, or a model of another family or noise schedule.
+        ConfigError: `settings.clip_skip` does not suit the model.
     """
     diffusers_logging.disable_progress_bar()
     transformers_logging.disable_progress_bar()
@@ -67,7 +68,23 @@ def load_model(
     pipeline.set_progress_bar_config(disable=True)
     model = _understood(kind, pipeline, settings, zero_terminal_snr=zero_terminal_snr)
     model.max_token_length = max_token_length
+    model.clip_skip = _readable_layer(model, settings.clip_skip)
     return model
+
+
+def _readable_layer(model: Model, clip_skip: int) -> int:
+    """`model.clip_skip`, if the model's text encoder has such a layer and can be read there.
+
+    Raises:
+        ConfigError: it has not, or cannot.
+    """
+    require_clip_skip(clip_skip, model.family)
+    layers = int(model.pipeline.text_encoder.config.num_hidden_layers)
+    if clip_skip > layers:
+        raise ConfigError(
+            f"model.clip_skip is {clip_skip}, and the text encoder has {layers} layers", "2 is the usual value"
+        )
+    return clip_skip
 
 
 def _external_vae(name: str, pipeline: Any, dtype: torch.dtype) -> AutoencoderKL:

@@ -95,6 +95,8 @@ def _captions(config: Config) -> Description:
     found: Description = {}
     if config.data.max_token_length != MAX_TOKEN_LENGTH:
         found["ss_max_token_length"] = str(config.data.max_token_length)
+    if config.model.clip_skip > 1:
+        found["ss_clip_skip"] = str(config.model.clip_skip)
     if config.data.tag_dropout:
         found["ss_caption_tag_dropout_rate"] = str(config.data.tag_dropout)
     return found

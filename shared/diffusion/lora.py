@@ -34,19 +34,19 @@ TEXT_TARGETS = ("q_proj", "k_proj", "v_proj", "out_proj")
 State = dict[str, torch.Tensor]
 
 
-def attach(parts: dict[str, nn.Module], settings: config.LoraConfig) -> None:
+def attach(parts: dict[str, nn.Module], settings: config.LoraConfig, clip_skip: int = 1) -> None:
     """Add a trainable fp32 adapter to each part, and freeze the rest of it. A is Gaussian, B zero: nothing changes yet.
 
-    SDXL reads its first text encoder before the last layer, which therefore gets none: it would never have a gradient,
-    and several processes would wait for one.
+    SDXL reads its first text encoder before the last layer, others before as many as `clip_skip` says. The layers after
+    that get no adapter: it would never have a gradient, and several processes would wait for one.
 
     Raises:
         ModelError: no module of the denoiser ends in one of `target_modules`.
     """
     for name, part in parts.items():
         part.requires_grad_(False)
-        unused = name == "text_encoder" and "text_encoder_2" in parts
-        _attach(name, part, settings, exclude=_last_layer(part) if unused else None)
+        unread = (1 if "text_encoder_2" in parts else clip_skip - 1) if name == "text_encoder" else 0
+        _attach(name, part, settings, exclude=_last_layers(part, unread) if unread else None)
 
 
 def adapted(model: Model, settings: config.LoraConfig) -> dict[str, nn.Module]:
@@ -101,7 +101,7 @@ def expected_shapes(model: Model, settings: config.LoraConfig) -> dict[str, torc
         for name, part in adapted(model, settings).items():
             kind: Any = type(part)
             blank[name] = kind.from_config(part.config) if name == "unet" else kind(part.config)
-        attach(blank, settings)
+        attach(blank, settings, model.clip_skip)
     return shapes(blank)
 
 
@@ -187,9 +187,10 @@ def is_finite(weights: State) -> bool:
     return all(bool(torch.isfinite(value).all()) for value in weights.values())
 
 
-def _last_layer(text_encoder: Any) -> str:
-    """Its modules' names, as a pattern."""
-    return rf".*\.layers\.{text_encoder.config.num_hidden_layers - 1}\..*"
+def _last_layers(text_encoder: Any, count: int) -> str:
+    """Their modules' names, as a pattern."""
+    layers = text_encoder.config.num_hidden_layers
+    return "|".join(rf".*\.layers\.{number}\..*" for number in range(layers - count, layers))
 
 
 def _attach(name: str, part: Any, settings: config.LoraConfig, exclude: str | None) -> None:

@@ -39,6 +39,8 @@ class Model(ABC):
         self.pipeline = pipeline
         self.max_token_length = MAX_TOKEN_LENGTH
         """Tokens of a prompt that are encoded, as `data.max_token_length` says it."""
+        self.clip_skip = 1
+        """Layer at which the text encoder is read, from the last; SDXL's are always read at the last but one."""
         self.schedule = schedule
         """What is predicted, and how the timesteps end: of this run, whatever the pipeline's scheduler says."""
         self.notices: tuple[str, ...] = ()
@@ -162,6 +164,8 @@ class Model(ABC):
         about = vocabulary + "".join(map(_digest, self.text_encoders.values()))
         if self.max_token_length != MAX_TOKEN_LENGTH:
             about += f"max_token_length={self.max_token_length}"
+        if self.clip_skip > 1:
+            about += f"clip_skip={self.clip_skip}"
         return hashlib.sha256(about.encode()).hexdigest()
 
     def token_lengths(self, captions: Iterable[str]) -> Lengths:
@@ -203,7 +207,10 @@ class StableDiffusion(Model):
         return "sd2" if self.pipeline.unet.config.use_linear_projection else "sd1"
 
     def encode_captions(self, captions: list[str]) -> Conditioning:  # noqa: D102
-        states = self._read("text_encoder", captions, output_hidden_states=False).last_hidden_state
+        output = self._read("text_encoder", captions, output_hidden_states=self.clip_skip > 1)
+        states = output.last_hidden_state
+        if self.clip_skip > 1:  # a layer's own output is not normalised: the last norm follows it, as in training CLIP
+            states = self.pipeline.text_encoder.final_layer_norm(output.hidden_states[-self.clip_skip])
         return {"encoder_hidden_states": self._joined(states).to(self.pipeline.text_encoder.dtype)}
 
     def predict(self, noisy_latents_BCHW: Tensor, timesteps_B: Tensor, conditioning: Conditioning) -> Tensor:  # noqa: D102

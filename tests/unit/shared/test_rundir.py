@@ -178,3 +178,10 @@ def test_a_cache_that_cannot_be_written_is_named_and_leaves_no_run(
     with pytest.raises(ConfigError, match=r"data\.cache_dir .* cannot be written: Not a directory"):
         make_paper_run(data={"cache_dir": str(tmp_path / "file" / "cache")})
     assert list((tmp_path / "runs").iterdir()) == []
+
+
+def test_a_layer_that_sdxl_is_never_read_at_leaves_no_run(tmp_path: Path, make_paper_run: RunMaker) -> None:
+    model = paper_model(tmp_path / "xl", "StableDiffusionXLPipeline")
+    with pytest.raises(ConfigError, match=r"model\.clip_skip is 2, but the model is SDXL"):
+        make_paper_run(model={"path": str(model), "clip_skip": 2})
+    assert not list((tmp_path / "runs").glob("*/run.json"))

@@ -73,9 +73,10 @@ def test_a_part_of_the_timesteps_is_said() -> None:
 def test_what_is_unusual_about_captions_is_said() -> None:
     usual = describe(settings(), "sd1", EPSILON, 4, 1)
     data = {"path": "pictures", "max_token_length": 150, "tag_dropout": 0.1}
-    said = describe(settings(data=data), "sd1", EPSILON, 4, 1)
-    assert (said["ss_max_token_length"], said["ss_caption_tag_dropout_rate"]) == ("150", "0.1")
-    assert not {"ss_max_token_length", "ss_caption_tag_dropout_rate"} & usual.keys()
+    said = describe(settings(data=data, model={"path": "a/b", "clip_skip": 2}), "sd1", EPSILON, 4, 1)
+    unusual = {"ss_max_token_length": "150", "ss_caption_tag_dropout_rate": "0.1", "ss_clip_skip": "2"}
+    assert unusual.items() <= said.items()
+    assert not unusual.keys() & usual.keys()
 
 
 def test_a_file_without_description_belongs_to_no_family() -> None:

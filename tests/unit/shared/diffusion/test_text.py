@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 import torch
 
-from shared.config import ModelConfig
-from shared.diffusion import base, text
+from shared.config import LoraConfig, ModelConfig
+from shared.diffusion import base, lora, text
 from shared.diffusion.model import Model
 from shared.diffusion.model import _digest as weights_digest
+from shared.errors import ConfigError
 
 FAMILIES = ["sd1", "sd2", "sdxl"]
 WINDOW = 30
@@ -133,3 +134,47 @@ def test_a_piece_that_ends_in_the_token_of_padding_still_has_an_end(models: dict
     pieces = text.token_ids(tokenizer, ["a " * (WINDOW - 1) + "!?"], 2)[0]
     assert pieces[0, -2] == tokenizer.pad_token_id
     assert pieces[0, -1] == pieces[1, 2] == tokenizer.eos_token_id
+
+
+@pytest.mark.parametrize("family", ["sd1", "sd2"])
+def test_clip_skip_counts_layers_from_the_last_as_kohya_does(tiny_models: Path, family: str) -> None:
+    """2 is what diffusers calls 1: the last layer but one, then the last norm."""
+    model = base.load_model(ModelConfig(path=str(tiny_models / family), clip_skip=2), "fp32")
+    encoder = model.pipeline.text_encoder
+    ids = text.token_ids(model.pipeline.tokenizer, CAPTIONS, 1)[:, 0]
+    with torch.no_grad():
+        output = encoder(ids, output_hidden_states=True)
+        layers = [encoder.final_layer_norm(states) for states in output.hidden_states]
+        encoded = model.encode_captions(CAPTIONS)["encoder_hidden_states"]
+        drawn_from = model.prompt_arguments(CAPTIONS)
+    assert torch.equal(encoded, layers[-2])
+    assert torch.equal(drawn_from["prompt_embeds"], encoded)
+    torch.testing.assert_close(drawn_from["negative_prompt_embeds"][0], encoded[1])
+    assert torch.equal(layers[-1], output.last_hidden_state)
+    skipping = model.text_digest()
+    model.clip_skip = 1
+    assert model.text_digest() != skipping
+    with torch.no_grad():
+        assert torch.equal(model.encode_captions(CAPTIONS)["encoder_hidden_states"], layers[-1])
+
+
+def test_layers_after_the_one_that_is_read_get_no_adapter(tiny_models: Path) -> None:
+    model = base.load_model(ModelConfig(path=str(tiny_models / "sd2"), clip_skip=3), "fp32")
+    settings = LoraConfig(rank=2, lora_alpha=2, text_encoder=True)
+    expected = lora.expected_shapes(model, settings)
+    parts = lora.adapted(model, settings)
+    lora.attach(parts, settings, model.clip_skip)
+    assert lora.shapes(parts) == expected
+    assert {key.partition("layers.")[2][0] for key in expected if key.startswith("text_encoder.")} == {"0"}
+    model.encode_captions(["a red dress"])["encoder_hidden_states"].sum().backward()
+    assert all(parameter.grad is not None for parameter in lora.parameters(parts["text_encoder"]))
+
+
+@pytest.mark.parametrize(
+    ("family", "clip_skip", "said"),
+    [("sdxl", 2, "is SDXL, whose text encoders are always read"), ("sd1", 3, "the text encoder has 2 layers")],
+)
+def test_a_layer_that_cannot_be_read_is_refused(tiny_models: Path, family: str, clip_skip: int, said: str) -> None:
+    settings = ModelConfig(path=str(tiny_models / family), clip_skip=clip_skip)
+    with pytest.raises(ConfigError, match=said):
+        base.load_model(settings, "fp32")
