@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import json
 import re
@@ -10,6 +11,8 @@ from pathlib import Path
 
 import pytest
 import typer.main
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 import run
 from shared.config import known_keys, load_config, sections
@@ -103,6 +106,33 @@ def test_one_oldest_python_is_named_everywhere() -> None:
     assert {"README.md", "CONTRIBUTING.md", "constraints.txt", "colab.ipynb"} <= {
         name.partition(":")[0] for name in said
     }
+
+
+def test_the_tested_versions_are_within_the_bounds_that_are_declared() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    pinned = dict(
+        re.findall(r"^([\w.-]+)==(\S+)$", (ROOT / "constraints.txt").read_text(encoding="utf-8"), re.MULTILINE)
+    )
+    tested = {canonicalize_name(name): version for name, version in pinned.items()}
+    declared = [Requirement(text) for text in project["dependencies"]]
+    wrong = {str(bound) for bound in declared if not bound.specifier.contains(tested[canonicalize_name(bound.name)])}
+    assert wrong == set()
+    assert all(bound.specifier for bound in declared)
+
+
+@pytest.mark.parametrize(
+    "library", ["accelerate", "diffusers", "huggingface-hub", "peft", "safetensors", "transformers"]
+)
+def test_what_is_imported_is_declared_with_what_its_neighbours_need(library: str) -> None:
+    """A bound below what another declared library asks for would promise what cannot be installed."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    declared = {canonicalize_name(bound.name): bound for bound in map(Requirement, project["dependencies"])}
+    oldest = next(iter(declared[canonicalize_name(library)].specifier)).version
+    for other in ("accelerate", "diffusers", "peft"):
+        for text in importlib.metadata.requires(other) or []:
+            asked = Requirement(text)
+            if asked.marker is None and canonicalize_name(asked.name) == library:
+                assert asked.specifier.contains(oldest), f"{other} needs {asked}"
 
 
 def test_readme_stays_short() -> None:
