@@ -14,11 +14,11 @@ import re
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from shared.config import HUB
 from shared.errors import DataError
-from shared.pictures import FORMATS
+from shared.pictures import ENDINGS, FORMATS, UNREADABLE
 from shared.publication import publish, sweep
 from shared.records import Manifest
 from shared.sources.columns import CAPTION_COLUMNS, PICTURE_COLUMNS, Record, caption_column, column
@@ -26,7 +26,6 @@ from shared.sources.columns import CAPTION_COLUMNS, PICTURE_COLUMNS, Record, cap
 SPLIT = "train"
 ROWS_LOOKED_AT = 100
 """To tell captions from paths and numbers where no column has a known name."""
-ENDINGS = {"PNG": ".png", "JPEG": ".jpg", "MPO": ".jpg", "WEBP": ".webp", "BMP": ".bmp"}
 
 
 def on_disk(path: str, cache: Path) -> Path:
@@ -142,6 +141,6 @@ def _bytes_of(cell: dict[str, Any] | None) -> bytes:
 def _ending(data: bytes) -> str:
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
-            return ENDINGS[str(picture.format)]
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError):
+            return ENDINGS["JPEG" if picture.format == "MPO" else str(picture.format)][0]
+    except UNREADABLE:
         return ".png"  # the check of the files then says what is wrong with it

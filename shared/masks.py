@@ -19,7 +19,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from shared import png
 from shared.buckets import Size
 from shared.errors import DataError
-from shared.pictures import FORMATS, upright_size
+from shared.pictures import FORMATS, UNREADABLE, upright_size
 from shared.sources import Pair
 
 Kind = Literal["files", "alpha", "off"]
@@ -46,7 +46,7 @@ def read(path: Path, *, alpha: bool = False) -> Image.Image:
             return _scaled(upright.convert("L"))
     except UnidentifiedImageError:
         raise DataError(f"{path}: not a PNG picture") from None
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+    except UNREADABLE as error:
         raise DataError(f"{path}: {error}") from None
 
 
@@ -59,7 +59,7 @@ def has_alpha(picture: Path) -> bool:
     try:
         with Image.open(png.without_texts(picture) or picture, formats=FORMATS) as file:
             return _is_transparent(file)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except UNREADABLE as error:
         raise DataError(f"{picture}: {error}") from None
 
 

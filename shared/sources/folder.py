@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from shared.pictures import OTHER_SUFFIXES, SUFFIXES
+from shared.pictures import KINDS, OTHER_SUFFIXES, SUFFIXES
 from shared.publication import MANIFEST
 from shared.sources.findings import Findings
 
@@ -41,7 +41,7 @@ def pictures_among(files: list[Path], findings: Findings) -> list[Path]:
         if suffix in OTHER_SUFFIXES and file.with_suffix("") in readable:
             findings.notices.append(f"{file}: not used; the picture of the same name beside it is")
         elif suffix in OTHER_SUFFIXES:
-            findings.problems.append(f"{file}: {suffix} pictures are not read; save it as PNG, JPEG or WebP")
+            findings.problems.append(f"{file}: {suffix} pictures are not read; save it as {KINDS}")
         elif suffix in SUFFIXES and _is_sound(file, findings):
             found.append(file)
     return found

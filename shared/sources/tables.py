@@ -9,7 +9,7 @@ from pathlib import Path, PurePath
 
 from shared.captions import fault, tidy
 from shared.errors import DataError
-from shared.pictures import SUFFIXES
+from shared.pictures import KINDS, SUFFIXES
 from shared.sources.columns import CAPTION_COLUMNS, PICTURE_COLUMNS, Record, caption_column, column, picture_column
 from shared.sources.findings import Findings
 from shared.sources.folder import pictures_among, walk
@@ -56,7 +56,7 @@ def from_file(path: Path, findings: Findings) -> list[Pair]:
     for row in _rows(path, findings):
         written = _located(folder, row.name)
         if written.is_file() and written.suffix.lower() not in SUFFIXES:
-            findings.problems.append(f"{row.place}: {written.name} is not a PNG, JPEG, WebP or BMP picture")
+            findings.problems.append(f"{row.place}: {written.name} is not a {KINDS} picture")
             continue
         found = [written] if written.is_file() else nearby.names.find(folder, row.name)
         if image := _meant(row, found, findings, "no such file"):

@@ -107,7 +107,7 @@ def test_every_unreadable_picture_is_listed_at_once(tmp_path: Path) -> None:
     for name in BAD:
         assert f"{name}.png: " in message
     assert "good.png" not in message
-    assert "gif.png: not a PNG, JPEG, WebP or BMP picture" in message
+    assert "gif.png: not a PNG, JPEG, WebP, BMP, TIFF or AVIF picture" in message
     assert "decompression bomb" in message
 
 
