@@ -78,7 +78,8 @@ class Gate:
             return refusal(headers, 403, *foreign_page(origin or "", host or ""))
         if not self.token:
             if not is_loopback(host):
-                return refusal(headers, 403, *unknown_host(host or ""))
+                port = (scope.get("server") or ("", None))[1]
+                return refusal(headers, 403, *unknown_host(host or "", port or 8501))
         elif not self._knows(cookie_of(headers.get("cookie", ""), self.cookie)):
             query = dict(parse_qsl(scope["query_string"].decode("latin-1")))
             if scope["type"] == "http" and self._knows(query.pop("token", "")):
@@ -139,13 +140,13 @@ NO_TOKEN = (
 )
 
 
-def unknown_host(host: str) -> tuple[str, ...]:
-    """Refused: a name that this dashboard does not go by."""
+def unknown_host(host: str, port: int) -> tuple[str, ...]:
+    """Refused: a name that this dashboard does not go by; `port`: where it listens."""
     name = name_in(f"//{host}")
     return (
         f"Refused: unknown host {host!r}. This dashboard answers to `localhost` and `127.0.0.1` only, so that other "
         "sites cannot reach it under a name of their own.",
-        "From another machine, open it through `ssh -L 8501:127.0.0.1:8501 HOST`.",
+        f"From another machine, open it through `ssh -L {port}:127.0.0.1:{port} HOST`.",
         *allowing(name),
     )
 
@@ -165,7 +166,7 @@ def allowing(name: str) -> tuple[str, ...]:
     if not name:
         return ()
     return (
-        f'To allow this one, set `dashboard.trusted_hosts = ["{name}"]` in the config, or start `python run.py '
+        f'To allow {name}, set `dashboard.trusted_hosts = ["{name}"]` in the config, or start `python run.py '
         f"dashboard --trusted-host {name}`. The dashboard then asks for the token of the link that it prints.",
     )
 
