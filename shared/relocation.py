@@ -60,6 +60,8 @@ def require_present(run: RunDir, config: Config, *, data: bool = True) -> None:
         require_data(run, config)
     if "fingerprint" in run.read_record().base_model and not _exists(config.model.path):
         raise ModelError(f"the base model of {run.path} is not at {config.model.path}", _new_place("model.path"))
+    if "vae_fingerprint" in run.read_record().base_model and config.model.vae and not Path(config.model.vae).exists():
+        raise ModelError(f"the VAE of {run.path} is not at {config.model.vae}", _new_place("model.vae"))
 
 
 def require_data(run: RunDir, config: Config) -> None:
@@ -152,12 +154,11 @@ def _shortened(lines: Sequence[str]) -> list[str]:
 
 
 def _moved_models(run: RunDir, config: Config) -> set[str]:
-    before, folders = run.read_config(), run.read_record().folders
+    before, record = run.read_config(), run.read_record()
+    known = {"model.vae": record.base_model.get("vae_fingerprint"), **record.folders}
     found = differences(before, config).keys()
     same = {
-        key
-        for key in found & set(FOLDER_KEYS)
-        if _is_same_folder(before.value(key), config.value(key), folders.get(key))
+        key for key in found & set(FOLDER_KEYS) if _is_same_folder(before.value(key), config.value(key), known.get(key))
     }
     return same | ({"model.path"} if "model.path" in found and _is_same_model(run, config) else set[str]())
 
@@ -176,10 +177,15 @@ def _is_same_model(run: RunDir, config: Config) -> bool:
 
 
 def _is_same_folder(before: str | None, after: str | None, fingerprint: str | None) -> bool:
-    folder, old = base_model.local_folder(after), base_model.local_folder(before)
-    if folder is None or not (fingerprint or old):
-        return False
-    return base_model.folder_fingerprint(folder) == (fingerprint or (old and base_model.folder_fingerprint(old)))
+    there = _fingerprint(after)
+    return there is not None and there == (fingerprint or _fingerprint(before))
+
+
+def _fingerprint(path: str | None) -> str | None:
+    """Of a local folder, or of a file; None: it is neither."""
+    if folder := base_model.local_folder(path):
+        return base_model.folder_fingerprint(folder)
+    return sha256(Path(path)) if path and Path(path).is_file() else None
 
 
 def _is_place(data: str) -> bool:

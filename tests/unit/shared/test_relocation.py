@@ -159,6 +159,23 @@ def test_an_encoder_and_the_cache_may_lie_elsewhere(config: Config, tmp_path: Pa
         take_up(elsewhere(moved, evaluation={"fashion_clip": str(again)}))
 
 
+def test_a_vae_in_a_single_file_may_lie_elsewhere(run: RunDir, config: Config, tmp_path: Path) -> None:
+    file = tmp_path / "a.safetensors"
+    save_file({"w": np.ones(10, np.float32)}, file)
+    config = elsewhere(config, model={"vae": str(file)})
+    run.config.write_text(dump_config(config), encoding="utf-8")
+    record = run.read_record()
+    identity = {**record.base_model, "vae_fingerprint": dataset.sha256(file)}
+    record.model_copy(update={"base_model": identity}).write(run.record)
+    place = file.rename(tmp_path / "b.safetensors")
+    with pytest.raises(ModelError, match=r"the VAE of .* is not at"):
+        take_up(config)
+    assert take_up(elsewhere(config, model={"vae": str(place)}))[0].startswith("moved: model.vae")
+    save_file({"w": np.zeros(10, np.float32)}, tmp_path / "c.safetensors")
+    with pytest.raises(RunFolderError, match=r"model\.vae .* can never change"):
+        take_up(elsewhere(config, model={"vae": str(tmp_path / "c.safetensors")}))
+
+
 @pytest.mark.parametrize(("key", "error"), [("data.path", DataError), ("model.path", ModelError)])
 def test_what_is_gone_is_named_with_how_to_give_its_new_place(
     run: RunDir, config: Config, key: str, error: type[DataError | ModelError]
