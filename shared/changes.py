@@ -29,6 +29,7 @@ class Rule(Enum):
     UPKEEP = "when something is saved, where, or how long: the same steps come out"
     STEPS = "every further step is another one"
     STATE = "the adapter and the optimizer's state were made with it"
+    START = "the run began from it"
     STREAM = "it decides which picture comes when, and the run is in the middle of that"
     SPLIT = "it decides which pictures and captions are held out to judge by"
     RESULTS = "results already made could not be compared with later ones"
@@ -67,6 +68,7 @@ RULES: dict[str, Rule] = {
     "lora.target_modules": Rule.STATE,
     "lora.conv_rank": Rule.STATE,
     "lora.conv_alpha": Rule.STATE,
+    "lora.init_from": Rule.START,
     "lora.dropout": Rule.STEPS,
     "lora.use_rslora": Rule.STATE,
     "lora.use_dora": Rule.STATE,

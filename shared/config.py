@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -42,6 +43,7 @@ PATH_KEYS = (
     "data.path",
     "data.regularization_path",
     "data.cache_dir",
+    "lora.init_from",
 )
 ENDS = ("max_train_steps", "max_train_epochs")
 KEYWORDS = (POCKET, "gradients", "dreamsim")
@@ -226,6 +228,11 @@ class LoraConfig(Section):
     conv_alpha: Annotated[Annotated[float, Field(gt=0)] | None, BeforeValidator(_false_is_none)] = Field(
         default=None,
         description="Scale numerator of these convolutions; `false`: lora_alpha × conv_rank / rank, the same scale.",
+    )
+    init_from: Annotated[str | None, BeforeValidator(_false_is_none)] = Field(
+        default=None,
+        description="LoRA to begin from instead of a fresh adapter: a .safetensors file of diffusers or kohya, a "
+        "snapshot's folder, PEFT's folders or a .zip of them; `false`: none.",
     )
     dropout: float = Field(default=0.0, ge=0, lt=1, description="Dropout probability inside the adapter.")
     use_rslora: bool = Field(
@@ -645,6 +652,7 @@ def _with_absolute_paths(config: Config, name: str) -> Config:
     updates: dict[str, dict[str, Any]] = {
         "run": {"name": name, "output_dir": config.run.output_dir.resolve()},
         "data": _absolute_data(config.data),
+        "lora": {"init_from": config.lora.init_from and os.path.abspath(config.lora.init_from)},  # noqa: PTH100
     }
     for key, value in found.items():
         updates.setdefault(key.partition(".")[0], {})[key.partition(".")[2]] = value

@@ -22,7 +22,6 @@ BYTES = {"fp32": 4.0, "fp16": 2.0, "bf16": 2.0}
 QUANTISED_BYTES = {"8bit": 1.0, "4bit": 0.5 + 4 / 64}  # NF4 keeps one fp32 scale for 64 weights (Dettmers et al. 2023)
 OPTIMIZER_BYTES = {"adamw": 8, "adamw8bit": 2, "prodigy": 16, "adafactor": 0, "sgd": 0}
 """Per trained parameter, beside its fp32 value and gradient; a class not listed counts as AdamW."""
-TEXT_TARGETS = ("q_proj", "k_proj", "v_proj", "out_proj")
 CLIP_BYTES = 0.6 * GIB
 """FashionCLIP (ViT-B/32) in fp32: 151 million weights."""
 
@@ -158,7 +157,7 @@ def adapter_parameters(model: ModelShapes, settings: LoraConfig) -> int:
     found = lora_parameters(unet, _targets(unet, settings), settings.rank, settings.conv_rank)
     if settings.text_encoder:
         for name in ("text_encoder", "text_encoder_2"):
-            found += lora_parameters(model.components.get(name, {}), TEXT_TARGETS, settings.rank)
+            found += lora_parameters(model.components.get(name, {}), targets.TEXT_ENCODER, settings.rank)
     return found
 
 

@@ -165,6 +165,11 @@ def _create(
     targets.require_known(config.lora.target_modules)
     if from_checkpoint is None:
         return create_run(config, estimate=estimate, say=say)
+    if config.lora.init_from:
+        raise ConfigError(
+            "lora.init_from and --from-checkpoint both say where the run begins",
+            "give one of them: lora.init_from=false goes on from the checkpoint",
+        )
     manifest = checkpoints.verify_checkpoint(from_checkpoint)
     changes.require_same_state(config, manifest, relocation.moved_since(from_checkpoint, config))
     if not config.train.max_train_epochs:

@@ -183,6 +183,16 @@ class Origin(BaseModel):
     digest: str = Field(description="Of the checkpoint's manifest.")
 
 
+class InitialLora(BaseModel):
+    """The LoRA file a run began from."""
+
+    model_config = ConfigDict(frozen=True)
+
+    path: str
+    format: Literal["diffusers", "kohya", "peft"]
+    sha256: str = Field(description="Of its content, the same wherever it lies.")
+
+
 class PresetRecord(BaseModel):
     """Which hardware preset the settings began as, and why that one."""
 
@@ -211,6 +221,7 @@ class RunRecord(Record):
         description="Setting → fingerprint of the local folder it names, beside data set and base model.",
     )
     origin: Origin | None = None
+    init_from: InitialLora | None = None
     changes: tuple[Change, ...] = Field(default=(), description="Settings changed since, oldest first.")
     preset: PresetRecord | None = Field(default=None, description="None: the settings did not come from `init`.")
     memory: dict[str, Any] | None = Field(

@@ -7,7 +7,7 @@ from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from shared import base_model, dataset, regularization
+from shared import base_model, dataset, lora_file, regularization
 from shared.changes import differences
 from shared.config import FOLDER_KEYS, HUB, POCKET, Config
 from shared.dataset import Digest
@@ -38,7 +38,7 @@ def moved(run: RunDir, config: Config) -> set[str]:
         places = {key.partition(".")[2]: config.value(key) for key in (*data, "data.cache_dir")}
         there = before.model_copy(update={"run": config.run, "data": before.data.model_copy(update=places)})
         scan_again(run, there, Digests(dataset.digests_path(config)))
-    return data | _moved_models(run, config) | ({"data.cache_dir"} & found)
+    return data | _moved_models(run, config) | _moved_lora(run, config) | ({"data.cache_dir"} & found)
 
 
 def moved_since(checkpoint: Path, config: Config) -> set[str]:
@@ -161,6 +161,14 @@ def _moved_models(run: RunDir, config: Config) -> set[str]:
         key for key in found & set(FOLDER_KEYS) if _is_same_folder(before.value(key), config.value(key), known.get(key))
     }
     return same | ({"model.path"} if "model.path" in found and _is_same_model(run, config) else set[str]())
+
+
+def _moved_lora(run: RunDir, config: Config) -> set[str]:
+    """The file of `lora.init_from`, where the same one lies elsewhere."""
+    before, now = run.read_record().init_from, config.lora.init_from
+    if not (before and now) or now == run.read_config().lora.init_from or not Path(now).exists():
+        return set[str]()
+    return {"lora.init_from"} if lora_file.read(Path(now)).digest == before.sha256 else set[str]()
 
 
 def _is_same_model(run: RunDir, config: Config) -> bool:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from shared import base_model, buckets, dataset, epochs, external_vae, hardware, held_out, references
+from shared import base_model, buckets, dataset, epochs, external_vae, hardware, held_out, lora_file, references
 from shared.config import FOLDER_KEYS, Config, dump_config, load_config
 from shared.digests import Digests
 from shared.errors import RunFolderError, writing
@@ -29,6 +29,7 @@ from shared.records import (
     Best,
     DatasetRecord,
     EvaluationResult,
+    InitialLora,
     Inventory,
     Manifest,
     PresetRecord,
@@ -263,10 +264,12 @@ def create_run(
     target = (config.run.output_dir / config.run.name).resolve()
     if target.exists() and not (target.is_dir() and not any(target.iterdir())):
         raise RunFolderError(f"{target} exists", "choose another run.name, or move it away")
+    initial_lora = _initial_lora(config)
     digest = Digests(dataset.digests_path(config))
     headers = Headers(dataset.headers_path(config))
     pairs = dataset.scan(config, Inspection(headers, digest, spoken(say, "pictures looked at")), say)
-    record = _describe_run(config, pairs, digest).model_copy(update={"memory": estimate()})
+    record = _describe_run(config, pairs, digest)
+    record = record.model_copy(update={"memory": estimate(), "init_from": initial_lora})
     config = epochs.resolved(config, record.dataset.pass_length)
     if config.train.max_train_epochs:
         say(epochs.describe(config, record.dataset.pass_length))
@@ -340,6 +343,15 @@ def _folders(config: Config) -> dict[str, str]:
     """Fingerprints of the local folders that settings name, beside data set and base model."""
     named = {key: base_model.local_folder(config.value(key)) for key in FOLDER_KEYS}
     return {key: base_model.folder_fingerprint(folder) for key, folder in named.items() if folder}
+
+
+def _initial_lora(config: Config) -> InitialLora | None:
+    """The file of `lora.init_from`, found fit for these settings."""
+    if not config.lora.init_from:
+        return None
+    file = lora_file.read(Path(config.lora.init_from))
+    lora_file.check(file, config.lora, base_model.family(config.model.path, config.model.revision))
+    return file.record()
 
 
 def _preset(config: Config) -> PresetRecord | None:

@@ -17,6 +17,8 @@ ATTENTION = ("to_k", "to_q", "to_v", "to_out.0")
 PROJECTIONS = ("proj_in", "proj_out")
 """Of a transformer block: convolutions in SD 1.x, linear layers in SD 2.x and SDXL."""
 FEED_FORWARD = ("ff.net.0.proj", "ff.net.2")
+TEXT_ENCODER = ("q_proj", "k_proj", "v_proj", "out_proj")
+"""Of the text encoders, where they learn: their attention."""
 EMBEDDINGS = ("time_emb_proj", "linear_1", "linear_2")
 CONVOLUTIONS = ("conv1", "conv2", "downsamplers.0.conv", "upsamplers.0.conv", "conv_in", "conv_out")
 """Those with a kernel larger than 1."""

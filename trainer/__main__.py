@@ -91,7 +91,7 @@ def _train(run: RunDir, config: Config, accelerator: Accelerator, stop: StopSign
         for caution in (held_out.caution(config.evaluation.num_prompts), precheck.resolution_notice(config)):
             if caution:
                 notice(status, caution)
-    learner = prepare(run, config, accelerator, _progress(accelerator, stop, say))
+    learner = prepare(run, config, accelerator, _progress(accelerator, stop, say), begins=saved is None)
     if saved:
         checkpoint.require_same_stream(run, saved.step, learner.pictures_per_step)
         learner.restore(saved)

@@ -12,6 +12,7 @@ from shared import dataset, references, relocation
 from shared.config import Config
 from shared.dataset import Pair
 from shared.diffusion import base, lora, quantization
+from shared.diffusion.initial import Initial
 from shared.diffusion.model import Model
 from shared.digests import Digests
 from shared.external_vae import pinned
@@ -28,8 +29,10 @@ Progress = Callable[[int, int], None]
 PRECISIONS: dict[str, base.Precision] = {"no": "fp32", "fp16": "fp16", "bf16": "bf16"}
 
 
-def prepare(run: RunDir, config: Config, accelerator: Accelerator, progress: Progress) -> Learner:
+def prepare(run: RunDir, config: Config, accelerator: Accelerator, progress: Progress, *, begins: bool) -> Learner:
     """Load, encode what the cache lacks, attach. progress: how many pictures or captions are encoded, of how many.
+
+    begins: there is no checkpoint to restore, so that `lora.init_from` counts.
 
     Raises:
         ConfigError, DataError, ModelError, DeviceError: it cannot be trained like this.
@@ -43,6 +46,7 @@ def prepare(run: RunDir, config: Config, accelerator: Accelerator, progress: Pro
         zero_terminal_snr=config.train.zero_terminal_snr,
         max_token_length=config.data.max_token_length,
     )
+    initial = Initial.of(run, config.lora, model) if begins else None
     digest = Digests(dataset.digests_path(config))
     pairs = relocation.scan_again(run, config, digest)
     if cut := model.token_lengths(pair.caption for pair in pairs).cut(config.data.max_token_length):
@@ -64,7 +68,10 @@ def prepare(run: RunDir, config: Config, accelerator: Accelerator, progress: Pro
         for encoder in model.text_encoders.values():
             encoder.to(accelerator.device)
     torch.manual_seed(order.derive(config.train.seed, "adapter", 0))
-    lora.attach(lora.adapted(model, config.lora), config.lora, model.clip_skip)
+    parts = lora.adapted(model, config.lora)
+    lora.attach(parts, config.lora, model.clip_skip)
+    if initial and (text := initial.apply(parts)):
+        model.notices += (text,)
     stream = batches.Batches(examples, cache, config, group_size=group_size)
     return Learner(config, accelerator, model, stream, measured)
 

@@ -46,11 +46,19 @@ def convert(weights: Tensors, scales: dict[str, float], family: Family) -> Tenso
     found: Tensors = {}
     for key, value in weights.items():
         part, module, half = _split(key)
-        name = PREFIXES[family][part] + _module_name(part, module, family).replace(".", "_")
+        name = names(f"{part}.{module}", family)[0]
         found[f"{name}.{HALVES[half]}"] = value
         if half == "lora_A.weight":
             found[f"{name}.alpha"] = torch.tensor(scales[f"{part}.{module}"] * value.shape[0], dtype=torch.float32)
     return found
+
+
+def names(module: str, family: Family) -> list[str]:
+    """What kohya calls a module, `unet.mid_block.…`; then what others write instead: diffusers' names for SDXL."""
+    part, _, own = module.partition(".")
+    start = PREFIXES[family][part]
+    spelled = [sgm_name(own), own] if family == "sdxl" and part == "unet" else [own]
+    return [start + name.replace(".", "_") for name in spelled]
 
 
 def _split(key: str) -> tuple[str, str, str]:
@@ -58,10 +66,6 @@ def _split(key: str) -> tuple[str, str, str]:
     part, _, rest = key.partition(".")
     module, _, half = rest.partition(".lora_")
     return part, module, f"lora_{half}"
-
-
-def _module_name(part: str, module: str, family: Family) -> str:
-    return sgm_name(module) if family == "sdxl" and part == "unet" else module
 
 
 def sgm_name(module: str) -> str:

@@ -29,7 +29,6 @@ from shared.errors import ModelError
 ADAPTER = "default"
 LORA_FILE = "pytorch_lora_weights.safetensors"
 MAGNITUDE = "lora_magnitude_vector"
-TEXT_TARGETS = ("q_proj", "k_proj", "v_proj", "out_proj")
 
 State = dict[str, torch.Tensor]
 
@@ -194,7 +193,7 @@ def _last_layers(text_encoder: Any, count: int) -> str:
 
 
 def _attach(name: str, part: Any, settings: config.LoraConfig, exclude: str | None) -> None:
-    ends = TEXT_TARGETS if name != "unet" else _targets(part, settings)
+    ends = targets.TEXT_ENCODER if name != "unet" else _targets(part, settings)
     convolutions = [] if name != "unet" or settings.is_uniform else _convolutions(part)
     rank, alpha = settings.rank_and_alpha(convolution=True)
     try:
