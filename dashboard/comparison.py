@@ -74,7 +74,7 @@ def _terms(judged: EvaluationResult) -> tuple[set[tuple[str, str]], list[Any]]:
 
 def _change(one: Contestant, pinned: Contestant, name: str) -> str:
     """The difference paired by prompts, with its interval; a direction only where that excludes zero."""
-    if one.judged is None or pinned.judged is None or one.judged.encoders.get(name) != pinned.judged.encoders.get(name):
+    if one.judged is None or pinned.judged is None or _seen_with(one.judged, name) != _seen_with(pinned.judged, name):
         return ""
     found = difference(by_prompt(one.judged.samples, name), by_prompt(pinned.judged.samples, name))
     if found is None or found.low is None or found.high is None:
@@ -83,6 +83,12 @@ def _change(one: Contestant, pinned: Contestant, name: str) -> str:
     if name in HIGHER_IS_BETTER:  # whether a higher text score is better depends on the garment
         return told
     return told + (" ▲" if found.is_below_zero else " ▼" if found.is_above_zero else "")
+
+
+def _seen_with(judged: EvaluationResult, name: str) -> Any:
+    """The encoder behind a metric: its weights, wherever they lie; its name where it has none."""
+    encoder = judged.encoders.get(name) or {}
+    return encoder.get("digest") or encoder
 
 
 def config_differences(contestants: Sequence[Contestant]) -> pd.DataFrame:

@@ -189,6 +189,20 @@ def test_runs_judged_otherwise_are_not_compared(reader: RunReader, what: str) ->
     assert judged_otherwise([one, other], "a") == ([] if what == "encoder" else ["b"])
 
 
+def test_an_encoder_is_the_same_wherever_its_weights_lie(reader: RunReader) -> None:
+    best = reader.best()
+    assert best
+    judged = reader.result(best.step)
+    assert judged
+    found = [
+        judged.model_copy(update={"encoders": {"visual_loss": {"model": folder, "digest": "1a"}}})
+        for folder in ("/here", "/there")
+    ]
+    one, other = (Contestant(name, reader.config, best, 200, "x", it) for name, it in zip("ab", found, strict=True))
+    assert "(" in score_table([one, other], "a").set_index("run")["visual loss"]["b"]
+    assert judged_otherwise([one, other], "a") == []
+
+
 def with_losses(judged: EvaluationResult, name: str, more: float) -> EvaluationResult:
     """The same pictures, each with so much more of a loss."""
     samples = [
