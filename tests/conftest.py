@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -16,6 +17,7 @@ import pytest
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported: two threads on two busy cores wait for each other
 os.environ["HF_HUB_OFFLINE"] = "1"
 
+from shared.base_model import POCKET_STABLE_DIFFUSION
 from shared.config import Config, parse_config
 from shared.rundir import RunDir, create_run
 
@@ -85,8 +87,9 @@ def make_paper_run(tmp_path: Path, pictures: Path) -> RunMaker:
 
 def paper_model(folder: Path, pipeline: str = "StableDiffusionPipeline") -> Path:
     """A diffusers folder without weights."""
-    for part in ("unet", "vae", "text_encoder", "tokenizer", "scheduler"):
+    for part in ("unet", "vae", "text_encoder", "scheduler"):
         (folder / part).mkdir(parents=True, exist_ok=True)
+    shutil.copytree(POCKET_STABLE_DIFFUSION / "tokenizer", folder / "tokenizer", dirs_exist_ok=True)
     (folder / "unet" / "config.json").write_text('{"block_out_channels": [32], "cross_attention_dim": 768}')
     (folder / "vae" / "config.json").write_text('{"block_out_channels": [16]}')
     (folder / "model_index.json").write_text(json.dumps({"_class_name": pipeline}), encoding="utf-8")

@@ -173,7 +173,7 @@ def test_an_output_folder_that_cannot_be_made_is_named(tmp_path: Path, make_pape
 def test_a_cache_that_cannot_be_written_is_named_and_leaves_no_run(
     tmp_path: Path, make_paper_run: RunMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("shared.digests.SETTLED_SECONDS", -1.0)  # new pictures are remembered too
+    monkeypatch.setattr("shared.remembered.SETTLED_SECONDS", -1.0)  # new pictures are remembered too
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match=r"data\.cache_dir .* cannot be written: Not a directory"):
         make_paper_run(data={"cache_dir": str(tmp_path / "file" / "cache")})
