@@ -89,6 +89,7 @@ RULES: dict[str, Rule] = {
     "train.lr_final_fraction": Rule.STEPS,
     "train.weight_decay": Rule.STEPS,
     "train.max_grad_norm": Rule.STEPS,
+    "train.ema_decay": Rule.STEPS,
     "train.loss_type": Rule.STEPS,
     "train.huber_c": Rule.STEPS,
     "train.prior_loss_weight": Rule.STEPS,

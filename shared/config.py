@@ -322,6 +322,11 @@ class TrainConfig(Section):
     max_grad_norm: Annotated[Annotated[float, Field(gt=0)] | None, BeforeValidator(_zero_is_none)] = Field(
         default=1.0, description="Gradients are scaled down to this global L2 norm; `false` or 0 switches it off."
     )
+    ema_decay: Annotated[Annotated[float, Field(gt=0, lt=1)] | None, BeforeValidator(_zero_is_none)] = Field(
+        default=None,
+        description="Publish a moving average of the adapter, such as 0.999, instead of the adapter itself; the decay "
+        "rises to this over the first updates; `false`: none.",
+    )
     loss_type: Literal["l2", "huber", "smooth_l1"] = Field(
         default="l2", description="Distance between prediction and target."
     )

@@ -201,6 +201,7 @@ def _training_parts(model: ModelShapes, config: Config, precision: Precision) ->
         "denoiser": _frozen_bytes(model, precision, config.model.quantization),
         "adapter and gradients": 8.0 * adapter,
         "optimizer": float(OPTIMIZER_BYTES.get(settings.optimizer.lower(), 8) * adapter),
+        **({"moving average": 4.0 * adapter} if settings.ema_decay else {}),
         "activations": activation_bytes(
             model,
             settings.train_batch_size,

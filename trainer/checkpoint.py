@@ -16,6 +16,8 @@ from shared.errors import RunFolderError
 from shared.publication import read_manifest, remove, verify
 from shared.rundir import RunDir
 
+AVERAGE_FILE = "ema.safetensors"
+
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -29,10 +31,16 @@ class Checkpoint:
     """Pictures that fitted into memory at once; None: nobody has asked."""
     memory: str | None = None
     """Whose memory that was; None: a checkpoint that does not say."""
+    average: dict[str, torch.Tensor] | None = None
+    """The adapter's moving average; None: there is none."""
+    average_updates: int = 0
+    """Updates that it is of."""
 
     def write(self, folder: Path) -> None:
         """Fill a staging folder."""
         save_file(self.adapter, folder / "adapter.safetensors")
+        if self.average is not None:
+            save_file(self.average, folder / AVERAGE_FILE)
         tensors, scalars = split_optimizer(self.optimizer)
         save_file(tensors, folder / "optimizer.safetensors")
         facts = {
@@ -42,6 +50,7 @@ class Checkpoint:
             "scaler": self.scaler,
             "micro_batch_size": self.micro_batch_size,
             "memory": self.memory,
+            "average_updates": self.average_updates,
         }
         (folder / "state.json").write_text(json.dumps(facts, indent=2), encoding="utf-8")
 
@@ -62,6 +71,8 @@ class Checkpoint:
             facts["scaler"],
             facts["micro_batch_size"],
             facts.get("memory"),
+            load_file(folder / AVERAGE_FILE) if (folder / AVERAGE_FILE).exists() else None,
+            facts.get("average_updates", 0),
         )
 
 
@@ -116,7 +127,8 @@ def retain(run: RunDir, limit: int) -> None:
 def is_finite(checkpoint: Checkpoint) -> bool:
     """False if any value of the adapter or of the optimizer's state is NaN or infinite."""
     tensors, _ = split_optimizer(checkpoint.optimizer)
-    return all(bool(torch.isfinite(value).all()) for value in (*checkpoint.adapter.values(), *tensors.values()))
+    found = (*checkpoint.adapter.values(), *(checkpoint.average or {}).values(), *tensors.values())
+    return all(bool(torch.isfinite(value).all()) for value in found)
 
 
 def copy_to_host(tree: Any) -> Any:

@@ -146,7 +146,7 @@ def _prune(run: RunDir, step: int, status: Status) -> None:
 def _need(config: Config, learner: Learner) -> disk.Need:
     """What this run will still write; optimizers keep two values for every weight (AdamW), or four (Prodigy)."""
     size = sum(value.nbytes for value in learner.weights().values())
-    values = 5 if config.train.optimizer.casefold() == "prodigy" else 3
+    values = (5 if config.train.optimizer.casefold() == "prodigy" else 3) + bool(config.train.ema_decay)
     return disk.estimate(config, learner.step, learner.steps_per_epoch, size, values * size)
 
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Generator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import cast
 
@@ -22,6 +24,7 @@ from trainer import optimizer as optimizers
 from trainer.accumulation import Accumulation, memory_of
 from trainer.batches import Batches
 from trainer.checkpoint import Checkpoint, copy_to_host
+from trainer.ema import Average
 from trainer.validation import Losses, Progress, Validation
 
 
@@ -93,6 +96,7 @@ class Learner:
         self._peak_rates = optimizers.peak_rates(optimizer)
         self._lr_factor = optimizers.schedule(config.train)
         self._accumulation = Accumulation(accelerator, self.predictor, self.parameters, config.train.train_batch_size)
+        self._average = Average(self.parameters, config.train.ema_decay) if config.train.ema_decay else None
         self.step = 0
 
     def _optimizer(self) -> torch.optim.Optimizer:
@@ -134,6 +138,8 @@ class Learner:
         grad_norm = float(cast("Tensor", accelerator.clip_grad_norm_(self.parameters, limit)))
         if accelerator.scaler or math.isfinite(grad_norm):  # a scaler skips by itself, and learns from it
             self.optimizer.step()
+            if self._average and not self.optimizer.step_was_skipped:
+                self._average.update()
         self.optimizer.zero_grad()
         self.step = step
         loss_scale = accelerator.scaler.get_scale() if accelerator.scaler else None
@@ -175,25 +181,45 @@ class Learner:
         """The held-out losses of the adapter as it is, the same on every process; None where none are asked for."""
         if self.validation is None:
             return None
-        with optimizers.averaged(self.optimizer.optimizer):
+        with self._to_be_used():
             return self.validation.measure(
                 self.predictor, self.scheduler, self.accelerator, self._accumulation.micro_batch_size, progress
             )
 
     def weights(self) -> lora.State:
         """The adapter to be used, on the CPU."""
-        with optimizers.averaged(self.optimizer.optimizer):
+        with self._to_be_used():
             return lora.state(self.adapted)
+
+    @contextmanager
+    def _to_be_used(self) -> Generator[None]:
+        """The parameters hold what is published: an average, where there is one, of the weights that learn."""
+        with optimizers.averaged(self.optimizer.optimizer), self._average.shown() if self._average else nullcontext():
+            yield
+
+    def is_finite(self) -> bool:
+        """False if any weight that learns is NaN or infinite."""
+        return lora.is_finite(lora.state(self.adapted))
 
     def checkpoint(self) -> Checkpoint:
         """Everything needed to go on from here, on the CPU."""
         scaler = self.accelerator.scaler.state_dict() if self.accelerator.scaler else {}
         optimizer = copy_to_host(self.optimizer.state_dict())
         fits, memory = self._accumulation.micro_batch_size, memory_of(self.accelerator.device)
-        return Checkpoint(self.step, lora.state(self.adapted), optimizer, scaler, fits, memory)
+        learning = lora.state(self.adapted)
+        if not self._average:
+            return Checkpoint(self.step, learning, optimizer, scaler, fits, memory)
+        averaged, num_updates = self.weights(), self._average.num_updates
+        return Checkpoint(self.step, learning, optimizer, scaler, fits, memory, averaged, num_updates)
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Go on from a checkpoint: adapter, optimizer moments, gradient scaler, step, what fits into memory."""
+        """Go on from a checkpoint: adapter, its average, optimizer moments, gradient scaler, step, what fits in memory.
+
+        An average that the checkpoint lacks begins at its adapter.
+        """
+        if self._average:
+            lora.restore(self.adapted, checkpoint.adapter if checkpoint.average is None else checkpoint.average)
+            self._average.restart(checkpoint.average_updates)
         lora.restore(self.adapted, checkpoint.adapter)
         optimizers.restore(self.optimizer.optimizer, checkpoint.optimizer)
         if self.accelerator.scaler and checkpoint.scaler:

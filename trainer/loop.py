@@ -11,7 +11,6 @@ import torch
 from shared import disk
 from shared.cadence import AnyCadence, is_due
 from shared.config import Config
-from shared.diffusion import lora
 from shared.rundir import RunDir
 from trainer.desk import Desk
 from trainer.learner import Learner, Update
@@ -169,7 +168,7 @@ class Trainer:
         log.warning(text)
         if self.desk and self._bad_steps == 1:
             self.desk.status.notice(text)
-        if not lora.is_finite(self.learner.weights()):
+        if not self.learner.is_finite():
             self._fail_for_weights()
         elif self._bad_steps >= self.config.stop.max_bad_steps:
             self.stop.fail(f"{self._bad_steps} steps in a row without finite gradients, up to {step}", GUARD_HINT)

@@ -111,6 +111,11 @@ def _prove(settings: TrainConfig, device: torch.device) -> None:
     """Two updates of a miniature, and one more: by the same optimizer, and by another from its saved state."""
     parameter = torch.nn.Parameter(torch.linspace(-1, 1, 32, device=device).reshape(4, 8))
     optimizer = build([parameter], [], settings)
+    if _is_schedule_free(optimizer) and settings.ema_decay:
+        raise ConfigError(
+            f"train.ema_decay is {settings.ema_decay}, but {settings.optimizer} publishes an average of its own",
+            "set train.ema_decay = false",
+        )
     if _is_schedule_free(optimizer) and not settings.lr_scheduler.startswith("constant"):
         raise ConfigError(
             f"train.lr_scheduler is {settings.lr_scheduler}, but {settings.optimizer} is made to learn without one",

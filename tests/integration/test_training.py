@@ -92,6 +92,35 @@ def test_a_schedule_free_optimizer_ships_its_average_and_is_resumed_bit_for_bit(
     ).read_bytes()
 
 
+def test_a_moving_average_is_published_and_resumed_bit_for_bit(make_run: RunMaker, warm: Warm, tmp_path: Path) -> None:
+    saves = {"snapshot_steps": 1, "checkpointing_steps": 1, "checkpoints_total_limit": 9, "validation_steps": 2}
+    run = make_run(train={"max_train_steps": 4, "learning_rate": 1e-2, "ema_decay": 0.3, **saves})
+    warm.run("trainer", run.path)
+    learning = [load_file(run.checkpoint(step) / "adapter.safetensors") for step in (1, 2, 3, 4)]
+    expected = learning[0]
+    for step, weights in enumerate(learning, 1):
+        decay = min(0.3, step / (9 + step)) if step > 1 else 0
+        expected = {key: decay * expected[key] + (1 - decay) * value for key, value in weights.items()}
+        published = load_file(run.snapshot(step) / LORA_FILE)
+        assert published.keys() == expected.keys()
+        assert all(torch.allclose(published[key], expected[key], atol=1e-7) for key in expected)
+        averaged = load_file(run.checkpoint(step) / "ema.safetensors")
+        assert all(torch.equal(published[key], averaged[key]) for key in averaged)
+    assert any(not torch.equal(expected[key], value) for key, value in learning[-1].items())
+
+    rows = [row["held_out_loss"] for row in read_rows(run.validation_csv)]
+    aside: dict[str, dict[str, bytes]] = {}
+    for folder in (run.checkpoint(3), run.checkpoint(4), run.snapshot(3), run.snapshot(4)):
+        name = folder.relative_to(run.path).as_posix()
+        aside[name] = {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "manifest.json"}
+        shutil.rmtree(folder)
+    program = warm.run("trainer", run.path)
+    assert "resuming after step 2" in program.stderr()
+    for name, files in aside.items():
+        assert all((run.path / name / file).read_bytes() == data for file, data in files.items()), name
+    assert [row["held_out_loss"] for row in read_rows(run.validation_csv)] == rows
+
+
 def test_training_writes_what_the_design_says(straight: tuple[RunDir, Outcome]) -> None:
     run, result = straight
     assert steps_in(run.snapshots) == {3, 6, 8}

@@ -14,10 +14,13 @@ from torch import Tensor
 from shared.config import ModelConfig, parse_config
 from shared.diffusion import base
 from trainer.accumulation import Accumulation
+from trainer.ema import Average
 from trainer.learner import Learner, Predictor
 
 
 class PretendOptimizer:
+    step_was_skipped = False
+
     def __init__(self) -> None:
         self.param_groups: list[dict[str, float]] = [{"lr": 0.0}]
         self.num_steps = 0
@@ -33,6 +36,7 @@ def learner_with(grad_norm: float, scaler: object) -> tuple[Learner, PretendOpti
     learner.config = parse_config({"data": {"path": "p"}, "train": {"learning_rate": 0.5}})
     learner.step = 0
     learner.predictor, learner.parameters, learner.optimizer = None, [], PretendOptimizer()
+    learner._average = None
     learner._lr_factor, learner._peak_rates = lambda step: 0.5, [0.5]
     learner._loss = lambda positions: torch.tensor(1.0)
     learner.accelerator = SimpleNamespace(
@@ -53,6 +57,17 @@ def test_an_update_without_finite_gradients_is_skipped(grad_norm: float) -> None
     learner, optimizer = learner_with(grad_norm, scaler=None)
     learner.update()
     assert optimizer.num_steps == 0
+
+
+@pytest.mark.parametrize(
+    ("grad_norm", "skipped", "counted"), [(0.1, False, 1), (float("inf"), False, 0), (0.1, True, 0)]
+)
+def test_only_an_update_that_was_made_counts_for_the_average(grad_norm: float, skipped: bool, counted: int) -> None:
+    learner, optimizer = learner_with(grad_norm, scaler=SimpleNamespace(get_scale=lambda: 1.0) if skipped else None)
+    optimizer.step_was_skipped = skipped  # as accelerate says after an overflow in fp16
+    learner._average = Average([torch.nn.Parameter(torch.ones(2))], 0.9)
+    learner.update()
+    assert learner._average.num_updates == counted
 
 
 @pytest.mark.parametrize(("limit", "gradient"), [(0.5, [0.3, 0.4]), (None, [3.0, 4.0]), (100.0, [3.0, 4.0])])

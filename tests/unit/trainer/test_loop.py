@@ -7,7 +7,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import torch
 
 from shared.config import parse_config
 from trainer import loop
@@ -23,7 +22,7 @@ class Guarded:
     def __init__(self, max_bad_steps: int = 3) -> None:
         self.notices: list[str] = []
         self.failure: str | None = None
-        self.learner: Any = SimpleNamespace(step=0, weights=lambda: {"a": torch.zeros(2)})
+        self.learner: Any = SimpleNamespace(step=0, is_finite=lambda: True)
         stop: Any = SimpleNamespace(fail=self.fail)
         desk: Any = SimpleNamespace(status=SimpleNamespace(notice=self.notices.append))
         config = parse_config({"data": {"path": "p"}, "stop": {"max_bad_steps": max_bad_steps}})

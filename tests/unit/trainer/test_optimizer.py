@@ -306,6 +306,11 @@ def test_other_optimizers_ship_what_learns() -> None:
         assert all(map(torch.equal, adapter.matrices, before))
 
 
+def test_a_schedule_free_optimizer_is_refused_another_average() -> None:
+    with pytest.raises(ConfigError, match=r"train\.ema_decay is 0\.9, but .* publishes an average of its own"):
+        optimizers.check(TrainConfig(optimizer=SCHEDULE_FREE, lr_scheduler="constant", ema_decay=0.9))
+
+
 def test_a_schedule_free_optimizer_is_refused_a_schedule() -> None:
     with pytest.raises(ConfigError, match="lr_scheduler is cosine") as refused:
         optimizers.check(TrainConfig(optimizer=SCHEDULE_FREE))
