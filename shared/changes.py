@@ -73,6 +73,7 @@ RULES: dict[str, Rule] = {
     "lora.use_rslora": Rule.STATE,
     "lora.use_dora": Rule.STATE,
     "lora.text_encoder": Rule.STATE,
+    "lora.text_encoder_mlp": Rule.STATE,
     "train.max_train_steps": Rule.STEPS,  # schedules end there
     "train.max_train_epochs": Rule.STEPS,
     "train.train_batch_size": Rule.STREAM,

@@ -244,6 +244,18 @@ class LoraConfig(Section):
     text_encoder: bool = Field(
         default=False, description="Give the text encoders' attention an adapter too; captions are then not cached."
     )
+    text_encoder_mlp: bool = Field(
+        default=False,
+        description="With text_encoder: adapt the text encoders' MLP layers as well, as kohya's LoRA does.",
+    )
+
+    @model_validator(mode="after")
+    def _mlp_is_of_a_text_encoder_that_learns(self) -> LoraConfig:
+        if self.text_encoder_mlp and not self.text_encoder:
+            raise ValueError(
+                "lora.text_encoder_mlp is set, but the text encoders do not learn: lora.text_encoder = true"
+            )
+        return self
 
     @model_validator(mode="after")
     def _convolutions_are_targets(self) -> LoraConfig:
@@ -254,6 +266,11 @@ class LoraConfig(Section):
                 'than 1: lora.target_modules = "all" has them'
             )
         return self
+
+    @property
+    def text_encoder_targets(self) -> tuple[str, ...]:
+        """Ends of the names of the text encoders' modules that get an adapter, where they learn."""
+        return (*targets.TEXT_ENCODER, *(targets.TEXT_ENCODER_MLP if self.text_encoder_mlp else ()))
 
     @property
     def is_uniform(self) -> bool:

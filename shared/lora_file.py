@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 import zipfile
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, cast
@@ -148,18 +148,22 @@ def _too_large(file: LoraFile, settings: LoraConfig) -> Iterator[tuple[str, str]
 def _without_place(file: LoraFile, settings: LoraConfig) -> Iterator[tuple[str, str]]:
     """Modules that the run would not adapt."""
     text = [name for name, module in file.modules.items() if module.part != "unet"]
-    ends = tuple(f"{separator}{end}" for end in targets.TEXT_ENCODER for separator in "._")
-    if strange := [name for name in text if not name.endswith(ends)]:
-        yield (
-            f"a run adapts attention in text encoders; the file adapts {len(strange)} others, such as {strange[0]}",
-            "",
-        )
+    if strange := _without_end(text, settings.text_encoder_targets):
+        others = _without_end(text, (*targets.TEXT_ENCODER, *targets.TEXT_ENCODER_MLP))
+        cure = "" if others else "lora.text_encoder_mlp = true"
+        yield f"the run does not adapt {len(strange)} of its text encoder modules, such as {strange[0]}", cure
     unet = {name: module for name, module in file.modules.items() if module.part == "unet"}
     lost = _outside(file.form, unet, settings.target_modules)
     if lost:
         presets = [name for name in targets.PRESETS if not _outside(file.form, unet, targets.expand(name))]
         cure = f'lora.target_modules = "{presets[0]}"' if presets else ""
         yield f"lora.target_modules leaves out {len(lost)} of its modules, such as {lost[0]}", cure
+
+
+def _without_end(names: Iterable[str], ends: Iterable[str]) -> list[str]:
+    """Names of text encoders' modules that end in none of these; kohya has underscores for dots."""
+    suffixes = tuple(f"{separator}{end}" for end in ends for separator in "._")
+    return [name for name in names if not name.endswith(suffixes)]
 
 
 def _outside(form: Format, modules: dict[str, Module], target_modules: Collection[str]) -> list[str]:

@@ -157,7 +157,7 @@ def adapter_parameters(model: ModelShapes, settings: LoraConfig) -> int:
     found = lora_parameters(unet, _targets(unet, settings), settings.rank, settings.conv_rank)
     if settings.text_encoder:
         for name in ("text_encoder", "text_encoder_2"):
-            found += lora_parameters(model.components.get(name, {}), targets.TEXT_ENCODER, settings.rank)
+            found += lora_parameters(model.components.get(name, {}), settings.text_encoder_targets, settings.rank)
     return found
 
 

@@ -19,6 +19,8 @@ PROJECTIONS = ("proj_in", "proj_out")
 FEED_FORWARD = ("ff.net.0.proj", "ff.net.2")
 TEXT_ENCODER = ("q_proj", "k_proj", "v_proj", "out_proj")
 """Of the text encoders, where they learn: their attention."""
+TEXT_ENCODER_MLP = ("fc1", "fc2")
+"""The rest of their layers, which kohya's LoRA adapts too."""
 EMBEDDINGS = ("time_emb_proj", "linear_1", "linear_2")
 CONVOLUTIONS = ("conv1", "conv2", "downsamplers.0.conv", "upsamplers.0.conv", "conv_in", "conv_out")
 """Those with a kernel larger than 1."""

@@ -193,7 +193,7 @@ def _last_layers(text_encoder: Any, count: int) -> str:
 
 
 def _attach(name: str, part: Any, settings: config.LoraConfig, exclude: str | None) -> None:
-    ends = targets.TEXT_ENCODER if name != "unet" else _targets(part, settings)
+    ends = settings.text_encoder_targets if name != "unet" else _targets(part, settings)
     convolutions = [] if name != "unet" or settings.is_uniform else _convolutions(part)
     rank, alpha = settings.rank_and_alpha(convolution=True)
     try:

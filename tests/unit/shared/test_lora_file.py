@@ -90,8 +90,8 @@ FAULTS: dict[str, tuple[Callable[[Path], Path], str, str]] = {
     ),
     "kohya's text encoder": (
         lambda path: write(path, {"lora_te_text_model_encoder_layers_0_mlp_fc1": 2}, "kohya"),
-        "adapts 1 others, such as lora_te_text_model_encoder_layers_0_mlp_fc1",
-        "",
+        "does not adapt 1 of its text encoder modules, such as lora_te_text_model_encoder_layers_0_mlp_fc1",
+        "set lora.text_encoder = true, lora.text_encoder_mlp = true",
     ),
     "another family": (
         lambda path: write(path, {f"unet.{ATTENTION}": 2}, ss_base_model_version="sdxl_base_v1-0"),

@@ -20,7 +20,17 @@ from tests.unit.shared.diffusion.test_export import STEP, Trained, distance, dra
 TRAINED: dict[str, tuple[str, dict[str, object]]] = {
     "sd1": ("sd1", {"target_modules": "transformer", "text_encoder": True, "rank": 2, "lora_alpha": 3}),
     "sd1 dora": ("sd1", {"target_modules": ["to_q", "conv1"], "text_encoder": True, "use_dora": True, "rank": 2}),
-    "sdxl": ("sdxl", {"target_modules": "all", "text_encoder": True, "rank": 3, "conv_rank": 1, "conv_alpha": 5}),
+    "sdxl": (
+        "sdxl",
+        {
+            "target_modules": "all",
+            "text_encoder": True,
+            "text_encoder_mlp": True,
+            "rank": 3,
+            "conv_rank": 1,
+            "conv_alpha": 5,
+        },
+    ),
 }
 LARGER = {"target_modules": "all", "rank": 4, "lora_alpha": 2, "text_encoder": True}
 CASES: dict[str, tuple[str, export.Format, str, dict[str, object]]] = {
@@ -28,7 +38,7 @@ CASES: dict[str, tuple[str, export.Format, str, dict[str, object]]] = {
     "peft": ("sd1", "peft", "lora.zip", {**LARGER, "use_rslora": True}),
     "dora": ("sd1 dora", "peft", "lora", {**TRAINED["sd1 dora"][1], "rank": 3}),
     "diffusers": ("sd1", "diffusers", "lora.safetensors", TRAINED["sd1"][1]),
-    "kohya sdxl": ("sdxl", "kohya", "lora.safetensors", LARGER),
+    "kohya sdxl": ("sdxl", "kohya", "lora.safetensors", {**LARGER, "text_encoder_mlp": True}),
     "peft sdxl": ("sdxl", "peft", "lora", TRAINED["sdxl"][1]),
 }
 
