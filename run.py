@@ -288,7 +288,7 @@ def doctor(
 
 def _init(folder: Path, model: str, output: Path | None, trigger_word: str, *, force: bool) -> int:
     console = Console(highlight=False, soft_wrap=True)
-    target = output or Path(f"{first_config.run_name(folder.resolve())}.toml")
+    target = output or Path(f"{first_config.run_name(folder.resolve().name)}.toml")
     if target.exists() and not force:
         raise ConfigError(f"{target} exists", "give another --output, or --force to overwrite it")
     seen = survey(folder, trigger_word, say=lambda text: console.print(text, markup=False))
@@ -299,7 +299,7 @@ def _init(folder: Path, model: str, output: Path | None, trigger_word: str, *, f
     known = base_model.family(model)
     family = POCKET if model == POCKET else known or base_model.guess_family(model)
     preset = presets.recommend(family, next(iter(hardware.usable_gpus()), None))
-    text = first_config.render(seen, preset, model, str(folder), folder.resolve().name)
+    text = first_config.render(seen, preset, model, str(folder), folder.resolve().name, target)
     with writing("--output", target):
         target.parent.mkdir(parents=True, exist_ok=True)
         replace_file(target, text.encode())

@@ -6,7 +6,7 @@ trained on: not by its repeats, and not as a copy under another name.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -86,6 +86,8 @@ def look(data: DataConfig, cache: Path, findings: Findings, inspection: Inspecti
         there = [pair for pair in pairs if pair.image.is_file()]
         inspection.run(sorted({pair.image for pair in there}), findings.problems, findings.notices)
         findings.problems.extend(masks.problems(there, data.masks))
+        if inspection.digest and not findings.problems:
+            findings.notices.extend(_about_copies(pairs, inspection.digest))
     return pairs
 
 
@@ -122,6 +124,22 @@ def training_pairs(
     return [pair for pair in left if pair.id in wanted]
 
 
+def one_of_each(pairs: Iterable[Pair], digest: Digest, named: Collection[str] = ()) -> list[Pair]:
+    """The pairs by id without copies, as pairs to hold out are chosen from: two of one picture would count as two.
+
+    Copies have the same bytes, or differ in their ending alone. named: ids that stay; of others the first one does.
+    """
+    seen: set[str] = set()
+    kept: list[Pair] = []
+    for pair in sorted(pairs, key=lambda pair: (pair.id not in named, pair.id)):
+        marks = {digest(pair.image), _name(pair)}
+        if pair.is_regularization or pair.id in named or not marks & seen:
+            kept.append(pair)
+        if not pair.is_regularization:
+            seen |= marks
+    return sorted(kept, key=lambda pair: pair.id)
+
+
 def regularization_pairs(pairs: Sequence[Pair], kept_away: Iterable[str], digest: Digest = sha256) -> list[Pair]:
     """The pairs of the class to train on beside them, by id: none is a copy of a held-out picture."""
     return _not_held_out([pair for pair in pairs if pair.is_regularization], pairs, kept_away, digest)
@@ -142,6 +160,19 @@ def _not_held_out(some: list[Pair], pairs: Sequence[Pair], kept_away: Iterable[s
     away = [pair for pair in pairs if pair.id in ids]
     names, seen = {_name(pair) for pair in away}, {digest(pair.image) for pair in away}
     return [pair for pair in some if _name(pair) not in names and digest(pair.image) not in seen]
+
+
+def _about_copies(pairs: Sequence[Pair], digest: Digest) -> Iterator[str]:
+    by_content: dict[str, list[Pair]] = {}
+    for pair in pairs:
+        by_content.setdefault(digest(pair.image), []).append(pair)
+    copied = [same for same in by_content.values() if len(same) > 1]
+    if copied:
+        first, second, *_ = sorted(pair.id for pair in copied[0])
+        yield (
+            f"{sum(map(len, copied)) - len(copied)} picture(s) are copies of others, such as {first} and {second}: "
+            "only one of each is held out, and none of it is trained on then"
+        )
 
 
 def inventory(pairs: Iterable[Pair], digest: Digest = sha256) -> Inventory:

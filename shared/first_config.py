@@ -23,20 +23,23 @@ SAMPLES_WANTED = 16
 SAMPLES_ON_CPU = 4
 
 
-def render(seen: Survey, preset: Preset, model: str, data: str, name: str) -> str:
+def render(seen: Survey, preset: Preset, model: str, data: str, name: str, target: Path | None = None) -> str:
     """The TOML text of a config.
+
+    target: the file it is for, whose name is the run's where a run may be called so.
 
     Raises:
         DataError: fewer than three pictures: two are held out, one at least is learnt from.
     """
-    if seen.num_images < MIN_PICTURES:
+    if (count := seen.num_images - seen.num_copies) < MIN_PICTURES:
         raise DataError(
-            f"{data} holds {seen.num_images} pictures, at least {MIN_PICTURES} are needed", "two are held out"
+            f"{data} holds {count} different picture(s), at least {MIN_PICTURES} are needed: two of them are held out",
+            "add pictures",
         )
     document = tomlkit.document()
     for line in _head(seen, preset, name):
         document.add(tomlkit.comment(line))
-    choices = {**_run(preset), **_data(seen, model, data), **preset.choices, **_training(seen, preset)}
+    choices = {**_run(preset, target), **_data(seen, model, data), **preset.choices, **_training(seen, preset)}
     sections: dict[str, dict[str, Choice]] = {}
     for key, choice in choices.items():
         section, _, setting = key.partition(".")
@@ -50,9 +53,9 @@ def render(seen: Survey, preset: Preset, model: str, data: str, name: str) -> st
     return tomlkit.dumps(document)
 
 
-def run_name(folder: Path) -> str:
-    """The data set's name, as a run may be called."""
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", folder.name).strip("._-")[:80]
+def run_name(name: str) -> str:
+    """The name of a data set or file, as a run may be called."""
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("._-")[:80]
     return name if RUN_NAME.fullmatch(name) else "first-run"
 
 
@@ -71,8 +74,12 @@ def _head(seen: Survey, preset: Preset, name: str) -> list[str]:
     ]
 
 
-def _run(preset: Preset) -> dict[str, Choice]:
+def _run(preset: Preset, target: Path | None) -> dict[str, Choice]:
+    named: dict[str, Choice] = {}
+    if target and not RUN_NAME.fullmatch(target.stem):
+        named = {"run.name": Choice(run_name(target.stem), "letters, digits, '.', '_' and '-' only")}
     return {
+        **named,
         "run.preset": Choice(preset.name, "recorded in run.json; changes nothing"),
         "run.preset_reason": Choice(preset.reason, ""),
     }
@@ -84,7 +91,7 @@ def _data(seen: Survey, model: str, data: str) -> dict[str, Choice]:
         "model.path": Choice(model, "the base model: it stays as it is, the LoRA is learnt beside it"),
         "data.path": Choice(data, ""),
         **_trigger_word(seen),
-        "data.num_validation": _num_validation(seen.num_images),
+        "data.num_validation": _num_validation(seen.num_images - seen.num_copies),
         "data.buckets": Choice(True, shapes),
     }
 
@@ -107,8 +114,9 @@ def _num_validation(num_images: int) -> Choice:
 
 def _training(seen: Survey, preset: Preset) -> dict[str, Choice]:
     """Cadences and evaluation, from the number of pictures."""
-    num_held_out = held_out.suggested(seen.num_images)
-    learnt = seen.num_images - num_held_out
+    distinct = seen.num_images - seen.num_copies
+    num_held_out = held_out.suggested(distinct)
+    learnt = seen.num_images - round(num_held_out * seen.num_images / distinct)  # copies of the held-out go as well
     pictures = PICTURES_PER_UPDATE / (2 if seen.num_regularization else 1)  # of the subject: half of them are not
     steps = _clamp(round(VIEWS_PER_PICTURE * learnt / pictures, -2), STEPS_RANGE)
     snapshot_steps = max(steps // NUM_SNAPSHOTS, 1)

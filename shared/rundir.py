@@ -311,7 +311,9 @@ def list_runs(output_dir: Path) -> list[RunDir]:
 
 def _describe_run(config: Config, pairs: Sequence[Pair], digest: Digests) -> RunRecord:
     seed = config.train.seed
-    chosen = held_out.choose(pairs, config.data.num_validation, seed, config.data.validation_ids)
+    named = config.data.validation_ids
+    distinct = dataset.one_of_each(pairs, digest, named)
+    chosen = held_out.choose(distinct, config.data.num_validation, seed, named)
     training = dataset.training_pairs(pairs, chosen, config.data.train_size, seed, digest)
     base_model.require_clip_skip(
         config.model.clip_skip, base_model.family(config.model.path, revision=config.model.revision)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from shared import dataset, held_out, regularization
 from shared.config import DataConfig, RunConfig
+from shared.digests import Digests
 from shared.errors import DataError
 from shared.headers import Headers
 from shared.inspection import Inspection
@@ -34,6 +35,8 @@ class Survey:
     """Pictures of the class besides."""
     regularization_folders: tuple[str, ...] = ()
     """Where these lie, below the data set's folder."""
+    num_copies: int = 0
+    """Of the subject's pictures: those that are another one again."""
     num_masked: int = 0
     """Pictures with a mask beside them."""
     strata: tuple[tuple[str, int, int], ...] = ()
@@ -104,7 +107,8 @@ def survey(
     """
     data, findings = DataConfig(path=str(path), trigger_word=trigger_word), Findings()
     headers = Headers(cache / "headers.json")
-    inspection = Inspection(headers, progress=spoken(say, "pictures looked at"))
+    digest = Digests(cache / "digests.json")
+    inspection = Inspection(headers, digest, spoken(say, "pictures looked at"))
     pairs = dataset.look(data, cache, findings, inspection)
     if not pairs:
         dataset.refuse(str(path), pairs, findings)
@@ -117,6 +121,7 @@ def survey(
         problems=tuple(dict.fromkeys(findings.problems)),
         num_regularization=len(pairs) - len(subject),
         regularization_folders=tuple(regularization.folders(pairs)),
+        num_copies=0 if findings.problems else len(subject) - len(dataset.one_of_each(subject, digest)),
         num_masked=sum(pair.mask is not None for pair in pairs),
         strata=_strata(subject),
         notices=tuple(findings.notices),

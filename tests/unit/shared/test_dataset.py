@@ -247,6 +247,16 @@ def test_a_copy_of_a_held_out_picture_is_not_trained_on(tmp_path: Path) -> None:
         dataset.training_pairs([pair for pair in everything if "a" not in pair.id], ["copy"], None, 0)
 
 
+def test_of_copies_one_is_held_out(tmp_path: Path) -> None:
+    everything = [Pair(f"{folder}/{number}", Path(f"{number}.png"), "") for folder in "ab" for number in range(6)]
+    distinct = dataset.one_of_each(everything, names, ["b/3"])
+    assert [pair.id for pair in distinct] == ["a/0", "a/1", "a/2", "a/4", "a/5", "b/3"]
+    chosen = held_out.choose(distinct, 3, seed=0, named=["b/3"])
+    training = dataset.training_pairs(everything, chosen, None, 0, names)
+    assert len(training) == 6
+    assert len({pair_id.partition("/")[2] for pair_id in chosen}) == 3
+
+
 def test_the_trigger_word_is_in_every_caption(tmp_path: Path) -> None:
     add(tmp_path, "a.png", "a red dress")
     add(tmp_path, "b.png", "ohwx in a coat")
@@ -260,7 +270,7 @@ def test_the_trigger_word_is_the_caption_of_pictures_that_have_none(tmp_path: Pa
     assert [pair.caption for pair in scan(tmp_path, trigger_word="ohwx")] == wanted
     seen = survey(tmp_path, "ohwx")
     assert (seen.problems, list(seen.captions)) == ((), wanted)
-    assert seen.notices == ("2 of 3 pictures have no caption: the trigger word 'ohwx' is theirs",)
+    assert seen.notices[0] == "2 of 3 pictures have no caption: the trigger word 'ohwx' is theirs"
     metadata(tmp_path, {"file_name": "a.png", "text": None}, {"file_name": "c.png", "text": "a hat"})
     (tmp_path / "b.txt").unlink()
     assert [pair.caption for pair in scan(tmp_path, trigger_word="ohwx")] == ["ohwx", "ohwx", "ohwx, a hat"]

@@ -95,7 +95,26 @@ def test_two_pictures_are_too_few(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("folder", "name"), [("My Dresses", "My-Dresses"), ("..", "first-run"), ("été", "t")])
 def test_a_run_is_named_after_its_data_set(folder: str, name: str) -> None:
-    assert first_config.run_name(Path(folder)) == name
+    assert first_config.run_name(folder) == name
+
+
+def test_a_file_whose_name_no_run_can_have_names_its_run(tmp_path: Path) -> None:
+    folder, target = data_set(tmp_path / "dresses", 8), tmp_path / "my dress.toml"
+    done = CliRunner().invoke(app, ["init", str(folder), "--model", "pocket", "--output", str(target)])
+    assert done.exit_code == 0, done.output
+    assert load_config(target).run.name == "my-dress"
+
+
+def test_copies_count_once_where_pictures_are_held_out(tmp_path: Path) -> None:
+    folder = data_set(tmp_path / "dresses", 8)
+    for path in sorted(folder.iterdir()):
+        shutil.copy(path, folder / f"again-{path.name}")
+    seen = survey(folder)
+    assert (seen.num_images, seen.num_copies) == (16, 8)
+    assert [notice for notice in seen.notices if notice.startswith("8 picture(s) are copies of others")]
+    text = first_config.render(seen, presets.recommend("pocket", None), "pocket", str(folder), "dresses")
+    assert "num_validation = 4 # of 8:" in text
+    assert "views of each of 8 pictures" in text
 
 
 def test_init_writes_a_config_that_trains_and_never_overwrites(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -27,8 +28,8 @@ def add(folder: Path, name: str, caption: str = "a dress") -> Path:
     """A picture unlike any other, and its caption."""
     path = folder / f"{name}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
-    color = tuple(sum(map(ord, name)) * factor % 256 for factor in (1, 7, 31))
-    Image.new("RGB", (32, 32), color).save(path)  # type: ignore[arg-type]
+    red, green, blue, _ = zlib.crc32(name.encode()).to_bytes(4, "little")
+    Image.new("RGB", (32, 32), (red, green, blue)).save(path)
     path.with_suffix(".txt").write_text(caption, encoding="utf-8")
     return path
 
