@@ -19,7 +19,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from shared import png
 from shared.buckets import Size
 from shared.errors import DataError
-from shared.pictures import FORMATS, UNREADABLE, upright_size
+from shared.pictures import FORMATS, KINDS, UNREADABLE, upright_size
 from shared.sources import Pair
 
 Kind = Literal["files", "alpha", "off"]
@@ -34,7 +34,7 @@ def read(path: Path, *, alpha: bool = False) -> Image.Image:
         DataError: it cannot be read.
     """
     try:
-        with Image.open(png.without_texts(path) or path, formats=FORMATS if alpha else ("PNG",)) as file:
+        with Image.open(png.without_texts(path) or path, formats=FORMATS) as file:
             upright = ImageOps.exif_transpose(file)
             if upright.mode.startswith("I"):  # Pillow's own conversion would cut 16 bits off at 255
                 return Image.fromarray(np.asarray(upright, dtype=np.float32) / 65535)
@@ -45,7 +45,7 @@ def read(path: Path, *, alpha: bool = False) -> Image.Image:
                 upright = Image.alpha_composite(Image.new("RGBA", rgba.size, "black"), rgba)
             return _scaled(upright.convert("L"))
     except UnidentifiedImageError:
-        raise DataError(f"{path}: not a PNG picture") from None
+        raise DataError(f"{path}: not a {KINDS} picture") from None
     except UNREADABLE as error:
         raise DataError(f"{path}: {error}") from None
 

@@ -31,19 +31,22 @@ def read(path: Path, findings: Findings) -> list[Pair]:
         DataError: there is no such folder or table, or a table cannot be read at all.
     """
     if path.is_file() and path.suffix.lower() in tables.ENDINGS:
-        return [replace(pair, mask=masks.beside(pair.image)) for pair in tables.from_file(path, findings)]
+        pairs = tables.from_file(path, findings)
+        mask_of = masks.beside([pair.image for pair in pairs])
+        return [replace(pair, mask=mask_of.get(pair.image)) for pair in pairs]
     if not path.is_dir():
         raise DataError(f"data.path {path} is not a folder", "give the folder that holds the pictures, or a CSV file")
     files = walk(path, findings)
-    pictures, mask_of = _without_masks(pictures_among(files, findings))
+    pictures = pictures_among(files, findings)
     named = [file for file in files if file.name.lower() in tables.METADATA]
     captions = text_files.Captions(files)
     if not named and not any(captions.of(picture) for picture in pictures):
         named = tables.that_caption(path, files, pictures, findings)
     pairs = tables.from_folder(path, named, pictures, findings)
-    tell_unused(files, {*named, *(caption for picture in pictures if (caption := captions.of(picture)))}, findings)
     known = {pair.image for pair in pairs}
-    left = [picture for picture in pictures if picture not in known]
+    mask_of = masks.by_picture(pictures, lambda picture: picture in known or captions.of(picture) is not None)
+    left = [picture for picture in pictures if picture not in {*known, *mask_of.values()}]
+    tell_unused(files, {*named, *captions.told(known, left, named, findings)}, findings)
     left_over = text_files.pairs(path, left, captions, findings)
     if named:
         names = " or ".join(table.name for table in named)
@@ -54,11 +57,7 @@ def read(path: Path, findings: Findings) -> list[Pair]:
 
 def find_pictures(folder: Path, findings: Findings) -> list[Path]:
     """Every picture at any depth that is no mask of another, with what is wrong added to `findings`."""
-    return _without_masks(pictures_among(walk(folder, findings), findings))[0]
-
-
-def _without_masks(files: list[Path]) -> tuple[list[Path], dict[Path, Path]]:
-    """The pictures among picture files, and the masks of those that have one."""
-    mask_of = masks.by_picture(files)
-    taken = set(mask_of.values())
-    return [file for file in files if file not in taken], mask_of
+    files = walk(folder, findings)
+    pictures, captions = pictures_among(files, findings), text_files.Captions(files)
+    taken = set(masks.by_picture(pictures, lambda picture: captions.of(picture) is not None).values())
+    return [picture for picture in pictures if picture not in taken]

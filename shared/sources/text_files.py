@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -39,6 +39,35 @@ class Captions:
             self._found[picture] = next(self._candidates(picture), None)
         return self._found[picture]
 
+    def told(
+        self, named: Iterable[Path], left: Iterable[Path], tables: Sequence[Path], findings: Findings
+    ) -> set[Path]:
+        """The caption files that pictures have, with notices of those that are not used.
+
+        named: pictures that `tables` caption. left: those whose own files do.
+        """
+        owned = self._owned({*named, *left})
+        beaten = sorted(caption for picture in named if (caption := self.of(picture)))
+        if beaten:
+            table = " and ".join(dict.fromkeys(table.name for table in tables))
+            findings.notices.append(
+                f"{len(beaten)} caption file(s) are not used, such as {beaten[0]}: {table} has the captions of their "
+                "pictures"
+            )
+        second = sorted(owned - {self.of(picture) for picture in (*named, *left)})
+        if second:
+            findings.notices.append(
+                f"{len(second)} caption file(s) are not used, such as {second[0]}: another file of the same picture "
+                "comes first (.txt, then .caption, then .json)"
+            )
+        return {*owned, *(caption for picture in left if (caption := self.of(picture)))}
+
+    def _owned(self, pictures: Iterable[Path]) -> set[Path]:
+        """The `.txt` and `.caption` files that have the name of one of these."""
+        names = {(picture.parent, key([name])) for picture in pictures for name in (picture.stem, picture.name)}
+        texts = (file for file in self._files if file.suffix.lower() in CAPTION_ENDINGS)
+        return {file for file in texts if (file.parent, key([file.stem])) in names}
+
     def _candidates(self, picture: Path) -> Iterator[Path]:
         plain = [picture.with_suffix(ending) for ending in CAPTION_ENDINGS]
         yield from (path for path in plain if path in self._files)
@@ -53,17 +82,21 @@ class Captions:
 
 
 def pairs(folder: Path, pictures: Sequence[Path], captions: Captions, findings: Findings) -> list[Pair]:
-    """A pair for every picture; one without a caption is a problem."""
+    """A pair for every picture; one without a caption is a problem, and so is a mask, which is none."""
     captioned = {picture.parent for picture in pictures if captions.of(picture)}
-    return [_pair(picture, folder, captions.of(picture), captioned, findings) for picture in pictures]
+    found: list[Pair] = []
+    for picture in pictures:
+        if is_named_as_mask(picture) and not captions.of(picture):
+            findings.problems.append(f"{picture}: a mask without its picture")
+        else:
+            found.append(_pair(picture, folder, captions.of(picture), captioned, findings))
+    return found
 
 
 def _pair(image: Path, folder: Path, path: Path | None, captioned: set[Path], findings: Findings) -> Pair:
     repeats, name = _kohya(image, folder)
     if path:
         name = _read_caption(image, path, findings)
-    elif is_named_as_mask(image):
-        findings.problems.append(f"{image}: a mask without its picture")
     elif not name or image.parent in captioned:
         findings.uncaptioned[image] = f"{image}: no caption file {image.with_suffix('.txt').name}"
     return Pair(id_of(image, folder), image, name, repeats)

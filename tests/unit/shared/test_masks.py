@@ -84,7 +84,7 @@ def test_masks_that_cannot_be_used_are_all_listed(tmp_path: Path) -> None:
     assert "3 problem(s)" in told
     assert "size.mask.png: 16 × 16 pixels, its picture size.png has 16 × 24" in told
     assert "black.mask.png: black everywhere" in told
-    assert "torn.mask.png: not a PNG picture" in told
+    assert "torn.mask.png: not a PNG, JPEG" in told
     assert len(survey(tmp_path).problems) == 3
     assert len(scan(tmp_path, masks="off")) == 4
 
@@ -154,3 +154,37 @@ def test_a_mask_is_cut_as_its_picture_is(original: tuple[int, int]) -> None:
     assert reduced.shape == (4, 8)
     assert np.abs(reduced - seen).max() < 0.1
     assert reduced.mean() == pytest.approx(seen.mean(), abs=0.02)
+
+
+@pytest.mark.parametrize(
+    "name", ["a_mask.png", "a-masklabel.jpg", "a.mask.webp", "A_MASK.PNG", "a.jpg.mask.png", "a.jpg_mask.png"]
+)
+@pytest.mark.parametrize("form", ["texts", "metadata.jsonl", "table.csv"])
+def test_a_mask_may_have_any_pictures_ending(tmp_path: Path, form: str, name: str) -> None:
+    add(tmp_path, "a.jpg", caption="x" if form == "texts" else None)
+    add_mask(tmp_path, name)
+    if form == "metadata.jsonl":
+        (tmp_path / form).write_text('{"file_name": "a.jpg", "text": "x"}\n')
+    if form == "table.csv":
+        (tmp_path / form).write_text("file_name,text\na.jpg,x\n")
+    for path in {tmp_path, tmp_path / form if form == "table.csv" else tmp_path}:
+        assert mask_names(scan(path, trigger_word="ohwx")) == {"a": name}
+
+
+def test_a_picture_with_a_caption_is_no_mask_for_its_name(tmp_path: Path) -> None:
+    for name in ("carnival.mask.png", "venetian_mask.png", "venetian.png"):
+        add(tmp_path, name)
+    assert mask_names(scan(tmp_path)) == {"carnival.mask": None, "venetian": None, "venetian_mask": None}
+    listed = add(tmp_path / "listed", "b.png", caption=None)
+    add(tmp_path / "listed", "b_mask.png", caption=None)
+    rows = [f'{{"file_name": "{name}", "text": "x"}}' for name in ("b.png", "b_mask.png")]
+    (listed.parent / "metadata.jsonl").write_text("\n".join(rows))
+    assert mask_names(scan(listed.parent)) == {"b": None, "b_mask": None}
+
+
+def test_a_mask_without_its_picture_is_no_picture(tmp_path: Path) -> None:
+    add(tmp_path, "a.png")
+    add_mask(tmp_path, "gone.mask.png")
+    seen = survey(tmp_path)
+    assert (seen.num_images, seen.captions) == (1, ("a dress",))
+    assert seen.problems == (f"{tmp_path / 'gone.mask.png'}: a mask without its picture",)

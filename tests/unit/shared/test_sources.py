@@ -377,3 +377,23 @@ def test_runs_and_caches_below_the_pictures_are_never_data(tmp_path: Path, pictu
     ]
     assert dataset.scan_again(run.read_config(), run.read_record().dataset.fingerprint, sha256)[1]
     assert [pair.id for pair in scan(run.evaluation(2) / "images")] == ["a"], "asked for by name"
+
+
+def test_captions_that_a_table_takes_the_place_of_are_told(tmp_path: Path) -> None:
+    for size, name in enumerate(("a", "b", "c"), 16):
+        add(tmp_path, f"{name}.png", "from a file", size=size)
+    metadata(tmp_path, *({"file_name": f"{name}.png", "text": "from the table"} for name in ("a", "b")))
+    assert [pair.caption for pair in scan(tmp_path)] == ["from the table", "from the table", "from a file"]
+    assert survey(tmp_path).notices == (
+        f"2 caption file(s) are not used, such as {tmp_path / 'a.txt'}: metadata.jsonl has the captions of their "
+        "pictures",
+    )
+
+
+def test_a_second_caption_file_of_a_picture_is_told_as_such(tmp_path: Path) -> None:
+    add(tmp_path, "a.png", "first")
+    (tmp_path / "a.caption").write_text("second")
+    assert survey(tmp_path).notices == (
+        f"1 caption file(s) are not used, such as {tmp_path / 'a.caption'}: another file of the same picture comes "
+        "first (.txt, then .caption, then .json)",
+    )
