@@ -81,6 +81,7 @@ def look(data: DataConfig, cache: Path, findings: Findings, inspection: Inspecti
         pairs = regularization.recognise(pairs)
     if data.regularization_path not in (regularization.NONE, regularization.AUTO):
         pairs = regularization.read_beside(pairs, folder, hub.on_disk(data.regularization_path, cache), findings)
+    pairs = sources.passed_over(pairs, findings)
     pairs = _with_trigger(_told_apart(pairs, findings), data.trigger_word, findings)
     if inspection:
         there = [pair for pair in pairs if pair.image.is_file()]

@@ -19,9 +19,10 @@ from shared.sources import masks, tables, text_files
 from shared.sources.findings import Findings, listed
 from shared.sources.folder import pictures_among, tell_unused, walk
 from shared.sources.pair import Pair
+from shared.sources.strays import passed_over
 from shared.sources.text_files import KOHYA_FOLDER
 
-__all__ = ["KOHYA_FOLDER", "Findings", "Pair", "find_pictures", "listed", "read"]
+__all__ = ["KOHYA_FOLDER", "Findings", "Pair", "find_pictures", "listed", "passed_over", "read"]
 
 
 def read(path: Path, findings: Findings) -> list[Pair]:

@@ -16,6 +16,10 @@ def _no_pictures() -> dict[Path, str]:
     return {}
 
 
+def _no_paths() -> set[Path]:
+    return set()
+
+
 @dataclass
 class Findings:
     """Sentences for a person, in the order they were found."""
@@ -24,6 +28,8 @@ class Findings:
     """Nothing is trained before these are mended."""
     uncaptioned: dict[Path, str] = field(default_factory=_no_pictures)
     """Pictures without a caption; each is a problem, in these words, unless a trigger word stands for it."""
+    named_by_folder: set[Path] = field(default_factory=_no_paths)
+    """Pictures whose caption is the class of kohya's folder around them."""
     notices: list[str] = field(default_factory=_no_lines)
     """What was understood otherwise than it is written, or not used."""
 

@@ -99,6 +99,8 @@ def _pair(image: Path, folder: Path, path: Path | None, captioned: set[Path], fi
         name = _read_caption(image, path, findings)
     elif not name or image.parent in captioned:
         findings.uncaptioned[image] = f"{image}: no caption file {image.with_suffix('.txt').name}"
+    else:
+        findings.named_by_folder.add(image)
     return Pair(id_of(image, folder), image, name, repeats)
 
 

@@ -94,8 +94,8 @@ def test_of_two_that_differ_in_letters_the_one_spelt_so_is_taken(tmp_path: Path)
 
 
 def test_paths_that_were_found_elsewhere_are_told_with_an_example(tmp_path: Path) -> None:
-    for name in ("a.png", "b.png"):
-        add(tmp_path, name, None)
+    for size, name in enumerate(("a.png", "b.png"), 16):
+        add(tmp_path, name, None, size=size)
     write_jsonl(tmp_path, [("/elsewhere/a.png", "x"), ("/elsewhere/b.png", "y")])
     (notice,) = survey(tmp_path).notices
     assert "2 paths" in notice
