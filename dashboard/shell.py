@@ -34,14 +34,14 @@ def shell() -> None:
     if not names:
         wait_for_a_run(st.session_state[LANGUAGE])
         return
-    name = st.session_state.get("run") or names[0]
+    name = st.session_state.get("run") or st.query_params.get("run") or names[0]
     run_id = id_of(name, names)
     if name not in names or is_another(name, run_id):
         show_gone(name, names, run_id)
         return
     if run_id:
         st.session_state.setdefault(RUN_IDS, {})[name] = run_id
-    choose_run(names)
+    choose_run(names, name)
     look_for_new_runs(names, name, run_id)
     state_panel(name)
     page.run()
@@ -67,9 +67,9 @@ def viewer_language() -> str:
     return asked if asked in LANGUAGES else best_match(st.context.locale)
 
 
-def choose_run(names: list[str]) -> None:
-    """The run of the address, else the first."""
-    address.settle("run", names, names[0])
+def choose_run(names: list[str], name: str) -> None:
+    """The choice stands at this run also where Streamlit has dropped it: a run of the script was cut short."""
+    address.settle("run", names, name)
     with st.container(horizontal=True, vertical_alignment="center", key="header"):
         st.markdown("#### Darkroom", width="content")
         st.selectbox(say("Run"), names, key="run", label_visibility="collapsed", width=320)

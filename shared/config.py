@@ -571,7 +571,9 @@ def load_config(path: Path, overrides: list[str] | None = None) -> Config:
     faults = _expand_paths(tree)
     name = _value_in(tree, "run.name") or path.stem
     if isinstance(name, str) and not RUN_NAME.fullmatch(name):
-        problems.append(f"run.name is {name!r}, must be letters, digits, '.', '_' or '-'")
+        rule = "may have the letters a to z, digits, '.', '_' and '-'"
+        from_file = "" if _value_in(tree, "run.name") else "taken from the file's name; set run.name: it "
+        problems.append(f"run.name is {name!r}, {from_file}{rule}")
     config = parse_config(tree, [*problems, *faults], "; ".join(dict.fromkeys(faults.values())))
     return _with_absolute_paths(config, name)
 

@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 from shared import control
 from shared.backlog import unjudged
-from shared.errors import RunFolderError
 from shared.records import FINAL_STATES, ProcessStatus, seconds_since
 from shared.rundir import RunDir
 from shared.status import is_alive, read_status
@@ -45,13 +44,11 @@ def stop(run: RunDir, say: Say, seconds: float, *, now: bool = False) -> int:
     """Ask a run to save and stop, and wait until its folder is free; returns the exit code.
 
     seconds: for the trainer to stop; what its `run.py` then does may take longer. now: what is not judged yet is left.
-
-    Raises:
-        RunFolderError: nobody is at work.
     """
     trainer, supervisor = read_status(run, "trainer"), read_status(run, "supervisor")
     if not is_alive(trainer) and not is_alive(supervisor):
-        raise RunFolderError(f"no trainer is at work in {run.path}", "there is nothing to stop")
+        say(f"nothing to stop: no trainer is at work in {run.path}")
+        return 0
     if _trains(run) and not _stop_training(run, say, seconds):
         say(f"the trainer has not stopped within {seconds:.0f} s; see {run.logs / 'trainer.log'}")
         return 1
@@ -97,7 +94,8 @@ def _who_ends(run: RunDir) -> ProcessStatus | None:
     if supervisor is None or supervisor.state in FINAL_STATES:
         return None
     if is_alive(supervisor):
-        stopping = supervisor.state == "draining" or (supervisor.state == "training" and _is_asked_to_stop(run))
+        is_training = supervisor.state in ("starting", "training")
+        stopping = supervisor.state == "draining" or (is_training and _is_asked_to_stop(run))
         return supervisor if stopping and not _is_silent(supervisor) else None
     left_behind = trainer and is_alive(trainer) and trainer.process_started >= supervisor.process_started
     return trainer if left_behind else None

@@ -8,7 +8,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 from streamlit.testing.v1.element_tree import Button
 
-from dashboard import notes
+from dashboard import address, notes
 from dashboard.panels.controls import ask
 from dashboard.panels.orders import ask_to_judge
 from dashboard.runs import open_reader
@@ -296,6 +296,19 @@ def test_a_run_that_is_renamed_while_it_is_shown_is_missed_and_the_other_not_act
     (second.path.with_name("renamed")).rename(second.path)
     page.run()
     assert page.selectbox(key="run").value == "second", "it came back"
+
+
+@pytest.mark.parametrize("name", ["second", "gone"])
+def test_the_address_says_which_run_is_shown_where_the_choice_was_dropped(
+    page: AppTest, second: RunDir, name: str
+) -> None:
+    page.query_params["run"] = name
+    page.session_state[address.WRITTEN] = {"run": name}
+    page.run()
+    assert [warning.value for warning in page.warning if "not here any more" in warning.value] == (
+        [] if name == "second" else ["The run `gone` is not here any more: it was removed or renamed."]
+    )
+    assert page.query_params["run"] == name
 
 
 def test_a_run_that_took_anothers_name_is_shown_only_when_asked_for(page: AppTest, training: RunDir) -> None:
