@@ -10,6 +10,7 @@ import contextlib
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,6 +35,7 @@ from shared.weights import (
     choose_variant,
     names_in,
     read_header,
+    read_metadata,
     sampled_digest,
 )
 
@@ -51,6 +53,9 @@ FAMILY_PREFIXES: dict[str, Family] = {
     "cond_stage_model.model.": "sd2",
     "cond_stage_model.transformer.": "sd1",
 }
+ARCHITECTURE = re.compile(r"(?:stable-diffusion|sd)[-_]?v?(xl|1|2)")
+"""How `modelspec.architecture` begins for the families that can be trained."""
+FAMILY_NAMES: dict[Family, str] = {"sd1": "SD 1.x", "sd2": "SD 2.x", "sdxl": "SDXL"}
 FIRST_CONVOLUTION = "model.diffusion_model.input_blocks.0.0.weight"
 INPAINTING_CHANNELS = 9
 HALVINGS = (
@@ -214,7 +219,8 @@ def statement(files: Path) -> Statement:
         ModelError: it is of a kind that cannot be trained.
     """
     if files.is_file():
-        return noise_schedule.of_file(files)
+        said = noise_schedule.of_file(files)
+        return replace(said, notices=(*said.notices, *_misnamed(files)))
     config = files / "scheduler" / "scheduler_config.json"
     if not config.is_file():
         return Statement()
@@ -228,6 +234,41 @@ def _require_trainable(folder: Path) -> None:
     config, is_sdxl = folder / "vae" / "config.json", _pipeline_class(folder) == "StableDiffusionXLPipeline"
     if config.is_file():
         vae.require_decodable(read_json(config), str(folder), is_sdxl=is_sdxl)
+
+
+def require_same_description(settings: ModelConfig) -> None:
+    """Raises ConfigError where `model.single_file_config` is no folder, or describes another family than the file's."""
+    described = settings.single_file_config
+    if not described:
+        return
+    place = Path(resolve(described))
+    if not place.is_dir() and (place.parent.is_dir() or not HUB_ID.fullmatch(described)):
+        problem = "is no folder" if place.exists() else "does not exist"
+        raise ConfigError(f"model.single_file_config {described!r} {problem}", "give a diffusers folder or a hub id")
+    file, folder = model_files(settings.path, settings.revision), model_files(described)
+    if file is None or folder is None or not file.is_file():
+        return
+    own, other = _file_family(file), _folder_family(folder)
+    if own != other:
+        raise ConfigError(
+            f"model.single_file_config is {FAMILY_NAMES[other]}, the file is {FAMILY_NAMES[own]}",
+            f"set model.single_file_config to the diffusers folder of a model of {FAMILY_NAMES[own]}, or leave it out",
+        )
+
+
+def has_linear_projections(settings: ModelConfig) -> bool | None:
+    """Whether transformer blocks project by linear layers instead of convolutions; None: a hub id not yet downloaded.
+
+    Raises:
+        ModelError: as `family`.
+    """
+    files = model_files(settings.path, settings.revision)
+    if files is None:
+        return None
+    if files.is_file():
+        return _file_family(files) != "sd1"
+    config = files / "unet" / "config.json"
+    return bool(read_json(config).get("use_linear_projection")) if config.is_file() else None
 
 
 def size_multiple(settings: ModelConfig) -> int | None:
@@ -309,9 +350,18 @@ def _folder_family(folder: Path) -> Family:
     return known.get(unet.get("cross_attention_dim"), "sd2" if unet.get("use_linear_projection") else "sd1")
 
 
+def _misnamed(path: Path) -> tuple[str, ...]:
+    """A sentence where a file's header names another architecture than its tensors are of."""
+    said, found = read_metadata(path).get(noise_schedule.ARCHITECTURE_KEY, ""), _file_family(path)
+    known = ARCHITECTURE.match(said.lower())
+    if not said or (known and f"sd{known[1]}" == found):
+        return ()
+    return (f"the header of {path.name} says {said!r}, but its tensors are of {FAMILY_NAMES[found]}: these count",)
+
+
 def _file_family(path: Path) -> Family:
+    noise_schedule.of_file(path)
     tensors = read_header(path)
-    noise_schedule.refuse_edm(tensors, str(path))
     channels = tensors.get(FIRST_CONVOLUTION, TensorShape((0, 0), "")).shape[1]
     for prefix, found in FAMILY_PREFIXES.items():
         if channels != INPAINTING_CHANNELS and any(name.startswith(prefix) for name in tensors):

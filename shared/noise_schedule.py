@@ -48,11 +48,13 @@ PREDICTIONS: dict[str, PredictionType] = {
     "eps": "epsilon",
     "v": "v_prediction",
     "v_prediction": "v_prediction",
+    "v_pred": "v_prediction",
     "stable-diffusion-v2-512": "epsilon",
     "stable-diffusion-v2-768-v": "v_prediction",
 }
-METADATA_KEYS = ("modelspec.prediction_type", "modelspec.predict_key", "modelspec.architecture")
+PREDICTION_KEYS = ("modelspec.prediction_type", "modelspec.predict_key")
 """Where the header of a single file says what it predicts: sd-scripts writes the first, ComfyUI the second."""
+ARCHITECTURE_KEY = "modelspec.architecture"
 V_MARKER, ZERO_SNR_MARKER, EDM_MARKER = "v_pred", "ztsnr", "edm_"
 """Names of empty tensors that ComfyUI and A1111 read; EDM's hold values (`edm_mean`, `edm_vpred.sigma_max`)."""
 CURE = (
@@ -98,6 +100,8 @@ class Statement:
 
     prediction_type: PredictionType | None = None
     zero_terminal_snr: bool = False
+    notices: tuple[str, ...] = ()
+    """What in them contradicts itself, in sentences."""
 
 
 def of_scheduler(config: Mapping[str, Any], model: str, name: str | None = None) -> Statement:
@@ -125,20 +129,38 @@ def of_file(path: Path) -> Statement:
     """What a single file says by the tensors ComfyUI reads (`v_pred`, `ztsnr`), or else by its header's metadata.
 
     Raises:
-        ModelError: it is an EDM model; or no whole safetensors file.
+        ModelError: it is an EDM model or predicts something else; or no whole safetensors file.
     """
     tensors = read_header(path)
-    refuse_edm(tensors, str(path))
-    said = read_metadata(path)
-    named: list[PredictionType | None] = [
-        PREDICTIONS.get(said.get(key, "").removesuffix("/lora").lower()) for key in METADATA_KEYS
-    ]
-    if V_MARKER in tensors:
-        named = [PREDICTIONS["v"]]
-    return Statement(next(filter(None, named), None), ZERO_SNR_MARKER in tensors)
+    _refuse_edm(tensors, str(path))
+    said: dict[str, PredictionType] = {f"its tensor {V_MARKER}": "v_prediction"} if V_MARKER in tensors else {}
+    said |= _predictions(read_metadata(path), str(path))
+    first = next(iter(said.values()), None)
+    notices = () if len(set(said.values())) < 2 else (_contradiction(path, said),)
+    return Statement(first, ZERO_SNR_MARKER in tensors, notices)
 
 
-def refuse_edm(tensors: Iterable[str], model: str) -> None:
+def _predictions(metadata: Mapping[str, str], model: str) -> dict[str, PredictionType]:
+    """What a header says that the model predicts, by the key that says it; the first counts most."""
+    found: dict[str, PredictionType] = {}
+    for key in PREDICTION_KEYS:
+        word = metadata.get(key, "").strip()
+        known = PREDICTIONS.get(word.lower().replace("-", "_"))
+        if known:
+            found[key] = known
+        elif word:
+            raise ModelError(f"{model} predicts {word!r} ({key} of its header), which cannot be trained", CURE)
+    if known := PREDICTIONS.get(metadata.get(ARCHITECTURE_KEY, "").lower()):
+        found[ARCHITECTURE_KEY] = known
+    return found
+
+
+def _contradiction(path: Path, said: Mapping[str, PredictionType]) -> str:
+    words = ", ".join(f"{predicted} by {source}" for source, predicted in said.items())
+    return f"{path.name} says of what it predicts: {words}; the first counts, and model.prediction_type overrules it"
+
+
+def _refuse_edm(tensors: Iterable[str], model: str) -> None:
     """Raises ModelError where a single file's tensors mark it as an EDM model (Playground v2.5, CosXL)."""
     if marker := next((name for name in sorted(tensors) if name.startswith(EDM_MARKER)), None):
         raise ModelError(f"{model} is an EDM model (it holds {marker}), which cannot be trained", CURE)

@@ -17,7 +17,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from shared import base_model, buckets, dataset, epochs, external_vae, hardware, held_out, lora_file, references
+from shared import (
+    base_model,
+    buckets,
+    dataset,
+    epochs,
+    external_vae,
+    hardware,
+    held_out,
+    lora_file,
+    references,
+    targets,
+)
 from shared.config import FOLDER_KEYS, Config, dump_config, load_config
 from shared.digests import Digests
 from shared.errors import RunFolderError, writing
@@ -315,8 +326,15 @@ def _describe_run(config: Config, pairs: Sequence[Pair], digest: Digests) -> Run
     distinct = dataset.one_of_each(pairs, digest, named)
     chosen = held_out.choose(distinct, config.data.num_validation, seed, named)
     training = dataset.training_pairs(pairs, chosen, config.data.train_size, seed, digest)
+    base_model.require_same_description(config.model)
     base_model.require_clip_skip(
         config.model.clip_skip, base_model.family(config.model.path, revision=config.model.revision)
+    )
+    targets.require_matrices(
+        config.lora.target_modules,
+        config.train.optimizer,
+        linear_projections=base_model.has_linear_projections(config.model) is not False,
+        use_dora=config.lora.use_dora,
     )
     return RunRecord(
         run_id=uuid.uuid4().hex[:12],

@@ -25,6 +25,8 @@ EMBEDDINGS = ("time_emb_proj", "linear_1", "linear_2")
 CONVOLUTIONS = ("conv1", "conv2", "downsamplers.0.conv", "upsamplers.0.conv", "conv_in", "conv_out")
 """Those with a kernel larger than 1."""
 ALL_LINEAR = "all-linear"
+MATRICES_ONLY = ("muon", "torch.optim.muon")
+"""Optimizers that take no convolutions and no vectors."""
 PRESETS: dict[str, tuple[str, ...]] = {
     "attention": ATTENTION,
     "transformer": (*ATTENTION, *PROJECTIONS, *FEED_FORWARD),
@@ -70,6 +72,28 @@ def resolve(targets: Collection[str], *, linear_projections: bool) -> tuple[str,
 def is_convolution(name: str) -> bool:
     """Whether this end of a module's name is a convolution's with a kernel larger than 1."""
     return name.rpartition(".")[2] in {end.rpartition(".")[2] for end in CONVOLUTIONS}
+
+
+def require_matrices(targets: Collection[str], optimizer: str, *, linear_projections: bool, use_dora: bool) -> None:
+    """Refuse what the optimizer cannot learn, before anything is loaded: torch's Muon takes matrices only.
+
+    Raises:
+        ConfigError: convolutions, of any kernel, or DoRA's magnitudes would learn.
+    """
+    if optimizer.casefold() not in MATRICES_ONLY:
+        return
+    small = ("conv_shortcut", *(() if linear_projections else PROJECTIONS))
+    found = [name for name in targets if is_convolution(name) or name.rpartition(".")[2] in small]
+    problems = [f"lora.target_modules has convolutions: {', '.join(found)}"] if found else []
+    cures = ['lora.target_modules = "all-linear"'] if found else []
+    if use_dora:
+        problems.append("lora.use_dora adds vectors")
+        cures.append("lora.use_dora = false")
+    if problems:
+        raise ConfigError(
+            f"train.optimizer is {optimizer!r}, which takes matrices only, but {' and '.join(problems)}",
+            f"set {', '.join(cures)}, or take another optimizer",
+        )
 
 
 def require_known(targets: Iterable[str]) -> None:

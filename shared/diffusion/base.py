@@ -126,6 +126,7 @@ def _understood(kind: type[Model], pipeline: Any, settings: ModelConfig, *, zero
     ends = said.zero_terminal_snr or scheduler.zero_terminal_snr
     schedule = NoiseSchedule.of(predicted or "epsilon", ends)
     model = kind(pipeline, schedule.ending_in_pure_noise() if zero_terminal_snr else schedule)
+    model.notices += said.notices
     if said.prediction_type not in (None, predicted):
         model.notices += (
             f"model.prediction_type is {predicted}, but the model's own files say {said.prediction_type}: "

@@ -11,8 +11,9 @@ import pytest
 from safetensors.numpy import save_file
 
 from shared import base_model
-from shared.errors import ModelError
-from tests.conftest import paper_model
+from shared.config import ModelConfig
+from shared.errors import ConfigError, ModelError
+from tests.conftest import RunMaker, paper_model
 
 
 def test_pocket_is_the_embedded_model() -> None:
@@ -127,7 +128,7 @@ def test_a_folder_that_is_no_model_is_refused(tmp_path: Path, index: bytes | Non
 def test_a_half_downloaded_folder_is_refused_by_what_it_lacks(tmp_path: Path) -> None:
     folder = paper_model(tmp_path / "model")
     shutil.rmtree(folder / "vae")
-    (folder / "tokenizer").rmdir()
+    shutil.rmtree(folder / "tokenizer")
     with pytest.raises(ModelError, match="lacks vae, tokenizer"):
         base_model.identify(str(folder))
 
@@ -143,3 +144,23 @@ def _single_file(path: Path, key: str, channels: int = 4) -> Path:
     first = np.zeros((1, channels, 3, 3), np.float16)
     save_file({base_model.FIRST_CONVOLUTION: first, key: np.zeros(1, np.float16)}, path)
     return path
+
+
+def test_a_description_of_another_family_than_the_files_is_refused_before_a_run_is_made(
+    make_paper_run: RunMaker, tmp_path: Path
+) -> None:
+    file = _single_file(tmp_path / "model.safetensors", "conditioner.embedders.1.model.ln_final.bias")
+    described = paper_model(tmp_path / "described")
+    with pytest.raises(ConfigError, match=r"single_file_config is SD 1\.x, the file is SDXL") as refused:
+        make_paper_run(model={"path": str(file), "single_file_config": str(described)})
+    assert "a model of SDXL" in refused.value.hint
+    assert not (tmp_path / "runs").exists()
+    base_model.require_same_description(ModelConfig(path=str(file), single_file_config="owner/not-downloaded"))
+
+
+def test_a_description_is_a_folder(tmp_path: Path) -> None:
+    file = _single_file(tmp_path / "model.safetensors", "conditioner.embedders.1.model.ln_final.bias")
+    for described, problem in ((file, "is no folder"), (tmp_path / "nothing", "does not exist")):
+        settings = ModelConfig(path=str(file), single_file_config=str(described))
+        with pytest.raises(ConfigError, match=rf"model\.single_file_config .* {problem}"):
+            base_model.require_same_description(settings)

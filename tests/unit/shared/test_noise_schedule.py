@@ -30,6 +30,8 @@ EPSILON = NoiseSchedule("epsilon")
         ([], {"modelspec.predict_key": "v"}, V),
         (["ztsnr"], {"modelspec.predict_key": "v"}, V_TO_THE_END),
         ([], {"modelspec.prediction_type": "epsilon"}, EPSILON),
+        ([], {"modelspec.prediction_type": "V-Prediction"}, V),
+        ([], {"modelspec.prediction_type": ""}, None),
         (["ztsnr"], {"modelspec.prediction_type": "epsilon"}, EPSILON),
         (["v_pred"], {"modelspec.prediction_type": "epsilon"}, V),
         ([], {"modelspec.architecture": "stable-diffusion-v2-768-v"}, V),
@@ -50,6 +52,44 @@ def test_an_edm_file_is_refused_by_name(tmp_path: Path, marker: str) -> None:
         with pytest.raises(ModelError, match=rf"is an EDM model \(it holds {marker}\)") as refused:
             ask(path)
     assert "SDXL" in refused.value.hint
+
+
+@pytest.mark.parametrize("key", ["modelspec.prediction_type", "modelspec.predict_key"])
+@pytest.mark.parametrize("word", ["flow", "edm_vpred", "sample"])
+def test_a_file_that_says_it_predicts_something_else_is_refused_by_name(tmp_path: Path, key: str, word: str) -> None:
+    path = str(single_file(tmp_path, "v_pred", **{key: word}))
+    for ask in (base_model.identify, base_model.family, base_model.schedule):
+        with pytest.raises(ModelError, match=rf"predicts '{word}' \({key} of its header\)") as refused:
+            ask(path)
+    assert "predict noise or v" in refused.value.hint
+
+
+@pytest.mark.parametrize(
+    ("markers", "metadata", "told"),
+    [
+        (["v_pred"], {"modelspec.prediction_type": "epsilon"}, ["v_prediction by its tensor v_pred, epsilon by"]),
+        (
+            [],
+            {"modelspec.prediction_type": "epsilon", "modelspec.predict_key": "v"},
+            ["v_prediction by modelspec.pred"],
+        ),
+        ([], {"modelspec.architecture": "flux-1-dev"}, ["says 'flux-1-dev', but its tensors are of SDXL"]),
+        ([], {"modelspec.architecture": "stable-diffusion-v1"}, ["but its tensors are of SDXL"]),
+        (
+            [],
+            {"modelspec.architecture": "stable-diffusion-v2-768-v", "modelspec.predict_key": "eps"},
+            ["epsilon by modelspec.predict_key, v_prediction by modelspec.architecture", "are of SDXL"],
+        ),
+        (["v_pred"], {"modelspec.predict_key": "v", "modelspec.architecture": "stable-diffusion-xl-v1-base"}, []),
+        ([], {"modelspec.architecture": "sdxl"}, []),
+    ],
+)
+def test_a_file_that_contradicts_itself_is_told(
+    tmp_path: Path, markers: list[str], metadata: dict[str, str], told: list[str]
+) -> None:
+    notices = base_model.statement(single_file(tmp_path, *markers, **metadata)).notices
+    assert len(notices) == len(told)
+    assert all(part in notice for part, notice in zip(told, notices, strict=True))
 
 
 @pytest.mark.parametrize(

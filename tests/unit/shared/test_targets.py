@@ -18,7 +18,7 @@ from shared import config, memory, targets
 from shared.diffusion import lora
 from shared.errors import ConfigError
 from shared.opening import Resume, open_or_create
-from tests.conftest import paper_model, tiny_config
+from tests.conftest import RunMaker, paper_model, tiny_config
 from tests.true_shapes import true_shapes
 
 FAMILIES = ("sd1", "sd2", "sdxl")
@@ -154,3 +154,27 @@ def test_a_preset_comes_back_from_the_run_folder_as_it_was(tmp_path: Path, pictu
         made = tiny_config(tmp_path / "runs", f"run-{number}", paper_model(tmp_path / "model"), pictures, sections)
         run = open_or_create(made, Resume(), lambda text: None, lambda: None)
         assert run.read_config().lora == made.lora
+
+
+@pytest.mark.parametrize(
+    ("lora_settings", "complaint", "cure"),
+    [
+        ({"target_modules": "transformer"}, "has convolutions: proj_in, proj_out", 'target_modules = "all-linear"'),
+        ({"target_modules": ["to_k", "conv1"]}, "has convolutions: conv1", 'target_modules = "all-linear"'),
+        ({"use_dora": True}, "lora.use_dora adds vectors", "lora.use_dora = false"),
+    ],
+)
+def test_muon_is_given_matrices_only_before_a_run_is_made(
+    make_paper_run: RunMaker, tmp_path: Path, lora_settings: dict[str, Any], complaint: str, cure: str
+) -> None:
+    with pytest.raises(ConfigError, match=f"takes matrices only, but .*{complaint}") as refused:
+        make_paper_run(lora=lora_settings, train={"optimizer": "Muon"})
+    assert cure in refused.value.hint
+    assert not (tmp_path / "runs").exists()
+
+
+def test_muon_takes_linear_projections_and_other_optimizers_take_all() -> None:
+    names = targets.PRESETS["transformer"]
+    targets.require_matrices(names, "muon", linear_projections=True, use_dora=False)
+    targets.require_matrices(targets.PRESETS["all"], "adamw", linear_projections=False, use_dora=True)
+    targets.require_matrices((targets.ALL_LINEAR,), "torch.optim.Muon", linear_projections=False, use_dora=False)

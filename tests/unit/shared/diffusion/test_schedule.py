@@ -41,14 +41,16 @@ def test_a_single_file_marked_v_is_trained_and_drawn_as_v_to_pure_noise(
     assert sampler.config.timestep_spacing == "trailing"
 
 
-def test_a_setting_that_contradicts_the_file_wins_and_is_told(
+def test_a_setting_that_contradicts_the_file_wins_and_what_the_file_says_wrongly_is_told(
     tmp_path: Path, tiny_models: Path, tiny_single_files: Path
 ) -> None:
-    path = single_file.mark(tiny_single_files / "sd1.safetensors", tmp_path / "v.safetensors", predict_key="v")
+    said = {"predict_key": "v", "architecture": "flux-1-dev"}
+    path = single_file.mark(tiny_single_files / "sd1.safetensors", tmp_path / "v.safetensors", **said)
     settings = described(path, tiny_models / "sd1", prediction_type="epsilon")
     model = base.load_model(settings, "fp32")
     assert model.schedule == NoiseSchedule("epsilon")
-    (told,) = model.notices
+    architecture, told = model.notices
+    assert "says 'flux-1-dev', but its tensors are of SD 1.x" in architecture
     assert "model.prediction_type is epsilon, but the model's own files say v_prediction" in told
 
 
