@@ -37,10 +37,19 @@ KOHYA_PREFIXES = {
     "lora_te1_": "text_encoder",
     "lora_te2_": "text_encoder_2",
 }
+SDXL_NAMES = (
+    *("lora_unet_input_blocks_", "lora_unet_middle_block_", "lora_unet_output_blocks_"),
+    *("lora_te1_", "lora_te2_", "text_encoder_2."),
+)
+"""kohya writes its authors' names of the UNet's blocks for SDXL alone, and no other family has two text encoders."""
+TEXT_READER = re.compile(r"(?:unet\.|lora_unet_).*attn2[._]to_[kv]")
+TEXT_WIDTHS: dict[int, Family] = {768: "sd1", 1024: "sd2", 2048: "sdxl"}
 PICKLES = (".bin", ".ckpt", ".pkl", ".pt", ".pth")
 MAX_HEADER_BYTES = 100_000_000
 """The library's own limit."""
 HALF = re.compile(r"(.+?)\.(lora_A|lora_B|lora_down|lora_up|lora(?:_linear_layer)?\.(?:down|up))\.(?:default\.)?weight")
+PROCESSOR = re.compile(r"(.+?)\.(?:processor\.)?to_(q|k|v|out)_lora\.(down|up)\.weight")
+"""As diffusers wrote them when its LoRA layers belonged to attention processors; a UNet alone had no prefix."""
 ALPHA = re.compile(r"(.+)\.alpha")
 MAGNITUDE = re.compile(r"(.+)\.lora_magnitude_vector(?:\.(?:default\.)?weight)?")
 WANTED = "give a LoRA of diffusers or kohya (.safetensors), or PEFT's folders or a .zip of them"
@@ -101,8 +110,9 @@ def read(path: Path) -> LoraFile:
     settings = _peft_settings(places) if form == "peft" else _diffusers_settings(path, headers[""][1])
     modules = _modules(path, form, {part: header[0] for part, header in headers.items()})
     said = " ".join(str(header[1].get(key, "")) for header in headers.values() for key in _FAMILY_KEYS)
+    family = _family_by_modules(modules) or _family(said)
     digest = combined_digest(f"{part}:{_sha256(place)}" for part, place in places.items())
-    return LoraFile(path, form, _family(said), modules, settings, places, digest)
+    return LoraFile(path, form, family, modules, settings, places, digest)
 
 
 def check(file: LoraFile, settings: LoraConfig, family: Family | None) -> None:
@@ -200,7 +210,10 @@ def _places(path: Path) -> dict[str, Place]:
         return found
     if any(name.endswith(PICKLES) for name in names):
         raise _pickle(path)
-    raise ConfigError(f"lora.init_from {path} holds no LoRA: {', '.join(names[:5]) or 'it is empty'}", WANTED)
+    cure = WANTED
+    if path.is_dir() and (snapshots := [*path.glob("snapshots/step-*"), *path.glob("step-*")]):
+        cure = f"give one of its snapshots, such as {max(snapshots)}"
+    raise ConfigError(f"lora.init_from {path} holds no LoRA: {', '.join(names[:5]) or 'it is empty'}", cure)
 
 
 def _in_folder(root: Place) -> dict[str, Place]:
@@ -244,7 +257,7 @@ def _header(place: Place) -> tuple[Tensors, dict[str, str]]:
 def _form(path: Path, tensors: Tensors) -> Format:
     if any(name.startswith(tuple(KOHYA_PREFIXES)) for name in tensors):
         return "kohya"
-    if any(name.partition(".")[0] in PARTS for name in tensors):
+    if any(name.partition(".")[0] in PARTS or PROCESSOR.fullmatch(name) for name in tensors):
         return "diffusers"
     first = min(tensors, default="nothing")
     raise ConfigError(f"lora.init_from {path} is no LoRA of Stable Diffusion: it holds {first}", WANTED)
@@ -296,6 +309,9 @@ def _modules(path: Path, form: Format, tensors: dict[str, Tensors]) -> dict[str,
 
 def _parse(key: str) -> tuple[str, str]:
     """(Module, what of it); ('', '') for a key of another kind."""
+    if found := PROCESSOR.fullmatch(key):
+        part = "" if found[1].partition(".")[0] in PARTS else "unet."
+        return f"{part}{found[1]}.{_projection(found[1], found[2])}", "A" if found[3] == "down" else "B"
     if found := HALF.fullmatch(key):
         return found[1], "A" if found[2].endswith(("_A", "down")) else "B"
     if found := ALPHA.fullmatch(key):
@@ -303,6 +319,13 @@ def _parse(key: str) -> tuple[str, str]:
     if found := MAGNITUDE.fullmatch(key):
         return found[1], "magnitude"
     return "", ""
+
+
+def _projection(attention: str, kind: str) -> str:
+    """What the layer is called in the UNet's attention, or in a text encoder's."""
+    if attention.endswith("self_attn"):
+        return f"{kind}_proj"
+    return "to_out.0" if kind == "out" else f"to_{kind}"
 
 
 def _named(form: Format, part: str, name: str) -> str:
@@ -320,6 +343,14 @@ def _part(form: Format, name: str) -> str:
 
 
 _FAMILY_KEYS = ("modelspec.architecture", "ss_base_model_version")
+
+
+def _family_by_modules(modules: dict[str, Module]) -> Family | None:
+    """By names that SDXL alone has, or by the width of the text that the UNet reads; None: they do not tell."""
+    if any(name.startswith(SDXL_NAMES) for name in modules):
+        return "sdxl"
+    widths = {module.shape[1] for name, module in modules.items() if TEXT_READER.fullmatch(name)}
+    return TEXT_WIDTHS.get(widths.pop()) if len(widths) == 1 else None
 
 
 def _family(said: str) -> Family | None:

@@ -13,7 +13,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from shared import lora_file
-from shared.config import load_config
+from shared.config import LoraConfig, load_config
 from shared.errors import ConfigError, RunFolderError
 from shared.opening import Resume, open_or_create
 from shared.rundir import RunDir
@@ -61,6 +61,13 @@ def pickles(path: Path) -> Path:
     return path
 
 
+def a_run(path: Path) -> Path:
+    """Its folder of snapshots."""
+    for step in ("step-00000004", "step-00000020"):
+        (path / "snapshots" / step).mkdir(parents=True)
+    return path / "snapshots"
+
+
 def no_archive(path: Path) -> Path:
     path.with_suffix(".zip").write_bytes(b"PK")
     return path.with_suffix(".zip")
@@ -103,11 +110,18 @@ FAULTS: dict[str, tuple[Callable[[Path], Path], str, str]] = {
         "leaves out 1 of its modules, such as lora_unet_mid_block_attentions_0_proj_in",
         'lora.target_modules = "transformer"',
     ),
-    "targets under the names of SDXL's authors": (
-        lambda path: write(path, {"lora_unet_input_blocks_1_0_in_layers_2": 2}, "kohya"),
-        "leaves out 1",
-        'lora.target_modules = "all"',
+    "SDXL by its modules' names": (
+        lambda path: write(path, {"lora_unet_input_blocks_4_1_transformer_blocks_0_attn1_to_k": 2}, "kohya"),
+        "it is for sdxl, the base model is sd1",
+        "give a LoRA for this base model",
     ),
+    "SDXL by its second text encoder": (
+        lambda path: write(path, {f"unet.{ATTENTION}": 2, TEXT.replace("encoder", "encoder_2", 1): 2}),
+        "it is for sdxl, the base model is sd1",
+        "give a LoRA for this base model",
+    ),
+    "a run folder": (lambda path: a_run(path) and path, "holds no LoRA", "snapshots/step-00000020"),
+    "the snapshots of a run": (lambda path: a_run(path), "holds no LoRA", "snapshots/step-00000020"),
 }
 
 
@@ -130,6 +144,41 @@ def test_every_reason_is_told_at_once(make_paper_run: RunMaker, tmp_path: Path) 
     assert len(str(refused.value).splitlines()) == 5
     cures = 'lora.use_dora = false, lora.text_encoder = true, lora.rank = 8, lora.target_modules = "all"'
     assert refused.value.hint == f"set {cures}"
+
+
+def test_targets_are_found_under_the_names_of_sdxls_authors(tmp_path: Path) -> None:
+    file = write(tmp_path / "lora.safetensors", {"lora_unet_input_blocks_1_0_in_layers_2": 2}, "kohya")
+    with pytest.raises(ConfigError, match="leaves out 1") as refused:
+        lora_file.check(lora_file.read(file), LoraConfig(), "sdxl")
+    assert 'lora.target_modules = "all"' in refused.value.hint
+
+
+@pytest.mark.parametrize(("width", "family"), [(768, "sd1"), (1024, "sd2"), (2048, "sdxl"), (32, None)])
+@pytest.mark.parametrize("form", ["diffusers", "kohya"])
+def test_the_width_of_the_text_names_the_family(tmp_path: Path, width: int, family: str | None, form: str) -> None:
+    module = ATTENTION.replace("attn1.to_q", "attn2.to_k")
+    name = f"unet.{module}" if form == "diffusers" else kohya(module)
+    down, up = np.ones((2, width), np.float16), np.ones((4, 2), np.float16)
+    save_file({f"{name}.lora.down.weight": down, f"{name}.lora.up.weight": up}, tmp_path / "lora.safetensors")
+    assert lora_file.read(tmp_path / "lora.safetensors").family == family
+
+
+@pytest.mark.parametrize("prefix", ["unet.", ""])
+def test_halves_of_attention_processors_are_those_of_the_layers(tmp_path: Path, prefix: str) -> None:
+    attention, text = ATTENTION.rpartition(".")[0], f"{TEXT}.self_attn"
+    tensors = {
+        f"{module}.to_{kind}_lora.{half}.weight": np.ones((2, 2), np.float16)
+        for module in (f"{prefix}{attention}.processor", text)
+        for kind in ("q", "k", "v", "out")
+        for half in ("down", "up")
+    }
+    save_file(tensors, tmp_path / "lora.safetensors")
+    file = lora_file.read(tmp_path / "lora.safetensors")
+    unet = {f"unet.{attention}.{name}" for name in ("to_q", "to_k", "to_v", "to_out.0")}
+    assert file.modules.keys() == unet | {f"{text}.{kind}_proj" for kind in ("q", "k", "v", "out")}
+    module = file.modules[f"unet.{attention}.to_out.0"]
+    assert (module.part, module.keys["B"]) == ("unet", ("", f"{prefix}{attention}.processor.to_out_lora.up.weight"))
+    lora_file.check(file, LoraConfig(text_encoder=True), "sd1")
 
 
 def peft(folder: Path) -> Path:
