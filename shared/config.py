@@ -51,6 +51,12 @@ KEYWORDS = (POCKET, "gradients", "dreamsim")
 OTHER_FORMATS = {".yaml": "YAML", ".yml": "YAML", ".json": "JSON", ".ini": "INI", ".cfg": "INI", ".py": "Python"}
 
 
+NOISE_OF_RULES = re.compile(
+    r"^(?:Value error, |Input |(?:Tuple|List|String) (?=should))|(?: after validation)?, not \d+$"
+)
+"""What pydantic says of its own types, around the rule that a value broke."""
+
+
 def _false_is_none(value: Any) -> Any:
     """TOML has no null: `false` switches a number off."""
     return None if value is False else value
@@ -784,8 +790,19 @@ def _describe(problem: Any) -> str:
         return f"{path} is missing"
     if problem["type"] == "value_error" and len(problem["loc"]) < 2:  # of a whole table: the message names its keys
         return problem["msg"].removeprefix("Value error, ")
-    rule = problem["msg"].removeprefix("Value error, ").removeprefix("Input ").replace("should", "must")
-    return f"{path} is {problem['input']!r}, {rule}"
+    rule = NOISE_OF_RULES.sub("", problem["msg"]).replace("should", "must")
+    value = list(problem["input"]) if isinstance(problem["input"], tuple) else problem["input"]
+    return f"{path} is {value!r}, {rule}{_switched_off(path)}"
+
+
+def _switched_off(path: str) -> str:
+    """What else a setting may be: the values that switch it off."""
+    section, _, key = path.partition(".")
+    field = sections()[section].model_fields.get(key) if section in sections() else None
+    readers = [getattr(rule, "func", None) for rule in field.metadata] if field else []
+    if _zero_is_none in readers:
+        return "; false or 0 switches it off"
+    return ", or false" if _false_is_none in readers else ""
 
 
 def _did_you_mean(section: str, key: str = "") -> str:

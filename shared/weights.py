@@ -156,15 +156,21 @@ def choose_variant(names: Mapping[str, Iterable[str]], wanted: str | None, model
         )
     parts = [variants for variants in held.values() if variants]
     others = sorted({variant for variants in parts for variant in variants if variant})
-    for candidate in (wanted,) if wanted else (None, "fp16", *others):
-        covers = all(variants & {candidate, None} for variants in parts)
-        if covers and (candidate is None or any(candidate in variants for variants in parts)):
-            return candidate
+    suited = [
+        candidate
+        for candidate in (None, "fp16", *others)
+        if all(variants & {candidate, None} for variants in parts)
+        and (candidate is None or any(candidate in variants for variants in parts))
+    ]
+    if wanted in suited or (suited and not wanted):
+        return wanted or suited[0]
     there = "; ".join(f"{part}: {', '.join(sorted(v or 'plain' for v in held[part])) or 'none'}" for part in held)
     asked = f"model.variant is {wanted!r}" if wanted else "no variant of weights suits every part"
-    raise ModelError(
-        f"{asked}; {model} has {there}", "model.variant names one that every part without plain weights has"
-    )
+    if not suited:
+        cure = "download the missing files again: every part needs plain weights, or all of them the same variant"
+    else:
+        cure = f"set model.variant = {suited[0]!r}" if suited[0] else "leave model.variant out: plain weights suit"
+    raise ModelError(f"{asked}; {model} has {there}", cure)
 
 
 def _variant(name: str) -> str | None:

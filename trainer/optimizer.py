@@ -42,6 +42,27 @@ WRONG_VALUE = (TypeError, ValueError, IndexError, AssertionError, RuntimeError)
 """What optimizers raise at an argument they do not like."""
 CPU = torch.device("cpu")
 ADVICE = "adamw is a good first choice"
+ELSEWHERE = {
+    "lion": "lion_pytorch.Lion",
+    "lion8bit": "bitsandbytes.optim.Lion8bit",
+    "pagedadamw8bit": "bitsandbytes.optim.PagedAdamW8bit",
+    "pagedlion8bit": "bitsandbytes.optim.PagedLion8bit",
+    "adamwschedulefree": "schedulefree.AdamWScheduleFree",
+    "radamschedulefree": "schedulefree.RAdamScheduleFree",
+    "sgdschedulefree": "schedulefree.SGDScheduleFree",
+    "dadaptation": "dadaptation.DAdaptAdam",
+    "dadaptadam": "dadaptation.DAdaptAdam",
+    "dadaptadagrad": "dadaptation.DAdaptAdaGrad",
+    "dadaptadan": "dadaptation.DAdaptAdan",
+    "dadaptlion": "dadaptation.DAdaptLion",
+    "dadaptsgd": "dadaptation.DAdaptSGD",
+    "came": "pytorch_optimizer.CAME",
+    "adan": "pytorch_optimizer.Adan",
+    "lamb": "pytorch_optimizer.Lamb",
+    "soap": "pytorch_optimizer.SOAP",
+    "ademamix": "pytorch_optimizer.AdEMAMix",
+}
+"""Short names that people know from other trainers, and the class that bears them."""
 NO_CLOSURE = inspect.Parameter("closure", inspect.Parameter.KEYWORD_ONLY, default=None)
 UNUSABLE = {
     "lbfgs": "it evaluates the loss several times per step",
@@ -66,9 +87,11 @@ def build(
         with contextlib.redirect_stdout(None):  # Prodigy prints that it decouples weight decay
             optimizer: Any = kind(groups, **arguments)
     except WRONG_VALUE as error:
-        raise ConfigError(
-            f"train.optimizer {settings.optimizer} cannot be made: {error}", "see train.optimizer_args"
-        ) from error
+        matrices = all(parameter.ndim == 2 for parameter in (*denoiser, *text_encoders))
+        cure = "see train.optimizer_args"
+        if not matrices:
+            cure += '; if it takes matrices only, set lora.target_modules = "all-linear", or take another optimizer'
+        raise ConfigError(f"train.optimizer {settings.optimizer} cannot be made: {error}", cure) from error
     if _is_schedule_free(optimizer):
         optimizer.train()
     return optimizer
@@ -278,6 +301,12 @@ def _kind(name: str) -> type[Optimizer]:
     kinds |= {"prodigy": Prodigy, "adafactor": Adafactor}
     if wanted in UNUSABLE:
         raise ConfigError(f"train.optimizer {name} cannot be used: {UNUSABLE[wanted]}", ADVICE)
+    if other := ELSEWHERE.get(wanted.replace("_", "").replace("-", "")):
+        package = other.partition(".")[0].replace("_", "-")
+        raise ConfigError(
+            f"train.optimizer is {name!r}, which is not in torch.optim",
+            f"pip install {package}, and set train.optimizer = {other!r}",
+        )
     if wanted not in kinds:
         near = difflib.get_close_matches(wanted, [*kinds, "adamw8bit"], n=1)
         raise ConfigError(

@@ -80,6 +80,23 @@ def test_every_problem_of_file_and_overrides_is_reported_at_once(tmp_path: Path)
 
 
 @pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("train.max_grad_norm=-1", "train.max_grad_norm is -1, must be greater than 0; false or 0 switches it off"),
+        ("train.text_encoder_learning_rate=0", "text_encoder_learning_rate is 0, must be greater than 0, or false"),
+        ("lora.conv_rank=0", "lora.conv_rank is 0, must be greater than or equal to 1, or false"),
+        ("lora.rank=0", "lora.rank is 0, must be greater than or equal to 1"),
+        ("lora.target_modules=[]", "lora.target_modules is [], must have at least 1 item"),
+        ("model.vae=''", "model.vae is '', must have at least 1 character"),
+    ],
+)
+def test_a_wrong_value_is_told_in_words_with_what_switches_it_off(tmp_path: Path, override: str, told: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        load_config(write(tmp_path, "[data]\npath = 'pictures'\n"), [override])
+    assert str(refused.value).endswith(told)
+
+
+@pytest.mark.parametrize(
     ("override", "suggestion"),
     [
         ("train.lerning_rate=1", "did you mean train.learning_rate?"),

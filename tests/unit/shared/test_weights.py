@@ -70,6 +70,26 @@ def test_what_cannot_be_loaded_is_refused_with_what_is_there(
     assert refused.value.hint
 
 
+@pytest.mark.parametrize(
+    ("text_encoder", "wanted", "cure"),
+    [
+        (["model.bf16.safetensors"], None, "download the missing files again"),
+        (["model.bf16.safetensors"], "fp16", "download the missing files again"),
+        (["model.fp16.safetensors"], "ema", "set model.variant = 'fp16'"),
+        (["model.safetensors"], "ema", "set model.variant = 'fp16'"),
+    ],
+)
+def test_the_hint_names_a_variant_that_suits_or_says_that_files_are_missing(
+    text_encoder: list[str], wanted: str | None, cure: str
+) -> None:
+    with pytest.raises(ModelError) as refused:
+        choose_variant({"unet": [FP16], "text_encoder": text_encoder}, wanted, "a model")
+    assert cure in refused.value.hint
+    with pytest.raises(ModelError) as refused:
+        choose_variant({"unet": [PLAIN]}, "fp16", "a model")
+    assert "leave model.variant out" in refused.value.hint
+
+
 def test_the_tensors_counted_are_those_that_are_loaded(tmp_path: Path) -> None:
     def write(part: str, name: str, *sizes: int) -> None:
         (tmp_path / part).mkdir(exist_ok=True)

@@ -376,6 +376,28 @@ def test_an_optimizer_that_is_none_is_refused(name: str, message: str) -> None:
         optimizers.check(TrainConfig(optimizer=name))
 
 
+@pytest.mark.parametrize(
+    ("name", "package", "dotted"),
+    [
+        ("lion", "lion-pytorch", "lion_pytorch.Lion"),
+        ("CAME", "pytorch-optimizer", "pytorch_optimizer.CAME"),
+        ("AdamWScheduleFree", "schedulefree", "schedulefree.AdamWScheduleFree"),
+        ("adamw_schedule_free", "schedulefree", "schedulefree.AdamWScheduleFree"),
+        ("DAdaptAdam", "dadaptation", "dadaptation.DAdaptAdam"),
+    ],
+)
+def test_a_short_name_from_a_known_package_is_told_in_full(name: str, package: str, dotted: str) -> None:
+    with pytest.raises(ConfigError, match=f"{name!r}, which is not in torch.optim") as refused:
+        optimizers.check(TrainConfig(optimizer=name))
+    assert refused.value.hint == f"pip install {package}, and set train.optimizer = {dotted!r}"
+
+
+def test_an_optimizer_of_matrices_refuses_convolutions_with_a_hint_that_cures() -> None:
+    with pytest.raises(ConfigError, match="Muon only supports 2D") as refused:
+        optimizers.build([torch.nn.Parameter(torch.zeros(4, 4, 3, 3))], [], TrainConfig(optimizer="muon"))
+    assert 'lora.target_modules = "all-linear"' in refused.value.hint
+
+
 def test_every_wrong_argument_is_named_at_once() -> None:
     arguments = {"beta": [0.9, 0.99], "lr": 1.0, "eps": 1e-6}
     with pytest.raises(ConfigError) as refused:
