@@ -296,6 +296,8 @@ def _init(folder: Path, model: str, output: Path | None, trigger_word: str, *, f
         console.print(line, markup=False)
     for problem in listed(list(seen.problems)):
         console.print(f"to mend before training: {problem}", markup=False)
+    if seen.cure:
+        console.print(f"hint: {seen.cure}", markup=False)
     known = base_model.family(model)
     family = POCKET if model == POCKET else known or base_model.guess_family(model)
     preset = presets.recommend(family, next(iter(hardware.usable_gpus()), None))
@@ -315,7 +317,8 @@ def _init(folder: Path, model: str, output: Path | None, trigger_word: str, *, f
         expected.append(tokens.sentence(seen.captions, written.model, written.data.max_token_length))
     for line in expected:
         console.print(line, markup=False)
-    console.print(f"wrote {target}; read it, then: python run.py train {target}", markup=False)
+    before = f"mend the {len(seen.problems)} problem(s) above first" if seen.problems else "read it"
+    console.print(f"wrote {target}; {before}, then: run.py train {target}", markup=False)
     return 0
 
 

@@ -101,12 +101,23 @@ def refuse(path: str, pairs: Sequence[Pair], findings: Findings) -> None:
     problems = list(dict.fromkeys(findings.problems))
     if problems:
         lines = "\n       ".join(listed(problems))
-        hint = "repair or remove these files; a caption stands in <name>.txt, in UTF-8, or in metadata.jsonl"
-        if set(problems) & set(findings.uncaptioned.values()):
-            hint += "; or set data.trigger_word: it is then the caption of pictures that have none"
-        raise DataError(f"{len(problems)} problem(s) in the data set:\n       {lines}", hint)
+        raise DataError(f"{len(problems)} problem(s) in the data set:\n       {lines}", cure(findings))
     if not pairs:
-        raise DataError(f"data.path {path} holds no pictures", f"looked for {', '.join(sorted(SUFFIXES))} at any depth")
+        seen = "".join(f"\n       {notice}" for notice in listed(findings.notices))
+        hint = f"add pictures ({', '.join(sorted(SUFFIXES))}) at any depth; unpack archives"
+        raise DataError(f"data.path {path} holds no pictures{seen}", hint)
+
+
+def cure(findings: Findings) -> str:
+    """How to mend the problems; empty where there are none."""
+    if not findings.problems:
+        return ""
+    hint = "repair or remove these files; a caption stands in <name>.txt, in UTF-8, or in metadata.jsonl"
+    if set(findings.problems) & set(findings.uncaptioned.values()):
+        hint += (
+            "; or set data.trigger_word (`init --trigger-word WORD`): it is then the caption of pictures that have none"
+        )
+    return hint
 
 
 def training_pairs(

@@ -31,6 +31,8 @@ class Survey:
     captions: tuple[str, ...]
     problems: tuple[str, ...] = ()
     """What has to be mended before training."""
+    cure: str = ""
+    """How."""
     num_regularization: int = 0
     """Pictures of the class besides."""
     regularization_folders: tuple[str, ...] = ()
@@ -119,6 +121,7 @@ def survey(
         sizes=sizes,
         captions=tuple(pair.caption for pair in subject if trigger_word or pair.image not in findings.uncaptioned),
         problems=tuple(dict.fromkeys(findings.problems)),
+        cure=dataset.cure(findings),
         num_regularization=len(pairs) - len(subject),
         regularization_folders=tuple(regularization.folders(pairs)),
         num_copies=0 if findings.problems else len(subject) - len(dataset.one_of_each(subject, digest)),

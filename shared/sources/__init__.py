@@ -14,10 +14,9 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from shared.errors import DataError
 from shared.sources import masks, tables, text_files
 from shared.sources.findings import Findings, listed
-from shared.sources.folder import pictures_among, tell_unused, walk
+from shared.sources.folder import pictures_among, tell_unused, walk, wrong_path
 from shared.sources.pair import Pair
 from shared.sources.strays import passed_over
 from shared.sources.text_files import KOHYA_FOLDER
@@ -36,7 +35,7 @@ def read(path: Path, findings: Findings) -> list[Pair]:
         mask_of = masks.beside([pair.image for pair in pairs])
         return [replace(pair, mask=mask_of.get(pair.image)) for pair in pairs]
     if not path.is_dir():
-        raise DataError(f"data.path {path} is not a folder", "give the folder that holds the pictures, or a CSV file")
+        raise wrong_path(path)
     files = walk(path, findings)
     pictures = pictures_among(files, findings)
     named = [file for file in files if file.name.lower() in tables.METADATA]

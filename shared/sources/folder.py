@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from shared.errors import DataError
 from shared.pictures import KINDS, OTHER_SUFFIXES, SUFFIXES
 from shared.publication import MANIFEST
 from shared.sources.findings import Findings
@@ -21,6 +22,7 @@ SYSTEM_FOLDERS = frozenset(
 CAPTION_ENDINGS = (".txt", ".caption")
 NOT_TOLD = frozenset({*CAPTION_ENDINGS, ".md", ".toml", ".npz"})
 """Endings of what belongs beside pictures without being data: notes, settings, other programs' caches."""
+ARCHIVES = frozenset({".zip", ".tar", ".gz", ".tgz", ".7z", ".rar", ".bz2", ".xz"})
 SYSTEM_FILES = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", MANIFEST})
 
 
@@ -57,6 +59,19 @@ def tell_unused(files: list[Path], used: set[Path], findings: Findings) -> None:
     if endings:
         counts = ", ".join(f"{count} {ending}" for ending, count in endings.most_common())
         findings.notices.append(f"files that are not used: {counts}")
+
+
+def wrong_path(path: Path) -> DataError:
+    """What to say of a data set's path that is neither a folder nor a table."""
+    suffix, folder = path.suffix.lower(), "give the folder that holds the pictures"
+    if not path.exists():
+        return DataError(f"{path} does not exist", folder + ("" if path.is_absolute() else f", seen from {Path.cwd()}"))
+    if suffix in ARCHIVES:
+        return DataError(f"{path} is an archive, not a folder", "unpack it and give the folder")
+    if suffix in (".parquet", ".arrow"):
+        return DataError(f"{path} is not a folder", "load it with `datasets`, `save_to_disk`, and give that folder")
+    what = "a single picture" if suffix in (*SUFFIXES, *OTHER_SUFFIXES) else "a file"
+    return DataError(f"{path} is {what}, not a folder", f"{folder}, or a table of pictures and captions: CSV, JSON")
 
 
 def _below(folder: Path, above: tuple[Path, ...], findings: Findings) -> Iterator[Path]:

@@ -15,7 +15,7 @@ from shared.sources.findings import Findings
 from shared.sources.folder import pictures_among, walk
 from shared.sources.names import Names, key, parts_of
 from shared.sources.pair import Pair, id_of
-from shared.sources.table import read_table
+from shared.sources.table import Table, UnreadableError, read_table
 
 METADATA = ("metadata.jsonl", "metadata.csv")
 ENDINGS = (".csv", ".tsv", ".jsonl", ".json")
@@ -23,11 +23,12 @@ ENDINGS = (".csv", ".tsv", ".jsonl", ".json")
 
 @dataclass(frozen=True)
 class Row:
-    """A picture and its caption as a table names them. place: where, for messages."""
+    """A picture and its caption as a table names them. place: where, for messages. fault: why there is no caption."""
 
     place: str
     name: str
     caption: str
+    fault: str = ""
 
 
 def from_folder(root: Path, tables: list[Path], pictures: list[Path], findings: Findings) -> list[Pair]:
@@ -71,10 +72,23 @@ def that_caption(root: Path, files: list[Path], pictures: list[Path], findings: 
     """The one table of another name that captions pictures of this folder, such as kohya's `meta_lat.json`; or none.
 
     Raises:
-        DataError: there are several, and only a person knows which is meant.
+        DataError: there are several, and only a person knows which is meant; or none, and one cannot be read.
     """
-    names = Names(root, pictures)
-    found = [file for file in files if file.suffix.lower() in ENDINGS and _captions_any(file, names)]
+    names, found, unreadable = Names(root, pictures), list[Path](), list[UnreadableError]()
+    for file in (file for file in files if file.suffix.lower() in ENDINGS):
+        try:
+            table = read_table(file)
+        except UnreadableError as error:
+            unreadable.append(error)
+            continue
+        if _captions_any(file, table, names):
+            found.append(file)
+    if unreadable and not found:
+        raise DataError(
+            "no captions are found, and they may stand in a file that cannot be read:\n       "
+            + "\n       ".join(map(str, unreadable)),
+            f"{unreadable[0].hint}; or move it out of the folder",
+        )
     if len(found) > 1:
         listed = ", ".join(str(file.relative_to(root)) for file in found)
         raise DataError(
@@ -84,20 +98,23 @@ def that_caption(root: Path, files: list[Path], pictures: list[Path], findings: 
     return found
 
 
-def _captions_any(file: Path, names: Names) -> bool:
+def _captions_any(file: Path, table: Table, names: Names) -> bool:
     try:
-        return any(names.find(file.parent, row.name) for row in _rows(file, Findings()))
+        return any(names.find(file.parent, row.name) for row in _rows_of(file, table, Findings()))
     except DataError:
         return False
 
 
 def _rows(path: Path, findings: Findings) -> Iterator[Row]:
+    return _rows_of(path, read_table(path), findings)
+
+
+def _rows_of(path: Path, table: Table, findings: Findings) -> Iterator[Row]:
     """The rows of a table that name a picture and a caption; the others are problems.
 
     Raises:
         DataError: the table has no column of pictures or none of captions.
     """
-    table = read_table(path)
     picture = picture_column(table.records, table.columns)
     if picture is None:
         raise _without(path, "pictures", table.columns, PICTURE_COLUMNS)
@@ -107,17 +124,24 @@ def _rows(path: Path, findings: Findings) -> Iterator[Row]:
     for place, record in zip(table.places, table.records, strict=True):
         name = _cell(record, PICTURE_COLUMNS, picture)
         text = _cell(record, CAPTION_COLUMNS, caption)
-        if name and name.strip() and (text is not None or record.get(caption) is None):
+        if fault := table.faults.get(place):
+            findings.problems.append(f"{place}: {fault}")
+        elif not isinstance(name, str) or not name.strip():
+            findings.problems.append(f'{place}: "{picture}" names no picture')
+        elif text is None or isinstance(text, str):
             yield Row(place, name.strip(), tidy(text or ""))
         else:
-            findings.problems.append(f'{place}: needs "{picture}" and "{caption}"')
+            yield Row(place, name.strip(), "", f'the caption in "{caption}" is {_kind(text)}; write one text')
 
 
-def _cell(record: Record, known: tuple[str, ...], usual: str) -> str | None:
+def _cell(record: Record, known: tuple[str, ...], usual: str) -> object:
     """Rows of JSON Lines may call it differently."""
     name = usual if usual in record else column(list(record), known)
-    cell = record.get(name) if name else None
-    return cell if isinstance(cell, str) else None
+    return record.get(name) if name else None
+
+
+def _kind(value: object) -> str:
+    return "a list" if isinstance(value, list) else "an object" if isinstance(value, dict) else f"{value}, not a text"
 
 
 def _without(path: Path, what: str, names: Sequence[str], known: tuple[str, ...]) -> DataError:
@@ -140,7 +164,9 @@ def _meant(row: Row, found: list[Path], findings: Findings, missing: str) -> Pat
 
 
 def _pair(row: Row, image: Path, folder: Path, findings: Findings) -> Pair:
-    if not row.caption:
+    if row.fault:
+        findings.problems.append(f"{row.place}: {image.name}: {row.fault}")
+    elif not row.caption:
         findings.uncaptioned[image] = f"{row.place}: {image.name}: the caption is empty"
     elif reason := fault(row.caption):
         findings.problems.append(f"{row.place}: {image.name}: {reason}")

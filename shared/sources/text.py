@@ -1,8 +1,9 @@
-"""Text files as people's programs write them."""
+"""Text files as people's programs write them, and why one cannot be read."""
 
 from __future__ import annotations
 
 import codecs
+import json
 from pathlib import Path
 
 
@@ -16,3 +17,12 @@ def read_text(path: Path) -> str:
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return data.decode("utf-16")
     return data.decode("utf-8-sig")
+
+
+def why(error: OSError | ValueError) -> str:
+    """Why a text, or the JSON in it, cannot be read, for messages behind the file's name."""
+    if isinstance(error, UnicodeDecodeError):
+        return f"{error}; save it as UTF-8 (Excel: CSV UTF-8)"
+    if isinstance(error, json.JSONDecodeError):
+        return f"not valid JSON: {error}"
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)

@@ -15,11 +15,12 @@ from shared.sources.folder import CAPTION_ENDINGS
 from shared.sources.masks import is_named_as_mask
 from shared.sources.names import key
 from shared.sources.pair import Pair, id_of
-from shared.sources.text import read_text
+from shared.sources.text import read_text, why
 
 JSON = ".json"
 CAPTION_KEYS = ("caption", "text", "prompt", "tags")
 """Of a picture's own JSON file."""
+KEYS_NAMED = 12
 KOHYA_FOLDER = re.compile(r"([1-9]\d{0,2})_(.+)")
 """kohya's `<repeats>_<class>`; at most 999, so that a folder `2026_summer` means a year."""
 
@@ -72,8 +73,14 @@ class Captions:
         plain = [picture.with_suffix(ending) for ending in CAPTION_ENDINGS]
         yield from (path for path in plain if path in self._files)
         yield from self._alike([*plain, *(Path(f"{picture}{ending}") for ending in CAPTION_ENDINGS)])
-        sidecars = self._alike([picture.with_suffix(JSON), Path(f"{picture}{JSON}")])
-        yield from (path for path in sidecars if _json_caption(path))
+        yield from (path for path in self._sidecars(picture) if _may_caption(path))
+
+    def wordless(self, picture: Path) -> Path | None:
+        """A JSON file of a picture that says nothing of it in the keys that are read."""
+        return None if self.of(picture) else next(self._sidecars(picture), None)
+
+    def _sidecars(self, picture: Path) -> Iterator[Path]:
+        return self._alike([picture.with_suffix(JSON), Path(f"{picture}{JSON}")])
 
     def _alike(self, candidates: Sequence[Path]) -> Iterator[Path]:
         for path in candidates:
@@ -89,16 +96,24 @@ def pairs(folder: Path, pictures: Sequence[Path], captions: Captions, findings: 
         if is_named_as_mask(picture) and not captions.of(picture):
             findings.problems.append(f"{picture}: a mask without its picture")
         else:
-            found.append(_pair(picture, folder, captions.of(picture), captioned, findings))
+            found.append(_pair(picture, folder, captions, captioned, findings))
+    wordless = {path: None for picture in pictures if (path := captions.wordless(picture))}
+    if wordless:
+        findings.notices.append(
+            f"{len(wordless)} JSON file(s) of pictures hold no caption, such as {_without_words(next(iter(wordless)))}"
+        )
     return found
 
 
-def _pair(image: Path, folder: Path, path: Path | None, captioned: set[Path], findings: Findings) -> Pair:
+def _pair(image: Path, folder: Path, captions: Captions, captioned: set[Path], findings: Findings) -> Pair:
     repeats, name = _kohya(image, folder)
+    path, wordless = captions.of(image), captions.wordless(image)
     if path:
         name = _read_caption(image, path, findings)
     elif not name or image.parent in captioned:
-        findings.uncaptioned[image] = f"{image}: no caption file {image.with_suffix('.txt').name}"
+        findings.uncaptioned[image] = f"{image}: no caption file {image.with_suffix('.txt').name}" + (
+            f", and no caption in {_without_words(wordless)}" if wordless else ""
+        )
     else:
         findings.named_by_folder.add(image)
     return Pair(id_of(image, folder), image, name, repeats)
@@ -115,8 +130,8 @@ def _kohya(image: Path, folder: Path) -> tuple[int, str]:
 def _read_caption(image: Path, path: Path, findings: Findings) -> str:
     try:
         caption = tidy(_json_caption(path) if path.suffix.lower() == JSON else read_text(path))
-    except (OSError, UnicodeDecodeError) as error:
-        findings.problems.append(f"{path}: {error}")
+    except (OSError, ValueError) as error:
+        findings.problems.append(f"{path}: {why(error)}")
         return ""
     if not caption:
         findings.uncaptioned[image] = f"{path}: the caption is empty"
@@ -126,14 +141,32 @@ def _read_caption(image: Path, path: Path, findings: Findings) -> str:
 
 
 def _json_caption(path: Path) -> str:
-    """What a picture's own JSON file says of it, as captioning programs and downloaders write; empty: nothing."""
-    try:
-        tree: Any = json.loads(read_text(path))
-    except (OSError, ValueError):
-        return ""
-    about = cast("dict[str, Any]", tree) if isinstance(tree, dict) else {}
+    """What a picture's own JSON file says of it, as captioning programs and downloaders write; empty: nothing.
+
+    Raises:
+        OSError, ValueError: it cannot be read.
+    """
+    about = _json_object(path)
     name = column(list(about), CAPTION_KEYS)
     found: Any = about[name] if name else ""
     if isinstance(found, list):
         return ", ".join(tag for tag in cast("list[Any]", found) if isinstance(tag, str))
     return found if isinstance(found, str) else ""
+
+
+def _json_object(path: Path) -> dict[str, Any]:
+    tree: Any = json.loads(read_text(path))
+    return cast("dict[str, Any]", tree) if isinstance(tree, dict) else {}
+
+
+def _may_caption(path: Path) -> bool:
+    """Also where it cannot be read, which is then told."""
+    try:
+        return bool(_json_caption(path))
+    except (OSError, ValueError):
+        return True
+
+
+def _without_words(path: Path) -> str:
+    keys = ", ".join(list(_json_object(path))[:KEYS_NAMED]) or "none"
+    return f"{path}: its keys are {keys}, and those that are read {', '.join(CAPTION_KEYS)}"

@@ -58,7 +58,7 @@ def empty_the_folder(desk: Desk) -> None:
 CASES: dict[str, tuple[Callable[[Desk], object], int, list[str]]] = {
     "no config": (lambda desk: desk.config.unlink(), 2, ["cannot read", "run.toml", "hint: configs/"]),
     "a config that is no TOML": (lambda desk: desk.config.write_text("[run"), 2, ["is not valid TOML"]),
-    "no data set": (lambda desk: desk.overrides.append("data.path=/nowhere"), 2, ["/nowhere is not a folder"]),
+    "no data set": (lambda desk: desk.overrides.append("data.path=/nowhere"), 2, ["/nowhere does not exist"]),
     "an empty data set": (empty_the_folder, 2, ["holds no pictures"]),
     "a picture without caption": (lambda desk: (desk.pictures / "2.txt").unlink(), 2, ["2.png: no caption file 2.txt"]),
     "unreadable pictures": (break_two_pictures, 2, ["2 problem(s)", "1.png: not a PNG", "4.png: "]),

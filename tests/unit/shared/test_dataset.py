@@ -138,11 +138,36 @@ def test_pictures_of_one_name_have_ids_with_their_ending_and_are_never_split(tmp
     assert [pair.id for pair in dataset.training_pairs(everything, ["a.png"], None, 0)] == ["b"]
 
 
-@pytest.mark.parametrize("name", ["nowhere", "file.txt"])
-def test_what_is_no_folder_is_refused(tmp_path: Path, name: str) -> None:
-    (tmp_path / "file.txt").touch()
-    with pytest.raises(DataError, match=f"{name} is not a folder"):
+@pytest.mark.parametrize(
+    ("name", "message", "hint"),
+    [
+        ("file.txt", "is a file, not a folder", "CSV, JSON"),
+        ("a.png", "is a single picture, not a folder", "give the folder"),
+        ("all.zip", "is an archive, not a folder", "unpack it"),
+        ("train.parquet", "is not a folder", "save_to_disk"),
+    ],
+)
+def test_what_is_no_folder_is_refused_for_what_it_is(tmp_path: Path, name: str, message: str, hint: str) -> None:
+    (tmp_path / name).touch()
+    with pytest.raises(DataError, match=f"{name} {message}") as caught:
         scan(tmp_path / name)
+    assert hint in caught.value.hint
+
+
+def test_a_path_that_leads_nowhere_is_told_with_where_it_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match=r"^nowhere does not exist") as caught:
+        scan(Path("nowhere"))
+    assert f"seen from {tmp_path}" in caught.value.hint
+
+
+def test_a_folder_without_pictures_is_refused_with_what_is_there(tmp_path: Path) -> None:
+    (tmp_path / "photos.zip").touch()
+    with pytest.raises(DataError, match=r"holds no pictures\n.*files that are not used: 1 \.zip") as caught:
+        scan(tmp_path)
+    assert "unpack archives" in caught.value.hint
 
 
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
@@ -182,9 +207,9 @@ def test_every_problem_of_metadata_is_listed_at_once(tmp_path: Path) -> None:
         "absent.png: no such picture in the folder",
         "blank.png: the caption is empty",
         "metadata.jsonl:5: null.png: no such picture",
-        "metadata.jsonl:6: needs",
-        "metadata.jsonl:7: needs",
-        "metadata.jsonl:8: needs",
+        'metadata.jsonl:6: "file_name" names no picture',
+        "metadata.jsonl:7: not a JSON object",
+        "metadata.jsonl:8: not valid JSON",
         "forgotten.png: not named in metadata.jsonl",
     ):
         assert complaint in message

@@ -130,7 +130,7 @@ def test_init_writes_a_config_that_trains_and_never_overwrites(
     assert f"model: {tiny_model}, sd1, predicts noise" in written.stdout
     lengths = re.search(r"captions have up to \d+ tokens, and up to 30 are encoded", written.stdout)
     assert lengths
-    assert f"python run.py train {config}" in written.stdout
+    assert f"wrote {config}; read it, then: run.py train {config}" in written.stdout
     text = config.read_text()
     refused = run_module("run", *arguments)
     assert (refused.returncode, config.read_text()) == (2, text)
@@ -177,3 +177,13 @@ def test_init_writes_the_trigger_word(tmp_path: Path) -> None:
     assert "6 of 6 pictures have no caption: the trigger word 'ohwx' is theirs" in done.output
     assert "to mend" not in done.output
     assert load_config(output).data.trigger_word == "ohwx"
+
+
+def test_init_says_how_many_problems_to_mend_first_and_how(tmp_path: Path, tiny_model: Path, pictures: Path) -> None:
+    shutil.copytree(pictures, tmp_path / "pictures")
+    next((tmp_path / "pictures").rglob("*.txt")).unlink()
+    config = tmp_path / "mine.toml"
+    written = run_module("run", "init", tmp_path / "pictures", "--model", tiny_model, "--output", config)
+    assert written.returncode == 0, written.stderr
+    assert "or set data.trigger_word (`init --trigger-word WORD`)" in written.stdout
+    assert written.stdout.endswith(f"wrote {config}; mend the 1 problem(s) above first, then: run.py train {config}\n")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -156,7 +157,7 @@ def test_every_problem_of_a_csv_file_is_listed_at_once(tmp_path: Path) -> None:
         "a.png: is named twice",
         "absent.png: no such file",
         "all.csv:5: b.png: the caption is empty",
-        "all.csv:6: needs",
+        'all.csv:6: "path" names no picture',
         "notes.pdf is not a PNG",
     ):
         assert complaint in message
@@ -397,3 +398,31 @@ def test_a_second_caption_file_of_a_picture_is_told_as_such(tmp_path: Path) -> N
         f"1 caption file(s) are not used, such as {tmp_path / 'a.caption'}: another file of the same picture comes "
         "first (.txt, then .caption, then .json)",
     )
+
+
+SIDECARS: dict[str, tuple[bytes, str]] = {
+    "cut off": (b'{"caption": "a dr', "a.json: not valid JSON: Unterminated string"),
+    "in Latin-1": (b'{"caption": "\xe9t\xe9"}', "a.json: 'utf-8' codec can't decode"),
+}
+
+
+@pytest.mark.parametrize("trigger_word", ["", "ohwx"])
+@pytest.mark.parametrize("case", SIDECARS)
+def test_a_pictures_json_file_that_cannot_be_read_is_an_error(tmp_path: Path, case: str, trigger_word: str) -> None:
+    content, complaint = SIDECARS[case]
+    add(tmp_path, "a.png", None)
+    (tmp_path / "a.json").write_bytes(content)
+    with pytest.raises(DataError, match=rf"^1 problem\(s\).*\n.*{re.escape(complaint)}"):
+        scan(tmp_path, trigger_word=trigger_word)
+
+
+def test_the_keys_of_a_pictures_json_file_without_a_caption_are_told(tmp_path: Path) -> None:
+    add(tmp_path, "a.png", None)
+    (tmp_path / "a.json").write_text('{"tag_string": "1girl", "rating": "s"}')
+    told = (
+        f"{tmp_path / 'a.json'}: its keys are tag_string, rating, and those that are read caption, text, prompt, tags"
+    )
+    with pytest.raises(DataError, match=re.escape(f"no caption file a.txt, and no caption in {told}")):
+        scan(tmp_path)
+    notices = survey(tmp_path, "ohwx").notices
+    assert f"1 JSON file(s) of pictures hold no caption, such as {told}" in notices

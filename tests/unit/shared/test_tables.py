@@ -198,3 +198,60 @@ def test_a_long_list_of_problems_is_cut_and_counted(tmp_path: Path) -> None:
         scan(tmp_path)
     lines = str(caught.value).splitlines()
     assert (len(lines), lines[-1].strip()) == (42, "and 20 more")
+
+
+@pytest.mark.parametrize("trigger_word", ["", "ohwx"])
+@pytest.mark.parametrize(
+    ("name", "content", "complaint"),
+    [
+        ("list.csv", "file;text\r\na.png;été\r\n".encode("cp1252"), r"list\.csv: 'utf-8' codec .*Excel: CSV UTF-8"),
+        ("list.json", b'[{"file_name": "a.png", "te', r"list\.json: not valid JSON"),
+        ("list.jsonl", b'{"file_name": "a.p', r"list\.jsonl:1: not valid JSON"),
+    ],
+)
+def test_a_table_that_cannot_be_read_is_an_error_where_no_captions_are_found(
+    tmp_path: Path, name: str, content: bytes, complaint: str, trigger_word: str
+) -> None:
+    add(tmp_path, "a.png", None)
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=complaint) as caught:
+        scan(tmp_path, trigger_word=trigger_word)
+    assert "move it out of the folder" in caught.value.hint
+    (tmp_path / "a.txt").write_text("a dress")
+    assert [pair.id for pair in scan(tmp_path)] == ["a"]
+
+
+def test_a_line_that_is_cut_off_is_told_as_such(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        add(tmp_path, name, None)
+    write_jsonl(tmp_path, [("a.png", "x")])
+    with (tmp_path / "metadata.jsonl").open("a") as file:
+        file.write('\n{"file_name": "b.png", "text": ')
+    with pytest.raises(DataError, match=r"metadata\.jsonl:\d: not valid JSON: Expecting value"):
+        scan(tmp_path)
+
+
+def test_a_list_of_captions_is_told_once_for_each_row(tmp_path: Path) -> None:
+    add(tmp_path, "a.png", None)
+    metadata(tmp_path, {"file_name": "a.png", "text": ["x", "y"]})
+    with pytest.raises(DataError) as caught:
+        scan(tmp_path, trigger_word="ohwx")
+    assert str(caught.value).splitlines()[0] == "1 problem(s) in the data set:"
+    assert 'metadata.jsonl:1: a.png: the caption in "text" is a list; write one text' in str(caught.value)
+
+
+@pytest.mark.parametrize("indent", [None, 1])
+def test_a_json_list_is_read_under_the_ending_of_json_lines(tmp_path: Path, indent: int | None) -> None:
+    rows = [{"file_name": name, "text": caption} for name, caption in ROWS]
+    for name, _ in ROWS:
+        add(tmp_path, name, None)
+    (tmp_path / "metadata.jsonl").write_text(json.dumps(rows, indent=indent))
+    assert [(pair.id, pair.caption) for pair in scan(tmp_path)] == WANTED
+
+
+def test_json_lines_without_one_object_are_told_with_the_form(tmp_path: Path) -> None:
+    add(tmp_path, "a.png", None)
+    (tmp_path / "metadata.jsonl").write_text(json.dumps({"file_name": "a.png", "text": "x"}, indent=1))
+    with pytest.raises(DataError, match=r"metadata\.jsonl:1: not valid JSON") as caught:
+        scan(tmp_path)
+    assert '{"file_name": "a.png"' in caught.value.hint
