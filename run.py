@@ -24,11 +24,11 @@ from shared import check as invariants
 from shared import doctor as examination
 from shared.backlog import unconfirmed, unjudged
 from shared.config import POCKET, Config, DashboardConfig, load_config
-from shared.errors import ConfigError, DataError, RunFolderError, exit_code_of, writing
+from shared.errors import ConfigError, DataError, ModelError, RunFolderError, exit_code_of, writing
+from shared.errors import report as report_error
 from shared.listener import listen
 from shared.opening import Resume, adopt_places, open_or_create
 from shared.records import replace_file
-from shared.relocation import require_present
 from shared.rundir import RunDir, open_run
 from shared.sources import listed
 from shared.status import read_status
@@ -48,6 +48,8 @@ DEFAULT_MODEL = "stable-diffusion-v1-5/stable-diffusion-v1-5"
 STOP_WAIT_SECONDS = 120.0
 EVALUATED = {0: "everything is judged", 3: "nothing is left to judge", 4: "not everything is judged yet: try again"}
 """Exit code of the evaluator → what that means."""
+NOT_TO_BE_JUDGED = 5
+"""The evaluator's exit code where the base model or the device is not to be had."""
 
 
 class _Commands(TyperGroup):
@@ -135,7 +137,12 @@ def train(
         bool, typer.Option("--create-only", help="Make the run folder and start nothing: for launchers of your own.")
     ] = False,
 ) -> None:
-    """Train, judge and show; the same command again resumes."""
+    """Train, judge and show; the same command again resumes.
+
+    Exit codes: 0 trained, or saved and stopped as asked, 2 wrong config, data set or run folder, 3 the model or the
+    device cannot be used, 4 training cannot go on, 1 anything else. Where training succeeds and evaluation does not,
+    the evaluator's code.
+    """
     resume = Resume(new, auto_resume, tuple(allow_change or ()), from_checkpoint)
 
     def body() -> int:
@@ -180,14 +187,17 @@ def evaluate(
     """Judge the snapshots of a run that have no result yet. Any number of these may share the work.
 
     Exit codes of --once: 0 everything is judged, 3 nothing was left to do, 4 try again (another evaluator is still at
-    work, or memory did not suffice), 5 it will not work before someone mends the model or the device, 2 wrong folder.
+    work, or memory did not suffice), 5 it will not work before someone mends the model or the device, 2 wrong folder,
+    setting or data set.
     """
 
     def body() -> int:
         opened, console = open_run(run), Console(highlight=False)
-        config = opened.read_config(places)
-        adopt_places(opened, config, lambda text: console.print(text, markup=False, soft_wrap=True))
-        require_present(opened, config, data=False)
+        try:
+            adopt_places(opened, opened.read_config(places), _say)
+        except ModelError as error:
+            report_error(error)
+            return NOT_TO_BE_JUDGED
         mode = "--follow" if follow else "--once"
         code = _foreground(python_module("evaluator", opened.path, mode), child_environment(opened))
         if code in EVALUATED:
@@ -261,11 +271,17 @@ def stop(
 
 @app.command()
 def check(run: RunPath) -> None:
-    """Is this run folder whole? Lists every broken invariant; exit code 1 if there is one."""
+    """Is this run folder whole? Lists every broken invariant; exit code 1 if there is one.
+
+    What is not on this machine, such as the data set or the base model, is only noted. Another one in its place is a
+    broken invariant.
+    """
 
     def body() -> int:
-        problems = invariants.check(open_run(run))
-        Console(highlight=False, soft_wrap=True).print("\n".join(problems) or f"{run} is whole", markup=False)
+        opened = open_run(run)
+        problems = invariants.check(opened)
+        for line in (*(problems or [f"{run} is whole"]), *(f"note: {text}" for text in invariants.notes(opened))):
+            _say(line)
         return int(bool(problems))
 
     raise typer.Exit(exit_code_of(body))

@@ -32,6 +32,7 @@ from shared.hardware import evaluator_gpu
 from shared.publication import sweep
 from shared.records import RunRecord
 from shared.references import MIN_FURTHER, further
+from shared.relocation import require_present
 from shared.rundir import RunDir, open_run
 from shared.status import hold_seat
 
@@ -69,6 +70,7 @@ def _work(session: Session) -> int:
 def build(run: RunDir) -> Judge:
     """Load everything a judge of this run needs."""
     config, record = run.read_config(), run.read_record()
+    require_present(run, config, to_train=False)
     settings = config.evaluation
     device = _device(config)
     base.share_cores(device)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -23,7 +23,7 @@ from huggingface_hub.errors import (
 )
 
 from shared import noise_schedule, vae
-from shared.config import POCKET, ModelConfig
+from shared.config import KEYWORDS, POCKET, ModelConfig
 from shared.errors import ConfigError, ModelError
 from shared.noise_schedule import NoiseSchedule, Statement
 from shared.publication import sha256
@@ -74,8 +74,12 @@ def resolve(path: str) -> str:
     return str(POCKET_STABLE_DIFFUSION) if path == POCKET else path
 
 
-def identify(path: str, *, revision: str | None = None, variant: str | None = None) -> dict[str, str]:
+def identify(
+    path: str, *, revision: str | None = None, variant: str | None = None, digest: Callable[[Path], str] = sha256
+) -> dict[str, str]:
     """What `run.json` says of the base model: its path, a fingerprint where it is local, a hub id's commit.
+
+    digest: of a single file.
 
     Raises:
         ModelError: a local path that is no model, or one that cannot be trained or loaded with this variant; or a text
@@ -97,7 +101,7 @@ def identify(path: str, *, revision: str | None = None, variant: str | None = No
     if variant:
         raise ModelError(f"model.variant is {variant!r}, and model.path is a single file", "a file has no variants")
     _file_family(local)
-    return {"path": path, "fingerprint": sha256(local)}
+    return {"path": path, "fingerprint": digest(local)}
 
 
 def resolve_commit(path: str, revision: str | None = None) -> str | None:
@@ -152,8 +156,8 @@ def _hub_names(settings: ModelConfig) -> dict[str, list[str]]:
     return names
 
 
-def is_same(path: str, fingerprint: str) -> bool:
-    """Whether the model at `path` is the one that `run.json` has this fingerprint of.
+def is_same(path: str, fingerprint: str, digest: Callable[[Path], str] = sha256) -> bool:
+    """Whether the model at `path` is the one that `run.json` has this fingerprint of. digest: of a single file.
 
     Raises:
         ModelError: as `identify`.
@@ -161,7 +165,7 @@ def is_same(path: str, fingerprint: str) -> bool:
     local = _local(path)
     if local is None:
         return False
-    if identify(path)["fingerprint"] == fingerprint:
+    if identify(path, digest=digest)["fingerprint"] == fingerprint:
         return True
     return local.is_dir() and _sizes_fingerprint(local) == fingerprint
 
@@ -182,7 +186,7 @@ def folder_fingerprint(folder: Path, parts: Sequence[str] = ()) -> str:
 
 def local_folder(path: str | None) -> Path | None:
     """The folder a setting names; None: a hub id, a keyword, or not there."""
-    folder = Path(path) if path else None
+    folder = Path(path) if path and path not in KEYWORDS else None
     return folder if folder and folder.is_dir() else None
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from shared.claims import dead_claims
 from shared.errors import DarkroomError
 from shared.publication import owner_lives, sha256, verify
-from shared.relocation import scan_again
+from shared.relocation import DATA_KEYS, absent, new_place, replaced, scan_again
 from shared.rundir import RunDir, step_name, steps_in
 from shared.status import is_alive, read_status, someone_serves
 from shared.tables import METRIC_COLUMNS, TRAIN_COLUMNS, VALIDATION_COLUMNS, read_rows, whole_lines
@@ -24,6 +24,11 @@ Problems = Iterator[str]
 def check(run: RunDir) -> list[str]:
     """Every broken invariant in a sentence; empty: the folder is whole."""
     return [f"{name}: {problem}" for name, find in INVARIANTS.items() for problem in find(run)]
+
+
+def notes(run: RunDir) -> list[str]:
+    """What the run needs and is not here, with the cure; a folder is whole without it."""
+    return [f"{sentence}; {new_place(run, key)}" for key, sentence in absent(run, run.read_config()).items()]
 
 
 def _published_folders(run: RunDir) -> Problems:
@@ -105,8 +110,18 @@ def _leftovers(run: RunDir) -> Problems:
 
 
 def _data_set(run: RunDir) -> Problems:
-    """The pictures and captions are those the run began with."""
-    yield from _trouble(partial(scan_again, run, run.read_config(), sha256))
+    """The pictures and captions, where they are here, are those the run began with."""
+    config = run.read_config()
+    if not absent(run, config).keys() & set(DATA_KEYS):
+        yield from _trouble(partial(scan_again, run, config, sha256))
+
+
+def _models(run: RunDir) -> Problems:
+    """Base model and VAE, where they are here, are those the run began with."""
+    try:
+        yield from replaced(run, run.read_config(), sha256)
+    except (DarkroomError, OSError) as error:
+        yield str(error)
 
 
 INVARIANTS: dict[str, Callable[[RunDir], Problems]] = {
@@ -117,6 +132,7 @@ INVARIANTS: dict[str, Callable[[RunDir], Problems]] = {
     "tables": _tables,
     "leftovers": _leftovers,
     "data set": _data_set,
+    "models": _models,
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import uuid
 from collections.abc import Callable, Collection, Sequence
@@ -69,11 +70,12 @@ def _with_steps(run: RunDir, config: Config) -> Config:
 
 
 def adopt_places(run: RunDir, config: Config, say: Callable[[str], object]) -> None:
-    """Note where the run's data set, base model and encoders lie by now, for who only judges it.
+    """Note where the run's data set, base model and encoders lie by now, for who only judges it, who needs the model.
 
     Raises:
         ConfigError: another setting differs as well.
-        DataError, ModelError, RunFolderError: what lies there is not the same, or a program is at work in the run.
+        DataError, ModelError, RunFolderError: what lies there is not the same, the base model is not here or has been
+            replaced by another, or a program is at work in the run.
     """
     moved = relocation.moved(run, config)
     if others := changes.differences(run.read_config(), config).keys() - moved:
@@ -81,7 +83,19 @@ def adopt_places(run: RunDir, config: Config, say: Callable[[str], object]) -> N
             f"{', '.join(sorted(others))}: only a place can be given here, of the same data set, base model or encoder",
             "other settings are changed by `python run.py train CONFIG --allow-change KEY`",
         )
+    _require_models(run, config, say, to_train=False)
     _tell(changes.apply(run, config, (), moved=moved), moved, say)
+
+
+def _require_models(run: RunDir, config: Config, say: Callable[[str], object], *, to_train: bool) -> None:
+    """Before any program is started: what is needed is here, and the models are what they were; encoders may lack."""
+    relocation.require_present(run, config, to_train=to_train)
+    digest = Digests(dataset.digests_path(config))
+    relocation.require_same_models(run, config, digest)
+    for key, sentence in relocation.absent(run, config).items():
+        if key.startswith("evaluation."):
+            say(f"{sentence}: its metrics stay blank; {relocation.new_place(run, key)}")
+    _remember(digest)
 
 
 def _is_barren(run: RunDir) -> bool:
@@ -119,10 +133,10 @@ def _take_up(run: RunDir, config: Config, resume: Resume, say: Callable[[str], o
             f"{run.path} holds a checkpoint of step {saved[0]}, and --no-auto-resume was given",
             "leave it out to go on from there, or start beside it with --new",
         )
-    relocation.require_present(run, config)
+    _require_models(run, config, say, to_train=True)
     moved = relocation.moved(run, config)
-    if not moved & {"data.path", "data.regularization_path"} and changes.differences(run.read_config(), config):
-        _require_same_data(run)
+    if not moved & set(relocation.DATA_KEYS) and not _is_complete(run, config, step):
+        _require_same_data(run, config)
     _tell(changes.apply(run, config, resume.allow_change, step, moved), moved, say)
     _pin(run)
     if resume.from_checkpoint:
@@ -149,10 +163,26 @@ def _tell(made: Sequence[Change], moved: Collection[str], say: Callable[[str], o
         say(f"moved: {text}; what lies there is the same" if change.key in moved else f"changed: {text}")
 
 
-def _require_same_data(run: RunDir) -> None:
-    """Before a change is written down: what the trainer would find only afterwards."""
+def _is_complete(run: RunDir, config: Config, step: int | None) -> bool:
+    """Whether its newest checkpoint, or the one of `step`, leaves nothing to train."""
+    steps = [step] if step is not None else checkpoints.own_steps(run)[:1]
+    return any(saved >= config.train.max_train_steps for saved in steps)
+
+
+def _require_same_data(run: RunDir, config: Config) -> None:
+    """Before a change is written down or a program started: what the trainer would find only afterwards."""
     before = run.read_config()
-    relocation.scan_again(run, before, Digests(dataset.digests_path(before)))
+    cached = before.data.model_copy(update={"cache_dir": config.data.cache_dir})
+    before = before.model_copy(update={"data": cached})
+    digest = Digests(dataset.digests_path(before))
+    relocation.scan_again(run, before, digest)
+    _remember(digest)
+
+
+def _remember(digest: Digests) -> None:
+    """Where the cache cannot be written, files are read again: whoever needs the cache says so."""
+    with contextlib.suppress(OSError):
+        digest.save()
 
 
 def _create(

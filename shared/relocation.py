@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from shared import base_model, dataset, lora_file, regularization
 from shared.changes import differences
-from shared.config import FOLDER_KEYS, HUB, POCKET, Config
+from shared.config import FOLDER_KEYS, HUB, KEYWORDS, POCKET, Config
 from shared.dataset import Digest
 from shared.digests import Digests
 from shared.errors import DataError, ModelError, RunFolderError
 from shared.publication import sha256
-from shared.records import Inventory, PairRecord
-from shared.rundir import RunDir, open_run
+from shared.records import Inventory, PairRecord, RunRecord
+from shared.rundir import RunDir, open_run, steps_in
 from shared.sources import Pair
 
 LISTED = 10
 """Pairs that are named where a data set has changed; the rest are counted."""
+DATA_KEYS = ("data.path", "data.regularization_path")
+NAMES = {
+    "model.path": "base model",
+    "model.vae": "VAE",
+    "model.single_file_config": "folder of model.single_file_config",
+    "lora.init_from": "LoRA of lora.init_from",
+    **dict.fromkeys(DATA_KEYS, "data set"),
+    "evaluation.fashion_clip": "encoder of evaluation.fashion_clip",
+    "evaluation.visual": "encoder of evaluation.visual",
+}
+"""Settings that may name something on this disk → what that is."""
 
 
 def moved(run: RunDir, config: Config) -> set[str]:
@@ -50,18 +62,39 @@ def moved_since(checkpoint: Path, config: Config) -> set[str]:
     return _moved_models(run, config)
 
 
-def require_present(run: RunDir, config: Config, *, data: bool = True) -> None:
-    """Whether data set and base model are where the config says; asked before any program is started.
+def absent(run: RunDir, config: Config) -> dict[str, str]:
+    """What the run needs and is not where the config says: the setting that names it → a sentence.
+
+    The file of `lora.init_from` is needed until the first checkpoint.
+    """
+    before, identity = run.read_config(), run.read_record().base_model
+    fingerprinted = {"model.path": "fingerprint" in identity, "model.vae": "vae_fingerprint" in identity}
+    found: dict[str, str] = {}
+    for key, name in NAMES.items():
+        place = config.value(key)
+        if not place or place in KEYWORDS or Path(place).exists():
+            continue
+        if key == "lora.init_from" and steps_in(run.checkpoints):
+            continue
+        was_local = Path(place).is_absolute() or os.path.abspath(place) == before.value(key)  # noqa: PTH100
+        if _is_place(place) if key in DATA_KEYS else was_local or fingerprinted.get(key, False):
+            found[key] = f"the {name} of {run.path} is not at {place}"
+    return found
+
+
+def require_present(run: RunDir, config: Config, *, to_train: bool = True) -> None:
+    """Whether what is needed is where the config says; asked before any program is started.
+
+    Encoders are not among it: without them metrics are blank. to_train: the data set and `lora.init_from` are needed.
 
     Raises:
         DataError, ModelError: what is missing, and how to give its new place.
     """
-    if data:
+    if to_train:
         require_data(run, config)
-    if "fingerprint" in run.read_record().base_model and not _exists(config.model.path):
-        raise ModelError(f"the base model of {run.path} is not at {config.model.path}", _new_place("model.path"))
-    if "vae_fingerprint" in run.read_record().base_model and config.model.vae and not Path(config.model.vae).exists():
-        raise ModelError(f"the VAE of {run.path} is not at {config.model.vae}", _new_place("model.vae"))
+    for key, sentence in absent(run, config).items():
+        if key.startswith("model.") or (to_train and key == "lora.init_from"):
+            raise ModelError(sentence, new_place(run, key))
 
 
 def require_data(run: RunDir, config: Config) -> None:
@@ -70,10 +103,29 @@ def require_data(run: RunDir, config: Config) -> None:
     Raises:
         DataError: it is not; with how to give its new place.
     """
-    for key in ("data.path", "data.regularization_path"):
+    missing = absent(run, config)
+    for key in DATA_KEYS:
+        if key in missing:
+            raise DataError(missing[key], new_place(run, key))
+
+
+def replaced(run: RunDir, config: Config, digest: Digest) -> Iterator[str]:
+    """A sentence for each model that lies where the run has it, and is no longer what it was.
+
+    Raises:
+        ModelError: what lies at `model.path` is no model.
+    """
+    record, before = run.read_record(), run.read_config()
+    for key in ("model.path", "model.vae", "model.single_file_config"):
         place = config.value(key)
-        if _is_place(place) and not Path(place).exists():
-            raise DataError(f"the data set of {run.path} is not at {place}", _new_place(key))
+        if place and place == before.value(key) and _exists(place) and not _is_as_recorded(record, key, place, digest):
+            yield f"the {NAMES[key]} at {place} is not the one that {run.path} was made with"
+
+
+def require_same_models(run: RunDir, config: Config, digest: Digest) -> None:
+    """Raises ModelError where a model has become another one at the same place."""
+    for sentence in replaced(run, config, digest):
+        raise ModelError(sentence, "restore it, or start a new run with --new")
 
 
 def scan_again(run: RunDir, config: Config, digest: Digest) -> list[Pair]:
@@ -171,6 +223,16 @@ def _moved_lora(run: RunDir, config: Config) -> set[str]:
     return {"lora.init_from"} if lora_file.read(Path(now)).digest == before.sha256 else set[str]()
 
 
+def _is_as_recorded(record: RunRecord, key: str, place: str, digest: Digest) -> bool:
+    """True also where the record has nothing to compare with."""
+    if key == "model.path":
+        then = record.base_model.get("fingerprint")
+        return then is None or base_model.is_same(place, then, digest)
+    if folder := base_model.local_folder(place):
+        return record.folders.get(key) in (None, base_model.folder_fingerprint(folder))
+    return key != "model.vae" or record.base_model.get("vae_fingerprint") in (None, digest(Path(place)))
+
+
 def _is_same_model(run: RunDir, config: Config) -> bool:
     fingerprint = run.read_record().base_model.get("fingerprint")
     if fingerprint is None:  # it was a hub id: what was downloaded then is not known
@@ -179,9 +241,9 @@ def _is_same_model(run: RunDir, config: Config) -> bool:
     if not _exists(config.model.path):
         raise ModelError(
             f"model.path is {config.model.path}, where no model lies; that of {run.path} was at {before}",
-            _new_place("model.path"),
+            new_place(run, "model.path"),
         )
-    return base_model.is_same(config.model.path, fingerprint)
+    return base_model.is_same(config.model.path, fingerprint, Digests(dataset.digests_path(config)))
 
 
 def _is_same_folder(before: str | None, after: str | None, fingerprint: str | None) -> bool:
@@ -205,5 +267,10 @@ def _exists(path: str) -> bool:
     return path == POCKET or Path(path).exists()
 
 
-def _new_place(key: str) -> str:
-    return f"if it was moved, give its new place on the command line: {key}=PLACE"
+def new_place(run: RunDir, key: str) -> str:
+    """The cure where something was moved: the commands that take its new place."""
+    place = f"{key}=PLACE"
+    return (
+        f"if it was moved, give its new place to train, `python run.py train CONFIG {place}`, "
+        f"or to judge, `python run.py evaluate {run.path} {place}`"
+    )

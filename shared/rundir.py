@@ -351,7 +351,9 @@ def _describe_run(config: Config, pairs: Sequence[Pair], digest: Digests) -> Run
             held_out=tuple(chosen),
         ),
         base_model={
-            **base_model.identify(config.model.path, revision=config.model.revision, variant=config.model.variant),
+            **base_model.identify(
+                config.model.path, revision=config.model.revision, variant=config.model.variant, digest=digest
+            ),
             **external_vae.identify(config.model),
         },
         folders=_folders(config),

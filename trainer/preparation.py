@@ -37,6 +37,7 @@ def prepare(run: RunDir, config: Config, accelerator: Accelerator, progress: Pro
     Raises:
         ConfigError, DataError, ModelError, DeviceError: it cannot be trained like this.
     """
+    relocation.require_present(run, config)
     optimizer.check(config.train, accelerator.device)
     quantization.require(config.model, accelerator.device)
     model = base.load_model(

@@ -216,9 +216,14 @@ def test_evaluate_names_a_base_model_that_is_gone_and_takes_its_new_place(desk: 
     run = create_run(tiny_config(desk.folder / "runs", "run", desk.model, desk.pictures, {}))
     there = desk.model.rename(desk.folder / "there")
     program = warm.start("run", "evaluate", run.path)
-    assert program.wait() == 3
+    assert program.wait() == 5
     assert f"is not at {desk.model}" in program.stderr()
-    assert "model.path=PLACE" in program.stderr()
+    assert f"run.py evaluate {run.path} model.path=PLACE" in program.stderr()
+    program = warm.start("run", "evaluate", run.path, "model.path=/nowhere")
+    assert program.wait() == 5
+    assert "/nowhere, where no model lies" in program.stderr()
+    program = warm.start("run", "evaluate", run.path, "data.path=/nowhere")
+    assert program.wait() == 2
     program = warm.start("run", "evaluate", run.path, f"model.path={there}", "train.seed=3")
     assert program.wait() == 2
     assert "train.seed" in program.stderr()

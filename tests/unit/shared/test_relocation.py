@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import zlib
 from pathlib import Path
@@ -12,7 +13,7 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 from shared import base_model, dataset, relocation
-from shared.check import check
+from shared.check import check, notes
 from shared.config import Config, dump_config, load_config
 from shared.errors import ConfigError, DataError, ModelError, RunFolderError
 from shared.opening import Resume, adopt_places, open_or_create
@@ -184,7 +185,114 @@ def test_what_is_gone_is_named_with_how_to_give_its_new_place(
     shutil.rmtree(config.value(key))
     with pytest.raises(error, match=f"of {run.path} is not at {config.value(key)}") as caught:
         take_up(config)
-    assert f"{key}=PLACE" in caught.value.hint
+    assert f"run.py train CONFIG {key}=PLACE" in caught.value.hint
+    assert f"run.py evaluate {run.path} {key}=PLACE" in caught.value.hint
+
+
+@pytest.mark.parametrize("key", ["data.path", "model.path"])
+def test_a_run_folder_is_whole_where_what_it_was_made_of_is_not_here(run: RunDir, config: Config, key: str) -> None:
+    assert notes(run) == []
+    shutil.rmtree(config.value(key))
+    assert check(run) == []
+    [note] = notes(run)
+    assert f"is not at {config.value(key)}; " in note
+    assert f"{key}=PLACE" in note
+
+
+def test_another_base_model_at_the_same_place_is_no_whole_run_and_not_gone_on_with(run: RunDir, config: Config) -> None:
+    assert take_up(config) == []
+    weigh(Path(config.model.path), 2.0)
+    assert check(run) == [f"models: the base model at {config.model.path} is not the one that {run.path} was made with"]
+    with pytest.raises(ModelError, match="is not the one that"):
+        take_up(config)
+    with pytest.raises(ModelError, match="is not the one that"):
+        adopt_places(run, config, lambda text: None)
+
+
+def test_a_base_model_in_one_file_is_read_once_and_noticed_where_another_takes_its_place(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, long_ago = tmp_path / "model.safetensors", 1_000_000_000
+
+    def write(value: float) -> None:
+        tensors = {
+            "model.diffusion_model.input_blocks.0.0.weight": np.full((4, 4, 3, 3), value, np.float32),
+            "cond_stage_model.transformer.x": np.zeros(1, np.float32),
+        }
+        save_file(tensors, file)
+        os.utime(file, (long_ago, long_ago + value))
+
+    write(1)
+    config = elsewhere(config, model={"path": str(file)})
+    run = create_run(config)
+    write_rows(run.train_csv, TRAIN_COLUMNS, [{"step": 1}])
+    read: list[Path] = []
+    monkeypatch.setattr("shared.digests.sha256", lambda path: read.append(path) or dataset.sha256(path))
+    take_up(config)
+    assert file not in read
+    write(2)
+    with pytest.raises(ModelError, match=r"the base model at .* is not the one that"):
+        take_up(config)
+    assert read.count(file) == 1
+
+
+def test_a_moved_folder_of_single_file_config_is_named_and_its_new_place_taken(config: Config, tmp_path: Path) -> None:
+    folder = paper_model(tmp_path / "described")
+    config = elsewhere(config, model={"single_file_config": str(folder)})
+    run = create_run(config)
+    write_rows(run.train_csv, TRAIN_COLUMNS, [{"step": 1}])
+    place = move(folder, tmp_path / "new")
+    for judge in (take_up, lambda config: adopt_places(run, config, lambda text: None)):
+        with pytest.raises(ModelError, match=r"single_file_config of .* is not at") as caught:
+            judge(config)
+        assert "model.single_file_config=PLACE" in caught.value.hint
+    assert check(run) == []
+    assert take_up(elsewhere(config, model={"single_file_config": str(place)}))[0].startswith("moved: ")
+
+
+def test_a_moved_encoder_is_told_and_training_goes_on(config: Config, tmp_path: Path) -> None:
+    clip = tmp_path / "clip"
+    clip.mkdir()
+    save_file({"w": np.ones(10, np.float32)}, clip / "model.safetensors")
+    config = elsewhere(config, evaluation={"fashion_clip": str(clip)})
+    run = create_run(config)
+    write_rows(run.train_csv, TRAIN_COLUMNS, [{"step": 1}])
+    clip.rename(tmp_path / "new")
+    [said] = take_up(config)
+    assert f"is not at {clip}: its metrics stay blank" in said
+    assert len(notes(run)) == 1
+
+
+def test_what_a_run_begins_from_is_needed_until_its_first_checkpoint(
+    run: RunDir, config: Config, tmp_path: Path
+) -> None:
+    gone = elsewhere(config, lora={"init_from": str(tmp_path / "gone.safetensors")})
+    run.config.write_text(dump_config(gone), encoding="utf-8")
+    with pytest.raises(ModelError, match=r"the LoRA of lora\.init_from of"):
+        relocation.require_present(run, gone)
+    relocation.require_present(run, gone, to_train=False)
+    run.checkpoint(1).mkdir()
+    relocation.require_present(run, gone)
+
+
+def test_an_embedded_model_is_never_absent_nor_a_folder_of_its_name(
+    run: RunDir, config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pocket").mkdir()
+    monkeypatch.chdir(tmp_path)
+    embedded = elsewhere(config, model={"path": "pocket"}, evaluation={"fashion_clip": "pocket"})
+    assert relocation.absent(run, embedded) == {}
+    assert base_model.local_folder("pocket") is None
+
+
+def test_a_caption_that_changed_is_found_before_a_program_is_started_unless_training_is_complete(
+    run: RunDir, config: Config, data: Path
+) -> None:
+    (data / "p03.txt").write_text("another dress")
+    with pytest.raises(DataError, match="changed: p03: the caption"):
+        take_up(config)
+    run.checkpoint(config.train.max_train_steps).mkdir()
+    assert take_up(config) == []
 
 
 @pytest.mark.parametrize(("key", "error"), [("data.path", DataError), ("model.path", ModelError)])
