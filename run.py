@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 from typer.core import TyperGroup
@@ -23,7 +22,7 @@ from shared import base_model, dataset, first_config, handover, hardware, held_o
 from shared import check as invariants
 from shared import doctor as examination
 from shared.backlog import unconfirmed, unjudged
-from shared.config import POCKET, Config, DashboardConfig, load_config
+from shared.config import POCKET, Config, DashboardConfig, dashboard_options, load_config
 from shared.errors import ConfigError, DataError, ModelError, RunFolderError, exit_code_of, writing
 from shared.errors import report as report_error
 from shared.listener import listen
@@ -168,7 +167,7 @@ def dashboard(
     """Look at runs, whether or not anything is training."""
 
     def body() -> int:
-        return _dashboard(runs, _dashboard_config(host, port, tuple(trusted_host or ()), base_path))
+        return _dashboard(runs, dashboard_options(host, port, tuple(trusted_host or ()), base_path))
 
     raise typer.Exit(exit_code_of(body))
 
@@ -398,18 +397,6 @@ def _open(config: Config, resume: Resume, *, with_evaluator: bool) -> RunDir:
 
 def _say(text: str) -> None:
     Console(highlight=False, soft_wrap=True).print(text, markup=False)
-
-
-def _dashboard_config(host: str, port: int, trusted_hosts: tuple[str, ...], base_path: str) -> DashboardConfig:
-    """The options as a config has them.
-
-    Raises:
-        ConfigError: one of them is nothing a dashboard can use.
-    """
-    try:
-        return DashboardConfig(host=host, port=port, trusted_hosts=trusted_hosts, base_path=base_path)
-    except ValidationError as error:
-        raise ConfigError("; ".join(str(one["msg"]).removeprefix("Value error, ") for one in error.errors())) from None
 
 
 def _dashboard(runs: Path, wanted: DashboardConfig) -> int:

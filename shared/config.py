@@ -584,6 +584,18 @@ def load_config(path: Path, overrides: list[str] | None = None) -> Config:
     return _with_absolute_paths(config, name)
 
 
+def dashboard_options(host: str, port: int, trusted_hosts: tuple[str, ...], base_path: str) -> DashboardConfig:
+    """Options of the command line, as a config has them.
+
+    Raises:
+        ConfigError: one of them is nothing a dashboard can use.
+    """
+    try:
+        return DashboardConfig(host=host, port=port, trusted_hosts=trusted_hosts, base_path=base_path)
+    except ValidationError as error:
+        raise ConfigError("; ".join(str(one["msg"]).removeprefix("Value error, ") for one in error.errors())) from None
+
+
 def parse_config(tree: dict[str, Any], problems: Sequence[str] = (), cure: str = "") -> Config:
     """Validate a plain tree of settings. problems: found already, to be told with the others; cure: of those.
 
