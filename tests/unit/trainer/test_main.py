@@ -28,7 +28,7 @@ class Told:
 def test_pictures_too_small_for_the_model_are_a_notice_before_anything_is_encoded(
     notices: list[str], make_paper_run: RunMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def prepare(*_: object) -> None:
+    def prepare(*_: object, **__: object) -> None:
         raise StopAskedError("here")
 
     monkeypatch.setattr(program, "prepare", prepare)

@@ -18,7 +18,7 @@ from trainer.preparation import prepare
 
 
 def learner_of(run: RunDir) -> Learner:
-    return prepare(run, run.read_config(), Accelerator(cpu=True), lambda done, total: None)
+    return prepare(run, run.read_config(), Accelerator(cpu=True), lambda done, total: None, begins=True)
 
 
 def learning(learner: Learner) -> set[str]:

@@ -36,7 +36,7 @@ class Project:
         }
         path = self._folder / "project" / data
         run = create_run(tiny_config(self._folder / "runs", data or "all", Path("pocket"), path, sections))
-        return prepare(run, run.read_config(), Accelerator(cpu=True), lambda done, total: None)
+        return prepare(run, run.read_config(), Accelerator(cpu=True), lambda done, total: None, begins=True)
 
     def class_loss(self, learner: Learner) -> float:
         """On pictures of the class that were never trained on."""
