@@ -217,6 +217,7 @@ def test_a_file_that_was_moved_is_known_again_and_one_that_is_gone_is_not_missed
         tmp_path / "moved.safetensors"
     )
     (tmp_path / "moved.safetensors").unlink()
+    run.checkpoint(1).mkdir()
     resume(run.read_config())
     write(tmp_path / "lora.safetensors", {f"unet.{ATTENTION}": 1})
     with pytest.raises(RunFolderError, match=r"lora\.init_from was .* the run began from it"):
