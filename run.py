@@ -18,29 +18,27 @@ from rich.console import Console
 from rich.table import Table
 from typer.core import TyperGroup
 
-from shared import base_model, dataset, first_config, handover, hardware, held_out, paths, precheck, presets, tokens
-from shared import check as invariants
-from shared import doctor as examination
-from shared.backlog import unconfirmed, unjudged
-from shared.config import POCKET, Config, DashboardConfig, dashboard_options, load_config
+from shared.config.schema import POCKET, Config, DashboardConfig, dashboard_options, load_config
+from shared.data import dataset, held_out
+from shared.data.sources import listed
+from shared.data.survey import survey
 from shared.errors import ConfigError, DataError, ModelError, RunFolderError, exit_code_of, writing
 from shared.errors import report as report_error
-from shared.listener import listen
-from shared.opening import Resume, adopt_places, open_or_create
-from shared.records import replace_file
-from shared.rundir import RunDir, open_run
-from shared.sources import listed
-from shared.status import read_status
-from shared.supervisor import (
-    ROOT,
-    Supervisor,
-    child_environment,
-    python_module,
-    wait_until_healthy,
-)
-from shared.survey import survey
-from shared.terminal import Terminal, summarise
-from shared.webhook import Webhook
+from shared.files import paths
+from shared.followers.webhook import Webhook
+from shared.launch import first_config, handover
+from shared.launch import integrity as invariants
+from shared.launch.listener import listen
+from shared.launch.resume import Resume, adopt_places, open_or_create
+from shared.launch.supervisor import ROOT, Supervisor, child_environment, python_module, wait_until_healthy
+from shared.launch.terminal import Terminal, summarise
+from shared.machine import doctor as examination
+from shared.machine import hardware, precheck, presets
+from shared.models import base_model, tokens
+from shared.run_folder.heartbeat import read_status
+from shared.run_folder.pending import unconfirmed, unjudged
+from shared.run_folder.records import replace_file
+from shared.run_folder.run_dir import RunDir, open_run
 
 DEMO_CONFIG = ROOT / "configs" / "pocket_kimono_cpu.toml"
 DEFAULT_MODEL = "stable-diffusion-v1-5/stable-diffusion-v1-5"
@@ -215,9 +213,9 @@ def score(
 ) -> None:
     """Judge any folder of pictures against another: the evaluator's metrics, with anchors and intervals.
 
-    Options are those of `python -m evaluator.score`: --json, --fashion-clip, --visual, --device, --legacy.
+    Options are those of `python -m tasks.text_to_image.score`: --json, --fashion-clip, --visual, --device, --legacy.
     """
-    command = python_module("evaluator.score", references, samples, *context.args)
+    command = python_module("tasks.text_to_image.score", references, samples, *context.args)
     raise typer.Exit(exit_code_of(lambda: _foreground(command, child_environment(None))))
 
 
@@ -235,7 +233,7 @@ def export(
         opened = open_run(run)
         asked = ["--step", step, "--format", form.value, "--dtype", dtype.value]
         target = ["--output", output.resolve()] if output else []
-        command = python_module("shared.diffusion.export", opened.path, *asked, *target)
+        command = python_module("tasks.text_to_image.export", opened.path, *asked, *target)
         return _foreground(command, child_environment(opened))
 
     raise typer.Exit(exit_code_of(body))

@@ -21,13 +21,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import torch
 
 from evaluator.__main__ import build
-from evaluator.judge import Judge
+from evaluator.evaluate import Judge
 from pocket.garments import write_concept
-from shared.config import Config, load_config
-from shared.diffusion import base, lora
-from shared.publication import publish
-from shared.records import EvaluationResult, Manifest
-from shared.rundir import RunDir, create_run
+from shared.config.schema import Config, load_config
+from shared.files.publication import publish
+from shared.run_folder.records import EvaluationResult, Manifest
+from shared.run_folder.run_dir import RunDir, create_run
+from tasks.text_to_image.families import loading
+from tasks.text_to_image.lora import lora
 
 ROOT = Path(__file__).resolve().parents[1]
 DEMO = ROOT / "configs" / "pocket_kimono_cpu.toml"
@@ -52,7 +53,7 @@ def configure(folder: Path, num_prompts: int, num_inference_steps: int) -> Confi
 
 def publish_snapshots(run: RunDir, config: Config, count: int) -> None:
     """Snapshots of small random weights, each its own file."""
-    model = base.load_model(config.model, "fp32")
+    model = loading.load_model(config.model, "fp32")
     parts = lora.adapted(model, config.lora)
     lora.attach(parts, config.lora)
     blueprint, metadata, run_id = lora.state(parts), lora.metadata(parts), run.read_record().run_id

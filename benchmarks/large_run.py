@@ -25,11 +25,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from dashboard.charts.axis import Look, x_axis
 from dashboard.charts.quality import quality_figure
 from dashboard.charts.training import Events, training_figure
-from dashboard.events import pauses
-from dashboard.reader import RunReader
+from dashboard.data.events import pauses
+from dashboard.data.reader import RunReader
 from examples.fake_run import FakeRun, create
-from shared.rundir import RunDir
-from shared.tables import TRAIN_COLUMNS
+from shared.run_folder.run_dir import RunDir
+from shared.run_folder.tables import TRAIN_COLUMNS
 
 NUM_STEPS, EVERY = 1_000_000, 1000
 REPEATS = 5

@@ -17,24 +17,24 @@ import numpy as np
 import torch
 from PIL import Image
 
-from evaluator import stopping, verdict
-from evaluator.anchors import anchors, matching, mismatched
-from evaluator.metrics import PAIRWISE_LOSSES, PAIRWISE_METRICS
-from evaluator.metrics.copying import nearest_training_picture
-from evaluator.metrics.exhibit import Exhibit, Row
-from evaluator.metrics.layout import layout, mirrored
-from evaluator.scorer import Scorer, load_scorer
-from evaluator.signals import copying, nearest_ratio
-from evaluator.training_set import TrainingSet
+from evaluator.selection import ranking, stop_rule
+from evaluator.selection.overfitting import copying, nearest_ratio
 from pocket.garments import catalogue, concept, render, split_catalogue
-from shared import dataset
-from shared.config import ModelConfig
-from shared.diffusion import base
-from shared.digests import Digests
-from shared.pictures import open_picture
-from shared.publication import read_manifest
-from shared.records import Sample
-from shared.rundir import RunDir, open_run, steps_in
+from shared.config.schema import ModelConfig
+from shared.data import dataset
+from shared.data.pictures import open_picture
+from shared.files.digests import Digests
+from shared.files.publication import read_manifest
+from shared.run_folder.records import Sample
+from shared.run_folder.run_dir import RunDir, open_run, steps_in
+from tasks.text_to_image.evaluation.anchors import anchors, matching, mismatched
+from tasks.text_to_image.evaluation.scorer import Scorer, load_scorer
+from tasks.text_to_image.evaluation.training_set import TrainingSet
+from tasks.text_to_image.families import loading
+from tasks.text_to_image.metrics import PAIRWISE_LOSSES, PAIRWISE_METRICS
+from tasks.text_to_image.metrics.copying import nearest_training_picture
+from tasks.text_to_image.metrics.layout import layout, mirrored
+from tasks.text_to_image.metrics.metric_input import Exhibit, Row
 from tests.integration.test_proofs import CHROMATIC, augmented, before_a_darker_wall, photographs, recoloured, variants
 from tests.unit.evaluator.blind import features_of
 
@@ -128,7 +128,10 @@ class Pool:
 
 def draw_pool(num_prompts: int = NUM_PROMPTS, num_seeds: int = NUM_SEEDS, num_steps: int = 10) -> Pool:
     """The embedded base model draws garments that it has never seen; every picture has a seed of its own."""
-    pipeline, scorer = base.load_model(ModelConfig(), "fp32").pipeline, load_scorer("pocket", metrics=PAIRWISE_METRICS)
+    pipeline, scorer = (
+        loading.load_model(ModelConfig(), "fp32").pipeline,
+        load_scorer("pocket", metrics=PAIRWISE_METRICS),
+    )
     pipeline.set_progress_bar_config(disable=True)
     rows, vectors = [], []
     for number, garment in enumerate(split_catalogue()[1][:num_prompts]):
@@ -147,7 +150,7 @@ def draw_pool(num_prompts: int = NUM_PROMPTS, num_seeds: int = NUM_SEEDS, num_st
     return Pool(rows, vectors)
 
 
-def resampled(pool: Pool, num_snapshots: int, rng: np.random.Generator) -> verdict.Verdict:
+def resampled(pool: Pool, num_snapshots: int, rng: np.random.Generator) -> ranking.Verdict:
     """Eight prompts, two pictures each for step 0 and for every snapshot, shared out by chance."""
     evaluations: dict[int, list[Sample]] = {step: [] for step in range(num_snapshots + 1)}
     for prompt in rng.choice(len(pool.rows), 8, replace=False):
@@ -158,7 +161,7 @@ def resampled(pool: Pool, num_snapshots: int, rng: np.random.Generator) -> verdi
                 metrics = {**pool.rows[prompt][picture], "seed_distance": distance}
                 sample = Sample(prompt_id=f"p{prompt}", prompt="", seed=seed, image="", batch=0, metrics=metrics)
                 evaluations[step].append(sample)
-    return verdict.judge(evaluations)
+    return ranking.judge(evaluations)
 
 
 @dataclass(frozen=True)
@@ -258,7 +261,7 @@ def tell_run(run: RunDir) -> None:
             rows = scorer.score(Exhibit(paired, samples, prompts, first, training)).rows
             scored = zip(result.samples, rows, strict=True)
             evaluations[step] = [sample.model_copy(update={"metrics": row}) for sample, row in scored]
-    found = verdict.judge(evaluations, anchors=anchors(list(references.values()), scorer))
+    found = ranking.judge(evaluations, anchors=anchors(list(references.values()), scorer))
     num_trained = len(training.vectors(layout))
     print(f"\n### Run `{record.name}`: {num_trained} training pictures, {len(references)} prompts\n")
     columns = ("composite", "composite_low", "composite_high", *(f"{loss}_skill" for loss in PAIRWISE_LOSSES))
@@ -270,7 +273,7 @@ def tell_run(run: RunDir) -> None:
         print(f"| {summary.step} | " + " | ".join(cells) + f" | {' '.join(summary.raised)} |")
     if found.best:
         print(f"\n{found.best.reason}")
-    print(f"\nStop rule: {stopping.advise_stop(found, 'advise', 5, 6)}")
+    print(f"\nStop rule: {stop_rule.advise_stop(found, 'advise', 5, 6)}")
 
 
 def write_sheet(run: RunDir) -> Path:

@@ -24,10 +24,10 @@ from playwright.sync_api import CDPSession, Page, sync_playwright
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from shared.listener import listen
-from shared.rundir import RunDir
-from shared.supervisor import ROOT, child_environment, wait_until_healthy
-from shared.tables import read_rows
+from shared.launch.listener import listen
+from shared.launch.supervisor import ROOT, child_environment, wait_until_healthy
+from shared.run_folder.run_dir import RunDir
+from shared.run_folder.tables import read_rows
 
 HOST = "127.0.0.1"
 TITLES = (

@@ -12,8 +12,8 @@ import sys
 
 import uvicorn
 
-from shared import lifeline
 from shared.errors import exit_code_of
+from shared.launch import parent_watch
 
 WEBSOCKET_SECONDS = 30
 MAX_MESSAGE_BYTES = 200 * 1024 * 1024
@@ -24,9 +24,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m dashboard", description=__doc__)
     parser.add_argument("--fd", type=int, required=True, help="descriptor of a listening socket")
     listening = socket.socket(fileno=parser.parse_args().fd)
-    lifeline.watch()
+    parent_watch.watch()
     config = uvicorn.Config(
-        "dashboard.app:app",
+        "dashboard.server.app:app",
         ws="websockets-sansio",  # these four as Streamlit's own server has them
         ws_max_size=MAX_MESSAGE_BYTES,
         ws_ping_interval=WEBSOCKET_SECONDS,

@@ -22,22 +22,23 @@ from urllib.parse import quote
 
 from PIL import Image
 
-from dashboard import language, state_line
 from dashboard.charts.axis import Look, x_axis
 from dashboard.charts.quality import quality_figure
 from dashboard.charts.training import Events, training_figure
-from dashboard.comparison import flatten, spell
 from dashboard.components import figure as figures
+from dashboard.components import state_line
 from dashboard.components import wall as walls
-from dashboard.events import pauses
-from dashboard.files import PLOTLY_FILE
-from dashboard.language import say
-from dashboard.reader import RunReader
-from dashboard.verdict import best_table_html, signals_html
+from dashboard.data.best_snapshot import best_table_html, signals_html
+from dashboard.data.comparison import flatten, spell
+from dashboard.data.events import pauses
+from dashboard.data.reader import RunReader
+from dashboard.server.files import PLOTLY_FILE
+from dashboard.text import language
+from dashboard.text.language import say
 from shared.errors import exit_code_of, writing
-from shared.records import EvaluationResult, replace_file
-from shared.rundir import open_run, step_name
-from shared.status import is_alive, read_status
+from shared.run_folder.heartbeat import is_alive, read_status
+from shared.run_folder.records import EvaluationResult, replace_file
+from shared.run_folder.run_dir import open_run, step_name
 
 HERE = Path(__file__).parent
 MAX_STEPS, MAX_SIDE, QUALITY = 8, 384, 88

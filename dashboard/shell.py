@@ -10,13 +10,13 @@ from pathlib import Path
 
 import streamlit as st
 
-from dashboard import address
-from dashboard.language import LANGUAGES, best_match, say, use
+from dashboard import url_state
+from dashboard.data.runs import run_names, runs_folder
 from dashboard.panels import LANGUAGE, RUN_IDS, is_another
 from dashboard.panels.state import state_panel
-from dashboard.runs import run_names, runs_folder
+from dashboard.text.language import LANGUAGES, best_match, say, use
 from shared.errors import RunFolderError
-from shared.rundir import open_run
+from shared.run_folder.run_dir import open_run
 
 HERE = Path(__file__).parent
 VIEWS, STYLE = HERE / "views", HERE / "style.css"
@@ -25,7 +25,7 @@ VIEWS, STYLE = HERE / "views", HERE / "style.css"
 def shell() -> None:
     """The frame around the page that the address names."""
     st.set_page_config(page_title="Darkroom", page_icon="📷", layout="wide")
-    address.read()
+    url_state.read()
     st.session_state[LANGUAGE] = viewer_language()
     use(st.session_state[LANGUAGE])
     st.html(STYLE)
@@ -45,7 +45,7 @@ def shell() -> None:
     look_for_new_runs(names, name, run_id)
     state_panel(name)
     page.run()
-    address.write()
+    url_state.write()
 
 
 def pages() -> list[st.Page]:
@@ -69,7 +69,7 @@ def viewer_language() -> str:
 
 def choose_run(names: list[str], name: str) -> None:
     """The choice stands at this run also where Streamlit has dropped it: a run of the script was cut short."""
-    address.settle("run", names, name)
+    url_state.settle("run", names, name)
     with st.container(horizontal=True, vertical_alignment="center", key="header"):
         st.markdown("#### Darkroom", width="content")
         st.selectbox(say("Run"), names, key="run", label_visibility="collapsed", width=320)
@@ -79,7 +79,7 @@ def show_gone(name: str, names: list[str], run_id: str) -> None:
     """Instead of a page: the run of the address is not there, or another one has its name. Nothing of either is shown
     before the viewer has chosen."""
     st.session_state["run"] = name
-    address.keep()
+    url_state.keep()
     with st.container(horizontal=True, vertical_alignment="center", key="header"):
         st.markdown("#### Darkroom", width="content")
         others = [other for other in names if other != name]

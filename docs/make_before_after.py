@@ -9,8 +9,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from shared.records import Sample
-from shared.rundir import RunDir, open_run
+from shared.run_folder.records import Sample
+from shared.run_folder.run_dir import RunDir, open_run
 
 TARGET = Path(__file__).parent / "images" / "before-after.png"
 NUM_COLUMNS = 8

@@ -10,8 +10,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from pydantic.fields import FieldInfo
 
-from shared.cadence import EverySteps, dump
-from shared.config import sections
+from shared.config.save_interval import EverySteps, dump
+from shared.config.schema import sections
 
 TARGET = Path(__file__).with_name("configuration.md")
 
@@ -20,7 +20,7 @@ HEAD = """# Configuration
 One TOML file describes a run. Precedence: the defaults below, then the file, then `section.key=value` on the command
 line. All problems are reported at once, each with its key and the nearest known one. `configs/` holds whole runs.
 
-This page is written by `python docs/make_configuration.py` from the descriptions in `shared/config.py`.
+This page is written by `python docs/make_configuration.py` from the descriptions in `shared/config/schema.py`.
 """
 
 

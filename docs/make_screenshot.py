@@ -15,9 +15,9 @@ from playwright.sync_api import Browser, sync_playwright
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from shared.listener import listen
-from shared.rundir import RunDir, open_run
-from shared.supervisor import child_environment, wait_until_healthy
+from shared.launch.listener import listen
+from shared.launch.supervisor import child_environment, wait_until_healthy
+from shared.run_folder.run_dir import RunDir, open_run
 
 IMAGES = Path(__file__).parent / "images"
 HOST = "127.0.0.1"

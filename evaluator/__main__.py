@@ -16,25 +16,26 @@ from pathlib import Path
 
 import torch
 
-from evaluator import queue, references, room
-from evaluator.judge import Judge
-from evaluator.orders import Orders
-from evaluator.room import Growth
-from evaluator.scorer import load_scorer
-from evaluator.session import Session
-from evaluator.studio import Studio
-from evaluator.training_set import TrainingSet
-from shared.config import Config, EvaluationConfig
-from shared.diffusion import base
+from evaluator import gpu_memory, work_queue
+from evaluator.evaluate import Judge
+from evaluator.gpu_memory import Growth
+from evaluator.run_mode import Orders
+from evaluator.worker import Session
+from shared.config.schema import Config, EvaluationConfig
+from shared.data.references import MIN_FURTHER, further
 from shared.errors import DeviceError, ModelError, exit_code_of, report
-from shared.external_vae import pinned
-from shared.hardware import evaluator_gpu
-from shared.publication import sweep
-from shared.records import RunRecord
-from shared.references import MIN_FURTHER, further
-from shared.relocation import require_present
-from shared.rundir import RunDir, open_run
-from shared.status import hold_seat
+from shared.files.publication import sweep
+from shared.launch.relocation import require_present
+from shared.machine.hardware import evaluator_gpu
+from shared.models.external_vae import pinned
+from shared.run_folder.heartbeat import hold_seat
+from shared.run_folder.records import RunRecord
+from shared.run_folder.run_dir import RunDir, open_run
+from tasks.text_to_image.evaluation import references
+from tasks.text_to_image.evaluation.image_generator import Studio
+from tasks.text_to_image.evaluation.scorer import load_scorer
+from tasks.text_to_image.evaluation.training_set import TrainingSet
+from tasks.text_to_image.families import loading
 
 log = logging.getLogger("evaluator")
 
@@ -53,7 +54,7 @@ def main() -> int:
     orders = Orders(follow=arguments.follow)
     with hold_seat(run, "evaluator") as status:
         sweep(run.staging)
-        watching = queue.watching(run, orders.wake.set) if arguments.follow else contextlib.nullcontext()
+        watching = work_queue.watching(run, orders.wake.set) if arguments.follow else contextlib.nullcontext()
         with watching:
             return _work(Session(run, orders, status, lambda: build(run)))
 
@@ -73,8 +74,8 @@ def build(run: RunDir) -> Judge:
     require_present(run, config, to_train=False)
     settings = config.evaluation
     device = _device(config)
-    base.share_cores(device)
-    model = base.load_model(
+    loading.share_cores(device)
+    model = loading.load_model(
         pinned(config.model, record.base_model),
         _precision(settings, device),
         zero_terminal_snr=config.train.zero_terminal_snr,
@@ -82,7 +83,7 @@ def build(run: RunDir) -> Judge:
     )
     model.sample_with(settings.scheduler)
     studio = Studio(model, config.lora, settings, config.data.resolution)
-    room.limit(device, room.expected_mib(run, device))
+    gpu_memory.limit(device, gpu_memory.expected_mib(run, device))
     studio.move_to(device)
     _tell_of_the_final(config, record)
     return Judge(
@@ -107,13 +108,13 @@ def _tell_of_the_final(config: Config, record: RunRecord) -> None:
 
 
 def _device(config: Config) -> torch.device:
-    device = base.choose_device(config.evaluation.device)
+    device = loading.choose_device(config.evaluation.device)
     if config.evaluation.device == "auto" and device.type == "cuda":
         return torch.device("cuda", evaluator_gpu(torch.cuda.device_count(), config.train.num_processes))
     return device
 
 
-def _precision(settings: EvaluationConfig, device: torch.device) -> base.Precision:
+def _precision(settings: EvaluationConfig, device: torch.device) -> loading.Precision:
     if settings.dtype != "auto":
         return settings.dtype
     return "fp32" if device.type == "cpu" else "fp16"

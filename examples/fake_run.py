@@ -26,10 +26,11 @@ from PIL import Image, ImageDraw
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from shared import control
-from shared.config import Config, dump_config, parse_config
-from shared.publication import publish
-from shared.records import (
+from shared.config.schema import Config, dump_config, parse_config
+from shared.files.publication import publish
+from shared.run_folder import requests
+from shared.run_folder.heartbeat import Status, hold_role
+from shared.run_folder.records import (
     Advice,
     Anchors,
     Best,
@@ -47,9 +48,8 @@ from shared.records import (
     replace_file,
     utc_now,
 )
-from shared.rundir import RunDir, step_name, steps_in
-from shared.status import Status, hold_role
-from shared.tables import (
+from shared.run_folder.run_dir import RunDir, step_name, steps_in
+from shared.run_folder.tables import (
     COMPARED_METRICS,
     METRIC_COLUMNS,
     NUM_STRATA,
@@ -168,12 +168,12 @@ class FakeRun:
             for sample in samples:
                 draw_shirt(sample.seed).save(stage / "images" / sample.image)
 
-        control.answer(self.run, request, "seen", step)
+        requests.answer(self.run, request, "seen", step)
         manifest = Manifest(kind="evaluation", run_id=self.record.run_id, step=step)
         target = self.run.result(f"requested/{request.id}", step)
         target.parent.mkdir(parents=True)
         publish(self.run.staging, target, manifest, write)
-        control.answer(self.run, request, "done", step)
+        requests.answer(self.run, request, "done", step)
 
     def result(self, step: int, failure: str, blank: str) -> EvaluationResult:
         """The invented judgement of a step."""
@@ -424,9 +424,9 @@ def write_history(fake: FakeRun, step_seconds: float = 0.4) -> None:
             blank = "color_loss" if step == judged[len(judged) // 4] else ""
             fake.publish_evaluation(step, failure, blank)
         fake.rebuild_tables()
-        request = control.submit_stop(run, "command line")
+        request = requests.submit_stop(run, "command line")
         for stage in ("seen", "saved", "stopped"):
-            control.answer(run, request, stage, stopped_at)
+            requests.answer(run, request, stage, stopped_at)
         (run.logs / "trainer.log").write_text("".join(f"INFO step {step} published\n" for step in judged))
         trainer.update(step=steps, total=steps)
         evaluator.update(step=judged[-1], total=len(judged))
@@ -441,7 +441,7 @@ def live(fake: FakeRun, step_seconds: float, evaluation_seconds: float, ignore_s
     prune(run.train_csv, lambda row: int(row["step"]) <= last)
     with hold_role(run, "trainer") as trainer, hold_role(run, "evaluator") as evaluator:
         trainer.update("preparing", step=last, total=fake.steps, message="caching latents")
-        control.ignore_before(run, trainer.record.started)
+        requests.ignore_before(run, trainer.record.started)
         waiting: list[int] = [] if run.evaluation(0).exists() else [0]
         ready_at = time.monotonic() + evaluation_seconds
         for step in range(last + 1, fake.steps + 1):
@@ -468,7 +468,7 @@ def live(fake: FakeRun, step_seconds: float, evaluation_seconds: float, ignore_s
 
 def draw_what_is_asked_for(fake: FakeRun) -> None:
     """With prompts of a person's own."""
-    for request in control.open_requests(fake.run, "evaluate"):
+    for request in requests.open_requests(fake.run, "evaluate"):
         if request.prompts:
             fake.publish_drawings(request)
 
@@ -476,18 +476,18 @@ def draw_what_is_asked_for(fake: FakeRun) -> None:
 def obey(run: RunDir, trainer: Status, step: int) -> tuple[Request | None, bool]:
     """Hold while paused; then the stop request, if there is one, and whether a snapshot is wanted."""
     held = carry_out(run, "pause", step)
-    while held and not (carry_out(run, "resume", step) or control.open_requests(run, "stop")):
+    while held and not (carry_out(run, "resume", step) or requests.open_requests(run, "stop")):
         trainer.update("paused")
         time.sleep(0.1)
-    return next(iter(control.open_requests(run, "stop")), None), carry_out(run, "snapshot-now", step)
+    return next(iter(requests.open_requests(run, "stop")), None), carry_out(run, "snapshot-now", step)
 
 
 def carry_out(run: RunDir, kind: RequestKind, step: int) -> bool:
     """Answer every open request of a kind; whether there was one."""
-    waiting = control.open_requests(run, kind)
+    waiting = requests.open_requests(run, kind)
     for request in waiting:
-        control.answer(run, request, "seen", step)
-        control.answer(run, request, "done", step)
+        requests.answer(run, request, "seen", step)
+        requests.answer(run, request, "done", step)
     return bool(waiting)
 
 
@@ -519,7 +519,7 @@ def answer(run: RunDir, request: Request, trainer: Status, step: int) -> None:
     """Carry a stop request out, slowly enough to watch."""
     trainer.update("saving")
     for stage in ("seen", "saved", "stopped"):
-        control.answer(run, request, stage, step)
+        requests.answer(run, request, stage, step)
         time.sleep(0.3)
 
 

@@ -1,4 +1,4 @@
-"""The contract between Darkroom's programs: configuration, run folder, records, requests, status.
+"""The contract between Darkroom's programs: configuration, run folder, records, requests, heartbeats.
 
-Nothing here imports torch, streamlit or pandas, but the sub-package `shared.diffusion`, imported by name.
+Nothing here imports torch, streamlit or pandas.
 """

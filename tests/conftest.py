@@ -17,9 +17,9 @@ import pytest
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported: two threads on two busy cores wait for each other
 os.environ["HF_HUB_OFFLINE"] = "1"
 
-from shared.base_model import POCKET_STABLE_DIFFUSION
-from shared.config import Config, parse_config
-from shared.rundir import RunDir, create_run
+from shared.config.schema import Config, parse_config
+from shared.models.base_model import POCKET_STABLE_DIFFUSION
+from shared.run_folder.run_dir import RunDir, create_run
 
 ROOT = Path(__file__).resolve().parents[1]
 RESOLUTION = 32

@@ -14,17 +14,18 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
 
-from shared import held_out, precheck
-from shared.config import Config
-from shared.diffusion import base
+from shared.config.schema import Config
+from shared.data import held_out
 from shared.errors import DeviceError, exit_code_of
-from shared.rundir import RunDir, open_run
-from shared.status import Status, hold_role
+from shared.machine import precheck
+from shared.run_folder.heartbeat import Status, hold_role
+from shared.run_folder.run_dir import RunDir, open_run
+from tasks.text_to_image.families import loading
+from tasks.text_to_image.training.preparation import Progress, mixed_precision, prepare
 from trainer import checkpoint
 from trainer.checkpoint import Checkpoint
-from trainer.desk import notice, open_desk
 from trainer.loop import Trainer
-from trainer.preparation import Progress, mixed_precision, prepare
+from trainer.run_writer import notice, open_desk
 from trainer.stopping import StopAskedError, StopSignal, TimeLimit
 
 log = logging.getLogger("trainer")
@@ -40,7 +41,7 @@ def main() -> int:
     run = open_run(parser.parse_args().run)
     config = run.read_config()
     accelerator = _accelerator(config)
-    base.share_cores(accelerator.device)
+    loading.share_cores(accelerator.device)
     with hold_role(run, "trainer") if accelerator.is_main_process else contextlib.nullcontext() as status:
         stop = StopSignal(run, answers=accelerator.is_main_process)
         try:
@@ -59,7 +60,7 @@ def _accelerator(config: Config) -> Accelerator:
     Raises:
         DeviceError: there are more processes than GPUs.
     """
-    device = base.choose_device("auto")
+    device = loading.choose_device("auto")
     rank, gpus = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
     if device.type == "cuda" and rank >= gpus:
         raise DeviceError(f"process {rank} finds no GPU of its own: there are {gpus}", "start one process per GPU")

@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
-from shared import checkpoints
 from shared.errors import RunFolderError
-from shared.publication import read_manifest, remove, verify
-from shared.rundir import RunDir
+from shared.files.publication import read_manifest, remove, verify
+from shared.run_folder import checkpoints
+from shared.run_folder.run_dir import RunDir
 
 AVERAGE_FILE = "ema.safetensors"
 

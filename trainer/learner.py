@@ -16,16 +16,18 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from shared.config import Config
-from shared.diffusion import lora
-from shared.diffusion.model import Conditioning, Model
-from trainer import compute, objective, order
+from shared.config.schema import Config
+from tasks.text_to_image.data.batches import Batches
+from tasks.text_to_image.families.model import Conditioning, Model
+from tasks.text_to_image.lora import lora
+from tasks.text_to_image.objectives import ddpm
+from tasks.text_to_image.training import compute
+from tasks.text_to_image.training.held_out_loss import Losses, Progress, Validation
+from trainer import data_order
 from trainer import optimizer as optimizers
 from trainer.accumulation import Accumulation, memory_of
-from trainer.batches import Batches
 from trainer.checkpoint import Checkpoint, copy_to_host
 from trainer.ema import Average
-from trainer.validation import Losses, Progress, Validation
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ class Learner:
         self.config, self.accelerator = config, accelerator
         self.model, self.batches, self.validation = model, batches, validation
         self.scheduler = model.noise_scheduler()
-        objective.require_timesteps(self.scheduler, config.train)
+        ddpm.require_timesteps(self.scheduler, config.train)
         self.adapted = lora.adapted(model, config.lora)
         self.parameters = [parameter for part in self.adapted.values() for parameter in lora.parameters(part)]
         compute.configure(self.adapted, config.train)
@@ -132,7 +134,7 @@ class Learner:
         started = time.perf_counter()
         learning_rate = optimizers.set_rates(self.optimizer, self._peak_rates, self._lr_factor(self.step))
         batches = [self._positions(step, micro_batch) for micro_batch in range(settings.gradient_accumulation_steps)]
-        dropout_seed = order.derive(settings.seed, f"dropout:{accelerator.process_index}", step)
+        dropout_seed = data_order.derive(settings.seed, f"dropout:{accelerator.process_index}", step)
         loss = float(self._accumulation.gather(batches, self._loss, lambda: torch.manual_seed(dropout_seed)))
         limit = settings.max_grad_norm or math.inf  # an infinite one only measures
         grad_norm = float(cast("Tensor", accelerator.clip_grad_norm_(self.parameters, limit)))
@@ -146,7 +148,7 @@ class Learner:
         return Update(loss, grad_norm, learning_rate, time.perf_counter() - started, loss_scale)
 
     def _positions(self, step: int, micro_batch: int) -> range:
-        return order.positions(
+        return data_order.positions(
             step,
             micro_batch,
             self.accelerator.process_index,
@@ -161,10 +163,8 @@ class Learner:
         latents_BCHW = self.model.scale_latents(batch.latents)
         noise, timesteps = [], []
         for generator in batch.generators:
-            noise.append(objective.sample_noise(latents_BCHW.shape[1:], generator, settings))
-            timesteps.append(
-                objective.sample_timestep(generator, settings, self.scheduler.config["num_train_timesteps"])
-            )
+            noise.append(ddpm.sample_noise(latents_BCHW.shape[1:], generator, settings))
+            timesteps.append(ddpm.sample_timestep(generator, settings, self.scheduler.config["num_train_timesteps"]))
         latents_BCHW, noise_BCHW = latents_BCHW.to(device), torch.stack(noise).to(device)
         timesteps_B, text = torch.stack(timesteps).to(device), batch.text
         if not isinstance(text, list):
@@ -172,10 +172,10 @@ class Learner:
         noisy_latents_BCHW = self.scheduler.add_noise(latents_BCHW, noise_BCHW, cast("torch.IntTensor", timesteps_B))
         with self.accelerator.autocast():
             model_pred_BCHW = self.predictor(noisy_latents_BCHW, timesteps_B, text, batch.time_ids.to(device))
-        target_BCHW = objective.target(self.scheduler, latents_BCHW, noise_BCHW, timesteps_B)
+        target_BCHW = ddpm.target(self.scheduler, latents_BCHW, noise_BCHW, timesteps_B)
         weights_B = None if batch.loss_weights is None else batch.loss_weights.to(device)
         masks_BHW = None if batch.masks is None else batch.masks.to(device)
-        return objective.loss(model_pred_BCHW, target_BCHW, timesteps_B, self.scheduler, settings, weights_B, masks_BHW)
+        return ddpm.loss(model_pred_BCHW, target_BCHW, timesteps_B, self.scheduler, settings, weights_B, masks_BHW)
 
     def validate(self, progress: Progress) -> Losses | None:
         """The held-out losses of the adapter as it is, the same on every process; None where none are asked for."""

@@ -8,12 +8,12 @@ from typing import cast
 
 import torch
 
-from shared import disk
-from shared.cadence import AnyCadence, is_due
-from shared.config import Config
-from shared.rundir import RunDir
-from trainer.desk import Desk
+from shared.config.save_interval import AnyCadence, is_due
+from shared.config.schema import Config
+from shared.machine import disk
+from shared.run_folder.run_dir import RunDir
 from trainer.learner import Learner, Update
+from trainer.run_writer import Desk
 from trainer.stopping import StopSignal
 
 log = logging.getLogger(__name__)

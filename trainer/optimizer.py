@@ -27,7 +27,7 @@ from prodigyopt import Prodigy
 from torch.optim import Optimizer
 from transformers.optimization import Adafactor
 
-from shared.config import TrainConfig
+from shared.config.schema import TrainConfig
 from shared.errors import ConfigError
 from trainer.checkpoint import copy_to_host, join_moments, split_optimizer
 

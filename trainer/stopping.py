@@ -7,10 +7,11 @@ import time
 from collections import deque
 from types import FrameType
 
-from shared import control, lifeline
 from shared.errors import TrainingError
-from shared.records import Request, seconds_since
-from shared.rundir import RunDir
+from shared.launch import parent_watch
+from shared.run_folder import requests
+from shared.run_folder.records import Request, seconds_since
+from shared.run_folder.run_dir import RunDir
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 RECENT_STEPS = 20
@@ -39,7 +40,7 @@ class TimeLimit:
 
     def __init__(self, run: RunDir, limit: float | None) -> None:
         self.limit = limit
-        self._began = time.monotonic() - seconds_since(control.session_started(run))
+        self._began = time.monotonic() - seconds_since(requests.session_started(run))
         self._laps: deque[float] = deque([0.0], maxlen=RECENT_STEPS)
         self.rest()
 
@@ -73,10 +74,10 @@ class StopSignal:
         self._reason: str | None = None
         self._error: TrainingError | None = None
         if answers:
-            control.ignore_before(run, control.session_started(run))
+            requests.ignore_before(run, requests.session_started(run))
         for number in SIGNALS:
             signal.signal(number, self._on_signal)
-        lifeline.watch(lambda: self.ask("the supervisor is gone"))
+        parent_watch.watch(lambda: self.ask("the supervisor is gone"))
 
     def ask(self, reason: str) -> None:
         """Ask for a stop from within the trainer; the first reason stays."""
@@ -89,17 +90,17 @@ class StopSignal:
 
     def reason(self, step: int) -> str | None:
         """Why training should end after this step; None: go on. Notes newly arrived requests as seen."""
-        for request in control.open_requests(self._run) if self._answers else ():
+        for request in requests.open_requests(self._run) if self._answers else ():
             if request not in self._seen:
                 self._seen.append(request)
-                control.answer(self._run, request, "seen", step)
+                requests.answer(self._run, request, "seen", step)
                 self.ask(f"asked by {request.by}")
         return self._reason
 
-    def note(self, stage: control.Stage, step: int) -> None:
+    def note(self, stage: requests.Stage, step: int) -> None:
         """Answer every request still open, also those that arrived after the last step."""
-        for request in control.open_requests(self._run):
-            control.answer(self._run, request, stage, step)
+        for request in requests.open_requests(self._run):
+            requests.answer(self._run, request, stage, step)
 
     def raise_failure(self) -> None:
         """Raise the error training ended with, if it did: to be called once everything is saved."""

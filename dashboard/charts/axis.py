@@ -9,8 +9,8 @@ from typing import Any, Literal, get_args
 import numpy as np
 import pandas as pd
 
-from dashboard.language import say
-from dashboard.series import Numbers
+from dashboard.data.series import Numbers
+from dashboard.text.language import say
 
 XKind = Literal["step", "images", "epoch", "wall", "relative"]
 X_KINDS: tuple[XKind, ...] = get_args(XKind)

@@ -25,10 +25,10 @@ from dashboard.charts.parts import (
     stack,
 )
 from dashboard.charts.quality import HIGHER_IS_BETTER
-from dashboard.language import say
-from dashboard.series import MAX_POINTS, moving_average
-from dashboard.words import metric_name
-from shared.tables import COMPARED_METRICS
+from dashboard.data.series import MAX_POINTS, moving_average
+from dashboard.text.formatting import metric_name
+from dashboard.text.language import say
+from shared.run_folder.tables import COMPARED_METRICS
 
 COLORS = (BLUE, ORANGE, GREEN, VIOLET, RED, GRAY)
 

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dashboard.charts.axis import Look, XAxis
-from dashboard.language import say
-from dashboard.series import MAX_POINTS, Numbers, thin
+from dashboard.data.series import MAX_POINTS, Numbers, thin
+from dashboard.text.language import say
 
 Figure = dict[str, Any]
 Trace = dict[str, Any]

@@ -23,10 +23,10 @@ from dashboard.charts.parts import (
     packed,
     stack,
 )
-from dashboard.language import say
-from dashboard.series import Numbers
-from dashboard.words import interval, metric_name, number, signed
-from shared.tables import COMPARED_METRICS
+from dashboard.data.series import Numbers
+from dashboard.text.formatting import interval, metric_name, number, signed
+from dashboard.text.language import say
+from shared.run_folder.tables import COMPARED_METRICS
 
 HIGHER_IS_BETTER = frozenset({"clip_t", "diversity"})
 MAX_DESCRIBED = 300

@@ -24,9 +24,9 @@ from dashboard.charts.parts import (
     stack,
     vertical_line,
 )
-from dashboard.language import say
-from dashboard.series import MAX_POINTS, Numbers, moving_average
-from shared.tables import NUM_STRATA
+from dashboard.data.series import MAX_POINTS, Numbers, moving_average
+from dashboard.text.language import say
+from shared.run_folder.tables import NUM_STRATA
 
 MIB_PER_GIB = 1024
 GPU_MEMORY = {

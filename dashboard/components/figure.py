@@ -14,7 +14,7 @@ import streamlit as st
 from streamlit.components import v2 as components
 
 from dashboard.charts.parts import Figure
-from dashboard.files import PLOTLY_URL
+from dashboard.server.files import PLOTLY_URL
 
 SCRIPT = Path(__file__).with_name("figure.js")
 WINDOW = "figure_window"  # in the session: (group, ends)

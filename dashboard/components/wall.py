@@ -13,8 +13,8 @@ from typing import Any
 import streamlit as st
 from streamlit.components import v2 as components
 
-from dashboard.language import say
-from dashboard.words import metric_name
+from dashboard.text.formatting import metric_name
+from dashboard.text.language import say
 
 _HERE = Path(__file__).parent
 SCRIPT, STYLE, FRAME = (_HERE / f"wall.{kind}" for kind in ("js", "css", "html"))

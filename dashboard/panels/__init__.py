@@ -12,10 +12,10 @@ from typing import Concatenate, ParamSpec
 
 import streamlit as st
 
-from dashboard import language
-from dashboard.language import say
-from dashboard.reader import RunReader
-from dashboard.runs import open_reader
+from dashboard.data.reader import RunReader
+from dashboard.data.runs import open_reader
+from dashboard.text import language
+from dashboard.text.language import say
 from shared.errors import DarkroomError, RunFolderError
 
 LANGUAGE = "language"  # in the session: what a panel's thread speaks

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import streamlit as st
 
-from dashboard.language import say
+from dashboard.data.best_snapshot import best_file, best_table_html, signals_html
+from dashboard.data.reader import RunReader
 from dashboard.panels import refreshed
-from dashboard.reader import RunReader
-from dashboard.verdict import best_file, best_table_html, signals_html
-from shared.records import Best
+from dashboard.text.language import say
+from shared.run_folder.records import Best
 
 
 @refreshed(seconds=10.0)

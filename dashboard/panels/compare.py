@@ -7,19 +7,19 @@ from dataclasses import replace
 
 import streamlit as st
 
-from dashboard import address
+from dashboard import url_state
 from dashboard.charts.overlay import COLORS, Run, overlay_figure
-from dashboard.comparison import Contestant, judged_otherwise, score_table
 from dashboard.components.figure import show_figure, window_of
 from dashboard.components.wall import REFERENCE, show_wall, wall_data
-from dashboard.language import say
+from dashboard.data.comparison import Contestant, judged_otherwise, score_table
+from dashboard.data.reader import RunReader
+from dashboard.data.runs import open_reader, run_names
 from dashboard.panels import refreshed
 from dashboard.panels.curves import axis_of, choose_look
 from dashboard.panels.settings import show_differences
-from dashboard.reader import RunReader
-from dashboard.runs import open_reader, run_names
+from dashboard.text.language import say
 from shared.errors import DarkroomError
-from shared.publication import read_manifest
+from shared.files.publication import read_manifest
 
 
 @refreshed(seconds=5.0)
@@ -46,14 +46,14 @@ def compare_panel(reader: RunReader) -> None:
 def chosen_readers(others: list[str]) -> list[RunReader]:
     """The runs to compare with; at first the newest of the others."""
     st.session_state.setdefault("compare", others[:1])
-    address.settle("compare", others, [])
+    url_state.settle("compare", others, [])
     names = st.multiselect(
         say("Compare with"),
         others,
         key="compare",
         max_selections=len(COLORS) - 1,
         persist_state="session",
-        on_change=address.write,
+        on_change=url_state.write,
     )
     found: list[RunReader] = []
     for name in names:

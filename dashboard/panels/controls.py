@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import streamlit as st
 
-from dashboard.language import say
+from dashboard.data.reader import RunReader
 from dashboard.panels import act
-from dashboard.reader import RunReader
-from shared import control
-from shared.records import ProcessStatus, RequestKind
-from shared.status import is_alive
+from dashboard.text.language import say
+from shared.run_folder import requests
+from shared.run_folder.heartbeat import is_alive
+from shared.run_folder.records import ProcessStatus, RequestKind
 
 BY = "dashboard"
 
@@ -40,7 +40,7 @@ def request_button(reader: RunReader, kind: RequestKind, label: str, icon: str, 
         key=f"request_{kind}",
         icon=icon,
         width="stretch",
-        disabled=not possible or bool(control.open_requests(reader.run, kind)),
+        disabled=not possible or bool(requests.open_requests(reader.run, kind)),
         on_click=ask,
         args=(reader, kind),
     )
@@ -48,12 +48,12 @@ def request_button(reader: RunReader, kind: RequestKind, label: str, icon: str, 
 
 def ask(reader: RunReader, kind: RequestKind, by: str = BY) -> None:
     """Write the request, unless it is open already."""
-    act(reader, control.submit, reader.run, kind, by)
+    act(reader, requests.submit, reader.run, kind, by)
 
 
 def stop_button(reader: RunReader, alive: bool) -> str:
     """Stop training; off while nobody trains or a request is open. Returns the session's key for having pressed it."""
-    asked = bool(control.open_requests(reader.run, "stop"))
+    asked = bool(requests.open_requests(reader.run, "stop"))
     confirming = f"confirming_stop_{reader.run_id}"
     if not alive or asked:
         st.session_state.pop(confirming, None)
@@ -96,7 +96,7 @@ def show_advice(reader: RunReader, trainer: ProcessStatus | None) -> None:
     dismissed = f"dismissed_{reader.run_id}"
     if advice is None or advice.action == "continue" or not is_alive(trainer):
         return
-    if control.open_requests(reader.run, "stop") or st.session_state.get(dismissed) == advice.reason:
+    if requests.open_requests(reader.run, "stop") or st.session_state.get(dismissed) == advice.reason:
         return
     with st.container(horizontal=True, vertical_alignment="center", border=True, key="advice"):
         st.markdown(":material/lightbulb: **" + say("The stop rule advises to end training.") + "**", width="content")

@@ -6,17 +6,18 @@ from dataclasses import replace
 
 import streamlit as st
 
-from dashboard import address, alerts
+from dashboard import url_state
 from dashboard.charts.axis import X_KINDS, Look, XAxis, XKind, images_per_step, x_axis
 from dashboard.charts.parts import Figure
 from dashboard.charts.quality import quality_figure
 from dashboard.charts.training import Events, training_figure
 from dashboard.components.figure import show_figure, window_of
-from dashboard.events import pauses
-from dashboard.language import current, say
+from dashboard.data import alert_texts
+from dashboard.data.events import pauses
+from dashboard.data.reader import RunReader
 from dashboard.panels import refreshed
 from dashboard.panels.waiting import wait_for_judgement, wait_for_training
-from dashboard.reader import RunReader
+from dashboard.text.language import current, say
 
 SPANS_PER_RUN = 30
 SPANS = [1, 3, 10, 30, 100, 300, 1000, 3000, 10_000]
@@ -49,9 +50,9 @@ def curves_panel(reader: RunReader) -> None:
 
 def choose_look(reader: RunReader) -> Look:
     """Axis, smoothing and scales; all of it in the address."""
-    address.settle("x", [*X_KINDS], "step")
-    address.settle("smoothing", SPANS, default_span(reader.config.train.max_train_steps))
-    address.settle("scales", [*OPTIONS], [])
+    url_state.settle("x", [*X_KINDS], "step")
+    url_state.settle("smoothing", SPANS, default_span(reader.config.train.max_train_steps))
+    url_state.settle("scales", [*OPTIONS], [])
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium", key="look"):
         x = st.segmented_control(
             say("Horizontal axis"),
@@ -59,7 +60,7 @@ def choose_look(reader: RunReader) -> Look:
             required=True,
             key="x",
             persist_state="session",
-            on_change=address.write,
+            on_change=url_state.write,
             format_func=lambda kind: say(X_NAMES[kind]),
             width="content",
         )
@@ -68,7 +69,7 @@ def choose_look(reader: RunReader) -> Look:
             SPANS,
             key="smoothing",
             persist_state="session",
-            on_change=address.write,
+            on_change=url_state.write,
             format_func=lambda steps: say("off") if steps == 1 else say("{count} steps", count=steps),
             width=300,
         )
@@ -78,7 +79,7 @@ def choose_look(reader: RunReader) -> Look:
             selection_mode="multi",
             key="scales",
             persist_state="session",
-            on_change=address.write,
+            on_change=url_state.write,
             format_func=lambda option: say(OPTIONS[option]),
             width="content",
         )
@@ -135,7 +136,7 @@ def events_of(reader: RunReader) -> Events:
         change.step: f"{change.key}: {change.before} → {change.after}" for change in reader.run.read_record().changes
     }
     return Events(
-        alerts=alerts.of_steps(reader),
+        alerts=alert_texts.of_steps(reader),
         snapshots=reader.snapshot_steps(),
         evaluated=[step for step in reader.drawn_steps() if step not in failed],
         failed=failed,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import streamlit as st
 
-from dashboard import address
-from dashboard.language import say
-from dashboard.logs import last_lines
+from dashboard import url_state
+from dashboard.data.log_tail import last_lines
+from dashboard.data.reader import RunReader
 from dashboard.panels import refreshed
-from dashboard.reader import RunReader
+from dashboard.text.language import say
 
 LINE_COUNTS = (200, 1000, 5000)
 HEIGHT = 620
@@ -21,7 +21,7 @@ def logs_panel(reader: RunReader) -> None:
     if not roles:
         st.info(say("No program has written a log yet."), icon=":material/hourglass_empty:")
         return
-    address.settle("role", roles, "trainer" if "trainer" in roles else roles[0])
+    url_state.settle("role", roles, "trainer" if "trainer" in roles else roles[0])
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         role = st.segmented_control(
             say("Program"),
@@ -29,7 +29,7 @@ def logs_panel(reader: RunReader) -> None:
             key="role",
             required=True,
             persist_state="session",
-            on_change=address.write,
+            on_change=url_state.write,
             width="content",
         )
         wanted = st.text_input(say("Only lines with"), key="log_filter", persist_state="session", width=260)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import streamlit as st
 
-from dashboard import address
+from dashboard import url_state
 from dashboard.components.wall import RUN_COLUMNS, show_wall, wall_data
-from dashboard.language import say
+from dashboard.data.reader import RunReader
 from dashboard.panels import refreshed
 from dashboard.panels.waiting import wait_for_judgement
-from dashboard.reader import RunReader
+from dashboard.text.language import say
 
 STRIP_PROMPTS = 6
 
@@ -54,7 +54,7 @@ def strip_panel(reader: RunReader) -> None:
 def choose_step(step: int) -> None:
     """Keep the choice in the address."""
     st.session_state["step"] = step
-    address.write()
+    url_state.write()
 
 
 def missing_lines(reader: RunReader) -> None:

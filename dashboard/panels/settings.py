@@ -8,15 +8,15 @@ import pandas as pd
 import streamlit as st
 from pydantic.fields import FieldInfo
 
-from dashboard.comparison import Contestant, config_differences, flatten, spell
-from dashboard.language import say
+from dashboard.data.comparison import Contestant, config_differences, flatten, spell
+from dashboard.data.reader import RunReader
+from dashboard.data.runs import open_reader, run_names
 from dashboard.panels import refreshed
-from dashboard.reader import RunReader
-from dashboard.runs import open_reader, run_names
-from shared import cadence
-from shared.cadence import EverySteps
-from shared.config import Config, sections
-from shared.records import Change
+from dashboard.text.language import say
+from shared.config import save_interval
+from shared.config.save_interval import EverySteps
+from shared.config.schema import Config, sections
+from shared.run_folder.records import Change
 
 
 @refreshed(seconds=30.0)
@@ -97,7 +97,7 @@ def default_of(field: FieldInfo) -> str:
     """As a setting of that value is spelled."""
     known = field.get_default(call_default_factory=True)
     if isinstance(known, EverySteps):
-        known = cadence.dump(known)
+        known = save_interval.dump(known)
     return spell(list(known) if isinstance(known, tuple) else known)
 
 

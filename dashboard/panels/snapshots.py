@@ -7,17 +7,19 @@ import shlex
 
 import streamlit as st
 
-from dashboard import address, exports, notes
-from dashboard.drawings import sheets_html
-from dashboard.files import download_url
-from dashboard.language import say
+from dashboard import url_state
+from dashboard.data import notes
+from dashboard.data.drawings import sheets_html
+from dashboard.data.reader import RunReader
+from dashboard.data.snapshot_table import snapshot_table, verdict_words
 from dashboard.panels import act, refreshed
-from dashboard.panels.orders import orders_panel
+from dashboard.panels.evaluate_now import orders_panel
 from dashboard.panels.waiting import wait_for_training
-from dashboard.reader import RunReader
-from dashboard.snapshots import snapshot_table, verdict_words
-from dashboard.words import duration, size
-from shared.records import Manifest
+from dashboard.server import exports
+from dashboard.server.files import download_url
+from dashboard.text.formatting import duration, size
+from dashboard.text.language import say
+from shared.run_folder.records import Manifest
 
 SHORT_TABLE, TABLE_HEIGHT = 12, 420
 PROGRAMS: dict[exports.Form, str] = {"kohya": "ComfyUI, A1111, Forge", "peft": "PEFT"}
@@ -38,7 +40,7 @@ def snapshots_panel(reader: RunReader) -> None:
         rows = st.session_state[f"snapshots_{reader.run_id}"]["selection"]["rows"]
         if rows:
             st.session_state["step"] = steps[rows[0]]
-            address.write()
+            url_state.write()
 
     st.dataframe(
         snapshot_table(steps, reader.metrics(), manifests, best, noted),

@@ -9,20 +9,22 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import streamlit as st
 
-from dashboard import alerts, language, requests, state_line
-from dashboard.events import typical
-from dashboard.language import say
-from dashboard.machine import Gpu, read_gpus
+from dashboard.components import request_status, state_line
+from dashboard.data import alert_texts
+from dashboard.data.events import typical
+from dashboard.data.machine_usage import Gpu, read_gpus
+from dashboard.data.reader import RunReader
+from dashboard.data.speed import pace
 from dashboard.panels import LANGUAGE, shown_reader
 from dashboard.panels.controls import show_advice, show_controls
-from dashboard.progress import pace
-from dashboard.reader import RunReader
-from shared import control
-from shared.alerts import Alert
-from shared.crew import read_crew
+from dashboard.text import language
+from dashboard.text.language import say
 from shared.errors import DarkroomError
-from shared.records import ProcessStatus
-from shared.status import is_alive, read_status
+from shared.followers.alerts import Alert
+from shared.run_folder import requests
+from shared.run_folder.active_evaluators import read_crew
+from shared.run_folder.heartbeat import is_alive, read_status
+from shared.run_folder.records import ProcessStatus
 
 SHOWN_ALERTS = 3
 
@@ -47,7 +49,7 @@ def show_state(reader: RunReader, now: datetime) -> None:
         show_controls(reader, trainer)
     show_requests(reader, trainer, now)
     show_advice(reader, trainer)
-    show_alerts(alerts.of_run(reader, trainer, now))
+    show_alerts(alert_texts.of_run(reader, trainer, now))
 
 
 def facts(
@@ -88,13 +90,13 @@ def gpus() -> list[Gpu]:
 def show_requests(reader: RunReader, trainer: ProcessStatus | None, now: datetime) -> None:
     """The newest request of each kind while it is open, and for a while after; a stop of this session always."""
     fact = state_line.process_fact(say("Trainer"), trainer, is_alive(trainer), now)
-    newest = (control.requests(reader.run, kind)[-1:] for kind in control.REQUEST_KINDS)
+    newest = (requests.requests(reader.run, kind)[-1:] for kind in requests.REQUEST_KINDS)
     for request in sorted(chain.from_iterable(newest), key=lambda request: request.created):
-        answer = control.read_answer(reader.run, request)
-        if requests.is_past(request, answer, trainer, now):
+        answer = requests.read_answer(reader.run, request)
+        if request_status.is_past(request, answer, trainer, now):
             continue
-        st.html(requests.chain_html(request, answer, now))
-        if trouble := requests.trouble(request, answer, fact, now):
+        st.html(request_status.chain_html(request, answer, now))
+        if trouble := request_status.trouble(request, answer, fact, now):
             st.warning(trouble, icon=":material/warning:")
 
 
@@ -102,7 +104,7 @@ def show_alerts(found: list[Alert]) -> None:
     """One line each; many are folded."""
     if not found:
         return
-    lines = [f'<li class="{alert.level}">{html.escape(alerts.sentence(alert))}</li>' for alert in found]
+    lines = [f'<li class="{alert.level}">{html.escape(alert_texts.sentence(alert))}</li>' for alert in found]
     rest = html.escape(say("further alerts: {count}", count=len(lines) - SHOWN_ALERTS))
     more = (
         f"<details><summary>{rest}</summary>{''.join(lines[SHOWN_ALERTS:])}</details>" if lines[SHOWN_ALERTS:] else ""

@@ -10,15 +10,15 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from dashboard import state_line
-from dashboard.language import say
-from dashboard.machine import folder_bytes, read_machine
+from dashboard.components import state_line
+from dashboard.data.machine_usage import folder_bytes, read_machine
+from dashboard.data.reader import RunReader
 from dashboard.panels import refreshed
 from dashboard.panels.state import gpus
-from dashboard.reader import RunReader
-from dashboard.words import size
-from shared.records import ProcessStatus, Role
-from shared.status import is_alive, read_statuses
+from dashboard.text.formatting import size
+from dashboard.text.language import say
+from shared.run_folder.heartbeat import is_alive, read_statuses
+from shared.run_folder.records import ProcessStatus, Role
 
 ROLES: tuple[Role, ...] = ("supervisor", "trainer", "evaluator")
 FOLDERS = ("snapshots", "checkpoints", "evaluations", "confirmations", "requested", "references", "exports", "logs")

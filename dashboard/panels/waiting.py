@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 
 import streamlit as st
 
-from dashboard.language import say
-from dashboard.reader import RunReader
-from shared.crew import read_crew
-from shared.records import seconds_since
-from shared.status import is_alive, read_status
+from dashboard.data.reader import RunReader
+from dashboard.text.language import say
+from shared.run_folder.active_evaluators import read_crew
+from shared.run_folder.heartbeat import is_alive, read_status
+from shared.run_folder.records import seconds_since
 
 START_SECONDS = 60.0  # in which an evaluator loads its libraries and takes its seat
 

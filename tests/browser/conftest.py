@@ -19,8 +19,8 @@ import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
 from examples.fake_run import create, write_history
-from shared.listener import listen
-from shared.rundir import RunDir, open_run
+from shared.launch.listener import listen
+from shared.run_folder.run_dir import RunDir, open_run
 
 ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

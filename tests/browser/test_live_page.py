@@ -11,7 +11,7 @@ import psutil
 import pytest
 from playwright.sync_api import Browser, expect
 
-from shared import control
+from shared.run_folder import requests
 from tests.browser.conftest import OpenPage, address_of, last_drawn_step, live_run, serve, wait_for_ticks, wait_until
 
 pytestmark = pytest.mark.browser
@@ -80,7 +80,7 @@ def test_two_viewers_pressing_stop_make_one_request_and_see_it_through(open_page
         for page in (first, second):
             page.locator(".st-key-stop_training button").click()
             expect(page.locator(".st-key-confirm_stop button")).to_be_visible()
-        assert control.requests(run) == []
+        assert requests.requests(run) == []
         first.locator(".st-key-confirm_stop button").click(click_count=3)
         expect(second.locator(".chain")).to_contain_text("stopped")
         for page in (first, second):
@@ -88,7 +88,7 @@ def test_two_viewers_pressing_stop_make_one_request_and_see_it_through(open_page
             expect(page.locator(".st-key-stop_training button")).to_be_disabled()
             expect(page.locator(".st-key-confirm_stop")).to_have_count(0)
             expect(page.locator(".facts")).to_contain_text("stopped")
-        assert [request.by for request in control.requests(run)] == ["dashboard"]
+        assert [request.by for request in requests.requests(run)] == ["dashboard"]
 
 
 def test_a_trainer_that_is_silent_dies_and_is_resumed_is_told_at_every_turn(open_page: OpenPage, runs: Path) -> None:
@@ -97,7 +97,7 @@ def test_a_trainer_that_is_silent_dies_and_is_resumed_is_told_at_every_turn(open
         page.locator(".st-key-stop_training button").click()
         page.locator(".st-key-confirm_stop button").click()
         expect(page.get_by_text("The trainer has not answered")).to_be_visible()
-        assert len(control.requests(run)) == 1
+        assert len(requests.requests(run)) == 1
         wait_for_ticks(page, 1)
     expect(page.get_by_text("ended without answering the request")).to_be_visible()
     expect(page.locator(".facts .bad")).to_have_count(2)  # trainer and evaluator

@@ -16,11 +16,11 @@ import pytest
 from playwright.sync_api import Browser, Page, WebSocket, expect
 
 from examples.fake_run import FakeRun, create, write_history
-from shared import control
-from shared.config import dump_config
-from shared.records import replace_file
-from shared.rundir import RunDir
-from shared.tables import TRAIN_COLUMNS, Appender, Value, write_rows
+from shared.config.schema import dump_config
+from shared.run_folder import requests
+from shared.run_folder.records import replace_file
+from shared.run_folder.run_dir import RunDir
+from shared.run_folder.tables import TRAIN_COLUMNS, Appender, Value, write_rows
 from tests.browser.conftest import (
     OpenPage,
     address_of,
@@ -296,7 +296,7 @@ def test_ten_clicks_on_stop_make_one_request(open_page: OpenPage, runs: Path) ->
             confirm.evaluate_all("(buttons) => buttons.forEach((button) => button.click())")
             page.wait_for_timeout(random.uniform(0, 300))
         expect(page.locator(".chain")).to_contain_text("requested")
-        assert len(control.requests(run)) == 1
+        assert len(requests.requests(run)) == 1
 
 
 @pytest.mark.slow
@@ -310,14 +310,14 @@ def test_a_run_is_paused_photographed_and_goes_on(open_page: OpenPage, runs: Pat
         published = set(run.published_snapshots())
         page.locator(".st-key-request_snapshot-now button:enabled").click()
         (request,) = wait_for_request(run)
-        wait_until(lambda: control.read_answer(run, request).done is not None)
-        wait_until(lambda: control.read_answer(run, request).step in set(run.published_snapshots()) - published)
+        wait_until(lambda: requests.read_answer(run, request).done is not None)
+        wait_until(lambda: requests.read_answer(run, request).step in set(run.published_snapshots()) - published)
         expect(page.locator(".chain", has_text="snapshot request")).to_contain_text("published")
 
 
-def wait_for_request(run: RunDir) -> list[control.Request]:
-    wait_until(lambda: bool(control.requests(run, "snapshot-now")))
-    return control.requests(run, "snapshot-now")
+def wait_for_request(run: RunDir) -> list[requests.Request]:
+    wait_until(lambda: bool(requests.requests(run, "snapshot-now")))
+    return requests.requests(run, "snapshot-now")
 
 
 def test_a_chinese_browser_is_spoken_to_in_chinese(open_page: OpenPage) -> None:

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Error, Page
 
-from shared import control
-from shared.config import dump_config
-from shared.rundir import RunDir, steps_in
-from shared.status import read_status
-from shared.supervisor import unjudged
-from shared.tables import read_rows
+from shared.config.schema import dump_config
+from shared.launch.supervisor import unjudged
+from shared.run_folder import requests
+from shared.run_folder.heartbeat import read_status
+from shared.run_folder.run_dir import RunDir, steps_in
+from shared.run_folder.tables import read_rows
 from tests.conftest import ROOT, environment, tiny_config, until
 
 pytestmark = pytest.mark.browser
@@ -38,8 +38,8 @@ def test_stop_pressed_in_chromium_ends_training_within_a_step_and_the_same_comma
     press_stop(browser, (tmp_path / "first.txt").read_text())
     assert command.wait(timeout=120) == 0
 
-    (request,) = control.requests(run)
-    answer = control.read_answer(run, request)
+    (request,) = requests.requests(run)
+    answer = requests.read_answer(run, request)
     assert request.by == "dashboard"
     assert answer.seen
     assert answer.saved

@@ -7,21 +7,21 @@ import subprocess
 import sys
 from pathlib import Path
 
-from shared.claims import claimed_steps
-from shared.publication import publish, verify
-from shared.records import Manifest
-from shared.rundir import RunDir, steps_in
+from shared.files.publication import publish, verify
+from shared.run_folder.leases import claimed_steps
+from shared.run_folder.records import Manifest
+from shared.run_folder.run_dir import RunDir, steps_in
 from tests.conftest import ROOT, RunMaker, environment, until
 
 EVALUATE = """
 import os, sys, time
 from pathlib import Path
-from evaluator.queue import free, unfinished
-from shared.claims import claimed
-from shared.config import EvaluationConfig
-from shared.publication import publish
-from shared.records import Manifest
-from shared.rundir import RunDir, steps_in
+from evaluator.work_queue import free, unfinished
+from shared.run_folder.leases import claimed
+from shared.config.schema import EvaluationConfig
+from shared.files.publication import publish
+from shared.run_folder.records import Manifest
+from shared.run_folder.run_dir import RunDir, steps_in
 
 run, freeze_at = RunDir(Path(sys.argv[1])), sys.argv[2]
 while works := unfinished(run, EvaluationConfig(), trainer_lives=True):

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from shared.publication import sweep, verify
+from shared.files.publication import sweep, verify
 from tests.conftest import run_python
 
 KILL_EVERYWHERE = """
 import json, os, signal, sys
 from pathlib import Path
-from shared import publication
-from shared.records import Manifest
+from shared.files import publication
+from shared.run_folder.records import Manifest
 
 root = Path(sys.argv[1])
 calls, wanted = 0, None
@@ -61,8 +61,8 @@ while True:
 RACE = """
 import json, os, sys
 from pathlib import Path
-from shared.publication import publish
-from shared.records import Manifest
+from shared.files.publication import publish
+from shared.run_folder.records import Manifest
 
 root = Path(sys.argv[1])
 for round in range(1, 11):

@@ -6,13 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-from shared.tables import read_rows
+from shared.run_folder.tables import read_rows
 from tests.conftest import ROOT, environment
 
 APPEND = """
 import sys
 from pathlib import Path
-from shared.tables import Appender
+from shared.run_folder.tables import Appender
 table = Appender(Path(sys.argv[1]), ("step", "loss", "note"))
 for step in range(1, 4001):
     table.append({"step": step, "loss": step * 21.5, "note": "x" * (step % 50)})
@@ -21,7 +21,7 @@ for step in range(1, 4001):
 REPLACE = """
 import sys
 from pathlib import Path
-from shared.tables import write_rows
+from shared.run_folder.tables import write_rows
 for size in range(1, 200):
     write_rows(Path(sys.argv[1]), ("step", "loss", "note"),
                [{"step": step, "loss": step * 21.5, "note": "x" * (step % 50)} for step in range(1, size + 1)])

@@ -5,46 +5,47 @@ from datetime import UTC, datetime
 import numpy as np
 import pandas as pd
 
-from dashboard import alerts, events, language
-from dashboard.reader import RunReader
+from dashboard.data import alert_texts, events
+from dashboard.data.reader import RunReader
+from dashboard.text import language
 from examples.fake_run import FakeRun
-from shared.alerts import Alert, Bytes, Seconds
-from shared.status import hold_role, read_status
-from shared.tables import TRAIN_COLUMNS, Appender
+from shared.followers.alerts import Alert, Bytes, Seconds
+from shared.run_folder.heartbeat import hold_role, read_status
+from shared.run_folder.tables import TRAIN_COLUMNS, Appender
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
 def test_an_alert_is_told_in_the_viewers_language_and_units() -> None:
     stalled = Alert("stalled", {"time": Seconds(90), "usual": Seconds(2)})
-    assert alerts.sentence(stalled) == "No step has been finished for 1 min 30 s; one usually takes 2 s."
+    assert alert_texts.sentence(stalled) == "No step has been finished for 1 min 30 s; one usually takes 2 s."
     failed = Alert("failed", {"program": "Trainer", "message": "loss {nan}", "pid": 1})
     try:
         language.use("zh-Hant")
-        assert "1 分 30 秒" in alerts.sentence(stalled)
-        assert alerts.sentence(failed).startswith("訓練程式")
-        assert "loss {nan}" in alerts.sentence(failed)
-        assert "9.5 GB" in alerts.sentence(Alert("low disk", {"size": Bytes(9.5e9)}))
+        assert "1 分 30 秒" in alert_texts.sentence(stalled)
+        assert alert_texts.sentence(failed).startswith("訓練程式")
+        assert "loss {nan}" in alert_texts.sentence(failed)
+        assert "9.5 GB" in alert_texts.sentence(Alert("low disk", {"size": Bytes(9.5e9)}))
     finally:
         language.use("en")
 
 
 def test_the_gravest_alert_comes_first_and_only_lasting_ones_are_drawn(finished: FakeRun) -> None:
     reader = RunReader(finished.run, finished.record.run_id)
-    kinds = [alert.kind for alert in alerts.of_run(reader, read_status(finished.run, "trainer"), NOW)]
+    kinds = [alert.kind for alert in alert_texts.of_run(reader, read_status(finished.run, "trainer"), NOW)]
     assert set(kinds) - {"low disk"} == {"not finite", "overfitting", "failed evaluation"}
-    assert list(alerts.of_steps(reader)) == [200]
+    assert list(alert_texts.of_steps(reader)) == [200]
     table = Appender(finished.run.train_csv, TRAIN_COLUMNS)
     for step in range(201, 206):
         table.append({"step": step, "step_seconds": 0.1, "timestamp": datetime.now(UTC).isoformat()})
     with hold_role(finished.run, "trainer") as trainer:
         trainer.update("training", step=205)
         trainer.notice("a damaged checkpoint was passed over")
-        found = alerts.of_run(reader, trainer.record, datetime.now(UTC))
+        found = alert_texts.of_run(reader, trainer.record, datetime.now(UTC))
     assert found[0].kind == "not finite"
     assert found[0].level == "bad"
     assert "notice" in [alert.kind for alert in found]
-    assert list(alerts.of_steps(reader)) == [200, 205]
+    assert list(alert_texts.of_steps(reader)) == [200, 205]
 
 
 def test_training_goes_on_after_stops_and_silences() -> None:

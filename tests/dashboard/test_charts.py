@@ -9,16 +9,16 @@ import pandas as pd
 import plotly.graph_objects as go
 import pytest
 
-from dashboard import series
 from dashboard.charts.axis import X_KINDS, Look, XAxis, images_per_step, x_axis
 from dashboard.charts.overlay import Run, overlay_figure
 from dashboard.charts.parts import GRAY, GREEN, RED, Figure, Trace
 from dashboard.charts.quality import quality_figure
 from dashboard.charts.training import Events, training_figure
+from dashboard.data import series
+from dashboard.data.reader import VALIDATION_COLUMNS, RunReader
 from dashboard.panels.curves import axis_end
-from dashboard.reader import VALIDATION_COLUMNS, RunReader
 from examples.fake_run import FakeRun
-from shared.tables import METRIC_COLUMNS, TRAIN_COLUMNS
+from shared.run_folder.tables import METRIC_COLUMNS, TRAIN_COLUMNS
 
 STEP = XAxis()
 

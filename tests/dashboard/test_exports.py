@@ -6,9 +6,9 @@ import threading
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from dashboard import exports
-from dashboard.exports import Exports, target_of
 from dashboard.panels import snapshots
+from dashboard.server import exports
+from dashboard.server.exports import Exports, target_of
 from examples.fake_run import FakeRun
 from tests.conftest import until
 from tests.dashboard.test_pages import open_page, page, text_of  # noqa: F401 - a fixture

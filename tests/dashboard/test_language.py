@@ -8,12 +8,15 @@ from typing import get_args
 
 import pytest
 
-from dashboard import charts, drawings, language, requests, words
+from dashboard import charts
 from dashboard.charts import quality, training
-from dashboard.language import TEXTS, best_match, say
+from dashboard.components import request_status
+from dashboard.data import drawings
 from dashboard.panels import curves
-from shared.alerts import SENTENCES
-from shared.records import FINAL_STATES, Signal
+from dashboard.text import formatting, language
+from dashboard.text.language import TEXTS, best_match, say
+from shared.followers.alerts import SENTENCES
+from shared.run_folder.records import FINAL_STATES, Signal
 
 DASHBOARD = Path(charts.__file__).parents[1]
 CHINESE = ("zh-Hans", "zh-Hant")
@@ -24,12 +27,12 @@ LOOKED_UP = {
     *training.GPU_MEMORY,
     *curves.X_NAMES.values(),
     *curves.OPTIONS.values(),
-    *requests.NAMES.values(),
+    *request_status.NAMES.values(),
     *get_args(Signal.model_fields["name"].annotation),
-    *requests.DONE.values(),
-    requests.DRAWN,
+    *request_status.DONE.values(),
+    request_status.DRAWN,
     *drawings.SHEETS.values(),
-    *words.METRIC_NAMES.values(),
+    *formatting.METRIC_NAMES.values(),
     *(text for kind, text in SENTENCES.items() if kind != "notice"),  # the program's own words
     *FINAL_STATES,
     "requested",
@@ -84,7 +87,7 @@ def test_say_speaks_the_language_in_use() -> None:
     try:
         language.use("zh-Hant")
         assert say("Stop training") == "停止訓練"
-        assert words.duration(65) == "1 分 05 秒"
+        assert formatting.duration(65) == "1 分 05 秒"
         language.use("xx")
         assert say("Stop training") == "Stop training"
     finally:

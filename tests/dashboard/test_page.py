@@ -8,7 +8,7 @@ from pathlib import Path
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from dashboard.page import PATHS, page_routes
+from dashboard.server.page import PATHS, page_routes
 
 DASHBOARD = Path(__file__).resolve().parents[2] / "dashboard"
 

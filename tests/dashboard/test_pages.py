@@ -8,14 +8,15 @@ import pytest
 from streamlit.testing.v1 import AppTest
 from streamlit.testing.v1.element_tree import Button
 
-from dashboard import address, notes
+from dashboard import url_state
+from dashboard.data import notes
+from dashboard.data.runs import open_reader
 from dashboard.panels.controls import ask
-from dashboard.panels.orders import ask_to_judge
-from dashboard.runs import open_reader
+from dashboard.panels.evaluate_now import ask_to_judge
 from examples.fake_run import FakeRun
-from shared import control
-from shared.rundir import RunDir
-from shared.status import hold_role, hold_seat
+from shared.run_folder import requests
+from shared.run_folder.heartbeat import hold_role, hold_seat
+from shared.run_folder.run_dir import RunDir
 from tests.dashboard.test_tables_shown import leave_out
 
 VIEWS = Path(__file__).resolve().parents[2] / "dashboard" / "views"
@@ -127,8 +128,8 @@ def test_pressing_stop_twice_writes_one_request(page: AppTest, training: RunDir)
     assert {path.name for path in training.control.iterdir()} == before
     page.button(key="confirm_stop").click().run()
     assert page.button(key="stop_training").disabled
-    control.submit_stop(training, "another tab")
-    (request,) = control.open_requests(training)
+    requests.submit_stop(training, "another tab")
+    (request,) = requests.open_requests(training)
     assert request.by == "dashboard"
     assert {path.name for path in training.control.iterdir()} == before | {f"{request.id}.json"}
     assert "requested" in text_of(page)
@@ -139,15 +140,15 @@ def test_keep_training_takes_the_question_back(page: AppTest, training: RunDir) 
     page.button(key="stop_training").click().run()
     page.button(key="cancel_stop").click().run()
     assert "confirm_stop" not in [button.key for button in page.button]
-    assert control.open_requests(training) == []
+    assert requests.open_requests(training) == []
 
 
 def test_a_snapshot_is_asked_for_once_until_it_is_there(page: AppTest, training: RunDir) -> None:
     page.run()
     page.button(key="request_snapshot-now").click().run()
-    (request,) = control.open_requests(training, "snapshot-now")
+    (request,) = requests.open_requests(training, "snapshot-now")
     assert page.button(key="request_snapshot-now").disabled
-    control.answer(training, request, "done", 10)
+    requests.answer(training, request, "done", 10)
     page.run()
     assert not page.button(key="request_snapshot-now").disabled
 
@@ -157,14 +158,14 @@ def test_a_paused_run_offers_to_go_on(page: AppTest, finished: FakeRun) -> None:
         trainer.update("paused", step=10)
         page.run()
         page.button(key="request_resume").click().run()
-        assert len(control.open_requests(finished.run, "resume")) == 1
+        assert len(requests.open_requests(finished.run, "resume")) == 1
         assert page.button(key="request_snapshot-now").disabled
 
 
 def test_the_stop_rules_advice_is_followed_with_one_click(page: AppTest, training: RunDir) -> None:
     page.run()
     page.button(key="accept_advice").click().run()
-    (request,) = control.open_requests(training)
+    (request,) = requests.open_requests(training)
     assert request.by == "dashboard, as the stop rule advised"
     assert "accept_advice" not in [button.key for button in page.button]
 
@@ -173,7 +174,7 @@ def test_the_stop_rules_advice_can_wait(page: AppTest, training: RunDir) -> None
     page.run()
     page.button(key="dismiss_advice").click().run()
     assert "accept_advice" not in [button.key for button in page.button]
-    assert control.open_requests(training) == []
+    assert requests.open_requests(training) == []
 
 
 def test_stars_and_notes_are_written_to_the_run(page: AppTest, finished: FakeRun) -> None:
@@ -199,8 +200,8 @@ def test_a_snapshot_that_waits_or_was_left_out_is_judged_next_and_asked_for_once
     button = f"judge_{finished.record.run_id}_80"
     page.button(key=button).click().run()
     assert page.button(key=button).disabled
-    control.submit_evaluation(finished.run, 80, "another tab")
-    (request,) = control.open_requests(finished.run, "evaluate")
+    requests.submit_evaluation(finished.run, 80, "another tab")
+    (request,) = requests.open_requests(finished.run, "evaluate")
     assert (request.step, request.prompts, request.by) == (80, (), "dashboard")
     assert "requested" in text_of(page)
     assert "No evaluator is at work" in page.warning[0].value
@@ -213,9 +214,9 @@ def test_a_snapshot_is_drawn_with_prompts_of_ones_own(page: AppTest, finished: F
     for _ in range(2):
         page.text_area(key=f"prompts_{finished.record.run_id}_80").set_value("a red <coat>\n\n a hat ")
         drawing_button(page).click().run()
-    (request,) = control.requests(finished.run, "evaluate")
+    (request,) = requests.requests(finished.run, "evaluate")
     assert (request.step, request.prompts) == (80, ("a red <coat>", "a hat"))
-    control.answer(finished.run, request, "seen", 80)
+    requests.answer(finished.run, request, "seen", 80)
     page.run()
     assert '<li class="reached">seen' in text_of(page)
     finished.publish_drawings(request)
@@ -236,7 +237,7 @@ def test_prompts_that_cannot_be_drawn_are_refused_in_words(page: AppTest, finish
     page.text_area(key=f"prompts_{finished.record.run_id}_80").set_value("a hat\n" * 65)
     drawing_button(page).click().run()
     assert page.error[0].value == "65 prompts are too many: at most 64 at once."
-    assert control.requests(finished.run, "evaluate") == []
+    assert requests.requests(finished.run, "evaluate") == []
 
 
 def drawing_button(page: AppTest) -> Button:
@@ -303,7 +304,7 @@ def test_the_address_says_which_run_is_shown_where_the_choice_was_dropped(
     page: AppTest, second: RunDir, name: str
 ) -> None:
     page.query_params["run"] = name
-    page.session_state[address.WRITTEN] = {"run": name}
+    page.session_state[url_state.WRITTEN] = {"run": name}
     page.run()
     assert [warning.value for warning in page.warning if "not here any more" in warning.value] == (
         [] if name == "second" else ["The run `gone` is not here any more: it was removed or renamed."]
@@ -319,7 +320,7 @@ def test_a_run_that_took_anothers_name_is_shown_only_when_asked_for(page: AppTes
     record.model_copy(update={"run_id": "another"}).write(training.record)
     ask(reader, "stop")
     ask_to_judge(reader, 40)
-    assert control.requests(training) == control.requests(training, "evaluate") == []
+    assert requests.requests(training) == requests.requests(training, "evaluate") == []
     page.run()
     assert "Another run has taken the place of `finished`" in page.warning[0].value
     assert [button.label for button in page.button] == ["Show the new run"]

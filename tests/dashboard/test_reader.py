@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from dashboard.reader import RunReader
-from dashboard.tables import GrowingTable
+from dashboard.data.csv_reader import GrowingTable
+from dashboard.data.reader import RunReader
 from examples.fake_run import FakeRun
-from shared.config import dump_config
+from shared.config.schema import dump_config
 from shared.errors import RunFolderError
-from shared.records import replace_file
-from shared.tables import TRAIN_COLUMNS, Appender, prune
+from shared.run_folder.records import replace_file
+from shared.run_folder.tables import TRAIN_COLUMNS, Appender, prune
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from PIL import Image
 
 from dashboard import report
 from dashboard.charts import parts
-from dashboard.reader import RunReader
+from dashboard.data.reader import RunReader
 from examples.fake_run import FakeRun
 from tests.conftest import run_module
 

@@ -4,9 +4,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from dashboard import requests
-from dashboard.state_line import Fact
-from shared.records import Answer, ProcessStatus, Request, RequestKind
+from dashboard.components import request_status
+from dashboard.components.state_line import Fact
+from shared.run_folder.records import Answer, ProcessStatus, Request, RequestKind
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 AT_WORK = Fact("Trainer", "training", "heartbeat 1 s ago", "good")
@@ -38,7 +38,7 @@ def trainer(started: float) -> ProcessStatus:
 
 
 def test_the_chain_shows_how_far_a_request_has_come() -> None:
-    text = requests.chain_html(asked(12), answered(seen=ago(11)), NOW)
+    text = request_status.chain_html(asked(12), answered(seen=ago(11)), NOW)
     assert text.count('class="reached"') == 2
     assert "requested<span>12 s ago" in text
     assert 'class="open">saved<' in text
@@ -49,7 +49,7 @@ def test_the_chain_shows_how_far_a_request_has_come() -> None:
     ("kind", "last"), [("stop", "stopped"), ("snapshot-now", "published"), ("pause", "paused"), ("resume", "resumed")]
 )
 def test_every_kind_of_request_has_its_own_end(kind: RequestKind, last: str) -> None:
-    assert [*requests.stages(asked(1, kind), answered())][-1] == last
+    assert [*request_status.stages(asked(1, kind), answered())][-1] == last
 
 
 @pytest.mark.parametrize(
@@ -63,14 +63,14 @@ def test_every_kind_of_request_has_its_own_end(kind: RequestKind, last: str) -> 
     ],
 )
 def test_a_request_that_goes_nowhere_is_explained(age: float, answer: dict[str, str], expected: str) -> None:
-    trouble = requests.trouble(asked(age), answered(**answer), AT_WORK, NOW)
+    trouble = request_status.trouble(asked(age), answered(**answer), AT_WORK, NOW)
     assert expected in trouble
     assert bool(expected) == bool(trouble)
 
 
 def test_a_request_to_a_trainer_that_died_is_not_waited_for() -> None:
     dead = Fact("Trainer", "dead", "pid 1 is gone", "bad")
-    assert "ended without answering" in requests.trouble(asked(3), answered(), dead, NOW)
+    assert "ended without answering" in request_status.trouble(asked(3), answered(), dead, NOW)
 
 
 def order(seconds: float, *prompts: str) -> Request:
@@ -78,8 +78,8 @@ def order(seconds: float, *prompts: str) -> Request:
 
 
 def test_an_order_ends_when_the_snapshot_is_judged_or_drawn() -> None:
-    assert [*requests.stages(order(5), answered(seen=ago(3), done=ago(1)))] == ["requested", "seen", "judged"]
-    assert [*requests.stages(order(5, "a red coat"), answered())] == ["requested", "seen", "drawn"]
+    assert [*request_status.stages(order(5), answered(seen=ago(3), done=ago(1)))] == ["requested", "seen", "judged"]
+    assert [*request_status.stages(order(5, "a red coat"), answered())] == ["requested", "seen", "drawn"]
 
 
 @pytest.mark.parametrize(
@@ -103,22 +103,22 @@ def test_an_order_ends_when_the_snapshot_is_judged_or_drawn() -> None:
 def test_an_order_that_nobody_takes_is_explained(
     evaluators: Fact, serving: bool, age: float, answer: dict[str, str], expected: str
 ) -> None:
-    trouble = requests.evaluation_trouble(order(age), answered(**answer), evaluators, serving, NOW)
+    trouble = request_status.evaluation_trouble(order(age), answered(**answer), evaluators, serving, NOW)
     assert expected in trouble
     assert bool(expected) == bool(trouble)
 
 
 def test_prompts_are_lines_and_their_number_is_limited() -> None:
-    assert requests.prompts_in(" a red coat \n\n  \na hat") == ["a red coat", "a hat"]
-    assert requests.prompts_trouble(["a hat"] * 64) == ""
-    assert requests.prompts_trouble(["a hat"] * 65) == "65 prompts are too many: at most 64 at once."
-    assert requests.prompts_trouble([]) == "Write a prompt first, one a line."
+    assert request_status.prompts_in(" a red coat \n\n  \na hat") == ["a red coat", "a hat"]
+    assert request_status.prompts_trouble(["a hat"] * 64) == ""
+    assert request_status.prompts_trouble(["a hat"] * 65) == "65 prompts are too many: at most 64 at once."
+    assert request_status.prompts_trouble([]) == "Write a prompt first, one a line."
 
 
 def test_settled_requests_leave_the_page_but_not_a_stop_of_this_session() -> None:
     stopped, done = answered(stopped=ago(500)), answered(done=ago(500))
-    assert not requests.is_past(asked(600), stopped, trainer(started=700), NOW)
-    assert requests.is_past(asked(600), stopped, trainer(started=100), NOW)
-    assert not requests.is_past(asked(600), answered(), trainer(started=100), NOW)
-    assert requests.is_past(asked(600, "pause"), done, trainer(started=700), NOW)
-    assert not requests.is_past(asked(600, "pause"), answered(done=ago(5)), trainer(started=700), NOW)
+    assert not request_status.is_past(asked(600), stopped, trainer(started=700), NOW)
+    assert request_status.is_past(asked(600), stopped, trainer(started=100), NOW)
+    assert not request_status.is_past(asked(600), answered(), trainer(started=100), NOW)
+    assert request_status.is_past(asked(600, "pause"), done, trainer(started=700), NOW)
+    assert not request_status.is_past(asked(600, "pause"), answered(done=ago(5)), trainer(started=700), NOW)

@@ -5,11 +5,12 @@ from datetime import UTC, datetime, timedelta
 import pandas as pd
 import pytest
 
-from dashboard import state_line, words
-from dashboard.machine import Gpu
-from dashboard.progress import Pace, pace
-from shared.crew import of_this_session
-from shared.records import ProcessStatus, State, parse_time
+from dashboard.components import state_line
+from dashboard.data.machine_usage import Gpu
+from dashboard.data.speed import Pace, pace
+from dashboard.text import formatting
+from shared.run_folder.active_evaluators import of_this_session
+from shared.run_folder.records import ProcessStatus, State, parse_time
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -133,11 +134,11 @@ def test_what_programs_say_is_escaped() -> None:
     [(0.4, "0 s"), (59.4, "59 s"), (59.6, "1 min 00 s"), (3700, "1 h 01 min"), (200_000, "2 d 7 h"), (-5, "0 s")],
 )
 def test_durations_have_two_units_at_most(seconds: float, expected: str) -> None:
-    assert words.duration(seconds) == expected
+    assert formatting.duration(seconds) == expected
 
 
 @pytest.mark.parametrize(
     ("value", "expected"), [(None, "–"), (float("nan"), "–"), (0.0841, "0.0841"), (12.0, "12.0"), (12345, "12,345")]
 )
 def test_numbers_have_three_digits(value: float | None, expected: str) -> None:
-    assert words.number(value) == expected
+    assert formatting.number(value) == expected

@@ -11,20 +11,20 @@ from PIL import Image
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from dashboard import logs, machine, notes
-from dashboard.comparison import Contestant, config_differences, judged_otherwise, score_table
 from dashboard.components.wall import RUN_COLUMNS, wall_data
-from dashboard.drawings import drawings_html, sheets_html
-from dashboard.files import download_url, find_file, routes
+from dashboard.data import log_tail, machine_usage, notes
+from dashboard.data.best_snapshot import best_table_html, signals_html
+from dashboard.data.comparison import Contestant, config_differences, judged_otherwise, score_table
+from dashboard.data.drawings import drawings_html, sheets_html
+from dashboard.data.reader import RunReader
+from dashboard.data.snapshot_table import snapshot_table, verdict_words
 from dashboard.panels.curves import events_of
 from dashboard.panels.settings import changes_table, settings_table
 from dashboard.panels.system import memory_table
-from dashboard.reader import RunReader
-from dashboard.snapshots import snapshot_table, verdict_words
-from dashboard.verdict import best_table_html, signals_html
+from dashboard.server.files import download_url, find_file, routes
 from examples.fake_run import FakeRun
-from shared.publication import publish
-from shared.records import Change, Confirmation, EvaluationResult, Manifest, Request, Sample
+from shared.files.publication import publish
+from shared.run_folder.records import Change, Confirmation, EvaluationResult, Manifest, Request, Sample
 
 
 @pytest.fixture
@@ -224,25 +224,25 @@ def test_settings_that_somebody_set_are_marked(reader: RunReader) -> None:
 def test_a_log_is_read_from_its_end(tmp_path: Path) -> None:
     path = tmp_path / "trainer.log"
     path.write_bytes(b"".join(b"line %d\n" % number for number in range(100_000)) + b"10 %\r50 %\r99 %\nlast\xff\n")
-    assert logs.last_lines(path, 3) == ["line 99999", "99 %", "last\ufffd"]
-    assert logs.last_lines(path, 2, "LINE 9999") == ["line 99998", "line 99999"]
-    assert logs.last_lines(path, 10, "line 1 ") == []
-    assert logs.last_lines(tmp_path / "absent.log", 5) == []
+    assert log_tail.last_lines(path, 3) == ["line 99999", "99 %", "last\ufffd"]
+    assert log_tail.last_lines(path, 2, "LINE 9999") == ["line 99998", "line 99999"]
+    assert log_tail.last_lines(path, 10, "line 1 ") == []
+    assert log_tail.last_lines(tmp_path / "absent.log", 5) == []
 
 
 def test_the_machine_is_measured_and_absent_gpus_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    now = machine.read_machine(tmp_path)
+    now = machine_usage.read_machine(tmp_path)
     assert 0 < now.memory_used_bytes < now.memory_total_bytes
     assert 0 < now.disk_free_bytes <= now.disk_total_bytes
-    monkeypatch.setattr(machine.pynvml, "nvmlInit", raise_no_driver)
-    assert machine.read_gpus() == []
+    monkeypatch.setattr(machine_usage.pynvml, "nvmlInit", raise_no_driver)
+    assert machine_usage.read_gpus() == []
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "b").write_bytes(b"12345")
-    assert machine.folder_bytes(tmp_path / "a") == 5
+    assert machine_usage.folder_bytes(tmp_path / "a") == 5
 
 
 def raise_no_driver() -> None:
-    raise machine.pynvml.NVMLError(machine.pynvml.NVML_ERROR_LIBRARY_NOT_FOUND)
+    raise machine_usage.pynvml.NVMLError(machine_usage.pynvml.NVML_ERROR_LIBRARY_NOT_FOUND)
 
 
 def test_a_gpu_that_tells_little_is_shown_with_that(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -258,8 +258,8 @@ def test_a_gpu_that_tells_little_is_shown_with_that(monkeypatch: pytest.MonkeyPa
         "nvmlDeviceGetUtilizationRates": lambda _: raise_no_driver(),
         "nvmlDeviceGetName": lambda _: "T4",
     }.items():
-        monkeypatch.setattr(machine.pynvml, name, value)
-    assert machine.read_gpus() == [machine.Gpu("T4", 5, 10, celsius=61)]
+        monkeypatch.setattr(machine_usage.pynvml, name, value)
+    assert machine_usage.read_gpus() == [machine_usage.Gpu("T4", 5, 10, celsius=61)]
 
 
 def test_only_files_of_the_right_kind_inside_the_runs_folder_are_found(finished: FakeRun, tmp_path: Path) -> None:

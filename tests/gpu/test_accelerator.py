@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from shared.publication import verify
-from shared.rundir import RunDir, steps_in
-from shared.tables import read_rows
+from shared.files.publication import verify
+from shared.run_folder.run_dir import RunDir, steps_in
+from shared.run_folder.tables import read_rows
 from tests.conftest import RunMaker, run_module
 
 pytestmark = [

@@ -9,9 +9,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from shared.diffusion.lora import LORA_FILE
-from shared.rundir import RunDir
-from shared.tables import read_rows
+from shared.run_folder.run_dir import RunDir
+from shared.run_folder.tables import read_rows
+from tasks.text_to_image.lora.lora import LORA_FILE
 from tests.conftest import RunMaker, Warm, run_module
 
 pytestmark = [
@@ -83,7 +83,7 @@ def test_a_full_memory_splits_the_batch_and_training_goes_on(make_run: RunMaker,
 
 FULL_UNTIL_OFFLOADED = """
 import torch
-from evaluator.studio import Studio
+from tasks.text_to_image.evaluation.image_generator import Studio
 
 real = Studio._draw_batch
 

@@ -15,10 +15,10 @@ import psutil
 import pytest
 from safetensors.torch import load_file
 
-from shared.config import dump_config
-from shared.diffusion.lora import LORA_FILE
-from shared.rundir import RunDir, create_run
-from shared.tables import read_rows
+from shared.config.schema import dump_config
+from shared.run_folder.run_dir import RunDir, create_run
+from shared.run_folder.tables import read_rows
+from tasks.text_to_image.lora.lora import LORA_FILE
 from tests.conftest import ROOT, Warm, environment, tiny_config, until
 
 Starter = Callable[..., "Command"]

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from shared.config import dump_config
-from shared.publication import publish
-from shared.records import Manifest
-from shared.rundir import RunDir, create_run, steps_in
-from shared.status import hold_role
+from shared.config.schema import dump_config
+from shared.files.publication import publish
+from shared.run_folder.heartbeat import hold_role
+from shared.run_folder.records import Manifest
+from shared.run_folder.run_dir import RunDir, create_run, steps_in
 from tests.conftest import Warm, paper_model, run_python, tiny_config
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from shared.check import check
-from shared.records import EvaluationResult
-from shared.rundir import RunDir, create_run, step_name, steps_in
+from shared.launch.integrity import check
+from shared.run_folder.records import EvaluationResult
+from shared.run_folder.run_dir import RunDir, create_run, step_name, steps_in
 from tests.conftest import Warm, tiny_config
 from tests.integration.conftest import copy_of
 
@@ -22,8 +22,8 @@ SECTIONS: dict[str, dict[str, object]] = {
 
 DIE_AT_PUBLICATION = """
 import os, signal
-from evaluator import judge
-real, count = judge.publish, 0
+from evaluator import evaluate
+real, count = evaluate.publish, 0
 def publish(staging, target, manifest, write):
     global count
     count += target.parent.name == "confirmations"
@@ -33,7 +33,7 @@ def publish(staging, target, manifest, write):
     if count == {number}:
         os.kill(os.getpid(), signal.SIGKILL)
     return outcome
-judge.publish = publish
+evaluate.publish = publish
 """
 
 
@@ -141,7 +141,7 @@ def test_a_broken_finalist_leaves_the_first_choice_standing_and_is_said(
 ) -> None:
     run = copy_of(trained, tmp_path)
     prelude = """
-from evaluator.judge import Judge
+from evaluator.evaluate import Judge
 from shared.errors import ModelError
 real = Judge._swap
 def swap(self, step, work):

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from shared.publication import read_manifest
-from shared.rundir import RunDir, create_run
-from shared.tables import read_rows
+from shared.files.publication import read_manifest
+from shared.run_folder.run_dir import RunDir, create_run
+from shared.run_folder.tables import read_rows
 from tests.conftest import Warm, run_ranks, tiny_config
 from tests.integration.conftest import weights_of
 
@@ -23,7 +23,7 @@ AutoencoderKL.encode = CLIPTextModel.forward = encode
 """
 DIE_AFTER_FIVE_ENTRIES = """
 import os, signal
-from trainer import cache
+from tasks.text_to_image.data import cache
 real, count = cache._write, 0
 def write(path, tensors):
     global count

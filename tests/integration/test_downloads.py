@@ -11,9 +11,9 @@ from safetensors.torch import load
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from dashboard.exports import Exports, target_of
-from dashboard.files import download_url, routes
-from shared.rundir import RunDir
+from dashboard.server.exports import Exports, target_of
+from dashboard.server.files import download_url, routes
+from shared.run_folder.run_dir import RunDir
 from tests.conftest import until
 from tests.integration.conftest import Command
 

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageChops
 
-from evaluator import references
 from shared.errors import RunFolderError
-from shared.opening import adopt_places
-from shared.rundir import RunDir, create_run, open_run
-from shared.tables import METRIC_COLUMNS, read_rows, write_rows
+from shared.launch.resume import adopt_places
+from shared.run_folder.run_dir import RunDir, create_run, open_run
+from shared.run_folder.tables import METRIC_COLUMNS, read_rows, write_rows
+from tasks.text_to_image.evaluation import references
 from tests.conftest import ROOT, Warm, environment, tiny_config
 from tests.integration.conftest import Command, copy_of
 

@@ -13,12 +13,14 @@ from diffusers import DiffusionPipeline
 from PIL import Image, ImageChops
 from safetensors.torch import load_file
 
-from shared.check import check
-from shared.config import LoraConfig
-from shared.diffusion import base, export, lora
-from shared.publication import verify
-from shared.rundir import RunDir, create_run
-from shared.tables import read_rows
+from shared.config.schema import LoraConfig
+from shared.files.publication import verify
+from shared.launch.integrity import check
+from shared.run_folder.run_dir import RunDir, create_run
+from shared.run_folder.tables import read_rows
+from tasks.text_to_image import export
+from tasks.text_to_image.families import loading
+from tasks.text_to_image.lora import lora
 from tests.conftest import Warm, tiny_config
 
 TRAIN: dict[str, object] = {
@@ -85,7 +87,7 @@ def test_every_part_has_learnt(trained: Trained) -> None:
     settings: LoraConfig = trained.run.read_config().lora
     weights = load_file(trained.run.snapshot(20) / lora.LORA_FILE)
     ups = {key: value for key, value in weights.items() if "lora_B" in key}
-    model = base.load_model(trained.run.read_config().model, "fp32")
+    model = loading.load_model(trained.run.read_config().model, "fp32")
     assert {key.partition(".")[0] for key in ups} == set(lora.adapted(model, settings))
     assert all(value.abs().max() > 0 for value in ups.values())
     assert {key: value.shape for key, value in weights.items()} == lora.expected_shapes(model, settings)

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from shared.check import check
-from shared.rundir import RunDir, steps_in
-from shared.status import read_status
-from shared.tables import read_rows
+from shared.launch.integrity import check
+from shared.run_folder.heartbeat import read_status
+from shared.run_folder.run_dir import RunDir, steps_in
+from shared.run_folder.tables import read_rows
 from tests.conftest import RunMaker, Warm, finish
 from tests.integration.conftest import steps_of, weights_of
 
@@ -91,10 +91,10 @@ def test_weights_that_are_not_finite_end_training_at_once_and_are_never_saved(wa
 FULL_DISK = '''
 import logging, os, sys, time
 from pathlib import Path
-from shared import disk
-from shared.check import check
+from shared.machine import disk
+from shared.launch.integrity import check
 from shared.errors import exit_code_of
-from shared.rundir import create_run, steps_in
+from shared.run_folder.run_dir import create_run, steps_in
 from tests.conftest import tiny_config
 from trainer import __main__ as program
 from trainer.learner import Learner

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from shared.check import check
-from shared.publication import verify
-from shared.rundir import RunDir, create_run, steps_in
-from shared.tables import read_rows
+from shared.files.publication import verify
+from shared.launch.integrity import check
+from shared.run_folder.run_dir import RunDir, create_run, steps_in
+from shared.run_folder.tables import read_rows
 from tests.conftest import ROOT, RunMaker, Warm, tiny_config
 
 LAST_STEP, NUM_KILLS, SEED = 40, 20, 1
@@ -33,7 +33,7 @@ PHASES = {"preparing": 2500, "training": 12_000, "publishing": 3500}
 DIE_AT_EVENT = """
 import os, signal, sys
 from trainer.loop import Trainer
-from trainer.publisher import Publisher
+from trainer.save_worker import Publisher
 ours, count = tuple(os.path.join(ROOT, name) + os.sep for name in ("trainer", "shared")), 0
 
 def look(frame, event, argument):

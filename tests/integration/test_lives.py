@@ -9,15 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from shared import changes, checkpoints, control
-from shared.check import check
-from shared.config import Config, dump_config, parse_config
-from shared.opening import Resume, open_or_create
-from shared.publication import verify
-from shared.records import parse_time
-from shared.rundir import RunDir, create_run, step_name, steps_in
-from shared.status import read_status
-from shared.tables import read_rows
+from shared.config.schema import Config, dump_config, parse_config
+from shared.files.publication import verify
+from shared.launch import setting_changes
+from shared.launch.integrity import check
+from shared.launch.resume import Resume, open_or_create
+from shared.run_folder import checkpoints, requests
+from shared.run_folder.heartbeat import read_status
+from shared.run_folder.records import parse_time
+from shared.run_folder.run_dir import RunDir, create_run, step_name, steps_in
+from shared.run_folder.tables import read_rows
 from tests.conftest import RunMaker, Warm, tiny_config, until
 from tests.integration.conftest import hold_at, steps_of, weights_of
 
@@ -35,7 +36,7 @@ def test_a_changed_learning_rate_shows_from_the_next_step_on(warm: Warm, make_ru
     run = make_run(train={"max_train_steps": 4, "lr_scheduler": "constant", "learning_rate": 1e-3})
     warm.run("trainer", run.path)
     train: dict[str, object] = {"learning_rate": 1e-2, "weight_decay": 0.25, "max_train_steps": 6}
-    made = changes.apply(run, changed(run, train=train), [f"train.{key}" for key in train])
+    made = setting_changes.apply(run, changed(run, train=train), [f"train.{key}" for key in train])
     assert {change.step for change in made} == {4}
     warm.run("trainer", run.path)
     assert [float(row["learning_rate"]) for row in read_rows(run.train_csv)] == [1e-3] * 4 + [1e-2] * 2
@@ -142,7 +143,7 @@ def test_a_checkpoint_of_another_batch_size_is_refused(warm: Warm, make_run: Run
     """What the settings cannot tell: the number of processes."""
     run = make_run(train={"max_train_steps": 4})
     warm.run("trainer", run.path)
-    changes.apply(run, changed(run, train={"max_train_steps": 6}), ["train.max_train_steps"])
+    setting_changes.apply(run, changed(run, train={"max_train_steps": 6}), ["train.max_train_steps"])
     path = run.checkpoint(4) / "manifest.json"
     path.write_text(path.read_text().replace('"pictures_per_step": 2', '"pictures_per_step": 6'))
     program = warm.start("trainer", run.path)
@@ -168,37 +169,37 @@ def test_a_paused_run_holds_with_its_heart_beating_publishes_what_is_asked_goes_
 ) -> None:
     run, trainer = endless, warm.start("trainer", endless.path)
     until(lambda: len(steps_of(run.train_csv)) > 2, f"some steps; {trainer.err}")
-    pause = control.submit(run, "pause", by="a test")
+    pause = requests.submit(run, "pause", by="a test")
     until(state_is(run, "paused"), "the pause")
     held = read_status(run, "trainer")
     assert held
     step = steps_of(run.train_csv)[-1]
-    assert control.read_answer(run, pause).done
+    assert requests.read_answer(run, pause).done
     assert (held.step, held.message) == (step, f"after step {step}")
 
-    wanted = control.submit(run, "snapshot-now", by="a test")
-    until(lambda: control.read_answer(run, wanted).done, "the snapshot")
+    wanted = requests.submit(run, "snapshot-now", by="a test")
+    until(lambda: requests.read_answer(run, wanted).done, "the snapshot")
     verify(run.snapshot(step))
     until(lambda: (read_status(run, "trainer") or held).heartbeat > held.heartbeat, "a heartbeat")
     assert steps_of(run.train_csv)[-1] == step
 
-    resume = control.submit(run, "resume", by="a test")
+    resume = requests.submit(run, "resume", by="a test")
     until(lambda: steps_of(run.train_csv)[-1] > step, "training to go on")
-    assert control.read_answer(run, resume).done
+    assert requests.read_answer(run, resume).done
     assert state_is(run, "training")()
-    wanted = control.submit(run, "snapshot-now", by="a test")
-    until(lambda: control.read_answer(run, wanted).done, "another snapshot")
-    while_training = control.read_answer(run, wanted).step
+    wanted = requests.submit(run, "snapshot-now", by="a test")
+    until(lambda: requests.read_answer(run, wanted).done, "another snapshot")
+    while_training = requests.read_answer(run, wanted).step
     assert while_training
     verify(run.snapshot(while_training))
 
-    control.submit(run, "pause", by="a test")
+    requests.submit(run, "pause", by="a test")
     until(state_is(run, "paused"), "the second pause")
-    stop = control.submit_stop(run, by="a test")
+    stop = requests.submit_stop(run, by="a test")
     assert trainer.wait() == 0, trainer.stderr()
     last = steps_of(run.train_csv)[-1]
     assert max(steps_in(run.snapshots)) == max(steps_in(run.checkpoints)) == last
-    assert control.read_answer(run, stop).stopped
+    assert requests.read_answer(run, stop).stopped
     assert state_is(run, "stopped")()
     assert check(run) == []
 
@@ -207,12 +208,12 @@ def test_a_pause_does_not_outlive_the_session_it_was_asked_of(warm: Warm, make_r
     run = make_run()
     trainer = warm.start("trainer", run.path, prelude=hold_at(tmp_path, 3))
     until((tmp_path / "held").exists, "step 3")
-    pause = control.submit(run, "pause", by="a test")
+    pause = requests.submit(run, "pause", by="a test")
     trainer.kill(signal.SIGKILL)
     trainer.wait()
     warm.run("trainer", run.path)
     assert steps_of(run.train_csv) == list(range(1, 7))
-    assert control.read_answer(run, pause).ignored == "asked of an earlier session"
+    assert requests.read_answer(run, pause).ignored == "asked of an earlier session"
 
 
 def test_a_session_ends_within_its_time_with_everything_saved(warm: Warm, make_run: RunMaker) -> None:
@@ -238,10 +239,10 @@ def call(*arguments, **options):
 {owner}.{name} = call
 """
 PHASES = {
-    "while the model is loaded": ("shared.diffusion", "base", "load_model"),
-    "while pictures are encoded": ("trainer.cache", "Cache", "encode_pictures"),
+    "while the model is loaded": ("tasks.text_to_image.families", "loading", "load_model"),
+    "while pictures are encoded": ("tasks.text_to_image.data.cache", "Cache", "encode_pictures"),
     "in the middle of a step": ("trainer.learner", "Learner", "_loss"),
-    "in the middle of a save": ("shared", "publication", "seal"),
+    "in the middle of a save": ("shared.files", "publication", "seal"),
 }
 
 

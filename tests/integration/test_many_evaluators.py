@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from shared import control
-from shared.backlog import unconfirmed, unjudged
-from shared.check import check
-from shared.claims import claimed
-from shared.config import dump_config
-from shared.records import ProcessStatus
-from shared.rundir import RunDir, steps_in
-from shared.tables import read_rows
+from shared.config.schema import dump_config
+from shared.launch.integrity import check
+from shared.run_folder import requests
+from shared.run_folder.leases import claimed
+from shared.run_folder.pending import unconfirmed, unjudged
+from shared.run_folder.records import ProcessStatus
+from shared.run_folder.run_dir import RunDir, steps_in
+from shared.run_folder.tables import read_rows
 from tests.conftest import Program, Warm, until
 from tests.integration.conftest import copy_of
 from tests.integration.test_confirmation import finals
@@ -29,9 +29,9 @@ NUM_EVALUATORS = 4
 DONE, NOTHING_TO_DO, TRY_AGAIN, PERMANENT = 0, 3, 4, 5
 SLOW_AND_SOON_GIVEN_UP = """
 import time
-from evaluator.studio import Studio
-from shared import claims
-claims.LEASE_SECONDS = {lease}
+from tasks.text_to_image.evaluation.image_generator import Studio
+from shared.run_folder import leases
+leases.LEASE_SECONDS = {lease}
 real = Studio._draw_batch
 def draw(self, batch):
     time.sleep({pause})
@@ -40,9 +40,9 @@ Studio._draw_batch = draw
 """
 OUT_OF_MEMORY = """
 import torch
-from evaluator import session
-from evaluator.judge import Judge
-session.RETRY_SECONDS = {retry}
+from evaluator import worker
+from evaluator.evaluate import Judge
+worker.RETRY_SECONDS = {retry}
 real = Judge._swap
 def swap(self, step, work):
     if step == 20:
@@ -229,20 +229,20 @@ def test_a_snapshot_asked_for_is_judged_next_and_drawn_with_prompts_of_ones_own(
     unjudged_run: RunDir, judged_run: RunDir, warm: Warm, tmp_path: Path
 ) -> None:
     run = with_only(unjudged_run, tmp_path, 1, 2, 20)
-    next_one = control.submit_evaluation(run, 20, by="a test")
-    mine = control.submit_evaluation(run, 2, by="a test", prompts=["a green coat", "a red dress"])
-    unknown = control.submit_evaluation(run, 7, by="a test")
+    next_one = requests.submit_evaluation(run, 20, by="a test")
+    mine = requests.submit_evaluation(run, 2, by="a test", prompts=["a green coat", "a red dress"])
+    unknown = requests.submit_evaluation(run, 7, by="a test")
     program = warm.run("evaluator", run.path)
     said = [line.partition(" of step ")[2] for line in program.stderr().splitlines()]
     order = [words.partition(":")[0] for words in said if words]
     assert order[:4] == ["0", "20", "2", "1"], "the base model, what was asked for in its order, then the oldest"
     assert rows(run) == {step: rows(judged_run)[step] for step in ("0", "1", "2", "20")}
     for request in (next_one, mine):
-        answer = control.read_answer(run, request)
+        answer = requests.read_answer(run, request)
         assert answer.seen
         assert answer.done
         assert answer.step == request.step
-    assert control.read_answer(run, unknown).ignored == "there is no snapshot of step 7"
+    assert requests.read_answer(run, unknown).ignored == "there is no snapshot of step 7"
 
     result = run.read_result(2, f"requested/{mine.id}")
     assert result
@@ -281,9 +281,9 @@ def test_every_fifth_snapshot_is_judged_and_the_others_are_recorded_as_skipped(
             assert row["total_loss"] == expected[row["step"]]["total_loss"]
     assert len(rows(run)) == 20
     assert check(run) == []
-    asked = control.submit_evaluation(run, 3, by="a test")
+    asked = requests.submit_evaluation(run, 3, by="a test")
     warm.run("evaluator", run.path)
-    assert control.read_answer(run, asked).done
+    assert requests.read_answer(run, asked).done
     row = rows(run)["3"]
     assert (row["status"], row["visual_loss"]) == ("ok", expected["3"]["visual_loss"])
     assert {row["status"] for step, row in rows(run).items() if step in ("2", "4")} == {"skipped"}

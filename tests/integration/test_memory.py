@@ -8,10 +8,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from shared.diffusion.lora import LORA_FILE
-from shared.rundir import RunDir
-from shared.status import read_status
-from shared.tables import read_rows
+from shared.run_folder.heartbeat import read_status
+from shared.run_folder.run_dir import RunDir
+from shared.run_folder.tables import read_rows
+from tasks.text_to_image.lora.lora import LORA_FILE
 from tests.conftest import RunMaker, Warm, run_ranks
 
 TRAIN = {
@@ -53,7 +53,7 @@ nn.Module.compile = lambda self: whole(self, backend=backend)
 
 QUANTISED = """
 from diffusers.quantizers.bitsandbytes import bnb_quantizer
-from shared.diffusion import quantization
+from tasks.text_to_image.families import quantization
 
 for kind in (bnb_quantizer.BnB4BitDiffusersQuantizer, bnb_quantizer.BnB8BitDiffusersQuantizer):
     kind.validate_environment = lambda self, *arguments, **keywords: None

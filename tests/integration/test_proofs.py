@@ -16,15 +16,15 @@ from numpy.typing import NDArray
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 from skimage import data
 
-from evaluator.metrics import PAIRWISE_LOSSES, PAIRWISE_METRICS
-from evaluator.metrics.exhibit import Exhibit
-from evaluator.metrics.gradients import describe
-from evaluator.metrics.legacy import legacy_losses
-from evaluator.metrics.palette import palette, palette_distance
-from evaluator.scorer import Scorer, load_scorer
-from evaluator.verdict import judge
+from evaluator.selection.ranking import judge
 from pocket.garments import Garment, render, split_catalogue
-from shared.records import Sample
+from shared.run_folder.records import Sample
+from tasks.text_to_image.evaluation.scorer import Scorer, load_scorer
+from tasks.text_to_image.metrics import PAIRWISE_LOSSES, PAIRWISE_METRICS
+from tasks.text_to_image.metrics.gradients import describe
+from tasks.text_to_image.metrics.legacy import legacy_losses
+from tasks.text_to_image.metrics.metric_input import Exhibit
+from tasks.text_to_image.metrics.palette import palette, palette_distance
 from tests.unit.evaluator.blind import features_of
 
 Mask = NDArray[np.bool_]

@@ -19,14 +19,14 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from shared import control
-from shared.check import check
-from shared.config import dump_config
-from shared.publication import verify
-from shared.rundir import RunDir, create_run, open_run, steps_in
-from shared.status import read_status
-from shared.tables import NUM_STRATA, read_rows
-from shared.team import places
+from shared.config.schema import dump_config
+from shared.files.publication import verify
+from shared.launch.integrity import check
+from shared.launch.process_group import places
+from shared.run_folder import requests
+from shared.run_folder.heartbeat import read_status
+from shared.run_folder.run_dir import RunDir, create_run, open_run, steps_in
+from shared.run_folder.tables import NUM_STRATA, read_rows
 from tests.conftest import ROOT, Program, RunMaker, Warm, environment, run_python, tiny_config, until
 from tests.integration.conftest import Starter, die_at_rename, hold_at, steps_of
 
@@ -102,7 +102,7 @@ def count_encodings(folder: Path) -> str:
     return f"""
 import os
 from pathlib import Path
-from trainer.cache import Cache
+from tasks.text_to_image.data.cache import Cache
 real = Cache.encode_pictures
 def encode_pictures(self, missing, progress):
     with (Path({str(folder)!r}) / os.environ.get("RANK", "0")).open("a") as file:
@@ -220,11 +220,11 @@ def test_a_request_read_by_the_main_process_ends_them_all(warm: Warm, make_run: 
     run = make_run(train={"max_train_steps": 50, "snapshot_steps": 50, "checkpointing_steps": 50})
     job = start(warm, run, 2, {0: hold_at(tmp_path, 3)})
     until((tmp_path / "held").exists, "step 3")
-    request = control.submit_stop(run, by="the dashboard")
+    request = requests.submit_stop(run, by="the dashboard")
     (tmp_path / "go").touch()
     assert job.codes() == [0, 0], job.said()
     assert_left_together(run, 3, "asked by the dashboard")
-    assert control.read_answer(run, request).stopped
+    assert requests.read_answer(run, request).stopped
 
 
 def test_a_signal_to_one_process_ends_them_all(warm: Warm, make_run: RunMaker, tmp_path: Path) -> None:
@@ -246,16 +246,16 @@ def test_processes_pause_go_on_and_stop_together(warm: Warm, make_run: RunMaker)
         return status.state if status else ""
 
     until(lambda: len(steps_of(run.train_csv)) > 2, "some steps")
-    control.submit(run, "pause", by="a test")
+    requests.submit(run, "pause", by="a test")
     until(lambda: state() == "paused", "the pause")
     held = len(steps_of(run.train_csv))
-    wanted = control.submit(run, "snapshot-now", by="a test")
-    until(lambda: control.read_answer(run, wanted).done, "the snapshot")
+    wanted = requests.submit(run, "snapshot-now", by="a test")
+    until(lambda: requests.read_answer(run, wanted).done, "the snapshot")
     assert steps_in(run.snapshots) == {held}
     assert len(steps_of(run.train_csv)) == held
-    control.submit(run, "resume", by="a test")
+    requests.submit(run, "resume", by="a test")
     until(lambda: len(steps_of(run.train_csv)) > held, "training to go on")
-    control.submit_stop(run, by="a test")
+    requests.submit_stop(run, by="a test")
     assert job.codes() == [0, 0], job.said()
     assert state() == "stopped"
     assert max(steps_in(run.checkpoints)) == len(steps_of(run.train_csv))

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import psutil
 
-from shared.check import check
-from shared.publication import verify
-from shared.rundir import steps_in
-from shared.status import is_alive, read_status
-from shared.tables import LEADING_METRIC_COLUMNS, read_rows
+from shared.files.publication import verify
+from shared.launch.integrity import check
+from shared.run_folder.heartbeat import is_alive, read_status
+from shared.run_folder.run_dir import steps_in
+from shared.run_folder.tables import LEADING_METRIC_COLUMNS, read_rows
 from tests.conftest import ROOT, environment, until
 from tests.integration.conftest import Command, Starter, alive, kill, steps_of
 

@@ -11,15 +11,15 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from shared import control
-from shared.check import check
-from shared.config import Config
-from shared.diffusion.lora import LORA_FILE
-from shared.publication import verify
-from shared.records import Request
-from shared.rundir import RunDir, create_run, steps_in
-from shared.status import read_status
-from shared.tables import NUM_STRATA, TRAIN_COLUMNS, VALIDATION_COLUMNS, read_rows
+from shared.config.schema import Config
+from shared.files.publication import verify
+from shared.launch.integrity import check
+from shared.run_folder import requests
+from shared.run_folder.heartbeat import read_status
+from shared.run_folder.records import Request
+from shared.run_folder.run_dir import RunDir, create_run, steps_in
+from shared.run_folder.tables import NUM_STRATA, TRAIN_COLUMNS, VALIDATION_COLUMNS, read_rows
+from tasks.text_to_image.lora.lora import LORA_FILE
 from tests.conftest import RunMaker, Warm, tiny_config, until
 from tests.integration.conftest import die_at_fsync, die_at_rename, hold_at, steps_of
 
@@ -248,15 +248,15 @@ def test_a_request_stops_training_within_one_step_and_is_answered_to_the_end(
     run = make_run()
     trainer = warm.start("trainer", run.path, prelude=hold_at(tmp_path, 3))
     until((tmp_path / "held").exists, "step 3")
-    request = control.submit_stop(run, by="the dashboard")
-    assert control.submit_stop(run, by="another tab") == request
+    request = requests.submit_stop(run, by="the dashboard")
+    assert requests.submit_stop(run, by="another tab") == request
     (tmp_path / "go").touch()
     assert trainer.wait() == 0, trainer.stderr()
 
     assert steps_of(run.train_csv) == [1, 2, 3]
     verify(run.snapshot(3))
     verify(run.checkpoint(3))
-    answer = control.read_answer(run, request)
+    answer = requests.read_answer(run, request)
     assert answer.seen
     assert answer.saved
     assert answer.stopped
@@ -272,7 +272,7 @@ def test_a_request_stops_training_within_one_step_and_is_answered_to_the_end(
     stale.write(run.control / "stop-stale.json")
     warm.run("trainer", run.path)
     assert steps_of(run.train_csv) == [1, 2, 3, 4, 5, 6]
-    settled = control.read_answer(run, stale)
+    settled = requests.read_answer(run, stale)
     assert settled.ignored
     assert settled.stopped is None
 
@@ -280,7 +280,7 @@ def test_a_request_stops_training_within_one_step_and_is_answered_to_the_end(
 def test_a_save_that_fails_ends_training_with_its_error_and_the_run_resumes(warm: Warm, make_run: RunMaker) -> None:
     run = make_run()
     full_disk = """
-from shared.diffusion import lora
+from tasks.text_to_image.lora import lora
 def write(*arguments):
     raise OSError(28, "No space left on device")
 lora.write = write

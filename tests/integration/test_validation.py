@@ -10,21 +10,21 @@ import torch.nn.functional as F
 from diffusers import DDPMScheduler, StableDiffusionPipeline
 from torch import Tensor
 
-from shared import dataset
-from shared.buckets import Framing
-from shared.pictures import open_picture
-from shared.rundir import RunDir
-from shared.tables import NUM_STRATA, read_rows
+from shared.data import dataset
+from shared.data.buckets import Framing
+from shared.data.pictures import open_picture
+from shared.run_folder.run_dir import RunDir
+from shared.run_folder.tables import NUM_STRATA, read_rows
+from tasks.text_to_image.data.cache import Picture, _pixels
+from tasks.text_to_image.training.held_out_loss import choose_probe, noise_of
 from tests.conftest import RESOLUTION, RunMaker, Warm
-from trainer.cache import Picture, _pixels
-from trainer.validation import choose_probe, noise_of
 
 RANGE = {"min_timestep": 100, "max_timestep": 899}
 MIDPOINTS = [150, 250, 350, 450, 550, 650, 750, 850]
 
 MEASURE_TWICE = """
 import torch
-from trainer.validation import Validation
+from tasks.text_to_image.training.held_out_loss import Validation
 real = Validation.measure
 def measure(self, *arguments):
     before = torch.get_rng_state()

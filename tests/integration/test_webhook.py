@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from shared.config import dump_config
+from shared.config.schema import dump_config
 from tests.conftest import paper_model, run_python, tiny_config
-from tests.unit.shared.test_webhook import Listener, listener  # noqa: F401 - a fixture
+from tests.unit.shared.followers.test_webhook import Listener, listener  # noqa: F401 - a fixture
 
 
 def test_a_run_that_cannot_even_begin_is_told_by_run_py(tmp_path: Path, pictures: Path, listener: Listener) -> None:  # noqa: F811

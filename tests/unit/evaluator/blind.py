@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from evaluator.metrics.features import Features, Memo
+from tasks.text_to_image.metrics.features import Features, Memo
 
 
 def features_of(**extractors: Callable[..., Any]) -> Features:

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from evaluator.anchors import MAX_OTHERS, anchors, matching, mismatched
-from evaluator.metrics import PAIRWISE_LOSSES, PAIRWISE_METRICS
-from evaluator.metrics.gradients import describe
-from evaluator.scorer import Scorer, load_scorer
-from evaluator.verdict import skill
-from shared.paired import estimate
-from shared.records import Anchors
+from evaluator.selection.ranking import skill
+from shared.run_folder.records import Anchors
+from shared.statistics.paired import estimate
+from tasks.text_to_image.evaluation.anchors import MAX_OTHERS, anchors, matching, mismatched
+from tasks.text_to_image.evaluation.scorer import Scorer, load_scorer
+from tasks.text_to_image.metrics import PAIRWISE_LOSSES, PAIRWISE_METRICS
+from tasks.text_to_image.metrics.gradients import describe
 
 
 @pytest.fixture(scope="module")

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from evaluator.metrics.color import color_loss
-from evaluator.metrics.exhibit import Exhibit
-from evaluator.metrics.palette import NUM_COLOURS, Palette, palette, palette_distance
+from tasks.text_to_image.metrics.color import color_loss
+from tasks.text_to_image.metrics.metric_input import Exhibit
+from tasks.text_to_image.metrics.palette import NUM_COLOURS, Palette, palette, palette_distance
 from tests.unit.evaluator.blind import features_of
 
 

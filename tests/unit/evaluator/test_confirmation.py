@@ -1,7 +1,7 @@
-from evaluator.confirmation import confirm, finalists
-from evaluator.verdict import Summary, judge
-from shared.paired import mean
-from tests.unit.evaluator.test_verdict import evaluation, run_of
+from evaluator.selection.confirmation import confirm, finalists
+from evaluator.selection.ranking import Summary, judge
+from shared.statistics.paired import mean
+from tests.unit.evaluator.test_ranking import evaluation, run_of
 
 
 def test_the_chosen_one_and_the_two_best_others_are_finalists():

@@ -11,12 +11,12 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from transformers import CLIPModel, CLIPProcessor, CLIPTokenizer, SiglipImageProcessorPil, SiglipModel
 
-from evaluator import hub
-from evaluator.encoder import pad_to_square
-from evaluator.encoders import load_encoder
-from evaluator.hub import locate
 from pocket.tokenizer import MAX_LENGTH
 from shared.errors import ModelError
+from tasks.text_to_image.encoders import files
+from tasks.text_to_image.encoders.encoder import pad_to_square
+from tasks.text_to_image.encoders.files import locate
+from tasks.text_to_image.encoders.loading import load_encoder
 
 
 def test_embeddings_equal_the_librarys_own_projected_ones(clip_folder: Path, garments: list[Image.Image]):
@@ -71,7 +71,7 @@ def test_a_cached_hub_snapshot_is_used_without_network_and_its_commit_recorded(
     (cache / "refs").mkdir()
     (cache / "refs" / "main").write_text(commit)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    monkeypatch.setattr(hub, "_download", lambda hub_id: pytest.fail("the network was asked"))
+    monkeypatch.setattr(files, "_download", lambda hub_id: pytest.fail("the network was asked"))
     assert load_encoder("owner/name").record.revision == commit
 
 
@@ -79,8 +79,8 @@ def test_a_hub_that_never_answers_is_given_up_in_bounded_time(tmp_path: Path, mo
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.setattr(hub.HUB, "endpoint", f"http://127.0.0.1:{silent.getsockname()[1]}")
-        monkeypatch.setattr(hub, "HUB_TIMEOUT_SECONDS", 0.05)
+        monkeypatch.setattr(files.HUB, "endpoint", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        monkeypatch.setattr(files, "HUB_TIMEOUT_SECONDS", 0.05)
         with pytest.raises(ModelError, match="not in the cache, and the hub did not give it"):
             load_encoder("owner/name")
 

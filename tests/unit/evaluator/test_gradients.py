@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from evaluator.metrics.gradients import describe
+from tasks.text_to_image.metrics.gradients import describe
 
 
 def distance(one: Image.Image, other: Image.Image) -> float:

@@ -2,8 +2,8 @@ import numpy as np
 from PIL import Image
 from skimage.color import rgb2lab
 
-from evaluator.mask import GarmentMask, garment_mask
 from pocket.garments import Garment, catalogue, concept, render
+from tasks.text_to_image.metrics.garment_mask import GarmentMask, garment_mask
 
 
 def found(picture: Image.Image) -> GarmentMask:

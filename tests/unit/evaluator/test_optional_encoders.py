@@ -15,10 +15,10 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from evaluator import optional_encoders
-from evaluator.encoders import load_encoder
-from evaluator.hub import HUB_TIMEOUT_SECONDS
 from shared.errors import ModelError
+from tasks.text_to_image.encoders import optional
+from tasks.text_to_image.encoders.files import HUB_TIMEOUT_SECONDS
+from tasks.text_to_image.encoders.loading import load_encoder
 
 
 class PretendClip(torch.nn.Module):
@@ -108,8 +108,8 @@ def test_packages_that_are_not_installed_are_named_with_the_cure(marqo: Path, mo
 @pytest.fixture
 def dreamsim_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "dreamsim"
-    monkeypatch.setattr(optional_encoders, "dreamsim_folder", lambda: folder)
-    monkeypatch.setattr(optional_encoders.importlib.metadata, "version", lambda name: "0.2.1")
+    monkeypatch.setattr(optional, "dreamsim_folder", lambda: folder)
+    monkeypatch.setattr(optional.importlib.metadata, "version", lambda name: "0.2.1")
     return folder
 
 
@@ -130,7 +130,7 @@ def test_dreamsim_sees_the_whole_picture_and_prints_nothing_among_the_numbers(
         print("Using cached")  # noqa: T201
         return SimpleNamespace(embed=embed), None
 
-    monkeypatch.setattr(optional_encoders.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(optional.constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setitem(sys.modules, "dreamsim", SimpleNamespace(dreamsim=dreamsim))
     encoder = load_encoder("dreamsim")
     assert encoder.embed_image(Image.new("RGB", (30, 60), (255, 0, 0))) == pytest.approx([1, 0, 0])
@@ -146,7 +146,7 @@ def test_dreamsim_sees_the_whole_picture_and_prints_nothing_among_the_numbers(
 def test_dreamsim_without_its_weights_and_without_network_says_where_they_belong(
     dreamsim_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(optional_encoders.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(optional.constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setitem(sys.modules, "dreamsim", SimpleNamespace(dreamsim=lambda **_: pytest.fail("asked the network")))
     with pytest.raises(ModelError, match=f"are not in {dreamsim_folder}, and the network is switched off"):
         load_encoder("dreamsim")

@@ -10,18 +10,18 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from evaluator import training_set
-from evaluator.metrics.copying import expected_minimum, nearest_training_picture
-from evaluator.metrics.diversity import seed_distance
-from evaluator.metrics.drift import drift
-from evaluator.metrics.exhibit import Exhibit
-from evaluator.metrics.gradients import describe
-from evaluator.metrics.layout import layout, mirrored
-from evaluator.training_set import TrainingSet
 from pocket.garments import catalogue, render
-from shared import dataset
+from shared.data import dataset
 from shared.errors import ModelError
-from shared.rundir import RunDir
+from shared.run_folder.run_dir import RunDir
+from tasks.text_to_image.evaluation import training_set
+from tasks.text_to_image.evaluation.training_set import TrainingSet
+from tasks.text_to_image.metrics.copying import expected_minimum, nearest_training_picture
+from tasks.text_to_image.metrics.diversity import seed_distance
+from tasks.text_to_image.metrics.drift import drift
+from tasks.text_to_image.metrics.gradients import describe
+from tasks.text_to_image.metrics.layout import layout, mirrored
+from tasks.text_to_image.metrics.metric_input import Exhibit
 from tests.conftest import RunMaker
 from tests.unit.evaluator.blind import features_of
 
@@ -137,7 +137,7 @@ def test_of_a_long_data_set_an_even_share_is_looked_at(run: RunDir, monkeypatch:
 def test_a_data_set_that_is_gone_leaves_copying_blank_with_a_reason(
     run: RunDir, garments: list[Image.Image], tmp_path
 ) -> None:
-    from evaluator.scorer import load_scorer  # noqa: PLC0415
+    from tasks.text_to_image.evaluation.scorer import load_scorer  # noqa: PLC0415
 
     config = run.read_config()
     gone = config.model_copy(update={"data": config.data.model_copy(update={"path": str(tmp_path / "gone")})})

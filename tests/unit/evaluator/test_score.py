@@ -12,8 +12,8 @@ import pytest
 from PIL import Image, ImageOps
 from scipy import stats
 
-from evaluator import score as command
 from shared.errors import DataError
+from tasks.text_to_image import score as command
 
 Folders = tuple[Path, Path]
 LOSSES = ("visual_loss", "fashion_clip_loss", "color_loss")

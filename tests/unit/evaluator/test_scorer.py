@@ -3,11 +3,11 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageOps
 
-from evaluator.metrics import METRICS, PAIRWISE_METRICS
-from evaluator.metrics.exhibit import Exhibit
-from evaluator.metrics.features import Memo
-from evaluator.scorer import Scorer, Scores, load_scorer
 from shared.errors import ConfigError, ModelError
+from tasks.text_to_image.evaluation.scorer import Scorer, Scores, load_scorer
+from tasks.text_to_image.metrics import METRICS, PAIRWISE_METRICS
+from tasks.text_to_image.metrics.features import Memo
+from tasks.text_to_image.metrics.metric_input import Exhibit
 
 PROMPTS = ["a red dress", "a blue coat", "a brown vest", "green shorts"]
 NOWHERE = "/no/such/encoder"

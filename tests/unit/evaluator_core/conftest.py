@@ -11,15 +11,16 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from evaluator.studio import Studio
-from shared import config
-from shared.diffusion import base, lora
-from shared.diffusion.model import Model
-from shared.publication import publish
-from shared.records import Manifest
+from shared.config import schema
+from shared.files.publication import publish
+from shared.run_folder.records import Manifest
+from tasks.text_to_image.evaluation.image_generator import Studio
+from tasks.text_to_image.families import loading
+from tasks.text_to_image.families.model import Model
+from tasks.text_to_image.lora import lora
 
-LORA = config.LoraConfig(rank=2, lora_alpha=4)
-SETTINGS = config.EvaluationConfig(num_prompts=2, num_seeds=2, num_inference_steps=2, batch_size=3)
+LORA = schema.LoraConfig(rank=2, lora_alpha=4)
+SETTINGS = schema.EvaluationConfig(num_prompts=2, num_seeds=2, num_inference_steps=2, batch_size=3)
 
 Tensors = dict[str, torch.Tensor]
 Texts = dict[str, str]
@@ -36,14 +37,14 @@ class Blueprint:
 
 @pytest.fixture(scope="session")
 def blueprint(tiny_model: Path) -> Blueprint:
-    parts = lora.adapted(base.load_model(config.ModelConfig(path=str(tiny_model)), "fp32"), LORA)
+    parts = lora.adapted(loading.load_model(schema.ModelConfig(path=str(tiny_model)), "fp32"), LORA)
     lora.attach(parts, LORA)
     return Blueprint(lora.state(parts), lora.metadata(parts))
 
 
 @pytest.fixture(scope="session")
 def loaded(tiny_model: Path) -> Model:
-    return base.load_model(config.ModelConfig(path=str(tiny_model)), "fp32")
+    return loading.load_model(schema.ModelConfig(path=str(tiny_model)), "fp32")
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from shared.errors import RunFolderError
-from shared.publication import publish, verify
-from shared.records import Manifest
-from shared.rundir import RunDir, steps_in
+from shared.files.publication import publish, verify
+from shared.run_folder.records import Manifest
+from shared.run_folder.run_dir import RunDir, steps_in
 from tests.conftest import RunMaker
 from trainer.checkpoint import Checkpoint, copy_to_host, newest, retain
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from shared import memory
-from shared.config import parse_config
+from shared.config.schema import parse_config
+from shared.machine import memory
 from tests.true_shapes import true_shapes
 from trainer.ema import Average
 from trainer.learner import Learner

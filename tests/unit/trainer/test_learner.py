@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from shared.config import ModelConfig, parse_config
-from shared.diffusion import base
+from shared.config.schema import ModelConfig, parse_config
+from tasks.text_to_image.families import loading
 from trainer.accumulation import Accumulation
 from trainer.ema import Average
 from trainer.learner import Learner, Predictor
@@ -105,14 +105,14 @@ def test_the_learning_rate_of_a_step_is_set_before_it_is_taken() -> None:
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
-def test_sdxl_is_told_sizes_exactly_in_every_precision(tiny_models: Path, precision: base.Precision) -> None:
+def test_sdxl_is_told_sizes_exactly_in_every_precision(tiny_models: Path, precision: loading.Precision) -> None:
     """bf16 knows no 1365, fp16 no 2731: neighbouring sizes have quite other sinusoidal embeddings."""
-    model = base.load_model(ModelConfig(path=str(tiny_models / "sdxl")), precision)
+    model = loading.load_model(ModelConfig(path=str(tiny_models / "sdxl")), precision)
     told: list[torch.Tensor] = []
     model.pipeline.unet.add_time_proj.register_forward_hook(lambda module, inputs, output: told.append(output))
     time_ids = torch.tensor([[1365, 2731, 0, 171, 1024, 1344]])
     with torch.no_grad():
         text = model.encode_captions(["a red dress"])
         predicted = Predictor(model, {})(torch.zeros(1, 4, 8, 8), torch.tensor([500]), text, time_ids)
-    assert predicted.dtype == base.DTYPES[precision]
+    assert predicted.dtype == loading.DTYPES[precision]
     assert torch.equal(told[0], model.pipeline.unet.add_time_proj(time_ids.flatten().double()))

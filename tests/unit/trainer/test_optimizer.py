@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch.optim import Optimizer
 
-from shared.config import TrainConfig
+from shared.config.schema import TrainConfig
 from shared.errors import ConfigError
-from shared.publication import publish
-from shared.records import Manifest
-from shared.rundir import RunDir
+from shared.files.publication import publish
+from shared.run_folder.records import Manifest
+from shared.run_folder.run_dir import RunDir
 from tests.conftest import RunMaker
 from trainer import optimizer as optimizers
 from trainer.checkpoint import Checkpoint, copy_to_host

@@ -9,13 +9,13 @@ import torch
 from accelerate import Accelerator
 
 from pocket import garments
-from shared import dataset
-from shared.rundir import create_run
+from shared.data import dataset
+from shared.run_folder.run_dir import create_run
+from tasks.text_to_image.data import batches
+from tasks.text_to_image.training.held_out_loss import Validation
+from tasks.text_to_image.training.preparation import prepare
 from tests.conftest import tiny_config
-from trainer import batches
 from trainer.learner import Learner
-from trainer.preparation import prepare
-from trainer.validation import Validation
 
 
 class Project:

@@ -8,9 +8,9 @@ from collections.abc import Generator
 
 import pytest
 
-from shared import control
 from shared.errors import TrainingError
-from shared.rundir import RunDir
+from shared.run_folder import requests
+from shared.run_folder.run_dir import RunDir
 from tests.conftest import RunMaker
 from trainer import stopping
 from trainer.stopping import SIGNALS, StopSignal, TimeLimit, first_save_seconds, is_time_up
@@ -35,20 +35,20 @@ def test_nobody_asking_means_going_on(run: RunDir) -> None:
 
 def test_a_request_is_seen_once_and_becomes_the_reason(run: RunDir) -> None:
     stop = StopSignal(run)
-    request = control.submit_stop(run, by="the dashboard")
+    request = requests.submit_stop(run, by="the dashboard")
     assert stop.reason(4) == "asked by the dashboard"
-    seen = control.read_answer(run, request)
+    seen = requests.read_answer(run, request)
     assert seen.seen
     assert (seen.step, seen.saved, seen.stopped) == (4, None, None)
     assert stop.reason(5) == "asked by the dashboard"
-    assert control.read_answer(run, request) == seen
+    assert requests.read_answer(run, request) == seen
 
 
 def test_a_request_of_an_earlier_session_is_ignored(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
-    stale = control.submit_stop(run, by="the dashboard")
-    monkeypatch.setattr(control, "session_started", lambda run: "2999-01-01T00:00:00+00:00")
+    stale = requests.submit_stop(run, by="the dashboard")
+    monkeypatch.setattr(requests, "session_started", lambda run: "2999-01-01T00:00:00+00:00")
     assert StopSignal(run).reason(1) is None
-    assert control.read_answer(run, stale).ignored
+    assert requests.read_answer(run, stale).ignored
 
 
 @pytest.mark.parametrize("number", SIGNALS)
@@ -62,21 +62,21 @@ def test_a_signal_is_a_reason_and_the_second_is_not_caught(run: RunDir, number: 
 def test_the_first_reason_stays(run: RunDir) -> None:
     stop = StopSignal(run)
     stop.ask("no finite gradients")
-    control.submit_stop(run, by="the dashboard")
+    requests.submit_stop(run, by="the dashboard")
     assert stop.reason(1) == "no finite gradients"
 
 
 def test_every_open_request_is_answered_also_one_that_came_after_the_last_step(run: RunDir) -> None:
     stop = StopSignal(run)
     stop.ask("signal SIGTERM")
-    late = control.submit_stop(run, by="the dashboard")
+    late = requests.submit_stop(run, by="the dashboard")
     stop.note("saved", 9)
     stop.note("stopped", 9)
-    answer = control.read_answer(run, late)
+    answer = requests.read_answer(run, late)
     assert answer.saved
     assert answer.stopped
     assert answer.step == 9
-    assert control.open_requests(run) == []
+    assert requests.open_requests(run) == []
 
 
 def test_training_that_cannot_go_on_stops_and_fails_once_all_is_saved(run: RunDir) -> None:
@@ -100,9 +100,9 @@ def test_a_failure_after_a_stop_was_asked_for_is_still_told(run: RunDir) -> None
 
 
 def test_only_the_main_process_answers(run: RunDir) -> None:
-    request = control.submit_stop(run, by="a test")
+    request = requests.submit_stop(run, by="a test")
     assert StopSignal(run, answers=False).reason(2) is None
-    assert control.read_answer(run, request).seen is None
+    assert requests.read_answer(run, request).seen is None
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,74 @@
+"""What deserves attention, in the viewer's language: `shared.followers.alerts` over the tables that the page keeps."""
+
+from __future__ import annotations
+
+import shutil
+from datetime import datetime
+
+from dashboard.data.events import typical
+from dashboard.text.language import say
+from dashboard.data.reader import RunReader
+from dashboard.text.formatting import duration, size
+from shared.followers import alerts
+from shared.followers.alerts import Alert, Bytes, SENTENCES, Seconds
+from shared.run_folder.active_evaluators import read_crew
+from shared.run_folder.records import ProcessStatus
+from shared.run_folder.heartbeat import is_alive
+
+
+def sentence(alert: Alert) -> str:
+    """The alert in words."""
+    return say(SENTENCES[alert.kind], **{name: _spell(name, value) for name, value in alert.values.items()})
+
+
+def of_run(reader: RunReader, trainer: ProcessStatus | None, now: datetime) -> list[Alert]:
+    """Everything that deserves attention, the gravest first."""
+    alive, (crew, judging) = is_alive(trainer), read_crew(reader.run)
+    waiting = len(set(reader.snapshot_steps()) - set(reader.evaluated_steps()))
+    found = [
+        *alerts.ended_badly(trainer, alive),
+        *(alert for seat, status in crew.items() for alert in alerts.ended_badly(status, seat in judging)),
+        *stalled(reader, trainer, now),
+        *not_finite(reader),
+        *alerts.notices(trainer, *crew.values()),
+        *alerts.low_disk(shutil.disk_usage(reader.run.path).free),
+        *overfitting(reader),
+        *(alerts.unjudged(waiting, bool(judging)) if alive or not crew else []),
+        *alerts.failed_evaluations(reader.failures()),
+    ]
+    return sorted(found, key=lambda alert: alert.level != "bad")
+
+
+def of_steps(reader: RunReader) -> dict[int, str]:
+    """Step → what to draw there; single steps without a loss are marked on its curve already."""
+    lasting = [alert for alert in not_finite(reader) if alert.level == "bad"]
+    told = [*overfitting(reader), *lasting]
+    return {alert.step: sentence(alert) for alert in told if alert.step is not None}
+
+
+def not_finite(reader: RunReader) -> list[Alert]:
+    """Of the last steps."""
+    recent = reader.train().tail(alerts.RECENT_STEPS)
+    return alerts.not_finite(recent["step"].tolist(), recent["loss"].tolist())
+
+
+def overfitting(reader: RunReader) -> list[Alert]:
+    """At the newest snapshot."""
+    validation = reader.validation()
+    return alerts.overfitting(reader.best(), validation["step"].tolist(), validation["held_out_loss"].tolist())
+
+
+def stalled(reader: RunReader, trainer: ProcessStatus | None, now: datetime) -> list[Alert]:
+    """Since the last row."""
+    recent = reader.train().tail(alerts.RECENT_STEPS)
+    last = float(recent["timestamp"].iloc[-1]) if len(recent) else None
+    usual = typical(recent["step_seconds"].to_numpy())
+    return alerts.stalled(last, usual, trainer, is_alive(trainer), now)
+
+
+def _spell(name: str, value: object) -> object:
+    if isinstance(value, Seconds):
+        return duration(value)
+    if isinstance(value, Bytes):
+        return size(value)
+    return say(str(value)) if name == "program" else value

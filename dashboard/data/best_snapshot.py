@@ -1,0 +1,67 @@
+"""The best snapshot so far, as best.json tells it: numbers with intervals, and the file to take away."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping
+from pathlib import Path
+
+from dashboard.text.language import say
+from dashboard.text.formatting import interval, metric_name, number, plain, signed
+from shared.files.publication import read_manifest
+from shared.run_folder.records import Best
+from shared.run_folder.run_dir import RunDir
+from shared.run_folder.tables import COMPARED_METRICS
+
+
+def best_file(run: RunDir, best: Best) -> Path:
+    """The adapter to ship: the snapshot's safetensors file; its folder if it lists none."""
+    folder = run.path / best.snapshot
+    manifest = read_manifest(folder)
+    names = [entry.name for entry in manifest.files if entry.name.endswith(".safetensors")] if manifest else []
+    return folder / names[0] if names else folder
+
+
+def best_table_html(best: Best, base: Mapping[str, float]) -> str:
+    """One row per metric: the base model's value, this snapshot's, the paired difference with its interval, and how far
+    it has come from unrelated pictures (0) to real ones (1)."""
+    rows = "".join(_row(best, base, name) for name in COMPARED_METRICS if name in best.metrics)
+    titles = ["", say("base"), say("best"), say("difference"), say("95 % interval")]
+    head = "".join(f"<th>{html.escape(title)}</th>" for title in [*titles, *([say("skill")] if best.skill else [])])
+    notes: list[str] = []
+    if best.deltas and best.num_evaluated > 1:
+        notes.append(
+            say(
+                "The differences' intervals hold for all {count} snapshots at once: it is the best of so many.",
+                count=best.num_evaluated,
+            )
+        )
+    if best.skill:
+        notes.append(say("Skill: 0 is a real picture of another prompt, 1 the most similar other real picture."))
+    table = f'<table class="verdict"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
+    small = f'<p class="small">{html.escape(" ".join(notes))}</p>' if notes else ""
+    return f'<div class="wide">{table}</div>{small}'
+
+
+def _row(best: Best, base: Mapping[str, float], name: str) -> str:
+    value, delta = best.metrics.get(name), best.deltas.get(name)
+    cells = [number(base.get(name)), number(value)]
+    cells += [signed(delta.delta), interval(delta.low, delta.high)] if delta else ["–", "–"]
+    if best.skill:
+        skill = best.skill.get(name)
+        cells.append(f"{plain(skill.value)} [{plain(skill.low)}, {plain(skill.high)}]" if skill else "–")
+    columns = "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)
+    return f"<tr><th>{html.escape(metric_name(name))}</th>{columns}</tr>"
+
+
+def signals_html(best: Best) -> str:
+    """Each sign of overfitting at the newest snapshot, raised or not, with its evidence."""
+    if not best.latest_signals:
+        return ""
+    tones = {True: "warn", False: "good", None: "idle"}
+    rows = "".join(
+        f'<li class="{tones[signal.raised]}"><b>{html.escape(say(signal.name))}</b> {html.escape(signal.evidence)}</li>'
+        for signal in best.latest_signals
+    )
+    title = html.escape(say("Signs of overfitting at step {step}, the newest", step=best.latest_step))
+    return f'<p class="small">{title}</p><ul class="signals">{rows}</ul>'

@@ -1,0 +1,117 @@
+"""Runs beside one another: numbers of their best snapshots, and settings that differ. Values in, values out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from dashboard.charts.quality import HIGHER_IS_BETTER
+from dashboard.text.language import say
+from dashboard.text.formatting import interval, metric_name, number, signed
+from shared.config.schema import Config
+from shared.statistics.paired import by_prompt, difference
+from shared.run_folder.records import Best, EvaluationResult
+from shared.run_folder.tables import COMPARED_METRICS
+
+UNIMPORTANT = frozenset({"run", "dashboard"})
+DRAWN_ALIKE = ("scheduler", "num_inference_steps", "guidance_scale", "resolution")
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """What is compared of a run."""
+
+    name: str
+    config: Config
+    best: Best | None = None
+    last_step: int = 0
+    references: str = ""
+    """Digest of the real pictures it is judged by."""
+    judged: EvaluationResult | None = None
+    """The best snapshot's."""
+
+
+def score_table(contestants: Sequence[Contestant], baseline: str) -> pd.DataFrame:
+    """The best snapshot of each run; where it was judged as the baseline's was, with the difference to that."""
+    pinned = next((one for one in contestants if one.name == baseline), None)
+    return pd.DataFrame([_score(one, None if one is pinned else pinned, one is pinned) for one in contestants])
+
+
+def judged_otherwise(contestants: Sequence[Contestant], baseline: str) -> list[str]:
+    """Runs whose numbers do not compare with the baseline's."""
+    pinned = next((one for one in contestants if one.name == baseline), None)
+    others = [one for one in contestants if one is not pinned and one.judged]
+    return [one.name for one in others if pinned and pinned.judged and not _are_judged_alike(one, pinned)]
+
+
+def _score(one: Contestant, pinned: Contestant | None, is_baseline: bool) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        say("run"): f"◆ {one.name}" if is_baseline else one.name,
+        say("steps"): one.last_step,
+        say("best step"): str(one.best.step) if one.best else "–",
+    }
+    for name in COMPARED_METRICS:
+        value = one.best.metrics.get(name) if one.best else None
+        change = _change(one, pinned, name) if pinned and _are_judged_alike(one, pinned) else ""
+        row[metric_name(name)] = number(value) + (f" ({change})" if change else "")
+    return row
+
+
+def _are_judged_alike(one: Contestant, other: Contestant) -> bool:
+    """By the same prompts and real pictures, drawn in the same way."""
+    if one.judged is None or other.judged is None:
+        return False
+    return (one.references, *_terms(one.judged)) == (other.references, *_terms(other.judged))
+
+
+def _terms(judged: EvaluationResult) -> tuple[set[tuple[str, str]], list[Any]]:
+    prompts = {(sample.prompt_id, sample.prompt) for sample in judged.samples}
+    return prompts, [judged.generation.get(key) for key in DRAWN_ALIKE]
+
+
+def _change(one: Contestant, pinned: Contestant, name: str) -> str:
+    """The difference paired by prompts, with its interval; a direction only where that excludes zero."""
+    if one.judged is None or pinned.judged is None or _seen_with(one.judged, name) != _seen_with(pinned.judged, name):
+        return ""
+    found = difference(by_prompt(one.judged.samples, name), by_prompt(pinned.judged.samples, name))
+    if found is None or found.low is None or found.high is None:
+        return ""
+    told = f"{signed(found.mean)} {interval(found.low, found.high)}"
+    if name in HIGHER_IS_BETTER:  # whether a higher text score is better depends on the garment
+        return told
+    return told + (" ▲" if found.is_below_zero else " ▼" if found.is_above_zero else "")
+
+
+def _seen_with(judged: EvaluationResult, name: str) -> Any:
+    """The encoder behind a metric: its weights, wherever they lie; its name where it has none."""
+    encoder = judged.encoders.get(name) or {}
+    return encoder.get("digest") or encoder
+
+
+def config_differences(contestants: Sequence[Contestant]) -> pd.DataFrame:
+    """Only the settings that are not the same everywhere; one column per run."""
+    flat = {one.name: flatten(one.config.model_dump(mode="json")) for one in contestants}
+    keys = list(dict.fromkeys(key for settings in flat.values() for key in settings))
+    rows = [
+        {say("setting"): key, **{name: spell(settings.get(key)) for name, settings in flat.items()}}
+        for key in keys
+        if key.partition(".")[0] not in UNIMPORTANT and len({str(settings.get(key)) for settings in flat.values()}) > 1
+    ]
+    return pd.DataFrame(rows)
+
+
+def flatten(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """`{"train": {"seed": 0}}` → `{"train.seed": 0}`."""
+    return {f"{section}.{key}": value for section, values in tree.items() for key, value in values.items()}
+
+
+def spell(value: Any) -> str:
+    """A setting as TOML spells it; what is not set is a dash."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

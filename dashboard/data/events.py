@@ -1,0 +1,34 @@
+"""What happened in a run besides training, told from the files its programs wrote. Values in, values out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from dashboard.text.language import say
+from dashboard.data.series import Numbers
+from dashboard.text.formatting import duration
+
+PAUSE_SECONDS = 60.0
+PAUSE_STEPS = 50  # longer than so many usual steps is a pause, even where steps are slow
+
+
+def pauses(train: pd.DataFrame, stops: Mapping[int, str]) -> dict[int, str]:
+    """Step → that training went on there: after a stop that was answered, or after a silence in train.csv."""
+    steps, times = train["step"].to_numpy(), train["timestamp"].to_numpy()
+    if len(steps) < 2:
+        return {}
+    between = np.diff(times)
+    usual = typical(train["step_seconds"].to_numpy()[-10_000:])
+    silent = np.flatnonzero(between > max(PAUSE_SECONDS, PAUSE_STEPS * usual))
+    found = {int(steps[i + 1]): say("went on after {time}", time=duration(between[i])) for i in silent}
+    resumed = {step + 1 for step in stops if step < steps[-1]}
+    return {step: say("resumed") for step in sorted(resumed - found.keys())} | found
+
+
+def typical(seconds: Numbers) -> float:
+    """The median of what is known; 0 when nothing is."""
+    known = seconds[np.isfinite(seconds)]
+    return float(np.median(known)) if len(known) else 0.0

@@ -1,0 +1,217 @@
+"""A run folder as the pages see it: read as it grows, shared by all viewers. Nothing here knows of Streamlit.
+
+Records are read again only when their file was written again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pandas as pd
+
+from dashboard.data.csv_reader import GrowingTable
+from shared.run_folder import requests
+from shared.config.schema import Config
+from shared.errors import RunFolderError
+from shared.files.publication import read_manifest, verify
+from shared.run_folder.records import Best, EvaluationResult, Manifest
+from shared.run_folder.run_dir import ResultKind, RunDir, steps_in
+from shared.run_folder.tables import COMPARED_METRICS, METRIC_COLUMNS, TRAIN_COLUMNS, VALIDATION_COLUMNS, read_rows
+
+TEXT_COLUMNS = frozenset({"timestamp", "status", "reason", "signals"})
+MAX_KEPT = 32
+
+Kept = TypeVar("Kept")
+
+
+class RunReader:
+    """Everything the pages show of one run."""
+
+    def __init__(self, run: RunDir, run_id: str) -> None:
+        self.run, self.run_id, self.name = run, run_id, run.path.name
+        self._config: tuple[tuple[int, int], Config] | None = None
+        self._train = GrowingTable(run.train_csv, TRAIN_COLUMNS)
+        self._validation = GrowingTable(run.validation_csv, VALIDATION_COLUMNS)
+        self._metrics: tuple[tuple[int, int], pd.DataFrame] | None = None
+        self._best: tuple[tuple[int, int], Best | None] | None = None
+        self._results: dict[tuple[ResultKind, int], tuple[int, EvaluationResult]] = {}
+        self._manifests: dict[int, Manifest] = {}
+        self._kept: dict[tuple[Any, ...], Any] = {}
+
+    def is_there(self) -> bool:
+        """Whether the folder still holds this run: it may be gone, or another one have taken its place."""
+        with contextlib.suppress(RunFolderError, OSError):
+            return self.run.read_record().run_id == self.run_id
+        return False
+
+    @property
+    def config(self) -> Config:
+        """The settings in force: a run may be resumed with others."""
+        version = version_of(self.run.config)
+        if self._config is None or self._config[0] != version:
+            self._config = (version, self.run.read_config())
+        return self._config[1]
+
+    def train(self) -> pd.DataFrame:
+        """`train.csv` as numbers; `timestamp` in epoch seconds."""
+        return self._train.read()
+
+    def validation(self) -> pd.DataFrame:
+        """`validation.csv`: losses on pictures never trained on; empty where none are computed."""
+        return self._validation.read()
+
+    def metrics(self) -> pd.DataFrame:
+        """`metrics.csv` by ascending step, blanks as NaN; it is replaced whole, so it is read whole when it changes."""
+        version = self.metrics_version()
+        if version == (0, 0):
+            return _metrics_frame([])
+        if self._metrics is None or self._metrics[0] != version:
+            self._metrics = (version, _metrics_frame(read_rows(self.run.metrics_csv)))
+        return self._metrics[1]
+
+    def metrics_version(self) -> tuple[int, int]:
+        """Changes whenever metrics.csv does; zeros while there is none."""
+        return version_of(self.run.metrics_csv)
+
+    def keep(self, key: tuple[Any, ...], make: Callable[[], Kept]) -> Kept:
+        """What `make` returned for this key before, for any viewer, else what it returns now; the oldest go."""
+        if key not in self._kept:
+            self._kept[key] = make()
+            for old in list(self._kept)[:-MAX_KEPT]:
+                self._kept.pop(old, None)
+        return self._kept[key]
+
+    def last_step(self) -> int:
+        """The last step logged; 0 before the first."""
+        steps = self.train()["step"]
+        return int(steps.iloc[-1]) if len(steps) else 0
+
+    def base_metrics(self) -> dict[str, float]:
+        """The base model's values: metrics.csv at step 0, blanks left out."""
+        rows = self.metrics().query("step == 0")[list(COMPARED_METRICS)]
+        return {str(name): float(value) for name, value in rows.iloc[0].dropna().items()} if len(rows) else {}
+
+    def failures(self) -> dict[int, str]:
+        """Step → why its evaluation failed."""
+        failed = self.metrics().query("status == 'failed'")
+        return {int(step): str(reason) for step, reason in zip(failed["step"], failed["reason"], strict=True)}
+
+    def skipped(self) -> dict[int, str]:
+        """Step → why it was left out: such a result has neither numbers nor pictures."""
+        rows = self.metrics().query("status == 'skipped'")
+        return {int(step): str(reason) for step, reason in zip(rows["step"], rows["reason"], strict=True)}
+
+    def blanks(self) -> dict[str, dict[int, str]]:
+        """Metric → step → why there is no value, failed evaluations included, skipped ones not."""
+        metrics, failed = self.metrics().query("status != 'skipped'"), self.failures()
+        return {
+            name: {step: failed.get(step) or self._blank_reason(step, name) for step in _steps_without(metrics, name)}
+            for name in COMPARED_METRICS
+        }
+
+    def stops(self) -> dict[int, str]:
+        """Step → who asked for the stop that happened there."""
+        answered = ((request, requests.read_answer(self.run, request)) for request in requests.requests(self.run, "stop"))
+        return {answer.step: request.by for request, answer in answered if answer.step is not None}
+
+    def snapshot_steps(self) -> list[int]:
+        """Steps with a published snapshot, ascending."""
+        return sorted(steps_in(self.run.snapshots))
+
+    def evaluated_steps(self) -> list[int]:
+        """Steps with a published evaluation, failed and skipped ones too, ascending."""
+        return sorted(steps_in(self.run.evaluations))
+
+    def drawn_steps(self) -> list[int]:
+        """Those of them that were not skipped."""
+        skipped = self.skipped()
+        return [step for step in self.evaluated_steps() if step not in skipped]
+
+    def evaluation_versions(self) -> list[tuple[int, str]]:
+        """Steps drawn, with a text each that changes when the step is judged anew."""
+        versions: list[tuple[int, str]] = []
+        for step in self.drawn_steps():
+            with contextlib.suppress(FileNotFoundError):
+                versions.append((step, f"{self.run_id}-{self.run.evaluation(step).stat().st_mtime_ns:x}"))
+        return versions
+
+    def manifest(self, step: int) -> Manifest | None:
+        """What a snapshot folder holds; None if it is gone or damaged. A published one never changes."""
+        if step not in self._manifests:
+            with contextlib.suppress(RunFolderError):
+                found = read_manifest(self.run.snapshot(step))
+                if found:
+                    self._manifests[step] = found
+        return self._manifests.get(step)
+
+    def damage(self, step: int) -> str:
+        """What is wrong with a snapshot's files; empty when they are as published. They are read once."""
+        folder = self.run.snapshot(step)
+        written = tuple(version_of(path) for path in sorted(folder.glob("*")))
+        return self.keep(("damage", step, written), lambda: _damage(folder))
+
+    def result(self, step: int, kind: ResultKind = "evaluations") -> EvaluationResult | None:
+        """The result of a step; None while there is none.
+
+        Raises:
+            RunFolderError: its record is damaged.
+        """
+        path = self.run.result(kind, step) / "result.json"
+        try:
+            written = path.stat().st_mtime_ns
+        except FileNotFoundError:
+            return None
+        if self._results.get((kind, step), (0, None))[0] != written:
+            self._results[kind, step] = (written, EvaluationResult.read(path))
+        return self._results[kind, step][1]
+
+    def best(self) -> Best | None:
+        """The verdict so far."""
+        version = version_of(self.run.best)
+        if self._best is None or self._best[0] != version:
+            self._best = (version, self.run.read_best())
+        return self._best[1]
+
+    def anchors(self) -> dict[str, dict[str, float | None]]:
+        """Metric → what shuffled pairs and real pictures score, where the evaluator says so."""
+        best = self.best()
+        ends = {name: found.model_dump() for name, found in best.anchors.items()} if best else {}
+        real = best.metrics.get("clip_t_real") if best else None
+        return ends if real is None else {**ends, "clip_t": {"real": real}}
+
+    def _blank_reason(self, step: int, name: str) -> str:
+        result = self.result(step)
+        return (result.blanks.get(name) if result else None) or "no reason was given"
+
+
+def version_of(path: Path) -> tuple[int, int]:
+    """Changes whenever a file is written; zeros while there is none."""
+    try:
+        stat = path.stat()
+    except FileNotFoundError:
+        return (0, 0)
+    return (stat.st_mtime_ns, stat.st_size)
+
+
+def _damage(folder: Path) -> str:
+    try:
+        verify(folder)
+    except RunFolderError as error:
+        return str(error)
+    return ""
+
+
+def _steps_without(metrics: pd.DataFrame, name: str) -> list[int]:
+    return [int(step) for step in metrics["step"][metrics[name].isna()]]
+
+
+def _metrics_frame(rows: list[dict[str, str]]) -> pd.DataFrame:
+    """Known columns first; those a newer evaluator adds are kept."""
+    added = [column for column in (rows[0] if rows else {}) if column not in METRIC_COLUMNS]
+    frame = pd.DataFrame(rows, columns=[*METRIC_COLUMNS, *added])
+    for column in frame.columns.difference(list(TEXT_COLUMNS)):
+        frame[column] = pd.to_numeric(frame[column], errors="coerce")
+    return frame.dropna(subset=["step"]).sort_values("step", ignore_index=True)

@@ -1,0 +1,93 @@
+"""The snapshots as a table: what each is worth against the base model, in words and numbers. Values in, values out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from dashboard.text.language import say
+from dashboard.data.notes import Notes
+from dashboard.text.formatting import interval, metric_name, signed
+from shared.run_folder.records import Best, Confirmation, Manifest
+from shared.run_folder.tables import COMPARED_METRICS
+
+DIGEST_DIGITS = 12
+
+
+def snapshot_table(
+    steps: Sequence[int],
+    metrics: pd.DataFrame,
+    manifests: Mapping[int, Manifest],
+    best: Best | None,
+    notes: Notes,
+) -> pd.DataFrame:
+    """One row per published snapshot, newest first."""
+    rows = metrics.set_index("step").to_dict("index")
+    return pd.DataFrame(
+        [
+            _row(step, rows.get(step), manifests.get(step), verdict_words(step, rows.get(step), best), notes)
+            for step in sorted(steps, reverse=True)
+        ]
+    )
+
+
+def verdict_words(step: int, row: Mapping[str, Any] | None, best: Best | None = None) -> str:
+    """Better or worse than the base model only where the composite's interval excludes zero; what the final decided."""
+    if row is None:
+        return say("not judged yet")
+    if row.get("status") == "failed":
+        return say("could not be judged: {reason}", reason=row.get("reason"))
+    if row.get("status") == "skipped":
+        return say("left out: {reason}", reason=row.get("reason"))
+    low, high = row.get("composite_low", np.nan), row.get("composite_high", np.nan)
+    if not np.isfinite([low, high]).all():
+        return say("judged, no interval")
+    words = say("better than the base model") if high < 0 else say("worse than the base model") if low > 0 else ""
+    words = words or say("not proven different from the base model")
+    if signs := [say(name) for name in str(row.get("signals") or "").split()]:
+        words = say("{verdict}; signs of overfitting: {signs}", verdict=words, signs=", ".join(signs))
+    if best and best.confirmation and step in best.confirmation.finalists:
+        words = f"{words}; {final_words(step, best.confirmation)}"
+    return "★ " + say("best; {verdict}", verdict=words) if best and best.step == step else words
+
+
+def final_words(step: int, final: Confirmation) -> str:
+    """What judging the finalists again on other prompts decided for one of them."""
+    if step != final.step:
+        return say(
+            "the final on {count} other prompts decided for step {step}", count=final.num_prompts, step=final.step
+        )
+    if final.better_than_base:
+        return say("the final on {count} other prompts decided for it", count=final.num_prompts)
+    return say(
+        "the final on {count} other prompts decided for it, not proven better than the base model there",
+        count=final.num_prompts,
+    )
+
+
+def _row(
+    step: int, row: Mapping[str, Any] | None, manifest: Manifest | None, verdict: str, notes: Notes
+) -> dict[str, Any]:
+    told = row or {}
+    compared = {metric_name(name): _difference(told, name) for name in COMPARED_METRICS}
+    return {
+        "☆": "★" if step in notes.starred else "",
+        say("step"): step,
+        say("verdict"): verdict,
+        say("composite"): _difference(told, "composite"),
+        **compared,
+        say("size, MB"): sum(entry.size for entry in manifest.files) / 1e6 if manifest else None,
+        say("digest"): manifest.files[0].sha256[:DIGEST_DIGITS] if manifest and manifest.files else "",
+        say("published"): pd.Timestamp(manifest.created) if manifest else pd.NaT,
+        say("note"): notes.texts.get(step, ""),
+    }
+
+
+def _difference(row: Mapping[str, Any], name: str) -> str:
+    delta = row.get("composite" if name == "composite" else f"{name}_delta", np.nan)
+    if delta is None or not np.isfinite(delta):
+        return "–"
+    return f"{signed(delta)} {interval(row[f'{name}_low'], row[f'{name}_high'])}"

@@ -1,0 +1,92 @@
+"""What a person may ask of the evaluators for one snapshot: to judge it next, or to draw it with other prompts."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import streamlit as st
+
+from dashboard.components import request_status
+from dashboard.components.state_line import Fact, evaluators_fact
+from dashboard.data.drawings import drawings_html
+from dashboard.data.reader import RunReader
+from dashboard.panels import act, refreshed
+from dashboard.panels.controls import BY
+from dashboard.text.language import say
+from shared.run_folder import requests
+from shared.run_folder.active_evaluators import read_crew
+from shared.run_folder.records import Request
+
+
+@refreshed(seconds=2.0)
+def orders_panel(reader: RunReader, step: int) -> None:
+    """The requests for a snapshot, how far each has come, and what was drawn."""
+    now = datetime.now(UTC)
+    asked = requests.requests(reader.run, "evaluate")
+    crew, alive = read_crew(reader.run)
+    evaluators = evaluators_fact(crew, alive, now)
+    judge_button(reader, step)
+    prompts_form(reader, step, asked)
+    for request in reversed([one for one in asked if one.step == step]):
+        show_order(reader, request, evaluators, bool(alive), now)
+
+
+def judge_button(reader: RunReader, step: int) -> None:
+    """For a snapshot that waits, and for one that was left out."""
+    if step in reader.drawn_steps():
+        return
+    open_now = requests.open_requests(reader.run, "evaluate")
+    st.button(
+        say("Judge this snapshot next"),
+        key=f"judge_{reader.run_id}_{step}",
+        icon=":material/vertical_align_top:",
+        disabled=any((one.step, one.prompts) == (step, ()) for one in open_now),
+        on_click=ask_to_judge,
+        args=(reader, step),
+    )
+
+
+def ask_to_judge(reader: RunReader, step: int) -> None:
+    """Write the request, unless it is open already."""
+    act(reader, requests.submit_evaluation, reader.run, step, BY)
+
+
+def prompts_form(reader: RunReader, step: int, asked: list[Request]) -> None:
+    """At first the prompts asked for last, so that one snapshot after another can be drawn with the same."""
+    key = f"prompts_{reader.run_id}_{step}"
+    last = next((one.prompts for one in reversed(asked) if one.prompts), ())
+    st.session_state.setdefault(key, "\n".join(last))
+    with st.form(f"{key}_form", border=False):
+        st.text_area(say("Prompts of your own, one a line"), key=key, height=100)
+        st.form_submit_button(
+            say("Draw with these prompts"), icon=":material/brush:", on_click=ask_for_drawings, args=(reader, step, key)
+        )
+    if told := st.session_state.get(f"{key}_trouble"):
+        st.error(told, icon=":material/error:")
+
+
+def ask_for_drawings(reader: RunReader, step: int, key: str) -> None:
+    """Write the request, unless the same is open already, or say why not."""
+    prompts = request_status.prompts_in(st.session_state[key])
+    st.session_state[f"{key}_trouble"] = told = request_status.prompts_trouble(prompts)
+    if not told:
+        act(reader, requests.submit_evaluation, reader.run, step, BY, prompts)
+
+
+def show_order(reader: RunReader, request: Request, evaluators: Fact, serving: bool, now: datetime) -> None:
+    """Its stages until a while after it is settled; its pictures always."""
+    answer = requests.read_answer(reader.run, request)
+    if not request_status.is_past(request, answer, None, now):
+        st.html(request_status.chain_html(request, answer, now))
+        if trouble := request_status.evaluation_trouble(request, answer, evaluators, serving, now):
+            st.warning(trouble, icon=":material/warning:")
+    result = reader.result(request.step or 0, f"{reader.run.requested.name}/{request.id}") if request.prompts else None
+    if result is None:
+        return
+    if result.status == "failed":
+        st.error(say("could not be judged: {reason}", reason=result.reason), icon=":material/error:")
+    else:
+        st.html(
+            f'<p class="small">{request_status.ago(result.created, now)}</p>'
+            + drawings_html(reader.name, request, result)
+        )

@@ -1,0 +1,1 @@
+"""What is served: the application, its access control, files, downloads and thumbnails."""

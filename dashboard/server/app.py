@@ -1,0 +1,23 @@
+"""The application that `python -m dashboard` serves.
+
+Beside the pages it serves what they show by URL: pictures and results of the runs folder (`DARKROOM_RUNS`), and
+plotly.js from the installed package, so that nothing is fetched from elsewhere. Streamlit reads its settings from
+`.streamlit` beside the script that is named here.
+"""
+
+from pathlib import Path
+
+import streamlit as st
+from starlette.middleware import Middleware
+
+from dashboard.data.runs import runs_folder
+from dashboard.server.auth import Gate
+from dashboard.server.files import routes
+from dashboard.server.page import page_routes
+from shared.config import access
+
+app = st.App(
+    Path(__file__).parents[1] / "shell.py",
+    routes=[*page_routes(), *routes(runs_folder())],
+    middleware=[Middleware(Gate, admission=access.admission())],
+)

@@ -1,0 +1,198 @@
+"""Who may come in: the middleware before every page, picture and WebSocket.
+
+On a loopback address without a token, only loopback names are answered, so that a foreign page cannot reach the
+dashboard through a name of its own (DNS rebinding). Any other address needs the token: `?token=` once, which leaves a
+cookie that scripts cannot read and other sites cannot send. A WebSocket comes from the page's own site, or from a host
+that is trusted. Headers such as X-Forwarded-Host are ignored: anybody can send them.
+
+Behind a proxy the browser may see the dashboard in a folder. Redirects are therefore relative, and the base path, which
+some proxies leave in place, is taken off here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import html
+from http.cookies import CookieError, SimpleCookie
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
+
+from starlette.datastructures import Headers
+from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from shared.config.access import Admission
+
+HEALTH = "/_stcore/health"  # says "ok" and nothing else; a supervisor asks for it before anybody has a token
+QUESTION = "/admission"  # the page posts here what its WebSocket will ask for, and shows the answer
+LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+YEAR_SECONDS = 31_536_000
+PAGE = """<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>Darkroom</title>
+<meta name="viewport" content="width=device-width"><meta name="color-scheme" content="light dark">
+<style>body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 42em; margin: 3em auto; padding: 0 1em }}
+code {{ overflow-wrap: anywhere }}</style></head>
+<body id="refused"><h1>Darkroom</h1>{paragraphs}</body></html>"""
+
+
+class Gate:
+    """Refuses what may not come in, and says why: 401 or 403 over HTTP, 403 for a WebSocket."""
+
+    def __init__(self, app: ASGIApp, admission: Admission) -> None:
+        self.app, self.token = app, admission.token
+        self.trusted_hosts, self.base_path = frozenset(admission.trusted_hosts), admission.base_path
+        self.cookie = cookie_name(admission.token)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let in, or answer."""
+        if scope["type"] not in ("http", "websocket"):
+            await self.app(scope, receive, send)
+            return
+        answer = self._moved(scope)
+        scope = without_prefix(scope, self.base_path)
+        if answer is None and scope["path"] != HEALTH:
+            answer = self._answer(scope)
+        if answer is None:
+            await self.app(without_origin(scope), receive, send)
+        elif scope["type"] == "http":
+            await answer(scope, receive, send)
+        else:
+            await send({"type": "websocket.close", "code": 1008})  # before the handshake: the client sees 403
+
+    def _moved(self, scope: Scope) -> Response | None:
+        """The base path needs its slash: what a page links to is relative to it. Other pages must not have one."""
+        path = scope["path"]
+        if scope["type"] != "http" or path == "/" or path.strip("/") == "":
+            return None
+        if path == self.base_path:
+            return redirect(f"./{path.rpartition('/')[2]}/", scope["query_string"].decode("latin-1"))
+        if path.endswith("/") and path != f"{self.base_path}/":
+            return redirect(f"../{path.rstrip('/').rpartition('/')[2]}", scope["query_string"].decode("latin-1"))
+        return None
+
+    def _answer(self, scope: Scope) -> Response | None:
+        """What to reply instead of letting the request in; None lets it in."""
+        headers = Headers(scope=scope)
+        origin, host = headers.get("origin"), headers.get("host")
+        asked = scope["type"] == "http" and scope["path"] == QUESTION
+        if (asked or scope["type"] == "websocket") and not self._is_ours(origin, host):
+            return refusal(headers, 403, *foreign_page(origin or "", host or ""))
+        if not self.token:
+            if not is_loopback(host):
+                port = (scope.get("server") or ("", None))[1]
+                return refusal(headers, 403, *unknown_host(host or "", port or 8501))
+        elif not self._knows(cookie_of(headers.get("cookie", ""), self.cookie)):
+            query = dict(parse_qsl(scope["query_string"].decode("latin-1")))
+            if scope["type"] == "http" and self._knows(query.pop("token", "")):
+                return self._welcome(scope["path"], query)
+            return refusal(headers, 401, *NO_TOKEN)
+        return Response(status_code=204) if asked else None
+
+    def _welcome(self, path: str, query: dict[str, str]) -> Response:
+        """The same page without the token in its address, which the browser keeps for this dashboard alone.
+
+        Without a path of its own the cookie is for the folder that the browser sees, so that other programs behind the
+        same proxy do not get it.
+        """
+        response = redirect(f"./{quote(path.rpartition('/')[2])}", urlencode(query))
+        response.set_cookie(self.cookie, self.token, YEAR_SECONDS, path=None, httponly=True, samesite="lax")
+        return response
+
+    def _is_ours(self, origin: str | None, host: str | None) -> bool:
+        """Whether a page of this dashboard asks. Browsers always say; a program that says nothing is let on."""
+        return origin is None or origin.partition("://")[2] == host or name_in(origin) in self.trusted_hosts
+
+    def _knows(self, given: str) -> bool:
+        return hmac.compare_digest(given.encode(), self.token.encode())
+
+
+def without_prefix(scope: Scope, base_path: str) -> Scope:
+    """The request as if the base path were not there; a proxy may have removed it already."""
+    if not base_path or not scope["path"].startswith(f"{base_path}/"):
+        return scope
+    raw = scope.get("raw_path") or b""
+    return {**scope, "path": scope["path"][len(base_path) :], "raw_path": raw[len(base_path) :]}
+
+
+def without_origin(scope: Scope) -> Scope:
+    """A WebSocket as Streamlit takes it: it has a rule of its own for origins, and asks the internet to apply it."""
+    if scope["type"] != "websocket":
+        return scope
+    return {**scope, "headers": [(name, value) for name, value in scope["headers"] if name != b"origin"]}
+
+
+def redirect(target: str, query: str) -> Response:
+    """To an address relative to the one that the browser sees."""
+    return RedirectResponse(f"{target}?{query}" if query else target, 303)
+
+
+def refusal(headers: Headers, status: int, *paragraphs: str) -> Response:
+    """What is refused and what allows it, as a page for a browser and as text for a program."""
+    if "text/html" not in headers.get("accept", ""):
+        return PlainTextResponse("\n".join(paragraphs), status)
+    marked = (html.escape(text).split("`") for text in paragraphs)
+    shown = ("".join(f"<code>{part}</code>" if odd % 2 else part for odd, part in enumerate(parts)) for parts in marked)
+    return HTMLResponse(PAGE.format(paragraphs="".join(f"<p>{text}</p>" for text in shown)), status)
+
+
+NO_TOKEN = (
+    "The address needs its token: use the link that was printed at the start.",
+    "Behind a proxy, append `?token=…` of that link to this address.",
+)
+
+
+def unknown_host(host: str, port: int) -> tuple[str, ...]:
+    """Refused: a name that this dashboard does not go by; `port`: where it listens."""
+    name = name_in(f"//{host}")
+    return (
+        f"Refused: unknown host {host!r}. This dashboard answers to `localhost` and `127.0.0.1` only, so that other "
+        "sites cannot reach it under a name of their own.",
+        f"From another machine, open it through `ssh -L {port}:127.0.0.1:{port} HOST`.",
+        *allowing(name),
+    )
+
+
+def foreign_page(origin: str, host: str) -> tuple[str, ...]:
+    """Refused: a page from elsewhere, or from behind a proxy that puts another name into the request."""
+    return (
+        f"Refused: another site may not connect. The page was opened at {origin!r}; the request that arrived here "
+        f"names the host {host!r}.",
+        "If a proxy stands in between, it rewrites the Host header.",
+        *allowing(name_in(origin)),
+    )
+
+
+def allowing(name: str) -> tuple[str, ...]:
+    """Which setting trusts a host."""
+    if not name:
+        return ()
+    return (
+        f'To allow {name}, set `dashboard.trusted_hosts = ["{name}"]` in the config, or start `python run.py '
+        f"dashboard --trusted-host {name}`. The dashboard then asks for the token of the link that it prints.",
+    )
+
+
+def is_loopback(host: str | None) -> bool:
+    """Whether a Host header names this very machine."""
+    return host is not None and name_in(f"//{host}") in LOOPBACK_NAMES
+
+
+def name_in(address: str) -> str:
+    """The host name of an address, as it is compared; empty where there is none."""
+    try:
+        return (urlsplit(address).hostname or "").rstrip(".")
+    except ValueError:
+        return ""
+
+
+def cookie_name(token: str) -> str:
+    """One for each token: browsers keep cookies by host, whatever the port, and a host may serve several dashboards."""
+    return f"darkroom_{hashlib.sha256(token.encode()).hexdigest()[:12]}"
+
+
+def cookie_of(header: str, name: str) -> str:
+    """A cookie's value in a Cookie header; empty when there is none."""
+    try:
+        found = SimpleCookie(header).get(name)
+    except CookieError:
+        return ""
+    return found.value if found else ""

@@ -1,0 +1,81 @@
+"""What the browser fetches by URL: pictures and results inside the runs folder, byte for byte, adapters to take away,
+and plotly.js from its package."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.resources
+from collections.abc import Container
+from pathlib import Path
+from urllib.parse import quote
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+from starlette.routing import Route
+
+from dashboard.server.thumbnails import is_large, thumbnail
+
+PICTURE_TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp"}
+FOREVER = {"Cache-Control": "private, max-age=31536000, immutable", "X-Content-Type-Options": "nosniff"}
+PLOTLY_FILE = Path(str(importlib.resources.files("plotly"))) / "package_data" / "plotly.min.js"
+PLOTLY_URL = f"plotly.min.js?v={importlib.metadata.version('plotly')}"
+
+
+def download_url(run_name: str, path: str) -> str:
+    """Where the page finds an adapter to take away, relative to itself."""
+    return f"adapters/{quote(run_name)}/{quote(path)}"
+
+
+def picture_url(run_name: str, path: str, *, small: bool = False) -> str:
+    """Where the page finds a picture of a run, relative to itself; `small` where a copy of 384 pixels will do."""
+    return f"pictures/{quote(run_name)}/{quote(path)}{'?small' if small else ''}"
+
+
+def find_file(runs: Path, path: str, endings: Container[str]) -> Path | None:
+    """The file at `path` below the runs folder; None when it ends otherwise, is absent, or leads outside by a trick."""
+    try:
+        found = (runs / path).resolve(strict=True)
+    except (OSError, ValueError):
+        return None
+    is_inside = found.is_file() and found.is_relative_to(runs.resolve())
+    return found if is_inside and Path(path).suffix.lower() in endings and found.suffix.lower() in endings else None
+
+
+def routes(runs: Path) -> list[Route]:
+    """The routes that `st.App` serves beside the page."""
+
+    def picture(request: Request) -> Response:  # not async: Starlette then uses a thread, for thumbnails take time
+        found = found_or_404(find_file(runs, request.path_params["path"], PICTURE_TYPES))
+        if "small" in request.query_params and is_large(found):
+            return Response(thumbnail(found), media_type="image/webp", headers=FOREVER)
+        return FileResponse(found, media_type=PICTURE_TYPES[found.suffix.lower()], headers=FOREVER)
+
+    async def result(request: Request) -> FileResponse:
+        run, step = request.path_params["run"], request.path_params["step"]
+        found = found_or_404(find_file(runs, f"{run}/evaluations/{step}/result.json", {".json"}))
+        return FileResponse(found, media_type="application/json", headers=FOREVER)
+
+    async def adapter(request: Request) -> FileResponse:
+        path = request.path_params["path"]
+        found = found_or_404(find_file(runs, path, {".safetensors", ".zip"}))
+        run_name, folder = path.partition("/")[0], found.parent.name
+        name = found.name if folder == "exports" else f"{run_name}-{folder}{found.suffix}"
+        return FileResponse(found, media_type="application/octet-stream", filename=name)
+
+    async def plotly_script(_: Request) -> FileResponse:
+        return FileResponse(PLOTLY_FILE, media_type="text/javascript", headers=FOREVER)
+
+    return [
+        Route("/pictures/{path:path}", picture),
+        Route("/results/{run}/{step}.json", result),
+        Route("/adapters/{path:path}", adapter),
+        Route("/plotly.min.js", plotly_script),
+    ]
+
+
+def found_or_404(path: Path | None) -> Path:
+    """The path, or the answer that there is none."""
+    if path is None:
+        raise HTTPException(404)
+    return path

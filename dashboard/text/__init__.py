@@ -1,0 +1,1 @@
+"""The page's words: languages, and numbers and times as people read them."""

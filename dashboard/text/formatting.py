@@ -1,0 +1,64 @@
+"""Numbers and times as people read them, in the viewer's language."""
+
+from __future__ import annotations
+
+import math
+
+from dashboard.text.language import say
+
+METRIC_NAMES = {
+    "visual_loss": "visual loss",
+    "fashion_clip_loss": "fashion CLIP loss",
+    "color_loss": "color loss",
+    "clip_t": "CLIP text score",
+    "copy_max": "nearest training picture",
+    "nn_ratio": "copying ratio",
+}
+
+
+def duration(seconds: float) -> str:
+    """Such as `8 s`, `3 min 20 s`, `2 h 05 min`, `4 d 3 h`; never more than two units."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return say("{s} s", s=whole)
+    if whole < 3600:
+        return say("{m} min {s} s", m=whole // 60, s=f"{whole % 60:02d}")
+    if whole < 86400:
+        return say("{h} h {m} min", h=whole // 3600, m=f"{whole % 3600 // 60:02d}")
+    return say("{d} d {h} h", d=whole // 86400, h=whole % 86400 // 3600)
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """`digits` significant digits; a blank is a dash."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    return f"{value:,.0f}" if abs(value) >= 10**digits else f"{value:#.{digits}g}".rstrip(".")
+
+
+def signed(value: float) -> str:
+    """A difference: three decimals, always with its sign, the true minus; a blank is a dash."""
+    return f"{value:+.3f}".replace("-", "−") if math.isfinite(value) else "–"
+
+
+def plain(value: float) -> str:
+    """Two decimals, with the true minus."""
+    return f"{value:.2f}".replace("-", "−")
+
+
+def interval(low: float, high: float) -> str:
+    """The ends of an interval of differences; a single prompt has none."""
+    return f"[{signed(low)}, {signed(high)}]" if math.isfinite(low + high) else say("no interval")
+
+
+def size(num_bytes: float) -> str:
+    """Such as `12.9 MB`, in powers of a thousand."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if num_bytes < 1000:
+            return f"{num_bytes:.0f} {unit}" if unit == "B" else f"{num_bytes:.3g} {unit}"
+        num_bytes /= 1000
+    return f"{num_bytes:.3g} TB"
+
+
+def metric_name(column: str) -> str:
+    """`fashion_clip_loss` as people say it."""
+    return say(METRIC_NAMES.get(column, column.replace("_", " ")))

@@ -1,0 +1,41 @@
+"""The page's language: English texts stand in the code, each with its Chinese in `dashboard.text`.
+
+A viewer's language is that of the browser or `?lang=`. It is set at the start of a page and of each panel, which run in
+threads of their own; `say` looks it up there, so that charts and tables need not carry it around.
+"""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+
+from dashboard.text import zh_hans, zh_hant
+
+LANGUAGES = {"en": "English", "zh-Hans": "简体中文", "zh-Hant": "繁體中文"}
+TEXTS: dict[str, dict[str, str]] = {"en": {}, "zh-Hans": zh_hans.TEXTS, "zh-Hant": zh_hant.TEXTS}
+TRADITIONAL = ("zh-hant", "zh-tw", "zh-hk", "zh-mo")
+
+_current: ContextVar[str] = ContextVar("language", default="en")
+
+
+def say(text: str, **values: object) -> str:
+    """`text` in the viewer's language, its `{names}` filled in; what has no translation stays English."""
+    found = TEXTS[_current.get()].get(text, text)
+    return found.format(**values) if values else found
+
+
+def use(language: str) -> None:
+    """Speak this language from here on, in this thread."""
+    _current.set(language if language in TEXTS else "en")
+
+
+def current() -> str:
+    """The language spoken."""
+    return _current.get()
+
+
+def best_match(tag: str | None) -> str:
+    """The nearest of our languages to a browser's tag such as `zh-TW` or `de-CH`."""
+    lowered = (tag or "").lower().replace("_", "-")
+    if lowered.startswith(TRADITIONAL):
+        return "zh-Hant"
+    return "zh-Hans" if lowered.startswith("zh") else "en"

@@ -1,0 +1,1 @@
+"""Which snapshot to ship: ranking, confirmation, signs of overfitting, stop rule. No torch, no files."""

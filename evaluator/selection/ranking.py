@@ -1,0 +1,316 @@
+"""Which snapshot to ship, and whether it beats the base model.
+
+Pure: evaluated rows in, numbers and words out; no torch, no files, no clock.
+
+The composite of a prompt is the weighted mean of its loss deltas, each divided by its yardstick: that loss's standard
+deviation over prompts at step 0 (Glass's delta, 1976), but at least a quarter of its mean there, because prompts that
+happen to be alike would make a ruler so fine that this loss alone decides. A yardstick is cut once for the run: one
+snapshot is enough, and no later one changes an earlier one's number. Being per prompt, the composite has an interval
+like any delta, and like any loss it is negative when better. A loss that is blank at step 0 is left out of the whole
+run, and the other weights grow. A snapshot that lacks a loss in use has no composite, rather than one of another
+mixture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from evaluator.selection import overfitting
+from evaluator.selection.held_out_losses import Validated
+from shared.run_folder.records import Anchors, Sample, Signal
+from shared.statistics.paired import (
+    LEVEL,
+    Estimate,
+    PromptValues,
+    by_prompt,
+    difference,
+    estimate,
+    mean,
+    paired_deltas,
+    spread,
+)
+
+WEIGHTS: Mapping[str, float] = {"visual_loss": 0.2, "fashion_clip_loss": 0.6, "color_loss": 0.2}
+"""Of the composite; each is a loss, lower for better."""
+GUARD, GUARD_REAL = "clip_t", "clip_t_real"
+GUARD_TOLERANCE = 0.5
+"""A snapshot stopped following its prompts when its guard is surely lower than both step 0's and the real picture's, by
+more than this many yardsticks. A concept that CLIP does not know lowers the guard of the true picture too."""
+MIN_YARDSTICK_SHARE = 0.25
+"""Of a metric's mean at step 0."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One snapshot against step 0."""
+
+    step: int
+    means: dict[str, float]
+    """Column → mean over prompts; a column that is blank in every picture is absent."""
+    deltas: dict[str, PromptValues]
+    """Compared metric → its paired difference to step 0 for each prompt; empty when blank here or there."""
+    composite: PromptValues
+    """For each prompt; empty when a loss in use is missing."""
+    guard: PromptValues
+    """The guard above the lower of step 0's and the real picture's, for each prompt; empty when it is blank."""
+    skills: dict[str, Estimate]
+    """Loss → place on its scale: 0 like a real picture of another prompt, 1 like the most similar real picture."""
+    diversity: Estimate | None
+    """How much the pictures of one prompt differ, over step 0's."""
+    nn_ratio: Estimate | None
+    """Distance to the nearest training picture, over that to the nearest of as many held-out ones."""
+    validated: Validated | None
+    """The trainer's held-out loss at this very step."""
+    signals: tuple[Signal, ...]
+    """Of overfitting; step 0 has none."""
+
+    @property
+    def raised(self) -> tuple[str, ...]:
+        """Names of the signals of overfitting that stand."""
+        return tuple(signal.name for signal in self.signals if signal.raised)
+
+    def row(self) -> dict[str, float | None]:
+        """The cells of metrics.csv: means, `<metric>_delta|low|high`, `composite`, `composite_low|high`, and so on."""
+        cells: dict[str, float | None] = {**self.means}
+        cells |= {f"{loss}_skill": skill.mean for loss, skill in self.skills.items()}
+        cells |= {"diversity": _mean(self.diversity), "nn_ratio": _mean(self.nn_ratio)}
+        cells |= {"val_loss": None, "gap": None}
+        if self.validated:
+            cells |= {"val_loss": self.validated.held_out_loss, "gap": self.validated.gap}
+        for metric, values in self.deltas.items():
+            delta, low, high = _cells(estimate(values.values()))
+            cells |= {f"{metric}_delta": delta, f"{metric}_low": low, f"{metric}_high": high}
+        composite, low, high = _cells(estimate(self.composite.values()))
+        return {**cells, "composite": composite, "composite_low": low, "composite_high": high}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The snapshot to ship. Its intervals hold for all snapshots at once (Bonferroni): it was picked among them."""
+
+    step: int
+    reason: str
+    better_than_base: bool
+    """Only when the composite's interval lies below zero."""
+    follows_prompts: bool
+    """False when every snapshot fails the guard, and this is merely the best of those."""
+    composite: Estimate
+    deltas: dict[str, Estimate]
+    num_evaluated: int
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Everything the evaluations so far say. Built by `judge`."""
+
+    summaries: tuple[Summary, ...]
+    """By step, step 0 first."""
+    weights: dict[str, float]
+    """Losses in use → share of the composite, sum 1; empty when no loss has a yardstick."""
+    yardsticks: dict[str, float]
+    """Metric → what counts as one unit of it; see above."""
+
+    @cached_property
+    def candidates(self) -> tuple[Summary, ...]:
+        """Snapshots with a composite over at least two prompts, by step."""
+        return tuple(summary for summary in self.summaries if summary.step > 0 and len(summary.composite) > 1)
+
+    @cached_property
+    def best(self) -> Choice | None:
+        """The earliest eligible snapshot within one standard error of the best composite; None without a candidate.
+
+        The standard error is that of the paired difference to the best (the one-SE rule of Breiman et al. 1984):
+        the very best of 20 equal snapshots looks better than it is by 1.9 standard errors.
+        """
+        if not self.eligible:
+            return None
+        top = min(self.eligible, key=lambda summary: mean(summary.composite))
+        chosen = next(summary for summary in self.eligible if _is_as_good_as(summary, top))
+        return self._describe(chosen, top)
+
+    def choice_of(self, step: int) -> Choice:
+        """What there is to say for shipping a given candidate, whoever chose it."""
+        return self._describe(next(summary for summary in self.candidates if summary.step == step), None)
+
+    @cached_property
+    def eligible(self) -> tuple[Summary, ...]:
+        """Candidates that may be shipped: those that follow their prompts; when none does, all."""
+        return tuple(filter(self._follows_prompts, self.candidates)) or self.candidates
+
+    def _follows_prompts(self, summary: Summary) -> bool:
+        """False only when the guard fell for sure. A blank guard guards nothing."""
+        excess = estimate(summary.guard.values())
+        if excess is None or excess.high is None:
+            return True
+        return excess.high >= -GUARD_TOLERANCE * self.yardsticks[GUARD]
+
+    def _describe(self, chosen: Summary, top: Summary | None) -> Choice:
+        num_evaluated = len(self.candidates)
+        level = 1 - (1 - LEVEL) / num_evaluated
+        composite = estimate(chosen.composite.values(), level)
+        assert composite is not None, "a candidate has a composite"
+        estimates = {metric: estimate(values.values(), level) for metric, values in chosen.deltas.items()}
+        choice = Choice(
+            step=chosen.step,
+            reason="",
+            better_than_base=composite.is_below_zero,
+            follows_prompts=self._follows_prompts(chosen),
+            composite=composite,
+            deltas={metric: delta for metric, delta in estimates.items() if delta is not None},
+            num_evaluated=num_evaluated,
+        )
+        return replace(choice, reason=" ".join(_sentences(choice, chosen, top)))
+
+
+def judge(
+    evaluations: Mapping[int, Sequence[Sample]],
+    weights: Mapping[str, float] = WEIGHTS,
+    anchors: Mapping[str, Anchors] | None = None,
+    validations: Sequence[Validated] = (),
+) -> Verdict:
+    """Judge every snapshot evaluated so far. Without step 0 there are means, but nothing is compared or chosen.
+
+    Args:
+        evaluations: step → one row for each picture, step 0 the base model's.
+        weights: loss → share of the composite.
+        anchors: loss → floor and ceiling of its scale for the run's references.
+        validations: the trainer's held-out losses, by step.
+    """
+    baseline, metrics = evaluations.get(0, ()), (*weights, GUARD)
+    yardsticks = {metric: unit for metric in metrics if (unit := _yardstick(by_prompt(baseline, metric))) > 0}
+    total = sum(weight for loss, weight in weights.items() if loss in yardsticks)
+    shares = {loss: weight / total for loss, weight in weights.items() if loss in yardsticks}
+    summaries = []
+    for step, samples in sorted(evaluations.items()):
+        deltas = {metric: paired_deltas(samples, baseline, metric) for metric in metrics}
+        so_far = [row for row in validations if row.step <= step]
+        summaries.append(
+            Summary(
+                step=step,
+                means=_means(samples),
+                deltas=deltas,
+                composite=_composite(deltas, shares, yardsticks),
+                guard=_guard(samples, baseline),
+                skills=_skills(samples, anchors or {}),
+                diversity=overfitting.diversity(samples, baseline),
+                nn_ratio=overfitting.nearest_ratio(samples),
+                validated=next((row for row in so_far if row.step == step), None),
+                signals=overfitting.signals(samples, baseline, so_far) if step else (),
+            )
+        )
+    return Verdict(tuple(summaries), shares, yardsticks)
+
+
+def _means(samples: Sequence[Sample]) -> dict[str, float]:
+    columns = dict.fromkeys(column for sample in samples for column in sample.metrics)
+    return {column: mean(values) for column in columns if (values := by_prompt(samples, column))}
+
+
+def _skills(samples: Sequence[Sample], anchors: Mapping[str, Anchors]) -> dict[str, Estimate]:
+    """Each loss on its own scale from floor to ceiling; one without such a scale is absent."""
+    found: dict[str, Estimate] = {}
+    for loss, ends in anchors.items():
+        losses = estimate(by_prompt(samples, loss).values())
+        if losses is not None and ends.shuffled > ends.real:
+            found[loss] = skill(losses, ends)
+    return found
+
+
+def skill(losses: Estimate, ends: Anchors) -> Estimate:
+    """A loss and its interval on the scale from floor (0) to ceiling (1); the ends count as exact."""
+    unit = ends.shuffled - ends.real
+
+    def scaled(value: float | None) -> float | None:
+        return None if value is None else (ends.shuffled - value) / unit
+
+    error = None if losses.standard_error is None else losses.standard_error / unit
+    center = (ends.shuffled - losses.mean) / unit
+    return Estimate(center, error, scaled(losses.high), scaled(losses.low), losses.num_prompts)
+
+
+def _yardstick(values: PromptValues) -> float:
+    """One unit of a metric, from step 0; 0 when it is blank or nothing but zeros."""
+    return max(spread(values), MIN_YARDSTICK_SHARE * abs(mean(values))) if values else 0.0
+
+
+def _guard(samples: Sequence[Sample], baseline: Sequence[Sample]) -> PromptValues:
+    """The guard minus the lower of step 0's and the real picture's."""
+    floors = []
+    for sample in baseline:
+        known = [value for column in (GUARD, GUARD_REAL) if (value := sample.metrics.get(column)) is not None]
+        floors.append(sample.model_copy(update={"metrics": {GUARD: min(known, default=None)}}))
+    return paired_deltas(samples, floors, GUARD)
+
+
+def _composite(
+    deltas: Mapping[str, PromptValues], shares: Mapping[str, float], yardsticks: Mapping[str, float]
+) -> PromptValues:
+    """The weighted mean of deltas in yardsticks, for each prompt that has every loss in use."""
+    if not shares:
+        return {}
+    prompts = set.intersection(*(set(deltas[loss]) for loss in shares))
+    return {
+        prompt: sum(share * deltas[loss][prompt] / yardsticks[loss] for loss, share in shares.items())
+        for prompt in sorted(prompts)
+    }
+
+
+def _is_as_good_as(summary: Summary, top: Summary) -> bool:
+    """Within one standard error of the paired difference to the best."""
+    gap = difference(summary.composite, top.composite)
+    return summary is top or (gap is not None and gap.standard_error is not None and gap.mean <= gap.standard_error)
+
+
+def _sentences(choice: Choice, chosen: Summary, top: Summary | None) -> Iterator[str]:
+    """Why this one, whether it is better than the base model, and what speaks against it. top: None if it was given."""
+    if choice.num_evaluated == 1:
+        yield f"Step {chosen.step} is the only snapshot judged."
+    elif top is None:
+        yield f"Step {chosen.step} is one of {choice.num_evaluated} snapshots."
+    elif chosen is top:
+        yield f"Step {chosen.step} has the best composite of {choice.num_evaluated} snapshots."
+    else:
+        yield (
+            f"Step {chosen.step} is the earliest of {choice.num_evaluated} snapshots that is within one standard error "
+            f"of the best composite (step {top.step})."
+        )
+    sure = "" if choice.better_than_base else "not shown to be "
+    yield (
+        f"Over {choice.composite.num_prompts} prompts it is {sure}better than the base model: "
+        f"{_in_words(choice.deltas)}."
+    )
+    real, guard = chosen.means.get(GUARD_REAL), choice.deltas.get(GUARD)
+    if choice.follows_prompts and real is not None and guard is not None and guard.is_below_zero:
+        yield f"Real pictures score {real:.3f} in {GUARD}: to score below the base model is right here."
+    if not choice.follows_prompts:
+        yield "But it follows its prompts less than the base model does, as does every other snapshot."
+    for signal in chosen.signals:
+        if signal.raised:
+            yield f"A sign of overfitting, {signal.name}: {signal.evidence}."
+
+
+def _in_words(deltas: Mapping[str, Estimate]) -> str:
+    """Every delta with its interval and what it means, as a list a person reads."""
+    return "; ".join(
+        f"{metric} {delta.mean:+.3f} ({delta.low:+.3f} to {delta.high:+.3f}, {_word(metric, delta)})"
+        for metric, delta in deltas.items()
+        if delta.low is not None and delta.high is not None
+    )
+
+
+def _word(metric: str, delta: Estimate) -> str:
+    if not (delta.is_below_zero or delta.is_above_zero):
+        return "no sure difference"
+    if metric == GUARD:
+        return "lower" if delta.is_below_zero else "higher"
+    return "better" if delta.is_below_zero else "worse"
+
+
+def _mean(found: Estimate | None) -> float | None:
+    return None if found is None else found.mean
+
+
+def _cells(delta: Estimate | None) -> tuple[float | None, float | None, float | None]:
+    return (None, None, None) if delta is None else (delta.mean, delta.low, delta.high)

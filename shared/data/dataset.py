@@ -1,0 +1,239 @@
+"""The captioned pictures of a run, by id: found, checked and split before anything is loaded.
+
+`scan` is the only entrance, whatever form the data set has. A picture that is held out (`shared.data.held_out`) is never
+trained on: not by its repeats, and not as a copy under another name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from shared.data import captions, held_out, hub_datasets, masks, regularization, sources
+from shared.config.schema import Config, DataConfig
+from shared.errors import DataError
+from shared.data.inspection import Inspection
+from shared.data.pictures import SUFFIXES
+from shared.files.publication import sha256
+from shared.run_folder.records import Inventory, PairRecord, combined_digest
+from shared.data.sources import Findings, Pair, listed
+
+Digest = Callable[[Path], str]
+
+
+def cache_dir(config: Config) -> Path:
+    """Where encoded pictures and captions, imported data sets and remembered digests are kept."""
+    return config.data.cache_dir or config.run.output_dir / ".cache"
+
+
+def digests_path(config: Config) -> Path:
+    """Where the digests of pictures are remembered."""
+    return cache_dir(config) / "digests.json"
+
+
+def headers_path(config: Config) -> Path:
+    """Where the sizes and colours of pictures are remembered."""
+    return cache_dir(config) / "headers.json"
+
+
+def scan_again(config: Config, fingerprint_then: str, digest: Digest) -> tuple[list[Pair], bool]:
+    """The pairs of a run's data set as `scan` finds them, and whether they are the very ones it was made of."""
+    pairs = scan(config)
+    if fingerprint(pairs, digest) == fingerprint_then:
+        return pairs, True
+    if any(pair.is_regularization for pair in pairs):  # the run may be older than the distinction
+        alike = config.data.model_copy(update={"regularization_path": regularization.NONE})
+        unmarked = scan(config.model_copy(update={"data": alike}))
+        if fingerprint(unmarked, digest) == fingerprint_then:
+            return unmarked, True
+    return pairs, False
+
+
+def scan(
+    config: Config, inspection: Inspection | None = None, say: Callable[[str], object] = lambda text: None
+) -> list[Pair]:
+    """Every captioned picture of the data set, sorted by id; captions of the subject with the trigger word.
+
+    inspection: of every picture, where it is wanted; also every mask is decoded then.
+    say: told what was understood otherwise than it is written, or not used.
+
+    Raises:
+        DataError: no data set, no pictures, or pictures that cannot be used; listed with their reasons.
+    """
+    findings = Findings()
+    pairs = look(config.data, cache_dir(config), findings, inspection)
+    refuse(config.data.path, pairs, findings)
+    for notice in listed(findings.notices):
+        say(notice)
+    return sorted(pairs, key=lambda pair: pair.id)
+
+
+def look(data: DataConfig, cache: Path, findings: Findings, inspection: Inspection | None = None) -> list[Pair]:
+    """Every pair of a data set in any form; what is wrong with it is added to `findings`.
+
+    Raises:
+        DataError: there is no such data set, or its form is not understood.
+    """
+    folder = hub_datasets.on_disk(data.path, cache)
+    pairs = sources.read(folder, findings)
+    if data.regularization_path != regularization.NONE:
+        pairs = regularization.recognise(pairs)
+    if data.regularization_path not in (regularization.NONE, regularization.AUTO):
+        pairs = regularization.read_beside(pairs, folder, hub_datasets.on_disk(data.regularization_path, cache), findings)
+    pairs = sources.passed_over(pairs, findings)
+    pairs = _with_trigger(_told_apart(pairs, findings), data.trigger_word, findings)
+    if inspection:
+        there = [pair for pair in pairs if pair.image.is_file()]
+        inspection.run(sorted({pair.image for pair in there}), findings.problems, findings.notices)
+        findings.problems.extend(masks.problems(there, data.masks))
+        if inspection.digest and not findings.problems:
+            findings.notices.extend(_about_copies(pairs, inspection.digest))
+    return pairs
+
+
+def refuse(path: str, pairs: Sequence[Pair], findings: Findings) -> None:
+    """End here where the data set has a problem, or no picture.
+
+    Raises:
+        DataError: with the problems, each of them once.
+    """
+    problems = list(dict.fromkeys(findings.problems))
+    if problems:
+        lines = "\n       ".join(listed(problems))
+        raise DataError(f"{len(problems)} problem(s) in the data set:\n       {lines}", cure(findings))
+    if not pairs:
+        seen = "".join(f"\n       {notice}" for notice in listed(findings.notices))
+        hint = f"add pictures ({', '.join(sorted(SUFFIXES))}) at any depth; unpack archives"
+        raise DataError(f"data.path {path} holds no pictures{seen}", hint)
+
+
+def cure(findings: Findings) -> str:
+    """How to mend the problems; empty where there are none."""
+    if not findings.problems:
+        return ""
+    hint = "repair or remove these files; a caption stands in <name>.txt, in UTF-8, or in metadata.jsonl"
+    if set(findings.problems) & set(findings.uncaptioned.values()):
+        hint += (
+            "; or set data.trigger_word (`init --trigger-word WORD`): it is then the caption of pictures that have none"
+        )
+    return hint
+
+
+def training_pairs(
+    pairs: Sequence[Pair], kept_away: Iterable[str], train_size: int | None, seed: int, digest: Digest = sha256
+) -> list[Pair]:
+    """The pairs of the subject to train on, by id: not held out, no copy of a held-out picture, at most `train_size`
+    chosen by seed.
+
+    Raises:
+        DataError: nothing is left.
+    """
+    left = _not_held_out([pair for pair in pairs if not pair.is_regularization], pairs, kept_away, digest)
+    if not left:
+        raise DataError("every picture is held out, or a copy of one that is", "add pictures")
+    wanted = set(held_out.shuffled(left, f"train:{seed}")[:train_size])
+    return [pair for pair in left if pair.id in wanted]
+
+
+def one_of_each(pairs: Iterable[Pair], digest: Digest, named: Collection[str] = ()) -> list[Pair]:
+    """The pairs by id without copies, as pairs to hold out are chosen from: two of one picture would count as two.
+
+    Copies have the same bytes, or differ in their ending alone. named: ids that stay; of others the first one does.
+    """
+    seen: set[str] = set()
+    kept: list[Pair] = []
+    for pair in sorted(pairs, key=lambda pair: (pair.id not in named, pair.id)):
+        marks = {digest(pair.image), _name(pair)}
+        if pair.is_regularization or pair.id in named or not marks & seen:
+            kept.append(pair)
+        if not pair.is_regularization:
+            seen |= marks
+    return sorted(kept, key=lambda pair: pair.id)
+
+
+def regularization_pairs(pairs: Sequence[Pair], kept_away: Iterable[str], digest: Digest = sha256) -> list[Pair]:
+    """The pairs of the class to train on beside them, by id: none is a copy of a held-out picture."""
+    return _not_held_out([pair for pair in pairs if pair.is_regularization], pairs, kept_away, digest)
+
+
+def fingerprint(pairs: Iterable[Pair], digest: Digest = sha256) -> str:
+    """sha256 over every id, caption and picture content, over masks, and over what is for regularisation."""
+    return combined_digest(
+        f"{pair.id}:{digest(pair.image)}:{pair.caption}"
+        + (":regularization" if pair.is_regularization else "")
+        + (f":mask:{digest(pair.mask)}" if pair.mask else "")
+        for pair in pairs
+    )
+
+
+def _not_held_out(some: list[Pair], pairs: Sequence[Pair], kept_away: Iterable[str], digest: Digest) -> list[Pair]:
+    ids = set(kept_away)
+    away = [pair for pair in pairs if pair.id in ids]
+    names, seen = {_name(pair) for pair in away}, {digest(pair.image) for pair in away}
+    return [pair for pair in some if _name(pair) not in names and digest(pair.image) not in seen]
+
+
+def _about_copies(pairs: Sequence[Pair], digest: Digest) -> Iterator[str]:
+    by_content: dict[str, list[Pair]] = {}
+    for pair in pairs:
+        by_content.setdefault(digest(pair.image), []).append(pair)
+    copied = [same for same in by_content.values() if len(same) > 1]
+    if copied:
+        first, second, *_ = sorted(pair.id for pair in copied[0])
+        yield (
+            f"{sum(map(len, copied)) - len(copied)} picture(s) are copies of others, such as {first} and {second}: "
+            "only one of each is held out, and none of it is trained on then"
+        )
+
+
+def inventory(pairs: Iterable[Pair], digest: Digest = sha256) -> Inventory:
+    """The pairs one by one, to be kept with a run."""
+    records = (
+        PairRecord(
+            id=pair.id,
+            image=digest(pair.image),
+            caption=pair.caption,
+            repeats=pair.repeats,
+            is_regularization=pair.is_regularization,
+            mask=digest(pair.mask) if pair.mask else "",
+        )
+        for pair in pairs
+    )
+    return Inventory(pairs=tuple(records))
+
+
+def _with_trigger(pairs: Sequence[Pair], trigger_word: str, findings: Findings) -> list[Pair]:
+    """The same pairs, those of the subject with the trigger word, which alone is the caption where there is none."""
+    subject = [pair for pair in pairs if not pair.is_regularization] if trigger_word else []
+    bare = {pair.image for pair in subject} & findings.uncaptioned.keys()
+    findings.problems.extend(problem for image, problem in findings.uncaptioned.items() if image not in bare)
+    if bare:
+        findings.notices.append(
+            f"{len(bare)} of {len(subject)} pictures have no caption: the trigger word {trigger_word!r} is theirs"
+        )
+    return [
+        pair if pair.is_regularization else replace(pair, caption=captions.with_trigger(pair.caption, trigger_word))
+        for pair in pairs
+    ]
+
+
+def _told_apart(pairs: Sequence[Pair], findings: Findings) -> list[Pair]:
+    """The same pairs; where pictures have one name and different endings, the ending is part of their ids."""
+    images: dict[str, dict[Path, Pair]] = {}
+    for pair in pairs:
+        if images.setdefault(pair.id, {}).setdefault(pair.image, pair) is not pair:
+            findings.problems.append(f"{pair.image}: is named twice")
+    several = {pair_id: list(found) for pair_id, found in images.items() if len(found) > 1}
+    if several:
+        first, second, *_ = next(iter(several.values()))
+        findings.notices.append(
+            f"{len(several)} name(s) belong to several pictures, such as {first} and {second.name}: their ids keep the "
+            "ending, and where one is held out the others are not trained on; remove copies"
+        )
+    return [replace(pair, id=pair.id + pair.image.suffix) if pair.id in several else pair for pair in pairs]
+
+
+def _name(pair: Pair) -> str:
+    """Its id without the ending, which only pictures of one name have there."""
+    return pair.id.removesuffix(pair.image.suffix)

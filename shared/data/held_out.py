@@ -1,0 +1,127 @@
+"""Which pairs are held out from training to judge by, so that they stand for what is trained.
+
+A stratum is a kohya folder `N_name/`, or else a first folder below the data set's. Each has a share of the held-out
+pairs in proportion to what is trained of it, pictures × repeats, by the method of Sainte-Laguë (1910): also every
+beginning of the list, such as the evaluation's prompts, has these proportions. The split depends on ids, repeats and
+seed only; a data set without folders is one stratum, dealt in the order its seed shuffles. Pictures for regularisation
+are never held out. Pure.
+"""
+
+from __future__ import annotations
+
+import difflib
+import random
+from collections.abc import Iterable, Sequence
+from pathlib import PurePosixPath
+
+from shared.errors import DataError
+from shared.statistics.paired import detectable
+from shared.data.sources import KOHYA_FOLDER, Pair
+
+ENOUGH = 4
+"""Held-out pairs, below which hardly any difference can be told from chance: 2.5 standard deviations with 3."""
+
+
+def suggested(num_pictures: int) -> int:
+    """How many of a data set's pictures to hold out: a tenth, 4 at least, 24 at most.
+
+    Of fewer than 8, 2: holding out half of them would cost more than so unsure a verdict is worth.
+    """
+    return min(max(num_pictures // 10, ENOUGH if num_pictures >= 2 * ENOUGH else 2), 24)
+
+
+def power(num_prompts: int) -> str:
+    """What judging on so many held-out captions can show, for a person."""
+    return (
+        f"each snapshot is judged on {num_prompts} held-out captions: a difference to the base model can be told from "
+        f"chance when its mean is more than {detectable(num_prompts):.1f} times its spread between captions"
+    )
+
+
+def caution(num_prompts: int) -> str | None:
+    """What a person should know before training: that the verdict can hardly be sure; None where it can."""
+    if num_prompts >= ENOUGH:
+        return None
+    return (
+        f"{power(num_prompts)}, so the verdict will hardly ever be sure; add pictures, hold out {ENOUGH} or more "
+        "(data.num_validation, evaluation.num_prompts), or choose by looking at the samples"
+    )
+
+
+def choose(pairs: Sequence[Pair], count: int, seed: int, named: Sequence[str] = ()) -> list[str]:
+    """The ids kept from training, in the order evaluation takes its prompts: the named first, the others by seed.
+
+    Raises:
+        DataError: a named id is unknown or for regularisation, more are named than held out, or no pair would be left
+            to train on.
+    """
+    subject = [pair for pair in pairs if not pair.is_regularization]
+    _refuse_unknown(named, pairs)
+    chosen = list(dict.fromkeys(named))
+    if len(chosen) > count:
+        raise DataError(
+            f"data.validation_ids names {len(chosen)} pairs, data.num_validation is {count}",
+            f"set data.num_validation to {len(chosen)} or more",
+        )
+    if len(subject) <= count:
+        raise DataError(
+            f"{len(subject)} pictures, {count} of them to be held out, leave nothing to train on",
+            "add pictures or lower data.num_validation",
+        )
+    return [*chosen, *_deal(subject, chosen, count - len(chosen), seed)]
+
+
+def shuffled(pairs: Iterable[Pair], seed: str) -> list[str]:
+    """The ids in an order that depends on them and the seed only."""
+    ids = sorted(pair.id for pair in pairs)
+    random.Random(seed).shuffle(ids)
+    return ids
+
+
+def stratum(pair_id: str) -> str:
+    """The part of the data set a pair belongs to: its nearest `N_name/`, or its first folder; empty at the top."""
+    folders = PurePosixPath(pair_id).parent.parts
+    depths = [depth for depth, name in enumerate(folders, 1) if KOHYA_FOLDER.fullmatch(name)]
+    return "/".join(folders[: max(depths, default=1)])
+
+
+def _deal(pairs: Sequence[Pair], chosen: Sequence[str], count: int, seed: int) -> list[str]:
+    """`count` further ids, one after another, each from the stratum that lacks most.
+
+    A stratum of which half is held out already comes last, so that none is lost to training while others have more.
+    """
+    repeats, named = {pair.id: pair.repeats for pair in pairs}, set(chosen)
+    strata: dict[str, list[str]] = {}
+    for pair_id in shuffled(pairs, f"held-out:{seed}"):  # strata that lack equally much are served in this order
+        strata.setdefault(stratum(pair_id), []).append(pair_id)
+    weights = {name: sum(repeats[pair_id] for pair_id in members) for name, members in strata.items()}
+    left = {name: [pair_id for pair_id in members if pair_id not in named] for name, members in strata.items()}
+    taken = {name: len(members) - len(left[name]) for name, members in strata.items()}
+    dealt: list[str] = []
+    for _ in range(count):
+        name = max(
+            (name for name in left if left[name]),
+            key=lambda name: (2 * (taken[name] + 1) <= len(strata[name]), weights[name] / (2 * taken[name] + 1)),
+        )
+        dealt.append(left[name].pop(0))
+        taken[name] += 1
+    return dealt
+
+
+def _refuse_unknown(named: Sequence[str], pairs: Sequence[Pair]) -> None:
+    regularization = {pair.id for pair in pairs if pair.is_regularization}
+    if wrong := [name for name in named if name in regularization]:
+        raise DataError(
+            f"data.validation_ids names pictures for regularisation: {', '.join(wrong)}",
+            'name pictures of the subject; data.regularization_path = "none" trains every folder alike',
+        )
+    known = [pair.id for pair in pairs if not pair.is_regularization]
+    unknown = [name for name in named if name not in set(known)]
+    if not unknown:
+        return
+    guesses = {name: difflib.get_close_matches(name, known, n=1) for name in unknown}
+    told = [f"{name!r}" + (f" (did you mean {near[0]!r}?)" if near else "") for name, near in guesses.items()]
+    raise DataError(
+        f"data.validation_ids names what is not in the data set: {', '.join(told)}",
+        "an id is the picture's path below the data set's folder, without its ending",
+    )

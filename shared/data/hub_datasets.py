@@ -1,0 +1,146 @@
+"""Data sets of Hugging Face's `datasets` library, from the hub or saved, written out once as files.
+
+What is written is a Hugging Face folder: the original bytes of every picture and one metadata.jsonl, under
+`<cache>/datasets/`. It appears whole or not at all, is used from then on, and `datasets` is not needed again.
+"""
+
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from shared.config.schema import HUB
+from shared.errors import DataError
+from shared.data.pictures import ENDINGS, FORMATS, UNREADABLE
+from shared.files.publication import publish, sweep
+from shared.run_folder.records import Manifest
+from shared.data.sources.columns import CAPTION_COLUMNS, PICTURE_COLUMNS, Record, caption_column, column
+
+SPLIT = "train"
+ROWS_LOOKED_AT = 100
+"""To tell captions from paths and numbers where no column has a known name."""
+
+
+def on_disk(path: str, cache: Path) -> Path:
+    """The folder or file of pictures to read; a `datasets` data set is written out below `cache` the first time.
+
+    Raises:
+        DataError: `datasets` is needed and not installed, cannot load it, or finds no pictures or captions in it.
+    """
+    if not path.startswith(HUB) and not _is_saved(Path(path)):
+        return Path(path)
+    target, staging = cache / "datasets" / _name(path), cache / ".staging"
+    if not target.is_dir():
+        dataset = _load(path)
+        picture, caption = _columns(dataset, path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        sweep(staging)
+        manifest = Manifest(kind="dataset", run_id="", step=0, details={"path": path})
+        publish(staging, target, manifest, lambda folder: _write(dataset, picture, caption, folder))
+    return target
+
+
+def _is_saved(path: Path) -> bool:
+    """Whether `save_to_disk` made this folder."""
+    return (path / "dataset_dict.json").is_file() or all(
+        (path / name).is_file() for name in ("dataset_info.json", "state.json")
+    )
+
+
+def _name(path: str) -> str:
+    """A folder name: readable, and another one when a saved data set was saved again with other content."""
+    identity = path
+    if not path.startswith(HUB):
+        identity += "".join(file.read_text(encoding="utf-8") for file in sorted(Path(path).rglob("state.json")))
+    readable = re.sub(r"[^\w.-]+", "--", path.removeprefix(HUB).strip("/"))[-60:]
+    return f"{readable}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}"
+
+
+def _load(path: str) -> Any:
+    try:
+        import datasets  # noqa: PLC0415  # an optional extra, slow to import
+    except ImportError:
+        raise DataError(
+            f"{path} needs the `datasets` library, which is not installed", "pip install datasets"
+        ) from None
+    try:
+        if path.startswith(HUB):
+            loaded = datasets.load_dataset(path.removeprefix(HUB))
+        else:
+            loaded = datasets.load_from_disk(path)
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise DataError(f"cannot load {path}: {reason}", "is the name right, and the hub reachable?") from None
+    if not isinstance(loaded, datasets.DatasetDict):
+        return loaded
+    if SPLIT in loaded or len(loaded) == 1:
+        return loaded[SPLIT if SPLIT in loaded else next(iter(loaded))]
+    raise DataError(
+        f"{path} has no split {SPLIT!r}; it has {', '.join(map(str, loaded))}",
+        "save the one you want and give its folder",
+    )
+
+
+def _columns(dataset: Any, path: str) -> tuple[str, str]:
+    """Names of the picture and caption columns: by type, then by name where several have it.
+
+    Raises:
+        DataError: either cannot be told; the columns are named.
+    """
+    kinds = {
+        name: getattr(feature, "dtype", None) or type(feature).__name__ for name, feature in dataset.features.items()
+    }
+    images = [name for name, feature in dataset.features.items() if type(feature).__name__ == "Image"]
+    picture = images[0] if len(images) == 1 else column(images, PICTURE_COLUMNS)
+    texts = [name for name, kind in kinds.items() if kind in ("string", "large_string")]
+    caption = texts[0] if len(texts) == 1 else _caption_among(dataset, texts)
+    if picture and caption:
+        return picture, caption
+    missing = "picture" if not picture else "caption"
+    known = PICTURE_COLUMNS[1] if not picture else " or ".join(CAPTION_COLUMNS[:3])
+    raise DataError(
+        f"{path}: cannot tell the {missing} column; its columns are "
+        + ", ".join(f"{name} ({kind})" for name, kind in kinds.items()),
+        f"rename the {missing} column to {known}, save it with `save_to_disk` and give that folder",
+    )
+
+
+def _caption_among(dataset: Any, texts: list[str]) -> str | None:
+    first_rows: list[Record] = list(dataset.select_columns(texts).select(range(min(ROWS_LOOKED_AT, len(dataset)))))
+    return caption_column(first_rows, texts, besides="")
+
+
+def _write(dataset: Any, picture: str, caption: str, folder: Path) -> None:
+    import datasets  # noqa: PLC0415
+
+    undecoded = dataset.select_columns([picture, caption]).cast_column(picture, datasets.Image(decode=False))
+    digits = max(5, len(str(len(undecoded))))
+    with (folder / "metadata.jsonl").open("w", encoding="utf-8") as metadata:
+        for number, row in enumerate(undecoded):
+            data = _bytes_of(row[picture])
+            name = f"{number:0{digits}d}{_ending(data)}"
+            (folder / name).write_bytes(data)
+            line = {"file_name": name, "text": row[caption] or ""}
+            metadata.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+
+def _bytes_of(cell: dict[str, Any] | None) -> bytes:
+    """The encoded picture; nothing where the cell is empty, which the check of the files then reports."""
+    if not cell:
+        return b""
+    return cell["bytes"] or Path(cell["path"]).read_bytes()
+
+
+def _ending(data: bytes) -> str:
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
+            return ENDINGS["JPEG" if picture.format == "MPO" else str(picture.format)][0]
+    except UNREADABLE:
+        return ".png"  # the check of the files then says what is wrong with it

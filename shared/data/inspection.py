@@ -1,0 +1,50 @@
+"""The look at every picture before anything is trained: is it sound, and what are its size, colours and bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from shared.errors import DataError
+from shared.data.pictures import Header, open_picture, read_header
+from shared.files.progress_lines import Progress
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """One pass over the pictures, on all cores."""
+
+    header: Callable[[Path], Header] = read_header
+    digest: Callable[[Path], str] | None = None
+    """Asked of every sound picture, so that it need not be read a second time."""
+    progress: Progress = lambda done, total: None
+
+    def run(self, paths: Sequence[Path], problems: list[str], notices: list[str]) -> None:
+        """Decode every picture once; say what is wrong with those that cannot be used, and what happens to colours."""
+        seen: dict[Path, Header | str] = {}
+        with ThreadPoolExecutor() as pool:
+            for path, found in zip(paths, pool.map(self._look, paths), strict=True):
+                seen[path] = found
+                self.progress(len(seen), len(paths))
+        problems.extend(found for found in seen.values() if isinstance(found, str))
+        notices.extend(_about_colours({path: found for path, found in seen.items() if isinstance(found, Header)}))
+
+    def _look(self, path: Path) -> Header | str:
+        try:
+            open_picture(path)
+            if self.digest:
+                self.digest(path)
+            return self.header(path)
+        except DataError as error:
+            return str(error)
+
+
+def _about_colours(headers: Mapping[Path, Header]) -> Iterator[str]:
+    converted = [path for path, header in headers.items() if header.is_converted]
+    if converted:
+        yield f"{len(converted)} picture(s) are converted to sRGB by their colour profiles, such as {converted[0]}"
+    faults = [f"{path}: {header.profile_fault}" for path, header in headers.items() if header.profile_fault]
+    if faults:
+        yield f"{len(faults)} colour profile(s) are ignored: {faults[0]}"

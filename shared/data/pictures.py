@@ -1,0 +1,143 @@
+"""Picture files: which are read, how they become upright sRGB, and what is wrong with those that cannot be used."""
+
+from __future__ import annotations
+
+import struct
+import warnings
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError, features
+from PIL.TiffImagePlugin import TiffImageFile
+
+from shared.data import colour, png
+from shared.errors import DataError
+
+ENDINGS = {
+    "PNG": (".png",),
+    "JPEG": (".jpg", ".jpeg", ".jfif"),
+    "WEBP": (".webp",),
+    "BMP": (".bmp",),
+    "TIFF": (".tif", ".tiff"),
+    **({"AVIF": (".avif",)} if features.check("avif") else {}),
+}
+"""What is read: Pillow's name of the format → endings, the usual one first. Nothing else is ever opened."""
+FORMATS = tuple(ENDINGS)
+SUFFIXES: frozenset[str] = frozenset(ending for endings in ENDINGS.values() for ending in endings)
+KINDS = ", ".join(name.replace("WEBP", "WebP") for name in FORMATS[:-1]) + f" or {FORMATS[-1]}"
+"""For messages."""
+OTHER_SUFFIXES = frozenset({".gif", ".heic", ".heif", ".avif", ".jxl", ".jp2", ".psd"}) - SUFFIXES
+"""Pictures too, but not read: named as a problem rather than passed over in silence."""
+UNREADABLE = (
+    *(OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError),
+    *(KeyError, TypeError, IndexError, RuntimeError, OverflowError, struct.error),
+)
+"""What Pillow raises for damaged files; the second line where a damaged TIFF contradicts itself."""
+MAX_PIXELS = 89_478_485
+"""Pillow's own limit, above which it warns of a decompression bomb; an error here."""
+MAX_RATIO = 10
+"""Longest side over shortest; beyond it no crop shows what the picture shows."""
+_TURNED = frozenset({5, 6, 7, 8})
+"""EXIF orientations that swap width and height."""
+_ORIENTATION = 0x0112
+
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # an error of ours says it better
+warnings.filterwarnings("ignore", module=r"PIL\.TiffImagePlugin")  # of tags that no pixel depends on
+
+
+class Header(NamedTuple):
+    """What is known of a picture before it is decoded."""
+
+    size: tuple[int, int]
+    """Width and height when it is upright."""
+    is_converted: bool = False
+    """Whether its colour profile changes its colours."""
+    profile_fault: str | None = None
+    """Why its colour profile is ignored."""
+
+
+def open_picture(path: Path) -> Image.Image:
+    """A decoded sRGB picture, upright by its EXIF orientation, transparency laid on white, 16 bits scaled to 8.
+
+    A colour profile that cannot be used is ignored.
+
+    Raises:
+        DataError: of no kind that is read, truncated, animated, of several pages, too narrow, or a decompression bomb.
+    """
+    try:
+        with Image.open(png.without_texts(path) or path, formats=FORMATS) as picture:
+            _refuse(picture)
+            upright = _plain(ImageOps.exif_transpose(picture))
+            if upright.mode.startswith("I"):  # Pillow's own conversion would cut 16 bits off at 255
+                profile = upright.info.get("icc_profile")
+                upright = Image.fromarray((np.asarray(upright, dtype=np.uint32) >> 8).astype(np.uint8))
+                upright.info["icc_profile"] = profile
+            upright = colour.to_srgb(upright)
+            if "A" in upright.getbands() or "transparency" in upright.info:
+                rgba = upright.convert("RGBA")
+                upright = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
+            return upright.convert("RGB")
+    except UnidentifiedImageError:
+        raise DataError(f"{path}: not a {KINDS} picture") from None
+    except UNREADABLE as error:
+        raise DataError(f"{path}: {error}") from None
+
+
+def read_header(path: Path) -> Header:
+    """What `open_picture` will make of a picture, without decoding it.
+
+    Raises:
+        DataError: the header cannot be read.
+    """
+    try:
+        with Image.open(png.without_pixels(path) or path, formats=FORMATS) as picture:
+            width, height = picture.size
+            turned = not isinstance(picture, TiffImageFile) and _is_turned(picture)  # a TIFF's size is upright already
+            return Header(
+                (height, width) if turned else (width, height),
+                colour.is_converted(picture),
+                colour.profile_fault(picture),
+            )
+    except UNREADABLE as error:
+        raise DataError(f"{path}: {error}") from None
+
+
+def upright_size(path: Path) -> tuple[int, int]:
+    """Width and height as `open_picture` gives them, from the header alone.
+
+    Raises:
+        DataError: the header cannot be read.
+    """
+    return read_header(path).size
+
+
+def _is_turned(picture: Image.Image) -> bool:
+    return Image.Image.getexif(picture).get(_ORIENTATION) in _TURNED  # a PNG's own would decode it
+
+
+def _plain(picture: Image.Image) -> Image.Image:
+    """The same picture in a mode that can be converted to RGB as it looks.
+
+    Raises:
+        ValueError: its numbers have no largest one, or no colour that is agreed on.
+    """
+    if picture.mode == "F":
+        raise ValueError("floating-point pixels, of which none is known to be white; save it with 8 or 16 bits")
+    if picture.mode == "I" and (np.asarray(picture) >> 16).any():
+        raise ValueError("32-bit pixels; save it with 8 or 16 bits")
+    if picture.mode == "LAB":
+        raise ValueError("Lab colours; save it in RGB")
+    return picture.convert(picture.mode.upper()) if picture.mode in ("RGBa", "La") else picture
+
+
+def _refuse(picture: Image.Image) -> None:
+    """What Pillow would decode, and training should not see."""
+    width, height = picture.size
+    if width * height > MAX_PIXELS:
+        raise ValueError(f"{width} × {height} pixels: a decompression bomb, or too large by far; shrink it")
+    if max(width, height) > MAX_RATIO * min(width, height):
+        raise ValueError(f"{width} × {height} pixels: too narrow, no crop shows it")
+    if getattr(picture, "is_animated", False) and picture.format != "MPO":  # phones add a preview to a JPEG
+        what = "several pages" if picture.format == "TIFF" else "animated"
+        raise ValueError(f"{what}; save the one that is meant")

@@ -1,0 +1,84 @@
+"""The held-out pairs a run is judged by: captions as prompts, pictures as references, published once per run.
+
+From then on evaluators depend on the run folder alone, whatever happens to the data set. A reference has the shape that
+training gives such a picture: its bucket's. They are published when the run is made where the base model's own files
+say which shapes it takes, else by the first program that has loaded it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from shared.data import buckets
+from shared.config.schema import Config
+from shared.errors import DataError
+from shared.data.pictures import open_picture, upright_size
+from shared.files.publication import publish, remove
+from shared.run_folder.records import Manifest, RunRecord
+from shared.data.sources import Pair
+
+if TYPE_CHECKING:
+    from shared.run_folder.run_dir import RunDir
+
+MIN_FURTHER = 4
+"""Held-out pairs the finalists are judged again on, at least: fewer would overrule the first judgement by chance."""
+
+
+def first(config: Config, record: RunRecord) -> tuple[str, ...]:
+    """Ids of the held-out pairs that every snapshot is judged on."""
+    return record.dataset.held_out[: config.evaluation.num_prompts]
+
+
+def further(config: Config, record: RunRecord) -> tuple[str, ...]:
+    """Ids of those behind them, that the finalists are judged again on; empty: too few, or not wanted."""
+    behind = record.dataset.held_out[config.evaluation.num_prompts :]
+    found = behind[: config.evaluation.confirm_prompts]
+    return found if len(found) >= MIN_FURTHER else ()
+
+
+def publish_missing(run: RunDir, config: Config, multiple: int, pairs: Callable[[], Iterable[Pair]]) -> None:
+    """Publish what of both is not there yet.
+
+    multiple: of a picture's sides, as the model needs it. pairs: asked for the data set where something is missing.
+
+    Raises:
+        DataError: a held-out pair is no longer in the data set.
+        ConfigError: the resolution does not suit the model.
+    """
+    record = run.read_record()
+    wanted = {run.references: first(config, record), run.further_references: further(config, record)}
+    missing = {folder: ids for folder, ids in wanted.items() if ids and not folder.exists()}
+    if not missing:
+        return
+    by_id = {pair.id: pair for pair in pairs()}
+    for folder, ids in missing.items():
+        if gone := [pair_id for pair_id in ids if pair_id not in by_id]:
+            raise DataError(f"held-out pairs are gone from {config.data.path}: {', '.join(gone)}", "restore them")
+        folder.parent.mkdir(exist_ok=True)
+        _publish(run, record.run_id, folder, [by_id[pair_id] for pair_id in ids], config, multiple)
+
+
+def withdraw(run: RunDir) -> None:
+    """Take both away, for others to be published: only while nothing has been judged."""
+    for folder in (run.references, run.further_references):
+        if folder.exists():
+            remove(run.staging, folder)
+
+
+def _publish(run: RunDir, run_id: str, folder: Path, pairs: list[Pair], config: Config, multiple: int) -> None:
+    sizes = buckets.sizes(config.data.resolution, multiple, square=not config.data.buckets)
+    framings = {pair.id: buckets.frame(upright_size(pair.image), sizes) for pair in pairs}
+
+    def write(stage: Path) -> None:
+        for pair in pairs:
+            path = stage / f"{pair.id}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            framings[pair.id].apply(open_picture(pair.image)).save(path)
+
+    details = {
+        "prompts": {pair.id: pair.caption for pair in pairs},
+        "sizes": {pair_id: framing.target for pair_id, framing in framings.items()},
+    }
+    publish(run.staging, folder, Manifest(kind="references", run_id=run_id, step=0, details=details), write)

@@ -1,0 +1,70 @@
+"""Pictures of the class a subject belongs to (Ruiz et al. 2023, DreamBooth, §3.2): a model trained on a dress beside
+them goes on drawing other dresses. They are trained on, and nothing else: never held out, never a reference, without
+the trigger word.
+
+Folders are recognised by the names that guides and programs give them (`reg/1_dress` beside `img/10_sks dress`), or
+named by `data.regularization_path`, as kohya's `--reg_data_dir` does.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+
+from shared.data import sources
+from shared.errors import DataError
+from shared.data.sources import Findings, KOHYA_FOLDER, Pair
+
+AUTO, NONE = "auto", "none"
+PREFIX = "regularization/"
+"""Of ids in a folder of its own."""
+_NAMES = re.compile(r"(regs?|regulari[sz]ation)([-_ ]?(images?|imgs?|pictures|data))?|class[-_ ](images?|data)", re.I)
+_ONLY_ABOVE_KOHYA_FOLDERS = re.compile(r"class(es)?", re.I)
+"""Also what a subject's folder might be called."""
+
+
+def recognise(pairs: Sequence[Pair]) -> list[Pair]:
+    """The same pairs, those in folders named for it marked; where that would be all, none is."""
+    marked = [replace(pair, is_regularization=_is_named_for_it(pair.id)) for pair in pairs]
+    return list(pairs) if all(pair.is_regularization for pair in marked) else marked
+
+
+def read_beside(pairs: Sequence[Pair], data: Path, folder: Path, findings: Findings) -> list[Pair]:
+    """The same pairs and those of `folder`, marked, ids beginning with `regularization/`.
+
+    Where `folder` lies in the data set's own, its pairs are there already, and keep their ids.
+
+    Raises:
+        DataError: `folder` is no data set, or holds the data set.
+    """
+    inside, around = folder.resolve(), data.resolve()
+    if around == inside or around.is_relative_to(inside):
+        raise DataError(
+            f"data.regularization_path {folder} holds data.path {data}",
+            "name the folder of class pictures only",
+        )
+    if inside.is_relative_to(around):
+        return [
+            replace(pair, is_regularization=pair.is_regularization or pair.image.resolve().is_relative_to(inside))
+            for pair in pairs
+        ]
+    found = sources.read(folder, findings)
+    if not found and not findings.problems:
+        raise DataError(f"data.regularization_path {folder} holds no pictures", "name a folder of captioned pictures")
+    return [*pairs, *(replace(pair, id=PREFIX + pair.id, is_regularization=True) for pair in found)]
+
+
+def folders(pairs: Sequence[Pair]) -> list[str]:
+    """Where the marked pairs lie, below the data set's folder."""
+    return sorted({str(PurePosixPath(pair.id).parent) for pair in pairs if pair.is_regularization})
+
+
+def _is_named_for_it(pair_id: str) -> bool:
+    names = PurePosixPath(pair_id).parent.parts
+    return any(
+        _NAMES.fullmatch(name)
+        or (_ONLY_ABOVE_KOHYA_FOLDERS.fullmatch(name) and any(map(KOHYA_FOLDER.fullmatch, names[depth + 1 :])))
+        for depth, name in enumerate(names)
+    )

@@ -1,0 +1,63 @@
+"""The forms captioned pictures come in, each read into pairs; what is wrong is collected, never thrown one by one.
+
+| form                | captions stand in                                                                          |
+| ------------------- | ------------------------------------------------------------------------------------------ |
+| text files          | `<picture>.txt`, `.caption` or `.json`; kohya's `N_name/` repeats its pictures N times      |
+| Hugging Face folder | `metadata.jsonl` or `metadata.csv` beside or above the pictures                             |
+| one table           | a CSV, JSON or JSON Lines file: a column of paths, a column of captions                     |
+
+An id is the picture's path below the data set's folder without its ending; of a picture outside, its whole path.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from shared.data.sources import caption_tables, mask_files, text_files
+from shared.data.sources.findings import Findings, listed
+from shared.data.sources.folder import pictures_among, tell_unused, walk, wrong_path
+from shared.data.sources.pair import Pair
+from shared.data.sources.strays import passed_over
+from shared.data.sources.text_files import KOHYA_FOLDER
+
+__all__ = ["KOHYA_FOLDER", "Findings", "Pair", "find_pictures", "listed", "passed_over", "read"]
+
+
+def read(path: Path, findings: Findings) -> list[Pair]:
+    """Every pair at `path`, with what is wrong added to `findings`; a pair with a problem may be among them.
+
+    Raises:
+        DataError: there is no such folder or table, or a table cannot be read at all.
+    """
+    if path.is_file() and path.suffix.lower() in caption_tables.ENDINGS:
+        pairs = caption_tables.from_file(path, findings)
+        mask_of = mask_files.beside([pair.image for pair in pairs])
+        return [replace(pair, mask=mask_of.get(pair.image)) for pair in pairs]
+    if not path.is_dir():
+        raise wrong_path(path)
+    files = walk(path, findings)
+    pictures = pictures_among(files, findings)
+    named = [file for file in files if file.name.lower() in caption_tables.METADATA]
+    captions = text_files.Captions(files)
+    if not named and not any(captions.of(picture) for picture in pictures):
+        named = caption_tables.that_caption(path, files, pictures, findings)
+    pairs = caption_tables.from_folder(path, named, pictures, findings)
+    known = {pair.image for pair in pairs}
+    mask_of = mask_files.by_picture(pictures, lambda picture: picture in known or captions.of(picture) is not None)
+    left = [picture for picture in pictures if picture not in {*known, *mask_of.values()}]
+    tell_unused(files, {*named, *captions.told(known, left, named, findings)}, findings)
+    left_over = text_files.pairs(path, left, captions, findings)
+    if named:
+        names = " or ".join(table.name for table in named)
+        bare = {picture: f"{picture}: not named in {names}" for picture in left if not captions.of(picture)}
+        findings.uncaptioned.update(bare)
+    return [replace(pair, mask=mask_of.get(pair.image)) for pair in pairs + left_over]
+
+
+def find_pictures(folder: Path, findings: Findings) -> list[Path]:
+    """Every picture at any depth that is no mask of another, with what is wrong added to `findings`."""
+    files = walk(folder, findings)
+    pictures, captions = pictures_among(files, findings), text_files.Captions(files)
+    taken = set(mask_files.by_picture(pictures, lambda picture: captions.of(picture) is not None).values())
+    return [picture for picture in pictures if picture not in taken]

@@ -1,0 +1,206 @@
+"""Captions in tables: `metadata.jsonl` or `metadata.csv` in the folder, or one file that names pictures anywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path, PurePath
+
+from shared.data.captions import fault, tidy
+from shared.errors import DataError
+from shared.data.pictures import KINDS, SUFFIXES
+from shared.data.sources.columns import CAPTION_COLUMNS, PICTURE_COLUMNS, Record, caption_column, column, picture_column
+from shared.data.sources.findings import Findings
+from shared.data.sources.folder import pictures_among, walk
+from shared.data.sources.names import Names, key, parts_of
+from shared.data.sources.pair import Pair, id_of
+from shared.data.sources.table_records import Table, UnreadableError, read_table
+
+METADATA = ("metadata.jsonl", "metadata.csv")
+ENDINGS = (".csv", ".tsv", ".jsonl", ".json")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A picture and its caption as a table names them. place: where, for messages. fault: why there is no caption."""
+
+    place: str
+    name: str
+    caption: str
+    fault: str = ""
+
+
+def from_folder(root: Path, tables: list[Path], pictures: list[Path], findings: Findings) -> list[Pair]:
+    """The pairs that these tables name among the pictures of their folder."""
+    names, named = Names(root, pictures), dict[Path, Row]()
+    for table in tables:
+        moved: list[tuple[str, Path]] = []
+        for row in _rows(table, findings):
+            image = _meant(row, names.find(table.parent, row.name), findings, "no such picture in the folder")
+            if not image:
+                continue
+            if image in named:
+                findings.problems.append(f"{row.place}: {image.name} is named twice")
+            if _is_moved(row.name, image):
+                moved.append((row.name, image))
+            named[image] = row
+        _tell_moved(table, moved, findings)
+    return [_pair(row, image, root, findings) for image, row in named.items()]
+
+
+def from_file(path: Path, findings: Findings) -> list[Pair]:
+    """The pairs of one table, whose pictures may lie anywhere."""
+    folder, nearby = path.parent, _Nearby(path.parent)
+    pairs: list[Pair] = []
+    moved: list[tuple[str, Path]] = []
+    for row in _rows(path, findings):
+        written = _located(folder, row.name)
+        if written.is_file() and written.suffix.lower() not in SUFFIXES:
+            findings.problems.append(f"{row.place}: {written.name} is not a {KINDS} picture")
+            continue
+        found = [written] if written.is_file() else nearby.names.find(folder, row.name)
+        if image := _meant(row, found, findings, "no such file"):
+            pairs.append(_pair(row, image, folder, findings))
+            if _is_moved(row.name, image):
+                moved.append((row.name, image))
+    _tell_moved(path, moved, findings)
+    return pairs
+
+
+def that_caption(root: Path, files: list[Path], pictures: list[Path], findings: Findings) -> list[Path]:
+    """The one table of another name that captions pictures of this folder, such as kohya's `meta_lat.json`; or none.
+
+    Raises:
+        DataError: there are several, and only a person knows which is meant; or none, and one cannot be read.
+    """
+    names, found, unreadable = Names(root, pictures), list[Path](), list[UnreadableError]()
+    for file in (file for file in files if file.suffix.lower() in ENDINGS):
+        try:
+            table = read_table(file)
+        except UnreadableError as error:
+            unreadable.append(error)
+            continue
+        if _captions_any(file, table, names):
+            found.append(file)
+    if unreadable and not found:
+        raise DataError(
+            "no captions are found, and they may stand in a file that cannot be read:\n       "
+            + "\n       ".join(map(str, unreadable)),
+            f"{unreadable[0].hint}; or move it out of the folder",
+        )
+    if len(found) > 1:
+        listed = ", ".join(str(file.relative_to(root)) for file in found)
+        raise DataError(
+            f"{len(found)} tables name the pictures of {root}: {listed}", "set data.path to the one that is meant"
+        )
+    findings.notices.extend(f"captions are read from {file}" for file in found)
+    return found
+
+
+def _captions_any(file: Path, table: Table, names: Names) -> bool:
+    try:
+        return any(names.find(file.parent, row.name) for row in _rows_of(file, table, Findings()))
+    except DataError:
+        return False
+
+
+def _rows(path: Path, findings: Findings) -> Iterator[Row]:
+    return _rows_of(path, read_table(path), findings)
+
+
+def _rows_of(path: Path, table: Table, findings: Findings) -> Iterator[Row]:
+    """The rows of a table that name a picture and a caption; the others are problems.
+
+    Raises:
+        DataError: the table has no column of pictures or none of captions.
+    """
+    picture = picture_column(table.records, table.columns)
+    if picture is None:
+        raise _without(path, "pictures", table.columns, PICTURE_COLUMNS)
+    caption = caption_column(table.records, table.columns, besides=picture)
+    if caption is None:
+        raise _without(path, "captions", table.columns, CAPTION_COLUMNS)
+    for place, record in zip(table.places, table.records, strict=True):
+        name = _cell(record, PICTURE_COLUMNS, picture)
+        text = _cell(record, CAPTION_COLUMNS, caption)
+        if fault := table.faults.get(place):
+            findings.problems.append(f"{place}: {fault}")
+        elif not isinstance(name, str) or not name.strip():
+            findings.problems.append(f'{place}: "{picture}" names no picture')
+        elif text is None or isinstance(text, str):
+            yield Row(place, name.strip(), tidy(text or ""))
+        else:
+            yield Row(place, name.strip(), "", f'the caption in "{caption}" is {_kind(text)}; write one text')
+
+
+def _cell(record: Record, known: tuple[str, ...], usual: str) -> object:
+    """Rows of JSON Lines may call it differently."""
+    name = usual if usual in record else column(list(record), known)
+    return record.get(name) if name else None
+
+
+def _kind(value: object) -> str:
+    return "a list" if isinstance(value, list) else "an object" if isinstance(value, dict) else f"{value}, not a text"
+
+
+def _without(path: Path, what: str, names: Sequence[str], known: tuple[str, ...]) -> DataError:
+    return DataError(
+        f"{path} has no column of {what}; its columns are {', '.join(names) or 'none'}",
+        f"name the column {known[0]} (or {', '.join(known[1:])})",
+    )
+
+
+def _meant(row: Row, found: list[Path], findings: Findings, missing: str) -> Path | None:
+    """The one picture found for a row; none and several are problems."""
+    if len(found) == 1:
+        return found[0]
+    if found:
+        candidates = ", ".join(sorted(str(path) for path in found))
+        findings.problems.append(f"{row.place}: {row.name} may mean {candidates}")
+    else:
+        findings.problems.append(f"{row.place}: {row.name}: {missing}")
+    return None
+
+
+def _pair(row: Row, image: Path, folder: Path, findings: Findings) -> Pair:
+    if row.fault:
+        findings.problems.append(f"{row.place}: {image.name}: {row.fault}")
+    elif not row.caption:
+        findings.uncaptioned[image] = f"{row.place}: {image.name}: the caption is empty"
+    elif reason := fault(row.caption):
+        findings.problems.append(f"{row.place}: {image.name}: {reason}")
+    return Pair(id_of(image, folder), image, row.caption)
+
+
+def _located(folder: Path, name: str) -> Path:
+    """The file a table names; `..` is taken away, so that every id is a path without it."""
+    if ".." in PurePath(name).parts and "\0" not in name:
+        return (folder / name).resolve()
+    return folder / name
+
+
+def _tell_moved(table: Path, moved: list[tuple[str, Path]], findings: Findings) -> None:
+    if moved:
+        name, image = moved[0]
+        findings.notices.append(
+            f"{table}: {len(moved)} paths lead to other folders than these; {name} is taken to be {image}"
+        )
+
+
+def _is_moved(name: str, image: Path) -> bool:
+    """Whether the folders that a table writes are not those in which the picture lies."""
+    written = [part for part in parts_of(name) if part != ".."]
+    return bool(written[:-1]) and key(written[:-1]) != key(image.parts[-len(written) : -1])
+
+
+class _Nearby:
+    """The pictures below a table's folder, looked for when a path of it leads nowhere."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    @cached_property
+    def names(self) -> Names:
+        aside = Findings()
+        return Names(self._folder, pictures_among(walk(self._folder, aside), aside))

@@ -1,0 +1,172 @@
+"""Captions in files of their own beside the pictures, and kohya's folders `<repeats>_<class>`."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from shared.data.captions import fault, tidy
+from shared.data.sources.columns import column
+from shared.data.sources.findings import Findings
+from shared.data.sources.folder import CAPTION_ENDINGS
+from shared.data.sources.mask_files import is_named_as_mask
+from shared.data.sources.names import key
+from shared.data.sources.pair import Pair, id_of
+from shared.data.sources.text import read_text, why
+
+JSON = ".json"
+CAPTION_KEYS = ("caption", "text", "prompt", "tags")
+"""Of a picture's own JSON file."""
+KEYS_NAMED = 12
+KOHYA_FOLDER = re.compile(r"([1-9]\d{0,2})_(.+)")
+"""kohya's `<repeats>_<class>`; at most 999, so that a folder `2026_summer` means a year."""
+
+
+class Captions:
+    """Caption files by the picture they belong to."""
+
+    def __init__(self, files: Sequence[Path]) -> None:
+        found = [file for file in files if file.suffix.lower() in (*CAPTION_ENDINGS, JSON)]
+        self._files = set(found)
+        self._by_key = {(file.parent, key([file.name])): file for file in reversed(found)}
+        self._found: dict[Path, Path | None] = {}
+
+    def of(self, picture: Path) -> Path | None:
+        """`a.txt` of `a.jpg`, else `a.caption`, else either in other letters, else `a.jpg.txt`, else JSON."""
+        if picture not in self._found:
+            self._found[picture] = next(self._candidates(picture), None)
+        return self._found[picture]
+
+    def told(
+        self, named: Iterable[Path], left: Iterable[Path], tables: Sequence[Path], findings: Findings
+    ) -> set[Path]:
+        """The caption files that pictures have, with notices of those that are not used.
+
+        named: pictures that `tables` caption. left: those whose own files do.
+        """
+        owned = self._owned({*named, *left})
+        beaten = sorted(caption for picture in named if (caption := self.of(picture)))
+        if beaten:
+            table = " and ".join(dict.fromkeys(table.name for table in tables))
+            findings.notices.append(
+                f"{len(beaten)} caption file(s) are not used, such as {beaten[0]}: {table} has the captions of their "
+                "pictures"
+            )
+        second = sorted(owned - {self.of(picture) for picture in (*named, *left)})
+        if second:
+            findings.notices.append(
+                f"{len(second)} caption file(s) are not used, such as {second[0]}: another file of the same picture "
+                "comes first (.txt, then .caption, then .json)"
+            )
+        return {*owned, *(caption for picture in left if (caption := self.of(picture)))}
+
+    def _owned(self, pictures: Iterable[Path]) -> set[Path]:
+        """The `.txt` and `.caption` files that have the name of one of these."""
+        names = {(picture.parent, key([name])) for picture in pictures for name in (picture.stem, picture.name)}
+        texts = (file for file in self._files if file.suffix.lower() in CAPTION_ENDINGS)
+        return {file for file in texts if (file.parent, key([file.stem])) in names}
+
+    def _candidates(self, picture: Path) -> Iterator[Path]:
+        plain = [picture.with_suffix(ending) for ending in CAPTION_ENDINGS]
+        yield from (path for path in plain if path in self._files)
+        yield from self._alike([*plain, *(Path(f"{picture}{ending}") for ending in CAPTION_ENDINGS)])
+        yield from (path for path in self._sidecars(picture) if _may_caption(path))
+
+    def wordless(self, picture: Path) -> Path | None:
+        """A JSON file of a picture that says nothing of it in the keys that are read."""
+        return None if self.of(picture) else next(self._sidecars(picture), None)
+
+    def _sidecars(self, picture: Path) -> Iterator[Path]:
+        return self._alike([picture.with_suffix(JSON), Path(f"{picture}{JSON}")])
+
+    def _alike(self, candidates: Sequence[Path]) -> Iterator[Path]:
+        for path in candidates:
+            if found := self._by_key.get((path.parent, key([path.name]))):
+                yield found
+
+
+def pairs(folder: Path, pictures: Sequence[Path], captions: Captions, findings: Findings) -> list[Pair]:
+    """A pair for every picture; one without a caption is a problem, and so is a mask, which is none."""
+    captioned = {picture.parent for picture in pictures if captions.of(picture)}
+    found: list[Pair] = []
+    for picture in pictures:
+        if is_named_as_mask(picture) and not captions.of(picture):
+            findings.problems.append(f"{picture}: a mask without its picture")
+        else:
+            found.append(_pair(picture, folder, captions, captioned, findings))
+    wordless = {path: None for picture in pictures if (path := captions.wordless(picture))}
+    if wordless:
+        findings.notices.append(
+            f"{len(wordless)} JSON file(s) of pictures hold no caption, such as {_without_words(next(iter(wordless)))}"
+        )
+    return found
+
+
+def _pair(image: Path, folder: Path, captions: Captions, captioned: set[Path], findings: Findings) -> Pair:
+    repeats, name = _kohya(image, folder)
+    path, wordless = captions.of(image), captions.wordless(image)
+    if path:
+        name = _read_caption(image, path, findings)
+    elif not name or image.parent in captioned:
+        findings.uncaptioned[image] = f"{image}: no caption file {image.with_suffix('.txt').name}" + (
+            f", and no caption in {_without_words(wordless)}" if wordless else ""
+        )
+    else:
+        findings.named_by_folder.add(image)
+    return Pair(id_of(image, folder), image, name, repeats)
+
+
+def _kohya(image: Path, folder: Path) -> tuple[int, str]:
+    """Repeats and class of the nearest `N_name/` above a picture; 1 and nothing where there is none."""
+    for name in reversed(image.relative_to(folder).parts[:-1]):
+        if match := KOHYA_FOLDER.fullmatch(name):
+            return int(match[1]), tidy(match[2])
+    return 1, ""
+
+
+def _read_caption(image: Path, path: Path, findings: Findings) -> str:
+    try:
+        caption = tidy(_json_caption(path) if path.suffix.lower() == JSON else read_text(path))
+    except (OSError, ValueError) as error:
+        findings.problems.append(f"{path}: {why(error)}")
+        return ""
+    if not caption:
+        findings.uncaptioned[image] = f"{path}: the caption is empty"
+    elif reason := fault(caption):
+        findings.problems.append(f"{path}: {reason}")
+    return caption
+
+
+def _json_caption(path: Path) -> str:
+    """What a picture's own JSON file says of it, as captioning programs and downloaders write; empty: nothing.
+
+    Raises:
+        OSError, ValueError: it cannot be read.
+    """
+    about = _json_object(path)
+    name = column(list(about), CAPTION_KEYS)
+    found: Any = about[name] if name else ""
+    if isinstance(found, list):
+        return ", ".join(tag for tag in cast("list[Any]", found) if isinstance(tag, str))
+    return found if isinstance(found, str) else ""
+
+
+def _json_object(path: Path) -> dict[str, Any]:
+    tree: Any = json.loads(read_text(path))
+    return cast("dict[str, Any]", tree) if isinstance(tree, dict) else {}
+
+
+def _may_caption(path: Path) -> bool:
+    """Also where it cannot be read, which is then told."""
+    try:
+        return bool(_json_caption(path))
+    except (OSError, ValueError):
+        return True
+
+
+def _without_words(path: Path) -> str:
+    keys = ", ".join(list(_json_object(path))[:KEYS_NAMED]) or "none"
+    return f"{path}: its keys are {keys}, and those that are read {', '.join(CAPTION_KEYS)}"

@@ -1,0 +1,146 @@
+"""A first look at a folder of pictures: how many, how large, of which shape, and whether captions are there."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from shared.data import dataset, held_out, regularization
+from shared.config.schema import DataConfig, RunConfig
+from shared.files.digests import Digests
+from shared.errors import DataError
+from shared.data.headers import Headers
+from shared.data.inspection import Inspection
+from shared.files.progress_lines import spoken
+from shared.data.sources import Findings, Pair
+
+STRATA_NAMED = 6
+DEFAULT_CACHE = RunConfig().output_dir / ".cache"
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What was seen."""
+
+    num_images: int
+    """Of the subject: that have a caption, or may have."""
+    sizes: tuple[tuple[int, int], ...]
+    """(width, height) of every picture that could be opened."""
+    captions: tuple[str, ...]
+    problems: tuple[str, ...] = ()
+    """What has to be mended before training."""
+    cure: str = ""
+    """How."""
+    num_regularization: int = 0
+    """Pictures of the class besides."""
+    regularization_folders: tuple[str, ...] = ()
+    """Where these lie, below the data set's folder."""
+    num_copies: int = 0
+    """Of the subject's pictures: those that are another one again."""
+    num_masked: int = 0
+    """Pictures with a mask beside them."""
+    strata: tuple[tuple[str, int, int], ...] = ()
+    """(Folder, pictures, pictures × repeats) of the subject, as the held-out pairs are spread over them."""
+    notices: tuple[str, ...] = ()
+    """What was understood otherwise than it is written, or not used."""
+    trigger_word: str = ""
+    """In every caption."""
+
+    @property
+    def median_short_side(self) -> int:
+        """Pixels; 0 if no picture could be opened."""
+        return int(statistics.median(min(size) for size in self.sizes)) if self.sizes else 0
+
+    @property
+    def mixed_shapes(self) -> bool:
+        """Whether aspect ratios differ by more than a tenth."""
+        ratios = [width / height for width, height in self.sizes]
+        return bool(ratios) and max(ratios) / min(ratios) > 1.1
+
+    def sentences(self) -> list[str]:
+        """For the terminal."""
+        lines = [f"{self.num_images} pictures, {len(self.captions)} captions"]
+        if self.num_regularization:
+            lines.append(
+                f"{self.num_regularization} further pictures for regularisation, in "
+                f"{', '.join(self.regularization_folders)}: trained on beside the others, as many in each pass, "
+                "and never held out"
+            )
+        if self.num_masked:
+            lines.append(
+                f"{self.num_masked} with a mask beside them: only what is white there counts in the loss (data.masks)"
+            )
+        if len(self.strata) > 1:
+            named = ", ".join(
+                f"{name or 'the top folder'} ({count}{f', {weight} with repeats' if weight != count else ''})"
+                for name, count, weight in self.strata[:STRATA_NAMED]
+            )
+            more = f" and {len(self.strata) - STRATA_NAMED} more" if len(self.strata) > STRATA_NAMED else ""
+            lines.append(f"held-out pictures are chosen in proportion to what is trained of {named}{more}")
+        if self.sizes:
+            widths, heights = zip(*self.sizes, strict=True)
+            ratios = sorted(width / height for width, height in self.sizes)
+            lines.append(
+                f"{min(widths)} to {max(widths)} wide, {min(heights)} to {max(heights)} high; median short side "
+                f"{self.median_short_side}; aspect ratios {ratios[0]:.2f} to {ratios[-1]:.2f}"
+            )
+        if self.captions:
+            words = statistics.median(len(caption.split()) for caption in self.captions)
+            lines.append(f"captions: {words:g} words in the median, {len(set(self.captions))} different")
+        return lines
+
+
+def survey(
+    path: str | Path,
+    trigger_word: str = "",
+    *,
+    cache: Path = DEFAULT_CACHE,
+    say: Callable[[str], object] = lambda text: None,
+) -> Survey:
+    """Look at a data set in any of its forms, as a run would.
+
+    trigger_word: in every caption, and the caption of pictures that have none. cache: where the pictures of a
+    `datasets` data set are written out. say: told how far it is, where that takes long.
+
+    Raises:
+        DataError: no such data set, or nothing in it can be used; its problems are those that a run would name.
+    """
+    data, findings = DataConfig(path=str(path), trigger_word=trigger_word), Findings()
+    headers = Headers(cache / "headers.json")
+    digest = Digests(cache / "digests.json")
+    inspection = Inspection(headers, digest, spoken(say, "pictures looked at"))
+    pairs = dataset.look(data, cache, findings, inspection)
+    if not pairs:
+        dataset.refuse(str(path), pairs, findings)
+    sizes = tuple(size for size in (_size(pair.image, headers) for pair in pairs) if size)
+    subject = [pair for pair in pairs if not pair.is_regularization]
+    return Survey(
+        num_images=len(subject),
+        sizes=sizes,
+        captions=tuple(pair.caption for pair in subject if trigger_word or pair.image not in findings.uncaptioned),
+        problems=tuple(dict.fromkeys(findings.problems)),
+        cure=dataset.cure(findings),
+        num_regularization=len(pairs) - len(subject),
+        regularization_folders=tuple(regularization.folders(pairs)),
+        num_copies=0 if findings.problems else len(subject) - len(dataset.one_of_each(subject, digest)),
+        num_masked=sum(pair.mask is not None for pair in pairs),
+        strata=_strata(subject),
+        notices=tuple(findings.notices),
+        trigger_word=trigger_word,
+    )
+
+
+def _strata(subject: list[Pair]) -> tuple[tuple[str, int, int], ...]:
+    found: dict[str, list[int]] = {}
+    for pair in subject:
+        found.setdefault(held_out.stratum(pair.id), []).append(pair.repeats)
+    return tuple((name, len(repeats), sum(repeats)) for name, repeats in sorted(found.items()))
+
+
+def _size(path: Path, headers: Headers) -> tuple[int, int] | None:
+    try:
+        return headers(path).size
+    except DataError:
+        return None

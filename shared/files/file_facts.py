@@ -1,0 +1,56 @@
+"""What is known of files, remembered while path, size and time of change stay the same, for any number of data sets."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from shared.run_folder.records import replace_file
+
+SETTLED_SECONDS = 2.0
+"""A file changed later than this before it was read may change again within the clock's grain: not remembered."""
+
+Fact = TypeVar("Fact")
+
+
+class Remembered(Generic[Fact]):
+    """Call it with a file, from any thread. What it answers can be written as JSON."""
+
+    def __init__(self, path: Path, look: Callable[[Path], Fact], read: Callable[[Any], Fact]) -> None:
+        """path: where `save` keeps what was learned. read: an answer as JSON has it; ValueError if it is none."""
+        self._path, self._look, self._read = path, look, read
+        self._known = self._load()
+        self._learned: dict[str, tuple[int, int, Fact]] = {}
+
+    def __call__(self, file: Path) -> Fact:
+        """What `look` said of the file as it is."""
+        state, key = file.stat(), str(file.resolve())
+        stamp = (state.st_size, state.st_mtime_ns)
+        known = self._known.get(key)
+        if known and known[:2] == stamp:
+            return known[2]
+        fact = self._look(file)
+        self._known[key] = (*stamp, fact)
+        if time.time() - state.st_mtime > SETTLED_SECONDS:
+            self._learned[key] = self._known[key]
+        return fact
+
+    def save(self) -> None:
+        """Write what was learned, beside what others wrote meanwhile."""
+        if self._learned:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            replace_file(self._path, json.dumps({**self._load(), **self._learned}).encode())
+            self._learned = {}
+
+    def _load(self) -> dict[str, tuple[int, int, Fact]]:
+        """What is remembered; nothing where the file is absent or damaged: then files are read again."""
+        try:
+            tree: Any = json.loads(self._path.read_bytes())
+            return {
+                str(key): (int(size), int(changed), self._read(fact)) for key, (size, changed, fact) in tree.items()
+            }
+        except (OSError, ValueError, TypeError, AttributeError):
+            return {}

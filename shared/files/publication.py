@@ -1,0 +1,149 @@
+"""How a folder appears in a run: staged beside it, proven, and renamed into place whole.
+
+A reader that sees a published name sees every byte of it. The order is fixed: files written, fsynced and made
+readable; `manifest.json` last; the staging folder fsynced; rename; the parent fsynced. A published name is never
+written again: the first publisher wins, which also fences off a late one.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import re
+import shutil
+import socket
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+
+from shared.errors import RunFolderError
+from shared.run_folder.records import FileEntry, Manifest
+
+MANIFEST = "manifest.json"
+
+
+def publish(staging: Path, target: Path, manifest: Manifest, write: Callable[[Path], None]) -> bool:
+    """Let `write` fill a staging folder, seal it with `manifest`, rename it to `target`.
+
+    Args:
+        staging: the run's staging root, on the same filesystem as `target`.
+        target: final folder; its parent exists.
+        manifest: without `files`; they are listed here.
+        write: called with the empty staging folder.
+
+    Returns:
+        False when `target` was there already: nothing is changed then.
+    """
+    stage = _stage(staging)
+    stage.mkdir(parents=True)
+    try:
+        write(stage)
+        seal(stage, manifest)
+        return _rename(stage, target)
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
+
+
+def remove(staging: Path, folder: Path) -> None:
+    """Take a published folder away in one rename, then delete it: nobody meets half of it."""
+    stage = _stage(staging)
+    folder.rename(stage)
+    shutil.rmtree(stage, ignore_errors=True)
+
+
+def seal(stage: Path, manifest: Manifest) -> None:
+    """Make every file readable and durable, then write the manifest that lists them."""
+    entries: list[FileEntry] = []
+    mode = stage.stat().st_mode & 0o666
+    for path in sorted(path for path in stage.rglob("*") if path.is_file()):
+        path.chmod(mode)  # safetensors leaves 0600; the folder's mode honours the umask
+        fsync(path)
+        entries.append(
+            FileEntry(name=path.relative_to(stage).as_posix(), size=path.stat().st_size, sha256=sha256(path))
+        )
+    for folder in (path for path in stage.rglob("*") if path.is_dir()):
+        fsync(folder)
+    record = manifest.model_copy(update={"files": tuple(entries)})
+    (stage / MANIFEST).write_bytes(record.to_json())
+    fsync(stage / MANIFEST)
+    fsync(stage)
+
+
+def read_manifest(folder: Path) -> Manifest | None:
+    """The manifest of a published folder; None when there is none: the folder does not count then."""
+    try:
+        return Manifest.read(folder / MANIFEST)
+    except FileNotFoundError:
+        return None
+
+
+def verify(folder: Path) -> Manifest:
+    """Check every file against the manifest.
+
+    Raises:
+        RunFolderError: naming the first file that is missing, of another size, or of another content.
+    """
+    manifest = read_manifest(folder)
+    if manifest is None:
+        raise RunFolderError(f"{folder} has no {MANIFEST}", "it was not published by Darkroom")
+    for entry in manifest.files:
+        path = folder / entry.name
+        if not path.is_file():
+            raise RunFolderError(f"{path} is missing", "the folder was changed after it was published")
+        if path.stat().st_size != entry.size:
+            raise RunFolderError(
+                f"{path} has {path.stat().st_size} bytes, the manifest says {entry.size}", "it is damaged"
+            )
+        if sha256(path) != entry.sha256:
+            raise RunFolderError(f"{path} does not match the manifest's sha256", "it is damaged")
+    return manifest
+
+
+def sweep(staging: Path) -> None:
+    """Remove what dead processes of this machine left half-written."""
+    for stage in staging.glob("*"):
+        if not owner_lives(stage):
+            shutil.rmtree(stage, ignore_errors=True)
+
+
+def owner_lives(stage: Path) -> bool:
+    """Whether the process that fills a staging folder may still run; another machine's is believed to."""
+    match = re.fullmatch(re.escape(socket.gethostname()) + r"-(\d+)-[0-9a-f]{8}", stage.name)
+    return match is None or psutil.pid_exists(int(match[1]))
+
+
+def sha256(path: Path) -> str:
+    """Digest of a file's content."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def fsync(path: Path) -> None:
+    """Flush a file or a folder to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _stage(staging: Path) -> Path:
+    """A name that tells whose it is: `sweep` removes what the dead left."""
+    return staging / f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+
+
+def _rename(stage: Path, target: Path) -> bool:
+    try:
+        stage.rename(target)
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            return False
+        raise
+    fsync(target.parent)
+    return True

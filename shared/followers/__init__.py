@@ -1,0 +1,1 @@
+"""What follows a run folder and tells somebody: alerts and the webhook."""

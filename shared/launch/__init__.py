@@ -1,0 +1,1 @@
+"""A run is created or resumed, its programs are started, watched and ended."""

@@ -1,0 +1,154 @@
+"""Is a run folder whole? The invariants that hold whatever was killed, and what is said when one does not.
+
+`check` reads only. It may be asked while a run is at work; then work under way counts as pending, not as a fault.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+from shared.errors import DarkroomError
+from shared.files.publication import owner_lives, sha256, verify
+from shared.launch.relocation import DATA_KEYS, absent, new_place, replaced, scan_again
+from shared.run_folder.heartbeat import is_alive, read_status, someone_serves
+from shared.run_folder.leases import dead_claims
+from shared.run_folder.run_dir import RunDir, step_name, steps_in
+from shared.run_folder.tables import METRIC_COLUMNS, TRAIN_COLUMNS, VALIDATION_COLUMNS, read_rows, whole_lines
+
+Problems = Iterator[str]
+
+
+def check(run: RunDir) -> list[str]:
+    """Every broken invariant in a sentence; empty: the folder is whole."""
+    return [f"{name}: {problem}" for name, find in INVARIANTS.items() for problem in find(run)]
+
+
+def notes(run: RunDir) -> list[str]:
+    """What the run needs and is not here, with the cure; a folder is whole without it."""
+    return [f"{sentence}; {new_place(run, key)}" for key, sentence in absent(run, run.read_config()).items()]
+
+
+def _published_folders(run: RunDir) -> Problems:
+    """Everything published matches its manifest."""
+    for parent in (run.snapshots, run.checkpoints, run.evaluations, run.confirmations):
+        for step in sorted(steps_in(parent)):
+            yield from _trouble(partial(verify, parent / step_name(step)))
+    for folder in sorted(run.requested.glob("*/step-*")):
+        yield from _trouble(partial(verify, folder))
+    for references in (run.references, run.further_references):
+        if references.exists():
+            yield from _trouble(partial(verify, references))
+    for step in sorted(steps_in(run.snapshots)):
+        yield from _safetensors_headers(run.snapshot(step))
+
+
+def _results(run: RunDir) -> Problems:
+    """Each result can be read, is final, and stands in metrics.csv once."""
+    steps = [int(row["step"]) for row in read_rows(run.metrics_csv)]
+    judged = steps_in(run.evaluations)
+    for step in sorted(judged):
+        yield from _trouble(partial(run.read_result, step))
+        if steps.count(step) != 1 and not someone_serves(run, "evaluator"):
+            yield f"step {step} stands {steps.count(step)} times in metrics.csv"
+    yield from (f"step {step} of metrics.csv has no result" for step in steps if step not in judged)
+    for step in sorted(steps_in(run.confirmations)):
+        yield from _trouble(partial(run.read_result, step, "confirmations"))
+
+
+def _training_rows(run: RunDir) -> Problems:
+    """train.csv counts every step from where the run began, once, and no checkpoint lies beyond it."""
+    steps = [int(row["step"]) for row in read_rows(run.train_csv)]
+    origin = run.read_record().origin
+    before = origin.step if origin else 0
+    last = before + len(steps)
+    if steps != list(range(before + 1, last + 1)):
+        yield f"train.csv does not count from {before + 1} to {last}"
+    beyond = [step for step in steps_in(run.checkpoints) if step > last]
+    yield from (f"checkpoint {step} lies beyond the last row of train.csv ({last})" for step in sorted(beyond))
+
+
+def _validation_rows(run: RunDir) -> Problems:
+    """Steps of validation.csv ascend, and training has come so far."""
+    steps = [int(row["step"]) for row in read_rows(run.validation_csv)]
+    if steps != sorted(set(steps)):
+        yield "the steps of validation.csv do not ascend"
+    trained = max((int(row["step"]) for row in read_rows(run.train_csv)), default=0)
+    yield from (
+        f"step {step} of validation.csv lies beyond the last row of train.csv" for step in steps if step > trained
+    )
+
+
+def _tables(run: RunDir) -> Problems:
+    """Each table has its header and nothing after its last newline."""
+    headers = {
+        run.train_csv: TRAIN_COLUMNS,
+        run.validation_csv: VALIDATION_COLUMNS,
+        run.metrics_csv: METRIC_COLUMNS,
+    }
+    for path, columns in headers.items():
+        if not path.exists():
+            continue
+        whole = whole_lines(path)
+        if whole.partition(b"\n")[0].decode() != ",".join(columns):
+            yield f"{path.name} does not begin with its header"
+        if len(whole) != path.stat().st_size and not is_alive(read_status(run, "trainer")):
+            yield f"{path.name} ends in a torn line; resuming the run mends it"
+
+
+def _leftovers(run: RunDir) -> Problems:
+    """Nothing half-written and no claim of the dead."""
+    for stage in sorted(run.staging.glob("*")):
+        if not owner_lives(stage):
+            yield f".staging/{stage.name} was left by a process that is gone; the next start sweeps it"
+    yield from (
+        f"the claim {path.relative_to(run.path).as_posix()} was left by a process that is gone"
+        for path in dead_claims(run)
+    )
+
+
+def _data_set(run: RunDir) -> Problems:
+    """The pictures and captions, where they are here, are those the run began with."""
+    config = run.read_config()
+    if not absent(run, config).keys() & set(DATA_KEYS):
+        yield from _trouble(partial(scan_again, run, config, sha256))
+
+
+def _models(run: RunDir) -> Problems:
+    """Base model and VAE, where they are here, are those the run began with."""
+    try:
+        yield from replaced(run, run.read_config(), sha256)
+    except (DarkroomError, OSError) as error:
+        yield str(error)
+
+
+INVARIANTS: dict[str, Callable[[RunDir], Problems]] = {
+    "published folders": _published_folders,
+    "results": _results,
+    "training rows": _training_rows,
+    "validation rows": _validation_rows,
+    "tables": _tables,
+    "leftovers": _leftovers,
+    "data set": _data_set,
+    "models": _models,
+}
+
+
+def _trouble(read: Callable[[], object]) -> Problems:
+    try:
+        read()
+    except (DarkroomError, OSError) as error:
+        yield str(error)
+
+
+def _safetensors_headers(folder: Path) -> Problems:
+    """The header of each file must parse; its length comes first, 8 bytes, little-endian."""
+    for path in sorted(folder.glob("*.safetensors")):
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            try:
+                json.loads(file.read(min(length, path.stat().st_size)))
+            except ValueError:
+                yield f"{path} has no safetensors header"

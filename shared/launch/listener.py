@@ -1,0 +1,92 @@
+"""The address that a dashboard serves.
+
+Whoever starts the dashboard binds the port and hands the socket over. So no other program can take the port in
+between, and it stays the same while a dashboard that died is started again.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import subprocess
+import sys
+from dataclasses import dataclass
+
+from shared.config import access
+from shared.errors import ConfigError
+
+ATTEMPTS = 50
+HINT = "dashboard.host and dashboard.port (or --host and --port) say where the dashboard listens"
+
+
+@dataclass(frozen=True)
+class Listener:
+    """A bound port; others are refused it until `close`."""
+
+    host: str
+    socket: socket.socket
+    admission: access.Admission
+
+    @property
+    def port(self) -> int:
+        """The port that was found."""
+        return int(self.socket.getsockname()[1])
+
+    @property
+    def link(self) -> str:
+        """What to open in a browser, with the token."""
+        return access.link(self.host, self.port, self.admission.token, self.admission.base_path)
+
+    @property
+    def local_url(self) -> str:
+        """Where this machine reaches it, without the token."""
+        return access.link("127.0.0.1" if self.host in access.EVERY_INTERFACE else self.host, self.port, "")
+
+    @property
+    def command(self) -> list[str]:
+        """How a dashboard is started that serves here; its process must inherit `descriptors`."""
+        return [sys.executable, "-m", "dashboard", "--fd", str(self.socket.fileno())]
+
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        """What `subprocess.Popen` takes as `pass_fds`."""
+        return (self.socket.fileno(),)
+
+    def start(self, environment: dict[str, str]) -> subprocess.Popen[bytes]:
+        """A dashboard that serves here, its output on the terminal."""
+        told = {**environment, **self.admission.environment()}
+        return subprocess.Popen(self.command, stdin=subprocess.PIPE, env=told, pass_fds=self.descriptors)
+
+    def close(self) -> None:
+        """Let go of the port."""
+        self.socket.close()
+
+
+def listen(host: str, port: int, trusted_hosts: tuple[str, ...] = (), base_path: str = "") -> Listener:
+    """Take `port`, or the next one that nobody has; where 50 are taken, or for port 0, any that the system has left.
+
+    Raises:
+        ConfigError: this machine does not have the address, or may not use the port.
+    """
+    admission = access.Admission(access.token_for(host, trusted_hosts), trusted_hosts, base_path)
+    following = range(port, min(port + ATTEMPTS, 65536)) if port else ()
+    for candidate in (*following, 0):
+        try:
+            return Listener(host, _bind(host, candidate), admission)
+        except OSError as error:
+            if error.errno == errno.EACCES and candidate == port:
+                raise ConfigError(
+                    f"this account may not listen on port {port}", f"choose 1024 or above: {HINT}"
+                ) from None
+            if error.errno not in (errno.EADDRINUSE, errno.EACCES):
+                raise ConfigError(f"cannot listen on {host!r}: {error.strerror or error}", HINT) from None
+        except UnicodeError:
+            raise ConfigError(f"cannot listen on {host!r}: it is no host name", HINT) from None
+    raise ConfigError(f"no port is free on {host!r}", HINT)
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    """A listening socket; `::` takes IPv4 too."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    both = host == "::" and socket.has_dualstack_ipv6()
+    return socket.create_server((host, port), family=family, dualstack_ipv6=both)

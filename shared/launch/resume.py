@@ -1,0 +1,224 @@
+"""The run folder a config names: made, or taken up again where it was."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import uuid
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from shared.config import epochs, targets
+from shared.config.schema import Config
+from shared.data import dataset
+from shared.errors import ConfigError, RunFolderError
+from shared.files.digests import Digests
+from shared.launch import relocation, setting_changes
+from shared.models import base_model, external_vae
+from shared.run_folder import checkpoints
+from shared.run_folder.heartbeat import vacant
+from shared.run_folder.records import Change
+from shared.run_folder.run_dir import RunDir, create_run, free_name, open_run, steps_in
+from shared.run_folder.tables import read_rows
+
+
+@dataclass(frozen=True)
+class Resume:
+    """How a run folder that exists already is meant to be taken up."""
+
+    new: bool = False
+    auto: bool = True
+    allow_change: tuple[str, ...] = ()
+    from_checkpoint: Path | None = None
+
+
+def open_or_create(
+    config: Config, resume: Resume, say: Callable[[str], object], estimate: Callable[[], dict[str, Any] | None]
+) -> RunDir:
+    """The run folder, its settings those of the config.
+
+    say: told of every setting that is changed, and what was noticed about the data set of a new run.
+    estimate: the memory forecast, kept in the record of a new run.
+
+    Raises:
+        ConfigError, RunFolderError, DataError: it can neither be made nor taken up like this; nothing has changed.
+    """
+    assert config.run.name
+    path = config.run.output_dir / config.run.name
+    if resume.new:
+        name = free_name(config.run.output_dir, config.run.name)
+        config = config.model_copy(update={"run": config.run.model_copy(update={"name": name})})
+    if resume.new or not path.exists():
+        return _create(config, resume.from_checkpoint, say, estimate)
+    run = open_run(path)
+    config = _with_steps(run, config)
+    if _is_barren(run) and setting_changes.differences(run.read_config(), config):
+        return _begin_anew(run, config, resume.from_checkpoint, say, estimate)
+    return _take_up(run, config, resume, say)
+
+
+def _with_steps(run: RunDir, config: Config) -> Config:
+    """With the steps that `train.max_train_epochs` comes to on the run's data set."""
+    length = run.read_record().dataset.pass_length
+    if config.train.max_train_epochs and not length:
+        recorded = run.read_config()
+        places = {"path": config.data.path, "regularization_path": config.data.regularization_path}
+        before = recorded.model_copy(update={"data": recorded.data.model_copy(update=places)})
+        digest, held_out = Digests(dataset.digests_path(before)), run.read_record().dataset.held_out
+        pairs = relocation.scan_again(run, before, digest)
+        training = dataset.training_pairs(pairs, held_out, before.data.train_size, before.train.seed, digest)
+        length = epochs.pass_length(training, dataset.regularization_pairs(pairs, held_out, digest))
+    return epochs.resolved(config, length)
+
+
+def adopt_places(run: RunDir, config: Config, say: Callable[[str], object]) -> None:
+    """Note where the run's data set, base model and encoders lie by now, for who only judges it, who needs the model.
+
+    Raises:
+        ConfigError: another setting differs as well.
+        DataError, ModelError, RunFolderError: what lies there is not the same, the base model is not here or has been
+            replaced by another, or a program is at work in the run.
+    """
+    moved = relocation.moved(run, config)
+    if others := setting_changes.differences(run.read_config(), config).keys() - moved:
+        raise ConfigError(
+            f"{', '.join(sorted(others))}: only a place can be given here, of the same data set, base model or encoder",
+            "other settings are changed by `python run.py train CONFIG --allow-change KEY`",
+        )
+    _require_models(run, config, say, to_train=False)
+    _tell(setting_changes.apply(run, config, (), moved=moved), moved, say)
+
+
+def _require_models(run: RunDir, config: Config, say: Callable[[str], object], *, to_train: bool) -> None:
+    """Before any program is started: what is needed is here, and the models are what they were; encoders may lack."""
+    relocation.require_present(run, config, to_train=to_train)
+    digest = Digests(dataset.digests_path(config))
+    relocation.require_same_models(run, config, digest)
+    for key, sentence in relocation.absent(run, config).items():
+        if key.startswith("evaluation."):
+            say(f"{sentence}: its metrics stay blank; {relocation.new_place(run, key)}")
+    _remember(digest)
+
+
+def _is_barren(run: RunDir) -> bool:
+    """Whether it never made a step (its optimizer was misspelt, say)."""
+    return not (read_rows(run.train_csv) or checkpoints.own_steps(run) or steps_in(run.snapshots))
+
+
+def _begin_anew(
+    run: RunDir,
+    config: Config,
+    from_checkpoint: Path | None,
+    say: Callable[[str], object],
+    estimate: Callable[[], dict[str, Any] | None],
+) -> RunDir:
+    """Make the run again with other settings; the old folder comes back where that fails."""
+    aside = run.path.with_name(f".{run.path.name}.{uuid.uuid4().hex[:8]}")
+    with vacant(run, "supervisor"), vacant(run, "trainer"), vacant(run, "evaluator"):
+        run.path.rename(aside)
+    try:
+        made = _create(config, from_checkpoint, say, estimate)
+    except BaseException:
+        aside.rename(run.path)
+        raise
+    shutil.rmtree(aside)
+    return made
+
+
+def _take_up(run: RunDir, config: Config, resume: Resume, say: Callable[[str], object]) -> RunDir:
+    step = None
+    if resume.from_checkpoint:
+        step = checkpoints.verify_checkpoint(resume.from_checkpoint).step
+        setting_changes.require_nothing_past(run, step)
+    elif not resume.auto and (saved := checkpoints.own_steps(run)):
+        raise RunFolderError(
+            f"{run.path} holds a checkpoint of step {saved[0]}, and --no-auto-resume was given",
+            "leave it out to go on from there, or start beside it with --new",
+        )
+    _require_models(run, config, say, to_train=True)
+    moved = relocation.moved(run, config)
+    if not moved & set(relocation.DATA_KEYS) and not _is_complete(run, config, step):
+        _require_same_data(run, config)
+    _tell(setting_changes.apply(run, config, resume.allow_change, step, moved), moved, say)
+    _pin(run)
+    if resume.from_checkpoint:
+        checkpoints.go_back(run, resume.from_checkpoint)
+    return run
+
+
+def _pin(run: RunDir) -> None:
+    """Record the commits of hub ids that were out of reach when the run was made; from then on they never change."""
+    record, settings = run.read_record(), run.read_config().model
+    found = dict(record.base_model)
+    if not found.keys() & {"fingerprint", "commit"} and (
+        commit := base_model.resolve_commit(settings.path, settings.revision)
+    ):
+        found["commit"] = commit
+    if not found.keys() & {"vae_fingerprint", "vae_commit"}:
+        found |= external_vae.identify(settings)
+    if found != record.base_model:
+        record.model_copy(update={"base_model": found}).write(run.record)
+
+
+def _tell(made: Sequence[Change], moved: Collection[str], say: Callable[[str], object]) -> None:
+    for change, text in zip(made, setting_changes.describe(made), strict=True):
+        say(f"moved: {text}; what lies there is the same" if change.key in moved else f"changed: {text}")
+
+
+def _is_complete(run: RunDir, config: Config, step: int | None) -> bool:
+    """Whether its newest checkpoint, or the one of `step`, leaves nothing to train."""
+    steps = [step] if step is not None else checkpoints.own_steps(run)[:1]
+    return any(saved >= config.train.max_train_steps for saved in steps)
+
+
+def _require_same_data(run: RunDir, config: Config) -> None:
+    """Before a change is written down or a program started: what the trainer would find only afterwards."""
+    before = run.read_config()
+    cached = before.data.model_copy(update={"cache_dir": config.data.cache_dir})
+    before = before.model_copy(update={"data": cached})
+    digest = Digests(dataset.digests_path(before))
+    relocation.scan_again(run, before, digest)
+    _remember(digest)
+
+
+def _remember(digest: Digests) -> None:
+    """Where the cache cannot be written, files are read again: whoever needs the cache says so."""
+    with contextlib.suppress(OSError):
+        digest.save()
+
+
+def _create(
+    config: Config,
+    from_checkpoint: Path | None,
+    say: Callable[[str], object],
+    estimate: Callable[[], dict[str, Any] | None],
+) -> RunDir:
+    """A new run, from nothing or from the state of any run's checkpoint."""
+    targets.require_known(config.lora.target_modules)
+    if from_checkpoint is None:
+        return create_run(config, estimate=estimate, say=say)
+    if config.lora.init_from:
+        raise ConfigError(
+            "lora.init_from and --from-checkpoint both say where the run begins",
+            "give one of them: lora.init_from=false goes on from the checkpoint",
+        )
+    manifest = checkpoints.verify_checkpoint(from_checkpoint)
+    setting_changes.require_same_state(config, manifest, relocation.moved_since(from_checkpoint, config))
+    if not config.train.max_train_epochs:
+        _require_more(config, manifest.step)
+
+    def adopt(run: RunDir) -> None:
+        _require_more(run.read_config(), manifest.step)
+        checkpoints.adopt(run, from_checkpoint)
+
+    return create_run(config, adopt, estimate, say)
+
+
+def _require_more(config: Config, step: int) -> None:
+    if step >= config.train.max_train_steps:
+        raise ConfigError(
+            f"train.max_train_steps is {config.train.max_train_steps}, the checkpoint is of step {step}",
+            "steps are counted on from the checkpoint; set more of them",
+        )

@@ -1,0 +1,318 @@
+"""Starts the three programs of a run, watches them, and ends them in the right order.
+
+Trainer done → evaluator judges what is left → dashboard last. A dead evaluator or dashboard is started again while it
+makes progress; training never waits for either. A stop is asked of the trainer; children die with the supervisor
+because it holds the other end of their standard input.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+
+import psutil
+
+from shared.config.schema import Config
+from shared.launch import parent_watch
+from shared.launch.listener import Listener, listen
+from shared.launch.process_group import Team, places
+from shared.run_folder import requests
+from shared.run_folder.heartbeat import Status, hold_role, read_status, read_statuses
+from shared.run_folder.pending import unconfirmed, unjudged
+from shared.run_folder.records import Role
+from shared.run_folder.run_dir import RunDir, steps_in
+
+ROOT = Path(__file__).resolve().parents[2]
+MAX_RESTARTS = 3
+GRACE_SECONDS = 10.0
+POLL_SECONDS = 0.2
+LAST_LINES = 20
+CONTINUED = " " * 7
+"""How the further lines of an error begin."""
+END_SIGNALS: dict[Role, signal.Signals] = {"evaluator": signal.SIGINT}  # TERM would let it judge all that is left
+PERMANENT = frozenset({2, 5})  # exit codes of errors a restart cannot cure
+
+Say = Callable[[str], None]
+Render = Callable[[], None]
+
+
+@dataclass
+class Child:
+    """One program we started."""
+
+    role: Role
+    command: list[str]
+    process: Team
+    restarts: int = 0
+    progress: int = 0
+    log_start: int = 0
+    """Bytes its log held before: what earlier ones said is not repeated."""
+
+
+@dataclass
+class Supervisor:
+    """Runs one run folder to its end. `say` gets events in words, `render` is called a few times a second.
+
+    `on_judged` is called once, with the trainer's exit code, when nothing is left to train or to judge.
+    """
+
+    run: RunDir
+    config: Config
+    say: Say
+    render: Render
+    on_judged: Callable[[int], None]
+    with_evaluator: bool = True
+    with_dashboard: bool = True
+    linger: bool = False
+    _listener: Listener | None = None
+    _children: dict[Role, Child] = field(default_factory=dict[Role, Child])
+    _signals: list[str] = field(default_factory=list[str])
+    _failures: dict[Role, int] = field(default_factory=dict[Role, int])
+
+    def supervise(self) -> int:
+        """Train, judge and show; returns the exit code: the trainer's, else the evaluator's."""
+        with hold_role(self.run, "supervisor") as status:
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                signal.signal(number, self._on_signal)
+            try:
+                self._listen()
+                self._start_all()
+                status.update("training")
+                trained = self._until_trained()
+                status.update("draining")
+                self._answer_stops()
+                self._until_judged()
+                self.render()
+                self.on_judged(trained)
+                if not self._signals:
+                    self._linger(status)
+                return trained or self._failures.get("evaluator", 0)
+            finally:
+                self._end_all()
+
+    def _start_all(self) -> None:
+        self._start("trainer", python_module("trainer", self.run.path))
+        if self.with_evaluator:
+            self._start("evaluator", python_module("evaluator", self.run.path, "--follow"))
+        if self._listener:
+            self._start("dashboard", self._listener.command)
+            self.say(f"dashboard: {self._listener.link}")
+
+    def _listen(self) -> None:
+        """Take the dashboard's port, which stays ours until the end."""
+        if self.with_dashboard:
+            wanted, asked = self.config.dashboard, self.config.dashboard.port
+            self._listener = listen(wanted.host, asked, wanted.trusted_hosts, wanted.base_path)
+            if asked and self._listener.port != asked:
+                self.say(f"port {asked} is taken, the dashboard uses {self._listener.port}")
+
+    def _until_trained(self) -> int:
+        """Watch until the trainer has ended; returns its exit code, 1 if a signal ended it."""
+        trainer = self._children["trainer"].process
+        asked = 0
+        while (code := trainer.poll()) is None:
+            self._pause()
+            self._keep_up("evaluator")
+            self._keep_up("dashboard")
+            asked += self._forward_stop()
+        if code == -signal.SIGTERM and asked == 1:
+            self.say("stopped before training began")
+            return 0
+        if code:
+            self.say(f"the trainer ended with code {code}: {self._last_words('trainer')}")
+        else:
+            self._say_why_it_stopped()
+        return code if code >= 0 else 1
+
+    def _say_why_it_stopped(self) -> None:
+        trainer = read_status(self.run, "trainer")
+        if trainer and trainer.state == "stopped":
+            self.say(f"training stopped after step {trainer.step} of {trainer.total}: {trainer.message}")
+        elif trainer and not self.with_evaluator:
+            self.say(f"training finished at step {trainer.step}; `python run.py evaluate {self.run.path}` judges it")
+
+    def _until_judged(self) -> None:
+        """Let the evaluator judge what is left; one that died is started again for that. A signal cuts it short."""
+        if "evaluator" not in self._children:
+            return
+        if waiting := len(unjudged(self.run)):
+            self.say(f"training has ended; still to be judged: {waiting} (Ctrl-C leaves them)")
+        self._children["evaluator"].command = python_module("evaluator", self.run.path, "--once")
+        drains = told = False
+        while "evaluator" not in self._failures and not self._signals:
+            drains = drains or self._drain()
+            if not told and (again := unconfirmed(self.run)):
+                told = True
+                self.say(f"judging the best again, on other prompts: {len(again)} waiting (Ctrl-C leaves them)")
+            if self._children["evaluator"].process.poll() is not None:
+                if not self._waiting():
+                    return
+                self._keep_up("evaluator")
+            self._pause_after_training()
+            self._keep_up("dashboard")
+        if left := len(self._waiting()):
+            self.say(f"left unjudged: {left}; the same command goes on with them")
+
+    def _drain(self) -> bool:
+        """Tell the evaluator to end when nothing is left, once it can hear: one that still loads would just die."""
+        process = self._children["evaluator"].process
+        if not any(status.pid in process.pids for status in read_statuses(self.run, "evaluator").values()):
+            return False
+        process.send_signal(signal.SIGTERM)
+        return True
+
+    def _waiting(self) -> set[int]:
+        """Steps to be judged, then finalists to be judged again."""
+        return unjudged(self.run) or unconfirmed(self.run)
+
+    def _linger(self, status: Status) -> None:
+        """Leave the dashboard up until a signal, where someone is there to look at it."""
+        if not (self.linger and self._listener and "dashboard" not in self._failures):
+            return
+        status.update("serving")
+        self.say(f"the dashboard stays at {self._listener.link}; Ctrl-C ends it")
+        while not self._signals and "dashboard" not in self._failures:
+            self._pause_after_training()
+            self._keep_up("dashboard")
+
+    def _pause_after_training(self) -> None:
+        """A request to stop now means what a signal does: end, and leave what is not judged."""
+        self._pause()
+        if self._answer_stops():
+            self._signals.append("stop")
+
+    def _answer_stops(self) -> bool:
+        """Settle what a trainer that is gone does not answer; returns whether there was any such request."""
+        waiting = requests.open_requests(self.run, "stop")
+        for request in waiting:
+            requests.ignore(self.run, request, "training has ended")
+        return bool(waiting)
+
+    def _pause(self) -> None:
+        self.render()
+        time.sleep(POLL_SECONDS)
+
+    def _forward_stop(self) -> int:
+        """Pass each signal on to the trainer: the first ends it cleanly, the second at once. Returns how many."""
+        names, self._signals = self._signals, []
+        for name in names:
+            self.say(f"{name}: training stops after this step; once more ends it at once")
+            self._children["trainer"].process.send_signal(signal.SIGTERM)
+        return len(names)
+
+    def _keep_up(self, role: Role) -> None:
+        """Start a program again that ended by itself, unless that cannot help."""
+        child = self._children.get(role)
+        if child is None or role in self._failures or (code := child.process.poll()) is None:
+            return
+        progress = len(steps_in(self.run.evaluations)) + len(steps_in(self.run.confirmations))
+        child.restarts = 0 if progress > child.progress else child.restarts
+        if code in PERMANENT or child.restarts >= MAX_RESTARTS:
+            self._failures[role] = code if code > 0 else 1
+            self.say(f"the {role} ended with code {code} and stays down: {self._last_words(role)}")
+            if role == "dashboard" and self._listener:
+                self._listener.close()  # a browser is refused instead of waiting for ever
+            return
+        self.say(f"the {role} ended with code {code}; starting it again")
+        self._start(role, child.command, restarts=child.restarts + 1, progress=progress)
+
+    def _start(self, role: Role, command: list[str], restarts: int = 0, progress: int = 0) -> None:
+        with (self.run.logs / f"{role}.log").open("ab") as log:
+            log_start = log.tell()
+            members = [
+                subprocess.Popen(
+                    command,
+                    stdin=subprocess.PIPE,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    env={**self._environment(role), **place},
+                    start_new_session=True,
+                    pass_fds=self._listener.descriptors if self._listener and role == "dashboard" else (),
+                )
+                for place in places(self.config.train.num_processes if role == "trainer" else 1)
+            ]
+        self._children[role] = Child(role, command, Team(members, GRACE_SECONDS), restarts, progress, log_start)
+
+    def _environment(self, role: Role) -> dict[str, str]:
+        """The dashboard alone is told the token."""
+        told = self._listener.admission.environment() if self._listener and role == "dashboard" else {}
+        return child_environment(self.run) | told
+
+    def _end_all(self) -> None:
+        """A signal, a grace period, KILL: for every process we started and what those started."""
+        living = [child for child in self._children.values() if child.process.poll() is None]
+        tree = [process for child in living for process in _tree(child.process.pids)]
+        for child in living:
+            child.process.send_signal(END_SIGNALS.get(child.role, signal.SIGTERM))
+        _, left = psutil.wait_procs(tree, timeout=GRACE_SECONDS)
+        for process in left:
+            process.kill()
+        for child in living:
+            child.process.wait()
+        if self._listener:
+            self._listener.close()
+
+    def _last_words(self, role: Role) -> str:
+        """The errors and hints a program left in its log since it was started, or where to read more."""
+        log = self.run.logs / f"{role}.log"
+        with log.open("rb") as file:
+            file.seek(self._children[role].log_start)
+            lines = file.read().decode(errors="replace").splitlines()
+        said = list(dict.fromkeys(line for line in lines if line.startswith(("error: ", CONTINUED, "hint: "))))
+        return "\n".join(said[-LAST_LINES:]) if said else f"see {log}"
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self._signals.append(signal.Signals(number).name)
+
+
+def python_module(module: str, *arguments: object) -> list[str]:
+    """`python -m module …` with this interpreter."""
+    return [sys.executable, "-m", module, *map(str, arguments)]
+
+
+def child_environment(run: RunDir | None) -> dict[str, str]:
+    """This environment, with our packages first on the path and the lifeline attached; `run` is what to show first."""
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
+    return {
+        **os.environ,
+        "PYTHONPATH": path,
+        "PYTHONUNBUFFERED": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+        "TRANSFORMERS_VERBOSITY": "error",
+        "DIFFUSERS_VERBOSITY": "error",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        parent_watch.VARIABLE: "1",
+        **({"DARKROOM_RUNS": str(run.path.parent), "DARKROOM_RUN": run.path.name} if run else {}),
+    }
+
+
+def wait_until_healthy(url: str, seconds: float) -> bool:
+    """Whether the dashboard answers within `seconds`; asked directly, whatever proxy the environment names."""
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            with direct.open(f"{url}/_stcore/health", timeout=2) as answer:
+                return answer.status == 200
+        except OSError:
+            time.sleep(POLL_SECONDS)
+    return False
+
+
+def _tree(pids: Iterable[int]) -> list[psutil.Process]:
+    """These processes and what they have started."""
+    found: list[psutil.Process] = []
+    for pid in pids:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process = psutil.Process(pid)
+            found += [process, *process.children(recursive=True)]
+    return found

@@ -1,0 +1,157 @@
+"""What a person at the terminal sees of a run: live lines while it goes, a summary when it has ended."""
+
+from __future__ import annotations
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.markup import escape
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from shared.run_folder.active_evaluators import read_crew
+from shared.run_folder.heartbeat import is_alive, left_behind, read_status
+from shared.run_folder.pending import unconfirmed, unjudged
+from shared.run_folder.records import Best, Interval, ProcessStatus
+from shared.run_folder.run_dir import RunDir, steps_in
+from shared.run_folder.tables import COMPARED_METRICS, read_rows
+
+LINES_EVERY_STEPS = 20
+
+
+class Terminal:
+    """Shows one run: a live panel on a terminal, a line now and then elsewhere."""
+
+    def __init__(self, run: RunDir) -> None:
+        self.console = Console(highlight=False)
+        self._run = run
+        self._judged = {(row["step"], row["status"]) for row in read_rows(run.metrics_csv)}
+        self._last_line = -1
+        self._before = left_behind(run)
+        before = self._trainer()
+        self._told = (before.started, len(before.notices)) if before else ("", 0)
+        self._said: set[str] = set()
+        self._live = Live(console=self.console, refresh_per_second=4) if self.console.is_terminal else None
+
+    def __enter__(self) -> Terminal:
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live:
+            self._live.update(Text(""))
+            self._live.stop()
+
+    def say(self, text: str) -> None:
+        """Print an event above the live panel."""
+        self._said.add(text)
+        self.console.print(f"• {escape(text)}", soft_wrap=not self.console.is_terminal)
+
+    def render(self) -> None:
+        """Print new results; bring the live panel, or the line of progress, up to date."""
+        for row in read_rows(self._run.metrics_csv):
+            if (judged := (row["step"], row["status"])) not in self._judged:
+                self._judged.add(judged)
+                self.say(describe_result(row))
+        trainer = self._trainer()
+        if trainer:
+            self._tell(trainer)
+        if self._live:
+            self._live.update(self._panel(trainer))
+        elif is_alive(trainer) and trainer and trainer.step // LINES_EVERY_STEPS > self._last_line // LINES_EVERY_STEPS:
+            self._last_line = trainer.step
+            self.say(f"step {trainer.step}/{trainer.total}  {trainer.message}")
+
+    def _trainer(self) -> ProcessStatus | None:
+        """What this session's trainer last said."""
+        said = read_status(self._run, "trainer")
+        return None if said in self._before else said
+
+    def _tell(self, trainer: ProcessStatus) -> None:
+        """Print each notice of this session of the trainer once, unless it was said before the trainer started."""
+        session, told = self._told
+        for notice in trainer.notices[told if session == trainer.started else 0 :]:
+            if notice not in self._said:
+                self.say(notice)
+        self._told = (trainer.started, len(trainer.notices))
+
+    def _panel(self, trainer: ProcessStatus | None) -> Group:
+        said, _ = read_crew(self._run)
+        crew = {seat: status for seat, status in said.items() if status not in self._before}
+        waiting = len(({0} | self._run.snapshots_to_judge()) - steps_in(self._run.evaluations))
+        step, total = (trainer.step, trainer.total) if trainer else (0, 1)
+        bar = Table.grid(padding=(0, 1))
+        bar.add_row(
+            "trainer", ProgressBar(total=max(total, 1), completed=step, width=40), f"{step}/{total}", _words(trainer)
+        )
+        lines = Table.grid(padding=(0, 1))
+        for seat, status in crew.items() if crew else ((1, None),):
+            lines.add_row("evaluator" if len(crew) < 2 else f"evaluator {seat}", _words(status))
+        lines.add_row("", f"{waiting} to be judged")
+        return Group(bar, lines)
+
+
+def describe_result(row: dict[str, str]) -> str:
+    """One line about a row of metrics.csv, differences against the base model in brackets."""
+    name = "base model" if row["step"] == "0" else f"step {row['step']}"
+    if row["status"] == "failed":
+        return f"{name} could not be judged: {row['reason']}"
+    if row["status"] == "skipped":
+        return f"{name} was left out: {row['reason']}"
+    values = [_value(metric, row) for metric in COMPARED_METRICS if row[metric]]
+    return f"judged {name}: {', '.join(values)}  ({float(row['evaluation_seconds']):.1f} s)"
+
+
+def summarise(run: RunDir, console: Console) -> None:
+    """The end of a run in one table: which snapshot to ship, its numbers against the base model, where its file is.
+
+    Before it, what could not be judged.
+    """
+    for row in read_rows(run.metrics_csv):
+        if row["status"] == "failed":
+            console.print(escape(describe_result(row)), soft_wrap=True)
+    best = run.read_best()
+    if best is None:
+        if unjudged(run):
+            console.print(f"No snapshot is judged yet; `python run.py evaluate {run.path}` does it.", soft_wrap=True)
+        return
+    left = len(unjudged(run) or unconfirmed(run))
+    so_far = f" so far; {left} still to be judged" if left else ""
+    table = Table(title=f"Best snapshot{so_far}: step {best.step}", title_justify="left")
+    for heading in ("", "base model", f"step {best.step}", "difference", "95 % interval"):
+        table.add_column(heading, justify="left" if not heading else "right")
+    for metric, difference in best.deltas.items():
+        value = best.metrics.get(metric)
+        base = None if value is None else value - difference.delta
+        table.add_row(metric, _number(base), _number(value), f"{difference.delta:+.4f}", _range(difference))
+    console.print(table)
+    console.print(escape(best.reason))
+    console.print(f"file: {escape(str(best_file(run, best)))}", soft_wrap=True)
+
+
+def best_file(run: RunDir, best: Best) -> str:
+    """Path of the file to ship."""
+    folder = run.path / best.snapshot
+    return str(next(iter(sorted(folder.glob("*.safetensors"))), folder))
+
+
+def _words(status: ProcessStatus | None) -> str:
+    if status is None:
+        return "starting"
+    text = f"{status.state} {status.message}".strip()
+    return text if is_alive(status) or status.state in ("finished", "stopped", "failed") else f"gone (was {text})"
+
+
+def _value(metric: str, row: dict[str, str]) -> str:
+    name = metric.removesuffix("_loss").replace("_", " ")
+    delta = row.get(f"{metric}_delta")
+    return f"{name} {float(row[metric]):.3f}" + (f" ({float(delta):+.3f})" if delta and row["step"] != "0" else "")
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
+
+
+def _range(interval: Interval) -> str:
+    return f"{interval.low:+.4f} … {interval.high:+.4f}"

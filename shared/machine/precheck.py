@@ -1,0 +1,261 @@
+"""Will this run fit? The estimated peak of trainer and evaluator against what is free, before the first step.
+
+It warns where both together would not fit, with the settings that help most, and refuses only what cannot be helped:
+a trainer that does not fit with one picture at a time and checkpointing. A model that is not on this machine yet is
+not estimated, and that is said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import psutil
+
+from shared.config.schema import POCKET, Config
+from shared.errors import DeviceError
+from shared.machine import hardware, memory, presets
+from shared.machine.hardware import Gpu
+from shared.machine.memory import GIB, Footprint, ModelShapes, Precision
+from shared.models import base_model
+
+MIXED: dict[str, Precision] = {"no": "fp32", "fp16": "fp16", "bf16": "bf16"}
+SMALLER_RESOLUTION = {1024: 768, 768: 512}
+NAMED_PARTS = 3
+NUM_ADVICE = 2
+ERROR = 0.1
+"""By how much real steps exceeded the estimate: benchmarks/step_memory_2-core-cpu_202611.md."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Memory that programs share."""
+
+    name: str
+    free: float
+    """Bytes."""
+    gpu: Gpu | None = None
+
+
+@dataclass(frozen=True)
+class Share:
+    """What one place is asked to hold."""
+
+    place: Place
+    footprints: tuple[Footprint, ...]
+    advice: tuple[str, ...]
+    """The settings that would save most there, with how much; empty where everything fits."""
+
+    @property
+    def excess(self) -> float:
+        """Bytes more than are free; negative: bytes to spare."""
+        return sum(footprint.bytes for footprint in self.footprints) - self.place.free
+
+    def sentence(self) -> str:
+        """For the terminal."""
+        needs = "; ".join(map(_describe, self.footprints))
+        text = f"memory on {self.place.name}, estimated: {needs}; {_gib(self.place.free)} free"
+        if self.excess <= -ERROR * self.place.free:
+            return text
+        if self.excess <= 0:
+            return f"{text}, which is close: the estimate errs by about a tenth"
+        cure = f"; what would save most: {', '.join(self.advice)}" if self.advice else ""
+        return f"{text}, {_gib(self.excess)} too few{cure}"
+
+
+def examine(config: Config, *, with_evaluator: bool = True) -> list[Share] | None:
+    """The estimate for every place that is used; None: the model is a hub id not downloaded yet.
+
+    Raises:
+        ModelError: `model.path` is no model.
+        DeviceError: the trainer cannot fit even with one picture at a time and checkpointing.
+    """
+    settings = config.model
+    model = memory.read_shapes(settings.path, revision=settings.revision, variant=settings.variant)
+    if model is None:
+        return None
+    places = places_here()
+    refuse_impossible(model, config, places)
+    return shares(model, config, places, with_evaluator=with_evaluator)
+
+
+def sentences(found: list[Share] | None, path: str) -> list[str]:
+    """What to tell a person."""
+    if found is None:
+        return [f"memory is not estimated: {path} is not on this machine yet"]
+    return [share.sentence() for share in found]
+
+
+def resolution_notice(config: Config) -> str | None:
+    """A sentence where pictures are half as large as the model's own, or smaller; None: they are large enough.
+
+    Raises:
+        ModelError: `model.path` is no model.
+    """
+    path, resolution = config.model.path, config.data.resolution
+    own = _own_resolution(path)
+    if 2 * resolution > own:
+        return None
+    return (
+        f"data.resolution is {resolution}, but {path} was trained on pictures of {own} × {own}: "
+        f"it learns and draws badly at half that size; set data.resolution={own}"
+    )
+
+
+def record(found: list[Share] | None) -> dict[str, Any] | None:
+    """For `run.json`: MiB by place, program and component."""
+    if found is None:
+        return None
+    return {
+        share.place.name: {
+            "free_mib": round(share.place.free / hardware.MIB),
+            **{
+                footprint.program: {name: round(size / hardware.MIB) for name, size in footprint.parts.items()}
+                for footprint in share.footprints
+            },
+        }
+        for share in found
+    }
+
+
+def places_here() -> list[Place]:
+    """Every GPU torch would use, in its order, then the machine's memory."""
+    gpus = [Place(f"GPU {gpu.index}", gpu.free_mib * hardware.MIB, gpu) for gpu in hardware.usable_gpus()]
+    return [*gpus, Place("this machine", float(psutil.virtual_memory().available))]
+
+
+def shares(model: ModelShapes, config: Config, places: Sequence[Place], *, with_evaluator: bool = True) -> list[Share]:
+    """What each place in use is asked to hold, with advice where it is too much. `places` end with the memory."""
+    asked = _placed(model, config, places, with_evaluator=with_evaluator)
+    found: list[Share] = []
+    for place, footprints in asked:
+        share = Share(place, tuple(footprints), ())
+        if share.excess > 0:
+            share = Share(place, share.footprints, _advice(model, config, places, share, with_evaluator=with_evaluator))
+        found.append(share)
+    return found
+
+
+def refuse_impossible(model: ModelShapes, config: Config, places: Sequence[Place]) -> None:
+    """Raises DeviceError if the trainer's smallest form is larger than what is free where it would run."""
+    smallest = _changed(config, {"train": {"train_batch_size": 1, "gradient_checkpointing": True}})
+    place = places[0]
+    needed = _trainer(model, smallest, place)
+    if needed.bytes > place.free:
+        share = Share(place, (needed,), ())
+        advice = _advice(model, smallest, places, share, with_evaluator=False)
+        raise DeviceError(
+            f"training needs about {_gib(needed.bytes)} on {place.name} even with one picture at a time and "
+            f"checkpointing ({_describe(needed)}); {_gib(place.free)} are free",
+            "free memory there" + (f", or: {', '.join(advice)}" if advice else ", or take a smaller model"),
+        )
+
+
+def _own_resolution(path: str) -> int:
+    """The side of the pictures a model was trained on, in pixels: from its UNet's configuration, else its family's."""
+    if path == POCKET:
+        return presets.RESOLUTION[POCKET]
+    model = memory.read_shapes(path)
+    if model and (size := model.unet.get("sample_size")):
+        return (size if isinstance(size, int) else min(size)) * model.vae_factor
+    return presets.RESOLUTION[model.family if model else base_model.guess_family(path)]
+
+
+def _placed(
+    model: ModelShapes, config: Config, places: Sequence[Place], *, with_evaluator: bool
+) -> list[tuple[Place, list[Footprint]]]:
+    trainer_place, evaluator_place = places[0], _evaluator_place(config, places)
+    trainer = _trainer(model, config, trainer_place)
+    if not with_evaluator:
+        return [(trainer_place, [trainer])]
+    evaluator = _evaluator(model, config, evaluator_place)
+    if evaluator_place == trainer_place:
+        return [(trainer_place, [trainer, evaluator])]
+    return [(trainer_place, [trainer]), (evaluator_place, [evaluator])]
+
+
+def _trainer(model: ModelShapes, config: Config, place: Place) -> Footprint:
+    precision = MIXED.get(config.model.mixed_precision) or _natural(place)
+    return memory.trainer_footprint(model, config, precision, on_gpu=place.gpu is not None)
+
+
+def _evaluator(model: ModelShapes, config: Config, place: Place) -> Footprint:
+    dtype = config.evaluation.dtype
+    precision: Precision = ("fp16" if place.gpu else "fp32") if dtype == "auto" else dtype
+    return memory.evaluator_footprint(model, config, precision, on_gpu=place.gpu is not None)
+
+
+def _natural(place: Place) -> Precision:
+    """What `auto` means for the trainer."""
+    if place.gpu is None:
+        return "fp32"
+    return "bf16" if place.gpu.compute_capability >= (8, 0) else "fp16"
+
+
+def _evaluator_place(config: Config, places: Sequence[Place]) -> Place:
+    name, _, number = config.evaluation.device.partition(":")
+    if name in ("cpu", "mps"):
+        return places[-1]
+    num_gpus = len(places) - 1
+    if name == "auto":
+        return places[hardware.evaluator_gpu(num_gpus, config.train.num_processes)]
+    return places[min(int(number or 0), max(num_gpus - 1, 0))]
+
+
+def _advice(
+    model: ModelShapes, config: Config, places: Sequence[Place], share: Share, *, with_evaluator: bool
+) -> tuple[str, ...]:
+    """The changes that save most on a place, the best first."""
+    before = sum(footprint.bytes for footprint in share.footprints)
+    saved: dict[str, float] = {}
+    for changes in _candidates(config, on_gpu=share.place.gpu is not None):
+        placed = _placed(model, _changed(config, changes), places, with_evaluator=with_evaluator)
+        after = sum(footprint.bytes for place, parts in placed if place == share.place for footprint in parts)
+        saved[_settings(changes)] = before - after
+    best = sorted(saved, key=lambda settings: saved[settings], reverse=True)
+    return tuple(f"{settings} ({_gib(saved[settings])})" for settings in best[:NUM_ADVICE] if saved[settings] > 0)
+
+
+def _candidates(config: Config, *, on_gpu: bool) -> list[dict[str, dict[str, Any]]]:
+    """Changes that cost memory less and the result little."""
+    train, evaluation = config.train, config.evaluation
+    pictures = train.train_batch_size * train.gradient_accumulation_steps
+    found: list[dict[str, dict[str, Any]]] = [
+        {"train": {"gradient_checkpointing": True}},
+        {"train": {"train_batch_size": 1, "gradient_accumulation_steps": pictures}},
+        {"evaluation": {"batch_size": 1}},
+    ]
+    if smaller := SMALLER_RESOLUTION.get(config.data.resolution):
+        found.append({"data": {"resolution": smaller}})
+    if on_gpu:
+        found.append({"train": {"optimizer": "adamw8bit"}})
+        if config.model.mixed_precision == "no":
+            found.append({"model": {"mixed_precision": "fp16"}})
+        if config.model.quantization == "none":
+            found += [{"model": {"quantization": "8bit"}}, {"model": {"quantization": "4bit"}}]
+        if evaluation.device != "cpu":
+            found.append({"evaluation": {"device": "cpu"}})
+    return found
+
+
+def _changed(config: Config, changes: dict[str, dict[str, Any]]) -> Config:
+    sections = {name: getattr(config, name).model_copy(update=values) for name, values in changes.items()}
+    return config.model_copy(update=sections)
+
+
+def _settings(changes: dict[str, dict[str, Any]]) -> str:
+    """As the command line takes them."""
+    return " ".join(
+        f"{section}.{key}={str(value).lower()}" for section, values in changes.items() for key, value in values.items()
+    )
+
+
+def _describe(footprint: Footprint) -> str:
+    largest = sorted(footprint.parts, key=lambda name: footprint.parts[name], reverse=True)[:NAMED_PARTS]
+    named = ", ".join(f"{name} {_gib(footprint.parts[name])}" for name in largest)
+    return f"{footprint.program} {_gib(footprint.bytes)} while {footprint.moment} ({named} …)"
+
+
+def _gib(size: float) -> str:
+    return f"{size / GIB:.1f} GiB" if size >= GIB else f"{size / hardware.MIB:.0f} MiB"

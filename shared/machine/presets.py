@@ -1,0 +1,210 @@
+"""Settings for a class of hardware, and the reason for each.
+
+One table: family × memory of the card. Every row trains on four pictures an update, so that the same steps and learning
+rate mean the same on every card; what differs is how many of them are held at once. Sizes follow the estimate in
+`shared.machine.memory` of trainer and evaluator on one card, checked by a test against nine tenths of the memory, and
+published practice, named below. None of these rows has been measured on such a card by this project.
+
+Sources: OneTrainer's LoRA presets for SD 1.5 and SDXL (rank 16, batch 4, 512 and 1024 pixels); diffusers'
+`training/lora.md` (SD 1.5 LoRA on an 11 GB 2080 Ti) and `examples/dreambooth/README_sdxl.md` (SDXL LoRA below 16 GB
+with checkpointing); kohya_ss' LoRA guide (SDXL LoRA: at least 12 GB); SimpleTuner's tutorial (SDXL LoRA: 12 or 16 GB).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from shared.config.schema import POCKET
+from shared.machine.hardware import Gpu
+
+PICTURES_PER_UPDATE = 4
+USABLE = 0.9
+"""Share of the nominal memory to plan with: a card of "16 GB" shows 14.7 to 16.0 GiB, and its screen takes some."""
+BF16_SINCE = (8, 0)
+
+Quantization = Literal["none", "8bit", "4bit"]
+Family = Literal["pocket", "sd1", "sd2", "sdxl"]
+
+RESOLUTION: dict[Family, int] = {"pocket": 128, "sd1": 512, "sd2": 768, "sdxl": 1024}
+
+
+@dataclass(frozen=True)
+class Size:
+    """What a class of cards can hold of a family."""
+
+    batch: int
+    checkpointing: bool
+    rank: int
+    evaluation_batch: int
+    """0: the evaluator draws on the CPU."""
+    quantization: Quantization = "none"
+    resolution: int | None = None
+    """None: the family's own."""
+
+
+SIZES: dict[Family, dict[int, Size]] = {
+    # GB       batch  checkpointing  rank  pictures drawn at once
+    "sd1": {
+        8: Size(2, True, 16, 1),
+        10: Size(2, False, 16, 2),
+        12: Size(2, False, 16, 4),
+        16: Size(4, False, 16, 8),
+        24: Size(4, False, 32, 8),
+        40: Size(4, False, 32, 16),
+        80: Size(4, False, 32, 16),
+    },
+    "sd2": {
+        8: Size(2, True, 16, 1, resolution=512),
+        10: Size(2, True, 16, 2),
+        12: Size(4, True, 16, 2),
+        16: Size(2, False, 16, 2),
+        24: Size(4, False, 32, 4),
+        40: Size(4, False, 32, 8),
+        80: Size(4, False, 32, 16),
+    },
+    "sdxl": {
+        8: Size(1, True, 16, 0),
+        10: Size(2, True, 16, 0),
+        12: Size(4, True, 16, 0),
+        16: Size(4, True, 16, 0),
+        24: Size(4, True, 32, 1),
+        40: Size(2, False, 32, 1),
+        80: Size(4, False, 32, 8),
+    },
+}
+"""Nominal GB of the card to what fits on it."""
+ON_CPU: dict[Family, Size] = {
+    "pocket": Size(4, False, 16, 16),
+    "sd1": Size(1, False, 8, 1, resolution=256),
+    "sd2": Size(1, False, 8, 1, resolution=256),
+    "sdxl": Size(1, True, 8, 1, resolution=512),
+}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One setting and why it has this value."""
+
+    value: Any
+    reason: str
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Settings for a model on a machine, by key path."""
+
+    name: str
+    reason: str
+    choices: dict[str, Choice]
+
+
+def recommend(family: Family, gpu: Gpu | None) -> Preset:
+    """The preset for a family on a card; None: there is no card."""
+    if family == POCKET:
+        return Preset(
+            "pocket on any device", "the miniature model fits anywhere", _choices(family, ON_CPU[family], None)
+        )
+    if gpu is None:
+        reason = "no usable GPU: small pictures, and patience"
+        return Preset(f"{family} on CPU", reason, _choices(family, ON_CPU[family], None))
+    gibibytes = gpu.total_mib / 1024
+    gigabytes = card_class(gibibytes)
+    reason = f"{gpu.name} has {gibibytes:.1f} GiB: the class of {gigabytes} GB"
+    if gibibytes < gigabytes * USABLE:
+        reason = f"{gpu.name} has {gibibytes:.1f} GiB, less than the smallest class, {gigabytes} GB: it may not fit"
+    choices = _choices(family, SIZES[family][gigabytes], gigabytes, gpu.compute_capability)
+    return Preset(f"{family} on {gigabytes} GB", reason, choices)
+
+
+def describe(preset: Preset) -> str:
+    """The settings that differ by card, in one line."""
+    value = {key: choice.value for key, choice in preset.choices.items()}
+    words = [
+        f"{value['data.resolution']} px",
+        f"batch {value['train.train_batch_size']} × {value['train.gradient_accumulation_steps']}",
+        f"rank {value['lora.rank']}",
+        str(value["model.mixed_precision"]),
+        *(["checkpointing"] if value["train.gradient_checkpointing"] else []),
+        *([value["model.quantization"]] if value["model.quantization"] != "none" else []),
+        f"draws {value['evaluation.batch_size']} at once" + (" on the CPU" * (value["evaluation.device"] == "cpu")),
+    ]
+    return ", ".join(words)
+
+
+def card_class(vram_gib: float) -> int:
+    """Nominal GB of a card: the largest class of which it has nine tenths; the smallest one for anything less."""
+    classes = list(SIZES["sd1"])
+    return max((size for size in classes if vram_gib >= size * USABLE), default=classes[0])
+
+
+def _choices(
+    family: Family, size: Size, gigabytes: int | None, compute_capability: tuple[int, int] = (0, 0)
+) -> dict[str, Choice]:
+    card = f"{gigabytes} GB" if gigabytes else "a CPU"
+    accumulation = PICTURES_PER_UPDATE // size.batch
+    return {
+        "model.mixed_precision": _precision(gigabytes is not None, compute_capability),
+        "model.quantization": Choice(size.quantization, _quantization_reason(size.quantization, card)),
+        "data.resolution": _resolution(family, size, card),
+        "lora.rank": Choice(size.rank, _rank_reason(size.rank)),
+        "lora.lora_alpha": Choice(size.rank, "equal to the rank: the update is applied at scale 1"),
+        "train.train_batch_size": Choice(size.batch, f"pictures held at once on {card}"),
+        "train.gradient_accumulation_steps": Choice(
+            accumulation, f"{size.batch} × {accumulation} = {PICTURES_PER_UPDATE} pictures an update, as on every card"
+        ),
+        "train.gradient_checkpointing": Choice(
+            size.checkpointing,
+            f"activations do not fit on {card} beside the rest; about a quarter slower"
+            if size.checkpointing
+            else f"activations fit on {card}; recomputing them would cost a quarter of the speed",
+        ),
+        **_evaluation(size, card, on_gpu=gigabytes is not None),
+    }
+
+
+def _precision(on_gpu: bool, compute_capability: tuple[int, int]) -> Choice:
+    if not on_gpu:
+        return Choice("auto", "fp32 on a CPU")
+    if compute_capability == (0, 0):
+        return Choice("auto", "bf16 where the card computes in it, else fp16")
+    if compute_capability >= BF16_SINCE:
+        return Choice("bf16", "Ampere or later: fp32's range, no loss scaling")
+    return Choice("fp16", "before Ampere (T4, V100, RTX 20) there is no bf16; losses are scaled")
+
+
+def _quantization_reason(quantization: Quantization, card: str) -> str:
+    if quantization == "none":
+        return "the frozen denoiser fits in its own precision"
+    return f"the frozen denoiser in {quantization} leaves room on {card}; needs bitsandbytes"
+
+
+def _resolution(family: Family, size: Size, card: str) -> Choice:
+    if size.resolution is None:
+        return Choice(RESOLUTION[family], "what the base model was trained on")
+    return Choice(size.resolution, f"on {card}, less than the {RESOLUTION[family]} the base model was trained on")
+
+
+def _rank_reason(rank: int) -> str:
+    if rank < 16:
+        return "small: quick to compute, quick to save"
+    return "enough for a subject or a style" if rank == 16 else "room for a whole collection; the card has it"
+
+
+def _evaluation(size: Size, card: str, *, on_gpu: bool) -> dict[str, Choice]:
+    if not on_gpu:
+        return {
+            "evaluation.batch_size": Choice(size.evaluation_batch, "pictures drawn at once"),
+            "evaluation.device": Choice("auto", "beside the trainer, on the other half of the cores"),
+        }
+    if size.evaluation_batch:
+        return {
+            "evaluation.batch_size": Choice(size.evaluation_batch, f"drawn at once beside the trainer on {card}"),
+            "evaluation.device": Choice("auto", "trainer and evaluator share the card"),
+        }
+    return {
+        "evaluation.batch_size": Choice(1, "on the CPU more at once is no faster"),
+        "evaluation.device": Choice(
+            "cpu", f"a second pipeline does not fit on {card}; minutes a picture, training does not wait"
+        ),
+    }

@@ -1,0 +1,1 @@
+"""Base models and LoRA files, told from their headers and configurations before anything is loaded."""

@@ -1,0 +1,364 @@
+"""The LoRA file a run begins from (`lora.init_from`): who wrote it and which modules it adapts, from its header alone.
+
+diffusers: one file, ours or its scripts'. kohya: one file, as sd-scripts writes it and ComfyUI reads it. peft: a folder
+for each part of the model, or an archive of them. Only safetensors are read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import zipfile
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Literal, cast
+
+from shared.config import targets
+from shared.config.schema import LoraConfig
+from shared.errors import ConfigError
+from shared.models.base_model import Family
+from shared.models.weights_header import Tensors, TensorShape
+from shared.run_folder.records import InitialLora, combined_digest
+
+Format = Literal["diffusers", "kohya", "peft"]
+Place = Path | zipfile.Path
+
+LORA_FILE = "pytorch_lora_weights.safetensors"
+PEFT_FILE, PEFT_CONFIG = "adapter_model.safetensors", "adapter_config.json"
+PEFT_PREFIX = "base_model.model."
+METADATA = "lora_adapter_metadata"
+"""Where diffusers keeps PEFT's configuration of each part, as JSON."""
+PARTS = ("unet", "text_encoder", "text_encoder_2")
+KOHYA_PREFIXES = {
+    "lora_unet_": "unet",
+    "lora_te_": "text_encoder",
+    "lora_te1_": "text_encoder",
+    "lora_te2_": "text_encoder_2",
+}
+SDXL_NAMES = (
+    *("lora_unet_input_blocks_", "lora_unet_middle_block_", "lora_unet_output_blocks_"),
+    *("lora_te1_", "lora_te2_", "text_encoder_2."),
+)
+"""kohya writes its authors' names of the UNet's blocks for SDXL alone, and no other family has two text encoders."""
+TEXT_READER = re.compile(r"(?:unet\.|lora_unet_).*attn2[._]to_[kv]")
+TEXT_WIDTHS: dict[int, Family] = {768: "sd1", 1024: "sd2", 2048: "sdxl"}
+PICKLES = (".bin", ".ckpt", ".pkl", ".pt", ".pth")
+MAX_HEADER_BYTES = 100_000_000
+"""The library's own limit."""
+HALF = re.compile(r"(.+?)\.(lora_A|lora_B|lora_down|lora_up|lora(?:_linear_layer)?\.(?:down|up))\.(?:default\.)?weight")
+PROCESSOR = re.compile(r"(.+?)\.(?:processor\.)?to_(q|k|v|out)_lora\.(down|up)\.weight")
+"""As diffusers wrote them when its LoRA layers belonged to attention processors; a UNet alone had no prefix."""
+ALPHA = re.compile(r"(.+)\.alpha")
+MAGNITUDE = re.compile(r"(.+)\.lora_magnitude_vector(?:\.(?:default\.)?weight)?")
+WANTED = "give a LoRA of diffusers or kohya (.safetensors), or PEFT's folders or a .zip of them"
+
+
+@dataclass(frozen=True)
+class Module:
+    """One adapted module."""
+
+    part: str
+    keys: dict[str, tuple[str, str]]
+    """`A`, `B`, `alpha`, `magnitude` → (part whose file has it, key)."""
+    shape: tuple[int, ...]
+    """Of A: (rank, inputs) or (rank, inputs, height, width)."""
+
+    @property
+    def rank(self) -> int:
+        """Rows of A."""
+        return self.shape[0]
+
+    @property
+    def is_convolution(self) -> bool:
+        """With a kernel larger than 1."""
+        return any(side > 1 for side in self.shape[2:])
+
+
+@dataclass(frozen=True)
+class LoraFile:
+    """What the headers say."""
+
+    path: Path
+    form: Format
+    family: Family | None
+    """None: it does not say."""
+    modules: dict[str, Module]
+    """By name: `unet.mid_block.…`; in kohya's files `lora_unet_mid_block_…`."""
+    settings: dict[str, Any]
+    """PEFT's configuration of each part, keyed `unet.r` and so on; empty where there is none."""
+    places: dict[str, Place]
+    """The safetensors file of each part in PEFT's folders; else one, named ``."""
+    digest: str
+    """Of all of it, wherever it lies."""
+
+    def record(self) -> InitialLora:
+        """For `run.json`."""
+        return InitialLora(path=str(self.path), format=self.form, sha256=self.digest)
+
+
+def read(path: Path) -> LoraFile:
+    """Look at a file, a folder or an archive.
+
+    Raises:
+        ConfigError: it is none, or holds what is no LoRA.
+    """
+    places = _places(path)
+    headers = {part: _header(place) for part, place in places.items()}
+    form: Format = "peft" if "" not in places else _form(path, headers[""][0])
+    settings = _peft_settings(places) if form == "peft" else _diffusers_settings(path, headers[""][1])
+    modules = _modules(path, form, {part: header[0] for part, header in headers.items()})
+    said = " ".join(str(header[1].get(key, "")) for header in headers.values() for key in _FAMILY_KEYS)
+    family = _family_by_modules(modules) or _family(said)
+    digest = combined_digest(f"{part}:{_sha256(place)}" for part, place in places.items())
+    return LoraFile(path, form, family, modules, settings, places, digest)
+
+
+def check(file: LoraFile, settings: LoraConfig, family: Family | None) -> None:
+    """Whether a run with these settings can begin from it, as far as headers tell. family: the base model's, if known.
+
+    Raises:
+        ConfigError: it cannot; every reason, and the settings that would help.
+    """
+    found = [*_problems(file, settings, family)]
+    if found:
+        problems = "".join(f"\n       {problem}" for problem, _ in found)
+        cures = ", ".join(dict.fromkeys(cure for _, cure in found if cure))
+        raise ConfigError(
+            f"a run with these settings cannot begin from lora.init_from {file.path}:{problems}",
+            (cures and f"set {cures}") or "give a LoRA for this base model",
+        )
+
+
+def _problems(file: LoraFile, settings: LoraConfig, family: Family | None) -> Iterator[tuple[str, str]]:
+    """What does not fit, and the setting that would mend it."""
+    if file.family and family and file.family != family:
+        yield f"it is for {file.family}, the base model is {family}", ""
+        return
+    is_dora = any("magnitude" in module.keys for module in file.modules.values())
+    if is_dora != settings.use_dora:
+        yield f"it is {'a' if is_dora else 'no'} DoRA", f"lora.use_dora = {str(is_dora).lower()}"
+    learnt = [name for name, module in file.modules.items() if module.part != "unet"]
+    if learnt and not settings.text_encoder:
+        yield f"it adapts a text encoder: {learnt[0]}", "lora.text_encoder = true"
+    yield from _too_large(file, settings)
+    yield from _without_place(file, settings)
+
+
+def _too_large(file: LoraFile, settings: LoraConfig) -> Iterator[tuple[str, str]]:
+    for convolution in (False, True):
+        rank, _ = settings.rank_and_alpha(convolution=convolution)
+        ranks = [module.rank for module in file.modules.values() if module.is_convolution == convolution]
+        if ranks and max(ranks) > rank:
+            key = "lora.conv_rank" if convolution and not settings.is_uniform else "lora.rank"
+            yield f"it has rank {max(ranks)}, more than {key} ({rank})", f"{key} = {max(ranks)}"
+
+
+def _without_place(file: LoraFile, settings: LoraConfig) -> Iterator[tuple[str, str]]:
+    """Modules that the run would not adapt."""
+    text = [name for name, module in file.modules.items() if module.part != "unet"]
+    if strange := _without_end(text, settings.text_encoder_targets):
+        others = _without_end(text, (*targets.TEXT_ENCODER, *targets.TEXT_ENCODER_MLP))
+        cure = "" if others else "lora.text_encoder_mlp = true"
+        yield f"the run does not adapt {len(strange)} of its text encoder modules, such as {strange[0]}", cure
+    unet = {name: module for name, module in file.modules.items() if module.part == "unet"}
+    lost = _outside(file.form, unet, settings.target_modules)
+    if lost:
+        presets = [name for name in targets.PRESETS if not _outside(file.form, unet, targets.expand(name))]
+        cure = f'lora.target_modules = "{presets[0]}"' if presets else ""
+        yield f"lora.target_modules leaves out {len(lost)} of its modules, such as {lost[0]}", cure
+
+
+def _without_end(names: Iterable[str], ends: Iterable[str]) -> list[str]:
+    """Names of text encoders' modules that end in none of these; kohya has underscores for dots."""
+    suffixes = tuple(f"{separator}{end}" for end in ends for separator in "._")
+    return [name for name in names if not name.endswith(suffixes)]
+
+
+def _outside(form: Format, modules: dict[str, Module], target_modules: Collection[str]) -> list[str]:
+    """Those whose names end in none of the targets; kohya has underscores for dots, and for SDXL its authors' names."""
+    found: list[str] = []
+    for name, module in modules.items():
+        is_linear = len(module.shape) == 2
+        ends = targets.resolve(target_modules, linear_projections=is_linear)
+        if form == "kohya":
+            authors = [other for end in ends for other in targets.SINGLE_FILE_ENDS.get(end, ())]
+            suffixes = tuple("_" + end.replace(".", "_") for end in (*ends, *authors))
+        else:
+            suffixes = tuple(f".{end}" for end in ends)
+        if not name.endswith(suffixes):
+            found.append(name)
+    return found
+
+
+def _places(path: Path) -> dict[str, Place]:
+    """Where the safetensors files are: one, named ``, or PEFT's, by part."""
+    if not path.exists():
+        raise ConfigError(f"lora.init_from {path} does not exist", WANTED)
+    if path.suffix in PICKLES:
+        raise _pickle(path)
+    if path.is_file() and path.suffix != ".zip":
+        return {"": path}
+    try:
+        root: Place = path if path.is_dir() else zipfile.Path(path)
+        found = _in_folder(root)
+        names = sorted(place.name for place in root.iterdir())
+    except (zipfile.BadZipFile, OSError) as error:
+        raise ConfigError(f"lora.init_from {path} cannot be read: {error}", WANTED) from None
+    if found:
+        return found
+    if any(name.endswith(PICKLES) for name in names):
+        raise _pickle(path)
+    cure = WANTED
+    if path.is_dir() and (snapshots := [*path.glob("snapshots/step-*"), *path.glob("step-*")]):
+        cure = f"give one of its snapshots, such as {max(snapshots)}"
+    raise ConfigError(f"lora.init_from {path} holds no LoRA: {', '.join(names[:5]) or 'it is empty'}", cure)
+
+
+def _in_folder(root: Place) -> dict[str, Place]:
+    if (root / LORA_FILE).is_file():
+        return {"": root / LORA_FILE}
+    parts = {part: root / part / PEFT_FILE for part in PARTS if (root / part / PEFT_FILE).is_file()}
+    if parts:
+        return parts
+    if (root / PEFT_FILE).is_file():
+        return {"unet": root / PEFT_FILE}
+    files = [place for place in root.iterdir() if place.name.endswith(".safetensors")]
+    return {"": files[0]} if len(files) == 1 else {}
+
+
+def _pickle(path: Path) -> ConfigError:
+    return ConfigError(
+        f"lora.init_from {path} is a pickle, which can run any code when it is read: only safetensors are",
+        "convert it with a program you trust, or export it again as .safetensors",
+    )
+
+
+def _header(place: Place) -> tuple[Tensors, dict[str, str]]:
+    """Tensors and metadata of a safetensors file, of which nothing is missing."""
+    try:
+        with cast("BinaryIO", place.open("rb")) as file:
+            length = int.from_bytes(file.read(8), "little")
+            tree: Any = json.loads(file.read(length)) if length <= MAX_HEADER_BYTES else None
+            size = file.seek(0, 2)
+        metadata: dict[str, str] = tree.pop("__metadata__", {})
+        tensors = {str(name): TensorShape(tuple(said["shape"]), said["dtype"]) for name, said in tree.items()}
+        end = 8 + length + max((said["data_offsets"][1] for said in tree.values()), default=0)
+    except (OSError, ValueError, AttributeError, KeyError, TypeError, zipfile.BadZipFile):
+        raise ConfigError(f"lora.init_from {place} is no safetensors file", WANTED) from None
+    if end != size:
+        raise ConfigError(
+            f"lora.init_from {place} has {size} bytes, its header says {end}", "download or copy it again"
+        )
+    return tensors, metadata
+
+
+def _form(path: Path, tensors: Tensors) -> Format:
+    if any(name.startswith(tuple(KOHYA_PREFIXES)) for name in tensors):
+        return "kohya"
+    if any(name.partition(".")[0] in PARTS or PROCESSOR.fullmatch(name) for name in tensors):
+        return "diffusers"
+    first = min(tensors, default="nothing")
+    raise ConfigError(f"lora.init_from {path} is no LoRA of Stable Diffusion: it holds {first}", WANTED)
+
+
+def _diffusers_settings(path: Path, metadata: dict[str, str]) -> dict[str, Any]:
+    try:
+        return dict(json.loads(metadata.get(METADATA, "{}")))
+    except (ValueError, TypeError):
+        raise ConfigError(f"lora.init_from {path} has {METADATA} that cannot be read", WANTED) from None
+
+
+def _peft_settings(places: dict[str, Place]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for part, place in places.items():
+        config = cast("Place", place.parent) / PEFT_CONFIG
+        try:
+            tree: dict[str, Any] = dict(json.loads(config.read_text(encoding="utf-8")))
+        except (OSError, KeyError, ValueError, TypeError):
+            raise ConfigError(f"lora.init_from: {config} cannot be read", "rank and alpha stand there") from None
+        if tree.get("peft_type") != "LORA":
+            raise ConfigError(f"lora.init_from: {config} is of {tree.get('peft_type')}, not of a LoRA", WANTED)
+        found |= {f"{part}.{key}": value for key, value in tree.items()}
+    return found
+
+
+def _modules(path: Path, form: Format, tensors: dict[str, Tensors]) -> dict[str, Module]:
+    keys: dict[str, dict[str, tuple[str, str]]] = {}
+    strange: list[str] = []
+    for place, names in tensors.items():
+        for key in names:
+            name, what = _parse(key)
+            if not name or (form == "kohya" and what == "magnitude"):
+                strange.append(key)
+            else:
+                keys.setdefault(_named(form, place, name), {})[what] = (place, key)
+    strange += [name for name, found in keys.items() if not {"A", "B"} <= found.keys()]
+    if strange:
+        raise ConfigError(
+            f"lora.init_from {path} holds what a plain LoRA has not, such as {strange[0]}"
+            + (f", {len(strange)} keys in all" if len(strange) > 1 else ""),
+            "LoHa, LoKr, kohya's DoRA, biases and embeddings are not read",
+        )
+    return {
+        name: Module(_part(form, name), found, tensors[found["A"][0]][found["A"][1]].shape)
+        for name, found in keys.items()
+    }
+
+
+def _parse(key: str) -> tuple[str, str]:
+    """(Module, what of it); ('', '') for a key of another kind."""
+    if found := PROCESSOR.fullmatch(key):
+        part = "" if found[1].partition(".")[0] in PARTS else "unet."
+        return f"{part}{found[1]}.{_projection(found[1], found[2])}", "A" if found[3] == "down" else "B"
+    if found := HALF.fullmatch(key):
+        return found[1], "A" if found[2].endswith(("_A", "down")) else "B"
+    if found := ALPHA.fullmatch(key):
+        return found[1], "alpha"
+    if found := MAGNITUDE.fullmatch(key):
+        return found[1], "magnitude"
+    return "", ""
+
+
+def _projection(attention: str, kind: str) -> str:
+    """What the layer is called in the UNet's attention, or in a text encoder's."""
+    if attention.endswith("self_attn"):
+        return f"{kind}_proj"
+    return "to_out.0" if kind == "out" else f"to_{kind}"
+
+
+def _named(form: Format, part: str, name: str) -> str:
+    """As in our own files; kohya's stay. PEFT's text encoders are named as some version of transformers has them."""
+    if form != "peft":
+        return name
+    name = name.removeprefix(PEFT_PREFIX)
+    return f"unet.{name}" if part == "unet" else f"{part}.text_model.{name.removeprefix('text_model.')}"
+
+
+def _part(form: Format, name: str) -> str:
+    if form != "kohya":
+        return name.partition(".")[0]
+    return next((part for prefix, part in KOHYA_PREFIXES.items() if name.startswith(prefix)), name)
+
+
+_FAMILY_KEYS = ("modelspec.architecture", "ss_base_model_version")
+
+
+def _family_by_modules(modules: dict[str, Module]) -> Family | None:
+    """By names that SDXL alone has, or by the width of the text that the UNet reads; None: they do not tell."""
+    if any(name.startswith(SDXL_NAMES) for name in modules):
+        return "sdxl"
+    widths = {module.shape[1] for name, module in modules.items() if TEXT_READER.fullmatch(name)}
+    return TEXT_WIDTHS.get(widths.pop()) if len(widths) == 1 else None
+
+
+def _family(said: str) -> Family | None:
+    """By the words of Stability's specification and of kohya's."""
+    marks: dict[str, Family] = {"xl": "sdxl", "v2": "sd2", "v1": "sd1"}
+    return next((family for mark, family in marks.items() if mark in said), None)
+
+
+def _sha256(place: Place) -> str:
+    with cast("Any", place.open("rb")) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,143 @@
+"""How long captions are in tokens: what of them the text encoders never see, told before anything is loaded.
+
+Counted with the model's own tokenizer. All of Stable Diffusion's have CLIP's vocabulary: for a single file, or a hub id
+that is not downloaded, any of them that is on this machine counts the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+from huggingface_hub import try_to_load_from_cache
+from tokenizers import Regex, Tokenizer, normalizers, pre_tokenizers
+from tokenizers.models import BPE
+
+from shared.config.schema import DataConfig, ModelConfig
+from shared.errors import ModelError
+from shared.models.base_model import HUB_ID, model_files, read_json, resolve
+
+MAX_TOKEN_LENGTH = 75
+"""Tokens of text that CLIP's text encoder takes at once, beside the start and the end."""
+CHOICES: tuple[int, ...] = get_args(DataConfig.model_fields["max_token_length"].annotation)
+SAME_VOCABULARY = (
+    "stable-diffusion-v1-5/stable-diffusion-v1-5",
+    "stabilityai/stable-diffusion-2",
+    "stabilityai/stable-diffusion-xl-base-1.0",
+    "openai/clip-vit-large-patch14",
+    "patrickjohncyh/fashion-clip",
+)
+"""Where loading a single file, or another part of Darkroom, leaves CLIP's tokenizer in the hub's cache."""
+WORDS = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
+"""What CLIP takes for a word (Radford et al. 2021)."""
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """How many tokens each caption has, and how many one pass of the text encoders takes."""
+
+    counts: tuple[int, ...]
+    window: int = MAX_TOKEN_LENGTH
+
+    def limit(self, max_token_length: int) -> int:
+        """Tokens that are encoded under this setting, of a tokenizer that may be shorter than CLIP's."""
+        return max_token_length // MAX_TOKEN_LENGTH * self.window
+
+    def cut(self, max_token_length: int) -> str | None:
+        """What is lost under this setting, and the setting that helps; None: nothing."""
+        limit = self.limit(max_token_length)
+        lost = [count - limit for count in self.counts if count > limit]
+        if not lost:
+            return None
+        return (
+            f"{len(lost)} of {len(self.counts)} captions are longer than the {limit} tokens that are encoded: "
+            f"{sum(lost)} tokens are cut off, {max(lost)} of the longest caption"
+            + self._cure(max_token_length, max(self.counts))
+        )
+
+    def _cure(self, max_token_length: int, longest: int) -> str:
+        larger = [choice for choice in CHOICES if choice > max_token_length]
+        enough = next((choice for choice in larger if self.limit(choice) >= longest), None)
+        if enough:
+            return f"; data.max_token_length = {enough} encodes all of them whole"
+        shorten = "shorten the captions, the most important words first"
+        return f"; {shorten}, or set data.max_token_length = {larger[-1]}" if larger else f"; {shorten}"
+
+
+def measure(captions: Iterable[str], model: ModelConfig) -> Lengths | None:
+    """Count the tokens of captions; None: neither the model's tokenizer nor one like it is on this machine.
+
+    Raises:
+        ModelError: `model.path` is no model, or its tokenizer is damaged.
+    """
+    folder = _tokenizer(model)
+    if folder is None:
+        return None
+    tokenizer = _load(folder)
+    counts = tuple(len(tokenizer.encode(caption, add_special_tokens=False).ids) for caption in captions)
+    settings = folder / "tokenizer_config.json"
+    whole = read_json(settings).get("model_max_length") if settings.is_file() else None
+    window = whole - 2 if isinstance(whole, int) and whole <= MAX_TOKEN_LENGTH + 2 else MAX_TOKEN_LENGTH
+    return Lengths(counts, window)
+
+
+def sentence(captions: Iterable[str], model: ModelConfig, max_token_length: int) -> str:
+    """What a person should know of captions before training.
+
+    Raises:
+        ModelError: as `measure`.
+    """
+    found = measure(captions, model)
+    if found is None:
+        return f"captions are not counted in tokens yet: the tokenizer of {model.path} is not on this machine"
+    limit, longest = found.limit(max_token_length), max(found.counts, default=0)
+    return found.cut(max_token_length) or f"captions have up to {longest} tokens, and up to {limit} are encoded"
+
+
+def _tokenizer(model: ModelConfig) -> Path | None:
+    """The folder of the model's tokenizer, or of one with the same vocabulary."""
+    files = model_files(model.path, model.revision)
+    if files is not None and files.is_dir():
+        return files / "tokenizer"
+    described = resolve(model.single_file_config or "")
+    return next(filter(None, map(_folder, (described, *SAME_VOCABULARY))), None)
+
+
+def _folder(source: str) -> Path | None:
+    """Where a pipeline, or a CLIP, has its tokenizer on this machine."""
+    if source and (Path(source) / "tokenizer").is_dir():
+        return Path(source) / "tokenizer"
+    if not HUB_ID.fullmatch(source):
+        return None
+    for name in ("tokenizer/merges.txt", "tokenizer/tokenizer.json", "merges.txt", "tokenizer.json"):
+        found = try_to_load_from_cache(source, name)
+        if isinstance(found, str):
+            return Path(found).parent
+    return None
+
+
+def _load(folder: Path) -> Tokenizer:
+    """A tokenizer that neither pads nor cuts; older models have it in two files instead of one."""
+    merges = folder / "merges.txt"
+    try:
+        if merges.is_file():
+            return _assembled(folder / "vocab.json", merges)
+        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    except Exception as error:  # noqa: BLE001  # the library raises nothing more special
+        raise ModelError(f"{folder} holds no readable tokenizer: {error}", "download the model again") from None
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
+
+
+def _assembled(vocabulary: Path, merges: Path) -> Tokenizer:
+    pieces = BPE.from_file(str(vocabulary), str(merges), end_of_word_suffix="</w>")  # pyright: ignore[reportUnknownMemberType]
+    tokenizer = Tokenizer(pieces)
+    tokenizer.normalizer = normalizers.Sequence(
+        [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()]
+    )
+    words = pre_tokenizers.Split(Regex(WORDS), behavior="removed", invert=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([words, pre_tokenizers.ByteLevel(add_prefix_space=False)])
+    return tokenizer

@@ -1,0 +1,229 @@
+"""Who is at work in a run folder, and whether they still are.
+
+A program holds its role by an OS lock, which vanishes with the process, and says how far it has come in
+`processes/<role>.json`. The heartbeat comes from a thread of its own; the progress counter comes from the work: a hang
+shows as a fresh heartbeat over a counter that stands still.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import socket
+import threading
+import time
+from collections.abc import Collection, Generator
+from contextlib import contextmanager
+from typing import Any
+
+import psutil
+from filelock import FileLock, Timeout
+
+from shared.errors import RunFolderError
+from shared.run_folder.records import FINAL_STATES, ProcessStatus, Role, State, seconds_since, utc_now
+from shared.run_folder.run_dir import RunDir
+
+HEARTBEAT_SECONDS = 1.0
+NOTICES_KEPT = 20
+STALE_SECONDS = 15.0
+SILENT_SECONDS = 60.0
+"""Without a heartbeat, after which another machine's program counts as ended; clocks of machines differ by less."""
+LEAVING_SECONDS = 5.0
+
+
+class Status:
+    """This program's own `processes/<role>.json`, kept fresh by a thread."""
+
+    def __init__(self, run: RunDir, role: Role, run_id: str, seat: int = 1) -> None:
+        self._path = run.processes / f"{_name(role, seat)}.json"
+        self._lock = threading.Lock()
+        self._closing = threading.Event()
+        now = utc_now()
+        self._record = ProcessStatus(
+            role=role,
+            run_id=run_id,
+            pid=os.getpid(),
+            host=socket.gethostname(),
+            process_started=psutil.Process().create_time(),
+            started=now,
+            state="starting",
+            heartbeat=now,
+        )
+        self._write()
+        self._thread = threading.Thread(target=self._beat, name=f"{role}-heartbeat", daemon=True)
+        self._thread.start()
+
+    @property
+    def record(self) -> ProcessStatus:
+        """What was last said."""
+        return self._record
+
+    def update(self, state: State | None = None, **changes: Any) -> None:
+        """Change fields; a new state is written at once, the rest with the next heartbeat."""
+        with self._lock:
+            new_state = state is not None and state != self._record.state
+            if state is not None:
+                changes["state"] = state
+            self._record = self._record.model_copy(update={**changes, "progress": self._record.progress + 1})
+        if new_state:
+            self._write()
+
+    def notice(self, text: str) -> None:
+        """Tell a person what they must know; the terminal prints it. Only so many: the log has them all."""
+        if len(self._record.notices) < NOTICES_KEPT:
+            self.update(notices=(*self._record.notices, text))
+            self._write()
+
+    def close(self, state: State, message: str = "") -> None:
+        """Say the last word; where the disk is full it stays unsaid, the log has it."""
+        self._closing.set()
+        self._thread.join()
+        with contextlib.suppress(OSError):
+            self.update(state, message=message)
+            self._write()
+
+    def _beat(self) -> None:
+        while not self._closing.wait(HEARTBEAT_SECONDS):
+            with contextlib.suppress(OSError):  # a full disk is for the next save to report
+                self._write()
+
+    def _write(self) -> None:
+        with self._lock:
+            self._record = self._record.model_copy(update={"heartbeat": utc_now()})
+            self._record.write(self._path)
+
+
+@contextmanager
+def hold_role(run: RunDir, role: Role) -> Generator[Status]:
+    """Be the one program of this role in this run folder; an error leaves the state `failed` with its text.
+
+    Raises:
+        RunFolderError: a living process has the role; its pid is named.
+    """
+    with vacant(run, role), _serving(run, role, 1) as status:
+        yield status
+
+
+@contextmanager
+def hold_seat(run: RunDir, role: Role) -> Generator[Status]:
+    """Be one of any number of programs of this role, in the first free seat: `<role>.json`, `<role>-2.json` …"""
+    run.processes.mkdir(parents=True, exist_ok=True)
+    seats = ((seat, _lock(run, role, seat)) for seat in itertools.count(1))
+    seat, lock = next((seat, lock) for seat, lock in seats if lock is not None)
+    try:
+        with _serving(run, role, seat) as status:
+            yield status
+    finally:
+        lock.release()
+
+
+@contextmanager
+def vacant(run: RunDir, role: Role) -> Generator[None]:
+    """Nobody has this role, in any seat, nor can take it, while the block runs.
+
+    Raises:
+        RunFolderError: a living process has it; its pid is named.
+    """
+    run.processes.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        for seat in sorted({1, *_seats(run, role)}):
+            lock = _lock(run, role, seat) or _lock_of_one_leaving(run, role, seat)
+            if lock is None:
+                holder = read_status(run, role, seat)
+                pid = f"pid {holder.pid} on {holder.host}" if holder else "another process"
+                raise RunFolderError(
+                    f"{run.path} is in use: {pid} is its {role}",
+                    f"stop it with `python run.py stop {run.path}`, or wait",
+                )
+            stack.callback(lock.release)
+        yield
+
+
+@contextmanager
+def _serving(run: RunDir, role: Role, seat: int) -> Generator[Status]:
+    status = Status(run, role, run.read_record().run_id, seat)
+    try:
+        yield status
+    except BaseException as error:
+        status.close("failed", str(error) or type(error).__name__)
+        raise
+    if status.record.state not in FINAL_STATES:
+        status.close("finished", status.record.message)
+
+
+def _lock(run: RunDir, role: Role, seat: int) -> FileLock | None:
+    """The seat's lock, taken; None: a living process has it."""
+    lock = FileLock(run.processes / f".{_name(role, seat)}.lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        return None
+    return lock
+
+
+def _lock_of_one_leaving(run: RunDir, role: Role, seat: int) -> FileLock | None:
+    """The lock of a program that has said its last word: it lets go within moments."""
+    deadline = time.monotonic() + LEAVING_SECONDS
+    while (holder := read_status(run, role, seat)) and holder.state in FINAL_STATES and time.monotonic() < deadline:
+        time.sleep(0.05)
+        if lock := _lock(run, role, seat):
+            return lock
+    return None
+
+
+def _seats(run: RunDir, role: Role) -> list[int]:
+    """Seats beyond the first that were ever taken."""
+    numbers = (path.stem.removeprefix(f".{role}-") for path in run.processes.glob(f".{role}-*.lock"))
+    return [int(number) for number in numbers if number.isdecimal()]
+
+
+def _name(role: Role, seat: int) -> str:
+    return role if seat == 1 else f"{role}-{seat}"
+
+
+def someone_serves(run: RunDir, role: Role) -> bool:
+    """Whether a living process has this role, in any seat."""
+    return any(map(is_alive, read_statuses(run, role).values()))
+
+
+def read_status(run: RunDir, role: Role, seat: int = 1) -> ProcessStatus | None:
+    """What the program of a role last said; None if it never ran or said something unreadable."""
+    try:
+        return ProcessStatus.read(run.processes / f"{_name(role, seat)}.json")
+    except (FileNotFoundError, RunFolderError):
+        return None
+
+
+def read_statuses(run: RunDir, role: Role) -> dict[int, ProcessStatus]:
+    """What each program of a role last said, by seat; without those that never ran or said something unreadable."""
+    said = {seat: read_status(run, role, seat) for seat in sorted({1, *_seats(run, role)})}
+    return {seat: status for seat, status in said.items() if status}
+
+
+def left_behind(run: RunDir) -> Collection[ProcessStatus]:
+    """What programs said that have ended: whoever begins a session must not tell it as this session's."""
+    roles: tuple[Role, ...] = ("trainer", "evaluator")
+    return [status for role in roles for status in read_statuses(run, role).values() if not is_alive(status)]
+
+
+def is_alive(status: ProcessStatus | None) -> bool:
+    """Whether the process that wrote this still runs: same pid, same start time (pids are reused).
+
+    Another machine's is believed to while its heartbeat is fresh: its run folder may have been copied, or the machine
+    was a container that is gone.
+    """
+    if status is None or status.state in FINAL_STATES:
+        return False
+    if status.host != socket.gethostname():
+        return seconds_since(status.heartbeat) < SILENT_SECONDS
+    return process_alive(status.pid, status.process_started)
+
+
+def process_alive(pid: int, started: float) -> bool:
+    """Whether the process with this pid and start time (epoch seconds) runs and is no zombie."""
+    try:
+        process = psutil.Process(pid)
+        return abs(process.create_time() - started) < 1.0 and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

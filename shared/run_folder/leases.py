@@ -1,0 +1,124 @@
+"""Who judges what: a claim per step and kind of result, with a lease, so that many evaluators share one folder.
+
+Taking, stealing and dropping happen under one file lock held for milliseconds. A claim is dead when its process is (on
+this machine) or when nobody has renewed it for `lease_seconds` (from another). A thief and a late owner may both
+finish: publication by rename lets only the first of them in.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import threading
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+from filelock import FileLock
+
+from shared.errors import RunFolderError
+from shared.run_folder.heartbeat import process_alive
+from shared.run_folder.records import Record
+from shared.run_folder.run_dir import ResultKind, RunDir, step_name
+
+LEASE_SECONDS = 60.0
+
+
+class Claim(Record):
+    """`.claims/step-N.json`, for other kinds of results than evaluations `.claims/<kind>/step-N.json`."""
+
+    step: int
+    host: str
+    pid: int
+    process_started: float
+
+
+@contextmanager
+def claimed(
+    run: RunDir, step: int, kind: ResultKind = "evaluations", lease_seconds: float | None = None
+) -> Generator[bool]:
+    """Hold the claim on a step while the block runs; yields False if another evaluator has it."""
+    lease_seconds = LEASE_SECONDS if lease_seconds is None else lease_seconds
+    path = _folder(run, kind) / f"{step_name(step)}.json"
+    mine = Claim(step=step, host=socket.gethostname(), pid=os.getpid(), process_started=psutil.Process().create_time())
+    if not _take(run, path, mine, lease_seconds):
+        yield False
+        return
+    done = threading.Event()
+    renewer = threading.Thread(target=_renew, args=(path, mine, done, lease_seconds), name="claim-renewal", daemon=True)
+    renewer.start()
+    try:
+        yield True
+    finally:
+        done.set()
+        renewer.join()
+        _drop(run, path, mine)
+
+
+def claimed_steps(run: RunDir, kind: ResultKind = "evaluations", lease_seconds: float | None = None) -> set[int]:
+    """Steps that a living evaluator is at work on."""
+    lease_seconds = LEASE_SECONDS if lease_seconds is None else lease_seconds
+    claims = ((path, _read(path)) for path in _folder(run, kind).glob("step-*.json"))
+    return {claim.step for path, claim in claims if claim and _holds(path, claim, lease_seconds)}
+
+
+def dead_claims(run: RunDir) -> list[Path]:
+    """Files of claims whose owners are gone; whoever comes next takes them over."""
+    claims = ((path, _read(path)) for path in sorted(run.claims.rglob("step-*.json")))
+    return [path for path, claim in claims if not (claim and _holds(path, claim, LEASE_SECONDS))]
+
+
+def drop_dead_claims(run: RunDir) -> None:
+    """Remove what the dead left: one killed between publishing and dropping its claim leaves it on a finished step."""
+    run.claims.mkdir(exist_ok=True)
+    with FileLock(run.claims / ".lock"):
+        for path in dead_claims(run):
+            path.unlink(missing_ok=True)
+
+
+def _folder(run: RunDir, kind: ResultKind) -> Path:
+    return run.claims if kind == "evaluations" else run.claims / kind
+
+
+def _take(run: RunDir, path: Path, mine: Claim, lease_seconds: float) -> bool:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(run.claims / ".lock"):
+        current = _read(path)
+        if current and _holds(path, current, lease_seconds):
+            return False
+        mine.write(path)
+        return True
+
+
+def _drop(run: RunDir, path: Path, mine: Claim) -> None:
+    with FileLock(run.claims / ".lock"):
+        if _read(path) == mine:
+            path.unlink(missing_ok=True)
+
+
+def _read(path: Path) -> Claim | None:
+    try:
+        return Claim.read(path)
+    except (FileNotFoundError, RunFolderError):
+        return None
+
+
+def _holds(path: Path, claim: Claim, lease_seconds: float) -> bool:
+    if claim.host == socket.gethostname() and not process_alive(claim.pid, claim.process_started):
+        return False
+    try:
+        return time.time() - path.stat().st_mtime < lease_seconds
+    except FileNotFoundError:
+        return False
+
+
+def _renew(path: Path, mine: Claim, done: threading.Event, lease_seconds: float) -> None:
+    """Until the work is done, or the claim has become another's: this process was stopped for longer than its lease."""
+    while not done.wait(lease_seconds / 4):
+        if _read(path) != mine:
+            return
+        with contextlib.suppress(FileNotFoundError):
+            os.utime(path)

@@ -1,0 +1,158 @@
+"""The CSV files of a run: one header, whole lines, one writer.
+
+A row is written with a single `write` to a file opened for appending, so a reader meets whole lines and, at worst, one
+torn line at the end. Readers stop at the last newline: a number that was cut is no number.
+"""
+
+from __future__ import annotations
+
+import csv
+import errno
+import io
+import os
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+from shared.errors import RunFolderError
+from shared.run_folder.records import replace_file
+
+Value = str | int | float | bool | None
+LEADING_METRIC_COLUMNS = (
+    "step",
+    "epoch",
+    "total_loss",
+    "visual_loss",
+    "fashion_clip_loss",
+    "color_loss",
+    "learning_rate",
+    "timestamp",
+)
+COMPARED_METRICS = ("visual_loss", "fashion_clip_loss", "color_loss", "clip_t")
+METRIC_COLUMNS = (
+    *LEADING_METRIC_COLUMNS,
+    "status",
+    "reason",
+    "clip_t",
+    "color_de00",
+    *(f"{metric}_{part}" for metric in COMPARED_METRICS for part in ("delta", "low", "high")),
+    "composite",
+    "composite_low",
+    "composite_high",
+    *(f"{metric}_skill" for metric in COMPARED_METRICS if metric.endswith("_loss")),
+    "diversity",
+    "copy_max",
+    "nn_ratio",
+    "drift",
+    "val_loss",
+    "gap",
+    "signals",
+    "evaluation_seconds",
+)
+TRAIN_COLUMNS = (
+    "step",
+    "epoch",
+    "loss",
+    "learning_rate",
+    "grad_norm",
+    "samples_per_second",
+    "step_seconds",
+    "gpu_allocated_mib",
+    "gpu_reserved_mib",
+    "gpu_device_used_mib",
+    "process_rss_mib",
+    "timestamp",
+)
+
+NUM_STRATA = 8
+"""Timesteps at which a held-out loss is measured."""
+VALIDATION_COLUMNS = (
+    "step",
+    "held_out_loss",
+    "train_probe_loss",
+    "gap",
+    *(f"held_out_t{stratum}" for stratum in range(NUM_STRATA)),
+    "num_pictures",
+    "seconds",
+    "timestamp",
+)
+
+
+class Appender:
+    """Appends rows to one CSV file; this process is its only writer."""
+
+    def __init__(self, path: Path, columns: tuple[str, ...]) -> None:
+        """Cut a torn last line off, write the header into a fresh file, refuse another header."""
+        self.path, self.columns = path, columns
+        whole = whole_lines(path)
+        header = _line(columns)
+        if whole and whole.partition(b"\n")[0] + b"\n" != header:
+            raise RunFolderError(
+                f"{path} has other columns than this version writes",
+                "start a new run, or use the version that wrote it",
+            )
+        if not path.exists() or path.stat().st_size != len(whole) or not whole:
+            replace_file(path, whole or header)
+
+    def append(self, row: Mapping[str, Value]) -> None:
+        """Write one row, whole or not at all; None is a blank.
+
+        Raises:
+            KeyError: a key is no column.
+            OSError: the row cannot be written; a full disk may take a part of it, which is cut off again.
+        """
+        for key in row:
+            if key not in self.columns:
+                raise KeyError(key)
+        line = _line(row.get(column) for column in self.columns)
+        descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND)
+        try:
+            size = os.fstat(descriptor).st_size
+            if os.write(descriptor, line) < len(line):
+                os.ftruncate(descriptor, size)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
+        finally:
+            os.close(descriptor)
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """Every whole row, values as text (blank: ""); an absent file is an empty table."""
+    text = whole_lines(path).decode("utf-8", errors="replace")
+    return list(csv.DictReader(io.StringIO(text, newline="")))
+
+
+def write_rows(path: Path, columns: tuple[str, ...], rows: Iterable[Mapping[str, Value]]) -> None:
+    """Replace the whole table."""
+    lines = [_line(columns), *(_line(row.get(column) for column in columns) for row in rows)]
+    replace_file(path, b"".join(lines))
+
+
+def prune(path: Path, keep: Callable[[dict[str, str]], bool]) -> int:
+    """Keep only the rows `keep` accepts; returns how many went."""
+    whole = whole_lines(path)
+    if not whole:
+        return 0
+    rows = read_rows(path)
+    kept = [row for row in rows if keep(row)]
+    if len(kept) < len(rows):
+        header = tuple(next(csv.reader([whole.partition(b"\n")[0].decode()])))
+        write_rows(path, header, kept)
+    return len(rows) - len(kept)
+
+
+def whole_lines(path: Path) -> bytes:
+    """The file up to its last newline; empty when absent."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return b""
+    return data[: data.rfind(b"\n") + 1]
+
+
+def _line(values: Iterable[Value]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow("" if value is None else _one_line(value) for value in values)
+    return text.getvalue().encode()
+
+
+def _one_line(value: Value) -> Value:
+    return " ".join(value.split()) if isinstance(value, str) else value

@@ -1,0 +1,1 @@
+"""What is learnt: each task is a folder of its own."""

@@ -1,0 +1,1 @@
+"""Text-to-image LoRA: what is trained, written, evaluated and exported."""

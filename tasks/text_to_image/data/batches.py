@@ -1,0 +1,235 @@
+"""The training pairs in their buckets, and the micro-batch at any positions of the stream.
+
+Mirroring, dropped captions and tags, tag order and the draw from the VAE's posterior depend on (seed, position) alone.
+
+Shapes: B micro-batch, C latent channels, H W latent height and width.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from shared.data import buckets, dataset, masks
+from shared.data.buckets import Framing
+from shared.data.captions import shuffled, thinned
+from shared.config.schema import Config
+from shared.data.dataset import Pair
+from tasks.text_to_image.families.model import Conditioning
+from shared.data.headers import Headers
+from trainer import data_order
+from tasks.text_to_image.data.cache import Cache, Mask, Picture
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Example:
+    """A pair and how its picture is brought to its bucket."""
+
+    pair: Pair
+    framing: Framing
+    mask: Mask | None = None
+    """Where its loss counts; None: everywhere."""
+    is_converted: bool = False
+    """Whether the picture's colour profile changes its colours."""
+
+    def picture(self, *, mirrored: bool = False) -> Picture:
+        """What the VAE is shown of it."""
+        return Picture(self.pair.image, self.framing, mirrored, self.is_converted)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One process's micro-batch, on the CPU."""
+
+    latents: Tensor
+    """(B, C, H, W), drawn from the VAE's posterior, not scaled, fp32."""
+    text: Conditioning | list[str]
+    """Conditioning, batch first; captions where they are encoded live."""
+    time_ids: Tensor
+    """(B, 6): original height and width, crop top and left, target height and width: what SDXL is told (§2.2)."""
+    generators: list[torch.Generator]
+    """One per picture, after the draw of its latents: noise and timestep go on from there."""
+    loss_weights: Tensor | None = None
+    """(B,), fp32: what each picture's loss is multiplied by; None where all count alike."""
+    masks: Tensor | None = None
+    """(B, H, W), 0…1, fp32: how much each place of the latents counts; None where all of them do."""
+
+
+def frame(pairs: Sequence[Pair], config: Config, *, multiple: int, at_least: int) -> list[Example]:
+    """Put every pair into its bucket.
+
+    multiple: of a picture's sides, as the model needs it. at_least: pictures a bucket must hold to be one.
+
+    Raises:
+        ConfigError: the resolution does not suit the model.
+    """
+    among = buckets.sizes(config.data.resolution, multiple, square=not config.data.buckets)
+    remembered = Headers(dataset.headers_path(config))
+    headers = remembered.of([pair.image for pair in pairs])
+    remembered.save()
+    originals = [header.size for header in headers]
+    targets = buckets.assign(originals, among, at_least=at_least, repeats=[pair.repeats for pair in pairs])
+    framings = [Framing(original, target) for original, target in zip(originals, targets, strict=True)]
+    return [
+        Example(pair, framing, _mask(pair, framing, config.data.masks), header.is_converted)
+        for pair, framing, header in zip(pairs, framings, headers, strict=True)
+    ]
+
+
+def _mask(pair: Pair, framing: Framing, kind: masks.Kind) -> Mask | None:
+    if kind == "files" and pair.mask:
+        return Mask(pair.mask, False, framing)
+    if kind == "alpha" and masks.has_alpha(pair.image):
+        return Mask(pair.image, True, framing)
+    return None
+
+
+def pictures_of(examples: Iterable[Example], config: Config) -> list[Picture]:
+    """Everything the VAE will be asked for."""
+    variants = (False, True) if config.data.random_flip else (False,)
+    return [example.picture(mirrored=mirrored) for example in examples for mirrored in variants]
+
+
+def captions_of(examples: Iterable[Example], config: Config) -> list[str]:
+    """Every caption to encode beforehand; none where they are encoded live."""
+    if config.encodes_captions_live:
+        return []
+    return [example.pair.caption for example in examples] + ([""] if config.data.caption_dropout else [])
+
+
+class Batches:
+    """The training set as micro-batches by position."""
+
+    def __init__(self, examples: Sequence[Example], cache: Cache, config: Config, *, group_size: int) -> None:
+        self._examples, self._cache, self._config = examples, cache, config
+        self._stream = data_order.Stream(
+            [example.framing.target for example in examples],
+            [example.pair.repeats for example in examples],
+            group_size=group_size,
+            seed=config.train.seed,
+            regularization={number for number, example in enumerate(examples) if example.pair.is_regularization},
+        )
+
+    @property
+    def num_pictures(self) -> int:
+        """Pictures of the subject trained on, each counted once."""
+        return sum(not example.pair.is_regularization for example in self._examples)
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """Settings that change nothing, because there are no such pictures."""
+        data, train, found = self._config.data, self._config.train, list[str]()
+        if train.prior_loss_weight != 1.0 and self.num_pictures == len(self._examples):
+            found.append(
+                "train.prior_loss_weight is set, but no picture is for regularisation: data.regularization_path says "
+                "where they are"
+            )
+        if (train.unmasked_weight or data.masks == "alpha") and not any(example.mask for example in self._examples):
+            found.append(f"no picture has a mask (data.masks is {data.masks!r}): all of them count everywhere")
+        return tuple(found)
+
+    @property
+    def epoch_length(self) -> int:
+        """Pictures of one pass over the training set, repeats and pictures for regularisation included."""
+        return self._stream.pass_length
+
+    def at(self, positions: Sequence[int]) -> Batch:
+        """The pictures at these positions, all of one group."""
+        examples = [self._examples[self._stream.picture_at(position)] for position in positions]
+        varied = [
+            (example, self._is_mirrored(position), self._caption(example, position))
+            for example, position in zip(examples, positions, strict=True)
+        ]
+        batch = read(
+            self._cache,
+            varied,
+            [data_order.generator(self._config.train.seed, "example", position) for position in positions],
+            live=self._config.encodes_captions_live,
+        )
+        return replace(batch, loss_weights=self._loss_weights(examples), masks=self._masks(varied, batch.latents))
+
+    def _loss_weights(self, examples: Sequence[Example]) -> Tensor | None:
+        prior = self._config.train.prior_loss_weight
+        weights = [prior if example.pair.is_regularization else 1.0 for example in examples]
+        return None if all(weight == 1.0 for weight in weights) else torch.tensor(weights)
+
+    def _masks(self, varied: Sequence[tuple[Example, bool, str]], latents_BCHW: Tensor) -> Tensor | None:
+        if not any(example.mask for example, *_ in varied):
+            return None
+        everywhere_HW = torch.ones(latents_BCHW.shape[2:])
+        found = [
+            (self._cache.mask(example.mask) if example.mask else everywhere_HW, is_mirrored)
+            for example, is_mirrored, _ in varied
+        ]
+        return torch.stack([mask_HW.flip(-1) if is_mirrored else mask_HW for mask_HW, is_mirrored in found])
+
+    def _is_mirrored(self, position: int) -> bool:
+        return self._config.data.random_flip and self._draw("flip", position).random() < 0.5
+
+    def _caption(self, example: Example, position: int) -> str:
+        data, caption, seed = self._config.data, example.pair.caption, self._config.train.seed
+        if data.caption_dropout and self._draw("caption-dropout", position).random() < data.caption_dropout:
+            return ""
+        if data.tag_dropout:
+            drawn = data_order.derive(seed, "tag-dropout", position)
+            caption = thinned(caption, data.tag_dropout, data.keep_tags, data.trigger_word, drawn)
+        if data.shuffle_tags:
+            caption = shuffled(caption, data.keep_tags, data_order.derive(seed, "tags", position))
+        return caption
+
+    def _draw(self, purpose: str, position: int) -> random.Random:
+        return random.Random(data_order.derive(self._config.train.seed, purpose, position))
+
+
+def read(
+    cache: Cache, items: Sequence[tuple[Example, bool, str]], generators: list[torch.Generator], *, live: bool
+) -> Batch:
+    """A batch of examples of one bucket. items: example, whether it is mirrored, its caption."""
+    latents: list[Tensor] = []
+    for (example, mirrored, _), generator in zip(items, generators, strict=True):
+        mean, std = cache.posterior(example.picture(mirrored=mirrored))
+        latents.append(mean + std * torch.randn(mean.shape, generator=generator))
+    captions = [caption for *_, caption in items]
+    return Batch(
+        torch.stack(latents),
+        captions if live else _stacked([cache.text(caption) for caption in captions]),
+        torch.tensor([time_ids(example.framing) for example, *_ in items]),
+        generators,
+    )
+
+
+def time_ids(framing: Framing) -> list[int]:
+    """SDXL's size conditioning (Podell et al. 2023, §2.2), height before width as diffusers orders it."""
+    left, top = framing.corner
+    return [*reversed(framing.original), top, left, *reversed(framing.target)]
+
+
+def describe(examples: Sequence[Example]) -> str:
+    """How many pictures are trained on, in which buckets, how many had to be enlarged, how many are of the class."""
+    subject = [example for example in examples if not example.pair.is_regularization]
+    counts = Counter(example.framing.target for example in examples)
+    shapes = ", ".join(f"{width}×{height} ({counts[width, height]})" for width, height in sorted(counts))
+    repeated = sum(example.pair.repeats for example in subject)
+    num_class = len(examples) - len(subject)
+    num_masked = sum(example.mask is not None for example in examples)
+    enlarged = [example.framing.scale for example in examples if example.framing.scale > 1]
+    return (
+        f"{len(subject)} training pictures"
+        + (f", {repeated} with repeats" if repeated != len(subject) else "")
+        + (f", and {num_class} for regularisation, of which each pass takes {repeated} as well" if num_class else "")
+        + f", in {len(counts)} bucket(s): {shapes}"
+        + (f"; {len(enlarged)} are smaller than that and enlarged, up to {max(enlarged):.1f}×" if enlarged else "")
+        + (f"; {num_masked} have masks" if num_masked else "")
+    )
+
+
+def _stacked(texts: list[Conditioning]) -> Conditioning:
+    return {name: torch.stack([text[name] for text in texts]) for name in texts[0]}

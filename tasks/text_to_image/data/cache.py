@@ -1,0 +1,220 @@
+"""Latents and text embeddings on disk, by content: what was encoded once is never encoded again, by any run.
+
+An entry's name is a digest of all that went into it: the picture's bytes, its framing and mirroring and the VAE, or the
+caption and the text encoders. Pictures are encoded in fp32, so that their entries serve runs of any precision; captions
+in the precision of training. Entries are safetensors files, written beside and renamed, memory-mapped when read; any
+number of processes may share the folder. Building goes on where it was interrupted, and rebuilds what is damaged.
+
+Shapes: B batch, C latent channels, H W latent height and width.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+import zlib
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from shared.data import masks
+from shared.data.buckets import Framing
+from tasks.text_to_image.families.model import Conditioning, Model
+from shared.errors import DataError
+from shared.data.pictures import open_picture
+
+Progress = Callable[[int, int], None]
+Tensors = dict[str, Tensor]
+Item = TypeVar("Item")
+
+LAYOUT = 1
+"""Part of every key: raise it when pixels or entries are made differently."""
+DECODERS = 4
+"""Pictures decoded while another is encoded."""
+CHECKSUM = "crc32"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What the VAE is shown."""
+
+    image: Path
+    framing: Framing
+    mirrored: bool = False
+    is_converted: bool = False
+    """Whether its colour profile changes its colours."""
+
+
+@dataclass(frozen=True)
+class Mask:
+    """Where a picture's loss counts, framed as the picture is."""
+
+    image: Path
+    """The mask's file, or the picture's."""
+    is_alpha: bool
+    """Whether it is the picture's transparency."""
+    framing: Framing
+
+
+class Cache:
+    """Encoded pictures and captions, reduced masks. `prepare_…` makes sure they are there, `posterior`, `text` and
+    `mask` read them.
+    """
+
+    def __init__(self, folder: Path, model: Model, digest: Callable[[Path], str]) -> None:
+        """digest: of a picture file's bytes."""
+        self._folder, self._model, self._digest = folder, model, digest
+        self._pictures: dict[Picture, Path] = {}
+        self._captions: dict[str, Path] = {}
+        self._masks: dict[Mask, Path] = {}
+
+    def prepare_pictures(self, pictures: Iterable[Picture], share: tuple[int, int] = (0, 1)) -> list[Picture]:
+        """Note these pictures; returns those of this process's share without a sound entry. share: rank, processes."""
+        for picture in dict.fromkeys(pictures):
+            about = [self._digest(picture.image), self._vae, picture.framing.target, picture.mirrored]
+            about += ["sRGB"] if picture.is_converted else []
+            self._pictures[picture] = self._path("latents", about)
+        return _without_entry(self._pictures, share)
+
+    def prepare_captions(self, captions: Iterable[str], share: tuple[int, int] = (0, 1)) -> list[str]:
+        """Note these captions; returns those of this process's share without a sound entry."""
+        for caption in dict.fromkeys(captions):
+            self._captions[caption] = self._path("texts", [caption, self._text_encoders])
+        return _without_entry(self._captions, share)
+
+    def prepare_masks(self, found: Iterable[Mask], share: tuple[int, int] = (0, 1)) -> list[Mask]:
+        """Note these masks; returns those of this process's share without a sound entry."""
+        for mask in dict.fromkeys(found):
+            about = [self._digest(mask.image), mask.is_alpha, mask.framing.target, self._model.pixels_per_latent]
+            self._masks[mask] = self._path("masks", about)
+        return _without_entry(self._masks, share)
+
+    def encode_pictures(self, missing: Collection[Picture], progress: Progress) -> None:
+        """Write the entries of these pictures, one at a time: what is encoded never depends on its company."""
+        for done, (picture, pixels_BCHW) in enumerate(_decoded(missing), 1):
+            mean, std = self._model.encode_pixels(pixels_BCHW)
+            _write(self._pictures[picture], {"mean": mean[0], "std": std[0]})
+            progress(done, len(missing))
+
+    def reduce_masks(self, missing: Collection[Mask], progress: Progress) -> None:
+        """Write the entries of these masks."""
+        for done, mask in enumerate(missing, 1):
+            width, height = (side // self._model.pixels_per_latent for side in mask.framing.target)
+            values = masks.reduced(masks.read(mask.image, alpha=mask.is_alpha), (width, height))
+            _write(self._masks[mask], {"mask": torch.from_numpy(values)})
+            progress(done, len(missing))
+
+    @torch.no_grad()
+    def encode_captions(self, missing: Collection[str], progress: Progress) -> None:
+        """Write the entries of these captions, one at a time."""
+        for done, caption in enumerate(missing, 1):
+            encoded = self._model.encode_captions([caption])
+            _write(self._captions[caption], {name: value[0].cpu() for name, value in encoded.items()})
+            progress(done, len(missing))
+
+    def posterior(self, picture: Picture) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of the VAE's posterior, fp32, not scaled; each (C, H, W)."""
+        tensors = _read(self._pictures[picture])
+        return tensors["mean"], tensors["std"]
+
+    def mask(self, mask: Mask) -> Tensor:
+        """How much each place of a latent counts, 0…1, fp32. (H, W)."""
+        return _read(self._masks[mask])["mask"]
+
+    def text(self, caption: str) -> Conditioning:
+        """Conditioning of a caption, without the batch dimension, in the text encoders' precision."""
+        return _read(self._captions[caption])
+
+    @cached_property
+    def _vae(self) -> str:
+        return self._model.vae_digest()
+
+    @cached_property
+    def _text_encoders(self) -> str:
+        return self._model.text_digest()
+
+    def _path(self, kind: str, about: list[object]) -> Path:
+        name = hashlib.sha256(json.dumps([LAYOUT, *about]).encode()).hexdigest()
+        return self._folder / kind / name[:2] / f"{name}.safetensors"
+
+
+def _without_entry(entries: dict[Item, Path], share: tuple[int, int]) -> list[Item]:
+    rank, processes = share
+    mine = list(entries.items())[rank::processes]
+    with ThreadPoolExecutor() as pool:
+        sound = pool.map(_is_sound, (path for _, path in mine))
+        return [item for (item, _), fine in zip(mine, sound, strict=True) if not fine]
+
+
+def _is_sound(path: Path) -> bool:
+    """Whether an entry is there and holds what was written."""
+    try:
+        with safe_open(path, "pt") as file:
+            return (file.metadata() or {}).get(CHECKSUM) == _checksum(_tensors(file))
+    except (OSError, SafetensorError):
+        return False
+
+
+def _read(path: Path) -> Tensors:
+    try:
+        with safe_open(path, "pt") as file:
+            return _tensors(file)
+    except (OSError, SafetensorError) as error:
+        raise DataError(
+            f"{path} cannot be read: {error}", "it was removed or damaged meanwhile; the same command encodes it again"
+        ) from None
+
+
+def _write(path: Path, tensors: Tensors) -> None:
+    """Beside and renamed; not flushed to the disk: what a power cut leaves has another checksum, and is built again."""
+    whole = {name: value.contiguous() for name, value in tensors.items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    staging = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        staging.write_bytes(save(whole, {CHECKSUM: _checksum(whole)}))
+        staging.replace(path)
+    finally:
+        staging.unlink(missing_ok=True)
+
+
+def _tensors(file: safe_open) -> Tensors:
+    return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # it is no mapping
+
+
+def _checksum(tensors: Tensors) -> str:
+    found = 0
+    for name in sorted(tensors):
+        found = zlib.crc32(tensors[name].flatten().view(torch.uint8).numpy().data, found)
+    return f"{found:08x}"
+
+
+def _decoded(pictures: Iterable[Picture]) -> Iterator[tuple[Picture, Tensor]]:
+    """Each picture with its pixels, in order; the next few are decoded meanwhile."""
+    waiting: deque[tuple[Picture, Future[Tensor]]] = deque()
+    with ThreadPoolExecutor(DECODERS) as pool:
+        for picture in pictures:
+            waiting.append((picture, pool.submit(_pixels, picture)))
+            if len(waiting) > DECODERS:
+                first, pixels = waiting.popleft()
+                yield first, pixels.result()
+        for first, pixels in waiting:
+            yield first, pixels.result()
+
+
+def _pixels(picture: Picture) -> Tensor:
+    """(1, 3, height, width) in −1…1."""
+    pixels = np.asarray(picture.framing.apply(open_picture(picture.image)), dtype=np.float32)
+    if picture.mirrored:
+        pixels = pixels[:, ::-1]
+    return torch.from_numpy(pixels / 127.5 - 1.0).permute(2, 0, 1).unsqueeze(0)

@@ -1,0 +1,1 @@
+"""The encoders that metrics see with."""

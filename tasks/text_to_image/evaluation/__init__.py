@@ -1,0 +1,1 @@
+"""A snapshot evaluated: its file proven, its pictures generated and scored."""

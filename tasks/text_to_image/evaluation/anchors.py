@@ -1,0 +1,65 @@
+"""The ends of each loss's scale for a set of references, and how well samples find their own reference.
+
+Floor: a real picture of another prompt. Ceiling: the most similar other real picture. Both come from the references
+alone, so every sample of a run, and any two folders scored against the same references, stand on one scale.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from shared.errors import DarkroomError
+from shared.run_folder.records import Anchors
+from tasks.text_to_image.evaluation.scorer import Scorer
+from tasks.text_to_image.metrics import METRICS, PAIRWISE_LOSSES
+from tasks.text_to_image.metrics.metric_input import Exhibit
+
+Array = NDArray[np.float64]
+
+MAX_OTHERS = 32
+"""Other pictures each reference is compared with, evenly spread: pairs would grow with the square."""
+
+
+def anchors(references: Sequence[Image.Image], scorer: Scorer) -> dict[str, Anchors]:
+    """Loss → its floor and ceiling; a loss whose encoder cannot be had is absent, as all are below two references."""
+    found: dict[str, Anchors] = {}
+    for loss, losses in mismatched(references, references, scorer).items():
+        found[loss] = Anchors(shuffled=float(losses.mean()), real=float(losses.min(axis=1).mean()))
+    return found
+
+
+def mismatched(references: Sequence[Image.Image], samples: Sequence[Image.Image], scorer: Scorer) -> dict[str, Array]:
+    """Loss → what each reference's comparison with samples of other references costs; (N, at most `MAX_OTHERS`)."""
+    shifts = _shifts(len(references))
+    if not shifts:
+        return {}
+    turned = [sample for shift in shifts for sample in (*samples[shift:], *samples[:shift])]
+    repeated = [*references] * len(shifts)
+    exhibit = Exhibit(repeated, turned, [""] * len(turned))
+    found: dict[str, Array] = {}
+    for compute, columns, _ in (METRICS[name] for name in scorer.metrics):
+        if loss := next((column for column in columns if column in PAIRWISE_LOSSES), None):
+            try:
+                values = [row[loss] for row in compute(exhibit, scorer.features)]
+            except DarkroomError:
+                continue  # the samples' own blank says why
+            found[loss] = np.array(values, dtype=float).reshape(len(shifts), len(references)).T
+    return found
+
+
+def matching(matched: Sequence[float], shuffled: Array) -> float:
+    """How often a matched pair costs less than a shuffled one, 0…1: the area under the curve; 0.5 is chance."""
+    own = np.asarray(matched, dtype=float)[:, None]
+    others = shuffled.ravel()
+    return float((own < others).mean() + (own == others).mean() / 2)
+
+
+def _shifts(count: int) -> list[int]:
+    """By how many places the samples are turned against the references; never by none."""
+    if count - 1 <= MAX_OTHERS:
+        return list(range(1, count))
+    return np.linspace(1, count - 1, MAX_OTHERS).round().astype(int).tolist()

@@ -1,0 +1,258 @@
+"""The resident pipeline: stays loaded, takes one snapshot after another, draws the same prompts with the same seeds.
+
+Deterministic: a fresh CPU generator for every (prompt, seed) and a fixed batch composition, so that the same snapshot
+drawn twice gives the same pictures bit for bit, here and in plain diffusers. Where memory does not suffice, batches are
+drawn in pieces, which each result records; then the parts of the model take turns on the device.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from diffusers.training_utils import free_memory
+from PIL import Image
+
+from evaluator.gpu_memory import is_out_of_memory
+from shared.config.schema import EvaluationConfig, LoraConfig
+from shared.data.buckets import Size
+from shared.errors import ModelError
+from tasks.text_to_image.evaluation.snapshot_file import AdapterFile
+from tasks.text_to_image.families.model import Model
+from tasks.text_to_image.lora import lora
+from tasks.text_to_image.lora.lora import ADAPTER, LORA_FILE
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One picture to draw."""
+
+    prompt_id: str
+    prompt: str
+    seed: int
+    size: Size
+    batch: int
+
+
+def jobs(prompts: dict[str, str], sizes: dict[str, Size], settings: EvaluationConfig) -> list[Job]:
+    """prompts × seeds in fixed batches of one size each, one batch after another. prompts: id → caption.
+
+    Every picture has a seed of its own: noise shared by all prompts would make them err together, and intervals over
+    prompts would be too narrow.
+    """
+    wanted = [prompt_id for prompt_id in prompts for _ in range(settings.num_seeds)]
+    batches = _batches([sizes[prompt_id] for prompt_id in wanted], settings.batch_size)
+    found = [
+        Job(prompt_id, prompts[prompt_id], settings.seed + number, sizes[prompt_id], batches[number])
+        for number, prompt_id in enumerate(wanted)
+    ]
+    return sorted(found, key=lambda job: job.batch)
+
+
+def _batches(sizes: list[Size], batch_size: int) -> list[int]:
+    """A batch number for each picture: those of one size together, in order, at most `batch_size`."""
+    numbers: list[int] = []
+    open_batches: dict[Size, int] = {}
+    for size in sizes:
+        number = open_batches.get(size)
+        if number is None or numbers.count(number) == batch_size:
+            number = open_batches[size] = max(numbers, default=-1) + 1
+        numbers.append(number)
+    return numbers
+
+
+class Studio:
+    """Draws with the base model, or with the snapshot last swapped in."""
+
+    def __init__(self, model: Model, adapter: LoraConfig, settings: EvaluationConfig, resolution: int) -> None:
+        self.model, self.pipeline = model, model.pipeline
+        self.expected = lora.expected_shapes(model, adapter)
+        self._text_encoders_change = adapter.text_encoder
+        self._hotswappable = not (adapter.text_encoder or adapter.use_dora)
+        self._compiled = settings.torch_compile
+        if self._compiled:
+            self.pipeline.unet.compile()
+        self._settings, self._resolution = settings, resolution
+        self._embeds: dict[tuple[str, ...], dict[str, torch.Tensor]] = {}
+        self._loaded = self._offloaded = False
+        self._device, self._at_once = torch.device("cpu"), settings.batch_size
+
+    @property
+    def device(self) -> torch.device:
+        """Where pictures are drawn."""
+        return self._device
+
+    def move_to(self, device: torch.device) -> None:
+        """Draw there from now on; a GPU without room for the whole model holds one part of it at a time."""
+        self._device = device
+        try:
+            self.pipeline.to(device)
+        except RuntimeError as error:
+            if not is_out_of_memory(error) or device.type == "cpu":
+                raise
+        else:
+            return
+        self._offload()
+
+    def swap(self, adapter: AdapterFile | None) -> None:
+        """Make the pipeline draw with this adapter; None: with the base model alone.
+
+        Raises:
+            ModelError: the pipeline does not hold the file's weights afterwards.
+        """
+        if adapter is None:
+            self._unload()
+            return
+        if not (self._loaded and self._hotswappable and self._hotswap(adapter)):
+            self._unload()  # also what a load that failed halfway has left behind
+            self._load(adapter, hotswap=False)
+        self._prove(adapter)
+
+    def draw(self, wanted: list[Job]) -> Iterator[list[Image.Image]]:
+        """Yield the pictures of one batch after another, in the order of the jobs; a batch too large comes in pieces.
+
+        Raises:
+            ModelError: a picture is not finite, or all black.
+            torch.OutOfMemoryError: one picture at a time, and one part of the model at a time, is still too much.
+        """
+        for number in sorted({job.batch for job in wanted}):
+            batch = [job for job in wanted if job.batch == number]
+            while batch:
+                pictures = self._try(batch[: self._at_once])
+                if pictures is None:
+                    self._make_room(min(len(batch), self._at_once))
+                else:
+                    yield pictures
+                    batch = batch[len(pictures) :]
+
+    def _try(self, piece: list[Job]) -> list[Image.Image] | None:
+        """None: out of memory. It is freed by the caller: inside `except` the traceback would still hold tensors."""
+        try:
+            return self._draw_batch(piece)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+        return None
+
+    def _make_room(self, size: int) -> None:
+        """After `size` pictures at once were too many: halve them; then offload. What fitted is remembered."""
+        free_memory()
+        if size > 1:
+            self._at_once = (size + 1) // 2
+            log.warning("out of memory: at most %d pictures are drawn at once", self._at_once)
+        elif self._device.type != "cpu" and not self._offloaded:
+            self._offload()
+        else:
+            raise torch.OutOfMemoryError("out of memory with one picture at a time")
+
+    def _offload(self) -> None:
+        free_memory()
+        self._offloaded = True
+        log.warning("out of memory: the parts of the model take turns on %s", self._device)
+        self.pipeline.enable_model_cpu_offload(device=self._device)
+
+    def describe(self) -> dict[str, Any]:
+        """What a result says of how its pictures were made."""
+        return {
+            "device": str(self._device),
+            "offload": self._offloaded,
+            "dtype": str(self.pipeline.unet.dtype).removeprefix("torch."),
+            "scheduler": type(self.pipeline.scheduler).__name__,
+            "timestep_spacing": self.pipeline.scheduler.config.get("timestep_spacing"),
+            "rescale_betas_zero_snr": self.model.schedule.zero_terminal_snr,
+            "prediction_type": self.model.schedule.prediction_type,
+            "max_token_length": self.model.max_token_length,
+            "clip_skip": self.model.clip_skip,
+            "num_inference_steps": self._settings.num_inference_steps,
+            "guidance_scale": self._settings.guidance_scale,
+            "resolution": self._resolution,
+            "batch_size": self._at_once,
+            "torch_compile": self._compiled,
+            "torch": torch.__version__,
+            "threads": torch.get_num_threads(),
+        }
+
+    def _draw_batch(self, batch: list[Job]) -> list[Image.Image]:
+        width, height = batch[0].size
+        drawn = self.pipeline(
+            **self._encode([job.prompt for job in batch]),
+            generator=[torch.Generator().manual_seed(job.seed) for job in batch],
+            num_inference_steps=self._settings.num_inference_steps,
+            guidance_scale=self._settings.guidance_scale,
+            height=height,
+            width=width,
+            output_type="pt",
+            return_dict=False,
+        )
+        pictures_BCHW: torch.Tensor = drawn[0]
+        for job, picture_CHW in zip(batch, pictures_BCHW, strict=True):
+            if not torch.isfinite(picture_CHW).all():
+                raise ModelError(f"the picture of {job.prompt_id!r}, seed {job.seed}, is not finite")
+            if not picture_CHW.any():
+                raise ModelError(f"the picture of {job.prompt_id!r}, seed {job.seed}, is all black")
+        processor = self.pipeline.image_processor
+        return processor.numpy_to_pil(processor.pt_to_numpy(pictures_BCHW))
+
+    def _encode(self, prompts: list[str]) -> dict[str, torch.Tensor]:
+        """Embeddings of a batch and of its empty negative prompts; encoded once, always in the same company."""
+        key = tuple(prompts)
+        if key not in self._embeds:
+            with torch.no_grad():
+                self._embeds[key] = self.model.prompt_arguments(prompts)
+        return self._embeds[key]
+
+    def _hotswap(self, adapter: AdapterFile) -> bool:
+        try:
+            self._load(adapter, hotswap=True)
+        except (ValueError, RuntimeError, KeyError) as error:
+            log.warning("hot-swap of %s failed, loading it afresh: %s", adapter.folder.name, error)
+        return self._loaded
+
+    def _load(self, adapter: AdapterFile, *, hotswap: bool) -> None:
+        self._forget()
+        if self._compiled and not hotswap:  # keeps the adapter's scale in a tensor: another snapshot's is no new code
+            self.pipeline.enable_lora_hotswap(target_rank=None, check_compiled="ignore")
+        self.pipeline.load_lora_weights(
+            str(adapter.folder), weight_name=LORA_FILE, adapter_name=ADAPTER, hotswap=hotswap, use_safetensors=True
+        )
+        self._loaded = True
+
+    def _unload(self) -> None:
+        self.pipeline.unload_lora_weights()
+        self._forget()
+
+    def _forget(self) -> None:
+        """What was loaded is gone; so are embeddings that an adapter of the text encoders has coloured."""
+        self._loaded = False
+        if self._text_encoders_change:
+            self._embeds.clear()
+
+    def _prove(self, adapter: AdapterFile) -> None:
+        """Every weight in the pipeline equals the file's, and so does every scale."""
+        for name, part in self.model.parts.items():
+            prefix = lora.prefix(name, part)
+            held = part.state_dict()
+            for key, value in adapter.weights.items():
+                if key.startswith(prefix) and not _holds(held, key.removeprefix(prefix), value):
+                    raise ModelError(f"the pipeline does not hold {key} of {adapter.folder.name} after the swap")
+            for module_name, module in part.named_modules():
+                scaling = getattr(module, "scaling", None)
+                if not isinstance(scaling, dict):
+                    continue
+                said = adapter.scales.get(prefix + module_name)
+                if said is None or abs(float(scaling[ADAPTER]) - said) > 1e-6:
+                    raise ModelError(
+                        f"the pipeline applies scale {scaling[ADAPTER]} to {prefix}{module_name}, the file says {said}"
+                    )
+
+
+def _holds(held: dict[str, torch.Tensor], key: str, value: torch.Tensor) -> bool:
+    """Whether a part's state has this weight of the file, in its own precision; DoRA's keys lack the last `.weight`."""
+    stem = key.removesuffix(".weight")
+    found = held.get(f"{stem}.{ADAPTER}.weight")
+    return found is not None and torch.equal(found.cpu(), value.to(found.dtype))

@@ -1,0 +1,68 @@
+"""The prompts and pictures that samples are drawn for and compared with: the run's own, or what a person asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from shared.config.schema import Config
+from shared.data import buckets, dataset
+from shared.data import references as published
+from shared.data.sources import Pair
+from shared.files.digests import Digests
+from shared.files.publication import verify
+from shared.launch import relocation
+from shared.run_folder.run_dir import RunDir
+
+
+@dataclass(frozen=True)
+class References:
+    """Prompts and pictures by id, in the order they are judged. Prompts that a person asks for have no pictures."""
+
+    prompts: dict[str, str]
+    pictures: dict[str, Image.Image]
+    size: buckets.Size = (0, 0)
+    """Of samples without a reference."""
+
+    @property
+    def sizes(self) -> dict[str, buckets.Size]:
+        """Width and height of each picture; its samples are drawn at the same."""
+        return {name: self.pictures[name].size if name in self.pictures else self.size for name in self.prompts}
+
+
+def load(run: RunDir, config: Config, multiple: int, folder: Path | None = None) -> References:
+    """Read the run's references, or those in `folder`; published first if nobody has.
+
+    multiple: of a picture's sides, as the model needs it.
+
+    Raises:
+        DataError: they have to be made, and the data set is gone or has changed.
+        ConfigError: the resolution does not suit the model.
+        RunFolderError: they are not what was published: every result stands on the same ones.
+    """
+    folder = folder or run.references
+    published.publish_missing(run, config, multiple, lambda: _pairs(run, config))
+    prompts: dict[str, str] = verify(folder).details["prompts"]
+    return References(prompts, {prompt_id: _read(folder / f"{prompt_id}.png") for prompt_id in prompts})
+
+
+def asked(prompts: Sequence[str], config: Config, multiple: int) -> References:
+    """A person's own prompts, to be drawn as squares."""
+    size = buckets.sizes(config.data.resolution, multiple, square=True)[0]
+    return References({f"asked-{number:02d}": prompt for number, prompt in enumerate(prompts, 1)}, {}, size)
+
+
+def _pairs(run: RunDir, config: Config) -> list[Pair]:
+    """The run's data set. An old run may be judged where only training pictures have changed."""
+    if run.read_inventory():
+        return relocation.scan_again(run, config, Digests(dataset.digests_path(config)))
+    relocation.require_data(run, config)
+    return dataset.scan(config)
+
+
+def _read(path: Path) -> Image.Image:
+    with Image.open(path, formats=["PNG"]) as picture:
+        return picture.convert("RGB")

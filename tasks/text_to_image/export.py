@@ -1,0 +1,223 @@
+"""`python -m tasks.text_to_image.export RUN`: a snapshot in the format another program reads, scale and all.
+
+diffusers: one file for `load_lora_weights`. kohya: one file for ComfyUI, A1111 and Forge. peft: a folder per part for
+`PeftModel.from_pretrained`, in one archive where the output is named `.zip`. The snapshot itself stays as it is;
+nothing is ever overwritten.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import shutil
+import sys
+import uuid
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import torch
+from diffusers.loaders.lora_base import LORA_ADAPTER_METADATA_KEY
+from peft import LoraConfig
+from transformers import CLIPTextConfig, CLIPTextModel
+
+from shared.errors import ModelError, RunFolderError, exit_code_of, writing
+from shared.files.publication import fsync, verify
+from shared.models.base_model import Family
+from shared.run_folder.records import replace_file
+from shared.run_folder.run_dir import RunDir, open_run
+from tasks.text_to_image.families.loading import DTYPES, Precision
+from tasks.text_to_image.lora import description, kohya, lora, weights_file
+
+Format = Literal["diffusers", "kohya", "peft"]
+SGM = "https://github.com/Stability-AI/generative-models"
+FORMATS: tuple[Format, ...] = ("diffusers", "kohya", "peft")
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """A snapshot as it was published."""
+
+    weights: lora.State
+    settings: dict[str, Any]
+    """PEFT's configuration of each part, keyed `unet.r` and so on."""
+    description: dict[str, str]
+    family: Family
+
+    @property
+    def parts(self) -> list[str]:
+        """Names of the parts that carry weights."""
+        return sorted({key.partition(".")[0] for key in self.weights})
+
+
+def main() -> int:
+    """Export, and say where to."""
+    parser = argparse.ArgumentParser(prog="python -m tasks.text_to_image.export", description=__doc__)
+    parser.add_argument("run", type=Path, help="the run folder")
+    parser.add_argument("--step", default="best", help="`best`, or the step of a snapshot")
+    parser.add_argument("--format", choices=FORMATS, default="kohya")
+    parser.add_argument("--output", type=Path, help="file or, for peft, folder or .zip; in <run>/exports when absent")
+    parser.add_argument("--dtype", choices=tuple(DTYPES), default="fp16")
+    arguments = parser.parse_args()
+    run = open_run(arguments.run)
+    step = choose_step(run, arguments.step)
+    target = arguments.output or default_target(run, step, arguments.format)
+    adapter = read(run, step)
+    with writing("--output", target):
+        export(adapter, arguments.format, arguments.dtype, target)
+    sys.stdout.write(f"step {step} as {arguments.format}, {arguments.dtype}: {target}\n")
+    return 0
+
+
+def choose_step(run: RunDir, asked: str) -> int:
+    """The step `best` or a number stands for.
+
+    Raises:
+        RunFolderError: nothing is the best yet, or there is no such snapshot.
+    """
+    best = run.read_best()
+    if asked == "best" and best is None:
+        raise RunFolderError(
+            f"no snapshot of {run.path} is the best yet",
+            "give --step N, or judge what is left with `python run.py evaluate`",
+        )
+    step = best.step if asked == "best" and best else int(asked) if asked.isdecimal() else None
+    there = run.published_snapshots()
+    if step not in there:
+        steps = ", ".join(map(str, there)) or "none"
+        raise RunFolderError(f"there is no snapshot of step {asked if step is None else step}", f"there are: {steps}")
+    return step
+
+
+def default_target(run: RunDir, step: int, form: Format) -> Path:
+    """`<run>/exports/<name>-<step>-<format>`."""
+    stem = f"{run.read_record().name}-{step:06d}-{form}"
+    return run.exports / (stem if form == "peft" else f"{stem}.safetensors")
+
+
+def read(run: RunDir, step: int) -> Adapter:
+    """A published snapshot, proven against its manifest.
+
+    Raises:
+        RunFolderError, ModelError: it is damaged, or does not say what an export must know.
+    """
+    verify(run.snapshot(step))
+    weights, header = weights_file.read(run.snapshot(step) / lora.LORA_FILE)
+    family = description.family_of(header)
+    if family is None or LORA_ADAPTER_METADATA_KEY not in header:
+        raise ModelError(
+            f"the snapshot of step {step} does not say what model it is for", "it is of an older version of Darkroom"
+        )
+    settings = json.loads(header.pop(LORA_ADAPTER_METADATA_KEY))
+    return Adapter(weights, settings, {**header, "modelspec.date": run.read_record().created}, family)
+
+
+def export(adapter: Adapter, form: Format, precision: Precision, target: Path) -> None:
+    """Write the adapter to `target`, whole or not at all.
+
+    Raises:
+        RunFolderError: the target exists.
+        ModelError: the format cannot hold this adapter, or the precision its values.
+    """
+    if target.exists():
+        raise RunFolderError(f"{target} exists", "give another --output, or move it away")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    weights = _cast(adapter.weights, precision)
+    if form == "peft":
+        _write_folder(target, adapter, weights)
+    else:
+        replace_file(target, _diffusers(adapter, weights) if form == "diffusers" else _kohya(adapter, weights))
+
+
+def _cast(weights: lora.State, precision: Precision) -> lora.State:
+    found = {key: value.to(DTYPES[precision]) for key, value in weights.items()}
+    if not lora.is_finite(found):
+        raise ModelError(f"a weight does not fit into {precision}", "--dtype bf16 or fp32 holds it")
+    return found
+
+
+def _diffusers(adapter: Adapter, weights: lora.State) -> bytes:
+    text = json.dumps(adapter.settings, indent=2, sort_keys=True)
+    return weights_file.encode(weights, {**adapter.description, LORA_ADAPTER_METADATA_KEY: text})
+
+
+def _kohya(adapter: Adapter, weights: lora.State) -> bytes:
+    """DoRA is refused: of its `dora_scale`, diffusers reads nothing, and ComfyUI and A1111 each something else."""
+    if adapter.settings["unet.use_dora"]:
+        raise ModelError(
+            "kohya's format cannot hold this DoRA: the programs that read it take its magnitudes in different ways",
+            "--format diffusers and --format peft hold it; lora.use_dora = false trains one that every program reads",
+        )
+    scales = {module: lora.scale(module, adapter.settings) for module in lora.modules(weights)}
+    facts = {
+        **adapter.description,
+        **_alphas(weights, scales),
+        "modelspec.implementation": SGM if adapter.family == "sdxl" else description.DIFFUSERS,
+    }
+    return weights_file.encode(kohya.convert(weights, scales, adapter.family), facts)
+
+
+def _alphas(weights: lora.State, scales: dict[str, float]) -> description.Description:
+    """What the header calls alpha: the numbers that are divided by the rank, of convolutions where they differ."""
+    found: dict[bool, tuple[int, float]] = {}
+    for module, scale in scales.items():
+        down = weights[f"{module}.lora_A.weight"]
+        found.setdefault(lora.is_convolution(down.shape), (len(down), scale * len(down)))
+    rank, alpha = found.get(False, found.get(True, (0, 0.0)))
+    return description.network(rank, alpha, *found.get(True, (rank, alpha)))
+
+
+def _write_folder(target: Path, adapter: Adapter, weights: lora.State) -> None:
+    stage = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
+    try:
+        for part in adapter.parts:
+            _write_part(stage / part, part, adapter, weights)
+        if target.suffix == ".zip":
+            replace_file(target, _zipped(stage))
+        else:
+            stage.rename(target)
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
+    fsync(target.parent)
+
+
+def _zipped(folder: Path) -> bytes:
+    """The folder as an archive; weights are stored as they are, for they do not compress."""
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as file:
+        for path in sorted(folder.rglob("*")):
+            file.write(path, path.relative_to(folder))
+    return archive.getvalue()
+
+
+def _write_part(folder: Path, part: str, adapter: Adapter, weights: lora.State) -> None:
+    """`adapter_model.safetensors` and `adapter_config.json`, module names as the installed transformers has them."""
+    folder.mkdir(parents=True)
+    start = f"{part}.text_model." if part == "text_encoder" and _is_flattened() else f"{part}."
+    own = {
+        f"base_model.model.{key.removeprefix(start)}".replace(f"{lora.MAGNITUDE}.weight", lora.MAGNITUDE): value
+        for key, value in weights.items()
+        if _is_of(key, part)
+    }
+    settings = {key.removeprefix(f"{part}."): value for key, value in adapter.settings.items() if _is_of(key, part)}
+    settings["base_model_name_or_path"] = adapter.description["ss_sd_model_name"]
+    cast("Any", LoraConfig)(**settings).save_pretrained(str(folder))
+    (folder / "adapter_model.safetensors").write_bytes(weights_file.encode(own, adapter.description))
+    for path in folder.iterdir():
+        fsync(path)
+
+
+def _is_of(key: str, part: str) -> bool:
+    return key.partition(".")[0] == part
+
+
+def _is_flattened() -> bool:
+    """Whether the first text encoder has no `text_model` of its own: transformers 5 dropped it."""
+    with torch.device("meta"):
+        return not hasattr(CLIPTextModel(CLIPTextConfig(num_hidden_layers=1)), "text_model")
+
+
+if __name__ == "__main__":
+    sys.exit(exit_code_of(main))

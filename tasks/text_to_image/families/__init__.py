@@ -1,0 +1,1 @@
+"""Base models by family: loading, encoding, and one call of the denoiser."""

@@ -1,0 +1,57 @@
+"""A frozen denoiser in 8-bit integers or 4-bit NF4 (QLoRA, Dettmers et al. 2023), by bitsandbytes through diffusers.
+
+Only its linear layers are quantised: convolutions, norms and everything outside the denoiser keep the run's precision,
+in which the quantised layers compute too. Norms run in fp32 under autocast. CUDA only.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import BitsAndBytesConfig, PipelineQuantizationConfig
+
+from shared.config.schema import ModelConfig
+from shared.errors import ConfigError, DeviceError
+from shared.models.base_model import resolve
+
+
+def require(settings: ModelConfig, device: torch.device) -> None:
+    """Refuse what cannot be quantised here, before anything heavy is loaded.
+
+    Raises:
+        DeviceError: not on this device. ConfigError: bitsandbytes is missing, or the model is a single file.
+    """
+    if settings.quantization == "none":
+        return
+    wish = f"model.quantization is {settings.quantization}"
+    if device.type != "cuda":
+        raise DeviceError(
+            f"{wish}, which needs an NVIDIA GPU; this device is {device.type}", "set model.quantization = 'none'"
+        )
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise ConfigError(f"{wish}, which needs bitsandbytes", "pip install 'darkroom[gpu]'")
+    if Path(resolve(settings.path)).is_file():
+        raise ConfigError(
+            f"{wish}, and model.path is a single file: only diffusers folders and hub ids are quantised",
+            "load the file once with diffusers' from_single_file and save_pretrained it to a folder",
+        )
+
+
+def loading_arguments(settings: ModelConfig, dtype: torch.dtype) -> dict[str, Any]:
+    """What `from_pretrained` needs to quantise the denoiser while it loads, straight onto the current GPU."""
+    if settings.quantization == "none":
+        return {}
+    config = BitsAndBytesConfig(load_in_8bit=True) if settings.quantization == "8bit" else _nf4(dtype)
+    return {"quantization_config": PipelineQuantizationConfig(quant_mapping={"unet": config})}
+
+
+def _nf4(dtype: torch.dtype) -> BitsAndBytesConfig:
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=dtype,
+    )

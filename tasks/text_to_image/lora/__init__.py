@@ -1,0 +1,1 @@
+"""A LoRA: attached to a base model, read, written and described."""

@@ -1,0 +1,137 @@
+"""What a LoRA file says of itself in its header: Stability's model specification 1.0.1, and kohya's `ss_…` names.
+
+ComfyUI's, A1111's and Civitai's tools read both. Nothing in it depends on when or where a run was made: equal runs give
+equal files.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from shared.config.schema import Config
+from shared.models.base_model import Family
+from shared.models.noise_schedule import NoiseSchedule
+from shared.models.tokens import MAX_TOKEN_LENGTH
+
+Description = dict[str, str]
+
+SPECIFICATION = "1.0.1"
+BASE_VERSIONS: dict[Family, str] = {"sd1": "sd_v1", "sd2": "sd_v2", "sdxl": "sdxl_base_v1-0"}
+ARCHITECTURES: dict[tuple[Family, str], str] = {
+    ("sd1", "epsilon"): "stable-diffusion-v1",
+    ("sd1", "v_prediction"): "stable-diffusion-v1",
+    ("sd2", "epsilon"): "stable-diffusion-v2-512",
+    ("sd2", "v_prediction"): "stable-diffusion-v2-768-v",
+    ("sdxl", "epsilon"): "stable-diffusion-xl-v1-base",
+    ("sdxl", "v_prediction"): "stable-diffusion-xl-v1-base",
+}
+DIFFUSERS = "diffusers"
+
+
+def describe(config: Config, family: Family, schedule: NoiseSchedule, num_pictures: int, step: int) -> Description:
+    """The description of the snapshot of a step. num_pictures: trained on, each counted once."""
+    return {
+        **_specification(config, family, schedule, num_pictures, step),
+        **_base_model(config, family, schedule),
+        **_training(config, num_pictures, step),
+        "ss_zero_terminal_snr": str(schedule.zero_terminal_snr),
+        **_captions(config),
+        **_trigger_word(config, num_pictures),
+    }
+
+
+def family_of(description: Description) -> Family | None:
+    """The family a file says it belongs to; None: it does not say."""
+    said = description.get("modelspec.architecture", "").removesuffix("/lora")
+    return next((family for (family, _), name in ARCHITECTURES.items() if name == said), None)
+
+
+def network(rank: int, alpha: float, conv_rank: int, conv_alpha: float) -> Description:
+    """Rank and alpha, and those of convolutions with a kernel larger than 1 where they differ."""
+    found = {"ss_network_dim": str(rank), "ss_network_alpha": f"{alpha:g}"}
+    if (conv_rank, conv_alpha) != (rank, alpha):
+        found["ss_network_args"] = json.dumps({"conv_dim": str(conv_rank), "conv_alpha": f"{conv_alpha:g}"})
+    return found
+
+
+def base_model_name(config: Config) -> str:
+    """The hub id, or the last part of a local path: where it lies on a disk is nobody's business."""
+    path = Path(config.model.path)
+    return path.name if path.is_absolute() else config.model.path
+
+
+def _specification(
+    config: Config, family: Family, schedule: NoiseSchedule, num_pictures: int, step: int
+) -> Description:
+    side, train, lora = config.data.resolution, config.train, config.lora
+    found = {
+        "modelspec.sai_model_spec": SPECIFICATION,
+        "modelspec.architecture": f"{ARCHITECTURES[family, schedule.prediction_type]}/lora",
+        "modelspec.implementation": DIFFUSERS,
+        "modelspec.title": f"{config.run.name} step {step}",
+        "modelspec.description": f"LoRA of rank {lora.rank} and alpha {lora.lora_alpha} for {base_model_name(config)}, "
+        f"{step} steps on {num_pictures} pictures, trained with Darkroom",
+        "modelspec.resolution": f"{side}x{side}",
+        "modelspec.prediction_type": "v" if schedule.prediction_type == "v_prediction" else schedule.prediction_type,
+    }
+    if (train.min_timestep, train.max_timestep) != (0, 999):
+        found["modelspec.timestep_range"] = f"{train.min_timestep},{train.max_timestep}"
+    return found
+
+
+def _base_model(config: Config, family: Family, schedule: NoiseSchedule) -> Description:
+    is_v2 = family == "sd2"
+    suffix = "_v" if is_v2 and schedule.prediction_type == "v_prediction" else ""
+    return {
+        "ss_sd_model_name": base_model_name(config),
+        "ss_base_model_version": BASE_VERSIONS[family] + suffix,
+        "ss_v2": str(is_v2),
+    }
+
+
+def _captions(config: Config) -> Description:
+    """How captions were varied and encoded, where that is not what every reader assumes."""
+    found: Description = {}
+    if config.data.max_token_length != MAX_TOKEN_LENGTH:
+        found["ss_max_token_length"] = str(config.data.max_token_length)
+    if config.model.clip_skip > 1:
+        found["ss_clip_skip"] = str(config.model.clip_skip)
+    if config.data.tag_dropout:
+        found["ss_caption_tag_dropout_rate"] = str(config.data.tag_dropout)
+    return found
+
+
+def _training(config: Config, num_pictures: int, step: int) -> Description:
+    train, lora, data = config.train, config.lora, config.data
+    return {
+        "ss_output_name": str(config.run.name),
+        "ss_network_module": "networks.lora",
+        **network(*lora.rank_and_alpha(convolution=False), *lora.rank_and_alpha(convolution=True)),
+        "ss_network_dropout": str(lora.dropout),
+        "ss_num_train_images": str(num_pictures),
+        "ss_steps": str(step),
+        "ss_max_train_steps": str(train.max_train_steps),
+        "ss_batch_size_per_device": str(train.train_batch_size),
+        "ss_gradient_accumulation_steps": str(train.gradient_accumulation_steps),
+        "ss_optimizer": train.optimizer,
+        "ss_learning_rate": str(train.learning_rate),
+        "ss_lr_scheduler": train.lr_scheduler,
+        "ss_resolution": str((data.resolution, data.resolution)),
+        "ss_enable_bucket": str(data.buckets),
+        "ss_caption_dropout_rate": str(data.caption_dropout),
+        "ss_min_snr_gamma": str(train.snr_gamma),
+        "ss_noise_offset": str(train.noise_offset),
+        "ss_seed": str(train.seed),
+    }
+
+
+def _trigger_word(config: Config, num_pictures: int) -> Description:
+    """Every caption has it: tools that look for trained words count tags."""
+    word = config.data.trigger_word
+    if not word:
+        return {}
+    return {
+        "modelspec.trigger_phrase": word,
+        "ss_tag_frequency": json.dumps({str(config.run.name): {word: num_pictures}}),
+    }

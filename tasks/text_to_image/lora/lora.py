@@ -1,0 +1,249 @@
+"""A LoRA on a base model: attached for training, read out, and written as the file that will be shipped.
+
+An adapter has a half for the denoiser and, if asked for, one for each text encoder; `State` holds them all, keyed as in
+the file: the part's name, then PEFT's own.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from diffusers.loaders.lora_base import LORA_ADAPTER_METADATA_KEY
+from diffusers.training_utils import cast_training_params
+from peft import LoraConfig
+from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
+from peft.utils.other import get_pattern_key
+from torch import nn
+
+from shared.config import schema, targets
+from shared.errors import ModelError
+from tasks.text_to_image.families.model import Model
+from tasks.text_to_image.lora import weights_file
+
+ADAPTER = "default"
+LORA_FILE = "pytorch_lora_weights.safetensors"
+MAGNITUDE = "lora_magnitude_vector"
+
+State = dict[str, torch.Tensor]
+
+
+def attach(parts: dict[str, nn.Module], settings: schema.LoraConfig, clip_skip: int = 1) -> None:
+    """Add a trainable fp32 adapter to each part, and freeze the rest of it. A is Gaussian, B zero: nothing changes yet.
+
+    SDXL reads its first text encoder before the last layer, others before as many as `clip_skip` says. The layers after
+    that get no adapter: it would never have a gradient, and several processes would wait for one.
+
+    Raises:
+        ModelError: no module of the denoiser ends in one of `target_modules`.
+    """
+    for name, part in parts.items():
+        part.requires_grad_(False)
+        unread = (1 if "text_encoder_2" in parts else clip_skip - 1) if name == "text_encoder" else 0
+        _attach(name, part, settings, exclude=_last_layers(part, unread) if unread else None)
+
+
+def adapted(model: Model, settings: schema.LoraConfig) -> dict[str, nn.Module]:
+    """The parts that carry an adapter under these settings."""
+    return {name: part for name, part in model.parts.items() if name == "unet" or settings.text_encoder}
+
+
+def parameters(part: nn.Module) -> list[nn.Parameter]:
+    """The adapter's parameters, in the module's order."""
+    return [parameter for parameter in part.parameters() if parameter.requires_grad]
+
+
+def up_parameters(part: nn.Module) -> list[nn.Parameter]:
+    """Those of them that are B matrices: zero at first, and what LoRA+ gives a rate of its own."""
+    return [value for name, value in part.named_parameters() if value.requires_grad and ".lora_B." in name]
+
+
+def state(parts: dict[str, nn.Module]) -> State:
+    """A copy of the adapter on the host, fp32."""
+    return {
+        key: value.detach().to("cpu", torch.float32, copy=True).contiguous()
+        for name, part in parts.items()
+        for key, value in _weights(name, part).items()
+    }
+
+
+def restore(parts: dict[str, nn.Module], weights: State) -> None:
+    """Put back what `state` read.
+
+    Raises:
+        ModelError: keys or shapes differ from the attached adapter's.
+    """
+    if shapes(parts) != {key: value.shape for key, value in weights.items()}:
+        raise ModelError(
+            "the checkpoint holds another adapter than lora.* describes", "restore the settings or use --new"
+        )
+    for name, part in parts.items():
+        start = prefix(name, part)
+        own = {key.removeprefix(start): value for key, value in weights.items() if key.startswith(start)}
+        set_peft_model_state_dict(part, own, adapter_name=ADAPTER)
+
+
+def shapes(parts: dict[str, nn.Module]) -> dict[str, torch.Size]:
+    """Keys and shapes of the adapter attached to these parts."""
+    return {key: value.shape for name, part in parts.items() for key, value in _weights(name, part).items()}
+
+
+def expected_shapes(model: Model, settings: schema.LoraConfig) -> dict[str, torch.Size]:
+    """Keys and shapes an adapter with these settings has on this model; nothing is attached, no memory is taken."""
+    blank: dict[str, nn.Module] = {}
+    with torch.device("meta"):
+        for name, part in adapted(model, settings).items():
+            kind: Any = type(part)
+            blank[name] = kind.from_config(part.config) if name == "unet" else kind(part.config)
+        attach(blank, settings, model.clip_skip)
+    return shapes(blank)
+
+
+def metadata(parts: dict[str, nn.Module]) -> dict[str, Any]:
+    """The adapter's configuration (rank, alpha, targets) as diffusers stores it inside the file.
+
+    Sets become sorted lists: equal adapters give equal files.
+    """
+    return {
+        f"{name}.{key}": sorted(value) if isinstance(value, set) else value
+        for name, part in parts.items()
+        for key, value in _peft_config(part).items()
+    }
+
+
+def modules(weights: Iterable[str]) -> list[str]:
+    """The adapted modules, `unet.mid_block.…`, of a file's keys."""
+    return [key.removesuffix(".lora_A.weight") for key in weights if key.endswith(".lora_A.weight")]
+
+
+def rank_and_alpha(module: str, adapter_metadata: dict[str, Any]) -> tuple[int, float]:
+    """What the metadata says of a module, `unet.mid_block.…`.
+
+    Raises:
+        KeyError, ValueError, TypeError: it says nothing.
+    """
+    part, _, name = module.partition(".")
+
+    def said(default: str, patterns: str) -> Any:
+        value, own = adapter_metadata[f"{part}.{default}"], dict(adapter_metadata.get(f"{part}.{patterns}") or {})
+        return own.get(get_pattern_key([*own], name), value)
+
+    try:
+        return int(said("r", "rank_pattern")), float(said("lora_alpha", "alpha_pattern"))
+    except re.error as error:
+        raise ValueError(str(error)) from None
+
+
+def scale(module: str, adapter_metadata: dict[str, Any]) -> float:
+    """What the update of a module is multiplied by: alpha / rank, or alpha / sqrt(rank) for rsLoRA.
+
+    Raises:
+        KeyError, ValueError, TypeError: the metadata does not say.
+    """
+    rank, alpha = rank_and_alpha(module, adapter_metadata)
+    rslora = adapter_metadata[f"{module.partition('.')[0]}.use_rslora"]
+    return alpha / (math.sqrt(rank) if rslora else rank)
+
+
+def is_convolution(shape: Sequence[int]) -> bool:
+    """Whether A of this shape belongs to a convolution with a kernel larger than 1."""
+    return math.prod(shape[2:]) > 1
+
+
+def write(
+    folder: Path, weights: State, adapter_metadata: dict[str, Any], description: dict[str, str] | None = None
+) -> None:
+    """Write `pytorch_lora_weights.safetensors`, loadable by `load_lora_weights`, alpha in its metadata.
+
+    description: further texts for its header.
+
+    The keys stay as PEFT names them. diffusers' training scripts rename attention's (`lora.down`) and leave the others
+    (`lora_A`); its loader judges all keys by the first, so a file that holds both loses its attention half in silence.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(adapter_metadata, indent=2, sort_keys=True)
+    (folder / LORA_FILE).write_bytes(
+        weights_file.encode(weights, {**(description or {}), LORA_ADAPTER_METADATA_KEY: text})
+    )
+
+
+def prefix(name: str, part: nn.Module) -> str:
+    """What a part's keys begin with in the file.
+
+    transformers 5 flattens the first text encoder; files keep `text_model.`, by which every loader knows it.
+    """
+    flattened = name != "unet" and not hasattr(part, "text_model")
+    return f"{name}.text_model." if flattened else f"{name}."
+
+
+def is_finite(weights: State) -> bool:
+    """False if any value is NaN or infinite."""
+    return all(bool(torch.isfinite(value).all()) for value in weights.values())
+
+
+def _last_layers(text_encoder: Any, count: int) -> str:
+    """Their modules' names, as a pattern."""
+    layers = text_encoder.config.num_hidden_layers
+    return "|".join(rf".*\.layers\.{number}\..*" for number in range(layers - count, layers))
+
+
+def _attach(name: str, part: Any, settings: schema.LoraConfig, exclude: str | None) -> None:
+    ends = settings.text_encoder_targets if name != "unet" else _targets(part, settings)
+    convolutions = [] if name != "unet" or settings.is_uniform else _convolutions(part)
+    rank, alpha = settings.rank_and_alpha(convolution=True)
+    try:
+        part.add_adapter(
+            LoraConfig(
+                r=settings.rank,
+                lora_alpha=cast("int", settings.lora_alpha),  # PEFT says int, and only divides it
+                target_modules=list(ends),
+                rank_pattern=dict.fromkeys(convolutions, rank),
+                alpha_pattern=dict.fromkeys(convolutions, alpha),
+                exclude_modules=exclude,
+                lora_dropout=settings.dropout,
+                use_rslora=settings.use_rslora,
+                use_dora=settings.use_dora,
+                init_lora_weights="gaussian",
+            ),
+            adapter_name=ADAPTER,
+        )
+    except ValueError as error:
+        raise ModelError(
+            f"lora.target_modules {list(ends)}: {error}",
+            'attention is ["to_k", "to_q", "to_v", "to_out.0"]',
+        ) from None
+    cast_training_params(part, dtype=torch.float32)
+
+
+def _convolutions(unet: nn.Module) -> list[str]:
+    """Those with a kernel larger than 1, by the last word of their names, as regular expressions.
+
+    PEFT compares these with a module's name, and when an adapter is hot-swapped with its parameters' names.
+    """
+    names = {
+        name.rpartition(".")[2]
+        for name, module in unet.named_modules()
+        if isinstance(module, nn.Conv2d) and math.prod(module.kernel_size) > 1
+    }
+    return [rf"{name}(\.lora_.+)?" for name in sorted(names)]
+
+
+def _targets(unet: Any, settings: schema.LoraConfig) -> tuple[str, ...]:
+    linear_projections = bool(unet.config.use_linear_projection)
+    return targets.resolve(settings.target_modules, linear_projections=linear_projections)
+
+
+def _weights(name: str, part: nn.Module) -> State:
+    """As in the file. A text encoder's DoRA magnitudes are named `….weight`: else transformers 5 finds none of them."""
+    start, end = prefix(name, part), "" if name == "unet" else ".weight"
+    found = get_peft_model_state_dict(part, adapter_name=ADAPTER)
+    return {start + key + (end if key.endswith(MAGNITUDE) else ""): value for key, value in found.items()}
+
+
+def _peft_config(part: Any) -> dict[str, Any]:
+    return part.peft_config[ADAPTER].to_dict()

@@ -1,0 +1,19 @@
+"""`drift`: how far has the picture moved from what the base model drew? Neither good nor bad: it says how much."""
+
+from __future__ import annotations
+
+from shared.errors import ModelError
+from tasks.text_to_image.metrics.features import Features, cosines
+from tasks.text_to_image.metrics.metric_input import Exhibit, Row
+
+
+def drift(exhibit: Exhibit, features: Features) -> list[Row]:
+    """Perceptual distance to step 0's picture of the same prompt and seed, 0…2; 0 at step 0.
+
+    Raises:
+        ModelError: step 0 has no pictures.
+    """
+    if exhibit.base is None:
+        raise ModelError("step 0 has no pictures to compare with")
+    likeness = cosines(features.visual(exhibit.base), features.visual(exhibit.samples))
+    return [{"drift": 1 - cosine} for cosine in likeness]

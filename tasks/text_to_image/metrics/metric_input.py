@@ -1,0 +1,27 @@
+"""What a metric looks at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from PIL import Image
+
+from tasks.text_to_image.evaluation.training_set import TrainingSet
+
+Row = dict[str, float | None]
+"""One sample's numbers by column; None is a blank, explained elsewhere."""
+
+
+@dataclass(frozen=True)
+class Exhibit:
+    """Samples beside what they are compared with. Sequences are of one length; whoever builds it pairs by id."""
+
+    references: Sequence[Image.Image]
+    samples: Sequence[Image.Image]
+    prompts: Sequence[str]
+    """A picture without a prompt has an empty one."""
+    base: Sequence[Image.Image] | None = None
+    """Step 0's pictures of the same prompts and seeds; None where there are none."""
+    training: TrainingSet | None = None
+    """What the run learns from; None where there is no run."""

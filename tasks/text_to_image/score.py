@@ -1,0 +1,236 @@
+"""`python -m tasks.text_to_image.score REFERENCES SAMPLES`: metrics of two folders of pictures, paired by file stem.
+
+A picture's id is its path in the folder without the ending; `<id>.txt` beside it, in either folder, is its prompt. The
+unit of the intervals is the pair. Numbers go to standard output, as a table or as JSON; everything else goes to
+standard error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+from unicodedata import normalize
+
+from PIL import Image
+from rich.console import Console
+from rich.table import Table
+from transformers.utils.logging import disable_progress_bar
+
+from evaluator.selection.ranking import skill
+from shared.config.schema import EvaluationConfig
+from shared.data.pictures import SUFFIXES, open_picture
+from shared.data.sources import Findings, find_pictures, listed
+from shared.errors import DarkroomError, DataError, exit_code_of
+from shared.statistics.paired import Estimate, estimate
+from tasks.text_to_image.evaluation.anchors import anchors, matching, mismatched
+from tasks.text_to_image.evaluation.scorer import Scorer, Scores, load_scorer
+from tasks.text_to_image.metrics import PAIRWISE_METRICS
+from tasks.text_to_image.metrics.metric_input import Exhibit, Row
+
+MAX_NAMED = 10
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Two folders, matched."""
+
+    ids: tuple[str, ...]
+    exhibit: Exhibit
+    unmatched: dict[str, list[str]]
+    """`references` and `samples` → ids that the other folder lacks."""
+
+
+def main() -> int:
+    """Read the two folders, score them, print."""
+    defaults = EvaluationConfig()
+    parser = argparse.ArgumentParser(prog="python run.py score", description=__doc__)
+    parser.add_argument("references", type=Path, help="folder of real pictures")
+    parser.add_argument("samples", type=Path, help="folder of pictures to be judged")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.add_argument("--visual", default=defaults.visual, help="as evaluation.visual")
+    parser.add_argument("--fashion-clip", default=defaults.fashion_clip, help="as evaluation.fashion_clip")
+    parser.add_argument("--device", default="cpu", help="where the encoders run, such as cuda")
+    parser.add_argument("--legacy", action="store_true", help="also the formulas this project began with")
+    arguments = parser.parse_args()
+    disable_progress_bar()
+    pairs = read_pairs(arguments.references, arguments.samples)
+    metrics = (*PAIRWISE_METRICS, "legacy") if arguments.legacy else PAIRWISE_METRICS
+    scorer = load_scorer(arguments.fashion_clip, arguments.visual, arguments.device, metrics)
+    report = score(pairs, scorer)
+    if arguments.json:
+        sys.stdout.write(json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    else:
+        show(report)
+    return 0
+
+
+def read_pairs(references: Path, samples: Path) -> Pairs:
+    """Match the two folders by id.
+
+    Raises:
+        DataError: a folder is none or empty, nothing matches, or pictures cannot be read; all of them listed.
+    """
+    real, drawn = _pictures(references), _pictures(samples)
+    ids = tuple(sorted(real.keys() & drawn.keys()))
+    unmatched = {"references": sorted(real.keys() - drawn.keys()), "samples": sorted(drawn.keys() - real.keys())}
+    if not ids:
+        raise DataError(
+            f"no picture of {samples} has the name of one in {references}: there {_some(real)}; here {_some(drawn)}",
+            "a sample is compared with the reference of the same file name, whatever its ending",
+        )
+    opened = _open_all([*(real[name] for name in ids), *(drawn[name] for name in ids)])
+    prompts = [_prompt(name, samples, references) for name in ids]
+    return Pairs(ids, Exhibit(opened[: len(ids)], opened[len(ids) :], prompts), unmatched)
+
+
+def score(pairs: Pairs, scorer: Scorer) -> dict[str, Any]:
+    """Everything there is to say of the pairs, as a plain tree: see docs/metrics.md."""
+    _refuse_black(pairs)
+    scores = scorer.score(pairs.exhibit)
+    return {
+        "pairs": dict(zip(pairs.ids, scores.rows, strict=True)),
+        "summary": _summary(scores),
+        "anchors": _anchored(pairs.exhibit, scores, scorer),
+        "encoders": {column: record.model_dump() for column, record in scorer.encoders.items()},
+        "blanks": {**scores.blanks, **_too_few(len(pairs.ids))},
+        "unmatched": pairs.unmatched,
+    }
+
+
+def show(report: Mapping[str, Any]) -> None:
+    """A table for a person."""
+    console = Console(highlight=False, soft_wrap=True)
+    table = Table("metric", "mean", "95 % interval", "skill", "matching")
+    for column, measured in report["summary"].items():
+        ends = report["anchors"].get(column, {})
+        table.add_row(
+            column,
+            f"{measured['mean']:.4f}",
+            "" if measured["low"] is None else f"{measured['low']:.4f} … {measured['high']:.4f}",
+            "" if ends.get("skill") is None else f"{ends['skill']:.2f}",
+            "" if not ends else f"{ends['matching']:.3f}",
+        )
+    console.print(f"pairs: {len(report['pairs'])}")
+    console.print(table)
+    console.print("skill: 0 like a real picture of another pair, 1 like the most similar other real picture")
+    console.print("matching: how often a sample is nearer to its own reference than another one is; 0.5 is chance")
+    for folder, names in report["unmatched"].items():
+        if names:
+            console.print(f"{folder} without a partner: {_some(names)}", markup=False)
+    for column, reason in report["blanks"].items():
+        console.print(f"{column} is blank: {reason}", markup=False)
+
+
+def _summary(scores: Scores) -> dict[str, dict[str, float | int | None]]:
+    """Column → mean over pairs with its t-interval; a column without numbers is absent."""
+    columns = dict.fromkeys(column for row in scores.rows for column in row)
+    estimates = {column: estimate(_values(scores.rows, column)) for column in columns}
+    return {column: _fields(found) for column, found in estimates.items() if found is not None}
+
+
+def _anchored(exhibit: Exhibit, scores: Scores, scorer: Scorer) -> dict[str, dict[str, float | None]]:
+    """Loss → the ends of its scale, the samples' place on it, and how well they find their own reference."""
+    shuffled = mismatched(exhibit.references, exhibit.samples, scorer)
+    found: dict[str, dict[str, float | None]] = {}
+    for loss, ends in anchors(exhibit.references, scorer).items():
+        losses = _values(scores.rows, loss)
+        measured = estimate(losses)
+        if measured is not None:
+            place = skill(measured, ends) if ends.shuffled > ends.real else None
+            found[loss] = {
+                "shuffled": ends.shuffled,
+                "real": ends.real,
+                "skill": place.mean if place else None,
+                "skill_low": place.low if place else None,
+                "skill_high": place.high if place else None,
+                "matching": matching(losses, shuffled[loss]),
+            }
+    return found
+
+
+def _too_few(num_pairs: int) -> dict[str, str]:
+    """What so few pairs do not tell → why."""
+    few: dict[str, str] = {}
+    if num_pairs < 3:
+        few["skill"] = "two references or one have no scale: the floor is not above the ceiling"
+    if num_pairs < 2:
+        few |= dict.fromkeys(("interval", "matching"), "one pair says nothing of others")
+    return few
+
+
+def _values(rows: Iterable[Row], column: str) -> list[float]:
+    return [value for row in rows if (value := row[column]) is not None]
+
+
+def _fields(found: Estimate) -> dict[str, float | int | None]:
+    fields = asdict(found)
+    return {"num_pairs": fields.pop("num_prompts"), **fields}
+
+
+def _pictures(folder: Path) -> dict[str, Path]:
+    """Id → picture, of a folder and those below it."""
+    if not folder.is_dir():
+        raise DataError(f"{folder} is not a folder", "give two folders of pictures")
+    found: dict[str, Path] = {}
+    findings = Findings()
+    for path in find_pictures(folder, findings):
+        name = normalize("NFC", path.relative_to(folder).with_suffix("").as_posix())  # macOS spells é with two letters
+        if name in found:
+            raise DataError(f"{path} and {found[name].name} have the same name", "remove one: which is meant?")
+        found[name] = path
+    _refuse(findings.problems)
+    if not found:
+        raise DataError(f"{folder} holds no pictures", f"looked for {', '.join(sorted(SUFFIXES))} at any depth")
+    return found
+
+
+def _open_all(paths: Iterable[Path]) -> list[Image.Image]:
+    pictures: list[Image.Image] = []
+    problems: list[str] = []
+    for path in paths:
+        try:
+            pictures.append(open_picture(path))
+        except DarkroomError as error:
+            problems.append(str(error))
+    _refuse(problems)
+    return pictures
+
+
+def _refuse(problems: list[str]) -> None:
+    if problems:
+        raise DataError("\n       ".join(listed(problems)), "repair or remove these files")
+
+
+def _prompt(name: str, *folders: Path) -> str:
+    """What `<id>.txt` says, in the first folder that has one; empty where none has."""
+    for folder in folders:
+        path = folder / f"{name}.txt"
+        try:
+            return " ".join(path.read_text(encoding="utf-8-sig").split())
+        except FileNotFoundError:
+            continue
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(f"{path}: {error}", "write it in UTF-8") from None
+    return ""
+
+
+def _refuse_black(pairs: Pairs) -> None:
+    samples = zip(pairs.ids, pairs.exhibit.samples, strict=True)
+    black = [name for name, sample in samples if not sample.getbbox()]
+    if black:
+        raise DataError(f"{len(black)} samples are all black: {_some(black)}", "whoever drew them has failed")
+
+
+def _some(names: Iterable[str]) -> str:
+    ordered = sorted(names)
+    rest = len(ordered) - MAX_NAMED
+    return ", ".join(ordered[:MAX_NAMED]) + (f" and {rest} more" if rest > 0 else "")
+
+
+if __name__ == "__main__":
+    sys.exit(exit_code_of(main))

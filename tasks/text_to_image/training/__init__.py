@@ -1,0 +1,1 @@
+"""What the trainer learns: the pictures and captions prepared, and the held-out loss."""

@@ -1,0 +1,157 @@
+"""The held-out diffusion loss: does the adapter learn the subject, or these pictures?
+
+A training loss is one draw of pictures, noise and timesteps per step: its noise hides what happens. Here nothing is
+drawn. Each picture is asked about at the midpoints of 8 strata of the trained timesteps, with noise fixed by (id,
+stratum), the VAE's mean, its own caption, in evaluation mode. The loss is the plain mean squared error of what the
+model predicts (noise or v), whatever `train` weighs, so that runs with other weights, noise or batch sizes compare.
+The probe is as many training pictures, asked in the same way: `gap`, held-out minus probe, grows when they are
+memorised.
+
+Shapes: P pictures, S strata, B batch, C latent channels, H W latent height and width.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from accelerate import Accelerator
+from diffusers import DDPMScheduler
+from torch import Tensor, nn
+
+from shared.config.schema import Config, TrainConfig
+from shared.data.dataset import Pair
+from shared.run_folder.tables import NUM_STRATA, Value
+from tasks.text_to_image.data import batches
+from tasks.text_to_image.data.batches import Example
+from tasks.text_to_image.data.cache import Cache, Picture
+from tasks.text_to_image.families.model import Conditioning, Model
+from tasks.text_to_image.objectives import ddpm
+from trainer import data_order
+
+NOISE_SEED = 0
+"""Not `train.seed`: runs that differ in it are asked the same."""
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Losses:
+    """What was measured: (P, S) each, float64."""
+
+    held_out: Tensor
+    probe: Tensor
+
+    def row(self) -> dict[str, Value]:
+        """The columns of validation.csv that are losses, and how many held-out pictures they are means of."""
+        held_out, probe = self.held_out.mean().item(), self.probe.mean().item()
+        strata = {f"held_out_t{index}": value for index, value in enumerate(self.held_out.mean(dim=0).tolist())}
+        return {
+            "held_out_loss": held_out,
+            "train_probe_loss": probe,
+            "gap": held_out - probe,
+            **strata,
+            "num_pictures": len(self.held_out),
+        }
+
+
+class Validation:
+    """The held-out pictures and the probe, and how their losses are measured."""
+
+    def __init__(
+        self, model: Model, cache: Cache, held_out: Sequence[Example], probe: Sequence[Example], config: Config
+    ) -> None:
+        self._model, self._cache, self._settings = model, cache, config.train
+        self._live = config.encodes_captions_live
+        self._num_held_out = len(held_out)
+        self._examples = [*held_out, *probe]
+
+    @property
+    def pictures(self) -> list[Picture]:
+        """What the cache must hold of pictures."""
+        return [example.picture() for example in self._examples]
+
+    @property
+    def captions(self) -> list[str]:
+        """What the cache must hold of captions: none where they are encoded live."""
+        return [] if self._live else [example.pair.caption for example in self._examples]
+
+    def measure(
+        self,
+        predictor: nn.Module,
+        scheduler: DDPMScheduler,
+        accelerator: Accelerator,
+        batch_size: int,
+        progress: Progress = lambda done, total: None,
+    ) -> Losses:
+        """The losses of every picture, each measured by one process, the same on all of them.
+
+        The table is summed over the processes: all but one add zeros to a cell, so that the sum is exact and what
+        follows from it does not depend on how many there are. batch_size: timesteps asked about at once; no more
+        than a training step holds, which needs more memory for each. No random state is read or advanced.
+        """
+        losses_PS = torch.zeros(len(self._examples), NUM_STRATA, dtype=torch.float64)
+        module = accelerator.unwrap_model(predictor)
+        module.eval()
+        mine = range(accelerator.process_index, len(self._examples), accelerator.num_processes)
+        with torch.no_grad(), accelerator.autocast():
+            for done, index in enumerate(mine, 1):
+                losses_PS[index] = self._picture(self._examples[index], module, scheduler, batch_size)
+                progress(done, len(mine))
+        module.train()
+        if accelerator.num_processes > 1:
+            losses_PS = cast("Tensor", accelerator.reduce(losses_PS.to(accelerator.device), "sum")).cpu()
+        return Losses(losses_PS[: self._num_held_out], losses_PS[self._num_held_out :])
+
+    def _picture(self, example: Example, module: nn.Module, scheduler: DDPMScheduler, batch_size: int) -> Tensor:
+        """Loss of one picture at each stratum's timestep. (S,), fp32, on the CPU."""
+        device = self._model.device
+        mean_CHW, _ = self._cache.posterior(example.picture())
+        latents_1CHW = self._model.scale_latents(mean_CHW.unsqueeze(0)).to(device)
+        noise_SCHW = noise_of(example.pair.id, mean_CHW.shape).to(device)
+        timesteps_S = midpoints(self._settings, scheduler.config["num_train_timesteps"]).to(device)
+        text_1 = self._text(example.pair.caption)
+        time_ids_16 = torch.tensor([batches.time_ids(example.framing)], device=device)
+        losses: list[Tensor] = []
+        for noise_BCHW, timesteps_B in zip(noise_SCHW.split(batch_size), timesteps_S.split(batch_size), strict=True):
+            size = len(timesteps_B)
+            latents_BCHW = latents_1CHW.expand(size, -1, -1, -1)
+            steps_B = cast("torch.IntTensor", timesteps_B)
+            model_pred_BCHW = module(
+                scheduler.add_noise(latents_BCHW, noise_BCHW, steps_B),
+                timesteps_B,
+                {name: value.expand(size, *value.shape[1:]) for name, value in text_1.items()},
+                time_ids_16.expand(size, -1),
+            )
+            target_BCHW = ddpm.target(scheduler, latents_BCHW, noise_BCHW, timesteps_B)
+            losses.append(ddpm.distance(model_pred_BCHW, target_BCHW, "l2", 0).mean(dim=(1, 2, 3)).cpu())
+        return torch.cat(losses)
+
+    def _text(self, caption: str) -> Conditioning:
+        """Conditioning of one caption, on the device; from the encoders where they learn."""
+        if self._live:
+            return self._model.encode_captions([caption])
+        return {name: value.unsqueeze(0).to(self._model.device) for name, value in self._cache.text(caption).items()}
+
+
+def midpoints(settings: TrainConfig, num_train_timesteps: int) -> Tensor:
+    """The middle of each stratum of the trained timesteps, rounded down. (S,), int64, ascending."""
+    first, last = settings.min_timestep, min(settings.max_timestep, num_train_timesteps - 1)
+    width = last + 1 - first
+    return torch.tensor([first + (2 * stratum + 1) * width // (2 * NUM_STRATA) for stratum in range(NUM_STRATA)])
+
+
+def noise_of(pair_id: str, shape: Sequence[int]) -> Tensor:
+    """White noise of one picture, by (id, stratum). shape: (C, H, W); returns (S, C, H, W), on the CPU."""
+    generators = [data_order.generator(NOISE_SEED, f"validation:{pair_id}", stratum) for stratum in range(NUM_STRATA)]
+    return torch.stack([torch.randn(tuple(shape), generator=generator) for generator in generators])
+
+
+def choose_probe(training: Sequence[Pair], count: int, seed: int) -> list[Pair]:
+    """As many training pairs as are held out, by seed; all of them where there are fewer. In order of their ids."""
+    ids = sorted(pair.id for pair in training)
+    chosen = set(random.Random(f"probe:{seed}").sample(ids, min(count, len(ids))))
+    return sorted((pair for pair in training if pair.id in chosen), key=lambda pair: pair.id)

@@ -1,0 +1,138 @@
+"""From a run's settings to a learner ready to learn: pictures framed, everything encoded, the adapter attached."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+
+import torch
+from accelerate import Accelerator
+
+from shared.config.schema import Config
+from shared.data import dataset, references
+from shared.data.dataset import Pair
+from shared.files.digests import Digests
+from shared.launch import relocation
+from shared.models.external_vae import pinned
+from shared.run_folder.run_dir import RunDir
+from tasks.text_to_image.data import batches
+from tasks.text_to_image.data.cache import Cache, Mask, Picture
+from tasks.text_to_image.families import loading, quantization
+from tasks.text_to_image.families.model import Model
+from tasks.text_to_image.lora import lora
+from tasks.text_to_image.lora.initial import Initial
+from tasks.text_to_image.training import held_out_loss
+from tasks.text_to_image.training.held_out_loss import Validation
+from trainer import data_order, optimizer
+from trainer.learner import Learner
+
+log = logging.getLogger(__name__)
+
+Progress = Callable[[int, int], None]
+
+PRECISIONS: dict[str, loading.Precision] = {"no": "fp32", "fp16": "fp16", "bf16": "bf16"}
+
+
+def prepare(run: RunDir, config: Config, accelerator: Accelerator, progress: Progress, *, begins: bool) -> Learner:
+    """Load, encode what the cache lacks, attach. progress: how many pictures or captions are encoded, of how many.
+
+    begins: there is no checkpoint to restore, so that `lora.init_from` counts.
+
+    Raises:
+        ConfigError, DataError, ModelError, DeviceError: it cannot be trained like this.
+    """
+    relocation.require_present(run, config)
+    optimizer.check(config.train, accelerator.device)
+    quantization.require(config.model, accelerator.device)
+    model = loading.load_model(
+        pinned(config.model, run.read_record().base_model),
+        PRECISIONS[mixed_precision(config)],
+        for_training=True,
+        zero_terminal_snr=config.train.zero_terminal_snr,
+        max_token_length=config.data.max_token_length,
+    )
+    initial = Initial.of(run, config.lora, model) if begins else None
+    digest = Digests(dataset.digests_path(config))
+    pairs = relocation.scan_again(run, config, digest)
+    if cut := model.token_lengths(pair.caption for pair in pairs).cut(config.data.max_token_length):
+        model.notices += (cut,)
+    held_out, training, of_class = _split(pairs, run.read_record().dataset.held_out, config, digest)
+    if accelerator.is_main_process:
+        references.publish_missing(run, config, model.size_multiple, lambda: held_out)
+    group_size = config.train.train_batch_size * accelerator.num_processes
+    examples = batches.frame([*training, *of_class], config, multiple=model.size_multiple, at_least=group_size)
+    log.info(batches.describe(examples))
+    cache = Cache(dataset.cache_dir(config), model, digest)
+    measured = _validation(model, cache, held_out, training, config)
+    pictures = [*batches.pictures_of(examples, config), *(measured.pictures if measured else ())]
+    captions = [*batches.captions_of(examples, config), *(measured.captions if measured else ())]
+    masks = [example.mask for example in examples if example.mask]
+    _encode(cache, model, pictures, captions, masks, accelerator, progress)
+    digest.save()
+    if config.encodes_captions_live:
+        for encoder in model.text_encoders.values():
+            encoder.to(accelerator.device)
+    torch.manual_seed(data_order.derive(config.train.seed, "adapter", 0))
+    parts = lora.adapted(model, config.lora)
+    lora.attach(parts, config.lora, model.clip_skip)
+    if initial and (text := initial.apply(parts)):
+        model.notices += (text,)
+    stream = batches.Batches(examples, cache, config, group_size=group_size)
+    return Learner(config, accelerator, model, stream, measured)
+
+
+def mixed_precision(config: Config) -> str:
+    """`no`, `fp16` or `bf16`: as asked for, else the best of this device."""
+    if config.model.mixed_precision != "auto":
+        return config.model.mixed_precision
+    if not torch.cuda.is_available():
+        return "no"
+    return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+
+
+def _split(
+    pairs: list[Pair], kept_away: Sequence[str], config: Config, digest: Digests
+) -> tuple[list[Pair], list[Pair], list[Pair]]:
+    """The pairs held out, trained on, and trained on beside them for regularisation."""
+    held_out = [pair for pair in pairs if pair.id in set(kept_away)]
+    training = dataset.training_pairs(pairs, kept_away, config.data.train_size, config.train.seed, digest)
+    return held_out, training, dataset.regularization_pairs(pairs, kept_away, digest)
+
+
+def _validation(
+    model: Model, cache: Cache, held_out: list[Pair], training: list[Pair], config: Config
+) -> Validation | None:
+    """The held-out loss, where it is asked for. Each picture is in the bucket of its own shape, on any batch size."""
+    if config.train.validation_steps is None:
+        return None
+    probe = held_out_loss.choose_probe(training, len(held_out), config.train.seed)
+    multiple = model.size_multiple
+    asked, probed = (batches.frame(pairs, config, multiple=multiple, at_least=1) for pairs in (held_out, probe))
+    return Validation(model, cache, asked, probed, config)
+
+
+def _encode(
+    cache: Cache,
+    model: Model,
+    pictures: list[Picture],
+    captions: list[str],
+    masks: list[Mask],
+    accelerator: Accelerator,
+    progress: Progress,
+) -> None:
+    """Fill the cache, each process its share; a second round finds what others wrote on disks not seen from here.
+
+    The encoders are on the device only while they are needed: not at all when nothing is missing.
+    """
+    for share in ((accelerator.process_index, accelerator.num_processes), (0, 1)):
+        missing_pictures = cache.prepare_pictures(pictures, share)
+        missing_captions = cache.prepare_captions(captions, share)
+        cache.reduce_masks(cache.prepare_masks(masks, share), progress)
+        if missing_pictures or missing_captions:
+            model.encode_to(accelerator.device)
+            cache.encode_pictures(missing_pictures, progress)
+            cache.encode_captions(missing_captions, progress)
+            model.encode_to(torch.device("cpu"))
+        accelerator.wait_for_everyone()
+        if accelerator.num_processes == 1:
+            break

@@ -1,0 +1,190 @@
+"""`init`: what it sees is true, what it writes can be read, trained with, and does not overwrite."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from run import app
+from shared.config.save_interval import parse
+from shared.config.schema import load_config
+from shared.data.survey import survey
+from shared.errors import DataError
+from shared.launch import first_config
+from shared.machine import presets
+from shared.machine.hardware import Gpu
+from tests.conftest import run_module
+
+
+def data_set(folder: Path, count: int, *, captioned: int | None = None) -> Path:
+    folder.mkdir()
+    for number in range(count):
+        Image.new("RGB", (64 + number, 96), "red").save(folder / f"{number}.png")
+        if number < (count if captioned is None else captioned):
+            (folder / f"{number}.txt").write_text(f"a red dress number {number}")
+    return folder
+
+
+def test_the_survey_counts_measures_and_reads(tmp_path: Path) -> None:
+    seen = survey(data_set(tmp_path / "dresses", 5))
+    assert (seen.num_images, len(seen.captions), seen.median_short_side) == (5, 5, 66)
+    assert seen.sentences()[1].startswith("64 to 68 wide, 96 to 96 high")
+    assert "5 words in the median, 5 different" in seen.sentences()[2]
+    assert not seen.problems
+
+
+def test_a_picture_that_is_cut_off_is_said(tmp_path: Path) -> None:
+    folder = data_set(tmp_path / "dresses", 5)
+    picture = folder / "2.png"
+    picture.write_bytes(picture.read_bytes()[:-40])
+    assert [problem for problem in survey(folder).problems if "2.png" in problem]
+
+
+def test_missing_captions_are_said_and_do_not_stop_the_survey(tmp_path: Path) -> None:
+    seen = survey(data_set(tmp_path / "dresses", 5, captioned=3))
+    assert len(seen.captions) == 3
+    assert any("4.png" in problem for problem in seen.problems)
+
+
+def test_a_folder_without_pictures_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="holds no pictures"):
+        survey(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("count", "held_out", "steps"),
+    [(3, 2, 500), (7, 2, 500), (8, 4, 500), (12, 4, 500), (24, 4, 500), (50, 5, 1100), (80, 8, 1800), (1000, 24, 4000)],
+)
+def test_held_out_pairs_and_steps_follow_the_number_of_pictures(
+    tmp_path: Path, count: int, held_out: int, steps: int
+) -> None:
+    seen = survey(data_set(tmp_path / "one", 1))
+    seen = type(seen)(count, seen.sizes, seen.captions)
+    path = tmp_path / "c.toml"
+    path.write_text(first_config.render(seen, presets.recommend("sd1", None), "pocket", str(tmp_path), "one"))
+    config = load_config(path)
+    assert (config.data.num_validation, config.train.max_train_steps) == (held_out, steps)
+    assert config.train.snapshot_steps == parse(config.train.validation_steps)
+    assert config.evaluation.num_prompts <= held_out
+    assert ("too few for a sure verdict" in path.read_text()) == (count < 8)
+    assert config.evaluation.confirm_prompts == 0, "drawing on a CPU is slow"
+    assert config.run.preset == "sd1 on CPU"
+
+
+def test_captions_beyond_sixteen_are_kept_for_the_final_where_drawing_is_quick(tmp_path: Path) -> None:
+    seen = survey(data_set(tmp_path / "one", 1))
+    gpu = Gpu(0, "a card", 0.0, 24 * 1024.0, (8, 0))
+    path = tmp_path / "c.toml"
+    for count, further in ((150, 0), (240, 8)):
+        pictures = type(seen)(count, seen.sizes, seen.captions)
+        path.write_text(first_config.render(pictures, presets.recommend("sd1", gpu), "pocket", str(tmp_path), "one"))
+        config = load_config(path)
+        assert config.evaluation.confirm_prompts == further
+        assert config.evaluation.num_prompts + further == config.data.num_validation
+
+
+def test_two_pictures_are_too_few(tmp_path: Path) -> None:
+    seen = survey(data_set(tmp_path / "two", 2))
+    with pytest.raises(DataError, match="at least 3"):
+        first_config.render(seen, presets.recommend("pocket", None), "pocket", "two", "two")
+
+
+@pytest.mark.parametrize(("folder", "name"), [("My Dresses", "My-Dresses"), ("..", "first-run"), ("été", "t")])
+def test_a_run_is_named_after_its_data_set(folder: str, name: str) -> None:
+    assert first_config.run_name(folder) == name
+
+
+def test_a_file_whose_name_no_run_can_have_names_its_run(tmp_path: Path) -> None:
+    folder, target = data_set(tmp_path / "dresses", 8), tmp_path / "my dress.toml"
+    done = CliRunner().invoke(app, ["init", str(folder), "--model", "pocket", "--output", str(target)])
+    assert done.exit_code == 0, done.output
+    assert load_config(target).run.name == "my-dress"
+
+
+def test_copies_count_once_where_pictures_are_held_out(tmp_path: Path) -> None:
+    folder = data_set(tmp_path / "dresses", 8)
+    for path in sorted(folder.iterdir()):
+        shutil.copy(path, folder / f"again-{path.name}")
+    seen = survey(folder)
+    assert (seen.num_images, seen.num_copies) == (16, 8)
+    assert [notice for notice in seen.notices if notice.startswith("8 picture(s) are copies of others")]
+    text = first_config.render(seen, presets.recommend("pocket", None), "pocket", str(folder), "dresses")
+    assert "num_validation = 4 # of 8:" in text
+    assert "views of each of 8 pictures" in text
+
+
+def test_init_writes_a_config_that_trains_and_never_overwrites(
+    tmp_path: Path, tiny_model: Path, pictures: Path
+) -> None:
+    shutil.copytree(pictures, tmp_path / "pictures")
+    config = tmp_path / "mine.toml"
+    arguments = ("init", tmp_path / "pictures", "--model", tiny_model, "--output", config)
+    written = run_module("run", *arguments)
+    assert written.returncode == 0, written.stderr
+    assert "each snapshot is judged on 4 held-out captions" in written.stdout
+    assert "memory on " in written.stdout
+    assert f"model: {tiny_model}, sd1, predicts noise" in written.stdout
+    lengths = re.search(r"captions have up to \d+ tokens, and up to 30 are encoded", written.stdout)
+    assert lengths
+    assert f"wrote {config}; read it, then: run.py train {config}" in written.stdout
+    text = config.read_text()
+    refused = run_module("run", *arguments)
+    assert (refused.returncode, config.read_text()) == (2, text)
+    assert "--force" in refused.stderr
+    overrides = (f"run.output_dir={tmp_path / 'runs'}", "data.resolution=32", "train.max_train_steps=2")
+    trained = run_module("run", "train", config, *overrides, "--no-evaluator", "--no-dashboard")
+    assert trained.returncode == 0, trained.stdout + trained.stderr
+    assert "memory on this machine, estimated: trainer" in trained.stdout
+    assert f"• {lengths[0]}" in trained.stdout
+    record = (tmp_path / "runs" / "mine" / "run.json").read_text()
+    assert '"name": "sd1 on CPU"' in record
+    assert '"activations"' in record
+
+
+def test_a_run_with_pictures_for_regularisation_has_twice_the_steps(tmp_path: Path) -> None:
+    folder = tmp_path / "project"
+    folder.mkdir()
+    data_set(folder / "10_sks dress", 100)
+    plain = first_config.render(survey(folder), presets.recommend("sd1", None), "pocket", str(folder), "project")
+    data_set(folder / "reg", 3)
+    beside = first_config.render(survey(folder), presets.recommend("sd1", None), "pocket", str(folder), "project")
+    steps = [int(text.partition("max_train_steps = ")[2].split()[0]) for text in (plain, beside)]
+    assert steps == [2200, 4000]
+    assert "num_validation = 10 # of 100:" in beside
+    assert "4 an update, 2 of them for regularisation" in beside
+
+
+def test_init_lists_the_problems_also_where_too_little_is_left(tmp_path: Path) -> None:
+    folder = data_set(tmp_path / "dresses", 2)
+    (folder / "3.gif").touch()
+    done = CliRunner().invoke(app, ["init", str(folder), "--model", "pocket", "--output", str(tmp_path / "c.toml")])
+    assert done.exit_code == 2
+    assert "3.gif: .gif pictures are not read" in done.output
+    assert "at least 3 are needed" in done.output
+    assert not (tmp_path / "c.toml").exists()
+
+
+def test_init_writes_the_trigger_word(tmp_path: Path) -> None:
+    folder = data_set(tmp_path / "dresses", 6, captioned=0)
+    output = tmp_path / "c.toml"
+    asked = ["init", str(folder), "--model", "pocket", "--output", str(output), "--trigger-word", "ohwx"]
+    done = CliRunner().invoke(app, asked)
+    assert done.exit_code == 0, done.output
+    assert "6 of 6 pictures have no caption: the trigger word 'ohwx' is theirs" in done.output
+    assert "to mend" not in done.output
+    assert load_config(output).data.trigger_word == "ohwx"
+
+
+def test_init_says_how_many_problems_to_mend_first_and_how(tmp_path: Path, tiny_model: Path, pictures: Path) -> None:
+    shutil.copytree(pictures, tmp_path / "pictures")
+    next((tmp_path / "pictures").rglob("*.txt")).unlink()
+    config = tmp_path / "mine.toml"
+    written = run_module("run", "init", tmp_path / "pictures", "--model", tiny_model, "--output", config)
+    assert written.returncode == 0, written.stderr
+    assert "or set data.trigger_word (`init --trigger-word WORD`)" in written.stdout
+    assert written.stdout.endswith(f"wrote {config}; mend the 1 problem(s) above first, then: run.py train {config}\n")

@@ -1,0 +1,66 @@
+"""A run folder is made, taken up, or begun anew; nothing changes where it is refused."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from shared.config.schema import Config
+from shared.errors import ConfigError, DataError, RunFolderError
+from shared.launch.resume import Resume, open_or_create
+from shared.run_folder.run_dir import RunDir, create_run
+from shared.run_folder.tables import TRAIN_COLUMNS, write_rows
+from tests.conftest import paper_model, tiny_config
+
+
+@pytest.fixture
+def config(tmp_path: Path, pictures: Path) -> Config:
+    """Of a run on a copy of the pictures, which a test may change."""
+    data = Path(shutil.copytree(pictures, tmp_path / "data"))
+    return tiny_config(tmp_path / "runs", "run", paper_model(tmp_path / "model"), data, {})
+
+
+def with_train(config: Config, **changes: object) -> Config:
+    return config.model_copy(update={"train": config.train.model_copy(update=changes)})
+
+
+def take_up(config: Config, *allowed: str) -> RunDir:
+    return open_or_create(config, Resume(allow_change=allowed), lambda text: None, lambda: None)
+
+
+def test_a_run_that_never_made_a_step_is_begun_anew_with_other_settings(config: Config) -> None:
+    first = create_run(with_train(config, optimizer="foo"))
+    before = first.read_record().run_id
+    again = take_up(config)
+    assert again == first
+    assert again.read_config().train.optimizer == config.train.optimizer
+    assert again.read_record().run_id != before
+
+
+def test_a_run_that_never_made_a_step_is_taken_up_with_the_same_settings(config: Config) -> None:
+    before = create_run(config).read_record().run_id
+    assert take_up(config).read_record().run_id == before
+
+
+def test_what_was_learnt_is_never_begun_anew(config: Config) -> None:
+    run = create_run(with_train(config, optimizer="SGD"))
+    write_rows(run.train_csv, TRAIN_COLUMNS, [{"step": 1}])
+    with pytest.raises((ConfigError, RunFolderError), match=r"train\.optimizer was SGD"):
+        take_up(config)
+    assert run.read_config().train.optimizer == "SGD"
+
+
+def test_a_change_is_not_written_down_where_the_data_set_is_another(config: Config) -> None:
+    run = create_run(config)
+    write_rows(run.train_csv, TRAIN_COLUMNS, [{"step": 1}])
+    caption = next(Path(config.data.path).glob("*.txt"))
+    words = caption.read_text(encoding="utf-8")
+    caption.write_text("something else", encoding="utf-8")
+    longer = with_train(config, checkpoints_total_limit=7)
+    with pytest.raises(DataError, match="has changed since this run was made"):
+        take_up(longer, "train.checkpoints_total_limit")
+    assert run.read_config() == config
+    caption.write_text(words, encoding="utf-8")
+    assert take_up(longer, "train.checkpoints_total_limit").read_config().train.checkpoints_total_limit == 7

@@ -1,0 +1,138 @@
+"""The small parts of the supervisor; tests/integration shows the whole."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Generator
+from typing import Any
+
+import pytest
+
+from shared.errors import ConfigError
+from shared.files.publication import publish
+from shared.launch import supervisor
+from shared.launch.listener import Listener
+from shared.launch.supervisor import ROOT, Supervisor, child_environment, unjudged
+from shared.run_folder import requests
+from shared.run_folder.heartbeat import read_status, vacant
+from shared.run_folder.records import EvaluationResult, Manifest
+from shared.run_folder.tables import METRIC_COLUMNS, write_rows
+from tests.conftest import RunMaker
+
+
+def test_children_find_our_packages_first_and_hold_the_lifeline(
+    make_paper_run: RunMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", "/elsewhere")
+    monkeypatch.setenv("HOME", "/home/someone")
+    run = make_paper_run()
+    environment = child_environment(run)
+    assert environment["PYTHONPATH"].split(os.pathsep) == [str(ROOT), "/elsewhere"]
+    assert environment["DARKROOM_LIFELINE"] == "1"
+    assert environment["HOME"] == "/home/someone"
+    assert (environment["DARKROOM_RUNS"], environment["DARKROOM_RUN"]) == (str(run.path.parent), run.path.name)
+    monkeypatch.delenv("PYTHONPATH")
+    assert child_environment(None)["PYTHONPATH"] == str(ROOT)
+    assert "DARKROOM_RUN" not in child_environment(None)
+
+
+def test_what_is_left_to_judge_knows_the_base_model_and_leaves_other_runs_out(make_paper_run: RunMaker) -> None:
+    run = make_paper_run()
+    assert unjudged(run) == set()
+
+    def snapshot(step: int, run_id: str) -> None:
+        publish(run.staging, run.snapshot(step), Manifest(kind="snapshot", run_id=run_id, step=step), lambda _: None)
+
+    snapshot(99999, "another")
+    assert unjudged(run) == set()
+    snapshot(2, run.read_record().run_id)
+    assert unjudged(run) == {0, 2}
+    write_rows(run.metrics_csv, METRIC_COLUMNS, [{"step": 0}])
+    assert unjudged(run) == {2}
+    run.evaluation(2).mkdir()
+    EvaluationResult(run_id="r", step=2, status="ok").write(run.evaluation(2) / "result.json")
+    assert unjudged(run) == {2}, "its evaluator may have died before it weighed the result"
+    write_rows(run.metrics_csv, METRIC_COLUMNS, [{"step": 0}, {"step": 2}])
+    assert unjudged(run) == set()
+
+
+FAKES = {
+    "trainer": "pass",
+    "evaluator": "import time; time.sleep(600)",
+    "dashboard": "import time; time.sleep(600)",
+}
+
+
+@pytest.fixture
+def supervise(make_paper_run: RunMaker, monkeypatch: pytest.MonkeyPatch) -> Generator[Callable[..., list[str]]]:
+    """Supervise a run of which a snapshot waits to be judged, by programs that do nothing; returns what was said."""
+
+    def fake(module: str, *_: object) -> list[str]:
+        return [sys.executable, "-c", FAKES[module]]
+
+    monkeypatch.setattr(supervisor, "python_module", fake)
+    monkeypatch.setattr(Listener, "command", property(lambda _: fake("dashboard")))
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+
+    def start(when: str, **options: object) -> list[str]:
+        """`when`: the state of the supervisor in which a stop is asked for."""
+        run, said = make_paper_run(dashboard={"port": 0}), list[str]()
+        snapshot = Manifest(kind="snapshot", run_id=run.read_record().run_id, step=2)
+        publish(run.staging, run.snapshot(2), snapshot, lambda _: None)
+        asked = list[object]()
+
+        def render() -> None:
+            status = read_status(run, "supervisor")
+            if not asked and status and status.state == when:
+                asked.append(requests.submit_stop(run, "a test"))
+
+        given: dict[str, Any] = {"with_evaluator": True, "with_dashboard": True, "linger": False, **options}
+        whole = Supervisor(run, run.read_config(), said.append, render, lambda _: None, **given)
+        assert whole.supervise() == 0
+        assert requests.open_requests(run, "stop") == []
+        with vacant(run, "supervisor"):
+            return said
+
+    yield start
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+def test_a_stop_asked_for_while_the_rest_is_judged_leaves_it(supervise: Callable[..., list[str]]) -> None:
+    assert "left unjudged: 2; the same command goes on with them" in supervise("draining")
+
+
+def test_a_stop_asked_for_while_only_the_dashboard_is_up_ends_it(supervise: Callable[..., list[str]]) -> None:
+    said = supervise("serving", linger=True, with_evaluator=False)
+    assert any("the dashboard stays at http://127.0.0.1:" in text for text in said)
+    assert not any("is taken" in text for text in said), "port 0 asks for any"
+
+
+def test_nothing_is_started_where_the_dashboard_cannot_listen(
+    make_paper_run: RunMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_paper_run(dashboard={"host": "203.0.113.1"})
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    with pytest.raises(ConfigError, match="cannot listen"):
+        Supervisor(run, run.read_config(), lambda _: None, lambda: None, lambda _: None).supervise()
+    assert not list(run.logs.glob("*.log"))
+
+
+ERROR = ["error: new", "       p1: the picture", "hint: mend it"]
+
+
+@pytest.mark.parametrize("said", [[], ERROR], ids=["killed", "an error of several lines"])
+def test_only_what_a_program_said_since_it_was_started_is_told(make_paper_run: RunMaker, said: list[str]) -> None:
+    run = make_paper_run()
+    log = run.logs / "trainer.log"
+    log.write_text("error: an earlier start's\nhint: its cure\n")
+    whole = Supervisor(run, run.read_config(), lambda _: None, lambda: None, lambda _: None)
+    whole._start("trainer", [sys.executable, "-c", f"import sys; sys.exit({chr(10).join(said)!r})"])
+    whole._children["trainer"].process.wait()
+    assert whole._last_words("trainer") == ("\n".join(said) or f"see {log}")
+
+
+def test_a_restart_is_not_tried_for_errors_it_cannot_cure() -> None:
+    assert {2, 5} == supervisor.PERMANENT

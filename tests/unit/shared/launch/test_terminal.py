@@ -1,0 +1,162 @@
+"""What a person reads at the end of a run."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from shared.errors import DataError
+from shared.files.publication import publish
+from shared.launch.terminal import Terminal, best_file, describe_result, summarise
+from shared.run_folder.heartbeat import hold_role
+from shared.run_folder.records import Best, Interval, Manifest
+from shared.run_folder.run_dir import RunDir
+from shared.run_folder.tables import METRIC_COLUMNS, read_rows, write_rows
+from tests.conftest import RunMaker
+
+
+@pytest.fixture
+def run(make_paper_run: RunMaker) -> RunDir:
+    return make_paper_run()
+
+
+def summary(run: RunDir) -> str:
+    text = io.StringIO()
+    summarise(run, Console(file=text, width=200, highlight=False))
+    return text.getvalue()
+
+
+def best(**changes: object) -> Best:
+    return Best.model_validate(
+        {
+            "step": 40,
+            "snapshot": "snapshots/step-00000040",
+            "reason": "Step 40 [is] the best.",
+            "better_than_base": True,
+            "num_evaluated": 3,
+            "metrics": {"visual_loss": 0.25, "clip_t": 0.3},
+            "deltas": {"visual_loss": Interval(delta=-0.125, low=-0.25, high=-0.0625)},
+            **changes,
+        }
+    )
+
+
+def test_the_summary_shows_the_best_snapshot_against_the_base_model(run: RunDir) -> None:
+    best().write(run.best)
+    run.snapshot(40).mkdir()
+    file = run.snapshot(40) / "pytorch_lora_weights.safetensors"
+    file.touch()
+    text = summary(run)
+    assert "Best snapshot: step 40" in text
+    row = next(line for line in text.splitlines() if "visual_loss" in line)
+    assert [cell.strip() for cell in row.strip("│").split("│")] == [
+        "visual_loss",
+        "0.3750",
+        "0.2500",
+        "-0.1250",
+        "-0.2500 … -0.0625",
+    ]
+    assert "Step 40 [is] the best." in text
+    assert f"file: {file}\n" in text
+
+
+def test_a_metric_without_value_leaves_its_cells_blank(run: RunDir) -> None:
+    best(metrics={"visual_loss": None}).write(run.best)
+    row = next(line for line in summary(run).splitlines() if "visual_loss" in line)
+    assert [cell.strip() for cell in row.strip("│").split("│")][1:3] == ["", ""]
+
+
+def test_a_run_without_verdict_says_so(run: RunDir) -> None:
+    assert summary(run) == "", "there is nothing to judge"
+    publish(
+        run.staging,
+        run.snapshot(2),
+        Manifest(kind="snapshot", run_id=run.read_record().run_id, step=2),
+        lambda folder: None,
+    )
+    assert summary(run).startswith("No snapshot is judged yet; `python run.py evaluate ")
+    rows = [{"step": 0, "status": "ok"}, {"step": 2, "status": "failed", "reason": "a weight is not finite"}]
+    write_rows(run.metrics_csv, METRIC_COLUMNS, rows)
+    assert summary(run) == "step 2 could not be judged: a weight is not finite\n"
+
+
+def test_a_missing_file_is_named_by_its_folder(run: RunDir) -> None:
+    assert best_file(run, best()) == str(run.snapshot(40))
+
+
+def write_metrics(run: RunDir, *rows: dict[str, str | float]) -> None:
+    write_rows(run.metrics_csv, METRIC_COLUMNS, [{"status": "ok", "evaluation_seconds": 1.5, **row} for row in rows])
+
+
+def test_a_result_is_described_in_one_line_with_its_differences(run: RunDir) -> None:
+    write_metrics(
+        run,
+        {"step": 0, "visual_loss": 0.5, "visual_loss_delta": 0.0, "clip_t": 0.25},
+        {"step": 40, "visual_loss": 0.25, "visual_loss_delta": -0.25},
+    )
+    base, trained = read_rows(run.metrics_csv)
+    assert describe_result(trained) == "judged step 40: visual 0.250 (-0.250)  (1.5 s)"
+    assert describe_result(base) == "judged base model: visual 0.500, clip t 0.250  (1.5 s)"
+
+
+def test_a_failed_result_says_why(run: RunDir) -> None:
+    write_metrics(run, {"step": 40, "status": "failed", "reason": "the file is truncated"})
+    assert describe_result(read_rows(run.metrics_csv)[0]) == "step 40 could not be judged: the file is truncated"
+    row = {"step": 40, "status": "skipped", "reason": "evaluation.every is 3"}
+    write_rows(run.metrics_csv, METRIC_COLUMNS, [row])
+    assert describe_result(read_rows(run.metrics_csv)[0]) == "step 40 was left out: evaluation.every is 3"
+
+
+def test_each_result_is_told_once(run: RunDir, capsys: pytest.CaptureFixture[str]) -> None:
+    with Terminal(run) as terminal:
+        terminal.render()
+        write_metrics(run, {"step": 0, "status": "failed", "reason": "[why]"})
+        terminal.render()
+        terminal.render()
+    assert capsys.readouterr().out == "• base model could not be judged: [why]\n"
+
+
+def test_a_notice_of_the_trainer_is_printed_once_and_an_earlier_sessions_never(run: RunDir) -> None:
+    with hold_role(run, "trainer") as status:
+        status.notice("checkpoint of step 2 is damaged")
+    terminal = Terminal(run)
+    text = terminal.console.file = io.StringIO()
+    terminal.render()
+    assert text.getvalue() == ""
+    with hold_role(run, "trainer") as status:
+        for notice in ("step 5 skipped: loss nan", "step 9 skipped: loss nan"):
+            status.notice(notice)
+            terminal.render()
+            terminal.render()
+    told = [line for line in text.getvalue().splitlines() if "loss" in line]
+    assert told == ["• step 5 skipped: loss nan", "• step 9 skipped: loss nan"]
+
+
+def test_an_earlier_sessions_failure_is_not_shown_as_this_ones(run: RunDir) -> None:
+    for role in ("trainer", "evaluator"):
+        with pytest.raises(DataError), hold_role(run, role):  # type: ignore[arg-type]
+            raise DataError("the disk was full")
+    text = io.StringIO()
+    terminal = Terminal(run)
+    Console(file=text, width=200).print(terminal._panel(terminal._trainer()))
+    assert "the disk was full" not in text.getvalue()
+    assert text.getvalue().count("starting") == 2
+    with hold_role(run, "trainer") as status:
+        status.update("training", step=3, total=6)
+        assert terminal._trainer() is not None
+
+
+def test_what_was_said_before_the_trainer_started_is_not_said_again(
+    run: RunDir, capsys: pytest.CaptureFixture[str]
+) -> None:
+    terminal = Terminal(run)
+    terminal.say("2 of 3 captions are too long")
+    with hold_role(run, "trainer") as status:
+        status.notice("2 of 3 captions are too long")
+        status.notice("the disk is small")
+        terminal.render()
+    said = capsys.readouterr().out.splitlines()
+    assert said[:2] == ["• 2 of 3 captions are too long", "• the disk is small"]
+    assert "• 2 of 3 captions are too long" not in said[2:]

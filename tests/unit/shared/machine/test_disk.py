@@ -1,0 +1,63 @@
+"""Room on the disk: estimated before, watched while, said in words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from shared.config.save_interval import parse
+from shared.config.schema import parse_config
+from shared.machine import disk
+from shared.machine.disk import Need, estimate, in_words, num_saves, shortage
+
+CONFIG = parse_config(
+    {
+        "data": {"path": "p", "resolution": 64, "num_validation": 10},
+        "train": {"max_train_steps": 100, "snapshot_steps": 10, "checkpointing_steps": 20},
+        "evaluation": {"num_prompts": 4, "num_seeds": 2, "confirm_prompts": 8, "confirm_seeds": 5},
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("cadence", "step", "expected"),
+    [
+        (10, 0, 10),
+        (10, 95, 1),
+        (10, 100, 0),
+        (30, 0, 4),  # 30, 60, 90, and the last
+        ([[0, 5], [20, 40]], 0, 6),  # 5, 10, 15, 20, 60, 100
+        ("2 epochs", 0, 5),
+        ("5 minutes", 0, 1),
+        ("5 minutes", 100, 0),
+    ],
+)
+def test_saves_are_counted_as_training_will_make_them(cadence: object, step: int, expected: int) -> None:
+    assert num_saves(parse(cadence), step, 100, steps_per_epoch=10) == expected
+
+
+def test_a_run_needs_all_its_snapshots_and_pictures_but_few_checkpoints() -> None:
+    need = estimate(CONFIG, 0, 10.0, snapshot=1000, checkpoint=3000)
+    picture = 64 * 64 * disk.PNG_BYTES_PER_PIXEL
+    final = 4 * 6 * 5 * picture  # three finalists and the base model, on the 6 pairs that are left
+    assert need.rest_of_run == int(10 * (1000 + 4 * 2 * picture) + final + 3 * 3000 + disk.MARGIN_BYTES)
+    assert need.next_save == 4000 + disk.MARGIN_BYTES
+    halfway = estimate(CONFIG, 50, 10.0, snapshot=1000, checkpoint=3000)
+    assert halfway.rest_of_run < need.rest_of_run
+
+
+def test_a_shortage_is_said_while_two_saves_do_not_fit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    need = Need(snapshot=10 << 20, checkpoint=30 << 20, rest_of_run=0)
+    free = SimpleNamespace(free=0)
+    monkeypatch.setattr(disk.shutil, "disk_usage", lambda folder: free)
+    free.free = 82 << 20
+    assert shortage(tmp_path, need) == ""
+    free.free -= 1
+    assert shortage(tmp_path, need) == f"82.0 MiB are free under {tmp_path}, two saves need 82.0 MiB"
+
+
+@pytest.mark.parametrize(("size", "words"), [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (5 << 40, "5.0 TiB")])
+def test_sizes_are_read_by_people(size: int, words: str) -> None:
+    assert in_words(size) == words

@@ -1,0 +1,95 @@
+"""Loading a base model: the wrong ones are refused in words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from unittest.mock import Mock
+
+import pytest
+import torch
+
+from shared.config.schema import ModelConfig
+from shared.errors import DeviceError, ModelError
+from tasks.text_to_image.families import loading
+from tasks.text_to_image.families.model import Model
+from tests.conftest import paper_model
+
+
+def test_a_folder_without_weights_is_refused_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="cannot load") as caught:
+        loading.load_model(ModelConfig(path=str(paper_model(tmp_path / "model"))), "fp32")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_no_safetensors_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(b"\x80\x04 a pickle in disguise")
+    with pytest.raises(ModelError, match=r"is not a whole \.safetensors file"):
+        loading.load_model(ModelConfig(path=str(path)), "fp32")
+
+
+def test_a_device_that_is_not_here_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert loading.choose_device("cuda") == torch.device("cuda")
+    assert loading.choose_device("cuda:0") == torch.device("cuda:0")
+    with pytest.raises(DeviceError, match="cuda:1 is not available"):
+        loading.choose_device("cuda:1")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    with pytest.raises(DeviceError, match="cuda is not available"):
+        loading.choose_device("cuda")
+    assert loading.choose_device("cpu") == torch.device("cpu")
+
+
+@pytest.mark.parametrize(("cuda", "mps", "best"), [(True, True, "cuda"), (False, True, "mps"), (False, False, "cpu")])
+def test_auto_is_the_best_there_is(monkeypatch: pytest.MonkeyPatch, cuda: bool, mps: bool, best: str) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: int(cuda))
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+    assert loading.choose_device("auto") == torch.device(best)
+
+
+@pytest.mark.parametrize("family", ["sd1", "sd2", "sdxl"])
+def test_a_single_file_loads_as_its_folder_does(tiny_models: Path, tiny_single_files: Path, family: str) -> None:
+    folder = str(tiny_models / family)
+    single = ModelConfig(path=str(tiny_single_files / f"{family}.safetensors"), single_file_config=folder)
+    expected, found = loading.load_model(ModelConfig(path=folder), "fp32"), loading.load_model(single, "fp32")
+    assert (type(found), found.family, found.schedule) == (
+        type(expected),
+        family,
+        expected.schedule,
+    )
+    for name, part in {**expected.parts, "vae": expected.pipeline.vae}.items():
+        theirs = getattr(found.pipeline, name).state_dict()
+        assert theirs.keys() == part.state_dict().keys()
+        assert all(torch.equal(theirs[key], value) for key, value in part.state_dict().items())
+    assert found.pipeline.vae.config.force_upcast == expected.pipeline.vae.config.force_upcast
+    assert torch.allclose(draw(found), draw(expected), atol=1e-5)
+
+
+def draw(model: Model) -> torch.Tensor:
+    arguments = model.prompt_arguments(["a red dress"])
+    generator = torch.Generator().manual_seed(0)
+    return model.pipeline(
+        **arguments, num_inference_steps=2, height=32, width=32, generator=generator, output_type="pt"
+    ).images
+
+
+def test_a_single_file_whose_parts_nobody_describes_is_refused_with_the_setting_that_helps(
+    tiny_single_files: Path,
+) -> None:
+    with pytest.raises(ModelError, match="cannot load") as refused:
+        loading.load_model(ModelConfig(path=str(tiny_single_files / "sd1.safetensors")), "fp32")
+    assert "model.single_file_config" in refused.value.hint
+
+
+def test_the_predicted_quantity_can_be_set(tiny_models: Path) -> None:
+    model = loading.load_model(ModelConfig(path=str(tiny_models / "sd1"), prediction_type="v_prediction"), "fp32")
+    assert model.schedule.prediction_type == "v_prediction"
+    assert model.noise_scheduler().config["prediction_type"] == "v_prediction"
+
+
+def test_a_hub_out_of_reach_is_not_told_as_a_missing_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loading, "_folder_kind", Mock(side_effect=OSError("a/b lacks a file")))
+    with pytest.raises(ModelError, match="not in the cache, and the hub did not give it") as refused:
+        loading.load_model(ModelConfig(path="a/b"), "fp32")
+    assert "hf download a/b" in refused.value.hint

@@ -1,0 +1,184 @@
+"""What the main process of a trainer alone has: it writes and answers, the others only compute."""
+
+from __future__ import annotations
+
+import logging
+import math
+from dataclasses import dataclass
+
+import torch
+
+from shared.config.schema import Config
+from shared.errors import TrainingError
+from shared.files.publication import sweep
+from shared.launch import setting_changes
+from shared.machine import disk, hardware
+from shared.run_folder import tables
+from shared.run_folder.heartbeat import Status
+from shared.run_folder.records import utc_now
+from shared.run_folder.run_dir import RunDir
+from tasks.text_to_image.lora import lora
+from tasks.text_to_image.lora.description import describe
+from tasks.text_to_image.objectives import ddpm
+from tasks.text_to_image.training.held_out_loss import Losses
+from trainer.control_requests import Orders
+from trainer.learner import Learner, Update
+from trainer.save_worker import Publisher
+from trainer.stopping import TimeLimit, first_save_seconds
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Desk:
+    """Writes the tables, publishes, says how things are."""
+
+    run: RunDir
+    config: Config
+    learner: Learner
+    status: Status
+    publisher: Publisher
+    orders: Orders
+    limit: TimeLimit
+    need: disk.Need
+    train_csv: tables.Appender
+
+    @property
+    def save_seconds(self) -> float:
+        """What the last save may take."""
+        return self.publisher.longest_save_seconds or first_save_seconds(self.need.next_save)
+
+    def notice(self, text: str) -> None:
+        """Say something a person should know."""
+        notice(self.status, text)
+
+    def note_update(self, update: Update) -> None:
+        """A row of train.csv, and the state."""
+        learner = self.learner
+        self.train_csv.append(
+            {
+                "step": learner.step,
+                "epoch": round(learner.epoch(learner.step), 4),
+                "loss": update.loss,
+                "learning_rate": update.learning_rate,
+                "grad_norm": update.grad_norm,
+                "samples_per_second": round(learner.pictures_per_step / update.seconds, 3),
+                "step_seconds": round(update.seconds, 4),
+                **_memory(learner.accelerator.device),
+                "timestamp": utc_now(),
+            }
+        )
+        message = "; ".join(filter(None, (f"loss {update.loss:.4f}", learner.note)))
+        self.status.update(step=learner.step, total=self.config.train.max_train_steps, message=message)
+        self.limit.lap()
+
+    def note_losses(self, losses: Losses, seconds: float) -> None:
+        """A row of validation.csv."""
+        row = {"step": self.learner.step, **losses.row(), "seconds": round(seconds, 3), "timestamp": utc_now()}
+        tables.Appender(self.run.validation_csv, tables.VALIDATION_COLUMNS).append(row)
+
+    def snapshot(self, update: Update) -> bool:
+        """Publish the adapter as it is now; False: it is not finite."""
+        details = {
+            "epoch": round(self.learner.epoch(self.learner.step), 4),
+            "loss": update.loss if math.isfinite(update.loss) else None,
+            "learning_rate": update.learning_rate,
+            "rank": self.config.lora.rank,
+            "lora_alpha": self.config.lora.lora_alpha,
+            "base_model": self.config.model.path,
+        }
+        metadata = lora.metadata(self.learner.adapted)
+        return self.publisher.snapshot(self.learner.step, self.learner.weights(), metadata, details)
+
+    def checkpoint(self) -> bool:
+        """Publish all that is needed to go on; False: it is not finite."""
+        details = {
+            "settings": setting_changes.state_settings(self.config),
+            "pictures_per_step": self.learner.pictures_per_step,
+        }
+        return self.publisher.checkpoint(self.learner.checkpoint(), details)
+
+    def close(self, message: str) -> None:
+        """Wait until everything is saved, and answer who still waits."""
+        self.status.update("saving", message=message)
+        self.publisher.close()
+        self.orders.close()
+
+
+def open_desk(run: RunDir, config: Config, learner: Learner, status: Status, limit: TimeLimit) -> Desk:
+    """Make the folder fit for going on after the learner's step: no rows past it, nothing half-written, room to save.
+
+    Raises:
+        TrainingError: the next saves do not fit on the disk.
+    """
+    sweep(run.staging)
+    _prune(run, learner.step, status)
+    need = _need(config, learner)
+    _require_room(run, need, status)
+    model, num_pictures = learner.model, learner.batches.num_pictures
+    for text in (*model.notices, *ddpm.notices(model.schedule, config.train), *learner.batches.notices):
+        notice(status, text)
+    publisher = Publisher(
+        run,
+        run.read_record().run_id,
+        config.train.checkpoints_total_limit,
+        notice=lambda text: notice(status, text),
+        describe=lambda step: describe(config, model.family, model.schedule, num_pictures, step),
+    )
+    train_csv = tables.Appender(run.train_csv, tables.TRAIN_COLUMNS)
+    return Desk(run, config, learner, status, publisher, Orders(run), limit, need, train_csv)
+
+
+def notice(status: Status | None, text: str) -> None:
+    """Say something a person should know: in the log, and in the status where this process has one."""
+    log.warning(text)
+    if status:
+        status.notice(text)
+
+
+def _prune(run: RunDir, step: int, status: Status) -> None:
+    pruned = tables.prune(run.train_csv, lambda row: int(row["step"]) <= step)
+    if pruned and step:
+        log.info("removed %d rows past step %d from train.csv", pruned, step)
+    elif pruned:
+        notice(status, f"there was no checkpoint yet: training begins again at step 1, {pruned} steps are made anew")
+    tables.prune(run.validation_csv, lambda row: 0 < step >= int(row["step"]))
+
+
+def _need(config: Config, learner: Learner) -> disk.Need:
+    """What this run will still write; optimizers keep two values for every weight (AdamW), or four (Prodigy)."""
+    size = sum(value.nbytes for value in learner.weights().values())
+    values = (5 if config.train.optimizer.casefold() == "prodigy" else 3) + bool(config.train.ema_decay)
+    return disk.estimate(config, learner.step, learner.steps_per_epoch, size, values * size)
+
+
+def _require_room(run: RunDir, need: disk.Need, status: Status) -> None:
+    if shortage := disk.shortage(run.path, need):
+        raise TrainingError(f"training would not fit on the disk: {shortage}", "make room, or set run.output_dir")
+    free = disk.free_bytes(run.path)
+    if free is not None and free < need.rest_of_run:
+        text = f"{disk.in_words(free)} are free, this run is going to need about {disk.in_words(need.rest_of_run)}"
+        notice(status, f"{text}; training stops before none is left")
+
+
+def _memory(device: torch.device) -> dict[str, tables.Value]:
+    """Memory columns of train.csv, MiB; None where nobody keeps count, or nobody answers."""
+    row: dict[str, tables.Value] = {"process_rss_mib": _rounded(hardware.process_rss_mib())}
+    if device.type == "cuda":
+        row["gpu_allocated_mib"] = _rounded(torch.cuda.memory_allocated(device) / hardware.MIB)
+        row["gpu_reserved_mib"] = _rounded(torch.cuda.memory_reserved(device) / hardware.MIB)
+        row["gpu_device_used_mib"] = _rounded(_device_used_mib(device))
+    return row
+
+
+def _device_used_mib(device: torch.device) -> float | None:
+    """What all processes together hold of the device, or of its MIG slice."""
+    try:
+        free, total = torch.cuda.mem_get_info(device)
+    except RuntimeError:
+        return None
+    return (total - free) / hardware.MIB
+
+
+def _rounded(mib: float | None) -> float | None:
+    return None if mib is None else round(mib, 1)
