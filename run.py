@@ -1,4 +1,4 @@
-"""Darkroom's command: train a LoRA, judge every snapshot while it trains, see both in a browser.
+"""Darkroom's command: train a LoRA, evaluate every snapshot while it trains, see both in a browser.
 
 Only `shared` is imported here; trainer, evaluator and dashboard are programs of their own, started with `python -m`.
 """
@@ -36,16 +36,20 @@ from shared.machine import doctor as examination
 from shared.machine import hardware, precheck, presets
 from shared.models import base_model, tokens
 from shared.run_folder.heartbeat import read_status
-from shared.run_folder.pending import unconfirmed, unjudged
+from shared.run_folder.pending import unconfirmed, unevaluated
 from shared.run_folder.records import replace_file
 from shared.run_folder.run_dir import RunDir, open_run
 
 DEMO_CONFIG = ROOT / "configs" / "pocket_kimono_cpu.toml"
 DEFAULT_MODEL = "stable-diffusion-v1-5/stable-diffusion-v1-5"
 STOP_WAIT_SECONDS = 120.0
-EVALUATED = {0: "everything is judged", 3: "nothing is left to judge", 4: "not everything is judged yet: try again"}
+EVALUATED = {
+    0: "everything is evaluated",
+    3: "nothing is left to evaluate",
+    4: "not everything is evaluated yet: try again",
+}
 """Exit code of the evaluator → what that means."""
-NOT_TO_BE_JUDGED = 5
+CANNOT_EVALUATE = 5
 """The evaluator's exit code where the base model or the device is not to be had."""
 
 
@@ -128,13 +132,13 @@ def train(
     from_checkpoint: Annotated[
         Path | None, typer.Option(help="A checkpoint folder to go on from; with --new, of any run.")
     ] = None,
-    evaluator: Annotated[bool, typer.Option(help="Judge every snapshot while training.")] = True,
+    evaluator: Annotated[bool, typer.Option(help="Evaluate every snapshot while training.")] = True,
     dashboard: Annotated[bool, typer.Option(help="Serve the dashboard.")] = True,
     create_only: Annotated[
         bool, typer.Option("--create-only", help="Make the run folder and start nothing: for launchers of your own.")
     ] = False,
 ) -> None:
-    """Train, judge and show; the same command again resumes.
+    """Train, evaluate and show; the same command again resumes.
 
     Exit codes: 0 trained, or saved and stopped as asked, 2 wrong config, data set or run folder, 3 the model or the
     device cannot be used, 4 training cannot go on, 1 anything else. Where training succeeds and evaluation does not,
@@ -181,11 +185,11 @@ def evaluate(
     ] = None,
     follow: Annotated[bool, typer.Option("--follow/--once", help="Go on for new snapshots until stopped.")] = False,
 ) -> None:
-    """Judge the snapshots of a run that have no result yet. Any number of these may share the work.
+    """Evaluate the snapshots of a run that have no result yet. Any number of these may share the work.
 
-    Exit codes of --once: 0 everything is judged, 3 nothing was left to do, 4 try again (another evaluator is still at
-    work, or memory did not suffice), 5 it will not work before someone mends the model or the device, 2 wrong folder,
-    setting or data set.
+    Exit codes of --once: 0 everything is evaluated, 3 nothing was left to do, 4 try again (another evaluator is still
+    at work, or memory did not suffice), 5 it will not work before someone mends the model or the device, 2 wrong
+    folder, setting or data set.
     """
 
     def body() -> int:
@@ -194,7 +198,7 @@ def evaluate(
             adopt_places(opened, opened.read_config(places), _say)
         except ModelError as error:
             report_error(error)
-            return NOT_TO_BE_JUDGED
+            return CANNOT_EVALUATE
         mode = "--follow" if follow else "--once"
         code = _foreground(python_module("evaluator", opened.path, mode), child_environment(opened))
         if code in EVALUATED:
@@ -209,9 +213,9 @@ def evaluate(
 def score(
     context: typer.Context,
     references: Annotated[Path, typer.Argument(help="Folder of real pictures.")],
-    samples: Annotated[Path, typer.Argument(help="Folder of pictures to be judged; pairs have the same file name.")],
+    samples: Annotated[Path, typer.Argument(help="Folder of pictures to be evaluated; pairs have the same file name.")],
 ) -> None:
-    """Judge any folder of pictures against another: the evaluator's metrics, with anchors and intervals.
+    """Evaluate any folder of pictures against another: the evaluator's metrics, with anchors and intervals.
 
     Options are those of `python -m tasks.text_to_image.score`: --json, --fashion-clip, --visual, --device, --legacy.
     """
@@ -259,7 +263,7 @@ def report(
 def stop(
     run: RunPath,
     now: Annotated[
-        bool, typer.Option("--now", help="Leave snapshots that are not judged yet: the same train command does it.")
+        bool, typer.Option("--now", help="Leave snapshots that are not evaluated yet: the same train command does it.")
     ] = False,
 ) -> None:
     """Ask a run to finish its step, save, and stop; waits until its `run.py` has ended and it can be trained again."""
@@ -324,8 +328,8 @@ def _init(folder: Path, model: str, output: Path | None, trigger_word: str, *, f
     for line in (f"model: {model}, {source}", f"preset: {preset.name}: {preset.reason}"):
         console.print(line, markup=False)
     written = load_config(target)
-    judged_on = written.evaluation.num_prompts
-    expected = [held_out.caution(judged_on) or held_out.power(judged_on), *_forecast(written)[1]]
+    evaluated_on = written.evaluation.num_prompts
+    expected = [held_out.caution(evaluated_on) or held_out.power(evaluated_on), *_forecast(written)[1]]
     if seen.captions:
         expected.append(tokens.sentence(seen.captions, written.model, written.data.max_token_length))
     for line in expected:
@@ -360,7 +364,7 @@ def _train(config: Config, resume: Resume, *, with_evaluator: bool = True, with_
     config = config.model_copy(update={"train": run.read_config().train})  # train.max_train_steps may be computed
     trainer = read_status(run, "trainer")
     complete = trainer and trainer.state == "finished" and trainer.step >= config.train.max_train_steps
-    if trainer and complete and not (with_evaluator and (unjudged(run) or unconfirmed(run))):
+    if trainer and complete and not (with_evaluator and (unevaluated(run) or unconfirmed(run))):
         console.print(f"{run.path} is complete at step {trainer.step}; --new starts another run beside it.")
         summarise(run, console)
         return 0
@@ -371,7 +375,7 @@ def _train(config: Config, resume: Resume, *, with_evaluator: bool = True, with_
             terminal.say(sentence)
         webhook = Webhook(config.run.webhook, run, terminal.say) if config.run.webhook else None
 
-        def on_judged(code: int) -> None:
+        def on_evaluated(code: int) -> None:
             summarise(run, terminal.console)
             if webhook:
                 webhook.end(code)
@@ -381,7 +385,7 @@ def _train(config: Config, resume: Resume, *, with_evaluator: bool = True, with_
             config,
             say=terminal.say,
             render=terminal.render,
-            on_judged=on_judged,
+            on_evaluated=on_evaluated,
             with_evaluator=with_evaluator,
             with_dashboard=with_dashboard,
             linger=sys.stdin.isatty() and terminal.console.is_terminal,

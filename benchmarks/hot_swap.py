@@ -1,10 +1,10 @@
 """Do 200 snapshots in one evaluator leak memory, and what does swapping one in cost? `python benchmarks/hot_swap.py`
 
-The evaluator itself (`Session`, `Judge`, `Studio`) on the embedded model: one process judges the base model and then
-snapshots of random weights, as large as the demo's. Printed: resident memory after the 10th and the last evaluation,
-and the time from a file on disk to a pipeline proven to hold it, as a share of the time that drawing takes. The drawing
-is cut short (`--prompts`, `--inference-steps`) so that 200 fit into minutes; the last snapshots are then drawn at the
-demo's own length to give the share there.
+The evaluator itself (`Session`, `Evaluator`, `ImageGenerator`) on the embedded model: one process evaluates the base
+model and then snapshots of random weights, as large as the demo's. Printed: resident memory after the 10th and the last
+evaluation, and the time from a file on disk to a pipeline proven to hold it, as a share of the time that drawing takes.
+The drawing is cut short (`--prompts`, `--inference-steps`) so that 200 fit into minutes; the last snapshots are then
+drawn at the demo's own length to give the share there.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import torch
 
 from evaluator.__main__ import build
-from evaluator.evaluate import Judge
+from evaluator.evaluate import Evaluator
 from pocket.garments import write_concept
 from shared.config.schema import Config, load_config
 from shared.files.publication import publish
@@ -64,11 +64,11 @@ def publish_snapshots(run: RunDir, config: Config, count: int) -> None:
         publish(run.staging, run.snapshot(step), manifest, lambda stage, w=weights: lora.write(stage, w, metadata))
 
 
-def judge_all(judge: Judge, count: int) -> list[EvaluationResult]:
+def evaluate_all(evaluator: Evaluator, count: int) -> list[EvaluationResult]:
     """The base model, then every snapshot."""
     found: list[EvaluationResult] = []
     for step in range(count + 1):
-        result = judge.judge(step)
+        result = evaluator.evaluate(step)
         assert result, "out of memory"
         assert result.status == "ok", result.reason
         found.append(result)
@@ -89,7 +89,7 @@ def measure(folder: Path, count: int, num_prompts: int, num_inference_steps: int
     config = configure(folder, num_prompts, num_inference_steps)
     run = create_run(config)
     publish_snapshots(run, config, count)
-    return judge_all(build(run), count)
+    return evaluate_all(build(run), count)
 
 
 def main() -> None:

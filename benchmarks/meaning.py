@@ -34,7 +34,7 @@ from tasks.text_to_image.families import loading
 from tasks.text_to_image.metrics import PAIRWISE_LOSSES, PAIRWISE_METRICS
 from tasks.text_to_image.metrics.copying import nearest_training_picture
 from tasks.text_to_image.metrics.layout import layout, mirrored
-from tasks.text_to_image.metrics.metric_input import Exhibit, Row
+from tasks.text_to_image.metrics.metric_input import MetricInput, Row
 from tests.integration.test_proofs import CHROMATIC, augmented, before_a_darker_wall, photographs, recoloured, variants
 from tests.unit.evaluator.blind import features_of
 
@@ -50,7 +50,7 @@ NUM_TRIALS = 400
 def costs(scorer: Scorer, column: str, pairs: Sequence[tuple[Image.Image, Image.Image]]) -> np.ndarray:
     """The column of each (reference, sample)."""
     references, samples = zip(*pairs, strict=True)
-    rows = scorer.score(Exhibit(references, samples, [""] * len(samples))).rows
+    rows = scorer.score(MetricInput(references, samples, [""] * len(samples))).rows
     return np.array([row[column] for row in rows], dtype=float)
 
 
@@ -145,12 +145,12 @@ def draw_pool(num_prompts: int = NUM_PROMPTS, num_seeds: int = NUM_SEEDS, num_st
             width=128,
         ).images
         reference = render(garment, SEED + number)[0]
-        rows.append(scorer.score(Exhibit([reference] * num_seeds, samples, [garment.caption()] * num_seeds)).rows)
+        rows.append(scorer.score(MetricInput([reference] * num_seeds, samples, [garment.caption()] * num_seeds)).rows)
         vectors.append(np.stack(scorer.features.visual(samples)).astype(float))
     return Pool(rows, vectors)
 
 
-def resampled(pool: Pool, num_snapshots: int, rng: np.random.Generator) -> ranking.Verdict:
+def resampled(pool: Pool, num_snapshots: int, rng: np.random.Generator) -> ranking.Ranking:
     """Eight prompts, two pictures each for step 0 and for every snapshot, shared out by chance."""
     evaluations: dict[int, list[Sample]] = {step: [] for step in range(num_snapshots + 1)}
     for prompt in rng.choice(len(pool.rows), 8, replace=False):
@@ -161,7 +161,7 @@ def resampled(pool: Pool, num_snapshots: int, rng: np.random.Generator) -> ranki
                 metrics = {**pool.rows[prompt][picture], "seed_distance": distance}
                 sample = Sample(prompt_id=f"p{prompt}", prompt="", seed=seed, image="", batch=0, metrics=metrics)
                 evaluations[step].append(sample)
-    return ranking.judge(evaluations)
+    return ranking.rank(evaluations)
 
 
 @dataclass(frozen=True)
@@ -231,8 +231,8 @@ def _null_ratio(pictures: list[Image.Image], num_trained: int, rng: np.random.Ge
     held_out, drawn, trained = order[:16], order[16:48], order[48 : 48 + num_trained]
     features, references = features_of(layout=layout), [pictures[i] for i in held_out] * 2
     training = _Trained(np.stack([layout(pictures[i]) for i in trained]))
-    exhibit = Exhibit(references, [pictures[i] for i in drawn], [""] * 32, training=training)
-    rows = nearest_training_picture(exhibit, features)
+    metric_input = MetricInput(references, [pictures[i] for i in drawn], [""] * 32, training=training)
+    rows = nearest_training_picture(metric_input, features)
     samples = [
         Sample(prompt_id=str(n % 16), prompt="", seed=n, image="", batch=0, metrics=row) for n, row in enumerate(rows)
     ]
@@ -258,10 +258,10 @@ def tell_run(run: RunDir) -> None:
             first = first or samples
             prompts = [sample.prompt for sample in result.samples]
             paired = [references[sample.prompt_id] for sample in result.samples]
-            rows = scorer.score(Exhibit(paired, samples, prompts, first, training)).rows
+            rows = scorer.score(MetricInput(paired, samples, prompts, first, training)).rows
             scored = zip(result.samples, rows, strict=True)
             evaluations[step] = [sample.model_copy(update={"metrics": row}) for sample, row in scored]
-    found = ranking.judge(evaluations, anchors=anchors(list(references.values()), scorer))
+    found = ranking.rank(evaluations, anchors=anchors(list(references.values()), scorer))
     num_trained = len(training.vectors(layout))
     print(f"\n### Run `{record.name}`: {num_trained} training pictures, {len(references)} prompts\n")
     columns = ("composite", "composite_low", "composite_high", *(f"{loss}_skill" for loss in PAIRWISE_LOSSES))

@@ -71,7 +71,7 @@ def render(reader: RunReader) -> str:
     """The whole file."""
     best, steps = reader.best(), chosen_steps(reader)
     theme = tomllib.loads((HERE / ".streamlit" / "config.toml").read_text(encoding="utf-8"))["theme"]
-    none = say("No snapshot has been judged better than another yet.")
+    none = say("No snapshot has been evaluated better than another yet.")
     data = {**figure_data(reader), "wall": wall_data(reader, steps)}
     parts = {
         "lang": language.current(),
@@ -120,7 +120,9 @@ def facts(reader: RunReader) -> str:
     told = [
         state_line.process_fact(say("Trainer"), trainer, is_alive(trainer), datetime.now(UTC)),
         state_line.step_fact(step, total),
-        state_line.judged_fact(reader.snapshot_steps(), reader.evaluated_steps(), reader.skipped(), reader.failures()),
+        state_line.evaluated_fact(
+            reader.snapshot_steps(), reader.evaluated_steps(), reader.skipped(), reader.failures()
+        ),
     ]
     return state_line.facts_html(told, step / total)
 
@@ -128,7 +130,7 @@ def facts(reader: RunReader) -> str:
 def failures(reader: RunReader) -> str:
     """Evaluations that could not be made, with the reason."""
     told = [
-        say("Step {step} could not be judged: {reason}", step=step, reason=reason)
+        say("Step {step} could not be evaluated: {reason}", step=step, reason=reason)
         for step, reason in reader.failures().items()
     ]
     return f'<ul class="alerts">{"".join(f"<li>{html.escape(text)}</li>" for text in told)}</ul>'
@@ -142,13 +144,13 @@ def figure_data(reader: RunReader) -> dict[str, Any]:
     axis = x_axis(train, "step", False, 1.0, resumed)
     look = Look(span=max(10.0, reader.config.train.max_train_steps / SPANS_PER_RUN), anchors=True)
     failed, best_step = reader.failures(), best.step if best else None
-    judged = [step for step in reader.drawn_steps() if step not in failed]
-    events = Events(reader.snapshot_steps(), judged, failed, stops, resumed, best=best_step)
+    evaluated = [step for step in reader.drawn_steps() if step not in failed]
+    events = Events(reader.snapshot_steps(), evaluated, failed, stops, resumed, best=best_step)
     last_step = max(reader.last_step(), *reader.evaluated_steps(), 1)
     anchors = reader.anchors()
     drawn = {
         "training": training_figure(train, reader.validation(), events, axis, look, last_step) if len(train) else None,
-        "quality": quality_figure(metrics, best_step, reader.blanks(), axis, look, last_step, anchors)
+        "quality": quality_figure(metrics, best_step, reader.missing(), axis, look, last_step, anchors)
         if len(metrics)
         else None,
     }
@@ -173,11 +175,11 @@ def chosen_steps(reader: RunReader) -> list[int]:
     return sorted({*even, *([best.step] if best and best.step in steps else [])})
 
 
-def samples_note(shown: Sequence[int], judged: Sequence[int]) -> str:
+def samples_note(shown: Sequence[int], evaluated: Sequence[int]) -> str:
     """What was left out."""
-    if len(shown) == len(judged):
-        return say("All {count} judged steps.", count=len(judged))
-    return say("{shown} of {count} judged steps.", shown=len(shown), count=len(judged))
+    if len(shown) == len(evaluated):
+        return say("All {count} evaluated steps.", count=len(evaluated))
+    return say("{shown} of {count} evaluated steps.", shown=len(shown), count=len(evaluated))
 
 
 def wall_data(reader: RunReader, steps: Sequence[int]) -> dict[str, Any] | None:

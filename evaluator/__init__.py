@@ -1,1 +1,1 @@
-"""Process 2: judges. Reads snapshots/, writes evaluations/, metrics.csv and best.json, and slows nobody down."""
+"""Process 2: evaluates. Reads snapshots/, writes evaluations/, metrics.csv and best.json, and slows nobody down."""

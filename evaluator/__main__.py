@@ -1,6 +1,6 @@
-"""`python -m evaluator RUN`: judge what has no result yet (`--once`), or go on for new snapshots (`--follow`).
+"""`python -m evaluator RUN`: evaluate what has no result yet (`--once`), or go on for new snapshots (`--follow`).
 
-SIGTERM: judge what is left, then end. SIGINT, or a lost supervisor: end after the evaluation at hand.
+SIGTERM: evaluate what is left, then end. SIGINT, or a lost supervisor: end after the evaluation at hand.
 
 Exit codes: 0 done, 2 wrong folder or settings, 3 nothing to do, 4 try again (another evaluator is at work, or memory
 did not suffice), 5 the base model cannot be loaded or the device is not there: trying again is no cure.
@@ -17,9 +17,9 @@ from pathlib import Path
 import torch
 
 from evaluator import gpu_memory, work_queue
-from evaluator.evaluate import Judge
-from evaluator.gpu_memory import Growth
-from evaluator.run_mode import Orders
+from evaluator.evaluate import Evaluator
+from evaluator.gpu_memory import LeakDetector
+from evaluator.run_mode import RunMode
 from evaluator.worker import Session
 from shared.config.schema import Config, EvaluationConfig
 from shared.data.references import MIN_FURTHER, further
@@ -28,11 +28,11 @@ from shared.files.publication import sweep
 from shared.launch.relocation import require_present
 from shared.machine.hardware import evaluator_gpu
 from shared.models.external_vae import pinned
-from shared.run_folder.heartbeat import hold_seat
+from shared.run_folder.heartbeat import hold_slot
 from shared.run_folder.records import RunRecord
 from shared.run_folder.run_dir import RunDir, open_run
 from tasks.text_to_image.evaluation import references
-from tasks.text_to_image.evaluation.image_generator import Studio
+from tasks.text_to_image.evaluation.image_generator import ImageGenerator
 from tasks.text_to_image.evaluation.scorer import load_scorer
 from tasks.text_to_image.evaluation.training_set import TrainingSet
 from tasks.text_to_image.families import loading
@@ -51,12 +51,12 @@ def main() -> int:
     mode.add_argument("--follow", action="store_true", help="wait for new snapshots")
     arguments = parser.parse_args()
     run = open_run(arguments.run)
-    orders = Orders(follow=arguments.follow)
-    with hold_seat(run, "evaluator") as status:
+    run_mode = RunMode(follow=arguments.follow)
+    with hold_slot(run, "evaluator") as status:
         sweep(run.staging)
-        watching = work_queue.watching(run, orders.wake.set) if arguments.follow else contextlib.nullcontext()
+        watching = work_queue.watching(run, run_mode.wake.set) if arguments.follow else contextlib.nullcontext()
         with watching:
-            return _work(Session(run, orders, status, lambda: build(run)))
+            return _work(Session(run, run_mode, status, lambda: build(run)))
 
 
 def _work(session: Session) -> int:
@@ -68,8 +68,8 @@ def _work(session: Session) -> int:
         return PERMANENT
 
 
-def build(run: RunDir) -> Judge:
-    """Load everything a judge of this run needs."""
+def build(run: RunDir) -> Evaluator:
+    """Load everything an evaluator of this run needs."""
     config, record = run.read_config(), run.read_record()
     require_present(run, config, to_train=False)
     settings = config.evaluation
@@ -82,27 +82,27 @@ def build(run: RunDir) -> Judge:
         max_token_length=config.data.max_token_length,
     )
     model.sample_with(settings.scheduler)
-    studio = Studio(model, config.lora, settings, config.data.resolution)
+    image_generator = ImageGenerator(model, config.lora, settings, config.data.resolution)
     gpu_memory.limit(device, gpu_memory.expected_mib(run, device))
-    studio.move_to(device)
+    image_generator.move_to(device)
     _tell_of_the_final(config, record)
-    return Judge(
+    return Evaluator(
         run,
         config,
         record,
         references.load(run, config, model.size_multiple),
-        studio,
+        image_generator,
         load_scorer(settings.fashion_clip, settings.visual, str(device)),
         TrainingSet(run, config),
-        Growth(),
+        LeakDetector(),
     )
 
 
 def _tell_of_the_final(config: Config, record: RunRecord) -> None:
     if config.evaluation.confirm_prompts and not further(config, record):
         log.info(
-            "the best snapshots will not be judged again: data.num_validation (%d) leaves fewer than %d pairs beyond "
-            "evaluation.num_prompts (%d)",
+            "the best snapshots will not be evaluated again: data.num_validation (%d) leaves fewer than %d pairs "
+            "beyond evaluation.num_prompts (%d)",
             len(record.dataset.held_out), MIN_FURTHER, config.evaluation.num_prompts,
         )  # fmt: skip
 

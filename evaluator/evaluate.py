@@ -16,7 +16,7 @@ from typing import Any, Literal
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from evaluator.gpu_memory import Growth, is_out_of_memory
+from evaluator.gpu_memory import LeakDetector, is_out_of_memory
 from shared.config.schema import Config
 from shared.data.pictures import open_picture
 from shared.errors import DarkroomError, RunFolderError
@@ -27,12 +27,12 @@ from shared.run_folder.run_dir import SHEET, ResultKind, RunDir
 from shared.run_folder.tables import Value, write_rows
 from tasks.text_to_image.evaluation import contact_sheet, snapshot_file
 from tasks.text_to_image.evaluation.anchors import anchors
-from tasks.text_to_image.evaluation.image_generator import Job, Studio, jobs
+from tasks.text_to_image.evaluation.image_generator import ImageGenerator, Job, jobs
 from tasks.text_to_image.evaluation.references import References
 from tasks.text_to_image.evaluation.scorer import Scorer, Scores
 from tasks.text_to_image.evaluation.training_set import TrainingSet
 from tasks.text_to_image.metrics import PAIRWISE_LOSSES
-from tasks.text_to_image.metrics.metric_input import Exhibit
+from tasks.text_to_image.metrics.metric_input import MetricInput
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ class _Work:
     """File name → the job and its picture."""
     samples: list[Sample] = field(default_factory=list)
     anchors: dict[str, Anchors] = field(default_factory=dict)
-    blanks: dict[str, str] = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     memory: dict[str, float] = field(default_factory=dict)
 
@@ -64,32 +64,32 @@ class _Work:
 
 
 @dataclass(frozen=True)
-class Judge:
+class Evaluator:
     """Swaps a snapshot in, draws every job, scores the pictures, publishes."""
 
     run: RunDir
     config: Config
     record: RunRecord
     references: References
-    studio: Studio
+    image_generator: ImageGenerator
     scorer: Scorer
     training: TrainingSet
-    growth: Growth
+    leak_detector: LeakDetector
     kind: ResultKind = "evaluations"
 
-    def confirming(self, references: References) -> Judge:
-        """The judge of the finalists: other prompts, more pictures of each, and seeds that follow the first ones."""
+    def confirming(self, references: References) -> Evaluator:
+        """The evaluator of the finalists: other prompts, more pictures of each, seeds that follow the first ones."""
         settings = self.config.evaluation
         first = settings.seed + settings.num_prompts * settings.num_seeds
         changed = settings.model_copy(update={"num_seeds": settings.confirm_seeds, "seed": first})
         config = self.config.model_copy(update={"evaluation": changed})
         return replace(self, config=config, references=references, kind="confirmations")
 
-    def answering(self, kind: ResultKind, references: References) -> Judge:
-        """The judge of what a person asked for."""
+    def answering(self, kind: ResultKind, references: References) -> Evaluator:
+        """The evaluator of what a person asked for."""
         return replace(self, references=references, kind=kind)
 
-    def judge(self, step: int, *, patient: bool = False) -> EvaluationResult | None:
+    def evaluate(self, step: int, *, patient: bool = False) -> EvaluationResult | None:
         """Make and publish the result of a step; step 0 is the base model.
 
         None: out of memory, nothing is published, and the `patient` will try again later.
@@ -101,7 +101,7 @@ class Judge:
         except (DarkroomError, RuntimeError, ValueError) as error:
             if not (patient and is_out_of_memory(error)):
                 ours = isinstance(error, DarkroomError)
-                log.error("step %d could not be judged: %s", step, error, exc_info=not ours)
+                log.error("step %d could not be evaluated: %s", step, error, exc_info=not ours)
                 result = self._result(step, work, "failed", str(error) or type(error).__name__)
         if result is not None:
             self._publish(result, work)
@@ -112,8 +112,8 @@ class Judge:
             self._swap(step, work)
         with work.timed("generate"):
             wanted = jobs(self.references.prompts, self.references.sizes, self.config.evaluation)
-            batches = list(self.studio.draw(wanted))
-        work.memory = self.growth.measure(self.studio.device)
+            batches = list(self.image_generator.draw(wanted))
+        work.memory = self.leak_detector.measure(self.image_generator.device)
         drawn = [picture for batch in batches for picture in batch]
         numbers = [number for number, batch in enumerate(batches) for _ in batch]
         wanted = [replace(job, batch=number) for job, number in zip(wanted, numbers, strict=True)]
@@ -125,7 +125,7 @@ class Judge:
             scores = self._score(step, wanted, drawn)
             if step == BASE_MODEL and self.kind == "evaluations":
                 work.anchors = anchors(list(self.references.pictures.values()), self.scorer)
-        work.blanks = scores.blanks
+        work.missing = scores.missing
         work.samples = [
             Sample(
                 prompt_id=job.prompt_id, prompt=job.prompt, seed=job.seed, image=name, batch=job.batch, metrics=metrics
@@ -136,14 +136,14 @@ class Judge:
     def _score(self, step: int, wanted: list[Job], drawn: list[Image.Image]) -> Scores:
         """Every metric; without references only how well each picture follows its prompt."""
         if self.references.pictures:
-            return self.scorer.score(self._exhibit(step, wanted, drawn))
+            return self.scorer.score(self._metric_input(step, wanted, drawn))
         alone = replace(self.scorer, metrics=("clip_t",))
-        scores = alone.score(Exhibit(drawn, drawn, [job.prompt for job in wanted]))
-        blanks = {**dict.fromkeys(PAIRWISE_LOSSES, NO_REFERENCE), **scores.blanks}
-        return Scores([{"clip_t": row["clip_t"]} for row in scores.rows], blanks)
+        scores = alone.score(MetricInput(drawn, drawn, [job.prompt for job in wanted]))
+        missing = {**dict.fromkeys(PAIRWISE_LOSSES, NO_REFERENCE), **scores.missing}
+        return Scores([{"clip_t": row["clip_t"]} for row in scores.rows], missing)
 
-    def _exhibit(self, step: int, wanted: list[Job], drawn: list[Image.Image]) -> Exhibit:
-        return Exhibit(
+    def _metric_input(self, step: int, wanted: list[Job], drawn: list[Image.Image]) -> MetricInput:
+        return MetricInput(
             references=[self.references.pictures[job.prompt_id] for job in wanted],
             samples=drawn,
             prompts=[job.prompt for job in wanted],
@@ -162,15 +162,15 @@ class Judge:
     def _swap(self, step: int, work: _Work) -> None:
         if step == BASE_MODEL:
             work.training = {"epoch": 0}
-            self.studio.swap(None)
+            self.image_generator.swap(None)
             return
         manifest = read_manifest(self.run.snapshot(step))
         if manifest is None:
             raise RunFolderError(f"the snapshot of step {step} has vanished")
         work.training = _training(manifest)
-        file = snapshot_file.read(self.run.snapshot(step), self.studio.expected, self.config.lora)
+        file = snapshot_file.read(self.run.snapshot(step), self.image_generator.expected, self.config.lora)
         work.digest = file.digest
-        self.studio.swap(file)
+        self.image_generator.swap(file)
 
     def _result(self, step: int, work: _Work, status: Literal["ok", "failed"], reason: str) -> EvaluationResult:
         return EvaluationResult(
@@ -180,9 +180,9 @@ class Judge:
             reason=reason,
             snapshot_digest=work.digest,
             training=work.training,
-            generation=self.studio.describe(),
+            generation=self.image_generator.describe(),
             encoders={column: encoder.model_dump() for column, encoder in self.scorer.encoders.items()},
-            blanks=work.blanks,
+            missing=work.missing,
             seconds=work.seconds,
             memory=work.memory,
             anchors=work.anchors,
@@ -206,11 +206,11 @@ class Judge:
         if before and before.status == "skipped":  # until somebody asked for it
             remove(self.run.staging, target)
         if not publish(self.run.staging, target, manifest, write):
-            log.warning("step %d was judged by another evaluator first; this result is dropped", result.step)
+            log.warning("step %d was evaluated by another evaluator first; this result is dropped", result.step)
 
 
 def skip(run: RunDir, record: RunRecord, step: int, reason: str) -> None:
-    """Publish that a snapshot is left out: a result without pictures."""
+    """Publish that a snapshot is skipped: a result without pictures."""
     manifest = read_manifest(run.snapshot(step))
     training = _training(manifest) if manifest else {}
     result = EvaluationResult(run_id=record.run_id, step=step, status="skipped", reason=reason, training=training)

@@ -69,7 +69,7 @@ def limit(device: torch.device, trainer: float) -> float | None:
     return allowed
 
 
-class Growth:
+class LeakDetector:
     """Memory after each evaluation of this process, and whether it only ever grows."""
 
     def __init__(self) -> None:

@@ -1,6 +1,6 @@
 """`metrics.csv` and `best.json`, derived from the results alone; whoever holds the lock replaces them.
 
-Where the stop rule may act by itself, it acts here: a rebuild is when there is something new to judge by.
+Where the stop rule may act by itself, it acts here: a rebuild comes with every new result.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import logging
 from filelock import FileLock
 
 from evaluator.selection import confirmation, held_out_losses, ranking, stop_rule
-from evaluator.selection.ranking import Estimate, Summary, Verdict
+from evaluator.selection.ranking import Estimate, Ranking, Summary
 from shared.data.references import further
 from shared.run_folder import requests
 from shared.run_folder.heartbeat import is_alive, read_status
@@ -24,7 +24,7 @@ STOP_RULE = "stop rule"
 """Who asks, in a request of ours."""
 
 
-class Ledger:
+class ResultsTable:
     """Keeps what it has read: a result never changes, but a skipped one gives way to one that was asked for."""
 
     def __init__(self, run: RunDir) -> None:
@@ -33,15 +33,15 @@ class Ledger:
         self._confirms = bool(further(config, run.read_record()))
         self._results: dict[int, EvaluationResult] = {}
 
-    def rebuild(self) -> Verdict:
-        """Read new results, judge them all, replace both files; ask for a stop where the rule is `auto` and says so."""
+    def rebuild(self) -> Ranking:
+        """Read new results, rank them all, replace both files; ask for a stop where the rule is `auto` and says so."""
         with FileLock(self._run.metrics_lock):
             final = {step for step, result in self._results.items() if result.status != "skipped"}
             for step in sorted(steps_in(self._run.evaluations) - final):
                 result = self._run.read_result(step)
                 if result:
                     self._results[step] = result
-            found = self._judge()
+            found = self._evaluate()
             advice = stop_rule.advise_stop(found, self._stop.rule, self._stop.patience, self._stop.min_snapshots)
             best = self._best(found, advice)
             if best:  # before the rows: whoever sees a step in metrics.csv finds a verdict that has weighed it
@@ -57,28 +57,28 @@ class Ledger:
         """Whether metrics.csv lists every result there is."""
         return steps_in(self._run.evaluations) == {int(row["step"]) for row in read_rows(self._run.metrics_csv)}
 
-    def _judge(self) -> Verdict:
-        judged = {step: result.samples for step, result in self._results.items() if result.status == "ok"}
+    def _evaluate(self) -> Ranking:
+        evaluated = {step: result.samples for step, result in self._results.items() if result.status == "ok"}
         validations = held_out_losses.read(self._run.path / "validation.csv")
-        return ranking.judge(judged, anchors=self._anchors(), validations=validations)
+        return ranking.rank(evaluated, anchors=self._anchors(), validations=validations)
 
-    def _best(self, found: Verdict, advice: Advice) -> Best | None:
+    def _best(self, found: Ranking, advice: Advice) -> Best | None:
         first = found.best
         if first is None:
             return None
         confirmed = self._confirmation(found)
-        choice = first if confirmed is None or confirmed.agrees else found.choice_of(confirmed.step)
+        selection = first if confirmed is None or confirmed.agrees else found.selection_of(confirmed.step)
         summaries = {summary.step: summary for summary in found.summaries}
-        shipped, latest = summaries[choice.step], found.candidates[-1]
+        shipped, latest = summaries[selection.step], found.candidates[-1]
         return Best(
-            step=choice.step,
-            snapshot=self._run.snapshot(choice.step).relative_to(self._run.path).as_posix(),
-            reason=f"{choice.reason} {confirmed.reason}" if confirmed else choice.reason,
+            step=selection.step,
+            snapshot=self._run.snapshot(selection.step).relative_to(self._run.path).as_posix(),
+            reason=f"{selection.reason} {confirmed.reason}" if confirmed else selection.reason,
             better_than_base=(confirmed or first).better_than_base,
-            composite=_interval(choice.composite),
+            composite=_interval(selection.composite),
             metrics=dict(shipped.means),
-            deltas={metric: within for metric, delta in choice.deltas.items() if (within := _interval(delta))},
-            num_evaluated=choice.num_evaluated,
+            deltas={metric: within for metric, delta in selection.deltas.items() if (within := _interval(delta))},
+            num_evaluated=selection.num_evaluated,
             anchors=self._anchors(summaries[0]),
             skill={loss: within for loss, skill in shipped.skills.items() if (within := _measured(skill))},
             signals=shipped.signals,
@@ -90,7 +90,7 @@ class Ledger:
         )
 
     def _anchors(self, base: Summary | None = None) -> dict[str, Anchors]:
-        """Loss → the ends of its scale, with step 0's own place on it once that is judged."""
+        """Loss → the ends of its scale, with step 0's own place on it once that is evaluated."""
         result = self._results.get(0)
         means = base.means if base else {}
         return {
@@ -98,17 +98,17 @@ class Ledger:
             for loss, ends in (result.anchors if result else {}).items()
         }
 
-    def _confirmation(self, found: Verdict) -> Confirmation | None:
+    def _confirmation(self, found: Ranking) -> Confirmation | None:
         """From `confirmations/step-N/result.json`, once every finalist has one."""
         steps = confirmation.finalists(found)
         results = {step: self._run.read_result(step, "confirmations") for step in (0, *steps)}
-        judged = {step: result.samples for step, result in results.items() if result and result.status == "ok"}
-        return confirmation.confirm(found.best, steps, judged) if found.best else None
+        evaluated = {step: result.samples for step, result in results.items() if result and result.status == "ok"}
+        return confirmation.confirm(found.best, steps, evaluated) if found.best else None
 
     def _row(self, result: EvaluationResult, summary: Summary | None) -> dict[str, Value]:
         """One line of metrics.csv; what could not be computed stays blank, its reason beside it."""
         cells = summary.row() if summary else {}
-        reasons = [result.reason, *(f"{column}: {why}" for column, why in result.blanks.items())]
+        reasons = [result.reason, *(f"{column}: {why}" for column, why in result.missing.items())]
         if self._validates and summary and not summary.validated:
             reasons.append("val_loss: the trainer has not validated at this step")
         return {

@@ -1,4 +1,4 @@
-"""What this evaluator has been told: go on, judge what is left, or end. Signals say it, and a lost supervisor."""
+"""What this evaluator has been told: go on, evaluate what is left, or end. Signals say it, and a lost supervisor."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ class Wake:
             self._calls.get(timeout=seconds)
 
 
-class Orders:
-    """SIGTERM: judge what is left, then end. SIGINT, or a lost supervisor: end after the evaluation at hand."""
+class RunMode:
+    """SIGTERM: evaluate what is left, then end. SIGINT, or a lost supervisor: end after the evaluation at hand."""
 
     def __init__(self, *, follow: bool) -> None:
         self.once = not follow

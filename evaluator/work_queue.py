@@ -1,4 +1,4 @@
-"""What is to be judged next, in which order, and what is left out. The scan of the folders is the truth.
+"""What is to be evaluated next, in which order, and what is skipped. The scan of the folders is the truth.
 
 The base model comes before everything, because every other result is compared with it. File events only wake the
 evaluator earlier than the next rescan would.
@@ -30,10 +30,10 @@ class Work:
 
 
 def unfinished(run: RunDir, settings: EvaluationConfig, *, trainer_lives: bool) -> list[Work]:
-    """Everything without a result, in the order it should be judged, whoever is at work on it.
+    """Everything without a result, in the order it should be evaluated, whoever is at work on it.
 
     Until the base model has a result, of either kind, it is all there is to do; then comes what a person asked for. The
-    finalists are judged again only when training is over and every snapshot has its result.
+    finalists are evaluated again only when training is over and every snapshot has its result.
     """
     if BASE_MODEL not in steps_in(run.evaluations):
         return [Work(BASE_MODEL)]
@@ -48,7 +48,7 @@ def unfinished(run: RunDir, settings: EvaluationConfig, *, trainer_lives: bool) 
 
 def waiting(run: RunDir, settings: EvaluationConfig, *, trainer_lives: bool) -> set[int]:
     """Snapshots without a result that shall have one."""
-    return run.snapshots_to_judge() - left_out(run, settings, so_far=trainer_lives) - steps_in(run.evaluations)
+    return run.snapshots_to_evaluate() - skipped(run, settings, so_far=trainer_lives) - steps_in(run.evaluations)
 
 
 def work_of(run: RunDir, request: Request) -> Work | None:
@@ -57,22 +57,22 @@ def work_of(run: RunDir, request: Request) -> Work | None:
         step=request.step if request.step is not None else -1,
         kind=f"{run.requested.name}/{request.id}" if request.prompts else "evaluations",
     )
-    known = {BASE_MODEL} | run.snapshots_to_judge()
+    known = {BASE_MODEL} | run.snapshots_to_evaluate()
     return work if work.step in known and not is_done(run, work) else None
 
 
 def is_done(run: RunDir, work: Work) -> bool:
-    """Whether there is a result; that a snapshot was left out is none to who asks for it."""
+    """Whether there is a result; that a snapshot was skipped is none to who asks for it."""
     if work.step not in steps_in(run.path / work.kind):
         return False
     result = run.read_result(work.step, work.kind)
     return result is None or result.status != "skipped"
 
 
-def left_out(run: RunDir, settings: EvaluationConfig, *, so_far: bool = False) -> set[int]:
+def skipped(run: RunDir, settings: EvaluationConfig, *, so_far: bool = False) -> set[int]:
     """Snapshots between every `settings.every`-th, counted from the first; never the last, but `so_far`, while a later
-    one may come, not even that is judged."""
-    steps = sorted(run.snapshots_to_judge())
+    one may come, not even that is evaluated."""
+    steps = sorted(run.snapshots_to_evaluate())
     asked = {request.step for request in requests.open_requests(run, "evaluate") if not request.prompts}
     due = {*steps[settings.every - 1 :: settings.every], *([] if so_far else steps[-1:]), *asked}
     return set(steps) - due

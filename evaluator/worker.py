@@ -1,4 +1,4 @@
-"""One evaluator's time at a run: takes what is next, judges it, keeps the books, waits; many may share one run."""
+"""One evaluator's time at a run: takes what is next, evaluates it, keeps the books, waits; many may share one run."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from functools import cached_property
 from typing import Literal
 
 from evaluator import gpu_memory, work_queue
-from evaluator.evaluate import Judge, skip
-from evaluator.results_table import Ledger
-from evaluator.run_mode import Orders
+from evaluator.evaluate import Evaluator, skip
+from evaluator.results_table import ResultsTable
+from evaluator.run_mode import RunMode
 from evaluator.work_queue import Work
 from shared.config.schema import Config
 from shared.run_folder import requests
@@ -38,9 +38,9 @@ class Session:
     """`build` loads models, which takes its time: it is called when there is something to do for the first time."""
 
     run: RunDir
-    orders: Orders
+    run_mode: RunMode
     status: Status
-    build: Callable[[], Judge]
+    build: Callable[[], Evaluator]
     _deferred: dict[Work, tuple[int, float]] = field(default_factory=dict)
     """Out of memory: how often, and when to try again (monotonic seconds)."""
 
@@ -55,63 +55,63 @@ class Session:
         return self.run.read_record()
 
     @cached_property
-    def ledger(self) -> Ledger:
+    def results_table(self) -> ResultsTable:
         """The tables derived from all results."""
-        return Ledger(self.run)
+        return ResultsTable(self.run)
 
     @cached_property
-    def judge(self) -> Judge:
+    def evaluator(self) -> Evaluator:
         """Of every snapshot."""
         return self.build()
 
     @cached_property
-    def second_judge(self) -> Judge:
+    def confirming_evaluator(self) -> Evaluator:
         """Of the finalists, again."""
-        multiple = self.judge.studio.model.size_multiple
-        return self.judge.confirming(references.load(self.run, self.config, multiple, self.run.further_references))
+        multiple = self.evaluator.image_generator.model.size_multiple
+        return self.evaluator.confirming(references.load(self.run, self.config, multiple, self.run.further_references))
 
     def work(self) -> Outcome:
-        """Until told to end; with orders to drain, until nothing is left that can be done."""
+        """Until told to end; with run_mode to drain, until nothing is left that can be done."""
         drop_dead_claims(self.run)
-        changed = not self.ledger.is_current()
-        self.ledger.rebuild()
-        if self.orders.once and not self._unfinished():
+        changed = not self.results_table.is_current()
+        self.results_table.rebuild()
+        if self.run_mode.once and not self._unfinished():
             return DONE if changed else NOTHING_TO_DO
-        _ = self.judge  # loaded before the first snapshot comes
+        _ = self.evaluator  # loaded before the first snapshot comes
         outcome = self._until_told()
         drop_dead_claims(self.run)
         self.status.update(message=self._idle_message([]))
         return outcome
 
     def _until_told(self) -> Outcome:
-        while self.orders.current != "end":
-            self.orders.wake.clear()
+        while self.run_mode.current != "end":
+            self.run_mode.wake.clear()
             works = self._unfinished()
             ready = [work for work in work_queue.free(self.run, works) if not self._rests(work)]
             if ready:
                 self._take(ready[0])
-            elif not self.ledger.is_current():
-                self.ledger.rebuild()  # another evaluator died before it did
-            elif self.orders.current == "drain" and not works:
+            elif not self.results_table.is_current():
+                self.results_table.rebuild()  # another evaluator died before it did
+            elif self.run_mode.current == "drain" and not works:
                 return DONE
-            elif self.orders.once and not self._waits_for_the_base_model(works):
-                log.warning("not everything is judged: %s", self._idle_message(works))
+            elif self.run_mode.once and not self._waits_for_the_base_model(works):
+                log.warning("not everything is evaluated: %s", self._idle_message(works))
                 return TRY_AGAIN
             else:
                 self.status.update("idle", message=self._idle_message(works))
-                self.orders.wake.wait(self.config.evaluation.rescan_seconds)
+                self.run_mode.wake.wait(self.config.evaluation.rescan_seconds)
         return DONE
 
     def _unfinished(self) -> list[Work]:
         """What has no result yet, after settling what was asked for and noting what never will have pictures."""
         settings = self.config.evaluation
         self._settle()
-        for step in sorted(work_queue.left_out(self.run, settings) - steps_in(self.run.evaluations)):
+        for step in sorted(work_queue.skipped(self.run, settings) - steps_in(self.run.evaluations)):
             skip(self.run, self.record, step, f"evaluation.every is {settings.every}")
         return work_queue.unfinished(self.run, settings, trainer_lives=self._trainer_lives())
 
     def _waiting(self) -> set[int]:
-        """Steps still to be judged, or finalists to be judged again."""
+        """Steps still to be evaluated, or finalists to be evaluated again."""
         settings = self.config.evaluation
         return work_queue.waiting(self.run, settings, trainer_lives=self._trainer_lives()) or unconfirmed(self.run)
 
@@ -129,46 +129,48 @@ class Session:
             again = "again, on other prompts" if work.kind == "confirmations" else ""
             message = f"step {work.step} {again}".strip() + f", {len(self._waiting() - {work.step})} more waiting"
             self.status.update("evaluating", step=work.step, message=message)
-            judge = self._judge_of(work)
-            gpu_memory.limit(judge.studio.device, gpu_memory.expected_mib(self.run, judge.studio.device))
-            result = judge.judge(work.step, patient=self._tries(work) + 1 < MAX_TRIES)
+            evaluator = self._evaluator_for(work)
+            gpu_memory.limit(
+                evaluator.image_generator.device, gpu_memory.expected_mib(self.run, evaluator.image_generator.device)
+            )
+            result = evaluator.evaluate(work.step, patient=self._tries(work) + 1 < MAX_TRIES)
             if result is None:
                 self._defer(work)
             else:
-                self.ledger.rebuild()
-                self._tell(work, result, judge)
+                self.results_table.rebuild()
+                self._tell(work, result, evaluator)
 
-    def _judge_of(self, work: Work) -> Judge:
+    def _evaluator_for(self, work: Work) -> Evaluator:
         asked = [
             one for one in requests.open_requests(self.run, "evaluate") if work_queue.work_of(self.run, one) == work
         ]
         for request in asked:
             requests.answer(self.run, request, "seen", work.step)
         if work.kind == "evaluations":
-            return self.judge
+            return self.evaluator
         if work.kind == "confirmations":
-            return self.second_judge
+            return self.confirming_evaluator
         request = next(request for request in requests.requests(self.run, "evaluate") if work.kind.endswith(request.id))
-        multiple = self.judge.studio.model.size_multiple
-        return self.judge.answering(work.kind, references.asked(request.prompts, self.config, multiple))
+        multiple = self.evaluator.image_generator.model.size_multiple
+        return self.evaluator.answering(work.kind, references.asked(request.prompts, self.config, multiple))
 
     def _settle(self) -> None:
         """Answer requests that have come true, or never can."""
-        known = {BASE_MODEL} | self.run.snapshots_to_judge()
+        known = {BASE_MODEL} | self.run.snapshots_to_evaluate()
         for request in requests.open_requests(self.run, "evaluate"):
             if request.step is None or request.step not in known:
                 requests.ignore(self.run, request, f"there is no snapshot of step {request.step}")
             elif work_queue.work_of(self.run, request) is None:
                 requests.answer(self.run, request, "done", request.step)
 
-    def _tell(self, work: Work, result: EvaluationResult, judge: Judge) -> None:
+    def _tell(self, work: Work, result: EvaluationResult, evaluator: Evaluator) -> None:
         log.info(
             "%s of step %d: %s %s %s %s",
             work.kind.removesuffix("s"), work.step, result.status, result.reason, result.seconds, result.memory,
         )  # fmt: skip
         if work.kind == "confirmations" and result.status == "failed":
-            self.status.notice(f"step {work.step} could not be judged again on other prompts: {result.reason}")
-        if alarm := judge.growth.alarm(result.memory.get("process_rss_mib", 0.0)):
+            self.status.notice(f"step {work.step} could not be evaluated again on other prompts: {result.reason}")
+        if alarm := evaluator.leak_detector.alarm(result.memory.get("process_rss_mib", 0.0)):
             log.warning(alarm)
             self.status.notice(alarm)
 
@@ -186,4 +188,4 @@ class Session:
 
     def _idle_message(self, works: list[Work]) -> str:
         waiting = f", {len(works)} waiting for memory or with other evaluators" if works else ""
-        return f"snapshots judged: {len(steps_in(self.run.evaluations) - {BASE_MODEL})}{waiting}"
+        return f"snapshots evaluated: {len(steps_in(self.run.evaluations) - {BASE_MODEL})}{waiting}"

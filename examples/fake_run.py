@@ -134,7 +134,7 @@ class FakeRun:
         return {"step": step, **rounded, "num_pictures": 16, "seconds": 0.5, "timestamp": utc_now()}
 
     def publish_evaluation(self, step: int, failure: str = "", blank: str = "") -> None:
-        """Draw and judge a step; with `failure` only the reason is published, with `blank` one metric is missing."""
+        """Draw and evaluate a step; with `failure` only the reason is published, with `blank` one metric is missing."""
         result = self.result(step, failure, blank)
 
         def write(stage: Path) -> None:
@@ -176,7 +176,7 @@ class FakeRun:
         requests.answer(self.run, request, "done", step)
 
     def result(self, step: int, failure: str, blank: str) -> EvaluationResult:
-        """The invented judgement of a step."""
+        """The invented evaluation of a step."""
         samples = () if failure else tuple(self.samples(step, blank))
         return EvaluationResult(
             run_id=self.record.run_id,
@@ -185,7 +185,7 @@ class FakeRun:
             reason=failure,
             training={"epoch": round(step / 12, 3), "loss": 0.08, "learning_rate": 1e-4},
             generation={"dtype": "fp32", "device": "cpu"},
-            blanks={blank: "no garment found in 3 of 16 pictures"} if blank else {},
+            missing={blank: "no garment found in 3 of 16 pictures"} if blank else {},
             seconds={"swap": 0.02, "generate": 1.4, "score": 0.3},
             samples=samples,
         )
@@ -214,9 +214,9 @@ class FakeRun:
     def rebuild_tables(self) -> None:
         """metrics.csv and best.json from the published results, as the evaluator does."""
         results = [self.run.read_result(step) for step in sorted(steps_in(self.run.evaluations))]
-        judged = [result for result in results if result]
-        base = next((result for result in judged if result.step == 0), None)
-        rows = [metrics_row(result, base) | self.signs(result) for result in judged]
+        evaluated = [result for result in results if result]
+        base = next((result for result in evaluated if result.step == 0), None)
+        rows = [metrics_row(result, base) | self.signs(result) for result in evaluated]
         write_rows(self.run.metrics_csv, METRIC_COLUMNS, rows)
         candidates = [row for row in rows if row["step"] and row["composite"] is not None]
         if candidates:
@@ -230,7 +230,7 @@ class FakeRun:
         best = Best(
             step=step,
             snapshot=f"snapshots/{step_name(step)}",
-            reason=f"Lowest composite of {num_evaluated} judged snapshots; all three losses are below step 0.",
+            reason=f"Lowest composite of {num_evaluated} evaluated snapshots; all three losses are below step 0.",
             better_than_base=better,
             composite=composite,
             metrics={name: number_of(row, name) for name in COMPARED_METRICS},
@@ -417,19 +417,19 @@ def write_history(fake: FakeRun, step_seconds: float = 0.4) -> None:
             when = start + timedelta(seconds=(step - 0.5 * fake.rng.random()) * step_seconds + pause)
             lines.append(fake.training_row(step, when, step_seconds * fake.rng.uniform(0.9, 1.1)))
         write_rows(run.train_csv, table.columns, lines)
-        judged = list(range(every, steps + 1, every)) or [steps]
-        for step in judged:
+        evaluated = list(range(every, steps + 1, every)) or [steps]
+        for step in evaluated:
             fake.publish_snapshot(step)
-            failure = "the adapter holds a value that is not finite" if step == judged[-2:][0] else ""
-            blank = "color_loss" if step == judged[len(judged) // 4] else ""
+            failure = "the adapter holds a value that is not finite" if step == evaluated[-2:][0] else ""
+            blank = "color_loss" if step == evaluated[len(evaluated) // 4] else ""
             fake.publish_evaluation(step, failure, blank)
         fake.rebuild_tables()
         request = requests.submit_stop(run, "command line")
         for stage in ("seen", "saved", "stopped"):
             requests.answer(run, request, stage, stopped_at)
-        (run.logs / "trainer.log").write_text("".join(f"INFO step {step} published\n" for step in judged))
+        (run.logs / "trainer.log").write_text("".join(f"INFO step {step} published\n" for step in evaluated))
         trainer.update(step=steps, total=steps)
-        evaluator.update(step=judged[-1], total=len(judged))
+        evaluator.update(step=evaluated[-1], total=len(evaluated))
 
 
 def live(fake: FakeRun, step_seconds: float, evaluation_seconds: float, ignore_stop: bool) -> None:
@@ -506,7 +506,7 @@ def append_in_two_halves(table: Appender, row: dict[str, Value], step: int) -> N
 
 
 def evaluate_next(fake: FakeRun, evaluator: Status, waiting: list[int], state: State = "evaluating") -> None:
-    """Judge the oldest snapshot that waits."""
+    """Evaluator the oldest snapshot that waits."""
     step = waiting.pop(0)
     known = len(fake.run.published_snapshots())
     evaluator.update(state, step=step, total=known)

@@ -1,7 +1,8 @@
 """What the pocket models can do, measured and written down: `REPORT.md` and `report.webp`.
 
 The generated pictures answer captions of held-out combinations: garments that neither UNet nor CLIP has been shown in
-that colour and pattern. The judge is the pocket CLIP, so the report also says how well it judges real renders of them.
+that colour and pattern. The evaluate is the pocket CLIP, so the report also says how well it evaluates real renders of
+them.
 """
 
 import time
@@ -163,5 +164,5 @@ Retrieval: {retrieval} of held-out renders find their own caption first among al
 ## What these models are not
 
 They know eight garments, twelve colours and four patterns, and no other word. The CLIP is a stand-in for FashionCLIP:
-it shares its interface, not its judgement.
+it shares its interface, not its evaluation.
 """

@@ -25,7 +25,7 @@ from tasks.text_to_image.training.preparation import Progress, mixed_precision, 
 from trainer import checkpoint
 from trainer.checkpoint import Checkpoint
 from trainer.loop import Trainer
-from trainer.run_writer import notice, open_desk
+from trainer.run_writer import notice, open_run_writer
 from trainer.stopping import StopAskedError, StopSignal, TimeLimit
 
 log = logging.getLogger("trainer")
@@ -97,11 +97,11 @@ def _train(run: RunDir, config: Config, accelerator: Accelerator, stop: StopSign
         checkpoint.require_same_stream(run, saved.step, learner.pictures_per_step)
         learner.restore(saved)
         log.info("resuming after step %d", saved.step)
-    desk = open_desk(run, config, learner, status, limit) if status else None
+    writer = open_run_writer(run, config, learner, status, limit) if status else None
     say("training", step=learner.step)
-    reason = Trainer(run, config, learner, stop, desk).train()
-    if desk:
-        desk.close(reason or "last save")
+    reason = Trainer(run, config, learner, stop, writer).train()
+    if writer:
+        writer.close(reason or "last save")
     log.info("ended after step %d of %d: %s", learner.step, total, reason or "complete")
     _end(stop, status, learner.step, reason)
 

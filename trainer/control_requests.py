@@ -7,7 +7,7 @@ from shared.run_folder.records import Request, RequestKind
 from shared.run_folder.run_dir import RunDir
 
 
-class Orders:
+class ControlRequests:
     """Reads requests after each step and answers them. A pause is held in memory only: a new session trains."""
 
     def __init__(self, run: RunDir) -> None:
@@ -16,7 +16,7 @@ class Orders:
         self._snapshots: list[tuple[Request, int]] = []
 
     def wants_snapshot(self, step: int) -> bool:
-        """Whether this step is to be published whatever the cadence says."""
+        """Whether this step is to be published whatever the interval says."""
         new = self._new("snapshot-now")
         for request in new:
             requests.answer(self._run, request, "seen", step)

@@ -1,4 +1,5 @@
-"""An exponential moving average of the adapter (`train.ema_decay`): published, measured and judged, never trained on.
+"""An exponential moving average of the adapter (`train.ema_decay`): published, measured and evaluated, never trained
+on.
 
 diffusers' `EMAModel` computes it. Early in training the decay is smaller: (1 + n) / (10 + n) at the n-th update after
 the first, up to `train.ema_decay`.

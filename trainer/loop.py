@@ -8,12 +8,12 @@ from typing import cast
 
 import torch
 
-from shared.config.save_interval import AnyCadence, is_due
+from shared.config.save_interval import AnySaveInterval, is_due
 from shared.config.schema import Config
 from shared.machine import disk
 from shared.run_folder.run_dir import RunDir
 from trainer.learner import Learner, Update
-from trainer.run_writer import Desk
+from trainer.run_writer import RunWriter
 from trainer.stopping import StopSignal
 
 log = logging.getLogger(__name__)
@@ -23,11 +23,13 @@ GUARD_HINT = "lower train.learning_rate and allow it by --allow-change; the same
 
 
 class Trainer:
-    """Drives a learner; every process runs the same loop, one of them at the desk."""
+    """Drives a learner; every process runs the same loop, one of them at the writer."""
 
-    def __init__(self, run: RunDir, config: Config, learner: Learner, stop: StopSignal, desk: Desk | None) -> None:
-        """desk: the main process's; None on the others."""
-        self.run, self.config, self.learner, self.stop, self.desk = run, config, learner, stop, desk
+    def __init__(
+        self, run: RunDir, config: Config, learner: Learner, stop: StopSignal, writer: RunWriter | None
+    ) -> None:
+        """writer: the main process's; None on the others."""
+        self.run, self.config, self.learner, self.stop, self.writer = run, config, learner, stop, writer
         self._bad_steps = 0
         self._note = ""
         self._started = time.monotonic()
@@ -42,38 +44,38 @@ class Trainer:
         while not self._is_complete and reason is None:
             update = self.learner.update()
             self._guard(update)
-            if self.desk:
-                self.desk.note_update(update)
-                self._tell_note(self.desk)
+            if self.writer:
+                self.writer.note_update(update)
+                self._tell_note(self.writer)
             if self._is_validation_due():
                 self._validate()
             reason = self._wait(update)
-            if self.desk:
-                self._save(update, self.desk, last=self._is_complete or reason is not None)
+            if self.writer:
+                self._save(update, self.writer, last=self._is_complete or reason is not None)
         return reason
 
     @property
     def _is_complete(self) -> bool:
         return self.learner.step >= self.config.train.max_train_steps
 
-    def _save(self, update: Update, desk: Desk, *, last: bool) -> None:
+    def _save(self, update: Update, writer: RunWriter, *, last: bool) -> None:
         """Publish what is due, or all at the last step; state that is not finite ends training."""
         settings, whole = self.config.train, True
-        asked = desk.orders.wants_snapshot(self.learner.step)
+        asked = writer.control_requests.wants_snapshot(self.learner.step)
         if self._is_due("snapshot", settings.snapshot_steps) or last or asked:
-            whole = desk.snapshot(update)
+            whole = writer.snapshot(update)
         if self._is_due("checkpoint", settings.checkpointing_steps) or last:
-            whole = desk.checkpoint() and whole
+            whole = writer.checkpoint() and whole
         if not whole:
             self._fail_for_weights()
-        desk.publisher.raise_failures()
-        desk.orders.settle()
+        writer.publisher.raise_failures()
+        writer.control_requests.settle()
 
-    def _is_due(self, what: str, cadence: AnyCadence) -> bool:
+    def _is_due(self, what: str, interval: AnySaveInterval) -> bool:
         """Whether this step is one to save at; remembers when that last was so."""
         step, epoch = self.learner.step, self.learner.epoch
         elapsed = time.monotonic() - self._saved_at.setdefault(what, self._started)
-        due = is_due(cadence, step, (epoch(step - 1), epoch(step)), elapsed)
+        due = is_due(interval, step, (epoch(step - 1), epoch(step)), elapsed)
         if due:
             self._saved_at[what] = time.monotonic()
         return due
@@ -87,20 +89,20 @@ class Trainer:
             reason, held = self._agree(*self._asked())
             if reason is not None or not held or self._is_complete:
                 break
-            if self.desk:
-                self._hold(update, self.desk)
+            if self.writer:
+                self._hold(update, self.writer)
             time.sleep(PAUSE_POLL_SECONDS)
-        if self.desk:
-            self.desk.status.update("training")
-            self.desk.limit.rest()
+        if self.writer:
+            self.writer.status.update("training")
+            self.writer.limit.rest()
         return reason
 
     def _asked(self) -> tuple[str | None, bool]:
         """(Why this process would stop, whether it would hold.)"""
-        if self.desk:
-            self._watch(self.desk)
+        if self.writer:
+            self._watch(self.writer)
         step = self.learner.step
-        return self.stop.reason(step), self.desk is not None and self.desk.orders.is_paused(step)
+        return self.stop.reason(step), self.writer is not None and self.writer.control_requests.is_paused(step)
 
     def _agree(self, reason: str | None, held: bool) -> tuple[str | None, bool]:
         """All processes leave, or hold, together: one process's reason becomes everybody's."""
@@ -112,24 +114,24 @@ class Trainer:
         *leave, hold = (cast("torch.Tensor", accelerator.reduce(asked, "sum")) > 0).tolist()
         return reason or (f"asked of process {leave.index(True)}" if any(leave) else None), hold
 
-    def _hold(self, update: Update | None, desk: Desk) -> None:
+    def _hold(self, update: Update | None, writer: RunWriter) -> None:
         """Answer what can be asked of a paused run."""
-        desk.status.update("paused", message=f"after step {self.learner.step}")
-        if update and desk.orders.wants_snapshot(self.learner.step):
-            desk.snapshot(update)
-        desk.orders.settle()
+        writer.status.update("paused", message=f"after step {self.learner.step}")
+        if update and writer.control_requests.wants_snapshot(self.learner.step):
+            writer.snapshot(update)
+        writer.control_requests.settle()
 
-    def _watch(self, desk: Desk) -> None:
+    def _watch(self, writer: RunWriter) -> None:
         """Stop while there is still time and room for the last save."""
-        if desk.limit.is_up(desk.save_seconds + self._validation_seconds):
-            self.stop.ask(f"stop.max_train_seconds ({desk.limit.limit:g}) is nearly over")
-        if shortage := disk.shortage(self.run.path, desk.need):
+        if writer.limit.is_up(writer.save_seconds + self._validation_seconds):
+            self.stop.ask(f"stop.max_train_seconds ({writer.limit.limit:g}) is nearly over")
+        if shortage := disk.shortage(self.run.path, writer.need):
             self.stop.fail(f"the disk is nearly full: {shortage}", "make room; the same command goes on from here")
 
-    def _tell_note(self, desk: Desk) -> None:
+    def _tell_note(self, writer: RunWriter) -> None:
         if self.learner.note != self._note:
             self._note = self.learner.note
-            desk.status.notice(self._note or "whole batches fit into memory again")
+            writer.status.notice(self._note or "whole batches fit into memory again")
 
     def _is_validation_due(self) -> bool:
         """At steps that depend on the settings alone, a stop or not: a resumed run has the rows of an uninterrupted."""
@@ -140,15 +142,15 @@ class Trainer:
         """Measure the held-out loss; its row is written before anything of this step is saved."""
 
         def progress(done: int, total: int) -> None:
-            if self.desk:
-                self.desk.status.update(message=f"held-out loss {done}/{total}")
+            if self.writer:
+                self.writer.status.update(message=f"held-out loss {done}/{total}")
 
         started = time.monotonic()
         losses = self.learner.validate(progress)
         seconds = time.monotonic() - started
         self._validation_seconds = max(seconds, self._validation_seconds)
-        if self.desk and losses:
-            self.desk.note_losses(losses, seconds)
+        if self.writer and losses:
+            self.writer.note_losses(losses, seconds)
 
     def _guard(self, update: Update) -> None:
         """Count updates without finite gradients (they were skipped) and stop after too many in a row.
@@ -166,8 +168,8 @@ class Trainer:
         self._bad_steps += 1
         text = f"step {step} skipped: loss {update.loss}, gradient norm {update.grad_norm}"
         log.warning(text)
-        if self.desk and self._bad_steps == 1:
-            self.desk.status.notice(text)
+        if self.writer and self._bad_steps == 1:
+            self.writer.status.notice(text)
         if not self.learner.is_finite():
             self._fail_for_weights()
         elif self._bad_steps >= self.config.stop.max_bad_steps:

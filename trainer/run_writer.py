@@ -21,7 +21,7 @@ from tasks.text_to_image.lora import lora
 from tasks.text_to_image.lora.description import describe
 from tasks.text_to_image.objectives import ddpm
 from tasks.text_to_image.training.held_out_loss import Losses
-from trainer.control_requests import Orders
+from trainer.control_requests import ControlRequests
 from trainer.learner import Learner, Update
 from trainer.save_worker import Publisher
 from trainer.stopping import TimeLimit, first_save_seconds
@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Desk:
+class RunWriter:
     """Writes the tables, publishes, says how things are."""
 
     run: RunDir
@@ -38,7 +38,7 @@ class Desk:
     learner: Learner
     status: Status
     publisher: Publisher
-    orders: Orders
+    control_requests: ControlRequests
     limit: TimeLimit
     need: disk.Need
     train_csv: tables.Appender
@@ -102,10 +102,10 @@ class Desk:
         """Wait until everything is saved, and answer who still waits."""
         self.status.update("saving", message=message)
         self.publisher.close()
-        self.orders.close()
+        self.control_requests.close()
 
 
-def open_desk(run: RunDir, config: Config, learner: Learner, status: Status, limit: TimeLimit) -> Desk:
+def open_run_writer(run: RunDir, config: Config, learner: Learner, status: Status, limit: TimeLimit) -> RunWriter:
     """Make the folder fit for going on after the learner's step: no rows past it, nothing half-written, room to save.
 
     Raises:
@@ -126,7 +126,7 @@ def open_desk(run: RunDir, config: Config, learner: Learner, status: Status, lim
         describe=lambda step: describe(config, model.family, model.schedule, num_pictures, step),
     )
     train_csv = tables.Appender(run.train_csv, tables.TRAIN_COLUMNS)
-    return Desk(run, config, learner, status, publisher, Orders(run), limit, need, train_csv)
+    return RunWriter(run, config, learner, status, publisher, ControlRequests(run), limit, need, train_csv)
 
 
 def notice(status: Status | None, text: str) -> None:

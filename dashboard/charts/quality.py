@@ -46,18 +46,18 @@ Anchors = Mapping[str, Mapping[str, float | None]]
 def quality_figure(
     metrics: pd.DataFrame,
     best_step: int | None,
-    blanks: Mapping[str, Mapping[int, str]],
+    missing: Mapping[str, Mapping[int, str]],
     axis: XAxis,
     look: Look,
     last_step: int,
     anchors: Anchors | None = None,
 ) -> Figure:
-    """The composite and every metric over the snapshots; the best one starred, blanks marked with their reason.
+    """The composite and every metric over the snapshots; the best one starred, missing marked with their reason.
 
     Args:
         metrics: rows of metrics.csv.
         best_step: the step to star.
-        blanks: metric → step → why there is no value, failed evaluations included.
+        missing: metric → step → why there is no value, failed evaluations included.
         axis: shared with the training figure.
         look: only its window and anchors matter here; a difference has no logarithm.
         last_step: where the axis ends.
@@ -67,7 +67,7 @@ def quality_figure(
     for name in compared_metrics(metrics):
         points, better = differences(metrics, name), direction(name, metrics, (anchors or {}).get(name, {}))
         lines = anchor_lines(name, metrics, (anchors or {}).get(name, {})) if look.anchors else []
-        traces = [difference_trace(points, name, axis, better), blank_trace(blanks.get(name, {}), name, axis)]
+        traces = [difference_trace(points, name, axis, better), blank_trace(missing.get(name, {}), name, axis)]
         panels.append(Panel(panel_title(name, better), 92, [*traces, star(points, best_step, axis)], VERTICAL, lines))
     return stack([*panels, *further_panels(metrics, axis)], axis, last_step)
 
@@ -96,7 +96,7 @@ def direction(name: str, metrics: pd.DataFrame, anchors: Mapping[str, float | No
 
 
 def base_value(name: str, metrics: pd.DataFrame) -> float | None:
-    """What the base model scores; None until it is judged."""
+    """What the base model scores; None until it is evaluated."""
     found = metrics[name].to_numpy(dtype=float)[metrics["step"].to_numpy() == 0]
     return float(found[0]) if len(found) and np.isfinite(found[0]) else None
 

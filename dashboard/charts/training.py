@@ -34,7 +34,7 @@ GPU_MEMORY = {
     "reserved": "gpu_reserved_mib",
     "device, all processes": "gpu_device_used_mib",
 }
-LANES = ("alerts", "requests", "judged", "snapshots")
+LANES = ("alerts", "requests", "evaluated", "snapshots")
 
 
 @dataclass(frozen=True)
@@ -171,7 +171,7 @@ def memory_panel(train: pd.DataFrame, x: Numbers, axis: XAxis, look: Look) -> Pa
 
 
 def events_panel(events: Events, axis: XAxis, look: Look) -> Panel:
-    """One row each for snapshots, judgements, requests and alerts."""
+    """One row each for snapshots, evaluations, requests and alerts."""
 
     def row(steps: Sequence[int], lane: str, symbol: str, color: str, name: str, text: str | Sequence[str]) -> Trace:
         x = axis.at(np.asarray(steps, dtype=float))
@@ -179,8 +179,8 @@ def events_panel(events: Events, axis: XAxis, look: Look) -> Panel:
 
     rows = [
         row(events.snapshots, "snapshots", "line-ns-open", GRAY, say("snapshot"), say("published")),
-        row(events.evaluated, "judged", "circle", GREEN, say("evaluation"), say("judged")),
-        row([*events.failed], "judged", "x-thin-open", RED, say("evaluation failed"), [*events.failed.values()]),
+        row(events.evaluated, "evaluated", "circle", GREEN, say("evaluation"), say("evaluated")),
+        row([*events.failed], "evaluated", "x-thin-open", RED, say("evaluation failed"), [*events.failed.values()]),
         row([*events.stops], "requests", "square", ORANGE, say("stop"), [*events.stops.values()]),
         row([*events.resumes], "requests", "triangle-right", BLUE, say("resume"), [*events.resumes.values()]),
         row([*events.alerts], "alerts", "diamond", RED, say("alert"), [*events.alerts.values()]),

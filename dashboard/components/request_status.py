@@ -18,7 +18,7 @@ DONE: dict[RequestKind, str] = {
     "snapshot-now": "published",
     "pause": "paused",
     "resume": "resumed",
-    "evaluate": "judged",
+    "evaluate": "evaluated",
 }
 DRAWN = "drawn"
 NAMES: dict[RequestKind, str] = {
@@ -101,7 +101,7 @@ def evaluation_trouble(request: Request, answer: Answer, evaluators: Fact, servi
         return say("No evaluator is at work to answer ({state}). `python run.py evaluate RUN` starts one.", state=state)
     if answer.seen is None and age > SILENCE_SECONDS:
         return say(
-            "Not begun for {age} ({state}). It comes after what is being judged.", age=duration(age), state=state
+            "Not begun for {age} ({state}). It comes after what is being evaluated.", age=duration(age), state=state
         )
     return ""
 

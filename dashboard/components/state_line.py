@@ -52,7 +52,7 @@ def process_fact(label: str, status: ProcessStatus | None, alive: bool, now: dat
 
 
 def evaluator_fact(status: ProcessStatus | None, alive: bool, now: datetime) -> Fact:
-    """As any process, with the step under judgement."""
+    """As any process, with the step under evaluation."""
     fact = process_fact(say("Evaluator"), status, alive, now)
     if status is None or fact.tone != "good" or status.state not in ("evaluating", "draining"):
         return fact
@@ -61,13 +61,13 @@ def evaluator_fact(status: ProcessStatus | None, alive: bool, now: datetime) -> 
     return Fact(fact.label, fact.value, f"{fact.note} · {say('step')} {status.step}", fact.tone)
 
 
-def evaluators_fact(crew: Mapping[int, ProcessStatus], alive: Collection[int], now: datetime) -> Fact:
-    """One evaluator as any process; of several how many are at work, and each by its seat."""
-    facts = {seat: evaluator_fact(status, seat in alive, now) for seat, status in crew.items()}
+def evaluators_fact(evaluators: Mapping[int, ProcessStatus], alive: Collection[int], now: datetime) -> Fact:
+    """One evaluator as any process; of several how many are at work, and each by its slot."""
+    facts = {slot: evaluator_fact(status, slot in alive, now) for slot, status in evaluators.items()}
     if len(facts) < 2:
         return next(iter(facts.values()), evaluator_fact(None, False, now))
     notes = [
-        say("{seat}: {state}, {note}", seat=seat, state=fact.value, note=fact.note) for seat, fact in facts.items()
+        say("{slot}: {state}, {note}", slot=slot, state=fact.value, note=fact.note) for slot, fact in facts.items()
     ]
     tone = min(facts.values(), key=lambda fact: WORST_FIRST.index(fact.tone)).tone
     return Fact(say("Evaluators"), say("{count} at work", count=len(alive)), "; ".join(notes), tone)
@@ -110,19 +110,19 @@ def spread(fewest_seconds: float, most_seconds: float) -> tuple[str, str]:
     return f"{fewest_seconds // 60:.0f}", say("{m} min", m=f"{-(-most_seconds // 60):.0f}")
 
 
-def judged_fact(
+def evaluated_fact(
     snapshots: Sequence[int], evaluated: Sequence[int], skipped: Collection[int] = (), failed: Collection[int] = ()
 ) -> Fact:
-    """The evaluator's lag: snapshots published against snapshots judged; those left out or failed are neither."""
+    """The evaluator's lag: snapshots published against snapshots evaluated; those skipped or failed are neither."""
     if not snapshots:
-        return Fact(say("Snapshots judged"), "–", say("none published yet"))
+        return Fact(say("Snapshots evaluated"), "–", say("none published yet"))
     waiting = len(set(snapshots) - set(evaluated))
-    left_out, lost = (len(set(snapshots) & set(steps)) for steps in (skipped, failed))
-    note = say("{count} not judged yet", count=waiting) if waiting else say("none waiting")
-    note += say(", {count} left out", count=left_out) if left_out else ""
-    note += say(", {count} failed", count=lost) if lost else ""
-    done = say("{done} of {all}", done=len(snapshots) - waiting - left_out - lost, all=len(snapshots))
-    return Fact(say("Snapshots judged"), done, note)
+    num_skipped, num_failed = (len(set(snapshots) & set(steps)) for steps in (skipped, failed))
+    note = say("{count} not evaluated yet", count=waiting) if waiting else say("none waiting")
+    note += say(", {count} skipped", count=num_skipped) if num_skipped else ""
+    note += say(", {count} failed", count=num_failed) if num_failed else ""
+    done = say("{done} of {all}", done=len(snapshots) - waiting - num_skipped - num_failed, all=len(snapshots))
+    return Fact(say("Snapshots evaluated"), done, note)
 
 
 def gpu_fact(gpu: Gpu) -> Fact:

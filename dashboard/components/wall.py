@@ -50,7 +50,7 @@ def wall_data(
     Args:
         run: name of the run whose references are shown and whose steps the slider walks.
         run_id: keeps the caches of two runs of one name apart.
-        steps: evaluated steps, ascending, each with a text that changes when it is judged anew.
+        steps: evaluated steps, ascending, each with a text that changes when it is evaluated anew.
         best: the step to star; also the one shown until somebody chooses.
         step: the step chosen, None for the best.
         columns: `kind` is reference, base, selected, newest, or fixed with `run`, `step` and `title`.

@@ -11,7 +11,7 @@ from dashboard.data.reader import RunReader
 from dashboard.text.formatting import duration, size
 from shared.followers import alerts
 from shared.followers.alerts import Alert, Bytes, SENTENCES, Seconds
-from shared.run_folder.active_evaluators import read_crew
+from shared.run_folder.active_evaluators import read_active_evaluators
 from shared.run_folder.records import ProcessStatus
 from shared.run_folder.heartbeat import is_alive
 
@@ -23,17 +23,17 @@ def sentence(alert: Alert) -> str:
 
 def of_run(reader: RunReader, trainer: ProcessStatus | None, now: datetime) -> list[Alert]:
     """Everything that deserves attention, the gravest first."""
-    alive, (crew, judging) = is_alive(trainer), read_crew(reader.run)
+    alive, (evaluators, evaluating) = is_alive(trainer), read_active_evaluators(reader.run)
     waiting = len(set(reader.snapshot_steps()) - set(reader.evaluated_steps()))
     found = [
         *alerts.ended_badly(trainer, alive),
-        *(alert for seat, status in crew.items() for alert in alerts.ended_badly(status, seat in judging)),
+        *(alert for slot, status in evaluators.items() for alert in alerts.ended_badly(status, slot in evaluating)),
         *stalled(reader, trainer, now),
         *not_finite(reader),
-        *alerts.notices(trainer, *crew.values()),
+        *alerts.notices(trainer, *evaluators.values()),
         *alerts.low_disk(shutil.disk_usage(reader.run.path).free),
         *overfitting(reader),
-        *(alerts.unjudged(waiting, bool(judging)) if alive or not crew else []),
+        *(alerts.unevaluated(waiting, bool(evaluating)) if alive or not evaluators else []),
         *alerts.failed_evaluations(reader.failures()),
     ]
     return sorted(found, key=lambda alert: alert.level != "bad")

@@ -29,22 +29,22 @@ class Contestant:
     best: Best | None = None
     last_step: int = 0
     references: str = ""
-    """Digest of the real pictures it is judged by."""
-    judged: EvaluationResult | None = None
+    """Digest of the real pictures it is evaluated by."""
+    evaluated: EvaluationResult | None = None
     """The best snapshot's."""
 
 
 def score_table(contestants: Sequence[Contestant], baseline: str) -> pd.DataFrame:
-    """The best snapshot of each run; where it was judged as the baseline's was, with the difference to that."""
+    """The best snapshot of each run; where it was evaluated as the baseline's was, with the difference to that."""
     pinned = next((one for one in contestants if one.name == baseline), None)
     return pd.DataFrame([_score(one, None if one is pinned else pinned, one is pinned) for one in contestants])
 
 
-def judged_otherwise(contestants: Sequence[Contestant], baseline: str) -> list[str]:
+def evaluated_otherwise(contestants: Sequence[Contestant], baseline: str) -> list[str]:
     """Runs whose numbers do not compare with the baseline's."""
     pinned = next((one for one in contestants if one.name == baseline), None)
-    others = [one for one in contestants if one is not pinned and one.judged]
-    return [one.name for one in others if pinned and pinned.judged and not _are_judged_alike(one, pinned)]
+    others = [one for one in contestants if one is not pinned and one.evaluated]
+    return [one.name for one in others if pinned and pinned.evaluated and not _are_evaluated_alike(one, pinned)]
 
 
 def _score(one: Contestant, pinned: Contestant | None, is_baseline: bool) -> dict[str, Any]:
@@ -55,28 +55,28 @@ def _score(one: Contestant, pinned: Contestant | None, is_baseline: bool) -> dic
     }
     for name in COMPARED_METRICS:
         value = one.best.metrics.get(name) if one.best else None
-        change = _change(one, pinned, name) if pinned and _are_judged_alike(one, pinned) else ""
+        change = _change(one, pinned, name) if pinned and _are_evaluated_alike(one, pinned) else ""
         row[metric_name(name)] = number(value) + (f" ({change})" if change else "")
     return row
 
 
-def _are_judged_alike(one: Contestant, other: Contestant) -> bool:
+def _are_evaluated_alike(one: Contestant, other: Contestant) -> bool:
     """By the same prompts and real pictures, drawn in the same way."""
-    if one.judged is None or other.judged is None:
+    if one.evaluated is None or other.evaluated is None:
         return False
-    return (one.references, *_terms(one.judged)) == (other.references, *_terms(other.judged))
+    return (one.references, *_terms(one.evaluated)) == (other.references, *_terms(other.evaluated))
 
 
-def _terms(judged: EvaluationResult) -> tuple[set[tuple[str, str]], list[Any]]:
-    prompts = {(sample.prompt_id, sample.prompt) for sample in judged.samples}
-    return prompts, [judged.generation.get(key) for key in DRAWN_ALIKE]
+def _terms(evaluated: EvaluationResult) -> tuple[set[tuple[str, str]], list[Any]]:
+    prompts = {(sample.prompt_id, sample.prompt) for sample in evaluated.samples}
+    return prompts, [evaluated.generation.get(key) for key in DRAWN_ALIKE]
 
 
 def _change(one: Contestant, pinned: Contestant, name: str) -> str:
     """The difference paired by prompts, with its interval; a direction only where that excludes zero."""
-    if one.judged is None or pinned.judged is None or _seen_with(one.judged, name) != _seen_with(pinned.judged, name):
+    if one.evaluated is None or pinned.evaluated is None or _seen_with(one.evaluated, name) != _seen_with(pinned.evaluated, name):
         return ""
-    found = difference(by_prompt(one.judged.samples, name), by_prompt(pinned.judged.samples, name))
+    found = difference(by_prompt(one.evaluated.samples, name), by_prompt(pinned.evaluated.samples, name))
     if found is None or found.low is None or found.high is None:
         return ""
     told = f"{signed(found.mean)} {interval(found.low, found.high)}"
@@ -85,9 +85,9 @@ def _change(one: Contestant, pinned: Contestant, name: str) -> str:
     return told + (" ▲" if found.is_below_zero else " ▼" if found.is_above_zero else "")
 
 
-def _seen_with(judged: EvaluationResult, name: str) -> Any:
+def _seen_with(evaluated: EvaluationResult, name: str) -> Any:
     """The encoder behind a metric: its weights, wherever they lie; its name where it has none."""
-    encoder = judged.encoders.get(name) or {}
+    encoder = evaluated.encoders.get(name) or {}
     return encoder.get("digest") or encoder
 
 

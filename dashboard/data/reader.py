@@ -64,7 +64,7 @@ class RunReader:
         return self._validation.read()
 
     def metrics(self) -> pd.DataFrame:
-        """`metrics.csv` by ascending step, blanks as NaN; it is replaced whole, so it is read whole when it changes."""
+        """`metrics.csv` by ascending step, missing as NaN; it is replaced whole, so it is read whole when it changes."""
         version = self.metrics_version()
         if version == (0, 0):
             return _metrics_frame([])
@@ -90,7 +90,7 @@ class RunReader:
         return int(steps.iloc[-1]) if len(steps) else 0
 
     def base_metrics(self) -> dict[str, float]:
-        """The base model's values: metrics.csv at step 0, blanks left out."""
+        """The base model's values: metrics.csv at step 0, missing left out."""
         rows = self.metrics().query("step == 0")[list(COMPARED_METRICS)]
         return {str(name): float(value) for name, value in rows.iloc[0].dropna().items()} if len(rows) else {}
 
@@ -100,11 +100,11 @@ class RunReader:
         return {int(step): str(reason) for step, reason in zip(failed["step"], failed["reason"], strict=True)}
 
     def skipped(self) -> dict[int, str]:
-        """Step → why it was left out: such a result has neither numbers nor pictures."""
+        """Step → why it was skipped: such a result has neither numbers nor pictures."""
         rows = self.metrics().query("status == 'skipped'")
         return {int(step): str(reason) for step, reason in zip(rows["step"], rows["reason"], strict=True)}
 
-    def blanks(self) -> dict[str, dict[int, str]]:
+    def missing(self) -> dict[str, dict[int, str]]:
         """Metric → step → why there is no value, failed evaluations included, skipped ones not."""
         metrics, failed = self.metrics().query("status != 'skipped'"), self.failures()
         return {
@@ -131,7 +131,7 @@ class RunReader:
         return [step for step in self.evaluated_steps() if step not in skipped]
 
     def evaluation_versions(self) -> list[tuple[int, str]]:
-        """Steps drawn, with a text each that changes when the step is judged anew."""
+        """Steps drawn, with a text each that changes when the step is evaluated anew."""
         versions: list[tuple[int, str]] = []
         for step in self.drawn_steps():
             with contextlib.suppress(FileNotFoundError):
@@ -184,7 +184,7 @@ class RunReader:
 
     def _blank_reason(self, step: int, name: str) -> str:
         result = self.result(step)
-        return (result.blanks.get(name) if result else None) or "no reason was given"
+        return (result.missing.get(name) if result else None) or "no reason was given"
 
 
 def version_of(path: Path) -> tuple[int, int]:

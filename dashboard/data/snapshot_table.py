@@ -37,14 +37,14 @@ def snapshot_table(
 def verdict_words(step: int, row: Mapping[str, Any] | None, best: Best | None = None) -> str:
     """Better or worse than the base model only where the composite's interval excludes zero; what the final decided."""
     if row is None:
-        return say("not judged yet")
+        return say("not evaluated yet")
     if row.get("status") == "failed":
-        return say("could not be judged: {reason}", reason=row.get("reason"))
+        return say("could not be evaluated: {reason}", reason=row.get("reason"))
     if row.get("status") == "skipped":
-        return say("left out: {reason}", reason=row.get("reason"))
+        return say("skipped: {reason}", reason=row.get("reason"))
     low, high = row.get("composite_low", np.nan), row.get("composite_high", np.nan)
     if not np.isfinite([low, high]).all():
-        return say("judged, no interval")
+        return say("evaluated, no interval")
     words = say("better than the base model") if high < 0 else say("worse than the base model") if low > 0 else ""
     words = words or say("not proven different from the base model")
     if signs := [say(name) for name in str(row.get("signals") or "").split()]:
@@ -55,7 +55,7 @@ def verdict_words(step: int, row: Mapping[str, Any] | None, best: Best | None = 
 
 
 def final_words(step: int, final: Confirmation) -> str:
-    """What judging the finalists again on other prompts decided for one of them."""
+    """What evaluating the finalists again on other prompts decided for one of them."""
     if step != final.step:
         return say(
             "the final on {count} other prompts decided for step {step}", count=final.num_prompts, step=final.step

@@ -25,17 +25,17 @@ def best_panel(reader: RunReader) -> None:
             st.text(best.reason.removesuffix(again).rstrip())
             if not best.better_than_base and best.confirmation is None:
                 st.warning(say("Not proven better than the base model."), icon=":material/balance:")
-            st.caption(say("Judged snapshots: {count}. The file of this one:", count=best.num_evaluated))
+            st.caption(say("Evaluated snapshots: {count}. The file of this one:", count=best.num_evaluated))
             st.code(str(best_file(reader.run, best)), language=None, wrap_lines=True)
             show_confirmation(best)
         numbers.html(best_table_html(best, reader.base_metrics()) + signals_html(best))
 
 
 def show_confirmation(best: Best) -> None:
-    """What judging the finalists again on other prompts said, once it was done."""
+    """What evaluating the finalists again on other prompts said, once it was done."""
     found = best.confirmation
     if found is None:
         return
     icon = ":material/check_circle:" if found.agrees else ":material/rule:"
-    told = say("Judged again, by {count} other prompts: {reason}", count=found.num_prompts, reason=found.reason)
+    told = say("Evaluated again, by {count} other prompts: {reason}", count=found.num_prompts, reason=found.reason)
     (st.success if found.agrees and found.better_than_base else st.warning)(told, icon=icon)

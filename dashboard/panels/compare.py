@@ -11,7 +11,7 @@ from dashboard import url_state
 from dashboard.charts.overlay import COLORS, Run, overlay_figure
 from dashboard.components.figure import show_figure, window_of
 from dashboard.components.wall import REFERENCE, show_wall, wall_data
-from dashboard.data.comparison import Contestant, judged_otherwise, score_table
+from dashboard.data.comparison import Contestant, evaluated_otherwise, score_table
 from dashboard.data.reader import RunReader
 from dashboard.data.runs import open_reader, run_names
 from dashboard.panels import refreshed
@@ -73,10 +73,10 @@ def show_numbers(readers: list[RunReader], baseline: str) -> None:
             run=baseline,
         )
     )
-    if others := judged_otherwise(contestants, baseline):
+    if others := evaluated_otherwise(contestants, baseline):
         st.caption(
             say(
-                "Judged by other prompts or pictures, or drawn otherwise, thus not compared: {runs}.",
+                "Evaluated by other prompts or pictures, or drawn otherwise, thus not compared: {runs}.",
                 runs=", ".join(others),
             )
         )
@@ -92,18 +92,18 @@ def contestant(reader: RunReader) -> Contestant:
         best=best,
         last_step=reader.last_step(),
         references=references.digest() if references else "",
-        judged=reader.result(best.step) if best else None,
+        evaluated=reader.result(best.step) if best else None,
     )
 
 
 def show_pictures(readers: list[RunReader]) -> None:
     """The same prompts, drawn by the best snapshot of each run, else by its newest."""
     versions = {one.name: one.evaluation_versions() for one in readers}
-    judged = [one for one in readers if versions[one.name]]
-    if not judged:
+    evaluated = [one for one in readers if versions[one.name]]
+    if not evaluated:
         return
-    columns = [REFERENCE, *(column_of(one, versions[one.name][-1][0]) for one in judged)]
-    first = judged[0]
+    columns = [REFERENCE, *(column_of(one, versions[one.name][-1][0]) for one in evaluated)]
+    first = evaluated[0]
     data = wall_data(first.name, first.run_id, versions[first.name], best=None, columns=columns, versions=versions)
     show_wall(data, key="compare_wall")
 

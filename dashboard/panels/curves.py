@@ -16,7 +16,7 @@ from dashboard.data import alert_texts
 from dashboard.data.events import pauses
 from dashboard.data.reader import RunReader
 from dashboard.panels import refreshed
-from dashboard.panels.waiting import wait_for_judgement, wait_for_training
+from dashboard.panels.waiting import wait_for_evaluation, wait_for_training
 from dashboard.text.language import current, say
 
 SPANS_PER_RUN = 30
@@ -150,16 +150,16 @@ def show_quality(reader: RunReader, look: Look, group: str, last_step: int) -> i
     """metrics.csv as differences to the base model; returns a step that was clicked."""
     metrics, best = reader.metrics(), reader.best()
     if metrics.empty:
-        wait_for_judgement(reader, say("Waiting for the first evaluation …"))
+        wait_for_evaluation(reader, say("Waiting for the first evaluation …"))
         return None
     best_step = best.step if best else None
     version = ("quality", reader.metrics_version(), len(reader.train()), best_step, look, last_step, current())
     figure = reader.keep(version, lambda: make_quality(reader, best_step, look, last_step))
-    label = say("{run}: quality of each judged snapshot against the base model", run=reader.name)
+    label = say("{run}: quality of each evaluated snapshot against the base model", run=reader.name)
     return show_figure(figure, key="quality_figure", group=group, label=label, file_name=f"{reader.name}-quality")
 
 
 def make_quality(reader: RunReader, best_step: int | None, look: Look, last_step: int) -> Figure:
     """The figure, anew."""
     axis = axis_of(reader, look)
-    return quality_figure(reader.metrics(), best_step, reader.blanks(), axis, look, last_step, reader.anchors())
+    return quality_figure(reader.metrics(), best_step, reader.missing(), axis, look, last_step, reader.anchors())

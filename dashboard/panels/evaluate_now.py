@@ -1,4 +1,4 @@
-"""What a person may ask of the evaluators for one snapshot: to judge it next, or to draw it with other prompts."""
+"""What a person may ask of the evaluators for one snapshot: to evaluate it next, or to draw it with other prompts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dashboard.panels import act, refreshed
 from dashboard.panels.controls import BY
 from dashboard.text.language import say
 from shared.run_folder import requests
-from shared.run_folder.active_evaluators import read_crew
+from shared.run_folder.active_evaluators import read_active_evaluators
 from shared.run_folder.records import Request
 
 
@@ -23,30 +23,30 @@ def orders_panel(reader: RunReader, step: int) -> None:
     """The requests for a snapshot, how far each has come, and what was drawn."""
     now = datetime.now(UTC)
     asked = requests.requests(reader.run, "evaluate")
-    crew, alive = read_crew(reader.run)
-    evaluators = evaluators_fact(crew, alive, now)
-    judge_button(reader, step)
+    evaluators, alive = read_active_evaluators(reader.run)
+    evaluators = evaluators_fact(evaluators, alive, now)
+    evaluate_button(reader, step)
     prompts_form(reader, step, asked)
     for request in reversed([one for one in asked if one.step == step]):
         show_order(reader, request, evaluators, bool(alive), now)
 
 
-def judge_button(reader: RunReader, step: int) -> None:
-    """For a snapshot that waits, and for one that was left out."""
+def evaluate_button(reader: RunReader, step: int) -> None:
+    """For a snapshot that waits, and for one that was skipped."""
     if step in reader.drawn_steps():
         return
     open_now = requests.open_requests(reader.run, "evaluate")
     st.button(
-        say("Judge this snapshot next"),
-        key=f"judge_{reader.run_id}_{step}",
+        say("Evaluate this snapshot next"),
+        key=f"evaluate_{reader.run_id}_{step}",
         icon=":material/vertical_align_top:",
         disabled=any((one.step, one.prompts) == (step, ()) for one in open_now),
-        on_click=ask_to_judge,
+        on_click=ask_to_evaluate,
         args=(reader, step),
     )
 
 
-def ask_to_judge(reader: RunReader, step: int) -> None:
+def ask_to_evaluate(reader: RunReader, step: int) -> None:
     """Write the request, unless it is open already."""
     act(reader, requests.submit_evaluation, reader.run, step, BY)
 
@@ -84,7 +84,7 @@ def show_order(reader: RunReader, request: Request, evaluators: Fact, serving: b
     if result is None:
         return
     if result.status == "failed":
-        st.error(say("could not be judged: {reason}", reason=result.reason), icon=":material/error:")
+        st.error(say("could not be evaluated: {reason}", reason=result.reason), icon=":material/error:")
     else:
         st.html(
             f'<p class="small">{request_status.ago(result.created, now)}</p>'

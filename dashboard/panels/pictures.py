@@ -8,7 +8,7 @@ from dashboard import url_state
 from dashboard.components.wall import RUN_COLUMNS, show_wall, wall_data
 from dashboard.data.reader import RunReader
 from dashboard.panels import refreshed
-from dashboard.panels.waiting import wait_for_judgement
+from dashboard.panels.waiting import wait_for_evaluation
 from dashboard.text.language import say
 
 STRIP_PROMPTS = 6
@@ -18,7 +18,7 @@ STRIP_PROMPTS = 6
 def pictures_panel(reader: RunReader) -> None:
     """The whole wall."""
     if not reader.evaluated_steps():
-        wait_for_judgement(reader, say("Waiting for the first pictures, drawn by the base model …"))
+        wait_for_evaluation(reader, say("Waiting for the first pictures, drawn by the base model …"))
         return
     missing_lines(reader)
     best = reader.best()
@@ -33,7 +33,7 @@ def pictures_panel(reader: RunReader) -> None:
 def strip_panel(reader: RunReader) -> None:
     """The first prompts, drawn by the base model and the best snapshot."""
     if not reader.evaluated_steps():
-        wait_for_judgement(reader, say("Waiting for the first pictures, drawn by the base model …"))
+        wait_for_evaluation(reader, say("Waiting for the first pictures, drawn by the base model …"))
         return
     best = reader.best()
     with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
@@ -60,7 +60,7 @@ def choose_step(step: int) -> None:
 def missing_lines(reader: RunReader) -> None:
     """Metrics without a number, with the reason; evaluations that failed are told by the alerts."""
     failed = reader.failures()
-    for name, reasons in reader.blanks().items():
+    for name, reasons in reader.missing().items():
         steps = [step for step in reasons if step not in failed]
         if steps:
             told = sorted({reasons[step] for step in steps})

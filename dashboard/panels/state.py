@@ -22,7 +22,7 @@ from dashboard.text.language import say
 from shared.errors import DarkroomError
 from shared.followers.alerts import Alert
 from shared.run_folder import requests
-from shared.run_folder.active_evaluators import read_crew
+from shared.run_folder.active_evaluators import read_active_evaluators
 from shared.run_folder.heartbeat import is_alive, read_status
 from shared.run_folder.records import ProcessStatus
 
@@ -65,8 +65,10 @@ def facts(
         state_line.step_fact(step, total),
         state_line.speed_fact(speed, typical(reader.train()["step_seconds"].to_numpy())),
         state_line.remaining_fact(speed, total - step, now.astimezone(viewer_zone())),
-        state_line.evaluators_fact(*read_crew(reader.run), now),
-        state_line.judged_fact(reader.snapshot_steps(), reader.evaluated_steps(), reader.skipped(), reader.failures()),
+        state_line.evaluators_fact(*read_active_evaluators(reader.run), now),
+        state_line.evaluated_fact(
+            reader.snapshot_steps(), reader.evaluated_steps(), reader.skipped(), reader.failures()
+        ),
         *(state_line.gpu_fact(gpu) for gpu in gpus()),
     ]
     supervising = state_line.process_fact(say("Supervisor"), supervisor, is_alive(supervisor), now)

@@ -86,9 +86,9 @@ def show_machine(folder: Path) -> None:
 def program_table(reader: RunReader, now: datetime) -> pd.DataFrame:
     """Each program's own last word."""
     rows: list[dict[str, Any]] = []
-    programs = [(role, seat, status) for role in ROLES for seat, status in seats_of(reader, role).items()]
-    for role, seat, status in programs:
-        label = say(role.capitalize()) + (f" {seat}" if seat > 1 else "")
+    programs = [(role, slot, status) for role in ROLES for slot, status in slots_of(reader, role).items()]
+    for role, slot, status in programs:
+        label = say(role.capitalize()) + (f" {slot}" if slot > 1 else "")
         fact = state_line.process_fact(label, status, is_alive(status), now)
         rows.append(
             {
@@ -104,8 +104,8 @@ def program_table(reader: RunReader, now: datetime) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def seats_of(reader: RunReader, role: Role) -> dict[int, ProcessStatus | None]:
-    """The programs of a role by seat; the first one even if it never ran."""
+def slots_of(reader: RunReader, role: Role) -> dict[int, ProcessStatus | None]:
+    """The programs of a role by slot; the first one even if it never ran."""
     return {1: None, **read_statuses(reader.run, role)}
 
 

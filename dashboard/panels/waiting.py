@@ -8,11 +8,11 @@ import streamlit as st
 
 from dashboard.data.reader import RunReader
 from dashboard.text.language import say
-from shared.run_folder.active_evaluators import read_crew
+from shared.run_folder.active_evaluators import read_active_evaluators
 from shared.run_folder.heartbeat import is_alive, read_status
 from shared.run_folder.records import seconds_since
 
-START_SECONDS = 60.0  # in which an evaluator loads its libraries and takes its seat
+START_SECONDS = 60.0  # in which an evaluator loads its libraries and takes its slot
 
 
 def wait_for_training(reader: RunReader, text: str) -> None:
@@ -22,15 +22,15 @@ def wait_for_training(reader: RunReader, text: str) -> None:
     _tell(text if awaited else say("Nothing to show: the trainer is not at work."), awaited)
 
 
-def wait_for_judgement(reader: RunReader, text: str) -> None:
+def wait_for_evaluation(reader: RunReader, text: str) -> None:
     """For what evaluators make; they start together with the trainer."""
-    trainer, (_, judging) = read_status(reader.run, "trainer"), read_crew(reader.run)
+    trainer, (_, evaluating) = read_status(reader.run, "trainer"), read_active_evaluators(reader.run)
     starting = trainer is None or (
         is_alive(trainer) and seconds_since(trainer.started, datetime.now(UTC)) < START_SECONDS
     )
-    awaited = bool(judging) or starting
+    awaited = bool(evaluating) or starting
     nobody = say(
-        "Nothing is judged: no evaluator is at work. `python run.py evaluate {run}` starts one.", run=reader.run.path
+        "Nothing is evaluated: no evaluator is at work. `python run.py evaluate {run}` starts one.", run=reader.run.path
     )
     _tell(text if awaited else nobody, awaited)
 

@@ -1,4 +1,4 @@
-"""Every picture of every judged step, side by side."""
+"""Every picture of every evaluated step, side by side."""
 
 from dashboard.panels import chosen_run
 from dashboard.panels.pictures import pictures_panel

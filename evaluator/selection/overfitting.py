@@ -1,7 +1,7 @@
 """Signs of overfitting at one snapshot, each with its evidence in words. Pure.
 
 A sign is raised only when chance is a poor explanation: by an interval over prompts that lies beyond a limit, or by a
-trend over validations that few orders of the same numbers would show.
+trend over validations that few run_mode of the same numbers would show.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
 Pure: evaluated rows in, numbers and words out; no torch, no files, no clock.
 
-The composite of a prompt is the weighted mean of its loss deltas, each divided by its yardstick: that loss's standard
+The composite of a prompt is the weighted mean of its loss deltas, each divided by its scale: that loss's standard
 deviation over prompts at step 0 (Glass's delta, 1976), but at least a quarter of its mean there, because prompts that
-happen to be alike would make a ruler so fine that this loss alone decides. A yardstick is cut once for the run: one
+happen to be alike would make a ruler so fine that this loss alone decides. A scale is cut once for the run: one
 snapshot is enough, and no later one changes an earlier one's number. Being per prompt, the composite has an interval
 like any delta, and like any loss it is negative when better. A loss that is blank at step 0 is left out of the whole
 run, and the other weights grow. A snapshot that lacks a loss in use has no composite, rather than one of another
@@ -37,8 +37,8 @@ WEIGHTS: Mapping[str, float] = {"visual_loss": 0.2, "fashion_clip_loss": 0.6, "c
 GUARD, GUARD_REAL = "clip_t", "clip_t_real"
 GUARD_TOLERANCE = 0.5
 """A snapshot stopped following its prompts when its guard is surely lower than both step 0's and the real picture's, by
-more than this many yardsticks. A concept that CLIP does not know lowers the guard of the true picture too."""
-MIN_YARDSTICK_SHARE = 0.25
+more than this many scales. A concept that CLIP does not know lowers the guard of the true picture too."""
+MIN_SCALE_SHARE = 0.25
 """Of a metric's mean at step 0."""
 
 
@@ -87,7 +87,7 @@ class Summary:
 
 
 @dataclass(frozen=True)
-class Choice:
+class Selection:
     """The snapshot to ship. Its intervals hold for all snapshots at once (Bonferroni): it was picked among them."""
 
     step: int
@@ -102,14 +102,14 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """Everything the evaluations so far say. Built by `judge`."""
+class Ranking:
+    """Everything the evaluations so far say. Built by `rank`."""
 
     summaries: tuple[Summary, ...]
     """By step, step 0 first."""
     weights: dict[str, float]
-    """Losses in use → share of the composite, sum 1; empty when no loss has a yardstick."""
-    yardsticks: dict[str, float]
+    """Losses in use → share of the composite, sum 1; empty when no loss has a scale."""
+    scales: dict[str, float]
     """Metric → what counts as one unit of it; see above."""
 
     @cached_property
@@ -118,7 +118,7 @@ class Verdict:
         return tuple(summary for summary in self.summaries if summary.step > 0 and len(summary.composite) > 1)
 
     @cached_property
-    def best(self) -> Choice | None:
+    def best(self) -> Selection | None:
         """The earliest eligible snapshot within one standard error of the best composite; None without a candidate.
 
         The standard error is that of the paired difference to the best (the one-SE rule of Breiman et al. 1984):
@@ -130,7 +130,7 @@ class Verdict:
         chosen = next(summary for summary in self.eligible if _is_as_good_as(summary, top))
         return self._describe(chosen, top)
 
-    def choice_of(self, step: int) -> Choice:
+    def selection_of(self, step: int) -> Selection:
         """What there is to say for shipping a given candidate, whoever chose it."""
         return self._describe(next(summary for summary in self.candidates if summary.step == step), None)
 
@@ -144,15 +144,15 @@ class Verdict:
         excess = estimate(summary.guard.values())
         if excess is None or excess.high is None:
             return True
-        return excess.high >= -GUARD_TOLERANCE * self.yardsticks[GUARD]
+        return excess.high >= -GUARD_TOLERANCE * self.scales[GUARD]
 
-    def _describe(self, chosen: Summary, top: Summary | None) -> Choice:
+    def _describe(self, chosen: Summary, top: Summary | None) -> Selection:
         num_evaluated = len(self.candidates)
         level = 1 - (1 - LEVEL) / num_evaluated
         composite = estimate(chosen.composite.values(), level)
         assert composite is not None, "a candidate has a composite"
         estimates = {metric: estimate(values.values(), level) for metric, values in chosen.deltas.items()}
-        choice = Choice(
+        selection = Selection(
             step=chosen.step,
             reason="",
             better_than_base=composite.is_below_zero,
@@ -161,16 +161,16 @@ class Verdict:
             deltas={metric: delta for metric, delta in estimates.items() if delta is not None},
             num_evaluated=num_evaluated,
         )
-        return replace(choice, reason=" ".join(_sentences(choice, chosen, top)))
+        return replace(selection, reason=" ".join(_sentences(selection, chosen, top)))
 
 
-def judge(
+def rank(
     evaluations: Mapping[int, Sequence[Sample]],
     weights: Mapping[str, float] = WEIGHTS,
     anchors: Mapping[str, Anchors] | None = None,
     validations: Sequence[Validated] = (),
-) -> Verdict:
-    """Judge every snapshot evaluated so far. Without step 0 there are means, but nothing is compared or chosen.
+) -> Ranking:
+    """Rank every snapshot evaluated so far. Without step 0 there are means, but nothing is compared or chosen.
 
     Args:
         evaluations: step → one row for each picture, step 0 the base model's.
@@ -179,9 +179,9 @@ def judge(
         validations: the trainer's held-out losses, by step.
     """
     baseline, metrics = evaluations.get(0, ()), (*weights, GUARD)
-    yardsticks = {metric: unit for metric in metrics if (unit := _yardstick(by_prompt(baseline, metric))) > 0}
-    total = sum(weight for loss, weight in weights.items() if loss in yardsticks)
-    shares = {loss: weight / total for loss, weight in weights.items() if loss in yardsticks}
+    scales = {metric: unit for metric in metrics if (unit := _scale(by_prompt(baseline, metric))) > 0}
+    total = sum(weight for loss, weight in weights.items() if loss in scales)
+    shares = {loss: weight / total for loss, weight in weights.items() if loss in scales}
     summaries = []
     for step, samples in sorted(evaluations.items()):
         deltas = {metric: paired_deltas(samples, baseline, metric) for metric in metrics}
@@ -191,7 +191,7 @@ def judge(
                 step=step,
                 means=_means(samples),
                 deltas=deltas,
-                composite=_composite(deltas, shares, yardsticks),
+                composite=_composite(deltas, shares, scales),
                 guard=_guard(samples, baseline),
                 skills=_skills(samples, anchors or {}),
                 diversity=overfitting.diversity(samples, baseline),
@@ -200,7 +200,7 @@ def judge(
                 signals=overfitting.signals(samples, baseline, so_far) if step else (),
             )
         )
-    return Verdict(tuple(summaries), shares, yardsticks)
+    return Ranking(tuple(summaries), shares, scales)
 
 
 def _means(samples: Sequence[Sample]) -> dict[str, float]:
@@ -230,9 +230,9 @@ def skill(losses: Estimate, ends: Anchors) -> Estimate:
     return Estimate(center, error, scaled(losses.high), scaled(losses.low), losses.num_prompts)
 
 
-def _yardstick(values: PromptValues) -> float:
+def _scale(values: PromptValues) -> float:
     """One unit of a metric, from step 0; 0 when it is blank or nothing but zeros."""
-    return max(spread(values), MIN_YARDSTICK_SHARE * abs(mean(values))) if values else 0.0
+    return max(spread(values), MIN_SCALE_SHARE * abs(mean(values))) if values else 0.0
 
 
 def _guard(samples: Sequence[Sample], baseline: Sequence[Sample]) -> PromptValues:
@@ -245,14 +245,14 @@ def _guard(samples: Sequence[Sample], baseline: Sequence[Sample]) -> PromptValue
 
 
 def _composite(
-    deltas: Mapping[str, PromptValues], shares: Mapping[str, float], yardsticks: Mapping[str, float]
+    deltas: Mapping[str, PromptValues], shares: Mapping[str, float], scales: Mapping[str, float]
 ) -> PromptValues:
-    """The weighted mean of deltas in yardsticks, for each prompt that has every loss in use."""
+    """The weighted mean of deltas in scales, for each prompt that has every loss in use."""
     if not shares:
         return {}
     prompts = set.intersection(*(set(deltas[loss]) for loss in shares))
     return {
-        prompt: sum(share * deltas[loss][prompt] / yardsticks[loss] for loss, share in shares.items())
+        prompt: sum(share * deltas[loss][prompt] / scales[loss] for loss, share in shares.items())
         for prompt in sorted(prompts)
     }
 
@@ -263,28 +263,28 @@ def _is_as_good_as(summary: Summary, top: Summary) -> bool:
     return summary is top or (gap is not None and gap.standard_error is not None and gap.mean <= gap.standard_error)
 
 
-def _sentences(choice: Choice, chosen: Summary, top: Summary | None) -> Iterator[str]:
+def _sentences(selection: Selection, chosen: Summary, top: Summary | None) -> Iterator[str]:
     """Why this one, whether it is better than the base model, and what speaks against it. top: None if it was given."""
-    if choice.num_evaluated == 1:
-        yield f"Step {chosen.step} is the only snapshot judged."
+    if selection.num_evaluated == 1:
+        yield f"Step {chosen.step} is the only snapshot evaluated."
     elif top is None:
-        yield f"Step {chosen.step} is one of {choice.num_evaluated} snapshots."
+        yield f"Step {chosen.step} is one of {selection.num_evaluated} snapshots."
     elif chosen is top:
-        yield f"Step {chosen.step} has the best composite of {choice.num_evaluated} snapshots."
+        yield f"Step {chosen.step} has the best composite of {selection.num_evaluated} snapshots."
     else:
         yield (
-            f"Step {chosen.step} is the earliest of {choice.num_evaluated} snapshots that is within one standard error "
-            f"of the best composite (step {top.step})."
+            f"Step {chosen.step} is the earliest of {selection.num_evaluated} snapshots that is within one standard "
+            f"error of the best composite (step {top.step})."
         )
-    sure = "" if choice.better_than_base else "not shown to be "
+    sure = "" if selection.better_than_base else "not shown to be "
     yield (
-        f"Over {choice.composite.num_prompts} prompts it is {sure}better than the base model: "
-        f"{_in_words(choice.deltas)}."
+        f"Over {selection.composite.num_prompts} prompts it is {sure}better than the base model: "
+        f"{_in_words(selection.deltas)}."
     )
-    real, guard = chosen.means.get(GUARD_REAL), choice.deltas.get(GUARD)
-    if choice.follows_prompts and real is not None and guard is not None and guard.is_below_zero:
+    real, guard = chosen.means.get(GUARD_REAL), selection.deltas.get(GUARD)
+    if selection.follows_prompts and real is not None and guard is not None and guard.is_below_zero:
         yield f"Real pictures score {real:.3f} in {GUARD}: to score below the base model is right here."
-    if not choice.follows_prompts:
+    if not selection.follows_prompts:
         yield "But it follows its prompts less than the base model does, as does every other snapshot."
     for signal in chosen.signals:
         if signal.raised:

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from typing import Literal
 
-from evaluator.selection.ranking import Summary, Verdict
+from evaluator.selection.ranking import Ranking, Summary
 from shared.run_folder.records import Advice
 from shared.statistics.paired import difference
 
 
-def advise_stop(verdict: Verdict, rule: Literal["off", "advise", "auto"], patience: int, min_snapshots: int) -> Advice:
+def advise_stop(ranking: Ranking, rule: Literal["off", "advise", "auto"], patience: int, min_snapshots: int) -> Advice:
     """Stop when `patience` snapshots have come since the last one that was progress.
 
     Progress is a composite whose paired 95 % interval lies below that of the progress before it, at first the base
     model's: slow gains add up until they are sure. Signals of overfitting at the newest snapshot halve the patience:
     what is being learnt by heart does not come back. Nothing is said before `min_snapshots` are evaluated.
     """
-    if rule == "off" or len(verdict.candidates) < min_snapshots:
+    if rule == "off" or len(ranking.candidates) < min_snapshots:
         return Advice(action="continue")
-    incumbent, num_since = _last_progress(verdict)
-    latest = verdict.candidates[-1]
+    incumbent, num_since = _last_progress(ranking)
+    latest = ranking.candidates[-1]
     if num_since < (-(-patience // 2) if latest.raised else patience):
         return Advice(action="continue")
     since = f"step {incumbent.step}" if incumbent.step else "the base model"
@@ -31,10 +31,10 @@ def advise_stop(verdict: Verdict, rule: Literal["off", "advise", "auto"], patien
     return Advice(action="stop" if rule == "auto" else "advise", reason=reason + "".join(evidence))
 
 
-def _last_progress(verdict: Verdict) -> tuple[Summary, int]:
+def _last_progress(ranking: Ranking) -> tuple[Summary, int]:
     """(the last snapshot that was progress, or the base model; how many snapshots came since)."""
-    incumbent, num_since = verdict.summaries[0], 0
-    for summary in verdict.candidates:
+    incumbent, num_since = ranking.summaries[0], 0
+    for summary in ranking.candidates:
         change = difference(summary.composite, incumbent.composite)
         if change is not None and change.is_below_zero:
             incumbent, num_since = summary, 0

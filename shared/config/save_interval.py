@@ -37,21 +37,21 @@ class EveryMinutes:
     minutes: float
 
 
-AnyCadence: TypeAlias = EverySteps | EveryEpochs | EveryMinutes
+AnySaveInterval: TypeAlias = EverySteps | EveryEpochs | EveryMinutes
 
 
-def is_due(cadence: AnyCadence, step: int, epochs: tuple[float, float], seconds_since_save: float) -> bool:
+def is_due(interval: AnySaveInterval, step: int, epochs: tuple[float, float], seconds_since_save: float) -> bool:
     """Whether `step` is one to save at. epochs: passes over the data before it and after it."""
-    if isinstance(cadence, EverySteps):
-        start, every = max(pair for pair in cadence.schedule if pair[0] < step)
+    if isinstance(interval, EverySteps):
+        start, every = max(pair for pair in interval.schedule if pair[0] < step)
         return (step - start) % every == 0
-    if isinstance(cadence, EveryEpochs):
+    if isinstance(interval, EveryEpochs):
         before, after = epochs
-        return _count(after, cadence.epochs) > _count(before, cadence.epochs)
-    return seconds_since_save >= cadence.minutes * 60
+        return _count(after, interval.epochs) > _count(before, interval.epochs)
+    return seconds_since_save >= interval.minutes * 60
 
 
-def parse(value: Any) -> AnyCadence:
+def parse(value: Any) -> AnySaveInterval:
     """From a TOML value.
 
     Raises:
@@ -70,14 +70,14 @@ def parse(value: Any) -> AnyCadence:
     raise ValueError(RULE)
 
 
-def dump(cadence: AnyCadence) -> Any:
-    """To the TOML value that `parse` reads back to an equal cadence."""
-    if isinstance(cadence, EverySteps):
-        simple = len(cadence.schedule) == 1
-        return cadence.schedule[0][1] if simple else [list(pair) for pair in cadence.schedule]
-    if isinstance(cadence, EveryEpochs):
-        return f"{cadence.epochs:g} epochs"
-    return f"{cadence.minutes:g} minutes"
+def dump(interval: AnySaveInterval) -> Any:
+    """To the TOML value that `parse` reads back to an equal interval."""
+    if isinstance(interval, EverySteps):
+        simple = len(interval.schedule) == 1
+        return interval.schedule[0][1] if simple else [list(pair) for pair in interval.schedule]
+    if isinstance(interval, EveryEpochs):
+        return f"{interval.epochs:g} epochs"
+    return f"{interval.minutes:g} minutes"
 
 
 def _is_schedule(pairs: list[Any]) -> bool:
@@ -93,8 +93,8 @@ def _count(epoch: float, every: float) -> int:
     return int(epoch / every + 1e-9)
 
 
-Cadence = Annotated[
-    AnyCadence,
+SaveInterval = Annotated[
+    AnySaveInterval,
     BeforeValidator(parse),
     PlainSerializer(dump),
     WithJsonSchema({"anyOf": [{"type": "integer"}, {"type": "string"}, {"type": "array"}]}),

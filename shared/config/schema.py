@@ -28,7 +28,7 @@ from pydantic import (
 from tomlkit.exceptions import TOMLKitError
 
 from shared.config import access, targets
-from shared.config.save_interval import Cadence, EverySteps
+from shared.config.save_interval import EverySteps, SaveInterval
 from shared.errors import ConfigError
 from shared.files import paths
 
@@ -385,12 +385,12 @@ class TrainConfig(Section):
     torch_compile: bool = Field(
         default=False, description="Compile the denoiser; pays off after hundreds of steps at few bucket shapes."
     )
-    snapshot_steps: Cadence = Field(
+    snapshot_steps: SaveInterval = Field(
         default=EverySteps(((0, 100),)),
         description='Between two published snapshots: steps, `"2 epochs"`, `"10 minutes"`, or pairs '
         "`[[from step, every], …]`.",
     )
-    checkpointing_steps: Cadence = Field(
+    checkpointing_steps: SaveInterval = Field(
         default=EverySteps(((0, 500),)), description="Between two resumable checkpoints, in the same forms."
     )
     checkpoints_total_limit: int = Field(
@@ -427,7 +427,7 @@ class StopConfig(Section):
         description="Snapshots without sure progress before the rule speaks; half as many while signals of "
         "overfitting stand.",
     )
-    min_snapshots: int = Field(default=6, ge=1, description="Snapshots judged before the rule may speak.")
+    min_snapshots: int = Field(default=6, ge=1, description="Snapshots evaluated before the rule may speak.")
     max_train_seconds: Annotated[Annotated[float, Field(gt=0)] | None, BeforeValidator(_false_is_none)] = Field(
         default=None,
         description="Wall-clock seconds this session may last, last save included; `false`: no limit. "
@@ -442,7 +442,7 @@ class StopConfig(Section):
 
 
 class EvaluationConfig(Section):
-    """What every snapshot is asked to draw, and how it is judged."""
+    """What every snapshot is asked to draw, and how it is evaluated."""
 
     num_prompts: int = Field(default=16, ge=2, description="Held-out captions drawn for every snapshot.")
     num_seeds: int = Field(default=2, ge=1, description="Pictures per prompt.")
@@ -459,17 +459,17 @@ class EvaluationConfig(Section):
     )
     seed: int = Field(default=1234, ge=0, lt=2**31, description="First evaluation seed; the others follow it.")
     order: Literal["newest", "oldest"] = Field(
-        default="newest", description="Which snapshot is judged first where several wait."
+        default="newest", description="Which snapshot is evaluated first where several wait."
     )
     every: int = Field(
         default=1,
         ge=1,
-        description="Judge every so many snapshots, and the last; the others are recorded as skipped.",
+        description="Evaluate every so many snapshots, and the last; the others are recorded as skipped.",
     )
     confirm_prompts: int = Field(
         default=16,
         ge=0,
-        description="Further held-out captions, as far as there are, on which the three best snapshots are judged "
+        description="Further held-out captions, as far as there are, on which the three best snapshots are evaluated "
         "again at the end; 0: no confirmation.",
     )
     confirm_seeds: int = Field(default=4, ge=1, description="Pictures per prompt of the confirmation.")

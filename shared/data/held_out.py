@@ -1,4 +1,4 @@
-"""Which pairs are held out from training to judge by, so that they stand for what is trained.
+"""Which pairs are held out from training for evaluation, so that they stand for what is trained.
 
 A stratum is a kohya folder `N_name/`, or else a first folder below the data set's. Each has a share of the held-out
 pairs in proportion to what is trained of it, pictures × repeats, by the method of Sainte-Laguë (1910): also every
@@ -31,9 +31,9 @@ def suggested(num_pictures: int) -> int:
 
 
 def power(num_prompts: int) -> str:
-    """What judging on so many held-out captions can show, for a person."""
+    """What evaluating on so many held-out captions can show, for a person."""
     return (
-        f"each snapshot is judged on {num_prompts} held-out captions: a difference to the base model can be told from "
+        f"each snapshot is evaluated on {num_prompts} held-out captions: a difference to the base model can be told from "
         f"chance when its mean is more than {detectable(num_prompts):.1f} times its spread between captions"
     )
 

@@ -1,4 +1,4 @@
-"""The held-out pairs a run is judged by: captions as prompts, pictures as references, published once per run.
+"""The held-out pairs a run is evaluated by: captions as prompts, pictures as references, published once per run.
 
 From then on evaluators depend on the run folder alone, whatever happens to the data set. A reference has the shape that
 training gives such a picture: its bucket's. They are published when the run is made where the base model's own files
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
     from shared.run_folder.run_dir import RunDir
 
 MIN_FURTHER = 4
-"""Held-out pairs the finalists are judged again on, at least: fewer would overrule the first judgement by chance."""
+"""Held-out pairs the finalists are evaluated again on, at least: fewer would overrule the first evaluation by chance."""
 
 
 def first(config: Config, record: RunRecord) -> tuple[str, ...]:
-    """Ids of the held-out pairs that every snapshot is judged on."""
+    """Ids of the held-out pairs that every snapshot is evaluated on."""
     return record.dataset.held_out[: config.evaluation.num_prompts]
 
 
 def further(config: Config, record: RunRecord) -> tuple[str, ...]:
-    """Ids of those behind them, that the finalists are judged again on; empty: too few, or not wanted."""
+    """Ids of those behind them, that the finalists are evaluated again on; empty: too few, or not wanted."""
     behind = record.dataset.held_out[config.evaluation.num_prompts :]
     found = behind[: config.evaluation.confirm_prompts]
     return found if len(found) >= MIN_FURTHER else ()
@@ -61,7 +61,7 @@ def publish_missing(run: RunDir, config: Config, multiple: int, pairs: Callable[
 
 
 def withdraw(run: RunDir) -> None:
-    """Take both away, for others to be published: only while nothing has been judged."""
+    """Take both away, for others to be published: only while nothing has been evaluated."""
     for folder in (run.references, run.further_references):
         if folder.exists():
             remove(run.staging, folder)

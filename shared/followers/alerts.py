@@ -16,7 +16,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-from shared.run_folder.active_evaluators import read_crew
+from shared.run_folder.active_evaluators import read_active_evaluators
 from shared.run_folder.heartbeat import is_alive, read_status
 from shared.run_folder.records import Best, ProcessStatus, parse_time
 from shared.run_folder.run_dir import RunDir
@@ -29,7 +29,7 @@ Kind = Literal[
     "out of memory",
     "failed",
     "gone",
-    "unjudged",
+    "unevaluated",
     "low disk",
     "failed evaluation",
     "rising",
@@ -42,9 +42,9 @@ SENTENCES: dict[Kind, str] = {
     "out of memory": "{program} ran out of memory: {message}",
     "failed": "{program} failed: {message}",
     "gone": "{program} is gone without a last word (pid {pid}).",
-    "unjudged": "No evaluator is at work; snapshots waiting: {count}.",
+    "unevaluated": "No evaluator is at work; snapshots waiting: {count}.",
     "low disk": "Only {size} are free on the disk of this run.",
-    "failed evaluation": "Step {step} could not be judged: {reason}",
+    "failed evaluation": "Step {step} could not be evaluated: {reason}",
     "rising": "The held-out loss has only risen since step {step}: overfitting.",
     "overfitting": "Overfitting: {evidence}",
     "notice": "{message}",
@@ -87,14 +87,14 @@ class Alert:
 
 def in_run(run: RunDir, now: datetime) -> list[Alert]:
     """What should reach a person who is not looking."""
-    trainer, (crew, judging) = read_status(run, "trainer"), read_crew(run)
+    trainer, (evaluators, evaluating) = read_status(run, "trainer"), read_active_evaluators(run)
     train, validation = tail_of(run.train_csv), read_rows(run.validation_csv)
     steps, losses = _column(train, "step"), _column(train, "loss")
     usual = typical(_column(train, "step_seconds"))
     last = parse_time(train[-1]["timestamp"]).timestamp() if train else None
     return [
         *ended_badly(trainer, is_alive(trainer)),
-        *(alert for seat, status in crew.items() for alert in ended_badly(status, seat in judging)),
+        *(alert for slot, status in evaluators.items() for alert in ended_badly(status, slot in evaluating)),
         *stalled(last, usual, trainer, is_alive(trainer), now),
         *not_finite(steps, losses),
         *low_disk(shutil.disk_usage(run.path).free),
@@ -134,9 +134,9 @@ def ended_badly(status: ProcessStatus | None, alive: bool) -> list[Alert]:
     return [Alert("failed" if status.state == "failed" else "gone", values, "bad")]
 
 
-def unjudged(num_waiting: int, evaluator_alive: bool) -> list[Alert]:
-    """Snapshots wait and nobody judges."""
-    return [] if evaluator_alive or not num_waiting else [Alert("unjudged", {"count": num_waiting})]
+def unevaluated(num_waiting: int, evaluator_alive: bool) -> list[Alert]:
+    """Snapshots wait and nobody evaluates."""
+    return [] if evaluator_alive or not num_waiting else [Alert("unevaluated", {"count": num_waiting})]
 
 
 def low_disk(free_bytes: float) -> list[Alert]:
@@ -147,7 +147,7 @@ def low_disk(free_bytes: float) -> list[Alert]:
 
 
 def failed_evaluations(failures: Mapping[int, str]) -> list[Alert]:
-    """Snapshots that could not be judged."""
+    """Snapshots that could not be evaluated."""
     return [
         Alert("failed evaluation", {"step": step, "reason": reason}, step=step) for step, reason in failures.items()
     ]

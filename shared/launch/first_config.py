@@ -149,7 +149,9 @@ def _evaluation(preset: Preset, num_held_out: int) -> dict[str, Choice]:
     reason = "few: drawing on a CPU is slow" if slow else f"of {num_held_out} held-out captions"
     further = 0 if slow else num_held_out - prompts
     why = (
-        "drawing them on a CPU would take long" if slow else "the best three are judged again on the captions left over"
+        "drawing them on a CPU would take long"
+        if slow
+        else "the best three are evaluated again on the captions left over"
     )
     found = {
         "evaluation.num_prompts": Choice(prompts, reason),

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from shared.run_folder import requests
 from shared.run_folder.heartbeat import is_alive, read_status
-from shared.run_folder.pending import unjudged
+from shared.run_folder.pending import unevaluated
 from shared.run_folder.records import FINAL_STATES, ProcessStatus, seconds_since
 from shared.run_folder.run_dir import RunDir
 
@@ -20,7 +20,7 @@ Say = Callable[[str], object]
 
 
 def wait_while_ending(run: RunDir, say: Say) -> None:
-    """Before a run is trained again: wait for a `run.py` that was asked to stop or only judges what is left.
+    """Before a run is trained again: wait for a `run.py` that was asked to stop or only evaluates what is left.
 
     A trainer whose `run.py` was killed saves and ends as well. Returns at once where neither is so, also where another
     `run.py` trains: taking its role then says who has it.
@@ -43,7 +43,8 @@ def end_display(run: RunDir, say: Say) -> None:
 def stop(run: RunDir, say: Say, seconds: float, *, now: bool = False) -> int:
     """Ask a run to save and stop, and wait until its folder is free; returns the exit code.
 
-    seconds: for the trainer to stop; what its `run.py` then does may take longer. now: what is not judged yet is left.
+    seconds: for the trainer to stop; what its `run.py` then does may take longer. now: what is not evaluated yet is
+    left.
     """
     trainer, supervisor = read_status(run, "trainer"), read_status(run, "supervisor")
     if not is_alive(trainer) and not is_alive(supervisor):
@@ -64,9 +65,9 @@ def _await_end(run: RunDir, say: Say, *, now: bool) -> bool:
             return False
         if now or _serves(supervisor):
             requests.submit_stop(run, BY)
-        elif not told and supervisor.state == "draining" and (waiting := len(unjudged(run))):
+        elif not told and supervisor.state == "draining" and (waiting := len(unevaluated(run))):
             told = True
-            say(f"still to be judged: {waiting}; `python run.py stop {run.path} --now` leaves them for later")
+            say(f"still to be evaluated: {waiting}; `python run.py stop {run.path} --now` leaves them for later")
         time.sleep(POLL_SECONDS)
     return True
 
@@ -105,9 +106,9 @@ def _waiting_for(run: RunDir, ending: ProcessStatus) -> str:
     who = f"pid {ending.pid} on {ending.host}"
     if ending.role == "trainer":
         return f"{who}, the trainer of a `run.py` that is gone, saves and ends; waiting for it (Ctrl-C gives up)"
-    if waiting := len(unjudged(run)):
+    if waiting := len(unevaluated(run)):
         leave = f"`python run.py stop {run.path} --now` leaves them to this one"
-        return f"{who} is ending this run, still to be judged: {waiting}; waiting for it (Ctrl-C gives up; {leave})"
+        return f"{who} is ending this run, still to be evaluated: {waiting}; waiting for it (Ctrl-C gives up; {leave})"
     return f"{who} is ending this run; waiting for it (Ctrl-C gives up)"
 
 

@@ -48,12 +48,12 @@ def _published_folders(run: RunDir) -> Problems:
 def _results(run: RunDir) -> Problems:
     """Each result can be read, is final, and stands in metrics.csv once."""
     steps = [int(row["step"]) for row in read_rows(run.metrics_csv)]
-    judged = steps_in(run.evaluations)
-    for step in sorted(judged):
+    evaluated = steps_in(run.evaluations)
+    for step in sorted(evaluated):
         yield from _trouble(partial(run.read_result, step))
         if steps.count(step) != 1 and not someone_serves(run, "evaluator"):
             yield f"step {step} stands {steps.count(step)} times in metrics.csv"
-    yield from (f"step {step} of metrics.csv has no result" for step in steps if step not in judged)
+    yield from (f"step {step} of metrics.csv has no result" for step in steps if step not in evaluated)
     for step in sorted(steps_in(run.confirmations)):
         yield from _trouble(partial(run.read_result, step, "confirmations"))
 

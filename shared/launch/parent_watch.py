@@ -11,13 +11,13 @@ import sys
 import threading
 from collections.abc import Callable
 
-VARIABLE = "DARKROOM_LIFELINE"
+VARIABLE = "DARKROOM_PARENT_PIPE"
 
 
 def watch(on_end: Callable[[], None] | None = None) -> None:
     """Start watching if the supervisor asked for it; by default this process gets SIGTERM when the line is cut."""
     if os.environ.get(VARIABLE) == "1":
-        threading.Thread(target=_wait, args=(on_end or _terminate,), name="lifeline", daemon=True).start()
+        threading.Thread(target=_wait, args=(on_end or _terminate,), name="parent-watch", daemon=True).start()
 
 
 def _wait(on_end: Callable[[], None]) -> None:

@@ -17,7 +17,7 @@ HOST = "127.0.0.1"
 
 
 @dataclass
-class Team:
+class ProcessGroup:
     """Started processes, by rank. When one of them fails the others are ended: they could only wait for it."""
 
     members: Sequence[subprocess.Popen[bytes]]

@@ -273,5 +273,5 @@ def new_place(run: RunDir, key: str) -> str:
     place = f"{key}=PLACE"
     return (
         f"if it was moved, give its new place to train, `python run.py train CONFIG {place}`, "
-        f"or to judge, `python run.py evaluate {run.path} {place}`"
+        f"or to evaluate, `python run.py evaluate {run.path} {place}`"
     )

@@ -74,7 +74,8 @@ def _with_steps(run: RunDir, config: Config) -> Config:
 
 
 def adopt_places(run: RunDir, config: Config, say: Callable[[str], object]) -> None:
-    """Note where the run's data set, base model and encoders lie by now, for who only judges it, who needs the model.
+    """Note where the run's data set, base model and encoders lie by now, for who only evaluates it, who needs the
+    model.
 
     Raises:
         ConfigError: another setting differs as well.

@@ -31,7 +31,7 @@ class Rule(Enum):
     STATE = "the adapter and the optimizer's state were made with it"
     START = "the run began from it"
     STREAM = "it decides which picture comes when, and the run is in the middle of that"
-    SPLIT = "it decides which pictures and captions are held out to judge by"
+    SPLIT = "it decides which pictures and captions are held out for evaluation"
     RESULTS = "results already made could not be compared with later ones"
 
 
@@ -171,7 +171,7 @@ def apply(
             require_nothing_past(run, step)
         changes = tuple(Change(key=key, before=old, after=new, step=step) for key, (old, new) in found.items())
         if any(RULES[key] is Rule.RESULTS and key not in moved for key in found):
-            references.withdraw(run)  # nothing is judged yet; the next program publishes others
+            references.withdraw(run)  # nothing is evaluated yet; the next program publishes others
         record = run.read_record()
         record.model_copy(update={"changes": (*record.changes, *changes)}).write(run.record)
         replace_file(run.config, dump_config(config).encode())
@@ -217,7 +217,7 @@ def require_nothing_past(run: RunDir, step: int) -> None:
     Raises:
         RunFolderError: there are some; a published name keeps its meaning for ever.
     """
-    past = sorted(number for number in run.snapshots_to_judge() | steps_in(run.evaluations) if number > step)
+    past = sorted(number for number in run.snapshots_to_evaluate() | steps_in(run.evaluations) if number > step)
     if not past:
         return
     names = ", ".join(map(str, past))
@@ -243,8 +243,8 @@ def _named(key: str) -> str:
 
 
 def _require_allowed(run: RunDir, found: dict[str, tuple[Any, Any]], allowed: Collection[str]) -> None:
-    judged = bool(steps_in(run.evaluations))
-    fixed = {key for key in found if RULES[key] not in CHANGEABLE and (RULES[key] is not Rule.RESULTS or judged)}
+    evaluated = bool(steps_in(run.evaluations))
+    fixed = {key for key in found if RULES[key] not in CHANGEABLE and (RULES[key] is not Rule.RESULTS or evaluated)}
     refused = [key for key in found if key in fixed or key not in allowed]
     if not refused:
         return

@@ -1,7 +1,7 @@
 """Starts the three programs of a run, watches them, and ends them in the right order.
 
-Trainer done → evaluator judges what is left → dashboard last. A dead evaluator or dashboard is started again while it
-makes progress; training never waits for either. A stop is asked of the trainer; children die with the supervisor
+Trainer done → evaluator evaluates what is left → dashboard last. A dead evaluator or dashboard is started again while
+it makes progress; training never waits for either. A stop is asked of the trainer; children die with the supervisor
 because it holds the other end of their standard input.
 """
 
@@ -24,10 +24,10 @@ import psutil
 from shared.config.schema import Config
 from shared.launch import parent_watch
 from shared.launch.listener import Listener, listen
-from shared.launch.process_group import Team, places
+from shared.launch.process_group import ProcessGroup, places
 from shared.run_folder import requests
 from shared.run_folder.heartbeat import Status, hold_role, read_status, read_statuses
-from shared.run_folder.pending import unconfirmed, unjudged
+from shared.run_folder.pending import unconfirmed, unevaluated
 from shared.run_folder.records import Role
 from shared.run_folder.run_dir import RunDir, steps_in
 
@@ -38,7 +38,7 @@ POLL_SECONDS = 0.2
 LAST_LINES = 20
 CONTINUED = " " * 7
 """How the further lines of an error begin."""
-END_SIGNALS: dict[Role, signal.Signals] = {"evaluator": signal.SIGINT}  # TERM would let it judge all that is left
+END_SIGNALS: dict[Role, signal.Signals] = {"evaluator": signal.SIGINT}  # TERM would let it evaluate all that is left
 PERMANENT = frozenset({2, 5})  # exit codes of errors a restart cannot cure
 
 Say = Callable[[str], None]
@@ -51,7 +51,7 @@ class Child:
 
     role: Role
     command: list[str]
-    process: Team
+    process: ProcessGroup
     restarts: int = 0
     progress: int = 0
     log_start: int = 0
@@ -62,14 +62,14 @@ class Child:
 class Supervisor:
     """Runs one run folder to its end. `say` gets events in words, `render` is called a few times a second.
 
-    `on_judged` is called once, with the trainer's exit code, when nothing is left to train or to judge.
+    `on_evaluated` is called once, with the trainer's exit code, when nothing is left to train or to evaluator.
     """
 
     run: RunDir
     config: Config
     say: Say
     render: Render
-    on_judged: Callable[[int], None]
+    on_evaluated: Callable[[int], None]
     with_evaluator: bool = True
     with_dashboard: bool = True
     linger: bool = False
@@ -79,7 +79,7 @@ class Supervisor:
     _failures: dict[Role, int] = field(default_factory=dict[Role, int])
 
     def supervise(self) -> int:
-        """Train, judge and show; returns the exit code: the trainer's, else the evaluator's."""
+        """Train, evaluate and show; returns the exit code: the trainer's, else the evaluator's."""
         with hold_role(self.run, "supervisor") as status:
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 signal.signal(number, self._on_signal)
@@ -90,9 +90,9 @@ class Supervisor:
                 trained = self._until_trained()
                 status.update("draining")
                 self._answer_stops()
-                self._until_judged()
+                self._until_evaluated()
                 self.render()
-                self.on_judged(trained)
+                self.on_evaluated(trained)
                 if not self._signals:
                     self._linger(status)
                 return trained or self._failures.get("evaluator", 0)
@@ -138,21 +138,21 @@ class Supervisor:
         if trainer and trainer.state == "stopped":
             self.say(f"training stopped after step {trainer.step} of {trainer.total}: {trainer.message}")
         elif trainer and not self.with_evaluator:
-            self.say(f"training finished at step {trainer.step}; `python run.py evaluate {self.run.path}` judges it")
+            self.say(f"training finished at step {trainer.step}; `python run.py evaluate {self.run.path}` evaluates it")
 
-    def _until_judged(self) -> None:
-        """Let the evaluator judge what is left; one that died is started again for that. A signal cuts it short."""
+    def _until_evaluated(self) -> None:
+        """Let the evaluator evaluate what is left; one that died is started again for that. A signal cuts it short."""
         if "evaluator" not in self._children:
             return
-        if waiting := len(unjudged(self.run)):
-            self.say(f"training has ended; still to be judged: {waiting} (Ctrl-C leaves them)")
+        if waiting := len(unevaluated(self.run)):
+            self.say(f"training has ended; still to be evaluated: {waiting} (Ctrl-C leaves them)")
         self._children["evaluator"].command = python_module("evaluator", self.run.path, "--once")
         drains = told = False
         while "evaluator" not in self._failures and not self._signals:
             drains = drains or self._drain()
             if not told and (again := unconfirmed(self.run)):
                 told = True
-                self.say(f"judging the best again, on other prompts: {len(again)} waiting (Ctrl-C leaves them)")
+                self.say(f"evaluating the best again, on other prompts: {len(again)} waiting (Ctrl-C leaves them)")
             if self._children["evaluator"].process.poll() is not None:
                 if not self._waiting():
                     return
@@ -160,7 +160,7 @@ class Supervisor:
             self._pause_after_training()
             self._keep_up("dashboard")
         if left := len(self._waiting()):
-            self.say(f"left unjudged: {left}; the same command goes on with them")
+            self.say(f"left unevaluated: {left}; the same command goes on with them")
 
     def _drain(self) -> bool:
         """Tell the evaluator to end when nothing is left, once it can hear: one that still loads would just die."""
@@ -171,8 +171,8 @@ class Supervisor:
         return True
 
     def _waiting(self) -> set[int]:
-        """Steps to be judged, then finalists to be judged again."""
-        return unjudged(self.run) or unconfirmed(self.run)
+        """Steps to be evaluated, then finalists to be evaluated again."""
+        return unevaluated(self.run) or unconfirmed(self.run)
 
     def _linger(self, status: Status) -> None:
         """Leave the dashboard up until a signal, where someone is there to look at it."""
@@ -185,7 +185,7 @@ class Supervisor:
             self._keep_up("dashboard")
 
     def _pause_after_training(self) -> None:
-        """A request to stop now means what a signal does: end, and leave what is not judged."""
+        """A request to stop now means what a signal does: end, and leave what is not evaluated."""
         self._pause()
         if self._answer_stops():
             self._signals.append("stop")
@@ -240,7 +240,7 @@ class Supervisor:
                 )
                 for place in places(self.config.train.num_processes if role == "trainer" else 1)
             ]
-        self._children[role] = Child(role, command, Team(members, GRACE_SECONDS), restarts, progress, log_start)
+        self._children[role] = Child(role, command, ProcessGroup(members, GRACE_SECONDS), restarts, progress, log_start)
 
     def _environment(self, role: Role) -> dict[str, str]:
         """The dashboard alone is told the token."""
@@ -280,7 +280,7 @@ def python_module(module: str, *arguments: object) -> list[str]:
 
 
 def child_environment(run: RunDir | None) -> dict[str, str]:
-    """This environment, with our packages first on the path and the lifeline attached; `run` is what to show first."""
+    """This environment with our packages first on the path and the parent pipe attached; `run` is shown first."""
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
     return {
         **os.environ,

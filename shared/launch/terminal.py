@@ -9,9 +9,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from shared.run_folder.active_evaluators import read_crew
+from shared.run_folder.active_evaluators import read_active_evaluators
 from shared.run_folder.heartbeat import is_alive, left_behind, read_status
-from shared.run_folder.pending import unconfirmed, unjudged
+from shared.run_folder.pending import unconfirmed, unevaluated
 from shared.run_folder.records import Best, Interval, ProcessStatus
 from shared.run_folder.run_dir import RunDir, steps_in
 from shared.run_folder.tables import COMPARED_METRICS, read_rows
@@ -25,7 +25,7 @@ class Terminal:
     def __init__(self, run: RunDir) -> None:
         self.console = Console(highlight=False)
         self._run = run
-        self._judged = {(row["step"], row["status"]) for row in read_rows(run.metrics_csv)}
+        self._evaluated = {(row["step"], row["status"]) for row in read_rows(run.metrics_csv)}
         self._last_line = -1
         self._before = left_behind(run)
         before = self._trainer()
@@ -51,8 +51,8 @@ class Terminal:
     def render(self) -> None:
         """Print new results; bring the live panel, or the line of progress, up to date."""
         for row in read_rows(self._run.metrics_csv):
-            if (judged := (row["step"], row["status"])) not in self._judged:
-                self._judged.add(judged)
+            if (evaluated := (row["step"], row["status"])) not in self._evaluated:
+                self._evaluated.add(evaluated)
                 self.say(describe_result(row))
         trainer = self._trainer()
         if trainer:
@@ -77,18 +77,18 @@ class Terminal:
         self._told = (trainer.started, len(trainer.notices))
 
     def _panel(self, trainer: ProcessStatus | None) -> Group:
-        said, _ = read_crew(self._run)
-        crew = {seat: status for seat, status in said.items() if status not in self._before}
-        waiting = len(({0} | self._run.snapshots_to_judge()) - steps_in(self._run.evaluations))
+        said, _ = read_active_evaluators(self._run)
+        evaluators = {slot: status for slot, status in said.items() if status not in self._before}
+        waiting = len(({0} | self._run.snapshots_to_evaluate()) - steps_in(self._run.evaluations))
         step, total = (trainer.step, trainer.total) if trainer else (0, 1)
         bar = Table.grid(padding=(0, 1))
         bar.add_row(
             "trainer", ProgressBar(total=max(total, 1), completed=step, width=40), f"{step}/{total}", _words(trainer)
         )
         lines = Table.grid(padding=(0, 1))
-        for seat, status in crew.items() if crew else ((1, None),):
-            lines.add_row("evaluator" if len(crew) < 2 else f"evaluator {seat}", _words(status))
-        lines.add_row("", f"{waiting} to be judged")
+        for slot, status in evaluators.items() if evaluators else ((1, None),):
+            lines.add_row("evaluator" if len(evaluators) < 2 else f"evaluator {slot}", _words(status))
+        lines.add_row("", f"{waiting} to be evaluated")
         return Group(bar, lines)
 
 
@@ -96,28 +96,28 @@ def describe_result(row: dict[str, str]) -> str:
     """One line about a row of metrics.csv, differences against the base model in brackets."""
     name = "base model" if row["step"] == "0" else f"step {row['step']}"
     if row["status"] == "failed":
-        return f"{name} could not be judged: {row['reason']}"
+        return f"{name} could not be evaluated: {row['reason']}"
     if row["status"] == "skipped":
-        return f"{name} was left out: {row['reason']}"
+        return f"{name} was skipped: {row['reason']}"
     values = [_value(metric, row) for metric in COMPARED_METRICS if row[metric]]
-    return f"judged {name}: {', '.join(values)}  ({float(row['evaluation_seconds']):.1f} s)"
+    return f"evaluated {name}: {', '.join(values)}  ({float(row['evaluation_seconds']):.1f} s)"
 
 
 def summarise(run: RunDir, console: Console) -> None:
     """The end of a run in one table: which snapshot to ship, its numbers against the base model, where its file is.
 
-    Before it, what could not be judged.
+    Before it, what could not be evaluated.
     """
     for row in read_rows(run.metrics_csv):
         if row["status"] == "failed":
             console.print(escape(describe_result(row)), soft_wrap=True)
     best = run.read_best()
     if best is None:
-        if unjudged(run):
-            console.print(f"No snapshot is judged yet; `python run.py evaluate {run.path}` does it.", soft_wrap=True)
+        if unevaluated(run):
+            console.print(f"No snapshot is evaluated yet; `python run.py evaluate {run.path}` does it.", soft_wrap=True)
         return
-    left = len(unjudged(run) or unconfirmed(run))
-    so_far = f" so far; {left} still to be judged" if left else ""
+    left = len(unevaluated(run) or unconfirmed(run))
+    so_far = f" so far; {left} still to be evaluated" if left else ""
     table = Table(title=f"Best snapshot{so_far}: step {best.step}", title_justify="left")
     for heading in ("", "base model", f"step {best.step}", "difference", "95 % interval"):
         table.add_column(heading, justify="left" if not heading else "right")

@@ -10,7 +10,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from shared.config.save_interval import AnyCadence, EveryMinutes, is_due
+from shared.config.save_interval import AnySaveInterval, EveryMinutes, is_due
 from shared.config.schema import Config
 from shared.run_folder.pending import NUM_FINALISTS
 
@@ -53,12 +53,12 @@ def estimate(config: Config, step: int, steps_per_epoch: float, snapshot: int, c
     return Need(snapshot, checkpoint, int(rest))
 
 
-def num_saves(cadence: AnyCadence, step: int, last_step: int, steps_per_epoch: float) -> int:
+def num_saves(interval: AnySaveInterval, step: int, last_step: int, steps_per_epoch: float) -> int:
     """Saves after `step` up to `last_step`, which is always one."""
-    if isinstance(cadence, EveryMinutes):
+    if isinstance(interval, EveryMinutes):
         return int(step < last_step)
     due = (
-        is_due(cadence, number, ((number - 1) / steps_per_epoch, number / steps_per_epoch), 0.0)
+        is_due(interval, number, ((number - 1) / steps_per_epoch, number / steps_per_epoch), 0.0)
         for number in range(step + 1, last_step)
     )
     return sum(due) + int(step < last_step)

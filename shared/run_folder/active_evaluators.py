@@ -1,4 +1,4 @@
-"""The evaluators of a run: any number may share it, each in a seat of its own."""
+"""The evaluators of a run: any number may share it, each in a slot of its own."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from shared.run_folder.records import FINAL_STATES, ProcessStatus, parse_time
 from shared.run_folder.run_dir import RunDir
 
 
-def read_crew(run: RunDir) -> tuple[dict[int, ProcessStatus], set[int]]:
-    """The evaluators of this session by seat, and which of them are alive."""
+def read_active_evaluators(run: RunDir) -> tuple[dict[int, ProcessStatus], set[int]]:
+    """The evaluators of this session by slot, and which of them are alive."""
     said = read_statuses(run, "evaluator")
-    alive = {seat for seat, status in said.items() if is_alive(status)}
+    alive = {slot for slot, status in said.items() if is_alive(status)}
     return of_this_session(said, alive), alive
 
 
 def of_this_session(said: Mapping[int, ProcessStatus], alive: Collection[int]) -> dict[int, ProcessStatus]:
     """The living and who died beside them; where none lives, who spoke last."""
     if not alive:
-        last = max(said, key=lambda seat: parse_time(said[seat].heartbeat), default=None)
+        last = max(said, key=lambda slot: parse_time(said[slot].heartbeat), default=None)
         return {} if last is None else {last: said[last]}
-    begun = min(parse_time(said[seat].started) for seat in alive)
+    begun = min(parse_time(said[slot].started) for slot in alive)
     return {
-        seat: status
-        for seat, status in said.items()
-        if seat in alive or (status.state not in FINAL_STATES and parse_time(status.heartbeat) >= begun)
+        slot: status
+        for slot, status in said.items()
+        if slot in alive or (status.state not in FINAL_STATES and parse_time(status.heartbeat) >= begun)
     }

@@ -35,8 +35,8 @@ LEAVING_SECONDS = 5.0
 class Status:
     """This program's own `processes/<role>.json`, kept fresh by a thread."""
 
-    def __init__(self, run: RunDir, role: Role, run_id: str, seat: int = 1) -> None:
-        self._path = run.processes / f"{_name(role, seat)}.json"
+    def __init__(self, run: RunDir, role: Role, run_id: str, slot: int = 1) -> None:
+        self._path = run.processes / f"{_name(role, slot)}.json"
         self._lock = threading.Lock()
         self._closing = threading.Event()
         now = utc_now()
@@ -106,13 +106,13 @@ def hold_role(run: RunDir, role: Role) -> Generator[Status]:
 
 
 @contextmanager
-def hold_seat(run: RunDir, role: Role) -> Generator[Status]:
-    """Be one of any number of programs of this role, in the first free seat: `<role>.json`, `<role>-2.json` …"""
+def hold_slot(run: RunDir, role: Role) -> Generator[Status]:
+    """Be one of any number of programs of this role, in the first free slot: `<role>.json`, `<role>-2.json` …"""
     run.processes.mkdir(parents=True, exist_ok=True)
-    seats = ((seat, _lock(run, role, seat)) for seat in itertools.count(1))
-    seat, lock = next((seat, lock) for seat, lock in seats if lock is not None)
+    slots = ((slot, _lock(run, role, slot)) for slot in itertools.count(1))
+    slot, lock = next((slot, lock) for slot, lock in slots if lock is not None)
     try:
-        with _serving(run, role, seat) as status:
+        with _serving(run, role, slot) as status:
             yield status
     finally:
         lock.release()
@@ -120,17 +120,17 @@ def hold_seat(run: RunDir, role: Role) -> Generator[Status]:
 
 @contextmanager
 def vacant(run: RunDir, role: Role) -> Generator[None]:
-    """Nobody has this role, in any seat, nor can take it, while the block runs.
+    """Nobody has this role, in any slot, nor can take it, while the block runs.
 
     Raises:
         RunFolderError: a living process has it; its pid is named.
     """
     run.processes.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
-        for seat in sorted({1, *_seats(run, role)}):
-            lock = _lock(run, role, seat) or _lock_of_one_leaving(run, role, seat)
+        for slot in sorted({1, *_slots(run, role)}):
+            lock = _lock(run, role, slot) or _lock_of_one_leaving(run, role, slot)
             if lock is None:
-                holder = read_status(run, role, seat)
+                holder = read_status(run, role, slot)
                 pid = f"pid {holder.pid} on {holder.host}" if holder else "another process"
                 raise RunFolderError(
                     f"{run.path} is in use: {pid} is its {role}",
@@ -141,8 +141,8 @@ def vacant(run: RunDir, role: Role) -> Generator[None]:
 
 
 @contextmanager
-def _serving(run: RunDir, role: Role, seat: int) -> Generator[Status]:
-    status = Status(run, role, run.read_record().run_id, seat)
+def _serving(run: RunDir, role: Role, slot: int) -> Generator[Status]:
+    status = Status(run, role, run.read_record().run_id, slot)
     try:
         yield status
     except BaseException as error:
@@ -152,9 +152,9 @@ def _serving(run: RunDir, role: Role, seat: int) -> Generator[Status]:
         status.close("finished", status.record.message)
 
 
-def _lock(run: RunDir, role: Role, seat: int) -> FileLock | None:
-    """The seat's lock, taken; None: a living process has it."""
-    lock = FileLock(run.processes / f".{_name(role, seat)}.lock", timeout=0)
+def _lock(run: RunDir, role: Role, slot: int) -> FileLock | None:
+    """The slot's lock, taken; None: a living process has it."""
+    lock = FileLock(run.processes / f".{_name(role, slot)}.lock", timeout=0)
     try:
         lock.acquire()
     except Timeout:
@@ -162,43 +162,43 @@ def _lock(run: RunDir, role: Role, seat: int) -> FileLock | None:
     return lock
 
 
-def _lock_of_one_leaving(run: RunDir, role: Role, seat: int) -> FileLock | None:
+def _lock_of_one_leaving(run: RunDir, role: Role, slot: int) -> FileLock | None:
     """The lock of a program that has said its last word: it lets go within moments."""
     deadline = time.monotonic() + LEAVING_SECONDS
-    while (holder := read_status(run, role, seat)) and holder.state in FINAL_STATES and time.monotonic() < deadline:
+    while (holder := read_status(run, role, slot)) and holder.state in FINAL_STATES and time.monotonic() < deadline:
         time.sleep(0.05)
-        if lock := _lock(run, role, seat):
+        if lock := _lock(run, role, slot):
             return lock
     return None
 
 
-def _seats(run: RunDir, role: Role) -> list[int]:
+def _slots(run: RunDir, role: Role) -> list[int]:
     """Seats beyond the first that were ever taken."""
     numbers = (path.stem.removeprefix(f".{role}-") for path in run.processes.glob(f".{role}-*.lock"))
     return [int(number) for number in numbers if number.isdecimal()]
 
 
-def _name(role: Role, seat: int) -> str:
-    return role if seat == 1 else f"{role}-{seat}"
+def _name(role: Role, slot: int) -> str:
+    return role if slot == 1 else f"{role}-{slot}"
 
 
 def someone_serves(run: RunDir, role: Role) -> bool:
-    """Whether a living process has this role, in any seat."""
+    """Whether a living process has this role, in any slot."""
     return any(map(is_alive, read_statuses(run, role).values()))
 
 
-def read_status(run: RunDir, role: Role, seat: int = 1) -> ProcessStatus | None:
+def read_status(run: RunDir, role: Role, slot: int = 1) -> ProcessStatus | None:
     """What the program of a role last said; None if it never ran or said something unreadable."""
     try:
-        return ProcessStatus.read(run.processes / f"{_name(role, seat)}.json")
+        return ProcessStatus.read(run.processes / f"{_name(role, slot)}.json")
     except (FileNotFoundError, RunFolderError):
         return None
 
 
 def read_statuses(run: RunDir, role: Role) -> dict[int, ProcessStatus]:
-    """What each program of a role last said, by seat; without those that never ran or said something unreadable."""
-    said = {seat: read_status(run, role, seat) for seat in sorted({1, *_seats(run, role)})}
-    return {seat: status for seat, status in said.items() if status}
+    """What each program of a role last said, by slot; without those that never ran or said something unreadable."""
+    said = {slot: read_status(run, role, slot) for slot in sorted({1, *_slots(run, role)})}
+    return {slot: status for slot, status in said.items() if status}
 
 
 def left_behind(run: RunDir) -> Collection[ProcessStatus]:

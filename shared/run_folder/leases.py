@@ -1,4 +1,4 @@
-"""Who judges what: a claim per step and kind of result, with a lease, so that many evaluators share one folder.
+"""Who evaluates what: a claim per step and kind of result, with a lease, so that many evaluators share one folder.
 
 Taking, stealing and dropping happen under one file lock held for milliseconds. A claim is dead when its process is (on
 this machine) or when nobody has renewed it for `lease_seconds` (from another). A thief and a late owner may both

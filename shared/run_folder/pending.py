@@ -1,4 +1,4 @@
-"""What an evaluator still has to do before a run is judged, as everybody can tell from the run folder."""
+"""What an evaluator still has to do before a run is evaluated, as everybody can tell from the run folder."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from shared.run_folder.tables import read_rows
 
 BASE_MODEL = 0
 NUM_FINALISTS = 3
-"""Snapshots judged again at the end, with the base model."""
+"""Snapshots evaluated again at the end, with the base model."""
 
 
-def unjudged(run: RunDir) -> set[int]:
+def unevaluated(run: RunDir) -> set[int]:
     """Steps metrics.csv does not list yet; the base model's counts once there is a snapshot to compare with it.
 
     A published result is not enough: its evaluator may have died before it wrote what follows from it.
     """
-    snapshots = run.snapshots_to_judge()
+    snapshots = run.snapshots_to_evaluate()
     listed = {int(row["step"]) for row in read_rows(run.metrics_csv)}
     return ({BASE_MODEL} | snapshots) - listed if snapshots else set()
 
 
 def unconfirmed(run: RunDir) -> set[int]:
-    """Finalists, and the base model with them, not yet judged again; none while a snapshot waits for its first time."""
+    """Finalists, and the base model, not yet evaluated again; none while a snapshot waits for its first evaluation."""
     best = run.read_best()
-    if best is None or not best.finalists or unjudged(run):
+    if best is None or not best.finalists or unevaluated(run):
         return set()
     return {BASE_MODEL, *best.finalists} - steps_in(run.confirmations)

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
 from shared.errors import RunFolderError
 
@@ -309,7 +309,7 @@ class Sample(BaseModel):
     image: str = Field(description="File name under the evaluation's `images/`.")
     batch: int = Field(description="Which generation batch it was part of: pictures repeat bit for bit per batch.")
     metrics: dict[str, float | None] = Field(
-        default_factory=dict, description="None: could not be computed, see `blanks`."
+        default_factory=dict, description="None: could not be computed, see `missing`."
     )
 
 
@@ -318,7 +318,7 @@ class Anchors(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    step_0: float | None = Field(default=None, description="What the base model scores; None until it is judged.")
+    step_0: float | None = Field(default=None, description="What the base model scores; None until it is evaluated.")
     shuffled: float = Field(description="What a real picture of another prompt scores: the floor.")
     real: float = Field(description="What the most similar other real picture scores: the ceiling.")
 
@@ -331,7 +331,7 @@ class EvaluationResult(Record):
     status: Literal["ok", "failed", "skipped"]
     reason: str = Field(default="", description="Why it failed or was left out; empty when ok.")
     created: str = Field(default_factory=utc_now)
-    snapshot_digest: str = Field(default="", description="Digest of the snapshot judged; empty at step 0.")
+    snapshot_digest: str = Field(default="", description="Digest of the snapshot evaluated; empty at step 0.")
     training: dict[str, Any] = Field(default_factory=dict, description="From the snapshot: epoch, loss, learning_rate.")
     generation: dict[str, Any] = Field(
         default_factory=dict, description="Precision, device, steps, guidance, scheduler …"
@@ -339,7 +339,11 @@ class EvaluationResult(Record):
     encoders: dict[str, Any] = Field(
         default_factory=dict, description="Per metric: model, revision and weights digest."
     )
-    blanks: dict[str, str] = Field(default_factory=dict, description="Metric → why it is blank.")
+    missing: dict[str, str] = Field(
+        default_factory=dict,
+        validation_alias=AliasChoices("missing", "blanks"),  # the name that earlier versions wrote
+        description="Column → why it has no value in some row.",
+    )
     seconds: dict[str, float] = Field(default_factory=dict, description="Wall time of swap, generate, score.")
     memory: dict[str, float] = Field(
         default_factory=dict,
@@ -391,13 +395,13 @@ class Advice(BaseModel):
 
 
 class Confirmation(BaseModel):
-    """The finalists judged again, on prompts and seeds that had no part in choosing them."""
+    """The finalists evaluated again, on prompts and seeds that had no part in choosing them."""
 
     model_config = ConfigDict(frozen=True)
 
     step: int = Field(description="The finalist to ship.")
     finalists: tuple[int, ...]
-    agrees: bool = Field(description="True when the first judgement chose the same.")
+    agrees: bool = Field(description="True when the first evaluation chose the same.")
     better_than_base: bool
     composite: Interval | None
     num_prompts: int
@@ -415,7 +419,7 @@ class Best(Record):
         description="True only if the composite's interval against step 0 excludes zero: the confirmation's, where "
         "there is one."
     )
-    composite: Interval | None = Field(default=None, description="On the prompts that every snapshot is judged on.")
+    composite: Interval | None = Field(default=None, description="On the prompts that every snapshot is evaluated on.")
     metrics: dict[str, float | None] = Field(default_factory=dict)
     deltas: dict[str, Interval] = Field(default_factory=dict)
     num_evaluated: int
@@ -426,11 +430,11 @@ class Best(Record):
         "ceiling, the most similar other real picture.",
     )
     signals: tuple[Signal, ...] = Field(default=(), description="Of overfitting, at this snapshot.")
-    latest_step: int | None = Field(default=None, description="The newest snapshot judged.")
+    latest_step: int | None = Field(default=None, description="The newest snapshot evaluated.")
     latest_signals: tuple[Signal, ...] = Field(default=(), description="Of overfitting, at the newest snapshot.")
     advice: Advice | None = None
     finalists: tuple[int, ...] = Field(
-        default=(), description="Snapshots to be judged again at the end, on other prompts; empty: none are."
+        default=(), description="Snapshots to be evaluated again at the end, on other prompts; empty: none are."
     )
     confirmation: Confirmation | None = None
     created: str = Field(default_factory=utc_now)

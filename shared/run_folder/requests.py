@@ -11,7 +11,8 @@ trainer began is answered as ignored: it must not stop or hold a run that was re
 
 Evaluators answer one kind of request, whenever one comes to it:
 
-    evaluate       seen → done: the snapshot of `step`, be it left out, is judged before all others that wait; or, with
+    evaluate       seen → done: the snapshot of `step`, be it left out, is evaluated before all others that wait; or,
+    with
                    prompts of the asker's own, drawn with these into `requested/<id>/step-N`, whatever results it
                    has already
 """
@@ -53,7 +54,7 @@ def submit_stop(run: RunDir, by: str) -> Request:
 
 
 def submit_evaluation(run: RunDir, step: int, by: str, prompts: Sequence[str] = ()) -> Request:
-    """Ask the evaluators to judge a snapshot next, or to draw it with prompts of one's own.
+    """Ask the evaluators to evaluate a snapshot next, or to draw it with prompts of one's own.
 
     Raises:
         ConfigError: a prompt is empty, or there are too many.

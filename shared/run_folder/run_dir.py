@@ -107,12 +107,12 @@ class RunDir:
 
     @property
     def evaluations(self) -> Path:
-        """One folder per judged step."""
+        """One folder per evaluated step."""
         return self.path / "evaluations"
 
     @property
     def confirmations(self) -> Path:
-        """One folder per finalist judged again, and the references of those further prompts."""
+        """One folder per finalist evaluated again, and the references of those further prompts."""
         return self.path / "confirmations"
 
     @property
@@ -127,7 +127,7 @@ class RunDir:
 
     @property
     def further_references(self) -> Path:
-        """Likewise of the further prompts that finalists are judged on."""
+        """Likewise of the further prompts that finalists are evaluated on."""
         return self.confirmations / self.references.name
 
     @property
@@ -212,7 +212,7 @@ class RunDir:
         """Whole snapshots of this run by step, ascending; what other runs left here is ignored."""
         return _published(self.snapshots, self.read_record().run_id)
 
-    def snapshots_to_judge(self) -> set[int]:
+    def snapshots_to_evaluate(self) -> set[int]:
         """Steps of this run's snapshots; one with a damaged manifest is among them: its result says so."""
         run_id = self.read_record().run_id
         return {step for step in steps_in(self.snapshots) if _may_be_ours(self.snapshot(step), run_id, step)}

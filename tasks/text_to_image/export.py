@@ -81,7 +81,7 @@ def choose_step(run: RunDir, asked: str) -> int:
     if asked == "best" and best is None:
         raise RunFolderError(
             f"no snapshot of {run.path} is the best yet",
-            "give --step N, or judge what is left with `python run.py evaluate`",
+            "give --step N, or evaluate what is left with `python run.py evaluate`",
         )
     step = best.step if asked == "best" and best else int(asked) if asked.isdecimal() else None
     there = run.published_snapshots()

@@ -30,7 +30,7 @@ from shared.statistics.paired import Estimate, estimate
 from tasks.text_to_image.evaluation.anchors import anchors, matching, mismatched
 from tasks.text_to_image.evaluation.scorer import Scorer, Scores, load_scorer
 from tasks.text_to_image.metrics import PAIRWISE_METRICS
-from tasks.text_to_image.metrics.metric_input import Exhibit, Row
+from tasks.text_to_image.metrics.metric_input import MetricInput, Row
 
 MAX_NAMED = 10
 
@@ -40,7 +40,7 @@ class Pairs:
     """Two folders, matched."""
 
     ids: tuple[str, ...]
-    exhibit: Exhibit
+    metric_input: MetricInput
     unmatched: dict[str, list[str]]
     """`references` and `samples` → ids that the other folder lacks."""
 
@@ -50,7 +50,7 @@ def main() -> int:
     defaults = EvaluationConfig()
     parser = argparse.ArgumentParser(prog="python run.py score", description=__doc__)
     parser.add_argument("references", type=Path, help="folder of real pictures")
-    parser.add_argument("samples", type=Path, help="folder of pictures to be judged")
+    parser.add_argument("samples", type=Path, help="folder of pictures to be evaluated")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument("--visual", default=defaults.visual, help="as evaluation.visual")
     parser.add_argument("--fashion-clip", default=defaults.fashion_clip, help="as evaluation.fashion_clip")
@@ -85,19 +85,19 @@ def read_pairs(references: Path, samples: Path) -> Pairs:
         )
     opened = _open_all([*(real[name] for name in ids), *(drawn[name] for name in ids)])
     prompts = [_prompt(name, samples, references) for name in ids]
-    return Pairs(ids, Exhibit(opened[: len(ids)], opened[len(ids) :], prompts), unmatched)
+    return Pairs(ids, MetricInput(opened[: len(ids)], opened[len(ids) :], prompts), unmatched)
 
 
 def score(pairs: Pairs, scorer: Scorer) -> dict[str, Any]:
     """Everything there is to say of the pairs, as a plain tree: see docs/metrics.md."""
     _refuse_black(pairs)
-    scores = scorer.score(pairs.exhibit)
+    scores = scorer.score(pairs.metric_input)
     return {
         "pairs": dict(zip(pairs.ids, scores.rows, strict=True)),
         "summary": _summary(scores),
-        "anchors": _anchored(pairs.exhibit, scores, scorer),
+        "anchors": _anchored(pairs.metric_input, scores, scorer),
         "encoders": {column: record.model_dump() for column, record in scorer.encoders.items()},
-        "blanks": {**scores.blanks, **_too_few(len(pairs.ids))},
+        "missing": {**scores.missing, **_too_few(len(pairs.ids))},
         "unmatched": pairs.unmatched,
     }
 
@@ -122,7 +122,7 @@ def show(report: Mapping[str, Any]) -> None:
     for folder, names in report["unmatched"].items():
         if names:
             console.print(f"{folder} without a partner: {_some(names)}", markup=False)
-    for column, reason in report["blanks"].items():
+    for column, reason in report["missing"].items():
         console.print(f"{column} is blank: {reason}", markup=False)
 
 
@@ -133,11 +133,11 @@ def _summary(scores: Scores) -> dict[str, dict[str, float | int | None]]:
     return {column: _fields(found) for column, found in estimates.items() if found is not None}
 
 
-def _anchored(exhibit: Exhibit, scores: Scores, scorer: Scorer) -> dict[str, dict[str, float | None]]:
+def _anchored(metric_input: MetricInput, scores: Scores, scorer: Scorer) -> dict[str, dict[str, float | None]]:
     """Loss → the ends of its scale, the samples' place on it, and how well they find their own reference."""
-    shuffled = mismatched(exhibit.references, exhibit.samples, scorer)
+    shuffled = mismatched(metric_input.references, metric_input.samples, scorer)
     found: dict[str, dict[str, float | None]] = {}
-    for loss, ends in anchors(exhibit.references, scorer).items():
+    for loss, ends in anchors(metric_input.references, scorer).items():
         losses = _values(scores.rows, loss)
         measured = estimate(losses)
         if measured is not None:
@@ -220,7 +220,7 @@ def _prompt(name: str, *folders: Path) -> str:
 
 
 def _refuse_black(pairs: Pairs) -> None:
-    samples = zip(pairs.ids, pairs.exhibit.samples, strict=True)
+    samples = zip(pairs.ids, pairs.metric_input.samples, strict=True)
     black = [name for name, sample in samples if not sample.getbbox()]
     if black:
         raise DataError(f"{len(black)} samples are all black: {_some(black)}", "whoever drew them has failed")

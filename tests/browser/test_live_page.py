@@ -173,7 +173,7 @@ def test_it_listens_on_the_loopback_only(server: subprocess.Popen[bytes]) -> Non
 
 
 def test_it_ends_when_its_supervisor_is_gone_even_while_watched(browser: Browser, runs: Path) -> None:
-    with serve(runs, DARKROOM_LIFELINE="1") as process:
+    with serve(runs, DARKROOM_PARENT_PIPE="1") as process:
         page = browser.new_page()
         page.goto(address_of(process))
         page.wait_for_selector(".facts")

@@ -147,12 +147,12 @@ def test_a_tick_costs_little_traffic(open_page: OpenPage, training: RunDir) -> N
 
 @pytest.mark.slow
 def test_a_figure_that_nothing_new_came_for_is_not_drawn_again(open_page: OpenPage, runs: Path) -> None:
-    fake = create(runs / "unjudged", steps=300, snapshot_steps=100)
+    fake = create(runs / "unevaluated", steps=300, snapshot_steps=100)
     write_history(fake)
     train = fake.config.train.model_copy(update={"max_train_steps": 1000})
     replace_file(fake.run.config, dump_config(fake.config.model_copy(update={"train": train})).encode())
     table = Appender(fake.run.train_csv, TRAIN_COLUMNS)
-    page = open_page("unjudged")
+    page = open_page("unevaluated")
     page.locator(".darkroom-figure.js-plotly-plot").nth(1).wait_for()
     for step in range(301, 305):
         table.append(fake.training_row(step, datetime.now(UTC), 0.4))

@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Browser, Error, Page
 
 from shared.config.schema import dump_config
-from shared.launch.supervisor import unjudged
+from shared.launch.supervisor import unevaluated
 from shared.run_folder import requests
 from shared.run_folder.heartbeat import read_status
 from shared.run_folder.run_dir import RunDir, steps_in
@@ -46,7 +46,7 @@ def test_stop_pressed_in_chromium_ends_training_within_a_step_and_the_same_comma
     assert answer.stopped
     last = int(read_rows(run.train_csv)[-1]["step"])
     assert last == answer.step == max(steps_in(run.snapshots)) == max(steps_in(run.checkpoints))
-    assert not unjudged(run)
+    assert not unevaluated(run)
 
     command = start(config, tmp_path / "second.txt", "--no-dashboard")
     until(lambda: int(read_rows(run.train_csv)[-1]["step"]) > last, "the resumed run to go on")

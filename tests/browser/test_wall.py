@@ -33,7 +33,7 @@ def test_reference_base_chosen_and_newest_stand_in_one_row(wall: Page) -> None:
     assert cell.locator(".numbers").inner_text().count("·") == 2
 
 
-def test_the_slider_walks_all_judged_steps_and_tells_the_address(wall: Page) -> None:
+def test_the_slider_walks_all_evaluated_steps_and_tells_the_address(wall: Page) -> None:
     slider = wall.locator(".slider")
     slider.focus()
     wall.keyboard.press("ArrowRight")
@@ -127,7 +127,7 @@ def test_the_lens_is_walked_with_the_keyboard(wall: Page) -> None:
     expect(lens).to_be_hidden()
 
 
-def test_a_step_that_could_not_be_judged_says_why(open_page: OpenPage) -> None:
+def test_a_step_that_could_not_be_evaluated_says_why(open_page: OpenPage) -> None:
     page = open_page("done", "samples", "&step=250")
     expect(page.locator(".wall .why").nth(2)).to_contain_text("not finite")
     assert page.locator(SELECTED).count() == 0 or not page.locator(SELECTED).first.get_attribute("src")

@@ -81,7 +81,7 @@ def test_every_figure_is_one_that_plotly_accepts_on_every_axis(reader: RunReader
     anchors = {"visual_loss": {"shuffled": 0.6, "real": 0.1}}
     for figure in (
         training_figure(reader.train(), reader.validation(), events, axis, look, last_step=200),
-        quality_figure(reader.metrics(), 40, reader.blanks(), axis, look, 200, anchors),
+        quality_figure(reader.metrics(), 40, reader.missing(), axis, look, 200, anchors),
         overlay_figure([Run("a", reader.train(), reader.validation(), reader.metrics(), axis)], look),
     ):
         go.Figure(with_real_colors(figure))
@@ -240,8 +240,8 @@ def test_a_lower_text_score_is_not_worse_where_real_pictures_score_lower_too() -
     figure = quality_figure(table, None, {}, STEP, Look(), 10, {"clip_t": {"real": 0.35}})
     assert unpacked(trace(figure, "CLIP text score")["marker"]["color"]).tolist() == [0, 0]
     assert "CLIP text score, difference to step 0 (real pictures score lower too)" in titles(figure)
-    judged = quality_figure(table, None, {}, STEP, Look(), 10, {"clip_t": {"real": 0.9}})
-    assert unpacked(trace(judged, "CLIP text score")["marker"]["color"]).tolist() == [0, 1]
+    evaluated = quality_figure(table, None, {}, STEP, Look(), 10, {"clip_t": {"real": 0.9}})
+    assert unpacked(trace(evaluated, "CLIP text score")["marker"]["color"]).tolist() == [0, 1]
 
 
 def test_a_metric_that_a_newer_evaluator_adds_gets_a_panel() -> None:
@@ -277,8 +277,8 @@ def test_the_best_snapshot_is_starred_on_every_metric_it_has(reader: RunReader) 
 
 
 def test_reasons_reach_the_chart_escaped() -> None:
-    blanks = {"color_loss": {10: "<b>no</b> garment"}}
-    figure = quality_figure(metric_table(step=[10]), None, blanks, STEP, Look(), 10)
+    missing = {"color_loss": {10: "<b>no</b> garment"}}
+    figure = quality_figure(metric_table(step=[10]), None, missing, STEP, Look(), 10)
     assert trace(figure, "color loss: no value")["text"] == ["&lt;b&gt;no&lt;/b&gt; garment"]
 
 

@@ -12,10 +12,10 @@ from dashboard import url_state
 from dashboard.data import notes
 from dashboard.data.runs import open_reader
 from dashboard.panels.controls import ask
-from dashboard.panels.evaluate_now import ask_to_judge
+from dashboard.panels.evaluate_now import ask_to_evaluate
 from examples.fake_run import FakeRun
 from shared.run_folder import requests
-from shared.run_folder.heartbeat import hold_role, hold_seat
+from shared.run_folder.heartbeat import hold_role, hold_slot
 from shared.run_folder.run_dir import RunDir
 from tests.dashboard.test_tables_shown import leave_out
 
@@ -32,7 +32,7 @@ def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AppTest:
 
 @pytest.fixture
 def second(finished: FakeRun) -> RunDir:
-    """Another run with other settings, judged alike."""
+    """Another run with other settings, evaluated alike."""
     path = finished.run.path.with_name("second")
     shutil.copytree(finished.run.path, path)
     settings = path / "config.toml"
@@ -97,12 +97,12 @@ def test_where_nobody_is_at_work_nothing_is_awaited(page: AppTest, finished: Fak
     empty(finished.run)
     open_page(page, name)
     told = {info.value.split(":")[0] for info in page.info}
-    assert told <= {"Nothing to show", "Nothing is judged"}
+    assert told <= {"Nothing to show", "Nothing is evaluated"}
     assert told
 
 
 def empty(run: RunDir) -> None:
-    """Nothing was trained or judged yet."""
+    """Nothing was trained or evaluated yet."""
     for path in (run.train_csv, run.metrics_csv, run.best):
         path.unlink()
     for folder in (run.evaluations, run.snapshots, run.logs):
@@ -114,7 +114,7 @@ def test_a_finished_run_shows_everything_and_offers_no_requests(page: AppTest, f
     page.run()
     assert page.selectbox(key="run").value == "finished"
     assert "200 / 200" in text_of(page)
-    assert "could not be judged" in text_of(page)
+    assert "could not be evaluated" in text_of(page)
     for key in ("stop_training", "request_pause", "request_snapshot-now"):
         assert page.button(key=key).disabled
     assert len(page.get("bidi_component")) == 3
@@ -188,7 +188,7 @@ def test_stars_and_notes_are_written_to_the_run(page: AppTest, finished: FakeRun
 
 
 @pytest.mark.parametrize("left_out", [False, True])
-def test_a_snapshot_that_waits_or_was_left_out_is_judged_next_and_asked_for_once(
+def test_a_snapshot_that_waits_or_was_left_out_is_evaluated_next_and_asked_for_once(
     page: AppTest, finished: FakeRun, left_out: bool
 ) -> None:
     if left_out:
@@ -197,7 +197,7 @@ def test_a_snapshot_that_waits_or_was_left_out_is_judged_next_and_asked_for_once
         shutil.rmtree(finished.run.evaluation(80))
     page.query_params["step"] = "80"
     open_page(page, "snapshots")
-    button = f"judge_{finished.record.run_id}_80"
+    button = f"evaluate_{finished.record.run_id}_80"
     page.button(key=button).click().run()
     assert page.button(key=button).disabled
     requests.submit_evaluation(finished.run, 80, "another tab")
@@ -210,7 +210,7 @@ def test_a_snapshot_that_waits_or_was_left_out_is_judged_next_and_asked_for_once
 def test_a_snapshot_is_drawn_with_prompts_of_ones_own(page: AppTest, finished: FakeRun) -> None:
     page.query_params["step"] = "80"
     open_page(page, "snapshots")
-    assert f"judge_{finished.record.run_id}_80" not in [button.key for button in page.button]
+    assert f"evaluate_{finished.record.run_id}_80" not in [button.key for button in page.button]
     for _ in range(2):
         page.text_area(key=f"prompts_{finished.record.run_id}_80").set_value("a red <coat>\n\n a hat ")
         drawing_button(page).click().run()
@@ -245,7 +245,7 @@ def drawing_button(page: AppTest) -> Button:
 
 
 def test_every_evaluator_at_work_is_shown(page: AppTest, finished: FakeRun) -> None:
-    with hold_seat(finished.run, "evaluator"), hold_seat(finished.run, "evaluator"):
+    with hold_slot(finished.run, "evaluator"), hold_slot(finished.run, "evaluator"):
         open_page(page, "system")
         assert "2 at work" in text_of(page)
         assert {"Evaluator", "Evaluator 2"} <= {*page.dataframe[0].value["program"]}
@@ -319,7 +319,7 @@ def test_a_run_that_took_anothers_name_is_shown_only_when_asked_for(page: AppTes
     reader = open_reader("finished")
     record.model_copy(update={"run_id": "another"}).write(training.record)
     ask(reader, "stop")
-    ask_to_judge(reader, 40)
+    ask_to_evaluate(reader, 40)
     assert requests.requests(training) == requests.requests(training, "evaluate") == []
     page.run()
     assert "Another run has taken the place of `finished`" in page.warning[0].value

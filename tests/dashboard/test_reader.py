@@ -99,9 +99,9 @@ def test_viewers_that_read_at_once_see_every_row_once(table: Appender) -> None:
 def test_reasons_for_blanks_come_from_the_results(finished: FakeRun) -> None:
     reader = RunReader(finished.run, finished.record.run_id)
     (failed_step,) = reader.failures()
-    blanks = reader.blanks()
-    assert "not finite" in blanks["visual_loss"][failed_step]
-    assert "no garment found" in next(reason for step, reason in blanks["color_loss"].items() if step != failed_step)
+    missing = reader.missing()
+    assert "not finite" in missing["visual_loss"][failed_step]
+    assert "no garment found" in next(reason for step, reason in missing["color_loss"].items() if step != failed_step)
     assert reader.stops() == {66: "command line"}
     assert reader.base_metrics()["visual_loss"] == pytest.approx(0.52, abs=0.05)
 
@@ -166,7 +166,7 @@ def test_settings_changed_for_a_resumed_run_are_read_again(finished: FakeRun) ->
     assert (reader.config.train.max_train_steps, reader.config.train.learning_rate) == (900, 0.003)
 
 
-def test_every_judged_step_has_a_version_that_changes_with_it(finished: FakeRun) -> None:
+def test_every_evaluated_step_has_a_version_that_changes_with_it(finished: FakeRun) -> None:
     reader = RunReader(finished.run, finished.record.run_id)
     before = dict(reader.evaluation_versions())
     assert list(before) == reader.evaluated_steps()

@@ -77,8 +77,8 @@ def order(seconds: float, *prompts: str) -> Request:
     return asked(seconds, "evaluate").model_copy(update={"step": 40, "prompts": prompts})
 
 
-def test_an_order_ends_when_the_snapshot_is_judged_or_drawn() -> None:
-    assert [*request_status.stages(order(5), answered(seen=ago(3), done=ago(1)))] == ["requested", "seen", "judged"]
+def test_an_order_ends_when_the_snapshot_is_evaluated_or_drawn() -> None:
+    assert [*request_status.stages(order(5), answered(seen=ago(3), done=ago(1)))] == ["requested", "seen", "evaluated"]
     assert [*request_status.stages(order(5, "a red coat"), answered())] == ["requested", "seen", "drawn"]
 
 

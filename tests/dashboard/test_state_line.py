@@ -52,28 +52,28 @@ def test_a_process_is_said_to_be_what_it_is(
     assert state_line.process_fact("Trainer", given, alive, NOW) == state_line.Fact("Trainer", value, note, tone)
 
 
-def test_the_evaluator_names_the_step_it_judges() -> None:
-    judging = status("evaluating", 1).model_copy(update={"step": 400})
-    assert state_line.evaluator_fact(judging, True, NOW).note == "heartbeat 1 s ago · step 400"
+def test_the_evaluator_names_the_step_it_evaluates() -> None:
+    evaluating = status("evaluating", 1).model_copy(update={"step": 400})
+    assert state_line.evaluator_fact(evaluating, True, NOW).note == "heartbeat 1 s ago · step 400"
 
 
 def test_lag_counts_snapshots_that_wait() -> None:
-    assert state_line.judged_fact([50, 100, 150], [0, 50]).value == "1 of 3"
-    assert state_line.judged_fact([50, 100, 150], [0, 50]).note == "2 not judged yet"
-    assert state_line.judged_fact([], [0]).note == "none published yet"
+    assert state_line.evaluated_fact([50, 100, 150], [0, 50]).value == "1 of 3"
+    assert state_line.evaluated_fact([50, 100, 150], [0, 50]).note == "2 not evaluated yet"
+    assert state_line.evaluated_fact([], [0]).note == "none published yet"
 
 
-def test_snapshots_left_out_neither_wait_nor_are_judged() -> None:
-    fact = state_line.judged_fact([50, 100, 150, 200], [0, 50, 100, 150], skipped=[100, 150])
-    assert (fact.value, fact.note) == ("1 of 4", "1 not judged yet, 2 left out")
+def test_snapshots_left_out_neither_wait_nor_are_evaluated() -> None:
+    fact = state_line.evaluated_fact([50, 100, 150, 200], [0, 50, 100, 150], skipped=[100, 150])
+    assert (fact.value, fact.note) == ("1 of 4", "1 not evaluated yet, 2 skipped")
 
 
 def test_several_evaluators_are_counted_and_each_tells_its_heartbeat() -> None:
-    crew = {1: status("evaluating", 1).model_copy(update={"step": 400}), 3: status("idle", 2, "judged 9")}
+    crew = {1: status("evaluating", 1).model_copy(update={"step": 400}), 3: status("idle", 2, "evaluated 9")}
     assert state_line.evaluators_fact(crew, {1, 3}, NOW) == state_line.Fact(
         "Evaluators",
         "2 at work",
-        "1: evaluating, heartbeat 1 s ago · step 400; 3: idle, heartbeat 2 s ago · judged 9",
+        "1: evaluating, heartbeat 1 s ago · step 400; 3: idle, heartbeat 2 s ago · evaluated 9",
         "good",
     )
     assert state_line.evaluators_fact(crew, {1}, NOW).tone == "bad"

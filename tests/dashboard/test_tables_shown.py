@@ -14,7 +14,7 @@ from starlette.testclient import TestClient
 from dashboard.components.wall import RUN_COLUMNS, wall_data
 from dashboard.data import log_tail, machine_usage, notes
 from dashboard.data.best_snapshot import best_table_html, signals_html
-from dashboard.data.comparison import Contestant, config_differences, judged_otherwise, score_table
+from dashboard.data.comparison import Contestant, config_differences, evaluated_otherwise, score_table
 from dashboard.data.drawings import drawings_html, sheets_html
 from dashboard.data.reader import RunReader
 from dashboard.data.snapshot_table import snapshot_table, verdict_words
@@ -39,8 +39,8 @@ def test_each_snapshot_has_its_verdict_in_words(reader: RunReader) -> None:
     noted = notes.Notes(starred=(80,), texts={80: "soft edges"})
     table = snapshot_table([*steps, 240], reader.metrics(), manifests, best, noted).set_index("step")
     assert table.index.tolist() == [240, 200, 160, 120, 80, 40]
-    assert table["verdict"][240] == "not judged yet"
-    assert table["verdict"][160] == "could not be judged: the adapter holds a value that is not finite"
+    assert table["verdict"][240] == "not evaluated yet"
+    assert table["verdict"][160] == "could not be evaluated: the adapter holds a value that is not finite"
     assert table["verdict"][best.step] == "★ best; better than the base model"
     assert (table["☆"][80], table["note"][80], table["☆"][40]) == ("★", "soft edges", "")
     assert table["digest"][40] == reader.run.published_snapshots()[40].files[0].sha256[:12]
@@ -54,7 +54,7 @@ def test_each_snapshot_has_its_verdict_in_words(reader: RunReader) -> None:
         (-0.2, -0.1, "better than the base model"),
         (-0.1, 0.1, "not proven different from the base model"),
         (0.1, 0.2, "worse than the base model"),
-        (float("nan"), 0.2, "judged, no interval"),
+        (float("nan"), 0.2, "evaluated, no interval"),
     ],
 )
 def test_a_verdict_needs_an_interval_without_zero(low: float, high: float, words: str) -> None:
@@ -89,16 +89,16 @@ def test_a_snapshot_left_out_says_so_and_has_no_place_among_pictures_and_blanks(
     leave_out(finished, 80, "evaluation.every is 2")
     reader = RunReader(finished.run, finished.record.run_id)
     row = reader.metrics().set_index("step").to_dict("index")[80]
-    assert verdict_words(80, row) == "left out: evaluation.every is 2"
+    assert verdict_words(80, row) == "skipped: evaluation.every is 2"
     assert reader.skipped() == {80: "evaluation.every is 2"}
     assert 80 in reader.evaluated_steps()
     assert 80 not in [step for step, _ in reader.evaluation_versions()]
-    assert not any(80 in reasons for reasons in reader.blanks().values())
+    assert not any(80 in reasons for reasons in reader.missing().values())
     assert 80 not in events_of(reader).evaluated
 
 
 def leave_out(fake: FakeRun, step: int, reason: str) -> None:
-    """Publish a result that says that a snapshot is not judged, in the place of its judgement."""
+    """Publish a result that says that a snapshot is not evaluated, in the place of its evaluation."""
     shutil.rmtree(fake.run.evaluation(step))
     result = EvaluationResult(run_id=fake.record.run_id, step=step, status="skipped", reason=reason)
     manifest = Manifest(kind="evaluation", run_id=fake.record.run_id, step=step)
@@ -148,68 +148,68 @@ def test_notes_outlive_the_page_and_empty_ones_go(finished: FakeRun) -> None:
 def test_runs_are_compared_with_the_pinned_one(reader: RunReader) -> None:
     best = reader.best()
     assert best
-    judged = reader.result(best.step)
-    assert judged
+    evaluated = reader.result(best.step)
+    assert evaluated
     metrics = {**best.metrics, "visual_loss": (best.metrics["visual_loss"] or 0) + 0.1, "color_loss": None}
     worse = best.model_copy(update={"metrics": metrics})
-    worse_judged = with_losses(judged, "visual_loss", 0.1)
+    worse_evaluated = with_losses(evaluated, "visual_loss", 0.1)
     other = reader.config.model_copy(update={"train": reader.config.train.model_copy(update={"learning_rate": 0.5})})
     pair = [
-        Contestant("a", reader.config, best, 200, "x", judged),
-        Contestant("b", other, worse, 100, "x", worse_judged),
+        Contestant("a", reader.config, best, 200, "x", evaluated),
+        Contestant("b", other, worse, 100, "x", worse_evaluated),
     ]
     scores = score_table(pair, "a").set_index("run")
     assert scores["visual loss"]["b"].endswith("(+0.100 [+0.100, +0.100] ▼)")
     assert scores["fashion CLIP loss"]["b"].endswith("(+0.000 [+0.000, +0.000])"), "no difference has no direction"
     assert "(" not in scores["visual loss"]["◆ a"]
     assert scores["color loss"]["b"].startswith("– ")
-    assert judged_otherwise(pair, "a") == []
+    assert evaluated_otherwise(pair, "a") == []
     assert config_differences(pair).to_dict("records") == [
         {"setting": "train.learning_rate", "a": "0.0001", "b": "0.5"}
     ]
 
 
 @pytest.mark.parametrize("what", ["references", "prompts", "drawn", "encoder"])
-def test_runs_judged_otherwise_are_not_compared(reader: RunReader, what: str) -> None:
+def test_runs_evaluated_otherwise_are_not_compared(reader: RunReader, what: str) -> None:
     best = reader.best()
     assert best
-    judged = reader.result(best.step)
-    assert judged
+    evaluated = reader.result(best.step)
+    assert evaluated
     changed = {
         "references": {},
-        "prompts": {"samples": judged.samples[2:]},
-        "drawn": {"generation": {**judged.generation, "num_inference_steps": 4}},
+        "prompts": {"samples": evaluated.samples[2:]},
+        "drawn": {"generation": {**evaluated.generation, "num_inference_steps": 4}},
         "encoder": {"encoders": {"visual_loss": {"model": "another"}}},
     }[what]
-    one = Contestant("a", reader.config, best, 200, "x", judged)
-    other = replace(one, name="b", judged=judged.model_copy(update=changed))
+    one = Contestant("a", reader.config, best, 200, "x", evaluated)
+    other = replace(one, name="b", evaluated=evaluated.model_copy(update=changed))
     other = replace(other, references="y") if what == "references" else other
     scores = score_table([one, other], "a").set_index("run")
     assert "(" not in scores["visual loss"]["b"]
-    assert judged_otherwise([one, other], "a") == ([] if what == "encoder" else ["b"])
+    assert evaluated_otherwise([one, other], "a") == ([] if what == "encoder" else ["b"])
 
 
 def test_an_encoder_is_the_same_wherever_its_weights_lie(reader: RunReader) -> None:
     best = reader.best()
     assert best
-    judged = reader.result(best.step)
-    assert judged
+    evaluated = reader.result(best.step)
+    assert evaluated
     found = [
-        judged.model_copy(update={"encoders": {"visual_loss": {"model": folder, "digest": "1a"}}})
+        evaluated.model_copy(update={"encoders": {"visual_loss": {"model": folder, "digest": "1a"}}})
         for folder in ("/here", "/there")
     ]
     one, other = (Contestant(name, reader.config, best, 200, "x", it) for name, it in zip("ab", found, strict=True))
     assert "(" in score_table([one, other], "a").set_index("run")["visual loss"]["b"]
-    assert judged_otherwise([one, other], "a") == []
+    assert evaluated_otherwise([one, other], "a") == []
 
 
-def with_losses(judged: EvaluationResult, name: str, more: float) -> EvaluationResult:
+def with_losses(evaluated: EvaluationResult, name: str, more: float) -> EvaluationResult:
     """The same pictures, each with so much more of a loss."""
     samples = [
         sample.model_copy(update={"metrics": {**sample.metrics, name: (sample.metrics[name] or 0) + more}})
-        for sample in judged.samples
+        for sample in evaluated.samples
     ]
-    return judged.model_copy(update={"samples": tuple(samples)})
+    return evaluated.model_copy(update={"samples": tuple(samples)})
 
 
 def test_settings_that_somebody_set_are_marked(reader: RunReader) -> None:
@@ -336,5 +336,5 @@ def test_a_verdict_shows_skill_and_every_sign_of_overfitting(reader: RunReader) 
     marks = [line.split('"')[0] for line in signals_html(best).split('<li class="')[1:]]
     assert marks == ["warn", "idle", "good"]
     assert signals_html(best.model_copy(update={"latest_signals": ()})) == ""
-    judged = {"status": "ok", "composite_low": -2, "composite_high": -1, "signals": "gap copying"}
-    assert verdict_words(80, judged) == "better than the base model; signs of overfitting: gap, copying"
+    evaluated = {"status": "ok", "composite_low": -2, "composite_high": -1, "signals": "gap copying"}
+    assert verdict_words(80, evaluated) == "better than the base model; signs of overfitting: gap, copying"

@@ -57,7 +57,7 @@ def test_training_resumes_on_the_gpu(make_run: RunMaker, precision: str) -> None
     assert again == pytest.approx([float(loss) for loss in losses], rel=1e-2)
 
 
-def test_snapshots_are_judged_in_fp16_on_the_gpu_and_twice_the_same(make_run: RunMaker) -> None:
+def test_snapshots_are_evaluated_in_fp16_on_the_gpu_and_twice_the_same(make_run: RunMaker) -> None:
     run = trained(make_run)
     outcome = run_module("evaluator", run.path)
     assert outcome.returncode == 0, outcome.stderr

@@ -83,20 +83,20 @@ def test_a_full_memory_splits_the_batch_and_training_goes_on(make_run: RunMaker,
 
 FULL_UNTIL_OFFLOADED = """
 import torch
-from tasks.text_to_image.evaluation.image_generator import Studio
+from tasks.text_to_image.evaluation.image_generator import ImageGenerator
 
-real = Studio._draw_batch
+real = ImageGenerator._draw_batch
 
 def draw(self, batch):
     if not self._offloaded:
         torch.empty(2**50, dtype=torch.uint8, device="cuda")
     return real(self, batch)
 
-Studio._draw_batch = draw
+ImageGenerator._draw_batch = draw
 """
 
 
-def test_an_evaluator_short_of_memory_lets_parts_take_turns_and_judges_the_same(
+def test_an_evaluator_short_of_memory_lets_parts_take_turns_and_evaluates_the_same(
     make_run: RunMaker, warm: Warm, tmp_path: Path
 ) -> None:
     run = make_run(model={"mixed_precision": "fp16"}, evaluation={"batch_size": 1})

@@ -202,8 +202,8 @@ def copy_of(run: RunDir, folder: Path) -> RunDir:
 
 
 @pytest.fixture(scope="session")
-def unjudged_run(warm: Warm, tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, pictures: Path) -> RunDir:
-    """A run of 20 steps with a snapshot of each, none of them judged; enough held-out pairs for a final."""
+def unevaluated_run(warm: Warm, tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, pictures: Path) -> RunDir:
+    """A run of 20 steps with a snapshot of each, none of them evaluated; enough held-out pairs for a final."""
     sections: dict[str, dict[str, object]] = {
         "data": {"num_validation": 7},
         "train": {
@@ -216,14 +216,14 @@ def unjudged_run(warm: Warm, tmp_path_factory: pytest.TempPathFactory, tiny_mode
         "lora": {"lora_alpha": 4},
         "evaluation": {"confirm_prompts": 4, "confirm_seeds": 1, "order": "oldest", "rescan_seconds": 0.5},
     }
-    run = create_run(tiny_config(tmp_path_factory.mktemp("unjudged"), "run", tiny_model, pictures, sections))
+    run = create_run(tiny_config(tmp_path_factory.mktemp("unevaluated"), "run", tiny_model, pictures, sections))
     warm.run("trainer", run.path)
     return run
 
 
 @pytest.fixture(scope="session")
-def judged_run(unjudged_run: RunDir, warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> RunDir:
-    """The same, judged to the end by one evaluator."""
-    run = copy_of(unjudged_run, tmp_path_factory.mktemp("judged"))
+def evaluated_run(unevaluated_run: RunDir, warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> RunDir:
+    """The same, evaluated to the end by one evaluator."""
+    run = copy_of(unevaluated_run, tmp_path_factory.mktemp("evaluated"))
     warm.run("evaluator", run.path)
     return run

@@ -1,4 +1,4 @@
-"""The final: the best snapshots judged again on other prompts, whatever interrupts it and whoever joins later."""
+"""The final: the best snapshots evaluated again on other prompts, whatever interrupts it and whoever joins later."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ evaluate.publish = publish
 
 @pytest.fixture(scope="module")
 def trained(warm: Warm, tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, pictures: Path) -> RunDir:
-    """A run with three snapshots that nobody has judged."""
+    """A run with three snapshots that nobody has evaluated."""
     run = create_run(tiny_config(tmp_path_factory.mktemp("trained"), "run", tiny_model, pictures, SECTIONS))
     warm.run("trainer", run.path)
     return run
@@ -47,7 +47,7 @@ def trained(warm: Warm, tmp_path_factory: pytest.TempPathFactory, tiny_model: Pa
 
 @pytest.fixture(scope="module")
 def confirmed(trained: RunDir, warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> RunDir:
-    """The same, judged to the end by one evaluator."""
+    """The same, evaluated to the end by one evaluator."""
     run = copy_of(trained, tmp_path_factory.mktemp("confirmed"))
     warm.run("evaluator", run.path)
     return run
@@ -65,7 +65,7 @@ def files(run: RunDir, *steps: int) -> dict[str, tuple[int, bytes]]:
     return {path.as_posix(): (path.stat().st_mtime_ns, path.read_bytes()) for path in paths}
 
 
-def test_the_best_are_judged_again_on_prompts_and_seeds_that_had_no_part_in_choosing_them(confirmed: RunDir) -> None:
+def test_the_best_are_evaluated_again_on_prompts_and_seeds_that_had_no_part_in_choosing_them(confirmed: RunDir) -> None:
     best = confirmed.read_best()
     assert best
     assert best.finalists == (2, 4, 6)
@@ -76,7 +76,7 @@ def test_the_best_are_judged_again_on_prompts_and_seeds_that_had_no_part_in_choo
         8,
     )
     assert best.step == best.confirmation.step
-    assert "judged again on 4 other prompts" in best.reason
+    assert "evaluated again on 4 other prompts" in best.reason
     held_out = confirmed.read_record().dataset.held_out
     for step in (0, 2, 4, 6):
         first, second = confirmed.read_result(step), confirmed.read_result(step, "confirmations")
@@ -120,7 +120,7 @@ def test_a_final_killed_in_the_middle_goes_on_with_what_is_missing(
     assert check(run) == []
 
 
-def test_a_new_finalist_of_a_longer_run_joins_those_judged_already(
+def test_a_new_finalist_of_a_longer_run_joins_those_evaluated_already(
     trained: RunDir, confirmed: RunDir, warm: Warm, tmp_path: Path
 ) -> None:
     run = copy_of(trained, tmp_path)
@@ -141,14 +141,14 @@ def test_a_broken_finalist_leaves_the_first_choice_standing_and_is_said(
 ) -> None:
     run = copy_of(trained, tmp_path)
     prelude = """
-from evaluator.evaluate import Judge
+from evaluator.evaluate import Evaluator
 from shared.errors import ModelError
-real = Judge._swap
+real = Evaluator._swap
 def swap(self, step, work):
     if (self.kind, step) == ("confirmations", 4):
         raise ModelError("the file has vanished")
     return real(self, step, work)
-Judge._swap = swap
+Evaluator._swap = swap
 """
     warm.run("evaluator", run.path, prelude=prelude)
     best = run.read_best()
@@ -166,6 +166,6 @@ def test_too_few_held_out_pairs_mean_no_final_and_that_is_said(
 ) -> None:
     run = create_run(tiny_config(tmp_path, "run", tiny_model, pictures, {"data": {"num_validation": 5}}))
     program = warm.run("evaluator", run.path)
-    assert "will not be judged again" in program.stderr()
+    assert "will not be evaluated again" in program.stderr()
     assert steps_in(run.evaluations) == {0}
     assert not run.confirmations.exists()

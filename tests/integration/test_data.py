@@ -1,4 +1,4 @@
-"""A data set as people have them, from the folder to judged pictures: shapes kept, encoded once."""
+"""A data set as people have them, from the folder to evaluated pictures: shapes kept, encoded once."""
 
 from __future__ import annotations
 

@@ -22,8 +22,8 @@ from tests.integration.conftest import Command, copy_of
 TIMES = {"timestamp", "evaluation_seconds"}
 
 
-def copy_unjudged(finished: Command, folder: Path) -> RunDir:
-    """The finished run as it was before anything was judged."""
+def copy_unevaluated(finished: Command, folder: Path) -> RunDir:
+    """The finished run as it was before anything was evaluated."""
     run = RunDir(folder / "copy")
     shutil.copytree(finished.run.path, run.path)
     for path in (run.metrics_csv, run.best):
@@ -40,10 +40,10 @@ def rows(run: RunDir) -> dict[str, dict[str, str]]:
     }
 
 
-def test_a_snapshot_judged_twice_gets_the_same_numbers_and_pictures(
+def test_a_snapshot_evaluated_twice_gets_the_same_numbers_and_pictures(
     finished: Command, warm: Warm, tmp_path: Path
 ) -> None:
-    run = copy_unjudged(finished, tmp_path)
+    run = copy_unevaluated(finished, tmp_path)
     warm.run("evaluator", run.path)
     assert rows(run) == rows(finished.run)
     for picture in sorted(finished.run.evaluations.rglob("*.png")):
@@ -51,24 +51,24 @@ def test_a_snapshot_judged_twice_gets_the_same_numbers_and_pictures(
         assert again.read_bytes() == picture.read_bytes()
 
 
-def test_broken_snapshots_become_failed_results_and_the_rest_is_judged(
+def test_broken_snapshots_become_failed_results_and_the_rest_is_evaluated(
     finished: Command, warm: Warm, tmp_path: Path
 ) -> None:
-    run = copy_unjudged(finished, tmp_path)
+    run = copy_unevaluated(finished, tmp_path)
     weights = run.snapshot(4) / "pytorch_lora_weights.safetensors"
     weights.write_bytes(weights.read_bytes()[:-10])
     (run.snapshot(6) / "manifest.json").write_bytes(b"")
     shutil.copytree(finished.run.snapshot(2), run.snapshot(99999))  # whose manifest says step 2
     warm.run("evaluator", run.path)
 
-    judged, before = rows(run), rows(finished.run)
-    assert set(judged) == {"0", "2", "4", "6"}
-    assert judged["0"] == before["0"]
-    assert judged["2"] == before["2"]
+    evaluated, before = rows(run), rows(finished.run)
+    assert set(evaluated) == {"0", "2", "4", "6"}
+    assert evaluated["0"] == before["0"]
+    assert evaluated["2"] == before["2"]
     for step, reason in (("4", "the manifest says"), ("6", "manifest.json is not a record")):
-        assert judged[step]["status"] == "failed"
-        assert reason in judged[step]["reason"]
-        assert judged[step]["visual_loss"] == judged[step]["composite"] == ""
+        assert evaluated[step]["status"] == "failed"
+        assert reason in evaluated[step]["reason"]
+        assert evaluated[step]["visual_loss"] == evaluated[step]["composite"] == ""
     result = run.read_result(4)
     assert result
     assert (result.status, result.samples) == ("failed", ())
@@ -76,7 +76,7 @@ def test_broken_snapshots_become_failed_results_and_the_rest_is_judged(
     assert best
     assert best.step == 2
     assert warm.start("evaluator", run.path).wait() == 3, "nothing is left to do: failed is final"
-    assert rows(run) == judged
+    assert rows(run) == evaluated
 
 
 def test_an_evaluator_started_again_leaves_results_alone(finished: Command, warm: Warm, tmp_path: Path) -> None:
@@ -108,8 +108,8 @@ def test_the_best_snapshot_draws_the_same_picture_in_plain_diffusers(
     redrawn = sorted(tmp_path.glob("*.png"))
     assert len(redrawn) == 3
     for path in redrawn:
-        with Image.open(path) as again, Image.open(evaluation / "images" / path.name) as judged:
-            assert ImageChops.difference(again.convert("RGB"), judged.convert("RGB")).getbbox() is None
+        with Image.open(path) as again, Image.open(evaluation / "images" / path.name) as evaluated:
+            assert ImageChops.difference(again.convert("RGB"), evaluated.convert("RGB")).getbbox() is None
         with Image.open(path) as again, Image.open(run.evaluation(0) / "images" / path.name) as base:
             assert ImageChops.difference(again.convert("RGB"), base.convert("RGB")).getbbox() is not None
 
@@ -149,7 +149,7 @@ def test_every_snapshot_changes_the_pictures(finished: Command, step: int) -> No
             assert ImageChops.difference(drawn.convert("RGB"), base.convert("RGB")).getbbox() is not None
 
 
-def test_a_run_is_judged_where_neither_it_nor_its_model_nor_its_data_set_is_where_it_was(
+def test_a_run_is_evaluated_where_neither_it_nor_its_model_nor_its_data_set_is_where_it_was(
     tmp_path: Path, tiny_model: Path, pictures: Path, warm: Warm
 ) -> None:
     data, model = (Path(shutil.copytree(folder, tmp_path / "old" / folder.name)) for folder in (pictures, tiny_model))
@@ -163,5 +163,5 @@ def test_a_run_is_judged_where_neither_it_nor_its_model_nor_its_data_set_is_wher
     result = run.read_result(2)
     assert result
     assert result.status == "ok"
-    assert result.blanks["copy_max"].endswith(f"is not at {data}")
+    assert result.missing["copy_max"].endswith(f"is not at {data}")
     assert not (tmp_path / "old").exists()

@@ -42,7 +42,7 @@ CASES: dict[str, tuple[str, dict[str, dict[str, object]]]] = {
 
 @dataclass(frozen=True)
 class Trained:
-    """A run, trained to its end and judged."""
+    """A run, trained to its end and evaluated."""
 
     run: RunDir
     model: Path
@@ -66,7 +66,7 @@ def trained(
     return Trained(run, tiny_models / family, program.stderr())
 
 
-def test_every_snapshot_is_judged_and_changes_the_pictures(trained: Trained) -> None:
+def test_every_snapshot_is_evaluated_and_changes_the_pictures(trained: Trained) -> None:
     run = trained.run
     rows = {row["step"]: row for row in read_rows(run.metrics_csv)}
     assert {row["status"] for row in rows.values()} == {"ok"}
@@ -110,19 +110,19 @@ def test_resumed_from_the_middle_it_ends_with_the_same_bytes(trained: Trained, w
 
 def test_a_snapshot_swapped_in_after_another_draws_what_a_fresh_pipeline_draws(trained: Trained) -> None:
     assert drawn_after(trained) == [0, 20, 10]
-    pictures, judged = redraw(trained, 10, trained.run.snapshot(10) / lora.LORA_FILE)
-    assert difference(pictures, judged) == 0
+    pictures, evaluated = redraw(trained, 10, trained.run.snapshot(10) / lora.LORA_FILE)
+    assert difference(pictures, evaluated) == 0
 
 
-def test_the_exported_file_draws_the_judged_pictures_in_plain_diffusers(trained: Trained, tmp_path: Path) -> None:
+def test_the_exported_file_draws_the_evaluated_pictures_in_plain_diffusers(trained: Trained, tmp_path: Path) -> None:
     form: export.Format = "diffusers" if trained.run.read_config().lora.use_dora else "kohya"
     export.export(export.read(trained.run, 20), form, "fp32", tmp_path / "lora.safetensors")
-    pictures, judged = redraw(trained, 20, tmp_path / "lora.safetensors")
-    assert difference(pictures, judged) <= 1, "of 255: the scale is applied in another order"
+    pictures, evaluated = redraw(trained, 20, tmp_path / "lora.safetensors")
+    assert difference(pictures, evaluated) <= 1, "of 255: the scale is applied in another order"
 
 
 def drawn_after(trained: Trained) -> list[int]:
-    """Steps in the order in which the evaluator judged them."""
+    """Steps in the order in which the evaluator evaluated them."""
     return sorted((0, 10, 20), key=lambda step: (trained.run.evaluation(step) / "result.json").stat().st_mtime_ns)
 
 
@@ -133,7 +133,7 @@ def difference(pictures: list[Image.Image], others: list[Image.Image]) -> int:
 
 
 def redraw(trained: Trained, step: int, file: Path) -> tuple[list[Image.Image], list[Image.Image]]:
-    """A result's pictures drawn again by plain diffusers with this LoRA, and as they were judged."""
+    """A result's pictures drawn again by plain diffusers with this LoRA, and as they were evaluated."""
     result = trained.run.read_result(step)
     assert result
     made = result.generation
@@ -146,7 +146,7 @@ def redraw(trained: Trained, step: int, file: Path) -> tuple[list[Image.Image], 
     pipeline.set_progress_bar_config(disable=True)
     pipeline.load_lora_weights(file)
     images = trained.run.evaluation(step) / "images"
-    judged = [Image.open(images / sample.image).convert("RGB") for sample in result.samples]
+    evaluated = [Image.open(images / sample.image).convert("RGB") for sample in result.samples]
     threads = torch.get_num_threads()
     torch.set_num_threads(made["threads"])
     drawn = pipeline(
@@ -154,8 +154,8 @@ def redraw(trained: Trained, step: int, file: Path) -> tuple[list[Image.Image], 
         generator=[torch.Generator().manual_seed(sample.seed) for sample in result.samples],
         num_inference_steps=made["num_inference_steps"],
         guidance_scale=made["guidance_scale"],
-        width=judged[0].width,
-        height=judged[0].height,
+        width=evaluated[0].width,
+        height=evaluated[0].height,
     ).images
     torch.set_num_threads(threads)
-    return drawn, judged
+    return drawn, evaluated

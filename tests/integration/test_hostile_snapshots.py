@@ -75,10 +75,10 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
 
 @pytest.fixture(scope="module")
 def attacked(
-    unjudged_run: RunDir, warm: Warm, tmp_path_factory: pytest.TempPathFactory
+    unevaluated_run: RunDir, warm: Warm, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[RunDir, dict[str, int]]:
-    """A run with a hostile snapshot before every good one, judged in order; fault → the step it was done to."""
-    run = copy_of(unjudged_run, tmp_path_factory.mktemp("attacked"))
+    """A run with a hostile snapshot before every good one, evaluated in order; fault → the step it was done to."""
+    run = copy_of(unevaluated_run, tmp_path_factory.mktemp("attacked"))
     steps = dict(zip(FAULTS, range(1, 21, 2), strict=True))
     for fault, step in steps.items():
         FAULTS[fault][0](run.snapshot(step))
@@ -105,23 +105,23 @@ def test_a_hostile_snapshot_is_a_failed_result_with_its_reason(
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_the_snapshot_after_a_hostile_one_has_the_numbers_and_pictures_it_has_without_it(
-    attacked: tuple[RunDir, dict[str, int]], judged_run: RunDir, fault: str
+    attacked: tuple[RunDir, dict[str, int]], evaluated_run: RunDir, fault: str
 ) -> None:
     run, step = attacked[0], attacked[1][fault] + 1
     columns = {"status", "visual_loss", "fashion_clip_loss", "color_loss", "clip_t", "composite", "drift", "copy_max"}
     found, expected = (
         {key: next(row for row in read_rows(one.metrics_csv) if row["step"] == str(step))[key] for key in columns}
-        for one in (run, judged_run)
+        for one in (run, evaluated_run)
     )
     assert found == expected
     assert found["status"] == "ok"
-    pictures = sorted((judged_run.evaluation(step) / "images").iterdir())
+    pictures = sorted((evaluated_run.evaluation(step) / "images").iterdir())
     assert len(pictures) == 2
     for picture in pictures:
         assert (run.evaluation(step) / "images" / picture.name).read_bytes() == picture.read_bytes()
 
 
-def test_another_runs_snapshot_is_never_judged_and_nothing_else_is_hurt(
+def test_another_runs_snapshot_is_never_evaluated_and_nothing_else_is_hurt(
     attacked: tuple[RunDir, dict[str, int]],
 ) -> None:
     run, steps = attacked

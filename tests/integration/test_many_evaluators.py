@@ -16,7 +16,7 @@ from shared.config.schema import dump_config
 from shared.launch.integrity import check
 from shared.run_folder import requests
 from shared.run_folder.leases import claimed
-from shared.run_folder.pending import unconfirmed, unjudged
+from shared.run_folder.pending import unconfirmed, unevaluated
 from shared.run_folder.records import ProcessStatus
 from shared.run_folder.run_dir import RunDir, steps_in
 from shared.run_folder.tables import read_rows
@@ -29,32 +29,32 @@ NUM_EVALUATORS = 4
 DONE, NOTHING_TO_DO, TRY_AGAIN, PERMANENT = 0, 3, 4, 5
 SLOW_AND_SOON_GIVEN_UP = """
 import time
-from tasks.text_to_image.evaluation.image_generator import Studio
+from tasks.text_to_image.evaluation.image_generator import ImageGenerator
 from shared.run_folder import leases
 leases.LEASE_SECONDS = {lease}
-real = Studio._draw_batch
+real = ImageGenerator._draw_batch
 def draw(self, batch):
     time.sleep({pause})
     return real(self, batch)
-Studio._draw_batch = draw
+ImageGenerator._draw_batch = draw
 """
 OUT_OF_MEMORY = """
 import torch
 from evaluator import worker
-from evaluator.evaluate import Judge
+from evaluator.evaluate import Evaluator
 worker.RETRY_SECONDS = {retry}
-real = Judge._swap
+real = Evaluator._swap
 def swap(self, step, work):
     if step == 20:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
     return real(self, step, work)
-Judge._swap = swap
+Evaluator._swap = swap
 """
 
 
 @dataclass
 class Crowd:
-    """Evaluators that are killed and held up at random, and started again, until everything is judged."""
+    """Evaluators that are killed and held up at random, and started again, until everything is evaluated."""
 
     warm: Warm
     run: RunDir
@@ -68,8 +68,8 @@ class Crowd:
     num_held: int = 0
 
     def unfinished(self) -> bool:
-        """Whether there is something to judge, a first or a second time."""
-        return bool(unjudged(self.run) or unconfirmed(self.run))
+        """Whether there is something to evaluate, a first or a second time."""
+        return bool(unevaluated(self.run) or unconfirmed(self.run))
 
     def tend(self) -> None:
         """Let go whoever has waited long enough; replace the dead."""
@@ -134,8 +134,8 @@ def statuses(run: RunDir) -> list[ProcessStatus]:
     [(1.0, 0.2, 2.0, 0.0), pytest.param(60.0, 3.0, 70.0, 60.0, marks=[pytest.mark.slow, pytest.mark.timeout(1200)])],
 )
 def test_killed_and_stopped_evaluators_leave_what_a_single_one_leaves(
-    unjudged_run: RunDir,
-    judged_run: RunDir,
+    unevaluated_run: RunDir,
+    evaluated_run: RunDir,
     warm: Warm,
     tmp_path: Path,
     lease: float,
@@ -143,45 +143,45 @@ def test_killed_and_stopped_evaluators_leave_what_a_single_one_leaves(
     hold_seconds: float,
     seconds: float,
 ) -> None:
-    run = copy_of(unjudged_run, tmp_path)
+    run = copy_of(unevaluated_run, tmp_path)
     prelude = SLOW_AND_SOON_GIVEN_UP.format(lease=lease, pause=pause)
     crowd = Crowd(warm, run, prelude, hold_seconds, random.Random(1))
     begun = time.monotonic()
 
-    def everything_is_judged() -> bool:
+    def everything_is_evaluated() -> bool:
         crowd.tend()
         if crowd.num_killed + crowd.num_held < 8 or time.monotonic() < begun + seconds:
             crowd.strike()
         time.sleep(crowd.draw.uniform(0.1, 1.0))
         return not crowd.unfinished()
 
-    until(everything_is_judged, "every snapshot to be judged", seconds=200 + 10 * seconds)
+    until(everything_is_evaluated, "every snapshot to be evaluated", seconds=200 + 10 * seconds)
     crowd.disperse()
     names = {path.name for path in run.processes.glob("evaluator*.json")}
     assert names == {"evaluator.json", "evaluator-2.json", "evaluator-3.json", "evaluator-4.json"}
     assert crowd.num_killed >= 2
     assert crowd.num_held >= 2
     assert warm.start("evaluator", run.path).wait() == NOTHING_TO_DO
-    assert rows(run) == rows(judged_run)
-    assert finals(run) == finals(judged_run)
+    assert rows(run) == rows(evaluated_run)
+    assert finals(run) == finals(evaluated_run)
     assert not list(run.claims.rglob("step-*")), "no claim is left"
     assert not list(run.staging.iterdir())
     assert check(run) == []
 
 
-def test_work_that_another_one_holds_means_try_again(unjudged_run: RunDir, warm: Warm, tmp_path: Path) -> None:
-    run = with_only(unjudged_run, tmp_path, 20)
+def test_work_that_another_one_holds_means_try_again(unevaluated_run: RunDir, warm: Warm, tmp_path: Path) -> None:
+    run = with_only(unevaluated_run, tmp_path, 20)
     with claimed(run, 20):
         program = warm.start("evaluator", run.path)
         assert program.wait() == TRY_AGAIN
-    assert "not everything is judged: snapshots judged: 0, 1 waiting" in program.stderr()
+    assert "not everything is evaluated: snapshots evaluated: 0, 1 waiting" in program.stderr()
     assert steps_in(run.evaluations) == {0}
 
 
-def test_who_comes_while_the_base_model_is_judged_waits_for_its_share(
-    unjudged_run: RunDir, warm: Warm, tmp_path: Path
+def test_who_comes_while_the_base_model_is_evaluated_waits_for_its_share(
+    unevaluated_run: RunDir, warm: Warm, tmp_path: Path
 ) -> None:
-    run = with_only(unjudged_run, tmp_path, 20)
+    run = with_only(unevaluated_run, tmp_path, 20)
     with claimed(run, 0):
         program = warm.start("evaluator", run.path)
         until(lambda: [status.state for status in statuses(run)] == ["idle"], "an evaluator that waits")
@@ -189,33 +189,33 @@ def test_who_comes_while_the_base_model_is_judged_waits_for_its_share(
     assert steps_in(run.evaluations) == {0, 20}
 
 
-def test_what_memory_does_not_suffice_for_is_deferred_and_judged_when_it_does(
-    unjudged_run: RunDir, judged_run: RunDir, warm: Warm, tmp_path: Path
+def test_what_memory_does_not_suffice_for_is_deferred_and_evaluated_when_it_does(
+    unevaluated_run: RunDir, evaluated_run: RunDir, warm: Warm, tmp_path: Path
 ) -> None:
-    run = with_only(unjudged_run, tmp_path, 19, 20)
+    run = with_only(unevaluated_run, tmp_path, 19, 20)
     program = warm.start("evaluator", run.path, prelude=OUT_OF_MEMORY.format(retry=600))
     assert program.wait() == TRY_AGAIN
     assert "step 20 is deferred: out of memory" in program.stderr()
     assert statuses(run)[0].notices == ("step 20 is deferred: out of memory; tried again in 600 s",)
-    assert steps_in(run.evaluations) == {0, 19}, "the other is judged"
+    assert steps_in(run.evaluations) == {0, 19}, "the other is evaluated"
     assert not list(run.claims.rglob("step-*"))
     warm.run("evaluator", run.path)
-    assert rows(run) == {step: rows(judged_run)[step] for step in ("0", "19", "20")}
+    assert rows(run) == {step: rows(evaluated_run)[step] for step in ("0", "19", "20")}
     assert check(run) == []
 
 
-def test_what_memory_never_suffices_for_is_a_failed_result(unjudged_run: RunDir, warm: Warm, tmp_path: Path) -> None:
-    run = with_only(unjudged_run, tmp_path, 20)
+def test_what_memory_never_suffices_for_is_a_failed_result(unevaluated_run: RunDir, warm: Warm, tmp_path: Path) -> None:
+    run = with_only(unevaluated_run, tmp_path, 20)
     warm.run("evaluator", run.path, prelude=OUT_OF_MEMORY.format(retry=0))
     result = run.read_result(20)
     assert result
     assert result.status == "failed"
     assert "out of memory" in result.reason
-    assert not unjudged(run)
+    assert not unevaluated(run)
 
 
-def test_a_base_model_that_cannot_be_loaded_is_permanent(unjudged_run: RunDir, warm: Warm, tmp_path: Path) -> None:
-    run = copy_of(unjudged_run, tmp_path)
+def test_a_base_model_that_cannot_be_loaded_is_permanent(unevaluated_run: RunDir, warm: Warm, tmp_path: Path) -> None:
+    run = copy_of(unevaluated_run, tmp_path)
     config = run.read_config()
     moved = config.model_copy(update={"model": config.model.model_copy(update={"path": str(tmp_path / "gone")})})
     run.config.write_text(dump_config(moved), encoding="utf-8")
@@ -225,10 +225,10 @@ def test_a_base_model_that_cannot_be_loaded_is_permanent(unjudged_run: RunDir, w
     assert statuses(run)[0].state == "failed"
 
 
-def test_a_snapshot_asked_for_is_judged_next_and_drawn_with_prompts_of_ones_own(
-    unjudged_run: RunDir, judged_run: RunDir, warm: Warm, tmp_path: Path
+def test_a_snapshot_asked_for_is_evaluated_next_and_drawn_with_prompts_of_ones_own(
+    unevaluated_run: RunDir, evaluated_run: RunDir, warm: Warm, tmp_path: Path
 ) -> None:
-    run = with_only(unjudged_run, tmp_path, 1, 2, 20)
+    run = with_only(unevaluated_run, tmp_path, 1, 2, 20)
     next_one = requests.submit_evaluation(run, 20, by="a test")
     mine = requests.submit_evaluation(run, 2, by="a test", prompts=["a green coat", "a red dress"])
     unknown = requests.submit_evaluation(run, 7, by="a test")
@@ -236,7 +236,7 @@ def test_a_snapshot_asked_for_is_judged_next_and_drawn_with_prompts_of_ones_own(
     said = [line.partition(" of step ")[2] for line in program.stderr().splitlines()]
     order = [words.partition(":")[0] for words in said if words]
     assert order[:4] == ["0", "20", "2", "1"], "the base model, what was asked for in its order, then the oldest"
-    assert rows(run) == {step: rows(judged_run)[step] for step in ("0", "1", "2", "20")}
+    assert rows(run) == {step: rows(evaluated_run)[step] for step in ("0", "1", "2", "20")}
     for request in (next_one, mine):
         answer = requests.read_answer(run, request)
         assert answer.seen
@@ -249,29 +249,29 @@ def test_a_snapshot_asked_for_is_judged_next_and_drawn_with_prompts_of_ones_own(
     assert (result.status, result.snapshot_digest) == ("ok", run.read_result(2).snapshot_digest)  # type: ignore[union-attr]
     assert [sample.prompt for sample in result.samples] == ["a green coat", "a red dress"]
     assert all(set(sample.metrics) == {"clip_t"} for sample in result.samples)
-    assert result.blanks["visual_loss"] == "a prompt that was asked for has no reference"
+    assert result.missing["visual_loss"] == "a prompt that was asked for has no reference"
     assert len(list((run.requested / mine.id / "step-00000002" / "images").iterdir())) == 2
     assert check(run) == []
     assert warm.start("evaluator", run.path).wait() == NOTHING_TO_DO
 
 
-def test_run_py_passes_the_evaluators_word_on(judged_run: RunDir, warm: Warm) -> None:
-    program = warm.start("run", "evaluate", judged_run.path)
+def test_run_py_passes_the_evaluators_word_on(evaluated_run: RunDir, warm: Warm) -> None:
+    program = warm.start("run", "evaluate", evaluated_run.path)
     assert program.wait() == NOTHING_TO_DO
-    assert "nothing is left to judge" in program.stdout()
+    assert "nothing is left to evaluate" in program.stdout()
     assert "Best snapshot: step" in program.stdout()
 
 
-def test_every_fifth_snapshot_is_judged_and_the_others_are_recorded_as_skipped(
-    unjudged_run: RunDir, judged_run: RunDir, warm: Warm, tmp_path: Path
+def test_every_fifth_snapshot_is_evaluated_and_the_others_are_recorded_as_skipped(
+    unevaluated_run: RunDir, evaluated_run: RunDir, warm: Warm, tmp_path: Path
 ) -> None:
-    run = copy_of(unjudged_run, tmp_path)
+    run = copy_of(unevaluated_run, tmp_path)
     config = run.read_config()
     settings = config.evaluation.model_copy(update={"every": 5, "confirm_prompts": 0})
     run.config.write_text(dump_config(config.model_copy(update={"evaluation": settings})), encoding="utf-8")
     run.snapshot(20).rename(tmp_path / "aside")
     warm.run("evaluator", run.path)
-    expected = rows(judged_run)
+    expected = rows(evaluated_run)
     for row in read_rows(run.metrics_csv):
         if row["step"] in ("0", "5", "10", "15", "19"):
             assert (row["status"], row["visual_loss"]) == ("ok", expected[row["step"]]["visual_loss"])

@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 from skimage import data
 
-from evaluator.selection.ranking import judge
+from evaluator.selection.ranking import rank
 from pocket.garments import Garment, render, split_catalogue
 from shared.run_folder.records import Sample
 from tasks.text_to_image.evaluation.scorer import Scorer, load_scorer
 from tasks.text_to_image.metrics import PAIRWISE_LOSSES, PAIRWISE_METRICS
 from tasks.text_to_image.metrics.gradients import describe
 from tasks.text_to_image.metrics.legacy import legacy_losses
-from tasks.text_to_image.metrics.metric_input import Exhibit
+from tasks.text_to_image.metrics.metric_input import MetricInput
 from tasks.text_to_image.metrics.palette import palette, palette_distance
 from tests.unit.evaluator.blind import features_of
 
@@ -118,7 +118,7 @@ def color_distance(one: Image.Image, other: Image.Image) -> float:
 
 
 def legacy_distance(column: str) -> Distance:
-    return lambda one, other: legacy_losses(Exhibit([one], [other], [""]), features_of())[0][column] or 0.0
+    return lambda one, other: legacy_losses(MetricInput([one], [other], [""]), features_of())[0][column] or 0.0
 
 
 def area_under_curve(matched: NDArray[np.float64], shuffled: NDArray[np.float64]) -> float:
@@ -147,9 +147,11 @@ def test_the_original_colour_formula_has_it_the_wrong_way_round():
     picture, mask = render(Garment("dress", "red", "plain"), SEED)
     pixels = np.asarray(picture).copy()
     pixels[~mask] = 250
-    studio = Image.fromarray(pixels)
+    image_generator = Image.fromarray(pixels)
     distance = legacy_distance("legacy_color_loss")
-    assert distance(studio, before_a_darker_wall(studio, mask)) > 10 * distance(studio, recoloured(studio, mask))
+    assert distance(image_generator, before_a_darker_wall(image_generator, mask)) > 10 * distance(
+        image_generator, recoloured(image_generator, mask)
+    )
 
 
 # --- 2: visual
@@ -193,7 +195,7 @@ def test_matched_pairs_cost_less_than_shuffled_ones(scorer: Scorer, column: str)
 
 def losses(scorer: Scorer, column: str, references: list[Image.Image], samples: list[Image.Image]) -> list[float]:
     """The column of each pair."""
-    rows = scorer.score(Exhibit(references, samples, [""] * len(samples))).rows
+    rows = scorer.score(MetricInput(references, samples, [""] * len(samples))).rows
     return [value for row in rows if (value := row[column]) is not None]
 
 
@@ -203,9 +205,9 @@ def losses(scorer: Scorer, column: str, references: list[Image.Image], samples: 
 def test_the_same_pictures_get_identical_rows(scorer: Scorer):
     references = [picture for _, picture, _ in held_out_garments()[:6]]
     samples, prompts = references[::-1], [garment.caption() for garment, _, _ in held_out_garments()[:6]]
-    again = load_scorer("pocket", metrics=PAIRWISE_METRICS).score(Exhibit(references, samples, prompts))
-    assert scorer.score(Exhibit(references, samples, prompts)) == again
-    assert scorer.score(Exhibit(references, samples, prompts)) == again
+    again = load_scorer("pocket", metrics=PAIRWISE_METRICS).score(MetricInput(references, samples, prompts))
+    assert scorer.score(MetricInput(references, samples, prompts)) == again
+    assert scorer.score(MetricInput(references, samples, prompts)) == again
 
 
 @pytest.mark.parametrize("num_snapshots", [1, 4])
@@ -220,7 +222,7 @@ def test_a_snapshot_equal_to_the_base_is_rarely_called_better(num_snapshots: int
             for number, picture in enumerate(shuffled[: 2 * (num_snapshots + 1)]):
                 seed, step = divmod(number, num_snapshots + 1)
                 evaluations[step].append(row(f"p{prompt}", seed, pool[prompt][picture]))
-        best = judge(evaluations).best
+        best = rank(evaluations).best
         num_better += best is not None and best.better_than_base
     assert num_better / 400 <= 0.05
 
@@ -235,7 +237,7 @@ def test_the_interval_covers_the_truth_as_often_as_it_says():
             for p in range(8)
             for s in range(2)
         ]
-        cells = judge({0: before, 100: after}).summaries[1].row()
+        cells = rank({0: before, 100: after}).summaries[1].row()
         covered.append((cells["visual_loss_low"] or 0) <= truth <= (cells["visual_loss_high"] or 0))
     assert 0.93 <= np.mean(covered) <= 0.97
 
@@ -247,7 +249,7 @@ def equal_pictures() -> list[list[dict[str, float | None]]]:
     pool = []
     for garment, picture, _ in held_out_garments()[:12]:
         samples = [augmented(picture, rng) for _ in range(10)]
-        pool.append(scorer.score(Exhibit([picture] * 10, samples, [garment.caption()] * 10)).rows)
+        pool.append(scorer.score(MetricInput([picture] * 10, samples, [garment.caption()] * 10)).rows)
     return pool
 
 

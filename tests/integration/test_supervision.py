@@ -45,8 +45,8 @@ def test_a_whole_run_ends_well_with_one_row_for_every_snapshot(finished: Command
 def test_a_whole_run_tells_its_story_and_leaves_no_process(finished: Command) -> None:
     text = finished.log.read_text(encoding="utf-8")
     assert f"run folder: {finished.run.path}" in text
-    assert "judged base model: " in text
-    assert all(f"judged step {step}: " in text for step in (2, 4, 6))
+    assert "evaluated base model: " in text
+    assert all(f"evaluated step {step}: " in text for step in (2, 4, 6))
     assert "Best snapshot: step" in text
     assert f"file: {finished.run.path}/snapshots/step-" in text
     assert "Traceback" not in finished.output()
@@ -123,7 +123,7 @@ def test_ctrl_c_ends_a_run_cleanly(start_run: Starter) -> None:
     assert command.wait() == 0, command.output()
     last = steps_of(run.train_csv)[-1]
     assert steps_in(run.snapshots) == steps_in(run.checkpoints) == {last}
-    assert steps_of(run.metrics_csv) == [0, last], "what was learned is still judged"
+    assert steps_of(run.metrics_csv) == [0, last], "what was learned is still evaluated"
     assert check(run) == []
     assert len(command.family) >= 2
     assert command.left() == []

@@ -55,7 +55,7 @@ def load_open_clip(folder: Path, record: EncoderRecord, device: str) -> Encoder:
 
 
 def load_dreamsim(device: str) -> Encoder:
-    """DreamSim's ensemble (Fu et al. 2023), whose cosine people's judgements of likeness follow best.
+    """DreamSim's ensemble (Fu et al. 2023), whose cosine people's evaluations of likeness follow best.
 
     Its package reads checkpoints of its own from `dreamsim_folder()`, which its authors publish as pickles, and
     downloads them once. Nothing of a run passes through it.

@@ -16,7 +16,7 @@ from shared.errors import DarkroomError
 from shared.run_folder.records import Anchors
 from tasks.text_to_image.evaluation.scorer import Scorer
 from tasks.text_to_image.metrics import METRICS, PAIRWISE_LOSSES
-from tasks.text_to_image.metrics.metric_input import Exhibit
+from tasks.text_to_image.metrics.metric_input import MetricInput
 
 Array = NDArray[np.float64]
 
@@ -39,12 +39,12 @@ def mismatched(references: Sequence[Image.Image], samples: Sequence[Image.Image]
         return {}
     turned = [sample for shift in shifts for sample in (*samples[shift:], *samples[:shift])]
     repeated = [*references] * len(shifts)
-    exhibit = Exhibit(repeated, turned, [""] * len(turned))
+    metric_input = MetricInput(repeated, turned, [""] * len(turned))
     found: dict[str, Array] = {}
     for compute, columns, _ in (METRICS[name] for name in scorer.metrics):
         if loss := next((column for column in columns if column in PAIRWISE_LOSSES), None):
             try:
-                values = [row[loss] for row in compute(exhibit, scorer.features)]
+                values = [row[loss] for row in compute(metric_input, scorer.features)]
             except DarkroomError:
                 continue  # the samples' own blank says why
             found[loss] = np.array(values, dtype=float).reshape(len(shifts), len(references)).T

@@ -66,7 +66,7 @@ def _batches(sizes: list[Size], batch_size: int) -> list[int]:
     return numbers
 
 
-class Studio:
+class ImageGenerator:
     """Draws with the base model, or with the snapshot last swapped in."""
 
     def __init__(self, model: Model, adapter: LoraConfig, settings: EvaluationConfig, resolution: int) -> None:

@@ -20,7 +20,7 @@ from shared.run_folder.run_dir import RunDir
 
 @dataclass(frozen=True)
 class References:
-    """Prompts and pictures by id, in the order they are judged. Prompts that a person asks for have no pictures."""
+    """Prompts and pictures by id, in the order they are evaluated. Prompts that a person asks for have no pictures."""
 
     prompts: dict[str, str]
     pictures: dict[str, Image.Image]
@@ -56,7 +56,7 @@ def asked(prompts: Sequence[str], config: Config, multiple: int) -> References:
 
 
 def _pairs(run: RunDir, config: Config) -> list[Pair]:
-    """The run's data set. An old run may be judged where only training pictures have changed."""
+    """The run's data set. An old run may be evaluated where only training pictures have changed."""
     if run.read_inventory():
         return relocation.scan_again(run, config, Digests(dataset.digests_path(config)))
     relocation.require_data(run, config)

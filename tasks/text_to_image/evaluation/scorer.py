@@ -15,7 +15,7 @@ from tasks.text_to_image.metrics import DEFAULT_METRICS, METRICS, Metric, gradie
 from tasks.text_to_image.metrics.features import Features, Memo
 from tasks.text_to_image.metrics.layout import RECORD as LAYOUT
 from tasks.text_to_image.metrics.layout import layout
-from tasks.text_to_image.metrics.metric_input import Exhibit, Row
+from tasks.text_to_image.metrics.metric_input import MetricInput, Row
 from tasks.text_to_image.metrics.palette import palette
 
 NOT_FINITE = "the computation gave no finite number"
@@ -27,7 +27,7 @@ class Scores:
 
     rows: list[Row]
     """One for each sample, in order; every row has every column."""
-    blanks: dict[str, str]
+    missing: dict[str, str]
     """Column → why it is None in some row."""
 
 
@@ -41,24 +41,24 @@ class Scorer:
     metrics: tuple[str, ...] = DEFAULT_METRICS
     """Names in `METRICS`, in the order of the columns."""
 
-    def score(self, exhibit: Exhibit) -> Scores:
+    def score(self, metric_input: MetricInput) -> Scores:
         """Every metric of every sample.
 
         Raises:
             ModelError: a sample is all black: whoever drew it has failed, and no number may hide that.
         """
-        references, samples, prompts = exhibit.references, exhibit.samples, exhibit.prompts
+        references, samples, prompts = metric_input.references, metric_input.samples, metric_input.prompts
         if not len(references) == len(samples) == len(prompts):
             raise ValueError(f"{len(references)} references, {len(samples)} samples and {len(prompts)} prompts")
         _refuse_black(samples)
         rows: list[Row] = [{} for _ in samples]
-        blanks: dict[str, str] = {}
+        missing: dict[str, str] = {}
         for name in self.metrics:
-            computed, reasons = _compute(METRICS[name], exhibit, self.features)
-            blanks |= reasons
+            computed, reasons = _compute(METRICS[name], metric_input, self.features)
+            missing |= reasons
             for row, values in zip(rows, computed, strict=True):
                 row |= values
-        return Scores(rows, blanks)
+        return Scores(rows, missing)
 
 
 def load_scorer(
@@ -116,16 +116,16 @@ def _load_or_explain(source: str, device: str) -> Encoder | _Missing:
         return _Missing(source, error)
 
 
-def _compute(metric: Metric, exhibit: Exhibit, features: Features) -> tuple[list[Row], dict[str, str]]:
+def _compute(metric: Metric, metric_input: MetricInput, features: Features) -> tuple[list[Row], dict[str, str]]:
     """(the metric's row for each sample; column → why it is None in some row)."""
     try:
-        computed = metric.compute(exhibit, features)
+        computed = metric.compute(metric_input, features)
     except DarkroomError as error:
-        return [dict.fromkeys(metric.columns) for _ in exhibit.samples], dict.fromkeys(metric.columns, str(error))
-    blanks = dict.fromkeys(_columns_with(computed, lambda value: value is None), metric.blank)
-    blanks |= dict.fromkeys(_columns_with(computed, lambda value: not _is_finite(value)), NOT_FINITE)
+        return [dict.fromkeys(metric.columns) for _ in metric_input.samples], dict.fromkeys(metric.columns, str(error))
+    missing = dict.fromkeys(_columns_with(computed, lambda value: value is None), metric.missing_reason)
+    missing |= dict.fromkeys(_columns_with(computed, lambda value: not _is_finite(value)), NOT_FINITE)
     rows = [{column: value if _is_finite(value) else None for column, value in row.items()} for row in computed]
-    return rows, blanks
+    return rows, missing
 
 
 def _columns_with(rows: Iterable[Row], is_so: Callable[[float | None], bool]) -> list[str]:

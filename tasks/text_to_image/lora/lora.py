@@ -163,7 +163,8 @@ def write(
     description: further texts for its header.
 
     The keys stay as PEFT names them. diffusers' training scripts rename attention's (`lora.down`) and leave the others
-    (`lora_A`); its loader judges all keys by the first, so a file that holds both loses its attention half in silence.
+    (`lora_A`); its loader evaluates all keys by the first, so a file that holds both loses its attention half in
+    silence.
     """
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(adapter_metadata, indent=2, sort_keys=True)

@@ -1,8 +1,8 @@
 """The numbers of a picture: one metric a file, all of one shape, named by one plain dict.
 
-A metric takes an exhibit (references, samples, prompts and what else there is to compare with, paired by position: the
-caller pairs by id) and the run's features; it gives a row of columns for each sample. It never invents a number: what
-cannot be computed at all raises, and a single value that cannot is None.
+A metric takes an metric_input (references, samples, prompts and what else there is to compare with, paired by position:
+the caller pairs by id) and the run's features; it gives a row of columns for each sample. It never invents a number:
+what cannot be computed at all raises, and a single value that cannot is None.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from tasks.text_to_image.metrics.drift import drift
 from tasks.text_to_image.metrics.fashion import fashion_clip_loss
 from tasks.text_to_image.metrics.features import Features
 from tasks.text_to_image.metrics.legacy import legacy_losses
-from tasks.text_to_image.metrics.metric_input import Exhibit, Row
+from tasks.text_to_image.metrics.metric_input import MetricInput, Row
 from tasks.text_to_image.metrics.visual import visual_loss
 
 
 class Compute(Protocol):
     """The shape of a metric. Raises DarkroomError when what it needs cannot be had."""
 
-    def __call__(self, exhibit: Exhibit, features: Features) -> Sequence[Row]:
+    def __call__(self, metric_input: MetricInput, features: Features) -> Sequence[Row]:
         """One row for each sample, in order."""
         ...
 
@@ -35,7 +35,7 @@ class Metric(NamedTuple):
 
     compute: Compute
     columns: tuple[str, ...]
-    blank: str = ""
+    missing_reason: str = ""
 
 
 METRICS: dict[str, Metric] = {

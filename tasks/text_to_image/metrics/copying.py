@@ -10,12 +10,12 @@ from shared.errors import ModelError
 from tasks.text_to_image.encoders.encoder import Vector
 from tasks.text_to_image.metrics.features import Features
 from tasks.text_to_image.metrics.layout import mirrored
-from tasks.text_to_image.metrics.metric_input import Exhibit, Row
+from tasks.text_to_image.metrics.metric_input import MetricInput, Row
 
 Array = NDArray[np.float64]
 
 
-def nearest_training_picture(exhibit: Exhibit, features: Features) -> list[Row]:
+def nearest_training_picture(metric_input: MetricInput, features: Features) -> list[Row]:
     """How near the training pictures' layouts are, against how near those of new real pictures are.
 
     `copy_max`: correlation with the most similar training picture or its mirror image, −1…1.
@@ -28,14 +28,14 @@ def nearest_training_picture(exhibit: Exhibit, features: Features) -> list[Row]:
     Raises:
         ModelError: there are no training pictures, or fewer than two references, to compare with.
     """
-    if exhibit.training is None:
+    if metric_input.training is None:
         raise ModelError("there are no training pictures to compare with")
-    training_ND = exhibit.training.vectors(features.layout.extract)
-    held_out_MD, own = np.unique(np.stack(features.layout(exhibit.references)), axis=0, return_inverse=True)
+    training_ND = metric_input.training.vectors(features.layout.extract)
+    held_out_MD, own = np.unique(np.stack(features.layout(metric_input.references)), axis=0, return_inverse=True)
     if len(held_out_MD) < 2:
         raise ModelError("one held-out picture has no others to compare with")
     rows: list[Row] = []
-    for number, sample in zip(own.ravel(), features.layout(exhibit.samples), strict=True):
+    for number, sample in zip(own.ravel(), features.layout(metric_input.samples), strict=True):
         trained, others = _distances(training_ND, sample), np.delete(_distances(held_out_MD, sample), number)
         count = min(len(trained), len(others))
         rows.append(

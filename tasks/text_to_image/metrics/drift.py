@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from shared.errors import ModelError
 from tasks.text_to_image.metrics.features import Features, cosines
-from tasks.text_to_image.metrics.metric_input import Exhibit, Row
+from tasks.text_to_image.metrics.metric_input import MetricInput, Row
 
 
-def drift(exhibit: Exhibit, features: Features) -> list[Row]:
+def drift(metric_input: MetricInput, features: Features) -> list[Row]:
     """Perceptual distance to step 0's picture of the same prompt and seed, 0…2; 0 at step 0.
 
     Raises:
         ModelError: step 0 has no pictures.
     """
-    if exhibit.base is None:
+    if metric_input.base is None:
         raise ModelError("step 0 has no pictures to compare with")
-    likeness = cosines(features.visual(exhibit.base), features.visual(exhibit.samples))
+    likeness = cosines(features.visual(metric_input.base), features.visual(metric_input.samples))
     return [{"drift": 1 - cosine} for cosine in likeness]

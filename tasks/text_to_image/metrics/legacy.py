@@ -10,17 +10,17 @@ from PIL import Image
 from skimage.metrics import structural_similarity
 
 from tasks.text_to_image.metrics.features import Features
-from tasks.text_to_image.metrics.metric_input import Exhibit, Row
+from tasks.text_to_image.metrics.metric_input import MetricInput, Row
 
 NUM_BINS = 32
 
 
-def legacy_losses(exhibit: Exhibit, features: Features) -> list[Row]:
+def legacy_losses(metric_input: MetricInput, features: Features) -> list[Row]:
     """`legacy_visual_loss` 1 − SSIM in grey, `legacy_color_loss` 1 − correlation of RGB histograms; each 0…2.
 
     The first prefers flat grey to a shifted picture, the second weighs a wall's shade above a garment's hue.
     """
-    pairs = zip(exhibit.references, exhibit.samples, strict=True)
+    pairs = zip(metric_input.references, metric_input.samples, strict=True)
     return [_compare(reference, sample) for reference, sample in pairs]
 
 

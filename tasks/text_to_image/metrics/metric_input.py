@@ -14,7 +14,7 @@ Row = dict[str, float | None]
 
 
 @dataclass(frozen=True)
-class Exhibit:
+class MetricInput:
     """Samples beside what they are compared with. Sequences are of one length; whoever builds it pairs by id."""
 
     references: Sequence[Image.Image]

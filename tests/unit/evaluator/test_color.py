@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from tasks.text_to_image.metrics.color import color_loss
-from tasks.text_to_image.metrics.metric_input import Exhibit
+from tasks.text_to_image.metrics.metric_input import MetricInput
 from tasks.text_to_image.metrics.palette import NUM_COLOURS, Palette, palette, palette_distance
 from tests.unit.evaluator.blind import features_of
 
@@ -22,7 +22,7 @@ def one_colour(*lab: float) -> Palette:
 
 
 def compare(reference: Image.Image, sample: Image.Image) -> dict[str, float | None]:
-    return color_loss(Exhibit([reference], [sample], [""]), features_of(palette=palette))[0]
+    return color_loss(MetricInput([reference], [sample], [""]), features_of(palette=palette))[0]
 
 
 def test_equal_garments_cost_nothing():

@@ -1,5 +1,5 @@
 from evaluator.selection.confirmation import confirm, finalists
-from evaluator.selection.ranking import Summary, judge
+from evaluator.selection.ranking import Summary, rank
 from shared.statistics.paired import mean
 from tests.unit.evaluator.test_ranking import evaluation, run_of
 
@@ -18,11 +18,11 @@ def _composite(summary: Summary) -> float:
 
 def test_a_snapshot_that_ignores_its_prompts_is_no_finalist():
     rows = {0: evaluation(), 100: evaluation(0.1, 1), 200: evaluation(0.3, 2, overrides={"clip_t": 0.1})}
-    assert finalists(judge(rows)) == (100,)
+    assert finalists(rank(rows)) == (100,)
 
 
 def test_no_snapshot_no_final():
-    assert finalists(judge({0: evaluation()})) == ()
+    assert finalists(rank({0: evaluation()})) == ()
 
 
 def test_other_prompts_confirm_what_holds_on_them_too():
@@ -47,7 +47,7 @@ def test_other_prompts_overrule_luck():
     assert "which chose 200, not 300" in found.reason
 
 
-def test_there_is_no_confirmation_before_all_finalists_and_step_0_are_judged():
+def test_there_is_no_confirmation_before_all_finalists_and_step_0_are_evaluated():
     first = run_of(0.1, 0.2).best
     assert first is not None
     assert confirm(first, (100, 200), {0: evaluation(), 200: evaluation(0.2, 2)}) is None

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from evaluator.selection.held_out_losses import Validated
-from evaluator.selection.ranking import Verdict, judge
+from evaluator.selection.ranking import Ranking, rank
 from evaluator.selection.stop_rule import advise_stop
 from shared.run_folder.records import Sample
 
@@ -37,14 +37,14 @@ def evaluation(
     return samples
 
 
-def run_of(*gains: float, noise: float = 0.01) -> Verdict:
+def run_of(*gains: float, noise: float = 0.01) -> Ranking:
     """A verdict over step 0 and one snapshot for each gain, 100 steps apart."""
     rows = {0: evaluation(noise=noise)}
-    return judge(rows | {100 * n: evaluation(gain, seed=n, noise=noise) for n, gain in enumerate(gains, 1)})
+    return rank(rows | {100 * n: evaluation(gain, seed=n, noise=noise) for n, gain in enumerate(gains, 1)})
 
 
 def test_step_0_differs_from_itself_by_exactly_nothing():
-    row = judge({0: evaluation()}).summaries[0].row()
+    row = rank({0: evaluation()}).summaries[0].row()
     assert [row[f"fashion_clip_loss_{part}"] for part in ("delta", "low", "high")] == [0, 0, 0]
     assert row["composite"] == 0
 
@@ -57,14 +57,14 @@ def test_a_row_has_the_cells_of_the_table():
 
 
 def test_the_composite_is_the_weighted_delta_in_step_0s_standard_deviations():
-    verdict = judge({0: evaluation(spread=0.2, noise=0), 100: evaluation(0.1, spread=0.2, noise=0)})
-    yardstick = np.std([0.2 * prompt for prompt in range(NUM_PROMPTS)], ddof=1)
-    assert verdict.summaries[1].row()["composite"] == pytest.approx(-0.1 / yardstick)
+    ranking = rank({0: evaluation(spread=0.2, noise=0), 100: evaluation(0.1, spread=0.2, noise=0)})
+    scale = np.std([0.2 * prompt for prompt in range(NUM_PROMPTS)], ddof=1)
+    assert ranking.summaries[1].row()["composite"] == pytest.approx(-0.1 / scale)
 
 
 def test_prompts_that_are_alike_do_not_make_a_ruler_too_fine():
-    verdict = judge({0: evaluation(spread=0, noise=0), 100: evaluation(0.1, spread=0, noise=0)})
-    assert verdict.summaries[1].row()["composite"] == pytest.approx(-0.1 / (0.5 / 4))
+    ranking = rank({0: evaluation(spread=0, noise=0), 100: evaluation(0.1, spread=0, noise=0)})
+    assert ranking.summaries[1].row()["composite"] == pytest.approx(-0.1 / (0.5 / 4))
 
 
 def test_a_later_snapshot_changes_no_earlier_number():
@@ -73,7 +73,7 @@ def test_a_later_snapshot_changes_no_earlier_number():
 
 def test_evaluations_arrive_in_any_order():
     rows = {0: evaluation(), 100: evaluation(0.1, 1), 200: evaluation(0.2, 2)}
-    assert judge(rows).best == judge(dict(reversed(rows.items()))).best
+    assert rank(rows).best == rank(dict(reversed(rows.items()))).best
 
 
 def test_the_best_of_a_clear_ladder_is_its_top():
@@ -86,11 +86,11 @@ def test_the_best_of_a_clear_ladder_is_its_top():
 
 
 def test_of_equal_snapshots_an_early_one_is_shipped():
-    verdict = run_of(*[0.2] * 8)
-    assert verdict.best is not None
-    top = min(verdict.candidates, key=lambda summary: sum(summary.composite.values())).step
-    assert verdict.best.step <= top
-    assert verdict.best.step <= 300
+    ranking = run_of(*[0.2] * 8)
+    assert ranking.best is not None
+    top = min(ranking.candidates, key=lambda summary: sum(summary.composite.values())).step
+    assert ranking.best.step <= top
+    assert ranking.best.step <= 300
 
 
 def test_no_difference_is_never_called_better():
@@ -101,33 +101,33 @@ def test_no_difference_is_never_called_better():
 
 
 def test_the_interval_of_a_choice_among_many_is_wider_than_a_single_snapshots():
-    verdict = run_of(0.1, 0.1, 0.1, 0.2)
-    assert verdict.best is not None
-    single = verdict.summaries[4].row()
-    assert verdict.best.step == 400
-    assert (verdict.best.composite.low or 0) < (single["composite_low"] or 0)
+    ranking = run_of(0.1, 0.1, 0.1, 0.2)
+    assert ranking.best is not None
+    single = ranking.summaries[4].row()
+    assert ranking.best.step == 400
+    assert (ranking.best.composite.low or 0) < (single["composite_low"] or 0)
 
 
 def test_a_blank_metric_leaves_the_composite_and_the_other_weights_grow():
     blank = {"fashion_clip_loss": None}
-    verdict = judge({0: evaluation(overrides=blank), 100: evaluation(0.1, 1, overrides=blank)})
-    assert verdict.weights == {"visual_loss": 0.5, "color_loss": 0.5}
-    assert verdict.best is not None
-    row = verdict.summaries[1].row()
+    ranking = rank({0: evaluation(overrides=blank), 100: evaluation(0.1, 1, overrides=blank)})
+    assert ranking.weights == {"visual_loss": 0.5, "color_loss": 0.5}
+    assert ranking.best is not None
+    row = ranking.summaries[1].row()
     assert row["fashion_clip_loss_delta"] is None
     assert "fashion_clip_loss" not in row
-    assert "fashion_clip_loss" not in verdict.best.reason
+    assert "fashion_clip_loss" not in ranking.best.reason
 
 
 def test_a_snapshot_that_lacks_a_loss_in_use_has_no_composite():
-    verdict = judge({0: evaluation(), 100: evaluation(0.1, 1, overrides={"color_loss": None}), 200: evaluation(0.1, 2)})
-    assert verdict.summaries[1].row()["composite"] is None
-    assert [summary.step for summary in verdict.candidates] == [200]
+    ranking = rank({0: evaluation(), 100: evaluation(0.1, 1, overrides={"color_loss": None}), 200: evaluation(0.1, 2)})
+    assert ranking.summaries[1].row()["composite"] is None
+    assert [summary.step for summary in ranking.candidates] == [200]
 
 
 def test_a_snapshot_that_ignores_its_prompts_is_not_shipped():
     rows = {0: evaluation(), 100: evaluation(0.1, 1), 200: evaluation(0.3, 2, overrides={"clip_t": 0.1})}
-    best = judge(rows).best
+    best = rank(rows).best
     assert best is not None
     assert best.step == 100
     assert best.follows_prompts
@@ -135,24 +135,24 @@ def test_a_snapshot_that_ignores_its_prompts_is_not_shipped():
 
 def test_a_concept_that_clip_does_not_know_is_shipped_when_the_real_pictures_score_as_low():
     base = evaluation(overrides={"clip_t_real": 0.1})
-    best = judge({0: base, 100: evaluation(0.1, 1), 200: evaluation(0.3, 2, overrides={"clip_t": 0.1})}).best
+    best = rank({0: base, 100: evaluation(0.1, 1), 200: evaluation(0.3, 2, overrides={"clip_t": 0.1})}).best
     assert best is not None
     assert best.step == 200
     assert best.follows_prompts
 
 
 def test_when_every_snapshot_ignores_its_prompts_that_is_said():
-    best = judge({0: evaluation(), 100: evaluation(0.3, 1, overrides={"clip_t": 0.1})}).best
+    best = rank({0: evaluation(), 100: evaluation(0.3, 1, overrides={"clip_t": 0.1})}).best
     assert best is not None
     assert not best.follows_prompts
     assert "follows its prompts less" in best.reason
 
 
 def test_without_step_0_there_are_means_and_no_best():
-    verdict = judge({100: evaluation(0.1)})
-    assert verdict.best is None
-    assert verdict.summaries[0].row()["visual_loss"] == pytest.approx(0.47, abs=0.02)
-    assert judge({}).best is None
+    ranking = rank({100: evaluation(0.1)})
+    assert ranking.best is None
+    assert ranking.summaries[0].row()["visual_loss"] == pytest.approx(0.47, abs=0.02)
+    assert rank({}).best is None
 
 
 def test_patience_runs_out_on_a_plateau():
@@ -162,9 +162,9 @@ def test_patience_runs_out_on_a_plateau():
 
 
 def test_auto_stops_and_off_says_nothing():
-    verdict = run_of(0.1, 0.2, 0.2, 0.2, 0.2)
-    assert advise_stop(verdict, "auto", 3, 3).action == "stop"
-    assert advise_stop(verdict, "off", 3, 3).action == "continue"
+    ranking = run_of(0.1, 0.2, 0.2, 0.2, 0.2)
+    assert advise_stop(ranking, "auto", 3, 3).action == "stop"
+    assert advise_stop(ranking, "off", 3, 3).action == "continue"
 
 
 def test_steady_progress_goes_on():
@@ -196,26 +196,26 @@ def overfitting(gain: float, seed: int) -> list[Sample]:
 def test_signs_of_overfitting_halve_the_patience():
     base = evaluation(overrides={"seed_distance": 0.2})
     fine = {step: evaluation(0.2, step, overrides={"seed_distance": 0.2}) for step in (100, 200, 300, 400)}
-    assert advise_stop(judge({0: base, **fine}), "advise", 4, 2).action == "continue"
+    assert advise_stop(rank({0: base, **fine}), "advise", 4, 2).action == "continue"
     by_heart = {step: overfitting(0.2, step) for step in (100, 200, 300, 400)}
-    advice = advise_stop(judge({0: base, **by_heart}), "advise", 4, 2)
+    advice = advise_stop(rank({0: base, **by_heart}), "advise", 4, 2)
     assert advice.action == "advise"
     assert "diversity: pictures of one prompt differ" in advice.reason
 
 
 def test_a_choice_that_was_learnt_by_heart_says_so():
-    best = judge({0: evaluation(overrides={"seed_distance": 0.2}), 100: overfitting(0.3, 1)}).best
+    best = rank({0: evaluation(overrides={"seed_distance": 0.2}), 100: overfitting(0.3, 1)}).best
     assert best is not None
     assert "A sign of overfitting, diversity: " in best.reason
 
 
 def test_the_base_model_has_no_signs_of_overfitting():
-    verdict = judge({0: evaluation(overrides={"seed_distance": 0.2}), 100: overfitting(0.3, 1)})
-    assert [summary.raised for summary in verdict.summaries] == [(), ("diversity",)]
+    ranking = rank({0: evaluation(overrides={"seed_distance": 0.2}), 100: overfitting(0.3, 1)})
+    assert [summary.raised for summary in ranking.summaries] == [(), ("diversity",)]
 
 
 def test_held_out_losses_stand_at_their_own_step_only():
-    verdict = judge({0: evaluation(), 100: evaluation(0.1, 1)}, validations=[Validated(90, 0.2, 0.01)])
-    assert verdict.summaries[1].row()["val_loss"] is None
-    verdict = judge({0: evaluation(), 100: evaluation(0.1, 1)}, validations=[Validated(100, 0.2, 0.01)])
-    assert [verdict.summaries[1].row()[column] for column in ("val_loss", "gap")] == [0.2, 0.01]
+    ranking = rank({0: evaluation(), 100: evaluation(0.1, 1)}, validations=[Validated(90, 0.2, 0.01)])
+    assert ranking.summaries[1].row()["val_loss"] is None
+    ranking = rank({0: evaluation(), 100: evaluation(0.1, 1)}, validations=[Validated(100, 0.2, 0.01)])
+    assert [ranking.summaries[1].row()[column] for column in ("val_loss", "gap")] == [0.2, 0.01]

@@ -21,7 +21,7 @@ from tasks.text_to_image.metrics.diversity import seed_distance
 from tasks.text_to_image.metrics.drift import drift
 from tasks.text_to_image.metrics.gradients import describe
 from tasks.text_to_image.metrics.layout import layout, mirrored
-from tasks.text_to_image.metrics.metric_input import Exhibit
+from tasks.text_to_image.metrics.metric_input import MetricInput
 from tests.conftest import RunMaker
 from tests.unit.evaluator.blind import features_of
 
@@ -44,34 +44,36 @@ def pictures(count: int, seed: int = 0) -> list[Image.Image]:
 
 
 def test_pictures_of_one_prompt_that_are_one_picture_have_no_distance(garments: list[Image.Image]) -> None:
-    rows = seed_distance(Exhibit(garments[:2] * 2, [garments[0]] * 2 + garments[:2], ["a", "a", "b", "b"]), FEATURES)
+    rows = seed_distance(
+        MetricInput(garments[:2] * 2, [garments[0]] * 2 + garments[:2], ["a", "a", "b", "b"]), FEATURES
+    )
     assert [row["seed_distance"] for row in rows[:2]] == pytest.approx([0, 0], abs=1e-6)
     assert rows[2]["seed_distance"] == rows[3]["seed_distance"]
     assert (rows[2]["seed_distance"] or 0) > 0.01
 
 
 def test_the_mean_over_a_prompts_pictures_is_their_mean_pairwise_distance(garments: list[Image.Image]) -> None:
-    rows = seed_distance(Exhibit(garments, garments, ["a"] * 4), FEATURES)
+    rows = seed_distance(MetricInput(garments, garments, ["a"] * 4), FEATURES)
     vectors = [describe(picture).astype(float) for picture in garments]
     pairwise = np.mean([1 - one @ other for one, other in combinations(vectors, 2)])
     assert np.mean([row["seed_distance"] or 0 for row in rows]) == pytest.approx(pairwise)
 
 
 def test_one_picture_of_a_prompt_has_no_diversity_rather_than_none_at_all(garments: list[Image.Image]) -> None:
-    rows = seed_distance(Exhibit(garments[:3], garments[:3], ["a", "b", "b"]), FEATURES)
+    rows = seed_distance(MetricInput(garments[:3], garments[:3], ["a", "b", "b"]), FEATURES)
     assert rows[0] == {"seed_distance": None}
     assert rows[1]["seed_distance"] is not None
 
 
 def test_step_0_has_not_drifted_from_itself(garments: list[Image.Image]) -> None:
-    rows = drift(Exhibit(garments, garments, [""] * 4, base=garments), FEATURES)
+    rows = drift(MetricInput(garments, garments, [""] * 4, base=garments), FEATURES)
     assert [row["drift"] for row in rows] == pytest.approx([0] * 4, abs=1e-6)
-    assert (drift(Exhibit(garments, garments, [""] * 4, base=garments[::-1]), FEATURES)[0]["drift"] or 0) > 0.01
+    assert (drift(MetricInput(garments, garments, [""] * 4, base=garments[::-1]), FEATURES)[0]["drift"] or 0) > 0.01
 
 
 def test_without_step_0s_pictures_there_is_no_drift(garments: list[Image.Image]) -> None:
     with pytest.raises(ModelError, match="step 0 has no pictures"):
-        drift(Exhibit(garments, garments, [""] * 4), FEATURES)
+        drift(MetricInput(garments, garments, [""] * 4), FEATURES)
 
 
 def test_a_copy_is_found_also_mirrored_and_in_another_colour() -> None:
@@ -79,8 +81,8 @@ def test_a_copy_is_found_also_mirrored_and_in_another_colour() -> None:
     red, green, blue = trained[1].split()
     disguised = ImageOps.mirror(Image.merge("RGB", (green, blue, red)))
     for copy in (trained[1], disguised):
-        exhibit = Exhibit(references, [copy] * 3, [""] * 3, training=Trained(*trained))
-        for row in nearest_training_picture(exhibit, FEATURES):
+        metric_input = MetricInput(references, [copy] * 3, [""] * 3, training=Trained(*trained))
+        for row in nearest_training_picture(metric_input, FEATURES):
             assert (row["copy_max"] or 0) > 0.9
             assert (row["nn_train"] or 0) < 0.5 * (row["nn_real"] or 0)
 
@@ -89,21 +91,25 @@ def test_new_pictures_are_as_near_to_held_out_ones_as_to_trained_ones() -> None:
     ratios = []
     for seed in range(0, 500, 100):
         trained, references, samples = (pictures(90, seed)[first : first + 30] for first in (0, 30, 60))
-        rows = nearest_training_picture(Exhibit(references, samples, [""] * 30, training=Trained(*trained)), FEATURES)
+        rows = nearest_training_picture(
+            MetricInput(references, samples, [""] * 30, training=Trained(*trained)), FEATURES
+        )
         ratios.append(sum(row["nn_train"] or 0 for row in rows) / sum(row["nn_real"] or 0 for row in rows))
     assert 0.9 < np.mean(ratios) < 1.1
 
 
 def test_a_samples_own_reference_is_no_chance_find() -> None:
     references = pictures(4)
-    rows = nearest_training_picture(Exhibit(references, references, [""] * 4, training=Trained(*references)), FEATURES)
+    rows = nearest_training_picture(
+        MetricInput(references, references, [""] * 4, training=Trained(*references)), FEATURES
+    )
     assert all((row["nn_real"] or 0) > 0.01 for row in rows)
 
 
 def test_the_expected_minimum_is_the_mean_over_all_choices() -> None:
     values = np.random.default_rng(0).random(7)
     for count in (1, 3, 7):
-        expected = np.mean([min(choice) for choice in combinations(values, count)])
+        expected = np.mean([min(selection) for selection in combinations(values, count)])
         assert expected_minimum(values, count) == pytest.approx(expected)
 
 
@@ -141,8 +147,8 @@ def test_a_data_set_that_is_gone_leaves_copying_blank_with_a_reason(
 
     config = run.read_config()
     gone = config.model_copy(update={"data": config.data.model_copy(update={"path": str(tmp_path / "gone")})})
-    exhibit = Exhibit(garments, garments, ["a"] * 4, training=TrainingSet(run, gone))
-    scores = load_scorer("/nowhere", metrics=("copying", "color")).score(exhibit)
+    metric_input = MetricInput(garments, garments, ["a"] * 4, training=TrainingSet(run, gone))
+    scores = load_scorer("/nowhere", metrics=("copying", "color")).score(metric_input)
     assert {row["copy_max"] for row in scores.rows} == {None}
-    assert "gone" in scores.blanks["copy_max"]
+    assert "gone" in scores.missing["copy_max"]
     assert all(row["color_loss"] is not None for row in scores.rows)

@@ -71,7 +71,7 @@ def test_every_loss_has_its_scale(report: dict[str, Any]) -> None:
 def test_captions_lie_beside_either_picture_and_a_missing_one_is_a_blank(report: dict[str, Any]) -> None:
     clip_t = [row["clip_t"] for row in report["pairs"].values()]
     assert [value is None for value in clip_t] == [False, False, True, True]
-    assert report["blanks"]["clip_t"] == "there is no prompt"
+    assert report["missing"]["clip_t"] == "there is no prompt"
     assert report["summary"]["clip_t"]["num_pairs"] == 2
 
 
@@ -93,7 +93,7 @@ def test_an_encoder_that_cannot_be_had_leaves_the_others(
 ) -> None:
     report = json.loads(run(monkeypatch, capsys, *folders, "--fashion-clip", "/nowhere", "--json"))
     assert set(report["anchors"]) == {"visual_loss", "color_loss"}
-    assert "/nowhere" in report["blanks"]["fashion_clip_loss"]
+    assert "/nowhere" in report["missing"]["fashion_clip_loss"]
     assert "fashion_clip_loss" not in report["summary"]
 
 
@@ -116,7 +116,7 @@ def test_one_pair_has_numbers_and_neither_interval_nor_scale(
     report = json.loads(run(monkeypatch, capsys, *folders, "--fashion-clip", "/nowhere", "--json"))
     assert report["summary"]["visual_loss"]["low"] is None
     assert report["anchors"] == {}
-    assert set(report["blanks"]) >= {"skill", "interval", "matching"}
+    assert set(report["missing"]) >= {"skill", "interval", "matching"}
 
 
 def test_two_pairs_find_their_own_and_have_no_scale(
@@ -127,7 +127,7 @@ def test_two_pairs_find_their_own_and_have_no_scale(
     report = json.loads(run(monkeypatch, capsys, *folders, "--fashion-clip", "/nowhere", "--json"))
     assert report["anchors"]["visual_loss"]["skill"] is None
     assert report["anchors"]["visual_loss"]["matching"] == 1.0
-    assert "skill" in report["blanks"]
+    assert "skill" in report["missing"]
 
 
 def test_hidden_files_are_not_seen_and_other_pictures_are_named(

@@ -7,7 +7,7 @@ from shared.errors import ConfigError, ModelError
 from tasks.text_to_image.evaluation.scorer import Scorer, Scores, load_scorer
 from tasks.text_to_image.metrics import METRICS, PAIRWISE_METRICS
 from tasks.text_to_image.metrics.features import Memo
-from tasks.text_to_image.metrics.metric_input import Exhibit
+from tasks.text_to_image.metrics.metric_input import MetricInput
 
 PROMPTS = ["a red dress", "a blue coat", "a brown vest", "green shorts"]
 NOWHERE = "/no/such/encoder"
@@ -21,14 +21,14 @@ def scorer(clip_folder: Path) -> Scorer:
 def score(
     scorer: Scorer, references: list[Image.Image], samples: list[Image.Image], prompts: list[str] = PROMPTS
 ) -> Scores:
-    return scorer.score(Exhibit(references, samples, prompts))
+    return scorer.score(MetricInput(references, samples, prompts))
 
 
 def test_every_row_has_every_column_in_order(scorer: Scorer, garments: list[Image.Image]):
     scores = score(scorer, garments, garments[::-1])
     columns = [column for name in scorer.metrics for column in METRICS[name].columns]
     assert [list(row) for row in scores.rows] == [columns] * 4
-    assert scores.blanks == {}
+    assert scores.missing == {}
 
 
 def test_a_picture_compared_with_itself_costs_nothing(scorer: Scorer, garments: list[Image.Image]):
@@ -50,9 +50,9 @@ def test_an_encoder_that_cannot_be_had_is_a_blank_with_a_reason(garments: list[I
     scores = score(scorer, garments, garments)
     assert all(row["fashion_clip_loss"] is None and row["clip_t"] is None for row in scores.rows)
     assert all(row["visual_loss"] is not None and row["color_loss"] is not None for row in scores.rows)
-    assert set(scores.blanks) == {"fashion_clip_loss", "clip_t", "clip_t_real"}
-    assert NOWHERE in scores.blanks["clip_t"]
-    assert scorer.encoders["clip_t"].reason == scores.blanks["clip_t"]
+    assert set(scores.missing) == {"fashion_clip_loss", "clip_t", "clip_t_real"}
+    assert NOWHERE in scores.missing["clip_t"]
+    assert scorer.encoders["clip_t"].reason == scores.missing["clip_t"]
 
 
 def test_dinov2_takes_the_place_of_gradients(clip_folder: Path, dinov2_folder: Path, garments: list[Image.Image]):

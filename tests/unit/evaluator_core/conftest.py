@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from shared.config import schema
 from shared.files.publication import publish
 from shared.run_folder.records import Manifest
-from tasks.text_to_image.evaluation.image_generator import Studio
+from tasks.text_to_image.evaluation.image_generator import ImageGenerator
 from tasks.text_to_image.families import loading
 from tasks.text_to_image.families.model import Model
 from tasks.text_to_image.lora import lora
@@ -48,9 +48,9 @@ def loaded(tiny_model: Path) -> Model:
 
 
 @pytest.fixture
-def studio(loaded: Model) -> Studio:
-    """A studio of its own for each test."""
-    return Studio(copy.deepcopy(loaded), LORA, SETTINGS, resolution=32)
+def image_generator(loaded: Model) -> ImageGenerator:
+    """An image generator of its own for each test."""
+    return ImageGenerator(copy.deepcopy(loaded), LORA, SETTINGS, resolution=32)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""One evaluation, with a studio and a scorer that only pretend: what is published, also when it fails."""
+"""One evaluation, with a image_generator and a scorer that only pretend: what is published, also when it fails."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ import torch
 from PIL import Image
 from scipy import stats
 
-from evaluator import evaluate as judging
-from evaluator.evaluate import Judge
-from evaluator.gpu_memory import Growth
-from evaluator.results_table import Ledger
+from evaluator import evaluate as evaluating
+from evaluator.evaluate import Evaluator
+from evaluator.gpu_memory import LeakDetector
+from evaluator.results_table import ResultsTable
 from shared.errors import DataError, ModelError
 from shared.files.publication import publish, verify
 from shared.run_folder.records import Manifest
@@ -31,14 +31,14 @@ from tasks.text_to_image.evaluation.scorer import Scores, load_scorer
 from tasks.text_to_image.evaluation.snapshot_file import AdapterFile
 from tasks.text_to_image.evaluation.training_set import TrainingSet
 from tasks.text_to_image.metrics.gradients import describe
-from tasks.text_to_image.metrics.metric_input import Exhibit, Row
+from tasks.text_to_image.metrics.metric_input import MetricInput, Row
 from tasks.text_to_image.metrics.palette import palette
 from tests.conftest import RunMaker
 from tests.unit.evaluator.blind import features_of
 
 
 @dataclass
-class PretendStudio:
+class PretendGenerator:
     error: Exception | None = None
     swapped: list[Any] = field(default_factory=list)
     expected: Any = None
@@ -62,9 +62,9 @@ class PretendScorer:
         self.encoders = {"clip_t": EncoderRecord(model="none", reason="not there")}
         self.features, self.metrics = features_of(visual=describe, palette=palette), ("visual", "color")
 
-    def score(self, exhibit: Exhibit) -> Scores:
-        assert len(exhibit.references) == len(exhibit.samples) == len(exhibit.prompts)
-        rows: list[Row] = [{"color_loss": index / 10, "clip_t": None} for index in range(len(exhibit.samples))]
+    def score(self, metric_input: MetricInput) -> Scores:
+        assert len(metric_input.references) == len(metric_input.samples) == len(metric_input.prompts)
+        rows: list[Row] = [{"color_loss": index / 10, "clip_t": None} for index in range(len(metric_input.samples))]
         return Scores(rows, {"clip_t": "not there"})
 
 
@@ -73,18 +73,18 @@ def run(make_paper_run: RunMaker) -> RunDir:
     return make_paper_run(evaluation={"num_seeds": 2, "batch_size": 1})
 
 
-def judge_of(run: RunDir, studio: PretendStudio | None = None) -> Judge:
+def evaluator_of(run: RunDir, image_generator: PretendGenerator | None = None) -> Evaluator:
     config, record = run.read_config(), run.read_record()
     references = load(run, config, 8)
-    return Judge(
+    return Evaluator(
         run,
         config,
         record,
         references,
-        studio or PretendStudio(),  # type: ignore[arg-type]
+        image_generator or PretendGenerator(),  # type: ignore[arg-type]
         PretendScorer(),  # type: ignore[arg-type]
         TrainingSet(run, config),
-        Growth(),
+        LeakDetector(),
     )
 
 
@@ -96,34 +96,34 @@ def add_snapshot(run: RunDir, step: int = 2) -> Path:
 
 
 def test_the_base_model_is_drawn_without_an_adapter(run: RunDir) -> None:
-    studio = PretendStudio()
-    result = judge_of(run, studio).judge(0)
-    assert studio.swapped == [None]
+    image_generator = PretendGenerator()
+    result = evaluator_of(run, image_generator).evaluate(0)
+    assert image_generator.swapped == [None]
     assert (result.status, result.step, result.snapshot_digest, result.training) == ("ok", 0, "", {"epoch": 0})
     assert run.read_result(0) == result
     verify(run.evaluation(0))
 
 
-def test_a_snapshot_is_judged_with_what_its_manifest_says(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_snapshot_is_evaluated_with_what_its_manifest_says(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
     file = AdapterFile(add_snapshot(run), "digest", {}, {})
-    monkeypatch.setattr(judging.snapshot_file, "read", lambda *_: file)
-    studio = PretendStudio()
-    result = judge_of(run, studio).judge(2)
-    assert studio.swapped == [file]
+    monkeypatch.setattr(evaluating.snapshot_file, "read", lambda *_: file)
+    image_generator = PretendGenerator()
+    result = evaluator_of(run, image_generator).evaluate(2)
+    assert image_generator.swapped == [file]
     assert result.training == {"epoch": 0.5, "loss": 0.25, "learning_rate": 1e-4}
     assert result.snapshot_digest == "digest"
     assert set(result.seconds) == {"swap", "generate", "score"}
-    assert result.blanks == {"clip_t": "not there"}
+    assert result.missing == {"clip_t": "not there"}
     assert result.encoders["clip_t"]["reason"] == "not there"
 
 
 def test_every_picture_is_kept_and_says_what_it_is(run: RunDir) -> None:
-    judge = judge_of(run)
-    result = judge.judge(0)
+    evaluator = evaluator_of(run)
+    result = evaluator.evaluate(0)
     assert len(result.samples) == 4
     for number, sample in enumerate(result.samples):
         with Image.open(run.evaluation(0) / "images" / sample.image) as picture:
-            assert picture.info["prompt"] == sample.prompt == judge.references.prompts[sample.prompt_id]
+            assert picture.info["prompt"] == sample.prompt == evaluator.references.prompts[sample.prompt_id]
             assert picture.info["seed"] == str(sample.seed)
             assert picture.info["step"] == "0"
             assert picture.convert("RGB").getpixel((0, 0)) == (sample.seed % 256, 1, 2)
@@ -134,7 +134,7 @@ def test_every_picture_is_kept_and_says_what_it_is(run: RunDir) -> None:
     "error", [ModelError("out of range"), RuntimeError("CUDA out of memory"), ValueError("bad shape"), RuntimeError()]
 )
 def test_an_evaluation_that_cannot_be_made_is_a_failed_result(run: RunDir, error: Exception) -> None:
-    result = judge_of(run, PretendStudio(error)).judge(0)
+    result = evaluator_of(run, PretendGenerator(error)).evaluate(0)
     assert result.status == "failed"
     assert result.reason == (str(error) or "RuntimeError")
     assert result.samples == ()
@@ -142,46 +142,46 @@ def test_an_evaluation_that_cannot_be_made_is_a_failed_result(run: RunDir, error
 
 
 def test_out_of_memory_is_no_result_for_the_patient(run: RunDir) -> None:
-    studio = PretendStudio(torch.OutOfMemoryError("CUDA out of memory"))
-    assert judge_of(run, studio).judge(0, patient=True) is None
+    image_generator = PretendGenerator(torch.OutOfMemoryError("CUDA out of memory"))
+    assert evaluator_of(run, image_generator).evaluate(0, patient=True) is None
     assert run.read_result(0) is None
     assert list(run.staging.iterdir()) == []
-    result = judge_of(run, studio).judge(0)
+    result = evaluator_of(run, image_generator).evaluate(0)
     assert result
     assert (result.status, result.reason) == ("failed", "CUDA out of memory")
 
 
 def test_a_result_says_which_pictures_were_drawn_together(make_paper_run: RunMaker) -> None:
-    class InPieces(PretendStudio):
+    class InPieces(PretendGenerator):
         def draw(self, wanted: list[Job]) -> Iterator[list[Image.Image]]:
             pictures = [picture for batch in super().draw(wanted) for picture in batch]
             yield pictures[:2]
             yield from ([picture] for picture in pictures[2:])
 
-    result = judge_of(make_paper_run(evaluation={"num_seeds": 2, "batch_size": 4}), InPieces()).judge(0)
+    result = evaluator_of(make_paper_run(evaluation={"num_seeds": 2, "batch_size": 4}), InPieces()).evaluate(0)
     assert result
     assert [sample.batch for sample in result.samples] == [0, 0, 1, 2]
 
 
 def test_a_result_says_what_memory_the_evaluator_holds(run: RunDir) -> None:
-    result = judge_of(run).judge(0)
+    result = evaluator_of(run).evaluate(0)
     assert result
     assert 50 < result.memory["process_rss_mib"] < 100_000
 
 
 def test_a_contact_sheet_stands_beside_the_pictures(run: RunDir) -> None:
-    judge = judge_of(run)
-    judge.judge(0)
+    evaluator = evaluator_of(run)
+    evaluator.evaluate(0)
     with Image.open(run.evaluation(0) / "sheet.webp", formats=["WEBP"]) as sheet:
         assert sheet.size == (3 * 192 + 4, 2 * 192 + 2), "two prompts; their reference and two seeds"
-        for row, (prompt_id, reference) in enumerate(judge.references.pictures.items()):
+        for row, (prompt_id, reference) in enumerate(evaluator.references.pictures.items()):
             tile = sheet.convert("RGB").crop((0, row * 194, 192, row * 194 + 192)).resize((32, 32))
             assert np.abs(np.asarray(tile, float) - np.asarray(reference, float)).mean() < 6, prompt_id
 
 
 def test_a_snapshot_left_out_is_a_result_without_pictures(run: RunDir) -> None:
     add_snapshot(run)
-    judging.skip(run, run.read_record(), 2, "evaluation.every is 3")
+    evaluating.skip(run, run.read_record(), 2, "evaluation.every is 3")
     result = run.read_result(2)
     assert result
     assert (result.status, result.reason, result.samples) == ("skipped", "evaluation.every is 3", ())
@@ -189,23 +189,23 @@ def test_a_snapshot_left_out_is_a_result_without_pictures(run: RunDir) -> None:
     verify(run.evaluation(2))
 
 
-def test_a_judgement_takes_the_place_of_having_been_left_out_and_no_other(run: RunDir) -> None:
-    judging.skip(run, run.read_record(), 0, "evaluation.every is 3")
-    judged = judge_of(run).judge(0)
-    assert judged
-    assert judged.status == "ok"
-    assert run.read_result(0) == judged
+def test_a_evaluation_takes_the_place_of_having_been_left_out_and_no_other(run: RunDir) -> None:
+    evaluating.skip(run, run.read_record(), 0, "evaluation.every is 3")
+    evaluated = evaluator_of(run).evaluate(0)
+    assert evaluated
+    assert evaluated.status == "ok"
+    assert run.read_result(0) == evaluated
     verify(run.evaluation(0))
-    judge_of(run).judge(0)
-    assert run.read_result(0) == judged
+    evaluator_of(run).evaluate(0)
+    assert run.read_result(0) == evaluated
 
 
-def test_the_final_is_judged_with_more_pictures_of_other_seeds(run: RunDir) -> None:
-    judge = judge_of(run)
-    second = judge.confirming(judge.references)
+def test_the_final_is_evaluated_with_more_pictures_of_other_seeds(run: RunDir) -> None:
+    evaluator = evaluator_of(run)
+    second = evaluator.confirming(evaluator.references)
     settings = second.config.evaluation
     assert (settings.num_seeds, settings.seed) == (4, 1234 + 2 * 2)
-    result = second.judge(0)
+    result = second.evaluate(0)
     assert result
     assert result.anchors == {}
     assert run.read_result(0, "confirmations") == result
@@ -213,15 +213,15 @@ def test_the_final_is_judged_with_more_pictures_of_other_seeds(run: RunDir) -> N
 
 
 def test_a_snapshot_that_vanished_or_lost_its_manifest_is_a_failed_result(run: RunDir) -> None:
-    assert "has vanished" in judge_of(run).judge(2).reason
+    assert "has vanished" in evaluator_of(run).evaluate(2).reason
     (add_snapshot(run, 4) / "manifest.json").write_bytes(b"{")
-    assert "manifest.json is not a record" in judge_of(run).judge(4).reason
+    assert "manifest.json is not a record" in evaluator_of(run).evaluate(4).reason
 
 
 def test_a_second_result_of_a_step_is_dropped(run: RunDir) -> None:
-    judge = judge_of(run)
-    first = judge.judge(0)
-    judge.judge(0)
+    evaluator = evaluator_of(run)
+    first = evaluator.evaluate(0)
+    evaluator.evaluate(0)
     assert run.read_result(0) == first
     assert list(run.staging.iterdir()) == []
 
@@ -257,7 +257,7 @@ def test_prompts_keep_the_order_of_the_split() -> None:
     assert list(References({"b": "x", "a": "y"}, {}).prompts) == ["b", "a"]
 
 
-class PaintingStudio(PretendStudio):
+class PaintingGenerator(PretendGenerator):
     """Draws noise of its own for every seed, more of it the earlier the snapshot."""
 
     def draw(self, wanted: list[Job]) -> Iterator[list[Image.Image]]:
@@ -268,22 +268,22 @@ class PaintingStudio(PretendStudio):
 
 
 @pytest.fixture
-def judged(make_paper_run: RunMaker, monkeypatch: pytest.MonkeyPatch) -> RunDir:
-    """A run whose base model and one snapshot have been judged with real metrics."""
+def evaluated(make_paper_run: RunMaker, monkeypatch: pytest.MonkeyPatch) -> RunDir:
+    """A run whose base model and one snapshot have been evaluated with real metrics."""
     run = make_paper_run(evaluation={"num_seeds": 2, "num_prompts": 3, "batch_size": 1})
     add_snapshot(run)
-    monkeypatch.setattr(judging.snapshot_file, "read", lambda *_: AdapterFile(run.snapshot(2), "digest", {}, {}))
-    judge = judge_of(run, PaintingStudio())
-    object.__setattr__(judge, "scorer", load_scorer("pocket"))
-    judge.judge(0)
-    judge.judge(2)
-    Ledger(run).rebuild()
+    monkeypatch.setattr(evaluating.snapshot_file, "read", lambda *_: AdapterFile(run.snapshot(2), "digest", {}, {}))
+    evaluator = evaluator_of(run, PaintingGenerator())
+    object.__setattr__(evaluator, "scorer", load_scorer("pocket"))
+    evaluator.evaluate(0)
+    evaluator.evaluate(2)
+    ResultsTable(run).rebuild()
     return run
 
 
-def test_a_stranger_recomputes_every_interval_from_the_pictures_rows(judged: RunDir) -> None:
-    base, after = (pd.read_csv(judged.evaluation(step) / "images.csv") for step in (0, 2))
-    table = pd.read_csv(judged.metrics_csv).set_index("step").loc[2]
+def test_a_stranger_recomputes_every_interval_from_the_pictures_rows(evaluated: RunDir) -> None:
+    base, after = (pd.read_csv(evaluated.evaluation(step) / "images.csv") for step in (0, 2))
+    table = pd.read_csv(evaluated.metrics_csv).set_index("step").loc[2]
     for metric in ("visual_loss", "fashion_clip_loss", "color_loss", "clip_t"):
         both = base.merge(after, on=["prompt_id", "seed"], suffixes=("_base", ""), validate="one_to_one")
         deltas = (both[metric] - both[f"{metric}_base"]).groupby(both["prompt_id"]).mean()
@@ -294,19 +294,19 @@ def test_a_stranger_recomputes_every_interval_from_the_pictures_rows(judged: Run
     assert table["nn_ratio"] == pytest.approx(after["nn_train"].mean() / after["nn_real"].mean())
 
 
-def test_a_pictures_row_names_its_file_and_holds_the_numbers_to_the_last_bit(judged: RunDir) -> None:
-    result = judged.read_result(2)
+def test_a_pictures_row_names_its_file_and_holds_the_numbers_to_the_last_bit(evaluated: RunDir) -> None:
+    result = evaluated.read_result(2)
     assert result
-    rows = read_rows(judged.evaluation(2) / "images.csv")
+    rows = read_rows(evaluated.evaluation(2) / "images.csv")
     assert len(rows) == len(result.samples) == 6
     for row, sample in zip(rows, result.samples, strict=True):
-        assert (judged.evaluation(2) / row["file"]).is_file()
+        assert (evaluated.evaluation(2) / row["file"]).is_file()
         assert (row["prompt_id"], row["seed"]) == (sample.prompt_id, str(sample.seed))
         assert {name: float(row[name]) for name in sample.metrics} == sample.metrics
 
 
-def test_drift_is_measured_from_step_0s_own_pictures(judged: RunDir) -> None:
-    first, second = judged.read_result(0), judged.read_result(2)
+def test_drift_is_measured_from_step_0s_own_pictures(evaluated: RunDir) -> None:
+    first, second = evaluated.read_result(0), evaluated.read_result(2)
     assert first
     assert second
     assert [sample.metrics["drift"] for sample in first.samples] == pytest.approx([0] * 6, abs=1e-6)
@@ -318,9 +318,9 @@ def test_a_lost_picture_of_step_0_leaves_drift_blank_with_its_reason(
     run: RunDir, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add_snapshot(run)
-    monkeypatch.setattr(judging.snapshot_file, "read", lambda *_: AdapterFile(run.snapshot(2), "digest", {}, {}))
-    judge = judge_of(run)
-    object.__setattr__(judge, "scorer", load_scorer("/nowhere", metrics=("drift",)))
-    result = judge.judge(2)
+    monkeypatch.setattr(evaluating.snapshot_file, "read", lambda *_: AdapterFile(run.snapshot(2), "digest", {}, {}))
+    evaluator = evaluator_of(run)
+    object.__setattr__(evaluator, "scorer", load_scorer("/nowhere", metrics=("drift",)))
+    result = evaluator.evaluate(2)
     assert result.status == "ok"
-    assert result.blanks == {"drift": "step 0 has no pictures to compare with"}
+    assert result.missing == {"drift": "step 0 has no pictures to compare with"}

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from evaluator import gpu_memory
-from evaluator.gpu_memory import Growth, allowance_mib, is_out_of_memory, trainer_mib
+from evaluator.gpu_memory import LeakDetector, allowance_mib, is_out_of_memory, trainer_mib
 from shared.machine.hardware import MIB
 from shared.run_folder.heartbeat import hold_role
 from tests.conftest import RunMaker
@@ -71,16 +71,18 @@ def test_room_is_left_only_to_a_living_trainer_and_only_where_it_is(make_paper_r
 
 
 def test_growth_is_said_once_and_not_while_memory_takes_its_shape() -> None:
-    growth = Growth()
-    assert [growth.alarm(1000.0 + 200 * number) for number in range(gpu_memory.WARM_UP)] == [""] * gpu_memory.WARM_UP
+    leak_detector = LeakDetector()
+    assert [leak_detector.alarm(1000.0 + 200 * number) for number in range(gpu_memory.WARM_UP)] == [
+        ""
+    ] * gpu_memory.WARM_UP
     settled = 1000.0 + 200 * (gpu_memory.WARM_UP - 1)
-    assert growth.alarm(settled * 1.2) == ""
-    said = growth.alarm(settled * 1.3)
+    assert leak_detector.alarm(settled * 1.2) == ""
+    said = leak_detector.alarm(settled * 1.3)
     assert said == "the evaluator's memory grew from 2800 to 3640 MiB between its evaluations 10 and 12"
-    assert growth.alarm(settled * 2) == ""
+    assert leak_detector.alarm(settled * 2) == ""
 
 
 def test_a_small_process_may_grow_by_a_little() -> None:
-    growth = Growth()
-    assert {growth.alarm(100.0) for _ in range(gpu_memory.WARM_UP)} == {""}
-    assert growth.alarm(300.0) == ""
+    leak_detector = LeakDetector()
+    assert {leak_detector.alarm(100.0) for _ in range(gpu_memory.WARM_UP)} == {""}
+    assert leak_detector.alarm(300.0) == ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from evaluator import results_table as bookkeeping
-from evaluator.results_table import Ledger
+from evaluator.results_table import ResultsTable
 from shared.run_folder import requests
 from shared.run_folder.records import Anchors, EvaluationResult, Sample
 from shared.run_folder.run_dir import RunDir, step_name
@@ -49,7 +49,7 @@ def result_of(step: int, *losses: float, **changes: object) -> EvaluationResult:
 def test_there_is_one_row_for_every_result_by_step(run: RunDir) -> None:
     for step in (40, 0, 20):
         add(run, step, 0.5, 0.7, 0.6)
-    Ledger(run).rebuild()
+    ResultsTable(run).rebuild()
     rows = read_rows(run.metrics_csv)
     assert [row["step"] for row in rows] == ["0", "20", "40"]
     assert run.metrics_csv.read_text().startswith(",".join(LEADING_METRIC_COLUMNS) + ",")
@@ -58,7 +58,7 @@ def test_there_is_one_row_for_every_result_by_step(run: RunDir) -> None:
 def test_a_row_holds_means_differences_and_the_trainers_numbers(run: RunDir) -> None:
     add(run, 0, 0.5, 0.75)
     add(run, 20, 0.25, 0.5)
-    Ledger(run).rebuild()
+    ResultsTable(run).rebuild()
     row = read_rows(run.metrics_csv)[1]
     assert (row["epoch"], row["total_loss"], row["learning_rate"]) == ("2.0", "0.125", "0.0001")
     assert float(row["visual_loss"]) == pytest.approx(0.375)
@@ -69,7 +69,7 @@ def test_a_row_holds_means_differences_and_the_trainers_numbers(run: RunDir) -> 
 def test_a_failed_result_is_a_row_with_its_reason_and_no_numbers(run: RunDir) -> None:
     add(run, 0, 0.5, 0.75)
     add(run, 20, status="failed", reason="the file is truncated, badly")
-    Ledger(run).rebuild()
+    ResultsTable(run).rebuild()
     row = read_rows(run.metrics_csv)[1]
     assert (row["status"], row["reason"]) == ("failed", "the file is truncated, badly")
     assert row["total_loss"] == "0.125"
@@ -78,8 +78,8 @@ def test_a_failed_result_is_a_row_with_its_reason_and_no_numbers(run: RunDir) ->
 
 
 def test_a_metric_that_could_not_be_computed_is_blank_with_its_reason(run: RunDir) -> None:
-    add(run, 0, 0.5, 0.75, blanks={"clip_t": "no network"})
-    Ledger(run).rebuild()
+    add(run, 0, 0.5, 0.75, missing={"clip_t": "no network"})
+    ResultsTable(run).rebuild()
     assert read_rows(run.metrics_csv)[0]["reason"] == "clip_t: no network"
 
 
@@ -87,7 +87,7 @@ def test_the_best_snapshot_is_named_with_its_reason(run: RunDir) -> None:
     add(run, 0, 0.50, 0.70, 0.60, 0.55)
     add(run, 20, 0.49, 0.70, 0.59, 0.55)
     add(run, 40, 0.20, 0.41, 0.30, 0.24)
-    Ledger(run).rebuild()
+    ResultsTable(run).rebuild()
     best = run.read_best()
     assert best
     assert (best.step, best.snapshot, best.num_evaluated) == (40, "snapshots/step-00000040", 2)
@@ -100,23 +100,23 @@ def test_the_best_snapshot_is_named_with_its_reason(run: RunDir) -> None:
 def test_rebuilding_changes_nothing_when_nothing_is_new(run: RunDir) -> None:
     add(run, 0, 0.5, 0.7)
     add(run, 20, 0.4, 0.5)
-    ledger = Ledger(run)
-    ledger.rebuild()
+    results_table = ResultsTable(run)
+    results_table.rebuild()
     first = run.metrics_csv.read_bytes()
-    ledger.rebuild()
-    Ledger(run).rebuild()
+    results_table.rebuild()
+    ResultsTable(run).rebuild()
     assert run.metrics_csv.read_bytes() == first
 
 
 def test_an_evaluation_folder_without_a_result_is_no_row(run: RunDir) -> None:
     add(run, 0, 0.5, 0.7)
     run.evaluation(20).mkdir()
-    Ledger(run).rebuild()
+    ResultsTable(run).rebuild()
     assert [row["step"] for row in read_rows(run.metrics_csv)] == ["0"]
 
 
 def test_a_run_without_results_has_an_empty_table(run: RunDir) -> None:
-    Ledger(run).rebuild()
+    ResultsTable(run).rebuild()
     assert read_rows(run.metrics_csv) == []
     assert run.metrics_csv.read_text().startswith("step,epoch,")
 
@@ -127,7 +127,7 @@ ENDS = {"visual_loss": Anchors(shuffled=0.6, real=0.1)}
 def test_best_carries_the_scale_the_skill_the_signals_and_the_advice(run: RunDir) -> None:
     add(run, 0, 0.50, 0.70, 0.60, 0.55, anchors={loss: ends.model_dump() for loss, ends in ENDS.items()})
     add(run, 20, 0.20, 0.41, 0.30, 0.24)
-    Ledger(run).rebuild()
+    ResultsTable(run).rebuild()
     best = run.read_best()
     assert best
     ends = best.anchors["visual_loss"]
@@ -147,7 +147,7 @@ def test_held_out_losses_come_from_the_trainers_table(make_paper_run: RunMaker) 
     for step in (0, 20, 40):
         add(run, step, 0.5, 0.7)
     (run.path / "validation.csv").write_text("step,held_out_loss,train_probe_loss,gap\n20,0.25,0.2,0.05\n40,0.2")
-    Ledger(run).rebuild()
+    ResultsTable(run).rebuild()
     rows = read_rows(run.metrics_csv)
     assert (rows[1]["val_loss"], rows[1]["gap"]) == ("0.25", "0.05")
     assert (rows[2]["val_loss"], rows[2]["gap"]) == ("", "")
@@ -170,7 +170,7 @@ def living_trainer(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_automatic_rule_stops_a_plateau_once_and_a_resumed_run_goes_on(make_paper_run: RunMaker) -> None:
     run = make_paper_run(stop={"rule": "auto"})
     plateau(run)
-    Ledger(run).rebuild()
+    ResultsTable(run).rebuild()
     (request,) = requests.open_requests(run)
     assert request.by == "stop rule"
     best = run.read_best()
@@ -179,7 +179,7 @@ def test_the_automatic_rule_stops_a_plateau_once_and_a_resumed_run_goes_on(make_
     assert "none of the 7 snapshots since step 20" in best.advice.reason
     requests.answer(run, request, "stopped", 160)
     add(run, 180, 0.20, 0.41, 0.30, 0.24)
-    Ledger(run).rebuild()
+    ResultsTable(run).rebuild()
     assert requests.open_requests(run) == []
 
 
@@ -188,7 +188,7 @@ def test_the_automatic_rule_stops_a_plateau_once_and_a_resumed_run_goes_on(make_
 def test_a_rule_that_may_not_act_asks_for_nothing(make_paper_run: RunMaker, rule: str) -> None:
     run = make_paper_run(stop={"rule": rule})
     plateau(run)
-    Ledger(run).rebuild()
+    ResultsTable(run).rebuild()
     assert requests.requests(run) == []
     best = run.read_best()
     assert best
@@ -199,7 +199,7 @@ def test_a_rule_that_may_not_act_asks_for_nothing(make_paper_run: RunMaker, rule
 def test_nobody_is_asked_to_stop_when_no_trainer_is_at_work(make_paper_run: RunMaker) -> None:
     run = make_paper_run(stop={"rule": "auto"})
     plateau(run)
-    Ledger(run).rebuild()
+    ResultsTable(run).rebuild()
     assert requests.requests(run) == []
 
 
@@ -212,14 +212,16 @@ def test_other_prompts_have_the_last_word(run: RunDir) -> None:
         folder = run.path / "confirmations" / step_name(step)
         folder.mkdir(parents=True)
         best = run.read_best() if number else None
-        assert best is None or best.step == 40, "nothing changes before all are judged"
+        assert best is None or best.step == 40, "nothing changes before all are evaluated"
         result_of(step, *losses).write(folder / "result.json")
-        Ledger(run).rebuild()
+        ResultsTable(run).rebuild()
     best = run.read_best()
     assert best
     assert (best.step, best.snapshot) == (20, "snapshots/step-00000020")
     assert best.confirmation
     assert best.confirmation.finalists == (20, 40)
     assert best.metrics["visual_loss"] == pytest.approx(0.3875)
-    assert best.reason.startswith("Step 20 is one of 2 snapshots. Over "), "of the one to ship, not of the first choice"
+    assert best.reason.startswith("Step 20 is one of 2 snapshots. Over "), (
+        "of the one to ship, not of the first selection"
+    )
     assert "which chose 20, not 40" in best.reason

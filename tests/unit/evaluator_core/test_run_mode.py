@@ -1,4 +1,4 @@
-"""Orders come as signals, at any moment, several at once."""
+"""RunMode come as signals, at any moment, several at once."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from tests.conftest import run_python
 
 STORM = """
 import signal, sys
-from evaluator.run_mode import Orders
-orders, left = Orders(follow=True), 50
+from evaluator.run_mode import RunMode
+run_mode, left = RunMode(follow=True), 50
 def again(frame, event, argument):
     global left
     if left and event == "call":
@@ -20,8 +20,8 @@ sys.setprofile(again)
 signal.raise_signal(signal.SIGTERM)
 sys.setprofile(None)
 signal.raise_signal(signal.SIGINT)
-orders.wake.wait(60)
-print(orders.current, left < 50)
+run_mode.wake.wait(60)
+print(run_mode.current, left < 50)
 """
 """Every function that the handler calls is interrupted by one more signal."""
 

@@ -38,13 +38,15 @@ def test_a_good_file_is_read_whole(make_snapshot: SnapshotMaker, loaded: Model, 
     assert file.digest == manifest.digest()
 
 
-def test_a_file_still_fits_when_the_pipeline_holds_an_adapter(make_snapshot: SnapshotMaker, studio: object) -> None:
-    from tasks.text_to_image.evaluation.image_generator import Studio  # noqa: PLC0415
+def test_a_file_still_fits_when_the_pipeline_holds_an_adapter(
+    make_snapshot: SnapshotMaker, image_generator: object
+) -> None:
+    from tasks.text_to_image.evaluation.image_generator import ImageGenerator  # noqa: PLC0415
 
-    assert isinstance(studio, Studio)
+    assert isinstance(image_generator, ImageGenerator)
     first, second = make_snapshot(2, seed=1), make_snapshot(4, seed=2)
-    studio.swap(read(first, studio.model))
-    assert read(second, studio.model).weights.keys() == read(first, studio.model).weights.keys()
+    image_generator.swap(read(first, image_generator.model))
+    assert read(second, image_generator.model).weights.keys() == read(first, image_generator.model).weights.keys()
 
 
 def drop_last_bytes(path: Path) -> None:

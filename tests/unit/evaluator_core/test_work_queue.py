@@ -1,4 +1,4 @@
-"""What is judged next: the base model, then the newest; never what is judged, claimed, or another run's."""
+"""What is evaluated next: the base model, then the newest; never what is evaluated, claimed, or another run's."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 import pytest
 
 from evaluator.evaluate import skip
-from evaluator.work_queue import Work, free, left_out, unfinished, watching, work_of
+from evaluator.work_queue import Work, free, skipped, unfinished, watching, work_of
 from shared.config.schema import EvaluationConfig
 from shared.files.publication import publish
 from shared.run_folder import requests
@@ -29,20 +29,20 @@ def add(run: RunDir, step: int, run_id: str | None = None) -> None:
     publish(run.staging, run.snapshot(step), manifest, lambda folder: None)
 
 
-def judged(run: RunDir, *steps: int) -> None:
+def evaluated(run: RunDir, *steps: int) -> None:
     for step in steps:
         run.evaluation(step).mkdir()
 
 
 def weighed(run: RunDir, *finalists: int) -> None:
-    """Every snapshot has its row, and best.json names who is judged again."""
+    """Every snapshot has its row, and best.json names who is evaluated again."""
     write_rows(run.metrics_csv, METRIC_COLUMNS, [{"step": step} for step in steps_in(run.evaluations)])
     best = Best(step=finalists[0], snapshot="", reason="", better_than_base=True, num_evaluated=3, finalists=finalists)
     best.write(run.best)
 
 
 def todo(run: RunDir, *, trainer_lives: bool = False, **settings: object) -> list[int]:
-    """Steps in order; those of a second judgement are negative."""
+    """Steps in order; those of a second evaluation are negative."""
     works = unfinished(run, EvaluationConfig.model_validate(settings), trainer_lives=trainer_lives)
     return [work.step if work.kind == "evaluations" else -work.step for work in free(run, works)]
 
@@ -58,47 +58,47 @@ def test_the_base_model_comes_before_everything_and_nobody_goes_on_without_it(ru
 def test_the_newest_snapshot_comes_first_and_older_ones_follow(run: RunDir) -> None:
     for step in (20, 100, 4):
         add(run, step)
-    judged(run, 0)
+    evaluated(run, 0)
     assert todo(run) == [100, 20, 4]
-    judged(run, 100)
+    evaluated(run, 100)
     assert todo(run) == [20, 4]
 
 
 def test_strict_order_begins_with_the_oldest(run: RunDir) -> None:
     for step in (20, 100, 4):
         add(run, step)
-    judged(run, 0)
+    evaluated(run, 0)
     assert todo(run, order="oldest") == [4, 20, 100]
 
 
 def test_what_another_evaluator_is_at_work_on_is_left_to_it(run: RunDir) -> None:
     add(run, 2)
     add(run, 4)
-    judged(run, 0)
+    evaluated(run, 0)
     with claimed(run, 4):
         assert todo(run) == [2]
     with claimed(run, 4, "confirmations"):
         assert todo(run) == [4, 2]
 
 
-def test_every_third_snapshot_is_judged_and_the_last_of_all(run: RunDir) -> None:
+def test_every_third_snapshot_is_evaluated_and_the_last_of_all(run: RunDir) -> None:
     settings = EvaluationConfig(every=3)
-    judged(run, 0)
+    evaluated(run, 0)
     for step in range(10, 80, 10):
         add(run, step)
     assert todo(run, every=3, trainer_lives=True) == [60, 30], "70 may turn out not to be the last"
     assert todo(run, every=3) == [70, 60, 30]
-    assert left_out(run, settings) == {10, 20, 40, 50}
+    assert skipped(run, settings) == {10, 20, 40, 50}
     add(run, 80)
-    assert left_out(run, settings) == {10, 20, 40, 50, 70}
+    assert skipped(run, settings) == {10, 20, 40, 50, 70}
     assert todo(run, every=3) == [80, 60, 30]
-    assert left_out(run, EvaluationConfig()) == set()
+    assert skipped(run, EvaluationConfig()) == set()
 
 
-def test_finalists_are_judged_again_when_training_is_over_and_all_is_weighed(run: RunDir) -> None:
+def test_finalists_are_evaluated_again_when_training_is_over_and_all_is_weighed(run: RunDir) -> None:
     for step in (2, 4):
         add(run, step)
-    judged(run, 0, 2, 4)
+    evaluated(run, 0, 2, 4)
     weighed(run, 2, 4)
     assert todo(run, trainer_lives=True) == []
     assert unfinished(run, EvaluationConfig(), trainer_lives=False) == [Work(0, "confirmations")]
@@ -108,16 +108,16 @@ def test_finalists_are_judged_again_when_training_is_over_and_all_is_weighed(run
     assert todo(run) == [-4]
     add(run, 6)
     assert todo(run) == [6], "first things first"
-    judged(run, 6)
+    evaluated(run, 6)
     assert todo(run) == [], "its result has not been weighed yet"
     weighed(run, 6, 4)
     assert todo(run) == [-4, -6], "a resumed run's new finalist joins those there were"
 
 
-def test_what_a_person_asks_for_comes_first_and_is_never_left_out(run: RunDir) -> None:
+def test_what_a_person_asks_for_comes_first_and_is_never_skipped(run: RunDir) -> None:
     for step in (10, 20, 30, 40):
         add(run, step)
-    judged(run, 0, 40)
+    evaluated(run, 0, 40)
     first = requests.submit_evaluation(run, 10, by="a test")
     time.sleep(0.002)  # requests are ordered to the millisecond
     asked = requests.submit_evaluation(run, 40, by="a test", prompts=["a red coat"])
@@ -127,14 +127,14 @@ def test_what_a_person_asks_for_comes_first_and_is_never_left_out(run: RunDir) -
     assert works == [Work(10), requested, Work(20)]
     with claimed(run, 40, requested.kind):
         assert free(run, works) == [Work(10), Work(20)]
-    judged(run, 10)
+    evaluated(run, 10)
     assert work_of(run, first) is None
 
 
-def test_a_snapshot_left_out_is_judged_after_all_when_a_person_asks(run: RunDir) -> None:
+def test_a_snapshot_left_out_is_evaluated_after_all_when_a_person_asks(run: RunDir) -> None:
     for step in (10, 20):
         add(run, step)
-    judged(run, 0, 20)
+    evaluated(run, 0, 20)
     skip(run, run.read_record(), 10, "evaluation.every is 2")
     settings = EvaluationConfig(every=2)
     assert unfinished(run, settings, trainer_lives=True) == []
@@ -143,22 +143,22 @@ def test_a_snapshot_left_out_is_judged_after_all_when_a_person_asks(run: RunDir)
     assert work_of(run, asked) == Work(10)
 
 
-def test_without_finalists_nothing_is_judged_again(run: RunDir) -> None:
+def test_without_finalists_nothing_is_evaluated_again(run: RunDir) -> None:
     add(run, 2)
-    judged(run, 0, 2)
+    evaluated(run, 0, 2)
     assert todo(run) == []
 
 
-def test_another_runs_snapshot_is_never_judged(run: RunDir) -> None:
-    judged(run, 0)
+def test_another_runs_snapshot_is_never_evaluated(run: RunDir) -> None:
+    evaluated(run, 0)
     add(run, 2)
     add(run, 99999, run_id="another")
     run.snapshot(6).mkdir()  # being copied in by hand: no manifest yet
     assert todo(run) == [2]
 
 
-def test_a_snapshot_with_a_damaged_manifest_is_judged_and_stops_no_other(run: RunDir) -> None:
-    judged(run, 0)
+def test_a_snapshot_with_a_damaged_manifest_is_evaluated_and_stops_no_other(run: RunDir) -> None:
+    evaluated(run, 0)
     add(run, 2)
     add(run, 4)
     (run.snapshot(4) / "manifest.json").write_bytes(b"")

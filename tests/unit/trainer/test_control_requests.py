@@ -8,7 +8,7 @@ from shared.run_folder import requests
 from shared.run_folder.records import Request, RequestKind, utc_now
 from shared.run_folder.run_dir import RunDir
 from tests.conftest import RunMaker, until
-from trainer.control_requests import Orders
+from trainer.control_requests import ControlRequests
 
 
 @pytest.fixture
@@ -24,50 +24,50 @@ def ask(run: RunDir, kind: RequestKind) -> Request:
 
 
 def test_nobody_asking_means_going_on(run: RunDir) -> None:
-    orders = Orders(run)
-    assert not orders.wants_snapshot(1)
-    assert not orders.is_paused(1)
+    control_requests = ControlRequests(run)
+    assert not control_requests.wants_snapshot(1)
+    assert not control_requests.is_paused(1)
 
 
 def test_a_snapshot_is_wanted_once_and_done_when_it_is_published(run: RunDir) -> None:
-    orders, request = Orders(run), ask(run, "snapshot-now")
+    control_requests, request = ControlRequests(run), ask(run, "snapshot-now")
     assert requests.submit(run, "snapshot-now", by="another tab") == request
-    assert orders.wants_snapshot(4)
-    assert not orders.wants_snapshot(5)
-    orders.settle()
+    assert control_requests.wants_snapshot(4)
+    assert not control_requests.wants_snapshot(5)
+    control_requests.settle()
     answer = requests.read_answer(run, request)
     assert answer.seen
     assert (answer.step, answer.done) == (4, None)
     run.snapshot(4).mkdir()
-    orders.settle()
+    control_requests.settle()
     assert requests.read_answer(run, request).done
     assert ask(run, "snapshot-now") != request, "a new one can be asked for"
-    assert orders.wants_snapshot(6)
+    assert control_requests.wants_snapshot(6)
 
 
 def test_a_snapshot_that_never_came_is_answered_with_the_reason(run: RunDir) -> None:
-    orders, request = Orders(run), ask(run, "snapshot-now")
-    assert orders.wants_snapshot(4)
+    control_requests, request = ControlRequests(run), ask(run, "snapshot-now")
+    assert control_requests.wants_snapshot(4)
     late = ask(run, "pause")
-    orders.close()
+    control_requests.close()
     assert requests.read_answer(run, request).ignored == "the snapshot of step 4 could not be published"
     assert requests.read_answer(run, late).ignored == "training has ended"
 
 
 def test_a_pause_holds_until_it_is_lifted_and_asking_twice_changes_nothing(run: RunDir) -> None:
-    orders, pause = Orders(run), ask(run, "pause")
-    assert orders.is_paused(3)
+    control_requests, pause = ControlRequests(run), ask(run, "pause")
+    assert control_requests.is_paused(3)
     answer = requests.read_answer(run, pause)
     assert answer.seen
     assert answer.done
     assert answer.step == 3
     ask(run, "pause")
-    assert orders.is_paused(3)
+    assert control_requests.is_paused(3)
     resume = ask(run, "resume")
-    assert not orders.is_paused(3)
+    assert not control_requests.is_paused(3)
     assert requests.read_answer(run, resume).done
     ask(run, "resume")
-    assert not orders.is_paused(4)
+    assert not control_requests.is_paused(4)
 
 
 @pytest.mark.parametrize(("kinds", "held"), [(("pause", "resume"), False), (("resume", "pause"), True)])
@@ -76,20 +76,20 @@ def test_pause_and_resume_count_in_the_order_they_were_asked_for(
 ) -> None:
     for kind in kinds:
         ask(run, kind)
-    assert Orders(run).is_paused(1) == held
+    assert ControlRequests(run).is_paused(1) == held
 
 
 def test_a_pause_of_an_earlier_session_holds_nobody(run: RunDir) -> None:
     pause = ask(run, "pause")
     requests.ignore_before(run, utc_now())
-    assert not Orders(run).is_paused(1)
+    assert not ControlRequests(run).is_paused(1)
     assert requests.read_answer(run, pause).ignored
 
-    assert Orders(run).is_paused(2) is False
-    held = Orders(run)
+    assert ControlRequests(run).is_paused(2) is False
+    held = ControlRequests(run)
     ask(run, "pause")
     assert held.is_paused(2)
-    assert not Orders(run).is_paused(3), "what was done is not done again by the next session"
+    assert not ControlRequests(run).is_paused(3), "what was done is not done again by the next session"
 
 
 def test_a_pause_is_no_stop(run: RunDir) -> None:

@@ -24,10 +24,10 @@ class Guarded:
         self.failure: str | None = None
         self.learner: Any = SimpleNamespace(step=0, is_finite=lambda: True)
         stop: Any = SimpleNamespace(fail=self.fail)
-        desk: Any = SimpleNamespace(status=SimpleNamespace(notice=self.notices.append))
+        writer: Any = SimpleNamespace(status=SimpleNamespace(notice=self.notices.append))
         config = parse_config({"data": {"path": "p"}, "stop": {"max_bad_steps": max_bad_steps}})
         run: Any = None
-        self.trainer = Trainer(run, config, self.learner, stop, desk)
+        self.trainer = Trainer(run, config, self.learner, stop, writer)
 
     def fail(self, text: str, hint: str) -> None:
         self.failure = self.failure or text
@@ -91,6 +91,6 @@ def test_what_does_not_fit_and_that_it_fits_again_are_told_once_each() -> None:
     guarded = Guarded()
     for note in ("", "in pieces of 2", "in pieces of 2", "", ""):
         guarded.learner.note = note
-        assert guarded.trainer.desk
-        guarded.trainer._tell_note(guarded.trainer.desk)
+        assert guarded.trainer.writer
+        guarded.trainer._tell_note(guarded.trainer.writer)
     assert guarded.notices == ["in pieces of 2", "whole batches fit into memory again"]

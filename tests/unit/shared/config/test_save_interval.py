@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from shared.config.save_interval import AnyCadence, EveryEpochs, EveryMinutes, EverySteps, dump, is_due, parse
+from shared.config.save_interval import AnySaveInterval, EveryEpochs, EveryMinutes, EverySteps, dump, is_due, parse
 
 
-def due_steps(cadence: AnyCadence, steps: int, epochs_per_step: float = 0.0) -> list[int]:
+def due_steps(interval: AnySaveInterval, steps: int, epochs_per_step: float = 0.0) -> list[int]:
     return [
         step
         for step in range(1, steps + 1)
-        if is_due(cadence, step, ((step - 1) * epochs_per_step, step * epochs_per_step), 0.0)
+        if is_due(interval, step, ((step - 1) * epochs_per_step, step * epochs_per_step), 0.0)
     ]
 
 
@@ -39,7 +39,7 @@ def test_minutes_are_counted_since_the_last_save() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "cadence"),
+    ("value", "interval"),
     [
         (100, EverySteps(((0, 100),))),
         ("2 epochs", EveryEpochs(2)),
@@ -49,9 +49,9 @@ def test_minutes_are_counted_since_the_last_save() -> None:
         ([[0, 25], [200, 100]], EverySteps(((0, 25), (200, 100)))),
     ],
 )
-def test_what_is_written_reads_back_equal(value: Any, cadence: AnyCadence) -> None:
-    assert parse(value) == cadence
-    assert parse(dump(cadence)) == cadence
+def test_what_is_written_reads_back_equal(value: Any, interval: AnySaveInterval) -> None:
+    assert parse(value) == interval
+    assert parse(dump(interval)) == interval
 
 
 @pytest.mark.parametrize(

@@ -141,7 +141,7 @@ def test_what_few_captions_can_show_is_said_with_its_number() -> None:
     for few, factor in ((2, "9.0"), (3, "2.5")):
         told = caution(few)
         assert told
-        assert f"judged on {few} held-out captions" in told
+        assert f"evaluated on {few} held-out captions" in told
         assert f"more than {factor} times" in told
         assert "data.num_validation" in told
     assert caution(4) is None

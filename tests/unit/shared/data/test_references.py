@@ -1,4 +1,4 @@
-"""The pictures a run is judged by: published with the run, so that it can be judged without its data set."""
+"""The pictures a run is evaluated by: published with the run, so that it can be evaluated without its data set."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def changed(config: Config, section: str, **values: object) -> Config:
     return config.model_copy(update={section: getattr(config, section).model_copy(update=values)})
 
 
-def test_a_run_is_made_with_what_it_will_be_judged_by(make_paper_run: RunMaker) -> None:
+def test_a_run_is_made_with_what_it_will_be_evaluated_by(make_paper_run: RunMaker) -> None:
     run = make_paper_run(**MANY)
     held_out = run.read_record().dataset.held_out
     assert prompts(run.references) == list(held_out[:2])
@@ -72,7 +72,7 @@ def test_a_resolution_that_does_not_suit_the_model_is_refused_before_the_run_is_
     assert not (tmp_path / "runs").exists()
 
 
-def test_other_prompts_are_published_when_they_change_before_anything_is_judged(make_paper_run: RunMaker) -> None:
+def test_other_prompts_are_published_when_they_change_before_anything_is_evaluated(make_paper_run: RunMaker) -> None:
     run = make_paper_run(**MANY)
     config = changed(run.read_config(), "evaluation", num_prompts=3, confirm_prompts=4)
     setting_changes.apply(run, config, ("evaluation.num_prompts", "evaluation.confirm_prompts"))

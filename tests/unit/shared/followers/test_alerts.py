@@ -75,9 +75,9 @@ def test_a_program_that_ended_badly_is_told_by_how() -> None:
     assert alerts.ended_badly(status("training"), True) == []
 
 
-def test_snapshots_that_nobody_judges_are_an_alert() -> None:
-    assert len(alerts.unjudged(2, evaluator_alive=False)) == 1
-    assert alerts.unjudged(2, evaluator_alive=True) == alerts.unjudged(0, evaluator_alive=False) == []
+def test_snapshots_that_nobody_evaluates_are_an_alert() -> None:
+    assert len(alerts.unevaluated(2, evaluator_alive=False)) == 1
+    assert alerts.unevaluated(2, evaluator_alive=True) == alerts.unevaluated(0, evaluator_alive=False) == []
 
 
 def test_a_full_disk_is_announced_before_it_is_full() -> None:

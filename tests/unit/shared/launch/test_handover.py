@@ -77,7 +77,7 @@ def in_the_background(call: Callable[[], object]) -> Generator[Future[object]]:
         yield pool.submit(call)
 
 
-def leave_unjudged(run: RunDir, *steps: int) -> None:
+def leave_unevaluated(run: RunDir, *steps: int) -> None:
     run_id = run.read_record().run_id
     for step in steps:
         publish(run.staging, run.snapshot(step), Manifest(kind="snapshot", run_id=run_id, step=step), lambda _: None)
@@ -96,14 +96,14 @@ def test_after_stop_now_the_folder_is_free_at_once(make_paper_run: RunMaker) -> 
     assert said == ["asked the trainer to stop", "stopped after step 7; the same command resumes"]
 
 
-def test_stop_waits_for_what_is_still_judged_and_says_how_to_leave_it(make_paper_run: RunMaker) -> None:
+def test_stop_waits_for_what_is_still_evaluated_and_says_how_to_leave_it(make_paper_run: RunMaker) -> None:
     run, said = make_paper_run(), list[str]()
-    leave_unjudged(run, 2, 4)
+    leave_unevaluated(run, 2, 4)
     with at_work(run, "training"), in_the_background(lambda: handover.stop(run, said.append, 60)) as stopping:
-        until(lambda: any("still to be judged: 3" in text for text in said), "the word about what is left")
+        until(lambda: any("still to be evaluated: 3" in text for text in said), "the word about what is left")
         assert not stopping.done()
         assert "--now" in said[-1]
-        assert handover.stop(run, said.append, 60, now=True) == 0, "a second one ends the judging"
+        assert handover.stop(run, said.append, 60, now=True) == 0, "a second one ends the evaluating"
         assert stopping.result(timeout=60) == 0
         assert is_free(run)
 
@@ -123,14 +123,14 @@ def test_stop_says_where_nobody_works(make_paper_run: RunMaker) -> None:
 
 def test_a_run_that_is_ending_is_waited_for_and_then_free(make_paper_run: RunMaker) -> None:
     run, said = make_paper_run(), list[str]()
-    leave_unjudged(run, 2)
+    leave_unevaluated(run, 2)
     with (
         at_work(run, "ending") as other,
         in_the_background(lambda: handover.wait_while_ending(run, said.append)) as waiting,
     ):
         until(lambda: said, "the word about whom it waits for")
         assert f"pid {other.pid} on " in said[0]
-        assert "still to be judged: 2" in said[0]
+        assert "still to be evaluated: 2" in said[0]
         assert "Ctrl-C gives up" in said[0]
         assert not waiting.done()
         assert other.stdin

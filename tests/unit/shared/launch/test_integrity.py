@@ -20,7 +20,7 @@ from tests.conftest import RunMaker
 
 @pytest.fixture
 def run(make_paper_run: RunMaker) -> RunDir:
-    """Two steps trained, one snapshot judged."""
+    """Two steps trained, one snapshot evaluated."""
     made = make_paper_run()
     run_id = made.read_record().run_id
     table = Appender(made.train_csv, TRAIN_COLUMNS)

@@ -244,9 +244,9 @@ def test_a_moved_folder_of_single_file_config_is_named_and_its_new_place_taken(c
     run = create_run(config)
     write_rows(run.train_csv, TRAIN_COLUMNS, [{"step": 1}])
     place = move(folder, tmp_path / "new")
-    for judge in (take_up, lambda config: adopt_places(run, config, lambda text: None)):
+    for evaluate in (take_up, lambda config: adopt_places(run, config, lambda text: None)):
         with pytest.raises(ModelError, match=r"single_file_config of .* is not at") as caught:
-            judge(config)
+            evaluate(config)
         assert "model.single_file_config=PLACE" in caught.value.hint
     assert check(run) == []
     assert take_up(elsewhere(config, model={"single_file_config": str(place)}))[0].startswith("moved: ")
@@ -456,7 +456,7 @@ def test_a_run_that_never_made_a_step_is_begun_anew_where_its_data_set_lies_by_n
     assert run.read_record().dataset.path == str(place)
 
 
-def test_who_only_judges_a_run_may_say_where_things_lie_and_nothing_else(
+def test_who_only_evaluates_a_run_may_say_where_things_lie_and_nothing_else(
     run: RunDir, data: Path, tmp_path: Path
 ) -> None:
     place, said = move(data, tmp_path / "new"), list[str]()

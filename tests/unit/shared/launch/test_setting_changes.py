@@ -107,7 +107,7 @@ def test_what_the_run_depends_on_never_changes(run: RunDir, changed: Callable[..
     assert "--new" in caught.value.hint
 
 
-def test_how_snapshots_are_judged_may_change_until_the_first_is(run: RunDir, changed: Callable[..., Config]) -> None:
+def test_how_snapshots_are_evaluated_may_change_until_the_first_is(run: RunDir, changed: Callable[..., Config]) -> None:
     config = changed(evaluation={"num_seeds": 3})
     with pytest.raises(RunFolderError, match="num_seeds was 1, is 3"):
         setting_changes.apply(run, config, ())

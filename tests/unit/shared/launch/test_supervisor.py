@@ -14,7 +14,7 @@ from shared.errors import ConfigError
 from shared.files.publication import publish
 from shared.launch import supervisor
 from shared.launch.listener import Listener
-from shared.launch.supervisor import ROOT, Supervisor, child_environment, unjudged
+from shared.launch.supervisor import ROOT, Supervisor, child_environment, unevaluated
 from shared.run_folder import requests
 from shared.run_folder.heartbeat import read_status, vacant
 from shared.run_folder.records import EvaluationResult, Manifest
@@ -22,7 +22,7 @@ from shared.run_folder.tables import METRIC_COLUMNS, write_rows
 from tests.conftest import RunMaker
 
 
-def test_children_find_our_packages_first_and_hold_the_lifeline(
+def test_children_find_our_packages_first_and_hold_the_parent_pipe(
     make_paper_run: RunMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", "/elsewhere")
@@ -30,7 +30,7 @@ def test_children_find_our_packages_first_and_hold_the_lifeline(
     run = make_paper_run()
     environment = child_environment(run)
     assert environment["PYTHONPATH"].split(os.pathsep) == [str(ROOT), "/elsewhere"]
-    assert environment["DARKROOM_LIFELINE"] == "1"
+    assert environment["DARKROOM_PARENT_PIPE"] == "1"
     assert environment["HOME"] == "/home/someone"
     assert (environment["DARKROOM_RUNS"], environment["DARKROOM_RUN"]) == (str(run.path.parent), run.path.name)
     monkeypatch.delenv("PYTHONPATH")
@@ -38,24 +38,24 @@ def test_children_find_our_packages_first_and_hold_the_lifeline(
     assert "DARKROOM_RUN" not in child_environment(None)
 
 
-def test_what_is_left_to_judge_knows_the_base_model_and_leaves_other_runs_out(make_paper_run: RunMaker) -> None:
+def test_what_is_left_to_evaluate_knows_the_base_model_and_leaves_other_runs_out(make_paper_run: RunMaker) -> None:
     run = make_paper_run()
-    assert unjudged(run) == set()
+    assert unevaluated(run) == set()
 
     def snapshot(step: int, run_id: str) -> None:
         publish(run.staging, run.snapshot(step), Manifest(kind="snapshot", run_id=run_id, step=step), lambda _: None)
 
     snapshot(99999, "another")
-    assert unjudged(run) == set()
+    assert unevaluated(run) == set()
     snapshot(2, run.read_record().run_id)
-    assert unjudged(run) == {0, 2}
+    assert unevaluated(run) == {0, 2}
     write_rows(run.metrics_csv, METRIC_COLUMNS, [{"step": 0}])
-    assert unjudged(run) == {2}
+    assert unevaluated(run) == {2}
     run.evaluation(2).mkdir()
     EvaluationResult(run_id="r", step=2, status="ok").write(run.evaluation(2) / "result.json")
-    assert unjudged(run) == {2}, "its evaluator may have died before it weighed the result"
+    assert unevaluated(run) == {2}, "its evaluator may have died before it weighed the result"
     write_rows(run.metrics_csv, METRIC_COLUMNS, [{"step": 0}, {"step": 2}])
-    assert unjudged(run) == set()
+    assert unevaluated(run) == set()
 
 
 FAKES = {
@@ -67,7 +67,7 @@ FAKES = {
 
 @pytest.fixture
 def supervise(make_paper_run: RunMaker, monkeypatch: pytest.MonkeyPatch) -> Generator[Callable[..., list[str]]]:
-    """Supervise a run of which a snapshot waits to be judged, by programs that do nothing; returns what was said."""
+    """Supervise a run of which a snapshot waits to be evaluated, by programs that do nothing; returns what was said."""
 
     def fake(module: str, *_: object) -> list[str]:
         return [sys.executable, "-c", FAKES[module]]
@@ -100,8 +100,8 @@ def supervise(make_paper_run: RunMaker, monkeypatch: pytest.MonkeyPatch) -> Gene
         signal.signal(number, handler)
 
 
-def test_a_stop_asked_for_while_the_rest_is_judged_leaves_it(supervise: Callable[..., list[str]]) -> None:
-    assert "left unjudged: 2; the same command goes on with them" in supervise("draining")
+def test_a_stop_asked_for_while_the_rest_is_evaluated_leaves_it(supervise: Callable[..., list[str]]) -> None:
+    assert "left unevaluated: 2; the same command goes on with them" in supervise("draining")
 
 
 def test_a_stop_asked_for_while_only_the_dashboard_is_up_ends_it(supervise: Callable[..., list[str]]) -> None:

@@ -69,17 +69,17 @@ def test_a_metric_without_value_leaves_its_cells_blank(run: RunDir) -> None:
 
 
 def test_a_run_without_verdict_says_so(run: RunDir) -> None:
-    assert summary(run) == "", "there is nothing to judge"
+    assert summary(run) == "", "there is nothing to evaluate"
     publish(
         run.staging,
         run.snapshot(2),
         Manifest(kind="snapshot", run_id=run.read_record().run_id, step=2),
         lambda folder: None,
     )
-    assert summary(run).startswith("No snapshot is judged yet; `python run.py evaluate ")
+    assert summary(run).startswith("No snapshot is evaluated yet; `python run.py evaluate ")
     rows = [{"step": 0, "status": "ok"}, {"step": 2, "status": "failed", "reason": "a weight is not finite"}]
     write_rows(run.metrics_csv, METRIC_COLUMNS, rows)
-    assert summary(run) == "step 2 could not be judged: a weight is not finite\n"
+    assert summary(run) == "step 2 could not be evaluated: a weight is not finite\n"
 
 
 def test_a_missing_file_is_named_by_its_folder(run: RunDir) -> None:
@@ -97,16 +97,16 @@ def test_a_result_is_described_in_one_line_with_its_differences(run: RunDir) -> 
         {"step": 40, "visual_loss": 0.25, "visual_loss_delta": -0.25},
     )
     base, trained = read_rows(run.metrics_csv)
-    assert describe_result(trained) == "judged step 40: visual 0.250 (-0.250)  (1.5 s)"
-    assert describe_result(base) == "judged base model: visual 0.500, clip t 0.250  (1.5 s)"
+    assert describe_result(trained) == "evaluated step 40: visual 0.250 (-0.250)  (1.5 s)"
+    assert describe_result(base) == "evaluated base model: visual 0.500, clip t 0.250  (1.5 s)"
 
 
 def test_a_failed_result_says_why(run: RunDir) -> None:
     write_metrics(run, {"step": 40, "status": "failed", "reason": "the file is truncated"})
-    assert describe_result(read_rows(run.metrics_csv)[0]) == "step 40 could not be judged: the file is truncated"
+    assert describe_result(read_rows(run.metrics_csv)[0]) == "step 40 could not be evaluated: the file is truncated"
     row = {"step": 40, "status": "skipped", "reason": "evaluation.every is 3"}
     write_rows(run.metrics_csv, METRIC_COLUMNS, [row])
-    assert describe_result(read_rows(run.metrics_csv)[0]) == "step 40 was left out: evaluation.every is 3"
+    assert describe_result(read_rows(run.metrics_csv)[0]) == "step 40 was skipped: evaluation.every is 3"
 
 
 def test_each_result_is_told_once(run: RunDir, capsys: pytest.CaptureFixture[str]) -> None:
@@ -115,7 +115,7 @@ def test_each_result_is_told_once(run: RunDir, capsys: pytest.CaptureFixture[str
         write_metrics(run, {"step": 0, "status": "failed", "reason": "[why]"})
         terminal.render()
         terminal.render()
-    assert capsys.readouterr().out == "• base model could not be judged: [why]\n"
+    assert capsys.readouterr().out == "• base model could not be evaluated: [why]\n"
 
 
 def test_a_notice_of_the_trainer_is_printed_once_and_an_earlier_sessions_never(run: RunDir) -> None:

@@ -22,7 +22,7 @@ CONFIG = parse_config(
 
 
 @pytest.mark.parametrize(
-    ("cadence", "step", "expected"),
+    ("interval", "step", "expected"),
     [
         (10, 0, 10),
         (10, 95, 1),
@@ -34,8 +34,8 @@ CONFIG = parse_config(
         ("5 minutes", 100, 0),
     ],
 )
-def test_saves_are_counted_as_training_will_make_them(cadence: object, step: int, expected: int) -> None:
-    assert num_saves(parse(cadence), step, 100, steps_per_epoch=10) == expected
+def test_saves_are_counted_as_training_will_make_them(interval: object, step: int, expected: int) -> None:
+    assert num_saves(parse(interval), step, 100, steps_per_epoch=10) == expected
 
 
 def test_a_run_needs_all_its_snapshots_and_pictures_but_few_checkpoints() -> None:

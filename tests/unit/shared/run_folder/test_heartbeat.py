@@ -17,7 +17,7 @@ from shared.run_folder import requests
 from shared.run_folder.heartbeat import (
     SILENT_SECONDS,
     hold_role,
-    hold_seat,
+    hold_slot,
     is_alive,
     process_alive,
     read_status,
@@ -76,28 +76,28 @@ def test_a_role_held_by_a_living_process_is_refused_with_its_pid(run: RunDir) ->
 
 
 def test_several_programs_of_one_role_take_the_first_free_seats(run: RunDir) -> None:
-    with hold_seat(run, "evaluator") as first, hold_seat(run, "evaluator") as second:
+    with hold_slot(run, "evaluator") as first, hold_slot(run, "evaluator") as second:
         first.update("evaluating", step=1)
         second.update("evaluating", step=2)
-        found = [read_status(run, "evaluator", seat) for seat in (1, 2)]
+        found = [read_status(run, "evaluator", slot) for slot in (1, 2)]
         assert [status.step for status in found if status] == [1, 2]
         assert {path.name for path in run.processes.glob("*.json")} == {"evaluator.json", "evaluator-2.json"}
     assert not someone_serves(run, "evaluator")
-    with hold_seat(run, "evaluator"):
+    with hold_slot(run, "evaluator"):
         assert is_alive(read_status(run, "evaluator"))
         assert someone_serves(run, "evaluator")
 
 
 def test_a_role_is_vacant_only_when_every_seat_is(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shared.run_folder.heartbeat.LEAVING_SECONDS", 0.1)
-    with hold_seat(run, "evaluator") as first:
-        with hold_seat(run, "evaluator"):
+    with hold_slot(run, "evaluator") as first:
+        with hold_slot(run, "evaluator"):
             first.close("finished")
             with pytest.raises(RunFolderError, match="is its evaluator"), vacant(run, "evaluator"):
                 pass
         with pytest.raises(RunFolderError, match="is its evaluator"), vacant(run, "evaluator"):
             pass
-    with vacant(run, "evaluator"), hold_seat(run, "evaluator") as later:
+    with vacant(run, "evaluator"), hold_slot(run, "evaluator") as later:
         assert later.record.state == "starting"
     with vacant(run, "evaluator"):
         pass

@@ -104,7 +104,7 @@ def test_snapshots_come_by_step_ascending(run: RunDir) -> None:
     for step in (100, 20, 123456789):
         plant(run, step)
     assert list(run.published_snapshots()) == [20, 100, 123456789]
-    assert run.snapshots_to_judge() == {20, 100, 123456789}
+    assert run.snapshots_to_evaluate() == {20, 100, 123456789}
 
 
 def test_a_snapshot_of_another_run_is_ignored(run: RunDir) -> None:
@@ -113,14 +113,14 @@ def test_a_snapshot_of_another_run_is_ignored(run: RunDir) -> None:
     plant(run, 4, name_step=6)  # a folder that was renamed
     run.snapshot(8).mkdir()  # nothing in it (yet)
     assert set(run.published_snapshots()) == {2}
-    assert run.snapshots_to_judge() == {2}
+    assert run.snapshots_to_evaluate() == {2}
 
 
-def test_a_snapshot_with_a_damaged_manifest_is_not_published_but_still_to_be_judged(run: RunDir) -> None:
+def test_a_snapshot_with_a_damaged_manifest_is_not_published_but_still_to_be_evaluated(run: RunDir) -> None:
     (plant(run, 2) / "manifest.json").write_bytes(b"")
     plant(run, 4)
     assert set(run.published_snapshots()) == {4}
-    assert run.snapshots_to_judge() == {2, 4}
+    assert run.snapshots_to_evaluate() == {2, 4}
 
 
 def test_steps_are_read_from_names_alone(tmp_path: Path) -> None:
