@@ -18,7 +18,7 @@ import run
 from shared.config.schema import known_keys, load_config, sections
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
@@ -45,6 +45,43 @@ def test_every_link_and_picture_leads_somewhere(page: Path) -> None:
     targets = re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8"))
     missing = [target for target in targets if "://" not in target and not (page.parent / target).exists()]
     assert not missing
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_to_a_section_names_one(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#\s:]*\.md)?#([\w-]+)\)", page.read_text(encoding="utf-8"))
+    sections = {target: _anchors(page.parent / target if target else page) for target, _ in links}
+    assert [(target, anchor) for target, anchor in links if anchor not in sections[target]] == []
+
+
+def _anchors(page: Path) -> set[str]:
+    """The anchors that GitHub gives to a page's headings."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
+
+
+def test_every_path_of_the_architecture_exists() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    table = page.partition("## To change X, open Y")[2]
+    folders = "benchmarks|configs|dashboard|docs|evaluator|examples|pocket|shared|tasks|tests|trainer"
+    named = re.findall(rf"`((?:{folders})/[\w./-]*|run\.py)`", page)
+    assert len(named) > len(table.splitlines()) // 2
+    assert [path for path in named if not (ROOT / path).exists()] == []
+
+
+def test_every_test_that_a_decision_names_exists() -> None:
+    tests = "".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "tests").rglob("test_*.py")))
+    notes = sorted((ROOT / "docs" / "decisions").glob("0*.md"))
+    named = {(note.name, test) for note in notes for test in re.findall(r"`(test_\w+)`", note.read_text("utf-8"))}
+    assert notes
+    assert {(note, test) for note, test in named if f"def {test}(" not in tests} == set()
+
+
+def test_the_list_of_decisions_is_complete() -> None:
+    folder = ROOT / "docs" / "decisions"
+    titles = {path.name: path.read_text("utf-8").partition(". ")[2].splitlines()[0] for path in folder.glob("0*.md")}
+    rows = {f"| {name[:4]} | [{title}]({name}) |" for name, title in titles.items()}
+    assert rows <= set((folder / "README.md").read_text(encoding="utf-8").splitlines())
 
 
 @pytest.mark.parametrize("config", sorted((ROOT / "configs").glob("*.toml")), ids=lambda path: path.stem)
