@@ -6,14 +6,14 @@ import shutil
 from datetime import datetime
 
 from dashboard.data.events import typical
-from dashboard.text.language import say
 from dashboard.data.reader import RunReader
 from dashboard.text.formatting import duration, size
+from dashboard.text.language import say
 from shared.followers import alerts
-from shared.followers.alerts import Alert, Bytes, SENTENCES, Seconds
+from shared.followers.alerts import SENTENCES, Alert, Bytes, Seconds
 from shared.run_folder.active_evaluators import read_active_evaluators
-from shared.run_folder.records import ProcessStatus
 from shared.run_folder.heartbeat import is_alive
+from shared.run_folder.records import ProcessStatus
 
 
 def sentence(alert: Alert) -> str:

@@ -6,8 +6,8 @@ import html
 from collections.abc import Mapping
 from pathlib import Path
 
-from dashboard.text.language import say
 from dashboard.text.formatting import interval, metric_name, number, plain, signed
+from dashboard.text.language import say
 from shared.files.publication import read_manifest
 from shared.run_folder.records import Best
 from shared.run_folder.run_dir import RunDir

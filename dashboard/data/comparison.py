@@ -9,12 +9,12 @@ from typing import Any
 import pandas as pd
 
 from dashboard.charts.quality import HIGHER_IS_BETTER
-from dashboard.text.language import say
 from dashboard.text.formatting import interval, metric_name, number, signed
+from dashboard.text.language import say
 from shared.config.schema import Config
-from shared.statistics.paired import by_prompt, difference
 from shared.run_folder.records import Best, EvaluationResult
 from shared.run_folder.tables import COMPARED_METRICS
+from shared.statistics.paired import by_prompt, difference
 
 UNIMPORTANT = frozenset({"run", "dashboard"})
 DRAWN_ALIKE = ("scheduler", "num_inference_steps", "guidance_scale", "resolution")
@@ -74,7 +74,11 @@ def _terms(evaluated: EvaluationResult) -> tuple[set[tuple[str, str]], list[Any]
 
 def _change(one: Contestant, pinned: Contestant, name: str) -> str:
     """The difference paired by prompts, with its interval; a direction only where that excludes zero."""
-    if one.evaluated is None or pinned.evaluated is None or _seen_with(one.evaluated, name) != _seen_with(pinned.evaluated, name):
+    if (
+        one.evaluated is None
+        or pinned.evaluated is None
+        or _seen_with(one.evaluated, name) != _seen_with(pinned.evaluated, name)
+    ):
         return ""
     found = difference(by_prompt(one.evaluated.samples, name), by_prompt(pinned.evaluated.samples, name))
     if found is None or found.low is None or found.high is None:

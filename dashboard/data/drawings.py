@@ -8,10 +8,10 @@ from __future__ import annotations
 import html
 
 from dashboard.server.files import picture_url
-from dashboard.text.language import say
 from dashboard.text.formatting import metric_name, number, size
+from dashboard.text.language import say
 from shared.run_folder.records import EvaluationResult, Request, Sample
-from shared.run_folder.run_dir import ResultKind, RunDir, SHEET, step_name
+from shared.run_folder.run_dir import SHEET, ResultKind, RunDir, step_name
 
 SHEETS: dict[ResultKind, str] = {
     "evaluations": "Contact sheet ({size})",

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from dashboard.text.language import say
 from dashboard.data.series import Numbers
 from dashboard.text.formatting import duration
+from dashboard.text.language import say
 
 PAUSE_SECONDS = 60.0
 PAUSE_STEPS = 50  # longer than so many usual steps is a pause, even where steps are slow

@@ -13,10 +13,10 @@ from typing import Any, TypeVar
 import pandas as pd
 
 from dashboard.data.csv_reader import GrowingTable
-from shared.run_folder import requests
 from shared.config.schema import Config
 from shared.errors import RunFolderError
 from shared.files.publication import read_manifest, verify
+from shared.run_folder import requests
 from shared.run_folder.records import Best, EvaluationResult, Manifest
 from shared.run_folder.run_dir import ResultKind, RunDir, steps_in
 from shared.run_folder.tables import COMPARED_METRICS, METRIC_COLUMNS, TRAIN_COLUMNS, VALIDATION_COLUMNS, read_rows
@@ -64,7 +64,7 @@ class RunReader:
         return self._validation.read()
 
     def metrics(self) -> pd.DataFrame:
-        """`metrics.csv` by ascending step, missing as NaN; it is replaced whole, so it is read whole when it changes."""
+        """`metrics.csv` by ascending step, missing as NaN; replaced whole, so read whole when it changes."""
         version = self.metrics_version()
         if version == (0, 0):
             return _metrics_frame([])
@@ -114,7 +114,9 @@ class RunReader:
 
     def stops(self) -> dict[int, str]:
         """Step → who asked for the stop that happened there."""
-        answered = ((request, requests.read_answer(self.run, request)) for request in requests.requests(self.run, "stop"))
+        answered = (
+            (request, requests.read_answer(self.run, request)) for request in requests.requests(self.run, "stop")
+        )
         return {answer.step: request.by for request, answer in answered if answer.step is not None}
 
     def snapshot_steps(self) -> list[int]:

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dashboard.text.language import say
 from dashboard.data.notes import Notes
 from dashboard.text.formatting import interval, metric_name, signed
+from dashboard.text.language import say
 from shared.run_folder.records import Best, Confirmation, Manifest
 from shared.run_folder.tables import COMPARED_METRICS
 

@@ -1,7 +1,7 @@
 """The captioned pictures of a run, by id: found, checked and split before anything is loaded.
 
-`scan` is the only entrance, whatever form the data set has. A picture that is held out (`shared.data.held_out`) is never
-trained on: not by its repeats, and not as a copy under another name.
+`scan` is the only entrance, whatever form the data set has. A picture that is held out (`shared.data.held_out`) is
+never trained on: not by its repeats, and not as a copy under another name.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from shared.data import captions, held_out, hub_datasets, masks, regularization, sources
 from shared.config.schema import Config, DataConfig
-from shared.errors import DataError
+from shared.data import captions, held_out, hub_datasets, masks, regularization, sources
 from shared.data.inspection import Inspection
 from shared.data.pictures import SUFFIXES
+from shared.data.sources import Findings, Pair, listed
+from shared.errors import DataError
 from shared.files.publication import sha256
 from shared.run_folder.records import Inventory, PairRecord, combined_digest
-from shared.data.sources import Findings, Pair, listed
 
 Digest = Callable[[Path], str]
 
@@ -80,7 +80,9 @@ def look(data: DataConfig, cache: Path, findings: Findings, inspection: Inspecti
     if data.regularization_path != regularization.NONE:
         pairs = regularization.recognise(pairs)
     if data.regularization_path not in (regularization.NONE, regularization.AUTO):
-        pairs = regularization.read_beside(pairs, folder, hub_datasets.on_disk(data.regularization_path, cache), findings)
+        pairs = regularization.read_beside(
+            pairs, folder, hub_datasets.on_disk(data.regularization_path, cache), findings
+        )
     pairs = sources.passed_over(pairs, findings)
     pairs = _with_trigger(_told_apart(pairs, findings), data.trigger_word, findings)
     if inspection:

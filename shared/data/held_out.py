@@ -14,9 +14,9 @@ import random
 from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 
+from shared.data.sources import KOHYA_FOLDER, Pair
 from shared.errors import DataError
 from shared.statistics.paired import detectable
-from shared.data.sources import KOHYA_FOLDER, Pair
 
 ENOUGH = 4
 """Held-out pairs, below which hardly any difference can be told from chance: 2.5 standard deviations with 3."""
@@ -33,8 +33,8 @@ def suggested(num_pictures: int) -> int:
 def power(num_prompts: int) -> str:
     """What evaluating on so many held-out captions can show, for a person."""
     return (
-        f"each snapshot is evaluated on {num_prompts} held-out captions: a difference to the base model can be told from "
-        f"chance when its mean is more than {detectable(num_prompts):.1f} times its spread between captions"
+        f"each snapshot is evaluated on {num_prompts} held-out captions: a difference to the base model can be told "
+        f"from chance when its mean is more than {detectable(num_prompts):.1f} times its spread between captions"
     )
 
 

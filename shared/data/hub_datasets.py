@@ -17,11 +17,11 @@ from typing import Any
 from PIL import Image
 
 from shared.config.schema import HUB
-from shared.errors import DataError
 from shared.data.pictures import ENDINGS, FORMATS, UNREADABLE
+from shared.data.sources.columns import CAPTION_COLUMNS, PICTURE_COLUMNS, Record, caption_column, column
+from shared.errors import DataError
 from shared.files.publication import publish, sweep
 from shared.run_folder.records import Manifest
-from shared.data.sources.columns import CAPTION_COLUMNS, PICTURE_COLUMNS, Record, caption_column, column
 
 SPLIT = "train"
 ROWS_LOOKED_AT = 100

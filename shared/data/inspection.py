@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from shared.errors import DataError
 from shared.data.pictures import Header, open_picture, read_header
+from shared.errors import DataError
 from shared.files.progress_lines import Progress
 
 

@@ -18,9 +18,9 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from shared.data import png
 from shared.data.buckets import Size
-from shared.errors import DataError
 from shared.data.pictures import FORMATS, KINDS, UNREADABLE, upright_size
 from shared.data.sources import Pair
+from shared.errors import DataError
 
 Kind = Literal["files", "alpha", "off"]
 

@@ -11,19 +11,19 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shared.data import buckets
 from shared.config.schema import Config
-from shared.errors import DataError
+from shared.data import buckets
 from shared.data.pictures import open_picture, upright_size
+from shared.data.sources import Pair
+from shared.errors import DataError
 from shared.files.publication import publish, remove
 from shared.run_folder.records import Manifest, RunRecord
-from shared.data.sources import Pair
 
 if TYPE_CHECKING:
     from shared.run_folder.run_dir import RunDir
 
 MIN_FURTHER = 4
-"""Held-out pairs the finalists are evaluated again on, at least: fewer would overrule the first evaluation by chance."""
+"""Held-out pairs the finalists are evaluated again on, at least: fewer would overrule the first result by chance."""
 
 
 def first(config: Config, record: RunRecord) -> tuple[str, ...]:

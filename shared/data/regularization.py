@@ -14,8 +14,8 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from shared.data import sources
+from shared.data.sources import KOHYA_FOLDER, Findings, Pair
 from shared.errors import DataError
-from shared.data.sources import Findings, KOHYA_FOLDER, Pair
 
 AUTO, NONE = "auto", "none"
 PREFIX = "regularization/"

@@ -7,14 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from shared.data import dataset, held_out, regularization
 from shared.config.schema import DataConfig, RunConfig
-from shared.files.digests import Digests
-from shared.errors import DataError
+from shared.data import dataset, held_out, regularization
 from shared.data.headers import Headers
 from shared.data.inspection import Inspection
-from shared.files.progress_lines import spoken
 from shared.data.sources import Findings, Pair
+from shared.errors import DataError
+from shared.files.digests import Digests
+from shared.files.progress_lines import spoken
 
 STRATA_NAMED = 6
 DEFAULT_CACHE = RunConfig().output_dir / ".cache"

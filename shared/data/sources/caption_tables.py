@@ -8,7 +8,6 @@ from functools import cached_property
 from pathlib import Path, PurePath
 
 from shared.data.captions import fault, tidy
-from shared.errors import DataError
 from shared.data.pictures import KINDS, SUFFIXES
 from shared.data.sources.columns import CAPTION_COLUMNS, PICTURE_COLUMNS, Record, caption_column, column, picture_column
 from shared.data.sources.findings import Findings
@@ -16,6 +15,7 @@ from shared.data.sources.folder import pictures_among, walk
 from shared.data.sources.names import Names, key, parts_of
 from shared.data.sources.pair import Pair, id_of
 from shared.data.sources.table_records import Table, UnreadableError, read_table
+from shared.errors import DataError
 
 METADATA = ("metadata.jsonl", "metadata.csv")
 ENDINGS = (".csv", ".tsv", ".jsonl", ".json")

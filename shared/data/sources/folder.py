@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from shared.errors import DataError
 from shared.data.pictures import KINDS, OTHER_SUFFIXES, SUFFIXES
-from shared.files.publication import MANIFEST
 from shared.data.sources.findings import Findings
+from shared.errors import DataError
+from shared.files.publication import MANIFEST
 
 SYSTEM_FOLDERS = frozenset(
     {

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from shared.errors import DataError
 from shared.data.sources.columns import Record, names_picture
 from shared.data.sources.text import read_text, why
+from shared.errors import DataError
 
 JSON_LINE = '{"file_name": "a.png", "text": "a red dress"}'
 _QUOTED = re.compile(r'"[^"]*"')

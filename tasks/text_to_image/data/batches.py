@@ -16,15 +16,15 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from shared.config.schema import Config
 from shared.data import buckets, dataset, masks
 from shared.data.buckets import Framing
 from shared.data.captions import shuffled, thinned
-from shared.config.schema import Config
 from shared.data.dataset import Pair
-from tasks.text_to_image.families.model import Conditioning
 from shared.data.headers import Headers
-from trainer import data_order
 from tasks.text_to_image.data.cache import Cache, Mask, Picture
+from tasks.text_to_image.families.model import Conditioning
+from trainer import data_order
 
 log = logging.getLogger(__name__)
 

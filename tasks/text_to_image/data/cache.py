@@ -30,9 +30,9 @@ from torch import Tensor
 
 from shared.data import masks
 from shared.data.buckets import Framing
-from tasks.text_to_image.families.model import Conditioning, Model
-from shared.errors import DataError
 from shared.data.pictures import open_picture
+from shared.errors import DataError
+from tasks.text_to_image.families.model import Conditioning, Model
 
 Progress = Callable[[int, int], None]
 Tensors = dict[str, Tensor]
