@@ -20,7 +20,7 @@ from shared.config.schema import Config
 from tasks.text_to_image.data.batches import Batches
 from tasks.text_to_image.families.model import Conditioning, Model
 from tasks.text_to_image.lora import lora
-from tasks.text_to_image.objectives import ddpm
+from tasks.text_to_image.objectives.loss import mean_loss
 from tasks.text_to_image.training import compute
 from tasks.text_to_image.training.held_out_loss import Losses, Progress, Validation
 from trainer import data_order
@@ -88,8 +88,7 @@ class Learner:
     ) -> None:
         self.config, self.accelerator = config, accelerator
         self.model, self.batches, self.validation = model, batches, validation
-        self.scheduler = model.noise_scheduler()
-        ddpm.require_timesteps(self.scheduler, config.train)
+        model.objective.require(config.train)
         self.adapted = lora.adapted(model, config.lora)
         self.parameters = [parameter for part in self.adapted.values() for parameter in lora.parameters(part)]
         compute.configure(self.adapted, config.train)
@@ -160,22 +159,24 @@ class Learner:
     def _loss(self, positions: range) -> Tensor:
         """The objective on the pictures at these positions of the stream. A scalar with a graph."""
         device, settings, batch = self.accelerator.device, self.config.train, self.batches.at(positions)
+        objective = self.model.objective
         latents_BCHW = self.model.scale_latents(batch.latents)
         noise, timesteps = [], []
         for generator in batch.generators:
-            noise.append(ddpm.sample_noise(latents_BCHW.shape[1:], generator, settings))
-            timesteps.append(ddpm.sample_timestep(generator, settings, self.scheduler.config["num_train_timesteps"]))
+            noise.append(objective.sample_noise(latents_BCHW.shape[1:], generator, settings))
+            timesteps.append(objective.sample_timestep(generator, settings))
         latents_BCHW, noise_BCHW = latents_BCHW.to(device), torch.stack(noise).to(device)
         timesteps_B, text = torch.stack(timesteps).to(device), batch.text
         if not isinstance(text, list):
             text = {name: value.to(device) for name, value in text.items()}
-        noisy_latents_BCHW = self.scheduler.add_noise(latents_BCHW, noise_BCHW, cast("torch.IntTensor", timesteps_B))
+        noisy_latents_BCHW = objective.add_noise(latents_BCHW, noise_BCHW, timesteps_B)
         with self.accelerator.autocast():
             model_pred_BCHW = self.predictor(noisy_latents_BCHW, timesteps_B, text, batch.time_ids.to(device))
-        target_BCHW = ddpm.target(self.scheduler, latents_BCHW, noise_BCHW, timesteps_B)
+        target_BCHW = objective.target(latents_BCHW, noise_BCHW, timesteps_B)
         weights_B = None if batch.loss_weights is None else batch.loss_weights.to(device)
         masks_BHW = None if batch.masks is None else batch.masks.to(device)
-        return ddpm.loss(model_pred_BCHW, target_BCHW, timesteps_B, self.scheduler, settings, weights_B, masks_BHW)
+        counts_B = objective.weights(timesteps_B, settings)
+        return mean_loss(model_pred_BCHW, target_BCHW, settings, counts_B, weights_B, masks_BHW)
 
     def validate(self, progress: Progress) -> Losses | None:
         """The held-out losses of the adapter as it is, the same on every process; None where none are asked for."""
@@ -183,7 +184,7 @@ class Learner:
             return None
         with self._to_be_used():
             return self.validation.measure(
-                self.predictor, self.scheduler, self.accelerator, self._accumulation.micro_batch_size, progress
+                self.predictor, self.accelerator, self._accumulation.micro_batch_size, progress
             )
 
     def weights(self) -> lora.State:

@@ -19,7 +19,6 @@ from shared.run_folder.records import utc_now
 from shared.run_folder.run_dir import RunDir
 from tasks.text_to_image.lora import lora
 from tasks.text_to_image.lora.description import describe
-from tasks.text_to_image.objectives import ddpm
 from tasks.text_to_image.training.held_out_loss import Losses
 from trainer.control_requests import ControlRequests
 from trainer.learner import Learner, Update
@@ -116,14 +115,14 @@ def open_run_writer(run: RunDir, config: Config, learner: Learner, status: Statu
     need = _need(config, learner)
     _require_room(run, need, status)
     model, num_pictures = learner.model, learner.batches.num_pictures
-    for text in (*model.notices, *ddpm.notices(model.schedule, config.train), *learner.batches.notices):
+    for text in (*model.notices, *model.objective.notices(config.train), *learner.batches.notices):
         notice(status, text)
     publisher = Publisher(
         run,
         run.read_record().run_id,
         config.train.checkpoints_total_limit,
         notice=lambda text: notice(status, text),
-        describe=lambda step: describe(config, model.family, model.schedule, num_pictures, step),
+        describe=lambda step: describe(config, model.family, model.objective, num_pictures, step),
     )
     train_csv = tables.Appender(run.train_csv, tables.TRAIN_COLUMNS)
     return RunWriter(run, config, learner, status, publisher, ControlRequests(run), limit, need, train_csv)

@@ -1,7 +1,7 @@
 """What noise a base model was trained with: what it predicts, and whether its last timestep is pure noise.
 
-This is the one place that says so. A loaded model holds the answer for its run (`Model.schedule`); the trainer, the
-evaluator and the header of every LoRA file ask it. What cannot be trained is refused here, by name.
+This is the one place that says so. A loaded model's objective holds the answer for its run; the trainer, the evaluator
+and the header of every LoRA file ask it. What cannot be trained is refused here, by name.
 """
 
 from __future__ import annotations

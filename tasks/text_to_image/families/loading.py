@@ -24,6 +24,7 @@ from shared.models.vae import require_decodable
 from shared.models.weights_header import choose_variant, names_in
 from tasks.text_to_image.families import quantization
 from tasks.text_to_image.families.model import Model, StableDiffusion, StableDiffusionXL
+from tasks.text_to_image.objectives.ddpm import DDPM
 
 Precision = Literal["fp32", "fp16", "bf16"]
 DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
@@ -125,7 +126,8 @@ def _understood(kind: type[Model], pipeline: Any, settings: ModelConfig, *, zero
     require_decodable(pipeline.vae.config, settings.vae or settings.path, is_sdxl=kind is StableDiffusionXL)
     ends = said.zero_terminal_snr or scheduler.zero_terminal_snr
     schedule = NoiseSchedule.of(predicted or "epsilon", ends)
-    model = kind(pipeline, schedule.ending_in_pure_noise() if zero_terminal_snr else schedule)
+    schedule_of_run = schedule.ending_in_pure_noise() if zero_terminal_snr else schedule
+    model = kind(pipeline, DDPM(schedule_of_run, pipeline.scheduler.config))
     model.notices += said.notices
     if said.prediction_type not in (None, predicted):
         model.notices += (

@@ -9,20 +9,18 @@ Shapes: B batch, C latent channels, H W height and width, N passes of a text enc
 from __future__ import annotations
 
 import hashlib
-import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import Any, ClassVar, cast
 
-import diffusers
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, DDPMScheduler, StableDiffusionPipeline, StableDiffusionXLPipeline
+from diffusers import AutoencoderKL, StableDiffusionPipeline, StableDiffusionXLPipeline
 from torch import Tensor, nn
 
 from shared.models.base_model import Family
-from shared.models.noise_schedule import NoiseSchedule
 from shared.models.tokens import MAX_TOKEN_LENGTH, Lengths
 from tasks.text_to_image.families import clip_text
+from tasks.text_to_image.objectives.objective import Objective
 
 Conditioning = dict[str, Tensor]
 """What the denoiser is told of a picture, batch first: `encoder_hidden_states` (B, L, D), `time_ids` (B, 6) and,
@@ -35,14 +33,14 @@ class Model(ABC):
     pipeline_class: ClassVar[type]
     text_encoder_names: ClassVar[tuple[str, ...]]
 
-    def __init__(self, pipeline: Any, schedule: NoiseSchedule) -> None:
+    def __init__(self, pipeline: Any, objective: Objective) -> None:
         self.pipeline = pipeline
         self.max_token_length = MAX_TOKEN_LENGTH
         """Tokens of a prompt that are encoded, as `data.max_token_length` says it."""
         self.clip_skip = 1
         """Layer at which the text encoder is read, from the last; SDXL's are always read at the last but one."""
-        self.schedule = schedule
-        """What is predicted, and how the timesteps end: of this run, whatever the pipeline's scheduler says."""
+        self.objective = objective
+        """What is learnt: of this run, whatever the pipeline's scheduler says."""
         self.notices: tuple[str, ...] = ()
         """What a person must know of how this model is understood."""
         for part in (pipeline.vae, *self.parts.values()):
@@ -78,32 +76,15 @@ class Model(ABC):
         """Precision of the denoiser's frozen weights."""
         return self.pipeline.unet.dtype
 
-    def noise_scheduler(self) -> DDPMScheduler:
-        """The training schedule of this model: betas, and what is predicted."""
-        return cast("DDPMScheduler", self._on_schedule(DDPMScheduler))
-
     def sample_with(self, scheduler: str) -> None:
-        """Let the pipeline sample with another scheduler of diffusers, on the model's own noise schedule.
+        """Let the pipeline sample with another scheduler of diffusers, as the objective has it.
 
-        scheduler: a class of diffusers, or `own`, the model's. At zero terminal SNR the first step is the last timestep
-        (Lin et al. 2024, §3.3); a scheduler that cannot do that gives way to DDIM. Latents are never clipped.
+        scheduler: a class of diffusers, or `own`, the model's.
+
+        Raises:
+            ConfigError: that sampler cannot sample what the objective teaches.
         """
-        kind = type(self.pipeline.scheduler) if scheduler == "own" else getattr(diffusers, scheduler)
-        spacing: dict[str, Any] = {}
-        if self.schedule.zero_terminal_snr:
-            kind = kind if "rescale_betas_zero_snr" in inspect.signature(kind).parameters else DDIMScheduler
-            spacing = {"timestep_spacing": "trailing"}
-        self.pipeline.scheduler = self._on_schedule(kind, **spacing)
-
-    def _on_schedule(self, kind: Any, **settings: Any) -> Any:
-        """A scheduler of this class, the model's own in all else."""
-        schedule = self.schedule
-        settings |= {"prediction_type": schedule.prediction_type, "clip_sample": False}
-        settings["rescale_betas_zero_snr"] = schedule.zero_terminal_snr
-        known = inspect.signature(kind).parameters
-        return kind.from_config(
-            self.pipeline.scheduler.config, **{name: value for name, value in settings.items() if name in known}
-        )
+        self.pipeline.scheduler = self.objective.sampler(self.pipeline.scheduler, scheduler)
 
     @property
     def pixels_per_latent(self) -> int:

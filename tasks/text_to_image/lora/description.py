@@ -11,8 +11,8 @@ from pathlib import Path
 
 from shared.config.schema import Config
 from shared.models.base_model import Family
-from shared.models.noise_schedule import NoiseSchedule
 from shared.models.tokens import MAX_TOKEN_LENGTH
+from tasks.text_to_image.objectives.objective import Objective
 
 Description = dict[str, str]
 
@@ -29,13 +29,13 @@ ARCHITECTURES: dict[tuple[Family, str], str] = {
 DIFFUSERS = "diffusers"
 
 
-def describe(config: Config, family: Family, schedule: NoiseSchedule, num_pictures: int, step: int) -> Description:
+def describe(config: Config, family: Family, objective: Objective, num_pictures: int, step: int) -> Description:
     """The description of the snapshot of a step. num_pictures: trained on, each counted once."""
     return {
-        **_specification(config, family, schedule, num_pictures, step),
-        **_base_model(config, family, schedule),
+        **_specification(config, num_pictures, step),
+        **_base_model(config, family, objective.prediction_type),
         **_training(config, num_pictures, step),
-        "ss_zero_terminal_snr": str(schedule.zero_terminal_snr),
+        **objective.header,
         **_captions(config),
         **_trigger_word(config, num_pictures),
     }
@@ -61,29 +61,26 @@ def base_model_name(config: Config) -> str:
     return path.name if path.is_absolute() else config.model.path
 
 
-def _specification(
-    config: Config, family: Family, schedule: NoiseSchedule, num_pictures: int, step: int
-) -> Description:
+def _specification(config: Config, num_pictures: int, step: int) -> Description:
     side, train, lora = config.data.resolution, config.train, config.lora
     found = {
         "modelspec.sai_model_spec": SPECIFICATION,
-        "modelspec.architecture": f"{ARCHITECTURES[family, schedule.prediction_type]}/lora",
         "modelspec.implementation": DIFFUSERS,
         "modelspec.title": f"{config.run.name} step {step}",
         "modelspec.description": f"LoRA of rank {lora.rank} and alpha {lora.lora_alpha} for {base_model_name(config)}, "
         f"{step} steps on {num_pictures} pictures, trained with Darkroom",
         "modelspec.resolution": f"{side}x{side}",
-        "modelspec.prediction_type": "v" if schedule.prediction_type == "v_prediction" else schedule.prediction_type,
     }
     if (train.min_timestep, train.max_timestep) != (0, 999):
         found["modelspec.timestep_range"] = f"{train.min_timestep},{train.max_timestep}"
     return found
 
 
-def _base_model(config: Config, family: Family, schedule: NoiseSchedule) -> Description:
+def _base_model(config: Config, family: Family, predicted: str) -> Description:
     is_v2 = family == "sd2"
-    suffix = "_v" if is_v2 and schedule.prediction_type == "v_prediction" else ""
+    suffix = "_v" if is_v2 and predicted == "v_prediction" else ""
     return {
+        "modelspec.architecture": f"{ARCHITECTURES[family, predicted]}/lora",
         "ss_sd_model_name": base_model_name(config),
         "ss_base_model_version": BASE_VERSIONS[family] + suffix,
         "ss_v2": str(is_v2),

@@ -1,95 +1,134 @@
-"""The diffusion objective: the noise, what the denoiser should predict, how much each timestep counts.
-
-Every draw takes the generator of one picture, so that its noise depends on (seed, position) alone: not on the batch it
-happens to be in.
+"""Denoising diffusion (Ho et al. 2020) on DDPM's discrete timesteps: the model predicts the noise, or v.
 
 Shapes: B batch, C latent channels, H W latent height and width.
 """
 
 from __future__ import annotations
 
-from typing import cast
+import inspect
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any, cast
 
+import diffusers
 import torch
-import torch.nn.functional as F
-from diffusers import DDPMScheduler
+from diffusers import DDIMScheduler, DDPMScheduler
 from diffusers.training_utils import compute_snr
 from torch import Tensor
 
 from shared.config.schema import TrainConfig
 from shared.errors import ModelError
 from shared.models.noise_schedule import NoiseSchedule
+from tasks.text_to_image.objectives import noise
 
 
-def require_timesteps(scheduler: DDPMScheduler, settings: TrainConfig) -> None:
-    """Raises ModelError if no timestep of the model is left to train on."""
-    if settings.min_timestep >= scheduler.config["num_train_timesteps"]:
-        raise ModelError(
-            f"train.min_timestep is {settings.min_timestep}, the model has timesteps "
-            f"0 to {scheduler.config['num_train_timesteps'] - 1}",
-            "lower train.min_timestep",
-        )
+class DDPM:
+    """The objective of Stable Diffusion 1.x to XL."""
 
+    def __init__(self, schedule: NoiseSchedule, config: Mapping[str, Any]) -> None:
+        """schedule: of this run, whatever the pipeline's scheduler says. config: that scheduler's, with its betas."""
+        self.schedule = schedule
+        self._config = config
 
-def notices(schedule: NoiseSchedule, settings: TrainConfig) -> tuple[str, ...]:
-    """What a person should know of how this objective treats the model's timesteps."""
-    if schedule.zero_terminal_snr and settings.snr_gamma is not None:
-        return (
-            "the model has zero terminal SNR, and min-SNR gives its last timestep no weight: "
-            "train.snr_gamma = false lets it learn there",
-        )
-    return ()
+    @cached_property
+    def scheduler(self) -> DDPMScheduler:
+        """The training schedule: betas, and what is predicted."""
+        return cast("DDPMScheduler", self._on_schedule(DDPMScheduler, self._config))
 
+    @property
+    def prediction_type(self) -> str:  # noqa: D102
+        return self.schedule.prediction_type
 
-def sample_noise(shape: tuple[int, ...], generator: torch.Generator, settings: TrainConfig) -> Tensor:
-    """The noise of one picture. shape: (C, H, W); white, unless settings add offset or pyramid noise."""
-    noise_CHW = torch.randn(shape, generator=generator)
-    if settings.multires_noise_iterations:
-        noise_CHW = _pyramid(noise_CHW, generator, settings.multires_noise_iterations, settings.multires_noise_discount)
-    if settings.noise_offset:
-        noise_CHW = noise_CHW + settings.noise_offset * torch.randn(shape[0], 1, 1, generator=generator)
-    return noise_CHW
+    @property
+    def header(self) -> dict[str, str]:  # noqa: D102
+        predicted = self.schedule.prediction_type
+        return {
+            "modelspec.prediction_type": "v" if predicted == "v_prediction" else predicted,
+            "ss_zero_terminal_snr": str(self.schedule.zero_terminal_snr),
+        }
 
+    @property
+    def description(self) -> dict[str, Any]:  # noqa: D102
+        return {
+            "rescale_betas_zero_snr": self.schedule.zero_terminal_snr,
+            "prediction_type": self.schedule.prediction_type,
+        }
 
-def _pyramid(noise_CHW: Tensor, generator: torch.Generator, iterations: int, discount: float) -> Tensor:
-    """Add ever coarser noise (Whitaker 2023, "Multi-resolution noise for diffusion model training"); variance 1.
+    def require(self, settings: TrainConfig) -> None:
+        """Raises ModelError if no timestep of the model is left to train on."""
+        last = self._num_timesteps - 1
+        if settings.min_timestep > last:
+            raise ModelError(
+                f"train.min_timestep is {settings.min_timestep}, the model has timesteps 0 to {last}",
+                "lower train.min_timestep",
+            )
 
-    Layer i is drawn r^i times smaller, r uniform in 2…4, enlarged bilinearly, and weighted by discount^i; a layer of
-    one row or column is the last. The sum is divided by its expected standard deviation. kohya divides by the
-    batch's measured one, which ties a picture's noise to its neighbours, and has one more layer of white noise in it.
-    """
-    _, height, width = noise_CHW.shape
-    variance = 1.0
-    for layer in range(1, iterations + 1):
-        factor = (2 + 2 * torch.rand((), generator=generator).item()) ** layer
-        rows, columns = max(1, int(height / factor)), max(1, int(width / factor))
-        coarse_1CRC = torch.randn(1, noise_CHW.shape[0], rows, columns, generator=generator)
-        weight = discount**layer
-        enlarged_1CHW = F.interpolate(coarse_1CRC, size=(height, width), mode="bilinear")
-        noise_CHW = noise_CHW + weight * enlarged_1CHW[0]
-        variance += weight**2 * _variance_kept(rows, height) * _variance_kept(columns, width)
-        if rows == 1 or columns == 1:
-            break
-    return noise_CHW / variance**0.5
+    def notices(self, settings: TrainConfig) -> tuple[str, ...]:  # noqa: D102
+        if self.schedule.zero_terminal_snr and settings.snr_gamma is not None:
+            return (
+                "the model has zero terminal SNR, and min-SNR gives its last timestep no weight: "
+                "train.snr_gamma = false lets it learn there",
+            )
+        return ()
 
+    def sample_noise(self, shape: tuple[int, ...], generator: torch.Generator, settings: TrainConfig) -> Tensor:
+        """The noise of one picture. shape: (C, H, W); white, unless settings add offset or pyramid noise."""
+        return noise.sample_noise(shape, generator, settings)
 
-def _variance_kept(few: int, many: int) -> float:
-    """Mean variance of white noise enlarged linearly along one axis: interpolation averages, and so loses some."""
-    weights_1FM = F.interpolate(torch.eye(few).unsqueeze(0), size=many, mode="linear")
-    return weights_1FM.square().sum(dim=1).mean().item()
+    def sample_timestep(self, generator: torch.Generator, settings: TrainConfig) -> Tensor:
+        """A timestep, uniform in min_timestep…max_timestep as far as the model has them. A scalar, int64."""
+        first, last = self._trained(settings)
+        return torch.randint(first, last + 1, (), generator=generator)
 
+    def midpoints(self, count: int, settings: TrainConfig) -> Tensor:
+        """The middle of each stratum of the trained timesteps, rounded down. (count,), int64, ascending."""
+        first, last = self._trained(settings)
+        width = last + 1 - first
+        return torch.tensor([first + (2 * stratum + 1) * width // (2 * count) for stratum in range(count)])
 
-def sample_timestep(generator: torch.Generator, settings: TrainConfig, num_train_timesteps: int) -> Tensor:
-    """A timestep, uniform in min_timestep…max_timestep as far as the model has them. A scalar, int64."""
-    last = min(settings.max_timestep, num_train_timesteps - 1)
-    return torch.randint(settings.min_timestep, last + 1, (), generator=generator)
+    def add_noise(self, latents_BCHW: Tensor, noise_BCHW: Tensor, timesteps_B: Tensor) -> Tensor:  # noqa: D102
+        return self.scheduler.add_noise(latents_BCHW, noise_BCHW, cast("torch.IntTensor", timesteps_B))
 
+    def target(self, latents_BCHW: Tensor, noise_BCHW: Tensor, timesteps_B: Tensor) -> Tensor:
+        """The noise, or v (Salimans & Ho 2022, appendix D). (B, C, H, W)."""
+        if self.schedule.prediction_type == "epsilon":
+            return noise_BCHW
+        return self.scheduler.get_velocity(latents_BCHW, noise_BCHW, cast("torch.IntTensor", timesteps_B))
 
-def target(scheduler: DDPMScheduler, latents_BCHW: Tensor, noise_BCHW: Tensor, timesteps_B: Tensor) -> Tensor:
-    """What the denoiser should predict: the noise, or v (Salimans & Ho 2022, appendix D). (B, C, H, W)."""
-    if scheduler.config["prediction_type"] == "epsilon":
-        return noise_BCHW
-    return scheduler.get_velocity(latents_BCHW, noise_BCHW, cast("torch.IntTensor", timesteps_B))
+    def weights(self, timesteps_B: Tensor, settings: TrainConfig) -> Tensor | None:
+        """Min-SNR's, unless it is switched off."""
+        if settings.snr_gamma is None:
+            return None
+        snr_B = compute_snr(self.scheduler, timesteps_B)
+        return min_snr_weights(snr_B, settings.snr_gamma, self.schedule.prediction_type)
+
+    def sampler(self, own: Any, name: str) -> Any:
+        """A scheduler on the model's own noise schedule; all of `evaluation.scheduler` suit.
+
+        At zero terminal SNR the first step is the last timestep (Lin et al. 2024, §3.3); a scheduler that cannot do
+        that gives way to DDIM. Latents are never clipped.
+        """
+        kind = type(own) if name == "own" else getattr(diffusers, name)
+        spacing: dict[str, Any] = {}
+        if self.schedule.zero_terminal_snr:
+            kind = kind if "rescale_betas_zero_snr" in inspect.signature(kind).parameters else DDIMScheduler
+            spacing = {"timestep_spacing": "trailing"}
+        return self._on_schedule(kind, own.config, **spacing)
+
+    def _on_schedule(self, kind: Any, config: Mapping[str, Any], **settings: Any) -> Any:
+        """A scheduler of this class, as `config` says in all else."""
+        settings |= {"prediction_type": self.schedule.prediction_type, "clip_sample": False}
+        settings["rescale_betas_zero_snr"] = self.schedule.zero_terminal_snr
+        known = inspect.signature(kind).parameters
+        return kind.from_config(config, **{name: value for name, value in settings.items() if name in known})
+
+    @property
+    def _num_timesteps(self) -> int:
+        return int(self.scheduler.config["num_train_timesteps"])
+
+    def _trained(self, settings: TrainConfig) -> tuple[int, int]:
+        """The first and the last timestep that is trained on."""
+        return settings.min_timestep, min(settings.max_timestep, self._num_timesteps - 1)
 
 
 def min_snr_weights(snr_B: Tensor, gamma: float, prediction_type: str) -> Tensor:
@@ -102,44 +141,3 @@ def min_snr_weights(snr_B: Tensor, gamma: float, prediction_type: str) -> Tensor
     if prediction_type == "v_prediction":
         return capped_B / (snr_B + 1)
     return torch.where(snr_B > 0, capped_B / snr_B.clamp(min=torch.finfo(snr_B.dtype).tiny), 1.0)
-
-
-def distance(model_pred_BCHW: Tensor, target_BCHW: Tensor, loss_type: str, huber_c: float) -> Tensor:
-    """How far each value of a prediction is off, elementwise, in fp32. (B, C, H, W).
-
-    `l2` is the squared error. `huber` is the pseudo-Huber distance 2c(√(e² + c²) − c): e² for e ≪ c, 2c|e| for e ≫ c;
-    `smooth_l1` is that over c: e²/c, then 2|e|. Both as kohya and diffusers scale them (Khrapov et al. 2024, "Improving
-    Diffusion Models's Data-Corruption Resistance using Scheduled Pseudo-Huber Loss"), with constant c.
-    """
-    squared_BCHW = F.mse_loss(model_pred_BCHW.float(), target_BCHW.float(), reduction="none")
-    if loss_type == "l2":
-        return squared_BCHW
-    rounded_BCHW = 2 * (torch.sqrt(squared_BCHW + huber_c**2) - huber_c)
-    return rounded_BCHW * huber_c if loss_type == "huber" else rounded_BCHW
-
-
-def loss(
-    model_pred_BCHW: Tensor,
-    target_BCHW: Tensor,
-    timesteps_B: Tensor,
-    scheduler: DDPMScheduler,
-    settings: TrainConfig,
-    weights_B: Tensor | None = None,
-    masks_BHW: Tensor | None = None,
-) -> Tensor:
-    """The mean distance, weighted by timestep. A scalar.
-
-    weights_B: of each picture besides. masks_BHW: of each place, 0…1, raised to `unmasked_weight`. Both multiply, and
-    the mean is over all pictures and places all the same: what counts has the gradient it has without a mask, and a
-    small part of a picture does not weigh as much as a whole one.
-    """
-    distance_BCHW = distance(model_pred_BCHW, target_BCHW, settings.loss_type, settings.huber_c)
-    if masks_BHW is not None:
-        distance_BCHW = distance_BCHW * masks_BHW.clamp(min=settings.unmasked_weight).unsqueeze(1)
-    distance_B = distance_BCHW.mean(dim=(1, 2, 3))
-    if weights_B is not None:
-        distance_B = distance_B * weights_B
-    if settings.snr_gamma is None:
-        return distance_B.mean()
-    snr_B = compute_snr(scheduler, timesteps_B)
-    return (distance_B * min_snr_weights(snr_B, settings.snr_gamma, scheduler.config["prediction_type"])).mean()

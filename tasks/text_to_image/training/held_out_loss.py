@@ -3,7 +3,7 @@
 A training loss is one draw of pictures, noise and timesteps per step: its noise hides what happens. Here nothing is
 drawn. Each picture is asked about at the midpoints of 8 strata of the trained timesteps, with noise fixed by (id,
 stratum), the VAE's mean, its own caption, in evaluation mode. The loss is the plain mean squared error of what the
-model predicts (noise or v), whatever `train` weighs, so that runs with other weights, noise or batch sizes compare.
+model predicts, whatever `train` weighs, so that runs with other weights, noise or batch sizes compare.
 The probe is as many training pictures, asked in the same way: `gap`, held-out minus probe, grows when they are
 memorised.
 
@@ -19,17 +19,16 @@ from typing import cast
 
 import torch
 from accelerate import Accelerator
-from diffusers import DDPMScheduler
 from torch import Tensor, nn
 
-from shared.config.schema import Config, TrainConfig
+from shared.config.schema import Config
 from shared.data.dataset import Pair
 from shared.run_folder.tables import NUM_STRATA, Value
 from tasks.text_to_image.data import batches
 from tasks.text_to_image.data.batches import Example
 from tasks.text_to_image.data.cache import Cache, Picture
 from tasks.text_to_image.families.model import Conditioning, Model
-from tasks.text_to_image.objectives import ddpm
+from tasks.text_to_image.objectives.loss import distance
 from trainer import data_order
 
 NOISE_SEED = 0
@@ -82,7 +81,6 @@ class Validation:
     def measure(
         self,
         predictor: nn.Module,
-        scheduler: DDPMScheduler,
         accelerator: Accelerator,
         batch_size: int,
         progress: Progress = lambda done, total: None,
@@ -99,35 +97,34 @@ class Validation:
         mine = range(accelerator.process_index, len(self._examples), accelerator.num_processes)
         with torch.no_grad(), accelerator.autocast():
             for done, index in enumerate(mine, 1):
-                losses_PS[index] = self._picture(self._examples[index], module, scheduler, batch_size)
+                losses_PS[index] = self._picture(self._examples[index], module, batch_size)
                 progress(done, len(mine))
         module.train()
         if accelerator.num_processes > 1:
             losses_PS = cast("Tensor", accelerator.reduce(losses_PS.to(accelerator.device), "sum")).cpu()
         return Losses(losses_PS[: self._num_held_out], losses_PS[self._num_held_out :])
 
-    def _picture(self, example: Example, module: nn.Module, scheduler: DDPMScheduler, batch_size: int) -> Tensor:
+    def _picture(self, example: Example, module: nn.Module, batch_size: int) -> Tensor:
         """Loss of one picture at each stratum's timestep. (S,), fp32, on the CPU."""
-        device = self._model.device
+        device, objective = self._model.device, self._model.objective
         mean_CHW, _ = self._cache.posterior(example.picture())
         latents_1CHW = self._model.scale_latents(mean_CHW.unsqueeze(0)).to(device)
         noise_SCHW = noise_of(example.pair.id, mean_CHW.shape).to(device)
-        timesteps_S = midpoints(self._settings, scheduler.config["num_train_timesteps"]).to(device)
+        timesteps_S = objective.midpoints(NUM_STRATA, self._settings).to(device)
         text_1 = self._text(example.pair.caption)
         time_ids_16 = torch.tensor([batches.time_ids(example.framing)], device=device)
         losses: list[Tensor] = []
         for noise_BCHW, timesteps_B in zip(noise_SCHW.split(batch_size), timesteps_S.split(batch_size), strict=True):
             size = len(timesteps_B)
             latents_BCHW = latents_1CHW.expand(size, -1, -1, -1)
-            steps_B = cast("torch.IntTensor", timesteps_B)
             model_pred_BCHW = module(
-                scheduler.add_noise(latents_BCHW, noise_BCHW, steps_B),
+                objective.add_noise(latents_BCHW, noise_BCHW, timesteps_B),
                 timesteps_B,
                 {name: value.expand(size, *value.shape[1:]) for name, value in text_1.items()},
                 time_ids_16.expand(size, -1),
             )
-            target_BCHW = ddpm.target(scheduler, latents_BCHW, noise_BCHW, timesteps_B)
-            losses.append(ddpm.distance(model_pred_BCHW, target_BCHW, "l2", 0).mean(dim=(1, 2, 3)).cpu())
+            target_BCHW = objective.target(latents_BCHW, noise_BCHW, timesteps_B)
+            losses.append(distance(model_pred_BCHW, target_BCHW, "l2", 0).mean(dim=(1, 2, 3)).cpu())
         return torch.cat(losses)
 
     def _text(self, caption: str) -> Conditioning:
@@ -135,13 +132,6 @@ class Validation:
         if self._live:
             return self._model.encode_captions([caption])
         return {name: value.unsqueeze(0).to(self._model.device) for name, value in self._cache.text(caption).items()}
-
-
-def midpoints(settings: TrainConfig, num_train_timesteps: int) -> Tensor:
-    """The middle of each stratum of the trained timesteps, rounded down. (S,), int64, ascending."""
-    first, last = settings.min_timestep, min(settings.max_timestep, num_train_timesteps - 1)
-    width = last + 1 - first
-    return torch.tensor([first + (2 * stratum + 1) * width // (2 * NUM_STRATA) for stratum in range(NUM_STRATA)])
 
 
 def noise_of(pair_id: str, shape: Sequence[int]) -> Tensor:

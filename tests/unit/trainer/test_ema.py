@@ -89,7 +89,7 @@ def test_the_held_out_loss_is_the_averages(parameters: list[nn.Parameter]) -> No
     move(parameters, 1)
     measured: list[torch.Tensor] = []
     learner.validation = SimpleNamespace(measure=lambda *_: measured.extend(copied(parameters)))
-    learner.predictor = learner.scheduler = learner.accelerator = None
+    learner.predictor = learner.accelerator = None
     learner.optimizer = SimpleNamespace(optimizer=torch.optim.SGD(parameters))
     learner._accumulation = SimpleNamespace(micro_batch_size=1)
     learner.validate(lambda done, total: None)

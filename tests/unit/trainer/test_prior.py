@@ -48,7 +48,7 @@ class Project:
         model.encode_to(torch.device("cpu"))
         cache.encode_pictures(cache.prepare_pictures(validation.pictures), lambda done, total: None)
         cache.encode_captions(cache.prepare_captions(validation.captions), lambda done, total: None)
-        return validation.measure(learner.predictor, learner.scheduler, learner.accelerator, 8).held_out.mean().item()
+        return validation.measure(learner.predictor, learner.accelerator, 8).held_out.mean().item()
 
 
 def trained(learner: Learner, steps: int) -> Learner:

@@ -53,10 +53,10 @@ def test_a_single_file_loads_as_its_folder_does(tiny_models: Path, tiny_single_f
     folder = str(tiny_models / family)
     single = ModelConfig(path=str(tiny_single_files / f"{family}.safetensors"), single_file_config=folder)
     expected, found = loading.load_model(ModelConfig(path=folder), "fp32"), loading.load_model(single, "fp32")
-    assert (type(found), found.family, found.schedule) == (
+    assert (type(found), found.family, found.objective.schedule) == (
         type(expected),
         family,
-        expected.schedule,
+        expected.objective.schedule,
     )
     for name, part in {**expected.parts, "vae": expected.pipeline.vae}.items():
         theirs = getattr(found.pipeline, name).state_dict()
@@ -84,8 +84,8 @@ def test_a_single_file_whose_parts_nobody_describes_is_refused_with_the_setting_
 
 def test_the_predicted_quantity_can_be_set(tiny_models: Path) -> None:
     model = loading.load_model(ModelConfig(path=str(tiny_models / "sd1"), prediction_type="v_prediction"), "fp32")
-    assert model.schedule.prediction_type == "v_prediction"
-    assert model.noise_scheduler().config["prediction_type"] == "v_prediction"
+    assert model.objective.schedule.prediction_type == "v_prediction"
+    assert model.objective.scheduler.config["prediction_type"] == "v_prediction"
 
 
 def test_a_hub_out_of_reach_is_not_told_as_a_missing_file(monkeypatch: pytest.MonkeyPatch) -> None:

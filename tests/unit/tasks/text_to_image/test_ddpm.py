@@ -4,20 +4,35 @@ from __future__ import annotations
 
 import pytest
 import torch
-from diffusers import DDPMScheduler
 
 from shared.config.schema import TrainConfig, parse_config
 from shared.errors import ConfigError, ModelError
-from shared.models.noise_schedule import NoiseSchedule
-from tasks.text_to_image.objectives import ddpm
+from shared.models.noise_schedule import NoiseSchedule, PredictionType
+from shared.run_folder.tables import NUM_STRATA
+from tasks.text_to_image.objectives.ddpm import DDPM, min_snr_weights
+from tasks.text_to_image.objectives.loss import distance, mean_loss
+from tasks.text_to_image.objectives.noise import sample_noise
 from trainer import data_order
 
 BETAS = [0.5, 0.5, 0.5]
 """alpha-bar is 1/2, 1/4, 1/8: SNR 1, 1/3, 1/7."""
 
 
-def scheduler(prediction_type: str, betas: list[float] = BETAS) -> DDPMScheduler:
-    return DDPMScheduler(num_train_timesteps=len(betas), trained_betas=betas, prediction_type=prediction_type)
+def objective(prediction_type: PredictionType) -> DDPM:
+    return DDPM(NoiseSchedule(prediction_type), {"num_train_timesteps": len(BETAS), "trained_betas": BETAS})
+
+
+def loss_of(
+    prediction: torch.Tensor,
+    target: torch.Tensor,
+    settings: TrainConfig,
+    prediction_type: PredictionType = "epsilon",
+    weights: torch.Tensor | None = None,
+    masks: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Of two pictures at timesteps 0 and 1."""
+    counts = objective(prediction_type).weights(torch.arange(len(target)), settings)
+    return mean_loss(prediction, target, settings, counts, weights, masks)
 
 
 @pytest.mark.parametrize(
@@ -34,20 +49,22 @@ def scheduler(prediction_type: str, betas: list[float] = BETAS) -> DDPMScheduler
         ("v_prediction", 0.0, 5.0, 0.0),
     ],
 )
-def test_min_snr_weights_equal_the_paper(prediction_type: str, snr: float, gamma: float, weight: float) -> None:
-    weights = ddpm.min_snr_weights(torch.tensor([snr]), gamma, prediction_type)
+def test_min_snr_weights_equal_the_paper(
+    prediction_type: PredictionType, snr: float, gamma: float, weight: float
+) -> None:
+    weights = min_snr_weights(torch.tensor([snr]), gamma, prediction_type)
     assert weights.tolist() == pytest.approx([weight])
 
 
 def test_noise_is_the_target_of_a_model_that_predicts_noise() -> None:
     latents, noise = torch.randn(2, 4, 3, 3), torch.randn(2, 4, 3, 3)
-    target = ddpm.target(scheduler("epsilon"), latents, noise, torch.tensor([0, 2]))
+    target = objective("epsilon").target(latents, noise, torch.tensor([0, 2]))
     assert torch.equal(target, noise)
 
 
 def test_v_is_what_salimans_and_ho_say() -> None:
     latents, noise = torch.randn(3, 4, 3, 3), torch.randn(3, 4, 3, 3)
-    target = ddpm.target(scheduler("v_prediction"), latents, noise, torch.tensor([0, 1, 2]))
+    target = objective("v_prediction").target(latents, noise, torch.tensor([0, 1, 2]))
     for index, alpha_bar in enumerate((1 / 2, 1 / 4, 1 / 8)):
         expected = alpha_bar**0.5 * noise[index] - (1 - alpha_bar) ** 0.5 * latents[index]
         assert torch.allclose(target[index], expected, atol=1e-6)
@@ -62,23 +79,23 @@ def test_v_is_what_salimans_and_ho_say() -> None:
         ("v_prediction", (4 / 4 + 1 / 4) / 2),
     ],
 )
-def test_the_loss_weighs_each_example_by_its_timestep(prediction_type: str, expected: float) -> None:
+def test_the_loss_weighs_each_example_by_its_timestep(prediction_type: PredictionType, expected: float) -> None:
     target = torch.zeros(2, 4, 3, 3)
     prediction = torch.stack([torch.full((4, 3, 3), 2.0), torch.full((4, 3, 3), -1.0)])
-    loss = ddpm.loss(prediction, target, torch.tensor([0, 1]), scheduler(prediction_type), TrainConfig(snr_gamma=0.5))
+    loss = loss_of(prediction, target, TrainConfig(snr_gamma=0.5), prediction_type)
     assert loss.item() == pytest.approx(expected)
 
 
 def test_without_gamma_the_loss_is_the_plain_mean_squared_error() -> None:
     target, prediction = torch.randn(2, 4, 3, 3), torch.randn(2, 4, 3, 3)
-    loss = ddpm.loss(prediction, target, torch.tensor([0, 1]), scheduler("epsilon"), TrainConfig(snr_gamma=None))
+    loss = loss_of(prediction, target, TrainConfig(snr_gamma=None))
     assert loss.item() == pytest.approx(((prediction - target) ** 2).mean().item())
 
 
 def test_the_loss_is_computed_in_single_precision() -> None:
     target = torch.zeros(1, 4, 2, 2, dtype=torch.float16)
     prediction = torch.full((1, 4, 2, 2), 300.0, dtype=torch.float16)  # its square overflows fp16
-    loss = ddpm.loss(prediction, target, torch.tensor([0]), scheduler("epsilon"), TrainConfig(snr_gamma=None))
+    loss = loss_of(prediction, target, TrainConfig(snr_gamma=None))
     assert loss.item() == pytest.approx(90_000.0)
 
 
@@ -86,7 +103,7 @@ def test_the_loss_is_computed_in_single_precision() -> None:
 def test_huber_is_square_for_small_errors_and_linear_for_large_ones(error: float) -> None:
     prediction, target = torch.full((1, 4, 2, 2), error, dtype=torch.float64), torch.zeros(1, 4, 2, 2)
     huber, smooth_l1 = (
-        ddpm.distance(prediction, target, loss_type, huber_c=0.1).mean().item() for loss_type in ("huber", "smooth_l1")
+        distance(prediction, target, loss_type, huber_c=0.1).mean().item() for loss_type in ("huber", "smooth_l1")
     )
     by_hand = 2 * 0.1 * ((error**2 + 0.1**2) ** 0.5 - 0.1)
     assert huber == pytest.approx(by_hand, rel=1e-2)
@@ -100,12 +117,13 @@ def test_huber_is_square_for_small_errors_and_linear_for_large_ones(error: float
 def test_huber_is_weighted_by_timestep_too() -> None:
     target, prediction = torch.zeros(2, 4, 3, 3), torch.ones(2, 4, 3, 3)
     settings = TrainConfig(loss_type="huber", huber_c=0.5, snr_gamma=0.5)
-    loss = ddpm.loss(prediction, target, torch.tensor([0, 1]), scheduler("epsilon"), settings)
+    loss = loss_of(prediction, target, settings)
     assert loss.item() == pytest.approx((1.25**0.5 - 0.5) * (1 / 2 + 1) / 2)
 
 
 # ---- noise and timesteps ----
 
+EPSILON = NoiseSchedule("epsilon")
 PLAIN = TrainConfig()
 OFFSET = TrainConfig(noise_offset=0.5)
 PYRAMID = TrainConfig(multires_noise_iterations=6, multires_noise_discount=0.8)
@@ -115,18 +133,18 @@ MANY = 300
 def draws(settings: TrainConfig, shape: tuple[int, int, int] = (4, 16, 12)) -> torch.Tensor:
     """The noise of many pictures."""
     return torch.stack(
-        [ddpm.sample_noise(shape, data_order.generator(0, "test", number), settings) for number in range(MANY)]
+        [sample_noise(shape, data_order.generator(0, "test", number), settings) for number in range(MANY)]
     )
 
 
 def test_noise_is_the_generators_own_white_noise_when_nothing_is_asked_for() -> None:
-    noise = ddpm.sample_noise((4, 8, 8), torch.Generator().manual_seed(3), PLAIN)
+    noise = sample_noise((4, 8, 8), torch.Generator().manual_seed(3), PLAIN)
     assert torch.equal(noise, torch.randn(4, 8, 8, generator=torch.Generator().manual_seed(3)))
 
 
 @pytest.mark.parametrize("settings", [PLAIN, OFFSET, PYRAMID], ids=["plain", "offset", "pyramid"])
 def test_the_noise_of_a_picture_depends_on_its_own_generator_alone(settings: TrainConfig) -> None:
-    alone = ddpm.sample_noise((4, 8, 8), data_order.generator(0, "test", 7), settings)
+    alone = sample_noise((4, 8, 8), data_order.generator(0, "test", 7), settings)
     assert torch.equal(alone, draws(settings, (4, 8, 8))[7])
     assert not torch.equal(alone, draws(settings, (4, 8, 8))[8])
 
@@ -147,16 +165,18 @@ def test_pyramid_noise_keeps_variance_one_and_has_more_of_the_low_frequencies(sh
 def test_timesteps_without_a_range_are_what_they_were() -> None:
     for seed in range(20):
         old = torch.randint(1000, (), generator=torch.Generator().manual_seed(seed))
-        new = ddpm.sample_timestep(torch.Generator().manual_seed(seed), PLAIN, 1000)
+        new = DDPM(EPSILON, {}).sample_timestep(torch.Generator().manual_seed(seed), PLAIN)
         assert torch.equal(old, new)
         assert old.dtype == new.dtype
 
 
 def test_timesteps_fill_the_range_and_nothing_else() -> None:
     generator, settings = torch.Generator().manual_seed(0), TrainConfig(min_timestep=5, max_timestep=8)
-    seen = {ddpm.sample_timestep(generator, settings, 1000).item() for _ in range(200)}
+    seen = {DDPM(EPSILON, {}).sample_timestep(generator, settings).item() for _ in range(200)}
     assert seen == {5, 6, 7, 8}
-    assert {ddpm.sample_timestep(generator, settings, 7).item() for _ in range(200)} == {5, 6}
+    assert {
+        DDPM(EPSILON, {"num_train_timesteps": 7}).sample_timestep(generator, settings).item() for _ in range(200)
+    } == {5, 6}
 
 
 def test_a_range_of_timesteps_that_is_empty_is_refused_with_the_config() -> None:
@@ -166,7 +186,23 @@ def test_a_range_of_timesteps_that_is_empty_is_refused_with_the_config() -> None
 
 def test_a_range_beyond_the_models_timesteps_is_refused() -> None:
     with pytest.raises(ModelError, match="min_timestep is 3, the model has timesteps 0 to 2"):
-        ddpm.require_timesteps(scheduler("epsilon"), TrainConfig(min_timestep=3))
+        objective("epsilon").require(TrainConfig(min_timestep=3))
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "num_train_timesteps", "expected"),
+    [
+        (0, 999, 1000, [62, 187, 312, 437, 562, 687, 812, 937]),
+        (200, 999, 600, [225, 275, 325, 375, 425, 475, 525, 575]),
+        (7, 7, 1000, [7] * NUM_STRATA),
+    ],
+)
+def test_timesteps_are_the_middles_of_the_trained_range(
+    first: int, last: int, num_train_timesteps: int, expected: list[int]
+) -> None:
+    objective = DDPM(NoiseSchedule("epsilon"), {"num_train_timesteps": num_train_timesteps})
+    found = objective.midpoints(NUM_STRATA, TrainConfig(min_timestep=first, max_timestep=last))
+    assert found.tolist() == expected
 
 
 # ---- zero terminal SNR ----
@@ -174,11 +210,11 @@ def test_a_range_beyond_the_models_timesteps_is_refused() -> None:
 
 def test_min_snr_beside_zero_terminal_snr_is_told() -> None:
     schedule = NoiseSchedule("v_prediction", zero_terminal_snr=True)
-    (told,) = ddpm.notices(schedule, TrainConfig())
+    (told,) = DDPM(schedule, {}).notices(TrainConfig())
     assert "min-SNR gives its last timestep no weight" in told
     assert "train.snr_gamma = false" in told
-    assert not ddpm.notices(schedule, TrainConfig(snr_gamma=None))
-    assert not ddpm.notices(NoiseSchedule("v_prediction"), TrainConfig())
+    assert not DDPM(schedule, {}).notices(TrainConfig(snr_gamma=None))
+    assert not DDPM(NoiseSchedule("v_prediction"), {}).notices(TrainConfig())
 
 
 # ---- masks and weights ----
@@ -188,9 +224,7 @@ def masked_loss(prediction: torch.Tensor, target: torch.Tensor, **settings: floa
     mask = torch.zeros(2, 4, 4)
     mask[0, :2], mask[1] = 1.0, 0.5
     plain = TrainConfig(snr_gamma=None, **settings)  # type: ignore[arg-type]
-    return ddpm.loss(
-        prediction, target, torch.tensor([0, 1]), scheduler("epsilon"), plain, torch.tensor([1.0, 3.0]), mask
-    )
+    return loss_of(prediction, target, plain, weights=torch.tensor([1.0, 3.0]), masks=mask)
 
 
 def test_what_is_masked_changes_neither_loss_nor_gradient() -> None:

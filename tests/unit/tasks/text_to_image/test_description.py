@@ -16,8 +16,9 @@ from shared.models.base_model import Family
 from shared.models.noise_schedule import NoiseSchedule, PredictionType
 from tasks.text_to_image.lora import weights_file
 from tasks.text_to_image.lora.description import describe, family_of
+from tasks.text_to_image.objectives.ddpm import DDPM
 
-EPSILON = NoiseSchedule("epsilon")
+EPSILON = DDPM(NoiseSchedule("epsilon"), {})
 
 
 def settings(**sections: dict[str, object]) -> Config:
@@ -51,7 +52,7 @@ def test_it_names_model_step_rank_alpha_trigger_word_and_pictures() -> None:
 def test_each_family_has_the_names_tools_know(
     family: Family, prediction: PredictionType, architecture: str, version: str
 ) -> None:
-    said = describe(settings(), family, NoiseSchedule(prediction), 4, 1)
+    said = describe(settings(), family, DDPM(NoiseSchedule(prediction), {}), 4, 1)
     assert (said["modelspec.architecture"], said["ss_base_model_version"]) == (architecture, version)
     assert said["ss_v2"] == str(family == "sd2")
     assert said["modelspec.prediction_type"] == ("v" if prediction == "v_prediction" else "epsilon")
@@ -59,9 +60,11 @@ def test_each_family_has_the_names_tools_know(
 
 
 def test_zero_terminal_snr_is_the_models_own_affair_too() -> None:
-    said = describe(settings(), "sdxl", NoiseSchedule("v_prediction", zero_terminal_snr=True), 4, 1)
+    said = describe(settings(), "sdxl", DDPM(NoiseSchedule("v_prediction", zero_terminal_snr=True), {}), 4, 1)
     assert said["ss_zero_terminal_snr"] == "True"
-    assert describe(settings(), "sdxl", NoiseSchedule("v_prediction"), 4, 1)["ss_zero_terminal_snr"] == "False"
+    assert (
+        describe(settings(), "sdxl", DDPM(NoiseSchedule("v_prediction"), {}), 4, 1)["ss_zero_terminal_snr"] == "False"
+    )
 
 
 def test_a_part_of_the_timesteps_is_said() -> None:

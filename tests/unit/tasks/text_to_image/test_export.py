@@ -62,7 +62,7 @@ def train(folder: Path, model_path: Path, pictures: Path, settings: dict[str, ob
     lora.attach(parts, made.lora)
     generator = torch.Generator().manual_seed(1)
     lora.restore(parts, {key: noisy(value, key, generator) for key, value in lora.state(parts).items()})
-    text = describe(made, model.family, model.schedule, 9, STEP)
+    text = describe(made, model.family, model.objective, 9, STEP)
     manifest = Manifest(kind="snapshot", run_id=run.read_record().run_id, step=STEP)
     publish(
         run.staging,

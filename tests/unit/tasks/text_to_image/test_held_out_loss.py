@@ -3,34 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
-from shared.config.schema import parse_config
 from shared.data.dataset import Pair
 from shared.run_folder.tables import NUM_STRATA, VALIDATION_COLUMNS
-from tasks.text_to_image.training.held_out_loss import Losses, choose_probe, midpoints, noise_of
-
-
-def settings(**train: Any) -> Any:
-    return parse_config({"data": {"path": "p"}, "train": train}).train
-
-
-@pytest.mark.parametrize(
-    ("first", "last", "num_train_timesteps", "expected"),
-    [
-        (0, 999, 1000, [62, 187, 312, 437, 562, 687, 812, 937]),
-        (200, 999, 600, [225, 275, 325, 375, 425, 475, 525, 575]),
-        (7, 7, 1000, [7] * NUM_STRATA),
-    ],
-)
-def test_timesteps_are_the_middles_of_the_trained_range(
-    first: int, last: int, num_train_timesteps: int, expected: list[int]
-) -> None:
-    found = midpoints(settings(min_timestep=first, max_timestep=last), num_train_timesteps)
-    assert found.tolist() == expected
+from tasks.text_to_image.training.held_out_loss import Losses, choose_probe, noise_of
 
 
 def test_noise_depends_on_the_picture_and_the_stratum_alone() -> None:

@@ -42,8 +42,8 @@ def tokens(tokenizer: Any, captions: list[str]) -> torch.Tensor:
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_model_knows_its_family_as_its_folder_does(models: dict[str, Model], tiny_models: Path, name: str) -> None:
     assert models[name].family == family(str(tiny_models / name)) == name
-    assert models[name].schedule.prediction_type == PREDICTIONS[name]
-    assert models[name].noise_scheduler().config["prediction_type"] == PREDICTIONS[name]
+    assert models[name].objective.schedule.prediction_type == PREDICTIONS[name]
+    assert models[name].objective.scheduler.config["prediction_type"] == PREDICTIONS[name]
 
 
 @pytest.mark.parametrize("name", ["sd1", "sd2"])
@@ -155,7 +155,7 @@ def test_the_sampler_of_zero_terminal_snr_begins_in_pure_noise(tiny_models: Path
     assert scheduler.timesteps.tolist() == [999, 749, 499, 249]
     assert float(scheduler.alphas_cumprod[-1]) == pytest.approx(0, abs=1e-6)
     assert scheduler.config.prediction_type == "v_prediction"
-    assert model.noise_scheduler().alphas_cumprod[-1] == scheduler.alphas_cumprod[-1]
+    assert model.objective.scheduler.alphas_cumprod[-1] == scheduler.alphas_cumprod[-1]
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -28,9 +28,9 @@ def test_a_single_file_marked_v_is_trained_and_drawn_as_v_to_pure_noise(
 ) -> None:
     path = single_file.mark(tiny_single_files / f"{family}.safetensors", tmp_path / "v.safetensors", "v_pred", "ztsnr")
     model = loading.load_model(described(path, tiny_models / family), "fp32")
-    assert model.schedule == V_TO_THE_END
+    assert model.objective.schedule == V_TO_THE_END
     assert not model.notices
-    training = model.noise_scheduler()
+    training = model.objective.scheduler
     assert training.config["prediction_type"] == "v_prediction"
     assert training.alphas_cumprod[-1] == 0
     model.sample_with("DPMSolverMultistepScheduler")
@@ -48,7 +48,7 @@ def test_a_setting_that_contradicts_the_file_wins_and_what_the_file_says_wrongly
     path = single_file.mark(tiny_single_files / "sd1.safetensors", tmp_path / "v.safetensors", **said)
     settings = described(path, tiny_models / "sd1", prediction_type="epsilon")
     model = loading.load_model(settings, "fp32")
-    assert model.schedule == NoiseSchedule("epsilon")
+    assert model.objective.schedule == NoiseSchedule("epsilon")
     architecture, told = model.notices
     assert "says 'flux-1-dev', but its tensors are of SD 1.x" in architecture
     assert "model.prediction_type is epsilon, but the model's own files say v_prediction" in told
@@ -59,8 +59,8 @@ def test_a_folder_with_zero_terminal_snr_of_its_own_is_drawn_as_it_is_trained(
 ) -> None:
     folder = rescheduled(tmp_path, tiny_models / "sd2", rescale_betas_zero_snr=True)
     model = loading.load_model(ModelConfig(path=str(folder)), "fp32")
-    assert model.schedule == V_TO_THE_END
-    assert model.noise_scheduler().alphas_cumprod[-1] == 0
+    assert model.objective.schedule == V_TO_THE_END
+    assert model.objective.scheduler.alphas_cumprod[-1] == 0
     model.sample_with("DPMSolverMultistepScheduler")
     model.pipeline.scheduler.set_timesteps(4)
     assert model.pipeline.scheduler.timesteps.tolist() == [999, 749, 499, 249]
@@ -71,17 +71,17 @@ def test_zero_terminal_snr_of_a_model_that_predicts_noise_is_not_applied_and_tol
 ) -> None:
     folder = rescheduled(tmp_path, tiny_models / "sd1", rescale_betas_zero_snr=True)
     model = loading.load_model(ModelConfig(path=str(folder)), "fp32")
-    assert model.schedule == NoiseSchedule("epsilon")
+    assert model.objective.schedule == NoiseSchedule("epsilon")
     assert "only a model that predicts v can learn" in model.notices[0]
-    assert model.noise_scheduler().alphas_cumprod[-1] > 1e-3
+    assert model.objective.scheduler.alphas_cumprod[-1] > 1e-3
     model.sample_with("DPMSolverMultistepScheduler")
     assert model.pipeline.scheduler.alphas_cumprod[-1] > 1e-3
 
 
 def test_training_rescales_betas_and_leaves_the_first_timestep(tiny_models: Path) -> None:
     settings = ModelConfig(path=str(tiny_models / "sd2"))
-    own = loading.load_model(settings, "fp32").noise_scheduler()
-    rescaled = loading.load_model(settings, "fp32", zero_terminal_snr=True).noise_scheduler()
+    own = loading.load_model(settings, "fp32").objective.scheduler
+    rescaled = loading.load_model(settings, "fp32", zero_terminal_snr=True).objective.scheduler
     assert own.alphas_cumprod[-1] > 0.004
     assert rescaled.alphas_cumprod[-1] == 0
     assert rescaled.alphas_cumprod[0].item() == pytest.approx(own.alphas_cumprod[0].item(), rel=1e-5)
