@@ -31,15 +31,17 @@ from tasks.text_to_image.evaluation.anchors import anchors, matching, mismatched
 from tasks.text_to_image.evaluation.scorer import Scorer, load_scorer
 from tasks.text_to_image.evaluation.training_set import TrainingSet
 from tasks.text_to_image.families import loading
-from tasks.text_to_image.metrics import PAIRWISE_LOSSES, PAIRWISE_METRICS
+from tasks.text_to_image.metrics import descriptions, pairwise_metrics
 from tasks.text_to_image.metrics.copying import nearest_training_picture
+from tasks.text_to_image.metrics.features import visual_embedding
 from tasks.text_to_image.metrics.layout import layout, mirrored
 from tasks.text_to_image.metrics.metric_input import MetricInput, Row
 from tests.integration.test_proofs import CHROMATIC, augmented, before_a_darker_wall, photographs, recoloured, variants
 from tests.unit.evaluator.blind import features_of
 
 SEED = 2_026
-METRICS = (*PAIRWISE_METRICS, "legacy")
+METRICS = (*pairwise_metrics(), "legacy")
+LOSSES = [column.name for column in descriptions().losses]
 NUM_PROMPTS, NUM_SEEDS = 12, 10
 NUM_TRIALS = 400
 
@@ -101,14 +103,14 @@ def _visual_row(scorer: Scorer, column: str, pictures: list[Image.Image]) -> str
 def tell_matching(scorer: Scorer) -> None:
     """Table 3."""
     print("\n### Matched against shuffled pairs: area under the curve\n")
-    print("| pictures | " + " | ".join(f"`{loss}`" for loss in PAIRWISE_LOSSES) + " |\n|" + " --- |" * 4)
+    print("| pictures | " + " | ".join(f"`{loss}`" for loss in LOSSES) + " |\n|" + " --- |" * 4)
     groups = {"garments": [p for _, p, _ in garments(SEED)], "photographs, 256 px": list(photographs(256).values())}
     for name, pictures in groups.items():
         rng = np.random.default_rng(SEED)
         samples = [augmented(picture, rng) for picture in pictures]
         shuffled = mismatched(pictures, samples, scorer)
         pairs = list(zip(pictures, samples, strict=True))
-        areas = [matching(list(costs(scorer, loss, pairs)), shuffled[loss]) for loss in PAIRWISE_LOSSES]
+        areas = [matching(list(costs(scorer, loss, pairs)), shuffled[loss]) for loss in LOSSES]
         print(f"| {name} ({len(pictures)}) | " + " | ".join(f"{area:.3f}" for area in areas) + " |")
     print("\nEach sample is its reference cropped by 5 to 20 %, mirrored or not, exposed by ± 25 %.")
 
@@ -130,7 +132,7 @@ def draw_pool(num_prompts: int = NUM_PROMPTS, num_seeds: int = NUM_SEEDS, num_st
     """The embedded base model draws garments that it has never seen; every picture has a seed of its own."""
     pipeline, scorer = (
         loading.load_model(ModelConfig(), "fp32").pipeline,
-        load_scorer("pocket", metrics=PAIRWISE_METRICS),
+        load_scorer("pocket", metrics=pairwise_metrics()),
     )
     pipeline.set_progress_bar_config(disable=True)
     rows, vectors = [], []
@@ -146,7 +148,7 @@ def draw_pool(num_prompts: int = NUM_PROMPTS, num_seeds: int = NUM_SEEDS, num_st
         ).images
         reference = render(garment, SEED + number)[0]
         rows.append(scorer.score(MetricInput([reference] * num_seeds, samples, [garment.caption()] * num_seeds)).rows)
-        vectors.append(np.stack(scorer.features.visual(samples)).astype(float))
+        vectors.append(np.stack(scorer.features[visual_embedding](samples)).astype(float))
     return Pool(rows, vectors)
 
 
@@ -179,7 +181,7 @@ class SameModel:
 def same_model(pool: Pool, num_snapshots: int, num_trials: int = NUM_TRIALS) -> SameModel:
     """How often the statistics are fooled by a model that is compared with itself."""
     rng = np.random.default_rng(SEED)
-    better, signalled, covered = 0, 0, dict.fromkeys((*PAIRWISE_LOSSES, "clip_t"), 0)
+    better, signalled, covered = 0, 0, dict.fromkeys((*LOSSES, "clip_t"), 0)
     for _ in range(num_trials):
         found = resampled(pool, num_snapshots, rng)
         better += found.best is not None and found.best.better_than_base
@@ -195,7 +197,7 @@ def tell_same_model(pool: Pool) -> None:
     """Table 4."""
     print("\n### The same model against itself\n")
     print("| snapshots | called better than step 0 | signals of overfitting | interval holds 0: ", end="")
-    print(" / ".join((*PAIRWISE_LOSSES, "clip_t")) + " |\n| --- | --- | --- | --- |")
+    print(" / ".join((*LOSSES, "clip_t")) + " |\n| --- | --- | --- | --- |")
     for num_snapshots in (1, 2, 4):
         found = same_model(pool, num_snapshots)
         covered = " / ".join(f"{share:.1%}" for share in found.covered.values())
@@ -229,7 +231,7 @@ class _Trained(TrainingSet):
 def _null_ratio(pictures: list[Image.Image], num_trained: int, rng: np.random.Generator) -> tuple[float, bool]:
     order = rng.permutation(len(pictures))
     held_out, drawn, trained = order[:16], order[16:48], order[48 : 48 + num_trained]
-    features, references = features_of(layout=layout), [pictures[i] for i in held_out] * 2
+    features, references = features_of(picture_layout=layout), [pictures[i] for i in held_out] * 2
     training = _Trained(np.stack([layout(pictures[i]) for i in trained]))
     metric_input = MetricInput(references, [pictures[i] for i in drawn], [""] * 32, training=training)
     rows = nearest_training_picture(metric_input, features)
@@ -264,7 +266,7 @@ def tell_run(run: RunDir) -> None:
     found = ranking.rank(evaluations, anchors=anchors(list(references.values()), scorer))
     num_trained = len(training.vectors(layout))
     print(f"\n### Run `{record.name}`: {num_trained} training pictures, {len(references)} prompts\n")
-    columns = ("composite", "composite_low", "composite_high", *(f"{loss}_skill" for loss in PAIRWISE_LOSSES))
+    columns = ("composite", "composite_low", "composite_high", *(f"{loss}_skill" for loss in LOSSES))
     columns = (*columns, "clip_t", "diversity", "nn_ratio", "drift")
     print("| step | " + " | ".join(columns) + " | signals |\n|" + " --- |" * (len(columns) + 2))
     for summary in found.summaries:

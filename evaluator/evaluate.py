@@ -31,14 +31,12 @@ from tasks.text_to_image.evaluation.image_generator import ImageGenerator, Job, 
 from tasks.text_to_image.evaluation.references import References
 from tasks.text_to_image.evaluation.scorer import Scorer, Scores
 from tasks.text_to_image.evaluation.training_set import TrainingSet
-from tasks.text_to_image.metrics import PAIRWISE_LOSSES
 from tasks.text_to_image.metrics.metric_input import MetricInput
 
 log = logging.getLogger(__name__)
 
 IMAGES = "images"
 """Folder of a result's pictures."""
-NO_REFERENCE = "a prompt that was asked for has no reference"
 
 
 @dataclass
@@ -134,13 +132,10 @@ class Evaluator:
         ]
 
     def _score(self, step: int, wanted: list[Job], drawn: list[Image.Image]) -> Scores:
-        """Every metric; without references only how well each picture follows its prompt."""
+        """Every metric; without references those that need none."""
         if self.references.pictures:
             return self.scorer.score(self._metric_input(step, wanted, drawn))
-        alone = replace(self.scorer, metrics=("clip_t",))
-        scores = alone.score(MetricInput(drawn, drawn, [job.prompt for job in wanted]))
-        missing = {**dict.fromkeys(PAIRWISE_LOSSES, NO_REFERENCE), **scores.missing}
-        return Scores([{"clip_t": row["clip_t"]} for row in scores.rows], missing)
+        return self.scorer.score_without_references(drawn, [job.prompt for job in wanted])
 
     def _metric_input(self, step: int, wanted: list[Job], drawn: list[Image.Image]) -> MetricInput:
         return MetricInput(

@@ -31,6 +31,7 @@ from shared.statistics.paired import (
     paired_deltas,
     spread,
 )
+from shared.statistics.skill import has_scale, skill
 
 WEIGHTS: Mapping[str, float] = {"visual_loss": 0.2, "fashion_clip_loss": 0.6, "color_loss": 0.2}
 """Of the composite; each is a loss, lower for better."""
@@ -213,21 +214,9 @@ def _skills(samples: Sequence[Sample], anchors: Mapping[str, Anchors]) -> dict[s
     found: dict[str, Estimate] = {}
     for loss, ends in anchors.items():
         losses = estimate(by_prompt(samples, loss).values())
-        if losses is not None and ends.shuffled > ends.real:
+        if losses is not None and has_scale(ends):
             found[loss] = skill(losses, ends)
     return found
-
-
-def skill(losses: Estimate, ends: Anchors) -> Estimate:
-    """A loss and its interval on the scale from floor (0) to ceiling (1); the ends count as exact."""
-    unit = ends.shuffled - ends.real
-
-    def scaled(value: float | None) -> float | None:
-        return None if value is None else (ends.shuffled - value) / unit
-
-    error = None if losses.standard_error is None else losses.standard_error / unit
-    center = (ends.shuffled - losses.mean) / unit
-    return Estimate(center, error, scaled(losses.high), scaled(losses.low), losses.num_prompts)
 
 
 def _scale(values: PromptValues) -> float:

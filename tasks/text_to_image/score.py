@@ -21,15 +21,15 @@ from rich.console import Console
 from rich.table import Table
 from transformers.utils.logging import disable_progress_bar
 
-from evaluator.selection.ranking import skill
 from shared.config.schema import EvaluationConfig
 from shared.data.pictures import SUFFIXES, open_picture
 from shared.data.sources import Findings, find_pictures, listed
 from shared.errors import DarkroomError, DataError, exit_code_of
 from shared.statistics.paired import Estimate, estimate
+from shared.statistics.skill import has_scale, skill
 from tasks.text_to_image.evaluation.anchors import anchors, matching, mismatched
 from tasks.text_to_image.evaluation.scorer import Scorer, Scores, load_scorer
-from tasks.text_to_image.metrics import PAIRWISE_METRICS
+from tasks.text_to_image.metrics import pairwise_metrics
 from tasks.text_to_image.metrics.metric_input import MetricInput, Row
 
 MAX_NAMED = 10
@@ -59,7 +59,7 @@ def main() -> int:
     arguments = parser.parse_args()
     disable_progress_bar()
     pairs = read_pairs(arguments.references, arguments.samples)
-    metrics = (*PAIRWISE_METRICS, "legacy") if arguments.legacy else PAIRWISE_METRICS
+    metrics = (*pairwise_metrics(), *(("legacy",) if arguments.legacy else ()))
     scorer = load_scorer(arguments.fashion_clip, arguments.visual, arguments.device, metrics)
     report = score(pairs, scorer)
     if arguments.json:
@@ -136,19 +136,20 @@ def _summary(scores: Scores) -> dict[str, dict[str, float | int | None]]:
 def _anchored(metric_input: MetricInput, scores: Scores, scorer: Scorer) -> dict[str, dict[str, float | None]]:
     """Loss → the ends of its scale, the samples' place on it, and how well they find their own reference."""
     shuffled = mismatched(metric_input.references, metric_input.samples, scorer)
+    worsening = {column.name: column.worsening for metric in scorer.metrics for column in metric.columns}
     found: dict[str, dict[str, float | None]] = {}
     for loss, ends in anchors(metric_input.references, scorer).items():
         losses = _values(scores.rows, loss)
         measured = estimate(losses)
         if measured is not None:
-            place = skill(measured, ends) if ends.shuffled > ends.real else None
+            place = skill(measured, ends) if has_scale(ends, worsening[loss]) else None
             found[loss] = {
                 "shuffled": ends.shuffled,
                 "real": ends.real,
                 "skill": place.mean if place else None,
                 "skill_low": place.low if place else None,
                 "skill_high": place.high if place else None,
-                "matching": matching(losses, shuffled[loss]),
+                "matching": matching([worsening[loss] * value for value in losses], worsening[loss] * shuffled[loss]),
             }
     return found
 

@@ -15,7 +15,6 @@ from PIL import Image
 from shared.errors import DarkroomError
 from shared.run_folder.records import Anchors
 from tasks.text_to_image.evaluation.scorer import Scorer
-from tasks.text_to_image.metrics import METRICS, PAIRWISE_LOSSES
 from tasks.text_to_image.metrics.metric_input import MetricInput
 
 Array = NDArray[np.float64]
@@ -27,8 +26,10 @@ MAX_OTHERS = 32
 def anchors(references: Sequence[Image.Image], scorer: Scorer) -> dict[str, Anchors]:
     """Loss → its floor and ceiling; a loss whose encoder cannot be had is absent, as all are below two references."""
     found: dict[str, Anchors] = {}
+    higher = {column.name for metric in scorer.metrics for column in metric.columns if column.direction == "higher"}
     for loss, losses in mismatched(references, references, scorer).items():
-        found[loss] = Anchors(shuffled=float(losses.mean()), real=float(losses.min(axis=1).mean()))
+        most_similar = losses.min(axis=1) if loss not in higher else losses.max(axis=1)
+        found[loss] = Anchors(shuffled=float(losses.mean()), real=float(most_similar.mean()))
     return found
 
 
@@ -41,13 +42,17 @@ def mismatched(references: Sequence[Image.Image], samples: Sequence[Image.Image]
     repeated = [*references] * len(shifts)
     metric_input = MetricInput(repeated, turned, [""] * len(turned))
     found: dict[str, Array] = {}
-    for compute, columns, _ in (METRICS[name] for name in scorer.metrics):
-        if loss := next((column for column in columns if column in PAIRWISE_LOSSES), None):
-            try:
-                values = [row[loss] for row in compute(metric_input, scorer.features)]
-            except DarkroomError:
-                continue  # the samples' own blank says why
-            found[loss] = np.array(values, dtype=float).reshape(len(shifts), len(references)).T
+    for metric in scorer.metrics:
+        losses = [column.name for column in metric.columns if column.role == "loss"]
+        if not losses or not metric.is_pairwise:
+            continue
+        try:
+            rows = metric.compute(metric_input, scorer.features)
+        except DarkroomError:
+            continue  # the samples' own blank says why
+        for loss in losses:
+            values = np.array([row[loss] for row in rows], dtype=float)
+            found[loss] = values.reshape(len(shifts), len(references)).T
     return found
 
 

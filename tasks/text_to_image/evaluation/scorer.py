@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from PIL import Image
 
 from shared.errors import ConfigError, DarkroomError, ModelError
-from tasks.text_to_image.encoders.encoder import Encoder, EncoderRecord, Vector
-from tasks.text_to_image.encoders.loading import load_encoder
-from tasks.text_to_image.metrics import DEFAULT_METRICS, METRICS, Metric, gradients
-from tasks.text_to_image.metrics.features import Features, Memo
-from tasks.text_to_image.metrics.layout import RECORD as LAYOUT
-from tasks.text_to_image.metrics.layout import layout
+from tasks.text_to_image.encoders.chosen import Encoders
+from tasks.text_to_image.encoders.encoder import EncoderRecord
+from tasks.text_to_image.metrics import all_metrics, metric_names
+from tasks.text_to_image.metrics.features import Features
+from tasks.text_to_image.metrics.metric import Metric
 from tasks.text_to_image.metrics.metric_input import MetricInput, Row
-from tasks.text_to_image.metrics.palette import palette
 
 NOT_FINITE = "the computation gave no finite number"
+NO_REFERENCE = "a prompt that was asked for has no reference"
 
 
 @dataclass(frozen=True)
@@ -37,9 +36,9 @@ class Scorer:
 
     features: Features
     encoders: dict[str, EncoderRecord]
-    """Column → the encoder behind it. The colour columns have none."""
-    metrics: tuple[str, ...] = DEFAULT_METRICS
-    """Names in `METRICS`, in the order of the columns."""
+    """Column → the encoder behind it; a column that depends on none is absent."""
+    metrics: tuple[Metric, ...]
+    """In the order of the columns."""
 
     def score(self, metric_input: MetricInput) -> Scores:
         """Every metric of every sample.
@@ -50,11 +49,21 @@ class Scorer:
         references, samples, prompts = metric_input.references, metric_input.samples, metric_input.prompts
         if not len(references) == len(samples) == len(prompts):
             raise ValueError(f"{len(references)} references, {len(samples)} samples and {len(prompts)} prompts")
-        _refuse_black(samples)
-        rows: list[Row] = [{} for _ in samples]
+        return self._score(metric_input)
+
+    def score_without_references(self, samples: Sequence[Image.Image], prompts: Sequence[str]) -> Scores:
+        """The metrics that need no reference; the losses are missing, with the reason. Raises as `score` does."""
+        losses = [column.name for metric in self.metrics for column in metric.columns if column.role == "loss"]
+        able = replace(self, metrics=tuple(metric for metric in self.metrics if metric.needs_no_reference))
+        scores = able._score(MetricInput((), samples, prompts))
+        return Scores(scores.rows, {**dict.fromkeys(losses, NO_REFERENCE), **scores.missing})
+
+    def _score(self, metric_input: MetricInput) -> Scores:
+        _refuse_black(metric_input.samples)
+        rows: list[Row] = [{} for _ in metric_input.samples]
         missing: dict[str, str] = {}
-        for name in self.metrics:
-            computed, reasons = _compute(METRICS[name], metric_input, self.features)
+        for metric in self.metrics:
+            computed, reasons = _compute(metric, metric_input, self.features)
             missing |= reasons
             for row, values in zip(rows, computed, strict=True):
                 row |= values
@@ -62,15 +71,16 @@ class Scorer:
 
 
 def load_scorer(
-    fashion_clip: str, visual: str = "gradients", device: str = "cpu", metrics: tuple[str, ...] = DEFAULT_METRICS
+    fashion_clip: str, visual: str = "gradients", device: str = "cpu", metrics: tuple[str, ...] = ()
 ) -> Scorer:
-    """Load the encoders of a run. One that cannot be had raises nothing: its columns are blank, with the reason.
+    """Load what the metrics look through. An encoder that cannot be had raises nothing: its columns are blank, with the
+    reason.
 
     Args:
         fashion_clip: `pocket`, or the folder or hub id of a CLIPModel.
         visual: `gradients` (no weights), `dreamsim`, or the folder or hub id of a DINOv2.
         device: where the encoders run, always in float32.
-        metrics: names in `METRICS`.
+        metrics: their names; those of an evaluation when empty.
 
     Raises:
         ConfigError: both are the same model.
@@ -79,49 +89,24 @@ def load_scorer(
         raise ConfigError(
             f"visual and fashion_clip are both {visual}", "one number in two columns is no second opinion"
         )
-    describe, visual_record = _load_visual(visual, device)
-    clip = _load_or_explain(fashion_clip, device)
-    features = Features(Memo(describe), Memo(clip.embed_image), Memo(clip.embed_text), Memo(palette), Memo(layout))
-    seen_by = dict.fromkeys(("visual", "diversity", "drift"), visual_record)
-    seen_by |= {"fashion": clip.record, "clip_t": clip.record, "copying": LAYOUT}
-    records = {column: seen_by[name] for name in metrics if name in seen_by for column in METRICS[name].columns}
-    return Scorer(features, records, metrics)
-
-
-class _Missing:
-    """Stands where an encoder could not be had, and says why whenever it is asked."""
-
-    def __init__(self, source: str, error: ModelError) -> None:
-        self.record = EncoderRecord(model=source, reason=str(error))
-        self._error = error
-
-    def embed_image(self, picture: Image.Image) -> Vector:
-        raise self._error
-
-    def embed_text(self, text: str) -> Vector:
-        raise self._error
-
-
-def _load_visual(source: str, device: str) -> tuple[Callable[[Image.Image], Vector], EncoderRecord]:
-    if source == gradients.RECORD.model:
-        return gradients.describe, gradients.RECORD
-    encoder = _load_or_explain(source, device)
-    return encoder.embed_image, encoder.record
-
-
-def _load_or_explain(source: str, device: str) -> Encoder | _Missing:
-    try:
-        return load_encoder(source, device)
-    except ModelError as error:
-        return _Missing(source, error)
+    encoders = Encoders({"fashion_clip": fashion_clip, "visual": visual}, device)
+    wanted = tuple(all_metrics()[name] for name in metrics or metric_names())
+    extractors = {feature: feature(encoders) for metric in wanted for feature in metric.features}
+    records: dict[str, EncoderRecord] = {}
+    for metric in wanted:
+        seen_by = next((record for feature in metric.features if (record := extractors[feature].record)), None)
+        if seen_by is not None:
+            records |= dict.fromkeys(metric.row_columns, seen_by)
+    return Scorer(Features(extractors), records, wanted)
 
 
 def _compute(metric: Metric, metric_input: MetricInput, features: Features) -> tuple[list[Row], dict[str, str]]:
     """(the metric's row for each sample; column → why it is None in some row)."""
+    columns = metric.row_columns
     try:
         computed = metric.compute(metric_input, features)
     except DarkroomError as error:
-        return [dict.fromkeys(metric.columns) for _ in metric_input.samples], dict.fromkeys(metric.columns, str(error))
+        return [dict.fromkeys(columns) for _ in metric_input.samples], dict.fromkeys(columns, str(error))
     missing = dict.fromkeys(_columns_with(computed, lambda value: value is None), metric.missing_reason)
     missing |= dict.fromkeys(_columns_with(computed, lambda value: not _is_finite(value)), NOT_FINITE)
     rows = [{column: value if _is_finite(value) else None for column, value in row.items()} for row in computed]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from tasks.text_to_image.metrics.features import Features, cosines
+from shared.run_folder.metric_descriptions import Column, Guard
+from tasks.text_to_image.metrics.features import Features, clip_picture, clip_text, cosines
+from tasks.text_to_image.metrics.metric import Metric
 from tasks.text_to_image.metrics.metric_input import MetricInput, Row
 
 
@@ -11,12 +13,39 @@ def clip_t(metric_input: MetricInput, features: Features) -> list[Row]:
 
     `clip_t`: of the sample. Typical values are low (0.2 to 0.35 for CLIP ViT-B): only differences mean something.
     `clip_t_real`: of the reference. A CLIP that has never met the concept gives the true picture little, and no sample
-    can be asked for more.
+    can be asked for more. Absent where there are no references.
     """
-    texts = features.fashion_text(metric_input.prompts)
-    samples = cosines(features.fashion(metric_input.samples), texts)
-    references = cosines(features.fashion(metric_input.references), texts)
+    look, texts = features[clip_picture], features[clip_text](metric_input.prompts)
+    columns = {"clip_t": cosines(look(metric_input.samples), texts)}
+    if metric_input.references:
+        columns["clip_t_real"] = cosines(look(metric_input.references), texts)
     return [
-        {"clip_t": sample, "clip_t_real": reference} if prompt else {"clip_t": None, "clip_t_real": None}
-        for prompt, sample, reference in zip(metric_input.prompts, samples, references, strict=True)
+        {column: values[number] if prompt else None for column, values in columns.items()}
+        for number, prompt in enumerate(metric_input.prompts)
     ]
+
+
+METRIC = Metric(
+    name="clip_t",
+    order=40,
+    columns=(
+        Column(
+            name="clip_t",
+            label="CLIP text score",
+            meaning="how well the picture follows its prompt",
+            direction="higher",
+            role="guard",
+            guard=Guard(real="clip_t_real", fallen="follows its prompts less than the base model does"),
+        ),
+        Column(
+            name="clip_t_real",
+            meaning="how well the reference follows the prompt",
+            direction="none",
+            role="recorded",
+        ),
+    ),
+    compute=clip_t,
+    needs=("prompts",),
+    features=(clip_picture, clip_text),
+    missing_reason="there is no prompt",
+)

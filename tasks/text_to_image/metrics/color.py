@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from tasks.text_to_image.metrics.features import Features
+from shared.run_folder.metric_descriptions import Column
+from tasks.text_to_image.metrics.features import Features, garment_palette
+from tasks.text_to_image.metrics.metric import Metric
 from tasks.text_to_image.metrics.metric_input import MetricInput, Row
 from tasks.text_to_image.metrics.palette import Palette, palette_distance
 
@@ -14,7 +16,8 @@ def color_loss(metric_input: MetricInput, features: Features) -> list[Row]:
     `color_loss`: the same over 100, at most 1.
     `mask_fallback`: 1 when in either picture no garment was found and a centre window was compared, else 0.
     """
-    pairs = zip(features.palette(metric_input.references), features.palette(metric_input.samples), strict=True)
+    look = features[garment_palette]
+    pairs = zip(look(metric_input.references), look(metric_input.samples), strict=True)
     return [_compare(reference, sample) for reference, sample in pairs]
 
 
@@ -25,3 +28,30 @@ def _compare(reference: Palette, sample: Palette) -> Row:
         "color_de00": distance,
         "mask_fallback": float(reference.is_fallback or sample.is_fallback),
     }
+
+
+METRIC = Metric(
+    name="color",
+    order=30,
+    columns=(
+        Column(
+            name="color_loss",
+            label="color loss",
+            meaning="how far the garment's colors are from the reference's",
+            direction="lower",
+            role="loss",
+            weight=0.2,
+            leading=True,
+        ),
+        Column(name="color_de00", meaning="the same in CIEDE2000 units", direction="lower", role="listed", unit="ΔE"),
+        Column(
+            name="mask_fallback",
+            meaning="1: no garment was found, a centre window was compared",
+            direction="none",
+            role="recorded",
+        ),
+    ),
+    compute=color_loss,
+    needs=("references",),
+    features=(garment_palette,),
+)

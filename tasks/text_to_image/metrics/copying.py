@@ -7,9 +7,11 @@ from numpy.typing import NDArray
 from scipy.special import gammaln
 
 from shared.errors import ModelError
+from shared.run_folder.metric_descriptions import Column, Ratio, Sign
 from tasks.text_to_image.encoders.encoder import Vector
-from tasks.text_to_image.metrics.features import Features
+from tasks.text_to_image.metrics.features import Features, picture_layout
 from tasks.text_to_image.metrics.layout import mirrored
+from tasks.text_to_image.metrics.metric import Metric
 from tasks.text_to_image.metrics.metric_input import MetricInput, Row
 
 Array = NDArray[np.float64]
@@ -30,12 +32,13 @@ def nearest_training_picture(metric_input: MetricInput, features: Features) -> l
     """
     if metric_input.training is None:
         raise ModelError("there are no training pictures to compare with")
-    training_ND = metric_input.training.vectors(features.layout.extract)
-    held_out_MD, own = np.unique(np.stack(features.layout(metric_input.references)), axis=0, return_inverse=True)
+    look = features[picture_layout]
+    training_ND = metric_input.training.vectors(look.extract)
+    held_out_MD, own = np.unique(np.stack(look(metric_input.references)), axis=0, return_inverse=True)
     if len(held_out_MD) < 2:
         raise ModelError("one held-out picture has no others to compare with")
     rows: list[Row] = []
-    for number, sample in zip(own.ravel(), features.layout(metric_input.samples), strict=True):
+    for number, sample in zip(own.ravel(), look(metric_input.samples), strict=True):
         trained, others = _distances(training_ND, sample), np.delete(_distances(held_out_MD, sample), number)
         count = min(len(trained), len(others))
         rows.append(
@@ -64,3 +67,48 @@ def _distances(layouts_ND: NDArray[np.float32], sample: Vector) -> Array:
 def _log_choose(total: NDArray[np.intp], chosen: int) -> Array:
     """Logarithm of the binomial coefficient."""
     return gammaln(total + 1) - gammaln(chosen + 1) - gammaln(total - chosen + 1)
+
+
+METRIC = Metric(
+    name="copying",
+    order=60,
+    columns=(
+        Column(
+            name="copy_max",
+            label="nearest training picture",
+            meaning="to a picture trained on, high is bad",
+            direction="lower",
+            role="shown",
+        ),
+        Column(
+            name="nn_train",
+            meaning="distance to the nearest training picture",
+            direction="none",
+            role="recorded",
+        ),
+        Column(
+            name="nn_real",
+            meaning="distance to the nearest of as many held-out pictures",
+            direction="none",
+            role="recorded",
+        ),
+        Column(
+            name="nn_ratio",
+            label="copying ratio",
+            meaning="1 is what held-out pictures show, lower is bad",
+            direction="higher",
+            role="overfitting",
+            ratio=Ratio(of="nn_train", over="nn_real"),
+            sign=Sign(
+                name="copying",
+                limit=0.8,  # 1 is what chance gives
+                evidence="the nearest training picture is {value} as far away as the nearest of as many held-out ones; "
+                "under {limit} for sure would be a sign",
+                unknown="the training pictures could not be compared",
+            ),
+        ),
+    ),
+    compute=nearest_training_picture,
+    needs=("references", "training"),
+    features=(picture_layout,),
+)

@@ -9,7 +9,9 @@ from collections import defaultdict
 
 import numpy as np
 
-from tasks.text_to_image.metrics.features import Features, unlikeness
+from shared.run_folder.metric_descriptions import Column, Ratio, Sign
+from tasks.text_to_image.metrics.features import Features, unlikeness, visual_embedding
+from tasks.text_to_image.metrics.metric import Metric
 from tasks.text_to_image.metrics.metric_input import MetricInput, Row
 
 
@@ -18,7 +20,7 @@ def seed_distance(metric_input: MetricInput, features: Features) -> list[Row]:
 
     Averaged over a prompt's samples it is their mean pairwise distance.
     """
-    vectors = np.stack(features.visual(metric_input.samples)).astype(np.float64)
+    vectors = np.stack(features[visual_embedding](metric_input.samples)).astype(np.float64)
     companions: defaultdict[str, list[int]] = defaultdict(list)
     for number, prompt in enumerate(metric_input.prompts):
         companions[prompt].append(number)
@@ -27,3 +29,35 @@ def seed_distance(metric_input: MetricInput, features: Features) -> list[Row]:
         others = [other for other in companions[prompt] if other != number]
         rows.append({"seed_distance": float(unlikeness(vectors[others], vectors[number]).mean()) if others else None})
     return rows
+
+
+METRIC = Metric(
+    name="diversity",
+    order=50,
+    columns=(
+        Column(
+            name="seed_distance",
+            meaning="distance to the other pictures of the same prompt",
+            direction="none",
+            role="recorded",
+        ),
+        Column(
+            name="diversity",
+            meaning="1 is the base model's, falling is bad",
+            direction="higher",
+            role="overfitting",
+            ratio=Ratio(of="seed_distance", over="seed_distance", at_step_0=True),
+            sign=Sign(
+                name="diversity",
+                limit=0.5,  # some narrowing is what learning a concept means
+                evidence="pictures of one prompt differ {value} as much as the base model's; under {limit} for sure "
+                "would be a sign",
+                unknown="no prompt has two pictures: see evaluation.num_seeds",
+            ),
+        ),
+    ),
+    compute=seed_distance,
+    needs=("seeds",),
+    features=(visual_embedding,),
+    missing_reason="one picture of a prompt has nothing to differ from",
+)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from shared.errors import ModelError
-from tasks.text_to_image.metrics.features import Features, cosines
+from shared.run_folder.metric_descriptions import Column
+from tasks.text_to_image.metrics.features import Features, cosines, visual_embedding
+from tasks.text_to_image.metrics.metric import Metric
 from tasks.text_to_image.metrics.metric_input import MetricInput, Row
 
 
@@ -15,5 +17,16 @@ def drift(metric_input: MetricInput, features: Features) -> list[Row]:
     """
     if metric_input.base is None:
         raise ModelError("step 0 has no pictures to compare with")
-    likeness = cosines(features.visual(metric_input.base), features.visual(metric_input.samples))
+    look = features[visual_embedding]
+    likeness = cosines(look(metric_input.base), look(metric_input.samples))
     return [{"drift": 1 - cosine} for cosine in likeness]
+
+
+METRIC = Metric(
+    name="drift",
+    order=70,
+    columns=(Column(name="drift", meaning="from what the base model draws", direction="none", role="shown"),),
+    compute=drift,
+    needs=("base",),
+    features=(visual_embedding,),
+)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from tasks.text_to_image.metrics.features import Features, cosines
+from shared.run_folder.metric_descriptions import Column
+from tasks.text_to_image.metrics.features import Features, clip_picture, cosines
+from tasks.text_to_image.metrics.metric import Metric
 from tasks.text_to_image.metrics.metric_input import MetricInput, Row
 
 
@@ -11,5 +13,26 @@ def fashion_clip_loss(metric_input: MetricInput, features: Features) -> list[Row
 
     Offline the pocket CLIP stands in, and the record says so: compare numbers only under the same record.
     """
-    likeness = cosines(features.fashion(metric_input.references), features.fashion(metric_input.samples))
+    look = features[clip_picture]
+    likeness = cosines(look(metric_input.references), look(metric_input.samples))
     return [{"fashion_clip_loss": 1 - cosine} for cosine in likeness]
+
+
+METRIC = Metric(
+    name="fashion",
+    order=20,
+    columns=(
+        Column(
+            name="fashion_clip_loss",
+            label="fashion CLIP loss",
+            meaning="how unlike the reference the garment is",
+            direction="lower",
+            role="loss",
+            weight=0.6,
+            leading=True,
+        ),
+    ),
+    compute=fashion_clip_loss,
+    needs=("references",),
+    features=(clip_picture,),
+)

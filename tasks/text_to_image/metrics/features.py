@@ -1,38 +1,54 @@
 """What the metrics look at: each picture's vectors and palette, computed once however many metrics and snapshots ask.
 
-References stay remembered for the whole run because every snapshot asks for them; what no one asks for goes first.
+A feature is a function that takes the run's encoders and gives an extractor. A metric names those it looks through, of
+this file or of its own. References stay remembered for the whole run because every snapshot asks for them; what no one
+asks for goes first.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from tasks.text_to_image.encoders.encoder import Vector
+from tasks.text_to_image.encoders.chosen import Encoders
+from tasks.text_to_image.encoders.encoder import EncoderRecord, Vector
+from tasks.text_to_image.metrics import gradients, layout, palette
 from tasks.text_to_image.metrics.palette import Palette
 
 Item = TypeVar("Item", Image.Image, str)
-Feature = TypeVar("Feature")
+Value = TypeVar("Value")
 
 CAPACITY = 1024
 """Items remembered per extractor: far above the references and samples of one evaluation, a few MiB at most."""
 
 
-class Memo(Generic[Item, Feature]):
+@dataclass(frozen=True)
+class Extractor(Generic[Item, Value]):
+    """Computes a feature of one picture or text."""
+
+    extract: Callable[[Item], Value]
+    record: EncoderRecord | None = None
+    """Which encoder it is; None where no choice of encoder changes the numbers."""
+
+
+Feature = Callable[[Encoders], Extractor[Item, Value]]
+
+
+class Memo(Generic[Item, Value]):
     """An extractor that remembers by content: equal pixels are looked at once."""
 
-    def __init__(self, extract: Callable[[Item], Feature], capacity: int = CAPACITY) -> None:
+    def __init__(self, extract: Callable[[Item], Value], capacity: int = CAPACITY) -> None:
         self.extract, self._capacity = extract, capacity
-        self._known: OrderedDict[bytes, Feature] = OrderedDict()
+        self._known: OrderedDict[bytes, Value] = OrderedDict()
 
-    def __call__(self, items: Sequence[Item]) -> list[Feature]:
+    def __call__(self, items: Sequence[Item]) -> list[Value]:
         """One feature for each item, in order. Raises what the extractor raises."""
         keys: dict[int, bytes] = {}  # one look at an object that comes many times, as references do
         for item in items:
@@ -40,7 +56,7 @@ class Memo(Generic[Item, Feature]):
                 keys[id(item)] = _content_key(item)
         return [self._recall(keys[id(item)], item) for item in items]
 
-    def _recall(self, key: bytes, item: Item) -> Feature:
+    def _recall(self, key: bytes, item: Item) -> Value:
         if key not in self._known:
             self._known[key] = self.extract(item)
         self._known.move_to_end(key)
@@ -49,15 +65,48 @@ class Memo(Generic[Item, Feature]):
         return self._known[key]
 
 
-@dataclass(frozen=True)
 class Features:
     """The extractors of one run, each remembering. One whose encoder cannot be had raises ModelError when asked."""
 
-    visual: Memo[Image.Image, Vector]
-    fashion: Memo[Image.Image, Vector]
-    fashion_text: Memo[str, Vector]
-    palette: Memo[Image.Image, Palette]
-    layout: Memo[Image.Image, Vector]
+    def __init__(self, extractors: Mapping[Feature[Any, Any], Extractor[Any, Any]]) -> None:
+        self._memos = {feature: Memo(extractor.extract) for feature, extractor in extractors.items()}
+
+    def __getitem__(self, feature: Feature[Item, Value]) -> Memo[Item, Value]:
+        """Raises ValueError when no metric names the feature: it is not loaded then."""
+        if feature not in self._memos:
+            raise ValueError(f"{getattr(feature, '__name__', feature)} is not among the features of any metric")
+        return self._memos[feature]
+
+
+def visual_embedding(encoders: Encoders) -> Extractor[Image.Image, Vector]:
+    """A picture as `evaluation.visual` sees it."""
+    source = encoders.source("visual")
+    if source == gradients.RECORD.model:
+        return Extractor(gradients.describe, gradients.RECORD)
+    encoder = encoders.load(source)
+    return Extractor(encoder.embed_image, encoder.record)
+
+
+def clip_picture(encoders: Encoders) -> Extractor[Image.Image, Vector]:
+    """A picture as `evaluation.fashion_clip` sees it."""
+    encoder = encoders.load(encoders.source("fashion_clip"))
+    return Extractor(encoder.embed_image, encoder.record)
+
+
+def clip_text(encoders: Encoders) -> Extractor[str, Vector]:
+    """A prompt in the same space."""
+    encoder = encoders.load(encoders.source("fashion_clip"))
+    return Extractor(encoder.embed_text, encoder.record)
+
+
+def garment_palette(encoders: Encoders) -> Extractor[Image.Image, Palette]:
+    """The colours of the garment."""
+    return Extractor(palette.palette)
+
+
+def picture_layout(encoders: Encoders) -> Extractor[Image.Image, Vector]:
+    """Where a picture is light and where dark."""
+    return Extractor(layout.layout, layout.RECORD)
 
 
 def cosines(one: Sequence[Vector], other: Sequence[Vector]) -> list[float]:

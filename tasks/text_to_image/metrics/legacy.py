@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from skimage.metrics import structural_similarity
 
+from shared.run_folder.metric_descriptions import Column
 from tasks.text_to_image.metrics.features import Features
+from tasks.text_to_image.metrics.metric import Metric
 from tasks.text_to_image.metrics.metric_input import MetricInput, Row
 
 NUM_BINS = 32
@@ -44,3 +46,16 @@ def _histograms(picture: Image.Image) -> NDArray[np.intp]:
 
 def _correlation(one: NDArray[np.intp], other: NDArray[np.intp]) -> float:
     return float(np.corrcoef(one, other)[0, 1])
+
+
+METRIC = Metric(
+    name="legacy",
+    order=80,
+    columns=(
+        Column(name="legacy_visual_loss", meaning="1 − SSIM in grey", direction="lower", role="listed"),
+        Column(name="legacy_color_loss", meaning="1 − correlation of histograms", direction="lower", role="listed"),
+    ),
+    compute=legacy_losses,
+    needs=("references",),
+    by_default=False,
+)

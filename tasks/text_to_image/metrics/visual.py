@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from tasks.text_to_image.metrics.features import Features, cosines
+from shared.run_folder.metric_descriptions import Column
+from tasks.text_to_image.metrics.features import Features, cosines, visual_embedding
+from tasks.text_to_image.metrics.metric import Metric
 from tasks.text_to_image.metrics.metric_input import MetricInput, Row
 
 
@@ -12,5 +14,26 @@ def visual_loss(metric_input: MetricInput, features: Features) -> list[Row]:
     The embedding is DreamSim's (Fu et al. 2023), DINOv2's class token, or `gradients` without weights (then 0…1); the
     record names it. SSIM would prefer flat grey to the same picture moved by a hand's breadth.
     """
-    likeness = cosines(features.visual(metric_input.references), features.visual(metric_input.samples))
+    look = features[visual_embedding]
+    likeness = cosines(look(metric_input.references), look(metric_input.samples))
     return [{"visual_loss": 1 - cosine} for cosine in likeness]
+
+
+METRIC = Metric(
+    name="visual",
+    order=10,
+    columns=(
+        Column(
+            name="visual_loss",
+            label="visual loss",
+            meaning="how unlike the reference the picture looks",
+            direction="lower",
+            role="loss",
+            weight=0.2,
+            leading=True,
+        ),
+    ),
+    compute=visual_loss,
+    needs=("references",),
+    features=(visual_embedding,),
+)

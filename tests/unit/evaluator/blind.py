@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tasks.text_to_image.metrics.features import Features, Memo
+from tasks.text_to_image.metrics import features
+from tasks.text_to_image.metrics.features import Extractor, Features
 
 
 def features_of(**extractors: Callable[..., Any]) -> Features:
-    """The given extractors; every other one fails."""
+    """The given extractors by the names of their features; every other one fails."""
 
     def unused(item: object) -> Any:
         raise AssertionError(item)
 
-    names = ("visual", "fashion", "fashion_text", "palette", "layout")
-    return Features(**{name: Memo(extractors.get(name, unused)) for name in names})
+    known = ("visual_embedding", "clip_picture", "clip_text", "garment_palette", "picture_layout")
+    return Features({getattr(features, name): Extractor(extractors.get(name, unused)) for name in known})

@@ -22,7 +22,7 @@ def one_colour(*lab: float) -> Palette:
 
 
 def compare(reference: Image.Image, sample: Image.Image) -> dict[str, float | None]:
-    return color_loss(MetricInput([reference], [sample], [""]), features_of(palette=palette))[0]
+    return color_loss(MetricInput([reference], [sample], [""]), features_of(garment_palette=palette))[0]
 
 
 def test_equal_garments_cost_nothing():

@@ -25,7 +25,7 @@ from tasks.text_to_image.metrics.metric_input import MetricInput
 from tests.conftest import RunMaker
 from tests.unit.evaluator.blind import features_of
 
-FEATURES = features_of(visual=describe, layout=layout)
+FEATURES = features_of(visual_embedding=describe, picture_layout=layout)
 
 
 class Trained(TrainingSet):

@@ -5,7 +5,7 @@ from PIL import Image, ImageOps
 
 from shared.errors import ConfigError, ModelError
 from tasks.text_to_image.evaluation.scorer import Scorer, Scores, load_scorer
-from tasks.text_to_image.metrics import METRICS, PAIRWISE_METRICS
+from tasks.text_to_image.metrics import pairwise_metrics
 from tasks.text_to_image.metrics.features import Memo
 from tasks.text_to_image.metrics.metric_input import MetricInput
 
@@ -15,7 +15,7 @@ NOWHERE = "/no/such/encoder"
 
 @pytest.fixture(scope="module")
 def scorer(clip_folder: Path) -> Scorer:
-    return load_scorer(str(clip_folder), metrics=(*PAIRWISE_METRICS, "legacy"))
+    return load_scorer(str(clip_folder), metrics=(*pairwise_metrics(), "legacy"))
 
 
 def score(
@@ -26,7 +26,7 @@ def score(
 
 def test_every_row_has_every_column_in_order(scorer: Scorer, garments: list[Image.Image]):
     scores = score(scorer, garments, garments[::-1])
-    columns = [column for name in scorer.metrics for column in METRICS[name].columns]
+    columns = [column for metric in scorer.metrics for column in metric.row_columns]
     assert [list(row) for row in scores.rows] == [columns] * 4
     assert scores.missing == {}
 
@@ -39,14 +39,14 @@ def test_a_picture_compared_with_itself_costs_nothing(scorer: Scorer, garments: 
 
 def test_a_row_does_not_depend_on_its_neighbours(clip_folder: Path, garments: list[Image.Image]):
     samples = [ImageOps.mirror(picture) for picture in garments]
-    first, second = (load_scorer(str(clip_folder), metrics=PAIRWISE_METRICS) for _ in range(2))
+    first, second = (load_scorer(str(clip_folder), metrics=pairwise_metrics()) for _ in range(2))
     together = score(first, garments, samples).rows
     alone = score(second, garments[2:3], samples[2:3], PROMPTS[2:3]).rows
     assert together[2] == alone[0]
 
 
 def test_an_encoder_that_cannot_be_had_is_a_blank_with_a_reason(garments: list[Image.Image]):
-    scorer = load_scorer(NOWHERE, metrics=PAIRWISE_METRICS)
+    scorer = load_scorer(NOWHERE, metrics=pairwise_metrics())
     scores = score(scorer, garments, garments)
     assert all(row["fashion_clip_loss"] is None and row["clip_t"] is None for row in scores.rows)
     assert all(row["visual_loss"] is not None and row["color_loss"] is not None for row in scores.rows)

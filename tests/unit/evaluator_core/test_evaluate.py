@@ -30,6 +30,7 @@ from tasks.text_to_image.evaluation.references import References, load
 from tasks.text_to_image.evaluation.scorer import Scores, load_scorer
 from tasks.text_to_image.evaluation.snapshot_file import AdapterFile
 from tasks.text_to_image.evaluation.training_set import TrainingSet
+from tasks.text_to_image.metrics import color, visual
 from tasks.text_to_image.metrics.gradients import describe
 from tasks.text_to_image.metrics.metric_input import MetricInput, Row
 from tasks.text_to_image.metrics.palette import palette
@@ -60,7 +61,10 @@ class PretendGenerator:
 class PretendScorer:
     def __init__(self) -> None:
         self.encoders = {"clip_t": EncoderRecord(model="none", reason="not there")}
-        self.features, self.metrics = features_of(visual=describe, palette=palette), ("visual", "color")
+        self.features, self.metrics = (
+            features_of(visual_embedding=describe, garment_palette=palette),
+            (visual.METRIC, color.METRIC),
+        )
 
     def score(self, metric_input: MetricInput) -> Scores:
         assert len(metric_input.references) == len(metric_input.samples) == len(metric_input.prompts)

@@ -1,0 +1,163 @@
+"""`metrics.json`: what the numbers of a run's metrics mean. Who writes, ranks or shows them names no metric itself.
+
+A metric fills columns, and each column says what it is for (`Role`), which direction is better, and how it is called.
+The evaluator publishes the descriptions before the first result; the header of `metrics.csv` follows from them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from shared.run_folder.records import Record
+
+Direction = Literal["lower", "higher", "none"]
+"""Which numbers are better."""
+Role = Literal["loss", "guard", "compared", "overfitting", "shown", "listed", "recorded"]
+"""What a column is for.
+
+`loss`: compared with the base model and weighed in the composite. `guard`: compared; a snapshot that surely falls below
+it is passed over. `compared`: compared, without a weight. `overfitting`: evidence of a sign of overfitting. `shown`: a
+chart of its values. `listed`: in `metrics.csv` only. `recorded`: in the results of each picture only.
+"""
+COMPARED_ROLES = ("loss", "guard", "compared")
+CHARTED_ROLES = ("overfitting", "shown")
+BEFORE_LOSSES, AFTER_LOSSES = ("step", "epoch", "total_loss"), ("learning_rate", "timestamp", "status", "reason")
+COMPOSITE = ("composite", "composite_low", "composite_high")
+LAST = ("val_loss", "gap", "signals", "evaluation_seconds")
+"""The columns of `metrics.csv` that are no metric's."""
+
+
+class Ratio(BaseModel):
+    """How a column follows from two others: the mean of one over the mean of the other, over prompts."""
+
+    model_config = ConfigDict(frozen=True)
+
+    of: str
+    over: str
+    at_step_0: bool = Field(default=False, description="`over` is that of the base model's pictures.")
+
+
+class Guard(BaseModel):
+    """When a snapshot is passed over: its number is surely lower than the base model's and the real pictures' are."""
+
+    model_config = ConfigDict(frozen=True)
+
+    real: str = Field(default="", description="Column of what the real pictures themselves score; may be empty.")
+    fallen: str = Field(description="What a snapshot does that falls below it, after `it`.")
+
+
+class Sign(BaseModel):
+    """A sign of overfitting: the whole interval of the column lies beyond a limit, on its worse side."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    limit: float
+    evidence: str = Field(description="In words, with `{value}` and `{limit}` filled in.")
+    unknown: str = Field(description="Why there is no number.")
+
+
+class Column(BaseModel):
+    """One number of a metric."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    meaning: str = Field(description="One line for people: what it measures, or how to read it.")
+    direction: Direction
+    role: Role
+    label: str = Field(default="", description="How people call it; the name in words when absent.")
+    unit: str = ""
+    decimals: int = Field(default=3, ge=0, description="Worth showing of a difference.")
+    weight: float = Field(default=0.0, ge=0, description="Of a `loss` in the composite; the weights in use sum to 1.")
+    leading: bool = Field(default=False, description="Stands before the learning rate in `metrics.csv`.")
+    ratio: Ratio | None = Field(default=None, description="None: the mean over prompts.")
+    guard: Guard | None = None
+    sign: Sign | None = None
+
+    @model_validator(mode="after")
+    def _says_what_its_role_needs(self) -> Self:
+        needed = {"loss": self.weight > 0, "guard": self.guard is not None, "overfitting": self.sign is not None}
+        for role, is_given in needed.items():
+            if is_given != (self.role == role):
+                raise ValueError(f"{self.name}: role {self.role} does not agree with its weight, guard and sign")
+        if self.role in ("loss", "guard", "overfitting") and self.direction == "none":
+            raise ValueError(f"{self.name}: a {self.role} needs a direction")
+        if self.role in COMPARED_ROLES and self.ratio:
+            raise ValueError(f"{self.name}: a ratio over all prompts cannot be compared prompt by prompt")
+        return self
+
+    @property
+    def title(self) -> str:
+        """For people."""
+        return self.label or self.name.replace("_", " ")
+
+    @property
+    def worsening(self) -> int:
+        """1: a higher number is worse, −1: a lower one, 0: neither."""
+        return {"lower": 1, "higher": -1, "none": 0}[self.direction]
+
+
+class MetricDescription(BaseModel):
+    """One metric."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    name: str
+    needs: tuple[str, ...] = Field(default=(), description="Beside the pictures: references, prompts, base, training.")
+    columns: tuple[Column, ...]
+
+
+class MetricDescriptions(Record):
+    """`metrics.json`: every metric of a run, in the order of the columns."""
+
+    metrics: tuple[MetricDescription, ...] = ()
+
+    @model_validator(mode="after")
+    def _names_each_column_once(self) -> Self:
+        columns = {column.name for column in self.columns}
+        names = Counter([*self.header, *(column.name for column in self.of_role("recorded"))])
+        if twice := [name for name, count in names.items() if count > 1]:
+            raise ValueError(f"two columns are called {', '.join(twice)}")
+        named = {name for column in self.columns if column.ratio for name in (column.ratio.of, column.ratio.over)}
+        named |= {column.guard.real for column in self.columns if column.guard and column.guard.real}
+        if unknown := sorted(named - columns):
+            raise ValueError(f"no metric fills {', '.join(unknown)}")
+        return self
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """Of all metrics."""
+        return tuple(column for metric in self.metrics for column in metric.columns)
+
+    @property
+    def compared(self) -> tuple[Column, ...]:
+        """Compared with the base model, prompt by prompt."""
+        return self.of_role(*COMPARED_ROLES)
+
+    @property
+    def losses(self) -> tuple[Column, ...]:
+        """Weighed in the composite."""
+        return self.of_role("loss")
+
+    @property
+    def charted(self) -> tuple[Column, ...]:
+        """Shown as they are, not as differences."""
+        return self.of_role(*CHARTED_ROLES)
+
+    def of_role(self, *roles: Role) -> tuple[Column, ...]:
+        """Columns of any of these roles, in order."""
+        return tuple(column for column in self.columns if column.role in roles)
+
+    @property
+    def header(self) -> tuple[str, ...]:
+        """The columns of `metrics.csv`."""
+        leading = [column.name for column in self.columns if column.leading]
+        values = [column.name for column in (*self.compared, *self.of_role("listed")) if not column.leading]
+        differences = [f"{column.name}_{part}" for column in self.compared for part in ("delta", "low", "high")]
+        skills = [f"{column.name}_skill" for column in self.losses]
+        charted = [column.name for column in self.charted]
+        return (*BEFORE_LOSSES, *leading, *AFTER_LOSSES, *values, *differences, *COMPOSITE, *skills, *charted, *LAST)

@@ -1,0 +1,48 @@
+"""The encoders that the settings choose, each loaded once. One that cannot be had says why whenever it is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from PIL import Image
+
+from shared.errors import ModelError
+from tasks.text_to_image.encoders.encoder import Encoder, EncoderRecord, Vector
+from tasks.text_to_image.encoders.loading import load_encoder
+
+
+class MissingEncoder:
+    """Stands where an encoder could not be had."""
+
+    def __init__(self, source: str, error: ModelError) -> None:
+        self.record = EncoderRecord(model=source, reason=str(error))
+        self._error = error
+
+    def embed_image(self, picture: Image.Image) -> Vector:
+        """Raises ModelError."""
+        raise self._error
+
+    def embed_text(self, text: str) -> Vector:
+        """Raises ModelError."""
+        raise self._error
+
+
+class Encoders:
+    """Loads encoders in float32 on one device."""
+
+    def __init__(self, settings: Mapping[str, str], device: str = "cpu") -> None:
+        self._settings, self._device = settings, device
+        self._loaded: dict[str, Encoder | MissingEncoder] = {}
+
+    def source(self, setting: str) -> str:
+        """What a setting of `evaluation`, such as `visual`, chooses: a name, a folder or a hub id."""
+        return self._settings[setting]
+
+    def load(self, source: str) -> Encoder | MissingEncoder:
+        """The encoder of that source."""
+        if source not in self._loaded:
+            try:
+                self._loaded[source] = load_encoder(source, self._device)
+            except ModelError as error:
+                self._loaded[source] = MissingEncoder(source, error)
+        return self._loaded[source]
