@@ -18,7 +18,8 @@ from rich.console import Console
 from rich.table import Table
 from typer.core import TyperGroup
 
-from shared.config.schema import POCKET, Config, DashboardConfig, dashboard_options, load_config
+from shared.config.loading import dashboard_options, load_config
+from shared.config.schema import POCKET, Config, DashboardConfig
 from shared.data import dataset, held_out
 from shared.data.sources import listed
 from shared.data.survey import survey

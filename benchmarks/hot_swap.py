@@ -23,7 +23,8 @@ import torch
 from evaluator.__main__ import build
 from evaluator.evaluate import Evaluator
 from pocket.garments import write_concept
-from shared.config.schema import Config, load_config
+from shared.config.loading import load_config
+from shared.config.schema import Config
 from shared.files.publication import publish
 from shared.run_folder.records import EvaluationResult, Manifest
 from shared.run_folder.run_dir import RunDir, create_run

@@ -20,7 +20,7 @@ HEAD = """# Configuration
 One TOML file describes a run. Precedence: the defaults below, then the file, then `section.key=value` on the command
 line. All problems are reported at once, each with its key and the nearest known one. `configs/` holds whole runs.
 
-This page is written by `python docs/make_configuration.py` from the descriptions in `shared/config/schema.py`.
+This page is written by `python docs/make_configuration.py` from the descriptions in `shared/config/sections/`.
 """
 
 

@@ -26,7 +26,9 @@ from PIL import Image, ImageDraw
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from shared.config.schema import Config, dump_config, parse_config
+from shared.config.dumping import dump_config
+from shared.config.loading import parse_config
+from shared.config.schema import Config
 from shared.files.publication import publish
 from shared.run_folder import requests
 from shared.run_folder.heartbeat import Status, hold_role

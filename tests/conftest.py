@@ -17,7 +17,8 @@ import pytest
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported: two threads on two busy cores wait for each other
 os.environ["HF_HUB_OFFLINE"] = "1"
 
-from shared.config.schema import Config, parse_config
+from shared.config.loading import parse_config
+from shared.config.schema import Config
 from shared.models.base_model import POCKET_STABLE_DIFFUSION
 from shared.run_folder.run_dir import RunDir, create_run
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from PIL import Image
 
-from shared.config.schema import HUB
+from shared.config.path_settings import HUB
 from shared.data.pictures import ENDINGS, FORMATS, UNREADABLE
 from shared.data.sources.columns import CAPTION_COLUMNS, PICTURE_COLUMNS, Record, caption_column, column
 from shared.errors import DataError

@@ -8,7 +8,8 @@ from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from shared.config.schema import FOLDER_KEYS, HUB, KEYWORDS, POCKET, Config
+from shared.config.path_settings import FOLDER_KEYS, HUB, KEYWORDS
+from shared.config.schema import POCKET, Config
 from shared.data import dataset, regularization
 from shared.data.dataset import Digest
 from shared.data.sources import Pair

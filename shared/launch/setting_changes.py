@@ -12,7 +12,8 @@ from collections.abc import Collection, Iterator
 from enum import Enum
 from typing import Any
 
-from shared.config.schema import ENDS, Config, dump_config
+from shared.config.dumping import dump_config
+from shared.config.schema import ENDS, Config
 from shared.data import references
 from shared.errors import ConfigError, RunFolderError
 from shared.run_folder.checkpoints import newest_whole

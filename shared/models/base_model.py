@@ -22,7 +22,8 @@ from huggingface_hub.errors import (
     RevisionResolutionError,
 )
 
-from shared.config.schema import KEYWORDS, POCKET, ModelConfig
+from shared.config.path_settings import KEYWORDS
+from shared.config.schema import POCKET, ModelConfig
 from shared.errors import ConfigError, ModelError
 from shared.files.publication import sha256
 from shared.models import noise_schedule, vae

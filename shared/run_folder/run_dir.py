@@ -18,7 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from shared.config import epochs, targets
-from shared.config.schema import FOLDER_KEYS, Config, dump_config, load_config
+from shared.config.dumping import dump_config
+from shared.config.loading import load_config
+from shared.config.path_settings import FOLDER_KEYS
+from shared.config.schema import Config
 from shared.data import buckets, dataset, held_out, references
 from shared.data.headers import Headers
 from shared.data.inspection import Inspection

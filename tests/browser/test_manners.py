@@ -16,7 +16,7 @@ import pytest
 from playwright.sync_api import Browser, Page, WebSocket, expect
 
 from examples.fake_run import FakeRun, create, write_history
-from shared.config.schema import dump_config
+from shared.config.dumping import dump_config
 from shared.run_folder import requests
 from shared.run_folder.records import replace_file
 from shared.run_folder.run_dir import RunDir

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Error, Page
 
-from shared.config.schema import dump_config
+from shared.config.dumping import dump_config
 from shared.launch.supervisor import unevaluated
 from shared.run_folder import requests
 from shared.run_folder.heartbeat import read_status

@@ -8,7 +8,7 @@ import pytest
 from dashboard.data.csv_reader import GrowingTable
 from dashboard.data.reader import RunReader
 from examples.fake_run import FakeRun
-from shared.config.schema import dump_config
+from shared.config.dumping import dump_config
 from shared.errors import RunFolderError
 from shared.run_folder.records import replace_file
 from shared.run_folder.tables import TRAIN_COLUMNS, Appender, prune

@@ -15,7 +15,7 @@ import psutil
 import pytest
 from safetensors.torch import load_file
 
-from shared.config.schema import dump_config
+from shared.config.dumping import dump_config
 from shared.run_folder.run_dir import RunDir, create_run
 from shared.run_folder.tables import read_rows
 from tasks.text_to_image.lora.lora import LORA_FILE

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from shared.config.schema import dump_config
+from shared.config.dumping import dump_config
 from shared.files.publication import publish
 from shared.run_folder.heartbeat import hold_role
 from shared.run_folder.records import Manifest

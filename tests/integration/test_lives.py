@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from shared.config.schema import Config, dump_config, parse_config
+from shared.config.dumping import dump_config
+from shared.config.loading import parse_config
+from shared.config.schema import Config
 from shared.files.publication import verify
 from shared.launch import setting_changes
 from shared.launch.integrity import check

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.config.schema import dump_config
+from shared.config.dumping import dump_config
 from shared.launch.integrity import check
 from shared.run_folder import requests
 from shared.run_folder.leases import claimed

@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from shared.config.schema import dump_config
+from shared.config.dumping import dump_config
 from shared.files.publication import verify
 from shared.launch.integrity import check
 from shared.launch.process_group import places

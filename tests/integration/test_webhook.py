@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from shared.config.schema import dump_config
+from shared.config.dumping import dump_config
 from tests.conftest import paper_model, run_python, tiny_config
 from tests.unit.shared.followers.test_webhook import Listener, listener  # noqa: F401 - a fixture
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from shared.config.schema import parse_config
+from shared.config.loading import parse_config
 from shared.machine import memory
 from tests.true_shapes import true_shapes
 from trainer.ema import Average

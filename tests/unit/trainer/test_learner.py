@@ -11,7 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from shared.config.schema import ModelConfig, parse_config
+from shared.config.loading import parse_config
+from shared.config.schema import ModelConfig
 from tasks.text_to_image.families import loading
 from trainer.accumulation import Accumulation
 from trainer.ema import Average

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from shared.config.schema import parse_config
+from shared.config.loading import parse_config
 from trainer import loop
 from trainer.learner import Update
 from trainer.loop import Trainer

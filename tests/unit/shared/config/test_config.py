@@ -10,7 +10,10 @@ import pytest
 import tomlkit
 from pydantic import ValidationError
 
-from shared.config.schema import PATH_KEYS, Config, dump_config, known_keys, load_config, parse_config, sections
+from shared.config.dumping import dump_config
+from shared.config.loading import load_config, parse_config
+from shared.config.path_settings import PATH_KEYS
+from shared.config.schema import Config, known_keys, sections
 from shared.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[4]

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from shared.config.schema import Config, dump_config, load_config
+from shared.config.dumping import dump_config
+from shared.config.loading import load_config
+from shared.config.schema import Config
 from shared.errors import ConfigError, RunFolderError
 from shared.launch.resume import Resume, open_or_create
 from shared.run_folder.run_dir import RunDir

@@ -15,6 +15,7 @@ from peft import LoraConfig as PeftConfig
 from torch import nn
 
 from shared.config import schema, targets
+from shared.config.loading import parse_config
 from shared.errors import ConfigError
 from shared.launch.resume import Resume, open_or_create
 from shared.machine import memory
@@ -130,7 +131,7 @@ def test_convolutions_may_have_their_own_rank_and_alpha(tiny_model: Path) -> Non
 @pytest.mark.parametrize("key", ["conv_rank", "conv_alpha"])
 def test_a_rank_for_convolutions_needs_some(key: str) -> None:
     with pytest.raises(ConfigError, match=rf"lora\.{key} is 4.*no convolution.*= \"all\""):
-        schema.parse_config({"data": {"path": "p"}, "lora": {"target_modules": "transformer", key: 4}})
+        parse_config({"data": {"path": "p"}, "lora": {"target_modules": "transformer", key: 4}})
     assert settings("attention", conv_rank=False) == schema.LoraConfig()
     assert settings(["attention", "resnets.0.conv1"], conv_rank=4).rank_and_alpha(convolution=True) == (4, 4.0)
 

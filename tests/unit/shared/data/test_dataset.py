@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from shared.config.schema import parse_config
+from shared.config.loading import parse_config
 from shared.data import dataset, held_out
 from shared.data.inspection import Inspection
 from shared.data.pictures import open_picture, upright_size

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from shared.config.schema import parse_config
+from shared.config.loading import parse_config
 from shared.data import dataset, masks
 from shared.data.buckets import Framing
 from shared.data.inspection import Inspection

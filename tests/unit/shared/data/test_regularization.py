@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from shared.config.schema import Config, parse_config
+from shared.config.loading import parse_config
+from shared.config.schema import Config
 from shared.data import dataset, held_out
 from shared.data.regularization import recognise
 from shared.data.sources import Pair

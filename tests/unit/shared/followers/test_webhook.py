@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from examples.fake_run import FakeRun, create, write_history
-from shared.config.schema import dump_config, load_config, parse_config
+from shared.config.dumping import dump_config
+from shared.config.loading import load_config, parse_config
 from shared.errors import ConfigError
 from shared.followers.webhook import Webhook
 from shared.run_folder.heartbeat import hold_role

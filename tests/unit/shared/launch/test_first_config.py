@@ -11,8 +11,8 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from run import app
+from shared.config.loading import load_config
 from shared.config.save_interval import parse
-from shared.config.schema import load_config
 from shared.data.survey import survey
 from shared.errors import DataError
 from shared.launch import first_config

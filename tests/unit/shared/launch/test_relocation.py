@@ -12,7 +12,9 @@ import pytest
 from PIL import Image
 from safetensors.numpy import save_file
 
-from shared.config.schema import Config, dump_config, load_config
+from shared.config.dumping import dump_config
+from shared.config.loading import load_config
+from shared.config.schema import Config
 from shared.data import dataset
 from shared.errors import ConfigError, DataError, ModelError, RunFolderError
 from shared.launch import relocation

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from shared.config.schema import Config, known_keys, parse_config
+from shared.config.loading import parse_config
+from shared.config.schema import Config, known_keys
 from shared.errors import ConfigError, RunFolderError
 from shared.files.publication import publish
 from shared.launch import setting_changes

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from shared.config.loading import parse_config
 from shared.config.save_interval import parse
-from shared.config.schema import parse_config
 from shared.machine import disk
 from shared.machine.disk import Need, estimate, in_words, num_saves, shortage
 

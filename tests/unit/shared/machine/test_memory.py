@@ -12,7 +12,8 @@ from peft import LoraConfig
 from safetensors.numpy import save_file
 
 from benchmarks.activations import training_bytes
-from shared.config.schema import Config, parse_config
+from shared.config.loading import parse_config
+from shared.config.schema import Config
 from shared.machine import memory
 from shared.models.base_model import POCKET_STABLE_DIFFUSION
 from tests.conftest import paper_model

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from shared.config.schema import Config, parse_config
+from shared.config.loading import parse_config
+from shared.config.schema import Config
 from shared.errors import DeviceError
 from shared.machine import hardware, memory, precheck
 from shared.machine.hardware import Gpu

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from shared.config.schema import Config, parse_config
+from shared.config.loading import parse_config
+from shared.config.schema import Config
 from shared.machine import memory, presets
 from shared.machine.hardware import Gpu
 from shared.machine.memory import GIB

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from shared.config.schema import LoraConfig, load_config
+from shared.config.loading import load_config
+from shared.config.schema import LoraConfig
 from shared.errors import ConfigError, RunFolderError
 from shared.launch.resume import Resume, open_or_create
 from shared.models import lora_file

@@ -10,7 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
-from shared.config.schema import Config, parse_config
+from shared.config.loading import parse_config
+from shared.config.schema import Config
 from shared.data import dataset
 from shared.data.buckets import Framing
 from shared.errors import ConfigError

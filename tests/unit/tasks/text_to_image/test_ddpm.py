@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from shared.config.schema import TrainConfig, parse_config
+from shared.config.loading import parse_config
+from shared.config.schema import TrainConfig
 from shared.errors import ConfigError, ModelError
 from shared.models.noise_schedule import NoiseSchedule, PredictionType
 from shared.run_folder.tables import NUM_STRATA

@@ -10,7 +10,8 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from shared.config.schema import Config, parse_config
+from shared.config.loading import parse_config
+from shared.config.schema import Config
 from shared.errors import ModelError
 from shared.models.base_model import Family
 from shared.models.noise_schedule import NoiseSchedule, PredictionType

@@ -1,0 +1,74 @@
+"""The settings that are paths: `~` is the home folder, a relative path is meant from the current folder."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from shared.config.schema import POCKET, Config, DataConfig, value_in
+from shared.files import paths
+
+HUB = "hub:"
+FOLDER_KEYS = ("model.vae", "model.single_file_config", "evaluation.fashion_clip", "evaluation.visual")
+"""Settings that may name a local folder of a model's files, beside `model.path`."""
+PATH_KEYS = (
+    "run.output_dir",
+    "model.path",
+    *FOLDER_KEYS,
+    "data.path",
+    "data.regularization_path",
+    "data.cache_dir",
+    "lora.init_from",
+)
+KEYWORDS = (POCKET, "gradients", "dreamsim")
+"""What the settings of models and encoders mean by themselves, whatever lies in the current folder."""
+
+
+def expand(tree: dict[str, Any]) -> dict[str, str]:
+    """Replace `~` in every path, in place; returns what is wrong with paths → its cure."""
+    faults: dict[str, str] = {}
+    for key in PATH_KEYS:
+        section, _, name = key.partition(".")
+        text = value_in(tree, key)
+        if not isinstance(text, str) or text.startswith(HUB):
+            continue
+        expanded = tree[section][name] = paths.expand(text)
+        if fault := paths.fault(expanded):
+            faults[f"{key} is {text!r}, {fault[0]}"] = fault[1]
+    return faults
+
+
+def with_absolute_paths(config: Config, name: str) -> Config:
+    """The settings of a run of that name, each path absolute."""
+    models = {key: _absolute_if_there(config.value(key)) for key in ("model.path", *FOLDER_KEYS)}
+    updates: dict[str, dict[str, Any]] = {
+        "run": {"name": name, "output_dir": config.run.output_dir.resolve()},
+        "data": _absolute_data(config.data),
+        "lora": {"init_from": config.lora.init_from and os.path.abspath(config.lora.init_from)},  # noqa: PTH100
+    }
+    for key, value in models.items():
+        updates.setdefault(key.partition(".")[0], {})[key.partition(".")[2]] = value
+    return config.model_copy(
+        update={section: getattr(config, section).model_copy(update=values) for section, values in updates.items()}
+    )
+
+
+def _absolute_if_there(path: str | None) -> str | None:
+    """A local folder or file; hub ids and keywords stay as they are."""
+    if path and path not in KEYWORDS and Path(path).exists():
+        return str(Path(path).resolve())
+    return path
+
+
+def _absolute_data(data: DataConfig) -> dict[str, Any]:
+    named = data.regularization_path
+    return {
+        "path": _absolute_data_set(data.path),
+        "regularization_path": named if named in ("auto", "none") else _absolute_data_set(named),
+        "cache_dir": data.cache_dir.resolve() if data.cache_dir else None,
+    }
+
+
+def _absolute_data_set(path: str) -> str:
+    return path if path.startswith(HUB) else str(Path(path).resolve())
