@@ -1,0 +1,173 @@
+"""Run folders that an earlier version wrote, as they lie in tests/golden: they open, resume and show."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from streamlit.testing.v1 import AppTest
+from typer.testing import CliRunner
+
+from dashboard import report
+from dashboard.data.notes import read_notes
+from dashboard.data.reader import RunReader
+from run import app
+from shared.launch.integrity import check, notes
+from shared.run_folder.run_dir import RunDir, open_run, steps_in
+from shared.run_folder.tables import read_rows
+from tests.conftest import ROOT, Warm
+from tests.integration.conftest import steps_of
+
+GOLDEN = ROOT / "tests" / "golden"
+PAGES = ("overview", "samples", "snapshots", "compare", "logs", "settings", "system")
+PROMPT = "a kimono in red, tartan, on a beach"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """The data set, the config and both run folders, moved to a place of the test's own."""
+    shutil.copytree(GOLDEN, tmp_path / "golden")
+    for claim in (tmp_path / "golden" / "folders").glob("*/.claims/*.json"):
+        os.utime(claim, (0, 0))  # the checkout is of today, the claim is not
+    return tmp_path / "golden"
+
+
+@pytest.fixture
+def finished(folder: Path) -> RunDir:
+    return open_run(folder / "folders" / "finished")
+
+
+def written(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def command(*arguments: object) -> str:
+    done = CliRunner().invoke(app, [*map(str, arguments)])
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def test_a_finished_run_is_whole(finished: RunDir) -> None:
+    assert command("check", finished.path).startswith(f"{finished.path} is whole")
+    (data_set_is_elsewhere,) = notes(finished)
+    assert f"the data set of {finished.path} is not at /golden/garments" in data_set_is_elsewhere
+
+
+def test_a_finished_run_says_what_its_files_say(finished: RunDir) -> None:
+    best, as_written = finished.read_best(), written(finished.best)
+    assert best
+    assert (best.step, best.reason) == (as_written["step"], as_written["reason"])
+    assert {name: delta.delta for name, delta in best.deltas.items()} == {
+        name: delta["delta"] for name, delta in as_written["deltas"].items()
+    }
+    assert best.confirmation
+    assert best.confirmation.finalists == (20, 40)
+    rows = {int(row["step"]): row for row in read_rows(finished.metrics_csv)}
+    status = {0: "ok", 10: "skipped", 20: "ok", 30: "skipped", 40: "ok"}
+    assert {step: row["status"] for step, row in rows.items()} == status
+    for step in steps_in(finished.evaluations):
+        result, as_written = finished.read_result(step), written(finished.evaluation(step) / "result.json")
+        assert result
+        assert result.status == status[step]
+        assert result.missing == as_written["blanks"], "this version's name of the field"
+        assert [sample.metrics for sample in result.samples] == [it["metrics"] for it in as_written["samples"]]
+    assert finished.read_result(20).missing.keys() == {"seed_distance"}  # type: ignore[union-attr]
+    assert read_notes(finished).texts == {20: "the sash is right"}
+
+
+def test_a_finished_run_has_nothing_left_to_do_and_keeps_its_files(finished: RunDir, warm: Warm) -> None:
+    before, best = contents(finished), without_sentences(written(finished.best))
+    assert warm.start("evaluator", finished.path, "--once").wait() == 3, "everything is evaluated"
+    assert contents(finished) == before
+    again = without_sentences(written(finished.best))
+    assert {key: again[key] for key in best} == best, "selected anew from the same results"
+
+
+def without_sentences(tree: Any) -> Any:
+    """What a record says but for its prose and its date: these are the reading version's."""
+    if isinstance(tree, list):
+        return [without_sentences(item) for item in tree]
+    if not isinstance(tree, dict):
+        return tree
+    prose = ("reason", "evidence", "created")
+    return {key: without_sentences(value) for key, value in tree.items() if key not in prose}
+
+
+def contents(run: RunDir) -> dict[Path, bytes]:
+    """Every file but what programs say of themselves, and `best.json`, which is of now whenever it is derived."""
+    files = (path for path in run.path.rglob("*") if path.is_file() and not path.name.startswith("."))
+    left_out = {run.processes, run.logs, run.best}
+    return {path: path.read_bytes() for path in files if not left_out & {path, path.parent}}
+
+
+def test_a_killed_run_goes_on_from_where_the_data_set_lies_by_now_and_ends_like_the_finished_one(
+    folder: Path, finished: RunDir, warm: Warm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = open_run(folder / "folders" / "interrupted")
+    assert steps_of(run.train_csv)[-1] == 25
+    assert steps_in(run.checkpoints) == {20}
+    monkeypatch.chdir(folder)
+    said = command("train", "dress.toml", "run.name=interrupted", "--create-only")
+    assert "data.path was /golden/garments, is " in said
+    program = warm.run("trainer", run.path)
+    assert "resuming after step 20" in program.stderr()
+    warm.run("evaluator", run.path, "--once")
+    assert check(run) == []
+
+    assert steps_of(run.train_csv) == list(range(1, 41))
+    for column in ("loss", "grad_norm", "learning_rate"):
+        assert column_of(run.train_csv, column) == pytest.approx(column_of(finished.train_csv, column), rel=0.01)
+    for column in ("held_out_loss", "gap"):
+        assert column_of(run.validation_csv, column) == pytest.approx(
+            column_of(finished.validation_csv, column), rel=0.01
+        )
+    assert steps_of(run.metrics_csv) == [0, 10, 20, 30, 40]
+    for column in ("visual_loss", "fashion_clip_loss", "color_loss", "clip_t", "composite"):
+        assert column_of(run.metrics_csv, column) == pytest.approx(column_of(finished.metrics_csv, column), abs=0.02)
+    best = run.read_best()
+    assert best
+    assert best.confirmation
+    assert best.confirmation.finalists == (20, 40)
+
+
+def column_of(path: Path, column: str) -> list[float]:
+    """Its numbers, where there are some."""
+    return [float(row[column]) for row in read_rows(path) if row[column]]
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_the_dashboard_shows_a_finished_run(finished: RunDir, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.rmtree(finished.path.with_name("interrupted"))
+    monkeypatch.setenv("DARKROOM_RUNS", str(finished.path.parent))
+    monkeypatch.delenv("DARKROOM_RUN", raising=False)
+    page = AppTest.from_file(str(ROOT / "dashboard" / "shell.py"), default_timeout=60).run()
+    if name != "overview":
+        page.switch_page(str(ROOT / "dashboard" / "views" / f"{name}.py")).run()
+    assert not page.exception
+    text = " ".join(element.proto.body for element in page.get("html"))
+    assert "40 / 40" in text
+    assert "Nothing to show" not in [info.value for info in page.info]
+
+
+def test_a_finished_run_has_a_report_with_its_pictures(finished: RunDir) -> None:
+    text = report.render(RunReader(finished, finished.read_record().run_id))
+    data = json.loads(re.search(r"^const data = (.*)$", text, re.MULTILINE)[1])  # type: ignore[index]
+    results = data["wall"]["inlined"]["results"]
+    assert {"0", "20", "40"} <= results.keys()
+    pictures = data["wall"]["inlined"]["pictures"]
+    assert {"references/kimono-001.png", "evaluations/step-00000040/images/000-seed-1234.png"} <= pictures.keys()
+    assert "Step 20 is one of 2 snapshots." in text
+
+
+def test_pictures_drawn_with_a_persons_own_prompt_are_still_there(finished: RunDir) -> None:
+    (folder,) = finished.requested.glob("*/step-00000020")
+    result = finished.read_result(20, f"requested/{folder.parent.name}")
+    assert result
+    assert [sample.prompt for sample in result.samples] == [PROMPT]
+    assert Image.open(folder / "images" / result.samples[0].image).size == (64, 64)
