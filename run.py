@@ -37,7 +37,7 @@ from shared.machine import doctor as examination
 from shared.machine import hardware, precheck, presets
 from shared.models import base_model, tokens
 from shared.run_folder.heartbeat import read_status
-from shared.run_folder.pending import unconfirmed, unevaluated
+from shared.run_folder.pending import left_to_evaluate
 from shared.run_folder.records import replace_file
 from shared.run_folder.run_dir import RunDir, open_run
 
@@ -365,7 +365,7 @@ def _train(config: Config, resume: Resume, *, with_evaluator: bool = True, with_
     config = config.model_copy(update={"train": run.read_config().train})  # train.max_train_steps may be computed
     trainer = read_status(run, "trainer")
     complete = trainer and trainer.state == "finished" and trainer.step >= config.train.max_train_steps
-    if trainer and complete and not (with_evaluator and (unevaluated(run) or unconfirmed(run))):
+    if trainer and complete and not (with_evaluator and left_to_evaluate(run)):
         console.print(f"{run.path} is complete at step {trainer.step}; --new starts another run beside it.")
         summarise(run, console)
         return 0

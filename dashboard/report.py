@@ -120,9 +120,7 @@ def facts(reader: RunReader) -> str:
     told = [
         state_line.process_fact(say("Trainer"), trainer, is_alive(trainer), datetime.now(UTC)),
         state_line.step_fact(step, total),
-        state_line.evaluated_fact(
-            reader.snapshot_steps(), reader.evaluated_steps(), reader.skipped(), reader.failures()
-        ),
+        state_line.evaluated_fact(reader.snapshot_steps(), reader.waiting_steps(), reader.skipped(), reader.failures()),
     ]
     return state_line.facts_html(told, step / total)
 

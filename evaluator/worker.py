@@ -13,12 +13,11 @@ from evaluator import gpu_memory, work_queue
 from evaluator.evaluate import Evaluator, skip
 from evaluator.results_table import ResultsTable
 from evaluator.run_mode import RunMode
-from evaluator.work_queue import Work
 from shared.config.schema import Config
-from shared.run_folder import requests
+from shared.run_folder import pending, requests
 from shared.run_folder.heartbeat import Status, is_alive, read_status
 from shared.run_folder.leases import claimed, drop_dead_claims
-from shared.run_folder.pending import BASE_MODEL, unconfirmed
+from shared.run_folder.pending import BASE_MODEL, Work
 from shared.run_folder.records import EvaluationResult, RunRecord
 from shared.run_folder.run_dir import RunDir, steps_in
 from tasks.text_to_image.evaluation import references
@@ -106,14 +105,14 @@ class Session:
         """What has no result yet, after settling what was asked for and noting what never will have pictures."""
         settings = self.config.evaluation
         self._settle()
-        for step in sorted(work_queue.skipped(self.run, settings) - steps_in(self.run.evaluations)):
+        for step in sorted(pending.skipped(self.run, settings) & pending.without_result(self.run)):
             skip(self.run, self.record, step, f"evaluation.every is {settings.every}")
         return work_queue.unfinished(self.run, settings, trainer_lives=self._trainer_lives())
 
     def _waiting(self) -> set[int]:
         """Steps still to be evaluated, or finalists to be evaluated again."""
         settings = self.config.evaluation
-        return work_queue.waiting(self.run, settings, trainer_lives=self._trainer_lives()) or unconfirmed(self.run)
+        return pending.due(self.run, settings, trainer_lives=self._trainer_lives()) or pending.unconfirmed(self.run)
 
     def _trainer_lives(self) -> bool:
         return is_alive(read_status(self.run, "trainer"))
@@ -124,7 +123,7 @@ class Session:
 
     def _take(self, work: Work) -> None:
         with claimed(self.run, work.step, work.kind) as mine:
-            if not mine or work_queue.is_done(self.run, work):
+            if not mine or pending.is_done(self.run, work):
                 return
             again = "again, on other prompts" if work.kind == "confirmations" else ""
             message = f"step {work.step} {again}".strip() + f", {len(self._waiting() - {work.step})} more waiting"
@@ -141,9 +140,7 @@ class Session:
                 self._tell(work, result, evaluator)
 
     def _evaluator_for(self, work: Work) -> Evaluator:
-        asked = [
-            one for one in requests.open_requests(self.run, "evaluate") if work_queue.work_of(self.run, one) == work
-        ]
+        asked = [one for one in requests.open_requests(self.run, "evaluate") if pending.work_of(self.run, one) == work]
         for request in asked:
             requests.answer(self.run, request, "seen", work.step)
         if work.kind == "evaluations":
@@ -156,12 +153,11 @@ class Session:
 
     def _settle(self) -> None:
         """Answer requests that have come true, or never can."""
-        known = {BASE_MODEL} | self.run.snapshots_to_evaluate()
         for request in requests.open_requests(self.run, "evaluate"):
-            if request.step is None or request.step not in known:
+            if not pending.is_known(self.run, request.step):
                 requests.ignore(self.run, request, f"there is no snapshot of step {request.step}")
-            elif work_queue.work_of(self.run, request) is None:
-                requests.answer(self.run, request, "done", request.step)
+            elif pending.work_of(self.run, request) is None:
+                requests.answer(self.run, request, "done", request.step or BASE_MODEL)
 
     def _tell(self, work: Work, result: EvaluationResult, evaluator: Evaluator) -> None:
         log.info(

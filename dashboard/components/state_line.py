@@ -111,17 +111,16 @@ def spread(fewest_seconds: float, most_seconds: float) -> tuple[str, str]:
 
 
 def evaluated_fact(
-    snapshots: Sequence[int], evaluated: Sequence[int], skipped: Collection[int] = (), failed: Collection[int] = ()
+    snapshots: Sequence[int], waiting: Collection[int], skipped: Collection[int] = (), failed: Collection[int] = ()
 ) -> Fact:
     """The evaluator's lag: snapshots published against snapshots evaluated; those skipped or failed are neither."""
     if not snapshots:
         return Fact(say("Snapshots evaluated"), "–", say("none published yet"))
-    waiting = len(set(snapshots) - set(evaluated))
-    num_skipped, num_failed = (len(set(snapshots) & set(steps)) for steps in (skipped, failed))
-    note = say("{count} not evaluated yet", count=waiting) if waiting else say("none waiting")
+    num_waiting, num_skipped, num_failed = (len(set(snapshots) & set(steps)) for steps in (waiting, skipped, failed))
+    note = say("{count} not evaluated yet", count=num_waiting) if num_waiting else say("none waiting")
     note += say(", {count} skipped", count=num_skipped) if num_skipped else ""
     note += say(", {count} failed", count=num_failed) if num_failed else ""
-    done = say("{done} of {all}", done=len(snapshots) - waiting - num_skipped - num_failed, all=len(snapshots))
+    done = say("{done} of {all}", done=len(snapshots) - num_waiting - num_skipped - num_failed, all=len(snapshots))
     return Fact(say("Snapshots evaluated"), done, note)
 
 

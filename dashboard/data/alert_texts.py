@@ -24,7 +24,7 @@ def sentence(alert: Alert) -> str:
 def of_run(reader: RunReader, trainer: ProcessStatus | None, now: datetime) -> list[Alert]:
     """Everything that deserves attention, the gravest first."""
     alive, (evaluators, evaluating) = is_alive(trainer), read_active_evaluators(reader.run)
-    waiting = len(set(reader.snapshot_steps()) - set(reader.evaluated_steps()))
+    waiting = len(reader.waiting_steps())
     found = [
         *alerts.ended_badly(trainer, alive),
         *(alert for slot, status in evaluators.items() for alert in alerts.ended_badly(status, slot in evaluating)),

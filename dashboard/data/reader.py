@@ -17,6 +17,7 @@ from shared.config.schema import Config
 from shared.errors import RunFolderError
 from shared.files.publication import read_manifest, verify
 from shared.run_folder import requests
+from shared.run_folder.pending import BASE_MODEL, without_result
 from shared.run_folder.records import Best, EvaluationResult, Manifest
 from shared.run_folder.run_dir import ResultKind, RunDir, steps_in
 from shared.run_folder.tables import COMPARED_METRICS, METRIC_COLUMNS, TRAIN_COLUMNS, VALIDATION_COLUMNS, read_rows
@@ -126,6 +127,10 @@ class RunReader:
     def evaluated_steps(self) -> list[int]:
         """Steps with a published evaluation, failed and skipped ones too, ascending."""
         return sorted(steps_in(self.run.evaluations))
+
+    def waiting_steps(self) -> list[int]:
+        """Snapshots still to be evaluated, ascending."""
+        return sorted(without_result(self.run) - {BASE_MODEL})
 
     def drawn_steps(self) -> list[int]:
         """Those of them that were not skipped."""

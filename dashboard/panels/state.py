@@ -66,9 +66,7 @@ def facts(
         state_line.speed_fact(speed, typical(reader.train()["step_seconds"].to_numpy())),
         state_line.remaining_fact(speed, total - step, now.astimezone(viewer_zone())),
         state_line.evaluators_fact(*read_active_evaluators(reader.run), now),
-        state_line.evaluated_fact(
-            reader.snapshot_steps(), reader.evaluated_steps(), reader.skipped(), reader.failures()
-        ),
+        state_line.evaluated_fact(reader.snapshot_steps(), reader.waiting_steps(), reader.skipped(), reader.failures()),
         *(state_line.gpu_fact(gpu) for gpu in gpus()),
     ]
     supervising = state_line.process_fact(say("Supervisor"), supervisor, is_alive(supervisor), now)

@@ -27,7 +27,7 @@ from shared.launch.listener import Listener, listen
 from shared.launch.process_group import ProcessGroup, places
 from shared.run_folder import requests
 from shared.run_folder.heartbeat import Status, hold_role, read_status, read_statuses
-from shared.run_folder.pending import unconfirmed, unevaluated
+from shared.run_folder.pending import left_to_evaluate, unconfirmed, unevaluated
 from shared.run_folder.records import Role
 from shared.run_folder.run_dir import RunDir, steps_in
 
@@ -154,12 +154,12 @@ class Supervisor:
                 told = True
                 self.say(f"evaluating the best again, on other prompts: {len(again)} waiting (Ctrl-C leaves them)")
             if self._children["evaluator"].process.poll() is not None:
-                if not self._waiting():
+                if not left_to_evaluate(self.run):
                     return
                 self._keep_up("evaluator")
             self._pause_after_training()
             self._keep_up("dashboard")
-        if left := len(self._waiting()):
+        if left := len(left_to_evaluate(self.run)):
             self.say(f"left unevaluated: {left}; the same command goes on with them")
 
     def _drain(self) -> bool:
@@ -169,10 +169,6 @@ class Supervisor:
             return False
         process.send_signal(signal.SIGTERM)
         return True
-
-    def _waiting(self) -> set[int]:
-        """Steps to be evaluated, then finalists to be evaluated again."""
-        return unevaluated(self.run) or unconfirmed(self.run)
 
     def _linger(self, status: Status) -> None:
         """Leave the dashboard up until a signal, where someone is there to look at it."""

@@ -11,9 +11,9 @@ from rich.text import Text
 
 from shared.run_folder.active_evaluators import read_active_evaluators
 from shared.run_folder.heartbeat import is_alive, left_behind, read_status
-from shared.run_folder.pending import unconfirmed, unevaluated
+from shared.run_folder.pending import left_to_evaluate, unevaluated, without_result
 from shared.run_folder.records import Best, Interval, ProcessStatus
-from shared.run_folder.run_dir import RunDir, steps_in
+from shared.run_folder.run_dir import RunDir
 from shared.run_folder.tables import COMPARED_METRICS, read_rows
 
 LINES_EVERY_STEPS = 20
@@ -79,7 +79,7 @@ class Terminal:
     def _panel(self, trainer: ProcessStatus | None) -> Group:
         said, _ = read_active_evaluators(self._run)
         evaluators = {slot: status for slot, status in said.items() if status not in self._before}
-        waiting = len(({0} | self._run.snapshots_to_evaluate()) - steps_in(self._run.evaluations))
+        waiting = len(without_result(self._run))
         step, total = (trainer.step, trainer.total) if trainer else (0, 1)
         bar = Table.grid(padding=(0, 1))
         bar.add_row(
@@ -116,7 +116,7 @@ def summarise(run: RunDir, console: Console) -> None:
         if unevaluated(run):
             console.print(f"No snapshot is evaluated yet; `python run.py evaluate {run.path}` does it.", soft_wrap=True)
         return
-    left = len(unevaluated(run) or unconfirmed(run))
+    left = len(left_to_evaluate(run))
     so_far = f" so far; {left} still to be evaluated" if left else ""
     table = Table(title=f"Best snapshot{so_far}: step {best.step}", title_justify="left")
     for heading in ("", "base model", f"step {best.step}", "difference", "95 % interval"):

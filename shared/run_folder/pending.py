@@ -1,8 +1,18 @@
-"""What an evaluator still has to do before a run is evaluated, as everybody can tell from the run folder."""
+"""What still waits in a run, as everybody can tell from the run folder alone.
+
+Evaluators take their work from here (`evaluator/work_queue.py` adds the order and the claims); the supervisor, the
+terminal and the dashboard count it. Two questions are alike and not the same: a step without a *result* has still to be
+evaluated; a step without a *row* in metrics.csv may have a result whose evaluator died before it ranked it.
+"""
 
 from __future__ import annotations
 
-from shared.run_folder.run_dir import RunDir, steps_in
+from dataclasses import dataclass
+
+from shared.config.schema import EvaluationConfig
+from shared.run_folder import requests
+from shared.run_folder.records import Request
+from shared.run_folder.run_dir import ResultKind, RunDir, steps_in
 from shared.run_folder.tables import read_rows
 
 BASE_MODEL = 0
@@ -10,11 +20,62 @@ NUM_FINALISTS = 3
 """Snapshots evaluated again at the end, with the base model."""
 
 
-def unevaluated(run: RunDir) -> set[int]:
-    """Steps metrics.csv does not list yet; the base model's counts once there is a snapshot to compare with it.
+@dataclass(frozen=True)
+class Work:
+    """One result to be made."""
 
-    A published result is not enough: its evaluator may have died before it wrote what follows from it.
-    """
+    step: int
+    kind: ResultKind = "evaluations"
+
+
+def without_result(run: RunDir) -> set[int]:
+    """The base model and snapshots with no published result; one that was skipped has a result."""
+    evaluated = steps_in(run.evaluations)
+    return ({BASE_MODEL} - evaluated) | run.snapshots_to_evaluate(besides=evaluated)
+
+
+def due(run: RunDir, settings: EvaluationConfig, *, trainer_lives: bool) -> set[int]:
+    """Steps without a result that shall have one, as far as is known while the trainer lives."""
+    return without_result(run) - skipped(run, settings, so_far=trainer_lives)
+
+
+def skipped(run: RunDir, settings: EvaluationConfig, *, so_far: bool = False) -> set[int]:
+    """Snapshots between every `settings.every`-th, counted from the first; never the last, but `so_far`, while a later
+    one may come, not even that is evaluated."""
+    steps = sorted(run.snapshots_to_evaluate())
+    asked = {request.step for request in requests.open_requests(run, "evaluate") if not request.prompts}
+    wanted = {*steps[settings.every - 1 :: settings.every], *([] if so_far else steps[-1:]), *asked}
+    return set(steps) - wanted
+
+
+def requested(run: RunDir) -> list[Work]:
+    """What people asked to have evaluated or drawn, oldest first."""
+    return [work for request in requests.open_requests(run, "evaluate") if (work := work_of(run, request))]
+
+
+def work_of(run: RunDir, request: Request) -> Work | None:
+    """What a request for an evaluation asks for; None: it is done, or there is no such snapshot."""
+    if not is_known(run, request.step):
+        return None
+    work = Work(request.step or BASE_MODEL, f"{run.requested.name}/{request.id}" if request.prompts else "evaluations")
+    return None if is_done(run, work) else work
+
+
+def is_known(run: RunDir, step: int | None) -> bool:
+    """Whether this can be evaluated: the base model, or a snapshot of this run."""
+    return step is not None and step in {BASE_MODEL} | run.snapshots_to_evaluate()
+
+
+def is_done(run: RunDir, work: Work) -> bool:
+    """Whether there is a result; that a snapshot was skipped is none to who asks for it."""
+    if work.step not in steps_in(run.path / work.kind):
+        return False
+    result = run.read_result(work.step, work.kind)
+    return result is None or result.status != "skipped"
+
+
+def unevaluated(run: RunDir) -> set[int]:
+    """Steps metrics.csv does not list yet; the base model's counts once there is a snapshot to compare with it."""
     snapshots = run.snapshots_to_evaluate()
     listed = {int(row["step"]) for row in read_rows(run.metrics_csv)}
     return ({BASE_MODEL} | snapshots) - listed if snapshots else set()
@@ -26,3 +87,8 @@ def unconfirmed(run: RunDir) -> set[int]:
     if best is None or not best.finalists or unevaluated(run):
         return set()
     return {BASE_MODEL, *best.finalists} - steps_in(run.confirmations)
+
+
+def left_to_evaluate(run: RunDir) -> set[int]:
+    """What keeps a trained run from being complete: steps to be evaluated, then finalists to be evaluated again."""
+    return unevaluated(run) or unconfirmed(run)

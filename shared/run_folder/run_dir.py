@@ -12,7 +12,7 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -215,10 +215,11 @@ class RunDir:
         """Whole snapshots of this run by step, ascending; what other runs left here is ignored."""
         return _published(self.snapshots, self.read_record().run_id)
 
-    def snapshots_to_evaluate(self) -> set[int]:
-        """Steps of this run's snapshots; one with a damaged manifest is among them: its result says so."""
+    def snapshots_to_evaluate(self, besides: Collection[int] = ()) -> set[int]:
+        """Steps of this run's snapshots `besides` these; one with a damaged manifest counts: its result says so."""
         run_id = self.read_record().run_id
-        return {step for step in steps_in(self.snapshots) if _may_be_ours(self.snapshot(step), run_id, step)}
+        steps = steps_in(self.snapshots) - set(besides)
+        return {step for step in steps if _may_be_ours(self.snapshot(step), run_id, step)}
 
     def published_checkpoints(self) -> dict[int, Manifest]:
         """Whole checkpoints of this run by step, ascending."""

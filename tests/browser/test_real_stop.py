@@ -12,9 +12,9 @@ import pytest
 from playwright.sync_api import Browser, Error, Page
 
 from shared.config.dumping import dump_config
-from shared.launch.supervisor import unevaluated
 from shared.run_folder import requests
 from shared.run_folder.heartbeat import read_status
+from shared.run_folder.pending import unevaluated
 from shared.run_folder.run_dir import RunDir, steps_in
 from shared.run_folder.tables import read_rows
 from tests.conftest import ROOT, environment, tiny_config, until

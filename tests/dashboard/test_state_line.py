@@ -58,13 +58,13 @@ def test_the_evaluator_names_the_step_it_evaluates() -> None:
 
 
 def test_lag_counts_snapshots_that_wait() -> None:
-    assert state_line.evaluated_fact([50, 100, 150], [0, 50]).value == "1 of 3"
-    assert state_line.evaluated_fact([50, 100, 150], [0, 50]).note == "2 not evaluated yet"
-    assert state_line.evaluated_fact([], [0]).note == "none published yet"
+    assert state_line.evaluated_fact([50, 100, 150], [100, 150]).value == "1 of 3"
+    assert state_line.evaluated_fact([50, 100, 150], [100, 150]).note == "2 not evaluated yet"
+    assert state_line.evaluated_fact([], []).note == "none published yet"
 
 
 def test_snapshots_left_out_neither_wait_nor_are_evaluated() -> None:
-    fact = state_line.evaluated_fact([50, 100, 150, 200], [0, 50, 100, 150], skipped=[100, 150])
+    fact = state_line.evaluated_fact([50, 100, 150, 200], [200], skipped=[100, 150])
     assert (fact.value, fact.note) == ("1 of 4", "1 not evaluated yet, 2 skipped")
 
 

@@ -16,7 +16,7 @@ from shared.config.dumping import dump_config
 from shared.launch.integrity import check
 from shared.run_folder import requests
 from shared.run_folder.leases import claimed
-from shared.run_folder.pending import unconfirmed, unevaluated
+from shared.run_folder.pending import left_to_evaluate, unevaluated
 from shared.run_folder.records import ProcessStatus
 from shared.run_folder.run_dir import RunDir, steps_in
 from shared.run_folder.tables import read_rows
@@ -69,7 +69,7 @@ class Crowd:
 
     def unfinished(self) -> bool:
         """Whether there is something to evaluate, a first or a second time."""
-        return bool(unevaluated(self.run) or unconfirmed(self.run))
+        return bool(left_to_evaluate(self.run))
 
     def tend(self) -> None:
         """Let go whoever has waited long enough; replace the dead."""

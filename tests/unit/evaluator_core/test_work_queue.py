@@ -8,11 +8,12 @@ import time
 import pytest
 
 from evaluator.evaluate import skip
-from evaluator.work_queue import Work, free, skipped, unfinished, watching, work_of
+from evaluator.work_queue import free, unfinished, watching
 from shared.config.schema import EvaluationConfig
 from shared.files.publication import publish
 from shared.run_folder import requests
 from shared.run_folder.leases import claimed
+from shared.run_folder.pending import Work, skipped, work_of
 from shared.run_folder.records import Best, Manifest
 from shared.run_folder.run_dir import RunDir, steps_in
 from shared.run_folder.tables import METRIC_COLUMNS, write_rows

@@ -14,11 +14,10 @@ from shared.errors import ConfigError
 from shared.files.publication import publish
 from shared.launch import supervisor
 from shared.launch.listener import Listener
-from shared.launch.supervisor import ROOT, Supervisor, child_environment, unevaluated
+from shared.launch.supervisor import ROOT, Supervisor, child_environment
 from shared.run_folder import requests
 from shared.run_folder.heartbeat import read_status, vacant
-from shared.run_folder.records import EvaluationResult, Manifest
-from shared.run_folder.tables import METRIC_COLUMNS, write_rows
+from shared.run_folder.records import Manifest
 from tests.conftest import RunMaker
 
 
@@ -36,26 +35,6 @@ def test_children_find_our_packages_first_and_hold_the_parent_pipe(
     monkeypatch.delenv("PYTHONPATH")
     assert child_environment(None)["PYTHONPATH"] == str(ROOT)
     assert "DARKROOM_RUN" not in child_environment(None)
-
-
-def test_what_is_left_to_evaluate_knows_the_base_model_and_leaves_other_runs_out(make_paper_run: RunMaker) -> None:
-    run = make_paper_run()
-    assert unevaluated(run) == set()
-
-    def snapshot(step: int, run_id: str) -> None:
-        publish(run.staging, run.snapshot(step), Manifest(kind="snapshot", run_id=run_id, step=step), lambda _: None)
-
-    snapshot(99999, "another")
-    assert unevaluated(run) == set()
-    snapshot(2, run.read_record().run_id)
-    assert unevaluated(run) == {0, 2}
-    write_rows(run.metrics_csv, METRIC_COLUMNS, [{"step": 0}])
-    assert unevaluated(run) == {2}
-    run.evaluation(2).mkdir()
-    EvaluationResult(run_id="r", step=2, status="ok").write(run.evaluation(2) / "result.json")
-    assert unevaluated(run) == {2}, "its evaluator may have died before it weighed the result"
-    write_rows(run.metrics_csv, METRIC_COLUMNS, [{"step": 0}, {"step": 2}])
-    assert unevaluated(run) == set()
 
 
 FAKES = {
