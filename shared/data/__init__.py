@@ -1,0 +1,1 @@
+"""Captioned pictures: found, read, checked, split and put into buckets."""

@@ -1,0 +1,1 @@
+"""The training pictures as encoded batches."""
