@@ -17,13 +17,13 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from shared.config.schema import Config
+from tasks import data_order
 from tasks.text_to_image.data.batches import Batches
 from tasks.text_to_image.families.model import Conditioning, Model
 from tasks.text_to_image.lora import lora
 from tasks.text_to_image.objectives.loss import mean_loss
 from tasks.text_to_image.training import compute
 from tasks.text_to_image.training.held_out_loss import Losses, Progress, Validation
-from trainer import data_order
 from trainer import optimizer as optimizers
 from trainer.accumulation import Accumulation, memory_of
 from trainer.checkpoint import Checkpoint, copy_to_host

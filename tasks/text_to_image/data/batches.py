@@ -22,9 +22,9 @@ from shared.data.buckets import Framing
 from shared.data.captions import shuffled, thinned
 from shared.data.dataset import Pair
 from shared.data.headers import Headers
+from tasks import data_order
 from tasks.text_to_image.data.cache import Cache, Mask, Picture
 from tasks.text_to_image.families.model import Conditioning
-from trainer import data_order
 
 log = logging.getLogger(__name__)
 

@@ -24,12 +24,12 @@ from torch import Tensor, nn
 from shared.config.schema import Config
 from shared.data.dataset import Pair
 from shared.run_folder.tables import NUM_STRATA, Value
+from tasks import data_order
 from tasks.text_to_image.data import batches
 from tasks.text_to_image.data.batches import Example
 from tasks.text_to_image.data.cache import Cache, Picture
 from tasks.text_to_image.families.model import Conditioning, Model
 from tasks.text_to_image.objectives.loss import distance
-from trainer import data_order
 
 NOISE_SEED = 0
 """Not `train.seed`: runs that differ in it are asked the same."""

@@ -15,6 +15,7 @@ from shared.files.digests import Digests
 from shared.launch import relocation
 from shared.models.external_vae import pinned
 from shared.run_folder.run_dir import RunDir
+from tasks import data_order
 from tasks.text_to_image.data import batches
 from tasks.text_to_image.data.cache import Cache, Mask, Picture
 from tasks.text_to_image.families import loading, quantization
@@ -23,7 +24,7 @@ from tasks.text_to_image.lora import lora
 from tasks.text_to_image.lora.initial import Initial
 from tasks.text_to_image.training import held_out_loss
 from tasks.text_to_image.training.held_out_loss import Validation
-from trainer import data_order, optimizer
+from trainer import optimizer
 from trainer.learner import Learner
 
 log = logging.getLogger(__name__)

@@ -16,12 +16,12 @@ from shared.data import dataset
 from shared.data.buckets import Framing
 from shared.errors import ConfigError
 from shared.files.publication import sha256
+from tasks import data_order
 from tasks.text_to_image.data import batches
 from tasks.text_to_image.data.batches import Batches, Example
 from tasks.text_to_image.data.cache import Cache
 from tests import icc
 from tests.unit.tasks.text_to_image.test_cache import CountingModel
-from trainer import data_order
 
 SIZES = [(64, 96)] * 5 + [(80, 64)] * 4 + [(64, 64)] * 2
 

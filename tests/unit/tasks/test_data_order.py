@@ -8,7 +8,7 @@ import itertools
 import pytest
 import torch
 
-from trainer import data_order
+from tasks import data_order
 
 
 def stream(steps: int, *, batch_size: int, micro_batches: int = 1, world_size: int = 1) -> list[list[int]]:
