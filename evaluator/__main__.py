@@ -31,6 +31,7 @@ from shared.models.external_vae import pinned
 from shared.run_folder.heartbeat import hold_slot
 from shared.run_folder.records import RunRecord
 from shared.run_folder.run_dir import RunDir, open_run
+from tasks import devices
 from tasks.text_to_image.evaluation import references
 from tasks.text_to_image.evaluation.image_generator import ImageGenerator
 from tasks.text_to_image.evaluation.scorer import load_scorer
@@ -74,7 +75,7 @@ def build(run: RunDir) -> Evaluator:
     require_present(run, config, to_train=False)
     settings = config.evaluation
     device = _device(config)
-    loading.share_cores(device)
+    devices.share_cores(device)
     model = loading.load_model(
         pinned(config.model, record.base_model),
         _precision(settings, device),
@@ -108,7 +109,7 @@ def _tell_of_the_final(config: Config, record: RunRecord) -> None:
 
 
 def _device(config: Config) -> torch.device:
-    device = loading.choose_device(config.evaluation.device)
+    device = devices.choose_device(config.evaluation.device)
     if config.evaluation.device == "auto" and device.type == "cuda":
         return torch.device("cuda", evaluator_gpu(torch.cuda.device_count(), config.train.num_processes))
     return device

@@ -16,7 +16,7 @@ from typing import Any, Literal
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from evaluator.gpu_memory import LeakDetector, is_out_of_memory
+from evaluator.gpu_memory import LeakDetector
 from shared.config.schema import Config
 from shared.data.pictures import open_picture
 from shared.errors import DarkroomError, RunFolderError
@@ -25,6 +25,7 @@ from shared.run_folder.pending import BASE_MODEL
 from shared.run_folder.records import Anchors, EvaluationResult, Manifest, RunRecord, Sample
 from shared.run_folder.run_dir import SHEET, ResultKind, RunDir
 from shared.run_folder.tables import Value, write_rows
+from tasks.devices import is_out_of_memory
 from tasks.text_to_image.evaluation import contact_sheet, snapshot_file
 from tasks.text_to_image.evaluation.anchors import anchors
 from tasks.text_to_image.evaluation.image_generator import ImageGenerator, Job, jobs

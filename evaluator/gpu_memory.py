@@ -1,4 +1,4 @@
-"""Memory: how much of a device this evaluator may take, whether an error says there was none left, and who grows.
+"""Memory: how much of a device this evaluator may take, and whether what it holds only ever grows.
 
 A GPU is shared with the trainer as a rule. What the trainer is expected to need at its worst is left to it, so that the
 one who runs out of memory, and helps itself with smaller batches, is the evaluator.
@@ -9,13 +9,13 @@ from __future__ import annotations
 import logging
 
 import torch
-from accelerate.utils.memory import should_reduce_batch_size
 from diffusers.training_utils import free_memory
 
-from shared.machine.hardware import MIB, process_rss_mib
+from shared.machine.hardware import MIB
 from shared.run_folder.heartbeat import is_alive, read_status
 from shared.run_folder.records import RunRecord
 from shared.run_folder.run_dir import RunDir
+from tasks import devices
 
 log = logging.getLogger(__name__)
 
@@ -29,12 +29,6 @@ WARM_UP = 10
 """Evaluations until memory has taken its shape."""
 GROWTH, GROWTH_MIB = 1.25, 256.0
 """More than this since then, by both measures, is an alarm."""
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """CUDA's own error, or one of the texts other devices and libraries say it with."""
-    is_worded = isinstance(error, Exception) and should_reduce_batch_size(error)
-    return isinstance(error, torch.OutOfMemoryError) or is_worded
 
 
 def trainer_mib(record: RunRecord) -> float:
@@ -77,12 +71,7 @@ class LeakDetector:
 
     def measure(self, device: torch.device) -> dict[str, float]:
         """MiB for the result."""
-        resident = process_rss_mib()
-        found = {} if resident is None else {"process_rss_mib": round(resident, 1)}
-        if device.type == "cuda":
-            found["gpu_allocated_mib"] = round(torch.cuda.memory_allocated(device) / MIB, 1)
-            found["gpu_reserved_mib"] = round(torch.cuda.memory_reserved(device) / MIB, 1)
-        return found
+        return devices.memory(device)
 
     def alarm(self, rss_mib: float) -> str:
         """A sentence, once, when resident memory has grown far beyond what it was after the warm-up; else empty."""

@@ -20,8 +20,8 @@ from shared.errors import DeviceError, exit_code_of
 from shared.machine import precheck
 from shared.run_folder.heartbeat import Status, hold_role
 from shared.run_folder.run_dir import RunDir, open_run
-from tasks.text_to_image.families import loading
-from tasks.text_to_image.training.preparation import Progress, mixed_precision, prepare
+from tasks import devices
+from tasks.text_to_image.training.preparation import Progress, prepare
 from trainer import checkpoint
 from trainer.checkpoint import Checkpoint
 from trainer.loop import Trainer
@@ -41,7 +41,7 @@ def main() -> int:
     run = open_run(parser.parse_args().run)
     config = run.read_config()
     accelerator = _accelerator(config)
-    loading.share_cores(accelerator.device)
+    devices.share_cores(accelerator.device)
     with hold_role(run, "trainer") if accelerator.is_main_process else contextlib.nullcontext() as status:
         stop = StopSignal(run, answers=accelerator.is_main_process)
         try:
@@ -60,13 +60,13 @@ def _accelerator(config: Config) -> Accelerator:
     Raises:
         DeviceError: there are more processes than GPUs.
     """
-    device = loading.choose_device("auto")
+    device = devices.choose_device("auto")
     rank, gpus = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
     if device.type == "cuda" and rank >= gpus:
         raise DeviceError(f"process {rank} finds no GPU of its own: there are {gpus}", "start one process per GPU")
     accelerator = Accelerator(
         cpu=device.type == "cpu",
-        mixed_precision=mixed_precision(config),
+        mixed_precision=devices.mixed_precision(config.model.mixed_precision),
         kwargs_handlers=[
             DistributedDataParallelKwargs(broadcast_buffers=False),
             InitProcessGroupKwargs(timeout=PATIENCE),

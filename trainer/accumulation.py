@@ -13,12 +13,12 @@ from typing import cast
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils.memory import should_reduce_batch_size
 from diffusers.training_utils import free_memory
 from torch import Tensor, nn
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from shared.errors import DeviceError
+from tasks.devices import is_out_of_memory, memory_of
 
 log = logging.getLogger(__name__)
 
@@ -101,7 +101,7 @@ class Accumulation:
         try:
             loss = self._pass(batches, loss_of)
         except RuntimeError as error:
-            if not (isinstance(error, torch.OutOfMemoryError) or should_reduce_batch_size(error)):
+            if not is_out_of_memory(error):
                 raise
         return loss if self._all_succeeded(loss is not None) else None
 
@@ -155,11 +155,3 @@ class Accumulation:
         vector_to_parameters(mean, gradients)
         for parameter, gradient in zip(self.parameters, gradients, strict=True):
             parameter.grad = gradient
-
-
-def memory_of(device: torch.device) -> str:
-    """Whose memory a size fitted into: a device's name and bytes."""
-    if device.type != "cuda":
-        return device.type
-    properties = torch.cuda.get_device_properties(device)
-    return f"{properties.name}, {properties.total_memory} bytes"

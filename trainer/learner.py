@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from shared.config.schema import Config
 from tasks import data_order
+from tasks.devices import memory_of
 from tasks.text_to_image.data.batches import Batches
 from tasks.text_to_image.families.model import Conditioning, Model
 from tasks.text_to_image.lora import lora
@@ -25,7 +26,7 @@ from tasks.text_to_image.objectives.loss import mean_loss
 from tasks.text_to_image.training import compute
 from tasks.text_to_image.training.held_out_loss import Losses, Progress, Validation
 from trainer import optimizer as optimizers
-from trainer.accumulation import Accumulation, memory_of
+from trainer.accumulation import Accumulation
 from trainer.checkpoint import Checkpoint, copy_to_host
 from trainer.ema import Average
 

@@ -12,11 +12,12 @@ from shared.config.schema import Config
 from shared.errors import TrainingError
 from shared.files.publication import sweep
 from shared.launch import setting_changes
-from shared.machine import disk, hardware
+from shared.machine import disk
 from shared.run_folder import tables
 from shared.run_folder.heartbeat import Status
 from shared.run_folder.records import utc_now
 from shared.run_folder.run_dir import RunDir
+from tasks import devices
 from tasks.text_to_image.lora import lora
 from tasks.text_to_image.lora.description import describe
 from tasks.text_to_image.training.held_out_loss import Losses
@@ -162,22 +163,7 @@ def _require_room(run: RunDir, need: disk.Need, status: Status) -> None:
 
 def _memory(device: torch.device) -> dict[str, tables.Value]:
     """Memory columns of train.csv, MiB; None where nobody keeps count, or nobody answers."""
-    row: dict[str, tables.Value] = {"process_rss_mib": _rounded(hardware.process_rss_mib())}
+    row: dict[str, tables.Value] = {"process_rss_mib": None, **devices.memory(device)}
     if device.type == "cuda":
-        row["gpu_allocated_mib"] = _rounded(torch.cuda.memory_allocated(device) / hardware.MIB)
-        row["gpu_reserved_mib"] = _rounded(torch.cuda.memory_reserved(device) / hardware.MIB)
-        row["gpu_device_used_mib"] = _rounded(_device_used_mib(device))
+        row["gpu_device_used_mib"] = devices.used_mib(device)
     return row
-
-
-def _device_used_mib(device: torch.device) -> float | None:
-    """What all processes together hold of the device, or of its MIG slice."""
-    try:
-        free, total = torch.cuda.mem_get_info(device)
-    except RuntimeError:
-        return None
-    return (total - free) / hardware.MIB
-
-
-def _rounded(mib: float | None) -> float | None:
-    return None if mib is None else round(mib, 1)

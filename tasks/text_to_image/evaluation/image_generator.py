@@ -16,10 +16,10 @@ import torch
 from diffusers.training_utils import free_memory
 from PIL import Image
 
-from evaluator.gpu_memory import is_out_of_memory
 from shared.config.schema import EvaluationConfig, LoraConfig
 from shared.data.buckets import Size
 from shared.errors import ModelError
+from tasks.devices import is_out_of_memory
 from tasks.text_to_image.evaluation.snapshot_file import AdapterFile
 from tasks.text_to_image.families.model import Model
 from tasks.text_to_image.lora import lora

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -14,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from transformers.utils import logging as transformers_logging
 
 from shared.config.schema import ModelConfig
-from shared.errors import ConfigError, DeviceError, ModelError
+from shared.errors import ConfigError, ModelError
 from shared.models import external_vae
 from shared.models.base_model import family, hub_variant, model_files, require_clip_skip, resolve, statement
 from shared.models.external_vae import Latents
@@ -198,30 +197,3 @@ def _load(kind: type[Model], location: str, settings: ModelConfig, precision: Pr
 def _variant(location: str, settings: ModelConfig) -> str | None:
     folder = Path(location)
     return choose_variant(names_in(folder), settings.variant, location) if folder.is_dir() else hub_variant(settings)
-
-
-def share_cores(device: torch.device) -> None:
-    """On a CPU, take half of the cores, all processes of a program together: trainer and evaluator share the machine.
-
-    More threads than cores spin against each other: on two cores an evaluation beside training then took 25 times as
-    long. The count never depends on who started the program, because sums, and so pictures, depend on it.
-    OMP_NUM_THREADS overrides it.
-    """
-    if device.type == "cpu" and "OMP_NUM_THREADS" not in os.environ:
-        processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-        torch.set_num_threads(max(1, (os.cpu_count() or 1) // 2 // processes))
-
-
-def choose_device(name: str) -> torch.device:
-    """`auto` is the best this machine has: CUDA, then MPS, then CPU.
-
-    Raises:
-        DeviceError: the device named is not here.
-    """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    device = torch.device(name)
-    available = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
-    if (device.index or 0) >= available.get(device.type, 0):
-        raise DeviceError(f"device {name} is not available", "`python run.py doctor` shows what this machine has")
-    return device

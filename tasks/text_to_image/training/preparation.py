@@ -15,7 +15,7 @@ from shared.files.digests import Digests
 from shared.launch import relocation
 from shared.models.external_vae import pinned
 from shared.run_folder.run_dir import RunDir
-from tasks import data_order
+from tasks import data_order, devices
 from tasks.text_to_image.data import batches
 from tasks.text_to_image.data.cache import Cache, Mask, Picture
 from tasks.text_to_image.families import loading, quantization
@@ -47,7 +47,7 @@ def prepare(run: RunDir, config: Config, accelerator: Accelerator, progress: Pro
     quantization.require(config.model, accelerator.device)
     model = loading.load_model(
         pinned(config.model, run.read_record().base_model),
-        PRECISIONS[mixed_precision(config)],
+        PRECISIONS[devices.mixed_precision(config.model.mixed_precision)],
         for_training=True,
         zero_terminal_snr=config.train.zero_terminal_snr,
         max_token_length=config.data.max_token_length,
@@ -80,15 +80,6 @@ def prepare(run: RunDir, config: Config, accelerator: Accelerator, progress: Pro
         model.notices += (text,)
     stream = batches.Batches(examples, cache, config, group_size=group_size)
     return Learner(config, accelerator, model, stream, measured)
-
-
-def mixed_precision(config: Config) -> str:
-    """`no`, `fp16` or `bf16`: as asked for, else the best of this device."""
-    if config.model.mixed_precision != "auto":
-        return config.model.mixed_precision
-    if not torch.cuda.is_available():
-        return "no"
-    return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
 
 
 def _split(

@@ -6,26 +6,12 @@ import pytest
 import torch
 
 from evaluator import gpu_memory
-from evaluator.gpu_memory import LeakDetector, allowance_mib, is_out_of_memory, trainer_mib
+from evaluator.gpu_memory import LeakDetector, allowance_mib, trainer_mib
 from shared.machine.hardware import MIB
 from shared.run_folder.heartbeat import hold_role
 from tests.conftest import RunMaker
 
 CUDA = torch.device("cuda", 0)
-
-
-@pytest.mark.parametrize(
-    ("error", "is_so"),
-    [
-        (torch.OutOfMemoryError("CUDA out of memory"), True),
-        (RuntimeError("CUDA out of memory."), True),
-        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), True),
-        (RuntimeError("shapes do not match"), False),
-        (ValueError("CUDA out of memory."), False),
-    ],
-)
-def test_out_of_memory_is_known_by_kind_or_by_words(error: Exception, is_so: bool) -> None:
-    assert is_out_of_memory(error) is is_so
 
 
 def test_a_trainer_that_has_not_grown_yet_keeps_its_room() -> None:

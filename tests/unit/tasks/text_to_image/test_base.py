@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from shared.config.schema import ModelConfig
-from shared.errors import DeviceError, ModelError
+from shared.errors import ModelError
 from tasks.text_to_image.families import loading
 from tasks.text_to_image.families.model import Model
 from tests.conftest import paper_model
@@ -26,26 +26,6 @@ def test_a_file_that_is_no_safetensors_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b"\x80\x04 a pickle in disguise")
     with pytest.raises(ModelError, match=r"is not a whole \.safetensors file"):
         loading.load_model(ModelConfig(path=str(path)), "fp32")
-
-
-def test_a_device_that_is_not_here_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    assert loading.choose_device("cuda") == torch.device("cuda")
-    assert loading.choose_device("cuda:0") == torch.device("cuda:0")
-    with pytest.raises(DeviceError, match="cuda:1 is not available"):
-        loading.choose_device("cuda:1")
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
-    with pytest.raises(DeviceError, match="cuda is not available"):
-        loading.choose_device("cuda")
-    assert loading.choose_device("cpu") == torch.device("cpu")
-
-
-@pytest.mark.parametrize(("cuda", "mps", "best"), [(True, True, "cuda"), (False, True, "mps"), (False, False, "cpu")])
-def test_auto_is_the_best_there_is(monkeypatch: pytest.MonkeyPatch, cuda: bool, mps: bool, best: str) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: int(cuda))
-    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
-    assert loading.choose_device("auto") == torch.device(best)
 
 
 @pytest.mark.parametrize("family", ["sd1", "sd2", "sdxl"])
