@@ -21,9 +21,11 @@ from shared.machine import precheck
 from shared.run_folder.heartbeat import Status, hold_role
 from shared.run_folder.run_dir import RunDir, open_run
 from tasks import devices
-from tasks.text_to_image.training.preparation import Progress, prepare
-from trainer import checkpoint
+from tasks.protocol import Progress
+from tasks.text_to_image.training import prepare
+from trainer import checkpoint, optimizer
 from trainer.checkpoint import Checkpoint
+from trainer.learner import Learner
 from trainer.loop import Trainer
 from trainer.run_writer import notice, open_run_writer
 from trainer.stopping import StopAskedError, StopSignal, TimeLimit
@@ -92,7 +94,9 @@ def _train(run: RunDir, config: Config, accelerator: Accelerator, stop: StopSign
         for caution in (held_out.caution(config.evaluation.num_prompts), precheck.resolution_notice(config)):
             if caution:
                 notice(status, caution)
-    learner = prepare(run, config, accelerator, _progress(accelerator, stop, say), begins=saved is None)
+    optimizer.check(config.train, accelerator.device)
+    training = prepare(run, config, accelerator, _progress(accelerator, stop, say), begins=saved is None)
+    learner = Learner(config, accelerator, training)
     if saved:
         checkpoint.require_same_stream(run, saved.step, learner.pictures_per_step)
         learner.restore(saved)

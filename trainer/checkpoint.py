@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -128,7 +128,12 @@ def is_finite(checkpoint: Checkpoint) -> bool:
     """False if any value of the adapter or of the optimizer's state is NaN or infinite."""
     tensors, _ = split_optimizer(checkpoint.optimizer)
     found = (*checkpoint.adapter.values(), *(checkpoint.average or {}).values(), *tensors.values())
-    return all(bool(torch.isfinite(value).all()) for value in found)
+    return are_finite(found)
+
+
+def are_finite(tensors: Iterable[torch.Tensor]) -> bool:
+    """False if any value is NaN or infinite."""
+    return all(bool(torch.isfinite(value).all()) for value in tensors)
 
 
 def copy_to_host(tree: Any) -> Any:

@@ -1,33 +1,26 @@
-"""What learns: the adapter in its model, the optimizer, and one update of both. It knows of no run folder.
-
-Shapes: B micro-batch, C latent channels, H W latent height and width, L tokens, D embedding width.
-"""
+"""What learns, whatever it is, and its optimizer: one update of both. It knows of no run folder."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import cast
 
 import torch
 from accelerate import Accelerator
-from torch import Tensor, nn
+from torch import Tensor
 
 from shared.config.schema import Config
+from shared.run_folder.tables import Value
 from tasks import data_order
 from tasks.devices import memory_of
-from tasks.text_to_image.data.batches import Batches
-from tasks.text_to_image.families.model import Conditioning, Model
-from tasks.text_to_image.lora import lora
-from tasks.text_to_image.objectives.loss import mean_loss
-from tasks.text_to_image.training import compute
-from tasks.text_to_image.training.held_out_loss import Losses, Progress, Validation
+from tasks.protocol import Progress, Training
 from trainer import optimizer as optimizers
 from trainer.accumulation import Accumulation
-from trainer.checkpoint import Checkpoint, copy_to_host
+from trainer.checkpoint import Checkpoint, are_finite, copy_to_host
 from trainer.ema import Average
 
 
@@ -54,28 +47,6 @@ class Update:
         return scale_has_room and math.isfinite(self.loss) and not self.is_finite
 
 
-class Predictor(nn.Module):
-    """What is learnt, as one module: accelerate wraps it, and every adapter in it is synchronised."""
-
-    def __init__(self, model: Model, adapted: dict[str, nn.Module]) -> None:
-        super().__init__()
-        self.model = model
-        self.adapted = nn.ModuleDict(adapted)
-
-    def forward(
-        self, noisy_latents_BCHW: Tensor, timesteps_B: Tensor, text: Conditioning | list[str], time_ids_B6: Tensor
-    ) -> Tensor:
-        """The denoiser's output; captions are encoded here when the text encoders learn too.
-
-        Sizes stay in fp32, as pixels: half precision would round them, and their embedding would be another size's.
-        """
-        conditioning = self.model.encode_captions(text) if isinstance(text, list) else text
-        dtype = self.model.dtype
-        cast_conditioning = {name: value.to(dtype) for name, value in conditioning.items()}
-        cast_conditioning["time_ids"] = time_ids_B6.float()
-        return self.model.predict(noisy_latents_BCHW.to(dtype), timesteps_B, cast_conditioning)
-
-
 class Learner:
     """One process's part of the learning; all processes together see the same stream of pictures as one would."""
 
@@ -83,30 +54,18 @@ class Learner:
         self,
         config: Config,
         accelerator: Accelerator,
-        model: Model,
-        batches: Batches,
-        validation: Validation | None = None,
+        training: Training,
     ) -> None:
         self.config, self.accelerator = config, accelerator
-        self.model, self.batches, self.validation = model, batches, validation
-        model.objective.require(config.train)
-        self.adapted = lora.adapted(model, config.lora)
-        self.parameters = [parameter for part in self.adapted.values() for parameter in lora.parameters(part)]
-        compute.configure(self.adapted, config.train)
-        optimizer = self._optimizer()
-        self.predictor, self.optimizer = accelerator.prepare(Predictor(model, self.adapted).train(), optimizer)
+        self.training = training
+        self.parameters = [value for value in training.module.parameters() if value.requires_grad]
+        optimizer = optimizers.build(training.groups, config.train)
+        self.module, self.optimizer = accelerator.prepare(training.module.train(), optimizer)
         self._peak_rates = optimizers.peak_rates(optimizer)
         self._lr_factor = optimizers.schedule(config.train)
-        self._accumulation = Accumulation(accelerator, self.predictor, self.parameters, config.train.train_batch_size)
+        self._accumulation = Accumulation(accelerator, self.module, self.parameters, config.train.train_batch_size)
         self._average = Average(self.parameters, config.train.ema_decay) if config.train.ema_decay else None
         self.step = 0
-
-    def _optimizer(self) -> torch.optim.Optimizer:
-        for part in self.adapted.values():
-            part.to(self.accelerator.device)
-        denoiser = lora.parameters(self.model.denoiser)
-        up = [parameter for part in self.adapted.values() for parameter in lora.up_parameters(part)]
-        return optimizers.build(denoiser, self.parameters[len(denoiser) :], self.config.train, up)
 
     @property
     def pictures_per_step(self) -> int:
@@ -117,7 +76,7 @@ class Learner:
     @property
     def steps_per_epoch(self) -> float:
         """Updates in one pass over the training pictures."""
-        return self.batches.epoch_length / self.pictures_per_step
+        return self.training.epoch_length / self.pictures_per_step
 
     @property
     def note(self) -> str:
@@ -126,7 +85,7 @@ class Learner:
 
     def epoch(self, step: int) -> float:
         """Passes over the training pictures after this step."""
-        return step * self.pictures_per_step / self.batches.epoch_length
+        return step * self.pictures_per_step / self.training.epoch_length
 
     def update(self) -> Update:
         """One update over `gradient_accumulation_steps` micro-batches; skipped if gradients are not finite."""
@@ -158,40 +117,17 @@ class Learner:
         )
 
     def _loss(self, positions: range) -> Tensor:
-        """The objective on the pictures at these positions of the stream. A scalar with a graph."""
-        device, settings, batch = self.accelerator.device, self.config.train, self.batches.at(positions)
-        objective = self.model.objective
-        latents_BCHW = self.model.scale_latents(batch.latents)
-        noise, timesteps = [], []
-        for generator in batch.generators:
-            noise.append(objective.sample_noise(latents_BCHW.shape[1:], generator, settings))
-            timesteps.append(objective.sample_timestep(generator, settings))
-        latents_BCHW, noise_BCHW = latents_BCHW.to(device), torch.stack(noise).to(device)
-        timesteps_B, text = torch.stack(timesteps).to(device), batch.text
-        if not isinstance(text, list):
-            text = {name: value.to(device) for name, value in text.items()}
-        noisy_latents_BCHW = objective.add_noise(latents_BCHW, noise_BCHW, timesteps_B)
-        with self.accelerator.autocast():
-            model_pred_BCHW = self.predictor(noisy_latents_BCHW, timesteps_B, text, batch.time_ids.to(device))
-        target_BCHW = objective.target(latents_BCHW, noise_BCHW, timesteps_B)
-        weights_B = None if batch.loss_weights is None else batch.loss_weights.to(device)
-        masks_BHW = None if batch.masks is None else batch.masks.to(device)
-        counts_B = objective.weights(timesteps_B, settings)
-        return mean_loss(model_pred_BCHW, target_BCHW, settings, counts_B, weights_B, masks_BHW)
+        return self.training.loss(self.module, positions)
 
-    def validate(self, progress: Progress) -> Losses | None:
-        """The held-out losses of the adapter as it is, the same on every process; None where none are asked for."""
-        if self.validation is None:
-            return None
+    def validate(self, progress: Progress) -> Mapping[str, Value] | None:
+        """Columns of validation.csv for the weights to be used; None where nothing is measured."""
         with self._to_be_used():
-            return self.validation.measure(
-                self.predictor, self.accelerator, self._accumulation.micro_batch_size, progress
-            )
+            return self.training.validate(self.module, self._accumulation.micro_batch_size, progress)
 
-    def weights(self) -> lora.State:
-        """The adapter to be used, on the CPU."""
+    def weights(self) -> dict[str, Tensor]:
+        """What is published, on the CPU."""
         with self._to_be_used():
-            return lora.state(self.adapted)
+            return self.training.weights()
 
     @contextmanager
     def _to_be_used(self) -> Generator[None]:
@@ -201,14 +137,14 @@ class Learner:
 
     def is_finite(self) -> bool:
         """False if any weight that learns is NaN or infinite."""
-        return lora.is_finite(lora.state(self.adapted))
+        return are_finite(self.parameters)
 
     def checkpoint(self) -> Checkpoint:
         """Everything needed to go on from here, on the CPU."""
         scaler = self.accelerator.scaler.state_dict() if self.accelerator.scaler else {}
         optimizer = copy_to_host(self.optimizer.state_dict())
         fits, memory = self._accumulation.micro_batch_size, memory_of(self.accelerator.device)
-        learning = lora.state(self.adapted)
+        learning = self.training.weights()
         if not self._average:
             return Checkpoint(self.step, learning, optimizer, scaler, fits, memory)
         averaged, num_updates = self.weights(), self._average.num_updates
@@ -220,9 +156,9 @@ class Learner:
         An average that the checkpoint lacks begins at its adapter.
         """
         if self._average:
-            lora.restore(self.adapted, checkpoint.adapter if checkpoint.average is None else checkpoint.average)
+            self.training.restore(checkpoint.adapter if checkpoint.average is None else checkpoint.average)
             self._average.restart(checkpoint.average_updates)
-        lora.restore(self.adapted, checkpoint.adapter)
+        self.training.restore(checkpoint.adapter)
         optimizers.restore(self.optimizer.optimizer, checkpoint.optimizer)
         if self.accelerator.scaler and checkpoint.scaler:
             self.accelerator.scaler.load_state_dict(checkpoint.scaler)

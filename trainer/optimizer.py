@@ -16,7 +16,7 @@ import importlib.util
 import inspect
 import json
 import logging
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
@@ -29,12 +29,12 @@ from transformers.optimization import Adafactor
 
 from shared.config.schema import TrainConfig
 from shared.errors import ConfigError
+from tasks.protocol import ParameterGroup
 from trainer.checkpoint import copy_to_host, join_moments, split_optimizer
 
 log = logging.getLogger(__name__)
 
 PRODIGY_USUAL_RATE = 0.1
-Parameters = list[torch.nn.Parameter]
 
 OWN_KEYS = {"lr": "train.learning_rate", "weight_decay": "train.weight_decay"}
 """Constructor arguments that have keys of their own."""
@@ -70,46 +70,27 @@ UNUSABLE = {
 }
 
 
-def build(
-    denoiser: Parameters, text_encoders: Parameters, settings: TrainConfig, up: Iterable[torch.nn.Parameter] = ()
-) -> Optimizer:
-    """The optimizer over the denoiser's and, in a group of their own, the text encoders' adapters, at peak rates.
-
-    up: the B matrices among them, which train.lora_plus_ratio puts into further groups.
+def build(groups: Sequence[ParameterGroup], settings: TrainConfig) -> Optimizer:
+    """The optimizer over groups of parameters, at their peak rates.
 
     Raises:
         ConfigError: unknown name, argument or value; or one that these parameters cannot have.
     """
+    parameters = [value for group in groups for value in group.parameters]
     kind = _kind(settings.optimizer)
-    arguments = {**_defaults(kind, settings, denoiser[0].device), **_checked_arguments(kind, settings)}
-    groups = _groups(denoiser, text_encoders, settings, {id(parameter) for parameter in up})
+    arguments = {**_defaults(kind, settings, parameters[0].device), **_checked_arguments(kind, settings)}
+    described = [{"params": group.parameters, "lr": group.learning_rate} for group in groups]
     try:
         with contextlib.redirect_stdout(None):  # Prodigy prints that it decouples weight decay
-            optimizer: Any = kind(groups, **arguments)
+            optimizer: Any = kind(described, **arguments)
     except WRONG_VALUE as error:
-        matrices = all(parameter.ndim == 2 for parameter in (*denoiser, *text_encoders))
         cure = "see train.optimizer_args"
-        if not matrices:
+        if any(value.ndim != 2 for value in parameters):
             cure += '; if it takes matrices only, set lora.target_modules = "all-linear", or take another optimizer'
         raise ConfigError(f"train.optimizer {settings.optimizer} cannot be made: {error}", cure) from error
     if _is_schedule_free(optimizer):
         optimizer.train()
     return optimizer
-
-
-def _groups(
-    denoiser: Parameters, text_encoders: Parameters, settings: TrainConfig, up: set[int]
-) -> list[dict[str, Any]]:
-    """Parameters and their learning rate where the schedule is 1; the first group's is train.learning_rate."""
-    rate, ratio = settings.learning_rate, settings.lora_plus_ratio
-    found: list[dict[str, Any]] = []
-    for parameters, own in ((denoiser, rate), (text_encoders, settings.text_encoder_learning_rate or rate)):
-        if ratio is None:
-            found.append({"params": parameters, "lr": own})
-        else:
-            found.append({"params": [value for value in parameters if id(value) not in up], "lr": own})
-            found.append({"params": [value for value in parameters if id(value) in up], "lr": own * ratio})
-    return [group for group in found if group["params"]]
 
 
 def check(settings: TrainConfig, device: torch.device = CPU) -> None:
@@ -133,7 +114,7 @@ def check(settings: TrainConfig, device: torch.device = CPU) -> None:
 def _prove(settings: TrainConfig, device: torch.device) -> None:
     """Two updates of a miniature, and one more: by the same optimizer, and by another from its saved state."""
     parameter = torch.nn.Parameter(torch.linspace(-1, 1, 32, device=device).reshape(4, 8))
-    optimizer = build([parameter], [], settings)
+    optimizer = build([ParameterGroup([parameter], settings.learning_rate)], settings)
     if _is_schedule_free(optimizer) and settings.ema_decay:
         raise ConfigError(
             f"train.ema_decay is {settings.ema_decay}, but {settings.optimizer} publishes an average of its own",
@@ -154,7 +135,7 @@ def _prove(settings: TrainConfig, device: torch.device) -> None:
             f"`python -m pydoc {kind.__module__}.{kind.__qualname__}` tells their types",
         ) from error
     twin = torch.nn.Parameter(parameter.detach().clone())
-    resumed = build([twin], [], settings)
+    resumed = build([ParameterGroup([twin], settings.learning_rate)], settings)
     try:
         restore(resumed, _as_saved(optimizer))
         _update(twin, resumed, seed=2)
@@ -262,7 +243,7 @@ def schedule(settings: TrainConfig) -> Callable[[int], float]:
 
 
 def set_rates(optimizer: Optimizer, peaks: list[float], factor: float) -> float:
-    """Set every group's learning rate for the coming update; returns the first one: the denoiser's, LoRA+ or not.
+    """Set every group's learning rate for the coming update; returns the first group's.
 
     Prodigy multiplies what it is given by its estimate d (Mishchenko & Defazio 2023), which is part of the answer.
     """

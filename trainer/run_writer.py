@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
@@ -18,9 +20,6 @@ from shared.run_folder.heartbeat import Status
 from shared.run_folder.records import utc_now
 from shared.run_folder.run_dir import RunDir
 from tasks import devices
-from tasks.text_to_image.lora import lora
-from tasks.text_to_image.lora.description import describe
-from tasks.text_to_image.training.held_out_loss import Losses
 from trainer.control_requests import ControlRequests
 from trainer.learner import Learner, Update
 from trainer.save_worker import Publisher
@@ -72,23 +71,23 @@ class RunWriter:
         self.status.update(step=learner.step, total=self.config.train.max_train_steps, message=message)
         self.limit.lap()
 
-    def note_losses(self, losses: Losses, seconds: float) -> None:
+    def note_losses(self, losses: Mapping[str, tables.Value], seconds: float) -> None:
         """A row of validation.csv."""
-        row = {"step": self.learner.step, **losses.row(), "seconds": round(seconds, 3), "timestamp": utc_now()}
+        row = {"step": self.learner.step, **losses, "seconds": round(seconds, 3), "timestamp": utc_now()}
         tables.Appender(self.run.validation_csv, tables.VALIDATION_COLUMNS).append(row)
 
     def snapshot(self, update: Update) -> bool:
-        """Publish the adapter as it is now; False: it is not finite."""
+        """Publish what is learnt as it is now; False: it is not finite."""
+        learner, step = self.learner, self.learner.step
         details = {
-            "epoch": round(self.learner.epoch(self.learner.step), 4),
+            "epoch": round(learner.epoch(step), 4),
             "loss": update.loss if math.isfinite(update.loss) else None,
             "learning_rate": update.learning_rate,
-            "rank": self.config.lora.rank,
-            "lora_alpha": self.config.lora.lora_alpha,
-            "base_model": self.config.model.path,
+            **learner.training.details,
         }
-        metadata = lora.metadata(self.learner.adapted)
-        return self.publisher.snapshot(self.learner.step, self.learner.weights(), metadata, details)
+        weights = learner.weights()
+        write = partial(learner.training.write, weights=weights, step=step)
+        return self.publisher.snapshot(step, weights, write, details)
 
     def checkpoint(self) -> bool:
         """Publish all that is needed to go on; False: it is not finite."""
@@ -115,15 +114,13 @@ def open_run_writer(run: RunDir, config: Config, learner: Learner, status: Statu
     _prune(run, learner.step, status)
     need = _need(config, learner)
     _require_room(run, need, status)
-    model, num_pictures = learner.model, learner.batches.num_pictures
-    for text in (*model.notices, *model.objective.notices(config.train), *learner.batches.notices):
+    for text in learner.training.notices:
         notice(status, text)
     publisher = Publisher(
         run,
         run.read_record().run_id,
         config.train.checkpoints_total_limit,
         notice=lambda text: notice(status, text),
-        describe=lambda step: describe(config, model.family, model.objective, num_pictures, step),
     )
     train_csv = tables.Appender(run.train_csv, tables.TRAIN_COLUMNS)
     return RunWriter(run, config, learner, status, publisher, ControlRequests(run), limit, need, train_csv)

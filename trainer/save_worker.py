@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
+from torch import Tensor
 
 from shared.errors import RunFolderError
 from shared.files.publication import publish, read_manifest
 from shared.run_folder.records import Manifest
 from shared.run_folder.run_dir import RunDir
-from tasks.text_to_image.lora import lora
-from trainer.checkpoint import Checkpoint, is_finite, retain
+from trainer.checkpoint import Checkpoint, are_finite, is_finite, retain
 
 log = logging.getLogger(__name__)
 
@@ -32,10 +32,7 @@ class Publisher:
         run_id: str,
         checkpoints_total_limit: int,
         notice: Callable[[str], None] = log.error,
-        describe: Callable[[int], dict[str, str]] = lambda step: {},
     ) -> None:
-        """describe: what the file of a step says of itself."""
-        self._describe = describe
         self._run, self._run_id, self._limit, self._notice = run, run_id, checkpoints_total_limit, notice
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="publisher")
         self._saves: list[Future[None]] = []
@@ -46,16 +43,18 @@ class Publisher:
         """What a snapshot and a checkpoint have taken at most, together; 0 before the first."""
         return sum(self._longest.values())
 
-    def snapshot(self, step: int, weights: lora.State, metadata: dict[str, Any], details: dict[str, Any]) -> bool:
-        """Publish `snapshots/step-N`; False: the weights hold NaN or infinity, it is refused, loudly."""
-        if not lora.is_finite(weights):
+    def snapshot(
+        self, step: int, weights: dict[str, Tensor], write: Callable[[Path], None], details: dict[str, Any]
+    ) -> bool:
+        """Publish `snapshots/step-N`; False: the weights hold NaN or infinity, it is refused, loudly.
+
+        write: fills its folder with these weights.
+        """
+        if not are_finite(weights.values()):
             self._notice(f"the snapshot of step {step} is not published: its weights are not finite")
             return False
         manifest = Manifest(kind="snapshot", run_id=self._run_id, step=step, details=details)
-        description = self._describe(step)
-        self._submit(
-            self._run.snapshot(step), manifest, lambda folder: lora.write(folder, weights, metadata, description)
-        )
+        self._submit(self._run.snapshot(step), manifest, write)
         return True
 
     def checkpoint(self, checkpoint: Checkpoint, details: dict[str, Any] | None = None) -> bool:

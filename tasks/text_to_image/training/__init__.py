@@ -1,1 +1,3 @@
-"""What the trainer learns: the pictures and captions prepared, and the held-out loss."""
+"""What the trainer learns: the pictures and captions prepared, the adapter attached, the held-out loss."""
+
+from tasks.text_to_image.training.preparation import prepare as prepare

@@ -13,7 +13,7 @@ Shapes: P pictures, S strata, B batch, C latent channels, H W latent height and 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -25,6 +25,7 @@ from shared.config.schema import Config
 from shared.data.dataset import Pair
 from shared.run_folder.tables import NUM_STRATA, Value
 from tasks import data_order
+from tasks.protocol import Progress
 from tasks.text_to_image.data import batches
 from tasks.text_to_image.data.batches import Example
 from tasks.text_to_image.data.cache import Cache, Picture
@@ -33,8 +34,6 @@ from tasks.text_to_image.objectives.loss import distance
 
 NOISE_SEED = 0
 """Not `train.seed`: runs that differ in it are asked the same."""
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)

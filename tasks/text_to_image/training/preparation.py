@@ -1,9 +1,9 @@
-"""From a run's settings to a learner ready to learn: pictures framed, everything encoded, the adapter attached."""
+"""From a run's settings to what learns: pictures framed, everything encoded, the adapter attached."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from accelerate import Accelerator
@@ -16,6 +16,7 @@ from shared.launch import relocation
 from shared.models.external_vae import pinned
 from shared.run_folder.run_dir import RunDir
 from tasks import data_order, devices
+from tasks.protocol import Progress
 from tasks.text_to_image.data import batches
 from tasks.text_to_image.data.cache import Cache, Mask, Picture
 from tasks.text_to_image.families import loading, quantization
@@ -24,17 +25,14 @@ from tasks.text_to_image.lora import lora
 from tasks.text_to_image.lora.initial import Initial
 from tasks.text_to_image.training import held_out_loss
 from tasks.text_to_image.training.held_out_loss import Validation
-from trainer import optimizer
-from trainer.learner import Learner
+from tasks.text_to_image.training.lora_training import LoraTraining
 
 log = logging.getLogger(__name__)
-
-Progress = Callable[[int, int], None]
 
 PRECISIONS: dict[str, loading.Precision] = {"no": "fp32", "fp16": "fp16", "bf16": "bf16"}
 
 
-def prepare(run: RunDir, config: Config, accelerator: Accelerator, progress: Progress, *, begins: bool) -> Learner:
+def prepare(run: RunDir, config: Config, accelerator: Accelerator, progress: Progress, *, begins: bool) -> LoraTraining:
     """Load, encode what the cache lacks, attach. progress: how many pictures or captions are encoded, of how many.
 
     begins: there is no checkpoint to restore, so that `lora.init_from` counts.
@@ -43,7 +41,6 @@ def prepare(run: RunDir, config: Config, accelerator: Accelerator, progress: Pro
         ConfigError, DataError, ModelError, DeviceError: it cannot be trained like this.
     """
     relocation.require_present(run, config)
-    optimizer.check(config.train, accelerator.device)
     quantization.require(config.model, accelerator.device)
     model = loading.load_model(
         pinned(config.model, run.read_record().base_model),
@@ -79,7 +76,7 @@ def prepare(run: RunDir, config: Config, accelerator: Accelerator, progress: Pro
     if initial and (text := initial.apply(parts)):
         model.notices += (text,)
     stream = batches.Batches(examples, cache, config, group_size=group_size)
-    return Learner(config, accelerator, model, stream, measured)
+    return LoraTraining(config, accelerator, model, stream, measured)
 
 
 def _split(

@@ -88,8 +88,8 @@ def test_the_held_out_loss_is_the_averages(parameters: list[nn.Parameter]) -> No
     before = copied(parameters)
     move(parameters, 1)
     measured: list[torch.Tensor] = []
-    learner.validation = SimpleNamespace(measure=lambda *_: measured.extend(copied(parameters)))
-    learner.predictor = learner.accelerator = None
+    learner.training = SimpleNamespace(validate=lambda *_: measured.extend(copied(parameters)))
+    learner.module = None
     learner.optimizer = SimpleNamespace(optimizer=torch.optim.SGD(parameters))
     learner._accumulation = SimpleNamespace(micro_batch_size=1)
     learner.validate(lambda done, total: None)

@@ -14,9 +14,10 @@ from torch import Tensor
 from shared.config.loading import parse_config
 from shared.config.schema import ModelConfig
 from tasks.text_to_image.families import loading
+from tasks.text_to_image.training.predictor import Predictor
 from trainer.accumulation import Accumulation
 from trainer.ema import Average
-from trainer.learner import Learner, Predictor
+from trainer.learner import Learner
 
 
 class PretendOptimizer:
@@ -36,7 +37,7 @@ def learner_with(grad_norm: float, scaler: object) -> tuple[Learner, PretendOpti
     learner: Any = object.__new__(Learner)
     learner.config = parse_config({"data": {"path": "p"}, "train": {"learning_rate": 0.5}})
     learner.step = 0
-    learner.predictor, learner.parameters, learner.optimizer = None, [], PretendOptimizer()
+    learner.module, learner.parameters, learner.optimizer = None, [], PretendOptimizer()
     learner._average = None
     learner._lr_factor, learner._peak_rates = lambda step: 0.5, [0.5]
     learner._loss = lambda positions: torch.tensor(1.0)

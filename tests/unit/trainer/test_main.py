@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 from tests.conftest import RunMaker
 from trainer import __main__ as program
@@ -35,7 +36,7 @@ def test_pictures_too_small_for_the_model_are_a_notice_before_anything_is_encode
     monkeypatch.setattr(program, "_newest", lambda *_: None)
     monkeypatch.setattr(program.precheck, "resolution_notice", lambda _: notices[0] if notices else None)
     run, told, stop = make_paper_run(), Told(), SimpleNamespace(reason=lambda step: None)
-    accelerator: Any = SimpleNamespace(num_processes=1)
+    accelerator: Any = SimpleNamespace(num_processes=1, device=torch.device("cpu"))
     with pytest.raises(StopAskedError):
         program._train(run, run.read_config(), accelerator, stop, told)  # type: ignore[arg-type]
     assert [text for text in told.notices if text == "too small"] == notices

@@ -15,6 +15,8 @@ from shared.errors import ConfigError
 from shared.files.publication import publish
 from shared.run_folder.records import Manifest
 from shared.run_folder.run_dir import RunDir
+from tasks.protocol import ParameterGroup
+from tasks.text_to_image.training.parameter_groups import parameter_groups
 from tests.conftest import RunMaker
 from trainer import optimizer as optimizers
 from trainer.checkpoint import Checkpoint, copy_to_host
@@ -71,7 +73,8 @@ class Adapter(torch.nn.Module):
             [torch.randn(4, 32), torch.zeros(32, 4), torch.randn(4, 16), torch.zeros(16, 4)]
         )
         up = [self.matrices[1], self.matrices[3]]
-        self.optimizer = optimizers.build(list(self.matrices[:2]), list(self.matrices[2:]), settings, up)
+        groups = parameter_groups(list(self.matrices[:2]), list(self.matrices[2:]), settings, up)
+        self.optimizer = optimizers.build(groups, settings)
         self.peaks = optimizers.peak_rates(self.optimizer)
         self.factor = optimizers.schedule(settings)
 
@@ -179,7 +182,8 @@ def test_without_one_they_share_the_denoisers() -> None:
 
 
 def test_without_text_encoders_there_is_one_group() -> None:
-    built = optimizers.build([torch.nn.Parameter(torch.ones(2))], [], TrainConfig(weight_decay=0.5))
+    settings = TrainConfig(weight_decay=0.5)
+    built = optimizers.build(parameter_groups([torch.nn.Parameter(torch.ones(2))], [], settings), settings)
     assert len(built.param_groups) == 1
     assert built.param_groups[0]["weight_decay"] == 0.5
     assert isinstance(built, torch.optim.AdamW)
@@ -394,7 +398,9 @@ def test_a_short_name_from_a_known_package_is_told_in_full(name: str, package: s
 
 def test_an_optimizer_of_matrices_refuses_convolutions_with_a_hint_that_cures() -> None:
     with pytest.raises(ConfigError, match="Muon only supports 2D") as refused:
-        optimizers.build([torch.nn.Parameter(torch.zeros(4, 4, 3, 3))], [], TrainConfig(optimizer="muon"))
+        optimizers.build(
+            [ParameterGroup([torch.nn.Parameter(torch.zeros(4, 4, 3, 3))], 1e-3)], TrainConfig(optimizer="muon")
+        )
     assert 'lora.target_modules = "all-linear"' in refused.value.hint
 
 
@@ -435,7 +441,9 @@ def test_prodigy_with_a_learning_rate_for_adam_is_warned_about(caplog: pytest.Lo
 
 def test_muon_wants_matrices_and_says_so() -> None:
     with pytest.raises(ConfigError, match="muon cannot be made"):
-        optimizers.build([torch.nn.Parameter(torch.ones(2, 2, 1, 1))], [], TrainConfig(optimizer="muon"))
+        optimizers.build(
+            [ParameterGroup([torch.nn.Parameter(torch.ones(2, 2, 1, 1))], 1e-3)], TrainConfig(optimizer="muon")
+        )
 
 
 def test_bitsandbytes_is_named_when_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:

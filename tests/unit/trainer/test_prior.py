@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -36,19 +37,22 @@ class Project:
         }
         path = self._folder / "project" / data
         run = create_run(tiny_config(self._folder / "runs", data or "all", Path("pocket"), path, sections))
-        return prepare(run, run.read_config(), Accelerator(cpu=True), lambda done, total: None, begins=True)
+        config, accelerator = run.read_config(), Accelerator(cpu=True)
+        training = prepare(run, config, accelerator, lambda done, total: None, begins=True)
+        return Learner(config, accelerator, training)
 
     def class_loss(self, learner: Learner) -> float:
         """On pictures of the class that were never trained on."""
         data = learner.config.data.model_copy(update={"path": str(self._folder / "others")})
         config = learner.config.model_copy(update={"data": data})
-        model, cache = learner.model, learner.batches._cache
+        training: Any = learner.training
+        model, cache = training.model, training.batches._cache
         asked = batches.frame(dataset.scan(config), config, multiple=model.size_multiple, at_least=1)
         validation = Validation(model, cache, asked, (), config)
         model.encode_to(torch.device("cpu"))
         cache.encode_pictures(cache.prepare_pictures(validation.pictures), lambda done, total: None)
         cache.encode_captions(cache.prepare_captions(validation.captions), lambda done, total: None)
-        return validation.measure(learner.predictor, learner.accelerator, 8).held_out.mean().item()
+        return validation.measure(learner.module, learner.accelerator, 8).held_out.mean().item()
 
 
 def trained(learner: Learner, steps: int) -> Learner:
@@ -60,7 +64,7 @@ def trained(learner: Learner, steps: int) -> Learner:
 def subject_loss(learner: Learner) -> float:
     losses = learner.validate(lambda done, total: None)
     assert losses
-    return losses.held_out.mean().item()
+    return float(losses["held_out_loss"] or 0)
 
 
 def test_the_class_is_forgotten_less_beside_its_pictures(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from safetensors import safe_open
 from shared.errors import RunFolderError
 from shared.files.publication import verify
 from shared.run_folder.run_dir import RunDir, steps_in
+from tasks.text_to_image.lora import lora
 from tasks.text_to_image.lora.lora import LORA_FILE
 from tests.conftest import RunMaker, until
 from trainer.checkpoint import Checkpoint
@@ -37,12 +38,16 @@ def weights(value: float = 1.0) -> dict[str, torch.Tensor]:
     return {f"{MODULE}.lora_A.weight": torch.full((2, 8), value), f"{MODULE}.lora_B.weight": torch.zeros(8, 2)}
 
 
+def writer(value: float = 1.0) -> Callable[[Path], None]:
+    return lambda folder: lora.write(folder, weights(value), METADATA)
+
+
 def checkpoint(step: int) -> Checkpoint:
     return Checkpoint(step, weights(), {"state": {}, "param_groups": []}, {})
 
 
 def test_a_snapshot_is_a_file_diffusers_reads_with_alpha_inside(run: RunDir, publisher: Publisher) -> None:
-    publisher.snapshot(3, weights(), METADATA, {"loss": 0.5})
+    publisher.snapshot(3, weights(), writer(), {"loss": 0.5})
     publisher.close()
     manifest = verify(run.snapshot(3))
     assert (manifest.kind, manifest.step, manifest.details) == ("snapshot", 3, {"loss": 0.5})
@@ -52,20 +57,9 @@ def test_a_snapshot_is_a_file_diffusers_reads_with_alpha_inside(run: RunDir, pub
         assert json.loads(file.metadata()["lora_adapter_metadata"])["unet.lora_alpha"] == 4
 
 
-def test_a_snapshot_says_in_its_header_what_it_is(run: RunDir) -> None:
-    publisher = Publisher(
-        run, run.read_record().run_id, checkpoints_total_limit=2, describe=lambda step: {"ss_steps": str(step)}
-    )
-    publisher.snapshot(3, weights(), METADATA, {})
-    publisher.close()
-    with safe_open(run.snapshot(3) / LORA_FILE, "pt") as file:
-        assert file.metadata()["ss_steps"] == "3"
-        assert file.metadata()["modelspec.hash_sha256"].startswith("0x")
-
-
 def test_equal_adapters_give_equal_files(run: RunDir, publisher: Publisher) -> None:
     for step in range(1, 9):
-        publisher.snapshot(step, weights(), METADATA, {})
+        publisher.snapshot(step, weights(), writer(), {})
     publisher.close()
     assert len({(run.snapshot(step) / LORA_FILE).read_bytes() for step in range(1, 9)}) == 1
 
@@ -75,7 +69,7 @@ def test_weights_that_are_not_finite_are_refused_loudly(
     run: RunDir, publisher: Publisher, value: float, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.ERROR):
-        publisher.snapshot(3, weights(value), METADATA, {})
+        publisher.snapshot(3, weights(value), writer(value), {})
     publisher.close()
     assert steps_in(run.snapshots) == set()
     assert "step 3 is not published" in caplog.text
@@ -96,16 +90,16 @@ def test_a_checkpoint_that_is_not_finite_is_refused_and_the_last_good_one_stays(
 
 
 def test_a_name_that_another_run_has_taken_is_an_error(run: RunDir, publisher: Publisher) -> None:
-    Publisher(run, "another", checkpoints_total_limit=2).snapshot(3, weights(), METADATA, {})
+    Publisher(run, "another", checkpoints_total_limit=2).snapshot(3, weights(), writer(), {})
     until(lambda: run.snapshot(3).exists(), "the other run's snapshot", seconds=10)
-    publisher.snapshot(3, weights(), METADATA, {})
+    publisher.snapshot(3, weights(), writer(), {})
     with pytest.raises(RunFolderError, match="was not published by this run"):
         publisher.close()
 
 
 def test_the_longest_saves_are_remembered(run: RunDir, publisher: Publisher) -> None:
     assert publisher.longest_save_seconds == 0
-    publisher.snapshot(3, weights(), METADATA, {})
+    publisher.snapshot(3, weights(), writer(), {})
     publisher.checkpoint(checkpoint(3))
     publisher.close()
     assert publisher.longest_save_seconds == sum(publisher._longest.values()) > 0
@@ -122,14 +116,14 @@ def test_saves_become_visible_in_the_order_they_were_asked_for(run: RunDir, publ
 
     publisher._publish = publish  # type: ignore[method-assign]
     for step in (1, 2, 3):
-        publisher.snapshot(step, weights(), METADATA, {})
+        publisher.snapshot(step, weights(), writer(), {})
     publisher.close()
     assert seen == [set(), {1}, {1, 2}]
 
 
 def test_a_step_published_before_is_left_as_it_is(run: RunDir, publisher: Publisher) -> None:
-    publisher.snapshot(3, weights(1.0), METADATA, {"life": "first"})
-    publisher.snapshot(3, weights(2.0), METADATA, {"life": "second"})
+    publisher.snapshot(3, weights(1.0), writer(1.0), {"life": "first"})
+    publisher.snapshot(3, weights(2.0), writer(2.0), {"life": "second"})
     publisher.close()
     assert verify(run.snapshot(3)).details == {"life": "first"}
 
@@ -140,9 +134,9 @@ def test_an_error_of_a_save_surfaces_and_leaves_nothing_behind(
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("trainer.save_worker.lora.write", full)
+    monkeypatch.setattr(lora, "write", full)
     publisher.raise_failures()
-    publisher.snapshot(3, weights(), METADATA, {})
+    publisher.snapshot(3, weights(), writer(), {})
 
     until(lambda: publisher._saves[0].done(), "the save to end", seconds=10)
     with pytest.raises(OSError, match="No space left"):
@@ -153,8 +147,8 @@ def test_an_error_of_a_save_surfaces_and_leaves_nothing_behind(
 
 
 def test_closing_surfaces_the_error_of_the_last_save(publisher: Publisher, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trainer.save_worker.lora.write", lambda *_, **__: 1 / 0)
-    publisher.snapshot(3, weights(), METADATA, {})
+    monkeypatch.setattr(lora, "write", lambda *_, **__: 1 / 0)
+    publisher.snapshot(3, weights(), writer(), {})
     with pytest.raises(ZeroDivisionError):
         publisher.close()
 

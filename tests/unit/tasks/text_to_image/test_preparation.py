@@ -9,21 +9,28 @@ import pytest
 import torch
 from accelerate import Accelerator
 from PIL import Image
+from safetensors import safe_open
 
 from shared.data.pictures import upright_size
 from shared.run_folder.run_dir import RunDir
+from tasks.text_to_image.lora.lora import LORA_FILE
+from tasks.text_to_image.training.lora_training import LoraTraining
 from tasks.text_to_image.training.preparation import prepare
 from tests.conftest import RunMaker
 from trainer.learner import Learner
 
 
-def learner_of(run: RunDir) -> Learner:
+def training_of(run: RunDir) -> LoraTraining:
     return prepare(run, run.read_config(), Accelerator(cpu=True), lambda done, total: None, begins=True)
 
 
-def learning(learner: Learner) -> set[str]:
+def learner_of(training: LoraTraining) -> Learner:
+    return Learner(training.config, training.accelerator, training)
+
+
+def learning(training: LoraTraining) -> set[str]:
     """Parameters of the whole pipeline that ask for a gradient, and those that hold one, by name."""
-    parts = {"vae": learner.model.pipeline.vae, **learner.model.parts}
+    parts = {"vae": training.model.pipeline.vae, **training.model.parts}
     return {
         f"{part}.{name}"
         for part, module in parts.items()
@@ -42,13 +49,13 @@ def test_nothing_but_the_adapter_learns_where_captions_are_encoded_live(
         data={"shuffle_tags": True},
         lora={"text_encoder": text_encoder},
     )
-    learner = learner_of(run)
-    learner.update()
-    learnt = learning(learner)
+    training = training_of(run)
+    learner_of(training).update()
+    learnt = learning(training)
     assert all(".lora_A." in name or ".lora_B." in name for name in learnt)
-    assert {name.partition(".")[0] for name in learnt} == ({*learner.model.parts} if text_encoder else {"unet"})
+    assert {name.partition(".")[0] for name in learnt} == ({*training.model.parts} if text_encoder else {"unet"})
     with torch.enable_grad():
-        text = learner.model.encode_captions(["a red dress"])
+        text = training.model.encode_captions(["a red dress"])
     assert text["encoder_hidden_states"].requires_grad is text_encoder
 
 
@@ -58,7 +65,7 @@ def test_the_loss_of_a_run_counts_by_its_masks(make_run: RunMaker, pictures: Pat
         Image.new("L", upright_size(picture), 51).save(picture.with_suffix(".mask.png"))
     sections = {"data": {"path": str(tmp_path / "masked")}}
     losses = {
-        name: learner_of(make_run(name, data={**sections["data"], **data})).update().loss
+        name: learner_of(training_of(make_run(name, data={**sections["data"], **data}))).update().loss
         for name, data in {"files": {}, "off": {"masks": "off"}}.items()
     }
     assert losses["files"] == pytest.approx(0.2 * losses["off"])
@@ -70,14 +77,22 @@ def test_captions_that_are_cut_off_are_a_notice(make_run: RunMaker, tmp_path: Pa
     for number in range(6):
         Image.new("RGB", (48, 48), (40 * number, 0, 0)).save(folder / f"{number}.png")
         (folder / f"{number}.txt").write_text("a red dress" if number else "dress " * 40)
-    learner = learner_of(make_run(data={"path": str(folder)}))
-    assert learner.model.token_lengths(["dress " * 40]).counts == (40,)
-    assert learner.model.notices == (
+    training = training_of(make_run(data={"path": str(folder)}))
+    assert training.model.token_lengths(["dress " * 40]).counts == (40,)
+    assert training.model.notices == (
         "1 of 6 captions are longer than the 30 tokens that are encoded: 10 tokens are cut off, 10 of "
         "the longest caption; data.max_token_length = 150 encodes all of them whole",
     )
-    longer = learner_of(make_run("longer", data={"path": str(folder), "max_token_length": 150}))
+    longer = training_of(make_run("longer", data={"path": str(folder), "max_token_length": 150}))
     assert longer.model.notices == ()
     text = longer.batches.at([0, 1]).text
     assert isinstance(text, dict)
     assert text["encoder_hidden_states"].shape[1] == 62
+
+
+def test_a_snapshot_says_in_its_header_what_it_is(make_run: RunMaker, tmp_path: Path) -> None:
+    training = training_of(make_run())
+    training.write(tmp_path, training.weights(), 3)
+    with safe_open(tmp_path / LORA_FILE, "pt") as file:
+        assert file.metadata()["ss_steps"] == "3"
+        assert file.metadata()["modelspec.hash_sha256"].startswith("0x")

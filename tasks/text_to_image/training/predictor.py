@@ -1,0 +1,32 @@
+"""The network that learns, as accelerate sees it.
+
+Shapes: B micro-batch, C latent channels, H W latent height and width.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from tasks.text_to_image.families.model import Conditioning, Model
+
+
+class Predictor(nn.Module):
+    """What is learnt, as one module: accelerate wraps it, and every adapter in it is synchronised."""
+
+    def __init__(self, model: Model, adapted: dict[str, nn.Module]) -> None:
+        super().__init__()
+        self.model = model
+        self.adapted = nn.ModuleDict(adapted)
+
+    def forward(
+        self, noisy_latents_BCHW: Tensor, timesteps_B: Tensor, text: Conditioning | list[str], time_ids_B6: Tensor
+    ) -> Tensor:
+        """The denoiser's output; captions are encoded here when the text encoders learn too.
+
+        Sizes stay in fp32, as pixels: half precision would round them, and their embedding would be another size's.
+        """
+        conditioning = self.model.encode_captions(text) if isinstance(text, list) else text
+        dtype = self.model.dtype
+        cast_conditioning = {name: value.to(dtype) for name, value in conditioning.items()}
+        cast_conditioning["time_ids"] = time_ids_B6.float()
+        return self.model.predict(noisy_latents_BCHW.to(dtype), timesteps_B, cast_conditioning)
