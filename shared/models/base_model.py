@@ -236,9 +236,10 @@ def statement(files: Path) -> Statement:
 def _require_trainable(folder: Path) -> None:
     """What a folder's configuration files tell of noise schedule and VAE."""
     statement(folder)
-    config, is_sdxl = folder / "vae" / "config.json", _pipeline_class(folder) == "StableDiffusionXLPipeline"
+    config = folder / "vae" / "config.json"
+    undone = ("latents_mean", "latents_std") if _pipeline_class(folder) == "StableDiffusionXLPipeline" else ()
     if config.is_file():
-        vae.require_decodable(read_json(config), str(folder), is_sdxl=is_sdxl)
+        vae.require_decodable(read_json(config), str(folder), undone)
 
 
 def require_same_description(settings: ModelConfig) -> None:

@@ -116,7 +116,8 @@ def _require_suitable(files: Path, settings: ModelConfig) -> None:
     require_same_latents(found, _latents(base, settings.path), name)
     if files.is_dir():
         is_sdxl = base_model.family(settings.path, settings.revision) == "sdxl"
-        require_decodable(base_model.read_json(files / "config.json"), name, is_sdxl=is_sdxl)
+        undone = ("latents_mean", "latents_std") if is_sdxl else ()
+        require_decodable(base_model.read_json(files / "config.json"), name, undone)
 
 
 def _commit(vae: str, files: Path | None) -> str | None:

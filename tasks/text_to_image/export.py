@@ -25,14 +25,13 @@ from transformers import CLIPTextConfig, CLIPTextModel
 
 from shared.errors import ModelError, RunFolderError, exit_code_of, writing
 from shared.files.publication import fsync, verify
-from shared.models.base_model import Family
 from shared.run_folder.records import replace_file
 from shared.run_folder.run_dir import RunDir, open_run
+from tasks.text_to_image.families.family import Family
 from tasks.text_to_image.families.loading import DTYPES, Precision
-from tasks.text_to_image.lora import description, kohya, lora, weights_file
+from tasks.text_to_image.lora import description, lora, weights_file
 
 Format = Literal["diffusers", "kohya", "peft"]
-SGM = "https://github.com/Stability-AI/generative-models"
 FORMATS: tuple[Format, ...] = ("diffusers", "kohya", "peft")
 
 
@@ -145,7 +144,7 @@ def _diffusers(adapter: Adapter, weights: lora.State) -> bytes:
 
 def _kohya(adapter: Adapter, weights: lora.State) -> bytes:
     """DoRA is refused: of its `dora_scale`, diffusers reads nothing, and ComfyUI and A1111 each something else."""
-    if adapter.settings["unet.use_dora"]:
+    if any(adapter.settings[f"{part}.use_dora"] for part in adapter.parts):
         raise ModelError(
             "kohya's format cannot hold this DoRA: the programs that read it take its magnitudes in different ways",
             "--format diffusers and --format peft hold it; lora.use_dora = false trains one that every program reads",
@@ -154,9 +153,9 @@ def _kohya(adapter: Adapter, weights: lora.State) -> bytes:
     facts = {
         **adapter.description,
         **_alphas(weights, scales),
-        "modelspec.implementation": SGM if adapter.family == "sdxl" else description.DIFFUSERS,
+        "modelspec.implementation": adapter.family.implementation,
     }
-    return weights_file.encode(kohya.convert(weights, scales, adapter.family), facts)
+    return weights_file.encode(adapter.family.exported(weights, scales), facts)
 
 
 def _alphas(weights: lora.State, scales: dict[str, float]) -> description.Description:

@@ -200,7 +200,7 @@ def read(
     captions = [caption for *_, caption in items]
     return Batch(
         torch.stack(latents),
-        captions if live else _stacked([cache.text(caption) for caption in captions]),
+        captions if live else cache.texts(captions),
         torch.tensor([time_ids(example.framing) for example, *_ in items]),
         generators,
     )
@@ -229,7 +229,3 @@ def describe(examples: Sequence[Example]) -> str:
         + (f"; {len(enlarged)} are smaller than that and enlarged, up to {max(enlarged):.1f}×" if enlarged else "")
         + (f"; {num_masked} have masks" if num_masked else "")
     )
-
-
-def _stacked(texts: list[Conditioning]) -> Conditioning:
-    return {name: torch.stack([text[name] for text in texts]) for name in texts[0]}

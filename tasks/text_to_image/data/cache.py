@@ -136,6 +136,10 @@ class Cache:
         """Conditioning of a caption, without the batch dimension, in the text encoders' precision."""
         return _read(self._captions[caption])
 
+    def texts(self, captions: Iterable[str]) -> Conditioning:
+        """Conditioning of these captions as a batch."""
+        return self._model.collate([self.text(caption) for caption in captions])
+
     @cached_property
     def _vae(self) -> str:
         return self._model.vae_digest()

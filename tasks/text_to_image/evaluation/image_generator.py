@@ -76,7 +76,7 @@ class ImageGenerator:
         self._hotswappable = not (adapter.text_encoder or adapter.use_dora)
         self._compiled = settings.torch_compile
         if self._compiled:
-            self.pipeline.unet.compile()
+            self.model.denoiser.compile()
         self._settings, self._resolution = settings, resolution
         self._embeds: dict[tuple[str, ...], dict[str, torch.Tensor]] = {}
         self._loaded = self._offloaded = False
@@ -161,7 +161,7 @@ class ImageGenerator:
         return {
             "device": str(self._device),
             "offload": self._offloaded,
-            "dtype": str(self.pipeline.unet.dtype).removeprefix("torch."),
+            "dtype": str(self.model.dtype).removeprefix("torch."),
             "scheduler": type(self.pipeline.scheduler).__name__,
             "timestep_spacing": self.pipeline.scheduler.config.get("timestep_spacing"),
             **self.model.objective.description,
@@ -181,8 +181,8 @@ class ImageGenerator:
         drawn = self.pipeline(
             **self._encode([job.prompt for job in batch]),
             generator=[torch.Generator().manual_seed(job.seed) for job in batch],
+            **self.model.family.guidance_arguments(self._settings.guidance_scale),
             num_inference_steps=self._settings.num_inference_steps,
-            guidance_scale=self._settings.guidance_scale,
             height=height,
             width=width,
             output_type="pt",

@@ -52,7 +52,8 @@ def _scales(shapes: dict[str, torch.Size], metadata: dict[str, str], settings: L
         stored = json.loads(metadata[LORA_ADAPTER_METADATA_KEY])
         said = {module: lora.rank_and_alpha(module, stored) for module in lora.modules(shapes)}
         scales = {module: lora.scale(module, stored) for module in said}
-        variants = (bool(stored["unet.use_rslora"]), bool(stored["unet.use_dora"]))
+        parts = {module.partition(".")[0] for module in said}
+        variants = {(bool(stored[f"{part}.use_rslora"]), bool(stored[f"{part}.use_dora"])) for part in parts}
     except (KeyError, ValueError, TypeError):
         raise ModelError(f"{LORA_FILE} does not state its rank and alpha") from None
     for module, (rank, alpha) in said.items():
@@ -62,7 +63,7 @@ def _scales(shapes: dict[str, torch.Size], metadata: dict[str, str], settings: L
                 f"{LORA_FILE} has rank {rank} and alpha {alpha:g}, the run {expected[0]} and {expected[1]:g}, "
                 f"for {module}"
             )
-    if variants != (settings.use_rslora, settings.use_dora):
+    if variants != {(settings.use_rslora, settings.use_dora)}:
         raise ModelError(f"{LORA_FILE} differs from the run in use_rslora or use_dora")
     return scales
 

@@ -8,10 +8,15 @@ Shapes: B batch, N passes, L tokens of one pass with start and end, D width.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+
+from shared.models.tokens import MAX_TOKEN_LENGTH
+
+if TYPE_CHECKING:
+    from tasks.text_to_image.families.model import Model
 
 
 def token_ids(tokenizer: Any, prompts: list[str], passes: int) -> Tensor:
@@ -37,3 +42,20 @@ def side_by_side(states_BNLD: Tensor) -> Tensor:
     """The states of all passes as those of one prompt: a start, every piece's text, an end. (B, N × (L - 2) + 2, D)."""
     start, text, end = states_BNLD[:, 0, :1], states_BNLD[:, :, 1:-1].flatten(1, 2), states_BNLD[:, -1, -1:]
     return torch.cat([start, text, end], dim=1)
+
+
+def passes(model: Model) -> int:
+    """How often a text encoder reads: once for each 75 tokens of `data.max_token_length`."""
+    return model.max_token_length // MAX_TOKEN_LENGTH
+
+
+def read(model: Model, name: str, texts: list[str], *, output_hidden_states: bool) -> Any:
+    """A text encoder's output for all passes of all texts; its tensors begin with B × N."""
+    encoder: Any = model.text_encoders[name]
+    ids_BNL = token_ids(model.tokenizers[name], texts, passes(model))
+    return encoder(ids_BNL.flatten(0, 1).to(encoder.device), output_hidden_states=output_hidden_states)
+
+
+def joined(model: Model, states: Tensor) -> Tensor:
+    """The states of all passes, (B × N, L, D), as those of one prompt each."""
+    return side_by_side(states.unflatten(0, (-1, passes(model))))

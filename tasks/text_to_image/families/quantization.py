@@ -40,12 +40,15 @@ def require(settings: ModelConfig, device: torch.device) -> None:
         )
 
 
-def loading_arguments(settings: ModelConfig, dtype: torch.dtype) -> dict[str, Any]:
-    """What `from_pretrained` needs to quantise the denoiser while it loads, straight onto the current GPU."""
+def loading_arguments(settings: ModelConfig, dtype: torch.dtype, denoiser: str) -> dict[str, Any]:
+    """What `from_pretrained` needs to quantise the denoiser while it loads, straight onto the current GPU.
+
+    denoiser: the pipeline's name of it.
+    """
     if settings.quantization == "none":
         return {}
     config = BitsAndBytesConfig(load_in_8bit=True) if settings.quantization == "8bit" else _nf4(dtype)
-    return {"quantization_config": PipelineQuantizationConfig(quant_mapping={"unet": config})}
+    return {"quantization_config": PipelineQuantizationConfig(quant_mapping={denoiser: config})}
 
 
 def _nf4(dtype: torch.dtype) -> BitsAndBytesConfig:

@@ -10,22 +10,14 @@ import json
 from pathlib import Path
 
 from shared.config.schema import Config
-from shared.models.base_model import Family
 from shared.models.tokens import MAX_TOKEN_LENGTH
+from tasks.text_to_image.families.family import Family
+from tasks.text_to_image.families.known import FAMILIES
 from tasks.text_to_image.objectives.objective import Objective
 
 Description = dict[str, str]
 
 SPECIFICATION = "1.0.1"
-BASE_VERSIONS: dict[Family, str] = {"sd1": "sd_v1", "sd2": "sd_v2", "sdxl": "sdxl_base_v1-0"}
-ARCHITECTURES: dict[tuple[Family, str], str] = {
-    ("sd1", "epsilon"): "stable-diffusion-v1",
-    ("sd1", "v_prediction"): "stable-diffusion-v1",
-    ("sd2", "epsilon"): "stable-diffusion-v2-512",
-    ("sd2", "v_prediction"): "stable-diffusion-v2-768-v",
-    ("sdxl", "epsilon"): "stable-diffusion-xl-v1-base",
-    ("sdxl", "v_prediction"): "stable-diffusion-xl-v1-base",
-}
 DIFFUSERS = "diffusers"
 
 
@@ -33,7 +25,8 @@ def describe(config: Config, family: Family, objective: Objective, num_pictures:
     """The description of the snapshot of a step. num_pictures: trained on, each counted once."""
     return {
         **_specification(config, num_pictures, step),
-        **_base_model(config, family, objective.prediction_type),
+        "ss_sd_model_name": base_model_name(config),
+        **family.header(objective.prediction_type),
         **_training(config, num_pictures, step),
         **objective.header,
         **_captions(config),
@@ -44,7 +37,7 @@ def describe(config: Config, family: Family, objective: Objective, num_pictures:
 def family_of(description: Description) -> Family | None:
     """The family a file says it belongs to; None: it does not say."""
     said = description.get("modelspec.architecture", "").removesuffix("/lora")
-    return next((family for (family, _), name in ARCHITECTURES.items() if name == said), None)
+    return next((family for family in FAMILIES.values() if said in family.architectures.values()), None)
 
 
 def network(rank: int, alpha: float, conv_rank: int, conv_alpha: float) -> Description:
@@ -74,17 +67,6 @@ def _specification(config: Config, num_pictures: int, step: int) -> Description:
     if (train.min_timestep, train.max_timestep) != (0, 999):
         found["modelspec.timestep_range"] = f"{train.min_timestep},{train.max_timestep}"
     return found
-
-
-def _base_model(config: Config, family: Family, predicted: str) -> Description:
-    is_v2 = family == "sd2"
-    suffix = "_v" if is_v2 and predicted == "v_prediction" else ""
-    return {
-        "modelspec.architecture": f"{ARCHITECTURES[family, predicted]}/lora",
-        "ss_sd_model_name": base_model_name(config),
-        "ss_base_model_version": BASE_VERSIONS[family] + suffix,
-        "ss_v2": str(is_v2),
-    }
 
 
 def _captions(config: Config) -> Description:

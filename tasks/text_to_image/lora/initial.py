@@ -22,7 +22,7 @@ from shared.models import lora_file
 from shared.models.lora_file import LoraFile, Module
 from shared.run_folder.run_dir import RunDir
 from tasks.text_to_image.families.model import Model
-from tasks.text_to_image.lora import kohya, lora
+from tasks.text_to_image.lora import lora
 
 
 @dataclass(frozen=True)
@@ -116,11 +116,11 @@ class Initial:
 
 
 def _names(file: LoraFile, expected: dict[str, torch.Size], model: Model) -> dict[str, str]:
-    """The file's name of a module → ours. SDXL's under kohya's prefix are its authors', or diffusers'."""
+    """The file's name of a module → ours. Under kohya's prefix a family may have several."""
     modules = lora.modules(expected)
     if file.form != "kohya":
         return {module: module for module in modules}
-    return {name: module for module in modules for name in kohya.names(module, model.family)}
+    return {name: module for module in modules for name in model.family.lora_names(module)}
 
 
 def _tensors(file: LoraFile) -> dict[str, dict[str, torch.Tensor]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -33,24 +33,26 @@ MAGNITUDE = "lora_magnitude_vector"
 State = dict[str, torch.Tensor]
 
 
-def attach(parts: dict[str, nn.Module], settings: schema.LoraConfig, clip_skip: int = 1) -> None:
+def attach(
+    parts: dict[str, nn.Module], settings: schema.LoraConfig, unread_layers: Mapping[str, int] | None = None
+) -> None:
     """Add a trainable fp32 adapter to each part, and freeze the rest of it. A is Gaussian, B zero: nothing changes yet.
 
-    SDXL reads its first text encoder before the last layer, others before as many as `clip_skip` says. The layers after
-    that get no adapter: it would never have a gradient, and several processes would wait for one.
+    unread_layers: of each text encoder, the last ones that nothing is read from. They get no adapter: it would never
+    have a gradient, and several processes would wait for one.
 
     Raises:
         ModelError: no module of the denoiser ends in one of `target_modules`.
     """
     for name, part in parts.items():
         part.requires_grad_(False)
-        unread = (1 if "text_encoder_2" in parts else clip_skip - 1) if name == "text_encoder" else 0
+        unread = (unread_layers or {}).get(name, 0)
         _attach(name, part, settings, exclude=_last_layers(part, unread) if unread else None)
 
 
 def adapted(model: Model, settings: schema.LoraConfig) -> dict[str, nn.Module]:
     """The parts that carry an adapter under these settings."""
-    return {name: part for name, part in model.parts.items() if name == "unet" or settings.text_encoder}
+    return {name: part for name, part in model.parts.items() if settings.text_encoder or not is_text_encoder(name)}
 
 
 def parameters(part: nn.Module) -> list[nn.Parameter]:
@@ -99,8 +101,8 @@ def expected_shapes(model: Model, settings: schema.LoraConfig) -> dict[str, torc
     with torch.device("meta"):
         for name, part in adapted(model, settings).items():
             kind: Any = type(part)
-            blank[name] = kind.from_config(part.config) if name == "unet" else kind(part.config)
-        attach(blank, settings, model.clip_skip)
+            blank[name] = kind(part.config) if is_text_encoder(name) else kind.from_config(part.config)
+        attach(blank, settings, model.unread_layers)
     return shapes(blank)
 
 
@@ -173,12 +175,17 @@ def write(
     )
 
 
+def is_text_encoder(part: str) -> bool:
+    """Whether diffusers calls a part so in its pipelines; else it is the denoiser."""
+    return part.startswith("text_encoder")
+
+
 def prefix(name: str, part: nn.Module) -> str:
     """What a part's keys begin with in the file.
 
     transformers 5 flattens the first text encoder; files keep `text_model.`, by which every loader knows it.
     """
-    flattened = name != "unet" and not hasattr(part, "text_model")
+    flattened = is_text_encoder(name) and not hasattr(part, "text_model")
     return f"{name}.text_model." if flattened else f"{name}."
 
 
@@ -194,8 +201,8 @@ def _last_layers(text_encoder: Any, count: int) -> str:
 
 
 def _attach(name: str, part: Any, settings: schema.LoraConfig, exclude: str | None) -> None:
-    ends = settings.text_encoder_targets if name != "unet" else _targets(part, settings)
-    convolutions = [] if name != "unet" or settings.is_uniform else _convolutions(part)
+    ends = settings.text_encoder_targets if is_text_encoder(name) else _targets(part, settings)
+    convolutions = [] if is_text_encoder(name) or settings.is_uniform else _convolutions(part)
     rank, alpha = settings.rank_and_alpha(convolution=True)
     try:
         part.add_adapter(
@@ -241,7 +248,7 @@ def _targets(unet: Any, settings: schema.LoraConfig) -> tuple[str, ...]:
 
 def _weights(name: str, part: nn.Module) -> State:
     """As in the file. A text encoder's DoRA magnitudes are named `….weight`: else transformers 5 finds none of them."""
-    start, end = prefix(name, part), "" if name == "unet" else ".weight"
+    start, end = prefix(name, part), ".weight" if is_text_encoder(name) else ""
     found = get_peft_model_state_dict(part, adapter_name=ADAPTER)
     return {start + key + (end if key.endswith(MAGNITUDE) else ""): value for key, value in found.items()}
 

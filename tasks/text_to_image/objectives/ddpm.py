@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from functools import cached_property
+from pathlib import Path
 from typing import Any, cast
 
 import diffusers
@@ -16,9 +17,10 @@ from diffusers import DDIMScheduler, DDPMScheduler
 from diffusers.training_utils import compute_snr
 from torch import Tensor
 
-from shared.config.schema import TrainConfig
+from shared.config.schema import ModelConfig, TrainConfig
 from shared.errors import ModelError
-from shared.models.noise_schedule import NoiseSchedule
+from shared.models.base_model import statement
+from shared.models.noise_schedule import NoiseSchedule, PredictionType, of_scheduler
 from tasks.text_to_image.objectives import noise
 
 
@@ -129,6 +131,44 @@ class DDPM:
     def _trained(self, settings: TrainConfig) -> tuple[int, int]:
         """The first and the last timestep that is trained on."""
         return settings.min_timestep, min(settings.max_timestep, self._num_timesteps - 1)
+
+
+def of_model(
+    pipeline: Any,
+    file: Path | None,
+    settings: ModelConfig,
+    measured: PredictionType | None,
+    *,
+    zero_terminal_snr: bool,
+) -> tuple[DDPM, tuple[str, ...]]:
+    """A model's noise schedule: the setting's word, then its own files', then what diffusers takes it for.
+
+    file: where the model is a single one. measured: what its weights say it predicts, where they do. Returns what a
+    person must know besides.
+
+    Raises:
+        ModelError: it is of a kind that cannot be trained.
+    """
+    scheduler = of_scheduler(pipeline.scheduler.config, settings.path, type(pipeline.scheduler).__name__)
+    said = statement(file) if file else scheduler
+    predicted = said.prediction_type or measured or scheduler.prediction_type
+    if settings.prediction_type != "auto":
+        predicted = settings.prediction_type
+    ends = said.zero_terminal_snr or scheduler.zero_terminal_snr
+    schedule = NoiseSchedule.of(predicted or "epsilon", ends)
+    notices = said.notices
+    if said.prediction_type not in (None, predicted):
+        notices += (
+            f"model.prediction_type is {predicted}, but the model's own files say {said.prediction_type}: "
+            "the setting is followed; 'auto' would follow the model",
+        )
+    if ends and not schedule.zero_terminal_snr:
+        notices += (
+            "the model's own files ask for zero terminal SNR, which only a model that predicts v can learn: "
+            "it is trained without",
+        )
+    of_run = schedule.ending_in_pure_noise() if zero_terminal_snr else schedule
+    return DDPM(of_run, pipeline.scheduler.config), notices
 
 
 def min_snr_weights(snr_B: Tensor, gamma: float, prediction_type: str) -> Tensor:

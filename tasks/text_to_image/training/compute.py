@@ -7,6 +7,7 @@ from typing import Any
 from torch import nn
 
 from shared.config.schema import TrainConfig
+from tasks.text_to_image.lora.lora import is_text_encoder
 
 
 def configure(parts: dict[str, nn.Module], settings: TrainConfig) -> None:
@@ -20,7 +21,7 @@ def configure(parts: dict[str, nn.Module], settings: TrainConfig) -> None:
         for part in parts.values():
             _checkpoint(part)
     if settings.torch_compile:
-        parts["unet"].compile()
+        next(part for name, part in parts.items() if not is_text_encoder(name)).compile()
 
 
 def _checkpoint(part: Any) -> None:

@@ -130,7 +130,7 @@ class Validation:
         """Conditioning of one caption, on the device; from the encoders where they learn."""
         if self._live:
             return self._model.encode_captions([caption])
-        return {name: value.unsqueeze(0).to(self._model.device) for name, value in self._cache.text(caption).items()}
+        return {name: value.to(self._model.device) for name, value in self._cache.texts([caption]).items()}
 
 
 def noise_of(pair_id: str, shape: Sequence[int]) -> Tensor:

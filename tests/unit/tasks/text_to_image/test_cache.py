@@ -46,6 +46,9 @@ class CountingModel:
         states = lengths[:, None, None].expand(-1, 4, 6).to(torch.float16)
         return {"encoder_hidden_states": states, "text_embeds": lengths[:, None].expand(-1, 5)}
 
+    def collate(self, texts: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+        return {name: torch.stack([text[name] for text in texts]) for name in texts[0]}
+
 
 @pytest.fixture
 def photos(tmp_path: Path) -> list[Picture]:

@@ -13,8 +13,8 @@ from safetensors import safe_open
 from shared.config.loading import parse_config
 from shared.config.schema import Config
 from shared.errors import ModelError
-from shared.models.base_model import Family
 from shared.models.noise_schedule import NoiseSchedule, PredictionType
+from tasks.text_to_image.families.known import FAMILIES
 from tasks.text_to_image.lora import weights_file
 from tasks.text_to_image.lora.description import describe, family_of
 from tasks.text_to_image.objectives.ddpm import DDPM
@@ -29,7 +29,7 @@ def settings(**sections: dict[str, object]) -> Config:
 
 
 def test_it_names_model_step_rank_alpha_trigger_word_and_pictures() -> None:
-    said = describe(settings(lora={"rank": 8, "lora_alpha": 4}), "sd1", EPSILON, 40, 300)
+    said = describe(settings(lora={"rank": 8, "lora_alpha": 4}), FAMILIES["sd1"], EPSILON, 40, 300)
     assert said["modelspec.sai_model_spec"] == "1.0.1"
     assert said["modelspec.architecture"] == "stable-diffusion-v1/lora"
     assert said["modelspec.title"] == "kimono step 300"
@@ -51,33 +51,34 @@ def test_it_names_model_step_rank_alpha_trigger_word_and_pictures() -> None:
     ],
 )
 def test_each_family_has_the_names_tools_know(
-    family: Family, prediction: PredictionType, architecture: str, version: str
+    family: str, prediction: PredictionType, architecture: str, version: str
 ) -> None:
-    said = describe(settings(), family, DDPM(NoiseSchedule(prediction), {}), 4, 1)
+    said = describe(settings(), FAMILIES[family], DDPM(NoiseSchedule(prediction), {}), 4, 1)
     assert (said["modelspec.architecture"], said["ss_base_model_version"]) == (architecture, version)
     assert said["ss_v2"] == str(family == "sd2")
     assert said["modelspec.prediction_type"] == ("v" if prediction == "v_prediction" else "epsilon")
-    assert family_of(said) == family
+    assert family_of(said) is FAMILIES[family]
 
 
 def test_zero_terminal_snr_is_the_models_own_affair_too() -> None:
-    said = describe(settings(), "sdxl", DDPM(NoiseSchedule("v_prediction", zero_terminal_snr=True), {}), 4, 1)
+    said = describe(settings(), FAMILIES["sdxl"], DDPM(NoiseSchedule("v_prediction", zero_terminal_snr=True), {}), 4, 1)
     assert said["ss_zero_terminal_snr"] == "True"
     assert (
-        describe(settings(), "sdxl", DDPM(NoiseSchedule("v_prediction"), {}), 4, 1)["ss_zero_terminal_snr"] == "False"
+        describe(settings(), FAMILIES["sdxl"], DDPM(NoiseSchedule("v_prediction"), {}), 4, 1)["ss_zero_terminal_snr"]
+        == "False"
     )
 
 
 def test_a_part_of_the_timesteps_is_said() -> None:
-    assert "modelspec.timestep_range" not in describe(settings(), "sd1", EPSILON, 4, 1)
-    said = describe(settings(train={"min_timestep": 500}), "sd1", EPSILON, 4, 1)
+    assert "modelspec.timestep_range" not in describe(settings(), FAMILIES["sd1"], EPSILON, 4, 1)
+    said = describe(settings(train={"min_timestep": 500}), FAMILIES["sd1"], EPSILON, 4, 1)
     assert said["modelspec.timestep_range"] == "500,999"
 
 
 def test_what_is_unusual_about_captions_is_said() -> None:
-    usual = describe(settings(), "sd1", EPSILON, 4, 1)
+    usual = describe(settings(), FAMILIES["sd1"], EPSILON, 4, 1)
     data = {"path": "pictures", "max_token_length": 150, "tag_dropout": 0.1}
-    said = describe(settings(data=data, model={"path": "a/b", "clip_skip": 2}), "sd1", EPSILON, 4, 1)
+    said = describe(settings(data=data, model={"path": "a/b", "clip_skip": 2}), FAMILIES["sd1"], EPSILON, 4, 1)
     unusual = {"ss_max_token_length": "150", "ss_caption_tag_dropout_rate": "0.1", "ss_clip_skip": "2"}
     assert unusual.items() <= said.items()
     assert not unusual.keys() & usual.keys()

@@ -50,15 +50,15 @@ def test_folders_and_hub_ids_can_be_quantised_on_an_nvidia_gpu(path: str) -> Non
 
 def test_without_quantisation_nothing_is_asked_for() -> None:
     quantization.require(ModelConfig(), CPU)
-    assert quantization.loading_arguments(ModelConfig(), torch.float16) == {}
+    assert quantization.loading_arguments(ModelConfig(), torch.float16, "unet") == {}
 
 
 def test_the_denoiser_alone_is_quantised_and_computes_in_the_runs_precision() -> None:
     pytest.importorskip("bitsandbytes")
-    arguments = quantization.loading_arguments(ModelConfig(quantization="4bit"), torch.bfloat16)
+    arguments = quantization.loading_arguments(ModelConfig(quantization="4bit"), torch.bfloat16, "unet")
     mapping = arguments["quantization_config"].quant_mapping
     assert list(mapping) == ["unet"]
     assert (mapping["unet"].load_in_4bit, mapping["unet"].bnb_4bit_quant_type) == (True, "nf4")
     assert mapping["unet"].bnb_4bit_compute_dtype == torch.bfloat16
-    eight = quantization.loading_arguments(ModelConfig(quantization="8bit"), torch.bfloat16)
+    eight = quantization.loading_arguments(ModelConfig(quantization="8bit"), torch.bfloat16, "unet")
     assert eight["quantization_config"].quant_mapping["unet"].load_in_8bit

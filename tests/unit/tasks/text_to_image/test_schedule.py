@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
-from diffusers import EDMEulerScheduler
+from diffusers import DDIMScheduler, EDMEulerScheduler
 from safetensors.torch import save_file
 
 from shared.config.schema import ModelConfig
@@ -17,6 +18,8 @@ from shared.errors import ModelError
 from shared.models.base_model import FIRST_CONVOLUTION
 from shared.models.noise_schedule import NoiseSchedule
 from tasks.text_to_image.families import loading
+from tasks.text_to_image.families.known import FAMILIES
+from tasks.text_to_image.families.stable_diffusion import SD2_BIAS
 from tests import single_file
 
 V_TO_THE_END = NoiseSchedule("v_prediction", zero_terminal_snr=True)
@@ -95,13 +98,20 @@ def test_an_unmarked_sd2_file_is_told_by_the_bias_that_tells_512_base_from_768_v
     tmp_path: Path, spread: float, predicted: str
 ) -> None:
     path = biased(tmp_path, spread, "cond_stage_model.model.ln_final.bias")
-    assert loading._measured_prediction(path, ModelConfig(path=str(path))) == predicted
-    assert loading._measured_prediction(path, ModelConfig(path=str(path), single_file_config="a/b")) is None
+    assert predicts("sd2", path, taken_for="v_prediction") == predicted
+    assert predicts("sd2", path, taken_for="v_prediction", single_file_config="a/b") == "v_prediction"
 
 
 def test_the_same_bias_says_nothing_of_another_family(tmp_path: Path) -> None:
     path = biased(tmp_path, 0.2, "cond_stage_model.transformer.text_model.final_layer_norm.bias")
-    assert loading._measured_prediction(path, ModelConfig(path=str(path))) is None
+    assert predicts("sd1", path, taken_for="epsilon") == "epsilon"
+
+
+def predicts(family: str, file: Path, taken_for: str, **settings: str) -> str:
+    """taken_for: what the scheduler says that diffusers gives such a file."""
+    pipeline = SimpleNamespace(scheduler=DDIMScheduler(prediction_type=taken_for))
+    described = ModelConfig.model_validate({"path": str(file), **settings})
+    return FAMILIES[family].objective(pipeline, file, described, zero_terminal_snr=False)[0].prediction_type
 
 
 def test_an_edm_scheduler_is_refused_after_loading_too(tmp_path: Path, tiny_models: Path) -> None:
@@ -152,7 +162,5 @@ def changed(tmp_path: Path, source: Path, file: str, **settings: Any) -> Path:
 def biased(tmp_path: Path, spread: float, text_encoder_key: str) -> Path:
     path = tmp_path / "model.safetensors"
     bias = torch.tensor([-spread, spread], dtype=torch.bfloat16)
-    save_file(
-        {loading.SD2_BIAS: bias, FIRST_CONVOLUTION: torch.zeros(1, 4, 3, 3), text_encoder_key: bias.clone()}, path
-    )
+    save_file({SD2_BIAS: bias, FIRST_CONVOLUTION: torch.zeros(1, 4, 3, 3), text_encoder_key: bias.clone()}, path)
     return path

@@ -1,0 +1,12 @@
+"""The families there are. A further one is a file beside this one, and a line here."""
+
+from __future__ import annotations
+
+from tasks.text_to_image.families.family import Family
+from tasks.text_to_image.families.stable_diffusion import StableDiffusion1, StableDiffusion2
+from tasks.text_to_image.families.stable_diffusion_xl import StableDiffusionXL
+
+FAMILIES: dict[str, Family] = {
+    family.name: family for family in (StableDiffusion1(), StableDiffusion2(), StableDiffusionXL())
+}
+"""By name."""

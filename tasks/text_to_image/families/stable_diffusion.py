@@ -1,0 +1,89 @@
+"""Stable Diffusion 1.x and 2.x: one pipeline of diffusers; they differ in sizes and in what is predicted.
+
+Shapes: as in `family`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from shared.models.noise_schedule import PredictionType
+from tasks.text_to_image.families.unet import UNetFamily
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from tasks.text_to_image.families.model import Conditioning, Model
+
+TEXT_WIDTHS = {"sd1": 768, "sd2": 1024}
+"""Of what the UNet reads."""
+SD2_BIAS, SD2_V_SPREAD = "model.diffusion_model.output_blocks.11.1.transformer_blocks.0.norm1.bias", 0.09
+
+
+class StableDiffusion1(UNetFamily):
+    """Stable Diffusion 1.x."""
+
+    name, title, base_version = "sd1", "SD 1.x", "sd_v1"
+    pipeline_class = "StableDiffusionPipeline"
+    text_encoders = ("text_encoder",)
+    pipeline_arguments = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
+    lora_prefixes = {"unet": "lora_unet_", "text_encoder": "lora_te_"}
+    architectures = {"epsilon": "stable-diffusion-v1", "v_prediction": "stable-diffusion-v1"}
+
+    def is_described_by(self, denoiser: Mapping[str, Any]) -> bool:
+        """By the width of the text the UNet reads; a miniature has neither width, and SD 2.x linear projections."""
+        is_sd2 = bool(denoiser.get("use_linear_projection"))
+        known = {width: name for name, width in TEXT_WIDTHS.items()}
+        return self.name == known.get(denoiser.get("cross_attention_dim", 0), "sd2" if is_sd2 else "sd1")
+
+    def unread_layers(self, text_encoder: str, clip_skip: int) -> int:
+        return clip_skip - 1
+
+    def encode_captions(self, model: Model, captions: list[str]) -> Conditioning:
+        from tasks.text_to_image.families import clip_text
+
+        output = clip_text.read(model, "text_encoder", captions, output_hidden_states=model.clip_skip > 1)
+        states = output.last_hidden_state
+        if model.clip_skip > 1:  # a layer's own output is not normalised: the last norm follows it, as in training CLIP
+            states = model.pipeline.text_encoder.final_layer_norm(output.hidden_states[-model.clip_skip])
+        return {"encoder_hidden_states": clip_text.joined(model, states).to(model.pipeline.text_encoder.dtype)}
+
+    def predict(
+        self, model: Model, noisy_latents_BCHW: Tensor, timesteps_B: Tensor, conditioning: Conditioning
+    ) -> Tensor:
+        hidden_states = conditioning["encoder_hidden_states"]
+        return model.denoiser(noisy_latents_BCHW, timesteps_B, hidden_states, return_dict=False)[0]
+
+    def prompt_arguments(self, model: Model, prompts: list[str]) -> dict[str, Any]:
+        encoded, negative = (self.encode_captions(model, texts) for texts in (prompts, [""] * len(prompts)))
+        named = {
+            "prompt_embeds": encoded["encoder_hidden_states"],
+            "negative_prompt_embeds": negative["encoder_hidden_states"],
+        }
+        return {name: embeds.to(model.pipeline.device) for name, embeds in named.items()}
+
+
+class StableDiffusion2(StableDiffusion1):
+    """Stable Diffusion 2.x."""
+
+    name, title, base_version = "sd2", "SD 2.x", "sd_v2"
+    architectures = {"epsilon": "stable-diffusion-v2-512", "v_prediction": "stable-diffusion-v2-768-v"}
+
+    def measured_prediction(self, file: Path) -> PredictionType | None:
+        """What a file predicts, told by one of its biases.
+
+        Files of SD 2.x seldom say it, and diffusers takes all of them for v. The threshold is ComfyUI's: 512-base
+        models, which predict noise, lie below it.
+        """
+        from safetensors import safe_open
+
+        with safe_open(file, framework="pt") as tensors:
+            spread = tensors.get_tensor(SD2_BIAS).float().std(correction=0)
+        return "v_prediction" if spread > SD2_V_SPREAD else "epsilon"
+
+    def header(self, predicted: str) -> dict[str, str]:
+        """kohya knows the two kinds of SD 2.x by a suffix."""
+        suffix = "_v" if predicted == "v_prediction" else ""
+        return {**super().header(predicted), "ss_base_model_version": self.base_version + suffix, "ss_v2": "True"}

@@ -1,0 +1,115 @@
+"""SDXL: two text encoders, a pooled embedding, the picture's sizes as conditioning (Podell et al. 2023, §2.2).
+
+Shapes: as in `family`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from tasks.text_to_image.families.unet import UNetFamily
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from tasks.text_to_image.families.model import Conditioning, Model
+
+LAYERS_PER_BLOCK = 2
+SGM_OUTSIDE_BLOCKS = {
+    "conv_in": "input_blocks.0.0",
+    "conv_out": "out.2",
+    "time_embedding.linear_1": "time_embed.0",
+    "time_embedding.linear_2": "time_embed.2",
+    "add_embedding.linear_1": "label_emb.0.0",
+    "add_embedding.linear_2": "label_emb.0.2",
+}
+SGM_IN_RESNETS = {
+    "conv1": "in_layers.2",
+    "time_emb_proj": "emb_layers.1",
+    "conv2": "out_layers.3",
+    "conv_shortcut": "skip_connection",
+}
+BLOCK = re.compile(r"(down|mid|up)_blocks?\.(?:(\d+)\.)?(resnets|attentions|downsamplers|upsamplers)\.(\d+)\.(.+)")
+
+
+class StableDiffusionXL(UNetFamily):
+    """SDXL and what was made of it."""
+
+    name, title, base_version = "sdxl", "SDXL", "sdxl_base_v1-0"
+    pipeline_class = "StableDiffusionXLPipeline"
+    text_encoders = ("text_encoder", "text_encoder_2")
+    normalizations = frozenset({"latents_mean", "latents_std"})
+    lora_prefixes = {"unet": "lora_unet_", "text_encoder": "lora_te1_", "text_encoder_2": "lora_te2_"}
+    architectures = {"epsilon": "stable-diffusion-xl-v1-base", "v_prediction": "stable-diffusion-xl-v1-base"}
+    implementation = "https://github.com/Stability-AI/generative-models"
+    fixed_layer = "their last layer but one"
+
+    def unread_layers(self, text_encoder: str, clip_skip: int) -> int:
+        """The last layer of the first text encoder; what the second one pools comes from its last."""
+        return 1 if text_encoder == "text_encoder" else 0
+
+    def encode_captions(self, model: Model, captions: list[str]) -> Conditioning:
+        """As the base class says; an empty caption is all zeros where the pipeline's own guidance makes it so."""
+        import torch
+
+        embeds, pooled = self._encode(model, captions)
+        if model.pipeline.config.force_zeros_for_empty_prompt:
+            said_B = torch.tensor([bool(caption) for caption in captions], device=embeds.device)
+            embeds, pooled = embeds * said_B[:, None, None], pooled * said_B[:, None]
+        return {"encoder_hidden_states": embeds, "text_embeds": pooled}
+
+    def predict(
+        self, model: Model, noisy_latents_BCHW: Tensor, timesteps_B: Tensor, conditioning: Conditioning
+    ) -> Tensor:
+        added = {"text_embeds": conditioning["text_embeds"], "time_ids": conditioning["time_ids"]}
+        hidden_states = conditioning["encoder_hidden_states"]
+        return model.denoiser(
+            noisy_latents_BCHW, timesteps_B, hidden_states, added_cond_kwargs=added, return_dict=False
+        )[0]
+
+    def prompt_arguments(self, model: Model, prompts: list[str]) -> dict[str, Any]:
+        (embeds, pooled), negative = self._encode(model, prompts), self.encode_captions(model, [""] * len(prompts))
+        named = {
+            "prompt_embeds": embeds,
+            "negative_prompt_embeds": negative["encoder_hidden_states"],
+            "pooled_prompt_embeds": pooled,
+            "negative_pooled_prompt_embeds": negative["text_embeds"],
+        }
+        return {name: embeds.to(model.pipeline.device) for name, embeds in named.items()}
+
+    def lora_names(self, module: str) -> list[str]:
+        """kohya calls the UNet's modules as SDXL's authors do; others write diffusers' names."""
+        part, _, own = module.partition(".")
+        spelled = [sgm_name(own), own] if part == "unet" else [own]
+        return [self.lora_prefixes[part] + name.replace(".", "_") for name in spelled]
+
+    def _encode(self, model: Model, texts: list[str]) -> tuple[Tensor, Tensor]:
+        """Both encoders' last states but one, (B, L, D), and what the second one pools of the first pass, (B, D)."""
+        import torch
+
+        from tasks.text_to_image.families import clip_text
+
+        first, second = (clip_text.read(model, name, texts, output_hidden_states=True) for name in self.text_encoders)
+        embeds = torch.cat([clip_text.joined(model, output.hidden_states[-2]) for output in (first, second)], dim=-1)
+        pooled = second.text_embeds.unflatten(0, (-1, clip_text.passes(model)))[:, 0]
+        return embeds.to(model.pipeline.text_encoder_2.dtype), pooled
+
+
+def sgm_name(module: str) -> str:
+    """Where a module of diffusers' SDXL UNet stands in the authors' flat lists of blocks."""
+    match = BLOCK.fullmatch(module)
+    if not match:
+        return SGM_OUTSIDE_BLOCKS[module]
+    side, block, kind, layer, rest = match[1], int(match[2] or 0), match[3], int(match[4]), match[5]
+    after = (block + 1) * (LAYERS_PER_BLOCK + 1)
+    if kind == "downsamplers":
+        return f"input_blocks.{after}.0.op"
+    if kind == "upsamplers":
+        return f"output_blocks.{after - 1}.2.{rest}"
+    rest = SGM_IN_RESNETS[rest] if kind == "resnets" else rest
+    if side == "mid":
+        return f"middle_block.{1 if kind == 'attentions' else 2 * layer}.{rest}"
+    flat = block * (LAYERS_PER_BLOCK + 1) + layer
+    place = f"input_blocks.{1 + flat}" if side == "down" else f"output_blocks.{flat}"
+    return f"{place}.{int(kind == 'attentions')}.{rest}"
