@@ -18,13 +18,14 @@ import torch
 from PIL import Image
 
 from evaluator.selection import ranking, stop_rule
-from evaluator.selection.overfitting import copying, nearest_ratio
+from evaluator.selection.overfitting import ratios, signals
 from pocket.garments import catalogue, concept, render, split_catalogue
 from shared.config.schema import ModelConfig
 from shared.data import dataset
 from shared.data.pictures import open_picture
 from shared.files.digests import Digests
 from shared.files.publication import read_manifest
+from shared.run_folder.metric_descriptions import MetricDescriptions
 from shared.run_folder.records import Sample
 from shared.run_folder.run_dir import RunDir, open_run, steps_in
 from tasks.text_to_image.evaluation.anchors import anchors, matching, mismatched
@@ -32,6 +33,7 @@ from tasks.text_to_image.evaluation.scorer import Scorer, load_scorer
 from tasks.text_to_image.evaluation.training_set import TrainingSet
 from tasks.text_to_image.families import loading
 from tasks.text_to_image.metrics import descriptions, pairwise_metrics
+from tasks.text_to_image.metrics.copying import METRIC as COPYING
 from tasks.text_to_image.metrics.copying import nearest_training_picture
 from tasks.text_to_image.metrics.features import visual_embedding
 from tasks.text_to_image.metrics.layout import layout, mirrored
@@ -163,7 +165,7 @@ def resampled(pool: Pool, num_snapshots: int, rng: np.random.Generator) -> ranki
                 metrics = {**pool.rows[prompt][picture], "seed_distance": distance}
                 sample = Sample(prompt_id=f"p{prompt}", prompt="", seed=seed, image="", batch=0, metrics=metrics)
                 evaluations[step].append(sample)
-    return ranking.rank(evaluations)
+    return ranking.rank(evaluations, descriptions())
 
 
 @dataclass(frozen=True)
@@ -238,9 +240,11 @@ def _null_ratio(pictures: list[Image.Image], num_trained: int, rng: np.random.Ge
     samples = [
         Sample(prompt_id=str(n % 16), prompt="", seed=n, image="", batch=0, metrics=row) for n, row in enumerate(rows)
     ]
-    found = nearest_ratio(samples)
-    assert found
-    return found.mean, bool(copying(found).raised)
+    metrics = MetricDescriptions(metrics=(COPYING.describe(),))
+    found = ratios(samples, samples, metrics)
+    (measured,), (_, copying) = found.values(), signals(samples, found, (), metrics)
+    assert measured
+    return measured.mean, bool(copying.raised)
 
 
 # --- runs
@@ -263,7 +267,7 @@ def tell_run(run: RunDir) -> None:
             rows = scorer.score(MetricInput(paired, samples, prompts, first, training)).rows
             scored = zip(result.samples, rows, strict=True)
             evaluations[step] = [sample.model_copy(update={"metrics": row}) for sample, row in scored]
-    found = ranking.rank(evaluations, anchors=anchors(list(references.values()), scorer))
+    found = ranking.rank(evaluations, descriptions(), anchors=anchors(list(references.values()), scorer))
     num_trained = len(training.vectors(layout))
     print(f"\n### Run `{record.name}`: {num_trained} training pictures, {len(references)} prompts\n")
     columns = ("composite", "composite_low", "composite_high", *(f"{loss}_skill" for loss in LOSSES))

@@ -19,6 +19,7 @@ import torch
 from evaluator import gpu_memory, work_queue
 from evaluator.evaluate import Evaluator
 from evaluator.gpu_memory import LeakDetector
+from evaluator.results_table import publish_descriptions
 from evaluator.run_mode import RunMode
 from evaluator.worker import Session
 from shared.config.schema import Config, EvaluationConfig
@@ -37,6 +38,7 @@ from tasks.text_to_image.evaluation.image_generator import ImageGenerator
 from tasks.text_to_image.evaluation.scorer import load_scorer
 from tasks.text_to_image.evaluation.training_set import TrainingSet
 from tasks.text_to_image.families import loading
+from tasks.text_to_image.metrics import descriptions
 
 log = logging.getLogger("evaluator")
 
@@ -55,6 +57,7 @@ def main() -> int:
     run_mode = RunMode(follow=arguments.follow)
     with hold_slot(run, "evaluator") as status:
         sweep(run.staging)
+        publish_descriptions(run, descriptions())
         watching = work_queue.watching(run, run_mode.wake.set) if arguments.follow else contextlib.nullcontext()
         with watching:
             return _work(Session(run, run_mode, status, lambda: build(run)))

@@ -14,14 +14,22 @@ from evaluator.selection.ranking import Estimate, Ranking, Summary
 from shared.data.references import further
 from shared.run_folder import requests
 from shared.run_folder.heartbeat import is_alive, read_status
+from shared.run_folder.metric_descriptions import MetricDescriptions
 from shared.run_folder.records import Advice, Anchors, Best, Confirmation, EvaluationResult, Interval, Measured
 from shared.run_folder.run_dir import RunDir, steps_in
-from shared.run_folder.tables import METRIC_COLUMNS, Value, read_rows, write_rows
+from shared.run_folder.tables import Value, read_rows, write_rows
 
 log = logging.getLogger(__name__)
 
 STOP_RULE = "stop rule"
 """Who asks, in a request of ours."""
+
+
+def publish_descriptions(run: RunDir, metrics: MetricDescriptions) -> None:
+    """Say in the run folder what the numbers of this evaluator mean; the tables follow it from the next rebuild on."""
+    with FileLock(run.metrics_lock):
+        if not run.metric_descriptions.is_file() or run.metric_descriptions.read_bytes() != metrics.to_json():
+            metrics.write(run.metric_descriptions)
 
 
 class ResultsTable:
@@ -41,14 +49,16 @@ class ResultsTable:
                 result = self._run.read_result(step)
                 if result:
                     self._results[step] = result
-            found = self._evaluate()
+            metrics = self._run.read_metric_descriptions()
+            found = self._evaluate(metrics)
             advice = stop_rule.advise_stop(found, self._stop.rule, self._stop.patience, self._stop.min_snapshots)
             best = self._best(found, advice)
             if best:  # before the rows: whoever sees a step in metrics.csv finds a verdict that has weighed it
                 best.write(self._run.best)
             summaries = {summary.step: summary for summary in found.summaries}
-            rows = [self._row(result, summaries.get(step)) for step, result in sorted(self._results.items())]
-            write_rows(self._run.metrics_csv, METRIC_COLUMNS, rows)
+            header = metrics.header
+            rows = [self._row(result, summaries.get(step), header) for step, result in sorted(self._results.items())]
+            write_rows(self._run.metrics_csv, header, rows)
         if advice.action == "stop":
             _ask_to_stop(self._run, advice)
         return found
@@ -57,10 +67,10 @@ class ResultsTable:
         """Whether metrics.csv lists every result there is."""
         return steps_in(self._run.evaluations) == {int(row["step"]) for row in read_rows(self._run.metrics_csv)}
 
-    def _evaluate(self) -> Ranking:
+    def _evaluate(self, metrics: MetricDescriptions) -> Ranking:
         evaluated = {step: result.samples for step, result in self._results.items() if result.status == "ok"}
         validations = held_out_losses.read(self._run.path / "validation.csv")
-        return ranking.rank(evaluated, anchors=self._anchors(), validations=validations)
+        return ranking.rank(evaluated, metrics, anchors=self._anchors(), validations=validations)
 
     def _best(self, found: Ranking, advice: Advice) -> Best | None:
         first = found.best
@@ -103,16 +113,16 @@ class ResultsTable:
         steps = confirmation.finalists(found)
         results = {step: self._run.read_result(step, "confirmations") for step in (0, *steps)}
         evaluated = {step: result.samples for step, result in results.items() if result and result.status == "ok"}
-        return confirmation.confirm(found.best, steps, evaluated) if found.best else None
+        return confirmation.confirm(found.best, steps, evaluated, found.metrics) if found.best else None
 
-    def _row(self, result: EvaluationResult, summary: Summary | None) -> dict[str, Value]:
+    def _row(self, result: EvaluationResult, summary: Summary | None, header: tuple[str, ...]) -> dict[str, Value]:
         """One line of metrics.csv; what could not be computed stays blank, its reason beside it."""
         cells = summary.row() if summary else {}
         reasons = [result.reason, *(f"{column}: {why}" for column, why in result.missing.items())]
         if self._validates and summary and not summary.validated:
             reasons.append("val_loss: the trainer has not validated at this step")
         return {
-            **{column: value for column, value in cells.items() if column in METRIC_COLUMNS},
+            **{column: value for column, value in cells.items() if column in header},
             "step": result.step,
             "epoch": result.training.get("epoch"),
             "total_loss": result.training.get("loss"),

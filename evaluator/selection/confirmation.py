@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from evaluator.selection.ranking import Ranking, Selection, rank
+from shared.run_folder.metric_descriptions import MetricDescriptions
 from shared.run_folder.pending import NUM_FINALISTS
 from shared.run_folder.records import Confirmation, Interval, Sample
 from shared.statistics.paired import mean
@@ -23,14 +24,16 @@ def finalists(ranking: Ranking, count: int = NUM_FINALISTS) -> tuple[int, ...]:
     return tuple(sorted(summary.step for summary in ranked[:count]))
 
 
-def confirm(first: Selection, steps: Sequence[int], evaluations: Mapping[int, Sequence[Sample]]) -> Confirmation | None:
+def confirm(
+    first: Selection, steps: Sequence[int], evaluations: Mapping[int, Sequence[Sample]], metrics: MetricDescriptions
+) -> Confirmation | None:
     """Choose among the finalists. evaluations: of step 0 and every finalist, all on the same further prompts.
 
     None while one of them, or a composite, is missing.
     """
     if 0 not in evaluations or not set(steps) <= evaluations.keys():
         return None
-    second = rank({step: evaluations[step] for step in (0, *steps)}).best
+    second = rank({step: evaluations[step] for step in (0, *steps)}, metrics).best
     if second is None or second.num_evaluated < len(steps):
         return None
     num_pictures = len(evaluations[second.step])

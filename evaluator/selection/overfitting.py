@@ -1,45 +1,55 @@
-"""Signs of overfitting at one snapshot, each with its evidence in words. Pure.
+"""Signs of overfitting at one snapshot, each with its evidence in words: that of the held-out loss, and those that the
+metrics describe. Pure.
 
 A sign is raised only when chance is a poor explanation: by an interval over prompts that lies beyond a limit, or by a
-trend over validations that few run_mode of the same numbers would show.
+trend over validations that few orders of the same numbers would show.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from scipy.stats import kendalltau
 
 from evaluator.selection.held_out_losses import Validated
+from shared.run_folder.metric_descriptions import Column, MetricDescriptions, Sign
 from shared.run_folder.records import Sample, Signal
-from shared.statistics.paired import Estimate, by_prompt, ratio
+from shared.statistics.paired import Estimate, by_prompt, estimate, ratio
 
-DIVERSITY_LIMIT = 0.5
-"""Pictures of one prompt differ less than this share of step 0's: some narrowing is what learning a concept means."""
-COPYING_LIMIT = 0.8
-"""Training pictures are nearer than this share of held-out pictures' distance; 1 is what chance gives."""
 TREND_P_VALUE = 0.01
 MIN_TREND_LENGTH = 5
 LOSS_TOLERANCE = 1.01
 """Times its lowest: below it the held-out loss has not risen."""
 
 
+Ratios = Mapping[str, Estimate | None]
+
+
 def signals(
-    samples: Sequence[Sample], baseline: Sequence[Sample], validations: Sequence[Validated]
+    samples: Sequence[Sample], ratios: Ratios, validations: Sequence[Validated], metrics: MetricDescriptions
 ) -> tuple[Signal, ...]:
-    """All three, of a snapshot, step 0's pictures, and the validations up to the snapshot's step."""
-    return gap_rising(validations), diversity_falling(diversity(samples, baseline)), copying(nearest_ratio(samples))
+    """All of them, of a snapshot, its ratios, and the validations up to its step."""
+    told = [gap_rising(validations)]
+    for column in metrics.columns:
+        if column.sign:
+            plain = None if column.ratio else estimate(by_prompt(samples, column.name).values())
+            told.append(beyond_limit(column, column.sign, ratios.get(column.name, plain)))
+    return tuple(told)
 
 
-def diversity(samples: Sequence[Sample], baseline: Sequence[Sample]) -> Estimate | None:
-    """How much the pictures of one prompt differ, relative to step 0's."""
-    return ratio(by_prompt(samples, "seed_distance"), by_prompt(baseline, "seed_distance"))
-
-
-def nearest_ratio(samples: Sequence[Sample]) -> Estimate | None:
-    """Distance to the nearest training picture, relative to that to the nearest of as many held-out ones."""
-    return ratio(by_prompt(samples, "nn_train"), by_prompt(samples, "nn_real"))
+def ratios(
+    samples: Sequence[Sample], baseline: Sequence[Sample], metrics: MetricDescriptions
+) -> dict[str, Estimate | None]:
+    """Every column that is a ratio over prompts → its value; None where it cannot be computed."""
+    return {
+        column.name: ratio(
+            by_prompt(samples, column.ratio.of),
+            by_prompt(baseline if column.ratio.at_step_0 else samples, column.ratio.over),
+        )
+        for column in metrics.columns
+        if column.ratio
+    }
 
 
 def gap_rising(validations: Sequence[Validated]) -> Signal:
@@ -65,31 +75,19 @@ def gap_rising(validations: Sequence[Validated]) -> Signal:
     return Signal(name="gap", raised=raised, evidence=f"{words} (Kendall's τ {trend.statistic:.2f})")
 
 
-def diversity_falling(found: Estimate | None) -> Signal:
-    """The pictures of one prompt have become nearly one picture."""
-    if found is None or found.high is None:
-        return Signal(name="diversity", raised=None, evidence="no prompt has two pictures: see evaluation.num_seeds")
+def beyond_limit(column: Column, sign: Sign, found: Estimate | None) -> Signal:
+    """The whole interval lies on the worse side of the limit."""
+    if found is None or found.low is None or found.high is None:
+        return Signal(name=sign.name, raised=None, evidence=sign.unknown)
+    raised = found.high < sign.limit if column.direction == "higher" else found.low > sign.limit
+    limit = f"{sign.limit:.0%}" if column.ratio else f"{sign.limit:.{column.decimals}f}"
     return Signal(
-        name="diversity",
-        raised=found.high < DIVERSITY_LIMIT,
-        evidence=f"pictures of one prompt differ {_share(found)} as much as the base model's; under "
-        f"{DIVERSITY_LIMIT:.0%} for sure would be a sign",
+        name=sign.name, raised=raised, evidence=sign.evidence.format(value=_spelled(column, found), limit=limit)
     )
 
 
-def copying(found: Estimate | None) -> Signal:
-    """Samples lie nearer to what was trained on than to what was not, though both are the same kind of picture."""
-    if found is None or found.high is None:
-        return Signal(name="copying", raised=None, evidence="the training pictures could not be compared")
-    return Signal(
-        name="copying",
-        raised=found.high < COPYING_LIMIT,
-        evidence=f"the nearest training picture is {_share(found)} as far away as the nearest of as many held-out "
-        f"ones; under {COPYING_LIMIT:.0%} for sure would be a sign",
-    )
-
-
-def _share(found: Estimate) -> str:
-    """Distances are not negative, whatever an interval over few prompts says."""
-    low = max(0.0, found.low or 0.0)
-    return f"{found.mean:.0%} ({low:.0%} to {found.high:.0%})"
+def _spelled(column: Column, found: Estimate) -> str:
+    """With its interval; a ratio in percent, and not negative, whatever an interval over few prompts says."""
+    if not column.ratio:
+        return f"{found.mean:.{column.decimals}f} ({found.low:.{column.decimals}f} to {found.high:.{column.decimals}f})"
+    return f"{found.mean:.0%} ({max(0.0, found.low or 0.0):.0%} to {found.high:.0%})"

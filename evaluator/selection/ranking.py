@@ -4,7 +4,8 @@ Pure: evaluated rows in, numbers and words out; no torch, no files, no clock.
 
 The composite of a prompt is the weighted mean of its loss deltas, each divided by its scale: that loss's standard
 deviation over prompts at step 0 (Glass's delta, 1976), but at least a quarter of its mean there, because prompts that
-happen to be alike would make a ruler so fine that this loss alone decides. A scale is cut once for the run: one
+happen to be alike would make a ruler so fine that this loss alone decides. A number that is better when higher counts
+with the opposite sign. A scale is cut once for the run: one
 snapshot is enough, and no later one changes an earlier one's number. Being per prompt, the composite has an interval
 like any delta, and like any loss it is negative when better. A loss that is blank at step 0 is left out of the whole
 run, and the other weights grow. A snapshot that lacks a loss in use has no composite, rather than one of another
@@ -19,6 +20,7 @@ from functools import cached_property
 
 from evaluator.selection import overfitting
 from evaluator.selection.held_out_losses import Validated
+from shared.run_folder.metric_descriptions import Column, Guard, MetricDescriptions
 from shared.run_folder.records import Anchors, Sample, Signal
 from shared.statistics.paired import (
     LEVEL,
@@ -33,12 +35,9 @@ from shared.statistics.paired import (
 )
 from shared.statistics.skill import has_scale, skill
 
-WEIGHTS: Mapping[str, float] = {"visual_loss": 0.2, "fashion_clip_loss": 0.6, "color_loss": 0.2}
-"""Of the composite; each is a loss, lower for better."""
-GUARD, GUARD_REAL = "clip_t", "clip_t_real"
 GUARD_TOLERANCE = 0.5
-"""A snapshot stopped following its prompts when its guard is surely lower than both step 0's and the real picture's, by
-more than this many scales. A concept that CLIP does not know lowers the guard of the true picture too."""
+"""A snapshot fails a guard when its number is surely worse than both step 0's and the real picture's, by more than this
+many scales. A concept that the guard's encoder does not know makes the number of the true picture worse too."""
 MIN_SCALE_SHARE = 0.25
 """Of a metric's mean at step 0."""
 
@@ -54,14 +53,12 @@ class Summary:
     """Compared metric → its paired difference to step 0 for each prompt; empty when blank here or there."""
     composite: PromptValues
     """For each prompt; empty when a loss in use is missing."""
-    guard: PromptValues
-    """The guard above the lower of step 0's and the real picture's, for each prompt; empty when it is blank."""
+    guards: dict[str, PromptValues]
+    """Guard → how much better it is than the worse of step 0's and the real picture's, for each prompt."""
     skills: dict[str, Estimate]
     """Loss → place on its scale: 0 like a real picture of another prompt, 1 like the most similar real picture."""
-    diversity: Estimate | None
-    """How much the pictures of one prompt differ, over step 0's."""
-    nn_ratio: Estimate | None
-    """Distance to the nearest training picture, over that to the nearest of as many held-out ones."""
+    ratios: dict[str, Estimate | None]
+    """Column that is a ratio over prompts → its value."""
     validated: Validated | None
     """The trainer's held-out loss at this very step."""
     signals: tuple[Signal, ...]
@@ -76,7 +73,7 @@ class Summary:
         """The cells of metrics.csv: means, `<metric>_delta|low|high`, `composite`, `composite_low|high`, and so on."""
         cells: dict[str, float | None] = {**self.means}
         cells |= {f"{loss}_skill": skill.mean for loss, skill in self.skills.items()}
-        cells |= {"diversity": _mean(self.diversity), "nn_ratio": _mean(self.nn_ratio)}
+        cells |= {name: None if found is None else found.mean for name, found in self.ratios.items()}
         cells |= {"val_loss": None, "gap": None}
         if self.validated:
             cells |= {"val_loss": self.validated.held_out_loss, "gap": self.validated.gap}
@@ -95,8 +92,8 @@ class Selection:
     reason: str
     better_than_base: bool
     """Only when the composite's interval lies below zero."""
-    follows_prompts: bool
-    """False when every snapshot fails the guard, and this is merely the best of those."""
+    passes_guards: bool
+    """False when every snapshot fails a guard, and this is merely the best of those."""
     composite: Estimate
     deltas: dict[str, Estimate]
     num_evaluated: int
@@ -108,6 +105,7 @@ class Ranking:
 
     summaries: tuple[Summary, ...]
     """By step, step 0 first."""
+    metrics: MetricDescriptions
     weights: dict[str, float]
     """Losses in use → share of the composite, sum 1; empty when no loss has a scale."""
     scales: dict[str, float]
@@ -137,15 +135,18 @@ class Ranking:
 
     @cached_property
     def eligible(self) -> tuple[Summary, ...]:
-        """Candidates that may be shipped: those that follow their prompts; when none does, all."""
-        return tuple(filter(self._follows_prompts, self.candidates)) or self.candidates
+        """Candidates that may be shipped: those that pass every guard; when none does, all."""
+        return tuple(summary for summary in self.candidates if not self._fallen(summary)) or self.candidates
 
-    def _follows_prompts(self, summary: Summary) -> bool:
-        """False only when the guard fell for sure. A blank guard guards nothing."""
-        excess = estimate(summary.guard.values())
-        if excess is None or excess.high is None:
-            return True
-        return excess.high >= -GUARD_TOLERANCE * self.scales[GUARD]
+    def _fallen(self, summary: Summary) -> list[Guard]:
+        """Guards that fell for sure. One that is blank guards nothing."""
+        fallen: list[Guard] = []
+        for column in self.metrics.columns:
+            excess = estimate(summary.guards[column.name].values()) if column.guard else None
+            limit = -GUARD_TOLERANCE * self.scales.get(column.name, 0.0)
+            if column.guard and excess is not None and excess.high is not None and excess.high < limit:
+                fallen.append(column.guard)
+        return fallen
 
     def _describe(self, chosen: Summary, top: Summary | None) -> Selection:
         num_evaluated = len(self.candidates)
@@ -157,17 +158,18 @@ class Ranking:
             step=chosen.step,
             reason="",
             better_than_base=composite.is_below_zero,
-            follows_prompts=self._follows_prompts(chosen),
+            passes_guards=not self._fallen(chosen),
             composite=composite,
             deltas={metric: delta for metric, delta in estimates.items() if delta is not None},
             num_evaluated=num_evaluated,
         )
-        return replace(selection, reason=" ".join(_sentences(selection, chosen, top)))
+        reason = [*_choice(selection, chosen, top), *_findings(selection, chosen, self.metrics, self._fallen(chosen))]
+        return replace(selection, reason=" ".join(reason))
 
 
 def rank(
     evaluations: Mapping[int, Sequence[Sample]],
-    weights: Mapping[str, float] = WEIGHTS,
+    metrics: MetricDescriptions,
     anchors: Mapping[str, Anchors] | None = None,
     validations: Sequence[Validated] = (),
 ) -> Ranking:
@@ -175,33 +177,35 @@ def rank(
 
     Args:
         evaluations: step → one row for each picture, step 0 the base model's.
-        weights: loss → share of the composite.
+        metrics: what the numbers mean: which are weighed, which guard, which tell of overfitting.
         anchors: loss → floor and ceiling of its scale for the run's references.
         validations: the trainer's held-out losses, by step.
     """
-    baseline, metrics = evaluations.get(0, ()), (*weights, GUARD)
-    scales = {metric: unit for metric in metrics if (unit := _scale(by_prompt(baseline, metric))) > 0}
-    total = sum(weight for loss, weight in weights.items() if loss in scales)
-    shares = {loss: weight / total for loss, weight in weights.items() if loss in scales}
+    baseline, compared = evaluations.get(0, ()), [column.name for column in metrics.compared]
+    scales = {name: unit for name in compared if (unit := _scale(by_prompt(baseline, name))) > 0}
+    in_use = [column for column in metrics.losses if column.name in scales]
+    total = sum(column.weight for column in in_use)
+    shares = {column.name: column.weight / total for column in in_use}
+    units = {column.name: column.worsening * scales[column.name] for column in in_use}
     summaries = []
     for step, samples in sorted(evaluations.items()):
-        deltas = {metric: paired_deltas(samples, baseline, metric) for metric in metrics}
+        deltas = {name: paired_deltas(samples, baseline, name) for name in compared}
+        ratios = overfitting.ratios(samples, baseline, metrics)
         so_far = [row for row in validations if row.step <= step]
         summaries.append(
             Summary(
                 step=step,
                 means=_means(samples),
                 deltas=deltas,
-                composite=_composite(deltas, shares, scales),
-                guard=_guard(samples, baseline),
-                skills=_skills(samples, anchors or {}),
-                diversity=overfitting.diversity(samples, baseline),
-                nn_ratio=overfitting.nearest_ratio(samples),
+                composite=_composite(deltas, shares, units),
+                guards={column.name: _excess(samples, baseline, column) for column in metrics.of_role("guard")},
+                skills=_skills(samples, anchors or {}, metrics),
+                ratios=ratios,
                 validated=next((row for row in so_far if row.step == step), None),
-                signals=overfitting.signals(samples, baseline, so_far) if step else (),
+                signals=overfitting.signals(samples, ratios, so_far, metrics) if step else (),
             )
         )
-    return Ranking(tuple(summaries), shares, scales)
+    return Ranking(tuple(summaries), metrics, shares, scales)
 
 
 def _means(samples: Sequence[Sample]) -> dict[str, float]:
@@ -209,13 +213,15 @@ def _means(samples: Sequence[Sample]) -> dict[str, float]:
     return {column: mean(values) for column in columns if (values := by_prompt(samples, column))}
 
 
-def _skills(samples: Sequence[Sample], anchors: Mapping[str, Anchors]) -> dict[str, Estimate]:
+def _skills(
+    samples: Sequence[Sample], anchors: Mapping[str, Anchors], metrics: MetricDescriptions
+) -> dict[str, Estimate]:
     """Each loss on its own scale from floor to ceiling; one without such a scale is absent."""
     found: dict[str, Estimate] = {}
-    for loss, ends in anchors.items():
-        losses = estimate(by_prompt(samples, loss).values())
-        if losses is not None and has_scale(ends):
-            found[loss] = skill(losses, ends)
+    for column in metrics.losses:
+        ends, losses = anchors.get(column.name), estimate(by_prompt(samples, column.name).values())
+        if ends is not None and losses is not None and has_scale(ends, column.worsening):
+            found[column.name] = skill(losses, ends)
     return found
 
 
@@ -224,24 +230,27 @@ def _scale(values: PromptValues) -> float:
     return max(spread(values), MIN_SCALE_SHARE * abs(mean(values))) if values else 0.0
 
 
-def _guard(samples: Sequence[Sample], baseline: Sequence[Sample]) -> PromptValues:
-    """The guard minus the lower of step 0's and the real picture's."""
-    floors = []
+def _excess(samples: Sequence[Sample], baseline: Sequence[Sample], column: Column) -> PromptValues:
+    """How much better a guard is than the worse of step 0's and the real picture's."""
+    worse, floors = min if column.direction == "higher" else max, []
+    both = (column.name, column.guard.real if column.guard else "")
     for sample in baseline:
-        known = [value for column in (GUARD, GUARD_REAL) if (value := sample.metrics.get(column)) is not None]
-        floors.append(sample.model_copy(update={"metrics": {GUARD: min(known, default=None)}}))
-    return paired_deltas(samples, floors, GUARD)
+        known = [value for name in both if (value := sample.metrics.get(name)) is not None]
+        floors.append(sample.model_copy(update={"metrics": {column.name: worse(known, default=None)}}))
+    differences = paired_deltas(samples, floors, column.name)
+    return {prompt: -column.worsening * difference for prompt, difference in differences.items()}
 
 
 def _composite(
-    deltas: Mapping[str, PromptValues], shares: Mapping[str, float], scales: Mapping[str, float]
+    deltas: Mapping[str, PromptValues], shares: Mapping[str, float], units: Mapping[str, float]
 ) -> PromptValues:
-    """The weighted mean of deltas in scales, for each prompt that has every loss in use."""
+    """The weighted mean of deltas, for each prompt that has every loss in use. units: scales, negative where a higher
+    number is better."""
     if not shares:
         return {}
     prompts = set.intersection(*(set(deltas[loss]) for loss in shares))
     return {
-        prompt: sum(share * deltas[loss][prompt] / scales[loss] for loss, share in shares.items())
+        prompt: sum(share * deltas[loss][prompt] / units[loss] for loss, share in shares.items())
         for prompt in sorted(prompts)
     }
 
@@ -252,8 +261,8 @@ def _is_as_good_as(summary: Summary, top: Summary) -> bool:
     return summary is top or (gap is not None and gap.standard_error is not None and gap.mean <= gap.standard_error)
 
 
-def _sentences(selection: Selection, chosen: Summary, top: Summary | None) -> Iterator[str]:
-    """Why this one, whether it is better than the base model, and what speaks against it. top: None if it was given."""
+def _choice(selection: Selection, chosen: Summary, top: Summary | None) -> Iterator[str]:
+    """Why this one. top: None if it was given."""
     if selection.num_evaluated == 1:
         yield f"Step {chosen.step} is the only snapshot evaluated."
     elif top is None:
@@ -265,40 +274,57 @@ def _sentences(selection: Selection, chosen: Summary, top: Summary | None) -> It
             f"Step {chosen.step} is the earliest of {selection.num_evaluated} snapshots that is within one standard "
             f"error of the best composite (step {top.step})."
         )
+
+
+def _findings(
+    selection: Selection, chosen: Summary, metrics: MetricDescriptions, fallen: Sequence[Guard]
+) -> Iterator[str]:
+    """Whether it is better than the base model, and what speaks against it."""
     sure = "" if selection.better_than_base else "not shown to be "
     yield (
         f"Over {selection.composite.num_prompts} prompts it is {sure}better than the base model: "
-        f"{_in_words(selection.deltas)}."
+        f"{_in_words(selection.deltas, metrics)}."
     )
-    real, guard = chosen.means.get(GUARD_REAL), selection.deltas.get(GUARD)
-    if selection.follows_prompts and real is not None and guard is not None and guard.is_below_zero:
-        yield f"Real pictures score {real:.3f} in {GUARD}: to score below the base model is right here."
-    if not selection.follows_prompts:
-        yield "But it follows its prompts less than the base model does, as does every other snapshot."
+    guards = [(column, column.guard) for column in metrics.columns if column.guard]
+    for column, guard in guards:
+        real, delta = chosen.means.get(guard.real), selection.deltas.get(column.name)
+        if not fallen and real is not None and delta is not None and _word(column, delta) == _worse(column):
+            side = "below" if column.direction == "higher" else "above"
+            yield f"Real pictures score {real:.3f} in {column.name}: to score {side} the base model is right here."
+    if fallen:
+        others = "as does every other snapshot" if len(guards) == 1 else "and no other snapshot passes every guard"
+        yield f"But it {' and '.join(guard.fallen for guard in fallen)}, {others}."
     for signal in chosen.signals:
         if signal.raised:
             yield f"A sign of overfitting, {signal.name}: {signal.evidence}."
 
 
-def _in_words(deltas: Mapping[str, Estimate]) -> str:
+def _in_words(deltas: Mapping[str, Estimate], metrics: MetricDescriptions) -> str:
     """Every delta with its interval and what it means, as a list a person reads."""
+    found = [(column, delta) for column in metrics.compared if (delta := deltas.get(column.name)) is not None]
     return "; ".join(
-        f"{metric} {delta.mean:+.3f} ({delta.low:+.3f} to {delta.high:+.3f}, {_word(metric, delta)})"
-        for metric, delta in deltas.items()
+        f"{column.name} {_signed(delta.mean, column)} "
+        f"({_signed(delta.low, column)} to {_signed(delta.high, column)}, {_word(column, delta)})"
+        for column, delta in found
         if delta.low is not None and delta.high is not None
     )
 
 
-def _word(metric: str, delta: Estimate) -> str:
+def _signed(value: float, column: Column) -> str:
+    return f"{value:+.{column.decimals}f}"
+
+
+def _word(column: Column, delta: Estimate) -> str:
+    """A guard is only called lower or higher: which is better depends on what the real pictures score."""
     if not (delta.is_below_zero or delta.is_above_zero):
         return "no sure difference"
-    if metric == GUARD:
+    if column.role == "guard" or not column.worsening:
         return "lower" if delta.is_below_zero else "higher"
-    return "better" if delta.is_below_zero else "worse"
+    return "better" if delta.is_below_zero == (column.worsening > 0) else "worse"
 
 
-def _mean(found: Estimate | None) -> float | None:
-    return None if found is None else found.mean
+def _worse(guard: Column) -> str:
+    return "lower" if guard.direction == "higher" else "higher"
 
 
 def _cells(delta: Estimate | None) -> tuple[float | None, float | None, float | None]:

@@ -380,7 +380,7 @@ class Signal(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    name: Literal["gap", "diversity", "copying"]
+    name: str = Field(description="`gap`, of the held-out loss, or what a metric calls its sign.")
     raised: bool | None = Field(description="None: cannot be told, the evidence says why.")
     evidence: str
 

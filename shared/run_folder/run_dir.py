@@ -32,6 +32,8 @@ from shared.files.progress_lines import spoken
 from shared.files.publication import fsync, read_manifest
 from shared.machine import hardware
 from shared.models import base_model, external_vae, lora_file
+from shared.run_folder.metric_descriptions import MetricDescriptions
+from shared.run_folder.older_metrics import OLDER_METRICS
 from shared.run_folder.records import (
     Best,
     DatasetRecord,
@@ -90,8 +92,13 @@ class RunDir:
 
     @property
     def metrics_lock(self) -> Path:
-        """Guards `metrics.csv` and `best.json`."""
+        """Guards `metrics.csv`, `metrics.json` and `best.json`."""
         return self.path / ".metrics.lock"
+
+    @property
+    def metric_descriptions(self) -> Path:
+        """`metrics.json`, see `MetricDescriptions`; absent where an older version evaluated the run."""
+        return self.path / "metrics.json"
 
     @property
     def best(self) -> Path:
@@ -196,6 +203,13 @@ class RunDir:
             return Inventory.read(self.dataset)
         except FileNotFoundError:
             return None
+
+    def read_metric_descriptions(self) -> MetricDescriptions:
+        """`metrics.json`; what older versions computed where it is absent."""
+        try:
+            return MetricDescriptions.read(self.metric_descriptions)
+        except FileNotFoundError:
+            return OLDER_METRICS
 
     def read_best(self) -> Best | None:
         """`best.json`; None before the first verdict."""

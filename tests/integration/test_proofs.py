@@ -18,6 +18,7 @@ from skimage import data
 
 from evaluator.selection.ranking import rank
 from pocket.garments import Garment, render, split_catalogue
+from shared.run_folder.older_metrics import OLDER_METRICS
 from shared.run_folder.records import Sample
 from tasks.text_to_image.evaluation.scorer import Scorer, load_scorer
 from tasks.text_to_image.metrics import pairwise_metrics
@@ -222,7 +223,7 @@ def test_a_snapshot_equal_to_the_base_is_rarely_called_better(num_snapshots: int
             for number, picture in enumerate(shuffled[: 2 * (num_snapshots + 1)]):
                 seed, step = divmod(number, num_snapshots + 1)
                 evaluations[step].append(row(f"p{prompt}", seed, pool[prompt][picture]))
-        best = rank(evaluations).best
+        best = rank(evaluations, OLDER_METRICS).best
         num_better += best is not None and best.better_than_base
     assert num_better / 400 <= 0.05
 
@@ -237,7 +238,7 @@ def test_the_interval_covers_the_truth_as_often_as_it_says():
             for p in range(8)
             for s in range(2)
         ]
-        cells = rank({0: before, 100: after}).summaries[1].row()
+        cells = rank({0: before, 100: after}, OLDER_METRICS).summaries[1].row()
         covered.append((cells["visual_loss_low"] or 0) <= truth <= (cells["visual_loss_high"] or 0))
     assert 0.93 <= np.mean(covered) <= 0.97
 

@@ -1,7 +1,13 @@
-from evaluator.selection.confirmation import confirm, finalists
-from evaluator.selection.ranking import Summary, rank
+from functools import partial
+
+from evaluator.selection.confirmation import confirm as confirm_by
+from evaluator.selection.confirmation import finalists
+from evaluator.selection.ranking import Summary
+from shared.run_folder.older_metrics import OLDER_METRICS
 from shared.statistics.paired import mean
-from tests.unit.evaluator.test_ranking import evaluation, run_of
+from tests.unit.evaluator.test_ranking import evaluation, rank, run_of
+
+confirm = partial(confirm_by, metrics=OLDER_METRICS)
 
 
 def test_the_chosen_one_and_the_two_best_others_are_finalists():

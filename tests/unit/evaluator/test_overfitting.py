@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -5,8 +6,10 @@ import pytest
 
 from evaluator.selection import held_out_losses
 from evaluator.selection.held_out_losses import Validated
-from evaluator.selection.overfitting import copying, diversity, diversity_falling, gap_rising, nearest_ratio, signals
-from shared.run_folder.records import Sample
+from evaluator.selection.overfitting import gap_rising, ratios, signals
+from shared.run_folder.metric_descriptions import Column, MetricDescription, MetricDescriptions, Sign
+from shared.run_folder.older_metrics import OLDER_METRICS
+from shared.run_folder.records import Sample, Signal
 
 RNG_SEED = 31
 
@@ -28,22 +31,41 @@ def samples(seed: int, num_prompts: int = 16, **centers: float) -> list[Sample]:
     ]
 
 
+def signs(
+    after: list[Sample], before: Sequence[Sample] = (), metrics: MetricDescriptions = OLDER_METRICS
+) -> dict[str, Signal]:
+    """By name, without validations."""
+    found = signals(after, ratios(after, before, metrics), (), metrics)
+    return {signal.name: signal for signal in found}
+
+
 def curve(losses: list[float], gaps: list[float]) -> list[Validated]:
     return [Validated(100 * n, loss, gap) for n, (loss, gap) in enumerate(zip(losses, gaps, strict=True), 1)]
 
 
 def test_pictures_of_one_prompt_that_become_one_are_a_sign():
     base = samples(0, seed_distance=0.2)
-    falling = diversity_falling(diversity(samples(1, seed_distance=0.02), base))
+    falling = signs(samples(1, seed_distance=0.02), base)["diversity"]
     assert falling.raised
     assert "differ 1" in falling.evidence
     assert "as much as the base model's" in falling.evidence
-    assert diversity_falling(diversity(samples(1, seed_distance=0.16), base)).raised is False
+    assert signs(samples(1, seed_distance=0.16), base)["diversity"].raised is False
 
 
 def test_samples_nearer_to_what_was_trained_on_are_a_sign():
-    assert copying(nearest_ratio(samples(0, nn_train=0.1, nn_real=0.2))).raised
-    assert copying(nearest_ratio(samples(0, nn_train=0.2, nn_real=0.2))).raised is False
+    assert signs(samples(0, nn_train=0.1, nn_real=0.2))["copying"].raised
+    assert signs(samples(0, nn_train=0.2, nn_real=0.2))["copying"].raised is False
+
+
+def test_a_number_that_is_better_when_lower_is_a_sign_above_its_limit():
+    sign = Sign(name="copies", limit=0.1, evidence="{value} are copies, more than {limit}", unknown="unknown")
+    column = Column(name="copies", meaning="", direction="lower", role="overfitting", sign=sign, decimals=2)
+    metrics = MetricDescriptions(metrics=(MetricDescription(name="copies", columns=(column,)),))
+    raised = signs(samples(0, copies=0.3), metrics=metrics)["copies"]
+    assert raised.raised
+    assert raised.evidence == "0.29 (0.27 to 0.31) are copies, more than 0.10"
+    assert signs(samples(0, copies=0.1), metrics=metrics)["copies"].raised is False
+    assert signs([], metrics=metrics)["copies"].evidence == "unknown"
 
 
 def test_a_held_out_loss_that_rises_with_a_growing_gap_is_a_sign():
@@ -68,8 +90,8 @@ def test_less_than_that_is_no_sign(losses: list[float], gaps: list[float]):
 
 def test_what_cannot_be_told_is_said_to_be_unknown():
     plain = samples(0)
-    assert [signal.raised for signal in signals(plain, plain, ())] == [None, None, None]
-    assert all(signal.evidence for signal in signals(plain, plain, ()))
+    assert [signal.raised for signal in signs(plain, plain).values()] == [None, None, None]
+    assert all(signal.evidence for signal in signs(plain, plain).values())
 
 
 def test_signs_are_rarely_raised_by_chance():
@@ -78,7 +100,7 @@ def test_signs_are_rarely_raised_by_chance():
     for trial in range(300):
         before = samples(2 * trial, 8, seed_distance=0.2, nn_train=0.2, nn_real=0.2)
         after = samples(2 * trial + 1, 8, seed_distance=0.2, nn_train=0.2, nn_real=0.2)
-        alarms += any(signal.raised for signal in signals(after, before, ()))
+        alarms += any(signal.raised for signal in signs(after, before).values())
         noise = curve(list(rng.normal(0.15, 0.01, 20)), list(rng.normal(0.01, 0.005, 20)))
         trends += any(gap_rising(noise[:length]).raised for length in range(1, 21))
     assert alarms / 300 <= 0.05

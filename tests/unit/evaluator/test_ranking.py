@@ -1,17 +1,22 @@
 import subprocess
 import sys
 from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
 import pytest
 
 from evaluator.selection.held_out_losses import Validated
-from evaluator.selection.ranking import Ranking, rank
+from evaluator.selection.ranking import Ranking
+from evaluator.selection.ranking import rank as rank_by
 from evaluator.selection.stop_rule import advise_stop
-from shared.run_folder.records import Sample
+from shared.run_folder.metric_descriptions import Column, Guard, MetricDescription, MetricDescriptions
+from shared.run_folder.older_metrics import OLDER_METRICS
+from shared.run_folder.records import Anchors, Sample
 
 METRICS = ("visual_loss", "fashion_clip_loss", "color_loss", "clip_t")
 NUM_PROMPTS, NUM_SEEDS = 8, 2
+rank = partial(rank_by, metrics=OLDER_METRICS)
 
 
 def evaluation(
@@ -130,7 +135,7 @@ def test_a_snapshot_that_ignores_its_prompts_is_not_shipped():
     best = rank(rows).best
     assert best is not None
     assert best.step == 100
-    assert best.follows_prompts
+    assert best.passes_guards
 
 
 def test_a_concept_that_clip_does_not_know_is_shipped_when_the_real_pictures_score_as_low():
@@ -138,14 +143,51 @@ def test_a_concept_that_clip_does_not_know_is_shipped_when_the_real_pictures_sco
     best = rank({0: base, 100: evaluation(0.1, 1), 200: evaluation(0.3, 2, overrides={"clip_t": 0.1})}).best
     assert best is not None
     assert best.step == 200
-    assert best.follows_prompts
+    assert best.passes_guards
 
 
 def test_when_every_snapshot_ignores_its_prompts_that_is_said():
     best = rank({0: evaluation(), 100: evaluation(0.3, 1, overrides={"clip_t": 0.1})}).best
     assert best is not None
-    assert not best.follows_prompts
+    assert not best.passes_guards
     assert "follows its prompts less" in best.reason
+
+
+def described(*columns: Column) -> MetricDescriptions:
+    return MetricDescriptions(metrics=(MetricDescription(name="new", columns=columns),))
+
+
+def test_a_number_that_is_better_when_higher_pulls_the_composite_down_by_rising():
+    column = Column(name="visual_loss", meaning="", direction="higher", role="loss", weight=1)
+    rows = {0: evaluation(), 100: evaluation(-0.2, 1), 200: evaluation(-0.1, 2)}
+    ranking = rank_by(rows, described(column), anchors={"visual_loss": Anchors(shuffled=0.4, real=1.0)})
+    assert ranking.best
+    assert ranking.best.step == 100
+    assert ranking.best.better_than_base
+    assert "visual_loss +0." in ranking.best.reason
+    assert ", better)" in ranking.best.reason
+    base, better = (ranking.summaries[number].skills["visual_loss"] for number in (0, 1))
+    assert better.mean == pytest.approx((ranking.summaries[1].means["visual_loss"] - 0.4) / 0.6)
+    assert (better.low or 0) < better.mean < (better.high or 0)
+    assert base.mean < better.mean
+
+
+def test_without_a_guard_every_candidate_may_be_shipped_and_with_two_each_counts():
+    loss = Column(name="visual_loss", meaning="", direction="lower", role="loss", weight=1)
+    rows = {0: evaluation(), 100: evaluation(0.1, 1), 200: evaluation(0.3, 2, overrides={"clip_t": 0.1})}
+    best = rank_by(rows, described(loss)).best
+    assert best
+    assert best.step == 200
+    assert best.passes_guards
+    guards = [
+        Column(name=name, meaning="", direction=direction, role="guard", guard=Guard(fallen=f"fails {name}"))
+        for name, direction in (("clip_t", "higher"), ("color_loss", "lower"))
+    ]
+    rows[100] = evaluation(0.1, 1, overrides={"color_loss": 2.0})
+    best = rank_by(rows, described(loss, *guards)).best
+    assert best
+    assert best.step == 200
+    assert "But it fails clip_t, and no other snapshot passes every guard." in best.reason
 
 
 def test_without_step_0_there_are_means_and_no_best():

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from evaluator import results_table as bookkeeping
-from evaluator.results_table import ResultsTable
+from evaluator.results_table import ResultsTable, publish_descriptions
 from shared.run_folder import requests
+from shared.run_folder.metric_descriptions import Column, MetricDescription, MetricDescriptions
+from shared.run_folder.older_metrics import OLDER_METRICS
 from shared.run_folder.records import Anchors, EvaluationResult, Sample
 from shared.run_folder.run_dir import RunDir, step_name
 from shared.run_folder.tables import LEADING_METRIC_COLUMNS, read_rows
@@ -53,6 +55,32 @@ def test_there_is_one_row_for_every_result_by_step(run: RunDir) -> None:
     rows = read_rows(run.metrics_csv)
     assert [row["step"] for row in rows] == ["0", "20", "40"]
     assert run.metrics_csv.read_text().startswith(",".join(LEADING_METRIC_COLUMNS) + ",")
+
+
+def test_the_tables_follow_the_descriptions_that_the_evaluator_publishes(run: RunDir) -> None:
+    assert run.read_metric_descriptions() == OLDER_METRICS, "of a run that says nothing"
+    new = Column(name="sharpness", meaning="", direction="higher", role="loss", weight=1)
+    sharper = (*OLDER_METRICS.metrics, MetricDescription(name="sharpness", columns=(new,)))
+    publish_descriptions(run, MetricDescriptions(metrics=sharper))
+    for step, sharpness in ((0, 0.2), (20, 0.9)):
+        result = result_of(step, 0.5, 0.7, 0.6)
+        samples = [
+            sample.model_copy(update={"metrics": {**sample.metrics, "sharpness": sharpness + 0.01 * number}})
+            for number, sample in enumerate(result.samples)
+        ]
+        add(run, step, samples=tuple(samples))
+    ResultsTable(run).rebuild()
+    row, best = read_rows(run.metrics_csv)[1], run.read_best()
+    assert (float(row["sharpness"]), float(row["sharpness_delta"])) == pytest.approx((0.91, 0.7))
+    assert float(row["composite"]) == pytest.approx(-0.5 * 0.7 / (0.25 * 0.21)), "the other losses are the same"
+    assert best
+    assert "sharpness +0.700" in best.reason
+    written = run.metric_descriptions.stat().st_mtime_ns
+    publish_descriptions(run, MetricDescriptions(metrics=sharper))
+    assert run.metric_descriptions.stat().st_mtime_ns == written
+    publish_descriptions(run, OLDER_METRICS)
+    ResultsTable(run).rebuild()
+    assert "sharpness" not in read_rows(run.metrics_csv)[1]
 
 
 def test_a_row_holds_means_differences_and_the_trainers_numbers(run: RunDir) -> None:
