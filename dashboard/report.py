@@ -37,7 +37,7 @@ from dashboard.text import language
 from dashboard.text.language import say
 from shared.errors import exit_code_of, writing
 from shared.run_folder.heartbeat import is_alive, read_status
-from shared.run_folder.records import EvaluationResult, replace_file
+from shared.run_folder.records import Best, EvaluationResult, replace_file
 from shared.run_folder.run_dir import open_run, step_name
 
 HERE = Path(__file__).parent
@@ -86,7 +86,7 @@ def render(reader: RunReader) -> str:
             "★ " + say("Best snapshot: step {step}", step=best.step) if best else say("Best snapshot")
         ),
         "reason": html.escape(best.reason if best else none),
-        "best_table": best_table_html(best, reader.base_metrics()) + signals_html(best) if best else "",
+        "best_table": best_table(reader, best) if best else "",
         "curves_title": html.escape(say("Curves")),
         "samples_title": html.escape(say("Samples")),
         "samples_note": html.escape(samples_note(steps, reader.drawn_steps())),
@@ -99,6 +99,11 @@ def render(reader: RunReader) -> str:
         "data": json.dumps(data, ensure_ascii=False).replace("</", "<\\/"),
     }
     return Template((HERE / "report.html").read_text(encoding="utf-8")).substitute(parts)
+
+
+def best_table(reader: RunReader, best: Best) -> str:
+    """Its numbers, and the signs of overfitting."""
+    return best_table_html(best, reader.base_metrics(), reader.descriptions) + signals_html(best)
 
 
 def subtitle(reader: RunReader) -> str:
@@ -148,7 +153,9 @@ def figure_data(reader: RunReader) -> dict[str, Any]:
     anchors = reader.anchors()
     drawn = {
         "training": training_figure(train, reader.validation(), events, axis, look, last_step) if len(train) else None,
-        "quality": quality_figure(metrics, best_step, reader.missing(), axis, look, last_step, anchors)
+        "quality": quality_figure(
+            metrics, reader.descriptions, best_step, reader.missing(), axis, look, last_step, anchors
+        )
         if len(metrics)
         else None,
     }
@@ -187,7 +194,13 @@ def wall_data(reader: RunReader, steps: Sequence[int]) -> dict[str, Any] | None:
         return None
     best = reader.best()
     starred = best.step if best and best.step in results else None
-    data = walls.wall_data(reader.name, reader.run_id, [(step, "") for step in results], best=starred)
+    data = walls.wall_data(
+        reader.name,
+        reader.run_id,
+        [(step, "") for step in results],
+        descriptions=reader.descriptions,
+        best=starred,
+    )
     kept = {"reason": True, "samples": {"__all__": {"prompt_id", "prompt", "seed", "image", "metrics"}}}
     inlined = {step: result.model_dump(include=kept) for step, result in results.items()}
     return data | {"inlined": {"results": inlined, "pictures": pictures(reader, results)}}

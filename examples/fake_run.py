@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
+import itertools
 import math
 import random
 import statistics
@@ -32,6 +33,8 @@ from shared.config.schema import Config
 from shared.files.publication import publish
 from shared.run_folder import requests
 from shared.run_folder.heartbeat import Status, hold_role
+from shared.run_folder.metric_descriptions import Column, MetricDescriptions
+from shared.run_folder.older_metrics import OLDER_METRICS
 from shared.run_folder.records import (
     Advice,
     Anchors,
@@ -52,8 +55,6 @@ from shared.run_folder.records import (
 )
 from shared.run_folder.run_dir import RunDir, step_name, steps_in
 from shared.run_folder.tables import (
-    COMPARED_METRICS,
-    METRIC_COLUMNS,
     NUM_STRATA,
     TRAIN_COLUMNS,
     VALIDATION_COLUMNS,
@@ -73,7 +74,8 @@ PROMPTS = {
 }
 KIMONO = [(22, 10), (42, 10), (60, 20), (57, 38), (43, 32), (45, 58), (19, 58), (21, 32), (7, 38), (4, 20)]
 SHIRT = [(20, 14), (44, 14), (56, 24), (50, 32), (45, 28), (45, 52), (19, 52), (19, 28), (14, 32), (8, 24)]
-BASE_LOSSES = {"visual_loss": 0.52, "fashion_clip_loss": 0.34, "color_loss": 0.21, "clip_t": 0.19}
+BASE_LOSSES, BASE_GUARD = (0.52, 0.34, 0.21), 0.19
+"""What the base model scores in the first losses, then again; and in everything else that is compared."""
 
 
 @dataclass
@@ -85,6 +87,7 @@ class FakeRun:
     record: RunRecord
     rng: random.Random
     snapshot_steps: int
+    descriptions: MetricDescriptions
 
     @property
     def steps(self) -> int:
@@ -158,7 +161,7 @@ class FakeRun:
                 seed=seed + number,
                 image=f"{number:03d}-seed-{seed + number}.png",
                 batch=0,
-                metrics={"clip_t": 0.25},
+                metrics={column.name: 0.25 for column in self.descriptions.compared_without_references},
             )
             for number, prompt in enumerate(request.prompts)
         )
@@ -198,13 +201,22 @@ class FakeRun:
             for seed in SEEDS:
                 luck = random.Random(f"{prompt_id} {seed} {step}").gauss(0, 0.12)
                 gain = 0.62 * self.skill(step) + luck
-                metrics = {name: round(base * (1 - gain), 4) for name, base in BASE_LOSSES.items()}
-                metrics["clip_t"] = round(BASE_LOSSES["clip_t"] + 0.08 * gain, 4)
+                metrics: dict[str, float] = {}
+                for column, base in self.base_values():
+                    share = base if column.role == "loss" else 0.08
+                    metrics[column.name] = round(base - column.worsening * share * gain, 4)
+                metrics |= {column.name: 0.3 * step / self.steps for column in self.descriptions.of_role("shown")}
                 given = {name: None if name == blank else value for name, value in metrics.items()}
                 image = f"{number:02d}-{seed}.png"
                 yield Sample(
                     prompt_id=prompt_id, prompt=prompt, seed=seed, image=image, batch=number // 4, metrics=given
                 )
+
+    def base_values(self) -> Iterator[tuple[Column, float]]:
+        """Each compared column with what the base model scores in it."""
+        losses = itertools.cycle(BASE_LOSSES)
+        for column in self.descriptions.compared:
+            yield column, next(losses) if column.role == "loss" else BASE_GUARD
 
     def draw_sample(self, step: int, sample: Sample) -> Image.Image:
         """Something between a plain grey shirt (what the base draws) and the reference, with grain."""
@@ -218,8 +230,8 @@ class FakeRun:
         results = [self.run.read_result(step) for step in sorted(steps_in(self.run.evaluations))]
         evaluated = [result for result in results if result]
         base = next((result for result in evaluated if result.step == 0), None)
-        rows = [metrics_row(result, base) | self.signs(result) for result in evaluated]
-        write_rows(self.run.metrics_csv, METRIC_COLUMNS, rows)
+        rows = [metrics_row(result, base, self.descriptions) | self.signs(result) for result in evaluated]
+        write_rows(self.run.metrics_csv, self.descriptions.header, rows)
         candidates = [row for row in rows if row["step"] and row["composite"] is not None]
         if candidates:
             self.write_best(min(candidates, key=lambda row: float(row["composite"] or 0)), len(candidates))
@@ -229,14 +241,15 @@ class FakeRun:
         step = int(row["step"] or 0)
         composite = interval_of(row, "composite", "composite")
         better = composite is not None and composite.high < 0
+        compared = [column.name for column in self.descriptions.compared]
         best = Best(
             step=step,
             snapshot=f"snapshots/{step_name(step)}",
-            reason=f"Lowest composite of {num_evaluated} evaluated snapshots; all three losses are below step 0.",
+            reason=f"Lowest composite of {num_evaluated} evaluated snapshots; every loss is below step 0.",
             better_than_base=better,
             composite=composite,
-            metrics={name: number_of(row, name) for name in COMPARED_METRICS},
-            deltas={name: found for name in COMPARED_METRICS if (found := interval_of(row, name, f"{name}_delta"))},
+            metrics={name: number_of(row, name) for name in compared},
+            deltas={name: found for name in compared if (found := interval_of(row, name, f"{name}_delta"))},
             num_evaluated=num_evaluated,
         )
         best.model_copy(update=self.further_words(step)).write(self.run.best)
@@ -246,39 +259,43 @@ class FakeRun:
         if result.status == "failed":
             return {}
         t = result.step / self.steps
+        charted = self.descriptions.charted
         return {
-            "diversity": 1 - 0.3 * t,
-            "copy_max": 0.5 + 0.2 * t,
-            "nn_ratio": 1 - 0.1 * t,
-            "drift": 0.3 * t,
+            **{column.name: 1 - 0.3 * t if column.direction == "higher" else 0.3 * t for column in charted},
             "val_loss": self.validation_row(result.step)["held_out_loss"],
             "gap": self.validation_row(result.step)["gap"],
-            "signals": "gap copying" if t > 0.9 else "",
+            "signals": " ".join(["gap", *self.sign_names()[-1:]]) if t > 0.9 else "",
         }
+
+    def sign_names(self) -> list[str]:
+        """Of overfitting, as the metrics describe them."""
+        return [column.sign.name for column in self.descriptions.columns if column.sign]
 
     def further_words(self, step: int) -> dict[str, object]:
         """The rest of the verdict: the ends of the scale, signs of overfitting, what the stop rule makes of them."""
         latest = max(steps_in(self.run.evaluations))
         late, skill = latest > 0.8 * self.steps, self.skill(step)
-        losses = [name for name in BASE_LOSSES if name != "clip_t"]
+        losses = {column.name: base for column, base in self.base_values() if column.role == "loss"}
+        unknown, *quiet = self.sign_names()
         spoken = f"No snapshot since step {step} was better, and the gap grows."
         return {
             "anchors": {
-                name: Anchors(step_0=BASE_LOSSES[name], shuffled=1.1 * BASE_LOSSES[name], real=0.3 * BASE_LOSSES[name])
-                for name in losses
+                name: Anchors(step_0=base, shuffled=1.1 * base, real=0.3 * base) for name, base in losses.items()
             },
             "skill": {name: Measured(value=skill, low=skill - 0.1, high=skill + 0.1) for name in losses},
             "latest_step": latest,
             "latest_signals": (
                 Signal(name="gap", raised=late, evidence=f"the gap at step {latest} is twice that of step {step}"),
-                Signal(name="diversity", raised=None, evidence="one picture of a prompt has nothing to differ from"),
-                Signal(name="copying", raised=False, evidence="training pictures are as far away as held-out ones"),
+                Signal(name=unknown, raised=None, evidence="it could not be computed"),
+                *(Signal(name=name, raised=False, evidence="it is as it should be") for name in quiet),
             ),
             "advice": Advice(action="advise", reason=spoken) if late else Advice(action="continue"),
         }
 
 
-def metrics_row(result: EvaluationResult, base: EvaluationResult | None) -> dict[str, Value]:
+def metrics_row(
+    result: EvaluationResult, base: EvaluationResult | None, descriptions: MetricDescriptions
+) -> dict[str, Value]:
     """One line of metrics.csv: the mean of every metric, and its paired difference to step 0."""
     row: dict[str, Value] = {
         "step": result.step,
@@ -293,7 +310,8 @@ def metrics_row(result: EvaluationResult, base: EvaluationResult | None) -> dict
     if result.status == "failed" or base is None:
         return row
     relative: list[float] = []
-    for name in COMPARED_METRICS:
+    for column in descriptions.compared:
+        name = column.name
         values, before = per_prompt(result, name), per_prompt(base, name)
         row[name] = round(statistics.fmean(values), 5) if values else None
         if not values or result.step == 0:
@@ -301,8 +319,8 @@ def metrics_row(result: EvaluationResult, base: EvaluationResult | None) -> dict
         differences = [value - old for value, old in zip(values, before, strict=True)]
         found = interval(differences)
         row |= {f"{name}_{part}": round(number, 5) for part, number in found.model_dump().items()}
-        if name != "clip_t":
-            relative.append(found.delta / statistics.fmean(before))
+        if column.role == "loss":
+            relative.append(column.worsening * found.delta / statistics.fmean(before))
     if relative:
         middle, spread = statistics.fmean(relative), 0.03
         row |= {"composite": middle, "composite_low": middle - spread, "composite_high": middle + spread}
@@ -365,11 +383,12 @@ def draw_shirt(seed: int) -> Image.Image:
     return picture
 
 
-def create(path: Path, steps: int, snapshot_steps: int) -> FakeRun:
+def create(path: Path, steps: int, snapshot_steps: int, descriptions: MetricDescriptions = OLDER_METRICS) -> FakeRun:
     """A new run folder, or the one that is there, to be continued."""
     run = RunDir(path.resolve())
     if run.record.is_file():
-        return FakeRun(run, run.read_config(), run.read_record(), random.Random(1), snapshot_steps)
+        known = run.read_metric_descriptions()
+        return FakeRun(run, run.read_config(), run.read_record(), random.Random(1), snapshot_steps, known)
     config = parse_config(
         {
             "run": {"name": run.path.name, "output_dir": str(run.path.parent)},
@@ -395,7 +414,8 @@ def create(path: Path, steps: int, snapshot_steps: int) -> FakeRun:
         draw_kimono(prompt_id, SEEDS[0]).save(reference)
     replace_file(run.config, dump_config(config).encode())
     record.write(run.record)
-    return FakeRun(run, config, record, random.Random(1), snapshot_steps)
+    descriptions.write(run.metric_descriptions)
+    return FakeRun(run, config, record, random.Random(1), snapshot_steps, descriptions)
 
 
 def write_history(fake: FakeRun, step_seconds: float = 0.4) -> None:
@@ -423,7 +443,7 @@ def write_history(fake: FakeRun, step_seconds: float = 0.4) -> None:
         for step in evaluated:
             fake.publish_snapshot(step)
             failure = "the adapter holds a value that is not finite" if step == evaluated[-2:][0] else ""
-            blank = "color_loss" if step == evaluated[len(evaluated) // 4] else ""
+            blank = fake.descriptions.losses[-1].name if step == evaluated[len(evaluated) // 4] else ""
             fake.publish_evaluation(step, failure, blank)
         fake.rebuild_tables()
         request = requests.submit_stop(run, "command line")

@@ -24,11 +24,10 @@ from dashboard.charts.parts import (
     scale,
     stack,
 )
-from dashboard.charts.quality import HIGHER_IS_BETTER
 from dashboard.data.series import MAX_POINTS, moving_average
-from dashboard.text.formatting import metric_name
+from dashboard.text.formatting import metric_name, metric_title
 from dashboard.text.language import say
-from shared.run_folder.tables import COMPARED_METRICS
+from shared.run_folder.metric_descriptions import Column, MetricDescriptions, compared_in_any
 
 COLORS = (BLUE, ORANGE, GREEN, VIOLET, RED, GRAY)
 
@@ -42,6 +41,8 @@ class Run:
     validation: pd.DataFrame
     metrics: pd.DataFrame
     axis: XAxis
+    descriptions: MetricDescriptions
+    """Of the columns of `metrics`."""
 
     @property
     def last_step(self) -> float:
@@ -63,16 +64,25 @@ def overlay_figure(runs: Sequence[Run], look: Look) -> Figure:
         )
     ]
     held_out = [
-        point_line(run, "held_out_loss", run.validation, color) for run, color in zip(runs, COLORS, strict=False)
+        point_line(run, "held_out_loss", run.validation, color, say("validation loss"))
+        for run, color in zip(runs, COLORS, strict=False)
     ]
     if any(held_out):
         panels.append(Panel(say("validation loss"), 110, held_out, {"nticks": 5}))
-    for name in COMPARED_METRICS:
-        better = "" if name in HIGHER_IS_BETTER else f" ({say('lower is better')})"
-        traces = [point_line(run, name, run.metrics, color) for run, color in zip(runs, COLORS, strict=False)]
+    for column in compared_in_any(run.descriptions for run in runs):
+        traces = [
+            point_line(run, column.name, run.metrics, color, metric_name(column), column.decimals)
+            for run, color in zip(runs, COLORS, strict=False)
+        ]
         if any(traces):
-            panels.append(Panel(metric_name(name) + better, 110, traces, {"nticks": 5}))
+            panels.append(Panel(metric_title(column) + better(column), 110, traces, {"nticks": 5}))
     return stack(panels, longest.axis, max(longest.last_step, 1.0))
+
+
+def better(column: Column) -> str:
+    """In brackets; nothing of a guard, whose better side depends on what real pictures score."""
+    words = {"lower": say("lower is better"), "higher": say("higher is better")}
+    return "" if column.guard or column.direction == "none" else f" ({words[column.direction]})"
 
 
 def loss_lines(runs: Sequence[Run], look: Look) -> list[Trace]:
@@ -87,19 +97,19 @@ def loss_lines(runs: Sequence[Run], look: Look) -> list[Trace]:
     return lines
 
 
-def point_line(run: Run, name: str, table: pd.DataFrame, color: str) -> Trace:
-    """The values of one run, few and far between."""
-    known = table.dropna(subset=[name])
-    if known.empty:
+def point_line(run: Run, name: str, table: pd.DataFrame, color: str, label: str, decimals: int = 3) -> Trace:
+    """The values of one run, few and far between; nothing where it has no such column."""
+    known = table.dropna(subset=[name]) if name in table else None
+    if known is None or known.empty:
         return {}
     return {
         "type": "scatter",
         "mode": "lines+markers",
-        "name": f"{run.name} {metric_name(name)}",
+        "name": f"{run.name} {label}",
         "x": packed(run.axis.at(known["step"].to_numpy(dtype=float)), run.axis.dtype),
         "y": packed(known[name].to_numpy(dtype=float), "f4"),
         "line": {"color": color, "width": 1.5},
         "marker": {"size": 6, "color": color},
-        "hovertemplate": "%{y:.3f}",
+        "hovertemplate": f"%{{y:.{decimals}f}}",
         "showlegend": False,
     }

@@ -24,18 +24,11 @@ from dashboard.charts.parts import (
     stack,
 )
 from dashboard.data.series import Numbers
-from dashboard.text.formatting import interval, metric_name, number, signed
+from dashboard.text.formatting import interval, metric_name, metric_title, number, signed
 from dashboard.text.language import say
-from shared.run_folder.tables import COMPARED_METRICS
+from shared.run_folder.metric_descriptions import Column, MetricDescriptions
 
-HIGHER_IS_BETTER = frozenset({"clip_t", "diversity"})
 MAX_DESCRIBED = 300
-FURTHER = {
-    "diversity": "1 is the base model's, falling is bad",
-    "copy_max": "to a picture trained on, high is bad",
-    "nn_ratio": "1 is what held-out pictures show, lower is bad",
-    "drift": "from what the base model draws",
-}
 ANCHOR_NAMES = {"shuffled": "shuffled pairs", "real": "real against real"}
 ANCHOR_COLORS = {"shuffled": VIOLET, "real": GREEN}
 ANCHOR_SIDES = {"shuffled": "start", "real": "end"}
@@ -45,6 +38,7 @@ Anchors = Mapping[str, Mapping[str, float | None]]
 
 def quality_figure(
     metrics: pd.DataFrame,
+    descriptions: MetricDescriptions,
     best_step: int | None,
     missing: Mapping[str, Mapping[int, str]],
     axis: XAxis,
@@ -56,6 +50,7 @@ def quality_figure(
 
     Args:
         metrics: rows of metrics.csv.
+        descriptions: what its columns mean.
         best_step: the step to star.
         missing: metric → step → why there is no value, failed evaluations included.
         axis: shared with the training figure.
@@ -64,35 +59,32 @@ def quality_figure(
         anchors: metric → `shuffled` and `real` → value, drawn as lines where wanted.
     """
     panels = [composite_panel(metrics, best_step, axis)] if np.isfinite(metrics["composite"].to_numpy()).any() else []
-    for name in compared_metrics(metrics):
-        points, better = differences(metrics, name), direction(name, metrics, (anchors or {}).get(name, {}))
-        lines = anchor_lines(name, metrics, (anchors or {}).get(name, {})) if look.anchors else []
-        traces = [difference_trace(points, name, axis, better), blank_trace(missing.get(name, {}), name, axis)]
-        panels.append(Panel(panel_title(name, better), 92, [*traces, star(points, best_step, axis)], VERTICAL, lines))
-    return stack([*panels, *further_panels(metrics, axis)], axis, last_step)
+    for column in descriptions.compared:
+        ends = (anchors or {}).get(column.name, {})
+        points, worsening = differences(metrics, column.name), direction(column, metrics, ends)
+        lines = anchor_lines(column.name, metrics, ends) if look.anchors else []
+        traces = [
+            difference_trace(points, metric_name(column), axis, worsening, column.decimals),
+            blank_trace(missing.get(column.name, {}), metric_name(column), axis),
+            star(points, best_step, axis),
+        ]
+        panels.append(Panel(panel_title(column, worsening), 92, traces, VERTICAL, lines))
+    return stack([*panels, *further_panels(metrics, descriptions, axis)], axis, last_step)
 
 
 VERTICAL: dict[str, Any] = {"tickformat": "+.3~g", "nticks": 5, "zeroline": True}
 
 
-def compared_metrics(metrics: pd.DataFrame) -> list[str]:
-    """The metrics that are compared with step 0, those a newer evaluator adds included where they have values."""
-    added = [str(column).removesuffix("_delta") for column in metrics.columns if str(column).endswith("_delta")]
-    filled = [
-        name
-        for name in added
-        if name not in COMPARED_METRICS and np.isfinite(metrics[f"{name}_delta"].to_numpy()).any()
-    ]
-    return [*COMPARED_METRICS, *(name for name in filled if name in metrics)]
+def direction(column: Column, metrics: pd.DataFrame, anchors: Mapping[str, float | None]) -> int:
+    """1: a higher number is worse, −1: a lower one, 0: neither.
 
-
-def direction(name: str, metrics: pd.DataFrame, anchors: Mapping[str, float | None]) -> int:
-    """1: lower is better, −1: higher. 0: neither, for real pictures score below the base model, as in `clip_t` of a
-    garment the base draws as what its encoder knows."""
-    if name not in HIGHER_IS_BETTER:
-        return 1
-    base, real = base_value(name, metrics), anchors.get("real")
-    return 0 if base is not None and real is not None and real < base else -1
+    A guard has no direction where real pictures score worse than the base model: its encoder does not know the concept,
+    and knows what the base model draws instead.
+    """
+    base, real = base_value(column.name, metrics), anchors.get("real")
+    if column.guard and base is not None and real is not None and column.worsening * (real - base) > 0:
+        return 0
+    return column.worsening
 
 
 def base_value(name: str, metrics: pd.DataFrame) -> float | None:
@@ -101,24 +93,28 @@ def base_value(name: str, metrics: pd.DataFrame) -> float | None:
     return float(found[0]) if len(found) and np.isfinite(found[0]) else None
 
 
-def panel_title(name: str, better: int) -> str:
+def panel_title(column: Column, worsening: int) -> str:
     """Which way is better is part of the name."""
+    if column.direction == "none":
+        return say("{metric}, difference to step 0", metric=metric_title(column))
     words = {1: say("lower is better"), -1: say("higher is better"), 0: say("real pictures score lower too")}
-    return say("{metric}, difference to step 0 ({better})", metric=metric_name(name), better=words[better])
+    if worsening == 0 and column.direction == "lower":
+        words[0] = say("real pictures score higher too")
+    return say("{metric}, difference to step 0 ({better})", metric=metric_title(column), better=words[worsening])
 
 
-def further_panels(metrics: pd.DataFrame, axis: XAxis) -> list[Panel]:
+def further_panels(metrics: pd.DataFrame, descriptions: MetricDescriptions, axis: XAxis) -> list[Panel]:
     """Small charts of the values that are not compared with step 0 prompt by prompt, where there are any."""
     panels: list[Panel] = []
-    for name, meaning in FURTHER.items():
-        if name in metrics and (trace := value_trace(metrics, name, axis)):
-            panels.append(Panel(f"{metric_name(name)}: {say(meaning)}", 56, [trace], {"nticks": 3}))
+    for column in descriptions.charted:
+        if trace := value_trace(metrics, column, axis):
+            panels.append(Panel(f"{metric_title(column)}: {say(column.meaning)}", 56, [trace], {"nticks": 3}))
     return panels
 
 
-def value_trace(metrics: pd.DataFrame, name: str, axis: XAxis) -> Trace:
+def value_trace(metrics: pd.DataFrame, column: Column, axis: XAxis) -> Trace:
     """Values as they are, joined; a click chooses the step."""
-    values = metrics[name].to_numpy(dtype=float)
+    values = metrics[column.name].to_numpy(dtype=float)
     known = np.isfinite(values)
     if not known.any():
         return {}
@@ -126,13 +122,13 @@ def value_trace(metrics: pd.DataFrame, name: str, axis: XAxis) -> Trace:
     return {
         "type": "scatter",
         "mode": "lines+markers",
-        "name": metric_name(name),
+        "name": metric_name(column),
         "x": packed(axis.at(steps), axis.dtype),
         "y": packed(values, "f4"),
         "customdata": packed(steps, "i4"),
         "line": {"color": GRAY, "width": 1},
         "marker": {"size": 5, "color": GRAY},
-        "hovertemplate": "%{y:.3f}",
+        "hovertemplate": f"%{{y:.{column.decimals}f}}",
         "showlegend": False,
     }
 
@@ -143,7 +139,7 @@ def composite_panel(metrics: pd.DataFrame, best_step: int | None, axis: XAxis) -
     points = pd.DataFrame({"step": metrics["step"], "value": np.nan} | {k: metrics[c] for k, c in parts.items()})
     points.loc[points["step"] == 0, ["delta", "low", "high"]] = 0.0
     points = points.dropna(subset=["delta"])
-    traces = [difference_trace(points, "composite", axis), star(points, best_step, axis)]
+    traces = [difference_trace(points, say("composite"), axis), star(points, best_step, axis)]
     return Panel(say("composite of all losses, against step 0 (lower is better)"), 110, traces, VERTICAL)
 
 
@@ -156,7 +152,7 @@ def differences(metrics: pd.DataFrame, name: str) -> pd.DataFrame:
     return points.dropna(subset=["delta"])
 
 
-def difference_trace(points: pd.DataFrame, name: str, axis: XAxis, better: int = 1) -> Trace:
+def difference_trace(points: pd.DataFrame, name: str, axis: XAxis, worsening: int = 1, decimals: int = 3) -> Trace:
     """Dots with whiskers; `customdata` holds the step, which a click chooses."""
     if points.empty:
         return {}
@@ -164,7 +160,7 @@ def difference_trace(points: pd.DataFrame, name: str, axis: XAxis, better: int =
     return {
         "type": "scatter",
         "mode": "lines+markers",
-        "name": metric_name(name),
+        "name": name,
         "x": packed(axis.at(steps), axis.dtype),
         "y": packed(delta, "f4"),
         "customdata": packed(steps, "i4"),
@@ -180,12 +176,12 @@ def difference_trace(points: pd.DataFrame, name: str, axis: XAxis, better: int =
         "line": {"color": GRAY, "width": 1},
         "marker": {
             "size": 7,
-            "color": packed(verdicts(better * low, better * high), "i1"),
+            "color": packed(verdicts(worsening * low, worsening * high), "i1"),
             "colorscale": [[0, GREEN], [0.5, GRAY], [1, RED]],
             "cmin": -1,
             "cmax": 1,
         },
-        **hover(points),
+        **hover(points, decimals),
         "showlegend": False,
     }
 
@@ -195,17 +191,17 @@ def verdicts(one_end: Numbers, other_end: Numbers) -> Numbers:
     return (np.minimum(one_end, other_end) > 0).astype(float) - (np.maximum(one_end, other_end) < 0)
 
 
-def hover(points: pd.DataFrame) -> dict[str, Any]:
+def hover(points: pd.DataFrame, decimals: int) -> dict[str, Any]:
     """The numbers of each point in words; of very many only the difference, for words are long."""
     if len(points) > MAX_DESCRIBED:
-        return {"hovertemplate": "%{y:+.3f}"}
+        return {"hovertemplate": f"%{{y:+.{decimals}f}}"}
     rows = points[["value", "delta", "low", "high"]].itertuples(index=False)
-    return {"text": [describe(*row) for row in rows], "hovertemplate": "%{text}"}
+    return {"text": [describe(*row, decimals=decimals) for row in rows], "hovertemplate": "%{text}"}
 
 
-def describe(value: float, delta: float, low: float, high: float) -> str:
+def describe(value: float, delta: float, low: float, high: float, *, decimals: int) -> str:
     """The numbers of a point in words."""
-    text = f"{signed(delta)} {interval(low, high)}"
+    text = f"{signed(delta, decimals)} {interval(low, high, decimals)}"
     return say("{difference}, value {value}", difference=text, value=number(value)) if np.isfinite(value) else text
 
 
@@ -214,7 +210,7 @@ def blank_trace(reasons: Mapping[int, str], name: str, axis: XAxis) -> Trace:
     if not reasons:
         return {}
     x = axis.at(np.asarray([*reasons], dtype=float))
-    label = say("{metric}: no value", metric=metric_name(name))
+    label = say("{metric}: no value", metric=name)
     return marks(x, 0.0, "x-thin-open", RED, axis, name=label, text=[*reasons.values()])
 
 

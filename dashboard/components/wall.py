@@ -15,10 +15,11 @@ from streamlit.components import v2 as components
 
 from dashboard.text.formatting import metric_name
 from dashboard.text.language import say
+from shared.run_folder.metric_descriptions import Column as Metric
+from shared.run_folder.metric_descriptions import MetricDescriptions
 
 _HERE = Path(__file__).parent
 SCRIPT, STYLE, FRAME = (_HERE / f"wall.{kind}" for kind in ("js", "css", "html"))
-CAPTION_METRICS = ("visual_loss", "fashion_clip_loss", "color_loss")
 Column = dict[str, Any]
 Versions = Sequence[tuple[int, str]]
 
@@ -38,6 +39,7 @@ def wall_data(
     run_id: str,
     steps: Versions,
     *,
+    descriptions: MetricDescriptions,
     best: int | None,
     step: int | None = None,
     columns: Sequence[Column] = RUN_COLUMNS,
@@ -51,6 +53,7 @@ def wall_data(
         run: name of the run whose references are shown and whose steps the slider walks.
         run_id: keeps the caches of two runs of one name apart.
         steps: evaluated steps, ascending, each with a text that changes when it is evaluated anew.
+        descriptions: of the numbers under the pictures.
         best: the step to star; also the one shown until somebody chooses.
         step: the step chosen, None for the best.
         columns: `kind` is reference, base, selected, newest, or fixed with `run`, `step` and `title`.
@@ -66,8 +69,8 @@ def wall_data(
         "best": best,
         "step": step,
         "columns": list(columns),
-        "metrics": [[name, metric_name(name)] for name in CAPTION_METRICS],
-        "words": words(),
+        "metrics": [[metric.name, metric_name(metric)] for metric in descriptions.losses],
+        "words": words(descriptions.losses),
         "plain": plain,
         "limit": limit,
     }
@@ -84,8 +87,8 @@ def show_wall(data: dict[str, Any], *, key: str, on_step: Callable[[int], None] 
     _mount(key=key, data=data, on_step_change=note)
 
 
-def words() -> dict[str, str]:
-    """The texts of the wall."""
+def words(captioned: Sequence[Metric]) -> dict[str, str]:
+    """The texts of the wall; the numbers of the metrics stand under each picture."""
     return {
         "reference": say("reference"),
         "base": say("base"),
@@ -113,5 +116,16 @@ def words() -> dict[str, str]:
             "b r n compare with base, reference, newest · Space held shows the other · Enter opens · + − 0 zoom · "
             "Esc closes"
         ),
-        "legend": say("Under each picture: visual · fashion CLIP · color loss against the reference, lower is better."),
+        "legend": legend(captioned),
     }
+
+
+def legend(captioned: Sequence[Metric]) -> str:
+    """Which numbers stand under a picture, and which side of them is better."""
+    better = {"lower": say("lower is better"), "higher": say("higher is better")}
+    groups = {
+        words: " · ".join(metric_name(metric) for metric in captioned if metric.direction == direction)
+        for direction, words in better.items()
+    }
+    told = "; ".join(f"{names} ({words})" for words, names in groups.items() if names)
+    return say("Under each picture, against the reference: {metrics}.", metrics=told) if told else ""

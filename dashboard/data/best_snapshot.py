@@ -6,12 +6,12 @@ import html
 from collections.abc import Mapping
 from pathlib import Path
 
-from dashboard.text.formatting import interval, metric_name, number, plain, signed
+from dashboard.text.formatting import interval, metric_title, number, plain, signed
 from dashboard.text.language import say
 from shared.files.publication import read_manifest
+from shared.run_folder.metric_descriptions import Column, MetricDescriptions
 from shared.run_folder.records import Best
 from shared.run_folder.run_dir import RunDir
-from shared.run_folder.tables import COMPARED_METRICS
 
 
 def best_file(run: RunDir, best: Best) -> Path:
@@ -22,10 +22,10 @@ def best_file(run: RunDir, best: Best) -> Path:
     return folder / names[0] if names else folder
 
 
-def best_table_html(best: Best, base: Mapping[str, float]) -> str:
+def best_table_html(best: Best, base: Mapping[str, float], descriptions: MetricDescriptions) -> str:
     """One row per metric: the base model's value, this snapshot's, the paired difference with its interval, and how far
     it has come from unrelated pictures (0) to real ones (1)."""
-    rows = "".join(_row(best, base, name) for name in COMPARED_METRICS if name in best.metrics)
+    rows = "".join(_row(best, base, column) for column in descriptions.compared if column.name in best.metrics)
     titles = ["", say("base"), say("best"), say("difference"), say("95 % interval")]
     head = "".join(f"<th>{html.escape(title)}</th>" for title in [*titles, *([say("skill")] if best.skill else [])])
     notes: list[str] = []
@@ -43,15 +43,16 @@ def best_table_html(best: Best, base: Mapping[str, float]) -> str:
     return f'<div class="wide">{table}</div>{small}'
 
 
-def _row(best: Best, base: Mapping[str, float], name: str) -> str:
+def _row(best: Best, base: Mapping[str, float], column: Column) -> str:
+    name, decimals = column.name, column.decimals
     value, delta = best.metrics.get(name), best.deltas.get(name)
     cells = [number(base.get(name)), number(value)]
-    cells += [signed(delta.delta), interval(delta.low, delta.high)] if delta else ["–", "–"]
+    cells += [signed(delta.delta, decimals), interval(delta.low, delta.high, decimals)] if delta else ["–", "–"]
     if best.skill:
         skill = best.skill.get(name)
         cells.append(f"{plain(skill.value)} [{plain(skill.low)}, {plain(skill.high)}]" if skill else "–")
     columns = "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)
-    return f"<tr><th>{html.escape(metric_name(name))}</th>{columns}</tr>"
+    return f"<tr><th>{html.escape(metric_title(column))}</th>{columns}</tr>"
 
 
 def signals_html(best: Best) -> str:

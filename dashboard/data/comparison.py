@@ -8,12 +8,11 @@ from typing import Any
 
 import pandas as pd
 
-from dashboard.charts.quality import HIGHER_IS_BETTER
 from dashboard.text.formatting import interval, metric_name, number, signed
 from dashboard.text.language import say
 from shared.config.schema import Config
+from shared.run_folder.metric_descriptions import Column, MetricDescriptions, compared_in_any
 from shared.run_folder.records import Best, EvaluationResult
-from shared.run_folder.tables import COMPARED_METRICS
 from shared.statistics.paired import by_prompt, difference
 
 UNIMPORTANT = frozenset({"run", "dashboard"})
@@ -26,6 +25,7 @@ class Contestant:
 
     name: str
     config: Config
+    descriptions: MetricDescriptions
     best: Best | None = None
     last_step: int = 0
     references: str = ""
@@ -37,7 +37,8 @@ class Contestant:
 def score_table(contestants: Sequence[Contestant], baseline: str) -> pd.DataFrame:
     """The best snapshot of each run; where it was evaluated as the baseline's was, with the difference to that."""
     pinned = next((one for one in contestants if one.name == baseline), None)
-    return pd.DataFrame([_score(one, None if one is pinned else pinned, one is pinned) for one in contestants])
+    columns = compared_in_any(one.descriptions for one in contestants)
+    return pd.DataFrame([_score(one, columns, None if one is pinned else pinned, one is pinned) for one in contestants])
 
 
 def evaluated_otherwise(contestants: Sequence[Contestant], baseline: str) -> list[str]:
@@ -47,16 +48,16 @@ def evaluated_otherwise(contestants: Sequence[Contestant], baseline: str) -> lis
     return [one.name for one in others if pinned and pinned.evaluated and not _are_evaluated_alike(one, pinned)]
 
 
-def _score(one: Contestant, pinned: Contestant | None, is_baseline: bool) -> dict[str, Any]:
+def _score(one: Contestant, columns: Sequence[Column], pinned: Contestant | None, is_baseline: bool) -> dict[str, Any]:
     row: dict[str, Any] = {
         say("run"): f"◆ {one.name}" if is_baseline else one.name,
         say("steps"): one.last_step,
         say("best step"): str(one.best.step) if one.best else "–",
     }
-    for name in COMPARED_METRICS:
-        value = one.best.metrics.get(name) if one.best else None
-        change = _change(one, pinned, name) if pinned and _are_evaluated_alike(one, pinned) else ""
-        row[metric_name(name)] = number(value) + (f" ({change})" if change else "")
+    for column in columns:
+        value = one.best.metrics.get(column.name) if one.best else None
+        change = _change(one, pinned, column) if pinned and _are_evaluated_alike(one, pinned) else ""
+        row[metric_name(column)] = number(value) + (f" ({change})" if change else "")
     return row
 
 
@@ -72,8 +73,9 @@ def _terms(evaluated: EvaluationResult) -> tuple[set[tuple[str, str]], list[Any]
     return prompts, [evaluated.generation.get(key) for key in DRAWN_ALIKE]
 
 
-def _change(one: Contestant, pinned: Contestant, name: str) -> str:
+def _change(one: Contestant, pinned: Contestant, column: Column) -> str:
     """The difference paired by prompts, with its interval; a direction only where that excludes zero."""
+    name = column.name
     if (
         one.evaluated is None
         or pinned.evaluated is None
@@ -83,10 +85,11 @@ def _change(one: Contestant, pinned: Contestant, name: str) -> str:
     found = difference(by_prompt(one.evaluated.samples, name), by_prompt(pinned.evaluated.samples, name))
     if found is None or found.low is None or found.high is None:
         return ""
-    told = f"{signed(found.mean)} {interval(found.low, found.high)}"
-    if name in HIGHER_IS_BETTER:  # whether a higher text score is better depends on the garment
+    told = f"{signed(found.mean, column.decimals)} {interval(found.low, found.high, column.decimals)}"
+    if column.guard or not column.worsening:  # whether a higher guard is better depends on what real pictures score
         return told
-    return told + (" ▲" if found.is_below_zero else " ▼" if found.is_above_zero else "")
+    arrows = (" ▲", " ▼") if column.worsening > 0 else (" ▼", " ▲")
+    return told + (arrows[0] if found.is_below_zero else arrows[1] if found.is_above_zero else "")
 
 
 def _seen_with(evaluated: EvaluationResult, name: str) -> Any:

@@ -10,6 +10,7 @@ import html
 from dashboard.server.files import picture_url
 from dashboard.text.formatting import metric_name, number, size
 from dashboard.text.language import say
+from shared.run_folder.metric_descriptions import MetricDescriptions
 from shared.run_folder.records import EvaluationResult, Request, Sample
 from shared.run_folder.run_dir import SHEET, ResultKind, RunDir, step_name
 
@@ -31,18 +32,21 @@ def sheets_html(run: RunDir, step: int) -> str:
     return f'<p class="sheets">{links}</p>' if links else ""
 
 
-def drawings_html(run_name: str, request: Request, result: EvaluationResult) -> str:
+def drawings_html(run_name: str, request: Request, result: EvaluationResult, descriptions: MetricDescriptions) -> str:
     """Each picture over its prompt; a click opens the file itself."""
     folder = f"requested/{request.id}/{step_name(result.step)}/images"
-    figures = "".join(_figure(run_name, f"{folder}/{sample.image}", sample) for sample in result.samples)
+    figures = "".join(_figure(run_name, f"{folder}/{sample.image}", sample, descriptions) for sample in result.samples)
     return f'<div class="drawings">{figures}</div>'
 
 
-def _figure(run_name: str, path: str, sample: Sample) -> str:
+def _figure(run_name: str, path: str, sample: Sample, descriptions: MetricDescriptions) -> str:
     url, small = (html.escape(picture_url(run_name, path, small=small)) for small in (False, True))
     prompt = html.escape(sample.prompt)
-    score = f"{metric_name('clip_t')} {number(sample.metrics.get('clip_t'))}"
-    told = html.escape(f"{say('seed')} {sample.seed} · {score}")
+    scores = [
+        f"{metric_name(column)} {number(sample.metrics.get(column.name))}"
+        for column in descriptions.compared_without_references
+    ]
+    told = html.escape(" · ".join([f"{say('seed')} {sample.seed}", *scores]))
     return (
         f'<figure><a href="{url}" target="_blank"><img loading="lazy" src="{small}" alt="{prompt}"></a>'
         f"<figcaption>{prompt}<span>{told}</span></figcaption></figure>"

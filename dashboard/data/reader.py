@@ -13,19 +13,22 @@ from typing import Any, TypeVar
 import pandas as pd
 
 from dashboard.data.csv_reader import GrowingTable
+from dashboard.text.language import say
 from shared.config.schema import Config
 from shared.errors import RunFolderError
 from shared.files.publication import read_manifest, verify
 from shared.run_folder import requests
+from shared.run_folder.metric_descriptions import MetricDescriptions
 from shared.run_folder.pending import BASE_MODEL, without_result
 from shared.run_folder.records import Best, EvaluationResult, Manifest
 from shared.run_folder.run_dir import ResultKind, RunDir, steps_in
-from shared.run_folder.tables import COMPARED_METRICS, METRIC_COLUMNS, TRAIN_COLUMNS, VALIDATION_COLUMNS, read_rows
+from shared.run_folder.tables import TRAIN_COLUMNS, VALIDATION_COLUMNS, read_rows
 
 TEXT_COLUMNS = frozenset({"timestamp", "status", "reason", "signals"})
 MAX_KEPT = 32
 
 Kept = TypeVar("Kept")
+Version = tuple[tuple[int, int], tuple[int, int]]
 
 
 class RunReader:
@@ -36,7 +39,8 @@ class RunReader:
         self._config: tuple[tuple[int, int], Config] | None = None
         self._train = GrowingTable(run.train_csv, TRAIN_COLUMNS)
         self._validation = GrowingTable(run.validation_csv, VALIDATION_COLUMNS)
-        self._metrics: tuple[tuple[int, int], pd.DataFrame] | None = None
+        self._metrics: tuple[Version, pd.DataFrame] | None = None
+        self._descriptions: tuple[tuple[int, int], MetricDescriptions] | None = None
         self._best: tuple[tuple[int, int], Best | None] | None = None
         self._results: dict[tuple[ResultKind, int], tuple[int, EvaluationResult]] = {}
         self._manifests: dict[int, Manifest] = {}
@@ -67,15 +71,21 @@ class RunReader:
     def metrics(self) -> pd.DataFrame:
         """`metrics.csv` by ascending step, missing as NaN; replaced whole, so read whole when it changes."""
         version = self.metrics_version()
-        if version == (0, 0):
-            return _metrics_frame([])
         if self._metrics is None or self._metrics[0] != version:
-            self._metrics = (version, _metrics_frame(read_rows(self.run.metrics_csv)))
+            self._metrics = (version, _metrics_frame(read_rows(self.run.metrics_csv), self.descriptions.header))
         return self._metrics[1]
 
-    def metrics_version(self) -> tuple[int, int]:
-        """Changes whenever metrics.csv does; zeros while there is none."""
-        return version_of(self.run.metrics_csv)
+    def metrics_version(self) -> Version:
+        """Changes whenever metrics.csv does, or what it means."""
+        return version_of(self.run.metrics_csv), version_of(self.run.metric_descriptions)
+
+    @property
+    def descriptions(self) -> MetricDescriptions:
+        """What the columns of `metrics.csv` mean."""
+        version = version_of(self.run.metric_descriptions)
+        if self._descriptions is None or self._descriptions[0] != version:
+            self._descriptions = (version, self.run.read_metric_descriptions())
+        return self._descriptions[1]
 
     def keep(self, key: tuple[Any, ...], make: Callable[[], Kept]) -> Kept:
         """What `make` returned for this key before, for any viewer, else what it returns now; the oldest go."""
@@ -92,7 +102,7 @@ class RunReader:
 
     def base_metrics(self) -> dict[str, float]:
         """The base model's values: metrics.csv at step 0, missing left out."""
-        rows = self.metrics().query("step == 0")[list(COMPARED_METRICS)]
+        rows = self.metrics().query("step == 0")[[column.name for column in self.descriptions.compared]]
         return {str(name): float(value) for name, value in rows.iloc[0].dropna().items()} if len(rows) else {}
 
     def failures(self) -> dict[int, str]:
@@ -110,7 +120,7 @@ class RunReader:
         metrics, failed = self.metrics().query("status != 'skipped'"), self.failures()
         return {
             name: {step: failed.get(step) or self._blank_reason(step, name) for step in _steps_without(metrics, name)}
-            for name in COMPARED_METRICS
+            for name in (column.name for column in self.descriptions.compared)
         }
 
     def stops(self) -> dict[int, str]:
@@ -186,11 +196,16 @@ class RunReader:
         """Metric → what shuffled pairs and real pictures score, where the evaluator says so."""
         best = self.best()
         ends = {name: found.model_dump() for name, found in best.anchors.items()} if best else {}
-        real = best.metrics.get("clip_t_real") if best else None
-        return ends if real is None else {**ends, "clip_t": {"real": real}}
+        for column in self.descriptions.of_role("guard") if best else ():
+            real = best.metrics.get(column.guard.real) if best and column.guard else None
+            if real is not None:
+                ends[column.name] = {"real": real}
+        return ends
 
     def _blank_reason(self, step: int, name: str) -> str:
         result = self.result(step)
+        if result and result.samples and not any(name in sample.metrics for sample in result.samples):
+            return result.missing.get(name) or say("evaluated by a version without this metric")
         return (result.missing.get(name) if result else None) or "no reason was given"
 
 
@@ -215,10 +230,10 @@ def _steps_without(metrics: pd.DataFrame, name: str) -> list[int]:
     return [int(step) for step in metrics["step"][metrics[name].isna()]]
 
 
-def _metrics_frame(rows: list[dict[str, str]]) -> pd.DataFrame:
-    """Known columns first; those a newer evaluator adds are kept."""
-    added = [column for column in (rows[0] if rows else {}) if column not in METRIC_COLUMNS]
-    frame = pd.DataFrame(rows, columns=[*METRIC_COLUMNS, *added])
+def _metrics_frame(rows: list[dict[str, str]], header: tuple[str, ...]) -> pd.DataFrame:
+    """Described columns first; others that the file has are kept."""
+    added = [column for column in (rows[0] if rows else {}) if column not in header]
+    frame = pd.DataFrame(rows, columns=[*header, *added])
     for column in frame.columns.difference(list(TEXT_COLUMNS)):
         frame[column] = pd.to_numeric(frame[column], errors="coerce")
     return frame.dropna(subset=["step"]).sort_values("step", ignore_index=True)

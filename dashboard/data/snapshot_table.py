@@ -11,8 +11,8 @@ import pandas as pd
 from dashboard.data.notes import Notes
 from dashboard.text.formatting import interval, metric_name, signed
 from dashboard.text.language import say
+from shared.run_folder.metric_descriptions import MetricDescriptions
 from shared.run_folder.records import Best, Confirmation, Manifest
-from shared.run_folder.tables import COMPARED_METRICS
 
 DIGEST_DIGITS = 12
 
@@ -20,6 +20,7 @@ DIGEST_DIGITS = 12
 def snapshot_table(
     steps: Sequence[int],
     metrics: pd.DataFrame,
+    descriptions: MetricDescriptions,
     manifests: Mapping[int, Manifest],
     best: Best | None,
     notes: Notes,
@@ -28,7 +29,7 @@ def snapshot_table(
     rows = metrics.set_index("step").to_dict("index")
     return pd.DataFrame(
         [
-            _row(step, rows.get(step), manifests.get(step), verdict_words(step, rows.get(step), best), notes)
+            _row(step, rows.get(step), descriptions, manifests.get(step), best, notes)
             for step in sorted(steps, reverse=True)
         ]
     )
@@ -69,15 +70,23 @@ def final_words(step: int, final: Confirmation) -> str:
 
 
 def _row(
-    step: int, row: Mapping[str, Any] | None, manifest: Manifest | None, verdict: str, notes: Notes
+    step: int,
+    row: Mapping[str, Any] | None,
+    descriptions: MetricDescriptions,
+    manifest: Manifest | None,
+    best: Best | None,
+    notes: Notes,
 ) -> dict[str, Any]:
     told = row or {}
-    compared = {metric_name(name): _difference(told, name) for name in COMPARED_METRICS}
+    compared = {
+        metric_name(column): _difference(told, f"{column.name}_delta", column.name, column.decimals)
+        for column in descriptions.compared
+    }
     return {
         "☆": "★" if step in notes.starred else "",
         say("step"): step,
-        say("verdict"): verdict,
-        say("composite"): _difference(told, "composite"),
+        say("verdict"): verdict_words(step, row, best),
+        say("composite"): _difference(told, "composite", "composite"),
         **compared,
         say("size, MB"): sum(entry.size for entry in manifest.files) / 1e6 if manifest else None,
         say("digest"): manifest.files[0].sha256[:DIGEST_DIGITS] if manifest and manifest.files else "",
@@ -86,8 +95,8 @@ def _row(
     }
 
 
-def _difference(row: Mapping[str, Any], name: str) -> str:
-    delta = row.get("composite" if name == "composite" else f"{name}_delta", np.nan)
+def _difference(row: Mapping[str, Any], center: str, name: str, decimals: int = 3) -> str:
+    delta = row.get(center, np.nan)
     if delta is None or not np.isfinite(delta):
         return "–"
-    return f"{signed(delta)} {interval(row[f'{name}_low'], row[f'{name}_high'])}"
+    return f"{signed(delta, decimals)} {interval(row[f'{name}_low'], row[f'{name}_high'], decimals)}"

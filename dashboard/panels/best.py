@@ -28,7 +28,7 @@ def best_panel(reader: RunReader) -> None:
             st.caption(say("Evaluated snapshots: {count}. The file of this one:", count=best.num_evaluated))
             st.code(str(best_file(reader.run, best)), language=None, wrap_lines=True)
             show_confirmation(best)
-        numbers.html(best_table_html(best, reader.base_metrics()) + signals_html(best))
+        numbers.html(best_table_html(best, reader.base_metrics(), reader.descriptions) + signals_html(best))
 
 
 def show_confirmation(best: Best) -> None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 import streamlit as st
 
 from dashboard import url_state
+from dashboard.charts.axis import Look
 from dashboard.charts.overlay import COLORS, Run, overlay_figure
 from dashboard.components.figure import show_figure, window_of
 from dashboard.components.wall import REFERENCE, show_wall, wall_data
@@ -35,12 +36,18 @@ def compare_panel(reader: RunReader) -> None:
     look = replace(look, anchors=False, window=window_of(group))
     curves, numbers = st.columns([5, 6], gap="medium")
     with curves:
-        runs = [Run(one.name, one.train(), one.validation(), one.metrics(), axis_of(one, look)) for one in readers]
+        runs = [run_of(one, look) for one in readers]
         label = say("Curves of {runs}", runs=", ".join(one.name for one in readers))
         show_figure(overlay_figure(runs, look), key="overlay_figure", group=group, label=label, file_name="compare")
     with numbers:
         show_numbers(readers, reader.name)
     show_pictures(readers)
+
+
+def run_of(reader: RunReader, look: Look) -> Run:
+    """A run with its tables."""
+    tables = reader.train(), reader.validation(), reader.metrics()
+    return Run(reader.name, *tables, axis_of(reader, look), reader.descriptions)
 
 
 def chosen_readers(others: list[str]) -> list[RunReader]:
@@ -89,6 +96,7 @@ def contestant(reader: RunReader) -> Contestant:
     return Contestant(
         name=reader.name,
         config=reader.config,
+        descriptions=reader.descriptions,
         best=best,
         last_step=reader.last_step(),
         references=references.digest() if references else "",
@@ -104,7 +112,15 @@ def show_pictures(readers: list[RunReader]) -> None:
         return
     columns = [REFERENCE, *(column_of(one, versions[one.name][-1][0]) for one in evaluated)]
     first = evaluated[0]
-    data = wall_data(first.name, first.run_id, versions[first.name], best=None, columns=columns, versions=versions)
+    data = wall_data(
+        first.name,
+        first.run_id,
+        versions[first.name],
+        descriptions=first.descriptions,
+        best=None,
+        columns=columns,
+        versions=versions,
+    )
     show_wall(data, key="compare_wall")
 
 

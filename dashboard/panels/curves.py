@@ -162,4 +162,5 @@ def show_quality(reader: RunReader, look: Look, group: str, last_step: int) -> i
 def make_quality(reader: RunReader, best_step: int | None, look: Look, last_step: int) -> Figure:
     """The figure, anew."""
     axis = axis_of(reader, look)
-    return quality_figure(reader.metrics(), best_step, reader.missing(), axis, look, last_step, reader.anchors())
+    missing, anchors = reader.missing(), reader.anchors()
+    return quality_figure(reader.metrics(), reader.descriptions, best_step, missing, axis, look, last_step, anchors)

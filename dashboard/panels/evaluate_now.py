@@ -88,5 +88,5 @@ def show_order(reader: RunReader, request: Request, evaluators: Fact, serving: b
     else:
         st.html(
             f'<p class="small">{request_status.ago(result.created, now)}</p>'
-            + drawings_html(reader.name, request, result)
+            + drawings_html(reader.name, request, result, reader.descriptions)
         )

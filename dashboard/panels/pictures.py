@@ -24,7 +24,12 @@ def pictures_panel(reader: RunReader) -> None:
     best = reader.best()
     chosen = st.session_state.get("step")
     data = wall_data(
-        reader.name, reader.run_id, reader.evaluation_versions(), best=best.step if best else None, step=chosen
+        reader.name,
+        reader.run_id,
+        reader.evaluation_versions(),
+        descriptions=reader.descriptions,
+        best=best.step if best else None,
+        step=chosen,
     )
     show_wall(data, key=f"wall_{reader.run_id}", on_step=choose_step)
 
@@ -43,6 +48,7 @@ def strip_panel(reader: RunReader) -> None:
         reader.name,
         reader.run_id,
         reader.evaluation_versions(),
+        descriptions=reader.descriptions,
         best=best.step if best else None,
         columns=RUN_COLUMNS,
         plain=True,

@@ -29,7 +29,7 @@ def settings_panel(reader: RunReader) -> None:
             say("Compare with"), others, index=None, key="config_other", placeholder=say("another run"), width=280
         )
     if other:
-        show_differences([Contestant(one.name, one.config) for one in (reader, open_reader(other))])
+        show_differences([Contestant(one.name, one.config, one.descriptions) for one in (reader, open_reader(other))])
     show_origin(reader)
     table = settings_table(reader.config)
     st.dataframe(

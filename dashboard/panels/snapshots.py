@@ -17,7 +17,7 @@ from dashboard.panels.evaluate_now import orders_panel
 from dashboard.panels.waiting import wait_for_training
 from dashboard.server import exports
 from dashboard.server.files import download_url
-from dashboard.text.formatting import duration, size
+from dashboard.text.formatting import duration, metric_name, size
 from dashboard.text.language import say
 from shared.run_folder.records import Manifest
 
@@ -43,7 +43,7 @@ def snapshots_panel(reader: RunReader) -> None:
             url_state.write()
 
     st.dataframe(
-        snapshot_table(steps, reader.metrics(), manifests, best, noted),
+        snapshot_table(steps, reader.metrics(), reader.descriptions, manifests, best, noted),
         key=f"snapshots_{reader.run_id}",
         hide_index=True,
         height="content" if len(steps) <= SHORT_TABLE else TABLE_HEIGHT,
@@ -53,6 +53,10 @@ def snapshots_panel(reader: RunReader) -> None:
             "☆": st.column_config.TextColumn(width=30),
             say("size, MB"): st.column_config.NumberColumn(format="%.2f"),
             say("published"): st.column_config.DatetimeColumn(format="MM-DD HH:mm"),
+            **{
+                metric_name(column): st.column_config.TextColumn(help=say(column.meaning))
+                for column in reader.descriptions.compared
+            },
         },
     )
     st.caption(say("Differences to the base model, with the 95 % interval over prompts of each snapshot by itself."))

@@ -5,15 +5,7 @@ from __future__ import annotations
 import math
 
 from dashboard.text.language import say
-
-METRIC_NAMES = {
-    "visual_loss": "visual loss",
-    "fashion_clip_loss": "fashion CLIP loss",
-    "color_loss": "color loss",
-    "clip_t": "CLIP text score",
-    "copy_max": "nearest training picture",
-    "nn_ratio": "copying ratio",
-}
+from shared.run_folder.metric_descriptions import Column
 
 
 def duration(seconds: float) -> str:
@@ -35,9 +27,9 @@ def number(value: float | None, digits: int = 3) -> str:
     return f"{value:,.0f}" if abs(value) >= 10**digits else f"{value:#.{digits}g}".rstrip(".")
 
 
-def signed(value: float) -> str:
-    """A difference: three decimals, always with its sign, the true minus; a blank is a dash."""
-    return f"{value:+.3f}".replace("-", "−") if math.isfinite(value) else "–"
+def signed(value: float, decimals: int = 3) -> str:
+    """A difference: always with its sign, the true minus; a blank is a dash."""
+    return f"{value:+.{decimals}f}".replace("-", "−") if math.isfinite(value) else "–"
 
 
 def plain(value: float) -> str:
@@ -45,9 +37,11 @@ def plain(value: float) -> str:
     return f"{value:.2f}".replace("-", "−")
 
 
-def interval(low: float, high: float) -> str:
+def interval(low: float, high: float, decimals: int = 3) -> str:
     """The ends of an interval of differences; a single prompt has none."""
-    return f"[{signed(low)}, {signed(high)}]" if math.isfinite(low + high) else say("no interval")
+    if not math.isfinite(low + high):
+        return say("no interval")
+    return f"[{signed(low, decimals)}, {signed(high, decimals)}]"
 
 
 def size(num_bytes: float) -> str:
@@ -59,6 +53,11 @@ def size(num_bytes: float) -> str:
     return f"{num_bytes:.3g} TB"
 
 
-def metric_name(column: str) -> str:
-    """`fashion_clip_loss` as people say it."""
-    return say(METRIC_NAMES.get(column, column.replace("_", " ")))
+def metric_name(column: Column) -> str:
+    """A metric's number as people call it."""
+    return say(column.title)
+
+
+def metric_title(column: Column) -> str:
+    """With its unit, where it has one."""
+    return f"{metric_name(column)}, {column.unit}" if column.unit else metric_name(column)

@@ -16,7 +16,7 @@ from shared.launch.relocation import DATA_KEYS, absent, new_place, replaced, sca
 from shared.run_folder.heartbeat import is_alive, read_status, someone_serves
 from shared.run_folder.leases import dead_claims
 from shared.run_folder.run_dir import RunDir, step_name, steps_in
-from shared.run_folder.tables import METRIC_COLUMNS, TRAIN_COLUMNS, VALIDATION_COLUMNS, read_rows, whole_lines
+from shared.run_folder.tables import TRAIN_COLUMNS, VALIDATION_COLUMNS, read_rows, whole_lines
 
 Problems = Iterator[str]
 
@@ -86,7 +86,7 @@ def _tables(run: RunDir) -> Problems:
     headers = {
         run.train_csv: TRAIN_COLUMNS,
         run.validation_csv: VALIDATION_COLUMNS,
-        run.metrics_csv: METRIC_COLUMNS,
+        run.metrics_csv: run.read_metric_descriptions().header,
     }
     for path, columns in headers.items():
         if not path.exists():

@@ -11,10 +11,11 @@ from rich.text import Text
 
 from shared.run_folder.active_evaluators import read_active_evaluators
 from shared.run_folder.heartbeat import is_alive, left_behind, read_status
+from shared.run_folder.metric_descriptions import Column, MetricDescriptions
 from shared.run_folder.pending import left_to_evaluate, unevaluated, without_result
 from shared.run_folder.records import Best, Interval, ProcessStatus
 from shared.run_folder.run_dir import RunDir
-from shared.run_folder.tables import COMPARED_METRICS, read_rows
+from shared.run_folder.tables import read_rows
 
 LINES_EVERY_STEPS = 20
 
@@ -53,7 +54,7 @@ class Terminal:
         for row in read_rows(self._run.metrics_csv):
             if (evaluated := (row["step"], row["status"])) not in self._evaluated:
                 self._evaluated.add(evaluated)
-                self.say(describe_result(row))
+                self.say(describe_result(row, self._run.read_metric_descriptions()))
         trainer = self._trainer()
         if trainer:
             self._tell(trainer)
@@ -92,14 +93,14 @@ class Terminal:
         return Group(bar, lines)
 
 
-def describe_result(row: dict[str, str]) -> str:
+def describe_result(row: dict[str, str], descriptions: MetricDescriptions) -> str:
     """One line about a row of metrics.csv, differences against the base model in brackets."""
     name = "base model" if row["step"] == "0" else f"step {row['step']}"
     if row["status"] == "failed":
         return f"{name} could not be evaluated: {row['reason']}"
     if row["status"] == "skipped":
         return f"{name} was skipped: {row['reason']}"
-    values = [_value(metric, row) for metric in COMPARED_METRICS if row[metric]]
+    values = [_value(column, row) for column in descriptions.compared if row.get(column.name)]
     return f"evaluated {name}: {', '.join(values)}  ({float(row['evaluation_seconds']):.1f} s)"
 
 
@@ -110,7 +111,7 @@ def summarise(run: RunDir, console: Console) -> None:
     """
     for row in read_rows(run.metrics_csv):
         if row["status"] == "failed":
-            console.print(escape(describe_result(row)), soft_wrap=True)
+            console.print(escape(describe_result(row, run.read_metric_descriptions())), soft_wrap=True)
     best = run.read_best()
     if best is None:
         if unevaluated(run):
@@ -143,10 +144,11 @@ def _words(status: ProcessStatus | None) -> str:
     return text if is_alive(status) or status.state in ("finished", "stopped", "failed") else f"gone (was {text})"
 
 
-def _value(metric: str, row: dict[str, str]) -> str:
-    name = metric.removesuffix("_loss").replace("_", " ")
-    delta = row.get(f"{metric}_delta")
-    return f"{name} {float(row[metric]):.3f}" + (f" ({float(delta):+.3f})" if delta and row["step"] != "0" else "")
+def _value(column: Column, row: dict[str, str]) -> str:
+    name, digits = column.name.removesuffix("_loss").replace("_", " "), column.decimals
+    delta = row.get(f"{column.name}_delta")
+    change = f" ({float(delta):+.{digits}f})" if delta and row["step"] != "0" else ""
+    return f"{name} {float(row[column.name]):.{digits}f}{change}"
 
 
 def _number(value: float | None) -> str:

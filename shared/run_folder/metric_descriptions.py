@@ -7,6 +7,7 @@ The evaluator publishes the descriptions before the first result; the header of 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -107,7 +108,7 @@ class MetricDescription(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     name: str
-    needs: tuple[str, ...] = Field(default=(), description="Beside the pictures: references, prompts, base, training.")
+    needs: tuple[str, ...] = Field(default=(), description="`references`, `prompts`, `seeds`, `base`, `training`.")
     columns: tuple[Column, ...]
 
 
@@ -139,6 +140,12 @@ class MetricDescriptions(Record):
         return self.of_role(*COMPARED_ROLES)
 
     @property
+    def compared_without_references(self) -> tuple[Column, ...]:
+        """Those that a picture has whose prompt has no reference."""
+        able = [metric for metric in self.metrics if set(metric.needs) <= {"prompts"}]
+        return tuple(column for metric in able for column in metric.columns if column in self.compared)
+
+    @property
     def losses(self) -> tuple[Column, ...]:
         """Weighed in the composite."""
         return self.of_role("loss")
@@ -161,3 +168,11 @@ class MetricDescriptions(Record):
         skills = [f"{column.name}_skill" for column in self.losses]
         charted = [column.name for column in self.charted]
         return (*BEFORE_LOSSES, *leading, *AFTER_LOSSES, *values, *differences, *COMPOSITE, *skills, *charted, *LAST)
+
+
+def compared_in_any(descriptions: Iterable[MetricDescriptions]) -> tuple[Column, ...]:
+    """The compared columns of several runs, each once, as the first run that has it describes it."""
+    found: dict[str, Column] = {}
+    for one in descriptions:
+        found |= {column.name: column for column in one.compared if column.name not in found}
+    return tuple(found.values())

@@ -17,37 +17,6 @@ from shared.errors import RunFolderError
 from shared.run_folder.records import replace_file
 
 Value = str | int | float | bool | None
-LEADING_METRIC_COLUMNS = (
-    "step",
-    "epoch",
-    "total_loss",
-    "visual_loss",
-    "fashion_clip_loss",
-    "color_loss",
-    "learning_rate",
-    "timestamp",
-)
-COMPARED_METRICS = ("visual_loss", "fashion_clip_loss", "color_loss", "clip_t")
-METRIC_COLUMNS = (
-    *LEADING_METRIC_COLUMNS,
-    "status",
-    "reason",
-    "clip_t",
-    "color_de00",
-    *(f"{metric}_{part}" for metric in COMPARED_METRICS for part in ("delta", "low", "high")),
-    "composite",
-    "composite_low",
-    "composite_high",
-    *(f"{metric}_skill" for metric in COMPARED_METRICS if metric.endswith("_loss")),
-    "diversity",
-    "copy_max",
-    "nn_ratio",
-    "drift",
-    "val_loss",
-    "gap",
-    "signals",
-    "evaluation_seconds",
-)
 TRAIN_COLUMNS = (
     "step",
     "epoch",

@@ -18,7 +18,8 @@ from dashboard.data import series
 from dashboard.data.reader import VALIDATION_COLUMNS, RunReader
 from dashboard.panels.curves import axis_end
 from examples.fake_run import FakeRun
-from shared.run_folder.tables import METRIC_COLUMNS, TRAIN_COLUMNS
+from shared.run_folder.older_metrics import OLDER_METRICS
+from shared.run_folder.tables import TRAIN_COLUMNS
 
 STEP = XAxis()
 
@@ -29,7 +30,7 @@ def train_table(steps: list[int], loss: list[float], **columns: Any) -> pd.DataF
 
 
 def metric_table(**columns: list[float]) -> pd.DataFrame:
-    return pd.DataFrame(columns).reindex(columns=list(METRIC_COLUMNS))
+    return pd.DataFrame(columns).reindex(columns=list(OLDER_METRICS.header))
 
 
 def validation_table(**columns: list[float]) -> pd.DataFrame:
@@ -81,8 +82,10 @@ def test_every_figure_is_one_that_plotly_accepts_on_every_axis(reader: RunReader
     anchors = {"visual_loss": {"shuffled": 0.6, "real": 0.1}}
     for figure in (
         training_figure(reader.train(), reader.validation(), events, axis, look, last_step=200),
-        quality_figure(reader.metrics(), 40, reader.missing(), axis, look, 200, anchors),
-        overlay_figure([Run("a", reader.train(), reader.validation(), reader.metrics(), axis)], look),
+        quality_figure(reader.metrics(), reader.descriptions, 40, reader.missing(), axis, look, 200, anchors),
+        overlay_figure(
+            [Run("a", reader.train(), reader.validation(), reader.metrics(), axis, reader.descriptions)], look
+        ),
     ):
         go.Figure(with_real_colors(figure))
         uids = [found["uid"] for found in figure["data"]]
@@ -220,7 +223,7 @@ def test_a_difference_is_coloured_only_where_its_interval_excludes_zero() -> Non
         visual_loss_low=[np.nan, -0.15, 0.05, -0.1],
         visual_loss_high=[np.nan, -0.05, 0.15, 0.1],
     )
-    points = trace(quality_figure(table, None, {}, STEP, Look(), 30), "visual loss")
+    points = trace(quality_figure(table, OLDER_METRICS, None, {}, STEP, Look(), 30), "visual loss")
     assert unpacked(points["marker"]["color"]).tolist() == [0, -1, 1, 0]
     assert [color for _, color in points["marker"]["colorscale"]] == [GREEN, GRAY, RED]
     assert unpacked(points["y"]).tolist() == pytest.approx([0, -0.1, 0.1, 0])
@@ -230,31 +233,23 @@ def test_a_difference_is_coloured_only_where_its_interval_excludes_zero() -> Non
 
 def test_more_is_better_for_the_text_score() -> None:
     table = metric_table(step=[10], clip_t=[0.3], clip_t_delta=[0.1], clip_t_low=[0.05], clip_t_high=[0.15])
-    points = trace(quality_figure(table, None, {}, STEP, Look(), 10), "CLIP text score")
+    points = trace(quality_figure(table, OLDER_METRICS, None, {}, STEP, Look(), 10), "CLIP text score")
     assert unpacked(points["marker"]["color"]).tolist() == [-1]
 
 
 def test_a_lower_text_score_is_not_worse_where_real_pictures_score_lower_too() -> None:
     delta = {"clip_t_delta": [0.0, -0.4], "clip_t_low": [0.0, -0.5], "clip_t_high": [0.0, -0.3]}
     table = metric_table(step=[0.0, 10.0], clip_t=[0.8, 0.4], **delta)
-    figure = quality_figure(table, None, {}, STEP, Look(), 10, {"clip_t": {"real": 0.35}})
+    figure = quality_figure(table, OLDER_METRICS, None, {}, STEP, Look(), 10, {"clip_t": {"real": 0.35}})
     assert unpacked(trace(figure, "CLIP text score")["marker"]["color"]).tolist() == [0, 0]
     assert "CLIP text score, difference to step 0 (real pictures score lower too)" in titles(figure)
-    evaluated = quality_figure(table, None, {}, STEP, Look(), 10, {"clip_t": {"real": 0.9}})
+    evaluated = quality_figure(table, OLDER_METRICS, None, {}, STEP, Look(), 10, {"clip_t": {"real": 0.9}})
     assert unpacked(trace(evaluated, "CLIP text score")["marker"]["color"]).tolist() == [0, 1]
-
-
-def test_a_metric_that_a_newer_evaluator_adds_gets_a_panel() -> None:
-    table = metric_table(step=[10.0]).assign(
-        diversity=[0.9], diversity_delta=[-0.1], diversity_low=-0.2, diversity_high=0.1
-    )
-    figure = quality_figure(table, None, {}, STEP, Look(), 10)
-    assert "diversity, difference to step 0 (higher is better)" in titles(figure)
 
 
 def test_values_without_a_comparison_get_small_charts_of_their_own() -> None:
     table = metric_table(step=[0.0, 10.0]).assign(drift=[np.nan, 0.3], copy_max=np.nan)
-    figure = quality_figure(table, None, {}, STEP, Look(), 10)
+    figure = quality_figure(table, OLDER_METRICS, None, {}, STEP, Look(), 10)
     assert unpacked(trace(figure, "drift")["y"]).tolist() == pytest.approx([0.3])
     assert unpacked(trace(figure, "drift")["customdata"]).tolist() == [10]
     assert not [title for title in titles(figure) if title.startswith("nearest training picture")]
@@ -263,22 +258,22 @@ def test_values_without_a_comparison_get_small_charts_of_their_own() -> None:
 def test_anchors_stand_on_the_scale_of_differences() -> None:
     table = metric_table(step=[0.0, 10.0], visual_loss=[0.5, 0.4])
     anchors = {"visual_loss": {"step_0": 0.5, "shuffled": 0.6, "real": 0.1}}
-    figure = quality_figure(table, None, {}, STEP, Look(anchors=True), 10, anchors)
+    figure = quality_figure(table, OLDER_METRICS, None, {}, STEP, Look(anchors=True), 10, anchors)
     assert [shape["y0"] for shape in figure["layout"]["shapes"]] == pytest.approx([0.1, -0.4])
-    assert quality_figure(table, None, {}, STEP, Look(), 10, anchors)["layout"]["shapes"] == []
+    assert quality_figure(table, OLDER_METRICS, None, {}, STEP, Look(), 10, anchors)["layout"]["shapes"] == []
 
 
 def test_the_best_snapshot_is_starred_on_every_metric_it_has(reader: RunReader) -> None:
     best = reader.best()
     assert best
-    figure = quality_figure(reader.metrics(), best.step, {}, STEP, Look(), 200)
+    figure = quality_figure(reader.metrics(), reader.descriptions, best.step, {}, STEP, Look(), 200)
     stars = [found for found in figure["data"] if found["name"] == "best"]
     assert [unpacked(star["x"]).tolist() for star in stars] == [[best.step]] * 5
 
 
 def test_reasons_reach_the_chart_escaped() -> None:
     missing = {"color_loss": {10: "<b>no</b> garment"}}
-    figure = quality_figure(metric_table(step=[10]), None, missing, STEP, Look(), 10)
+    figure = quality_figure(metric_table(step=[10]), OLDER_METRICS, None, missing, STEP, Look(), 10)
     assert trace(figure, "color loss: no value")["text"] == ["&lt;b&gt;no&lt;/b&gt; garment"]
 
 

@@ -4,7 +4,6 @@ import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import get_args
 
 import pytest
 
@@ -16,23 +15,26 @@ from dashboard.panels import curves
 from dashboard.text import formatting, language
 from dashboard.text.language import TEXTS, best_match, say
 from shared.followers.alerts import SENTENCES
-from shared.run_folder.records import FINAL_STATES, Signal
+from shared.run_folder.records import FINAL_STATES
+from tasks.text_to_image.metrics import descriptions
 
 DASHBOARD = Path(charts.__file__).parents[1]
 CHINESE = ("zh-Hans", "zh-Hant")
+SHOWN = (*descriptions().compared, *descriptions().charted)
 LOOKED_UP = {
     *quality.ANCHOR_NAMES.values(),
-    *quality.FURTHER.values(),
     *training.LANES,
     *training.GPU_MEMORY,
     *curves.X_NAMES.values(),
     *curves.OPTIONS.values(),
     *request_status.NAMES.values(),
-    *get_args(Signal.model_fields["name"].annotation),
+    "gap",
+    *(column.sign.name for column in SHOWN if column.sign),
+    *(column.title for column in SHOWN),
+    *(column.meaning for column in SHOWN),
     *request_status.DONE.values(),
     request_status.DRAWN,
     *drawings.SHEETS.values(),
-    *formatting.METRIC_NAMES.values(),
     *(text for kind, text in SENTENCES.items() if kind != "notice"),  # the program's own words
     *FINAL_STATES,
     "requested",
@@ -58,7 +60,7 @@ def test_everything_the_page_says_is_translated(code: str) -> None:
 @pytest.mark.parametrize("code", CHINESE)
 def test_nothing_is_translated_that_is_not_said(code: str) -> None:
     states = {"starting", "preparing", "training", "paused", "evaluating", "idle", "draining", "saving", "serving"}
-    spelled = {"allocated", "reserved", "resident", "device, all processes", "diversity", "drift", "Supervisor"}
+    spelled = {"allocated", "reserved", "resident", "device, all processes", "Supervisor"}
     assert TEXTS[code].keys() - {*said(), *LOOKED_UP, *states, *spelled} == set()
 
 

@@ -24,6 +24,7 @@ from dashboard.panels.system import memory_table
 from dashboard.server.files import download_url, find_file, routes
 from examples.fake_run import FakeRun
 from shared.files.publication import publish
+from shared.run_folder.older_metrics import OLDER_METRICS
 from shared.run_folder.records import Change, Confirmation, EvaluationResult, Manifest, Request, Sample
 
 
@@ -37,7 +38,8 @@ def test_each_snapshot_has_its_verdict_in_words(reader: RunReader) -> None:
     assert best
     manifests = {step: found for step in steps if (found := reader.manifest(step))}
     noted = notes.Notes(starred=(80,), texts={80: "soft edges"})
-    table = snapshot_table([*steps, 240], reader.metrics(), manifests, best, noted).set_index("step")
+    shown = snapshot_table([*steps, 240], reader.metrics(), reader.descriptions, manifests, best, noted)
+    table = shown.set_index("step")
     assert table.index.tolist() == [240, 200, 160, 120, 80, 40]
     assert table["verdict"][240] == "not evaluated yet"
     assert table["verdict"][160] == "could not be evaluated: the adapter holds a value that is not finite"
@@ -123,7 +125,7 @@ def test_drawings_stand_over_their_prompts_and_open_the_file_itself(reader: RunR
     request = Request(id="evaluate-1", kind="evaluate", run_id="r", by="me", step=40, prompts=("a <b>red</b> coat",))
     sample = Sample(prompt_id="asked-01", prompt=request.prompts[0], seed=7, image="0 1.png", batch=0)
     result = EvaluationResult(run_id="r", step=40, status="ok", samples=(sample,))
-    text = drawings_html("a run", request, result)
+    text = drawings_html("a run", request, result, OLDER_METRICS)
     url = "pictures/a%20run/requested/evaluate-1/step-00000040/images/0%201.png"
     assert f'href="{url}"' in text
     assert f'src="{url}?small"' in text
@@ -155,8 +157,8 @@ def test_runs_are_compared_with_the_pinned_one(reader: RunReader) -> None:
     worse_evaluated = with_losses(evaluated, "visual_loss", 0.1)
     other = reader.config.model_copy(update={"train": reader.config.train.model_copy(update={"learning_rate": 0.5})})
     pair = [
-        Contestant("a", reader.config, best, 200, "x", evaluated),
-        Contestant("b", other, worse, 100, "x", worse_evaluated),
+        Contestant("a", reader.config, reader.descriptions, best, 200, "x", evaluated),
+        Contestant("b", other, reader.descriptions, worse, 100, "x", worse_evaluated),
     ]
     scores = score_table(pair, "a").set_index("run")
     assert scores["visual loss"]["b"].endswith("(+0.100 [+0.100, +0.100] ▼)")
@@ -181,7 +183,7 @@ def test_runs_evaluated_otherwise_are_not_compared(reader: RunReader, what: str)
         "drawn": {"generation": {**evaluated.generation, "num_inference_steps": 4}},
         "encoder": {"encoders": {"visual_loss": {"model": "another"}}},
     }[what]
-    one = Contestant("a", reader.config, best, 200, "x", evaluated)
+    one = Contestant("a", reader.config, reader.descriptions, best, 200, "x", evaluated)
     other = replace(one, name="b", evaluated=evaluated.model_copy(update=changed))
     other = replace(other, references="y") if what == "references" else other
     scores = score_table([one, other], "a").set_index("run")
@@ -198,7 +200,9 @@ def test_an_encoder_is_the_same_wherever_its_weights_lie(reader: RunReader) -> N
         evaluated.model_copy(update={"encoders": {"visual_loss": {"model": folder, "digest": "1a"}}})
         for folder in ("/here", "/there")
     ]
-    one, other = (Contestant(name, reader.config, best, 200, "x", it) for name, it in zip("ab", found, strict=True))
+    one, other = (
+        Contestant(name, reader.config, OLDER_METRICS, best, 200, "x", it) for name, it in zip("ab", found, strict=True)
+    )
     assert "(" in score_table([one, other], "a").set_index("run")["visual loss"]["b"]
     assert evaluated_otherwise([one, other], "a") == []
 
@@ -302,7 +306,9 @@ def test_addresses_survive_any_name() -> None:
 
 
 def test_the_wall_gets_steps_and_words_but_no_pictures(reader: RunReader) -> None:
-    data = wall_data("finished", reader.run_id, reader.evaluation_versions(), best=200, step=None)
+    data = wall_data(
+        "finished", reader.run_id, reader.evaluation_versions(), descriptions=OLDER_METRICS, best=200, step=None
+    )
     assert [step for step, _ in data["steps"]] == [0, 40, 80, 120, 160, 200]
     assert data["columns"] == RUN_COLUMNS
     assert pd.Series(data["words"]).str.len().min() > 0
@@ -329,10 +335,13 @@ def test_the_memory_foreseen_is_told_by_program_and_part() -> None:
 def test_a_verdict_shows_skill_and_every_sign_of_overfitting(reader: RunReader) -> None:
     best = reader.best()
     assert best
-    page = best_table_html(best, reader.base_metrics())
+    page = best_table_html(best, reader.base_metrics(), reader.descriptions)
     skill = best.skill["visual_loss"]
     assert f"{skill.value:.2f} [{skill.low:.2f}, {skill.high:.2f}]" in page
-    assert best_table_html(best.model_copy(update={"skill": {}}), {}).count("<th>") == page.count("<th>") - 1
+    assert (
+        best_table_html(best.model_copy(update={"skill": {}}), {}, reader.descriptions).count("<th>")
+        == page.count("<th>") - 1
+    )
     marks = [line.split('"')[0] for line in signals_html(best).split('<li class="')[1:]]
     assert marks == ["warn", "idle", "good"]
     assert signals_html(best.model_copy(update={"latest_signals": ()})) == ""

@@ -13,8 +13,9 @@ from PIL import Image, ImageChops
 
 from shared.errors import RunFolderError
 from shared.launch.resume import adopt_places
+from shared.run_folder.older_metrics import OLDER_METRICS
 from shared.run_folder.run_dir import RunDir, create_run, open_run
-from shared.run_folder.tables import METRIC_COLUMNS, read_rows, write_rows
+from shared.run_folder.tables import read_rows, write_rows
 from tasks.text_to_image.evaluation import references
 from tests.conftest import ROOT, Warm, environment, tiny_config
 from tests.integration.conftest import Command, copy_of
@@ -120,7 +121,7 @@ def test_a_result_nobody_weighed_is_weighed_without_being_made_again(
     run = RunDir(tmp_path / "copy")
     shutil.copytree(finished.run.path, run.path)
     rows_before = read_rows(run.metrics_csv)
-    write_rows(run.metrics_csv, METRIC_COLUMNS, [])
+    write_rows(run.metrics_csv, OLDER_METRICS.header, [])
     run.best.unlink()
     warm.run("evaluator", run.path)
     assert read_rows(run.metrics_csv) == rows_before

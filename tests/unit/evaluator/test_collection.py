@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +14,8 @@ from tasks.text_to_image import metrics
 from tasks.text_to_image.evaluation.anchors import anchors
 from tasks.text_to_image.evaluation.scorer import NO_REFERENCE, load_scorer
 from tasks.text_to_image.metrics.metric_input import MetricInput
+from tests.conftest import ROOT
+from tests.new_metric import new_metric
 
 HEADER = (
     "step,epoch,total_loss,visual_loss,fashion_clip_loss,color_loss,learning_rate,timestamp,status,reason,clip_t,"
@@ -23,55 +24,13 @@ HEADER = (
     "composite,composite_low,composite_high,visual_loss_skill,fashion_clip_loss_skill,color_loss_skill,diversity,"
     "copy_max,nn_ratio,drift,val_loss,gap,signals,evaluation_seconds"
 )
-BRIGHTNESS = '''
-"""`brightness`: is the sample as bright as its reference?"""
-
-import numpy as np
-
-from shared.run_folder.metric_descriptions import Column
-from tasks.text_to_image.metrics.features import Extractor
-from tasks.text_to_image.metrics.metric import Metric
-
-
-def brightness(encoders):
-    return Extractor(lambda picture: float(np.asarray(picture.convert("L")).mean()) / 255)
-
-
-def likeness(metric_input, features):
-    look = features[brightness]
-    pairs = zip(look(metric_input.references), look(metric_input.samples), strict=True)
-    return [{"brightness": 1 - abs(reference - sample)} for reference, sample in pairs]
-
-
-METRIC = Metric(
-    name="brightness",
-    order=25,
-    columns=(
-        Column(
-            name="brightness",
-            label="brightness likeness",
-            meaning="1 is as bright as the reference",
-            direction="higher",
-            role="loss",
-            weight=0.5,
-        ),
-    ),
-    compute=likeness,
-    needs=("references",),
-    features=(brightness,),
-)
-'''
 
 
 @pytest.fixture
-def brightness(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def exposure(tmp_path: Path) -> Iterator[None]:
     """A further file in front of the collection."""
-    (tmp_path / "brightness.py").write_text(BRIGHTNESS, encoding="utf-8")
-    monkeypatch.setattr(metrics, "__path__", [*metrics.__path__, str(tmp_path)])
-    metrics.all_metrics.cache_clear()
-    yield
-    sys.modules.pop("tasks.text_to_image.metrics.brightness", None)
-    metrics.all_metrics.cache_clear()
+    with new_metric(tmp_path):
+        yield
 
 
 def test_the_header_is_what_it_always_was() -> None:
@@ -101,23 +60,23 @@ def test_a_feature_that_no_metric_names_is_refused() -> None:
         scorer.features[metrics.features.clip_text]
 
 
-@pytest.mark.usefixtures("brightness")
+@pytest.mark.usefixtures("exposure")
 def test_a_new_file_is_a_metric(garments: list[Image.Image]) -> None:
-    assert list(metrics.all_metrics())[:3] == ["visual", "fashion", "brightness"]
+    assert list(metrics.all_metrics())[:3] == ["visual", "fashion", "exposure"]
     header = metrics.descriptions().header
     assert header[:8] == tuple(HEADER.split(","))[:8], "the leading columns stay"
-    assert [name for name in header if name.startswith("brightness")] == [
-        "brightness",
-        "brightness_delta",
-        "brightness_low",
-        "brightness_high",
-        "brightness_skill",
+    assert [name for name in header if name.startswith("exposure")] == [
+        "exposure",
+        "exposure_delta",
+        "exposure_low",
+        "exposure_high",
+        "exposure_skill",
     ]
-    assert [name for name in header if not name.startswith("brightness")] == HEADER.split(",")
-    scorer = load_scorer("/nowhere", metrics=("color", "brightness"))
-    assert [row["brightness"] for row in scorer.score(MetricInput(garments, garments, [""] * 4)).rows] == [1.0] * 4
-    ends = anchors(garments, scorer)["brightness"]
-    assert ends.shuffled < ends.real < 1, "of a number that is better when higher, the most similar has the most"
+    assert [name for name in header if not name.startswith(("exposure", "lightness"))] == HEADER.split(",")
+    scorer = load_scorer("/nowhere", metrics=("color", "exposure"))
+    assert [row["exposure"] for row in scorer.score(MetricInput(garments, garments, [""] * 4)).rows] == [100.0] * 4
+    ends = anchors(garments, scorer)["exposure"]
+    assert ends.shuffled < ends.real < 100, "of a number that is better when higher, the most similar has the most"
 
 
 def test_a_prompt_without_a_reference_gets_the_numbers_that_need_none(garments: list[Image.Image]) -> None:
@@ -127,3 +86,12 @@ def test_a_prompt_without_a_reference_gets_the_numbers_that_need_none(garments: 
         **dict.fromkeys(("visual_loss", "fashion_clip_loss", "color_loss"), NO_REFERENCE),
         "clip_t": "there is no prompt",
     }
+
+
+def test_the_example_in_the_docs_is_a_metric(tmp_path: Path, garments: list[Image.Image]) -> None:
+    page = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
+    source = page.split("## Adding a metric")[1].split("```python\n")[1].split("```")[0]
+    with new_metric(tmp_path, source) as described:
+        assert {"exposure_loss", "exposure_loss_delta"} <= set(described.header)
+        scores = load_scorer("/nowhere", metrics=("exposure",)).score(MetricInput(garments, garments, [""] * 4))
+        assert [row["exposure_loss"] for row in scores.rows] == [0.0] * 4

@@ -13,10 +13,11 @@ from shared.config.schema import EvaluationConfig
 from shared.files.publication import publish
 from shared.run_folder import requests
 from shared.run_folder.leases import claimed
+from shared.run_folder.older_metrics import OLDER_METRICS
 from shared.run_folder.pending import Work, skipped, work_of
 from shared.run_folder.records import Best, Manifest
 from shared.run_folder.run_dir import RunDir, steps_in
-from shared.run_folder.tables import METRIC_COLUMNS, write_rows
+from shared.run_folder.tables import write_rows
 from tests.conftest import RunMaker, until
 
 
@@ -37,7 +38,7 @@ def evaluated(run: RunDir, *steps: int) -> None:
 
 def weighed(run: RunDir, *finalists: int) -> None:
     """Every snapshot has its row, and best.json names who is evaluated again."""
-    write_rows(run.metrics_csv, METRIC_COLUMNS, [{"step": step} for step in steps_in(run.evaluations)])
+    write_rows(run.metrics_csv, OLDER_METRICS.header, [{"step": step} for step in steps_in(run.evaluations)])
     best = Best(step=finalists[0], snapshot="", reason="", better_than_base=True, num_evaluated=3, finalists=finalists)
     best.write(run.best)
 

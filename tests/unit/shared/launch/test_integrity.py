@@ -12,9 +12,10 @@ from safetensors.numpy import save_file
 
 from shared.files.publication import publish
 from shared.launch.integrity import check
+from shared.run_folder.older_metrics import OLDER_METRICS
 from shared.run_folder.records import EvaluationResult, Manifest
 from shared.run_folder.run_dir import RunDir
-from shared.run_folder.tables import METRIC_COLUMNS, TRAIN_COLUMNS, VALIDATION_COLUMNS, Appender, write_rows
+from shared.run_folder.tables import TRAIN_COLUMNS, VALIDATION_COLUMNS, Appender, write_rows
 from tests.conftest import RunMaker
 
 
@@ -35,7 +36,7 @@ def run(make_paper_run: RunMaker) -> RunDir:
 
     publish(made.staging, made.snapshot(2), Manifest(kind="snapshot", run_id=run_id, step=2), write_adapter)
     publish(made.staging, made.evaluation(2), Manifest(kind="evaluation", run_id=run_id, step=2), write_result)
-    write_rows(made.metrics_csv, METRIC_COLUMNS, [{"step": 2, "status": "ok"}])
+    write_rows(made.metrics_csv, OLDER_METRICS.header, [{"step": 2, "status": "ok"}])
     return made
 
 
@@ -78,7 +79,7 @@ def test_a_file_that_is_no_safetensors_is_named(run: RunDir) -> None:
 
 
 def test_a_row_without_its_result_and_a_result_without_its_row_are_named(run: RunDir) -> None:
-    write_rows(run.metrics_csv, METRIC_COLUMNS, [{"step": 4}])
+    write_rows(run.metrics_csv, OLDER_METRICS.header, [{"step": 4}])
     said = "\n".join(check(run))
     assert "step 4 of metrics.csv has no result" in said
     assert "step 2 stands 0 times in metrics.csv" in said

@@ -11,9 +11,10 @@ from shared.errors import DataError
 from shared.files.publication import publish
 from shared.launch.terminal import Terminal, best_file, describe_result, summarise
 from shared.run_folder.heartbeat import hold_role
+from shared.run_folder.older_metrics import OLDER_METRICS
 from shared.run_folder.records import Best, Interval, Manifest
 from shared.run_folder.run_dir import RunDir
-from shared.run_folder.tables import METRIC_COLUMNS, read_rows, write_rows
+from shared.run_folder.tables import read_rows, write_rows
 from tests.conftest import RunMaker
 
 
@@ -78,7 +79,7 @@ def test_a_run_without_verdict_says_so(run: RunDir) -> None:
     )
     assert summary(run).startswith("No snapshot is evaluated yet; `python run.py evaluate ")
     rows = [{"step": 0, "status": "ok"}, {"step": 2, "status": "failed", "reason": "a weight is not finite"}]
-    write_rows(run.metrics_csv, METRIC_COLUMNS, rows)
+    write_rows(run.metrics_csv, OLDER_METRICS.header, rows)
     assert summary(run) == "step 2 could not be evaluated: a weight is not finite\n"
 
 
@@ -87,7 +88,9 @@ def test_a_missing_file_is_named_by_its_folder(run: RunDir) -> None:
 
 
 def write_metrics(run: RunDir, *rows: dict[str, str | float]) -> None:
-    write_rows(run.metrics_csv, METRIC_COLUMNS, [{"status": "ok", "evaluation_seconds": 1.5, **row} for row in rows])
+    write_rows(
+        run.metrics_csv, OLDER_METRICS.header, [{"status": "ok", "evaluation_seconds": 1.5, **row} for row in rows]
+    )
 
 
 def test_a_result_is_described_in_one_line_with_its_differences(run: RunDir) -> None:
@@ -97,16 +100,19 @@ def test_a_result_is_described_in_one_line_with_its_differences(run: RunDir) -> 
         {"step": 40, "visual_loss": 0.25, "visual_loss_delta": -0.25},
     )
     base, trained = read_rows(run.metrics_csv)
-    assert describe_result(trained) == "evaluated step 40: visual 0.250 (-0.250)  (1.5 s)"
-    assert describe_result(base) == "evaluated base model: visual 0.500, clip t 0.250  (1.5 s)"
+    assert describe_result(trained, OLDER_METRICS) == "evaluated step 40: visual 0.250 (-0.250)  (1.5 s)"
+    assert describe_result(base, OLDER_METRICS) == "evaluated base model: visual 0.500, clip t 0.250  (1.5 s)"
 
 
 def test_a_failed_result_says_why(run: RunDir) -> None:
     write_metrics(run, {"step": 40, "status": "failed", "reason": "the file is truncated"})
-    assert describe_result(read_rows(run.metrics_csv)[0]) == "step 40 could not be evaluated: the file is truncated"
+    assert (
+        describe_result(read_rows(run.metrics_csv)[0], OLDER_METRICS)
+        == "step 40 could not be evaluated: the file is truncated"
+    )
     row = {"step": 40, "status": "skipped", "reason": "evaluation.every is 3"}
-    write_rows(run.metrics_csv, METRIC_COLUMNS, [row])
-    assert describe_result(read_rows(run.metrics_csv)[0]) == "step 40 was skipped: evaluation.every is 3"
+    write_rows(run.metrics_csv, OLDER_METRICS.header, [row])
+    assert describe_result(read_rows(run.metrics_csv)[0], OLDER_METRICS) == "step 40 was skipped: evaluation.every is 3"
 
 
 def test_each_result_is_told_once(run: RunDir, capsys: pytest.CaptureFixture[str]) -> None:

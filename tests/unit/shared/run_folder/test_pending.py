@@ -8,10 +8,11 @@ from evaluator.evaluate import skip
 from shared.config.schema import EvaluationConfig
 from shared.files.publication import publish
 from shared.run_folder import requests
+from shared.run_folder.older_metrics import OLDER_METRICS
 from shared.run_folder.pending import BASE_MODEL, due, is_known, left_to_evaluate, unevaluated, without_result
 from shared.run_folder.records import Best, EvaluationResult, Manifest
 from shared.run_folder.run_dir import RunDir
-from shared.run_folder.tables import METRIC_COLUMNS, write_rows
+from shared.run_folder.tables import write_rows
 from tests.conftest import RunMaker
 
 
@@ -32,12 +33,12 @@ def test_what_is_unevaluated_counts_the_base_model_and_leaves_other_runs_out(run
     assert unevaluated(run) == set()
     snapshot(run, 2)
     assert unevaluated(run) == {0, 2}
-    write_rows(run.metrics_csv, METRIC_COLUMNS, [{"step": 0}])
+    write_rows(run.metrics_csv, OLDER_METRICS.header, [{"step": 0}])
     assert unevaluated(run) == {2}
     run.evaluation(2).mkdir()
     EvaluationResult(run_id="r", step=2, status="ok").write(run.evaluation(2) / "result.json")
     assert unevaluated(run) == {2}, "its evaluator may have died before it weighed the result"
-    write_rows(run.metrics_csv, METRIC_COLUMNS, [{"step": 0}, {"step": 2}])
+    write_rows(run.metrics_csv, OLDER_METRICS.header, [{"step": 0}, {"step": 2}])
     assert unevaluated(run) == set()
 
 
@@ -70,9 +71,9 @@ def test_finalists_are_left_once_every_snapshot_has_its_row(run: RunDir) -> None
     best = Best(step=2, snapshot="", reason="", better_than_base=True, num_evaluated=1, finalists=(2,))
     best.write(run.best)
     assert left_to_evaluate(run) == {BASE_MODEL, 2} == unevaluated(run)
-    write_rows(run.metrics_csv, METRIC_COLUMNS, [{"step": 0}])
+    write_rows(run.metrics_csv, OLDER_METRICS.header, [{"step": 0}])
     assert left_to_evaluate(run) == {2}
-    write_rows(run.metrics_csv, METRIC_COLUMNS, [{"step": 0}, {"step": 2}])
+    write_rows(run.metrics_csv, OLDER_METRICS.header, [{"step": 0}, {"step": 2}])
     assert left_to_evaluate(run) == {BASE_MODEL, 2}, "to be evaluated again"
     for step in (BASE_MODEL, 2):
         run.result("confirmations", step).mkdir(parents=True)
