@@ -15,7 +15,7 @@ from shared.run_folder.run_dir import RunDir, create_run, steps_in
 from shared.run_folder.tables import read_rows
 from tests.conftest import ROOT, RunMaker, Warm, tiny_config
 
-LAST_STEP, NUM_KILLS, SEED = 40, 20, 1
+LAST_STEP, SEED = 40, 1
 SECTIONS: dict[str, dict[str, object]] = {
     "train": {
         "max_train_steps": LAST_STEP,
@@ -93,12 +93,13 @@ def untouched(warm: Warm, tmp_path_factory: pytest.TempPathFactory, tiny_model: 
     return outcome(run)
 
 
-def test_a_run_killed_at_twenty_random_moments_ends_bit_for_bit_like_an_untouched_one(
-    untouched: Outcome, warm: Warm, make_run: RunMaker
+@pytest.mark.parametrize("num_kills", [5, pytest.param(20, marks=pytest.mark.slow)])
+def test_a_run_killed_at_random_moments_ends_bit_for_bit_like_an_untouched_one(
+    untouched: Outcome, warm: Warm, make_run: RunMaker, num_kills: int
 ) -> None:
     run, saved, draw = make_run(**SECTIONS), set[int](), random.Random(SEED)
-    phases = [*PHASES, *draw.choices(list(PHASES), k=NUM_KILLS - len(PHASES))]
-    for phase in draw.sample(phases, k=NUM_KILLS):
+    phases = [*PHASES, *draw.choices(list(PHASES), k=num_kills - len(PHASES))]
+    for phase in draw.sample(phases, k=num_kills):
         program = warm.start("trainer", run.path, prelude=die_at_event(phase, draw.randint(1, PHASES[phase])))
         assert program.wait() == -signal.SIGKILL, f"{phase}: the moment never came: {program.stderr()}"
         saved |= steps_in(run.checkpoints)
