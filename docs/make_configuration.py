@@ -10,8 +10,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from pydantic.fields import FieldInfo
 
+from shared.config.resume_rule import CHANGEABLE, Rule
 from shared.config.save_interval import EverySteps, dump
-from shared.config.schema import sections
+from shared.config.schema import rule_of, sections
 
 TARGET = Path(__file__).with_name("configuration.md")
 
@@ -20,18 +21,43 @@ HEAD = """# Configuration
 One TOML file describes a run. Precedence: the defaults below, then the file, then `section.key=value` on the command
 line. All problems are reported at once, each with its key and the nearest known one. `configs/` holds whole runs.
 
+The last column of each table says whether a run may be resumed with another value:
+
+{rules}
+
 This page is written by `python docs/make_configuration.py` from the descriptions in `shared/config/sections/`.
 """
 
 
 def render() -> str:
     """The whole page."""
-    return "\n".join([HEAD, *(_section(name, model.model_fields) for name, model in sections().items())])
+    return "\n".join(
+        [HEAD.format(rules=_rules()), *(_section(name, model.model_fields) for name, model in sections().items())]
+    )
 
 
 def _section(name: str, fields: dict[str, FieldInfo]) -> str:
-    rows = [f"| `{key}` | {_default(field)} | {field.description} |" for key, field in fields.items()]
-    return "\n".join([f"## [{name}]\n", "| key | default | meaning |", "| --- | --- | --- |", *rows, ""])
+    rows = [
+        f"| `{key}` | {_default(field)} | {field.description} | {_may_change(rule_of(key, field))} |"
+        for key, field in fields.items()
+    ]
+    head = ["| key | default | meaning | on resume |", "| --- | --- | --- | --- |"]
+    return "\n".join([f"## [{name}]\n", *head, *rows, ""])
+
+
+def _rules() -> str:
+    """What the last column's words mean, a row for each rule."""
+    how = {
+        Rule.SESSION: "freely",
+        **dict.fromkeys(CHANGEABLE, "with `--allow-change KEY`"),
+        Rule.RESULTS: "with `--allow-change KEY`, until the first evaluation",
+    }
+    rows = [f"| {_may_change(rule)} | {how.get(rule, 'never')} | {rule.value} |" for rule in Rule]
+    return "\n".join(["| on resume | may change | because |", "| --- | --- | --- |", *rows])
+
+
+def _may_change(rule: Rule) -> str:
+    return f"{'yes' if rule in (Rule.SESSION, *CHANGEABLE) else 'no'}: {rule.name.lower()}"
 
 
 def _default(field: FieldInfo) -> str:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any, cast
 
 from pydantic import model_validator
+from pydantic.fields import FieldInfo
 
+from shared.config.resume_rule import Rule
 from shared.config.sections.base import Section
 from shared.config.sections.dashboard import DashboardConfig
 from shared.config.sections.data import DataConfig
@@ -19,6 +21,7 @@ from shared.config.sections.train import ENDS, TrainConfig
 __all__ = [
     "ENDS",
     "POCKET",
+    "RULES",
     "RUN_NAME",
     "Config",
     "DashboardConfig",
@@ -91,3 +94,23 @@ def value_in(tree: dict[str, Any], key: str) -> Any:
     section, _, name = key.partition(".")
     table = tree.get(section)
     return cast("dict[str, Any]", table).get(name) if isinstance(table, dict) else None
+
+
+def rule_of(key: str, field: FieldInfo) -> Rule:
+    """What a resumed run may do with a setting.
+
+    Raises:
+        TypeError: the field has no rule.
+    """
+    for part in field.metadata:
+        if isinstance(part, Rule):
+            return part
+    raise TypeError(f"{key} has no resume rule: annotate it, such as Annotated[int, Rule.STEPS]")
+
+
+RULES = {
+    f"{name}.{key}": rule_of(f"{name}.{key}", field)
+    for name, model in sections().items()
+    for key, field in model.model_fields.items()
+}
+"""Of every key."""

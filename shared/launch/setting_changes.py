@@ -1,138 +1,24 @@
-"""Which settings of a run may change when it is resumed, and what is noted when they do.
+"""What happens when a run is resumed with other settings: they are refused, or written down and used.
 
 A run is resumed with the settings it was made with. `--allow-change KEY` lets one differ from the next step on; some
-never may, because what the run holds by then was made with them. `dashboard` and `run` are this session's affair: where
-to listen, and where the folder is.
+never may, because what the run holds by then was made with them. `shared.config.resume_rule` has the rules.
 """
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Collection, Iterator
-from enum import Enum
 from typing import Any
 
 from shared.config.dumping import dump_config
-from shared.config.schema import ENDS, Config
+from shared.config.resume_rule import CHANGEABLE, Rule
+from shared.config.schema import ENDS, RULES, Config
 from shared.data import references
 from shared.errors import ConfigError, RunFolderError
 from shared.run_folder.checkpoints import newest_whole
 from shared.run_folder.heartbeat import vacant
 from shared.run_folder.records import Change, Manifest, replace_file
 from shared.run_folder.run_dir import RunDir, steps_in
-
-FREE_SECTIONS = ("run", "dashboard")
-
-
-class Rule(Enum):
-    """What a setting's change would do to a run."""
-
-    UPKEEP = "when something is saved, where, or how long: the same steps come out"
-    STEPS = "every further step is another one"
-    STATE = "the adapter and the optimizer's state were made with it"
-    START = "the run began from it"
-    STREAM = "it decides which picture comes when, and the run is in the middle of that"
-    SPLIT = "it decides which pictures and captions are held out for evaluation"
-    RESULTS = "results already made could not be compared with later ones"
-
-
-CHANGEABLE = frozenset({Rule.UPKEEP, Rule.STEPS})
-
-RULES: dict[str, Rule] = {
-    "model.path": Rule.STATE,
-    "model.revision": Rule.STATE,
-    "model.variant": Rule.STATE,
-    "model.vae": Rule.STATE,
-    "model.single_file_config": Rule.STATE,
-    "model.mixed_precision": Rule.STEPS,
-    "model.quantization": Rule.STATE,
-    "model.prediction_type": Rule.STATE,
-    "model.clip_skip": Rule.STATE,
-    "data.path": Rule.SPLIT,
-    "data.resolution": Rule.SPLIT,
-    "data.buckets": Rule.STREAM,
-    "data.train_size": Rule.STREAM,
-    "data.num_validation": Rule.SPLIT,
-    "data.validation_ids": Rule.SPLIT,
-    "data.regularization_path": Rule.SPLIT,
-    "data.masks": Rule.STEPS,
-    "data.trigger_word": Rule.SPLIT,
-    "data.random_flip": Rule.STEPS,
-    "data.caption_dropout": Rule.STEPS,
-    "data.shuffle_tags": Rule.STEPS,
-    "data.tag_dropout": Rule.STEPS,
-    "data.keep_tags": Rule.STEPS,
-    "data.max_token_length": Rule.RESULTS,
-    "data.cache_dir": Rule.UPKEEP,
-    "lora.rank": Rule.STATE,
-    "lora.lora_alpha": Rule.STATE,
-    "lora.target_modules": Rule.STATE,
-    "lora.conv_rank": Rule.STATE,
-    "lora.conv_alpha": Rule.STATE,
-    "lora.init_from": Rule.START,
-    "lora.dropout": Rule.STEPS,
-    "lora.use_rslora": Rule.STATE,
-    "lora.use_dora": Rule.STATE,
-    "lora.text_encoder": Rule.STATE,
-    "lora.text_encoder_mlp": Rule.STATE,
-    "train.max_train_steps": Rule.STEPS,  # schedules end there
-    "train.max_train_epochs": Rule.STEPS,
-    "train.train_batch_size": Rule.STREAM,
-    "train.num_processes": Rule.STREAM,
-    "train.gradient_accumulation_steps": Rule.STREAM,
-    "train.optimizer": Rule.STATE,
-    "train.optimizer_args": Rule.STATE,
-    "train.learning_rate": Rule.STEPS,
-    "train.text_encoder_learning_rate": Rule.STEPS,
-    "train.lora_plus_ratio": Rule.STATE,
-    "train.lr_scheduler": Rule.STEPS,
-    "train.lr_warmup_steps": Rule.STEPS,
-    "train.lr_num_cycles": Rule.STEPS,
-    "train.lr_final_fraction": Rule.STEPS,
-    "train.weight_decay": Rule.STEPS,
-    "train.max_grad_norm": Rule.STEPS,
-    "train.ema_decay": Rule.STEPS,
-    "train.loss_type": Rule.STEPS,
-    "train.huber_c": Rule.STEPS,
-    "train.prior_loss_weight": Rule.STEPS,
-    "train.unmasked_weight": Rule.STEPS,
-    "train.snr_gamma": Rule.STEPS,
-    "train.noise_offset": Rule.STEPS,
-    "train.multires_noise_iterations": Rule.STEPS,
-    "train.multires_noise_discount": Rule.STEPS,
-    "train.zero_terminal_snr": Rule.STATE,
-    "train.min_timestep": Rule.STEPS,
-    "train.max_timestep": Rule.STEPS,
-    "train.gradient_checkpointing": Rule.UPKEEP,
-    "train.torch_compile": Rule.UPKEEP,
-    "train.snapshot_steps": Rule.UPKEEP,
-    "train.checkpointing_steps": Rule.UPKEEP,
-    "train.checkpoints_total_limit": Rule.UPKEEP,
-    "train.validation_steps": Rule.UPKEEP,
-    "train.seed": Rule.STREAM,
-    "stop.rule": Rule.UPKEEP,
-    "stop.patience": Rule.UPKEEP,
-    "stop.min_snapshots": Rule.UPKEEP,
-    "stop.max_train_seconds": Rule.UPKEEP,
-    "stop.max_bad_steps": Rule.UPKEEP,
-    "evaluation.num_prompts": Rule.RESULTS,
-    "evaluation.num_seeds": Rule.RESULTS,
-    "evaluation.scheduler": Rule.RESULTS,
-    "evaluation.num_inference_steps": Rule.RESULTS,
-    "evaluation.guidance_scale": Rule.RESULTS,
-    "evaluation.batch_size": Rule.RESULTS,
-    "evaluation.seed": Rule.RESULTS,
-    "evaluation.order": Rule.UPKEEP,
-    "evaluation.every": Rule.UPKEEP,
-    "evaluation.confirm_prompts": Rule.RESULTS,
-    "evaluation.confirm_seeds": Rule.RESULTS,
-    "evaluation.torch_compile": Rule.RESULTS,
-    "evaluation.dtype": Rule.RESULTS,
-    "evaluation.device": Rule.RESULTS,
-    "evaluation.visual": Rule.RESULTS,
-    "evaluation.fashion_clip": Rule.RESULTS,
-    "evaluation.rescan_seconds": Rule.UPKEEP,
-}
 
 
 def differences(before: Config, after: Config) -> dict[str, tuple[Any, Any]]:
@@ -141,9 +27,8 @@ def differences(before: Config, after: Config) -> dict[str, tuple[Any, Any]]:
     return {
         f"{section}.{key}": (old[section][key], new[section][key])
         for section in old
-        if section not in FREE_SECTIONS
         for key in old[section]
-        if old[section][key] != new[section][key]
+        if RULES[f"{section}.{key}"] is not Rule.SESSION and old[section][key] != new[section][key]
     }
 
 
@@ -233,7 +118,7 @@ def require_nothing_past(run: RunDir, step: int) -> None:
 
 
 def _require_known(allowed: Collection[str]) -> None:
-    unknown = [_named(key) for key in allowed if key not in RULES and key.partition(".")[0] not in FREE_SECTIONS]
+    unknown = [_named(key) for key in allowed if key not in RULES]
     if unknown:
         raise ConfigError(f"--allow-change: unknown key {', '.join(unknown)}", "docs/configuration.md lists every key")
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any, TypeAlias, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict
+
+T = TypeVar("T")
 
 
 def false_is_none(value: Any) -> Any:
@@ -17,7 +19,14 @@ def zero_is_none(value: Any) -> Any:
     return None if value is False or value == 0 else value
 
 
+OrFalse: TypeAlias = Annotated[T | None, BeforeValidator(false_is_none)]
+OrZero: TypeAlias = Annotated[T | None, BeforeValidator(zero_is_none)]
+
+
 class Section(BaseModel):
-    """A table of the TOML file: unknown keys are errors, values never change after loading."""
+    """A table of the TOML file: unknown keys are errors, values never change after loading.
+
+    Each field has the rule for its change at a resume in its annotation: `rank: Annotated[int, Rule.STATE]`.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)

@@ -7,7 +7,8 @@ from typing import Annotated
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, model_validator
 
 from shared.config import targets
-from shared.config.sections.base import Section, false_is_none
+from shared.config.resume_rule import Rule
+from shared.config.sections.base import OrFalse, Section
 
 
 def _whole_is_int(value: float) -> int | float:
@@ -18,39 +19,41 @@ def _whole_is_int(value: float) -> int | float:
 class LoraConfig(Section):
     """The adapter, in PEFT's terms."""
 
-    rank: int = Field(default=16, ge=1, le=512, description="Rank of the update matrices.")
-    lora_alpha: Annotated[float, AfterValidator(_whole_is_int), PlainSerializer(_whole_is_int)] = Field(
+    rank: Annotated[int, Rule.STATE] = Field(default=16, ge=1, le=512, description="Rank of the update matrices.")
+    lora_alpha: Annotated[float, AfterValidator(_whole_is_int), PlainSerializer(_whole_is_int), Rule.STATE] = Field(
         default=16, gt=0, description="Scale numerator: the update is multiplied by lora_alpha / rank."
     )
-    target_modules: Annotated[tuple[str, ...], BeforeValidator(targets.expand)] = Field(
+    target_modules: Annotated[tuple[str, ...], BeforeValidator(targets.expand), Rule.STATE] = Field(
         default=targets.ATTENTION,
         min_length=1,
         description='Modules of the denoiser that get an adapter: `"attention"` (the default), `"transformer"` (as '
         'kohya\'s LoRA), `"all-linear"`, `"all"`, or a list of these and of suffixes of modules\' names.',
     )
-    conv_rank: Annotated[Annotated[int, Field(ge=1, le=512)] | None, BeforeValidator(false_is_none)] = Field(
+    conv_rank: Annotated[OrFalse[Annotated[int, Field(ge=1, le=512)]], Rule.STATE] = Field(
         default=None, description="Rank of convolutions with a kernel larger than 1; `false`: rank."
     )
-    conv_alpha: Annotated[Annotated[float, Field(gt=0)] | None, BeforeValidator(false_is_none)] = Field(
+    conv_alpha: Annotated[OrFalse[Annotated[float, Field(gt=0)]], Rule.STATE] = Field(
         default=None,
         description="Scale numerator of these convolutions; `false`: lora_alpha × conv_rank / rank, the same scale.",
     )
-    init_from: Annotated[str | None, BeforeValidator(false_is_none)] = Field(
+    init_from: Annotated[OrFalse[str], Rule.START] = Field(
         default=None,
         description="LoRA to begin from instead of a fresh adapter: a .safetensors file of diffusers or kohya, a "
         "snapshot's folder, PEFT's folders or a .zip of them; `false`: none.",
     )
-    dropout: float = Field(default=0.0, ge=0, lt=1, description="Dropout probability inside the adapter.")
-    use_rslora: bool = Field(
+    dropout: Annotated[float, Rule.STEPS] = Field(
+        default=0.0, ge=0, lt=1, description="Dropout probability inside the adapter."
+    )
+    use_rslora: Annotated[bool, Rule.STATE] = Field(
         default=False, description="Scale by lora_alpha / sqrt(rank) (rsLoRA, Kalajdzievski 2023)."
     )
-    use_dora: bool = Field(
+    use_dora: Annotated[bool, Rule.STATE] = Field(
         default=False, description="Learn magnitude and direction apart (DoRA, Liu et al. 2024); slower."
     )
-    text_encoder: bool = Field(
+    text_encoder: Annotated[bool, Rule.STATE] = Field(
         default=False, description="Give the text encoders' attention an adapter too; captions are then not cached."
     )
-    text_encoder_mlp: bool = Field(
+    text_encoder_mlp: Annotated[bool, Rule.STATE] = Field(
         default=False,
         description="With text_encoder: adapt the text encoders' MLP layers as well, as kohya's LoRA does.",
     )

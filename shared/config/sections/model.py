@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
+from shared.config.resume_rule import Rule
 from shared.config.sections.base import Section
 
 POCKET = "pocket"
@@ -14,44 +15,44 @@ POCKET = "pocket"
 class ModelConfig(Section):
     """The base model that learns."""
 
-    path: str = Field(
+    path: Annotated[str, Rule.STATE] = Field(
         default=POCKET,
         description="A diffusers folder, a hub id, a .safetensors file, or `pocket`, the embedded miniature model.",
     )
-    revision: str | None = Field(
+    revision: Annotated[str | None, Rule.STATE] = Field(
         default=None,
         min_length=1,
         description="Branch, tag or commit of a hub id; the commit it stands for is kept in `run.json`, and a resumed "
         "run loads that one.",
     )
-    variant: str | None = Field(
+    variant: Annotated[str | None, Rule.STATE] = Field(
         default=None,
         pattern=r"^[\w-]+$",
         description="Variant of the weights, such as `fp16` (of `….fp16.safetensors`); when absent, plain weights, "
         "or where a part has none a variant that it has.",
     )
-    vae: str | None = Field(
+    vae: Annotated[str | None, Rule.STATE] = Field(
         default=None,
         min_length=1,
         description="A VAE in place of the model's own: a diffusers folder, a hub id (`owner/name` or "
         "`owner/name@revision`) or a .safetensors file.",
     )
-    single_file_config: str | None = Field(
+    single_file_config: Annotated[str | None, Rule.STATE] = Field(
         default=None,
         description="Diffusers folder or hub id that describes the parts of a single file; guessed from the file, and "
         "fetched from the hub, when absent.",
     )
-    mixed_precision: Literal["auto", "no", "fp16", "bf16"] = Field(
+    mixed_precision: Annotated[Literal["auto", "no", "fp16", "bf16"], Rule.STEPS] = Field(
         default="auto",
         description="Precision of frozen weights and forward pass; `auto` is bf16 or fp16 on a GPU, `no` on CPU.",
     )
-    quantization: Literal["none", "8bit", "4bit"] = Field(
+    quantization: Annotated[Literal["none", "8bit", "4bit"], Rule.STATE] = Field(
         default="none", description="Frozen denoiser weights in bitsandbytes' 8-bit integers or 4-bit NF4; CUDA only."
     )
-    prediction_type: Literal["auto", "epsilon", "v_prediction"] = Field(
+    prediction_type: Annotated[Literal["auto", "epsilon", "v_prediction"], Rule.STATE] = Field(
         default="auto", description="What the model predicts; `auto` takes the word of the model's own files."
     )
-    clip_skip: int = Field(
+    clip_skip: Annotated[int, Rule.STATE] = Field(
         default=1,
         ge=1,
         le=12,

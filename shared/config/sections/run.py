@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import Field
 
+from shared.config.resume_rule import Rule
 from shared.config.sections.base import Section
 
 RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -15,13 +17,19 @@ RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 class RunConfig(Section):
     """Where the run is written."""
 
-    name: str | None = Field(default=None, description="Name of the run folder; the config file's stem when absent.")
-    output_dir: Path = Field(default=Path("runs"), description="Folder that holds all run folders.")
-    preset: str | None = Field(
+    name: Annotated[str | None, Rule.SESSION] = Field(
+        default=None, description="Name of the run folder; the config file's stem when absent."
+    )
+    output_dir: Annotated[Path, Rule.SESSION] = Field(
+        default=Path("runs"), description="Folder that holds all run folders."
+    )
+    preset: Annotated[str | None, Rule.SESSION] = Field(
         default=None, description="Hardware preset these settings began as, written by `init`; recorded, never applied."
     )
-    preset_reason: str | None = Field(default=None, description="Why `init` chose that preset; recorded as well.")
-    webhook: str | None = Field(
+    preset_reason: Annotated[str | None, Rule.SESSION] = Field(
+        default=None, description="Why `init` chose that preset; recorded as well."
+    )
+    webhook: Annotated[str | None, Rule.SESSION] = Field(
         default=None,
         exclude=True,  # whoever knows it can post there: it stays out of the run folder, its pages and its report
         pattern=r"^https?://\S+$",

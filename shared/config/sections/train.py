@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
+from shared.config.resume_rule import Rule
 from shared.config.save_interval import EverySteps, SaveInterval
-from shared.config.sections.base import Section, false_is_none, zero_is_none
+from shared.config.sections.base import OrFalse, OrZero, Section
 
 ENDS = ("max_train_steps", "max_train_epochs")
 """The two keys that say when training ends; a person sets one of them."""
@@ -16,113 +17,128 @@ ENDS = ("max_train_steps", "max_train_epochs")
 class TrainConfig(Section):
     """The optimisation."""
 
-    max_train_steps: int = Field(default=1000, ge=1, description="Optimizer updates in all.")
-    max_train_epochs: Annotated[Annotated[float, Field(gt=0)] | None, BeforeValidator(false_is_none)] = Field(
+    max_train_steps: Annotated[int, Rule.STEPS] = Field(default=1000, ge=1, description="Optimizer updates in all.")
+    max_train_epochs: Annotated[OrFalse[Annotated[float, Field(gt=0)]], Rule.STEPS] = Field(
         default=None,
         description="Passes over the training pictures, instead of max_train_steps, which is computed from it when the "
         "run is made.",
     )
-    train_batch_size: int = Field(default=4, ge=1, description="Pictures per micro-batch and process.")
-    num_processes: int = Field(
+    train_batch_size: Annotated[int, Rule.STREAM] = Field(
+        default=4, ge=1, description="Pictures per micro-batch and process."
+    )
+    num_processes: Annotated[int, Rule.STREAM] = Field(
         default=1,
         ge=1,
         description="Training processes run.py starts on this machine, one GPU each; they share the work.",
     )
-    gradient_accumulation_steps: int = Field(default=1, ge=1, description="Micro-batches per optimizer update.")
-    optimizer: str = Field(
+    gradient_accumulation_steps: Annotated[int, Rule.STREAM] = Field(
+        default=1, ge=1, description="Micro-batches per optimizer update."
+    )
+    optimizer: Annotated[str, Rule.STATE] = Field(
         default="adamw",
         description="`adamw`, `adamw8bit`, `prodigy`, `adafactor`, the name of a class in `torch.optim`, or any other "
         "class as `module.Class`, such as `lion_pytorch.Lion`.",
     )
-    optimizer_args: dict[str, Any] = Field(
+    optimizer_args: Annotated[dict[str, Any], Rule.STATE] = Field(
         default_factory=dict, description="Further keyword arguments of the optimizer, such as `{betas = [0.9, 0.99]}`."
     )
-    learning_rate: float = Field(default=1e-4, gt=0, description="Peak learning rate; 1.0 is Prodigy's own.")
-    text_encoder_learning_rate: Annotated[Annotated[float, Field(gt=0)] | None, BeforeValidator(false_is_none)] = Field(
+    learning_rate: Annotated[float, Rule.STEPS] = Field(
+        default=1e-4, gt=0, description="Peak learning rate; 1.0 is Prodigy's own."
+    )
+    text_encoder_learning_rate: Annotated[OrFalse[Annotated[float, Field(gt=0)]], Rule.STEPS] = Field(
         default=None, description="Peak learning rate of the text encoders' adapters; `false`: learning_rate."
     )
-    lora_plus_ratio: Annotated[Annotated[float, Field(gt=0)] | None, BeforeValidator(false_is_none)] = Field(
+    lora_plus_ratio: Annotated[OrFalse[Annotated[float, Field(gt=0)]], Rule.STATE] = Field(
         default=None,
         description="Learning rate of the B matrices as a multiple of the others' (LoRA+, Hayou et al. 2024: 16); "
         "`false`: the same.",
     )
-    lr_scheduler: Literal[
-        "constant",
-        "constant_with_warmup",
-        "linear",
-        "cosine",
-        "cosine_with_restarts",
-        "polynomial",
+    lr_scheduler: Annotated[
+        Literal[
+            "constant",
+            "constant_with_warmup",
+            "linear",
+            "cosine",
+            "cosine_with_restarts",
+            "polynomial",
+        ],
+        Rule.STEPS,
     ] = Field(default="cosine", description="Shape of the learning rate after warm-up, as diffusers names it.")
-    lr_warmup_steps: int = Field(
+    lr_warmup_steps: Annotated[int, Rule.STEPS] = Field(
         default=0,
         ge=0,
         description="Optimizer updates over which the learning rate rises from 0, before every schedule.",
     )
-    lr_num_cycles: int = Field(default=1, ge=1, description="Cycles of `cosine_with_restarts`.")
-    lr_final_fraction: float = Field(
+    lr_num_cycles: Annotated[int, Rule.STEPS] = Field(default=1, ge=1, description="Cycles of `cosine_with_restarts`.")
+    lr_final_fraction: Annotated[float, Rule.STEPS] = Field(
         default=0.0, ge=0, le=1, description="Share of learning_rate left at the end of a schedule that falls."
     )
-    weight_decay: float = Field(default=1e-2, ge=0, description="Weight decay of the optimizer.")
-    max_grad_norm: Annotated[Annotated[float, Field(gt=0)] | None, BeforeValidator(zero_is_none)] = Field(
+    weight_decay: Annotated[float, Rule.STEPS] = Field(default=1e-2, ge=0, description="Weight decay of the optimizer.")
+    max_grad_norm: Annotated[OrZero[Annotated[float, Field(gt=0)]], Rule.STEPS] = Field(
         default=1.0, description="Gradients are scaled down to this global L2 norm; `false` or 0 switches it off."
     )
-    ema_decay: Annotated[Annotated[float, Field(gt=0, lt=1)] | None, BeforeValidator(zero_is_none)] = Field(
+    ema_decay: Annotated[OrZero[Annotated[float, Field(gt=0, lt=1)]], Rule.STEPS] = Field(
         default=None,
         description="Publish a moving average of the adapter, such as 0.999, instead of the adapter itself; the decay "
         "rises to this over the first updates; `false`: none.",
     )
-    loss_type: Literal["l2", "huber", "smooth_l1"] = Field(
+    loss_type: Annotated[Literal["l2", "huber", "smooth_l1"], Rule.STEPS] = Field(
         default="l2", description="Distance between prediction and target."
     )
-    huber_c: float = Field(default=0.1, gt=0, description="Where `huber` and `smooth_l1` turn from square to linear.")
-    prior_loss_weight: float = Field(
+    huber_c: Annotated[float, Rule.STEPS] = Field(
+        default=0.1, gt=0, description="Where `huber` and `smooth_l1` turn from square to linear."
+    )
+    prior_loss_weight: Annotated[float, Rule.STEPS] = Field(
         default=1.0, ge=0, description="Weight of the loss on pictures of the class (`data.regularization_path`)."
     )
-    unmasked_weight: float = Field(
+    unmasked_weight: Annotated[float, Rule.STEPS] = Field(
         default=0.0, ge=0, le=1, description="Least weight of the loss where a mask is black (`data.masks`)."
     )
-    snr_gamma: Annotated[Annotated[float, Field(gt=0)] | None, BeforeValidator(false_is_none)] = Field(
+    snr_gamma: Annotated[OrFalse[Annotated[float, Field(gt=0)]], Rule.STEPS] = Field(
         default=5.0, description="Min-SNR gamma (Hang et al. 2023); `false` switches it off."
     )
-    noise_offset: float = Field(
+    noise_offset: Annotated[float, Rule.STEPS] = Field(
         default=0.0, ge=0, le=1, description="Strength of one extra random number per channel of the noise."
     )
-    multires_noise_iterations: int = Field(
+    multires_noise_iterations: Annotated[int, Rule.STEPS] = Field(
         default=0, ge=0, le=10, description="Coarser layers of noise added to the noise (pyramid noise); 0 is none."
     )
-    multires_noise_discount: float = Field(
+    multires_noise_discount: Annotated[float, Rule.STEPS] = Field(
         default=0.3, gt=0, le=1, description="Strength of each coarser layer relative to the finer one."
     )
-    zero_terminal_snr: bool = Field(
+    zero_terminal_snr: Annotated[bool, Rule.STATE] = Field(
         default=False,
         description="Rescale betas to end in pure noise (Lin et al. 2024, algorithm 1); for v_prediction models.",
     )
-    min_timestep: int = Field(default=0, ge=0, le=999, description="Smallest timestep trained on.")
-    max_timestep: int = Field(default=999, ge=0, le=999, description="Largest timestep trained on.")
-    gradient_checkpointing: bool = Field(
+    min_timestep: Annotated[int, Rule.STEPS] = Field(
+        default=0, ge=0, le=999, description="Smallest timestep trained on."
+    )
+    max_timestep: Annotated[int, Rule.STEPS] = Field(
+        default=999, ge=0, le=999, description="Largest timestep trained on."
+    )
+    gradient_checkpointing: Annotated[bool, Rule.UPKEEP] = Field(
         default=False, description="Recompute activations in the backward pass: less memory, about a quarter slower."
     )
-    torch_compile: bool = Field(
+    torch_compile: Annotated[bool, Rule.UPKEEP] = Field(
         default=False, description="Compile the denoiser; pays off after hundreds of steps at few bucket shapes."
     )
-    snapshot_steps: SaveInterval = Field(
+    snapshot_steps: Annotated[SaveInterval, Rule.UPKEEP] = Field(
         default=EverySteps(((0, 100),)),
         description='Between two published snapshots: steps, `"2 epochs"`, `"10 minutes"`, or pairs '
         "`[[from step, every], …]`.",
     )
-    checkpointing_steps: SaveInterval = Field(
+    checkpointing_steps: Annotated[SaveInterval, Rule.UPKEEP] = Field(
         default=EverySteps(((0, 500),)), description="Between two resumable checkpoints, in the same forms."
     )
-    checkpoints_total_limit: int = Field(
+    checkpoints_total_limit: Annotated[int, Rule.UPKEEP] = Field(
         default=2, ge=2, description="Checkpoints kept; the oldest go once a newer one is proven."
     )
-    validation_steps: Annotated[Annotated[int, Field(ge=1)] | None, BeforeValidator(false_is_none)] = Field(
+    validation_steps: Annotated[OrFalse[Annotated[int, Field(ge=1)]], Rule.UPKEEP] = Field(
         default=None,
         description="Optimizer updates between two held-out losses; `false`: none. One costs 8 forward passes per "
         "held-out picture, and as many for the probe of training pictures.",
     )
-    seed: int = Field(
+    seed: Annotated[int, Rule.STREAM] = Field(
         default=0, ge=0, lt=2**31, description="Seed of noise, timesteps, sampling order, dropout and the split."
     )
 

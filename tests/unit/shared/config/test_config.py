@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Annotated
 
 import pytest
 import tomlkit
@@ -13,7 +14,9 @@ from pydantic import ValidationError
 from shared.config.dumping import dump_config
 from shared.config.loading import load_config, parse_config
 from shared.config.path_settings import PATH_KEYS
-from shared.config.schema import Config, known_keys, sections
+from shared.config.resume_rule import Rule
+from shared.config.schema import Config, known_keys, rule_of, sections
+from shared.config.sections.base import Section
 from shared.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[4]
@@ -323,6 +326,16 @@ def test_every_section_and_key_has_a_sentence() -> None:
         for key, field in section.model_fields.items():
             assert field.description, f"{name}.{key}"
             assert field.description.endswith("."), f"{name}.{key}"
+
+
+def test_a_setting_without_a_resume_rule_is_an_error() -> None:
+    class Toy(Section):
+        size: Annotated[int, Rule.STEPS] = 3
+        colour: str = "red"
+
+    assert rule_of("toy.size", Toy.model_fields["size"]) is Rule.STEPS
+    with pytest.raises(TypeError, match=r"toy\.colour has no resume rule"):
+        rule_of("toy.colour", Toy.model_fields["colour"])
 
 
 def test_every_section_of_a_config_is_known() -> None:

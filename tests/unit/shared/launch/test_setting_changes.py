@@ -7,11 +7,11 @@ from collections.abc import Callable
 import pytest
 
 from shared.config.loading import parse_config
-from shared.config.schema import Config, known_keys
+from shared.config.resume_rule import CHANGEABLE, Rule
+from shared.config.schema import RULES, Config
 from shared.errors import ConfigError, RunFolderError
 from shared.files.publication import publish
 from shared.launch import setting_changes
-from shared.launch.setting_changes import CHANGEABLE, FREE_SECTIONS, RULES, Rule
 from shared.run_folder.heartbeat import hold_role
 from shared.run_folder.records import Manifest
 from shared.run_folder.run_dir import RunDir
@@ -44,11 +44,6 @@ def save(run: RunDir, parent: str, step: int) -> None:
 
 def run_id(run: RunDir) -> str:
     return run.read_record().run_id
-
-
-def test_every_setting_has_its_rule() -> None:
-    ruled = {key for key in known_keys() if key.partition(".")[0] not in FREE_SECTIONS}
-    assert ruled == set(RULES), "a new setting belongs into shared/launch/setting_changes.py"
 
 
 def test_equal_settings_change_nothing(run: RunDir, changed: Callable[..., Config]) -> None:
