@@ -34,7 +34,7 @@ def choose_device(name: str) -> torch.device:
     device = torch.device(name)
     available = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
     if (device.index or 0) >= available.get(device.type, 0):
-        raise DeviceError(f"device {name} is not available", "`python run.py doctor` shows what this machine has")
+        raise DeviceError(f"device {name} is not available", "see what this machine has by `python run.py doctor`")
     return device
 
 

@@ -137,8 +137,8 @@ class Accumulation:
         if self.micro_batch_size == 1:
             raise DeviceError(
                 "out of memory with one picture at a time",
-                "train.gradient_checkpointing = true saves most; then a smaller data.resolution or lora.rank, "
-                "train.optimizer = 'adamw8bit', model.quantization = '4bit'",
+                "set train.gradient_checkpointing = true, which saves most, then a smaller data.resolution or "
+                "lora.rank, train.optimizer = 'adamw8bit', model.quantization = '4bit'",
             )
         self.micro_batch_size = (self.micro_batch_size + 1) // 2
         log.warning("%s; each update stays the same", self.note)

@@ -41,7 +41,7 @@ OWN_KEYS = {"lr": "train.learning_rate", "weight_decay": "train.weight_decay"}
 WRONG_VALUE = (TypeError, ValueError, IndexError, AssertionError, RuntimeError)
 """What optimizers raise at an argument they do not like."""
 CPU = torch.device("cpu")
-ADVICE = "adamw is a good first choice"
+ADVICE = "set train.optimizer = 'adamw', a good first choice"
 ELSEWHERE = {
     "lion": "lion_pytorch.Lion",
     "lion8bit": "bitsandbytes.optim.Lion8bit",
@@ -132,7 +132,7 @@ def _prove(settings: TrainConfig, device: torch.device) -> None:
         kind = type(optimizer)
         raise ConfigError(
             f"train.optimizer_args {settings.optimizer_args} fail at the first update: {error}",
-            f"`python -m pydoc {kind.__module__}.{kind.__qualname__}` tells their types",
+            f"look up their types by `python -m pydoc {kind.__module__}.{kind.__qualname__}`",
         ) from error
     twin = torch.nn.Parameter(parameter.detach().clone())
     resumed = build([ParameterGroup([twin], settings.learning_rate)], settings)
@@ -149,7 +149,7 @@ def _prove(settings: TrainConfig, device: torch.device) -> None:
     if not torch.allclose(parameter, twin, rtol=0, atol=0, equal_nan=True):
         raise ConfigError(
             f"train.optimizer {settings.optimizer} cannot be used: after a checkpoint it goes on differently",
-            f"it keeps a part of its state to itself; {ADVICE}",
+            f"{ADVICE}: this one keeps a part of its state to itself",
         )
 
 
@@ -292,7 +292,7 @@ def _kind(name: str) -> type[Optimizer]:
         near = difflib.get_close_matches(wanted, [*kinds, "adamw8bit"], n=1)
         raise ConfigError(
             f"train.optimizer is {name!r}, not known" + (f", did you mean {near[0]}?" if near else ""),
-            f"known are adamw8bit, {', '.join(sorted(kinds.keys() - UNUSABLE.keys()))}, and module.Class of others",
+            f"choose adamw8bit, {', '.join(sorted(kinds.keys() - UNUSABLE.keys()))}, or another as module.Class",
         )
     return kinds[wanted]
 
@@ -322,7 +322,7 @@ def _imported(name: str) -> type[Optimizer]:
         raise ConfigError(
             f"train.optimizer is {name!r}, which is no subclass of torch.optim.Optimizer"
             + (f", did you mean {path}.{near[0]}?" if near else ""),
-            f"optimizers of {path}: {', '.join(known) or 'none'}",
+            f"choose one of {path}: {', '.join(known)}" if known else "choose a class of another module",
         )
     return getattr(module, kind)
 
@@ -368,5 +368,5 @@ def _checked_arguments(kind: type[Optimizer], settings: TrainConfig) -> dict[str
             suggestion = f", did you mean {near[0]}?" if near else ""
             problems.append(f"train.optimizer_args has {name}, which {kind.__name__} does not take{suggestion}")
     if problems:
-        raise ConfigError("\n       ".join(problems), f"{kind.__name__} takes {', '.join(known)}")
+        raise ConfigError("\n       ".join(problems), f"give only what {kind.__name__} takes: {', '.join(known)}")
     return {name: tuple(value) if isinstance(value, list) else value for name, value in settings.optimizer_args.items()}

@@ -76,7 +76,9 @@ class GrowingTable:
             rows = parse(self._header + lines, self._columns)
         except ValueError as error:
             self._forget()
-            raise RunFolderError(f"{self._path} is damaged: {error}", "the trainer's next start repairs it") from None
+            raise RunFolderError(
+                f"{self._path} is damaged: {error}", "resume the training, whose start repairs it"
+            ) from None
         end = self._num_rows + len(rows)
         for column in rows.columns:
             array = self._room(str(column), end)

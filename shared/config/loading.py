@@ -56,7 +56,7 @@ def parse_config(tree: dict[str, Any], problems: Sequence[str] = (), cure: str =
     """
     problems = [*problems, *problems_of(tree)]
     if problems:
-        hint = "docs/configuration.md lists every key with its unit and default"
+        hint = "see docs/configuration.md for every key, its unit and default"
         raise ConfigError("\n       ".join(problems), cure or hint)
     return Config.model_validate(tree)
 
@@ -77,18 +77,18 @@ def _read_toml(path: Path) -> dict[str, Any]:
     if path.suffix.lower() in OTHER_FORMATS:
         raise ConfigError(
             f"{path} is {OTHER_FORMATS[path.suffix.lower()]}, settings are read from TOML",
-            "`python run.py init DATASET` writes a file to begin with; configs/ holds whole runs",
+            "write one with `python run.py init DATASET`, or start from one in configs/",
         )
     if path.is_dir():
         own = path / "config.toml"
         raise ConfigError(
             f"{path} is a folder, settings are read from a TOML file",
-            f"{own} resumes this run" if own.is_file() else f"`python run.py init {path}` writes one for its pictures",
+            f"give {own} to resume this run" if own.is_file() else f"write one with `python run.py init {path}`",
         )
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}", "configs/ holds whole runs to start from") from None
+        raise ConfigError(f"cannot read {path}: {error.strerror}", "start from one in configs/") from None
     except UnicodeDecodeError as error:
         encoding = "UTF-16" if error.object[:2] in (b"\xff\xfe", b"\xfe\xff") else f"not UTF-8 ({error.reason})"
         raise ConfigError(f"{path} is not valid TOML: it is {encoding}", "save it as UTF-8") from None
@@ -103,4 +103,4 @@ def _cure_of(text: str, error: TOMLKitError) -> str:
     line = (text.splitlines() or [""])[getattr(error, "line", 1) - 1 :][:1]
     if any(re.search(r'"[^"]*\\', part) for part in line):
         return paths.QUOTES
-    return "strings need quotes; tables look like [train]"
+    return "put strings in quotes and names of tables in brackets, such as [train]"

@@ -123,5 +123,5 @@ def _refuse_unknown(named: Sequence[str], pairs: Sequence[Pair]) -> None:
     told = [f"{name!r}" + (f" (did you mean {near[0]!r}?)" if near else "") for name, near in guesses.items()]
     raise DataError(
         f"data.validation_ids names what is not in the data set: {', '.join(told)}",
-        "an id is the picture's path below the data set's folder, without its ending",
+        "give each picture's path below the data set's folder, without its ending",
     )

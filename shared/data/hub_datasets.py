@@ -77,7 +77,7 @@ def _load(path: str) -> Any:
             loaded = datasets.load_from_disk(path)
     except (OSError, ValueError, RuntimeError) as error:
         reason = str(error).strip().partition("\n")[0]
-        raise DataError(f"cannot load {path}: {reason}", "is the name right, and the hub reachable?") from None
+        raise DataError(f"cannot load {path}: {reason}", "check the name and the connection to the hub") from None
     if not isinstance(loaded, datasets.DatasetDict):
         return loaded
     if SPLIT in loaded or len(loaded) == 1:

@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 
 QUOTES = (
-    "in double quotes TOML takes a backslash for the beginning of an escape: write the path in single quotes, "
-    "'D:\\new', or with forward slashes"
+    "write the path in single quotes, 'D:\\new', or with forward slashes: in double quotes, a backslash of TOML begins "
+    "an escape"
 )
 WINDOWS = "give the folder as this system knows it; in WSL the drive C: is /mnt/c"
 VARIABLES = "write the path itself, or ~ for your home folder: variables are the shell's, not replaced in settings"

@@ -88,17 +88,18 @@ def verify(folder: Path) -> Manifest:
     """
     manifest = read_manifest(folder)
     if manifest is None:
-        raise RunFolderError(f"{folder} has no {MANIFEST}", "it was not published by Darkroom")
+        raise RunFolderError(f"{folder} has no {MANIFEST}", "move it away: Darkroom did not publish it")
     for entry in manifest.files:
         path = folder / entry.name
         if not path.is_file():
-            raise RunFolderError(f"{path} is missing", "the folder was changed after it was published")
+            raise RunFolderError(f"{path} is missing", f"restore it, or move {folder} away")
         if path.stat().st_size != entry.size:
             raise RunFolderError(
-                f"{path} has {path.stat().st_size} bytes, the manifest says {entry.size}", "it is damaged"
+                f"{path} has {path.stat().st_size} bytes, the manifest says {entry.size}",
+                f"restore it, or move {folder} away",
             )
         if sha256(path) != entry.sha256:
-            raise RunFolderError(f"{path} does not match the manifest's sha256", "it is damaged")
+            raise RunFolderError(f"{path} does not match the manifest's sha256", f"restore it, or move {folder} away")
     return manifest
 
 

@@ -16,7 +16,7 @@ from shared.config import access
 from shared.errors import ConfigError
 
 ATTEMPTS = 50
-HINT = "dashboard.host and dashboard.port (or --host and --port) say where the dashboard listens"
+HINT = "set another address by dashboard.host and dashboard.port, or --host and --port"
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def listen(host: str, port: int, trusted_hosts: tuple[str, ...] = (), base_path:
         except OSError as error:
             if error.errno == errno.EACCES and candidate == port:
                 raise ConfigError(
-                    f"this account may not listen on port {port}", f"choose 1024 or above: {HINT}"
+                    f"this account may not listen on port {port}", "set dashboard.port, or --port, to 1024 or above"
                 ) from None
             if error.errno not in (errno.EADDRINUSE, errno.EACCES):
                 raise ConfigError(f"cannot listen on {host!r}: {error.strerror or error}", HINT) from None

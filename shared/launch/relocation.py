@@ -273,6 +273,6 @@ def new_place(run: RunDir, key: str) -> str:
     """The cure where something was moved: the commands that take its new place."""
     place = f"{key}=PLACE"
     return (
-        f"if it was moved, give its new place to train, `python run.py train CONFIG {place}`, "
-        f"or to evaluate, `python run.py evaluate {run.path} {place}`"
+        f"give its new place, if it was moved: `python run.py train CONFIG {place}` to train, "
+        f"`python run.py evaluate {run.path} {place}` to evaluate"
     )

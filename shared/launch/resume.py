@@ -86,7 +86,7 @@ def adopt_places(run: RunDir, config: Config, say: Callable[[str], object]) -> N
     if others := setting_changes.differences(run.read_config(), config).keys() - moved:
         raise ConfigError(
             f"{', '.join(sorted(others))}: only a place can be given here, of the same data set, base model or encoder",
-            "other settings are changed by `python run.py train CONFIG --allow-change KEY`",
+            "change other settings by `python run.py train CONFIG --allow-change KEY`",
         )
     _require_models(run, config, say, to_train=False)
     _tell(setting_changes.apply(run, config, (), moved=moved), moved, say)
@@ -221,5 +221,5 @@ def _require_more(config: Config, step: int) -> None:
     if step >= config.train.max_train_steps:
         raise ConfigError(
             f"train.max_train_steps is {config.train.max_train_steps}, the checkpoint is of step {step}",
-            "steps are counted on from the checkpoint; set more of them",
+            "set more steps: they are counted on from the checkpoint",
         )

@@ -108,19 +108,23 @@ def require_nothing_past(run: RunDir, step: int) -> None:
         return
     names = ", ".join(map(str, past))
     cure = (
-        f"--new --from-checkpoint {run.checkpoint(step)} begins another run there" if step else "--new begins another"
+        f"begin another run there by --new --from-checkpoint {run.checkpoint(step)}"
+        if step
+        else "begin another by --new"
     )
     raise RunFolderError(
         f"{run.path} would go on after step {step}, but has published snapshots of later steps ({names}), "
         "which the further run would contradict",
-        f"{cure}; or resume without the change, and change after a stop: nothing lies past its checkpoint then",
+        f"{cure}; or resume without the change and make it after the next stop, which leaves nothing past it",
     )
 
 
 def _require_known(allowed: Collection[str]) -> None:
     unknown = [_named(key) for key in allowed if key not in RULES]
     if unknown:
-        raise ConfigError(f"--allow-change: unknown key {', '.join(unknown)}", "docs/configuration.md lists every key")
+        raise ConfigError(
+            f"--allow-change: unknown key {', '.join(unknown)}", "see docs/configuration.md for every key"
+        )
 
 
 def _named(key: str) -> str:

@@ -92,7 +92,8 @@ def identify(
         return {"path": path, "commit": commit} if commit else {"path": path}
     if revision:
         raise ModelError(
-            f"model.revision is {revision!r}, and model.path is on this disk", "only a hub id has revisions"
+            f"model.revision is {revision!r}, and model.path is on this disk",
+            "remove model.revision: only a hub id has revisions",
         )
     if local.is_dir():
         parts = _parts(local)
@@ -100,7 +101,9 @@ def identify(
         choose_variant(names_in(local), variant, str(local))
         return {"path": path, "fingerprint": folder_fingerprint(local, parts)}
     if variant:
-        raise ModelError(f"model.variant is {variant!r}, and model.path is a single file", "a file has no variants")
+        raise ModelError(
+            f"model.variant is {variant!r}, and model.path is a single file", "remove model.variant: a file has none"
+        )
     _file_family(local)
     return {"path": path, "fingerprint": digest(local)}
 
@@ -117,12 +120,12 @@ def resolve_commit(path: str, revision: str | None = None) -> str | None:
         return resolve_revision(path, revision=revision).resolved
     except RevisionNotFoundError:
         raise ModelError(
-            f"{path} has no revision {revision!r}", "its page on the hub lists branches and tags"
+            f"{path} has no revision {revision!r}", "choose a branch or tag that its page on the hub lists"
         ) from None
     except RepositoryNotFoundError:
         raise ModelError(
             f"the hub does not have {path}, or does not give it to you",
-            "is the name right? `hf auth login` opens private and gated models",
+            "check the name; `hf auth login` opens private and gated models",
         ) from None
     except (RevisionResolutionError, HfHubHTTPError, OSError):
         return None
@@ -336,7 +339,7 @@ def _local(path: str) -> Path | None:
         if local.suffix != ".safetensors":
             raise ModelError(
                 f"{local} is not a .safetensors file",
-                "pickled checkpoints are never opened; convert it first",
+                "convert it to .safetensors: pickled checkpoints are never opened",
             )
         return local
     if HUB_ID.fullmatch(path) and not local.parent.is_dir():
@@ -406,7 +409,8 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def _not_a_model(file: Path) -> ModelError:
     return ModelError(
-        f"{file.parent} is not a diffusers model folder", f"it needs a {file.name}; `save_pretrained` writes one"
+        f"{file.parent} is not a diffusers model folder",
+        f"give a folder with a {file.name}, as `save_pretrained` writes it",
     )
 
 

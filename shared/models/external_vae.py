@@ -159,7 +159,9 @@ def _files(vae: str) -> Path | None:
         return local
     folder = local / SUBFOLDER if (local / "model_index.json").is_file() else local
     if not (folder / "config.json").is_file():
-        raise ModelError(f"model.vae {vae} is not a diffusers VAE folder", "it needs a config.json beside its weights")
+        raise ModelError(
+            f"model.vae {vae} is not a diffusers VAE folder", "give a folder with a config.json beside the weights"
+        )
     return folder
 
 
@@ -170,7 +172,10 @@ def _local(vae: str) -> Path | None:
         return place
     if place.is_file():
         if place.suffix != base_model.WEIGHTS:
-            raise ModelError(f"model.vae {vae} is not a .safetensors file", "pickled weights are never opened")
+            raise ModelError(
+                f"model.vae {vae} is not a .safetensors file",
+                "convert it to .safetensors: pickled weights are never opened",
+            )
         return place
     if base_model.HUB_ID.fullmatch(_split(vae)[0]) and not place.parent.is_dir():
         return None

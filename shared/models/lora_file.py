@@ -277,7 +277,9 @@ def _peft_settings(places: dict[str, Place]) -> dict[str, Any]:
         try:
             tree: dict[str, Any] = dict(json.loads(config.read_text(encoding="utf-8")))
         except (OSError, KeyError, ValueError, TypeError):
-            raise ConfigError(f"lora.init_from: {config} cannot be read", "rank and alpha stand there") from None
+            raise ConfigError(
+                f"lora.init_from: {config} cannot be read", "restore it: it has the rank and alpha"
+            ) from None
         if tree.get("peft_type") != "LORA":
             raise ConfigError(f"lora.init_from: {config} is of {tree.get('peft_type')}, not of a LoRA", WANTED)
         found |= {f"{part}.{key}": value for key, value in tree.items()}
@@ -299,7 +301,7 @@ def _modules(path: Path, form: Format, tensors: dict[str, Tensors]) -> dict[str,
         raise ConfigError(
             f"lora.init_from {path} holds what a plain LoRA has not, such as {strange[0]}"
             + (f", {len(strange)} keys in all" if len(strange) > 1 else ""),
-            "LoHa, LoKr, kohya's DoRA, biases and embeddings are not read",
+            "give a plain LoRA: LoHa, LoKr, kohya's DoRA, biases and embeddings are not read",
         )
     return {
         name: Module(_part(form, name), found, tensors[found["A"][0]][found["A"][1]].shape)

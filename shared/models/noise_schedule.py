@@ -57,9 +57,7 @@ PREDICTION_KEYS = ("modelspec.prediction_type", "modelspec.predict_key")
 ARCHITECTURE_KEY = "modelspec.architecture"
 V_MARKER, ZERO_SNR_MARKER, EDM_MARKER = "v_pred", "ztsnr", "edm_"
 """Names of empty tensors that ComfyUI and A1111 read; EDM's hold values (`edm_mean`, `edm_vpred.sigma_max`)."""
-CURE = (
-    "models that predict noise or v on DDPM's timesteps can be trained: SD 1.x, SD 2.x, SDXL and what was made of them"
-)
+CURE = "choose a model that predicts noise or v on DDPM's timesteps: SD 1.x, SD 2.x, SDXL and what was made of them"
 
 
 @dataclass(frozen=True)
@@ -85,7 +83,7 @@ class NoiseSchedule:
             raise ModelError(
                 f"train.zero_terminal_snr is set, but the model predicts {self.prediction_type!r}: "
                 "the last timestep is pure noise, and naming it teaches nothing about pictures (Lin et al. 2024)",
-                "train.zero_terminal_snr = false trains it as it is",
+                "set train.zero_terminal_snr = false to train it as it is",
             )
         return replace(self, zero_terminal_snr=True)
 

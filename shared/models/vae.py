@@ -7,7 +7,7 @@ from typing import Any
 
 from shared.errors import ModelError
 
-CURE = "latents must be drawn in the units they were trained in: take a VAE made for this family"
+CURE = "take a VAE made for this family: latents must be decoded in the units they were trained in"
 
 
 def require_decodable(config: Mapping[str, Any], model: str, undone: Collection[str]) -> None:

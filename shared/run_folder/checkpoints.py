@@ -59,7 +59,7 @@ def go_back(run: RunDir, folder: Path) -> None:
     manifest = verify_checkpoint(folder)
     record = run.read_record()
     if manifest.run_id != record.run_id:
-        raise RunFolderError(f"{folder} is a checkpoint of another run", "--new begins another run at it")
+        raise RunFolderError(f"{folder} is a checkpoint of another run", "begin another run at it by --new")
     with vacant(run, "trainer"):
         for later in own_steps(run):
             if later > manifest.step:

@@ -259,7 +259,9 @@ def open_run(path: Path) -> RunDir:
     """
     run = RunDir(path.resolve())
     if not run.record.is_file() or not run.config.is_file():
-        raise RunFolderError(f"{path} is not a run folder", "a run folder holds run.json and config.toml; see runs/")
+        raise RunFolderError(
+            f"{path} is not a run folder", "give a folder that holds run.json and config.toml, such as those in runs/"
+        )
     run.read_record()
     return run
 

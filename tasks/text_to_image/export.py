@@ -86,7 +86,9 @@ def choose_step(run: RunDir, asked: str) -> int:
     there = run.published_snapshots()
     if step not in there:
         steps = ", ".join(map(str, there)) or "none"
-        raise RunFolderError(f"there is no snapshot of step {asked if step is None else step}", f"there are: {steps}")
+        raise RunFolderError(
+            f"there is no snapshot of step {asked if step is None else step}", f"choose one of: {steps}"
+        )
     return step
 
 
@@ -107,7 +109,8 @@ def read(run: RunDir, step: int) -> Adapter:
     family = description.family_of(header)
     if family is None or LORA_ADAPTER_METADATA_KEY not in header:
         raise ModelError(
-            f"the snapshot of step {step} does not say what model it is for", "it is of an older version of Darkroom"
+            f"the snapshot of step {step} does not say what model it is for",
+            "export it with the older version of Darkroom that wrote it",
         )
     settings = json.loads(header.pop(LORA_ADAPTER_METADATA_KEY))
     return Adapter(weights, settings, {**header, "modelspec.date": run.read_record().created}, family)
@@ -133,7 +136,9 @@ def export(adapter: Adapter, form: Format, precision: Precision, target: Path) -
 def _cast(weights: lora.State, precision: Precision) -> lora.State:
     found = {key: value.to(DTYPES[precision]) for key, value in weights.items()}
     if not lora.is_finite(found):
-        raise ModelError(f"a weight does not fit into {precision}", "--dtype bf16 or fp32 holds it")
+        raise ModelError(
+            f"a weight does not fit into {precision}", "give --dtype bf16 or --dtype fp32, which can hold it"
+        )
     return found
 
 
@@ -147,7 +152,7 @@ def _kohya(adapter: Adapter, weights: lora.State) -> bytes:
     if any(adapter.settings[f"{part}.use_dora"] for part in adapter.parts):
         raise ModelError(
             "kohya's format cannot hold this DoRA: the programs that read it take its magnitudes in different ways",
-            "--format diffusers and --format peft hold it; lora.use_dora = false trains one that every program reads",
+            "export it by --format diffusers or --format peft, or train with lora.use_dora = false",
         )
     scales = {module: lora.scale(module, adapter.settings) for module in lora.modules(weights)}
     facts = {

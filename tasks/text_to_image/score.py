@@ -81,7 +81,7 @@ def read_pairs(references: Path, samples: Path) -> Pairs:
     if not ids:
         raise DataError(
             f"no picture of {samples} has the name of one in {references}: there {_some(real)}; here {_some(drawn)}",
-            "a sample is compared with the reference of the same file name, whatever its ending",
+            "name each sample like its reference; the ending may differ",
         )
     opened = _open_all([*(real[name] for name in ids), *(drawn[name] for name in ids)])
     prompts = [_prompt(name, samples, references) for name in ids]
@@ -182,11 +182,11 @@ def _pictures(folder: Path) -> dict[str, Path]:
     for path in find_pictures(folder, findings):
         name = normalize("NFC", path.relative_to(folder).with_suffix("").as_posix())  # macOS spells é with two letters
         if name in found:
-            raise DataError(f"{path} and {found[name].name} have the same name", "remove one: which is meant?")
+            raise DataError(f"{path} and {found[name].name} have the same name", "remove one of them")
         found[name] = path
     _refuse(findings.problems)
     if not found:
-        raise DataError(f"{folder} holds no pictures", f"looked for {', '.join(sorted(SUFFIXES))} at any depth")
+        raise DataError(f"{folder} holds no pictures", f"add pictures ({', '.join(sorted(SUFFIXES))}), at any depth")
     return found
 
 
@@ -224,7 +224,7 @@ def _refuse_black(pairs: Pairs) -> None:
     samples = zip(pairs.ids, pairs.metric_input.samples, strict=True)
     black = [name for name, sample in samples if not sample.getbbox()]
     if black:
-        raise DataError(f"{len(black)} samples are all black: {_some(black)}", "whoever drew them has failed")
+        raise DataError(f"{len(black)} samples are all black: {_some(black)}", "generate them again, in bf16 or fp32")
 
 
 def _some(names: Iterable[str]) -> str:

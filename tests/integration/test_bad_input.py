@@ -56,7 +56,11 @@ def empty_the_folder(writer: RunWriter) -> None:
 
 
 CASES: dict[str, tuple[Callable[[RunWriter], object], int, list[str]]] = {
-    "no config": (lambda writer: writer.config.unlink(), 2, ["cannot read", "run.toml", "hint: configs/"]),
+    "no config": (
+        lambda writer: writer.config.unlink(),
+        2,
+        ["cannot read", "run.toml", "hint: start from one in configs/"],
+    ),
     "a config that is no TOML": (lambda writer: writer.config.write_text("[run"), 2, ["is not valid TOML"]),
     "no data set": (lambda writer: writer.overrides.append("data.path=/nowhere"), 2, ["/nowhere does not exist"]),
     "an empty data set": (empty_the_folder, 2, ["holds no pictures"]),

@@ -176,7 +176,7 @@ def _read(path: Path) -> Tensors:
             return _tensors(file)
     except (OSError, SafetensorError) as error:
         raise DataError(
-            f"{path} cannot be read: {error}", "it was removed or damaged meanwhile; the same command encodes it again"
+            f"{path} cannot be read: {error}", "run the same command again: it encodes what was removed or damaged"
         ) from None
 
 

@@ -43,7 +43,7 @@ def _cached(hub_id: str) -> Path | None:
     except LocalEntryNotFoundError:
         return None
     except ValueError as error:
-        raise ModelError(f"encoder {hub_id} is neither a folder nor a hub id", "a hub id is owner/name") from error
+        raise ModelError(f"encoder {hub_id} is neither a folder nor a hub id", "give a hub id as owner/name") from error
     return folder if weights_in(folder) else None
 
 
@@ -54,7 +54,7 @@ def _download(hub_id: str) -> Path:
         return Path(snapshot_download(hub_id, revision=revision, allow_patterns=HUB_FILES))
     except Exception as error:  # the hub's client also raises its HTTP library's own errors
         reason = f"encoder {hub_id} is not in the cache, and the hub did not give it: {first_line(error)}"
-        raise ModelError(reason, f"where there is a network: hf download {hub_id}") from error
+        raise ModelError(reason, f"download it where there is a network: hf download {hub_id}") from error
 
 
 def first_line(error: Exception) -> str:

@@ -74,9 +74,14 @@ def _read(folder: Path, source: str, device: str) -> tuple[Any, Any, Callable[[s
         )
         processor = AutoImageProcessor.from_pretrained(folder, backend="pil", local_files_only=True)
     except Exception as error:  # a broken folder fails in as many ways as there are readers
-        raise ModelError(f"encoder {source} cannot be loaded: {first_line(error)}", "is it complete?") from error
+        raise ModelError(
+            f"encoder {source} cannot be loaded: {first_line(error)}", "download or copy the whole folder again"
+        ) from error
     if missing := sorted(info["missing_keys"]):  # transformers would fill them with random numbers
-        raise ModelError(f"encoder {source} lacks {len(missing)} weights, such as {missing[0]}", "is it complete?")
+        raise ModelError(
+            f"encoder {source} lacks {len(missing)} weights, such as {missing[0]}",
+            "download or copy the whole folder again",
+        )
     model.to(device).eval()
     return model, processor, _reader(model, folder, source)
 
@@ -93,12 +98,12 @@ def _reader(model: Any, folder: Path, source: str) -> Callable[[str], torch.Tens
     if not hasattr(model, "get_text_features"):
         return unable(ModelError(f"{source} reads no text", "configure a CLIP as the fashion encoder"))
     if not any((folder / name).is_file() for name in VOCABULARIES):  # transformers would make up an empty one
-        return unable(ModelError(f"{source} has no tokenizer", f"it needs one of {', '.join(VOCABULARIES)}"))
+        return unable(ModelError(f"{source} has no tokenizer", f"add one of {', '.join(VOCABULARIES)}"))
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except Exception as error:  # noqa: BLE001 as many ways to fail as there are tokenizers
         reason = f"the tokenizer of {source} cannot be loaded: {first_line(error)}"
-        return unable(ModelError(reason, "some need sentencepiece and protobuf to be installed"))
+        return unable(ModelError(reason, "pip install sentencepiece protobuf, which some tokenizers need"))
     is_siglip = model.config.model_type.startswith("siglip")  # it was trained to read its padding, without a mask
     names = ("input_ids",) if is_siglip else ("input_ids", "attention_mask")
     max_length = model.config.text_config.max_position_embeddings

@@ -40,7 +40,9 @@ def load_open_clip(folder: Path, record: EncoderRecord, device: str) -> Encoder:
         model = open_clip.create_model(name, device=device, precision="fp32").eval()
         tokenizer = open_clip.get_tokenizer(name)  # pads as the model was trained to read
     except Exception as error:  # a broken folder fails in as many ways as there are readers
-        raise ModelError(f"encoder {record.model} cannot be loaded: {first_line(error)}", "is it complete?") from error
+        raise ModelError(
+            f"encoder {record.model} cannot be loaded: {first_line(error)}", "download or copy the whole folder again"
+        ) from error
     preprocess: dict[str, Any] = model.visual.preprocess_cfg
     size = preprocess["size"]
     return Encoder(
@@ -64,7 +66,7 @@ def load_dreamsim(device: str) -> Encoder:
         ModelError: DreamSim is not installed, or its weights are neither there nor to be had.
     """
     package, folder = _package("dreamsim", "dreamsim>=0.2"), dreamsim_folder()
-    hint = f"where there is a network, once: python run.py score A B --visual {DREAMSIM}"
+    hint = f"download them where there is a network: python run.py score A B --visual {DREAMSIM}"
     if constants.HF_HUB_OFFLINE and not folder.is_dir():
         raise ModelError(f"DreamSim's weights are not in {folder}, and the network is switched off", hint)
     try:

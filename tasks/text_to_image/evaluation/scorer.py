@@ -87,7 +87,8 @@ def load_scorer(
     """
     if fashion_clip == visual:
         raise ConfigError(
-            f"visual and fashion_clip are both {visual}", "one number in two columns is no second opinion"
+            f"visual and fashion_clip are both {visual}",
+            "choose another encoder for one of them: two columns would hold the same number",
         )
     encoders = Encoders({"fashion_clip": fashion_clip, "visual": visual}, device)
     wanted = tuple(all_metrics()[name] for name in metrics or metric_names())
@@ -126,5 +127,5 @@ def _refuse_black(samples: Sequence[Image.Image]) -> None:
     if black:
         raise ModelError(
             f"{len(black)} of {len(samples)} samples are all black, first number {black[0]}",
-            "numbers overflowed while drawing: use bf16 or fp32",
+            "generate them again in bf16 or fp32: their numbers overflowed",
         )

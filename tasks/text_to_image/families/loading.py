@@ -80,7 +80,7 @@ def _readable_layer(model: Model, clip_skip: int) -> int:
     layers = int(model.pipeline.text_encoder.config.num_hidden_layers)
     if clip_skip > layers:
         raise ConfigError(
-            f"model.clip_skip is {clip_skip}, and the text encoder has {layers} layers", "2 is the usual value"
+            f"model.clip_skip is {clip_skip}, and the text encoder has {layers} layers", "set it to 2, the usual value"
         )
     return clip_skip
 
@@ -102,7 +102,9 @@ def _external_vae(name: str, pipeline: Any, denoiser: str, dtype: torch.dtype) -
             vae = AutoencoderKL.from_pretrained(source.path, **where, dtype=dtype, use_safetensors=True)
     except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as error:
         reason = str(error).strip().partition("\n")[0]
-        raise ModelError(f"cannot load model.vae {name}: {reason}", "is it whole, or the hub reachable?") from error
+        raise ModelError(
+            f"cannot load model.vae {name}: {reason}", "download or copy it again, and check the connection to the hub"
+        ) from error
     found = Latents(vae.config["latent_channels"], 2 ** (len(vae.config["block_out_channels"]) - 1))
     base = Latents(getattr(pipeline, denoiser).config.in_channels, pipeline.vae_scale_factor)
     external_vae.require_same_latents(found, base, name)
@@ -126,12 +128,12 @@ def _understood(family: Family, pipeline: Any, settings: ModelConfig, *, zero_te
 
 def _explained(error: Exception, location: str, settings: ModelConfig) -> ModelError:
     """diffusers says of a hub it could not reach that the model lacks a file."""
-    reason, hint = str(error).strip().partition("\n")[0], "is the folder complete, or the hub reachable?"
+    reason, hint = str(error).strip().partition("\n")[0], "download or copy the whole folder again"
     if Path(location).is_file() and not settings.single_file_config:
         hint = "set model.single_file_config to a diffusers folder of the same family where the hub is out of reach"
     if model_files(location, settings.revision) is None:
         reason = f"it is not in the cache, and the hub did not give it ({reason})"
-        hint = f"is the name right? where there is a network: hf download {location}"
+        hint = f"check the name, and download it where there is a network: hf download {location}"
         hint += f" --revision {settings.revision}" if settings.revision else ""
     return ModelError(f"cannot load {settings.path}: {reason}", hint)
 
@@ -148,7 +150,7 @@ def _candidates(location: str, revision: str | None) -> list[Family]:
     families = [family for family in FAMILIES.values() if family.pipeline_class == name]
     if not families:
         trainable = dict.fromkeys(family.pipeline_class for family in FAMILIES.values())
-        raise ModelError(f"{location} is a {name}", f"these can be trained: {', '.join(trainable)}")
+        raise ModelError(f"{location} is a {name}", f"choose one of: {', '.join(trainable)}")
     return families
 
 

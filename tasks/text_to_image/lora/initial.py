@@ -79,7 +79,7 @@ class Initial:
         if lost:
             raise ModelError(
                 f"lora.init_from {self.path} adapts {len(lost)} modules that this run does not, such as {lost[0]}",
-                "see lora.target_modules and lora.text_encoder; or it is for another base model",
+                "set lora.target_modules and lora.text_encoder as it was made with, or give a LoRA for this base model",
             )
         return found
 

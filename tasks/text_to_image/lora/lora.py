@@ -223,7 +223,7 @@ def _attach(name: str, part: Any, settings: schema.LoraConfig, exclude: str | No
     except ValueError as error:
         raise ModelError(
             f"lora.target_modules {list(ends)}: {error}",
-            'attention is ["to_k", "to_q", "to_v", "to_out.0"]',
+            'set lora.target_modules = "attention"',
         ) from None
     cast_training_params(part, dtype=torch.float32)
 

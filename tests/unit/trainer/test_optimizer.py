@@ -327,10 +327,10 @@ def test_a_schedule_free_optimizer_is_refused_a_schedule() -> None:
     [
         ("lion_pytorch.Lion", "there is no module lion_pytorch", "pip install lion-pytorch"),
         ("a_package.inner.Lion", "there is no module a_package", "pip install a-package"),
-        ("tests.local_optimizers.SignDecent", "did you mean tests.local_optimizers.SignDescent", "optimizers of tests"),
+        ("tests.local_optimizers.SignDecent", "did you mean tests.local_optimizers.SignDescent", "choose one of tests"),
         ("tests.local_optimizers.NoOptimizer", "no subclass of torch.optim.Optimizer", "ScheduleFree, SignDescent"),
         ("tests.local_optimizers.annotations", "no subclass of torch.optim.Optimizer", "KeepsLists"),
-        ("json.JSONDecoder", "no subclass of torch.optim.Optimizer", "optimizers of json: none"),
+        ("json.JSONDecoder", "no subclass of torch.optim.Optimizer", "choose a class of another module"),
         ("torch.optim.LBFGS", "evaluates the loss several times per step", "adamw"),
         ("tests.local_optimizers.NeedsClosure", "evaluates the loss several times per step", "adamw"),
         ("tests.local_optimizers.CallsClosure", "fail at the first update", "pydoc tests.local_optimizers.CallsC"),

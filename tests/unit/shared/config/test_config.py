@@ -168,7 +168,7 @@ def test_settings_in_another_encoding_or_form_are_refused_by_what_they_are(tmp_p
     write(tmp_path, MINIMAL, "config.toml")
     with pytest.raises(ConfigError, match="is a folder") as caught:
         load_config(tmp_path)
-    assert "config.toml resumes this run" in caught.value.hint
+    assert "config.toml to resume this run" in caught.value.hint
 
 
 @pytest.mark.parametrize("key", PATH_KEYS)

@@ -207,7 +207,7 @@ def test_an_entry_that_vanishes_meanwhile_is_a_curable_error(tmp_path: Path, pho
     shutil.rmtree(tmp_path / "cache")
     with pytest.raises(DataError, match="cannot be read") as caught:
         cache.posterior(photos[0])
-    assert "encodes it again" in caught.value.hint
+    assert "run the same command again" in caught.value.hint
 
 
 def test_pictures_come_decoded_in_order_however_many(tmp_path: Path, photos: list[Picture]) -> None:

@@ -260,7 +260,7 @@ def test_the_best_snapshot_is_exported_only_once_there_is_one(sd1: Trained, tmp_
     for asked in ("10", "first", "-1"):
         with pytest.raises(RunFolderError, match=f"no snapshot of step {asked}") as refused:
             export.choose_step(run, asked)
-        assert refused.value.hint == "there are: 20"
+        assert refused.value.hint == "choose one of: 20"
 
 
 def test_the_command_writes_into_the_run_folder_and_says_where(sd1: Trained) -> None:
