@@ -43,8 +43,8 @@ def admission() -> Admission:
     """
     if ADMISSION not in os.environ:
         raise ConfigError("a dashboard is not started by itself", "start it with `python run.py dashboard`")
-    told = json.loads(os.environ[ADMISSION])
-    return Admission(told["token"], tuple(told["trusted_hosts"]), told["base_path"])
+    fields = json.loads(os.environ[ADMISSION])
+    return Admission(fields["token"], tuple(fields["trusted_hosts"]), fields["base_path"])
 
 
 def host_names(given: object) -> object:

@@ -55,10 +55,10 @@ def expand(targets: Any) -> Any:
     names = [targets] if isinstance(targets, str) else targets
     if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) for name in cast("list[Any]", names)):
         return targets
-    found: list[str] = []
+    ends: list[str] = []
     for name in cast("list[str]", names):
-        found += (name,) if name == ALL_LINEAR else PRESETS.get(name, (name,))
-    return tuple(dict.fromkeys(found))
+        ends += (name,) if name == ALL_LINEAR else PRESETS.get(name, (name,))
+    return tuple(dict.fromkeys(ends))
 
 
 def resolve(targets: Collection[str], *, linear_projections: bool) -> tuple[str, ...]:
@@ -83,9 +83,9 @@ def require_matrices(targets: Collection[str], optimizer: str, *, linear_project
     if optimizer.casefold() not in MATRICES_ONLY:
         return
     small = ("conv_shortcut", *(() if linear_projections else PROJECTIONS))
-    found = [name for name in targets if is_convolution(name) or name.rpartition(".")[2] in small]
-    problems = [f"lora.target_modules has convolutions: {', '.join(found)}"] if found else []
-    cures = ['lora.target_modules = "all-linear"'] if found else []
+    convolutions = [name for name in targets if is_convolution(name) or name.rpartition(".")[2] in small]
+    problems = [f"lora.target_modules has convolutions: {', '.join(convolutions)}"] if convolutions else []
+    cures = ['lora.target_modules = "all-linear"'] if convolutions else []
     if use_dora:
         problems.append("lora.use_dora adds vectors")
         cures.append("lora.use_dora = false")

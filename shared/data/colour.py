@@ -39,12 +39,12 @@ def profile_fault(picture: Image.Image) -> str | None:
 def to_srgb(picture: Image.Image) -> Image.Image:
     """The same picture in sRGB by its profile, mode RGB or RGBA; itself where there is nothing to convert."""
     try:
-        found = _conversion(picture)
+        conversion = _conversion(picture)
     except ProfileError:
         return picture
-    if found is None:
+    if conversion is None:
         return picture
-    space, transform = found
+    space, transform = conversion
     has_alpha = "A" in picture.getbands() or "transparency" in picture.info
     plain = picture.convert("RGBA") if has_alpha else picture
     converted = ImageCms.applyTransform(plain.convert(space), transform)

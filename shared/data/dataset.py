@@ -226,7 +226,7 @@ def _told_apart(pairs: Sequence[Pair], findings: Findings) -> list[Pair]:
     for pair in pairs:
         if images.setdefault(pair.id, {}).setdefault(pair.image, pair) is not pair:
             findings.problems.append(f"{pair.image}: is named twice")
-    several = {pair_id: list(found) for pair_id, found in images.items() if len(found) > 1}
+    several = {pair_id: list(pictures) for pair_id, pictures in images.items() if len(pictures) > 1}
     if several:
         first, second, *_ = next(iter(several.values()))
         findings.notices.append(

@@ -120,8 +120,8 @@ def _refuse_unknown(named: Sequence[str], pairs: Sequence[Pair]) -> None:
     if not unknown:
         return
     guesses = {name: difflib.get_close_matches(name, known, n=1) for name in unknown}
-    told = [f"{name!r}" + (f" (did you mean {near[0]!r}?)" if near else "") for name, near in guesses.items()]
+    names = [f"{name!r}" + (f" (did you mean {near[0]!r}?)" if near else "") for name, near in guesses.items()]
     raise DataError(
-        f"data.validation_ids names what is not in the data set: {', '.join(told)}",
+        f"data.validation_ids names what is not in the data set: {', '.join(names)}",
         "give each picture's path below the data set's folder, without its ending",
     )

@@ -25,11 +25,11 @@ class Inspection:
         """Decode every picture once; say what is wrong with those that cannot be used, and what happens to colours."""
         seen: dict[Path, Header | str] = {}
         with ThreadPoolExecutor() as pool:
-            for path, found in zip(paths, pool.map(self._look, paths), strict=True):
-                seen[path] = found
+            for path, header in zip(paths, pool.map(self._look, paths), strict=True):
+                seen[path] = header
                 self.progress(len(seen), len(paths))
-        problems.extend(found for found in seen.values() if isinstance(found, str))
-        notices.extend(_about_colours({path: found for path, found in seen.items() if isinstance(found, Header)}))
+        problems.extend(header for header in seen.values() if isinstance(header, str))
+        notices.extend(_about_colours({path: header for path, header in seen.items() if isinstance(header, Header)}))
 
     def _look(self, path: Path) -> Header | str:
         try:

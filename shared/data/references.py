@@ -33,9 +33,9 @@ def first(config: Config, record: RunRecord) -> tuple[str, ...]:
 
 def further(config: Config, record: RunRecord) -> tuple[str, ...]:
     """Ids of those behind them, that the finalists are evaluated again on; empty: too few, or not wanted."""
-    behind = record.dataset.held_out[config.evaluation.num_prompts :]
-    found = behind[: config.evaluation.confirm_prompts]
-    return found if len(found) >= MIN_FURTHER else ()
+    rest = record.dataset.held_out[config.evaluation.num_prompts :]
+    ids = rest[: config.evaluation.confirm_prompts]
+    return ids if len(ids) >= MIN_FURTHER else ()
 
 
 def publish_missing(run: RunDir, config: Config, multiple: int, pairs: Callable[[], Iterable[Pair]]) -> None:

@@ -50,10 +50,10 @@ def read_beside(pairs: Sequence[Pair], data: Path, folder: Path, findings: Findi
             replace(pair, is_regularization=pair.is_regularization or pair.image.resolve().is_relative_to(inside))
             for pair in pairs
         ]
-    found = sources.read(folder, findings)
-    if not found and not findings.problems:
+    class_pairs = sources.read(folder, findings)
+    if not class_pairs and not findings.problems:
         raise DataError(f"data.regularization_path {folder} holds no pictures", "name a folder of captioned pictures")
-    return [*pairs, *(replace(pair, id=PREFIX + pair.id, is_regularization=True) for pair in found)]
+    return [*pairs, *(replace(pair, id=PREFIX + pair.id, is_regularization=True) for pair in class_pairs)]
 
 
 def folders(pairs: Sequence[Pair]) -> list[str]:

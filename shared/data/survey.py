@@ -133,10 +133,10 @@ def survey(
 
 
 def _strata(subject: list[Pair]) -> tuple[tuple[str, int, int], ...]:
-    found: dict[str, list[int]] = {}
+    repeats_of: dict[str, list[int]] = {}
     for pair in subject:
-        found.setdefault(held_out.stratum(pair.id), []).append(pair.repeats)
-    return tuple((name, len(repeats), sum(repeats)) for name, repeats in sorted(found.items()))
+        repeats_of.setdefault(held_out.stratum(pair.id), []).append(pair.repeats)
+    return tuple((name, len(repeats), sum(repeats)) for name, repeats in sorted(repeats_of.items()))
 
 
 def _size(path: Path, headers: Headers) -> tuple[int, int] | None:

@@ -25,10 +25,10 @@ def wait_while_ending(run: RunDir, say: Say) -> None:
     A trainer whose `run.py` was killed saves and ends as well. Returns at once where neither is so, also where another
     `run.py` trains: taking its role then says who has it.
     """
-    told, deadline = False, time.monotonic() + ORPHAN_SECONDS
+    is_announced, deadline = False, time.monotonic() + ORPHAN_SECONDS
     while (ending := _who_ends(run)) and (ending.role == "supervisor" or time.monotonic() < deadline):
-        if not told:
-            told = True
+        if not is_announced:
+            is_announced = True
             say(_waiting_for(run, ending))
         time.sleep(POLL_SECONDS)
 
@@ -58,15 +58,15 @@ def stop(run: RunDir, say: Say, seconds: float, *, now: bool = False) -> int:
 
 def _await_end(run: RunDir, say: Say, *, now: bool) -> bool:
     """Whether the `run.py` of this run has ended; one that only keeps its dashboard up is told to, any if `now`."""
-    told = False
+    is_announced = False
     while (supervisor := read_status(run, "supervisor")) and is_alive(supervisor):
         if _is_silent(supervisor):
             say(f"pid {supervisor.pid} on {supervisor.host} no longer says how it is: end it there")
             return False
         if now or _serves(supervisor):
             requests.submit_stop(run, BY)
-        elif not told and supervisor.state == "draining" and (waiting := len(unevaluated(run))):
-            told = True
+        elif not is_announced and supervisor.state == "draining" and (waiting := len(unevaluated(run))):
+            is_announced = True
             say(f"still to be evaluated: {waiting}; `python run.py stop {run.path} --now` leaves them for later")
         time.sleep(POLL_SECONDS)
     return True

@@ -54,8 +54,8 @@ class Listener:
 
     def start(self, environment: dict[str, str]) -> subprocess.Popen[bytes]:
         """A dashboard that serves here, its output on the terminal."""
-        told = {**environment, **self.admission.environment()}
-        return subprocess.Popen(self.command, stdin=subprocess.PIPE, env=told, pass_fds=self.descriptors)
+        variables = {**environment, **self.admission.environment()}
+        return subprocess.Popen(self.command, stdin=subprocess.PIPE, env=variables, pass_fds=self.descriptors)
 
     def close(self) -> None:
         """Let go of the port."""

@@ -22,7 +22,7 @@ from shared.run_folder.run_dir import RunDir, steps_in
 
 
 def differences(before: Config, after: Config) -> dict[str, tuple[Any, Any]]:
-    """Key → value before and after, as TOML would hold them."""
+    """Key → its values before and after, as in TOML, without the settings that belong to a session."""
     old, new = before.model_dump(mode="json"), after.model_dump(mode="json")
     return {
         f"{section}.{key}": (old[section][key], new[section][key])
@@ -35,29 +35,29 @@ def differences(before: Config, after: Config) -> dict[str, tuple[Any, Any]]:
 def apply(
     run: RunDir, config: Config, allowed: Collection[str], step: int | None = None, moved: Collection[str] = ()
 ) -> tuple[Change, ...]:
-    """Resume `run` with `config`: nothing where they agree, else what is allowed is written down and holds from now on.
+    """Make `config` the settings of `run`; returns the differences, which `run.json` keeps.
 
-    step: the checkpoint the run goes on from; by default its newest whole one. moved: the settings that name another
-    place of the same thing (`shared.launch.relocation`); they need no leave.
+    step: the checkpoint the run goes on from; by default its newest whole one. moved: the settings that name a new
+    place of the same thing (`shared.launch.relocation`); they need not be allowed.
 
     Raises:
-        ConfigError: `allowed` names a key there is not.
-        RunFolderError: a difference that was not allowed or can never be, or a program at work in the run.
+        ConfigError: `allowed` names an unknown key.
+        RunFolderError: a difference is not allowed or can never be, or a program is at work in the run.
     """
     _require_known(allowed)
     ends = {f"train.{key}" for key in ENDS}
     allowed = {*allowed, *(ends if ends & set(allowed) else ())}
-    found = differences(run.read_config(), config)
-    if not found:
+    changed = differences(run.read_config(), config)
+    if not changed:
         return ()
-    _require_allowed(run, {key: values for key, values in found.items() if key not in moved}, allowed)
+    _require_allowed(run, {key: values for key, values in changed.items() if key not in moved}, allowed)
     with vacant(run, "trainer"), vacant(run, "evaluator"):
         step = (newest_whole(run) or 0) if step is None else step
-        if any(RULES[key] is Rule.STEPS for key in found):
+        if any(RULES[key] is Rule.STEPS for key in changed):
             require_nothing_past(run, step)
-        changes = tuple(Change(key=key, before=old, after=new, step=step) for key, (old, new) in found.items())
-        if any(RULES[key] is Rule.RESULTS and key not in moved for key in found):
-            references.withdraw(run)  # nothing is evaluated yet; the next program publishes others
+        changes = tuple(Change(key=key, before=old, after=new, step=step) for key, (old, new) in changed.items())
+        if any(RULES[key] is Rule.RESULTS and key not in moved for key in changed):
+            references.withdraw(run)  # nothing is evaluated yet, and the next program publishes others
         record = run.read_record()
         record.model_copy(update={"changes": (*record.changes, *changes)}).write(run.record)
         replace_file(run.config, dump_config(config).encode())
@@ -72,21 +72,21 @@ def state_settings(config: Config) -> dict[str, Any]:
 
 
 def require_same_state(config: Config, manifest: Manifest, moved: Collection[str] = ()) -> None:
-    """Whether a run of this configuration can begin at another run's checkpoint. moved: as `apply`.
+    """Refuse another run's checkpoint whose state was made with other settings. moved: as in `apply`.
 
     Raises:
-        RunFolderError: naming the settings its state was made with otherwise.
+        RunFolderError: naming these settings.
     """
     made_with = manifest.details.get("settings", {})
-    found = {
+    changed = {
         key: (made_with[key], value)
         for key, value in state_settings(config).items()
         if key in made_with and made_with[key] != value and key not in moved
     }
-    if found:
+    if changed:
         raise RunFolderError(
             f"the checkpoint of step {manifest.step} was made with other settings: "
-            + "; ".join(f"{_said(key, *pair)} ({RULES[key].value})" for key, pair in found.items()),
+            + "; ".join(f"{_difference(key, *pair)} ({RULES[key].value})" for key, pair in changed.items()),
             "restore them, or train without --from-checkpoint",
         )
 
@@ -94,14 +94,16 @@ def require_same_state(config: Config, manifest: Manifest, moved: Collection[str
 def describe(changes: Collection[Change]) -> Iterator[str]:
     """A sentence for each change."""
     for change in changes:
-        yield f"{_said(change.key, change.before, change.after)} after step {change.step}"
+        yield f"{_difference(change.key, change.before, change.after)} after step {change.step}"
 
 
 def require_nothing_past(run: RunDir, step: int) -> None:
-    """Going on differently after `step` must not leave snapshots or results of later steps from the way before.
+    """Refuse to continue with other settings where snapshots or results of later steps are published.
+
+    A published name keeps its meaning: they would contradict the steps that come now.
 
     Raises:
-        RunFolderError: there are some; a published name keeps its meaning for ever.
+        RunFolderError: naming their steps.
     """
     past = sorted(number for number in run.snapshots_to_evaluate() | steps_in(run.evaluations) if number > step)
     if not past:
@@ -132,22 +134,22 @@ def _named(key: str) -> str:
     return f"{key}, did you mean {near[0]}?" if near else key
 
 
-def _require_allowed(run: RunDir, found: dict[str, tuple[Any, Any]], allowed: Collection[str]) -> None:
+def _require_allowed(run: RunDir, changed: dict[str, tuple[Any, Any]], allowed: Collection[str]) -> None:
     evaluated = bool(steps_in(run.evaluations))
-    fixed = {key for key in found if RULES[key] not in CHANGEABLE and (RULES[key] is not Rule.RESULTS or evaluated)}
-    refused = [key for key in found if key in fixed or key not in allowed]
+    fixed = {key for key in changed if RULES[key] not in CHANGEABLE and (RULES[key] is not Rule.RESULTS or evaluated)}
+    refused = [key for key in changed if key in fixed or key not in allowed]
     if not refused:
         return
     reasons = {key: f", which can never change: {RULES[key].value}" for key in fixed}
     flags = " ".join(f"--allow-change {key}" for key in refused)
     raise RunFolderError(
         f"{run.path} was made with other settings: "
-        + "; ".join(_said(key, *found[key]) + reasons.get(key, "") for key in refused),
+        + "; ".join(_difference(key, *changed[key]) + reasons.get(key, "") for key in refused),
         "restore them to resume, "
         + ("" if fixed else f"go on with them by {flags}, ")
         + "or start beside it with --new",
     )
 
 
-def _said(key: str, before: Any, after: Any) -> str:
+def _difference(key: str, before: Any, after: Any) -> str:
     return f"{key} was {before}, is {after}"

@@ -30,8 +30,8 @@ class Terminal:
         self._last_line = -1
         self._before = left_behind(run)
         before = self._trainer()
-        self._told = (before.started, len(before.notices)) if before else ("", 0)
-        self._said: set[str] = set()
+        self._printed = (before.started, len(before.notices)) if before else ("", 0)
+        self._lines: set[str] = set()
         self._live = Live(console=self.console, refresh_per_second=4) if self.console.is_terminal else None
 
     def __enter__(self) -> Terminal:
@@ -46,7 +46,7 @@ class Terminal:
 
     def say(self, text: str) -> None:
         """Print an event above the live panel."""
-        self._said.add(text)
+        self._lines.add(text)
         self.console.print(f"• {escape(text)}", soft_wrap=not self.console.is_terminal)
 
     def render(self) -> None:
@@ -66,20 +66,20 @@ class Terminal:
 
     def _trainer(self) -> ProcessStatus | None:
         """What this session's trainer last said."""
-        said = read_status(self._run, "trainer")
-        return None if said in self._before else said
+        status = read_status(self._run, "trainer")
+        return None if status in self._before else status
 
     def _tell(self, trainer: ProcessStatus) -> None:
         """Print each notice of this session of the trainer once, unless it was said before the trainer started."""
-        session, told = self._told
-        for notice in trainer.notices[told if session == trainer.started else 0 :]:
-            if notice not in self._said:
+        session, num_printed = self._printed
+        for notice in trainer.notices[num_printed if session == trainer.started else 0 :]:
+            if notice not in self._lines:
                 self.say(notice)
-        self._told = (trainer.started, len(trainer.notices))
+        self._printed = (trainer.started, len(trainer.notices))
 
     def _panel(self, trainer: ProcessStatus | None) -> Group:
-        said, _ = read_active_evaluators(self._run)
-        evaluators = {slot: status for slot, status in said.items() if status not in self._before}
+        statuses, _ = read_active_evaluators(self._run)
+        evaluators = {slot: status for slot, status in statuses.items() if status not in self._before}
         waiting = len(without_result(self._run))
         step, total = (trainer.step, trainer.total) if trainer else (0, 1)
         bar = Table.grid(padding=(0, 1))

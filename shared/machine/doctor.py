@@ -58,22 +58,22 @@ def _machine() -> Finding:
 
 
 def _gpus() -> list[Finding]:
-    found = [
+    findings = [
         Finding(f"GPU {gpu.index}", "ok", f"{gpu.name}, {gpu.free_mib:.0f} of {gpu.total_mib:.0f} MiB free")
         for gpu in hardware.gpus()
     ]
-    return found or [Finding("GPU", "note", "no NVIDIA driver answers; everything runs on the CPU or MPS")]
+    return findings or [Finding("GPU", "note", "no NVIDIA driver answers; everything runs on the CPU or MPS")]
 
 
 def _presets() -> list[Finding]:
     """What `init` would choose for each family here."""
     gpu = next(iter(hardware.usable_gpus()), None)
-    found: list[Finding] = []
+    findings: list[Finding] = []
     titles: dict[presets.Family, str] = {"sd1": "SD 1.x", "sd2": "SD 2.x", "sdxl": "SDXL"}
     for family, what in titles.items():
         preset = presets.recommend(family, gpu)
-        found.append(Finding(f"preset {what}", "ok", f"{preset.reason}; {presets.describe(preset)}"))
-    return found
+        findings.append(Finding(f"preset {what}", "ok", f"{preset.reason}; {presets.describe(preset)}"))
+    return findings
 
 
 def _bitsandbytes() -> Finding:

@@ -111,20 +111,20 @@ def _devices() -> list[_Device]:
 
 
 def _device(index: int) -> _Device:
-    gpu = _told(None, pynvml.nvmlDeviceGetHandleByIndex, index)
-    uuid = _told("", pynvml.nvmlDeviceGetUUID, gpu)
-    in_slices = _told([0], pynvml.nvmlDeviceGetMigMode, gpu)[0]
-    most = _told(0, pynvml.nvmlDeviceGetMaxMigDeviceCount, gpu) if in_slices else 0
-    handles = (_told(None, pynvml.nvmlDeviceGetMigDeviceHandleByIndex, gpu, number) for number in range(most))
+    gpu = _query(None, pynvml.nvmlDeviceGetHandleByIndex, index)
+    uuid = _query("", pynvml.nvmlDeviceGetUUID, gpu)
+    in_slices = _query([0], pynvml.nvmlDeviceGetMigMode, gpu)[0]
+    most = _query(0, pynvml.nvmlDeviceGetMaxMigDeviceCount, gpu) if in_slices else 0
+    handles = (_query(None, pynvml.nvmlDeviceGetMigDeviceHandleByIndex, gpu, number) for number in range(most))
     slices = tuple(_Device(index, gpu, _slice_names(uuid, part), slice=part) for part in handles if part)
     return _Device(index, gpu, (uuid,), slices)
 
 
 def _slice_names(gpu_uuid: str, part: Any) -> tuple[str, str]:
     """A MIG slice's UUID, and the name that older drivers use."""
-    gpu_instance = _told(0, pynvml.nvmlDeviceGetGpuInstanceId, part)
-    compute_instance = _told(0, pynvml.nvmlDeviceGetComputeInstanceId, part)
-    return _told("", pynvml.nvmlDeviceGetUUID, part), f"MIG-{gpu_uuid}/{gpu_instance}/{compute_instance}"
+    gpu_instance = _query(0, pynvml.nvmlDeviceGetGpuInstanceId, part)
+    compute_instance = _query(0, pynvml.nvmlDeviceGetComputeInstanceId, part)
+    return _query("", pynvml.nvmlDeviceGetUUID, part), f"MIG-{gpu_uuid}/{gpu_instance}/{compute_instance}"
 
 
 def _in_cuda_order(devices: list[_Device]) -> list[_Device]:
@@ -136,8 +136,8 @@ def _in_cuda_order(devices: list[_Device]) -> list[_Device]:
         return devices
 
     def speed(device: _Device) -> int:
-        clock = _told(0, pynvml.nvmlDeviceGetMaxClockInfo, device.gpu, pynvml.NVML_CLOCK_SM)
-        return _told(0, pynvml.nvmlDeviceGetNumGpuCores, device.gpu) * clock
+        clock = _query(0, pynvml.nvmlDeviceGetMaxClockInfo, device.gpu, pynvml.NVML_CLOCK_SM)
+        return _query(0, pynvml.nvmlDeviceGetNumGpuCores, device.gpu) * clock
 
     fastest = max(devices, key=speed)
     return [fastest, *(device for device in devices if device is not fastest)]
@@ -149,8 +149,8 @@ def _named(devices: list[_Device], listed: str) -> list[_Device]:
     The first entry that names no device ends the list; a device named twice empties it.
     """
     entries = (_find(devices, entry.strip()) for entry in listed.split(","))
-    found = list(itertools.takewhile(lambda device: device is not None, entries))
-    return [device for device in found if device] if len({id(device) for device in found}) == len(found) else []
+    named = list(itertools.takewhile(lambda device: device is not None, entries))
+    return [device for device in named if device] if len({id(device) for device in named}) == len(named) else []
 
 
 def _find(devices: list[_Device], entry: str) -> _Device | None:
@@ -161,8 +161,8 @@ def _find(devices: list[_Device], entry: str) -> _Device | None:
     if not entry.startswith(("GPU-", "MIG-")):
         return None
     everything = [*devices, *(part for device in devices for part in device.slices)]
-    found = [device for device in everything if any(name.startswith(entry) for name in device.names)]
-    return found[0] if len(found) == 1 else None
+    matching = [device for device in everything if any(name.startswith(entry) for name in device.names)]
+    return matching[0] if len(matching) == 1 else None
 
 
 def _measured(devices: Iterable[_Device]) -> list[Gpu]:
@@ -172,10 +172,10 @@ def _measured(devices: Iterable[_Device]) -> list[Gpu]:
 
 def _measure(device: _Device) -> Gpu | None:
     handle = device.slice or device.gpu
-    name, memory = _told("", pynvml.nvmlDeviceGetName, handle), _memory(handle)
+    name, memory = _query("", pynvml.nvmlDeviceGetName, handle), _memory(handle)
     if not (name and memory):
         return None
-    major, minor = _told((0, 0), pynvml.nvmlDeviceGetCudaComputeCapability, device.gpu)
+    major, minor = _query((0, 0), pynvml.nvmlDeviceGetCudaComputeCapability, device.gpu)
     return Gpu(device.index, str(name), memory[0] / MIB, memory[1] / MIB, (int(major), int(minor)))
 
 
@@ -191,9 +191,9 @@ def _memory(handle: Any) -> tuple[int, int] | None:
     return machine.total - machine.available, machine.total
 
 
-def _told(otherwise: Any, question: Callable[..., Any], *arguments: Any) -> Any:
-    """NVML's answer, or `otherwise` where it has none: old drivers, lost devices."""
+def _query(default: Any, function: Callable[..., Any], *arguments: Any) -> Any:
+    """NVML's answer, or `default` where it has none, as with old drivers and lost devices."""
     try:
-        return question(*arguments)
+        return function(*arguments)
     except pynvml.NVMLError:
-        return otherwise
+        return default

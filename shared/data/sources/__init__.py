@@ -46,7 +46,7 @@ def read(path: Path, findings: Findings) -> list[Pair]:
     known = {pair.image for pair in pairs}
     mask_of = mask_files.by_picture(pictures, lambda picture: picture in known or captions.of(picture) is not None)
     left = [picture for picture in pictures if picture not in {*known, *mask_of.values()}]
-    tell_unused(files, {*named, *captions.told(known, left, named, findings)}, findings)
+    tell_unused(files, {*named, *captions.files_of(known, left, named, findings)}, findings)
     left_over = text_files.pairs(path, left, captions, findings)
     if named:
         names = " or ".join(table.name for table in named)

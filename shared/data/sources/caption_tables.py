@@ -59,8 +59,8 @@ def from_file(path: Path, findings: Findings) -> list[Pair]:
         if written.is_file() and written.suffix.lower() not in SUFFIXES:
             findings.problems.append(f"{row.place}: {written.name} is not a {KINDS} picture")
             continue
-        found = [written] if written.is_file() else nearby.names.find(folder, row.name)
-        if image := _meant(row, found, findings, "no such file"):
+        candidates = [written] if written.is_file() else nearby.names.find(folder, row.name)
+        if image := _meant(row, candidates, findings, "no such file"):
             pairs.append(_pair(row, image, folder, findings))
             if _is_moved(row.name, image):
                 moved.append((row.name, image))
@@ -74,7 +74,7 @@ def that_caption(root: Path, files: list[Path], pictures: list[Path], findings: 
     Raises:
         DataError: there are several, and only a person knows which is meant; or none, and one cannot be read.
     """
-    names, found, unreadable = Names(root, pictures), list[Path](), list[UnreadableError]()
+    names, tables, unreadable = Names(root, pictures), list[Path](), list[UnreadableError]()
     for file in (file for file in files if file.suffix.lower() in ENDINGS):
         try:
             table = read_table(file)
@@ -82,20 +82,20 @@ def that_caption(root: Path, files: list[Path], pictures: list[Path], findings: 
             unreadable.append(error)
             continue
         if _captions_any(file, table, names):
-            found.append(file)
-    if unreadable and not found:
+            tables.append(file)
+    if unreadable and not tables:
         raise DataError(
             "no captions are found, and they may stand in a file that cannot be read:\n       "
             + "\n       ".join(map(str, unreadable)),
             f"{unreadable[0].hint}; or move it out of the folder",
         )
-    if len(found) > 1:
-        listed = ", ".join(str(file.relative_to(root)) for file in found)
+    if len(tables) > 1:
+        listed = ", ".join(str(file.relative_to(root)) for file in tables)
         raise DataError(
-            f"{len(found)} tables name the pictures of {root}: {listed}", "set data.path to the one that is meant"
+            f"{len(tables)} tables name the pictures of {root}: {listed}", "set data.path to the one that is meant"
         )
-    findings.notices.extend(f"captions are read from {file}" for file in found)
-    return found
+    findings.notices.extend(f"captions are read from {file}" for file in tables)
+    return tables
 
 
 def _captions_any(file: Path, table: Table, names: Names) -> bool:
@@ -151,12 +151,12 @@ def _without(path: Path, what: str, names: Sequence[str], known: tuple[str, ...]
     )
 
 
-def _meant(row: Row, found: list[Path], findings: Findings, missing: str) -> Path | None:
+def _meant(row: Row, pictures: list[Path], findings: Findings, missing: str) -> Path | None:
     """The one picture found for a row; none and several are problems."""
-    if len(found) == 1:
-        return found[0]
-    if found:
-        candidates = ", ".join(sorted(str(path) for path in found))
+    if len(pictures) == 1:
+        return pictures[0]
+    if pictures:
+        candidates = ", ".join(sorted(str(path) for path in pictures))
         findings.problems.append(f"{row.place}: {row.name} may mean {candidates}")
     else:
         findings.problems.append(f"{row.place}: {row.name}: {missing}")

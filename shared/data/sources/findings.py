@@ -36,6 +36,6 @@ class Findings:
 
 def listed(sentences: list[str]) -> list[str]:
     """Each of them once, and no more than fit a screen; the rest is counted."""
-    told = list(dict.fromkeys(sentences))
-    rest = len(told) - MAX_LISTED
-    return told[:MAX_LISTED] + ([f"and {rest} more"] if rest > 0 else [])
+    lines = list(dict.fromkeys(sentences))
+    rest = len(lines) - MAX_LISTED
+    return lines[:MAX_LISTED] + ([f"and {rest} more"] if rest > 0 else [])

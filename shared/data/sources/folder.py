@@ -36,7 +36,7 @@ def walk(folder: Path, findings: Findings) -> list[Path]:
 
 def pictures_among(files: list[Path], findings: Findings) -> list[Path]:
     """Those that are pictures by their ending; what cannot be one of the data set is a problem."""
-    found: list[Path] = []
+    pictures: list[Path] = []
     readable = {file.with_suffix("") for file in files if file.suffix.lower() in SUFFIXES}
     for file in files:
         suffix = file.suffix.lower()
@@ -45,8 +45,8 @@ def pictures_among(files: list[Path], findings: Findings) -> list[Path]:
         elif suffix in OTHER_SUFFIXES:
             findings.problems.append(f"{file}: {suffix} pictures are not read; save it as {KINDS}")
         elif suffix in SUFFIXES and _is_sound(file, findings):
-            found.append(file)
-    return found
+            pictures.append(file)
+    return pictures
 
 
 def tell_unused(files: list[Path], used: set[Path], findings: Findings) -> None:

@@ -31,12 +31,12 @@ def by_picture(files: Sequence[Path], is_captioned: Callable[[Path], bool]) -> d
     for file in sorted(files, key=_rank):
         if is_named_as_mask(file) or (file.stem.lower().endswith(LIKELY) and not is_captioned(file)):
             masks.setdefault((file.parent, key([without_mask(file.stem)])), file)
-    found: dict[Path, Path] = {}
+    mask_of: dict[Path, Path] = {}
     for picture in (file for file in files if not is_named_as_mask(file)) if masks else ():
         places = ((picture.parent, key([name])) for name in (picture.stem, picture.name))
         if mask := next((masks[place] for place in places if place in masks), None):
-            found[picture] = mask
-    return found
+            mask_of[picture] = mask
+    return mask_of
 
 
 def beside(pictures: Sequence[Path]) -> dict[Path, Path]:

@@ -48,17 +48,17 @@ class Names:
 
     def _by_parts(self, base: Parts, written: Parts) -> list[Path]:
         beside = _shortened((*base, *written))
-        if found := self._whole.get(key(beside)):
-            return _nearest(found, beside)
-        asked = tuple(part for part in _shortened(written) if part != "..")
-        for start in range(len(asked)):
-            rest = asked[start:]
+        if pictures := self._whole.get(key(beside)):
+            return _nearest(pictures, beside)
+        parts = tuple(part for part in _shortened(written) if part != "..")
+        for start in range(len(parts)):
+            rest = parts[start:]
             for place in ((*base, *rest), rest):
-                if found := self._whole.get(key(place)):
-                    return _nearest(found, place)
+                if pictures := self._whole.get(key(place)):
+                    return _nearest(pictures, place)
             if any(key(place) in self._folders for place in ((*base, rest[0]), rest[:1])):
                 break  # the folder is here and the picture is not: another one of the same name is not meant
-        return _nearest(self._tails.get(key(asked), []), asked) if asked else []
+        return _nearest(self._tails.get(key(parts), []), parts) if parts else []
 
 
 def parts_of(name: str) -> Parts:
@@ -83,8 +83,8 @@ def _without_ending(parts: Parts) -> Parts:
     return (*parts[:-1], stem) if f"{dot}{ending}".lower() in SUFFIXES | OTHER_SUFFIXES and stem else parts
 
 
-def _nearest(found: list[Path], written: Parts) -> list[Path]:
+def _nearest(pictures: list[Path], written: Parts) -> list[Path]:
     """Of several that differ in letter case or ending, the one that is spelt exactly so."""
     spelt = normalize("NFC", "/".join(written))
-    exact = [picture for picture in found if f"/{normalize('NFC', picture.as_posix())}".endswith(f"/{spelt}")]
-    return exact if len(exact) == 1 else found
+    exact = [picture for picture in pictures if f"/{normalize('NFC', picture.as_posix())}".endswith(f"/{spelt}")]
+    return exact if len(exact) == 1 else pictures

@@ -57,11 +57,11 @@ def read_table(path: Path) -> Table:
 
 def _table(path: Path, numbered: Iterable[tuple[int, Record | str]], columns: Iterable[str] = ()) -> Table:
     """A text in a record's place says why there is none."""
-    found = [(f"{path}:{number}", record) for number, record in numbered]
-    records: list[Record] = [{} if isinstance(record, str) else record for _, record in found]
+    rows = [(f"{path}:{number}", record) for number, record in numbered]
+    records: list[Record] = [{} if isinstance(record, str) else record for _, record in rows]
     names = dict.fromkeys([*columns, *(name for record in records for name in record)])
-    faults = {place: record for place, record in found if isinstance(record, str)}
-    return Table(list(names), records, [place for place, _ in found], faults)
+    faults = {place: record for place, record in rows if isinstance(record, str)}
+    return Table(list(names), records, [place for place, _ in rows], faults)
 
 
 def _json_lines(path: Path, text: str) -> list[tuple[int, Record | str]]:
@@ -70,14 +70,14 @@ def _json_lines(path: Path, text: str) -> list[tuple[int, Record | str]]:
     Raises:
         UnreadableError: it is neither.
     """
-    found = [(number, _object(line)) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
-    faults = [(number, fault) for number, fault in found if isinstance(fault, str)]
+    records = [(number, _object(line)) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
+    faults = [(number, fault) for number, fault in records if isinstance(fault, str)]
     if faults and text.lstrip().startswith("["):
         return list(enumerate(_json_records(path, text), 1))
-    if faults and len(faults) == len(found):
+    if faults and len(faults) == len(records):
         number, fault = faults[0]
         raise UnreadableError(f"{path}:{number}: {fault}; nor is any other line", f"write a line for each: {JSON_LINE}")
-    return found
+    return records
 
 
 def _object(line: str) -> Record | str:
@@ -87,8 +87,8 @@ def _object(line: str) -> Record | str:
         return why(error)
 
 
-def _record(found: object) -> Record | str:
-    return cast("Record", found) if isinstance(found, dict) else "not a JSON object"
+def _record(value: object) -> Record | str:
+    return cast("Record", value) if isinstance(value, dict) else "not a JSON object"
 
 
 def _json_records(path: Path, text: str) -> list[Record | str]:

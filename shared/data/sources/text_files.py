@@ -29,9 +29,9 @@ class Captions:
     """Caption files by the picture they belong to."""
 
     def __init__(self, files: Sequence[Path]) -> None:
-        found = [file for file in files if file.suffix.lower() in (*CAPTION_ENDINGS, JSON)]
-        self._files = set(found)
-        self._by_key = {(file.parent, key([file.name])): file for file in reversed(found)}
+        captions = [file for file in files if file.suffix.lower() in (*CAPTION_ENDINGS, JSON)]
+        self._files = set(captions)
+        self._by_key = {(file.parent, key([file.name])): file for file in reversed(captions)}
         self._found: dict[Path, Path | None] = {}
 
     def of(self, picture: Path) -> Path | None:
@@ -40,7 +40,7 @@ class Captions:
             self._found[picture] = next(self._candidates(picture), None)
         return self._found[picture]
 
-    def told(
+    def files_of(
         self, named: Iterable[Path], left: Iterable[Path], tables: Sequence[Path], findings: Findings
     ) -> set[Path]:
         """The caption files that pictures have, with notices of those that are not used.
@@ -84,25 +84,25 @@ class Captions:
 
     def _alike(self, candidates: Sequence[Path]) -> Iterator[Path]:
         for path in candidates:
-            if found := self._by_key.get((path.parent, key([path.name]))):
-                yield found
+            if file := self._by_key.get((path.parent, key([path.name]))):
+                yield file
 
 
 def pairs(folder: Path, pictures: Sequence[Path], captions: Captions, findings: Findings) -> list[Pair]:
     """A pair for every picture; one without a caption is a problem, and so is a mask, which is none."""
     captioned = {picture.parent for picture in pictures if captions.of(picture)}
-    found: list[Pair] = []
+    own_pairs: list[Pair] = []
     for picture in pictures:
         if is_named_as_mask(picture) and not captions.of(picture):
             findings.problems.append(f"{picture}: a mask without its picture")
         else:
-            found.append(_pair(picture, folder, captions, captioned, findings))
+            own_pairs.append(_pair(picture, folder, captions, captioned, findings))
     wordless = {path: None for picture in pictures if (path := captions.wordless(picture))}
     if wordless:
         findings.notices.append(
             f"{len(wordless)} JSON file(s) of pictures hold no caption, such as {_without_words(next(iter(wordless)))}"
         )
-    return found
+    return own_pairs
 
 
 def _pair(image: Path, folder: Path, captions: Captions, captioned: set[Path], findings: Findings) -> Pair:
@@ -148,10 +148,10 @@ def _json_caption(path: Path) -> str:
     """
     about = _json_object(path)
     name = column(list(about), CAPTION_KEYS)
-    found: Any = about[name] if name else ""
-    if isinstance(found, list):
-        return ", ".join(tag for tag in cast("list[Any]", found) if isinstance(tag, str))
-    return found if isinstance(found, str) else ""
+    value: Any = about[name] if name else ""
+    if isinstance(value, list):
+        return ", ".join(tag for tag in cast("list[Any]", value) if isinstance(tag, str))
+    return value if isinstance(value, str) else ""
 
 
 def _json_object(path: Path) -> dict[str, Any]:
