@@ -71,7 +71,7 @@ def render(reader: RunReader) -> str:
     """The whole file."""
     best, steps = reader.best(), chosen_steps(reader)
     theme = tomllib.loads((HERE / ".streamlit" / "config.toml").read_text(encoding="utf-8"))["theme"]
-    none = say("No snapshot has been evaluated better than another yet.")
+    none = say("There is no best snapshot yet.")
     data = {**figure_data(reader), "wall": wall_data(reader, steps)}
     parts = {
         "lang": language.current(),
@@ -110,7 +110,7 @@ def subtitle(reader: RunReader) -> str:
     """Which run, on what, when."""
     record, now = reader.run.read_record(), datetime.now(UTC)
     return say(
-        "Base model {model}, data {data} ({count} pictures), begun {begun}; written {now} UTC by Darkroom.",
+        "Base model {model}, data {data} ({count} pictures), started {begun}; written {now} UTC by Darkroom.",
         model=record.base_model.get("path", "–"),
         data=record.dataset.path,
         count=record.dataset.num_images,
@@ -142,7 +142,7 @@ def failures(reader: RunReader) -> str:
 def figure_data(reader: RunReader) -> dict[str, Any]:
     """Both figures over steps, as figure.js takes them."""
     train, metrics, best = reader.train(), reader.metrics(), reader.best()
-    stops = {step: say("stopped, asked by {who}", who=who) for step, who in reader.stops().items()}
+    stops = {step: say("stopped by {who}", who=who) for step, who in reader.stops().items()}
     resumed = pauses(train, stops)
     axis = x_axis(train, "step", False, 1.0, resumed)
     look = Look(span=max(10.0, reader.config.train.max_train_steps / SPANS_PER_RUN), anchors=True)

@@ -95,10 +95,10 @@ def show_gone(name: str, names: list[str], run_id: str) -> None:
         )
     quoted = f"`{name.replace('`', '')}`"  # it comes from an address, and a warning is Markdown
     if name in names:
-        st.warning(say("Another run has taken the place of {run}.", run=quoted), icon=":material/warning:")
+        st.warning(say("Another run has the name {run} now.", run=quoted), icon=":material/warning:")
         st.button(say("Show the new run"), on_click=lambda: st.session_state[RUN_IDS].pop(name))
     else:
-        text = say("The run {run} is not here any more: it was removed or renamed.", run=quoted)
+        text = say("The run {run} no longer exists: it was removed or renamed.", run=quoted)
         st.warning(text, icon=":material/warning:")
     look_for_new_runs(names, name, run_id)
 
@@ -119,7 +119,7 @@ def wait_for_a_run(language: str) -> None:
     st.markdown("#### Darkroom")
     st.info(
         say(
-            "No run in {folder} yet. Start one with `python run.py demo`; it appears here by itself.",
+            "No run in {folder} yet. Start one with `python run.py demo`; it then appears here.",
             folder=runs_folder(),
         )
     )

@@ -122,7 +122,7 @@ def strata_panels(validation: pd.DataFrame, x: Numbers, axis: XAxis, look: Look)
         drawn = line(x, values / known[0], name, BLUE, axis, Look(look.x, window=look.window), width=1)
         shade = 0.25 + 0.75 * stratum / (NUM_STRATA - 1)
         traces.append(drawn | {"mode": "lines", "opacity": shade, "showlegend": stratum in (0, NUM_STRATA - 1)})
-    return [Panel(say("held-out loss by noise, 1 at first"), 80, traces, {"nticks": 4})] if traces else []
+    return [Panel(say("held-out loss by noise level, first value = 1"), 80, traces, {"nticks": 4})] if traces else []
 
 
 def plain_panel(

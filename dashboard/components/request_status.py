@@ -83,7 +83,7 @@ def trouble(request: Request, answer: Answer, trainer: Fact, now: datetime) -> s
         return say("The trainer ended without answering the request ({state}).", state=state)
     if answer.seen is None and age > SILENCE_SECONDS:
         return say(
-            "The trainer has not answered for {age} ({state}). It looks for requests after every step.",
+            "The trainer has not answered for {age} ({state}). It checks for requests after every step.",
             age=duration(age),
             state=state,
         )
@@ -98,10 +98,12 @@ def evaluation_trouble(request: Request, answer: Answer, evaluators: Fact, servi
         return ""
     age, state = seconds_since(request.created, now), ", ".join(filter(None, (evaluators.value, evaluators.note)))
     if not serving:
-        return say("No evaluator is at work to answer ({state}). `python run.py evaluate RUN` starts one.", state=state)
+        return say(
+            "No evaluator is running to answer ({state}). Start one with `python run.py evaluate RUN`.", state=state
+        )
     if answer.seen is None and age > SILENCE_SECONDS:
         return say(
-            "Not begun for {age} ({state}). It comes after what is being evaluated.", age=duration(age), state=state
+            "Waiting for {age} ({state}). It starts after the current evaluation.", age=duration(age), state=state
         )
     return ""
 
@@ -114,7 +116,7 @@ def prompts_in(text: str) -> list[str]:
 def prompts_trouble(prompts: Sequence[str]) -> str:
     """Why these cannot be asked for; empty when they can."""
     if not prompts:
-        return say("Write a prompt first, one a line.")
+        return say("Write a prompt first, one per line.")
     if len(prompts) > MAX_PROMPTS:
         return say("{count} prompts are too many: at most {most} at once.", count=len(prompts), most=MAX_PROMPTS)
     return ""

@@ -42,10 +42,10 @@ def process_fact(label: str, status: ProcessStatus | None, alive: bool, now: dat
         note = status.message or say("{age} ago", age=age)
         return Fact(label, say(status.state), note, FINAL_TONES[status.state])
     if not alive:
-        note = say("pid {pid} is gone, last heartbeat {age} ago", pid=status.pid, age=age)
+        note = say("pid {pid} no longer exists, last heartbeat {age} ago", pid=status.pid, age=age)
         return Fact(label, say("dead"), note, "bad")
     if seconds > STALE_SECONDS:
-        note = say("no heartbeat for {age}, said {state}", age=age, state=say(status.state))
+        note = say("no heartbeat for {age}, last state {state}", age=age, state=say(status.state))
         return Fact(label, say("stale"), note, "warn")
     note = say("heartbeat {age} ago", age=age) + (f" · {status.message}" if status.message else "")
     return Fact(label, say(status.state), note, "idle" if status.state == "paused" else "good")
@@ -70,7 +70,7 @@ def evaluators_fact(evaluators: Mapping[int, ProcessStatus], alive: Collection[i
         say("{slot}: {state}, {note}", slot=slot, state=fact.value, note=fact.note) for slot, fact in facts.items()
     ]
     tone = min(facts.values(), key=lambda fact: WORST_FIRST.index(fact.tone)).tone
-    return Fact(say("Evaluators"), say("{count} at work", count=len(alive)), "; ".join(notes), tone)
+    return Fact(say("Evaluators"), say("{count} running", count=len(alive)), "; ".join(notes), tone)
 
 
 def step_fact(step: int, total: int) -> Fact:
@@ -87,7 +87,7 @@ def speed_fact(pace: Pace | None, usual_seconds: float = 0.0) -> Fact:
     return Fact(
         say("Speed"),
         say("{number} steps/s", number=number(1 / pace.step_seconds)),
-        say("{number} s a step", number=number(pace.step_seconds)),
+        say("{number} s per step", number=number(pace.step_seconds)),
     )
 
 

@@ -32,12 +32,12 @@ def best_table_html(best: Best, base: Mapping[str, float], descriptions: MetricD
     if best.deltas and best.num_evaluated > 1:
         notes.append(
             say(
-                "The differences' intervals hold for all {count} snapshots at once: it is the best of so many.",
+                "The intervals hold for all {count} snapshots at once, because the best was picked among them.",
                 count=best.num_evaluated,
             )
         )
     if best.skill:
-        notes.append(say("Skill: 0 is a real picture of another prompt, 1 the most similar other real picture."))
+        notes.append(say("Skill: 0 is a real picture of another prompt, 1 is the most similar other real picture."))
     table = f'<table class="verdict"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
     small = f'<p class="small">{html.escape(" ".join(notes))}</p>' if notes else ""
     return f'<div class="wide">{table}</div>{small}'
@@ -64,5 +64,5 @@ def signals_html(best: Best) -> str:
         f'<li class="{tones[signal.raised]}"><b>{html.escape(say(signal.name))}</b> {html.escape(signal.evidence)}</li>'
         for signal in best.latest_signals
     )
-    title = html.escape(say("Signs of overfitting at step {step}, the newest", step=best.latest_step))
+    title = html.escape(say("Signs of overfitting at the newest step, {step}", step=best.latest_step))
     return f'<p class="small">{title}</p><ul class="signals">{rows}</ul>'

@@ -58,13 +58,11 @@ def verdict_words(step: int, row: Mapping[str, Any] | None, best: Best | None = 
 def final_words(step: int, final: Confirmation) -> str:
     """What evaluating the finalists again on other prompts decided for one of them."""
     if step != final.step:
-        return say(
-            "the final on {count} other prompts decided for step {step}", count=final.num_prompts, step=final.step
-        )
+        return say("the final on {count} other prompts chose step {step}", count=final.num_prompts, step=final.step)
     if final.better_than_base:
-        return say("the final on {count} other prompts decided for it", count=final.num_prompts)
+        return say("chosen by the final on {count} other prompts", count=final.num_prompts)
     return say(
-        "the final on {count} other prompts decided for it, not proven better than the base model there",
+        "chosen by the final on {count} other prompts, not proven better than the base model there",
         count=final.num_prompts,
     )
 

@@ -53,7 +53,7 @@ def shown_reader(run_name: str) -> RunReader:
     """
     reader = open_reader(run_name)
     if is_another(run_name, reader.run_id):
-        raise RunFolderError(say("Another run has taken the place of {run}.", run=run_name))
+        raise RunFolderError(say("Another run has the name {run} now.", run=run_name))
     return reader
 
 

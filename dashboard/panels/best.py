@@ -37,5 +37,5 @@ def show_confirmation(best: Best) -> None:
     if found is None:
         return
     icon = ":material/check_circle:" if found.agrees else ":material/rule:"
-    told = say("Evaluated again, by {count} other prompts: {reason}", count=found.num_prompts, reason=found.reason)
+    told = say("Evaluated again with {count} other prompts: {reason}", count=found.num_prompts, reason=found.reason)
     (st.success if found.agrees and found.better_than_base else st.warning)(told, icon=icon)

@@ -28,7 +28,7 @@ def compare_panel(reader: RunReader) -> None:
     """The run of the page is the baseline; others are chosen here."""
     others = [name for name in run_names() if name != reader.name]
     if not others:
-        st.info(say("There is only one run. A second one can be compared with it."), icon=":material/info:")
+        st.info(say("There is only one run. Start a second one to compare them."), icon=":material/info:")
         return
     readers = [reader, *chosen_readers(others)]
     look = choose_look(reader)
@@ -76,14 +76,14 @@ def show_numbers(readers: list[RunReader], baseline: str) -> None:
     st.dataframe(score_table(contestants, baseline), hide_index=True)
     st.caption(
         say(
-            "In brackets the difference to ◆ {run}, 95 % interval over prompts; ▲ surely better, ▼ surely worse.",
+            "In brackets: the difference to ◆ {run} with its 95 % interval; ▲ surely better, ▼ surely worse.",
             run=baseline,
         )
     )
     if others := evaluated_otherwise(contestants, baseline):
         st.caption(
             say(
-                "Evaluated by other prompts or pictures, or drawn otherwise, thus not compared: {runs}.",
+                "Not compared, because their prompts, pictures or drawing settings differ: {runs}.",
                 runs=", ".join(others),
             )
         )

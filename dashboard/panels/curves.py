@@ -131,7 +131,7 @@ def make_training(reader: RunReader, events: Events, look: Look, last_step: int)
 def events_of(reader: RunReader) -> Events:
     """What happened beside training."""
     failed, best = reader.failures(), reader.best()
-    stops = {step: say("stopped, asked by {who}", who=who) for step, who in reader.stops().items()}
+    stops = {step: say("stopped by {who}", who=who) for step, who in reader.stops().items()}
     changes = {
         change.step: f"{change.key}: {change.before} → {change.after}" for change in reader.run.read_record().changes
     }

@@ -32,10 +32,10 @@ def logs_panel(reader: RunReader) -> None:
             on_change=url_state.write,
             width="content",
         )
-        wanted = st.text_input(say("Only lines with"), key="log_filter", persist_state="session", width=260)
+        wanted = st.text_input(say("Lines containing"), key="log_filter", persist_state="session", width=260)
         count = st.selectbox(say("Lines"), LINE_COUNTS, key="log_lines", persist_state="session", width=120)
     path = reader.run.logs / f"{role}.log"
     lines = last_lines(path, count, wanted)
     with st.container(height=HEIGHT, autoscroll=True, key="log"):
-        st.code("\n".join(lines) or say("No such line."), language=None, wrap_lines=True)
+        st.code("\n".join(lines) or say("No line matches."), language=None, wrap_lines=True)
     st.caption(str(path))

@@ -42,7 +42,7 @@ def provenance_panel(reader: RunReader) -> None:
     record = reader.run.read_record()
     left, right = st.columns(2, gap="medium")
     with left:
-        st.markdown("##### " + say("Made with"))
+        st.markdown("##### " + say("Environment"))
         st.dataframe(record_table(record.model_dump(mode="json", exclude=ELSEWHERE)), hide_index=True)
     with right:
         if record.memory:
@@ -51,8 +51,8 @@ def provenance_panel(reader: RunReader) -> None:
             measured = reader.train()[list(MEASURED)].max().dropna()
             if len(measured):
                 peaks = ", ".join(f"{say(MEASURED[str(name)])} {mib:,.0f} MiB" for name, mib in measured.items())
-                st.caption(say("Measured at the trainer's peak: {peaks}", peaks=peaks))
-        st.markdown("##### " + say("Room on disk"))
+                st.caption(say("Measured peak of the trainer: {peaks}", peaks=peaks))
+        st.markdown("##### " + say("Disk use"))
         taken = {name: folder_bytes(reader.run.path / name) for name in FOLDERS}
         rows = [{say("folder"): name, say("size"): size(taken[name])} for name in FOLDERS]
         st.dataframe(pd.DataFrame(rows), hide_index=True)

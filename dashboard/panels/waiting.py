@@ -19,7 +19,7 @@ def wait_for_training(reader: RunReader, text: str) -> None:
     """For what the trainer makes."""
     trainer = read_status(reader.run, "trainer")
     awaited = trainer is None or is_alive(trainer)
-    _tell(text if awaited else say("Nothing to show: the trainer is not at work."), awaited)
+    _tell(text if awaited else say("Nothing to show: the trainer is not running."), awaited)
 
 
 def wait_for_evaluation(reader: RunReader, text: str) -> None:
@@ -30,7 +30,8 @@ def wait_for_evaluation(reader: RunReader, text: str) -> None:
     )
     awaited = bool(evaluating) or starting
     nobody = say(
-        "Nothing is evaluated: no evaluator is at work. `python run.py evaluate {run}` starts one.", run=reader.run.path
+        "Nothing is evaluated: no evaluator is running. Start one with `python run.py evaluate {run}`.",
+        run=reader.run.path,
     )
     _tell(text if awaited else nobody, awaited)
 

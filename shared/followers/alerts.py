@@ -37,13 +37,13 @@ Kind = Literal[
     "notice",
 ]
 SENTENCES: dict[Kind, str] = {
-    "not finite": "Of the last {all} steps, {count} had no finite loss; step {step} was the last.",
-    "stalled": "No step has been finished for {time}; one usually takes {usual}.",
+    "not finite": "{count} of the last {all} steps had no finite loss, most recently step {step}.",
+    "stalled": "No step has finished for {time}; a step usually takes {usual}.",
     "out of memory": "{program} ran out of memory: {message}",
     "failed": "{program} failed: {message}",
-    "gone": "{program} is gone without a last word (pid {pid}).",
-    "unevaluated": "No evaluator is at work; snapshots waiting: {count}.",
-    "low disk": "Only {size} are free on the disk of this run.",
+    "gone": "{program} exited unexpectedly (pid {pid}).",
+    "unevaluated": "No evaluator is running; snapshots waiting: {count}.",
+    "low disk": "The disk of this run has only {size} left.",
     "failed evaluation": "Step {step} could not be evaluated: {reason}",
     "rising": "The held-out loss has only risen since step {step}: overfitting.",
     "overfitting": "Overfitting: {evidence}",

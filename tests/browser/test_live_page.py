@@ -101,7 +101,7 @@ def test_a_trainer_that_is_silent_dies_and_is_resumed_is_told_at_every_turn(open
         wait_for_ticks(page, 1)
     expect(page.get_by_text("ended without answering the request")).to_be_visible()
     expect(page.locator(".facts .bad")).to_have_count(2)  # trainer and evaluator
-    expect(page.locator(".alerts")).to_contain_text("is gone without a last word")
+    expect(page.locator(".alerts")).to_contain_text("exited unexpectedly")
     expect(page.locator(".st-key-stop_training button")).to_be_disabled()
     with live_run(runs, "mortal"):
         expect(page.locator(".facts .bad")).to_have_count(0)

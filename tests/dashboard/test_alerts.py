@@ -18,7 +18,7 @@ NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 def test_an_alert_is_told_in_the_viewers_language_and_units() -> None:
     stalled = Alert("stalled", {"time": Seconds(90), "usual": Seconds(2)})
-    assert alert_texts.sentence(stalled) == "No step has been finished for 1 min 30 s; one usually takes 2 s."
+    assert alert_texts.sentence(stalled) == "No step has finished for 1 min 30 s; a step usually takes 2 s."
     failed = Alert("failed", {"program": "Trainer", "message": "loss {nan}", "pid": 1})
     try:
         language.use("zh-Hant")

@@ -86,7 +86,7 @@ def test_every_page_of_a_run_that_has_just_begun_says_what_it_waits_for(
         ],
         "samples": ["Waiting for the first pictures"],
         "snapshots": ["Waiting for the first snapshot …"],
-        "compare": ["There is only one run. A second one can be compared with it."],
+        "compare": ["There is only one run. Start a second one to compare them."],
         "logs": ["No program has written a log yet."],
     }
     assert [info.value.split(",")[0] for info in page.info] == waits.get(name, [])
@@ -204,7 +204,7 @@ def test_a_snapshot_that_waits_or_was_left_out_is_evaluated_next_and_asked_for_o
     (request,) = requests.open_requests(finished.run, "evaluate")
     assert (request.step, request.prompts, request.by) == (80, (), "dashboard")
     assert "requested" in text_of(page)
-    assert "No evaluator is at work" in page.warning[0].value
+    assert "No evaluator is running" in page.warning[0].value
 
 
 def test_a_snapshot_is_drawn_with_prompts_of_ones_own(page: AppTest, finished: FakeRun) -> None:
@@ -233,7 +233,7 @@ def test_prompts_that_cannot_be_drawn_are_refused_in_words(page: AppTest, finish
     page.query_params["step"] = "80"
     open_page(page, "snapshots")
     drawing_button(page).click().run()
-    assert page.error[0].value == "Write a prompt first, one a line."
+    assert page.error[0].value == "Write a prompt first, one per line."
     page.text_area(key=f"prompts_{finished.record.run_id}_80").set_value("a hat\n" * 65)
     drawing_button(page).click().run()
     assert page.error[0].value == "65 prompts are too many: at most 64 at once."
@@ -247,7 +247,7 @@ def drawing_button(page: AppTest) -> Button:
 def test_every_evaluator_at_work_is_shown(page: AppTest, finished: FakeRun) -> None:
     with hold_slot(finished.run, "evaluator"), hold_slot(finished.run, "evaluator"):
         open_page(page, "system")
-        assert "2 at work" in text_of(page)
+        assert "2 running" in text_of(page)
         assert {"Evaluator", "Evaluator 2"} <= {*page.dataframe[0].value["program"]}
 
 
@@ -269,13 +269,13 @@ def test_an_empty_runs_folder_says_how_to_begin(page: AppTest) -> None:
 def test_the_page_of_a_run_that_is_gone_says_so_and_shows_no_other(page: AppTest, finished: FakeRun, lost: str) -> None:
     page.query_params["run"] = lost
     page.run()
-    assert f"The run `{lost}` is not here any more" in page.warning[0].value
+    assert f"The run `{lost}` no longer exists" in page.warning[0].value
     assert 'class="facts"' not in text_of(page)
     assert [button.label for button in page.button] == []
     assert page.selectbox(key="another_run").value is None
     assert page.query_params["run"] == lost
     page.run()
-    assert f"The run `{lost}` is not here any more" in page.warning[0].value
+    assert f"The run `{lost}` no longer exists" in page.warning[0].value
     page.selectbox(key="another_run").select("finished").run()
     assert not page.warning
     assert page.query_params["run"] == "finished"
@@ -291,7 +291,7 @@ def test_a_run_that_is_renamed_while_it_is_shown_is_missed_and_the_other_not_act
     page.run()
     second.path.rename(second.path.with_name("renamed"))
     page.run()
-    assert "The run `second` is not here any more" in page.warning[0].value
+    assert "The run `second` no longer exists" in page.warning[0].value
     assert page.selectbox(key="another_run").options == ["finished", "renamed"]
     assert not page.button
     (second.path.with_name("renamed")).rename(second.path)
@@ -306,8 +306,8 @@ def test_the_address_says_which_run_is_shown_where_the_choice_was_dropped(
     page.query_params["run"] = name
     page.session_state[url_state.WRITTEN] = {"run": name}
     page.run()
-    assert [warning.value for warning in page.warning if "not here any more" in warning.value] == (
-        [] if name == "second" else ["The run `gone` is not here any more: it was removed or renamed."]
+    assert [warning.value for warning in page.warning if "no longer exists" in warning.value] == (
+        [] if name == "second" else ["The run `gone` no longer exists: it was removed or renamed."]
     )
     assert page.query_params["run"] == name
 
@@ -322,7 +322,7 @@ def test_a_run_that_took_anothers_name_is_shown_only_when_asked_for(page: AppTes
     ask_to_evaluate(reader, 40)
     assert requests.requests(training) == requests.requests(training, "evaluate") == []
     page.run()
-    assert "Another run has taken the place of `finished`" in page.warning[0].value
+    assert "Another run has the name `finished` now" in page.warning[0].value
     assert [button.label for button in page.button] == ["Show the new run"]
     page.button[0].click().run()
     assert not page.warning

@@ -69,7 +69,7 @@ def test_a_run_that_has_just_begun_has_a_report_too(finished: FakeRun) -> None:
         path.unlink()
     finished.run.evaluations.rename(finished.run.path / "set-aside")
     text = report.render(RunReader(finished.run, finished.record.run_id))
-    assert "No snapshot has been evaluated better than another yet." in text
+    assert "There is no best snapshot yet." in text
 
 
 def test_the_command_writes_one_file_and_says_where(finished: FakeRun, tmp_path: Path) -> None:

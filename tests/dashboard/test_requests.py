@@ -86,10 +86,10 @@ def test_an_order_ends_when_the_snapshot_is_evaluated_or_drawn() -> None:
     ("evaluators", "serving", "age", "answer", "expected"),
     [
         (Fact("Evaluator", "idle", "heartbeat 1 s ago", "good"), True, 5, {}, ""),
-        (Fact("Evaluator", "evaluating", "step 20", "good"), True, 14, {}, "Not begun for 14 s (evaluating, step 20)"),
+        (Fact("Evaluator", "evaluating", "step 20", "good"), True, 14, {}, "Waiting for 14 s (evaluating, step 20)"),
         (Fact("Evaluator", "evaluating", "step 40", "good"), True, 14, {"seen": ago(3)}, ""),
-        (Fact("Evaluator", "not started", "", "idle"), False, 1, {}, "No evaluator is at work to answer (not started)"),
-        (Fact("Evaluator", "finished", "1 min ago", "good"), False, 1, {}, "No evaluator is at work"),
+        (Fact("Evaluator", "not started", "", "idle"), False, 1, {}, "No evaluator is running to answer (not started)"),
+        (Fact("Evaluator", "finished", "1 min ago", "good"), False, 1, {}, "No evaluator is running"),
         (Fact("Evaluator", "dead", "", "bad"), False, 14, {"done": ago(3)}, ""),
         (
             Fact("Evaluator", "idle", "", "good"),
@@ -112,7 +112,7 @@ def test_prompts_are_lines_and_their_number_is_limited() -> None:
     assert request_status.prompts_in(" a red coat \n\n  \na hat") == ["a red coat", "a hat"]
     assert request_status.prompts_trouble(["a hat"] * 64) == ""
     assert request_status.prompts_trouble(["a hat"] * 65) == "65 prompts are too many: at most 64 at once."
-    assert request_status.prompts_trouble([]) == "Write a prompt first, one a line."
+    assert request_status.prompts_trouble([]) == "Write a prompt first, one per line."
 
 
 def test_settled_requests_leave_the_page_but_not_a_stop_of_this_session() -> None:

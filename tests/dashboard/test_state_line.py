@@ -39,8 +39,8 @@ def status(state: State, heartbeat_age: float, message: str = "") -> ProcessStat
         (None, False, "not started", "", "idle"),
         (status("training", 2), True, "training", "heartbeat 2 s ago", "good"),
         (status("preparing", 1, "caching"), True, "preparing", "heartbeat 1 s ago · caching", "good"),
-        (status("training", 40), True, "stale", "no heartbeat for 40 s, said training", "warn"),
-        (status("training", 40), False, "dead", "pid 4711 is gone, last heartbeat 40 s ago", "bad"),
+        (status("training", 40), True, "stale", "no heartbeat for 40 s, last state training", "warn"),
+        (status("training", 40), False, "dead", "pid 4711 no longer exists, last heartbeat 40 s ago", "bad"),
         (status("finished", 300), False, "finished", "5 min 00 s ago", "good"),
         (status("stopped", 300), False, "stopped", "5 min 00 s ago", "idle"),
         (status("failed", 9, "out of memory"), False, "failed", "out of memory", "bad"),
@@ -72,7 +72,7 @@ def test_several_evaluators_are_counted_and_each_tells_its_heartbeat() -> None:
     crew = {1: status("evaluating", 1).model_copy(update={"step": 400}), 3: status("idle", 2, "evaluated 9")}
     assert state_line.evaluators_fact(crew, {1, 3}, NOW) == state_line.Fact(
         "Evaluators",
-        "2 at work",
+        "2 running",
         "1: evaluating, heartbeat 1 s ago · step 400; 3: idle, heartbeat 2 s ago · evaluated 9",
         "good",
     )

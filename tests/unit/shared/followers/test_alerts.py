@@ -40,7 +40,7 @@ def test_steps_without_a_finite_loss_are_counted_and_grave_when_they_do_not_end(
     assert (once.level, once.step) == ("warn", 2)
     (lasting,) = alerts.not_finite(STEPS, [0.1, NAN, INF, NAN])
     assert (lasting.level, lasting.step) == ("bad", 4)
-    assert str(lasting) == "Of the last 4 steps, 3 had no finite loss; step 4 was the last."
+    assert str(lasting) == "3 of the last 4 steps had no finite loss, most recently step 4."
     assert alerts.not_finite([1.0, 2.0], [0.1, 0.2]) == alerts.not_finite([], []) == []
 
 
@@ -118,7 +118,7 @@ def test_a_run_tells_its_alerts_by_its_files_alone(tmp_path: Path) -> None:
         found = {alert.kind: alert for alert in alerts.in_run(fake.run, now + timedelta(seconds=90))}
     assert {"not finite", "overfitting", "stalled"} <= found.keys()
     assert (found["not finite"].step, found["not finite"].level) == (3005, "bad")
-    assert str(found["stalled"]) == "No step has been finished for 90 s; one usually takes 0 s."
+    assert str(found["stalled"]) == "No step has finished for 90 s; a step usually takes 0 s."
 
 
 def test_the_tail_of_a_long_table_is_its_last_whole_rows(tmp_path: Path) -> None:
