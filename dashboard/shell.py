@@ -1,4 +1,4 @@
-"""What every page has: navigation, the choice of the run, who is at work; then the page itself.
+"""The frame of every page: navigation, the choice of the run, the state line; then the page itself.
 
 The address is the whole state: page, `run`, and what the page adds (`x`, `smoothing`, `step`, `lang`).
 """
@@ -68,7 +68,7 @@ def viewer_language() -> str:
 
 
 def choose_run(names: list[str], name: str) -> None:
-    """The choice stands at this run also where Streamlit has dropped it: a run of the script was cut short."""
+    """Keep this run as the choice, even if Streamlit lost it because a run of the script was interrupted."""
     url_state.settle("run", names, name)
     with st.container(horizontal=True, vertical_alignment="center", key="header"):
         st.markdown("#### Darkroom", width="content")
@@ -112,7 +112,7 @@ def id_of(name: str, names: list[str]) -> str:
 
 @st.fragment(run_every=1.0)
 def wait_for_a_run(language: str) -> None:
-    """The page of an empty runs folder; turns into the real one by itself."""
+    """The page of an empty runs folder; it shows the first run as soon as there is one."""
     use(language)
     if run_names():
         st.rerun()
@@ -127,7 +127,7 @@ def wait_for_a_run(language: str) -> None:
 
 @st.fragment(run_every=10.0)
 def look_for_new_runs(names: list[str], name: str, run_id: str) -> None:
-    """Offer a run that came after the page was opened; notice when the chosen one goes."""
+    """Offer a run that was created after the page was opened; notice if the chosen one disappears."""
     if run_names() != names or id_of(name, names) != run_id:
         st.rerun()
 

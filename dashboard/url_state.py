@@ -1,8 +1,8 @@
-"""The address is what a person sees: page, run, axis, smoothing, step. Whoever opens it sees the same.
+"""The address holds the view: page, run, axis, smoothing, step. Opening it shows the same view.
 
-Streamlit's own `bind="query-params"` spells options as they are shown, thus differently in every language. Here they
-are spelled as they are meant. What the address says and we did not write was chosen by its reader, and wins; what it
-lacks stays as it was, for changing the page empties it.
+Streamlit's own `bind="query-params"` writes options as they are shown, so differently in every language. Here they are
+written language-neutral. A value in the address that this module did not write was chosen by the reader, and wins. A
+value that is missing keeps its last state, because Streamlit empties the address when the page changes.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ WRITTEN = "address_written"  # in the session
 
 
 def read() -> None:
-    """Take over what the address says; called before any widget is made."""
+    """Take the values of the address; called before any widget is created."""
     written = st.session_state.get(WRITTEN, {})
     for key, parse in PARSERS.items():
         text = st.query_params.get(key)
@@ -43,7 +43,7 @@ def read() -> None:
 
 
 def write() -> None:
-    """Say in the address what is chosen; called at the end of a page and whenever a choice changes."""
+    """Write the choices to the address; called at the end of a page and when a choice changes."""
     values = {key: st.session_state.get(key, DEFAULTS.get(key)) for key in PARSERS}
     spelled = {key: _spell(value) for key, value in values.items() if value != DEFAULTS.get(key)}
     chosen = {key: text for key, text in spelled.items() if text}
@@ -53,12 +53,12 @@ def write() -> None:
 
 
 def keep() -> None:
-    """Leave the address as it is: it was read, and what it names is not there."""
+    """Leave the address unchanged: it names a run that does not exist."""
     st.session_state[WRITTEN] = st.query_params.to_dict()
 
 
 def settle(key: str, options: list[Any], default: Any) -> None:
-    """Make sure that what is chosen under `key` exists; called before its widget."""
+    """Make sure that the choice under `key` exists; called before its widget."""
     chosen = st.session_state.get(key)
     if isinstance(chosen, list):
         st.session_state[key] = [option for option in chosen if option in options]

@@ -1,1 +1,1 @@
-"""What Streamlit does not offer, as inline components: a chart that keeps its zoom, a wall of pictures."""
+"""Components that Streamlit lacks: a chart that keeps its zoom, a wall of pictures."""

@@ -1,8 +1,8 @@
 """A Plotly figure that keeps zoom and legend while its data changes.
 
-`st.plotly_chart` makes a new chart for new data (its element id is a hash of the data, streamlit issue 8782); this
-component calls `Plotly.react` on the one that is there. Figures of one group share their axis: zooming one zooms all,
-and the window looked at comes back, so that it can be filled with full detail. A double click resets the view.
+`st.plotly_chart` creates a new chart for new data (its element id is a hash of the data, streamlit issue 8782); this
+component calls `Plotly.react` on the existing chart. Figures of one group share their axis: zooming one zooms all. The
+component returns the zoomed window, so that Python can send its full detail. A double click resets the view.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def show_figure(figure: Figure, *, key: str, group: str, label: str, file_name: 
         figure: its layout carries the height.
         key: unique on the page.
         group: figures with the same group share their axis; another group starts with a fresh view.
-        label: what the chart shows, for who cannot see it.
+        label: what the chart shows, for screen readers.
         file_name: of a saved picture.
     """
 
@@ -50,6 +50,6 @@ def show_figure(figure: Figure, *, key: str, group: str, label: str, file_name: 
 
 
 def window_of(group: str) -> tuple[float, float] | None:
-    """What part of its axis a group of figures looks at; None is all of it."""
+    """The zoomed part of a group's axis; None is all of it."""
     known, ends = st.session_state.get(WINDOW, ("", None))
     return (float(ends[0]), float(ends[1])) if known == group and ends else None

@@ -1,4 +1,5 @@
-"""What became of a request: its stages with their ages, and why it goes nowhere. Values to HTML, all text escaped."""
+"""The status of a request: its stages with their ages, and why it does not proceed. Values to HTML, all text
+escaped."""
 
 from __future__ import annotations
 
@@ -39,12 +40,12 @@ def stages(request: Request, answer: Answer) -> dict[str, str | None]:
 
 
 def is_settled(request: Request, answer: Answer) -> bool:
-    """Whether nothing more is to come."""
+    """Whether the request is answered for good."""
     return bool(answer.ignored or answer.stopped or answer.done)
 
 
 def is_past(request: Request, answer: Answer, trainer: ProcessStatus | None, now: datetime) -> bool:
-    """Whether a request is no longer worth a line: settled before this session, or, but for a stop, a while ago."""
+    """Whether to hide a request: settled before this session, or a while ago (a stop stays)."""
     if not is_settled(request, answer):
         return False
     if trainer and parse_time(request.created) < parse_time(trainer.started):
@@ -72,7 +73,7 @@ def ago(when: str, now: datetime) -> str:
 
 
 def trouble(request: Request, answer: Answer, trainer: Fact, now: datetime) -> str:
-    """Why a request goes nowhere; empty while it proceeds in time or is done."""
+    """Why a request does not proceed; empty while it proceeds in time or is done."""
     if answer.ignored:
         return say("The request had no effect: {reason}.", reason=answer.ignored)
     if is_settled(request, answer):
@@ -91,7 +92,7 @@ def trouble(request: Request, answer: Answer, trainer: Fact, now: datetime) -> s
 
 
 def evaluation_trouble(request: Request, answer: Answer, evaluators: Fact, serving: bool, now: datetime) -> str:
-    """The same for what evaluators are asked: any of them answers, when it comes to it; `serving`: one is alive."""
+    """The same for requests to evaluators, any of which may answer; `serving`: one is alive."""
     if answer.ignored:
         return say("The request had no effect: {reason}.", reason=answer.ignored)
     if is_settled(request, answer):
@@ -114,7 +115,7 @@ def prompts_in(text: str) -> list[str]:
 
 
 def prompts_trouble(prompts: Sequence[str]) -> str:
-    """Why these cannot be asked for; empty when they can."""
+    """Why these prompts cannot be drawn; empty if they can."""
     if not prompts:
         return say("Write a prompt first, one per line.")
     if len(prompts) > MAX_PROMPTS:

@@ -1,7 +1,7 @@
 """The wall of pictures: rows of a prompt's pictures by reference, base model and snapshots, compared in the browser.
 
-Python sends which steps there are; the browser fetches results and pictures by URL, once each. A step chosen there
-comes back, for the address.
+Python sends the list of steps; the browser fetches results and pictures by URL, once each. The browser returns the
+chosen step, which goes into the page's address.
 """
 
 from __future__ import annotations
@@ -52,14 +52,14 @@ def wall_data(
     Args:
         run: name of the run whose references are shown and whose steps the slider walks.
         run_id: keeps the caches of two runs of one name apart.
-        steps: evaluated steps, ascending, each with a text that changes when it is evaluated anew.
+        steps: evaluated steps, ascending, each with a text that changes when it is evaluated again.
         descriptions: of the numbers under the pictures.
-        best: the step to star; also the one shown until somebody chooses.
+        best: the step to star; also the one shown at first.
         step: the step chosen, None for the best.
         columns: `kind` is reference, base, selected, newest, or fixed with `run`, `step` and `title`.
         versions: steps of further runs that fixed columns name.
         plain: no toolbar, no lens.
-        limit: at most so many prompts.
+        limit: the largest number of prompts.
     """
     return {
         "run": run,
@@ -77,7 +77,7 @@ def wall_data(
 
 
 def show_wall(data: dict[str, Any], *, key: str, on_step: Callable[[int], None] | None = None) -> None:
-    """Show what `wall_data` returns; `on_step` is called with a step that somebody chose."""
+    """Show what `wall_data` returns; `on_step` is called with the step that the viewer chose."""
 
     def note() -> None:
         chosen = st.session_state[key].get("step")

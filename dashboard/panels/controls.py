@@ -1,6 +1,6 @@
-"""What a person may ask of the trainer: requests are the only thing this program writes into `control/`.
+"""Buttons that send requests to the trainer. The dashboard writes nothing else into `control/`.
 
-Asking for what is already asked writes nothing. Stop is asked twice; a pause or a snapshot loses nothing.
+A request that is already open is not written again. Stop needs a confirmation; a pause or a snapshot loses nothing.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ BY = "dashboard"
 
 
 def show_controls(reader: RunReader, trainer: ProcessStatus | None) -> None:
-    """Stop, pause or resume, snapshot; off while nobody trains, or while the same is already asked."""
+    """Stop, pause or resume, snapshot; disabled while no trainer is running or the same request is open."""
     alive = is_alive(trainer)
     paused = alive and trainer is not None and trainer.state == "paused"
     confirming = stop_button(reader, alive)
@@ -52,7 +52,8 @@ def ask(reader: RunReader, kind: RequestKind, by: str = BY) -> None:
 
 
 def stop_button(reader: RunReader, alive: bool) -> str:
-    """Stop training; off while nobody trains or a request is open. Returns the session's key for having pressed it."""
+    """Stop training; disabled while no trainer is running or a request is open. Returns the session key set by
+    pressing it."""
     asked = bool(requests.open_requests(reader.run, "stop"))
     confirming = f"confirming_stop_{reader.run_id}"
     if not alive or asked:
@@ -70,7 +71,7 @@ def stop_button(reader: RunReader, alive: bool) -> str:
 
 
 def confirm_buttons(reader: RunReader, confirming: str) -> None:
-    """In the place of the other requests: whether it was meant."""
+    """The confirmation, in place of the other buttons."""
     with st.container(horizontal=True, gap="xsmall"):
         st.button(
             say("Save and stop"),
@@ -90,7 +91,7 @@ def confirm_buttons(reader: RunReader, confirming: str) -> None:
 
 
 def show_advice(reader: RunReader, trainer: ProcessStatus | None) -> None:
-    """What the stop rule says of going on; following it takes one click, not following it another."""
+    """The advice of the stop rule, with one button to follow it and one to dismiss it."""
     best = reader.best()
     advice = best.advice if best else None
     dismissed = f"dismissed_{reader.run_id}"

@@ -1,4 +1,4 @@
-"""What a person may ask of the evaluators for one snapshot: to evaluate it next, or to draw it with other prompts."""
+"""Requests to the evaluators for one snapshot: evaluate it next, or draw it with other prompts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from shared.run_folder.records import Request
 
 @refreshed(seconds=2.0)
 def orders_panel(reader: RunReader, step: int) -> None:
-    """The requests for a snapshot, how far each has come, and what was drawn."""
+    """The requests for a snapshot, their progress, and the pictures drawn."""
     now = datetime.now(UTC)
     asked = requests.requests(reader.run, "evaluate")
     evaluators, alive = read_active_evaluators(reader.run)
@@ -32,7 +32,7 @@ def orders_panel(reader: RunReader, step: int) -> None:
 
 
 def evaluate_button(reader: RunReader, step: int) -> None:
-    """For a snapshot that waits, and for one that was skipped."""
+    """For waiting and skipped snapshots."""
     if step in reader.drawn_steps():
         return
     open_now = requests.open_requests(reader.run, "evaluate")
@@ -52,7 +52,7 @@ def ask_to_evaluate(reader: RunReader, step: int) -> None:
 
 
 def prompts_form(reader: RunReader, step: int, asked: list[Request]) -> None:
-    """At first the prompts asked for last, so that one snapshot after another can be drawn with the same."""
+    """The form starts with the last prompts, so that several snapshots can be drawn with the same ones."""
     key = f"prompts_{reader.run_id}_{step}"
     last = next((one.prompts for one in reversed(asked) if one.prompts), ())
     st.session_state.setdefault(key, "\n".join(last))
@@ -74,7 +74,7 @@ def ask_for_drawings(reader: RunReader, step: int, key: str) -> None:
 
 
 def show_order(reader: RunReader, request: Request, evaluators: Fact, serving: bool, now: datetime) -> None:
-    """Its stages until a while after it is settled; its pictures always."""
+    """Show its stages until a while after it is settled, and its pictures always."""
     answer = requests.read_answer(reader.run, request)
     if not request_status.is_past(request, answer, None, now):
         st.html(request_status.chain_html(request, answer, now))

@@ -1,4 +1,4 @@
-"""What the programs say."""
+"""The logs of the programs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HEIGHT = 620
 
 @refreshed(seconds=2.0)
 def logs_panel(reader: RunReader) -> None:
-    """The last lines of one program, filtered; the newest at the bottom, where the view stays."""
+    """The last lines of one program, filtered; the newest at the bottom, which stays in view."""
     roles = sorted(path.stem for path in reader.run.logs.glob("*.log"))
     if not roles:
         st.info(say("No program has written a log yet."), icon=":material/hourglass_empty:")

@@ -1,4 +1,4 @@
-"""The settings of a run, what they mean, and where they are not the usual ones."""
+"""The settings of a run, their meaning, and how they differ from the defaults."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from shared.run_folder.records import Change
 
 @refreshed(seconds=30.0)
 def settings_panel(reader: RunReader) -> None:
-    """All settings, or only those that somebody set; beside another run's where one is chosen."""
+    """All settings, or only those that differ from the defaults; compared with another run if one is chosen."""
     others = [name for name in run_names() if name != reader.name]
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         only_set = st.toggle(say("Only what differs from the defaults"), key="only_set", persist_state="session")
@@ -46,7 +46,7 @@ def settings_panel(reader: RunReader) -> None:
 
 
 def show_origin(reader: RunReader) -> None:
-    """What the settings began as, and which of them were changed when the run was resumed."""
+    """The preset that the settings started from, and the changes made when the run was resumed."""
     record = reader.run.read_record()
     if preset := record.preset:
         st.caption(say("Preset {name}: {reason}", name=preset.name, reason=preset.reason or "–"))

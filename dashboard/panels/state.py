@@ -1,4 +1,4 @@
-"""Who is at work and how far, what deserves attention, the requests and what became of them."""
+"""Running programs and their progress, alerts, and requests with their status."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def state_panel(run_name: str) -> None:
 
 
 def show_state(reader: RunReader, now: datetime) -> None:
-    """Facts beside the buttons; below them the requests of this session and what deserves attention."""
+    """Facts beside the buttons; below them the requests of this session and the alerts."""
     trainer = read_status(reader.run, "trainer")
     line, buttons = st.columns([5, 1], gap="medium")
     step, total = reader.last_step(), reader.config.train.max_train_steps

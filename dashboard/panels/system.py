@@ -1,4 +1,4 @@
-"""The machine now, the programs of the run, what the run was made with, and the room it takes."""
+"""The machine now, the programs of the run, the environment it was created in, and its disk use."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def system_panel(reader: RunReader) -> None:
 
 @refreshed(seconds=30.0)
 def provenance_panel(reader: RunReader) -> None:
-    """What changes seldom: versions, data, memory foreseen, room on disk."""
+    """Facts that rarely change: versions, data, estimated memory, disk use."""
     record = reader.run.read_record()
     left, right = st.columns(2, gap="medium")
     with left:
@@ -59,7 +59,7 @@ def provenance_panel(reader: RunReader) -> None:
 
 
 def show_machine(folder: Path) -> None:
-    """Gauges of now."""
+    """Present use of GPUs, processors, memory and disk."""
     now = read_machine(folder)
     busy = say("{percent} % of {count} cores", percent=f"{now.cpu_percent:.0f}", count=now.num_cpus)
     gauges: list[tuple[str, float, str]] = [
@@ -84,7 +84,7 @@ def show_machine(folder: Path) -> None:
 
 
 def program_table(reader: RunReader, now: datetime) -> pd.DataFrame:
-    """Each program's own last word."""
+    """The last record of each program."""
     rows: list[dict[str, Any]] = []
     programs = [(role, slot, status) for role in ROLES for slot, status in slots_of(reader, role).items()]
     for role, slot, status in programs:
@@ -110,7 +110,7 @@ def slots_of(reader: RunReader, role: Role) -> dict[int, ProcessStatus | None]:
 
 
 def record_table(tree: dict[str, Any], prefix: str = "") -> pd.DataFrame:
-    """A record as name and value, nested names joined by dots; what is not there is left out."""
+    """A record as name and value, nested names joined by dots; missing values are left out."""
     pairs = [(name, value) for name, value in _flat(tree, prefix) if value not in ("", "None", "[]")]
     return pd.DataFrame([{say("what"): name, say("value"): value} for name, value in pairs])
 
@@ -132,7 +132,7 @@ def memory_table(memory: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def largest_first(parts: Mapping[str, float]) -> list[tuple[str, float]]:
-    """Names and sizes by falling size."""
+    """Names and sizes, largest first."""
     return sorted(parts.items(), key=lambda part: -part[1])
 
 

@@ -1,4 +1,4 @@
-"""What a page says where there is nothing yet: what will be here, or that nobody is at work on it."""
+"""The text of an empty page: what will appear here, or that no program is working on it."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ START_SECONDS = 60.0  # in which an evaluator loads its libraries and takes its 
 
 
 def wait_for_training(reader: RunReader, text: str) -> None:
-    """For what the trainer makes."""
+    """For pages that the trainer fills."""
     trainer = read_status(reader.run, "trainer")
     awaited = trainer is None or is_alive(trainer)
     _tell(text if awaited else say("Nothing to show: the trainer is not running."), awaited)
 
 
 def wait_for_evaluation(reader: RunReader, text: str) -> None:
-    """For what evaluators make; they start together with the trainer."""
+    """For pages that evaluators fill; they start together with the trainer."""
     trainer, (_, evaluating) = read_status(reader.run, "trainer"), read_active_evaluators(reader.run)
     starting = trainer is None or (
         is_alive(trainer) and seconds_since(trainer.started, datetime.now(UTC)) < START_SECONDS

@@ -1,8 +1,8 @@
 """The application that `python -m dashboard` serves.
 
 Beside the pages it serves what they show by URL: pictures and results of the runs folder (`DARKROOM_RUNS`), and
-plotly.js from the installed package, so that nothing is fetched from elsewhere. Streamlit reads its settings from
-`.streamlit` beside the script that is named here.
+plotly.js from the installed package, so that the page loads nothing from other sites. Streamlit reads its settings from
+`.streamlit` beside the script named here.
 """
 
 from pathlib import Path

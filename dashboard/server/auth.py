@@ -1,12 +1,12 @@
-"""Who may come in: the middleware before every page, picture and WebSocket.
+"""Access control: the middleware before every page, picture and WebSocket.
 
 On a loopback address without a token, only loopback names are answered, so that a foreign page cannot reach the
-dashboard through a name of its own (DNS rebinding). Any other address needs the token: `?token=` once, which leaves a
-cookie that scripts cannot read and other sites cannot send. A WebSocket comes from the page's own site, or from a host
-that is trusted. Headers such as X-Forwarded-Host are ignored: anybody can send them.
+dashboard under its own host name (DNS rebinding). Any other address needs the token: `?token=` once, which leaves a
+cookie that scripts cannot read and other sites cannot send. A WebSocket is accepted from the page's own site or from a
+trusted host. Headers such as X-Forwarded-Host are ignored, because anyone can send them.
 
-Behind a proxy the browser may see the dashboard in a folder. Redirects are therefore relative, and the base path, which
-some proxies leave in place, is taken off here.
+Behind a proxy the browser may see the dashboard below a path. Redirects are therefore relative, and the base path,
+which some proxies leave in place, is removed here.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from shared.config.access import Admission
 
-HEALTH = "/_stcore/health"  # says "ok" and nothing else; a supervisor asks for it before anybody has a token
-QUESTION = "/admission"  # the page posts here what its WebSocket will ask for, and shows the answer
+HEALTH = "/_stcore/health"  # answers only "ok"; the supervisor asks for it without a token
+QUESTION = "/admission"  # the page asks here whether its WebSocket will be accepted, and shows the reason if not
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 YEAR_SECONDS = 31_536_000
 PAGE = """<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>Darkroom</title>
@@ -35,7 +35,7 @@ code {{ overflow-wrap: anywhere }}</style></head>
 
 
 class Gate:
-    """Refuses what may not come in, and says why: 401 or 403 over HTTP, 403 for a WebSocket."""
+    """Refuses requests without access, with a reason: 401 or 403 over HTTP, 403 for a WebSocket."""
 
     def __init__(self, app: ASGIApp, admission: Admission) -> None:
         self.app, self.token = app, admission.token
@@ -43,7 +43,7 @@ class Gate:
         self.cookie = cookie_name(admission.token)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let in, or answer."""
+        """Pass the request on, or answer it."""
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
@@ -59,7 +59,7 @@ class Gate:
             await send({"type": "websocket.close", "code": 1008})  # before the handshake: the client sees 403
 
     def _moved(self, scope: Scope) -> Response | None:
-        """The base path needs its slash: what a page links to is relative to it. Other pages must not have one."""
+        """The base path needs a final slash, because links are relative to it. Other pages must not have one."""
         path = scope["path"]
         if scope["type"] != "http" or path == "/" or path.strip("/") == "":
             return None
@@ -70,7 +70,7 @@ class Gate:
         return None
 
     def _answer(self, scope: Scope) -> Response | None:
-        """What to reply instead of letting the request in; None lets it in."""
+        """The response to a refused request; None passes it on."""
         headers = Headers(scope=scope)
         origin, host = headers.get("origin"), headers.get("host")
         asked = scope["type"] == "http" and scope["path"] == QUESTION
@@ -88,17 +88,19 @@ class Gate:
         return Response(status_code=204) if asked else None
 
     def _welcome(self, path: str, query: dict[str, str]) -> Response:
-        """The same page without the token in its address, which the browser keeps for this dashboard alone.
+        """Redirect to the same page without the token in its address; the browser keeps the token in a cookie of this
+        dashboard.
 
-        Without a path of its own the cookie is for the folder that the browser sees, so that other programs behind the
-        same proxy do not get it.
+        The cookie has no path, so the browser limits it to the folder that it sees, and other programs behind the same
+        proxy do not get it.
         """
         response = redirect(f"./{quote(path.rpartition('/')[2])}", urlencode(query))
         response.set_cookie(self.cookie, self.token, YEAR_SECONDS, path=None, httponly=True, samesite="lax")
         return response
 
     def _is_ours(self, origin: str | None, host: str | None) -> bool:
-        """Whether a page of this dashboard asks. Browsers always say; a program that says nothing is let on."""
+        """Whether the request comes from a page of this dashboard. Browsers always send the origin; programs may
+        omit it."""
         return origin is None or origin.partition("://")[2] == host or name_in(origin) in self.trusted_hosts
 
     def _knows(self, given: str) -> bool:
@@ -106,7 +108,7 @@ class Gate:
 
 
 def without_prefix(scope: Scope, base_path: str) -> Scope:
-    """The request as if the base path were not there; a proxy may have removed it already."""
+    """The request without the base path, which a proxy may have removed already."""
     if not base_path or not scope["path"].startswith(f"{base_path}/"):
         return scope
     raw = scope.get("raw_path") or b""
@@ -114,7 +116,7 @@ def without_prefix(scope: Scope, base_path: str) -> Scope:
 
 
 def without_origin(scope: Scope) -> Scope:
-    """A WebSocket as Streamlit takes it: it has a rule of its own for origins, and asks the internet to apply it."""
+    """The WebSocket request without its origin: Streamlit's own rule for origins would need internet access."""
     if scope["type"] != "websocket":
         return scope
     return {**scope, "headers": [(name, value) for name, value in scope["headers"] if name != b"origin"]}
@@ -126,7 +128,7 @@ def redirect(target: str, query: str) -> Response:
 
 
 def refusal(headers: Headers, status: int, *paragraphs: str) -> Response:
-    """What is refused and what allows it, as a page for a browser and as text for a program."""
+    """Why a request is refused and what allows it, as a page for a browser and as text for a program."""
     if "text/html" not in headers.get("accept", ""):
         return PlainTextResponse("\n".join(paragraphs), status)
     marked = (html.escape(text).split("`") for text in paragraphs)
@@ -141,7 +143,7 @@ NO_TOKEN = (
 
 
 def unknown_host(host: str, port: int) -> tuple[str, ...]:
-    """Refused: a name that this dashboard does not go by; `port`: where it listens."""
+    """Text for a host name that this dashboard does not answer to; `port`: where it listens."""
     name = name_in(f"//{host}")
     return (
         f"Refused: unknown host {host!r}. This dashboard answers to `localhost` and `127.0.0.1` only, so that other "
@@ -152,7 +154,7 @@ def unknown_host(host: str, port: int) -> tuple[str, ...]:
 
 
 def foreign_page(origin: str, host: str) -> tuple[str, ...]:
-    """Refused: a page from elsewhere, or from behind a proxy that puts another name into the request."""
+    """Text for a page of another site, or for a proxy that changes the Host header."""
     return (
         f"Refused: another site may not connect. The page was opened at {origin!r}; the request that arrived here "
         f"names the host {host!r}.",
@@ -162,7 +164,7 @@ def foreign_page(origin: str, host: str) -> tuple[str, ...]:
 
 
 def allowing(name: str) -> tuple[str, ...]:
-    """Which setting trusts a host."""
+    """The setting that allows a host."""
     if not name:
         return ()
     return (
@@ -172,12 +174,12 @@ def allowing(name: str) -> tuple[str, ...]:
 
 
 def is_loopback(host: str | None) -> bool:
-    """Whether a Host header names this very machine."""
+    """Whether a Host header names this machine."""
     return host is not None and name_in(f"//{host}") in LOOPBACK_NAMES
 
 
 def name_in(address: str) -> str:
-    """The host name of an address, as it is compared; empty where there is none."""
+    """The host name of an address, in the form that is compared; empty if there is none."""
     try:
         return (urlsplit(address).hostname or "").rstrip(".")
     except ValueError:
@@ -190,7 +192,7 @@ def cookie_name(token: str) -> str:
 
 
 def cookie_of(header: str, name: str) -> str:
-    """A cookie's value in a Cookie header; empty when there is none."""
+    """A cookie's value in a Cookie header; empty if there is none."""
     try:
         found = SimpleCookie(header).get(name)
     except CookieError:

@@ -1,6 +1,7 @@
 """A snapshot in the form another program reads: made on demand, once for all viewers, by `tasks.text_to_image.export`.
 
-That is a program of its own, for it needs torch and this one must not. What it made stays in the run's `exports/`.
+The export is a separate program, because it needs torch and the dashboard must not import it. Its files stay in the
+run's `exports/`.
 """
 
 from __future__ import annotations
@@ -23,18 +24,18 @@ DTYPE = "fp16"
 
 @dataclass(frozen=True)
 class Job:
-    """An export at work, or one that failed."""
+    """A running or failed export."""
 
     process: subprocess.Popen[bytes]
     said: IO[bytes]
     started: float
 
     def seconds(self) -> float:
-        """How long it has been at work."""
+        """How long it has been running."""
         return time.monotonic() - self.started
 
     def error(self) -> str:
-        """The error and its hint; what it said last where it named none."""
+        """The error and its hint; without them the last line of output."""
         self.said.seek(0)
         lines = self.said.read().decode(errors="replace").strip().splitlines()
         told = [line.partition(": ")[2] for line in lines if line.startswith(("error: ", "hint: "))]
@@ -42,14 +43,14 @@ class Job:
 
 
 class Exports:
-    """The exports of this server, one at a time: each holds a model library in memory beside the training."""
+    """The exports of this server, one at a time, because each loads torch into the memory that training uses."""
 
     def __init__(self) -> None:
         self._jobs: dict[Path, Job] = {}
         self._lock = threading.Lock()
 
     def start(self, run: RunDir, step: int, form: Form) -> None:
-        """Begin, unless it is there already or another one is at work."""
+        """Start the export, unless the file exists or another export is running."""
         target = target_of(run, step, form)
         options = ("--step", step, "--format", form, "--dtype", DTYPE, "--output", target)
         with self._lock:
@@ -67,7 +68,7 @@ class Exports:
             self._jobs[target] = Job(process, said, time.monotonic())
 
     def is_busy(self) -> bool:
-        """Whether one is at work."""
+        """Whether an export is running."""
         return any(job.process.poll() is None for job in self._jobs.values())
 
     def running(self, target: Path) -> Job | None:
@@ -76,11 +77,11 @@ class Exports:
         return job if job and job.process.poll() is None else None
 
     def failure(self, target: Path) -> str:
-        """Why the last try to make `target` failed; empty where it did not."""
+        """Why the last try to make `target` failed; empty if it did not."""
         job = self._jobs.get(target)
         return job.error() if job and job.process.poll() and not target.exists() else ""
 
 
 def target_of(run: RunDir, step: int, form: Form) -> Path:
-    """The file an export makes; its precision is part of the name, for commands write others."""
+    """The file of an export; its name has the precision, because the command line can write others."""
     return run.exports / f"{run.path.name}-{step:06d}-{form}-{DTYPE}{ENDINGS[form]}"

@@ -1,5 +1,5 @@
-"""What the browser fetches by URL: pictures and results inside the runs folder, byte for byte, adapters to take away,
-and plotly.js from its package."""
+"""Files that the browser fetches by URL: pictures and results inside the runs folder, byte for byte, adapters to
+download, and plotly.js from its package."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ PLOTLY_URL = f"plotly.min.js?v={importlib.metadata.version('plotly')}"
 
 
 def download_url(run_name: str, path: str) -> str:
-    """Where the page finds an adapter to take away, relative to itself."""
+    """The URL of an adapter to download, relative to the page."""
     return f"adapters/{quote(run_name)}/{quote(path)}"
 
 
 def picture_url(run_name: str, path: str, *, small: bool = False) -> str:
-    """Where the page finds a picture of a run, relative to itself; `small` where a copy of 384 pixels will do."""
+    """The URL of a picture of a run, relative to the page; `small`: a copy of at most 384 pixels."""
     return f"pictures/{quote(run_name)}/{quote(path)}{'?small' if small else ''}"
 
 
 def find_file(runs: Path, path: str, endings: Container[str]) -> Path | None:
-    """The file at `path` below the runs folder; None when it ends otherwise, is absent, or leads outside by a trick."""
+    """The file at `path` below the runs folder; None if it has another ending, is missing, or leads outside."""
     try:
         found = (runs / path).resolve(strict=True)
     except (OSError, ValueError):
@@ -45,7 +45,7 @@ def find_file(runs: Path, path: str, endings: Container[str]) -> Path | None:
 def routes(runs: Path) -> list[Route]:
     """The routes that `st.App` serves beside the page."""
 
-    def picture(request: Request) -> Response:  # not async: Starlette then uses a thread, for thumbnails take time
+    def picture(request: Request) -> Response:  # not async, so that Starlette uses a thread: thumbnails take time
         found = found_or_404(find_file(runs, request.path_params["path"], PICTURE_TYPES))
         if "small" in request.query_params and is_large(found):
             return Response(thumbnail(found), media_type="image/webp", headers=FOREVER)
@@ -75,7 +75,7 @@ def routes(runs: Path) -> list[Route]:
 
 
 def found_or_404(path: Path | None) -> Path:
-    """The path, or the answer that there is none."""
+    """The path; raises a 404 if there is none."""
     if path is None:
         raise HTTPException(404)
     return path

@@ -1,7 +1,7 @@
 """Streamlit's own page, with a script that says why it does not connect.
 
-Streamlit draws nothing before its WebSocket stands. Where a proxy keeps that from happening the page stays empty for
-ever, so the script asks the gate what the WebSocket will ask, and shows the refusal in the page's place.
+Streamlit draws nothing before its WebSocket is connected. If a proxy prevents that, the page would stay empty. The
+script therefore asks `auth.Gate` whether the WebSocket will be accepted, and shows the reason if not.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ SCRIPT = Path(__file__).with_name("page.js")
 
 
 def page_routes() -> list[Route]:
-    """Every page's address; those of Streamlit's files are its own."""
+    """A route for every page; Streamlit serves its own files."""
     script = f"<script>{SCRIPT.read_text(encoding='utf-8')}</script>"
     text = INDEX.read_text(encoding="utf-8").replace("</head>", f"{script}</head>", 1)
 

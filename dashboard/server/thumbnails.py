@@ -1,4 +1,5 @@
-"""Smaller copies of large pictures for the wall, made when first asked for, kept in memory; files stay as they are."""
+"""Smaller copies of large pictures for the wall, made on the first request and kept in memory; the files do not
+change."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ KEPT = 1024
 
 
 def is_large(path: Path) -> bool:
-    """Whether a picture has more pixels than the wall shows; one that cannot be read is sent as it is."""
+    """Whether a picture is larger than the wall shows it; an unreadable one is sent unchanged."""
     try:
         with Image.open(path) as picture:
             return max(picture.size) > SIDE

@@ -1,1 +1,1 @@
-"""Files: paths as people write them, digests, and folders that appear whole."""
+"""Files: paths as people write them, digests, and folders that are published complete."""

@@ -1,4 +1,4 @@
-"""sha256 of files, remembered: 10 GB are not read at every start."""
+"""SHA-256 of files, kept on disk, so that 10 GB are not read at every start."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is known of files, remembered while path, size and time of change stay the same, for any number of data sets."""
+"""Facts about files, kept on disk while path, size and modification time are unchanged, for any number of data sets."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Any, Generic, TypeVar
 from shared.run_folder.records import replace_file
 
 SETTLED_SECONDS = 2.0
-"""A file changed later than this before it was read may change again within the clock's grain: not remembered."""
+"""Files modified more recently than this are not remembered: the clock might not show a second change."""
 
 Fact = TypeVar("Fact")
 
 
 class Remembered(Generic[Fact]):
-    """Call it with a file, from any thread. What it answers can be written as JSON."""
+    """Call it with a file, from any thread. Its answers can be written as JSON."""
 
     def __init__(self, path: Path, look: Callable[[Path], Fact], read: Callable[[Any], Fact]) -> None:
         """path: where `save` keeps what was learned. read: an answer as JSON has it; ValueError if it is none."""
@@ -26,7 +26,7 @@ class Remembered(Generic[Fact]):
         self._learned: dict[str, tuple[int, int, Fact]] = {}
 
     def __call__(self, file: Path) -> Fact:
-        """What `look` said of the file as it is."""
+        """The answer of `look` for the file's present content."""
         state, key = file.stat(), str(file.resolve())
         stamp = (state.st_size, state.st_mtime_ns)
         known = self._known.get(key)
@@ -39,14 +39,14 @@ class Remembered(Generic[Fact]):
         return fact
 
     def save(self) -> None:
-        """Write what was learned, beside what others wrote meanwhile."""
+        """Write the new facts, and keep those that other programs wrote meanwhile."""
         if self._learned:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             replace_file(self._path, json.dumps({**self._load(), **self._learned}).encode())
             self._learned = {}
 
     def _load(self) -> dict[str, tuple[int, int, Fact]]:
-        """What is remembered; nothing where the file is absent or damaged: then files are read again."""
+        """The facts on disk; empty if the file is missing or damaged, so that files are read again."""
         try:
             tree: Any = json.loads(self._path.read_bytes())
             return {

@@ -1,4 +1,4 @@
-"""Paths as people write them: `~` is the home folder; what can only be a slip is refused, each with its cure."""
+"""Paths as people write them: `~` is the home folder; obvious mistakes are refused, each with its cure."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _OPTION = re.compile(r"(--[\w-]+=)(~.*)")
 
 
 def expand(text: str) -> str:
-    """The path with the home folder for `~`; as it is where there is no such person.
+    """The path with `~` replaced by the home folder; unchanged if there is no such user.
 
-    The `~` of `~name` is that person's.
+    `~name` is the home folder of that user.
     """
     try:
         return str(Path(text).expanduser()) if text.startswith("~") else text

@@ -1,4 +1,4 @@
-"""Long work, told in a line now and then."""
+"""Progress of long work, one line at a time."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import time
 from collections.abc import Callable
 
 Progress = Callable[[int, int], None]
-"""Told how much is done, of how much."""
+"""Called with the amount done and the total."""
 FIRST_SECONDS, EVERY_SECONDS = 1.0, 10.0
 
 
 def spoken(say: Callable[[str], object], what: str, now: Callable[[], float] = time.monotonic) -> Progress:
-    """Says `what` and the numbers after a second and every ten; nothing of work that takes less."""
+    """Says `what` and the numbers after one second and then every ten seconds; nothing if the work is shorter."""
     due = now() + FIRST_SECONDS
 
     def tell(done: int, total: int) -> None:

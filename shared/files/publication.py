@@ -1,8 +1,8 @@
-"""How a folder appears in a run: staged beside it, proven, and renamed into place whole.
+"""Publishes a folder in a run: fill it in a staging folder, verify it, rename it to its final name.
 
 A reader that sees a published name sees every byte of it. The order is fixed: files written, fsynced and made
 readable; `manifest.json` last; the staging folder fsynced; rename; the parent fsynced. A published name is never
-written again: the first publisher wins, which also fences off a late one.
+written again: the first publisher wins, so a process that wakes up late changes nothing.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def publish(staging: Path, target: Path, manifest: Manifest, write: Callable[[Pa
         write: called with the empty staging folder.
 
     Returns:
-        False when `target` was there already: nothing is changed then.
+        False if `target` existed already; then nothing is changed.
     """
     stage = _stage(staging)
     stage.mkdir(parents=True)
@@ -48,7 +48,7 @@ def publish(staging: Path, target: Path, manifest: Manifest, write: Callable[[Pa
 
 
 def remove(staging: Path, folder: Path) -> None:
-    """Take a published folder away in one rename, then delete it: nobody meets half of it."""
+    """Remove a published folder: rename it first, then delete it, so that no reader sees half of it."""
     stage = _stage(staging)
     folder.rename(stage)
     shutil.rmtree(stage, ignore_errors=True)
@@ -73,7 +73,7 @@ def seal(stage: Path, manifest: Manifest) -> None:
 
 
 def read_manifest(folder: Path) -> Manifest | None:
-    """The manifest of a published folder; None when there is none: the folder does not count then."""
+    """The manifest of a published folder; None if there is none, and the folder then does not count as published."""
     try:
         return Manifest.read(folder / MANIFEST)
     except FileNotFoundError:
@@ -104,14 +104,14 @@ def verify(folder: Path) -> Manifest:
 
 
 def sweep(staging: Path) -> None:
-    """Remove what dead processes of this machine left half-written."""
+    """Remove staging folders that dead processes of this machine left."""
     for stage in staging.glob("*"):
         if not owner_lives(stage):
             shutil.rmtree(stage, ignore_errors=True)
 
 
 def owner_lives(stage: Path) -> bool:
-    """Whether the process that fills a staging folder may still run; another machine's is believed to."""
+    """Whether the process that fills a staging folder may still run; always True for another machine."""
     match = re.fullmatch(re.escape(socket.gethostname()) + r"-(\d+)-[0-9a-f]{8}", stage.name)
     return match is None or psutil.pid_exists(int(match[1]))
 
@@ -135,7 +135,7 @@ def fsync(path: Path) -> None:
 
 
 def _stage(staging: Path) -> Path:
-    """A name that tells whose it is: `sweep` removes what the dead left."""
+    """A staging folder named after its owner, so that `sweep` can remove it when the owner is dead."""
     return staging / f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
 
 

@@ -1,7 +1,7 @@
 """The address that a dashboard serves.
 
-Whoever starts the dashboard binds the port and hands the socket over. So no other program can take the port in
-between, and it stays the same while a dashboard that died is started again.
+The program that starts the dashboard binds the port and passes the socket on. No other program can then take the port,
+and it stays the same when a dashboard that exited is started again.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ HINT = "set another address by dashboard.host and dashboard.port, or --host and 
 
 @dataclass(frozen=True)
 class Listener:
-    """A bound port; others are refused it until `close`."""
+    """A bound port; no other program can bind it until `close`."""
 
     host: str
     socket: socket.socket
@@ -29,22 +29,22 @@ class Listener:
 
     @property
     def port(self) -> int:
-        """The port that was found."""
+        """The bound port."""
         return int(self.socket.getsockname()[1])
 
     @property
     def link(self) -> str:
-        """What to open in a browser, with the token."""
+        """The address to open in a browser, with the token."""
         return access.link(self.host, self.port, self.admission.token, self.admission.base_path)
 
     @property
     def local_url(self) -> str:
-        """Where this machine reaches it, without the token."""
+        """The address on this machine, without the token."""
         return access.link("127.0.0.1" if self.host in access.EVERY_INTERFACE else self.host, self.port, "")
 
     @property
     def command(self) -> list[str]:
-        """How a dashboard is started that serves here; its process must inherit `descriptors`."""
+        """The command of a dashboard that serves on this port; its process must inherit `descriptors`."""
         return [sys.executable, "-m", "dashboard", "--fd", str(self.socket.fileno())]
 
     @property
@@ -53,17 +53,17 @@ class Listener:
         return (self.socket.fileno(),)
 
     def start(self, environment: dict[str, str]) -> subprocess.Popen[bytes]:
-        """A dashboard that serves here, its output on the terminal."""
+        """Start a dashboard on this port, with its output on the terminal."""
         variables = {**environment, **self.admission.environment()}
         return subprocess.Popen(self.command, stdin=subprocess.PIPE, env=variables, pass_fds=self.descriptors)
 
     def close(self) -> None:
-        """Let go of the port."""
+        """Release the port."""
         self.socket.close()
 
 
 def listen(host: str, port: int, trusted_hosts: tuple[str, ...] = (), base_path: str = "") -> Listener:
-    """Take `port`, or the next one that nobody has; where 50 are taken, or for port 0, any that the system has left.
+    """Bind `port`, or the next free one; if 50 are taken, or for port 0, any free port of the system.
 
     Raises:
         ConfigError: this machine does not have the address, or may not use the port.

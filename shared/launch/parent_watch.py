@@ -1,4 +1,4 @@
-"""Ends this program when the supervisor that started it is gone, however it went.
+"""Ends this program when the supervisor that started it ends, even if it was killed.
 
 The supervisor keeps the other end of the child's standard input; the system closes it even on `kill -9`.
 """
@@ -15,7 +15,7 @@ VARIABLE = "DARKROOM_PARENT_PIPE"
 
 
 def watch(on_end: Callable[[], None] | None = None) -> None:
-    """Start watching if the supervisor asked for it; by default this process gets SIGTERM when the line is cut."""
+    """Start watching if the supervisor asked for it; by default this process gets SIGTERM when the pipe closes."""
     if os.environ.get(VARIABLE) == "1":
         threading.Thread(target=_wait, args=(on_end or _terminate,), name="parent-watch", daemon=True).start()
 

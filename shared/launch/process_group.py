@@ -1,6 +1,6 @@
 """One program as several processes of this machine: started together, ended together.
 
-Each is told its place by the variables that torch's and accelerate's own launchers set. Those launchers end a job with
+Each gets its rank through the variables that the launchers of torch and accelerate set. Those launchers end a job with
 their own exit code, and kill processes that save for longer than half a minute after a signal; this one waits.
 """
 
@@ -18,7 +18,7 @@ HOST = "127.0.0.1"
 
 @dataclass
 class ProcessGroup:
-    """Started processes, by rank. When one of them fails the others are ended: they could only wait for it."""
+    """Started processes, by rank. If one of them fails, the others are ended, because they could only wait for it."""
 
     members: Sequence[subprocess.Popen[bytes]]
     grace_seconds: float
@@ -36,7 +36,7 @@ class ProcessGroup:
         return None if self.pids else self._failure
 
     def poll(self) -> int | None:
-        """Look after them, to be called again and again; returns `returncode`."""
+        """Check the processes; call it repeatedly. Returns `returncode`."""
         if not self._failure and (failure := self._look_for_failure()):
             self._failure, self._deadline = failure, time.monotonic() + self.grace_seconds
             self.send_signal(signal.SIGTERM)
@@ -57,13 +57,14 @@ class ProcessGroup:
         self.poll()
 
     def _look_for_failure(self) -> int:
-        """An exit code other than 0. Of several at once not 1: that is what the loss of another looks like."""
+        """An exit code other than 0. Of several at once one other than 1, because processes that lose another one
+        end with 1."""
         codes = [code for member in self.members if (code := member.poll())]
         return next((code for code in codes if code != 1), codes[0] if codes else 0)
 
 
 def places(num_processes: int) -> list[dict[str, str]]:
-    """The variables of each process; none where there is but one."""
+    """The environment variables of each process; none for a single process."""
     if num_processes == 1:
         return [{}]
     with socket.socket() as probe:

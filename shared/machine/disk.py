@@ -1,4 +1,4 @@
-"""How much room a run needs on its disk, and whether the next save still fits.
+"""How much disk space a run needs, and whether the next save still fits.
 
 Estimates: adapters and optimizer states are counted from their tensors, pictures are taken at PNG's usual size for
 photographs. Snapshots are never deleted; checkpoints are kept up to their limit, one more while it is written.
@@ -35,9 +35,9 @@ class Need:
 
 
 def estimate(config: Config, step: int, steps_per_epoch: float, snapshot: int, checkpoint: int) -> Need:
-    """What a run that is at `step` will still write. snapshot, checkpoint: bytes of one.
+    """The bytes that a run at `step` will still write. snapshot, checkpoint: bytes of one.
 
-    Saves by the minute cannot be foreseen: only the last one of them is counted.
+    Saves by the minute cannot be predicted: only the last one of them is counted.
     """
     settings, evaluation = config.train, config.evaluation
     num_snapshots = num_saves(settings.snapshot_steps, step, settings.max_train_steps, steps_per_epoch)
@@ -54,7 +54,7 @@ def estimate(config: Config, step: int, steps_per_epoch: float, snapshot: int, c
 
 
 def num_saves(interval: AnySaveInterval, step: int, last_step: int, steps_per_epoch: float) -> int:
-    """Saves after `step` up to `last_step`, which is always one."""
+    """Saves after `step` up to `last_step`; the last step always saves."""
     if isinstance(interval, EveryMinutes):
         return int(step < last_step)
     due = (
@@ -65,7 +65,7 @@ def num_saves(interval: AnySaveInterval, step: int, last_step: int, steps_per_ep
 
 
 def free_bytes(folder: Path) -> int | None:
-    """Bytes a user may still write under `folder`; None where the disk does not answer."""
+    """Bytes a user can still write under `folder`; None if the disk does not answer."""
     try:
         return shutil.disk_usage(folder).free
     except OSError:
@@ -81,7 +81,7 @@ def in_words(num_bytes: float) -> str:
 
 
 def shortage(folder: Path, need: Need) -> str:
-    """Why saving must end while there is still room for a last one and as much again; empty: there is enough."""
+    """Why training must end while a last save and the same amount again still fit; empty if there is enough space."""
     free, wanted = free_bytes(folder), 2 * need.next_save
     if free is None or free >= wanted:
         return ""

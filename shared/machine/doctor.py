@@ -1,4 +1,4 @@
-"""What this machine offers Darkroom, and what stands in its way."""
+"""What this machine offers Darkroom, and what is missing."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Finding:
 
 
 def examine(output_dir: Path, host: str, port: int) -> list[Finding]:
-    """Look at hardware, versions, disk, file events, port and the embedded model."""
+    """Check hardware, versions, disk, file events, port and the embedded model."""
     return [
         _machine(),
         *_gpus(),

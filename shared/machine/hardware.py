@@ -1,4 +1,4 @@
-"""What machine this is and how much of it is in use. A number that cannot be had is None, never a guess."""
+"""This machine and how much of it is in use. A number that cannot be measured is None, never a guess."""
 
 # pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportMissingTypeStubs=false
 from __future__ import annotations
@@ -28,11 +28,11 @@ class Gpu:
     used_mib: float
     total_mib: float
     compute_capability: tuple[int, int] = (0, 0)
-    """(8, 0) and later compute in bf16; (0, 0): not told."""
+    """(8, 0) and later compute in bf16; (0, 0): unknown."""
 
     @property
     def free_mib(self) -> float:
-        """What nobody holds."""
+        """Free memory."""
         return self.total_mib - self.used_mib
 
 
@@ -51,7 +51,7 @@ class _Device:
 
 @functools.cache
 def open_nvml() -> None:
-    """Open NVML once per process: that takes longer than what is asked of it. A failure is not remembered.
+    """Open NVML once per process, because opening takes longer than a query. A failure is not remembered.
 
     Raises:
         NVMLError: there is no driver.
@@ -130,7 +130,7 @@ def _slice_names(gpu_uuid: str, part: Any) -> tuple[str, str]:
 def _in_cuda_order(devices: list[_Device]) -> list[_Device]:
     """As CUDA counts them: the fastest first, unless CUDA_DEVICE_ORDER is PCI_BUS_ID.
 
-    CUDA does not say how it tells speed: cores × clock is taken for it. Of equal cards the bus decides.
+    CUDA does not document its measure of speed: cores × clock is used here. Equal cards are ordered by the bus.
     """
     if os.environ.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID" or not devices:
         return devices
@@ -144,7 +144,7 @@ def _in_cuda_order(devices: list[_Device]) -> list[_Device]:
 
 
 def _named(devices: list[_Device], listed: str) -> list[_Device]:
-    """What a list of numbers and beginnings of UUIDs leaves, read as CUDA reads it.
+    """The devices that a list of numbers and beginnings of UUIDs selects, read as CUDA reads it.
 
     The first entry that names no device ends the list; a device named twice empties it.
     """
@@ -166,7 +166,7 @@ def _find(devices: list[_Device], entry: str) -> _Device | None:
 
 
 def _measured(devices: Iterable[_Device]) -> list[Gpu]:
-    """Those that tell their name and memory."""
+    """The devices whose name and memory can be read."""
     return [gpu for device in devices if (gpu := _measure(device))]
 
 

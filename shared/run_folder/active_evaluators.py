@@ -1,4 +1,4 @@
-"""The evaluators of a run: any number may share it, each in a slot of its own."""
+"""The evaluators of a run: any number can share it, each in a separate slot."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def read_active_evaluators(run: RunDir) -> tuple[dict[int, ProcessStatus], set[i
 
 
 def of_this_session(said: Mapping[int, ProcessStatus], alive: Collection[int]) -> dict[int, ProcessStatus]:
-    """The living and who died beside them; where none lives, who spoke last."""
+    """The living evaluators and those that died in this session; if none is alive, the one with the last record."""
     if not alive:
         last = max(said, key=lambda slot: parse_time(said[slot].heartbeat), default=None)
         return {} if last is None else {last: said[last]}

@@ -1,6 +1,7 @@
-"""Resumable states by their manifests alone: which is the newest whole one, and how a run begins or goes on at another.
+"""Checkpoints by their manifests alone: which is the newest complete one, and how a run starts from or goes back to
+another.
 
-What is inside them is the trainer's affair (`trainer/checkpoint.py`).
+Their contents are the trainer's (`trainer/checkpoint.py`).
 """
 
 from __future__ import annotations
@@ -18,22 +19,24 @@ from shared.run_folder.run_dir import RunDir, step_name, steps_in
 
 DAMAGED = "damaged"
 LEFT = "left"
-"""Prefixes of folders moved aside: a damaged checkpoint, and a whole one that the run went back behind."""
+"""Prefixes of folders moved aside: a damaged checkpoint, and a complete one that is later than the step the run went
+back to."""
 
 
 def newest_whole(run: RunDir) -> int | None:
-    """Step of the newest checkpoint of this run that matches its manifest; None without any. Reads every byte of it."""
+    """Step of the newest checkpoint of this run that matches its manifest; None without any. Reads the whole
+    checkpoint."""
     return next((step for step in own_steps(run) if damage(run, step) is None), None)
 
 
 def own_steps(run: RunDir) -> list[int]:
-    """Steps of this run's checkpoints, newest first, damaged ones included; another run's are none of ours."""
+    """Steps of this run's checkpoints, newest first, with damaged ones, without those of another run."""
     run_id = run.read_record().run_id
     return [step for step in sorted(steps_in(run.checkpoints), reverse=True) if not _foreign(run, step, run_id)]
 
 
 def damage(run: RunDir, step: int) -> str | None:
-    """What is wrong with the checkpoint of a step; None: it is whole."""
+    """What is wrong with the checkpoint of a step; None if it is complete."""
     try:
         verify(run.checkpoint(step))
     except RunFolderError as error:
@@ -42,14 +45,14 @@ def damage(run: RunDir, step: int) -> str | None:
 
 
 def move_aside(run: RunDir, step: int, prefix: str) -> Path:
-    """Take a checkpoint's name away in one rename, for a person to look at; returns where it is now."""
+    """Rename a checkpoint, so that it no longer counts but a person can look at it; returns its new path."""
     folder = run.checkpoints / f"{prefix}-{step_name(step)}-{uuid.uuid4().hex[:8]}"
     run.checkpoint(step).rename(folder)
     return folder
 
 
 def go_back(run: RunDir, folder: Path) -> None:
-    """Make a whole checkpoint of this run, here or a copy kept elsewhere, the one it goes on from.
+    """Make a complete checkpoint of this run, or a copy of one, the one it goes on from.
 
     Later ones are moved aside, newest first.
 
@@ -70,7 +73,7 @@ def go_back(run: RunDir, folder: Path) -> None:
 
 
 def adopt(run: RunDir, folder: Path) -> None:
-    """Begin a run that has nothing yet at a checkpoint of any run: it becomes its first, and `run.json` names it.
+    """Start a new run at a checkpoint of any run: it becomes the run's first, and `run.json` names it.
 
     Raises:
         RunFolderError: `folder` is not a whole checkpoint.
@@ -107,7 +110,7 @@ def _copier(folder: Path, manifest: Manifest) -> Callable[[Path], None]:
 
 
 def _foreign(run: RunDir, step: int, run_id: str) -> bool:
-    """Whether a folder says, legibly, that it is not this run's checkpoint of this step."""
+    """Whether a folder's readable manifest says that it is not this run's checkpoint of this step."""
     try:
         manifest = read_manifest(run.checkpoint(step))
     except RunFolderError:

@@ -1,8 +1,8 @@
-"""Who is at work in a run folder, and whether they still are.
+"""Which programs work in a run folder, and whether they are alive.
 
-A program holds its role by an OS lock, which vanishes with the process, and says how far it has come in
-`processes/<role>.json`. The heartbeat comes from a thread of its own; the progress counter comes from the work: a hang
-shows as a fresh heartbeat over a counter that stands still.
+A program holds its role with an OS lock, which the system releases when the process ends, and writes its progress to
+`processes/<role>.json`. A separate thread writes the heartbeat, the work itself raises the progress counter: a program
+that hangs has a fresh heartbeat and a counter that does not change.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ HEARTBEAT_SECONDS = 1.0
 NOTICES_KEPT = 20
 STALE_SECONDS = 15.0
 SILENT_SECONDS = 60.0
-"""Without a heartbeat, after which another machine's program counts as ended; clocks of machines differ by less."""
+"""Without a heartbeat for this long, a program on another machine counts as ended. Clocks of machines differ by
+less."""
 LEAVING_SECONDS = 5.0
 
 
@@ -56,7 +57,7 @@ class Status:
 
     @property
     def record(self) -> ProcessStatus:
-        """What was last said."""
+        """The last record written."""
         return self._record
 
     def update(self, state: State | None = None, **changes: Any) -> None:
@@ -70,13 +71,13 @@ class Status:
             self._write()
 
     def notice(self, text: str) -> None:
-        """Tell a person what they must know; the terminal prints it. Only so many: the log has them all."""
+        """Record a message for a person; the terminal prints it. Only the newest are kept; the log has all of them."""
         if len(self._record.notices) < NOTICES_KEPT:
             self.update(notices=(*self._record.notices, text))
             self._write()
 
     def close(self, state: State, message: str = "") -> None:
-        """Say the last word; where the disk is full it stays unsaid, the log has it."""
+        """Write the last record; on a full disk it is lost, but the log has it."""
         self._closing.set()
         self._thread.join()
         with contextlib.suppress(OSError):
@@ -96,7 +97,7 @@ class Status:
 
 @contextmanager
 def hold_role(run: RunDir, role: Role) -> Generator[Status]:
-    """Be the one program of this role in this run folder; an error leaves the state `failed` with its text.
+    """Hold the role as the only program in this run folder; an error is recorded as state `failed` with its text.
 
     Raises:
         RunFolderError: a living process has the role; its pid is named.
@@ -107,7 +108,7 @@ def hold_role(run: RunDir, role: Role) -> Generator[Status]:
 
 @contextmanager
 def hold_slot(run: RunDir, role: Role) -> Generator[Status]:
-    """Be one of any number of programs of this role, in the first free slot: `<role>.json`, `<role>-2.json` …"""
+    """Hold the role as one of any number of programs, in the first free slot: `<role>.json`, `<role>-2.json` …"""
     run.processes.mkdir(parents=True, exist_ok=True)
     slots = ((slot, _lock(run, role, slot)) for slot in itertools.count(1))
     slot, lock = next((slot, lock) for slot, lock in slots if lock is not None)
@@ -120,7 +121,7 @@ def hold_slot(run: RunDir, role: Role) -> Generator[Status]:
 
 @contextmanager
 def vacant(run: RunDir, role: Role) -> Generator[None]:
-    """Nobody has this role, in any slot, nor can take it, while the block runs.
+    """Keep this role free in every slot while the block runs.
 
     Raises:
         RunFolderError: a living process has it; its pid is named.
@@ -153,7 +154,7 @@ def _serving(run: RunDir, role: Role, slot: int) -> Generator[Status]:
 
 
 def _lock(run: RunDir, role: Role, slot: int) -> FileLock | None:
-    """The slot's lock, taken; None: a living process has it."""
+    """The slot's lock, taken; None if a living process has it."""
     lock = FileLock(run.processes / f".{_name(role, slot)}.lock", timeout=0)
     try:
         lock.acquire()
@@ -163,7 +164,7 @@ def _lock(run: RunDir, role: Role, slot: int) -> FileLock | None:
 
 
 def _lock_of_one_leaving(run: RunDir, role: Role, slot: int) -> FileLock | None:
-    """The lock of a program that has said its last word: it lets go within moments."""
+    """The lock of a program that has written its last record and will release it in a moment."""
     deadline = time.monotonic() + LEAVING_SECONDS
     while (holder := read_status(run, role, slot)) and holder.state in FINAL_STATES and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -173,7 +174,7 @@ def _lock_of_one_leaving(run: RunDir, role: Role, slot: int) -> FileLock | None:
 
 
 def _slots(run: RunDir, role: Role) -> list[int]:
-    """Seats beyond the first that were ever taken."""
+    """Slots beyond the first that were ever taken."""
     numbers = (path.stem.removeprefix(f".{role}-") for path in run.processes.glob(f".{role}-*.lock"))
     return [int(number) for number in numbers if number.isdecimal()]
 
@@ -188,7 +189,7 @@ def someone_serves(run: RunDir, role: Role) -> bool:
 
 
 def read_status(run: RunDir, role: Role, slot: int = 1) -> ProcessStatus | None:
-    """What the program of a role last said; None if it never ran or said something unreadable."""
+    """The last record of a role's program; None if it never ran or its record is unreadable."""
     try:
         return ProcessStatus.read(run.processes / f"{_name(role, slot)}.json")
     except (FileNotFoundError, RunFolderError):
@@ -196,13 +197,13 @@ def read_status(run: RunDir, role: Role, slot: int = 1) -> ProcessStatus | None:
 
 
 def read_statuses(run: RunDir, role: Role) -> dict[int, ProcessStatus]:
-    """What each program of a role last said, by slot; without those that never ran or said something unreadable."""
+    """The last record of each program of a role, by slot; without those that never ran or are unreadable."""
     said = {slot: read_status(run, role, slot) for slot in sorted({1, *_slots(run, role)})}
     return {slot: status for slot, status in said.items() if status}
 
 
 def left_behind(run: RunDir) -> Collection[ProcessStatus]:
-    """What programs said that have ended: whoever begins a session must not tell it as this session's."""
+    """Records of programs that have ended: a new session must not report them as its own."""
     roles: tuple[Role, ...] = ("trainer", "evaluator")
     return [status for role in roles for status in read_statuses(run, role).values() if not is_alive(status)]
 
@@ -210,8 +211,8 @@ def left_behind(run: RunDir) -> Collection[ProcessStatus]:
 def is_alive(status: ProcessStatus | None) -> bool:
     """Whether the process that wrote this still runs: same pid, same start time (pids are reused).
 
-    Another machine's is believed to while its heartbeat is fresh: its run folder may have been copied, or the machine
-    was a container that is gone.
+    A process on another machine counts as alive while its heartbeat is fresh: its run folder may have been copied, or
+    the machine was a container that is gone.
     """
     if status is None or status.state in FINAL_STATES:
         return False

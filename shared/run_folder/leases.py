@@ -1,8 +1,9 @@
-"""Who evaluates what: a claim per step and kind of result, with a lease, so that many evaluators share one folder.
+"""Claims: one per step and kind of result, with a lease, so that many evaluators can share one run folder.
 
-Taking, stealing and dropping happen under one file lock held for milliseconds. A claim is dead when its process is (on
-this machine) or when nobody has renewed it for `lease_seconds` (from another). A thief and a late owner may both
-finish: publication by rename lets only the first of them in.
+Claims are taken, taken over and dropped under one file lock that is held for milliseconds. A claim is dead if its
+process is dead (on this machine) or if it was not renewed for `lease_seconds` (on another). The new and the late owner
+may both
+finish: publication by rename accepts only the first result.
 """
 
 from __future__ import annotations
@@ -59,20 +60,21 @@ def claimed(
 
 
 def claimed_steps(run: RunDir, kind: ResultKind = "evaluations", lease_seconds: float | None = None) -> set[int]:
-    """Steps that a living evaluator is at work on."""
+    """Steps that a living evaluator is evaluating."""
     lease_seconds = LEASE_SECONDS if lease_seconds is None else lease_seconds
     claims = ((path, _read(path)) for path in _folder(run, kind).glob("step-*.json"))
     return {claim.step for path, claim in claims if claim and _holds(path, claim, lease_seconds)}
 
 
 def dead_claims(run: RunDir) -> list[Path]:
-    """Files of claims whose owners are gone; whoever comes next takes them over."""
+    """Claim files whose owners are dead; the next evaluator takes them over."""
     claims = ((path, _read(path)) for path in sorted(run.claims.rglob("step-*.json")))
     return [path for path, claim in claims if not (claim and _holds(path, claim, LEASE_SECONDS))]
 
 
 def drop_dead_claims(run: RunDir) -> None:
-    """Remove what the dead left: one killed between publishing and dropping its claim leaves it on a finished step."""
+    """Remove claims of dead owners. An owner killed after publishing and before dropping its claim leaves it on a
+    finished step."""
     run.claims.mkdir(exist_ok=True)
     with FileLock(run.claims / ".lock"):
         for path in dead_claims(run):
@@ -116,7 +118,8 @@ def _holds(path: Path, claim: Claim, lease_seconds: float) -> bool:
 
 
 def _renew(path: Path, mine: Claim, done: threading.Event, lease_seconds: float) -> None:
-    """Until the work is done, or the claim has become another's: this process was stopped for longer than its lease."""
+    """Renew until the work is done or another process owns the claim, because this one was stopped longer than its
+    lease."""
     while not done.wait(lease_seconds / 4):
         if _read(path) != mine:
             return

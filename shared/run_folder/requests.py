@@ -1,20 +1,19 @@
-"""Requests to the trainer and its answers: files of their own, so that nobody waits for anybody.
+"""Requests to the trainer and the evaluators, and their answers, each in a separate file, so that no program waits.
 
-A request is `control/<id>.json`, written by whoever asks; its answer is `control/<id>.answer.json`, written by the
-trainer as it proceeds. Asking for what is already asked changes nothing. A request made before this session of the
-trainer began is answered as ignored: it must not stop or hold a run that was resumed since.
+A request is `control/<id>.json`, written by the program that asks; its answer is `control/<id>.answer.json`, written
+by the trainer as it proceeds. A second request of the same kind changes nothing. A request from before this session of
+the trainer is answered as ignored: it must not stop or hold a run that was resumed since.
 
     stop           seen → saved → stopped
     snapshot-now   seen → done: the snapshot of `step` is published
     pause          seen → done: training holds after `step`, its memory kept, until resume, stop or a new session
     resume         seen → done: training goes on; also where nothing was held
 
-Evaluators answer one kind of request, whenever one comes to it:
+Evaluators answer one kind of request; the first one that reads it answers:
 
-    evaluate       seen → done: the snapshot of `step`, be it left out, is evaluated before all others that wait; or,
-    with
-                   prompts of the asker's own, drawn with these into `requested/<id>/step-N`, whatever results it
-                   has already
+    evaluate       seen → done: the snapshot of `step` is evaluated before all others, even if it was skipped. With
+                   prompts in the request, it is drawn with them into `requested/<id>/step-N`, even if it has
+                   results already
 """
 
 from __future__ import annotations
@@ -36,12 +35,12 @@ from shared.run_folder.run_dir import RunDir
 
 Stage = Literal["seen", "saved", "stopped", "done"]
 REQUEST_KINDS: tuple[RequestKind, ...] = ("stop", "snapshot-now", "pause", "resume")
-"""Asked of the trainer."""
+"""Requests to the trainer."""
 MAX_PROMPTS = 64
 
 
 def submit(run: RunDir, kind: RequestKind, by: str) -> Request:
-    """Ask the trainer for something; the request of that kind already open is returned if there is one."""
+    """Write a request to the trainer; an open request of the same kind is returned instead."""
     waiting = open_requests(run, kind)
     if waiting:
         return waiting[0]
@@ -54,7 +53,7 @@ def submit_stop(run: RunDir, by: str) -> Request:
 
 
 def submit_evaluation(run: RunDir, step: int, by: str, prompts: Sequence[str] = ()) -> Request:
-    """Ask the evaluators to evaluate a snapshot next, or to draw it with prompts of one's own.
+    """Ask the evaluators to evaluate a snapshot next, or to draw it with the given prompts.
 
     Raises:
         ConfigError: a prompt is empty, or there are too many.
@@ -100,17 +99,17 @@ def read_answer(run: RunDir, request: Request) -> Answer:
 
 
 def answer(run: RunDir, request: Request, stage: Stage, step: int) -> None:
-    """Whoever carries it out: note that a stage is reached."""
+    """Called by the program that carries the request out: record that a stage is reached."""
     _write(run, read_answer(run, request).model_copy(update={stage: utc_now(), "step": step}))
 
 
 def ignore(run: RunDir, request: Request, reason: str) -> None:
-    """Whoever it was asked of: settle a request that is not carried out."""
+    """Called by the receiver: settle a request that will not be carried out."""
     _write(run, read_answer(run, request).model_copy(update={"ignored": reason}))
 
 
 def ignore_before(run: RunDir, session_started: str) -> None:
-    """Trainer only: settle what was asked of an earlier session."""
+    """Called by the trainer: settle requests to an earlier session."""
     for kind in REQUEST_KINDS:
         for request in open_requests(run, kind):
             if parse_time(request.created) < parse_time(session_started):
