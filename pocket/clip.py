@@ -1,7 +1,7 @@
 """The pocket CLIP: the offline stand-in for FashionCLIP, and the pocket Stable Diffusion's text encoder.
 
 It learns contrastively that a picture and its caption belong together. Two captions of one batch that name the same
-garment, colour and pattern in other words are both right: the targets are shared among them.
+garment, colour and pattern in other words are both correct: the targets are shared among them.
 Layout: B pictures or captions, N captions to choose from, L tokens, D embedding dimensions.
 """
 

@@ -1,4 +1,4 @@
-"""The loop that trains each pocket model: AdamW, a rate held and then let down, averaged weights, resuming.
+"""The loop that trains each pocket model: AdamW, a constant and then falling learning rate, averaged weights, resuming.
 
 Promises: a run that was interrupted continues from its last save with the same noise and the same batches, because
 everything random derives from the step's number. Saved state is safetensors and JSON; nothing is ever unpickled.
@@ -42,7 +42,7 @@ class Schedule:
 
 @dataclass
 class Progressed:
-    """What a training has behind it; part of the report."""
+    """The progress of a training; part of the report."""
 
     step: int = 0
     seconds: float = 0.0

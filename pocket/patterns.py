@@ -1,7 +1,8 @@
 """What a pocket garment's cloth looks like: colours, and patterns as functions of the position on the garment.
 
 Colours are sRGB triples in 0..1, arrays are (H, W, 3) floats; u and v are positions in the garment's frame (see
-`silhouettes`), so that a pattern moves and turns with the garment. A pattern is a pure function: chance is an argument.
+`silhouettes`), so that a pattern moves and turns with the garment. A pattern is a pure function: randomness is an
+argument.
 """
 
 from dataclasses import dataclass

@@ -1,6 +1,6 @@
 """The finished models as the folders that diffusers and transformers load: fp16 safetensors and JSON, nothing else.
 
-A folder appears whole: it is written beside its final name and then renamed over what stood there.
+A folder is written under a temporary name and then renamed over the old one, so it is always complete.
 """
 
 import shutil

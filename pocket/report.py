@@ -1,8 +1,7 @@
 """What the pocket models can do, measured and written down: `REPORT.md` and `report.webp`.
 
 The generated pictures answer captions of held-out combinations: garments that neither UNet nor CLIP has been shown in
-that colour and pattern. The evaluate is the pocket CLIP, so the report also says how well it evaluates real renders of
-them.
+that colour and pattern. The pocket CLIP evaluates them, so the report also says how well it evaluates real renders.
 """
 
 import time

@@ -1,4 +1,4 @@
-"""The pocket tokenizer: CLIP's own way of cutting text, with merges learnt from the catalogue's captions.
+"""The pocket tokenizer: CLIP's way of splitting text, with merges learnt from the catalogue's captions.
 
 Every byte has a token, so any text can be encoded; words outside the catalogue fall into short pieces.
 """
@@ -19,7 +19,7 @@ WORD_END = "</w>"
 
 
 def train() -> CLIPTokenizer:
-    """A tokenizer with about 700 tokens; fast and without chance. Its last two tokens are start and end, as in CLIP."""
+    """A tokenizer with about 700 tokens; fast and deterministic. Its last two tokens are start and end, as in CLIP."""
     merges = _learn_merges([garment.caption(wording) for garment in catalogue() for wording in range(len(WORDINGS))])
     alphabet = sorted(ByteLevel.alphabet())
     pieces = [*alphabet, *(letter + WORD_END for letter in alphabet), *("".join(pair) for pair in merges), START, END]

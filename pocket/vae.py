@@ -154,7 +154,7 @@ def reconstruct(vae: AutoencoderKL, pictures_BCHW: Tensor) -> Tensor:
 def normalise_latents(vae: AutoencoderKL, pictures_BCHW: Tensor) -> None:
     """Rewrites `quant_conv` and `post_quant_conv` so that these pictures' latents have mean 0, deviation 1 per channel.
 
-    Decoding an encoded picture gives what it gave before: the one convolution undoes what the other adds.
+    Decoding an encoded picture gives the same result as before: one convolution reverses the other.
     """
     latents = encode(vae, pictures_BCHW)
     mean_C, std_C = latents.mean(dim=(0, 2, 3)), latents.std(dim=(0, 2, 3))

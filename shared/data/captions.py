@@ -1,4 +1,4 @@
-"""Captions: how they are tidied, what is wrong with one that cannot be used, and how they are varied."""
+"""Captions: cleaning, checking and varying them."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def fault(caption: str) -> str | None:
 
 
 def with_trigger(caption: str, trigger_word: str) -> str:
-    """The caption behind the trigger word, as its first tag; the word alone where there is no caption.
+    """The caption with the trigger word as its first tag; the word alone if there is no caption.
 
-    Unchanged where it has the word already, in any case.
+    Unchanged if it contains the word already, ignoring case.
     """
     if not trigger_word or _has(caption, trigger_word):
         return caption
@@ -55,5 +55,5 @@ def thinned(caption: str, share: float, keep_tags: int, trigger_word: str, seed:
 
 
 def _has(text: str, word: str) -> bool:
-    """Whether a text holds a word, in any case, and not only as a part of another."""
+    """Whether a text contains a whole word, ignoring case."""
     return re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text, re.IGNORECASE) is not None

@@ -1,4 +1,4 @@
-"""Colour profiles: what a picture's numbers mean, brought to sRGB, which models learn and screens show."""
+"""Colour profiles: converting pictures to sRGB, the space that models learn and screens show."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, cast
 from PIL import Image, ImageCms
 
 NOTICED = 2
-"""Of 255: a profile that changes no colour by more is sRGB under whatever name, and pixels stay as they are."""
+"""Of 255: a profile that changes no colour by more counts as sRGB, and the pixels stay unchanged."""
 _GRID = (0, 16, 32, 64, 96, 128, 160, 192, 224, 255)
 _SPACES = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK"}
 """An ICC profile's colour space → Pillow's mode."""
@@ -37,7 +37,8 @@ def profile_fault(picture: Image.Image) -> str | None:
 
 
 def to_srgb(picture: Image.Image) -> Image.Image:
-    """The same picture in sRGB by its profile, mode RGB or RGBA; itself where there is nothing to convert."""
+    """The picture converted to sRGB by its profile, mode RGB or RGBA; the picture itself if there is nothing to
+    convert."""
     try:
         conversion = _conversion(picture)
     except ProfileError:

@@ -1,7 +1,7 @@
-"""The captioned pictures of a run, by id: found, checked and split before anything is loaded.
+"""The captioned pictures of a run, by id: found, checked and split before a model is loaded.
 
-`scan` is the only entrance, whatever form the data set has. A picture that is held out (`shared.data.held_out`) is
-never trained on: not by its repeats, and not as a copy under another name.
+`scan` reads a data set of any form. A picture that is held out (`shared.data.held_out`) is
+never trained on, neither in its repeats nor as a copy under another name.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ Digest = Callable[[Path], str]
 
 
 def cache_dir(config: Config) -> Path:
-    """Where encoded pictures and captions, imported data sets and remembered digests are kept."""
+    """Where encoded pictures and captions, imported data sets and digests are kept."""
     return config.data.cache_dir or config.run.output_dir / ".cache"
 
 
 def digests_path(config: Config) -> Path:
-    """Where the digests of pictures are remembered."""
+    """The file that keeps the digests of pictures."""
     return cache_dir(config) / "digests.json"
 
 
 def headers_path(config: Config) -> Path:
-    """Where the sizes and colours of pictures are remembered."""
+    """The file that keeps the sizes and colours of pictures."""
     return cache_dir(config) / "headers.json"
 
 
 def scan_again(config: Config, fingerprint_then: str, digest: Digest) -> tuple[list[Pair], bool]:
-    """The pairs of a run's data set as `scan` finds them, and whether they are the very ones it was made of."""
+    """The pairs of a run's data set as `scan` finds them, and whether they equal those it was created from."""
     pairs = scan(config)
     if fingerprint(pairs, digest) == fingerprint_then:
         return pairs, True
@@ -55,8 +55,8 @@ def scan(
 ) -> list[Pair]:
     """Every captioned picture of the data set, sorted by id; captions of the subject with the trigger word.
 
-    inspection: of every picture, where it is wanted; also every mask is decoded then.
-    say: told what was understood otherwise than it is written, or not used.
+    inspection: checks every picture, if given; every mask is then decoded too.
+    say: gets notices of what was interpreted differently or not used.
 
     Raises:
         DataError: no data set, no pictures, or pictures that cannot be used; listed with their reasons.
@@ -70,7 +70,7 @@ def scan(
 
 
 def look(data: DataConfig, cache: Path, findings: Findings, inspection: Inspection | None = None) -> list[Pair]:
-    """Every pair of a data set in any form; what is wrong with it is added to `findings`.
+    """Every pair of a data set in any form; its problems are added to `findings`.
 
     Raises:
         DataError: there is no such data set, or its form is not understood.
@@ -95,7 +95,7 @@ def look(data: DataConfig, cache: Path, findings: Findings, inspection: Inspecti
 
 
 def refuse(path: str, pairs: Sequence[Pair], findings: Findings) -> None:
-    """End here where the data set has a problem, or no picture.
+    """Raise if the data set has a problem, or no picture.
 
     Raises:
         DataError: with the problems, each of them once.
@@ -111,7 +111,7 @@ def refuse(path: str, pairs: Sequence[Pair], findings: Findings) -> None:
 
 
 def cure(findings: Findings) -> str:
-    """How to mend the problems; empty where there are none."""
+    """How to solve the problems; empty if there are none."""
     if not findings.problems:
         return ""
     hint = "repair or remove these files; a caption stands in <name>.txt, in UTF-8, or in metadata.jsonl"

@@ -1,4 +1,4 @@
-"""Sizes and colours of pictures from their headers, remembered as digests are."""
+"""Sizes and colours of pictures from their headers, kept on disk like digests."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class Headers(Remembered[Header]):
     """
 
     def __init__(self, path: Path) -> None:
-        """path: where `save` keeps what was learned."""
+        """path: where `save` keeps the facts."""
         super().__init__(path, read_header, _from_json)
 
     def of(self, pictures: Sequence[Path]) -> list[Header]:
-        """Of all of them, read side by side: on a network disk each waits for an answer."""
+        """Headers of all of them, read in parallel, because on a network disk each read waits for an answer."""
         with ThreadPoolExecutor() as pool:
             return list(pool.map(self, pictures))
 

@@ -1,4 +1,4 @@
-"""Which pairs are held out from training for evaluation, so that they stand for what is trained.
+"""Chooses the pairs that are held out for evaluation, so that they represent the training pairs.
 
 A stratum is a kohya folder `N_name/`, or else a first folder below the data set's. Each has a share of the held-out
 pairs in proportion to what is trained of it, pictures × repeats, by the method of Sainte-Laguë (1910): also every
@@ -19,19 +19,20 @@ from shared.errors import DataError
 from shared.statistics.paired import detectable
 
 ENOUGH = 4
-"""Held-out pairs, below which hardly any difference can be told from chance: 2.5 standard deviations with 3."""
+"""With fewer held-out pairs, hardly any difference is distinguishable from chance: with 3 it must exceed 2.5 standard
+deviations."""
 
 
 def suggested(num_pictures: int) -> int:
     """How many of a data set's pictures to hold out: a tenth, 4 at least, 24 at most.
 
-    Of fewer than 8, 2: holding out half of them would cost more than so unsure a verdict is worth.
+    Of fewer than 8, 2: holding out half of them would cost more than such an uncertain verdict is worth.
     """
     return min(max(num_pictures // 10, ENOUGH if num_pictures >= 2 * ENOUGH else 2), 24)
 
 
 def power(num_prompts: int) -> str:
-    """What evaluating on so many held-out captions can show, for a person."""
+    """A sentence that says what this number of held-out captions can show."""
     return (
         f"each snapshot is evaluated on {num_prompts} held-out captions: a difference to the base model can be told "
         f"from chance when its mean is more than {detectable(num_prompts):.1f} times its spread between captions"
@@ -39,7 +40,7 @@ def power(num_prompts: int) -> str:
 
 
 def caution(num_prompts: int) -> str | None:
-    """What a person should know before training: that the verdict can hardly be sure; None where it can."""
+    """A warning for a person before training that the verdict will hardly be sure; None if it can be."""
     if num_prompts >= ENOUGH:
         return None
     return (
@@ -86,13 +87,13 @@ def stratum(pair_id: str) -> str:
 
 
 def _deal(pairs: Sequence[Pair], chosen: Sequence[str], count: int, seed: int) -> list[str]:
-    """`count` further ids, one after another, each from the stratum that lacks most.
+    """`count` further ids, one after another, each from the stratum with the largest deficit.
 
     A stratum of which half is held out already comes last, so that none is lost to training while others have more.
     """
     repeats, named = {pair.id: pair.repeats for pair in pairs}, set(chosen)
     strata: dict[str, list[str]] = {}
-    for pair_id in shuffled(pairs, f"held-out:{seed}"):  # strata that lack equally much are served in this order
+    for pair_id in shuffled(pairs, f"held-out:{seed}"):  # strata with equal deficits are served in this order
         strata.setdefault(stratum(pair_id), []).append(pair_id)
     weights = {name: sum(repeats[pair_id] for pair_id in members) for name, members in strata.items()}
     left = {name: [pair_id for pair_id in members if pair_id not in named] for name, members in strata.items()}

@@ -1,7 +1,7 @@
-"""Data sets of Hugging Face's `datasets` library, from the hub or saved, written out once as files.
+"""Data sets of Hugging Face's `datasets` library, from the hub or saved, written to disk once as files.
 
 What is written is a Hugging Face folder: the original bytes of every picture and one metadata.jsonl, under
-`<cache>/datasets/`. It appears whole or not at all, is used from then on, and `datasets` is not needed again.
+`<cache>/datasets/`. It is published complete or not at all and used from then on; `datasets` is not needed again.
 """
 
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false

@@ -1,4 +1,4 @@
-"""The look at every picture before anything is trained: is it sound, and what are its size, colours and bytes."""
+"""Checks every picture before training: whether it can be decoded, and its size, colours and digest."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Inspection:
 
     header: Callable[[Path], Header] = read_header
     digest: Callable[[Path], str] | None = None
-    """Asked of every sound picture, so that it need not be read a second time."""
+    """Called for every good picture, so that it is not read a second time."""
     progress: Progress = lambda done, total: None
 
     def run(self, paths: Sequence[Path], problems: list[str], notices: list[str]) -> None:

@@ -1,7 +1,7 @@
 """Masks: where the loss of a picture counts. White counts, black does not, grey in between.
 
-A mask has the picture's size, so that both are brought to a bucket in the same way. It is a file beside the picture
-(`shared.data.sources.mask_files`), or the picture's own transparency.
+A mask has the picture's size, so that both are scaled and cropped to a bucket in the same way. It is a file beside the
+picture (`shared.data.sources.mask_files`), or the picture's own transparency.
 """
 
 from __future__ import annotations
@@ -64,7 +64,8 @@ def has_alpha(picture: Path) -> bool:
 
 
 def reduced(mask: Image.Image, size: Size) -> NDArray[np.float32]:
-    """What a bucket's latent sees of it: cut as its picture is, each value the mean of the area below. (height, width).
+    """The mask at the size of a bucket's latent: cropped like its picture, each value the mean of its area. (height,
+    width).
 
     size: width and height of the latent, which has the bucket's ratio.
     """
@@ -72,7 +73,7 @@ def reduced(mask: Image.Image, size: Size) -> NDArray[np.float32]:
 
 
 def problems(pairs: Iterable[Pair], kind: Kind) -> list[str]:
-    """Read every mask once; what is wrong with those that cannot be used, in order."""
+    """Read every mask once; the problems of those that cannot be used, in order."""
     with ThreadPoolExecutor() as pool:
         return [problem for problem in pool.map(partial(_problem, kind=kind), pairs) if problem]
 

@@ -1,4 +1,4 @@
-"""Picture files: which are read, how they become upright sRGB, and what is wrong with those that cannot be used."""
+"""Picture files: which formats are read, how they become upright sRGB, and why a file cannot be used."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ ENDINGS = {
     "TIFF": (".tif", ".tiff"),
     **({"AVIF": (".avif",)} if features.check("avif") else {}),
 }
-"""What is read: Pillow's name of the format → endings, the usual one first. Nothing else is ever opened."""
+"""Formats that are read: Pillow's name → endings, the usual one first. No other file is opened."""
 FORMATS = tuple(ENDINGS)
 SUFFIXES: frozenset[str] = frozenset(ending for endings in ENDINGS.values() for ending in endings)
 KINDS = ", ".join(name.replace("WEBP", "WebP") for name in FORMATS[:-1]) + f" or {FORMATS[-1]}"
 """For messages."""
 OTHER_SUFFIXES = frozenset({".gif", ".heic", ".heif", ".avif", ".jxl", ".jp2", ".psd"}) - SUFFIXES
-"""Pictures too, but not read: named as a problem rather than passed over in silence."""
+"""Formats that are not read: reported as a problem rather than ignored."""
 UNREADABLE = (
     *(OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError),
     *(KeyError, TypeError, IndexError, RuntimeError, OverflowError, struct.error),
 )
-"""What Pillow raises for damaged files; the second line where a damaged TIFF contradicts itself."""
+"""Errors that Pillow raises for damaged files; those of the second line for contradictory TIFFs."""
 MAX_PIXELS = 89_478_485
 """Pillow's own limit, above which it warns of a decompression bomb; an error here."""
 MAX_RATIO = 10
@@ -47,7 +47,7 @@ warnings.filterwarnings("ignore", module=r"PIL\.TiffImagePlugin")  # of tags tha
 
 
 class Header(NamedTuple):
-    """What is known of a picture before it is decoded."""
+    """Facts about a picture before it is decoded."""
 
     size: tuple[int, int]
     """Width and height when it is upright."""
@@ -85,7 +85,7 @@ def open_picture(path: Path) -> Image.Image:
 
 
 def read_header(path: Path) -> Header:
-    """What `open_picture` will make of a picture, without decoding it.
+    """The size and colours that `open_picture` will give, without decoding the picture.
 
     Raises:
         DataError: the header cannot be read.
@@ -132,7 +132,7 @@ def _plain(picture: Image.Image) -> Image.Image:
 
 
 def _refuse(picture: Image.Image) -> None:
-    """What Pillow would decode, and training should not see."""
+    """Raise for pictures that Pillow decodes but training must not use."""
     width, height = picture.size
     if width * height > MAX_PIXELS:
         raise ValueError(f"{width} × {height} pixels: a decompression bomb, or too large by far; shrink it")

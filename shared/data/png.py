@@ -1,7 +1,7 @@
-"""PNG files by their chunks: parts of one, made without reading the rest.
+"""PNG files by their chunks: parts of a file, without reading the rest.
 
 Pillow refuses a picture whose texts are larger than 1 MiB, such as ComfyUI's workflows, and decodes the whole picture
-to find how it is turned, because that may stand at the end.
+to find its orientation, because that may be at the end.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ SIGNATURE = b"\x89PNG\r\n\x1a\n"
 TEXTS = frozenset({b"tEXt", b"zTXt", b"iTXt"})
 PIXELS = frozenset({b"IDAT", b"acTL", b"fcTL", b"fdAT"})
 ORIENTATION_TEXTS = (b"Raw profile type exif\0", b"XML:com.adobe.xmp\0")
-"""Texts in which programs write how a picture is turned."""
+"""Text chunks in which programs write the orientation."""
 _LONGEST_KEYWORD = max(map(len, ORIENTATION_TEXTS))
 
 
 def without_texts(path: Path) -> BinaryIO | None:
-    """The file in memory without texts that no pixel depends on; None: it has none, or is no PNG."""
+    """The file in memory without texts that affect no pixel; None if it has none or is not a PNG."""
     with path.open("rb", buffering=0) as file:
         chunks = list(_chunks(file))
         kept = [chunk for chunk in chunks if not _is_plain_text(file, chunk)]
@@ -28,7 +28,7 @@ def without_texts(path: Path) -> BinaryIO | None:
 
 
 def without_pixels(path: Path) -> BinaryIO | None:
-    """Size, palette, colours and how it is turned, in memory: a PNG without a picture; None: it is no PNG."""
+    """Size, palette, colours and orientation, in memory: a PNG without pixels; None if it is not a PNG."""
     with path.open("rb", buffering=0) as file:
         chunks = list(_chunks(file))
         kept = [chunk for chunk in chunks if chunk.kind not in PIXELS and not _is_plain_text(file, chunk)]

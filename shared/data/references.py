@@ -1,8 +1,8 @@
 """The held-out pairs a run is evaluated by: captions as prompts, pictures as references, published once per run.
 
-From then on evaluators depend on the run folder alone, whatever happens to the data set. A reference has the shape that
-training gives such a picture: its bucket's. They are published when the run is made where the base model's own files
-say which shapes it takes, else by the first program that has loaded it.
+From then on evaluators depend on the run folder alone, whatever happens to the data set. A reference has the size that
+training gives the picture: its bucket's. References are published when the run is created if the base model's files
+give its size multiple, otherwise by the first program that loads the model.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from shared.run_folder.run_dir import RunDir
 
 MIN_FURTHER = 4
-"""Held-out pairs the finalists are evaluated again on, at least: fewer would overrule the first result by chance."""
+"""Confirmation needs at least this many held-out pairs: fewer would overrule the first result by chance."""
 
 
 def first(config: Config, record: RunRecord) -> tuple[str, ...]:
@@ -32,16 +32,16 @@ def first(config: Config, record: RunRecord) -> tuple[str, ...]:
 
 
 def further(config: Config, record: RunRecord) -> tuple[str, ...]:
-    """Ids of those behind them, that the finalists are evaluated again on; empty: too few, or not wanted."""
+    """Ids of the pairs after them, on which the finalists are evaluated again; empty if too few or switched off."""
     rest = record.dataset.held_out[config.evaluation.num_prompts :]
     ids = rest[: config.evaluation.confirm_prompts]
     return ids if len(ids) >= MIN_FURTHER else ()
 
 
 def publish_missing(run: RunDir, config: Config, multiple: int, pairs: Callable[[], Iterable[Pair]]) -> None:
-    """Publish what of both is not there yet.
+    """Publish the references that are missing.
 
-    multiple: of a picture's sides, as the model needs it. pairs: asked for the data set where something is missing.
+    multiple: the model's size multiple. pairs: called to read the data set if something is missing.
 
     Raises:
         DataError: a held-out pair is no longer in the data set.
@@ -61,7 +61,7 @@ def publish_missing(run: RunDir, config: Config, multiple: int, pairs: Callable[
 
 
 def withdraw(run: RunDir) -> None:
-    """Take both away, for others to be published: only while nothing has been evaluated."""
+    """Remove the references, so that others can be published; only while nothing is evaluated."""
     for folder in (run.references, run.further_references):
         if folder.exists():
             remove(run.staging, folder)

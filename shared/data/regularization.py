@@ -1,6 +1,6 @@
-"""Pictures of the class a subject belongs to (Ruiz et al. 2023, DreamBooth, §3.2): a model trained on a dress beside
-them goes on drawing other dresses. They are trained on, and nothing else: never held out, never a reference, without
-the trigger word.
+"""Pictures of the subject's class (Ruiz et al. 2023, DreamBooth, §3.2): a model that trains on them beside one dress
+can still draw other dresses. They are used for training only: never held out, never a reference, without the trigger
+word.
 
 Folders are recognised by the names that guides and programs give them (`reg/1_dress` beside `img/10_sks dress`), or
 named by `data.regularization_path`, as kohya's `--reg_data_dir` does.
@@ -19,14 +19,14 @@ from shared.errors import DataError
 
 AUTO, NONE = "auto", "none"
 PREFIX = "regularization/"
-"""Of ids in a folder of its own."""
+"""Prefix of ids from a separate folder."""
 _NAMES = re.compile(r"(regs?|regulari[sz]ation)([-_ ]?(images?|imgs?|pictures|data))?|class[-_ ](images?|data)", re.I)
 _ONLY_ABOVE_KOHYA_FOLDERS = re.compile(r"class(es)?", re.I)
-"""Also what a subject's folder might be called."""
+"""Names that a subject's folder may have too."""
 
 
 def recognise(pairs: Sequence[Pair]) -> list[Pair]:
-    """The same pairs, those in folders named for it marked; where that would be all, none is."""
+    """The same pairs, with those in folders of such names marked; none is marked if all would be."""
     marked = [replace(pair, is_regularization=_is_named_for_it(pair.id)) for pair in pairs]
     return list(pairs) if all(pair.is_regularization for pair in marked) else marked
 
@@ -34,7 +34,7 @@ def recognise(pairs: Sequence[Pair]) -> list[Pair]:
 def read_beside(pairs: Sequence[Pair], data: Path, folder: Path, findings: Findings) -> list[Pair]:
     """The same pairs and those of `folder`, marked, ids beginning with `regularization/`.
 
-    Where `folder` lies in the data set's own, its pairs are there already, and keep their ids.
+    If `folder` is inside the data set, its pairs are already there and keep their ids.
 
     Raises:
         DataError: `folder` is no data set, or holds the data set.
@@ -57,7 +57,7 @@ def read_beside(pairs: Sequence[Pair], data: Path, folder: Path, findings: Findi
 
 
 def folders(pairs: Sequence[Pair]) -> list[str]:
-    """Where the marked pairs lie, below the data set's folder."""
+    """Folders of the marked pairs, below the data set's folder."""
     return sorted({str(PurePosixPath(pair.id).parent) for pair in pairs if pair.is_regularization})
 
 

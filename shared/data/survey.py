@@ -1,4 +1,4 @@
-"""A first look at a folder of pictures: how many, how large, of which shape, and whether captions are there."""
+"""An overview of a data set: number, sizes and shapes of its pictures, and whether captions are there."""
 
 from __future__ import annotations
 
@@ -22,31 +22,31 @@ DEFAULT_CACHE = RunConfig().output_dir / ".cache"
 
 @dataclass(frozen=True)
 class Survey:
-    """What was seen."""
+    """The overview."""
 
     num_images: int
-    """Of the subject: that have a caption, or may have."""
+    """Pictures of the subject that have a caption, or may have one."""
     sizes: tuple[tuple[int, int], ...]
     """(width, height) of every picture that could be opened."""
     captions: tuple[str, ...]
     problems: tuple[str, ...] = ()
-    """What has to be mended before training."""
+    """Problems that prevent training."""
     cure: str = ""
-    """How."""
+    """How to solve them."""
     num_regularization: int = 0
-    """Pictures of the class besides."""
+    """Pictures of the class."""
     regularization_folders: tuple[str, ...] = ()
-    """Where these lie, below the data set's folder."""
+    """Folders of these, below the data set's folder."""
     num_copies: int = 0
-    """Of the subject's pictures: those that are another one again."""
+    """Pictures of the subject that are copies of another one."""
     num_masked: int = 0
     """Pictures with a mask beside them."""
     strata: tuple[tuple[str, int, int], ...] = ()
     """(Folder, pictures, pictures × repeats) of the subject, as the held-out pairs are spread over them."""
     notices: tuple[str, ...] = ()
-    """What was understood otherwise than it is written, or not used."""
+    """Notices of what was interpreted differently or not used."""
     trigger_word: str = ""
-    """In every caption."""
+    """Put into every caption."""
 
     @property
     def median_short_side(self) -> int:
@@ -99,13 +99,13 @@ def survey(
     cache: Path = DEFAULT_CACHE,
     say: Callable[[str], object] = lambda text: None,
 ) -> Survey:
-    """Look at a data set in any of its forms, as a run would.
+    """Read a data set in any of its forms, as a run would.
 
     trigger_word: in every caption, and the caption of pictures that have none. cache: where the pictures of a
-    `datasets` data set are written out. say: told how far it is, where that takes long.
+    `datasets` data set are written out. say: gets progress messages if this takes long.
 
     Raises:
-        DataError: no such data set, or nothing in it can be used; its problems are those that a run would name.
+        DataError: no such data set, or nothing in it can be used; it lists the same problems as a run.
     """
     data, findings = DataConfig(path=str(path), trigger_word=trigger_word), Findings()
     headers = Headers(cache / "headers.json")

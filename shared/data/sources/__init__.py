@@ -1,4 +1,4 @@
-"""The forms captioned pictures come in, each read into pairs; what is wrong is collected, never thrown one by one.
+"""The forms of captioned pictures, each read into pairs; problems are collected and reported together.
 
 | form                | captions stand in                                                                          |
 | ------------------- | ------------------------------------------------------------------------------------------ |
@@ -25,7 +25,7 @@ __all__ = ["KOHYA_FOLDER", "Findings", "Pair", "find_pictures", "listed", "passe
 
 
 def read(path: Path, findings: Findings) -> list[Pair]:
-    """Every pair at `path`, with what is wrong added to `findings`; a pair with a problem may be among them.
+    """Every pair at `path`; problems are added to `findings`, and a pair with a problem may be returned.
 
     Raises:
         DataError: there is no such folder or table, or a table cannot be read at all.
@@ -56,7 +56,7 @@ def read(path: Path, findings: Findings) -> list[Pair]:
 
 
 def find_pictures(folder: Path, findings: Findings) -> list[Path]:
-    """Every picture at any depth that is no mask of another, with what is wrong added to `findings`."""
+    """Every picture at any depth that is not the mask of another; problems are added to `findings`."""
     files = walk(folder, findings)
     pictures, captions = pictures_among(files, findings), text_files.Captions(files)
     taken = set(mask_files.by_picture(pictures, lambda picture: captions.of(picture) is not None).values())

@@ -50,7 +50,7 @@ def from_folder(root: Path, tables: list[Path], pictures: list[Path], findings: 
 
 
 def from_file(path: Path, findings: Findings) -> list[Pair]:
-    """The pairs of one table, whose pictures may lie anywhere."""
+    """The pairs of one table, whose pictures may be anywhere."""
     folder, nearby = path.parent, _Nearby(path.parent)
     pairs: list[Pair] = []
     moved: list[tuple[str, Path]] = []
@@ -72,7 +72,7 @@ def that_caption(root: Path, files: list[Path], pictures: list[Path], findings: 
     """The one table of another name that captions pictures of this folder, such as kohya's `meta_lat.json`; or none.
 
     Raises:
-        DataError: there are several, and only a person knows which is meant; or none, and one cannot be read.
+        DataError: there are several, and the user must choose; or there is none, and a file cannot be read.
     """
     names, tables, unreadable = Names(root, pictures), list[Path](), list[UnreadableError]()
     for file in (file for file in files if file.suffix.lower() in ENDINGS):
@@ -152,7 +152,7 @@ def _without(path: Path, what: str, names: Sequence[str], known: tuple[str, ...]
 
 
 def _meant(row: Row, pictures: list[Path], findings: Findings, missing: str) -> Path | None:
-    """The one picture found for a row; none and several are problems."""
+    """The one picture found for a row; no picture or several are problems."""
     if len(pictures) == 1:
         return pictures[0]
     if pictures:
@@ -189,13 +189,13 @@ def _tell_moved(table: Path, moved: list[tuple[str, Path]], findings: Findings) 
 
 
 def _is_moved(name: str, image: Path) -> bool:
-    """Whether the folders that a table writes are not those in which the picture lies."""
+    """Whether the folders in a table differ from those of the picture."""
     written = [part for part in parts_of(name) if part != ".."]
     return bool(written[:-1]) and key(written[:-1]) != key(image.parts[-len(written) : -1])
 
 
 class _Nearby:
-    """The pictures below a table's folder, looked for when a path of it leads nowhere."""
+    """The pictures below a table's folder, searched when one of its paths does not exist."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

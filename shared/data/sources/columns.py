@@ -61,7 +61,7 @@ def _is_path(cell: str) -> bool:
 
 
 def _is_text(cell: str) -> bool:
-    """Words: no number, no address, no name of a picture."""
+    """Whether cells hold words, not numbers, addresses or names of pictures."""
     has_letters = re.search(r"[^\W\d_]", cell) is not None
     return has_letters and not _is_address(cell) and not names_picture(cell)
 

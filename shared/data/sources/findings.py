@@ -1,4 +1,4 @@
-"""What reading a data set has found besides its pairs."""
+"""Problems and notices from reading a data set."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ class Findings:
     """Sentences for a person, in the order they were found."""
 
     problems: list[str] = field(default_factory=_no_lines)
-    """Nothing is trained before these are mended."""
+    """Problems that prevent training."""
     uncaptioned: dict[Path, str] = field(default_factory=_no_pictures)
-    """Pictures without a caption; each is a problem, in these words, unless a trigger word stands for it."""
+    """Pictures without a caption; each is a problem with this text, unless a trigger word replaces the caption."""
     named_by_folder: set[Path] = field(default_factory=_no_paths)
-    """Pictures whose caption is the class of kohya's folder around them."""
+    """Pictures whose caption is the class of their kohya folder."""
     notices: list[str] = field(default_factory=_no_lines)
-    """What was understood otherwise than it is written, or not used."""
+    """Notices of what was interpreted differently or not used."""
 
 
 def listed(sentences: list[str]) -> list[str]:
-    """Each of them once, and no more than fit a screen; the rest is counted."""
+    """Each of them once, at most a screenful; the rest is counted."""
     lines = list(dict.fromkeys(sentences))
     rest = len(lines) - MAX_LISTED
     return lines[:MAX_LISTED] + ([f"and {rest} more"] if rest > 0 else [])

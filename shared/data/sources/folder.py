@@ -21,7 +21,7 @@ SYSTEM_FOLDERS = frozenset(
 )
 CAPTION_ENDINGS = (".txt", ".caption")
 NOT_TOLD = frozenset({*CAPTION_ENDINGS, ".md", ".toml", ".npz"})
-"""Endings of what belongs beside pictures without being data: notes, settings, other programs' caches."""
+"""Endings of files that are usual beside pictures but are not data: notes, settings, other programs' caches."""
 ARCHIVES = frozenset({".zip", ".tar", ".gz", ".tgz", ".7z", ".rar", ".bz2", ".xz"})
 SYSTEM_FILES = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", MANIFEST})
 
@@ -29,13 +29,13 @@ SYSTEM_FILES = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", MANIFEST})
 def walk(folder: Path, findings: Findings) -> list[Path]:
     """Every file at any depth that may be data, sorted; links to folders are followed.
 
-    What begins with a dot, thumbnails and waste of the system are not seen; run folders and caches are passed over.
+    Names that begin with a dot, thumbnails and waste of the system are ignored, and so are run folders and caches.
     """
     return list(_below(folder, (), findings))
 
 
 def pictures_among(files: list[Path], findings: Findings) -> list[Path]:
-    """Those that are pictures by their ending; what cannot be one of the data set is a problem."""
+    """The files that are pictures by their ending; unusable ones are problems."""
     pictures: list[Path] = []
     readable = {file.with_suffix("") for file in files if file.suffix.lower() in SUFFIXES}
     for file in files:
@@ -62,7 +62,7 @@ def tell_unused(files: list[Path], used: set[Path], findings: Findings) -> None:
 
 
 def wrong_path(path: Path) -> DataError:
-    """What to say of a data set's path that is neither a folder nor a table."""
+    """The error for a data set's path that is neither a folder nor a table."""
     suffix, folder = path.suffix.lower(), "give the folder that holds the pictures"
     if not path.exists():
         return DataError(f"{path} does not exist", folder + ("" if path.is_absolute() else f", seen from {Path.cwd()}"))
@@ -99,7 +99,7 @@ def _below(folder: Path, above: tuple[Path, ...], findings: Findings) -> Iterato
 
 
 def _made_here(folder: Path) -> str:
-    """What wrote this folder, if it was one of our programs: its pictures are samples or copies."""
+    """The program of ours that wrote this folder, if any; its pictures are samples or copies."""
     if (folder / "run.json").is_file() and (folder / "config.toml").is_file():
         return "a run folder"
     if (folder / "digests.json").is_file() and any(
@@ -114,7 +114,7 @@ def _made_here(folder: Path) -> str:
 
 
 def _is_sound(file: Path, findings: Findings) -> bool:
-    """A name that can be written down, and a file behind it."""
+    """Whether the name is valid UTF-8 and the file exists."""
     if not file.is_file():
         findings.problems.append(f"{file}: a link that leads to no file")
     elif any("\udc80" <= character <= "\udcff" for character in str(file)):  # how Python keeps bytes it cannot decode

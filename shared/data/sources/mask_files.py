@@ -11,11 +11,11 @@ from shared.data.sources.names import key
 SURE = (".mask", "-masklabel")
 """Ends of a mask's name, before its ending."""
 LIKELY = ("_mask",)
-"""Also what a picture may be called: one with a caption is no mask."""
+"""A picture may have this name too: with a caption it is not a mask."""
 
 
 def is_named_as_mask(file: Path) -> bool:
-    """Whether it can be nothing else."""
+    """Whether the name can only be a mask's."""
     return file.stem.lower().endswith(SURE)
 
 
@@ -47,7 +47,7 @@ def beside(pictures: Sequence[Path]) -> dict[Path, Path]:
 
 
 def _rank(mask: Path) -> tuple[int, bool, Path]:
-    """`.mask` before `-masklabel` before `_mask`, PNG before what loses detail."""
+    """`.mask` before `-masklabel` before `_mask`, PNG before lossy formats."""
     stem = mask.stem.lower()
     end = next((number for number, end in enumerate((*SURE, *LIKELY)) if stem.endswith(end)), len(SURE))
     return end, mask.suffix.lower() != ".png", mask

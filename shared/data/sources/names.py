@@ -1,8 +1,8 @@
 """The picture that a table's row means, however its path is written.
 
 Tables are written on another system, in another folder, or before the pictures were moved or converted. So letter case,
-separators, the composition of accents and the ending do not matter; leading folders that are not here are dropped; and
-a picture may lie deeper than the table says, if it is the only one.
+separators, the composition of accents and the ending are ignored; leading folders that do not exist are dropped; and a
+picture may be in a subfolder if its name is unique.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Parts = tuple[str, ...]
 
 
 class Names:
-    """The pictures of a folder by every way to write where they lie."""
+    """The pictures of a folder by every way to write their paths."""
 
     def __init__(self, root: Path, pictures: Iterable[Path]) -> None:
         self._root = root

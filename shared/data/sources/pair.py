@@ -1,4 +1,4 @@
-"""A picture and its caption, by an id that stays the same wherever the data set lies."""
+"""A picture and its caption, by an id that does not depend on the location of the data set."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Pair:
     image: Path
     caption: str
     repeats: int = 1
-    """How often it comes in each pass over the training set."""
+    """Number of repeats in each pass over the training set."""
     is_regularization: bool = False
     """A picture of the class, not of the subject; see `shared.data.regularization`."""
     mask: Path | None = None

@@ -1,6 +1,7 @@
-"""Pictures in a data set's folder that are no data: samples and logs of a training, control pictures, masks in folders.
+"""Pictures in a data set's folder that are not data: samples and logs of a training, control pictures, masks in
+folders.
 
-They have no caption, and a trigger word would make it theirs.
+They have no caption; with a trigger word they would be trained on by mistake.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ FOLDERS_NAMED = 4
 
 
 def passed_over(pairs: Sequence[Pair], findings: Findings) -> list[Pair]:
-    """The other pairs, with notices of those left out, which are no longer among `findings.uncaptioned`.
+    """The pairs without strays; adds notices of the strays and removes them from `findings.uncaptioned`.
 
-    Left out are pictures of the subject without a caption of their own: outside kohya's folders where there are some,
+    Strays are pictures of the subject without a caption: outside kohya's folders if there are some,
     and all of a folder where each has the name of a captioned picture in another.
     """
     subject = [pair for pair in pairs if not pair.is_regularization]

@@ -20,21 +20,21 @@ _QUOTED = re.compile(r'"[^"]*"')
 
 
 class UnreadableError(DataError):
-    """What is in a file is not of the form its ending says, so nobody can tell whether there are captions in it."""
+    """The contents do not match the file's ending, so it is unknown whether it has captions."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """What a table file holds."""
+    """The contents of a table file."""
 
     columns: list[str]
     """Of all records together, in the order they appear."""
     records: list[Record]
-    """What is no record is an empty one."""
+    """An entry that is not a record is an empty one."""
     places: list[str]
     """Where each record stands, for messages: file and line, or number where lines mean nothing."""
     faults: dict[str, str]
-    """Place → why what stands there is no record."""
+    """Place → why the entry there is not a record."""
 
 
 def read_table(path: Path) -> Table:
@@ -56,7 +56,7 @@ def read_table(path: Path) -> Table:
 
 
 def _table(path: Path, numbered: Iterable[tuple[int, Record | str]], columns: Iterable[str] = ()) -> Table:
-    """A text in a record's place says why there is none."""
+    """A text in place of a record is the reason why there is none."""
     rows = [(f"{path}:{number}", record) for number, record in numbered]
     records: list[Record] = [{} if isinstance(record, str) else record for _, record in rows]
     names = dict.fromkeys([*columns, *(name for record in records for name in record)])
@@ -150,7 +150,7 @@ def _by_column(header: list[str], row: list[str], delimiter: str) -> Record:
 
 
 def _delimited(text: str) -> tuple[str, str]:
-    """The table and its separator; Excel may say it in a line of its own, `sep=;`."""
+    """The table and its separator; Excel may write it in a separate first line, `sep=;`."""
     first, _, rest = text.lstrip("\r\n").partition("\n")
     if match := re.fullmatch(r'"?sep=(.)"?\s*', first, re.IGNORECASE):
         return rest, match[1]

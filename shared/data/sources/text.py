@@ -1,4 +1,4 @@
-"""Text files as people's programs write them, and why one cannot be read."""
+"""Text files in the encodings that programs write, and why one cannot be read."""
 
 from __future__ import annotations
 

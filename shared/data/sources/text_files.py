@@ -1,4 +1,4 @@
-"""Captions in files of their own beside the pictures, and kohya's folders `<repeats>_<class>`."""
+"""Captions in separate files beside the pictures, and kohya's folders `<repeats>_<class>`."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Captions:
         yield from (path for path in self._sidecars(picture) if _may_caption(path))
 
     def wordless(self, picture: Path) -> Path | None:
-        """A JSON file of a picture that says nothing of it in the keys that are read."""
+        """A picture's JSON file without a caption in the known keys."""
         return None if self.of(picture) else next(self._sidecars(picture), None)
 
     def _sidecars(self, picture: Path) -> Iterator[Path]:
@@ -89,7 +89,7 @@ class Captions:
 
 
 def pairs(folder: Path, pictures: Sequence[Path], captions: Captions, findings: Findings) -> list[Pair]:
-    """A pair for every picture; one without a caption is a problem, and so is a mask, which is none."""
+    """A pair for every picture; a picture without a caption is a problem, and so is a mask without its picture."""
     captioned = {picture.parent for picture in pictures if captions.of(picture)}
     own_pairs: list[Pair] = []
     for picture in pictures:
@@ -160,7 +160,7 @@ def _json_object(path: Path) -> dict[str, Any]:
 
 
 def _may_caption(path: Path) -> bool:
-    """Also where it cannot be read, which is then told."""
+    """True also if it cannot be read, which is reported then."""
     try:
         return bool(_json_caption(path))
     except (OSError, ValueError):
