@@ -22,23 +22,15 @@ from evaluator.gpu_memory import LeakDetector
 from evaluator.results_table import publish_descriptions
 from evaluator.run_mode import RunMode
 from evaluator.worker import Session
-from shared.config.schema import Config, EvaluationConfig
-from shared.data.references import MIN_FURTHER, further
+from shared.config.schema import Config
 from shared.errors import DeviceError, ModelError, exit_code_of, report
 from shared.files.publication import sweep
-from shared.launch.relocation import require_present
 from shared.machine.hardware import evaluator_gpu
-from shared.models.external_vae import pinned
 from shared.run_folder.heartbeat import hold_slot
-from shared.run_folder.records import RunRecord
 from shared.run_folder.run_dir import RunDir, open_run
 from tasks import devices
-from tasks.text_to_image.evaluation import references
-from tasks.text_to_image.evaluation.image_generator import ImageGenerator
-from tasks.text_to_image.evaluation.scorer import load_scorer
-from tasks.text_to_image.evaluation.training_set import TrainingSet
-from tasks.text_to_image.families import loading
-from tasks.text_to_image.metrics import descriptions
+from tasks.text_to_image.evaluation import build as build_evaluation
+from tasks.text_to_image.evaluation import descriptions
 
 log = logging.getLogger("evaluator")
 
@@ -74,41 +66,11 @@ def _work(session: Session) -> int:
 
 def build(run: RunDir) -> Evaluator:
     """Load everything an evaluator of this run needs."""
-    config, record = run.read_config(), run.read_record()
-    require_present(run, config, to_train=False)
-    settings = config.evaluation
+    config = run.read_config()
     device = _device(config)
     devices.share_cores(device)
-    model = loading.load_model(
-        pinned(config.model, record.base_model),
-        _precision(settings, device),
-        zero_terminal_snr=config.train.zero_terminal_snr,
-        max_token_length=config.data.max_token_length,
-    )
-    model.sample_with(settings.scheduler)
-    image_generator = ImageGenerator(model, config.lora, settings, config.data.resolution)
     gpu_memory.limit(device, gpu_memory.expected_mib(run, device))
-    image_generator.move_to(device)
-    _tell_of_the_final(config, record)
-    return Evaluator(
-        run,
-        config,
-        record,
-        references.load(run, config, model.size_multiple),
-        image_generator,
-        load_scorer(settings.fashion_clip, settings.visual, str(device)),
-        TrainingSet(run, config),
-        LeakDetector(),
-    )
-
-
-def _tell_of_the_final(config: Config, record: RunRecord) -> None:
-    if config.evaluation.confirm_prompts and not further(config, record):
-        log.info(
-            "the best snapshots will not be evaluated again: data.num_validation (%d) leaves fewer than %d pairs "
-            "beyond evaluation.num_prompts (%d)",
-            len(record.dataset.held_out), MIN_FURTHER, config.evaluation.num_prompts,
-        )  # fmt: skip
+    return Evaluator(run, run.read_record(), build_evaluation(run, config, device), LeakDetector())
 
 
 def _device(config: Config) -> torch.device:
@@ -116,12 +78,6 @@ def _device(config: Config) -> torch.device:
     if config.evaluation.device == "auto" and device.type == "cuda":
         return torch.device("cuda", evaluator_gpu(torch.cuda.device_count(), config.train.num_processes))
     return device
-
-
-def _precision(settings: EvaluationConfig, device: torch.device) -> loading.Precision:
-    if settings.dtype != "auto":
-        return settings.dtype
-    return "fp32" if device.type == "cpu" else "fp16"
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ from shared.machine.hardware import MIB
 from shared.run_folder.heartbeat import is_alive, read_status
 from shared.run_folder.records import RunRecord
 from shared.run_folder.run_dir import RunDir
-from tasks import devices
 
 log = logging.getLogger(__name__)
 
@@ -64,14 +63,10 @@ def limit(device: torch.device, trainer: float) -> float | None:
 
 
 class LeakDetector:
-    """Memory after each evaluation of this process, and whether it only ever grows."""
+    """Whether this process only ever grows from one evaluation to the next."""
 
     def __init__(self) -> None:
         self._count, self._settled, self._told = 0, 0.0, False
-
-    def measure(self, device: torch.device) -> dict[str, float]:
-        """MiB for the result."""
-        return devices.memory(device)
 
     def alarm(self, rss_mib: float) -> str:
         """A sentence, once, when resident memory has grown far beyond what it was after the warm-up; else empty."""

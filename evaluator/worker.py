@@ -20,7 +20,6 @@ from shared.run_folder.leases import claimed, drop_dead_claims
 from shared.run_folder.pending import BASE_MODEL, Work
 from shared.run_folder.records import EvaluationResult, RunRecord
 from shared.run_folder.run_dir import RunDir, steps_in
-from tasks.text_to_image.evaluation import references
 
 log = logging.getLogger(__name__)
 
@@ -66,8 +65,7 @@ class Session:
     @cached_property
     def confirming_evaluator(self) -> Evaluator:
         """Of the finalists, again."""
-        multiple = self.evaluator.image_generator.model.size_multiple
-        return self.evaluator.confirming(references.load(self.run, self.config, multiple, self.run.further_references))
+        return self.evaluator.confirming()
 
     def work(self) -> Outcome:
         """Until told to end; with run_mode to drain, until nothing is left that can be done."""
@@ -129,9 +127,10 @@ class Session:
             message = f"step {work.step} {again}".strip() + f", {len(self._waiting() - {work.step})} more waiting"
             self.status.update("evaluating", step=work.step, message=message)
             evaluator = self._evaluator_for(work)
-            gpu_memory.limit(
-                evaluator.image_generator.device, gpu_memory.expected_mib(self.run, evaluator.image_generator.device)
-            )
+            if evaluator is None:
+                return
+            device = evaluator.evaluation.device
+            gpu_memory.limit(device, gpu_memory.expected_mib(self.run, device))
             result = evaluator.evaluate(work.step, patient=self._tries(work) + 1 < MAX_TRIES)
             if result is None:
                 self._defer(work)
@@ -139,7 +138,7 @@ class Session:
                 self.results_table.rebuild()
                 self._tell(work, result, evaluator)
 
-    def _evaluator_for(self, work: Work) -> Evaluator:
+    def _evaluator_for(self, work: Work) -> Evaluator | None:
         asked = [one for one in requests.open_requests(self.run, "evaluate") if pending.work_of(self.run, one) == work]
         for request in asked:
             requests.answer(self.run, request, "seen", work.step)
@@ -148,8 +147,10 @@ class Session:
         if work.kind == "confirmations":
             return self.confirming_evaluator
         request = next(request for request in requests.requests(self.run, "evaluate") if work.kind.endswith(request.id))
-        multiple = self.evaluator.image_generator.model.size_multiple
-        return self.evaluator.answering(work.kind, references.asked(request.prompts, self.config, multiple))
+        evaluator = self.evaluator.answering(work.kind, request.prompts)
+        if evaluator is None:
+            requests.ignore(self.run, request, "nothing is drawn from prompts in this run")
+        return evaluator
 
     def _settle(self) -> None:
         """Answer requests that have come true, or never can."""

@@ -1,22 +1,25 @@
 """What a task is to the programs that train and evaluate it: a few small protocols, and nothing else.
 
-A task is a package: `training.prepare` is a `Prepare`, to be imported by the trainer alone.
+A task is a package: `training.prepare` is a `Prepare` for the trainer, `evaluation.build` a `Build` for the evaluator.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from shared.config.schema import Config
-from shared.run_folder.run_dir import RunDir
+from shared.run_folder.records import Anchors, EvaluationResult, Sample
+from shared.run_folder.run_dir import ResultKind, RunDir
 from shared.run_folder.tables import Value
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
-    from torch import Tensor, nn
+    from torch import Tensor, device, nn
 
 Progress = Callable[[int, int], None]
 """Told how many are done, of how many."""
@@ -100,5 +103,81 @@ class Prepare(Protocol):
 
         Raises:
             ConfigError, DataError, ModelError, DeviceError: it cannot be trained like this.
+        """
+        ...
+
+
+@dataclass
+class Findings:
+    """What one evaluation has come to so far. All of it is published, also where the evaluation fails afterwards."""
+
+    samples: list[Sample] = field(default_factory=list)
+    """Numbers by prompt and seed, or by whatever is compared with step 0 in pairs."""
+    anchors: dict[str, Anchors] = field(default_factory=dict)
+    """Loss → the ends of its scale; at step 0 only."""
+    missing: dict[str, str] = field(default_factory=dict)
+    """Column → why it has no value in some sample."""
+    encoders: dict[str, Any] = field(default_factory=dict)
+    """Column → what computed it."""
+    memory: dict[str, float] = field(default_factory=dict)
+    """MiB, by `tasks.devices.memory`, where it is at its highest."""
+    seconds: dict[str, float] = field(default_factory=dict)
+    """Stage → wall time."""
+    write: Callable[[Path, EvaluationResult], None] = lambda folder, result: None
+    """Puts the files that belong to the result beside it."""
+
+    @contextmanager
+    def timed(self, stage: str) -> Generator[None]:
+        """Note the wall time of a stage."""
+        started = time.perf_counter()
+        yield
+        self.seconds[stage] = round(time.perf_counter() - started, 3)
+
+
+class Evaluation(Protocol):
+    """What evaluates snapshots in one process: a resident model, and what it is asked."""
+
+    @property
+    def device(self) -> device:
+        """Whose memory it takes."""
+        ...
+
+    def swap(self, snapshot: Path | None) -> str:
+        """Take up the snapshot in this folder, None: what training begins from; returns the snapshot's digest.
+
+        Raises:
+            ModelError, RunFolderError: the file is damaged, or does not fit.
+        """
+        ...
+
+    def evaluate(self, step: int, kind: ResultKind, findings: Findings) -> None:
+        """Evaluate what was swapped in; the same in every process and every attempt.
+
+        Raises:
+            DarkroomError, RuntimeError, ValueError: it cannot be evaluated; what was found so far counts.
+        """
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """How it evaluates: device, precision, settings that results depend on."""
+        ...
+
+    def further(self) -> Evaluation:
+        """The same model, asked other things: finalists are evaluated again by it."""
+        ...
+
+    def asked(self, prompts: Sequence[str]) -> Evaluation | None:
+        """The same model, asked a person's own prompts; None: it takes none."""
+        ...
+
+
+class Build(Protocol):
+    """Loads what evaluates the snapshots of a run."""
+
+    def __call__(self, run: RunDir, config: Config, device: device) -> Evaluation:
+        """Load everything that evaluations need.
+
+        Raises:
+            ConfigError, DataError, RunFolderError, ModelError, DeviceError: this run cannot be evaluated here.
         """
         ...

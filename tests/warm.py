@@ -19,7 +19,13 @@ import signal
 import sys
 from pathlib import Path
 
-for name in ("trainer.__main__", "evaluator.__main__", "tasks.text_to_image.training", "torch._dynamo"):
+for name in (
+    "trainer.__main__",
+    "evaluator.__main__",
+    "tasks.text_to_image.training",
+    "tasks.text_to_image.evaluation",
+    "torch._dynamo",
+):
     importlib.import_module(name)
 
 

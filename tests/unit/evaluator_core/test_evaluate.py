@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,9 @@ from shared.run_folder.records import Manifest
 from shared.run_folder.run_dir import RunDir
 from shared.run_folder.tables import read_rows
 from tasks.text_to_image.encoders.encoder import EncoderRecord
+from tasks.text_to_image.evaluation import snapshot_file
 from tasks.text_to_image.evaluation.image_generator import Job
+from tasks.text_to_image.evaluation.picture_evaluation import PictureEvaluation
 from tasks.text_to_image.evaluation.references import References, load
 from tasks.text_to_image.evaluation.scorer import Scores, load_scorer
 from tasks.text_to_image.evaluation.snapshot_file import AdapterFile
@@ -43,6 +46,7 @@ class PretendGenerator:
     error: Exception | None = None
     swapped: list[Any] = field(default_factory=list)
     expected: Any = None
+    model: Any = field(default_factory=lambda: SimpleNamespace(size_multiple=8))
     device: Any = field(default_factory=lambda: torch.device("cpu"))
 
     def swap(self, adapter: AdapterFile | None) -> None:
@@ -80,16 +84,15 @@ def run(make_paper_run: RunMaker) -> RunDir:
 def evaluator_of(run: RunDir, image_generator: PretendGenerator | None = None) -> Evaluator:
     config, record = run.read_config(), run.read_record()
     references = load(run, config, 8)
-    return Evaluator(
+    evaluation = PictureEvaluation(
         run,
         config,
-        record,
         references,
         image_generator or PretendGenerator(),  # type: ignore[arg-type]
         PretendScorer(),  # type: ignore[arg-type]
         TrainingSet(run, config),
-        LeakDetector(),
     )
+    return Evaluator(run, record, evaluation, LeakDetector())
 
 
 def add_snapshot(run: RunDir, step: int = 2) -> Path:
@@ -110,7 +113,7 @@ def test_the_base_model_is_drawn_without_an_adapter(run: RunDir) -> None:
 
 def test_a_snapshot_is_evaluated_with_what_its_manifest_says(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
     file = AdapterFile(add_snapshot(run), "digest", {}, {})
-    monkeypatch.setattr(evaluating.snapshot_file, "read", lambda *_: file)
+    monkeypatch.setattr(snapshot_file, "read", lambda *_: file)
     image_generator = PretendGenerator()
     result = evaluator_of(run, image_generator).evaluate(2)
     assert image_generator.swapped == [file]
@@ -127,7 +130,7 @@ def test_every_picture_is_kept_and_says_what_it_is(run: RunDir) -> None:
     assert len(result.samples) == 4
     for number, sample in enumerate(result.samples):
         with Image.open(run.evaluation(0) / "images" / sample.image) as picture:
-            assert picture.info["prompt"] == sample.prompt == evaluator.references.prompts[sample.prompt_id]
+            assert picture.info["prompt"] == sample.prompt == evaluator.evaluation.references.prompts[sample.prompt_id]
             assert picture.info["seed"] == str(sample.seed)
             assert picture.info["step"] == "0"
             assert picture.convert("RGB").getpixel((0, 0)) == (sample.seed % 256, 1, 2)
@@ -178,7 +181,7 @@ def test_a_contact_sheet_stands_beside_the_pictures(run: RunDir) -> None:
     evaluator.evaluate(0)
     with Image.open(run.evaluation(0) / "sheet.webp", formats=["WEBP"]) as sheet:
         assert sheet.size == (3 * 192 + 4, 2 * 192 + 2), "two prompts; their reference and two seeds"
-        for row, (prompt_id, reference) in enumerate(evaluator.references.pictures.items()):
+        for row, (prompt_id, reference) in enumerate(evaluator.evaluation.references.pictures.items()):
             tile = sheet.convert("RGB").crop((0, row * 194, 192, row * 194 + 192)).resize((32, 32))
             assert np.abs(np.asarray(tile, float) - np.asarray(reference, float)).mean() < 6, prompt_id
 
@@ -204,10 +207,11 @@ def test_a_evaluation_takes_the_place_of_having_been_left_out_and_no_other(run: 
     assert run.read_result(0) == evaluated
 
 
-def test_the_final_is_evaluated_with_more_pictures_of_other_seeds(run: RunDir) -> None:
+def test_the_final_is_evaluated_with_more_pictures_of_other_seeds(make_paper_run: RunMaker) -> None:
+    run = make_paper_run(data={"num_validation": 6}, evaluation={"num_seeds": 2, "batch_size": 1})
     evaluator = evaluator_of(run)
-    second = evaluator.confirming(evaluator.references)
-    settings = second.config.evaluation
+    second = evaluator.confirming()
+    settings = second.evaluation.config.evaluation
     assert (settings.num_seeds, settings.seed) == (4, 1234 + 2 * 2)
     result = second.evaluate(0)
     assert result
@@ -276,9 +280,9 @@ def evaluated(make_paper_run: RunMaker, monkeypatch: pytest.MonkeyPatch) -> RunD
     """A run whose base model and one snapshot have been evaluated with real metrics."""
     run = make_paper_run(evaluation={"num_seeds": 2, "num_prompts": 3, "batch_size": 1})
     add_snapshot(run)
-    monkeypatch.setattr(evaluating.snapshot_file, "read", lambda *_: AdapterFile(run.snapshot(2), "digest", {}, {}))
+    monkeypatch.setattr(snapshot_file, "read", lambda *_: AdapterFile(run.snapshot(2), "digest", {}, {}))
     evaluator = evaluator_of(run, PaintingGenerator())
-    object.__setattr__(evaluator, "scorer", load_scorer("pocket"))
+    object.__setattr__(evaluator.evaluation, "scorer", load_scorer("pocket"))
     evaluator.evaluate(0)
     evaluator.evaluate(2)
     ResultsTable(run).rebuild()
@@ -322,9 +326,9 @@ def test_a_lost_picture_of_step_0_leaves_drift_blank_with_its_reason(
     run: RunDir, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add_snapshot(run)
-    monkeypatch.setattr(evaluating.snapshot_file, "read", lambda *_: AdapterFile(run.snapshot(2), "digest", {}, {}))
+    monkeypatch.setattr(snapshot_file, "read", lambda *_: AdapterFile(run.snapshot(2), "digest", {}, {}))
     evaluator = evaluator_of(run)
-    object.__setattr__(evaluator, "scorer", load_scorer("/nowhere", metrics=("drift",)))
+    object.__setattr__(evaluator.evaluation, "scorer", load_scorer("/nowhere", metrics=("drift",)))
     result = evaluator.evaluate(2)
     assert result.status == "ok"
     assert result.missing == {"drift": "step 0 has no pictures to compare with"}

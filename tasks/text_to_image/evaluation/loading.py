@@ -1,0 +1,65 @@
+"""From a run's settings to what evaluates its snapshots: base model, references, encoders."""
+
+from __future__ import annotations
+
+import logging
+
+import torch
+
+from shared.config.schema import Config, EvaluationConfig
+from shared.data.references import MIN_FURTHER, further
+from shared.launch.relocation import require_present
+from shared.models.external_vae import pinned
+from shared.run_folder.records import RunRecord
+from shared.run_folder.run_dir import RunDir
+from tasks.text_to_image.evaluation import references
+from tasks.text_to_image.evaluation.image_generator import ImageGenerator
+from tasks.text_to_image.evaluation.picture_evaluation import PictureEvaluation
+from tasks.text_to_image.evaluation.scorer import load_scorer
+from tasks.text_to_image.evaluation.training_set import TrainingSet
+from tasks.text_to_image.families import loading
+
+log = logging.getLogger(__name__)
+
+
+def build(run: RunDir, config: Config, device: torch.device) -> PictureEvaluation:
+    """Load everything that evaluations of this run need.
+
+    Raises:
+        ModelError, DataError, ConfigError, RunFolderError: base model, references or settings do not allow it.
+    """
+    require_present(run, config, to_train=False)
+    record, settings = run.read_record(), config.evaluation
+    model = loading.load_model(
+        pinned(config.model, record.base_model),
+        _precision(settings, device),
+        zero_terminal_snr=config.train.zero_terminal_snr,
+        max_token_length=config.data.max_token_length,
+    )
+    model.sample_with(settings.scheduler)
+    image_generator = ImageGenerator(model, config.lora, settings, config.data.resolution)
+    image_generator.move_to(device)
+    _tell_of_the_final(config, record)
+    return PictureEvaluation(
+        run,
+        config,
+        references.load(run, config, model.size_multiple),
+        image_generator,
+        load_scorer(settings.fashion_clip, settings.visual, str(device)),
+        TrainingSet(run, config),
+    )
+
+
+def _tell_of_the_final(config: Config, record: RunRecord) -> None:
+    if config.evaluation.confirm_prompts and not further(config, record):
+        log.info(
+            "the best snapshots will not be evaluated again: data.num_validation (%d) leaves fewer than %d pairs "
+            "beyond evaluation.num_prompts (%d)",
+            len(record.dataset.held_out), MIN_FURTHER, config.evaluation.num_prompts,
+        )  # fmt: skip
+
+
+def _precision(settings: EvaluationConfig, device: torch.device) -> loading.Precision:
+    if settings.dtype != "auto":
+        return settings.dtype
+    return "fp32" if device.type == "cpu" else "fp16"

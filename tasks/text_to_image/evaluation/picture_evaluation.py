@@ -1,0 +1,161 @@
+"""One evaluation of a LoRA: every prompt is drawn with every seed, and the pictures are scored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from shared.config.schema import Config
+from shared.data.pictures import open_picture
+from shared.run_folder.pending import BASE_MODEL
+from shared.run_folder.records import EvaluationResult, Sample
+from shared.run_folder.run_dir import SHEET, ResultKind, RunDir
+from shared.run_folder.tables import Value, write_rows
+from tasks import devices
+from tasks.protocol import Findings
+from tasks.text_to_image.evaluation import contact_sheet, references, snapshot_file
+from tasks.text_to_image.evaluation.anchors import anchors
+from tasks.text_to_image.evaluation.image_generator import ImageGenerator, Job, jobs
+from tasks.text_to_image.evaluation.references import References
+from tasks.text_to_image.evaluation.scorer import Scorer, Scores
+from tasks.text_to_image.evaluation.training_set import TrainingSet
+from tasks.text_to_image.metrics.metric_input import MetricInput
+
+IMAGES = "images"
+"""Folder of a result's pictures."""
+
+
+@dataclass(frozen=True)
+class PictureEvaluation:
+    """The resident pipeline, the prompts it draws, and what scores its pictures: `tasks.protocol.Evaluation`."""
+
+    run: RunDir
+    config: Config
+    references: References
+    image_generator: ImageGenerator
+    scorer: Scorer
+    training: TrainingSet
+
+    @property
+    def device(self) -> torch.device:
+        """Where pictures are drawn."""
+        return self.image_generator.device
+
+    def swap(self, snapshot: Path | None) -> str:
+        """Make the pipeline draw with this snapshot's LoRA; None: with the base model alone."""
+        if snapshot is None:
+            self.image_generator.swap(None)
+            return ""
+        file = snapshot_file.read(snapshot, self.image_generator.expected, self.config.lora)
+        self.image_generator.swap(file)
+        return file.digest
+
+    def evaluate(self, step: int, kind: ResultKind, findings: Findings) -> None:
+        """Draw every prompt with every seed, then score the pictures."""
+        findings.encoders = {column: encoder.model_dump() for column, encoder in self.scorer.encoders.items()}
+        with findings.timed("generate"):
+            wanted = jobs(self.references.prompts, self.references.sizes, self.config.evaluation)
+            batches = list(self.image_generator.draw(wanted))
+        findings.memory = devices.memory(self.device)
+        drawn = [picture for batch in batches for picture in batch]
+        numbers = [number for number, batch in enumerate(batches) for _ in batch]
+        wanted = [replace(job, batch=number) for job, number in zip(wanted, numbers, strict=True)]
+        pictures = {
+            f"{number:03d}-seed-{job.seed}.png": (job, picture)
+            for number, (job, picture) in enumerate(zip(wanted, drawn, strict=True))
+        }
+        findings.write = lambda folder, result: _write(folder, result, pictures, self.references)
+        with findings.timed("score"):
+            scores = self._score(step, kind, wanted, drawn)
+            if step == BASE_MODEL and kind == "evaluations":
+                findings.anchors = anchors(list(self.references.pictures.values()), self.scorer)
+        findings.missing = scores.missing
+        findings.samples = [
+            Sample(
+                prompt_id=job.prompt_id, prompt=job.prompt, seed=job.seed, image=name, batch=job.batch, metrics=metrics
+            )
+            for (name, (job, _)), metrics in zip(pictures.items(), scores.rows, strict=True)
+        ]
+
+    def describe(self) -> dict[str, Any]:
+        """How pictures are drawn."""
+        return self.image_generator.describe()
+
+    def further(self) -> PictureEvaluation:
+        """For the finalists: other prompts, more pictures of each, seeds that follow the first ones."""
+        settings = self.config.evaluation
+        first = settings.seed + settings.num_prompts * settings.num_seeds
+        changed = settings.model_copy(update={"num_seeds": settings.confirm_seeds, "seed": first})
+        multiple = self.image_generator.model.size_multiple
+        others = references.load(self.run, self.config, multiple, self.run.further_references)
+        return replace(self, config=self.config.model_copy(update={"evaluation": changed}), references=others)
+
+    def asked(self, prompts: Sequence[str]) -> PictureEvaluation:
+        """For what a person wants to see drawn."""
+        multiple = self.image_generator.model.size_multiple
+        return replace(self, references=references.asked(prompts, self.config, multiple))
+
+    def _score(self, step: int, kind: ResultKind, wanted: list[Job], drawn: list[Image.Image]) -> Scores:
+        """Every metric; without references those that need none."""
+        if self.references.pictures:
+            return self.scorer.score(self._metric_input(step, kind, wanted, drawn))
+        return self.scorer.score_without_references(drawn, [job.prompt for job in wanted])
+
+    def _metric_input(self, step: int, kind: ResultKind, wanted: list[Job], drawn: list[Image.Image]) -> MetricInput:
+        return MetricInput(
+            references=[self.references.pictures[job.prompt_id] for job in wanted],
+            samples=drawn,
+            prompts=[job.prompt for job in wanted],
+            base=drawn if step == BASE_MODEL else self._base_pictures(kind, wanted),
+            training=self.training,
+        )
+
+    def _base_pictures(self, kind: ResultKind, wanted: list[Job]) -> list[Image.Image] | None:
+        """Step 0's pictures of the same prompts and seeds; None when one is missing."""
+        result = self.run.read_result(BASE_MODEL, kind)
+        folder = self.run.result(kind, BASE_MODEL) / IMAGES
+        paths = {(sample.prompt_id, sample.seed): folder / sample.image for sample in result.samples} if result else {}
+        found = [paths.get((job.prompt_id, job.seed)) for job in wanted]
+        return [open_picture(path) for path in found if path] if all(found) else None
+
+
+def _write(
+    folder: Path, result: EvaluationResult, pictures: dict[str, tuple[Job, Image.Image]], references: References
+) -> None:
+    """Every picture, saying what it is; with their numbers also a table and the contact sheet."""
+    (folder / IMAGES).mkdir()
+    for name, (job, picture) in pictures.items():
+        picture.save(folder / IMAGES / name, pnginfo=_described(result, job))
+    if result.samples:
+        _write_rows(folder / "images.csv", result.samples)
+        (folder / SHEET).write_bytes(contact_sheet.draw(references, list(pictures.values())))
+
+
+def _write_rows(path: Path, samples: Sequence[Sample]) -> None:
+    """One line for each picture, with every number: enough to recompute means and intervals without Darkroom."""
+    columns = tuple(dict.fromkeys(column for sample in samples for column in sample.metrics))
+    rows: list[dict[str, Value]] = [
+        {**sample.metrics, "prompt_id": sample.prompt_id, "seed": sample.seed, "file": f"{IMAGES}/{sample.image}"}
+        for sample in samples
+    ]
+    write_rows(path, ("prompt_id", "seed", "file", *columns), rows)
+
+
+def _described(result: EvaluationResult, job: Job) -> PngInfo:
+    """What a picture says of itself: prompt, seed, step, and the snapshot that drew it."""
+    info = PngInfo()
+    for key, value in (
+        ("prompt", job.prompt),
+        ("seed", str(job.seed)),
+        ("step", str(result.step)),
+        ("snapshot", result.snapshot_digest),
+        ("run_id", result.run_id),
+    ):
+        info.add_itxt(key, value)
+    return info
