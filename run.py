@@ -26,6 +26,7 @@ from shared.data.survey import survey
 from shared.errors import ConfigError, DataError, ModelError, RunFolderError, exit_code_of, writing
 from shared.errors import report as report_error
 from shared.files import paths
+from shared.followers import trackers
 from shared.followers.webhook import Webhook
 from shared.launch import first_config, handover
 from shared.launch import integrity as invariants
@@ -395,6 +396,7 @@ def _train(config: Config, resume: Resume, *, with_evaluator: bool = True, with_
 
 
 def _open(config: Config, resume: Resume, *, with_evaluator: bool) -> RunDir:
+    trackers.require(config.run.trackers)
     return open_or_create(config, resume, _say, lambda: _forecast(config, with_evaluator=with_evaluator)[0])
 
 

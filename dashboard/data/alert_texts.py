@@ -12,7 +12,7 @@ from dashboard.text.language import say
 from shared.followers import alerts
 from shared.followers.alerts import SENTENCES, Alert, Bytes, Seconds
 from shared.run_folder.active_evaluators import read_active_evaluators
-from shared.run_folder.heartbeat import is_alive
+from shared.run_folder.heartbeat import is_alive, read_trackers
 from shared.run_folder.records import ProcessStatus
 
 
@@ -30,7 +30,7 @@ def of_run(reader: RunReader, trainer: ProcessStatus | None, now: datetime) -> l
         *(alert for slot, status in evaluators.items() for alert in alerts.ended_badly(status, slot in evaluating)),
         *stalled(reader, trainer, now),
         *not_finite(reader),
-        *alerts.notices(trainer, *evaluators.values()),
+        *alerts.notices(trainer, *evaluators.values(), *read_trackers(reader.run).values()),
         *alerts.low_disk(shutil.disk_usage(reader.run.path).free),
         *overfitting(reader),
         *(alerts.unevaluated(waiting, bool(evaluating)) if alive or not evaluators else []),

@@ -50,6 +50,12 @@ class ProcessGroup:
             if member.poll() is None:
                 member.send_signal(number)
 
+    def close(self) -> None:
+        """Let go of the pipes to processes that have ended."""
+        for member in self.members:
+            if member.stdin:
+                member.stdin.close()
+
     def wait(self) -> None:
         """Until all have ended."""
         for member in self.members:

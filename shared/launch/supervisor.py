@@ -26,19 +26,21 @@ from shared.launch import parent_watch
 from shared.launch.listener import Listener, listen
 from shared.launch.process_group import ProcessGroup, places
 from shared.run_folder import requests
-from shared.run_folder.heartbeat import Status, hold_role, read_status, read_statuses
+from shared.run_folder.heartbeat import hold_role, read_status, read_statuses
 from shared.run_folder.pending import left_to_evaluate, unconfirmed, unevaluated
-from shared.run_folder.records import Role
 from shared.run_folder.run_dir import RunDir, steps_in
 
 ROOT = Path(__file__).resolve().parents[2]
 MAX_RESTARTS = 3
 GRACE_SECONDS = 10.0
 POLL_SECONDS = 0.2
+TRACKER = "tracker-"
+TRACKER_SECONDS = 30.0
+"""For trackers to deliver what is left when everything is evaluated."""
 LAST_LINES = 20
 CONTINUED = " " * 7
 """How the further lines of an error begin."""
-END_SIGNALS: dict[Role, signal.Signals] = {"evaluator": signal.SIGINT}  # TERM would let it evaluate all that is left
+END_SIGNALS = {"evaluator": signal.SIGINT}  # TERM would let it evaluate all that is left
 PERMANENT = frozenset({2, 5})  # exit codes of errors a restart cannot cure
 
 Say = Callable[[str], None]
@@ -49,7 +51,8 @@ Render = Callable[[], None]
 class Child:
     """One program we started."""
 
-    role: Role
+    name: str
+    """A role, or `tracker-NAME`: its log has the same name."""
     command: list[str]
     process: ProcessGroup
     restarts: int = 0
@@ -74,9 +77,9 @@ class Supervisor:
     with_dashboard: bool = True
     linger: bool = False
     _listener: Listener | None = None
-    _children: dict[Role, Child] = field(default_factory=dict[Role, Child])
+    _children: dict[str, Child] = field(default_factory=dict[str, Child])
     _signals: list[str] = field(default_factory=list[str])
-    _failures: dict[Role, int] = field(default_factory=dict[Role, int])
+    _failures: dict[str, int] = field(default_factory=dict[str, int])
 
     def supervise(self) -> int:
         """Train, evaluate and show; returns the exit code: the trainer's, else the evaluator's."""
@@ -94,7 +97,9 @@ class Supervisor:
                 self.render()
                 self.on_evaluated(trained)
                 if not self._signals:
-                    self._linger(status)
+                    status.update("serving")
+                    self._await_trackers()
+                    self._linger()
                 return trained or self._failures.get("evaluator", 0)
             finally:
                 self._end_all()
@@ -103,9 +108,16 @@ class Supervisor:
         self._start("trainer", python_module("trainer", self.run.path))
         if self.with_evaluator:
             self._start("evaluator", python_module("evaluator", self.run.path, "--follow"))
+        for name in self._trackers:
+            self._start(name, python_module("shared.followers", self.run.path, name.removeprefix(TRACKER)))
         if self._listener:
             self._start("dashboard", self._listener.command)
             self.say(f"dashboard: {self._listener.link}")
+
+    @property
+    def _trackers(self) -> list[str]:
+        """The names of their programs."""
+        return [f"{TRACKER}{name}" for name in dict.fromkeys(self.config.run.trackers)]
 
     def _listen(self) -> None:
         """Take the dashboard's port, which stays ours until the end."""
@@ -121,8 +133,7 @@ class Supervisor:
         asked = 0
         while (code := trainer.poll()) is None:
             self._pause()
-            self._keep_up("evaluator")
-            self._keep_up("dashboard")
+            self._keep_up("evaluator", "dashboard", *self._trackers)
             asked += self._forward_stop()
         if code == -signal.SIGTERM and asked == 1:
             self.say("stopped before training began")
@@ -158,7 +169,7 @@ class Supervisor:
                     return
                 self._keep_up("evaluator")
             self._pause_after_training()
-            self._keep_up("dashboard")
+            self._keep_up("dashboard", *self._trackers)
         if left := len(left_to_evaluate(self.run)):
             self.say(f"left unevaluated: {left}; the same command goes on with them")
 
@@ -170,11 +181,21 @@ class Supervisor:
         process.send_signal(signal.SIGTERM)
         return True
 
-    def _linger(self, status: Status) -> None:
+    def _await_trackers(self) -> None:
+        """They see that the run is over, deliver the rest and end; one that takes too long is ended with the others."""
+        deadline = time.monotonic() + TRACKER_SECONDS
+        waiting = [name for name in self._trackers if name not in self._failures]
+        while waiting and not self._signals and time.monotonic() < deadline:
+            self._pause_after_training()
+            for name in [name for name in waiting if self._children[name].process.poll() is not None]:
+                waiting.remove(name)
+                if code := self._children[name].process.poll():
+                    self.say(f"{name} ended with code {code}: {self._last_words(name)}")
+
+    def _linger(self) -> None:
         """Leave the dashboard up until a signal, where someone is there to look at it."""
         if not (self.linger and self._listener and "dashboard" not in self._failures):
             return
-        status.update("serving")
         self.say(f"the dashboard stays at {self._listener.link}; Ctrl-C ends it")
         while not self._signals and "dashboard" not in self._failures:
             self._pause_after_training()
@@ -205,24 +226,29 @@ class Supervisor:
             self._children["trainer"].process.send_signal(signal.SIGTERM)
         return len(names)
 
-    def _keep_up(self, role: Role) -> None:
-        """Start a program again that ended by itself, unless that cannot help."""
-        child = self._children.get(role)
-        if child is None or role in self._failures or (code := child.process.poll()) is None:
-            return
+    def _keep_up(self, *names: str) -> None:
+        """Start programs again that ended by themselves, unless that cannot help."""
+        for name in names:
+            child = self._children.get(name)
+            if child and name not in self._failures and (code := child.process.poll()) is not None:
+                self._start_again(child, code)
+
+    def _start_again(self, child: Child, code: int) -> None:
+        name = child.name
         progress = len(steps_in(self.run.evaluations)) + len(steps_in(self.run.confirmations))
         child.restarts = 0 if progress > child.progress else child.restarts
         if code in PERMANENT or child.restarts >= MAX_RESTARTS:
-            self._failures[role] = code if code > 0 else 1
-            self.say(f"the {role} ended with code {code} and stays down: {self._last_words(role)}")
-            if role == "dashboard" and self._listener:
+            self._failures[name] = code if code > 0 else 1
+            self.say(f"the {name} ended with code {code} and stays down: {self._last_words(name)}")
+            if name == "dashboard" and self._listener:
                 self._listener.close()  # a browser is refused instead of waiting for ever
             return
-        self.say(f"the {role} ended with code {code}; starting it again")
-        self._start(role, child.command, restarts=child.restarts + 1, progress=progress)
+        self.say(f"the {name} ended with code {code}; starting it again")
+        child.process.close()
+        self._start(name, child.command, restarts=child.restarts + 1, progress=progress)
 
-    def _start(self, role: Role, command: list[str], restarts: int = 0, progress: int = 0) -> None:
-        with (self.run.logs / f"{role}.log").open("ab") as log:
+    def _start(self, name: str, command: list[str], restarts: int = 0, progress: int = 0) -> None:
+        with (self.run.logs / f"{name}.log").open("ab") as log:
             log_start = log.tell()
             members = [
                 subprocess.Popen(
@@ -230,17 +256,17 @@ class Supervisor:
                     stdin=subprocess.PIPE,
                     stdout=log,
                     stderr=subprocess.STDOUT,
-                    env={**self._environment(role), **place},
+                    env={**self._environment(name), **place},
                     start_new_session=True,
-                    pass_fds=self._listener.descriptors if self._listener and role == "dashboard" else (),
+                    pass_fds=self._listener.descriptors if self._listener and name == "dashboard" else (),
                 )
-                for place in places(self.config.train.num_processes if role == "trainer" else 1)
+                for place in places(self.config.train.num_processes if name == "trainer" else 1)
             ]
-        self._children[role] = Child(role, command, ProcessGroup(members, GRACE_SECONDS), restarts, progress, log_start)
+        self._children[name] = Child(name, command, ProcessGroup(members, GRACE_SECONDS), restarts, progress, log_start)
 
-    def _environment(self, role: Role) -> dict[str, str]:
+    def _environment(self, name: str) -> dict[str, str]:
         """The dashboard alone is told the token."""
-        told = self._listener.admission.environment() if self._listener and role == "dashboard" else {}
+        told = self._listener.admission.environment() if self._listener and name == "dashboard" else {}
         return child_environment(self.run) | told
 
     def _end_all(self) -> None:
@@ -248,7 +274,7 @@ class Supervisor:
         living = [child for child in self._children.values() if child.process.poll() is None]
         tree = [process for child in living for process in _tree(child.process.pids)]
         for child in living:
-            child.process.send_signal(END_SIGNALS.get(child.role, signal.SIGTERM))
+            child.process.send_signal(END_SIGNALS.get(child.name, signal.SIGTERM))
         _, left = psutil.wait_procs(tree, timeout=GRACE_SECONDS)
         for process in left:
             process.kill()
@@ -257,11 +283,11 @@ class Supervisor:
         if self._listener:
             self._listener.close()
 
-    def _last_words(self, role: Role) -> str:
+    def _last_words(self, name: str) -> str:
         """The errors and hints a program left in its log since it was started, or where to read more."""
-        log = self.run.logs / f"{role}.log"
+        log = self.run.logs / f"{name}.log"
         with log.open("rb") as file:
-            file.seek(self._children[role].log_start)
+            file.seek(self._children[name].log_start)
             lines = file.read().decode(errors="replace").splitlines()
         said = list(dict.fromkeys(line for line in lines if line.startswith(("error: ", CONTINUED, "hint: "))))
         return "\n".join(said[-LAST_LINES:]) if said else f"see {log}"

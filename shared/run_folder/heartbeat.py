@@ -24,6 +24,9 @@ from shared.errors import RunFolderError
 from shared.run_folder.records import FINAL_STATES, ProcessStatus, Role, State, seconds_since, utc_now
 from shared.run_folder.run_dir import RunDir
 
+Slot = int | str
+"""Which of several programs of one role: a number of an evaluator, from 1, or the name of a tracker."""
+
 HEARTBEAT_SECONDS = 1.0
 NOTICES_KEPT = 20
 STALE_SECONDS = 15.0
@@ -36,7 +39,7 @@ LEAVING_SECONDS = 5.0
 class Status:
     """This program's own `processes/<role>.json`, kept fresh by a thread."""
 
-    def __init__(self, run: RunDir, role: Role, run_id: str, slot: int = 1) -> None:
+    def __init__(self, run: RunDir, role: Role, run_id: str, slot: Slot = 1) -> None:
         self._path = run.processes / f"{_name(role, slot)}.json"
         self._lock = threading.Lock()
         self._closing = threading.Event()
@@ -96,13 +99,14 @@ class Status:
 
 
 @contextmanager
-def hold_role(run: RunDir, role: Role) -> Generator[Status]:
-    """Hold the role as the only program in this run folder; an error is recorded as state `failed` with its text.
+def hold_role(run: RunDir, role: Role, name: str = "") -> Generator[Status]:
+    """Hold the role, under this name, as the only program in this run folder; an error is recorded as state `failed`
+    with its text.
 
     Raises:
         RunFolderError: a living process has the role; its pid is named.
     """
-    with vacant(run, role), _serving(run, role, 1) as status:
+    with vacant(run, role, name), _serving(run, role, name or 1) as status:
         yield status
 
 
@@ -120,15 +124,15 @@ def hold_slot(run: RunDir, role: Role) -> Generator[Status]:
 
 
 @contextmanager
-def vacant(run: RunDir, role: Role) -> Generator[None]:
-    """Keep this role free in every slot while the block runs.
+def vacant(run: RunDir, role: Role, name: str = "") -> Generator[None]:
+    """Keep this role free, under this name or else in every slot, while the block runs.
 
     Raises:
         RunFolderError: a living process has it; its pid is named.
     """
     run.processes.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
-        for slot in sorted({1, *_slots(run, role)}):
+        for slot in [name] if name else sorted({1, *_slots(run, role)}):
             lock = _lock(run, role, slot) or _lock_of_one_leaving(run, role, slot)
             if lock is None:
                 holder = read_status(run, role, slot)
@@ -142,7 +146,7 @@ def vacant(run: RunDir, role: Role) -> Generator[None]:
 
 
 @contextmanager
-def _serving(run: RunDir, role: Role, slot: int) -> Generator[Status]:
+def _serving(run: RunDir, role: Role, slot: Slot) -> Generator[Status]:
     status = Status(run, role, run.read_record().run_id, slot)
     try:
         yield status
@@ -153,7 +157,7 @@ def _serving(run: RunDir, role: Role, slot: int) -> Generator[Status]:
         status.close("finished", status.record.message)
 
 
-def _lock(run: RunDir, role: Role, slot: int) -> FileLock | None:
+def _lock(run: RunDir, role: Role, slot: Slot) -> FileLock | None:
     """The slot's lock, taken; None if a living process has it."""
     lock = FileLock(run.processes / f".{_name(role, slot)}.lock", timeout=0)
     try:
@@ -163,7 +167,7 @@ def _lock(run: RunDir, role: Role, slot: int) -> FileLock | None:
     return lock
 
 
-def _lock_of_one_leaving(run: RunDir, role: Role, slot: int) -> FileLock | None:
+def _lock_of_one_leaving(run: RunDir, role: Role, slot: Slot) -> FileLock | None:
     """The lock of a program that has written its last record and will release it in a moment."""
     deadline = time.monotonic() + LEAVING_SECONDS
     while (holder := read_status(run, role, slot)) and holder.state in FINAL_STATES and time.monotonic() < deadline:
@@ -179,7 +183,7 @@ def _slots(run: RunDir, role: Role) -> list[int]:
     return [int(number) for number in numbers if number.isdecimal()]
 
 
-def _name(role: Role, slot: int) -> str:
+def _name(role: Role, slot: Slot) -> str:
     return role if slot == 1 else f"{role}-{slot}"
 
 
@@ -188,7 +192,7 @@ def someone_serves(run: RunDir, role: Role) -> bool:
     return any(map(is_alive, read_statuses(run, role).values()))
 
 
-def read_status(run: RunDir, role: Role, slot: int = 1) -> ProcessStatus | None:
+def read_status(run: RunDir, role: Role, slot: Slot = 1) -> ProcessStatus | None:
     """The last record of a role's program; None if it never ran or its record is unreadable."""
     try:
         return ProcessStatus.read(run.processes / f"{_name(role, slot)}.json")
@@ -200,6 +204,13 @@ def read_statuses(run: RunDir, role: Role) -> dict[int, ProcessStatus]:
     """The last record of each program of a role, by slot; without those that never ran or are unreadable."""
     said = {slot: read_status(run, role, slot) for slot in sorted({1, *_slots(run, role)})}
     return {slot: status for slot, status in said.items() if status}
+
+
+def read_trackers(run: RunDir) -> dict[str, ProcessStatus]:
+    """The last record of each follower that is alive, by the tracker's name."""
+    names = (path.stem.removeprefix("tracker-") for path in sorted(run.processes.glob("tracker-*.json")))
+    said = {name: read_status(run, "tracker", name) for name in names}
+    return {name: status for name, status in said.items() if status and is_alive(status)}
 
 
 def left_behind(run: RunDir) -> Collection[ProcessStatus]:

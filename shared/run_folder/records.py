@@ -229,7 +229,7 @@ class RunRecord(Record):
     )
 
 
-Role = Literal["supervisor", "trainer", "evaluator", "dashboard"]
+Role = Literal["supervisor", "trainer", "evaluator", "dashboard", "tracker"]
 State = Literal[
     "starting",
     "preparing",

@@ -130,6 +130,10 @@ class RunDir:
         """One folder per request for pictures of a person's own prompts."""
         return self.path / "requested"
 
+    def tracker(self, name: str) -> Path:
+        """Folder of what a tracker writes; `<name>.json` beside it is what it was given; writer: its follower."""
+        return self.path / "trackers" / name
+
     @property
     def references(self) -> Path:
         """The real pictures samples are compared with, as the evaluator sees them: `<prompt id>.png`."""

@@ -36,3 +36,8 @@ class RunConfig(Section):
         description="Address that run.py posts JSON to when the run ends, fails or first needs attention; Slack and "
         "Mattermost show its `text`.",
     )
+    trackers: Annotated[tuple[str, ...], Rule.SESSION] = Field(
+        default=(),
+        description="Tools that get every number, contact sheet and verdict while the run goes on, each from a process "
+        "of its own: `tensorboard` (needs `pip install tensorboard`).",
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 import pytest
@@ -41,6 +41,7 @@ FAKES = {
     "trainer": "pass",
     "evaluator": "import time; time.sleep(600)",
     "dashboard": "import time; time.sleep(600)",
+    "shared.followers": "import sys; sys.exit('error: no answer')",
 }
 
 
@@ -55,9 +56,9 @@ def supervise(make_paper_run: RunMaker, monkeypatch: pytest.MonkeyPatch) -> Gene
     monkeypatch.setattr(Listener, "command", property(lambda _: fake("dashboard")))
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
 
-    def start(when: str, **options: object) -> list[str]:
+    def start(when: str, trackers: Sequence[str] = (), **options: object) -> list[str]:
         """`when`: the state of the supervisor in which a stop is asked for."""
-        run, said = make_paper_run(dashboard={"port": 0}), list[str]()
+        run, said = make_paper_run(dashboard={"port": 0}, run={"trackers": trackers}), list[str]()
         snapshot = Manifest(kind="snapshot", run_id=run.read_record().run_id, step=2)
         publish(run.staging, run.snapshot(2), snapshot, lambda _: None)
         asked = list[object]()
@@ -87,6 +88,12 @@ def test_a_stop_asked_for_while_only_the_dashboard_is_up_ends_it(supervise: Call
     said = supervise("serving", linger=True, with_evaluator=False)
     assert any("the dashboard stays at http://127.0.0.1:" in text for text in said)
     assert not any("is taken" in text for text in said), "port 0 asks for any"
+
+
+def test_a_tracker_that_fails_is_said_and_never_fails_the_run(supervise: Callable[..., list[str]]) -> None:
+    said = supervise("never", trackers=["one", "two"], with_evaluator=False, with_dashboard=False)
+    for name in ("tracker-one", "tracker-two"):
+        assert any(name in text and "error: no answer" in text for text in said), said
 
 
 def test_nothing_is_started_where_the_dashboard_cannot_listen(
