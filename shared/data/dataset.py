@@ -189,8 +189,14 @@ def _about_copies(pairs: Sequence[Pair], digest: Digest) -> Iterator[str]:
         )
 
 
-def inventory(pairs: Iterable[Pair], digest: Digest = sha256) -> Inventory:
-    """The pairs one by one, to be kept with a run."""
+def folder_of(config: Config) -> Path:
+    """The folder that the paths of pictures are relative to."""
+    place = hub_datasets.on_disk(config.data.path, cache_dir(config))
+    return (place.parent if place.is_file() else place).absolute()
+
+
+def inventory(pairs: Sequence[Pair], digest: Digest = sha256, folder: Path | None = None) -> Inventory:
+    """The pairs one by one, to be kept with a run; with the places of the pictures where `folder` is given."""
     records = (
         PairRecord(
             id=pair.id,
@@ -202,7 +208,15 @@ def inventory(pairs: Iterable[Pair], digest: Digest = sha256) -> Inventory:
         )
         for pair in pairs
     )
-    return Inventory(pairs=tuple(records))
+    return Inventory(pairs=tuple(records), paths=_places(pairs, folder) if folder else {})
+
+
+def _places(pairs: Iterable[Pair], folder: Path) -> dict[str, str]:
+    images = {pair.id: pair.image.absolute() for pair in pairs}
+    return {
+        pair_id: (image.relative_to(folder) if image.is_relative_to(folder) else image).as_posix()
+        for pair_id, image in images.items()
+    }
 
 
 def _with_trigger(pairs: Sequence[Pair], trigger_word: str, findings: Findings) -> list[Pair]:

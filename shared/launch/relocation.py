@@ -162,7 +162,7 @@ def scan_again(run: RunDir, config: Config, digest: Digest) -> list[Pair]:
 def compare(then: Inventory, pairs: Iterable[Pair], digest: Digest = sha256) -> tuple[list[Pair], list[str]]:
     """The pairs, with the ids that the same content had then; and a line for each pair that has changed."""
     now = {pair.id: pair for pair in pairs}
-    seen = dataset.inventory(now.values(), digest).pairs
+    seen = dataset.inventory([*now.values()], digest).pairs
     before, after = _without_common(then.pairs, seen)
     names = _renamed(before, after)
     known = [replace(now[pair.id], id=names.get(pair.id, pair.id)) for pair in seen]

@@ -158,6 +158,10 @@ class Inventory(Record):
     """`dataset.json`: the pairs a run was made of, one by one, so that a change can be named; written once."""
 
     pairs: tuple[PairRecord, ...]
+    paths: dict[str, str] = Field(
+        default_factory=dict,
+        description="Id → where the picture lay: below the data set's folder, or its whole path; empty: an older run.",
+    )
 
 
 class Change(BaseModel):

@@ -307,7 +307,7 @@ def create_run(
         stage.mkdir(parents=True)
     try:
         _fill(RunDir(stage), config, record)
-        dataset.inventory(pairs, digest).write(RunDir(stage).dataset)
+        dataset.inventory(pairs, digest, dataset.folder_of(config)).write(RunDir(stage).dataset)
         if multiple:
             references.publish_missing(RunDir(stage), config, multiple, lambda: pairs)
         prepare(RunDir(stage))

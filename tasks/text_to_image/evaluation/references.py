@@ -11,6 +11,7 @@ from PIL import Image
 from shared.config.schema import Config
 from shared.data import buckets, dataset
 from shared.data import references as published
+from shared.data.recorded import recorded_pairs
 from shared.data.sources import Pair
 from shared.files.digests import Digests
 from shared.files.publication import verify
@@ -56,7 +57,14 @@ def asked(prompts: Sequence[str], config: Config, multiple: int) -> References:
 
 
 def _pairs(run: RunDir, config: Config) -> list[Pair]:
-    """The run's data set. An old run may be evaluated where only training pictures have changed."""
+    """The held-out pairs by the run's record where they are as it says, else by reading the data set again.
+
+    An old run may be evaluated where only training pictures have changed.
+    """
+    recorded, ids = recorded_pairs(run.read_inventory(), config), set(run.read_record().dataset.held_out)
+    held_out = [pair for pair in recorded.pairs if pair.id in ids] if recorded else []
+    if recorded and recorded.are_unchanged(held_out, Digests(dataset.digests_path(config))):
+        return held_out
     if run.read_inventory():
         return relocation.scan_again(run, config, Digests(dataset.digests_path(config)))
     relocation.require_data(run, config)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from PIL import Image
 from shared.config.schema import Config
 from shared.data import buckets, dataset
 from shared.data.pictures import open_picture, upright_size
+from shared.data.recorded import recorded_pairs
 from shared.files.digests import Digests
 from shared.launch import relocation
 from shared.run_folder.run_dir import RunDir
@@ -39,17 +40,23 @@ class TrainingSet:
             DataError: the data set is gone, cannot be read, or is no longer what was learnt from.
         """
         if self._vectors is None:
-            found = self._pairs()
-            pairs = found[:: -(-len(found) // MAX_PICTURES)]
-            log.info("looking at %d of %d training pictures, once", len(pairs), len(found))
+            pairs = self._pairs()
+            log.info("looking at %d training pictures, once", len(pairs))
             self._vectors = np.stack([embed(picture) for picture in map(self._framed, pairs)])
         return self._vectors
 
     def _pairs(self) -> list[dataset.Pair]:
-        config = self._config
-        digest = Digests(dataset.digests_path(config))
-        pairs, held_out = relocation.scan_again(self._run, config, digest), self._run.read_record().dataset.held_out
-        return dataset.training_pairs(pairs, held_out, config.data.train_size, config.train.seed, digest)
+        """Those to look at: by the run's record where they are as it says, else by reading the data set again."""
+        digest = Digests(dataset.digests_path(self._config))
+        recorded = recorded_pairs(self._run.read_inventory(), self._config)
+        if recorded and recorded.are_unchanged(pairs := self._chosen(recorded.pairs, recorded.digest), digest):
+            return pairs
+        return self._chosen(relocation.scan_again(self._run, self._config, digest), digest)
+
+    def _chosen(self, pairs: Sequence[dataset.Pair], digest: dataset.Digest) -> list[dataset.Pair]:
+        config, held_out = self._config, self._run.read_record().dataset.held_out
+        found = dataset.training_pairs(pairs, held_out, config.data.train_size, config.train.seed, digest)
+        return found[:: -(-len(found) // MAX_PICTURES)]
 
     def _framed(self, pair: dataset.Pair) -> Image.Image:
         """As the references are, so that both can be compared with a sample."""

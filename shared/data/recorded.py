@@ -1,0 +1,41 @@
+"""The pictures of a run by what its `dataset.json` says of them: nothing else of the data set is read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from shared.config.schema import Config
+from shared.data import dataset
+from shared.data.dataset import Digest
+from shared.data.sources import Pair
+from shared.run_folder.records import Inventory
+
+
+@dataclass(frozen=True)
+class RecordedPairs:
+    """The pairs as they were when the run was made. Their pictures may have been moved or changed since."""
+
+    pairs: list[Pair]
+    _digests: dict[Path, str]
+
+    def digest(self, picture: Path) -> str:
+        """sha256 that a picture of them had then."""
+        return self._digests[picture]
+
+    def are_unchanged(self, some: Iterable[Pair], digest: Digest) -> bool:
+        """Whether the pictures of these pairs are where they were, with the bytes they had. digest: of a file now."""
+        return all(pair.image.is_file() and digest(pair.image) == self.digest(pair.image) for pair in some)
+
+
+def recorded_pairs(inventory: Inventory | None, config: Config) -> RecordedPairs | None:
+    """What `dataset.json` lists, looked for where `config.data.path` is; None: an older run has no paths there."""
+    if inventory is None or not inventory.paths:
+        return None
+    folder = dataset.folder_of(config)
+    pairs = [
+        Pair(record.id, folder / inventory.paths[record.id], record.caption, record.repeats, record.is_regularization)
+        for record in inventory.pairs
+    ]
+    return RecordedPairs(pairs, {pair.image: record.image for pair, record in zip(pairs, inventory.pairs, strict=True)})
