@@ -38,7 +38,8 @@ def require(wanted: Iterable[str]) -> None:
         if name not in known:
             problems.append((f"run.trackers names {name!r}", f"choose from {', '.join(known)}"))
         elif find_spec(package := _module(name).PACKAGE) is None:
-            problems.append((f"the tracker {name} needs {package}, which is not installed", f"pip install {package}"))
+            text = f"the tracker {name} needs {package}, which is not installed"
+            problems.append((text, f"install it: pip install {package}"))
     if problems:
         raise ConfigError("; ".join(text for text, _ in problems), "; ".join(dict(problems).values()))
 
