@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from tasks.text_to_image.evaluation.training_set import TrainingSet
+if TYPE_CHECKING:  # its room imports the metrics
+    from tasks.text_to_image.evaluation.training_set import TrainingSet
 
 Row = dict[str, float | None]
 """One sample's numbers by column; None is a blank, explained elsewhere."""
