@@ -61,7 +61,7 @@ def test_a_file_that_says_it_predicts_something_else_is_refused_by_name(tmp_path
     for ask in (base_model.identify, base_model.family, base_model.schedule):
         with pytest.raises(ModelError, match=rf"predicts '{word}' \({key} of its header\)") as refused:
             ask(path)
-    assert "predict noise or v" in refused.value.hint
+    assert "predicts noise or v" in refused.value.hint
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_another_kind_of_schedule_is_refused_by_name_before_a_run_is_made(
     for ask in (base_model.identify, base_model.family, base_model.schedule):
         with pytest.raises(ModelError, match=problem) as refused:
             ask(path)
-    assert "predict noise or v" in refused.value.hint
+    assert "predicts noise or v" in refused.value.hint
 
 
 def test_the_class_the_pipeline_names_counts(tmp_path: Path) -> None:
