@@ -122,21 +122,21 @@ def subtitle(reader: RunReader) -> str:
 def facts(reader: RunReader) -> str:
     """How far it came."""
     trainer, step, total = read_status(reader.run, "trainer"), reader.last_step(), reader.config.train.max_train_steps
-    told = [
+    line = [
         state_line.process_fact(say("Trainer"), trainer, is_alive(trainer), datetime.now(UTC)),
         state_line.step_fact(step, total),
         state_line.evaluated_fact(reader.snapshot_steps(), reader.waiting_steps(), reader.skipped(), reader.failures()),
     ]
-    return state_line.facts_html(told, step / total)
+    return state_line.facts_html(line, step / total)
 
 
 def failures(reader: RunReader) -> str:
     """Evaluations that could not be made, with the reason."""
-    told = [
+    sentences = [
         say("Step {step} could not be evaluated: {reason}", step=step, reason=reason)
         for step, reason in reader.failures().items()
     ]
-    return f'<ul class="alerts">{"".join(f"<li>{html.escape(text)}</li>" for text in told)}</ul>'
+    return f'<ul class="alerts">{"".join(f"<li>{html.escape(text)}</li>" for text in sentences)}</ul>'
 
 
 def figure_data(reader: RunReader) -> dict[str, Any]:
@@ -208,16 +208,16 @@ def wall_data(reader: RunReader, steps: Sequence[int]) -> dict[str, Any] | None:
 
 def pictures(reader: RunReader, results: dict[int, EvaluationResult]) -> dict[str, str]:
     """Path as wall.js asks for it → the picture itself."""
-    found: dict[str, str] = {}
+    data_urls: dict[str, str] = {}
     for step, result in results.items():
         for sample in result.samples:
             path = f"evaluations/{step_name(step)}/images/{sample.image}"
-            found[path] = inline(reader.run.path / path)
+            data_urls[path] = inline(reader.run.path / path)
             reference = f"references/{sample.prompt_id}.png"
-            asked = f"references/{quote(sample.prompt_id, safe='/!*()' + chr(39))}.png"
-            if asked not in found:
-                found[asked] = inline(reader.run.path / reference)
-    return found
+            url = f"references/{quote(sample.prompt_id, safe='/!*()' + chr(39))}.png"
+            if url not in data_urls:
+                data_urls[url] = inline(reader.run.path / reference)
+    return data_urls
 
 
 def inline(path: Path) -> str:

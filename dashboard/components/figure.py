@@ -45,8 +45,8 @@ def show_figure(figure: Figure, *, key: str, group: str, label: str, file_name: 
 
     data = {"figure": figure, "group": group, "label": label, "fileName": file_name, "plotly": PLOTLY_URL}
     height = int(figure["layout"]["height"])
-    told: Any = _mount(key=key, data=data, height=height, on_window_change=note_window, on_picked_change=lambda: None)
-    return int(told.picked) if told.picked is not None else None
+    result: Any = _mount(key=key, data=data, height=height, on_window_change=note_window, on_picked_change=lambda: None)
+    return int(result.picked) if result.picked is not None else None
 
 
 def window_of(group: str) -> tuple[float, float] | None:

@@ -33,10 +33,10 @@ NAMES: dict[RequestKind, str] = {
 
 def stages(request: Request, answer: Answer) -> dict[str, str | None]:
     """Stage → when it was reached; None is not yet."""
-    told: dict[str, str | None] = {"requested": request.created, "seen": answer.seen}
+    reached: dict[str, str | None] = {"requested": request.created, "seen": answer.seen}
     if request.kind == "stop":
-        return told | {"saved": answer.saved, "stopped": answer.stopped}
-    return told | {DRAWN if request.prompts else DONE[request.kind]: answer.done}
+        return reached | {"saved": answer.saved, "stopped": answer.stopped}
+    return reached | {DRAWN if request.prompts else DONE[request.kind]: answer.done}
 
 
 def is_settled(request: Request, answer: Answer) -> bool:

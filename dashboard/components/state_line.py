@@ -126,14 +126,14 @@ def evaluated_fact(
 
 def gpu_fact(gpu: Gpu) -> Fact:
     """Memory of a GPU, and how warm and how busy it is."""
-    told = [
+    parts = [
         f"{gpu.celsius} °C" if gpu.celsius is not None else "",
         f"{gpu.watts:.0f} W" if gpu.watts is not None else "",
         f"{gpu.utilisation_percent} %" if gpu.utilisation_percent is not None else "",
     ]
     tone: Tone = "warn" if (gpu.celsius or 0) >= HOT_CELSIUS else ""
     memory = f"{gpu.used_bytes / GIB:.1f} / {gpu.total_bytes / GIB:.1f} GiB"
-    return Fact("GPU", memory, " · ".join(filter(None, told)), tone)
+    return Fact("GPU", memory, " · ".join(filter(None, parts)), tone)
 
 
 def facts_html(facts: Sequence[Fact], share: float) -> str:

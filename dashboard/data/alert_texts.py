@@ -25,7 +25,7 @@ def of_run(reader: RunReader, trainer: ProcessStatus | None, now: datetime) -> l
     """Everything that deserves attention, the gravest first."""
     alive, (evaluators, evaluating) = is_alive(trainer), read_active_evaluators(reader.run)
     waiting = len(reader.waiting_steps())
-    found = [
+    all_alerts = [
         *alerts.ended_badly(trainer, alive),
         *(alert for slot, status in evaluators.items() for alert in alerts.ended_badly(status, slot in evaluating)),
         *stalled(reader, trainer, now),
@@ -36,14 +36,14 @@ def of_run(reader: RunReader, trainer: ProcessStatus | None, now: datetime) -> l
         *(alerts.unevaluated(waiting, bool(evaluating)) if alive or not evaluators else []),
         *alerts.failed_evaluations(reader.failures()),
     ]
-    return sorted(found, key=lambda alert: alert.level != "bad")
+    return sorted(all_alerts, key=lambda alert: alert.level != "bad")
 
 
 def of_steps(reader: RunReader) -> dict[int, str]:
     """Step → what to draw there; single steps without a loss are marked on its curve already."""
     lasting = [alert for alert in not_finite(reader) if alert.level == "bad"]
-    told = [*overfitting(reader), *lasting]
-    return {alert.step: sentence(alert) for alert in told if alert.step is not None}
+    marked = [*overfitting(reader), *lasting]
+    return {alert.step: sentence(alert) for alert in marked if alert.step is not None}
 
 
 def not_finite(reader: RunReader) -> list[Alert]:

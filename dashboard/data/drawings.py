@@ -46,8 +46,8 @@ def _figure(run_name: str, path: str, sample: Sample, descriptions: MetricDescri
         f"{metric_name(column)} {number(sample.metrics.get(column.name))}"
         for column in descriptions.compared_without_references
     ]
-    told = html.escape(" · ".join([f"{say('seed')} {sample.seed}", *scores]))
+    details = html.escape(" · ".join([f"{say('seed')} {sample.seed}", *scores]))
     return (
         f'<figure><a href="{url}" target="_blank"><img loading="lazy" src="{small}" alt="{prompt}"></a>'
-        f"<figcaption>{prompt}<span>{told}</span></figcaption></figure>"
+        f"<figcaption>{prompt}<span>{details}</span></figcaption></figure>"
     )

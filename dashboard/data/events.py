@@ -23,9 +23,9 @@ def pauses(train: pd.DataFrame, stops: Mapping[int, str]) -> dict[int, str]:
     between = np.diff(times)
     usual = typical(train["step_seconds"].to_numpy()[-10_000:])
     silent = np.flatnonzero(between > max(PAUSE_SECONDS, PAUSE_STEPS * usual))
-    found = {int(steps[i + 1]): say("went on after {time}", time=duration(between[i])) for i in silent}
+    continued = {int(steps[i + 1]): say("went on after {time}", time=duration(between[i])) for i in silent}
     resumed = {step + 1 for step in stops if step < steps[-1]}
-    return {step: say("resumed") for step in sorted(resumed - found.keys())} | found
+    return {step: say("resumed") for step in sorted(resumed - continued.keys())} | continued
 
 
 def typical(seconds: Numbers) -> float:

@@ -159,9 +159,9 @@ class RunReader:
         """What a snapshot folder holds; None if it is gone or damaged. A published one never changes."""
         if step not in self._manifests:
             with contextlib.suppress(RunFolderError):
-                found = read_manifest(self.run.snapshot(step))
-                if found:
-                    self._manifests[step] = found
+                manifest = read_manifest(self.run.snapshot(step))
+                if manifest:
+                    self._manifests[step] = manifest
         return self._manifests.get(step)
 
     def damage(self, step: int) -> str:
@@ -195,7 +195,7 @@ class RunReader:
     def anchors(self) -> dict[str, dict[str, float | None]]:
         """Metric → what shuffled pairs and real pictures score, where the evaluator says so."""
         best = self.best()
-        ends = {name: found.model_dump() for name, found in best.anchors.items()} if best else {}
+        ends = {name: anchor.model_dump() for name, anchor in best.anchors.items()} if best else {}
         for column in self.descriptions.of_role("guard") if best else ():
             real = best.metrics.get(column.guard.real) if best and column.guard else None
             if real is not None:

@@ -62,11 +62,11 @@ def chosen_readers(others: list[str]) -> list[RunReader]:
         persist_state="session",
         on_change=url_state.write,
     )
-    found: list[RunReader] = []
+    readers: list[RunReader] = []
     for name in names:
         with suppress(DarkroomError):
-            found.append(open_reader(name))
-    return found
+            readers.append(open_reader(name))
+    return readers
 
 
 def show_numbers(readers: list[RunReader], baseline: str) -> None:

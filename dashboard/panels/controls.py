@@ -54,16 +54,16 @@ def ask(reader: RunReader, kind: RequestKind, by: str = BY) -> None:
 def stop_button(reader: RunReader, alive: bool) -> str:
     """Stop training; disabled while no trainer is running or a request is open. Returns the session key set by
     pressing it."""
-    asked = bool(requests.open_requests(reader.run, "stop"))
+    is_requested = bool(requests.open_requests(reader.run, "stop"))
     confirming = f"confirming_stop_{reader.run_id}"
-    if not alive or asked:
+    if not alive or is_requested:
         st.session_state.pop(confirming, None)
     st.button(
         say("Stop training"),
         key="stop_training",
         icon=":material/stop_circle:",
         width="stretch",
-        disabled=not alive or asked,
+        disabled=not alive or is_requested,
         on_click=st.session_state.update,
         args=({confirming: True},),
     )

@@ -19,16 +19,16 @@ from shared.run_folder.records import Request
 
 
 @refreshed(seconds=2.0)
-def orders_panel(reader: RunReader, step: int) -> None:
+def requests_panel(reader: RunReader, step: int) -> None:
     """The requests for a snapshot, their progress, and the pictures drawn."""
     now = datetime.now(UTC)
-    asked = requests.requests(reader.run, "evaluate")
+    evaluation_requests = requests.requests(reader.run, "evaluate")
     evaluators, alive = read_active_evaluators(reader.run)
     evaluators = evaluators_fact(evaluators, alive, now)
     evaluate_button(reader, step)
-    prompts_form(reader, step, asked)
-    for request in reversed([one for one in asked if one.step == step]):
-        show_order(reader, request, evaluators, bool(alive), now)
+    prompts_form(reader, step, evaluation_requests)
+    for request in reversed([one for one in evaluation_requests if one.step == step]):
+        show_request(reader, request, evaluators, bool(alive), now)
 
 
 def evaluate_button(reader: RunReader, step: int) -> None:
@@ -51,29 +51,29 @@ def ask_to_evaluate(reader: RunReader, step: int) -> None:
     act(reader, requests.submit_evaluation, reader.run, step, BY)
 
 
-def prompts_form(reader: RunReader, step: int, asked: list[Request]) -> None:
+def prompts_form(reader: RunReader, step: int, evaluation_requests: list[Request]) -> None:
     """The form starts with the last prompts, so that several snapshots can be drawn with the same ones."""
     key = f"prompts_{reader.run_id}_{step}"
-    last = next((one.prompts for one in reversed(asked) if one.prompts), ())
+    last = next((one.prompts for one in reversed(evaluation_requests) if one.prompts), ())
     st.session_state.setdefault(key, "\n".join(last))
     with st.form(f"{key}_form", border=False):
         st.text_area(say("Your own prompts, one per line"), key=key, height=100)
         st.form_submit_button(
             say("Draw with these prompts"), icon=":material/brush:", on_click=ask_for_drawings, args=(reader, step, key)
         )
-    if told := st.session_state.get(f"{key}_trouble"):
-        st.error(told, icon=":material/error:")
+    if trouble := st.session_state.get(f"{key}_trouble"):
+        st.error(trouble, icon=":material/error:")
 
 
 def ask_for_drawings(reader: RunReader, step: int, key: str) -> None:
     """Write the request, unless the same is open already, or say why not."""
     prompts = request_status.prompts_in(st.session_state[key])
-    st.session_state[f"{key}_trouble"] = told = request_status.prompts_trouble(prompts)
-    if not told:
+    st.session_state[f"{key}_trouble"] = trouble = request_status.prompts_trouble(prompts)
+    if not trouble:
         act(reader, requests.submit_evaluation, reader.run, step, BY, prompts)
 
 
-def show_order(reader: RunReader, request: Request, evaluators: Fact, serving: bool, now: datetime) -> None:
+def show_request(reader: RunReader, request: Request, evaluators: Fact, serving: bool, now: datetime) -> None:
     """Show its stages until a while after it is settled, and its pictures always."""
     answer = requests.read_answer(reader.run, request)
     if not request_status.is_past(request, answer, None, now):

@@ -69,6 +69,8 @@ def missing_lines(reader: RunReader) -> None:
     for name, reasons in reader.missing().items():
         steps = [step for step in reasons if step not in failed]
         if steps:
-            told = sorted({reasons[step] for step in steps})
+            causes = sorted({reasons[step] for step in steps})
             listed = ", ".join(str(step) for step in steps[:8]) + (" …" if len(steps) > 8 else "")
-            st.caption(say("No {metric} at step {steps}: {reason}", metric=name, steps=listed, reason="; ".join(told)))
+            st.caption(
+                say("No {metric} at step {steps}: {reason}", metric=name, steps=listed, reason="; ".join(causes))
+            )

@@ -13,7 +13,7 @@ from dashboard.data.drawings import sheets_html
 from dashboard.data.reader import RunReader
 from dashboard.data.snapshot_table import snapshot_table, verdict_words
 from dashboard.panels import act, refreshed
-from dashboard.panels.evaluate_now import orders_panel
+from dashboard.panels.evaluate_now import requests_panel
 from dashboard.panels.waiting import wait_for_training
 from dashboard.server import exports
 from dashboard.server.files import download_url
@@ -79,7 +79,7 @@ def show_snapshot(reader: RunReader, step: int, manifest: Manifest | None, noted
             show_file(reader, step, manifest)
         with right:
             show_notes(reader, step, noted)
-        orders_panel(reader.name, step)
+        requests_panel(reader.name, step)
 
 
 def show_file(reader: RunReader, step: int, manifest: Manifest | None) -> None:

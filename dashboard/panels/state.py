@@ -60,7 +60,7 @@ def facts(
     alive = is_alive(trainer)
     at_work = trainer is not None and alive and trainer.state != "paused"
     speed = pace(reader.train(), trainer.started) if trainer and at_work else None
-    told = [
+    line = [
         state_line.process_fact(say("Trainer"), trainer, alive, now),
         state_line.step_fact(step, total),
         state_line.speed_fact(speed, typical(reader.train()["step_seconds"].to_numpy())),
@@ -70,7 +70,7 @@ def facts(
         *(state_line.gpu_fact(gpu) for gpu in gpus()),
     ]
     supervising = state_line.process_fact(say("Supervisor"), supervisor, is_alive(supervisor), now)
-    return [*told, supervising] if supervising.tone in ("warn", "bad") else told
+    return [*line, supervising] if supervising.tone in ("warn", "bad") else line
 
 
 def viewer_zone() -> tzinfo:
@@ -100,11 +100,11 @@ def show_requests(reader: RunReader, trainer: ProcessStatus | None, now: datetim
             st.warning(trouble, icon=":material/warning:")
 
 
-def show_alerts(found: list[Alert]) -> None:
+def show_alerts(alerts: list[Alert]) -> None:
     """One line each; many are folded."""
-    if not found:
+    if not alerts:
         return
-    lines = [f'<li class="{alert.level}">{html.escape(alert_texts.sentence(alert))}</li>' for alert in found]
+    lines = [f'<li class="{alert.level}">{html.escape(alert_texts.sentence(alert))}</li>' for alert in alerts]
     rest = html.escape(say("further alerts: {count}", count=len(lines) - SHOWN_ALERTS))
     more = (
         f"<details><summary>{rest}</summary>{''.join(lines[SHOWN_ALERTS:])}</details>" if lines[SHOWN_ALERTS:] else ""

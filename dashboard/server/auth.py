@@ -73,8 +73,8 @@ class Gate:
         """The response to a refused request; None passes it on."""
         headers = Headers(scope=scope)
         origin, host = headers.get("origin"), headers.get("host")
-        asked = scope["type"] == "http" and scope["path"] == QUESTION
-        if (asked or scope["type"] == "websocket") and not self._is_ours(origin, host):
+        is_question = scope["type"] == "http" and scope["path"] == QUESTION
+        if (is_question or scope["type"] == "websocket") and not self._is_ours(origin, host):
             return refusal(headers, 403, *foreign_page(origin or "", host or ""))
         if not self.token:
             if not is_loopback(host):
@@ -85,7 +85,7 @@ class Gate:
             if scope["type"] == "http" and self._knows(query.pop("token", "")):
                 return self._welcome(scope["path"], query)
             return refusal(headers, 401, *NO_TOKEN)
-        return Response(status_code=204) if asked else None
+        return Response(status_code=204) if is_question else None
 
     def _welcome(self, path: str, query: dict[str, str]) -> Response:
         """Redirect to the same page without the token in its address; the browser keeps the token in a cookie of this
@@ -194,7 +194,7 @@ def cookie_name(token: str) -> str:
 def cookie_of(header: str, name: str) -> str:
     """A cookie's value in a Cookie header; empty if there is none."""
     try:
-        found = SimpleCookie(header).get(name)
+        cookie = SimpleCookie(header).get(name)
     except CookieError:
         return ""
-    return found.value if found else ""
+    return cookie.value if cookie else ""

@@ -27,7 +27,7 @@ class Job:
     """A running or failed export."""
 
     process: subprocess.Popen[bytes]
-    said: IO[bytes]
+    output: IO[bytes]
     started: float
 
     def seconds(self) -> float:
@@ -36,10 +36,10 @@ class Job:
 
     def error(self) -> str:
         """The error and its hint; without them the last line of output."""
-        self.said.seek(0)
-        lines = self.said.read().decode(errors="replace").strip().splitlines()
-        told = [line.partition(": ")[2] for line in lines if line.startswith(("error: ", "hint: "))]
-        return "\n".join(told or lines[-1:]) or f"exit code {self.process.returncode}"
+        self.output.seek(0)
+        lines = self.output.read().decode(errors="replace").strip().splitlines()
+        errors = [line.partition(": ")[2] for line in lines if line.startswith(("error: ", "hint: "))]
+        return "\n".join(errors or lines[-1:]) or f"exit code {self.process.returncode}"
 
 
 class Exports:
@@ -56,16 +56,16 @@ class Exports:
         with self._lock:
             if target.exists() or self.is_busy():
                 return
-            said = tempfile.TemporaryFile()  # noqa: SIM115 - read once the program has ended
+            output = tempfile.TemporaryFile()  # noqa: SIM115 - read once the program has ended
             process = subprocess.Popen(
                 python_module("tasks.text_to_image.export", run.path, *options),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                stderr=said,
+                stderr=output,
                 cwd=ROOT,
                 env=child_environment(None),
             )
-            self._jobs[target] = Job(process, said, time.monotonic())
+            self._jobs[target] = Job(process, output, time.monotonic())
 
     def is_busy(self) -> bool:
         """Whether an export is running."""

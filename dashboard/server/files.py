@@ -35,33 +35,33 @@ def picture_url(run_name: str, path: str, *, small: bool = False) -> str:
 def find_file(runs: Path, path: str, endings: Container[str]) -> Path | None:
     """The file at `path` below the runs folder; None if it has another ending, is missing, or leads outside."""
     try:
-        found = (runs / path).resolve(strict=True)
+        file = (runs / path).resolve(strict=True)
     except (OSError, ValueError):
         return None
-    is_inside = found.is_file() and found.is_relative_to(runs.resolve())
-    return found if is_inside and Path(path).suffix.lower() in endings and found.suffix.lower() in endings else None
+    is_inside = file.is_file() and file.is_relative_to(runs.resolve())
+    return file if is_inside and Path(path).suffix.lower() in endings and file.suffix.lower() in endings else None
 
 
 def routes(runs: Path) -> list[Route]:
     """The routes that `st.App` serves beside the page."""
 
     def picture(request: Request) -> Response:  # not async, so that Starlette uses a thread: thumbnails take time
-        found = found_or_404(find_file(runs, request.path_params["path"], PICTURE_TYPES))
-        if "small" in request.query_params and is_large(found):
-            return Response(thumbnail(found), media_type="image/webp", headers=FOREVER)
-        return FileResponse(found, media_type=PICTURE_TYPES[found.suffix.lower()], headers=FOREVER)
+        file = found_or_404(find_file(runs, request.path_params["path"], PICTURE_TYPES))
+        if "small" in request.query_params and is_large(file):
+            return Response(thumbnail(file), media_type="image/webp", headers=FOREVER)
+        return FileResponse(file, media_type=PICTURE_TYPES[file.suffix.lower()], headers=FOREVER)
 
     async def result(request: Request) -> FileResponse:
         run, step = request.path_params["run"], request.path_params["step"]
-        found = found_or_404(find_file(runs, f"{run}/evaluations/{step}/result.json", {".json"}))
-        return FileResponse(found, media_type="application/json", headers=FOREVER)
+        file = found_or_404(find_file(runs, f"{run}/evaluations/{step}/result.json", {".json"}))
+        return FileResponse(file, media_type="application/json", headers=FOREVER)
 
     async def adapter(request: Request) -> FileResponse:
         path = request.path_params["path"]
-        found = found_or_404(find_file(runs, path, {".safetensors", ".zip"}))
-        run_name, folder = path.partition("/")[0], found.parent.name
-        name = found.name if folder == "exports" else f"{run_name}-{folder}{found.suffix}"
-        return FileResponse(found, media_type="application/octet-stream", filename=name)
+        file = found_or_404(find_file(runs, path, {".safetensors", ".zip"}))
+        run_name, folder = path.partition("/")[0], file.parent.name
+        name = file.name if folder == "exports" else f"{run_name}-{folder}{file.suffix}"
+        return FileResponse(file, media_type="application/octet-stream", filename=name)
 
     async def plotly_script(_: Request) -> FileResponse:
         return FileResponse(PLOTLY_FILE, media_type="text/javascript", headers=FOREVER)
