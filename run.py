@@ -28,19 +28,21 @@ from shared.errors import report as report_error
 from shared.files import paths
 from shared.followers import trackers
 from shared.followers.webhook import Webhook
-from shared.launch import first_config, handover
+from shared.launch import handover
 from shared.launch import integrity as invariants
 from shared.launch.listener import listen
 from shared.launch.resume import Resume, adopt_places, open_or_create
 from shared.launch.supervisor import ROOT, Supervisor, child_environment, python_module, wait_until_healthy
 from shared.launch.terminal import Terminal, summarise
 from shared.machine import doctor as examination
-from shared.machine import hardware, precheck, presets
-from shared.models import base_model, tokens
+from shared.machine import hardware
+from shared.models import base_model
 from shared.run_folder.heartbeat import read_status
 from shared.run_folder.pending import left_to_evaluate
 from shared.run_folder.records import replace_file
 from shared.run_folder.run_dir import RunDir, open_run
+from tasks.text_to_image import first_config
+from tasks.text_to_image.models import precheck, presets, tokens
 
 DEMO_CONFIG = ROOT / "configs" / "pocket_kimono_cpu.toml"
 DEFAULT_MODEL = "stable-diffusion-v1-5/stable-diffusion-v1-5"

@@ -3,7 +3,7 @@
 The true UNets and VAEs run forward and backward on fake tensors: shapes and lifetimes are real, memory is not used.
 Half precision is CUDA's: autocast to fp16, normalisation in fp32 (emulated, since fake tensors here live on the CPU),
 attention by the kernel that keeps no score matrix. Prints one row per measurement and the constants of
-`shared/machine/memory.py`, fitted by least squares on relative errors.
+`tasks/text_to_image/models/memory.py`, fitted by least squares on relative errors.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from shared.machine import memory
 from shared.models.base_model import POCKET_STABLE_DIFFUSION
+from tasks.text_to_image.models import memory
 from tests.true_shapes import UNETS, VAE
 
 GIB = 2**30

@@ -2,7 +2,7 @@
 
 MODEL is `pocket` or `sd1`, the true SD 1.5 UNet with random weights. fp32, one picture, a rank-16 adapter, AdamW. The
 peak of this process's resident memory (the kernel's high-water mark, reset before the steps) is compared with what
-`shared.machine.memory` says of weights, adapter, optimizer and activations, with and without checkpointing.
+`tasks.text_to_image.models.memory` says of weights, adapter, optimizer and activations, with and without checkpointing.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from diffusers import UNet2DConditionModel
 from peft import LoraConfig
 
 from benchmarks.activations import unet_inputs
-from shared.machine import memory
 from shared.models.base_model import POCKET_STABLE_DIFFUSION
 from shared.models.weights_header import TensorShape
+from tasks.text_to_image.models import memory
 from tests.true_shapes import UNETS
 
 MIB = 2**20

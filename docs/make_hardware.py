@@ -1,4 +1,4 @@
-"""Writes the tables of docs/hardware.md from shared/machine/presets.py: `python docs/make_hardware.py`."""
+"""Writes the tables of docs/hardware.md from tasks/text_to_image/models/presets.py: `python docs/make_hardware.py`."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from shared.machine import presets  # noqa: E402
 from shared.machine.hardware import Gpu  # noqa: E402
+from tasks.text_to_image.models import presets  # noqa: E402
 
 TARGET = ROOT / "docs" / "hardware.md"
 BEGIN, END = "<!-- presets: begin -->", "<!-- presets: end -->"

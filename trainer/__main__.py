@@ -17,11 +17,11 @@ from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGr
 from shared.config.schema import Config
 from shared.data import held_out
 from shared.errors import DeviceError, exit_code_of
-from shared.machine import precheck
 from shared.run_folder.heartbeat import Status, hold_role
 from shared.run_folder.run_dir import RunDir, open_run
 from tasks import devices
 from tasks.protocol import Progress
+from tasks.text_to_image.models import precheck
 from tasks.text_to_image.training import prepare
 from trainer import checkpoint, optimizer
 from trainer.checkpoint import Checkpoint

@@ -17,9 +17,10 @@ from watchdog.observers import Observer
 
 from shared.errors import ConfigError
 from shared.launch.listener import listen
-from shared.machine import hardware, presets
+from shared.machine import hardware
 from shared.models.base_model import POCKET_CLIP, POCKET_STABLE_DIFFUSION
 from shared.run_folder.run_dir import LIBRARIES
+from tasks.text_to_image.models import presets
 
 EVENT_SECONDS = 3.0
 LOW_DISK_GIB = 5.0

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from shared.models.tokens import MAX_TOKEN_LENGTH
+from tasks.text_to_image.models.tokens import MAX_TOKEN_LENGTH
 
 if TYPE_CHECKING:
     from tasks.text_to_image.families.model import Model

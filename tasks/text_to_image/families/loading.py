@@ -19,13 +19,13 @@ from shared.models import external_vae
 from shared.models.base_model import family as family_of
 from shared.models.base_model import hub_variant, model_files, require_clip_skip, resolve
 from shared.models.external_vae import Latents
-from shared.models.tokens import MAX_TOKEN_LENGTH
 from shared.models.vae import require_decodable
 from shared.models.weights_header import choose_variant, names_in
 from tasks.text_to_image.families import quantization
 from tasks.text_to_image.families.family import Family
 from tasks.text_to_image.families.known import FAMILIES
 from tasks.text_to_image.families.model import Model
+from tasks.text_to_image.models.tokens import MAX_TOKEN_LENGTH
 
 Precision = Literal["fp32", "fp16", "bf16"]
 DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}

@@ -13,8 +13,8 @@ import torch
 from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
-from shared.models.tokens import MAX_TOKEN_LENGTH, Lengths
 from tasks.text_to_image.families.family import Family
+from tasks.text_to_image.models.tokens import MAX_TOKEN_LENGTH, Lengths
 from tasks.text_to_image.objectives.objective import Objective
 
 Conditioning = dict[str, Tensor]

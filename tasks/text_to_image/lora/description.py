@@ -10,9 +10,9 @@ import json
 from pathlib import Path
 
 from shared.config.schema import Config
-from shared.models.tokens import MAX_TOKEN_LENGTH
 from tasks.text_to_image.families.family import Family
 from tasks.text_to_image.families.known import FAMILIES
+from tasks.text_to_image.models.tokens import MAX_TOKEN_LENGTH
 from tasks.text_to_image.objectives.objective import Objective
 
 Description = dict[str, str]

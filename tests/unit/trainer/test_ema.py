@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from shared.config.loading import parse_config
-from shared.machine import memory
+from tasks.text_to_image.models import memory
 from tests.true_shapes import true_shapes
 from trainer.ema import Average
 from trainer.learner import Learner

@@ -15,11 +15,11 @@ from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundErro
 from shared.config.schema import ModelConfig
 from shared.errors import ModelError
 from shared.launch.resume import Resume, open_or_create
-from shared.machine import memory
 from shared.models import base_model
 from shared.models.base_model import pinned
 from shared.run_folder.run_dir import RunDir
 from tasks.text_to_image.families import loading
+from tasks.text_to_image.models import memory
 from tests.conftest import tiny_config
 
 HUB_ID = "somebody/dresses"

@@ -8,10 +8,10 @@ import pytest
 
 from shared.config.loading import parse_config
 from shared.config.schema import Config
-from shared.machine import memory, presets
 from shared.machine.hardware import Gpu
-from shared.machine.memory import GIB
-from shared.machine.presets import Family, Preset
+from tasks.text_to_image.models import memory, presets
+from tasks.text_to_image.models.memory import GIB
+from tasks.text_to_image.models.presets import Family, Preset
 from tests.true_shapes import true_shapes
 
 ROWS = [(family, gigabytes) for family, sizes in presets.SIZES.items() for gigabytes in sizes]

@@ -10,10 +10,11 @@ import pytest
 from shared.config.loading import parse_config
 from shared.config.schema import Config
 from shared.errors import DeviceError
-from shared.machine import hardware, memory, precheck
+from shared.machine import hardware
 from shared.machine.hardware import Gpu
-from shared.machine.memory import GIB
-from shared.machine.precheck import Place
+from tasks.text_to_image.models import memory, precheck
+from tasks.text_to_image.models.memory import GIB
+from tasks.text_to_image.models.precheck import Place
 from tests.true_shapes import true_shapes
 
 

@@ -15,9 +15,9 @@ from shared.config.loading import load_config
 from shared.config.save_interval import parse
 from shared.data.survey import survey
 from shared.errors import DataError
-from shared.launch import first_config
-from shared.machine import presets
 from shared.machine.hardware import Gpu
+from tasks.text_to_image import first_config
+from tasks.text_to_image.models import presets
 from tests.conftest import run_module
 
 

@@ -3,7 +3,7 @@
 Weights, adapter and optimizer are counted from the headers of the model's files. Activations are estimated from the
 denoiser's architecture, with constants fitted to fake runs of the true architectures:
 benchmarks/activations_fake_202611.md, which names the error. Everything here is arithmetic; what is free, and what to
-do about it, is `shared.machine.precheck`'s.
+do about it, is `tasks.text_to_image.models.precheck`'s.
 """
 
 from __future__ import annotations

@@ -10,9 +10,9 @@ import pytest
 
 from shared.config.schema import ModelConfig
 from shared.errors import ModelError
-from shared.models import tokens
 from shared.models.base_model import POCKET_STABLE_DIFFUSION
-from shared.models.tokens import Lengths
+from tasks.text_to_image.models import tokens
+from tasks.text_to_image.models.tokens import Lengths
 from tests.conftest import paper_model
 
 POCKET_TOKENIZER = POCKET_STABLE_DIFFUSION / "tokenizer"

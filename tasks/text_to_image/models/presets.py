@@ -2,7 +2,7 @@
 
 One table: family × memory of the card. Every row trains on four pictures an update, so that the same steps and learning
 rate mean the same on every card; what differs is how many of them are held at once. Sizes follow the estimate in
-`shared.machine.memory` of trainer and evaluator on one card, checked by a test against nine tenths of the memory, and
+`tasks.text_to_image.models.memory` of trainer and evaluator on one card, checked by a test against nine tenths of the memory, and
 published practice, named below. None of these rows has been measured on such a card by this project.
 
 Sources: OneTrainer's LoRA presets for SD 1.5 and SDXL (rank 16, batch 4, 512 and 1024 pixels); diffusers'

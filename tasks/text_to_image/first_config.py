@@ -13,7 +13,7 @@ from shared.config.schema import POCKET, RUN_NAME
 from shared.data import held_out
 from shared.data.survey import Survey
 from shared.errors import DataError
-from shared.machine.presets import PICTURES_PER_UPDATE, Choice, Preset
+from tasks.text_to_image.models.presets import PICTURES_PER_UPDATE, Choice, Preset
 
 VIEWS_PER_PICTURE = 100
 STEPS_RANGE = (500, 4000)

@@ -15,10 +15,11 @@ import psutil
 
 from shared.config.schema import POCKET, Config
 from shared.errors import DeviceError
-from shared.machine import hardware, memory, presets
+from shared.machine import hardware
 from shared.machine.hardware import Gpu
-from shared.machine.memory import GIB, Footprint, ModelShapes, Precision
 from shared.models import base_model
+from tasks.text_to_image.models import memory, presets
+from tasks.text_to_image.models.memory import GIB, Footprint, ModelShapes, Precision
 
 MIXED: dict[str, Precision] = {"no": "fp32", "fp16": "fp16", "bf16": "bf16"}
 SMALLER_RESOLUTION = {1024: 768, 768: 512}
