@@ -42,6 +42,8 @@ from shared.run_folder.pending import left_to_evaluate
 from shared.run_folder.records import replace_file
 from shared.run_folder.run_dir import RunDir, open_run
 from tasks.text_to_image import first_config
+from tasks.text_to_image.families.stable_diffusion import Pocket
+from tasks.text_to_image.findings import findings as findings_of_models
 from tasks.text_to_image.models import precheck, presets, tokens
 
 DEMO_CONFIG = ROOT / "configs" / "pocket_kimono_cpu.toml"
@@ -299,7 +301,7 @@ def doctor(
 ) -> None:
     """Look at this machine: hardware, versions, disk, file events, port; exit code 1 if something stands in the way."""
     table = Table(show_header=False, box=None)
-    findings = examination.examine(runs, "127.0.0.1", port)
+    findings = examination.examine(runs, "127.0.0.1", port, findings_of_models())
     marks = {"ok": "[green]ok[/]", "note": "[yellow]note[/]", "problem": "[red]problem[/]"}
     for finding in findings:
         table.add_row(marks[finding.verdict], finding.subject, finding.text)
@@ -320,14 +322,14 @@ def _init(folder: Path, model: str, output: Path | None, trigger_word: str, *, f
     if seen.cure:
         console.print(f"hint: {seen.cure}", markup=False)
     known = base_model.family(model)
-    family = POCKET if model == POCKET else known or base_model.guess_family(model)
+    family = Pocket() if model == POCKET else known or base_model.guess_family(model)
     preset = presets.recommend(family, next(iter(hardware.usable_gpus()), None))
     text = first_config.render(seen, preset, model, str(folder), folder.resolve().name, target)
     with writing("--output", target):
         target.parent.mkdir(parents=True, exist_ok=True)
         replace_file(target, text.encode())
-    source = family if known else f"not on this machine yet: taken for {family} by its name"
-    if predicts := base_model.schedule(model):
+    source = family.name if known else f"not on this machine yet: taken for {family.name} by its name"
+    if predicts := base_model.stated(model):
         source += f", {predicts}"
     for line in (f"model: {model}, {source}", f"preset: {preset.name}: {preset.reason}"):
         console.print(line, markup=False)

@@ -30,7 +30,7 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from shared.models.base_model import POCKET_STABLE_DIFFUSION
-from tasks.text_to_image.models import memory
+from tasks.text_to_image.families.unet import unet_work
 from tests.true_shapes import UNETS, VAE
 
 GIB = 2**30
@@ -213,7 +213,7 @@ def main() -> None:
         (name, batch, pixels) for name, (_, sizes) in ARCHITECTURES.items() for batch in (1, 4) for pixels in sizes
     ]
     work = [
-        [batch * value for value in memory.unet_work(complete(ARCHITECTURES[name][0]), (pixels // 8) ** 2)]
+        [batch * value for value in unet_work(complete(ARCHITECTURES[name][0]), (pixels // 8) ** 2)]
         for name, batch, pixels in cases
     ]
     for half, checkpointing in itertools.product((True, False), (False, True)):

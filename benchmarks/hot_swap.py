@@ -56,7 +56,7 @@ def publish_snapshots(run: RunDir, config: Config, count: int) -> None:
     """Snapshots of small random weights, each its own file."""
     model = loading.load_model(config.model, "fp32")
     parts = lora.adapted(model, config.lora)
-    lora.attach(parts, config.lora)
+    lora.attach(parts, config.lora, model.family)
     blueprint, metadata, run_id = lora.state(parts), lora.metadata(parts), run.read_record().run_id
     for step in range(1, count + 1):
         generator = torch.Generator().manual_seed(step)

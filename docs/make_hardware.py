@@ -1,4 +1,4 @@
-"""Writes the tables of docs/hardware.md from tasks/text_to_image/models/presets.py: `python docs/make_hardware.py`."""
+"""Writes the tables of docs/hardware.md from what families say: `python docs/make_hardware.py`."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from shared.machine.hardware import Gpu  # noqa: E402
+from tasks.text_to_image.families.family import Family  # noqa: E402
+from tasks.text_to_image.families.known import FAMILIES  # noqa: E402
 from tasks.text_to_image.models import presets  # noqa: E402
 
 TARGET = ROOT / "docs" / "hardware.md"
 BEGIN, END = "<!-- presets: begin -->", "<!-- presets: end -->"
-TITLES: dict[presets.Family, str] = {"sd1": "Stable Diffusion 1.x", "sd2": "Stable Diffusion 2.x", "sdxl": "SDXL"}
 COLUMNS = {
     "data.resolution": "resolution",
     "train.train_batch_size": "batch",
@@ -30,16 +31,17 @@ def render() -> str:
     """The page, its tables made anew."""
     page = TARGET.read_text(encoding="utf-8")
     before, after = page.partition(BEGIN)[0], page.partition(END)[2]
-    tables = "\n\n".join(_table(family) for family in TITLES)
+    tables = "\n\n".join(_table(family) for family in FAMILIES.values())
     return f"{before}{BEGIN}\n{tables}\n{END}{after}"
 
 
-def _table(family: presets.Family) -> str:
+def _table(family: Family) -> str:
     rows = [_row("CPU", presets.recommend(family, None))]
-    for gigabytes in presets.SIZES[family]:
+    for gigabytes in family.sizes:
         gpu = Gpu(0, "", 0.0, gigabytes * 1024.0, (8, 0))
         rows.append(_row(f"{gigabytes} GB", presets.recommend(family, gpu)))
-    head = f"| {TITLES[family]} | {' | '.join(COLUMNS.values())} |\n|{' --- |' * (len(COLUMNS) + 1)}"
+    title = family.title.replace("SD ", "Stable Diffusion ")
+    head = f"| {title} | {' | '.join(COLUMNS.values())} |\n|{' --- |' * (len(COLUMNS) + 1)}"
     return "\n".join([head, *rows])
 
 

@@ -10,6 +10,7 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 from shared.models.weights_header import Tensors, TensorShape
+from tasks.text_to_image.families.known import FAMILIES
 from tasks.text_to_image.models.memory import ModelShapes
 
 UNETS: dict[str, dict[str, Any]] = {
@@ -48,7 +49,9 @@ def true_shapes(family: str) -> ModelShapes:
         modules["text_encoder"] = CLIPTextModel(CLIPTextConfig(**(VIT_H if family == "sd2" else VIT_L)))
         if family == "sdxl":
             modules["text_encoder_2"] = CLIPTextModelWithProjection(CLIPTextConfig(**VIT_G, projection_dim=1280))
-    return ModelShapes(family, {name: _tensors(module) for name, module in modules.items()}, dict(unet.config))
+    return ModelShapes(
+        FAMILIES[family], {name: _tensors(module) for name, module in modules.items()}, dict(unet.config)
+    )
 
 
 def _tensors(module: torch.nn.Module) -> Tensors:

@@ -8,7 +8,7 @@ layers, as LyCORIS does. `all-linear` is PEFT's: every linear layer, wherever it
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, cast
 
 from shared.errors import ConfigError
@@ -61,6 +61,19 @@ def expand(targets: Any) -> Any:
     return tuple(dict.fromkeys(ends))
 
 
+def translated(targets: Collection[str], presets: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+    """Presets that a config spells out as Stable Diffusion means them, as another family means them."""
+    if presets == PRESETS:
+        return tuple(targets)
+    names, found = dict.fromkeys(targets), list[str]()
+    for preset in sorted(PRESETS, key=lambda name: len(PRESETS[name]), reverse=True):
+        own = (ALL_LINEAR,) if preset == ALL_LINEAR else PRESETS[preset]
+        if names.keys() >= set(own):
+            found += presets[preset]
+            names = {name: None for name in names if name not in own}
+    return tuple(dict.fromkeys((*found, *names)))
+
+
 def resolve(targets: Collection[str], *, linear_projections: bool) -> tuple[str, ...]:
     """The ends of names, for a UNet whose transformer blocks project by linear layers or by convolutions."""
     if ALL_LINEAR not in targets:
@@ -96,26 +109,28 @@ def require_matrices(targets: Collection[str], optimizer: str, *, linear_project
         )
 
 
-def require_known(targets: Iterable[str]) -> None:
-    """Refuse what no Stable Diffusion has: PEFT passes over a name that matches nothing without a word.
+def require_known(targets: Iterable[str], ends: Collection[str] = PRESETS["all"]) -> None:
+    """Refuse what no model has: PEFT passes over a name that matches nothing without a word.
+
+    ends: of the names of modules that models have.
 
     Raises:
         ConfigError: naming every such target, with the nearest known one.
     """
-    unknown = [name for name in targets if not _is_known(name)]
+    unknown = [name for name in targets if not _is_known(name, ends)]
     if unknown:
         raise ConfigError(
-            "\n       ".join(f"lora.target_modules has {name!r}{_did_you_mean(name)}" for name in unknown),
+            "\n       ".join(f"lora.target_modules has {name!r}{_did_you_mean(name, ends)}" for name in unknown),
             f"give a preset ({', '.join(PRESETS)}) or the ends of modules' names, such as {', '.join(ATTENTION)}",
         )
 
 
-def _is_known(name: str) -> bool:
+def _is_known(name: str, ends: Collection[str]) -> bool:
     """Whether it can be the end of a module's name: part of a known end, or a longer one."""
     dotted = f".{name}"
-    return name == ALL_LINEAR or any(dotted.endswith(f".{end}") or f".{end}".endswith(dotted) for end in PRESETS["all"])
+    return name == ALL_LINEAR or any(dotted.endswith(f".{end}") or f".{end}".endswith(dotted) for end in ends)
 
 
-def _did_you_mean(name: str) -> str:
-    near = difflib.get_close_matches(name, [*PRESETS, *PRESETS["all"]], n=1)
-    return f", which no Stable Diffusion has: did you mean {near[0]}?" if near else ", which no Stable Diffusion has"
+def _did_you_mean(name: str, ends: Collection[str]) -> str:
+    near = difflib.get_close_matches(name, [*PRESETS, *ends], n=1)
+    return f", which no known model has: did you mean {near[0]}?" if near else ", which no known model has"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from shared.config import epochs, targets
+from shared.config import epochs
 from shared.config.schema import Config
 from shared.data import dataset
 from shared.errors import ConfigError, RunFolderError
@@ -197,7 +197,7 @@ def _create(
     estimate: Callable[[], dict[str, Any] | None],
 ) -> RunDir:
     """A new run, from nothing or from the state of any run's checkpoint."""
-    targets.require_known(config.lora.target_modules)
+    base_model.require_known_targets(config.lora.target_modules)
     if from_checkpoint is None:
         return create_run(config, estimate=estimate, say=say)
     if config.lora.init_from:

@@ -7,6 +7,7 @@ import importlib.util
 import shutil
 import tempfile
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -18,9 +19,7 @@ from watchdog.observers import Observer
 from shared.errors import ConfigError
 from shared.launch.listener import listen
 from shared.machine import hardware
-from shared.models.base_model import POCKET_CLIP, POCKET_STABLE_DIFFUSION
 from shared.run_folder.run_dir import LIBRARIES
-from tasks.text_to_image.models import presets
 
 EVENT_SECONDS = 3.0
 LOW_DISK_GIB = 5.0
@@ -35,18 +34,17 @@ class Finding:
     text: str
 
 
-def examine(output_dir: Path, host: str, port: int) -> list[Finding]:
-    """Check hardware, versions, disk, file events, port and the embedded model."""
+def examine(output_dir: Path, host: str, port: int, further: Sequence[Finding] = ()) -> list[Finding]:
+    """Check hardware, versions, disk, file events and port. further: what tasks have found."""
     return [
         _machine(),
         *_gpus(),
-        *_presets(),
         _bitsandbytes(),
         Finding("libraries", "ok", ", ".join(f"{name} {importlib.metadata.version(name)}" for name in LIBRARIES)),
         _disk(output_dir),
         _events(output_dir),
         _port(host, port),
-        _pocket(),
+        *further,
     ]
 
 
@@ -64,17 +62,6 @@ def _gpus() -> list[Finding]:
         for gpu in hardware.gpus()
     ]
     return findings or [Finding("GPU", "note", "no NVIDIA driver answers; everything runs on the CPU or MPS")]
-
-
-def _presets() -> list[Finding]:
-    """What `init` would choose for each family here."""
-    gpu = next(iter(hardware.usable_gpus()), None)
-    findings: list[Finding] = []
-    titles: dict[presets.Family, str] = {"sd1": "SD 1.x", "sd2": "SD 2.x", "sdxl": "SDXL"}
-    for family, what in titles.items():
-        preset = presets.recommend(family, gpu)
-        findings.append(Finding(f"preset {what}", "ok", f"{preset.reason}; {presets.describe(preset)}"))
-    return findings
 
 
 def _bitsandbytes() -> Finding:
@@ -121,10 +108,3 @@ def _port(host: str, port: int) -> Finding:
     if free == port or not port:
         return Finding("dashboard port", "ok", f"{free} is free on {host}")
     return Finding("dashboard port", "note", f"{port} is taken on {host}; {free} would be used")
-
-
-def _pocket() -> Finding:
-    missing = [folder.name for folder in (POCKET_STABLE_DIFFUSION, POCKET_CLIP) if not folder.is_dir()]
-    if missing:
-        return Finding("pocket model", "problem", f"{', '.join(missing)} is missing; the checkout is incomplete")
-    return Finding("pocket model", "ok", "embedded, no download needed")

@@ -7,12 +7,9 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
 
 from huggingface_hub import list_repo_files, resolve_revision, try_to_load_from_cache
 from huggingface_hub.errors import (
@@ -22,16 +19,16 @@ from huggingface_hub.errors import (
     RevisionResolutionError,
 )
 
+from shared.config import targets
 from shared.config.path_settings import KEYWORDS
 from shared.config.schema import POCKET, ModelConfig
 from shared.errors import ConfigError, ModelError
 from shared.files.publication import sha256
-from shared.models import noise_schedule, vae
-from shared.models.noise_schedule import NoiseSchedule, Statement
+from shared.models import vae
+from shared.models.noise_schedule import ARCHITECTURE_KEY
+from shared.models.pipeline_folder import not_a_model, read_json
 from shared.models.weights_header import (
-    DENOISERS_AND_ENCODERS,
     WEIGHTS_FILE,
-    TensorShape,
     choose_variant,
     names_in,
     read_header,
@@ -39,34 +36,15 @@ from shared.models.weights_header import (
     sampled_digest,
 )
 from shared.run_folder.records import combined_digest
-
-Family = Literal["sd1", "sd2", "sdxl"]
+from tasks.text_to_image.families.family import Family
+from tasks.text_to_image.families.known import FAMILIES
 
 POCKET_STABLE_DIFFUSION = Path(__file__).resolve().parents[2] / "pocket" / "stable-diffusion"
 POCKET_CLIP = Path(__file__).resolve().parents[2] / "pocket" / "clip"
-PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
-PIPELINE_PARTS = {
-    "StableDiffusionPipeline": PARTS,
-    "StableDiffusionXLPipeline": (*PARTS, "text_encoder_2", "tokenizer_2"),
-}
-FAMILY_PREFIXES: dict[str, Family] = {
-    "conditioner.embedders.1.": "sdxl",
-    "cond_stage_model.model.": "sd2",
-    "cond_stage_model.transformer.": "sd1",
-}
-ARCHITECTURE = re.compile(r"(?:stable-diffusion|sd)[-_]?v?(xl|1|2)")
-"""How `modelspec.architecture` begins for the families that can be trained."""
-FAMILY_NAMES: dict[Family, str] = {"sd1": "SD 1.x", "sd2": "SD 2.x", "sdxl": "SDXL"}
-FIRST_CONVOLUTION = "model.diffusion_model.input_blocks.0.0.weight"
-INPAINTING_CHANNELS = 9
-HALVINGS = (
-    re.compile(r"model\.diffusion_model\.input_blocks\.\d+\.0\.op\.weight"),
-    re.compile(r"first_stage_model\.encoder\.down\.\d+\.downsample\.conv\.weight"),
-)
-"""The layers of a single file that halve a picture's sides."""
 WEIGHTS = ".safetensors"
 READ = frozenset({".json", ".txt", ".model", WEIGHTS})
 """Endings of the files of a model's folder that are read."""
+WHOLE = "choose a text-to-image checkpoint with denoiser, VAE and text encoder in one file"
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
@@ -98,7 +76,7 @@ def identify(
     if local.is_dir():
         parts = _parts(local)
         _require_trainable(local)
-        choose_variant(names_in(local), variant, str(local))
+        choose_variant(names_in(local, weighted_parts()), variant, str(local))
         return {"path": path, "fingerprint": folder_fingerprint(local, parts)}
     if variant:
         raise ModelError(
@@ -144,7 +122,7 @@ def hub_variant(settings: ModelConfig) -> str | None:
         ModelError: as `choose_variant`.
     """
     folder = model_files(settings.path, settings.revision)
-    names = names_in(folder) if folder else {}
+    names = names_in(folder, weighted_parts()) if folder else {}
     if not names or not all(any(map(WEIGHTS_FILE.match, found)) for found in names.values()):
         with contextlib.suppress(HfHubHTTPError, OSError):
             names = _hub_names(settings)
@@ -155,7 +133,7 @@ def _hub_names(settings: ModelConfig) -> dict[str, list[str]]:
     names: dict[str, list[str]] = {}
     for file in list_repo_files(settings.path, revision=settings.revision):
         part, _, name = file.partition("/")
-        if part in DENOISERS_AND_ENCODERS:
+        if part in weighted_parts():
             names.setdefault(part, []).append(name)
     return names
 
@@ -195,7 +173,7 @@ def local_folder(path: str | None) -> Path | None:
 
 
 def family(path: str, revision: str | None = None) -> Family | None:
-    """SD 1.x, SD 2.x or SDXL, read from configuration files or a file's header; None: a hub id not yet downloaded.
+    """Told by configuration files or a file's header; None: a hub id not yet downloaded.
 
     Raises:
         ModelError: as `identify`, or a model of another family.
@@ -209,40 +187,30 @@ def family(path: str, revision: str | None = None) -> Family | None:
     return _folder_family(files)
 
 
-def schedule(path: str) -> NoiseSchedule | None:
-    """The noise schedule that the model's own files state; None: they do not, or it is not downloaded yet.
+def stated(path: str) -> str | None:
+    """What the model's own files say that it predicts, in a phrase; None: nothing, or it is not downloaded yet.
 
     Raises:
         ModelError: as `family`.
     """
-    files = model_files(path)
-    said = statement(files) if files else Statement()
-    return NoiseSchedule.of(said.prediction_type, said.zero_terminal_snr) if said.prediction_type else None
+    files, found = model_files(path), family(path)
+    return found.stated(files) if files and found else None
 
 
-def statement(files: Path) -> Statement:
-    """What a folder's scheduler, or a single file, says of the noise schedule.
-
-    Raises:
-        ModelError: it is of a kind that cannot be trained.
-    """
-    if files.is_file():
-        said = noise_schedule.of_file(files)
-        return replace(said, notices=(*said.notices, *_misnamed(files)))
-    config = files / "scheduler" / "scheduler_config.json"
-    if not config.is_file():
-        return Statement()
-    _, name = read_json(files / "model_index.json").get("scheduler") or (None, None)
-    return noise_schedule.of_scheduler(read_json(config), str(files), name)
+def misnamed(path: Path, found: Family) -> tuple[str, ...]:
+    """A sentence where a file's header names another architecture than its tensors are of."""
+    said = read_metadata(path).get(ARCHITECTURE_KEY, "")
+    if not said or re.match(found.header_name, said.lower()):
+        return ()
+    return (f"the header of {path.name} says {said!r}, but its tensors are of {found.title}: these count",)
 
 
 def _require_trainable(folder: Path) -> None:
     """What a folder's configuration files tell of noise schedule and VAE."""
-    statement(folder)
-    config = folder / "vae" / "config.json"
-    undone = ("latents_mean", "latents_std") if _pipeline_class(folder) == "StableDiffusionXLPipeline" else ()
+    found, config = _folder_family(folder), folder / "vae" / "config.json"
+    found.require_trainable(folder)
     if config.is_file():
-        vae.require_decodable(read_json(config), str(folder), undone)
+        vae.require_decodable(read_json(config), str(folder), found.normalizations)
 
 
 def require_same_description(settings: ModelConfig) -> None:
@@ -260,8 +228,8 @@ def require_same_description(settings: ModelConfig) -> None:
     own, other = _file_family(file), _folder_family(folder)
     if own != other:
         raise ConfigError(
-            f"model.single_file_config is {FAMILY_NAMES[other]}, the file is {FAMILY_NAMES[own]}",
-            f"set model.single_file_config to the diffusers folder of a model of {FAMILY_NAMES[own]}, or leave it out",
+            f"model.single_file_config is {other.title}, the file is {own.title}",
+            f"set model.single_file_config to the diffusers folder of a model of {own.title}, or leave it out",
         )
 
 
@@ -275,46 +243,49 @@ def has_linear_projections(settings: ModelConfig) -> bool | None:
     if files is None:
         return None
     if files.is_file():
-        return _file_family(files) != "sd1"
-    config = files / "unet" / "config.json"
-    return bool(read_json(config).get("use_linear_projection")) if config.is_file() else None
+        return _file_family(files).projects_linearly(None)
+    found = _folder_family(files)
+    config = files / found.denoiser / "config.json"
+    return found.projects_linearly(read_json(config)) if config.is_file() else None
 
 
 def size_multiple(settings: ModelConfig) -> int | None:
-    """What a picture's sides must be multiples of, in pixels; None: the model's files here do not say.
-
-    The VAE's factor times the denoiser's: each level but the last halves.
-    """
+    """What a picture's sides must be multiples of, in pixels; None: the model's files here do not say."""
     folder = model_files(settings.path, settings.revision)
     if folder and folder.is_file():
         if not settings.single_file_config:
-            return 2 ** sum(any(pattern.fullmatch(name) for pattern in HALVINGS) for name in read_header(folder))
+            return _file_family(folder).size_multiple_of_file(read_header(folder))
         folder = model_files(settings.single_file_config)
     if folder is None:
         return None
     try:
-        levels = [len(read_json(folder / part / "config.json")["block_out_channels"]) for part in ("unet", "vae")]
+        found = _folder_family(folder)
+        return found.size_multiple(*(read_json(folder / part / "config.json") for part in (found.denoiser, "vae")))
     except (ModelError, KeyError, TypeError):
         return None
-    return 2 ** (sum(levels) - len(levels))
 
 
 def require_clip_skip(clip_skip: int, family: Family | None) -> None:
     """Raises ConfigError where a family is read at one fixed layer, whatever is asked for. family: None: not known."""
-    if clip_skip > 1 and family == "sdxl":
+    if clip_skip > 1 and family and family.fixed_layer:
         raise ConfigError(
-            f"model.clip_skip is {clip_skip}, but the model is SDXL, whose text encoders are always read at their last "
-            "layer but one",
-            "remove model.clip_skip: for SDXL it has no effect in other programs either",
+            f"model.clip_skip is {clip_skip}, but the model is {family.title}, whose text encoders are always read at "
+            f"{family.fixed_layer}",
+            f"remove model.clip_skip: for {family.title} it has no effect in other programs either",
         )
+
+
+def require_known_targets(names: Iterable[str]) -> None:
+    """Raises ConfigError where `lora.target_modules` names what no family has."""
+    ends = dict.fromkeys(end for family in FAMILIES.values() for preset in family.presets.values() for end in preset)
+    targets.require_known(names, tuple(ends))
 
 
 def guess_family(hub_id: str) -> Family:
     """What a hub id's name suggests; for advice only, before anything of it is here."""
     name = hub_id.rpartition("/")[2].lower()
-    if "xl" in name:
-        return "sdxl"
-    return "sd2" if re.search(r"(diffusion|sd)-?v?2", name) else "sd1"
+    found = (family for family in reversed(FAMILIES.values()) if re.search(family.hub_name, name))
+    return next(found, FAMILIES["sd1"])
 
 
 def model_files(path: str, revision: str | None = None) -> Path | None:
@@ -348,37 +319,31 @@ def _local(path: str) -> Path | None:
 
 
 def _folder_family(folder: Path) -> Family:
-    """By pipeline class, then by the width of the text the UNet reads: 768 is SD 1.x, 1024 is SD 2.x.
-
-    A miniature has neither width; SD 2.x is then told by its linear projections.
-    """
-    if _pipeline_class(folder) == "StableDiffusionXLPipeline":
-        return "sdxl"
-    unet = read_json(folder / "unet" / "config.json")
-    known: dict[Any, Family] = {768: "sd1", 1024: "sd2"}
-    return known.get(unet.get("cross_attention_dim"), "sd2" if unet.get("use_linear_projection") else "sd1")
+    """By the pipeline's class, and where several families have it by the denoiser's configuration."""
+    families = of_pipeline(_pipeline_class(folder))
+    if len(families) == 1:
+        return families[0]
+    described = read_json(folder / families[0].denoiser / "config.json")
+    return next((family for family in families if family.is_described_by(described)), families[0])
 
 
-def _misnamed(path: Path) -> tuple[str, ...]:
-    """A sentence where a file's header names another architecture than its tensors are of."""
-    said, found = read_metadata(path).get(noise_schedule.ARCHITECTURE_KEY, ""), _file_family(path)
-    known = ARCHITECTURE.match(said.lower())
-    if not said or (known and f"sd{known[1]}" == found):
-        return ()
-    return (f"the header of {path.name} says {said!r}, but its tensors are of {FAMILY_NAMES[found]}: these count",)
+def of_pipeline(name: str) -> list[Family]:
+    """The families whose pipeline is of this class of diffusers."""
+    return [family for family in FAMILIES.values() if family.pipeline_class == name]
+
+
+def weighted_parts() -> tuple[str, ...]:
+    """What families call the parts of a pipeline that have weights."""
+    return tuple(dict.fromkeys(part for family in FAMILIES.values() for part in family.weighted_parts))
 
 
 def _file_family(path: Path) -> Family:
-    noise_schedule.of_file(path)
     tensors = read_header(path)
-    channels = tensors.get(FIRST_CONVOLUTION, TensorShape((0, 0), "")).shape[1]
-    for prefix, found in FAMILY_PREFIXES.items():
-        if channels != INPAINTING_CHANNELS and any(name.startswith(prefix) for name in tensors):
-            return found
-    kind = "an in-painting model" if channels == INPAINTING_CHANNELS else "not a whole SD 1.x, SD 2.x or SDXL model"
-    raise ModelError(
-        f"{path} is {kind}", "choose a text-to-image checkpoint with UNet, VAE and text encoder in one file"
-    )
+    found = next((family for family in FAMILIES.values() if family.recognises_file(tensors, path)), None)
+    if found is None:
+        *others, last = (family.title for family in FAMILIES.values() if family.file_parts)
+        raise ModelError(f"{path} is not a whole {', '.join(others)} or {last} model", WHOLE)
+    return found
 
 
 def _pipeline_class(folder: Path) -> str:
@@ -386,32 +351,15 @@ def _pipeline_class(folder: Path) -> str:
     index = folder / "model_index.json"
     pipeline = read_json(index).get("_class_name")
     if pipeline is None:
-        raise _not_a_model(index)
-    if pipeline not in PIPELINE_PARTS:
+        raise not_a_model(index)
+    if not of_pipeline(pipeline):
+        classes = dict.fromkeys(family.pipeline_class for family in FAMILIES.values())
+        *others, last = titles = [family.title for family in FAMILIES.values()]
         raise ModelError(
-            f"{folder} is a {pipeline}; only {' and '.join(PIPELINE_PARTS)} (SD 1.x, SD 2.x, SDXL) are supported",
-            "choose an SD 1.x, SD 2.x or SDXL text-to-image model",
+            f"{folder} is a {pipeline}; only {' and '.join(classes)} ({', '.join(titles)}) are supported",
+            f"choose an {', '.join(others)} or {last} text-to-image model",
         )
     return pipeline
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A configuration file of a model folder.
-
-    Raises:
-        ModelError: it is missing or damaged.
-    """
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
-        raise _not_a_model(path) from None
-
-
-def _not_a_model(file: Path) -> ModelError:
-    return ModelError(
-        f"{file.parent} is not a diffusers model folder",
-        f"give a folder with a {file.name}, as `save_pretrained` writes it",
-    )
 
 
 def _parts(folder: Path) -> tuple[str, ...]:
@@ -420,7 +368,7 @@ def _parts(folder: Path) -> tuple[str, ...]:
     Raises:
         ModelError: it is no pipeline, or some are missing.
     """
-    parts = PIPELINE_PARTS[_pipeline_class(folder)]
+    parts = of_pipeline(_pipeline_class(folder))[0].parts
     missing = [part for part in parts if not (folder / part).is_dir()]
     if missing:
         raise ModelError(f"{folder} lacks {', '.join(missing)}", "download the whole folder again")

@@ -18,6 +18,7 @@ from shared.config.schema import ModelConfig
 from shared.errors import ModelError
 from shared.files.publication import sha256
 from shared.models import base_model
+from shared.models.pipeline_folder import read_json
 from shared.models.vae import require_decodable
 from shared.models.weights_header import choose_variant, read_header
 
@@ -115,9 +116,9 @@ def _require_suitable(files: Path, settings: ModelConfig) -> None:
         return
     require_same_latents(found, _latents(base, settings.path), name)
     if files.is_dir():
-        is_sdxl = base_model.family(settings.path, settings.revision) == "sdxl"
-        undone = ("latents_mean", "latents_std") if is_sdxl else ()
-        require_decodable(base_model.read_json(files / "config.json"), name, undone)
+        family = base_model.family(settings.path, settings.revision)
+        undone = family.normalizations if family else ()
+        require_decodable(read_json(files / "config.json"), name, undone)
 
 
 def _commit(vae: str, files: Path | None) -> str | None:
@@ -131,7 +132,7 @@ def _latents(files: Path, name: str) -> Latents:
     if files.is_file():
         return _latents_of_file(files)
     folder = files / SUBFOLDER if (files / "model_index.json").is_file() else files
-    config = base_model.read_json(folder / "config.json")
+    config = read_json(folder / "config.json")
     if (kind := config.get("_class_name", CLASS)) != CLASS:
         raise ModelError(f"{name} is an {kind}; only {CLASS} can be trained with", "take a VAE made for this family")
     return Latents(int(config.get("latent_channels", 4)), 2 ** (len(config.get("block_out_channels", (0,))) - 1))

@@ -18,9 +18,10 @@ from typing import Any, BinaryIO, Literal, cast
 from shared.config import targets
 from shared.config.schema import LoraConfig
 from shared.errors import ConfigError
-from shared.models.base_model import Family
 from shared.models.weights_header import Tensors, TensorShape
 from shared.run_folder.records import InitialLora, combined_digest
+from tasks.text_to_image.families.family import Family
+from tasks.text_to_image.families.known import FAMILIES
 
 Format = Literal["diffusers", "kohya", "peft"]
 Place = Path | zipfile.Path
@@ -30,20 +31,8 @@ PEFT_FILE, PEFT_CONFIG = "adapter_model.safetensors", "adapter_config.json"
 PEFT_PREFIX = "base_model.model."
 METADATA = "lora_adapter_metadata"
 """Where diffusers keeps PEFT's configuration of each part, as JSON."""
-PARTS = ("unet", "text_encoder", "text_encoder_2")
-KOHYA_PREFIXES = {
-    "lora_unet_": "unet",
-    "lora_te_": "text_encoder",
-    "lora_te1_": "text_encoder",
-    "lora_te2_": "text_encoder_2",
-}
-SDXL_NAMES = (
-    *("lora_unet_input_blocks_", "lora_unet_middle_block_", "lora_unet_output_blocks_"),
-    *("lora_te1_", "lora_te2_", "text_encoder_2."),
-)
-"""kohya writes its authors' names of the UNet's blocks for SDXL alone, and no other family has two text encoders."""
-TEXT_READER = re.compile(r"(?:unet\.|lora_unet_).*attn2[._]to_[kv]")
-TEXT_WIDTHS: dict[int, Family] = {768: "sd1", 1024: "sd2", 2048: "sdxl"}
+UNET = "unet"
+"""The part of keys that name none: such files are Stable Diffusion's."""
 PICKLES = (".bin", ".ckpt", ".pkl", ".pt", ".pth")
 MAX_HEADER_BYTES = 100_000_000
 """The library's own limit."""
@@ -133,17 +122,17 @@ def check(file: LoraFile, settings: LoraConfig, family: Family | None) -> None:
 
 def _problems(file: LoraFile, settings: LoraConfig, family: Family | None) -> Iterator[tuple[str, str]]:
     """What does not fit, and the setting that would mend it."""
-    if file.family and family and file.family != family:
-        yield f"it is for {file.family}, the base model is {family}", ""
+    if file.family and family and file.family.name != family.name:
+        yield f"it is for {file.family.name}, the base model is {family.name}", ""
         return
     is_dora = any("magnitude" in module.keys for module in file.modules.values())
     if is_dora != settings.use_dora:
         yield f"it is {'a' if is_dora else 'no'} DoRA", f"lora.use_dora = {str(is_dora).lower()}"
-    learnt = [name for name, module in file.modules.items() if module.part != "unet"]
+    learnt = [name for name, module in file.modules.items() if _is_text_encoder(module.part)]
     if learnt and not settings.text_encoder:
         yield f"it adapts a text encoder: {learnt[0]}", "lora.text_encoder = true"
     yield from _too_large(file, settings)
-    yield from _without_place(file, settings)
+    yield from _without_place(file, settings, family or FAMILIES["sd1"])
 
 
 def _too_large(file: LoraFile, settings: LoraConfig) -> Iterator[tuple[str, str]]:
@@ -155,17 +144,17 @@ def _too_large(file: LoraFile, settings: LoraConfig) -> Iterator[tuple[str, str]
             yield f"it has rank {max(ranks)}, more than {key} ({rank})", f"{key} = {max(ranks)}"
 
 
-def _without_place(file: LoraFile, settings: LoraConfig) -> Iterator[tuple[str, str]]:
+def _without_place(file: LoraFile, settings: LoraConfig, family: Family) -> Iterator[tuple[str, str]]:
     """Modules that the run would not adapt."""
-    text = [name for name, module in file.modules.items() if module.part != "unet"]
+    text = [name for name, module in file.modules.items() if _is_text_encoder(module.part)]
     if strange := _without_end(text, settings.text_encoder_targets):
         others = _without_end(text, (*targets.TEXT_ENCODER, *targets.TEXT_ENCODER_MLP))
         cure = "" if others else "lora.text_encoder_mlp = true"
         yield f"the run does not adapt {len(strange)} of its text encoder modules, such as {strange[0]}", cure
-    unet = {name: module for name, module in file.modules.items() if module.part == "unet"}
-    lost = _outside(file.form, unet, settings.target_modules)
+    denoiser = {name: module for name, module in file.modules.items() if not _is_text_encoder(module.part)}
+    lost = _outside(file.form, denoiser, settings.target_modules, family)
     if lost:
-        presets = [name for name in targets.PRESETS if not _outside(file.form, unet, targets.expand(name))]
+        presets = [name for name in targets.PRESETS if not _outside(file.form, denoiser, targets.expand(name), family)]
         cure = f'lora.target_modules = "{presets[0]}"' if presets else ""
         yield f"lora.target_modules leaves out {len(lost)} of its modules, such as {lost[0]}", cure
 
@@ -176,12 +165,12 @@ def _without_end(names: Iterable[str], ends: Iterable[str]) -> list[str]:
     return [name for name in names if not name.endswith(suffixes)]
 
 
-def _outside(form: Format, modules: dict[str, Module], target_modules: Collection[str]) -> list[str]:
+def _outside(form: Format, modules: dict[str, Module], target_modules: Collection[str], family: Family) -> list[str]:
     """Those whose names end in none of the targets; kohya has underscores for dots, and for SDXL its authors' names."""
     found: list[str] = []
     for name, module in modules.items():
         is_linear = len(module.shape) == 2
-        ends = targets.resolve(target_modules, linear_projections=is_linear)
+        ends = family.targets(target_modules, linear_projections=is_linear)
         if form == "kohya":
             authors = [other for end in ends for other in targets.SINGLE_FILE_ENDS.get(end, ())]
             suffixes = tuple("_" + end.replace(".", "_") for end in (*ends, *authors))
@@ -219,11 +208,11 @@ def _places(path: Path) -> dict[str, Place]:
 def _in_folder(root: Place) -> dict[str, Place]:
     if (root / LORA_FILE).is_file():
         return {"": root / LORA_FILE}
-    parts = {part: root / part / PEFT_FILE for part in PARTS if (root / part / PEFT_FILE).is_file()}
+    parts = {part: root / part / PEFT_FILE for part in _parts() if (root / part / PEFT_FILE).is_file()}
     if parts:
         return parts
     if (root / PEFT_FILE).is_file():
-        return {"unet": root / PEFT_FILE}
+        return {UNET: root / PEFT_FILE}
     files = [place for place in root.iterdir() if place.name.endswith(".safetensors")]
     return {"": files[0]} if len(files) == 1 else {}
 
@@ -255,12 +244,12 @@ def _header(place: Place) -> tuple[Tensors, dict[str, str]]:
 
 
 def _form(path: Path, tensors: Tensors) -> Format:
-    if any(name.startswith(tuple(KOHYA_PREFIXES)) for name in tensors):
+    if any(name.startswith(tuple(_kohya_prefixes())) for name in tensors):
         return "kohya"
-    if any(name.partition(".")[0] in PARTS or PROCESSOR.fullmatch(name) for name in tensors):
+    if any(name.partition(".")[0] in _parts() or PROCESSOR.fullmatch(name) for name in tensors):
         return "diffusers"
     first = min(tensors, default="nothing")
-    raise ConfigError(f"lora.init_from {path} is no LoRA of Stable Diffusion: it holds {first}", WANTED)
+    raise ConfigError(f"lora.init_from {path} is no LoRA of a model that is known: it holds {first}", WANTED)
 
 
 def _diffusers_settings(path: Path, metadata: dict[str, str]) -> dict[str, Any]:
@@ -312,7 +301,7 @@ def _modules(path: Path, form: Format, tensors: dict[str, Tensors]) -> dict[str,
 def _parse(key: str) -> tuple[str, str]:
     """(Module, what of it); ('', '') for a key of another kind."""
     if found := PROCESSOR.fullmatch(key):
-        part = "" if found[1].partition(".")[0] in PARTS else "unet."
+        part = "" if found[1].partition(".")[0] in _parts() else f"{UNET}."
         return f"{part}{found[1]}.{_projection(found[1], found[2])}", "A" if found[3] == "down" else "B"
     if found := HALF.fullmatch(key):
         return found[1], "A" if found[2].endswith(("_A", "down")) else "B"
@@ -335,30 +324,40 @@ def _named(form: Format, part: str, name: str) -> str:
     if form != "peft":
         return name
     name = name.removeprefix(PEFT_PREFIX)
-    return f"unet.{name}" if part == "unet" else f"{part}.text_model.{name.removeprefix('text_model.')}"
+    return f"{part}.text_model.{name.removeprefix('text_model.')}" if _is_text_encoder(part) else f"{part}.{name}"
 
 
 def _part(form: Format, name: str) -> str:
     if form != "kohya":
         return name.partition(".")[0]
-    return next((part for prefix, part in KOHYA_PREFIXES.items() if name.startswith(prefix)), name)
+    return next((part for prefix, part in _kohya_prefixes().items() if name.startswith(prefix)), name)
 
 
 _FAMILY_KEYS = ("modelspec.architecture", "ss_base_model_version")
 
 
+def _parts() -> list[str]:
+    """What may carry an adapter, by the prefix of its keys."""
+    return [part for family in FAMILIES.values() for part in (family.denoiser, *family.text_encoders)]
+
+
+def _kohya_prefixes() -> dict[str, str]:
+    """How kohya's names of modules begin, to their part."""
+    return {prefix: part for family in FAMILIES.values() for part, prefix in family.lora_prefixes.items()}
+
+
+def _is_text_encoder(part: str) -> bool:
+    return part.startswith("text_encoder")
+
+
 def _family_by_modules(modules: dict[str, Module]) -> Family | None:
-    """By names that SDXL alone has, or by the width of the text that the UNet reads; None: they do not tell."""
-    if any(name.startswith(SDXL_NAMES) for name in modules):
-        return "sdxl"
-    widths = {module.shape[1] for name, module in modules.items() if TEXT_READER.fullmatch(name)}
-    return TEXT_WIDTHS.get(widths.pop()) if len(widths) == 1 else None
+    """None: they do not tell. A later family is the more special one."""
+    return next((family for family in reversed(FAMILIES.values()) if family.recognises_lora(modules)), None)
 
 
 def _family(said: str) -> Family | None:
     """By the words of Stability's specification and of kohya's."""
-    marks: dict[str, Family] = {"xl": "sdxl", "v2": "sd2", "v1": "sd1"}
-    return next((family for mark, family in marks.items() if mark in said), None)
+    return next((family for family in FAMILIES.values() if re.search(family.header_name, said)), None)
 
 
 def _sha256(place: Place) -> str:

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
 from shared.errors import ModelError
-from shared.models.weights_header import read_header, read_metadata
+from shared.models.pipeline_folder import read_json
+from shared.models.weights_header import Tensors, read_header, read_metadata
 
 PredictionType = Literal["epsilon", "v_prediction"]
 
@@ -123,13 +124,26 @@ def of_scheduler(config: Mapping[str, Any], model: str, name: str | None = None)
     return Statement(cast("PredictionType", predicted), bool(config.get("rescale_betas_zero_snr")))
 
 
-def of_file(path: Path) -> Statement:
+def of_folder(folder: Path) -> Statement:
+    """What a pipeline's folder says in its scheduler.
+
+    Raises:
+        ModelError: as `of_scheduler`.
+    """
+    config = folder / "scheduler" / "scheduler_config.json"
+    if not config.is_file():
+        return Statement()
+    _, name = read_json(folder / "model_index.json").get("scheduler") or (None, None)
+    return of_scheduler(read_json(config), str(folder), name)
+
+
+def of_file(path: Path, tensors: Tensors | None = None) -> Statement:
     """What a single file says by the tensors ComfyUI reads (`v_pred`, `ztsnr`), or else by its header's metadata.
 
     Raises:
         ModelError: it is an EDM model or predicts something else; or no whole safetensors file.
     """
-    tensors = read_header(path)
+    tensors = read_header(path) if tensors is None else tensors
     _refuse_edm(tensors, str(path))
     said: dict[str, PredictionType] = {f"its tensor {V_MARKER}": "v_prediction"} if V_MARKER in tensors else {}
     said |= _predictions(read_metadata(path), str(path))

@@ -95,15 +95,6 @@ def sampled_digest(path: Path) -> str:
     return digest.hexdigest()
 
 
-SINGLE_FILE_PREFIXES = {
-    "model.diffusion_model.": "unet",
-    "first_stage_model.": "vae",
-    "cond_stage_model.": "text_encoder",
-    "conditioner.embedders.0.": "text_encoder",
-    "conditioner.embedders.1.": "text_encoder_2",
-}
-DENOISERS_AND_ENCODERS = ("unet", "vae", "text_encoder", "text_encoder_2")
-
 WEIGHTS_FILE = re.compile(
     r"(diffusion_pytorch_)?model(-\d{5}-of-\d{5})?(\.(?P<variant>[\w-]+?)(-\d{5}-of-\d{5})?)?\.safetensors$"
 )
@@ -113,30 +104,9 @@ PICKLED_FILE = re.compile(r"\.(bin|ckpt|pt|pth|msgpack)$")
 Tensors = dict[str, TensorShape]
 
 
-def read_components(model: Path, variant: str | None = None) -> dict[str, Tensors]:
-    """The tensors of each part of a diffusers folder or of a single file: unet, vae, text_encoder, text_encoder_2.
-
-    variant: as `model.variant`.
-
-    Raises:
-        ModelError: a file cannot be read, or is cut; or as `choose_variant`.
-    """
-    if model.is_dir():
-        chosen = choose_variant(names_in(model), variant, str(model))
-        found = {part: _folder_tensors(model / part, chosen) for part in DENOISERS_AND_ENCODERS}
-        return {part: tensors for part, tensors in found.items() if tensors}
-    parts: dict[str, Tensors] = {}
-    for name, tensor in read_header(model).items():
-        for prefix, part in SINGLE_FILE_PREFIXES.items():
-            if name.startswith(prefix):
-                parts.setdefault(part, {})[name] = tensor
-    return parts
-
-
-def names_in(folder: Path) -> dict[str, list[str]]:
-    """The names of the files of each part that has weights."""
-    parts = (folder / part for part in DENOISERS_AND_ENCODERS)
-    return {part.name: sorted(path.name for path in part.iterdir()) for part in parts if part.is_dir()}
+def names_in(folder: Path, parts: Iterable[str]) -> dict[str, list[str]]:
+    """The names of the files of each of these parts that is there."""
+    return {part: sorted(path.name for path in (folder / part).iterdir()) for part in parts if (folder / part).is_dir()}
 
 
 def choose_variant(names: Mapping[str, Iterable[str]], wanted: str | None, model: str) -> str | None:
@@ -178,8 +148,8 @@ def _variant(name: str) -> str | None:
     return match["variant"] if match else None
 
 
-def _folder_tensors(folder: Path, variant: str | None) -> Tensors:
-    """Of the variant, or where the part has none of it of the plain weights."""
+def folder_tensors(folder: Path, variant: str | None) -> Tensors:
+    """A part's, of the variant, or where it has none of it of the plain weights."""
     files = [path for path in sorted(folder.glob("*.safetensors")) if WEIGHTS_FILE.match(path.name)]
     chosen = [path for path in files if _variant(path.name) == variant]
     chosen = chosen or [path for path in files if _variant(path.name) is None]

@@ -1,4 +1,4 @@
-"""What import-linter cannot see, because run.py is a module and no package."""
+"""run.py lives as long as a training: it holds no torch."""
 
 from __future__ import annotations
 
@@ -6,12 +6,21 @@ import ast
 import sys
 from pathlib import Path
 
+from tests.conftest import run_python
+
 ROOT = Path(__file__).resolve().parents[2]
-ALLOWED = {"shared", "rich", "typer"}
+ALLOWED = {"shared", "tasks", "rich", "typer"}
+HEAVY = ("torch", "diffusers", "transformers", "peft", "accelerate")
 
 
-def test_run_imports_nothing_of_ours_but_the_contract() -> None:
+def test_run_imports_nothing_of_ours_but_shared_and_tasks() -> None:
     tree = ast.parse((ROOT / "run.py").read_text(encoding="utf-8"))
     modules = {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     modules |= {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     assert {module.partition(".")[0] for module in modules} - set(sys.stdlib_module_names) <= ALLOWED
+
+
+def test_neither_run_nor_a_familys_file_loads_torch() -> None:
+    looked = f"import sys, run, tasks.text_to_image.families.known; print([m for m in {HEAVY} if m in sys.modules])"
+    found = run_python("-c", looked)
+    assert found.stdout.strip() == "[]", found.stderr

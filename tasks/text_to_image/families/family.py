@@ -9,15 +9,21 @@ Shapes: B batch, C latent channels, H W height and width, L tokens, D embedding 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
+
+from shared.config import targets
+from shared.models.weights_header import Tensors
+from tasks.text_to_image.models.presets import Size
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from shared.config.schema import ModelConfig
+    from shared.models.lora_file import Module
     from tasks.text_to_image.families.model import Conditioning, Model
+    from tasks.text_to_image.models.memory import ModelShapes
     from tasks.text_to_image.objectives.objective import Objective
 
 
@@ -34,6 +40,12 @@ class Family(ABC):
     """The part that learns, by the pipeline's name for it; the keys of its LoRA begin with it."""
     text_encoders: ClassVar[tuple[str, ...]]
     """By the pipeline's names for them."""
+    file_parts: ClassVar[Mapping[str, str]] = {}
+    """How keys of a single file begin, to the part they are of; empty: only folders are known."""
+    hub_name: ClassVar[str]
+    """A regular expression that the name of a hub id matches, in lower case; for advice before anything is here."""
+    header_name: ClassVar[str]
+    """A regular expression that the names begin with by which headers call this family, in lower case."""
     pipeline_arguments: ClassVar[Mapping[str, Any]] = {}
     """What the pipeline is loaded with, beside precision and place."""
     normalizations: ClassVar[frozenset[str]]
@@ -48,15 +60,102 @@ class Family(ABC):
     text_window: ClassVar[int | None] = None
     """Tokens of a caption that are read at once; None: as many as the tokenizer has, but for a start and an end."""
 
+    lora_prefixes: ClassVar[Mapping[str, str]] = {}
+    """How kohya's names of modules begin, by part."""
+
+    # Settings.
+
+    presets: ClassVar[Mapping[str, tuple[str, ...]]] = targets.PRESETS
+    """What `lora.target_modules` names, to the ends of modules' names."""
+    exclude_modules: ClassVar[str | None] = None
+    """A regular expression of the denoiser's modules that never get an adapter, as one without a gradient."""
+    resolution: ClassVar[int]
+    """Sides of the pictures it was trained on, in pixels."""
+    sizes: ClassVar[Mapping[int, Size]]
+    """Nominal GB of a card to what fits on it: `presets`."""
+    on_cpu: ClassVar[Size]
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The folders that a pipeline is made of."""
+        tokenizers = tuple(name.replace("text_encoder", "tokenizer") for name in self.text_encoders)
+        return (self.denoiser, "vae", *self.text_encoders, *tokenizers, "scheduler")
+
+    @property
+    def weighted_parts(self) -> tuple[str, ...]:
+        """Those that have weights."""
+        return (self.denoiser, "vae", *self.text_encoders)
+
     # What a model is, told from its files and from its parts.
 
     def is_described_by(self, denoiser: Mapping[str, Any]) -> bool:
         """Whether a model of this pipeline class, with this denoiser's configuration, is of this family."""
         return True
 
+    def recognises_file(self, tensors: Tensors, file: Path) -> bool:
+        """Whether a single file is of this family, by its keys.
+
+        Raises:
+            ModelError: it is, but of a kind that cannot be trained.
+        """
+        return False
+
+    def recognises_lora(self, modules: Mapping[str, Module]) -> bool:
+        """Whether a LoRA is for this family, by its modules; False: they do not tell."""
+        return False
+
     @abstractmethod
-    def size_multiple(self, model: Model) -> int:
-        """Sides of a picture, in pixels, must be multiples of this."""
+    def require_trainable(self, folder: Path) -> None:
+        """What a folder's configuration files tell of its noise schedule.
+
+        Raises:
+            ModelError: it is of a kind that cannot be trained.
+        """
+
+    def stated(self, files: Path) -> str | None:
+        """What a folder's or a file's own words are on what it predicts, in a phrase; None: nothing."""
+        return None
+
+    @abstractmethod
+    def size_multiple(self, denoiser: Mapping[str, Any], vae: Mapping[str, Any]) -> int:
+        """Sides of a picture, in pixels, must be multiples of this. Of the two configurations."""
+
+    def size_multiple_of_file(self, tensors: Tensors) -> int | None:
+        """The same of a single file that nobody describes; None: its keys do not tell."""
+        return None
+
+    def native_resolution(self, model: ModelShapes) -> int:
+        """The side of the pictures a model was trained on, in pixels."""
+        return self.resolution
+
+    # Memory, before anything is loaded: bytes beyond weights, adapter and optimizer.
+
+    described: ClassVar[Mapping[str, Any]] = {}
+    """The denoiser's configuration, for single files, which do not say it."""
+    decodes_in_fp32: ClassVar[bool] = False
+    """Whether the VAE overflows in fp16, so that the pipeline decodes in fp32."""
+
+    @abstractmethod
+    def activation_bytes(
+        self, model: ModelShapes, batch: int, resolution: int, *, half: bool, checkpointing: bool
+    ) -> float:
+        """What a forward and backward pass holds at its peak, weights and the adapter's gradients apart."""
+
+    @abstractmethod
+    def denoising_bytes(self, model: ModelShapes, resolution: int) -> float:
+        """What the denoiser holds while one picture is drawn without guidance, in half precision."""
+
+    def targets(self, names: Collection[str], *, linear_projections: bool = True) -> tuple[str, ...]:
+        """The ends of names of the denoiser's modules that get an adapter.
+
+        names: as the config has them, where presets stand spelled out as Stable Diffusion means them.
+        linear_projections: whether transformer blocks project by linear layers instead of convolutions.
+        """
+        return targets.resolve(targets.translated(names, self.presets), linear_projections=linear_projections)
+
+    def projects_linearly(self, denoiser: Mapping[str, Any] | None) -> bool:
+        """Whether this denoiser's transformer blocks project by linear layers. None: a single file's."""
+        return True
 
     # What is learnt.
 

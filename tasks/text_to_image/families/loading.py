@@ -17,7 +17,14 @@ from shared.config.schema import ModelConfig
 from shared.errors import ConfigError, ModelError
 from shared.models import external_vae
 from shared.models.base_model import family as family_of
-from shared.models.base_model import hub_variant, model_files, require_clip_skip, resolve
+from shared.models.base_model import (
+    hub_variant,
+    misnamed,
+    model_files,
+    of_pipeline,
+    require_clip_skip,
+    resolve,
+)
 from shared.models.external_vae import Latents
 from shared.models.vae import require_decodable
 from shared.models.weights_header import choose_variant, names_in
@@ -76,7 +83,7 @@ def _readable_layer(model: Model, clip_skip: int) -> int:
     """
     if clip_skip == 1:
         return clip_skip
-    require_clip_skip(clip_skip, "sdxl" if model.family.name == "sdxl" else None)
+    require_clip_skip(clip_skip, model.family)
     layers = int(model.pipeline.text_encoder.config.num_hidden_layers)
     if clip_skip > layers:
         raise ConfigError(
@@ -122,7 +129,7 @@ def _understood(family: Family, pipeline: Any, settings: ModelConfig, *, zero_te
     file = location if location.is_file() else None
     objective, notices = family.objective(pipeline, file, settings, zero_terminal_snr=zero_terminal_snr)
     model = Model(family, pipeline, objective)
-    model.notices += notices
+    model.notices += (*(misnamed(file, family) if file else ()), *notices)
     return model
 
 
@@ -145,9 +152,11 @@ def _candidates(location: str, revision: str | None) -> list[Family]:
         ModelError: there is none.
     """
     if Path(location).is_file():
-        return [FAMILIES[str(family_of(location))]]
+        found = family_of(location)
+        assert found
+        return [found]
     name = cast("dict[str, Any]", DiffusionPipeline.load_config(location, revision=revision))["_class_name"]
-    families = [family for family in FAMILIES.values() if family.pipeline_class == name]
+    families = of_pipeline(name)
     if not families:
         trainable = dict.fromkeys(family.pipeline_class for family in FAMILIES.values())
         raise ModelError(f"{location} is a {name}", f"choose one of: {', '.join(trainable)}")
@@ -167,7 +176,7 @@ def _load(family: Family, location: str, settings: ModelConfig, precision: Preci
         if for_training:
             arguments |= quantization.loading_arguments(settings, DTYPES[precision], family.denoiser)
             arguments["dtype"] = {"vae": torch.float32, "default": DTYPES[precision]}
-        arguments["variant"] = _variant(location, settings)
+        arguments["variant"] = _variant(location, settings, family)
         return kind.from_pretrained(location, revision=settings.revision, **arguments)
     described = {"config": settings.single_file_config} if settings.single_file_config else {}
     if for_training:  # one precision for all parts is all that a single file's pipeline takes
@@ -175,6 +184,8 @@ def _load(family: Family, location: str, settings: ModelConfig, precision: Preci
     return kind.from_single_file(location, **arguments, **described)
 
 
-def _variant(location: str, settings: ModelConfig) -> str | None:
+def _variant(location: str, settings: ModelConfig, family: Family) -> str | None:
     folder = Path(location)
-    return choose_variant(names_in(folder), settings.variant, location) if folder.is_dir() else hub_variant(settings)
+    if not folder.is_dir():
+        return hub_variant(settings)
+    return choose_variant(names_in(folder, family.weighted_parts), settings.variant, location)

@@ -61,11 +61,6 @@ class Model:
         return {self.family.denoiser: self.denoiser, **self.text_encoders}
 
     @property
-    def unread_layers(self) -> dict[str, int]:
-        """How many of each text encoder's last layers nothing is read from."""
-        return {name: self.family.unread_layers(name, self.clip_skip) for name in self.family.text_encoders}
-
-    @property
     def device(self) -> torch.device:
         """Where the denoiser is."""
         return next(self.denoiser.parameters()).device
@@ -93,7 +88,7 @@ class Model:
     @property
     def size_multiple(self) -> int:
         """Sides of a picture, in pixels, must be multiples of this."""
-        return self.family.size_multiple(self)
+        return self.family.size_multiple(cast("Any", self.denoiser).config, self.pipeline.vae.config)
 
     @torch.no_grad()
     def encode_pixels(self, pixels_BCHW: Tensor) -> tuple[Tensor, Tensor]:

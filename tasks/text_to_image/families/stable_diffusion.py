@@ -9,16 +9,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from shared.config.schema import POCKET
 from shared.models.noise_schedule import PredictionType
-from tasks.text_to_image.families.unet import UNetFamily
+from tasks.text_to_image.families.unet import FILE_PARTS, UNetFamily
+from tasks.text_to_image.models.presets import Size
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from tasks.text_to_image.families.model import Conditioning, Model
 
-TEXT_WIDTHS = {"sd1": 768, "sd2": 1024}
-"""Of what the UNet reads."""
 SD2_BIAS, SD2_V_SPREAD = "model.diffusion_model.output_blocks.11.1.transformer_blocks.0.norm1.bias", 0.09
 
 
@@ -26,6 +26,21 @@ class StableDiffusion1(UNetFamily):
     """Stable Diffusion 1.x."""
 
     name, title, base_version = "sd1", "SD 1.x", "sd_v1"
+    header_name, hub_name = r"(stable-diffusion|sd)[-_]?v?1", r"(diffusion|sd)-?v?1"
+    in_file, text_width = "cond_stage_model.transformer.", 768
+    file_parts = {**FILE_PARTS, "cond_stage_model.": "text_encoder"}
+    resolution = 512
+    # GB         batch  checkpointing  rank  pictures drawn at once
+    sizes = {
+        8: Size(2, True, 16, 1),
+        10: Size(2, False, 16, 2),
+        12: Size(2, False, 16, 4),
+        16: Size(4, False, 16, 8),
+        24: Size(4, False, 32, 8),
+        40: Size(4, False, 32, 16),
+        80: Size(4, False, 32, 16),
+    }
+    on_cpu = Size(1, False, 8, 1, resolution=256)
     pipeline_class = "StableDiffusionPipeline"
     text_encoders = ("text_encoder",)
     pipeline_arguments = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
@@ -34,9 +49,10 @@ class StableDiffusion1(UNetFamily):
 
     def is_described_by(self, denoiser: Mapping[str, Any]) -> bool:
         """By the width of the text the UNet reads; a miniature has neither width, and SD 2.x linear projections."""
-        is_sd2 = bool(denoiser.get("use_linear_projection"))
-        known = {width: name for name, width in TEXT_WIDTHS.items()}
-        return self.name == known.get(denoiser.get("cross_attention_dim", 0), "sd2" if is_sd2 else "sd1")
+        width, other = denoiser.get("cross_attention_dim"), {StableDiffusion1.text_width, StableDiffusion2.text_width}
+        if width in other:
+            return width == self.text_width
+        return self.projects_linearly(denoiser) == self.projects_linearly(None)
 
     def unread_layers(self, text_encoder: str, clip_skip: int) -> int:
         return clip_skip - 1
@@ -69,6 +85,19 @@ class StableDiffusion2(StableDiffusion1):
     """Stable Diffusion 2.x."""
 
     name, title, base_version = "sd2", "SD 2.x", "sd_v2"
+    header_name, hub_name = r"(stable-diffusion|sd)[-_]?v?2", r"(diffusion|sd)-?v?2"
+    in_file, text_width = "cond_stage_model.model.", 1024
+    described = {**UNetFamily.described, "use_linear_projection": True}
+    resolution = 768
+    sizes = {
+        8: Size(2, True, 16, 1, resolution=512),
+        10: Size(2, True, 16, 2),
+        12: Size(4, True, 16, 2),
+        16: Size(2, False, 16, 2),
+        24: Size(4, False, 32, 4),
+        40: Size(4, False, 32, 8),
+        80: Size(4, False, 32, 16),
+    }
     architectures = {"epsilon": "stable-diffusion-v2-512", "v_prediction": "stable-diffusion-v2-768-v"}
 
     def measured_prediction(self, file: Path) -> PredictionType | None:
@@ -87,3 +116,11 @@ class StableDiffusion2(StableDiffusion1):
         """kohya knows the two kinds of SD 2.x by a suffix."""
         suffix = "_v" if predicted == "v_prediction" else ""
         return {**super().header(predicted), "ss_base_model_version": self.base_version + suffix, "ss_v2": "True"}
+
+
+class Pocket(StableDiffusion1):
+    """The embedded miniature, for its settings: its files are those of an SD 1.x."""
+
+    name, resolution = POCKET, 128
+    sizes = {}
+    on_cpu = Size(4, False, 16, 16)

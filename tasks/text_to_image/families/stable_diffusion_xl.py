@@ -6,15 +6,22 @@ Shapes: as in `family`.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from tasks.text_to_image.families.unet import UNetFamily
+from tasks.text_to_image.families.unet import FILE_PARTS, UNetFamily
+from tasks.text_to_image.models.presets import Size
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from shared.models.lora_file import Module
     from tasks.text_to_image.families.model import Conditioning, Model
 
+LORA_NAMES = (
+    *("lora_unet_input_blocks_", "lora_unet_middle_block_", "lora_unet_output_blocks_"),
+    *("lora_te1_", "lora_te2_", "text_encoder_2."),
+)
 LAYERS_PER_BLOCK = 2
 SGM_OUTSIDE_BLOCKS = {
     "conv_in": "input_blocks.0.0",
@@ -37,6 +44,32 @@ class StableDiffusionXL(UNetFamily):
     """SDXL and what was made of it."""
 
     name, title, base_version = "sdxl", "SDXL", "sdxl_base_v1-0"
+    header_name, hub_name = r"(stable-diffusion|sd)[-_]?v?xl", "xl"
+    in_file, text_width = "conditioner.embedders.1.", 2048
+    file_parts = {
+        **FILE_PARTS,
+        "conditioner.embedders.0.": "text_encoder",
+        "conditioner.embedders.1.": "text_encoder_2",
+    }
+    described = {
+        "block_out_channels": (320, 640, 1280),
+        "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+        "transformer_layers_per_block": (1, 2, 10),
+        "use_linear_projection": True,
+    }
+    decodes_in_fp32 = True
+    resolution = 1024
+    sizes = {
+        8: Size(1, True, 16, 0),
+        10: Size(2, True, 16, 0),
+        12: Size(4, True, 16, 0),
+        16: Size(4, True, 16, 0),
+        24: Size(4, True, 32, 1),
+        40: Size(2, False, 32, 1),
+        80: Size(4, False, 32, 8),
+    }
+    on_cpu = Size(1, True, 8, 1, resolution=512)
     pipeline_class = "StableDiffusionXLPipeline"
     text_encoders = ("text_encoder", "text_encoder_2")
     normalizations = frozenset({"latents_mean", "latents_std"})
@@ -44,6 +77,10 @@ class StableDiffusionXL(UNetFamily):
     architectures = {"epsilon": "stable-diffusion-xl-v1-base", "v_prediction": "stable-diffusion-xl-v1-base"}
     implementation = "https://github.com/Stability-AI/generative-models"
     fixed_layer = "their last layer but one"
+
+    def recognises_lora(self, modules: Mapping[str, Module]) -> bool:
+        """kohya writes its authors' names of blocks for SDXL alone; no other Stable Diffusion has two text encoders."""
+        return any(name.startswith(LORA_NAMES) for name in modules) or super().recognises_lora(modules)
 
     def unread_layers(self, text_encoder: str, clip_skip: int) -> int:
         """The last layer of the first text encoder; what the second one pools comes from its last."""

@@ -5,18 +5,46 @@ Shapes: as in `family`; N passes of a text encoder.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from shared.models.noise_schedule import PredictionType
+from shared.errors import ModelError
+from shared.models import noise_schedule
+from shared.models.noise_schedule import NoiseSchedule, PredictionType
+from shared.models.weights_header import Tensors, TensorShape
 from tasks.text_to_image.families.family import Family
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from shared.config.schema import ModelConfig
-    from tasks.text_to_image.families.model import Model
+    from shared.models.lora_file import Module
+    from tasks.text_to_image.models.memory import ModelShapes
     from tasks.text_to_image.objectives.objective import Objective
+
+FIRST_CONVOLUTION = "model.diffusion_model.input_blocks.0.0.weight"
+INPAINTING_CHANNELS = 9
+WHOLE = "choose a text-to-image checkpoint with UNet, VAE and text encoder in one file"
+HALVINGS = (
+    re.compile(r"model\.diffusion_model\.input_blocks\.\d+\.0\.op\.weight"),
+    re.compile(r"first_stage_model\.encoder\.down\.\d+\.downsample\.conv\.weight"),
+)
+"""The layers of a single file that halve a picture's sides."""
+TEXT_READER = re.compile(r"(?:unet\.|lora_unet_).*attn2[._]to_[kv]")
+TRAINING_BYTES = {
+    (True, False): (51.06, 51.47, 0.0),
+    (True, True): (5.21, -4.66, 188.26),
+    (False, False): (64.75, 78.09, 0.0),
+    (False, True): (20.45, -10.24, 224.96),
+}
+"""(Half precision, checkpointing) to bytes per number of `unet_work`. With checkpointing the widest level, recomputed
+whole, is nearly all of it; the other two correct it and have no meaning of their own. Fitted to fake runs of the true
+architectures: benchmarks/activations_fake_202611.md, which names the error."""
+DENOISING_BYTES = 52.0
+"""Per number of the widest level, fp16, without gradients: SD 1.x's and 2.x's; SDXL needs 38."""
+FILE_PARTS = {"model.diffusion_model.": "unet", "first_stage_model.": "vae"}
 
 
 class UNetFamily(Family):
@@ -24,15 +52,55 @@ class UNetFamily(Family):
 
     denoiser = "unet"
     normalizations = frozenset()
+    text_width: ClassVar[int]
+    """Of what the UNet reads."""
     base_version: ClassVar[str]
     """What kohya calls it."""
-    lora_prefixes: ClassVar[dict[str, str]]
-    """What kohya's names of modules begin with, by part."""
+    described = {"block_out_channels": (320, 640, 1280, 1280)}
+    in_file: ClassVar[str]
+    """How keys begin that no other Stable Diffusion's single file has."""
 
-    def size_multiple(self, model: Model) -> int:
-        """The VAE's factor × the denoiser's: each level of its UNet but the last halves."""
-        config: Any = model.denoiser.config
-        return model.pixels_per_latent * 2 ** (len(config.block_out_channels) - 1)
+    def recognises_file(self, tensors: Tensors, file: Path) -> bool:
+        noise_schedule.of_file(file, tensors)
+        if tensors.get(FIRST_CONVOLUTION, TensorShape((0, 0), "")).shape[1] == INPAINTING_CHANNELS:
+            raise ModelError(f"{file} is an in-painting model", WHOLE)
+        return any(name.startswith(self.in_file) for name in tensors)
+
+    def recognises_lora(self, modules: Mapping[str, Module]) -> bool:
+        """By the width of the text that the UNet reads."""
+        return {m.shape[1] for name, m in modules.items() if TEXT_READER.fullmatch(name)} == {self.text_width}
+
+    def require_trainable(self, folder: Path) -> None:
+        noise_schedule.of_folder(folder)
+
+    def stated(self, files: Path) -> str | None:
+        said = noise_schedule.of_file(files) if files.is_file() else noise_schedule.of_folder(files)
+        return str(NoiseSchedule.of(said.prediction_type, said.zero_terminal_snr)) if said.prediction_type else None
+
+    def size_multiple(self, denoiser: Mapping[str, Any], vae: Mapping[str, Any]) -> int:
+        """The VAE's factor times the denoiser's: each level but the last halves."""
+        return 2 ** sum(len(config["block_out_channels"]) - 1 for config in (denoiser, vae))
+
+    def size_multiple_of_file(self, tensors: Tensors) -> int | None:
+        return 2 ** sum(any(pattern.fullmatch(name) for pattern in HALVINGS) for name in tensors)
+
+    def native_resolution(self, model: ModelShapes) -> int:
+        """From the UNet's configuration, where it says."""
+        size = model.denoiser.get("sample_size")
+        return (size if isinstance(size, int) else min(size)) * model.vae_factor if size else self.resolution
+
+    def projects_linearly(self, denoiser: Mapping[str, Any] | None) -> bool:
+        return bool((self.described if denoiser is None else denoiser).get("use_linear_projection"))
+
+    def activation_bytes(
+        self, model: ModelShapes, batch: int, resolution: int, *, half: bool, checkpointing: bool
+    ) -> float:
+        work = unet_work(model.denoiser, (resolution / model.vae_factor) ** 2)
+        constants = TRAINING_BYTES[half, checkpointing]
+        return batch * sum(constant * value for constant, value in zip(constants, work, strict=True))
+
+    def denoising_bytes(self, model: ModelShapes, resolution: int) -> float:
+        return DENOISING_BYTES * unet_work(model.denoiser, (resolution / model.vae_factor) ** 2)[2]
 
     def objective(
         self, pipeline: Any, file: Path | None, settings: ModelConfig, *, zero_terminal_snr: bool
@@ -64,3 +132,26 @@ class UNetFamily(Family):
         """kohya's: the part's prefix, and diffusers' name with underscores."""
         part, _, own = module.partition(".")
         return [self.lora_prefixes[part] + own.replace(".", "_")]
+
+
+def unet_work(unet: Mapping[str, Any], latent_pixels: float) -> tuple[float, float, float]:
+    """What a UNet's activations grow with, for one picture, in numbers (latent pixels × channels).
+
+    Returns: summed over its residual blocks, summed over its transformer layers, and of its widest level.
+    """
+    channels = tuple(unet["block_out_channels"])
+    levels = len(channels)
+    resnets = _per_level(unet.get("layers_per_block", 2), levels)
+    depths = _per_level(unet.get("transformer_layers_per_block", 1), levels)
+    down = unet.get("down_block_types", ("CrossAttnDownBlock2D",) * (levels - 1) + ("DownBlock2D",))
+    up = list(unet.get("up_block_types", ("UpBlock2D",) + ("CrossAttnUpBlock2D",) * (levels - 1)))[::-1]
+    sizes = [latent_pixels / 4**level * width for level, width in enumerate(channels)]
+    resnet_work = transformer_work = 0.0
+    for size, count, depth, down_type, up_type in zip(sizes, resnets, depths, down, up, strict=True):
+        resnet_work += size * (2 * count + 1)  # the way up has one block more
+        transformer_work += size * depth * (count * ("CrossAttn" in down_type) + (count + 1) * ("CrossAttn" in up_type))
+    return resnet_work + 2 * sizes[-1], transformer_work + depths[-1] * sizes[-1], max(sizes)
+
+
+def _per_level(value: int | Iterable[int], levels: int) -> list[int]:
+    return [value] * levels if isinstance(value, int) else list(value)

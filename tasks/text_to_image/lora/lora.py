@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,8 +21,9 @@ from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
 from peft.utils.other import get_pattern_key
 from torch import nn
 
-from shared.config import schema, targets
+from shared.config import schema
 from shared.errors import ModelError
+from tasks.text_to_image.families.family import Family
 from tasks.text_to_image.families.model import Model
 from tasks.text_to_image.lora import weights_file
 
@@ -33,21 +34,25 @@ MAGNITUDE = "lora_magnitude_vector"
 State = dict[str, torch.Tensor]
 
 
-def attach(
-    parts: dict[str, nn.Module], settings: schema.LoraConfig, unread_layers: Mapping[str, int] | None = None
-) -> None:
+def attach(parts: dict[str, nn.Module], settings: schema.LoraConfig, family: Family, clip_skip: int = 1) -> None:
     """Add a trainable fp32 adapter to each part, and freeze the rest of it. A is Gaussian, B zero: nothing changes yet.
 
-    unread_layers: of each text encoder, the last ones that nothing is read from. They get no adapter: it would never
-    have a gradient, and several processes would wait for one.
+    The last layers of a text encoder that nothing is read from get no adapter: it would never have a gradient, and
+    several processes would wait for one.
 
     Raises:
         ModelError: no module of the denoiser ends in one of `target_modules`.
     """
     for name, part in parts.items():
         part.requires_grad_(False)
-        unread = (unread_layers or {}).get(name, 0)
-        _attach(name, part, settings, exclude=_last_layers(part, unread) if unread else None)
+        if is_text_encoder(name):
+            unread = family.unread_layers(name, clip_skip)
+            exclude = _last_layers(part, unread) if unread else None
+            _attach(part, settings, settings.text_encoder_targets, [], exclude)
+        else:
+            linear = family.projects_linearly(cast("Any", part).config)
+            ends = family.targets(settings.target_modules, linear_projections=linear)
+            _attach(part, settings, ends, [] if settings.is_uniform else _convolutions(part), family.exclude_modules)
 
 
 def adapted(model: Model, settings: schema.LoraConfig) -> dict[str, nn.Module]:
@@ -102,7 +107,7 @@ def expected_shapes(model: Model, settings: schema.LoraConfig) -> dict[str, torc
         for name, part in adapted(model, settings).items():
             kind: Any = type(part)
             blank[name] = kind(part.config) if is_text_encoder(name) else kind.from_config(part.config)
-        attach(blank, settings, model.unread_layers)
+        attach(blank, settings, model.family, model.clip_skip)
     return shapes(blank)
 
 
@@ -200,9 +205,9 @@ def _last_layers(text_encoder: Any, count: int) -> str:
     return "|".join(rf".*\.layers\.{number}\..*" for number in range(layers - count, layers))
 
 
-def _attach(name: str, part: Any, settings: schema.LoraConfig, exclude: str | None) -> None:
-    ends = settings.text_encoder_targets if is_text_encoder(name) else _targets(part, settings)
-    convolutions = [] if is_text_encoder(name) or settings.is_uniform else _convolutions(part)
+def _attach(
+    part: Any, settings: schema.LoraConfig, ends: Sequence[str], convolutions: list[str], exclude: str | None
+) -> None:
     rank, alpha = settings.rank_and_alpha(convolution=True)
     try:
         part.add_adapter(
@@ -239,11 +244,6 @@ def _convolutions(unet: nn.Module) -> list[str]:
         if isinstance(module, nn.Conv2d) and math.prod(module.kernel_size) > 1
     }
     return [rf"{name}(\.lora_.+)?" for name in sorted(names)]
-
-
-def _targets(unet: Any, settings: schema.LoraConfig) -> tuple[str, ...]:
-    linear_projections = bool(unet.config.use_linear_projection)
-    return targets.resolve(settings.target_modules, linear_projections=linear_projections)
 
 
 def _weights(name: str, part: nn.Module) -> State:

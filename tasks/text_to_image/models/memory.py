@@ -1,22 +1,24 @@
 """How much memory a run will hold at its worst moment, told from shapes before anything is loaded.
 
 Weights, adapter and optimizer are counted from the headers of the model's files. Activations are estimated from the
-denoiser's architecture, with constants fitted to fake runs of the true architectures:
-benchmarks/activations_fake_202611.md, which names the error. Everything here is arithmetic; what is free, and what to
-do about it, is `tasks.text_to_image.models.precheck`'s.
+denoiser's architecture by its family. Everything here is arithmetic; what is free, and what to do about it, is
+`precheck`'s.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from shared.config import targets
 from shared.config.schema import POCKET, Config, LoraConfig
 from shared.models import base_model
-from shared.models.weights_header import Tensors, read_components
+from shared.models.pipeline_folder import read_json
+from shared.models.weights_header import Tensors, choose_variant, folder_tensors, names_in, read_header
+from tasks.text_to_image.families.family import Family
 
 GIB = 2**30
 BYTES = {"fp32": 4.0, "fp16": 2.0, "bf16": 2.0}
@@ -26,16 +28,6 @@ OPTIMIZER_BYTES = {"adamw": 8, "adamw8bit": 2, "prodigy": 16, "adafactor": 0, "s
 CLIP_BYTES = 0.6 * GIB
 """FashionCLIP (ViT-B/32) in fp32: 151 million weights."""
 
-TRAINING_BYTES = {
-    (True, False): (51.06, 51.47, 0.0),
-    (True, True): (5.21, -4.66, 188.26),
-    (False, False): (64.75, 78.09, 0.0),
-    (False, True): (20.45, -10.24, 224.96),
-}
-"""(Half precision, checkpointing) to bytes per number of `unet_work`. With checkpointing the widest level, recomputed
-whole, is nearly all of it; the other two correct it and have no meaning of their own."""
-DENOISING_BYTES = 52.0
-"""Per number of the widest level, fp16, without gradients: SD 1.x's and 2.x's; SDXL needs 38."""
 DECODING_BYTES, ENCODING_BYTES = 12.0, 10.0
 """Per pixel and channel of the VAE's first level, fp16."""
 CUDA_CONTEXT_BYTES = 0.5 * GIB
@@ -43,17 +35,6 @@ CUDA_CONTEXT_BYTES = 0.5 * GIB
 PROCESS_BYTES = 0.5 * GIB
 """Python with everything a program imports, resident: 440 to 460 MiB measured."""
 
-UNETS: dict[str, dict[str, Any]] = {
-    "sd1": {"block_out_channels": (320, 640, 1280, 1280)},
-    "sd2": {"block_out_channels": (320, 640, 1280, 1280)},
-    "sdxl": {
-        "block_out_channels": (320, 640, 1280),
-        "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-        "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
-        "transformer_layers_per_block": (1, 2, 10),
-    },
-}
-"""What a single file does not say of its UNet."""
 VAE_CHANNELS = (128, 256, 512, 512)
 
 Precision = Literal["fp32", "fp16", "bf16"]
@@ -63,9 +44,9 @@ Precision = Literal["fp32", "fp16", "bf16"]
 class ModelShapes:
     """A base model without its numbers."""
 
-    family: base_model.Family
+    family: Family
     components: dict[str, Tensors]
-    unet: dict[str, Any]
+    denoiser: Mapping[str, Any]
     """Its config.json."""
     vae_channels: tuple[int, ...] = VAE_CHANNELS
 
@@ -102,41 +83,16 @@ def read_shapes(path: str, *, revision: str | None = None, variant: str | None =
     files, family = base_model.model_files(path, revision), base_model.family(path, revision)
     if files is None or family is None:
         return None
-    components = read_components(files, variant)
+    components = read_components(files, family, variant)
     if files.is_file():
-        return ModelShapes(family, components, UNETS[family])
-    unet, vae = (base_model.read_json(files / part / "config.json") for part in ("unet", "vae"))
-    return ModelShapes(family, components, unet, tuple(vae.get("block_out_channels", VAE_CHANNELS)))
-
-
-def unet_work(unet: dict[str, Any], latent_pixels: float) -> tuple[float, float, float]:
-    """What a UNet's activations grow with, for one picture, in numbers (latent pixels × channels).
-
-    Returns: summed over its residual blocks, summed over its transformer layers, and of its widest level.
-    """
-    channels = tuple(unet["block_out_channels"])
-    levels = len(channels)
-    resnets = _per_level(unet.get("layers_per_block", 2), levels)
-    depths = _per_level(unet.get("transformer_layers_per_block", 1), levels)
-    down = unet.get("down_block_types", ("CrossAttnDownBlock2D",) * (levels - 1) + ("DownBlock2D",))
-    up = list(unet.get("up_block_types", ("UpBlock2D",) + ("CrossAttnUpBlock2D",) * (levels - 1)))[::-1]
-    sizes = [latent_pixels / 4**level * width for level, width in enumerate(channels)]
-    resnet_work = transformer_work = 0.0
-    for size, count, depth, down_type, up_type in zip(sizes, resnets, depths, down, up, strict=True):
-        resnet_work += size * (2 * count + 1)  # the way up has one block more
-        transformer_work += size * depth * (count * ("CrossAttn" in down_type) + (count + 1) * ("CrossAttn" in up_type))
-    return resnet_work + 2 * sizes[-1], transformer_work + depths[-1] * sizes[-1], max(sizes)
-
-
-def _per_level(value: int | Iterable[int], levels: int) -> list[int]:
-    return [value] * levels if isinstance(value, int) else list(value)
+        return ModelShapes(family, components, family.described)
+    denoiser, vae = (read_json(files / part / "config.json") for part in (family.denoiser, "vae"))
+    return ModelShapes(family, components, denoiser, tuple(vae.get("block_out_channels", VAE_CHANNELS)))
 
 
 def activation_bytes(model: ModelShapes, batch: int, resolution: int, *, half: bool, checkpointing: bool) -> float:
     """What a forward and backward pass holds at its peak, weights and the adapter's gradients apart."""
-    work = unet_work(model.unet, (resolution / model.vae_factor) ** 2)
-    constants = TRAINING_BYTES[half, checkpointing]
-    return batch * sum(constant * value for constant, value in zip(constants, work, strict=True))
+    return model.family.activation_bytes(model, batch, resolution, half=half, checkpointing=checkpointing)
 
 
 def lora_parameters(tensors: Tensors, ends: Iterable[str], rank: int, conv_rank: int | None = None) -> int:
@@ -154,10 +110,10 @@ def lora_parameters(tensors: Tensors, ends: Iterable[str], rank: int, conv_rank:
 
 def adapter_parameters(model: ModelShapes, settings: LoraConfig) -> int:
     """Numbers in the whole adapter these settings describe."""
-    unet = model.components.get("unet", {})
-    found = lora_parameters(unet, _targets(unet, settings), settings.rank, settings.conv_rank)
+    denoiser = model.components.get(model.family.denoiser, {})
+    found = lora_parameters(denoiser, _targets(model.family, denoiser, settings), settings.rank, settings.conv_rank)
     if settings.text_encoder:
-        for name in ("text_encoder", "text_encoder_2"):
+        for name in model.family.text_encoders:
             found += lora_parameters(model.components.get(name, {}), settings.text_encoder_targets, settings.rank)
     return found
 
@@ -178,11 +134,10 @@ def evaluator_footprint(model: ModelShapes, config: Config, precision: Precision
     """The evaluator's peak: everything resident, and the larger of a denoising pass and the VAE's decoding."""
     settings, resolution = config.evaluation, config.data.resolution
     adapter = adapter_parameters(model, config.lora)
-    width = unet_work(model.unet, (resolution / model.vae_factor) ** 2)[2]
     scale = BYTES[precision] / 2  # constants are fp16's
-    decoding = 2 if model.family == "sdxl" and precision == "fp16" else scale  # SDXL's VAE overflows in fp16
+    decoding = 2 if model.family.decodes_in_fp32 and precision == "fp16" else scale
     drawing = {
-        "drawing: denoising": DENOISING_BYTES * scale * 2 * settings.batch_size * width,
+        "drawing: denoising": 2 * settings.batch_size * scale * model.family.denoising_bytes(model, resolution),
         "drawing: decoding": DECODING_BYTES * decoding * settings.batch_size * resolution**2 * model.vae_channels[0],
     }
     highest = max(drawing, key=lambda name: drawing[name])
@@ -234,19 +189,38 @@ def _common_parts(model: ModelShapes, precision: Precision, *, on_gpu: bool) -> 
 
 def _frozen_bytes(model: ModelShapes, precision: Precision, quantization: str) -> float:
     """Bytes of the denoiser's weights; bitsandbytes quantises linear layers only."""
-    matrices = sum(tensor.count for tensor in model.components.get("unet", {}).values() if len(tensor.shape) == 2)
-    others = model.weights("unet") - matrices
+    denoiser = model.family.denoiser
+    matrices = sum(tensor.count for tensor in model.components.get(denoiser, {}).values() if len(tensor.shape) == 2)
+    others = model.weights(denoiser) - matrices
     return matrices * QUANTISED_BYTES.get(quantization, BYTES[precision]) + others * BYTES[precision]
 
 
-def _targets(unet: Tensors, settings: LoraConfig) -> list[str]:
+def read_components(files: Path, family: Family, variant: str | None = None) -> dict[str, Tensors]:
+    """The tensors of each part of a diffusers folder or of a single file.
+
+    Raises:
+        ModelError: a file cannot be read, or is cut; or as `choose_variant`.
+    """
+    if files.is_dir():
+        chosen = choose_variant(names_in(files, family.weighted_parts), variant, str(files))
+        found = {part: folder_tensors(files / part, chosen) for part in family.weighted_parts}
+        return {part: tensors for part, tensors in found.items() if tensors}
+    parts: dict[str, Tensors] = {}
+    for name, tensor in read_header(files).items():
+        for prefix, part in family.file_parts.items():
+            if name.startswith(prefix):
+                parts.setdefault(part, {})[name] = tensor
+    return parts
+
+
+def _targets(family: Family, denoiser: Tensors, settings: LoraConfig) -> list[str]:
     """Ends of the names of the denoiser's modules with an adapter, as its file calls them."""
-    linear = all(len(tensor.shape) == 2 for name, tensor in unet.items() if name.endswith(".proj_in.weight"))
-    ends = targets.resolve(settings.target_modules, linear_projections=linear)
-    if not any(name.startswith("model.diffusion_model.") for name in unet):
+    linear = all(len(tensor.shape) == 2 for name, tensor in denoiser.items() if name.endswith(".proj_in.weight"))
+    ends = family.targets(settings.target_modules, linear_projections=linear)
+    if not any(name.startswith("model.diffusion_model.") for name in denoiser):
         return list(ends)
     return [name for end in ends for name in targets.SINGLE_FILE_ENDS.get(end, (end,))]
 
 
 def _text_weights(model: ModelShapes) -> int:
-    return model.weights("text_encoder") + model.weights("text_encoder_2")
+    return sum(map(model.weights, model.family.text_encoders))

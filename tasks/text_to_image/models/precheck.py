@@ -18,7 +18,8 @@ from shared.errors import DeviceError
 from shared.machine import hardware
 from shared.machine.hardware import Gpu
 from shared.models import base_model
-from tasks.text_to_image.models import memory, presets
+from tasks.text_to_image.families.stable_diffusion import Pocket
+from tasks.text_to_image.models import memory
 from tasks.text_to_image.models.memory import GIB, Footprint, ModelShapes, Precision
 
 MIXED: dict[str, Precision] = {"no": "fp32", "fp16": "fp16", "bf16": "bf16"}
@@ -154,13 +155,11 @@ def refuse_impossible(model: ModelShapes, config: Config, places: Sequence[Place
 
 
 def _own_resolution(path: str) -> int:
-    """The side of the pictures a model was trained on, in pixels: from its UNet's configuration, else its family's."""
+    """The side of the pictures a model was trained on, in pixels: from its configuration, else its family's."""
     if path == POCKET:
-        return presets.RESOLUTION[POCKET]
+        return Pocket.resolution
     model = memory.read_shapes(path)
-    if model and (size := model.unet.get("sample_size")):
-        return (size if isinstance(size, int) else min(size)) * model.vae_factor
-    return presets.RESOLUTION[model.family if model else base_model.guess_family(path)]
+    return model.family.native_resolution(model) if model else base_model.guess_family(path).resolution
 
 
 def _placed(

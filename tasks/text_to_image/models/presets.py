@@ -1,9 +1,9 @@
 """Settings for a class of hardware, and the reason for each.
 
-One table: family × memory of the card. Every row trains on four pictures an update, so that the same steps and learning
-rate mean the same on every card; what differs is how many of them are held at once. Sizes follow the estimate in
-`tasks.text_to_image.models.memory` of trainer and evaluator on one card, checked by a test against nine tenths of the memory, and
-published practice, named below. None of these rows has been measured on such a card by this project.
+Each family has a table by memory of the card. Every row trains on four pictures an update, so that the same steps and
+learning rate mean the same on every card; what differs is how many of them are held at once. Sizes follow the estimate
+in `memory` of trainer and evaluator on one card, checked by a test against nine tenths of the memory, and published
+practice, named below. None of these rows has been measured on such a card by this project.
 
 Sources: OneTrainer's LoRA presets for SD 1.5 and SDXL (rank 16, batch 4, 512 and 1024 pixels); diffusers'
 `training/lora.md` (SD 1.5 LoRA on an 11 GB 2080 Ti) and `examples/dreambooth/README_sdxl.md` (SDXL LoRA below 16 GB
@@ -13,20 +13,21 @@ with checkpointing); kohya_ss' LoRA guide (SDXL LoRA: at least 12 GB); SimpleTun
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from shared.config.schema import POCKET
 from shared.machine.hardware import Gpu
+
+if TYPE_CHECKING:
+    from tasks.text_to_image.families.family import Family
 
 PICTURES_PER_UPDATE = 4
 USABLE = 0.9
 """Share of the nominal memory to plan with: a card of "16 GB" shows 14.7 to 16.0 GiB, and its screen takes some."""
 BF16_SINCE = (8, 0)
+CARDS = (8, 10, 12, 16, 24, 40, 80)
+"""The classes, in nominal GB, for which every family has a `Size`."""
 
 Quantization = Literal["none", "8bit", "4bit"]
-Family = Literal["pocket", "sd1", "sd2", "sdxl"]
-
-RESOLUTION: dict[Family, int] = {"pocket": 128, "sd1": 512, "sd2": 768, "sdxl": 1024}
 
 
 @dataclass(frozen=True)
@@ -41,45 +42,6 @@ class Size:
     quantization: Quantization = "none"
     resolution: int | None = None
     """None: the family's own."""
-
-
-SIZES: dict[Family, dict[int, Size]] = {
-    # GB       batch  checkpointing  rank  pictures drawn at once
-    "sd1": {
-        8: Size(2, True, 16, 1),
-        10: Size(2, False, 16, 2),
-        12: Size(2, False, 16, 4),
-        16: Size(4, False, 16, 8),
-        24: Size(4, False, 32, 8),
-        40: Size(4, False, 32, 16),
-        80: Size(4, False, 32, 16),
-    },
-    "sd2": {
-        8: Size(2, True, 16, 1, resolution=512),
-        10: Size(2, True, 16, 2),
-        12: Size(4, True, 16, 2),
-        16: Size(2, False, 16, 2),
-        24: Size(4, False, 32, 4),
-        40: Size(4, False, 32, 8),
-        80: Size(4, False, 32, 16),
-    },
-    "sdxl": {
-        8: Size(1, True, 16, 0),
-        10: Size(2, True, 16, 0),
-        12: Size(4, True, 16, 0),
-        16: Size(4, True, 16, 0),
-        24: Size(4, True, 32, 1),
-        40: Size(2, False, 32, 1),
-        80: Size(4, False, 32, 8),
-    },
-}
-"""Nominal GB of the card to what fits on it."""
-ON_CPU: dict[Family, Size] = {
-    "pocket": Size(4, False, 16, 16),
-    "sd1": Size(1, False, 8, 1, resolution=256),
-    "sd2": Size(1, False, 8, 1, resolution=256),
-    "sdxl": Size(1, True, 8, 1, resolution=512),
-}
 
 
 @dataclass(frozen=True)
@@ -101,20 +63,20 @@ class Preset:
 
 def recommend(family: Family, gpu: Gpu | None) -> Preset:
     """The preset for a family on a card; None: there is no card."""
-    if family == POCKET:
+    if not family.sizes:
         return Preset(
-            "pocket on any device", "the miniature model fits anywhere", _choices(family, ON_CPU[family], None)
+            f"{family.name} on any device", "the miniature model fits anywhere", _choices(family, family.on_cpu, None)
         )
     if gpu is None:
         reason = "no usable GPU: small pictures, and patience"
-        return Preset(f"{family} on CPU", reason, _choices(family, ON_CPU[family], None))
+        return Preset(f"{family.name} on CPU", reason, _choices(family, family.on_cpu, None))
     gibibytes = gpu.total_mib / 1024
     gigabytes = card_class(gibibytes)
     reason = f"{gpu.name} has {gibibytes:.1f} GiB: the class of {gigabytes} GB"
     if gibibytes < gigabytes * USABLE:
         reason = f"{gpu.name} has {gibibytes:.1f} GiB, less than the smallest class, {gigabytes} GB: it may not fit"
-    choices = _choices(family, SIZES[family][gigabytes], gigabytes, gpu.compute_capability)
-    return Preset(f"{family} on {gigabytes} GB", reason, choices)
+    choices = _choices(family, family.sizes[gigabytes], gigabytes, gpu.compute_capability)
+    return Preset(f"{family.name} on {gigabytes} GB", reason, choices)
 
 
 def describe(preset: Preset) -> str:
@@ -134,8 +96,7 @@ def describe(preset: Preset) -> str:
 
 def card_class(vram_gib: float) -> int:
     """Nominal GB of a card: the largest class of which it has nine tenths; the smallest one for anything less."""
-    classes = list(SIZES["sd1"])
-    return max((size for size in classes if vram_gib >= size * USABLE), default=classes[0])
+    return max((size for size in CARDS if vram_gib >= size * USABLE), default=CARDS[0])
 
 
 def _choices(
@@ -181,8 +142,8 @@ def _quantization_reason(quantization: Quantization, card: str) -> str:
 
 def _resolution(family: Family, size: Size, card: str) -> Choice:
     if size.resolution is None:
-        return Choice(RESOLUTION[family], "what the base model was trained on")
-    return Choice(size.resolution, f"on {card}, less than the {RESOLUTION[family]} the base model was trained on")
+        return Choice(family.resolution, "what the base model was trained on")
+    return Choice(size.resolution, f"on {card}, less than the {family.resolution} the base model was trained on")
 
 
 def _rank_reason(rank: int) -> str:

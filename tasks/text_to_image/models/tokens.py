@@ -17,7 +17,8 @@ from tokenizers.models import BPE
 
 from shared.config.schema import DataConfig, ModelConfig
 from shared.errors import ModelError
-from shared.models.base_model import HUB_ID, model_files, read_json, resolve
+from shared.models.base_model import HUB_ID, family, model_files, resolve
+from shared.models.pipeline_folder import read_json
 
 MAX_TOKEN_LENGTH = 75
 """Tokens of text that CLIP's text encoder takes at once, beside the start and the end."""
@@ -79,6 +80,9 @@ def measure(captions: Iterable[str], model: ModelConfig) -> Lengths | None:
     counts = tuple(len(tokenizer.encode(caption, add_special_tokens=False).ids) for caption in captions)
     settings = folder / "tokenizer_config.json"
     whole = read_json(settings).get("model_max_length") if settings.is_file() else None
+    own = family(model.path, model.revision)
+    if own and own.text_window:
+        return Lengths(counts, own.text_window)
     window = whole - 2 if isinstance(whole, int) and whole <= MAX_TOKEN_LENGTH + 2 else MAX_TOKEN_LENGTH
     return Lengths(counts, window)
 

@@ -19,8 +19,7 @@ from torch import Tensor
 
 from shared.config.schema import ModelConfig, TrainConfig
 from shared.errors import ModelError
-from shared.models.base_model import statement
-from shared.models.noise_schedule import NoiseSchedule, PredictionType, of_scheduler
+from shared.models.noise_schedule import NoiseSchedule, PredictionType, of_file, of_scheduler
 from tasks.text_to_image.objectives import noise
 
 
@@ -150,7 +149,7 @@ def of_model(
         ModelError: it is of a kind that cannot be trained.
     """
     scheduler = of_scheduler(pipeline.scheduler.config, settings.path, type(pipeline.scheduler).__name__)
-    said = statement(file) if file else scheduler
+    said = of_file(file) if file else scheduler
     predicted = said.prediction_type or measured or scheduler.prediction_type
     if settings.prediction_type != "auto":
         predicted = settings.prediction_type

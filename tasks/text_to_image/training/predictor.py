@@ -27,6 +27,8 @@ class Predictor(nn.Module):
         """
         conditioning = self.model.encode_captions(text) if isinstance(text, list) else text
         dtype = self.model.dtype
-        cast_conditioning = {name: value.to(dtype) for name, value in conditioning.items()}
+        cast_conditioning = {
+            name: value.to(dtype) if value.is_floating_point() else value for name, value in conditioning.items()
+        }
         cast_conditioning["time_ids"] = time_ids_B6.float()
         return self.model.predict(noisy_latents_BCHW.to(dtype), timesteps_B, cast_conditioning)

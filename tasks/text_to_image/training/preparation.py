@@ -72,7 +72,7 @@ def prepare(run: RunDir, config: Config, accelerator: Accelerator, progress: Pro
             encoder.to(accelerator.device)
     torch.manual_seed(data_order.derive(config.train.seed, "adapter", 0))
     parts = lora.adapted(model, config.lora)
-    lora.attach(parts, config.lora, model.unread_layers)
+    lora.attach(parts, config.lora, model.family, model.clip_skip)
     if initial and (text := initial.apply(parts)):
         model.notices += (text,)
     stream = batches.Batches(examples, cache, config, group_size=group_size)

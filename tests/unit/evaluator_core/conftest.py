@@ -37,8 +37,9 @@ class Blueprint:
 
 @pytest.fixture(scope="session")
 def blueprint(tiny_model: Path) -> Blueprint:
-    parts = lora.adapted(loading.load_model(schema.ModelConfig(path=str(tiny_model)), "fp32"), LORA)
-    lora.attach(parts, LORA)
+    model = loading.load_model(schema.ModelConfig(path=str(tiny_model)), "fp32")
+    parts = lora.adapted(model, LORA)
+    lora.attach(parts, LORA, model.family)
     return Blueprint(lora.state(parts), lora.metadata(parts))
 
 

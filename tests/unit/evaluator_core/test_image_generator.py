@@ -135,7 +135,7 @@ def test_convolutions_of_their_own_rank_and_alpha_are_hot_swapped(loaded: Model,
     )
     attached = copy.deepcopy(loaded)
     parts = lora.adapted(attached, settings)
-    lora.attach(parts, settings)
+    lora.attach(parts, settings, attached.family)
     image_generator = ImageGenerator(copy.deepcopy(loaded), settings, SETTINGS, resolution=32)
     files: list[snapshot_file.AdapterFile] = []
     for step in (2, 4):

@@ -18,15 +18,14 @@ from shared.config import schema, targets
 from shared.config.loading import parse_config
 from shared.errors import ConfigError
 from shared.launch.resume import Resume, open_or_create
+from tasks.text_to_image.families.known import FAMILIES
 from tasks.text_to_image.lora import lora
 from tasks.text_to_image.models import memory
 from tests.conftest import RunMaker, paper_model, tiny_config
 from tests.true_shapes import true_shapes
 
-FAMILIES = ("sd1", "sd2", "sdxl")
 
-
-@pytest.fixture(scope="module", params=FAMILIES)
+@pytest.fixture(scope="module", params=tuple(FAMILIES))
 def blank(request: pytest.FixtureRequest, tiny_models: Path) -> Callable[[], UNet2DConditionModel]:
     """A UNet without numbers."""
     settings = json.loads((tiny_models / request.param / "unet" / "config.json").read_text())
@@ -44,7 +43,7 @@ def settings(target_modules: object, **others: object) -> schema.LoraConfig:
 
 def adapted(unet: Any, target_modules: object) -> set[str]:
     with torch.device("meta"):
-        lora.attach({"unet": unet}, settings(target_modules))
+        lora.attach({"unet": unet}, settings(target_modules), FAMILIES["sd1"])
     return {key.removeprefix("unet.").partition(".lora_")[0] for key in lora.shapes({"unet": unet})}
 
 
@@ -95,7 +94,7 @@ def test_the_numbers_of_the_guide_are_counted(family: str, millions: tuple[float
 
 
 @pytest.mark.parametrize("preset", ["all", "all-linear"])
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", tuple(FAMILIES))
 def test_the_memory_estimate_counts_the_same_modules_in_folders_and_single_files(
     tiny_models: Path, tiny_single_files: Path, family: str, preset: str
 ) -> None:
@@ -103,7 +102,7 @@ def test_the_memory_estimate_counts_the_same_modules_in_folders_and_single_files
     asked = settings(preset, rank=3, conv_rank=2 if preset == "all" else None)
     with torch.device("meta"):
         part = UNet2DConditionModel.from_config(unet)
-        lora.attach({"unet": part}, asked)
+        lora.attach({"unet": part}, asked, FAMILIES["sd1"])
     expected = sum(shape.numel() for shape in lora.shapes({"unet": part}).values())
     for path in (tiny_models / family, tiny_single_files / f"{family}.safetensors"):
         model = memory.read_shapes(str(path))
@@ -115,7 +114,7 @@ def test_convolutions_may_have_their_own_rank_and_alpha(tiny_model: Path) -> Non
     with torch.device("meta"):
         unet = UNet2DConditionModel.from_config(json.loads((tiny_model / "unet" / "config.json").read_text()))
         plain = layers(unet)
-        lora.attach({"unet": unet}, settings("all", rank=6, lora_alpha=3, conv_rank=2))
+        lora.attach({"unet": unet}, settings("all", rank=6, lora_alpha=3, conv_rank=2), FAMILIES["sd1"])
     weights, metadata = lora.shapes({"unet": unet}), lora.metadata({"unet": unet})
     found = {name: (module, weights[f"unet.{name}.lora_A.weight"][0]) for name, module in plain.items()}
     for name, (module, rank) in found.items():
@@ -142,9 +141,9 @@ def test_an_unknown_target_is_refused_with_the_nearest_before_anything_is_made(t
     with pytest.raises(ConfigError) as refused:
         open_or_create(made, Resume(), lambda text: None, lambda: None)
     assert str(refused.value).splitlines() == [
-        "lora.target_modules has 'transformers', which no Stable Diffusion has: did you mean transformer?",
-        "       lora.target_modules has 'to_out', which no Stable Diffusion has: did you mean to_out.0?",
-        "       lora.target_modules has 'zzz', which no Stable Diffusion has",
+        "lora.target_modules has 'transformers', which no known model has: did you mean transformer?",
+        "       lora.target_modules has 'to_out', which no known model has: did you mean to_out.0?",
+        "       lora.target_modules has 'zzz', which no known model has",
     ]
     assert "transformer" in refused.value.hint
     assert not (tmp_path / "runs").exists()

@@ -16,7 +16,7 @@ def finding(folder: Path, subject: str, port: int = 0) -> doctor.Finding:
 
 def test_the_doctor_looks_at_everything_and_writes_nothing(tmp_path: Path) -> None:
     subjects = [found.subject for found in doctor.examine(tmp_path, "127.0.0.1", 0)]
-    for subject in ("machine", "libraries", "disk", "file events", "dashboard port", "pocket model"):
+    for subject in ("machine", "libraries", "disk", "file events", "dashboard port"):
         assert subject in subjects
     assert any(subject.startswith("GPU") for subject in subjects)
     assert list(tmp_path.iterdir()) == []
@@ -59,11 +59,3 @@ def test_a_taken_port_is_a_note_with_the_next_one(tmp_path: Path) -> None:
         found = finding(tmp_path, "dashboard port", port)
     assert found.verdict == "note"
     assert f"{port} is taken" in found.text
-
-
-def test_an_incomplete_checkout_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "POCKET_CLIP", tmp_path / "clip")
-    monkeypatch.setattr(doctor, "POCKET_STABLE_DIFFUSION", tmp_path)
-    found = finding(tmp_path, "pocket model")
-    assert found.verdict == "problem"
-    assert "clip is missing" in found.text

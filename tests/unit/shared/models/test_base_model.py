@@ -13,6 +13,8 @@ from safetensors.numpy import save_file
 from shared.config.schema import ModelConfig
 from shared.errors import ConfigError, ModelError
 from shared.models import base_model
+from tasks.text_to_image.families.known import FAMILIES
+from tasks.text_to_image.families.unet import FIRST_CONVOLUTION
 from tests.conftest import RunMaker, paper_model
 
 
@@ -62,7 +64,7 @@ def test_a_cut_file_is_refused(tmp_path: Path) -> None:
     ],
 )
 def test_a_single_file_names_its_family_by_its_text_encoders(tmp_path: Path, key: str, family: str) -> None:
-    assert base_model.family(str(_single_file(tmp_path / "model.safetensors", key))) == family
+    assert base_model.family(str(_single_file(tmp_path / "model.safetensors", key))) is FAMILIES[family]
 
 
 def test_a_single_file_of_something_else_is_refused(tmp_path: Path) -> None:
@@ -89,11 +91,11 @@ def test_a_folder_names_its_family_by_class_and_width(
 ) -> None:
     folder = paper_model(tmp_path / "model", pipeline)
     (folder / "unet" / "config.json").write_text(json.dumps(unet))
-    assert base_model.family(str(folder)) == family
+    assert base_model.family(str(folder)) is FAMILIES[family]
 
 
 def test_the_pocket_model_is_of_the_first_family() -> None:
-    assert base_model.family("pocket") == "sd1"
+    assert base_model.family("pocket") is FAMILIES["sd1"]
 
 
 def test_sdxl_needs_its_second_text_encoder(tmp_path: Path) -> None:
@@ -110,7 +112,7 @@ def test_a_hub_id_names_its_family_once_it_is_cached(tmp_path: Path, monkeypatch
     folder = paper_model(tmp_path / "snapshot")
     (folder / "unet" / "config.json").write_text('{"cross_attention_dim": 1024}')
     monkeypatch.setattr(base_model, "try_to_load_from_cache", lambda path, name, **_: str(folder / name))
-    assert base_model.family("owner/name") == "sd2"
+    assert base_model.family("owner/name") is FAMILIES["sd2"]
 
 
 def test_a_hub_id_is_left_for_loading_to_check() -> None:
@@ -142,7 +144,7 @@ def test_a_path_that_is_nothing_is_refused_with_its_value(path: str) -> None:
 def _single_file(path: Path, key: str, channels: int = 4) -> Path:
     """A checkpoint of two tensors: a UNet's first convolution, and `key`."""
     first = np.zeros((1, channels, 3, 3), np.float16)
-    save_file({base_model.FIRST_CONVOLUTION: first, key: np.zeros(1, np.float16)}, path)
+    save_file({FIRST_CONVOLUTION: first, key: np.zeros(1, np.float16)}, path)
     return path
 
 

@@ -18,6 +18,7 @@ from shared.errors import ConfigError, RunFolderError
 from shared.launch.resume import Resume, open_or_create
 from shared.models import lora_file
 from shared.run_folder.run_dir import RunDir
+from tasks.text_to_image.families.known import FAMILIES
 from tests.conftest import RunMaker, paper_model, tiny_config
 
 ATTENTION = "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q"
@@ -150,7 +151,7 @@ def test_every_reason_is_told_at_once(make_paper_run: RunMaker, tmp_path: Path) 
 def test_targets_are_found_under_the_names_of_sdxls_authors(tmp_path: Path) -> None:
     file = write(tmp_path / "lora.safetensors", {"lora_unet_input_blocks_1_0_in_layers_2": 2}, "kohya")
     with pytest.raises(ConfigError, match="leaves out 1") as refused:
-        lora_file.check(lora_file.read(file), LoraConfig(), "sdxl")
+        lora_file.check(lora_file.read(file), LoraConfig(), FAMILIES["sdxl"])
     assert 'lora.target_modules = "all"' in refused.value.hint
 
 
@@ -161,7 +162,7 @@ def test_the_width_of_the_text_names_the_family(tmp_path: Path, width: int, fami
     name = f"unet.{module}" if form == "diffusers" else kohya(module)
     down, up = np.ones((2, width), np.float16), np.ones((4, 2), np.float16)
     save_file({f"{name}.lora.down.weight": down, f"{name}.lora.up.weight": up}, tmp_path / "lora.safetensors")
-    assert lora_file.read(tmp_path / "lora.safetensors").family == family
+    assert lora_file.read(tmp_path / "lora.safetensors").family is (FAMILIES[family] if family else None)
 
 
 @pytest.mark.parametrize("prefix", ["unet.", ""])
@@ -179,7 +180,7 @@ def test_halves_of_attention_processors_are_those_of_the_layers(tmp_path: Path, 
     assert file.modules.keys() == unet | {f"{text}.{kind}_proj" for kind in ("q", "k", "v", "out")}
     module = file.modules[f"unet.{attention}.to_out.0"]
     assert (module.part, module.keys["B"]) == ("unet", ("", f"{prefix}{attention}.processor.to_out_lora.up.weight"))
-    lora_file.check(file, LoraConfig(text_encoder=True), "sd1")
+    lora_file.check(file, LoraConfig(text_encoder=True), FAMILIES["sd1"])
 
 
 def peft(folder: Path) -> Path:

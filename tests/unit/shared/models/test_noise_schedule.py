@@ -12,7 +12,9 @@ from safetensors.numpy import save_file
 
 from shared.errors import ModelError
 from shared.models import base_model
-from shared.models.noise_schedule import NoiseSchedule, of_scheduler
+from shared.models.noise_schedule import NoiseSchedule, of_file, of_scheduler
+from tasks.text_to_image.families.known import FAMILIES
+from tasks.text_to_image.families.unet import FIRST_CONVOLUTION
 from tests.conftest import paper_model
 
 V, V_TO_THE_END = NoiseSchedule("v_prediction"), NoiseSchedule("v_prediction", zero_terminal_snr=True)
@@ -42,13 +44,13 @@ EPSILON = NoiseSchedule("epsilon")
 def test_a_single_file_says_what_it_predicts_by_tensors_then_by_its_header(
     tmp_path: Path, markers: list[str], metadata: dict[str, str], said: NoiseSchedule | None
 ) -> None:
-    assert base_model.schedule(str(single_file(tmp_path, *markers, **metadata))) == said
+    assert base_model.stated(str(single_file(tmp_path, *markers, **metadata))) == (str(said) if said else None)
 
 
 @pytest.mark.parametrize("marker", ["edm_mean", "edm_vpred.sigma_max"])
 def test_an_edm_file_is_refused_by_name(tmp_path: Path, marker: str) -> None:
     path = str(single_file(tmp_path, marker))
-    for ask in (base_model.identify, base_model.family, base_model.schedule):
+    for ask in (base_model.identify, base_model.family, base_model.stated):
         with pytest.raises(ModelError, match=rf"is an EDM model \(it holds {marker}\)") as refused:
             ask(path)
     assert "SDXL" in refused.value.hint
@@ -58,7 +60,7 @@ def test_an_edm_file_is_refused_by_name(tmp_path: Path, marker: str) -> None:
 @pytest.mark.parametrize("word", ["flow", "edm_vpred", "sample"])
 def test_a_file_that_says_it_predicts_something_else_is_refused_by_name(tmp_path: Path, key: str, word: str) -> None:
     path = str(single_file(tmp_path, "v_pred", **{key: word}))
-    for ask in (base_model.identify, base_model.family, base_model.schedule):
+    for ask in (base_model.identify, base_model.family, base_model.stated):
         with pytest.raises(ModelError, match=rf"predicts '{word}' \({key} of its header\)") as refused:
             ask(path)
     assert "predicts noise or v" in refused.value.hint
@@ -87,7 +89,8 @@ def test_a_file_that_says_it_predicts_something_else_is_refused_by_name(tmp_path
 def test_a_file_that_contradicts_itself_is_told(
     tmp_path: Path, markers: list[str], metadata: dict[str, str], told: list[str]
 ) -> None:
-    notices = base_model.statement(single_file(tmp_path, *markers, **metadata)).notices
+    file = single_file(tmp_path, *markers, **metadata)
+    notices = (*of_file(file).notices, *base_model.misnamed(file, FAMILIES["sdxl"]))
     assert len(notices) == len(told)
     assert all(part in notice for part, notice in zip(told, notices, strict=True))
 
@@ -104,7 +107,7 @@ def test_a_file_that_contradicts_itself_is_told(
 def test_a_folder_says_it_in_its_scheduler(
     tmp_path: Path, name: str, config: dict[str, Any], said: NoiseSchedule
 ) -> None:
-    assert base_model.schedule(str(folder_with(tmp_path, name, config))) == said
+    assert base_model.stated(str(folder_with(tmp_path, name, config))) == (str(said) if said else None)
 
 
 @pytest.mark.parametrize(
@@ -125,7 +128,7 @@ def test_another_kind_of_schedule_is_refused_by_name_before_a_run_is_made(
     tmp_path: Path, name: str, config: dict[str, Any], problem: str
 ) -> None:
     path = str(folder_with(tmp_path, name, config))
-    for ask in (base_model.identify, base_model.family, base_model.schedule):
+    for ask in (base_model.identify, base_model.family, base_model.stated):
         with pytest.raises(ModelError, match=problem) as refused:
             ask(path)
     assert "predicts noise or v" in refused.value.hint
@@ -170,7 +173,7 @@ def folder_with(tmp_path: Path, name: str, config: dict[str, Any]) -> Path:
 def single_file(tmp_path: Path, *markers: str, **metadata: str) -> Path:
     path = tmp_path / "model.safetensors"
     tensors = {
-        base_model.FIRST_CONVOLUTION: np.zeros((1, 4, 3, 3), np.float16),
+        FIRST_CONVOLUTION: np.zeros((1, 4, 3, 3), np.float16),
         "conditioner.embedders.1.model.ln_final.bias": np.zeros(1, np.float16),
         **{marker: np.zeros(0, np.float32) for marker in markers},
     }

@@ -9,7 +9,9 @@ import pytest
 from safetensors.numpy import save_file
 
 from shared.errors import ModelError
-from shared.models.weights_header import choose_variant, read_components
+from shared.models.weights_header import choose_variant
+from tasks.text_to_image.families.known import FAMILIES
+from tasks.text_to_image.models.memory import read_components
 
 PLAIN, FP16 = "diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.fp16.safetensors"
 BF16, NON_EMA = "diffusion_pytorch_model.bf16.safetensors", "diffusion_pytorch_model.non_ema.safetensors"
@@ -99,10 +101,13 @@ def test_the_tensors_counted_are_those_that_are_loaded(tmp_path: Path) -> None:
     write("unet", NON_EMA, 7)
     write("text_encoder", SHARDS[0], 2)
     write("text_encoder", SHARDS[1], 3)
-    counts = {part: sum(tensor.count for tensor in found.values()) for part, found in read_components(tmp_path).items()}
+    counts = {
+        part: sum(tensor.count for tensor in found.values())
+        for part, found in read_components(tmp_path, FAMILIES["sd1"]).items()
+    }
     assert counts == {"unet": 5, "text_encoder": 5}
     with pytest.raises(ModelError, match=r"model\.variant is 'non_ema'"):
-        read_components(tmp_path, "non_ema")
+        read_components(tmp_path, FAMILIES["sd1"], "non_ema")
     write("text_encoder", "model.safetensors", 5)
-    found = read_components(tmp_path, "non_ema")
+    found = read_components(tmp_path, FAMILIES["sd1"], "non_ema")
     assert sum(tensor.count for tensor in found["unet"].values()) == 7

@@ -22,7 +22,7 @@ def adapted(tiny_model: Path, settings: TrainConfig) -> tuple[Model, dict[str, n
     lora_settings = LoraConfig(rank=2, lora_alpha=2, text_encoder=True, dropout=0.3)
     parts = lora.adapted(model, lora_settings)
     torch.manual_seed(0)
-    lora.attach(parts, lora_settings)
+    lora.attach(parts, lora_settings, model.family)
     for part in parts.values():
         for parameter in lora.parameters(part):
             nn.init.normal_(parameter, std=0.1)

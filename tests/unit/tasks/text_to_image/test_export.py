@@ -59,7 +59,7 @@ def train(folder: Path, model_path: Path, pictures: Path, settings: dict[str, ob
     run = create_run(made)
     model = loading.load_model(made.model, "fp32")
     parts = lora.adapted(model, made.lora)
-    lora.attach(parts, made.lora, model.unread_layers)
+    lora.attach(parts, made.lora, model.family, model.clip_skip)
     generator = torch.Generator().manual_seed(1)
     lora.restore(parts, {key: noisy(value, key, generator) for key, value in lora.state(parts).items()})
     text = describe(made, model.family, model.objective, 9, STEP)

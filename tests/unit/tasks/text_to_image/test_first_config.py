@@ -17,6 +17,8 @@ from shared.data.survey import survey
 from shared.errors import DataError
 from shared.machine.hardware import Gpu
 from tasks.text_to_image import first_config
+from tasks.text_to_image.families.known import FAMILIES
+from tasks.text_to_image.families.stable_diffusion import Pocket
 from tasks.text_to_image.models import presets
 from tests.conftest import run_module
 
@@ -66,7 +68,7 @@ def test_held_out_pairs_and_steps_follow_the_number_of_pictures(
     seen = survey(data_set(tmp_path / "one", 1))
     seen = type(seen)(count, seen.sizes, seen.captions)
     path = tmp_path / "c.toml"
-    path.write_text(first_config.render(seen, presets.recommend("sd1", None), "pocket", str(tmp_path), "one"))
+    path.write_text(first_config.render(seen, presets.recommend(FAMILIES["sd1"], None), "pocket", str(tmp_path), "one"))
     config = load_config(path)
     assert (config.data.num_validation, config.train.max_train_steps) == (held_out, steps)
     assert config.train.snapshot_steps == parse(config.train.validation_steps)
@@ -82,7 +84,9 @@ def test_captions_beyond_sixteen_are_kept_for_the_final_where_drawing_is_quick(t
     path = tmp_path / "c.toml"
     for count, further in ((150, 0), (240, 8)):
         pictures = type(seen)(count, seen.sizes, seen.captions)
-        path.write_text(first_config.render(pictures, presets.recommend("sd1", gpu), "pocket", str(tmp_path), "one"))
+        path.write_text(
+            first_config.render(pictures, presets.recommend(FAMILIES["sd1"], gpu), "pocket", str(tmp_path), "one")
+        )
         config = load_config(path)
         assert config.evaluation.confirm_prompts == further
         assert config.evaluation.num_prompts + further == config.data.num_validation
@@ -91,7 +95,7 @@ def test_captions_beyond_sixteen_are_kept_for_the_final_where_drawing_is_quick(t
 def test_two_pictures_are_too_few(tmp_path: Path) -> None:
     seen = survey(data_set(tmp_path / "two", 2))
     with pytest.raises(DataError, match="at least 3"):
-        first_config.render(seen, presets.recommend("pocket", None), "pocket", "two", "two")
+        first_config.render(seen, presets.recommend(Pocket(), None), "pocket", "two", "two")
 
 
 @pytest.mark.parametrize(("folder", "name"), [("My Dresses", "My-Dresses"), ("..", "first-run"), ("été", "t")])
@@ -113,7 +117,7 @@ def test_copies_count_once_where_pictures_are_held_out(tmp_path: Path) -> None:
     seen = survey(folder)
     assert (seen.num_images, seen.num_copies) == (16, 8)
     assert [notice for notice in seen.notices if notice.startswith("8 picture(s) are copies of others")]
-    text = first_config.render(seen, presets.recommend("pocket", None), "pocket", str(folder), "dresses")
+    text = first_config.render(seen, presets.recommend(Pocket(), None), "pocket", str(folder), "dresses")
     assert "num_validation = 4 # of 8:" in text
     assert "views of each of 8 pictures" in text
 
@@ -150,9 +154,13 @@ def test_a_run_with_pictures_for_regularisation_has_twice_the_steps(tmp_path: Pa
     folder = tmp_path / "project"
     folder.mkdir()
     data_set(folder / "10_sks dress", 100)
-    plain = first_config.render(survey(folder), presets.recommend("sd1", None), "pocket", str(folder), "project")
+    plain = first_config.render(
+        survey(folder), presets.recommend(FAMILIES["sd1"], None), "pocket", str(folder), "project"
+    )
     data_set(folder / "reg", 3)
-    beside = first_config.render(survey(folder), presets.recommend("sd1", None), "pocket", str(folder), "project")
+    beside = first_config.render(
+        survey(folder), presets.recommend(FAMILIES["sd1"], None), "pocket", str(folder), "project"
+    )
     steps = [int(text.partition("max_train_steps = ")[2].split()[0]) for text in (plain, beside)]
     assert steps == [2200, 4000]
     assert "num_validation = 10 # of 100:" in beside

@@ -61,7 +61,7 @@ def begin(folder: Path, model_path: Path, pictures: Path, settings: dict[str, ob
     initial = Initial.of(run, config.lora, model)
     assert initial
     parts = lora.adapted(model, config.lora)
-    lora.attach(parts, config.lora, model.unread_layers)
+    lora.attach(parts, config.lora, model.family, model.clip_skip)
     return model.pipeline, initial.apply(parts)
 
 
@@ -97,7 +97,7 @@ def test_a_snapshots_folder_is_taken_as_it_is(trained: dict[str, Trained], tmp_p
     model = loading.load_model(config.model, "fp32")
     parts = lora.adapted(model, config.lora)
     initial = Initial.of(create_run(config), config.lora, model)
-    lora.attach(parts, config.lora, model.unread_layers)
+    lora.attach(parts, config.lora, model.family, model.clip_skip)
     assert initial
     assert initial.apply(parts) == ""
     expected = load_file(before.run.snapshot(STEP) / lora.LORA_FILE)

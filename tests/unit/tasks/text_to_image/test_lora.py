@@ -11,6 +11,7 @@ from diffusers import UNet2DConditionModel
 
 from shared.config.schema import LoraConfig
 from shared.errors import ModelError
+from tasks.text_to_image.families.known import FAMILIES
 from tasks.text_to_image.lora import lora
 
 SETTINGS = LoraConfig(rank=2, lora_alpha=4)
@@ -39,7 +40,7 @@ def predict(unet: UNet2DConditionModel) -> torch.Tensor:
 
 def test_a_fresh_adapter_changes_nothing_and_trains_alone(unet: UNet2DConditionModel) -> None:
     before = predict(unet)
-    lora.attach({"unet": unet}, SETTINGS)
+    lora.attach({"unet": unet}, SETTINGS, FAMILIES["sd1"])
     assert torch.equal(predict(unet), before)
     trainable = {name for name, parameter in unet.named_parameters() if parameter.requires_grad}
     assert trainable
@@ -49,7 +50,7 @@ def test_a_fresh_adapter_changes_nothing_and_trains_alone(unet: UNet2DConditionM
 
 @pytest.mark.parametrize("use_dora", [False, True])
 def test_b_matrices_are_those_that_are_zero_at_first(unet: UNet2DConditionModel, use_dora: bool) -> None:
-    lora.attach({"unet": unet}, SETTINGS.model_copy(update={"use_dora": use_dora}))
+    lora.attach({"unet": unet}, SETTINGS.model_copy(update={"use_dora": use_dora}), FAMILIES["sd1"])
     up, everything = lora.up_parameters(unet), lora.parameters(unet)
     assert len(up) == len(everything) // (3 if use_dora else 2)
     assert {id(value) for value in everything if not value.any()} == {id(value) for value in up}
@@ -57,13 +58,13 @@ def test_b_matrices_are_those_that_are_zero_at_first(unet: UNet2DConditionModel,
 
 def test_the_adapter_is_fp32_on_a_half_precision_model(unet: UNet2DConditionModel) -> None:
     unet.to(torch.bfloat16)
-    lora.attach({"unet": unet}, SETTINGS)
+    lora.attach({"unet": unet}, SETTINGS, FAMILIES["sd1"])
     assert {parameter.dtype for parameter in lora.parameters(unet)} == {torch.float32}
     assert unet.conv_in.weight.dtype == torch.bfloat16
 
 
 def test_a_copy_of_the_state_is_not_changed_by_training(unet: UNet2DConditionModel) -> None:
-    lora.attach({"unet": unet}, SETTINGS)
+    lora.attach({"unet": unet}, SETTINGS, FAMILIES["sd1"])
     copied = lora.state({"unet": unet})
     before = {key: value.clone() for key, value in copied.items()}
     with torch.no_grad():
@@ -74,7 +75,7 @@ def test_a_copy_of_the_state_is_not_changed_by_training(unet: UNet2DConditionMod
 
 
 def test_what_was_read_is_put_back_bit_for_bit(unet: UNet2DConditionModel) -> None:
-    lora.attach({"unet": unet}, SETTINGS)
+    lora.attach({"unet": unet}, SETTINGS, FAMILIES["sd1"])
     weights = {key: torch.randn_like(value) for key, value in lora.state({"unet": unet}).items()}
     lora.restore({"unet": unet}, weights)
     restored = lora.state({"unet": unet})
@@ -84,7 +85,7 @@ def test_what_was_read_is_put_back_bit_for_bit(unet: UNet2DConditionModel) -> No
 
 @pytest.mark.parametrize("fault", ["shape", "missing", "extra"])
 def test_another_adapter_is_not_put_back(unet: UNet2DConditionModel, fault: str) -> None:
-    lora.attach({"unet": unet}, SETTINGS)
+    lora.attach({"unet": unet}, SETTINGS, FAMILIES["sd1"])
     weights = lora.state({"unet": unet})
     first = next(iter(weights))
     if fault == "shape":
@@ -99,7 +100,7 @@ def test_another_adapter_is_not_put_back(unet: UNet2DConditionModel, fault: str)
 
 def test_targets_that_match_nothing_are_refused_with_their_names(unet: UNet2DConditionModel) -> None:
     with pytest.raises(ModelError, match=r"lora\.target_modules \['to_nowhere'\]") as caught:
-        lora.attach({"unet": unet}, SETTINGS.model_copy(update={"target_modules": ("to_nowhere",)}))
+        lora.attach({"unet": unet}, SETTINGS.model_copy(update={"target_modules": ("to_nowhere",)}), FAMILIES["sd1"])
     assert "attention" in caught.value.hint
 
 
@@ -114,7 +115,7 @@ def test_one_value_that_is_not_finite_is_noticed(value: float) -> None:
 def test_a_file_with_attention_and_other_layers_loads_whole(unet: UNet2DConditionModel, tmp_path: Path) -> None:
     plain = copy.deepcopy(unet)
     everything = LoraConfig(rank=2, lora_alpha=2, target_modules=("to_q", "to_out.0", "ff.net.2", "proj_in", "conv1"))
-    lora.attach({"unet": unet}, everything)
+    lora.attach({"unet": unet}, everything, FAMILIES["sd1"])
     weights = {key: torch.randn_like(value) for key, value in lora.state({"unet": unet}).items()}
     lora.restore({"unet": unet}, weights)
     lora.write(tmp_path, weights, lora.metadata({"unet": unet}))

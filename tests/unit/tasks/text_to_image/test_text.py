@@ -164,7 +164,7 @@ def test_layers_after_the_one_that_is_read_get_no_adapter(tiny_models: Path) -> 
     settings = LoraConfig(rank=2, lora_alpha=2, text_encoder=True)
     expected = lora.expected_shapes(model, settings)
     parts = lora.adapted(model, settings)
-    lora.attach(parts, settings, model.unread_layers)
+    lora.attach(parts, settings, model.family, model.clip_skip)
     assert lora.shapes(parts) == expected
     assert {key.partition("layers.")[2][0] for key in expected if key.startswith("text_encoder.")} == {"0"}
     model.encode_captions(["a red dress"])["encoder_hidden_states"].sum().backward()

@@ -12,6 +12,7 @@ from shared.config.schema import Config
 from shared.errors import DeviceError
 from shared.machine import hardware
 from shared.machine.hardware import Gpu
+from tasks.text_to_image.families.known import FAMILIES
 from tasks.text_to_image.models import memory, precheck
 from tasks.text_to_image.models.memory import GIB
 from tasks.text_to_image.models.precheck import Place
@@ -128,7 +129,7 @@ def test_pictures_far_smaller_than_the_model_was_trained_on_are_said(
     own: int | None,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    shapes = unet and memory.ModelShapes(unet[0], {}, unet[1])
+    shapes = unet and memory.ModelShapes(FAMILIES[unet[0]], {}, unet[1])
     monkeypatch.setattr(memory, "read_shapes", lambda _: shapes)
     said = precheck.resolution_notice(config(model={"path": path}, data={"path": "p", "resolution": resolution}))
     assert said == (

@@ -9,12 +9,15 @@ import pytest
 from shared.config.loading import parse_config
 from shared.config.schema import Config
 from shared.machine.hardware import Gpu
+from tasks.text_to_image.families.known import FAMILIES
+from tasks.text_to_image.families.stable_diffusion import Pocket
 from tasks.text_to_image.models import memory, presets
 from tasks.text_to_image.models.memory import GIB
-from tasks.text_to_image.models.presets import Family, Preset
+from tasks.text_to_image.models.presets import Preset
 from tests.true_shapes import true_shapes
 
-ROWS = [(family, gigabytes) for family, sizes in presets.SIZES.items() for gigabytes in sizes]
+EVERY = {**FAMILIES, "pocket": Pocket()}
+ROWS = [(name, gigabytes) for name, family in FAMILIES.items() for gigabytes in family.sizes]
 
 
 def card(gibibytes: float, capability: tuple[int, int] = (8, 6), name: str = "a card") -> Gpu:
@@ -30,8 +33,8 @@ def as_config(preset: Preset) -> Config:
 
 
 @pytest.mark.parametrize(("family", "gigabytes"), ROWS)
-def test_trainer_and_evaluator_fit_the_card_by_our_estimate(family: Family, gigabytes: int) -> None:
-    config = as_config(presets.recommend(family, card(gigabytes)))
+def test_trainer_and_evaluator_fit_the_card_by_our_estimate(family: str, gigabytes: int) -> None:
+    config = as_config(presets.recommend(EVERY[family], card(gigabytes)))
     model = true_shapes(family)
     needed = memory.trainer_footprint(model, config, "fp16", on_gpu=True).bytes
     if config.evaluation.device != "cpu":
@@ -43,9 +46,9 @@ def test_trainer_and_evaluator_fit_the_card_by_our_estimate(family: Family, giga
     ("family", "gigabytes"), [*ROWS, ("pocket", None), ("sd1", None), ("sd2", None), ("sdxl", None)]
 )
 def test_every_preset_loads_trains_on_four_pictures_an_update_and_gives_reasons(
-    family: Family, gigabytes: int | None
+    family: str, gigabytes: int | None
 ) -> None:
-    preset = presets.recommend(family, card(gigabytes) if gigabytes else None)
+    preset = presets.recommend(EVERY[family], card(gigabytes) if gigabytes else None)
     settings = as_config(preset).train
     assert settings.train_batch_size * settings.gradient_accumulation_steps == presets.PICTURES_PER_UPDATE
     assert all(choice.reason for choice in preset.choices.values())
@@ -69,16 +72,16 @@ def test_every_preset_loads_trains_on_four_pictures_an_update_and_gives_reasons(
 def test_cards_are_told_by_what_their_driver_says(
     name: str, gibibytes: float, capability: tuple[int, int], gigabytes: int, precision: str
 ) -> None:
-    preset = presets.recommend("sd1", card(gibibytes, capability, name))
+    preset = presets.recommend(EVERY["sd1"], card(gibibytes, capability, name))
     assert preset.name == f"sd1 on {gigabytes} GB"
     assert name in preset.reason
     assert preset.choices["model.mixed_precision"].value == precision
 
 
 def test_a_card_below_the_smallest_class_is_told_that_it_may_not_do() -> None:
-    assert "may not fit" in presets.recommend("sd1", card(6.0)).reason
+    assert "may not fit" in presets.recommend(EVERY["sd1"], card(6.0)).reason
 
 
 def test_sdxl_beside_its_evaluator_needs_24_gigabytes() -> None:
-    assert presets.recommend("sdxl", card(16)).choices["evaluation.device"].value == "cpu"
-    assert presets.recommend("sdxl", card(24)).choices["evaluation.device"].value == "auto"
+    assert presets.recommend(EVERY["sdxl"], card(16)).choices["evaluation.device"].value == "cpu"
+    assert presets.recommend(EVERY["sdxl"], card(24)).choices["evaluation.device"].value == "auto"
