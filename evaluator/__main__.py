@@ -19,7 +19,6 @@ import torch
 from evaluator import gpu_memory, work_queue
 from evaluator.evaluate import Evaluator
 from evaluator.gpu_memory import LeakDetector
-from evaluator.results_table import publish_descriptions
 from evaluator.run_mode import RunMode
 from evaluator.worker import Session
 from shared.config.schema import Config
@@ -49,10 +48,9 @@ def main() -> int:
     run_mode = RunMode(follow=arguments.follow)
     with hold_slot(run, "evaluator") as status:
         sweep(run.staging)
-        publish_descriptions(run, descriptions())
         watching = work_queue.watching(run, run_mode.wake.set) if arguments.follow else contextlib.nullcontext()
         with watching:
-            return _work(Session(run, run_mode, status, lambda: build(run)))
+            return _work(Session(run, run_mode, status, descriptions(), lambda: build(run)))
 
 
 def _work(session: Session) -> int:

@@ -25,11 +25,16 @@ STOP_RULE = "stop rule"
 """Who asks, in a request of ours."""
 
 
-def publish_descriptions(run: RunDir, metrics: MetricDescriptions) -> None:
-    """Say in the run folder what the numbers of this evaluator mean; the tables follow it from the next rebuild on."""
+def publish_descriptions(run: RunDir, metrics: MetricDescriptions) -> bool:
+    """Say in the run folder what the numbers of this evaluator mean; True where it said something else.
+
+    The tables follow it from the next rebuild on.
+    """
     with FileLock(run.metrics_lock):
-        if not run.metric_descriptions.is_file() or run.metric_descriptions.read_bytes() != metrics.to_json():
-            metrics.write(run.metric_descriptions)
+        if run.metric_descriptions.is_file() and run.metric_descriptions.read_bytes() == metrics.to_json():
+            return False
+        metrics.write(run.metric_descriptions)
+        return True
 
 
 class ResultsTable:

@@ -11,12 +11,13 @@ from typing import Literal
 
 from evaluator import gpu_memory, work_queue
 from evaluator.evaluate import Evaluator, skip
-from evaluator.results_table import ResultsTable
+from evaluator.results_table import ResultsTable, publish_descriptions
 from evaluator.run_mode import RunMode
 from shared.config.schema import Config
 from shared.run_folder import pending, requests
 from shared.run_folder.heartbeat import Status, is_alive, read_status
 from shared.run_folder.leases import claimed, drop_dead_claims
+from shared.run_folder.metric_descriptions import MetricDescriptions
 from shared.run_folder.pending import BASE_MODEL, Work
 from shared.run_folder.records import EvaluationResult, RunRecord
 from shared.run_folder.run_dir import RunDir, steps_in
@@ -38,6 +39,8 @@ class Session:
     run: RunDir
     run_mode: RunMode
     status: Status
+    metrics: MetricDescriptions
+    """What this evaluator computes."""
     build: Callable[[], Evaluator]
     _deferred: dict[Work, tuple[int, float]] = field(default_factory=dict)
     """Out of memory: how often, and when to try again (monotonic seconds)."""
@@ -73,7 +76,9 @@ class Session:
         changed = not self.results_table.is_current()
         self.results_table.rebuild()
         if self.run_mode.once and not self._unfinished():
-            return DONE if changed else NOTHING_TO_DO
+            return DONE if changed else NOTHING_TO_DO  # a finished run stays described as it was evaluated
+        if publish_descriptions(self.run, self.metrics):
+            self.results_table.rebuild()
         _ = self.evaluator  # loaded before the first snapshot comes
         outcome = self._until_told()
         drop_dead_claims(self.run)
