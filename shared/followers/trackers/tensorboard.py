@@ -38,7 +38,7 @@ class TensorBoard:
         self._writer.flush()
 
     def rows(self, table: Table, rows: Sequence[Row]) -> None:
-        """A scalar for each number: `train/loss`, `metrics/clip_t` …"""
+        """A scalar for each number: `train/loss`, `metrics/composite` …"""
         from tensorboard.compat.proto.summary_pb2 import Summary  # noqa: PLC0415
 
         for row in rows:
