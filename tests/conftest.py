@@ -8,11 +8,13 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import pytest
+from filelock import FileLock
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported: two threads on two busy cores wait for each other
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -32,9 +34,11 @@ RunMaker = Callable[..., RunDir]
 @pytest.fixture(scope="session")
 def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`sd1`, `sd2`, `sdxl`: whole models of the true architectures, random weights, 32 × 32 pictures."""
-    folder = tmp_path_factory.mktemp("models")
-    subprocess.run([sys.executable, ROOT / "tests" / "tiny_model.py", folder], check=True, env=environment())
-    return folder
+
+    def make(folder: Path) -> None:
+        subprocess.run([sys.executable, ROOT / "tests" / "tiny_model.py", folder], check=True, env=environment())
+
+    return made_once(tmp_path_factory, "models", make)
 
 
 @pytest.fixture(scope="session")
@@ -44,15 +48,15 @@ def tiny_model(tiny_models: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny_single_files(tiny_models: Path) -> Path:
+def tiny_single_files(tmp_path_factory: pytest.TempPathFactory, tiny_models: Path) -> Path:
     """The same models as `sd1.safetensors`, `sd2.safetensors`, `sdxl.safetensors`, in the layout of their authors."""
     from tests import single_file  # noqa: PLC0415
 
-    folder = tiny_models / "single-files"
-    folder.mkdir()
-    for family in ("sd1", "sd2", "sdxl"):
-        single_file.write(tiny_models / family, folder / f"{family}.safetensors")
-    return folder
+    def make(folder: Path) -> None:
+        for family in ("sd1", "sd2", "sdxl"):
+            single_file.write(tiny_models / family, folder / f"{family}.safetensors")
+
+    return made_once(tmp_path_factory, "single-files", make)
 
 
 @pytest.fixture(scope="session")
@@ -62,6 +66,21 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("pictures")
     write_catalogue(folder, 12, seed=5, size=48)
+    return folder
+
+
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """A folder that the first of all test processes to need it makes, at its place, for the others as well."""
+    session = factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        session = session.parent
+    folder, done = session / f"shared-{name}", session / f"shared-{name}.done"
+    with FileLock(session / f"shared-{name}.lock"):
+        if not done.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            make(folder)
+            done.touch()
     return folder
 
 
@@ -163,7 +182,7 @@ def until(condition: Callable[[], object], what: str, seconds: float = DEADLINE_
         time.sleep(0.01)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Program:
     """A program started by `Warm`."""
 
@@ -171,23 +190,21 @@ class Program:
     pid: int
     out: Path
     err: Path
+    returncode: int | None = None
 
     def poll(self) -> int | None:
-        """Its exit code, negative for a signal; None while it runs. Ask until it answers once."""
-        answer = self.warm.ask({"wait": self.pid})
-        return answer if answer is None or isinstance(answer, int) else None
+        """Its exit code, negative for a signal; None while it runs."""
+        if self.returncode is None:
+            answer = self.warm.ask({"wait": self.pid})
+            assert answer is None or isinstance(answer, int)
+            self.returncode = answer
+        return self.returncode
 
     def wait(self) -> int:
         """Its exit code, once it has ended."""
-        code: list[int] = []
-
-        def ended() -> bool:
-            if (answer := self.poll()) is not None:
-                code.append(answer)
-            return bool(code)
-
-        until(ended, f"the end of process {self.pid}; its log: {self.err}")
-        return code[0]
+        until(lambda: self.poll() is not None, f"the end of process {self.pid}; its log: {self.err}")
+        assert self.returncode is not None
+        return self.returncode
 
     def kill(self, number: int) -> None:
         """Send a signal."""
@@ -221,11 +238,16 @@ class Warm:
         return json.loads(self._server.stdout.readline())
 
     def start(
-        self, module: str, *arguments: object, prelude: str = "", environment: dict[str, str] | None = None
+        self,
+        module: str,
+        *arguments: object,
+        prelude: str = "",
+        environment: dict[str, str] | None = None,
+        log: Path | None = None,
     ) -> Program:
-        """Start a program; `prelude` is code it executes first: a fault point."""
+        """Start a program; `prelude` is code it executes first: a fault point. `log` takes all it prints."""
         self._count += 1
-        out, err = (self._logs / f"{module}-{self._count}.{kind}" for kind in ("out", "err"))
+        out, err = (log or self._logs / f"{module}-{self._count}.{kind}" for kind in ("out", "err"))
         argv = [str(argument) for argument in arguments]
         pid = self.ask(
             {
@@ -246,6 +268,12 @@ class Warm:
         code = program.wait()
         assert code == 0, program.stderr()
         return program
+
+    def popen(self, command: Sequence[object], *, stderr: IO[bytes], prelude: str = "", **_: object) -> Program:
+        """Stands in for `subprocess.Popen` where a test's own process starts `python -m …`."""
+        module, *arguments = command[2:]
+        log = Path(f"/proc/{os.getpid()}/fd/{stderr.fileno()}")
+        return self.start(str(module), *arguments, prelude=prelude, log=log)
 
     def close(self) -> None:
         """End the server."""

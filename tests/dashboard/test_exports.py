@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import subprocess
 import sys
 import threading
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -10,7 +14,7 @@ from dashboard.panels import snapshots
 from dashboard.server import exports
 from dashboard.server.exports import Exports, target_of
 from examples.fake_run import FakeRun
-from tests.conftest import until
+from tests.conftest import Warm, until
 from tests.dashboard.test_pages import open_page, page, text_of  # noqa: F401 - a fixture
 
 STEP = 80
@@ -21,8 +25,18 @@ def _no_exports_of_other_tests() -> None:
     snapshots.all_exports.clear()
 
 
-def test_an_export_that_fails_says_why_and_can_be_tried_again(page: AppTest, finished: FakeRun) -> None:  # noqa: F811
+def test_an_export_that_fails_says_why_and_can_be_tried_again(
+    page: AppTest,  # noqa: F811
+    finished: FakeRun,
+    warm: Warm,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """The fake run's adapters are no adapters: the real program refuses them."""
+    begin = tmp_path / "begin"
+    held = f"import time, pathlib\nwhile not pathlib.Path({str(begin)!r}).exists(): time.sleep(0.01)"
+    popen = partial(warm.popen, prelude=held)
+    monkeypatch.setattr(exports, "subprocess", SimpleNamespace(Popen=popen, DEVNULL=subprocess.DEVNULL))
     page.query_params["step"] = str(STEP)
     open_page(page, "snapshots")
     key = f"export_kohya_{finished.record.run_id}_{STEP}"
@@ -30,6 +44,7 @@ def test_an_export_that_fails_says_why_and_can_be_tried_again(page: AppTest, fin
     assert page.button(key=key).disabled
     assert page.button(key=key).label.startswith("Converting for ComfyUI, A1111, Forge … ")
     assert page.button(key=key.replace("kohya", "peft")).disabled
+    begin.touch()
     until(lambda: not snapshots.all_exports().is_busy(), "the export to end")
     page.run()
     (error,) = page.error

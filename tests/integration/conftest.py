@@ -6,7 +6,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,16 +18,22 @@ from shared.config.dumping import dump_config
 from shared.run_folder.run_dir import RunDir, create_run
 from shared.run_folder.tables import read_rows
 from tasks.text_to_image.lora.lora import LORA_FILE
-from tests.conftest import ROOT, Warm, environment, tiny_config, until
+from tests.conftest import Program, Warm, tiny_config, until
 
 Starter = Callable[..., "Command"]
+WELL_LEARNT: dict[str, dict[str, object]] = {
+    "train": {"learning_rate": 2e-2, "lr_scheduler": "constant_with_warmup"},
+    "lora": {"lora_alpha": 4},
+    "evaluation": {"num_seeds": 2, "batch_size": 3},
+}
+"""Settings of a run of six steps whose snapshots differ visibly."""
 
 
 @dataclass
 class Command:
     """`python run.py …` as a real process, with everything it ever started."""
 
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] | Program
     run: RunDir
     log: Path
     family: dict[int, psutil.Process] = field(default_factory=dict)
@@ -40,6 +45,10 @@ class Command:
         except psutil.NoSuchProcess:
             return
         self.family.update({child.pid: child for child in children})
+
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        os.kill(self.process.pid, number)
 
     def until(self, condition: Callable[[], object], what: str) -> None:
         """Wait for something while it runs."""
@@ -61,6 +70,7 @@ class Command:
             return self.process.poll() is not None
 
         until(ended, f"the end of run.py; {self.log}", seconds=240)
+        assert self.process.returncode is not None
         return self.process.returncode
 
     def left(self) -> list[psutil.Process]:
@@ -81,52 +91,40 @@ def alive(process: psutil.Process) -> bool:
 
 
 @pytest.fixture
-def start_run(tmp_path: Path, tiny_model: Path, pictures: Path) -> Generator[Starter]:
-    """Starts `python run.py train CONFIG --no-dashboard`; what is left of it at the end of the test is killed."""
+def start_run(warm: Warm, tmp_path: Path, tiny_model: Path, pictures: Path) -> Generator[Starter]:
+    """Starts `run.py train CONFIG --no-dashboard`; what is left of it at the end of the test is killed."""
     started: list[Command] = []
 
     def start(name: str = "run", **sections: dict[str, object]) -> Command:
-        started.append(start_command(tmp_path, name, tiny_model, pictures, sections))
+        config = write_config(tmp_path, name, tiny_model, pictures, sections)
+        log = tmp_path / f"{name}.log"
+        program = warm.start("run", "train", config, "--no-dashboard", log=log)
+        started.append(Command(program, RunDir(tmp_path / "runs" / name), log))
         return started[-1]
 
     yield start
     for command in started:
         command.look()
-        for process in (*command.left(), *([command.process] if command.process.poll() is None else [])):
+        for process in command.left():
             process.kill()
-        command.process.wait()
+        if command.process.poll() is None:
+            command.send(signal.SIGKILL)
+        command.wait()
 
 
-def start_command(
-    folder: Path, name: str, model: Path, pictures: Path, sections: dict[str, dict[str, object]]
-) -> Command:
-    config = folder / f"{name}.toml"
-    config.write_text(dump_config(tiny_config(folder / "runs", name, model, pictures, sections)), encoding="utf-8")
-    log = folder / f"{name}.log"
-    with log.open("ab") as output:
-        process = subprocess.Popen(
-            [sys.executable, "run.py", "train", str(config), "--no-dashboard"],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env=environment(),
-            cwd=ROOT,
-            start_new_session=True,
-        )
-    return Command(process, RunDir(folder / "runs" / name), log)
+def write_config(folder: Path, name: str, model: Path, pictures: Path, sections: dict[str, dict[str, object]]) -> Path:
+    path = folder / f"{name}.toml"
+    path.write_text(dump_config(tiny_config(folder / "runs", name, model, pictures, sections)), encoding="utf-8")
+    return path
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, pictures: Path) -> Command:
-    """One run through run.py from beginning to end; tests read it and never change it."""
-    sections: dict[str, dict[str, object]] = {
-        "train": {"learning_rate": 2e-2, "lr_scheduler": "constant_with_warmup"},
-        "lora": {"lora_alpha": 4},
-        "evaluation": {"num_seeds": 2, "batch_size": 3},
-    }
-    command = start_command(tmp_path_factory.mktemp("finished"), "dress", tiny_model, pictures, sections)
-    assert command.wait() == 0, command.output()
-    return command
+def finished(warm: Warm, tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, pictures: Path) -> RunDir:
+    """One run, trained and evaluated; tests read it and never change it."""
+    run = create_run(tiny_config(tmp_path_factory.mktemp("finished"), "dress", tiny_model, pictures, WELL_LEARNT))
+    warm.run("trainer", run.path)
+    warm.run("evaluator", run.path)
+    return run
 
 
 def steps_of(path: Path) -> list[int]:

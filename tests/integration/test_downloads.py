@@ -4,25 +4,31 @@ from __future__ import annotations
 
 import io
 import shutil
+import subprocess
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
+import pytest
 from safetensors.torch import load
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
+from dashboard.server import exports
 from dashboard.server.exports import Exports, target_of
 from dashboard.server.files import download_url, routes
 from shared.run_folder.run_dir import RunDir
-from tests.conftest import until
-from tests.integration.conftest import Command
+from tests.conftest import Warm, until
 
 STEP = 4
 
 
-def test_a_snapshot_is_converted_once_and_downloaded(finished: Command, tmp_path: Path) -> None:
+def test_a_snapshot_is_converted_once_and_downloaded(
+    finished: RunDir, warm: Warm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exports, "subprocess", SimpleNamespace(Popen=warm.popen, DEVNULL=subprocess.DEVNULL))
     run = RunDir(tmp_path / "dress")
-    shutil.copytree(finished.run.path, run.path)
+    shutil.copytree(finished.path, run.path)
     server, client = Exports(), TestClient(Starlette(routes=routes(tmp_path)))
     for form in ("kohya", "peft"):
         server.start(run, STEP, form)

@@ -18,15 +18,15 @@ from shared.run_folder.run_dir import RunDir, create_run, open_run
 from shared.run_folder.tables import read_rows, write_rows
 from tasks.text_to_image.evaluation import references
 from tests.conftest import ROOT, Warm, environment, tiny_config
-from tests.integration.conftest import Command, copy_of
+from tests.integration.conftest import copy_of
 
 TIMES = {"timestamp", "evaluation_seconds"}
 
 
-def copy_unevaluated(finished: Command, folder: Path) -> RunDir:
+def copy_unevaluated(finished: RunDir, folder: Path) -> RunDir:
     """The finished run as it was before anything was evaluated."""
     run = RunDir(folder / "copy")
-    shutil.copytree(finished.run.path, run.path)
+    shutil.copytree(finished.path, run.path)
     for path in (run.metrics_csv, run.best):
         path.unlink()
     shutil.rmtree(run.evaluations)
@@ -42,27 +42,27 @@ def rows(run: RunDir) -> dict[str, dict[str, str]]:
 
 
 def test_a_snapshot_evaluated_twice_gets_the_same_numbers_and_pictures(
-    finished: Command, warm: Warm, tmp_path: Path
+    finished: RunDir, warm: Warm, tmp_path: Path
 ) -> None:
     run = copy_unevaluated(finished, tmp_path)
     warm.run("evaluator", run.path)
-    assert rows(run) == rows(finished.run)
-    for picture in sorted(finished.run.evaluations.rglob("*.png")):
-        again = run.path / picture.relative_to(finished.run.path)
+    assert rows(run) == rows(finished)
+    for picture in sorted(finished.evaluations.rglob("*.png")):
+        again = run.path / picture.relative_to(finished.path)
         assert again.read_bytes() == picture.read_bytes()
 
 
 def test_broken_snapshots_become_failed_results_and_the_rest_is_evaluated(
-    finished: Command, warm: Warm, tmp_path: Path
+    finished: RunDir, warm: Warm, tmp_path: Path
 ) -> None:
     run = copy_unevaluated(finished, tmp_path)
     weights = run.snapshot(4) / "pytorch_lora_weights.safetensors"
     weights.write_bytes(weights.read_bytes()[:-10])
     (run.snapshot(6) / "manifest.json").write_bytes(b"")
-    shutil.copytree(finished.run.snapshot(2), run.snapshot(99999))  # whose manifest says step 2
+    shutil.copytree(finished.snapshot(2), run.snapshot(99999))  # whose manifest says step 2
     warm.run("evaluator", run.path)
 
-    evaluated, before = rows(run), rows(finished.run)
+    evaluated, before = rows(run), rows(finished)
     assert set(evaluated) == {"0", "2", "4", "6"}
     assert evaluated["0"] == before["0"]
     assert evaluated["2"] == before["2"]
@@ -80,9 +80,9 @@ def test_broken_snapshots_become_failed_results_and_the_rest_is_evaluated(
     assert rows(run) == evaluated
 
 
-def test_an_evaluator_started_again_leaves_results_alone(finished: Command, warm: Warm, tmp_path: Path) -> None:
+def test_an_evaluator_started_again_leaves_results_alone(finished: RunDir, warm: Warm, tmp_path: Path) -> None:
     run = RunDir(tmp_path / "copy")
-    shutil.copytree(finished.run.path, run.path)
+    shutil.copytree(finished.path, run.path)
     before = {path: path.read_bytes() for path in run.evaluations.rglob("*") if path.is_file()}
     metrics = run.metrics_csv.read_bytes()
     assert warm.start("evaluator", run.path).wait() == 3
@@ -91,9 +91,9 @@ def test_an_evaluator_started_again_leaves_results_alone(finished: Command, warm
 
 
 def test_the_best_snapshot_draws_the_same_picture_in_plain_diffusers(
-    finished: Command, tmp_path: Path, tiny_model: Path
+    finished: RunDir, tmp_path: Path, tiny_model: Path
 ) -> None:
-    run = finished.run
+    run = finished
     best = run.read_best()
     assert best
     evaluation = run.evaluation(best.step)
@@ -116,16 +116,16 @@ def test_the_best_snapshot_draws_the_same_picture_in_plain_diffusers(
 
 
 def test_a_result_nobody_weighed_is_weighed_without_being_made_again(
-    finished: Command, warm: Warm, tmp_path: Path
+    finished: RunDir, warm: Warm, tmp_path: Path
 ) -> None:
     run = RunDir(tmp_path / "copy")
-    shutil.copytree(finished.run.path, run.path)
+    shutil.copytree(finished.path, run.path)
     rows_before = read_rows(run.metrics_csv)
     write_rows(run.metrics_csv, OLDER_METRICS.header, [])
     run.best.unlink()
     warm.run("evaluator", run.path)
     assert read_rows(run.metrics_csv) == rows_before
-    best, before = run.read_best(), finished.run.read_best()
+    best, before = run.read_best(), finished.read_best()
     assert best
     assert before
     assert (best.step, best.reason, best.deltas) == (before.step, before.reason, before.deltas)
@@ -133,9 +133,9 @@ def test_a_result_nobody_weighed_is_weighed_without_being_made_again(
 
 @pytest.mark.parametrize("harm", [lambda data: data[:300], lambda data: data[:-1] + bytes([data[-1] ^ 1])])
 def test_references_that_are_not_what_was_published_are_refused(
-    finished: Command, tmp_path: Path, harm: Callable[[bytes], bytes]
+    finished: RunDir, tmp_path: Path, harm: Callable[[bytes], bytes]
 ) -> None:
-    run = copy_of(finished.run, tmp_path)
+    run = copy_of(finished, tmp_path)
     assert references.load(run, run.read_config(), 8).pictures
     picture = sorted(run.references.glob("*.png"))[0]
     picture.write_bytes(harm(picture.read_bytes()))
@@ -144,9 +144,9 @@ def test_references_that_are_not_what_was_published_are_refused(
 
 
 @pytest.mark.parametrize("step", [2, 4, 6])
-def test_every_snapshot_changes_the_pictures(finished: Command, step: int) -> None:
-    for picture in sorted((finished.run.evaluation(step) / "images").glob("*.png")):
-        with Image.open(picture) as drawn, Image.open(finished.run.evaluation(0) / "images" / picture.name) as base:
+def test_every_snapshot_changes_the_pictures(finished: RunDir, step: int) -> None:
+    for picture in sorted((finished.evaluation(step) / "images").glob("*.png")):
+        with Image.open(picture) as drawn, Image.open(finished.evaluation(0) / "images" / picture.name) as base:
             assert ImageChops.difference(drawn.convert("RGB"), base.convert("RGB")).getbbox() is not None
 
 

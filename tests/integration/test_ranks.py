@@ -338,7 +338,7 @@ def test_ctrl_c_on_run_py_ends_all_processes_well_and_the_same_command_resumes(s
     train = {"num_processes": 2, "train_batch_size": 1, "max_train_steps": 40, "snapshot_steps": 40}
     command = start_run(train={**train, "checkpointing_steps": 40})
     command.until(lambda: len(steps_of(command.run.train_csv)) >= 3, "three steps")
-    command.process.send_signal(signal.SIGINT)
+    command.send(signal.SIGINT)
     assert command.wait() == 0, command.output()
     step = steps_of(command.run.train_csv)[-1]
     assert 3 <= step < 40

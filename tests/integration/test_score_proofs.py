@@ -1,4 +1,4 @@
-"""Proofs 1 to 3 of docs/metrics.md through the program behind `run.py score`.
+"""Proofs 1 to 3 of docs/metrics.md through `run.py score`.
 
 None of the pictures helped to choose a constant: garments of other seeds and combinations than any other test's, and
 those of scikit-image's photographs that `test_proofs.py` names as untouched. A few of them here, all in the slow forms.
@@ -35,13 +35,13 @@ Pairs = dict[str, tuple[Image.Image, Image.Image]]
 
 
 def score(warm: Warm, folder: Path, pairs: Pairs) -> Report:
-    """Write the pairs into two folders and ask the program."""
+    """Write the pairs into two folders and ask the command."""
     for side in (0, 1):
         (folder / str(side)).mkdir(parents=True)
         for name, pair in pairs.items():
             pair[side].save(folder / str(side) / f"{name}.png")
     arguments = [folder / "0", folder / "1", "--fashion-clip", "pocket", "--legacy", "--json"]
-    return json.loads(warm.run("tasks.text_to_image.score", *arguments).stdout())
+    return json.loads(warm.run("run", "score", *arguments).stdout())
 
 
 def rearranged(pictures: list[Image.Image]) -> Pairs:

@@ -12,23 +12,44 @@ from collections.abc import Generator
 from pathlib import Path
 
 import psutil
+import pytest
 
 from shared.files.publication import verify
 from shared.launch.integrity import check
 from shared.run_folder.heartbeat import is_alive, read_status
-from shared.run_folder.run_dir import steps_in
+from shared.run_folder.run_dir import RunDir, steps_in
 from shared.run_folder.tables import read_rows
 from tests.conftest import ROOT, environment, until
-from tests.integration.conftest import Command, Starter, alive, kill, steps_of
+from tests.integration.conftest import WELL_LEARNT, Command, Starter, alive, kill, steps_of, write_config
 
 LONG: dict[str, dict[str, object]] = {
-    "train": {"max_train_steps": 90, "snapshot_steps": 30, "checkpointing_steps": 30},
-    "evaluation": {"num_inference_steps": 50, "num_seeds": 2},
+    "train": {"max_train_steps": 90, "snapshot_steps": 45, "checkpointing_steps": 45},
 }
+SLOWLY_EVALUATED: dict[str, dict[str, object]] = {**LONG, "evaluation": {"num_inference_steps": 50}}
 
 
-def test_a_whole_run_ends_well_with_one_row_for_every_snapshot(finished: Command) -> None:
-    run = finished.run
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, pictures: Path) -> Command:
+    """One run from beginning to end, every program started as a user's command starts it."""
+    folder = tmp_path_factory.mktemp("whole")
+    config = write_config(folder, "dress", tiny_model, pictures, WELL_LEARNT)
+    with (folder / "dress.log").open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "run.py", "train", str(config), "--no-dashboard"],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=environment(),
+            cwd=ROOT,
+            start_new_session=True,
+        )
+    command = Command(process, RunDir(folder / "runs" / "dress"), folder / "dress.log")
+    assert command.wait() == 0, command.output()
+    return command
+
+
+def test_a_whole_run_ends_well_with_one_row_for_every_snapshot(whole: Command) -> None:
+    run = whole.run
     assert steps_of(run.train_csv) == [1, 2, 3, 4, 5, 6]
     assert steps_in(run.snapshots) == {2, 4, 6}
     assert steps_in(run.checkpoints) == {4, 6}
@@ -44,25 +65,25 @@ def test_a_whole_run_ends_well_with_one_row_for_every_snapshot(finished: Command
     assert check(run) == []
 
 
-def test_a_whole_run_tells_its_story_and_leaves_no_process(finished: Command) -> None:
-    text = finished.log.read_text(encoding="utf-8")
-    assert f"run folder: {finished.run.path}" in text
+def test_a_whole_run_tells_its_story_and_leaves_no_process(whole: Command) -> None:
+    text = whole.log.read_text(encoding="utf-8")
+    assert f"run folder: {whole.run.path}" in text
     assert "evaluated base model: " in text
     assert all(f"evaluated step {step}: " in text for step in (2, 4, 6))
     assert "Best snapshot: step" in text
-    assert f"file: {finished.run.path}/snapshots/step-" in text
-    assert "Traceback" not in finished.output()
-    assert len(finished.family) >= 2
-    assert finished.left() == []
+    assert f"file: {whole.run.path}/snapshots/step-" in text
+    assert "Traceback" not in whole.output()
+    assert len(whole.family) >= 2
+    assert whole.left() == []
     for role in ("supervisor", "trainer", "evaluator"):
-        status = read_status(finished.run, role)
+        status = read_status(whole.run, role)
         assert status
         assert status.state == "finished"
         assert not is_alive(status)
 
 
 def test_a_killed_evaluator_comes_back_while_training_goes_on(start_run: Starter) -> None:
-    command = start_run(**LONG)
+    command = start_run(**SLOWLY_EVALUATED)
     run = command.run
 
     def at_work() -> bool:
@@ -78,7 +99,7 @@ def test_a_killed_evaluator_comes_back_while_training_goes_on(start_run: Starter
     assert command.wait() == 0, command.output()
 
     assert "the evaluator ended with code -9; starting it again" in command.log.read_text(encoding="utf-8")
-    assert steps_of(run.metrics_csv) == [0, 30, 60, 90]
+    assert steps_of(run.metrics_csv) == [0, 45, 90]
     assert steps_of(run.train_csv) == list(range(1, 91))
     same, other = read_status(run, "trainer"), read_status(run, "evaluator")
     assert same
@@ -95,8 +116,8 @@ def test_a_killed_run_py_takes_its_programs_with_it_and_the_same_command_goes_on
     run = command.run
     command.until(lambda: len(steps_of(run.train_csv)) > 2 and len(command.family) >= 2, "some steps of training")
     bystander = psutil.Process()
-    kill(command.process.pid)
-    command.process.wait()
+    command.send(signal.SIGKILL)
+    assert command.wait() == -signal.SIGKILL
     until(lambda: not command.left(), "the programs to end after their supervisor", seconds=90)
     assert alive(bystander)
     status = read_status(run, "trainer")
@@ -111,17 +132,16 @@ def test_a_killed_run_py_takes_its_programs_with_it_and_the_same_command_goes_on
     again = start_run(**LONG)
     assert again.wait() == 0, again.output()
     assert steps_of(run.train_csv) == list(range(1, 91))
-    assert steps_of(run.metrics_csv) == sorted({0, 30, 60, 90, last})
+    assert steps_of(run.metrics_csv) == sorted({0, 45, 90, last})
     assert check(run) == []
     assert again.left() == []
 
 
 def test_ctrl_c_ends_a_run_cleanly(start_run: Starter) -> None:
-    long = {**LONG, "train": {"max_train_steps": 100_000, "snapshot_steps": 50_000, "checkpointing_steps": 50_000}}
-    command = start_run(**long)
+    command = start_run(train={"max_train_steps": 100_000, "snapshot_steps": 50_000, "checkpointing_steps": 50_000})
     run = command.run
     command.until(lambda: len(steps_of(run.train_csv)) > 2, "some steps of training")
-    command.process.send_signal(signal.SIGINT)
+    command.send(signal.SIGINT)
     assert command.wait() == 0, command.output()
     last = steps_of(run.train_csv)[-1]
     assert steps_in(run.snapshots) == steps_in(run.checkpoints) == {last}
@@ -138,7 +158,7 @@ def test_ctrl_c_ends_a_run_cleanly(start_run: Starter) -> None:
 def test_ctrl_c_before_training_began_is_no_failure(start_run: Starter) -> None:
     command = start_run(**LONG)
     command.until((command.run.logs / "trainer.log").exists, "the trainer to be started")
-    command.process.send_signal(signal.SIGINT)
+    command.send(signal.SIGINT)
     assert command.wait() == 0, command.output()
     assert steps_in(command.run.snapshots) == steps_in(command.run.checkpoints)
     assert command.left() == []

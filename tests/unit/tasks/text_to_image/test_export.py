@@ -23,7 +23,7 @@ from tasks.text_to_image import export
 from tasks.text_to_image.families import loading
 from tasks.text_to_image.lora import lora
 from tasks.text_to_image.lora.description import describe
-from tests.conftest import run_python, tiny_config
+from tests.conftest import Warm, tiny_config
 
 ATTENTION = ["to_k", "to_q", "to_v", "to_out.0"]
 CONVOLUTIONS = {"conv_rank": 1, "conv_alpha": 2.5}
@@ -263,8 +263,8 @@ def test_the_best_snapshot_is_exported_only_once_there_is_one(sd1: Trained, tmp_
         assert refused.value.hint == "choose one of: 20"
 
 
-def test_the_command_writes_into_the_run_folder_and_says_where(sd1: Trained) -> None:
-    done = run_python("run.py", "export", sd1.run.path, "--step", STEP)
+def test_the_command_writes_into_the_run_folder_and_says_where(sd1: Trained, warm: Warm) -> None:
+    done = warm.run("run", "export", sd1.run.path, "--step", STEP)
     target = sd1.run.exports / "run-000020-kohya.safetensors"
-    assert (done.returncode, done.stdout) == (0, f"step 20 as kohya, fp16: {target}\n")
+    assert done.stdout() == f"step 20 as kohya, fp16: {target}\n"
     assert header(target)["modelspec.date"] == sd1.run.read_record().created

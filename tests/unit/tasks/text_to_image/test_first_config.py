@@ -20,7 +20,7 @@ from tasks.text_to_image import first_config
 from tasks.text_to_image.families.known import FAMILIES
 from tasks.text_to_image.families.stable_diffusion import Pocket
 from tasks.text_to_image.models import presets
-from tests.conftest import run_module
+from tests.conftest import Warm, run_module
 
 
 def data_set(folder: Path, count: int, *, captioned: int | None = None) -> Path:
@@ -123,7 +123,7 @@ def test_copies_count_once_where_pictures_are_held_out(tmp_path: Path) -> None:
 
 
 def test_init_writes_a_config_that_trains_and_never_overwrites(
-    tmp_path: Path, tiny_model: Path, pictures: Path
+    tmp_path: Path, tiny_model: Path, pictures: Path, warm: Warm
 ) -> None:
     shutil.copytree(pictures, tmp_path / "pictures")
     config = tmp_path / "mine.toml"
@@ -141,10 +141,9 @@ def test_init_writes_a_config_that_trains_and_never_overwrites(
     assert (refused.returncode, config.read_text()) == (2, text)
     assert "--force" in refused.stderr
     overrides = (f"run.output_dir={tmp_path / 'runs'}", "data.resolution=32", "train.max_train_steps=2")
-    trained = run_module("run", "train", config, *overrides, "--no-evaluator", "--no-dashboard")
-    assert trained.returncode == 0, trained.stdout + trained.stderr
-    assert "memory on this machine, estimated: trainer" in trained.stdout
-    assert f"• {lengths[0]}" in trained.stdout
+    trained = warm.run("run", "train", config, *overrides, "--no-evaluator", "--no-dashboard").stdout()
+    assert "memory on this machine, estimated: trainer" in trained
+    assert f"• {lengths[0]}" in trained
     record = (tmp_path / "runs" / "mine" / "run.json").read_text()
     assert '"name": "sd1 on CPU"' in record
     assert '"activations"' in record
