@@ -1,6 +1,7 @@
 """Darkroom's command: train a LoRA, evaluate every snapshot while it trains, see both in a browser.
 
-Only `shared` is imported here; trainer, evaluator and dashboard are programs of their own, started with `python -m`.
+Only `shared` and the part of a task without torch are imported here; trainer, evaluator and dashboard are programs of
+their own, started with `python -m`.
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ from rich.console import Console
 from rich.table import Table
 from typer.core import TyperGroup
 
+import tasks
 from shared.config.loading import dashboard_options, load_config
 from shared.config.schema import POCKET, Config, DashboardConfig
-from shared.data import dataset, held_out
+from shared.data import held_out
 from shared.data.sources import listed
 from shared.data.survey import survey
-from shared.errors import ConfigError, DataError, ModelError, RunFolderError, exit_code_of, writing
+from shared.errors import ConfigError, ModelError, RunFolderError, exit_code_of, writing
 from shared.errors import report as report_error
 from shared.files import paths
 from shared.followers import trackers
@@ -44,7 +46,7 @@ from shared.run_folder.run_dir import RunDir, open_run
 from tasks.text_to_image import first_config
 from tasks.text_to_image.families.stable_diffusion import Pocket
 from tasks.text_to_image.findings import findings as findings_of_models
-from tasks.text_to_image.models import precheck, presets, tokens
+from tasks.text_to_image.models import presets, tokens
 
 DEMO_CONFIG = ROOT / "configs" / "pocket_kimono_cpu.toml"
 DEFAULT_MODEL = "stable-diffusion-v1-5/stable-diffusion-v1-5"
@@ -286,7 +288,7 @@ def check(run: RunPath) -> None:
 
     def body() -> int:
         opened = open_run(run)
-        problems = invariants.check(opened)
+        problems = invariants.check(opened, tasks.find(opened.read_config().run.task))
         for line in (*(problems or [f"{run} is whole"]), *(f"note: {text}" for text in invariants.notes(opened))):
             _say(line)
         return int(bool(problems))
@@ -345,19 +347,9 @@ def _init(folder: Path, model: str, output: Path | None, trigger_word: str, *, f
     return 0
 
 
-def _caption_lengths(config: Config) -> list[str]:
-    """What is said of captions in tokens; nothing where the data set cannot be read: whoever needs it says so."""
-    try:
-        captions = [pair.caption for pair in dataset.scan(config)]
-    except DataError:
-        return []
-    return [tokens.sentence(captions, config.model, config.data.max_token_length)]
-
-
 def _forecast(config: Config, *, with_evaluator: bool = True) -> tuple[dict[str, Any] | None, list[str]]:
     """The memory estimate, to record and to say."""
-    found = precheck.examine(config, with_evaluator=with_evaluator)
-    return precheck.record(found), precheck.sentences(found, config.model.path)
+    return tasks.find(config.run.task).forecast(config, with_evaluator=with_evaluator)
 
 
 def _train(config: Config, resume: Resume, *, with_evaluator: bool = True, with_dashboard: bool = True) -> int:
@@ -377,7 +369,10 @@ def _train(config: Config, resume: Resume, *, with_evaluator: bool = True, with_
     handover.end_display(run, _say)
     _say(f"run folder: {run.path}")
     with Terminal(run) as terminal:
-        for sentence in (*_forecast(config, with_evaluator=with_evaluator)[1], *_caption_lengths(config)):
+        for sentence in (
+            *_forecast(config, with_evaluator=with_evaluator)[1],
+            *tasks.find(config.run.task).expectations(config),
+        ):
             terminal.say(sentence)
         webhook = Webhook(config.run.webhook, run, terminal.say) if config.run.webhook else None
 
@@ -401,7 +396,8 @@ def _train(config: Config, resume: Resume, *, with_evaluator: bool = True, with_
 
 def _open(config: Config, resume: Resume, *, with_evaluator: bool) -> RunDir:
     trackers.require(config.run.trackers)
-    return open_or_create(config, resume, _say, lambda: _forecast(config, with_evaluator=with_evaluator)[0])
+    task = tasks.find(config.run.task)
+    return open_or_create(config, task, resume, _say, lambda: _forecast(config, with_evaluator=with_evaluator)[0])
 
 
 def _say(text: str) -> None:

@@ -20,14 +20,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
 
+import tasks
 from evaluator.__main__ import build
 from evaluator.evaluate import Evaluator
 from pocket.garments import write_concept
 from shared.config.loading import load_config
 from shared.config.schema import Config
 from shared.files.publication import publish
+from shared.launch.create import create_run
 from shared.run_folder.records import EvaluationResult, Manifest
-from shared.run_folder.run_dir import RunDir, create_run
+from shared.run_folder.run_dir import RunDir
 from tasks.text_to_image.families import loading
 from tasks.text_to_image.lora import lora
 
@@ -88,7 +90,7 @@ def share(results: list[EvaluationResult]) -> tuple[float, float, float]:
 def measure(folder: Path, count: int, num_prompts: int, num_inference_steps: int) -> list[EvaluationResult]:
     """One run folder, one process."""
     config = configure(folder, num_prompts, num_inference_steps)
-    run = create_run(config)
+    run = create_run(config, tasks.find(config.run.task))
     publish_snapshots(run, config, count)
     return evaluate_all(build(run), count)
 

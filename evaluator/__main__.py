@@ -16,6 +16,7 @@ from pathlib import Path
 
 import torch
 
+import tasks
 from evaluator import gpu_memory, work_queue
 from evaluator.evaluate import Evaluator
 from evaluator.gpu_memory import LeakDetector
@@ -28,8 +29,6 @@ from shared.machine.hardware import evaluator_gpu
 from shared.run_folder.heartbeat import hold_slot
 from shared.run_folder.run_dir import RunDir, open_run
 from tasks import devices
-from tasks.text_to_image.evaluation import build as build_evaluation
-from tasks.text_to_image.evaluation import descriptions
 
 log = logging.getLogger("evaluator")
 
@@ -50,7 +49,8 @@ def main() -> int:
         sweep(run.staging)
         watching = work_queue.watching(run, run_mode.wake.set) if arguments.follow else contextlib.nullcontext()
         with watching:
-            return _work(Session(run, run_mode, status, descriptions(), lambda: build(run)))
+            descriptions = tasks.evaluation(run.read_config().run.task).descriptions()
+            return _work(Session(run, run_mode, status, descriptions, lambda: build(run)))
 
 
 def _work(session: Session) -> int:
@@ -68,7 +68,8 @@ def build(run: RunDir) -> Evaluator:
     device = _device(config)
     devices.share_cores(device)
     gpu_memory.limit(device, gpu_memory.expected_mib(run, device))
-    return Evaluator(run, run.read_record(), build_evaluation(run, config, device), LeakDetector())
+    evaluation = tasks.evaluation(config.run.task).build(run, config, device)
+    return Evaluator(run, run.read_record(), evaluation, LeakDetector())
 
 
 def _device(config: Config) -> torch.device:

@@ -1,6 +1,7 @@
 """What a task is to the programs that train and evaluate it: a few small protocols, and nothing else.
 
-A task is a package: `training.prepare` is a `Prepare` for the trainer, `evaluation.build` a `Build` for the evaluator.
+A task is a package of three parts: `task`, which commands ask (`shared.launch.task`), `training`, which the trainer
+asks, and `evaluation`, which the evaluator asks.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from shared.config.schema import Config
+from shared.run_folder.metric_descriptions import MetricDescriptions
 from shared.run_folder.records import Anchors, EvaluationResult, Sample
 from shared.run_folder.run_dir import ResultKind, RunDir
 from shared.run_folder.tables import Value
@@ -93,10 +95,10 @@ class Training(Protocol):
         ...
 
 
-class Prepare(Protocol):
-    """From a run's settings to what learns."""
+class TrainingPart(Protocol):
+    """The module `training` of a task."""
 
-    def __call__(
+    def prepare(
         self, run: RunDir, config: Config, accelerator: Accelerator, progress: Progress, *, begins: bool
     ) -> Training:
         """Load, encode, attach. progress: of what takes long. begins: there is no checkpoint to restore.
@@ -171,11 +173,15 @@ class Evaluation(Protocol):
         ...
 
 
-class Build(Protocol):
-    """Loads what evaluates the snapshots of a run."""
+class EvaluationPart(Protocol):
+    """The module `evaluation` of a task."""
 
-    def __call__(self, run: RunDir, config: Config, device: device) -> Evaluation:
-        """Load everything that evaluations need.
+    def descriptions(self) -> MetricDescriptions:
+        """What its numbers mean: header, composite, captions and charts follow from it."""
+        ...
+
+    def build(self, run: RunDir, config: Config, device: device) -> Evaluation:
+        """Load everything that evaluations of this run need.
 
         Raises:
             ConfigError, DataError, RunFolderError, ModelError, DeviceError: this run cannot be evaluated here.

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import pytest
 from filelock import FileLock
@@ -19,10 +19,12 @@ from filelock import FileLock
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported: two threads on two busy cores wait for each other
 os.environ["HF_HUB_OFFLINE"] = "1"
 
+import tasks
 from shared.config.loading import parse_config
 from shared.config.schema import Config
+from shared.launch import create, integrity, resume
 from shared.models.base_model import POCKET_STABLE_DIFFUSION
-from shared.run_folder.run_dir import RunDir, create_run
+from shared.run_folder.run_dir import RunDir
 
 ROOT = Path(__file__).resolve().parents[1]
 RESOLUTION = 32
@@ -131,6 +133,21 @@ def tiny_config(
     for section, values in sections.items():
         tree.setdefault(section, {}).update(values)
     return parse_config(tree)
+
+
+def create_run(config: Config, *others: Any, **more: Any) -> RunDir:
+    """`shared.launch.create.create_run`, the task being the config's."""
+    return create.create_run(config, tasks.find(config.run.task), *others, **more)
+
+
+def open_or_create(config: Config, *others: Any) -> RunDir:
+    """`shared.launch.resume.open_or_create`, likewise."""
+    return resume.open_or_create(config, tasks.find(config.run.task), *others)
+
+
+def check(run: RunDir) -> list[str]:
+    """`shared.launch.integrity.check`, the task being the run's."""
+    return integrity.check(run, tasks.find(run.read_config().run.task))
 
 
 def environment(**extra: str) -> dict[str, str]:

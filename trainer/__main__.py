@@ -14,15 +14,13 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
 
+import tasks
 from shared.config.schema import Config
-from shared.data import held_out
 from shared.errors import DeviceError, exit_code_of
 from shared.run_folder.heartbeat import Status, hold_role
 from shared.run_folder.run_dir import RunDir, open_run
 from tasks import devices
 from tasks.protocol import Progress
-from tasks.text_to_image.models import precheck
-from tasks.text_to_image.training import prepare
 from trainer import checkpoint, optimizer
 from trainer.checkpoint import Checkpoint
 from trainer.learner import Learner
@@ -91,11 +89,12 @@ def _train(run: RunDir, config: Config, accelerator: Accelerator, stop: StopSign
         return
     say(step=saved.step if saved else 0)
     if status:
-        for caution in (held_out.caution(config.evaluation.num_prompts), precheck.resolution_notice(config)):
-            if caution:
-                notice(status, caution)
+        for caution in tasks.find(config.run.task).cautions(config):
+            notice(status, caution)
     optimizer.check(config.train, accelerator.device)
-    training = prepare(run, config, accelerator, _progress(accelerator, stop, say), begins=saved is None)
+    training = tasks.training(config.run.task).prepare(
+        run, config, accelerator, _progress(accelerator, stop, say), begins=saved is None
+    )
     learner = Learner(config, accelerator, training)
     if saved:
         checkpoint.require_same_stream(run, saved.step, learner.pictures_per_step)

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from shared.errors import DarkroomError
 from shared.files.publication import owner_lives, sha256, verify
-from shared.launch.relocation import DATA_KEYS, absent, new_place, replaced, scan_again
+from shared.launch.relocation import DATA_KEYS, absent, new_place, replaced
+from shared.launch.task import Task
 from shared.run_folder.heartbeat import is_alive, read_status, someone_serves
 from shared.run_folder.leases import dead_claims
 from shared.run_folder.run_dir import RunDir, step_name, steps_in
@@ -21,9 +22,11 @@ from shared.run_folder.tables import TRAIN_COLUMNS, VALIDATION_COLUMNS, read_row
 Problems = Iterator[str]
 
 
-def check(run: RunDir) -> list[str]:
+def check(run: RunDir, task: Task) -> list[str]:
     """Every broken invariant in a sentence; empty: the folder is whole."""
-    return [f"{name}: {problem}" for name, find in INVARIANTS.items() for problem in find(run)]
+    found = {name: find(run) for name, find in INVARIANTS.items()}
+    found["data set"] = _data_set(run, task)
+    return [f"{name}: {problem}" for name, problems in found.items() for problem in problems]
 
 
 def notes(run: RunDir) -> list[str]:
@@ -109,11 +112,11 @@ def _leftovers(run: RunDir) -> Problems:
     )
 
 
-def _data_set(run: RunDir) -> Problems:
-    """The pictures and captions, where they are here, are those the run began with."""
+def _data_set(run: RunDir, task: Task) -> Problems:
+    """The data, where it is here, is what the run began with."""
     config = run.read_config()
     if not absent(run, config).keys() & set(DATA_KEYS):
-        yield from _trouble(partial(scan_again, run, config, sha256))
+        yield from _trouble(partial(task.require_same_data, run, config))
 
 
 def _models(run: RunDir) -> Problems:
@@ -131,7 +134,6 @@ INVARIANTS: dict[str, Callable[[RunDir], Problems]] = {
     "validation rows": _validation_rows,
     "tables": _tables,
     "leftovers": _leftovers,
-    "data set": _data_set,
     "models": _models,
 }
 

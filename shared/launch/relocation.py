@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Sequence
@@ -258,6 +259,12 @@ def _fingerprint(path: str | None) -> str | None:
     if folder := base_model.local_folder(path):
         return base_model.folder_fingerprint(folder)
     return sha256(Path(path)) if path and Path(path).is_file() else None
+
+
+def remember(digest: Digests) -> None:
+    """Keep digests; where the cache cannot be written, files are read again: whoever needs the cache says so."""
+    with contextlib.suppress(OSError):
+        digest.save()
 
 
 def _is_place(data: str) -> bool:

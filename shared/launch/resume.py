@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import shutil
 import uuid
 from collections.abc import Callable, Collection, Sequence
@@ -16,11 +15,13 @@ from shared.data import dataset
 from shared.errors import ConfigError, RunFolderError
 from shared.files.digests import Digests
 from shared.launch import relocation, setting_changes
+from shared.launch.create import create_run
+from shared.launch.task import Task
 from shared.models import base_model, external_vae
 from shared.run_folder import checkpoints
 from shared.run_folder.heartbeat import vacant
 from shared.run_folder.records import Change
-from shared.run_folder.run_dir import RunDir, create_run, free_name, open_run, steps_in
+from shared.run_folder.run_dir import RunDir, free_name, open_run, steps_in
 from shared.run_folder.tables import read_rows
 
 
@@ -35,7 +36,11 @@ class Resume:
 
 
 def open_or_create(
-    config: Config, resume: Resume, say: Callable[[str], object], estimate: Callable[[], dict[str, Any] | None]
+    config: Config,
+    task: Task,
+    resume: Resume,
+    say: Callable[[str], object],
+    estimate: Callable[[], dict[str, Any] | None],
 ) -> RunDir:
     """The run folder, its settings those of the config.
 
@@ -51,12 +56,12 @@ def open_or_create(
         name = free_name(config.run.output_dir, config.run.name)
         config = config.model_copy(update={"run": config.run.model_copy(update={"name": name})})
     if resume.new or not path.exists():
-        return _create(config, resume.from_checkpoint, say, estimate)
+        return _create(config, task, resume.from_checkpoint, say, estimate)
     run = open_run(path)
     config = _with_steps(run, config)
     if _is_barren(run) and setting_changes.differences(run.read_config(), config):
-        return _begin_anew(run, config, resume.from_checkpoint, say, estimate)
-    return _take_up(run, config, resume, say)
+        return _begin_anew(run, config, task, resume.from_checkpoint, say, estimate)
+    return _take_up(run, config, task, resume, say)
 
 
 def _with_steps(run: RunDir, config: Config) -> Config:
@@ -100,7 +105,7 @@ def _require_models(run: RunDir, config: Config, say: Callable[[str], object], *
     for key, sentence in relocation.absent(run, config).items():
         if key.startswith("evaluation."):
             say(f"{sentence}: its metrics stay blank; {relocation.new_place(run, key)}")
-    _remember(digest)
+    relocation.remember(digest)
 
 
 def _is_barren(run: RunDir) -> bool:
@@ -111,6 +116,7 @@ def _is_barren(run: RunDir) -> bool:
 def _begin_anew(
     run: RunDir,
     config: Config,
+    task: Task,
     from_checkpoint: Path | None,
     say: Callable[[str], object],
     estimate: Callable[[], dict[str, Any] | None],
@@ -120,7 +126,7 @@ def _begin_anew(
     with vacant(run, "supervisor"), vacant(run, "trainer"), vacant(run, "evaluator"):
         run.path.rename(aside)
     try:
-        made = _create(config, from_checkpoint, say, estimate)
+        made = _create(config, task, from_checkpoint, say, estimate)
     except BaseException:
         aside.rename(run.path)
         raise
@@ -128,7 +134,7 @@ def _begin_anew(
     return made
 
 
-def _take_up(run: RunDir, config: Config, resume: Resume, say: Callable[[str], object]) -> RunDir:
+def _take_up(run: RunDir, config: Config, task: Task, resume: Resume, say: Callable[[str], object]) -> RunDir:
     step = None
     if resume.from_checkpoint:
         step = checkpoints.verify_checkpoint(resume.from_checkpoint).step
@@ -141,7 +147,7 @@ def _take_up(run: RunDir, config: Config, resume: Resume, say: Callable[[str], o
     _require_models(run, config, say, to_train=True)
     moved = relocation.moved(run, config)
     if not moved & set(relocation.DATA_KEYS) and not _is_complete(run, config, step):
-        _require_same_data(run, config)
+        _require_same_data(run, config, task)
     _tell(setting_changes.apply(run, config, resume.allow_change, step, moved), moved, say)
     _pin(run)
     if resume.from_checkpoint:
@@ -174,32 +180,23 @@ def _is_complete(run: RunDir, config: Config, step: int | None) -> bool:
     return any(saved >= config.train.max_train_steps for saved in steps)
 
 
-def _require_same_data(run: RunDir, config: Config) -> None:
+def _require_same_data(run: RunDir, config: Config, task: Task) -> None:
     """Before a change is written down or a program started: what the trainer would find only afterwards."""
     before = run.read_config()
     cached = before.data.model_copy(update={"cache_dir": config.data.cache_dir})
-    before = before.model_copy(update={"data": cached})
-    digest = Digests(dataset.digests_path(before))
-    relocation.scan_again(run, before, digest)
-    _remember(digest)
-
-
-def _remember(digest: Digests) -> None:
-    """Where the cache cannot be written, files are read again: whoever needs the cache says so."""
-    with contextlib.suppress(OSError):
-        digest.save()
+    task.require_same_data(run, before.model_copy(update={"data": cached}))
 
 
 def _create(
     config: Config,
+    task: Task,
     from_checkpoint: Path | None,
     say: Callable[[str], object],
     estimate: Callable[[], dict[str, Any] | None],
 ) -> RunDir:
     """A new run, from nothing or from the state of any run's checkpoint."""
-    base_model.require_known_targets(config.lora.target_modules)
     if from_checkpoint is None:
-        return create_run(config, estimate=estimate, say=say)
+        return create_run(config, task, estimate=estimate, say=say)
     if config.lora.init_from:
         raise ConfigError(
             "lora.init_from and --from-checkpoint both say where the run begins",
@@ -214,7 +211,7 @@ def _create(
         _require_more(run.read_config(), manifest.step)
         checkpoints.adopt(run, from_checkpoint)
 
-    return create_run(config, adopt, estimate, say)
+    return create_run(config, task, adopt, estimate, say)
 
 
 def _require_more(config: Config, step: int) -> None:

@@ -19,7 +19,7 @@ from watchdog.observers import Observer
 from shared.errors import ConfigError
 from shared.launch.listener import listen
 from shared.machine import hardware
-from shared.run_folder.run_dir import LIBRARIES
+from shared.machine.libraries import LIBRARIES
 
 EVENT_SECONDS = 3.0
 LOW_DISK_GIB = 5.0

@@ -303,15 +303,17 @@ class Answer(Record):
 
 
 class Sample(BaseModel):
-    """One generated picture and its numbers."""
+    """One thing that was evaluated, a generated picture as a rule, and its numbers."""
 
     model_config = ConfigDict(frozen=True)
 
     prompt_id: str = Field(description="Id of the held-out pair: its caption is the prompt, its picture the reference.")
-    prompt: str
-    seed: int
-    image: str = Field(description="File name under the evaluation's `images/`.")
-    batch: int = Field(description="Which generation batch it was part of: pictures repeat bit for bit per batch.")
+    prompt: str = ""
+    seed: int = 0
+    image: str = Field(default="", description="File name under the evaluation's `images/`; empty: no picture.")
+    batch: int = Field(
+        default=0, description="Which generation batch it was part of: pictures repeat bit for bit per batch."
+    )
     metrics: dict[str, float | None] = Field(
         default_factory=dict, description="None: could not be computed, see `missing`."
     )

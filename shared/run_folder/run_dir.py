@@ -1,49 +1,29 @@
-"""The run folder: every path of it, by name, and how it comes into being.
+"""The run folder: every path of it, by name.
 
-`RunDir` knows paths and nothing else; it is what programs pass around. `create_run` checks configuration, data set and
-base model first and writes nothing when anything is wrong.
+`RunDir` knows paths and nothing else; it is what programs pass around.
 """
 
 from __future__ import annotations
 
 import contextlib
-import importlib.metadata
 import os
 import re
-import shutil
-import uuid
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from shared.config import epochs, targets
-from shared.config.dumping import dump_config
 from shared.config.loading import load_config
-from shared.config.path_settings import FOLDER_KEYS
 from shared.config.schema import Config
-from shared.data import buckets, dataset, held_out, references
-from shared.data.headers import Headers
-from shared.data.inspection import Inspection
-from shared.data.sources import Pair
-from shared.errors import RunFolderError, writing
-from shared.files.digests import Digests
-from shared.files.progress_lines import spoken
-from shared.files.publication import fsync, read_manifest
-from shared.machine import hardware
-from shared.models import base_model, external_vae, lora_file
+from shared.errors import RunFolderError
+from shared.files.publication import read_manifest
 from shared.run_folder.metric_descriptions import MetricDescriptions
 from shared.run_folder.older_metrics import OLDER_METRICS
 from shared.run_folder.records import (
     Best,
-    DatasetRecord,
     EvaluationResult,
-    InitialLora,
     Inventory,
     Manifest,
-    PresetRecord,
     RunRecord,
-    replace_file,
 )
 
 ResultKind = str
@@ -51,7 +31,6 @@ ResultKind = str
 SHEET = "sheet.webp"
 """A result's contact sheet."""
 STEP_FOLDER = re.compile(r"step-(\d{8,})")
-LIBRARIES = ("torch", "diffusers", "transformers", "peft", "accelerate", "safetensors")
 
 
 @dataclass(frozen=True)
@@ -270,57 +249,6 @@ def open_run(path: Path) -> RunDir:
     return run
 
 
-def create_run(
-    config: Config,
-    prepare: Callable[[RunDir], None] = lambda run: None,
-    estimate: Callable[[], dict[str, Any] | None] = lambda: None,
-    say: Callable[[str], object] = lambda text: None,
-) -> RunDir:
-    """Check everything, then make the run folder in one rename; `prepare` may put more into it before that.
-
-    estimate: asked last of the checks for the memory to record; may refuse.
-    say: told what was noticed about the data set.
-
-    Raises:
-        DataError, ModelError, ConfigError: data set or base model cannot be used, or do not suit the settings; nothing
-            is written then.
-        DeviceError: `estimate` says that it cannot fit; likewise.
-        RunFolderError: a folder of that name exists and is no run.
-    """
-    assert config.run.name
-    target = (config.run.output_dir / config.run.name).resolve()
-    if target.exists() and not (target.is_dir() and not any(target.iterdir())):
-        raise RunFolderError(f"{target} exists", "choose another run.name, or move it away")
-    initial_lora = _initial_lora(config)
-    digest = Digests(dataset.digests_path(config))
-    headers = Headers(dataset.headers_path(config))
-    pairs = dataset.scan(config, Inspection(headers, digest, spoken(say, "pictures looked at")), say)
-    record = _describe_run(config, pairs, digest)
-    record = record.model_copy(update={"memory": estimate(), "init_from": initial_lora})
-    config = epochs.resolved(config, record.dataset.pass_length)
-    if config.train.max_train_epochs:
-        say(epochs.describe(config, record.dataset.pass_length))
-    if multiple := base_model.size_multiple(config.model):
-        buckets.sizes(config.data.resolution, multiple, square=not config.data.buckets)
-    stage = target.parent / f".{target.name}.{uuid.uuid4().hex[:8]}"
-    with writing("run.output_dir", target.parent):
-        stage.mkdir(parents=True)
-    try:
-        _fill(RunDir(stage), config, record)
-        dataset.inventory(pairs, digest, dataset.folder_of(config)).write(RunDir(stage).dataset)
-        if multiple:
-            references.publish_missing(RunDir(stage), config, multiple, lambda: pairs)
-        prepare(RunDir(stage))
-        with writing("data.cache_dir", dataset.cache_dir(config)):
-            digest.save()
-            headers.save()
-        stage.rename(target)
-    finally:
-        shutil.rmtree(stage, ignore_errors=True)
-    fsync(target.parent)
-    return RunDir(target)
-
-
 def free_name(output_dir: Path, name: str) -> str:
     """`name`, or `name-2`, `name-3` … : the first that no folder has."""
     taken = {entry.name for entry in os.scandir(output_dir)} if output_dir.is_dir() else set[str]()
@@ -334,83 +262,6 @@ def list_runs(output_dir: Path) -> list[RunDir]:
     """Every run folder under `output_dir`, newest first."""
     runs = [RunDir(path.parent.resolve()) for path in output_dir.glob("*/run.json")]
     return sorted(runs, key=lambda run: run.record.stat().st_mtime, reverse=True)
-
-
-def _describe_run(config: Config, pairs: Sequence[Pair], digest: Digests) -> RunRecord:
-    seed = config.train.seed
-    named = config.data.validation_ids
-    distinct = dataset.one_of_each(pairs, digest, named)
-    chosen = held_out.choose(distinct, config.data.num_validation, seed, named)
-    training = dataset.training_pairs(pairs, chosen, config.data.train_size, seed, digest)
-    base_model.require_same_description(config.model)
-    base_model.require_clip_skip(
-        config.model.clip_skip, base_model.family(config.model.path, revision=config.model.revision)
-    )
-    targets.require_matrices(
-        config.lora.target_modules,
-        config.train.optimizer,
-        linear_projections=base_model.has_linear_projections(config.model) is not False,
-        use_dora=config.lora.use_dora,
-    )
-    return RunRecord(
-        run_id=uuid.uuid4().hex[:12],
-        name=config.run.name or "",
-        seed=seed,
-        versions={name: importlib.metadata.version(name) for name in LIBRARIES},
-        hardware=hardware.describe(),
-        dataset=DatasetRecord(
-            path=config.data.path,
-            num_images=len(pairs),
-            num_regularization=sum(pair.is_regularization for pair in pairs),
-            fingerprint=dataset.fingerprint(pairs, digest),
-            pass_length=epochs.pass_length(training, dataset.regularization_pairs(pairs, chosen, digest)),
-            held_out=tuple(chosen),
-        ),
-        base_model={
-            **base_model.identify(
-                config.model.path, revision=config.model.revision, variant=config.model.variant, digest=digest
-            ),
-            **external_vae.identify(config.model),
-        },
-        folders=_folders(config),
-        preset=_preset(config),
-    )
-
-
-def _folders(config: Config) -> dict[str, str]:
-    """Fingerprints of the local folders that settings name, beside data set and base model."""
-    named = {key: base_model.local_folder(config.value(key)) for key in FOLDER_KEYS}
-    return {key: base_model.folder_fingerprint(folder) for key, folder in named.items() if folder}
-
-
-def _initial_lora(config: Config) -> InitialLora | None:
-    """The file of `lora.init_from`, found fit for these settings."""
-    if not config.lora.init_from:
-        return None
-    file = lora_file.read(Path(config.lora.init_from))
-    lora_file.check(file, config.lora, base_model.family(config.model.path, config.model.revision))
-    return file.record()
-
-
-def _preset(config: Config) -> PresetRecord | None:
-    name = config.run.preset
-    return PresetRecord(name=name, reason=config.run.preset_reason or "") if name else None
-
-
-def _fill(run: RunDir, config: Config, record: RunRecord) -> None:
-    for folder in (
-        run.snapshots,
-        run.checkpoints,
-        run.evaluations,
-        run.control,
-        run.processes,
-        run.logs,
-        run.staging,
-        run.claims,
-    ):
-        folder.mkdir(parents=True)
-    replace_file(run.config, dump_config(config).encode())
-    record.write(run.record)
 
 
 def _published(folder: Path, run_id: str) -> dict[int, Manifest]:

@@ -15,10 +15,10 @@ import pytest
 from safetensors.torch import load_file
 
 from shared.config.dumping import dump_config
-from shared.run_folder.run_dir import RunDir, create_run
+from shared.run_folder.run_dir import RunDir
 from shared.run_folder.tables import read_rows
 from tasks.text_to_image.lora.lora import LORA_FILE
-from tests.conftest import Program, Warm, tiny_config, until
+from tests.conftest import Program, Warm, create_run, tiny_config, until
 
 Starter = Callable[..., "Command"]
 WELL_LEARNT: dict[str, dict[str, object]] = {

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from shared.launch.integrity import check
 from shared.run_folder.records import EvaluationResult
-from shared.run_folder.run_dir import RunDir, create_run, step_name, steps_in
-from tests.conftest import Warm, tiny_config
+from shared.run_folder.run_dir import RunDir, step_name, steps_in
+from tests.conftest import Warm, check, create_run, tiny_config
 from tests.integration.conftest import copy_of
 
 SECTIONS: dict[str, dict[str, object]] = {

@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from shared.files.publication import read_manifest
-from shared.run_folder.run_dir import RunDir, create_run
+from shared.run_folder.run_dir import RunDir
 from shared.run_folder.tables import read_rows
-from tests.conftest import Warm, run_ranks, tiny_config
+from tests.conftest import Warm, create_run, run_ranks, tiny_config
 from tests.integration.conftest import weights_of
 
 NO_ENCODER = """

@@ -15,13 +15,12 @@ from safetensors.torch import load_file
 
 from shared.config.schema import LoraConfig
 from shared.files.publication import verify
-from shared.launch.integrity import check
-from shared.run_folder.run_dir import RunDir, create_run
+from shared.run_folder.run_dir import RunDir
 from shared.run_folder.tables import read_rows
 from tasks.text_to_image import export
 from tasks.text_to_image.families import loading
 from tasks.text_to_image.lora import lora
-from tests.conftest import Warm, tiny_config
+from tests.conftest import Warm, check, create_run, tiny_config
 
 TRAIN: dict[str, object] = {
     "max_train_steps": 20,

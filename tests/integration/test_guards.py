@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from shared.launch.integrity import check
 from shared.run_folder.heartbeat import read_status
 from shared.run_folder.run_dir import RunDir, steps_in
 from shared.run_folder.tables import read_rows
-from tests.conftest import RunMaker, Warm, finish
+from tests.conftest import RunMaker, Warm, check, finish
 from tests.integration.conftest import steps_of, weights_of
 
 POISON = """
@@ -92,9 +91,10 @@ FULL_DISK = '''
 import logging, os, sys, time
 from pathlib import Path
 from shared.machine import disk
-from shared.launch.integrity import check
+from tests.conftest import check
 from shared.errors import exit_code_of
-from shared.run_folder.run_dir import create_run, steps_in
+from shared.run_folder.run_dir import steps_in
+from tests.conftest import create_run
 from tests.conftest import tiny_config
 from trainer import __main__ as program
 from trainer.learner import Learner

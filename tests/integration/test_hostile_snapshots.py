@@ -10,11 +10,10 @@ import pytest
 import torch
 
 from shared.files.publication import MANIFEST, read_manifest, seal
-from shared.launch.integrity import check
 from shared.run_folder.run_dir import RunDir, steps_in
 from shared.run_folder.tables import read_rows
 from tasks.text_to_image.lora.lora import LORA_FILE
-from tests.conftest import Warm
+from tests.conftest import Warm, check
 from tests.integration.conftest import copy_of
 from tests.unit.evaluator_core.conftest import Tensors, Texts
 from tests.unit.evaluator_core.test_snapshot_file import (

@@ -10,10 +10,9 @@ from pathlib import Path
 import pytest
 
 from shared.files.publication import verify
-from shared.launch.integrity import check
-from shared.run_folder.run_dir import RunDir, create_run, steps_in
+from shared.run_folder.run_dir import RunDir, steps_in
 from shared.run_folder.tables import read_rows
-from tests.conftest import ROOT, RunMaker, Warm, tiny_config
+from tests.conftest import ROOT, RunMaker, Warm, check, create_run, tiny_config
 
 LAST_STEP, SEED = 40, 1
 SECTIONS: dict[str, dict[str, object]] = {

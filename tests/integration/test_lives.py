@@ -14,14 +14,13 @@ from shared.config.loading import parse_config
 from shared.config.schema import Config
 from shared.files.publication import verify
 from shared.launch import setting_changes
-from shared.launch.integrity import check
-from shared.launch.resume import Resume, open_or_create
+from shared.launch.resume import Resume
 from shared.run_folder import checkpoints, requests
 from shared.run_folder.heartbeat import read_status
 from shared.run_folder.records import parse_time
-from shared.run_folder.run_dir import RunDir, create_run, step_name, steps_in
+from shared.run_folder.run_dir import RunDir, step_name, steps_in
 from shared.run_folder.tables import read_rows
-from tests.conftest import RunMaker, Warm, tiny_config, until
+from tests.conftest import RunMaker, Warm, check, create_run, open_or_create, tiny_config, until
 from tests.integration.conftest import hold_at, steps_of, weights_of
 
 ENDLESS: dict[str, object] = {"max_train_steps": 100_000, "snapshot_steps": 50_000, "checkpointing_steps": 50_000}

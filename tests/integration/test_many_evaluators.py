@@ -13,14 +13,13 @@ from pathlib import Path
 import pytest
 
 from shared.config.dumping import dump_config
-from shared.launch.integrity import check
 from shared.run_folder import requests
 from shared.run_folder.leases import claimed
 from shared.run_folder.pending import left_to_evaluate, unevaluated
 from shared.run_folder.records import ProcessStatus
 from shared.run_folder.run_dir import RunDir, steps_in
 from shared.run_folder.tables import read_rows
-from tests.conftest import Program, Warm, until
+from tests.conftest import Program, Warm, check, until
 from tests.integration.conftest import copy_of
 from tests.integration.test_confirmation import finals
 from tests.integration.test_evaluation import rows

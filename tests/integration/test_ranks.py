@@ -21,13 +21,12 @@ from safetensors.torch import load_file
 
 from shared.config.dumping import dump_config
 from shared.files.publication import verify
-from shared.launch.integrity import check
 from shared.launch.process_group import places
 from shared.run_folder import requests
 from shared.run_folder.heartbeat import read_status
-from shared.run_folder.run_dir import RunDir, create_run, open_run, steps_in
+from shared.run_folder.run_dir import RunDir, open_run, steps_in
 from shared.run_folder.tables import NUM_STRATA, read_rows
-from tests.conftest import ROOT, Program, RunMaker, Warm, environment, run_python, tiny_config, until
+from tests.conftest import ROOT, Program, RunMaker, Warm, check, create_run, environment, run_python, tiny_config, until
 from tests.integration.conftest import Starter, die_at_rename, hold_at, steps_of
 
 STEPS = 4

@@ -15,11 +15,10 @@ import psutil
 import pytest
 
 from shared.files.publication import verify
-from shared.launch.integrity import check
 from shared.run_folder.heartbeat import is_alive, read_status
 from shared.run_folder.run_dir import RunDir, steps_in
 from shared.run_folder.tables import read_rows
-from tests.conftest import ROOT, environment, until
+from tests.conftest import ROOT, check, environment, until
 from tests.integration.conftest import WELL_LEARNT, Command, Starter, alive, kill, steps_of, write_config
 
 LONG: dict[str, dict[str, object]] = {

@@ -13,14 +13,13 @@ from safetensors.torch import load_file
 
 from shared.config.schema import Config
 from shared.files.publication import verify
-from shared.launch.integrity import check
 from shared.run_folder import requests
 from shared.run_folder.heartbeat import read_status
 from shared.run_folder.records import Request
-from shared.run_folder.run_dir import RunDir, create_run, steps_in
+from shared.run_folder.run_dir import RunDir, steps_in
 from shared.run_folder.tables import NUM_STRATA, TRAIN_COLUMNS, VALIDATION_COLUMNS, read_rows
 from tasks.text_to_image.lora.lora import LORA_FILE
-from tests.conftest import RunMaker, Warm, tiny_config, until
+from tests.conftest import RunMaker, Warm, check, create_run, tiny_config, until
 from tests.integration.conftest import die_at_fsync, die_at_rename, hold_at, steps_of
 
 MACHINE_DEPENDENT = {"samples_per_second", "step_seconds", "process_rss_mib", "seconds", "timestamp"}

@@ -23,6 +23,12 @@ class RunConfig(Section):
     output_dir: Annotated[Path, Rule.SESSION] = Field(
         default=Path("runs"), description="Folder that holds all run folders."
     )
+    task: Annotated[str, Rule.STATE] = Field(
+        default="text_to_image",
+        pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$",
+        description="What is learnt: `text_to_image`, or the Python package of a task of your own "
+        "(docs/adding-a-task.md).",
+    )
     preset: Annotated[str | None, Rule.SESSION] = Field(
         default=None, description="Hardware preset these settings began as, written by `init`; recorded, never applied."
     )

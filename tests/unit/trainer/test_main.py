@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from tasks.text_to_image.models import precheck
 from tests.conftest import RunMaker
 from trainer import __main__ as program
 from trainer.stopping import StopAskedError
@@ -32,9 +33,9 @@ def test_pictures_too_small_for_the_model_are_a_notice_before_anything_is_encode
     def prepare(*_: object, **__: object) -> None:
         raise StopAskedError("here")
 
-    monkeypatch.setattr(program, "prepare", prepare)
+    monkeypatch.setattr("tasks.text_to_image.training.prepare", prepare)
     monkeypatch.setattr(program, "_newest", lambda *_: None)
-    monkeypatch.setattr(program.precheck, "resolution_notice", lambda _: notices[0] if notices else None)
+    monkeypatch.setattr(precheck, "resolution_notice", lambda _: notices[0] if notices else None)
     run, told, stop = make_paper_run(), Told(), SimpleNamespace(reason=lambda step: None)
     accelerator: Any = SimpleNamespace(num_processes=1, device=torch.device("cpu"))
     with pytest.raises(StopAskedError):

@@ -11,11 +11,10 @@ from accelerate import Accelerator
 
 from pocket import garments
 from shared.data import dataset
-from shared.run_folder.run_dir import create_run
 from tasks.text_to_image.data import batches
 from tasks.text_to_image.training.held_out_loss import Validation
 from tasks.text_to_image.training.preparation import prepare
-from tests.conftest import tiny_config
+from tests.conftest import create_run, tiny_config
 from trainer.learner import Learner
 
 

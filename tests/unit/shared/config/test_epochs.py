@@ -14,10 +14,10 @@ from shared.config.dumping import dump_config
 from shared.config.loading import load_config
 from shared.config.schema import Config
 from shared.errors import ConfigError, RunFolderError
-from shared.launch.resume import Resume, open_or_create
+from shared.launch.resume import Resume
 from shared.run_folder.run_dir import RunDir
 from shared.run_folder.tables import TRAIN_COLUMNS, write_rows
-from tests.conftest import Warm, paper_model, tiny_config
+from tests.conftest import Warm, open_or_create, paper_model, tiny_config
 
 Write = Callable[..., Path]
 

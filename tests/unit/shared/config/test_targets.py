@@ -17,11 +17,11 @@ from torch import nn
 from shared.config import schema, targets
 from shared.config.loading import parse_config
 from shared.errors import ConfigError
-from shared.launch.resume import Resume, open_or_create
+from shared.launch.resume import Resume
 from tasks.text_to_image.families.known import FAMILIES
 from tasks.text_to_image.lora import lora
 from tasks.text_to_image.models import memory
-from tests.conftest import RunMaker, paper_model, tiny_config
+from tests.conftest import RunMaker, open_or_create, paper_model, tiny_config
 from tests.true_shapes import true_shapes
 
 

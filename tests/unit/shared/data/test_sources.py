@@ -22,8 +22,7 @@ from shared.data.survey import survey
 from shared.errors import DataError
 from shared.files.publication import publish, sha256
 from shared.run_folder.records import Manifest
-from shared.run_folder.run_dir import create_run
-from tests.conftest import paper_model, tiny_config
+from tests.conftest import create_run, paper_model, tiny_config
 from tests.unit.shared.data.test_dataset import add, bomb, metadata, scan, truncate
 
 THREE = [("a", "a red dress"), ("sub/b", "a coat, grün"), ("sub/c.v2", "a hat")]

@@ -11,12 +11,11 @@ import pytest
 from safetensors.numpy import save_file
 
 from shared.files.publication import publish
-from shared.launch.integrity import check
 from shared.run_folder.older_metrics import OLDER_METRICS
 from shared.run_folder.records import EvaluationResult, Manifest
 from shared.run_folder.run_dir import RunDir
 from shared.run_folder.tables import TRAIN_COLUMNS, VALIDATION_COLUMNS, Appender, write_rows
-from tests.conftest import RunMaker
+from tests.conftest import RunMaker, check
 
 
 @pytest.fixture

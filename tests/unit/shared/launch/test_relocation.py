@@ -18,13 +18,13 @@ from shared.config.schema import Config
 from shared.data import dataset
 from shared.errors import ConfigError, DataError, ModelError, RunFolderError
 from shared.launch import relocation
-from shared.launch.integrity import check, notes
-from shared.launch.resume import Resume, adopt_places, open_or_create
+from shared.launch.integrity import notes
+from shared.launch.resume import Resume, adopt_places
 from shared.models import base_model
 from shared.run_folder.heartbeat import hold_role
-from shared.run_folder.run_dir import RunDir, create_run, open_run
+from shared.run_folder.run_dir import RunDir, open_run
 from shared.run_folder.tables import TRAIN_COLUMNS, write_rows
-from tests.conftest import paper_model, tiny_config
+from tests.conftest import check, create_run, open_or_create, paper_model, tiny_config
 
 Said = list[str]
 

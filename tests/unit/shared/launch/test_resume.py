@@ -9,10 +9,10 @@ import pytest
 
 from shared.config.schema import Config
 from shared.errors import ConfigError, DataError, RunFolderError
-from shared.launch.resume import Resume, open_or_create
-from shared.run_folder.run_dir import RunDir, create_run
+from shared.launch.resume import Resume
+from shared.run_folder.run_dir import RunDir
 from shared.run_folder.tables import TRAIN_COLUMNS, write_rows
-from tests.conftest import paper_model, tiny_config
+from tests.conftest import create_run, open_or_create, paper_model, tiny_config
 
 
 @pytest.fixture

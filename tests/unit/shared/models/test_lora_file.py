@@ -15,11 +15,11 @@ from safetensors.numpy import save_file
 from shared.config.loading import load_config
 from shared.config.schema import LoraConfig
 from shared.errors import ConfigError, RunFolderError
-from shared.launch.resume import Resume, open_or_create
+from shared.launch.resume import Resume
 from shared.models import lora_file
 from shared.run_folder.run_dir import RunDir
 from tasks.text_to_image.families.known import FAMILIES
-from tests.conftest import RunMaker, paper_model, tiny_config
+from tests.conftest import RunMaker, open_or_create, paper_model, tiny_config
 
 ATTENTION = "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q"
 TEXT = "text_encoder.text_model.encoder.layers.0"

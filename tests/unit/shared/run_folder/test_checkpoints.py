@@ -9,12 +9,11 @@ import pytest
 
 from shared.errors import RunFolderError
 from shared.files.publication import publish, verify
-from shared.launch.integrity import check
 from shared.run_folder import checkpoints
 from shared.run_folder.heartbeat import hold_role
 from shared.run_folder.records import Manifest
 from shared.run_folder.run_dir import RunDir, steps_in
-from tests.conftest import RunMaker
+from tests.conftest import RunMaker, check
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ import pytest
 from shared.errors import ConfigError, DataError, ModelError, RunFolderError
 from shared.files.publication import publish
 from shared.run_folder.records import EvaluationResult, Manifest
-from shared.run_folder.run_dir import RunDir, create_run, free_name, list_runs, open_run, step_name, steps_in
-from tests.conftest import RunMaker, paper_model, tiny_config
+from shared.run_folder.run_dir import RunDir, free_name, list_runs, open_run, step_name, steps_in
+from tests.conftest import RunMaker, create_run, paper_model, tiny_config
 
 
 @pytest.fixture
@@ -69,9 +69,7 @@ def test_nothing_is_written_when_anything_is_wrong(tmp_path: Path, pictures: Pat
 def test_a_failure_while_writing_leaves_no_half_run(
     tmp_path: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        "shared.run_folder.run_dir.dump_config", lambda config: (_ for _ in ()).throw(OSError("disk full"))
-    )
+    monkeypatch.setattr("shared.launch.create.dump_config", lambda config: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(OSError, match="disk full"):
         create_run(tiny_config(tmp_path / "runs", "run", paper_model(tmp_path / "model"), pictures, {}))
     assert list((tmp_path / "runs").iterdir()) == []

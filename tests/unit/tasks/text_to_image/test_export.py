@@ -18,12 +18,12 @@ from safetensors import safe_open
 from shared.errors import ModelError, RunFolderError
 from shared.files.publication import publish
 from shared.run_folder.records import Best, Manifest
-from shared.run_folder.run_dir import RunDir, create_run
+from shared.run_folder.run_dir import RunDir
 from tasks.text_to_image import export
 from tasks.text_to_image.families import loading
 from tasks.text_to_image.lora import lora
 from tasks.text_to_image.lora.description import describe
-from tests.conftest import Warm, tiny_config
+from tests.conftest import Warm, create_run, tiny_config
 
 ATTENTION = ["to_k", "to_q", "to_v", "to_out.0"]
 CONVOLUTIONS = {"conv_rank": 1, "conv_alpha": 2.5}

@@ -11,12 +11,12 @@ from diffusers import DiffusionPipeline
 from safetensors.torch import load_file, save_file
 
 from shared.errors import ConfigError, ModelError
-from shared.run_folder.run_dir import RunDir, create_run
+from shared.run_folder.run_dir import RunDir
 from tasks.text_to_image import export
 from tasks.text_to_image.families import loading
 from tasks.text_to_image.lora import lora
 from tasks.text_to_image.lora.initial import Initial
-from tests.conftest import RunMaker, Warm, tiny_config
+from tests.conftest import RunMaker, Warm, create_run, tiny_config
 from tests.unit.tasks.text_to_image.test_export import STEP, Trained, distance, draw, train
 
 TRAINED: dict[str, tuple[str, dict[str, object]]] = {

@@ -1,0 +1,62 @@
+"""What commands ask of a task before any program starts. Tasks implement it; `shared` imports none of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from shared.config.schema import Config
+from shared.run_folder.records import DatasetRecord, InitialLora
+from shared.run_folder.run_dir import RunDir
+
+Say = Callable[[str], object]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run that can be made: everything has been checked, nothing is written yet."""
+
+    dataset: DatasetRecord
+    fill: Callable[[RunDir, Config], None]
+    """Puts what the task keeps into the new folder; the config has its steps by now."""
+    base_model: Mapping[str, str] = field(default_factory=dict[str, str])
+    """What it begins from, as `RunRecord` describes it; empty where that is nothing."""
+    folders: Mapping[str, str] = field(default_factory=dict[str, str])
+    init_from: InitialLora | None = None
+
+
+class Task(Protocol):
+    """A module without torch."""
+
+    def plan(self, config: Config, say: Say) -> Plan:
+        """Check data and base model. say: told what was noticed.
+
+        Raises:
+            DataError, ModelError, ConfigError: they cannot be used, or do not suit the settings.
+        """
+        ...
+
+    def require_same_data(self, run: RunDir, config: Config) -> None:
+        """Check that the data at `data.path` is what the run was made of.
+
+        Raises:
+            DataError: it is not there, or has changed.
+        """
+        ...
+
+    def forecast(self, config: Config, *, with_evaluator: bool) -> tuple[dict[str, Any] | None, list[str]]:
+        """The memory that a run will take, for `run.json` (None: not known), and what to say of it.
+
+        Raises:
+            DeviceError: it cannot fit.
+        """
+        ...
+
+    def expectations(self, config: Config) -> list[str]:
+        """What is said of the data when training starts."""
+        ...
+
+    def cautions(self, config: Config) -> list[str]:
+        """What a person should know of these settings before anything is loaded."""
+        ...
