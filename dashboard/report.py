@@ -89,8 +89,12 @@ def render(reader: RunReader) -> str:
         "best_table": best_table(reader, best) if best else "",
         "curves_title": html.escape(say("Curves")),
         "samples_title": html.escape(say("Samples")),
-        "samples_note": html.escape(samples_note(steps, reader.drawn_steps())),
-        "wall": walls.FRAME.read_text(encoding="utf-8") if steps else "",
+        "samples_note": html.escape(
+            say("The results of this run have no pictures.")
+            if reader.has_no_pictures()
+            else samples_note(steps, reader.drawn_steps())
+        ),
+        "wall": walls.FRAME.read_text(encoding="utf-8") if data["wall"] else "",
         "settings_title": html.escape(say("Settings")),
         "settings": settings(reader),
         "plotly": PLOTLY_FILE.read_text(encoding="utf-8").replace("</script", "<\\/script"),
@@ -190,7 +194,7 @@ def samples_note(shown: Sequence[int], evaluated: Sequence[int]) -> str:
 def wall_data(reader: RunReader, steps: Sequence[int]) -> dict[str, Any] | None:
     """The wall with its results and pictures inside."""
     results = {step: result for step in steps if (result := reader.result(step))}
-    if not results:
+    if not results or reader.has_no_pictures():
         return None
     best = reader.best()
     starred = best.step if best and best.step in results else None

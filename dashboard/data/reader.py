@@ -147,6 +147,12 @@ class RunReader:
         skipped = self.skipped()
         return [step for step in self.evaluated_steps() if step not in skipped]
 
+    def has_no_pictures(self) -> bool:
+        """Whether there are results and none of them holds a picture: this task draws none."""
+        results = (self.result(step) for step in self.drawn_steps())
+        samples = next((result.samples for result in results if result and result.samples), ())
+        return bool(samples) and not any(sample.image for sample in samples)
+
     def evaluation_versions(self) -> list[tuple[int, str]]:
         """Steps drawn, with a text each that changes when the step is evaluated anew."""
         versions: list[tuple[int, str]] = []

@@ -107,7 +107,7 @@ def contestant(reader: RunReader) -> Contestant:
 def show_pictures(readers: list[RunReader]) -> None:
     """The same prompts, drawn by the best snapshot of each run, else by its newest."""
     versions = {one.name: one.evaluation_versions() for one in readers}
-    evaluated = [one for one in readers if versions[one.name]]
+    evaluated = [one for one in readers if versions[one.name] and not one.has_no_pictures()]
     if not evaluated:
         return
     columns = [REFERENCE, *(column_of(one, versions[one.name][-1][0]) for one in evaluated)]

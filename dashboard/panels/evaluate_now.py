@@ -53,6 +53,8 @@ def ask_to_evaluate(reader: RunReader, step: int) -> None:
 
 def prompts_form(reader: RunReader, step: int, evaluation_requests: list[Request]) -> None:
     """The form starts with the last prompts, so that several snapshots can be drawn with the same ones."""
+    if reader.has_no_pictures():
+        return
     key = f"prompts_{reader.run_id}_{step}"
     last = next((one.prompts for one in reversed(evaluation_requests) if one.prompts), ())
     st.session_state.setdefault(key, "\n".join(last))

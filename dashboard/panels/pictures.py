@@ -21,6 +21,9 @@ def pictures_panel(reader: RunReader) -> None:
         wait_for_evaluation(reader, say("Waiting for the first pictures, drawn by the base model …"))
         return
     missing_lines(reader)
+    if reader.has_no_pictures():
+        st.caption(say("The results of this run have no pictures."))
+        return
     best = reader.best()
     chosen = st.session_state.get("step")
     data = wall_data(
@@ -39,6 +42,8 @@ def strip_panel(reader: RunReader) -> None:
     """The first prompts, drawn by the base model and the best snapshot."""
     if not reader.evaluated_steps():
         wait_for_evaluation(reader, say("Waiting for the first pictures, drawn by the base model …"))
+        return
+    if reader.has_no_pictures():
         return
     best = reader.best()
     with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):

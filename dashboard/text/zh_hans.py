@@ -134,6 +134,7 @@ TEXTS: dict[str, str] = {
     "Lines": "行数",
     "No line matches.": "没有这样的行。",
     "Waiting for the first pictures, drawn by the base model …": "等待基础模型画出的第一批图片 …",
+    "The results of this run have no pictures.": "此次运行的结果没有图片。",
     "Samples": "样图",
     "all pictures": "全部图片",
     "No {metric} at step {steps}: {reason}": "第 {steps} 步没有{metric}：{reason}",

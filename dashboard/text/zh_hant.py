@@ -134,6 +134,7 @@ TEXTS: dict[str, str] = {
     "Lines": "行數",
     "No line matches.": "沒有這樣的行。",
     "Waiting for the first pictures, drawn by the base model …": "等待基礎模型畫出的第一批圖片 …",
+    "The results of this run have no pictures.": "此次執行的結果沒有圖片。",
     "Samples": "樣圖",
     "all pictures": "全部圖片",
     "No {metric} at step {steps}: {reason}": "第 {steps} 步沒有{metric}：{reason}",

@@ -1,0 +1,124 @@
+"""A task that is no part of Darkroom, trained, evaluated and shown by the programs as they are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from safetensors.numpy import load_file
+from streamlit.testing.v1 import AppTest
+
+import tasks
+from shared.config.loading import parse_config
+from shared.config.schema import Config
+from shared.errors import ConfigError, DataError
+from shared.launch.resume import Resume
+from shared.run_folder import requests
+from shared.run_folder.run_dir import RunDir, steps_in
+from shared.run_folder.tables import read_rows
+from tests.conftest import ROOT, Warm, check, create_run, open_or_create, run_module
+
+PAGES = ["overview", "samples", "snapshots", "compare", "logs", "settings", "system"]
+
+
+def config_of(folder: Path, **train: object) -> Config:
+    """A line that is found within 20 steps: y = 3x − 1, and a little noise."""
+    numbers = folder / "numbers.csv"
+    if not numbers.exists():
+        points = [(x / 10, 0.3 * x - 1 + 0.01 * (x % 3)) for x in range(-20, 20)]
+        numbers.write_text("x,y\n" + "".join(f"{x},{y}\n" for x, y in points))
+    return parse_config(
+        {
+            "run": {"name": "line", "output_dir": str(folder / "runs"), "task": "tests.toy_task"},
+            "data": {"path": str(numbers), "num_validation": 12},
+            "train": {
+                "max_train_steps": 20,
+                "train_batch_size": 4,
+                "snapshot_steps": 5,
+                "checkpointing_steps": 10,
+                "validation_steps": 10,
+                "learning_rate": 0.3,
+                **train,
+            },
+            "evaluation": {"num_prompts": 6, "confirm_prompts": 6, "rescan_seconds": 0.5},
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def run(warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> RunDir:
+    """Trained and evaluated to the end."""
+    run = create_run(config_of(tmp_path_factory.mktemp("toy")))
+    for program in ("trainer", "evaluator"):
+        warm.run(program, run.path)
+    return run
+
+
+def test_it_is_trained_and_its_snapshots_are_its_own_files(run: RunDir) -> None:
+    rows = read_rows(run.train_csv)
+    assert float(rows[-1]["loss"]) < 0.1 * float(rows[0]["loss"])
+    assert [row["step"] for row in read_rows(run.validation_csv)] == ["0", "10", "20"]
+    assert steps_in(run.snapshots) == {5, 10, 15, 20}
+    assert load_file(run.snapshot(20) / "line.safetensors")["weight"].item() == pytest.approx(3, abs=1)
+
+
+def test_it_is_evaluated_and_the_best_is_confirmed_on_other_rows(run: RunDir) -> None:
+    rows = read_rows(run.metrics_csv)
+    assert [row["status"] for row in rows] == ["ok"] * 5
+    assert float(rows[-1]["error"]) < float(rows[0]["error"])
+    best = run.read_best()
+    assert best
+    assert best.better_than_base
+    assert best.confirmation
+    assert best.confirmation.num_prompts == 6
+    assert check(run) == []
+
+
+def test_the_same_command_resumes_it_and_data_that_changed_are_refused(run: RunDir, warm: Warm, tmp_path: Path) -> None:
+    config = config_of(tmp_path)
+    made = create_run(config)
+    warm.run("trainer", made.path)
+    longer = config.model_copy(update={"train": config.train.model_copy(update={"max_train_steps": 30})})
+    resume = Resume(allow_change=("train.max_train_steps",))
+    assert open_or_create(longer, resume, lambda text: None, lambda: None) == made
+    warm.run("trainer", made.path)
+    assert [int(row["step"]) for row in read_rows(made.train_csv)] == list(range(1, 31))
+    Path(config.data.path).write_text("x,y\n0,0\n")
+    with pytest.raises(DataError, match="has changed"):
+        open_or_create(
+            longer.model_copy(update={"train": longer.train.model_copy(update={"max_train_steps": 40})}),
+            resume, lambda text: None, lambda: None,
+        )  # fmt: skip
+
+
+def test_a_request_with_prompts_is_answered_with_why_not(run: RunDir, warm: Warm) -> None:
+    request = requests.submit_evaluation(run, 5, "test", ("a red dress",))
+    warm.run("evaluator", run.path)
+    answer = requests.read_answer(run, request)
+    assert answer
+    assert answer.ignored == "nothing is drawn from prompts in this run"
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_page_shows_it(run: RunDir, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DARKROOM_RUNS", str(run.path.parent))
+    page = AppTest.from_file(str(ROOT / "dashboard" / "shell.py"), default_timeout=60)
+    page.run()
+    if name != "overview":
+        page.switch_page(str(ROOT / "dashboard" / "views" / f"{name}.py")).run()
+    assert not page.exception
+    if name == "samples":
+        assert [caption.value for caption in page.caption] == ["The results of this run have no pictures."]
+
+
+def test_a_task_that_does_not_exist_is_refused_with_a_cure() -> None:
+    for name in ("text_to_sound", "tests.nowhere"):
+        with pytest.raises(ConfigError, match=f"run.task is '{name}'"):
+            tasks.find(name)
+
+
+def test_the_report_and_the_command_line_show_it(run: RunDir, tmp_path: Path) -> None:
+    page = tmp_path / "report.html"
+    shown = run_module("dashboard.report", run.path, "--output", page)
+    assert shown.returncode == 0, shown.stderr
+    assert "The results of this run have no pictures." in page.read_text(encoding="utf-8")
