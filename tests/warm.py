@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import concurrent.futures.thread
 import contextlib
+import gc
 import importlib
 import json
 import logging
@@ -31,8 +32,25 @@ for name in (
     "tasks.text_to_image.training",
     "tasks.text_to_image.evaluation",
     "torch._dynamo",
+    "scipy.ndimage",
+    "skimage.color",
 ):
     importlib.import_module(name)
+
+import torch  # noqa: E402
+from diffusers import StableDiffusionPipeline  # noqa: E402
+from peft import LoraConfig  # noqa: E402
+from transformers import CLIPModel  # noqa: E402
+
+POCKET = Path(__file__).resolve().parents[1] / "pocket"
+
+
+def load_once() -> None:
+    """What is imported and compiled when a model is loaded for the first time is inherited as well."""
+    with torch.random.fork_rng():
+        pipeline = StableDiffusionPipeline.from_pretrained(POCKET / "stable-diffusion")
+        pipeline.unet.add_adapter(LoraConfig(r=1, target_modules=["to_q"]))
+        CLIPModel.from_pretrained(POCKET / "clip")
 
 
 def serve() -> None:
@@ -127,4 +145,6 @@ def wait(pid: int) -> int | None:
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    load_once()
+    gc.freeze()  # else each fork's collector walks, and copies, all that was imported
     serve()
