@@ -16,7 +16,7 @@ from shared.files.publication import publish
 from shared.machine.hardware import Gpu
 from shared.models import base_model
 from shared.run_folder.records import Manifest
-from shared.run_folder.run_dir import RunDir, create_run
+from shared.run_folder.run_dir import RunDir
 from tasks.text_to_image import export
 from tasks.text_to_image.evaluation import snapshot_file
 from tasks.text_to_image.evaluation.image_generator import ImageGenerator, Job
@@ -25,7 +25,7 @@ from tasks.text_to_image.families.known import FAMILIES
 from tasks.text_to_image.families.model import Model
 from tasks.text_to_image.models import memory, precheck, presets, tokens
 from tasks.text_to_image.training.preparation import prepare
-from tests.conftest import tiny_config
+from tests.conftest import create_run, tiny_config
 from tests.flow import tiny_z_image
 from tests.flow.flow_matching import FlowMatching
 from tests.flow.z_image import ZImage
