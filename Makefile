@@ -24,8 +24,8 @@ demo: $(READY) ## Train on the embedded miniature model and look at it; ARGS="tr
 	@$(BIN)/python run.py demo --new $(ARGS)
 
 test: $(READY) ## The ordinary suite, about sixteen minutes on two cores
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not gpu and not slow and not network and not browser"
-	$(BIN)/python -m pytest tests/browser -m "not slow"  # alone: they have budgets of time
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not gpu and not slow and not network and not browser"
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests/browser -m "not slow"
 
 test-all: $(READY) ## Everything but what needs the hub
 	$(BIN)/python -m pytest -m "not network"

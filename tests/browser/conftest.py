@@ -86,6 +86,13 @@ def open_page(browser: Browser, server: subprocess.Popen[bytes]) -> Iterator[Ope
     assert not complaints
 
 
+@pytest.fixture(scope="module")
+def training(runs: Path) -> Iterator[RunDir]:
+    """One run that goes on while all tests of a module look."""
+    with live_run(runs, "training") as run:
+        yield run
+
+
 @contextmanager
 def live_run(runs: Path, name: str, *options: str) -> Iterator[RunDir]:
     """A fake run that trains while the test looks."""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -17,7 +15,7 @@ from shared.run_folder.heartbeat import read_status
 from shared.run_folder.pending import unevaluated
 from shared.run_folder.run_dir import RunDir, steps_in
 from shared.run_folder.tables import read_rows
-from tests.conftest import ROOT, environment, tiny_config, until
+from tests.conftest import Warm, tiny_config, until
 
 pytestmark = pytest.mark.browser
 
@@ -25,18 +23,18 @@ FAR_AWAY = 100_000
 
 
 def test_stop_pressed_in_chromium_ends_training_within_a_step_and_the_same_command_resumes(
-    tmp_path: Path, tiny_model: Path, pictures: Path, browser: Browser
+    tmp_path: Path, tiny_model: Path, pictures: Path, browser: Browser, warm: Warm
 ) -> None:
     settings = {"train": {"max_train_steps": FAR_AWAY, "snapshot_steps": 5000, "checkpointing_steps": 5000}}
     config = tmp_path / "long.toml"
     config.write_text(dump_config(tiny_config(tmp_path / "runs", "long", tiny_model, pictures, settings)))
     run = RunDir(tmp_path / "runs" / "long")
 
-    command = start(config, tmp_path / "first.txt")
+    command = warm.start("run", "train", config, environment={"COLUMNS": "200"}, log=tmp_path / "first.txt")
     until(lambda: "dashboard: http" in (tmp_path / "first.txt").read_text(), "the dashboard's address")
     until(lambda: len(read_rows(run.train_csv)) > 2, "the first steps")
     press_stop(browser, (tmp_path / "first.txt").read_text())
-    assert command.wait(timeout=120) == 0
+    assert command.wait() == 0
 
     (request,) = requests.requests(run)
     answer = requests.read_answer(run, request)
@@ -48,27 +46,15 @@ def test_stop_pressed_in_chromium_ends_training_within_a_step_and_the_same_comma
     assert last == answer.step == max(steps_in(run.snapshots)) == max(steps_in(run.checkpoints))
     assert not unevaluated(run)
 
-    command = start(config, tmp_path / "second.txt", "--no-dashboard")
+    command = warm.start("run", "train", config, "--no-dashboard", log=tmp_path / "second.txt")
     until(lambda: int(read_rows(run.train_csv)[-1]["step"]) > last, "the resumed run to go on")
-    command.send_signal(signal.SIGTERM)
-    assert command.wait(timeout=120) == 0
+    command.kill(signal.SIGTERM)
+    assert command.wait() == 0
     trainer = read_status(run, "trainer")
     assert trainer
     assert trainer.state == "stopped"
     steps = [int(row["step"]) for row in read_rows(run.train_csv)]
     assert steps == list(range(1, trainer.step + 1))
-
-
-def start(config: Path, output: Path, *options: str) -> subprocess.Popen[bytes]:
-    """`run.py train`, its output in a file."""
-    with output.open("wb") as file:
-        return subprocess.Popen(
-            [sys.executable, ROOT / "run.py", "train", config, *options],
-            stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            env=environment(COLUMNS="200"),
-        )
 
 
 def press_stop(browser: Browser, output: str) -> None:
