@@ -169,7 +169,7 @@ def test_charts_out_of_sight_are_not_drawn_before_they_are_seen_again(four_chart
 
 
 @pytest.mark.slow  # alone on the machine: it has a budget of time
-def test_charts_cost_the_browser_little_and_less_while_out_of_sight(four_charts: FourCharts) -> None:
+def test_charts_cost_the_browser_little_and_nothing_while_out_of_sight(four_charts: FourCharts) -> None:
     page = four_charts.page
     page.evaluate(COUNT_LONG_TASKS)
     seen = seconds_per_tick(page, four_charts.tick)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 from pathlib import Path
 
 import pytest
 
 from shared.run_folder.records import EvaluationResult
-from shared.run_folder.run_dir import RunDir, step_name, steps_in
+from shared.run_folder.run_dir import RunDir, steps_in
 from tests.conftest import Warm, check, create_run, tiny_config
 from tests.integration.conftest import copy_of
 
@@ -37,18 +38,22 @@ evaluate.publish = publish
 
 
 @pytest.fixture(scope="module")
-def trained(warm: Warm, tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, pictures: Path) -> RunDir:
-    """A run with three snapshots that nobody has evaluated."""
-    run = create_run(tiny_config(tmp_path_factory.mktemp("trained"), "run", tiny_model, pictures, SECTIONS))
+def confirmed(warm: Warm, tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, pictures: Path) -> RunDir:
+    """A run with three snapshots, evaluated to the end by one evaluator."""
+    run = create_run(tiny_config(tmp_path_factory.mktemp("confirmed"), "run", tiny_model, pictures, SECTIONS))
     warm.run("trainer", run.path)
+    warm.run("evaluator", run.path)
     return run
 
 
-@pytest.fixture(scope="module")
-def confirmed(trained: RunDir, warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> RunDir:
-    """The same, evaluated to the end by one evaluator."""
-    run = copy_of(trained, tmp_path_factory.mktemp("confirmed"))
-    warm.run("evaluator", run.path)
+def unconfirmed_copy(confirmed: RunDir, folder: Path, *, without: int | None = None) -> RunDir:
+    """A copy as it was before the final; `without` the result and the snapshot of a step."""
+    run = copy_of(confirmed, folder)
+    for step in steps_in(run.confirmations):
+        shutil.rmtree(run.result("confirmations", step))
+    if without is not None:
+        shutil.rmtree(run.evaluation(without))
+        shutil.rmtree(run.snapshot(without))
     return run
 
 
@@ -98,9 +103,9 @@ def test_the_final_is_held_once(confirmed: RunDir, warm: Warm) -> None:
 
 @pytest.mark.parametrize(("number", "before"), [(2, True), (3, False)])
 def test_a_final_killed_in_the_middle_goes_on_with_what_is_missing(
-    trained: RunDir, confirmed: RunDir, warm: Warm, tmp_path: Path, number: int, before: bool
+    confirmed: RunDir, warm: Warm, tmp_path: Path, number: int, before: bool
 ) -> None:
-    run = copy_of(trained, tmp_path)
+    run = unconfirmed_copy(confirmed, tmp_path)
     prelude = DIE_AT_PUBLICATION.format(number=number, before=before)
     assert warm.start("evaluator", run.path, prelude=prelude).wait() == -signal.SIGKILL
     made = steps_in(run.confirmations)
@@ -120,15 +125,13 @@ def test_a_final_killed_in_the_middle_goes_on_with_what_is_missing(
 
 
 def test_a_new_finalist_of_a_longer_run_joins_those_evaluated_already(
-    trained: RunDir, confirmed: RunDir, warm: Warm, tmp_path: Path
+    confirmed: RunDir, warm: Warm, tmp_path: Path
 ) -> None:
-    run = copy_of(trained, tmp_path)
-    aside = tmp_path / step_name(6)
-    run.snapshot(6).rename(aside)
+    run = unconfirmed_copy(confirmed, tmp_path, without=6)
     warm.run("evaluator", run.path)
     assert steps_in(run.confirmations) == {0, 2, 4}
     kept = files(run, 0, 2, 4)
-    aside.rename(run.snapshot(6))
+    shutil.copytree(confirmed.snapshot(6), run.snapshot(6))
     warm.run("evaluator", run.path)
     assert files(run, 0, 2, 4) == kept
     assert finals(run) == finals(confirmed)
@@ -136,9 +139,9 @@ def test_a_new_finalist_of_a_longer_run_joins_those_evaluated_already(
 
 
 def test_a_broken_finalist_leaves_the_first_choice_standing_and_is_said(
-    trained: RunDir, warm: Warm, tmp_path: Path
+    confirmed: RunDir, warm: Warm, tmp_path: Path
 ) -> None:
-    run = copy_of(trained, tmp_path)
+    run = unconfirmed_copy(confirmed, tmp_path)
     prelude = """
 from evaluator.evaluate import Evaluator
 from shared.errors import ModelError

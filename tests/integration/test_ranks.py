@@ -180,11 +180,18 @@ def test_the_held_out_loss_does_not_depend_on_how_many_measure_it(equals: dict[i
     assert abs(first - last) > 1e-3, "it sees that the adapter has changed"
 
 
+@pytest.mark.parametrize(
+    ("family", "parts"),
+    [
+        ("sd1", ("unet", "text_encoder")),
+        pytest.param("sdxl", ("unet", "text_encoder", "text_encoder_2"), marks=pytest.mark.slow),
+    ],
+)
 def test_text_encoders_learn_together_what_they_learn_alone(
-    warm: Warm, tmp_path: Path, tiny_models: Path, mixed_pictures: Path
+    warm: Warm, tmp_path: Path, tiny_models: Path, mixed_pictures: Path, family: str, parts: tuple[str, ...]
 ) -> None:
     one, two = (
-        create_run(tiny_config(tmp_path / f"runs-{processes}", "run", tiny_models / "sdxl", mixed_pictures, sections))
+        create_run(tiny_config(tmp_path / f"runs-{processes}", "run", tiny_models / family, mixed_pictures, sections))
         for processes in (1, 2)
         for sections in [{**settings(processes), "lora": {"text_encoder": True}}]
     )
@@ -193,8 +200,8 @@ def test_text_encoders_learn_together_what_they_learn_alone(
     assert apart(one, two, "train.csv", ("loss", "grad_norm")) < 1e-4
     assert apart(one, two, "validation.csv", LOSSES) < 1e-6
     weights = adapter(two)
-    assert {key.split(".")[0] for key in weights} == {"unet", "text_encoder", "text_encoder_2"}
-    for part in ("unet", "text_encoder", "text_encoder_2"):
+    assert {key.split(".")[0] for key in weights} == set(parts)
+    for part in parts:
         assert relative_distance(of_part(weights, part), of_part(adapter(one), part)) < 5e-4
         assert relative_distance(of_part(weights, part), of_part(adapter(one, 2), part)) > 5e-3, "it goes on learning"
 
