@@ -11,11 +11,11 @@ class Delivered(Record):
     """`trackers/<name>.json`; writer: that tracker's follower."""
 
     steps: dict[str, int] = Field(
-        default_factory=dict,
+        default_factory=dict[str, int],
         description="Table → last step delivered. Steps that a resumed run trains again are not delivered again.",
     )
     results: dict[int, str] = Field(
-        default_factory=dict, description="Step of metrics.csv → status it was delivered with."
+        default_factory=dict[int, str], description="Step of metrics.csv → status it was delivered with."
     )
     sheets: tuple[int, ...] = Field(default=(), description="Steps whose contact sheet was delivered.")
     best: str = Field(default="", description="Which best.json was delivered, see `follower.best_key`.")
