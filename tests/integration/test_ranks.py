@@ -330,8 +330,11 @@ def test_run_py_starts_several_processes_and_one_death_ends_them(start_run: Star
     train = {"num_processes": 2, "train_batch_size": 1, "max_train_steps": 500}
     command = start_run(train={**train, "snapshot_steps": 100, "checkpointing_steps": 2})
     command.until(lambda: len(steps_in(command.run.checkpoints)) == 2, "two checkpoints")
+    command.until(lambda: read_status(command.run, "evaluator"), "an evaluator")
+    known = {status.pid for role in ("trainer", "evaluator") if (status := read_status(command.run, role))}
     programs = psutil.Process(command.process.pid).children()
-    next(program for program in programs if program.environ().get("RANK") == "1").kill()
+    (second,) = [program for program in programs if program.pid not in known]
+    second.kill()
     assert command.wait() == 1
     assert "the trainer ended with code -9" in command.output()
     assert command.left() == []
