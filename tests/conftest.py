@@ -265,6 +265,9 @@ class Warm:
         """Start a program; `prelude` is code it executes first: a fault point. `log` takes all it prints."""
         self._count += 1
         out, err = (log or self._logs / f"{module}-{self._count}.{kind}" for kind in ("out", "err"))
+        for path in (out, err):
+            if not path.exists():
+                path.touch()  # the program opens it a moment later
         argv = [str(argument) for argument in arguments]
         pid = self.ask(
             {
