@@ -194,4 +194,4 @@ def test_trackers_that_cannot_be_are_named_all_at_once(monkeypatch: pytest.Monke
     monkeypatch.setattr(toy, "PACKAGE", "a_package_nobody_has")
     with pytest.raises(ConfigError, match="names 'nobody'; the tracker toy needs a_package_nobody_has") as caught:
         trackers.require(["nobody", "toy"])
-    assert "choose from tensorboard, toy; install it: pip install a_package_nobody_has" in caught.value.hint
+    assert "choose from tensorboard, toy, wandb; install it: pip install a_package_nobody_has" in caught.value.hint
