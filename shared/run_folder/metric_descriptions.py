@@ -7,7 +7,7 @@ The evaluator publishes the descriptions before the first result; the header of 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -149,6 +149,32 @@ class MetricDescriptions(Record):
     def losses(self) -> tuple[Column, ...]:
         """Weighed in the composite."""
         return self.of_role("loss")
+
+    @property
+    def weighable(self) -> tuple[Column, ...]:
+        """Weighed in the composite, or fit to be."""
+        return tuple(column for column in self.of_role("loss", "compared") if column.worsening)
+
+    def weighed(self, weights: Mapping[str, float]) -> MetricDescriptions:
+        """The same metrics with these weights; a column that is not named keeps its own, one of 0 is only compared.
+
+        Raises:
+            KeyError: a name that is not among `weighable`.
+        """
+        able = {column.name for column in self.weighable}
+        if unknown := [name for name in weights if name not in able]:
+            raise KeyError(", ".join(unknown))
+
+        def changed(column: Column) -> Column:
+            if column.name not in weights:
+                return column
+            weight = weights[column.name]
+            return column.model_copy(update={"weight": weight, "role": "loss" if weight else "compared"})
+
+        def changed_in(metric: MetricDescription) -> MetricDescription:
+            return metric.model_copy(update={"columns": tuple(map(changed, metric.columns))})
+
+        return self.model_copy(update={"metrics": tuple(map(changed_in, self.metrics))})
 
     @property
     def charted(self) -> tuple[Column, ...]:

@@ -20,7 +20,8 @@ def test_run_imports_nothing_of_ours_but_shared_and_tasks() -> None:
     assert {module.partition(".")[0] for module in modules} - set(sys.stdlib_module_names) <= ALLOWED
 
 
-def test_neither_run_nor_a_familys_file_loads_torch() -> None:
-    looked = f"import sys, run, tasks.text_to_image.families.known; print([m for m in {HEAVY} if m in sys.modules])"
+def test_neither_run_nor_a_familys_file_nor_a_verdict_loads_torch() -> None:
+    modules = "run, tasks.text_to_image.families.known, evaluator.replay"
+    looked = f"import sys, {modules}; print([m for m in {HEAVY} if m in sys.modules])"
     found = run_python("-c", looked)
     assert found.stdout.strip() == "[]", found.stderr

@@ -1,0 +1,170 @@
+"""`python -m evaluator.replay RUN`: the verdict on a run again, from its published numbers alone; nothing is written.
+
+It reads config.toml, run.json, metrics.json, validation.csv and every result.json, and needs neither torch nor the
+pictures, the snapshots or the data set. The same folder gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+from rich.console import Console
+from rich.table import Table
+
+from evaluator.results_table import confirms, read_evidence
+from evaluator.selection.ranking import Summary
+from evaluator.selection.verdict import Verdict, decide, interval
+from shared.errors import ConfigError, exit_code_of
+from shared.run_folder.metric_descriptions import MetricDescriptions
+from shared.run_folder.records import Best, EvaluationResult, Interval, Record, Signal
+from shared.run_folder.run_dir import RunDir, open_run
+from shared.statistics.paired import estimate
+
+
+class SnapshotReplay(BaseModel):
+    """One row of metrics.csv, as it follows from the pictures' numbers."""
+
+    model_config = ConfigDict(frozen=True)
+
+    step: int = Field(description="0 is the base model.")
+    status: str = Field(description="ok, failed or skipped.")
+    num_prompts: int = Field(default=0, description="Prompts behind the composite.")
+    metrics: dict[str, float] = Field(default_factory=dict, description="Column → mean over prompts.")
+    deltas: dict[str, Interval] = Field(default_factory=dict, description="Metric → paired difference to step 0.")
+    composite: Interval | None = Field(default=None, description="Negative is better.")
+    eligible: bool = Field(default=False, description="May be chosen.")
+    signals: tuple[Signal, ...] = Field(default=(), description="Of overfitting.")
+
+
+class Replay(Record):
+    """What `run.py verdict RUN --json` prints."""
+
+    run_id: str
+    name: str
+    weights: dict[str, float] = Field(description="Loss in use → its share of the composite.")
+    scales: dict[str, float] = Field(description="Metric → what counts as one unit of it, from step 0.")
+    best: Best | None = Field(description="As best.json, without `created`; None: nothing can be compared yet.")
+    snapshots: tuple[SnapshotReplay, ...]
+
+    def to_json(self) -> bytes:
+        """Without the time it was found at."""
+        tree = self.model_dump(mode="json", by_alias=True, exclude={"best": {"created"}})
+        return (json.dumps(tree, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def replay(run: RunDir, weights: Mapping[str, float] | None = None) -> Replay:
+    """The verdict on a run folder. weights: by metric, in place of those in metrics.json.
+
+    Raises:
+        ConfigError: a weight names a metric that cannot be weighed.
+    """
+    config, record, evidence = run.read_config(), run.read_record(), read_evidence(run)
+    if weights:
+        evidence = replace(evidence, metrics=_weighed(evidence.metrics, weights))
+    verdict = decide(evidence, config.stop, confirms=confirms(run, config))
+    return Replay(
+        run_id=record.run_id,
+        name=record.name,
+        weights=verdict.ranking.weights,
+        scales=verdict.ranking.scales,
+        best=verdict.best,
+        snapshots=_snapshots(verdict, evidence.evaluations),
+    )
+
+
+def _weighed(metrics: MetricDescriptions, weights: Mapping[str, float]) -> MetricDescriptions:
+    try:
+        return metrics.weighed(weights)
+    except KeyError as error:
+        able = ", ".join(column.name for column in metrics.weighable)
+        raise ConfigError(f"--weights names {error.args[0]}", f"name some of {able}") from None
+
+
+def _snapshots(verdict: Verdict, results: Mapping[int, EvaluationResult]) -> tuple[SnapshotReplay, ...]:
+    summaries = {summary.step: summary for summary in verdict.ranking.summaries}
+    eligible = {summary.step for summary in verdict.ranking.eligible}
+    return tuple(
+        SnapshotReplay(step=step, status=result.status, **_numbers(summaries.get(step)), eligible=step in eligible)
+        for step, result in results.items()
+    )
+
+
+def _numbers(summary: Summary | None) -> dict[str, Any]:
+    if summary is None:
+        return {}
+    deltas = {metric: interval(estimate(values.values())) for metric, values in summary.deltas.items()}
+    return {
+        "num_prompts": len(summary.composite),
+        "metrics": summary.means,
+        "deltas": {metric: delta for metric, delta in deltas.items() if delta},
+        "composite": interval(estimate(summary.composite.values())),
+        "signals": summary.signals,
+    }
+
+
+def show(found: Replay, console: Console) -> None:
+    """For a person: every snapshot in a line, then what to ship and why."""
+    chosen = found.best.step if found.best else None
+    table = Table(title=f"Verdict on {found.name}", title_justify="left")
+    for heading in ("step", "composite", "95 % interval", "signs of overfitting", ""):
+        table.add_column(heading, justify="right" if heading in ("step", "composite") else "left")
+    for row in found.snapshots:
+        within = row.composite
+        numbers = (f"{within.delta:+.3f}", f"{within.low:+.3f} … {within.high:+.3f}") if within else ("", "")
+        signs = ", ".join(signal.name for signal in row.signals if signal.raised)
+        remark = "ship this" if row.step == chosen else "" if row.status == "ok" else row.status
+        table.add_row(str(row.step), *numbers, signs, remark)
+    console.print(table)
+    if found.best is None:
+        console.print("No snapshot can be compared with the base model yet.", markup=False)
+        return
+    console.print(found.best.reason, markup=False)
+    if found.best.advice and found.best.advice.reason:
+        console.print(f"Advice to stop: {found.best.advice.reason}.", markup=False)
+
+
+def parse_weights(text: str) -> dict[str, float]:
+    """`visual_loss=0.5,color_loss=0`.
+
+    Raises:
+        ConfigError: it is not of this form, or a weight is negative.
+    """
+    weights: dict[str, float] = {}
+    for part in text.split(","):
+        name, _, number = part.partition("=")
+        try:
+            weights[name.strip()] = float(number)
+        except ValueError:
+            weights[name.strip()] = -1
+    if wrong := [name for name, weight in weights.items() if not 0 <= weight < float("inf")]:
+        raise ConfigError(
+            f"--weights gives no weight of 0 or more to {', '.join(map(repr, wrong))}",
+            "write them as metric=number, such as visual_loss=0.5,color_loss=0",
+        )
+    return weights
+
+
+def main() -> int:
+    """Read, decide, print."""
+    parser = argparse.ArgumentParser(prog="python run.py verdict", description=__doc__)
+    parser.add_argument("run", type=Path, help="the run folder")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.add_argument("--weights", default="", help="other weights of the composite, as metric=0.5,…")
+    arguments = parser.parse_args()
+    found = replay(open_run(arguments.run), parse_weights(arguments.weights) if arguments.weights else None)
+    if arguments.json:
+        sys.stdout.buffer.write(found.to_json())
+    else:
+        show(found, Console(highlight=False, soft_wrap=True))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(exit_code_of(main))

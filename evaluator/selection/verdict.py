@@ -1,0 +1,104 @@
+"""The verdict on a run: what to ship, whether to go on, and what is known of it. Pure: results in, records out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from evaluator.selection import confirmation, ranking, stop_rule
+from evaluator.selection.held_out_losses import Validated
+from evaluator.selection.ranking import Ranking, Summary
+from shared.config.schema import StopConfig
+from shared.run_folder.metric_descriptions import MetricDescriptions
+from shared.run_folder.records import Advice, Anchors, Best, Confirmation, EvaluationResult, Interval, Measured, Sample
+from shared.run_folder.run_dir import step_name
+from shared.statistics.paired import Estimate
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Everything that a verdict follows from."""
+
+    evaluations: Mapping[int, EvaluationResult]
+    """By step, step 0 the base model's; failed and skipped ones count for nothing."""
+    confirmations: Mapping[int, EvaluationResult]
+    """Of finalists and the base model, evaluated again."""
+    validations: tuple[Validated, ...]
+    metrics: MetricDescriptions
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the evidence says."""
+
+    ranking: Ranking
+    advice: Advice
+    best: Best | None
+    """None without a snapshot that can be compared with the base model. Its `created` is the time it was found."""
+
+
+def decide(evidence: Evidence, stop: StopConfig, *, confirms: bool) -> Verdict:
+    """Rank, choose, confirm. confirms: whether finalists are to be evaluated again at the end."""
+    anchors = evidence.evaluations[0].anchors if 0 in evidence.evaluations else {}
+    found = ranking.rank(_samples(evidence.evaluations), evidence.metrics, anchors, evidence.validations)
+    advice = stop_rule.advise_stop(found, stop.rule, stop.patience, stop.min_snapshots)
+    return Verdict(found, advice, _best(evidence, found, advice, confirms=confirms))
+
+
+def interval(estimate: Estimate | None) -> Interval | None:
+    """As records hold it; None without an interval."""
+    if estimate is None or estimate.low is None or estimate.high is None:
+        return None
+    return Interval(delta=estimate.mean, low=estimate.low, high=estimate.high)
+
+
+def _samples(results: Mapping[int, EvaluationResult]) -> dict[int, tuple[Sample, ...]]:
+    return {step: result.samples for step, result in results.items() if result.status == "ok"}
+
+
+def _best(evidence: Evidence, found: Ranking, advice: Advice, *, confirms: bool) -> Best | None:
+    first = found.best
+    if first is None:
+        return None
+    confirmed = _confirmation(evidence, found)
+    selection = first if confirmed is None or confirmed.agrees else found.selection_of(confirmed.step)
+    summaries = {summary.step: summary for summary in found.summaries}
+    shipped, latest = summaries[selection.step], found.candidates[-1]
+    return Best(
+        step=selection.step,
+        snapshot=f"snapshots/{step_name(selection.step)}",
+        reason=f"{selection.reason} {confirmed.reason}" if confirmed else selection.reason,
+        better_than_base=(confirmed or first).better_than_base,
+        composite=interval(selection.composite),
+        metrics=dict(shipped.means),
+        deltas={metric: within for metric, delta in selection.deltas.items() if (within := interval(delta))},
+        num_evaluated=selection.num_evaluated,
+        anchors=_anchors(evidence, summaries[0]),
+        skill={loss: within for loss, skill in shipped.skills.items() if (within := _measured(skill))},
+        signals=shipped.signals,
+        latest_step=latest.step,
+        latest_signals=latest.signals,
+        advice=advice,
+        finalists=confirmation.finalists(found) if confirms else (),
+        confirmation=confirmed,
+    )
+
+
+def _confirmation(evidence: Evidence, found: Ranking) -> Confirmation | None:
+    """Once every finalist has been evaluated again."""
+    if found.best is None:
+        return None
+    again = _samples(evidence.confirmations)
+    return confirmation.confirm(found.best, confirmation.finalists(found), again, found.metrics)
+
+
+def _anchors(evidence: Evidence, base: Summary) -> dict[str, Anchors]:
+    """Loss → the ends of its scale, with step 0's own place on it."""
+    ends = evidence.evaluations[0].anchors
+    return {loss: found.model_copy(update={"step_0": base.means.get(loss)}) for loss, found in ends.items()}
+
+
+def _measured(estimate: Estimate) -> Measured | None:
+    if estimate.low is None or estimate.high is None:
+        return None
+    return Measured(value=estimate.mean, low=estimate.low, high=estimate.high)

@@ -1,0 +1,109 @@
+"""`run.py verdict`: the verdict again, from the published numbers alone."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from evaluator.replay import parse_weights, replay
+from evaluator.results_table import ResultsTable
+from shared.errors import ConfigError
+from shared.run_folder.records import Sample
+from shared.run_folder.run_dir import RunDir, open_run, step_name
+from tests.conftest import ROOT, RunMaker, run_python
+from tests.unit.evaluator_core.test_results_table import add, result_of
+
+GOLDEN = ROOT / "tests" / "golden" / "folders"
+
+
+@pytest.fixture
+def run(make_paper_run: RunMaker) -> RunDir:
+    """Three snapshots, confirmed."""
+    run = make_paper_run()
+    add(run, 0, 0.50, 0.70, 0.60, 0.55)
+    add(run, 20, 0.30, 0.51, 0.40, 0.34)
+    add(run, 40, 0.20, 0.42, 0.30, 0.24)
+    add(run, 60, status="failed", reason="torn")
+    for step, losses in {0: (0.6, 0.55, 0.5), 20: (0.2, 0.16, 0.1), 40: (0.3, 0.24, 0.2)}.items():
+        (run.path / "confirmations" / step_name(step)).mkdir(parents=True)
+        result_of(step, *losses).write(run.path / "confirmations" / step_name(step) / "result.json")
+    return run
+
+
+def told(found: bytes) -> dict[str, object]:
+    best = json.loads(found)["best"]
+    assert "created" not in best
+    return best
+
+
+def test_a_replay_says_what_the_evaluator_wrote(run: RunDir) -> None:
+    ResultsTable(run).rebuild()
+    written = json.loads(run.best.read_text())
+    written.pop("created")
+    assert written["confirmation"] is not None
+    assert told(replay(run).to_json()) == written
+
+
+@pytest.mark.parametrize("name", ["finished", "interrupted"])
+def test_a_replay_of_an_older_folder_says_what_rebuilding_it_would_write(tmp_path: Path, name: str) -> None:
+    run = open_run(Path(shutil.copytree(GOLDEN / name, tmp_path / name)))
+    found = replay(run)
+    ResultsTable(run).rebuild()
+    written = run.read_best()
+    assert (found.best is None) == (written is None)
+    if found.best and written:
+        assert found.best == written.model_copy(update={"created": found.best.created})
+
+
+def test_the_command_prints_the_same_bytes_each_time_and_writes_nothing(run: RunDir) -> None:
+    before = sorted(path for path in run.path.rglob("*"))
+    command = (ROOT / "run.py", "verdict", run.path, "--json")
+    first = run_python(*command)
+    assert first.stdout.encode() == replay(run).to_json(), first.stderr
+    assert sorted(path for path in run.path.rglob("*")) == before
+    found = json.loads(first.stdout)
+    assert (found["schema"], [row["step"] for row in found["snapshots"]]) == ("1.0", [0, 20, 40, 60])
+    assert [row["status"] for row in found["snapshots"]] == ["ok", "ok", "ok", "failed"]
+    assert {row["step"] for row in found["snapshots"] if row["eligible"]} == {20, 40}
+
+
+def test_a_replay_needs_no_snapshot_and_no_picture(run: RunDir) -> None:
+    expected = replay(run).to_json()
+    for folder in (run.snapshots, run.checkpoints, run.references):
+        shutil.rmtree(folder, ignore_errors=True)
+    assert replay(run).to_json() == expected
+
+
+def test_other_weights_choose_another_snapshot(make_paper_run: RunMaker) -> None:
+    run = make_paper_run()
+    for step, visual, colour in ((0, 0.5, 0.5), (20, 0.4, 0.1), (40, 0.1, 0.4)):
+        shifted = [
+            Sample(
+                prompt_id=f"p{n}",
+                prompt=f"dress {n}",
+                metrics={"visual_loss": visual + 0.01 * n, "color_loss": colour + 0.01 * n, "drift": 0.1 * step},
+            )
+            for n in range(4)
+        ]
+        add(run, step, samples=tuple(shifted))
+    steps = {
+        name: found.best.step
+        for name in ("visual_loss", "color_loss")
+        if (found := replay(run, {"visual_loss": 0.0, "color_loss": 0.0, name: 1.0})).best
+    }
+    assert steps == {"visual_loss": 40, "color_loss": 20}
+    assert replay(run, {"visual_loss": 0.6}).weights == pytest.approx({"visual_loss": 0.75, "color_loss": 0.25})
+
+
+@pytest.mark.parametrize(("text", "named"), [("visual_loss", "'visual_loss'"), ("a=-1,b=2,c=x", "'a', 'c'")])
+def test_a_weight_must_be_a_number(text: str, named: str) -> None:
+    with pytest.raises(ConfigError, match=named):
+        parse_weights(text)
+
+
+def test_a_metric_without_a_better_side_cannot_be_weighed(run: RunDir) -> None:
+    with pytest.raises(ConfigError, match="drift, sharpness"):
+        replay(run, {"drift": 1.0, "sharpness": 1.0})
