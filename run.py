@@ -203,7 +203,8 @@ def evaluate(
     def body() -> int:
         opened, console = open_run(run), Console(highlight=False)
         try:
-            adopt_places(opened, opened.read_config(places), _say)
+            config = opened.read_config(places)
+            adopt_places(opened, config, tasks.find(config.run.task), _say)
         except ModelError as error:
             report_error(error)
             return CANNOT_EVALUATE
@@ -304,8 +305,9 @@ def check(run: RunPath) -> None:
 
     def body() -> int:
         opened = open_run(run)
-        problems = invariants.check(opened, tasks.find(opened.read_config().run.task))
-        for line in (*(problems or [f"{run} is whole"]), *(f"note: {text}" for text in invariants.notes(opened))):
+        task = tasks.find(opened.read_config().run.task)
+        problems, notes = invariants.check(opened, task), invariants.notes(opened, task)
+        for line in (*(problems or [f"{run} is whole"]), *(f"note: {text}" for text in notes)):
             _say(line)
         return int(bool(problems))
 

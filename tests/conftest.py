@@ -145,9 +145,19 @@ def open_or_create(config: Config, *others: Any) -> RunDir:
     return resume.open_or_create(config, tasks.find(config.run.task), *others)
 
 
+def adopt_places(run: RunDir, config: Config, say: Callable[[str], object]) -> None:
+    """`shared.launch.resume.adopt_places`, likewise."""
+    resume.adopt_places(run, config, tasks.find(config.run.task), say)
+
+
 def check(run: RunDir) -> list[str]:
     """`shared.launch.integrity.check`, the task being the run's."""
     return integrity.check(run, tasks.find(run.read_config().run.task))
+
+
+def notes(run: RunDir) -> list[str]:
+    """`shared.launch.integrity.notes`, likewise."""
+    return integrity.notes(run, tasks.find(run.read_config().run.task))
 
 
 def environment(**extra: str) -> dict[str, str]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from shared.errors import DarkroomError
 from shared.files.publication import owner_lives, sha256, verify
-from shared.launch.relocation import DATA_KEYS, absent, new_place, replaced
+from shared.launch.relocation import DATA_KEYS, new_place
 from shared.launch.task import Task
 from shared.run_folder.heartbeat import is_alive, read_status, someone_serves
 from shared.run_folder.leases import dead_claims
@@ -25,13 +25,15 @@ Problems = Iterator[str]
 def check(run: RunDir, task: Task) -> list[str]:
     """Every broken invariant in a sentence; empty: the folder is whole."""
     found = {name: find(run) for name, find in INVARIANTS.items()}
+    found["models"] = _models(run, task)
     found["data set"] = _data_set(run, task)
     return [f"{name}: {problem}" for name, problems in found.items() for problem in problems]
 
 
-def notes(run: RunDir) -> list[str]:
+def notes(run: RunDir, task: Task) -> list[str]:
     """What the run needs and is not here, with the cure; a folder is whole without it."""
-    return [f"{sentence}; {new_place(run, key)}" for key, sentence in absent(run, run.read_config()).items()]
+    absent = task.absent(run, run.read_config())
+    return [f"{sentence}; {new_place(run, key)}" for key, sentence in absent.items()]
 
 
 def _published_folders(run: RunDir) -> Problems:
@@ -115,14 +117,14 @@ def _leftovers(run: RunDir) -> Problems:
 def _data_set(run: RunDir, task: Task) -> Problems:
     """The data, where it is here, is what the run began with."""
     config = run.read_config()
-    if not absent(run, config).keys() & set(DATA_KEYS):
+    if not task.absent(run, config).keys() & set(DATA_KEYS):
         yield from _trouble(partial(task.require_same_data, run, config))
 
 
-def _models(run: RunDir) -> Problems:
-    """Base model and VAE, where they are here, are those the run began with."""
+def _models(run: RunDir, task: Task) -> Problems:
+    """What the run began from, where it is here, is what it was."""
     try:
-        yield from replaced(run, run.read_config(), sha256)
+        yield from task.replaced(run, run.read_config(), sha256)
     except (DarkroomError, OSError) as error:
         yield str(error)
 
@@ -134,7 +136,6 @@ INVARIANTS: dict[str, Callable[[RunDir], Problems]] = {
     "validation rows": _validation_rows,
     "tables": _tables,
     "leftovers": _leftovers,
-    "models": _models,
 }
 
 

@@ -12,12 +12,11 @@ from typing import Any
 from shared.config import epochs
 from shared.config.schema import Config
 from shared.data import dataset
-from shared.errors import ConfigError, RunFolderError
+from shared.errors import ConfigError, ModelError, RunFolderError
 from shared.files.digests import Digests
 from shared.launch import relocation, setting_changes
 from shared.launch.create import create_run
 from shared.launch.task import Task
-from shared.models import base_model, external_vae
 from shared.run_folder import checkpoints
 from shared.run_folder.heartbeat import vacant
 from shared.run_folder.records import Change
@@ -78,7 +77,7 @@ def _with_steps(run: RunDir, config: Config) -> Config:
     return epochs.resolved(config, length)
 
 
-def adopt_places(run: RunDir, config: Config, say: Callable[[str], object]) -> None:
+def adopt_places(run: RunDir, config: Config, task: Task, say: Callable[[str], object]) -> None:
     """Note where the run's data set, base model and encoders lie by now, for who only evaluates it, who needs the
     model.
 
@@ -87,22 +86,40 @@ def adopt_places(run: RunDir, config: Config, say: Callable[[str], object]) -> N
         DataError, ModelError, RunFolderError: what lies there is not the same, the base model is not here or has been
             replaced by another, or a program is at work in the run.
     """
-    moved = relocation.moved(run, config)
+    moved = _moved(run, config, task)
     if others := setting_changes.differences(run.read_config(), config).keys() - moved:
         raise ConfigError(
             f"{', '.join(sorted(others))}: only a place can be given here, of the same data set, base model or encoder",
             "change other settings by `python run.py train CONFIG --allow-change KEY`",
         )
-    _require_models(run, config, say, to_train=False)
+    _require_models(run, config, task, say, to_train=False)
     _tell(setting_changes.apply(run, config, (), moved=moved), moved, say)
 
 
-def _require_models(run: RunDir, config: Config, say: Callable[[str], object], *, to_train: bool) -> None:
+def _moved(run: RunDir, config: Config, task: Task) -> set[str]:
+    """The settings that differ from the run's only in where the same thing lies. A cache may lie anywhere."""
+    changed = setting_changes.differences(run.read_config(), config).keys()
+    return task.moved(run, config, changed) | (changed & {"data.cache_dir"})
+
+
+def _moved_since(checkpoint: Path, config: Config, task: Task) -> set[str]:
+    """Likewise, of the settings that a checkpoint of any run was made with; nothing where it left its run's folder."""
+    try:
+        run = open_run(checkpoint.resolve().parents[1])
+    except RunFolderError:
+        return set[str]()
+    changed = setting_changes.differences(run.read_config(), config).keys()
+    return task.moved(run, config, changed & setting_changes.state_settings(config).keys())
+
+
+def _require_models(run: RunDir, config: Config, task: Task, say: Callable[[str], object], *, to_train: bool) -> None:
     """Before any program is started: what is needed is here, and the models are what they were; encoders may lack."""
-    relocation.require_present(run, config, to_train=to_train)
+    absent = task.absent(run, config)
+    relocation.require_present(run, absent, to_train=to_train)
     digest = Digests(dataset.digests_path(config))
-    relocation.require_same_models(run, config, digest)
-    for key, sentence in relocation.absent(run, config).items():
+    for sentence in task.replaced(run, config, digest):
+        raise ModelError(sentence, "restore it, or start a new run with --new")
+    for key, sentence in absent.items():
         if key.startswith("evaluation."):
             say(f"{sentence}: its metrics stay blank; {relocation.new_place(run, key)}")
     relocation.remember(digest)
@@ -144,27 +161,20 @@ def _take_up(run: RunDir, config: Config, task: Task, resume: Resume, say: Calla
             f"{run.path} holds a checkpoint of step {saved[0]}, and --no-auto-resume was given",
             "leave it out to go on from there, or start beside it with --new",
         )
-    _require_models(run, config, say, to_train=True)
-    moved = relocation.moved(run, config)
+    _require_models(run, config, task, say, to_train=True)
+    moved = _moved(run, config, task)
     if not moved & set(relocation.DATA_KEYS) and not _is_complete(run, config, step):
         _require_same_data(run, config, task)
     _tell(setting_changes.apply(run, config, resume.allow_change, step, moved), moved, say)
-    _pin(run)
+    _pin(run, task)
     if resume.from_checkpoint:
         checkpoints.go_back(run, resume.from_checkpoint)
     return run
 
 
-def _pin(run: RunDir) -> None:
-    """Record the commits of hub ids that were out of reach when the run was made; from then on they never change."""
-    record, settings = run.read_record(), run.read_config().model
-    found = dict(record.base_model)
-    if not found.keys() & {"fingerprint", "commit"} and (
-        commit := base_model.resolve_commit(settings.path, settings.revision)
-    ):
-        found["commit"] = commit
-    if not found.keys() & {"vae_fingerprint", "vae_commit"}:
-        found |= external_vae.identify(settings)
+def _pin(run: RunDir, task: Task) -> None:
+    """Record what was out of reach when the run was made, such as a hub id's commit; it never changes afterwards."""
+    record, found = run.read_record(), dict(task.identify(run))
     if found != record.base_model:
         record.model_copy(update={"base_model": found}).write(run.record)
 
@@ -203,7 +213,7 @@ def _create(
             "give one of them: lora.init_from=false goes on from the checkpoint",
         )
     manifest = checkpoints.verify_checkpoint(from_checkpoint)
-    setting_changes.require_same_state(config, manifest, relocation.moved_since(from_checkpoint, config))
+    setting_changes.require_same_state(config, manifest, _moved_since(from_checkpoint, config, task))
     if not config.train.max_train_epochs:
         _require_more(config, manifest.step)
 

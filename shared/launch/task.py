@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 from shared.config.schema import Config
@@ -11,6 +12,7 @@ from shared.run_folder.records import DatasetRecord, InitialLora
 from shared.run_folder.run_dir import RunDir
 
 Say = Callable[[str], object]
+Digest = Callable[[Path], str]
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,33 @@ class Task(Protocol):
         Raises:
             DataError: it is not there, or has changed.
         """
+        ...
+
+    def moved(self, run: RunDir, config: Config, changed: Collection[str]) -> set[str]:
+        """Of the settings that differ from the run's, those that name another place of the same thing.
+
+        Raises:
+            DataError, ModelError: what lies there is not the same, or nothing lies there.
+        """
+        ...
+
+    def absent(self, run: RunDir, config: Config) -> Mapping[str, str]:
+        """What the run needs and is not where the config says: the setting that names it → a sentence.
+
+        Without what `data.…`, `model.…` and `lora.…` name, a run is not trained, and without what `model.…` names not
+        evaluated. Without what `evaluation.…` names metrics stay blank.
+        """
+        ...
+
+    def replaced(self, run: RunDir, config: Config, digest: Digest) -> Iterable[str]:
+        """A sentence for each thing beside the data that lies where the run has it, and is no longer what it was.
+
+        digest: of a file; it may remember those of files that have not changed.
+        """
+        ...
+
+    def identify(self, run: RunDir) -> Mapping[str, str]:
+        """`Plan.base_model` as the record has it, with what could not be found out when the run was made."""
         ...
 
     def forecast(self, config: Config, *, with_evaluator: bool) -> tuple[dict[str, Any] | None, list[str]]:

@@ -22,6 +22,9 @@ from shared.models import base_model, external_vae, lora_file
 from shared.run_folder.records import DatasetRecord, InitialLora
 from shared.run_folder.run_dir import RunDir
 from tasks.text_to_image.models import precheck, tokens
+from tasks.text_to_image.places import absent as absent
+from tasks.text_to_image.places import moved as moved
+from tasks.text_to_image.places import replaced as replaced
 
 
 def plan(config: Config, say: Say) -> Plan:
@@ -63,6 +66,18 @@ def require_same_data(run: RunDir, config: Config) -> None:
     digest = Digests(dataset.digests_path(config))
     relocation.scan_again(run, config, digest)
     relocation.remember(digest)
+
+
+def identify(run: RunDir) -> dict[str, str]:
+    """The base model as the record has it, and the commits of hub ids that were out of reach when the run was made."""
+    found, settings = dict(run.read_record().base_model), run.read_config().model
+    if not found.keys() & {"fingerprint", "commit"} and (
+        commit := base_model.resolve_commit(settings.path, settings.revision)
+    ):
+        found["commit"] = commit
+    if not found.keys() & {"vae_fingerprint", "vae_commit"}:
+        found |= external_vae.identify(settings)
+    return found
 
 
 def forecast(config: Config, *, with_evaluator: bool) -> tuple[dict[str, Any] | None, list[str]]:

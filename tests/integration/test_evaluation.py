@@ -12,12 +12,11 @@ import pytest
 from PIL import Image, ImageChops
 
 from shared.errors import RunFolderError
-from shared.launch.resume import adopt_places
 from shared.run_folder.older_metrics import OLDER_METRICS
 from shared.run_folder.run_dir import RunDir, open_run
 from shared.run_folder.tables import read_rows, write_rows
 from tasks.text_to_image.evaluation import references
-from tests.conftest import ROOT, Warm, create_run, environment, tiny_config
+from tests.conftest import ROOT, Warm, adopt_places, create_run, environment, tiny_config
 from tests.integration.conftest import copy_of
 
 TIMES = {"timestamp", "evaluation_seconds"}

@@ -18,10 +18,9 @@ from dashboard import report
 from dashboard.data.notes import read_notes
 from dashboard.data.reader import RunReader
 from run import app
-from shared.launch.integrity import notes
 from shared.run_folder.run_dir import RunDir, open_run, steps_in
 from shared.run_folder.tables import read_rows
-from tests.conftest import ROOT, Warm, check
+from tests.conftest import ROOT, Warm, check, notes
 from tests.integration.conftest import steps_of
 
 GOLDEN = ROOT / "tests" / "golden"

@@ -15,8 +15,8 @@ from shared.errors import ConfigError, DataError
 from shared.launch.resume import Resume
 from shared.run_folder import requests
 from shared.run_folder.run_dir import RunDir, steps_in
-from shared.run_folder.tables import read_rows
-from tests.conftest import ROOT, Warm, check, create_run, open_or_create, run_module
+from shared.run_folder.tables import TRAIN_COLUMNS, read_rows, write_rows
+from tests.conftest import ROOT, Warm, adopt_places, check, create_run, notes, open_or_create, run_module
 
 PAGES = ["overview", "samples", "snapshots", "compare", "logs", "settings", "system"]
 
@@ -89,6 +89,26 @@ def test_the_same_command_resumes_it_and_data_that_changed_are_refused(run: RunD
             longer.model_copy(update={"train": longer.train.model_copy(update={"max_train_steps": 40})}),
             resume, lambda text: None, lambda: None,
         )  # fmt: skip
+
+
+def test_its_numbers_may_lie_elsewhere_and_are_known_again_by_what_they_hold(tmp_path: Path) -> None:
+    config, said = config_of(tmp_path), list[str]()
+    made = create_run(config)
+    write_rows(made.train_csv, TRAIN_COLUMNS, [{"step": 1}])
+    place = Path(config.data.path).rename(tmp_path / "elsewhere.csv")
+    assert check(made) == []
+    [note] = notes(made)
+    assert "the file of numbers of" in note
+    with pytest.raises(DataError, match="is not at"):
+        open_or_create(config, Resume(), said.append, lambda: None)
+    there = config.model_copy(update={"data": config.data.model_copy(update={"path": str(place)})})
+    assert open_or_create(there, Resume(), said.append, lambda: None) == made
+    assert len(said) == 1
+    assert said[0].startswith("moved: data.path")
+    other = tmp_path / "other.csv"
+    other.write_text("x,y\n0,0\n")
+    with pytest.raises(DataError, match="other numbers"):
+        adopt_places(made, made.read_config([f"data.path={other}"]), said.append)
 
 
 def test_a_request_with_prompts_is_answered_with_why_not(run: RunDir, warm: Warm) -> None:

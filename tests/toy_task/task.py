@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from shared.config.schema import Config
 from shared.errors import DataError
 from shared.files.publication import sha256
-from shared.launch.task import Plan, Say
+from shared.launch.task import Digest, Plan, Say
 from shared.run_folder.records import DatasetRecord
 from shared.run_folder.run_dir import RunDir
 from tests.toy_task import numbers
@@ -29,8 +30,32 @@ def plan(config: Config, say: Say) -> Plan:
 
 
 def require_same_data(run: RunDir, config: Config) -> None:
+    numbers.read(config)
     if sha256(Path(config.data.path)) != run.read_record().dataset.fingerprint:
-        raise DataError(f"{config.data.path} has changed since this run was made", "restore it")
+        raise DataError(
+            f"{config.data.path} holds other numbers: it has changed since this run was made, or is another file",
+            "restore it, or start a new run with --new",
+        )
+
+
+def moved(run: RunDir, config: Config, changed: Collection[str]) -> set[str]:
+    if "data.path" not in changed:
+        return set()
+    require_same_data(run, config)
+    return {"data.path"}
+
+
+def absent(run: RunDir, config: Config) -> dict[str, str]:
+    place = Path(config.data.path)
+    return {} if place.is_file() else {"data.path": f"the file of numbers of {run.path} is not at {place}"}
+
+
+def replaced(run: RunDir, config: Config, digest: Digest) -> tuple[str, ...]:
+    return ()
+
+
+def identify(run: RunDir) -> dict[str, str]:
+    return {}
 
 
 def forecast(config: Config, *, with_evaluator: bool) -> tuple[dict[str, Any] | None, list[str]]:

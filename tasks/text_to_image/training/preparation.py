@@ -17,6 +17,7 @@ from shared.models.external_vae import pinned
 from shared.run_folder.run_dir import RunDir
 from tasks import data_order, devices
 from tasks.protocol import Progress
+from tasks.text_to_image import places
 from tasks.text_to_image.data import batches
 from tasks.text_to_image.data.cache import Cache, Mask, Picture
 from tasks.text_to_image.families import loading, quantization
@@ -40,7 +41,7 @@ def prepare(run: RunDir, config: Config, accelerator: Accelerator, progress: Pro
     Raises:
         ConfigError, DataError, ModelError, DeviceError: it cannot be trained like this.
     """
-    relocation.require_present(run, config)
+    places.require_present(run, config, to_train=True)
     quantization.require(config.model, accelerator.device)
     model = loading.load_model(
         pinned(config.model, run.read_record().base_model),

@@ -12,19 +12,20 @@ import pytest
 from PIL import Image
 from safetensors.numpy import save_file
 
+import tasks
 from shared.config.dumping import dump_config
 from shared.config.loading import load_config
 from shared.config.schema import Config
 from shared.data import dataset
 from shared.errors import ConfigError, DataError, ModelError, RunFolderError
-from shared.launch import relocation
-from shared.launch.integrity import notes
-from shared.launch.resume import Resume, adopt_places
+from shared.launch import relocation, resume
+from shared.launch.resume import Resume
 from shared.models import base_model
 from shared.run_folder.heartbeat import hold_role
 from shared.run_folder.run_dir import RunDir, open_run
 from shared.run_folder.tables import TRAIN_COLUMNS, write_rows
-from tests.conftest import check, create_run, open_or_create, paper_model, tiny_config
+from tasks.text_to_image import places
+from tests.conftest import adopt_places, check, create_run, notes, open_or_create, paper_model, tiny_config
 
 Said = list[str]
 
@@ -273,10 +274,10 @@ def test_what_a_run_begins_from_is_needed_until_its_first_checkpoint(
     gone = elsewhere(config, lora={"init_from": str(tmp_path / "gone.safetensors")})
     run.config.write_text(dump_config(gone), encoding="utf-8")
     with pytest.raises(ModelError, match=r"the LoRA of lora\.init_from of"):
-        relocation.require_present(run, gone)
-    relocation.require_present(run, gone, to_train=False)
+        places.require_present(run, gone, to_train=True)
+    places.require_present(run, gone, to_train=False)
     run.checkpoint(1).mkdir()
-    relocation.require_present(run, gone)
+    places.require_present(run, gone, to_train=True)
 
 
 def test_an_embedded_model_is_never_absent_nor_a_folder_of_its_name(
@@ -285,7 +286,7 @@ def test_an_embedded_model_is_never_absent_nor_a_folder_of_its_name(
     (tmp_path / "pocket").mkdir()
     monkeypatch.chdir(tmp_path)
     embedded = elsewhere(config, model={"path": "pocket"}, evaluation={"fashion_clip": "pocket"})
-    assert relocation.absent(run, embedded) == {}
+    assert places.absent(run, embedded) == {}
     assert base_model.local_folder("pocket") is None
 
 
@@ -481,6 +482,7 @@ def test_another_run_begins_at_a_checkpoint_made_on_a_base_model_that_has_moved(
     run: RunDir, config: Config, tmp_path: Path
 ) -> None:
     place = move(Path(config.model.path), tmp_path / "new")
-    checkpoint, moved = run.checkpoint(2), elsewhere(config, model={"path": str(place)})
-    assert relocation.moved_since(checkpoint, moved) == {"model.path"}
-    assert relocation.moved_since(tmp_path / "copies" / "runs" / "step-00000002", moved) == set()
+    checkpoint, moved = run.checkpoint(2), elsewhere(config, model={"path": str(place)}, train={"seed": 7})
+    task = tasks.find(config.run.task)
+    assert resume._moved_since(checkpoint, moved, task) == {"model.path"}
+    assert resume._moved_since(tmp_path / "copies" / "runs" / "step-00000002", moved, task) == set()
