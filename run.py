@@ -38,7 +38,6 @@ from shared.launch.supervisor import ROOT, Supervisor, child_environment, python
 from shared.launch.terminal import Terminal, summarise
 from shared.machine import doctor as examination
 from shared.machine import hardware
-from shared.models import base_model
 from shared.run_folder.heartbeat import read_status
 from shared.run_folder.pending import left_to_evaluate
 from shared.run_folder.records import replace_file
@@ -46,7 +45,7 @@ from shared.run_folder.run_dir import RunDir, open_run
 from tasks.text_to_image import first_config
 from tasks.text_to_image.families.stable_diffusion import Pocket
 from tasks.text_to_image.findings import findings as findings_of_models
-from tasks.text_to_image.models import presets, tokens
+from tasks.text_to_image.models import base_model, presets, tokens
 
 DEMO_CONFIG = ROOT / "configs" / "pocket_kimono_cpu.toml"
 DEFAULT_MODEL = "stable-diffusion-v1-5/stable-diffusion-v1-5"

@@ -19,9 +19,9 @@ from diffusers import UNet2DConditionModel
 from peft import LoraConfig
 
 from benchmarks.activations import unet_inputs
-from shared.models.base_model import POCKET_STABLE_DIFFUSION
-from shared.models.weights_header import TensorShape
 from tasks.text_to_image.models import memory
+from tasks.text_to_image.models.base_model import POCKET_STABLE_DIFFUSION
+from tasks.text_to_image.models.weights_header import TensorShape
 from tests.true_shapes import UNETS
 
 MIB = 2**20

@@ -23,8 +23,8 @@ import tasks
 from shared.config.loading import parse_config
 from shared.config.schema import Config
 from shared.launch import create, integrity, resume
-from shared.models.base_model import POCKET_STABLE_DIFFUSION
 from shared.run_folder.run_dir import RunDir
+from tasks.text_to_image.models.base_model import POCKET_STABLE_DIFFUSION
 
 ROOT = Path(__file__).resolve().parents[1]
 RESOLUTION = 32

@@ -9,9 +9,9 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
-from shared.models.weights_header import Tensors, TensorShape
 from tasks.text_to_image.families.known import FAMILIES
 from tasks.text_to_image.models.memory import ModelShapes
+from tasks.text_to_image.models.weights_header import Tensors, TensorShape
 
 UNETS: dict[str, dict[str, Any]] = {
     "sd1": {"cross_attention_dim": 768, "attention_head_dim": 8},

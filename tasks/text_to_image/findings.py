@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from shared.machine import hardware
 from shared.machine.doctor import Finding
-from shared.models.base_model import POCKET_CLIP, POCKET_STABLE_DIFFUSION
 from tasks.text_to_image.families.known import FAMILIES
 from tasks.text_to_image.models import presets
+from tasks.text_to_image.models.base_model import POCKET_CLIP, POCKET_STABLE_DIFFUSION
 
 
 def findings() -> list[Finding]:

@@ -18,10 +18,9 @@ from shared.files.digests import Digests
 from shared.files.progress_lines import spoken
 from shared.launch import relocation
 from shared.launch.task import Plan, Say
-from shared.models import base_model, external_vae, lora_file
 from shared.run_folder.records import DatasetRecord, InitialLora
 from shared.run_folder.run_dir import RunDir
-from tasks.text_to_image.models import precheck, tokens
+from tasks.text_to_image.models import base_model, external_vae, lora_file, precheck, tokens
 from tasks.text_to_image.places import absent as absent
 from tasks.text_to_image.places import moved as moved
 from tasks.text_to_image.places import replaced as replaced

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shared.errors import ModelError
-from shared.models.pipeline_folder import read_json
 from tasks.text_to_image.families.family import Family
+from tasks.text_to_image.models.pipeline_folder import read_json
 from tasks.text_to_image.models.presets import CARDS, Size
 
 if TYPE_CHECKING:

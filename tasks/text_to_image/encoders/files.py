@@ -9,7 +9,7 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 
 from shared.config.schema import POCKET
 from shared.errors import ModelError
-from shared.models.base_model import POCKET_CLIP
+from tasks.text_to_image.models.base_model import POCKET_CLIP
 
 HUB = HfApi()
 WEIGHTS = ("model*.safetensors", "open_clip_model*.safetensors")

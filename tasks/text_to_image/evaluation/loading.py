@@ -8,7 +8,6 @@ import torch
 
 from shared.config.schema import Config, EvaluationConfig
 from shared.data.references import MIN_FURTHER, further
-from shared.models.external_vae import pinned
 from shared.run_folder.records import RunRecord
 from shared.run_folder.run_dir import RunDir
 from tasks.text_to_image.evaluation import references
@@ -17,6 +16,7 @@ from tasks.text_to_image.evaluation.picture_evaluation import PictureEvaluation
 from tasks.text_to_image.evaluation.scorer import load_scorer
 from tasks.text_to_image.evaluation.training_set import TrainingSet
 from tasks.text_to_image.families import loading
+from tasks.text_to_image.models.external_vae import pinned
 from tasks.text_to_image.places import require_present
 
 log = logging.getLogger(__name__)

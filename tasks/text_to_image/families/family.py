@@ -14,15 +14,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from shared.config import targets
-from shared.models.weights_header import Tensors
 from tasks.text_to_image.models.presets import Size
+from tasks.text_to_image.models.weights_header import Tensors
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from shared.config.schema import ModelConfig
-    from shared.models.lora_file import Module
     from tasks.text_to_image.families.model import Conditioning, Model
+    from tasks.text_to_image.models.lora_file import Module
     from tasks.text_to_image.models.memory import ModelShapes
     from tasks.text_to_image.objectives.objective import Objective
 

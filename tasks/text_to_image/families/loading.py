@@ -15,9 +15,13 @@ from transformers.utils import logging as transformers_logging
 
 from shared.config.schema import ModelConfig
 from shared.errors import ConfigError, ModelError
-from shared.models import external_vae
-from shared.models.base_model import family as family_of
-from shared.models.base_model import (
+from tasks.text_to_image.families import quantization
+from tasks.text_to_image.families.family import Family
+from tasks.text_to_image.families.known import FAMILIES
+from tasks.text_to_image.families.model import Model
+from tasks.text_to_image.models import external_vae
+from tasks.text_to_image.models.base_model import family as family_of
+from tasks.text_to_image.models.base_model import (
     hub_variant,
     misnamed,
     model_files,
@@ -25,14 +29,10 @@ from shared.models.base_model import (
     require_clip_skip,
     resolve,
 )
-from shared.models.external_vae import Latents
-from shared.models.vae import require_decodable
-from shared.models.weights_header import choose_variant, names_in
-from tasks.text_to_image.families import quantization
-from tasks.text_to_image.families.family import Family
-from tasks.text_to_image.families.known import FAMILIES
-from tasks.text_to_image.families.model import Model
+from tasks.text_to_image.models.external_vae import Latents
 from tasks.text_to_image.models.tokens import MAX_TOKEN_LENGTH
+from tasks.text_to_image.models.vae import require_decodable
+from tasks.text_to_image.models.weights_header import choose_variant, names_in
 
 Precision = Literal["fp32", "fp16", "bf16"]
 DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}

@@ -15,7 +15,7 @@ from diffusers import BitsAndBytesConfig, PipelineQuantizationConfig
 
 from shared.config.schema import ModelConfig
 from shared.errors import ConfigError, DeviceError
-from shared.models.base_model import resolve
+from tasks.text_to_image.models.base_model import resolve
 
 
 def require(settings: ModelConfig, device: torch.device) -> None:

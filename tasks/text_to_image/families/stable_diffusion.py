@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shared.config.schema import POCKET
-from shared.models.noise_schedule import PredictionType
 from tasks.text_to_image.families.unet import FILE_PARTS, UNetFamily
+from tasks.text_to_image.models.noise_schedule import PredictionType
 from tasks.text_to_image.models.presets import Size
 
 if TYPE_CHECKING:

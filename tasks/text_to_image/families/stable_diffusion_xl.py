@@ -15,8 +15,8 @@ from tasks.text_to_image.models.presets import Size
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from shared.models.lora_file import Module
     from tasks.text_to_image.families.model import Conditioning, Model
+    from tasks.text_to_image.models.lora_file import Module
 
 LORA_NAMES = (
     *("lora_unet_input_blocks_", "lora_unet_middle_block_", "lora_unet_output_blocks_"),

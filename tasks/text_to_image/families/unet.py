@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from shared.errors import ModelError
-from shared.models import noise_schedule
-from shared.models.noise_schedule import NoiseSchedule, PredictionType
-from shared.models.weights_header import Tensors, TensorShape
 from tasks.text_to_image.families.family import Family
+from tasks.text_to_image.models import noise_schedule
+from tasks.text_to_image.models.noise_schedule import NoiseSchedule, PredictionType
+from tasks.text_to_image.models.weights_header import Tensors, TensorShape
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from shared.config.schema import ModelConfig
-    from shared.models.lora_file import Module
+    from tasks.text_to_image.models.lora_file import Module
     from tasks.text_to_image.models.memory import ModelShapes
     from tasks.text_to_image.objectives.objective import Objective
 

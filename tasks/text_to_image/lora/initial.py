@@ -18,11 +18,11 @@ from torch import nn
 
 from shared.config.schema import LoraConfig
 from shared.errors import ConfigError, ModelError
-from shared.models import lora_file
-from shared.models.lora_file import LoraFile, Module
 from shared.run_folder.run_dir import RunDir
 from tasks.text_to_image.families.model import Model
 from tasks.text_to_image.lora import lora
+from tasks.text_to_image.models import lora_file
+from tasks.text_to_image.models.lora_file import LoraFile, Module
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""What a run on a base model needs: memory, settings, tokens; told without torch, before anything is loaded."""
+"""Base models and LoRA files: what they are, and what a run on them needs; told without torch, before loading."""

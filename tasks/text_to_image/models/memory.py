@@ -15,10 +15,10 @@ from typing import Any, Literal
 
 from shared.config import targets
 from shared.config.schema import POCKET, Config, LoraConfig
-from shared.models import base_model
-from shared.models.pipeline_folder import read_json
-from shared.models.weights_header import Tensors, choose_variant, folder_tensors, names_in, read_header
 from tasks.text_to_image.families.family import Family
+from tasks.text_to_image.models import base_model
+from tasks.text_to_image.models.pipeline_folder import read_json
+from tasks.text_to_image.models.weights_header import Tensors, choose_variant, folder_tensors, names_in, read_header
 
 GIB = 2**30
 BYTES = {"fp32": 4.0, "fp16": 2.0, "bf16": 2.0}

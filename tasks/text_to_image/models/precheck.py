@@ -17,9 +17,8 @@ from shared.config.schema import POCKET, Config
 from shared.errors import DeviceError
 from shared.machine import hardware
 from shared.machine.hardware import Gpu
-from shared.models import base_model
 from tasks.text_to_image.families.stable_diffusion import Pocket
-from tasks.text_to_image.models import memory
+from tasks.text_to_image.models import base_model, memory
 from tasks.text_to_image.models.memory import GIB, Footprint, ModelShapes, Precision
 
 MIXED: dict[str, Precision] = {"no": "fp32", "fp16": "fp16", "bf16": "bf16"}

@@ -17,8 +17,8 @@ from tokenizers.models import BPE
 
 from shared.config.schema import DataConfig, ModelConfig
 from shared.errors import ModelError
-from shared.models.base_model import HUB_ID, family, model_files, resolve
-from shared.models.pipeline_folder import read_json
+from tasks.text_to_image.models.base_model import HUB_ID, family, model_files, resolve
+from tasks.text_to_image.models.pipeline_folder import read_json
 
 MAX_TOKEN_LENGTH = 75
 """Tokens of text that CLIP's text encoder takes at once, beside the start and the end."""

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from shared.config.schema import ModelConfig, TrainConfig
 from shared.errors import ModelError
-from shared.models.noise_schedule import NoiseSchedule, PredictionType, of_file, of_scheduler
+from tasks.text_to_image.models.noise_schedule import NoiseSchedule, PredictionType, of_file, of_scheduler
 from tasks.text_to_image.objectives import noise
 
 

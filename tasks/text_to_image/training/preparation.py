@@ -13,7 +13,6 @@ from shared.data import dataset, references
 from shared.data.dataset import Pair
 from shared.files.digests import Digests
 from shared.launch import relocation
-from shared.models.external_vae import pinned
 from shared.run_folder.run_dir import RunDir
 from tasks import data_order, devices
 from tasks.protocol import Progress
@@ -24,6 +23,7 @@ from tasks.text_to_image.families import loading, quantization
 from tasks.text_to_image.families.model import Model
 from tasks.text_to_image.lora import lora
 from tasks.text_to_image.lora.initial import Initial
+from tasks.text_to_image.models.external_vae import pinned
 from tasks.text_to_image.training import held_out_loss
 from tasks.text_to_image.training.held_out_loss import Validation
 from tasks.text_to_image.training.lora_training import LoraTraining

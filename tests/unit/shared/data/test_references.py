@@ -12,8 +12,8 @@ from shared.data import references
 from shared.errors import ConfigError, DataError
 from shared.files.publication import sha256, verify
 from shared.launch import relocation, setting_changes
-from shared.models import base_model
 from tasks.text_to_image.families import loading
+from tasks.text_to_image.models import base_model
 from tests.conftest import RunMaker, create_run, paper_model, tiny_config
 
 MANY = {"data": {"num_validation": 7}, "evaluation": {"num_prompts": 2, "confirm_prompts": 5}}

@@ -20,11 +20,11 @@ from shared.data import dataset
 from shared.errors import ConfigError, DataError, ModelError, RunFolderError
 from shared.launch import relocation, resume
 from shared.launch.resume import Resume
-from shared.models import base_model
 from shared.run_folder.heartbeat import hold_role
 from shared.run_folder.run_dir import RunDir, open_run
 from shared.run_folder.tables import TRAIN_COLUMNS, write_rows
 from tasks.text_to_image import places
+from tasks.text_to_image.models import base_model
 from tests.conftest import adopt_places, check, create_run, notes, open_or_create, paper_model, tiny_config
 
 Said = list[str]

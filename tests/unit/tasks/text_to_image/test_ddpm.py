@@ -8,9 +8,9 @@ import torch
 from shared.config.loading import parse_config
 from shared.config.schema import TrainConfig
 from shared.errors import ConfigError, ModelError
-from shared.models.noise_schedule import NoiseSchedule, PredictionType
 from shared.run_folder.tables import NUM_STRATA
 from tasks import data_order
+from tasks.text_to_image.models.noise_schedule import NoiseSchedule, PredictionType
 from tasks.text_to_image.objectives.ddpm import DDPM, min_snr_weights
 from tasks.text_to_image.objectives.loss import distance, mean_loss
 from tasks.text_to_image.objectives.noise import sample_noise

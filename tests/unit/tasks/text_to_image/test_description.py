@@ -13,10 +13,10 @@ from safetensors import safe_open
 from shared.config.loading import parse_config
 from shared.config.schema import Config
 from shared.errors import ModelError
-from shared.models.noise_schedule import NoiseSchedule, PredictionType
 from tasks.text_to_image.families.known import FAMILIES
 from tasks.text_to_image.lora import weights_file
 from tasks.text_to_image.lora.description import describe, family_of
+from tasks.text_to_image.models.noise_schedule import NoiseSchedule, PredictionType
 from tasks.text_to_image.objectives.ddpm import DDPM
 
 EPSILON = DDPM(NoiseSchedule("epsilon"), {})

@@ -15,11 +15,10 @@ from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundErro
 from shared.config.schema import ModelConfig
 from shared.errors import ModelError
 from shared.launch.resume import Resume
-from shared.models import base_model
-from shared.models.base_model import pinned
 from shared.run_folder.run_dir import RunDir
 from tasks.text_to_image.families import loading
-from tasks.text_to_image.models import memory
+from tasks.text_to_image.models import base_model, memory
+from tasks.text_to_image.models.base_model import pinned
 from tests.conftest import open_or_create, tiny_config
 
 HUB_ID = "somebody/dresses"

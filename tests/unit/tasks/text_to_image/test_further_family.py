@@ -14,7 +14,6 @@ from shared.config.schema import Config, ModelConfig, TrainConfig
 from shared.errors import ConfigError, ModelError
 from shared.files.publication import publish
 from shared.machine.hardware import Gpu
-from shared.models import base_model
 from shared.run_folder.records import Manifest
 from shared.run_folder.run_dir import RunDir
 from tasks.text_to_image import export
@@ -23,7 +22,7 @@ from tasks.text_to_image.evaluation.image_generator import ImageGenerator, Job
 from tasks.text_to_image.families import loading
 from tasks.text_to_image.families.known import FAMILIES
 from tasks.text_to_image.families.model import Model
-from tasks.text_to_image.models import memory, precheck, presets, tokens
+from tasks.text_to_image.models import base_model, memory, precheck, presets, tokens
 from tasks.text_to_image.training.preparation import prepare
 from tests.conftest import create_run, tiny_config
 from tests.flow import tiny_z_image

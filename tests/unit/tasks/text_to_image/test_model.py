@@ -12,9 +12,9 @@ from diffusers.utils import logging as diffusers_logging
 
 from shared.config.schema import EvaluationConfig, ModelConfig
 from shared.data.buckets import Framing
-from shared.models.base_model import family
 from tasks.text_to_image.families import loading
 from tasks.text_to_image.families.model import Model
+from tasks.text_to_image.models.base_model import family
 
 FAMILIES = ["sd1", "sd2", "sdxl"]
 PREDICTIONS = {"sd1": "epsilon", "sd2": "v_prediction", "sdxl": "epsilon"}

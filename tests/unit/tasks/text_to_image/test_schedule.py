@@ -15,11 +15,11 @@ from safetensors.torch import save_file
 
 from shared.config.schema import ModelConfig
 from shared.errors import ModelError
-from shared.models.noise_schedule import NoiseSchedule
 from tasks.text_to_image.families import loading
 from tasks.text_to_image.families.known import FAMILIES
 from tasks.text_to_image.families.stable_diffusion import SD2_BIAS
 from tasks.text_to_image.families.unet import FIRST_CONVOLUTION
+from tasks.text_to_image.models.noise_schedule import NoiseSchedule
 from tests import single_file
 
 V_TO_THE_END = NoiseSchedule("v_prediction", zero_terminal_snr=True)

@@ -14,8 +14,8 @@ from safetensors.numpy import save_file
 from benchmarks.activations import training_bytes
 from shared.config.loading import parse_config
 from shared.config.schema import Config
-from shared.models.base_model import POCKET_STABLE_DIFFUSION
 from tasks.text_to_image.models import memory
+from tasks.text_to_image.models.base_model import POCKET_STABLE_DIFFUSION
 from tests.conftest import paper_model
 from tests.true_shapes import UNETS, true_shapes
 

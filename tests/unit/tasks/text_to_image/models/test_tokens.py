@@ -10,8 +10,8 @@ import pytest
 
 from shared.config.schema import ModelConfig
 from shared.errors import ModelError
-from shared.models.base_model import POCKET_STABLE_DIFFUSION
 from tasks.text_to_image.models import tokens
+from tasks.text_to_image.models.base_model import POCKET_STABLE_DIFFUSION
 from tasks.text_to_image.models.tokens import Lengths
 from tests.conftest import paper_model
 

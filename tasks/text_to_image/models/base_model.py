@@ -24,10 +24,13 @@ from shared.config.path_settings import KEYWORDS
 from shared.config.schema import POCKET, ModelConfig
 from shared.errors import ConfigError, ModelError
 from shared.files.publication import sha256
-from shared.models import vae
-from shared.models.noise_schedule import ARCHITECTURE_KEY
-from shared.models.pipeline_folder import not_a_model, read_json
-from shared.models.weights_header import (
+from shared.run_folder.records import combined_digest
+from tasks.text_to_image.families.family import Family
+from tasks.text_to_image.families.known import FAMILIES
+from tasks.text_to_image.models import vae
+from tasks.text_to_image.models.noise_schedule import ARCHITECTURE_KEY
+from tasks.text_to_image.models.pipeline_folder import not_a_model, read_json
+from tasks.text_to_image.models.weights_header import (
     WEIGHTS_FILE,
     choose_variant,
     names_in,
@@ -35,12 +38,9 @@ from shared.models.weights_header import (
     read_metadata,
     sampled_digest,
 )
-from shared.run_folder.records import combined_digest
-from tasks.text_to_image.families.family import Family
-from tasks.text_to_image.families.known import FAMILIES
 
-POCKET_STABLE_DIFFUSION = Path(__file__).resolve().parents[2] / "pocket" / "stable-diffusion"
-POCKET_CLIP = Path(__file__).resolve().parents[2] / "pocket" / "clip"
+POCKET_STABLE_DIFFUSION = Path(__file__).resolve().parents[3] / "pocket" / "stable-diffusion"
+POCKET_CLIP = Path(__file__).resolve().parents[3] / "pocket" / "clip"
 WEIGHTS = ".safetensors"
 READ = frozenset({".json", ".txt", ".model", WEIGHTS})
 """Endings of the files of a model's folder that are read."""

@@ -11,10 +11,10 @@ import pytest
 from safetensors.numpy import save_file
 
 from shared.errors import ModelError
-from shared.models import base_model
-from shared.models.noise_schedule import NoiseSchedule, of_file, of_scheduler
 from tasks.text_to_image.families.known import FAMILIES
 from tasks.text_to_image.families.unet import FIRST_CONVOLUTION
+from tasks.text_to_image.models import base_model
+from tasks.text_to_image.models.noise_schedule import NoiseSchedule, of_file, of_scheduler
 from tests.conftest import paper_model
 
 V, V_TO_THE_END = NoiseSchedule("v_prediction"), NoiseSchedule("v_prediction", zero_terminal_snr=True)

@@ -12,9 +12,9 @@ from safetensors.numpy import save_file
 
 from shared.config.schema import ModelConfig
 from shared.errors import ConfigError, ModelError
-from shared.models import base_model
 from tasks.text_to_image.families.known import FAMILIES
 from tasks.text_to_image.families.unet import FIRST_CONVOLUTION
+from tasks.text_to_image.models import base_model
 from tests.conftest import RunMaker, paper_model
 
 

@@ -9,9 +9,9 @@ import pytest
 from safetensors.numpy import save_file
 
 from shared.errors import ModelError
-from shared.models.weights_header import choose_variant
 from tasks.text_to_image.families.known import FAMILIES
 from tasks.text_to_image.models.memory import read_components
+from tasks.text_to_image.models.weights_header import choose_variant
 
 PLAIN, FP16 = "diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.fp16.safetensors"
 BF16, NON_EMA = "diffusion_pytorch_model.bf16.safetensors", "diffusion_pytorch_model.non_ema.safetensors"

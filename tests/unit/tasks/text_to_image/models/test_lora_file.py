@@ -16,9 +16,9 @@ from shared.config.loading import load_config
 from shared.config.schema import LoraConfig
 from shared.errors import ConfigError, RunFolderError
 from shared.launch.resume import Resume
-from shared.models import lora_file
 from shared.run_folder.run_dir import RunDir
 from tasks.text_to_image.families.known import FAMILIES
+from tasks.text_to_image.models import lora_file
 from tests.conftest import RunMaker, open_or_create, paper_model, tiny_config
 
 ATTENTION = "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q"

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from shared.errors import ModelError
-from shared.models import base_model
-from shared.models.vae import require_decodable
+from tasks.text_to_image.models import base_model
+from tasks.text_to_image.models.vae import require_decodable
 from tests.conftest import paper_model
 
 NORMALIZED = {"latents_mean": [0.1] * 4, "latents_std": [0.9] * 4}

@@ -19,8 +19,8 @@ from safetensors.torch import load_file, save_file
 from shared.config.schema import ModelConfig
 from shared.errors import ModelError
 from shared.launch.resume import Resume
-from shared.models import external_vae
 from tasks.text_to_image.families import loading
+from tasks.text_to_image.models import external_vae
 from tests.conftest import open_or_create, tiny_config
 
 COMMIT = "3" * 40

@@ -17,10 +17,10 @@ from huggingface_hub.errors import HfHubHTTPError
 from shared.config.schema import ModelConfig
 from shared.errors import ModelError
 from shared.files.publication import sha256
-from shared.models import base_model
-from shared.models.pipeline_folder import read_json
-from shared.models.vae import require_decodable
-from shared.models.weights_header import choose_variant, read_header
+from tasks.text_to_image.models import base_model
+from tasks.text_to_image.models.pipeline_folder import read_json
+from tasks.text_to_image.models.vae import require_decodable
+from tasks.text_to_image.models.weights_header import choose_variant, read_header
 
 CLASS, SUBFOLDER = "AutoencoderKL", "vae"
 DOWNSAMPLER = re.compile(r"encoder\.down(_blocks)?\.(\d+)\.downsample")

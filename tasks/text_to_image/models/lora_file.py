@@ -18,10 +18,10 @@ from typing import Any, BinaryIO, Literal, cast
 from shared.config import targets
 from shared.config.schema import LoraConfig
 from shared.errors import ConfigError
-from shared.models.weights_header import Tensors, TensorShape
 from shared.run_folder.records import InitialLora, combined_digest
 from tasks.text_to_image.families.family import Family
 from tasks.text_to_image.families.known import FAMILIES
+from tasks.text_to_image.models.weights_header import Tensors, TensorShape
 
 Format = Literal["diffusers", "kohya", "peft"]
 Place = Path | zipfile.Path

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
 from shared.errors import ModelError
-from shared.models.pipeline_folder import read_json
-from shared.models.weights_header import Tensors, read_header, read_metadata
+from tasks.text_to_image.models.pipeline_folder import read_json
+from tasks.text_to_image.models.weights_header import Tensors, read_header, read_metadata
 
 PredictionType = Literal["epsilon", "v_prediction"]
 
