@@ -308,7 +308,7 @@ class Sample(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     prompt_id: str = Field(description="Id of the held-out pair: its caption is the prompt, its picture the reference.")
-    prompt: str = ""
+    prompt: str = Field(default="", description="The caption: samples with the same one are one unit of the intervals.")
     seed: int = 0
     image: str = Field(default="", description="File name under the evaluation's `images/`; empty: no picture.")
     batch: int = Field(

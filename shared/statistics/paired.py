@@ -1,7 +1,8 @@
-"""Paired statistics over prompts: pictures meet step 0's of the same prompt and seed, and the prompt is the unit.
+"""Paired statistics over prompts: pictures meet step 0's of the same pair and seed, and the prompt is the unit.
 
-Seeds are averaged within a prompt and intervals are Student's over prompts, because pictures of one prompt are not
-independent: bootstrapping them covers 76 % where 95 % is claimed. Blanks (None) are left out, never filled in.
+Pictures are averaged within a prompt and intervals are Student's over prompts, because pictures of one prompt are not
+independent: bootstrapping them covers 76 % where 95 % is claimed. Held-out pairs with the same caption are one prompt.
+Blanks (None) are left out, never filled in.
 """
 
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +22,7 @@ LEVEL = 0.95
 """Confidence of an interval unless another is asked for."""
 
 PromptValues = dict[str, float]
-"""Prompt id → one number."""
+"""Prompt → one number."""
 
 
 @dataclass(frozen=True)
@@ -55,16 +56,28 @@ def estimate(values: Iterable[float], level: float = LEVEL) -> Estimate | None:
     return _with_interval(float(sample.mean()), standard_error, len(sample), level)
 
 
-def by_prompt(samples: Iterable[Sample], metric: str) -> PromptValues:
-    """The metric, averaged over the seeds of each prompt."""
-    return _averaged((sample.prompt_id, sample.metrics.get(metric)) for sample in samples)
+def prompts(samples: Iterable[Sample]) -> dict[str, str]:
+    """Pair id → its prompt: the caption, or the id where no caption is recorded.
+
+    Where all pairs have one caption, each pair is its own unit: then nothing can be said of other captions, and of this
+    one the pictures are independent draws.
+    """
+    captions = {sample.prompt_id: sample.prompt or sample.prompt_id for sample in samples}
+    return captions if len(set(captions.values())) > 1 else {pair: pair for pair in captions}
 
 
-def paired_deltas(samples: Iterable[Sample], baseline: Iterable[Sample], metric: str) -> PromptValues:
-    """The metric minus the baseline's, paired by prompt and seed, averaged over the seeds of each prompt."""
+def by_prompt(samples: Sequence[Sample], metric: str) -> PromptValues:
+    """The metric, averaged over the pictures of each prompt."""
+    prompt_of = prompts(samples)
+    return _averaged((prompt_of[sample.prompt_id], sample.metrics.get(metric)) for sample in samples)
+
+
+def paired_deltas(samples: Sequence[Sample], baseline: Iterable[Sample], metric: str) -> PromptValues:
+    """The metric minus the baseline's, paired by pair and seed, averaged over the pictures of each prompt."""
     before = {(sample.prompt_id, sample.seed): sample.metrics.get(metric) for sample in baseline}
+    prompt_of = prompts(samples)
     return _averaged(
-        (sample.prompt_id, _minus(sample.metrics.get(metric), before.get((sample.prompt_id, sample.seed))))
+        (prompt_of[sample.prompt_id], _minus(sample.metrics.get(metric), before.get((sample.prompt_id, sample.seed))))
         for sample in samples
     )
 

@@ -141,10 +141,16 @@ def _write_rows(path: Path, samples: Sequence[Sample]) -> None:
     """One line for each picture, with every number: enough to recompute means and intervals without Darkroom."""
     columns = tuple(dict.fromkeys(column for sample in samples for column in sample.metrics))
     rows: list[dict[str, Value]] = [
-        {**sample.metrics, "prompt_id": sample.prompt_id, "seed": sample.seed, "file": f"{IMAGES}/{sample.image}"}
+        {
+            **sample.metrics,
+            "prompt_id": sample.prompt_id,
+            "prompt": sample.prompt,
+            "seed": sample.seed,
+            "file": f"{IMAGES}/{sample.image}",
+        }
         for sample in samples
     ]
-    write_rows(path, ("prompt_id", "seed", "file", *columns), rows)
+    write_rows(path, ("prompt_id", "prompt", "seed", "file", *columns), rows)
 
 
 def _described(result: EvaluationResult, job: Job) -> PngInfo:

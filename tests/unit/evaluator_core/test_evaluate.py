@@ -293,8 +293,8 @@ def test_a_stranger_recomputes_every_interval_from_the_pictures_rows(evaluated: 
     base, after = (pd.read_csv(evaluated.evaluation(step) / "images.csv") for step in (0, 2))
     table = pd.read_csv(evaluated.metrics_csv).set_index("step").loc[2]
     for metric in ("visual_loss", "fashion_clip_loss", "color_loss", "clip_t"):
-        both = base.merge(after, on=["prompt_id", "seed"], suffixes=("_base", ""), validate="one_to_one")
-        deltas = (both[metric] - both[f"{metric}_base"]).groupby(both["prompt_id"]).mean()
+        both = base.merge(after, on=["prompt_id", "prompt", "seed"], suffixes=("_base", ""), validate="one_to_one")
+        deltas = (both[metric] - both[f"{metric}_base"]).groupby(both["prompt"]).mean()
         interval = stats.ttest_1samp(deltas, 0).confidence_interval(0.95)
         assert table[f"{metric}_delta"] == pytest.approx(deltas.mean(), rel=1e-9)
         assert (table[f"{metric}_low"], table[f"{metric}_high"]) == pytest.approx((interval.low, interval.high))
@@ -309,7 +309,7 @@ def test_a_pictures_row_names_its_file_and_holds_the_numbers_to_the_last_bit(eva
     assert len(rows) == len(result.samples) == 6
     for row, sample in zip(rows, result.samples, strict=True):
         assert (evaluated.evaluation(2) / row["file"]).is_file()
-        assert (row["prompt_id"], row["seed"]) == (sample.prompt_id, str(sample.seed))
+        assert (row["prompt_id"], row["prompt"], row["seed"]) == (sample.prompt_id, sample.prompt, str(sample.seed))
         assert {name: float(row[name]) for name in sample.metrics} == sample.metrics
 
 

@@ -37,6 +37,28 @@ def test_an_interval_that_touches_zero_claims_nothing():
     assert not found.is_above_zero
 
 
+def captioned(pair: str, caption: str, value: float) -> Sample:
+    return sample(pair, 1, value).model_copy(update={"prompt": caption})
+
+
+def test_pairs_with_the_same_caption_are_one_prompt():
+    base = [captioned(pair, caption, 1.0) for pair, caption in (("a", "red"), ("b", "red"), ("c", "blue"))]
+    after = [captioned("a", "red", 0.5), captioned("b", "red", 0.1), captioned("c", "blue", 0.7)]
+    assert by_prompt(after, "loss") == {"red": pytest.approx(0.3), "blue": 0.7}
+    assert paired_deltas(after, base, "loss") == {"red": pytest.approx(-0.7), "blue": pytest.approx(-0.3)}
+
+
+def test_where_all_captions_are_the_same_each_pair_counts():
+    assert by_prompt([captioned("a", "sks dress", 0.5), captioned("b", "sks dress", 0.1)], "loss") == {
+        "a": 0.5,
+        "b": 0.1,
+    }
+
+
+def test_a_pair_without_a_caption_is_its_own_prompt():
+    assert by_prompt([captioned("a", "", 0.5), captioned("b", "", 0.1)], "loss") == {"a": 0.5, "b": 0.1}
+
+
 def test_seeds_are_averaged_within_a_prompt():
     assert by_prompt([sample("a", 1, 0.2), sample("a", 2, 0.4), sample("b", 1, 0.5)], "loss") == pytest.approx(
         {"a": 0.3, "b": 0.5}
