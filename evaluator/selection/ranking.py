@@ -94,6 +94,8 @@ class Selection:
     """Only when the composite's interval lies below zero."""
     passes_guards: bool
     """False when every snapshot fails a guard, and this is merely the best of those."""
+    passed_over: dict[int, str]
+    """Step → why it may not be shipped; empty where that holds for all."""
     composite: Estimate
     deltas: dict[str, Estimate]
     num_evaluated: int
@@ -135,8 +137,25 @@ class Ranking:
 
     @cached_property
     def eligible(self) -> tuple[Summary, ...]:
-        """Candidates that may be shipped: those that pass every guard; when none does, all."""
-        return tuple(summary for summary in self.candidates if not self._fallen(summary)) or self.candidates
+        """Candidates that may be shipped: those that pass every guard and show no sign of overfitting.
+
+        Where there is none, those that pass every guard; where there is none either, all.
+        """
+        passing = tuple(summary for summary in self.candidates if not self._fallen(summary)) or self.candidates
+        return tuple(summary for summary in passing if not summary.raised) or passing
+
+    @cached_property
+    def passed_over(self) -> dict[int, str]:
+        """Step → why a candidate may not be shipped, in words after `it`."""
+        eligible = {summary.step for summary in self.eligible}
+        left_out = [summary for summary in self.candidates if summary.step not in eligible]
+        return {summary.step: " and ".join(self._objections(summary)) for summary in left_out}
+
+    def _objections(self, summary: Summary) -> Iterator[str]:
+        yield from (guard.fallen for guard in self._fallen(summary))
+        if summary.raised:
+            signs = "a sign" if len(summary.raised) == 1 else "signs"
+            yield f"shows {signs} of overfitting ({', '.join(summary.raised)})"
 
     def _fallen(self, summary: Summary) -> list[Guard]:
         """Guards that fell for sure. One that is blank guards nothing."""
@@ -159,6 +178,7 @@ class Ranking:
             reason="",
             better_than_base=composite.is_below_zero,
             passes_guards=not self._fallen(chosen),
+            passed_over=self.passed_over,
             composite=composite,
             deltas={metric: delta for metric, delta in estimates.items() if delta is not None},
             num_evaluated=num_evaluated,
@@ -263,17 +283,30 @@ def _is_as_good_as(summary: Summary, top: Summary) -> bool:
 
 def _choice(selection: Selection, chosen: Summary, top: Summary | None) -> Iterator[str]:
     """Why this one. top: None if it was given."""
+    num_left = selection.num_evaluated - len(selection.passed_over)
+    among = f"{num_left} snapshots" if not selection.passed_over else f"the {num_left} snapshots that may be shipped"
     if selection.num_evaluated == 1:
         yield f"Step {chosen.step} is the only snapshot evaluated."
+    elif num_left == 1:
+        yield f"Step {chosen.step} is the only one of {selection.num_evaluated} snapshots that may be shipped."
     elif top is None:
-        yield f"Step {chosen.step} is one of {selection.num_evaluated} snapshots."
+        yield f"Step {chosen.step} is one of {among}."
     elif chosen is top:
-        yield f"Step {chosen.step} has the best composite of {selection.num_evaluated} snapshots."
+        yield f"Step {chosen.step} has the best composite of {among}."
     else:
         yield (
-            f"Step {chosen.step} is the earliest of {selection.num_evaluated} snapshots that is within one standard "
-            f"error of the best composite (step {top.step})."
+            f"Step {chosen.step} is the earliest of {among} that is within one standard error of the best composite "
+            f"(step {top.step})."
         )
+    yield from _passed_over(selection)
+
+
+def _passed_over(selection: Selection) -> Iterator[str]:
+    """Which snapshots may not be shipped, and why."""
+    for reason in dict.fromkeys(selection.passed_over.values()):
+        steps = [str(step) for step, why in selection.passed_over.items() if why == reason]
+        named = f"step {steps[0]}, which" if len(steps) == 1 else f"steps {', '.join(steps)}, each of which"
+        yield f"Passed over: {named} {reason}."
 
 
 def _findings(
@@ -294,6 +327,9 @@ def _findings(
     if fallen:
         others = "as does every other snapshot" if len(guards) == 1 else "and no other snapshot passes every guard"
         yield f"But it {' and '.join(guard.fallen for guard in fallen)}, {others}."
+    if chosen.raised and selection.num_evaluated > 1:
+        every = "snapshot that passes the guards" if selection.passed_over else "snapshot"
+        yield f"Every {every} shows a sign of overfitting, so none was passed over for that."
     for signal in chosen.signals:
         if signal.raised:
             yield f"A sign of overfitting, {signal.name}: {signal.evidence}."

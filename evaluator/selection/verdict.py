@@ -73,6 +73,7 @@ def _best(evidence: Evidence, found: Ranking, advice: Advice, *, confirms: bool)
         metrics=dict(shipped.means),
         deltas={metric: within for metric, delta in selection.deltas.items() if (within := interval(delta))},
         num_evaluated=selection.num_evaluated,
+        passed_over=selection.passed_over,
         anchors=_anchors(evidence, summaries[0]),
         skill={loss: within for loss, skill in shipped.skills.items() if (within := _measured(skill))},
         signals=shipped.signals,

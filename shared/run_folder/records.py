@@ -429,6 +429,9 @@ class Best(Record):
     metrics: dict[str, float | None] = Field(default_factory=dict)
     deltas: dict[str, Interval] = Field(default_factory=dict)
     num_evaluated: int
+    passed_over: dict[int, str] = Field(
+        default_factory=dict, description="Step → why this snapshot may not be shipped: a guard, a sign of overfitting."
+    )
     anchors: dict[str, Anchors] = Field(default_factory=dict, description="Loss → step 0, floor and ceiling.")
     skill: dict[str, Measured] = Field(
         default_factory=dict,

@@ -251,6 +251,41 @@ def test_a_choice_that_was_learnt_by_heart_says_so():
     assert "A sign of overfitting, diversity: " in best.reason
 
 
+def varied(*snapshots: list[Sample]) -> Ranking:
+    """A verdict over step 0, whose pictures of one prompt differ, and these snapshots, 100 steps apart."""
+    base = evaluation(overrides={"seed_distance": 0.2})
+    return rank({0: base} | {100 * n: rows for n, rows in enumerate(snapshots, 1)})
+
+
+def healthy(gain: float, seed: int) -> list[Sample]:
+    return evaluation(gain, seed, overrides={"seed_distance": 0.2})
+
+
+def test_a_snapshot_with_a_sign_of_overfitting_is_passed_over_however_good_it_looks():
+    best = varied(healthy(0.1, 1), healthy(0.2, 2), overfitting(0.4, 3), overfitting(0.4, 4)).best
+    assert best is not None
+    assert best.step == 200
+    assert "Step 200 has the best composite of the 2 snapshots that may be shipped." in best.reason
+    assert "Passed over: steps 300, 400, each of which shows a sign of overfitting (diversity)." in best.reason
+    assert set(best.passed_over) == {300, 400}
+
+
+def test_where_every_snapshot_shows_a_sign_none_is_passed_over():
+    best = varied(overfitting(0.1, 1), overfitting(0.4, 2)).best
+    assert best is not None
+    assert (best.step, best.passed_over) == (200, {})
+    assert "Step 200 has the best composite of 2 snapshots." in best.reason
+    assert "Every snapshot shows a sign of overfitting, so none was passed over for that." in best.reason
+
+
+def test_a_guard_counts_for_more_than_a_sign():
+    adrift = evaluation(0.3, 1, overrides={"seed_distance": 0.2, "clip_t": 0.1})
+    best = varied(adrift, overfitting(0.3, 2)).best
+    assert best is not None
+    assert best.step == 200
+    assert "Passed over: step 100, which follows its prompts less than the base model does." in best.reason
+
+
 def test_the_base_model_has_no_signs_of_overfitting():
     ranking = rank({0: evaluation(overrides={"seed_distance": 0.2}), 100: overfitting(0.3, 1)})
     assert [summary.raised for summary in ranking.summaries] == [(), ("diversity",)]
