@@ -56,7 +56,12 @@ class Training(Protocol):
 
     @property
     def notices(self) -> Sequence[str]:
-        """What a person should know before training begins."""
+        """What the user should know before training starts."""
+        ...
+
+    @property
+    def memory_hint(self) -> str:
+        """How to make a single example fit into memory; it starts with a verb."""
         ...
 
     @property

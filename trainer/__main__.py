@@ -1,4 +1,4 @@
-"""`python -m trainer RUN`, also under `accelerate launch -m trainer RUN`: train, or go on where it stopped."""
+"""`python -m trainer RUN`, also under `accelerate launch -m trainer RUN`: train, or resume where training stopped."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from trainer.checkpoint import Checkpoint
 from trainer.learner import Learner
 from trainer.loop import Trainer
 from trainer.run_writer import notice, open_run_writer
-from trainer.stopping import StopAskedError, StopSignal, TimeLimit
+from trainer.stopping import StopRequestedError, StopSignal, TimeLimit
 
 log = logging.getLogger("trainer")
 
-PATIENCE = timedelta(hours=1)
-"""Processes wait so long for one another: their shares of a large data set take unequal time to encode."""
+PROCESS_TIMEOUT = timedelta(hours=1)
+"""How long processes wait for one another: their shares of a large data set take unequal time to encode."""
 
 
 def main() -> int:
-    """Wire the parts, train, publish the end; the exit code is 0 also when a stop was asked for."""
+    """Build the parts, train, record how training ended. The exit code is 0 also after a requested stop."""
     parser = argparse.ArgumentParser(prog="python -m trainer", description=__doc__)
     parser.add_argument("run", type=Path, help="the run folder")
     run = open_run(parser.parse_args().run)
@@ -46,16 +46,16 @@ def main() -> int:
         stop = StopSignal(run, answers=accelerator.is_main_process)
         try:
             _train(run, config, accelerator, stop, status)
-        except StopAskedError as asked:
-            _end(stop, status, status.record.step if status else 0, str(asked))
+        except StopRequestedError as error:
+            _end(stop, status, status.record.step if status else 0, reason=str(error))
     accelerator.end_training()
     return 0
 
 
 def _accelerator(config: Config) -> Accelerator:
-    """This process's device, and its place among the others where a launcher started several.
+    """The accelerator for this process's device and, if a launcher started several processes, for its rank.
 
-    Without a GPU several processes talk through gloo; accelerate alone would take each of them for the only one.
+    Without a GPU, several processes communicate through gloo; accelerate by itself would treat each as the only one.
 
     Raises:
         DeviceError: there are more processes than GPUs.
@@ -63,13 +63,13 @@ def _accelerator(config: Config) -> Accelerator:
     device = devices.choose_device("auto")
     rank, gpus = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
     if device.type == "cuda" and rank >= gpus:
-        raise DeviceError(f"process {rank} finds no GPU of its own: there are {gpus}", "start one process per GPU")
+        raise DeviceError(f"process {rank} has no GPU: this machine has {gpus}", "start one process per GPU")
     accelerator = Accelerator(
         cpu=device.type == "cpu",
         mixed_precision=devices.mixed_precision(config.model.mixed_precision),
         kwargs_handlers=[
             DistributedDataParallelKwargs(broadcast_buffers=False),
-            InitProcessGroupKwargs(timeout=PATIENCE),
+            InitProcessGroupKwargs(timeout=PROCESS_TIMEOUT),
         ],
     )
     if not accelerator.is_main_process:
@@ -78,30 +78,30 @@ def _accelerator(config: Config) -> Accelerator:
 
 
 def _train(run: RunDir, config: Config, accelerator: Accelerator, stop: StopSignal, status: Status | None) -> None:
-    say = status.update if status else lambda *_, **__: None
+    report = status.update if status else lambda *_, **__: None
     total = config.train.max_train_steps
-    say("preparing", total=total, message="loading the base model")
+    report("preparing", total=total, message="loading the base model")
     limit = TimeLimit(run, config.stop.max_train_seconds)
     saved = _newest(run, accelerator, status)
     if saved and saved.step >= total:
         log.info("already complete at step %d of %d", saved.step, total)
-        say("finished", step=saved.step, message="complete")
+        report("finished", step=saved.step, message="complete")
         return
-    say(step=saved.step if saved else 0)
+    report(step=saved.step if saved else 0)
     if status:
         for caution in tasks.find(config.run.task).cautions(config):
             notice(status, caution)
     optimizer.check(config.train, accelerator.device)
     training = tasks.training(config.run.task).prepare(
-        run, config, accelerator, _progress(accelerator, stop, say), begins=saved is None
+        run, config, accelerator, _progress(accelerator, stop, report), begins=saved is None
     )
     learner = Learner(config, accelerator, training)
     if saved:
-        checkpoint.require_same_stream(run, saved.step, learner.pictures_per_step)
+        checkpoint.require_same_stream(run, saved.step, learner.examples_per_step)
         learner.restore(saved)
         log.info("resuming after step %d", saved.step)
     writer = open_run_writer(run, config, learner, status, limit) if status else None
-    say("training", step=learner.step)
+    report("training", step=learner.step)
     reason = Trainer(run, config, learner, stop, writer).train()
     if writer:
         writer.close(reason or "last save")
@@ -110,25 +110,25 @@ def _train(run: RunDir, config: Config, accelerator: Accelerator, stop: StopSign
 
 
 def _newest(run: RunDir, accelerator: Accelerator, status: Status | None) -> Checkpoint | None:
-    """The newest whole checkpoint; the main process looks first, and moves damaged ones aside."""
+    """The newest undamaged checkpoint. The main process looks first and moves damaged ones aside."""
     saved = checkpoint.newest(run, lambda text: notice(status, text)) if accelerator.is_main_process else None
     accelerator.wait_for_everyone()
     return saved or checkpoint.newest(run, log.warning)
 
 
-def _progress(accelerator: Accelerator, stop: StopSignal, say: Callable[..., None]) -> Progress:
-    """Tells how far encoding is; a stop asked for meanwhile ends it, unless other processes wait for this one."""
+def _progress(accelerator: Accelerator, stop: StopSignal, report: Callable[..., None]) -> Progress:
+    """Reports the progress of encoding. A requested stop ends encoding, unless other processes wait for this one."""
 
     def progress(done: int, total: int) -> None:
-        say(message=f"encoding {done}/{total}")
+        report(message=f"encoding {done}/{total}")
         if accelerator.num_processes == 1 and (reason := stop.reason(0)):
-            raise StopAskedError(reason)
+            raise StopRequestedError(reason)
 
     return progress
 
 
 def _end(stop: StopSignal, status: Status | None, step: int, reason: str | None) -> None:
-    """Everything is saved: answer, say the last state, and raise what training could not go on with."""
+    """Once everything is saved: answer the requests, report the final state, raise the error that ended training."""
     if status:
         stop.note("saved", step)
         status.update("stopped" if reason else "finished", message=reason or "complete")

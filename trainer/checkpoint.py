@@ -1,4 +1,4 @@
-"""Everything a run needs to go on exactly where it was: adapter, optimizer moments, step. safetensors and JSON only."""
+"""Everything a run needs to resume exactly: weights, optimizer moments, step. safetensors and JSON only."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ from shared.files.publication import read_manifest, remove, verify
 from shared.run_folder import checkpoints
 from shared.run_folder.run_dir import RunDir
 
+WEIGHTS_FILE = "adapter.safetensors"
 AVERAGE_FILE = "ema.safetensors"
+EXAMPLES_PER_STEP = "pictures_per_step"
+"""The detail of a checkpoint's manifest."""
 
 
 @dataclass(frozen=True)
@@ -24,26 +27,26 @@ class Checkpoint:
     """State after `step` optimizer updates, on the CPU."""
 
     step: int
-    adapter: dict[str, torch.Tensor]
+    weights: dict[str, torch.Tensor]
     optimizer: dict[str, Any]
     scaler: dict[str, Any]
     micro_batch_size: int | None = None
-    """Pictures that fitted into memory at once; None: nobody has asked."""
+    """Examples that fit into memory at once; None: not recorded."""
     memory: str | None = None
-    """Whose memory that was; None: a checkpoint that does not say."""
+    """The device whose memory they fit into, by `memory_of`; None: not recorded."""
     average: dict[str, torch.Tensor] | None = None
-    """The adapter's moving average; None: there is none."""
+    """The moving average of the weights; None without `train.ema_decay`."""
     average_updates: int = 0
-    """Updates that it is of."""
+    """The number of updates that the average covers."""
 
     def write(self, folder: Path) -> None:
         """Fill a staging folder."""
-        save_file(self.adapter, folder / "adapter.safetensors")
+        save_file(self.weights, folder / WEIGHTS_FILE)
         if self.average is not None:
             save_file(self.average, folder / AVERAGE_FILE)
         tensors, scalars = split_optimizer(self.optimizer)
         save_file(tensors, folder / "optimizer.safetensors")
-        facts = {
+        state = {
             "step": self.step,
             "param_groups": self.optimizer["param_groups"],
             "scalars": scalars,
@@ -52,71 +55,74 @@ class Checkpoint:
             "memory": self.memory,
             "average_updates": self.average_updates,
         }
-        (folder / "state.json").write_text(json.dumps(facts, indent=2), encoding="utf-8")
+        (folder / "state.json").write_text(json.dumps(state, indent=2), encoding="utf-8")
 
     @classmethod
     def read(cls, folder: Path) -> Checkpoint:
-        """Read a checkpoint after proving it against its manifest.
+        """Read a checkpoint after checking it against its manifest.
 
         Raises:
             RunFolderError: it is damaged.
         """
         verify(folder)
-        facts = json.loads((folder / "state.json").read_text(encoding="utf-8"))
-        moments = join_moments(load_file(folder / "optimizer.safetensors"), facts["scalars"])
+        state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+        moments = join_moments(load_file(folder / "optimizer.safetensors"), state["scalars"])
         return cls(
-            facts["step"],
-            load_file(folder / "adapter.safetensors"),
-            {"state": moments, "param_groups": facts["param_groups"]},
-            facts["scaler"],
-            facts["micro_batch_size"],
-            facts.get("memory"),
+            state["step"],
+            load_file(folder / WEIGHTS_FILE),
+            {"state": moments, "param_groups": state["param_groups"]},
+            state["scaler"],
+            state["micro_batch_size"],
+            state.get("memory"),
             load_file(folder / AVERAGE_FILE) if (folder / AVERAGE_FILE).exists() else None,
-            facts.get("average_updates", 0),
+            state.get("average_updates", 0),
         )
 
 
 def newest(run: RunDir, notice: Callable[[str], None]) -> Checkpoint | None:
-    """The newest whole checkpoint; None: there has never been one, training begins at step 1.
+    """The newest undamaged checkpoint; None: there has never been one, training starts at step 1.
 
-    Damaged ones are moved aside, loudly: `notice` gets a sentence for each.
+    Moves damaged checkpoints aside and calls `notice` with a sentence about each.
 
     Raises:
-        RunFolderError: there were some, and none is whole: to begin again from nothing is not ours to decide.
+        RunFolderError: every checkpoint is damaged. Only the user may decide to start again at step 1.
     """
     for step in checkpoints.own_steps(run):
         try:
             return Checkpoint.read(run.checkpoint(step))
         except RunFolderError as error:
-            aside = checkpoints.move_aside(run, step, checkpoints.DAMAGED)
-            notice(f"checkpoint of step {step} is damaged, falling back to the one before: {error}; it is now {aside}")
-    aside = sorted(path.name for path in run.checkpoints.glob(f"{checkpoints.DAMAGED}-*"))
-    if aside:
+            moved_to = checkpoints.move_aside(run, step, checkpoints.DAMAGED)
+            notice(
+                f"checkpoint of step {step} is damaged, falling back to the one before: {error}; "
+                f"it was moved to {moved_to}"
+            )
+    damaged = sorted(path.name for path in run.checkpoints.glob(f"{checkpoints.DAMAGED}-*"))
+    if damaged:
         raise RunFolderError(
-            f"no checkpoint of {run.path} is whole; moved aside: {', '.join(aside)}",
-            "restore one from a copy, start another run with --new, or delete these to begin this one at step 1",
+            f"every checkpoint of {run.path} is damaged; moved aside: {', '.join(damaged)}",
+            "restore one from a copy, start another run with --new, or delete these to start again at step 1",
         )
     return None
 
 
-def require_same_stream(run: RunDir, step: int, pictures_per_step: int) -> None:
-    """Positions in the stream of pictures are counted in whole updates.
+def require_same_stream(run: RunDir, step: int, examples_per_step: int) -> None:
+    """Check that every update takes as many examples as before: positions in the stream are counted in updates.
 
     Raises:
-        RunFolderError: the checkpoint of this step was made with another number of pictures to an update.
+        RunFolderError: the checkpoint of this step was made with another number of examples per update.
     """
     manifest = read_manifest(run.checkpoint(step))
-    before = manifest.details.get("pictures_per_step") if manifest else None
-    if before not in (None, pictures_per_step):
+    before = manifest.details.get(EXAMPLES_PER_STEP) if manifest else None
+    if before not in (None, examples_per_step):
         raise RunFolderError(
-            f"the checkpoint of step {step} was made with {before} pictures per update over all processes, "
-            f"now there are {pictures_per_step}: some would be skipped or seen twice",
+            f"the checkpoint of step {step} was made with {before} examples per update over all processes, "
+            f"now there are {examples_per_step}: some would be skipped or seen twice",
             "launch as many processes as before, or start another run with --new",
         )
 
 
 def retain(run: RunDir, limit: int) -> None:
-    """Delete the oldest checkpoints beyond `limit`, after proving that the newest one is whole."""
+    """Delete the oldest checkpoints beyond `limit`, after checking that the newest one is undamaged."""
     steps = sorted(run.published_checkpoints())
     if len(steps) > limit:
         verify(run.checkpoint(steps[-1]))
@@ -125,10 +131,9 @@ def retain(run: RunDir, limit: int) -> None:
 
 
 def is_finite(checkpoint: Checkpoint) -> bool:
-    """False if any value of the adapter or of the optimizer's state is NaN or infinite."""
-    tensors, _ = split_optimizer(checkpoint.optimizer)
-    found = (*checkpoint.adapter.values(), *(checkpoint.average or {}).values(), *tensors.values())
-    return are_finite(found)
+    """False if any value of the weights or of the optimizer's state is NaN or infinite."""
+    moments, _ = split_optimizer(checkpoint.optimizer)
+    return are_finite((*checkpoint.weights.values(), *(checkpoint.average or {}).values(), *moments.values()))
 
 
 def are_finite(tensors: Iterable[torch.Tensor]) -> bool:
@@ -148,9 +153,9 @@ def copy_to_host(tree: Any) -> Any:
 
 
 def split_optimizer(optimizer: dict[str, Any]) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """`torch.optim` state as flat tensors and flat JSON-able scalars, both named `<parameter>.<moment>`.
+    """`torch.optim` state as flat tensors and flat scalars for JSON, both named `<parameter>.<moment>`.
 
-    Nested moments (bitsandbytes' quantised ones) get a name of several parts.
+    Nested moments (the quantised ones of bitsandbytes) get a name of several parts.
     """
     tensors: dict[str, torch.Tensor] = {}
     scalars: dict[str, Any] = {}
@@ -170,7 +175,7 @@ def split_optimizer(optimizer: dict[str, Any]) -> tuple[dict[str, torch.Tensor],
 
 
 def join_moments(tensors: dict[str, torch.Tensor], scalars: dict[str, Any]) -> dict[int, dict[str, Any]]:
-    """The `state` that `split_optimizer` took apart."""
+    """The inverse of `split_optimizer`: the `state` of a `torch.optim` optimizer."""
     state: dict[int, dict[str, Any]] = {}
     for name, value in [*tensors.items(), *scalars.items()]:
         index, *path, moment = name.split(".")

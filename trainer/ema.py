@@ -1,5 +1,5 @@
-"""An exponential moving average of the adapter (`train.ema_decay`): published, measured and evaluated, never trained
-on.
+"""An exponential moving average of the weights (`train.ema_decay`): validated, published and evaluated in place of the
+trained weights.
 
 diffusers' `EMAModel` computes it. Early in training the decay is smaller: (1 + n) / (10 + n) at the n-th update after
 the first, up to `train.ema_decay`.
@@ -16,7 +16,7 @@ from torch import nn
 
 
 class Average:
-    """Of these parameters, fp32, where they are."""
+    """The moving average of these parameters, in fp32, on their device."""
 
     def __init__(self, parameters: list[nn.Parameter], decay: float) -> None:
         self._parameters = parameters
@@ -24,26 +24,26 @@ class Average:
 
     @property
     def num_updates(self) -> int:
-        """Updates it is of."""
+        """The number of updates that the average covers."""
         return self._ema.optimization_step
 
     def update(self) -> None:
-        """Take up the parameters after an update."""
+        """Include the parameters after an update."""
         self._ema.step(self._parameters)
 
     def restart(self, num_updates: int) -> None:
-        """Go on from an average over so many updates, which the parameters hold."""
+        """Continue from an average over `num_updates` updates, which the parameters hold at present."""
         self._ema.shadow_params = [parameter.detach().clone() for parameter in self._parameters]
         self._ema.optimization_step = num_updates
 
     @contextmanager
     def shown(self) -> Generator[None]:
-        """The parameters hold the average; those that learn are back afterwards, bit for bit."""
-        learning = [parameter.detach().clone() for parameter in self._parameters]
+        """Put the average into the parameters; afterwards restore the trained values, bit for bit."""
+        trained = [parameter.detach().clone() for parameter in self._parameters]
         self._ema.copy_to(self._parameters)
         try:
             yield
         finally:
             with torch.no_grad():
-                for parameter, value in zip(self._parameters, learning, strict=True):
+                for parameter, value in zip(self._parameters, trained, strict=True):
                     parameter.copy_(value)

@@ -1,4 +1,4 @@
-"""What learns, whatever it is, and its optimizer: one update of both. It knows of no run folder."""
+"""One update of the trained weights and their optimizer, for any task. Nothing here reads or writes the run folder."""
 
 from __future__ import annotations
 
@@ -26,29 +26,29 @@ from trainer.ema import Average
 
 @dataclass(frozen=True)
 class Update:
-    """What one optimizer update did. loss: mean over the pictures of all processes; seconds: wall time."""
+    """The result of one optimizer update. loss: mean over the examples of all processes; seconds: wall time."""
 
     loss: float
     grad_norm: float
     learning_rate: float
     seconds: float
     loss_scale: float | None = None
-    """What fp16's gradient scaler will multiply the next loss by; None without a scaler."""
+    """The factor by which fp16's gradient scaler will multiply the next loss; None without a scaler."""
 
     @property
     def is_finite(self) -> bool:
-        """Whether it changed the adapter as it should; otherwise it was skipped."""
+        """Whether the update was applied; one that is not finite is skipped."""
         return math.isfinite(self.loss) and math.isfinite(self.grad_norm)
 
     @property
     def is_scale_search(self) -> bool:
-        """Skipped because the scaler's factor was too large: it begins at 65536 and is halved until gradients fit."""
-        scale_has_room = self.loss_scale is not None and self.loss_scale >= 1
-        return scale_has_room and math.isfinite(self.loss) and not self.is_finite
+        """Skipped because the scaler's factor was too large: it starts at 65536 and is halved until gradients fit."""
+        can_be_halved = self.loss_scale is not None and self.loss_scale >= 1
+        return can_be_halved and math.isfinite(self.loss) and not self.is_finite
 
 
 class Learner:
-    """One process's part of the learning; all processes together see the same stream of pictures as one would."""
+    """One process's part of training. All processes together see the same stream of examples as a single one would."""
 
     def __init__(
         self,
@@ -63,29 +63,31 @@ class Learner:
         self.module, self.optimizer = accelerator.prepare(training.module.train(), optimizer)
         self._peak_rates = optimizers.peak_rates(optimizer)
         self._lr_factor = optimizers.schedule(config.train)
-        self._accumulation = Accumulation(accelerator, self.module, self.parameters, config.train.train_batch_size)
+        self._accumulation = Accumulation(
+            accelerator, self.module, self.parameters, config.train.train_batch_size, training.memory_hint
+        )
         self._average = Average(self.parameters, config.train.ema_decay) if config.train.ema_decay else None
         self.step = 0
 
     @property
-    def pictures_per_step(self) -> int:
-        """Pictures one optimizer update sees, over all processes."""
+    def examples_per_step(self) -> int:
+        """Examples per optimizer update, over all processes."""
         settings = self.config.train
         return settings.train_batch_size * settings.gradient_accumulation_steps * self.accelerator.num_processes
 
     @property
     def steps_per_epoch(self) -> float:
-        """Updates in one pass over the training pictures."""
-        return self.training.epoch_length / self.pictures_per_step
+        """Updates in one pass over the training data."""
+        return self.training.epoch_length / self.examples_per_step
 
     @property
     def note(self) -> str:
-        """What a person should know of how updates are made; empty while there is nothing."""
+        """What the user should know about how updates are computed; empty if there is nothing."""
         return self._accumulation.note
 
     def epoch(self, step: int) -> float:
-        """Passes over the training pictures after this step."""
-        return step * self.pictures_per_step / self.training.epoch_length
+        """Passes over the training data after this step."""
+        return step * self.examples_per_step / self.training.epoch_length
 
     def update(self) -> Update:
         """One update over `gradient_accumulation_steps` micro-batches; skipped if gradients are not finite."""
@@ -95,9 +97,9 @@ class Learner:
         batches = [self._positions(step, micro_batch) for micro_batch in range(settings.gradient_accumulation_steps)]
         dropout_seed = data_order.derive(settings.seed, f"dropout:{accelerator.process_index}", step)
         loss = float(self._accumulation.gather(batches, self._loss, lambda: torch.manual_seed(dropout_seed)))
-        limit = settings.max_grad_norm or math.inf  # an infinite one only measures
+        limit = settings.max_grad_norm or math.inf  # an infinite limit only measures the norm
         grad_norm = float(cast("Tensor", accelerator.clip_grad_norm_(self.parameters, limit)))
-        if accelerator.scaler or math.isfinite(grad_norm):  # a scaler skips by itself, and learns from it
+        if accelerator.scaler or math.isfinite(grad_norm):  # a scaler skips the step itself and lowers its factor
             self.optimizer.step()
             if self._average and not self.optimizer.step_was_skipped:
                 self._average.update()
@@ -120,45 +122,45 @@ class Learner:
         return self.training.loss(self.module, positions)
 
     def validate(self, progress: Progress) -> Mapping[str, Value] | None:
-        """Columns of validation.csv for the weights to be used; None where nothing is measured."""
-        with self._to_be_used():
+        """Columns of validation.csv for the published weights; None if the task measures nothing."""
+        with self._published_weights():
             return self.training.validate(self.module, self._accumulation.micro_batch_size, progress)
 
     def weights(self) -> dict[str, Tensor]:
-        """What is published, on the CPU."""
-        with self._to_be_used():
+        """The published weights, on the CPU."""
+        with self._published_weights():
             return self.training.weights()
 
     @contextmanager
-    def _to_be_used(self) -> Generator[None]:
-        """The parameters hold what is published: an average, where there is one, of the weights that learn."""
+    def _published_weights(self) -> Generator[None]:
+        """The parameters hold what is published: the average of the trained weights, if one is kept."""
         with optimizers.averaged(self.optimizer.optimizer), self._average.shown() if self._average else nullcontext():
             yield
 
     def is_finite(self) -> bool:
-        """False if any weight that learns is NaN or infinite."""
+        """False if any trained weight is NaN or infinite."""
         return are_finite(self.parameters)
 
     def checkpoint(self) -> Checkpoint:
-        """Everything needed to go on from here, on the CPU."""
+        """Everything needed to resume after this step, on the CPU."""
         scaler = self.accelerator.scaler.state_dict() if self.accelerator.scaler else {}
         optimizer = copy_to_host(self.optimizer.state_dict())
-        fits, memory = self._accumulation.micro_batch_size, memory_of(self.accelerator.device)
-        learning = self.training.weights()
+        micro_batch_size, memory = self._accumulation.micro_batch_size, memory_of(self.accelerator.device)
+        trained = self.training.weights()
         if not self._average:
-            return Checkpoint(self.step, learning, optimizer, scaler, fits, memory)
+            return Checkpoint(self.step, trained, optimizer, scaler, micro_batch_size, memory)
         averaged, num_updates = self.weights(), self._average.num_updates
-        return Checkpoint(self.step, learning, optimizer, scaler, fits, memory, averaged, num_updates)
+        return Checkpoint(self.step, trained, optimizer, scaler, micro_batch_size, memory, averaged, num_updates)
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Go on from a checkpoint: adapter, its average, optimizer moments, gradient scaler, step, what fits in memory.
+        """Resume from a checkpoint: weights, their average, optimizer moments, gradient scaler, step, micro-batch size.
 
-        An average that the checkpoint lacks begins at its adapter.
+        If the checkpoint has no average, the average starts at its weights.
         """
         if self._average:
-            self.training.restore(checkpoint.adapter if checkpoint.average is None else checkpoint.average)
+            self.training.restore(checkpoint.weights if checkpoint.average is None else checkpoint.average)
             self._average.restart(checkpoint.average_updates)
-        self.training.restore(checkpoint.adapter)
+        self.training.restore(checkpoint.weights)
         optimizers.restore(self.optimizer.optimizer, checkpoint.optimizer)
         if self.accelerator.scaler and checkpoint.scaler:
             self.accelerator.scaler.load_state_dict(checkpoint.scaler)

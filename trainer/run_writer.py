@@ -1,4 +1,4 @@
-"""What the main process of a trainer alone has: it writes and answers, the others only compute."""
+"""Everything that only the trainer's main process does: write tables, publish, answer requests, report the state."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from functools import partial
 
 import torch
 
+import tasks
 from shared.config.schema import Config
 from shared.errors import TrainingError
 from shared.files.publication import sweep
@@ -20,6 +21,7 @@ from shared.run_folder.heartbeat import Status
 from shared.run_folder.records import utc_now
 from shared.run_folder.run_dir import RunDir
 from tasks import devices
+from trainer.checkpoint import EXAMPLES_PER_STEP
 from trainer.control_requests import ControlRequests
 from trainer.learner import Learner, Update
 from trainer.save_worker import Publisher
@@ -30,7 +32,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RunWriter:
-    """Writes the tables, publishes, says how things are."""
+    """Writes the tables, publishes snapshots and checkpoints, reports the state."""
 
     run: RunDir
     config: Config
@@ -44,15 +46,15 @@ class RunWriter:
 
     @property
     def save_seconds(self) -> float:
-        """What the last save may take."""
+        """How long the last save may take."""
         return self.publisher.longest_save_seconds or first_save_seconds(self.need.next_save)
 
     def notice(self, text: str) -> None:
-        """Say something a person should know."""
+        """Report something that the user should know."""
         notice(self.status, text)
 
     def note_update(self, update: Update) -> None:
-        """A row of train.csv, and the state."""
+        """Write a row of train.csv and the state."""
         learner = self.learner
         self.train_csv.append(
             {
@@ -61,7 +63,7 @@ class RunWriter:
                 "loss": update.loss,
                 "learning_rate": update.learning_rate,
                 "grad_norm": update.grad_norm,
-                "samples_per_second": round(learner.pictures_per_step / update.seconds, 3),
+                "samples_per_second": round(learner.examples_per_step / update.seconds, 3),
                 "step_seconds": round(update.seconds, 4),
                 **_memory(learner.accelerator.device),
                 "timestamp": utc_now(),
@@ -72,12 +74,12 @@ class RunWriter:
         self.limit.lap()
 
     def note_losses(self, losses: Mapping[str, tables.Value], seconds: float) -> None:
-        """A row of validation.csv."""
+        """Write a row of validation.csv."""
         row = {"step": self.learner.step, **losses, "seconds": round(seconds, 3), "timestamp": utc_now()}
         tables.Appender(self.run.validation_csv, tables.VALIDATION_COLUMNS).append(row)
 
     def snapshot(self, update: Update) -> bool:
-        """Publish what is learnt as it is now; False: it is not finite."""
+        """Publish the present weights; False: they are not finite."""
         learner, step = self.learner, self.learner.step
         details = {
             "epoch": round(learner.epoch(step), 4),
@@ -90,22 +92,22 @@ class RunWriter:
         return self.publisher.snapshot(step, weights, write, details)
 
     def checkpoint(self) -> bool:
-        """Publish all that is needed to go on; False: it is not finite."""
+        """Publish everything needed to resume; False: it is not finite."""
         details = {
             "settings": setting_changes.state_settings(self.config),
-            "pictures_per_step": self.learner.pictures_per_step,
+            EXAMPLES_PER_STEP: self.learner.examples_per_step,
         }
         return self.publisher.checkpoint(self.learner.checkpoint(), details)
 
     def close(self, message: str) -> None:
-        """Wait until everything is saved, and answer who still waits."""
+        """Wait until everything is saved, then answer the remaining requests."""
         self.status.update("saving", message=message)
         self.publisher.close()
         self.control_requests.close()
 
 
 def open_run_writer(run: RunDir, config: Config, learner: Learner, status: Status, limit: TimeLimit) -> RunWriter:
-    """Make the folder fit for going on after the learner's step: no rows past it, nothing half-written, room to save.
+    """Prepare the folder to continue after the learner's step: no later rows, nothing half-written, space to save.
 
     Raises:
         TrainingError: the next saves do not fit on the disk.
@@ -127,7 +129,7 @@ def open_run_writer(run: RunDir, config: Config, learner: Learner, status: Statu
 
 
 def notice(status: Status | None, text: str) -> None:
-    """Say something a person should know: in the log, and in the status where this process has one."""
+    """Report something that the user should know: in the log and, if this process has a status, there too."""
     log.warning(text)
     if status:
         status.notice(text)
@@ -138,28 +140,31 @@ def _prune(run: RunDir, step: int, status: Status) -> None:
     if pruned and step:
         log.info("removed %d rows past step %d from train.csv", pruned, step)
     elif pruned:
-        notice(status, f"there was no checkpoint yet: training begins again at step 1, {pruned} steps are made anew")
+        notice(status, f"there was no checkpoint yet: training starts again at step 1 and repeats {pruned} steps")
     tables.prune(run.validation_csv, lambda row: 0 < step >= int(row["step"]))
 
 
 def _need(config: Config, learner: Learner) -> disk.Need:
-    """What this run will still write; optimizers keep two values for every weight (AdamW), or four (Prodigy)."""
+    """Bytes this run will still write. A checkpoint holds each weight and two more values (AdamW) or four (Prodigy)."""
     size = sum(value.nbytes for value in learner.weights().values())
-    values = (5 if config.train.optimizer.casefold() == "prodigy" else 3) + bool(config.train.ema_decay)
-    return disk.estimate(config, learner.step, learner.steps_per_epoch, size, values * size)
+    copies = (5 if config.train.optimizer.casefold() == "prodigy" else 3) + bool(config.train.ema_decay)
+    results = tasks.find(config.run.task).result_bytes(config)
+    return disk.estimate(config.train, learner.step, learner.steps_per_epoch, size, copies * size, results)
 
 
 def _require_room(run: RunDir, need: disk.Need, status: Status) -> None:
     if shortage := disk.shortage(run.path, need):
-        raise TrainingError(f"training would not fit on the disk: {shortage}", "make room, or set run.output_dir")
+        raise TrainingError(
+            f"there is not enough disk space to train: {shortage}", "free disk space, or set run.output_dir"
+        )
     free = disk.free_bytes(run.path)
     if free is not None and free < need.rest_of_run:
-        text = f"{disk.in_words(free)} are free, this run is going to need about {disk.in_words(need.rest_of_run)}"
-        notice(status, f"{text}; training stops before none is left")
+        text = f"{disk.in_words(free)} are free, this run will need about {disk.in_words(need.rest_of_run)}"
+        notice(status, f"{text}; training stops before the disk is full")
 
 
 def _memory(device: torch.device) -> dict[str, tables.Value]:
-    """Memory columns of train.csv, MiB; None where nobody keeps count, or nobody answers."""
+    """Memory columns of train.csv, MiB; None where the system does not report a value."""
     row: dict[str, tables.Value] = {"process_rss_mib": None, **devices.memory(device)}
     if device.type == "cuda":
         row["gpu_device_used_mib"] = devices.used_mib(device)

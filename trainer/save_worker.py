@@ -1,4 +1,4 @@
-"""Writes snapshots and checkpoints in the background: the training loop waits for the copy to host memory only."""
+"""Writes snapshots and checkpoints in the background: the training loop only waits for the copy to host memory."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 
 class Publisher:
-    """One background thread, so saves become visible in the order they were asked for."""
+    """One background thread, so that saves become visible in the order of their submission."""
 
     def __init__(
         self,
@@ -40,13 +40,13 @@ class Publisher:
 
     @property
     def longest_save_seconds(self) -> float:
-        """What a snapshot and a checkpoint have taken at most, together; 0 before the first."""
+        """The longest time of a snapshot plus that of a checkpoint so far; 0 before the first."""
         return sum(self._longest.values())
 
     def snapshot(
         self, step: int, weights: dict[str, Tensor], write: Callable[[Path], None], details: dict[str, Any]
     ) -> bool:
-        """Publish `snapshots/step-N`; False: the weights hold NaN or infinity, it is refused, loudly.
+        """Publish `snapshots/step-N`; False: the weights hold NaN or infinity, and a notice reports it.
 
         write: fills its folder with these weights.
         """
@@ -58,9 +58,9 @@ class Publisher:
         return True
 
     def checkpoint(self, checkpoint: Checkpoint, details: dict[str, Any] | None = None) -> bool:
-        """Publish `checkpoints/step-N`, then let the oldest go; False: it holds NaN or infinity and is refused."""
+        """Publish `checkpoints/step-N`, then delete the oldest; False: it holds NaN or infinity and is not written."""
         if not is_finite(checkpoint):
-            self._notice(f"the checkpoint of step {checkpoint.step} is not kept: its state is not finite")
+            self._notice(f"the checkpoint of step {checkpoint.step} is not written: its state is not finite")
             return False
         manifest = Manifest(kind="checkpoint", run_id=self._run_id, step=checkpoint.step, details=details or {})
         self._submit(self._run.checkpoint(checkpoint.step), manifest, checkpoint.write)
@@ -68,14 +68,14 @@ class Publisher:
         return True
 
     def raise_failures(self) -> None:
-        """Raise the first error of a save that has ended: a full disk stops training instead of being missed."""
+        """Raise the first error of the saves that have ended, so that a full disk stops training."""
         ended = [save for save in self._saves if save.done()]
         self._saves = [save for save in self._saves if not save.done()]
         for save in ended:
             save.result()
 
     def close(self) -> None:
-        """Wait until everything asked for is published."""
+        """Wait until every submitted save is published."""
         self._pool.shutdown(wait=True)
         self.raise_failures()
 
@@ -87,23 +87,29 @@ class Publisher:
         try:
             published = publish(self._run.staging, target, manifest, write)
         except SafetensorError as error:
-            raise _named(error, target) from error
+            raise _as_os_error(error, target) from error
         if published:
             log.info("published %s", target.relative_to(self._run.path))
         else:
-            self._require_ours(target)
+            self._require_own(target)
         seconds = time.monotonic() - started
         self._longest[manifest.kind] = max(seconds, self._longest.get(manifest.kind, 0.0))
 
-    def _require_ours(self, target: Path) -> None:
-        """A name this run published before a resume stays; another run's folder in its place would hide our work."""
+    def _require_own(self, target: Path) -> None:
+        """Keep what this run published before a resume; refuse another run's folder of that name.
+
+        Raises:
+            RunFolderError: another run published it.
+        """
         published = read_manifest(target)
         if published is None or published.run_id != self._run_id:
-            raise RunFolderError(f"{target} was not published by this run", "move it away; the same command goes on")
+            raise RunFolderError(
+                f"{target} was not published by this run", "move it away, then run the same command to resume"
+            )
         log.info("%s was published before", target.relative_to(self._run.path))
 
 
-def _named(error: SafetensorError, target: Path) -> Exception:
-    """safetensors tells of an I/O error in its text alone: a full disk has to be known as one."""
-    found = re.search(r"\(os error (\d+)\)", str(error))
-    return OSError(int(found[1]), os.strerror(int(found[1])), str(target)) if found else error
+def _as_os_error(error: SafetensorError, target: Path) -> Exception:
+    """safetensors reports an I/O error in its text only; callers must recognise a full disk by its error number."""
+    match = re.search(r"\(os error (\d+)\)", str(error))
+    return OSError(int(match[1]), os.strerror(int(match[1])), str(target)) if match else error

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from shared.config.schema import Config
+from shared.machine.disk import ResultBytes
 from shared.run_folder.records import DatasetRecord, InitialLora
 from shared.run_folder.run_dir import RunDir
 
@@ -17,13 +18,13 @@ Digest = Callable[[Path], str]
 
 @dataclass(frozen=True)
 class Plan:
-    """A run that can be made: everything has been checked, nothing is written yet."""
+    """A run that can be created: everything has been checked, nothing is written yet."""
 
     dataset: DatasetRecord
     fill: Callable[[RunDir, Config], None]
-    """Puts what the task keeps into the new folder; the config has its steps by now."""
+    """Writes the task's files into the new folder. The config it gets has its steps resolved."""
     base_model: Mapping[str, str] = field(default_factory=dict[str, str])
-    """What it begins from, as `RunRecord` describes it; empty where that is nothing."""
+    """The base model, as `RunRecord` describes it; empty without one."""
     folders: Mapping[str, str] = field(default_factory=dict[str, str])
     init_from: InitialLora | None = None
 
@@ -32,7 +33,7 @@ class Task(Protocol):
     """A module without torch."""
 
     def plan(self, config: Config, say: Say) -> Plan:
-        """Check data and base model. say: told what was noticed.
+        """Check data and base model. say: called with each message for the user.
 
         Raises:
             DataError, ModelError, ConfigError: they cannot be used, or do not suit the settings.
@@ -40,42 +41,42 @@ class Task(Protocol):
         ...
 
     def require_same_data(self, run: RunDir, config: Config) -> None:
-        """Check that the data at `data.path` is what the run was made of.
+        """Check that the data at `data.path` is the data that the run was created with.
 
         Raises:
-            DataError: it is not there, or has changed.
+            DataError: it is missing, or has changed.
         """
         ...
 
     def moved(self, run: RunDir, config: Config, changed: Collection[str]) -> set[str]:
-        """Of the settings that differ from the run's, those that name another place of the same thing.
+        """The changed settings that name a new location of the same content.
 
         Raises:
-            DataError, ModelError: what lies there is not the same, or nothing lies there.
+            DataError, ModelError: the content there is missing or different.
         """
         ...
 
     def absent(self, run: RunDir, config: Config) -> Mapping[str, str]:
-        """What the run needs and is not where the config says: the setting that names it → a sentence.
+        """What the run needs and is missing at the configured location: setting → a sentence.
 
-        Without what `data.…`, `model.…` and `lora.…` name, a run is not trained, and without what `model.…` names not
-        evaluated. Without what `evaluation.…` names metrics stay blank.
+        Training needs everything that `data.…`, `model.…` and `lora.…` name; evaluation needs what `model.…` names. If
+        something that `evaluation.…` names is missing, its metrics have no values.
         """
         ...
 
     def replaced(self, run: RunDir, config: Config, digest: Digest) -> Iterable[str]:
-        """A sentence for each thing beside the data that lies where the run has it, and is no longer what it was.
+        """A sentence for everything other than the data whose content at its recorded location has changed.
 
-        digest: of a file; it may remember those of files that have not changed.
+        digest: computes the digest of a file, or takes it from a cache if the file has not changed.
         """
         ...
 
     def identify(self, run: RunDir) -> Mapping[str, str]:
-        """`Plan.base_model` as the record has it, with what could not be found out when the run was made."""
+        """The recorded `Plan.base_model`, completed with what was unknown when the run was created."""
         ...
 
     def forecast(self, config: Config, *, with_evaluator: bool) -> tuple[dict[str, Any] | None, list[str]]:
-        """The memory that a run will take, for `run.json` (None: not known), and what to say of it.
+        """The memory that a run will take, for `run.json` (None: not known), and sentences about it for the user.
 
         Raises:
             DeviceError: it cannot fit.
@@ -83,9 +84,13 @@ class Task(Protocol):
         ...
 
     def expectations(self, config: Config) -> list[str]:
-        """What is said of the data when training starts."""
+        """Sentences about the data, shown when training starts."""
         ...
 
     def cautions(self, config: Config) -> list[str]:
-        """What a person should know of these settings before anything is loaded."""
+        """What the user should know about these settings before anything is loaded."""
+        ...
+
+    def result_bytes(self, config: Config) -> ResultBytes:
+        """An estimate of the disk space that evaluation takes."""
         ...

@@ -1,7 +1,7 @@
 """How much disk space a run needs, and whether the next save still fits.
 
-Estimates: adapters and optimizer states are counted from their tensors, pictures are taken at PNG's usual size for
-photographs. Snapshots are never deleted; checkpoints are kept up to their limit, one more while it is written.
+Weights and optimizer states are counted from their tensors; the task estimates the files of its results. Snapshots are
+never deleted; checkpoints are kept up to their limit, plus one while it is written.
 """
 
 from __future__ import annotations
@@ -11,18 +11,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shared.config.save_interval import AnySaveInterval, EveryMinutes, is_due
-from shared.config.schema import Config
-from shared.run_folder.pending import NUM_FINALISTS
+from shared.config.schema import TrainConfig
 
-PNG_BYTES_PER_PIXEL = 1.8
 MARGIN_BYTES = 1 << 20
 """For rows, logs and records beside a save."""
 UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
 @dataclass(frozen=True)
+class ResultBytes:
+    """Bytes that evaluation writes: for each snapshot, and for the confirmation of the best ones at the end."""
+
+    per_snapshot: float = 0.0
+    confirmation: float = 0.0
+
+
+@dataclass(frozen=True)
 class Need:
-    """Bytes: one save of each kind, and all that a run will still write."""
+    """Bytes of one save of each kind, and of everything that a run will still write."""
 
     snapshot: int
     checkpoint: int
@@ -34,22 +40,20 @@ class Need:
         return self.snapshot + self.checkpoint + MARGIN_BYTES
 
 
-def estimate(config: Config, step: int, steps_per_epoch: float, snapshot: int, checkpoint: int) -> Need:
+def estimate(
+    settings: TrainConfig, step: int, steps_per_epoch: float, snapshot: int, checkpoint: int, results: ResultBytes
+) -> Need:
     """The bytes that a run at `step` will still write. snapshot, checkpoint: bytes of one.
 
-    Saves by the minute cannot be predicted: only the last one of them is counted.
+    The number of saves at intervals of minutes cannot be predicted: only the last one is counted.
     """
-    settings, evaluation = config.train, config.evaluation
     num_snapshots = num_saves(settings.snapshot_steps, step, settings.max_train_steps, steps_per_epoch)
     num_checkpoints = min(
         num_saves(settings.checkpointing_steps, step, settings.max_train_steps, steps_per_epoch),
         settings.checkpoints_total_limit + 1,
     )
-    picture = config.data.resolution**2 * PNG_BYTES_PER_PIXEL
-    each = evaluation.num_prompts * evaluation.num_seeds * picture
-    further = min(evaluation.confirm_prompts, config.data.num_validation - evaluation.num_prompts)
-    final = (1 + NUM_FINALISTS) * further * evaluation.confirm_seeds * picture
-    rest = num_snapshots * (snapshot + each) + final + num_checkpoints * checkpoint + MARGIN_BYTES
+    snapshots = num_snapshots * (snapshot + results.per_snapshot)
+    rest = snapshots + results.confirmation + num_checkpoints * checkpoint + MARGIN_BYTES
     return Need(snapshot, checkpoint, int(rest))
 
 
@@ -65,7 +69,7 @@ def num_saves(interval: AnySaveInterval, step: int, last_step: int, steps_per_ep
 
 
 def free_bytes(folder: Path) -> int | None:
-    """Bytes a user can still write under `folder`; None if the disk does not answer."""
+    """Bytes a user can still write under `folder`; None if the system does not report it."""
     try:
         return shutil.disk_usage(folder).free
     except OSError:
@@ -81,8 +85,8 @@ def in_words(num_bytes: float) -> str:
 
 
 def shortage(folder: Path, need: Need) -> str:
-    """Why training must end while a last save and the same amount again still fit; empty if there is enough space."""
-    free, wanted = free_bytes(folder), 2 * need.next_save
-    if free is None or free >= wanted:
+    """Why training must end while the last save still fits, with as much in reserve; empty if there is enough space."""
+    free, required = free_bytes(folder), 2 * need.next_save
+    if free is None or free >= required:
         return ""
-    return f"{in_words(free)} are free under {folder}, two saves need {in_words(wanted)}"
+    return f"{in_words(free)} are free under {folder}, two saves need {in_words(required)}"

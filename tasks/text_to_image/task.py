@@ -1,4 +1,4 @@
-"""What commands ask of text-to-image before any program starts; `shared.launch.task.Task`. No torch."""
+"""What commands need of text-to-image before any program starts: `shared.launch.task.Task`. Never imports torch."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from shared.files.digests import Digests
 from shared.files.progress_lines import spoken
 from shared.launch import relocation
 from shared.launch.task import Plan, Say
+from shared.machine.disk import ResultBytes
+from shared.run_folder.pending import NUM_FINALISTS
 from shared.run_folder.records import DatasetRecord, InitialLora
 from shared.run_folder.run_dir import RunDir
 from tasks.text_to_image.models import base_model, external_vae, lora_file, precheck, tokens
@@ -25,9 +27,11 @@ from tasks.text_to_image.places import absent as absent
 from tasks.text_to_image.places import moved as moved
 from tasks.text_to_image.places import replaced as replaced
 
+PNG_BYTES_PER_PIXEL = 1.8
+
 
 def plan(config: Config, say: Say) -> Plan:
-    """Look at every picture and at the base model, and hold pairs out.
+    """Check every picture and the base model, and choose the held-out pairs.
 
     Raises:
         DataError, ModelError, ConfigError: they cannot be used, or do not suit the settings.
@@ -57,10 +61,10 @@ def plan(config: Config, say: Say) -> Plan:
 
 
 def require_same_data(run: RunDir, config: Config) -> None:
-    """Check that the pictures and captions are those that the run was made of.
+    """Check that the pictures and captions are those that the run was created with.
 
     Raises:
-        DataError: they are not; each that differs is named.
+        DataError: some differ; the message names each.
     """
     digest = Digests(dataset.digests_path(config))
     relocation.scan_again(run, config, digest)
@@ -68,31 +72,31 @@ def require_same_data(run: RunDir, config: Config) -> None:
 
 
 def identify(run: RunDir) -> dict[str, str]:
-    """The base model as the record has it, and the commits of hub ids that were out of reach when the run was made."""
-    found, settings = dict(run.read_record().base_model), run.read_config().model
-    if not found.keys() & {"fingerprint", "commit"} and (
+    """The recorded base model, plus the commits of hub ids that could not be reached when the run was created."""
+    identity, settings = dict(run.read_record().base_model), run.read_config().model
+    if not identity.keys() & {"fingerprint", "commit"} and (
         commit := base_model.resolve_commit(settings.path, settings.revision)
     ):
-        found["commit"] = commit
-    if not found.keys() & {"vae_fingerprint", "vae_commit"}:
-        found |= external_vae.identify(settings)
-    return found
+        identity["commit"] = commit
+    if not identity.keys() & {"vae_fingerprint", "vae_commit"}:
+        identity |= external_vae.identify(settings)
+    return identity
 
 
 def forecast(config: Config, *, with_evaluator: bool) -> tuple[dict[str, Any] | None, list[str]]:
-    """The memory estimate, to record and to say."""
-    found = precheck.examine(config, with_evaluator=with_evaluator)
-    return precheck.record(found), precheck.sentences(found, config.model.path)
+    """The memory estimate for `run.json`, and sentences about it for the user."""
+    estimates = precheck.examine(config, with_evaluator=with_evaluator)
+    return precheck.record(estimates), precheck.sentences(estimates, config.model.path)
 
 
 def cautions(config: Config) -> list[str]:
-    """Too few prompts to tell a difference, pictures too small for the model."""
-    found = (held_out.caution(config.evaluation.num_prompts), precheck.resolution_notice(config))
-    return [text for text in found if text]
+    """Too few prompts to find a difference, pictures too small for the model."""
+    texts = (held_out.caution(config.evaluation.num_prompts), precheck.resolution_notice(config))
+    return [text for text in texts if text]
 
 
 def expectations(config: Config) -> list[str]:
-    """How long the captions are in tokens; nothing where the data set cannot be read: whoever needs it says so."""
+    """The length of the captions in tokens. Empty if the data set cannot be read: the next reader raises the error."""
     try:
         captions = [pair.caption for pair in dataset.scan(config)]
     except DataError:
@@ -100,24 +104,35 @@ def expectations(config: Config) -> list[str]:
     return [tokens.sentence(captions, config.model, config.data.max_token_length)]
 
 
+def result_bytes(config: Config) -> ResultBytes:
+    """Pictures are counted with the usual PNG size of photographs."""
+    evaluation = config.evaluation
+    picture = config.data.resolution**2 * PNG_BYTES_PER_PIXEL
+    further = min(evaluation.confirm_prompts, config.data.num_validation - evaluation.num_prompts)
+    return ResultBytes(
+        per_snapshot=evaluation.num_prompts * evaluation.num_seeds * picture,
+        confirmation=(1 + NUM_FINALISTS) * further * evaluation.confirm_seeds * picture,
+    )
+
+
 def _describe(config: Config, pairs: Sequence[Pair], digest: Digests) -> DatasetRecord:
     seed = config.train.seed
-    named = config.data.validation_ids
-    distinct = dataset.one_of_each(pairs, digest, named)
-    chosen = held_out.choose(distinct, config.data.num_validation, seed, named)
-    training = dataset.training_pairs(pairs, chosen, config.data.train_size, seed, digest)
+    validation_ids = config.data.validation_ids
+    distinct = dataset.one_of_each(pairs, digest, validation_ids)
+    held_out_ids = held_out.choose(distinct, config.data.num_validation, seed, validation_ids)
+    training = dataset.training_pairs(pairs, held_out_ids, config.data.train_size, seed, digest)
     return DatasetRecord(
         path=config.data.path,
         num_images=len(pairs),
         num_regularization=sum(pair.is_regularization for pair in pairs),
         fingerprint=dataset.fingerprint(pairs, digest),
-        pass_length=epochs.pass_length(training, dataset.regularization_pairs(pairs, chosen, digest)),
-        held_out=tuple(chosen),
+        pass_length=epochs.pass_length(training, dataset.regularization_pairs(pairs, held_out_ids, digest)),
+        held_out=tuple(held_out_ids),
     )
 
 
 def _require_suitable(config: Config) -> None:
-    """Raises ModelError or ConfigError where base model and settings do not suit one another."""
+    """Raises ModelError or ConfigError if the base model and the settings do not suit one another."""
     base_model.require_same_description(config.model)
     base_model.require_clip_skip(
         config.model.clip_skip, base_model.family(config.model.path, revision=config.model.revision)
@@ -131,13 +146,13 @@ def _require_suitable(config: Config) -> None:
 
 
 def _folders(config: Config) -> dict[str, str]:
-    """Fingerprints of the local folders that settings name, beside data set and base model."""
-    named = {key: base_model.local_folder(config.value(key)) for key in FOLDER_KEYS}
-    return {key: base_model.folder_fingerprint(folder) for key, folder in named.items() if folder}
+    """Fingerprints of the local folders that settings name, other than those of data set and base model."""
+    folders = {key: base_model.local_folder(config.value(key)) for key in FOLDER_KEYS}
+    return {key: base_model.folder_fingerprint(folder) for key, folder in folders.items() if folder}
 
 
 def _initial_lora(config: Config) -> InitialLora | None:
-    """The file of `lora.init_from`, found fit for these settings."""
+    """The file of `lora.init_from`, after a check that it suits these settings."""
     if not config.lora.init_from:
         return None
     file = lora_file.read(Path(config.lora.init_from))

@@ -77,7 +77,7 @@ def test_weights_that_are_not_finite_end_training_at_once_and_are_never_saved(wa
     run = make_run(train={"snapshot_steps": 1})
     program = warm.start("trainer", run.path, prelude=SPOIL_WEIGHTS)
     assert program.wait() == 4
-    assert "error: the adapter is not finite at step 4\n" in program.stderr()
+    assert "error: the weights are not finite at step 4\n" in program.stderr()
     assert ended(run)[0] == "failed"
     assert steps_in(run.snapshots) == {1, 2, 3}
     assert steps_in(run.checkpoints) == {2}, "the last good one stays"
@@ -157,6 +157,6 @@ def test_a_disk_that_fills_up_loses_nothing_and_the_run_goes_on_when_there_is_ro
         "code 0, checkpoint 12, problems []",
     ], outcome.stderr
     assert "error: the disk is nearly full: " in outcome.stderr
-    assert "error: training would not fit on the disk: " in outcome.stderr
+    assert "error: there is not enough disk space to train: " in outcome.stderr
     assert "No space left on device" in outcome.stderr
     assert "Traceback" not in outcome.stderr

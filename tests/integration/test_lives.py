@@ -124,7 +124,7 @@ def test_a_run_whose_checkpoints_are_all_damaged_is_not_begun_anew(
     for _ in range(2):
         program = warm.start("trainer", run.path)
         assert program.wait() == 2
-        assert "error: no checkpoint of " in program.stderr()
+        assert "error: every checkpoint of " in program.stderr()
         assert "hint: restore one" in program.stderr()
         assert "Traceback" not in program.stderr()
     assert run.train_csv.read_bytes() == rows
@@ -136,7 +136,7 @@ def test_a_run_killed_before_its_first_checkpoint_says_that_it_begins_again(
     run = make_run(train={"checkpointing_steps": 5})
     stopped_at(4, warm, run, tmp_path, signal.SIGKILL)
     program = warm.run("trainer", run.path)
-    assert "training begins again at step 1, 3 steps are made anew" in program.stderr()
+    assert "training starts again at step 1 and repeats 3 steps" in program.stderr()
     assert steps_of(run.train_csv) == list(range(1, 7))
 
 
@@ -149,7 +149,7 @@ def test_a_checkpoint_of_another_batch_size_is_refused(warm: Warm, make_run: Run
     path.write_text(path.read_text().replace('"pictures_per_step": 2', '"pictures_per_step": 6'))
     program = warm.start("trainer", run.path)
     assert program.wait() == 2
-    assert "made with 6 pictures per update over all processes, now there are 2" in program.stderr()
+    assert "made with 6 examples per update over all processes, now there are 2" in program.stderr()
 
 
 @pytest.fixture

@@ -104,7 +104,7 @@ def test_a_run_that_cannot_hold_one_picture_ends_with_advice(make_run: RunMaker,
     run = make_run("starved", train=TRAIN)
     program = warm.start("trainer", run.path, prelude=STARVED.format(fits=0))
     assert program.wait() == 3
-    assert "error: out of memory with one picture at a time" in program.stderr()
+    assert "error: out of memory with one example at a time" in program.stderr()
     assert "hint: set train.gradient_checkpointing = true" in program.stderr()
     assert "Traceback" not in program.stderr()
     status = read_status(run, "trainer")

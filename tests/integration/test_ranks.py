@@ -229,7 +229,7 @@ def test_a_request_read_by_the_main_process_ends_them_all(warm: Warm, make_run: 
     request = requests.submit_stop(run, by="the dashboard")
     (tmp_path / "go").touch()
     assert job.codes() == [0, 0], job.said()
-    assert_left_together(run, 3, "asked by the dashboard")
+    assert_left_together(run, 3, "requested by the dashboard")
     assert requests.read_answer(run, request).stopped
 
 
@@ -240,7 +240,7 @@ def test_a_signal_to_one_process_ends_them_all(warm: Warm, make_run: RunMaker, t
     job.programs[2].kill(signal.SIGTERM)
     (tmp_path / "go").touch()
     assert job.codes() == [0, 0, 0], job.said()
-    assert_left_together(run, 3, "asked of process 2")
+    assert_left_together(run, 3, "requested by process 2")
 
 
 def test_processes_pause_go_on_and_stop_together(warm: Warm, make_run: RunMaker) -> None:
@@ -351,7 +351,7 @@ def test_ctrl_c_on_run_py_ends_all_processes_well_and_the_same_command_resumes(s
     assert command.wait() == 0, command.output()
     step = steps_of(command.run.train_csv)[-1]
     assert 3 <= step < 40
-    assert_left_together(command.run, step, "signal SIGTERM", "asked of process 1")
+    assert_left_together(command.run, step, "signal SIGTERM", "requested by process 1")
     again = start_run(train={**train, "checkpointing_steps": 40})
     assert again.wait() == 0, again.output()
     assert steps_of(again.run.train_csv) == list(range(1, 41))

@@ -122,7 +122,7 @@ def test_a_killed_run_py_takes_its_programs_with_it_and_the_same_command_goes_on
     status = read_status(run, "trainer")
     assert status
     assert status.state == "stopped"
-    assert "supervisor is gone" in status.message
+    assert "supervisor has ended" in status.message
     last = steps_of(run.train_csv)[-1]
     assert last < 90
     verify(run.snapshot(last))

@@ -263,7 +263,7 @@ def test_a_request_stops_training_within_one_step_and_is_answered_to_the_end(
     assert answer.step == 3
     status = read_status(run, "trainer")
     assert status
-    assert (status.state, status.message) == ("stopped", "asked by the dashboard")
+    assert (status.state, status.message) == ("stopped", "requested by the dashboard")
 
     stale = Request(
         id="stop-stale", kind="stop", run_id=run.read_record().run_id, by="a ghost", created="2026-01-01T00:00:00+00:00"

@@ -29,6 +29,7 @@ class LineTraining:
         self.groups = [ParameterGroup(list(self.module.parameters()), config.train.learning_rate)]
         self.epoch_length = self._stream.pass_length
         self.notices: tuple[str, ...] = ()
+        self.memory_hint = "set train.optimizer = 'sgd'"
         self.details: dict[str, Any] = {"inputs": 1}
 
     def loss(self, module: nn.Module, positions: range) -> Tensor:

@@ -28,7 +28,12 @@ from tasks.text_to_image.training.predictor import Predictor
 
 
 class LoraTraining:
-    """The adapter in its model, the pictures it learns from, and the file it becomes."""
+    """The adapter in its model, the pictures it is trained on, and the file it is written to."""
+
+    memory_hint = (
+        "set train.gradient_checkpointing = true, which saves most, then a smaller data.resolution or lora.rank, "
+        "train.optimizer = 'adamw8bit', model.quantization = '4bit'"
+    )
 
     def __init__(
         self,

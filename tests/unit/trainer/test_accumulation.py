@@ -42,7 +42,9 @@ class Bench:
         self.attempts: list[int] = []
         self.draws: list[float] = []
         parameters = list(self.network.parameters())
-        self.accumulation = Accumulation(accelerator, self.network, parameters, batch_size)
+        self.accumulation = Accumulation(
+            accelerator, self.network, parameters, batch_size, "set train.gradient_checkpointing = true"
+        )
 
     def loss(self, positions: range) -> Tensor:
         self.attempts.append(len(positions))
@@ -182,12 +184,12 @@ def test_gradients_of_an_earlier_update_do_not_leak() -> None:
     assert torch.equal(bench.gather(range(4))[1], gradient)
 
 
-def test_with_one_picture_at_a_time_it_gives_up_with_advice(caplog: pytest.LogCaptureFixture) -> None:
+def test_with_one_example_at_a_time_it_gives_up_with_advice(caplog: pytest.LogCaptureFixture) -> None:
     bench = Bench(alone(), 4, fits=0)
-    with pytest.raises(DeviceError, match="one picture at a time") as given_up:
+    with pytest.raises(DeviceError, match="one example at a time") as given_up:
         bench.gather(range(4))
     assert given_up.value.exit_code == 3
-    assert "train.gradient_checkpointing" in given_up.value.hint
+    assert given_up.value.hint == "set train.gradient_checkpointing = true"
     assert bench.attempts == [4, 2, 1]
     assert "pieces of 1" in caplog.text
 
@@ -278,7 +280,7 @@ def test_processes_give_up_together() -> None:
     meeting = Meeting(2)
     first, second = Bench(meeting.accelerator(), 2), Bench(meeting.accelerator(), 2, fits=0)
     answers = together(lambda: give_up(first, range(2)), lambda: give_up(second, range(2, 4)))
-    assert answers == ["out of memory with one picture at a time"] * 2
+    assert answers == ["out of memory with one example at a time"] * 2
 
 
 def test_processes_try_larger_pieces_together_and_keep_them_only_if_all_can() -> None:

@@ -55,7 +55,7 @@ def test_adamw_goes_on_bit_for_bit_after_a_round_trip(run: RunDir) -> None:
     parameters, optimizer = trained(5)
     read = Checkpoint.read(save(run, 5))
 
-    restored = [torch.nn.Parameter(value) for value in read.adapter.values()]
+    restored = [torch.nn.Parameter(value) for value in read.weights.values()]
     resumed = torch.optim.AdamW(restored, lr=99.0)
     resumed.load_state_dict(read.optimizer)
     advance(parameters, optimizer, range(5, 9))
@@ -157,7 +157,7 @@ def test_where_none_is_whole_it_is_an_error_and_stays_one(run: RunDir) -> None:
     for step in (2, 4):
         (save(run, step) / "state.json").write_text("{}")
     for _ in range(2):
-        with pytest.raises(RunFolderError, match=r"no checkpoint of .* is whole") as caught:
+        with pytest.raises(RunFolderError, match=r"every checkpoint of .* is damaged") as caught:
             newest(run, lambda text: None)
         assert str(caught.value).count("damaged-step-") == 2
         assert "--new" in caught.value.hint

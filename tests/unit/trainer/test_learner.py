@@ -50,7 +50,7 @@ def learner_with(grad_norm: float, scaler: object) -> tuple[Learner, PretendOpti
         clip_grad_norm_=lambda parameters, limit: torch.tensor(grad_norm),
         reduce=lambda value, how: value,
     )
-    learner._accumulation = Accumulation(learner.accelerator, torch.nn.Linear(1, 1), [], batch_size=4)
+    learner._accumulation = Accumulation(learner.accelerator, torch.nn.Linear(1, 1), [], batch_size=4, memory_hint="")
     return learner, learner.optimizer
 
 

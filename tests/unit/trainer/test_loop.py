@@ -92,5 +92,5 @@ def test_what_does_not_fit_and_that_it_fits_again_are_told_once_each() -> None:
     for note in ("", "in pieces of 2", "in pieces of 2", "", ""):
         guarded.learner.note = note
         assert guarded.trainer.writer
-        guarded.trainer._tell_note(guarded.trainer.writer)
+        guarded.trainer._report_note(guarded.trainer.writer)
     assert guarded.notices == ["in pieces of 2", "whole batches fit into memory again"]

@@ -11,7 +11,7 @@ import torch
 from tasks.text_to_image.models import precheck
 from tests.conftest import RunMaker
 from trainer import __main__ as program
-from trainer.stopping import StopAskedError
+from trainer.stopping import StopRequestedError
 
 
 class Told:
@@ -31,13 +31,13 @@ def test_pictures_too_small_for_the_model_are_a_notice_before_anything_is_encode
     notices: list[str], make_paper_run: RunMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def prepare(*_: object, **__: object) -> None:
-        raise StopAskedError("here")
+        raise StopRequestedError("here")
 
     monkeypatch.setattr("tasks.text_to_image.training.prepare", prepare)
     monkeypatch.setattr(program, "_newest", lambda *_: None)
     monkeypatch.setattr(precheck, "resolution_notice", lambda _: notices[0] if notices else None)
     run, told, stop = make_paper_run(), Told(), SimpleNamespace(reason=lambda step: None)
     accelerator: Any = SimpleNamespace(num_processes=1, device=torch.device("cpu"))
-    with pytest.raises(StopAskedError):
+    with pytest.raises(StopRequestedError):
         program._train(run, run.read_config(), accelerator, stop, told)  # type: ignore[arg-type]
     assert [text for text in told.notices if text == "too small"] == notices

@@ -311,7 +311,7 @@ def test_other_optimizers_ship_what_learns() -> None:
 
 
 def test_a_schedule_free_optimizer_is_refused_another_average() -> None:
-    with pytest.raises(ConfigError, match=r"train\.ema_decay is 0\.9, but .* publishes an average of its own"):
+    with pytest.raises(ConfigError, match=r"train\.ema_decay is 0\.9, but .* publishes its own average"):
         optimizers.check(TrainConfig(optimizer=SCHEDULE_FREE, lr_scheduler="constant", ema_decay=0.9))
 
 
@@ -325,8 +325,8 @@ def test_a_schedule_free_optimizer_is_refused_a_schedule() -> None:
 @pytest.mark.parametrize(
     ("name", "message", "hint"),
     [
-        ("lion_pytorch.Lion", "there is no module lion_pytorch", "pip install lion-pytorch"),
-        ("a_package.inner.Lion", "there is no module a_package", "pip install a-package"),
+        ("lion_pytorch.Lion", "the module lion_pytorch is not installed", "pip install lion-pytorch"),
+        ("a_package.inner.Lion", "the module a_package is not installed", "pip install a-package"),
         ("tests.local_optimizers.SignDecent", "did you mean tests.local_optimizers.SignDescent", "choose one of tests"),
         ("tests.local_optimizers.NoOptimizer", "no subclass of torch.optim.Optimizer", "ScheduleFree, SignDescent"),
         ("tests.local_optimizers.annotations", "no subclass of torch.optim.Optimizer", "KeepsLists"),
@@ -335,7 +335,7 @@ def test_a_schedule_free_optimizer_is_refused_a_schedule() -> None:
         ("tests.local_optimizers.NeedsClosure", "evaluates the loss several times per step", "adamw"),
         ("tests.local_optimizers.CallsClosure", "fail at the first update", "pydoc tests.local_optimizers.CallsC"),
         ("tests.local_optimizers.KeepsLists", "cannot be saved as tensors and plain values: .* not JSON", "adamw"),
-        ("tests.local_optimizers.KeepsToItself", "after a checkpoint it goes on differently", "adamw"),
+        ("tests.local_optimizers.KeepsToItself", "it gives other results after a checkpoint", "adamw"),
         (".Lion", "not known", "module.Class"),
         ("lion.", "not known", "module.Class"),
     ],
@@ -349,7 +349,7 @@ def test_a_class_that_cannot_train_here_is_refused(name: str, message: str, hint
 def test_arguments_that_a_signature_does_not_name_are_passed_on() -> None:
     name = "tests.local_optimizers.TakesAnything"
     optimizers.check(TrainConfig(optimizer=name, optimizer_args={"betas": [0.5, 0.6]}))
-    with pytest.raises(ConfigError, match="cannot be made"):
+    with pytest.raises(ConfigError, match="cannot be created"):
         optimizers.check(TrainConfig(optimizer=name, optimizer_args={"beta": 1}))
 
 
@@ -370,7 +370,7 @@ def test_the_check_leaves_the_random_numbers_alone() -> None:
         ("Prodgy", "did you mean prodigy"),
         ("adam8bit", "did you mean adamw8bit"),
         ("LBFGS", "LBFGS cannot be used: it evaluates the loss several times"),
-        ("SparseAdam", "not sparse"),
+        ("SparseAdam", "sparse gradients"),
         ("Optimizer", "'Optimizer', not known"),
         ("lr_scheduler", "not known"),
     ],
@@ -401,7 +401,7 @@ def test_an_optimizer_of_matrices_refuses_convolutions_with_a_hint_that_cures() 
         optimizers.build(
             [ParameterGroup([torch.nn.Parameter(torch.zeros(4, 4, 3, 3))], 1e-3)], TrainConfig(optimizer="muon")
         )
-    assert 'lora.target_modules = "all-linear"' in refused.value.hint
+    assert "choose another optimizer if this one takes matrices only" in refused.value.hint
 
 
 def test_every_wrong_argument_is_named_at_once() -> None:
@@ -436,11 +436,11 @@ def test_prodigy_cannot_have_two_learning_rates() -> None:
 
 def test_prodigy_with_a_learning_rate_for_adam_is_warned_about(caplog: pytest.LogCaptureFixture) -> None:
     optimizers.check(TrainConfig(optimizer="prodigy"))
-    assert "1.0 is its own" in caplog.text
+    assert "its default is 1.0" in caplog.text
 
 
 def test_muon_wants_matrices_and_says_so() -> None:
-    with pytest.raises(ConfigError, match="muon cannot be made"):
+    with pytest.raises(ConfigError, match="muon cannot be created"):
         optimizers.build(
             [ParameterGroup([torch.nn.Parameter(torch.ones(2, 2, 1, 1))], 1e-3)], TrainConfig(optimizer="muon")
         )

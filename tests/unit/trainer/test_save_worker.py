@@ -86,7 +86,7 @@ def test_a_checkpoint_that_is_not_finite_is_refused_and_the_last_good_one_stays(
     assert not publisher.checkpoint(Checkpoint(4, adapter, {"state": state, "param_groups": []}, {}))
     publisher.close()
     assert steps_in(run.checkpoints) == {2}
-    assert notices == ["the checkpoint of step 4 is not kept: its state is not finite"]
+    assert notices == ["the checkpoint of step 4 is not written: its state is not finite"]
 
 
 def test_a_name_that_another_run_has_taken_is_an_error(run: RunDir, publisher: Publisher) -> None:

@@ -36,11 +36,11 @@ def test_nobody_asking_means_going_on(run: RunDir) -> None:
 def test_a_request_is_seen_once_and_becomes_the_reason(run: RunDir) -> None:
     stop = StopSignal(run)
     request = requests.submit_stop(run, by="the dashboard")
-    assert stop.reason(4) == "asked by the dashboard"
+    assert stop.reason(4) == "requested by the dashboard"
     seen = requests.read_answer(run, request)
     assert seen.seen
     assert (seen.step, seen.saved, seen.stopped) == (4, None, None)
-    assert stop.reason(5) == "asked by the dashboard"
+    assert stop.reason(5) == "requested by the dashboard"
     assert requests.read_answer(run, request) == seen
 
 
@@ -92,10 +92,10 @@ def test_training_that_cannot_go_on_stops_and_fails_once_all_is_saved(run: RunDi
 def test_a_failure_after_a_stop_was_asked_for_is_still_told(run: RunDir) -> None:
     stop = StopSignal(run)
     stop.ask("signal SIGTERM")
-    stop.fail("the adapter is not finite", "")
+    stop.fail("the weights are not finite", "")
     stop.fail("the disk is nearly full", "")
     assert stop.reason(3) == "signal SIGTERM"
-    with pytest.raises(TrainingError, match="the adapter is not finite"):
+    with pytest.raises(TrainingError, match="the weights are not finite"):
         stop.raise_failure()
 
 

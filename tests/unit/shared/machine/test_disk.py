@@ -10,15 +10,14 @@ import pytest
 from shared.config.loading import parse_config
 from shared.config.save_interval import parse
 from shared.machine import disk
-from shared.machine.disk import Need, estimate, in_words, num_saves, shortage
+from shared.machine.disk import Need, ResultBytes, estimate, in_words, num_saves, shortage
 
-CONFIG = parse_config(
+SETTINGS = parse_config(
     {
-        "data": {"path": "p", "resolution": 64, "num_validation": 10},
+        "data": {"path": "p"},
         "train": {"max_train_steps": 100, "snapshot_steps": 10, "checkpointing_steps": 20},
-        "evaluation": {"num_prompts": 4, "num_seeds": 2, "confirm_prompts": 8, "confirm_seeds": 5},
     }
-)
+).train
 
 
 @pytest.mark.parametrize(
@@ -38,13 +37,12 @@ def test_saves_are_counted_as_training_will_make_them(interval: object, step: in
     assert num_saves(parse(interval), step, 100, steps_per_epoch=10) == expected
 
 
-def test_a_run_needs_all_its_snapshots_and_pictures_but_few_checkpoints() -> None:
-    need = estimate(CONFIG, 0, 10.0, snapshot=1000, checkpoint=3000)
-    picture = 64 * 64 * disk.PNG_BYTES_PER_PIXEL
-    final = 4 * 6 * 5 * picture  # three finalists and the base model, on the 6 pairs that are left
-    assert need.rest_of_run == int(10 * (1000 + 4 * 2 * picture) + final + 3 * 3000 + disk.MARGIN_BYTES)
+def test_a_run_needs_all_its_snapshots_and_results_but_few_checkpoints() -> None:
+    results = ResultBytes(per_snapshot=500.0, confirmation=70_000.0)
+    need = estimate(SETTINGS, 0, 10.0, snapshot=1000, checkpoint=3000, results=results)
+    assert need.rest_of_run == 10 * (1000 + 500) + 70_000 + 3 * 3000 + disk.MARGIN_BYTES
     assert need.next_save == 4000 + disk.MARGIN_BYTES
-    halfway = estimate(CONFIG, 50, 10.0, snapshot=1000, checkpoint=3000)
+    halfway = estimate(SETTINGS, 50, 10.0, snapshot=1000, checkpoint=3000, results=results)
     assert halfway.rest_of_run < need.rest_of_run
 
 
