@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from evaluator.results_table import confirms, read_evidence
-from evaluator.selection.ranking import Summary
+from evaluator.selection.summary import Summary
 from evaluator.selection.verdict import Verdict, decide, interval
 from shared.errors import ConfigError, exit_code_of
 from shared.run_folder.metric_descriptions import MetricDescriptions

@@ -11,7 +11,8 @@ from collections.abc import Collection, Mapping
 from filelock import FileLock
 
 from evaluator.selection import held_out_losses
-from evaluator.selection.ranking import Ranking, Summary
+from evaluator.selection.ranking import Ranking
+from evaluator.selection.summary import Summary
 from evaluator.selection.verdict import Evidence, decide
 from shared.config.schema import Config
 from shared.data.references import further

@@ -1,14 +1,15 @@
 """The final: the best few snapshots evaluated again, on prompts and seeds that had no part in choosing them. Pure.
 
 Who looks best of many has been lucky too. The second evaluation knows nothing of the first one's luck, so it alone
-decides among the finalists; its intervals hold for all of them at once (Bonferroni, see `ranking.Selection`).
+decides among the finalists; its intervals hold for all of them at once (Bonferroni, see `choice.Selection`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from evaluator.selection.ranking import Ranking, Selection, rank
+from evaluator.selection.choice import Selection
+from evaluator.selection.ranking import Ranking, rank
 from shared.run_folder.metric_descriptions import MetricDescriptions
 from shared.run_folder.pending import NUM_FINALISTS
 from shared.run_folder.records import Confirmation, Interval, Sample

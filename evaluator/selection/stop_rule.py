@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from evaluator.selection.ranking import Ranking, Summary
+from evaluator.selection.ranking import Ranking
+from evaluator.selection.summary import Summary
 from shared.run_folder.records import Advice
 from shared.statistics.paired import difference
 

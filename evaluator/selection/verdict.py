@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from evaluator.selection import confirmation, ranking, stop_rule
 from evaluator.selection.held_out_losses import Validated
-from evaluator.selection.ranking import Ranking, Summary
+from evaluator.selection.ranking import Ranking
+from evaluator.selection.summary import Summary
 from shared.config.schema import StopConfig
 from shared.run_folder.metric_descriptions import MetricDescriptions
 from shared.run_folder.records import Advice, Anchors, Best, Confirmation, EvaluationResult, Interval, Measured, Sample

@@ -2,7 +2,7 @@ from functools import partial
 
 from evaluator.selection.confirmation import confirm as confirm_by
 from evaluator.selection.confirmation import finalists
-from evaluator.selection.ranking import Summary
+from evaluator.selection.summary import Summary
 from shared.run_folder.older_metrics import OLDER_METRICS
 from shared.statistics.paired import mean
 from tests.unit.evaluator.test_ranking import evaluation, rank, run_of

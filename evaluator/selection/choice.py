@@ -1,0 +1,109 @@
+"""The snapshot to ship, and the reason in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from evaluator.selection.summary import Summary
+from shared.run_folder.metric_descriptions import Column, Guard, MetricDescriptions
+from shared.statistics.paired import Estimate
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The snapshot to ship. Its intervals hold for all snapshots at once (Bonferroni): it was picked among them."""
+
+    step: int
+    reason: str
+    better_than_base: bool
+    """Only when the composite's interval lies below zero."""
+    passes_guards: bool
+    """False when every snapshot fails a guard, and this is merely the best of those."""
+    passed_over: dict[int, str]
+    """Step → why it may not be shipped; empty where that holds for all."""
+    composite: Estimate
+    deltas: dict[str, Estimate]
+    num_evaluated: int
+
+
+def choice(selection: Selection, chosen: Summary, top: Summary | None) -> Iterator[str]:
+    """Why this one. top: None if it was given."""
+    num_left = selection.num_evaluated - len(selection.passed_over)
+    among = f"{num_left} snapshots" if not selection.passed_over else f"the {num_left} snapshots that may be shipped"
+    if selection.num_evaluated == 1:
+        yield f"Step {chosen.step} is the only snapshot evaluated."
+    elif num_left == 1:
+        yield f"Step {chosen.step} is the only one of {selection.num_evaluated} snapshots that may be shipped."
+    elif top is None:
+        yield f"Step {chosen.step} is one of {among}."
+    elif chosen is top:
+        yield f"Step {chosen.step} has the best composite of {among}."
+    else:
+        yield (
+            f"Step {chosen.step} is the earliest of {among} that is within one standard error of the best composite "
+            f"(step {top.step})."
+        )
+    yield from _passed_over(selection)
+
+
+def _passed_over(selection: Selection) -> Iterator[str]:
+    """Which snapshots may not be shipped, and why."""
+    for reason in dict.fromkeys(selection.passed_over.values()):
+        steps = [str(step) for step, why in selection.passed_over.items() if why == reason]
+        named = f"step {steps[0]}, which" if len(steps) == 1 else f"steps {', '.join(steps)}, each of which"
+        yield f"Passed over: {named} {reason}."
+
+
+def findings(
+    selection: Selection, chosen: Summary, metrics: MetricDescriptions, fallen: Sequence[Guard]
+) -> Iterator[str]:
+    """Whether it is better than the base model, and what speaks against it."""
+    sure = "" if selection.better_than_base else "not shown to be "
+    yield (
+        f"Over {selection.composite.num_prompts} prompts it is {sure}better than the base model: "
+        f"{_in_words(selection.deltas, metrics)}."
+    )
+    guards = [(column, column.guard) for column in metrics.columns if column.guard]
+    for column, guard in guards:
+        real, delta = chosen.means.get(guard.real), selection.deltas.get(column.name)
+        if not fallen and real is not None and delta is not None and _word(column, delta) == _worse(column):
+            side = "below" if column.direction == "higher" else "above"
+            yield f"Real pictures score {real:.3f} in {column.name}: to score {side} the base model is right here."
+    if fallen:
+        others = "as does every other snapshot" if len(guards) == 1 else "and no other snapshot passes every guard"
+        yield f"But it {' and '.join(guard.fallen for guard in fallen)}, {others}."
+    if chosen.raised and selection.num_evaluated > 1:
+        every = "snapshot that passes the guards" if selection.passed_over else "snapshot"
+        yield f"Every {every} shows a sign of overfitting, so none was passed over for that."
+    for signal in chosen.signals:
+        if signal.raised:
+            yield f"A sign of overfitting, {signal.name}: {signal.evidence}."
+
+
+def _in_words(deltas: Mapping[str, Estimate], metrics: MetricDescriptions) -> str:
+    """Every delta with its interval and what it means, as a list a person reads."""
+    found = [(column, delta) for column in metrics.compared if (delta := deltas.get(column.name)) is not None]
+    return "; ".join(
+        f"{column.name} {_signed(delta.mean, column)} "
+        f"({_signed(delta.low, column)} to {_signed(delta.high, column)}, {_word(column, delta)})"
+        for column, delta in found
+        if delta.low is not None and delta.high is not None
+    )
+
+
+def _signed(value: float, column: Column) -> str:
+    return f"{value:+.{column.decimals}f}"
+
+
+def _word(column: Column, delta: Estimate) -> str:
+    """A guard is only called lower or higher: which is better depends on what the real pictures score."""
+    if not (delta.is_below_zero or delta.is_above_zero):
+        return "no sure difference"
+    if column.role == "guard" or not column.worsening:
+        return "lower" if delta.is_below_zero else "higher"
+    return "better" if delta.is_below_zero == (column.worsening > 0) else "worse"
+
+
+def _worse(guard: Column) -> str:
+    return "lower" if guard.direction == "higher" else "higher"

@@ -1,0 +1,146 @@
+"""What one snapshot shows against step 0. Pure: rows of pictures in, numbers out.
+
+The composite of a prompt is the weighted mean of its loss deltas, each divided by its scale: that loss's standard
+deviation over prompts at step 0 (Glass's delta, 1976), but at least a quarter of its mean there, because prompts that
+happen to be alike would make a ruler so fine that this loss alone decides. A number that is better when higher counts
+with the opposite sign. A scale is cut once for the run: one
+snapshot is enough, and no later one changes an earlier one's number. Being per prompt, the composite has an interval
+like any delta, and like any loss it is negative when better. A loss that is blank at step 0 is left out of the whole
+run, and the other weights grow. A snapshot that lacks a loss in use has no composite, rather than one of another
+mixture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from evaluator.selection import overfitting
+from evaluator.selection.held_out_losses import Validated
+from shared.run_folder.metric_descriptions import Column, MetricDescriptions
+from shared.run_folder.records import Anchors, Sample, Signal
+from shared.statistics.paired import Estimate, PromptValues, by_prompt, estimate, mean, paired_deltas, spread
+from shared.statistics.skill import has_scale, skill
+
+MIN_SCALE_SHARE = 0.25
+"""Of a metric's mean at step 0."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One snapshot against step 0."""
+
+    step: int
+    means: dict[str, float]
+    """Column → mean over prompts; a column that is blank in every picture is absent."""
+    deltas: dict[str, PromptValues]
+    """Compared metric → its paired difference to step 0 for each prompt; empty when blank here or there."""
+    composite: PromptValues
+    """For each prompt; empty when a loss in use is missing."""
+    guards: dict[str, PromptValues]
+    """Guard → how much better it is than the worse of step 0's and the real picture's, for each prompt."""
+    skills: dict[str, Estimate]
+    """Loss → place on its scale: 0 like a real picture of another prompt, 1 like the most similar real picture."""
+    ratios: dict[str, Estimate | None]
+    """Column that is a ratio over prompts → its value."""
+    validated: Validated | None
+    """The trainer's held-out loss at this very step."""
+    signals: tuple[Signal, ...]
+    """Of overfitting; step 0 has none."""
+
+    @property
+    def raised(self) -> tuple[str, ...]:
+        """Names of the signals of overfitting that stand."""
+        return tuple(signal.name for signal in self.signals if signal.raised)
+
+    def row(self) -> dict[str, float | None]:
+        """The cells of metrics.csv: means, `<metric>_delta|low|high`, `composite`, `composite_low|high`, and so on."""
+        cells: dict[str, float | None] = {**self.means}
+        cells |= {f"{loss}_skill": skill.mean for loss, skill in self.skills.items()}
+        cells |= {name: None if found is None else found.mean for name, found in self.ratios.items()}
+        cells |= {"val_loss": None, "gap": None}
+        if self.validated:
+            cells |= {"val_loss": self.validated.held_out_loss, "gap": self.validated.gap}
+        for metric, values in self.deltas.items():
+            delta, low, high = _cells(estimate(values.values()))
+            cells |= {f"{metric}_delta": delta, f"{metric}_low": low, f"{metric}_high": high}
+        composite, low, high = _cells(estimate(self.composite.values()))
+        return {**cells, "composite": composite, "composite_low": low, "composite_high": high}
+
+
+def summarize(
+    step: int,
+    samples: Sequence[Sample],
+    baseline: Sequence[Sample],
+    metrics: MetricDescriptions,
+    shares: Mapping[str, float],
+    units: Mapping[str, float],
+    anchors: Mapping[str, Anchors],
+    validations: Sequence[Validated],
+) -> Summary:
+    """One snapshot. shares, units: of the losses in use, see `_composite`; validations: of the whole run."""
+    deltas = {column.name: paired_deltas(samples, baseline, column.name) for column in metrics.compared}
+    ratios = overfitting.ratios(samples, baseline, metrics)
+    so_far = [row for row in validations if row.step <= step]
+    return Summary(
+        step=step,
+        means=_means(samples),
+        deltas=deltas,
+        composite=_composite(deltas, shares, units),
+        guards={column.name: _excess(samples, baseline, column) for column in metrics.of_role("guard")},
+        skills=_skills(samples, anchors, metrics),
+        ratios=ratios,
+        validated=next((row for row in so_far if row.step == step), None),
+        signals=overfitting.signals(samples, ratios, so_far, metrics) if step else (),
+    )
+
+
+def _means(samples: Sequence[Sample]) -> dict[str, float]:
+    columns = dict.fromkeys(column for sample in samples for column in sample.metrics)
+    return {column: mean(values) for column in columns if (values := by_prompt(samples, column))}
+
+
+def _skills(
+    samples: Sequence[Sample], anchors: Mapping[str, Anchors], metrics: MetricDescriptions
+) -> dict[str, Estimate]:
+    """Each loss on its own scale from floor to ceiling; one without such a scale is absent."""
+    found: dict[str, Estimate] = {}
+    for column in metrics.losses:
+        ends, losses = anchors.get(column.name), estimate(by_prompt(samples, column.name).values())
+        if ends is not None and losses is not None and has_scale(ends, column.worsening):
+            found[column.name] = skill(losses, ends)
+    return found
+
+
+def scale(values: PromptValues) -> float:
+    """One unit of a metric, from its values at step 0; 0 when it is blank or nothing but zeros."""
+    return max(spread(values), MIN_SCALE_SHARE * abs(mean(values))) if values else 0.0
+
+
+def _excess(samples: Sequence[Sample], baseline: Sequence[Sample], column: Column) -> PromptValues:
+    """How much better a guard is than the worse of step 0's and the real picture's."""
+    worse, floors = min if column.direction == "higher" else max, []
+    both = (column.name, column.guard.real if column.guard else "")
+    for sample in baseline:
+        known = [value for name in both if (value := sample.metrics.get(name)) is not None]
+        floors.append(sample.model_copy(update={"metrics": {column.name: worse(known, default=None)}}))
+    differences = paired_deltas(samples, floors, column.name)
+    return {prompt: -column.worsening * difference for prompt, difference in differences.items()}
+
+
+def _composite(
+    deltas: Mapping[str, PromptValues], shares: Mapping[str, float], units: Mapping[str, float]
+) -> PromptValues:
+    """The weighted mean of deltas, for each prompt that has every loss in use. units: scales, negative where a higher
+    number is better."""
+    if not shares:
+        return {}
+    prompts = set.intersection(*(set(deltas[loss]) for loss in shares))
+    return {
+        prompt: sum(share * deltas[loss][prompt] / units[loss] for loss, share in shares.items())
+        for prompt in sorted(prompts)
+    }
+
+
+def _cells(delta: Estimate | None) -> tuple[float | None, float | None, float | None]:
+    return (None, None, None) if delta is None else (delta.mean, delta.low, delta.high)
