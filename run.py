@@ -1,11 +1,12 @@
 """Darkroom's command: train a LoRA, evaluate every snapshot while it trains, see both in a browser.
 
-Only `shared` and the part of a task without torch are imported here; trainer, evaluator and dashboard are programs of
-their own, started with `python -m`.
+Only `shared` is imported here, and the part of a task without torch by its name; trainer, evaluator and dashboard are
+programs of their own, started with `python -m`.
 """
 
 from __future__ import annotations
 
+import importlib
 import signal
 import subprocess
 import sys
@@ -21,11 +22,8 @@ from typer.core import TyperGroup
 
 import tasks
 from shared.config.loading import dashboard_options, load_config
-from shared.config.schema import POCKET, Config, DashboardConfig
-from shared.data import held_out
-from shared.data.sources import listed
-from shared.data.survey import survey
-from shared.errors import ConfigError, ModelError, RunFolderError, exit_code_of, writing
+from shared.config.schema import Config, DashboardConfig, RunConfig
+from shared.errors import ModelError, RunFolderError, exit_code_of
 from shared.errors import report as report_error
 from shared.files import paths
 from shared.followers import trackers
@@ -37,17 +35,12 @@ from shared.launch.resume import Resume, adopt_places, open_or_create
 from shared.launch.supervisor import ROOT, Supervisor, child_environment, python_module, wait_until_healthy
 from shared.launch.terminal import Terminal, summarise
 from shared.machine import doctor as examination
-from shared.machine import hardware
 from shared.run_folder.heartbeat import read_status
 from shared.run_folder.pending import left_to_evaluate
-from shared.run_folder.records import replace_file
 from shared.run_folder.run_dir import RunDir, open_run
-from tasks.text_to_image import first_config
-from tasks.text_to_image.families.stable_diffusion import Pocket
-from tasks.text_to_image.findings import findings as findings_of_models
-from tasks.text_to_image.models import base_model, presets, tokens
 
 DEMO_CONFIG = ROOT / "configs" / "pocket_kimono_cpu.toml"
+DEFAULT_TASK = str(RunConfig.model_fields["task"].default)
 DEFAULT_MODEL = "stable-diffusion-v1-5/stable-diffusion-v1-5"
 STOP_WAIT_SECONDS = 120.0
 EVALUATED = {
@@ -82,6 +75,7 @@ New = Annotated[bool, typer.Option("--new", help="Start another run beside an ex
 AllowChange = Annotated[
     list[str] | None, typer.Option(metavar="KEY", help="Go on with another value of this setting. Repeatable.")
 ]
+TaskName = Annotated[str, typer.Option("--task", help="What is learnt, as `run.task` names it.")]
 RunPath = Annotated[Path, typer.Argument(help="A run folder, such as runs/demo.")]
 
 
@@ -124,9 +118,15 @@ def init(
         str, typer.Option(help="Put before every caption; the caption of pictures that have none.")
     ] = "",
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
+    task: TaskName = DEFAULT_TASK,
 ) -> None:
     """Look at pictures, model and hardware, and write a config with the reason for every value."""
-    raise typer.Exit(exit_code_of(lambda: _init(dataset, model, output, trigger_word.strip(), force=force)))
+
+    def body() -> int:
+        program = importlib.import_module(tasks.command(task, "init"))
+        return program.init(dataset, model, output, trigger_word.strip(), force=force)
+
+    raise typer.Exit(exit_code_of(body))
 
 
 @app.command()
@@ -222,13 +222,18 @@ def score(
     context: typer.Context,
     references: Annotated[Path, typer.Argument(help="Folder of real pictures.")],
     samples: Annotated[Path, typer.Argument(help="Folder of pictures to be evaluated; pairs have the same file name.")],
+    task: TaskName = DEFAULT_TASK,
 ) -> None:
     """Evaluate any folder of pictures against another: the evaluator's metrics, with anchors and intervals.
 
-    Options are those of `python -m tasks.text_to_image.score`: --json, --fashion-clip, --visual, --device, --legacy.
+    Options of text-to-image: --json, --fashion-clip, --visual, --device, --legacy.
     """
-    command = python_module("tasks.text_to_image.score", references, samples, *context.args)
-    raise typer.Exit(exit_code_of(lambda: _foreground(command, child_environment(None))))
+
+    def body() -> int:
+        command = python_module(tasks.command(task, "score"), references, samples, *context.args)
+        return _foreground(command, child_environment(None))
+
+    raise typer.Exit(exit_code_of(body))
 
 
 @app.command()
@@ -245,7 +250,7 @@ def export(
         opened = open_run(run)
         asked = ["--step", step, "--format", form.value, "--dtype", dtype.value]
         target = ["--output", output.resolve()] if output else []
-        command = python_module("tasks.text_to_image.export", opened.path, *asked, *target)
+        command = python_module("tasks.export", opened.path, *asked, *target)
         return _foreground(command, child_environment(opened))
 
     raise typer.Exit(exit_code_of(body))
@@ -320,48 +325,13 @@ def doctor(
 ) -> None:
     """Look at this machine: hardware, versions, disk, file events, port; exit code 1 if something stands in the way."""
     table = Table(show_header=False, box=None)
-    findings = examination.examine(runs, "127.0.0.1", port, findings_of_models())
+    of_tasks = [finding for name in tasks.TASKS for finding in tasks.find(name).findings()]
+    findings = examination.examine(runs, "127.0.0.1", port, of_tasks)
     marks = {"ok": "[green]ok[/]", "note": "[yellow]note[/]", "problem": "[red]problem[/]"}
     for finding in findings:
         table.add_row(marks[finding.verdict], finding.subject, finding.text)
     Console(highlight=False).print(table)
     raise typer.Exit(int(any(finding.verdict == "problem" for finding in findings)))
-
-
-def _init(folder: Path, model: str, output: Path | None, trigger_word: str, *, force: bool) -> int:
-    console = Console(highlight=False, soft_wrap=True)
-    target = output or Path(f"{first_config.run_name(folder.resolve().name)}.toml")
-    if target.exists() and not force:
-        raise ConfigError(f"{target} exists", "give another --output, or --force to overwrite it")
-    seen = survey(folder, trigger_word, say=lambda text: console.print(text, markup=False))
-    for line in (*seen.sentences(), *listed(list(seen.notices))):
-        console.print(line, markup=False)
-    for problem in listed(list(seen.problems)):
-        console.print(f"to mend before training: {problem}", markup=False)
-    if seen.cure:
-        console.print(f"hint: {seen.cure}", markup=False)
-    known = base_model.family(model)
-    family = Pocket() if model == POCKET else known or base_model.guess_family(model)
-    preset = presets.recommend(family, next(iter(hardware.usable_gpus()), None))
-    text = first_config.render(seen, preset, model, str(folder), folder.resolve().name, target)
-    with writing("--output", target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(target, text.encode())
-    source = family.name if known else f"not on this machine yet: taken for {family.name} by its name"
-    if predicts := base_model.stated(model):
-        source += f", {predicts}"
-    for line in (f"model: {model}, {source}", f"preset: {preset.name}: {preset.reason}"):
-        console.print(line, markup=False)
-    written = load_config(target)
-    evaluated_on = written.evaluation.num_prompts
-    expected = [held_out.caution(evaluated_on) or held_out.power(evaluated_on), *_forecast(written)[1]]
-    if seen.captions:
-        expected.append(tokens.sentence(seen.captions, written.model, written.data.max_token_length))
-    for line in expected:
-        console.print(line, markup=False)
-    before = f"mend the {len(seen.problems)} problem(s) above first" if seen.problems else "read it"
-    console.print(f"wrote {target}; {before}, then: run.py train {target}", markup=False)
-    return 0
 
 
 def _forecast(config: Config, *, with_evaluator: bool = True) -> tuple[dict[str, Any] | None, list[str]]:

@@ -1,11 +1,13 @@
 """What can be learnt: each task is a package of its own, and the programs know them by `tasks.protocol` alone.
 
-A package holds `task` (without torch: what a command asks before a program starts), `training` and `evaluation`.
+A package holds `task` (without torch: what a command asks before a program starts), `training` and `evaluation`. It may
+hold `init`, `score` and `export`, which the commands of these names run.
 """
 
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from typing import Any, cast
 
 from shared.errors import ConfigError
@@ -33,6 +35,22 @@ def training(name: str) -> TrainingPart:
 def evaluation(name: str) -> EvaluationPart:
     """What the evaluator asks of a task."""
     return cast("EvaluationPart", _part(name, "evaluation"))
+
+
+def command(name: str, command: str) -> str:
+    """The module of a task that a command of `run.py` runs, such as `tasks.text_to_image.export`.
+
+    Raises:
+        ConfigError: there is no such task, or it has no such command.
+    """
+    find(name)
+    module = f"{TASKS.get(name, name)}.{command}"
+    if importlib.util.find_spec(module) is None:
+        raise ConfigError(
+            f"the task {name} has no command {command}: there is no module {module}",
+            "add that module, or run the command for another task",
+        )
+    return module
 
 
 def _part(name: str, part: str) -> Any:

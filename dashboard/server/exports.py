@@ -1,4 +1,4 @@
-"""A snapshot in the form another program reads: made on demand, once for all viewers, by `tasks.text_to_image.export`.
+"""A snapshot in the form another program reads: made on demand, once for all viewers, by `tasks.export`.
 
 The export is a separate program, because it needs torch and the dashboard must not import it. Its files stay in the
 run's `exports/`.
@@ -58,7 +58,7 @@ class Exports:
                 return
             output = tempfile.TemporaryFile()  # noqa: SIM115 - read once the program has ended
             process = subprocess.Popen(
-                python_module("tasks.text_to_image.export", run.path, *options),
+                python_module("tasks.export", run.path, *options),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=output,

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from shared.config.schema import Config
 from shared.machine.disk import ResultBytes
+from shared.machine.doctor import Finding
 from shared.run_folder.records import DatasetRecord, InitialLora
 from shared.run_folder.run_dir import RunDir
 
@@ -93,4 +94,8 @@ class Task(Protocol):
 
     def result_bytes(self, config: Config) -> ResultBytes:
         """An estimate of the disk space that evaluation takes."""
+        ...
+
+    def findings(self) -> list[Finding]:
+        """What `run.py doctor` says of this machine for the task."""
         ...

@@ -22,6 +22,7 @@ from shared.machine.disk import ResultBytes
 from shared.run_folder.pending import NUM_FINALISTS
 from shared.run_folder.records import DatasetRecord, InitialLora
 from shared.run_folder.run_dir import RunDir
+from tasks.text_to_image.findings import findings as findings
 from tasks.text_to_image.models import base_model, external_vae, lora_file, precheck, tokens
 from tasks.text_to_image.places import absent as absent
 from tasks.text_to_image.places import moved as moved

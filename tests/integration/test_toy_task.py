@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 from safetensors.numpy import load_file
 from streamlit.testing.v1 import AppTest
+from typer.testing import CliRunner
 
 import tasks
+from run import app
 from shared.config.loading import parse_config
 from shared.config.schema import Config
 from shared.errors import ConfigError, DataError
@@ -135,6 +137,16 @@ def test_a_task_that_does_not_exist_is_refused_with_a_cure() -> None:
     for name in ("text_to_sound", "tests.nowhere"):
         with pytest.raises(ConfigError, match=f"run.task is '{name}'"):
             tasks.find(name)
+
+
+def test_a_command_that_it_does_not_have_is_refused_with_exit_code_2(run: RunDir, tmp_path: Path) -> None:
+    said = run_module("tasks.export", run.path)
+    assert (said.returncode, said.stderr.splitlines()[0]) == (
+        2,
+        "error: the task tests.toy_task has no command export: there is no module tests.toy_task.export",
+    )
+    for command in (["init", str(tmp_path)], ["score", str(tmp_path), str(tmp_path)]):
+        assert CliRunner().invoke(app, [*command, "--task", "tests.toy_task"]).exit_code == 2
 
 
 def test_the_report_and_the_command_line_show_it(run: RunDir, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from shared.errors import DataError
 from shared.files.publication import sha256
 from shared.launch.task import Digest, Plan, Say
 from shared.machine.disk import ResultBytes
+from shared.machine.doctor import Finding
 from shared.run_folder.records import DatasetRecord
 from shared.run_folder.run_dir import RunDir
 from tests.toy_task import numbers
@@ -73,3 +74,7 @@ def cautions(config: Config) -> list[str]:
 
 def result_bytes(config: Config) -> ResultBytes:
     return ResultBytes()
+
+
+def findings() -> list[Finding]:
+    return []

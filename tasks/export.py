@@ -1,0 +1,24 @@
+"""`python -m tasks.export RUN …`: the export of the run's own task, whose options follow."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from pathlib import Path
+
+import tasks
+from shared.errors import exit_code_of
+from shared.run_folder.run_dir import open_run
+
+
+def main() -> int:
+    """Find the task and let it do the rest."""
+    parser = argparse.ArgumentParser(prog="python -m tasks.export", add_help=False)
+    parser.add_argument("run", type=Path)
+    run = open_run(parser.parse_known_args()[0].run)
+    return importlib.import_module(tasks.command(run.read_config().run.task, "export")).main()
+
+
+if __name__ == "__main__":
+    sys.exit(exit_code_of(main))
