@@ -21,7 +21,7 @@ PATH_KEYS = (
     "data.cache_dir",
     "lora.init_from",
 )
-KEYWORDS = (POCKET, "gradients", "dreamsim")
+KEYWORDS = (POCKET, "efficientnet-lite0", "gradients", "dreamsim")
 """What the settings of models and encoders mean by themselves, whatever lies in the current folder."""
 
 
@@ -41,7 +41,12 @@ def expand(tree: dict[str, Any]) -> dict[str, str]:
 
 def with_absolute_paths(config: Config, name: str) -> Config:
     """The settings of a run of that name, each path absolute."""
-    models = {key: _absolute_if_there(config.value(key)) for key in ("model.path", *FOLDER_KEYS)}
+    models = {
+        key: absolute
+        for key in ("model.path", *FOLDER_KEYS)
+        if (absolute := _absolute_if_there(config.value(key)))
+        != config.value(key)  # else one not given would seem given
+    }
     updates: dict[str, dict[str, Any]] = {
         "run": {"name": name, "output_dir": config.run.output_dir.resolve()},
         "data": _absolute_data(config.data),

@@ -57,7 +57,7 @@ def open_or_create(
     if resume.new or not path.exists():
         return _create(config, task, resume.from_checkpoint, say, estimate)
     run = open_run(path)
-    config = _with_steps(run, config)
+    config = _with_steps(run, setting_changes.with_former_defaults(run.read_config(), config))
     if _is_barren(run) and setting_changes.differences(run.read_config(), config):
         return _begin_anew(run, config, task, resume.from_checkpoint, say, estimate)
     return _take_up(run, config, task, resume, say)

@@ -20,6 +20,19 @@ from shared.run_folder.heartbeat import vacant
 from shared.run_folder.records import Change, Manifest, replace_file
 from shared.run_folder.run_dir import RunDir, steps_in
 
+FORMER_DEFAULTS = {"evaluation.visual": "gradients"}
+"""Settings that had another default in an earlier version of Darkroom."""
+
+
+def with_former_defaults(before: Config, config: Config) -> Config:
+    """`config` for a run whose settings are `before`: what it does not name keeps the default of the run's version."""
+    for key, former in FORMER_DEFAULTS.items():
+        section, _, name = key.partition(".")
+        settings = getattr(config, section)
+        if name not in settings.model_fields_set and before.value(key) == former:
+            config = config.model_copy(update={section: settings.model_copy(update={name: former})})
+    return config
+
 
 def differences(before: Config, after: Config) -> dict[str, tuple[Any, Any]]:
     """Key → its values before and after, as in TOML, without the settings that belong to a session."""

@@ -9,10 +9,11 @@ from typing import cast
 import tomlkit
 from tomlkit.items import Item
 
-from shared.config.schema import POCKET, RUN_NAME
+from shared.config.schema import POCKET, RUN_NAME, EvaluationConfig
 from shared.data import held_out
 from shared.data.survey import Survey
 from shared.errors import DataError
+from tasks.text_to_image.encoders import files
 from tasks.text_to_image.models.presets import PICTURES_PER_UPDATE, Choice, Preset
 
 VIEWS_PER_PICTURE = 100
@@ -21,6 +22,8 @@ NUM_SNAPSHOTS = 10
 MIN_PICTURES = 3
 SAMPLES_WANTED = 16
 SAMPLES_ON_CPU = 4
+VISUAL_ENCODERS = ("facebook/dinov2-base", "google/siglip2-base-patch16-224")
+"""Those worth a download, the preferred one first. DreamSim is chosen by name only: it loads its own pickles."""
 
 
 def render(seen: Survey, preset: Preset, model: str, data: str, name: str, target: Path | None = None) -> str:
@@ -160,7 +163,21 @@ def _evaluation(preset: Preset, num_held_out: int) -> dict[str, Choice]:
     }
     if preset.name.startswith(POCKET):
         found["evaluation.fashion_clip"] = Choice(POCKET, "the embedded miniature CLIP: no download")
+    else:
+        found["evaluation.visual"] = _visual()
     return found
+
+
+def _visual() -> Choice:
+    """The best perceptual encoder that is in the cache, or that the hub has."""
+    for encoder in VISUAL_ENCODERS:
+        if files.is_at_hand(encoder, ask_hub=False):
+            return Choice(encoder, "a perceptual encoder that is on this machine")
+    if files.is_at_hand(VISUAL_ENCODERS[0], ask_hub=True):
+        return Choice(VISUAL_ENCODERS[0], "a perceptual encoder; the evaluator downloads it once")
+    return Choice(
+        EvaluationConfig().visual, f"comes with Darkroom; the hub did not answer: {VISUAL_ENCODERS[0]} sees more"
+    )
 
 
 def _clamp(value: float, bounds: tuple[int, int]) -> int:

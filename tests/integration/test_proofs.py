@@ -20,9 +20,11 @@ from evaluator.selection.ranking import rank
 from pocket.garments import Garment, render, split_catalogue
 from shared.run_folder.older_metrics import OLDER_METRICS
 from shared.run_folder.records import Sample
+from tasks.text_to_image.encoders.chosen import Encoders
+from tasks.text_to_image.encoders.encoder import Vector
 from tasks.text_to_image.evaluation.scorer import Scorer, load_scorer
 from tasks.text_to_image.metrics import pairwise_metrics
-from tasks.text_to_image.metrics.gradients import describe
+from tasks.text_to_image.metrics.features import visual_embedding
 from tasks.text_to_image.metrics.legacy import legacy_losses
 from tasks.text_to_image.metrics.metric_input import MetricInput, Row
 from tasks.text_to_image.metrics.palette import palette, palette_distance
@@ -158,17 +160,27 @@ def test_the_original_colour_formula_has_it_the_wrong_way_round():
 # --- 2: visual
 
 
+@pytest.fixture(scope="module", params=["efficientnet-lite0", pytest.param("gradients", marks=pytest.mark.slow)])
+def describe(request: pytest.FixtureRequest) -> Callable[[Image.Image], Vector]:
+    """Both encoders that need no download."""
+    return visual_embedding(Encoders({"visual": request.param})).extract
+
+
 @pytest.mark.parametrize("edge", [256, pytest.param(512, marks=pytest.mark.slow)])
-def test_a_shifted_or_mirrored_photograph_is_nearer_than_grey_blur_or_another_photograph(edge: int):
-    assert_ordered(list(photographs(edge).values()))
+def test_a_shifted_or_mirrored_photograph_is_nearer_than_grey_blur_or_another_photograph(
+    describe: Callable[[Image.Image], Vector], edge: int
+):
+    assert_ordered(list(photographs(edge).values()), describe)
 
 
 @pytest.mark.parametrize("number", [10, pytest.param(None, marks=pytest.mark.slow)])
-def test_a_shifted_or_mirrored_garment_is_nearer_than_grey_blur_or_another_garment(number: int | None):
-    assert_ordered([picture for _, picture, _ in held_out_garments()[:number]])
+def test_a_shifted_or_mirrored_garment_is_nearer_than_grey_blur_or_another_garment(
+    describe: Callable[[Image.Image], Vector], number: int | None
+):
+    assert_ordered([picture for _, picture, _ in held_out_garments()[:number]], describe)
 
 
-def assert_ordered(pictures: list[Image.Image]) -> None:
+def assert_ordered(pictures: list[Image.Image], describe: Callable[[Image.Image], Vector]) -> None:
     """For every picture: shift and mirror cost less than grey, blur, and any other picture of the list."""
     described = [describe(picture) for picture in pictures]
     for number, picture in enumerate(pictures):

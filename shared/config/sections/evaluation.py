@@ -67,8 +67,9 @@ class EvaluationConfig(Section):
         description="`cpu`, `cuda`, `cuda:1`, `mps`; `auto` is a GPU that training leaves free, else the one it uses.",
     )
     visual: Annotated[str, Rule.RESULTS] = Field(
-        default="gradients",
-        description="Perceptual encoder: `gradients` (no weights needed), `dreamsim`, or a DINOv2 folder or hub id.",
+        default="efficientnet-lite0",
+        description="Perceptual encoder: a folder or hub id of DINOv2 or SigLIP 2, `dreamsim`, `efficientnet-lite0` "
+        "(comes with Darkroom), or `gradients` (no weights).",
     )
     fashion_clip: Annotated[str, Rule.RESULTS] = Field(
         default="patrickjohncyh/fashion-clip",

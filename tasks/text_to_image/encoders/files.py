@@ -31,6 +31,16 @@ def locate(source: str) -> Path:
     return _cached(source) or _download(source)
 
 
+def is_at_hand(hub_id: str, *, ask_hub: bool) -> bool:
+    """Whether its weights are in the cache, or else, if the hub may be asked, whether the hub answers."""
+    if _cached(hub_id):
+        return True
+    try:
+        return ask_hub and bool(HUB.model_info(hub_id, timeout=HUB_TIMEOUT_SECONDS).sha)
+    except Exception:  # noqa: BLE001 the hub's client also raises its HTTP library's own errors
+        return False
+
+
 def weights_in(folder: Path) -> list[Path]:
     """Weight files an encoder can be read from, never pickled ones."""
     return sorted(path for pattern in WEIGHTS for path in folder.glob(pattern))

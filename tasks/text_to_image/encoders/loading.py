@@ -1,4 +1,5 @@
-"""Loads the learned eyes: a CLIP or SigLIP (pictures and words), a DINOv2 (pictures), or one of `optional_encoders`.
+"""Loads the image encoders: a CLIP or SigLIP (pictures and words), a DINOv2 (pictures), EfficientNet-Lite0 (pictures,
+comes with Darkroom), or one of `optional`.
 
 Each comes with a record of model, revision and weights digest. What cannot be had raises ModelError within a bounded
 time. Only safetensors are read and no foreign code runs.
@@ -18,6 +19,7 @@ from shared.errors import ModelError
 from shared.files.publication import sha256
 from shared.run_folder.records import combined_digest
 from tasks.text_to_image.encoders import optional
+from tasks.text_to_image.encoders.efficientnet_lite0 import network as efficientnet_lite0
 from tasks.text_to_image.encoders.encoder import Encoder, EncoderRecord, unable
 from tasks.text_to_image.encoders.files import WEIGHTS, first_line, locate, weights_in
 
@@ -25,13 +27,15 @@ VOCABULARIES = ("tokenizer.json", "vocab.json", "spiece.model", "tokenizer.model
 
 
 def load_encoder(source: str, device: str = "cpu") -> Encoder:
-    """Load from `pocket`, `dreamsim`, a folder, the cache or the hub, in float32.
+    """Load from `pocket`, `efficientnet-lite0`, `dreamsim`, a folder, the cache or the hub, in float32.
 
     Raises:
         ModelError: it cannot be had, with the reason, after a few network timeouts at most.
     """
     if source == optional.DREAMSIM:
         return optional.load_dreamsim(device)
+    if source == efficientnet_lite0.NAME:
+        return efficientnet_lite0.load(device)
     folder = locate(source)
     weights = weights_in(folder)
     if not weights:

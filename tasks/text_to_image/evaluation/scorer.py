@@ -71,14 +71,14 @@ class Scorer:
 
 
 def load_scorer(
-    fashion_clip: str, visual: str = "gradients", device: str = "cpu", metrics: tuple[str, ...] = ()
+    fashion_clip: str, visual: str = "efficientnet-lite0", device: str = "cpu", metrics: tuple[str, ...] = ()
 ) -> Scorer:
     """Load what the metrics look through. An encoder that cannot be had raises nothing: its columns are blank, with the
     reason.
 
     Args:
         fashion_clip: `pocket`, or the folder or hub id of a CLIPModel.
-        visual: `gradients` (no weights), `dreamsim`, or the folder or hub id of a DINOv2.
+        visual: `efficientnet-lite0`, `gradients` (no weights), `dreamsim`, or a folder or hub id of a DINOv2 or SigLIP.
         device: where the encoders run, always in float32.
         metrics: their names; those of an evaluation when empty.
 

@@ -11,8 +11,9 @@ from tasks.text_to_image.metrics.metric_input import MetricInput, Row
 def visual_loss(metric_input: MetricInput, features: Features) -> list[Row]:
     """1 − cosine of a perceptual embedding, 0…2, lower is closer.
 
-    The embedding is DreamSim's (Fu et al. 2023), DINOv2's class token, or `gradients` without weights (then 0…1); the
-    record names it. SSIM would prefer flat grey to the same picture moved by a hand's breadth.
+    The embedding is DreamSim's (Fu et al. 2023), DINOv2's class token, SigLIP's, EfficientNet-Lite0's at four depths,
+    or `gradients` without weights (then 0…1); the record names it. SSIM would prefer flat grey to the same picture
+    moved by a hand's breadth.
     """
     look = features[visual_embedding]
     likeness = cosines(look(metric_input.references), look(metric_input.samples))

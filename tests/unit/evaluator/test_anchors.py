@@ -10,7 +10,7 @@ from shared.statistics.skill import skill
 from tasks.text_to_image.evaluation.anchors import MAX_OTHERS, anchors, matching, mismatched
 from tasks.text_to_image.evaluation.scorer import Scorer, load_scorer
 from tasks.text_to_image.metrics import pairwise_metrics
-from tasks.text_to_image.metrics.gradients import describe
+from tasks.text_to_image.metrics.features import visual_embedding
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +20,7 @@ def scorer() -> Scorer:
 
 def test_floor_and_ceiling_are_what_other_real_pictures_cost(scorer: Scorer, garments: list[Image.Image]):
     ends = anchors(garments, scorer)["visual_loss"]
-    vectors = [describe(picture).astype(float) for picture in garments]
+    vectors = [vector.astype(float) for vector in scorer.features[visual_embedding](garments)]
     costs = {(i, j): 1 - vectors[i] @ vectors[j] for i, j in permutations(range(4), 2)}
     assert ends.shuffled == pytest.approx(np.mean(list(costs.values())))
     assert ends.real == pytest.approx(np.mean([min(costs[i, j] for j in range(4) if j != i) for i in range(4)]))

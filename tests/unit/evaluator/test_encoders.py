@@ -75,6 +75,18 @@ def test_a_cached_hub_snapshot_is_used_without_network_and_its_commit_recorded(
     assert load_encoder("owner/name").record.revision == commit
 
 
+def test_an_encoder_is_at_hand_where_its_weights_are_in_the_cache_or_the_hub_answers(
+    clip_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    assert not files.is_at_hand("owner/name", ask_hub=True), "the network is switched off"
+    commit, cache = "0123456789abcdef0123456789abcdef01234567", tmp_path / "models--owner--name"
+    shutil.copytree(clip_folder, cache / "snapshots" / commit)
+    (cache / "refs").mkdir()
+    (cache / "refs" / "main").write_text(commit)
+    assert files.is_at_hand("owner/name", ask_hub=False)
+
+
 def test_a_hub_that_never_answers_is_given_up_in_bounded_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))

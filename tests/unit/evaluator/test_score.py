@@ -78,7 +78,7 @@ def test_captions_lie_beside_either_picture_and_a_missing_one_is_a_blank(report:
 def test_encoders_are_named_with_their_weights(report: dict[str, Any]) -> None:
     assert report["encoders"]["fashion_clip_loss"]["model"] == "pocket"
     assert len(report["encoders"]["fashion_clip_loss"]["digest"]) == 64
-    assert report["encoders"]["visual_loss"]["model"] == "gradients"
+    assert report["encoders"]["visual_loss"]["model"] == "efficientnet-lite0"
 
 
 def test_the_same_folders_give_the_same_bytes(

@@ -55,7 +55,9 @@ def test_an_encoder_that_cannot_be_had_is_a_blank_with_a_reason(garments: list[I
     assert scorer.encoders["clip_t"].reason == scores.missing["clip_t"]
 
 
-def test_dinov2_takes_the_place_of_gradients(clip_folder: Path, dinov2_folder: Path, garments: list[Image.Image]):
+def test_dinov2_takes_the_place_of_the_encoder_that_comes_with_darkroom(
+    clip_folder: Path, dinov2_folder: Path, garments: list[Image.Image]
+):
     scorer = load_scorer(str(clip_folder), visual=str(dinov2_folder))
     row = score(scorer, garments[:1], garments[1:2], PROMPTS[:1]).rows[0]
     assert scorer.encoders["visual_loss"].digest

@@ -195,11 +195,13 @@ def test_relative_folders_of_models_come_out_absolute_and_keywords_stay(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for name in ("clip", "gradients", "pocket"):
+    for name in ("clip", "efficientnet-lite0", "pocket"):
         (tmp_path / name).mkdir()
-    config = load_config(write(tmp_path, MINIMAL), ["evaluation.fashion_clip=clip", "evaluation.visual=gradients"])
+    config = load_config(
+        write(tmp_path, MINIMAL), ["evaluation.fashion_clip=clip", "evaluation.visual=efficientnet-lite0"]
+    )
     assert config.evaluation.fashion_clip == str(tmp_path / "clip")
-    assert config.evaluation.visual == "gradients"
+    assert config.evaluation.visual == "efficientnet-lite0"
     assert config.model.path == "pocket"
 
 

@@ -149,3 +149,16 @@ def test_a_checkpoint_names_what_its_state_was_made_with(changed: Callable[..., 
     setting_changes.require_same_state(changed(train={"learning_rate": 0.5, "seed": 3}), manifest)
     with pytest.raises(RunFolderError, match=r"lora\.rank was 2, is 8"):
         setting_changes.require_same_state(changed(lora={"rank": 8}), manifest)
+
+
+@pytest.mark.parametrize(("given", "kept"), [({}, "gradients"), ({"visual": "dreamsim"}, "dreamsim")])
+def test_a_run_keeps_a_default_of_an_earlier_version_unless_the_config_names_another(
+    changed: Callable[..., Config], given: dict[str, str], kept: str
+) -> None:
+    before = changed(evaluation={"visual": "gradients"})
+    tree = before.model_dump(mode="json", exclude_none=True)
+    del tree["evaluation"]["visual"]
+    tree["evaluation"] |= given
+    assert setting_changes.with_former_defaults(before, parse_config(tree)).evaluation.visual == kept
+    of_today = changed(evaluation={"visual": "efficientnet-lite0"})
+    assert setting_changes.with_former_defaults(of_today, parse_config(tree)) == parse_config(tree)

@@ -92,6 +92,32 @@ def test_captions_beyond_sixteen_are_kept_for_the_final_where_drawing_is_quick(t
         assert config.evaluation.num_prompts + further == config.data.num_validation
 
 
+@pytest.mark.parametrize(
+    ("cached", "hub_answers", "chosen", "reason"),
+    [
+        ((), False, "efficientnet-lite0", "the hub did not answer"),
+        ((), True, "facebook/dinov2-base", "downloads it once"),
+        (("google/siglip2-base-patch16-224",), False, "google/siglip2-base-patch16-224", "on this machine"),
+    ],
+)
+def test_the_best_perceptual_encoder_that_can_be_had_is_written(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    cached: tuple[str, ...],
+    hub_answers: bool,
+    chosen: str,
+    reason: str,
+) -> None:
+    monkeypatch.setattr(
+        first_config.files, "is_at_hand", lambda name, ask_hub: name in cached or (ask_hub and hub_answers)
+    )
+    seen, path = survey(data_set(tmp_path / "dresses", 8)), tmp_path / "c.toml"
+    for family, visual in ((FAMILIES["sd1"], chosen), (Pocket(), "efficientnet-lite0")):
+        path.write_text(first_config.render(seen, presets.recommend(family, None), "pocket", str(tmp_path), "one"))
+        assert load_config(path).evaluation.visual == visual
+        assert (reason in path.read_text()) == (family.name == "sd1")
+
+
 def test_two_pictures_are_too_few(tmp_path: Path) -> None:
     seen = survey(data_set(tmp_path / "two", 2))
     with pytest.raises(DataError, match="at least 3"):
