@@ -135,9 +135,9 @@ def _describe(config: Config, pairs: Sequence[Pair], digest: Digests) -> Dataset
 def _require_suitable(config: Config) -> None:
     """Raises ModelError or ConfigError if the base model and the settings do not suit one another."""
     base_model.require_same_description(config.model)
-    base_model.require_clip_skip(
-        config.model.clip_skip, base_model.family(config.model.path, revision=config.model.revision)
-    )
+    family = base_model.family(config.model.path, revision=config.model.revision)
+    base_model.require_clip_skip(config.model.clip_skip, family)
+    base_model.require_sampler(config.evaluation.scheduler, family)
     targets.require_matrices(
         config.lora.target_modules,
         config.train.optimizer,

@@ -41,6 +41,7 @@ class ZImage(Family):
         "all": (*ATTENTION, *FEED_FORWARD),
         "all-linear": (*ATTENTION, *FEED_FORWARD),
     }
+    samplers = ("own",)
     resolution = 1024
     sizes = {gigabytes: Size(1, True, 16, 0 if gigabytes < 40 else 1) for gigabytes in CARDS}
     on_cpu = Size(1, True, 8, 1, resolution=512)

@@ -69,6 +69,8 @@ class Family(ABC):
     """What `lora.target_modules` names, to the ends of modules' names."""
     exclude_modules: ClassVar[str | None] = None
     """A regular expression of the denoiser's modules that never get an adapter, as one without a gradient."""
+    samplers: ClassVar[Collection[str] | None] = None
+    """Values of `evaluation.scheduler` that draw what it has learnt; None: all."""
     resolution: ClassVar[int]
     """Sides of the pictures it was trained on, in pixels."""
     sizes: ClassVar[Mapping[int, Size]]

@@ -275,6 +275,15 @@ def require_clip_skip(clip_skip: int, family: Family | None) -> None:
         )
 
 
+def require_sampler(scheduler: str, family: Family | None) -> None:
+    """Raises ConfigError where `evaluation.scheduler` cannot draw with this family. family: None: not known."""
+    if family and family.samplers is not None and scheduler not in family.samplers:
+        raise ConfigError(
+            f"evaluation.scheduler is {scheduler}, which cannot draw with {family.title}",
+            f"set evaluation.scheduler to {' or '.join(family.samplers)}",
+        )
+
+
 def require_known_targets(names: Iterable[str]) -> None:
     """Raises ConfigError where `lora.target_modules` names what no family has."""
     ends = dict.fromkeys(end for family in FAMILIES.values() for preset in family.presets.values() for end in preset)

@@ -15,6 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from shared.config.schema import EvaluationConfig
 from shared.machine.hardware import Gpu
 
 if TYPE_CHECKING:
@@ -120,6 +121,7 @@ def _choices(
             if size.checkpointing
             else f"activations fit on {card}; recomputing them would cost a quarter of the speed",
         ),
+        **_scheduler(family),
         **_evaluation(size, card, on_gpu=gigabytes is not None),
     }
 
@@ -150,6 +152,13 @@ def _rank_reason(rank: int) -> str:
     if rank < 16:
         return "small: quick to compute, quick to save"
     return "enough for a subject or a style" if rank == 16 else "room for a whole collection; the card has it"
+
+
+def _scheduler(family: Family) -> dict[str, Choice]:
+    """Only where the default cannot draw with this family."""
+    if family.samplers is None or EvaluationConfig.model_fields["scheduler"].default in family.samplers:
+        return {}
+    return {"evaluation.scheduler": Choice(next(iter(family.samplers)), f"draws what {family.title} has learnt")}
 
 
 def _evaluation(size: Size, card: str, *, on_gpu: bool) -> dict[str, Choice]:

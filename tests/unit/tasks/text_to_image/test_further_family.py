@@ -122,6 +122,7 @@ def test_it_has_a_memory_estimate_and_presets(folder: Path, family: ZImage, tmp_
     preset = presets.recommend(family, Gpu(0, "a card", 0.0, 24 * 1024.0, (8, 6)))
     assert preset.name == "z-image on 24 GB"
     assert preset.choices["data.resolution"].value == 1024
+    assert preset.choices["evaluation.scheduler"].value == "own"
 
 
 def test_a_noise_schedule_of_another_kind_is_refused_by_the_family(folder: Path, tmp_path: Path) -> None:
@@ -210,6 +211,13 @@ def test_a_sampler_that_would_take_it_for_another_kind_of_model_is_refused(folde
         model.sample_with("DDIMScheduler")
     model.sample_with("FlowMatchHeunDiscreteScheduler")
     assert model.pipeline.scheduler.config.shift == 3.0
+
+
+def test_such_a_sampler_is_refused_before_the_run_is_made(folder: Path, pictures: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="DPMSolverMultistepScheduler, which cannot draw with Z-Image") as refused:
+        create_run(tiny_config(tmp_path, "run", folder, pictures, {}))
+    assert refused.value.hint == "set evaluation.scheduler to own"
+    assert not (tmp_path / "run").exists()
 
 
 def test_strata_of_noise_levels_are_the_middles_of_the_trained_range() -> None:
