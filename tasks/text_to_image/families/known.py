@@ -10,3 +10,8 @@ FAMILIES: dict[str, Family] = {
     family.name: family for family in (StableDiffusion1(), StableDiffusion2(), StableDiffusionXL())
 }
 """By name."""
+
+
+def usual() -> Family:
+    """The first: stands in where nothing says which family a model is of."""
+    return next(iter(FAMILIES.values()))

@@ -26,7 +26,7 @@ from shared.errors import ConfigError, ModelError
 from shared.files.publication import sha256
 from shared.run_folder.records import combined_digest
 from tasks.text_to_image.families.family import Family
-from tasks.text_to_image.families.known import FAMILIES
+from tasks.text_to_image.families.known import FAMILIES, usual
 from tasks.text_to_image.models import vae
 from tasks.text_to_image.models.noise_schedule import ARCHITECTURE_KEY
 from tasks.text_to_image.models.pipeline_folder import not_a_model, read_json
@@ -294,7 +294,7 @@ def guess_family(hub_id: str) -> Family:
     """What a hub id's name suggests; for advice only, before anything of it is here."""
     name = hub_id.rpartition("/")[2].lower()
     found = (family for family in reversed(FAMILIES.values()) if re.search(family.hub_name, name))
-    return next(found, FAMILIES["sd1"])
+    return next(found, usual())
 
 
 def model_files(path: str, revision: str | None = None) -> Path | None:

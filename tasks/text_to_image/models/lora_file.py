@@ -20,7 +20,7 @@ from shared.config.schema import LoraConfig
 from shared.errors import ConfigError
 from shared.run_folder.records import InitialLora, combined_digest
 from tasks.text_to_image.families.family import Family
-from tasks.text_to_image.families.known import FAMILIES
+from tasks.text_to_image.families.known import FAMILIES, usual
 from tasks.text_to_image.models.weights_header import Tensors, TensorShape
 
 Format = Literal["diffusers", "kohya", "peft"]
@@ -132,7 +132,7 @@ def _problems(file: LoraFile, settings: LoraConfig, family: Family | None) -> It
     if learnt and not settings.text_encoder:
         yield f"it adapts a text encoder: {learnt[0]}", "lora.text_encoder = true"
     yield from _too_large(file, settings)
-    yield from _without_place(file, settings, family or FAMILIES["sd1"])
+    yield from _without_place(file, settings, family or file.family or usual())
 
 
 def _too_large(file: LoraFile, settings: LoraConfig) -> Iterator[tuple[str, str]]:
