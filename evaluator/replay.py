@@ -131,7 +131,7 @@ def show(found: Replay, console: Console) -> None:
 
 
 def parse_weights(text: str) -> dict[str, float]:
-    """`visual_loss=0.5,color_loss=0`.
+    """`metric=0.5,other=0`.
 
     Raises:
         ConfigError: it is not of this form, or a weight is negative.
@@ -146,7 +146,7 @@ def parse_weights(text: str) -> dict[str, float]:
     if wrong := [name for name, weight in weights.items() if not 0 <= weight < float("inf")]:
         raise ConfigError(
             f"--weights gives no weight of 0 or more to {', '.join(map(repr, wrong))}",
-            "write them as metric=number, such as visual_loss=0.5,color_loss=0",
+            "write them as metric=number,other=number with names from metrics.json",
         )
     return weights
 
