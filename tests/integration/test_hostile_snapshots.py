@@ -15,8 +15,8 @@ from shared.run_folder.tables import read_rows
 from tasks.text_to_image.lora.lora import LORA_FILE
 from tests.conftest import Warm, check
 from tests.integration.conftest import copy_of
-from tests.unit.evaluator_core.conftest import Tensors, Texts
-from tests.unit.evaluator_core.test_snapshot_file import (
+from tests.unit.tasks.text_to_image.evaluation.conftest import Tensors, Texts
+from tests.unit.tasks.text_to_image.evaluation.test_snapshot_file import (
     add_bytes,
     drop_last_bytes,
     editing,

@@ -16,7 +16,15 @@ from tasks.text_to_image.evaluation import snapshot_file
 from tasks.text_to_image.families.model import Model
 from tasks.text_to_image.lora import lora
 from tasks.text_to_image.lora.lora import LORA_FILE
-from tests.unit.evaluator_core.conftest import LORA, Blueprint, SnapshotMaker, Tensors, Texts, random_weights, rewrite
+from tests.unit.tasks.text_to_image.evaluation.conftest import (
+    LORA,
+    Blueprint,
+    SnapshotMaker,
+    Tensors,
+    Texts,
+    random_weights,
+    rewrite,
+)
 
 KEY = "lora_adapter_metadata"
 

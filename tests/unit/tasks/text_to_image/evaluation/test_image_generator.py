@@ -22,7 +22,7 @@ from tasks.text_to_image.evaluation import snapshot_file
 from tasks.text_to_image.evaluation.image_generator import ImageGenerator, Job, jobs
 from tasks.text_to_image.families.model import Model
 from tasks.text_to_image.lora import lora
-from tests.unit.evaluator_core.conftest import LORA, SETTINGS, SnapshotMaker, random_weights
+from tests.unit.tasks.text_to_image.evaluation.conftest import LORA, SETTINGS, SnapshotMaker, random_weights
 
 PROMPTS = {"dress": "a red dress", "coat": "a blue coat"}
 SIZES = {"dress": (32, 32), "coat": (32, 32)}

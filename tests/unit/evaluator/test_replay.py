@@ -14,7 +14,7 @@ from shared.errors import ConfigError
 from shared.run_folder.records import Sample
 from shared.run_folder.run_dir import RunDir, open_run, step_name
 from tests.conftest import ROOT, RunMaker, run_python
-from tests.unit.evaluator_core.test_results_table import add, result_of
+from tests.unit.evaluator.test_results_table import add, result_of
 
 GOLDEN = ROOT / "tests" / "golden" / "folders"
 
