@@ -45,5 +45,5 @@ class RunConfig(Section):
     trackers: Annotated[tuple[str, ...], Rule.SESSION] = Field(
         default=(),
         description="Tools that get every number, contact sheet and verdict while the run goes on, each from a process "
-        "of its own: `tensorboard` (needs `pip install tensorboard`).",
+        "of its own: `tensorboard` (needs `pip install tensorboard`) and `wandb` (needs `pip install wandb`).",
     )
