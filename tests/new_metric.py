@@ -1,4 +1,4 @@
-"""A metric that the project does not have, as a stranger would add it: one file."""
+"""A metric that the project does not have, as a stranger would add it: one file. And the names of those it has."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from pathlib import Path
 
 from shared.run_folder.metric_descriptions import MetricDescriptions
 from tasks.text_to_image import metrics
+
+SHIPPED = ("visual", "fashion", "color", "clip_t", "diversity", "copying", "drift", "legacy")
+"""In the order of their columns. Only these are held translated, and a file that somebody adds fails no test."""
 
 SOURCE = '''
 """`exposure`: is the sample as bright as its reference?"""
@@ -57,9 +60,9 @@ METRIC = Metric(
 
 
 @contextmanager
-def new_metric(folder: Path, source: str = SOURCE) -> Iterator[MetricDescriptions]:
-    """The file lies beside the project's own; gives what an evaluator publishes then."""
-    (folder / "exposure.py").write_text(source, encoding="utf-8")
+def new_metric(folder: Path, source: str = SOURCE, name: str = "exposure") -> Iterator[MetricDescriptions]:
+    """The file `name`.py lies beside the project's own; gives what an evaluator publishes then."""
+    (folder / f"{name}.py").write_text(source, encoding="utf-8")
     metrics.__path__.append(str(folder))
     metrics.all_metrics.cache_clear()
     try:
@@ -67,4 +70,11 @@ def new_metric(folder: Path, source: str = SOURCE) -> Iterator[MetricDescription
     finally:
         metrics.__path__.remove(str(folder))
         metrics.all_metrics.cache_clear()
-        sys.modules.pop(f"{metrics.__name__}.exposure", None)
+        sys.modules.pop(f"{metrics.__name__}.{name}", None)
+
+
+def descriptions_of(*names: str) -> MetricDescriptions:
+    """What an evaluator publishes if there are no other metrics than these."""
+    return MetricDescriptions(
+        metrics=tuple(metric for metric in metrics.descriptions().metrics if metric.name in names)
+    )

@@ -18,6 +18,7 @@ from dashboard.data.comparison import Contestant, score_table
 from dashboard.data.notes import Notes
 from dashboard.data.reader import RunReader
 from dashboard.data.snapshot_table import snapshot_table
+from dashboard.text import language
 from evaluator.results_table import ResultsTable, publish_descriptions
 from examples.fake_run import create, write_history
 from shared.launch.terminal import describe_result
@@ -44,7 +45,8 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunReader]:
 
 def test_it_is_in_the_table_the_composite_and_the_verdict(reader: RunReader) -> None:
     published = json.loads(reader.run.metric_descriptions.read_bytes())
-    assert [metric["name"] for metric in published["metrics"]][:3] == ["visual", "fashion", "exposure"]
+    names = [metric["name"] for metric in published["metrics"]]
+    assert names.index("fashion") < names.index("exposure") < names.index("color")
     row, best = read_rows(reader.run.metrics_csv)[1], reader.run.read_best()
     assert float(row["exposure_delta"]) > 0
     assert float(row["composite"]) < 0
@@ -61,6 +63,11 @@ def test_it_is_in_the_charts(reader: RunReader) -> None:
     shown = titles(quality_figure(*arguments))
     assert "equal exposure, %, difference to step 0 (higher is better)" in shown
     assert "lightness, %: of the whole picture" in shown
+    try:
+        language.use("zh-Hant")
+        assert [title for title in titles(quality_figure(*arguments)) if title.startswith("equal exposure, %")]
+    finally:
+        language.use("en")
     one = Run("a", reader.train(), reader.validation(), reader.metrics(), XAxis(), reader.descriptions)
     other = Run("b", reader.train(), reader.validation(), reader.metrics()[["step"]], XAxis(), OLDER_METRICS)
     assert "equal exposure, % (higher is better)" in titles(overlay_figure([one, other], Look()))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from tasks.text_to_image.evaluation.anchors import anchors
 from tasks.text_to_image.evaluation.scorer import NO_REFERENCE, load_scorer
 from tasks.text_to_image.metrics.metric_input import MetricInput
 from tests.conftest import ROOT
-from tests.new_metric import new_metric
+from tests.new_metric import SHIPPED, descriptions_of, new_metric
 
 HEADER = (
     "step,epoch,total_loss,visual_loss,fashion_clip_loss,color_loss,learning_rate,timestamp,status,reason,clip_t,"
@@ -24,6 +26,13 @@ HEADER = (
     "composite,composite_low,composite_high,visual_loss_skill,fashion_clip_loss_skill,color_loss_skill,diversity,"
     "copy_max,nn_ratio,drift,val_loss,gap,signals,evaluation_seconds"
 )
+EXAMPLE_FILE = "tasks/text_to_image/metrics/brightness.py"
+
+
+def example() -> str:
+    """The file that docs/metrics.md shows."""
+    page = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
+    return page.split("## Adding a metric")[1].split("```python\n")[1].split("```")[0]
 
 
 @pytest.fixture
@@ -34,14 +43,14 @@ def exposure(tmp_path: Path) -> Iterator[None]:
 
 
 def test_the_header_is_what_it_always_was() -> None:
-    assert ",".join(metrics.descriptions().header) == HEADER
+    assert ",".join(descriptions_of(*SHIPPED).header) == HEADER
     assert ",".join(OLDER_METRICS.header) == HEADER
 
 
 def test_files_that_hold_no_metric_are_none_and_legacy_is_computed_only_where_named() -> None:
-    names = ["visual", "fashion", "color", "clip_t", "diversity", "copying", "drift"]
-    assert list(metrics.all_metrics()) == [*names, "legacy"]
-    assert list(metrics.metric_names()) == names
+    assert [name for name in metrics.all_metrics() if name in SHIPPED] == list(SHIPPED)
+    assert "palette" not in metrics.all_metrics()
+    assert set(SHIPPED) - set(metrics.metric_names()) == {"legacy"}
 
 
 def test_a_column_is_named_once_and_fits_its_role() -> None:
@@ -62,8 +71,9 @@ def test_a_feature_that_no_metric_names_is_refused() -> None:
 
 @pytest.mark.usefixtures("exposure")
 def test_a_new_file_is_a_metric(garments: list[Image.Image]) -> None:
-    assert list(metrics.all_metrics())[:3] == ["visual", "fashion", "exposure"]
-    header = metrics.descriptions().header
+    names = list(metrics.all_metrics())
+    assert names.index("fashion") < names.index("exposure") < names.index("color")
+    header = descriptions_of(*SHIPPED, "exposure").header
     assert header[:8] == tuple(HEADER.split(","))[:8], "the leading columns stay"
     assert [name for name in header if name.startswith("exposure")] == [
         "exposure",
@@ -89,9 +99,15 @@ def test_a_prompt_without_a_reference_gets_the_numbers_that_need_none(garments: 
 
 
 def test_the_example_in_the_docs_is_a_metric(tmp_path: Path, garments: list[Image.Image]) -> None:
-    page = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
-    source = page.split("## Adding a metric")[1].split("```python\n")[1].split("```")[0]
-    with new_metric(tmp_path, source) as described:
-        assert {"exposure_loss", "exposure_loss_delta"} <= set(described.header)
-        scores = load_scorer("/nowhere", metrics=("exposure",)).score(MetricInput(garments, garments, [""] * 4))
-        assert [row["exposure_loss"] for row in scores.rows] == [0.0] * 4
+    with new_metric(tmp_path, example(), "brightness") as described:
+        assert {"brightness_loss", "brightness_loss_delta"} <= set(described.header)
+        samples = [*garments[:2], *(picture.point(lambda value: value // 2) for picture in garments[2:])]
+        scores = load_scorer("/nowhere", metrics=("brightness",)).score(MetricInput(garments, samples, [""] * 4))
+        assert [bool(row["brightness_loss"]) for row in scores.rows] == [False, False, True, True]
+
+
+def test_the_example_in_the_docs_passes_the_linter() -> None:
+    for command in (["check"], ["format", "--diff"]):
+        ruff = [sys.executable, "-m", "ruff", *command, "--no-cache", "--stdin-filename", EXAMPLE_FILE, "-"]
+        found = subprocess.run(ruff, input=example(), cwd=ROOT, capture_output=True, text=True, check=False)
+        assert found.returncode == 0, found.stdout + found.stderr
