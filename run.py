@@ -11,7 +11,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -77,22 +76,6 @@ AllowChange = Annotated[
 ]
 TaskName = Annotated[str, typer.Option("--task", help="What is learnt, as `run.task` names it.")]
 RunPath = Annotated[Path, typer.Argument(help="A run folder, such as runs/demo.")]
-
-
-class ExportFormat(StrEnum):
-    """Who reads it."""
-
-    kohya = "kohya"
-    diffusers = "diffusers"
-    peft = "peft"
-
-
-class ExportPrecision(StrEnum):
-    """Of the weights."""
-
-    fp32 = "fp32"
-    fp16 = "fp16"
-    bf16 = "bf16"
 
 
 @app.command()
@@ -236,19 +219,22 @@ def score(
     raise typer.Exit(exit_code_of(body))
 
 
-@app.command()
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def export(
+    context: typer.Context,
     run: RunPath,
     step: Annotated[str, typer.Option(help="`best`, or the step of a snapshot.")] = "best",
-    form: Annotated[ExportFormat, typer.Option("--format", help="Who is to read it.")] = ExportFormat.kohya,
+    form: Annotated[str, typer.Option("--format", help="Who is to read it; the task's usual one when absent.")] = "",
     output: Annotated[Path | None, typer.Option(help="Where to; in RUN/exports when absent.")] = None,
-    dtype: Annotated[ExportPrecision, typer.Option(help="Precision of the weights.")] = ExportPrecision.fp16,
 ) -> None:
-    """Write a snapshot for ComfyUI and A1111 (kohya), for diffusers, or for PEFT."""
+    """Write a snapshot in a format of other programs.
+
+    Of text-to-image: --format kohya (ComfyUI and A1111), diffusers or peft; --dtype fp32, fp16 or bf16.
+    """
 
     def body() -> int:
         opened = open_run(run)
-        asked = ["--step", step, "--format", form.value, "--dtype", dtype.value]
+        asked = ["--step", step, *(["--format", form] if form else []), *context.args]
         target = ["--output", output.resolve()] if output else []
         command = python_module("tasks.export", opened.path, *asked, *target)
         return _foreground(command, child_environment(opened))

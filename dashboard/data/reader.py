@@ -20,7 +20,7 @@ from shared.files.publication import read_manifest, verify
 from shared.run_folder import requests
 from shared.run_folder.metric_descriptions import MetricDescriptions
 from shared.run_folder.pending import BASE_MODEL, without_result
-from shared.run_folder.records import Best, EvaluationResult, Manifest
+from shared.run_folder.records import Best, EvaluationResult, ExportFormat, Manifest
 from shared.run_folder.run_dir import ResultKind, RunDir, steps_in
 from shared.run_folder.tables import TRAIN_COLUMNS, VALIDATION_COLUMNS, read_rows
 
@@ -59,6 +59,11 @@ class RunReader:
         if self._config is None or self._config[0] != version:
             self._config = (version, self.run.read_config())
         return self._config[1]
+
+    @property
+    def exports(self) -> tuple[ExportFormat, ...]:
+        """The formats in which a snapshot can be had for other programs."""
+        return self.keep(("exports",), lambda: self.run.read_record().exports)
 
     def train(self) -> pd.DataFrame:
         """`train.csv` as numbers; `timestamp` in epoch seconds."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import shlex
+from collections.abc import Sequence
 
 import streamlit as st
 
@@ -19,10 +20,9 @@ from dashboard.server import exports
 from dashboard.server.files import download_url
 from dashboard.text.formatting import duration, metric_name, size
 from dashboard.text.language import say
-from shared.run_folder.records import Manifest
+from shared.run_folder.records import ExportFormat, FileEntry, Manifest
 
 SHORT_TABLE, TABLE_HEIGHT = 12, 420
-PROGRAMS: dict[exports.Form, str] = {"kohya": "ComfyUI, A1111, Forge", "peft": "PEFT"}
 
 
 @refreshed(seconds=4.0)
@@ -83,55 +83,68 @@ def show_snapshot(reader: RunReader, step: int, manifest: Manifest | None, noted
 
 
 def show_file(reader: RunReader, step: int, manifest: Manifest | None) -> None:
-    """The adapter: to download, to copy, to convert."""
-    files = [entry for entry in manifest.files if entry.name.endswith(".safetensors")] if manifest else []
+    """What ships: to download, to copy, to convert."""
     folder = reader.run.snapshot(step)
     if damage := reader.damage(step):
         st.warning(say("This snapshot is damaged: {damage}", damage=damage), icon=":material/warning:")
-    if damage or not files:
+    if damage or not manifest:
         return
-    entry = files[0]
-    downloads_panel(reader.name, step, f"snapshots/{folder.name}/{entry.name}", entry.size)
-    st.code(str(folder / entry.name), language=None, wrap_lines=True)
-    st.caption(f"sha256 {entry.sha256}")
-    with st.expander(say("On the command line")):
-        run = shlex.quote(str(reader.run.path))
-        lines = [f"python run.py export {run} --step {step} --format {form}" for form in PROGRAMS]
-        st.code("\n".join(lines), language=None, wrap_lines=True)
+    downloads_panel(reader.name, step, manifest.files)
+    for entry in manifest.files:
+        st.code(str(folder / entry.name), language=None, wrap_lines=True)
+        st.caption(f"sha256 {entry.sha256}")
+    if converted := to_convert(reader):
+        with st.expander(say("On the command line")):
+            run = shlex.quote(str(reader.run.path))
+            lines = [f"python run.py export {run} --step {step} --format {form.name}" for form in converted]
+            st.code("\n".join(lines), language=None, wrap_lines=True)
 
 
-def download_html(reader: RunReader, path: str, programs: str, num_bytes: int) -> str:
-    """A link that saves a file of the run."""
-    text = say("Download for {programs} ({size})", programs=programs, size=size(num_bytes))
+def to_convert(reader: RunReader) -> list[ExportFormat]:
+    """The formats that no file of a snapshot has already."""
+    return [form for form in reader.exports if not form.file]
+
+
+def download_html(reader: RunReader, path: str, num_bytes: int, programs: str = "") -> str:
+    """A link that saves a file of the run. programs: who reads it; the file's name is shown when empty."""
+    if programs:
+        text = say("Download for {programs} ({size})", programs=programs, size=size(num_bytes))
+    else:
+        text = say("Download {file} ({size})", file=path.rpartition("/")[2], size=size(num_bytes))
     url = html.escape(download_url(reader.name, path))
     return f'<a class="download" href="{url}" download>{html.escape(text)}</a>'
 
 
 @refreshed(seconds=1.0)
-def downloads_panel(reader: RunReader, step: int, path: str, num_bytes: int) -> None:
-    """The adapter as it is, and in the forms other programs read: what is there to download, what is not to be made."""
+def downloads_panel(reader: RunReader, step: int, files: Sequence[FileEntry]) -> None:
+    """The snapshot's files as they are, and the formats other programs read: a link where there is a file, else a
+    button that makes it."""
+    converted, programs = to_convert(reader), {form.file: form.programs for form in reader.exports}
     with st.container(horizontal=True, gap="small", key="downloads"):
-        st.html(download_html(reader, path, "diffusers", num_bytes), width="content")
-        for form, programs in PROGRAMS.items():
+        for entry in files:
+            path = f"snapshots/{reader.run.snapshot(step).name}/{entry.name}"
+            st.html(download_html(reader, path, entry.size, programs.get(entry.name, "")), width="content")
+        for form in converted:
             target = exports.target_of(reader.run, step, form)
             if target.exists():
-                link = download_html(reader, f"exports/{target.name}", programs, target.stat().st_size)
+                link = download_html(reader, f"exports/{target.name}", target.stat().st_size, form.programs)
                 st.html(link, width="content")
             else:
-                convert_button(reader, step, form, programs)
-    for form in PROGRAMS:
+                convert_button(reader, step, form)
+    for form in converted:
         if failure := all_exports().failure(exports.target_of(reader.run, step, form)):
             st.error(failure, icon=":material/error:")
 
 
-def convert_button(reader: RunReader, step: int, form: exports.Form, programs: str) -> None:
+def convert_button(reader: RunReader, step: int, form: ExportFormat) -> None:
     """Begins an export; while it is at work, says for how long."""
     server = all_exports()
     job = server.running(exports.target_of(reader.run, step, form))
-    making = say("Converting for {programs} … {time}", programs=programs, time=duration(job.seconds())) if job else ""
+    programs, time = form.programs, duration(job.seconds()) if job else ""
+    making = say("Converting for {programs} … {time}", programs=programs, time=time) if job else ""
     st.button(
         making or say("Convert for {programs}", programs=programs),
-        key=f"export_{form}_{reader.run_id}_{step}",
+        key=f"export_{form.name}_{reader.run_id}_{step}",
         icon=":material/hourglass_top:" if job else ":material/swap_horiz:",
         disabled=server.is_busy(),
         on_click=act,

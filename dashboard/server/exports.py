@@ -1,4 +1,4 @@
-"""A snapshot in the form another program reads: made on demand, once for all viewers, by `tasks.export`.
+"""A snapshot in the form another program reads: made on demand, once for all viewers, by the export of the run's task.
 
 The export is a separate program, because it needs torch and the dashboard must not import it. Its files stay in the
 run's `exports/`.
@@ -12,14 +12,11 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO
 
 from shared.launch.supervisor import ROOT, child_environment, python_module
+from shared.run_folder.records import ExportFormat
 from shared.run_folder.run_dir import RunDir
-
-Form = Literal["kohya", "peft"]
-ENDINGS: dict[Form, str] = {"kohya": ".safetensors", "peft": ".zip"}
-DTYPE = "fp16"
 
 
 @dataclass(frozen=True)
@@ -49,10 +46,10 @@ class Exports:
         self._jobs: dict[Path, Job] = {}
         self._lock = threading.Lock()
 
-    def start(self, run: RunDir, step: int, form: Form) -> None:
+    def start(self, run: RunDir, step: int, form: ExportFormat) -> None:
         """Start the export, unless the file exists or another export is running."""
         target = target_of(run, step, form)
-        options = ("--step", step, "--format", form, "--dtype", DTYPE, "--output", target)
+        options = ("--step", step, "--format", form.name, "--output", target)
         with self._lock:
             if target.exists() or self.is_busy():
                 return
@@ -82,6 +79,6 @@ class Exports:
         return job.error() if job and job.process.poll() and not target.exists() else ""
 
 
-def target_of(run: RunDir, step: int, form: Form) -> Path:
-    """The file of an export; its name has the precision, because the command line can write others."""
-    return run.exports / f"{run.path.name}-{step:06d}-{form}-{DTYPE}{ENDINGS[form]}"
+def target_of(run: RunDir, step: int, form: ExportFormat) -> Path:
+    """The file of an export."""
+    return run.exports / f"{run.path.name}-{step:06d}-{form.name}{form.ending}"

@@ -1,5 +1,5 @@
-"""Files that the browser fetches by URL: pictures and results inside the runs folder, byte for byte, adapters to
-download, and plotly.js from its package."""
+"""Files that the browser fetches by URL: pictures and results inside the runs folder, byte for byte, files of snapshots
+and exports to download, and plotly.js from its package."""
 
 from __future__ import annotations
 
@@ -23,13 +23,24 @@ PLOTLY_URL = f"plotly.min.js?v={importlib.metadata.version('plotly')}"
 
 
 def download_url(run_name: str, path: str) -> str:
-    """The URL of an adapter to download, relative to the page."""
+    """The URL of a file of a snapshot or an export to download, relative to the page."""
     return f"adapters/{quote(run_name)}/{quote(path)}"
 
 
 def picture_url(run_name: str, path: str, *, small: bool = False) -> str:
     """The URL of a picture of a run, relative to the page; `small`: a copy of at most 384 pixels."""
     return f"pictures/{quote(run_name)}/{quote(path)}{'?small' if small else ''}"
+
+
+def find_download(runs: Path, path: str) -> Path | None:
+    """A file of a snapshot or an export, of any type: tasks choose their own; None if it is neither, or missing."""
+    runs = runs.resolve()
+    try:
+        file = (runs / path).resolve(strict=True)
+    except (OSError, ValueError):
+        return None
+    folders = file.relative_to(runs).parts[1:-1] if file.is_file() and file.is_relative_to(runs) else ()
+    return file if folders[:1] in (("snapshots",), ("exports",)) else None
 
 
 def find_file(runs: Path, path: str, endings: Container[str]) -> Path | None:
@@ -58,7 +69,7 @@ def routes(runs: Path) -> list[Route]:
 
     async def adapter(request: Request) -> FileResponse:
         path = request.path_params["path"]
-        file = found_or_404(find_file(runs, path, {".safetensors", ".zip"}))
+        file = found_or_404(find_download(runs, path))
         run_name, folder = path.partition("/")[0], file.parent.name
         name = file.name if folder == "exports" else f"{run_name}-{folder}{file.suffix}"
         return FileResponse(file, media_type="application/octet-stream", filename=name)

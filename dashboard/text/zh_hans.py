@@ -146,6 +146,7 @@ TEXTS: dict[str, str] = {
     "meaning": "含义",
     "another run": "另一个训练",
     "Download for {programs} ({size})": "下载 {programs} 格式（{size}）",
+    "Download {file} ({size})": "下载 {file}（{size}）",
     "Convert for {programs}": "转换为 {programs} 格式",
     "Converting for {programs} … {time}": "正在转换为 {programs} 格式 … {time}",
     "On the command line": "命令行",

@@ -146,6 +146,7 @@ TEXTS: dict[str, str] = {
     "meaning": "含義",
     "another run": "另一個訓練",
     "Download for {programs} ({size})": "下載 {programs} 格式（{size}）",
+    "Download {file} ({size})": "下載 {file}（{size}）",
     "Convert for {programs}": "轉換為 {programs} 格式",
     "Converting for {programs} … {time}": "正在轉換為 {programs} 格式 … {time}",
     "On the command line": "命令列",

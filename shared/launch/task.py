@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from shared.config.schema import Config
 from shared.machine.disk import ResultBytes
 from shared.machine.doctor import Finding
-from shared.run_folder.records import DatasetRecord, InitialLora
+from shared.run_folder.records import DatasetRecord, ExportFormat, InitialLora
 from shared.run_folder.run_dir import RunDir
 
 Say = Callable[[str], object]
@@ -28,6 +28,8 @@ class Plan:
     """The base model, as `RunRecord` describes it; empty without one."""
     folders: Mapping[str, str] = field(default_factory=dict[str, str])
     init_from: InitialLora | None = None
+    exports: tuple[ExportFormat, ...] = ()
+    """The formats that the task's `export` writes; the dashboard shows a button for each."""
 
 
 class Task(Protocol):

@@ -206,6 +206,31 @@ class PresetRecord(BaseModel):
     reason: str = ""
 
 
+class ExportFormat(BaseModel):
+    """A format in which a snapshot can be had for other programs."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", description="As `run.py export --format` takes it.")
+    programs: str = Field(description="Who reads it, for people: `ComfyUI, A1111, Forge`.")
+    file: str = Field(
+        default="", description="The snapshot's file that has this format already; empty: `run.py export` converts."
+    )
+    ending: str = Field(
+        default="",
+        pattern=r"^[\w.-]*$",
+        description="Of a converted file's name, after the format: `-fp16.safetensors`.",
+    )
+
+
+EARLIER_EXPORTS = (
+    ExportFormat(name="diffusers", programs="diffusers", file="pytorch_lora_weights.safetensors"),
+    ExportFormat(name="kohya", programs="ComfyUI, A1111, Forge", ending="-fp16.safetensors"),
+    ExportFormat(name="peft", programs="PEFT", ending="-fp16.zip"),
+)
+"""The formats of runs whose record, by an earlier version, does not name them."""
+
+
 class RunRecord(Record):
     """`run.json`: what this run is; written once, but for `changes`, and a hub id's commit that became known later."""
 
@@ -228,6 +253,9 @@ class RunRecord(Record):
     init_from: InitialLora | None = None
     changes: tuple[Change, ...] = Field(default=(), description="Settings changed since, oldest first.")
     preset: PresetRecord | None = Field(default=None, description="None: the settings did not come from `init`.")
+    exports: tuple[ExportFormat, ...] = Field(
+        default=EARLIER_EXPORTS, description="Formats for other programs, as the run's task names them; may be empty."
+    )
     memory: dict[str, Any] | None = Field(
         default=None, description="Peak estimated before the first step: MiB by place, program and component."
     )

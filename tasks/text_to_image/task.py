@@ -20,7 +20,7 @@ from shared.launch import relocation
 from shared.launch.task import Plan, Say
 from shared.machine.disk import ResultBytes
 from shared.run_folder.pending import NUM_FINALISTS
-from shared.run_folder.records import DatasetRecord, InitialLora
+from shared.run_folder.records import DatasetRecord, ExportFormat, InitialLora
 from shared.run_folder.run_dir import RunDir
 from tasks.text_to_image.findings import findings as findings
 from tasks.text_to_image.models import base_model, external_vae, lora_file, precheck, tokens
@@ -29,6 +29,12 @@ from tasks.text_to_image.places import moved as moved
 from tasks.text_to_image.places import replaced as replaced
 
 PNG_BYTES_PER_PIXEL = 1.8
+EXPORTS = (
+    ExportFormat(name="diffusers", programs="diffusers", file="pytorch_lora_weights.safetensors"),
+    ExportFormat(name="kohya", programs="ComfyUI, A1111, Forge", ending="-fp16.safetensors"),
+    ExportFormat(name="peft", programs="PEFT", ending="-fp16.zip"),
+)
+"""What `export` writes; fp16 is its default."""
 
 
 def plan(config: Config, say: Say) -> Plan:
@@ -58,7 +64,7 @@ def plan(config: Config, say: Say) -> Plan:
     settings = config.model
     identity = base_model.identify(settings.path, revision=settings.revision, variant=settings.variant, digest=digest)
     identity = {**identity, **external_vae.identify(settings)}
-    return Plan(described, fill, identity, _folders(config), initial_lora)
+    return Plan(described, fill, identity, _folders(config), initial_lora, EXPORTS)
 
 
 def require_same_data(run: RunDir, config: Config) -> None:

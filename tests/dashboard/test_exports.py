@@ -14,10 +14,12 @@ from dashboard.panels import snapshots
 from dashboard.server import exports
 from dashboard.server.exports import Exports, target_of
 from examples.fake_run import FakeRun
+from shared.run_folder.records import EARLIER_EXPORTS
 from tests.conftest import Warm, until
 from tests.dashboard.test_pages import open_page, page, text_of  # noqa: F401 - a fixture
 
 STEP = 80
+_, KOHYA, PEFT = EARLIER_EXPORTS
 
 
 @pytest.fixture(autouse=True)
@@ -55,7 +57,7 @@ def test_an_export_that_fails_says_why_and_can_be_tried_again(
 
 
 def test_an_export_that_is_there_is_offered_not_made(page: AppTest, finished: FakeRun) -> None:  # noqa: F811
-    target = target_of(finished.run, STEP, "kohya")
+    target = target_of(finished.run, STEP, KOHYA)
     assert target.name == "finished-000080-kohya-fp16.safetensors"
     target.parent.mkdir()
     target.write_bytes(b"x" * 2_000_000)
@@ -72,16 +74,16 @@ def test_many_viewers_start_one_export(finished: FakeRun, monkeypatch: pytest.Mo
     wait = [sys.executable, "-c", "import time; time.sleep(60)"]
     monkeypatch.setattr(exports, "python_module", lambda *_: wait)
     server = Exports()
-    viewers = [threading.Thread(target=server.start, args=(finished.run, STEP, "kohya")) for _ in range(8)]
+    viewers = [threading.Thread(target=server.start, args=(finished.run, STEP, KOHYA)) for _ in range(8)]
     for viewer in viewers:
         viewer.start()
     for viewer in viewers:
         viewer.join()
-    server.start(finished.run, STEP, "peft")
-    job = server.running(target_of(finished.run, STEP, "kohya"))
+    server.start(finished.run, STEP, PEFT)
+    job = server.running(target_of(finished.run, STEP, KOHYA))
     assert job
-    assert server.running(target_of(finished.run, STEP, "peft")) is None
+    assert server.running(target_of(finished.run, STEP, PEFT)) is None
     job.process.kill()
     job.process.wait()
-    assert server.failure(target_of(finished.run, STEP, "kohya")) == "exit code -9"
+    assert server.failure(target_of(finished.run, STEP, KOHYA)) == "exit code -9"
     assert not server.is_busy()

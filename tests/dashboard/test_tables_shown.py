@@ -21,7 +21,7 @@ from dashboard.data.snapshot_table import snapshot_table, verdict_words
 from dashboard.panels.curves import events_of
 from dashboard.panels.settings import changes_table, settings_table
 from dashboard.panels.system import memory_table
-from dashboard.server.files import download_url, find_file, routes
+from dashboard.server.files import download_url, find_download, find_file, routes
 from examples.fake_run import FakeRun
 from shared.files.publication import publish
 from shared.run_folder.older_metrics import OLDER_METRICS
@@ -303,6 +303,17 @@ def test_large_pictures_have_small_copies_and_small_ones_are_sent_as_they_are(tm
 
 def test_addresses_survive_any_name() -> None:
     assert download_url("a b", "snapshots/ü?#.safetensors") == "adapters/a%20b/snapshots/%C3%BC%3F%23.safetensors"
+
+
+def test_only_files_of_snapshots_and_exports_are_downloaded(tmp_path: Path) -> None:
+    for path in ("a/snapshots/step-1/net.bin", "a/exports/net.zip", "a/config.toml", "a/logs/exports/x", "exports/x"):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text("x")
+    (tmp_path / "a" / "exports" / "link").symlink_to(tmp_path / "a" / "config.toml")
+    found = [path for path in ("a/snapshots/step-1/net.bin", "a/exports/net.zip") if find_download(tmp_path, path)]
+    assert len(found) == 2
+    for path in ("a/config.toml", "a/exports/link", "a/exports/../config.toml", "a/logs/exports/x", "exports/x", "a"):
+        assert find_download(tmp_path, path) is None
 
 
 def test_the_wall_gets_steps_and_words_but_no_pictures(reader: RunReader) -> None:

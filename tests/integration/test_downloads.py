@@ -30,11 +30,12 @@ def test_a_snapshot_is_converted_once_and_downloaded(
     run = RunDir(tmp_path / "dress")
     shutil.copytree(finished.path, run.path)
     server, client = Exports(), TestClient(Starlette(routes=routes(tmp_path)))
-    for form in ("kohya", "peft"):
+    forms = [form for form in run.read_record().exports if not form.file]
+    for form in forms:
         server.start(run, STEP, form)
         until(lambda: not server.is_busy(), "the export to end")
         assert server.failure(target_of(run, STEP, form)) == ""
-    kohya, peft = (target_of(run, STEP, form) for form in ("kohya", "peft"))
+    kohya, peft = (target_of(run, STEP, form) for form in forms)
     answer = client.get(download_url("dress", f"exports/{kohya.name}"))
     assert answer.status_code == 200
     assert kohya.name in answer.headers["content-disposition"]
@@ -42,6 +43,6 @@ def test_a_snapshot_is_converted_once_and_downloaded(
     archive = zipfile.ZipFile(io.BytesIO(client.get(download_url("dress", f"exports/{peft.name}")).content))
     assert set(archive.namelist()) >= {"unet/adapter_config.json", "unet/adapter_model.safetensors"}
     written = kohya.stat().st_mtime_ns
-    server.start(run, STEP, "kohya")
+    server.start(run, STEP, forms[0])
     assert not server.is_busy()
     assert kohya.stat().st_mtime_ns == written

@@ -131,6 +131,9 @@ def test_every_page_shows_it(run: RunDir, name: str, monkeypatch: pytest.MonkeyP
     assert not page.exception
     if name == "samples":
         assert [caption.value for caption in page.caption] == ["The results of this run have no pictures."]
+    if name == "snapshots":
+        assert "Download line.safetensors (" in " ".join(block.proto.body for block in page.get("html"))
+        assert not [button.key for button in page.button if str(button.key).startswith("export")]
 
 
 def test_a_task_that_does_not_exist_is_refused_with_a_cure() -> None:

@@ -19,7 +19,7 @@ from shared.errors import ModelError, RunFolderError
 from shared.files.publication import publish
 from shared.run_folder.records import Best, Manifest
 from shared.run_folder.run_dir import RunDir
-from tasks.text_to_image import export
+from tasks.text_to_image import export, task
 from tasks.text_to_image.families import loading
 from tasks.text_to_image.lora import lora
 from tasks.text_to_image.lora.description import describe
@@ -268,3 +268,8 @@ def test_the_command_writes_into_the_run_folder_and_says_where(sd1: Trained, war
     target = sd1.run.exports / "run-000020-kohya.safetensors"
     assert done.stdout() == f"step 20 as kohya, fp16: {target}\n"
     assert header(target)["modelspec.date"] == sd1.run.read_record().created
+
+
+def test_the_dashboard_offers_every_format_that_can_be_written() -> None:
+    assert {form.name for form in task.EXPORTS} == set(export.FORMATS)
+    assert [form.file for form in task.EXPORTS if form.file] == [lora.LORA_FILE]
