@@ -59,7 +59,7 @@ class ResultsTable:
 
     def __init__(self, run: RunDir) -> None:
         config = run.read_config()
-        self._run, self._stop, self._validates = run, config.stop, config.train.validation_steps is not None
+        self._run, self._config, self._validates = run, config, config.train.validation_steps is not None
         self._confirms = confirms(run, config)
         self._results: dict[int, EvaluationResult] = {}
 
@@ -68,7 +68,7 @@ class ResultsTable:
         with FileLock(self._run.metrics_lock):
             evidence = read_evidence(self._run, self._results)
             self._results = {step: found for step, found in evidence.evaluations.items() if found.status != "skipped"}
-            verdict = decide(evidence, self._stop, confirms=self._confirms)
+            verdict = decide(evidence, self._config, confirms=self._confirms)
             if verdict.best:  # before the rows: whoever sees a step in metrics.csv finds a verdict that has weighed it
                 verdict.best.write(self._run.best)
             summaries = {summary.step: summary for summary in verdict.ranking.summaries}

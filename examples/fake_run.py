@@ -277,7 +277,7 @@ class FakeRun:
         late, skill = latest > 0.8 * self.steps, self.skill(step)
         losses = {column.name: base for column, base in self.base_values() if column.role == "loss"}
         unknown, *quiet = self.sign_names()
-        spoken = f"No snapshot since step {step} was better, and the gap grows."
+        spoken = f"the remaining steps will hardly improve on step {step}, and the gap grows"
         return {
             "anchors": {
                 name: Anchors(step_0=base, shuffled=1.1 * base, real=0.3 * base) for name, base in losses.items()

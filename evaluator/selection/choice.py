@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from evaluator.selection.summary import Summary
+from evaluator.selection.trend import MIN_SMOOTHED
 from shared.run_folder.metric_descriptions import Column, Guard, MetricDescriptions
 from shared.statistics.paired import Estimate
 
@@ -22,29 +23,45 @@ class Selection:
     """False when every snapshot fails a guard, and this is merely the best of those."""
     passed_over: dict[int, str]
     """Step → why it may not be shipped; empty where that holds for all."""
+    indistinguishable: tuple[int, ...]
+    """Steps of the snapshots that cannot be told from the best, itself included."""
     composite: Estimate
     deltas: dict[str, Estimate]
     num_evaluated: int
 
 
-def choice(selection: Selection, chosen: Summary, top: Summary | None) -> Iterator[str]:
-    """Why this one. top: None if it was given."""
-    num_left = selection.num_evaluated - len(selection.passed_over)
+def choice(selection: Selection, top: int | None, min_difference: float) -> Iterator[str]:
+    """Why this one. top: step of the best smoothed composite; None if the choice was made elsewhere."""
+    step, num_left = selection.step, selection.num_evaluated - len(selection.passed_over)
+    smoothed = "smoothed composite" if selection.num_evaluated >= MIN_SMOOTHED else "composite"
     among = f"{num_left} snapshots" if not selection.passed_over else f"the {num_left} snapshots that may be shipped"
     if selection.num_evaluated == 1:
-        yield f"Step {chosen.step} is the only snapshot evaluated."
+        yield f"Step {step} is the only snapshot evaluated."
     elif num_left == 1:
-        yield f"Step {chosen.step} is the only one of {selection.num_evaluated} snapshots that may be shipped."
+        yield f"Step {step} is the only one of {selection.num_evaluated} snapshots that may be shipped."
     elif top is None:
-        yield f"Step {chosen.step} is one of {among}."
-    elif chosen is top:
-        yield f"Step {chosen.step} has the best composite of {among}."
+        yield f"Step {step} is one of {among}."
+    elif step == top:
+        yield f"Step {step} has the best {smoothed} of {among}. {_others(selection, num_left)}"
     else:
         yield (
-            f"Step {chosen.step} is the earliest of {among} that is within one standard error of the best composite "
-            f"(step {top.step})."
+            f"Step {step} is the earliest of {among} that cannot be told from the best (step {top}) and is less than "
+            f"{min_difference:g} behind it in the {smoothed}."
         )
     yield from _passed_over(selection)
+
+
+def _others(selection: Selection, num_left: int) -> str:
+    """Which snapshots are as good as the best, for all that is known."""
+    others = [str(step) for step in selection.indistinguishable if step != selection.step]
+    if num_left == 2:
+        return f"The other one {'cannot be told from it' if others else 'is surely worse'}."
+    if not others:
+        return "The others are surely worse."
+    if len(others) == num_left - 1:
+        return "None of the others can be told from it."
+    named = f"Step {others[0]}" if len(others) == 1 else f"Steps {', '.join(others)}"
+    return f"{named} cannot be told from it; the others are surely worse."
 
 
 def _passed_over(selection: Selection) -> Iterator[str]:

@@ -5,17 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Literal
 
 from evaluator.selection.choice import Selection, choice, findings
 from evaluator.selection.held_out_losses import Validated
 from evaluator.selection.summary import Summary, scale, summarize
+from evaluator.selection.trend import Trend
 from shared.run_folder.metric_descriptions import Guard, MetricDescriptions
 from shared.run_folder.records import Anchors, Sample
-from shared.statistics.paired import LEVEL, by_prompt, difference, estimate, mean
+from shared.statistics.paired import LEVEL, by_prompt, estimate
 
 GUARD_TOLERANCE = 0.5
 """A snapshot fails a guard when its number is surely worse than both step 0's and the real picture's, by more than this
 many scales. A concept that the guard's encoder does not know makes the number of the true picture worse too."""
+MIN_DIFFERENCE = 0.1
+"""Of the composite, from which on it matters; unless a config says otherwise."""
+
+Preference = Literal["best", "earliest"]
 
 
 @dataclass(frozen=True)
@@ -28,7 +34,10 @@ class Ranking:
     weights: dict[str, float]
     """Losses in use → share of the composite, sum 1; empty when no loss has a scale."""
     scales: dict[str, float]
-    """Metric → what counts as one unit of it; see above."""
+    """Metric → what counts as one unit of it; see `summary`."""
+    prefer: Preference = "best"
+    min_difference: float = MIN_DIFFERENCE
+    """Of the composite: a smaller one does not matter."""
 
     @cached_property
     def candidates(self) -> tuple[Summary, ...]:
@@ -36,17 +45,34 @@ class Ranking:
         return tuple(summary for summary in self.summaries if summary.step > 0 and len(summary.composite) > 1)
 
     @cached_property
-    def best(self) -> Selection | None:
-        """The earliest eligible snapshot within one standard error of the best composite; None without a candidate.
+    def trend(self) -> Trend:
+        """Of the composite over all candidates, whether they may be shipped or not; there is at least one."""
+        return Trend({summary.step: summary.composite for summary in self.candidates})
 
-        The standard error is that of the paired difference to the best (the one-SE rule of Breiman et al. 1984):
-        the very best of 20 equal snapshots looks better than it is by 1.9 standard errors.
+    @cached_property
+    def best(self) -> Selection | None:
+        """The eligible snapshot with the best smoothed composite; None without a candidate.
+
+        Who prefers the earliest gets the first that cannot be told from it and loses less than what matters.
         """
         if not self.eligible:
             return None
-        top = min(self.eligible, key=lambda summary: mean(summary.composite))
-        chosen = next(summary for summary in self.eligible if _is_as_good_as(summary, top))
-        return self._describe(chosen, top)
+        level, top = self.trend.level, self.indistinguishable[0]
+        close = [step for step in self.indistinguishable if level(step) - level(top) < self.min_difference]
+        chosen = top if self.prefer == "best" else min(close)
+        return self._describe(next(summary for summary in self.eligible if summary.step == chosen), top)
+
+    @cached_property
+    def indistinguishable(self) -> tuple[int, ...]:
+        """Steps of the eligible snapshots that cannot be told from the best, the best first, then ascending.
+
+        The others are surely worse: by intervals of smoothed paired differences that hold for all of them at once.
+        """
+        top = min(self.eligible, key=lambda summary: self.trend.level(summary.step)).step
+        others = [summary.step for summary in self.eligible if summary.step != top]
+        level = 1 - (1 - LEVEL) / max(1, len(others))
+        found = ((step, self.trend.difference(step, top, level)) for step in others)
+        return (top, *(step for step, worse in found if worse is None or not worse.is_above_zero))
 
     def selection_of(self, step: int) -> Selection:
         """What there is to say for shipping a given candidate, whoever chose it."""
@@ -84,7 +110,7 @@ class Ranking:
                 fallen.append(column.guard)
         return fallen
 
-    def _describe(self, chosen: Summary, top: Summary | None) -> Selection:
+    def _describe(self, chosen: Summary, top: int | None) -> Selection:
         num_evaluated = len(self.candidates)
         level = 1 - (1 - LEVEL) / num_evaluated
         composite = estimate(chosen.composite.values(), level)
@@ -96,11 +122,15 @@ class Ranking:
             better_than_base=composite.is_below_zero,
             passes_guards=not self._fallen(chosen),
             passed_over=self.passed_over,
+            indistinguishable=tuple(sorted(self.indistinguishable)),
             composite=composite,
             deltas={metric: delta for metric, delta in estimates.items() if delta is not None},
             num_evaluated=num_evaluated,
         )
-        reason = [*choice(selection, chosen, top), *findings(selection, chosen, self.metrics, self._fallen(chosen))]
+        reason = [
+            *choice(selection, top, self.min_difference),
+            *findings(selection, chosen, self.metrics, self._fallen(chosen)),
+        ]
         return replace(selection, reason=" ".join(reason))
 
 
@@ -109,6 +139,8 @@ def rank(
     metrics: MetricDescriptions,
     anchors: Mapping[str, Anchors] | None = None,
     validations: Sequence[Validated] = (),
+    prefer: Preference = "best",
+    min_difference: float = MIN_DIFFERENCE,
 ) -> Ranking:
     """Rank every snapshot evaluated so far. Without step 0 there are means, but nothing is compared or chosen.
 
@@ -117,6 +149,8 @@ def rank(
         metrics: what the numbers mean: which are weighed, which guard, which tell of overfitting.
         anchors: loss → floor and ceiling of its scale for the run's references.
         validations: the trainer's held-out losses, by step.
+        prefer: the best snapshot, or the earliest of those that are as good for any purpose.
+        min_difference: of the composite, from which on it matters.
     """
     baseline = evaluations.get(0, ())
     scales = {column.name: unit for column in metrics.compared if (unit := scale(by_prompt(baseline, column.name))) > 0}
@@ -128,10 +162,4 @@ def rank(
         summarize(step, samples, baseline, metrics, shares, units, anchors or {}, validations)
         for step, samples in sorted(evaluations.items())
     )
-    return Ranking(summaries, metrics, shares, scales)
-
-
-def _is_as_good_as(summary: Summary, top: Summary) -> bool:
-    """Within one standard error of the paired difference to the best."""
-    gap = difference(summary.composite, top.composite)
-    return summary is top or (gap is not None and gap.standard_error is not None and gap.mean <= gap.standard_error)
+    return Ranking(summaries, metrics, shares, scales, prefer, min_difference)

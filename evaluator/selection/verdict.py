@@ -9,7 +9,7 @@ from evaluator.selection import confirmation, ranking, stop_rule
 from evaluator.selection.held_out_losses import Validated
 from evaluator.selection.ranking import Ranking
 from evaluator.selection.summary import Summary
-from shared.config.schema import StopConfig
+from shared.config.schema import Config
 from shared.run_folder.metric_descriptions import MetricDescriptions
 from shared.run_folder.records import Advice, Anchors, Best, Confirmation, EvaluationResult, Interval, Measured, Sample
 from shared.run_folder.run_dir import step_name
@@ -38,11 +38,18 @@ class Verdict:
     """None without a snapshot that can be compared with the base model. Its `created` is the time it was found."""
 
 
-def decide(evidence: Evidence, stop: StopConfig, *, confirms: bool) -> Verdict:
+def decide(evidence: Evidence, config: Config, *, confirms: bool) -> Verdict:
     """Rank, choose, confirm. confirms: whether finalists are to be evaluated again at the end."""
     anchors = evidence.evaluations[0].anchors if 0 in evidence.evaluations else {}
-    found = ranking.rank(_samples(evidence.evaluations), evidence.metrics, anchors, evidence.validations)
-    advice = stop_rule.advise_stop(found, stop.rule, stop.patience, stop.min_snapshots)
+    found = ranking.rank(
+        _samples(evidence.evaluations),
+        evidence.metrics,
+        anchors,
+        evidence.validations,
+        config.evaluation.prefer,
+        config.evaluation.min_difference,
+    )
+    advice = stop_rule.advise_stop(found, config.stop, config.train.max_train_steps)
     return Verdict(found, advice, _best(evidence, found, advice, confirms=confirms))
 
 
@@ -75,6 +82,7 @@ def _best(evidence: Evidence, found: Ranking, advice: Advice, *, confirms: bool)
         deltas={metric: within for metric, delta in selection.deltas.items() if (within := interval(delta))},
         num_evaluated=selection.num_evaluated,
         passed_over=selection.passed_over,
+        indistinguishable=selection.indistinguishable,
         anchors=_anchors(evidence, summaries[0]),
         skill={loss: within for loss, skill in shipped.skills.items() if (within := _measured(skill))},
         signals=shipped.signals,

@@ -426,6 +426,10 @@ class Advice(BaseModel):
 
     action: Literal["continue", "advise", "stop"]
     reason: str = ""
+    can_bring: float | None = Field(
+        default=None,
+        description="Upper bound of what the remaining steps can improve the composite by; None: cannot be told (yet).",
+    )
 
 
 class Confirmation(BaseModel):
@@ -459,6 +463,10 @@ class Best(Record):
     num_evaluated: int
     passed_over: dict[int, str] = Field(
         default_factory=dict, description="Step → why this snapshot may not be shipped: a guard, a sign of overfitting."
+    )
+    indistinguishable: tuple[int, ...] = Field(
+        default=(),
+        description="Snapshots that cannot be told from the best by their smoothed composites, itself included.",
     )
     anchors: dict[str, Anchors] = Field(default_factory=dict, description="Loss → step 0, floor and ceiling.")
     skill: dict[str, Measured] = Field(

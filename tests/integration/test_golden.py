@@ -81,27 +81,32 @@ def test_a_finished_run_says_what_its_files_say(finished: RunDir) -> None:
 
 
 def test_a_finished_run_has_nothing_left_to_do_and_keeps_its_files(finished: RunDir, warm: Warm) -> None:
-    before, best = contents(finished), without_sentences(written(finished.best))
+    before, best = contents(finished), written(finished.best)
+    table = read_rows(finished.metrics_csv)
     assert warm.start("evaluator", finished.path, "--once").wait() == 3, "everything is evaluated"
     assert contents(finished) == before
-    again = without_sentences(written(finished.best))
-    assert {key: again[key] for key in best} == best, "selected anew from the same results"
+    for row, newer in zip(table, read_rows(finished.metrics_csv), strict=True):
+        assert {column: as_number(newer[column]) for column in row} == {
+            column: pytest.approx(as_number(cell)) for column, cell in row.items()
+        }
+    again = written(finished.best)
+    assert again.keys() >= best.keys()
+    for key in ("schema", "num_evaluated", "anchors", "latest_step", "finalists"):
+        assert again[key] == best[key], "what it is chosen from; how is this version's"
 
 
-def without_sentences(tree: Any) -> Any:
-    """What a record says but for its prose and its date: these are the reading version's."""
-    if isinstance(tree, list):
-        return [without_sentences(item) for item in tree]
-    if not isinstance(tree, dict):
-        return tree
-    prose = ("reason", "evidence", "created")
-    return {key: without_sentences(value) for key, value in tree.items() if key not in prose}
+def as_number(cell: str) -> float | str:
+    """What a cell of a table says."""
+    try:
+        return float(cell)
+    except ValueError:
+        return cell
 
 
 def contents(run: RunDir) -> dict[Path, bytes]:
-    """Every file but what programs say of themselves, and `best.json`, which is of now whenever it is derived."""
+    """Every file but what programs say of themselves, and the two that are derived anew from the others."""
     files = (path for path in run.path.rglob("*") if path.is_file() and not path.name.startswith("."))
-    left_out = {run.processes, run.logs, run.best}
+    left_out = {run.processes, run.logs, run.best, run.metrics_csv}
     return {path: path.read_bytes() for path in files if not left_out & {path, path.parent}}
 
 

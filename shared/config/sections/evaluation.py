@@ -75,6 +75,17 @@ class EvaluationConfig(Section):
         default="patrickjohncyh/fashion-clip",
         description="Folder or hub id of a CLIP or SigLIP, or `pocket` for the embedded miniature CLIP.",
     )
+    prefer: Annotated[Literal["best", "earliest"], Rule.UPKEEP] = Field(
+        default="best",
+        description="Ship the snapshot with the best smoothed composite, or the earliest that cannot be told from it "
+        "and is less than `min_difference` behind.",
+    )
+    min_difference: Annotated[float, Rule.UPKEEP] = Field(
+        default=0.1,
+        gt=0,
+        description="Difference of the composite from which on it matters, in standard deviations between prompts of "
+        "the base model's losses.",
+    )
     rescan_seconds: Annotated[float, Rule.UPKEEP] = Field(
         default=5.0, gt=0, description="Seconds between two scans of the snapshot folder; events only hasten it."
     )

@@ -15,13 +15,14 @@ class StopConfig(Section):
 
     rule: Annotated[Literal["off", "advise", "auto"], Rule.UPKEEP] = Field(
         default="advise",
-        description="When snapshots no longer improve: say so (`advise`), stop (`auto`), or neither (`off`).",
+        description="When the remaining steps cannot improve the composite by `evaluation.min_difference`: say so "
+        "(`advise`), stop (`auto`), or neither (`off`).",
     )
     patience: Annotated[int, Rule.UPKEEP] = Field(
         default=5,
         ge=1,
-        description="Snapshots without sure progress before the rule speaks; half as many while signals of "
-        "overfitting stand.",
+        description="Snapshots at least over which the trend is measured. Half as many in a row with signs of "
+        "overfitting are a reason to stop, too.",
     )
     min_snapshots: Annotated[int, Rule.UPKEEP] = Field(
         default=6, ge=1, description="Snapshots evaluated before the rule may speak."

@@ -2,9 +2,7 @@ from functools import partial
 
 from evaluator.selection.confirmation import confirm as confirm_by
 from evaluator.selection.confirmation import finalists
-from evaluator.selection.summary import Summary
 from shared.run_folder.older_metrics import OLDER_METRICS
-from shared.statistics.paired import mean
 from tests.unit.evaluator.test_ranking import evaluation, rank, run_of
 
 confirm = partial(confirm_by, metrics=OLDER_METRICS)
@@ -12,14 +10,6 @@ confirm = partial(confirm_by, metrics=OLDER_METRICS)
 
 def test_the_chosen_one_and_the_two_best_others_are_finalists():
     assert finalists(run_of(0.05, 0.2, 0.1, 0.3, 0.25)) == (200, 400, 500)
-    equals = run_of(*[0.2] * 9)
-    assert equals.best is not None
-    assert equals.best.step in finalists(equals)
-    assert equals.best.step not in [summary.step for summary in sorted(equals.eligible, key=_composite)[:3]]
-
-
-def _composite(summary: Summary) -> float:
-    return mean(summary.composite)
 
 
 def test_a_snapshot_that_ignores_its_prompts_is_no_finalist():

@@ -9,7 +9,6 @@ import pytest
 from evaluator.selection.held_out_losses import Validated
 from evaluator.selection.ranking import Ranking
 from evaluator.selection.ranking import rank as rank_by
-from evaluator.selection.stop_rule import advise_stop
 from shared.run_folder.metric_descriptions import Column, Guard, MetricDescription, MetricDescriptions
 from shared.run_folder.older_metrics import OLDER_METRICS
 from shared.run_folder.records import Anchors, Sample
@@ -90,12 +89,28 @@ def test_the_best_of_a_clear_ladder_is_its_top():
     assert "fashion_clip_loss -0." in best.reason
 
 
-def test_of_equal_snapshots_an_early_one_is_shipped():
-    ranking = run_of(*[0.2] * 8)
-    assert ranking.best is not None
-    top = min(ranking.candidates, key=lambda summary: sum(summary.composite.values())).step
-    assert ranking.best.step <= top
-    assert ranking.best.step <= 300
+def test_who_prefers_the_earliest_gets_one_that_is_as_good_for_any_purpose():
+    gains = (0.1, 0.17, 0.18, 0.182, 0.184, 0.186, 0.188, 0.19)
+    rows = {0: evaluation()} | {100 * n: evaluation(gain, seed=n) for n, gain in enumerate(gains, 1)}
+    best, earliest = rank(rows).best, rank(rows, prefer="earliest").best
+    assert best
+    assert earliest
+    assert best.step >= 600
+    assert earliest.step < best.step
+    assert set(earliest.indistinguishable) == set(best.indistinguishable) >= {earliest.step, best.step}
+    assert f"Step {earliest.step} is the earliest of 8 snapshots that cannot be told from the best" in earliest.reason
+    strict = rank(rows, prefer="earliest", min_difference=1e-6).best
+    assert strict == best, "a smaller difference matters, too"
+
+
+def test_snapshots_that_cannot_be_told_from_the_best_are_named():
+    best = run_of(0.1, 0.2, 0.3, 0.3, 0.1).best
+    assert best
+    assert set(best.indistinguishable) == {300, 400}
+    other = 700 - best.step
+    assert f"Step {other} cannot be told from it; the others are surely worse." in best.reason
+    assert "The others are surely worse." in run_of(0.05, 0.1, 0.2, 0.1).best.reason  # type: ignore[union-attr]
+    assert "None of the others can be told" in run_of(*[0.2] * 5).best.reason  # type: ignore[union-attr]
 
 
 def test_no_difference_is_never_called_better():
@@ -197,34 +212,6 @@ def test_without_step_0_there_are_means_and_no_best():
     assert rank({}).best is None
 
 
-def test_patience_runs_out_on_a_plateau():
-    advice = advise_stop(run_of(0.1, 0.2, 0.2, 0.2, 0.2), "advise", patience=3, min_snapshots=3)
-    assert advice.action == "advise"
-    assert "none of the 3 snapshots since step 200 is distinguishably better" in advice.reason
-
-
-def test_auto_stops_and_off_says_nothing():
-    ranking = run_of(0.1, 0.2, 0.2, 0.2, 0.2)
-    assert advise_stop(ranking, "auto", 3, 3).action == "stop"
-    assert advise_stop(ranking, "off", 3, 3).action == "continue"
-
-
-def test_steady_progress_goes_on():
-    assert advise_stop(run_of(0.1, 0.2, 0.3, 0.4), "auto", patience=2, min_snapshots=2).action == "continue"
-
-
-def test_nothing_is_said_before_enough_snapshots():
-    assert advise_stop(run_of(0.0, 0.0), "auto", patience=1, min_snapshots=3).action == "continue"
-
-
-def test_a_decline_is_named():
-    assert "step 400 is worse" in advise_stop(run_of(0.1, 0.3, 0.2, 0.1), "auto", 2, 2).reason
-
-
-def test_a_snapshot_never_better_than_the_base_runs_out_of_patience_too():
-    assert "since the base model" in advise_stop(run_of(-0.1, -0.1, -0.1), "auto", 3, 3).reason
-
-
 def test_a_verdict_needs_no_torch():
     code = "import evaluator.selection.ranking, sys; sys.exit('torch' in sys.modules or 'pandas' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
@@ -233,16 +220,6 @@ def test_a_verdict_needs_no_torch():
 def overfitting(gain: float, seed: int) -> list[Sample]:
     """Pictures of one prompt are one picture."""
     return evaluation(gain, seed, overrides={"seed_distance": 0.001})
-
-
-def test_signs_of_overfitting_halve_the_patience():
-    base = evaluation(overrides={"seed_distance": 0.2})
-    fine = {step: evaluation(0.2, step, overrides={"seed_distance": 0.2}) for step in (100, 200, 300, 400)}
-    assert advise_stop(rank({0: base, **fine}), "advise", 4, 2).action == "continue"
-    by_heart = {step: overfitting(0.2, step) for step in (100, 200, 300, 400)}
-    advice = advise_stop(rank({0: base, **by_heart}), "advise", 4, 2)
-    assert advice.action == "advise"
-    assert "diversity: pictures of one prompt differ" in advice.reason
 
 
 def test_a_choice_that_was_learnt_by_heart_says_so():
@@ -265,7 +242,7 @@ def test_a_snapshot_with_a_sign_of_overfitting_is_passed_over_however_good_it_lo
     best = varied(healthy(0.1, 1), healthy(0.2, 2), overfitting(0.4, 3), overfitting(0.4, 4)).best
     assert best is not None
     assert best.step == 200
-    assert "Step 200 has the best composite of the 2 snapshots that may be shipped." in best.reason
+    assert "Step 200 has the best smoothed composite of the 2 snapshots that may be shipped." in best.reason
     assert "Passed over: steps 300, 400, each of which shows a sign of overfitting (diversity)." in best.reason
     assert set(best.passed_over) == {300, 400}
 
