@@ -24,7 +24,7 @@ from tasks import devices
 from trainer.checkpoint import EXAMPLES_PER_STEP
 from trainer.control_requests import ControlRequests
 from trainer.learner import Learner, Update
-from trainer.save_worker import Publisher
+from trainer.publisher import Publisher
 from trainer.stopping import TimeLimit, first_save_seconds
 
 log = logging.getLogger(__name__)

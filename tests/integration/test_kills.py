@@ -32,7 +32,7 @@ PHASES = {"preparing": 2500, "training": 12_000, "publishing": 3500}
 DIE_AT_EVENT = """
 import os, signal, sys
 from trainer.loop import Trainer
-from trainer.save_worker import Publisher
+from trainer.publisher import Publisher
 ours, count = tuple(os.path.join(ROOT, name) + os.sep for name in ("trainer", "shared")), 0
 
 def look(frame, event, argument):

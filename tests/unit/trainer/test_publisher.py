@@ -18,7 +18,7 @@ from tasks.text_to_image.lora import lora
 from tasks.text_to_image.lora.lora import LORA_FILE
 from tests.conftest import RunMaker, until
 from trainer.checkpoint import Checkpoint
-from trainer.save_worker import Publisher
+from trainer.publisher import Publisher
 
 MODULE = "unet.down_blocks.0.attentions.0.to_k"
 METADATA: dict[str, object] = {"unet.r": 2, "unet.lora_alpha": 4, "unet.target_modules": ["to_k"]}
