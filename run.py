@@ -27,8 +27,8 @@ from shared.errors import report as report_error
 from shared.files import paths
 from shared.followers import trackers
 from shared.followers.webhook import Webhook
-from shared.launch import handover
 from shared.launch import integrity as invariants
+from shared.launch import shutdown
 from shared.launch.listener import listen
 from shared.launch.resume import Resume, adopt_places, open_or_create
 from shared.launch.supervisor import ROOT, Supervisor, child_environment, python_module, wait_until_healthy
@@ -282,7 +282,7 @@ def stop(
     ] = False,
 ) -> None:
     """Ask a run to finish its step, save, and stop; waits until its `run.py` has ended and it can be trained again."""
-    raise typer.Exit(exit_code_of(lambda: handover.stop(open_run(run), _say, STOP_WAIT_SECONDS, now=now)))
+    raise typer.Exit(exit_code_of(lambda: shutdown.stop(open_run(run), _say, STOP_WAIT_SECONDS, now=now)))
 
 
 @app.command()
@@ -330,7 +330,7 @@ def _train(config: Config, resume: Resume, *, with_evaluator: bool = True, with_
     assert config.run.name
     present = RunDir(config.run.output_dir / config.run.name)
     if present.record.is_file() and not resume.new:
-        handover.wait_while_ending(present, _say)
+        shutdown.wait_while_ending(present, _say)
     run = _open(config, resume, with_evaluator=with_evaluator)
     config = config.model_copy(update={"train": run.read_config().train})  # train.max_train_steps may be computed
     trainer = read_status(run, "trainer")
@@ -339,7 +339,7 @@ def _train(config: Config, resume: Resume, *, with_evaluator: bool = True, with_
         console.print(f"{run.path} is complete at step {trainer.step}; --new starts another run beside it.")
         summarise(run, console)
         return 0
-    handover.end_display(run, _say)
+    shutdown.end_display(run, _say)
     _say(f"run folder: {run.path}")
     with Terminal(run) as terminal:
         for sentence in (

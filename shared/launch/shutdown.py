@@ -1,4 +1,4 @@
-"""One `run.py` after another in the same run folder: what is ending is waited for, what works on is left alone."""
+"""Ending a run: `run.py stop`, and a `run.py` that waits for or ends an earlier one in the same run folder."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import psutil
 
 from shared.files.publication import publish
-from shared.launch import handover
+from shared.launch import shutdown
 from shared.run_folder import requests
 from shared.run_folder.heartbeat import hold_role, read_status, vacant
 from shared.run_folder.records import Manifest, ProcessStatus, utc_now
@@ -91,7 +91,7 @@ def is_free(run: RunDir) -> bool:
 def test_after_stop_now_the_folder_is_free_at_once(make_paper_run: RunMaker) -> None:
     run, said = make_paper_run(), list[str]()
     with at_work(run, "training"):
-        assert handover.stop(run, said.append, 60, now=True) == 0
+        assert shutdown.stop(run, said.append, 60, now=True) == 0
         assert is_free(run)
     assert said == ["asked the trainer to stop", "stopped after step 7; the same command resumes"]
 
@@ -99,11 +99,11 @@ def test_after_stop_now_the_folder_is_free_at_once(make_paper_run: RunMaker) -> 
 def test_stop_waits_for_what_is_still_evaluated_and_says_how_to_leave_it(make_paper_run: RunMaker) -> None:
     run, said = make_paper_run(), list[str]()
     leave_unevaluated(run, 2, 4)
-    with at_work(run, "training"), in_the_background(lambda: handover.stop(run, said.append, 60)) as stopping:
+    with at_work(run, "training"), in_the_background(lambda: shutdown.stop(run, said.append, 60)) as stopping:
         until(lambda: any("still to be evaluated: 3" in text for text in said), "the word about what is left")
         assert not stopping.done()
         assert "--now" in said[-1]
-        assert handover.stop(run, said.append, 60, now=True) == 0, "a second one ends the evaluating"
+        assert shutdown.stop(run, said.append, 60, now=True) == 0, "a second one ends the evaluating"
         assert stopping.result(timeout=60) == 0
         assert is_free(run)
 
@@ -111,13 +111,13 @@ def test_stop_waits_for_what_is_still_evaluated_and_says_how_to_leave_it(make_pa
 def test_stop_ends_a_run_that_only_keeps_its_dashboard_up(make_paper_run: RunMaker) -> None:
     run = make_paper_run()
     with at_work(run, "serving"):
-        assert handover.stop(run, lambda _: None, 60) == 0
+        assert shutdown.stop(run, lambda _: None, 60) == 0
         assert is_free(run)
 
 
 def test_stop_says_where_nobody_works(make_paper_run: RunMaker) -> None:
     said: list[str] = []
-    assert handover.stop(make_paper_run(), said.append, 60) == 0, "`stop RUN && train …` goes on"
+    assert shutdown.stop(make_paper_run(), said.append, 60) == 0, "`stop RUN && train …` goes on"
     assert said[0].startswith("nothing to stop: no trainer is at work in ")
 
 
@@ -126,7 +126,7 @@ def test_a_run_that_is_ending_is_waited_for_and_then_free(make_paper_run: RunMak
     leave_unevaluated(run, 2)
     with (
         at_work(run, "ending") as other,
-        in_the_background(lambda: handover.wait_while_ending(run, said.append)) as waiting,
+        in_the_background(lambda: shutdown.wait_while_ending(run, said.append)) as waiting,
     ):
         until(lambda: said, "the word about whom it waits for")
         assert f"pid {other.pid} on " in said[0]
@@ -144,10 +144,10 @@ def test_a_run_that_was_asked_to_stop_is_waited_for(make_paper_run: RunMaker) ->
     run, said = make_paper_run(), list[str]()
     with hold_role(run, "supervisor") as supervisor, hold_role(run, "trainer"):
         supervisor.update("training")
-        handover.wait_while_ending(run, said.append)
+        shutdown.wait_while_ending(run, said.append)
         assert not said, "it trains: taking its role says who has it"
         request = requests.submit_stop(run, "a test")
-        with in_the_background(lambda: handover.wait_while_ending(run, said.append)) as waiting:
+        with in_the_background(lambda: shutdown.wait_while_ending(run, said.append)) as waiting:
             until(lambda: said, "the word about whom it waits for")
             requests.ignore(run, request, "a test")
             waiting.result(timeout=60)
@@ -156,11 +156,11 @@ def test_a_run_that_was_asked_to_stop_is_waited_for(make_paper_run: RunMaker) ->
 def test_a_run_that_only_keeps_its_dashboard_up_gives_way(make_paper_run: RunMaker) -> None:
     run, said = make_paper_run(), list[str]()
     with at_work(run, "serving"):
-        handover.wait_while_ending(run, said.append)
-        handover.end_display(run, said.append)
+        shutdown.wait_while_ending(run, said.append)
+        shutdown.end_display(run, said.append)
         assert is_free(run)
     assert len(said) == 1
-    handover.end_display(run, said.append)
+    shutdown.end_display(run, said.append)
     assert len(said) == 1
 
 
@@ -183,7 +183,7 @@ def test_the_trainer_of_a_run_py_that_was_killed_is_waited_for(make_paper_run: R
     run, said = make_paper_run(), list[str]()
     with hold_role(run, "trainer") as trainer:
         left_behind(run, started_after=True)
-        with in_the_background(lambda: handover.wait_while_ending(run, said.append)) as waiting:
+        with in_the_background(lambda: shutdown.wait_while_ending(run, said.append)) as waiting:
             until(lambda: said, "the word about whom it waits for")
             assert "the trainer of a `run.py` that is gone" in said[0]
             trainer.update("stopped")
@@ -194,7 +194,7 @@ def test_a_trainer_that_was_there_before_is_nobodys_orphan(make_paper_run: RunMa
     run, said = make_paper_run(), list[str]()
     with hold_role(run, "trainer"):
         left_behind(run, started_after=False)
-        handover.wait_while_ending(run, said.append)
+        shutdown.wait_while_ending(run, said.append)
     assert not said
 
 
