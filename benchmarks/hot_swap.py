@@ -1,10 +1,10 @@
 """Do 200 snapshots in one evaluator leak memory, and what does swapping one in cost? `python benchmarks/hot_swap.py`
 
-The evaluator itself (`Session`, `Evaluator`, `ImageGenerator`) on the embedded model: one process evaluates the base
-model and then snapshots of random weights, as large as the demo's. Printed: resident memory after the 10th and the last
-evaluation, and the time from a file on disk to a pipeline proven to hold it, as a share of the time that drawing takes.
-The drawing is cut short (`--prompts`, `--inference-steps`) so that 200 fit into minutes; the last snapshots are then
-drawn at the demo's own length to give the share there.
+The evaluator itself (`EvaluationLoop`, `Evaluator`, `ImageGenerator`) on the embedded model: one process evaluates the
+base model and then snapshots of random weights, as large as the demo's. Printed: resident memory after the 10th and the
+last evaluation, and the time from a file on disk to a pipeline proven to hold it, as a share of the time that drawing
+takes. The drawing is cut short (`--prompts`, `--inference-steps`) so that 200 fit into minutes; the last snapshots are
+then drawn at the demo's own length to give the share there.
 """
 
 from __future__ import annotations

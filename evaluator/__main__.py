@@ -20,8 +20,8 @@ import tasks
 from evaluator import gpu_memory, work_queue
 from evaluator.evaluate import Evaluator
 from evaluator.gpu_memory import LeakDetector
+from evaluator.loop import EvaluationLoop
 from evaluator.run_mode import RunMode
-from evaluator.worker import Session
 from shared.config.schema import Config
 from shared.errors import DeviceError, ModelError, exit_code_of, report
 from shared.files.publication import sweep
@@ -50,14 +50,14 @@ def main() -> int:
         watching = work_queue.watching(run, run_mode.wake.set) if arguments.follow else contextlib.nullcontext()
         with watching:
             descriptions = tasks.evaluation(run.read_config().run.task).descriptions()
-            return _work(Session(run, run_mode, status, descriptions, lambda: build(run)))
+            return _work(EvaluationLoop(run, run_mode, status, descriptions, lambda: build(run)))
 
 
-def _work(session: Session) -> int:
+def _work(loop: EvaluationLoop) -> int:
     try:
-        return session.work()
+        return loop.work()
     except (ModelError, DeviceError) as error:
-        session.status.close("failed", str(error))
+        loop.status.close("failed", str(error))
         report(error)
         return PERMANENT
 

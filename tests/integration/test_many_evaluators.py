@@ -39,9 +39,9 @@ ImageGenerator._draw_batch = draw
 """
 OUT_OF_MEMORY = """
 import torch
-from evaluator import worker
+from evaluator import loop
 from evaluator.evaluate import Evaluator
-worker.RETRY_SECONDS = {retry}
+loop.RETRY_SECONDS = {retry}
 real = Evaluator._swap
 def swap(self, step, work):
     if step == 20:

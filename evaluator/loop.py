@@ -33,7 +33,7 @@ RETRY_SECONDS = 60.0
 
 
 @dataclass
-class Session:
+class EvaluationLoop:
     """`build` loads models, which takes its time: it is called when there is something to do for the first time."""
 
     run: RunDir
