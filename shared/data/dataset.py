@@ -14,7 +14,7 @@ from shared.config.schema import Config, DataConfig
 from shared.data import captions, held_out, hub_datasets, masks, regularization, sources
 from shared.data.inspection import Inspection
 from shared.data.pictures import SUFFIXES
-from shared.data.sources import Findings, Pair, listed
+from shared.data.sources import Pair, ScanReport, listed
 from shared.errors import DataError
 from shared.files.publication import sha256
 from shared.run_folder.records import Inventory, PairRecord, combined_digest
@@ -61,61 +61,59 @@ def scan(
     Raises:
         DataError: no data set, no pictures, or pictures that cannot be used; listed with their reasons.
     """
-    findings = Findings()
-    pairs = look(config.data, cache_dir(config), findings, inspection)
-    refuse(config.data.path, pairs, findings)
-    for notice in listed(findings.notices):
+    report = ScanReport()
+    pairs = look(config.data, cache_dir(config), report, inspection)
+    refuse(config.data.path, pairs, report)
+    for notice in listed(report.notices):
         say(notice)
     return sorted(pairs, key=lambda pair: pair.id)
 
 
-def look(data: DataConfig, cache: Path, findings: Findings, inspection: Inspection | None = None) -> list[Pair]:
-    """Every pair of a data set in any form; its problems are added to `findings`.
+def look(data: DataConfig, cache: Path, report: ScanReport, inspection: Inspection | None = None) -> list[Pair]:
+    """Every pair of a data set in any form; its problems are added to `report`.
 
     Raises:
         DataError: there is no such data set, or its form is not understood.
     """
     folder = hub_datasets.on_disk(data.path, cache)
-    pairs = sources.read(folder, findings)
+    pairs = sources.read(folder, report)
     if data.regularization_path != regularization.NONE:
         pairs = regularization.recognise(pairs)
     if data.regularization_path not in (regularization.NONE, regularization.AUTO):
-        pairs = regularization.read_beside(
-            pairs, folder, hub_datasets.on_disk(data.regularization_path, cache), findings
-        )
-    pairs = sources.passed_over(pairs, findings)
-    pairs = _with_trigger(_told_apart(pairs, findings), data.trigger_word, findings)
+        pairs = regularization.read_beside(pairs, folder, hub_datasets.on_disk(data.regularization_path, cache), report)
+    pairs = sources.passed_over(pairs, report)
+    pairs = _with_trigger(_told_apart(pairs, report), data.trigger_word, report)
     if inspection:
         there = [pair for pair in pairs if pair.image.is_file()]
-        inspection.run(sorted({pair.image for pair in there}), findings.problems, findings.notices)
-        findings.problems.extend(masks.problems(there, data.masks))
-        if inspection.digest and not findings.problems:
-            findings.notices.extend(_about_copies(pairs, inspection.digest))
+        inspection.run(sorted({pair.image for pair in there}), report.problems, report.notices)
+        report.problems.extend(masks.problems(there, data.masks))
+        if inspection.digest and not report.problems:
+            report.notices.extend(_about_copies(pairs, inspection.digest))
     return pairs
 
 
-def refuse(path: str, pairs: Sequence[Pair], findings: Findings) -> None:
+def refuse(path: str, pairs: Sequence[Pair], report: ScanReport) -> None:
     """Raise if the data set has a problem, or no picture.
 
     Raises:
         DataError: with the problems, each of them once.
     """
-    problems = list(dict.fromkeys(findings.problems))
+    problems = list(dict.fromkeys(report.problems))
     if problems:
         lines = "\n       ".join(listed(problems))
-        raise DataError(f"{len(problems)} problem(s) in the data set:\n       {lines}", cure(findings))
+        raise DataError(f"{len(problems)} problem(s) in the data set:\n       {lines}", cure(report))
     if not pairs:
-        seen = "".join(f"\n       {notice}" for notice in listed(findings.notices))
+        seen = "".join(f"\n       {notice}" for notice in listed(report.notices))
         hint = f"add pictures ({', '.join(sorted(SUFFIXES))}) at any depth; unpack archives"
         raise DataError(f"data.path {path} holds no pictures{seen}", hint)
 
 
-def cure(findings: Findings) -> str:
+def cure(report: ScanReport) -> str:
     """How to solve the problems; empty if there are none."""
-    if not findings.problems:
+    if not report.problems:
         return ""
     hint = "repair or remove these files; a caption stands in <name>.txt, in UTF-8, or in metadata.jsonl"
-    if set(findings.problems) & set(findings.uncaptioned.values()):
+    if set(report.problems) & set(report.uncaptioned.values()):
         hint += (
             "; or set data.trigger_word (`init --trigger-word WORD`): it is then the caption of pictures that have none"
         )
@@ -219,13 +217,13 @@ def _places(pairs: Iterable[Pair], folder: Path) -> dict[str, str]:
     }
 
 
-def _with_trigger(pairs: Sequence[Pair], trigger_word: str, findings: Findings) -> list[Pair]:
+def _with_trigger(pairs: Sequence[Pair], trigger_word: str, report: ScanReport) -> list[Pair]:
     """The same pairs, those of the subject with the trigger word, which alone is the caption where there is none."""
     subject = [pair for pair in pairs if not pair.is_regularization] if trigger_word else []
-    bare = {pair.image for pair in subject} & findings.uncaptioned.keys()
-    findings.problems.extend(problem for image, problem in findings.uncaptioned.items() if image not in bare)
+    bare = {pair.image for pair in subject} & report.uncaptioned.keys()
+    report.problems.extend(problem for image, problem in report.uncaptioned.items() if image not in bare)
     if bare:
-        findings.notices.append(
+        report.notices.append(
             f"{len(bare)} of {len(subject)} pictures have no caption: the trigger word {trigger_word!r} is theirs"
         )
     return [
@@ -234,16 +232,16 @@ def _with_trigger(pairs: Sequence[Pair], trigger_word: str, findings: Findings) 
     ]
 
 
-def _told_apart(pairs: Sequence[Pair], findings: Findings) -> list[Pair]:
+def _told_apart(pairs: Sequence[Pair], report: ScanReport) -> list[Pair]:
     """The same pairs; where pictures have one name and different endings, the ending is part of their ids."""
     images: dict[str, dict[Path, Pair]] = {}
     for pair in pairs:
         if images.setdefault(pair.id, {}).setdefault(pair.image, pair) is not pair:
-            findings.problems.append(f"{pair.image}: is named twice")
+            report.problems.append(f"{pair.image}: is named twice")
     several = {pair_id: list(pictures) for pair_id, pictures in images.items() if len(pictures) > 1}
     if several:
         first, second, *_ = next(iter(several.values()))
-        findings.notices.append(
+        report.notices.append(
             f"{len(several)} name(s) belong to several pictures, such as {first} and {second.name}: their ids keep the "
             "ending, and where one is held out the others are not trained on; remove copies"
         )

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from shared.data import sources
-from shared.data.sources import KOHYA_FOLDER, Findings, Pair
+from shared.data.sources import KOHYA_FOLDER, Pair, ScanReport
 from shared.errors import DataError
 
 AUTO, NONE = "auto", "none"
@@ -31,7 +31,7 @@ def recognise(pairs: Sequence[Pair]) -> list[Pair]:
     return list(pairs) if all(pair.is_regularization for pair in marked) else marked
 
 
-def read_beside(pairs: Sequence[Pair], data: Path, folder: Path, findings: Findings) -> list[Pair]:
+def read_beside(pairs: Sequence[Pair], data: Path, folder: Path, report: ScanReport) -> list[Pair]:
     """The same pairs and those of `folder`, marked, ids beginning with `regularization/`.
 
     If `folder` is inside the data set, its pairs are already there and keep their ids.
@@ -50,8 +50,8 @@ def read_beside(pairs: Sequence[Pair], data: Path, folder: Path, findings: Findi
             replace(pair, is_regularization=pair.is_regularization or pair.image.resolve().is_relative_to(inside))
             for pair in pairs
         ]
-    class_pairs = sources.read(folder, findings)
-    if not class_pairs and not findings.problems:
+    class_pairs = sources.read(folder, report)
+    if not class_pairs and not report.problems:
         raise DataError(f"data.regularization_path {folder} holds no pictures", "name a folder of captioned pictures")
     return [*pairs, *(replace(pair, id=PREFIX + pair.id, is_regularization=True) for pair in class_pairs)]
 

@@ -11,7 +11,7 @@ from shared.config.schema import DataConfig, RunConfig
 from shared.data import dataset, held_out, regularization
 from shared.data.headers import Headers
 from shared.data.inspection import Inspection
-from shared.data.sources import Findings, Pair
+from shared.data.sources import Pair, ScanReport
 from shared.errors import DataError
 from shared.files.digests import Digests
 from shared.files.progress_lines import spoken
@@ -107,27 +107,27 @@ def survey(
     Raises:
         DataError: no such data set, or nothing in it can be used; it lists the same problems as a run.
     """
-    data, findings = DataConfig(path=str(path), trigger_word=trigger_word), Findings()
+    data, report = DataConfig(path=str(path), trigger_word=trigger_word), ScanReport()
     headers = Headers(cache / "headers.json")
     digest = Digests(cache / "digests.json")
     inspection = Inspection(headers, digest, spoken(say, "pictures looked at"))
-    pairs = dataset.look(data, cache, findings, inspection)
+    pairs = dataset.look(data, cache, report, inspection)
     if not pairs:
-        dataset.refuse(str(path), pairs, findings)
+        dataset.refuse(str(path), pairs, report)
     sizes = tuple(size for size in (_size(pair.image, headers) for pair in pairs) if size)
     subject = [pair for pair in pairs if not pair.is_regularization]
     return Survey(
         num_images=len(subject),
         sizes=sizes,
-        captions=tuple(pair.caption for pair in subject if trigger_word or pair.image not in findings.uncaptioned),
-        problems=tuple(dict.fromkeys(findings.problems)),
-        cure=dataset.cure(findings),
+        captions=tuple(pair.caption for pair in subject if trigger_word or pair.image not in report.uncaptioned),
+        problems=tuple(dict.fromkeys(report.problems)),
+        cure=dataset.cure(report),
         num_regularization=len(pairs) - len(subject),
         regularization_folders=tuple(regularization.folders(pairs)),
-        num_copies=0 if findings.problems else len(subject) - len(dataset.one_of_each(subject, digest)),
+        num_copies=0 if report.problems else len(subject) - len(dataset.one_of_each(subject, digest)),
         num_masked=sum(pair.mask is not None for pair in pairs),
         strata=_strata(subject),
-        notices=tuple(findings.notices),
+        notices=tuple(report.notices),
         trigger_word=trigger_word,
     )
 

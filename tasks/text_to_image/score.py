@@ -23,7 +23,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from shared.config.schema import EvaluationConfig
 from shared.data.pictures import SUFFIXES, open_picture
-from shared.data.sources import Findings, find_pictures, listed
+from shared.data.sources import ScanReport, find_pictures, listed
 from shared.errors import DarkroomError, DataError, exit_code_of
 from shared.statistics.paired import Estimate, estimate
 from shared.statistics.skill import has_scale, skill
@@ -178,13 +178,13 @@ def _pictures(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder", "give two folders of pictures")
     found: dict[str, Path] = {}
-    findings = Findings()
-    for path in find_pictures(folder, findings):
+    report = ScanReport()
+    for path in find_pictures(folder, report):
         name = normalize("NFC", path.relative_to(folder).with_suffix("").as_posix())  # macOS spells é with two letters
         if name in found:
             raise DataError(f"{path} and {found[name].name} have the same name", "remove one of them")
         found[name] = path
-    _refuse(findings.problems)
+    _refuse(report.problems)
     if not found:
         raise DataError(f"{folder} holds no pictures", f"add pictures ({', '.join(sorted(SUFFIXES))}), at any depth")
     return found

@@ -15,49 +15,49 @@ from dataclasses import replace
 from pathlib import Path
 
 from shared.data.sources import caption_tables, mask_files, text_files
-from shared.data.sources.findings import Findings, listed
 from shared.data.sources.folder import pictures_among, tell_unused, walk, wrong_path
 from shared.data.sources.pair import Pair
+from shared.data.sources.scan_report import ScanReport, listed
 from shared.data.sources.strays import passed_over
 from shared.data.sources.text_files import KOHYA_FOLDER
 
-__all__ = ["KOHYA_FOLDER", "Findings", "Pair", "find_pictures", "listed", "passed_over", "read"]
+__all__ = ["KOHYA_FOLDER", "Pair", "ScanReport", "find_pictures", "listed", "passed_over", "read"]
 
 
-def read(path: Path, findings: Findings) -> list[Pair]:
-    """Every pair at `path`; problems are added to `findings`, and a pair with a problem may be returned.
+def read(path: Path, report: ScanReport) -> list[Pair]:
+    """Every pair at `path`; problems are added to `report`, and a pair with a problem may be returned.
 
     Raises:
         DataError: there is no such folder or table, or a table cannot be read at all.
     """
     if path.is_file() and path.suffix.lower() in caption_tables.ENDINGS:
-        pairs = caption_tables.from_file(path, findings)
+        pairs = caption_tables.from_file(path, report)
         mask_of = mask_files.beside([pair.image for pair in pairs])
         return [replace(pair, mask=mask_of.get(pair.image)) for pair in pairs]
     if not path.is_dir():
         raise wrong_path(path)
-    files = walk(path, findings)
-    pictures = pictures_among(files, findings)
+    files = walk(path, report)
+    pictures = pictures_among(files, report)
     named = [file for file in files if file.name.lower() in caption_tables.METADATA]
     captions = text_files.Captions(files)
     if not named and not any(captions.of(picture) for picture in pictures):
-        named = caption_tables.that_caption(path, files, pictures, findings)
-    pairs = caption_tables.from_folder(path, named, pictures, findings)
+        named = caption_tables.that_caption(path, files, pictures, report)
+    pairs = caption_tables.from_folder(path, named, pictures, report)
     known = {pair.image for pair in pairs}
     mask_of = mask_files.by_picture(pictures, lambda picture: picture in known or captions.of(picture) is not None)
     left = [picture for picture in pictures if picture not in {*known, *mask_of.values()}]
-    tell_unused(files, {*named, *captions.files_of(known, left, named, findings)}, findings)
-    left_over = text_files.pairs(path, left, captions, findings)
+    tell_unused(files, {*named, *captions.files_of(known, left, named, report)}, report)
+    left_over = text_files.pairs(path, left, captions, report)
     if named:
         names = " or ".join(table.name for table in named)
         bare = {picture: f"{picture}: not named in {names}" for picture in left if not captions.of(picture)}
-        findings.uncaptioned.update(bare)
+        report.uncaptioned.update(bare)
     return [replace(pair, mask=mask_of.get(pair.image)) for pair in pairs + left_over]
 
 
-def find_pictures(folder: Path, findings: Findings) -> list[Path]:
-    """Every picture at any depth that is not the mask of another; problems are added to `findings`."""
-    files = walk(folder, findings)
-    pictures, captions = pictures_among(files, findings), text_files.Captions(files)
+def find_pictures(folder: Path, report: ScanReport) -> list[Path]:
+    """Every picture at any depth that is not the mask of another; problems are added to `report`."""
+    files = walk(folder, report)
+    pictures, captions = pictures_among(files, report), text_files.Captions(files)
     taken = set(mask_files.by_picture(pictures, lambda picture: captions.of(picture) is not None).values())
     return [picture for picture in pictures if picture not in taken]

@@ -10,10 +10,10 @@ from pathlib import Path, PurePath
 from shared.data.captions import fault, tidy
 from shared.data.pictures import KINDS, SUFFIXES
 from shared.data.sources.columns import CAPTION_COLUMNS, PICTURE_COLUMNS, Record, caption_column, column, picture_column
-from shared.data.sources.findings import Findings
 from shared.data.sources.folder import pictures_among, walk
 from shared.data.sources.names import Names, key, parts_of
 from shared.data.sources.pair import Pair, id_of
+from shared.data.sources.scan_report import ScanReport
 from shared.data.sources.table_records import Table, UnreadableError, read_table
 from shared.errors import DataError
 
@@ -31,44 +31,44 @@ class Row:
     fault: str = ""
 
 
-def from_folder(root: Path, tables: list[Path], pictures: list[Path], findings: Findings) -> list[Pair]:
+def from_folder(root: Path, tables: list[Path], pictures: list[Path], report: ScanReport) -> list[Pair]:
     """The pairs that these tables name among the pictures of their folder."""
     names, named = Names(root, pictures), dict[Path, Row]()
     for table in tables:
         moved: list[tuple[str, Path]] = []
-        for row in _rows(table, findings):
-            image = _meant(row, names.find(table.parent, row.name), findings, "no such picture in the folder")
+        for row in _rows(table, report):
+            image = _meant(row, names.find(table.parent, row.name), report, "no such picture in the folder")
             if not image:
                 continue
             if image in named:
-                findings.problems.append(f"{row.place}: {image.name} is named twice")
+                report.problems.append(f"{row.place}: {image.name} is named twice")
             if _is_moved(row.name, image):
                 moved.append((row.name, image))
             named[image] = row
-        _tell_moved(table, moved, findings)
-    return [_pair(row, image, root, findings) for image, row in named.items()]
+        _tell_moved(table, moved, report)
+    return [_pair(row, image, root, report) for image, row in named.items()]
 
 
-def from_file(path: Path, findings: Findings) -> list[Pair]:
+def from_file(path: Path, report: ScanReport) -> list[Pair]:
     """The pairs of one table, whose pictures may be anywhere."""
     folder, nearby = path.parent, _Nearby(path.parent)
     pairs: list[Pair] = []
     moved: list[tuple[str, Path]] = []
-    for row in _rows(path, findings):
+    for row in _rows(path, report):
         written = _located(folder, row.name)
         if written.is_file() and written.suffix.lower() not in SUFFIXES:
-            findings.problems.append(f"{row.place}: {written.name} is not a {KINDS} picture")
+            report.problems.append(f"{row.place}: {written.name} is not a {KINDS} picture")
             continue
         candidates = [written] if written.is_file() else nearby.names.find(folder, row.name)
-        if image := _meant(row, candidates, findings, "no such file"):
-            pairs.append(_pair(row, image, folder, findings))
+        if image := _meant(row, candidates, report, "no such file"):
+            pairs.append(_pair(row, image, folder, report))
             if _is_moved(row.name, image):
                 moved.append((row.name, image))
-    _tell_moved(path, moved, findings)
+    _tell_moved(path, moved, report)
     return pairs
 
 
-def that_caption(root: Path, files: list[Path], pictures: list[Path], findings: Findings) -> list[Path]:
+def that_caption(root: Path, files: list[Path], pictures: list[Path], report: ScanReport) -> list[Path]:
     """The one table of another name that captions pictures of this folder, such as kohya's `meta_lat.json`; or none.
 
     Raises:
@@ -94,22 +94,22 @@ def that_caption(root: Path, files: list[Path], pictures: list[Path], findings: 
         raise DataError(
             f"{len(tables)} tables name the pictures of {root}: {listed}", "set data.path to the one that is meant"
         )
-    findings.notices.extend(f"captions are read from {file}" for file in tables)
+    report.notices.extend(f"captions are read from {file}" for file in tables)
     return tables
 
 
 def _captions_any(file: Path, table: Table, names: Names) -> bool:
     try:
-        return any(names.find(file.parent, row.name) for row in _rows_of(file, table, Findings()))
+        return any(names.find(file.parent, row.name) for row in _rows_of(file, table, ScanReport()))
     except DataError:
         return False
 
 
-def _rows(path: Path, findings: Findings) -> Iterator[Row]:
-    return _rows_of(path, read_table(path), findings)
+def _rows(path: Path, report: ScanReport) -> Iterator[Row]:
+    return _rows_of(path, read_table(path), report)
 
 
-def _rows_of(path: Path, table: Table, findings: Findings) -> Iterator[Row]:
+def _rows_of(path: Path, table: Table, report: ScanReport) -> Iterator[Row]:
     """The rows of a table that name a picture and a caption; the others are problems.
 
     Raises:
@@ -125,9 +125,9 @@ def _rows_of(path: Path, table: Table, findings: Findings) -> Iterator[Row]:
         name = _cell(record, PICTURE_COLUMNS, picture)
         text = _cell(record, CAPTION_COLUMNS, caption)
         if fault := table.faults.get(place):
-            findings.problems.append(f"{place}: {fault}")
+            report.problems.append(f"{place}: {fault}")
         elif not isinstance(name, str) or not name.strip():
-            findings.problems.append(f'{place}: "{picture}" names no picture')
+            report.problems.append(f'{place}: "{picture}" names no picture')
         elif text is None or isinstance(text, str):
             yield Row(place, name.strip(), tidy(text or ""))
         else:
@@ -151,25 +151,25 @@ def _without(path: Path, what: str, names: Sequence[str], known: tuple[str, ...]
     )
 
 
-def _meant(row: Row, pictures: list[Path], findings: Findings, missing: str) -> Path | None:
+def _meant(row: Row, pictures: list[Path], report: ScanReport, missing: str) -> Path | None:
     """The one picture found for a row; no picture or several are problems."""
     if len(pictures) == 1:
         return pictures[0]
     if pictures:
         candidates = ", ".join(sorted(str(path) for path in pictures))
-        findings.problems.append(f"{row.place}: {row.name} may mean {candidates}")
+        report.problems.append(f"{row.place}: {row.name} may mean {candidates}")
     else:
-        findings.problems.append(f"{row.place}: {row.name}: {missing}")
+        report.problems.append(f"{row.place}: {row.name}: {missing}")
     return None
 
 
-def _pair(row: Row, image: Path, folder: Path, findings: Findings) -> Pair:
+def _pair(row: Row, image: Path, folder: Path, report: ScanReport) -> Pair:
     if row.fault:
-        findings.problems.append(f"{row.place}: {image.name}: {row.fault}")
+        report.problems.append(f"{row.place}: {image.name}: {row.fault}")
     elif not row.caption:
-        findings.uncaptioned[image] = f"{row.place}: {image.name}: the caption is empty"
+        report.uncaptioned[image] = f"{row.place}: {image.name}: the caption is empty"
     elif reason := fault(row.caption):
-        findings.problems.append(f"{row.place}: {image.name}: {reason}")
+        report.problems.append(f"{row.place}: {image.name}: {reason}")
     return Pair(id_of(image, folder), image, row.caption)
 
 
@@ -180,10 +180,10 @@ def _located(folder: Path, name: str) -> Path:
     return folder / name
 
 
-def _tell_moved(table: Path, moved: list[tuple[str, Path]], findings: Findings) -> None:
+def _tell_moved(table: Path, moved: list[tuple[str, Path]], report: ScanReport) -> None:
     if moved:
         name, image = moved[0]
-        findings.notices.append(
+        report.notices.append(
             f"{table}: {len(moved)} paths lead to other folders than these; {name} is taken to be {image}"
         )
 
@@ -202,5 +202,5 @@ class _Nearby:
 
     @cached_property
     def names(self) -> Names:
-        aside = Findings()
+        aside = ScanReport()
         return Names(self._folder, pictures_among(walk(self._folder, aside), aside))

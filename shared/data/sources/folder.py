@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from shared.data.pictures import KINDS, OTHER_SUFFIXES, SUFFIXES
-from shared.data.sources.findings import Findings
+from shared.data.sources.scan_report import ScanReport
 from shared.errors import DataError
 from shared.files.publication import MANIFEST
 
@@ -26,39 +26,39 @@ ARCHIVES = frozenset({".zip", ".tar", ".gz", ".tgz", ".7z", ".rar", ".bz2", ".xz
 SYSTEM_FILES = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", MANIFEST})
 
 
-def walk(folder: Path, findings: Findings) -> list[Path]:
+def walk(folder: Path, report: ScanReport) -> list[Path]:
     """Every file at any depth that may be data, sorted; links to folders are followed.
 
     Names that begin with a dot, thumbnails and waste of the system are ignored, and so are run folders and caches.
     """
-    return list(_below(folder, (), findings))
+    return list(_below(folder, (), report))
 
 
-def pictures_among(files: list[Path], findings: Findings) -> list[Path]:
+def pictures_among(files: list[Path], report: ScanReport) -> list[Path]:
     """The files that are pictures by their ending; unusable ones are problems."""
     pictures: list[Path] = []
     readable = {file.with_suffix("") for file in files if file.suffix.lower() in SUFFIXES}
     for file in files:
         suffix = file.suffix.lower()
         if suffix in OTHER_SUFFIXES and file.with_suffix("") in readable:
-            findings.notices.append(f"{file}: not used; the picture of the same name beside it is")
+            report.notices.append(f"{file}: not used; the picture of the same name beside it is")
         elif suffix in OTHER_SUFFIXES:
-            findings.problems.append(f"{file}: {suffix} pictures are not read; save it as {KINDS}")
-        elif suffix in SUFFIXES and _is_sound(file, findings):
+            report.problems.append(f"{file}: {suffix} pictures are not read; save it as {KINDS}")
+        elif suffix in SUFFIXES and _is_sound(file, report):
             pictures.append(file)
     return pictures
 
 
-def tell_unused(files: list[Path], used: set[Path], findings: Findings) -> None:
+def tell_unused(files: list[Path], used: set[Path], report: ScanReport) -> None:
     """Notices of files that may be meant to be data: captions that no picture takes, other kinds by ending."""
     left = [file for file in files if file not in used and file.suffix.lower() not in (*SUFFIXES, *OTHER_SUFFIXES)]
     captions = [file for file in left if file.suffix.lower() in CAPTION_ENDINGS]
     if captions:
-        findings.notices.append(f"{len(captions)} caption file(s) belong to no picture, such as {captions[0]}")
+        report.notices.append(f"{len(captions)} caption file(s) belong to no picture, such as {captions[0]}")
     endings = Counter(file.suffix.lower() or file.name for file in left if file.suffix.lower() not in NOT_TOLD)
     if endings:
         counts = ", ".join(f"{count} {ending}" for ending, count in endings.most_common())
-        findings.notices.append(f"files that are not used: {counts}")
+        report.notices.append(f"files that are not used: {counts}")
 
 
 def wrong_path(path: Path) -> DataError:
@@ -74,15 +74,15 @@ def wrong_path(path: Path) -> DataError:
     return DataError(f"{path} is {what}, not a folder", f"{folder}, or a table of pictures and captions: CSV, JSON")
 
 
-def _below(folder: Path, above: tuple[Path, ...], findings: Findings) -> Iterator[Path]:
+def _below(folder: Path, above: tuple[Path, ...], report: ScanReport) -> Iterator[Path]:
     real = folder.resolve()
     if real in above:
-        findings.problems.append(f"{folder}: a link to a folder it lies in")
+        report.problems.append(f"{folder}: a link to a folder it lies in")
         return
     try:
         entries = sorted(folder.iterdir())
     except OSError as error:
-        findings.problems.append(f"{folder}: {error.strerror}")
+        report.problems.append(f"{folder}: {error.strerror}")
         return
     for entry in entries:
         if entry.name.startswith(".") or entry.name.lower() in SYSTEM_FILES:
@@ -91,9 +91,9 @@ def _below(folder: Path, above: tuple[Path, ...], findings: Findings) -> Iterato
             if entry.name.lower() in SYSTEM_FOLDERS:
                 continue
             if made_here := _made_here(entry):
-                findings.notices.append(f"{entry}: {made_here}, never data")
+                report.notices.append(f"{entry}: {made_here}, never data")
                 continue
-            yield from _below(entry, (*above, real), findings)
+            yield from _below(entry, (*above, real), report)
         else:
             yield entry
 
@@ -113,12 +113,12 @@ def _made_here(folder: Path) -> str:
     return "published by a run" if isinstance(tree, dict) and {"kind", "run_id", "files"} <= tree.keys() else ""
 
 
-def _is_sound(file: Path, findings: Findings) -> bool:
+def _is_sound(file: Path, report: ScanReport) -> bool:
     """Whether the name is valid UTF-8 and the file exists."""
     if not file.is_file():
-        findings.problems.append(f"{file}: a link that leads to no file")
+        report.problems.append(f"{file}: a link that leads to no file")
     elif any("\udc80" <= character <= "\udcff" for character in str(file)):  # how Python keeps bytes it cannot decode
-        findings.problems.append(f"{str(file)!a}: the name is not UTF-8")
+        report.problems.append(f"{str(file)!a}: the name is not UTF-8")
     else:
         return True
     return False

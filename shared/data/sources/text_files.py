@@ -10,11 +10,11 @@ from typing import Any, cast
 
 from shared.data.captions import fault, tidy
 from shared.data.sources.columns import column
-from shared.data.sources.findings import Findings
 from shared.data.sources.folder import CAPTION_ENDINGS
 from shared.data.sources.mask_files import is_named_as_mask
 from shared.data.sources.names import key
 from shared.data.sources.pair import Pair, id_of
+from shared.data.sources.scan_report import ScanReport
 from shared.data.sources.text import read_text, why
 
 JSON = ".json"
@@ -41,7 +41,7 @@ class Captions:
         return self._found[picture]
 
     def files_of(
-        self, named: Iterable[Path], left: Iterable[Path], tables: Sequence[Path], findings: Findings
+        self, named: Iterable[Path], left: Iterable[Path], tables: Sequence[Path], report: ScanReport
     ) -> set[Path]:
         """The caption files that pictures have, with notices of those that are not used.
 
@@ -51,13 +51,13 @@ class Captions:
         beaten = sorted(caption for picture in named if (caption := self.of(picture)))
         if beaten:
             table = " and ".join(dict.fromkeys(table.name for table in tables))
-            findings.notices.append(
+            report.notices.append(
                 f"{len(beaten)} caption file(s) are not used, such as {beaten[0]}: {table} has the captions of their "
                 "pictures"
             )
         second = sorted(owned - {self.of(picture) for picture in (*named, *left)})
         if second:
-            findings.notices.append(
+            report.notices.append(
                 f"{len(second)} caption file(s) are not used, such as {second[0]}: another file of the same picture "
                 "comes first (.txt, then .caption, then .json)"
             )
@@ -88,34 +88,34 @@ class Captions:
                 yield file
 
 
-def pairs(folder: Path, pictures: Sequence[Path], captions: Captions, findings: Findings) -> list[Pair]:
+def pairs(folder: Path, pictures: Sequence[Path], captions: Captions, report: ScanReport) -> list[Pair]:
     """A pair for every picture; a picture without a caption is a problem, and so is a mask without its picture."""
     captioned = {picture.parent for picture in pictures if captions.of(picture)}
     own_pairs: list[Pair] = []
     for picture in pictures:
         if is_named_as_mask(picture) and not captions.of(picture):
-            findings.problems.append(f"{picture}: a mask without its picture")
+            report.problems.append(f"{picture}: a mask without its picture")
         else:
-            own_pairs.append(_pair(picture, folder, captions, captioned, findings))
+            own_pairs.append(_pair(picture, folder, captions, captioned, report))
     wordless = {path: None for picture in pictures if (path := captions.wordless(picture))}
     if wordless:
-        findings.notices.append(
+        report.notices.append(
             f"{len(wordless)} JSON file(s) of pictures hold no caption, such as {_without_words(next(iter(wordless)))}"
         )
     return own_pairs
 
 
-def _pair(image: Path, folder: Path, captions: Captions, captioned: set[Path], findings: Findings) -> Pair:
+def _pair(image: Path, folder: Path, captions: Captions, captioned: set[Path], report: ScanReport) -> Pair:
     repeats, name = _kohya(image, folder)
     path, wordless = captions.of(image), captions.wordless(image)
     if path:
-        name = _read_caption(image, path, findings)
+        name = _read_caption(image, path, report)
     elif not name or image.parent in captioned:
-        findings.uncaptioned[image] = f"{image}: no caption file {image.with_suffix('.txt').name}" + (
+        report.uncaptioned[image] = f"{image}: no caption file {image.with_suffix('.txt').name}" + (
             f", and no caption in {_without_words(wordless)}" if wordless else ""
         )
     else:
-        findings.named_by_folder.add(image)
+        report.named_by_folder.add(image)
     return Pair(id_of(image, folder), image, name, repeats)
 
 
@@ -127,16 +127,16 @@ def _kohya(image: Path, folder: Path) -> tuple[int, str]:
     return 1, ""
 
 
-def _read_caption(image: Path, path: Path, findings: Findings) -> str:
+def _read_caption(image: Path, path: Path, report: ScanReport) -> str:
     try:
         caption = tidy(_json_caption(path) if path.suffix.lower() == JSON else read_text(path))
     except (OSError, ValueError) as error:
-        findings.problems.append(f"{path}: {why(error)}")
+        report.problems.append(f"{path}: {why(error)}")
         return ""
     if not caption:
-        findings.uncaptioned[image] = f"{path}: the caption is empty"
+        report.uncaptioned[image] = f"{path}: the caption is empty"
     elif reason := fault(caption):
-        findings.problems.append(f"{path}: {reason}")
+        report.problems.append(f"{path}: {reason}")
     return caption
 
 

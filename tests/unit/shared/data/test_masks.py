@@ -12,7 +12,7 @@ from shared.config.loading import parse_config
 from shared.data import dataset, masks
 from shared.data.buckets import Framing
 from shared.data.inspection import Inspection
-from shared.data.sources import Findings, Pair, find_pictures
+from shared.data.sources import Pair, ScanReport, find_pictures
 from shared.data.survey import survey
 from shared.errors import DataError
 
@@ -48,7 +48,7 @@ def test_a_mask_belongs_to_its_picture_and_is_none_itself(tmp_path: Path) -> Non
     expected = {"a": "a.mask.png", "b": "b-masklabel.png", "d": None, "sub/c": "c.MASK.PNG"}
     assert mask_names(scan(tmp_path)) == expected
     assert mask_names(scan(tmp_path, masks="off")) == expected, "none is trained on whether or not they are used"
-    assert [path.name for path in find_pictures(tmp_path, Findings())] == ["a.png", "b.jpg", "d.png", "c.webp"]
+    assert [path.name for path in find_pictures(tmp_path, ScanReport())] == ["a.png", "b.jpg", "d.png", "c.webp"]
     assert "3 with a mask beside them" in " ".join(survey(tmp_path).sentences())
 
 

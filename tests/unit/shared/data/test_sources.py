@@ -16,7 +16,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from shared.data import dataset, sources
 from shared.data.pictures import open_picture, upright_size
-from shared.data.sources import Findings
+from shared.data.sources import ScanReport
 from shared.data.sources.columns import column
 from shared.data.survey import survey
 from shared.errors import DataError
@@ -360,7 +360,7 @@ def test_workflows_in_a_png_do_not_matter(tmp_path: Path, number: int, compresse
 def test_runs_and_caches_below_the_pictures_are_never_data(tmp_path: Path, pictures: Path) -> None:
     folder = tmp_path / "pictures"
     shutil.copytree(pictures, folder)
-    before = sources.read(folder, Findings())
+    before = sources.read(folder, ScanReport())
     sections: dict[str, dict[str, object]] = {"data": {"cache_dir": str(folder / "encoded")}}
     run = create_run(tiny_config(folder / "runs", "mine", paper_model(tmp_path / "model"), folder, sections))
     add(run.evaluation(2) / "images", "a.png")
@@ -368,9 +368,9 @@ def test_runs_and_caches_below_the_pictures_are_never_data(tmp_path: Path, pictu
     publish(run.staging, folder / "step-00000004", sample, lambda stage: add(stage / "images", "a.png"))
     add(folder / "encoded" / "datasets" / "old", "a.png")
     (folder / "encoded" / "digests.json").write_text("{}")
-    findings = Findings()
-    assert sources.read(folder, findings) == before
-    assert findings.notices == [
+    report = ScanReport()
+    assert sources.read(folder, report) == before
+    assert report.notices == [
         f"{folder / 'encoded'}: a cache folder, never data",
         f"{run.path}: a run folder, never data",
         f"{folder / 'step-00000004'}: published by a run, never data",

@@ -21,7 +21,7 @@ def _no_paths() -> set[Path]:
 
 
 @dataclass
-class Findings:
+class ScanReport:
     """Sentences for a person, in the order they were found."""
 
     problems: list[str] = field(default_factory=_no_lines)
