@@ -73,7 +73,8 @@ class ResultsTable:
                 verdict.best.write(self._run.best)
             summaries = {summary.step: summary for summary in verdict.ranking.summaries}
             header = evidence.metrics.header
-            rows = [self._row(result, summaries.get(step), header) for step, result in evidence.evaluations.items()]
+            found = verdict.ranking
+            rows = [self._row(result, summaries.get(step), found) for step, result in evidence.evaluations.items()]
             write_rows(self._run.metrics_csv, header, rows)
         if verdict.advice.action == "stop":
             _ask_to_stop(self._run, verdict.advice)
@@ -83,14 +84,14 @@ class ResultsTable:
         """Whether metrics.csv lists every result there is."""
         return steps_in(self._run.evaluations) == {int(row["step"]) for row in read_rows(self._run.metrics_csv)}
 
-    def _row(self, result: EvaluationResult, summary: Summary | None, header: tuple[str, ...]) -> dict[str, Value]:
+    def _row(self, result: EvaluationResult, summary: Summary | None, ranking: Ranking) -> dict[str, Value]:
         """One line of metrics.csv; what could not be computed stays blank, its reason beside it."""
         cells = summary.row() if summary else {}
         reasons = [result.reason, *(f"{column}: {why}" for column, why in result.missing.items())]
         if self._validates and summary and not summary.validated:
             reasons.append("val_loss: the trainer has not validated at this step")
         return {
-            **{column: value for column, value in cells.items() if column in header},
+            **{column: value for column, value in cells.items() if column in ranking.metrics.header},
             "step": result.step,
             "epoch": result.training.get("epoch"),
             "total_loss": result.training.get("loss"),
@@ -99,6 +100,7 @@ class ResultsTable:
             "status": result.status,
             "reason": "; ".join(filter(None, reasons)),
             "signals": " ".join(summary.raised) if summary else None,
+            "sure": (" ".join(ranking.sure(summary)) or "none") if summary and summary.step else None,
             "evaluation_seconds": round(sum(result.seconds.values()), 3),
         }
 

@@ -24,6 +24,7 @@ from dashboard.charts.parts import (
     stack,
 )
 from dashboard.data.series import Numbers
+from dashboard.data.sure import is_sure
 from dashboard.text.formatting import interval, metric_name, metric_title, number, signed
 from dashboard.text.language import say
 from shared.run_folder.metric_descriptions import Column, MetricDescriptions
@@ -136,7 +137,8 @@ def value_trace(metrics: pd.DataFrame, column: Column, axis: XAxis) -> Trace:
 def composite_panel(metrics: pd.DataFrame, best_step: int | None, axis: XAxis) -> Panel:
     """The weighted sum the verdict goes by, in standard deviations."""
     parts = {"delta": "composite", "low": "composite_low", "high": "composite_high"}
-    points = pd.DataFrame({"step": metrics["step"], "value": np.nan} | {k: metrics[c] for k, c in parts.items()})
+    values = {"step": metrics["step"], "value": np.nan, "sure": sure(metrics, "composite")}
+    points = pd.DataFrame(values | {part: metrics[column] for part, column in parts.items()})
     points.loc[points["step"] == 0, ["delta", "low", "high"]] = 0.0
     points = points.dropna(subset=["delta"])
     traces = [difference_trace(points, say("composite"), axis), star(points, best_step, axis)]
@@ -144,16 +146,24 @@ def composite_panel(metrics: pd.DataFrame, best_step: int | None, axis: XAxis) -
 
 
 def differences(metrics: pd.DataFrame, name: str) -> pd.DataFrame:
-    """step, value, delta, low, high of one metric; step 0 differs from itself by nothing."""
+    """step, value, sure, delta, low, high of one metric; step 0 differs from itself by nothing."""
     parts = {part: metrics.get(f"{name}_{part}", np.nan) for part in ("delta", "low", "high")}
-    points = pd.DataFrame({"step": metrics["step"], "value": metrics[name], **parts})
+    points = pd.DataFrame({"step": metrics["step"], "value": metrics[name], "sure": sure(metrics, name), **parts})
     base = (points["step"] == 0) & points["value"].notna()
     points.loc[base, list(parts)] = 0.0
     return points.dropna(subset=["delta"])
 
 
+def sure(metrics: pd.DataFrame, name: str) -> list[bool]:
+    """Of each snapshot, whether the evaluator is sure that it differs."""
+    return [is_sure(told, name) for told in metrics["sure"]] if "sure" in metrics else [True] * len(metrics)
+
+
 def difference_trace(points: pd.DataFrame, name: str, axis: XAxis, worsening: int = 1, decimals: int = 3) -> Trace:
-    """Dots with whiskers; `customdata` holds the step, which a click chooses."""
+    """Dots with whiskers; `customdata` holds the step, which a click chooses. Sure differences have a colour.
+
+    A whisker holds for one snapshot; one that excludes zero while its dot is grey may be chance, among so many.
+    """
     if points.empty:
         return {}
     steps, delta, low, high = (points[part].to_numpy(dtype=float) for part in ("step", "delta", "low", "high"))
@@ -176,7 +186,7 @@ def difference_trace(points: pd.DataFrame, name: str, axis: XAxis, worsening: in
         "line": {"color": GRAY, "width": 1},
         "marker": {
             "size": 7,
-            "color": packed(verdicts(worsening * low, worsening * high), "i1"),
+            "color": packed(verdicts(worsening * low, worsening * high) * points["sure"].to_numpy(), "i1"),
             "colorscale": [[0, GREEN], [0.5, GRAY], [1, RED]],
             "cmin": -1,
             "cmax": 1,
@@ -187,7 +197,7 @@ def difference_trace(points: pd.DataFrame, name: str, axis: XAxis, worsening: in
 
 
 def verdicts(one_end: Numbers, other_end: Numbers) -> Numbers:
-    """−1 (better) or 1 (worse) only where the interval excludes zero, else 0; negative differences are better."""
+    """−1 (better) or 1 (worse) where the interval excludes zero, else 0; negative differences are better."""
     return (np.minimum(one_end, other_end) > 0).astype(float) - (np.maximum(one_end, other_end) < 0)
 
 

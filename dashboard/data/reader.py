@@ -24,7 +24,7 @@ from shared.run_folder.records import Best, EvaluationResult, ExportFormat, Mani
 from shared.run_folder.run_dir import ResultKind, RunDir, steps_in
 from shared.run_folder.tables import TRAIN_COLUMNS, VALIDATION_COLUMNS, read_rows
 
-TEXT_COLUMNS = frozenset({"timestamp", "status", "reason", "signals"})
+TEXT_COLUMNS = frozenset({"timestamp", "status", "reason", "signals", "sure"})
 MAX_KEPT = 32
 
 Kept = TypeVar("Kept")

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from dashboard.data.notes import Notes
+from dashboard.data.sure import is_sure
 from dashboard.text.formatting import interval, metric_name, signed
 from dashboard.text.language import say
 from shared.run_folder.metric_descriptions import MetricDescriptions
@@ -36,7 +37,7 @@ def snapshot_table(
 
 
 def verdict_words(step: int, row: Mapping[str, Any] | None, best: Best | None = None) -> str:
-    """Better or worse than the base model only where the composite's interval excludes zero; what the final decided."""
+    """Better or worse than the base model only where the evaluator is sure of it; what the final decided."""
     if row is None:
         return say("not evaluated yet")
     if row.get("status") == "failed":
@@ -46,8 +47,9 @@ def verdict_words(step: int, row: Mapping[str, Any] | None, best: Best | None = 
     low, high = row.get("composite_low", np.nan), row.get("composite_high", np.nan)
     if not np.isfinite([low, high]).all():
         return say("evaluated, no interval")
-    words = say("better than the base model") if high < 0 else say("worse than the base model") if low > 0 else ""
-    words = words or say("not proven different from the base model")
+    words = say("not proven different from the base model")
+    if is_sure(row.get("sure"), "composite") and not low <= 0 <= high:
+        words = say("better than the base model") if high < 0 else say("worse than the base model")
     if signs := [say(name) for name in str(row.get("signals") or "").split()]:
         words = say("{verdict}; signs of overfitting: {signs}", verdict=words, signs=", ".join(signs))
     if best and best.confirmation and step in best.confirmation.finalists:

@@ -13,7 +13,7 @@ from shared.statistics.paired import Estimate
 
 @dataclass(frozen=True)
 class Selection:
-    """The snapshot to ship. Its intervals hold for all snapshots at once (Bonferroni): it was picked among them."""
+    """The snapshot to ship. Its intervals hold for all snapshots at once, see `bands`: it was picked among them."""
 
     step: int
     reason: str

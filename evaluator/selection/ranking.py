@@ -7,13 +7,14 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
+from evaluator.selection.bands import composite_level, metric_level
 from evaluator.selection.choice import Selection, choice, findings
 from evaluator.selection.held_out_losses import Validated
 from evaluator.selection.summary import Summary, scale, summarize
 from evaluator.selection.trend import Trend
 from shared.run_folder.metric_descriptions import Guard, MetricDescriptions
 from shared.run_folder.records import Anchors, Sample
-from shared.statistics.paired import LEVEL, by_prompt, estimate
+from shared.statistics.paired import LEVEL, Estimate, by_prompt, estimate
 
 GUARD_TOLERANCE = 0.5
 """A snapshot fails a guard when its number is surely worse than both step 0's and the real picture's, by more than this
@@ -110,12 +111,28 @@ class Ranking:
                 fallen.append(column.guard)
         return fallen
 
+    def sure(self, summary: Summary) -> tuple[str, ...]:
+        """Composite and compared metrics whose difference to step 0 is sure, beside those of all other snapshots."""
+        found = {"composite": self._composite(summary), **self._deltas(summary)}
+        return tuple(name for name, delta in found.items() if delta and (delta.is_below_zero or delta.is_above_zero))
+
+    def _composite(self, summary: Summary) -> Estimate | None:
+        """With an interval that holds for all snapshots at once."""
+        return estimate(summary.composite.values(), composite_level(self._num_compared))
+
+    def _deltas(self, summary: Summary) -> dict[str, Estimate]:
+        """Compared metric → its difference, with an interval that holds for all snapshots and metrics at once."""
+        level = metric_level(self._num_compared, len(self.metrics.compared))
+        found = {metric: estimate(values.values(), level) for metric, values in summary.deltas.items()}
+        return {metric: delta for metric, delta in found.items() if delta is not None}
+
+    @cached_property
+    def _num_compared(self) -> int:
+        return sum(summary.step > 0 for summary in self.summaries)
+
     def _describe(self, chosen: Summary, top: int | None) -> Selection:
-        num_evaluated = len(self.candidates)
-        level = 1 - (1 - LEVEL) / num_evaluated
-        composite = estimate(chosen.composite.values(), level)
+        composite = self._composite(chosen)
         assert composite is not None, "a candidate has a composite"
-        estimates = {metric: estimate(values.values(), level) for metric, values in chosen.deltas.items()}
         selection = Selection(
             step=chosen.step,
             reason="",
@@ -124,8 +141,8 @@ class Ranking:
             passed_over=self.passed_over,
             indistinguishable=tuple(sorted(self.indistinguishable)),
             composite=composite,
-            deltas={metric: delta for metric, delta in estimates.items() if delta is not None},
-            num_evaluated=num_evaluated,
+            deltas=self._deltas(chosen),
+            num_evaluated=len(self.candidates),
         )
         reason = [
             *choice(selection, top, self.min_difference),

@@ -27,7 +27,7 @@ COMPARED_ROLES = ("loss", "guard", "compared")
 CHARTED_ROLES = ("overfitting", "shown")
 BEFORE_LOSSES, AFTER_LOSSES = ("step", "epoch", "total_loss"), ("learning_rate", "timestamp", "status", "reason")
 COMPOSITE = ("composite", "composite_low", "composite_high")
-LAST = ("val_loss", "gap", "signals", "evaluation_seconds")
+LAST = ("val_loss", "gap", "signals", "sure", "evaluation_seconds")
 """The columns of `metrics.csv` that are no metric's."""
 
 

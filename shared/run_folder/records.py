@@ -462,7 +462,8 @@ class Best(Record):
     deltas: dict[str, Interval] = Field(default_factory=dict)
     num_evaluated: int
     passed_over: dict[int, str] = Field(
-        default_factory=dict, description="Step → why this snapshot may not be shipped: a guard, a sign of overfitting."
+        default_factory=dict[int, str],
+        description="Step → why this snapshot may not be shipped: a guard, a sign of overfitting.",
     )
     indistinguishable: tuple[int, ...] = Field(
         default=(),

@@ -231,6 +231,16 @@ def test_a_difference_is_coloured_only_where_its_interval_excludes_zero() -> Non
     assert points["text"][1] == "−0.100 [−0.150, −0.050], value 0.400"
 
 
+def test_among_many_only_what_the_evaluator_is_sure_of_is_coloured() -> None:
+    values = {"visual_loss": 0.4, "visual_loss_delta": -0.1, "visual_loss_low": -0.15, "visual_loss_high": -0.05}
+    table = metric_table(step=[10, 20, 30], **{name: [value] * 3 for name, value in values.items()})
+    table["composite"], table["composite_low"], table["composite_high"] = -0.1, -0.15, -0.05
+    table["sure"] = ["composite visual_loss", "composite", "none"]
+    figure = quality_figure(table, OLDER_METRICS, None, {}, STEP, Look(), 30)
+    assert unpacked(trace(figure, "visual loss")["marker"]["color"]).tolist() == [-1, 0, 0]
+    assert unpacked(trace(figure, "composite")["marker"]["color"]).tolist() == [-1, -1, 0]
+
+
 def test_more_is_better_for_the_text_score() -> None:
     table = metric_table(step=[10], clip_t=[0.3], clip_t_delta=[0.1], clip_t_low=[0.05], clip_t_high=[0.15])
     points = trace(quality_figure(table, OLDER_METRICS, None, {}, STEP, Look(), 10), "CLIP text score")

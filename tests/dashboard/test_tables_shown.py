@@ -63,6 +63,13 @@ def test_a_verdict_needs_an_interval_without_zero(low: float, high: float, words
     assert verdict_words(80, {"status": "ok", "composite_low": low, "composite_high": high}) == words
 
 
+def test_a_verdict_is_as_sure_as_the_evaluator_is_of_all_snapshots_at_once() -> None:
+    row = {"status": "ok", "composite_low": -0.2, "composite_high": -0.1}
+    assert verdict_words(80, {**row, "sure": "composite clip_t"}) == "better than the base model"
+    assert verdict_words(80, {**row, "sure": "none"}) == "not proven different from the base model"
+    assert verdict_words(80, {**row, "sure": ""}) == "better than the base model", "a table of an earlier version"
+
+
 def test_the_final_says_in_words_what_it_decided(reader: RunReader) -> None:
     best = reader.best()
     assert best

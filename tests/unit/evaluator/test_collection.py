@@ -24,7 +24,7 @@ HEADER = (
     "color_de00,visual_loss_delta,visual_loss_low,visual_loss_high,fashion_clip_loss_delta,fashion_clip_loss_low,"
     "fashion_clip_loss_high,color_loss_delta,color_loss_low,color_loss_high,clip_t_delta,clip_t_low,clip_t_high,"
     "composite,composite_low,composite_high,visual_loss_skill,fashion_clip_loss_skill,color_loss_skill,diversity,"
-    "copy_max,nn_ratio,drift,val_loss,gap,signals,evaluation_seconds"
+    "copy_max,nn_ratio,drift,val_loss,gap,signals,sure,evaluation_seconds"
 )
 EXAMPLE_FILE = "tasks/text_to_image/metrics/brightness.py"
 

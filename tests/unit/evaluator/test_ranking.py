@@ -273,3 +273,28 @@ def test_held_out_losses_stand_at_their_own_step_only():
     assert ranking.summaries[1].row()["val_loss"] is None
     ranking = rank({0: evaluation(), 100: evaluation(0.1, 1)}, validations=[Validated(100, 0.2, 0.01)])
     assert [ranking.summaries[1].row()[column] for column in ("val_loss", "gap")] == [0.2, 0.01]
+
+
+def test_a_base_model_compared_with_itself_shows_no_difference_in_nearly_all_runs():
+    coloured = alone = 0
+    for seed in range(60):
+        rows = {100 * number: evaluation(0, 1000 * seed + number, noise=0.02, spread=0) for number in range(11)}
+        for step in rows:
+            rows[step] = [s.model_copy(update={"metrics": {**s.metrics, "clip_t": 0.3}}) for s in rows[step]]
+        ranking = rank(rows)
+        coloured += any(ranking.sure(summary) for summary in ranking.summaries)
+        cells = [summary.row() for summary in ranking.candidates]
+        alone += any(row["composite_low"] > 0 or row["composite_high"] < 0 for row in cells)  # type: ignore[operator]
+    assert coloured <= 6
+    assert alone >= 15, "as intervals of one snapshot would have it"
+
+
+def test_what_is_called_better_is_what_a_chart_colours():
+    ranking = run_of(0.05, 0.1, 0.2)
+    best = ranking.best
+    assert best
+    chosen = next(summary for summary in ranking.summaries if summary.step == best.step)
+    sure = {metric for metric, delta in best.deltas.items() if delta.is_below_zero or delta.is_above_zero}
+    assert set(ranking.sure(chosen)) - {"composite"} == sure
+    assert best.better_than_base == ("composite" in ranking.sure(chosen))
+    assert ranking.sure(ranking.summaries[0]) == ()
