@@ -128,8 +128,8 @@ class EvaluationLoop:
         with claimed(self.run, work.step, work.kind) as mine:
             if not mine or pending.is_done(self.run, work):
                 return
-            again = "again, on other prompts" if work.kind == "confirmations" else ""
-            message = f"step {work.step} {again}".strip() + f", {len(self._waiting() - {work.step})} more waiting"
+            again = " again" if work.kind == "confirmations" else ""
+            message = f"step {work.step}{again}, {len(self._waiting() - {work.step})} more waiting"
             self.status.update("evaluating", step=work.step, message=message)
             evaluator = self._evaluator_for(work)
             if evaluator is None:
@@ -171,7 +171,7 @@ class EvaluationLoop:
             work.kind.removesuffix("s"), work.step, result.status, result.reason, result.seconds, result.memory,
         )  # fmt: skip
         if work.kind == "confirmations" and result.status == "failed":
-            self.status.notice(f"step {work.step} could not be evaluated again on other prompts: {result.reason}")
+            self.status.notice(f"step {work.step} could not be evaluated again: {result.reason}")
         if alarm := evaluator.leak_detector.alarm(result.memory.get("process_rss_mib", 0.0)):
             log.warning(alarm)
             self.status.notice(alarm)

@@ -68,7 +68,7 @@ def replay(run: RunDir, weights: Mapping[str, float] | None = None) -> Replay:
     config, record, evidence = run.read_config(), run.read_record(), read_evidence(run)
     if weights:
         evidence = replace(evidence, metrics=_weighed(evidence.metrics, weights))
-    verdict = decide(evidence, config, confirms=confirms(run, config))
+    verdict = decide(evidence, config, confirms=confirms(config))
     return Replay(
         run_id=record.run_id,
         name=record.name,

@@ -15,7 +15,6 @@ from evaluator.selection.ranking import Ranking
 from evaluator.selection.summary import Summary
 from evaluator.selection.verdict import Evidence, decide
 from shared.config.schema import Config
-from shared.data.references import further
 from shared.run_folder import requests
 from shared.run_folder.heartbeat import is_alive, read_status
 from shared.run_folder.metric_descriptions import MetricDescriptions
@@ -49,9 +48,9 @@ def read_evidence(run: RunDir, known: Mapping[int, EvaluationResult] | None = No
     return Evidence(dict(sorted(evaluations.items())), _results(run, "confirmations"), validations, metrics)
 
 
-def confirms(run: RunDir, config: Config) -> bool:
-    """Whether the finalists of this run are evaluated again."""
-    return bool(further(config, run.read_record()))
+def confirms(config: Config) -> bool:
+    """Whether the finalists of a run are evaluated again."""
+    return config.evaluation.confirm_prompts > 0
 
 
 class ResultsTable:
@@ -60,7 +59,7 @@ class ResultsTable:
     def __init__(self, run: RunDir) -> None:
         config = run.read_config()
         self._run, self._config, self._validates = run, config, config.train.validation_steps is not None
-        self._confirms = confirms(run, config)
+        self._confirms = confirms(config)
         self._results: dict[int, EvaluationResult] = {}
 
     def rebuild(self) -> Ranking:

@@ -128,7 +128,13 @@ def tiny_config(
         "data": {"path": str(pictures), "resolution": RESOLUTION, "num_validation": 3},
         "lora": {"rank": 2, "lora_alpha": 2},
         "train": {"max_train_steps": 6, "train_batch_size": 2, "snapshot_steps": 2, "checkpointing_steps": 2},
-        "evaluation": {"num_prompts": 2, "num_seeds": 1, "num_inference_steps": 2, "fashion_clip": "pocket"},
+        "evaluation": {
+            "num_prompts": 2,
+            "num_seeds": 1,
+            "num_inference_steps": 2,
+            "fashion_clip": "pocket",
+            "confirm_prompts": 0,
+        },
     }
     for section, values in sections.items():
         tree.setdefault(section, {}).update(values)

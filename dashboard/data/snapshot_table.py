@@ -58,15 +58,12 @@ def verdict_words(step: int, row: Mapping[str, Any] | None, best: Best | None = 
 
 
 def final_words(step: int, final: Confirmation) -> str:
-    """What evaluating the finalists again on other prompts decided for one of them."""
+    """What evaluating the finalists again decided for one of them."""
     if step != final.step:
-        return say("the final on {count} other prompts chose step {step}", count=final.num_prompts, step=final.step)
+        return say("the final chose step {step}", step=final.step)
     if final.better_than_base:
-        return say("chosen by the final on {count} other prompts", count=final.num_prompts)
-    return say(
-        "chosen by the final on {count} other prompts, not proven better than the base model there",
-        count=final.num_prompts,
-    )
+        return say("chosen by the final")
+    return say("chosen by the final, not proven better than the base model there")
 
 
 def _row(

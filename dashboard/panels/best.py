@@ -32,10 +32,11 @@ def best_panel(reader: RunReader) -> None:
 
 
 def show_confirmation(best: Best) -> None:
-    """What evaluating the finalists again on other prompts said, once it was done."""
+    """What evaluating the finalists again said, once it was done."""
     found = best.confirmation
     if found is None:
         return
     icon = ":material/check_circle:" if found.agrees else ":material/rule:"
-    told = say("Evaluated again with {count} other prompts: {reason}", count=found.num_prompts, reason=found.reason)
-    (st.success if found.agrees and found.better_than_base else st.warning)(told, icon=icon)
+    (st.success if found.agrees and found.better_than_base else st.warning)(
+        say("The final: {reason}", reason=found.reason), icon=icon
+    )

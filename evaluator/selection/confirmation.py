@@ -1,71 +1,120 @@
-"""The final: the best few snapshots evaluated again, on prompts and seeds that had no part in choosing them. Pure.
+"""The final: the best few snapshots evaluated again, with new seeds, and on further prompts if pairs are left. Pure.
 
-Who looks best of many has been lucky too. The second evaluation knows nothing of the first one's luck, so it alone
-decides among the finalists; its intervals hold for all of them at once (Bonferroni, see `choice.Selection`).
+Both evaluations count, each picture alike: the first one's luck is outweighed, not thrown away. Who looks best of many
+has been lucky, also on the prompts that both evaluations share. The interval is therefore as wide as if every snapshot
+had been evaluated again (Bonferroni over all of them): then it holds whichever is chosen.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from evaluator.selection.choice import Selection
+from evaluator.selection.held_out_losses import Validated
 from evaluator.selection.ranking import Ranking, rank
-from shared.run_folder.metric_descriptions import MetricDescriptions
 from shared.run_folder.pending import NUM_FINALISTS
 from shared.run_folder.records import Confirmation, Interval, Sample
-from shared.statistics.paired import mean
+from shared.statistics.paired import LEVEL, Estimate, estimate, prompts
+
+Evaluations = Mapping[int, Sequence[Sample]]
 
 
 def finalists(ranking: Ranking, count: int = NUM_FINALISTS) -> tuple[int, ...]:
     """Steps to evaluate again, ascending: the best by composite of those that may be shipped, and the chosen one."""
     if ranking.best is None:
         return ()
-    chosen = ranking.best.step
-    ranked = sorted(ranking.eligible, key=lambda summary: (summary.step != chosen, mean(summary.composite)))
+    chosen, level = ranking.best.step, ranking.trend.level
+    ranked = sorted(ranking.eligible, key=lambda summary: (summary.step != chosen, level(summary.step)))
     return tuple(sorted(summary.step for summary in ranked[:count]))
 
 
 def confirm(
-    first: Selection, steps: Sequence[int], evaluations: Mapping[int, Sequence[Sample]], metrics: MetricDescriptions
+    first: Ranking, evaluations: Evaluations, again: Evaluations, validations: Sequence[Validated] = ()
 ) -> Confirmation | None:
-    """Choose among the finalists. evaluations: of step 0 and every finalist, all on the same further prompts.
+    """Choose among the finalists by all their pictures. again: of step 0 and every finalist, evaluated again.
 
-    None while one of them, or a composite, is missing.
+    None while one of them is missing, or a composite, or where there is no new picture.
     """
-    if 0 not in evaluations or not set(steps) <= evaluations.keys():
+    steps = finalists(first)
+    if first.best is None or not {0, *steps} <= again.keys():
         return None
-    second = rank({step: evaluations[step] for step in (0, *steps)}, metrics).best
-    if second is None or second.num_evaluated < len(steps):
+    added = {step: _new(evaluations[step], again[step]) for step in (0, *steps)}
+    both = {step: [*evaluations[step], *added[step]] for step in added}
+    pooled = rank(
+        both,
+        first.metrics,
+        validations=validations,
+        prefer=first.prefer,
+        min_difference=first.min_difference,
+        scales=first.scales,
+    )
+    if pooled.best is None or len(pooled.candidates) < len(steps) or not all(added.values()):
         return None
-    num_pictures = len(evaluations[second.step])
+    chosen = next(summary for summary in pooled.candidates if summary.step == pooled.best.step)
+    found = estimate(chosen.composite.values(), 1 - (1 - LEVEL) / first.best.num_evaluated)
+    assert found is not None, "a candidate has a composite"
+    unit = prompts(both[0])
+    drawn_again = {unit[sample.prompt_id] for sample in added[0]}
+    same = drawn_again & {unit[sample.prompt_id] for sample in evaluations[0]}
     return Confirmation(
-        step=second.step,
-        finalists=tuple(steps),
-        agrees=second.step == first.step,
-        better_than_base=second.better_than_base,
-        composite=_interval(second),
-        num_prompts=second.composite.num_prompts,
-        num_pictures=num_pictures,
-        reason=_in_words(first, second, steps, num_pictures),
+        step=chosen.step,
+        finalists=steps,
+        agrees=chosen.step == first.best.step,
+        better_than_base=found.is_below_zero,
+        composite=_interval(found),
+        num_prompts=found.num_prompts,
+        num_unseen=len(drawn_again - same),
+        num_pictures=len(added[chosen.step]),
+        reason=" ".join(
+            [
+                _how(steps, len(same), len(drawn_again - same), _num_seeds(added[0])),
+                _outcome(first.best.step, steps, chosen.step),
+                *(f"Step {step} {reason} and was passed over." for step, reason in pooled.passed_over.items()),
+                _sureness(found),
+            ]
+        ),
     )
 
 
-def _in_words(first: Selection, second: Selection, steps: Sequence[int], num_pictures: int) -> str:
-    """What a person reads."""
+def _new(before: Sequence[Sample], after: Sequence[Sample]) -> list[Sample]:
+    """Pictures of another pair or seed: the same one drawn twice says nothing new."""
+    known = {(sample.prompt_id, sample.seed) for sample in before}
+    return [sample for sample in after if (sample.prompt_id, sample.seed) not in known]
+
+
+def _num_seeds(samples: Sequence[Sample]) -> int:
+    return max(Counter(sample.prompt_id for sample in samples).values())
+
+
+def _how(steps: Sequence[int], num_same: int, num_unseen: int, num_seeds: int) -> str:
+    """On what they were evaluated again."""
     names = f"Steps {', '.join(map(str, steps))} were" if len(steps) > 1 else f"Step {steps[0]} was"
-    evaluated = f"{names} evaluated again on {second.composite.num_prompts} other prompts, {num_pictures} pictures each"
+    places: list[str] = []
+    if num_same:
+        places.append(f"with {_counted(num_seeds, 'new seed')} on the same {_counted(num_same, 'prompt')}")
+    if num_unseen:
+        places.append(f"on {_counted(num_unseen, 'unseen prompt')}")
+    return f"{names} evaluated again {' and '.join(places)}."
+
+
+def _outcome(first: int, steps: Sequence[int], chosen: int) -> str:
     if len(steps) == 1:
-        outcome = ""
-    elif second.step == first.step:
-        outcome = ", which confirms the choice"
-    else:
-        outcome = f", which chose {second.step}, not {first.step}"
-    sure = "better" if second.better_than_base else "not shown to be better"
-    return f"{evaluated}{outcome}: there it is {sure} than the base model, and that counts."
+        return "Both evaluations count."
+    if chosen == first:
+        return "Both evaluations together confirm the choice."
+    return f"Both evaluations together choose {chosen}, not {first}."
 
 
-def _interval(selection: Selection) -> Interval | None:
-    found = selection.composite
+def _sureness(found: Estimate) -> str:
+    sure = "better" if found.is_below_zero else "not shown to be better"
+    return f"Over {_counted(found.num_prompts, 'prompt')} it is {sure} than the base model, and that counts."
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _interval(found: Estimate) -> Interval | None:
     if found.low is None or found.high is None:
         return None
     return Interval(delta=found.mean, low=found.low, high=found.high)

@@ -158,6 +158,7 @@ def rank(
     validations: Sequence[Validated] = (),
     prefer: Preference = "best",
     min_difference: float = MIN_DIFFERENCE,
+    scales: Mapping[str, float] | None = None,
 ) -> Ranking:
     """Rank every snapshot evaluated so far. Without step 0 there are means, but nothing is compared or chosen.
 
@@ -168,9 +169,12 @@ def rank(
         validations: the trainer's held-out losses, by step.
         prefer: the best snapshot, or the earliest of those that are as good for any purpose.
         min_difference: of the composite, from which on it matters.
+        scales: those of the run, where these are not its first evaluations; None: they follow from step 0.
     """
     baseline = evaluations.get(0, ())
-    scales = {column.name: unit for column in metrics.compared if (unit := scale(by_prompt(baseline, column.name))) > 0}
+    if scales is None:
+        by_name = {column.name: by_prompt(baseline, column.name) for column in metrics.compared}
+        scales = {name: unit for name, values in by_name.items() if (unit := scale(values)) > 0}
     in_use = [column for column in metrics.losses if column.name in scales]
     total = sum(column.weight for column in in_use)
     shares = {column.name: column.weight / total for column in in_use}
@@ -179,4 +183,4 @@ def rank(
         summarize(step, samples, baseline, metrics, shares, units, anchors or {}, validations)
         for step, samples in sorted(evaluations.items())
     )
-    return Ranking(summaries, metrics, shares, scales, prefer, min_difference)
+    return Ranking(summaries, metrics, shares, dict(scales), prefer, min_difference)

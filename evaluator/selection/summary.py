@@ -135,10 +135,10 @@ def _composite(
     number is better."""
     if not shares:
         return {}
-    prompts = set.intersection(*(set(deltas[loss]) for loss in shares))
+    known = set.intersection(*(set(deltas[loss]) for loss in shares))
+    prompts = [prompt for prompt in next(iter(deltas.values())) if prompt in known]
     return {
-        prompt: sum(share * deltas[loss][prompt] / units[loss] for loss, share in shares.items())
-        for prompt in sorted(prompts)
+        prompt: sum(share * deltas[loss][prompt] / units[loss] for loss, share in shares.items()) for prompt in prompts
     }
 
 

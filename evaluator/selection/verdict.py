@@ -96,10 +96,8 @@ def _best(evidence: Evidence, found: Ranking, advice: Advice, *, confirms: bool)
 
 def _confirmation(evidence: Evidence, found: Ranking) -> Confirmation | None:
     """Once every finalist has been evaluated again."""
-    if found.best is None:
-        return None
     again = _samples(evidence.confirmations)
-    return confirmation.confirm(found.best, confirmation.finalists(found), again, found.metrics)
+    return confirmation.confirm(found, _samples(evidence.evaluations), again, evidence.validations)
 
 
 def _anchors(evidence: Evidence, base: Summary) -> dict[str, Anchors]:

@@ -18,12 +18,10 @@ from shared.data.sources import Pair
 from shared.errors import DataError
 from shared.files.publication import publish, remove
 from shared.run_folder.records import Manifest, RunRecord
+from shared.run_folder.run_dir import steps_in
 
 if TYPE_CHECKING:
     from shared.run_folder.run_dir import RunDir
-
-MIN_FURTHER = 4
-"""Confirmation needs at least this many held-out pairs: fewer would overrule the first result by chance."""
 
 
 def first(config: Config, record: RunRecord) -> tuple[str, ...]:
@@ -32,10 +30,9 @@ def first(config: Config, record: RunRecord) -> tuple[str, ...]:
 
 
 def further(config: Config, record: RunRecord) -> tuple[str, ...]:
-    """Ids of the pairs after them, on which the finalists are evaluated again; empty if too few or switched off."""
+    """Ids of the pairs after them, on which the finalists are evaluated as well; empty if none are left."""
     rest = record.dataset.held_out[config.evaluation.num_prompts :]
-    ids = rest[: config.evaluation.confirm_prompts]
-    return ids if len(ids) >= MIN_FURTHER else ()
+    return rest[: config.evaluation.confirm_prompts]
 
 
 def publish_missing(run: RunDir, config: Config, multiple: int, pairs: Callable[[], Iterable[Pair]]) -> None:
@@ -49,6 +46,8 @@ def publish_missing(run: RunDir, config: Config, multiple: int, pairs: Callable[
     """
     record = run.read_record()
     wanted = {run.references: first(config, record), run.further_references: further(config, record)}
+    if steps_in(run.evaluations):  # an older version published no further ones where there were few
+        del wanted[run.further_references]
     missing = {folder: ids for folder, ids in wanted.items() if ids and not folder.exists()}
     if not missing:
         return

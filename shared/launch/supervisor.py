@@ -163,7 +163,7 @@ class Supervisor:
             drains = drains or self._drain()
             if not told and (again := unconfirmed(self.run)):
                 told = True
-                self.say(f"evaluating the best again, on other prompts: {len(again)} waiting (Ctrl-C leaves them)")
+                self.say(f"evaluating the best again: {len(again)} waiting (Ctrl-C leaves them)")
             if self._children["evaluator"].process.poll() is not None:
                 if not left_to_evaluate(self.run):
                     return

@@ -433,7 +433,7 @@ class Advice(BaseModel):
 
 
 class Confirmation(BaseModel):
-    """The finalists evaluated again, on prompts and seeds that had no part in choosing them."""
+    """The finalists evaluated again, with new seeds and on further prompts; their first evaluation counts as well."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -441,9 +441,14 @@ class Confirmation(BaseModel):
     finalists: tuple[int, ...]
     agrees: bool = Field(description="True when the first evaluation chose the same.")
     better_than_base: bool
-    composite: Interval | None
-    num_prompts: int
-    num_pictures: int = Field(description="Per finalist.")
+    composite: Interval | None = Field(description="Of both evaluations together; as wide as a choice among all needs.")
+    num_prompts: int = Field(description="Behind the composite.")
+    num_unseen: int | None = Field(
+        default=None,
+        description="How many of these had no part in the first evaluation. None: an older version evaluated this run; "
+        "all of them, and its composite is of the second evaluation alone.",
+    )
+    num_pictures: int = Field(description="Drawn in the final, per finalist.")
     reason: str
 
 
@@ -480,7 +485,7 @@ class Best(Record):
     latest_signals: tuple[Signal, ...] = Field(default=(), description="Of overfitting, at the newest snapshot.")
     advice: Advice | None = None
     finalists: tuple[int, ...] = Field(
-        default=(), description="Snapshots to be evaluated again at the end, on other prompts; empty: none are."
+        default=(), description="Snapshots to be evaluated again at the end; empty: none are."
     )
     confirmation: Confirmation | None = None
     created: str = Field(default_factory=utc_now)

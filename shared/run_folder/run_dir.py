@@ -27,7 +27,7 @@ from shared.run_folder.records import (
 )
 
 ResultKind = str
-"""A folder of results by step: `evaluations`; `confirmations`, of the finalists, on other prompts; `requested/<id>`."""
+"""A folder of results by step: `evaluations`; `confirmations`, of the finalists, once more; `requested/<id>`."""
 SHEET = "sheet.webp"
 """A result's contact sheet."""
 STEP_FOLDER = re.compile(r"step-(\d{8,})")
@@ -120,7 +120,7 @@ class RunDir:
 
     @property
     def further_references(self) -> Path:
-        """Likewise of the further prompts that finalists are evaluated on."""
+        """Likewise of the further prompts that finalists are also evaluated on; absent if no pairs are left."""
         return self.confirmations / self.references.name
 
     @property

@@ -150,17 +150,14 @@ def _evaluation(preset: Preset, num_held_out: int) -> dict[str, Choice]:
     prompts = min(num_held_out, SAMPLES_ON_CPU if slow else SAMPLES_WANTED)
     seeds = 1 if slow else max(1, min(4, 2 * SAMPLES_WANTED // prompts))
     reason = "few: drawing on a CPU is slow" if slow else f"of {num_held_out} held-out captions"
-    further = 0 if slow else num_held_out - prompts
-    why = (
-        "drawing them on a CPU would take long"
-        if slow
-        else "the best three are evaluated again on the captions left over"
-    )
+    further = min(num_held_out - prompts, SAMPLES_ON_CPU if slow else num_held_out)
     found = {
         "evaluation.num_prompts": Choice(prompts, reason),
         "evaluation.num_seeds": Choice(seeds, f"{prompts * seeds} pictures for every snapshot"),
-        "evaluation.confirm_prompts": Choice(further, why if slow or further else "no captions are left over"),
+        "evaluation.confirm_seeds": Choice(seeds, "at the end the best three are evaluated again with new seeds"),
     }
+    if further:
+        found["evaluation.confirm_prompts"] = Choice(further, "and on so many of the captions left over")
     if preset.name.startswith(POCKET):
         found["evaluation.fashion_clip"] = Choice(POCKET, "the embedded miniature CLIP: no download")
     else:

@@ -116,9 +116,10 @@ def result_bytes(config: Config) -> ResultBytes:
     evaluation = config.evaluation
     picture = config.data.resolution**2 * PNG_BYTES_PER_PIXEL
     further = min(evaluation.confirm_prompts, config.data.num_validation - evaluation.num_prompts)
+    again = evaluation.num_prompts + further if evaluation.confirm_prompts else 0
     return ResultBytes(
         per_snapshot=evaluation.num_prompts * evaluation.num_seeds * picture,
-        confirmation=(1 + NUM_FINALISTS) * further * evaluation.confirm_seeds * picture,
+        confirmation=(1 + NUM_FINALISTS) * again * evaluation.confirm_seeds * picture,
     )
 
 

@@ -85,13 +85,13 @@ def test_the_final_says_in_words_what_it_decided(reader: RunReader) -> None:
         reason="",
     )
     decided = best.model_copy(update={"step": 120, "confirmation": final})
-    assert verdict_words(120, row, decided) == (
-        "★ best; better than the base model; chosen by the final on 8 other prompts"
-    )
-    assert verdict_words(80, row, decided).endswith("; the final on 8 other prompts chose step 120")
+    assert verdict_words(120, row, decided) == ("★ best; better than the base model; chosen by the final")
+    assert verdict_words(80, row, decided).endswith("; the final chose step 120")
     assert verdict_words(40, row, decided) == "better than the base model"
     doubtful = decided.model_copy(update={"confirmation": final.model_copy(update={"better_than_base": False})})
-    assert verdict_words(120, row, doubtful).endswith("on 8 other prompts, not proven better than the base model there")
+    assert verdict_words(120, row, doubtful).endswith(
+        "chosen by the final, not proven better than the base model there"
+    )
 
 
 def test_a_snapshot_left_out_says_so_and_has_no_place_among_pictures_and_blanks(finished: FakeRun) -> None:

@@ -1,4 +1,4 @@
-"""The final: the best snapshots evaluated again on other prompts, whatever interrupts it and whoever joins later."""
+"""The final: the best snapshots evaluated again, whatever interrupts it and whoever joins later."""
 
 from __future__ import annotations
 
@@ -69,25 +69,24 @@ def files(run: RunDir, *steps: int) -> dict[str, tuple[int, bytes]]:
     return {path.as_posix(): (path.stat().st_mtime_ns, path.read_bytes()) for path in paths}
 
 
-def test_the_best_are_evaluated_again_on_prompts_and_seeds_that_had_no_part_in_choosing_them(confirmed: RunDir) -> None:
+def test_the_best_are_evaluated_again_with_new_seeds_and_on_prompts_that_had_no_part_in_choosing_them(
+    confirmed: RunDir,
+) -> None:
     best = confirmed.read_best()
     assert best
     assert best.finalists == (2, 4, 6)
     assert best.confirmation
-    assert (best.confirmation.finalists, best.confirmation.num_prompts, best.confirmation.num_pictures) == (
-        (2, 4, 6),
-        4,
-        8,
-    )
+    assert (best.confirmation.finalists, best.confirmation.num_prompts) == ((2, 4, 6), 6)
+    assert (best.confirmation.num_unseen, best.confirmation.num_pictures) == (4, 12)
     assert best.step == best.confirmation.step
-    assert "evaluated again on 4 other prompts" in best.reason
+    assert "evaluated again with 2 new seeds on the same 2 prompts and on 4 unseen prompts" in best.reason
     held_out = confirmed.read_record().dataset.held_out
     for step in (0, 2, 4, 6):
         first, second = confirmed.read_result(step), confirmed.read_result(step, "confirmations")
         assert first
         assert second
         assert second.status == "ok", second.reason
-        assert {sample.prompt_id for sample in second.samples} == set(held_out[2:6])
+        assert {sample.prompt_id for sample in second.samples} == set(held_out[:6])
         assert {sample.prompt_id for sample in first.samples} == set(held_out[:2])
         assert not {sample.seed for sample in first.samples} & {sample.seed for sample in second.samples}
         assert all(sample.metrics["drift"] is not None for sample in second.samples)
@@ -163,11 +162,17 @@ Evaluator._swap = swap
     assert check(run) == []
 
 
-def test_too_few_held_out_pairs_mean_no_final_and_that_is_said(
+def test_a_run_without_further_pairs_has_a_final_too(
     warm: Warm, tmp_path: Path, tiny_model: Path, pictures: Path
 ) -> None:
-    run = create_run(tiny_config(tmp_path, "run", tiny_model, pictures, {"data": {"num_validation": 5}}))
-    program = warm.run("evaluator", run.path)
-    assert "will not be evaluated again" in program.stderr()
-    assert steps_in(run.evaluations) == {0}
-    assert not run.confirmations.exists()
+    sections = {**SECTIONS, "data": {"num_validation": 2}, "evaluation": {"confirm_prompts": 16, "confirm_seeds": 1}}
+    run = create_run(tiny_config(tmp_path, "run", tiny_model, pictures, sections))
+    warm.run("trainer", run.path)
+    warm.run("evaluator", run.path)
+    best = run.read_best()
+    assert best
+    assert best.confirmation
+    assert (best.confirmation.num_prompts, best.confirmation.num_unseen, best.confirmation.num_pictures) == (2, 0, 2)
+    assert "with 1 new seed on the same 2 prompts." in best.reason
+    assert not run.further_references.exists()
+    assert check(run) == []

@@ -72,7 +72,7 @@ def test_it_is_evaluated_and_the_best_is_confirmed_on_other_rows(run: RunDir) ->
     assert best
     assert best.better_than_base
     assert best.confirmation
-    assert best.confirmation.num_prompts == 6
+    assert (best.confirmation.num_prompts, best.confirmation.num_unseen) == (12, 6)
     assert check(run) == []
 
 

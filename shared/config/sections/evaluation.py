@@ -47,11 +47,11 @@ class EvaluationConfig(Section):
     confirm_prompts: Annotated[int, Rule.RESULTS] = Field(
         default=16,
         ge=0,
-        description="Further held-out captions, as far as there are, on which the three best snapshots are evaluated "
-        "again at the end; 0: no confirmation.",
+        description="At the end the three best snapshots are evaluated again: on the same captions, and on up to so "
+        "many further held-out ones, as far as there are; 0: they are not.",
     )
     confirm_seeds: Annotated[int, Rule.RESULTS] = Field(
-        default=4, ge=1, description="Pictures per prompt of the confirmation."
+        default=4, ge=1, description="New pictures per prompt when the best are evaluated again."
     )
     torch_compile: Annotated[bool, Rule.RESULTS] = Field(
         default=False,

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import logging
-
 import torch
 
 from shared.config.schema import Config, EvaluationConfig
-from shared.data.references import MIN_FURTHER, further
-from shared.run_folder.records import RunRecord
 from shared.run_folder.run_dir import RunDir
 from tasks.text_to_image.evaluation import references
 from tasks.text_to_image.evaluation.image_generator import ImageGenerator
@@ -18,8 +14,6 @@ from tasks.text_to_image.evaluation.training_set import TrainingSet
 from tasks.text_to_image.families import loading
 from tasks.text_to_image.models.external_vae import pinned
 from tasks.text_to_image.places import require_present
-
-log = logging.getLogger(__name__)
 
 
 def build(run: RunDir, config: Config, device: torch.device) -> PictureEvaluation:
@@ -39,7 +33,6 @@ def build(run: RunDir, config: Config, device: torch.device) -> PictureEvaluatio
     model.sample_with(settings.scheduler)
     image_generator = ImageGenerator(model, config.lora, settings, config.data.resolution)
     image_generator.move_to(device)
-    _tell_of_the_final(config, record)
     return PictureEvaluation(
         run,
         config,
@@ -48,15 +41,6 @@ def build(run: RunDir, config: Config, device: torch.device) -> PictureEvaluatio
         load_scorer(settings.fashion_clip, settings.visual, str(device)),
         TrainingSet(run, config),
     )
-
-
-def _tell_of_the_final(config: Config, record: RunRecord) -> None:
-    if config.evaluation.confirm_prompts and not further(config, record):
-        log.info(
-            "the best snapshots will not be evaluated again: data.num_validation (%d) leaves fewer than %d pairs "
-            "beyond evaluation.num_prompts (%d)",
-            len(record.dataset.held_out), MIN_FURTHER, config.evaluation.num_prompts,
-        )  # fmt: skip
 
 
 def _precision(settings: EvaluationConfig, device: torch.device) -> loading.Precision:

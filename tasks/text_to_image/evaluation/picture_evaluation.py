@@ -88,12 +88,14 @@ class PictureEvaluation:
         return self.image_generator.describe()
 
     def further(self) -> PictureEvaluation:
-        """For the finalists: other prompts, more pictures of each, seeds that follow the first ones."""
+        """For the finalists: further prompts, if any, and the same ones, with seeds that follow the first ones."""
         settings = self.config.evaluation
         first = settings.seed + settings.num_prompts * settings.num_seeds
         changed = settings.model_copy(update={"num_seeds": settings.confirm_seeds, "seed": first})
         multiple = self.image_generator.model.size_multiple
-        others = references.load(self.run, self.config, multiple, self.run.further_references)
+        others = self.references
+        if self.run.further_references.exists():
+            others = references.load(self.run, self.config, multiple, self.run.further_references).beside(others)
         return replace(self, config=self.config.model_copy(update={"evaluation": changed}), references=others)
 
     def asked(self, prompts: Sequence[str]) -> PictureEvaluation:

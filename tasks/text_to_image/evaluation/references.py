@@ -33,6 +33,10 @@ class References:
         """Width and height of each picture; its samples are drawn at the same."""
         return {name: self.pictures[name].size if name in self.pictures else self.size for name in self.prompts}
 
+    def beside(self, others: References) -> References:
+        """These, and then the others."""
+        return References({**self.prompts, **others.prompts}, {**self.pictures, **others.pictures})
+
 
 def load(run: RunDir, config: Config, multiple: int, folder: Path | None = None) -> References:
     """Read the run's references, or those in `folder`; published first if nobody has.

@@ -207,17 +207,26 @@ def test_a_evaluation_takes_the_place_of_having_been_left_out_and_no_other(run: 
     assert run.read_result(0) == evaluated
 
 
-def test_the_final_is_evaluated_with_more_pictures_of_other_seeds(make_paper_run: RunMaker) -> None:
-    run = make_paper_run(data={"num_validation": 6}, evaluation={"num_seeds": 2, "batch_size": 1})
+@pytest.mark.parametrize("confirm_prompts", [2, 16])
+def test_the_final_draws_the_same_prompts_with_new_seeds_and_the_further_ones(
+    make_paper_run: RunMaker, confirm_prompts: int
+) -> None:
+    settings = {"num_seeds": 2, "batch_size": 1, "confirm_prompts": confirm_prompts}
+    run = make_paper_run(data={"num_validation": 5}, evaluation=settings)
     evaluator = evaluator_of(run)
     second = evaluator.confirming()
     settings = second.evaluation.config.evaluation
     assert (settings.num_seeds, settings.seed) == (4, 1234 + 2 * 2)
     result = second.evaluate(0)
     assert result
+    held_out = run.read_record().dataset.held_out
+    assert {sample.prompt_id for sample in result.samples} == set(held_out[: 2 + confirm_prompts])
+    assert len(result.samples) == 4 * min(5, 2 + confirm_prompts)
+    first = evaluator.evaluate(0)
+    assert first
+    assert {sample.seed for sample in result.samples}.isdisjoint(sample.seed for sample in first.samples)
     assert result.anchors == {}
     assert run.read_result(0, "confirmations") == result
-    assert run.read_result(0) is None
 
 
 def test_a_snapshot_that_vanished_or_lost_its_manifest_is_a_failed_result(run: RunDir) -> None:

@@ -22,14 +22,18 @@ GOLDEN = ROOT / "tests" / "golden" / "folders"
 @pytest.fixture
 def run(make_paper_run: RunMaker) -> RunDir:
     """Three snapshots, confirmed."""
-    run = make_paper_run()
+    run = make_paper_run(evaluation={"confirm_prompts": 4})
     add(run, 0, 0.50, 0.70, 0.60, 0.55)
     add(run, 20, 0.30, 0.51, 0.40, 0.34)
     add(run, 40, 0.20, 0.42, 0.30, 0.24)
     add(run, 60, status="failed", reason="torn")
     for step, losses in {0: (0.6, 0.55, 0.5), 20: (0.2, 0.16, 0.1), 40: (0.3, 0.24, 0.2)}.items():
         (run.path / "confirmations" / step_name(step)).mkdir(parents=True)
-        result_of(step, *losses).write(run.path / "confirmations" / step_name(step) / "result.json")
+        result = result_of(step, *losses)
+        samples = tuple(sample.model_copy(update={"seed": 2}) for sample in result.samples)
+        result.model_copy(update={"samples": samples}).write(
+            run.path / "confirmations" / step_name(step) / "result.json"
+        )
     return run
 
 

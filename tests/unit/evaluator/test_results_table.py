@@ -233,17 +233,20 @@ def test_nobody_is_asked_to_stop_when_no_trainer_is_at_work(make_paper_run: RunM
     assert requests.requests(run) == []
 
 
-def test_other_prompts_have_the_last_word(run: RunDir) -> None:
+def test_both_evaluations_together_have_the_last_word(make_paper_run: RunMaker) -> None:
+    run = make_paper_run(evaluation={"confirm_prompts": 4})
     add(run, 0, 0.50, 0.70, 0.60, 0.55)
     add(run, 20, 0.30, 0.51, 0.40, 0.34)
     add(run, 40, 0.20, 0.42, 0.30, 0.24)
-    again = {0: (0.6, 0.55, 0.5), 20: (0.2, 0.16, 0.1), 40: (0.3, 0.24, 0.2)}
+    again = {0: (0.6, 0.55, 0.5, 0.4), 20: (0.1, 0.06, 0.0, 0.0), 40: (0.4, 0.34, 0.3, 0.2)}
     for number, (step, losses) in enumerate(again.items()):
         folder = run.path / "confirmations" / step_name(step)
         folder.mkdir(parents=True)
         best = run.read_best() if number else None
         assert best is None or best.step == 40, "nothing changes before all are evaluated"
-        result_of(step, *losses).write(folder / "result.json")
+        result = result_of(step, *losses)
+        samples = tuple(sample.model_copy(update={"seed": 2}) for sample in result.samples)
+        result.model_copy(update={"samples": samples}).write(folder / "result.json")
         ResultsTable(run).rebuild()
     best = run.read_best()
     assert best
@@ -254,4 +257,4 @@ def test_other_prompts_have_the_last_word(run: RunDir) -> None:
     assert best.reason.startswith("Step 20 is one of 2 snapshots. Over "), (
         "of the one to ship, not of the first selection"
     )
-    assert "which chose 20, not 40" in best.reason
+    assert "with 1 new seed on the same 4 prompts. Both evaluations together choose 20, not 40." in best.reason

@@ -74,7 +74,8 @@ def test_held_out_pairs_and_steps_follow_the_number_of_pictures(
     assert config.train.snapshot_steps == parse(config.train.validation_steps)
     assert config.evaluation.num_prompts <= held_out
     assert ("too few for a sure verdict" in path.read_text()) == (count < 8)
-    assert config.evaluation.confirm_prompts == 0, "drawing on a CPU is slow"
+    assert config.evaluation.confirm_prompts > 0, "every run has a final"
+    assert (config.evaluation.num_seeds, config.evaluation.confirm_seeds) == (1, 1), "drawing on a CPU is slow"
     assert config.run.preset == "sd1 on CPU"
 
 
@@ -82,14 +83,15 @@ def test_captions_beyond_sixteen_are_kept_for_the_final_where_drawing_is_quick(t
     seen = survey(data_set(tmp_path / "one", 1))
     gpu = Gpu(0, "a card", 0.0, 24 * 1024.0, (8, 0))
     path = tmp_path / "c.toml"
-    for count, further in ((150, 0), (240, 8)):
+    for count, further in ((150, 16), (240, 8)):
         pictures = type(seen)(count, seen.sizes, seen.captions)
         path.write_text(
             first_config.render(pictures, presets.recommend(FAMILIES["sd1"], gpu), "pocket", str(tmp_path), "one")
         )
         config = load_config(path)
         assert config.evaluation.confirm_prompts == further
-        assert config.evaluation.num_prompts + further == config.data.num_validation
+        assert config.evaluation.num_prompts + further >= config.data.num_validation
+        assert config.evaluation.confirm_seeds == config.evaluation.num_seeds
 
 
 @pytest.mark.parametrize(
