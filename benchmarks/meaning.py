@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 
 from evaluator.selection import ranking, stop_rule
-from evaluator.selection.overfitting import ratios, signals
+from evaluator.selection.overfitting import signals
 from pocket.garments import catalogue, concept, render, split_catalogue
 from shared.config.schema import ModelConfig
 from shared.data import dataset
@@ -28,6 +28,7 @@ from shared.files.publication import read_manifest
 from shared.run_folder.metric_descriptions import MetricDescriptions
 from shared.run_folder.records import Sample
 from shared.run_folder.run_dir import RunDir, open_run, steps_in
+from shared.statistics.signs import ratios
 from tasks.text_to_image.evaluation.anchors import anchors, matching, mismatched
 from tasks.text_to_image.evaluation.scorer import Scorer, load_scorer
 from tasks.text_to_image.evaluation.training_set import TrainingSet
@@ -241,8 +242,7 @@ def _null_ratio(pictures: list[Image.Image], num_trained: int, rng: np.random.Ge
         Sample(prompt_id=str(n % 16), prompt="", seed=n, image="", batch=0, metrics=row) for n, row in enumerate(rows)
     ]
     metrics = MetricDescriptions(metrics=(COPYING.describe(),))
-    found = ratios(samples, samples, metrics)
-    (measured,), (_, copying) = found.values(), signals(samples, found, (), metrics)
+    (measured,), (_, copying) = ratios(samples, samples, metrics.columns).values(), signals(samples, (), (), metrics)
     assert measured
     return measured.mean, bool(copying.raised)
 

@@ -7,15 +7,15 @@ trend over validations that few orders of the same numbers would show.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from scipy.stats import kendalltau
 
 from evaluator.selection.held_out_losses import Validated
-from shared.run_folder.metric_descriptions import Column, MetricDescriptions, Sign
+from shared.run_folder.metric_descriptions import MetricDescriptions
 from shared.run_folder.records import Sample, Signal
-from shared.statistics.paired import Estimate, by_prompt, estimate, ratio
+from shared.statistics import signs
 
 TREND_P_VALUE = 0.01
 MIN_TREND_LENGTH = 5
@@ -23,33 +23,14 @@ LOSS_TOLERANCE = 1.01
 """Times its lowest: below it the held-out loss has not risen."""
 
 
-Ratios = Mapping[str, Estimate | None]
-
-
 def signals(
-    samples: Sequence[Sample], ratios: Ratios, validations: Sequence[Validated], metrics: MetricDescriptions
+    samples: Sequence[Sample],
+    baseline: Sequence[Sample],
+    validations: Sequence[Validated],
+    metrics: MetricDescriptions,
 ) -> tuple[Signal, ...]:
-    """All of them, of a snapshot, its ratios, and the validations up to its step."""
-    told = [gap_rising(validations)]
-    for column in metrics.columns:
-        if column.sign:
-            plain = None if column.ratio else estimate(by_prompt(samples, column.name).values())
-            told.append(beyond_limit(column, column.sign, ratios.get(column.name, plain)))
-    return tuple(told)
-
-
-def ratios(
-    samples: Sequence[Sample], baseline: Sequence[Sample], metrics: MetricDescriptions
-) -> dict[str, Estimate | None]:
-    """Every column that is a ratio over prompts → its value; None where it cannot be computed."""
-    return {
-        column.name: ratio(
-            by_prompt(samples, column.ratio.of),
-            by_prompt(baseline if column.ratio.at_step_0 else samples, column.ratio.over),
-        )
-        for column in metrics.columns
-        if column.ratio
-    }
+    """All of them, of a snapshot beside step 0, and the validations up to its step."""
+    return (gap_rising(validations), *signs.signs(samples, baseline, metrics.columns))
 
 
 def gap_rising(validations: Sequence[Validated]) -> Signal:
@@ -73,21 +54,3 @@ def gap_rising(validations: Sequence[Validated]) -> Signal:
     raised = bool(trend.pvalue < TREND_P_VALUE)
     words += f", and its gap to the training probe {'keeps growing' if raised else 'shows no trend'} since"
     return Signal(name="gap", raised=raised, evidence=f"{words} (Kendall's τ {trend.statistic:.2f})")
-
-
-def beyond_limit(column: Column, sign: Sign, found: Estimate | None) -> Signal:
-    """The whole interval lies on the worse side of the limit."""
-    if found is None or found.low is None or found.high is None:
-        return Signal(name=sign.name, raised=None, evidence=sign.unknown)
-    raised = found.high < sign.limit if column.direction == "higher" else found.low > sign.limit
-    limit = f"{sign.limit:.0%}" if column.ratio else f"{sign.limit:.{column.decimals}f}"
-    return Signal(
-        name=sign.name, raised=raised, evidence=sign.evidence.format(value=_spelled(column, found), limit=limit)
-    )
-
-
-def _spelled(column: Column, found: Estimate) -> str:
-    """With its interval; a ratio in percent, and not negative, whatever an interval over few prompts says."""
-    if not column.ratio:
-        return f"{found.mean:.{column.decimals}f} ({found.low:.{column.decimals}f} to {found.high:.{column.decimals}f})"
-    return f"{found.mean:.0%} ({max(0.0, found.low or 0.0):.0%} to {found.high:.0%})"

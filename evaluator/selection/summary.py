@@ -19,6 +19,7 @@ from evaluator.selection import overfitting
 from evaluator.selection.held_out_losses import Validated
 from shared.run_folder.metric_descriptions import Column, MetricDescriptions
 from shared.run_folder.records import Anchors, Sample, Signal
+from shared.statistics import signs
 from shared.statistics.paired import Estimate, PromptValues, by_prompt, estimate, mean, paired_deltas, spread
 from shared.statistics.skill import has_scale, skill
 
@@ -80,7 +81,7 @@ def summarize(
 ) -> Summary:
     """One snapshot. shares, units: of the losses in use, see `_composite`; validations: of the whole run."""
     deltas = {column.name: paired_deltas(samples, baseline, column.name) for column in metrics.compared}
-    ratios = overfitting.ratios(samples, baseline, metrics)
+    ratios = signs.ratios(samples, baseline, metrics.columns)
     so_far = [row for row in validations if row.step <= step]
     return Summary(
         step=step,
@@ -91,7 +92,7 @@ def summarize(
         skills=_skills(samples, anchors, metrics),
         ratios=ratios,
         validated=next((row for row in so_far if row.step == step), None),
-        signals=overfitting.signals(samples, ratios, so_far, metrics) if step else (),
+        signals=overfitting.signals(samples, baseline, so_far, metrics) if step else (),
     )
 
 

@@ -57,7 +57,13 @@ class Sign(BaseModel):
 
     name: str
     limit: float
-    evidence: str = Field(description="In words, with `{value}` and `{limit}` filled in.")
+    low: float | None = Field(
+        default=None, description="Where too little is a sign as well: the limit below. `limit` is then that above."
+    )
+    beside_base: bool = Field(
+        default=False, description="What step 0 shows too, give or take a tenth, is no sign: the limits give way."
+    )
+    evidence: str = Field(description="In words, with `{value}`, `{limit}` and `{low}` filled in.")
     unknown: str = Field(description="Why there is no number.")
 
 
@@ -85,8 +91,9 @@ class Column(BaseModel):
         for role, is_given in needed.items():
             if is_given != (self.role == role):
                 raise ValueError(f"{self.name}: role {self.role} does not agree with its weight, guard and sign")
-        if self.role in ("loss", "guard", "overfitting") and self.direction == "none":
-            raise ValueError(f"{self.name}: a {self.role} needs a direction")
+        is_two_sided = self.sign is not None and self.sign.low is not None
+        if self.role in ("loss", "guard", "overfitting") and (self.direction == "none") != is_two_sided:
+            raise ValueError(f"{self.name}: a {self.role} needs a direction, or a limit on either side")
         if self.role in COMPARED_ROLES and self.ratio:
             raise ValueError(f"{self.name}: a ratio over all prompts cannot be compared prompt by prompt")
         return self

@@ -25,6 +25,8 @@ from shared.config.schema import EvaluationConfig
 from shared.data.pictures import SUFFIXES, open_picture
 from shared.data.sources import ScanReport, find_pictures, listed
 from shared.errors import DarkroomError, DataError, exit_code_of
+from shared.run_folder.records import Sample
+from shared.statistics import signs
 from shared.statistics.paired import Estimate, estimate
 from shared.statistics.skill import has_scale, skill
 from tasks.text_to_image.evaluation.anchors import anchors, matching, mismatched
@@ -92,9 +94,19 @@ def score(pairs: Pairs, scorer: Scorer) -> dict[str, Any]:
     """Everything there is to say of the pairs, as a plain tree: see docs/metrics.md."""
     _refuse_black(pairs)
     scores = scorer.score(pairs.metric_input)
+    columns = [column for metric in scorer.metrics for column in metric.columns]
+    samples = [
+        Sample(prompt_id=name, prompt="", seed=0, image=name, batch=0, metrics=row)
+        for name, row in zip(pairs.ids, scores.rows, strict=True)
+    ]
+    ratios = {name: _fields(found) for name, found in signs.ratios(samples, (), columns).items() if found}
     return {
         "pairs": dict(zip(pairs.ids, scores.rows, strict=True)),
-        "summary": _summary(scores),
+        "summary": {**_summary(scores), **ratios},
+        "signs": [
+            {"name": sign.name, "raised": sign.raised, "evidence": sign.evidence}
+            for sign in signs.signs(samples, (), columns)
+        ],
         "anchors": _anchored(pairs.metric_input, scores, scorer),
         "encoders": {column: record.model_dump() for column, record in scorer.encoders.items()},
         "missing": {**scores.missing, **_too_few(len(pairs.ids))},
@@ -119,6 +131,9 @@ def show(report: Mapping[str, Any]) -> None:
     console.print(table)
     console.print("skill: 0 like a real picture of another pair, 1 like the most similar other real picture")
     console.print("matching: how often a sample is nearer to its own reference than another one is; 0.5 is chance")
+    for sign in report["signs"]:
+        if sign["raised"]:
+            console.print(f"{sign['name']}: {sign['evidence']}", markup=False)
     for folder, names in report["unmatched"].items():
         if names:
             console.print(f"{folder} without a partner: {_some(names)}", markup=False)

@@ -6,7 +6,7 @@ import pytest
 
 from evaluator.selection import held_out_losses
 from evaluator.selection.held_out_losses import Validated
-from evaluator.selection.overfitting import gap_rising, ratios, signals
+from evaluator.selection.overfitting import gap_rising, signals
 from shared.run_folder.metric_descriptions import Column, MetricDescription, MetricDescriptions, Sign
 from shared.run_folder.older_metrics import OLDER_METRICS
 from shared.run_folder.records import Sample, Signal
@@ -35,7 +35,7 @@ def signs(
     after: list[Sample], before: Sequence[Sample] = (), metrics: MetricDescriptions = OLDER_METRICS
 ) -> dict[str, Signal]:
     """By name, without validations."""
-    found = signals(after, ratios(after, before, metrics), (), metrics)
+    found = signals(after, before, (), metrics)
     return {signal.name: signal for signal in found}
 
 
