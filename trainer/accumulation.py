@@ -63,7 +63,9 @@ class Accumulation:
             size = int(cast("Tensor", self.accelerator.reduce(main_size, "sum")))
         self.micro_batch_size = size
 
-    def gather(self, batches: list[range], loss_of: Callable[[range], Tensor], begin: Callable[[], object]) -> Tensor:
+    def accumulate(
+        self, batches: list[range], loss_of: Callable[[range], Tensor], begin: Callable[[], object]
+    ) -> Tensor:
         """Leave the mean gradient over all examples of all processes in `.grad`; returns their mean loss.
 
         batches: positions of this process's examples. loss_of: the mean loss of some of them, with a graph.

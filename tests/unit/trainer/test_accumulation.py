@@ -56,8 +56,8 @@ class Bench:
             loss.register_hook(run_out)
         return loss
 
-    def gather(self, *batches: range) -> tuple[float, Tensor]:
-        loss = self.accumulation.gather(list(batches), self.loss, lambda: torch.manual_seed(7))
+    def accumulate(self, *batches: range) -> tuple[float, Tensor]:
+        loss = self.accumulation.accumulate(list(batches), self.loss, lambda: torch.manual_seed(7))
         return loss.item(), torch.cat([parameter.grad.flatten() for parameter in self.network.parameters()])
 
     def update(self, times: int) -> list[list[int]]:
@@ -65,7 +65,7 @@ class Bench:
         found: list[list[int]] = []
         for _ in range(times):
             self.attempts.clear()
-            self.gather(range(self.accumulation.batch_size))
+            self.accumulate(range(self.accumulation.batch_size))
             found.append([*self.attempts])
         return found
 
@@ -91,16 +91,16 @@ def test_an_update_that_runs_out_of_memory_means_the_same_in_smaller_pieces(
 ) -> None:
     largest = max(map(len, batches))
     whole, starved = Bench(alone(), largest), Bench(alone(), largest, fits, fails_in)
-    loss, gradient = whole.gather(*batches)
-    split_loss, split_gradient = starved.gather(*batches)
+    loss, gradient = whole.accumulate(*batches)
+    split_loss, split_gradient = starved.accumulate(*batches)
     assert split_loss == pytest.approx(loss, abs=1e-12)
     assert torch.allclose(split_gradient, gradient, atol=1e-12)
     assert starved.attempts == pieces
 
 
 def test_uneven_batches_count_by_their_pictures() -> None:
-    loss, gradient = Bench(alone(), 5).gather(range(2), range(2, 7))
-    expected_loss, expected_gradient = Bench(alone(), 7).gather(range(7))
+    loss, gradient = Bench(alone(), 5).accumulate(range(2), range(2, 7))
+    expected_loss, expected_gradient = Bench(alone(), 7).accumulate(range(7))
     assert loss == pytest.approx(expected_loss, abs=1e-12)
     assert torch.allclose(gradient, expected_gradient, atol=1e-12)
 
@@ -108,16 +108,16 @@ def test_uneven_batches_count_by_their_pictures() -> None:
 def test_the_size_that_fitted_is_remembered() -> None:
     bench = Bench(alone(), 8, fits=2)
     assert bench.accumulation.note == ""
-    bench.gather(range(8))
+    bench.accumulate(range(8))
     bench.attempts.clear()
-    bench.gather(range(8, 16))
+    bench.accumulate(range(8, 16))
     assert bench.attempts == [2, 2, 2, 2]
     assert bench.accumulation.note == "out of memory: batches of 8 run in pieces of 2"
 
 
 def test_a_larger_size_is_tried_again_now_and_then_and_one_that_fits_stays() -> None:
     bench = Bench(alone(), 8, fits=2)
-    bench.gather(range(8))
+    bench.accumulate(range(8))
     bench.fits = 4
     assert bench.update(FIRST_RETRY) == [[2, 2, 2, 2]] * (FIRST_RETRY - 1) + [[4, 4]]
     assert bench.accumulation.note == "out of memory: batches of 8 run in pieces of 4"
@@ -140,9 +140,9 @@ def test_an_update_that_tries_in_vain_means_the_same() -> None:
     bench, whole = Bench(alone(), 4, fits=2), Bench(alone(), 4)
     bench.update(FIRST_RETRY)
     bench.attempts.clear()
-    loss, gradient = bench.gather(range(4))
+    loss, gradient = bench.accumulate(range(4))
     assert bench.attempts == [4, 2, 2]
-    expected_loss, expected = whole.gather(range(4))
+    expected_loss, expected = whole.accumulate(range(4))
     assert loss == pytest.approx(expected_loss, abs=1e-12)
     assert torch.allclose(gradient, expected, atol=1e-12)
     assert bench.draws[-3] == bench.draws[-2], "the same random numbers"
@@ -160,7 +160,7 @@ def test_a_resumed_session_begins_with_what_fitted_on_such_a_device(
     monkeypatch.setattr(accumulation, "memory_of", lambda device: CARD)
     bench = Bench(alone(), 8)
     bench.accumulation.resume(size, memory)
-    bench.gather(range(8))
+    bench.accumulate(range(8))
     assert bench.attempts == first
 
 
@@ -173,21 +173,21 @@ def test_devices_are_told_apart_by_name_and_memory(monkeypatch: pytest.MonkeyPat
 
 def test_a_second_attempt_draws_the_same_random_numbers() -> None:
     bench = Bench(alone(), 4, fits=2)
-    bench.gather(range(4))
+    bench.accumulate(range(4))
     failed, first, _ = bench.draws
     assert failed == first
 
 
 def test_gradients_of_an_earlier_update_do_not_leak() -> None:
     bench = Bench(alone(), 4)
-    _, gradient = bench.gather(range(4))
-    assert torch.equal(bench.gather(range(4))[1], gradient)
+    _, gradient = bench.accumulate(range(4))
+    assert torch.equal(bench.accumulate(range(4))[1], gradient)
 
 
 def test_with_one_example_at_a_time_it_gives_up_with_advice(caplog: pytest.LogCaptureFixture) -> None:
     bench = Bench(alone(), 4, fits=0)
     with pytest.raises(DeviceError, match="one example at a time") as given_up:
-        bench.gather(range(4))
+        bench.accumulate(range(4))
     assert given_up.value.exit_code == 3
     assert given_up.value.hint == "set train.gradient_checkpointing = true"
     assert bench.attempts == [4, 2, 1]
@@ -208,7 +208,7 @@ def test_memory_is_freed_after_the_failed_pass_is_forgotten(monkeypatch: pytest.
 
     monkeypatch.setattr(accumulation, "free_memory", free)
     with pytest.raises(DeviceError):
-        Bench(alone(), 2).accumulation.gather([range(2)], loss_of, lambda: None)
+        Bench(alone(), 2).accumulation.accumulate([range(2)], loss_of, lambda: None)
     assert alive == [False, False]
 
 
@@ -217,7 +217,7 @@ def test_another_error_is_not_taken_for_a_full_memory() -> None:
         raise RuntimeError("shapes do not match")
 
     with pytest.raises(RuntimeError, match="shapes"):
-        Bench(alone(), 2).accumulation.gather([range(2)], loss_of, lambda: None)
+        Bench(alone(), 2).accumulation.accumulate([range(2)], loss_of, lambda: None)
 
 
 # ---- several processes ----
@@ -263,8 +263,8 @@ def together(*works: Callable[[], object]) -> list[Any]:
 def test_processes_split_together_when_one_of_them_runs_out_of_memory() -> None:
     meeting = Meeting(2)
     first, second = Bench(meeting.accelerator(), 4), Bench(meeting.accelerator(), 4, fits=2)
-    results = together(lambda: first.gather(range(4)), lambda: second.gather(range(4, 8)))
-    loss, gradient = Bench(alone(), 8).gather(range(8))
+    results = together(lambda: first.accumulate(range(4)), lambda: second.accumulate(range(4, 8)))
+    loss, gradient = Bench(alone(), 8).accumulate(range(8))
     assert first.attempts == second.attempts == [4, 2, 2]
     for found_loss, found_gradient in results:
         assert found_loss == pytest.approx(loss, abs=1e-12)
@@ -274,7 +274,7 @@ def test_processes_split_together_when_one_of_them_runs_out_of_memory() -> None:
 def test_processes_give_up_together() -> None:
     def give_up(bench: Bench, positions: range) -> str:
         with pytest.raises(DeviceError) as given_up:
-            bench.gather(positions)
+            bench.accumulate(positions)
         return str(given_up.value)
 
     meeting = Meeting(2)
