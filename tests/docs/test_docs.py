@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.metadata
 import importlib.util
 import json
@@ -65,9 +66,48 @@ def test_every_path_of_the_architecture_exists() -> None:
     page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     table = page.partition("## To change X, open Y")[2]
     folders = "benchmarks|configs|dashboard|docs|evaluator|examples|pocket|shared|tasks|tests|trainer"
-    named = re.findall(rf"`((?:{folders})/[\w./-]*|run\.py)`", page)
+    named = re.findall(rf"`((?:{folders})/[\w./-]*|run\.py)(?::([\w.]+))?`", page)
     assert len(named) > len(table.splitlines()) // 2
-    assert [path for path in named if not (ROOT / path).exists()] == []
+    assert [path for path, _ in named if not (ROOT / path).exists()] == []
+    assert [f"{path}:{name}" for path, name in named if name and name not in _names_in(ROOT / path)] == []
+
+
+def _names_in(file: Path) -> set[str]:
+    """What a module defines: `function`, `Class`, `Class.method`, `CONSTANT`."""
+    found: set[str] = set()
+    for node in ast.parse(file.read_text(encoding="utf-8")).body:
+        targets = (
+            node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+        )
+        found |= {target.id for target in targets if isinstance(target, ast.Name)}
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            found.add(node.name)
+        if isinstance(node, ast.ClassDef):
+            found |= {f"{node.name}.{part.name}" for part in node.body if isinstance(part, ast.FunctionDef)}
+    return found
+
+
+def test_the_architecture_lists_every_import_contract() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"][
+        "contracts"
+    ]
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rows = page.partition("| contract |")[2].partition("\n\n")[0].splitlines()[2:]
+    assert [row.split(" | ")[0].removeprefix("| ") for row in rows] != []
+    assert {row.split(" | ")[0].removeprefix("| ") for row in rows} == {contract["name"] for contract in contracts}
+
+
+def test_the_tree_of_the_readme_is_the_repository() -> None:
+    """Every folder in it exists; packages are shown with all their neighbours or with none."""
+    block = README.partition("\nrun.py  ")[2].partition("```")[0]
+    shown, above = set[Path](), list[str]()
+    for indent, name in re.findall(r"^( *)(\w+)/ ", block, re.MULTILINE):
+        above = [*above[: len(indent) // 2], name]
+        shown.add(ROOT.joinpath(*above))
+    assert [folder for folder in shown if not folder.is_dir()] == []
+    for parent in {folder.parent for folder in shown}:
+        packages = {file.parent for file in parent.glob("*/__init__.py")}
+        assert packages - shown == set()
 
 
 def test_every_test_that_a_decision_names_exists() -> None:
