@@ -137,7 +137,7 @@ def train(
     resume = Resume(new, auto_resume, tuple(allow_change or ()), from_checkpoint)
 
     def body() -> int:
-        settings = load_config(config, overrides)
+        settings = load_config(config, overrides, tasks.settings)
         if create_only:
             _say(f"run folder: {_open(settings, resume, with_evaluator=evaluator).path}")
             return 0

@@ -25,6 +25,8 @@ The last column of each table says whether a run may be resumed with another val
 
 {rules}
 
+A task of your own can have [one more table](adding-a-task.md#its-own-settings).
+
 This page is written by `python docs/make_configuration.py` from the descriptions in `shared/config/sections/`.
 """
 

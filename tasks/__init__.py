@@ -10,6 +10,7 @@ import importlib
 import importlib.util
 from typing import Any, cast
 
+from shared.config.sections.base import Section
 from shared.errors import ConfigError
 from shared.launch.task import Task
 from tasks.protocol import EvaluationPart, TrainingPart
@@ -25,6 +26,15 @@ def find(name: str) -> Task:
         ConfigError: there is no such task.
     """
     return cast("Task", _part(name, "task"))
+
+
+def settings(name: str) -> type[Section] | None:
+    """The model of a task's own settings, `Settings` in its module `task`; None if it has none.
+
+    Raises:
+        ConfigError: there is no such task.
+    """
+    return getattr(find(name), "Settings", None)
 
 
 def training(name: str) -> TrainingPart:

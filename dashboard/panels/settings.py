@@ -85,7 +85,7 @@ def settings_table(config: Config) -> pd.DataFrame:
             say("setting"): name,
             say("value"): spell(value),
             say("default"): defaults.get(name, ""),
-            say("changed"): "●" if spell(value) != defaults.get(name, "") else "",
+            say("changed"): "●" if spell(value) != defaults.get(name, spell(value)) else "",
             say("meaning"): meanings.get(name, ""),
         }
         for name, value in values.items()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import tomlkit
 
-from shared.config.schema import Config
+from shared.config.schema import Config, sections
 
 
 def dump_config(config: Config) -> str:
     """The resolved configuration as TOML that `load_config` reads back to an equal tree."""
     tree = config.model_dump(mode="json", exclude_none=True)
-    for key in ("snr_gamma", "max_grad_norm"):
-        tree["train"].setdefault(key, False)  # absent would mean its default
+    for table, model in sections(type(config)).items():
+        for key, field in model.model_fields.items():
+            if field.default is not None and config.value(f"{table}.{key}") is None:
+                tree[table][key] = False  # absent would mean its default
     return tomlkit.dumps(tree)

@@ -6,9 +6,9 @@ Precedence: the defaults in `shared.config.sections` < the TOML file < overrides
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import tomlkit
 from pydantic import ValidationError
@@ -17,18 +17,32 @@ from tomlkit.exceptions import TOMLKitError
 from shared.config import path_settings
 from shared.config.overrides import overlay, parse_overrides, two_ends
 from shared.config.problems import problems_of
-from shared.config.schema import RUN_NAME, Config, DashboardConfig, value_in
+from shared.config.schema import (
+    RUN_NAME,
+    Config,
+    DashboardConfig,
+    UncheckedSettings,
+    config_type,
+    own_table,
+    sections,
+    value_in,
+)
+from shared.config.sections.base import Section
+from shared.config.sections.run import TASK_NAME
 from shared.errors import ConfigError
 from shared.files import paths
 
+SettingsOf = Callable[[str], type[Section] | None]
+"""A task's name → the model of its own settings; raises ConfigError if there is no such task."""
+OwnSettings = TypeVar("OwnSettings", bound=Section)
 OTHER_FORMATS = {".yaml": "YAML", ".yml": "YAML", ".json": "JSON", ".ini": "INI", ".cfg": "INI", ".py": "Python"}
 
 
-def load_config(path: Path, overrides: list[str] | None = None) -> Config:
+def load_config(path: Path, overrides: list[str] | None = None, settings_of: SettingsOf | None = None) -> Config:
     """Read a TOML file, apply `key.sub=value` overrides, validate.
 
     Relative paths are meant from the current folder, as on any command line, and come out absolute; `~` is the home
-    folder.
+    folder. settings_of: as in `parse_config`.
 
     Raises:
         ConfigError: the file cannot be read, or any key or value is wrong; all problems in one message.
@@ -44,21 +58,73 @@ def load_config(path: Path, overrides: list[str] | None = None) -> Config:
         rule = "may have the letters a to z, digits, '.', '_' and '-'"
         from_file = "" if value_in(tree, "run.name") else "taken from the file's name; set run.name: it "
         problems.append(f"run.name is {name!r}, {from_file}{rule}")
-    config = parse_config(tree, [*problems, *faults], "; ".join(dict.fromkeys(faults.values())))
+    config = parse_config(tree, [*problems, *faults], "; ".join(dict.fromkeys(faults.values())), settings_of)
     return path_settings.with_absolute_paths(config, name)
 
 
-def parse_config(tree: dict[str, Any], problems: Sequence[str] = (), cure: str = "") -> Config:
+def parse_config(
+    tree: dict[str, Any], problems: Sequence[str] = (), cure: str = "", settings_of: SettingsOf | None = None
+) -> Config:
     """Validate a plain tree of settings. problems: those known already, which join the error; cure: theirs.
+
+    settings_of: checks the task's own table. None: it is taken as it is, for a run folder holds what was checked.
 
     Raises:
         ConfigError: with every problem on a line of its own.
     """
-    problems = [*problems, *problems_of(tree)]
+    problems = list(problems)
+    try:
+        kind = _kind(tree, settings_of)
+    except ConfigError as error:
+        kind, cure = Config, cure or error.hint
+        problems.append(str(error))
+        tree = {key: value for key, value in tree.items() if key != _own_table(tree)}
+    if kind is not Config:
+        tree = {_own_table(tree): {}, **tree}
+    problems += problems_of(tree, kind)
     if problems:
         hint = "see docs/configuration.md for every key, its unit and default"
         raise ConfigError("\n       ".join(problems), cure or hint)
-    return Config.model_validate(tree)
+    return kind.model_validate(tree)
+
+
+def own_settings(config: Config, settings: type[OwnSettings]) -> OwnSettings:
+    """The settings of the run's task, as the model that the task has for them.
+
+    Raises:
+        ConfigError: with every problem on a line of its own.
+    """
+    own, table = config.own, own_table(config.run.task)
+    if isinstance(own, settings):
+        return own
+    tree = {"run": {"task": config.run.task}, "data": {"path": ""}, table: own.model_dump() if own else {}}
+    return getattr(parse_config(tree, settings_of=lambda _: settings), table)
+
+
+def _kind(tree: dict[str, Any], settings_of: SettingsOf | None) -> type[Config]:
+    """The settings that a run of this task has.
+
+    Raises:
+        ConfigError: there is no such task, or its table would be one of Darkroom's own.
+    """
+    task, table = value_in(tree, "run.task"), _own_table(tree)
+    if not table:
+        return Config
+    if settings_of is None:
+        return config_type(table, UncheckedSettings) if table in tree.keys() - sections().keys() else Config
+    settings = settings_of(task)
+    if settings and table in sections():
+        raise ConfigError(
+            f"run.task is {task!r}, and the table of its settings would be [{table}], which Darkroom has already",
+            "rename the package of the task",
+        )
+    return config_type(table, settings) if settings else Config
+
+
+def _own_table(tree: dict[str, Any]) -> str:
+    """The table of the task's own settings; empty where `run.task` is no name."""
+    task = value_in(tree, "run.task")
+    return own_table(task) if isinstance(task, str) and re.match(TASK_NAME, task) else ""
 
 
 def dashboard_options(host: str, port: int, trusted_hosts: tuple[str, ...], base_path: str) -> DashboardConfig:

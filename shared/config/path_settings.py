@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from shared.config.schema import POCKET, Config, DataConfig, value_in
+from shared.config.schema import POCKET, Config, DataConfig, own_table, value_in
 from shared.files import paths
 
 HUB = "hub:"
@@ -52,6 +52,10 @@ def with_absolute_paths(config: Config, name: str) -> Config:
         "data": _absolute_data(config.data),
         "lora": {"init_from": config.lora.init_from and os.path.abspath(config.lora.init_from)},  # noqa: PTH100
     }
+    if own := {
+        key: Path(paths.expand(str(value))).resolve() for key, value in config.own or () if isinstance(value, Path)
+    }:
+        updates[own_table(config.run.task)] = own
     for key, value in models.items():
         updates.setdefault(key.partition(".")[0], {})[key.partition(".")[2]] = value
     return config.model_copy(

@@ -1,14 +1,18 @@
-"""One run's settings: a frozen tree of pydantic models, a table of the TOML file each."""
+"""One run's settings: a frozen tree of pydantic models, a table of the TOML file each.
+
+A task may have a table of its own, named like the task: `config_type` adds it to `Config`.
+"""
 
 from __future__ import annotations
 
+import functools
 from typing import Any, cast
 
-from pydantic import model_validator
+from pydantic import create_model, model_validator
 from pydantic.fields import FieldInfo
 
 from shared.config.resume_rule import Rule
-from shared.config.sections.base import Section
+from shared.config.sections.base import Section, UncheckedSettings
 from shared.config.sections.dashboard import DashboardConfig
 from shared.config.sections.data import DataConfig
 from shared.config.sections.evaluation import EvaluationConfig
@@ -32,7 +36,11 @@ __all__ = [
     "RunConfig",
     "StopConfig",
     "TrainConfig",
+    "UncheckedSettings",
+    "config_type",
     "known_keys",
+    "own_table",
+    "rules_of",
     "sections",
     "value_in",
 ]
@@ -54,6 +62,12 @@ class Config(Section):
     def encodes_captions_live(self) -> bool:
         """Whether captions are encoded in every step: their encoders learn, or their words change."""
         return self.lora.text_encoder or self.data.shuffle_tags or self.data.tag_dropout > 0
+
+    @property
+    def own(self) -> Section | None:
+        """The settings of the run's task; None if it has none. Tasks read them by `loading.own_settings`."""
+        table = own_table(self.run.task)
+        return getattr(self, table) if table in type(self).model_fields.keys() - Config.model_fields.keys() else None
 
     def value(self, key: str) -> Any:
         """The value of a key path, such as `train.learning_rate`."""
@@ -79,14 +93,31 @@ class Config(Section):
         return self
 
 
-def known_keys() -> list[str]:
+def own_table(task: str) -> str:
+    """The name of the table that holds a task's own settings: the last part of `run.task`."""
+    return task.rpartition(".")[2]
+
+
+@functools.cache
+def config_type(table: str, settings: type[Section]) -> type[Config]:
+    """`Config` with one more table. Equal arguments give the same type, so that equal settings compare as equal.
+
+    Raises:
+        TypeError: a field has no resume rule.
+    """
+    for key, field in settings.model_fields.items():
+        rule_of(f"{table}.{key}", field)
+    return create_model("Config", __base__=Config, **cast("dict[str, Any]", {table: (settings, ...)}))
+
+
+def known_keys(kind: type[Config] = Config) -> list[str]:
     """Every key path, `train.learning_rate` style, in the order of the tables and their classes."""
-    return [f"{name}.{key}" for name, model in sections().items() for key in model.model_fields]
+    return [f"{name}.{key}" for name, model in sections(kind).items() for key in model.model_fields]
 
 
-def sections() -> dict[str, type[Section]]:
+def sections(kind: type[Config] = Config) -> dict[str, type[Section]]:
     """Table name to its model, in order."""
-    return {name: cast("type[Section]", field.annotation) for name, field in Config.model_fields.items()}
+    return {name: cast("type[Section]", field.annotation) for name, field in kind.model_fields.items()}
 
 
 def value_in(tree: dict[str, Any], key: str) -> Any:
@@ -113,4 +144,13 @@ RULES = {
     for name, model in sections().items()
     for key, field in model.model_fields.items()
 }
-"""Of every key."""
+"""Of every key of Darkroom's own tables."""
+
+
+def rules_of(config: Config) -> dict[str, Rule]:
+    """Of every key, those of the task's own table included; where this is unchecked, the strictest."""
+    if config.own is None:
+        return RULES
+    table, fields = own_table(config.run.task), type(config.own).model_fields
+    unchecked = {f"{table}.{key}": Rule.STATE for key in config.own.model_extra or {}}
+    return {**RULES, **unchecked, **{f"{table}.{key}": rule_of(key, field) for key, field in fields.items()}}

@@ -7,12 +7,13 @@ never may, because what the run holds by then was made with them. `shared.config
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from shared.config.dumping import dump_config
+from shared.config.loading import own_settings
 from shared.config.resume_rule import CHANGEABLE, Rule
-from shared.config.schema import ENDS, RULES, Config
+from shared.config.schema import ENDS, Config, own_table, rules_of
 from shared.data import references
 from shared.errors import ConfigError, RunFolderError
 from shared.run_folder.checkpoints import newest_whole
@@ -36,13 +37,21 @@ def with_former_defaults(before: Config, config: Config) -> Config:
 
 def differences(before: Config, after: Config) -> dict[str, tuple[Any, Any]]:
     """Key → its values before and after, as in TOML, without the settings that belong to a session."""
-    old, new = before.model_dump(mode="json"), after.model_dump(mode="json")
+    old, new, rules = _flat(before), _flat(after), rules_of(after)
+    if after.own is not None:  # what run.json holds of the task's settings is unchecked, and may lack a newer one
+        own = own_settings(before, type(after.own)).model_dump(mode="json")
+        old |= {f"{own_table(after.run.task)}.{key}": value for key, value in own.items()}
     return {
-        f"{section}.{key}": (old[section][key], new[section][key])
-        for section in old
-        for key in old[section]
-        if RULES[f"{section}.{key}"] is not Rule.SESSION and old[section][key] != new[section][key]
+        key: (old.get(key), new.get(key))
+        for key in {**old, **new}
+        if rules.get(key) is not Rule.SESSION and old.get(key) != new.get(key)
     }
+
+
+def _flat(config: Config) -> dict[str, Any]:
+    """Key path → value, as in TOML."""
+    tree = config.model_dump(mode="json")
+    return {f"{section}.{key}": value for section, table in tree.items() for key, value in table.items()}
 
 
 def apply(
@@ -57,19 +66,20 @@ def apply(
         ConfigError: `allowed` names an unknown key.
         RunFolderError: a difference is not allowed or can never be, or a program is at work in the run.
     """
-    _require_known(allowed)
+    rules = rules_of(config)
+    _require_known(allowed, rules)
     ends = {f"train.{key}" for key in ENDS}
     allowed = {*allowed, *(ends if ends & set(allowed) else ())}
     changed = differences(run.read_config(), config)
     if not changed:
         return ()
-    _require_allowed(run, {key: values for key, values in changed.items() if key not in moved}, allowed)
+    _require_allowed(run, {key: values for key, values in changed.items() if key not in moved}, allowed, rules)
     with vacant(run, "trainer"), vacant(run, "evaluator"):
         step = (newest_whole(run) or 0) if step is None else step
-        if any(RULES[key] is Rule.STEPS for key in changed):
+        if any(rules.get(key) is Rule.STEPS for key in changed):
             require_nothing_past(run, step)
         changes = tuple(Change(key=key, before=old, after=new, step=step) for key, (old, new) in changed.items())
-        if any(RULES[key] is Rule.RESULTS and key not in moved for key in changed):
+        if any(rules.get(key) is Rule.RESULTS and key not in moved for key in changed):
             references.withdraw(run)  # nothing is evaluated yet, and the next program publishes others
         record = run.read_record()
         record.model_copy(update={"changes": (*record.changes, *changes)}).write(run.record)
@@ -79,9 +89,8 @@ def apply(
 
 def state_settings(config: Config) -> dict[str, Any]:
     """The settings an adapter and an optimizer's state were made with, for a checkpoint's manifest."""
-    tree = config.model_dump(mode="json")
-    keys = [key.split(".") for key, rule in RULES.items() if rule is Rule.STATE]
-    return {f"{section}.{key}": tree[section][key] for section, key in keys}
+    values = _flat(config)
+    return {key: values[key] for key, rule in rules_of(config).items() if rule is Rule.STATE}
 
 
 def require_same_state(config: Config, manifest: Manifest, moved: Collection[str] = ()) -> None:
@@ -99,7 +108,7 @@ def require_same_state(config: Config, manifest: Manifest, moved: Collection[str
     if changed:
         raise RunFolderError(
             f"the checkpoint of step {manifest.step} was made with other settings: "
-            + "; ".join(f"{_difference(key, *pair)} ({RULES[key].value})" for key, pair in changed.items()),
+            + "; ".join(f"{_difference(key, *pair)} ({Rule.STATE.value})" for key, pair in changed.items()),
             "restore them, or train without --from-checkpoint",
         )
 
@@ -134,26 +143,28 @@ def require_nothing_past(run: RunDir, step: int) -> None:
     )
 
 
-def _require_known(allowed: Collection[str]) -> None:
-    unknown = [_named(key) for key in allowed if key not in RULES]
+def _require_known(allowed: Collection[str], rules: Mapping[str, Rule]) -> None:
+    unknown = [_named(key, rules) for key in allowed if key not in rules]
     if unknown:
         raise ConfigError(
             f"--allow-change: unknown key {', '.join(unknown)}", "see docs/configuration.md for every key"
         )
 
 
-def _named(key: str) -> str:
-    near = difflib.get_close_matches(key, RULES, n=1)
+def _named(key: str, rules: Mapping[str, Rule]) -> str:
+    near = difflib.get_close_matches(key, rules, n=1)
     return f"{key}, did you mean {near[0]}?" if near else key
 
 
-def _require_allowed(run: RunDir, changed: dict[str, tuple[Any, Any]], allowed: Collection[str]) -> None:
-    evaluated = bool(steps_in(run.evaluations))
-    fixed = {key for key in changed if RULES[key] not in CHANGEABLE and (RULES[key] is not Rule.RESULTS or evaluated)}
+def _require_allowed(
+    run: RunDir, changed: dict[str, tuple[Any, Any]], allowed: Collection[str], rules: Mapping[str, Rule]
+) -> None:
+    changeable = CHANGEABLE if steps_in(run.evaluations) else {*CHANGEABLE, Rule.RESULTS}
+    fixed = {key: rule for key in changed if (rule := rules.get(key, Rule.STATE)) not in changeable}
     refused = [key for key in changed if key in fixed or key not in allowed]
     if not refused:
         return
-    reasons = {key: f", which can never change: {RULES[key].value}" for key in fixed}
+    reasons = {key: f", which can never change: {rule.value}" for key, rule in fixed.items()}
     flags = " ".join(f"--allow-change {key}" for key in refused)
     raise RunFolderError(
         f"{run.path} was made with other settings: "

@@ -33,7 +33,10 @@ class Plan:
 
 
 class Task(Protocol):
-    """A module without torch."""
+    """A module without torch.
+
+    It may also hold `Settings`, a `shared.config.sections.base.Section`: the task's own table in the TOML file.
+    """
 
     def plan(self, config: Config, say: Say) -> Plan:
         """Check data and base model. say: called with each message for the user.

@@ -11,14 +11,16 @@ from typer.testing import CliRunner
 
 import tasks
 from run import app
-from shared.config.loading import parse_config
+from shared.config.loading import load_config, own_settings, parse_config
 from shared.config.schema import Config
-from shared.errors import ConfigError, DataError
+from shared.errors import ConfigError, DarkroomError, DataError
+from shared.launch import setting_changes
 from shared.launch.resume import Resume
 from shared.run_folder import requests
 from shared.run_folder.run_dir import RunDir, steps_in
 from shared.run_folder.tables import TRAIN_COLUMNS, read_rows, write_rows
 from tests.conftest import ROOT, Warm, adopt_places, check, create_run, notes, open_or_create, run_module
+from tests.toy_task.settings import Settings
 
 PAGES = ["overview", "samples", "snapshots", "compare", "logs", "settings", "system"]
 
@@ -157,3 +159,63 @@ def test_the_report_and_the_command_line_show_it(run: RunDir, tmp_path: Path) ->
     shown = run_module("dashboard.report", run.path, "--output", page)
     assert shown.returncode == 0, shown.stderr
     assert "The results of this run have no pictures." in page.read_text(encoding="utf-8")
+
+
+def with_own(folder: Path, **own: object) -> Config:
+    """The line's settings with these of the task's own; as `run.py` reads them."""
+    tree = config_of(folder).model_dump(mode="json", exclude_none=True)
+    return parse_config({**tree, "toy_task": own}, settings_of=tasks.settings)
+
+
+def test_its_own_settings_are_a_table_of_the_config_that_programs_read_back(tmp_path: Path) -> None:
+    made = create_run(with_own(tmp_path, every=2))
+    assert "[toy_task]\nevery = 2\npower = 2.0\n" in made.config.read_text()
+    assert own_settings(made.read_config(), Settings) == Settings(every=2)
+    assert len(made.read_record().dataset.held_out) == 12
+    file = tmp_path / "line.toml"
+    file.write_text(made.config.read_text())
+    given = load_config(file, ["toy_task.power=3"], tasks.settings)
+    assert given.own == Settings(every=2, power=3)
+    assert check(made) == []
+
+
+def test_everything_wrong_with_its_settings_and_the_others_is_one_error(tmp_path: Path) -> None:
+    tree = {"run": {"task": "tests.toy_task"}, "data": {"path": "x", "num_validation": 6}, "train": {"seed": "x"}}
+    with pytest.raises(ConfigError) as caught:
+        parse_config(
+            {**tree, "toy_task": {"every": 1, "powr": 2}, "evaluation": {"num_prompts": 9}}, settings_of=tasks.settings
+        )
+    assert [line.strip() for line in str(caught.value).splitlines()] == [
+        "train.seed is 'x', must be a valid integer, unable to parse string as an integer",
+        "toy_task.every is 1, must be greater than or equal to 2",
+        "unknown key toy_task.powr, did you mean toy_task.power?",
+        "evaluation.num_prompts is 9, must be at most data.num_validation (6)",
+    ]
+    with pytest.raises(ConfigError, match="unknown key toy_task"):
+        parse_config({"data": {"path": "x"}, "toy_task": {}}, settings_of=tasks.settings)
+    with pytest.raises(ConfigError, match=r"run\.task is 'tests\.nowhere'(?s:.*)train\.seed"):
+        parse_config({**tree, "run": {"task": "tests.nowhere"}, "nowhere": {"x": 1}}, settings_of=tasks.settings)
+
+
+def test_its_own_settings_change_at_a_resume_as_their_rules_say(tmp_path: Path) -> None:
+    made, said = create_run(with_own(tmp_path)), list[str]()
+    write_rows(made.train_csv, TRAIN_COLUMNS, [{"step": 1}])
+    allowed = Resume(allow_change=("toy_task.power",))
+    for resume, config, problem in (
+        (Resume(), with_own(tmp_path, power=1), "go on with them by --allow-change|toy_task.power was 2.0, is 1.0"),
+        (allowed, with_own(tmp_path, every=2), "toy_task.every was 3, is 2, which can never change: it decides which"),
+        (Resume(allow_change=("toy_task.powr",)), with_own(tmp_path), "did you mean toy_task.power?"),
+    ):
+        with pytest.raises(DarkroomError, match=problem):
+            open_or_create(config, resume, said.append, lambda: None)
+    assert open_or_create(with_own(tmp_path, power=1), allowed, said.append, lambda: None) == made
+    assert said == ["changed: toy_task.power was 2.0, is 1.0 after step 0"]
+    assert own_settings(made.read_config(), Settings).power == 1
+
+
+def test_a_setting_that_a_newer_version_of_it_has_is_no_change(tmp_path: Path) -> None:
+    made = create_run(with_own(tmp_path))
+    made.config.write_text(made.config.read_text().replace("every = 3\npower = 2.0\n", ""))
+    assert setting_changes.differences(made.read_config(), with_own(tmp_path)) == {}
+    assert set(setting_changes.differences(made.read_config(), with_own(tmp_path, power=1))) == {"toy_task.power"}
+    assert setting_changes.state_settings(with_own(tmp_path)).keys().isdisjoint({"toy_task.every", "toy_task.power"})

@@ -1,4 +1,4 @@
-"""The rows of the file at `data.path`: `x` and `y`. Every third row, so many as `data.num_validation`, is held out."""
+"""The rows of the file at `data.path`: `x` and `y`. Of every few rows one is held out, `data.num_validation` in all."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import csv
 from dataclasses import dataclass
 from pathlib import Path
 
+from shared.config.loading import own_settings
 from shared.config.schema import Config
 from shared.errors import DataError
+from tests.toy_task.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -29,4 +31,4 @@ def read(config: Config) -> list[Row]:
 
 
 def held_out(rows: list[Row], config: Config) -> list[str]:
-    return [row.id for row in rows[::3]][: config.data.num_validation]
+    return [row.id for row in rows[:: own_settings(config, Settings).every]][: config.data.num_validation]

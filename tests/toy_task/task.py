@@ -15,6 +15,7 @@ from shared.machine.doctor import Finding
 from shared.run_folder.records import DatasetRecord
 from shared.run_folder.run_dir import RunDir
 from tests.toy_task import numbers
+from tests.toy_task.settings import Settings as Settings
 
 
 def plan(config: Config, say: Say) -> Plan:

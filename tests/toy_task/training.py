@@ -11,6 +11,7 @@ from accelerate import Accelerator
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from shared.config.loading import own_settings
 from shared.config.schema import Config
 from shared.run_folder.run_dir import RunDir
 from shared.run_folder.tables import Value
@@ -18,6 +19,7 @@ from tasks.data_order import Stream
 from tasks.protocol import ParameterGroup, Progress
 from tests.toy_task import line, numbers
 from tests.toy_task.numbers import Row
+from tests.toy_task.settings import Settings
 
 
 class LineTraining:
@@ -58,7 +60,7 @@ class LineTraining:
 
     def _error(self, module: nn.Module, rows: list[Row]) -> Tensor:
         x, y = torch.tensor([[row.x, row.y] for row in rows], device=self._device).unsqueeze(-1).unbind(dim=1)
-        return (module(x) - y).square().mean()
+        return (module(x) - y).abs().pow(own_settings(self._config, Settings).power).mean()
 
 
 def prepare(run: RunDir, config: Config, accelerator: Accelerator, progress: Progress, *, begins: bool) -> LineTraining:

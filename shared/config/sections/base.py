@@ -30,3 +30,9 @@ class Section(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class UncheckedSettings(Section):
+    """The settings of a task as a run folder has them: who reads it without knowing the task cannot check them."""
+
+    model_config = ConfigDict(extra="allow")

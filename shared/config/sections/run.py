@@ -12,6 +12,7 @@ from shared.config.resume_rule import Rule
 from shared.config.sections.base import Section
 
 RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+TASK_NAME = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$"
 
 
 class RunConfig(Section):
@@ -25,7 +26,7 @@ class RunConfig(Section):
     )
     task: Annotated[str, Rule.STATE] = Field(
         default="text_to_image",
-        pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$",
+        pattern=TASK_NAME,
         description="What is learnt: `text_to_image`, or the Python package of a task of your own "
         "(docs/adding-a-task.md).",
     )
