@@ -55,9 +55,7 @@ from shared.run_folder.records import (
 )
 from shared.run_folder.run_dir import RunDir, step_name, steps_in
 from shared.run_folder.tables import (
-    NUM_STRATA,
     TRAIN_COLUMNS,
-    VALIDATION_COLUMNS,
     Appender,
     Value,
     prune,
@@ -134,7 +132,7 @@ class FakeRun:
         probe = 0.05 + 0.1 * math.exp(-6 * step / self.steps)
         gap = 0.004 + 0.04 * max(0.0, step / self.steps - 0.6)
         losses = {"held_out_loss": probe + gap, "train_probe_loss": probe, "gap": gap}
-        strata = {f"held_out_t{index}": (probe + gap) * (index + 1) / 4.5 for index in range(NUM_STRATA)}
+        strata = {f"held_out_t{index}": (probe + gap) * (index + 1) / 4.5 for index in range(8)}
         rounded = {name: round(value, 6) for name, value in (losses | strata).items()}
         return {"step": step, **rounded, "num_pictures": 16, "seconds": 0.5, "timestamp": utc_now()}
 
@@ -424,7 +422,7 @@ def write_history(fake: FakeRun, step_seconds: float = 0.4) -> None:
     table = Appender(run.train_csv, TRAIN_COLUMNS)
     checks = max(1, every // 2)
     write_rows(
-        run.path / "validation.csv", VALIDATION_COLUMNS, map(fake.validation_row, range(checks, steps + 1, checks))
+        run.validation_csv, tuple(fake.validation_row(0)), map(fake.validation_row, range(checks, steps + 1, checks))
     )
     stopped_at = max(1, steps // 3)
     start = datetime.now(UTC) - timedelta(seconds=steps * step_seconds + 600)
@@ -458,7 +456,7 @@ def live(fake: FakeRun, step_seconds: float, evaluation_seconds: float, ignore_s
     """Train and evaluate in time; answers a stop request as the trainer does, then the evaluator drains."""
     run = fake.run
     table = Appender(run.train_csv, TRAIN_COLUMNS)
-    checks = Appender(run.path / "validation.csv", VALIDATION_COLUMNS)
+    checks = Appender(run.validation_csv, tuple(fake.validation_row(0)))
     last = max(fake.run.published_snapshots(), default=0)
     prune(run.train_csv, lambda row: int(row["step"]) <= last)
     with hold_role(run, "trainer") as trainer, hold_role(run, "evaluator") as evaluator:

@@ -74,9 +74,9 @@ class RunWriter:
         self.limit.lap()
 
     def note_losses(self, losses: Mapping[str, tables.Value], seconds: float) -> None:
-        """Write a row of validation.csv."""
+        """Write a row of validation.csv; its columns are those of the first row."""
         row = {"step": self.learner.step, **losses, "seconds": round(seconds, 3), "timestamp": utc_now()}
-        tables.Appender(self.run.validation_csv, tables.VALIDATION_COLUMNS).append(row)
+        tables.Appender(self.run.validation_csv, tuple(row)).append(row)
 
     def snapshot(self, update: Update) -> bool:
         """Publish the present weights; False: they are not finite."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -26,7 +27,7 @@ from dashboard.charts.parts import (
 )
 from dashboard.data.series import MAX_POINTS, Numbers, moving_average
 from dashboard.text.language import say
-from shared.run_folder.tables import NUM_STRATA
+from shared.run_folder.tables import VALIDATION_COLUMNS
 
 MIB_PER_GIB = 1024
 GPU_MEMORY = {
@@ -34,6 +35,8 @@ GPU_MEMORY = {
     "reserved": "gpu_reserved_mib",
     "device, all processes": "gpu_device_used_mib",
 }
+STRATUM = re.compile(r"held_out_t(\d+)")
+"""Columns of validation.csv: the held-out loss by how noisy the picture was, the least noise first."""
 LANES = ("alerts", "requests", "evaluated", "snapshots")
 
 
@@ -93,10 +96,12 @@ def loss_panel(train: pd.DataFrame, x: Numbers, axis: XAxis, look: Look) -> Pane
 
 
 def held_out_panels(validation: pd.DataFrame, axis: XAxis, look: Look) -> list[Panel]:
-    """The loss on pictures never trained on, the equal one on pictures trained on, and the gap between them."""
-    if validation["held_out_loss"].dropna().empty:
-        return []
+    """The loss on examples never trained on, the equal one on examples trained on, the gap between them, and what else
+    the task measures."""
     x = axis.at(validation["step"].to_numpy())
+    further = [*strata_panels(validation, x, axis, look), *further_panels(validation, x, axis, look)]
+    if validation["held_out_loss"].dropna().empty:
+        return further
     held_out, probe = validation["held_out_loss"].to_numpy(), validation["train_probe_loss"].to_numpy()
     vertical, note = scale(np.concatenate([held_out, probe]), look, from_zero=False)
     seen = line(x, probe, say("trained on"), GRAY, axis, look)
@@ -107,22 +112,39 @@ def held_out_panels(validation: pd.DataFrame, axis: XAxis, look: Look) -> list[P
     if np.isfinite(gap).any():
         trace = line(x, gap, say("gap"), ORANGE, axis, Look(look.x, window=look.window), hover="%{y:+.4f}")
         panels.append(Panel(say("gap: held out − trained on"), 56, [trace], {"nticks": 3, "zeroline": True}))
-    return [*panels, *strata_panels(validation, x, axis, look)]
+    return [*panels, *further]
 
 
 def strata_panels(validation: pd.DataFrame, x: Numbers, axis: XAxis, look: Look) -> list[Panel]:
     """The held-out loss apart by how noisy the picture was, each against its first value: what is still learned."""
     traces: list[Trace] = []
-    for stratum in range(NUM_STRATA):
+    strata = sorted(int(match[1]) for column in validation if (match := STRATUM.fullmatch(str(column))))
+    most = max(strata, default=0)
+    for stratum in strata:
         values = validation[f"held_out_t{stratum}"].to_numpy()
         known = values[np.isfinite(values) & (values > 0)]
         if len(known) < 2:
             continue
-        name = {0: say("least noise"), NUM_STRATA - 1: say("most noise")}.get(stratum, f"t{stratum}")
+        name = {0: say("least noise"), most: say("most noise")}.get(stratum, f"t{stratum}")
         drawn = line(x, values / known[0], name, BLUE, axis, Look(look.x, window=look.window), width=1)
-        shade = 0.25 + 0.75 * stratum / (NUM_STRATA - 1)
-        traces.append(drawn | {"mode": "lines", "opacity": shade, "showlegend": stratum in (0, NUM_STRATA - 1)})
+        shade = 0.25 + 0.75 * stratum / max(most, 1)
+        traces.append(drawn | {"mode": "lines", "opacity": shade, "showlegend": stratum in (0, most)})
     return [Panel(say("held-out loss by noise level, first value = 1"), 80, traces, {"nticks": 4})] if traces else []
+
+
+def further_panels(validation: pd.DataFrame, x: Numbers, axis: XAxis, look: Look) -> list[Panel]:
+    """What else the task measures: a panel for each column whose value is not always the same."""
+    names = [name for name in map(str, validation) if name not in VALIDATION_COLUMNS and not STRATUM.fullmatch(name)]
+    return [
+        Panel(
+            name.replace("_", " "),
+            56,
+            [line(x, values, name, BLUE, axis, Look(look.x, window=look.window))],
+            {"nticks": 3},
+        )
+        for name in names
+        if len(np.unique((values := validation[name].to_numpy())[np.isfinite(values)])) > 1
+    ]
 
 
 def plain_panel(

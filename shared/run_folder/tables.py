@@ -32,18 +32,9 @@ TRAIN_COLUMNS = (
     "timestamp",
 )
 
-NUM_STRATA = 8
-"""Timesteps at which a held-out loss is measured."""
-VALIDATION_COLUMNS = (
-    "step",
-    "held_out_loss",
-    "train_probe_loss",
-    "gap",
-    *(f"held_out_t{stratum}" for stratum in range(NUM_STRATA)),
-    "num_pictures",
-    "seconds",
-    "timestamp",
-)
+VALIDATION_COLUMNS = ("step", "held_out_loss", "train_probe_loss", "gap", "seconds", "timestamp")
+"""Those of validation.csv that every program knows. What a task measures stands between `step` and `seconds`; it may
+lack some of these and have others."""
 
 
 class Appender:

@@ -293,3 +293,11 @@ def test_reasons_reach_the_chart_escaped() -> None:
 )
 def test_the_axis_ends_at_a_round_step_or_the_last_one_planned(last_step: int, planned: int, end: int) -> None:
     assert axis_end(last_step, planned) == end
+
+
+def test_what_a_task_measures_beside_the_known_losses_has_a_panel_of_its_own() -> None:
+    table = validation_table(step=[0, 2, 4]).assign(slope=[0.1, 0.5, 0.9], rows=8)
+    figure = training(train_table([1, 2, 3, 4], [1, 1, 1, 1]), validation=table)
+    assert "slope" in titles(figure)
+    assert "rows" not in titles(figure), "it is always the same"
+    assert "validation loss" not in titles(figure)

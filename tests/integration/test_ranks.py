@@ -25,7 +25,8 @@ from shared.launch.process_group import places
 from shared.run_folder import requests
 from shared.run_folder.heartbeat import read_status
 from shared.run_folder.run_dir import RunDir, open_run, steps_in
-from shared.run_folder.tables import NUM_STRATA, read_rows
+from shared.run_folder.tables import read_rows
+from tasks.text_to_image.training.held_out_loss import NUM_STRATA
 from tests.conftest import ROOT, Program, RunMaker, Warm, check, create_run, environment, run_python, tiny_config, until
 from tests.integration.conftest import Starter, die_at_rename, hold_at, steps_of
 

@@ -61,7 +61,9 @@ def run(warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> RunDir:
 def test_it_is_trained_and_its_snapshots_are_its_own_files(run: RunDir) -> None:
     rows = read_rows(run.train_csv)
     assert float(rows[-1]["loss"]) < 0.1 * float(rows[0]["loss"])
-    assert [row["step"] for row in read_rows(run.validation_csv)] == ["0", "10", "20"]
+    rows = read_rows(run.validation_csv)
+    assert [row["step"] for row in rows] == ["0", "10", "20"]
+    assert tuple(rows[0]) == ("step", "held_out_loss", "train_probe_loss", "gap", "slope", "seconds", "timestamp")
     assert steps_in(run.snapshots) == {5, 10, 15, 20}
     assert load_file(run.snapshot(20) / "line.safetensors")["weight"].item() == pytest.approx(3, abs=1)
 

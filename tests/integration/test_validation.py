@@ -14,9 +14,9 @@ from shared.data import dataset
 from shared.data.buckets import Framing
 from shared.data.pictures import open_picture
 from shared.run_folder.run_dir import RunDir
-from shared.run_folder.tables import NUM_STRATA, read_rows
+from shared.run_folder.tables import read_rows
 from tasks.text_to_image.data.cache import Picture, _pixels
-from tasks.text_to_image.training.held_out_loss import choose_probe, noise_of
+from tasks.text_to_image.training.held_out_loss import NUM_STRATA, choose_probe, noise_of
 from tests.conftest import RESOLUTION, RunMaker, Warm
 
 RANGE = {"min_timestep": 100, "max_timestep": 899}

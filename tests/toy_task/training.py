@@ -42,12 +42,8 @@ class LineTraining:
             return None
         with torch.no_grad():
             held_out, learnt = (float(self._error(module, rows)) for rows in (self._held_out, self._rows))
-        return {
-            "held_out_loss": held_out,
-            "train_probe_loss": learnt,
-            "gap": held_out - learnt,
-            "num_pictures": len(self._held_out),
-        }
+            slope = float(self.module.weight)
+        return {"held_out_loss": held_out, "train_probe_loss": learnt, "gap": held_out - learnt, "slope": slope}
 
     def weights(self) -> dict[str, Tensor]:
         return {name: value.detach().cpu().clone() for name, value in self.module.state_dict().items()}

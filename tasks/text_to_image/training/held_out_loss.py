@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from shared.config.schema import Config
 from shared.data.dataset import Pair
-from shared.run_folder.tables import NUM_STRATA, Value
+from shared.run_folder.tables import Value
 from tasks import data_order
 from tasks.protocol import Progress
 from tasks.text_to_image.data import batches
@@ -32,6 +32,8 @@ from tasks.text_to_image.data.cache import Cache, Picture
 from tasks.text_to_image.families.model import Conditioning, Model
 from tasks.text_to_image.objectives.loss import distance
 
+NUM_STRATA = 8
+"""Timesteps at which a held-out loss is measured."""
 NOISE_SEED = 0
 """Not `train.seed`: runs that differ in it are asked the same."""
 

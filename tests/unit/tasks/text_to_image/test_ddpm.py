@@ -8,12 +8,12 @@ import torch
 from shared.config.loading import parse_config
 from shared.config.schema import TrainConfig
 from shared.errors import ConfigError, ModelError
-from shared.run_folder.tables import NUM_STRATA
 from tasks import data_order
 from tasks.text_to_image.models.noise_schedule import NoiseSchedule, PredictionType
 from tasks.text_to_image.objectives.ddpm import DDPM, min_snr_weights
 from tasks.text_to_image.objectives.loss import distance, mean_loss
 from tasks.text_to_image.objectives.noise import sample_noise
+from tasks.text_to_image.training.held_out_loss import NUM_STRATA
 
 BETAS = [0.5, 0.5, 0.5]
 """alpha-bar is 1/2, 1/4, 1/8: SNR 1, 1/3, 1/7."""
