@@ -28,7 +28,7 @@ from shared.files import paths
 from shared.followers import trackers
 from shared.followers.webhook import Webhook
 from shared.launch import integrity as invariants
-from shared.launch import shutdown
+from shared.launch import power, shutdown
 from shared.launch.listener import listen
 from shared.launch.resume import Resume, adopt_places, open_or_create
 from shared.launch.supervisor import ROOT, Supervisor, child_environment, python_module, wait_until_healthy
@@ -296,7 +296,8 @@ def check(run: RunPath) -> None:
     def body() -> int:
         opened = open_run(run)
         task = tasks.find(opened.read_config().run.task)
-        problems, notes = invariants.check(opened, task), invariants.notes(opened, task)
+        shown = power.of_run(opened, opened.read_config())
+        problems, notes = invariants.check(opened, task), [*invariants.notes(opened, task), shown.sentence()]
         for line in (*(problems or [f"{run} is whole"]), *(f"note: {text}" for text in notes)):
             _say(line)
         return int(bool(problems))
@@ -342,7 +343,9 @@ def _train(config: Config, resume: Resume, *, with_evaluator: bool = True, with_
     shutdown.end_display(run, _say)
     _say(f"run folder: {run.path}")
     with Terminal(run) as terminal:
+        shown = power.of_run(run, config)
         for sentence in (
+            *([shown.caution() or shown.sentence()] if with_evaluator else []),
             *_forecast(config, with_evaluator=with_evaluator)[1],
             *tasks.find(config.run.task).expectations(config),
         ):

@@ -17,6 +17,7 @@ from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGr
 import tasks
 from shared.config.schema import Config
 from shared.errors import DeviceError, exit_code_of
+from shared.launch import power
 from shared.run_folder.heartbeat import Status, hold_role
 from shared.run_folder.run_dir import RunDir, open_run
 from tasks import devices
@@ -89,8 +90,9 @@ def _train(run: RunDir, config: Config, accelerator: Accelerator, stop: StopSign
         return
     report(step=saved.step if saved else 0)
     if status:
-        for caution in tasks.find(config.run.task).cautions(config):
-            notice(status, caution)
+        for caution in (power.of_run(run, config).caution(), *tasks.find(config.run.task).cautions(config)):
+            if caution:
+                notice(status, caution)
     optimizer.check(config.train, accelerator.device)
     training = tasks.training(config.run.task).prepare(
         run, config, accelerator, _progress(accelerator, stop, report), begins=saved is None

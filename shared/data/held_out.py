@@ -16,11 +16,10 @@ from pathlib import PurePosixPath
 
 from shared.data.sources import KOHYA_FOLDER, Pair
 from shared.errors import DataError
-from shared.statistics.paired import detectable
 
 ENOUGH = 4
-"""With fewer held-out pairs, hardly any difference is distinguishable from chance: with 3 it must exceed 2.5 standard
-deviations."""
+"""With fewer held-out pairs, hardly any difference can be told from chance; with so few, only a large one often can
+(`shared/launch/power.py`)."""
 
 
 def suggested(num_pictures: int) -> int:
@@ -29,24 +28,6 @@ def suggested(num_pictures: int) -> int:
     Of fewer than 8, 2: holding out half of them would cost more than such an uncertain verdict is worth.
     """
     return min(max(num_pictures // 10, ENOUGH if num_pictures >= 2 * ENOUGH else 2), 24)
-
-
-def power(num_prompts: int) -> str:
-    """A sentence that says what this number of held-out captions can show."""
-    return (
-        f"each snapshot is evaluated on {num_prompts} held-out captions: a difference to the base model can be told "
-        f"from chance when its mean is more than {detectable(num_prompts):.1f} times its spread between captions"
-    )
-
-
-def caution(num_prompts: int) -> str | None:
-    """A warning for a person before training that the verdict will hardly be sure; None if it can be."""
-    if num_prompts >= ENOUGH:
-        return None
-    return (
-        f"{power(num_prompts)}, so the verdict will hardly ever be sure; add pictures, hold out {ENOUGH} or more "
-        "(data.num_validation, evaluation.num_prompts), or choose by looking at the samples"
-    )
 
 
 def choose(pairs: Sequence[Pair], count: int, seed: int, named: Sequence[str] = ()) -> list[str]:

@@ -104,14 +104,6 @@ def ratio(one: PromptValues, other: PromptValues) -> Estimate | None:
     return _with_interval(center, standard_error, len(prompts), LEVEL)
 
 
-def detectable(num_prompts: int, level: float = LEVEL) -> float:
-    """The mean difference from which on an interval excludes zero, in standard deviations over the prompts: t / √n.
-
-    num_prompts: at least 2.
-    """
-    return float(stdtrit(num_prompts - 1, (1 + level) / 2)) / math.sqrt(num_prompts)
-
-
 def mean(values: PromptValues) -> float:
     """Over prompts; of at least one."""
     return math.fsum(values.values()) / len(values)

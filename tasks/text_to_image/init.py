@@ -8,10 +8,10 @@ from rich.console import Console
 
 from shared.config.loading import load_config
 from shared.config.schema import POCKET
-from shared.data import held_out
 from shared.data.sources import listed
 from shared.data.survey import survey
 from shared.errors import ConfigError, writing
+from shared.launch import power
 from shared.machine import hardware
 from shared.run_folder.records import replace_file
 from tasks.text_to_image import first_config, task
@@ -51,9 +51,11 @@ def init(folder: Path, model: str, output: Path | None, trigger_word: str, *, fo
     for line in (f"model: {model}, {source}", f"preset: {preset.name}: {preset.reason}"):
         console.print(line, markup=False)
     written = load_config(target)
-    evaluated_on = written.evaluation.num_prompts
+    count = written.data.num_validation
+    captions = [*dict.fromkeys(seen.captions), *seen.captions, *[""] * count]  # as many different ones as there may be
+    shown = power.planned(written, captions[:count])
     expected = [
-        held_out.caution(evaluated_on) or held_out.power(evaluated_on),
+        shown.caution() or shown.sentence(),
         *task.forecast(written, with_evaluator=True)[1],
     ]
     if seen.captions:

@@ -97,9 +97,9 @@ def forecast(config: Config, *, with_evaluator: bool) -> tuple[dict[str, Any] | 
 
 
 def cautions(config: Config) -> list[str]:
-    """Too few prompts to find a difference, pictures too small for the model."""
-    texts = (held_out.caution(config.evaluation.num_prompts), precheck.resolution_notice(config))
-    return [text for text in texts if text]
+    """Pictures too small for the model."""
+    found = precheck.resolution_notice(config)
+    return [found] if found else []
 
 
 def expectations(config: Config) -> list[str]:

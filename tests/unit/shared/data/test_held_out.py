@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.data.held_out import caution, choose, power, stratum, suggested
+from shared.data.held_out import choose, stratum, suggested
 from shared.data.sources import Pair
 from shared.errors import DataError
 
@@ -133,15 +133,3 @@ def test_a_stratum_is_a_kohya_folder_or_else_the_first(pair_id: str, name: str) 
 def test_few_pictures_hold_out_enough_to_decide_or_the_least_there_can_be() -> None:
     expected = {3: 2, 7: 2, 8: 4, 14: 4, 15: 4, 40: 4, 50: 5, 1000: 24}
     assert {count: suggested(count) for count in expected} == expected
-
-
-def test_what_few_captions_can_show_is_said_with_its_number() -> None:
-    assert "more than 9.0 times its spread" in power(2)
-    assert "more than 0.5 times its spread" in power(16)
-    for few, factor in ((2, "9.0"), (3, "2.5")):
-        told = caution(few)
-        assert told
-        assert f"evaluated on {few} held-out captions" in told
-        assert f"more than {factor} times" in told
-        assert "data.num_validation" in told
-    assert caution(4) is None

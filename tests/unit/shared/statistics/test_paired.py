@@ -3,7 +3,7 @@ import pytest
 from scipy import stats
 
 from shared.run_folder.records import Sample
-from shared.statistics.paired import by_prompt, detectable, difference, estimate, paired_deltas, ratio, spread
+from shared.statistics.paired import by_prompt, difference, estimate, paired_deltas, ratio, spread
 
 
 def sample(prompt: str, seed: int, value: float | None) -> Sample:
@@ -111,13 +111,3 @@ def test_the_interval_of_a_ratio_covers_the_truth_as_often_as_it_says():
         assert found is not None
         covered.append((found.low or 0) <= 0.6 <= (found.high or 0))
     assert 0.93 <= np.mean(covered) <= 0.97
-
-
-@pytest.mark.parametrize("num_prompts", [2, 3, 4, 16])
-def test_what_is_detectable_is_where_the_interval_begins_to_exclude_zero(num_prompts: int) -> None:
-    values = np.random.default_rng(0).normal(size=num_prompts)
-    values = (values - values.mean()) / values.std(ddof=1)
-    for factor, is_sure in ((1.001, True), (0.999, False)):
-        found = estimate(values + factor * detectable(num_prompts))
-        assert found
-        assert found.is_above_zero == is_sure
