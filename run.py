@@ -263,11 +263,15 @@ def verdict(
     run: RunPath,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
     weights: Annotated[str, typer.Option(help="Other weights of the composite, as visual_loss=0.5,color_loss=0.")] = "",
+    prefer: Annotated[str, typer.Option(help="In place of evaluation.prefer: best or earliest.")] = "",
 ) -> None:
     """Recompute which snapshot to ship, from the published numbers of every picture; nothing is written."""
 
     def body() -> int:
-        options = [*(["--json"] if as_json else []), *(["--weights", weights] if weights else [])]
+        options = ["--json"] if as_json else []
+        options += [
+            part for name, value in (("--weights", weights), ("--prefer", prefer)) if value for part in (name, value)
+        ]
         command = python_module("evaluator.replay", open_run(run).path, *options)
         return subprocess.run(command, env=child_environment(None), stdin=subprocess.DEVNULL, check=False).returncode
 

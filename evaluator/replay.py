@@ -12,13 +12,14 @@ import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 from rich.console import Console
 from rich.table import Table
 
 from evaluator.results_table import confirms, read_evidence
+from evaluator.selection.ranking import Preference
 from evaluator.selection.summary import Summary
 from evaluator.selection.verdict import Verdict, decide, interval
 from shared.errors import ConfigError, exit_code_of
@@ -59,13 +60,15 @@ class Replay(Record):
         return (json.dumps(tree, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
-def replay(run: RunDir, weights: Mapping[str, float] | None = None) -> Replay:
-    """The verdict on a run folder. weights: by metric, in place of those in metrics.json.
+def replay(run: RunDir, weights: Mapping[str, float] | None = None, prefer: Preference | None = None) -> Replay:
+    """The verdict on a run folder. weights: by metric, in place of those in metrics.json; prefer: of the run's own.
 
     Raises:
         ConfigError: a weight names a metric that cannot be weighed.
     """
     config, record, evidence = run.read_config(), run.read_record(), read_evidence(run)
+    if prefer:
+        config = config.model_copy(update={"evaluation": config.evaluation.model_copy(update={"prefer": prefer})})
     if weights:
         evidence = replace(evidence, metrics=_weighed(evidence.metrics, weights))
     verdict = decide(evidence, config, confirms=confirms(config))
@@ -157,8 +160,10 @@ def main() -> int:
     parser.add_argument("run", type=Path, help="the run folder")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument("--weights", default="", help="other weights of the composite, as metric=0.5,…")
+    parser.add_argument("--prefer", choices=get_args(Preference), help="in place of evaluation.prefer")
     arguments = parser.parse_args()
-    found = replay(open_run(arguments.run), parse_weights(arguments.weights) if arguments.weights else None)
+    weights = parse_weights(arguments.weights) if arguments.weights else None
+    found = replay(open_run(arguments.run), weights, arguments.prefer)
     if arguments.json:
         sys.stdout.buffer.write(found.to_json())
     else:

@@ -51,6 +51,15 @@ def test_a_replay_says_what_the_evaluator_wrote(run: RunDir) -> None:
     assert told(replay(run).to_json()) == written
 
 
+def test_a_replay_takes_another_preference(make_paper_run: RunMaker) -> None:
+    run = make_paper_run()
+    for step, gain in ((0, 0.0), (20, 0.3), (40, 0.301), (60, 0.302)):
+        add(run, step, *(loss - gain + 0.02 * (step == other) for loss, other in ((0.5, 20), (0.7, 40), (0.6, 60))))
+    found = [replay(run, prefer=prefer).best for prefer in (None, "best", "earliest")]
+    assert [best.step for best in found if best] == [60, 60, 20]
+    assert "Step 20 is the earliest of 3 snapshots that cannot be told from the best (step 60)" in found[2].reason  # type: ignore[union-attr]
+
+
 @pytest.mark.parametrize("name", ["finished", "interrupted"])
 def test_a_replay_of_an_older_folder_says_what_rebuilding_it_would_write(tmp_path: Path, name: str) -> None:
     run = open_run(Path(shutil.copytree(GOLDEN / name, tmp_path / name)))
