@@ -1,3 +1,6 @@
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
 from evaluator.selection.ranking import Ranking
@@ -77,3 +80,22 @@ def test_signs_of_overfitting_in_a_row_are_a_reason_of_their_own():
     assert advice(rank(rows), 500).action == "continue", "nothing is left to stop"
     rows[600] = evaluation(0.6, 600, overrides={"seed_distance": 0.2})
     assert advice(rank(rows), 5000).action == "continue"
+
+
+def ends(*gains: float, seed: int) -> float:
+    """Share of the planned steps at which a run with errors that stay with a prompt is stopped."""
+    rng, count = np.random.default_rng(seed), len(gains)
+    rows = {0: evaluation()}
+    for number, gain in enumerate(gains, 1):
+        rows[100 * number] = evaluation(gain, seed=int(rng.integers(1 << 30)), noise=0.03)
+    whole = rank(rows)
+    known = (replace(whole, summaries=whole.summaries[: number + 1]) for number in range(1, count))
+    stops = (number for number, ranking in enumerate(known, 1) if advice(ranking, 100 * count).action == "advise")
+    return next(stops, count) / count
+
+
+def test_a_straight_line_is_hardly_cut_short_and_a_plateau_ends_before_three_quarters():
+    line = [0.25 * number / 20 for number in range(1, 21)]
+    plateau = [0.25 * min(1, number / 5) for number in range(1, 21)]
+    assert np.mean([ends(*line, seed=seed) for seed in range(6)]) >= 0.92
+    assert np.mean([ends(*plateau, seed=seed) for seed in range(6)]) < 0.75

@@ -77,3 +77,14 @@ def test_the_bound_is_as_wide_as_prompts_or_snapshots_make_it():
     assert Trend(split).ahead(100, 8).at_most > 0.05
     shaken = {step: dict.fromkeys("abc", 0.1 * (-1) ** number) for number, step in enumerate(STEPS)}
     assert Trend(shaken).ahead(1000, 8).at_most > 0.1
+
+
+def test_the_best_by_trend_loses_less_than_the_best_by_luck():
+    curve = [-((number / NUM_SNAPSHOTS) ** 0.5) for number in range(1, NUM_SNAPSHOTS + 1)]
+    by_trend, by_luck = [], []
+    for seed in range(40):
+        found = composites(curve, noise=0.4, seed=seed)
+        by_trend.append(curve[STEPS.index(min(STEPS, key=Trend(found).level))] - min(curve))
+        by_luck.append(curve[int(np.argmin(means(found)))] - min(curve))
+    assert np.mean(by_trend) < 0.06
+    assert np.mean(by_trend) < 0.6 * np.mean(by_luck)
