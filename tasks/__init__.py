@@ -72,5 +72,6 @@ def _part(name: str, part: str) -> Any:
             raise  # something that the task itself needs
         raise ConfigError(
             f"run.task is {name!r}, and there is no module {error.name}",
-            f"set run.task to {', '.join(TASKS)}, or to a package that holds task, training and evaluation",
+            f"set run.task to {', '.join(TASKS)}, or to a package that holds task, training and evaluation; "
+            "if it is in a folder of yours, set PYTHONPATH to that folder",
         ) from None
