@@ -81,7 +81,8 @@ def _accelerator(config: Config) -> Accelerator:
 def _train(run: RunDir, config: Config, accelerator: Accelerator, stop: StopSignal, status: Status | None) -> None:
     report = status.update if status else lambda *_, **__: None
     total = config.train.max_train_steps
-    report("preparing", total=total, message="loading the base model")
+    has_base_model = bool(run.read_record().base_model)
+    report("preparing", total=total, message="loading the base model" if has_base_model else "loading")
     limit = TimeLimit(run, config.stop.max_train_seconds)
     saved = _newest(run, accelerator, status)
     if saved and saved.step >= total:
@@ -94,8 +95,9 @@ def _train(run: RunDir, config: Config, accelerator: Accelerator, stop: StopSign
             if caution:
                 notice(status, caution)
     optimizer.check(config.train, accelerator.device)
+    doing = "encoding" if has_base_model else "preparing"
     training = tasks.training(config.run.task).prepare(
-        run, config, accelerator, _progress(accelerator, stop, report), begins=saved is None
+        run, config, accelerator, _progress(accelerator, stop, report, doing), begins=saved is None
     )
     learner = Learner(config, accelerator, training)
     if saved:
@@ -118,11 +120,14 @@ def _newest(run: RunDir, accelerator: Accelerator, status: Status | None) -> Che
     return saved or checkpoint.newest(run, log.warning)
 
 
-def _progress(accelerator: Accelerator, stop: StopSignal, report: Callable[..., None]) -> Progress:
-    """Reports the progress of encoding. A requested stop ends encoding, unless other processes wait for this one."""
+def _progress(accelerator: Accelerator, stop: StopSignal, report: Callable[..., None], doing: str) -> Progress:
+    """Reports the progress of what takes long. A requested stop ends it, unless other processes wait for this one.
+
+    doing: `encoding`, where there is a base model whose encoders do it.
+    """
 
     def progress(done: int, total: int) -> None:
-        report(message=f"encoding {done}/{total}")
+        report(message=f"{doing} {done}/{total}")
         if accelerator.num_processes == 1 and (reason := stop.reason(0)):
             raise StopRequestedError(reason)
 

@@ -78,7 +78,7 @@ def findings(
     """Whether it is better than the base model, and what speaks against it."""
     sure = "" if selection.better_than_base else "not shown to be "
     yield (
-        f"Over {selection.composite.num_prompts} prompts it is {sure}better than the base model: "
+        f"Over {selection.composite.num_prompts} {metrics.words.prompt}s it is {sure}better than {metrics.words.base}: "
         f"{_in_words(selection.deltas, metrics)}."
     )
     guards = [(column, column.guard) for column in metrics.columns if column.guard]
@@ -86,7 +86,10 @@ def findings(
         real, delta = chosen.means.get(guard.real), selection.deltas.get(column.name)
         if not fallen and real is not None and delta is not None and _word(column, delta) == _worse(column):
             side = "below" if column.direction == "higher" else "above"
-            yield f"Real pictures score {real:.3f} in {column.name}: to score {side} the base model is right here."
+            yield (
+                f"Real {metrics.words.sample}s score {real:.3f} in {column.name}: "
+                f"to score {side} {metrics.words.base} is right here."
+            )
     if fallen:
         others = "as does every other snapshot" if len(guards) == 1 else "and no other snapshot passes every guard"
         yield f"But it {' and '.join(guard.fallen for guard in fallen)}, {others}."

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 
 from evaluator.selection.held_out_losses import Validated
 from evaluator.selection.ranking import Ranking, rank
+from shared.run_folder.metric_descriptions import Words
 from shared.run_folder.pending import NUM_FINALISTS
 from shared.run_folder.records import Confirmation, Interval, Sample
 from shared.statistics.paired import LEVEL, Estimate, estimate, prompts
@@ -67,10 +68,10 @@ def confirm(
         num_pictures=len(added[chosen.step]),
         reason=" ".join(
             [
-                _how(steps, len(same), len(drawn_again - same), _num_seeds(added[0])),
+                _how(steps, len(same), len(drawn_again - same), _num_seeds(added[0]), first.metrics.words.prompt),
                 _outcome(first.best.step, steps, chosen.step),
                 *(f"Step {step} {reason} and was passed over." for step, reason in pooled.passed_over.items()),
-                _sureness(found),
+                _sureness(found, first.metrics.words),
             ]
         ),
     )
@@ -86,14 +87,14 @@ def _num_seeds(samples: Sequence[Sample]) -> int:
     return max(Counter(sample.prompt_id for sample in samples).values())
 
 
-def _how(steps: Sequence[int], num_same: int, num_unseen: int, num_seeds: int) -> str:
+def _how(steps: Sequence[int], num_same: int, num_unseen: int, num_seeds: int, prompt: str) -> str:
     """On what they were evaluated again."""
     names = f"Steps {', '.join(map(str, steps))} were" if len(steps) > 1 else f"Step {steps[0]} was"
     places: list[str] = []
     if num_same:
-        places.append(f"with {_counted(num_seeds, 'new seed')} on the same {_counted(num_same, 'prompt')}")
+        places.append(f"with {_counted(num_seeds, 'new seed')} on the same {_counted(num_same, prompt)}")
     if num_unseen:
-        places.append(f"on {_counted(num_unseen, 'unseen prompt')}")
+        places.append(f"on {_counted(num_unseen, f'unseen {prompt}')}")
     return f"{names} evaluated again {' and '.join(places)}."
 
 
@@ -105,9 +106,9 @@ def _outcome(first: int, steps: Sequence[int], chosen: int) -> str:
     return f"Both evaluations together choose {chosen}, not {first}."
 
 
-def _sureness(found: Estimate) -> str:
+def _sureness(found: Estimate, words: Words) -> str:
     sure = "better" if found.is_below_zero else "not shown to be better"
-    return f"Over {_counted(found.num_prompts, 'prompt')} it is {sure} than the base model, and that counts."
+    return f"Over {_counted(found.num_prompts, words.prompt)} it is {sure} than {words.base}, and that counts."
 
 
 def _counted(number: int, noun: str) -> str:

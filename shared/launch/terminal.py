@@ -95,7 +95,7 @@ class Terminal:
 
 def describe_result(row: dict[str, str], descriptions: MetricDescriptions) -> str:
     """One line about a row of metrics.csv, differences against the base model in brackets."""
-    name = "base model" if row["step"] == "0" else f"step {row['step']}"
+    name = _base(descriptions) if row["step"] == "0" else f"step {row['step']}"
     if row["status"] == "failed":
         return f"{name} could not be evaluated: {row['reason']}"
     if row["status"] == "skipped":
@@ -120,7 +120,7 @@ def summarise(run: RunDir, console: Console) -> None:
     left = len(left_to_evaluate(run))
     so_far = f" so far; {left} still to be evaluated" if left else ""
     table = Table(title=f"Best snapshot{so_far}: step {best.step}", title_justify="left")
-    for heading in ("", "base model", f"step {best.step}", "difference", "95 % interval"):
+    for heading in ("", _base(run.read_metric_descriptions()), f"step {best.step}", "difference", "95 % interval"):
         table.add_column(heading, justify="left" if not heading else "right")
     for metric, difference in best.deltas.items():
         value = best.metrics.get(metric)
@@ -135,6 +135,11 @@ def best_file(run: RunDir, best: Best) -> str:
     """Path of the file to ship."""
     folder = run.path / best.snapshot
     return str(next(iter(sorted(folder.glob("*.safetensors"))), folder))
+
+
+def _base(descriptions: MetricDescriptions) -> str:
+    """What step 0 is called, without an article."""
+    return descriptions.words.base.removeprefix("the ")
 
 
 def _words(status: ProcessStatus | None) -> str:

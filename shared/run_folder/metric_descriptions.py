@@ -119,10 +119,21 @@ class MetricDescription(BaseModel):
     columns: tuple[Column, ...]
 
 
+class Words(BaseModel):
+    """What the sentences of a verdict call things."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    prompt: str = Field(default="prompt", description="What differences are averaged by: `Sample.prompt`.")
+    sample: str = Field(default="picture", description="What is evaluated: one `Sample`.")
+    base: str = Field(default="the base model", description="Step 0.")
+
+
 class MetricDescriptions(Record):
     """`metrics.json`: every metric of a run, in the order of the columns."""
 
     metrics: tuple[MetricDescription, ...] = ()
+    words: Words = Words()
 
     @model_validator(mode="after")
     def _names_each_column_once(self) -> Self:

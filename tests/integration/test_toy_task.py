@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,8 @@ def test_it_is_evaluated_and_the_best_is_confirmed_on_other_rows(run: RunDir) ->
     best = run.read_best()
     assert best
     assert best.better_than_base
+    assert not re.search("base model|prompt|picture", best.reason), "the words are the task's"
+    assert " rows it is better than step 0" in best.reason
     assert best.confirmation
     assert (best.confirmation.num_prompts, best.confirmation.num_unseen) == (12, 6)
     assert check(run) == []

@@ -14,7 +14,7 @@ from torch import nn
 from shared.config.schema import Config
 from shared.data.references import first, further
 from shared.files.publication import verify
-from shared.run_folder.metric_descriptions import Column, MetricDescription, MetricDescriptions
+from shared.run_folder.metric_descriptions import Column, MetricDescription, MetricDescriptions, Words
 from shared.run_folder.records import Sample
 from shared.run_folder.run_dir import ResultKind, RunDir
 from tasks.protocol import Findings
@@ -27,7 +27,8 @@ ERROR = Column(
 
 
 def descriptions() -> MetricDescriptions:
-    return MetricDescriptions(metrics=(MetricDescription(name="error", columns=(ERROR,)),))
+    words = Words(prompt="row", sample="point", base="step 0")
+    return MetricDescriptions(metrics=(MetricDescription(name="error", columns=(ERROR,)),), words=words)
 
 
 @dataclass(frozen=True)
