@@ -21,6 +21,9 @@ from shared.run_folder.tables import TRAIN_COLUMNS, read_rows, whole_lines
 
 Problems = Iterator[str]
 
+NUM_LEADING = 8
+"""The columns of metrics.csv that are the same in every version."""
+
 
 def check(run: RunDir, task: Task) -> list[str]:
     """Every broken invariant in a sentence; empty: the folder is whole."""
@@ -88,19 +91,24 @@ def _validation_rows(run: RunDir) -> Problems:
 
 def _tables(run: RunDir) -> Problems:
     """Each table has its header and nothing after its last newline."""
-    beginnings = {
-        run.train_csv: ",".join(TRAIN_COLUMNS) + "\n",
-        run.validation_csv: "step,",  # its other columns are the task's
-        run.metrics_csv: ",".join(run.read_metric_descriptions().header) + "\n",
-    }
-    for path, beginning in beginnings.items():
+    for path in (run.train_csv, run.validation_csv, run.metrics_csv):
         if not path.exists():
             continue
         whole = whole_lines(path)
-        if not whole.startswith(beginning.encode()):
+        if not _is_header(run, path, tuple(whole.partition(b"\n")[0].decode().split(","))):
             yield f"{path.name} does not begin with its header"
         if len(whole) != path.stat().st_size and not is_alive(read_status(run, "trainer")):
             yield f"{path.name} ends in a torn line; resuming the run mends it"
+
+
+def _is_header(run: RunDir, path: Path, columns: tuple[str, ...]) -> bool:
+    """Whether a table may begin with these columns."""
+    if path == run.train_csv:
+        return columns == TRAIN_COLUMNS
+    if path == run.validation_csv:
+        return columns[0] == "step"  # the others are the task's
+    header = run.read_metric_descriptions().header  # an earlier version may have written fewer
+    return columns[:NUM_LEADING] == header[:NUM_LEADING] and columns == tuple(c for c in header if c in columns)
 
 
 def _leftovers(run: RunDir) -> Problems:
