@@ -10,7 +10,9 @@ from pathlib import Path
 from shared.run_folder.metric_descriptions import MetricDescriptions
 from tasks.text_to_image import metrics
 
-SHIPPED = ("visual", "fashion", "color", "clip_t", "diversity", "copying", "drift", "artefacts", "legacy")
+SHIPPED = (
+    "visual", "fashion", "color", "clip_t", "shuffled_captions", "diversity", "copying", "drift", "artefacts", "legacy",
+)  # fmt: skip
 """In the order of their columns. Only these are held translated, and a file that somebody adds fails no test."""
 
 SOURCE = '''

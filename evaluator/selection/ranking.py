@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -10,7 +11,7 @@ from typing import Literal
 from evaluator.selection.bands import composite_level, metric_level
 from evaluator.selection.choice import Selection, choice, findings
 from evaluator.selection.held_out_losses import Validated
-from evaluator.selection.summary import Summary, scale, summarize
+from evaluator.selection.summary import Summary, guard_unit, is_scaled, scale, summarize
 from evaluator.selection.trend import Trend
 from shared.run_folder.metric_descriptions import Guard, MetricDescriptions
 from shared.run_folder.records import Anchors, Sample
@@ -18,7 +19,9 @@ from shared.statistics.paired import LEVEL, Estimate, by_prompt, estimate
 
 GUARD_TOLERANCE = 0.5
 """A snapshot fails a guard when its number is surely worse than both step 0's and the real picture's, by more than this
-many scales. A concept that the guard's encoder does not know makes the number of the true picture worse too."""
+many units. A concept that the guard's encoder does not know makes the number of the true picture worse too.
+
+The unit is what the real pictures lose with others' captions: half of it is half of all that the prompt can do."""
 MIN_DIFFERENCE = 0.1
 """Of the composite, from which on it matters; unless a config says otherwise."""
 
@@ -102,11 +105,11 @@ class Ranking:
             yield f"shows {signs} of overfitting ({', '.join(summary.raised)})"
 
     def _fallen(self, summary: Summary) -> list[Guard]:
-        """Guards that fell for sure. One that is blank guards nothing."""
+        """Guards that fell for sure. One that is blank, or lacks the unit it names, guards nothing."""
         fallen: list[Guard] = []
         for column in self.metrics.columns:
             excess = estimate(summary.guards[column.name].values()) if column.guard else None
-            limit = -GUARD_TOLERANCE * self.scales.get(column.name, 0.0)
+            limit = -GUARD_TOLERANCE * self.scales.get(column.name, math.inf if is_scaled(column) else 0.0)
             if column.guard and excess is not None and excess.high is not None and excess.high < limit:
                 fallen.append(column.guard)
         return fallen
@@ -174,7 +177,9 @@ def rank(
     baseline = evaluations.get(0, ())
     if scales is None:
         by_name = {column.name: by_prompt(baseline, column.name) for column in metrics.compared}
-        scales = {name: unit for name, values in by_name.items() if (unit := scale(values)) > 0}
+        found = {name: scale(values) for name, values in by_name.items()}
+        found |= {column.name: guard_unit(baseline, column.guard) for column in metrics.columns if is_scaled(column)}
+        scales = {name: unit for name, unit in found.items() if unit > 0}
     in_use = [column for column in metrics.losses if column.name in scales]
     total = sum(column.weight for column in in_use)
     shares = {column.name: column.weight / total for column in in_use}

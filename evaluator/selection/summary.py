@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from evaluator.selection import overfitting
 from evaluator.selection.held_out_losses import Validated
-from shared.run_folder.metric_descriptions import Column, MetricDescriptions
+from shared.run_folder.metric_descriptions import Column, Guard, MetricDescriptions
 from shared.run_folder.records import Anchors, Sample, Signal
 from shared.statistics import signs
 from shared.statistics.paired import Estimate, PromptValues, by_prompt, estimate, mean, paired_deltas, spread
@@ -116,6 +116,17 @@ def _skills(
 def scale(values: PromptValues) -> float:
     """One unit of a metric, from its values at step 0; 0 when it is blank or nothing but zeros."""
     return max(spread(values), MIN_SCALE_SHARE * abs(mean(values))) if values else 0.0
+
+
+def is_scaled(column: Column) -> bool:
+    """Whether a guard's unit comes from what the real pictures score in another's place."""
+    return column.guard is not None and bool(column.guard.shuffled)
+
+
+def guard_unit(baseline: Sequence[Sample], guard: Guard | None) -> float:
+    """What the real pictures lose in another's place; 0 where that is not known."""
+    own, other = (by_prompt(baseline, name) for name in ((guard.real, guard.shuffled) if guard else ("", "")))
+    return abs(mean(own) - mean(other)) if own and other else 0.0
 
 
 def _excess(samples: Sequence[Sample], baseline: Sequence[Sample], column: Column) -> PromptValues:

@@ -47,6 +47,11 @@ class Guard(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     real: str = Field(default="", description="Column of what the real pictures themselves score; may be empty.")
+    shuffled: str = Field(
+        default="",
+        description="Column of what the real pictures score in another's place. The difference to `real` is then the "
+        "guard's unit, and without it there is no guard.",
+    )
     fallen: str = Field(description="What a snapshot does that falls below it, after `it`.")
 
 
@@ -142,7 +147,8 @@ class MetricDescriptions(Record):
         if twice := [name for name, count in names.items() if count > 1]:
             raise ValueError(f"two columns are called {', '.join(twice)}")
         named = {name for column in self.columns if column.ratio for name in (column.ratio.of, column.ratio.over)}
-        named |= {column.guard.real for column in self.columns if column.guard and column.guard.real}
+        guards = [column.guard for column in self.columns if column.guard]
+        named |= {name for guard in guards for name in (guard.real, guard.shuffled) if name}
         if unknown := sorted(named - columns):
             raise ValueError(f"no metric fills {', '.join(unknown)}")
         return self

@@ -35,7 +35,11 @@ METRIC = Metric(
             meaning="how well the picture follows its prompt",
             direction="higher",
             role="guard",
-            guard=Guard(real="clip_t_real", fallen="follows its prompts less than the base model does"),
+            guard=Guard(
+                real="clip_t_real",
+                shuffled="clip_t_shuffled",
+                fallen="follows its prompts less than the base model does",
+            ),
         ),
         Column(
             name="clip_t_real",

@@ -187,6 +187,33 @@ def test_a_number_that_is_better_when_higher_pulls_the_composite_down_by_rising(
     assert base.mean < better.mean
 
 
+SCALED = Column(
+    name="clip_t",
+    meaning="",
+    direction="higher",
+    role="guard",
+    guard=Guard(real="clip_t_real", shuffled="clip_t_shuffled", fallen="fails clip_t"),
+)
+REAL, SHUFFLED = (
+    Column(name=name, meaning="", direction="none", role="recorded") for name in ("clip_t_real", "clip_t_shuffled")
+)
+
+
+@pytest.mark.parametrize(
+    ("shuffled", "clip_t", "chosen"), [(0.2, 0.24, 100), (0.2, 0.29, 200), (0.28, 0.29, 100), (None, 0.1, 200)]
+)
+def test_a_guards_unit_is_what_the_real_pictures_lose_with_others_captions(
+    shuffled: float | None, clip_t: float, chosen: int
+):
+    real = {"clip_t_real": 0.31} | ({} if shuffled is None else {"clip_t_shuffled": shuffled})
+    rows = {0: evaluation(overrides={"clip_t": 0.31, **real}), 100: evaluation(0.1, 1, overrides={"clip_t": 0.31})}
+    rows[200] = evaluation(0.3, 2, overrides={"clip_t": clip_t})
+    loss = Column(name="visual_loss", meaning="", direction="lower", role="loss", weight=1)
+    best = rank_by(rows, described(loss, SCALED, REAL, SHUFFLED)).best
+    assert best
+    assert best.step == chosen
+
+
 def test_without_a_guard_every_candidate_may_be_shipped_and_with_two_each_counts():
     loss = Column(name="visual_loss", meaning="", direction="lower", role="loss", weight=1)
     rows = {0: evaluation(), 100: evaluation(0.1, 1), 200: evaluation(0.3, 2, overrides={"clip_t": 0.1})}

@@ -22,6 +22,7 @@ from tasks.text_to_image.metrics.drift import drift
 from tasks.text_to_image.metrics.gradients import describe
 from tasks.text_to_image.metrics.layout import layout, mirrored
 from tasks.text_to_image.metrics.metric_input import MetricInput
+from tasks.text_to_image.metrics.shuffled_captions import clip_t_shuffled
 from tests.conftest import RunMaker
 from tests.unit.evaluator.blind import features_of
 
@@ -152,3 +153,19 @@ def test_a_data_set_that_is_gone_leaves_copying_blank_with_a_reason(
     assert {row["copy_max"] for row in scores.rows} == {None}
     assert "gone" in scores.missing["copy_max"]
     assert all(row["color_loss"] is not None for row in scores.rows)
+
+
+def test_shuffled_captions_score_what_the_other_captions_do():
+    angles = {"a": 0.0, "b": 0.4, "c": 0.8, "d": 1.2}
+    features = features_of(
+        clip_text=lambda text: np.array([np.cos(angles[text]), np.sin(angles[text])]),
+        clip_picture=lambda picture: np.array([np.cos(picture.width / 10), np.sin(picture.width / 10)]),
+    )
+    pictures = [Image.new("RGB", (round(10 * angle) or 1, 1)) for angle in angles.values()]
+    rows = clip_t_shuffled(MetricInput(pictures, pictures, list(angles)), features)
+    expected = np.mean([np.cos(0.1 - angle) for angle in (0.4, 0.8, 1.2)])
+    assert rows[0]["clip_t_shuffled"] == pytest.approx(expected)
+    with pytest.raises(ModelError, match="2 different captions"):
+        clip_t_shuffled(MetricInput(pictures, pictures, ["a", "a", "b", ""]), features)
+    with pytest.raises(ModelError, match="fit others' captions as well"):
+        clip_t_shuffled(MetricInput(pictures, pictures, ["c", "d", "a", "b"]), features)
