@@ -57,9 +57,12 @@ def _signs(ranking: Ranking, num_recent: int) -> str:
 
 
 def _in_words(ahead: Ahead, remaining: int, min_difference: float) -> str:
-    would = f"improve it by {ahead.gain:.2f}" if ahead.gain >= 0 else f"worsen it by {-ahead.gain:.2f}"
-    bound = f"improve it by {ahead.at_most:.2f} at most" if ahead.at_most >= 0 else f"by {-ahead.at_most:.2f} at least"
+    bound = (
+        f"improve it by {ahead.at_most:.2f} at most"
+        if ahead.at_most >= 0
+        else f"worsen it by {-ahead.at_most:.2f} at least"
+    )
     return (
         f"the remaining {remaining} steps will hardly improve the composite by {min_difference:g}, from which on it "
-        f"matters: the trend of the last {ahead.num_snapshots} snapshots would {would} ({bound})"
+        f"matters: the trend of the last {ahead.num_snapshots} snapshots would {bound}"
     )

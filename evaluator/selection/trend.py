@@ -37,11 +37,10 @@ NUM_FILLS = 20
 
 @dataclass(frozen=True)
 class Ahead:
-    """What further steps would bring if the trend went on, in units of the composite; positive is better."""
+    """What further steps would bring if the trend went on."""
 
-    gain: float
     at_most: float
-    """Upper bound."""
+    """Upper bound, in units of the composite; positive is better."""
     num_snapshots: int
     """Over which the trend was measured."""
 
@@ -81,7 +80,7 @@ class Trend:
             float(stdtrit(len(slope_P) - 1, FUTILITY_LEVEL)) * over_prompts,
             float(stdtrit(len(steps) - 2, FUTILITY_LEVEL)) * over_snapshots,
         )
-        return Ahead(0.0 - slope * num_steps, (margin - slope) * num_steps, len(steps))
+        return Ahead((margin - slope) * num_steps, len(steps))
 
     def _row(self, step: int) -> int:
         return int(np.searchsorted(self._steps, step))

@@ -33,17 +33,16 @@ def test_a_plateau_is_stopped_with_the_numbers():
     found = advice(run_of(*PLATEAU), 1200)
     assert found.action == "advise"
     assert "the remaining 200 steps will hardly improve the composite by 0.1" in found.reason
-    assert "the trend of the last 5 snapshots would" in found.reason
+    assert "the trend of the last 5 snapshots" in found.reason
     assert found.can_bring is not None
     assert 0 <= found.can_bring < 0.1
-    assert f"improve it by {found.can_bring:.2f} at most" in found.reason
+    assert f"would improve it by {found.can_bring:.2f} at most" in found.reason
 
 
 def test_a_decline_is_named():
     found = advice(run_of(0.1, 0.3, 0.28, 0.26, 0.24, 0.22, 0.2, 0.18), 1000)
     assert found.action == "advise"
-    assert "would worsen it by 0.28" in found.reason
-    assert " at least)" in found.reason
+    assert "would worsen it by 0.27 at least" in found.reason
 
 
 def test_auto_stops_and_off_says_nothing():
