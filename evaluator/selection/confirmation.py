@@ -1,17 +1,21 @@
 """The final: the best few snapshots evaluated again, with new seeds, and on further prompts if pairs are left. Pure.
 
-Both evaluations count, each picture alike: the first one's luck is outweighed, not thrown away. Who looks best of many
-has been lucky, also on the prompts that both evaluations share. The interval is therefore as wide as if every snapshot
-had been evaluated again (Bonferroni over all of them): then it holds whichever is chosen.
+Both evaluations count, each picture alike: the first one's luck is outweighed, not thrown away. The trend over all
+snapshots still lends its strength: three finalists alone chose worse than the first evaluation where a run gains to its
+last step. Who looks best of many has been lucky, also on the prompts that both evaluations share. The interval is
+therefore as wide as if every snapshot had been evaluated again (Bonferroni over all of them), and holds whichever is
+chosen.
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from evaluator.selection.held_out_losses import Validated
 from evaluator.selection.ranking import Ranking, rank
+from evaluator.selection.summary import Summary
 from shared.run_folder.metric_descriptions import Words
 from shared.run_folder.pending import NUM_FINALISTS
 from shared.run_folder.records import Confirmation, Interval, Sample
@@ -40,18 +44,12 @@ def confirm(
     if first.best is None or not {0, *steps} <= again.keys():
         return None
     added = {step: _new(evaluations[step], again[step]) for step in (0, *steps)}
-    both = {step: [*evaluations[step], *added[step]] for step in added}
-    pooled = rank(
-        both,
-        first.metrics,
-        validations=validations,
-        prefer=first.prefer,
-        min_difference=first.min_difference,
-        scales=first.scales,
-    )
-    if pooled.best is None or len(pooled.candidates) < len(steps) or not all(added.values()):
+    both = {step: [*samples, *added.get(step, ())] for step, samples in evaluations.items()}
+    pooled = rank(both, first.metrics, validations=validations, scales=first.scales)
+    finals = {summary.step: summary for summary in pooled.candidates if summary.step in steps}
+    if len(finals) < len(steps) or not all(added.values()):
         return None
-    chosen = next(summary for summary in pooled.candidates if summary.step == pooled.best.step)
+    chosen = finals[_choose(first, pooled, finals)]
     found = estimate(chosen.composite.values(), 1 - (1 - LEVEL) / first.best.num_evaluated)
     assert found is not None, "a candidate has a composite"
     unit = prompts(both[0])
@@ -70,11 +68,37 @@ def confirm(
             [
                 _how(steps, len(same), len(drawn_again - same), _num_seeds(added[0]), first.metrics.words.prompt),
                 _outcome(first.best.step, steps, chosen.step),
-                *(f"Step {step} {reason} and was passed over." for step, reason in pooled.passed_over.items()),
+                *(
+                    f"Step {step} {pooled.passed_over[step]} and was passed over."
+                    for step in _passed_over(pooled, finals)
+                ),
                 _sureness(found, first.metrics.words),
             ]
         ),
     )
+
+
+def _choose(first: Ranking, pooled: Ranking, finals: Mapping[int, Summary]) -> int:
+    """The step of the best finalist, or of the earliest that is as good for any purpose where that is preferred."""
+    seen = {summary.step: summary.composite.keys() for summary in first.candidates}
+    left_out = _passed_over(pooled, finals)
+    level = {step: _level(pooled, summary, seen[step]) for step, summary in finals.items() if step not in left_out}
+    top = min(level, key=lambda step: level[step])
+    close = [step for step in level if level[step] - level[top] < first.min_difference]
+    return top if first.prefer == "best" else min(close)
+
+
+def _level(pooled: Ranking, summary: Summary, seen: Collection[str]) -> float:
+    """Mean composite over prompts: smoothed over all snapshots on those that all have, as it is on the unseen ones."""
+    unseen = [value for prompt, value in summary.composite.items() if prompt not in seen]
+    num_seen = len(summary.composite) - len(unseen)
+    return (num_seen * pooled.trend.level(summary.step) + math.fsum(unseen)) / len(summary.composite)
+
+
+def _passed_over(pooled: Ranking, finals: Collection[int]) -> list[int]:
+    """Finalists that may not be shipped; none where that holds for all."""
+    found = [step for step in finals if step in pooled.passed_over]
+    return found if len(found) < len(finals) else []
 
 
 def _new(before: Sequence[Sample], after: Sequence[Sample]) -> list[Sample]:

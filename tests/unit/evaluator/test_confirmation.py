@@ -89,6 +89,17 @@ def test_a_second_evaluation_overrules_luck_and_not_the_other_way_round():
     assert kept.step == 300, "a little bad luck does not undo a clear first evaluation"
 
 
+def test_a_run_that_gains_to_its_last_step_is_not_cut_short_by_a_little_bad_luck():
+    rows = first_of(*[0.03 * n for n in range(1, 13)], noise=0.05)
+    assert finalists(rank(rows)) == (1000, 1100, 1200)
+    second = again({1000: 0.3, 1100: 0.33 + 0.05, 1200: 0.36 - 0.03}, noise=0.05)
+    found = confirm(rank(rows), rows, second)
+    assert found is not None
+    assert found.step == 1200
+    alone = rank({step: [*rows[step], *second[step]] for step in second})
+    assert min(alone.candidates, key=_composite).step == 1100, "what three snapshots alone would say"
+
+
 def test_the_interval_is_as_wide_as_a_choice_among_all_needs():
     few, many = first_of(0.1, 0.2, 0.3), first_of(*[0.0] * 17, 0.1, 0.2, 0.3)
     widths = []
