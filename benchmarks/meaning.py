@@ -279,7 +279,7 @@ def tell_run(run: RunDir) -> None:
         print(f"| {summary.step} | " + " | ".join(cells) + f" | {' '.join(summary.raised)} |")
     if found.best:
         print(f"\n{found.best.reason}")
-    print(f"\nStop rule: {stop_rule.advise_stop(found, 'advise', 5, 6)}")
+    print(f"\nStop rule: {stop_rule.advise_stop(found, config.stop, config.train.max_train_steps)}")
 
 
 def write_sheet(run: RunDir) -> Path:
