@@ -316,7 +316,7 @@ def doctor(
 ) -> None:
     """Look at this machine: hardware, versions, disk, file events, port; exit code 1 if something stands in the way."""
     table = Table(show_header=False, box=None)
-    of_tasks = [finding for name in tasks.TASKS for finding in tasks.find(name).findings()]
+    of_tasks = [finding for name in tasks.TASKS for finding in tasks.find(name).doctor_checks()]
     findings = examination.examine(runs, "127.0.0.1", port, of_tasks)
     marks = {"ok": "[green]ok[/]", "note": "[yellow]note[/]", "problem": "[red]problem[/]"}
     for finding in findings:
@@ -325,9 +325,9 @@ def doctor(
     raise typer.Exit(int(any(finding.verdict == "problem" for finding in findings)))
 
 
-def _forecast(config: Config, *, with_evaluator: bool = True) -> tuple[dict[str, Any] | None, list[str]]:
+def _estimate_memory(config: Config, *, with_evaluator: bool = True) -> tuple[dict[str, Any] | None, list[str]]:
     """The memory estimate, to record and to say."""
-    return tasks.find(config.run.task).forecast(config, with_evaluator=with_evaluator)
+    return tasks.find(config.run.task).estimate_memory(config, with_evaluator=with_evaluator)
 
 
 def _train(config: Config, resume: Resume, *, with_evaluator: bool = True, with_dashboard: bool = True) -> int:
@@ -350,8 +350,8 @@ def _train(config: Config, resume: Resume, *, with_evaluator: bool = True, with_
         shown = power.of_run(run, config)
         for sentence in (
             *([shown.caution() or shown.sentence()] if with_evaluator else []),
-            *_forecast(config, with_evaluator=with_evaluator)[1],
-            *tasks.find(config.run.task).expectations(config),
+            *_estimate_memory(config, with_evaluator=with_evaluator)[1],
+            *tasks.find(config.run.task).describe_data(config),
         ):
             terminal.say(sentence)
         webhook = Webhook(config.run.webhook, run, terminal.say) if config.run.webhook else None
@@ -377,7 +377,9 @@ def _train(config: Config, resume: Resume, *, with_evaluator: bool = True, with_
 def _open(config: Config, resume: Resume, *, with_evaluator: bool) -> RunDir:
     trackers.require(config.run.trackers)
     task = tasks.find(config.run.task)
-    return open_or_create(config, task, resume, _say, lambda: _forecast(config, with_evaluator=with_evaluator)[0])
+    return open_or_create(
+        config, task, resume, _say, lambda: _estimate_memory(config, with_evaluator=with_evaluator)[0]
+    )
 
 
 def _say(text: str) -> None:

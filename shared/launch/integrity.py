@@ -35,7 +35,7 @@ def check(run: RunDir, task: Task) -> list[str]:
 
 def notes(run: RunDir, task: Task) -> list[str]:
     """What the run needs and is not here, with the cure; a folder is whole without it."""
-    absent = task.absent(run, run.read_config())
+    absent = task.missing_paths(run, run.read_config())
     return [f"{sentence}; {new_place(run, key)}" for key, sentence in absent.items()]
 
 
@@ -125,14 +125,14 @@ def _leftovers(run: RunDir) -> Problems:
 def _data_set(run: RunDir, task: Task) -> Problems:
     """The data, where it is here, is what the run began with."""
     config = run.read_config()
-    if not task.absent(run, config).keys() & set(DATA_KEYS):
+    if not task.missing_paths(run, config).keys() & set(DATA_KEYS):
         yield from _trouble(partial(task.require_same_data, run, config))
 
 
 def _models(run: RunDir, task: Task) -> Problems:
     """What the run began from, where it is here, is what it was."""
     try:
-        yield from task.replaced(run, run.read_config(), sha256)
+        yield from task.changed_content(run, run.read_config(), sha256)
     except (DarkroomError, OSError) as error:
         yield str(error)
 

@@ -62,8 +62,8 @@ def not_at(run: RunDir, name: str, place: str) -> str:
 def require_present(run: RunDir, absent: Mapping[str, str], *, to_train: bool) -> None:
     """Whether what is needed is where the config says; asked before any program is started.
 
-    Encoders are not among it: without them metrics are blank. absent: as `Task.absent` tells it. to_train: the data
-    set and `lora.init_from` are needed.
+    Encoders are not among it: without them metrics are blank. absent: what `Task.missing_paths` returned. to_train: the
+    data set and `lora.init_from` are needed.
 
     Raises:
         DataError, ModelError: what is missing, and how to give its new place.

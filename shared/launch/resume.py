@@ -44,7 +44,7 @@ def open_or_create(
     """The run folder, its settings those of the config.
 
     say: told of every setting that is changed, and what was noticed about the data set of a new run.
-    estimate: the memory forecast, kept in the record of a new run.
+    estimate: the memory estimate, kept in the record of a new run.
 
     Raises:
         ConfigError, RunFolderError, DataError: it can neither be made nor taken up like this; nothing has changed.
@@ -99,7 +99,7 @@ def adopt_places(run: RunDir, config: Config, task: Task, say: Callable[[str], o
 def _moved(run: RunDir, config: Config, task: Task) -> set[str]:
     """The settings that differ from the run's only in where the same thing lies. A cache may lie anywhere."""
     changed = setting_changes.differences(run.read_config(), config).keys()
-    return task.moved(run, config, changed) | (changed & {"data.cache_dir"})
+    return task.moved_settings(run, config, changed) | (changed & {"data.cache_dir"})
 
 
 def _moved_since(checkpoint: Path, config: Config, task: Task) -> set[str]:
@@ -109,15 +109,15 @@ def _moved_since(checkpoint: Path, config: Config, task: Task) -> set[str]:
     except RunFolderError:
         return set[str]()
     changed = setting_changes.differences(run.read_config(), config).keys()
-    return task.moved(run, config, changed & setting_changes.state_settings(config).keys())
+    return task.moved_settings(run, config, changed & setting_changes.state_settings(config).keys())
 
 
 def _require_models(run: RunDir, config: Config, task: Task, say: Callable[[str], object], *, to_train: bool) -> None:
     """Before any program is started: what is needed is here, and the models are what they were; encoders may lack."""
-    absent = task.absent(run, config)
+    absent = task.missing_paths(run, config)
     relocation.require_present(run, absent, to_train=to_train)
     digest = Digests(dataset.digests_path(config))
-    for sentence in task.replaced(run, config, digest):
+    for sentence in task.changed_content(run, config, digest):
         raise ModelError(sentence, "restore it, or start a new run with --new")
     for key, sentence in absent.items():
         if key.startswith("evaluation."):

@@ -54,7 +54,7 @@ class Task(Protocol):
         """
         ...
 
-    def moved(self, run: RunDir, config: Config, changed: Collection[str]) -> set[str]:
+    def moved_settings(self, run: RunDir, config: Config, changed: Collection[str]) -> set[str]:
         """The changed settings that name a new location of the same content.
 
         Raises:
@@ -62,7 +62,7 @@ class Task(Protocol):
         """
         ...
 
-    def absent(self, run: RunDir, config: Config) -> Mapping[str, str]:
+    def missing_paths(self, run: RunDir, config: Config) -> Mapping[str, str]:
         """What the run needs and is missing at the configured location: setting → a sentence.
 
         Training needs everything that `data.…`, `model.…` and `lora.…` name; evaluation needs what `model.…` names. If
@@ -70,7 +70,7 @@ class Task(Protocol):
         """
         ...
 
-    def replaced(self, run: RunDir, config: Config, digest: Digest) -> Iterable[str]:
+    def changed_content(self, run: RunDir, config: Config, digest: Digest) -> Iterable[str]:
         """A sentence for everything other than the data whose content at its recorded location has changed.
 
         digest: computes the digest of a file, or takes it from a cache if the file has not changed.
@@ -81,7 +81,7 @@ class Task(Protocol):
         """The recorded `Plan.base_model`, completed with what was unknown when the run was created."""
         ...
 
-    def forecast(self, config: Config, *, with_evaluator: bool) -> tuple[dict[str, Any] | None, list[str]]:
+    def estimate_memory(self, config: Config, *, with_evaluator: bool) -> tuple[dict[str, Any] | None, list[str]]:
         """The memory that a run will take, for `run.json` (None: not known), and sentences about it for the user.
 
         Raises:
@@ -89,11 +89,11 @@ class Task(Protocol):
         """
         ...
 
-    def expectations(self, config: Config) -> list[str]:
+    def describe_data(self, config: Config) -> list[str]:
         """Sentences about the data, shown when training starts."""
         ...
 
-    def cautions(self, config: Config) -> list[str]:
+    def warnings(self, config: Config) -> list[str]:
         """What the user should know about these settings before anything is loaded."""
         ...
 
@@ -101,6 +101,6 @@ class Task(Protocol):
         """An estimate of the disk space that evaluation takes."""
         ...
 
-    def findings(self) -> list[Finding]:
+    def doctor_checks(self) -> list[Finding]:
         """What `run.py doctor` says of this machine for the task."""
         ...

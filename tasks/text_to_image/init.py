@@ -56,7 +56,7 @@ def init(folder: Path, model: str, output: Path | None, trigger_word: str, *, fo
     shown = power.planned(written, captions[:count])
     expected = [
         shown.caution() or shown.sentence(),
-        *task.forecast(written, with_evaluator=True)[1],
+        *task.estimate_memory(written, with_evaluator=True)[1],
     ]
     if seen.captions:
         expected.append(tokens.sentence(seen.captions, written.model, written.data.max_token_length))

@@ -33,7 +33,7 @@ NAMES = {
 """Settings that may name something on this disk, beside the data set → what that is."""
 
 
-def moved(run: RunDir, config: Config, changed: Collection[str]) -> set[str]:
+def moved_settings(run: RunDir, config: Config, changed: Collection[str]) -> set[str]:
     """Of the settings that differ from the run's, those that name another place of the same thing.
 
     Raises:
@@ -48,7 +48,7 @@ def moved(run: RunDir, config: Config, changed: Collection[str]) -> set[str]:
     )
 
 
-def absent(run: RunDir, config: Config) -> dict[str, str]:
+def missing_paths(run: RunDir, config: Config) -> dict[str, str]:
     """What the run needs and is not where the config says: the setting that names it → a sentence.
 
     The file of `lora.init_from` is needed until the first checkpoint.
@@ -74,10 +74,10 @@ def require_present(run: RunDir, config: Config, *, to_train: bool) -> None:
     Raises:
         DataError, ModelError: what is missing, and how to give its new place.
     """
-    relocation.require_present(run, absent(run, config), to_train=to_train)
+    relocation.require_present(run, missing_paths(run, config), to_train=to_train)
 
 
-def replaced(run: RunDir, config: Config, digest: Digest) -> Iterator[str]:
+def changed_content(run: RunDir, config: Config, digest: Digest) -> Iterator[str]:
     """A sentence for each model that lies where the run has it, and is no longer what it was.
 
     Raises:

@@ -22,11 +22,11 @@ from shared.machine.disk import ResultBytes
 from shared.run_folder.pending import NUM_FINALISTS
 from shared.run_folder.records import DatasetRecord, ExportFormat, InitialLora
 from shared.run_folder.run_dir import RunDir
-from tasks.text_to_image.findings import findings as findings
+from tasks.text_to_image.doctor_checks import doctor_checks as doctor_checks
 from tasks.text_to_image.models import base_model, external_vae, lora_file, precheck, tokens
-from tasks.text_to_image.places import absent as absent
-from tasks.text_to_image.places import moved as moved
-from tasks.text_to_image.places import replaced as replaced
+from tasks.text_to_image.places import changed_content as changed_content
+from tasks.text_to_image.places import missing_paths as missing_paths
+from tasks.text_to_image.places import moved_settings as moved_settings
 
 PNG_BYTES_PER_PIXEL = 1.8
 EXPORTS = (
@@ -90,19 +90,19 @@ def identify(run: RunDir) -> dict[str, str]:
     return identity
 
 
-def forecast(config: Config, *, with_evaluator: bool) -> tuple[dict[str, Any] | None, list[str]]:
+def estimate_memory(config: Config, *, with_evaluator: bool) -> tuple[dict[str, Any] | None, list[str]]:
     """The memory estimate for `run.json`, and sentences about it for the user."""
     estimates = precheck.examine(config, with_evaluator=with_evaluator)
     return precheck.record(estimates), precheck.sentences(estimates, config.model.path)
 
 
-def cautions(config: Config) -> list[str]:
+def warnings(config: Config) -> list[str]:
     """Pictures too small for the model."""
     found = precheck.resolution_notice(config)
     return [found] if found else []
 
 
-def expectations(config: Config) -> list[str]:
+def describe_data(config: Config) -> list[str]:
     """The length of the captions in tokens. Empty if the data set cannot be read: the next reader raises the error."""
     try:
         captions = [pair.caption for pair in dataset.scan(config)]

@@ -41,19 +41,19 @@ def require_same_data(run: RunDir, config: Config) -> None:
         )
 
 
-def moved(run: RunDir, config: Config, changed: Collection[str]) -> set[str]:
+def moved_settings(run: RunDir, config: Config, changed: Collection[str]) -> set[str]:
     if "data.path" not in changed:
         return set()
     require_same_data(run, config)
     return {"data.path"}
 
 
-def absent(run: RunDir, config: Config) -> dict[str, str]:
+def missing_paths(run: RunDir, config: Config) -> dict[str, str]:
     place = Path(config.data.path)
     return {} if place.is_file() else {"data.path": f"the file of numbers of {run.path} is not at {place}"}
 
 
-def replaced(run: RunDir, config: Config, digest: Digest) -> tuple[str, ...]:
+def changed_content(run: RunDir, config: Config, digest: Digest) -> tuple[str, ...]:
     return ()
 
 
@@ -61,15 +61,15 @@ def identify(run: RunDir) -> dict[str, str]:
     return {}
 
 
-def forecast(config: Config, *, with_evaluator: bool) -> tuple[dict[str, Any] | None, list[str]]:
+def estimate_memory(config: Config, *, with_evaluator: bool) -> tuple[dict[str, Any] | None, list[str]]:
     return None, []
 
 
-def expectations(config: Config) -> list[str]:
+def describe_data(config: Config) -> list[str]:
     return []
 
 
-def cautions(config: Config) -> list[str]:
+def warnings(config: Config) -> list[str]:
     return []
 
 
@@ -77,5 +77,5 @@ def result_bytes(config: Config) -> ResultBytes:
     return ResultBytes()
 
 
-def findings() -> list[Finding]:
+def doctor_checks() -> list[Finding]:
     return []

@@ -286,7 +286,7 @@ def test_an_embedded_model_is_never_absent_nor_a_folder_of_its_name(
     (tmp_path / "pocket").mkdir()
     monkeypatch.chdir(tmp_path)
     embedded = elsewhere(config, model={"path": "pocket"}, evaluation={"fashion_clip": "pocket"})
-    assert places.absent(run, embedded) == {}
+    assert places.missing_paths(run, embedded) == {}
     assert base_model.local_folder("pocket") is None
 
 

@@ -9,7 +9,7 @@ from tasks.text_to_image.models import presets
 from tasks.text_to_image.models.base_model import POCKET_CLIP, POCKET_STABLE_DIFFUSION
 
 
-def findings() -> list[Finding]:
+def doctor_checks() -> list[Finding]:
     """What `init` would choose for each family on this machine, and whether the embedded model is whole."""
     gpu = next(iter(hardware.usable_gpus()), None)
     recommended = {family.title: presets.recommend(family, gpu) for family in FAMILIES.values()}
