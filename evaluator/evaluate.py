@@ -18,7 +18,7 @@ from shared.run_folder.pending import BASE_MODEL
 from shared.run_folder.records import EvaluationResult, Manifest, RunRecord
 from shared.run_folder.run_dir import ResultKind, RunDir
 from tasks.devices import is_out_of_memory
-from tasks.protocol import Evaluation, Findings
+from tasks.protocol import Evaluation, EvaluationOutput
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ class _Work:
 
     digest: str = ""
     training: dict[str, Any] = field(default_factory=dict)
-    findings: Findings = field(default_factory=Findings)
+    output: EvaluationOutput = field(default_factory=EvaluationOutput)
 
 
 @dataclass(frozen=True)
@@ -70,9 +70,9 @@ class Evaluator:
         return result
 
     def _evaluate(self, step: int, work: _Work) -> None:
-        with work.findings.timed("swap"):
+        with work.output.timed("swap"):
             self._swap(step, work)
-        self.evaluation.evaluate(step, self.kind, work.findings)
+        self.evaluation.evaluate(step, self.kind, work.output)
 
     def _swap(self, step: int, work: _Work) -> None:
         if step == BASE_MODEL:
@@ -94,17 +94,17 @@ class Evaluator:
             snapshot_digest=work.digest,
             training=work.training,
             generation=self.evaluation.describe(),
-            encoders=work.findings.encoders,
-            missing=work.findings.missing,
-            seconds=work.findings.seconds,
-            memory=work.findings.memory,
-            anchors=work.findings.anchors,
-            samples=tuple(work.findings.samples),
+            encoders=work.output.encoders,
+            missing=work.output.missing,
+            seconds=work.output.seconds,
+            memory=work.output.memory,
+            anchors=work.output.anchors,
+            samples=tuple(work.output.samples),
         )
 
     def _publish(self, result: EvaluationResult, work: _Work) -> None:
         def write(folder: Path) -> None:
-            work.findings.write(folder, result)
+            work.output.write(folder, result)
             result.write(folder / "result.json")
 
         manifest = Manifest(kind="evaluation", run_id=self.record.run_id, step=result.step)

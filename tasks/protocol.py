@@ -115,7 +115,7 @@ class TrainingPart(Protocol):
 
 
 @dataclass
-class Findings:
+class EvaluationOutput:
     """What one evaluation has come to so far. All of it is published, also where the evaluation fails afterwards."""
 
     samples: list[Sample] = field(default_factory=list)
@@ -157,7 +157,7 @@ class Evaluation(Protocol):
         """
         ...
 
-    def evaluate(self, step: int, kind: ResultKind, findings: Findings) -> None:
+    def evaluate(self, step: int, kind: ResultKind, output: EvaluationOutput) -> None:
         """Evaluate what was swapped in; the same in every process and every attempt.
 
         Raises:

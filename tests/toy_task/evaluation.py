@@ -17,7 +17,7 @@ from shared.files.publication import verify
 from shared.run_folder.metric_descriptions import Column, MetricDescription, MetricDescriptions, Words
 from shared.run_folder.records import Sample
 from shared.run_folder.run_dir import ResultKind, RunDir
-from tasks.protocol import Findings
+from tasks.protocol import EvaluationOutput
 from tests.toy_task import line, numbers
 from tests.toy_task.numbers import Row
 
@@ -48,11 +48,11 @@ class LineEvaluation:
         return digest
 
     @torch.no_grad()
-    def evaluate(self, step: int, kind: ResultKind, findings: Findings) -> None:
-        with findings.timed("score"):
+    def evaluate(self, step: int, kind: ResultKind, output: EvaluationOutput) -> None:
+        with output.timed("score"):
             for row in self.rows:
                 drawn = float(self.module(torch.tensor([row.x], device=self.device)))
-                findings.samples.append(
+                output.samples.append(
                     Sample(prompt_id=row.id, prompt=f"x = {row.x:g}", metrics={"error": abs(drawn - row.y)})
                 )
 

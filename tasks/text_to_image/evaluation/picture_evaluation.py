@@ -18,7 +18,7 @@ from shared.run_folder.records import EvaluationResult, Sample
 from shared.run_folder.run_dir import SHEET, ResultKind, RunDir
 from shared.run_folder.tables import Value, write_rows
 from tasks import devices
-from tasks.protocol import Findings
+from tasks.protocol import EvaluationOutput
 from tasks.text_to_image.evaluation import contact_sheet, references, snapshot_file
 from tasks.text_to_image.evaluation.anchors import anchors
 from tasks.text_to_image.evaluation.image_generator import ImageGenerator, Job, jobs
@@ -56,13 +56,13 @@ class PictureEvaluation:
         self.image_generator.swap(file)
         return file.digest
 
-    def evaluate(self, step: int, kind: ResultKind, findings: Findings) -> None:
+    def evaluate(self, step: int, kind: ResultKind, output: EvaluationOutput) -> None:
         """Draw every prompt with every seed, then score the pictures."""
-        findings.encoders = {column: encoder.model_dump() for column, encoder in self.scorer.encoders.items()}
-        with findings.timed("generate"):
+        output.encoders = {column: encoder.model_dump() for column, encoder in self.scorer.encoders.items()}
+        with output.timed("generate"):
             wanted = jobs(self.references.prompts, self.references.sizes, self.config.evaluation)
             batches = list(self.image_generator.draw(wanted))
-        findings.memory = devices.memory(self.device)
+        output.memory = devices.memory(self.device)
         drawn = [picture for batch in batches for picture in batch]
         numbers = [number for number, batch in enumerate(batches) for _ in batch]
         wanted = [replace(job, batch=number) for job, number in zip(wanted, numbers, strict=True)]
@@ -70,13 +70,13 @@ class PictureEvaluation:
             f"{number:03d}-seed-{job.seed}.png": (job, picture)
             for number, (job, picture) in enumerate(zip(wanted, drawn, strict=True))
         }
-        findings.write = lambda folder, result: _write(folder, result, pictures, self.references)
-        with findings.timed("score"):
+        output.write = lambda folder, result: _write(folder, result, pictures, self.references)
+        with output.timed("score"):
             scores = self._score(step, kind, wanted, drawn)
             if step == BASE_MODEL and kind == "evaluations":
-                findings.anchors = anchors(list(self.references.pictures.values()), self.scorer)
-        findings.missing = scores.missing
-        findings.samples = [
+                output.anchors = anchors(list(self.references.pictures.values()), self.scorer)
+        output.missing = scores.missing
+        output.samples = [
             Sample(
                 prompt_id=job.prompt_id, prompt=job.prompt, seed=job.seed, image=name, batch=job.batch, metrics=metrics
             )
