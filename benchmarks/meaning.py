@@ -18,29 +18,23 @@ import torch
 from PIL import Image
 
 from evaluator.selection import ranking, stop_rule
-from evaluator.selection.overfitting import signals
-from pocket.garments import catalogue, concept, render, split_catalogue
+from pocket.garments import render, split_catalogue
 from shared.config.schema import ModelConfig
 from shared.data import dataset
 from shared.data.pictures import open_picture
 from shared.files.digests import Digests
 from shared.files.publication import read_manifest
-from shared.run_folder.metric_descriptions import MetricDescriptions
 from shared.run_folder.records import Sample
 from shared.run_folder.run_dir import RunDir, open_run, steps_in
-from shared.statistics.signs import ratios
 from tasks.text_to_image.evaluation.anchors import anchors, matching, mismatched
 from tasks.text_to_image.evaluation.scorer import Scorer, load_scorer
 from tasks.text_to_image.evaluation.training_set import TrainingSet
 from tasks.text_to_image.families import loading
 from tasks.text_to_image.metrics import descriptions, pairwise_metrics
-from tasks.text_to_image.metrics.copying import METRIC as COPYING
-from tasks.text_to_image.metrics.copying import nearest_training_picture
 from tasks.text_to_image.metrics.features import visual_embedding
 from tasks.text_to_image.metrics.layout import layout, mirrored
 from tasks.text_to_image.metrics.metric_input import MetricInput, Row
 from tests.integration.test_proofs import CHROMATIC, augmented, before_a_darker_wall, photographs, recoloured, variants
-from tests.unit.evaluator.blind import features_of
 
 SEED = 2_026
 METRICS = (*pairwise_metrics(), "legacy")
@@ -211,42 +205,6 @@ def tell_same_model(pool: Pool) -> None:
     print(f" pictures drawn from them for each step; {NUM_TRIALS} resamples a row.")
 
 
-def tell_copying() -> None:
-    """Table 5."""
-    print("\n### Copying, when there is none: `nn_ratio` over random splits\n")
-    print("| pictures | trained on | mean | standard deviation | signals |\n|" + " --- |" * 5)
-    rng = np.random.default_rng(SEED)
-    groups = {"all garments": [catalogue()[i] for i in rng.choice(len(catalogue()), 330)], "one kind": concept(330)}
-    for name, shown in groups.items():
-        pictures = [render(garment, 5000 + number, 64)[0] for number, garment in enumerate(shown)]
-        for num_trained in (4, 16, 64, 250):
-            found = [_null_ratio(pictures, num_trained, rng) for _ in range(100)]
-            ratios, raised = [ratio for ratio, _ in found], sum(raised for _, raised in found)
-            print(f"| {name} | {num_trained} | {np.mean(ratios):.3f} | {np.std(ratios):.3f} | {raised} of 100 |")
-    print("\n16 prompts × 2 pictures, all from the same source as the training pictures.")
-
-
-class _Trained(TrainingSet):
-    def __init__(self, layouts: np.ndarray) -> None:
-        self._vectors = layouts
-
-
-def _null_ratio(pictures: list[Image.Image], num_trained: int, rng: np.random.Generator) -> tuple[float, bool]:
-    order = rng.permutation(len(pictures))
-    held_out, drawn, trained = order[:16], order[16:48], order[48 : 48 + num_trained]
-    features, references = features_of(picture_layout=layout), [pictures[i] for i in held_out] * 2
-    training = _Trained(np.stack([layout(pictures[i]) for i in trained]))
-    metric_input = MetricInput(references, [pictures[i] for i in drawn], [""] * 32, training=training)
-    rows = nearest_training_picture(metric_input, features)
-    samples = [
-        Sample(prompt_id=str(n % 16), prompt="", seed=n, image="", batch=0, metrics=row) for n, row in enumerate(rows)
-    ]
-    metrics = MetricDescriptions(metrics=(COPYING.describe(),))
-    (measured,), (_, copying) = ratios(samples, samples, metrics.columns).values(), signals(samples, (), (), metrics)
-    assert measured
-    return measured.mean, bool(copying.raised)
-
-
 # --- runs
 
 
@@ -271,7 +229,7 @@ def tell_run(run: RunDir) -> None:
     num_trained = len(training.vectors(layout))
     print(f"\n### Run `{record.name}`: {num_trained} training pictures, {len(references)} prompts\n")
     columns = ("composite", "composite_low", "composite_high", *(f"{loss}_skill" for loss in LOSSES))
-    columns = (*columns, "clip_t", "diversity", "nn_ratio", "drift")
+    columns = (*columns, "clip_t", "diversity", "copy_share", "drift")
     print("| step | " + " | ".join(columns) + " | signals |\n|" + " --- |" * (len(columns) + 2))
     for summary in found.summaries:
         row = summary.row()
@@ -331,7 +289,6 @@ def main() -> None:
     tell_visual(scorer)
     tell_matching(scorer)
     tell_same_model(draw_pool())
-    tell_copying()
     for path in sys.argv[1:]:
         tell_run(open_run(Path(path)))
         print(f"\nPictures: {write_sheet(open_run(Path(path)))}")

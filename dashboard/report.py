@@ -205,7 +205,7 @@ def wall_data(reader: RunReader, steps: Sequence[int]) -> dict[str, Any] | None:
         descriptions=reader.descriptions,
         best=starred,
     )
-    kept = {"reason": True, "samples": {"__all__": {"prompt_id", "prompt", "seed", "image", "metrics"}}}
+    kept = {"reason": True, "samples": {"__all__": {"prompt_id", "prompt", "seed", "image", "metrics", "lookalikes"}}}
     inlined = {step: result.model_dump(include=kept) for step, result in results.items()}
     return data | {"inlined": {"results": inlined, "pictures": pictures(reader, results)}}
 
@@ -217,6 +217,10 @@ def pictures(reader: RunReader, results: dict[int, EvaluationResult]) -> dict[st
         for sample in result.samples:
             path = f"evaluations/{step_name(step)}/images/{sample.image}"
             data_urls[path] = inline(reader.run.path / path)
+            for lookalike in sample.lookalikes.values():
+                alike = f"evaluations/{step_name(step)}/lookalikes/{lookalike.image}"
+                if lookalike.image and alike not in data_urls:
+                    data_urls[alike] = inline(reader.run.path / alike)
             reference = f"references/{sample.prompt_id}.png"
             url = f"references/{quote(sample.prompt_id, safe='/!*()' + chr(39))}.png"
             if url not in data_urls:

@@ -42,6 +42,7 @@ from shared.run_folder.records import (
     DatasetRecord,
     EvaluationResult,
     Interval,
+    Lookalike,
     Manifest,
     Measured,
     Request,
@@ -145,6 +146,9 @@ class FakeRun:
             (stage / "images").mkdir()
             for sample in result.samples:
                 self.draw_sample(step, sample).save(stage / "images" / sample.image)
+                for lookalike in sample.lookalikes.values():
+                    (stage / "lookalikes").mkdir(exist_ok=True)
+                    draw_kimono(sample.prompt_id, sample.seed).save(stage / "lookalikes" / lookalike.image)
 
         manifest = Manifest(kind="evaluation", run_id=self.record.run_id, step=step)
         publish(self.run.staging, self.run.evaluation(step), manifest, write)
@@ -207,8 +211,19 @@ class FakeRun:
                 given = {name: None if name == blank else value for name, value in metrics.items()}
                 image = f"{number:02d}-{seed}.png"
                 yield Sample(
-                    prompt_id=prompt_id, prompt=prompt, seed=seed, image=image, batch=number // 4, metrics=given
+                    prompt_id=prompt_id,
+                    prompt=prompt,
+                    seed=seed,
+                    image=image,
+                    batch=number // 4,
+                    metrics=given,
+                    lookalikes=self.lookalikes(step) if number == 0 else {},
                 )
+
+    def lookalikes(self, step: int) -> dict[str, Lookalike]:
+        """In the last third of a run, what the pictures of the first prompt copy."""
+        copied = Lookalike(id="kimono/copied-7", image="0007.webp")
+        return {column.name: copied for column in self.descriptions.pointers if step > self.steps * 2 / 3}
 
     def base_values(self) -> Iterator[tuple[Column, float]]:
         """Each compared column with what the base model scores in it."""

@@ -51,8 +51,12 @@ function makeImage(className) {
 function makeCell() {
   const frame = element("button", "frame", makeImage("under"), makeImage("over"), element("span", "why"))
   frame.type = "button"
-  const texts = ["numbers", "seed"].map((name) => element("div", name))
-  return element("figure", "cell", element("div", "head"), frame, ...texts)
+  const below = ["numbers", "seed", "alike"].map((name) => element("div", name))
+  return element("figure", "cell", element("div", "head"), frame, ...below)
+}
+
+function makeLookalike() {
+  return element("div", "lookalike", element("img", ""), element("span", ""))
 }
 
 function fillImage(image, picture) {
@@ -217,7 +221,7 @@ class Room {
   }
 
   fillCell(cell, column, place, picture, under, result) {
-    const [head, frame, numbers, seed] = cell.children
+    const [head, frame, numbers, seed, alike] = cell.children
     const { metrics, words } = this.data
     frame.place = place.key
     frame.classList.toggle("compared", Boolean(under))
@@ -231,6 +235,21 @@ class Room {
     write(numbers, values ? spelled.join(" · ") : "")
     set(cell, "title", values ? metrics.map(([name, label]) => `${label} ${values[name] ?? "–"}`).join("\n") : undefined)
     write(seed, picture?.sample ? `${words.seed} ${picture.sample.seed}` : "")
+    this.fillLookalikes(alike, column, picture?.sample)
+  }
+
+  // The training pictures that a sample resembles, small, under it.
+  fillLookalikes(alike, column, sample) {
+    const found = this.data.pointers.filter(([name]) => sample?.lookalikes?.[name])
+    alike.hidden = !found.length
+    fit(alike, found.length, makeLookalike).forEach((lookalike, index) => {
+      const [name, label] = found[index]
+      const { id, image } = sample.lookalikes[name]
+      const path = `evaluations/${folder(column.step)}/lookalikes/${image}`
+      const src = image ? this.pictureUrl(column.run, path, this.versionOf(column.run, column.step)) : ""
+      fillImage(lookalike.children[0], src ? { src, alt: `${label}: ${id}` } : null)
+      write(lookalike.children[1], `${label}: ${id}`)
+    })
   }
 
   drawLens() {

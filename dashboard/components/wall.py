@@ -70,6 +70,7 @@ def wall_data(
         "step": step,
         "columns": list(columns),
         "metrics": [[metric.name, metric_name(metric)] for metric in descriptions.losses],
+        "pointers": [[column.name, metric_name(column)] for column in descriptions.pointers],
         "words": words(descriptions.losses),
         "plain": plain,
         "limit": limit,

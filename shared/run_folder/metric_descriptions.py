@@ -68,6 +68,11 @@ class Sign(BaseModel):
     beside_base: bool = Field(
         default=False, description="What step 0 shows too, give or take a tenth, is no sign: the limits give way."
     )
+    each: bool = Field(
+        default=False,
+        description="Each picture's number is a verdict, 1 or 0, that allows for chance: the share of pictures is "
+        "compared with the limit, without an interval.",
+    )
     evidence: str = Field(description="In words, with `{value}`, `{limit}` and `{low}` filled in.")
     unknown: str = Field(description="Why there is no number.")
 
@@ -89,6 +94,11 @@ class Column(BaseModel):
     ratio: Ratio | None = Field(default=None, description="None: the mean over prompts.")
     guard: Guard | None = None
     sign: Sign | None = None
+    points_to: Literal["", "training"] = Field(
+        default="",
+        description="The metric gives the position of a training picture; published is `Sample.lookalikes`, its id "
+        "and what it looks like.",
+    )
 
     @model_validator(mode="after")
     def _says_what_its_role_needs(self) -> Self:
@@ -101,6 +111,8 @@ class Column(BaseModel):
             raise ValueError(f"{self.name}: a {self.role} needs a direction, or a limit on either side")
         if self.role in COMPARED_ROLES and self.ratio:
             raise ValueError(f"{self.name}: a ratio over all prompts cannot be compared prompt by prompt")
+        if self.points_to and self.role != "recorded":
+            raise ValueError(f"{self.name}: a column that points to a picture is no number, so its role is recorded")
         return self
 
     @property
@@ -204,6 +216,11 @@ class MetricDescriptions(Record):
     def charted(self) -> tuple[Column, ...]:
         """Shown as they are, not as differences."""
         return self.of_role(*CHARTED_ROLES)
+
+    @property
+    def pointers(self) -> tuple[Column, ...]:
+        """Those that point to a training picture which a sample resembles."""
+        return tuple(column for column in self.columns if column.points_to)
 
     def of_role(self, *roles: Role) -> tuple[Column, ...]:
         """Columns of any of these roles, in order."""

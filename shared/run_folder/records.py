@@ -330,6 +330,17 @@ class Answer(Record):
     ignored: str | None = Field(default=None, description="Why the request had no effect.")
 
 
+class Lookalike(BaseModel):
+    """A training picture that a sample resembles."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str = Field(description="Of the training pair.")
+    image: str = Field(
+        default="", description="File name under the evaluation's `lookalikes/`; empty: it could no longer be read."
+    )
+
+
 class Sample(BaseModel):
     """One thing that was evaluated, a generated picture as a rule, and its numbers."""
 
@@ -344,6 +355,9 @@ class Sample(BaseModel):
     )
     metrics: dict[str, float | None] = Field(
         default_factory=dict, description="None: could not be computed, see `missing`."
+    )
+    lookalikes: dict[str, Lookalike] = Field(
+        default_factory=dict, description="Column that points to a training picture → that picture."
     )
 
 

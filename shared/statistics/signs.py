@@ -41,7 +41,10 @@ def _ratio(samples: Sequence[Sample], baseline: Sequence[Sample], column: Column
 
 
 def _beyond_limits(column: Column, sign: Sign, found: Estimate | None, base: Estimate | None) -> Signal:
-    """Raised where the whole interval lies on the worse side of a limit."""
+    """Raised where the whole interval lies on the worse side of a limit; of `each`, where the share is above it."""
+    if sign.each and found is not None:
+        share = "none" if found.mean == 0 else f"{found.mean:.0%}"
+        return Signal(name=sign.name, raised=found.mean > sign.limit, evidence=sign.evidence.format(value=share))
     if found is None or found.low is None or found.high is None:
         return Signal(name=sign.name, raised=None, evidence=sign.unknown)
     above, below = _limits(column, sign, base if sign.beside_base else None)

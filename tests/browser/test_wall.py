@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
+from examples.fake_run import create, write_history
+from tasks.text_to_image.metrics import descriptions
 from tests.browser.conftest import OpenPage, live_run, wait_for_seconds_told, wait_until
 
 pytestmark = pytest.mark.browser
@@ -31,6 +33,18 @@ def test_reference_base_chosen_and_newest_stand_in_one_row(wall: Page) -> None:
     cell = wall.locator(".wall .cell").nth(2)
     expect(cell.locator(".seed")).to_have_text("seed 1234")
     assert cell.locator(".numbers").inner_text().count("·") == 2
+
+
+def test_a_copy_shows_the_training_picture_that_it_copies(open_page: OpenPage, runs: Path) -> None:
+    write_history(create(runs / "copying", steps=40, snapshot_steps=20, descriptions=descriptions()))
+    page = open_page("copying", "samples", "&step=40")
+    alike = page.locator(".wall .lookalike")
+    expect(alike.first).to_have_text("copy of: kimono/copied-7")
+    assert alike.count() == 2
+    wait_until(lambda: alike.first.locator("img").evaluate("(image) => image.naturalWidth") > 0)
+    page.locator(".slider").press("Home")
+    expect(alike.first).to_be_visible()  # the newest keeps it, the base model has none
+    expect(page.locator(".wall .cell").nth(1).locator(".lookalike")).to_have_count(0)
 
 
 def test_the_slider_walks_all_evaluated_steps_and_tells_the_address(wall: Page) -> None:

@@ -15,13 +15,14 @@ from dashboard.panels import curves
 from dashboard.text import formatting, language
 from dashboard.text.language import TEXTS, best_match, say
 from shared.followers.alerts import SENTENCES
+from shared.run_folder.older_metrics import OLDER_METRICS
 from shared.run_folder.records import FINAL_STATES
 from tasks.text_to_image.metrics import descriptions
 from tests.new_metric import SHIPPED
 
 DASHBOARD = Path(charts.__file__).parents[1]
 CHINESE = ("zh-Hans", "zh-Hant")
-SHOWN = (*descriptions().compared, *descriptions().charted)
+SHOWN = (*descriptions().compared, *descriptions().charted, *OLDER_METRICS.charted)
 LOOKED_UP = {
     *quality.ANCHOR_NAMES.values(),
     *training.LANES,
@@ -31,7 +32,7 @@ LOOKED_UP = {
     *request_status.NAMES.values(),
     "gap",
     *(column.sign.name for column in SHOWN if column.sign),
-    *(column.title for column in SHOWN),
+    *(column.title for column in (*SHOWN, *descriptions().pointers)),
     *(column.meaning for column in SHOWN),
     *request_status.DONE.values(),
     request_status.DRAWN,

@@ -13,7 +13,8 @@ from PIL import Image
 from dashboard import report
 from dashboard.charts import parts
 from dashboard.data.reader import RunReader
-from examples.fake_run import FakeRun
+from examples.fake_run import FakeRun, create, write_history
+from tasks.text_to_image.metrics import descriptions
 from tests.conftest import run_module
 
 
@@ -32,6 +33,17 @@ def test_a_report_holds_everything_it_shows(reader: RunReader) -> None:
     outside = re.sub(r"<script>.*?</script>", "", text, count=1, flags=re.DOTALL)
     assert not re.findall(r"(?:src|href)=\"(?!data:)[^\"]*//", outside)
     assert "$" not in re.sub(r"<script.*?</script>", "", text, flags=re.DOTALL)
+
+
+def test_a_copy_stands_beside_the_training_picture_that_it_copies(tmp_path: Path) -> None:
+    fake = create(tmp_path / "runs" / "copying", steps=40, snapshot_steps=20, descriptions=descriptions())
+    write_history(fake)
+    wall = report.wall_data(RunReader(fake.run, fake.record.run_id), [0, 40])
+    assert wall
+    assert wall["pointers"] == [["copy_of", "copy of"]]
+    samples = wall["inlined"]["results"][40]["samples"]
+    assert samples[0]["lookalikes"]["copy_of"]["id"] == "kimono/copied-7"
+    assert wall["inlined"]["pictures"]["evaluations/step-00000040/lookalikes/0007.webp"].startswith("data:image/webp")
 
 
 def test_every_colour_that_charts_name_is_defined(reader: RunReader) -> None:

@@ -22,6 +22,7 @@ from tasks.protocol import EvaluationOutput
 from tasks.text_to_image.evaluation import contact_sheet, references, snapshot_file
 from tasks.text_to_image.evaluation.anchors import anchors
 from tasks.text_to_image.evaluation.image_generator import ImageGenerator, Job, jobs
+from tasks.text_to_image.evaluation.lookalikes import Lookalikes
 from tasks.text_to_image.evaluation.references import References
 from tasks.text_to_image.evaluation.scorer import Scorer, Scores
 from tasks.text_to_image.evaluation.training_set import TrainingSet
@@ -70,17 +71,30 @@ class PictureEvaluation:
             f"{number:03d}-seed-{job.seed}.png": (job, picture)
             for number, (job, picture) in enumerate(zip(wanted, drawn, strict=True))
         }
-        output.write = lambda folder, result: _write(folder, result, pictures, self.references)
+        lookalikes = Lookalikes(self.scorer, self.training)
+
+        def write(folder: Path, result: EvaluationResult) -> None:
+            _write(folder, result, pictures, self.references)
+            lookalikes.write(folder)
+
+        output.write = write
         with output.timed("score"):
             scores = self._score(step, kind, wanted, drawn)
             if step == BASE_MODEL and kind == "evaluations":
                 output.anchors = anchors(list(self.references.pictures.values()), self.scorer)
         output.missing = scores.missing
+        resembled = lookalikes.take(scores.rows)
         output.samples = [
             Sample(
-                prompt_id=job.prompt_id, prompt=job.prompt, seed=job.seed, image=name, batch=job.batch, metrics=metrics
+                prompt_id=job.prompt_id,
+                prompt=job.prompt,
+                seed=job.seed,
+                image=name,
+                batch=job.batch,
+                metrics=metrics,
+                lookalikes=alike,
             )
-            for (name, (job, _)), metrics in zip(pictures.items(), scores.rows, strict=True)
+            for (name, (job, _)), metrics, alike in zip(pictures.items(), scores.rows, resembled, strict=True)
         ]
 
     def describe(self) -> dict[str, Any]:
@@ -141,10 +155,11 @@ def _write(
 
 def _write_rows(path: Path, samples: Sequence[Sample]) -> None:
     """One line for each picture, with every number: enough to recompute means and intervals without Darkroom."""
-    columns = tuple(dict.fromkeys(column for sample in samples for column in sample.metrics))
+    columns = tuple(dict.fromkeys(column for sample in samples for column in (*sample.metrics, *sample.lookalikes)))
     rows: list[dict[str, Value]] = [
         {
             **sample.metrics,
+            **_ids(sample),
             "prompt_id": sample.prompt_id,
             "prompt": sample.prompt,
             "seed": sample.seed,
@@ -153,6 +168,10 @@ def _write_rows(path: Path, samples: Sequence[Sample]) -> None:
         for sample in samples
     ]
     write_rows(path, ("prompt_id", "prompt", "seed", "file", *columns), rows)
+
+
+def _ids(sample: Sample) -> dict[str, Value]:
+    return {column: lookalike.id for column, lookalike in sample.lookalikes.items()}
 
 
 def _described(result: EvaluationResult, job: Job) -> PngInfo:

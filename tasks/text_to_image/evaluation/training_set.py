@@ -32,6 +32,7 @@ class TrainingSet:
     def __init__(self, run: RunDir, config: Config) -> None:
         self._run, self._config = run, config
         self._vectors: NDArray[np.float32] | None = None
+        self._found: list[dataset.Pair] = []
 
     def vectors(self, embed: Callable[[Image.Image], Vector]) -> NDArray[np.float32]:
         """The training pictures embedded, (N, D), N ≤ `MAX_PICTURES`; the first call computes, later ones remember.
@@ -43,7 +44,20 @@ class TrainingSet:
             pairs = self._pairs()
             log.info("looking at %d training pictures, once", len(pairs))
             self._vectors = np.stack([embed(picture) for picture in map(self._framed, pairs)])
+            self._found = pairs
         return self._vectors
+
+    def pair_id(self, position: int) -> str:
+        """Of the picture behind the vector at this position."""
+        return self._found[position].id
+
+    def picture(self, position: int) -> Image.Image:
+        """The picture behind the vector at this position.
+
+        Raises:
+            DataError: it is no longer where it was.
+        """
+        return self._framed(self._found[position])
 
     def _pairs(self) -> list[dataset.Pair]:
         """Those to look at: by the run's record where they are as it says, else by reading the data set again."""

@@ -19,7 +19,7 @@ from scipy import stats
 from evaluator import evaluate as evaluating
 from evaluator.evaluate import Evaluator
 from evaluator.gpu_memory import LeakDetector
-from evaluator.results_table import ResultsTable
+from evaluator.results_table import ResultsTable, publish_descriptions
 from shared.errors import DataError, ModelError
 from shared.files.publication import publish, verify
 from shared.run_folder.records import Manifest
@@ -33,8 +33,9 @@ from tasks.text_to_image.evaluation.references import References, load
 from tasks.text_to_image.evaluation.scorer import Scores, load_scorer
 from tasks.text_to_image.evaluation.snapshot_file import AdapterFile
 from tasks.text_to_image.evaluation.training_set import TrainingSet
-from tasks.text_to_image.metrics import color, visual
+from tasks.text_to_image.metrics import color, descriptions, visual
 from tasks.text_to_image.metrics.gradients import describe
+from tasks.text_to_image.metrics.layout import layout
 from tasks.text_to_image.metrics.metric_input import MetricInput, Row
 from tasks.text_to_image.metrics.palette import palette
 from tests.conftest import RunMaker
@@ -292,6 +293,7 @@ def evaluated(make_paper_run: RunMaker, monkeypatch: pytest.MonkeyPatch) -> RunD
     monkeypatch.setattr(snapshot_file, "read", lambda *_: AdapterFile(run.snapshot(2), "digest", {}, {}))
     evaluator = evaluator_of(run, PaintingGenerator())
     object.__setattr__(evaluator.evaluation, "scorer", load_scorer("pocket"))
+    publish_descriptions(run, descriptions())
     evaluator.evaluate(0)
     evaluator.evaluate(2)
     ResultsTable(run).rebuild()
@@ -308,7 +310,7 @@ def test_a_stranger_recomputes_every_interval_from_the_pictures_rows(evaluated: 
         assert table[f"{metric}_delta"] == pytest.approx(deltas.mean(), rel=1e-9)
         assert (table[f"{metric}_low"], table[f"{metric}_high"]) == pytest.approx((interval.low, interval.high))
     assert table["diversity"] == pytest.approx(after["seed_distance"].mean() / base["seed_distance"].mean())
-    assert table["nn_ratio"] == pytest.approx(after["nn_train"].mean() / after["nn_real"].mean())
+    assert table["copy_share"] == after["copy_share"].mean()
 
 
 def test_a_pictures_row_names_its_file_and_holds_the_numbers_to_the_last_bit(evaluated: RunDir) -> None:
@@ -319,7 +321,43 @@ def test_a_pictures_row_names_its_file_and_holds_the_numbers_to_the_last_bit(eva
     for row, sample in zip(rows, result.samples, strict=True):
         assert (evaluated.evaluation(2) / row["file"]).is_file()
         assert (row["prompt_id"], row["prompt"], row["seed"]) == (sample.prompt_id, sample.prompt, str(sample.seed))
-        assert {name: float(row[name]) for name in sample.metrics} == sample.metrics
+        assert {name: float(row[name]) if row[name] else None for name in sample.metrics} == sample.metrics
+
+
+class CopyingGenerator(PaintingGenerator):
+    """Draws one training picture among others."""
+
+    def __init__(self, original: Image.Image) -> None:
+        super().__init__(swapped=[None])
+        self.original = original
+
+    def draw(self, wanted: list[Job]) -> Iterator[list[Image.Image]]:
+        for number, batch in enumerate(super().draw(wanted)):
+            yield batch if number else [self.original]
+
+
+def test_a_copy_is_published_beside_the_training_picture_it_copies(
+    make_paper_run: RunMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_paper_run(evaluation={"num_seeds": 2, "num_prompts": 3, "batch_size": 1})
+    add_snapshot(run)
+    monkeypatch.setattr(snapshot_file, "read", lambda *_: AdapterFile(run.snapshot(2), "digest", {}, {}))
+    training = TrainingSet(run, run.read_config())
+    training.vectors(layout)
+    evaluator = evaluator_of(run, CopyingGenerator(training.picture(5)))
+    object.__setattr__(evaluator.evaluation, "scorer", load_scorer("/nowhere", metrics=("copying",)))
+    evaluator.evaluate(2)
+    result, published = run.read_result(2), run.evaluation(2)
+    assert result
+    assert [sample.metrics["copy_share"] for sample in result.samples] == [1, 0, 0, 0, 0, 0]
+    lookalike = result.samples[0].lookalikes["copy_of"]
+    assert lookalike.id == training.pair_id(5)
+    assert [sample.lookalikes for sample in result.samples[1:]] == [{}] * 5
+    with Image.open(published / "lookalikes" / lookalike.image) as shown:
+        assert np.abs(np.asarray(shown.convert("RGB"), float) - np.asarray(training.picture(5), float)).mean() < 10
+    assert [row["copy_of"] for row in read_rows(published / "images.csv")] == [lookalike.id, "", "", "", "", ""]
+    assert "copy_of" not in result.samples[0].metrics
+    assert f"lookalikes/{lookalike.image}" in {entry.name for entry in verify(published).files}
 
 
 def test_drift_is_measured_from_step_0s_own_pictures(evaluated: RunDir) -> None:

@@ -10,6 +10,7 @@ from evaluator.selection.overfitting import gap_rising, signals
 from shared.run_folder.metric_descriptions import Column, MetricDescription, MetricDescriptions, Sign
 from shared.run_folder.older_metrics import OLDER_METRICS
 from shared.run_folder.records import Sample, Signal
+from tasks.text_to_image.metrics import descriptions
 
 RNG_SEED = 31
 
@@ -55,6 +56,22 @@ def test_pictures_of_one_prompt_that_become_one_are_a_sign():
 def test_samples_nearer_to_what_was_trained_on_are_a_sign():
     assert signs(samples(0, nn_train=0.1, nn_real=0.2))["copying"].raised
     assert signs(samples(0, nn_train=0.2, nn_real=0.2))["copying"].raised is False
+
+
+def test_a_single_copy_is_a_sign_where_each_picture_is_a_verdict():
+    metrics = descriptions()
+    some = [
+        row.model_copy(update={"metrics": {"copy_share": float(number == 3)}}) for number, row in enumerate(samples(0))
+    ]
+    raised = signs(some, metrics=metrics)["copying"]
+    assert raised.raised
+    assert raised.evidence.startswith("3% of the pictures are copies of one training picture each")
+    none = signs([row.model_copy(update={"metrics": {"copy_share": 0.0}}) for row in some], metrics=metrics)["copying"]
+    assert (none.raised, none.evidence[:20]) == (False, "none of the pictures")
+    unknown = signs([row.model_copy(update={"metrics": {"copy_share": None}}) for row in some], metrics=metrics)[
+        "copying"
+    ]
+    assert (unknown.raised, unknown.evidence) == (None, "the training pictures could not be compared")
 
 
 def test_a_number_that_is_better_when_lower_is_a_sign_above_its_limit():

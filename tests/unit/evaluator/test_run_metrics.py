@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from itertools import combinations
 
@@ -16,12 +17,12 @@ from shared.errors import ModelError
 from shared.run_folder.run_dir import RunDir
 from tasks.text_to_image.evaluation import training_set
 from tasks.text_to_image.evaluation.training_set import TrainingSet
-from tasks.text_to_image.metrics.copying import expected_minimum, nearest_training_picture
+from tasks.text_to_image.metrics.copying import copies
 from tasks.text_to_image.metrics.diversity import seed_distance
 from tasks.text_to_image.metrics.drift import drift
 from tasks.text_to_image.metrics.gradients import describe
 from tasks.text_to_image.metrics.layout import layout, mirrored
-from tasks.text_to_image.metrics.metric_input import MetricInput
+from tasks.text_to_image.metrics.metric_input import MetricInput, Row
 from tasks.text_to_image.metrics.shuffled_captions import clip_t_shuffled
 from tests.conftest import RunMaker
 from tests.unit.evaluator.blind import features_of
@@ -77,41 +78,54 @@ def test_without_step_0s_pictures_there_is_no_drift(garments: list[Image.Image])
         drift(MetricInput(garments, garments, [""] * 4), FEATURES)
 
 
-def test_a_copy_is_found_also_mirrored_and_in_another_colour() -> None:
-    trained, references = pictures(3), pictures(3, seed=50)
-    red, green, blue = trained[1].split()
-    disguised = ImageOps.mirror(Image.merge("RGB", (green, blue, red)))
-    for copy in (trained[1], disguised):
-        metric_input = MetricInput(references, [copy] * 3, [""] * 3, training=Trained(*trained))
-        for row in nearest_training_picture(metric_input, FEATURES):
-            assert (row["copy_max"] or 0) > 0.9
-            assert (row["nn_train"] or 0) < 0.5 * (row["nn_real"] or 0)
+def encoded(picture: Image.Image) -> Image.Image:
+    file = io.BytesIO()
+    picture.save(file, "JPEG", quality=60)
+    return Image.open(file).convert("RGB")
 
 
-def test_new_pictures_are_as_near_to_held_out_ones_as_to_trained_ones() -> None:
-    ratios = []
-    for seed in range(0, 500, 100):
-        trained, references, samples = (pictures(90, seed)[first : first + 30] for first in (0, 30, 60))
-        rows = nearest_training_picture(
-            MetricInput(references, samples, [""] * 30, training=Trained(*trained)), FEATURES
-        )
-        ratios.append(sum(row["nn_train"] or 0 for row in rows) / sum(row["nn_real"] or 0 for row in rows))
-    assert 0.9 < np.mean(ratios) < 1.1
+def rows_of(trained: list[Image.Image], samples: list[Image.Image], num_held_out: int = 3) -> list[Row]:
+    references = [pictures(num_held_out, seed=50)[number % num_held_out] for number in range(len(samples))]
+    return copies(MetricInput(references, samples, [""] * len(samples), training=Trained(*trained)), FEATURES)
 
 
-def test_a_samples_own_reference_is_no_chance_find() -> None:
-    references = pictures(4)
-    rows = nearest_training_picture(
-        MetricInput(references, references, [""] * 4, training=Trained(*references)), FEATURES
-    )
-    assert all((row["nn_real"] or 0) > 0.01 for row in rows)
+def test_a_copy_is_found_among_twelve_or_a_hundred_also_mirrored_encoded_and_in_another_colour() -> None:
+    for count in (12, 100):
+        trained = pictures(count)
+        red, green, blue = trained[7].split()
+        disguised = encoded(ImageOps.mirror(Image.merge("RGB", (green, blue, red))))
+        rows = rows_of(trained, [trained[1], *pictures(4, seed=900), encoded(trained[5]), disguised])
+        assert [row["copy_share"] for row in rows] == [1, 0, 0, 0, 0, 1, 1]
+        assert [row.get("copy_of") for row in rows] == [1, None, None, None, None, 5, 7]
+        assert all((row["copy_max"] or 0) > 0.99 for row in rows if row["copy_share"])
 
 
-def test_the_expected_minimum_is_the_mean_over_all_choices() -> None:
-    values = np.random.default_rng(0).random(7)
-    for count in (1, 3, 7):
-        expected = np.mean([min(selection) for selection in combinations(values, count)])
-        assert expected_minimum(values, count) == pytest.approx(expected)
+def test_new_pictures_are_hardly_ever_called_copies() -> None:
+    trained = pictures(30)
+    rows = [row for seed in range(1000, 2000, 100) for row in rows_of(trained, pictures(16, seed))]
+    assert [row["copy_share"] for row in rows] == [0] * 160
+    assert 0.3 < np.mean([(row["copy_p"] or 0) < 0.5 for row in rows]) < 0.6
+
+
+def test_a_training_picture_with_a_twin_can_be_copied() -> None:
+    originals = pictures(16)
+    trained = [*originals, *(encoded(ImageOps.mirror(picture)) for picture in originals[:8])]
+    rows = rows_of(trained, [*originals[:4], *pictures(4, seed=900)])
+    assert [row["copy_share"] for row in rows] == [1] * 4 + [0] * 4
+
+
+def test_a_held_out_picture_that_was_trained_on_does_not_hide_copies() -> None:
+    trained = pictures(16)
+    metric_input = MetricInput([trained[0]] * 4, trained[:4], [""] * 4, training=Trained(*trained))
+    assert [row["copy_share"] for row in copies(metric_input, FEATURES)] == [1] * 4
+
+
+def test_too_few_different_training_pictures_tell_nothing_of_chance() -> None:
+    trained = pictures(3)
+    with pytest.raises(ModelError, match="fewer than 4 different training pictures"):
+        rows_of([*trained, *trained, *map(ImageOps.mirror, trained)], pictures(4, seed=900))
+    with pytest.raises(ModelError, match="fewer than 4 different training pictures"):
+        rows_of(trained[:1], pictures(4, seed=900))
 
 
 def test_a_layout_ignores_light_and_colour_and_its_mirror_is_the_mirrors_layout(garments: list[Image.Image]) -> None:

@@ -1,0 +1,35 @@
+"""How often chance puts something as near as this: the distance to a nearest neighbour has a Weibull distribution.
+
+The smallest of many distances is a minimum, and a minimum that cannot fall below zero is Weibull in the limit. Its two
+parameters are not known but have been seen in a few values, so they are integrated over: the probability is that of
+the next value, given those seen (the predictive distribution under the prior that is invariant to location and scale
+of the logarithm, which makes it exact at any number of values: Hahn & Meeker 1991, § 12.7).
+"""
+
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import logsumexp
+
+Array = NDArray[np.float64]
+
+SMALLEST = 1e-6
+"""Of a distance, relative to what is usual: float32 tells no smaller one from nothing."""
+_SPREADS = np.geomspace(0.005, 20, 400)
+"""Over which the spread of the logarithms, 1 / Weibull's shape, is integrated."""
+
+
+def probability_of_nearer(values: Array, seen: Array) -> Array:
+    """For each value, the probability that one more is as small, given those seen by chance. All > 0; 2 or more seen.
+
+    With z = Σ exp(log seen / spread), the chance of a larger one at a spread is (1 + exp(log value / spread) / z)⁻ⁿ.
+    """
+    logs, wanted = (np.log(np.maximum(some, SMALLEST)) for some in (seen, values))
+    scaled = logs / _SPREADS[:, None]
+    log_z = np.asarray(logsumexp(scaled, axis=1))
+    log_weights = (1 - len(logs)) * np.log(_SPREADS) + scaled.sum(axis=1) - len(logs) * log_z
+    weights = np.exp(log_weights - log_weights.max())
+    larger = -len(logs) * np.logaddexp(0, wanted[:, None] / _SPREADS - log_z)
+    return -np.expm1(larger) @ (weights / weights.sum())

@@ -1,0 +1,24 @@
+import numpy as np
+import pytest
+
+from shared.statistics.nearest import probability_of_nearer
+
+
+@pytest.mark.parametrize("count", [4, 12, 100])
+def test_the_probability_is_exact_at_any_number_of_values_seen(count: int) -> None:
+    rng = np.random.default_rng(count)
+    drawn = rng.weibull(3, (400, count + 5)) * 0.7
+    found = np.concatenate([probability_of_nearer(row[count:], row[:count]) for row in drawn])
+    for level in (0.5, 0.1, 0.01):
+        assert np.mean(found < level) == pytest.approx(level, abs=4 * np.sqrt(level / 2000))
+
+
+def test_the_nearer_the_less_probable_down_to_nothing() -> None:
+    seen = np.linspace(0.3, 0.6, 12)
+    found = probability_of_nearer(np.array([0.5, 0.2, 0.05, 1e-6, 0.0]), seen)
+    assert (np.diff(found[:4]) < 0).all()
+    assert found[3] == found[4] < 1e-9
+
+
+def test_values_that_are_all_alike_are_no_error() -> None:
+    assert probability_of_nearer(np.array([0.5, 0.1]), np.full(5, 0.5)) == pytest.approx([0.6, 0], abs=0.2)
