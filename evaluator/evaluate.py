@@ -48,7 +48,7 @@ class Evaluator:
 
     def answering(self, kind: ResultKind, prompts: Sequence[str]) -> Evaluator | None:
         """The evaluator of what a person asked for; None: this task takes no prompts."""
-        evaluation = self.evaluation.asked(prompts)
+        evaluation = self.evaluation.with_prompts(prompts)
         return replace(self, evaluation=evaluation, kind=kind) if evaluation else None
 
     def evaluate(self, step: int, *, patient: bool = False) -> EvaluationResult | None:

@@ -1,7 +1,7 @@
-"""What can be learnt: each task is a package of its own, and the programs know them by `tasks.protocol` alone.
+"""Tasks: each is a package, which the programs use through `tasks.protocol` only.
 
-A package holds `task` (without torch: what a command asks before a program starts), `training` and `evaluation`. It may
-hold `init`, `score` and `export`, which the commands of these names run.
+A package has the modules `task` (without torch; used by commands before a program starts), `training` and `evaluation`.
+The modules `init`, `score` and `export` are optional: the commands of these names run them.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from shared.launch.task import Task
 from tasks.protocol import EvaluationPart, TrainingPart
 
 TASKS = {"text_to_image": "tasks.text_to_image"}
-"""`run.task` → package. One that is not part of Darkroom is named by its own package, as `package.of.it`."""
+"""`run.task` → package. Any other task is named by its package, such as `my_package.my_task`."""
 
 
 def find(name: str) -> Task:
-    """What commands ask of a task. Never imports torch.
+    """The module `task`, used by commands. Never imports torch.
 
     Raises:
         ConfigError: there is no such task.
@@ -38,12 +38,12 @@ def settings(name: str) -> type[Section] | None:
 
 
 def training(name: str) -> TrainingPart:
-    """What the trainer asks of a task."""
+    """The module `training`, used by the trainer."""
     return cast("TrainingPart", _part(name, "training"))
 
 
 def evaluation(name: str) -> EvaluationPart:
-    """What the evaluator asks of a task."""
+    """The module `evaluation`, used by the evaluator."""
     return cast("EvaluationPart", _part(name, "evaluation"))
 
 
@@ -69,9 +69,9 @@ def _part(name: str, part: str) -> Any:
         return importlib.import_module(f"{package}.{part}")
     except ModuleNotFoundError as error:
         if error.name is None or not f"{package}.{part}.".startswith(f"{error.name}."):
-            raise  # something that the task itself needs
+            raise  # the task itself imports something that is missing
         raise ConfigError(
-            f"run.task is {name!r}, and there is no module {error.name}",
-            f"set run.task to {', '.join(TASKS)}, or to a package that holds task, training and evaluation; "
-            "if it is in a folder of yours, set PYTHONPATH to that folder",
+            f"run.task is {name!r}, but there is no module {error.name}",
+            f"set run.task to {', '.join(TASKS)}, or to a package with the modules task, training and evaluation; "
+            "set PYTHONPATH to the folder of that package",
         ) from None

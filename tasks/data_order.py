@@ -1,8 +1,8 @@
-"""Everything random in training, derived from (seed, position): nothing has to be saved, nothing can drift.
+"""The order of training examples and all random numbers, derived from (seed, position): nothing has to be saved.
 
 The training set is an endless stream of shuffled passes. Optimizer update `step` (from 1) takes the next `global_batch`
-positions, whatever the number of processes; the picture at a position, how it is varied, its noise, timestep and latent
-sample depend on the seed and the position alone.
+positions, whatever the number of processes. The example at a position and every random number for it (augmentation,
+noise, timestep, latent sample) depend on the seed and the position only.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ def positions(step: int, micro_batch: int, rank: int, *, batch_size: int, micro_
 
 
 class Stream:
-    """The endless stream of pictures, in groups of one bucket each.
+    """The endless stream of examples, in groups of one bucket each.
 
-    Shuffled passes are dealt into a queue per bucket; a full queue is the next group. What does not fill one waits for
-    the next pass: nothing is dropped, and each picture comes `repeats` times per pass. With one bucket the stream is
-    one shuffled pass after another.
+    Each shuffled pass is distributed to one queue per bucket; a full queue becomes the next group. Examples that do not
+    fill a group wait for the next pass: none is dropped, and each comes `repeats` times per pass. With one bucket, the
+    stream is one shuffled pass after another.
 
-    Pictures for regularisation come in passes of their own, of which each pass takes as many cards as it has others:
-    the next pass goes on where this one ended.
+    Examples for regularisation have their own shuffled passes. Every pass takes as many of them as it has other
+    examples, and the next pass continues where this one ended.
     """
 
     def __init__(
@@ -53,48 +53,48 @@ class Stream:
         seed: int,
         regularization: Collection[int] = (),
     ) -> None:
-        """buckets, repeats: of each picture. group_size: pictures of one micro-batch on all processes together.
+        """buckets, repeats: of each example. group_size: examples of one micro-batch over all processes.
 
-        regularization: indices of the pictures that are for it.
+        regularization: indices of the examples for regularisation.
         """
         self._buckets, self._group_size, self._seed = buckets, group_size, seed
-        cards = [index for index, times in enumerate(repeats) for _ in range(times)]
-        self._one_pass = [card for card in cards if card not in regularization]
-        self._class_pass = [card for card in cards if card in regularization]
+        indices = [index for index, times in enumerate(repeats) for _ in range(times)]
+        self._one_pass = [index for index in indices if index not in regularization]
+        self._class_pass = [index for index in indices if index in regularization]
         self._passes = self._class_passes = 0
         self._class_waiting: list[int] = []
         self._queues: dict[Hashable, list[int]] = {}
-        self._dealt = array("L")
+        self._stream = array("L")
 
     @property
     def pass_length(self) -> int:
-        """Positions of one pass over the training set, repeats and pictures for regularisation included."""
+        """Positions of one pass over the training set, repeats and examples for regularisation included."""
         return len(self._one_pass) * (2 if self._class_pass else 1)
 
-    def picture_at(self, position: int) -> int:
-        """Index of the picture at a position; it depends on nothing asked before."""
-        while position >= len(self._dealt):
-            self._deal_pass()
-        return self._dealt[position]
+    def example_at(self, position: int) -> int:
+        """Index of the example at a position; it does not depend on earlier calls."""
+        while position >= len(self._stream):
+            self._extend_by_a_pass()
+        return self._stream[position]
 
-    def _deal_pass(self) -> None:
-        cards = [*self._one_pass, *self._class_cards()]
-        random.Random(derive(self._seed, "epoch", self._passes)).shuffle(cards)
+    def _extend_by_a_pass(self) -> None:
+        indices = [*self._one_pass, *self._next_of_class()]
+        random.Random(derive(self._seed, "epoch", self._passes)).shuffle(indices)
         self._passes += 1
-        for card in cards:
-            queue = self._queues.setdefault(self._buckets[card], [])
-            queue.append(card)
+        for index in indices:
+            queue = self._queues.setdefault(self._buckets[index], [])
+            queue.append(index)
             if len(queue) == self._group_size:
-                self._dealt.extend(queue)
+                self._stream.extend(queue)
                 queue.clear()
 
-    def _class_cards(self) -> list[int]:
-        """As many as a pass has others; none without such pictures."""
-        wanted = len(self._one_pass) if self._class_pass else 0
-        while len(self._class_waiting) < wanted:
-            cards = list(self._class_pass)
-            random.Random(derive(self._seed, "class", self._class_passes)).shuffle(cards)
+    def _next_of_class(self) -> list[int]:
+        """As many examples for regularisation as a pass has other examples; none if the data set has none."""
+        count = len(self._one_pass) if self._class_pass else 0
+        while len(self._class_waiting) < count:
+            indices = list(self._class_pass)
+            random.Random(derive(self._seed, "class", self._class_passes)).shuffle(indices)
             self._class_passes += 1
-            self._class_waiting += cards
-        taken, self._class_waiting = self._class_waiting[:wanted], self._class_waiting[wanted:]
-        return taken
+            self._class_waiting += indices
+        of_this_pass, self._class_waiting = self._class_waiting[:count], self._class_waiting[count:]
+        return of_this_pass

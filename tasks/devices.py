@@ -1,4 +1,4 @@
-"""What every torch program asks of a device: which one, how many cores, how precise, and how much memory is left."""
+"""The device of a torch program: which one, how many cores, which precision, how much memory."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from shared.machine import hardware
 
 
 def share_cores(device: torch.device) -> None:
-    """On a CPU, take half of the cores, all processes of a program together: trainer and evaluator share the machine.
+    """On a CPU, use half of the cores for all processes of a program: trainer and evaluator share the machine.
 
-    More threads than cores spin against each other: on two cores an evaluation beside training then took 25 times as
-    long. The count never depends on who started the program, because sums, and so pictures, depend on it.
-    OMP_NUM_THREADS overrides it.
+    More threads than cores wait for each other by spinning: on two cores, an evaluation during training took 25 times
+    as long. The number of threads is the same however the program is started, because sums, and therefore pictures,
+    depend on it. OMP_NUM_THREADS overrides it.
     """
     if device.type == "cpu" and "OMP_NUM_THREADS" not in os.environ:
         processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
@@ -24,22 +24,22 @@ def share_cores(device: torch.device) -> None:
 
 
 def choose_device(name: str) -> torch.device:
-    """`auto` is the best this machine has: CUDA, then MPS, then CPU.
+    """The device of that name; `auto` is the best of this machine: CUDA, then MPS, then CPU.
 
     Raises:
-        DeviceError: the device named is not here.
+        DeviceError: this machine does not have the device.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     device = torch.device(name)
     available = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
     if (device.index or 0) >= available.get(device.type, 0):
-        raise DeviceError(f"device {name} is not available", "see what this machine has by `python run.py doctor`")
+        raise DeviceError(f"device {name} is not available", "run `python run.py doctor` to list the devices")
     return device
 
 
 def mixed_precision(setting: str) -> str:
-    """`no`, `fp16` or `bf16`: as `model.mixed_precision` says, else the best of this machine."""
+    """`no`, `fp16` or `bf16`: the value of `model.mixed_precision`; for `auto`, the best of this machine."""
     if setting != "auto":
         return setting
     if not torch.cuda.is_available():
@@ -48,13 +48,13 @@ def mixed_precision(setting: str) -> str:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """CUDA's own error, or one of the texts other devices and libraries say it with."""
-    is_worded = isinstance(error, Exception) and should_reduce_batch_size(error)
-    return isinstance(error, torch.OutOfMemoryError) or is_worded
+    """CUDA's own error, or one of the error texts of other devices and libraries."""
+    has_known_text = isinstance(error, Exception) and should_reduce_batch_size(error)
+    return isinstance(error, torch.OutOfMemoryError) or has_known_text
 
 
 def memory_of(device: torch.device) -> str:
-    """Whose memory a size fitted into: a device's name and bytes."""
+    """Identifies the memory of a device: its name and bytes."""
     if device.type != "cuda":
         return device.type
     properties = torch.cuda.get_device_properties(device)
@@ -62,17 +62,17 @@ def memory_of(device: torch.device) -> str:
 
 
 def memory(device: torch.device) -> dict[str, float]:
-    """What this process holds, MiB; what the system does not tell is absent."""
+    """The memory of this process, MiB; values that the system does not report are absent."""
     resident = hardware.process_rss_mib()
-    found = {} if resident is None else {"process_rss_mib": round(resident, 1)}
+    mib = {} if resident is None else {"process_rss_mib": round(resident, 1)}
     if device.type == "cuda":
-        found["gpu_allocated_mib"] = round(torch.cuda.memory_allocated(device) / hardware.MIB, 1)
-        found["gpu_reserved_mib"] = round(torch.cuda.memory_reserved(device) / hardware.MIB, 1)
-    return found
+        mib["gpu_allocated_mib"] = round(torch.cuda.memory_allocated(device) / hardware.MIB, 1)
+        mib["gpu_reserved_mib"] = round(torch.cuda.memory_reserved(device) / hardware.MIB, 1)
+    return mib
 
 
 def used_mib(device: torch.device) -> float | None:
-    """What all processes together hold of a GPU, or of its MIG slice; None: it does not say."""
+    """The memory of a GPU, or of its MIG slice, that all processes use together, MiB; None: not reported."""
     try:
         free, total = torch.cuda.mem_get_info(device)
     except RuntimeError:

@@ -1,7 +1,7 @@
-"""What a task is to the programs that train and evaluate it: a few small protocols, and nothing else.
+"""The protocols through which the trainer and the evaluator use a task.
 
-A task is a package of three parts: `task`, which commands ask (`shared.launch.task`), `training`, which the trainer
-asks, and `evaluation`, which the evaluator asks.
+A task is a package with three modules: `task`, used by commands (`shared.launch.task`); `training`, used by the
+trainer; and `evaluation`, used by the evaluator.
 """
 
 from __future__ import annotations
@@ -24,29 +24,31 @@ if TYPE_CHECKING:
     from torch import Tensor, device, nn
 
 Progress = Callable[[int, int], None]
-"""Told how many are done, of how many."""
+"""Called with (number done, total number)."""
 
 
 @dataclass(frozen=True)
 class ParameterGroup:
-    """Parameters that learn at one rate."""
+    """Parameters that are trained at one learning rate."""
 
     parameters: list[nn.Parameter]
     learning_rate: float
-    """Where the schedule is 1. The first group's is the one that tables show."""
+    """The peak rate, where the schedule is 1. Tables show the rate of the first group."""
 
 
 class Training(Protocol):
-    """What learns in one process, on its device: a network, the examples it learns from, and its files."""
+    """Training in one process, on its device: a network, its training examples, and its files."""
 
     @property
     def module(self) -> nn.Module:
-        """Everything that computes a loss, in one module: accelerate wraps it. What asks for a gradient learns."""
+        """Everything that computes a loss, in one module, which accelerate wraps. Parameters with `requires_grad` are
+        trained.
+        """
         ...
 
     @property
     def groups(self) -> Sequence[ParameterGroup]:
-        """The parameters that learn, each in one group."""
+        """The trained parameters, each in one group."""
         ...
 
     @property
@@ -66,37 +68,37 @@ class Training(Protocol):
 
     @property
     def details(self) -> Mapping[str, Any]:
-        """What a snapshot's manifest says of it, beside epoch, loss and learning rate."""
+        """Details for a snapshot's manifest, in addition to epoch, loss and learning rate."""
         ...
 
     def loss(self, module: nn.Module, positions: range) -> Tensor:
         """The mean loss of the examples at these positions of the endless stream. A scalar with a graph.
 
-        module: as accelerate has wrapped it. What is drawn depends on (seed, position) alone, but for dropout.
+        module: the module wrapped by accelerate. Random numbers depend on (seed, position) only, except for dropout.
         """
         ...
 
     def validate(self, module: nn.Module, batch_size: int, progress: Progress) -> Mapping[str, Value] | None:
-        """Columns of validation.csv, the same on every process; None: nothing is to be measured.
+        """Columns of validation.csv, the same on every process; None if nothing is measured.
 
-        batch_size: examples that fit into memory at once. No random state is read or advanced.
+        batch_size: examples that fit into memory at once. It neither reads nor advances a random state.
         """
         ...
 
     def weights(self) -> dict[str, Tensor]:
-        """A copy of what learns as it is now, on the CPU."""
+        """A copy of the trained weights, on the CPU."""
         ...
 
     def restore(self, weights: dict[str, Tensor]) -> None:
-        """Put back what `weights` gave.
+        """Put back weights that `weights` returned.
 
         Raises:
-            ModelError: these are another network's.
+            ModelError: they belong to another network.
         """
         ...
 
     def write(self, folder: Path, weights: dict[str, Tensor], step: int) -> None:
-        """Fill a snapshot's folder with the files that ship. Called by a thread of its own, while training goes on."""
+        """Fill a snapshot's folder with the files to ship. A background thread calls it while training continues."""
         ...
 
 
@@ -106,32 +108,32 @@ class TrainingPart(Protocol):
     def prepare(
         self, run: RunDir, config: Config, accelerator: Accelerator, progress: Progress, *, begins: bool
     ) -> Training:
-        """Load, encode, attach. progress: of what takes long. begins: there is no checkpoint to restore.
+        """Load and prepare everything. progress: called during long work. begins: there is no checkpoint to restore.
 
         Raises:
-            ConfigError, DataError, ModelError, DeviceError: it cannot be trained like this.
+            ConfigError, DataError, ModelError, DeviceError: training is impossible with these settings.
         """
         ...
 
 
 @dataclass
 class EvaluationOutput:
-    """What one evaluation has come to so far. All of it is published, also where the evaluation fails afterwards."""
+    """The results of one evaluation so far. All of them are published, even if the evaluation fails afterwards."""
 
     samples: list[Sample] = field(default_factory=list)
-    """Numbers by prompt and seed, or by whatever is compared with step 0 in pairs."""
+    """Numbers by prompt and seed, or by another unit that is compared with step 0 in pairs."""
     anchors: dict[str, Anchors] = field(default_factory=dict)
-    """Loss → the ends of its scale; at step 0 only."""
+    """Loss → floor and ceiling of its scale; at step 0 only."""
     missing: dict[str, str] = field(default_factory=dict)
     """Column → why it has no value in some sample."""
     encoders: dict[str, Any] = field(default_factory=dict)
     """Column → what computed it."""
     memory: dict[str, float] = field(default_factory=dict)
-    """MiB, by `tasks.devices.memory`, where it is at its highest."""
+    """MiB, by `tasks.devices.memory`, at the peak."""
     seconds: dict[str, float] = field(default_factory=dict)
     """Stage → wall time."""
     write: Callable[[Path, EvaluationResult], None] = lambda folder, result: None
-    """Puts the files that belong to the result beside it."""
+    """Writes the files of the result into its folder."""
 
     @contextmanager
     def timed(self, stage: str) -> Generator[None]:
@@ -142,39 +144,39 @@ class EvaluationOutput:
 
 
 class Evaluation(Protocol):
-    """What evaluates snapshots in one process: a resident model, and what it is asked."""
+    """Evaluation of snapshots in one process: a resident model and the prompts or other inputs to evaluate it with."""
 
     @property
     def device(self) -> device:
-        """Whose memory it takes."""
+        """The device of the model."""
         ...
 
     def swap(self, snapshot: Path | None) -> str:
-        """Take up the snapshot in this folder, None: what training begins from; returns the snapshot's digest.
+        """Load the snapshot in this folder; None: the state before training. Returns the snapshot's digest.
 
         Raises:
-            ModelError, RunFolderError: the file is damaged, or does not fit.
+            ModelError, RunFolderError: the file is damaged, or does not fit the model.
         """
         ...
 
     def evaluate(self, step: int, kind: ResultKind, output: EvaluationOutput) -> None:
-        """Evaluate what was swapped in; the same in every process and every attempt.
+        """Evaluate the loaded snapshot. The result is the same in every process and every attempt.
 
         Raises:
-            DarkroomError, RuntimeError, ValueError: it cannot be evaluated; what was found so far counts.
+            DarkroomError, RuntimeError, ValueError: it cannot be evaluated; `output` keeps the results so far.
         """
         ...
 
     def describe(self) -> dict[str, Any]:
-        """How it evaluates: device, precision, settings that results depend on."""
+        """Device, precision and the settings on which results depend."""
         ...
 
     def further(self) -> Evaluation:
-        """The same model, asked other things: finalists are evaluated again by it."""
+        """The same model with other inputs, which confirm the best snapshots."""
         ...
 
-    def asked(self, prompts: Sequence[str]) -> Evaluation | None:
-        """The same model, asked a person's own prompts; None: it takes none."""
+    def with_prompts(self, prompts: Sequence[str]) -> Evaluation | None:
+        """The same model with prompts that the user requested; None: the task has no prompts."""
         ...
 
 
@@ -182,13 +184,13 @@ class EvaluationPart(Protocol):
     """The module `evaluation` of a task."""
 
     def descriptions(self) -> MetricDescriptions:
-        """What its numbers mean: header, composite, captions and charts follow from it."""
+        """What its numbers mean. Header, composite, captions and charts are derived from it."""
         ...
 
     def build(self, run: RunDir, config: Config, device: device) -> Evaluation:
         """Load everything that evaluations of this run need.
 
         Raises:
-            ConfigError, DataError, RunFolderError, ModelError, DeviceError: this run cannot be evaluated here.
+            ConfigError, DataError, RunFolderError, ModelError, DeviceError: this machine cannot evaluate the run.
         """
         ...

@@ -1,4 +1,4 @@
-"""What `run.py doctor` says of base models: the preset of each family here, and the embedded model."""
+"""The lines of `run.py doctor` about base models: the preset of each family on this machine, and the embedded model."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tasks.text_to_image.models.base_model import POCKET_CLIP, POCKET_STABLE_DIF
 
 
 def doctor_checks() -> list[Finding]:
-    """What `init` would choose for each family on this machine, and whether the embedded model is whole."""
+    """The preset that `init` would choose for each family here, and whether the embedded model is complete."""
     gpu = next(iter(hardware.usable_gpus()), None)
     recommended = {family.title: presets.recommend(family, gpu) for family in FAMILIES.values()}
     return [
@@ -25,5 +25,7 @@ def doctor_checks() -> list[Finding]:
 def _pocket() -> Finding:
     missing = [folder.name for folder in (POCKET_STABLE_DIFFUSION, POCKET_CLIP) if not folder.is_dir()]
     if missing:
-        return Finding("pocket model", "problem", f"{', '.join(missing)} is missing; the checkout is incomplete")
+        return Finding(
+            "pocket model", "problem", f"{', '.join(missing)} is missing: restore it with `git checkout -- pocket`"
+        )
     return Finding("pocket model", "ok", "embedded, no download needed")

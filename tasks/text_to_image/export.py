@@ -1,7 +1,7 @@
-"""`python -m tasks.text_to_image.export RUN`: a snapshot in the format another program reads, scale and all.
+"""`python -m tasks.text_to_image.export RUN`: a snapshot in the format of another program, with its scale.
 
 diffusers: one file for `load_lora_weights`. kohya: one file for ComfyUI, A1111 and Forge. peft: a folder per part for
-`PeftModel.from_pretrained`, in one archive where the output is named `.zip`. The snapshot itself stays as it is;
+`PeftModel.from_pretrained`, in one archive if the output's name ends in `.zip`. The snapshot itself is not changed;
 nothing is ever overwritten.
 """
 
@@ -52,12 +52,12 @@ class Adapter:
 
 
 def main() -> int:
-    """Export, and say where to."""
+    """Export a snapshot and print the path of the result."""
     parser = argparse.ArgumentParser(prog="python -m tasks.text_to_image.export", description=__doc__)
     parser.add_argument("run", type=Path, help="the run folder")
     parser.add_argument("--step", default="best", help="`best`, or the step of a snapshot")
     parser.add_argument("--format", choices=FORMATS, default="kohya")
-    parser.add_argument("--output", type=Path, help="file or, for peft, folder or .zip; in <run>/exports when absent")
+    parser.add_argument("--output", type=Path, help="file or, for peft, folder or .zip; default: in <run>/exports")
     parser.add_argument("--dtype", choices=tuple(DTYPES), default="fp16")
     arguments = parser.parse_args()
     run = open_run(arguments.run)
@@ -70,24 +70,24 @@ def main() -> int:
     return 0
 
 
-def choose_step(run: RunDir, asked: str) -> int:
-    """The step `best` or a number stands for.
+def choose_step(run: RunDir, name: str) -> int:
+    """The step that `best` or a number means.
 
     Raises:
-        RunFolderError: nothing is the best yet, or there is no such snapshot.
+        RunFolderError: there is no best snapshot yet, or no snapshot of that step.
     """
     best = run.read_best()
-    if asked == "best" and best is None:
+    if name == "best" and best is None:
         raise RunFolderError(
             f"no snapshot of {run.path} is the best yet",
-            "give --step N, or evaluate what is left with `python run.py evaluate`",
+            "give --step N, or evaluate the remaining snapshots with `python run.py evaluate`",
         )
-    step = best.step if asked == "best" and best else int(asked) if asked.isdecimal() else None
-    there = run.published_snapshots()
-    if step not in there:
-        steps = ", ".join(map(str, there)) or "none"
+    step = best.step if name == "best" and best else int(name) if name.isdecimal() else None
+    published = run.published_snapshots()
+    if step not in published:
+        steps = ", ".join(map(str, published)) or "none"
         raise RunFolderError(
-            f"there is no snapshot of step {asked if step is None else step}", f"choose one of: {steps}"
+            f"there is no snapshot of step {name if step is None else step}", f"choose one of: {steps}"
         )
     return step
 
@@ -99,17 +99,17 @@ def default_target(run: RunDir, step: int, form: Format) -> Path:
 
 
 def read(run: RunDir, step: int) -> Adapter:
-    """A published snapshot, proven against its manifest.
+    """A published snapshot, checked against its manifest.
 
     Raises:
-        RunFolderError, ModelError: it is damaged, or does not say what an export must know.
+        RunFolderError, ModelError: it is damaged, or its header lacks what an export needs.
     """
     verify(run.snapshot(step))
     weights, header = weights_file.read(run.snapshot(step) / lora.LORA_FILE)
     family = description.family_of(header)
     if family is None or LORA_ADAPTER_METADATA_KEY not in header:
         raise ModelError(
-            f"the snapshot of step {step} does not say what model it is for",
+            f"the header of the snapshot of step {step} does not name its base model",
             "export it with the older version of Darkroom that wrote it",
         )
     settings = json.loads(header.pop(LORA_ADAPTER_METADATA_KEY))
@@ -117,7 +117,7 @@ def read(run: RunDir, step: int) -> Adapter:
 
 
 def export(adapter: Adapter, form: Format, precision: Precision, target: Path) -> None:
-    """Write the adapter to `target`, whole or not at all.
+    """Write the adapter to `target`, completely or not at all.
 
     Raises:
         RunFolderError: the target exists.
@@ -134,12 +134,10 @@ def export(adapter: Adapter, form: Format, precision: Precision, target: Path) -
 
 
 def _cast(weights: lora.State, precision: Precision) -> lora.State:
-    found = {key: value.to(DTYPES[precision]) for key, value in weights.items()}
-    if not lora.is_finite(found):
-        raise ModelError(
-            f"a weight does not fit into {precision}", "give --dtype bf16 or --dtype fp32, which can hold it"
-        )
-    return found
+    converted = {key: value.to(DTYPES[precision]) for key, value in weights.items()}
+    if not lora.is_finite(converted):
+        raise ModelError(f"a weight is too large for {precision}", "give --dtype bf16 or --dtype fp32")
+    return converted
 
 
 def _diffusers(adapter: Adapter, weights: lora.State) -> bytes:
@@ -148,11 +146,11 @@ def _diffusers(adapter: Adapter, weights: lora.State) -> bytes:
 
 
 def _kohya(adapter: Adapter, weights: lora.State) -> bytes:
-    """DoRA is refused: of its `dora_scale`, diffusers reads nothing, and ComfyUI and A1111 each something else."""
+    """Refuses DoRA: diffusers does not read its `dora_scale`, and ComfyUI and A1111 interpret it in different ways."""
     if any(adapter.settings[f"{part}.use_dora"] for part in adapter.parts):
         raise ModelError(
-            "kohya's format cannot hold this DoRA: the programs that read it take its magnitudes in different ways",
-            "export it by --format diffusers or --format peft, or train with lora.use_dora = false",
+            "kohya's format cannot hold this DoRA: programs that read the format interpret its magnitudes differently",
+            "export it with --format diffusers or --format peft, or train with lora.use_dora = false",
         )
     scales = {module: lora.scale(module, adapter.settings) for module in lora.modules(weights)}
     facts = {
@@ -164,13 +162,15 @@ def _kohya(adapter: Adapter, weights: lora.State) -> bytes:
 
 
 def _alphas(weights: lora.State, scales: dict[str, float]) -> description.Description:
-    """What the header calls alpha: the numbers that are divided by the rank, of convolutions where they differ."""
-    found: dict[bool, tuple[int, float]] = {}
+    """Rank and alpha for the header; alpha is the number that is divided by the rank. Also those of convolutions if
+    they differ.
+    """
+    by_kind: dict[bool, tuple[int, float]] = {}
     for module, scale in scales.items():
         down = weights[f"{module}.lora_A.weight"]
-        found.setdefault(lora.is_convolution(down.shape), (len(down), scale * len(down)))
-    rank, alpha = found.get(False, found.get(True, (0, 0.0)))
-    return description.network(rank, alpha, *found.get(True, (rank, alpha)))
+        by_kind.setdefault(lora.is_convolution(down.shape), (len(down), scale * len(down)))
+    rank, alpha = by_kind.get(False, by_kind.get(True, (0, 0.0)))
+    return description.network(rank, alpha, *by_kind.get(True, (rank, alpha)))
 
 
 def _write_folder(target: Path, adapter: Adapter, weights: lora.State) -> None:
@@ -188,7 +188,7 @@ def _write_folder(target: Path, adapter: Adapter, weights: lora.State) -> None:
 
 
 def _zipped(folder: Path) -> bytes:
-    """The folder as an archive; weights are stored as they are, for they do not compress."""
+    """The folder as an archive, without compression, because weights do not compress."""
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as file:
         for path in sorted(folder.rglob("*")):
@@ -197,7 +197,7 @@ def _zipped(folder: Path) -> bytes:
 
 
 def _write_part(folder: Path, part: str, adapter: Adapter, weights: lora.State) -> None:
-    """`adapter_model.safetensors` and `adapter_config.json`, module names as the installed transformers has them."""
+    """Write `adapter_model.safetensors` and `adapter_config.json`; module names are the installed transformers'."""
     folder.mkdir(parents=True)
     start = f"{part}.text_model." if part == "text_encoder" and _is_flattened() else f"{part}."
     own = {
@@ -218,7 +218,7 @@ def _is_of(key: str, part: str) -> bool:
 
 
 def _is_flattened() -> bool:
-    """Whether the first text encoder has no `text_model` of its own: transformers 5 dropped it."""
+    """Whether the first text encoder has no `text_model`: transformers 5 removed it."""
     with torch.device("meta"):
         return not hasattr(CLIPTextModel(CLIPTextConfig(num_hidden_layers=1)), "text_model")
 

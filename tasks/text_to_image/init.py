@@ -1,4 +1,4 @@
-"""`run.py init`: look at pictures, model and hardware, and write a config. No torch."""
+"""`run.py init`: inspect pictures, model and hardware, and write a config. Never imports torch."""
 
 from __future__ import annotations
 
@@ -20,48 +20,48 @@ from tasks.text_to_image.models import base_model, presets, tokens
 
 
 def init(folder: Path, model: str, output: Path | None, trigger_word: str, *, force: bool) -> int:
-    """Write the config, and print what was seen and what is to be expected; returns the exit code.
+    """Write the config, and print the findings and the expectations for a run; returns the exit code.
 
     Raises:
         ConfigError: the file exists already, and `force` is not given.
         DataError: there are too few pictures.
-        ModelError: the model is none that can be trained.
+        ModelError: the model cannot be trained.
     """
     console = Console(highlight=False, soft_wrap=True)
     target = output or Path(f"{first_config.run_name(folder.resolve().name)}.toml")
     if target.exists() and not force:
         raise ConfigError(f"{target} exists", "give another --output, or --force to overwrite it")
-    seen = survey(folder, trigger_word, say=lambda text: console.print(text, markup=False))
-    for line in (*seen.sentences(), *listed(list(seen.notices))):
+    pictures = survey(folder, trigger_word, say=lambda text: console.print(text, markup=False))
+    for line in (*pictures.sentences(), *listed(list(pictures.notices))):
         console.print(line, markup=False)
-    for problem in listed(list(seen.problems)):
-        console.print(f"to mend before training: {problem}", markup=False)
-    if seen.cure:
-        console.print(f"hint: {seen.cure}", markup=False)
-    known = base_model.family(model)
-    family = Pocket() if model == POCKET else known or base_model.guess_family(model)
+    for problem in listed(list(pictures.problems)):
+        console.print(f"to repair before training: {problem}", markup=False)
+    if pictures.cure:
+        console.print(f"hint: {pictures.cure}", markup=False)
+    recognised = base_model.family(model)
+    family = Pocket() if model == POCKET else recognised or base_model.guess_family(model)
     preset = presets.recommend(family, next(iter(hardware.usable_gpus()), None))
-    text = first_config.render(seen, preset, model, str(folder), folder.resolve().name, target)
+    text = first_config.render(pictures, preset, model, str(folder), folder.resolve().name, target)
     with writing("--output", target):
         target.parent.mkdir(parents=True, exist_ok=True)
         replace_file(target, text.encode())
-    source = family.name if known else f"not on this machine yet: taken for {family.name} by its name"
+    source = family.name if recognised else f"not on this machine yet: assumed to be {family.name} by its name"
     if predicts := base_model.stated(model):
         source += f", {predicts}"
     for line in (f"model: {model}, {source}", f"preset: {preset.name}: {preset.reason}"):
         console.print(line, markup=False)
-    written = load_config(target)
-    count = written.data.num_validation
-    captions = [*dict.fromkeys(seen.captions), *seen.captions, *[""] * count]  # as many different ones as there may be
-    shown = power.planned(written, captions[:count])
-    expected = [
-        shown.caution() or shown.sentence(),
-        *task.estimate_memory(written, with_evaluator=True)[1],
+    config = load_config(target)
+    count = config.data.num_validation
+    captions = [*dict.fromkeys(pictures.captions), *pictures.captions, *[""] * count]  # distinct ones first
+    estimate = power.planned(config, captions[:count])
+    expectations = [
+        estimate.caution() or estimate.sentence(),
+        *task.estimate_memory(config, with_evaluator=True)[1],
     ]
-    if seen.captions:
-        expected.append(tokens.sentence(seen.captions, written.model, written.data.max_token_length))
-    for line in expected:
+    if pictures.captions:
+        expectations.append(tokens.sentence(pictures.captions, config.model, config.data.max_token_length))
+    for line in expectations:
         console.print(line, markup=False)
-    before = f"mend the {len(seen.problems)} problem(s) above first" if seen.problems else "read it"
-    console.print(f"wrote {target}; {before}, then: run.py train {target}", markup=False)
+    advice = f"repair the {len(pictures.problems)} problem(s) above" if pictures.problems else "read it"
+    console.print(f"wrote {target}; {advice}, then: run.py train {target}", markup=False)
     return 0

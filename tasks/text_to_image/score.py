@@ -75,15 +75,16 @@ def read_pairs(references: Path, samples: Path) -> Pairs:
     """Match the two folders by id.
 
     Raises:
-        DataError: a folder is none or empty, nothing matches, or pictures cannot be read; all of them listed.
+        DataError: a folder is missing or empty, nothing matches, or pictures cannot be read; the message lists all.
     """
     real, drawn = _pictures(references), _pictures(samples)
     ids = tuple(sorted(real.keys() & drawn.keys()))
     unmatched = {"references": sorted(real.keys() - drawn.keys()), "samples": sorted(drawn.keys() - real.keys())}
     if not ids:
         raise DataError(
-            f"no picture of {samples} has the name of one in {references}: there {_some(real)}; here {_some(drawn)}",
-            "name each sample like its reference; the ending may differ",
+            f"no picture of {samples} has the name of one in {references}: "
+            f"the references are {_some(real)}; the samples are {_some(drawn)}",
+            "name each sample like its reference; the file type may differ",
         )
     opened = _open_all([*(real[name] for name in ids), *(drawn[name] for name in ids)])
     prompts = [_prompt(name, samples, references) for name in ids]
@@ -91,7 +92,7 @@ def read_pairs(references: Path, samples: Path) -> Pairs:
 
 
 def score(pairs: Pairs, scorer: Scorer) -> dict[str, Any]:
-    """Everything there is to say of the pairs, as a plain tree: see docs/metrics.md."""
+    """All results as nested dictionaries: see docs/metrics.md."""
     _refuse_black(pairs)
     scores = scorer.score(pairs.metric_input)
     columns = [column for metric in scorer.metrics for column in metric.columns]
@@ -115,7 +116,7 @@ def score(pairs: Pairs, scorer: Scorer) -> dict[str, Any]:
 
 
 def show(report: Mapping[str, Any]) -> None:
-    """A table for a person."""
+    """Print a table."""
     console = Console(highlight=False, soft_wrap=True)
     table = Table("metric", "mean", "95 % interval", "skill", "matching")
     for column, measured in report["summary"].items():
@@ -129,36 +130,36 @@ def show(report: Mapping[str, Any]) -> None:
         )
     console.print(f"pairs: {len(report['pairs'])}")
     console.print(table)
-    console.print("skill: 0 like a real picture of another pair, 1 like the most similar other real picture")
-    console.print("matching: how often a sample is nearer to its own reference than another one is; 0.5 is chance")
+    console.print("skill: 0 is as similar as a real picture of another pair, 1 as the most similar other real picture")
+    console.print("matching: how often a sample is closer to its own reference than another sample is; 0.5 is chance")
     for sign in report["signs"]:
         if sign["raised"]:
             console.print(f"{sign['name']}: {sign['evidence']}", markup=False)
     for folder, names in report["unmatched"].items():
         if names:
-            console.print(f"{folder} without a partner: {_some(names)}", markup=False)
+            console.print(f"{folder} that match nothing: {_some(names)}", markup=False)
     for column, reason in report["missing"].items():
-        console.print(f"{column} is blank: {reason}", markup=False)
+        console.print(f"{column} has no value: {reason}", markup=False)
 
 
 def _summary(scores: Scores) -> dict[str, dict[str, float | int | None]]:
     """Column → mean over pairs with its t-interval; a column without numbers is absent."""
     columns = dict.fromkeys(column for row in scores.rows for column in row)
     estimates = {column: estimate(_values(scores.rows, column)) for column in columns}
-    return {column: _fields(found) for column, found in estimates.items() if found is not None}
+    return {column: _fields(interval) for column, interval in estimates.items() if interval is not None}
 
 
 def _anchored(metric_input: MetricInput, scores: Scores, scorer: Scorer) -> dict[str, dict[str, float | None]]:
-    """Loss → the ends of its scale, the samples' place on it, and how well they find their own reference."""
+    """Loss → floor and ceiling of its scale, the samples' skill, and how well they match their own reference."""
     shuffled = mismatched(metric_input.references, metric_input.samples, scorer)
     worsening = {column.name: column.worsening for metric in scorer.metrics for column in metric.columns}
-    found: dict[str, dict[str, float | None]] = {}
+    by_loss: dict[str, dict[str, float | None]] = {}
     for loss, ends in anchors(metric_input.references, scorer).items():
         losses = _values(scores.rows, loss)
         measured = estimate(losses)
         if measured is not None:
             place = skill(measured, ends) if has_scale(ends, worsening[loss]) else None
-            found[loss] = {
+            by_loss[loss] = {
                 "shuffled": ends.shuffled,
                 "real": ends.real,
                 "skill": place.mean if place else None,
@@ -166,43 +167,43 @@ def _anchored(metric_input: MetricInput, scores: Scores, scorer: Scorer) -> dict
                 "skill_high": place.high if place else None,
                 "matching": matching([worsening[loss] * value for value in losses], worsening[loss] * shuffled[loss]),
             }
-    return found
+    return by_loss
 
 
 def _too_few(num_pairs: int) -> dict[str, str]:
-    """What so few pairs do not tell → why."""
-    few: dict[str, str] = {}
+    """Value that cannot be computed from so few pairs → why."""
+    reasons: dict[str, str] = {}
     if num_pairs < 3:
-        few["skill"] = "two references or one have no scale: the floor is not above the ceiling"
+        reasons["skill"] = "it needs three references: with fewer, floor and ceiling are the same"
     if num_pairs < 2:
-        few |= dict.fromkeys(("interval", "matching"), "one pair says nothing of others")
-    return few
+        reasons |= dict.fromkeys(("interval", "matching"), "it needs two pairs")
+    return reasons
 
 
 def _values(rows: Iterable[Row], column: str) -> list[float]:
     return [value for row in rows if (value := row[column]) is not None]
 
 
-def _fields(found: Estimate) -> dict[str, float | int | None]:
-    fields = asdict(found)
+def _fields(interval: Estimate) -> dict[str, float | int | None]:
+    fields = asdict(interval)
     return {"num_pairs": fields.pop("num_prompts"), **fields}
 
 
 def _pictures(folder: Path) -> dict[str, Path]:
-    """Id → picture, of a folder and those below it."""
+    """Id → picture, in a folder and its subfolders."""
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder", "give two folders of pictures")
-    found: dict[str, Path] = {}
+    by_id: dict[str, Path] = {}
     report = ScanReport()
     for path in find_pictures(folder, report):
-        name = normalize("NFC", path.relative_to(folder).with_suffix("").as_posix())  # macOS spells é with two letters
-        if name in found:
-            raise DataError(f"{path} and {found[name].name} have the same name", "remove one of them")
-        found[name] = path
+        name = normalize("NFC", path.relative_to(folder).with_suffix("").as_posix())  # macOS writes é as two characters
+        if name in by_id:
+            raise DataError(f"{path} and {by_id[name].name} have the same name", "remove one of them")
+        by_id[name] = path
     _refuse(report.problems)
-    if not found:
+    if not by_id:
         raise DataError(f"{folder} holds no pictures", f"add pictures ({', '.join(sorted(SUFFIXES))}), at any depth")
-    return found
+    return by_id
 
 
 def _open_all(paths: Iterable[Path]) -> list[Image.Image]:
@@ -223,7 +224,7 @@ def _refuse(problems: list[str]) -> None:
 
 
 def _prompt(name: str, *folders: Path) -> str:
-    """What `<id>.txt` says, in the first folder that has one; empty where none has."""
+    """The text of `<id>.txt` in the first folder that has one; empty if none has."""
     for folder in folders:
         path = folder / f"{name}.txt"
         try:

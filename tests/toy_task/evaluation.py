@@ -62,7 +62,7 @@ class LineEvaluation:
     def further(self) -> LineEvaluation:
         return replace(self, rows=self.others)
 
-    def asked(self, prompts: Sequence[str]) -> None:
+    def with_prompts(self, prompts: Sequence[str]) -> None:
         return None
 
 

@@ -35,7 +35,7 @@ class LineTraining:
         self.details: dict[str, Any] = {"inputs": 1}
 
     def loss(self, module: nn.Module, positions: range) -> Tensor:
-        return self._error(module, [self._rows[self._stream.picture_at(position)] for position in positions])
+        return self._error(module, [self._rows[self._stream.example_at(position)] for position in positions])
 
     def validate(self, module: nn.Module, batch_size: int, progress: Progress) -> Mapping[str, Value] | None:
         if self._config.train.validation_steps is None:

@@ -1,6 +1,6 @@
 """The training pairs in their buckets, and the micro-batch at any positions of the stream.
 
-Mirroring, dropped captions and tags, tag order and the draw from the VAE's posterior depend on (seed, position) alone.
+Mirroring, dropped captions and tags, tag order and the draw from the VAE's posterior depend on (seed, position) only.
 
 Shapes: B micro-batch, C latent channels, H W latent height and width.
 """
@@ -31,17 +31,17 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Example:
-    """A pair and how its picture is brought to its bucket."""
+    """A pair and how its picture is scaled and cropped to its bucket."""
 
     pair: Pair
     framing: Framing
     mask: Mask | None = None
-    """Where its loss counts; None: everywhere."""
+    """The mask of its loss; None: the whole picture counts."""
     is_converted: bool = False
     """Whether the picture's colour profile changes its colours."""
 
     def picture(self, *, mirrored: bool = False) -> Picture:
-        """What the VAE is shown of it."""
+        """The input of the VAE."""
         return Picture(self.pair.image, self.framing, mirrored, self.is_converted)
 
 
@@ -52,31 +52,31 @@ class Batch:
     latents: Tensor
     """(B, C, H, W), drawn from the VAE's posterior, not scaled, fp32."""
     text: Conditioning | list[str]
-    """Conditioning, batch first; captions where they are encoded live."""
+    """Conditioning, batch first; captions if they are encoded live."""
     time_ids: Tensor
-    """(B, 6): original height and width, crop top and left, target height and width: what SDXL is told (§2.2)."""
+    """(B, 6): original height and width, crop top and left, target height and width: SDXL's conditioning (§2.2)."""
     generators: list[torch.Generator]
-    """One per picture, after the draw of its latents: noise and timestep go on from there."""
+    """One per picture, after the draw of its latents; noise and timestep are drawn next."""
     loss_weights: Tensor | None = None
-    """(B,), fp32: what each picture's loss is multiplied by; None where all count alike."""
+    """(B,), fp32: factor of each picture's loss; None if all are 1."""
     masks: Tensor | None = None
-    """(B, H, W), 0…1, fp32: how much each place of the latents counts; None where all of them do."""
+    """(B, H, W), 0…1, fp32: weight of each location of the latents; None without masks."""
 
 
 def frame(pairs: Sequence[Pair], config: Config, *, multiple: int, at_least: int) -> list[Example]:
-    """Put every pair into its bucket.
+    """Assign every pair to its bucket.
 
-    multiple: of a picture's sides, as the model needs it. at_least: pictures a bucket must hold to be one.
+    multiple: the sides of a picture must be multiples of it. at_least: smaller buckets are not used.
 
     Raises:
         ConfigError: the resolution does not suit the model.
     """
-    among = buckets.sizes(config.data.resolution, multiple, square=not config.data.buckets)
-    remembered = Headers(dataset.headers_path(config))
-    headers = remembered.of([pair.image for pair in pairs])
-    remembered.save()
+    sizes = buckets.sizes(config.data.resolution, multiple, square=not config.data.buckets)
+    cache = Headers(dataset.headers_path(config))
+    headers = cache.of([pair.image for pair in pairs])
+    cache.save()
     originals = [header.size for header in headers]
-    targets = buckets.assign(originals, among, at_least=at_least, repeats=[pair.repeats for pair in pairs])
+    targets = buckets.assign(originals, sizes, at_least=at_least, repeats=[pair.repeats for pair in pairs])
     framings = [Framing(original, target) for original, target in zip(originals, targets, strict=True)]
     return [
         Example(pair, framing, _mask(pair, framing, config.data.masks), header.is_converted)
@@ -93,13 +93,13 @@ def _mask(pair: Pair, framing: Framing, kind: masks.Kind) -> Mask | None:
 
 
 def pictures_of(examples: Iterable[Example], config: Config) -> list[Picture]:
-    """Everything the VAE will be asked for."""
+    """Every picture that the VAE has to encode."""
     variants = (False, True) if config.data.random_flip else (False,)
     return [example.picture(mirrored=mirrored) for example in examples for mirrored in variants]
 
 
 def captions_of(examples: Iterable[Example], config: Config) -> list[str]:
-    """Every caption to encode beforehand; none where they are encoded live."""
+    """Every caption to encode before training; none if they are encoded live."""
     if config.encodes_captions_live:
         return []
     return [example.pair.caption for example in examples] + ([""] if config.data.caption_dropout else [])
@@ -120,21 +120,21 @@ class Batches:
 
     @property
     def num_pictures(self) -> int:
-        """Pictures of the subject trained on, each counted once."""
+        """Training pictures of the subject, each counted once."""
         return sum(not example.pair.is_regularization for example in self._examples)
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """Settings that change nothing, because there are no such pictures."""
-        data, train, found = self._config.data, self._config.train, list[str]()
+        """Settings that have no effect with these pictures."""
+        data, train, texts = self._config.data, self._config.train, list[str]()
         if train.prior_loss_weight != 1.0 and self.num_pictures == len(self._examples):
-            found.append(
-                "train.prior_loss_weight is set, but no picture is for regularisation: data.regularization_path says "
-                "where they are"
+            texts.append(
+                "train.prior_loss_weight is set, but no picture is for regularisation: name their folder in "
+                "data.regularization_path"
             )
         if (train.unmasked_weight or data.masks == "alpha") and not any(example.mask for example in self._examples):
-            found.append(f"no picture has a mask (data.masks is {data.masks!r}): all of them count everywhere")
-        return tuple(found)
+            texts.append(f"no picture has a mask (data.masks is {data.masks!r}): every picture counts as a whole")
+        return tuple(texts)
 
     @property
     def epoch_length(self) -> int:
@@ -142,8 +142,8 @@ class Batches:
         return self._stream.pass_length
 
     def at(self, positions: Sequence[int]) -> Batch:
-        """The pictures at these positions, all of one group."""
-        examples = [self._examples[self._stream.picture_at(position)] for position in positions]
+        """The batch at these positions, which belong to one group."""
+        examples = [self._examples[self._stream.example_at(position)] for position in positions]
         varied = [
             (example, self._is_mirrored(position), self._caption(example, position))
             for example, position in zip(examples, positions, strict=True)
@@ -165,27 +165,27 @@ class Batches:
         if not any(example.mask for example, *_ in varied):
             return None
         everywhere_HW = torch.ones(latents_BCHW.shape[2:])
-        found = [
+        masks_HW = [
             (self._cache.mask(example.mask) if example.mask else everywhere_HW, is_mirrored)
             for example, is_mirrored, _ in varied
         ]
-        return torch.stack([mask_HW.flip(-1) if is_mirrored else mask_HW for mask_HW, is_mirrored in found])
+        return torch.stack([mask_HW.flip(-1) if is_mirrored else mask_HW for mask_HW, is_mirrored in masks_HW])
 
     def _is_mirrored(self, position: int) -> bool:
-        return self._config.data.random_flip and self._draw("flip", position).random() < 0.5
+        return self._config.data.random_flip and self._random("flip", position).random() < 0.5
 
     def _caption(self, example: Example, position: int) -> str:
         data, caption, seed = self._config.data, example.pair.caption, self._config.train.seed
-        if data.caption_dropout and self._draw("caption-dropout", position).random() < data.caption_dropout:
+        if data.caption_dropout and self._random("caption-dropout", position).random() < data.caption_dropout:
             return ""
         if data.tag_dropout:
-            drawn = data_order.derive(seed, "tag-dropout", position)
-            caption = thinned(caption, data.tag_dropout, data.keep_tags, data.trigger_word, drawn)
+            tag_seed = data_order.derive(seed, "tag-dropout", position)
+            caption = thinned(caption, data.tag_dropout, data.keep_tags, data.trigger_word, tag_seed)
         if data.shuffle_tags:
             caption = shuffled(caption, data.keep_tags, data_order.derive(seed, "tags", position))
         return caption
 
-    def _draw(self, purpose: str, position: int) -> random.Random:
+    def _random(self, purpose: str, position: int) -> random.Random:
         return random.Random(data_order.derive(self._config.train.seed, purpose, position))
 
 
@@ -213,10 +213,10 @@ def time_ids(framing: Framing) -> list[int]:
 
 
 def describe(examples: Sequence[Example]) -> str:
-    """How many pictures are trained on, in which buckets, how many had to be enlarged, how many are of the class."""
+    """The number of training pictures, their buckets, how many are enlarged, how many are for regularisation."""
     subject = [example for example in examples if not example.pair.is_regularization]
     counts = Counter(example.framing.target for example in examples)
-    shapes = ", ".join(f"{width}×{height} ({counts[width, height]})" for width, height in sorted(counts))
+    bucket_list = ", ".join(f"{width}×{height} ({counts[width, height]})" for width, height in sorted(counts))
     repeated = sum(example.pair.repeats for example in subject)
     num_class = len(examples) - len(subject)
     num_masked = sum(example.mask is not None for example in examples)
@@ -225,7 +225,7 @@ def describe(examples: Sequence[Example]) -> str:
         f"{len(subject)} training pictures"
         + (f", {repeated} with repeats" if repeated != len(subject) else "")
         + (f", and {num_class} for regularisation, of which each pass takes {repeated} as well" if num_class else "")
-        + f", in {len(counts)} bucket(s): {shapes}"
+        + f", in {len(counts)} bucket(s): {bucket_list}"
         + (f"; {len(enlarged)} are smaller than that and enlarged, up to {max(enlarged):.1f}×" if enlarged else "")
         + (f"; {num_masked} have masks" if num_masked else "")
     )

@@ -1,9 +1,10 @@
-"""Latents and text embeddings on disk, by content: what was encoded once is never encoded again, by any run.
+"""Latents and text embeddings on disk, by content, so that no run encodes the same picture or caption twice.
 
-An entry's name is a digest of all that went into it: the picture's bytes, its framing and mirroring and the VAE, or the
-caption and the text encoders. Pictures are encoded in fp32, so that their entries serve runs of any precision; captions
-in the precision of training. Entries are safetensors files, written beside and renamed, memory-mapped when read; any
-number of processes may share the folder. Building goes on where it was interrupted, and rebuilds what is damaged.
+An entry's name is a digest of its inputs: the picture's bytes, its framing and mirroring and the VAE, or the caption
+and the text encoders. Pictures are encoded in fp32, so that runs of any precision can use the entries; captions are
+encoded in the precision of training. Entries are safetensors files, written under a temporary name and renamed,
+memory-mapped when read; any number of processes may share the folder. After an interruption only missing and damaged
+entries are encoded.
 
 Shapes: B batch, C latent channels, H W latent height and width.
 """
@@ -39,7 +40,7 @@ Tensors = dict[str, Tensor]
 Item = TypeVar("Item")
 
 LAYOUT = 1
-"""Part of every key: raise it when pixels or entries are made differently."""
+"""Part of every key: raise it if pixels or entries are computed in another way."""
 DECODERS = 4
 """Pictures decoded while another is encoded."""
 CHECKSUM = "crc32"
@@ -47,7 +48,7 @@ CHECKSUM = "crc32"
 
 @dataclass(frozen=True)
 class Picture:
-    """What the VAE is shown."""
+    """An input of the VAE."""
 
     image: Path
     framing: Framing
@@ -58,7 +59,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Mask:
-    """Where a picture's loss counts, framed as the picture is."""
+    """The mask of a picture's loss, framed like the picture."""
 
     image: Path
     """The mask's file, or the picture's."""
@@ -68,8 +69,8 @@ class Mask:
 
 
 class Cache:
-    """Encoded pictures and captions, reduced masks. `prepare_…` makes sure they are there, `posterior`, `text` and
-    `mask` read them.
+    """Encoded pictures and captions, reduced masks. `prepare_…` finds the missing ones; `posterior`, `text` and `mask`
+    read them.
     """
 
     def __init__(self, folder: Path, model: Model, digest: Callable[[Path], str]) -> None:
@@ -80,28 +81,31 @@ class Cache:
         self._masks: dict[Mask, Path] = {}
 
     def prepare_pictures(self, pictures: Iterable[Picture], share: tuple[int, int] = (0, 1)) -> list[Picture]:
-        """Note these pictures; returns those of this process's share without a sound entry. share: rank, processes."""
+        """Register these pictures; returns those of this process's share without a valid entry.
+
+        share: rank, number of processes.
+        """
         for picture in dict.fromkeys(pictures):
-            about = [self._digest(picture.image), self._vae, picture.framing.target, picture.mirrored]
-            about += ["sRGB"] if picture.is_converted else []
-            self._pictures[picture] = self._path("latents", about)
+            inputs = [self._digest(picture.image), self._vae, picture.framing.target, picture.mirrored]
+            inputs += ["sRGB"] if picture.is_converted else []
+            self._pictures[picture] = self._path("latents", inputs)
         return _without_entry(self._pictures, share)
 
     def prepare_captions(self, captions: Iterable[str], share: tuple[int, int] = (0, 1)) -> list[str]:
-        """Note these captions; returns those of this process's share without a sound entry."""
+        """Register these captions; returns those of this process's share without a valid entry."""
         for caption in dict.fromkeys(captions):
             self._captions[caption] = self._path("texts", [caption, self._text_encoders])
         return _without_entry(self._captions, share)
 
-    def prepare_masks(self, found: Iterable[Mask], share: tuple[int, int] = (0, 1)) -> list[Mask]:
-        """Note these masks; returns those of this process's share without a sound entry."""
-        for mask in dict.fromkeys(found):
-            about = [self._digest(mask.image), mask.is_alpha, mask.framing.target, self._model.pixels_per_latent]
-            self._masks[mask] = self._path("masks", about)
+    def prepare_masks(self, items: Iterable[Mask], share: tuple[int, int] = (0, 1)) -> list[Mask]:
+        """Register these masks; returns those of this process's share without a valid entry."""
+        for mask in dict.fromkeys(items):
+            inputs = [self._digest(mask.image), mask.is_alpha, mask.framing.target, self._model.pixels_per_latent]
+            self._masks[mask] = self._path("masks", inputs)
         return _without_entry(self._masks, share)
 
     def encode_pictures(self, missing: Collection[Picture], progress: Progress) -> None:
-        """Write the entries of these pictures, one at a time: what is encoded never depends on its company."""
+        """Write the entries of these pictures, one at a time, so that an entry never depends on other pictures."""
         for done, (picture, pixels_BCHW) in enumerate(_decoded(missing), 1):
             mean, std = self._model.encode_pixels(pixels_BCHW)
             _write(self._pictures[picture], {"mean": mean[0], "std": std[0]})
@@ -129,7 +133,7 @@ class Cache:
         return tensors["mean"], tensors["std"]
 
     def mask(self, mask: Mask) -> Tensor:
-        """How much each place of a latent counts, 0…1, fp32. (H, W)."""
+        """Weight of each location of a latent, 0…1, fp32. (H, W)."""
         return _read(self._masks[mask])["mask"]
 
     def text(self, caption: str) -> Conditioning:
@@ -148,21 +152,21 @@ class Cache:
     def _text_encoders(self) -> str:
         return self._model.text_digest()
 
-    def _path(self, kind: str, about: list[object]) -> Path:
-        name = hashlib.sha256(json.dumps([LAYOUT, *about]).encode()).hexdigest()
+    def _path(self, kind: str, inputs: list[object]) -> Path:
+        name = hashlib.sha256(json.dumps([LAYOUT, *inputs]).encode()).hexdigest()
         return self._folder / kind / name[:2] / f"{name}.safetensors"
 
 
 def _without_entry(entries: dict[Item, Path], share: tuple[int, int]) -> list[Item]:
     rank, processes = share
-    mine = list(entries.items())[rank::processes]
+    own_share = list(entries.items())[rank::processes]
     with ThreadPoolExecutor() as pool:
-        sound = pool.map(_is_sound, (path for _, path in mine))
-        return [item for (item, _), fine in zip(mine, sound, strict=True) if not fine]
+        valid = pool.map(_is_valid, (path for _, path in own_share))
+        return [item for (item, _), is_valid in zip(own_share, valid, strict=True) if not is_valid]
 
 
-def _is_sound(path: Path) -> bool:
-    """Whether an entry is there and holds what was written."""
+def _is_valid(path: Path) -> bool:
+    """Whether an entry exists and its checksum matches."""
     try:
         with safe_open(path, "pt") as file:
             return (file.metadata() or {}).get(CHECKSUM) == _checksum(_tensors(file))
@@ -176,35 +180,35 @@ def _read(path: Path) -> Tensors:
             return _tensors(file)
     except (OSError, SafetensorError) as error:
         raise DataError(
-            f"{path} cannot be read: {error}", "run the same command again: it encodes what was removed or damaged"
+            f"{path} cannot be read: {error}", "run the same command again: it encodes missing and damaged entries"
         ) from None
 
 
 def _write(path: Path, tensors: Tensors) -> None:
-    """Beside and renamed; not flushed to the disk: what a power cut leaves has another checksum, and is built again."""
-    whole = {name: value.contiguous() for name, value in tensors.items()}
+    """Write under a temporary name and rename. No flush to the disk: a wrong checksum after a power cut is noticed."""
+    contiguous = {name: value.contiguous() for name, value in tensors.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     staging = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
-        staging.write_bytes(save(whole, {CHECKSUM: _checksum(whole)}))
+        staging.write_bytes(save(contiguous, {CHECKSUM: _checksum(contiguous)}))
         staging.replace(path)
     finally:
         staging.unlink(missing_ok=True)
 
 
 def _tensors(file: safe_open) -> Tensors:
-    return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # it is no mapping
+    return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a mapping
 
 
 def _checksum(tensors: Tensors) -> str:
-    found = 0
+    crc = 0
     for name in sorted(tensors):
-        found = zlib.crc32(tensors[name].flatten().view(torch.uint8).numpy().data, found)
-    return f"{found:08x}"
+        crc = zlib.crc32(tensors[name].flatten().view(torch.uint8).numpy().data, crc)
+    return f"{crc:08x}"
 
 
 def _decoded(pictures: Iterable[Picture]) -> Iterator[tuple[Picture, Tensor]]:
-    """Each picture with its pixels, in order; the next few are decoded meanwhile."""
+    """Each picture with its pixels, in order; the next few are decoded at the same time."""
     waiting: deque[tuple[Picture, Future[Tensor]]] = deque()
     with ThreadPoolExecutor(DECODERS) as pool:
         for picture in pictures:

@@ -1,4 +1,4 @@
-"""A snapshot evaluated: its file proven, its pictures generated and scored."""
+"""Evaluation of a snapshot: check its file, generate pictures, score them."""
 
 from tasks.text_to_image.evaluation.loading import build as build
 from tasks.text_to_image.metrics import descriptions as descriptions

@@ -1,7 +1,7 @@
-"""The ends of each loss's scale for a set of references, and how well samples find their own reference.
+"""Floor and ceiling of each loss's scale for a set of references, and how well samples match their own reference.
 
-Floor: a real picture of another prompt. Ceiling: the most similar other real picture. Both come from the references
-alone, so every sample of a run, and any two folders scored against the same references, stand on one scale.
+Floor: a real picture of another prompt. Ceiling: the most similar other real picture. Both are computed from the
+references only, so all samples of a run, and any two folders scored against the same references, share one scale.
 """
 
 from __future__ import annotations
@@ -20,28 +20,28 @@ from tasks.text_to_image.metrics.metric_input import MetricInput
 Array = NDArray[np.float64]
 
 MAX_OTHERS = 32
-"""Other pictures each reference is compared with, evenly spread: pairs would grow with the square."""
+"""Other pictures to compare each reference with, evenly spread; all pairs would be a quadratic number."""
 
 
 def anchors(references: Sequence[Image.Image], scorer: Scorer) -> dict[str, Anchors]:
-    """Loss → its floor and ceiling; a loss whose encoder cannot be had is absent, as all are below two references."""
-    found: dict[str, Anchors] = {}
+    """Loss → its floor and ceiling. A loss without an encoder is absent; with fewer than two references all are."""
+    ends: dict[str, Anchors] = {}
     higher = {column.name for metric in scorer.metrics for column in metric.columns if column.direction == "higher"}
     for loss, losses in mismatched(references, references, scorer).items():
         most_similar = losses.min(axis=1) if loss not in higher else losses.max(axis=1)
-        found[loss] = Anchors(shuffled=float(losses.mean()), real=float(most_similar.mean()))
-    return found
+        ends[loss] = Anchors(shuffled=float(losses.mean()), real=float(most_similar.mean()))
+    return ends
 
 
 def mismatched(references: Sequence[Image.Image], samples: Sequence[Image.Image], scorer: Scorer) -> dict[str, Array]:
-    """Loss → what each reference's comparison with samples of other references costs; (N, at most `MAX_OTHERS`)."""
+    """Loss → the loss of each reference against samples of other references; (N, at most `MAX_OTHERS`)."""
     shifts = _shifts(len(references))
     if not shifts:
         return {}
-    turned = [sample for shift in shifts for sample in (*samples[shift:], *samples[:shift])]
+    rotated = [sample for shift in shifts for sample in (*samples[shift:], *samples[:shift])]
     repeated = [*references] * len(shifts)
-    metric_input = MetricInput(repeated, turned, [""] * len(turned))
-    found: dict[str, Array] = {}
+    metric_input = MetricInput(repeated, rotated, [""] * len(rotated))
+    by_loss: dict[str, Array] = {}
     for metric in scorer.metrics:
         losses = [column.name for column in metric.columns if column.role == "loss"]
         if not losses or not metric.is_pairwise:
@@ -49,22 +49,22 @@ def mismatched(references: Sequence[Image.Image], samples: Sequence[Image.Image]
         try:
             rows = metric.compute(metric_input, scorer.features)
         except DarkroomError:
-            continue  # the samples' own blank says why
+            continue  # the samples have no value either, and record the reason
         for loss in losses:
             values = np.array([row[loss] for row in rows], dtype=float)
-            found[loss] = values.reshape(len(shifts), len(references)).T
-    return found
+            by_loss[loss] = values.reshape(len(shifts), len(references)).T
+    return by_loss
 
 
 def matching(matched: Sequence[float], shuffled: Array) -> float:
-    """How often a matched pair costs less than a shuffled one, 0…1: the area under the curve; 0.5 is chance."""
+    """How often a matched pair has a lower loss than a shuffled one, 0…1: the area under the curve; 0.5 is chance."""
     own = np.asarray(matched, dtype=float)[:, None]
     others = shuffled.ravel()
     return float((own < others).mean() + (own == others).mean() / 2)
 
 
 def _shifts(count: int) -> list[int]:
-    """By how many places the samples are turned against the references; never by none."""
+    """By how many places to rotate the samples against the references; never 0."""
     if count - 1 <= MAX_OTHERS:
         return list(range(1, count))
     return np.linspace(1, count - 1, MAX_OTHERS).round().astype(int).tolist()

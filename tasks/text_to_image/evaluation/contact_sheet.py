@@ -14,7 +14,7 @@ from tasks.text_to_image.evaluation.references import References
 MAX_BYTES = 300_000
 MAX_PIXELS, MAX_TILE, MIN_TILE = 1_200_000, 192, 24
 MAX_SIDE = 16383
-"""Of a WebP."""
+"""The limit of WebP."""
 QUALITIES = (85, 70, 50, 30, 10)
 GAP = 2
 PAPER = (255, 255, 255)
@@ -39,7 +39,7 @@ def draw(references: References, drawn: Sequence[tuple[Job, Image.Image]]) -> by
 
 
 def _encode(picture: Image.Image) -> bytes:
-    """WebP in the best of a few qualities that fits `MAX_BYTES`; the worst where none does."""
+    """WebP in the best of a few qualities that fits `MAX_BYTES`; the lowest quality if none does."""
     data = b""
     for quality in QUALITIES:
         file = io.BytesIO()

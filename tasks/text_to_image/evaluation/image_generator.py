@@ -1,8 +1,8 @@
-"""The resident pipeline: stays loaded, takes one snapshot after another, draws the same prompts with the same seeds.
+"""The resident pipeline: it stays loaded and draws the same prompts with the same seeds for every snapshot.
 
 Deterministic: a fresh CPU generator for every (prompt, seed) and a fixed batch composition, so that the same snapshot
-drawn twice gives the same pictures bit for bit, here and in plain diffusers. Where memory does not suffice, batches are
-drawn in pieces, which each result records; then the parts of the model take turns on the device.
+drawn twice gives the same pictures bit for bit, here and in plain diffusers. If memory runs out, batches are drawn in
+pieces, which each result records; if that is not enough, the parts of the model take turns on the device.
 """
 
 from __future__ import annotations
@@ -42,20 +42,20 @@ class Job:
 def jobs(prompts: dict[str, str], sizes: dict[str, Size], settings: EvaluationConfig) -> list[Job]:
     """prompts × seeds in fixed batches of one size each, one batch after another. prompts: id → caption.
 
-    Every picture has a seed of its own: noise shared by all prompts would make them err together, and intervals over
-    prompts would be too narrow.
+    Every picture has its own seed: with the same noise for all prompts their errors would be correlated, and intervals
+    over prompts would be too narrow.
     """
-    wanted = [prompt_id for prompt_id in prompts for _ in range(settings.num_seeds)]
-    batches = _batches([sizes[prompt_id] for prompt_id in wanted], settings.batch_size)
-    found = [
+    prompt_ids = [prompt_id for prompt_id in prompts for _ in range(settings.num_seeds)]
+    batches = _batches([sizes[prompt_id] for prompt_id in prompt_ids], settings.batch_size)
+    all_jobs = [
         Job(prompt_id, prompts[prompt_id], settings.seed + number, sizes[prompt_id], batches[number])
-        for number, prompt_id in enumerate(wanted)
+        for number, prompt_id in enumerate(prompt_ids)
     ]
-    return sorted(found, key=lambda job: job.batch)
+    return sorted(all_jobs, key=lambda job: job.batch)
 
 
 def _batches(sizes: list[Size], batch_size: int) -> list[int]:
-    """A batch number for each picture: those of one size together, in order, at most `batch_size`."""
+    """The batch number of each picture: a batch has pictures of one size, in order, at most `batch_size`."""
     numbers: list[int] = []
     open_batches: dict[Size, int] = {}
     for size in sizes:
@@ -84,11 +84,11 @@ class ImageGenerator:
 
     @property
     def device(self) -> torch.device:
-        """Where pictures are drawn."""
+        """The device that draws."""
         return self._device
 
     def move_to(self, device: torch.device) -> None:
-        """Draw there from now on; a GPU without room for the whole model holds one part of it at a time."""
+        """Draw on this device. If a GPU cannot hold the whole model, it holds one part at a time."""
         self._device = device
         try:
             self.pipeline.to(device)
@@ -100,7 +100,7 @@ class ImageGenerator:
         self._offload()
 
     def swap(self, adapter: AdapterFile | None) -> None:
-        """Make the pipeline draw with this adapter; None: with the base model alone.
+        """Load this adapter into the pipeline; None: the base model without an adapter.
 
         Raises:
             ModelError: the pipeline does not hold the file's weights afterwards.
@@ -109,29 +109,29 @@ class ImageGenerator:
             self._unload()
             return
         if not (self._loaded and self._hotswappable and self._hotswap(adapter)):
-            self._unload()  # also what a load that failed halfway has left behind
+            self._unload()  # also removes the remains of a load that failed halfway
             self._load(adapter, hotswap=False)
-        self._prove(adapter)
+        self._check_loaded(adapter)
 
-    def draw(self, wanted: list[Job]) -> Iterator[list[Image.Image]]:
+    def draw(self, all_jobs: list[Job]) -> Iterator[list[Image.Image]]:
         """Yield the pictures of one batch after another, in the order of the jobs; a batch too large comes in pieces.
 
         Raises:
             ModelError: a picture is not finite, or all black.
-            torch.OutOfMemoryError: one picture at a time, and one part of the model at a time, is still too much.
+            torch.OutOfMemoryError: even one picture, with one part of the model at a time, does not fit.
         """
-        for number in sorted({job.batch for job in wanted}):
-            batch = [job for job in wanted if job.batch == number]
+        for number in sorted({job.batch for job in all_jobs}):
+            batch = [job for job in all_jobs if job.batch == number]
             while batch:
                 pictures = self._try(batch[: self._at_once])
                 if pictures is None:
-                    self._make_room(min(len(batch), self._at_once))
+                    self._save_memory(min(len(batch), self._at_once))
                 else:
                     yield pictures
                     batch = batch[len(pictures) :]
 
     def _try(self, piece: list[Job]) -> list[Image.Image] | None:
-        """None: out of memory. It is freed by the caller: inside `except` the traceback would still hold tensors."""
+        """None: out of memory. The caller frees it: inside `except`, the traceback would still reference tensors."""
         try:
             return self._draw_batch(piece)
         except RuntimeError as error:
@@ -139,8 +139,8 @@ class ImageGenerator:
                 raise
         return None
 
-    def _make_room(self, size: int) -> None:
-        """After `size` pictures at once were too many: halve them; then offload. What fitted is remembered."""
+    def _save_memory(self, size: int) -> None:
+        """After `size` pictures at once did not fit: draw half as many at once; if it was one, offload the model."""
         free_memory()
         if size > 1:
             self._at_once = (size + 1) // 2
@@ -157,7 +157,7 @@ class ImageGenerator:
         self.pipeline.enable_model_cpu_offload(device=self._device)
 
     def describe(self) -> dict[str, Any]:
-        """What a result says of how its pictures were made."""
+        """The settings with which the pictures of a result are drawn."""
         return {
             "device": str(self._device),
             "offload": self._offloaded,
@@ -198,7 +198,7 @@ class ImageGenerator:
         return processor.numpy_to_pil(processor.pt_to_numpy(pictures_BCHW))
 
     def _encode(self, prompts: list[str]) -> dict[str, torch.Tensor]:
-        """Embeddings of a batch and of its empty negative prompts; encoded once, always in the same company."""
+        """Embeddings of a batch and of its empty negative prompts; encoded once, always in the same batch."""
         key = tuple(prompts)
         if key not in self._embeds:
             with torch.no_grad():
@@ -209,12 +209,12 @@ class ImageGenerator:
         try:
             self._load(adapter, hotswap=True)
         except (ValueError, RuntimeError, KeyError) as error:
-            log.warning("hot-swap of %s failed, loading it afresh: %s", adapter.folder.name, error)
+            log.warning("hot-swap of %s failed, loading it again: %s", adapter.folder.name, error)
         return self._loaded
 
     def _load(self, adapter: AdapterFile, *, hotswap: bool) -> None:
         self._forget()
-        if self._compiled and not hotswap:  # keeps the adapter's scale in a tensor: another snapshot's is no new code
+        if self._compiled and not hotswap:  # keeps the scale in a tensor, so that another scale needs no compilation
             self.pipeline.enable_lora_hotswap(target_rank=None, check_compiled="ignore")
         self.pipeline.load_lora_weights(
             str(adapter.folder), weight_name=LORA_FILE, adapter_name=ADAPTER, hotswap=hotswap, use_safetensors=True
@@ -226,32 +226,32 @@ class ImageGenerator:
         self._forget()
 
     def _forget(self) -> None:
-        """What was loaded is gone; so are embeddings that an adapter of the text encoders has coloured."""
+        """Nothing is loaded any more; embeddings computed by adapted text encoders are no longer valid."""
         self._loaded = False
         if self._text_encoders_change:
             self._embeds.clear()
 
-    def _prove(self, adapter: AdapterFile) -> None:
-        """Every weight in the pipeline equals the file's, and so does every scale."""
+    def _check_loaded(self, adapter: AdapterFile) -> None:
+        """Check that every weight and every scale in the pipeline equals the file's."""
         for name, part in self.model.parts.items():
             prefix = lora.prefix(name, part)
-            held = part.state_dict()
+            state = part.state_dict()
             for key, value in adapter.weights.items():
-                if key.startswith(prefix) and not _holds(held, key.removeprefix(prefix), value):
+                if key.startswith(prefix) and not _holds(state, key.removeprefix(prefix), value):
                     raise ModelError(f"the pipeline does not hold {key} of {adapter.folder.name} after the swap")
             for module_name, module in part.named_modules():
                 scaling = getattr(module, "scaling", None)
                 if not isinstance(scaling, dict):
                     continue
-                said = adapter.scales.get(prefix + module_name)
-                if said is None or abs(float(scaling[ADAPTER]) - said) > 1e-6:
+                scale = adapter.scales.get(prefix + module_name)
+                if scale is None or abs(float(scaling[ADAPTER]) - scale) > 1e-6:
                     raise ModelError(
-                        f"the pipeline applies scale {scaling[ADAPTER]} to {prefix}{module_name}, the file says {said}"
+                        f"the pipeline applies scale {scaling[ADAPTER]} to {prefix}{module_name}, the file says {scale}"
                     )
 
 
-def _holds(held: dict[str, torch.Tensor], key: str, value: torch.Tensor) -> bool:
-    """Whether a part's state has this weight of the file, in its own precision; DoRA's keys lack the last `.weight`."""
+def _holds(state: dict[str, torch.Tensor], key: str, value: torch.Tensor) -> bool:
+    """Whether a part's state has this weight of the file, in its own precision. DoRA's keys have no last `.weight`."""
     stem = key.removesuffix(".weight")
-    found = held.get(f"{stem}.{ADAPTER}.weight")
-    return found is not None and torch.equal(found.cpu(), value.to(found.dtype))
+    loaded = state.get(f"{stem}.{ADAPTER}.weight")
+    return loaded is not None and torch.equal(loaded.cpu(), value.to(loaded.dtype))

@@ -1,4 +1,4 @@
-"""From a run's settings to what evaluates its snapshots: base model, references, encoders."""
+"""Loads what the evaluation of a run needs: base model, references, encoders."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def build(run: RunDir, config: Config, device: torch.device) -> PictureEvaluatio
     """Load everything that evaluations of this run need.
 
     Raises:
-        ModelError, DataError, ConfigError, RunFolderError: base model, references or settings do not allow it.
+        ModelError, DataError, ConfigError, RunFolderError: base model, references or settings cannot be used.
     """
     require_present(run, config, to_train=False)
     record, settings = run.read_record(), config.evaluation

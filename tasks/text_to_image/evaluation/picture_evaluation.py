@@ -1,4 +1,4 @@
-"""One evaluation of a LoRA: every prompt is drawn with every seed, and the pictures are scored."""
+"""One evaluation of a LoRA: draw every prompt with every seed, score the pictures."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ IMAGES = "images"
 
 @dataclass(frozen=True)
 class PictureEvaluation:
-    """The resident pipeline, the prompts it draws, and what scores its pictures: `tasks.protocol.Evaluation`."""
+    """The resident pipeline, the prompts to draw, and the scorer: `tasks.protocol.Evaluation` of this task."""
 
     run: RunDir
     config: Config
@@ -45,11 +45,11 @@ class PictureEvaluation:
 
     @property
     def device(self) -> torch.device:
-        """Where pictures are drawn."""
+        """The device that draws."""
         return self.image_generator.device
 
     def swap(self, snapshot: Path | None) -> str:
-        """Make the pipeline draw with this snapshot's LoRA; None: with the base model alone."""
+        """Load this snapshot's LoRA into the pipeline; None: the base model without a LoRA."""
         if snapshot is None:
             self.image_generator.swap(None)
             return ""
@@ -61,15 +61,15 @@ class PictureEvaluation:
         """Draw every prompt with every seed, then score the pictures."""
         output.encoders = {column: encoder.model_dump() for column, encoder in self.scorer.encoders.items()}
         with output.timed("generate"):
-            wanted = jobs(self.references.prompts, self.references.sizes, self.config.evaluation)
-            batches = list(self.image_generator.draw(wanted))
+            planned = jobs(self.references.prompts, self.references.sizes, self.config.evaluation)
+            batches = list(self.image_generator.draw(planned))
         output.memory = devices.memory(self.device)
         drawn = [picture for batch in batches for picture in batch]
         numbers = [number for number, batch in enumerate(batches) for _ in batch]
-        wanted = [replace(job, batch=number) for job, number in zip(wanted, numbers, strict=True)]
+        done = [replace(job, batch=number) for job, number in zip(planned, numbers, strict=True)]
         pictures = {
             f"{number:03d}-seed-{job.seed}.png": (job, picture)
-            for number, (job, picture) in enumerate(zip(wanted, drawn, strict=True))
+            for number, (job, picture) in enumerate(zip(done, drawn, strict=True))
         }
         lookalikes = Lookalikes(self.scorer, self.training)
 
@@ -79,7 +79,7 @@ class PictureEvaluation:
 
         output.write = write
         with output.timed("score"):
-            scores = self._score(step, kind, wanted, drawn)
+            scores = self._score(step, kind, done, drawn)
             if step == BASE_MODEL and kind == "evaluations":
                 output.anchors = anchors(list(self.references.pictures.values()), self.scorer)
         output.missing = scores.missing
@@ -98,11 +98,11 @@ class PictureEvaluation:
         ]
 
     def describe(self) -> dict[str, Any]:
-        """How pictures are drawn."""
+        """The settings with which pictures are drawn."""
         return self.image_generator.describe()
 
     def further(self) -> PictureEvaluation:
-        """For the finalists: further prompts, if any, and the same ones, with seeds that follow the first ones."""
+        """To confirm the best snapshots: further prompts, if any, and the same ones, with the seeds that follow."""
         settings = self.config.evaluation
         first = settings.seed + settings.num_prompts * settings.num_seeds
         changed = settings.model_copy(update={"num_seeds": settings.confirm_seeds, "seed": first})
@@ -112,42 +112,42 @@ class PictureEvaluation:
             others = references.load(self.run, self.config, multiple, self.run.further_references).beside(others)
         return replace(self, config=self.config.model_copy(update={"evaluation": changed}), references=others)
 
-    def asked(self, prompts: Sequence[str]) -> PictureEvaluation:
-        """For what a person wants to see drawn."""
+    def with_prompts(self, prompts: Sequence[str]) -> PictureEvaluation:
+        """To draw prompts that the user requested."""
         multiple = self.image_generator.model.size_multiple
-        return replace(self, references=references.asked(prompts, self.config, multiple))
+        return replace(self, references=references.requested(prompts, self.config, multiple))
 
-    def _score(self, step: int, kind: ResultKind, wanted: list[Job], drawn: list[Image.Image]) -> Scores:
-        """Every metric; without references those that need none."""
+    def _score(self, step: int, kind: ResultKind, done: list[Job], drawn: list[Image.Image]) -> Scores:
+        """Every metric; without references, the metrics that need none."""
         if self.references.pictures:
-            return self.scorer.score(self._metric_input(step, kind, wanted, drawn))
-        return self.scorer.score_without_references(drawn, [job.prompt for job in wanted])
+            return self.scorer.score(self._metric_input(step, kind, done, drawn))
+        return self.scorer.score_without_references(drawn, [job.prompt for job in done])
 
-    def _metric_input(self, step: int, kind: ResultKind, wanted: list[Job], drawn: list[Image.Image]) -> MetricInput:
+    def _metric_input(self, step: int, kind: ResultKind, done: list[Job], drawn: list[Image.Image]) -> MetricInput:
         return MetricInput(
-            references=[self.references.pictures[job.prompt_id] for job in wanted],
+            references=[self.references.pictures[job.prompt_id] for job in done],
             samples=drawn,
-            prompts=[job.prompt for job in wanted],
-            base=drawn if step == BASE_MODEL else self._base_pictures(kind, wanted),
+            prompts=[job.prompt for job in done],
+            base=drawn if step == BASE_MODEL else self._base_pictures(kind, done),
             training=self.training,
         )
 
-    def _base_pictures(self, kind: ResultKind, wanted: list[Job]) -> list[Image.Image] | None:
-        """Step 0's pictures of the same prompts and seeds; None when one is missing."""
+    def _base_pictures(self, kind: ResultKind, done: list[Job]) -> list[Image.Image] | None:
+        """Step 0's pictures of the same prompts and seeds; None if one is missing."""
         result = self.run.read_result(BASE_MODEL, kind)
         folder = self.run.result(kind, BASE_MODEL) / IMAGES
         paths = {(sample.prompt_id, sample.seed): folder / sample.image for sample in result.samples} if result else {}
-        found = [paths.get((job.prompt_id, job.seed)) for job in wanted]
-        return [open_picture(path) for path in found if path] if all(found) else None
+        base_paths = [paths.get((job.prompt_id, job.seed)) for job in done]
+        return [open_picture(path) for path in base_paths if path] if all(base_paths) else None
 
 
 def _write(
     folder: Path, result: EvaluationResult, pictures: dict[str, tuple[Job, Image.Image]], references: References
 ) -> None:
-    """Every picture, saying what it is; with their numbers also a table and the contact sheet."""
+    """Write every picture with a description; if there are numbers, also a table and the contact sheet."""
     (folder / IMAGES).mkdir()
     for name, (job, picture) in pictures.items():
-        picture.save(folder / IMAGES / name, pnginfo=_described(result, job))
+        picture.save(folder / IMAGES / name, pnginfo=_description(result, job))
     if result.samples:
         _write_rows(folder / "images.csv", result.samples)
         (folder / SHEET).write_bytes(contact_sheet.draw(references, list(pictures.values())))
@@ -174,8 +174,8 @@ def _ids(sample: Sample) -> dict[str, Value]:
     return {column: lookalike.id for column, lookalike in sample.lookalikes.items()}
 
 
-def _described(result: EvaluationResult, job: Job) -> PngInfo:
-    """What a picture says of itself: prompt, seed, step, and the snapshot that drew it."""
+def _description(result: EvaluationResult, job: Job) -> PngInfo:
+    """The text in a picture's file: prompt, seed, step, snapshot."""
     info = PngInfo()
     for key, value in (
         ("prompt", job.prompt),

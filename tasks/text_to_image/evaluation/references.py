@@ -1,4 +1,4 @@
-"""The prompts and pictures that samples are drawn for and compared with: the run's own, or what a person asks for."""
+"""The prompts to draw and the pictures to compare with: the run's own, or prompts that the user requested."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from shared.run_folder.run_dir import RunDir
 
 @dataclass(frozen=True)
 class References:
-    """Prompts and pictures by id, in the order they are evaluated. Prompts that a person asks for have no pictures."""
+    """Prompts and pictures by id, in the order of evaluation. Prompts that the user requested have no pictures."""
 
     prompts: dict[str, str]
     pictures: dict[str, Image.Image]
     size: buckets.Size = (0, 0)
-    """Of samples without a reference."""
+    """The size of samples without a reference."""
 
     @property
     def sizes(self) -> dict[str, buckets.Size]:
-        """Width and height of each picture; its samples are drawn at the same."""
+        """Width and height of each picture; its samples are drawn in the same size."""
         return {name: self.pictures[name].size if name in self.pictures else self.size for name in self.prompts}
 
     def beside(self, others: References) -> References:
@@ -39,14 +39,14 @@ class References:
 
 
 def load(run: RunDir, config: Config, multiple: int, folder: Path | None = None) -> References:
-    """Read the run's references, or those in `folder`; published first if nobody has.
+    """Read the run's references, or those in `folder`; publish them first if they are missing.
 
-    multiple: of a picture's sides, as the model needs it.
+    multiple: the sides of a picture must be multiples of it.
 
     Raises:
-        DataError: they have to be made, and the data set is gone or has changed.
+        DataError: they have to be created, but the data set is missing or has changed.
         ConfigError: the resolution does not suit the model.
-        RunFolderError: they are not what was published: every result stands on the same ones.
+        RunFolderError: they have changed since they were published; all results of a run must use the same ones.
     """
     folder = folder or run.references
     published.publish_missing(run, config, multiple, lambda: _pairs(run, config))
@@ -54,16 +54,16 @@ def load(run: RunDir, config: Config, multiple: int, folder: Path | None = None)
     return References(prompts, {prompt_id: _read(folder / f"{prompt_id}.png") for prompt_id in prompts})
 
 
-def asked(prompts: Sequence[str], config: Config, multiple: int) -> References:
-    """A person's own prompts, to be drawn as squares."""
+def requested(prompts: Sequence[str], config: Config, multiple: int) -> References:
+    """Prompts that the user requested, to be drawn as squares."""
     size = buckets.sizes(config.data.resolution, multiple, square=True)[0]
     return References({f"asked-{number:02d}": prompt for number, prompt in enumerate(prompts, 1)}, {}, size)
 
 
 def _pairs(run: RunDir, config: Config) -> list[Pair]:
-    """The held-out pairs by the run's record where they are as it says, else by reading the data set again.
+    """The held-out pairs from the run's record if they have not changed, else from reading the data set again.
 
-    An old run may be evaluated where only training pictures have changed.
+    An old run can therefore be evaluated if only training pictures have changed.
     """
     recorded, ids = recorded_pairs(run.read_inventory(), config), set(run.read_record().dataset.held_out)
     held_out = [pair for pair in recorded.pairs if pair.id in ids] if recorded else []

@@ -1,4 +1,4 @@
-"""The encoders of a run, loaded once, and what they say of samples against references."""
+"""The encoders of a run, loaded once, and the metrics they compute for samples against references."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tasks.text_to_image.metrics.metric import Metric
 from tasks.text_to_image.metrics.metric_input import MetricInput, Row
 
 NOT_FINITE = "the computation gave no finite number"
-NO_REFERENCE = "a prompt that was asked for has no reference"
+NO_REFERENCE = "a requested prompt has no reference"
 
 
 @dataclass(frozen=True)
@@ -25,18 +25,18 @@ class Scores:
     """The numbers of one evaluation."""
 
     rows: list[Row]
-    """One for each sample, in order; every row has every column."""
+    """One row for each sample, in order; every row has every column."""
     missing: dict[str, str]
     """Column → why it is None in some row."""
 
 
 @dataclass(frozen=True)
 class Scorer:
-    """Scores samples against references, and remembers what the encoders said of the references."""
+    """Scores samples against references; the features of the references are computed once."""
 
     features: Features
     encoders: dict[str, EncoderRecord]
-    """Column → the encoder behind it; a column that depends on none is absent."""
+    """Column → the encoder it uses; a column without an encoder is absent."""
     metrics: tuple[Metric, ...]
     """In the order of the columns."""
 
@@ -44,7 +44,7 @@ class Scorer:
         """Every metric of every sample.
 
         Raises:
-            ModelError: a sample is all black: whoever drew it has failed, and no number may hide that.
+            ModelError: a sample is all black: drawing has failed, and a number would hide it.
         """
         references, samples, prompts = metric_input.references, metric_input.samples, metric_input.prompts
         if not len(references) == len(samples) == len(prompts):
@@ -54,8 +54,8 @@ class Scorer:
     def score_without_references(self, samples: Sequence[Image.Image], prompts: Sequence[str]) -> Scores:
         """The metrics that need no reference; the losses are missing, with the reason. Raises as `score` does."""
         losses = [column.name for metric in self.metrics for column in metric.columns if column.role == "loss"]
-        able = replace(self, metrics=tuple(metric for metric in self.metrics if metric.needs_no_reference))
-        scores = able._score(MetricInput((), samples, prompts))
+        scorer = replace(self, metrics=tuple(metric for metric in self.metrics if metric.needs_no_reference))
+        scores = scorer._score(MetricInput((), samples, prompts))
         return Scores(scores.rows, {**dict.fromkeys(losses, NO_REFERENCE), **scores.missing})
 
     def _score(self, metric_input: MetricInput) -> Scores:
@@ -73,17 +73,17 @@ class Scorer:
 def load_scorer(
     fashion_clip: str, visual: str = "efficientnet-lite0", device: str = "cpu", metrics: tuple[str, ...] = ()
 ) -> Scorer:
-    """Load what the metrics look through. An encoder that cannot be had raises nothing: its columns are blank, with the
-    reason.
+    """Load the encoders of the metrics. An encoder that cannot be loaded raises nothing: its columns are empty, with
+    the reason.
 
     Args:
         fashion_clip: `pocket`, or the folder or hub id of a CLIPModel.
         visual: `efficientnet-lite0`, `gradients` (no weights), `dreamsim`, or a folder or hub id of a DINOv2 or SigLIP.
         device: where the encoders run, always in float32.
-        metrics: their names; those of an evaluation when empty.
+        metrics: their names; empty: those of an evaluation.
 
     Raises:
-        ConfigError: both are the same model.
+        ConfigError: `fashion_clip` and `visual` are the same model.
     """
     if fashion_clip == visual:
         raise ConfigError(
@@ -91,14 +91,14 @@ def load_scorer(
             "choose another encoder for one of them: two columns would hold the same number",
         )
     encoders = Encoders({"fashion_clip": fashion_clip, "visual": visual}, device)
-    wanted = tuple(all_metrics()[name] for name in metrics or metric_names())
-    extractors = {feature: feature(encoders) for metric in wanted for feature in metric.features}
+    selected = tuple(all_metrics()[name] for name in metrics or metric_names())
+    extractors = {feature: feature(encoders) for metric in selected for feature in metric.features}
     records: dict[str, EncoderRecord] = {}
-    for metric in wanted:
-        seen_by = next((record for feature in metric.features if (record := extractors[feature].record)), None)
-        if seen_by is not None:
-            records |= dict.fromkeys(metric.row_columns, seen_by)
-    return Scorer(Features(extractors), records, wanted)
+    for metric in selected:
+        encoder = next((record for feature in metric.features if (record := extractors[feature].record)), None)
+        if encoder is not None:
+            records |= dict.fromkeys(metric.row_columns, encoder)
+    return Scorer(Features(extractors), records, selected)
 
 
 def _compute(metric: Metric, metric_input: MetricInput, features: Features) -> tuple[list[Row], dict[str, str]]:

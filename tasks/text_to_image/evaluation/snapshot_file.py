@@ -1,7 +1,7 @@
-"""A snapshot's file, proven before it comes near the resident pipeline.
+"""A snapshot's file, checked before it is loaded into the resident pipeline.
 
-A failed hot-swap deletes the live adapter, so everything that can be wrong with a file is found here: bytes that differ
-from the manifest, keys or shapes that do not fit the model, NaN, a missing or contradictory alpha.
+A failed hot-swap deletes the loaded adapter, so every fault of a file is found here: bytes that differ from the
+manifest, keys or shapes that do not fit the model, NaN, a missing or contradictory alpha.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ class AdapterFile:
 
 
 def read(folder: Path, expected: dict[str, torch.Size], settings: LoraConfig) -> AdapterFile:
-    """Read and prove a published snapshot. expected: keys and shapes of the run's adapter.
+    """Read and check a published snapshot. expected: keys and shapes of the run's adapter.
 
     Raises:
-        ModelError, RunFolderError: the first thing that is wrong with it, in words.
+        ModelError, RunFolderError: the file has a fault; the message names the first one.
     """
     digest = verify(folder).digest()
     weights, metadata = weights_file.read(folder / LORA_FILE)
@@ -47,16 +47,16 @@ def read(folder: Path, expected: dict[str, torch.Size], settings: LoraConfig) ->
 
 
 def _scales(shapes: dict[str, torch.Size], metadata: dict[str, str], settings: LoraConfig) -> dict[str, float]:
-    """What updates are multiplied by, from the file itself: without it, they would silently be loaded at scale 1."""
+    """The factor of each module's update, from the file itself: without it, updates would be loaded at scale 1."""
     try:
         stored = json.loads(metadata[LORA_ADAPTER_METADATA_KEY])
-        said = {module: lora.rank_and_alpha(module, stored) for module in lora.modules(shapes)}
-        scales = {module: lora.scale(module, stored) for module in said}
-        parts = {module.partition(".")[0] for module in said}
+        stored_values = {module: lora.rank_and_alpha(module, stored) for module in lora.modules(shapes)}
+        scales = {module: lora.scale(module, stored) for module in stored_values}
+        parts = {module.partition(".")[0] for module in stored_values}
         variants = {(bool(stored[f"{part}.use_rslora"]), bool(stored[f"{part}.use_dora"])) for part in parts}
     except (KeyError, ValueError, TypeError):
         raise ModelError(f"{LORA_FILE} does not state its rank and alpha") from None
-    for module, (rank, alpha) in said.items():
+    for module, (rank, alpha) in stored_values.items():
         expected = settings.rank_and_alpha(convolution=lora.is_convolution(shapes[f"{module}.lora_A.weight"]))
         if (rank, alpha) != expected:
             raise ModelError(
@@ -68,15 +68,15 @@ def _scales(shapes: dict[str, torch.Size], metadata: dict[str, str], settings: L
     return scales
 
 
-def _check_shapes(found: dict[str, torch.Size], expected: dict[str, torch.Size]) -> None:
-    missing = expected.keys() - found.keys()
-    unknown = found.keys() - expected.keys()
+def _check_shapes(shapes: dict[str, torch.Size], expected: dict[str, torch.Size]) -> None:
+    missing = expected.keys() - shapes.keys()
+    unknown = shapes.keys() - expected.keys()
     if missing or unknown:
         sample = sorted(missing or unknown)[0]
         raise ModelError(
             f"{LORA_FILE} does not match lora.target_modules: {len(missing)} keys missing, {len(unknown)} unknown, "
             f"such as {sample}"
         )
-    for key, shape in found.items():
+    for key, shape in shapes.items():
         if shape != expected[key]:
             raise ModelError(f"{LORA_FILE}: {key} has shape {tuple(shape)}, must be {tuple(expected[key])}")

@@ -1,4 +1,4 @@
-"""The pictures a run learns from, as vectors: looked at once for the whole run."""
+"""The training pictures of a run, as vectors: computed once for the whole run."""
 
 from __future__ import annotations
 
@@ -21,13 +21,14 @@ from tasks.text_to_image.encoders.encoder import Vector
 log = logging.getLogger(__name__)
 
 MAX_PICTURES = 2000
-"""Looked at, evenly spread over the ids: the base model's evaluation waits for it."""
+"""The number of pictures used, evenly spread over the ids: the base model's evaluation waits for them."""
 SIZE_MULTIPLE = 8
-"""Of the sides pictures are framed to: what a model needs beyond this is too fine to be compared."""
+"""Sides of framed pictures are multiples of this. A model may need a larger multiple; the difference is too small to
+matter here."""
 
 
 class TrainingSet:
-    """Found in the data set when first asked for, for it may be long."""
+    """Read from the data set at the first use, because that can take long."""
 
     def __init__(self, run: RunDir, config: Config) -> None:
         self._run, self._config = run, config
@@ -35,14 +36,14 @@ class TrainingSet:
         self._found: list[dataset.Pair] = []
 
     def vectors(self, embed: Callable[[Image.Image], Vector]) -> NDArray[np.float32]:
-        """The training pictures embedded, (N, D), N ≤ `MAX_PICTURES`; the first call computes, later ones remember.
+        """The embedded training pictures, (N, D), N ≤ `MAX_PICTURES`; computed by the first call and then kept.
 
         Raises:
-            DataError: the data set is gone, cannot be read, or is no longer what was learnt from.
+            DataError: the data set is missing, cannot be read, or has changed since training.
         """
         if self._vectors is None:
             pairs = self._pairs()
-            log.info("looking at %d training pictures, once", len(pairs))
+            log.info("encoding %d training pictures, once per run", len(pairs))
             self._vectors = np.stack([embed(picture) for picture in map(self._framed, pairs)])
             self._found = pairs
         return self._vectors
@@ -60,20 +61,20 @@ class TrainingSet:
         return self._framed(self._found[position])
 
     def _pairs(self) -> list[dataset.Pair]:
-        """Those to look at: by the run's record where they are as it says, else by reading the data set again."""
+        """The pairs to use: from the run's record if they have not changed, else from reading the data set again."""
         digest = Digests(dataset.digests_path(self._config))
         recorded = recorded_pairs(self._run.read_inventory(), self._config)
-        if recorded and recorded.are_unchanged(pairs := self._chosen(recorded.pairs, recorded.digest), digest):
+        if recorded and recorded.are_unchanged(pairs := self._select(recorded.pairs, recorded.digest), digest):
             return pairs
-        return self._chosen(relocation.scan_again(self._run, self._config, digest), digest)
+        return self._select(relocation.scan_again(self._run, self._config, digest), digest)
 
-    def _chosen(self, pairs: Sequence[dataset.Pair], digest: dataset.Digest) -> list[dataset.Pair]:
+    def _select(self, pairs: Sequence[dataset.Pair], digest: dataset.Digest) -> list[dataset.Pair]:
         config, held_out = self._config, self._run.read_record().dataset.held_out
-        found = dataset.training_pairs(pairs, held_out, config.data.train_size, config.train.seed, digest)
-        return found[:: -(-len(found) // MAX_PICTURES)]
+        training = dataset.training_pairs(pairs, held_out, config.data.train_size, config.train.seed, digest)
+        return training[:: -(-len(training) // MAX_PICTURES)]
 
     def _framed(self, pair: dataset.Pair) -> Image.Image:
-        """As the references are, so that both can be compared with a sample."""
+        """Framed like the references, so that both can be compared with a sample."""
         data = self._config.data
         sizes = buckets.sizes(data.resolution, SIZE_MULTIPLE, square=not data.buckets)
         return buckets.frame(upright_size(pair.image), sizes).apply(open_picture(pair.image))

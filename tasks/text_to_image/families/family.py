@@ -1,7 +1,7 @@
-"""What a family of base models is: everything that differs between one kind of model and another, in one file each.
+"""A family of base models: everything that differs between one kind of model and another, in one file each.
 
-A family holds no weights and is imported without torch: `run.py` asks it of files before anything is loaded. A loaded
-model (`model.Model`) asks it to compute; those methods import what they compute with.
+A family holds no weights and is imported without torch: `run.py` uses it to recognise files before anything is loaded.
+A loaded model (`model.Model`) calls its computing methods, which import torch and diffusers themselves.
 
 Shapes: B batch, C latent channels, H W height and width, L tokens, D embedding width.
 """
@@ -31,99 +31,99 @@ class Family(ABC):
     """One kind of base model."""
 
     name: ClassVar[str]
-    """As presets and messages have it: `sdxl`."""
+    """The name in presets and messages: `sdxl`."""
     title: ClassVar[str]
-    """As people say it: `SDXL`."""
+    """The name for people: `SDXL`."""
     pipeline_class: ClassVar[str]
-    """diffusers' class, as `model_index.json` names it."""
+    """The class of diffusers in `model_index.json`."""
     denoiser: ClassVar[str]
-    """The part that learns, by the pipeline's name for it; the keys of its LoRA begin with it."""
+    """The pipeline's name of the denoiser; the keys of its LoRA begin with it."""
     text_encoders: ClassVar[tuple[str, ...]]
-    """By the pipeline's names for them."""
+    """The pipeline's names of the text encoders."""
     file_parts: ClassVar[Mapping[str, str]] = {}
-    """How keys of a single file begin, to the part they are of; empty: only folders are known."""
+    """Key prefix in a single file → part; empty: the family is loaded from folders only."""
     hub_name: ClassVar[str]
-    """A regular expression that the name of a hub id matches, in lower case; for advice before anything is here."""
+    """A regular expression for hub ids, in lower case; used before the model is downloaded."""
     header_name: ClassVar[str]
-    """A regular expression that the names begin with by which headers call this family, in lower case."""
+    """A regular expression for the start of this family's names in file headers, in lower case."""
     pipeline_arguments: ClassVar[Mapping[str, Any]] = {}
-    """What the pipeline is loaded with, beside precision and place."""
+    """Arguments for loading the pipeline, besides precision and location."""
     normalizations: ClassVar[frozenset[str]]
-    """Settings of a VAE that the pipeline undoes when it draws: `latents_mean`, `latents_std`, `shift_factor`."""
+    """VAE settings that the pipeline reverses when it draws: `latents_mean`, `latents_std`, `shift_factor`."""
     architectures: ClassVar[Mapping[str, str]]
-    """What is predicted to `modelspec.architecture`."""
+    """Prediction type → `modelspec.architecture`."""
     implementation: ClassVar[str] = "diffusers"
-    """Whose names of modules `exported` writes, for `modelspec.implementation`."""
+    """`modelspec.implementation`: the program whose module names `exported` writes."""
     fixed_layer: ClassVar[str | None] = None
-    """Where the text encoders are read, in words, whatever `model.clip_skip` asks for; None: where it says."""
+    """The text encoders' layer that is used whatever `model.clip_skip` is, in words; None: `clip_skip` decides."""
 
     text_window: ClassVar[int | None] = None
-    """Tokens of a caption that are read at once; None: as many as the tokenizer has, but for a start and an end."""
+    """Tokens of a caption per pass; None: the tokenizer's maximum, without start and end."""
 
     lora_prefixes: ClassVar[Mapping[str, str]] = {}
-    """How kohya's names of modules begin, by part."""
+    """Part → prefix of kohya's module names."""
 
     # Settings.
 
     presets: ClassVar[Mapping[str, tuple[str, ...]]] = targets.PRESETS
-    """What `lora.target_modules` names, to the ends of modules' names."""
+    """Preset of `lora.target_modules` → ends of module names."""
     exclude_modules: ClassVar[str | None] = None
-    """A regular expression of the denoiser's modules that never get an adapter, as one without a gradient."""
+    """A regular expression for modules of the denoiser that never get an adapter, such as those without a gradient."""
     samplers: ClassVar[Collection[str] | None] = None
-    """Values of `evaluation.scheduler` that draw what it has learnt; None: all."""
+    """Values of `evaluation.scheduler` that can sample with models of this family; None: all."""
     resolution: ClassVar[int]
-    """Sides of the pictures it was trained on, in pixels."""
+    """Side of the pictures it was trained on, in pixels."""
     sizes: ClassVar[Mapping[int, Size]]
-    """Nominal GB of a card to what fits on it: `presets`."""
+    """Nominal GB of a card → settings that fit on it: `presets`."""
     on_cpu: ClassVar[Size]
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """The folders that a pipeline is made of."""
+        """The folders of a pipeline."""
         tokenizers = tuple(name.replace("text_encoder", "tokenizer") for name in self.text_encoders)
         return (self.denoiser, "vae", *self.text_encoders, *tokenizers, "scheduler")
 
     @property
     def weighted_parts(self) -> tuple[str, ...]:
-        """Those that have weights."""
+        """The parts that have weights."""
         return (self.denoiser, "vae", *self.text_encoders)
 
-    # What a model is, told from its files and from its parts.
+    # Recognition: the kind of a model, from its files and its parts.
 
     def is_described_by(self, denoiser: Mapping[str, Any]) -> bool:
-        """Whether a model of this pipeline class, with this denoiser's configuration, is of this family."""
+        """Whether a model of this pipeline class with this denoiser's configuration belongs to this family."""
         return True
 
     def recognises_file(self, tensors: Tensors, file: Path) -> bool:
-        """Whether a single file is of this family, by its keys.
+        """Whether the keys of a single file are those of this family.
 
         Raises:
-            ModelError: it is, but of a kind that cannot be trained.
+            ModelError: they are, but models of this kind cannot be trained.
         """
         return False
 
     def recognises_lora(self, modules: Mapping[str, Module]) -> bool:
-        """Whether a LoRA is for this family, by its modules; False: they do not tell."""
+        """Whether the modules of a LoRA show that it is for this family."""
         return False
 
     @abstractmethod
     def require_trainable(self, folder: Path) -> None:
-        """What a folder's configuration files tell of its noise schedule.
+        """Check the noise schedule in a folder's configuration files.
 
         Raises:
-            ModelError: it is of a kind that cannot be trained.
+            ModelError: models of this kind cannot be trained.
         """
 
     def stated(self, files: Path) -> str | None:
-        """What a folder's or a file's own words are on what it predicts, in a phrase; None: nothing."""
+        """What a folder or file states about its prediction type, as a phrase; None: nothing."""
         return None
 
     @abstractmethod
     def size_multiple(self, denoiser: Mapping[str, Any], vae: Mapping[str, Any]) -> int:
-        """Sides of a picture, in pixels, must be multiples of this. Of the two configurations."""
+        """The sides of a picture, in pixels, must be multiples of this. denoiser, vae: their configurations."""
 
     def size_multiple_of_file(self, tensors: Tensors) -> int | None:
-        """The same of a single file that nobody describes; None: its keys do not tell."""
+        """The same for a single file without a configuration; None: its keys do not show it."""
         return None
 
     def native_resolution(self, model: ModelShapes) -> int:
@@ -133,7 +133,7 @@ class Family(ABC):
     # Memory, before anything is loaded: bytes beyond weights, adapter and optimizer.
 
     described: ClassVar[Mapping[str, Any]] = {}
-    """The denoiser's configuration, for single files, which do not say it."""
+    """The denoiser's configuration for single files, which have none."""
     decodes_in_fp32: ClassVar[bool] = False
     """Whether the VAE overflows in fp16, so that the pipeline decodes in fp32."""
 
@@ -141,46 +141,46 @@ class Family(ABC):
     def activation_bytes(
         self, model: ModelShapes, batch: int, resolution: int, *, half: bool, checkpointing: bool
     ) -> float:
-        """What a forward and backward pass holds at its peak, weights and the adapter's gradients apart."""
+        """The peak of a forward and backward pass, without weights and the adapter's gradients."""
 
     @abstractmethod
     def denoising_bytes(self, model: ModelShapes, resolution: int) -> float:
-        """What the denoiser holds while one picture is drawn without guidance, in half precision."""
+        """The memory of the denoiser while it draws one picture without guidance, in half precision."""
 
     def targets(self, names: Collection[str], *, linear_projections: bool = True) -> tuple[str, ...]:
-        """The ends of names of the denoiser's modules that get an adapter.
+        """Name endings of the denoiser's modules that get an adapter.
 
-        names: as the config has them, where presets stand spelled out as Stable Diffusion means them.
-        linear_projections: whether transformer blocks project by linear layers instead of convolutions.
+        names: from the config, in which presets are replaced by the names of Stable Diffusion's modules.
+        linear_projections: whether transformer blocks project with linear layers instead of convolutions.
         """
         return targets.resolve(targets.translated(names, self.presets), linear_projections=linear_projections)
 
     def projects_linearly(self, denoiser: Mapping[str, Any] | None) -> bool:
-        """Whether this denoiser's transformer blocks project by linear layers. None: a single file's."""
+        """Whether this denoiser's transformer blocks project with linear layers. None: that of a single file."""
         return True
 
-    # What is learnt.
+    # Training.
 
     @abstractmethod
     def objective(
         self, pipeline: Any, file: Path | None, settings: ModelConfig, *, zero_terminal_snr: bool
     ) -> tuple[Objective, tuple[str, ...]]:
-        """What this model learns, and what a person must know of how it was understood.
+        """The objective of this model, and sentences about it that the user must know.
 
-        file: where the model is a single one. zero_terminal_snr: the run's.
+        file: the model's file, if it is a single one. zero_terminal_snr: the run's setting.
 
         Raises:
-            ModelError: it is of a kind that cannot be trained.
+            ModelError: models of this kind cannot be trained.
         """
 
     def unread_layers(self, text_encoder: str, clip_skip: int) -> int:
-        """How many of a text encoder's last layers nothing is read from: an adapter there would have no gradient."""
+        """The number of a text encoder's last layers that are not used: an adapter there would have no gradient."""
         return 0
 
-    # One step of computing. Every method here runs where torch is.
+    # Computing. These methods may use torch.
 
     def scale_latents(self, model: Model, latents_BCHW: Tensor) -> Tensor:
-        """From the VAE's units to those the denoiser learnt on."""
+        """From the VAE's units to the units in which the denoiser was trained."""
         config = model.pipeline.vae.config
         if config.get("latents_mean") is None:
             shift = config.get("shift_factor")
@@ -192,10 +192,10 @@ class Family(ABC):
 
     @abstractmethod
     def encode_captions(self, model: Model, captions: list[str]) -> Conditioning:
-        """Text conditioning of these captions, on the text encoders' device; carries gradients where they have any."""
+        """Text conditioning of these captions, on the text encoders' device; with gradients if they are trained."""
 
     def collate(self, texts: Sequence[Conditioning]) -> Conditioning:
-        """The conditioning of single captions, each without a batch dimension, as that of a batch."""
+        """Combine the conditioning of single captions, each without a batch dimension, into that of a batch."""
         import torch
 
         return {name: torch.stack([text[name] for text in texts]) for name in texts[0]}
@@ -204,26 +204,26 @@ class Family(ABC):
     def predict(
         self, model: Model, noisy_latents_BCHW: Tensor, timesteps_B: Tensor, conditioning: Conditioning
     ) -> Tensor:
-        """One call of the denoiser, as the objective's target has it. timesteps: the objective's. (B, C, H, W)."""
+        """The denoiser's output, in the units of the objective's target. timesteps: the objective's. (B, C, H, W)."""
 
     @abstractmethod
     def prompt_arguments(self, model: Model, prompts: list[str]) -> dict[str, Any]:
-        """Embeddings of prompts, and of as many empty ones, as the pipeline's call takes them."""
+        """Embeddings of prompts and of as many empty prompts, as arguments of the pipeline's call."""
 
     def guidance_arguments(self, scale: float) -> dict[str, Any]:
-        """`evaluation.guidance_scale` as the pipeline's call takes it."""
+        """`evaluation.guidance_scale` as an argument of the pipeline's call."""
         return {"guidance_scale": scale}
 
-    # What a LoRA is called.
+    # Names in LoRA files.
 
     @abstractmethod
     def header(self, predicted: str) -> dict[str, str]:
-        """`modelspec.architecture`, and kohya's names of the base model. predicted: the objective's prediction type."""
+        """`modelspec.architecture` and kohya's names of the base model. predicted: the objective's prediction type."""
 
     @abstractmethod
     def exported(self, weights: dict[str, Tensor], scales: dict[str, float]) -> dict[str, Tensor]:
-        """A snapshot's weights as ComfyUI reads them. scales: of each module's update."""
+        """A snapshot's weights with the names that ComfyUI reads. scales: the factor of each module's update."""
 
     def lora_names(self, module: str) -> list[str]:
-        """What other programs call a module, `unet.mid_block.…`, of which `lora.init_from` may hold a LoRA."""
+        """Other programs' names of a module `unet.mid_block.…`, under which `lora.init_from` may store it."""
         return [module]

@@ -1,4 +1,4 @@
-"""The families there are. A further one is a file beside this one, and a line here."""
+"""All families. To add one, add a file to this folder and a line here."""
 
 from __future__ import annotations
 

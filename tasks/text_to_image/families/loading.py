@@ -46,14 +46,14 @@ def load_model(
     zero_terminal_snr: bool = False,
     max_token_length: int = MAX_TOKEN_LENGTH,
 ) -> Model:
-    """The base model on the CPU, without safety checker, its progress bar off. No code of the model's own is ever run.
+    """The base model on the CPU, without safety checker and progress bar. Never runs code that comes with the model.
 
-    for_training: heed `settings.quantization`, which puts the denoiser on the GPU; and load the VAE in fp32, in which
-    pictures are encoded. A VAE that only decodes has the pipeline's precision, as in any other program.
-    zero_terminal_snr, max_token_length: the run's, of `train` and `data`.
+    for_training: apply `settings.quantization`, which puts the denoiser on the GPU, and load the VAE in fp32, because
+    it encodes pictures. A VAE that only decodes has the pipeline's precision, as in any other program.
+    zero_terminal_snr, max_token_length: the run's settings in `train` and `data`.
 
     Raises:
-        ModelError: nothing loadable at `settings.path`, or a model of another family or noise schedule.
+        ModelError: `settings.path` cannot be loaded, or the family or noise schedule is not supported.
         ConfigError: `settings.clip_skip` does not suit the model.
     """
     diffusers_logging.disable_progress_bar()
@@ -62,24 +62,24 @@ def load_model(
     try:
         families = _candidates(location, settings.revision)
         pipeline = _load(families[0], location, settings, precision, for_training=for_training)
-        family = _described(families, pipeline)
+        family = _choose(families, pipeline)
         if settings.vae:
             dtype = torch.float32 if for_training else DTYPES[precision]
             pipeline.register_modules(vae=_external_vae(settings.vae, pipeline, family.denoiser, dtype))
     except (OSError, ValueError, TypeError, KeyError, SafetensorError) as error:
-        raise _explained(error, location, settings) from error
+        raise _load_error(error, location, settings) from error
     pipeline.set_progress_bar_config(disable=True)
-    model = _understood(family, pipeline, settings, zero_terminal_snr=zero_terminal_snr)
+    model = _with_objective(family, pipeline, settings, zero_terminal_snr=zero_terminal_snr)
     model.max_token_length = max_token_length
     model.clip_skip = _readable_layer(model, settings.clip_skip)
     return model
 
 
 def _readable_layer(model: Model, clip_skip: int) -> int:
-    """`model.clip_skip`, if the model's text encoder has such a layer and can be read there.
+    """`model.clip_skip`, if the model's text encoder has that layer and the family allows it.
 
     Raises:
-        ConfigError: it has not, or cannot.
+        ConfigError: the encoder has no such layer, or the family uses a fixed layer.
     """
     if clip_skip == 1:
         return clip_skip
@@ -87,16 +87,16 @@ def _readable_layer(model: Model, clip_skip: int) -> int:
     layers = int(model.pipeline.text_encoder.config.num_hidden_layers)
     if clip_skip > layers:
         raise ConfigError(
-            f"model.clip_skip is {clip_skip}, and the text encoder has {layers} layers", "set it to 2, the usual value"
+            f"model.clip_skip is {clip_skip}, but the text encoder has {layers} layers", "set it to 2, the usual value"
         )
     return clip_skip
 
 
 def _external_vae(name: str, pipeline: Any, denoiser: str, dtype: torch.dtype) -> AutoencoderKL:
-    """The VAE to use instead of the pipeline's; a file is described by the pipeline's own.
+    """The VAE to use instead of the pipeline's. A single file gets the configuration of the pipeline's VAE.
 
     Raises:
-        ModelError: it cannot be loaded, or the denoiser cannot read its latents.
+        ModelError: it cannot be loaded, or its latents do not fit the denoiser.
     """
     source = external_vae.source(name)
     try:
@@ -112,17 +112,17 @@ def _external_vae(name: str, pipeline: Any, denoiser: str, dtype: torch.dtype) -
         raise ModelError(
             f"cannot load model.vae {name}: {reason}", "download or copy it again, and check the connection to the hub"
         ) from error
-    found = Latents(vae.config["latent_channels"], 2 ** (len(vae.config["block_out_channels"]) - 1))
+    own = Latents(vae.config["latent_channels"], 2 ** (len(vae.config["block_out_channels"]) - 1))
     base = Latents(getattr(pipeline, denoiser).config.in_channels, pipeline.vae_scale_factor)
-    external_vae.require_same_latents(found, base, name)
+    external_vae.require_same_latents(own, base, name)
     return vae
 
 
-def _understood(family: Family, pipeline: Any, settings: ModelConfig, *, zero_terminal_snr: bool) -> Model:
-    """The model, and what it learns.
+def _with_objective(family: Family, pipeline: Any, settings: ModelConfig, *, zero_terminal_snr: bool) -> Model:
+    """The model with its objective.
 
     Raises:
-        ModelError: it is of a kind that cannot be trained.
+        ModelError: models of this kind cannot be trained.
     """
     require_decodable(pipeline.vae.config, settings.vae or settings.path, family.normalizations)
     location = Path(resolve(settings.path))
@@ -133,28 +133,28 @@ def _understood(family: Family, pipeline: Any, settings: ModelConfig, *, zero_te
     return model
 
 
-def _explained(error: Exception, location: str, settings: ModelConfig) -> ModelError:
-    """diffusers says of a hub it could not reach that the model lacks a file."""
+def _load_error(error: Exception, location: str, settings: ModelConfig) -> ModelError:
+    """If the hub cannot be reached, diffusers reports only that the model lacks a file; this error gives the cause."""
     reason, hint = str(error).strip().partition("\n")[0], "download or copy the whole folder again"
     if Path(location).is_file() and not settings.single_file_config:
-        hint = "set model.single_file_config to a diffusers folder of the same family where the hub is out of reach"
+        hint = "set model.single_file_config to a diffusers folder of the same family if the hub cannot be reached"
     if model_files(location, settings.revision) is None:
-        reason = f"it is not in the cache, and the hub did not give it ({reason})"
-        hint = f"check the name, and download it where there is a network: hf download {location}"
+        reason = f"it is not in the cache, and it could not be downloaded from the hub ({reason})"
+        hint = f"check the name, then download it on a machine with a network: hf download {location}"
         hint += f" --revision {settings.revision}" if settings.revision else ""
     return ModelError(f"cannot load {settings.path}: {reason}", hint)
 
 
 def _candidates(location: str, revision: str | None) -> list[Family]:
-    """The families that a model's files allow: of a single file one, else those of the pipeline's class.
+    """The families to which a model can belong: one for a single file, else all with the pipeline's class.
 
     Raises:
         ModelError: there is none.
     """
     if Path(location).is_file():
-        found = family_of(location)
-        assert found
-        return [found]
+        family = family_of(location)
+        assert family
+        return [family]
     name = cast("dict[str, Any]", DiffusionPipeline.load_config(location, revision=revision))["_class_name"]
     families = of_pipeline(name)
     if not families:
@@ -163,10 +163,10 @@ def _candidates(location: str, revision: str | None) -> list[Family]:
     return families
 
 
-def _described(families: list[Family], pipeline: Any) -> Family:
-    """The one among families of one pipeline that this pipeline's denoiser is of."""
-    found = (family for family in families if family.is_described_by(getattr(pipeline, family.denoiser).config))
-    return next(found, families[0])
+def _choose(families: list[Family], pipeline: Any) -> Family:
+    """The family, of those with this pipeline's class, to which the denoiser belongs."""
+    matching = (family for family in families if family.is_described_by(getattr(pipeline, family.denoiser).config))
+    return next(matching, families[0])
 
 
 def _load(family: Family, location: str, settings: ModelConfig, precision: Precision, *, for_training: bool) -> Any:
@@ -179,7 +179,7 @@ def _load(family: Family, location: str, settings: ModelConfig, precision: Preci
         arguments["variant"] = _variant(location, settings, family)
         return kind.from_pretrained(location, revision=settings.revision, **arguments)
     described = {"config": settings.single_file_config} if settings.single_file_config else {}
-    if for_training:  # one precision for all parts is all that a single file's pipeline takes
+    if for_training:  # the pipeline of a single file has one precision for all parts
         arguments["vae"] = AutoencoderKL.from_single_file(location, subfolder="vae", dtype=torch.float32, **described)
     return kind.from_single_file(location, **arguments, **described)
 

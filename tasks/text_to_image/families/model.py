@@ -1,4 +1,4 @@
-"""A loaded base model through one interface, whatever family it is of: what trainer and evaluator need to know.
+"""A loaded base model of any family, through one interface for training and evaluation.
 
 Shapes: B batch, C latent channels, H W height and width, L tokens, D embedding width.
 """
@@ -18,30 +18,30 @@ from tasks.text_to_image.models.tokens import MAX_TOKEN_LENGTH, Lengths
 from tasks.text_to_image.objectives.objective import Objective
 
 Conditioning = dict[str, Tensor]
-"""What the denoiser is told of a picture, batch first: by the family's names, as `encoder_hidden_states` (B, L, D), and
-for all of them `time_ids` (B, 6), the picture's sizes."""
+"""The conditioning of the denoiser, batch first, under the family's names, such as `encoder_hidden_states` (B, L, D);
+for all families also `time_ids` (B, 6), the picture's sizes."""
 
 
 class Model:
-    """A loaded pipeline and its parts by what they do. All of it is frozen: only an adapter attached to it learns."""
+    """A loaded pipeline and its parts by function. All of it is frozen: only an attached adapter is trained."""
 
     def __init__(self, family: Family, pipeline: Any, objective: Objective) -> None:
         self.family = family
         self.pipeline = pipeline
         self.max_token_length = MAX_TOKEN_LENGTH
-        """Tokens of a prompt that are encoded, as `data.max_token_length` says it."""
+        """Tokens of a prompt that are encoded: `data.max_token_length`."""
         self.clip_skip = 1
-        """Layer at which the text encoder is read, from the last, where the family lets that be chosen."""
+        """The layer of the text encoder that is used, counted from the last, if the family allows the choice."""
         self.objective = objective
-        """What is learnt: of this run, whatever the pipeline's scheduler says."""
+        """The run's objective, which may differ from the pipeline's scheduler."""
         self.notices: tuple[str, ...] = ()
-        """What a person must know of how this model is understood."""
+        """Sentences about this model that the user must know."""
         for part in (pipeline.vae, *self.parts.values()):
             part.requires_grad_(False)
 
     @property
     def denoiser(self) -> nn.Module:
-        """The network that learns."""
+        """The network that predicts the noise, and is trained."""
         return getattr(self.pipeline, self.family.denoiser)
 
     @property
@@ -57,12 +57,12 @@ class Model:
 
     @property
     def parts(self) -> dict[str, nn.Module]:
-        """Everything that may carry an adapter, by the prefix of its keys in a LoRA file."""
+        """Everything that can have an adapter, by the prefix of its keys in a LoRA file."""
         return {self.family.denoiser: self.denoiser, **self.text_encoders}
 
     @property
     def device(self) -> torch.device:
-        """Where the denoiser is."""
+        """The denoiser's device."""
         return next(self.denoiser.parameters()).device
 
     @property
@@ -71,23 +71,23 @@ class Model:
         return cast("Any", self.denoiser).dtype
 
     def sample_with(self, scheduler: str) -> None:
-        """Let the pipeline sample with another scheduler of diffusers, as the objective has it.
+        """Let the pipeline sample with another scheduler of diffusers, configured by the objective.
 
-        scheduler: a class of diffusers, or `own`, the model's.
+        scheduler: a class of diffusers, or `own` for the model's.
 
         Raises:
-            ConfigError: that sampler cannot sample what the objective teaches.
+            ConfigError: the scheduler does not suit the objective.
         """
         self.pipeline.scheduler = self.objective.sampler(self.pipeline.scheduler, scheduler)
 
     @property
     def pixels_per_latent(self) -> int:
-        """The VAE's factor: how many pixels of a side are one of the latent's."""
+        """The VAE's factor: side of a picture in pixels / side of its latents."""
         return int(self.pipeline.vae_scale_factor)
 
     @property
     def size_multiple(self) -> int:
-        """Sides of a picture, in pixels, must be multiples of this."""
+        """The sides of a picture, in pixels, must be multiples of this."""
         return self.family.size_multiple(cast("Any", self.denoiser).config, self.pipeline.vae.config)
 
     @torch.no_grad()
@@ -101,56 +101,56 @@ class Model:
         return posterior.mean.cpu(), posterior.std.cpu()
 
     def scale_latents(self, latents_BCHW: Tensor) -> Tensor:
-        """From the VAE's units to those the denoiser learnt on."""
+        """From the VAE's units to the units in which the denoiser was trained."""
         return self.family.scale_latents(self, latents_BCHW)
 
     def encode_captions(self, captions: list[str]) -> Conditioning:
-        """Text conditioning of these captions, on the text encoders' device; carries gradients where they have any."""
+        """Text conditioning of these captions, on the text encoders' device; with gradients if they are trained."""
         return self.family.encode_captions(self, captions)
 
     def collate(self, texts: Sequence[Conditioning]) -> Conditioning:
-        """The conditioning of single captions, each without a batch dimension, as that of a batch."""
+        """Combine the conditioning of single captions, each without a batch dimension, into that of a batch."""
         return self.family.collate(texts)
 
     def predict(self, noisy_latents_BCHW: Tensor, timesteps_B: Tensor, conditioning: Conditioning) -> Tensor:
-        """The denoiser's output, as the objective's target has it. timesteps: the objective's. (B, C, H, W)."""
+        """The denoiser's output, in the units of the objective's target. timesteps: the objective's. (B, C, H, W)."""
         return self.family.predict(self, noisy_latents_BCHW, timesteps_B, conditioning)
 
     def prompt_arguments(self, prompts: list[str]) -> dict[str, Any]:
-        """Embeddings of prompts, and of as many empty ones, as the pipeline's call takes them."""
+        """Embeddings of prompts and of as many empty prompts, as arguments of the pipeline's call."""
         return self.family.prompt_arguments(self, prompts)
 
     def encode_to(self, device: torch.device) -> None:
-        """Move what encodes pictures and captions; the denoiser stays where it is."""
+        """Move the VAE and the text encoders; the denoiser stays on its device."""
         self.pipeline.vae.to(device)
         for encoder in self.text_encoders.values():
             encoder.to(device)
 
     def vae_digest(self) -> str:
-        """Changes with the VAE's weights."""
+        """A digest of the VAE's weights."""
         return _digest(self.pipeline.vae)
 
     def text_digest(self) -> str:
-        """Changes with the text encoders' weights or precision, the tokens they are given, and how they are read."""
+        """A digest of the text encoders' weights, precision, vocabulary, prompt length and layer."""
         vocabulary = "".join(str(sorted(tokenizer.get_vocab().items())) for tokenizer in self.tokenizers.values())
-        about = vocabulary + "".join(map(_digest, self.text_encoders.values()))
+        content = vocabulary + "".join(map(_digest, self.text_encoders.values()))
         if self.max_token_length != MAX_TOKEN_LENGTH:
-            about += f"max_token_length={self.max_token_length}"
+            content += f"max_token_length={self.max_token_length}"
         if self.clip_skip > 1:
-            about += f"clip_skip={self.clip_skip}"
-        return hashlib.sha256(about.encode()).hexdigest()
+            content += f"clip_skip={self.clip_skip}"
+        return hashlib.sha256(content.encode()).hexdigest()
 
     def token_lengths(self, captions: Iterable[str]) -> Lengths:
-        """How many tokens these captions have, whatever of them is encoded."""
+        """The number of tokens of each caption, including those that are cut off."""
         tokenizer = self.pipeline.tokenizer
-        counted = [len(tokenizer(caption, add_special_tokens=False, verbose=False).input_ids) for caption in captions]
-        return Lengths(tuple(counted), self.family.text_window or tokenizer.model_max_length - 2)
+        counts = [len(tokenizer(caption, add_special_tokens=False, verbose=False).input_ids) for caption in captions]
+        return Lengths(tuple(counts), self.family.text_window or tokenizer.model_max_length - 2)
 
 
 def _digest(module: nn.Module) -> str:
     """sha256 over names, precisions and bytes of all weights."""
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     for name, tensor in sorted(module.state_dict().items()):
-        found.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)}".encode())
-        found.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
-    return found.hexdigest()
+        digest.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()

@@ -1,7 +1,7 @@
 """A frozen denoiser in 8-bit integers or 4-bit NF4 (QLoRA, Dettmers et al. 2023), by bitsandbytes through diffusers.
 
-Only its linear layers are quantised: convolutions, norms and everything outside the denoiser keep the run's precision,
-in which the quantised layers compute too. Norms run in fp32 under autocast. CUDA only.
+Only its linear layers are quantised; they compute in the run's precision. Convolutions, norms and everything outside
+the denoiser stay in the run's precision. Norms run in fp32 under autocast. CUDA only.
 """
 
 from __future__ import annotations
@@ -19,31 +19,31 @@ from tasks.text_to_image.models.base_model import resolve
 
 
 def require(settings: ModelConfig, device: torch.device) -> None:
-    """Refuse what cannot be quantised here, before anything heavy is loaded.
+    """Check that the model can be quantised here, before anything large is loaded.
 
     Raises:
-        DeviceError: not on this device. ConfigError: bitsandbytes is missing, or the model is a single file.
+        DeviceError: the device is not CUDA. ConfigError: bitsandbytes is missing, or the model is a single file.
     """
     if settings.quantization == "none":
         return
-    wish = f"model.quantization is {settings.quantization}"
+    setting = f"model.quantization is {settings.quantization}"
     if device.type != "cuda":
         raise DeviceError(
-            f"{wish}, which needs an NVIDIA GPU; this device is {device.type}", "set model.quantization = 'none'"
+            f"{setting}, which needs an NVIDIA GPU; this device is {device.type}", "set model.quantization = 'none'"
         )
     if importlib.util.find_spec("bitsandbytes") is None:
-        raise ConfigError(f"{wish}, which needs bitsandbytes", "pip install 'darkroom[gpu]'")
+        raise ConfigError(f"{setting}, which needs bitsandbytes", "pip install 'darkroom[gpu]'")
     if Path(resolve(settings.path)).is_file():
         raise ConfigError(
-            f"{wish}, and model.path is a single file: only diffusers folders and hub ids are quantised",
-            "load the file once with diffusers' from_single_file and save_pretrained it to a folder",
+            f"{setting}, but model.path is a single file: only diffusers folders and hub ids can be quantised",
+            "load the file once with diffusers' from_single_file and write it to a folder with save_pretrained",
         )
 
 
 def loading_arguments(settings: ModelConfig, dtype: torch.dtype, denoiser: str) -> dict[str, Any]:
-    """What `from_pretrained` needs to quantise the denoiser while it loads, straight onto the current GPU.
+    """Arguments of `from_pretrained` that quantise the denoiser while it is loaded, onto the current GPU.
 
-    denoiser: the pipeline's name of it.
+    denoiser: the pipeline's name of the denoiser.
     """
     if settings.quantization == "none":
         return {}

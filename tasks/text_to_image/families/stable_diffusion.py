@@ -1,4 +1,4 @@
-"""Stable Diffusion 1.x and 2.x: one pipeline of diffusers; they differ in sizes and in what is predicted.
+"""Stable Diffusion 1.x and 2.x: the same pipeline of diffusers; they differ in sizes and in the prediction type.
 
 Shapes: as in `family`.
 """
@@ -48,9 +48,9 @@ class StableDiffusion1(UNetFamily):
     architectures = {"epsilon": "stable-diffusion-v1", "v_prediction": "stable-diffusion-v1"}
 
     def is_described_by(self, denoiser: Mapping[str, Any]) -> bool:
-        """By the width of the text the UNet reads; a miniature has neither width, and SD 2.x linear projections."""
-        width, other = denoiser.get("cross_attention_dim"), {StableDiffusion1.text_width, StableDiffusion2.text_width}
-        if width in other:
+        """By the width of the text embeddings. A miniature has another width: then linear projections mean SD 2.x."""
+        width, widths = denoiser.get("cross_attention_dim"), {StableDiffusion1.text_width, StableDiffusion2.text_width}
+        if width in widths:
             return width == self.text_width
         return self.projects_linearly(denoiser) == self.projects_linearly(None)
 
@@ -62,7 +62,7 @@ class StableDiffusion1(UNetFamily):
 
         output = clip_text.read(model, "text_encoder", captions, output_hidden_states=model.clip_skip > 1)
         states = output.last_hidden_state
-        if model.clip_skip > 1:  # a layer's own output is not normalised: the last norm follows it, as in training CLIP
+        if model.clip_skip > 1:  # a layer's output is not normalised: apply the final norm, as CLIP's training did
             states = model.pipeline.text_encoder.final_layer_norm(output.hidden_states[-model.clip_skip])
         return {"encoder_hidden_states": clip_text.joined(model, states).to(model.pipeline.text_encoder.dtype)}
 
@@ -74,11 +74,11 @@ class StableDiffusion1(UNetFamily):
 
     def prompt_arguments(self, model: Model, prompts: list[str]) -> dict[str, Any]:
         encoded, negative = (self.encode_captions(model, texts) for texts in (prompts, [""] * len(prompts)))
-        named = {
+        arguments = {
             "prompt_embeds": encoded["encoder_hidden_states"],
             "negative_prompt_embeds": negative["encoder_hidden_states"],
         }
-        return {name: embeds.to(model.pipeline.device) for name, embeds in named.items()}
+        return {name: embeds.to(model.pipeline.device) for name, embeds in arguments.items()}
 
 
 class StableDiffusion2(StableDiffusion1):
@@ -101,10 +101,10 @@ class StableDiffusion2(StableDiffusion1):
     architectures = {"epsilon": "stable-diffusion-v2-512", "v_prediction": "stable-diffusion-v2-768-v"}
 
     def measured_prediction(self, file: Path) -> PredictionType | None:
-        """What a file predicts, told by one of its biases.
+        """The prediction type of a file, from the spread of one of its biases.
 
-        Files of SD 2.x seldom say it, and diffusers takes all of them for v. The threshold is ComfyUI's: 512-base
-        models, which predict noise, lie below it.
+        Files of SD 2.x rarely state it, and diffusers assumes v for all of them. The threshold is ComfyUI's: 512-base
+        models, which predict noise, are below it.
         """
         from safetensors import safe_open
 
@@ -113,13 +113,13 @@ class StableDiffusion2(StableDiffusion1):
         return "v_prediction" if spread > SD2_V_SPREAD else "epsilon"
 
     def header(self, predicted: str) -> dict[str, str]:
-        """kohya knows the two kinds of SD 2.x by a suffix."""
+        """kohya marks SD 2.x models that predict v with a suffix."""
         suffix = "_v" if predicted == "v_prediction" else ""
         return {**super().header(predicted), "ss_base_model_version": self.base_version + suffix, "ss_v2": "True"}
 
 
 class Pocket(StableDiffusion1):
-    """The embedded miniature, for its settings: its files are those of an SD 1.x."""
+    """Presets of the embedded miniature; its files have the format of SD 1.x."""
 
     name, resolution = POCKET, 128
     sizes = {}

@@ -41,7 +41,7 @@ BLOCK = re.compile(r"(down|mid|up)_blocks?\.(?:(\d+)\.)?(resnets|attentions|down
 
 
 class StableDiffusionXL(UNetFamily):
-    """SDXL and what was made of it."""
+    """SDXL and models derived from it."""
 
     name, title, base_version = "sdxl", "SDXL", "sdxl_base_v1-0"
     header_name, hub_name = r"(stable-diffusion|sd)[-_]?v?xl", "xl"
@@ -79,21 +79,21 @@ class StableDiffusionXL(UNetFamily):
     fixed_layer = "their last layer but one"
 
     def recognises_lora(self, modules: Mapping[str, Module]) -> bool:
-        """kohya writes its authors' names of blocks for SDXL alone; no other Stable Diffusion has two text encoders."""
+        """Only SDXL has two text encoders, and only for SDXL does kohya write the authors' block names."""
         return any(name.startswith(LORA_NAMES) for name in modules) or super().recognises_lora(modules)
 
     def unread_layers(self, text_encoder: str, clip_skip: int) -> int:
-        """The last layer of the first text encoder; what the second one pools comes from its last."""
+        """The last layer of the first text encoder. The pooled embedding uses the last layer of the second."""
         return 1 if text_encoder == "text_encoder" else 0
 
     def encode_captions(self, model: Model, captions: list[str]) -> Conditioning:
-        """As the base class says; an empty caption is all zeros where the pipeline's own guidance makes it so."""
+        """As in the base class; an empty caption is all zeros if the pipeline's guidance uses zeros."""
         import torch
 
         embeds, pooled = self._encode(model, captions)
         if model.pipeline.config.force_zeros_for_empty_prompt:
-            said_B = torch.tensor([bool(caption) for caption in captions], device=embeds.device)
-            embeds, pooled = embeds * said_B[:, None, None], pooled * said_B[:, None]
+            has_text_B = torch.tensor([bool(caption) for caption in captions], device=embeds.device)
+            embeds, pooled = embeds * has_text_B[:, None, None], pooled * has_text_B[:, None]
         return {"encoder_hidden_states": embeds, "text_embeds": pooled}
 
     def predict(
@@ -107,22 +107,22 @@ class StableDiffusionXL(UNetFamily):
 
     def prompt_arguments(self, model: Model, prompts: list[str]) -> dict[str, Any]:
         (embeds, pooled), negative = self._encode(model, prompts), self.encode_captions(model, [""] * len(prompts))
-        named = {
+        arguments = {
             "prompt_embeds": embeds,
             "negative_prompt_embeds": negative["encoder_hidden_states"],
             "pooled_prompt_embeds": pooled,
             "negative_pooled_prompt_embeds": negative["text_embeds"],
         }
-        return {name: embeds.to(model.pipeline.device) for name, embeds in named.items()}
+        return {name: embeds.to(model.pipeline.device) for name, embeds in arguments.items()}
 
     def lora_names(self, module: str) -> list[str]:
-        """kohya calls the UNet's modules as SDXL's authors do; others write diffusers' names."""
-        part, _, own = module.partition(".")
-        spelled = [sgm_name(own), own] if part == "unet" else [own]
-        return [self.lora_prefixes[part] + name.replace(".", "_") for name in spelled]
+        """kohya uses the module names of SDXL's authors for the UNet; other programs write diffusers' names."""
+        part, _, rest = module.partition(".")
+        names = [sgm_name(rest), rest] if part == "unet" else [rest]
+        return [self.lora_prefixes[part] + name.replace(".", "_") for name in names]
 
     def _encode(self, model: Model, texts: list[str]) -> tuple[Tensor, Tensor]:
-        """Both encoders' last states but one, (B, L, D), and what the second one pools of the first pass, (B, D)."""
+        """The states before both encoders' last layer, (B, L, D), and the second one's pooled first pass, (B, D)."""
         import torch
 
         from tasks.text_to_image.families import clip_text
@@ -134,7 +134,7 @@ class StableDiffusionXL(UNetFamily):
 
 
 def sgm_name(module: str) -> str:
-    """Where a module of diffusers' SDXL UNet stands in the authors' flat lists of blocks."""
+    """The name of a module of diffusers' SDXL UNet in the authors' flat lists of blocks."""
     match = BLOCK.fullmatch(module)
     if not match:
         return SGM_OUTSIDE_BLOCKS[module]

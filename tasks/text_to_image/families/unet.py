@@ -1,4 +1,4 @@
-"""What all Stable Diffusions share: a UNet, a VAE of four channels, text encoders of CLIP's kind, DDPM.
+"""What all Stable Diffusion models share: a UNet, a VAE of four channels, CLIP text encoders, DDPM.
 
 Shapes: as in `family`; N passes of a text encoder.
 """
@@ -39,26 +39,26 @@ TRAINING_BYTES = {
     (False, False): (64.75, 78.09, 0.0),
     (False, True): (20.45, -10.24, 224.96),
 }
-"""(Half precision, checkpointing) to bytes per number of `unet_work`. With checkpointing the widest level, recomputed
-whole, is nearly all of it; the other two correct it and have no meaning of their own. Fitted to fake runs of the true
-architectures: benchmarks/activations_fake_202611.md, which names the error."""
+"""(Half precision, checkpointing) → bytes per number of `unet_work`. With checkpointing nearly all of the memory is for
+the widest level, which is recomputed as a whole; the other two constants are corrections without a meaning. Fitted to
+fake runs of the true architectures: benchmarks/activations_fake_202611.md, which gives the error."""
 DENOISING_BYTES = 52.0
-"""Per number of the widest level, fp16, without gradients: SD 1.x's and 2.x's; SDXL needs 38."""
+"""Bytes per number of the widest level, fp16, without gradients: for SD 1.x and 2.x; SDXL needs 38."""
 FILE_PARTS = {"model.diffusion_model.": "unet", "first_stage_model.": "vae"}
 
 
 class UNetFamily(Family):
-    """A Stable Diffusion."""
+    """A Stable Diffusion model."""
 
     denoiser = "unet"
     normalizations = frozenset()
     text_width: ClassVar[int]
-    """Of what the UNet reads."""
+    """Width of the text embeddings that the UNet takes."""
     base_version: ClassVar[str]
-    """What kohya calls it."""
+    """kohya's name of the base model."""
     described = {"block_out_channels": (320, 640, 1280, 1280)}
     in_file: ClassVar[str]
-    """How keys begin that no other Stable Diffusion's single file has."""
+    """A key prefix that only single files of this family have."""
 
     def recognises_file(self, tensors: Tensors, file: Path) -> bool:
         noise_schedule.of_file(file, tensors)
@@ -67,25 +67,27 @@ class UNetFamily(Family):
         return any(name.startswith(self.in_file) for name in tensors)
 
     def recognises_lora(self, modules: Mapping[str, Module]) -> bool:
-        """By the width of the text that the UNet reads."""
+        """By the width of the text embeddings that the UNet takes."""
         return {m.shape[1] for name, m in modules.items() if TEXT_READER.fullmatch(name)} == {self.text_width}
 
     def require_trainable(self, folder: Path) -> None:
         noise_schedule.of_folder(folder)
 
     def stated(self, files: Path) -> str | None:
-        said = noise_schedule.of_file(files) if files.is_file() else noise_schedule.of_folder(files)
-        return str(NoiseSchedule.of(said.prediction_type, said.zero_terminal_snr)) if said.prediction_type else None
+        stated = noise_schedule.of_file(files) if files.is_file() else noise_schedule.of_folder(files)
+        if not stated.prediction_type:
+            return None
+        return str(NoiseSchedule.of(stated.prediction_type, stated.zero_terminal_snr))
 
     def size_multiple(self, denoiser: Mapping[str, Any], vae: Mapping[str, Any]) -> int:
-        """The VAE's factor times the denoiser's: each level but the last halves."""
+        """The VAE's factor times the denoiser's: each level but the last halves the sides."""
         return 2 ** sum(len(config["block_out_channels"]) - 1 for config in (denoiser, vae))
 
     def size_multiple_of_file(self, tensors: Tensors) -> int | None:
         return 2 ** sum(any(pattern.fullmatch(name) for pattern in HALVINGS) for name in tensors)
 
     def native_resolution(self, model: ModelShapes) -> int:
-        """From the UNet's configuration, where it says."""
+        """From the UNet's configuration, if it has the value."""
         size = model.denoiser.get("sample_size")
         return (size if isinstance(size, int) else min(size)) * model.vae_factor if size else self.resolution
 
@@ -105,14 +107,14 @@ class UNetFamily(Family):
     def objective(
         self, pipeline: Any, file: Path | None, settings: ModelConfig, *, zero_terminal_snr: bool
     ) -> tuple[Objective, tuple[str, ...]]:
-        """DDPM, on the model's own betas."""
+        """DDPM with the model's own betas."""
         from tasks.text_to_image.objectives import ddpm
 
         measured = self.measured_prediction(file) if file and not settings.single_file_config else None
         return ddpm.of_model(pipeline, file, settings, measured, zero_terminal_snr=zero_terminal_snr)
 
     def measured_prediction(self, file: Path) -> PredictionType | None:
-        """What a single file predicts, told by its weights where it does not say; None: they do not tell."""
+        """The prediction type of a single file, from its weights; None: they do not show it."""
         return None
 
     def header(self, predicted: str) -> dict[str, str]:
@@ -123,21 +125,21 @@ class UNetFamily(Family):
         }
 
     def exported(self, weights: dict[str, Tensor], scales: dict[str, float]) -> dict[str, Tensor]:
-        """Under kohya's names."""
+        """With kohya's names."""
         from tasks.text_to_image.lora import kohya
 
         return kohya.convert(weights, scales, lambda module: self.lora_names(module)[0])
 
     def lora_names(self, module: str) -> list[str]:
-        """kohya's: the part's prefix, and diffusers' name with underscores."""
-        part, _, own = module.partition(".")
-        return [self.lora_prefixes[part] + own.replace(".", "_")]
+        """kohya's name: the part's prefix, and diffusers' name with underscores."""
+        part, _, rest = module.partition(".")
+        return [self.lora_prefixes[part] + rest.replace(".", "_")]
 
 
 def unet_work(unet: Mapping[str, Any], latent_pixels: float) -> tuple[float, float, float]:
-    """What a UNet's activations grow with, for one picture, in numbers (latent pixels × channels).
+    """Three sizes to which a UNet's activations for one picture are proportional (latent pixels × channels).
 
-    Returns: summed over its residual blocks, summed over its transformer layers, and of its widest level.
+    Returns: the sum over its residual blocks, the sum over its transformer layers, and the widest level.
     """
     channels = tuple(unet["block_out_channels"])
     levels = len(channels)
@@ -148,7 +150,7 @@ def unet_work(unet: Mapping[str, Any], latent_pixels: float) -> tuple[float, flo
     sizes = [latent_pixels / 4**level * width for level, width in enumerate(channels)]
     resnet_work = transformer_work = 0.0
     for size, count, depth, down_type, up_type in zip(sizes, resnets, depths, down, up, strict=True):
-        resnet_work += size * (2 * count + 1)  # the way up has one block more
+        resnet_work += size * (2 * count + 1)  # the upward path has one more block
         transformer_work += size * depth * (count * ("CrossAttn" in down_type) + (count + 1) * ("CrossAttn" in up_type))
     return resnet_work + 2 * sizes[-1], transformer_work + depths[-1] * sizes[-1], max(sizes)
 

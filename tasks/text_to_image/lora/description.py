@@ -1,6 +1,6 @@
-"""What a LoRA file says of itself in its header: Stability's model specification 1.0.1, and kohya's `ss_…` names.
+"""The description in a LoRA file's header: Stability's model specification 1.0.1, and kohya's `ss_…` names.
 
-ComfyUI's, A1111's and Civitai's tools read both. Nothing in it depends on when or where a run was made: equal runs give
+The tools of ComfyUI, A1111 and Civitai read both. Nothing in it depends on the time or the machine: equal runs give
 equal files.
 """
 
@@ -22,7 +22,7 @@ DIFFUSERS = "diffusers"
 
 
 def describe(config: Config, family: Family, objective: Objective, num_pictures: int, step: int) -> Description:
-    """The description of the snapshot of a step. num_pictures: trained on, each counted once."""
+    """The description of the snapshot of a step. num_pictures: training pictures, each counted once."""
     return {
         **_specification(config, num_pictures, step),
         "ss_sd_model_name": base_model_name(config),
@@ -35,28 +35,28 @@ def describe(config: Config, family: Family, objective: Objective, num_pictures:
 
 
 def family_of(description: Description) -> Family | None:
-    """The family a file says it belongs to; None: it does not say."""
-    said = description.get("modelspec.architecture", "").removesuffix("/lora")
-    return next((family for family in FAMILIES.values() if said in family.architectures.values()), None)
+    """The family that a file names; None: it names none."""
+    architecture = description.get("modelspec.architecture", "").removesuffix("/lora")
+    return next((family for family in FAMILIES.values() if architecture in family.architectures.values()), None)
 
 
 def network(rank: int, alpha: float, conv_rank: int, conv_alpha: float) -> Description:
-    """Rank and alpha, and those of convolutions with a kernel larger than 1 where they differ."""
-    found = {"ss_network_dim": str(rank), "ss_network_alpha": f"{alpha:g}"}
+    """Rank and alpha, and those of convolutions with a kernel larger than 1 if they differ."""
+    entries = {"ss_network_dim": str(rank), "ss_network_alpha": f"{alpha:g}"}
     if (conv_rank, conv_alpha) != (rank, alpha):
-        found["ss_network_args"] = json.dumps({"conv_dim": str(conv_rank), "conv_alpha": f"{conv_alpha:g}"})
-    return found
+        entries["ss_network_args"] = json.dumps({"conv_dim": str(conv_rank), "conv_alpha": f"{conv_alpha:g}"})
+    return entries
 
 
 def base_model_name(config: Config) -> str:
-    """The hub id, or the last part of a local path: where it lies on a disk is nobody's business."""
+    """The hub id, or the last part of a local path: the file should not reveal folders of this machine."""
     path = Path(config.model.path)
     return path.name if path.is_absolute() else config.model.path
 
 
 def _specification(config: Config, num_pictures: int, step: int) -> Description:
     side, train, lora = config.data.resolution, config.train, config.lora
-    found = {
+    entries = {
         "modelspec.sai_model_spec": SPECIFICATION,
         "modelspec.implementation": DIFFUSERS,
         "modelspec.title": f"{config.run.name} step {step}",
@@ -65,20 +65,20 @@ def _specification(config: Config, num_pictures: int, step: int) -> Description:
         "modelspec.resolution": f"{side}x{side}",
     }
     if (train.min_timestep, train.max_timestep) != (0, 999):
-        found["modelspec.timestep_range"] = f"{train.min_timestep},{train.max_timestep}"
-    return found
+        entries["modelspec.timestep_range"] = f"{train.min_timestep},{train.max_timestep}"
+    return entries
 
 
 def _captions(config: Config) -> Description:
-    """How captions were varied and encoded, where that is not what every reader assumes."""
-    found: Description = {}
+    """How captions were varied and encoded, if it differs from what readers assume."""
+    entries: Description = {}
     if config.data.max_token_length != MAX_TOKEN_LENGTH:
-        found["ss_max_token_length"] = str(config.data.max_token_length)
+        entries["ss_max_token_length"] = str(config.data.max_token_length)
     if config.model.clip_skip > 1:
-        found["ss_clip_skip"] = str(config.model.clip_skip)
+        entries["ss_clip_skip"] = str(config.model.clip_skip)
     if config.data.tag_dropout:
-        found["ss_caption_tag_dropout_rate"] = str(config.data.tag_dropout)
-    return found
+        entries["ss_caption_tag_dropout_rate"] = str(config.data.tag_dropout)
+    return entries
 
 
 def _training(config: Config, num_pictures: int, step: int) -> Description:
@@ -106,7 +106,7 @@ def _training(config: Config, num_pictures: int, step: int) -> Description:
 
 
 def _trigger_word(config: Config, num_pictures: int) -> Description:
-    """Every caption has it: tools that look for trained words count tags."""
+    """The trigger word, with the count of all pictures: tools that look for trained words count tags."""
     word = config.data.trigger_word
     if not word:
         return {}

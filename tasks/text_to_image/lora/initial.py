@@ -1,8 +1,8 @@
-"""The adapter of `lora.init_from`, fitted to the one a run trains: names, ranks and scales.
+"""The adapter of `lora.init_from`, converted to the names, ranks and scales of the run's adapter.
 
-A file's update is its scale × B A; the run's scale may be another, so B is multiplied by their quotient. Where the
-file's rank is smaller, the further rows of A stay as they began and the further columns of B zero: the update is the
-same, and all of it learns.
+A file's update is its scale × B A; the run's scale may differ, so B is multiplied by their quotient. If the file's rank
+is smaller, the additional rows of A keep their initial values and the additional columns of B are zero: the update is
+the same, and all of it is trained.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from tasks.text_to_image.models.lora_file import LoraFile, Module
 
 @dataclass(frozen=True)
 class Update:
-    """One module's, fp32."""
+    """The update of one module, fp32."""
 
     A: torch.Tensor
     B: torch.Tensor
@@ -36,10 +36,10 @@ class Update:
 
 
 class Initial:
-    """What a file holds for each module of the run's adapter."""
+    """The updates that a file has for the modules of the run's adapter."""
 
     def __init__(self, file: LoraFile, model: Model, settings: LoraConfig) -> None:
-        """Nothing is attached yet.
+        """Reads and checks the file; no adapter is attached yet.
 
         Raises:
             ModelError: its modules are not the adapter's, or differ in size, or have values that are not finite.
@@ -50,10 +50,10 @@ class Initial:
 
     @classmethod
     def of(cls, run: RunDir, settings: LoraConfig, model: Model) -> Initial | None:
-        """What `lora.init_from` names; None: a fresh adapter.
+        """The file of `lora.init_from`; None: the setting is empty.
 
         Raises:
-            ConfigError: it is not there, or another file than when the run was made.
+            ConfigError: the file is missing, or has changed since the run was created.
             ModelError: it does not fit.
         """
         if not settings.init_from:
@@ -61,33 +61,33 @@ class Initial:
         file, record = lora_file.read(Path(settings.init_from)), run.read_record().init_from
         if record is None or record.sha256 != file.digest:
             raise ConfigError(
-                f"lora.init_from {file.path} is another file than when the run was made",
+                f"lora.init_from {file.path} has changed since this run was created",
                 "restore it, or start another run with --new",
             )
         return cls(file, model, settings)
 
     def _fit(self, file: LoraFile, names: dict[str, str]) -> dict[str, Update]:
         tensors = _tensors(file)
-        found: dict[str, Update] = {}
-        lost: list[str] = []
+        updates: dict[str, Update] = {}
+        unused: list[str] = []
         for name, module in file.modules.items():
             update = _update(name, module, tensors, file.settings)
             if name in names:
-                found[names[name]] = self._shaped(name, names[name], update)
-            elif update.B.any():  # kohya's files hold SDXL's last layer of the first text encoder, which learns nothing
-                lost.append(name)
-        if lost:
+                updates[names[name]] = self._shaped(name, names[name], update)
+            elif update.B.any():  # kohya's files have SDXL's last layer of the first text encoder, whose B stays zero
+                unused.append(name)
+        if unused:
             raise ModelError(
-                f"lora.init_from {self.path} adapts {len(lost)} modules that this run does not, such as {lost[0]}",
-                "set lora.target_modules and lora.text_encoder as it was made with, or give a LoRA for this base model",
+                f"lora.init_from {self.path} adapts {len(unused)} modules that this run does not, such as {unused[0]}",
+                "set lora.target_modules and lora.text_encoder as for that LoRA, or give a LoRA for this base model",
             )
-        return found
+        return updates
 
     def _shaped(self, name: str, module: str, update: Update) -> Update:
-        """The file's A and B; a 1 × 1 convolution may be stored as a linear layer and the other way round."""
-        wanted = [self._expected[f"{module}.lora_{half}.weight"] for half in "AB"]
+        """The file's A and B. A 1 × 1 convolution may be stored as a linear layer, and vice versa."""
+        expected_A, expected_B = (self._expected[f"{module}.lora_{half}.weight"] for half in "AB")
         rank = len(update.A)
-        shapes = ((rank, *wanted[0][1:]), (wanted[1][0], rank, *wanted[1][2:]))
+        shapes = ((rank, *expected_A[1:]), (expected_B[0], rank, *expected_B[2:]))
         try:
             down, up = (value.reshape(shape) for value, shape in zip((update.A, update.B), shapes, strict=True))
         except RuntimeError:
@@ -99,7 +99,7 @@ class Initial:
         return Update(down, up, update.magnitude, update.scale)
 
     def apply(self, parts: dict[str, nn.Module]) -> str:
-        """Put it into the adapter attached to these parts; returns what a person should know, if there is something."""
+        """Write the updates into the adapter attached to these parts; returns a notice for the user, or nothing."""
         weights, metadata = lora.state(parts), lora.metadata(parts)
         for module, update in self._updates.items():
             rank, factor = len(update.A), update.scale / lora.scale(module, metadata)
@@ -112,11 +112,11 @@ class Initial:
         fresh = [module for module in lora.modules(weights) if module not in self._updates]
         if not fresh:
             return ""
-        return f"{self.path.name} holds nothing for {len(fresh)} modules, such as {fresh[0]}: these begin fresh"
+        return f"{self.path.name} has nothing for {len(fresh)} modules, such as {fresh[0]}: these start from zero"
 
 
 def _names(file: LoraFile, expected: dict[str, torch.Size], model: Model) -> dict[str, str]:
-    """The file's name of a module → ours. Under kohya's prefix a family may have several."""
+    """The file's name of a module → ours. In kohya's format a module can have several names."""
     modules = lora.modules(expected)
     if file.form != "kohya":
         return {module: module for module in modules}
@@ -138,7 +138,7 @@ def _update(name: str, module: Module, tensors: dict[str, dict[str, torch.Tensor
 
 
 def _scale(name: str, module: Module, values: dict[str, torch.Tensor], settings: dict[str, Any]) -> float:
-    """kohya's alpha / rank; else what PEFT's configuration says; a file that says nothing is applied as it is."""
+    """kohya's alpha / rank, else the value in PEFT's configuration; 1 for a file without either."""
     if "alpha" in values:
         return float(values["alpha"]) / module.rank
     if f"{module.part}.r" not in settings:
@@ -146,4 +146,4 @@ def _scale(name: str, module: Module, values: dict[str, torch.Tensor], settings:
     try:
         return lora.scale(name, settings)
     except (KeyError, ValueError, TypeError):
-        raise ModelError(f"lora.init_from does not say the alpha of {name}", "give another file") from None
+        raise ModelError(f"lora.init_from does not state the alpha of {name}", "give another file") from None

@@ -1,7 +1,7 @@
-"""A LoRA on a base model: attached for training, read out, and written as the file that will be shipped.
+"""A LoRA on a base model: attach it for training, read its weights, write the file to ship.
 
-An adapter has a half for the denoiser and, if asked for, one for each text encoder; `State` holds them all, keyed as in
-the file: the part's name, then PEFT's own.
+An adapter has a part for the denoiser and, with `lora.text_encoder`, one for each text encoder. `State` holds all of
+them under the keys of the file: the part's name, then PEFT's key.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ State = dict[str, torch.Tensor]
 
 
 def attach(parts: dict[str, nn.Module], settings: schema.LoraConfig, family: Family, clip_skip: int = 1) -> None:
-    """Add a trainable fp32 adapter to each part, and freeze the rest of it. A is Gaussian, B zero: nothing changes yet.
+    """Add a trainable fp32 adapter to each part and freeze the rest. A is Gaussian, B zero: the output is unchanged.
 
-    The last layers of a text encoder that nothing is read from get no adapter: it would never have a gradient, and
-    several processes would wait for one.
+    The last layers of a text encoder that are not used get no adapter: it would never have a gradient, and several
+    processes would wait for one.
 
     Raises:
         ModelError: no module of the denoiser ends in one of `target_modules`.
@@ -56,7 +56,7 @@ def attach(parts: dict[str, nn.Module], settings: schema.LoraConfig, family: Fam
 
 
 def adapted(model: Model, settings: schema.LoraConfig) -> dict[str, nn.Module]:
-    """The parts that carry an adapter under these settings."""
+    """The parts that have an adapter with these settings."""
     return {name: part for name, part in model.parts.items() if settings.text_encoder or not is_text_encoder(name)}
 
 
@@ -66,7 +66,7 @@ def parameters(part: nn.Module) -> list[nn.Parameter]:
 
 
 def up_parameters(part: nn.Module) -> list[nn.Parameter]:
-    """Those of them that are B matrices: zero at first, and what LoRA+ gives a rate of its own."""
+    """The B matrices among the adapter's parameters: zero at first; LoRA+ gives them a separate learning rate."""
     return [value for name, value in part.named_parameters() if value.requires_grad and ".lora_B." in name]
 
 
@@ -80,7 +80,7 @@ def state(parts: dict[str, nn.Module]) -> State:
 
 
 def restore(parts: dict[str, nn.Module], weights: State) -> None:
-    """Put back what `state` read.
+    """Put back weights that `state` returned.
 
     Raises:
         ModelError: keys or shapes differ from the attached adapter's.
@@ -101,7 +101,7 @@ def shapes(parts: dict[str, nn.Module]) -> dict[str, torch.Size]:
 
 
 def expected_shapes(model: Model, settings: schema.LoraConfig) -> dict[str, torch.Size]:
-    """Keys and shapes an adapter with these settings has on this model; nothing is attached, no memory is taken."""
+    """Keys and shapes of an adapter with these settings on this model, without attaching it or using memory."""
     blank: dict[str, nn.Module] = {}
     with torch.device("meta"):
         for name, part in adapted(model, settings).items():
@@ -112,9 +112,9 @@ def expected_shapes(model: Model, settings: schema.LoraConfig) -> dict[str, torc
 
 
 def metadata(parts: dict[str, nn.Module]) -> dict[str, Any]:
-    """The adapter's configuration (rank, alpha, targets) as diffusers stores it inside the file.
+    """The adapter's configuration (rank, alpha, targets) in the form that diffusers stores inside the file.
 
-    Sets become sorted lists: equal adapters give equal files.
+    Sets become sorted lists, so that equal adapters give equal files.
     """
     return {
         f"{name}.{key}": sorted(value) if isinstance(value, set) else value
@@ -124,33 +124,33 @@ def metadata(parts: dict[str, nn.Module]) -> dict[str, Any]:
 
 
 def modules(weights: Iterable[str]) -> list[str]:
-    """The adapted modules, `unet.mid_block.…`, of a file's keys."""
+    """The adapted modules, `unet.mid_block.…`, from a file's keys."""
     return [key.removesuffix(".lora_A.weight") for key in weights if key.endswith(".lora_A.weight")]
 
 
 def rank_and_alpha(module: str, adapter_metadata: dict[str, Any]) -> tuple[int, float]:
-    """What the metadata says of a module, `unet.mid_block.…`.
+    """Rank and alpha of a module `unet.mid_block.…` in the metadata.
 
     Raises:
-        KeyError, ValueError, TypeError: it says nothing.
+        KeyError, ValueError, TypeError: they are missing.
     """
     part, _, name = module.partition(".")
 
-    def said(default: str, patterns: str) -> Any:
-        value, own = adapter_metadata[f"{part}.{default}"], dict(adapter_metadata.get(f"{part}.{patterns}") or {})
-        return own.get(get_pattern_key([*own], name), value)
+    def value_of(key: str, patterns: str) -> Any:
+        default, by_pattern = adapter_metadata[f"{part}.{key}"], dict(adapter_metadata.get(f"{part}.{patterns}") or {})
+        return by_pattern.get(get_pattern_key([*by_pattern], name), default)
 
     try:
-        return int(said("r", "rank_pattern")), float(said("lora_alpha", "alpha_pattern"))
+        return int(value_of("r", "rank_pattern")), float(value_of("lora_alpha", "alpha_pattern"))
     except re.error as error:
         raise ValueError(str(error)) from None
 
 
 def scale(module: str, adapter_metadata: dict[str, Any]) -> float:
-    """What the update of a module is multiplied by: alpha / rank, or alpha / sqrt(rank) for rsLoRA.
+    """The factor of a module's update: alpha / rank, or alpha / sqrt(rank) for rsLoRA.
 
     Raises:
-        KeyError, ValueError, TypeError: the metadata does not say.
+        KeyError, ValueError, TypeError: the metadata lacks them.
     """
     rank, alpha = rank_and_alpha(module, adapter_metadata)
     rslora = adapter_metadata[f"{module.partition('.')[0]}.use_rslora"]
@@ -158,7 +158,7 @@ def scale(module: str, adapter_metadata: dict[str, Any]) -> float:
 
 
 def is_convolution(shape: Sequence[int]) -> bool:
-    """Whether A of this shape belongs to a convolution with a kernel larger than 1."""
+    """Whether an A of this shape belongs to a convolution with a kernel larger than 1."""
     return math.prod(shape[2:]) > 1
 
 
@@ -169,9 +169,9 @@ def write(
 
     description: further texts for its header.
 
-    The keys stay as PEFT names them. diffusers' training scripts rename attention's (`lora.down`) and leave the others
-    (`lora_A`); its loader evaluates all keys by the first, so a file that holds both loses its attention half in
-    silence.
+    The keys stay as PEFT names them. diffusers' training scripts rename those of attention (`lora.down`) and leave the
+    others (`lora_A`); its loader interprets all keys like the first, so that a file with both silently loses its
+    attention layers.
     """
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(adapter_metadata, indent=2, sort_keys=True)
@@ -181,14 +181,14 @@ def write(
 
 
 def is_text_encoder(part: str) -> bool:
-    """Whether diffusers calls a part so in its pipelines; else it is the denoiser."""
+    """Whether diffusers' pipelines use this name for a text encoder; otherwise it is the denoiser."""
     return part.startswith("text_encoder")
 
 
 def prefix(name: str, part: nn.Module) -> str:
-    """What a part's keys begin with in the file.
+    """The prefix of a part's keys in the file.
 
-    transformers 5 flattens the first text encoder; files keep `text_model.`, by which every loader knows it.
+    transformers 5 flattens the first text encoder; files keep `text_model.`, which every loader expects.
     """
     flattened = is_text_encoder(name) and not hasattr(part, "text_model")
     return f"{name}.text_model." if flattened else f"{name}."
@@ -200,7 +200,7 @@ def is_finite(weights: State) -> bool:
 
 
 def _last_layers(text_encoder: Any, count: int) -> str:
-    """Their modules' names, as a pattern."""
+    """A regular expression for the module names of the last `count` layers."""
     layers = text_encoder.config.num_hidden_layers
     return "|".join(rf".*\.layers\.{number}\..*" for number in range(layers - count, layers))
 
@@ -213,7 +213,7 @@ def _attach(
         part.add_adapter(
             LoraConfig(
                 r=settings.rank,
-                lora_alpha=cast("int", settings.lora_alpha),  # PEFT says int, and only divides it
+                lora_alpha=cast("int", settings.lora_alpha),  # typed as int, but PEFT only divides by it
                 target_modules=list(ends),
                 rank_pattern=dict.fromkeys(convolutions, rank),
                 alpha_pattern=dict.fromkeys(convolutions, alpha),
@@ -234,9 +234,9 @@ def _attach(
 
 
 def _convolutions(unet: nn.Module) -> list[str]:
-    """Those with a kernel larger than 1, by the last word of their names, as regular expressions.
+    """Regular expressions for the last word of the names of convolutions with a kernel larger than 1.
 
-    PEFT compares these with a module's name, and when an adapter is hot-swapped with its parameters' names.
+    PEFT compares them with a module's name and, in a hot-swap, with its parameters' names.
     """
     names = {
         name.rpartition(".")[2]
@@ -247,10 +247,10 @@ def _convolutions(unet: nn.Module) -> list[str]:
 
 
 def _weights(name: str, part: nn.Module) -> State:
-    """As in the file. A text encoder's DoRA magnitudes are named `….weight`: else transformers 5 finds none of them."""
+    """With the file's keys. A text encoder's DoRA magnitudes end in `.weight`: transformers 5 needs it to find them."""
     start, end = prefix(name, part), ".weight" if is_text_encoder(name) else ""
-    found = get_peft_model_state_dict(part, adapter_name=ADAPTER)
-    return {start + key + (end if key.endswith(MAGNITUDE) else ""): value for key, value in found.items()}
+    state_dict = get_peft_model_state_dict(part, adapter_name=ADAPTER)
+    return {start + key + (end if key.endswith(MAGNITUDE) else ""): value for key, value in state_dict.items()}
 
 
 def _peft_config(part: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A `.safetensors` file that tells what it is: a description in its header and a hash of its tensors."""
+"""A `.safetensors` file with a description in its header and a hash of its tensors."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ Description = dict[str, str]
 
 
 def encode(tensors: Tensors, description: Description) -> bytes:
-    """The whole file. Equal tensors and descriptions give equal bytes: the library writes metadata in any order.
+    """The bytes of the file. Equal tensors and descriptions give equal bytes, which the library does not guarantee,
+    because it writes metadata in any order.
 
-    `modelspec.hash_sha256` covers everything behind the header, as the specification says and kohya's
+    `modelspec.hash_sha256` covers everything after the header, as the specification demands; kohya's
     `sshs_model_hash` does too.
     """
     data = save(tensors, {"format": "pt"})
@@ -27,8 +28,8 @@ def encode(tensors: Tensors, description: Description) -> bytes:
     header, body = json.loads(data[8:start]), data[start:]
     digest = hashlib.sha256(body).hexdigest()
     hashes = {"modelspec.hash_sha256": f"0x{digest}", "sshs_model_hash": digest}
-    whole = {"format": "pt", **description, **hashes}
-    header["__metadata__"] = dict(sorted(whole.items()))
+    metadata = {"format": "pt", **description, **hashes}
+    header["__metadata__"] = dict(sorted(metadata.items()))
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)
     return len(text).to_bytes(8, "little") + text + body
@@ -38,7 +39,7 @@ def read(path: Path) -> tuple[Tensors, Description]:
     """Tensors and header of a file.
 
     Raises:
-        ModelError: it cannot be read, or is no whole safetensors file.
+        ModelError: it cannot be read, or is not a complete safetensors file.
     """
     try:
         with safe_open(path, framework="pt") as file:

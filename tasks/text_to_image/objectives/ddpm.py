@@ -27,13 +27,13 @@ class DDPM:
     """The objective of Stable Diffusion 1.x to XL."""
 
     def __init__(self, schedule: NoiseSchedule, config: Mapping[str, Any]) -> None:
-        """schedule: of this run, whatever the pipeline's scheduler says. config: that scheduler's, with its betas."""
+        """schedule: the run's, which may differ from the pipeline's scheduler. config: that scheduler's, with betas."""
         self.schedule = schedule
         self._config = config
 
     @cached_property
     def scheduler(self) -> DDPMScheduler:
-        """The training schedule: betas, and what is predicted."""
+        """The training schedule: betas and prediction type."""
         return cast("DDPMScheduler", self._on_schedule(DDPMScheduler, self._config))
 
     @property
@@ -56,7 +56,7 @@ class DDPM:
         }
 
     def require(self, settings: TrainConfig) -> None:
-        """Raises ModelError if no timestep of the model is left to train on."""
+        """Raises ModelError if the model has none of the timesteps to train on."""
         last = self._num_timesteps - 1
         if settings.min_timestep > last:
             raise ModelError(
@@ -67,8 +67,8 @@ class DDPM:
     def notices(self, settings: TrainConfig) -> tuple[str, ...]:  # noqa: D102
         if self.schedule.zero_terminal_snr and settings.snr_gamma is not None:
             return (
-                "the model has zero terminal SNR, and min-SNR gives its last timestep no weight: "
-                "train.snr_gamma = false lets it learn there",
+                "the model has zero terminal SNR, but min-SNR gives its last timestep no weight; "
+                "train.snr_gamma = false trains it too",
             )
         return ()
 
@@ -77,7 +77,7 @@ class DDPM:
         return noise.sample_noise(shape, generator, settings)
 
     def sample_timestep(self, generator: torch.Generator, settings: TrainConfig) -> Tensor:
-        """A timestep, uniform in min_timestep…max_timestep as far as the model has them. A scalar, int64."""
+        """A timestep, uniform in min_timestep…max_timestep, limited to those of the model. A scalar, int64."""
         first, last = self._trained(settings)
         return torch.randint(first, last + 1, (), generator=generator)
 
@@ -97,17 +97,17 @@ class DDPM:
         return self.scheduler.get_velocity(latents_BCHW, noise_BCHW, cast("torch.IntTensor", timesteps_B))
 
     def weights(self, timesteps_B: Tensor, settings: TrainConfig) -> Tensor | None:
-        """Min-SNR's, unless it is switched off."""
+        """Min-SNR weights, unless `train.snr_gamma` is off."""
         if settings.snr_gamma is None:
             return None
         snr_B = compute_snr(self.scheduler, timesteps_B)
         return min_snr_weights(snr_B, settings.snr_gamma, self.schedule.prediction_type)
 
     def sampler(self, own: Any, name: str) -> Any:
-        """A scheduler on the model's own noise schedule; all of `evaluation.scheduler` suit.
+        """A scheduler with the run's noise schedule; every value of `evaluation.scheduler` is possible.
 
-        At zero terminal SNR the first step is the last timestep (Lin et al. 2024, §3.3); a scheduler that cannot do
-        that gives way to DDIM. Latents are never clipped.
+        At zero terminal SNR, sampling starts at the last timestep (Lin et al. 2024, §3.3); a scheduler that does not
+        support it is replaced by DDIM. Latents are never clipped.
         """
         kind = type(own) if name == "own" else getattr(diffusers, name)
         spacing: dict[str, Any] = {}
@@ -117,18 +117,18 @@ class DDPM:
         return self._on_schedule(kind, own.config, **spacing)
 
     def _on_schedule(self, kind: Any, config: Mapping[str, Any], **settings: Any) -> Any:
-        """A scheduler of this class, as `config` says in all else."""
+        """A scheduler of this class with the run's noise schedule and otherwise the values of `config`."""
         settings |= {"prediction_type": self.schedule.prediction_type, "clip_sample": False}
         settings["rescale_betas_zero_snr"] = self.schedule.zero_terminal_snr
-        known = inspect.signature(kind).parameters
-        return kind.from_config(config, **{name: value for name, value in settings.items() if name in known})
+        arguments = inspect.signature(kind).parameters
+        return kind.from_config(config, **{name: value for name, value in settings.items() if name in arguments})
 
     @property
     def _num_timesteps(self) -> int:
         return int(self.scheduler.config["num_train_timesteps"])
 
     def _trained(self, settings: TrainConfig) -> tuple[int, int]:
-        """The first and the last timestep that is trained on."""
+        """The first and the last timestep to train on."""
         return settings.min_timestep, min(settings.max_timestep, self._num_timesteps - 1)
 
 
@@ -140,31 +140,31 @@ def of_model(
     *,
     zero_terminal_snr: bool,
 ) -> tuple[DDPM, tuple[str, ...]]:
-    """A model's noise schedule: the setting's word, then its own files', then what diffusers takes it for.
+    """A model's noise schedule: from the setting, else from its own files, else as diffusers assumes.
 
-    file: where the model is a single one. measured: what its weights say it predicts, where they do. Returns what a
-    person must know besides.
+    file: the model's file, if it is a single one. measured: the prediction type that its weights show, if any. Also
+    returns sentences for the user.
 
     Raises:
-        ModelError: it is of a kind that cannot be trained.
+        ModelError: models of this kind cannot be trained.
     """
     scheduler = of_scheduler(pipeline.scheduler.config, settings.path, type(pipeline.scheduler).__name__)
-    said = of_file(file) if file else scheduler
-    predicted = said.prediction_type or measured or scheduler.prediction_type
+    stated = of_file(file) if file else scheduler
+    predicted = stated.prediction_type or measured or scheduler.prediction_type
     if settings.prediction_type != "auto":
         predicted = settings.prediction_type
-    ends = said.zero_terminal_snr or scheduler.zero_terminal_snr
-    schedule = NoiseSchedule.of(predicted or "epsilon", ends)
-    notices = said.notices
-    if said.prediction_type not in (None, predicted):
+    zero_snr_stated = stated.zero_terminal_snr or scheduler.zero_terminal_snr
+    schedule = NoiseSchedule.of(predicted or "epsilon", zero_snr_stated)
+    notices = stated.notices
+    if stated.prediction_type not in (None, predicted):
         notices += (
-            f"model.prediction_type is {predicted}, but the model's own files say {said.prediction_type}: "
-            "the setting is followed; 'auto' would follow the model",
+            f"model.prediction_type is {predicted}, but the model's own files say {stated.prediction_type}: "
+            "the setting is used; 'auto' would use the model's value",
         )
-    if ends and not schedule.zero_terminal_snr:
+    if zero_snr_stated and not schedule.zero_terminal_snr:
         notices += (
-            "the model's own files ask for zero terminal SNR, which only a model that predicts v can learn: "
-            "it is trained without",
+            "the model's own files ask for zero terminal SNR, which works only for a model that predicts v: "
+            "it is trained without it",
         )
     of_run = schedule.ending_in_pure_noise() if zero_terminal_snr else schedule
     return DDPM(of_run, pipeline.scheduler.config), notices
@@ -173,8 +173,8 @@ def of_model(
 def min_snr_weights(snr_B: Tensor, gamma: float, prediction_type: str) -> Tensor:
     """Min-SNR loss weight (Hang et al. 2023, eq. 5). snr_B: (B,), >= 0; returns (B,).
 
-    min(SNR, gamma) / SNR when noise is predicted; for v the loss already carries SNR + 1, hence the other divisor.
-    At SNR 0 (zero terminal SNR) noise prediction has no limit of its own: its weight is 1 there.
+    min(SNR, gamma) / SNR if noise is predicted; for v the loss already contains the factor SNR + 1, hence the other
+    divisor. At SNR 0 (zero terminal SNR) the weight for noise prediction is defined as 1.
     """
     capped_B = snr_B.clamp(max=gamma)
     if prediction_type == "v_prediction":

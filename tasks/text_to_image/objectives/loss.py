@@ -1,4 +1,4 @@
-"""How far predictions are off, whatever the objective: the distance, masks, and weights of pictures and timesteps.
+"""The loss of a prediction, for any objective: the distance, masks, and weights of pictures and timesteps.
 
 Shapes: B batch, C latent channels, H W latent height and width.
 """
@@ -13,11 +13,11 @@ from shared.config.schema import TrainConfig
 
 
 def distance(model_pred_BCHW: Tensor, target_BCHW: Tensor, loss_type: str, huber_c: float) -> Tensor:
-    """How far each value of a prediction is off, elementwise, in fp32. (B, C, H, W).
+    """The distance between prediction and target, elementwise, in fp32. (B, C, H, W).
 
     `l2` is the squared error. `huber` is the pseudo-Huber distance 2c(√(e² + c²) − c): e² for e ≪ c, 2c|e| for e ≫ c;
-    `smooth_l1` is that over c: e²/c, then 2|e|. Both as kohya and diffusers scale them (Khrapov et al. 2024, "Improving
-    Diffusion Models's Data-Corruption Resistance using Scheduled Pseudo-Huber Loss"), with constant c.
+    `smooth_l1` is huber / c: e²/c, then 2|e|. Both are scaled as in kohya and diffusers (Khrapov et al. 2024,
+    "Improving Diffusion Models's Data-Corruption Resistance using Scheduled Pseudo-Huber Loss"), with constant c.
     """
     squared_BCHW = F.mse_loss(model_pred_BCHW.float(), target_BCHW.float(), reduction="none")
     if loss_type == "l2":
@@ -36,9 +36,9 @@ def mean_loss(
 ) -> Tensor:
     """The mean distance, weighted. A scalar.
 
-    timestep_weights_B: as the objective weighs timesteps. weights_B: of each picture besides. masks_BHW: of each place,
-    0…1, raised to `unmasked_weight`. All multiply, and the mean is over all pictures and places all the same: what
-    counts has the gradient it has without a mask, and a small part of a picture does not weigh as much as a whole one.
+    timestep_weights_B: the objective's weights of timesteps. weights_B: further weights of pictures. masks_BHW: weights
+    of locations, 0…1, at least `unmasked_weight`. All of them multiply, and the mean is still over all pictures and
+    locations: what counts has the same gradient as without a mask, and a small masked part weighs less than a picture.
     """
     distance_BCHW = distance(model_pred_BCHW, target_BCHW, settings.loss_type, settings.huber_c)
     if masks_BHW is not None:

@@ -23,11 +23,11 @@ def sample_noise(shape: tuple[int, ...], generator: torch.Generator, settings: T
 
 
 def _pyramid(noise_CHW: Tensor, generator: torch.Generator, iterations: int, discount: float) -> Tensor:
-    """Add ever coarser noise (Whitaker 2023, "Multi-resolution noise for diffusion model training"); variance 1.
+    """Add layers of coarser noise (Whitaker 2023, "Multi-resolution noise for diffusion model training"); variance 1.
 
     Layer i is drawn r^i times smaller, r uniform in 2…4, enlarged bilinearly, and weighted by discount^i; a layer of
-    one row or column is the last. The sum is divided by its expected standard deviation. kohya divides by the
-    batch's measured one, which ties a picture's noise to its neighbours, and has one more layer of white noise in it.
+    one row or column is the last. The sum is divided by its expected standard deviation. kohya divides by the measured
+    one of the batch, so that a picture's noise depends on the others, and adds one more layer of white noise.
     """
     _, height, width = noise_CHW.shape
     variance = 1.0
@@ -45,6 +45,6 @@ def _pyramid(noise_CHW: Tensor, generator: torch.Generator, iterations: int, dis
 
 
 def _variance_kept(few: int, many: int) -> float:
-    """Mean variance of white noise enlarged linearly along one axis: interpolation averages, and so loses some."""
+    """Mean variance of white noise enlarged linearly along one axis; interpolation averages and reduces it."""
     weights_1FM = F.interpolate(torch.eye(few).unsqueeze(0), size=many, mode="linear")
     return weights_1FM.square().sum(dim=1).mean().item()

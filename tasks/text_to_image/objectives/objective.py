@@ -1,7 +1,7 @@
-"""What a training objective is: how noise is put into latents, and what the denoiser should say of them.
+"""A training objective: how noise is added to latents, and what the denoiser should predict.
 
-The trainer's loss, the held-out loss and the sampler of previews ask it alone; which one a model learns, its family
-says. A timestep is the objective's own: an integer for `ddpm`, the noise level σ for flow matching.
+The training loss, the held-out loss and the sampler of previews use only this protocol; a model's family selects the
+objective. Each objective defines its timesteps: an integer for `ddpm`, the noise level σ for flow matching.
 
 Shapes: B batch, C latent channels, H W latent height and width.
 """
@@ -17,25 +17,25 @@ from shared.config.schema import TrainConfig
 
 
 class Objective(Protocol):
-    """One way to learn from noise.
+    """One way to train on noisy latents.
 
-    Every draw takes the generator of one picture, so that its noise depends on (seed, position) alone: not on the
-    batch it happens to be in.
+    Every draw takes the generator of one picture, so that its noise depends on (seed, position) only, not on the other
+    pictures of the batch.
     """
 
     @property
     def prediction_type(self) -> str:
-        """What is predicted, as diffusers names it."""
+        """What is predicted, by diffusers' name."""
         ...
 
     @property
     def header(self) -> dict[str, str]:
-        """What a LoRA file's header says of it: `modelspec.prediction_type`, and what kohya names `ss_…`."""
+        """Entries for a LoRA file's header: `modelspec.prediction_type`, and kohya's `ss_…`."""
         ...
 
     @property
     def description(self) -> dict[str, Any]:
-        """What a result says of it: what is predicted, and what else changes pictures."""
+        """Entries for a result: the prediction type and everything else that changes pictures."""
         ...
 
     def require(self, settings: TrainConfig) -> None:
@@ -43,7 +43,7 @@ class Objective(Protocol):
         ...
 
     def notices(self, settings: TrainConfig) -> tuple[str, ...]:
-        """What a person should know of how these settings and this objective go together."""
+        """Sentences for the user about these settings with this objective."""
         ...
 
     def sample_noise(self, shape: tuple[int, ...], generator: torch.Generator, settings: TrainConfig) -> Tensor:
@@ -55,11 +55,11 @@ class Objective(Protocol):
         ...
 
     def midpoints(self, count: int, settings: TrainConfig) -> Tensor:
-        """The middles of so many strata of the trained timesteps, ascending. (count,)."""
+        """The midpoints of `count` strata of the trained timesteps, ascending. (count,)."""
         ...
 
     def add_noise(self, latents_BCHW: Tensor, noise_BCHW: Tensor, timesteps_B: Tensor) -> Tensor:
-        """The noisy latents that the denoiser is shown."""
+        """The noisy latents: the denoiser's input."""
         ...
 
     def target(self, latents_BCHW: Tensor, noise_BCHW: Tensor, timesteps_B: Tensor) -> Tensor:
@@ -67,13 +67,13 @@ class Objective(Protocol):
         ...
 
     def weights(self, timesteps_B: Tensor, settings: TrainConfig) -> Tensor | None:
-        """How much the loss of each timestep counts, (B,); None: all alike."""
+        """The weight of each timestep's loss, (B,); None: all weights are 1."""
         ...
 
     def sampler(self, own: Any, name: str) -> Any:
-        """The scheduler of diffusers that previews are sampled with. own: the model's; name: a class, or `own`.
+        """The scheduler of diffusers for sampling previews. own: the model's; name: a class, or `own`.
 
         Raises:
-            ConfigError: that sampler cannot sample what this objective teaches.
+            ConfigError: the scheduler does not suit this objective.
         """
         ...

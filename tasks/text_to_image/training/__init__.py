@@ -1,3 +1,3 @@
-"""What the trainer learns: the pictures and captions prepared, the adapter attached, the held-out loss."""
+"""Training a LoRA: prepare pictures and captions, attach the adapter, compute the loss and the held-out loss."""
 
 from tasks.text_to_image.training.preparation import prepare as prepare

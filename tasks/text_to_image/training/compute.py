@@ -1,4 +1,4 @@
-"""How the network computes, without changing what: activation checkpointing and compilation."""
+"""Activation checkpointing and compilation: they change how the network computes, not the result."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from tasks.text_to_image.lora.lora import is_text_encoder
 
 
 def configure(parts: dict[str, nn.Module], settings: TrainConfig) -> None:
-    """Set up the parts that carry an adapter. Parameters, their names and, up to rounding, results stay as they are.
+    """Configure the parts that have an adapter. Parameters, their names and, up to rounding, results stay the same.
 
-    Checkpointing is the non-reentrant kind, which lets gradients through though no input of a part requires any.
-    It does nothing in evaluation mode. Compilation happens at the first forward pass, in place; a second bucket shape
-    makes height and width symbolic, so that further ones compile nothing.
+    Checkpointing is the non-reentrant kind, because no input of a part requires a gradient. It does nothing in
+    evaluation mode. Compilation happens at the first forward pass, in place. A second bucket shape makes height and
+    width symbolic, so that further shapes need no compilation.
     """
     if settings.gradient_checkpointing:
         for part in parts.values():
@@ -25,7 +25,7 @@ def configure(parts: dict[str, nn.Module], settings: TrainConfig) -> None:
 
 
 def _checkpoint(part: Any) -> None:
-    """diffusers' and transformers' models name it differently."""
+    """diffusers and transformers have different names for it."""
     if hasattr(part, "enable_gradient_checkpointing"):
         part.enable_gradient_checkpointing()
     else:

@@ -1,11 +1,11 @@
-"""The held-out diffusion loss: does the adapter learn the subject, or these pictures?
+"""The held-out diffusion loss: does the adapter learn the subject, or memorise the training pictures?
 
-A training loss is one draw of pictures, noise and timesteps per step: its noise hides what happens. Here nothing is
-drawn. Each picture is asked about at the midpoints of 8 strata of the trained timesteps, with noise fixed by (id,
-stratum), the VAE's mean, its own caption, in evaluation mode. The loss is the plain mean squared error of what the
-model predicts, whatever `train` weighs, so that runs with other weights, noise or batch sizes compare.
-The probe is as many training pictures, asked in the same way: `gap`, held-out minus probe, grows when they are
-memorised.
+The training loss of a step is one random draw of pictures, noise and timesteps, and too noisy to show a trend. Here
+nothing is random: each picture is measured at the midpoints of 8 strata of the trained timesteps, with noise fixed by
+(id, stratum), the VAE's mean and its own caption, in evaluation mode. The loss is the plain mean squared error of the
+prediction, without the weights of `train`, so that runs with other weights, noise or batch sizes can be compared.
+The probe is an equal number of training pictures, measured in the same way: `gap`, held-out minus probe, grows when the
+adapter memorises them.
 
 Shapes: P pictures, S strata, B batch, C latent channels, H W latent height and width.
 """
@@ -35,18 +35,18 @@ from tasks.text_to_image.objectives.loss import distance
 NUM_STRATA = 8
 """Timesteps at which a held-out loss is measured."""
 NOISE_SEED = 0
-"""Not `train.seed`: runs that differ in it are asked the same."""
+"""Not `train.seed`, so that runs with different seeds use the same noise."""
 
 
 @dataclass(frozen=True)
 class Losses:
-    """What was measured: (P, S) each, float64."""
+    """The measured losses: (P, S) each, float64."""
 
     held_out: Tensor
     probe: Tensor
 
     def row(self) -> dict[str, Value]:
-        """The columns of validation.csv that are losses, and how many held-out pictures they are means of."""
+        """The loss columns of validation.csv, and the number of held-out pictures."""
         held_out, probe = self.held_out.mean().item(), self.probe.mean().item()
         strata = {f"held_out_t{index}": value for index, value in enumerate(self.held_out.mean(dim=0).tolist())}
         return {
@@ -59,7 +59,7 @@ class Losses:
 
 
 class Validation:
-    """The held-out pictures and the probe, and how their losses are measured."""
+    """Measures the losses of the held-out pictures and of the probe."""
 
     def __init__(
         self, model: Model, cache: Cache, held_out: Sequence[Example], probe: Sequence[Example], config: Config
@@ -71,12 +71,12 @@ class Validation:
 
     @property
     def pictures(self) -> list[Picture]:
-        """What the cache must hold of pictures."""
+        """The pictures that the cache must hold."""
         return [example.picture() for example in self._examples]
 
     @property
     def captions(self) -> list[str]:
-        """What the cache must hold of captions: none where they are encoded live."""
+        """The captions that the cache must hold: none if they are encoded live."""
         return [] if self._live else [example.pair.caption for example in self._examples]
 
     def measure(
@@ -86,20 +86,20 @@ class Validation:
         batch_size: int,
         progress: Progress = lambda done, total: None,
     ) -> Losses:
-        """The losses of every picture, each measured by one process, the same on all of them.
+        """The losses of every picture, the same on all processes; each picture is measured by one of them.
 
-        The table is summed over the processes: all but one add zeros to a cell, so that the sum is exact and what
-        follows from it does not depend on how many there are. batch_size: timesteps asked about at once; no more
-        than a training step holds, which needs more memory for each. No random state is read or advanced.
+        The table is summed over the processes: all but one add zero to a cell, so that the sum is exact and does not
+        depend on the number of processes. batch_size: timesteps measured at once; at most the micro-batch size of
+        training, which needs more memory for each. It neither reads nor advances a random state.
         """
         losses_PS = torch.zeros(len(self._examples), NUM_STRATA, dtype=torch.float64)
         module = accelerator.unwrap_model(predictor)
         module.eval()
-        mine = range(accelerator.process_index, len(self._examples), accelerator.num_processes)
+        own_share = range(accelerator.process_index, len(self._examples), accelerator.num_processes)
         with torch.no_grad(), accelerator.autocast():
-            for done, index in enumerate(mine, 1):
+            for done, index in enumerate(own_share, 1):
                 losses_PS[index] = self._picture(self._examples[index], module, batch_size)
-                progress(done, len(mine))
+                progress(done, len(own_share))
         module.train()
         if accelerator.num_processes > 1:
             losses_PS = cast("Tensor", accelerator.reduce(losses_PS.to(accelerator.device), "sum")).cpu()
@@ -129,7 +129,7 @@ class Validation:
         return torch.cat(losses)
 
     def _text(self, caption: str) -> Conditioning:
-        """Conditioning of one caption, on the device; from the encoders where they learn."""
+        """Conditioning of one caption, on the device; computed by the text encoders if they are trained."""
         if self._live:
             return self._model.encode_captions([caption])
         return {name: value.to(self._model.device) for name, value in self._cache.texts([caption]).items()}
@@ -142,7 +142,7 @@ def noise_of(pair_id: str, shape: Sequence[int]) -> Tensor:
 
 
 def choose_probe(training: Sequence[Pair], count: int, seed: int) -> list[Pair]:
-    """As many training pairs as are held out, by seed; all of them where there are fewer. In order of their ids."""
+    """`count` training pairs, chosen by seed and sorted by id; all of them if there are fewer."""
     ids = sorted(pair.id for pair in training)
-    chosen = set(random.Random(f"probe:{seed}").sample(ids, min(count, len(ids))))
-    return sorted((pair for pair in training if pair.id in chosen), key=lambda pair: pair.id)
+    probe_ids = set(random.Random(f"probe:{seed}").sample(ids, min(count, len(ids))))
+    return sorted((pair for pair in training if pair.id in probe_ids), key=lambda pair: pair.id)

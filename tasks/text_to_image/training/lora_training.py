@@ -1,4 +1,4 @@
-"""A LoRA that learns on a base model: `tasks.protocol.Training` of this task.
+"""Training a LoRA on a base model: `tasks.protocol.Training` of this task.
 
 Shapes: B micro-batch, C latent channels, H W latent height and width.
 """
@@ -57,9 +57,9 @@ class LoraTraining:
     def groups(self) -> list[ParameterGroup]:
         """The denoiser's, then the text encoders'."""
         denoiser, *encoders = self.adapted.values()
-        learnt = [value for encoder in encoders for value in lora.parameters(encoder)]
+        of_encoders = [value for encoder in encoders for value in lora.parameters(encoder)]
         up = [value for part in self.adapted.values() for value in lora.up_parameters(part)]
-        return parameter_groups(lora.parameters(denoiser), learnt, self.config.train, up)
+        return parameter_groups(lora.parameters(denoiser), of_encoders, self.config.train, up)
 
     @property
     def epoch_length(self) -> int:
@@ -68,13 +68,13 @@ class LoraTraining:
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """What a person should know of the model, the objective and the pictures."""
+        """What the user should know about the model, the objective and the pictures."""
         model = self.model
         return (*model.notices, *model.objective.notices(self.config.train), *self.batches.notices)
 
     @property
     def details(self) -> dict[str, Any]:
-        """What the adapter is, and of which model."""
+        """Rank, alpha and base model."""
         settings = self.config.lora
         return {"rank": settings.rank, "lora_alpha": settings.lora_alpha, "base_model": self.config.model.path}
 
@@ -101,7 +101,7 @@ class LoraTraining:
         return mean_loss(model_pred_BCHW, target_BCHW, settings, counts_B, weights_B, masks_BHW)
 
     def validate(self, module: nn.Module, batch_size: int, progress: Progress) -> Mapping[str, Value] | None:
-        """The held-out losses of the adapter as it is; None where none are asked for."""
+        """The held-out losses of the present adapter; None without `train.validation_steps`."""
         if self.validation is None:
             return None
         return self.validation.measure(module, self.accelerator, batch_size, progress).row()
@@ -111,11 +111,11 @@ class LoraTraining:
         return lora.state(self.adapted)
 
     def restore(self, weights: lora.State) -> None:
-        """Put back what `weights` gave."""
+        """Put back weights that `weights` returned."""
         lora.restore(self.adapted, weights)
 
     def write(self, folder: Path, weights: lora.State, step: int) -> None:
-        """The LoRA file, as `load_lora_weights` reads it; its header says what it is."""
+        """Write the LoRA file for `load_lora_weights`, with a description in its header."""
         model, num_pictures = self.model, self.batches.num_pictures
         description = describe(self.config, model.family, model.objective, num_pictures, step)
         lora.write(folder, weights, lora.metadata(self.adapted), description)

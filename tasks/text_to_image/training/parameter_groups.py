@@ -1,4 +1,4 @@
-"""Which of an adapter's parameters learn at which rate."""
+"""The learning rate of each of an adapter's parameters."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ def parameter_groups(
 
     up: the B matrices among them, which train.lora_plus_ratio puts into further groups.
     """
-    rate, ratio, ups = settings.learning_rate, settings.lora_plus_ratio, {id(value) for value in up}
-    found: list[ParameterGroup] = []
-    for parameters, own in ((denoiser, rate), (text_encoders, settings.text_encoder_learning_rate or rate)):
+    denoiser_rate, ratio, up_ids = settings.learning_rate, settings.lora_plus_ratio, {id(value) for value in up}
+    encoder_rate = settings.text_encoder_learning_rate or denoiser_rate
+    groups: list[ParameterGroup] = []
+    for parameters, rate in ((denoiser, denoiser_rate), (text_encoders, encoder_rate)):
         if ratio is None:
-            found.append(ParameterGroup(parameters, own))
+            groups.append(ParameterGroup(parameters, rate))
         else:
-            found.append(ParameterGroup([value for value in parameters if id(value) not in ups], own))
-            found.append(ParameterGroup([value for value in parameters if id(value) in ups], own * ratio))
-    return [group for group in found if group.parameters]
+            groups.append(ParameterGroup([value for value in parameters if id(value) not in up_ids], rate))
+            groups.append(ParameterGroup([value for value in parameters if id(value) in up_ids], rate * ratio))
+    return [group for group in groups if group.parameters]

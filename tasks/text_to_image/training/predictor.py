@@ -1,4 +1,4 @@
-"""The network that learns, as accelerate sees it.
+"""The trained network, as the one module that accelerate wraps.
 
 Shapes: B micro-batch, C latent channels, H W latent height and width.
 """
@@ -11,7 +11,7 @@ from tasks.text_to_image.families.model import Conditioning, Model
 
 
 class Predictor(nn.Module):
-    """What is learnt, as one module: accelerate wraps it, and every adapter in it is synchronised."""
+    """The denoiser, and the text encoders if they are trained, in one module, so that all adapters are synchronised."""
 
     def __init__(self, model: Model, adapted: dict[str, nn.Module]) -> None:
         super().__init__()
@@ -21,9 +21,9 @@ class Predictor(nn.Module):
     def forward(
         self, noisy_latents_BCHW: Tensor, timesteps_B: Tensor, text: Conditioning | list[str], time_ids_B6: Tensor
     ) -> Tensor:
-        """The denoiser's output; captions are encoded here when the text encoders learn too.
+        """The denoiser's output; captions are encoded here if the text encoders are trained.
 
-        Sizes stay in fp32, as pixels: half precision would round them, and their embedding would be another size's.
+        Sizes stay in fp32, as pixels: half precision would round them to other sizes.
         """
         conditioning = self.model.encode_captions(text) if isinstance(text, list) else text
         dtype = self.model.dtype

@@ -1,4 +1,4 @@
-"""From a run's settings to what learns: pictures framed, everything encoded, the adapter attached."""
+"""Prepares training from a run's settings: frames pictures, encodes everything, attaches the adapter."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ PRECISIONS: dict[str, loading.Precision] = {"no": "fp32", "fp16": "fp16", "bf16"
 
 
 def prepare(run: RunDir, config: Config, accelerator: Accelerator, progress: Progress, *, begins: bool) -> LoraTraining:
-    """Load, encode what the cache lacks, attach. progress: how many pictures or captions are encoded, of how many.
+    """Load the model, encode what the cache lacks, attach the adapter. progress: of pictures or captions encoded.
 
-    begins: there is no checkpoint to restore, so that `lora.init_from` counts.
+    begins: there is no checkpoint to restore, so that `lora.init_from` applies.
 
     Raises:
-        ConfigError, DataError, ModelError, DeviceError: it cannot be trained like this.
+        ConfigError, DataError, ModelError, DeviceError: training is impossible with these settings.
     """
     places.require_present(run, config, to_train=True)
     quantization.require(config.model, accelerator.device)
@@ -62,9 +62,9 @@ def prepare(run: RunDir, config: Config, accelerator: Accelerator, progress: Pro
     examples = batches.frame([*training, *of_class], config, multiple=model.size_multiple, at_least=group_size)
     log.info(batches.describe(examples))
     cache = Cache(dataset.cache_dir(config), model, digest)
-    measured = _validation(model, cache, held_out, training, config)
-    pictures = [*batches.pictures_of(examples, config), *(measured.pictures if measured else ())]
-    captions = [*batches.captions_of(examples, config), *(measured.captions if measured else ())]
+    validation = _validation(model, cache, held_out, training, config)
+    pictures = [*batches.pictures_of(examples, config), *(validation.pictures if validation else ())]
+    captions = [*batches.captions_of(examples, config), *(validation.captions if validation else ())]
     masks = [example.mask for example in examples if example.mask]
     _encode(cache, model, pictures, captions, masks, accelerator, progress)
     digest.save()
@@ -77,28 +77,32 @@ def prepare(run: RunDir, config: Config, accelerator: Accelerator, progress: Pro
     if initial and (text := initial.apply(parts)):
         model.notices += (text,)
     stream = batches.Batches(examples, cache, config, group_size=group_size)
-    return LoraTraining(config, accelerator, model, stream, measured)
+    return LoraTraining(config, accelerator, model, stream, validation)
 
 
 def _split(
-    pairs: list[Pair], kept_away: Sequence[str], config: Config, digest: Digests
+    pairs: list[Pair], held_out_ids: Sequence[str], config: Config, digest: Digests
 ) -> tuple[list[Pair], list[Pair], list[Pair]]:
-    """The pairs held out, trained on, and trained on beside them for regularisation."""
-    held_out = [pair for pair in pairs if pair.id in set(kept_away)]
-    training = dataset.training_pairs(pairs, kept_away, config.data.train_size, config.train.seed, digest)
-    return held_out, training, dataset.regularization_pairs(pairs, kept_away, digest)
+    """The held-out pairs, the training pairs of the subject, and the training pairs for regularisation."""
+    held_out = [pair for pair in pairs if pair.id in set(held_out_ids)]
+    training = dataset.training_pairs(pairs, held_out_ids, config.data.train_size, config.train.seed, digest)
+    return held_out, training, dataset.regularization_pairs(pairs, held_out_ids, digest)
 
 
 def _validation(
     model: Model, cache: Cache, held_out: list[Pair], training: list[Pair], config: Config
 ) -> Validation | None:
-    """The held-out loss, where it is asked for. Each picture is in the bucket of its own shape, on any batch size."""
+    """The held-out loss, if `train.validation_steps` is set. Each picture is in the bucket of its own shape, whatever
+    the batch size.
+    """
     if config.train.validation_steps is None:
         return None
     probe = held_out_loss.choose_probe(training, len(held_out), config.train.seed)
     multiple = model.size_multiple
-    asked, probed = (batches.frame(pairs, config, multiple=multiple, at_least=1) for pairs in (held_out, probe))
-    return Validation(model, cache, asked, probed, config)
+    held_out_examples, probe_examples = (
+        batches.frame(pairs, config, multiple=multiple, at_least=1) for pairs in (held_out, probe)
+    )
+    return Validation(model, cache, held_out_examples, probe_examples, config)
 
 
 def _encode(
@@ -110,9 +114,9 @@ def _encode(
     accelerator: Accelerator,
     progress: Progress,
 ) -> None:
-    """Fill the cache, each process its share; a second round finds what others wrote on disks not seen from here.
+    """Fill the cache. Each process encodes its share; a second round encodes what the others wrote to their own disks.
 
-    The encoders are on the device only while they are needed: not at all when nothing is missing.
+    The encoders are on the device only while they are needed: not at all if nothing is missing.
     """
     for share in ((accelerator.process_index, accelerator.num_processes), (0, 1)):
         missing_pictures = cache.prepare_pictures(pictures, share)

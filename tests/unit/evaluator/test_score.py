@@ -104,8 +104,8 @@ def test_pictures_without_a_partner_are_listed(
     (references / "garment-0.png").rename(references / "lonely.png")
     page = run(monkeypatch, capsys, references, samples, "--fashion-clip", "pocket")
     assert "pairs: 3" in page
-    assert "references without a partner: lonely" in page
-    assert "samples without a partner: garment-0" in page
+    assert "references that match nothing: lonely" in page
+    assert "samples that match nothing: garment-0" in page
 
 
 def test_one_pair_has_numbers_and_neither_interval_nor_scale(
@@ -160,7 +160,9 @@ def test_folders_that_cannot_be_compared_are_refused(folders: Folders, tmp_path:
         command.read_pairs(tmp_path / "empty", samples)
     for path in samples.glob("*.webp"):
         path.rename(path.with_stem(f"other-{path.stem}"))
-    with pytest.raises(DataError, match=r"no picture of .* has the name of one in .*: there garment-0, garment-1"):
+    with pytest.raises(
+        DataError, match=r"no picture of .* has the name of one in .*: the references are garment-0, garment-1"
+    ):
         command.read_pairs(references, samples)
 
 

@@ -32,7 +32,7 @@ def one_bucket(count: int, seed: int, group_size: int = 4) -> data_order.Stream:
 
 
 def take(of: data_order.Stream, count: int, start: int = 0) -> list[int]:
-    return [of.picture_at(position) for position in range(start, start + count)]
+    return [of.example_at(position) for position in range(start, start + count)]
 
 
 def test_every_picture_comes_once_per_epoch() -> None:
@@ -77,8 +77,8 @@ def test_every_picture_comes_by_its_repeats_per_pass_but_for_groups_not_yet_full
     stream_of = data_order.Stream(buckets, repeats, group_size=group_size, seed=5)
     assert stream_of.pass_length == sum(repeats)
     for passes in range(1, 20):
-        stream_of._deal_pass()
-        dealt = collections.Counter(stream_of._dealt)
+        stream_of._extend_by_a_pass()
+        dealt = collections.Counter(stream_of._stream)
         waiting = collections.Counter(index for queue in stream_of._queues.values() for index in queue)
         assert dealt + waiting == collections.Counter({index: passes * times for index, times in enumerate(repeats)})
         assert all(len(queue) < group_size for queue in stream_of._queues.values())
@@ -108,7 +108,7 @@ def test_processes_and_halved_micro_batches_split_the_same_groups(world_size: in
                 for rank in range(world_size)
             ]
             group = (step - 1) * micro_batches + micro
-            seen = [own.picture_at(position) for share in shares for position in share]
+            seen = [own.example_at(position) for share in shares for position in share]
             assert seen == take(whole, 6, group * 6)
 
 
@@ -127,7 +127,7 @@ def test_an_update_sees_the_same_pictures_whatever_the_number_of_processes() -> 
 def test_the_picture_at_a_position_depends_on_nothing_asked_before() -> None:
     forwards = take(one_bucket(9, seed=1), 90)
     backwards_stream = one_bucket(9, seed=1)
-    backwards = [backwards_stream.picture_at(position) for position in reversed(range(90))]
+    backwards = [backwards_stream.example_at(position) for position in reversed(range(90))]
     assert forwards == backwards[::-1]
 
 
@@ -173,8 +173,8 @@ def test_each_pass_has_as_many_pictures_of_the_class_as_of_the_subject(
     stream_of = with_class(subject, of_class, repeats=repeats)
     assert stream_of.pass_length == 2 * subject * repeats
     for passes in range(1, 60):
-        stream_of._deal_pass()
-        dealt = collections.Counter(stream_of._dealt)
+        stream_of._extend_by_a_pass()
+        dealt = collections.Counter(stream_of._stream)
         dealt += collections.Counter(index for queue in stream_of._queues.values() for index in queue)
         assert all(dealt[index] == passes * repeats for index in range(subject))
         seen = [dealt[index] for index in range(subject, subject + of_class)]

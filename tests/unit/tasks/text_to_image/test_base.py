@@ -67,6 +67,6 @@ def test_the_predicted_quantity_can_be_set(tiny_models: Path) -> None:
 
 def test_a_hub_out_of_reach_is_not_told_as_a_missing_file(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loading, "_candidates", Mock(side_effect=OSError("a/b lacks a file")))
-    with pytest.raises(ModelError, match="not in the cache, and the hub did not give it") as refused:
+    with pytest.raises(ModelError, match="not in the cache, and it could not be downloaded") as refused:
         loading.load_model(ModelConfig(path="a/b"), "fp32")
     assert "hf download a/b" in refused.value.hint

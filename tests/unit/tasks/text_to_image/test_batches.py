@@ -205,7 +205,7 @@ def test_pictures_of_the_class_have_the_weight_of_the_prior(folder: Path) -> Non
     assert (built.num_pictures, built.epoch_length) == (11, 22)
     for position in range(44):
         batch = built.at([position, position])
-        of_class = built._examples[built._stream.picture_at(position)].pair.is_regularization
+        of_class = built._examples[built._stream.example_at(position)].pair.is_regularization
         assert batch.loss_weights is None if not of_class else batch.loss_weights.tolist() == [0.25, 0.25]
     assert build(config_of(folder)).at([0, 1]).loss_weights is None
     words = batches.describe(built._examples)
@@ -221,7 +221,7 @@ def test_masks_follow_framing_and_mirroring(folder: Path) -> None:
     seen: Counter[str] = Counter()
     for position in range(80):
         found = built.at([position]).masks
-        name = built._examples[built._stream.picture_at(position)].pair.id
+        name = built._examples[built._stream.example_at(position)].pair.id
         if name not in ("05", "06"):
             assert found is None
             continue
@@ -240,7 +240,7 @@ def test_masks_follow_framing_and_mirroring(folder: Path) -> None:
 def test_a_picture_without_a_mask_counts_everywhere_beside_one_that_has(folder: Path) -> None:
     Image.new("L", (80, 64), 51).save(folder / "05.mask.png")
     built = build(config_of(folder, data={"buckets": False}))
-    positions = {built._examples[built._stream.picture_at(position)].pair.id: position for position in range(11)}
+    positions = {built._examples[built._stream.example_at(position)].pair.id: position for position in range(11)}
     found = built.at([positions["05"], positions["07"]]).masks
     assert found is not None
     assert torch.allclose(found[0], torch.tensor(0.2))

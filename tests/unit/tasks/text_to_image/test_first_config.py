@@ -73,7 +73,7 @@ def test_held_out_pairs_and_steps_follow_the_number_of_pictures(
     assert (config.data.num_validation, config.train.max_train_steps) == (held_out, steps)
     assert config.train.snapshot_steps == parse(config.train.validation_steps)
     assert config.evaluation.num_prompts <= held_out
-    assert ("too few for a sure verdict" in path.read_text()) == (count < 8)
+    assert ("too few for a reliable verdict" in path.read_text()) == (count < 8)
     assert config.evaluation.confirm_prompts > 0, "every run has a final"
     assert (config.evaluation.num_seeds, config.evaluation.confirm_seeds) == (1, 1), "drawing on a CPU is slow"
     assert config.run.preset == "sd1 on CPU"
@@ -211,7 +211,7 @@ def test_init_writes_the_trigger_word(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, asked)
     assert done.exit_code == 0, done.output
     assert "6 of 6 pictures have no caption: the trigger word 'ohwx' is theirs" in done.output
-    assert "to mend" not in done.output
+    assert "to repair" not in done.output
     assert load_config(output).data.trigger_word == "ohwx"
 
 
@@ -222,4 +222,4 @@ def test_init_says_how_many_problems_to_mend_first_and_how(tmp_path: Path, tiny_
     written = run_module("run", "init", tmp_path / "pictures", "--model", tiny_model, "--output", config)
     assert written.returncode == 0, written.stderr
     assert "or set data.trigger_word (`init --trigger-word WORD`)" in written.stdout
-    assert written.stdout.endswith(f"wrote {config}; mend the 1 problem(s) above first, then: run.py train {config}\n")
+    assert written.stdout.endswith(f"wrote {config}; repair the 1 problem(s) above, then: run.py train {config}\n")

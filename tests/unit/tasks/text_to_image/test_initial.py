@@ -86,8 +86,8 @@ def test_a_half_precision_file_draws_what_plain_diffusers_draws_with_it(
     plain.load_lora_weights(file)
     pipeline, told = begin(tmp_path, before.model_path, pictures, {**LARGER, "init_from": str(file)})
     assert distance(draw(pipeline), draw(plain)) <= 1e-5
-    assert told.startswith("lora.safetensors holds nothing for ")
-    assert told.endswith("these begin fresh")
+    assert told.startswith("lora.safetensors has nothing for ")
+    assert told.endswith("these start from zero")
 
 
 def test_a_snapshots_folder_is_taken_as_it_is(trained: dict[str, Trained], tmp_path: Path, pictures: Path) -> None:
@@ -162,7 +162,7 @@ def test_a_file_that_changed_before_the_first_step_is_refused(
     run = make_run(lora={**TRAINED["sd1"][1], "init_from": str(file)})
     file.unlink()
     export.export(export.read(trained["sd1"].run, STEP), "kohya", "fp16", file)
-    with pytest.raises(ConfigError, match="another file than when the run was made"):
+    with pytest.raises(ConfigError, match="has changed since this run was created"):
         Initial.of(run, run.read_config().lora, None)  # type: ignore[arg-type]  # no model is asked
 
 

@@ -75,7 +75,7 @@ def test_zero_terminal_snr_of_a_model_that_predicts_noise_is_not_applied_and_tol
     folder = rescheduled(tmp_path, tiny_models / "sd1", rescale_betas_zero_snr=True)
     model = loading.load_model(ModelConfig(path=str(folder)), "fp32")
     assert model.objective.schedule == NoiseSchedule("epsilon")
-    assert "only a model that predicts v can learn" in model.notices[0]
+    assert "works only for a model that predicts v" in model.notices[0]
     assert model.objective.scheduler.alphas_cumprod[-1] > 1e-3
     model.sample_with("DPMSolverMultistepScheduler")
     assert model.pipeline.scheduler.alphas_cumprod[-1] > 1e-3
