@@ -1,4 +1,4 @@
-"""What happened in a run besides training, told from the files its programs wrote. Values in, values out."""
+"""Pauses and resumptions of a run, found in the files of its programs. Values in, values out."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ PAUSE_STEPS = 50  # longer than so many usual steps is a pause, even where steps
 
 
 def pauses(train: pd.DataFrame, stops: Mapping[int, str]) -> dict[int, str]:
-    """Step → that training went on there: after a stop that was answered, or after a silence in train.csv."""
+    """Step → a sentence that training resumed there: after an answered stop, or after a gap in train.csv."""
     steps, times = train["step"].to_numpy(), train["timestamp"].to_numpy()
     if len(steps) < 2:
         return {}
     between = np.diff(times)
     usual = typical(train["step_seconds"].to_numpy()[-10_000:])
     silent = np.flatnonzero(between > max(PAUSE_SECONDS, PAUSE_STEPS * usual))
-    continued = {int(steps[i + 1]): say("went on after {time}", time=duration(between[i])) for i in silent}
+    continued = {int(steps[i + 1]): say("resumed after {time}", time=duration(between[i])) for i in silent}
     resumed = {step + 1 for step in stops if step < steps[-1]}
     return {step: say("resumed") for step in sorted(resumed - continued.keys())} | continued
 

@@ -72,7 +72,7 @@ OLDER_METRICS = MetricDescriptions(
                 _recorded("seed_distance"),
                 Column(
                     name="diversity",
-                    meaning="1 is the base model's, falling is bad",
+                    meaning="1 for the base model; lower means less variety",
                     direction="higher",
                     role="overfitting",
                     ratio=Ratio(of="seed_distance", over="seed_distance", at_step_0=True),
@@ -92,8 +92,8 @@ OLDER_METRICS = MetricDescriptions(
             columns=(
                 Column(
                     name="copy_max",
-                    label="nearest training picture",
-                    meaning="to a picture trained on, high is bad",
+                    label="similarity to the nearest training picture",
+                    meaning="lower is better",
                     direction="lower",
                     role="shown",
                 ),
@@ -102,7 +102,7 @@ OLDER_METRICS = MetricDescriptions(
                 Column(
                     name="nn_ratio",
                     label="copying ratio",
-                    meaning="1 is what held-out pictures show, lower is bad",
+                    meaning="1 for held-out pictures; lower means copying",
                     direction="higher",
                     role="overfitting",
                     ratio=Ratio(of="nn_train", over="nn_real"),
@@ -119,7 +119,9 @@ OLDER_METRICS = MetricDescriptions(
         MetricDescription(
             name="drift",
             needs=("base",),
-            columns=(Column(name="drift", meaning="from what the base model draws", direction="none", role="shown"),),
+            columns=(
+                Column(name="drift", meaning="distance to the base model's pictures", direction="none", role="shown"),
+            ),
         ),
     )
 )

@@ -52,6 +52,6 @@ def test_training_goes_on_after_stops_and_silences() -> None:
     times = NOW.timestamp() + np.arange(6.0)
     table = pd.DataFrame({"step": np.arange(1.0, 7), "loss": 0.1, "timestamp": times, "step_seconds": 1.0})
     table.loc[4:, "timestamp"] += 600
-    assert events.pauses(table, {2: "asked"}) == {3: "resumed", 5: "went on after 10 min 01 s"}
+    assert events.pauses(table, {2: "asked"}) == {3: "resumed", 5: "resumed after 10 min 01 s"}
     assert events.pauses(table.head(1), {}) == {}
     assert 7 not in events.pauses(table, {6: "asked"})

@@ -262,7 +262,7 @@ def test_values_without_a_comparison_get_small_charts_of_their_own() -> None:
     figure = quality_figure(table, OLDER_METRICS, None, {}, STEP, Look(), 10)
     assert unpacked(trace(figure, "drift")["y"]).tolist() == pytest.approx([0.3])
     assert unpacked(trace(figure, "drift")["customdata"]).tolist() == [10]
-    assert not [title for title in titles(figure) if title.startswith("nearest training picture")]
+    assert not [title for title in titles(figure) if title.startswith("similarity to the nearest training picture")]
 
 
 def test_anchors_stand_on_the_scale_of_differences() -> None:

@@ -136,8 +136,8 @@ METRIC = Metric(
     columns=(
         Column(
             name="copy_max",
-            label="nearest training picture",
-            meaning="to a picture trained on, high is bad",
+            label="similarity to the nearest training picture",
+            meaning="lower is better",
             direction="lower",
             role="shown",
         ),

@@ -43,7 +43,7 @@ METRIC = Metric(
         ),
         Column(
             name="diversity",
-            meaning="1 is the base model's, falling is bad",
+            meaning="1 for the base model; lower means less variety",
             direction="higher",
             role="overfitting",
             ratio=Ratio(of="seed_distance", over="seed_distance", at_step_0=True),

@@ -25,7 +25,7 @@ def drift(metric_input: MetricInput, features: Features) -> list[Row]:
 METRIC = Metric(
     name="drift",
     order=70,
-    columns=(Column(name="drift", meaning="from what the base model draws", direction="none", role="shown"),),
+    columns=(Column(name="drift", meaning="distance to the base model's pictures", direction="none", role="shown"),),
     compute=drift,
     needs=("base",),
     features=(visual_embedding,),
