@@ -15,10 +15,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
 from evaluator.selection import ranking, stop_rule
-from pocket.garments import render, split_catalogue
+from pocket.garments import Garment, render, split_catalogue
+from pocket.patterns import PATTERNS
 from shared.config.schema import ModelConfig
 from shared.data import dataset
 from shared.data.pictures import open_picture
@@ -34,7 +35,18 @@ from tasks.text_to_image.metrics import descriptions, pairwise_metrics
 from tasks.text_to_image.metrics.features import visual_embedding
 from tasks.text_to_image.metrics.layout import layout, mirrored
 from tasks.text_to_image.metrics.metric_input import MetricInput, Row
-from tests.integration.test_proofs import CHROMATIC, augmented, before_a_darker_wall, photographs, recoloured, variants
+from tests.integration.test_proofs import (
+    CHROMATIC,
+    augmented,
+    before_a_darker_wall,
+    faded,
+    fried,
+    photographs,
+    recoloured,
+    scrambled,
+    shifted,
+    variants,
+)
 
 SEED = 2_026
 METRICS = (*pairwise_metrics(), "legacy")
@@ -95,6 +107,40 @@ def _visual_row(scorer: Scorer, column: str, pictures: list[Image.Image]) -> str
         table.append((shift, mirror, flat, blur, found[6:].min()))
     in_order = sum(max(row[:2]) < min(row[2:]) for row in table)
     return " | ".join(f"{value:.3f}" for value in np.mean(table, axis=0)) + f" | {in_order} of {len(pictures)}"
+
+
+def tell_hard_negatives(scorer: Scorer) -> None:
+    """Tables 3 and 4."""
+    shown = [(g, *render(g, SEED + n)) for n, g in enumerate(split_catalogue()[1]) if g.colour in CHROMATIC]
+    others = [Garment(g.kind, g.colour, PATTERNS[(PATTERNS.index(g.pattern) + 1) % len(PATTERNS)]) for g, _, _ in shown]
+    pictures = [picture for _, picture, _ in shown]
+    changes = {
+        "again": [render(g, SEED + 500 + n)[0] for n, (g, _, _) in enumerate(shown)],
+        "other colour": [recoloured(picture, mask) for _, picture, mask in shown],
+        "other pattern": [render(g, SEED + 500 + n)[0] for n, g in enumerate(others)],
+    }
+    _tell_orders(scorer, "garments", pictures, changes)
+    pictures = list(photographs(256).values())
+    _tell_orders(scorer, "photographs, 256 px", pictures, {"another": [*pictures[1:], pictures[0]]})
+
+
+def _tell_orders(scorer: Scorer, name: str, pictures: list[Image.Image], further: dict[str, list[Image.Image]]) -> None:
+    """Mean cost of each change, and for how many pictures it costs more than a shift and a mirror image."""
+    near = {"shift": [shifted(picture, 16) for picture in pictures], "mirror": [*map(ImageOps.mirror, pictures)]}
+    wrong = {"faded": [*map(faded, pictures)], "fried": [*map(fried, pictures)]}
+    changes = {**near, **further, **wrong, "scrambled": [*map(scrambled, pictures)]}
+    print(f"\n### Hard negatives: {name} ({len(pictures)})\n\n| | {' | '.join(changes)} |")
+    print("|" + " --- |" * (len(changes) + 1))
+    for column in ("visual_loss", "fashion_clip_loss", "color_de00"):
+        found = {
+            what: costs(scorer, column, list(zip(pictures, drawn, strict=True))) for what, drawn in changes.items()
+        }
+        nearest = np.maximum(found["shift"], found["mirror"])
+        cells = (
+            f"{values.mean():.3f}" + ("" if what in near else f" ({(values > nearest).sum()})")
+            for what, values in found.items()
+        )
+        print(f"| `{column}` | {' | '.join(cells)} |")
 
 
 def tell_matching(scorer: Scorer) -> None:
@@ -287,6 +333,7 @@ def main() -> None:
     scorer = load_scorer("pocket", metrics=METRICS)
     tell_colour(scorer)
     tell_visual(scorer)
+    tell_hard_negatives(scorer)
     tell_matching(scorer)
     tell_same_model(draw_pool())
     for path in sys.argv[1:]:

@@ -113,6 +113,27 @@ def variants(picture: Image.Image) -> tuple[list[Image.Image], list[Image.Image]
     return near, [flat(picture), Image.new("RGB", picture.size, (128, 128, 128)), blurred]
 
 
+def fried(picture: Image.Image) -> Image.Image:
+    """As a LoRA trained for too long draws: too much contrast and colour, hard edges."""
+    harder = ImageEnhance.Color(ImageEnhance.Contrast(picture).enhance(1.6)).enhance(1.8)
+    return harder.filter(ImageFilter.UnsharpMask(2, 150, 0))
+
+
+def faded(picture: Image.Image) -> Image.Image:
+    """Half the contrast."""
+    return ImageEnhance.Contrast(picture).enhance(0.5)
+
+
+def scrambled(picture: Image.Image, side: int = 4) -> Image.Image:
+    """The picture's own tiles, each in another's place."""
+    edge = picture.width // side
+    boxes = [(x * edge, y * edge, (x + 1) * edge, (y + 1) * edge) for y in range(side) for x in range(side)]
+    mixed = picture.copy()
+    for box, number in zip(boxes, np.random.default_rng(0).permutation(len(boxes)), strict=True):
+        mixed.paste(picture.crop(boxes[number]), box)
+    return mixed
+
+
 # --- distances
 
 

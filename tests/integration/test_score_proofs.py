@@ -7,6 +7,7 @@ those of scikit-image's photographs that `test_proofs.py` names as untouched. A 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pocket.garments import render, split_catalogue
+from pocket.garments import Garment, render, split_catalogue
+from pocket.patterns import PATTERNS
 from tests.conftest import Warm
 from tests.integration.test_proofs import (
     CHROMATIC,
     augmented,
     before_a_darker_wall,
+    faded,
+    fried,
     photographs,
     recoloured,
+    scrambled,
     variants,
 )
 
@@ -29,6 +34,8 @@ SEED = 90_210
 TUNED_ON = {"astronaut", "chelsea", "coffee", "coins", "rocket", "grass"}
 NEAR = ("right", "left", "mirror")
 FAR = ("flat", "grey", "blur", "other")
+HARD = {"fried": fried, "scrambled": scrambled}
+"""Wrong pictures that share much with the right one."""
 
 Report = dict[str, Any]
 Pairs = dict[str, tuple[Image.Image, Image.Image]]
@@ -51,6 +58,7 @@ def rearranged(pictures: list[Image.Image]) -> Pairs:
         near, far = variants(picture)
         far.append(pictures[(number + 1) % len(pictures)])
         samples = dict(zip((*NEAR, *FAR), (*near, *far), strict=True))
+        samples |= {what: change(picture) for what, change in HARD.items()}
         pairs |= {f"{number}-{what}": (picture, sample) for what, sample in samples.items()}
     return pairs
 
@@ -60,10 +68,14 @@ def garment_report(request: pytest.FixtureRequest, warm: Warm, tmp_path_factory:
     """Garments, recoloured, before a darker wall, and rearranged."""
     chosen = np.random.default_rng(SEED).permutation(len(split_catalogue()[1]))
     garments = [split_catalogue()[1][index] for index in chosen]
-    shown = [render(garment, SEED + n) for n, garment in enumerate(garments) if garment.colour in CHROMATIC]
+    shown = [(one, *render(one, SEED + n)) for n, one in enumerate(garments) if one.colour in CHROMATIC]
     shown = shown[: request.param]
-    pairs = rearranged([picture for picture, _ in shown])
-    for number, (picture, mask) in enumerate(shown):
+    pairs = rearranged([picture for _, picture, _ in shown])
+    for number, (garment, picture, mask) in enumerate(shown):
+        other = PATTERNS[(PATTERNS.index(garment.pattern) + 1) % len(PATTERNS)]
+        in_another = Garment(garment.kind, garment.colour, other)
+        pairs[f"{number}-again"] = (picture, render(garment, SEED + 500 + number)[0])
+        pairs[f"{number}-pattern"] = (picture, render(in_another, SEED + 500 + number)[0])
         pairs[f"{number}-hue"] = (picture, recoloured(picture, mask))
         pairs[f"{number}-wall"] = (picture, before_a_darker_wall(picture, mask))
     return score(warm, tmp_path_factory.mktemp("garments"), pairs)
@@ -86,6 +98,24 @@ def numbers_of(report: Report) -> list[int]:
     return sorted({int(key.split("-")[0]) for key in report["pairs"]})
 
 
+def test_another_picture_of_a_garment_is_nearer_than_one_of_another_colour_or_pattern(garment_report: Report) -> None:
+    for number in numbers_of(garment_report):
+        costs = column(garment_report, "color_loss", number)
+        assert costs["again"] < min(costs[what] for what in ("hue", "pattern", "fried"))
+    visual = [column(garment_report, "visual_loss", number) for number in numbers_of(garment_report)]
+    again, *wrong = (np.mean([costs[what] for costs in visual]) for what in ("again", "fried", "scrambled", "pattern"))
+    assert 1.5 * again < min(wrong)
+
+
+@pytest.mark.parametrize(("change", "sign"), [(fried, "sharpness"), (faded, "contrast")])
+def test_fried_and_faded_photographs_are_a_sign(
+    warm: Warm, tmp_path: Path, change: Callable[[Image.Image], Image.Image], sign: str
+) -> None:
+    pictures = {name: picture for name, picture in photographs(256).items() if name not in TUNED_ON}
+    report = score(warm, tmp_path, {name: (picture, change(picture)) for name, picture in pictures.items()})
+    assert sign in {found["name"] for found in report["signs"] if found["raised"]}
+
+
 def test_hue_outweighs_the_wall_tenfold_and_the_original_has_it_the_other_way_round(garment_report: Report) -> None:
     ours = [column(garment_report, "color_loss", number) for number in numbers_of(garment_report)]
     assert len(ours) in (4, 12)
@@ -105,7 +135,7 @@ def test_a_shift_and_a_mirror_are_nearer_than_grey_blur_and_another_photograph(p
 def assert_ordered(report: Report) -> None:
     for number in numbers_of(report):
         costs = column(report, "visual_loss", number)
-        assert max(costs[what] for what in NEAR) < min(costs[what] for what in FAR), (number, costs)
+        assert max(costs[what] for what in NEAR) < min(costs[what] for what in (*FAR, *HARD)), (number, costs)
 
 
 def test_the_original_prefers_grey_or_blur_on_most_photographs(photograph_report: Report) -> None:
