@@ -1,9 +1,10 @@
-"""`python -m evaluator RUN`: evaluate what has no result yet (`--once`), or go on for new snapshots (`--follow`).
+"""`python -m evaluator RUN`: evaluate snapshots without a result (`--once`), or also wait for new ones (`--follow`).
 
-SIGTERM: evaluate what is left, then end. SIGINT, or a lost supervisor: end after the evaluation at hand.
+SIGTERM: evaluate the remaining snapshots, then end. SIGINT, or the end of the supervisor: end after the current
+evaluation.
 
 Exit codes: 0 done, 2 wrong folder or settings, 3 nothing to do, 4 try again (another evaluator is at work, or memory
-did not suffice), 5 the base model cannot be loaded or the device is not there: trying again is no cure.
+did not suffice), 5 the base model cannot be loaded or the device is missing: trying again does not help.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ PERMANENT = 5
 
 
 def main() -> int:
-    """Wire the parts and work through the queue until told to end."""
+    """Build the parts and work through the queue until the end of the work or a signal."""
     parser = argparse.ArgumentParser(prog="python -m evaluator", description=__doc__)
     parser.add_argument("run", type=Path, help="the run folder")
     mode = parser.add_mutually_exclusive_group()

@@ -1,6 +1,6 @@
 """One evaluation, from a published snapshot to a published result.
 
-An evaluation that cannot be made is a result too, `failed` with the reason: the run goes on with the next snapshot.
+A failed evaluation is a result too, with status `failed` and the reason; the run continues with the next snapshot.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class _Work:
-    """What one evaluation has come to so far."""
+    """The state of one evaluation."""
 
     digest: str = ""
     training: dict[str, Any] = field(default_factory=dict)
@@ -34,7 +34,7 @@ class _Work:
 
 @dataclass(frozen=True)
 class Evaluator:
-    """Swaps a snapshot in, lets the task evaluate it, publishes."""
+    """Loads a snapshot, lets the task evaluate it, publishes the result."""
 
     run: RunDir
     record: RunRecord
@@ -43,18 +43,18 @@ class Evaluator:
     kind: ResultKind = "evaluations"
 
     def confirming(self) -> Evaluator:
-        """The evaluator of the finalists."""
+        """The evaluator that confirms the best snapshots."""
         return replace(self, evaluation=self.evaluation.further(), kind="confirmations")
 
     def answering(self, kind: ResultKind, prompts: Sequence[str]) -> Evaluator | None:
-        """The evaluator of what a person asked for; None: this task takes no prompts."""
+        """The evaluator of prompts that the user requested; None: this task has no prompts."""
         evaluation = self.evaluation.with_prompts(prompts)
         return replace(self, evaluation=evaluation, kind=kind) if evaluation else None
 
     def evaluate(self, step: int, *, patient: bool = False) -> EvaluationResult | None:
-        """Make and publish the result of a step; step 0 is the base model.
+        """Evaluate a step and publish the result; step 0 is the base model.
 
-        None: out of memory, nothing is published, and the `patient` will try again later.
+        None: out of memory, and nothing is published, because a `patient` caller tries again later.
         """
         work, result = _Work(), None
         try:
@@ -62,8 +62,8 @@ class Evaluator:
             result = self._result(step, work, "ok", "")
         except (DarkroomError, RuntimeError, ValueError) as error:
             if not (patient and is_out_of_memory(error)):
-                ours = isinstance(error, DarkroomError)
-                log.error("step %d could not be evaluated: %s", step, error, exc_info=not ours)
+                is_expected = isinstance(error, DarkroomError)
+                log.error("step %d could not be evaluated: %s", step, error, exc_info=not is_expected)
                 result = self._result(step, work, "failed", str(error) or type(error).__name__)
         if result is not None:
             self._publish(result, work)
@@ -81,7 +81,7 @@ class Evaluator:
             return
         manifest = read_manifest(self.run.snapshot(step))
         if manifest is None:
-            raise RunFolderError(f"the snapshot of step {step} has vanished")
+            raise RunFolderError(f"the snapshot of step {step} no longer exists")
         work.training = _training(manifest)
         work.digest = self.evaluation.swap(self.run.snapshot(step))
 
@@ -111,7 +111,7 @@ class Evaluator:
         target = self.run.result(self.kind, result.step)
         target.parent.mkdir(parents=True, exist_ok=True)
         before = self.run.read_result(result.step, self.kind)
-        if before and before.status == "skipped":  # until somebody asked for it
+        if before and before.status == "skipped":  # a request asks for it now
             remove(self.run.staging, target)
         if not publish(self.run.staging, target, manifest, write):
             log.warning("step %d was evaluated by another evaluator first; this result is dropped", result.step)
@@ -122,10 +122,10 @@ def skip(run: RunDir, record: RunRecord, step: int, reason: str) -> None:
     manifest = read_manifest(run.snapshot(step))
     training = _training(manifest) if manifest else {}
     result = EvaluationResult(run_id=record.run_id, step=step, status="skipped", reason=reason, training=training)
-    sealed = Manifest(kind="evaluation", run_id=record.run_id, step=step)
-    publish(run.staging, run.evaluation(step), sealed, lambda folder: result.write(folder / "result.json"))
+    result_manifest = Manifest(kind="evaluation", run_id=record.run_id, step=step)
+    publish(run.staging, run.evaluation(step), result_manifest, lambda folder: result.write(folder / "result.json"))
 
 
 def _training(manifest: Manifest) -> dict[str, Any]:
-    """What the trainer said when it published the snapshot."""
+    """Epoch, loss and learning rate that the trainer recorded with the snapshot."""
     return {key: manifest.details.get(key) for key in ("epoch", "loss", "learning_rate")}

@@ -1,7 +1,7 @@
-"""Memory: how much of a device this evaluator may take, and whether what it holds only ever grows.
+"""Memory: how much of a device this evaluator may use, and whether its memory keeps growing.
 
-A GPU is shared with the trainer as a rule. What the trainer is expected to need at its worst is left to it, so that the
-one who runs out of memory, and helps itself with smaller batches, is the evaluator.
+The evaluator usually shares a GPU with the trainer. It leaves free what the trainer is expected to need at its peak, so
+that it is the evaluator that runs out of memory and continues with smaller batches.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from shared.run_folder.run_dir import RunDir
 log = logging.getLogger(__name__)
 
 TRAINER_MARGIN = 1.1
-"""The estimate of the trainer's peak errs by about a tenth: benchmarks/step_memory_2-core-cpu_202611.md."""
+"""The error of the trainer's estimated peak is about a tenth: benchmarks/step_memory_2-core-cpu_202611.md."""
 CONTEXT_MIB = 512.0
-"""Kernels and handles of a process, which the allocator's limit does not count."""
+"""Kernels and handles of a process, which the allocator's limit does not include."""
 MIN_SHARE = 0.02
-"""Of the device: below this nothing could even be tried."""
+"""The smallest share of the device to allow: with less, nothing could be evaluated."""
 WARM_UP = 10
-"""Evaluations until memory has taken its shape."""
+"""Evaluations until the memory use is stable."""
 GROWTH, GROWTH_MIB = 1.25, 256.0
-"""More than this since then, by both measures, is an alarm."""
+"""Growth since then beyond both limits raises an alarm."""
 
 
 def trainer_mib(record: RunRecord) -> float:
@@ -37,20 +37,22 @@ def trainer_mib(record: RunRecord) -> float:
 
 
 def expected_mib(run: RunDir, device: torch.device) -> float:
-    """What the trainer needs of this device at its worst, MiB; 0: it is not at work there."""
+    """The trainer's expected peak on this device, MiB; 0: it does not run there."""
     shares = device.type == "cuda" and (device.index or 0) < run.read_config().train.num_processes
     return trainer_mib(run.read_record()) if shares and is_alive(read_status(run, "trainer")) else 0.0
 
 
 def allowance_mib(total: float, used_by_others: float, trainer: float) -> float:
-    """What this process may allocate on a device of `total`: all but what others hold or the trainer will; MiB."""
+    """What this process may allocate on a device of `total`: all but the memory that others use or the trainer will
+    need; MiB.
+    """
     return total - max(used_by_others, TRAINER_MARGIN * trainer) - CONTEXT_MIB
 
 
 def limit(device: torch.device, trainer: float) -> float | None:
-    """Measure the device and cap this process's allocations on it; what it may take in MiB, None without CUDA.
+    """Measure the device and cap this process's allocations on it; returns the cap in MiB, None without CUDA.
 
-    trainer: the peak to be left to it, MiB; 0 where it is not at work on this device.
+    trainer: the trainer's expected peak on this device, MiB; 0 if it does not run there.
     """
     if device.type != "cuda":
         return None
@@ -63,20 +65,20 @@ def limit(device: torch.device, trainer: float) -> float | None:
 
 
 class LeakDetector:
-    """Whether this process only ever grows from one evaluation to the next."""
+    """Whether the memory of this process grows from one evaluation to the next."""
 
     def __init__(self) -> None:
-        self._count, self._settled, self._told = 0, 0.0, False
+        self._count, self._settled, self._reported = 0, 0.0, False
 
     def alarm(self, rss_mib: float) -> str:
-        """A sentence, once, when resident memory has grown far beyond what it was after the warm-up; else empty."""
+        """A sentence, once, if resident memory has grown far beyond its size after the warm-up; else empty."""
         self._count += 1
         if self._count <= WARM_UP:
             self._settled = rss_mib
         grown = rss_mib > GROWTH * self._settled and rss_mib > self._settled + GROWTH_MIB
-        if self._told or not grown:
+        if self._reported or not grown:
             return ""
-        self._told = True
+        self._reported = True
         return (
             f"the evaluator's memory grew from {self._settled:.0f} to {rss_mib:.0f} MiB "
             f"between its evaluations {WARM_UP} and {self._count}"

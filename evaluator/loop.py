@@ -1,4 +1,4 @@
-"""One evaluator's time at a run: takes what is next, evaluates it, keeps the books, waits; many may share one run."""
+"""The loop of an evaluator: take the next work, evaluate it, rebuild the tables, wait. Many can share one run."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from shared.run_folder.run_dir import RunDir, steps_in
 log = logging.getLogger(__name__)
 
 DONE, NOTHING_TO_DO, TRY_AGAIN = 0, 3, 4
-"""Exit codes of `--once`; `__main__` adds 5 for what trying again cannot cure."""
+"""Exit codes of `--once`; `__main__` adds 5 for errors that trying again cannot cure."""
 Outcome = Literal[0, 3, 4]
 MAX_TRIES = 5
-"""Evaluations begun without enough memory, before that is the result."""
+"""Attempts that run out of memory before the evaluation fails."""
 RETRY_SECONDS = 60.0
 
 
 @dataclass
 class EvaluationLoop:
-    """`build` loads models, which takes its time: it is called when there is something to do for the first time."""
+    """`build` loads models, which takes long: it is called when there is work for the first time."""
 
     run: RunDir
     run_mode: RunMode
@@ -43,7 +43,7 @@ class EvaluationLoop:
     """What this evaluator computes."""
     build: Callable[[], Evaluator]
     _deferred: dict[Work, tuple[int, float]] = field(default_factory=dict)
-    """Out of memory: how often, and when to try again (monotonic seconds)."""
+    """Work that ran out of memory: how often, and when to try again (monotonic seconds)."""
 
     @cached_property
     def config(self) -> Config:

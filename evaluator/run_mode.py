@@ -1,4 +1,4 @@
-"""What this evaluator has been told: go on, evaluate what is left, or end. Signals say it, and a lost supervisor."""
+"""How long this evaluator works: on and on, until nothing is left, or not any longer. Signals change it."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from shared.launch import parent_watch
 class Wake:
     """An event that a signal handler may set.
 
-    `threading.Event.set` holds a lock: a second signal that interrupts it in the handler of the first waits for ever.
-    `SimpleQueue.put` is made to be interrupted by itself.
+    `threading.Event.set` holds a lock: a second signal that interrupts it in the handler of the first waits forever.
+    `SimpleQueue.put` is reentrant.
     """
 
     def __init__(self) -> None:
         self._calls: queue.SimpleQueue[None] = queue.SimpleQueue()
 
     def set(self) -> None:
-        """End the wait at hand, or else the next one."""
+        """End the current wait, or else the next one."""
         self._calls.put(None)
 
     def clear(self) -> None:
@@ -32,13 +32,15 @@ class Wake:
                 self._calls.get_nowait()
 
     def wait(self, seconds: float) -> None:
-        """Until called, or for so long."""
+        """Wait until `set` is called, or for `seconds`."""
         with contextlib.suppress(queue.Empty):
             self._calls.get(timeout=seconds)
 
 
 class RunMode:
-    """SIGTERM: evaluate what is left, then end. SIGINT, or a lost supervisor: end after the evaluation at hand."""
+    """SIGTERM: evaluate what is left, then end. SIGINT, or the end of the supervisor: end after the current
+    evaluation.
+    """
 
     def __init__(self, *, follow: bool) -> None:
         self.once = not follow
@@ -46,11 +48,11 @@ class RunMode:
         self.wake = Wake()
         signal.signal(signal.SIGTERM, self._on_signal)
         signal.signal(signal.SIGINT, self._on_signal)
-        parent_watch.watch(lambda: self._order("end"))
+        parent_watch.watch(lambda: self._change("end"))
 
-    def _order(self, order: Literal["drain", "end"]) -> None:
-        self.current = "end" if "end" in (order, self.current) else order
+    def _change(self, mode: Literal["drain", "end"]) -> None:
+        self.current = "end" if "end" in (mode, self.current) else mode
         self.wake.set()
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        self._order("drain" if number == signal.SIGTERM else "end")
+        self._change("drain" if number == signal.SIGTERM else "end")

@@ -1,7 +1,7 @@
-"""In which order evaluators take what waits (`shared/run_folder/pending.py`), and who is at work on it.
+"""The order in which evaluators take pending work (`shared/run_folder/pending.py`), and which work is free.
 
-The base model comes before everything, because every other result is compared with it. File events only wake the
-evaluator earlier than the next rescan would.
+The base model comes first, because every other result is compared with it. File events only wake the evaluator earlier
+than the next rescan would.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from shared.run_folder.run_dir import RunDir
 
 
 def unfinished(run: RunDir, settings: EvaluationConfig, *, trainer_lives: bool) -> list[Work]:
-    """Everything without a result, in the order it should be evaluated, whoever is at work on it.
+    """Everything without a result, in the order of evaluation, also what other evaluators are working on.
 
-    Until the base model has a result, of either kind, it is all there is to do; then comes what a person asked for. The
-    finalists are evaluated again only when training is over and every snapshot has its result.
+    Until the base model has a result, successful or not, it is the only work; then come requests. The best snapshots
+    are evaluated again only after training has ended and every snapshot has a result.
     """
     if BASE_MODEL in without_result(run):
         return [Work(BASE_MODEL)]
@@ -35,13 +35,13 @@ def unfinished(run: RunDir, settings: EvaluationConfig, *, trainer_lives: bool) 
 
 
 def free(run: RunDir, works: list[Work]) -> list[Work]:
-    """Those that no living evaluator is at work on."""
-    taken = {Work(step, kind) for kind in {work.kind for work in works} for step in claimed_steps(run, kind)}
-    return [work for work in works if work not in taken]
+    """The works that no living evaluator has claimed."""
+    claimed = {Work(step, kind) for kind in {work.kind for work in works} for step in claimed_steps(run, kind)}
+    return [work for work in works if work not in claimed]
 
 
 class _Wake(FileSystemEventHandler):
-    """Calls whenever anything happens to the watched folder; what happened is for the scan to find out."""
+    """Calls `wake` on every event in the watched folder; the scan then finds out what has changed."""
 
     def __init__(self, wake: Callable[[], object]) -> None:
         self._wake = wake

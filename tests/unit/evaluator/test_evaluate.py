@@ -231,7 +231,7 @@ def test_the_final_draws_the_same_prompts_with_new_seeds_and_the_further_ones(
 
 
 def test_a_snapshot_that_vanished_or_lost_its_manifest_is_a_failed_result(run: RunDir) -> None:
-    assert "has vanished" in evaluator_of(run).evaluate(2).reason
+    assert "no longer exists" in evaluator_of(run).evaluate(2).reason
     (add_snapshot(run, 4) / "manifest.json").write_bytes(b"{")
     assert "manifest.json is not a record" in evaluator_of(run).evaluate(4).reason
 
