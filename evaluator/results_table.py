@@ -44,7 +44,7 @@ def read_evidence(run: RunDir, known: Mapping[int, EvaluationResult] | None = No
     """Everything a verdict on this run follows from. known: results that need not be read again."""
     metrics = run.read_metric_descriptions()
     evaluations = {**(known or {}), **_results(run, "evaluations", besides=known or ())}
-    validations = held_out_losses.read(run.validation_csv)
+    validations = held_out_losses.read(run.validation_csv, run.validation_examples_csv)
     return Evidence(dict(sorted(evaluations.items())), _results(run, "confirmations"), validations, metrics)
 
 

@@ -36,6 +36,18 @@ class ParameterGroup:
     """The peak rate, where the schedule is 1. Tables show the rate of the first group."""
 
 
+@dataclass(frozen=True)
+class HeldOutLosses:
+    """What one validation has measured, the same on every process."""
+
+    columns: Mapping[str, Value]
+    """A row of validation.csv, without step and time; every row has the same columns."""
+    held_out: Mapping[str, float] = field(default_factory=dict[str, float])
+    """Example held out → its loss. Only with these is it tested whether the loss has risen."""
+    probe: Mapping[str, float] = field(default_factory=dict[str, float])
+    """Training example → its loss, of as many."""
+
+
 class Training(Protocol):
     """Training in one process, on its device: a network, its training examples, and its files."""
 
@@ -78,8 +90,8 @@ class Training(Protocol):
         """
         ...
 
-    def validate(self, module: nn.Module, batch_size: int, progress: Progress) -> Mapping[str, Value] | None:
-        """Columns of validation.csv, the same on every process; None if nothing is measured.
+    def validate(self, module: nn.Module, batch_size: int, progress: Progress) -> HeldOutLosses | None:
+        """The held-out losses, the same on every process; None if nothing is measured.
 
         batch_size: examples that fit into memory at once. It neither reads nor advances a random state.
         """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import cast
@@ -14,10 +14,9 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from shared.config.schema import Config
-from shared.run_folder.tables import Value
 from tasks import data_order
 from tasks.devices import memory_of
-from tasks.protocol import Progress, Training
+from tasks.protocol import HeldOutLosses, Progress, Training
 from trainer import optimizer as optimizers
 from trainer.accumulation import Accumulation
 from trainer.checkpoint import Checkpoint, are_finite, copy_to_host
@@ -121,8 +120,8 @@ class Learner:
     def _loss(self, positions: range) -> Tensor:
         return self.training.loss(self.module, positions)
 
-    def validate(self, progress: Progress) -> Mapping[str, Value] | None:
-        """Columns of validation.csv for the published weights; None if the task measures nothing."""
+    def validate(self, progress: Progress) -> HeldOutLosses | None:
+        """The held-out losses of the published weights; None if the task measures nothing."""
         with self._published_weights():
             return self.training.validate(self.module, self._accumulation.micro_batch_size, progress)
 

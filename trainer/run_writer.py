@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -21,6 +20,7 @@ from shared.run_folder.heartbeat import Status
 from shared.run_folder.records import utc_now
 from shared.run_folder.run_dir import RunDir
 from tasks import devices
+from tasks.protocol import HeldOutLosses
 from trainer.checkpoint import EXAMPLES_PER_STEP
 from trainer.control_requests import ControlRequests
 from trainer.learner import Learner, Update
@@ -73,9 +73,15 @@ class RunWriter:
         self.status.update(step=learner.step, total=self.config.train.max_train_steps, message=message)
         self.limit.lap()
 
-    def note_losses(self, losses: Mapping[str, tables.Value], seconds: float) -> None:
-        """Write a row of validation.csv; its columns are those of the first row."""
-        row = {"step": self.learner.step, **losses, "seconds": round(seconds, 3), "timestamp": utc_now()}
+    def note_losses(self, losses: HeldOutLosses, seconds: float) -> None:
+        """Write the losses of single examples, then a row of validation.csv; its columns are those of the first row."""
+        step = self.learner.step
+        if losses.held_out or losses.probe:
+            table = tables.Appender(self.run.validation_examples_csv, tables.EXAMPLE_COLUMNS)
+            for part, by_id in (("held out", losses.held_out), ("probe", losses.probe)):
+                for example, loss in by_id.items():
+                    table.append({"step": step, "part": part, "id": example, "loss": loss})
+        row = {"step": step, **losses.columns, "seconds": round(seconds, 3), "timestamp": utc_now()}
         tables.Appender(self.run.validation_csv, tuple(row)).append(row)
 
     def snapshot(self, update: Update) -> bool:
@@ -141,7 +147,8 @@ def _prune(run: RunDir, step: int, status: Status) -> None:
         log.info("removed %d rows past step %d from train.csv", pruned, step)
     elif pruned:
         notice(status, f"there was no checkpoint yet: training starts again at step 1 and repeats {pruned} steps")
-    tables.prune(run.validation_csv, lambda row: 0 < step >= int(row["step"]))
+    for path in (run.validation_csv, run.validation_examples_csv):
+        tables.prune(path, lambda row: 0 < step >= int(row["step"]))
 
 
 def _need(config: Config, learner: Learner) -> disk.Need:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import math
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from shared.run_folder.tables import read_rows
@@ -18,16 +20,35 @@ class Validated:
     held_out_loss: float
     gap: float | None
     """Held-out loss minus that of as many training pictures: what was learnt by heart."""
+    held_out: Mapping[str, float] = field(default_factory=dict[str, float])
+    """Example → its loss; empty where the trainer wrote none. So is the probe."""
+    probe: Mapping[str, float] = field(default_factory=dict[str, float])
+    """Of as many training examples."""
 
 
-def read(path: Path) -> tuple[Validated, ...]:
-    """By step; an absent file is no lines, and a line without a step or a finite loss is left out."""
+def read(path: Path, examples: Path | None = None) -> tuple[Validated, ...]:
+    """By step; an absent file is no lines, and a line without a step or a finite loss is left out.
+
+    examples: validation_examples.csv.
+    """
     found: dict[int, Validated] = {}
+    by_part = _losses_of_examples(examples) if examples else {}
     for row in read_rows(path):
         step, loss = _number(row.get("step")), _number(row.get("held_out_loss"))
         if step is not None and loss is not None:
-            found[int(step)] = Validated(int(step), loss, _gap(row, loss))
+            held_out, probe = (by_part.get((int(step), part), {}) for part in ("held out", "probe"))
+            found[int(step)] = Validated(int(step), loss, _gap(row, loss), held_out, probe)
     return tuple(found[step] for step in sorted(found))
+
+
+def _losses_of_examples(path: Path) -> dict[tuple[int, str], dict[str, float]]:
+    """(Step, part) → example → its loss, > 0."""
+    found: defaultdict[tuple[int, str], dict[str, float]] = defaultdict(dict)
+    for row in read_rows(path):
+        step, loss = _number(row.get("step")), _number(row.get("loss"))
+        if step is not None and loss is not None and loss > 0:
+            found[int(step), row.get("part", "")][row.get("id", "")] = loss
+    return found
 
 
 def _gap(row: dict[str, str], loss: float) -> float | None:

@@ -2,23 +2,26 @@
 metrics describe. Pure.
 
 A sign is raised only when chance is a poor explanation: by an interval over prompts that lies beyond a limit, or by a
-trend over validations that few orders of the same numbers would show.
+test over the examples that losses are measured on.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
-from scipy.stats import kendalltau
+import numpy as np
+from scipy.stats import ttest_1samp, ttest_ind
 
 from evaluator.selection.held_out_losses import Validated
 from shared.run_folder.metric_descriptions import MetricDescriptions
 from shared.run_folder.records import Sample, Signal
 from shared.statistics import signs
 
-TREND_P_VALUE = 0.01
-MIN_TREND_LENGTH = 5
+P_VALUE = 0.05
+MEDIAN_OF_NORMAL = 0.6745
+"""Median of the absolute value of a standard normal number."""
 LOSS_TOLERANCE = 1.01
 """Times its lowest: below it the held-out loss has not risen."""
 
@@ -34,23 +37,42 @@ def signals(
 
 
 def gap_rising(validations: Sequence[Validated]) -> Signal:
-    """The held-out loss has passed its lowest, and since then its gap to the training probe keeps growing.
+    """The held-out loss has passed its lowest, and the losses of the probe have not followed it.
 
-    The trend is Kendall's τ over the validations after the lowest one: their order is all that is tested, so that
-    having chosen where to begin does not flatter it.
+    Three things must hold since the lowest: the mean has risen by more than `LOSS_TOLERANCE`, and by more than a random
+    walk of steps like its own would carry it; the held-out examples agree that they have got worse; and they have got
+    worse than the training examples, which share the wandering of the weights. The last is Welch's test over examples,
+    shared among as many validations as the lowest was chosen from and looked at after.
     """
-    known = [row for row in validations if row.gap is not None]
+    known = [row for row in validations if row.held_out and row.probe]
     if not known:
-        return Signal(name="gap", raised=None, evidence="no held-out losses: see train.validation_steps")
+        missing = "no held-out losses of single examples" if validations else "no held-out losses"
+        return Signal(name="gap", raised=None, evidence=f"{missing}: see train.validation_steps")
     lowest, last = min(known, key=lambda row: row.held_out_loss), known[-1]
-    since = [row for row in known if row.step > lowest.step]
     words = f"the held-out loss was lowest at step {lowest.step} ({lowest.held_out_loss:.4g})"
     if last.held_out_loss <= LOSS_TOLERANCE * lowest.held_out_loss:
         return Signal(name="gap", raised=False, evidence=f"{words} and is {last.held_out_loss:.4g} at step {last.step}")
-    words += f", is {last.held_out_loss / lowest.held_out_loss - 1:.1%} higher at step {last.step}"
-    if len(since) < MIN_TREND_LENGTH:
-        return Signal(name="gap", raised=False, evidence=f"{words}; too few validations since to see a trend")
-    trend: Any = kendalltau([row.step for row in since], [row.gap for row in since], alternative="greater")
-    raised = bool(trend.pvalue < TREND_P_VALUE)
-    words += f", and its gap to the training probe {'keeps growing' if raised else 'shows no trend'} since"
-    return Signal(name="gap", raised=raised, evidence=f"{words} (Kendall's τ {trend.statistic:.2f})")
+    words += f" and is {last.held_out_loss / lowest.held_out_loss - 1:.1%} higher at step {last.step}"
+    if not _is_more_than_wandering(known[known.index(lowest) :]):
+        return Signal(name="gap", raised=False, evidence=f"{words}, no more than it wanders")
+    held_out, probe = (_changes(lowest, last, part) for part in ("held_out", "probe"))
+    agree: Any = ttest_1samp(held_out, 0, alternative="greater")
+    apart: Any = ttest_ind(held_out, probe, equal_var=False, alternative="greater")
+    raised = bool(agree.pvalue < P_VALUE and apart.pvalue < P_VALUE / len(known))
+    rose, others = (f"{np.expm1(np.mean(changes)):+.1%}" for changes in (held_out, probe))
+    sure = "which chance does not explain" if raised else "which may be chance"
+    words += f"; since then the loss of a held-out example changed by {rose}, of a training example by {others}, {sure}"
+    return Signal(name="gap", raised=raised, evidence=words)
+
+
+def _is_more_than_wandering(since: Sequence[Validated]) -> bool:
+    """Whether the last loss is further above the first than a random walk of such steps gets as a rule."""
+    steps = np.diff(np.log([row.held_out_loss for row in since]))
+    usual_step = float(np.median(np.abs(steps))) / MEDIAN_OF_NORMAL
+    return bool(steps.sum() > usual_step * len(steps) ** 0.5)
+
+
+def _changes(before: Validated, after: Validated, part: Literal["held_out", "probe"]) -> list[float]:
+    """How the logarithm of each example's loss has changed."""
+    first, second = (row.held_out if part == "held_out" else row.probe for row in (before, after))
+    return [math.log(second[example] / loss) for example, loss in first.items() if example in second]

@@ -17,7 +17,7 @@ from shared.launch.task import Task
 from shared.run_folder.heartbeat import is_alive, read_status, someone_serves
 from shared.run_folder.leases import dead_claims
 from shared.run_folder.run_dir import RunDir, step_name, steps_in
-from shared.run_folder.tables import TRAIN_COLUMNS, read_rows, whole_lines
+from shared.run_folder.tables import EXAMPLE_COLUMNS, TRAIN_COLUMNS, read_rows, whole_lines
 
 Problems = Iterator[str]
 
@@ -91,7 +91,7 @@ def _validation_rows(run: RunDir) -> Problems:
 
 def _tables(run: RunDir) -> Problems:
     """Each table has its header and nothing after its last newline."""
-    for path in (run.train_csv, run.validation_csv, run.metrics_csv):
+    for path in (run.train_csv, run.validation_csv, run.validation_examples_csv, run.metrics_csv):
         if not path.exists():
             continue
         whole = whole_lines(path)
@@ -107,6 +107,8 @@ def _is_header(run: RunDir, path: Path, columns: tuple[str, ...]) -> bool:
         return columns == TRAIN_COLUMNS
     if path == run.validation_csv:
         return columns[0] == "step"  # the others are the task's
+    if path == run.validation_examples_csv:
+        return columns == EXAMPLE_COLUMNS
     header = run.read_metric_descriptions().header  # an earlier version may have written fewer
     return columns[:NUM_LEADING] == header[:NUM_LEADING] and columns == tuple(c for c in header if c in columns)
 

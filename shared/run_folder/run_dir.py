@@ -65,6 +65,11 @@ class RunDir:
         return self.path / "validation.csv"
 
     @property
+    def validation_examples_csv(self) -> Path:
+        """Held-out losses of single examples, written before the step's row of `validation_csv`; writer: trainer."""
+        return self.path / "validation_examples.csv"
+
+    @property
     def metrics_csv(self) -> Path:
         """Derived from evaluations; writer: the holder of `metrics_lock`."""
         return self.path / "metrics.csv"

@@ -36,6 +36,9 @@ VALIDATION_COLUMNS = ("step", "held_out_loss", "train_probe_loss", "gap", "secon
 """Those of validation.csv that every program knows. What a task measures stands between `step` and `seconds`; it may
 lack some of these and have others."""
 
+EXAMPLE_COLUMNS = ("step", "part", "id", "loss")
+"""Of validation_examples.csv: the loss of one example, of part `held out` or `probe`."""
+
 
 class Appender:
     """Appends rows to one CSV file; this process is its only writer."""

@@ -59,7 +59,7 @@ def outcome(run: RunDir) -> Outcome:
         for path in sorted(folder.iterdir())
         if path.name != "manifest.json"
     }
-    return Outcome(rows, validation, files)
+    return Outcome(rows, [*validation, *read_rows(run.validation_examples_csv)], files)
 
 
 @pytest.fixture(scope="session")
@@ -158,6 +158,12 @@ def test_the_held_out_loss_is_measured_at_its_steps(straight: tuple[RunDir, Outc
         assert float(row["gap"]) == pytest.approx(float(row["held_out_loss"]) - float(row["train_probe_loss"]))
         assert row["num_pictures"] == "3"
     assert len({row["held_out_loss"] for row in rows}) == 4
+    for row, step in zip(rows, (0, 3, 6, 8), strict=True):
+        of_step = [example for example in read_rows(run.validation_examples_csv) if example["step"] == str(step)]
+        losses = {example["id"]: float(example["loss"]) for example in of_step if example["part"] == "held out"}
+        assert losses.keys() == set(run.read_record().dataset.held_out)
+        assert sum(losses.values()) / 3 == pytest.approx(float(row["held_out_loss"]))
+        assert sum(example["part"] == "probe" for example in of_step) == 3
 
 
 def test_measuring_the_held_out_loss_changes_nothing_else(
@@ -166,6 +172,7 @@ def test_measuring_the_held_out_loss_changes_nothing_else(
     run = make_run(**{**SECTIONS, "train": {**SECTIONS["train"], "validation_steps": False}})
     warm.run("trainer", run.path)
     assert not run.validation_csv.exists()
+    assert not run.validation_examples_csv.exists()
     without, measured = outcome(run), straight[1]
     assert (without.rows, without.files) == (measured.rows, measured.files)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,8 @@ from torch import Tensor, nn
 from shared.config.loading import own_settings
 from shared.config.schema import Config
 from shared.run_folder.run_dir import RunDir
-from shared.run_folder.tables import Value
 from tasks.data_order import Stream
-from tasks.protocol import ParameterGroup, Progress
+from tasks.protocol import HeldOutLosses, ParameterGroup, Progress
 from tests.toy_task import line, numbers
 from tests.toy_task.numbers import Row
 from tests.toy_task.settings import Settings
@@ -37,13 +35,15 @@ class LineTraining:
     def loss(self, module: nn.Module, positions: range) -> Tensor:
         return self._error(module, [self._rows[self._stream.example_at(position)] for position in positions])
 
-    def validate(self, module: nn.Module, batch_size: int, progress: Progress) -> Mapping[str, Value] | None:
+    def validate(self, module: nn.Module, batch_size: int, progress: Progress) -> HeldOutLosses | None:
         if self._config.train.validation_steps is None:
             return None
         with torch.no_grad():
             held_out, learnt = (float(self._error(module, rows)) for rows in (self._held_out, self._rows))
             slope = float(self.module.weight)
-        return {"held_out_loss": held_out, "train_probe_loss": learnt, "gap": held_out - learnt, "slope": slope}
+        return HeldOutLosses(
+            {"held_out_loss": held_out, "train_probe_loss": learnt, "gap": held_out - learnt, "slope": slope}
+        )
 
     def weights(self) -> dict[str, Tensor]:
         return {name: value.detach().cpu().clone() for name, value in self.module.state_dict().items()}

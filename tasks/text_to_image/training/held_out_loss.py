@@ -25,7 +25,7 @@ from shared.config.schema import Config
 from shared.data.dataset import Pair
 from shared.run_folder.tables import Value
 from tasks import data_order
-from tasks.protocol import Progress
+from tasks.protocol import HeldOutLosses, Progress
 from tasks.text_to_image.data import batches
 from tasks.text_to_image.data.batches import Example
 from tasks.text_to_image.data.cache import Cache, Picture
@@ -40,10 +40,19 @@ NOISE_SEED = 0
 
 @dataclass(frozen=True)
 class Losses:
-    """The measured losses: (P, S) each, float64."""
+    """The measured losses."""
 
     held_out: Tensor
+    """(P, S), float64; so is the probe."""
     probe: Tensor
+    ids: tuple[str, ...]
+    """Of the held-out pictures, then of the probe's."""
+
+    def published(self) -> HeldOutLosses:
+        """Means over all pictures, and for each picture its mean over strata."""
+        means = torch.cat([self.held_out, self.probe]).mean(dim=1).tolist()
+        by_id, count = list(zip(self.ids, means, strict=True)), len(self.held_out)
+        return HeldOutLosses(self.row(), dict(by_id[:count]), dict(by_id[count:]))
 
     def row(self) -> dict[str, Value]:
         """The loss columns of validation.csv, and the number of held-out pictures."""
@@ -103,7 +112,8 @@ class Validation:
         module.train()
         if accelerator.num_processes > 1:
             losses_PS = cast("Tensor", accelerator.reduce(losses_PS.to(accelerator.device), "sum")).cpu()
-        return Losses(losses_PS[: self._num_held_out], losses_PS[self._num_held_out :])
+        ids = tuple(example.pair.id for example in self._examples)
+        return Losses(losses_PS[: self._num_held_out], losses_PS[self._num_held_out :], ids)
 
     def _picture(self, example: Example, module: nn.Module, batch_size: int) -> Tensor:
         """Loss of one picture at each stratum's timestep. (S,), fp32, on the CPU."""

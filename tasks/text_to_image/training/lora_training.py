@@ -5,7 +5,6 @@ Shapes: B micro-batch, C latent channels, H W latent height and width.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from shared.config.schema import Config
-from shared.run_folder.tables import Value
-from tasks.protocol import ParameterGroup, Progress
+from tasks.protocol import HeldOutLosses, ParameterGroup, Progress
 from tasks.text_to_image.data.batches import Batches
 from tasks.text_to_image.families.model import Model
 from tasks.text_to_image.lora import lora
@@ -100,11 +98,11 @@ class LoraTraining:
         counts_B = objective.weights(timesteps_B, settings)
         return mean_loss(model_pred_BCHW, target_BCHW, settings, counts_B, weights_B, masks_BHW)
 
-    def validate(self, module: nn.Module, batch_size: int, progress: Progress) -> Mapping[str, Value] | None:
+    def validate(self, module: nn.Module, batch_size: int, progress: Progress) -> HeldOutLosses | None:
         """The held-out losses of the present adapter; None without `train.validation_steps`."""
         if self.validation is None:
             return None
-        return self.validation.measure(module, self.accelerator, batch_size, progress).row()
+        return self.validation.measure(module, self.accelerator, batch_size, progress).published()
 
     def weights(self) -> lora.State:
         """The adapter, on the CPU."""

@@ -63,7 +63,7 @@ def trained(learner: Learner, steps: int) -> Learner:
 def subject_loss(learner: Learner) -> float:
     losses = learner.validate(lambda done, total: None)
     assert losses
-    return float(losses["held_out_loss"] or 0)
+    return float(losses.columns["held_out_loss"] or 0)
 
 
 def test_the_class_is_forgotten_less_beside_its_pictures(tmp_path: Path) -> None:

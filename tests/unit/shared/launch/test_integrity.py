@@ -72,6 +72,15 @@ def test_held_out_losses_ascend_and_training_has_come_so_far(
     assert (problem is None and found == []) or (problem is not None and problem in found[0])
 
 
+def test_a_damaged_table_of_single_losses_is_named(run: RunDir) -> None:
+    run.validation_examples_csv.write_text("step,part,id,loss\n2,probe,a,0.5\n")
+    assert check(run) == []
+    run.validation_examples_csv.write_text("step,loss\n2,0.")
+    said = "\n".join(check(run))
+    assert "validation_examples.csv does not begin with its header" in said
+    assert "validation_examples.csv ends in a torn line" in said
+
+
 def test_a_file_that_is_no_safetensors_is_named(run: RunDir) -> None:
     (run.snapshot(2) / "other.safetensors").write_bytes(b"\x08\0\0\0\0\0\0\0no json!")
     assert any("no safetensors header" in problem for problem in check(run))

@@ -173,7 +173,7 @@ def test_three_steps_learn_and_the_held_out_loss_is_measured(trained: Trained) -
     assert all(loss > 0 for loss in trained.losses)
     assert trained.before
     assert trained.after
-    assert trained.before["held_out_loss"] != trained.after["held_out_loss"]
+    assert trained.before.columns["held_out_loss"] != trained.after.columns["held_out_loss"]
     assert any("train.snr_gamma has no effect" in notice for notice in trained.notices)
 
 

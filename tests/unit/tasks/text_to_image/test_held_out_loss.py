@@ -33,7 +33,10 @@ def test_the_probe_is_as_many_training_pictures_chosen_by_seed() -> None:
 
 def test_a_row_holds_means_and_their_difference() -> None:
     held_out = torch.arange(2 * NUM_STRATA, dtype=torch.float64).reshape(2, NUM_STRATA)
-    row = Losses(held_out, torch.full((2, NUM_STRATA), 0.5, dtype=torch.float64)).row()
+    losses = Losses(held_out, torch.full((2, NUM_STRATA), 0.5, dtype=torch.float64), ("a", "b", "c", "d"))
+    row = losses.row()
+    assert losses.published().held_out == {"a": 3.5, "b": 11.5}
+    assert losses.published().probe == {"c": 0.5, "d": 0.5}
     assert (row["held_out_loss"], row["train_probe_loss"], row["gap"]) == (7.5, 0.5, 7.0)
     assert (row["held_out_t0"], row["held_out_t7"], row["num_pictures"]) == (4.0, 11.0, 2)
     assert tuple(row) == (
