@@ -126,7 +126,7 @@ def show(report: Mapping[str, Any]) -> None:
             f"{measured['mean']:.4f}",
             "" if measured["low"] is None else f"{measured['low']:.4f} … {measured['high']:.4f}",
             "" if ends.get("skill") is None else f"{ends['skill']:.2f}",
-            "" if not ends else f"{ends['matching']:.3f}",
+            "" if ends.get("matching") is None else f"{ends['matching']:.3f}",
         )
     console.print(f"pairs: {len(report['pairs'])}")
     console.print(table)

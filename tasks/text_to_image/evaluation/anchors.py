@@ -28,13 +28,18 @@ def anchors(references: Sequence[Image.Image], scorer: Scorer) -> dict[str, Anch
     ends: dict[str, Anchors] = {}
     higher = {column.name for metric in scorer.metrics for column in metric.columns if column.direction == "higher"}
     for loss, losses in mismatched(references, references, scorer).items():
-        most_similar = losses.min(axis=1) if loss not in higher else losses.max(axis=1)
-        ends[loss] = Anchors(shuffled=float(losses.mean()), real=float(most_similar.mean()))
+        known = losses[np.isfinite(losses).any(axis=1)]
+        if len(known):
+            most_similar = np.nanmin(known, axis=1) if loss not in higher else np.nanmax(known, axis=1)
+            ends[loss] = Anchors(shuffled=float(np.nanmean(known)), real=float(most_similar.mean()))
     return ends
 
 
 def mismatched(references: Sequence[Image.Image], samples: Sequence[Image.Image], scorer: Scorer) -> dict[str, Array]:
-    """Loss → the loss of each reference against samples of other references; (N, at most `MAX_OTHERS`)."""
+    """Loss → the loss of each reference against samples of other references; (N, at most `MAX_OTHERS`).
+
+    NaN where there is no number.
+    """
     shifts = _shifts(len(references))
     if not shifts:
         return {}
@@ -56,10 +61,15 @@ def mismatched(references: Sequence[Image.Image], samples: Sequence[Image.Image]
     return by_loss
 
 
-def matching(matched: Sequence[float], shuffled: Array) -> float:
-    """How often a matched pair has a lower loss than a shuffled one, 0…1: the area under the curve; 0.5 is chance."""
+def matching(matched: Sequence[float], shuffled: Array) -> float | None:
+    """How often a matched pair has a lower loss than a shuffled one, 0…1: the area under the curve; 0.5 is chance.
+
+    None where there is no shuffled one.
+    """
     own = np.asarray(matched, dtype=float)[:, None]
-    others = shuffled.ravel()
+    others = shuffled[np.isfinite(shuffled)]
+    if not others.size:
+        return None
     return float((own < others).mean() + (own == others).mean() / 2)
 
 

@@ -2,31 +2,44 @@
 
 from __future__ import annotations
 
+from shared.errors import ModelError
 from shared.run_folder.metric_descriptions import Column
 from tasks.text_to_image.metrics.features import Features, garment_palette
 from tasks.text_to_image.metrics.metric import Metric
 from tasks.text_to_image.metrics.metric_input import MetricInput, Row
 from tasks.text_to_image.metrics.palette import Palette, palette_distance
 
+UNKNOWN = "the garment cannot be told from its background"
+
 
 def color_loss(metric_input: MetricInput, features: Features) -> list[Row]:
-    """Earth mover's distance between the garments' palettes.
+    """Earth mover's distance between the palettes; missing where a garment cannot be told from its background.
 
     `color_de00`: in CIEDE2000 units, ≥ 0; about 1 is the least a trained eye sees side by side.
     `color_loss`: the same over 100, at most 1.
-    `mask_fallback`: 1 when in either picture no garment was found and a centre window was compared, else 0.
+    `mask_fallback`: 1 when in either picture no garment was found, else 0.
+
+    Raises:
+        ModelError: that is so in most of the references: what is left of the prompts would not stand for them.
     """
     look = features[garment_palette]
-    pairs = zip(look(metric_input.references), look(metric_input.samples), strict=True)
-    return [_compare(reference, sample) for reference, sample in pairs]
+    references = look(metric_input.references)
+    unknown = sum(reference.is_fallback for reference in references)
+    if 2 * unknown > len(references):
+        raise ModelError(f"in {unknown} of {len(references)} references {UNKNOWN}")
+    return [
+        _compare(reference, sample) for reference, sample in zip(references, look(metric_input.samples), strict=True)
+    ]
 
 
 def _compare(reference: Palette, sample: Palette) -> Row:
+    if reference.is_fallback or sample.is_fallback:
+        return {"color_loss": None, "color_de00": None, "mask_fallback": 1.0}
     distance = palette_distance(reference, sample)
     return {
         "color_loss": min(distance, 100.0) / 100,
         "color_de00": distance,
-        "mask_fallback": float(reference.is_fallback or sample.is_fallback),
+        "mask_fallback": 0.0,
     }
 
 
@@ -46,7 +59,7 @@ METRIC = Metric(
         Column(name="color_de00", meaning="the same in CIEDE2000 units", direction="lower", role="listed", unit="ΔE"),
         Column(
             name="mask_fallback",
-            meaning="1: no garment was found, a centre window was compared",
+            meaning="1: no garment was found, nothing was compared",
             direction="none",
             role="recorded",
         ),
@@ -54,4 +67,5 @@ METRIC = Metric(
     compute=color_loss,
     needs=("references",),
     features=(garment_palette,),
+    missing_reason=UNKNOWN,
 )

@@ -2,8 +2,8 @@
 
 The backdrop of a product photograph is a wall in soft light: a plane is fitted to the border's colours in CIELAB, and
 pixels that resemble it *and* connect to the border are backdrop. Lightness counts half, so that the garment's shadow
-is backdrop too. White cloth before a white wall cannot be told apart: then, as whenever the share is implausible, the
-mask is a centre window and says so.
+is backdrop too. White cloth before a white wall cannot be told apart, and before a street or a room there is no wall to
+learn: a mask that is not credible is only a centre window, and says so.
 """
 
 from __future__ import annotations
@@ -24,6 +24,18 @@ RESEMBLANCE = 6.0
 MIN_SHARE, MAX_SHARE = 0.05, 0.90
 """A garment covers more than this and less than that of a picture, or the mask is not believed."""
 
+STRICTER = 0.6
+"""Times `RESEMBLANCE`: cloth that ends at a wall is the same with this limit, cloth that fades into it is not."""
+
+MIN_AGREEMENT = 0.7
+"""Of the masks with both limits: intersection over union."""
+
+NEIGHBOURHOOD = 3.0
+"""Times `RESEMBLANCE`: border pixels so near that they are wall or are nearly so."""
+
+MIN_WALL = 0.7
+"""Share of these that must be wall. A natural background has every distance; cloth that is cut off is far away."""
+
 RING = 2
 """Width of the border from which the wall's colour is learnt, pixels."""
 
@@ -38,17 +50,36 @@ class GarmentMask:
 
 def garment_mask(lab: Array) -> GarmentMask:
     """Find the garment. lab: (H, W, 3), CIELAB with L in 0..100."""
-    inside = ~_connected_to_border(_distance_to_wall(lab) < RESEMBLANCE)
-    if MIN_SHARE <= inside.mean() <= MAX_SHARE:
+    distance = _distance_to_wall(lab)
+    inside, stricter = (~_connected_to_border(distance < limit * RESEMBLANCE) for limit in (1.0, STRICTER))
+    is_plausible = MIN_SHARE <= inside.mean() <= MAX_SHARE
+    if is_plausible and _overlap(inside, stricter) >= MIN_AGREEMENT and _wall_share(distance) >= MIN_WALL:
         return GarmentMask(inside, is_fallback=False)
     return GarmentMask(_centre_window(inside.shape), is_fallback=True)
+
+
+def _overlap(one: Mask, other: Mask) -> float:
+    """Intersection over union of two masks that are not both empty."""
+    return float((one & other).sum() / (one | other).sum())
+
+
+def _wall_share(distance: Array) -> float:
+    """How many of the border's pixels near the fitted wall are wall."""
+    border = distance[_ring(distance.shape)]
+    return float((border < RESEMBLANCE).sum() / max(1, (border < NEIGHBOURHOOD * RESEMBLANCE).sum()))
+
+
+def _ring(shape: tuple[int, ...]) -> Mask:
+    """The picture's border."""
+    ring = np.ones(shape, dtype=bool)
+    ring[RING:-RING, RING:-RING] = False
+    return ring
 
 
 def _distance_to_wall(lab: Array) -> Array:
     """ΔE (lightness halved) from each pixel to the plane fitted to the border, in units of its own noise; (H, W)."""
     colours, plane = lab * (0.5, 1.0, 1.0), _plane(lab.shape[:2])
-    ring = np.ones(lab.shape[:2], dtype=bool)
-    ring[RING:-RING, RING:-RING] = False
+    ring = _ring(lab.shape[:2])
     border, terms = colours[ring], plane[ring]
     residual = np.linalg.norm(border - _commonest(border), axis=-1)
     coefficients, noise = np.zeros((3, 3)), 0.0

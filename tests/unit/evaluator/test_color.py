@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from shared.errors import ModelError
 from tasks.text_to_image.metrics.color import color_loss
 from tasks.text_to_image.metrics.metric_input import MetricInput
 from tasks.text_to_image.metrics.palette import NUM_COLOURS, Palette, palette, palette_distance
@@ -64,4 +65,14 @@ def test_the_loss_is_the_distance_over_a_hundred():
 
 def test_a_fallback_on_either_side_is_said():
     assert compare(cloth((180, 30, 40)), cloth((180, 30, 40)))["mask_fallback"] == 0
-    assert compare(cloth((180, 30, 40)), Image.new("RGB", (96, 96), "white"))["mask_fallback"] == 1
+    assert compare(cloth((180, 30, 40)), Image.new("RGB", (96, 96), "white")) == {
+        "color_loss": None,
+        "color_de00": None,
+        "mask_fallback": 1,
+    }
+
+
+def test_references_without_a_garment_leave_the_whole_set_without_a_number():
+    garment, wall = cloth((180, 30, 40)), Image.new("RGB", (96, 96), "white")
+    with pytest.raises(ModelError, match="in 2 of 3 references the garment cannot be told from its background"):
+        color_loss(MetricInput([garment, wall, wall], [garment] * 3, [""] * 3), features_of(garment_palette=palette))

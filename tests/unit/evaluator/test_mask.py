@@ -1,5 +1,9 @@
+from collections.abc import Callable
+
 import numpy as np
+import pytest
 from PIL import Image
+from skimage import data
 from skimage.color import rgb2lab
 
 from pocket.garments import Garment, catalogue, concept, render
@@ -55,3 +59,26 @@ def test_a_picture_without_a_wall_falls_back():
 def test_a_white_shirt_on_a_grey_wall_is_found():
     picture, exact = render(Garment("t-shirt", "grey", "plain"), 3)
     assert overlap(found(picture).inside, exact) > 0.9
+
+
+def before(picture: Image.Image, exact: np.ndarray, background: Image.Image) -> Image.Image:
+    return Image.composite(picture, background.resize(picture.size), Image.fromarray(exact.astype(np.uint8) * 255))
+
+
+@pytest.mark.parametrize(
+    "photograph", [data.astronaut, data.chelsea, data.coffee, data.rocket, data.immunohistochemistry]
+)
+def test_a_mask_before_a_natural_background_is_right_or_not_believed(photograph: Callable[[], np.ndarray]):
+    background = Image.fromarray(photograph())
+    for seed, garment in enumerate(concept(4)):
+        picture, exact = render(garment, 300 + seed)
+        mask = found(before(picture, exact, background))
+        assert mask.is_fallback or overlap(mask.inside, exact) > 0.7
+
+
+def test_white_cloth_that_fades_into_a_white_wall_is_not_believed():
+    picture = Image.new("RGB", (128, 128), (244, 243, 241))
+    for row in range(30, 100):  # the upper half is as light as the wall, the lower one a little darker
+        shade = 242 - max(0, row - 50) // 2
+        picture.paste((shade, shade, shade - 2), (30, row, 98, row + 1))
+    assert found(picture).is_fallback
