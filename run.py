@@ -234,9 +234,9 @@ def export(
 
     def body() -> int:
         opened = open_run(run)
-        asked = ["--step", step, *(["--format", form] if form else []), *context.args]
+        options = ["--step", step, *(["--format", form] if form else []), *context.args]
         target = ["--output", output.resolve()] if output else []
-        command = python_module("tasks.export", opened.path, *asked, *target)
+        command = python_module("tasks.export", opened.path, *options, *target)
         return _foreground(command, child_environment(opened))
 
     raise typer.Exit(exit_code_of(body))

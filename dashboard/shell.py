@@ -63,8 +63,8 @@ def pages() -> list[st.Page]:
 
 def viewer_language() -> str:
     """`?lang=`, else the browser's."""
-    asked = st.session_state.get("lang")
-    return asked if asked in LANGUAGES else best_match(st.context.locale)
+    chosen = st.session_state.get("lang")
+    return chosen if chosen in LANGUAGES else best_match(st.context.locale)
 
 
 def choose_run(names: list[str], name: str) -> None:

@@ -144,8 +144,10 @@ class EvaluationLoop:
                 self._tell(work, result, evaluator)
 
     def _evaluator_for(self, work: Work) -> Evaluator | None:
-        asked = [one for one in requests.open_requests(self.run, "evaluate") if pending.work_of(self.run, one) == work]
-        for request in asked:
+        answered = [
+            one for one in requests.open_requests(self.run, "evaluate") if pending.work_of(self.run, one) == work
+        ]
+        for request in answered:
             requests.answer(self.run, request, "seen", work.step)
         if work.kind == "evaluations":
             return self.evaluator

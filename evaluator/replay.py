@@ -112,25 +112,25 @@ def _numbers(summary: Summary | None) -> dict[str, Any]:
     }
 
 
-def show(found: Replay, console: Console) -> None:
+def show(verdict: Replay, console: Console) -> None:
     """For a person: every snapshot in a line, then what to ship and why."""
-    chosen = found.best.step if found.best else None
-    table = Table(title=f"Verdict on {found.name}", title_justify="left")
+    chosen = verdict.best.step if verdict.best else None
+    table = Table(title=f"Verdict on {verdict.name}", title_justify="left")
     for heading in ("step", "composite", "95 % interval", "signs of overfitting", ""):
         table.add_column(heading, justify="right" if heading in ("step", "composite") else "left")
-    for row in found.snapshots:
+    for row in verdict.snapshots:
         within = row.composite
         numbers = (f"{within.delta:+.3f}", f"{within.low:+.3f} … {within.high:+.3f}") if within else ("", "")
         signs = ", ".join(signal.name for signal in row.signals if signal.raised)
         remark = "ship this" if row.step == chosen else "" if row.status == "ok" else row.status
         table.add_row(str(row.step), *numbers, signs, remark)
     console.print(table)
-    if found.best is None:
+    if verdict.best is None:
         console.print("No snapshot can be compared with the base model yet.", markup=False)
         return
-    console.print(found.best.reason, markup=False)
-    if found.best.advice and found.best.advice.reason:
-        console.print(f"Advice to stop: {found.best.advice.reason}.", markup=False)
+    console.print(verdict.best.reason, markup=False)
+    if verdict.best.advice and verdict.best.advice.reason:
+        console.print(f"Advice to stop: {verdict.best.advice.reason}.", markup=False)
 
 
 def parse_weights(text: str) -> dict[str, float]:
@@ -163,11 +163,11 @@ def main() -> int:
     parser.add_argument("--prefer", choices=get_args(Preference), help="in place of evaluation.prefer")
     arguments = parser.parse_args()
     weights = parse_weights(arguments.weights) if arguments.weights else None
-    found = replay(open_run(arguments.run), weights, arguments.prefer)
+    verdict = replay(open_run(arguments.run), weights, arguments.prefer)
     if arguments.json:
-        sys.stdout.buffer.write(found.to_json())
+        sys.stdout.buffer.write(verdict.to_json())
     else:
-        show(found, Console(highlight=False, soft_wrap=True))
+        show(verdict, Console(highlight=False, soft_wrap=True))
     return 0
 
 

@@ -26,12 +26,12 @@ def unfinished(run: RunDir, settings: EvaluationConfig, *, trainer_lives: bool) 
     """
     if BASE_MODEL in without_result(run):
         return [Work(BASE_MODEL)]
-    asked, wanted = requested(run), due(run, settings, trainer_lives=trainer_lives)
+    by_request, wanted = requested(run), due(run, settings, trainer_lives=trainer_lives)
     rest = [Work(step) for step in sorted(wanted, reverse=settings.order == "newest")]
-    if not (asked or wanted or trainer_lives):
+    if not (by_request or wanted or trainer_lives):
         again = unconfirmed(run)
         rest = [Work(step, "confirmations") for step in sorted({BASE_MODEL} if BASE_MODEL in again else again)]
-    return list(dict.fromkeys([*asked, *rest]))
+    return list(dict.fromkeys([*by_request, *rest]))
 
 
 def free(run: RunDir, works: list[Work]) -> list[Work]:

@@ -90,8 +90,8 @@ def direction(column: Column, metrics: pd.DataFrame, anchors: Mapping[str, float
 
 def base_value(name: str, metrics: pd.DataFrame) -> float | None:
     """What the base model scores; None until it is evaluated."""
-    found = metrics[name].to_numpy(dtype=float)[metrics["step"].to_numpy() == 0]
-    return float(found[0]) if len(found) and np.isfinite(found[0]) else None
+    values = metrics[name].to_numpy(dtype=float)[metrics["step"].to_numpy() == 0]
+    return float(values[0]) if len(values) and np.isfinite(values[0]) else None
 
 
 def panel_title(column: Column, worsening: int) -> str:
@@ -156,7 +156,7 @@ def differences(metrics: pd.DataFrame, name: str) -> pd.DataFrame:
 
 def sure(metrics: pd.DataFrame, name: str) -> list[bool]:
     """Of each snapshot, whether the evaluator is sure that it differs."""
-    return [is_sure(told, name) for told in metrics["sure"]] if "sure" in metrics else [True] * len(metrics)
+    return [is_sure(cell, name) for cell in metrics["sure"]] if "sure" in metrics else [True] * len(metrics)
 
 
 def difference_trace(points: pd.DataFrame, name: str, axis: XAxis, worsening: int = 1, decimals: int = 3) -> Trace:

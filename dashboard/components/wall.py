@@ -128,5 +128,5 @@ def legend(captioned: Sequence[Metric]) -> str:
         words: " · ".join(metric_name(metric) for metric in captioned if metric.direction == direction)
         for direction, words in better.items()
     }
-    told = "; ".join(f"{names} ({words})" for words, names in groups.items() if names)
-    return say("Under each picture, against the reference: {metrics}.", metrics=told) if told else ""
+    description = "; ".join(f"{names} ({words})" for words, names in groups.items() if names)
+    return say("Under each picture, against the reference: {metrics}.", metrics=description) if description else ""

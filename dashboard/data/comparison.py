@@ -82,14 +82,14 @@ def _change(one: Contestant, pinned: Contestant, column: Column) -> str:
         or _seen_with(one.evaluated, name) != _seen_with(pinned.evaluated, name)
     ):
         return ""
-    found = difference(by_prompt(one.evaluated.samples, name), by_prompt(pinned.evaluated.samples, name))
-    if found is None or found.low is None or found.high is None:
+    change = difference(by_prompt(one.evaluated.samples, name), by_prompt(pinned.evaluated.samples, name))
+    if change is None or change.low is None or change.high is None:
         return ""
-    told = f"{signed(found.mean, column.decimals)} {interval(found.low, found.high, column.decimals)}"
+    text = f"{signed(change.mean, column.decimals)} {interval(change.low, change.high, column.decimals)}"
     if column.guard or not column.worsening:  # whether a higher guard is better depends on what real pictures score
-        return told
+        return text
     arrows = (" ▲", " ▼") if column.worsening > 0 else (" ▼", " ▲")
-    return told + (arrows[0] if found.is_below_zero else arrows[1] if found.is_above_zero else "")
+    return text + (arrows[0] if change.is_below_zero else arrows[1] if change.is_above_zero else "")
 
 
 def _seen_with(evaluated: EvaluationResult, name: str) -> Any:

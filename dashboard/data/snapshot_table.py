@@ -74,16 +74,16 @@ def _row(
     best: Best | None,
     notes: Notes,
 ) -> dict[str, Any]:
-    told = row or {}
+    cells = row or {}
     compared = {
-        metric_name(column): _difference(told, f"{column.name}_delta", column.name, column.decimals)
+        metric_name(column): _difference(cells, f"{column.name}_delta", column.name, column.decimals)
         for column in descriptions.compared
     }
     return {
         "☆": "★" if step in notes.starred else "",
         say("step"): step,
         say("verdict"): verdict_words(step, row, best),
-        say("composite"): _difference(told, "composite", "composite"),
+        say("composite"): _difference(cells, "composite", "composite"),
         **compared,
         say("size, MB"): sum(entry.size for entry in manifest.files) / 1e6 if manifest else None,
         say("digest"): manifest.files[0].sha256[:DIGEST_DIGITS] if manifest and manifest.files else "",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-def is_sure(told: object, name: str) -> bool:
-    """told: the cell, names or `none`. Tables of earlier versions say nothing: there an interval speaks for itself."""
-    names = told.split() if isinstance(told, str) else []
+def is_sure(cell: object, name: str) -> bool:
+    """cell: names, or `none`. Tables of earlier versions have no such column: there each interval decides by itself."""
+    names = cell.split() if isinstance(cell, str) else []
     return not names or name in names

@@ -33,10 +33,10 @@ def best_panel(reader: RunReader) -> None:
 
 def show_confirmation(best: Best) -> None:
     """What evaluating the finalists again said, once it was done."""
-    found = best.confirmation
-    if found is None:
+    confirmation = best.confirmation
+    if confirmation is None:
         return
-    icon = ":material/check_circle:" if found.agrees else ":material/rule:"
-    (st.success if found.agrees and found.better_than_base else st.warning)(
-        say("The final: {reason}", reason=found.reason), icon=icon
+    icon = ":material/check_circle:" if confirmation.agrees else ":material/rule:"
+    (st.success if confirmation.agrees and confirmation.better_than_base else st.warning)(
+        say("The final: {reason}", reason=confirmation.reason), icon=icon
     )

@@ -33,7 +33,7 @@ def snapshots_panel(reader: RunReader) -> None:
         wait_for_training(reader, say("Waiting for the first snapshot …"))
         return
     best, noted = reader.best(), notes.read_notes(reader.run)
-    manifests = {step: found for step in steps if (found := reader.manifest(step))}
+    manifests = {step: manifest for step in steps if (manifest := reader.manifest(step))}
     best_step = best.step if best else None
 
     def choose() -> None:

@@ -124,8 +124,8 @@ def memory_table(memory: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
             say("MiB"): f"{sum(parts.values()):,.0f}",
             say("of which"): ", ".join(f"{name} {mib:,.0f}" for name, mib in largest_first(parts) if mib),
         }
-        for place, told in memory.items()
-        for program, parts in told.items()
+        for place, programs in memory.items()
+        for program, parts in programs.items()
         if isinstance(parts, Mapping)
     ]
     return pd.DataFrame(rows)

@@ -19,8 +19,8 @@ _current: ContextVar[str] = ContextVar("language", default="en")
 
 def say(text: str, **values: object) -> str:
     """`text` in the viewer's language, its `{names}` filled in; what has no translation stays English."""
-    found = TEXTS[_current.get()].get(text, text)
-    return found.format(**values) if values else found
+    translated = TEXTS[_current.get()].get(text, text)
+    return translated.format(**values) if values else translated
 
 
 def use(language: str) -> None:

@@ -103,11 +103,11 @@ def findings(
 
 def _in_words(deltas: Mapping[str, Estimate], metrics: MetricDescriptions) -> str:
     """Every delta with its interval and what it means, as a list a person reads."""
-    found = [(column, delta) for column in metrics.compared if (delta := deltas.get(column.name)) is not None]
+    differences = [(column, delta) for column in metrics.compared if (delta := deltas.get(column.name)) is not None]
     return "; ".join(
         f"{column.name} {_signed(delta.mean, column)} "
         f"({_signed(delta.low, column)} to {_signed(delta.high, column)}, {_word(column, delta)})"
-        for column, delta in found
+        for column, delta in differences
         if delta.low is not None and delta.high is not None
     )
 

@@ -97,8 +97,8 @@ def _level(pooled: Ranking, summary: Summary, seen: Collection[str]) -> float:
 
 def _passed_over(pooled: Ranking, finals: Collection[int]) -> list[int]:
     """Finalists that may not be shipped; none where that holds for all."""
-    found = [step for step in finals if step in pooled.passed_over]
-    return found if len(found) < len(finals) else []
+    flagged = [step for step in finals if step in pooled.passed_over]
+    return flagged if len(flagged) < len(finals) else []
 
 
 def _new(before: Sequence[Sample], after: Sequence[Sample]) -> list[Sample]:
@@ -130,16 +130,16 @@ def _outcome(first: int, steps: Sequence[int], chosen: int) -> str:
     return f"Both evaluations together choose {chosen}, not {first}."
 
 
-def _sureness(found: Estimate, words: Words) -> str:
-    sure = "better" if found.is_below_zero else "not shown to be better"
-    return f"Over {_counted(found.num_prompts, words.prompt)} it is {sure} than {words.base}, and that counts."
+def _sureness(composite: Estimate, words: Words) -> str:
+    sure = "better" if composite.is_below_zero else "not shown to be better"
+    return f"Over {_counted(composite.num_prompts, words.prompt)} it is {sure} than {words.base}, and that counts."
 
 
 def _counted(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-def _interval(found: Estimate) -> Interval | None:
-    if found.low is None or found.high is None:
+def _interval(composite: Estimate) -> Interval | None:
+    if composite.low is None or composite.high is None:
         return None
-    return Interval(delta=found.mean, low=found.low, high=found.high)
+    return Interval(delta=composite.mean, low=composite.low, high=composite.high)

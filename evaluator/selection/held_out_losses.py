@@ -31,24 +31,24 @@ def read(path: Path, examples: Path | None = None) -> tuple[Validated, ...]:
 
     examples: validation_examples.csv.
     """
-    found: dict[int, Validated] = {}
+    losses: dict[int, Validated] = {}
     by_part = _losses_of_examples(examples) if examples else {}
     for row in read_rows(path):
         step, loss = _number(row.get("step")), _number(row.get("held_out_loss"))
         if step is not None and loss is not None:
             held_out, probe = (by_part.get((int(step), part), {}) for part in ("held out", "probe"))
-            found[int(step)] = Validated(int(step), loss, _gap(row, loss), held_out, probe)
-    return tuple(found[step] for step in sorted(found))
+            losses[int(step)] = Validated(int(step), loss, _gap(row, loss), held_out, probe)
+    return tuple(losses[step] for step in sorted(losses))
 
 
 def _losses_of_examples(path: Path) -> dict[tuple[int, str], dict[str, float]]:
     """(Step, part) → example → its loss, > 0."""
-    found: defaultdict[tuple[int, str], dict[str, float]] = defaultdict(dict)
+    losses: defaultdict[tuple[int, str], dict[str, float]] = defaultdict(dict)
     for row in read_rows(path):
         step, loss = _number(row.get("step")), _number(row.get("loss"))
         if step is not None and loss is not None and loss > 0:
-            found[int(step), row.get("part", "")][row.get("id", "")] = loss
-    return found
+            losses[int(step), row.get("part", "")][row.get("id", "")] = loss
+    return losses
 
 
 def _gap(row: dict[str, str], loss: float) -> float | None:

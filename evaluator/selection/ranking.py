@@ -75,8 +75,8 @@ class Ranking:
         top = min(self.eligible, key=lambda summary: self.trend.level(summary.step)).step
         others = [summary.step for summary in self.eligible if summary.step != top]
         level = 1 - (1 - LEVEL) / max(1, len(others))
-        found = ((step, self.trend.difference(step, top, level)) for step in others)
-        return (top, *(step for step, worse in found if worse is None or not worse.is_above_zero))
+        differences = ((step, self.trend.difference(step, top, level)) for step in others)
+        return (top, *(step for step, worse in differences if worse is None or not worse.is_above_zero))
 
     def selection_of(self, step: int) -> Selection:
         """What there is to say for shipping a given candidate, whoever chose it."""
@@ -116,8 +116,10 @@ class Ranking:
 
     def sure(self, summary: Summary) -> tuple[str, ...]:
         """Composite and compared metrics whose difference to step 0 is sure, beside those of all other snapshots."""
-        found = {"composite": self._composite(summary), **self._deltas(summary)}
-        return tuple(name for name, delta in found.items() if delta and (delta.is_below_zero or delta.is_above_zero))
+        intervals = {"composite": self._composite(summary), **self._deltas(summary)}
+        return tuple(
+            name for name, delta in intervals.items() if delta and (delta.is_below_zero or delta.is_above_zero)
+        )
 
     def _composite(self, summary: Summary) -> Estimate | None:
         """With an interval that holds for all snapshots at once."""
@@ -126,8 +128,8 @@ class Ranking:
     def _deltas(self, summary: Summary) -> dict[str, Estimate]:
         """Compared metric → its difference, with an interval that holds for all snapshots and metrics at once."""
         level = metric_level(self._num_compared, len(self.metrics.compared))
-        found = {metric: estimate(values.values(), level) for metric, values in summary.deltas.items()}
-        return {metric: delta for metric, delta in found.items() if delta is not None}
+        deltas = {metric: estimate(values.values(), level) for metric, values in summary.deltas.items()}
+        return {metric: delta for metric, delta in deltas.items() if delta is not None}
 
     @cached_property
     def _num_compared(self) -> int:
@@ -177,9 +179,11 @@ def rank(
     baseline = evaluations.get(0, ())
     if scales is None:
         by_name = {column.name: by_prompt(baseline, column.name) for column in metrics.compared}
-        found = {name: scale(values) for name, values in by_name.items()}
-        found |= {column.name: guard_unit(baseline, column.guard) for column in metrics.columns if is_scaled(column)}
-        scales = {name: unit for name, unit in found.items() if unit > 0}
+        scale_by_name = {name: scale(values) for name, values in by_name.items()}
+        scale_by_name |= {
+            column.name: guard_unit(baseline, column.guard) for column in metrics.columns if is_scaled(column)
+        }
+        scales = {name: unit for name, unit in scale_by_name.items() if unit > 0}
     in_use = [column for column in metrics.losses if column.name in scales]
     total = sum(column.weight for column in in_use)
     shares = {column.name: column.weight / total for column in in_use}

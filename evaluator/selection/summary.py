@@ -58,7 +58,7 @@ class Summary:
         """The cells of metrics.csv: means, `<metric>_delta|low|high`, `composite`, `composite_low|high`, and so on."""
         cells: dict[str, float | None] = {**self.means}
         cells |= {f"{loss}_skill": skill.mean for loss, skill in self.skills.items()}
-        cells |= {name: None if found is None else found.mean for name, found in self.ratios.items()}
+        cells |= {name: None if value is None else value.mean for name, value in self.ratios.items()}
         cells |= {"val_loss": None, "gap": None}
         if self.validated:
             cells |= {"val_loss": self.validated.held_out_loss, "gap": self.validated.gap}
@@ -105,12 +105,12 @@ def _skills(
     samples: Sequence[Sample], anchors: Mapping[str, Anchors], metrics: MetricDescriptions
 ) -> dict[str, Estimate]:
     """Each loss on its own scale from floor to ceiling; one without such a scale is absent."""
-    found: dict[str, Estimate] = {}
+    skills: dict[str, Estimate] = {}
     for column in metrics.losses:
         ends, losses = anchors.get(column.name), estimate(by_prompt(samples, column.name).values())
         if ends is not None and losses is not None and has_scale(ends, column.worsening):
-            found[column.name] = skill(losses, ends)
-    return found
+            skills[column.name] = skill(losses, ends)
+    return skills
 
 
 def scale(values: PromptValues) -> float:

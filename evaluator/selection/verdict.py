@@ -103,7 +103,7 @@ def _confirmation(evidence: Evidence, found: Ranking) -> Confirmation | None:
 def _anchors(evidence: Evidence, base: Summary) -> dict[str, Anchors]:
     """Loss → the ends of its scale, with step 0's own place on it."""
     ends = evidence.evaluations[0].anchors
-    return {loss: found.model_copy(update={"step_0": base.means.get(loss)}) for loss, found in ends.items()}
+    return {loss: anchors.model_copy(update={"step_0": base.means.get(loss)}) for loss, anchors in ends.items()}
 
 
 def _measured(estimate: Estimate) -> Measured | None:

@@ -65,13 +65,13 @@ def translated(targets: Collection[str], presets: Mapping[str, tuple[str, ...]])
     """Presets that a config spells out as Stable Diffusion means them, as another family means them."""
     if presets == PRESETS:
         return tuple(targets)
-    names, found = dict.fromkeys(targets), list[str]()
+    names, layers = dict.fromkeys(targets), list[str]()
     for preset in sorted(PRESETS, key=lambda name: len(PRESETS[name]), reverse=True):
         own = (ALL_LINEAR,) if preset == ALL_LINEAR else PRESETS[preset]
         if names.keys() >= set(own):
-            found += presets[preset]
+            layers += presets[preset]
             names = {name: None for name in names if name not in own}
-    return tuple(dict.fromkeys((*found, *names)))
+    return tuple(dict.fromkeys((*layers, *names)))
 
 
 def resolve(targets: Collection[str], *, linear_projections: bool) -> tuple[str, ...]:

@@ -69,11 +69,11 @@ class Follower:
                     retry_at, pause = time.monotonic() + pause, min(2 * pause, LAST_RETRY_SECONDS)
             self._ended.wait(self._look_seconds)
         done = self._succeeds(self._catch_up)  # once more: what was written until it was over
-        told = self._begun and self._succeeds(lambda: self._tracker.end(exit_code(self._run)))
+        ended = self._begun and self._succeeds(lambda: self._tracker.end(exit_code(self._run)))
         if not done:
             again = f"`python -m shared.followers {self._run.path} {self._name}` delivers the rest"
             self._status.notice(f"not everything was delivered: {again}")
-        return done and told
+        return done and ended
 
     def _catch_up(self) -> None:
         """Deliver everything on disk that has not been."""

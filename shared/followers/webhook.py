@@ -49,9 +49,9 @@ class Webhook:
 
     def _watch(self) -> None:
         while not self._ended.wait(self._look_seconds):
-            found = {topic_of(alert): alert for alert in self._alerts()}
-            self._before &= found.keys()
-            for topic, alert in found.items():
+            current = {topic_of(alert): alert for alert in self._alerts()}
+            self._before &= current.keys()
+            for topic, alert in current.items():
                 if topic not in self._before | self._told:
                     self._told.add(topic)
                     self._post("alert", str(alert), kind=alert.kind)

@@ -27,10 +27,10 @@ NUM_LEADING = 8
 
 def check(run: RunDir, task: Task) -> list[str]:
     """Every broken invariant in a sentence; empty: the folder is whole."""
-    found = {name: find(run) for name, find in INVARIANTS.items()}
-    found["models"] = _models(run, task)
-    found["data set"] = _data_set(run, task)
-    return [f"{name}: {problem}" for name, problems in found.items() for problem in problems]
+    checks = {name: find(run) for name, find in INVARIANTS.items()}
+    checks["models"] = _models(run, task)
+    checks["data set"] = _data_set(run, task)
+    return [f"{name}: {problem}" for name, problems in checks.items() for problem in problems]
 
 
 def notes(run: RunDir, task: Task) -> list[str]:

@@ -34,14 +34,14 @@ def moved_data(run: RunDir, config: Config, changed: Collection[str]) -> set[str
         DataError: other pictures or captions lie there, or none.
     """
     before = run.read_config()
-    found = {"data.path"} & set(changed)
+    moved = {"data.path"} & set(changed)
     if _is_place(before.data.regularization_path) and _is_place(config.data.regularization_path):
-        found |= {"data.regularization_path"} & set(changed)
-    if found:
-        places = {key.partition(".")[2]: config.value(key) for key in (*found, "data.cache_dir")}
+        moved |= {"data.regularization_path"} & set(changed)
+    if moved:
+        places = {key.partition(".")[2]: config.value(key) for key in (*moved, "data.cache_dir")}
         there = before.model_copy(update={"run": config.run, "data": before.data.model_copy(update=places)})
         scan_again(run, there, Digests(dataset.digests_path(config)))
-    return found
+    return moved
 
 
 def absent_data(run: RunDir, config: Config) -> dict[str, str]:

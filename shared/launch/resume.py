@@ -174,9 +174,9 @@ def _take_up(run: RunDir, config: Config, task: Task, resume: Resume, say: Calla
 
 def _pin(run: RunDir, task: Task) -> None:
     """Record what was out of reach when the run was made, such as a hub id's commit; it never changes afterwards."""
-    record, found = run.read_record(), dict(task.identify(run))
-    if found != record.base_model:
-        record.model_copy(update={"base_model": found}).write(run.record)
+    record, identity = run.read_record(), dict(task.identify(run))
+    if identity != record.base_model:
+        record.model_copy(update={"base_model": identity}).write(run.record)
 
 
 def _tell(made: Sequence[Change], moved: Collection[str], say: Callable[[str], object]) -> None:

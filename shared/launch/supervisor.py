@@ -122,20 +122,20 @@ class Supervisor:
     def _listen(self) -> None:
         """Take the dashboard's port, which stays ours until the end."""
         if self.with_dashboard:
-            wanted, asked = self.config.dashboard, self.config.dashboard.port
-            self._listener = listen(wanted.host, asked, wanted.trusted_hosts, wanted.base_path)
-            if asked and self._listener.port != asked:
-                self.say(f"port {asked} is taken, the dashboard uses {self._listener.port}")
+            wanted, port = self.config.dashboard, self.config.dashboard.port
+            self._listener = listen(wanted.host, port, wanted.trusted_hosts, wanted.base_path)
+            if port and self._listener.port != port:
+                self.say(f"port {port} is taken, the dashboard uses {self._listener.port}")
 
     def _until_trained(self) -> int:
         """Watch until the trainer has ended; returns its exit code, 1 if a signal ended it."""
         trainer = self._children["trainer"].process
-        asked = 0
+        num_stops = 0
         while (code := trainer.poll()) is None:
             self._pause()
             self._keep_up("evaluator", "dashboard", *self._trackers)
-            asked += self._forward_stop()
-        if code == -signal.SIGTERM and asked == 1:
+            num_stops += self._forward_stop()
+        if code == -signal.SIGTERM and num_stops == 1:
             self.say("stopped before training began")
             return 0
         if code:
@@ -158,11 +158,11 @@ class Supervisor:
         if waiting := len(unevaluated(self.run)):
             self.say(f"training has ended; still to be evaluated: {waiting} (Ctrl-C leaves them)")
         self._children["evaluator"].command = python_module("evaluator", self.run.path, "--once")
-        drains = told = False
+        drains = announced = False
         while "evaluator" not in self._failures and not self._signals:
             drains = drains or self._drain()
-            if not told and (again := unconfirmed(self.run)):
-                told = True
+            if not announced and (again := unconfirmed(self.run)):
+                announced = True
                 self.say(f"evaluating the best again: {len(again)} waiting (Ctrl-C leaves them)")
             if self._children["evaluator"].process.poll() is not None:
                 if not left_to_evaluate(self.run):
@@ -266,8 +266,8 @@ class Supervisor:
 
     def _environment(self, name: str) -> dict[str, str]:
         """The dashboard alone is told the token."""
-        told = self._listener.admission.environment() if self._listener and name == "dashboard" else {}
-        return child_environment(self.run) | told
+        admission = self._listener.admission.environment() if self._listener and name == "dashboard" else {}
+        return child_environment(self.run) | admission
 
     def _end_all(self) -> None:
         """A signal, a grace period, KILL: for every process we started and what those started."""
@@ -289,8 +289,8 @@ class Supervisor:
         with log.open("rb") as file:
             file.seek(self._children[name].log_start)
             lines = file.read().decode(errors="replace").splitlines()
-        said = list(dict.fromkeys(line for line in lines if line.startswith(("error: ", CONTINUED, "hint: "))))
-        return "\n".join(said[-LAST_LINES:]) if said else f"see {log}"
+        messages = list(dict.fromkeys(line for line in lines if line.startswith(("error: ", CONTINUED, "hint: "))))
+        return "\n".join(messages[-LAST_LINES:]) if messages else f"see {log}"
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self._signals.append(signal.Signals(number).name)
@@ -332,9 +332,9 @@ def wait_until_healthy(url: str, seconds: float) -> bool:
 
 def _tree(pids: Iterable[int]) -> list[psutil.Process]:
     """These processes and what they have started."""
-    found: list[psutil.Process] = []
+    processes: list[psutil.Process] = []
     for pid in pids:
         with contextlib.suppress(psutil.NoSuchProcess):
             process = psutil.Process(pid)
-            found += [process, *process.children(recursive=True)]
-    return found
+            processes += [process, *process.children(recursive=True)]
+    return processes

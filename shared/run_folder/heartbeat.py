@@ -202,15 +202,15 @@ def read_status(run: RunDir, role: Role, slot: Slot = 1) -> ProcessStatus | None
 
 def read_statuses(run: RunDir, role: Role) -> dict[int, ProcessStatus]:
     """The last record of each program of a role, by slot; without those that never ran or are unreadable."""
-    said = {slot: read_status(run, role, slot) for slot in sorted({1, *_slots(run, role)})}
-    return {slot: status for slot, status in said.items() if status}
+    statuses = {slot: read_status(run, role, slot) for slot in sorted({1, *_slots(run, role)})}
+    return {slot: status for slot, status in statuses.items() if status}
 
 
 def read_trackers(run: RunDir) -> dict[str, ProcessStatus]:
     """The last record of each follower that is alive, by the tracker's name."""
     names = (path.stem.removeprefix("tracker-") for path in sorted(run.processes.glob("tracker-*.json")))
-    said = {name: read_status(run, "tracker", name) for name in names}
-    return {name: status for name, status in said.items() if status and is_alive(status)}
+    statuses = {name: read_status(run, "tracker", name) for name in names}
+    return {name: status for name, status in statuses.items() if status and is_alive(status)}
 
 
 def left_behind(run: RunDir) -> Collection[ProcessStatus]:

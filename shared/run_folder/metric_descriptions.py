@@ -239,7 +239,7 @@ class MetricDescriptions(Record):
 
 def compared_in_any(descriptions: Iterable[MetricDescriptions]) -> tuple[Column, ...]:
     """The compared columns of several runs, each once, as the first run that has it describes it."""
-    found: dict[str, Column] = {}
+    columns: dict[str, Column] = {}
     for one in descriptions:
-        found |= {column.name: column for column in one.compared if column.name not in found}
-    return tuple(found.values())
+        columns |= {column.name: column for column in one.compared if column.name not in columns}
+    return tuple(columns.values())

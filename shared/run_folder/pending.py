@@ -43,8 +43,8 @@ def skipped(run: RunDir, settings: EvaluationConfig, *, so_far: bool = False) ->
     """Snapshots between every `settings.every`-th, counted from the first; never the last, but `so_far`, while a later
     one may come, not even that is evaluated."""
     steps = sorted(run.snapshots_to_evaluate())
-    asked = {request.step for request in requests.open_requests(run, "evaluate") if not request.prompts}
-    wanted = {*steps[settings.every - 1 :: settings.every], *([] if so_far else steps[-1:]), *asked}
+    requested = {request.step for request in requests.open_requests(run, "evaluate") if not request.prompts}
+    wanted = {*steps[settings.every - 1 :: settings.every], *([] if so_far else steps[-1:]), *requested}
     return set(steps) - wanted
 
 

@@ -72,7 +72,7 @@ def submit_evaluation(run: RunDir, step: int, by: str, prompts: Sequence[str] = 
 def requests(run: RunDir, kind: RequestKind = "stop") -> list[Request]:
     """Every request of one kind of this run, oldest first; a damaged file is no request."""
     run_id = run.read_record().run_id
-    found: list[Request] = []
+    pending: list[Request] = []
     for path in run.control.glob(f"{kind}-*.json"):
         if path.name.endswith(".answer.json"):
             continue
@@ -81,8 +81,8 @@ def requests(run: RunDir, kind: RequestKind = "stop") -> list[Request]:
         except (RunFolderError, FileNotFoundError):
             continue
         if (request.run_id, request.id, request.kind) == (run_id, path.stem, kind):
-            found.append(request)
-    return sorted(found, key=lambda request: request.created)
+            pending.append(request)
+    return sorted(pending, key=lambda request: request.created)
 
 
 def open_requests(run: RunDir, kind: RequestKind = "stop") -> list[Request]:

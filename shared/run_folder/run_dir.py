@@ -270,13 +270,13 @@ def list_runs(output_dir: Path) -> list[RunDir]:
 
 
 def _published(folder: Path, run_id: str) -> dict[int, Manifest]:
-    found: dict[int, Manifest] = {}
+    manifests: dict[int, Manifest] = {}
     for step in sorted(steps_in(folder)):
         with contextlib.suppress(RunFolderError):
             manifest = read_manifest(folder / step_name(step))
             if manifest and (manifest.run_id, manifest.step) == (run_id, step):
-                found[step] = manifest
-    return found
+                manifests[step] = manifest
+    return manifests
 
 
 def _may_be_ours(folder: Path, run_id: str, step: int) -> bool:

@@ -55,7 +55,7 @@ def missing_paths(run: RunDir, config: Config) -> dict[str, str]:
     """
     before, identity = run.read_config(), run.read_record().base_model
     fingerprinted = {"model.path": "fingerprint" in identity, "model.vae": "vae_fingerprint" in identity}
-    found = relocation.absent_data(run, config)
+    missing = relocation.absent_data(run, config)
     for key, name in NAMES.items():
         place = config.value(key)
         if not place or place in KEYWORDS or Path(place).exists():
@@ -64,8 +64,8 @@ def missing_paths(run: RunDir, config: Config) -> dict[str, str]:
             continue
         was_local = Path(place).is_absolute() or os.path.abspath(place) == before.value(key)  # noqa: PTH100
         if was_local or fingerprinted.get(key, False):
-            found[key] = relocation.not_at(run, name, place)
-    return found
+            missing[key] = relocation.not_at(run, name, place)
+    return missing
 
 
 def require_present(run: RunDir, config: Config, *, to_train: bool) -> None:

@@ -98,8 +98,8 @@ def estimate_memory(config: Config, *, with_evaluator: bool) -> tuple[dict[str, 
 
 def warnings(config: Config) -> list[str]:
     """Pictures too small for the model."""
-    found = precheck.resolution_notice(config)
-    return [found] if found else []
+    notice = precheck.resolution_notice(config)
+    return [notice] if notice else []
 
 
 def describe_data(config: Config) -> list[str]:

@@ -20,8 +20,8 @@ from tasks.text_to_image.metrics.metric import Metric
 def all_metrics() -> dict[str, Metric]:
     """Name → metric, in their order."""
     modules = [import_module(f"{__name__}.{module.name}") for module in iter_modules(__path__)]
-    found: list[Metric] = [module.METRIC for module in modules if hasattr(module, "METRIC")]
-    return {metric.name: metric for metric in sorted(found, key=lambda metric: (metric.order, metric.name))}
+    metrics: list[Metric] = [module.METRIC for module in modules if hasattr(module, "METRIC")]
+    return {metric.name: metric for metric in sorted(metrics, key=lambda metric: (metric.order, metric.name))}
 
 
 def metric_names(is_wanted: Callable[[Metric], bool] = lambda metric: True) -> tuple[str, ...]:

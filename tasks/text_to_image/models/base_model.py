@@ -123,7 +123,7 @@ def hub_variant(settings: ModelConfig) -> str | None:
     """
     folder = model_files(settings.path, settings.revision)
     names = names_in(folder, weighted_parts()) if folder else {}
-    if not names or not all(any(map(WEIGHTS_FILE.match, found)) for found in names.values()):
+    if not names or not all(any(map(WEIGHTS_FILE.match, files)) for files in names.values()):
         with contextlib.suppress(HfHubHTTPError, OSError):
             names = _hub_names(settings)
     return choose_variant(names, settings.variant, settings.path)
@@ -193,24 +193,24 @@ def stated(path: str) -> str | None:
     Raises:
         ModelError: as `family`.
     """
-    files, found = model_files(path), family(path)
-    return found.stated(files) if files and found else None
+    files, model_family = model_files(path), family(path)
+    return model_family.stated(files) if files and model_family else None
 
 
-def misnamed(path: Path, found: Family) -> tuple[str, ...]:
+def misnamed(path: Path, family: Family) -> tuple[str, ...]:
     """A sentence where a file's header names another architecture than its tensors are of."""
-    said = read_metadata(path).get(ARCHITECTURE_KEY, "")
-    if not said or re.match(found.header_name, said.lower()):
+    declared = read_metadata(path).get(ARCHITECTURE_KEY, "")
+    if not declared or re.match(family.header_name, declared.lower()):
         return ()
-    return (f"the header of {path.name} says {said!r}, but its tensors are of {found.title}: these count",)
+    return (f"the header of {path.name} says {declared!r}, but its tensors are of {family.title}: these count",)
 
 
 def _require_trainable(folder: Path) -> None:
     """What a folder's configuration files tell of noise schedule and VAE."""
-    found, config = _folder_family(folder), folder / "vae" / "config.json"
-    found.require_trainable(folder)
+    family, config = _folder_family(folder), folder / "vae" / "config.json"
+    family.require_trainable(folder)
     if config.is_file():
-        vae.require_decodable(read_json(config), str(folder), found.normalizations)
+        vae.require_decodable(read_json(config), str(folder), family.normalizations)
 
 
 def require_same_description(settings: ModelConfig) -> None:
@@ -244,9 +244,9 @@ def has_linear_projections(settings: ModelConfig) -> bool | None:
         return None
     if files.is_file():
         return _file_family(files).projects_linearly(None)
-    found = _folder_family(files)
-    config = files / found.denoiser / "config.json"
-    return found.projects_linearly(read_json(config)) if config.is_file() else None
+    family = _folder_family(files)
+    config = files / family.denoiser / "config.json"
+    return family.projects_linearly(read_json(config)) if config.is_file() else None
 
 
 def size_multiple(settings: ModelConfig) -> int | None:
@@ -259,8 +259,8 @@ def size_multiple(settings: ModelConfig) -> int | None:
     if folder is None:
         return None
     try:
-        found = _folder_family(folder)
-        return found.size_multiple(*(read_json(folder / part / "config.json") for part in (found.denoiser, "vae")))
+        family = _folder_family(folder)
+        return family.size_multiple(*(read_json(folder / part / "config.json") for part in (family.denoiser, "vae")))
     except (ModelError, KeyError, TypeError):
         return None
 
@@ -293,8 +293,8 @@ def require_known_targets(names: Iterable[str]) -> None:
 def guess_family(hub_id: str) -> Family:
     """What a hub id's name suggests; for advice only, before anything of it is here."""
     name = hub_id.rpartition("/")[2].lower()
-    found = (family for family in reversed(FAMILIES.values()) if re.search(family.hub_name, name))
-    return next(found, usual())
+    candidates = (family for family in reversed(FAMILIES.values()) if re.search(family.hub_name, name))
+    return next(candidates, usual())
 
 
 def model_files(path: str, revision: str | None = None) -> Path | None:
@@ -348,11 +348,11 @@ def weighted_parts() -> tuple[str, ...]:
 
 def _file_family(path: Path) -> Family:
     tensors = read_header(path)
-    found = next((family for family in FAMILIES.values() if family.recognises_file(tensors, path)), None)
-    if found is None:
+    recognised = next((family for family in FAMILIES.values() if family.recognises_file(tensors, path)), None)
+    if recognised is None:
         *others, last = (family.title for family in FAMILIES.values() if family.file_parts)
         raise ModelError(f"{path} is not a whole {', '.join(others)} or {last} model", WHOLE)
-    return found
+    return recognised
 
 
 def _pipeline_class(folder: Path) -> str:

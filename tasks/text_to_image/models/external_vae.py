@@ -111,10 +111,10 @@ def require_same_latents(vae: Latents, base: Latents, name: str) -> None:
 
 def _require_suitable(files: Path, settings: ModelConfig) -> None:
     name, base = str(settings.vae), base_model.model_files(settings.path, settings.revision)
-    found = _latents(files, name)
+    latents = _latents(files, name)
     if base is None:
         return
-    require_same_latents(found, _latents(base, settings.path), name)
+    require_same_latents(latents, _latents(base, settings.path), name)
     if files.is_dir():
         family = base_model.family(settings.path, settings.revision)
         undone = family.normalizations if family else ()
@@ -153,8 +153,8 @@ def _files(vae: str) -> Path | None:
     if local is None:
         path, revision = _split(vae)
         for name in (f"{SUBFOLDER}/config.json", "config.json"):
-            if isinstance(found := try_to_load_from_cache(path, name, revision=revision), str):
-                return Path(found).parent
+            if isinstance(cached := try_to_load_from_cache(path, name, revision=revision), str):
+                return Path(cached).parent
         return None
     if local.is_file():
         return local

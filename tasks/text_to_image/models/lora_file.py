@@ -98,8 +98,8 @@ def read(path: Path) -> LoraFile:
     form: Format = "peft" if "" not in places else _form(path, headers[""][0])
     settings = _peft_settings(places) if form == "peft" else _diffusers_settings(path, headers[""][1])
     modules = _modules(path, form, {part: header[0] for part, header in headers.items()})
-    said = " ".join(str(header[1].get(key, "")) for header in headers.values() for key in _FAMILY_KEYS)
-    family = _family_by_modules(modules) or _family(said)
+    family_words = " ".join(str(header[1].get(key, "")) for header in headers.values() for key in _FAMILY_KEYS)
+    family = _family_by_modules(modules) or _family(family_words)
     digest = combined_digest(f"{part}:{_sha256(place)}" for part, place in places.items())
     return LoraFile(path, form, family, modules, settings, places, digest)
 
@@ -110,10 +110,10 @@ def check(file: LoraFile, settings: LoraConfig, family: Family | None) -> None:
     Raises:
         ConfigError: it cannot; every reason, and the settings that would help.
     """
-    found = [*_problems(file, settings, family)]
-    if found:
-        problems = "".join(f"\n       {problem}" for problem, _ in found)
-        cures = ", ".join(dict.fromkeys(cure for _, cure in found if cure))
+    mismatches = [*_problems(file, settings, family)]
+    if mismatches:
+        problems = "".join(f"\n       {problem}" for problem, _ in mismatches)
+        cures = ", ".join(dict.fromkeys(cure for _, cure in mismatches if cure))
         raise ConfigError(
             f"a run with these settings cannot begin from lora.init_from {file.path}:{problems}",
             (cures and f"set {cures}") or "give a LoRA for this base model",
@@ -167,7 +167,7 @@ def _without_end(names: Iterable[str], ends: Iterable[str]) -> list[str]:
 
 def _outside(form: Format, modules: dict[str, Module], target_modules: Collection[str], family: Family) -> list[str]:
     """Those whose names end in none of the targets; kohya has underscores for dots, and for SDXL its authors' names."""
-    found: list[str] = []
+    names: list[str] = []
     for name, module in modules.items():
         is_linear = len(module.shape) == 2
         ends = family.targets(target_modules, linear_projections=is_linear)
@@ -177,8 +177,8 @@ def _outside(form: Format, modules: dict[str, Module], target_modules: Collectio
         else:
             suffixes = tuple(f".{end}" for end in ends)
         if not name.endswith(suffixes):
-            found.append(name)
-    return found
+            names.append(name)
+    return names
 
 
 def _places(path: Path) -> dict[str, Place]:
@@ -191,12 +191,12 @@ def _places(path: Path) -> dict[str, Place]:
         return {"": path}
     try:
         root: Place = path if path.is_dir() else zipfile.Path(path)
-        found = _in_folder(root)
+        places = _in_folder(root)
         names = sorted(place.name for place in root.iterdir())
     except (zipfile.BadZipFile, OSError) as error:
         raise ConfigError(f"lora.init_from {path} cannot be read: {error}", WANTED) from None
-    if found:
-        return found
+    if places:
+        return places
     if any(name.endswith(PICKLES) for name in names):
         raise _pickle(path)
     cure = WANTED
@@ -232,8 +232,8 @@ def _header(place: Place) -> tuple[Tensors, dict[str, str]]:
             tree: Any = json.loads(file.read(length)) if length <= MAX_HEADER_BYTES else None
             size = file.seek(0, 2)
         metadata: dict[str, str] = tree.pop("__metadata__", {})
-        tensors = {str(name): TensorShape(tuple(said["shape"]), said["dtype"]) for name, said in tree.items()}
-        end = 8 + length + max((said["data_offsets"][1] for said in tree.values()), default=0)
+        tensors = {str(name): TensorShape(tuple(entry["shape"]), entry["dtype"]) for name, entry in tree.items()}
+        end = 8 + length + max((entry["data_offsets"][1] for entry in tree.values()), default=0)
     except (OSError, ValueError, AttributeError, KeyError, TypeError, zipfile.BadZipFile):
         raise ConfigError(f"lora.init_from {place} is no safetensors file", WANTED) from None
     if end != size:
@@ -260,7 +260,7 @@ def _diffusers_settings(path: Path, metadata: dict[str, str]) -> dict[str, Any]:
 
 
 def _peft_settings(places: dict[str, Place]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
     for part, place in places.items():
         config = cast("Place", place.parent) / PEFT_CONFIG
         try:
@@ -271,8 +271,8 @@ def _peft_settings(places: dict[str, Place]) -> dict[str, Any]:
             ) from None
         if tree.get("peft_type") != "LORA":
             raise ConfigError(f"lora.init_from: {config} is of {tree.get('peft_type')}, not of a LoRA", WANTED)
-        found |= {f"{part}.{key}": value for key, value in tree.items()}
-    return found
+        settings |= {f"{part}.{key}": value for key, value in tree.items()}
+    return settings
 
 
 def _modules(path: Path, form: Format, tensors: dict[str, Tensors]) -> dict[str, Module]:
@@ -285,7 +285,7 @@ def _modules(path: Path, form: Format, tensors: dict[str, Tensors]) -> dict[str,
                 strange.append(key)
             else:
                 keys.setdefault(_named(form, place, name), {})[what] = (place, key)
-    strange += [name for name, found in keys.items() if not {"A", "B"} <= found.keys()]
+    strange += [name for name, parts in keys.items() if not {"A", "B"} <= parts.keys()]
     if strange:
         raise ConfigError(
             f"lora.init_from {path} holds what a plain LoRA has not, such as {strange[0]}"
@@ -293,22 +293,22 @@ def _modules(path: Path, form: Format, tensors: dict[str, Tensors]) -> dict[str,
             "give a plain LoRA: LoHa, LoKr, kohya's DoRA, biases and embeddings are not read",
         )
     return {
-        name: Module(_part(form, name), found, tensors[found["A"][0]][found["A"][1]].shape)
-        for name, found in keys.items()
+        name: Module(_part(form, name), parts, tensors[parts["A"][0]][parts["A"][1]].shape)
+        for name, parts in keys.items()
     }
 
 
 def _parse(key: str) -> tuple[str, str]:
     """(Module, what of it); ('', '') for a key of another kind."""
-    if found := PROCESSOR.fullmatch(key):
-        part = "" if found[1].partition(".")[0] in _parts() else f"{UNET}."
-        return f"{part}{found[1]}.{_projection(found[1], found[2])}", "A" if found[3] == "down" else "B"
-    if found := HALF.fullmatch(key):
-        return found[1], "A" if found[2].endswith(("_A", "down")) else "B"
-    if found := ALPHA.fullmatch(key):
-        return found[1], "alpha"
-    if found := MAGNITUDE.fullmatch(key):
-        return found[1], "magnitude"
+    if match := PROCESSOR.fullmatch(key):
+        part = "" if match[1].partition(".")[0] in _parts() else f"{UNET}."
+        return f"{part}{match[1]}.{_projection(match[1], match[2])}", "A" if match[3] == "down" else "B"
+    if match := HALF.fullmatch(key):
+        return match[1], "A" if match[2].endswith(("_A", "down")) else "B"
+    if match := ALPHA.fullmatch(key):
+        return match[1], "alpha"
+    if match := MAGNITUDE.fullmatch(key):
+        return match[1], "magnitude"
     return "", ""
 
 
@@ -355,9 +355,9 @@ def _family_by_modules(modules: dict[str, Module]) -> Family | None:
     return next((family for family in reversed(FAMILIES.values()) if family.recognises_lora(modules)), None)
 
 
-def _family(said: str) -> Family | None:
+def _family(words: str) -> Family | None:
     """By the words of Stability's specification and of kohya's."""
-    return next((family for family in FAMILIES.values() if re.search(family.header_name, said)), None)
+    return next((family for family in FAMILIES.values() if re.search(family.header_name, words)), None)
 
 
 def _sha256(place: Place) -> str:

@@ -111,11 +111,11 @@ def lora_parameters(tensors: Tensors, ends: Iterable[str], rank: int, conv_rank:
 def adapter_parameters(model: ModelShapes, settings: LoraConfig) -> int:
     """Numbers in the whole adapter these settings describe."""
     denoiser = model.components.get(model.family.denoiser, {})
-    found = lora_parameters(denoiser, _targets(model.family, denoiser, settings), settings.rank, settings.conv_rank)
+    count = lora_parameters(denoiser, _targets(model.family, denoiser, settings), settings.rank, settings.conv_rank)
     if settings.text_encoder:
         for name in model.family.text_encoders:
-            found += lora_parameters(model.components.get(name, {}), settings.text_encoder_targets, settings.rank)
-    return found
+            count += lora_parameters(model.components.get(name, {}), settings.text_encoder_targets, settings.rank)
+    return count
 
 
 def trainer_footprint(model: ModelShapes, config: Config, precision: Precision, *, on_gpu: bool) -> Footprint:
@@ -203,8 +203,8 @@ def read_components(files: Path, family: Family, variant: str | None = None) -> 
     """
     if files.is_dir():
         chosen = choose_variant(names_in(files, family.weighted_parts), variant, str(files))
-        found = {part: folder_tensors(files / part, chosen) for part in family.weighted_parts}
-        return {part: tensors for part, tensors in found.items() if tensors}
+        components = {part: folder_tensors(files / part, chosen) for part in family.weighted_parts}
+        return {part: tensors for part, tensors in components.items() if tensors}
     parts: dict[str, Tensors] = {}
     for name, tensor in read_header(files).items():
         for prefix, part in family.file_parts.items():

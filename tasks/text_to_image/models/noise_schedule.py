@@ -145,30 +145,30 @@ def of_file(path: Path, tensors: Tensors | None = None) -> Statement:
     """
     tensors = read_header(path) if tensors is None else tensors
     _refuse_edm(tensors, str(path))
-    said: dict[str, PredictionType] = {f"its tensor {V_MARKER}": "v_prediction"} if V_MARKER in tensors else {}
-    said |= _predictions(read_metadata(path), str(path))
-    first = next(iter(said.values()), None)
-    notices = () if len(set(said.values())) < 2 else (_contradiction(path, said),)
+    predictions: dict[str, PredictionType] = {f"its tensor {V_MARKER}": "v_prediction"} if V_MARKER in tensors else {}
+    predictions |= _predictions(read_metadata(path), str(path))
+    first = next(iter(predictions.values()), None)
+    notices = () if len(set(predictions.values())) < 2 else (_contradiction(path, predictions),)
     return Statement(first, ZERO_SNR_MARKER in tensors, notices)
 
 
 def _predictions(metadata: Mapping[str, str], model: str) -> dict[str, PredictionType]:
     """What a header says that the model predicts, by the key that says it; the first counts most."""
-    found: dict[str, PredictionType] = {}
+    predictions: dict[str, PredictionType] = {}
     for key in PREDICTION_KEYS:
         word = metadata.get(key, "").strip()
         known = PREDICTIONS.get(word.lower().replace("-", "_"))
         if known:
-            found[key] = known
+            predictions[key] = known
         elif word:
             raise ModelError(f"{model} predicts {word!r} ({key} of its header), which cannot be trained", CURE)
     if known := PREDICTIONS.get(metadata.get(ARCHITECTURE_KEY, "").lower()):
-        found[ARCHITECTURE_KEY] = known
-    return found
+        predictions[ARCHITECTURE_KEY] = known
+    return predictions
 
 
-def _contradiction(path: Path, said: Mapping[str, PredictionType]) -> str:
-    words = ", ".join(f"{predicted} by {source}" for source, predicted in said.items())
+def _contradiction(path: Path, predictions: Mapping[str, PredictionType]) -> str:
+    words = ", ".join(f"{predicted} by {source}" for source, predicted in predictions.items())
     return f"{path.name} says of what it predicts: {words}; the first counts, and model.prediction_type overrules it"
 
 

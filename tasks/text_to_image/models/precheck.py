@@ -81,11 +81,11 @@ def examine(config: Config, *, with_evaluator: bool = True) -> list[Share] | Non
     return shares(model, config, places, with_evaluator=with_evaluator)
 
 
-def sentences(found: list[Share] | None, path: str) -> list[str]:
+def sentences(shares: list[Share] | None, path: str) -> list[str]:
     """What to tell a person."""
-    if found is None:
+    if shares is None:
         return [f"memory is not estimated: {path} is not on this machine yet"]
-    return [share.sentence() for share in found]
+    return [share.sentence() for share in shares]
 
 
 def resolution_notice(config: Config) -> str | None:
@@ -104,9 +104,9 @@ def resolution_notice(config: Config) -> str | None:
     )
 
 
-def record(found: list[Share] | None) -> dict[str, Any] | None:
+def record(shares: list[Share] | None) -> dict[str, Any] | None:
     """For `run.json`: MiB by place, program and component."""
-    if found is None:
+    if shares is None:
         return None
     return {
         share.place.name: {
@@ -116,7 +116,7 @@ def record(found: list[Share] | None) -> dict[str, Any] | None:
                 for footprint in share.footprints
             },
         }
-        for share in found
+        for share in shares
     }
 
 
@@ -128,14 +128,14 @@ def places_here() -> list[Place]:
 
 def shares(model: ModelShapes, config: Config, places: Sequence[Place], *, with_evaluator: bool = True) -> list[Share]:
     """What each place in use is asked to hold, with advice where it is too much. `places` end with the memory."""
-    asked = _placed(model, config, places, with_evaluator=with_evaluator)
-    found: list[Share] = []
-    for place, footprints in asked:
+    placed = _placed(model, config, places, with_evaluator=with_evaluator)
+    result: list[Share] = []
+    for place, footprints in placed:
         share = Share(place, tuple(footprints), ())
         if share.excess > 0:
             share = Share(place, share.footprints, _advice(model, config, places, share, with_evaluator=with_evaluator))
-        found.append(share)
-    return found
+        result.append(share)
+    return result
 
 
 def refuse_impossible(model: ModelShapes, config: Config, places: Sequence[Place]) -> None:
@@ -220,22 +220,22 @@ def _candidates(config: Config, *, on_gpu: bool) -> list[dict[str, dict[str, Any
     """Changes that cost memory less and the result little."""
     train, evaluation = config.train, config.evaluation
     pictures = train.train_batch_size * train.gradient_accumulation_steps
-    found: list[dict[str, dict[str, Any]]] = [
+    candidates: list[dict[str, dict[str, Any]]] = [
         {"train": {"gradient_checkpointing": True}},
         {"train": {"train_batch_size": 1, "gradient_accumulation_steps": pictures}},
         {"evaluation": {"batch_size": 1}},
     ]
     if smaller := SMALLER_RESOLUTION.get(config.data.resolution):
-        found.append({"data": {"resolution": smaller}})
+        candidates.append({"data": {"resolution": smaller}})
     if on_gpu:
-        found.append({"train": {"optimizer": "adamw8bit"}})
+        candidates.append({"train": {"optimizer": "adamw8bit"}})
         if config.model.mixed_precision == "no":
-            found.append({"model": {"mixed_precision": "fp16"}})
+            candidates.append({"model": {"mixed_precision": "fp16"}})
         if config.model.quantization == "none":
-            found += [{"model": {"quantization": "8bit"}}, {"model": {"quantization": "4bit"}}]
+            candidates += [{"model": {"quantization": "8bit"}}, {"model": {"quantization": "4bit"}}]
         if evaluation.device != "cpu":
-            found.append({"evaluation": {"device": "cpu"}})
-    return found
+            candidates.append({"evaluation": {"device": "cpu"}})
+    return candidates
 
 
 def _changed(config: Config, changes: dict[str, dict[str, Any]]) -> Config:

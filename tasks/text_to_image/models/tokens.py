@@ -93,11 +93,11 @@ def sentence(captions: Iterable[str], model: ModelConfig, max_token_length: int)
     Raises:
         ModelError: as `measure`.
     """
-    found = measure(captions, model)
-    if found is None:
+    lengths = measure(captions, model)
+    if lengths is None:
         return f"captions are not counted in tokens yet: the tokenizer of {model.path} is not on this machine"
-    limit, longest = found.limit(max_token_length), max(found.counts, default=0)
-    return found.cut(max_token_length) or f"captions have up to {longest} tokens, and up to {limit} are encoded"
+    limit, longest = lengths.limit(max_token_length), max(lengths.counts, default=0)
+    return lengths.cut(max_token_length) or f"captions have up to {longest} tokens, and up to {limit} are encoded"
 
 
 def _tokenizer(model: ModelConfig) -> Path | None:
@@ -116,9 +116,9 @@ def _folder(source: str) -> Path | None:
     if not HUB_ID.fullmatch(source):
         return None
     for name in ("tokenizer/merges.txt", "tokenizer/tokenizer.json", "merges.txt", "tokenizer.json"):
-        found = try_to_load_from_cache(source, name)
-        if isinstance(found, str):
-            return Path(found).parent
+        cached = try_to_load_from_cache(source, name)
+        if isinstance(cached, str):
+            return Path(cached).parent
     return None
 
 

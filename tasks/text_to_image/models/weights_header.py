@@ -117,8 +117,8 @@ def choose_variant(names: Mapping[str, Iterable[str]], wanted: str | None, model
     Raises:
         ModelError: a part has only pickled weights, or not the variant that is wanted, or no variant suits all parts.
     """
-    held = {part: {_variant(name) for name in found if WEIGHTS_FILE.match(name)} for part, found in names.items()}
-    pickled = [part for part, found in names.items() if not held[part] and any(map(PICKLED_FILE.search, found))]
+    held = {part: {_variant(name) for name in files if WEIGHTS_FILE.match(name)} for part, files in names.items()}
+    pickled = [part for part, files in names.items() if not held[part] and any(map(PICKLED_FILE.search, files))]
     if pickled:
         raise ModelError(
             f"{model} has only pickled weights in {' and '.join(pickled)}, which are never opened",
@@ -135,12 +135,12 @@ def choose_variant(names: Mapping[str, Iterable[str]], wanted: str | None, model
     if wanted in suited or (suited and not wanted):
         return wanted or suited[0]
     there = "; ".join(f"{part}: {', '.join(sorted(v or 'plain' for v in held[part])) or 'none'}" for part in held)
-    asked = f"model.variant is {wanted!r}" if wanted else "no variant of weights suits every part"
+    problem = f"model.variant is {wanted!r}" if wanted else "no variant of weights suits every part"
     if not suited:
         cure = "download the missing files again: every part needs plain weights, or all of them the same variant"
     else:
         cure = f"set model.variant = {suited[0]!r}" if suited[0] else "leave model.variant out: plain weights suit"
-    raise ModelError(f"{asked}; {model} has {there}", cure)
+    raise ModelError(f"{problem}; {model} has {there}", cure)
 
 
 def _variant(name: str) -> str | None:
