@@ -37,6 +37,11 @@ def headers_path(config: Config) -> Path:
     return cache_dir(config) / "headers.json"
 
 
+def thumbprints_path(config: Config) -> Path:
+    """The file that keeps what pictures look like."""
+    return cache_dir(config) / "thumbprints.json"
+
+
 def scan_again(config: Config, fingerprint_then: str, digest: Digest) -> tuple[list[Pair], bool]:
     """The pairs of a run's data set as `scan` finds them, and whether they equal those it was created from."""
     pairs = scan(config)

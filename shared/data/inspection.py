@@ -19,6 +19,8 @@ class Inspection:
     header: Callable[[Path], Header] = read_header
     digest: Callable[[Path], str] | None = None
     """Called for every good picture, so that it is not read a second time."""
+    thumbprint: Callable[[Path], str] | None = None
+    """Likewise, to find pictures that look alike."""
     progress: Progress = lambda done, total: None
 
     def run(self, paths: Sequence[Path], problems: list[str], notices: list[str]) -> None:
@@ -36,6 +38,8 @@ class Inspection:
             open_picture(path)
             if self.digest:
                 self.digest(path)
+            if self.thumbprint:
+                self.thumbprint(path)
             return self.header(path)
         except DataError as error:
             return str(error)

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shared.config.schema import DataConfig, RunConfig
-from shared.data import dataset, held_out, regularization
+from shared.data import dataset, groups, held_out, regularization
 from shared.data.headers import Headers
 from shared.data.inspection import Inspection
+from shared.data.near_duplicates import Thumbprints
 from shared.data.sources import Pair, ScanReport
 from shared.errors import DataError
 from shared.files.digests import Digests
@@ -38,7 +39,7 @@ class Survey:
     regularization_folders: tuple[str, ...] = ()
     """Folders of these, below the data set's folder."""
     num_copies: int = 0
-    """Pictures of the subject that are copies of another one."""
+    """Pictures of the subject that are copies of another one, or look like it."""
     num_masked: int = 0
     """Pictures with a mask beside them."""
     strata: tuple[tuple[str, int, int], ...] = ()
@@ -110,12 +111,15 @@ def survey(
     data, report = DataConfig(path=str(path), trigger_word=trigger_word), ScanReport()
     headers = Headers(cache / "headers.json")
     digest = Digests(cache / "digests.json")
-    inspection = Inspection(headers, digest, spoken(say, "pictures looked at"))
+    thumbprint = Thumbprints(cache / "thumbprints.json")
+    inspection = Inspection(headers, digest, thumbprint, spoken(say, "pictures looked at"))
     pairs = dataset.look(data, cache, report, inspection)
     if not pairs:
         dataset.refuse(str(path), pairs, report)
     sizes = tuple(size for size in (_size(pair.image, headers) for pair in pairs) if size)
     subject = [pair for pair in pairs if not pair.is_regularization]
+    distinct = subject if report.problems else dataset.one_of_each(subject, digest)
+    together: groups.Groups = {} if report.problems else groups.groups(distinct, thumbprint=thumbprint)
     return Survey(
         num_images=len(subject),
         sizes=sizes,
@@ -124,10 +128,10 @@ def survey(
         cure=dataset.cure(report),
         num_regularization=len(pairs) - len(subject),
         regularization_folders=tuple(regularization.folders(pairs)),
-        num_copies=0 if report.problems else len(subject) - len(dataset.one_of_each(subject, digest)),
+        num_copies=len(subject) - len(groups.one_of_each(distinct, together)),
         num_masked=sum(pair.mask is not None for pair in pairs),
         strata=_strata(subject),
-        notices=tuple(report.notices),
+        notices=(*report.notices, *groups.notices((), together)),
         trigger_word=trigger_word,
     )
 

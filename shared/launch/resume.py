@@ -70,7 +70,7 @@ def _with_steps(run: RunDir, config: Config) -> Config:
         recorded = run.read_config()
         places = {"path": config.data.path, "regularization_path": config.data.regularization_path}
         before = recorded.model_copy(update={"data": recorded.data.model_copy(update=places)})
-        digest, held_out = Digests(dataset.digests_path(before)), run.read_record().dataset.held_out
+        digest, held_out = Digests(dataset.digests_path(before)), run.read_record().dataset.kept_away
         pairs = relocation.scan_again(run, before, digest)
         training = dataset.training_pairs(pairs, held_out, before.data.train_size, before.train.seed, digest)
         length = epochs.pass_length(training, dataset.regularization_pairs(pairs, held_out, digest))

@@ -134,6 +134,14 @@ class DatasetRecord(BaseModel):
         default=0, description="Pictures of one pass, repeats and those of the class included; 0: an older run."
     )
     held_out: tuple[str, ...] = Field(description="Ids kept from training; evaluation prompts are taken in this order.")
+    set_apart: tuple[str, ...] = Field(
+        default=(), description="Ids that are not trained on either: each looks like a held-out one or is of its group."
+    )
+
+    @property
+    def kept_away(self) -> tuple[str, ...]:
+        """Ids that are not trained on."""
+        return (*self.held_out, *self.set_apart)
 
 
 class PairRecord(BaseModel):

@@ -9,9 +9,10 @@ from typing import Any
 from shared.config import epochs, targets
 from shared.config.path_settings import FOLDER_KEYS
 from shared.config.schema import Config
-from shared.data import buckets, dataset, held_out, references
+from shared.data import buckets, dataset, groups, held_out, references
 from shared.data.headers import Headers
 from shared.data.inspection import Inspection
+from shared.data.near_duplicates import Thumbprints
 from shared.data.sources import Pair
 from shared.errors import DataError, writing
 from shared.files.digests import Digests
@@ -47,8 +48,9 @@ def plan(config: Config, say: Say) -> Plan:
     initial_lora = _initial_lora(config)
     digest = Digests(dataset.digests_path(config))
     headers = Headers(dataset.headers_path(config))
-    pairs = dataset.scan(config, Inspection(headers, digest, spoken(say, "pictures looked at")), say)
-    described = _describe(config, pairs, digest)
+    thumbprint = Thumbprints(dataset.thumbprints_path(config))
+    pairs = dataset.scan(config, Inspection(headers, digest, thumbprint, spoken(say, "pictures looked at")), say)
+    described = _describe(config, pairs, digest, thumbprint, say)
     _require_suitable(config)
     if multiple := base_model.size_multiple(config.model):
         buckets.sizes(config.data.resolution, multiple, square=not config.data.buckets)
@@ -60,6 +62,7 @@ def plan(config: Config, say: Say) -> Plan:
         with writing("data.cache_dir", dataset.cache_dir(config)):
             digest.save()
             headers.save()
+            thumbprint.save()
 
     settings = config.model
     identity = base_model.identify(settings.path, revision=settings.revision, variant=settings.variant, digest=digest)
@@ -123,19 +126,28 @@ def result_bytes(config: Config) -> ResultBytes:
     )
 
 
-def _describe(config: Config, pairs: Sequence[Pair], digest: Digests) -> DatasetRecord:
+def _describe(
+    config: Config, pairs: Sequence[Pair], digest: Digests, thumbprint: Thumbprints, say: Say
+) -> DatasetRecord:
     seed = config.train.seed
     validation_ids = config.data.validation_ids
     distinct = dataset.one_of_each(pairs, digest, validation_ids)
-    held_out_ids = held_out.choose(distinct, config.data.num_validation, seed, validation_ids)
-    training = dataset.training_pairs(pairs, held_out_ids, config.data.train_size, seed, digest)
+    together = groups.groups(distinct, config.data.group_key, thumbprint)
+    candidates = groups.one_of_each(distinct, together, validation_ids)
+    held_out_ids = held_out.choose(candidates, config.data.num_validation, seed, validation_ids)
+    for notice in groups.notices(held_out_ids, together):
+        say(notice)
+    apart = groups.set_apart(held_out_ids, together)
+    kept_away = [*held_out_ids, *apart]
+    training = dataset.training_pairs(pairs, kept_away, config.data.train_size, seed, digest)
     return DatasetRecord(
         path=config.data.path,
         num_images=len(pairs),
         num_regularization=sum(pair.is_regularization for pair in pairs),
         fingerprint=dataset.fingerprint(pairs, digest),
-        pass_length=epochs.pass_length(training, dataset.regularization_pairs(pairs, held_out_ids, digest)),
+        pass_length=epochs.pass_length(training, dataset.regularization_pairs(pairs, kept_away, digest)),
         held_out=tuple(held_out_ids),
+        set_apart=tuple(apart),
     )
 
 

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from shared.config.resume_rule import Rule
 from shared.config.sections.base import OrFalse, Section
+
+
+def _expression(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise ValueError(f"is no regular expression: {error}") from None
+    return text
 
 
 class DataConfig(Section):
@@ -38,6 +47,12 @@ class DataConfig(Section):
     validation_ids: Annotated[tuple[str, ...], Rule.SPLIT] = Field(
         default=(),
         description="Pairs to hold out, by id (path without ending); the remaining num_validation are chosen by seed.",
+    )
+    group_key: Annotated[str, Rule.SPLIT, AfterValidator(_expression)] = Field(
+        default="",
+        description="Regular expression over ids: pairs in which it finds the same, its first group if it has one, are "
+        "kept on one side of the split, such as `^[^_]+` for `dress12_front` and `dress12_back`. Pictures that look "
+        "alike are kept together without it.",
     )
     regularization_path: Annotated[str, Rule.SPLIT] = Field(
         default="auto",

@@ -69,7 +69,7 @@ class TrainingSet:
         return self._select(relocation.scan_again(self._run, self._config, digest), digest)
 
     def _select(self, pairs: Sequence[dataset.Pair], digest: dataset.Digest) -> list[dataset.Pair]:
-        config, held_out = self._config, self._run.read_record().dataset.held_out
+        config, held_out = self._config, self._run.read_record().dataset.kept_away
         training = dataset.training_pairs(pairs, held_out, config.data.train_size, config.train.seed, digest)
         return training[:: -(-len(training) // MAX_PICTURES)]
 

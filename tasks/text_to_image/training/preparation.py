@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 
 import torch
 from accelerate import Accelerator
@@ -13,6 +12,7 @@ from shared.data import dataset, references
 from shared.data.dataset import Pair
 from shared.files.digests import Digests
 from shared.launch import relocation
+from shared.run_folder.records import DatasetRecord
 from shared.run_folder.run_dir import RunDir
 from tasks import data_order, devices
 from tasks.protocol import Progress
@@ -55,7 +55,7 @@ def prepare(run: RunDir, config: Config, accelerator: Accelerator, progress: Pro
     pairs = relocation.scan_again(run, config, digest)
     if cut := model.token_lengths(pair.caption for pair in pairs).cut(config.data.max_token_length):
         model.notices += (cut,)
-    held_out, training, of_class = _split(pairs, run.read_record().dataset.held_out, config, digest)
+    held_out, training, of_class = _split(pairs, run.read_record().dataset, config, digest)
     if accelerator.is_main_process:
         references.publish_missing(run, config, model.size_multiple, lambda: held_out)
     group_size = config.train.train_batch_size * accelerator.num_processes
@@ -81,12 +81,12 @@ def prepare(run: RunDir, config: Config, accelerator: Accelerator, progress: Pro
 
 
 def _split(
-    pairs: list[Pair], held_out_ids: Sequence[str], config: Config, digest: Digests
+    pairs: list[Pair], record: DatasetRecord, config: Config, digest: Digests
 ) -> tuple[list[Pair], list[Pair], list[Pair]]:
     """The held-out pairs, the training pairs of the subject, and the training pairs for regularisation."""
-    held_out = [pair for pair in pairs if pair.id in set(held_out_ids)]
-    training = dataset.training_pairs(pairs, held_out_ids, config.data.train_size, config.train.seed, digest)
-    return held_out, training, dataset.regularization_pairs(pairs, held_out_ids, digest)
+    held_out = [pair for pair in pairs if pair.id in set(record.held_out)]
+    training = dataset.training_pairs(pairs, record.kept_away, config.data.train_size, config.train.seed, digest)
+    return held_out, training, dataset.regularization_pairs(pairs, record.kept_away, digest)
 
 
 def _validation(

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from shared.data import dataset
-from shared.errors import DataError
+from shared.errors import ConfigError, DataError
 from shared.files.digests import Digests
 from shared.run_folder.records import Inventory
 from shared.run_folder.run_dir import RunDir
@@ -59,6 +60,31 @@ def test_training_pictures_are_found_without_reading_the_data_set(run: RunDir, s
     forget_paths(run)
     assert np.array_equal(vectors(run), found)
     assert len(scans) == 1, "an older run"
+
+
+def test_what_looks_like_a_held_out_picture_or_is_of_its_group_is_not_trained_on(
+    run: RunDir, make_paper_run: RunMaker
+) -> None:
+    folder, (first, second, _) = Path(run.read_config().data.path), run.read_record().dataset.held_out
+    with Image.open(folder / f"{first}.png") as picture:
+        picture.resize((96, 96)).save(folder / "zz-alike.jpg", quality=80)
+    shutil.copy(folder / f"{first}.txt", folder / "zz-alike.txt")
+    again = make_paper_run("again", data={"path": str(folder)})
+    assert again.read_record().dataset.held_out == run.read_record().dataset.held_out
+    assert again.read_record().dataset.set_apart == ("zz-alike",)
+    assert len(vectors(again)) == len(vectors(run)) == 9
+    (folder / "zz-alike.jpg").unlink()
+    (folder / "zz-alike.txt").unlink()
+    number = second.rpartition("-")[2][-1]
+    grouped = make_paper_run("grouped", data={"path": str(folder), "group_key": f"{number}$"}).read_record().dataset
+    alike = {pair.id for pair in dataset.scan(run.read_config()) if pair.id.endswith(number)}
+    assert len(alike & set(grouped.held_out)) <= 1
+    assert set(grouped.set_apart) in (alike - set(grouped.held_out), set())
+
+
+def test_a_group_key_that_is_no_expression_is_an_error(make_paper_run: RunMaker) -> None:
+    with pytest.raises(ConfigError, match=r"data\.group_key .*is no regular expression"):
+        make_paper_run(data={"group_key": "(["})
 
 
 def test_pictures_that_were_moved_within_the_data_set_are_found_by_their_content(
