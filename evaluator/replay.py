@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
@@ -23,6 +23,7 @@ from evaluator.selection.ranking import Preference
 from evaluator.selection.summary import Summary
 from evaluator.selection.verdict import Verdict, decide, interval
 from shared.errors import ConfigError, exit_code_of
+from shared.run_folder import pending
 from shared.run_folder.metric_descriptions import MetricDescriptions
 from shared.run_folder.records import Best, EvaluationResult, Interval, Record, Signal
 from shared.run_folder.run_dir import RunDir, open_run
@@ -83,11 +84,14 @@ def replay(run: RunDir, weights: Mapping[str, float] | None = None, prefer: Pref
 
 
 def _weighed(metrics: MetricDescriptions, weights: Mapping[str, float]) -> MetricDescriptions:
+    able = ", ".join(column.name for column in metrics.weighable)
     try:
-        return metrics.weighed(weights)
+        weighed = metrics.weighed(weights)
     except KeyError as error:
-        able = ", ".join(column.name for column in metrics.weighable)
-        raise ConfigError(f"--weights names {error.args[0]}", f"name some of {able}") from None
+        raise ConfigError(f"--weights names {error.args[0]}, which cannot be weighed", f"name some of {able}") from None
+    if not weighed.losses:
+        raise ConfigError("--weights leaves no metric with a weight", f"give one of {able} a weight above 0")
+    return weighed
 
 
 def _snapshots(verdict: Verdict, results: Mapping[int, EvaluationResult]) -> tuple[SnapshotReplay, ...]:
@@ -125,12 +129,28 @@ def show(verdict: Replay, console: Console) -> None:
         remark = "ship this" if row.step == chosen else "" if row.status == "ok" else row.status
         table.add_row(str(row.step), *numbers, signs, remark)
     console.print(table)
-    if verdict.best is None:
-        console.print("No snapshot can be compared with the base model yet.", markup=False)
-        return
-    console.print(verdict.best.reason, markup=False)
-    if verdict.best.advice and verdict.best.advice.reason:
-        console.print(f"Advice to stop: {verdict.best.advice.reason}.", markup=False)
+    if verdict.best:
+        console.print(verdict.best.reason, markup=False)
+        if verdict.best.advice and verdict.best.advice.reason:
+            console.print(f"Advice to stop: {verdict.best.advice.reason}.", markup=False)
+
+
+def remarks(run: RunDir, verdict: Replay, *, as_the_run_says: bool) -> Iterator[str]:
+    """What a person should know of the verdict, with cures. as_the_run_says: with its own weights and preference."""
+    evaluated = {row.step for row in verdict.snapshots if row.status == "ok"}
+    command = f"`python run.py evaluate {run.path}`"
+    if 0 not in evaluated:
+        yield f"Step 0 has no evaluation, so nothing can be compared with it: run {command}."
+    elif verdict.best is None:
+        yield f"No snapshot can be compared with step 0 yet: run {command}, or wait for the evaluator."
+    if waiting := sorted(pending.due(run, run.read_config().evaluation, trainer_lives=False) - {0}):
+        yield f"Not evaluated, and so not in this verdict: {', '.join(map(str, waiting))}. {command} evaluates them."
+    written = run.read_best()
+    if as_the_run_says and verdict.best and written and written.step != verdict.best.step:
+        yield (
+            f"best.json names step {written.step}: another version of Darkroom wrote it, or it follows from other "
+            f"results. {command} writes it again."
+        )
 
 
 def parse_weights(text: str) -> dict[str, float]:
@@ -163,11 +183,15 @@ def main() -> int:
     parser.add_argument("--prefer", choices=get_args(Preference), help="in place of evaluation.prefer")
     arguments = parser.parse_args()
     weights = parse_weights(arguments.weights) if arguments.weights else None
-    verdict = replay(open_run(arguments.run), weights, arguments.prefer)
+    run = open_run(arguments.run)
+    verdict = replay(run, weights, arguments.prefer)
     if arguments.json:
         sys.stdout.buffer.write(verdict.to_json())
-    else:
-        show(verdict, Console(highlight=False, soft_wrap=True))
+        return 0
+    console = Console(highlight=False, soft_wrap=True)
+    show(verdict, console)
+    for remark in remarks(run, verdict, as_the_run_says=not weights and arguments.prefer is None):
+        console.print(remark, markup=False)
     return 0
 
 

@@ -78,8 +78,8 @@ def findings(
     """Whether it is better than the base model, and what speaks against it."""
     sure = "" if selection.better_than_base else "not shown to be "
     yield (
-        f"Over {selection.composite.num_prompts} {metrics.words.prompt}s it is {sure}better than {metrics.words.base}: "
-        f"{_in_words(selection.deltas, metrics)}."
+        f"Over {selection.composite.num_prompts} {metrics.words.prompt}s it is {sure}better than {metrics.words.base} "
+        f"by the composite{_composite(selection.composite)}: {_in_words(selection.deltas, metrics)}."
     )
     guards = [(column, column.guard) for column in metrics.columns if column.guard]
     for column, guard in guards:
@@ -99,6 +99,19 @@ def findings(
     for signal in chosen.signals:
         if signal.raised:
             yield f"A sign of overfitting, {signal.name}: {signal.evidence}."
+
+
+def unguarded(columns: Sequence[Column]) -> Iterator[str]:
+    """Guards that could not be checked. A person would take their silence for a pass."""
+    for column in columns:
+        yield f"The guard {column.name} could not be checked; `reason` in metrics.csv says why."
+
+
+def _composite(composite: Estimate) -> str:
+    """With its interval, negative is better; empty without one. Metrics may agree without any being sure by itself."""
+    if composite.low is None or composite.high is None:
+        return ""
+    return f" {composite.mean:+.2f} ({composite.low:+.2f} to {composite.high:+.2f})"
 
 
 def _in_words(deltas: Mapping[str, Estimate], metrics: MetricDescriptions) -> str:

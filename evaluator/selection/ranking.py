@@ -9,11 +9,11 @@ from functools import cached_property
 from typing import Literal
 
 from evaluator.selection.bands import composite_level, metric_level
-from evaluator.selection.choice import Selection, choice, findings
+from evaluator.selection.choice import Selection, choice, findings, unguarded
 from evaluator.selection.held_out_losses import Validated
 from evaluator.selection.summary import Summary, guard_unit, is_scaled, scale, summarize
 from evaluator.selection.trend import Trend
-from shared.run_folder.metric_descriptions import Guard, MetricDescriptions
+from shared.run_folder.metric_descriptions import Column, Guard, MetricDescriptions
 from shared.run_folder.records import Anchors, Sample
 from shared.statistics.paired import LEVEL, Estimate, by_prompt, estimate
 
@@ -104,6 +104,10 @@ class Ranking:
             signs = "a sign" if len(summary.raised) == 1 else "signs"
             yield f"shows {signs} of overfitting ({', '.join(summary.raised)})"
 
+    def _guards(self, column: Column, summary: Summary) -> bool:
+        """Whether a guard can be judged here: it has values, and the unit it names."""
+        return bool(summary.guards[column.name]) and (column.name in self.scales or not is_scaled(column))
+
     def _fallen(self, summary: Summary) -> list[Guard]:
         """Guards that fell for sure. One that is blank, or lacks the unit it names, guards nothing."""
         fallen: list[Guard] = []
@@ -152,6 +156,9 @@ class Ranking:
         reason = [
             *choice(selection, top, self.min_difference),
             *findings(selection, chosen, self.metrics, self._fallen(chosen)),
+            *unguarded(
+                [column for column in self.metrics.columns if column.guard and not self._guards(column, chosen)]
+            ),
         ]
         return replace(selection, reason=" ".join(reason))
 

@@ -85,7 +85,7 @@ def test_the_best_of_a_clear_ladder_is_its_top():
     assert best is not None
     assert best.step == 300
     assert best.better_than_base
-    assert "Over 8 prompts it is better than the base model" in best.reason
+    assert "Over 8 prompts it is better than the base model by the composite -" in best.reason
     assert "fashion_clip_loss -0." in best.reason
 
 

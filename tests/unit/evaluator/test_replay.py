@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from evaluator.replay import parse_weights, replay
+from evaluator.replay import parse_weights, remarks, replay
 from evaluator.results_table import ResultsTable
 from shared.errors import ConfigError
 from shared.run_folder.records import Sample
@@ -109,6 +109,30 @@ def test_other_weights_choose_another_snapshot(make_paper_run: RunMaker) -> None
     }
     assert steps == {"visual_loss": 40, "color_loss": 20}
     assert replay(run, {"visual_loss": 0.6}).weights == pytest.approx({"visual_loss": 0.75, "color_loss": 0.25})
+
+
+def test_weights_that_leave_nothing_to_weigh_are_refused(run: RunDir) -> None:
+    with pytest.raises(ConfigError, match="no metric with a weight"):
+        replay(run, dict.fromkeys(replay(run).weights, 0.0))
+
+
+def test_what_is_missing_and_what_differs_from_best_json_is_said_with_its_cure(make_paper_run: RunMaker) -> None:
+    run = make_paper_run()
+    add(run, 20)
+    (remark,) = remarks(run, replay(run), as_the_run_says=True)
+    assert remark.startswith("Step 0 has no evaluation")
+    assert "run.py evaluate" in remark
+
+
+def test_another_choice_than_that_of_best_json_is_said(tmp_path: Path) -> None:
+    run = open_run(Path(shutil.copytree(GOLDEN / "finished", tmp_path / "finished")))
+    verdict, written = replay(run), run.read_best()
+    assert verdict.best
+    assert written
+    assert verdict.best.step != written.step, "chosen by the rules of an earlier version"
+    (remark,) = remarks(run, verdict, as_the_run_says=True)
+    assert f"best.json names step {written.step}" in remark
+    assert list(remarks(run, verdict, as_the_run_says=False)) == []
 
 
 @pytest.mark.parametrize(("text", "named"), [("visual_loss", "'visual_loss'"), ("a=-1,b=2,c=x", "'a', 'c'")])
