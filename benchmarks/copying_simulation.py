@@ -27,10 +27,10 @@ from pocket.garments import Garment, catalogue, concept, render
 from shared.run_folder.metric_descriptions import MetricDescriptions
 from shared.run_folder.older_metrics import OLDER_METRICS
 from shared.run_folder.records import Sample
+from tasks.text_to_image.descriptors.layout import layout
 from tasks.text_to_image.evaluation.training_set import TrainingSet
 from tasks.text_to_image.metrics.copying import METRIC, copies
 from tasks.text_to_image.metrics.features import Features
-from tasks.text_to_image.metrics.layout import layout
 from tasks.text_to_image.metrics.metric_input import MetricInput
 from tests.integration.test_proofs import photographs
 from tests.unit.evaluator.blind import features_of

@@ -27,13 +27,13 @@ from shared.files.digests import Digests
 from shared.files.publication import read_manifest
 from shared.run_folder.records import Sample
 from shared.run_folder.run_dir import RunDir, open_run, steps_in
+from tasks.text_to_image.descriptors.layout import layout, mirrored
 from tasks.text_to_image.evaluation.anchors import anchors, matching, mismatched
 from tasks.text_to_image.evaluation.scorer import Scorer, load_scorer
 from tasks.text_to_image.evaluation.training_set import TrainingSet
 from tasks.text_to_image.families import loading
 from tasks.text_to_image.metrics import descriptions, pairwise_metrics
 from tasks.text_to_image.metrics.features import visual_embedding
-from tasks.text_to_image.metrics.layout import layout, mirrored
 from tasks.text_to_image.metrics.metric_input import MetricInput, Row
 from tests.integration.test_proofs import (
     CHROMATIC,

@@ -1,6 +1,6 @@
 """The captioned pictures of a run, by id: found, checked and split before a model is loaded.
 
-`scan` reads a data set of any form. A picture that is held out (`shared.data.held_out`) is
+`scan` reads a data set of any form. A picture that is held out (`shared.data.split.held_out`) is
 never trained on, neither in its repeats nor as a copy under another name.
 """
 
@@ -11,10 +11,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from shared.config.schema import Config, DataConfig
-from shared.data import captions, held_out, hub_datasets, masks, regularization, sources
+from shared.data import captions, hub_datasets, masks, sources
 from shared.data.inspection import Inspection
 from shared.data.pictures import SUFFIXES
 from shared.data.sources import Pair, ScanReport, listed
+from shared.data.split import held_out, regularization
 from shared.errors import DataError
 from shared.files.publication import sha256
 from shared.run_folder.records import Inventory, PairRecord, combined_digest

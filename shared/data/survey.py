@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shared.config.schema import DataConfig, RunConfig
-from shared.data import dataset, groups, held_out, regularization
+from shared.data import dataset
 from shared.data.headers import Headers
 from shared.data.inspection import Inspection
-from shared.data.near_duplicates import Thumbprints
 from shared.data.sources import Pair, ScanReport
+from shared.data.split import groups, held_out, regularization
+from shared.data.split.near_duplicates import Thumbprints
 from shared.errors import DataError
 from shared.files.digests import Digests
 from shared.files.progress_lines import spoken

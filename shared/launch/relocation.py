@@ -13,9 +13,10 @@ from pathlib import Path
 
 from shared.config.path_settings import HUB
 from shared.config.schema import Config
-from shared.data import dataset, regularization
+from shared.data import dataset
 from shared.data.dataset import Digest
 from shared.data.sources import Pair
+from shared.data.split import regularization
 from shared.errors import DataError, ModelError
 from shared.files.digests import Digests
 from shared.files.publication import sha256

@@ -10,7 +10,7 @@ import tomlkit
 from tomlkit.items import Item
 
 from shared.config.schema import POCKET, RUN_NAME, EvaluationConfig
-from shared.data import held_out
+from shared.data.split import held_out
 from shared.data.survey import Survey
 from shared.errors import DataError
 from tasks.text_to_image.encoders import files

@@ -9,11 +9,12 @@ from typing import Any
 from shared.config import epochs, targets
 from shared.config.path_settings import FOLDER_KEYS
 from shared.config.schema import Config
-from shared.data import buckets, dataset, groups, held_out, references
+from shared.data import buckets, dataset, references
 from shared.data.headers import Headers
 from shared.data.inspection import Inspection
-from shared.data.near_duplicates import Thumbprints
 from shared.data.sources import Pair
+from shared.data.split import groups, held_out
+from shared.data.split.near_duplicates import Thumbprints
 from shared.errors import DataError, writing
 from shared.files.digests import Digests
 from shared.files.progress_lines import spoken

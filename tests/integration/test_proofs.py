@@ -20,6 +20,7 @@ from evaluator.selection.ranking import rank
 from pocket.garments import Garment, render, split_catalogue
 from shared.run_folder.older_metrics import OLDER_METRICS
 from shared.run_folder.records import Sample
+from tasks.text_to_image.descriptors.palette import palette, palette_distance
 from tasks.text_to_image.encoders.chosen import Encoders
 from tasks.text_to_image.encoders.encoder import Vector
 from tasks.text_to_image.evaluation.scorer import Scorer, load_scorer
@@ -27,7 +28,6 @@ from tasks.text_to_image.metrics import pairwise_metrics
 from tasks.text_to_image.metrics.features import visual_embedding
 from tasks.text_to_image.metrics.legacy import legacy_losses
 from tasks.text_to_image.metrics.metric_input import MetricInput, Row
-from tasks.text_to_image.metrics.palette import palette, palette_distance
 from tests.unit.evaluator.blind import features_of
 
 Mask = NDArray[np.bool_]

@@ -16,7 +16,7 @@ class Pair:
     repeats: int = 1
     """Number of repeats in each pass over the training set."""
     is_regularization: bool = False
-    """A picture of the class, not of the subject; see `shared.data.regularization`."""
+    """A picture of the class, not of the subject; see `shared.data.split.regularization`."""
     mask: Path | None = None
     """The mask beside it, used or not; see `shared.data.masks`."""
 

@@ -18,8 +18,8 @@ from scipy.stats import false_discovery_control
 from shared.errors import ModelError
 from shared.run_folder.metric_descriptions import Column, Sign
 from shared.statistics.nearest import probability_of_nearer
+from tasks.text_to_image.descriptors.layout import mirrored
 from tasks.text_to_image.metrics.features import Features, picture_layout
-from tasks.text_to_image.metrics.layout import mirrored
 from tasks.text_to_image.metrics.metric import Metric
 from tasks.text_to_image.metrics.metric_input import MetricInput, Row
 

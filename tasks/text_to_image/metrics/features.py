@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from tasks.text_to_image.descriptors import gradients, layout, palette
+from tasks.text_to_image.descriptors.palette import Palette
 from tasks.text_to_image.encoders.chosen import Encoders
 from tasks.text_to_image.encoders.encoder import EncoderRecord, Vector
-from tasks.text_to_image.metrics import gradients, layout, palette
-from tasks.text_to_image.metrics.palette import Palette
 
 Item = TypeVar("Item", Image.Image, str)
 Value = TypeVar("Value")

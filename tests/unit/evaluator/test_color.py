@@ -3,9 +3,9 @@ import pytest
 from PIL import Image
 
 from shared.errors import ModelError
+from tasks.text_to_image.descriptors.palette import NUM_COLOURS, Palette, palette, palette_distance
 from tasks.text_to_image.metrics.color import color_loss
 from tasks.text_to_image.metrics.metric_input import MetricInput
-from tasks.text_to_image.metrics.palette import NUM_COLOURS, Palette, palette, palette_distance
 from tests.unit.evaluator.blind import features_of
 
 

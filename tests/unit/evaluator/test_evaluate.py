@@ -25,6 +25,9 @@ from shared.files.publication import publish, verify
 from shared.run_folder.records import Manifest
 from shared.run_folder.run_dir import RunDir
 from shared.run_folder.tables import read_rows
+from tasks.text_to_image.descriptors.gradients import describe
+from tasks.text_to_image.descriptors.layout import layout
+from tasks.text_to_image.descriptors.palette import palette
 from tasks.text_to_image.encoders.encoder import EncoderRecord
 from tasks.text_to_image.evaluation import snapshot_file
 from tasks.text_to_image.evaluation.image_generator import Job
@@ -34,10 +37,7 @@ from tasks.text_to_image.evaluation.scorer import Scores, load_scorer
 from tasks.text_to_image.evaluation.snapshot_file import AdapterFile
 from tasks.text_to_image.evaluation.training_set import TrainingSet
 from tasks.text_to_image.metrics import color, descriptions, visual
-from tasks.text_to_image.metrics.gradients import describe
-from tasks.text_to_image.metrics.layout import layout
 from tasks.text_to_image.metrics.metric_input import MetricInput, Row
-from tasks.text_to_image.metrics.palette import palette
 from tests.conftest import RunMaker
 from tests.unit.evaluator.blind import features_of
 

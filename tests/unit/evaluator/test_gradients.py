@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from tasks.text_to_image.metrics.gradients import describe
+from tasks.text_to_image.descriptors.gradients import describe
 
 
 def distance(one: Image.Image, other: Image.Image) -> float:

@@ -7,7 +7,7 @@ from skimage import data
 from skimage.color import rgb2lab
 
 from pocket.garments import Garment, catalogue, concept, render
-from tasks.text_to_image.metrics.garment_mask import GarmentMask, garment_mask
+from tasks.text_to_image.descriptors.garment_mask import GarmentMask, garment_mask
 
 
 def found(picture: Image.Image) -> GarmentMask:

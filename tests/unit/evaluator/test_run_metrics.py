@@ -15,13 +15,13 @@ from pocket.garments import catalogue, render
 from shared.data import dataset
 from shared.errors import ModelError
 from shared.run_folder.run_dir import RunDir
+from tasks.text_to_image.descriptors.gradients import describe
+from tasks.text_to_image.descriptors.layout import layout, mirrored
 from tasks.text_to_image.evaluation import training_set
 from tasks.text_to_image.evaluation.training_set import TrainingSet
 from tasks.text_to_image.metrics.copying import copies
 from tasks.text_to_image.metrics.diversity import seed_distance
 from tasks.text_to_image.metrics.drift import drift
-from tasks.text_to_image.metrics.gradients import describe
-from tasks.text_to_image.metrics.layout import layout, mirrored
 from tasks.text_to_image.metrics.metric_input import MetricInput, Row
 from tasks.text_to_image.metrics.shuffled_captions import clip_t_shuffled
 from tests.conftest import RunMaker

@@ -12,10 +12,11 @@ import pytest
 from PIL import Image
 
 from shared.config.loading import parse_config
-from shared.data import dataset, held_out
+from shared.data import dataset
 from shared.data.inspection import Inspection
 from shared.data.pictures import open_picture, upright_size
 from shared.data.sources import Pair
+from shared.data.split import held_out
 from shared.data.survey import survey
 from shared.errors import DataError
 

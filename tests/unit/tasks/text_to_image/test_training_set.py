@@ -15,9 +15,9 @@ from shared.errors import ConfigError, DataError
 from shared.files.digests import Digests
 from shared.run_folder.records import Inventory
 from shared.run_folder.run_dir import RunDir
+from tasks.text_to_image.descriptors.gradients import describe
 from tasks.text_to_image.evaluation import references
 from tasks.text_to_image.evaluation.training_set import TrainingSet
-from tasks.text_to_image.metrics.gradients import describe
 from tests.conftest import RunMaker
 
 

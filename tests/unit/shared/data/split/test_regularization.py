@@ -9,9 +9,10 @@ from PIL import Image
 
 from shared.config.loading import parse_config
 from shared.config.schema import Config
-from shared.data import dataset, held_out
-from shared.data.regularization import recognise
+from shared.data import dataset
 from shared.data.sources import Pair
+from shared.data.split import held_out
+from shared.data.split.regularization import recognise
 from shared.data.survey import survey
 from shared.errors import DataError
 from shared.files.publication import sha256

@@ -1,7 +1,7 @@
 """Pictures that show the same to the eye: one encoded again, resized, brightened, or the next shot of a series.
 
 A digest does not see them. A held-out picture whose near-duplicate is trained on makes learning by heart look like
-learning: `shared.data.groups` keeps them on one side of the split.
+learning: `shared.data.split.groups` keeps them on one side of the split.
 """
 
 from __future__ import annotations

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from shared.data.held_out import choose, stratum, suggested
 from shared.data.sources import Pair
+from shared.data.split.held_out import choose, stratum, suggested
 from shared.errors import DataError
 
 

@@ -11,8 +11,8 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from shared.data.near_duplicates import near_duplicates
 from shared.data.sources import Pair
+from shared.data.split.near_duplicates import near_duplicates
 
 Groups = Mapping[str, int]
 """Id → number of its group; a pair that belongs to no other is absent."""

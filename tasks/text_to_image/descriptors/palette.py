@@ -13,7 +13,7 @@ from scipy import ndimage
 from scipy.cluster.vq import kmeans2
 from skimage.color import deltaE_ciede2000, rgb2lab
 
-from tasks.text_to_image.metrics.garment_mask import GarmentMask, garment_mask
+from tasks.text_to_image.descriptors.garment_mask import GarmentMask, garment_mask
 
 Array = NDArray[np.float64]
 

@@ -9,9 +9,9 @@ import pytest
 from PIL import Image, ImageEnhance
 
 from pocket.garments import concept, render, write_concept
-from shared.data.groups import groups, key, notices, one_of_each, set_apart
-from shared.data.near_duplicates import Thumbprints, near_duplicates, thumbprint
 from shared.data.sources import Pair
+from shared.data.split.groups import groups, key, notices, one_of_each, set_apart
+from shared.data.split.near_duplicates import Thumbprints, near_duplicates, thumbprint
 from shared.errors import DataError
 
 

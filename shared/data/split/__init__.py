@@ -1,0 +1,1 @@
+"""Which pairs are held out, set apart or used for regularisation."""
