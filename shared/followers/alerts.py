@@ -125,7 +125,7 @@ def stalled(
 
 
 def ended_badly(status: ProcessStatus | None, alive: bool) -> list[Alert]:
-    """A program that failed or is gone; want of memory is named as such."""
+    """A program that failed or exited unexpectedly; running out of memory is an alert of its own."""
     if status is None or alive or status.state in ("finished", "stopped"):
         return []
     values = {"program": status.role.capitalize(), "message": status.message, "pid": status.pid}

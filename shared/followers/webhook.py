@@ -1,7 +1,7 @@
 """Tells another program by HTTP what a person should know of a run: it finished, stopped, failed, or needs attention.
 
 A thread of its own looks at the run's files and posts JSON; its `text` is what Slack and Mattermost show. Each message
-is tried once, each kind of alert is told once a session. Nothing that fails here reaches the run; it is said once.
+is tried once, and each kind of alert is sent once a session. A failure here never affects the run; it is logged once.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Webhook:
         self._thread.start()
 
     def end(self, code: int) -> None:
-        """Tell how the run ended, by its trainer's exit code and last word; waits no longer than one post may take."""
+        """Send how the run ended: its trainer's exit code and last message. Wait no longer than one post may take."""
         self._ended.set()
         self._thread.join(POST_SECONDS)
         last = threading.Thread(target=self._tell_end, args=(code,), daemon=True)
@@ -99,5 +99,5 @@ class Webhook:
 
 
 def topic_of(alert: Alert) -> str:
-    """What is told once: an alert's kind, of each program."""
+    """An alert's kind and program: each pair is sent once."""
     return f"{alert.kind} {alert.values.get('program', '')}"

@@ -234,7 +234,7 @@ def _attach(
 
 
 def _convolutions(unet: nn.Module) -> list[str]:
-    """Regular expressions for the last word of the names of convolutions with a kernel larger than 1.
+    """Regular expressions for the last part of the names of convolutions with a kernel larger than 1.
 
     PEFT compares them with a module's name and, in a hot-swap, with its parameters' names.
     """

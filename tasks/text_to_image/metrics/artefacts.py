@@ -108,12 +108,12 @@ def _sign(name: str, what: str, limit: float, low: float | None = None) -> Sign:
         limit=limit,
         low=low,
         beside_base=True,
-        evidence=f"{what} is {{value}} of the reference pictures'; {side} for sure would be a sign",
+        evidence=f"{what} is {{value}} of the reference pictures'; a sign if surely {side}",
         unknown="too few prompts have a reference picture",
     )
 
 
-FAR = "1 is the reference pictures', far from it is bad"
+FAR = "near 1 is like the reference pictures"
 METRIC = Metric(
     name="artefacts",
     order=75,
@@ -124,7 +124,7 @@ METRIC = Metric(
         *_columns(
             "unclipped",
             _sign("clipping", "the share of pixels that are not clipped", 0.85),
-            "1 is the reference pictures' share, lower is bad",
+            "1 is the reference pictures' share: higher is better",
         ),
     ),
     compute=artefacts,

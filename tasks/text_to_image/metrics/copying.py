@@ -156,7 +156,7 @@ METRIC = Metric(
         Column(
             name="copy_share",
             label="pictures copied",
-            meaning="share that copies one training picture",
+            meaning="share that copies one training picture: lower is better",
             direction="lower",
             role="overfitting",
             sign=Sign(
