@@ -33,7 +33,7 @@ from tasks.text_to_image.metrics.copying import METRIC, copies
 from tasks.text_to_image.metrics.features import Features
 from tasks.text_to_image.metrics.metric_input import MetricInput
 from tests.integration.test_proofs import photographs
-from tests.unit.evaluator.blind import features_of
+from tests.unit.tasks.text_to_image.metrics.blind import features_of
 
 SEED = 77_000
 NUM_RUNS, NUM_SNAPSHOTS, NUM_SEEDS = 20, 10, 2

@@ -28,7 +28,7 @@ from tasks.text_to_image.metrics import pairwise_metrics
 from tasks.text_to_image.metrics.features import visual_embedding
 from tasks.text_to_image.metrics.legacy import legacy_losses
 from tasks.text_to_image.metrics.metric_input import MetricInput, Row
-from tests.unit.evaluator.blind import features_of
+from tests.unit.tasks.text_to_image.metrics.blind import features_of
 
 Mask = NDArray[np.bool_]
 Distance = Callable[[Image.Image, Image.Image], float]

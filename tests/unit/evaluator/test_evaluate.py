@@ -39,7 +39,7 @@ from tasks.text_to_image.evaluation.training_set import TrainingSet
 from tasks.text_to_image.metrics import color, descriptions, visual
 from tasks.text_to_image.metrics.metric_input import MetricInput, Row
 from tests.conftest import RunMaker
-from tests.unit.evaluator.blind import features_of
+from tests.unit.tasks.text_to_image.metrics.blind import features_of
 
 
 @dataclass

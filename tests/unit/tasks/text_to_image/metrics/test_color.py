@@ -6,7 +6,7 @@ from shared.errors import ModelError
 from tasks.text_to_image.descriptors.palette import NUM_COLOURS, Palette, palette, palette_distance
 from tasks.text_to_image.metrics.color import color_loss
 from tasks.text_to_image.metrics.metric_input import MetricInput
-from tests.unit.evaluator.blind import features_of
+from tests.unit.tasks.text_to_image.metrics.blind import features_of
 
 
 def cloth(*colours: tuple[int, int, int], wall: int = 245) -> Image.Image:

@@ -25,7 +25,7 @@ from tasks.text_to_image.metrics.drift import drift
 from tasks.text_to_image.metrics.metric_input import MetricInput, Row
 from tasks.text_to_image.metrics.shuffled_captions import clip_t_shuffled
 from tests.conftest import RunMaker
-from tests.unit.evaluator.blind import features_of
+from tests.unit.tasks.text_to_image.metrics.blind import features_of
 
 FEATURES = features_of(visual_embedding=describe, picture_layout=layout)
 
