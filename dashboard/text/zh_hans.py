@@ -1,6 +1,20 @@
 """Simplified Chinese."""
 
 TEXTS: dict[str, str] = {
+    "Base model": "底模",
+    "Download for {program}": "下载 {program} 格式",
+    "Leading so far: step {step}": "暂时领先：第 {step} 步",
+    "Not started": "未启动",
+    "Nothing beats the base model yet": "还没有优于底模的快照",
+    "Reference: {prompt}": "参考图：{prompt}",
+    "Ship step {step}": "用第 {step} 步",
+    "Waiting for the first snapshot": "等待第一个快照",
+    "step {step}": "第 {step} 步",
+    "step {step} of {total}": "第 {step} / {total} 步",
+    "typical": "典型",
+    "{state} {step} of {total}": "{state} {step} / {total}",
+    "{time} left": "还剩 {time}",
+    "{title}: {prompt}": "{title}：{prompt}",
     "{count} of the last {all} steps had no finite loss, most recently step {step}.": "最近 {all} 步中有 {count} 步的损失不是有限值，最后一次在第 {step} 步。",
     "No step has finished for {time}; a step usually takes {usual}.": "已有 {time} 没有完成任何一步；通常一步需要 {usual}。",
     "{program} exited unexpectedly (pid {pid}).": "{program}意外退出（pid {pid}）。",

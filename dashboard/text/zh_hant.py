@@ -1,6 +1,20 @@
 """Traditional Chinese."""
 
 TEXTS: dict[str, str] = {
+    "Base model": "底模",
+    "Download for {program}": "下載 {program} 格式",
+    "Leading so far: step {step}": "暫時領先：第 {step} 步",
+    "Not started": "未啟動",
+    "Nothing beats the base model yet": "還沒有優於底模的快照",
+    "Reference: {prompt}": "參考圖：{prompt}",
+    "Ship step {step}": "用第 {step} 步",
+    "Waiting for the first snapshot": "等待第一個快照",
+    "step {step}": "第 {step} 步",
+    "step {step} of {total}": "第 {step} / {total} 步",
+    "typical": "典型",
+    "{state} {step} of {total}": "{state} {step} / {total}",
+    "{time} left": "還剩 {time}",
+    "{title}: {prompt}": "{title}：{prompt}",
     "{count} of the last {all} steps had no finite loss, most recently step {step}.": "最近 {all} 步中有 {count} 步的損失不是有限值，最後一次在第 {step} 步。",
     "No step has finished for {time}; a step usually takes {usual}.": "已有 {time} 沒有完成任何一步；通常一步需要 {usual}。",
     "{program} exited unexpectedly (pid {pid}).": "{program}意外結束（pid {pid}）。",
