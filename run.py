@@ -155,11 +155,16 @@ def dashboard(
         list[str] | None, typer.Option(metavar="NAME", help="Name under which a proxy makes it known. Repeatable.")
     ] = None,
     base_path: Annotated[str, typer.Option(help="Path that a proxy does not remove, such as /darkroom.")] = "",
+    frame_ancestor: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SITE", help="Site that may show it in a frame: self, https://… Repeatable."),
+    ] = None,
 ) -> None:
     """Look at runs, whether or not anything is training."""
 
     def body() -> int:
-        return _dashboard(runs, dashboard_options(host, port, tuple(trusted_host or ()), base_path))
+        options = dashboard_options(host, port, tuple(trusted_host or ()), base_path, tuple(frame_ancestor or ()))
+        return _dashboard(runs, options)
 
     raise typer.Exit(exit_code_of(body))
 
@@ -392,7 +397,7 @@ def _dashboard(runs: Path, wanted: DashboardConfig) -> int:
     if not folder.is_dir():
         raise RunFolderError(f"{runs} is not a folder", "give the folder that holds the run folders")
     console = Console(highlight=False, soft_wrap=True)
-    listener = listen(wanted.host, wanted.port, wanted.trusted_hosts, wanted.base_path)
+    listener = listen(wanted.host, wanted.port, wanted.trusted_hosts, wanted.base_path, wanted.frame_ancestors)
     process = listener.start({**child_environment(run), "DARKROOM_RUNS": str(folder)})
     for number in (signal.SIGINT, signal.SIGTERM):  # a shell's background jobs begin with SIGINT ignored
         signal.signal(number, signal.default_int_handler)

@@ -5,6 +5,9 @@ dashboard under its own host name (DNS rebinding). Any other address needs the t
 cookie that scripts cannot read and other sites cannot send. A WebSocket is accepted from the page's own site or from a
 trusted host. Headers such as X-Forwarded-Host are ignored, because anyone can send them.
 
+Every answer says who may use it: no foreign page may show it in a frame (a click there would reach the buttons), embed
+its pictures or learn its address.
+
 Behind a proxy the browser may see the dashboard below a path. Redirects are therefore relative, and the base path,
 which some proxies leave in place, is removed here.
 """
@@ -14,18 +17,21 @@ from __future__ import annotations
 import hashlib
 import hmac
 import html
-from http.cookies import CookieError, SimpleCookie
+import re
+from collections.abc import Sequence
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import cookie_parser
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared.config.access import Admission
 
 HEALTH = "/_stcore/health"  # answers only "ok"; the supervisor asks for it without a token
 QUESTION = "/admission"  # the page asks here whether its WebSocket will be accepted, and shows the reason if not
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^\s\[\]/?#@\\:]*)(:\d*)?", re.IGNORECASE)
 YEAR_SECONDS = 31_536_000
 PAGE = """<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>Darkroom</title>
 <meta name="viewport" content="width=device-width"><meta name="color-scheme" content="light dark">
@@ -35,18 +41,20 @@ code {{ overflow-wrap: anywhere }}</style></head>
 
 
 class Gate:
-    """Refuses requests without access, with a reason: 401 or 403 over HTTP, 403 for a WebSocket."""
+    """Refuses requests without access, with a reason: 400, 401 or 403 over HTTP, 403 for a WebSocket."""
 
     def __init__(self, app: ASGIApp, admission: Admission) -> None:
         self.app, self.token = app, admission.token
         self.trusted_hosts, self.base_path = frozenset(admission.trusted_hosts), admission.base_path
         self.cookie = cookie_name(admission.token)
+        self.headers = protection(admission.frame_ancestors)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or answer it."""
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
+        send = self._protected(send)
         answer = self._moved(scope)
         scope = without_prefix(scope, self.base_path)
         if answer is None and scope["path"] != HEALTH:
@@ -57,6 +65,16 @@ class Gate:
             await answer(scope, receive, send)
         else:
             await send({"type": "websocket.close", "code": 1008})  # before the handshake: the client sees 403
+
+    def _protected(self, send: Send) -> Send:
+        """Every answer carries the headers, whoever wrote it."""
+
+        async def send_protected(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(self.headers)
+            await send(message)
+
+        return send_protected
 
     def _moved(self, scope: Scope) -> Response | None:
         """The base path needs a final slash, because links are relative to it. Other pages must not have one."""
@@ -73,6 +91,8 @@ class Gate:
         """The response to a refused request; None passes it on."""
         headers = Headers(scope=scope)
         origin, host = headers.get("origin"), headers.get("host")
+        if not HOST.fullmatch(host or ""):
+            return refusal(headers, 400, "Refused: the Host header of this request is no host name.")
         is_question = scope["type"] == "http" and scope["path"] == QUESTION
         if (is_question or scope["type"] == "websocket") and not self._is_ours(origin, host):
             return refusal(headers, 403, *foreign_page(origin or "", host or ""))
@@ -105,6 +125,18 @@ class Gate:
 
     def _knows(self, given: str) -> bool:
         return hmac.compare_digest(given.encode(), self.token.encode())
+
+
+def protection(frame_ancestors: Sequence[str]) -> dict[str, str]:
+    """Headers of every answer. frame_ancestors: sites that may show the page in a frame, as in the config."""
+    sources = ["'self'" if site == "self" else site for site in frame_ancestors] or ["'none'"]
+    headers = {
+        "Content-Security-Policy": f"frame-ancestors {' '.join(sources)}",
+        "Cross-Origin-Resource-Policy": "same-origin",
+        "Referrer-Policy": "same-origin",
+        "X-Content-Type-Options": "nosniff",
+    }
+    return headers if frame_ancestors else headers | {"X-Frame-Options": "DENY"}
 
 
 def without_prefix(scope: Scope, base_path: str) -> Scope:
@@ -192,9 +224,6 @@ def cookie_name(token: str) -> str:
 
 
 def cookie_of(header: str, name: str) -> str:
-    """A cookie's value in a Cookie header; empty if there is none."""
-    try:
-        cookie = SimpleCookie(header).get(name)
-    except CookieError:
-        return ""
-    return cookie.value if cookie else ""
+    """A cookie's value in a Cookie header, empty if there is none. Other programs on this host may have set cookies
+    that break the rules: they are passed over."""
+    return cookie_parser(header).get(name, "")

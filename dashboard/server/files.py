@@ -17,7 +17,7 @@ from starlette.routing import Route
 from dashboard.server.thumbnails import is_large, thumbnail
 
 PICTURE_TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp"}
-FOREVER = {"Cache-Control": "private, max-age=31536000, immutable", "X-Content-Type-Options": "nosniff"}
+FOREVER = {"Cache-Control": "private, max-age=31536000, immutable"}
 PLOTLY_FILE = Path(str(importlib.resources.files("plotly"))) / "package_data" / "plotly.min.js"
 PLOTLY_URL = f"plotly.min.js?v={importlib.metadata.version('plotly')}"
 

@@ -20,6 +20,7 @@ ADMISSION = "DARKROOM_ADMISSION"
 EVERY_INTERFACE = ("", "0.0.0.0", "::")
 HOST_NAME = re.compile(r"[a-z0-9_]([a-z0-9._-]*[a-z0-9_])?|[0-9a-f]*:[0-9a-f:]*")
 BASE_PATH = re.compile(r"[A-Za-z0-9._~/-]*")
+SITE = re.compile(r"https?://(\*\.)?[a-z0-9_]([a-z0-9._-]*[a-z0-9_])?(:\d{1,5})?")
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Admission:
     token: str = ""
     trusted_hosts: tuple[str, ...] = ()
     base_path: str = ""
+    frame_ancestors: tuple[str, ...] = ()
 
     def environment(self) -> dict[str, str]:
         """How whoever starts a dashboard tells it: others on this machine can read a command line."""
@@ -44,7 +46,9 @@ def admission() -> Admission:
     if ADMISSION not in os.environ:
         raise ConfigError("a dashboard is not started by itself", "start it with `python run.py dashboard`")
     fields = json.loads(os.environ[ADMISSION])
-    return Admission(fields["token"], tuple(fields["trusted_hosts"]), fields["base_path"])
+    return Admission(
+        fields["token"], tuple(fields["trusted_hosts"]), fields["base_path"], tuple(fields["frame_ancestors"])
+    )
 
 
 def host_names(given: object) -> object:
@@ -74,6 +78,21 @@ def path_prefix(given: object) -> object:
     if not BASE_PATH.fullmatch(path):
         raise ValueError(f"{given!r} is no path, write what follows the host name: /darkroom")
     return f"/{path}" if path else ""
+
+
+def sites(given: object) -> object:
+    """Sites that may show the page in a frame, as a browser compares them: `self`, or scheme and host.
+
+    Raises:
+        ValueError: one is no site, such as `gpu.example.org` or `*`.
+    """
+    if not isinstance(given, str | list | tuple):
+        return given
+    names = given.split(",") if isinstance(given, str) else [str(name) for name in cast("Sequence[object]", given)]
+    cleaned = [name.strip().strip("'").lower().rstrip("/") for name in names]
+    if wrong := [name for name in cleaned if name != "self" and not SITE.fullmatch(name)]:
+        raise ValueError(f"{wrong[0]!r} is no site, write 'self' or scheme and host: https://gpu.example.org")
+    return tuple(cleaned)
 
 
 def is_loopback(host: str) -> bool:

@@ -127,14 +127,18 @@ def _own_table(tree: dict[str, Any]) -> str:
     return own_table(task) if isinstance(task, str) and re.match(TASK_NAME, task) else ""
 
 
-def dashboard_options(host: str, port: int, trusted_hosts: tuple[str, ...], base_path: str) -> DashboardConfig:
+def dashboard_options(
+    host: str, port: int, trusted_hosts: tuple[str, ...], base_path: str, frame_ancestors: tuple[str, ...]
+) -> DashboardConfig:
     """Options of the command line, as a config has them.
 
     Raises:
         ConfigError: one of them is nothing a dashboard can use.
     """
     try:
-        return DashboardConfig(host=host, port=port, trusted_hosts=trusted_hosts, base_path=base_path)
+        return DashboardConfig(
+            host=host, port=port, trusted_hosts=trusted_hosts, base_path=base_path, frame_ancestors=frame_ancestors
+        )
     except ValidationError as error:
         raise ConfigError("; ".join(str(one["msg"]).removeprefix("Value error, ") for one in error.errors())) from None
 

@@ -62,13 +62,19 @@ class Listener:
         self.socket.close()
 
 
-def listen(host: str, port: int, trusted_hosts: tuple[str, ...] = (), base_path: str = "") -> Listener:
+def listen(
+    host: str,
+    port: int,
+    trusted_hosts: tuple[str, ...] = (),
+    base_path: str = "",
+    frame_ancestors: tuple[str, ...] = (),
+) -> Listener:
     """Bind `port`, or the next free one; if 50 are taken, or for port 0, any free port of the system.
 
     Raises:
         ConfigError: this machine does not have the address, or may not use the port.
     """
-    admission = access.Admission(access.token_for(host, trusted_hosts), trusted_hosts, base_path)
+    admission = access.Admission(access.token_for(host, trusted_hosts), trusted_hosts, base_path, frame_ancestors)
     following = range(port, min(port + ATTEMPTS, 65536)) if port else ()
     for candidate in (*following, 0):
         try:

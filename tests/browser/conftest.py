@@ -134,13 +134,17 @@ def wait_for_seconds_told(page: Page, count: int) -> None:
 
 @contextmanager
 def serve(
-    runs: Path, port: int = 0, trusted_hosts: tuple[str, ...] = (), **environment: str
+    runs: Path,
+    port: int = 0,
+    trusted_hosts: tuple[str, ...] = (),
+    frame_ancestors: tuple[str, ...] = (),
+    **environment: str,
 ) -> Generator[subprocess.Popen[bytes]]:
     """A dashboard process, healthy on entry, gone on exit."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in environment.items():
             patch.setenv(name, value)
-        listener = listen("127.0.0.1", port, trusted_hosts)
+        listener = listen("127.0.0.1", port, trusted_hosts, frame_ancestors=frame_ancestors)
     process = listener.start({**os.environ, **environment, "PYTHONPATH": str(ROOT), "DARKROOM_RUNS": str(runs)})
     process.port = listener.port  # type: ignore[attr-defined]
     listener.close()

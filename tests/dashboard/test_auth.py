@@ -205,3 +205,44 @@ def test_a_link_can_be_opened_whatever_was_bound(monkeypatch: pytest.MonkeyPatch
     assert access.link("::1", 80, "") == "http://[::1]:80"
     monkeypatch.setenv(access.VARIABLE, "mine")
     assert access.token_for("127.0.0.1") == "mine"
+
+
+PROTECTED = {
+    "content-security-policy": "frame-ancestors 'none'",
+    "x-frame-options": "DENY",
+    "cross-origin-resource-policy": "same-origin",
+    "referrer-policy": "same-origin",
+    "x-content-type-options": "nosniff",
+}
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:8501", "evil.example", "[bad"])
+def test_no_foreign_page_may_frame_or_embed_any_answer(host: str) -> None:
+    answer = client().get("/pictures/a.png", headers={"host": host})
+    assert {name: answer.headers[name] for name in PROTECTED} == PROTECTED
+
+
+def test_sites_that_are_named_may_frame_the_page() -> None:
+    headers = Gate(page, access.Admission(frame_ancestors=("self", "https://gpu.example.org"))).headers  # type: ignore[arg-type]
+    assert headers["Content-Security-Policy"] == "frame-ancestors 'self' https://gpu.example.org"
+    assert "X-Frame-Options" not in headers, "it knows no list of sites"
+    assert access.sites("'self', https://*.Example.org/") == ("self", "https://*.example.org")
+
+
+@pytest.mark.parametrize("given", ["*", "gpu.example.org", "https://a/b", "https://a; script-src *", ""])
+def test_a_site_that_may_frame_the_page_has_a_scheme_and_a_host(given: str) -> None:
+    with pytest.raises(ValueError, match="is no site"):
+        access.sites([given])
+
+
+@pytest.mark.parametrize("host", ["[bad", "a b", "a/b", "host:port", "user@127.0.0.1"])
+@pytest.mark.parametrize("token", ["", "secret"])
+def test_what_is_no_host_name_is_a_bad_request_and_not_a_failure(host: str, token: str) -> None:
+    assert client(token).get("/", headers={"host": host}).status_code == 400
+    assert not connects(client(token), host=host)
+
+
+def test_cookies_of_other_programs_on_the_host_lock_nobody_out() -> None:
+    for others in ('theme={"dark": true}', "a b=c", "=", "x=[1,2"):
+        cookies = f"{others}; {cookie_name('secret')}=secret"
+        assert client("secret").get("/", headers={"cookie": cookies}).text == "in", others

@@ -31,3 +31,8 @@ class DashboardConfig(Section):
         default="",
         description="Path under which a proxy passes the dashboard on without removing it, such as /darkroom.",
     )
+    frame_ancestors: Annotated[tuple[str, ...], BeforeValidator(access.sites), Rule.SESSION] = Field(
+        default=(),
+        description="Sites that may show the dashboard in a frame: self, https://gpu.example.org; none by default, so "
+        "that no foreign page can lay its own buttons over it.",
+    )
