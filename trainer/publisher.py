@@ -104,7 +104,7 @@ class Publisher:
         published = read_manifest(target)
         if published is None or published.run_id != self._run_id:
             raise RunFolderError(
-                f"{target} was not published by this run", "move it away, then run the same command to resume"
+                f"{target} was not published by this run", f"move {target} away, then run the same command to resume"
             )
         log.info("%s was published before", target.relative_to(self._run.path))
 

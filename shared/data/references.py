@@ -54,7 +54,10 @@ def publish_missing(run: RunDir, config: Config, multiple: int, pairs: Callable[
     by_id = {pair.id: pair for pair in pairs()}
     for folder, ids in missing.items():
         if gone := [pair_id for pair_id in ids if pair_id not in by_id]:
-            raise DataError(f"held-out pairs are gone from {config.data.path}: {', '.join(gone)}", "restore them")
+            raise DataError(
+                f"held-out pairs are gone from {config.data.path}: {', '.join(gone)}",
+                f"restore these pictures in {config.data.path}",
+            )
         folder.parent.mkdir(exist_ok=True)
         _publish(run, record.run_id, folder, [by_id[pair_id] for pair_id in ids], config, multiple)
 

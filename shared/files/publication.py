@@ -88,7 +88,7 @@ def verify(folder: Path) -> Manifest:
     """
     manifest = read_manifest(folder)
     if manifest is None:
-        raise RunFolderError(f"{folder} has no {MANIFEST}", "move it away: Darkroom did not publish it")
+        raise RunFolderError(f"{folder} has no {MANIFEST}", f"move {folder} away: Darkroom did not publish it")
     for entry in manifest.files:
         path = folder / entry.name
         if not path.is_file():

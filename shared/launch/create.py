@@ -41,7 +41,7 @@ def create_run(
     assert config.run.name
     target = (config.run.output_dir / config.run.name).resolve()
     if target.exists() and not (target.is_dir() and not any(target.iterdir())):
-        raise RunFolderError(f"{target} exists", "choose another run.name, or move it away")
+        raise RunFolderError(f"{target} exists", f"choose another run.name, or move {target} away")
     plan = task.plan(config, say)
     record = _record(config, plan, estimate())
     config = epochs.resolved(config, record.dataset.pass_length)

@@ -108,7 +108,7 @@ def scan_again(run: RunDir, config: Config, digest: Digest) -> list[Pair]:
     before = run.read_config().data
     if (place, config.data.regularization_path) == (before.path, before.regularization_path):
         raise DataError(
-            f"{place} has changed since this run was made{listed}", "restore it, or start a new run with --new"
+            f"{place} has changed since this run was made{listed}", f"restore {place}, or start a new run with --new"
         )
     raise DataError(
         f"data.path is {place}, but this run was made of other pictures or captions than lie there{listed}",

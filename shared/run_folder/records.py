@@ -67,7 +67,7 @@ class Record(BaseModel):
             tree = json.loads(text)
             major = int(str(tree.get("schema", "1")).partition(".")[0])
         except (ValueError, AttributeError):
-            raise RunFolderError(f"{path} is not a record of Darkroom", "move it away; it is damaged") from None
+            raise RunFolderError(f"{path} is not a record of Darkroom", f"move {path} away: it is damaged") from None
         if major > SCHEMA_MAJOR:
             raise RunFolderError(
                 f"{path} has schema {tree['schema']}, this version reads {SCHEMA_MAJOR}", "upgrade Darkroom"
@@ -75,7 +75,7 @@ class Record(BaseModel):
         try:
             return cls.model_validate(tree)
         except ValidationError as error:
-            raise RunFolderError(f"{path} is damaged: {error.errors()[0]['msg']}", "move it away") from None
+            raise RunFolderError(f"{path} is damaged: {error.errors()[0]['msg']}", f"move {path} away") from None
 
 
 def replace_file(path: Path, data: bytes) -> None:

@@ -124,7 +124,7 @@ def export(adapter: Adapter, form: Format, precision: Precision, target: Path) -
         ModelError: the format cannot hold this adapter, or the precision its values.
     """
     if target.exists():
-        raise RunFolderError(f"{target} exists", "give another --output, or move it away")
+        raise RunFolderError(f"{target} exists", f"give another --output, or move {target} away")
     target.parent.mkdir(parents=True, exist_ok=True)
     weights = _cast(adapter.weights, precision)
     if form == "peft":

@@ -62,7 +62,7 @@ class Initial:
         if record is None or record.sha256 != file.digest:
             raise ConfigError(
                 f"lora.init_from {file.path} has changed since this run was created",
-                "restore it, or start another run with --new",
+                f"restore {file.path}, or start another run with --new",
             )
         return cls(file, model, settings)
 

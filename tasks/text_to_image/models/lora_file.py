@@ -267,7 +267,7 @@ def _peft_settings(places: dict[str, Place]) -> dict[str, Any]:
             tree: dict[str, Any] = dict(json.loads(config.read_text(encoding="utf-8")))
         except (OSError, KeyError, ValueError, TypeError):
             raise ConfigError(
-                f"lora.init_from: {config} cannot be read", "restore it: it has the rank and alpha"
+                f"lora.init_from: {config} cannot be read", f"restore {config}: it has the rank and alpha"
             ) from None
         if tree.get("peft_type") != "LORA":
             raise ConfigError(f"lora.init_from: {config} is of {tree.get('peft_type')}, not of a LoRA", WANTED)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 
 import pytest
 
@@ -16,6 +17,7 @@ from shared.errors import (
     TrainingError,
     exit_code_of,
 )
+from tests.conftest import ROOT
 
 
 @pytest.mark.parametrize(
@@ -79,3 +81,11 @@ def test_an_unforeseen_os_error_keeps_its_traceback() -> None:
 
     with pytest.raises(OSError, match="Bad file descriptor"):
         exit_code_of(program)
+
+
+def test_a_hint_names_what_is_to_be_moved_away() -> None:
+    folders = ("shared", "trainer", "evaluator", "dashboard", "tasks", "pocket")
+    sources = [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
+    assert [
+        str(path) for path in sources if re.search(r"\bmove (it|them) away\b", path.read_text(encoding="utf-8"))
+    ] == []
