@@ -79,8 +79,8 @@ OLDER_METRICS = MetricDescriptions(
                     sign=Sign(
                         name="diversity",
                         limit=0.5,
-                        evidence="pictures of one prompt differ {value} as much as the base model's; under {limit} for "
-                        "sure would be a sign",
+                        evidence="pictures of one prompt differ {value} as much as the base model's; a sign if the "
+                        "whole interval is under {limit}",
                         unknown="no prompt has two pictures: see evaluation.num_seeds",
                     ),
                 ),
@@ -110,7 +110,7 @@ OLDER_METRICS = MetricDescriptions(
                         name="copying",
                         limit=0.8,
                         evidence="the nearest training picture is {value} as far away as the nearest of as many "
-                        "held-out ones; under {limit} for sure would be a sign",
+                        "held-out ones; a sign if the whole interval is under {limit}",
                         unknown="the training pictures could not be compared",
                     ),
                 ),

@@ -123,18 +123,24 @@ def show(report: Mapping[str, Any]) -> None:
         ends = report["anchors"].get(column, {})
         table.add_row(
             column,
-            f"{measured['mean']:.4f}",
-            "" if measured["low"] is None else f"{measured['low']:.4f} … {measured['high']:.4f}",
-            "" if ends.get("skill") is None else f"{ends['skill']:.2f}",
+            f"{measured['mean']:z.4f}",
+            "" if measured["low"] is None else f"{measured['low']:z.4f} … {measured['high']:z.4f}",
+            "" if ends.get("skill") is None else f"{ends['skill']:z.2f}",
             "" if ends.get("matching") is None else f"{ends['matching']:.3f}",
         )
     console.print(f"pairs: {len(report['pairs'])}")
     console.print(table)
-    console.print("skill: 0 is as similar as a real picture of another pair, 1 as the most similar other real picture")
+    console.print(
+        "skill: 0 is as similar to the reference as a real picture of another pair, 1 as the most similar other real "
+        "picture; above 1 is more similar than that, and a copy of the reference is well above 1"
+    )
     console.print("matching: how often a sample is closer to its own reference than another sample is; 0.5 is chance")
     for sign in report["signs"]:
         if sign["raised"]:
-            console.print(f"{sign['name']}: {sign['evidence']}", markup=False)
+            console.print(f"This is a sign of overfitting, {sign['name']}: {sign['evidence']}", markup=False)
+    tested = [sign["name"] for sign in report["signs"] if sign["raised"] is not None]
+    if tested and not any(sign["raised"] for sign in report["signs"]):
+        console.print(f"No sign of overfitting among {', '.join(tested)}")
     for folder, names in report["unmatched"].items():
         if names:
             console.print(f"{folder} that match nothing: {_some(names)}", markup=False)
@@ -198,7 +204,7 @@ def _pictures(folder: Path) -> dict[str, Path]:
     for path in find_pictures(folder, report):
         name = normalize("NFC", path.relative_to(folder).with_suffix("").as_posix())  # macOS writes é as two characters
         if name in by_id:
-            raise DataError(f"{path} and {by_id[name].name} have the same name", "remove one of them")
+            raise DataError(f"{path} and {by_id[name].name} have the same name", "remove or rename one of the two")
         by_id[name] = path
     _refuse(report.problems)
     if not by_id:

@@ -108,7 +108,7 @@ def _sign(name: str, what: str, limit: float, low: float | None = None) -> Sign:
         limit=limit,
         low=low,
         beside_base=True,
-        evidence=f"{what} is {{value}} of the reference pictures'; a sign if surely {side}",
+        evidence=f"{what} is {{value}} of the reference pictures'; a sign if the whole interval is {side}",
         unknown="too few prompts have a reference picture",
     )
 

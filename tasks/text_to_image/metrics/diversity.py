@@ -50,8 +50,8 @@ METRIC = Metric(
             sign=Sign(
                 name="diversity",
                 limit=0.5,  # some narrowing is what learning a concept means
-                evidence="pictures of one prompt differ {value} as much as the base model's; a sign if surely "
-                "under {limit}",
+                evidence="pictures of one prompt differ {value} as much as the base model's; a sign if the whole "
+                "interval is under {limit}",
                 unknown="no prompt has two pictures: see evaluation.num_seeds",
             ),
         ),

@@ -183,3 +183,22 @@ def test_a_black_sample_is_refused_by_name(folders: Folders) -> None:
     Image.new("RGB", (64, 64)).save(folders[1] / "garment-2.webp")
     with pytest.raises(DataError, match="1 samples are all black: garment-2"):
         command.score(command.read_pairs(*folders), command.load_scorer("/nowhere"))
+
+
+def test_a_copy_is_explained_and_a_raised_sign_is_called_one(capsys: pytest.CaptureFixture[str]) -> None:
+    sign = {"name": "contrast", "raised": True, "evidence": "contrast is 149% of the reference pictures'"}
+    found: dict[str, Any] = {
+        "pairs": {"a": {}, "b": {}},
+        "summary": {"visual_loss": {"mean": -1e-9, "low": -2e-9, "high": 1e-9}},
+        "anchors": {"visual_loss": {"skill": 3.32, "matching": 1.0}},
+        "signs": [sign],
+        "unmatched": {},
+        "missing": {},
+    }
+    command.show(found)
+    told = capsys.readouterr().out
+    assert "-0.0000" not in told
+    assert "above 1 is more similar than that, and a copy of the reference is well above 1" in told
+    assert "This is a sign of overfitting, contrast: contrast is 149%" in told
+    command.show({**found, "signs": [{**sign, "raised": False}, {"name": "x", "raised": None, "evidence": ""}]})
+    assert "No sign of overfitting among contrast\n" in capsys.readouterr().out

@@ -84,7 +84,9 @@ def test_the_evidence_is_in_words(references: list[Image.Image]):
     found = told(references, [ImageEnhance.Contrast(picture).enhance(0.5) for picture in references])
     (contrast,) = [signal for signal in found if signal.name == "contrast"]
     assert contrast.evidence.startswith("contrast is 5")
-    assert contrast.evidence.endswith("of the reference pictures'; a sign if surely over 130% or under 70%")
+    assert contrast.evidence.endswith(
+        "of the reference pictures'; a sign if the whole interval is over 130% or under 70%"
+    )
 
 
 def test_what_the_base_model_shows_too_is_no_sign(references: list[Image.Image], others: list[Image.Image]):
