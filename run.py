@@ -397,7 +397,7 @@ def _dashboard(runs: Path, wanted: DashboardConfig) -> int:
     if not folder.is_dir():
         raise RunFolderError(f"{runs} is not a folder", "give the folder that holds the run folders")
     console = Console(highlight=False, soft_wrap=True)
-    listener = listen(wanted.host, wanted.port, wanted.trusted_hosts, wanted.base_path, wanted.frame_ancestors)
+    listener = listen(wanted.host, wanted.port, wanted.trusted_hosts, wanted.base_path, wanted.frame_ancestors, folder)
     process = listener.start({**child_environment(run), "DARKROOM_RUNS": str(folder)})
     for number in (signal.SIGINT, signal.SIGTERM):  # a shell's background jobs begin with SIGINT ignored
         signal.signal(number, signal.default_int_handler)

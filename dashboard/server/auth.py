@@ -171,6 +171,7 @@ def refusal(headers: Headers, status: int, *paragraphs: str) -> Response:
 NO_TOKEN = (
     "The address needs its token: use the link that was printed at the start.",
     "Behind a proxy, append `?token=…` of that link to this address.",
+    "A page that was open already goes on by itself, once the link was opened in the same browser.",
 )
 
 

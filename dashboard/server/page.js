@@ -1,32 +1,55 @@
 // Runs before Streamlit's own scripts; see page.py.
 (() => {
   const patienceSeconds = 20;
+  const askSeconds = 3;
   const hint =
     "This page waits for its WebSocket. If a proxy stands in between, it must pass WebSockets on " +
     "(the headers Upgrade and Connection); see docs/dashboard.md.";
+  let wasConnected = false;
+  let lastAsked = 0;
 
+  const state = () => document.querySelector("[data-test-connection-state]")?.dataset.testConnectionState;
+
+  const tell = (text) => {
+    let line = document.getElementById("darkroom-waits");
+    if (!text) return line?.remove();
+    if (!line) {
+      line = document.createElement("p");
+      line.id = "darkroom-waits";
+      line.setAttribute("role", "alert");
+      line.style.cssText =
+        "position: fixed; bottom: 0; left: 0; right: 0; margin: 0; padding: 12px 16px; z-index: 2000000; " +
+        "font: 16px/1.5 system-ui, sans-serif; white-space: pre-line; overflow-wrap: anywhere; " +
+        "background: #fff3d6; color: #1b1f26; border-top: 2px solid #b7791f";
+      document.body.append(line);
+    }
+    if (line.textContent !== text) line.textContent = text;
+  };
+
+  // Why the WebSocket is refused. A page that nobody has seen yet is replaced by the reason; one that was in use keeps
+  // what somebody typed there, and goes on when the server lets it in again.
   const ask = async () => {
-    const answer = await fetch("admission", { method: "POST", headers: { Accept: "text/html" } });
-    if (answer.status !== 403) return;
-    const refusal = await answer.text();
+    lastAsked = performance.now();
+    const answer = await fetch("admission", { method: "POST", headers: { Accept: wasConnected ? "text/plain" : "text/html" } });
+    const refusal = answer.status === 401 || answer.status === 403 ? await answer.text() : "";
+    if (state() === "CONNECTED") return;
+    if (wasConnected) return tell(refusal);
+    if (!refusal) return;
+    clearInterval(watch);
     document.open();
     document.write(refusal);
     document.close();
   };
-  ask().catch(() => {}); // the server is gone: Streamlit says so
 
   const watch = setInterval(() => {
-    const state = document.querySelector("[data-test-connection-state]")?.dataset.testConnectionState;
-    const told = document.getElementById("darkroom-waits");
-    if (state === "CONNECTED" || document.getElementById("refused")) {
-      told?.remove();
-      clearInterval(watch);
-    } else if (!told && performance.now() > 1000 * patienceSeconds) {
-      const line = document.createElement("p");
-      line.id = "darkroom-waits";
-      line.textContent = hint;
-      line.style.cssText = "position: fixed; bottom: 0; left: 1em; right: 1em; font: 16px system-ui; z-index: 9";
-      document.body.append(line);
+    if (state() === "CONNECTED") {
+      wasConnected = true;
+      tell("");
+    } else if (wasConnected) {
+      if (performance.now() - lastAsked > 1000 * askSeconds) ask().catch(() => tell("")); // gone: Streamlit says so
+    } else if (performance.now() > 1000 * patienceSeconds) {
+      tell(hint);
     }
   }, 1000);
+  ask().catch(() => {});
 })();

@@ -6,9 +6,8 @@ import ipaddress
 import json
 import os
 import re
-import secrets
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import cast
 from urllib.parse import quote
@@ -105,13 +104,13 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def token_for(host: str, trusted_hosts: Sequence[str] = ()) -> str:
-    """`DARKROOM_TOKEN` where it is set; else a random one, but none where only this machine reaches the address.
+def token_for(host: str, trusted_hosts: Sequence[str], own: Callable[[], str]) -> str:
+    """`DARKROOM_TOKEN` where it is set; else what `own` gives, but none where only this machine reaches the address.
 
     A trusted host is a proxy, which others reach.
     """
     only_here = is_loopback(host) and not trusted_hosts
-    return os.environ.get(VARIABLE, "") or ("" if only_here else secrets.token_urlsafe(24))
+    return os.environ.get(VARIABLE, "") or ("" if only_here else own())
 
 
 def name_of(host: str) -> str:

@@ -11,9 +11,11 @@ import socket
 import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 from shared.config import access
 from shared.errors import ConfigError
+from shared.launch.token_file import kept_token, new_token
 
 ATTEMPTS = 50
 HINT = "set another address by dashboard.host and dashboard.port, or --host and --port"
@@ -68,13 +70,17 @@ def listen(
     trusted_hosts: tuple[str, ...] = (),
     base_path: str = "",
     frame_ancestors: tuple[str, ...] = (),
+    runs: Path | None = None,
 ) -> Listener:
     """Bind `port`, or the next free one; if 50 are taken, or for port 0, any free port of the system.
+
+    runs: the folder that keeps the token; None makes a new one.
 
     Raises:
         ConfigError: this machine does not have the address, or may not use the port.
     """
-    admission = access.Admission(access.token_for(host, trusted_hosts), trusted_hosts, base_path, frame_ancestors)
+    token = access.token_for(host, trusted_hosts, lambda: kept_token(runs) if runs else new_token())
+    admission = access.Admission(token, trusted_hosts, base_path, frame_ancestors)
     following = range(port, min(port + ATTEMPTS, 65536)) if port else ()
     for candidate in (*following, 0):
         try:

@@ -123,7 +123,9 @@ class Supervisor:
         """Take the dashboard's port, which stays ours until the end."""
         if self.with_dashboard:
             wanted, port = self.config.dashboard, self.config.dashboard.port
-            self._listener = listen(wanted.host, port, wanted.trusted_hosts, wanted.base_path, wanted.frame_ancestors)
+            self._listener = listen(
+                wanted.host, port, wanted.trusted_hosts, wanted.base_path, wanted.frame_ancestors, self.run.path.parent
+            )
             if port and self._listener.port != port:
                 self.say(f"port {port} is taken, the dashboard uses {self._listener.port}")
 

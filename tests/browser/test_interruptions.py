@@ -130,3 +130,23 @@ def test_a_run_is_paused_photographed_and_goes_on(open_page: OpenPage, runs: Pat
 def wait_for_request(run: RunDir) -> list[requests.Request]:
     wait_until(lambda: bool(requests.requests(run, "snapshot-now")))
     return requests.requests(run, "snapshot-now")
+
+
+def test_an_open_page_whose_token_was_renewed_says_what_to_do_and_goes_on_once_it_is_done(
+    browser: Browser, runs: Path
+) -> None:
+    port, context = free_port(), browser.new_context()
+    page = context.new_page()
+    with serve(runs, port, DARKROOM_TOKEN="before") as process:
+        page.goto(f"{address_of(process)}/snapshots?run=done&token=before")
+        note = page.locator("[class*=st-key-note_] textarea")
+        note.fill("half a sen")
+    with serve(runs, port, DARKROOM_TOKEN="after") as process:
+        expect(page.locator("#darkroom-waits")).to_contain_text("use the link that was printed at the start")
+        assert note.input_value() == "half a sen"
+        another = context.new_page()
+        another.goto(f"{address_of(process)}/?token=after")
+        another.locator(".facts").wait_for(timeout=60_000)
+        expect(page.locator("#darkroom-waits")).to_have_count(0)
+        page.locator("[data-testid=stApp][data-test-connection-state=CONNECTED]").wait_for(timeout=60_000)
+    context.close()

@@ -13,6 +13,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from dashboard.server.auth import Gate, cookie_name
 from shared.config import access
+from shared.launch.token_file import new_token
 
 
 async def page(request: Request) -> PlainTextResponse:
@@ -184,7 +185,7 @@ def test_a_trusted_host_is_a_mere_name(given: str) -> None:
 
 def test_who_trusts_a_proxy_gets_a_token_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(access.VARIABLE, raising=False)
-    assert access.token_for("127.0.0.1", ("gpu.example.org",))
+    assert access.token_for("127.0.0.1", ("gpu.example.org",), new_token)
     assert access.link("127.0.0.1", 80, "t", "/darkroom") == "http://127.0.0.1:80/darkroom/?token=t"
     assert access.link("127.0.0.1", 80, "", "/darkroom") == "http://127.0.0.1:80/darkroom/"
 
@@ -196,7 +197,7 @@ def test_who_trusts_a_proxy_gets_a_token_too(monkeypatch: pytest.MonkeyPatch) ->
 def test_only_a_loopback_address_needs_no_token(host: str, expected: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(access.VARIABLE, raising=False)
     assert access.is_loopback(host) == expected
-    assert (access.token_for(host) == "") == expected
+    assert (access.token_for(host, (), new_token) == "") == expected
 
 
 def test_a_link_can_be_opened_whatever_was_bound(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,7 +205,7 @@ def test_a_link_can_be_opened_whatever_was_bound(monkeypatch: pytest.MonkeyPatch
     assert access.link("0.0.0.0", 80, "a/b") == "http://box:80/?token=a/b"
     assert access.link("::1", 80, "") == "http://[::1]:80"
     monkeypatch.setenv(access.VARIABLE, "mine")
-    assert access.token_for("127.0.0.1") == "mine"
+    assert access.token_for("127.0.0.1", (), new_token) == "mine"
 
 
 PROTECTED = {
