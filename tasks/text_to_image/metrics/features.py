@@ -101,7 +101,7 @@ def clip_text(encoders: Encoders) -> Extractor[str, Vector]:
 
 def garment_palette(encoders: Encoders) -> Extractor[Image.Image, Palette]:
     """The colours of the garment."""
-    return Extractor(palette.palette)
+    return Extractor(palette.palette, palette.RECORD)
 
 
 def picture_layout(encoders: Encoders) -> Extractor[Image.Image, Vector]:

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
+from pocket.garments import Garment, concept, render
 from shared.errors import ModelError
-from tasks.text_to_image.descriptors.palette import NUM_COLOURS, Palette, palette, palette_distance
+from tasks.text_to_image.descriptors.palette import NUM_BANDS, NUM_COLOURS, Palette, palette, palette_distance
 from tasks.text_to_image.metrics.color import color_loss
 from tasks.text_to_image.metrics.metric_input import MetricInput
 from tests.unit.tasks.text_to_image.metrics.blind import features_of
@@ -19,7 +20,7 @@ def cloth(*colours: tuple[int, int, int], wall: int = 245) -> Image.Image:
 
 
 def one_colour(*lab: float) -> Palette:
-    return Palette(np.array([lab]), np.array([1.0]), is_fallback=False)
+    return Palette(np.array([lab]), np.ones((NUM_BANDS, 1)), is_fallback=False)
 
 
 def compare(reference: Image.Image, sample: Image.Image) -> dict[str, float | None]:
@@ -36,14 +37,15 @@ def test_lightness_counts_half():
 
 def test_a_palette_holds_the_shares_of_its_colours():
     found = palette(cloth((180, 30, 40), (20, 60, 160)))
-    assert found.weights.sum() == pytest.approx(1)
-    assert sorted(found.weights.round(1)) == [0.5, 0.5]
+    red, blue = found.weights[:, found.lab[:, 2].argsort()[::-1]].T
+    np.testing.assert_allclose(red + blue, 1)
+    np.testing.assert_allclose(red, [1, 0.9, 0.1, 0], atol=0.05)
 
 
 def test_a_palette_has_at_most_eight_colours():
     pixels = np.random.default_rng(0).integers(0, 160, (96, 96, 3), dtype=np.uint8)
     pixels[:12], pixels[-12:], pixels[:, :12], pixels[:, -12:] = 250, 250, 250, 250
-    assert len(palette(Image.fromarray(pixels)).weights) <= NUM_COLOURS
+    assert len(palette(Image.fromarray(pixels)).lab) <= NUM_COLOURS
 
 
 def test_palettes_are_reproducible_to_the_bit(garments: list[Image.Image]):
@@ -56,6 +58,30 @@ def test_half_the_threads_redyed_cost_half():
     red, blue = (180, 30, 40), (20, 60, 160)
     whole, half = compare(cloth(red, red), cloth(blue, blue)), compare(cloth(red, red), cloth(red, blue))
     assert half["color_de00"] == pytest.approx((whole["color_de00"] or 0) / 2, rel=0.1)
+
+
+def test_swapped_top_and_bottom_cost_nearly_what_two_wrong_colours_cost():
+    red, blue = (180, 30, 40), (20, 60, 160)
+    swapped, one_wrong = (
+        compare(cloth(red, blue), cloth(*colours))["color_de00"] for colours in ((blue, red), (red, red))
+    )
+    assert (swapped or 0) > 1.7 * (one_wrong or 0)
+
+
+def test_a_shift_a_mirror_image_and_another_size_leave_every_colour_in_its_place():
+    outfit = cloth((180, 30, 40), (20, 60, 160))
+    moved, smaller = Image.new("RGB", (96, 96), (245, 245, 245)), Image.new("RGB", (96, 96), (245, 245, 245))
+    moved.paste(outfit.crop((20, 18, 76, 78)), (30, 8))
+    smaller.paste(outfit.crop((20, 18, 76, 78)).resize((50, 54)), (25, 20))
+    for sample in (moved, smaller, ImageOps.mirror(outfit)):
+        assert (compare(outfit, sample)["color_de00"] or 0) < 1
+
+
+def test_a_pattern_that_lies_elsewhere_on_the_cloth_is_nearer_than_another_pattern():
+    for garment in (Garment("dress", "red", "striped"), Garment("t-shirt", "blue", "checked"), *concept(2)):
+        own, other = render(garment, 72)[0], render(Garment(garment.kind, garment.colour, "plain"), 71)[0]
+        moved, changed = (compare(render(garment, 71)[0], sample)["color_de00"] for sample in (own, other))
+        assert 0 < 2 * (moved or 0) < (changed or 0)
 
 
 def test_the_loss_is_the_distance_over_a_hundred():
