@@ -11,11 +11,12 @@ from typing import Literal
 from evaluator.selection.bands import composite_level, metric_level
 from evaluator.selection.choice import Selection, choice, findings, unguarded
 from evaluator.selection.held_out_losses import Validated
-from evaluator.selection.summary import Summary, guard_unit, is_scaled, scale, summarize
+from evaluator.selection.summary import Summary, summarize
 from evaluator.selection.trend import Trend
 from shared.run_folder.metric_descriptions import Column, Guard, MetricDescriptions
 from shared.run_folder.records import Anchors, Sample
-from shared.statistics.paired import LEVEL, Estimate, by_prompt, estimate
+from shared.statistics.composite import is_scaled, mix, scales_of
+from shared.statistics.paired import LEVEL, Estimate, estimate
 
 GUARD_TOLERANCE = 0.5
 """A snapshot fails a guard when its number is surely worse than both step 0's and the real picture's, by more than this
@@ -38,7 +39,7 @@ class Ranking:
     weights: dict[str, float]
     """Losses in use → share of the composite, sum 1; empty when no loss has a scale."""
     scales: dict[str, float]
-    """Metric → what counts as one unit of it; see `summary`."""
+    """Metric → what counts as one unit of it; see `shared.statistics.composite`."""
     prefer: Preference = "best"
     min_difference: float = MIN_DIFFERENCE
     """Of the composite: a smaller one does not matter."""
@@ -184,19 +185,10 @@ def rank(
         scales: those of the run, where these are not its first evaluations; None: they follow from step 0.
     """
     baseline = evaluations.get(0, ())
-    if scales is None:
-        by_name = {column.name: by_prompt(baseline, column.name) for column in metrics.compared}
-        scale_by_name = {name: scale(values) for name, values in by_name.items()}
-        scale_by_name |= {
-            column.name: guard_unit(baseline, column.guard) for column in metrics.columns if is_scaled(column)
-        }
-        scales = {name: unit for name, unit in scale_by_name.items() if unit > 0}
-    in_use = [column for column in metrics.losses if column.name in scales]
-    total = sum(column.weight for column in in_use)
-    shares = {column.name: column.weight / total for column in in_use}
-    units = {column.name: column.worsening * scales[column.name] for column in in_use}
+    scales = scales_of(baseline, metrics) if scales is None else scales
+    mixture = mix(metrics.losses, scales)
     summaries = tuple(
-        summarize(step, samples, baseline, metrics, shares, units, anchors or {}, validations)
+        summarize(step, samples, baseline, metrics, mixture, anchors or {}, validations)
         for step, samples in sorted(evaluations.items())
     )
-    return Ranking(summaries, metrics, shares, dict(scales), prefer, min_difference)
+    return Ranking(summaries, metrics, mixture.shares, dict(scales), prefer, min_difference)

@@ -1,14 +1,4 @@
-"""What one snapshot shows against step 0. Pure: rows of pictures in, numbers out.
-
-The composite of a prompt is the weighted mean of its loss deltas, each divided by its scale: that loss's standard
-deviation over prompts at step 0 (Glass's delta, 1976), but at least a quarter of its mean there, because prompts that
-happen to be alike would make a ruler so fine that this loss alone decides. A number that is better when higher counts
-with the opposite sign. A scale is cut once for the run: one
-snapshot is enough, and no later one changes an earlier one's number. Being per prompt, the composite has an interval
-like any delta, and like any loss it is negative when better. A loss that is blank at step 0 is left out of the whole
-run, and the other weights grow. A snapshot that lacks a loss in use has no composite, rather than one of another
-mixture.
-"""
+"""What one snapshot shows against step 0. Pure: rows of pictures in, numbers out."""
 
 from __future__ import annotations
 
@@ -17,14 +7,12 @@ from dataclasses import dataclass
 
 from evaluator.selection import overfitting
 from evaluator.selection.held_out_losses import Validated
-from shared.run_folder.metric_descriptions import Column, Guard, MetricDescriptions
+from shared.run_folder.metric_descriptions import Column, MetricDescriptions
 from shared.run_folder.records import Anchors, Sample, Signal
 from shared.statistics import signs
-from shared.statistics.paired import Estimate, PromptValues, by_prompt, estimate, mean, paired_deltas, spread
+from shared.statistics.composite import Mixture, composite
+from shared.statistics.paired import Estimate, PromptValues, by_prompt, estimate, mean, paired_deltas
 from shared.statistics.skill import has_scale, skill
-
-MIN_SCALE_SHARE = 0.25
-"""Of a metric's mean at step 0."""
 
 
 @dataclass(frozen=True)
@@ -65,8 +53,8 @@ class Summary:
         for metric, values in self.deltas.items():
             delta, low, high = _cells(estimate(values.values()))
             cells |= {f"{metric}_delta": delta, f"{metric}_low": low, f"{metric}_high": high}
-        composite, low, high = _cells(estimate(self.composite.values()))
-        return {**cells, "composite": composite, "composite_low": low, "composite_high": high}
+        middle, low, high = _cells(estimate(self.composite.values()))
+        return {**cells, "composite": middle, "composite_low": low, "composite_high": high}
 
 
 def summarize(
@@ -74,12 +62,11 @@ def summarize(
     samples: Sequence[Sample],
     baseline: Sequence[Sample],
     metrics: MetricDescriptions,
-    shares: Mapping[str, float],
-    units: Mapping[str, float],
+    mixture: Mixture,
     anchors: Mapping[str, Anchors],
     validations: Sequence[Validated],
 ) -> Summary:
-    """One snapshot. shares, units: of the losses in use, see `_composite`; validations: of the whole run."""
+    """One snapshot. mixture: of the losses in use; validations: of the whole run."""
     deltas = {column.name: paired_deltas(samples, baseline, column.name) for column in metrics.compared}
     ratios = signs.ratios(samples, baseline, metrics.columns)
     so_far = [row for row in validations if row.step <= step]
@@ -87,7 +74,7 @@ def summarize(
         step=step,
         means=_means(samples),
         deltas=deltas,
-        composite=_composite(deltas, shares, units),
+        composite=composite(deltas, mixture),
         guards={column.name: _excess(samples, baseline, column) for column in metrics.of_role("guard")},
         skills=_skills(samples, anchors, metrics),
         ratios=ratios,
@@ -113,22 +100,6 @@ def _skills(
     return skills
 
 
-def scale(values: PromptValues) -> float:
-    """One unit of a metric, from its values at step 0; 0 when it is blank or nothing but zeros."""
-    return max(spread(values), MIN_SCALE_SHARE * abs(mean(values))) if values else 0.0
-
-
-def is_scaled(column: Column) -> bool:
-    """Whether a guard's unit comes from what the real pictures score in another's place."""
-    return column.guard is not None and bool(column.guard.shuffled)
-
-
-def guard_unit(baseline: Sequence[Sample], guard: Guard | None) -> float:
-    """What the real pictures lose in another's place; 0 where that is not known."""
-    own, other = (by_prompt(baseline, name) for name in ((guard.real, guard.shuffled) if guard else ("", "")))
-    return abs(mean(own) - mean(other)) if own and other else 0.0
-
-
 def _excess(samples: Sequence[Sample], baseline: Sequence[Sample], column: Column) -> PromptValues:
     """How much better a guard is than the worse of step 0's and the real picture's."""
     worse, floors = min if column.direction == "higher" else max, []
@@ -138,20 +109,6 @@ def _excess(samples: Sequence[Sample], baseline: Sequence[Sample], column: Colum
         floors.append(sample.model_copy(update={"metrics": {column.name: worse(known, default=None)}}))
     differences = paired_deltas(samples, floors, column.name)
     return {prompt: -column.worsening * difference for prompt, difference in differences.items()}
-
-
-def _composite(
-    deltas: Mapping[str, PromptValues], shares: Mapping[str, float], units: Mapping[str, float]
-) -> PromptValues:
-    """The weighted mean of deltas, for each prompt that has every loss in use. units: scales, negative where a higher
-    number is better."""
-    if not shares:
-        return {}
-    known = set.intersection(*(set(deltas[loss]) for loss in shares))
-    prompts = [prompt for prompt in next(iter(deltas.values())) if prompt in known]
-    return {
-        prompt: sum(share * deltas[loss][prompt] / units[loss] for loss, share in shares.items()) for prompt in prompts
-    }
 
 
 def _cells(delta: Estimate | None) -> tuple[float | None, float | None, float | None]:
