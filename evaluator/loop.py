@@ -110,7 +110,7 @@ class EvaluationLoop:
         self._settle()
         for step in sorted(pending.skipped(self.run, settings) & pending.without_result(self.run)):
             skip(self.run, self.record, step, f"evaluation.every is {settings.every}")
-        return work_queue.unfinished(self.run, settings, trainer_lives=self._trainer_lives())
+        return pending.unfinished(self.run, settings, trainer_lives=self._trainer_lives())
 
     def _waiting(self) -> set[int]:
         """Steps still to be evaluated, or finalists to be evaluated again."""

@@ -1,8 +1,9 @@
 """What still waits in a run, as everybody can tell from the run folder alone.
 
-Evaluators take their work from here (`evaluator/work_queue.py` adds the order and the claims); the supervisor, the
-terminal and the dashboard count it. Two questions are alike and not the same: a step without a *result* has still to be
-evaluated; a step without a *row* in metrics.csv may have a result whose evaluator died before it ranked it.
+Evaluators take their work from here, in the order of `in_order` (`evaluator/work_queue.py` adds the claims); the
+supervisor, the terminal and the dashboard count it. Two questions are alike and not the same: a step without a *result*
+has still to be evaluated; a step without a *row* in metrics.csv may have a result whose evaluator died before it ranked
+it.
 """
 
 from __future__ import annotations
@@ -26,6 +27,27 @@ class Work:
 
     step: int
     kind: ResultKind = "evaluations"
+
+
+def unfinished(run: RunDir, settings: EvaluationConfig, *, trainer_lives: bool) -> list[Work]:
+    """Everything that can be evaluated now, in order, also what other evaluators are working on: while the base model
+    has no result of a kind, successful or not, it is the only work of it."""
+    works = in_order(run, settings, trainer_lives=trainer_lives)
+    of_base = {Work(BASE_MODEL), Work(BASE_MODEL, "confirmations")}
+    return [work for work in works if work in of_base] or works
+
+
+def in_order(run: RunDir, settings: EvaluationConfig, *, trainer_lives: bool) -> list[Work]:
+    """Everything without a result, in the order of evaluation: the base model, requests, snapshots.
+
+    The best snapshots are evaluated again only after training has ended and every snapshot has a result.
+    """
+    by_request, wanted = requested(run), due(run, settings, trainer_lives=trainer_lives)
+    base = [Work(step) for step in wanted & {BASE_MODEL}]
+    rest = [Work(step) for step in sorted(wanted - {BASE_MODEL}, reverse=settings.order == "newest")]
+    if not (by_request or wanted or trainer_lives):
+        rest = [Work(step, "confirmations") for step in sorted(unconfirmed(run))]
+    return list(dict.fromkeys([*base, *by_request, *rest]))
 
 
 def without_result(run: RunDir) -> set[int]:

@@ -16,8 +16,9 @@ from tests.conftest import ROOT, RunMaker, environment, until
 EVALUATE = """
 import os, sys, time
 from pathlib import Path
-from evaluator.work_queue import free, unfinished
+from evaluator.work_queue import free
 from shared.run_folder.leases import claimed
+from shared.run_folder.pending import unfinished
 from shared.config.schema import EvaluationConfig
 from shared.files.publication import publish
 from shared.run_folder.records import Manifest

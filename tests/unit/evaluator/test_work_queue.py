@@ -8,13 +8,13 @@ import time
 import pytest
 
 from evaluator.evaluate import skip
-from evaluator.work_queue import free, unfinished, watching
+from evaluator.work_queue import free, watching
 from shared.config.schema import EvaluationConfig
 from shared.files.publication import publish
 from shared.run_folder import requests
 from shared.run_folder.leases import claimed
 from shared.run_folder.older_metrics import OLDER_METRICS
-from shared.run_folder.pending import Work, skipped, work_of
+from shared.run_folder.pending import Work, in_order, skipped, unfinished, work_of
 from shared.run_folder.records import Best, Manifest
 from shared.run_folder.run_dir import RunDir, steps_in
 from shared.run_folder.tables import write_rows
@@ -55,6 +55,16 @@ def test_the_base_model_comes_before_everything_and_nobody_goes_on_without_it(ru
     with claimed(run, 0):
         assert todo(run) == []
         assert unfinished(run, EvaluationConfig(), trainer_lives=True) == [Work(0)]
+
+
+def test_what_waits_for_the_base_model_is_known_in_its_order(run: RunDir) -> None:
+    for step in (20, 4):
+        add(run, step)
+    assert in_order(run, EvaluationConfig(), trainer_lives=True) == [Work(0), Work(20), Work(4)]
+    evaluated(run, 0, 4, 20)
+    weighed(run, 4, 20)
+    finals = [Work(step, "confirmations") for step in (0, 4, 20)]
+    assert in_order(run, EvaluationConfig(), trainer_lives=False) == finals
 
 
 def test_the_newest_snapshot_comes_first_and_older_ones_follow(run: RunDir) -> None:
