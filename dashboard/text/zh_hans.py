@@ -1,6 +1,10 @@
 """Simplified Chinese."""
 
 TEXTS: dict[str, str] = {
+    "look": "外观",
+    "garment": "服装",
+    "colour": "颜色",
+    "following the prompt": "遵循提示词",
     "Base model": "底模",
     "Download for {program}": "下载 {program} 格式",
     "Leading so far: step {step}": "暂时领先：第 {step} 步",

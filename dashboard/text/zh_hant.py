@@ -1,6 +1,10 @@
 """Traditional Chinese."""
 
 TEXTS: dict[str, str] = {
+    "look": "外觀",
+    "garment": "服裝",
+    "colour": "顏色",
+    "following the prompt": "遵循提示詞",
     "Base model": "底模",
     "Download for {program}": "下載 {program} 格式",
     "Leading so far: step {step}": "暫時領先：第 {step} 步",

@@ -87,6 +87,10 @@ class Column(BaseModel):
     direction: Direction
     role: Role
     label: str = Field(default="", description="How people call it; the name in words when absent.")
+    aspect: str = Field(
+        default="",
+        description="What it compares, in a word or two for a sentence, `look`: better in this. The title when absent.",
+    )
     unit: str = ""
     decimals: int = Field(default=3, ge=0, description="Worth showing of a difference.")
     weight: float = Field(default=0.0, ge=0, description="Of a `loss` in the composite; the weights in use sum to 1.")
@@ -119,6 +123,11 @@ class Column(BaseModel):
     def title(self) -> str:
         """For people."""
         return self.label or self.name.replace("_", " ")
+
+    @property
+    def topic(self) -> str:
+        """For sentences."""
+        return self.aspect or self.title
 
     @property
     def worsening(self) -> int:

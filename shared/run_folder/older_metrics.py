@@ -15,8 +15,17 @@ from shared.run_folder.metric_descriptions import (
 )
 
 
-def _loss(name: str, label: str, weight: float, meaning: str) -> Column:
-    return Column(name=name, label=label, meaning=meaning, direction="lower", role="loss", weight=weight, leading=True)
+def _loss(name: str, label: str, aspect: str, weight: float, meaning: str) -> Column:
+    return Column(
+        name=name,
+        label=label,
+        aspect=aspect,
+        meaning=meaning,
+        direction="lower",
+        role="loss",
+        weight=weight,
+        leading=True,
+    )
 
 
 def _recorded(name: str) -> Column:
@@ -28,18 +37,24 @@ OLDER_METRICS = MetricDescriptions(
         MetricDescription(
             name="visual",
             needs=("references",),
-            columns=(_loss("visual_loss", "visual loss", 0.2, "how unlike the reference the picture looks"),),
+            columns=(_loss("visual_loss", "visual loss", "look", 0.2, "how unlike the reference the picture looks"),),
         ),
         MetricDescription(
             name="fashion",
             needs=("references",),
-            columns=(_loss("fashion_clip_loss", "fashion CLIP loss", 0.6, "how unlike the reference the garment is"),),
+            columns=(
+                _loss(
+                    "fashion_clip_loss", "fashion CLIP loss", "garment", 0.6, "how unlike the reference the garment is"
+                ),
+            ),
         ),
         MetricDescription(
             name="color",
             needs=("references",),
             columns=(
-                _loss("color_loss", "color loss", 0.2, "how far the garment's colors are from the reference's"),
+                _loss(
+                    "color_loss", "color loss", "colour", 0.2, "how far the garment's colors are from the reference's"
+                ),
                 Column(
                     name="color_de00",
                     meaning="the same in CIEDE2000 units",
@@ -57,6 +72,7 @@ OLDER_METRICS = MetricDescriptions(
                 Column(
                     name="clip_t",
                     label="CLIP text score",
+                    aspect="following the prompt",
                     meaning="how well the picture follows its prompt",
                     direction="higher",
                     role="guard",

@@ -33,6 +33,7 @@ LOOKED_UP = {
     "gap",
     *(column.sign.name for column in SHOWN if column.sign),
     *(column.title for column in (*SHOWN, *descriptions().pointers)),
+    *(column.topic for column in SHOWN),
     *(column.meaning for column in SHOWN),
     *request_status.DONE.values(),
     request_status.DRAWN,
@@ -51,7 +52,7 @@ def texts_of(*, shipped: bool) -> set[str]:
     metrics = [metric for metric in descriptions().metrics if (metric.name in SHIPPED) == shipped]
     columns = [column for metric in metrics for column in metric.columns]
     signs = {column.sign.name for column in columns if column.sign}
-    return signs | {text for column in columns for text in (column.title, column.meaning)}
+    return signs | {text for column in columns for text in (column.title, column.topic, column.meaning)}
 
 
 def said() -> Iterator[str]:

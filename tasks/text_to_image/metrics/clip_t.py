@@ -32,6 +32,7 @@ METRIC = Metric(
         Column(
             name="clip_t",
             label="CLIP text score",
+            aspect="following the prompt",
             meaning="how well the picture follows its prompt",
             direction="higher",
             role="guard",

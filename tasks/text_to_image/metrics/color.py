@@ -50,6 +50,7 @@ METRIC = Metric(
         Column(
             name="color_loss",
             label="color loss",
+            aspect="colour",
             meaning="how far the garment's colors are from the reference's",
             direction="lower",
             role="loss",

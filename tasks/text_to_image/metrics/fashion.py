@@ -25,6 +25,7 @@ METRIC = Metric(
         Column(
             name="fashion_clip_loss",
             label="fashion CLIP loss",
+            aspect="garment",
             meaning="how unlike the reference the garment is",
             direction="lower",
             role="loss",

@@ -27,6 +27,7 @@ METRIC = Metric(
         Column(
             name="visual_loss",
             label="visual loss",
+            aspect="look",
             meaning="how unlike the reference the picture looks",
             direction="lower",
             role="loss",
