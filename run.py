@@ -270,7 +270,11 @@ def verdict(
     weights: Annotated[str, typer.Option(help="Other weights of the composite, as visual_loss=0.5,color_loss=0.")] = "",
     prefer: Annotated[str, typer.Option(help="In place of evaluation.prefer: best or earliest.")] = "",
 ) -> None:
-    """Recompute which snapshot to ship, from the published numbers of every picture; nothing is written."""
+    """Recompute which snapshot to ship, from the published numbers of every picture; nothing is written.
+
+    Exit codes: 0, or 4 where every snapshot fails a guard or shows a sign of overfitting: none can be recommended;
+    2 wrong folder or option.
+    """
 
     def body() -> int:
         options = ["--json"] if as_json else []

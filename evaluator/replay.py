@@ -21,13 +21,28 @@ from rich.table import Table
 from evaluator.results_table import confirms, read_evidence
 from evaluator.selection.ranking import Preference
 from evaluator.selection.summary import Summary
+from evaluator.selection.trend import MIN_SMOOTHED
 from evaluator.selection.verdict import Verdict, decide, interval
 from shared.errors import ConfigError, exit_code_of
 from shared.run_folder import pending
 from shared.run_folder.metric_descriptions import MetricDescriptions
-from shared.run_folder.records import Best, EvaluationResult, Interval, Record, Signal
+from shared.run_folder.records import SCHEMA_MAJOR, Best, EvaluationResult, Interval, Record, Signal
 from shared.run_folder.run_dir import RunDir, open_run
 from shared.statistics.paired import estimate
+
+NOT_RECOMMENDED = 4
+"""Exit code: every snapshot fails a guard or shows a sign of overfitting."""
+
+
+SMOOTHED = (
+    "smoothed: the composite, smoothed over all snapshots; the choice goes by it. composite: of the snapshot alone, "
+    "with the interval for one snapshot."
+)
+NOT_SMOOTHED = "composite: the choice goes by it; the interval is that for one snapshot."
+COLUMNS = (
+    "Negative is better than step 0. behind best: the difference to the best one that may be chosen, with an interval "
+    "that holds for all of them at once, as those in the reason do; wholly above 0 is surely worse."
+)
 
 
 class SnapshotReplay(BaseModel):
@@ -40,7 +55,15 @@ class SnapshotReplay(BaseModel):
     num_prompts: int = Field(default=0, description="Prompts behind the composite.")
     metrics: dict[str, float] = Field(default_factory=dict, description="Column → mean over prompts.")
     deltas: dict[str, Interval] = Field(default_factory=dict, description="Metric → paired difference to step 0.")
-    composite: Interval | None = Field(default=None, description="Negative is better.")
+    composite: Interval | None = Field(default=None, description="Of this snapshot alone; negative is better.")
+    smoothed: float | None = Field(
+        default=None, description="The composite, smoothed over all snapshots: what the choice goes by."
+    )
+    behind: Interval | None = Field(
+        default=None,
+        description="Smoothed difference to the best one that may be chosen, with an interval that holds for all of "
+        "them at once: above 0 is surely worse.",
+    )
     eligible: bool = Field(default=False, description="May be chosen.")
     signals: tuple[Signal, ...] = Field(default=(), description="Of overfitting.")
 
@@ -48,6 +71,7 @@ class SnapshotReplay(BaseModel):
 class Replay(Record):
     """What `run.py verdict RUN --json` prints."""
 
+    schema_version: str = Field(default=f"{SCHEMA_MAJOR}.1", alias="schema")
     run_id: str
     name: str
     weights: dict[str, float] = Field(description="Loss in use → its share of the composite.")
@@ -95,10 +119,19 @@ def _weighed(metrics: MetricDescriptions, weights: Mapping[str, float]) -> Metri
 
 
 def _snapshots(verdict: Verdict, results: Mapping[int, EvaluationResult]) -> tuple[SnapshotReplay, ...]:
-    summaries = {summary.step: summary for summary in verdict.ranking.summaries}
-    eligible = {summary.step for summary in verdict.ranking.eligible}
+    ranking = verdict.ranking
+    summaries = {summary.step: summary for summary in ranking.summaries}
+    levels = {summary.step: ranking.trend.level(summary.step) for summary in ranking.candidates}
+    eligible = {summary.step for summary in ranking.eligible}
     return tuple(
-        SnapshotReplay(step=step, status=result.status, **_numbers(summaries.get(step)), eligible=step in eligible)
+        SnapshotReplay(
+            step=step,
+            status=result.status,
+            **_numbers(summaries.get(step)),
+            smoothed=levels.get(step),
+            behind=interval(ranking.behind.get(step)),
+            eligible=step in eligible,
+        )
         for step, result in results.items()
     )
 
@@ -118,21 +151,36 @@ def _numbers(summary: Summary | None) -> dict[str, Any]:
 
 def show(verdict: Replay, console: Console) -> None:
     """For a person: every snapshot in a line, then what to ship and why."""
-    chosen = verdict.best.step if verdict.best else None
-    table = Table(title=f"Verdict on {verdict.name}", title_justify="left")
-    for heading in ("step", "composite", "95 % interval", "signs of overfitting", ""):
-        table.add_column(heading, justify="right" if heading in ("step", "composite") else "left")
+    best, smooths = verdict.best, sum(row.smoothed is not None for row in verdict.snapshots) >= MIN_SMOOTHED
+    table = Table(title=f"Verdict on {verdict.name}", title_justify="left", box=None, padding=(0, 2, 0, 0))
+    for heading in ("step", *(["smoothed"] if smooths else []), "composite", "95 % interval", "behind best"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for heading in ("signs of overfitting", ""):
+        table.add_column(heading)
     for row in verdict.snapshots:
-        within = row.composite
-        numbers = (f"{within.delta:+.3f}", f"{within.low:+.3f} … {within.high:+.3f}") if within else ("", "")
+        smoothed = ["" if row.smoothed is None else f"{row.smoothed:+.3f}"] if smooths else []
+        composite = f"{row.composite.delta:+.3f}" if row.composite else ""
         signs = ", ".join(signal.name for signal in row.signals if signal.raised)
-        remark = "ship this" if row.step == chosen else "" if row.status == "ok" else row.status
-        table.add_row(str(row.step), *numbers, signs, remark)
+        numbers = (*smoothed, composite, _range(row.composite), _range(row.behind))
+        table.add_row(str(row.step), *numbers, signs, _remark(row, best))
     console.print(table)
-    if verdict.best:
-        console.print(verdict.best.reason, markup=False)
-        if verdict.best.advice and verdict.best.advice.reason:
-            console.print(f"Advice to stop: {verdict.best.advice.reason}.", markup=False)
+    if best:
+        console.print(f"{SMOOTHED if smooths else NOT_SMOOTHED} {COLUMNS}", markup=False)
+        console.print(best.reason, markup=False)
+        for caution in best.cautions:
+            console.print(f"Caution: {caution}", markup=False)
+        if best.advice and best.advice.reason:
+            console.print(f"Advice to stop: {best.advice.reason}.", markup=False)
+
+
+def _remark(row: SnapshotReplay, best: Best | None) -> str:
+    if best and row.step == best.step:
+        return "the best of those flagged" if best.flagged else "ship this"
+    return "" if row.status == "ok" else row.status
+
+
+def _range(within: Interval | None) -> str:
+    return f"{within.low:+.2f} … {within.high:+.2f}" if within else ""
 
 
 def remarks(run: RunDir, verdict: Replay, *, as_the_run_says: bool) -> Iterator[str]:
@@ -157,15 +205,19 @@ def parse_weights(text: str) -> dict[str, float]:
     """`metric=0.5,other=0`.
 
     Raises:
-        ConfigError: it is not of this form, or a weight is negative.
+        ConfigError: it is not of this form, a weight is negative, or a metric is named twice.
     """
     weights: dict[str, float] = {}
+    twice: list[str] = []
     for part in text.split(","):
-        name, _, number = part.partition("=")
+        name, _, number = (word.strip() for word in part.partition("="))
+        twice += [name] if name in weights else []
         try:
-            weights[name.strip()] = float(number)
+            weights[name] = float(number)
         except ValueError:
-            weights[name.strip()] = -1
+            weights[name] = -1
+    if twice:
+        raise ConfigError(f"--weights names {', '.join(twice)} more than once", "give each metric one weight")
     if wrong := [name for name, weight in weights.items() if not 0 <= weight < float("inf")]:
         raise ConfigError(
             f"--weights gives no weight of 0 or more to {', '.join(map(repr, wrong))}",
@@ -185,14 +237,15 @@ def main() -> int:
     weights = parse_weights(arguments.weights) if arguments.weights else None
     run = open_run(arguments.run)
     verdict = replay(run, weights, arguments.prefer)
+    code = NOT_RECOMMENDED if verdict.best and verdict.best.flagged else 0
     if arguments.json:
         sys.stdout.buffer.write(verdict.to_json())
-        return 0
+        return code
     console = Console(highlight=False, soft_wrap=True)
     show(verdict, console)
     for remark in remarks(run, verdict, as_the_run_says=not weights and arguments.prefer is None):
         console.print(remark, markup=False)
-    return 0
+    return code
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from evaluator.selection.summary import Summary
 from evaluator.selection.trend import MIN_SMOOTHED
-from shared.run_folder.metric_descriptions import Column, Guard, MetricDescriptions
+from shared.run_folder.metric_descriptions import Column, Guard, MetricDescriptions, Words
 from shared.statistics.paired import Estimate
 
 
@@ -21,6 +21,8 @@ class Selection:
     """Only when the composite's interval lies below zero."""
     passes_guards: bool
     """False when every snapshot fails a guard, and this is merely the best of those."""
+    flagged: bool
+    """It fails a guard or shows a sign of overfitting, as every other snapshot does: none can be recommended."""
     passed_over: dict[int, str]
     """Step → why it may not be shipped; empty where that holds for all."""
     indistinguishable: tuple[int, ...]
@@ -30,17 +32,31 @@ class Selection:
     num_evaluated: int
 
 
-def choice(selection: Selection, top: int | None, min_difference: float) -> Iterator[str]:
-    """Why this one. top: step of the best smoothed composite; None if the choice was made elsewhere."""
+def no_recommendation(selection: Selection, flagged: Mapping[int, tuple[bool, bool]]) -> Iterator[str]:
+    """That no snapshot can be recommended, where that is so. flagged: step → (fails a guard, shows a sign)."""
+    if not selection.flagged:
+        return
+    guards, signs = zip(*flagged.values(), strict=True)
+    does = "shows a sign of overfitting" if not any(guards) else "fails a guard or shows a sign of overfitting"
+    does = "fails a guard" if all(guards) and not any(signs) else does
+    which = f"every one of the {len(flagged)} evaluated" if len(flagged) > 1 else "the only one evaluated"
+    yield f"No snapshot can be recommended: {which} {does}."
+
+
+def choice(selection: Selection, top: int, min_difference: float, overruled: int | None = None) -> Iterator[str]:
+    """Why this one. top: step of the best smoothed composite; overruled: what was chosen before the final."""
     step, num_left = selection.step, selection.num_evaluated - len(selection.passed_over)
     smoothed = "smoothed composite" if selection.num_evaluated >= MIN_SMOOTHED else "composite"
-    among = f"{num_left} snapshots" if not selection.passed_over else f"the {num_left} snapshots that may be shipped"
-    if selection.num_evaluated == 1:
+    left = _left(selection)
+    among = f"the {num_left} snapshots that {left}" if selection.passed_over else f"{num_left} snapshots"
+    if overruled is not None:
+        had = f"had the best {smoothed} of {among}" if overruled == top else f"was chosen among {among}"
+        yield f"The final chose step {step} over step {overruled}, which {had} before it."
+    elif selection.num_evaluated == 1:
         yield f"Step {step} is the only snapshot evaluated."
     elif num_left == 1:
-        yield f"Step {step} is the only one of {selection.num_evaluated} snapshots that may be shipped."
-    elif top is None:
-        yield f"Step {step} is one of {among}."
+        only = left.replace("pass ", "passes ").replace("show ", "shows ")
+        yield f"Step {step} is the only one of {selection.num_evaluated} snapshots that {only}."
     elif step == top:
         yield f"Step {step} has the best {smoothed} of {among}. {_others(selection, num_left)}"
     else:
@@ -49,6 +65,13 @@ def choice(selection: Selection, top: int | None, min_difference: float) -> Iter
             f"{min_difference:g} behind it in the {smoothed}."
         )
     yield from _passed_over(selection)
+
+
+def _left(selection: Selection) -> str:
+    """What the snapshots have in common that were not passed over."""
+    if not selection.flagged:
+        return "may be shipped"
+    return "pass every guard" if selection.passes_guards else "show no sign of overfitting"
 
 
 def _others(selection: Selection, num_left: int) -> str:
@@ -73,13 +96,14 @@ def _passed_over(selection: Selection) -> Iterator[str]:
 
 
 def findings(
-    selection: Selection, chosen: Summary, metrics: MetricDescriptions, fallen: Sequence[Guard]
+    selection: Selection, chosen: Summary, metrics: MetricDescriptions, fallen: Sequence[Guard], *, one_prompt: bool
 ) -> Iterator[str]:
     """Whether it is better than the base model, and what speaks against it."""
     sure = "" if selection.better_than_base else "not shown to be "
     yield (
-        f"Over {selection.composite.num_prompts} {metrics.words.prompt}s it is {sure}better than {metrics.words.base} "
-        f"by the composite{_composite(selection.composite)}: {_in_words(selection.deltas, metrics)}."
+        f"Over {over(selection.composite.num_prompts, metrics.words, one_prompt=one_prompt)} it is {sure}better than "
+        f"{metrics.words.base} by the composite{_composite(selection.composite)}: "
+        f"{_in_words(selection.deltas, metrics)}."
     )
     guards = [(column, column.guard) for column in metrics.columns if column.guard]
     for column, guard in guards:
@@ -93,12 +117,16 @@ def findings(
     if fallen:
         others = "as does every other snapshot" if len(guards) == 1 else "and no other snapshot passes every guard"
         yield f"But it {' and '.join(guard.fallen for guard in fallen)}, {others}."
-    if chosen.raised and selection.num_evaluated > 1:
-        every = "snapshot that passes the guards" if selection.passed_over else "snapshot"
-        yield f"Every {every} shows a sign of overfitting, so none was passed over for that."
     for signal in chosen.signals:
         if signal.raised:
             yield f"A sign of overfitting, {signal.name}: {signal.evidence}."
+
+
+def over(num_prompts: int, words: Words, *, one_prompt: bool) -> str:
+    """What a mean was taken over; one_prompt: where all pairs have the same caption, each pair is a unit."""
+    if one_prompt:
+        return f"{num_prompts} held-out pairs of one {words.prompt}"
+    return f"{num_prompts} {words.prompt}{'' if num_prompts == 1 else 's'}"
 
 
 def unguarded(columns: Sequence[Column]) -> Iterator[str]:

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
+from evaluator.selection.choice import over
 from evaluator.selection.held_out_losses import Validated
 from evaluator.selection.ranking import Ranking, rank
 from evaluator.selection.summary import Summary
@@ -49,7 +50,9 @@ def confirm(
     finals = {summary.step: summary for summary in pooled.candidates if summary.step in steps}
     if len(finals) < len(steps) or not all(added.values()):
         return None
-    chosen = finals[_choose(first, pooled, finals)]
+    seen = {summary.step: summary.composite.keys() for summary in first.candidates}
+    levels = {step: _level(pooled, summary, seen[step]) for step, summary in finals.items()}
+    chosen = finals[_choose(first, levels, _passed_over(pooled, finals))]
     found = estimate(chosen.composite.values(), 1 - (1 - LEVEL) / first.best.num_evaluated)
     assert found is not None, "a candidate has a composite"
     unit = prompts(both[0])
@@ -64,25 +67,25 @@ def confirm(
         num_prompts=found.num_prompts,
         num_unseen=len(drawn_again - same),
         num_pictures=len(added[chosen.step]),
+        flagged=chosen.step in pooled.flagged,
         reason=" ".join(
             [
-                _how(steps, len(same), len(drawn_again - same), _num_seeds(added[0]), first.metrics.words.prompt),
-                _outcome(first.best.step, steps, chosen.step),
+                _how(steps, len(same), len(drawn_again - same), _num_seeds(added[0]), pooled),
+                *_left_out(first, steps),
+                _outcome(first.best.step, levels, chosen.step),
                 *(
                     f"Step {step} {pooled.passed_over[step]} and was passed over."
                     for step in _passed_over(pooled, finals)
                 ),
-                _sureness(found, first.metrics.words),
+                _sureness(found, first.metrics.words, one_prompt=pooled.one_prompt),
             ]
         ),
     )
 
 
-def _choose(first: Ranking, pooled: Ranking, finals: Mapping[int, Summary]) -> int:
+def _choose(first: Ranking, levels: Mapping[int, float], left_out: Collection[int]) -> int:
     """The step of the best finalist, or of the earliest that is as good for any purpose where that is preferred."""
-    seen = {summary.step: summary.composite.keys() for summary in first.candidates}
-    left_out = _passed_over(pooled, finals)
-    level = {step: _level(pooled, summary, seen[step]) for step, summary in finals.items() if step not in left_out}
+    level = {step: value for step, value in levels.items() if step not in left_out}
     top = min(level, key=lambda step: level[step])
     close = [step for step in level if level[step] - level[top] < first.min_difference]
     return top if first.prefer == "best" else min(close)
@@ -111,28 +114,47 @@ def _num_seeds(samples: Sequence[Sample]) -> int:
     return max(Counter(sample.prompt_id for sample in samples).values())
 
 
-def _how(steps: Sequence[int], num_same: int, num_unseen: int, num_seeds: int, prompt: str) -> str:
+def _how(steps: Sequence[int], num_same: int, num_unseen: int, num_seeds: int, pooled: Ranking) -> str:
     """On what they were evaluated again."""
     names = f"Steps {', '.join(map(str, steps))} were" if len(steps) > 1 else f"Step {steps[0]} was"
     places: list[str] = []
     if num_same:
-        places.append(f"with {_counted(num_seeds, 'new seed')} on the same {_counted(num_same, prompt)}")
+        same = over(num_same, pooled.metrics.words, one_prompt=pooled.one_prompt)
+        places.append(f"with {_counted(num_seeds, 'new seed')} on the same {same}")
     if num_unseen:
-        places.append(f"on {_counted(num_unseen, f'unseen {prompt}')}")
+        unseen = _counted(
+            num_unseen, "unseen held-out pair" if pooled.one_prompt else f"unseen {pooled.metrics.words.prompt}"
+        )
+        places.append(f"on {unseen}")
     return f"{names} evaluated again {' and '.join(places)}."
 
 
-def _outcome(first: int, steps: Sequence[int], chosen: int) -> str:
-    if len(steps) == 1:
+def _left_out(first: Ranking, steps: Collection[int]) -> Iterator[str]:
+    """That snapshots as good as the best had no place in the final, where that is so."""
+    others = [str(step) for step in sorted(first.indistinguishable) if step not in steps]
+    if others:
+        named = f"Step {others[0]}, which cannot be told from the best either, was"
+        if len(others) > 1:
+            named = f"Steps {', '.join(others)}, which cannot be told from the best either, were"
+        yield f"{named} not: the final takes the best {NUM_FINALISTS} by composite."
+
+
+def _outcome(first: int, levels: Mapping[int, float], chosen: int) -> str:
+    """What both evaluations together choose, by which numbers."""
+    if len(levels) == 1:
         return "Both evaluations count."
     if chosen == first:
         return "Both evaluations together confirm the choice."
-    return f"Both evaluations together choose {chosen}, not {first}."
+    return (
+        f"Both evaluations together choose step {chosen} (composite {levels[chosen]:+.2f}), not step {first} "
+        f"({levels[first]:+.2f})."
+    )
 
 
-def _sureness(composite: Estimate, words: Words) -> str:
+def _sureness(composite: Estimate, words: Words, *, one_prompt: bool) -> str:
     sure = "better" if composite.is_below_zero else "not shown to be better"
-    return f"Over {_counted(composite.num_prompts, words.prompt)} it is {sure} than {words.base}, and that counts."
+    count = over(composite.num_prompts, words, one_prompt=one_prompt)
+    return f"Over {count} it is {sure} than {words.base}, and that counts."
 
 
 def _counted(number: int, noun: str) -> str:

@@ -22,6 +22,8 @@ from shared.statistics import signs
 P_VALUE = 0.05
 MEDIAN_OF_NORMAL = 0.6745
 """Median of the absolute value of a standard normal number."""
+MIN_SINCE_LOWEST = 3
+"""Validations after the lowest: with fewer, no rise is more than the steps of a random walk like its own."""
 LOSS_TOLERANCE = 1.01
 """Times its lowest: below it the held-out loss has not risen."""
 

@@ -9,14 +9,14 @@ from functools import cached_property
 from typing import Literal
 
 from evaluator.selection.bands import composite_level, metric_level
-from evaluator.selection.choice import Selection, choice, findings, unguarded
+from evaluator.selection.choice import Selection, choice, findings, no_recommendation, unguarded
 from evaluator.selection.held_out_losses import Validated
 from evaluator.selection.summary import Summary, summarize
 from evaluator.selection.trend import Trend
 from shared.run_folder.metric_descriptions import Column, Guard, MetricDescriptions
 from shared.run_folder.records import Anchors, Sample
 from shared.statistics.composite import is_scaled, mix, scales_of
-from shared.statistics.paired import LEVEL, Estimate, estimate
+from shared.statistics.paired import LEVEL, Estimate, estimate, share_one_prompt
 
 GUARD_TOLERANCE = 0.5
 """A snapshot fails a guard when its number is surely worse than both step 0's and the real picture's, by more than this
@@ -43,6 +43,8 @@ class Ranking:
     prefer: Preference = "best"
     min_difference: float = MIN_DIFFERENCE
     """Of the composite: a smaller one does not matter."""
+    one_prompt: bool = False
+    """All pairs have the same caption: nothing is known of other captions."""
 
     @cached_property
     def candidates(self) -> tuple[Summary, ...]:
@@ -62,26 +64,42 @@ class Ranking:
         """
         if not self.eligible:
             return None
-        level, top = self.trend.level, self.indistinguishable[0]
+        level, top = self.trend.level, self._top
         close = [step for step in self.indistinguishable if level(step) - level(top) < self.min_difference]
         chosen = top if self.prefer == "best" else min(close)
         return self._describe(next(summary for summary in self.eligible if summary.step == chosen), top)
 
     @cached_property
     def indistinguishable(self) -> tuple[int, ...]:
-        """Steps of the eligible snapshots that cannot be told from the best, the best first, then ascending.
+        """Steps of the eligible snapshots that cannot be told from the best, the best first, then ascending."""
+        differences = self.behind.items()
+        return (self._top, *(step for step, worse in differences if worse is None or not worse.is_above_zero))
 
-        The others are surely worse: by intervals of smoothed paired differences that hold for all of them at once.
+    @cached_property
+    def behind(self) -> dict[int, Estimate | None]:
+        """Step of each other eligible snapshot → how far it is behind the best: above 0 is surely worse.
+
+        By intervals of smoothed paired differences that hold for all of them at once.
         """
-        top = min(self.eligible, key=lambda summary: self.trend.level(summary.step)).step
-        others = [summary.step for summary in self.eligible if summary.step != top]
+        others = [summary.step for summary in self.eligible if summary.step != self._top]
         level = 1 - (1 - LEVEL) / max(1, len(others))
-        differences = ((step, self.trend.difference(step, top, level)) for step in others)
-        return (top, *(step for step, worse in differences if worse is None or not worse.is_above_zero))
+        return {step: self.trend.difference(step, self._top, level) for step in others}
+
+    @cached_property
+    def _top(self) -> int:
+        """The best smoothed composite of those that may be shipped."""
+        return min(self.eligible, key=lambda summary: self.trend.level(summary.step)).step
 
     def selection_of(self, step: int) -> Selection:
-        """What there is to say for shipping a given candidate, whoever chose it."""
-        return self._describe(next(summary for summary in self.candidates if summary.step == step), None)
+        """What there is to say for shipping the candidate that the final chose in place of `best`."""
+        chosen = next(summary for summary in self.candidates if summary.step == step)
+        return self._describe(chosen, self._top, self.best.step if self.best else None)
+
+    @cached_property
+    def flagged(self) -> dict[int, tuple[bool, bool]]:
+        """Step of each candidate that fails a guard or shows a sign of overfitting → which of the two it does."""
+        flags = {summary.step: (bool(self._fallen(summary)), bool(summary.raised)) for summary in self.candidates}
+        return {step: flag for step, flag in flags.items() if any(flag)}
 
     @cached_property
     def eligible(self) -> tuple[Summary, ...]:
@@ -140,7 +158,7 @@ class Ranking:
     def _num_compared(self) -> int:
         return sum(summary.step > 0 for summary in self.summaries)
 
-    def _describe(self, chosen: Summary, top: int | None) -> Selection:
+    def _describe(self, chosen: Summary, top: int, overruled: int | None = None) -> Selection:
         composite = self._composite(chosen)
         assert composite is not None, "a candidate has a composite"
         selection = Selection(
@@ -148,6 +166,7 @@ class Ranking:
             reason="",
             better_than_base=composite.is_below_zero,
             passes_guards=not self._fallen(chosen),
+            flagged=len(self.flagged) == len(self.candidates),
             passed_over=self.passed_over,
             indistinguishable=tuple(sorted(self.indistinguishable)),
             composite=composite,
@@ -155,8 +174,9 @@ class Ranking:
             num_evaluated=len(self.candidates),
         )
         reason = [
-            *choice(selection, top, self.min_difference),
-            *findings(selection, chosen, self.metrics, self._fallen(chosen)),
+            *no_recommendation(selection, self.flagged),
+            *choice(selection, top, self.min_difference, overruled),
+            *findings(selection, chosen, self.metrics, self._fallen(chosen), one_prompt=self.one_prompt),
             *unguarded(
                 [column for column in self.metrics.columns if column.guard and not self._guards(column, chosen)]
             ),
@@ -191,4 +211,4 @@ def rank(
         summarize(step, samples, baseline, metrics, mixture, anchors or {}, validations)
         for step, samples in sorted(evaluations.items())
     )
-    return Ranking(summaries, metrics, mixture.shares, dict(scales), prefer, min_difference)
+    return Ranking(summaries, metrics, mixture.shares, dict(scales), prefer, min_difference, share_one_prompt(baseline))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from evaluator.selection import confirmation, ranking, stop_rule
+from evaluator.selection import cautions, confirmation, ranking, stop_rule
+from evaluator.selection.choice import Selection
 from evaluator.selection.held_out_losses import Validated
 from evaluator.selection.ranking import Ranking
 from evaluator.selection.summary import Summary
@@ -77,6 +78,8 @@ def _best(evidence: Evidence, found: Ranking, advice: Advice, *, confirms: bool)
         snapshot=f"snapshots/{step_name(selection.step)}",
         reason=f"{selection.reason} {confirmed.reason}" if confirmed else selection.reason,
         better_than_base=(confirmed or first).better_than_base,
+        flagged=selection.flagged or (confirmed is not None and confirmed.flagged),
+        cautions=tuple(_cautions(evidence, found, selection, confirmed, confirms=confirms)),
         composite=interval(selection.composite),
         metrics=dict(shipped.means),
         deltas={metric: within for metric, delta in selection.deltas.items() if (within := interval(delta))},
@@ -92,6 +95,20 @@ def _best(evidence: Evidence, found: Ranking, advice: Advice, *, confirms: bool)
         finalists=confirmation.finalists(found) if confirms else (),
         confirmation=confirmed,
     )
+
+
+def _cautions(
+    evidence: Evidence, found: Ranking, selection: Selection, confirmed: Confirmation | None, *, confirms: bool
+) -> Iterator[str]:
+    if confirmed and confirmed.flagged and not selection.flagged:
+        yield cautions.FLAGGED_IN_THE_FINAL.format(step=selection.step)
+    drawn_again = {step for step in _samples(evidence.confirmations) if step > 0}
+    if confirms and confirmed is None and drawn_again:
+        yield from cautions.unconfirmed(selection.step, confirmation.finalists(found), drawn_again)
+    proven = (confirmed or selection).better_than_base
+    num_prompts = confirmed.num_prompts if confirmed else selection.composite.num_prompts
+    yield from cautions.of_captions(found, num_prompts, proven=proven)
+    yield from cautions.untested_rise([row for row in evidence.validations if row.step <= selection.step])
 
 
 def _confirmation(evidence: Evidence, found: Ranking) -> Confirmation | None:

@@ -119,7 +119,8 @@ def summarise(run: RunDir, console: Console) -> None:
         return
     left = len(left_to_evaluate(run))
     so_far = f" so far; {left} still to be evaluated" if left else ""
-    table = Table(title=f"Best snapshot{so_far}: step {best.step}", title_justify="left")
+    title = "No snapshot can be recommended; the best of them" if best.flagged else "Best snapshot"
+    table = Table(title=f"{title}{so_far}: step {best.step}", title_justify="left")
     for heading in ("", _base(run.read_metric_descriptions()), f"step {best.step}", "difference", "95 % interval"):
         table.add_column(heading, justify="left" if not heading else "right")
     for metric, difference in best.deltas.items():
@@ -128,6 +129,8 @@ def summarise(run: RunDir, console: Console) -> None:
         table.add_row(metric, _number(base), _number(value), f"{difference.delta:+.4f}", _range(difference))
     console.print(table)
     console.print(escape(best.reason))
+    for caution in best.cautions:
+        console.print(f"caution: {escape(caution)}")
     console.print(f"file: {escape(str(best_file(run, best)))}", soft_wrap=True)
 
 

@@ -471,6 +471,11 @@ class Confirmation(BaseModel):
         "all of them, and its composite is of the second evaluation alone.",
     )
     num_pictures: int = Field(description="Drawn in the final, per finalist.")
+    flagged: bool = Field(
+        default=False,
+        description="On all its pictures the chosen one fails a guard or shows a sign of overfitting, as every other "
+        "finalist does.",
+    )
     reason: str
 
 
@@ -483,6 +488,15 @@ class Best(Record):
     better_than_base: bool = Field(
         description="True only if the composite's interval against step 0 excludes zero: the confirmation's, where "
         "there is one."
+    )
+    flagged: bool = Field(
+        default=False,
+        description="This snapshot fails a guard or shows a sign of overfitting. It is named only because every other "
+        "one does, too, or every other finalist: none can be recommended.",
+    )
+    cautions: tuple[str, ...] = Field(
+        default=(),
+        description="What else a person should know before shipping it, in whole sentences with cures.",
     )
     composite: Interval | None = Field(default=None, description="On the prompts that every snapshot is evaluated on.")
     metrics: dict[str, float | None] = Field(default_factory=dict)

@@ -66,6 +66,12 @@ def prompts(samples: Iterable[Sample]) -> dict[str, str]:
     return captions if len(set(captions.values())) > 1 else {pair: pair for pair in captions}
 
 
+def share_one_prompt(samples: Iterable[Sample]) -> bool:
+    """Whether several pairs all have the same caption, so that nothing can be said of other captions."""
+    captions = {sample.prompt_id: sample.prompt or sample.prompt_id for sample in samples}
+    return len(captions) > 1 and len(set(captions.values())) == 1
+
+
 def by_prompt(samples: Sequence[Sample], metric: str) -> PromptValues:
     """The metric, averaged over the pictures of each prompt."""
     prompt_of = prompts(samples)

@@ -1,3 +1,4 @@
+import re
 from collections.abc import Mapping
 
 import pytest
@@ -82,7 +83,13 @@ def test_a_second_evaluation_overrules_luck_and_not_the_other_way_round():
     found = confirm(rank(rows), rows, again({100: 0.1, 200: 0.3, 300: 0.1}))
     assert found is not None
     assert (found.step, found.agrees) == (200, False)
-    assert "Both evaluations together choose 200, not 300." in found.reason
+    assert re.search(
+        r"Both evaluations together choose step 200 \(composite -1\.\d\d\), not step 300 \(-1\.\d\d\)\.", found.reason
+    )
+    told = rank(rows).selection_of(found.step).reason
+    assert told.startswith(
+        "The final chose step 200 over step 300, which had the best composite of 3 snapshots before it."
+    )
     rows = first_of(0.1, 0.2, 0.4)
     kept = confirm(rank(rows), rows, again({100: 0.1, 200: 0.24, 300: 0.2}))
     assert kept is not None
@@ -131,6 +138,37 @@ def test_a_finalist_whose_further_pictures_show_a_sign_is_passed_over():
     assert found is not None
     assert found.step == 200
     assert "Step 300 shows a sign of overfitting (diversity) and was passed over." in found.reason
+
+
+def test_snapshots_as_good_as_the_best_that_the_final_does_not_take_are_named():
+    rows = first_of(*[0.2] * 5)
+    steps = finalists(rank(rows))
+    found = confirm(rank(rows), rows, again(dict.fromkeys(steps, 0.2)))
+    assert found
+    others = ", ".join(str(step) for step in range(100, 600, 100) if step not in steps)
+    assert f"Steps {others}, which cannot be told from the best either, were not: the final takes the best 3" in (
+        found.reason
+    )
+
+
+def test_a_choice_whose_pictures_of_the_final_show_a_sign_is_flagged():
+    rows = {
+        step: [sample.model_copy(update={"metrics": {**sample.metrics, "seed_distance": 0.2}}) for sample in samples]
+        for step, samples in first_of(0.1, 0.3).items()
+    }
+    second = {
+        step: [
+            sample.model_copy(update={"metrics": {**sample.metrics, "seed_distance": 0.2 if step == 0 else -0.1}})
+            for sample in samples
+        ]
+        for step, samples in again({100: 0.1, 200: 0.3}).items()
+    }
+    found = confirm(rank(rows), rows, second)
+    assert found
+    assert found.flagged
+    assert not confirm(
+        rank(rows), rows, {step: [*rows[step], *again({100: 0.1, 200: 0.3})[step]] for step in rows}
+    ).flagged  # type: ignore[union-attr]
 
 
 def test_there_is_no_confirmation_before_all_finalists_and_step_0_are_evaluated():

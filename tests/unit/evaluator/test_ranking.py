@@ -279,7 +279,41 @@ def test_where_every_snapshot_shows_a_sign_none_is_passed_over():
     assert best is not None
     assert (best.step, best.passed_over) == (200, {})
     assert "Step 200 has the best composite of 2 snapshots." in best.reason
-    assert "Every snapshot shows a sign of overfitting, so none was passed over for that." in best.reason
+    assert best.flagged
+    assert best.reason.startswith(
+        "No snapshot can be recommended: every one of the 2 evaluated shows a sign of overfitting. Step 200 has"
+    )
+    alone = varied(overfitting(0.1, 1)).best
+    assert alone
+    assert alone.reason.startswith("No snapshot can be recommended: the only one evaluated shows a sign of overfitting")
+
+
+def test_guards_that_all_snapshots_fail_and_signs_beside_them_are_said_first():
+    adrift = evaluation(0.3, 1, overrides={"seed_distance": 0.2, "clip_t": 0.1})
+    best = varied(adrift, evaluation(0.1, 2, overrides={"seed_distance": 0.2, "clip_t": 0.1})).best
+    assert best
+    assert best.reason.startswith(
+        "No snapshot can be recommended: every one of the 2 evaluated fails a guard. Step 100"
+    )
+    best = varied(adrift, overfitting(0.1, 2), overfitting(0.2, 3)).best
+    assert best
+    assert "every one of the 3 evaluated fails a guard or shows a sign of overfitting. Step 300 has" in best.reason
+    assert "of the 2 snapshots that pass every guard" in best.reason
+    best = varied(adrift, overfitting(0.1, 2)).best
+    assert best
+    assert "Step 200 is the only one of 2 snapshots that passes every guard." in best.reason
+    healthy_one = varied(adrift, healthy(0.1, 2)).best
+    assert healthy_one
+    assert not healthy_one.flagged
+
+
+def test_pairs_of_one_caption_are_not_called_prompts():
+    rows = {0: evaluation(), 100: evaluation(0.3, 1)}
+    rows = {step: [sample.model_copy(update={"prompt": "sks dress"}) for sample in rows[step]] for step in rows}
+    ranking = rank(rows)
+    assert ranking.one_prompt
+    assert ranking.best
+    assert "Over 8 held-out pairs of one prompt it is better than the base model" in ranking.best.reason
 
 
 def test_a_guard_counts_for_more_than_a_sign():

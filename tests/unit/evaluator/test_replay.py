@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
 import shutil
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
-from evaluator.replay import parse_weights, remarks, replay
+from evaluator.replay import NOT_RECOMMENDED, parse_weights, remarks, replay, show
 from evaluator.results_table import ResultsTable
 from shared.errors import ConfigError
 from shared.run_folder.records import Sample
@@ -78,9 +81,60 @@ def test_the_command_prints_the_same_bytes_each_time_and_writes_nothing(run: Run
     assert first.stdout.encode() == replay(run).to_json(), first.stderr
     assert sorted(path for path in run.path.rglob("*")) == before
     found = json.loads(first.stdout)
-    assert (found["schema"], [row["step"] for row in found["snapshots"]]) == ("1.0", [0, 20, 40, 60])
+    assert (found["schema"], [row["step"] for row in found["snapshots"]]) == ("1.1", [0, 20, 40, 60])
     assert [row["status"] for row in found["snapshots"]] == ["ok", "ok", "ok", "failed"]
     assert {row["step"] for row in found["snapshots"] if row["eligible"]} == {20, 40}
+
+
+def test_the_table_shows_what_the_choice_goes_by(make_paper_run: RunMaker) -> None:
+    run, text = make_paper_run(), io.StringIO()
+    for number, gain in enumerate((0.0, 0.1, 0.2, 0.25, 0.3)):
+        add(run, 20 * number, *(loss - gain + 0.01 * (number == other) for other, loss in enumerate((0.5, 0.7, 0.6))))
+    found = replay(run)
+    show(found, Console(file=text, width=120, highlight=False))
+    header, *lines = text.getvalue().splitlines()[1:7]
+    assert re.split(r"  +", header.strip())[:5] == ["step", "smoothed", "composite", "95 % interval", "behind best"]
+    chosen = next(row for row in found.snapshots if found.best and row.step == found.best.step)
+    assert chosen.smoothed == min(row.smoothed for row in found.snapshots if row.smoothed is not None)
+    assert chosen.behind is None
+    assert f"{chosen.smoothed:+.3f}" in next(line for line in lines if "ship this" in line)
+    other = found.snapshots[1]
+    assert other.smoothed is not None
+    assert other.behind is not None
+    assert other.behind.delta == pytest.approx(other.smoothed - chosen.smoothed, abs=1e-6)
+
+
+def test_a_choice_that_the_final_did_not_look_at_is_said(run: RunDir) -> None:
+    add(run, 80, 0.25, 0.45, 0.35, 0.29)
+    found = replay(run).best
+    assert found
+    assert found.confirmation is None
+    assert any(caution.startswith("The final looked at steps 20, 40, and not at step 80") for caution in found.cautions)
+
+
+def test_where_every_snapshot_is_flagged_programs_can_tell(make_paper_run: RunMaker) -> None:
+    run = make_paper_run()
+    for step, distance in ((0, 0.2), (20, 0.001), (40, 0.001)):
+        add(
+            run,
+            step,
+            samples=tuple(
+                Sample(
+                    prompt_id=f"p{n}",
+                    prompt=f"dress {n}",
+                    metrics={"visual_loss": 0.5 - 0.005 * step + 0.01 * n, "seed_distance": distance},
+                )
+                for n in range(4)
+            ),
+        )
+    done = run_python(ROOT / "run.py", "verdict", run.path, "--json")
+    best = json.loads(done.stdout)["best"]
+    assert (done.returncode, best["flagged"]) == (NOT_RECOMMENDED, True), done.stderr
+    assert best["reason"].startswith("No snapshot can be recommended: ")
+    ResultsTable(run).rebuild()
+    written = run.read_best()
+    assert written
+    assert written.flagged
 
 
 def test_a_replay_needs_no_snapshot_and_no_picture(run: RunDir) -> None:
@@ -133,6 +187,11 @@ def test_another_choice_than_that_of_best_json_is_said(tmp_path: Path) -> None:
     (remark,) = remarks(run, verdict, as_the_run_says=True)
     assert f"best.json names step {written.step}" in remark
     assert list(remarks(run, verdict, as_the_run_says=False)) == []
+
+
+def test_a_metric_has_one_weight() -> None:
+    with pytest.raises(ConfigError, match="names color_loss more than once"):
+        parse_weights("color_loss=1,visual_loss=1, color_loss = 2")
 
 
 @pytest.mark.parametrize(("text", "named"), [("visual_loss", "'visual_loss'"), ("a=-1,b=2,c=x", "'a', 'c'")])

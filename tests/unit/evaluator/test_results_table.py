@@ -254,7 +254,9 @@ def test_both_evaluations_together_have_the_last_word(make_paper_run: RunMaker) 
     assert best.confirmation
     assert best.confirmation.finalists == (20, 40)
     assert best.metrics["visual_loss"] == pytest.approx(0.3875)
-    assert best.reason.startswith("Step 20 is one of 2 snapshots. Over "), (
-        "of the one to ship, not of the first selection"
+    assert best.reason.startswith(
+        "The final chose step 20 over step 40, which had the best composite of 2 snapshots"
+    ), "of the one to ship, not of the first selection"
+    assert "with 1 new seed on the same 4 held-out pairs of one prompt. Both evaluations together choose step 20" in (
+        best.reason
     )
-    assert "with 1 new seed on the same 4 prompts. Both evaluations together choose 20, not 40." in best.reason

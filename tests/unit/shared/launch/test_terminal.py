@@ -166,3 +166,10 @@ def test_what_was_said_before_the_trainer_started_is_not_said_again(
     said = capsys.readouterr().out.splitlines()
     assert said[:2] == ["• 2 of 3 captions are too long", "• the disk is small"]
     assert "• 2 of 3 captions are too long" not in said[2:]
+
+
+def test_a_flagged_choice_and_cautions_are_said_at_the_end(run: RunDir) -> None:
+    best(flagged=True, cautions=["All held-out pairs have the same [prompt]."]).write(run.best)
+    text = summary(run)
+    assert "No snapshot can be recommended; the best of them: step 40" in text
+    assert "caution: All held-out pairs have the same [prompt]." in text
