@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from shared.config.schema import DataConfig, RunConfig
+from shared.config.schema import DataConfig, RunConfig, TrainConfig
 from shared.data import dataset
 from shared.data.headers import Headers
 from shared.data.inspection import Inspection
@@ -19,6 +19,7 @@ from shared.files.digests import Digests
 from shared.files.progress_lines import spoken
 
 STRATA_NAMED = 6
+DEFAULT_SEED = TrainConfig.model_fields["seed"].default
 DEFAULT_CACHE = RunConfig().output_dir / ".cache"
 
 
@@ -49,6 +50,8 @@ class Survey:
     """Notices of what was interpreted differently or not used."""
     trigger_word: str = ""
     """Put into every caption."""
+    held_out_captions: tuple[str, ...] = ()
+    """Of the pictures that a run with the suggested number and the usual seed holds out; empty: there are too few."""
 
     @property
     def median_short_side(self) -> int:
@@ -121,6 +124,7 @@ def survey(
     subject = [pair for pair in pairs if not pair.is_regularization]
     distinct = subject if report.problems else dataset.one_of_each(subject, digest)
     together: groups.Groups = {} if report.problems else groups.groups(distinct, thumbprint=thumbprint)
+    candidates = groups.one_of_each(distinct, together)
     return Survey(
         num_images=len(subject),
         sizes=sizes,
@@ -129,12 +133,21 @@ def survey(
         cure=dataset.cure(report),
         num_regularization=len(pairs) - len(subject),
         regularization_folders=tuple(regularization.folders(pairs)),
-        num_copies=len(subject) - len(groups.one_of_each(distinct, together)),
+        num_copies=len(subject) - len(candidates),
         num_masked=sum(pair.mask is not None for pair in pairs),
         strata=_strata(subject),
         notices=(*report.notices, *groups.notices((), together)),
         trigger_word=trigger_word,
+        held_out_captions=_held_out_captions(candidates),
     )
+
+
+def _held_out_captions(candidates: list[Pair]) -> tuple[str, ...]:
+    count = held_out.suggested(len(candidates))
+    if len(candidates) <= count:
+        return ()
+    caption = {pair.id: pair.caption for pair in candidates}
+    return tuple(caption[pair_id] for pair_id in held_out.choose(candidates, count, DEFAULT_SEED))
 
 
 def _strata(subject: list[Pair]) -> tuple[tuple[str, int, int], ...]:

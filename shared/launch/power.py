@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from shared.config.save_interval import EveryMinutes
 from shared.config.schema import Config
+from shared.data.split import held_out
 from shared.machine.disk import num_saves
 from shared.run_folder.run_dir import RunDir
 from shared.statistics.power import chance, detectable
@@ -28,10 +29,16 @@ class Power:
     """What a plan can show."""
 
     num_prompts: int
-    """Different captions that every snapshot is evaluated on."""
+    """Different captions that every snapshot is evaluated on; where all are the same, held-out pairs."""
     num_further: int
-    """Different captions besides, that the best snapshots are evaluated on at the end."""
+    """Different captions, or pairs, besides, that the best snapshots are evaluated on at the end."""
     num_snapshots: int
+    one_caption: bool = False
+    """All held-out pairs have the same caption."""
+    num_available: int = 0
+    """Different captions in the whole data set; 0: not known."""
+    num_pictures: int = 0
+    """Of the data set; 0: not known."""
 
     @property
     def _decisive(self) -> int:
@@ -44,16 +51,18 @@ class Power:
     def sentence(self) -> str:
         """For a person, without a judgement."""
         further = f", the best at the end on {self.num_further} more" if self.num_further else ""
-        shown = f"each snapshot is evaluated on {_captions(self.num_prompts)}{further}"
+        shown = f"each snapshot is evaluated on {self._held_out()}{further}"
         if self._decisive < 2:
             return f"{shown}: one caption says nothing about others, so no difference to the base model can be shown"
         factor = detectable(self._decisive, self.num_snapshots)
         among = f"the best of {self.num_snapshots}" if self.num_snapshots > 1 else "a snapshot"
+        spread = "pictures" if self.one_caption else "captions"
         return (
             f"{shown}: {among} is called better than the base model if its mean gain is more than {factor:.1f} times "
-            f"the gain's spread between captions; the demo's gain, {DEMO_GAIN} times its spread, would be seen in "
+            f"the gain's spread between {spread}; the demo's gain, {DEMO_GAIN} times its spread, would be seen in "
             f"{_share(self._chance)} runs, one half as large in "
             f"{_share(chance(DEMO_GAIN / 2, self._decisive, self.num_snapshots))}"
+            f"{self._of_one_caption()}"
         )
 
     def caution(self) -> str | None:
@@ -61,10 +70,34 @@ class Power:
         if self._chance >= DOUBTFUL:
             return None
         verdict = "will hardly ever be sure" if self._chance < HOPELESS else "may miss a large gain"
+        return f"{self.sentence()}. The verdict {verdict}: {self._cure()}, or choose by looking at the samples"
+
+    def _held_out(self) -> str:
+        if self.one_caption:
+            return f"{self.num_prompts} held-out picture{'s' if self.num_prompts > 1 else ''} of one caption"
+        return "1 held-out caption" if self.num_prompts == 1 else f"{self.num_prompts} held-out captions"
+
+    def _of_one_caption(self) -> str:
+        if not self.one_caption:
+            return ""
         return (
-            f"{self.sentence()}; the verdict {verdict}: hold out {self._enough()} or more different captions "
-            "(data.num_validation, evaluation.num_prompts), add pictures, or choose by looking at the samples"
+            ". The verdict holds for this caption only: write different captions to know about others. More seeds "
+            "(evaluation.num_seeds) make it surer about this caption, and say nothing about others"
         )
+
+    def _cure(self) -> str:
+        """What gives the verdict enough captions to see the demo's gain in nine of ten runs."""
+        enough = self._enough()
+        if not self.one_caption and 0 < self.num_available < enough:
+            return (
+                f"the data set has only {_captions(self.num_available)}, and pictures of one caption count once. Write "
+                f"{enough} or more different ones; more seeds (evaluation.num_seeds) make it surer about these "
+                "captions, but say nothing about others"
+            )
+        what = "pictures" if self.one_caption else "different captions"
+        if self.num_pictures and held_out.suggested(self.num_pictures) < enough:
+            return f"add pictures (with {held_out.pictures_needed(enough)}, {enough} can be held out)"
+        return f"hold out {enough} or more {what} (data.num_validation, evaluation.num_prompts), add pictures"
 
     def _enough(self) -> int:
         count = 2
@@ -73,20 +106,33 @@ class Power:
         return count
 
 
-def planned(config: Config, captions: Sequence[str], pass_length: int = 0) -> Power:
-    """Of settings. captions: of held-out pairs, in order. pass_length: in pictures, 0: unknown."""
+def planned(config: Config, captions: Sequence[str], pass_length: int = 0, everything: Sequence[str] = ()) -> Power:
+    """Of settings.
+
+    Args:
+        config: the settings.
+        captions: of held-out pairs, in order.
+        pass_length: in pictures; 0: unknown.
+        everything: captions of all pairs of the subject; empty: unknown.
+    """
     evaluation = config.evaluation
     first = captions[: evaluation.num_prompts]
     both = captions[: evaluation.num_prompts + evaluation.confirm_prompts] if evaluation.confirm_prompts else first
     every = math.ceil(_num_snapshots(config, pass_length) / evaluation.every)
-    return Power(_different(first), _different(both) - _different(first), max(every, 1))
+    num_available = len(set(everything))
+    one_caption = len(set(both)) == 1 and (len(both) > 1 or num_available == 1)
+    num_both = _different(both)
+    num_first = min(_different(first), num_both)
+    return Power(num_first, num_both - num_first, max(every, 1), one_caption, num_available, len(everything))
 
 
 def of_run(run: RunDir, config: Config) -> Power:
     """Of a run folder; captions that an older version did not record count as different ones."""
     dataset, inventory = run.read_record().dataset, run.read_inventory()
-    caption = {pair.id: pair.caption for pair in inventory.pairs} if inventory else {}
-    return planned(config, [caption.get(pair, pair) for pair in dataset.held_out], dataset.pass_length)
+    pairs = [pair for pair in inventory.pairs if not pair.is_regularization] if inventory else []
+    caption = {pair.id: pair.caption for pair in pairs}
+    captions = [caption.get(pair, pair) for pair in dataset.held_out]
+    return planned(config, captions, dataset.pass_length, [pair.caption for pair in pairs])
 
 
 def _num_snapshots(config: Config, pass_length: int) -> int:
@@ -103,7 +149,7 @@ def _different(captions: Sequence[str]) -> int:
 
 
 def _captions(count: int) -> str:
-    return "1 held-out caption" if count == 1 else f"{count} held-out captions"
+    return "1 caption" if count == 1 else f"{count} different captions"
 
 
 def _share(chance_of: float) -> str:

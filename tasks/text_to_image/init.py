@@ -51,9 +51,7 @@ def init(folder: Path, model: str, output: Path | None, trigger_word: str, *, fo
     for line in (f"model: {model}, {source}", f"preset: {preset.name}: {preset.reason}"):
         console.print(line, markup=False)
     config = load_config(target)
-    count = config.data.num_validation
-    captions = [*dict.fromkeys(pictures.captions), *pictures.captions, *[""] * count]  # distinct ones first
-    estimate = power.planned(config, captions[:count])
+    estimate = power.planned(config, pictures.held_out_captions, everything=pictures.captions)
     expectations = [
         estimate.caution() or estimate.sentence(),
         *task.estimate_memory(config, with_evaluator=True)[1],

@@ -17,17 +17,27 @@ from pathlib import PurePosixPath
 from shared.data.sources import KOHYA_FOLDER, Pair
 from shared.errors import DataError
 
-ENOUGH = 4
-"""With fewer held-out pairs, hardly any difference can be told from chance; with so few, only a large one often can
-(`shared/launch/power.py`)."""
+ENOUGH = 7
+"""With so many different captions a large gain is seen in nine of ten runs (`shared/launch/power.py`)."""
+LEAST = 4
+"""With fewer, hardly any difference can be told from chance; with so few, a large one often can."""
+MOST = 24
 
 
 def suggested(num_pictures: int) -> int:
-    """How many of a data set's pictures to hold out: a tenth, 4 at least, 24 at most.
+    """How many of a data set's pictures to hold out: as many as a verdict needs, if the set can give them up.
 
-    Of fewer than 8, 2: holding out half of them would cost more than such an uncertain verdict is worth.
+    A third of a small set up to `ENOUGH`, but `LEAST` from 8 pictures on and 2 of fewer: half of them would cost more
+    than such an uncertain verdict is worth. A larger set gives more, so that smaller gains are seen: a fifth up to 12,
+    then a tenth up to `MOST`.
     """
-    return min(max(num_pictures // 10, ENOUGH if num_pictures >= 2 * ENOUGH else 2), 24)
+    small = min(max(num_pictures // 3, LEAST if num_pictures >= 2 * LEAST else 2), ENOUGH)
+    return min(max(small, min(num_pictures // 5, 12), num_pictures // 10), MOST)
+
+
+def pictures_needed(count: int) -> int:
+    """The smallest data set that can give up so many; count: `MOST` at most."""
+    return next(number for number in range(2, 10 * MOST + 1) if suggested(number) >= min(count, MOST))
 
 
 def choose(pairs: Sequence[Pair], count: int, seed: int, named: Sequence[str] = ()) -> list[str]:

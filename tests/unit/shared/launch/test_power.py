@@ -30,13 +30,13 @@ def test_few_captions_are_warned_of_with_an_example_and_a_cure() -> None:
     assert told == (
         "each snapshot is evaluated on 3 held-out captions: the best of 10 is called better than the base model if its "
         "mean gain is more than 8.1 times the gain's spread between captions; the demo's gain, 2.8 times its spread, "
-        "would be seen in 12 of 100 runs, one half as large in 3 of 100; the verdict will hardly ever be sure: "
+        "would be seen in 12 of 100 runs, one half as large in 3 of 100. The verdict will hardly ever be sure: "
         "hold out 7 or more different captions (data.num_validation, evaluation.num_prompts), add pictures, or choose "
         "by looking at the samples"
     )
     four = power.planned(config(4), captions(4)).caution()
     assert four
-    assert "the verdict may miss a large gain" in four
+    assert "The verdict may miss a large gain" in four
 
 
 def test_many_captions_are_told_without_a_warning() -> None:
@@ -61,6 +61,44 @@ def test_snapshots_are_counted_as_they_will_be_evaluated(snapshot_steps: object,
     train = {**changed.train.model_dump(), "snapshot_steps": snapshot_steps}
     changed = changed.model_copy(update={"train": type(changed.train).model_validate(train)})
     assert power.planned(changed, captions(4)).num_snapshots == expected
+
+
+def test_a_set_that_cannot_spare_more_is_told_how_many_pictures_it_needs() -> None:
+    told = power.planned(config(4), captions(4), everything=captions(12)).caution()
+    assert told
+    assert told.endswith(": add pictures (with 21, 7 can be held out), or choose by looking at the samples")
+    spared = power.planned(config(4), captions(4), everything=captions(40)).caution()
+    assert spared
+    assert "hold out 7 or more different captions (data.num_validation, evaluation.num_prompts)" in spared
+
+
+def test_a_set_of_few_captions_is_not_told_to_hold_out_more_of_them() -> None:
+    told = power.planned(config(8), captions(2) * 4, everything=captions(3) * 14).caution()
+    assert told
+    assert "hold out" not in told
+    assert "only 3 different captions, and pictures of one caption count once. Write 7 or more different ones" in told
+    assert "more seeds (evaluation.num_seeds) make it surer about these captions, but say nothing about others" in told
+
+
+def test_one_caption_for_all_is_said_with_what_the_verdict_then_holds_for() -> None:
+    found = power.planned(config(8), ["sks dress"] * 8, everything=["sks dress"] * 40)
+    assert found.caution() is None
+    assert found.sentence().startswith("each snapshot is evaluated on 8 held-out pictures of one caption: ")
+    assert "the gain's spread between pictures" in found.sentence()
+    assert "The verdict holds for this caption only: write different captions to know about others." in found.sentence()
+    assert "More seeds (evaluation.num_seeds) make it surer about this caption" in found.sentence()
+    few = power.planned(config(3), ["sks dress"] * 3, everything=["sks dress"] * 40).caution()
+    assert few
+    assert "hold out 7 or more pictures (data.num_validation, evaluation.num_prompts)" in few
+    alone = power.planned(config(2, confirm_prompts=0), ["sks dress"], everything=["sks dress"] * 40).caution()
+    assert alone
+    assert "hold out 7 or more pictures" in alone
+    assert "on 1 held-out picture of one caption" in alone
+
+
+def test_the_final_on_other_captions_does_not_make_fewer() -> None:
+    found = power.planned(config(4, confirm_prompts=1), [*["a dress"] * 4, "a coat"])
+    assert (found.num_prompts, found.num_further, found.one_caption) == (2, 0, False)
 
 
 def test_one_caption_shows_nothing() -> None:

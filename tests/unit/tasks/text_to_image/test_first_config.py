@@ -60,7 +60,16 @@ def test_a_folder_without_pictures_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("count", "held_out", "steps"),
-    [(3, 2, 500), (7, 2, 500), (8, 4, 500), (12, 4, 500), (24, 4, 500), (50, 5, 1100), (80, 8, 1800), (1000, 24, 4000)],
+    [
+        (3, 2, 500),
+        (7, 2, 500),
+        (8, 4, 500),
+        (12, 4, 500),
+        (24, 7, 500),
+        (50, 10, 1000),
+        (80, 12, 1700),
+        (1000, 24, 4000),
+    ],
 )
 def test_held_out_pairs_and_steps_follow_the_number_of_pictures(
     tmp_path: Path, count: int, held_out: int, steps: int
@@ -73,7 +82,7 @@ def test_held_out_pairs_and_steps_follow_the_number_of_pictures(
     assert (config.data.num_validation, config.train.max_train_steps) == (held_out, steps)
     assert config.train.snapshot_steps == parse(config.train.validation_steps)
     assert config.evaluation.num_prompts <= held_out
-    assert ("too few for a reliable verdict" in path.read_text()) == (count < 8)
+    assert ("with 7, from 21 pictures on, a large gain is seen" in path.read_text()) == (count < 21)
     assert config.evaluation.confirm_prompts > 0, "every run has a final"
     assert (config.evaluation.num_seeds, config.evaluation.confirm_seeds) == (1, 1), "drawing on a CPU is slow"
     assert config.run.preset == "sd1 on CPU"
@@ -190,7 +199,7 @@ def test_a_run_with_pictures_for_regularisation_has_twice_the_steps(tmp_path: Pa
     )
     steps = [int(text.partition("max_train_steps = ")[2].split()[0]) for text in (plain, beside)]
     assert steps == [2200, 4000]
-    assert "num_validation = 10 # of 100:" in beside
+    assert "num_validation = 12 # of 100:" in beside
     assert "4 an update, 2 of them for regularisation" in beside
 
 

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from shared.data.sources import Pair
-from shared.data.split.held_out import choose, stratum, suggested
+from shared.data.split.held_out import ENOUGH, choose, pictures_needed, stratum, suggested
 from shared.errors import DataError
+from shared.launch.power import DEMO_GAIN, TYPICAL_SNAPSHOTS
+from shared.statistics.power import chance
 
 
 def pairs(count: int) -> list[Pair]:
@@ -130,6 +132,13 @@ def test_a_stratum_is_a_kohya_folder_or_else_the_first(pair_id: str, name: str) 
     assert stratum(pair_id) == name
 
 
-def test_few_pictures_hold_out_enough_to_decide_or_the_least_there_can_be() -> None:
-    expected = {3: 2, 7: 2, 8: 4, 14: 4, 15: 4, 40: 4, 50: 5, 1000: 24}
+def test_as_many_are_held_out_as_a_verdict_needs_and_the_set_can_give_up() -> None:
+    expected = {3: 2, 7: 2, 8: 4, 12: 4, 15: 5, 20: 6, 21: 7, 40: 8, 60: 12, 100: 12, 200: 20, 1000: 24}
     assert {count: suggested(count) for count in expected} == expected
+    counts = [suggested(count) for count in range(2, 400)]
+    assert counts == sorted(counts), "more pictures never hold out fewer"
+    assert [pictures_needed(count) for count in (4, 7, 24, 99)] == [8, 21, 240, 240]
+
+
+def test_seven_captions_see_a_large_gain_in_nine_of_ten_runs() -> None:
+    assert chance(DEMO_GAIN, ENOUGH, TYPICAL_SNAPSHOTS) >= 0.9 > chance(DEMO_GAIN, ENOUGH - 1, TYPICAL_SNAPSHOTS)
