@@ -1,4 +1,4 @@
-"""The frame of every page: navigation, the choice of the run, the state line; then the page itself.
+"""The frame of every page: the bar with the choice of the run and the pages; then the page itself.
 
 The address is the whole state: page, `run`, and what the page adds (`x`, `smoothing`, `step`, `lang`).
 """
@@ -13,13 +13,12 @@ import streamlit as st
 from dashboard import url_state
 from dashboard.data.runs import run_names, runs_folder
 from dashboard.panels import LANGUAGE, RUN_IDS, is_another
-from dashboard.panels.state import state_panel
+from dashboard.panels.bar import bar
 from dashboard.text.language import LANGUAGES, best_match, say, use
 from shared.errors import RunFolderError
 from shared.run_folder.run_dir import open_run
 
-HERE = Path(__file__).parent
-VIEWS, STYLE = HERE / "views", HERE / "style.css"
+VIEWS = Path(__file__).parent / "views"
 
 
 def shell() -> None:
@@ -28,8 +27,9 @@ def shell() -> None:
     url_state.read()
     st.session_state[LANGUAGE] = viewer_language()
     use(st.session_state[LANGUAGE])
-    st.html(STYLE)
-    page = st.navigation(pages(), position="top")
+    titles = page_titles()
+    pages = {name: page_of(name, title) for name, title in titles.items()}
+    page = st.navigation([*pages.values()], position="hidden")
     names = run_names()
     if not names:
         wait_for_a_run(st.session_state[LANGUAGE])
@@ -41,38 +41,35 @@ def shell() -> None:
         return
     if run_id:
         st.session_state.setdefault(RUN_IDS, {})[name] = run_id
-    choose_run(names, name)
-    look_for_new_runs(names, name, run_id)
-    state_panel(name)
+    st.session_state["run"] = name
+    bar(name, run_id, next(key for key in pages if pages[key] == page), titles)
     page.run()
     url_state.write()
 
 
-def pages() -> list[st.Page]:
-    """Every page, in the order of use."""
-    return [
-        st.Page(VIEWS / "overview.py", title=say("Overview"), icon=":material/monitoring:", default=True),
-        st.Page(VIEWS / "samples.py", title=say("Samples"), icon=":material/grid_view:"),
-        st.Page(VIEWS / "snapshots.py", title=say("Snapshots"), icon=":material/star:"),
-        st.Page(VIEWS / "compare.py", title=say("Compare"), icon=":material/compare_arrows:"),
-        st.Page(VIEWS / "logs.py", title=say("Logs"), icon=":material/article:"),
-        st.Page(VIEWS / "settings.py", title=say("Config"), icon=":material/tune:", url_path="config"),
-        st.Page(VIEWS / "system.py", title=say("System"), icon=":material/memory:"),
-    ]
+def page_titles() -> dict[str, str]:
+    """Every page by the name of its file, in the order of use."""
+    return {
+        "overview": say("Overview"),
+        "samples": say("Pictures"),
+        "snapshots": say("Snapshots"),
+        "compare": say("Compare"),
+        "logs": say("Logs"),
+        "settings": say("Config"),
+        "system": say("System"),
+    }
+
+
+def page_of(name: str, title: str) -> st.Page:
+    """The page of `views/<name>.py`."""
+    path = "config" if name == "settings" else name
+    return st.Page(VIEWS / f"{name}.py", title=title, url_path=path, default=name == "overview")
 
 
 def viewer_language() -> str:
     """`?lang=`, else the browser's."""
     chosen = st.session_state.get("lang")
     return chosen if chosen in LANGUAGES else best_match(st.context.locale)
-
-
-def choose_run(names: list[str], name: str) -> None:
-    """Keep this run as the choice, even if Streamlit lost it because a run of the script was interrupted."""
-    url_state.settle("run", names, name)
-    with st.container(horizontal=True, vertical_alignment="center", key="header"):
-        st.markdown("#### Darkroom", width="content")
-        st.selectbox(say("Run"), names, key="run", label_visibility="collapsed", width=320)
 
 
 def show_gone(name: str, names: list[str], run_id: str) -> None:
@@ -100,7 +97,7 @@ def show_gone(name: str, names: list[str], run_id: str) -> None:
     else:
         text = say("The run {run} no longer exists: it was removed or renamed.", run=quoted)
         st.warning(text, icon=":material/warning:")
-    look_for_new_runs(names, name, run_id)
+    look_again(names, name, run_id)
 
 
 def id_of(name: str, names: list[str]) -> str:
@@ -126,8 +123,8 @@ def wait_for_a_run(language: str) -> None:
 
 
 @st.fragment(run_every=10.0)
-def look_for_new_runs(names: list[str], name: str, run_id: str) -> None:
-    """Offer a run that was created after the page was opened; notice if the chosen one disappears."""
+def look_again(names: list[str], name: str, run_id: str) -> None:
+    """Notice if the run came back, and offer those that were created meanwhile."""
     if run_names() != names or id_of(name, names) != run_id:
         st.rerun()
 

@@ -24,6 +24,7 @@ PARSERS: dict[str, Callable[[str], Any]] = {
     "smoothing": int,
     "scales": _words,
     "step": int,
+    "left": int,
     "compare": _words,
     "role": str,
     "lang": str,

@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
+import functools
 import os
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
-import streamlit as st
-
+from dashboard.components.state_line import Tone, process_fact
 from dashboard.data.reader import RunReader
+from dashboard.text.language import say
+from shared.errors import DarkroomError
+from shared.run_folder.heartbeat import is_alive, read_status
 from shared.run_folder.run_dir import list_runs, open_run
+
+
+@dataclass(frozen=True)
+class RunLine:
+    """A run in the list of all."""
+
+    name: str
+    state: str
+    tone: Tone
+    best: str
+    """`best: step 600`; empty before there is one."""
 
 
 def runs_folder() -> Path:
@@ -33,6 +50,21 @@ def open_reader(name: str) -> RunReader:
     return _shared_reader(str(run.path), run.read_record().run_id)
 
 
-@st.cache_resource(max_entries=16, show_spinner=False)
+def run_lines() -> list[RunLine]:
+    """All of them, in the order of `run_names`."""
+    return [run_line(name) for name in run_names()]
+
+
+def run_line(name: str) -> RunLine:
+    """What its trainer does, and its best step; says so if the run cannot be read."""
+    with suppress(DarkroomError, OSError):
+        reader = open_reader(name)
+        trainer, best = read_status(reader.run, "trainer"), reader.best()
+        fact = process_fact("", trainer, is_alive(trainer), datetime.now(UTC))
+        return RunLine(name, fact.value, fact.tone, say("best: step {step}", step=best.step) if best else "")
+    return RunLine(name, say("cannot be read"), "bad", "")
+
+
+@functools.lru_cache(maxsize=16)
 def _shared_reader(path: str, run_id: str) -> RunReader:
     return RunReader(open_run(Path(path)), run_id)

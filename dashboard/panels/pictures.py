@@ -5,13 +5,11 @@ from __future__ import annotations
 import streamlit as st
 
 from dashboard import url_state
-from dashboard.components.wall import RUN_COLUMNS, show_wall, wall_data
+from dashboard.components.wall import show_wall, wall_data
 from dashboard.data.reader import RunReader
 from dashboard.panels import refreshed
 from dashboard.panels.waiting import wait_for_evaluation
 from dashboard.text.language import say
-
-STRIP_PROMPTS = 6
 
 
 @refreshed(seconds=3.0)
@@ -35,31 +33,6 @@ def pictures_panel(reader: RunReader) -> None:
         step=chosen,
     )
     show_wall(data, key=f"wall_{reader.run_id}", on_step=choose_step)
-
-
-@refreshed(seconds=10.0)
-def strip_panel(reader: RunReader) -> None:
-    """The first prompts, drawn by the base model and the best snapshot."""
-    if not reader.evaluated_steps():
-        wait_for_evaluation(reader, say("Waiting for the first pictures, drawn by the base model …"))
-        return
-    if reader.has_no_pictures():
-        return
-    best = reader.best()
-    with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
-        st.markdown("##### " + say("Samples"), width="content")
-        st.page_link("views/samples.py", label=say("all pictures"), icon=":material/grid_view:", width="content")
-    data = wall_data(
-        reader.name,
-        reader.run_id,
-        reader.evaluation_versions(),
-        descriptions=reader.descriptions,
-        best=best.step if best else None,
-        columns=RUN_COLUMNS,
-        plain=True,
-        limit=STRIP_PROMPTS,
-    )
-    show_wall(data, key=f"strip_{reader.run_id}")
 
 
 def choose_step(step: int) -> None:

@@ -132,13 +132,13 @@ def downloads_panel(reader: RunReader, step: int, files: Sequence[FileEntry]) ->
             else:
                 convert_button(reader, step, form)
     for form in converted:
-        if failure := all_exports().failure(exports.target_of(reader.run, step, form)):
+        if failure := exports.EXPORTS.failure(exports.target_of(reader.run, step, form)):
             st.error(failure, icon=":material/error:")
 
 
 def convert_button(reader: RunReader, step: int, form: ExportFormat) -> None:
     """Begins an export; while it is at work, says for how long."""
-    server = all_exports()
+    server = exports.EXPORTS
     job = server.running(exports.target_of(reader.run, step, form))
     programs, time = form.programs, duration(job.seconds()) if job else ""
     making = say("Converting for {programs} … {time}", programs=programs, time=time) if job else ""
@@ -150,12 +150,6 @@ def convert_button(reader: RunReader, step: int, form: ExportFormat) -> None:
         on_click=act,
         args=(reader, server.start, reader.run, step, form),
     )
-
-
-@st.cache_resource(show_spinner=False)
-def all_exports() -> exports.Exports:
-    """Those of this server, whoever asked for them."""
-    return exports.Exports()
 
 
 def show_notes(reader: RunReader, step: int, noted: notes.Notes) -> None:

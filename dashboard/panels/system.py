@@ -11,10 +11,9 @@ import pandas as pd
 import streamlit as st
 
 from dashboard.components import state_line
-from dashboard.data.machine_usage import folder_bytes, read_machine
+from dashboard.data.machine_usage import Gpu, folder_bytes, read_gpus, read_machine
 from dashboard.data.reader import RunReader
 from dashboard.panels import refreshed
-from dashboard.panels.state import gpus
 from dashboard.text.formatting import size
 from dashboard.text.language import say
 from shared.run_folder.heartbeat import is_alive, read_statuses
@@ -144,3 +143,9 @@ def _flat(tree: dict[str, Any], prefix: str) -> list[tuple[str, str]]:
         else:
             pairs.append((f"{prefix}{key}", str(value)))
     return pairs
+
+
+@st.cache_data(ttl=2, max_entries=1, show_spinner=False)
+def gpus() -> list[Gpu]:
+    """The GPUs, asked once for all viewers."""
+    return read_gpus()

@@ -14,10 +14,12 @@ from dashboard.data.runs import runs_folder
 from dashboard.server.auth import Gate
 from dashboard.server.files import routes
 from dashboard.server.page import page_routes
+from dashboard.server.screen import screen_routes
+from dashboard.server.scripts import script_routes
 from shared.config import access
 
 app = st.App(
     Path(__file__).parents[1] / "shell.py",
-    routes=[*page_routes(), *routes(runs_folder())],
+    routes=[*page_routes(), *script_routes(), *screen_routes(), *routes(runs_folder())],
     middleware=[Middleware(Gate, admission=access.admission())],
 )

@@ -79,6 +79,10 @@ class Exports:
         return job.error() if job and job.process.poll() and not target.exists() else ""
 
 
+EXPORTS = Exports()
+"""Those of this server, whoever asked for them."""
+
+
 def target_of(run: RunDir, step: int, form: ExportFormat) -> Path:
     """The file of an export."""
     return run.exports / f"{run.path.name}-{step:06d}-{form.name}{form.ending}"

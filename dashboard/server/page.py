@@ -1,4 +1,4 @@
-"""Streamlit's own page, with a script that says why it does not connect.
+"""Streamlit's own page, with our styles, and a script that says why it does not connect.
 
 Streamlit draws nothing before its WebSocket is connected. If a proxy prevents that, the page would stay empty. The
 script therefore asks `auth.Gate` whether the WebSocket will be accepted, and shows the reason if not.
@@ -13,6 +13,8 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
+from dashboard.server.scripts import links
+
 PATHS = ("", "samples", "snapshots", "compare", "logs", "config", "system")
 INDEX = Path(st.__file__).parent / "static" / "index.html"
 SCRIPT = Path(__file__).with_name("page.js")
@@ -20,8 +22,8 @@ SCRIPT = Path(__file__).with_name("page.js")
 
 def page_routes() -> list[Route]:
     """A route for every page; Streamlit serves its own files."""
-    script = f"<script>{SCRIPT.read_text(encoding='utf-8')}</script>"
-    text = INDEX.read_text(encoding="utf-8").replace("</head>", f"{script}</head>", 1)
+    added = f"{links()}<script>{SCRIPT.read_text(encoding='utf-8')}</script>"
+    text = INDEX.read_text(encoding="utf-8").replace("</head>", f"{added}</head>", 1)
 
     async def page(_: Request) -> Response:
         return HTMLResponse(text, headers={"Cache-Control": "no-cache"})

@@ -1,10 +1,8 @@
-"""How the run goes: curves, the best snapshot, a few pictures."""
+"""What to ship and why, then the curves."""
 
 from dashboard.panels import chosen_run
-from dashboard.panels.best import best_panel
 from dashboard.panels.curves import curves_panel
-from dashboard.panels.pictures import strip_panel
+from dashboard.panels.first_screen import first_screen
 
+first_screen(chosen_run())
 curves_panel(chosen_run())
-best_panel(chosen_run())
-strip_panel(chosen_run())

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Error, Page, expect, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Error, Page, ViewportSize, expect, sync_playwright
 
 from examples.fake_run import create, write_history
 from shared.launch.listener import listen
@@ -29,6 +29,12 @@ PATIENCE_SECONDS = 60  # for a machine that is busy with something else; a quiet
 PROBES = re.compile(r"/\w+/_stcore/")  # Streamlit's own, when a page is opened by its address: is the app in a folder?
 # Plotly's own: it finishes drawing a chart that the page has removed meanwhile (react-plotly.js issue 140, harmless)
 REMOVED_WHILE_DRAWN = re.compile(r"of undefined \(reading '_(rehover|redrag|previousSelections|hoversubplot)'\)")
+
+STATUS = ".darkroom-bar .status[data-tone]"
+"""What the bar says of the run, once it has an answer."""
+
+TALL: ViewportSize = {"width": 1400, "height": 1900}
+"""Shows the charts too, which stand below the first screen; charts out of sight are not drawn."""
 
 OpenPage = Callable[..., Page]
 
@@ -76,14 +82,14 @@ def open_page(browser: Browser, server: subprocess.Popen[bytes]) -> Iterator[Ope
             complaints.append(str(error))
 
     def open_(run_name: str, page_name: str = "", query: str = "", **context_options: object) -> Page:
-        context = browser.new_context(**{"viewport": {"width": 1400, "height": 900}, **context_options})
+        context = browser.new_context(**{"viewport": TALL, **context_options})
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(1000 * PATIENCE_SECONDS)
         page.on("console", note)
         page.on("pageerror", note_exception)
         page.goto(f"{address_of(server)}/{page_name}?run={run_name}{query}")
-        page.wait_for_selector(".facts")
+        page.wait_for_selector(STATUS)
         return page
 
     yield open_
@@ -125,11 +131,10 @@ def wait_for_ticks(page: Page, count: int, figure: int = 0) -> None:
         wait_until(lambda step=step: last_drawn_step(page, figure) > step)
 
 
-def wait_for_seconds_told(page: Page, count: int) -> None:
-    """Until the state line, which is drawn every other second, has changed so many times."""
+def wait_for_answers(page: Page, count: int) -> None:
+    """Until the page has asked so many times what is new, which it does every other second."""
     for _ in range(count):
-        before = page.locator(".facts").inner_text()
-        wait_until(lambda before=before: page.locator(".facts").inner_text() != before)
+        page.wait_for_event("response", lambda response: "/screen/" in response.url)
 
 
 @contextmanager

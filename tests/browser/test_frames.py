@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser
 
-from tests.browser.conftest import address_of, serve, wait_until
+from tests.browser.conftest import STATUS, address_of, serve, wait_until
 
 pytestmark = pytest.mark.browser
 
@@ -47,8 +47,8 @@ def test_only_a_site_that_is_named_shows_the_dashboard_in_a_frame(browser: Brows
         bodies[0] += f'<img src="{address_of(closed)}/{PICTURE}">'
         page.goto(site)
         frames = page.frame_locator("iframe")
-        frames.nth(1).locator(".facts").wait_for(timeout=60_000)
-        assert frames.nth(0).locator(".facts").count() == 0
+        frames.nth(1).locator(STATUS).wait_for(timeout=60_000)
+        assert frames.nth(0).locator(STATUS).count() == 0
         assert page.frames[1].url.startswith("chrome-error"), "the browser refuses it"
         wait_until(lambda: page.locator("img").evaluate("(image) => image.complete"))
         assert page.locator("img").evaluate("(image) => image.naturalWidth") == 0, "nobody embeds its pictures"

@@ -11,13 +11,15 @@ from playwright.sync_api import Browser, expect
 from shared.run_folder import requests
 from shared.run_folder.run_dir import RunDir
 from tests.browser.conftest import (
+    STATUS,
+    TALL,
     OpenPage,
     address_of,
     free_port,
     last_drawn_step,
     live_run,
     serve,
-    wait_for_seconds_told,
+    wait_for_answers,
     wait_for_ticks,
     wait_until,
 )
@@ -43,17 +45,17 @@ def test_what_somebody_types_and_opens_survives_ticks(open_page: OpenPage, train
     note = page.locator("[class*=st-key-note_] textarea")
     note.click()
     page.keyboard.type("soft edge")
-    wait_for_seconds_told(page, 1)
+    wait_for_answers(page, 1)
     page.keyboard.type("s")
     assert note.input_value() == "soft edges"
     page.get_by_text("On the command line").click()
     expect(page.get_by_text("--format kohya")).to_be_visible()
-    wait_for_seconds_told(page, 3)
+    wait_for_answers(page, 3)
     expect(page.get_by_text("--format kohya")).to_be_visible()
     page.get_by_role("link", name="Overview").click()
     page.wait_for_selector(".main-svg")
-    page.locator(".st-key-run input").click()
-    options = page.get_by_role("option")
+    page.locator("header .run").click()
+    options = page.locator(".runs a")
     options.first.wait_for()
     wait_for_ticks(page, 2)
     assert options.count() >= 2
@@ -88,7 +90,7 @@ def test_the_page_recovers_after_being_offline(open_page: OpenPage, training: Ru
 @pytest.mark.slow
 def test_the_page_recovers_when_the_server_was_started_again(browser: Browser, runs: Path, training: RunDir) -> None:
     port = free_port()
-    page = browser.new_page()
+    page = browser.new_page(viewport=TALL)
     with serve(runs, port) as process:
         page.goto(f"{address_of(process)}/?run={training.path.name}")
         page.locator(".main-svg").first.wait_for(timeout=60_000)
@@ -101,13 +103,13 @@ def test_the_page_recovers_when_the_server_was_started_again(browser: Browser, r
 def test_ten_clicks_on_stop_make_one_request(open_page: OpenPage, runs: Path) -> None:
     with live_run(runs, "hammered", "--ignore-stop") as run:
         page = open_page("hammered")
-        page.locator(".st-key-stop_training button").click()
-        confirm = page.locator(".st-key-confirm_stop button")
+        page.locator("header .stop").click()
+        confirm = page.locator(".confirm-stop")
         confirm.wait_for()
         for _ in range(10):
             confirm.evaluate_all("(buttons) => buttons.forEach((button) => button.click())")
             page.wait_for_timeout(random.uniform(0, 300))
-        expect(page.locator(".chain")).to_contain_text("requested")
+        expect(page.locator(".under .chain")).to_contain_text("requested")
         assert len(requests.requests(run)) == 1
 
 
@@ -115,12 +117,13 @@ def test_ten_clicks_on_stop_make_one_request(open_page: OpenPage, runs: Path) ->
 def test_a_run_is_paused_photographed_and_goes_on(open_page: OpenPage, runs: Path) -> None:
     with live_run(runs, "held") as run:
         page = open_page("held")
-        page.locator(".st-key-request_pause button:enabled").click()
-        expect(page.locator(".facts")).to_contain_text("paused")
-        page.locator(".st-key-request_resume button:enabled").click()
-        expect(page.locator(".facts")).to_contain_text("training")
+        page.locator("header .pause:enabled").click()
+        expect(page.locator(STATUS)).to_contain_text("Paused")
+        page.locator("header .resume:enabled").click()
+        expect(page.locator(STATUS)).to_contain_text("Training")
         published = set(run.published_snapshots())
-        page.locator(".st-key-request_snapshot-now button:enabled").click()
+        page.locator("header .more").click()
+        page.locator(".menu .snapshot:enabled").click()
         (request,) = wait_for_request(run)
         wait_until(lambda: requests.read_answer(run, request).done is not None)
         wait_until(lambda: requests.read_answer(run, request).step in set(run.published_snapshots()) - published)
@@ -146,7 +149,7 @@ def test_an_open_page_whose_token_was_renewed_says_what_to_do_and_goes_on_once_i
         assert note.input_value() == "half a sen"
         another = context.new_page()
         another.goto(f"{address_of(process)}/?token=after")
-        another.locator(".facts").wait_for(timeout=60_000)
+        another.locator(STATUS).wait_for(timeout=60_000)
         expect(page.locator("#darkroom-waits")).to_have_count(0)
         page.locator("[data-testid=stApp][data-test-connection-state=CONNECTED]").wait_for(timeout=60_000)
     context.close()

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import expect
 
 from shared.run_folder import requests
-from tests.browser.conftest import OpenPage, last_drawn_step, live_run, wait_for_ticks, wait_until
+from tests.browser.conftest import STATUS, OpenPage, last_drawn_step, live_run, wait_for_ticks, wait_until
 
 pytestmark = pytest.mark.browser
 
@@ -70,34 +70,35 @@ def test_two_viewers_pressing_stop_make_one_request_and_see_it_through(open_page
     with live_run(runs, "stopped") as run:
         first, second = open_page("stopped"), open_page("stopped")
         for page in (first, second):
-            page.locator(".st-key-stop_training button").click()
-            expect(page.locator(".st-key-confirm_stop button")).to_be_visible()
+            page.locator("header .stop").click()
+            expect(page.locator(".confirm-stop")).to_be_visible()
         assert requests.requests(run) == []
-        first.locator(".st-key-confirm_stop button").click(click_count=3)
+        first.locator(".confirm-stop").click(click_count=3)
         expect(second.locator(".chain")).to_contain_text("stopped")
         for page in (first, second):
             expect(page.locator(".chain li.reached")).to_have_count(4)
-            expect(page.locator(".st-key-stop_training button")).to_be_disabled()
-            expect(page.locator(".st-key-confirm_stop")).to_have_count(0)
-            expect(page.locator(".facts")).to_contain_text("stopped")
+            expect(page.locator("header .stop")).to_be_hidden()
+            expect(page.locator(".confirm-stop")).to_be_hidden()
+            expect(page.locator(STATUS)).to_contain_text("Stopped")
         assert [request.by for request in requests.requests(run)] == ["dashboard"]
 
 
 def test_a_trainer_that_is_silent_dies_and_is_resumed_is_told_at_every_turn(open_page: OpenPage, runs: Path) -> None:
     with live_run(runs, "mortal", "--ignore-stop") as run:
         page = open_page("mortal")
-        page.locator(".st-key-stop_training button").click()
-        page.locator(".st-key-confirm_stop button").click()
+        page.locator("header .stop").click()
+        page.locator(".confirm-stop").click()
         expect(page.get_by_text("The trainer has not answered")).to_be_visible()
         assert len(requests.requests(run)) == 1
         wait_for_ticks(page, 1)
     expect(page.get_by_text("ended without answering the request")).to_be_visible()
-    expect(page.locator(".facts .bad")).to_have_count(2)  # trainer and evaluator
+    expect(page.locator(f"{STATUS}[data-tone=bad]")).to_be_visible()
+    page.locator("header .chip").click()
     expect(page.locator(".alerts")).to_contain_text("exited unexpectedly")
-    expect(page.locator(".st-key-stop_training button")).to_be_disabled()
+    expect(page.locator("header .stop")).to_be_hidden()
     with live_run(runs, "mortal"):
-        expect(page.locator(".facts .bad")).to_have_count(0)
+        expect(page.locator(f"{STATUS}[data-tone=bad]")).to_have_count(0)
         expect(page.locator(".chain")).to_have_count(0)
-        expect(page.locator(".st-key-stop_training button")).to_be_enabled()
+        expect(page.locator("header .stop")).to_be_enabled()
         wait_for_ticks(page, 2)
         assert page.locator(".darkroom-figure").first.evaluate(RUNS_FORWARD)

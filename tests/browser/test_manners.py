@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, expect
 
-from tests.browser.conftest import OpenPage, address_of, serve
+from tests.browser.conftest import STATUS, OpenPage, address_of, serve
 
 pytestmark = pytest.mark.browser
 
@@ -22,7 +22,7 @@ def test_a_phone_needs_no_sideways_scrolling(open_page: OpenPage, name: str) -> 
     page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
     if not name:
         page.wait_for_selector(".main-svg")
-        page.locator(".over").first.wait_for()
+        page.locator(".above").first.wait_for()
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     assert page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth") <= 390
 
@@ -54,7 +54,6 @@ def test_a_click_on_a_metrics_point_opens_its_pictures(open_page: OpenPage) -> N
 
 def test_a_chinese_browser_is_spoken_to_in_chinese(open_page: OpenPage) -> None:
     page = open_page("done", "logs", locale="zh-TW")
-    expect(page.locator(".facts")).to_contain_text("訓練程式")
     expect(page.get_by_role("link", name="總覽")).to_be_visible()
     page = open_page("done", "samples", "&lang=en", locale="zh-CN")
     expect(page.locator(".legend")).to_contain_text("Under each picture")
@@ -82,7 +81,7 @@ def test_with_a_token_nothing_is_seen_without_it(browser: Browser, runs: Path) -
         picture = f"{address}/pictures/done/references/kimono/crimson-0.png"
         assert context.request.get(picture).status == 401
         page.goto(f"{address}/?run=done&token=secret")
-        page.locator(".facts").wait_for(timeout=60_000)
+        page.locator(STATUS).wait_for(timeout=60_000)
         assert "token" not in page.url
         assert context.request.get(picture).status == 200
         context.close()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from playwright.sync_api import Browser
 
-from tests.browser.conftest import address_of, serve
+from tests.browser.conftest import STATUS, address_of, serve
 
 
 @contextmanager
@@ -77,6 +77,6 @@ def test_behind_a_proxy_that_is_trusted_the_page_lives_in_its_folder(browser: Br
         with page.expect_response(re.compile(r"/jo/8501/pictures/.*\.png"), timeout=60_000) as picture:
             page.goto(f"{address}/samples?run=done&token=secret")
         assert picture.value.status == 200
-        page.locator(".facts").wait_for(timeout=60_000)
+        page.locator(STATUS).wait_for(timeout=60_000)
         assert re.fullmatch(r"http://localhost:\d+/jo/8501/samples\?run=done.*", page.url)
         context.close()

@@ -64,8 +64,8 @@ def press_stop(browser: Browser, output: str) -> None:
     page = browser.new_page()
     page.set_default_timeout(60_000)
     until(lambda: answers(page, address[1]), "the dashboard to answer")
-    page.locator(".st-key-stop_training button:enabled").click()
-    page.locator(".st-key-confirm_stop button").click()
+    page.locator("header .stop:enabled").click()
+    page.locator(".confirm-stop").click()
     page.get_by_text("stopped", exact=False).first.wait_for()
     page.close()
 

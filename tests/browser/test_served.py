@@ -12,6 +12,7 @@ import pytest
 from playwright.sync_api import Browser
 
 from tests.browser.conftest import (
+    STATUS,
     OpenPage,
     address_of,
     serve,
@@ -30,7 +31,8 @@ COLORS = """(node, style) => [
 def test_text_is_readable_in_both_themes(open_page: OpenPage, scheme: str) -> None:
     page = open_page("done", "", color_scheme=scheme)
     page.wait_for_selector(".main-svg .annotation-text")
-    for selector, style in ((".fact dd", "color"), (".annotation-text", "fill"), (".prompt", "color")):
+    selectors = ("h1", "color"), (".parts span", "color"), (".annotation-text", "fill"), (".prompt b", "color")
+    for selector, style in selectors:
         node = page.locator(selector).first
         node.wait_for()
         wait_until(lambda node=node, style=style: contrast(*node.evaluate(COLORS, style)) > 7)
@@ -91,7 +93,7 @@ def test_it_ends_when_its_supervisor_is_gone_even_while_watched(browser: Browser
     with serve(runs, DARKROOM_PARENT_PIPE="1") as process:
         page = browser.new_page()
         page.goto(address_of(process))
-        page.wait_for_selector(".facts")
+        page.wait_for_selector(STATUS)
         assert process.stdin
         process.stdin.close()
         process.wait(timeout=60)

@@ -20,11 +20,13 @@ from shared.run_folder.records import replace_file
 from shared.run_folder.run_dir import RunDir
 from shared.run_folder.tables import TRAIN_COLUMNS, Appender, Value, write_rows
 from tests.browser.conftest import (
+    STATUS,
+    TALL,
     OpenPage,
     address_of,
     last_drawn_step,
     serve,
-    wait_for_seconds_told,
+    wait_for_answers,
     wait_for_ticks,
     wait_until,
 )
@@ -52,7 +54,7 @@ def test_zooming_brings_every_point_of_the_window(browser: Browser, tmp_path: Pa
     command = ["examples/fake_run.py", str(folder / "long"), "--steps", "100000", "--snapshot-steps", "50000"]
     subprocess.run([sys.executable, *command], check=True)
     with serve(folder) as process:
-        page = browser.new_page(viewport={"width": 1400, "height": 900})
+        page = browser.new_page(viewport=TALL)
         page.goto(address_of(process))
         figure = page.locator(".darkroom-figure.js-plotly-plot").first
         figure.wait_for(timeout=60_000)
@@ -74,7 +76,7 @@ def test_looking_closer_and_back_breaks_no_connection(open_page: OpenPage) -> No
     for _ in range(2):
         figure.evaluate("(node) => Plotly.relayout(node, {'xaxis.range': [100, 120]})")
         wait_until(lambda: figure.evaluate(drawn) < whole)
-        wait_for_seconds_told(page, 3)  # a tick at least that sends the part
+        wait_for_answers(page, 3)  # a tick at least that sends the part
         figure.evaluate("(node) => node.emit('plotly_doubleclick')")
         wait_until(lambda: figure.evaluate(drawn) == whole)
     page.locator("[data-testid=stApp][data-test-connection-state=CONNECTED]").wait_for()
@@ -110,7 +112,7 @@ def test_a_figure_that_nothing_new_came_for_is_not_drawn_again(open_page: OpenPa
         table.append(fake.training_row(step, datetime.now(UTC), 0.4))
         wait_until(lambda step=step: last_drawn_step(page) == step)
         if step == 301:  # with it the axis of both grew, to 310
-            wait_for_seconds_told(page, 3)
+            wait_for_answers(page, 3)
             page.evaluate(COUNT_DRAWINGS)
     training, quality = page.evaluate("drawings")
     assert training >= 3
@@ -132,7 +134,7 @@ class FourCharts:
 
     def show(self) -> None:
         """As it was before."""
-        self.page.set_viewport_size({"width": 1400, "height": 900})
+        self.page.set_viewport_size(TALL)
 
 
 @pytest.fixture
@@ -146,7 +148,7 @@ def four_charts(open_page: OpenPage, runs: Path) -> FourCharts:
     def tick() -> None:
         step = next(steps)
         table.append(row_of_four_charts(fake, step))
-        expect(page.locator(".facts")).to_contain_text(f"{step:,} / 3,000")
+        expect(page.locator(STATUS)).to_contain_text(f"{step:,} / 3,000")
 
     page = open_page("four-charts")
     figure = page.locator(".darkroom-figure.js-plotly-plot")

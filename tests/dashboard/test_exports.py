@@ -10,7 +10,6 @@ from types import SimpleNamespace
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from dashboard.panels import snapshots
 from dashboard.server import exports
 from dashboard.server.exports import Exports, target_of
 from examples.fake_run import FakeRun
@@ -23,8 +22,8 @@ _, KOHYA, PEFT = EARLIER_EXPORTS
 
 
 @pytest.fixture(autouse=True)
-def _no_exports_of_other_tests() -> None:
-    snapshots.all_exports.clear()
+def _no_exports_of_other_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exports, "EXPORTS", exports.Exports())
 
 
 def test_an_export_that_fails_says_why_and_can_be_tried_again(
@@ -47,7 +46,7 @@ def test_an_export_that_fails_says_why_and_can_be_tried_again(
     assert page.button(key=key).label.startswith("Converting for ComfyUI, A1111, Forge … ")
     assert page.button(key=key.replace("kohya", "peft")).disabled
     begin.touch()
-    until(lambda: not snapshots.all_exports().is_busy(), "the export to end")
+    until(lambda: not exports.EXPORTS.is_busy(), "the export to end")
     page.run()
     (error,) = page.error
     assert "pytorch_lora_weights.safetensors" in error.value

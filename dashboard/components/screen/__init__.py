@@ -1,0 +1,99 @@
+"""The bar on top of every page and the first screen: both ask for `/screen/<run>.json` themselves and draw it.
+
+Python sends only which run, which page and the texts. What a person presses comes back as one trigger value, `asked`:
+`{"do": "stop"}`, `{"do": "page", "page": "samples"}`, …
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from streamlit.components import v2 as components
+
+from dashboard.server.scripts import script_url
+from dashboard.text.language import say
+
+Asked = dict[str, Any]
+
+LOADER = """export default function (component) {
+  const mounted = import(new URL("@", document.baseURI)).then((module) => module.NAME(component))
+  return () => mounted.then((leave) => leave())
+}"""
+
+
+def _component(name: str, file: str) -> Any:
+    return components.component(
+        f"darkroom_{name}",
+        html=f'<div class="darkroom-{name}"></div>',
+        js=LOADER.replace("@", script_url(file), 1).replace("NAME", name),
+        isolate_styles=False,  # the styles are in the page's head, before anything is drawn
+    )
+
+
+_bar, _screen = _component("bar", "bar.js"), _component("screen", "screen.js")
+
+
+def show_bar(data: dict[str, Any], *, key: str) -> Asked:
+    """The bar; returns what was just asked for, if anything."""
+    return _asked(_bar(key=key, data=data | {"words": bar_words()}, on_asked_change=lambda: None))
+
+
+def show_first_screen(data: dict[str, Any], *, key: str) -> Asked:
+    """Verdict, pictures and filmstrip; returns what was just asked for, if anything."""
+    return _asked(_screen(key=key, data=data | {"words": screen_words()}, on_asked_change=lambda: None))
+
+
+def _asked(result: Any) -> Asked:
+    return dict(result.asked) if isinstance(result.asked, dict) else {}
+
+
+def bar_words() -> dict[str, str]:
+    """The texts of the bar."""
+    return {
+        "run": say("Run"),
+        "pages": say("Pages"),
+        "moreTab": say("More"),
+        "more": say("More actions"),
+        "pause": say("Pause"),
+        "resume": say("Resume"),
+        "stop": say("Stop"),
+        "askStop": say("The trainer finishes its step, saves and stops. The same command resumes it."),
+        "saveAndStop": say("Save and stop"),
+        "keepTraining": say("Keep training"),
+        "snapshot": say("Save snapshot now"),
+        "report": say("Download report (one HTML file)"),
+        "oneAlert": say("1 alert"),
+        "alerts": say("{count} alerts", count="{count}"),
+        "advice": say("The stop rule advises to end training."),
+        "notYet": say("Not yet"),
+        "offline": say("The dashboard does not answer; trying again …"),
+    }
+
+
+def screen_words() -> dict[str, str]:
+    """The texts of the first screen that do not depend on the run."""
+    return {
+        "why": say("How it was decided"),
+        "compare": say("Compare"),
+        "copyPath": say("copy path"),
+        "copied": say("copied"),
+        "making": say("{label} … converting", label="{label}"),
+        "interval": say(
+            "95 % interval: {low} to {high}; 0 is the base model, more is better", low="{low}", high="{high}"
+        ),
+        "prompt": say("Prompt"),
+        "typical": say("typical"),
+        "worst": say("worst"),
+        "newest": say("newest"),
+        "all": say("all pictures"),
+        "wipe": say("wipe"),
+        "divider": say("Boundary between {left} and {right}", left="{left}", right="{right}"),
+        "filmstrip": say("Snapshots"),
+        "stripHint": say("Click: show on the right. Shift-click: on the left."),
+        "justNow": say("just now"),
+        "evaluating": say("evaluating"),
+        "waiting": say("waiting"),
+        "planned": say("planned"),
+        "failed": say("failed"),
+        "skipped": say("skipped"),
+    }

@@ -1,0 +1,65 @@
+// Elements are made once, reused by position, and touched only where something differs.
+// Text only ever goes through textContent: what a file says is never read as HTML.
+
+export function make(tag, className = "", ...children) {
+  const made = document.createElement(tag)
+  if (className) made.className = className
+  made.append(...children)
+  return made
+}
+
+export function button(className, act) {
+  const made = make("button", className)
+  made.type = "button"
+  if (act) made.onclick = act
+  return made
+}
+
+export function fit(parent, count, makeChild) {
+  while (parent.children.length > count) parent.lastElementChild.remove()
+  while (parent.children.length < count) parent.append(makeChild())
+  return [...parent.children]
+}
+
+export function set(node, name, value) {
+  if (value === undefined || value === null || value === false) node.removeAttribute(name)
+  else if (node.getAttribute(name) !== String(value)) node.setAttribute(name, value)
+}
+
+export function write(node, text) {
+  if (node.textContent !== (text ?? "")) node.textContent = text ?? ""
+}
+
+export function show(node, isShown) {
+  if (node.hidden === Boolean(isShown)) node.hidden = !isShown
+}
+
+export function mark(node, className, isMarked) {
+  if (node.classList.contains(className) !== Boolean(isMarked)) node.classList.toggle(className, Boolean(isMarked))
+}
+
+// A link that other programs of the browser can use, and that a plain click follows without loading the page anew.
+export function onPlainClick(link, follow) {
+  link.onclick = (event) => {
+    if (event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return
+    event.preventDefault()
+    follow()
+  }
+}
+
+// A panel that opens under its button: Escape, a click elsewhere and a second click close it.
+export function attach(opener, panel) {
+  panel.popover = "auto"
+  opener.popoverTargetElement = panel
+  panel.addEventListener("beforetoggle", ({ newState }) => {
+    if (newState !== "open") return
+    const box = opener.getBoundingClientRect()
+    const isLeft = box.left < innerWidth / 2
+    panel.style.left = isLeft ? `${Math.max(8, box.left)}px` : "auto"
+    panel.style.right = isLeft ? "auto" : `${Math.max(8, document.documentElement.clientWidth - box.right)}px`
+    const isLow = box.top > innerHeight / 2
+    panel.style.top = isLow ? "auto" : `${box.bottom + 6}px`
+    panel.style.bottom = isLow ? `${innerHeight - box.top + 6}px` : "auto"
+  })
+  return panel
+}

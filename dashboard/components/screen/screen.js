@@ -1,0 +1,70 @@
+// The first screen: the verdict on the left, the pictures on the right, the filmstrip below.
+// Data: {run, words, left, right}; see __init__.py. What it shows comes from poll.js.
+
+import { make, mark } from "./dom.js"
+import { Filmstrip } from "./filmstrip.js"
+import { Pictures } from "./pictures.js"
+import { ask, follow, look } from "./poll.js"
+import { Verdict } from "./verdict.js"
+
+const screens = new WeakMap() // root element → FirstScreen
+
+class FirstScreen {
+  constructor(root) {
+    this.root = root
+    const tell = (what) => this.tell(what)
+    const choose = (sides) => this.choose(sides)
+    this.verdict = new Verdict(tell, (left, right) => choose({ left, right }))
+    this.pictures = new Pictures(() => tell({ do: "page", page: "samples" }))
+    this.filmstrip = new Filmstrip(choose)
+    const left = make("div", "left", this.verdict.answer, this.verdict.downloads, this.verdict.also)
+    root.append(left, this.pictures.root, this.filmstrip.root)
+    this.leave = follow((state) => this.draw(state))
+  }
+
+  update(data, tell) {
+    this.tell = tell
+    this.data = data
+    ask({ run: data.run, lang: data.lang, left: data.left, right: data.right })
+    if (this.state) this.draw(this.state)
+  }
+
+  choose(sides) {
+    ask(sides)
+    this.tell({ do: "sides", ...sides })
+  }
+
+  draw(state) {
+    this.state = state
+    const { screen } = state
+    if (!this.data) return
+    mark(this.root, "drawn", screen)
+    mark(this.root, "dimmed", state.isOffline || state.trouble)
+    if (!screen) return
+    this.verdict.draw(screen.verdict, this.data.words)
+    this.pictures.draw(screen.pictures, this.data.words)
+    this.filmstrip.draw(screen.strip, screen.pictures, this.data.words)
+    this.prepare(screen)
+  }
+
+  // A proven best is converted before anybody asks for it, once nothing else needs the memory.
+  prepare({ verdict, live, run_id }) {
+    const primary = verdict.downloads.find((download) => download.primary)
+    if (verdict.kind !== "ship" || live || primary?.state !== "absent" || this.prepared === run_id) return
+    this.prepared = run_id
+    this.tell({ do: "prepare", format: primary.name, step: verdict.step })
+    setTimeout(look, 1000)
+  }
+}
+
+export function screen({ data, parentElement, setTriggerValue }) {
+  const root = parentElement.querySelector(".darkroom-screen")
+  if (!screens.has(root)) screens.set(root, new FirstScreen(root))
+  const shown = screens.get(root)
+  shown.update(data, (what) => setTriggerValue("asked", what))
+  return () => {
+    shown.leave()
+    screens.delete(root)
+    root.replaceChildren()
+  }
+}

@@ -1,0 +1,161 @@
+// What to ship and why: a headline, a sentence, a row for each metric that counts, the downloads, the runner-up.
+
+import { button, fit, make, set, show, write } from "./dom.js"
+import { look } from "./poll.js"
+
+export class Verdict {
+  // tell({do, …}) goes to Python; compare(left, right) changes the pictures.
+  constructor(tell, compare) {
+    this.tell = tell
+    this.compare = compare
+    this.headline = make("h1")
+    this.sentence = make("p", "sentence")
+    this.rows = make("ul", "rows")
+    this.cautions = make("ul", "cautions")
+    this.answer = make("section", "answer", this.headline, this.sentence, this.rows, this.cautions)
+    this.primary = make("div", "offer")
+    this.others = make("p", "others")
+    this.failure = make("p", "failure")
+    this.downloads = make("section", "downloads", this.primary, this.others, this.failure)
+    this.runnerUp = make("span")
+    this.compareButton = button("link compare")
+    this.summary = make("summary")
+    this.reason = make("p")
+    this.also = make("section", "also", make("p", "runner-up", this.runnerUp, " ", this.compareButton), make("details", "why", this.summary, this.reason))
+  }
+
+  draw(verdict, words) {
+    this.verdict = verdict
+    this.words = words
+    this.answer.dataset.tone = verdict.tone
+    write(this.headline, verdict.headline)
+    write(this.sentence, verdict.sentence)
+    this.drawRows(verdict.rows)
+    fit(this.cautions, verdict.cautions.length, () => make("li")).forEach((line, index) => write(line, verdict.cautions[index]))
+    this.drawDownloads(verdict)
+    this.drawRunnerUp(verdict)
+    write(this.summary, words.why)
+    write(this.reason, verdict.reason)
+    show(this.reason.parentElement, verdict.reason)
+  }
+
+  // All bars have one scale, on which more is better and the line is the base model.
+  drawRows(rows) {
+    const ends = rows.flatMap(({ low, high }) => [low ?? 0, high ?? 0])
+    const least = Math.min(0, ...ends)
+    const most = Math.max(0, ...ends, least + 1e-9)
+    const room = 0.04 * (most - least)
+    const place = (value) => (100 * (value - least + room)) / (most - least + 2 * room)
+    fit(this.rows, rows.length, makeRow).forEach((node, index) => {
+      const row = rows[index]
+      node.dataset.better = row.better
+      write(node.children[0], row.title)
+      write(node.children[1], row.words)
+      drawInterval(node.children[2], row, place, this.words)
+      write(node.children[3], row.caveat)
+      show(node.children[3], row.caveat)
+    })
+  }
+
+  drawDownloads({ downloads, path }) {
+    const primary = downloads.find((download) => download.primary)
+    show(this.downloads, downloads.length)
+    if (primary) this.drawPrimary(primary)
+    const others = downloads.filter((download) => !download.primary)
+    const nodes = fit(this.others, others.length + 1, () => make("span", "other", make("a"), button("link")))
+    nodes.forEach((node, index) => (index < others.length ? this.drawOther(node, others[index]) : this.drawPath(node, path)))
+    const failed = downloads.find(({ state }) => state === "failed")
+    write(this.failure, failed?.message ?? failed?.words ?? "")
+    show(this.failure, failed)
+  }
+
+  drawPrimary(download) {
+    const isReady = download.state === "ready"
+    if (this.primary.dataset.ready !== String(isReady)) {
+      this.primary.replaceChildren(isReady ? make("a", "primary") : button("primary", () => this.convert(this.primaryDownload)))
+      this.primary.dataset.ready = isReady
+    }
+    this.primaryDownload = download
+    this.fill(this.primary.firstElementChild, download)
+  }
+
+  drawOther(node, download) {
+    const [link, maker] = node.children
+    const isReady = download.state === "ready"
+    show(link, isReady)
+    show(maker, !isReady)
+    this.fill(isReady ? link : maker, download)
+    maker.onclick = () => this.convert(download)
+  }
+
+  drawPath(node, path) {
+    const [link, copy] = node.children
+    show(link, false)
+    show(copy, path)
+    if (copy.dataset.path === path) return
+    copy.dataset.path = path
+    write(copy, this.words.copyPath)
+    set(copy, "title", path)
+    copy.onclick = () => copyText(path).then((done) => write(copy, done ? this.words.copied : path))
+  }
+
+  // Where somebody has asked for a conversion, the file is saved once it is there.
+  fill(node, download) {
+    const { state, label, url, name } = download
+    write(node, state === "making" ? this.words.making.replace("{label}", label) : label)
+    set(node, "title", download.programs)
+    if (state === "ready") {
+      set(node, "href", url)
+      set(node, "download", "")
+      if (this.wanted === name) {
+        this.wanted = undefined
+        node.click()
+      }
+    } else {
+      node.disabled = state === "making"
+    }
+  }
+
+  convert(download) {
+    this.wanted = download.name
+    this.tell({ do: "convert", format: download.name, step: this.verdict.step })
+    setTimeout(look, 500)
+  }
+
+  drawRunnerUp({ runner_up, step }) {
+    show(this.runnerUp.parentElement, runner_up)
+    if (!runner_up) return
+    write(this.runnerUp, runner_up.words)
+    write(this.compareButton, this.words.compare)
+    this.compareButton.onclick = () => this.compare(runner_up.step, step)
+  }
+}
+
+function makeRow() {
+  return make("li", "row", make("b"), make("span", "words"), make("span", "interval", make("i", "zero"), make("i", "range"), make("i", "dot")), make("span", "caveat"))
+}
+
+function drawInterval(node, { delta, low, high }, place, words) {
+  const isKnown = delta !== null && low !== null && high !== null
+  node.style.visibility = isKnown ? "visible" : "hidden"
+  if (!isKnown) return
+  const [zero, range, dot] = node.children
+  const put = (part, name, value) => {
+    const text = `${value.toFixed(2)}%`
+    if (part.style[name] !== text) part.style[name] = text
+  }
+  put(zero, "left", place(0))
+  put(range, "left", place(low))
+  put(range, "width", place(high) - place(low))
+  put(dot, "left", place(delta))
+  set(node, "title", words.interval.replace("{low}", low.toFixed(2)).replace("{high}", high.toFixed(2)))
+}
+
+async function copyText(text) {
+  try {
+    await navigator.clipboard.writeText(text)
+    return true
+  } catch {
+    return false // no clipboard without https: the path itself is shown, to be selected
+  }
+}

@@ -1,0 +1,65 @@
+"""The bar on top of every page, and what its buttons do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+from urllib.parse import urlencode
+
+import streamlit as st
+
+from dashboard import url_state
+from dashboard.components.screen import Asked, show_bar
+from dashboard.panels import LANGUAGE, shown_reader
+from dashboard.panels.controls import obey
+from dashboard.text import language
+from shared.errors import RunFolderError
+
+
+@st.fragment
+def bar(run_name: str, run_id: str, page: str, titles: Mapping[str, str]) -> None:
+    """Drawn once; from then on the browser asks for what it shows. titles: of every page, by its name."""
+    language.use(st.session_state.get(LANGUAGE, "en"))
+    data = {
+        "run": run_name,
+        "runId": run_id,
+        "page": page,
+        "lang": language.current(),
+        "pages": [{"name": name, "title": title, "url": page_url(name, run_name)} for name, title in titles.items()],
+    }
+    follow(show_bar(data, key="bar"), run_name)
+
+
+def page_url(name: str, run_name: str) -> str:
+    """Relative to any page."""
+    path = {"overview": ".", "settings": "config"}.get(name, name)
+    return f"{path}?{urlencode({'run': run_name})}"
+
+
+def follow(asked: Asked, run_name: str) -> None:
+    """Do what was asked for in the browser: another page, another run, or a request to a program."""
+    match asked:
+        case {"do": "page", "page": str(page)}:
+            url_state.write()
+            st.switch_page(f"views/{page}.py")
+        case {"do": "run", "run": str(name)}:
+            st.session_state["run"] = name
+            st.rerun()
+        case {"do": "look"}:
+            st.rerun()
+        case {"do": "sides"}:
+            keep_sides(asked)
+        case {"do": str()}:
+            with suppress(RunFolderError):
+                obey(shown_reader(run_name), asked)
+        case _:
+            pass
+
+
+def keep_sides(asked: dict[str, Any]) -> None:
+    """Which two snapshots are compared belongs to the address."""
+    for side, key in (("left", "left"), ("right", "step")):
+        if isinstance(asked.get(side), int):
+            st.session_state[key] = asked[side]
+    url_state.write()

@@ -1,0 +1,117 @@
+"""The first screen and the list of runs as JSON, which the page asks for again and again: unchanged, it is not sent."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict
+from datetime import UTC, datetime, tzinfo
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.routing import Route
+
+from dashboard import report
+from dashboard.data.reader import RunReader
+from dashboard.data.runs import open_reader, run_lines
+from dashboard.server.exports import EXPORTS
+from dashboard.story.requests import advice, shown_requests
+from dashboard.story.screen import screen
+from dashboard.text import language
+from dashboard.text.language import best_match, say
+from shared.errors import DarkroomError, RunFolderError
+
+NO_STORE = {"Cache-Control": "no-store"}
+
+
+def screen_routes() -> list[Route]:
+    """The functions are not async, so that Starlette runs each request in a thread of its own."""
+
+    def first_screen(request: Request) -> Response:
+        return answer(request, lambda: document(request))
+
+    def runs(request: Request) -> Response:
+        return answer(request, lambda: [asdict(line) for line in run_lines()])
+
+    def report_file(request: Request) -> Response:
+        language.use(language_of(request))
+        name = request.path_params["run"]
+        try:
+            text = report.render(reader_of(name))
+        except DarkroomError as error:
+            return JSONResponse(in_words(error), 404)
+        return HTMLResponse(text, headers=NO_STORE | {"Content-Disposition": f'attachment; filename="{name}.html"'})
+
+    return [
+        Route("/screen/{run}.json", first_screen),
+        Route("/runs.json", runs),
+        Route("/report/{run}.html", report_file),
+    ]
+
+
+def document(request: Request) -> dict[str, Any]:
+    """What `screen.js` draws: the first screen, and the requests that are open."""
+    reader, now = reader_of(request.path_params["run"]), datetime.now(UTC)
+    left, right = (step_of(request.query_params.get(side)) for side in ("left", "right"))
+    zone = zone_of(request.query_params.get("zone"))
+    shown = screen(reader, now, zone, left=left, right=right, exports=EXPORTS)
+    return {
+        **asdict(shown),
+        "requests": [asdict(request) for request in shown_requests(reader, now)],
+        "advice": advice(reader),
+    }
+
+
+def reader_of(name: str) -> RunReader:
+    """The reader of a run.
+
+    Raises:
+        RunFolderError: there is no such run, or it cannot be read.
+    """
+    if name in ("", ".", ".."):
+        raise RunFolderError(say("There is no such run."))
+    return open_reader(name)
+
+
+def answer(request: Request, make: Callable[[], Any]) -> Response:
+    """What `make` returns as JSON, in the language of the request; 304 without a body if the browser has it already."""
+    language.use(language_of(request))
+    try:
+        body = json.dumps(make(), ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+    except RunFolderError as error:
+        return JSONResponse(in_words(error), 404, NO_STORE)
+    except DarkroomError as error:
+        return JSONResponse(in_words(error), 500, NO_STORE)
+    headers = NO_STORE | {"ETag": f'"{hashlib.sha256(body).hexdigest()[:24]}"'}
+    if request.headers.get("if-none-match") == headers["ETag"]:
+        return Response(status_code=304, headers=headers)
+    return Response(body, media_type="application/json", headers=headers)
+
+
+def in_words(error: DarkroomError) -> dict[str, str]:
+    """An error as the page shows it."""
+    return {"error": str(error), "hint": error.hint}
+
+
+def language_of(request: Request) -> str:
+    """`?lang=`, else the browser's."""
+    return request.query_params.get("lang") or best_match(request.headers.get("accept-language", "").partition(",")[0])
+
+
+def step_of(text: str | None) -> int | None:
+    """A step of the address; None if it is none."""
+    with suppress(TypeError, ValueError):
+        return int(text)  # type: ignore[arg-type]
+    return None
+
+
+def zone_of(name: str | None) -> tzinfo:
+    """The browser's time zone; UTC where it does not say."""
+    try:
+        return ZoneInfo(name or "UTC")
+    except (ValueError, OSError, ZoneInfoNotFoundError):
+        return UTC
