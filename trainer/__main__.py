@@ -91,7 +91,7 @@ def _train(run: RunDir, config: Config, accelerator: Accelerator, stop: StopSign
         return
     report(step=saved.step if saved else 0)
     if status:
-        for caution in (power.of_run(run, config).caution(), *tasks.find(config.run.task).warnings(config)):
+        for caution in (power.of_run(run, config).caution(), *tasks.find(config.run.task).warnings(run, config)):
             if caution:
                 notice(status, caution)
     optimizer.check(config.train, accelerator.device)

@@ -93,8 +93,8 @@ class Task(Protocol):
         """Sentences about the data, shown when training starts."""
         ...
 
-    def warnings(self, config: Config) -> list[str]:
-        """What the user should know about these settings before anything is loaded."""
+    def warnings(self, run: RunDir, config: Config) -> list[str]:
+        """What the user should know about these settings and this run's data before anything is loaded."""
         ...
 
     def result_bytes(self, config: Config) -> ResultBytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -100,10 +101,9 @@ def estimate_memory(config: Config, *, with_evaluator: bool) -> tuple[dict[str, 
     return precheck.record(estimates), precheck.sentences(estimates, config.model.path)
 
 
-def warnings(config: Config) -> list[str]:
-    """Pictures too small for the model."""
-    notice = precheck.resolution_notice(config)
-    return [notice] if notice else []
+def warnings(run: RunDir, config: Config) -> list[str]:
+    """Pictures too small for the model; pictures that look alike on both sides of the split."""
+    return [notice for notice in (precheck.resolution_notice(config), _straddling_notice(run, config)) if notice]
 
 
 def describe_data(config: Config) -> list[str]:
@@ -150,6 +150,23 @@ def _describe(
         held_out=tuple(held_out_ids),
         set_apart=tuple(apart),
     )
+
+
+def _straddling_notice(run: RunDir, config: Config) -> str | None:
+    """None also if the data set cannot be read: the next reader raises the error."""
+    record = run.read_record().dataset
+    digest, thumbprint = Digests(dataset.digests_path(config)), Thumbprints(dataset.thumbprints_path(config))
+    try:
+        pairs = relocation.scan_again(run, config, digest)
+        training = dataset.training_pairs(pairs, record.kept_away, config.data.train_size, config.train.seed, digest)
+        away = [pair for pair in pairs if pair.id in set(record.held_out)]
+        thumbprint.look_at(pair.image for pair in (*away, *training))
+        found = groups.straddling(away, training, thumbprint)
+    except DataError:
+        return None
+    with contextlib.suppress(OSError):
+        thumbprint.save()
+    return groups.warning_of(found) if found else None
 
 
 def _require_suitable(config: Config) -> None:

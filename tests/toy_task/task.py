@@ -69,7 +69,7 @@ def describe_data(config: Config) -> list[str]:
     return []
 
 
-def warnings(config: Config) -> list[str]:
+def warnings(run: RunDir, config: Config) -> list[str]:
     return []
 
 

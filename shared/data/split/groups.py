@@ -61,6 +61,27 @@ def set_apart(held_out: Sequence[str], groups: Groups) -> list[str]:
     return sorted(pair_id for pair_id, number in groups.items() if number in away and pair_id not in set(held_out))
 
 
+def straddling(
+    held_out: Sequence[Pair], training: Sequence[Pair], thumbprint: Callable[[Path], str]
+) -> list[tuple[str, str]]:
+    """(Held-out id, training id) of pictures that look alike on both sides of a split, as older runs may have them."""
+    both = [*held_out, *training]
+    links = near_duplicates([pair.image for pair in both], thumbprint)
+    return [(both[one].id, both[other].id) for one, other in links if one < len(held_out) <= other]
+
+
+def warning_of(straddling: Sequence[tuple[str, str]]) -> str:
+    """What is said of them when training starts."""
+    trained = list(dict.fromkeys(training for _, training in straddling))
+    held_out, first = straddling[0]
+    count = "1 training picture looks" if len(trained) == 1 else f"{len(trained)} training pictures look"
+    return (
+        f"{count} like a held-out one, such as {first} like {held_out}: what is learnt by heart passes for learning "
+        "there. This run keeps its split. A new one (--new) keeps such pictures on one side; data.group_key names "
+        "further ones that belong together"
+    )
+
+
 def notices(held_out: Sequence[str], groups: Groups) -> Iterator[str]:
     """What is said of the groups when a run is created."""
     if not groups:

@@ -6,7 +6,8 @@ learning: `shared.data.split.groups` keeps them on one side of the split.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,16 @@ class Thumbprints(Remembered[str]):
     def __init__(self, path: Path) -> None:
         """path: where `save` keeps the facts."""
         super().__init__(path, thumbprint, str)
+
+    def look_at(self, images: Iterable[Path]) -> None:
+        """At pictures that will be asked for, on all cores.
+
+        Raises:
+            DataError: one cannot be read.
+        """
+        with ThreadPoolExecutor() as pool:
+            for _ in pool.map(self, images):
+                pass
 
 
 def thumbprint(path: Path) -> str:

@@ -6,12 +6,14 @@ import shutil
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from shared.config.schema import Config
 from shared.errors import ConfigError, DataError, RunFolderError
 from shared.launch.resume import Resume
 from shared.run_folder.run_dir import RunDir
 from shared.run_folder.tables import TRAIN_COLUMNS, write_rows
+from tasks.text_to_image import task
 from tests.conftest import create_run, open_or_create, paper_model, tiny_config
 
 
@@ -64,3 +66,20 @@ def test_a_change_is_not_written_down_where_the_data_set_is_another(config: Conf
     assert run.read_config() == config
     caption.write_text(words, encoding="utf-8")
     assert take_up(longer, "train.checkpoints_total_limit").read_config().train.checkpoints_total_limit == 7
+
+
+def test_a_run_with_an_older_split_warns_of_pictures_that_look_alike_on_both_sides_and_keeps_it(config: Config) -> None:
+    data = Path(config.data.path)
+    first = sorted(data.glob("*.png"))[0]
+    with Image.open(first) as picture:
+        picture.save(data / "again.webp", quality=90)
+    shutil.copy(first.with_suffix(".txt"), data / "again.txt")
+    run = create_run(config)
+    usual = task.warnings(run, config)
+    assert not any("looks like" in warning for warning in usual)
+    record = run.read_record()
+    older = record.dataset.model_copy(update={"held_out": (first.stem,), "set_apart": ()})
+    record.model_copy(update={"dataset": older}).write(run.record)
+    (warning,) = set(task.warnings(run, config)) - set(usual)
+    assert f"1 training picture looks like a held-out one, such as again like {first.stem}: " in warning
+    assert take_up(config).read_record().dataset.held_out == (first.stem,)

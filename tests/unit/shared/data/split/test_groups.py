@@ -10,7 +10,7 @@ from PIL import Image, ImageEnhance
 
 from pocket.garments import concept, render, write_concept
 from shared.data.sources import Pair
-from shared.data.split.groups import groups, key, notices, one_of_each, set_apart
+from shared.data.split.groups import groups, key, notices, one_of_each, set_apart, straddling, warning_of
 from shared.data.split.near_duplicates import Thumbprints, near_duplicates, thumbprint
 from shared.errors import DataError
 
@@ -44,6 +44,18 @@ def test_eighty_garments_of_one_outline_have_no_near_duplicates(tmp_path: Path) 
     for number, garment in enumerate(concept(80, seed=9)):
         prints[Path(str(number))] = render(garment, 700 + number, 64)[0].convert("L").resize((16, 16)).tobytes().hex()
     assert near_duplicates(list(prints), prints.__getitem__) == []
+
+
+def test_pictures_that_look_alike_on_both_sides_of_a_split_are_named_with_the_cure(pictures: list[Path]) -> None:
+    both = [Pair(path.stem, path, "a dress") for path in pictures]
+    away, training = [both[3], both[13]], [pair for number, pair in enumerate(both) if number not in (3, 13)]
+    found = straddling(away, training, Thumbprints(pictures[0].parent / "thumbprints.json"))
+    assert found == [(pictures[3].stem, "small"), ("bright", pictures[5].stem)]
+    told = warning_of(found)
+    assert told.startswith(f"2 training pictures look like a held-out one, such as small like {pictures[3].stem}: ")
+    assert "This run keeps its split. A new one (--new)" in told
+    assert "data.group_key" in told
+    assert straddling(away[:1], training[:1], Thumbprints(pictures[0].parent / "thumbprints.json")) == []
 
 
 def test_flat_pictures_are_like_no_other(tmp_path: Path) -> None:
