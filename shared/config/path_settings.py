@@ -10,7 +10,13 @@ from shared.config.schema import POCKET, Config, DataConfig, own_table, value_in
 from shared.files import paths
 
 HUB = "hub:"
-FOLDER_KEYS = ("model.vae", "model.single_file_config", "evaluation.fashion_clip", "evaluation.visual")
+FOLDER_KEYS = (
+    "model.vae",
+    "model.single_file_config",
+    "evaluation.fashion_clip",
+    "evaluation.visual",
+    "evaluation.segmenter",
+)
 """Settings that may name a local folder of a model's files, beside `model.path`."""
 PATH_KEYS = (
     "run.output_dir",

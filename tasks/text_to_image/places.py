@@ -29,6 +29,7 @@ NAMES = {
     "lora.init_from": "LoRA of lora.init_from",
     "evaluation.fashion_clip": "encoder of evaluation.fashion_clip",
     "evaluation.visual": "encoder of evaluation.visual",
+    "evaluation.segmenter": "model of evaluation.segmenter",
 }
 """Settings that may name something on this disk, beside the data set → what that is."""
 

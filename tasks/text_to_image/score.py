@@ -56,13 +56,22 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument("--visual", default=defaults.visual, help="as evaluation.visual")
     parser.add_argument("--fashion-clip", default=defaults.fashion_clip, help="as evaluation.fashion_clip")
+    parser.add_argument("--segmenter", default=defaults.segmenter, help="as evaluation.segmenter")
+    parser.add_argument("--segmenter-labels", nargs="+", default=(), help="as evaluation.segmenter_labels")
     parser.add_argument("--device", default="cpu", help="where the encoders run, such as cuda")
     parser.add_argument("--legacy", action="store_true", help="also the formulas this project began with")
     arguments = parser.parse_args()
     disable_progress_bar()
     pairs = read_pairs(arguments.references, arguments.samples)
     metrics = (*pairwise_metrics(), *(("legacy",) if arguments.legacy else ()))
-    scorer = load_scorer(arguments.fashion_clip, arguments.visual, arguments.device, metrics)
+    scorer = load_scorer(
+        arguments.fashion_clip,
+        arguments.visual,
+        arguments.device,
+        metrics,
+        arguments.segmenter,
+        arguments.segmenter_labels,
+    )
     report = score(pairs, scorer)
     if arguments.json:
         sys.stdout.write(json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n")

@@ -75,6 +75,17 @@ class EvaluationConfig(Section):
         default="patrickjohncyh/fashion-clip",
         description="Folder or hub id of a CLIP or SigLIP, or `pocket` for the embedded miniature CLIP.",
     )
+    segmenter: Annotated[str | None, Rule.RESULTS] = Field(
+        default=None,
+        min_length=1,
+        description="Folder or hub id of a semantic segmentation model that finds the garment whose colours count, "
+        "such as a SegFormer for clothes; when absent, the garment is what differs from a plain wall.",
+    )
+    segmenter_labels: Annotated[tuple[str, ...], Rule.RESULTS] = Field(
+        default=(),
+        description="The segmenter's labels that are your subject; empty: those with a word for a garment, such as "
+        "`Upper-clothes` or `dress`.",
+    )
     prefer: Annotated[Literal["best", "earliest"], Rule.UPKEEP] = Field(
         default="best",
         description="Ship the snapshot with the best smoothed composite, or the earliest that cannot be told from it "

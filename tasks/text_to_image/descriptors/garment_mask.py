@@ -55,7 +55,7 @@ def garment_mask(lab: Array) -> GarmentMask:
     is_plausible = MIN_SHARE <= inside.mean() <= MAX_SHARE
     if is_plausible and _overlap(inside, stricter) >= MIN_AGREEMENT and _wall_share(distance) >= MIN_WALL:
         return GarmentMask(inside, is_fallback=False)
-    return GarmentMask(_centre_window(inside.shape), is_fallback=True)
+    return GarmentMask(centre_window(inside.shape), is_fallback=True)
 
 
 def _overlap(one: Mask, other: Mask) -> float:
@@ -110,7 +110,7 @@ def _connected_to_border(resembles: Mask) -> Mask:
     return np.isin(regions, edges[edges > 0])
 
 
-def _centre_window(shape: tuple[int, ...]) -> Mask:
+def centre_window(shape: tuple[int, ...]) -> Mask:
     """The middle half of the height and of the width."""
     window = np.zeros(shape, dtype=bool)
     height, width = shape

@@ -44,10 +44,13 @@ class Palette:
     """True when no garment was found and a centre window stood in for it."""
 
 
-def palette(picture: Image.Image) -> Palette:
-    """K-means (k = 8, k-means++, fixed seed) of the garment's pixels in CIELAB, counted in each band."""
+def palette(picture: Image.Image, mask: GarmentMask | None = None) -> Palette:
+    """K-means (k = 8, k-means++, fixed seed) of the garment's pixels in CIELAB, counted in each band.
+
+    mask: where the garment is; None: where `garment_mask` finds it.
+    """
     lab = rgb2lab(np.asarray(picture.convert("RGB")))
-    mask = garment_mask(lab)
+    mask = mask or garment_mask(lab)
     pixels = _cloth(lab, mask)
     centres, labels = _clusters(pixels)
     counts = _bands(len(pixels)) @ np.eye(len(centres))[labels]

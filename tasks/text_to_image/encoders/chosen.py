@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from PIL import Image
 
 from shared.errors import ModelError
+from tasks.text_to_image.descriptors.garment_mask import GarmentMask
 from tasks.text_to_image.encoders.encoder import Encoder, EncoderRecord, Vector
 from tasks.text_to_image.encoders.loading import load_encoder
+from tasks.text_to_image.encoders.segmenter import Segmenter, load_segmenter
 
 
 class MissingEncoder:
@@ -26,17 +28,23 @@ class MissingEncoder:
         """Raises ModelError."""
         raise self._error
 
+    def garment(self, picture: Image.Image) -> GarmentMask:
+        """Raises ModelError."""
+        raise self._error
+
 
 class Encoders:
     """Loads encoders in float32 on one device."""
 
-    def __init__(self, settings: Mapping[str, str], device: str = "cpu") -> None:
-        self._settings, self._device = settings, device
+    def __init__(
+        self, settings: Mapping[str, str | None], device: str = "cpu", segmenter_labels: Sequence[str] = ()
+    ) -> None:
+        self._settings, self._device, self._segmenter_labels = settings, device, segmenter_labels
         self._loaded: dict[str, Encoder | MissingEncoder] = {}
 
     def source(self, setting: str) -> str:
         """What a setting of `evaluation`, such as `visual`, chooses: a name, a folder or a hub id."""
-        return self._settings[setting]
+        return self._settings[setting] or ""
 
     def load(self, source: str) -> Encoder | MissingEncoder:
         """The encoder of that source."""
@@ -46,3 +54,13 @@ class Encoders:
             except ModelError as error:
                 self._loaded[source] = MissingEncoder(source, error)
         return self._loaded[source]
+
+    def segmenter(self) -> Segmenter | MissingEncoder | None:
+        """The model of `evaluation.segmenter`; None where none is configured."""
+        source = self._settings.get("segmenter")
+        if not source:
+            return None
+        try:
+            return load_segmenter(source, self._segmenter_labels, self._device)
+        except ModelError as error:
+            return MissingEncoder(source, error)

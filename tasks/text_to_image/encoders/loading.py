@@ -41,21 +41,23 @@ def load_encoder(source: str, device: str = "cpu") -> Encoder:
     if not weights:
         raise ModelError(f"encoder {source} has no model*.safetensors", "write it with `save_pretrained`")
     if (folder / optional.OPEN_CLIP_CONFIG).is_file() and not _is_readable_by_transformers(folder):
-        return optional.load_open_clip(folder, _record(source, folder, weights), device)
-    model, processor, read = _read(folder, source, device)
+        return optional.load_open_clip(folder, record_of(source, folder, weights), device)
+    model, processor = read_model(folder, source, AutoModel)
+    model.to(device).eval()
     native = sorted(folder.glob(WEIGHTS[0]))
     return Encoder(
-        record=_record(source, folder, native),
+        record=record_of(source, folder, native),
         edge=_input_edge(processor),
         mean=tuple(processor.image_mean),
         std=tuple(processor.image_std),
         see=lambda pixel_values: _see(model, pixel_values),
-        read=read,
+        read=_reader(model, folder, source),
         device=device,
     )
 
 
-def _record(source: str, folder: Path, weights: list[Path]) -> EncoderRecord:
+def record_of(source: str, folder: Path, weights: list[Path]) -> EncoderRecord:
+    """Which files they are, and of which commit of the hub."""
     revision = folder.name if folder.parent.name == "snapshots" else None
     digest = sha256(weights[0]) if len(weights) == 1 else combined_digest(sha256(path) for path in weights)
     return EncoderRecord(model=source, revision=revision, digest=digest)
@@ -70,10 +72,14 @@ def _is_readable_by_transformers(folder: Path) -> bool:
     return any(folder.glob(WEIGHTS[0])) and "auto_map" not in config
 
 
-def _read(folder: Path, source: str, device: str) -> tuple[Any, Any, Callable[[str], torch.Tensor]]:
-    """(model, image processor, what reads text) from a complete folder."""
+def read_model(folder: Path, source: str, kind: Any) -> tuple[Any, Any]:
+    """(model, image processor) from a complete folder. kind: the Auto class of transformers that reads it.
+
+    Raises:
+        ModelError: the folder is broken or incomplete.
+    """
     try:
-        model, info = AutoModel.from_pretrained(
+        model, info = kind.from_pretrained(
             folder, dtype=torch.float32, use_safetensors=True, local_files_only=True, output_loading_info=True
         )
         processor = AutoImageProcessor.from_pretrained(folder, backend="pil", local_files_only=True)
@@ -86,8 +92,7 @@ def _read(folder: Path, source: str, device: str) -> tuple[Any, Any, Callable[[s
             f"encoder {source} lacks {len(missing)} weights, such as {missing[0]}",
             "download or copy the whole folder again",
         )
-    model.to(device).eval()
-    return model, processor, _reader(model, folder, source)
+    return model, processor
 
 
 def _see(model: Any, pixel_values: torch.Tensor) -> torch.Tensor:

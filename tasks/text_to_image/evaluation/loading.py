@@ -38,7 +38,13 @@ def build(run: RunDir, config: Config, device: torch.device) -> PictureEvaluatio
         config,
         references.load(run, config, model.size_multiple),
         image_generator,
-        load_scorer(settings.fashion_clip, settings.visual, str(device)),
+        load_scorer(
+            settings.fashion_clip,
+            settings.visual,
+            str(device),
+            segmenter=settings.segmenter,
+            segmenter_labels=settings.segmenter_labels,
+        ),
         TrainingSet(run, config),
     )
 

@@ -71,7 +71,12 @@ class Scorer:
 
 
 def load_scorer(
-    fashion_clip: str, visual: str = "efficientnet-lite0", device: str = "cpu", metrics: tuple[str, ...] = ()
+    fashion_clip: str,
+    visual: str = "efficientnet-lite0",
+    device: str = "cpu",
+    metrics: tuple[str, ...] = (),
+    segmenter: str | None = None,
+    segmenter_labels: Sequence[str] = (),
 ) -> Scorer:
     """Load the encoders of the metrics. An encoder that cannot be loaded raises nothing: its columns are empty, with
     the reason.
@@ -81,6 +86,8 @@ def load_scorer(
         visual: `efficientnet-lite0`, `gradients` (no weights), `dreamsim`, or a folder or hub id of a DINOv2 or SigLIP.
         device: where the encoders run, always in float32.
         metrics: their names; empty: those of an evaluation.
+        segmenter: folder or hub id of a semantic segmentation model that finds the garment; None: rules do.
+        segmenter_labels: those of its labels that are the garment; empty: those with a garment's name.
 
     Raises:
         ConfigError: `fashion_clip` and `visual` are the same model.
@@ -90,7 +97,8 @@ def load_scorer(
             f"visual and fashion_clip are both {visual}",
             "choose another encoder for one of them: two columns would hold the same number",
         )
-    encoders = Encoders({"fashion_clip": fashion_clip, "visual": visual}, device)
+    chosen = {"fashion_clip": fashion_clip, "visual": visual, "segmenter": segmenter}
+    encoders = Encoders(chosen, device, segmenter_labels)
     selected = tuple(all_metrics()[name] for name in metrics or metric_names())
     extractors = {feature: feature(encoders) for metric in selected for feature in metric.features}
     records: dict[str, EncoderRecord] = {}

@@ -100,8 +100,11 @@ def clip_text(encoders: Encoders) -> Extractor[str, Vector]:
 
 
 def garment_palette(encoders: Encoders) -> Extractor[Image.Image, Palette]:
-    """The colours of the garment."""
-    return Extractor(palette.palette, palette.RECORD)
+    """The colours of the garment, which `evaluation.segmenter` finds, or without one what the wall leaves."""
+    segmenter = encoders.segmenter()
+    if segmenter is None:
+        return Extractor(palette.palette, palette.RECORD)
+    return Extractor(lambda picture: palette.palette(picture, segmenter.garment(picture)), segmenter.record)
 
 
 def picture_layout(encoders: Encoders) -> Extractor[Image.Image, Vector]:

@@ -27,6 +27,8 @@ OPTIMIZER_BYTES = {"adamw": 8, "adamw8bit": 2, "prodigy": 16, "adafactor": 0, "s
 """Per trained parameter, beside its fp32 value and gradient; a class not listed counts as AdamW."""
 CLIP_BYTES = 0.6 * GIB
 """FashionCLIP (ViT-B/32) in fp32: 151 million weights."""
+SEGMENTER_BYTES = 0.7 * GIB
+"""A SegFormer B3 in fp32, 47 million weights, and its activations for one picture of 512 × 512."""
 
 DECODING_BYTES, ENCODING_BYTES = 12.0, 10.0
 """Per pixel and channel of the VAE's first level, fp16."""
@@ -146,6 +148,7 @@ def evaluator_footprint(model: ModelShapes, config: Config, precision: Precision
         "adapter": BYTES[precision] * adapter,
         highest: drawing[highest],
         "fashion_clip": 0.0 if settings.fashion_clip == POCKET else CLIP_BYTES,
+        **({"segmenter": SEGMENTER_BYTES} if settings.segmenter else {}),
         **_common_parts(model, precision, on_gpu=on_gpu),
     }
     return Footprint("evaluator", "drawing", parts)

@@ -198,8 +198,10 @@ def test_relative_folders_of_models_come_out_absolute_and_keywords_stay(
     for name in ("clip", "efficientnet-lite0", "pocket"):
         (tmp_path / name).mkdir()
     config = load_config(
-        write(tmp_path, MINIMAL), ["evaluation.fashion_clip=clip", "evaluation.visual=efficientnet-lite0"]
+        write(tmp_path, MINIMAL),
+        ["evaluation.fashion_clip=clip", "evaluation.segmenter=clip", "evaluation.visual=efficientnet-lite0"],
     )
+    assert config.evaluation.segmenter == str(tmp_path / "clip")
     assert config.evaluation.fashion_clip == str(tmp_path / "clip")
     assert config.evaluation.visual == "efficientnet-lite0"
     assert config.model.path == "pocket"

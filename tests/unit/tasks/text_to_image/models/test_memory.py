@@ -116,6 +116,13 @@ def test_text_encoders_count_while_training_where_captions_are_encoded_live() ->
     assert live["text encoders"] == parts(lora={"text_encoder": True})["text encoders"]
 
 
+def test_the_evaluator_counts_a_segmenter_where_one_is_configured() -> None:
+    def bytes_with(**evaluation: str) -> float:
+        return memory.evaluator_footprint(true_shapes("sd1"), config(evaluation=evaluation), "fp16", on_gpu=True).bytes
+
+    assert bytes_with(segmenter="owner/name") == bytes_with() + memory.SEGMENTER_BYTES
+
+
 def test_optimizers_differ_by_what_they_keep() -> None:
     def kept(optimizer: str) -> float:
         settings = config(train={"optimizer": optimizer})
