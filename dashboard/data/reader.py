@@ -26,6 +26,7 @@ from shared.run_folder.tables import TRAIN_COLUMNS, VALIDATION_COLUMNS, read_row
 
 TEXT_COLUMNS = frozenset({"timestamp", "status", "reason", "signals", "sure"})
 MAX_KEPT = 32
+_NOTHING: Any = object()
 
 Kept = TypeVar("Kept")
 Version = tuple[tuple[int, int], tuple[int, int]]
@@ -93,12 +94,15 @@ class RunReader:
         return self._descriptions[1]
 
     def keep(self, key: tuple[Any, ...], make: Callable[[], Kept]) -> Kept:
-        """What `make` returned for this key before, for any viewer, else what it returns now; the oldest go."""
-        if key not in self._kept:
-            self._kept[key] = make()
-            for old in list(self._kept)[:-MAX_KEPT]:
+        """What `make` returned for this key before, for any viewer, else what it returns now; what is not asked for
+        goes first."""
+        kept = self._kept.pop(key, _NOTHING)
+        if kept is _NOTHING:
+            kept = make()
+            for old in list(self._kept)[: -MAX_KEPT + 1]:
                 self._kept.pop(old, None)
-        return self._kept[key]
+        self._kept[key] = kept
+        return kept
 
     def last_step(self) -> int:
         """The last step logged; 0 before the first."""
@@ -110,15 +114,20 @@ class RunReader:
         rows = self.metrics().query("step == 0")[[column.name for column in self.descriptions.compared]]
         return {str(name): float(value) for name, value in rows.iloc[0].dropna().items()} if len(rows) else {}
 
+    def rows(self) -> dict[int, dict[str, Any]]:
+        """Step → its row of `metrics.csv`."""
+        return self.keep(
+            ("rows", self.metrics_version()),
+            lambda: {int(row["step"]): row for row in self.metrics().to_dict("records")},
+        )
+
     def failures(self) -> dict[int, str]:
         """Step → why its evaluation failed."""
-        failed = self.metrics().query("status == 'failed'")
-        return {int(step): str(reason) for step, reason in zip(failed["step"], failed["reason"], strict=True)}
+        return self._reasons("failed")
 
     def skipped(self) -> dict[int, str]:
         """Step → why it was skipped: such a result has neither numbers nor pictures."""
-        rows = self.metrics().query("status == 'skipped'")
-        return {int(step): str(reason) for step, reason in zip(rows["step"], rows["reason"], strict=True)}
+        return self._reasons("skipped")
 
     def missing(self) -> dict[str, dict[int, str]]:
         """Metric → step → why there is no value, failed evaluations included, skipped ones not."""
@@ -160,11 +169,12 @@ class RunReader:
 
     def evaluation_versions(self) -> list[tuple[int, str]]:
         """Steps drawn, with a text each that changes when the step is evaluated anew."""
-        versions: list[tuple[int, str]] = []
-        for step in self.drawn_steps():
-            with contextlib.suppress(FileNotFoundError):
-                versions.append((step, f"{self.run_id}-{self.run.evaluation(step).stat().st_mtime_ns:x}"))
-        return versions
+        versions = ((step, self.evaluation_version(step)) for step in self.drawn_steps())
+        return [(step, f"{self.run_id}-{version:x}") for step, version in versions if version]
+
+    def evaluation_version(self, step: int) -> int:
+        """Changes when a step is evaluated anew; 0 while it is not."""
+        return version_of(self.run.evaluation(step))[0]
 
     def manifest(self, step: int) -> Manifest | None:
         """What a snapshot folder holds; None if it is gone or damaged. A published one never changes."""
@@ -212,6 +222,9 @@ class RunReader:
             if real is not None:
                 ends[column.name] = {"real": real}
         return ends
+
+    def _reasons(self, status: str) -> dict[int, str]:
+        return {step: str(row["reason"]) for step, row in self.rows().items() if row["status"] == status}
 
     def _blank_reason(self, step: int, name: str) -> str:
         result = self.result(step)

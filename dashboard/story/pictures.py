@@ -1,17 +1,24 @@
-"""Which pictures to look at first: the typical prompt and the worst, drawn by two snapshots, beside the reference."""
+"""Which pictures to look at first: a typical prompt, the worst, and the newest, each beside its reference."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from statistics import median
 from typing import Literal
 
 from dashboard.data.reader import RunReader
 from dashboard.server.files import picture_url
-from dashboard.text.formatting import metric_name, number
+from dashboard.story.evidence import Evidence
+from dashboard.story.status import clock
+from dashboard.text.formatting import number
 from dashboard.text.language import say
 from shared.run_folder.pending import BASE_MODEL
-from shared.run_folder.records import Sample
+from shared.run_folder.records import EvaluationResult, Sample, parse_time, seconds_since
 from shared.run_folder.run_dir import step_name
+from shared.statistics.paired import PromptValues, prompts
+
+JUST_NOW_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -25,7 +32,7 @@ class PictureCell:
     """Of a copy of at most 384 pixels."""
     alt: str
     numbers: tuple[str, ...] = ()
-    """Each with its name: `visual loss 0.06`."""
+    """Each with its name: `look 0.06`."""
 
 
 @dataclass(frozen=True)
@@ -53,71 +60,157 @@ class Pictures:
     """Of the columns: reference, left, right."""
     picks: tuple[Pick, ...]
     note: str = ""
-    """Why there is no picture, or none of what was asked for."""
+    """Why there is no picture, or not of what was asked for."""
 
 
-def pictures(reader: RunReader, left: int | None, right: int | None) -> Pictures:
-    """What was drawn at two steps."""
-    drawn, best = reader.drawn_steps(), reader.best()
+def pictures(evidence: Evidence, left: int | None = None, right: int | None = None) -> Pictures:
+    """What two steps drew; None: the base model on the left, the best snapshot on the right."""
+    reader, drawn = evidence.reader, evidence.results
     if not drawn:
-        return Pictures(left, right, (), (), say("Waiting for the first pictures, drawn by the base model …"))
+        waits = evidence.programs.live or evidence.programs.trainer is None
+        waiting = say("Waiting for the first pictures, drawn by the base model …")
+        return Pictures(None, None, (), (), waiting if waits else say("Nothing was drawn in this run."))
     if reader.has_no_pictures():
-        return Pictures(left, right, (), (), say("The results of this run have no pictures."))
-    left = left if left in drawn else BASE_MODEL if BASE_MODEL in drawn else drawn[0]
-    right = right if right in drawn else best.step if best and best.step in drawn else drawn[-1]
-    titles = (say("reference"), side_title(left), side_title(right))
-    ours, theirs = (_samples(reader, step) for step in (left, right))
-    first = next(iter(theirs.values()), None)
-    cells = (
-        ()
-        if first is None
-        else (
-            _reference(reader, first),
-            *(
-                _cell(reader, s, o.get(_key(first)), t)
-                for s, o, t in ((left, ours, titles[1]), (right, theirs, titles[2]))
-            ),
-        )
-    )
-    if first is None:
-        return Pictures(left, right, titles, ())
-    pick = Pick("typical", say("typical"), first.prompt_id, first.prompt, first.seed, None, cells)
-    return Pictures(left, right, titles, (pick,))
+        return Pictures(None, None, (), (), say("The results of this run have no pictures."))
+    asked = [step for step in (left, right) if step is not None and step not in drawn]
+    left = left if left in drawn else min(drawn)
+    right = right if right in drawn else _right(evidence)
+    titles = (say("reference"), side_title(evidence, left), side_title(evidence, right))
+    note = say("Nothing was drawn at step {step}.", step=asked[0]) if asked else ""
+    return Pictures(left, right, titles, tuple(_picks(evidence, left, right)), note)
 
 
-def side_title(step: int) -> str:
+def side_title(evidence: Evidence, step: int | None) -> str:
     """A column's."""
-    return say("base") if step == BASE_MODEL else say("step {step}", step=step)
+    if step is None:
+        return say("no snapshot yet")
+    if step == BASE_MODEL:
+        return say("base")
+    return say("step {step}", step=step) + (" ★" if evidence.best and evidence.best.step == step else "")
 
 
-def _samples(reader: RunReader, step: int) -> dict[tuple[str, int], Sample]:
-    result = reader.result(step)
-    return {_key(sample): sample for sample in result.samples} if result else {}
+def typical_pair(evidence: Evidence) -> tuple[str, int] | None:
+    """(prompt id, seed) of a picture that shows what most prompts do at the best snapshot; None without pictures."""
+    left, right = min(evidence.results, default=None), _right(evidence)
+    shown = evidence.results.get(right if right is not None else BASE_MODEL)
+    if shown is None:
+        return None
+    gains = _gains(evidence, left, right)
+    sample = _sample_of(shown, _nearest_median(gains) if gains else None)
+    return (sample.prompt_id, sample.seed) if sample else None
 
 
-def _key(sample: Sample) -> tuple[str, int]:
-    return sample.prompt_id, sample.seed
+def _right(evidence: Evidence) -> int | None:
+    """The best snapshot, else the newest; None before the first."""
+    best, snapshots = evidence.best, evidence.results.keys() - {BASE_MODEL}
+    return best.step if best and best.step in snapshots else max(snapshots, default=None)
+
+
+def _picks(evidence: Evidence, left: int | None, right: int | None) -> list[Pick]:
+    gains = _gains(evidence, left, right)
+    newest = _newest(evidence)
+    if not gains:
+        picks = [_pick(evidence, "typical", say("First prompt"), left, right, None, None)]
+    else:
+        typical, worst = _nearest_median(gains), min(gains, key=lambda prompt: (gains[prompt], prompt))
+        lost = gains[worst] < 0
+        least = say("Worst: worse than on the left") if lost else say("Worst: the smallest gain")
+        picks = [_pick(evidence, "typical", say("Typical"), left, right, typical, gains[typical])]
+        if worst != typical:
+            picks.append(_pick(evidence, "worst", least, left, right, worst, gains[worst]))
+    if newest is not None and newest != left:
+        gained = _gains(evidence, left, newest)
+        prompt = _nearest_median(gained) if gained else None
+        picks.append(
+            _pick(evidence, "newest", _newest_words(evidence, newest), left, newest, prompt, gained.get(prompt or ""))
+        )
+    return [pick for pick in picks if pick]
+
+
+def _newest(evidence: Evidence) -> int | None:
+    """What was evaluated last."""
+    results = [result for step, result in evidence.results.items() if step != BASE_MODEL]
+    return max(results, key=lambda result: parse_time(result.created)).step if results else None
+
+
+def _newest_words(evidence: Evidence, step: int) -> str:
+    created = evidence.results[step].created
+    if seconds_since(created, evidence.now) < JUST_NOW_SECONDS:
+        return say("Newest: step {step}, just now", step=step)
+    time = clock(parse_time(created), evidence.now, evidence.zone)
+    return say("Newest: step {step}, {time}", step=step, time=time)
+
+
+def _gains(evidence: Evidence, left: int | None, right: int | None) -> PromptValues:
+    """Of the right over the left, by prompt; empty where they cannot be compared."""
+    before, after = (evidence.results.get(-1 if step is None else step) for step in (left, right))
+    if before is None or after is None:
+        return {}
+    ours, theirs = evidence.gains.of(before), evidence.gains.of(after)
+    return {prompt: theirs[prompt] - ours[prompt] for prompt in theirs if prompt in ours}
+
+
+def _nearest_median(gains: PromptValues) -> str:
+    middle = median(gains.values())
+    return min(gains, key=lambda prompt: (abs(gains[prompt] - middle), prompt))
+
+
+def _sample_of(result: EvaluationResult, prompt: str | None) -> Sample | None:
+    """The first of a prompt; of the first prompt where None is asked for."""
+    unit = prompts(result.samples)
+    return next((one for one in result.samples if prompt is None or unit[one.prompt_id] == prompt), None)
+
+
+def _pick(
+    evidence: Evidence,
+    kind: Literal["typical", "worst", "newest"],
+    words: str,
+    left: int | None,
+    right: int | None,
+    prompt: str | None,
+    gain: float | None,
+) -> Pick | None:
+    shown = evidence.results.get(right if right is not None else BASE_MODEL)
+    sample = _sample_of(shown, prompt) if shown else None
+    if sample is None:
+        return None
+    cells = _reference(evidence.reader, sample), *(_cell(evidence, step, sample) for step in (left, right))
+    return Pick(kind, words, sample.prompt_id, sample.prompt, sample.seed, gain, cells)
 
 
 def _reference(reader: RunReader, sample: Sample) -> PictureCell:
     path = f"references/{sample.prompt_id}.png"
     if not (reader.run.path / path).is_file():
         return PictureCell(say("reference"), "", "", say("no picture"))
-    url, small = _urls(reader, path, reader.run_id)
-    return PictureCell(say("reference"), url, small, say("Reference: {prompt}", prompt=sample.prompt))
+    alt = say("Reference: {prompt}", prompt=sample.prompt or sample.prompt_id)
+    return PictureCell(say("reference"), *urls(reader, path, reader.run_id), alt)
 
 
-def _cell(reader: RunReader, step: int, sample: Sample | None, title: str) -> PictureCell:
-    if sample is None or not sample.image:
+def _cell(evidence: Evidence, step: int | None, wanted: Sample) -> PictureCell:
+    title = side_title(evidence, step)
+    samples = _samples(evidence.results.get(-1 if step is None else step))
+    sample = samples.get((wanted.prompt_id, wanted.seed))
+    if step is None or sample is None or not sample.image:
         return PictureCell(title, "", "", say("no picture"))
-    version = dict(reader.evaluation_versions()).get(step, "")
-    url, small = _urls(reader, f"evaluations/{step_name(step)}/images/{sample.image}", version)
     numbers = tuple(
-        f"{metric_name(column)} {number(sample.metrics.get(column.name), 2)}" for column in reader.descriptions.losses
+        f"{say(column.topic)} {number(sample.metrics.get(column.name), 2)}"
+        for column in evidence.reader.descriptions.losses
     )
-    return PictureCell(title, url, small, say("{title}: {prompt}", title=title, prompt=sample.prompt), numbers)
+    alt = say("{title}: {prompt}", title=title, prompt=sample.prompt or sample.prompt_id)
+    return PictureCell(title, *sample_urls(evidence.reader, step, sample), alt, numbers)
 
 
-def _urls(reader: RunReader, path: str, version: str) -> tuple[str, str]:
-    url = picture_url(reader.name, path)
-    return f"{url}?v={version}", f"{url}?v={version}&small"
+def _samples(result: EvaluationResult | None) -> Mapping[tuple[str, int], Sample]:
+    return {(sample.prompt_id, sample.seed): sample for sample in result.samples} if result else {}
+
+
+def sample_urls(reader: RunReader, step: int, sample: Sample) -> tuple[str, str]:
+    """Of what was drawn at a step: (the picture, its small copy)."""
+    path = f"evaluations/{step_name(step)}/images/{sample.image}"
+    return urls(reader, path, f"{reader.run_id}-{reader.evaluation_version(step):x}")
+
+
+def urls(reader: RunReader, path: str, version: str) -> tuple[str, str]:
+    """(the picture, its small copy), relative to the page; a new version has a new URL."""
+    url = f"{picture_url(reader.name, path)}?v={version}"
+    return url, f"{url}&small"

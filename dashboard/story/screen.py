@@ -13,11 +13,11 @@ from typing import Literal
 from dashboard.data import alert_texts
 from dashboard.data.reader import RunReader
 from dashboard.server.exports import Exports
+from dashboard.story.evidence import gather
 from dashboard.story.filmstrip import Cell, filmstrip
 from dashboard.story.pictures import Pictures, pictures
 from dashboard.story.status import Status, status
 from dashboard.story.verdict import Verdict, verdict
-from shared.run_folder.heartbeat import is_alive, read_status, someone_serves
 
 
 @dataclass(frozen=True)
@@ -62,16 +62,15 @@ def screen(
         right: likewise on the right; None: the best snapshot's, else the newest.
         exports: those of this server: whether a file is being converted. None: not known.
     """
-    trainer = read_status(reader.run, "trainer")
-    live = is_alive(trainer) or someone_serves(reader.run, "evaluator")
-    alerts = alert_texts.of_run(reader, trainer, now)
+    evidence = gather(reader, now, zone)
+    alerts = alert_texts.of_run(reader, evidence.programs.trainer, now)
     return Screen(
         run=reader.name,
         run_id=reader.run_id,
-        live=live,
-        status=status(reader, now, zone),
-        verdict=verdict(reader, live=live, exports=exports),
-        pictures=pictures(reader, left, right),
-        strip=filmstrip(reader),
+        live=evidence.programs.live,
+        status=status(evidence),
+        verdict=verdict(evidence, exports),
+        pictures=pictures(evidence, left, right),
+        strip=filmstrip(evidence),
         alerts=tuple(AlertLine(alert.level, alert_texts.sentence(alert)) for alert in alerts),
     )

@@ -1,24 +1,35 @@
-"""One line that says what a run is doing, and what may be asked of it."""
+"""One line that says what a run is doing and when it will have an answer, and what may be asked of it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from typing import Literal
 
+import numpy as np
+
+from dashboard.data.events import pauses
 from dashboard.data.reader import RunReader
-from dashboard.data.speed import pace
+from dashboard.story.backlog import CONFIRMATIONS
+from dashboard.story.evidence import Evidence, read_result
+from dashboard.story.wording import about, short, steps
 from dashboard.text.formatting import duration
 from dashboard.text.language import say
-from shared.run_folder.heartbeat import is_alive, read_status
-from shared.run_folder.records import FINAL_STATES, ProcessStatus
+from shared.run_folder import requests
+from shared.run_folder.heartbeat import STALE_SECONDS
+from shared.run_folder.pending import BASE_MODEL, Work
+from shared.run_folder.records import FINAL_STATES, ProcessStatus, RequestKind, parse_time, seconds_since
+from shared.run_folder.run_dir import steps_in
 
 Tone = Literal["good", "warn", "bad", "idle"]
+MAX_REASON = 160
+"""Characters of an error in the line; the alert has all of it."""
 
 
 @dataclass(frozen=True)
 class Can:
-    """Which buttons do something now."""
+    """Which requests can be made now."""
 
     pause: bool = False
     resume: bool = False
@@ -38,30 +49,145 @@ class Status:
     can: Can
 
 
-def status(reader: RunReader, now: datetime, zone: tzinfo) -> Status:
+def status(evidence: Evidence) -> Status:
     """What the programs of the run are doing."""
-    trainer = read_status(reader.run, "trainer")
-    step, total = reader.last_step(), max(1, reader.config.train.max_train_steps)
-    alive = is_alive(trainer)
-    paused = alive and trainer is not None and trainer.state == "paused"
-    can = Can(pause=alive and not paused, resume=paused, stop=alive, snapshot=alive and not paused)
-    return Status(_parts(reader, trainer, step, total), _tone(trainer), min(1.0, step / total), can)
+    reader, trainer = evidence.reader, evidence.programs.trainer
+    total = max(1, reader.config.train.max_train_steps)
+    place = say("{step} of {total}", step=reader.last_step(), total=total)
+    if evidence.is_over:
+        parts, tone = _ended(evidence, trainer, place)
+    elif evidence.programs.trains and trainer:
+        parts, tone = _training(evidence, trainer, place)
+    else:
+        parts, tone = [*_trained(trainer, place), *_outlook(evidence)], "good"
+    share = min(1.0, reader.last_step() / total)
+    return Status(tuple(parts), tone, share, _can(reader, evidence.programs.trains, trainer))
 
 
-def _parts(reader: RunReader, trainer: ProcessStatus | None, step: int, total: int) -> tuple[str, ...]:
+def _can(reader: RunReader, alive: bool, trainer: ProcessStatus | None) -> Can:
+    """What a living trainer can do that it has not been asked for yet."""
+
+    def free(kind: RequestKind) -> bool:
+        return alive and not requests.open_requests(reader.run, kind)
+
+    paused = trainer is not None and trainer.state == "paused"
+    return Can(
+        pause=not paused and free("pause"),
+        resume=paused and free("resume"),
+        stop=free("stop"),
+        snapshot=not paused and free("snapshot-now"),
+    )
+
+
+def _training(evidence: Evidence, trainer: ProcessStatus, place: str) -> tuple[list[str], Tone]:
+    """While the trainer is alive."""
+    silence = seconds_since(trainer.heartbeat, evidence.now)
+    if silence > STALE_SECONDS:
+        silent = say("No sign of life for {time}", time=duration(silence))
+        return [silent, say("last seen at step {place}", place=place), *_queue(evidence)], "warn"
+    if trainer.state in ("starting", "preparing"):
+        doing = say("Starting") if trainer.state == "starting" else say("Preparing")
+        return [doing, *([short(trainer.message, MAX_REASON)] if trainer.message else []), *_queue(evidence)], "good"
+    if trainer.state == "paused":
+        return [say("Paused at step {place}", place=place), *_queue(evidence)], "idle"
+    if trainer.state == "saving":
+        return [say("Saving at step {place}", place=place), *_queue(evidence)], "good"
+    if requests.open_requests(evidence.reader.run, "stop"):
+        return [say("Stopping at step {place}", place=place), *_queue(evidence)], "good"
+    left = evidence.backlog.training_seconds
+    time = [say("{time} left", time=about(left))] if left is not None and left > 0 else []
+    return [say("Training {place}", place=place), *time, *_outlook(evidence)], "good"
+
+
+def _trained(trainer: ProcessStatus | None, place: str) -> list[str]:
+    """Of a trainer that has ended while evaluators are still at work."""
     if trainer is None:
-        return (say("Not started"),)
-    if not is_alive(trainer):
-        state = trainer.state if trainer.state in FINAL_STATES else "dead"
-        return (say(state).capitalize(), say("step {step} of {total}", step=step, total=total))
-    speed = pace(reader.train(), trainer.started)
-    left = (say("{time} left", time=duration((total - step) * speed.step_seconds)),) if speed else ()
-    return (say("{state} {step} of {total}", state=say(trainer.state).capitalize(), step=step, total=total), *left)
+        return [say("Evaluating")]
+    if trainer.state == "failed":
+        return [say("Training failed at step {place}", place=place)]
+    if trainer.state not in FINAL_STATES:
+        return [say("Training ended unexpectedly at step {place}", place=place)]
+    return [say("Trained {place}", place=place)]
 
 
-def _tone(trainer: ProcessStatus | None) -> Tone:
-    if trainer is None or trainer.state in ("stopped", "paused"):
-        return "idle"
-    if trainer.state == "failed" or (trainer.state not in FINAL_STATES and not is_alive(trainer)):
-        return "bad"
-    return "good"
+def _outlook(evidence: Evidence) -> Iterator[str]:
+    """When there will be a verdict, and what is evaluated until then."""
+    seconds = evidence.backlog.verdict_seconds
+    if seconds is not None and not evidence.is_over:
+        yield say("verdict in about {time}", time=about(seconds))
+    yield from _queue(evidence)
+
+
+def _queue(evidence: Evidence) -> Iterator[str]:
+    """What is being evaluated, and what comes after it: every step that has no result is in it once."""
+    left = evidence.backlog
+    if left.is_empty:
+        return
+    if not evidence.programs.evaluating:
+        yield say("not evaluated: {steps} (no evaluator is running)", steps=steps(_names(left.waiting)))
+        return
+    again = any(work.kind == CONFIRMATIONS for work in (*left.at_work, *left.waiting))
+    doing, then = steps(_names(left.at_work)), steps(_names(left.waiting))
+    if again and doing:
+        said = say("confirming {steps}, then {others}", steps=doing, others=then)
+        yield said if then else say("confirming {steps}", steps=doing)
+    elif doing:
+        said = say("evaluating {steps}, then {others}", steps=doing, others=then)
+        yield said if then else say("evaluating {steps}", steps=doing)
+    else:
+        yield say("next to be evaluated: {steps}", steps=then)
+
+
+def _names(works: tuple[Work, ...]) -> Iterator[str]:
+    for work in works:
+        if work.kind not in ("evaluations", CONFIRMATIONS):
+            yield say("your prompts at {step}", step=work.step)
+        else:
+            yield say("base") if work.step == BASE_MODEL else str(work.step)
+
+
+def _ended(evidence: Evidence, trainer: ProcessStatus | None, place: str) -> tuple[list[str], Tone]:
+    """When nobody is at work, or nothing is left to do."""
+    if trainer is None:
+        evaluated = evidence.reader.evaluated_steps()
+        return ([say("Evaluated")], "good") if evaluated else ([say("Not started yet")], "idle")
+    if trainer.state == "failed":
+        reason = [short(trainer.message, MAX_REASON)] if trainer.message else []
+        return [say("Failed at step {place}", place=place), *reason, *_queue(evidence)], "bad"
+    if trainer.state not in FINAL_STATES:
+        age = duration(seconds_since(trainer.heartbeat, evidence.now))
+        return [
+            say("Ended unexpectedly at step {place}", place=place),
+            say("last sign of life {age} ago", age=age),
+            *_queue(evidence),
+        ], "bad"
+    end = parse_time(_last_sign(evidence, trainer))
+    took, time = duration(_worked_seconds(evidence, end)), clock(end, evidence.now, evidence.zone)
+    if trainer.state == "stopped":
+        said = say("Stopped {time} at step {place} after {took}", time=time, place=place, took=took)
+    else:
+        said = say("Finished {time} after {took}", time=time, took=took)
+    return [said, *_queue(evidence)], "good" if evidence.backlog.is_empty else "warn"
+
+
+def _last_sign(evidence: Evidence, trainer: ProcessStatus) -> str:
+    """When the last result came, or training ended: evaluators that wait for more do not count."""
+    finals = (read_result(evidence.reader, step, CONFIRMATIONS) for step in steps_in(evidence.reader.run.confirmations))
+    results = [result.created for result in (*evidence.results.values(), *finals) if result]
+    return max([trainer.heartbeat, *results], key=parse_time)
+
+
+def _worked_seconds(evidence: Evidence, end: datetime) -> float:
+    """From the start to the end, without the pauses between sessions."""
+    reader = evidence.reader
+    begun = parse_time(reader.run.read_record().created)
+    train = reader.train()
+    times, resumed = train["timestamp"].to_numpy(), set(pauses(train, reader.stops()))
+    gaps = np.diff(times)[[int(step) in resumed for step in train["step"].to_numpy()[1:]]] if len(times) > 1 else []
+    return max(0.0, (end - begun).total_seconds() - float(np.nansum(gaps)))
+
+
+def clock(time: datetime, now: datetime, zone: tzinfo) -> str:
+    """`14:16` of today, else with its date."""
+    there = time.astimezone(zone)
+    return f"{there:%H:%M}" if there.date() == now.astimezone(zone).date() else f"{there:%Y-%m-%d %H:%M}"

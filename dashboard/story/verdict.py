@@ -2,61 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 from dashboard.data.best_snapshot import best_file
-from dashboard.data.reader import RunReader
-from dashboard.server.exports import Exports, target_of
-from dashboard.server.files import download_url
-from dashboard.text.formatting import size
+from dashboard.server.exports import Exports
+from dashboard.story.cautions import cautions
+from dashboard.story.downloads import Download, downloads
+from dashboard.story.evidence import Evidence
+from dashboard.story.gains import num_lost, num_won
+from dashboard.story.rows import Row, rows
+from dashboard.story.runner_up import RunnerUp, runner_up
+from dashboard.story.waiting import failed, not_evaluated, waiting
+from dashboard.story.wording import of_units, sentence
 from dashboard.text.language import say
-from shared.run_folder.records import ExportFormat
+from shared.run_folder.records import Best, Confirmation
+from shared.statistics.paired import PromptValues
 
 Kind = Literal["ship", "leading", "unproven", "waiting", "failed"]
-PRIMARY_PROGRAM = "ComfyUI"
-
-
-@dataclass(frozen=True)
-class Row:
-    """One metric that counts, against the base model."""
-
-    title: str
-    words: str
-    """`better on 20 of 20 prompts`."""
-    better: bool | None
-    """None: no clear difference."""
-    delta: float | None
-    """More is better, whatever the metric's own direction; in its own units of the composite, so that the bars of
-    different metrics compare. None: unknown, as are both ends then."""
-    low: float | None
-    high: float | None
-    caveat: str = ""
-
-
-@dataclass(frozen=True)
-class RunnerUp:
-    """The best of the others."""
-
-    step: int
-    words: str
-
-
-@dataclass(frozen=True)
-class Download:
-    """The snapshot in the format of some programs."""
-
-    name: str
-    """As `run.py export --format` takes it."""
-    programs: str
-    label: str
-    url: str
-    """Relative to the page; empty unless `ready`."""
-    state: Literal["ready", "making", "absent", "failed"]
-    bytes: int
-    primary: bool
-    message: str = ""
-    """Why it failed."""
+VerdictTone = Literal["good", "quiet", "warn", "bad"]
 
 
 @dataclass(frozen=True)
@@ -65,7 +30,7 @@ class Verdict:
 
     kind: Kind
     headline: str
-    tone: Literal["good", "quiet", "warn", "bad"]
+    tone: VerdictTone
     sentence: str
     step: int | None = None
     """The snapshot it is about."""
@@ -74,49 +39,104 @@ class Verdict:
     runner_up: RunnerUp | None = None
     downloads: tuple[Download, ...] = ()
     path: str = ""
-    """The file to copy."""
+    """The file to copy; empty where it no longer exists."""
     reason: str = ""
     """The evaluator's own, in full."""
 
 
-def verdict(reader: RunReader, *, live: bool, exports: Exports | None = None) -> Verdict:
-    """The verdict so far."""
-    best = reader.best()
+def verdict(evidence: Evidence, exports: Exports | None = None) -> Verdict:
+    """The verdict so far. exports: those of this server, None where none can be made."""
+    best = evidence.best
     if best is None:
-        return Verdict("waiting", say("Waiting for the first snapshot"), "quiet", "")
-    if not best.better_than_base:
-        kind, headline, tone = "unproven", say("Nothing beats the base model yet"), "warn"
-    elif live and best.confirmation is None:
-        kind, headline, tone = "leading", say("Leading so far: step {step}", step=best.step), "quiet"
-    else:
-        kind, headline, tone = "ship", say("Ship step {step}", step=best.step), "good"
+        return _none_yet(evidence)
+    kind, headline, tone = _headline(evidence, best)
+    result = evidence.results.get(best.step)
+    better = evidence.gains.of(result) if result else {}
+    manifest = evidence.reader.manifest(best.step)
     return Verdict(
         kind,
         headline,
         tone,
-        "",
+        _sentence(evidence, best, kind, better),
         best.step,
-        downloads=downloads(reader, best.step, exports),
-        path=str(best_file(reader.run, best)),
-        reason=best.reason,
+        rows(evidence, best),
+        tuple(cautions(evidence, best, better)),
+        runner_up(evidence, best),
+        downloads(evidence.reader, best.step, exports),
+        str(best_file(evidence.reader.run, best)) if manifest else "",
+        best.reason,
     )
 
 
-def downloads(reader: RunReader, step: int, exports: Exports | None) -> tuple[Download, ...]:
-    """Every format that the run names, the one to offer first at the front."""
-    forms = sorted(reader.exports, key=lambda form: PRIMARY_PROGRAM not in form.programs)
-    return tuple(_download(reader, step, form, exports, primary=form is forms[0]) for form in forms)
+def _none_yet(evidence: Evidence) -> Verdict:
+    if words := failed(evidence):
+        return Verdict("failed", words[0], "bad", words[1])
+    words = waiting(evidence) if evidence.programs.live else not_evaluated(evidence)
+    return Verdict("waiting", words[0], "quiet" if evidence.programs.live else "warn", words[1])
 
 
-def _download(reader: RunReader, step: int, form: ExportFormat, exports: Exports | None, *, primary: bool) -> Download:
-    file = reader.run.snapshot(step) / form.file if form.file else target_of(reader.run, step, form)
-    name = form.programs.partition(",")[0]
-    label = say("Download for {program}", program=name) if primary else name
-    if file.is_file():
-        num_bytes = file.stat().st_size
-        url = download_url(reader.name, str(file.relative_to(reader.run.path)))
-        return Download(form.name, form.programs, f"{label} ({size(num_bytes)})", url, "ready", num_bytes, primary)
-    making = exports is not None and exports.running(file) is not None
-    failure = exports.failure(file) if exports else ""
-    state = "making" if making else "failed" if failure else "absent"
-    return Download(form.name, form.programs, label, "", state, 0, primary, failure)
+def _headline(evidence: Evidence, best: Best) -> tuple[Kind, str, VerdictTone]:
+    if best.flagged:
+        return "unproven", say("No snapshot can be recommended"), "bad"
+    if not best.better_than_base:
+        if evidence.is_over:
+            return "unproven", say("No snapshot clearly beats {base}", base=evidence.base), "warn"
+        return "unproven", say("Nothing beats {base} yet", base=evidence.base), "warn"
+    if best.confirmation is None and not evidence.is_over:
+        return "leading", say("Leading so far: step {step}", step=best.step), "quiet"
+    doubtful = any(signal.raised for signal in best.signals)
+    return "ship", say("Ship step {step}", step=best.step), "warn" if doubtful else "good"
+
+
+def _sentence(evidence: Evidence, best: Best, kind: Kind, better: PromptValues) -> str:
+    """In prompts won."""
+    if not better:
+        return ""
+    if kind == "unproven":
+        return _unproven(evidence, best, better)
+    won = of_units(num_won(better), len(better), evidence.unit)
+    clauses = say("better than {base} on {won}", base=evidence.base, won=won), *_confirmed(evidence, best), _signs(best)
+    return sentence(*clauses)
+
+
+def _unproven(evidence: Evidence, best: Best, better: PromptValues) -> str:
+    all_of_them, unit = len(better), evidence.unit
+    won, lost = (of_units(count, all_of_them, unit) for count in (num_won(better), num_lost(better)))
+    said = {"step": best.step, "count": best.num_evaluated, "base": evidence.base, "won": won, "lost": lost}
+    if best.composite and best.composite.low > 0:
+        return say("Step {step} is the best of {count}, and worse than {base} on {lost}.", **said)
+    if not best.better_than_base:
+        return say("Step {step} is the best of {count}, without a clear gain over {base}: better on {won}.", **said)
+    return say(
+        "Step {step} is the best of {count}: better than {base} on {won}, but it fails a guard or shows a sign of "
+        "overfitting, as every other one does.",
+        **said,
+    )
+
+
+def _confirmed(evidence: Evidence, best: Best) -> Iterator[str]:
+    """What evaluating it again said."""
+    found = best.confirmation
+    if found:
+        unseen = num_unseen(found)
+        if unseen == 1:
+            yield say("confirmed on 1 unseen {unit}", unit=say(evidence.unit))
+        elif unseen:
+            yield say("confirmed on {count} unseen {unit}s", count=unseen, unit=say(evidence.unit))
+        else:
+            yield say("confirmed with new seeds")
+    elif best.finalists:
+        yield say("not confirmed") if evidence.is_over else say("not confirmed yet")
+
+
+def num_unseen(found: Confirmation) -> int:
+    """Prompts that had no part in the first evaluation: of older versions all of them."""
+    return found.num_prompts if found.num_unseen is None else found.num_unseen
+
+
+def _signs(best: Best) -> str:
+    """Of overfitting."""
+    raised = [say(signal.name) for signal in best.signals if signal.raised]
+    if raised:
+        return say("with signs of overfitting ({names})", names=", ".join(raised))
+    return say("no sign of overfitting") if any(signal.raised is False for signal in best.signals) else ""

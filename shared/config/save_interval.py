@@ -51,6 +51,19 @@ def is_due(interval: AnySaveInterval, step: int, epochs: tuple[float, float], se
     return seconds_since_save >= interval.minutes * 60
 
 
+def steps_due(interval: AnySaveInterval, step: int, last_step: int, steps_per_epoch: float) -> list[int]:
+    """Steps after `step` to save at, as far as they are known: the last one always saves."""
+    if step >= last_step:
+        return []
+    if isinstance(interval, EveryMinutes):
+        return [last_step]
+    numbers = range(step + 1, last_step)
+    return [
+        *(n for n in numbers if is_due(interval, n, ((n - 1) / steps_per_epoch, n / steps_per_epoch), 0.0)),
+        last_step,
+    ]
+
+
 def parse(value: Any) -> AnySaveInterval:
     """From a TOML value.
 

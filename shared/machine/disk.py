@@ -10,7 +10,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from shared.config.save_interval import AnySaveInterval, EveryMinutes, is_due
+from shared.config.save_interval import AnySaveInterval, steps_due
 from shared.config.schema import TrainConfig
 
 MARGIN_BYTES = 1 << 20
@@ -59,13 +59,7 @@ def estimate(
 
 def num_saves(interval: AnySaveInterval, step: int, last_step: int, steps_per_epoch: float) -> int:
     """Saves after `step` up to `last_step`; the last step always saves."""
-    if isinstance(interval, EveryMinutes):
-        return int(step < last_step)
-    due = (
-        is_due(interval, number, ((number - 1) / steps_per_epoch, number / steps_per_epoch), 0.0)
-        for number in range(step + 1, last_step)
-    )
-    return sum(due) + int(step < last_step)
+    return len(steps_due(interval, step, last_step, steps_per_epoch))
 
 
 def free_bytes(folder: Path) -> int | None:

@@ -19,10 +19,11 @@ from pathlib import Path
 
 import psutil
 from filelock import FileLock
+from pydantic import Field
 
 from shared.errors import RunFolderError
 from shared.run_folder.heartbeat import process_alive
-from shared.run_folder.records import Record
+from shared.run_folder.records import Record, utc_now
 from shared.run_folder.run_dir import ResultKind, RunDir, step_name
 
 LEASE_SECONDS = 60.0
@@ -35,6 +36,7 @@ class Claim(Record):
     host: str
     pid: int
     process_started: float
+    created: str = Field(default="", description="When the work began; empty: an older version claimed it.")
 
 
 @contextmanager
@@ -44,7 +46,13 @@ def claimed(
     """Hold the claim on a step while the block runs; yields False if another evaluator has it."""
     lease_seconds = LEASE_SECONDS if lease_seconds is None else lease_seconds
     path = _folder(run, kind) / f"{step_name(step)}.json"
-    mine = Claim(step=step, host=socket.gethostname(), pid=os.getpid(), process_started=psutil.Process().create_time())
+    mine = Claim(
+        step=step,
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        process_started=psutil.Process().create_time(),
+        created=utc_now(),
+    )
     if not _take(run, path, mine, lease_seconds):
         yield False
         return
@@ -61,9 +69,14 @@ def claimed(
 
 def claimed_steps(run: RunDir, kind: ResultKind = "evaluations", lease_seconds: float | None = None) -> set[int]:
     """Steps that a living evaluator is evaluating."""
+    return {claim.step for claim in living_claims(run, kind, lease_seconds)}
+
+
+def living_claims(run: RunDir, kind: ResultKind = "evaluations", lease_seconds: float | None = None) -> list[Claim]:
+    """Claims of living evaluators."""
     lease_seconds = LEASE_SECONDS if lease_seconds is None else lease_seconds
     claims = ((path, _read(path)) for path in _folder(run, kind).glob("step-*.json"))
-    return {claim.step for path, claim in claims if claim and _holds(path, claim, lease_seconds)}
+    return [claim for path, claim in claims if claim and _holds(path, claim, lease_seconds)]
 
 
 def dead_claims(run: RunDir) -> list[Path]:

@@ -37,7 +37,7 @@ def composite(deltas: Mapping[str, PromptValues], mixture: Mixture) -> PromptVal
     shares, units = mixture.shares, mixture.units
     if not shares:
         return {}
-    known = set.intersection(*(set(deltas[loss]) for loss in shares))
+    known = set[str].intersection(*(set(deltas[loss]) for loss in shares))
     prompts = [prompt for prompt in next(iter(deltas.values())) if prompt in known]
     return {
         prompt: sum(share * deltas[loss][prompt] / units[loss] for loss, share in shares.items()) for prompt in prompts

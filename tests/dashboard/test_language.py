@@ -15,6 +15,7 @@ from dashboard.panels import curves
 from dashboard.text import formatting, language
 from dashboard.text.language import TEXTS, best_match, say
 from shared.followers.alerts import SENTENCES
+from shared.run_folder.metric_descriptions import Words
 from shared.run_folder.older_metrics import OLDER_METRICS
 from shared.run_folder.records import FINAL_STATES
 from tasks.text_to_image.metrics import descriptions
@@ -31,6 +32,8 @@ LOOKED_UP = {
     *curves.OPTIONS.values(),
     *request_status.NAMES.values(),
     "gap",
+    *Words().model_dump().values(),
+    "held-out pair",
     *(column.sign.name for column in SHOWN if column.sign),
     *(column.title for column in (*SHOWN, *descriptions().pointers)),
     *(column.topic for column in SHOWN),

@@ -1,0 +1,93 @@
+"""What a person must know before they bet on the verdict, each in a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dashboard.story.evidence import Evidence
+from dashboard.story.wording import capital, short, steps, units
+from dashboard.text.language import say
+from shared.run_folder.records import Best
+from shared.statistics.paired import PromptValues
+
+FEW_PROMPTS = 8
+MAX_NAMED = 3
+"""Prompts and snapshots in a sentence."""
+
+
+def cautions(evidence: Evidence, best: Best, better: PromptValues) -> Iterator[str]:
+    """The gravest first. better: the composite of each prompt, more is better."""
+    yield from _vanished(evidence, best)
+    yield from best.cautions
+    yield from _flags(best)
+    yield from _lost(evidence, better)
+    yield from _too_little(evidence, best, better)
+    yield from _confirmation(evidence, best)
+    yield from _unchecked(evidence, best)
+    yield from _passed_over(best)
+    trainer = evidence.programs.trainer
+    if trainer and trainer.state == "failed":
+        yield say("Training failed at step {step}, so later snapshots are missing.", step=evidence.reader.last_step())
+
+
+def _vanished(evidence: Evidence, best: Best) -> Iterator[str]:
+    if evidence.reader.manifest(best.step) is None:
+        yield say("The files of step {step} are gone or damaged.", step=best.step)
+    if best.step not in evidence.results:
+        yield say("The evaluation of step {step} cannot be read, so nothing is counted here.", step=best.step)
+
+
+def _flags(best: Best) -> Iterator[str]:
+    for signal in best.signals:
+        if signal.raised:
+            yield say("Sign of overfitting, {name}: {evidence}.", name=say(signal.name), evidence=signal.evidence)
+
+
+def _lost(evidence: Evidence, better: PromptValues) -> Iterator[str]:
+    """The worst first."""
+    lost = sorted((prompt for prompt, value in better.items() if value < 0), key=lambda prompt: better[prompt])
+    if lost:
+        named = ", ".join(say("“{prompt}”", prompt=short(prompt)) for prompt in lost[:MAX_NAMED])
+        named += " …" if len(lost) > MAX_NAMED else ""
+        count = units(len(lost), evidence.unit)
+        yield say("Worse than {base} on {count}: {named}.", base=evidence.base, count=count, named=named)
+
+
+def _too_little(evidence: Evidence, best: Best, better: PromptValues) -> Iterator[str]:
+    """Where the evaluator has not said so itself, as older versions did not."""
+    if best.cautions or not better:
+        return
+    if evidence.unit != (prompt := evidence.reader.descriptions.words.prompt):
+        yield say("All pictures were drawn from one {unit}, so nothing is known of others.", unit=say(prompt))
+    if len(better) < FEW_PROMPTS:
+        yield say(
+            "Only {count} were compared, so small differences cannot show.", count=units(len(better), evidence.unit)
+        )
+
+
+def _confirmation(evidence: Evidence, best: Best) -> Iterator[str]:
+    found = best.confirmation
+    if found and not found.agrees:
+        yield say("Evaluating the best ones again changed the choice to step {step}.", step=found.step)
+    if found is None and best.finalists and evidence.is_over:
+        run = evidence.reader.run.path.name
+        yield say("The best snapshots were not evaluated again. Run `python run.py evaluate {run}`.", run=run)
+
+
+def _unchecked(evidence: Evidence, best: Best) -> Iterator[str]:
+    for column in evidence.reader.descriptions.of_role("guard"):
+        if f"The guard {column.name} could not be checked" in best.reason:
+            yield say("{metric} could not be checked.", metric=capital(say(column.topic)))
+    for signal in best.signals:
+        if signal.raised is None:
+            yield say("Not checked for {name}: {evidence}.", name=say(signal.name), evidence=signal.evidence)
+
+
+def _passed_over(best: Best) -> Iterator[str]:
+    for reason in dict.fromkeys(best.passed_over.values()):
+        left_out = [step for step, why in best.passed_over.items() if why == reason]
+        if len(left_out) == 1:
+            yield say("Step {step} was passed over: it {reason}.", step=left_out[0], reason=reason)
+        else:
+            named = steps(left_out, MAX_NAMED)
+            yield say("Steps {steps} were passed over: each {reason}.", steps=named, reason=reason)

@@ -1,0 +1,62 @@
+"""A snapshot to take away, in the formats that the run's task names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from dashboard.data.reader import RunReader
+from dashboard.server.exports import Exports, target_of
+from dashboard.server.files import download_url
+from dashboard.text.formatting import size
+from dashboard.text.language import say
+from shared.run_folder.records import ExportFormat
+
+FIRST_CHOICE = "ComfyUI"
+"""Most people draw with this program."""
+State = Literal["ready", "making", "absent", "failed"]
+
+
+@dataclass(frozen=True)
+class Download:
+    """The snapshot in the format of some programs."""
+
+    name: str
+    """As `run.py export --format` takes it."""
+    programs: str
+    label: str
+    url: str
+    """Relative to the page; empty unless `ready`."""
+    state: State
+    bytes: int
+    primary: bool
+    message: str = ""
+    """Why it failed."""
+
+
+def downloads(reader: RunReader, step: int, exports: Exports | None) -> tuple[Download, ...]:
+    """Every format, the one to offer first at the front; none where the snapshot no longer exists."""
+    if reader.manifest(step) is None:
+        return ()
+    forms = sorted(reader.exports, key=lambda form: FIRST_CHOICE not in form.programs)
+    return tuple(_download(reader, step, form, exports, primary=form is forms[0]) for form in forms)
+
+
+def _download(reader: RunReader, step: int, form: ExportFormat, exports: Exports | None, *, primary: bool) -> Download:
+    file = reader.run.snapshot(step) / form.file if form.file else target_of(reader.run, step, form)
+    program = form.programs.partition(",")[0]
+    label = say("Download for {program}", program=program) if primary else program
+    if num_bytes := _size(file):
+        url = download_url(reader.name, str(file.relative_to(reader.run.path)))
+        return Download(form.name, form.programs, f"{label} ({size(num_bytes)})", url, "ready", num_bytes, primary)
+    failure = exports.failure(file) if exports else ""
+    state: State = "making" if exports and exports.running(file) else "failed" if failure else "absent"
+    return Download(form.name, form.programs, label, "", state, 0, primary, failure)
+
+
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except OSError:
+        return 0

@@ -1,0 +1,88 @@
+"""Everything that the parts of the first screen are told from, read once for all of them."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, tzinfo
+from typing import Any
+
+from dashboard.data.reader import RunReader
+from dashboard.story.backlog import Backlog, backlog
+from dashboard.story.gains import Gains, gains
+from dashboard.story.programs import Programs, read_programs
+from dashboard.text.language import say
+from shared.errors import RunFolderError
+from shared.run_folder.pending import BASE_MODEL
+from shared.run_folder.records import Best, EvaluationResult
+from shared.run_folder.run_dir import ResultKind
+from shared.statistics.paired import share_one_prompt
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Of one run, at one time."""
+
+    reader: RunReader
+    now: datetime
+    zone: tzinfo
+    """In which times are told."""
+    programs: Programs
+    best: Best | None
+    rows: dict[int, dict[str, Any]]
+    """Step → its row of `metrics.csv`."""
+    results: dict[int, EvaluationResult]
+    """Step → what was drawn and scored; failed, skipped and damaged ones are absent."""
+    damaged: frozenset[int]
+    """Steps whose result cannot be read."""
+    gains: Gains
+    backlog: Backlog
+
+    @property
+    def base(self) -> str:
+        """What snapshots are compared with: `the base model`."""
+        return say(self.reader.descriptions.words.base)
+
+    @property
+    def unit(self) -> str:
+        """One of what differences are averaged by: `prompt`; where all pairs have the same one, each pair counts."""
+        base = self.results.get(BASE_MODEL)
+        words = self.reader.descriptions.words
+        return "held-out pair" if base and share_one_prompt(base.samples) else words.prompt
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing will change any more: training has ended and nothing is left to evaluate, or nobody is at
+        work."""
+        return not self.programs.live or (not self.programs.trains and self.backlog.is_empty)
+
+
+def gather(reader: RunReader, now: datetime, zone: tzinfo) -> Evidence:
+    """What the run folder says now."""
+    programs, best = read_programs(reader.run), reader.best()
+    rows, results, damaged = reader.rows(), dict[int, EvaluationResult](), set[int]()
+    for step in reader.evaluated_steps():
+        if result := read_result(reader, step):
+            results[step] = result
+        elif rows.get(step, {}).get("status") not in ("failed", "skipped"):
+            damaged.add(step)
+    return Evidence(
+        reader,
+        now,
+        zone,
+        programs,
+        best,
+        rows,
+        results,
+        frozenset(damaged),
+        gains(reader, results.get(BASE_MODEL)),
+        backlog(reader, programs, best, now),
+    )
+
+
+def read_result(reader: RunReader, step: int, kind: ResultKind = "evaluations") -> EvaluationResult | None:
+    """None where there is none to show."""
+    with suppress(RunFolderError):
+        result = reader.result(step, kind)
+        return result if result and result.status == "ok" else None
+    return None

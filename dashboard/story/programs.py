@@ -1,0 +1,40 @@
+"""Which programs work on a run, and which of them are alive."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from shared.run_folder.active_evaluators import read_active_evaluators
+from shared.run_folder.heartbeat import is_alive, read_status
+from shared.run_folder.records import FINAL_STATES, ProcessStatus
+from shared.run_folder.run_dir import RunDir
+
+
+@dataclass(frozen=True)
+class Programs:
+    """Of this session."""
+
+    trainer: ProcessStatus | None
+    """None: it has never run, or its record cannot be read."""
+    trains: bool
+    """Whether it is alive."""
+    evaluators: Mapping[int, ProcessStatus]
+    evaluating: frozenset[int]
+    """Slots of the evaluators that are alive."""
+
+    @property
+    def live(self) -> bool:
+        """Whether any of them is at work."""
+        return self.trains or bool(self.evaluating)
+
+    @property
+    def has_trained(self) -> bool:
+        """Whether the trainer has ended by itself: finished, stopped or failed."""
+        return self.trainer is not None and self.trainer.state in FINAL_STATES
+
+
+def read_programs(run: RunDir) -> Programs:
+    """As they are now."""
+    trainer, (evaluators, evaluating) = read_status(run, "trainer"), read_active_evaluators(run)
+    return Programs(trainer, is_alive(trainer), evaluators, frozenset(evaluating))

@@ -1,0 +1,76 @@
+"""What stands in place of a verdict: what the run waits for, or why there will be none."""
+
+from __future__ import annotations
+
+from dashboard.story.evidence import Evidence
+from dashboard.story.wording import about, capital, short
+from dashboard.text.language import say
+from shared.run_folder.pending import BASE_MODEL
+from shared.run_folder.records import FINAL_STATES
+
+Words = tuple[str, str]
+
+
+def waiting(evidence: Evidence) -> Words:
+    """(headline, sentence) of a run that is at work."""
+    reader = evidence.reader
+    if not reader.snapshot_steps():
+        planned = evidence.backlog.planned[:1]
+        return say("Waiting for the first snapshot"), _first_snapshot(evidence, planned[0] if planned else None)
+    if not evidence.programs.evaluating:
+        return say("Nothing is evaluated yet"), _start_evaluator(evidence)
+    headline = say("Waiting for the first evaluation")
+    if BASE_MODEL not in evidence.results:
+        what = evidence.base
+        return headline, capital(say("{base} comes first: everything is compared with it.", base=what))
+    first = min(
+        (evidence.backlog.ends[w] for w in evidence.backlog.at_work if w in evidence.backlog.ends), default=None
+    )
+    return headline, "" if first is None else say("In about {time}.", time=about(first))
+
+
+def _first_snapshot(evidence: Evidence, step: int | None) -> str:
+    left, last = evidence.backlog.training_seconds, evidence.reader.config.train.max_train_steps
+    done = evidence.reader.last_step()
+    if step is None:
+        return ""
+    if left is None or done >= last:
+        return say("It comes at step {step}.", step=step)
+    time = about(left * (step - done) / (last - done))
+    return say("It comes at step {step}, in about {time}.", step=step, time=time)
+
+
+def failed(evidence: Evidence) -> Words | None:
+    """(headline, sentence) of a run that came to nothing; None where it may still get a verdict."""
+    reader, trainer = evidence.reader, evidence.programs.trainer
+    if evidence.programs.trains:
+        return None
+    if trainer and trainer.state == "failed":
+        headline = say("Training failed at step {step}", step=reader.last_step())
+        return headline, short(trainer.message, 300)
+    if trainer and trainer.state not in FINAL_STATES and not reader.snapshot_steps():
+        headline = say("Training ended unexpectedly at step {step}", step=reader.last_step())
+        return headline, say("`logs/trainer.log` may say why. The same command resumes the run.")
+    if trainer and not reader.snapshot_steps():
+        return say("This run has no snapshot"), say("Training ended before the first one was saved.")
+    if reason := reader.failures().get(BASE_MODEL):
+        text = say("{base} could not be evaluated: {reason}", base=capital(evidence.base), reason=reason)
+        return say("Nothing can be compared"), text
+    if evidence.backlog.is_empty and evidence.results:
+        return say("Nothing can be compared"), say("No metric that is weighed has values for two prompts or more.")
+    return None
+
+
+def not_evaluated(evidence: Evidence) -> Words:
+    """(headline, sentence) of a run that nobody works on, and that has no verdict."""
+    if evidence.programs.trainer is None and not evidence.reader.snapshot_steps():
+        return say("Not started yet"), say("Start it with `python run.py train {run}`.", run=_run(evidence))
+    return say("Nothing is evaluated yet"), _start_evaluator(evidence)
+
+
+def _start_evaluator(evidence: Evidence) -> str:
+    return say("No evaluator is running. Start one with `python run.py evaluate {run}`.", run=_run(evidence))
+
+
+def _run(evidence: Evidence) -> str:
+    return str(evidence.reader.run.path)
