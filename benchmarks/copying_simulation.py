@@ -27,7 +27,7 @@ from pocket.garments import Garment, catalogue, concept, render
 from shared.run_folder.metric_descriptions import MetricDescriptions
 from shared.run_folder.older_metrics import OLDER_METRICS
 from shared.run_folder.records import Sample
-from tasks.text_to_image.descriptors.layout import layout
+from tasks.text_to_image.descriptors.likeness import lightness
 from tasks.text_to_image.evaluation.training_set import TrainingSet
 from tasks.text_to_image.metrics.copying import METRIC, copies
 from tasks.text_to_image.metrics.features import Features
@@ -180,12 +180,12 @@ def _expected_minimum(values: Any, count: int) -> float:
 # --- runs
 
 
-LAYOUT = remembered(layout)
+LIGHTNESS = remembered(lightness)
 
 
 def features() -> Features:
-    """The layout alone."""
-    return features_of(picture_layout=LAYOUT)
+    """The lightness alone."""
+    return features_of(picture_lightness=LIGHTNESS)
 
 
 def outcome(

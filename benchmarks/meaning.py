@@ -27,7 +27,7 @@ from shared.files.digests import Digests
 from shared.files.publication import read_manifest
 from shared.run_folder.records import Sample
 from shared.run_folder.run_dir import RunDir, open_run, steps_in
-from tasks.text_to_image.descriptors.layout import layout, mirrored
+from tasks.text_to_image.descriptors.likeness import lightness, likeness
 from tasks.text_to_image.evaluation.anchors import anchors, matching, mismatched
 from tasks.text_to_image.evaluation.scorer import Scorer, load_scorer
 from tasks.text_to_image.evaluation.training_set import TrainingSet
@@ -272,7 +272,7 @@ def tell_run(run: RunDir) -> None:
             scored = zip(result.samples, rows, strict=True)
             evaluations[step] = [sample.model_copy(update={"metrics": row}) for sample, row in scored]
     found = ranking.rank(evaluations, descriptions(), anchors=anchors(list(references.values()), scorer))
-    num_trained = len(training.vectors(layout))
+    num_trained = len(training.vectors(lightness))
     print(f"\n### Run `{record.name}`: {num_trained} training pictures, {len(references)} prompts\n")
     columns = ("composite", "composite_low", "composite_high", *(f"{loss}_skill" for loss in LOSSES))
     columns = (*columns, "clip_t", "diversity", "copy_share", "drift")
@@ -289,10 +289,10 @@ def tell_run(run: RunDir) -> None:
 def write_sheet(run: RunDir) -> Path:
     """A WebP beside the report, eight prompts wide, from top to bottom.
 
-    Real picture, base model, first snapshot, best, last, and the training picture whose layout the last is nearest to.
+    Real picture, base model, first snapshot, best, last, and the training picture that the last is most alike.
     """
     config, record = run.read_config(), run.read_record()
-    training, digest = TrainingSet(run, config).vectors(layout), Digests(dataset.digests_path(config))
+    training, digest = TrainingSet(run, config).vectors(lightness), Digests(dataset.digests_path(config))
     held_out, size = record.dataset.held_out, config.data.train_size
     trained = dataset.training_pairs(dataset.scan(config), held_out, size, config.train.seed, digest)
     first, *_, last = steps = sorted(steps_in(run.evaluations) - {0})
@@ -323,9 +323,8 @@ def _first_pictures(run: RunDir, step: int) -> dict[str, Image.Image]:
 
 
 def _nearest(training_ND: np.ndarray, picture: Image.Image) -> int:
-    """Index of the training picture with the most similar layout, mirrored or not."""
-    own = layout(picture)
-    return int(np.maximum(training_ND @ own, training_ND @ mirrored(own)).argmax())
+    """Index of the training picture that is most alike."""
+    return int(likeness(lightness(picture)[None], training_ND)[0].argmax())
 
 
 def main() -> None:

@@ -8,7 +8,8 @@ and each held-out one against all of them.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,23 +19,29 @@ from scipy.stats import false_discovery_control
 from shared.errors import ModelError
 from shared.run_folder.metric_descriptions import Column, Sign
 from shared.statistics.nearest import probability_of_nearer
-from tasks.text_to_image.descriptors.layout import mirrored
-from tasks.text_to_image.metrics.features import Features, picture_layout
+from tasks.text_to_image.descriptors.likeness import lightness, likeness, same_place_likeness
+from tasks.text_to_image.metrics.features import Features, picture_lightness
 from tasks.text_to_image.metrics.metric import Metric
 from tasks.text_to_image.metrics.metric_input import MetricInput, Row
+
+if TYPE_CHECKING:  # its room imports the metrics
+    from tasks.text_to_image.evaluation.training_set import TrainingSet
 
 Array = NDArray[np.float64]
 
 FALSE_ALARMS = 0.001
 """Share of evaluations without a copy in which chance alone makes a picture unusual."""
-FURTHEST = 0.02
-"""1 − correlation of a copy with what it copies, at most. Among 12 mixed pictures a new one of the same kind as one of
-them is unusually near to that one, at 0.02 to 0.2; copies encoded again, mirrored or brighter are at 0 to 0.01."""
+FURTHEST = 0.05
+"""1 − likeness of a copy to what it copies, at most. Among 12 mixed pictures a new one of the same kind as one of them
+is unusually near to that one, at 0.05 to 0.3; copies that are soft, shifted, cropped, mirrored or encoded again are
+at 0 to 0.03."""
 NUM_NEXT = 49
 """Training pictures after the nearest one, at most, whose mean distance is what is usual for the picture."""
+NUM_BY_CHANCE = 200
+"""Training pictures compared with the others, at most, evenly spread: to learn how near chance comes."""
 TWIN = 0.05
 """Training pictures nearer to one another than this, relative to what is usual, count as one: a re-encoded or mirrored
-copy is below it, and of 200 different pictures the two most alike are about at it."""
+copy is below it."""
 IDENTICAL = 1e-4
 """Distance below which two pictures are one, whatever is usual."""
 MIN_DIFFERENT = 4
@@ -42,9 +49,9 @@ MIN_DIFFERENT = 4
 
 
 def copies(metric_input: MetricInput, features: Features) -> list[Row]:
-    """Which samples copy a training picture, also mirrored, in another colour or under another light.
+    """Which samples copy a training picture, also softer, shifted, cropped, mirrored or in another colour.
 
-    `copy_max`: correlation with the most similar training picture or its mirror image, −1…1.
+    `copy_max`: likeness to the most similar training picture, −1…1.
     `copy_ratio`: distance to the nearest training picture over the mean distance to the next `NUM_NEXT`.
     `copy_p`: the probability that a picture that copies nothing has a ratio as small.
     `copy_share`: 1 where that is too small for chance among all samples (Benjamini & Hochberg 1995) and the distance is
@@ -56,14 +63,13 @@ def copies(metric_input: MetricInput, features: Features) -> list[Row]:
     """
     if metric_input.training is None:
         raise ModelError("there are no training pictures to compare with")
-    look = features[picture_layout]
-    training = _Training.of(metric_input.training.vectors(look.extract))
+    look = features[picture_lightness]
+    training = _known(metric_input.training)
     held_out = np.unique(np.stack(look(metric_input.references)), axis=0)
-    samples = np.stack(look(metric_input.samples))
-    by_chance = np.concatenate([training.ratios_among_themselves(), training.ratios(held_out)])
-    found = training.ratios(samples)
+    by_chance = np.concatenate([training.by_chance, training.ratios(distances(held_out, training.pictures))])
+    nearest = distances(np.stack(look(metric_input.samples)), training.pictures)
+    found = training.ratios(nearest)
     chances = probability_of_nearer(found, by_chance[by_chance > TWIN])
-    nearest = distances(samples, training.layouts)
     is_copy = (false_discovery_control(chances) <= FALSE_ALARMS) & (nearest.min(axis=1) <= FURTHEST)
     rows: list[Row] = []
     for number, copied in enumerate(is_copy):
@@ -81,53 +87,48 @@ def copies(metric_input: MetricInput, features: Features) -> list[Row]:
 class _Training:
     """The training pictures; twins count as one, or no picture that has a twin could be copied."""
 
-    layouts: NDArray[np.float32]
-    """(N, D)"""
-    among: Array
-    """Their distances, (N, N)."""
+    pictures: NDArray[np.float32]
+    """(N, D) Their lightness."""
     twins: NDArray[np.int32]
     """(N,) Which group of twins each belongs to, 0…G − 1."""
 
     @classmethod
-    def of(cls, layouts_ND: NDArray[np.float32]) -> _Training:
-        among = distances(layouts_ND, layouts_ND)
+    def of(cls, pictures_ND: NDArray[np.float32]) -> _Training:
+        among = np.clip(1 - same_place_likeness(pictures_ND, pictures_ND).astype(np.float64), 0, 2)
         if len(among) >= MIN_DIFFERENT:
             usual = np.sort(among, axis=1)[:, 2 : NUM_NEXT + 2].mean(axis=1)  # after itself and the nearest
             twins: Any = connected_components(among < np.maximum(TWIN * usual, IDENTICAL), directed=False)
             if twins[0] >= MIN_DIFFERENT:
-                return cls(layouts_ND, among, twins[1])
+                return cls(pictures_ND, twins[1])
         raise ModelError(f"there are fewer than {MIN_DIFFERENT} different training pictures to compare with")
 
-    def ratios(self, layouts_SD: NDArray[np.float32]) -> Array:
-        """Of pictures that were not trained on, (S,), each > 0 and ≤ 1."""
-        return _ratios(self._by_group(distances(layouts_SD, self.layouts)))
+    @cached_property
+    def by_chance(self) -> Array:
+        """Ratios of the first pictures of groups, each compared with the other groups; (G,) or fewer."""
+        groups, firsts = np.unique(self.twins, return_index=True)
+        chosen = slice(None, None, -(-len(groups) // NUM_BY_CHANCE))
+        between = distances(self.pictures[firsts[chosen]], self.pictures)
+        between[self.twins == groups[chosen][:, None]] = np.inf
+        return self.ratios(between)
 
-    def ratios_among_themselves(self) -> Array:
-        """Of the first picture of each group, compared with the other groups. (G,)"""
-        _, firsts = np.unique(self.twins, return_index=True)
-        between_GG = self._by_group(self.among[firsts])
-        np.fill_diagonal(between_GG, np.inf)
-        return _ratios(between_GG)
-
-    def _by_group(self, distances_SN: Array) -> Array:
-        """The distance to the nearest of each group, (S, G)."""
+    def ratios(self, distances_SN: Array) -> Array:
+        """The distance to the nearest group over the mean to the next, each > 0 and ≤ 1; infinite ones left out."""
         order = np.argsort(self.twins, kind="stable")
         _, starts = np.unique(self.twins[order], return_index=True)
-        return np.minimum.reduceat(distances_SN[:, order], starts, axis=1)
+        ordered = np.sort(np.minimum.reduceat(distances_SN[:, order], starts, axis=1), axis=1)
+        usual = np.ma.masked_invalid(ordered[:, 1 : NUM_NEXT + 1]).mean(axis=1)
+        return ordered[:, 0] / np.maximum(np.asarray(usual), np.finfo(float).tiny)
 
 
-def distances(layouts_SD: NDArray[np.float32], others_ND: NDArray[np.float32]) -> Array:
-    """1 − correlation of each with each, or with its mirror image where that is nearer; (S, N), 0…2."""
-    turned = np.stack([mirrored(layout) for layout in layouts_SD])
-    correlations = np.maximum(layouts_SD @ others_ND.T, turned @ others_ND.T)
-    return np.clip(1 - correlations.astype(np.float64), 0, 2)
+@lru_cache(maxsize=2)
+def _known(training: TrainingSet) -> _Training:
+    """Compared among themselves once per run: each snapshot asks."""
+    return _Training.of(training.vectors(lightness))
 
 
-def _ratios(distances_SG: Array) -> Array:
-    """The smallest over the mean of the next ones; infinite distances, to itself, are left out."""
-    ordered = np.sort(distances_SG, axis=1)
-    usual = np.ma.masked_invalid(ordered[:, 1 : NUM_NEXT + 1]).mean(axis=1)
-    return ordered[:, 0] / np.maximum(np.asarray(usual), np.finfo(float).tiny)
+def distances(pictures_SD: NDArray[np.float32], others_ND: NDArray[np.float32]) -> Array:
+    """1 − likeness of each to each; (S, N), 0…2."""
+    return np.clip(1 - likeness(pictures_SD, others_ND).astype(np.float64), 0, 2)
 
 
 METRIC = Metric(
@@ -179,5 +180,5 @@ METRIC = Metric(
     ),
     compute=copies,
     needs=("references", "training"),
-    features=(picture_layout,),
+    features=(picture_lightness,),
 )

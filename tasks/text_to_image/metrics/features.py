@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from tasks.text_to_image.descriptors import gradients, layout, palette
+from tasks.text_to_image.descriptors import gradients, likeness, palette
 from tasks.text_to_image.descriptors.palette import Palette
 from tasks.text_to_image.encoders.chosen import Encoders
 from tasks.text_to_image.encoders.encoder import EncoderRecord, Vector
@@ -107,9 +107,9 @@ def garment_palette(encoders: Encoders) -> Extractor[Image.Image, Palette]:
     return Extractor(lambda picture: palette.palette(picture, segmenter.garment(picture)), segmenter.record)
 
 
-def picture_layout(encoders: Encoders) -> Extractor[Image.Image, Vector]:
+def picture_lightness(encoders: Encoders) -> Extractor[Image.Image, Vector]:
     """Where a picture is light and where dark."""
-    return Extractor(layout.layout, layout.RECORD)
+    return Extractor(likeness.lightness, likeness.RECORD)
 
 
 def cosines(one: Sequence[Vector], other: Sequence[Vector]) -> list[float]:

@@ -26,7 +26,7 @@ from shared.run_folder.records import Manifest
 from shared.run_folder.run_dir import RunDir
 from shared.run_folder.tables import read_rows
 from tasks.text_to_image.descriptors.gradients import describe
-from tasks.text_to_image.descriptors.layout import layout
+from tasks.text_to_image.descriptors.likeness import lightness
 from tasks.text_to_image.descriptors.palette import palette
 from tasks.text_to_image.encoders.encoder import EncoderRecord
 from tasks.text_to_image.evaluation import snapshot_file
@@ -347,7 +347,7 @@ def test_a_copy_is_published_beside_the_training_picture_it_copies(
     add_snapshot(run)
     monkeypatch.setattr(snapshot_file, "read", lambda *_: AdapterFile(run.snapshot(2), "digest", {}, {}))
     training = TrainingSet(run, run.read_config())
-    training.vectors(layout)
+    training.vectors(lightness)
     evaluator = evaluator_of(run, CopyingGenerator(training.picture(5)))
     object.__setattr__(evaluator.evaluation, "scorer", load_scorer("/nowhere", metrics=("copying",)))
     evaluator.evaluate(2)

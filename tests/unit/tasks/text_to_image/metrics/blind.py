@@ -15,5 +15,5 @@ def features_of(**extractors: Callable[..., Any]) -> Features:
     def unused(item: object) -> Any:
         raise AssertionError(item)
 
-    known = ("visual_embedding", "clip_picture", "clip_text", "garment_palette", "picture_layout")
+    known = ("visual_embedding", "clip_picture", "clip_text", "garment_palette", "picture_lightness")
     return Features({getattr(features, name): Extractor(extractors.get(name, unused)) for name in known})
