@@ -1,4 +1,4 @@
-"""The address holds the view: page, run, axis, smoothing, step. Opening it shows the same view.
+"""The address holds the view: page, run, axis, smoothing, steps. Opening it shows the same view.
 
 Streamlit's own `bind="query-params"` writes options as they are shown, so differently in every language. Here they are
 written language-neutral. A value in the address that this module did not write was chosen by the reader, and wins. A
@@ -18,11 +18,13 @@ def _words(text: str) -> list[str]:
     return [word for word in text.split(",") if word]
 
 
+OPEN = "open"
 PARSERS: dict[str, Callable[[str], Any]] = {
     "run": str,
     "x": str,
     "smoothing": int,
     "scales": _words,
+    "curves": lambda text: text == OPEN,
     "step": int,
     "left": int,
     "compare": _words,
@@ -68,6 +70,8 @@ def settle(key: str, options: list[Any], default: Any) -> None:
 
 
 def _spell(value: Any) -> str:
+    if isinstance(value, bool):
+        return OPEN if value else ""
     if isinstance(value, list):
         return ",".join(map(str, value))
     return "" if value is None else str(value)

@@ -21,9 +21,9 @@ from shared.run_folder.run_dir import RunDir, open_run
 
 IMAGES = Path(__file__).parent / "images"
 HOST = "127.0.0.1"
-WIDTH = 1400
+WIDTH = 1440
 HEIGHTS = {
-    "overview": 1640,
+    "overview": 900,
     "samples": 1000,
     "snapshots": 860,
     "compare": 1640,
@@ -32,7 +32,7 @@ HEIGHTS = {
     "system": 800,
 }
 READY = {
-    "overview": ".darkroom-figure .main-svg",
+    "overview": ".darkroom-screen.drawn .above",
     "samples": ".wall .over",
     "snapshots": ".st-key-snapshot",
     "compare": ".wall .over",
@@ -54,7 +54,8 @@ def shoot(run: RunDir) -> None:
             for name in HEIGHTS:
                 for scheme in ("light", "dark"):
                     photograph(browser, listener.local_url, run.path.name, name, scheme)
-            photograph(browser, listener.local_url, run.path.name, "samples", "phone")
+            for name in ("overview", "samples"):
+                photograph(browser, listener.local_url, run.path.name, name, "phone")
             browser.close()
     finally:
         process.terminate()

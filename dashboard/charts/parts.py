@@ -6,8 +6,8 @@ import base64
 import html
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,7 @@ BLUE, GREEN, ORANGE, RED, GRAY, VIOLET = (
     f"--st-{name}-color" for name in ("blue", "green", "orange", "red", "gray", "violet")
 )
 
+FIRST_PIXELS = 320  # of the charts that a person looks at first
 TITLE_PIXELS = 28
 LEGEND: dict[str, Any] = {
     "orientation": "h",
@@ -140,6 +141,21 @@ def scale(values: Numbers, look: Look, *, from_zero: bool = True) -> tuple[dict[
     outside = int(((shown < ends[0]) | (shown > ends[1])).sum())
     limits = [float(np.log10(end)) for end in ends] if look.log_y else ends
     return axis | {"range": limits}, note + (say(", points outside: {count}", count=outside) if outside else "")
+
+
+Part = Literal["all", "first", "further"]
+"""Of a figure: what a person looks at first, and all the rest, which is folded."""
+
+
+def part_of(panels: Sequence[Panel], num_first: int, part: Part) -> list[Panel]:
+    """Those of the panels that belong to a part; the first ones fill `FIRST_PIXELS` together."""
+    if part == "all":
+        return [*panels]
+    if part == "further":
+        return [*panels[num_first:]]
+    first = panels[:num_first]
+    scale = (FIRST_PIXELS - TITLE_PIXELS * len(first)) / max(1, sum(panel.pixels for panel in first))
+    return [replace(panel, pixels=round(scale * panel.pixels)) for panel in first]
 
 
 def stack(panels: Sequence[Panel], axis: XAxis, last_step: float) -> Figure:

@@ -18,9 +18,11 @@ from dashboard.charts.parts import (
     VIOLET,
     Figure,
     Panel,
+    Part,
     Trace,
     marks,
     packed,
+    part_of,
     stack,
 )
 from dashboard.data.series import Numbers
@@ -46,6 +48,7 @@ def quality_figure(
     look: Look,
     last_step: int,
     anchors: Anchors | None = None,
+    part: Part = "all",
 ) -> Figure:
     """The composite and every metric over the snapshots; the best one starred, missing marked with their reason.
 
@@ -58,6 +61,7 @@ def quality_figure(
         look: only its window and anchors matter here; a difference has no logarithm.
         last_step: where the axis ends.
         anchors: metric → `shuffled` and `real` → value, drawn as lines where wanted.
+        part: the first is the composite, else the first metric.
     """
     panels = [composite_panel(metrics, best_step, axis)] if np.isfinite(metrics["composite"].to_numpy()).any() else []
     for column in descriptions.compared:
@@ -70,7 +74,8 @@ def quality_figure(
             star(points, best_step, axis),
         ]
         panels.append(Panel(panel_title(column, worsening), 92, traces, VERTICAL, lines))
-    return stack([*panels, *further_panels(metrics, descriptions, axis)], axis, last_step)
+    panels += further_panels(metrics, descriptions, axis)
+    return stack(part_of(panels, 1, part), axis, last_step)
 
 
 VERTICAL: dict[str, Any] = {"tickformat": "+.3~g", "nticks": 5, "zeroline": True}
@@ -141,8 +146,29 @@ def composite_panel(metrics: pd.DataFrame, best_step: int | None, axis: XAxis) -
     points = pd.DataFrame(values | {part: metrics[column] for part, column in parts.items()})
     points.loc[points["step"] == 0, ["delta", "low", "high"]] = 0.0
     points = points.dropna(subset=["delta"])
-    traces = [difference_trace(points, say("composite"), axis), star(points, best_step, axis)]
+    traces = [*band(points, axis), difference_trace(points, say("composite"), axis), star(points, best_step, axis)]
     return Panel(say("composite of all losses, against step 0 (lower is better)"), 110, traces, VERTICAL)
+
+
+def band(points: pd.DataFrame, axis: XAxis) -> list[Trace]:
+    """The intervals as a surface behind the points."""
+    known = points.dropna(subset=["low", "high"])
+    if len(known) < 2:
+        return []
+    x = axis.at(known["step"].to_numpy(dtype=float))
+    edge = {"type": "scatter", "mode": "lines", "x": packed(x, axis.dtype), "line": {"width": 0, "color": GRAY}}
+    quiet = {"hoverinfo": "skip", "showlegend": False}
+    return [
+        edge | quiet | {"name": "low", "y": packed(known["low"].to_numpy(dtype=float), "f4")},
+        edge
+        | quiet
+        | {
+            "name": "high",
+            "y": packed(known["high"].to_numpy(dtype=float), "f4"),
+            "fill": "tonexty",
+            "fillcolor": "rgba(128, 138, 150, 0.16)",
+        },
+    ]
 
 
 def differences(metrics: pd.DataFrame, name: str) -> pd.DataFrame:

@@ -18,9 +18,11 @@ from dashboard.charts.parts import (
     RED,
     Figure,
     Panel,
+    Part,
     Trace,
     line,
     marks,
+    part_of,
     scale,
     stack,
     vertical_line,
@@ -54,10 +56,18 @@ class Events:
 
 
 def training_figure(
-    train: pd.DataFrame, validation: pd.DataFrame, events: Events, axis: XAxis, look: Look, last_step: int
+    train: pd.DataFrame,
+    validation: pd.DataFrame,
+    events: Events,
+    axis: XAxis,
+    look: Look,
+    last_step: int,
+    part: Part = "all",
 ) -> Figure:
-    """Everything in train.csv and validation.csv over one axis, with a lane of events below."""
+    """Everything in train.csv and validation.csv over one axis, with a lane of events below. The first part is the
+    losses."""
     x = axis.at(train["step"].to_numpy())
+    num_losses = 1 if validation["held_out_loss"].dropna().empty else 2
     panels = [
         loss_panel(train, x, axis, look),
         *held_out_panels(validation, axis, look),
@@ -69,7 +79,7 @@ def training_figure(
         memory_panel(train, x, axis, look),
         events_panel(events, axis, look),
     ]
-    figure = stack([panel for panel in panels if panel], axis, last_step)
+    figure = stack(part_of([panel for panel in panels if panel], num_losses, part), axis, last_step)
     crossing = ((events.stops, ORANGE), (events.resumes, BLUE), (events.alerts, RED))
     figure["layout"]["shapes"] += [
         vertical_line(float(axis.at(np.array([float(step)]))[0]), color) for steps, color in crossing for step in steps

@@ -8,7 +8,7 @@ import streamlit as st
 
 from dashboard import url_state
 from dashboard.charts.axis import X_KINDS, Look, XAxis, XKind, images_per_step, x_axis
-from dashboard.charts.parts import Figure
+from dashboard.charts.parts import Figure, Part
 from dashboard.charts.quality import quality_figure
 from dashboard.charts.training import Events, training_figure
 from dashboard.components.figure import show_figure, window_of
@@ -33,28 +33,61 @@ OPTIONS = {"log-x": "log x", "log-y": "log y", "clip": "clip outliers", "anchors
 
 @refreshed(seconds=2.0)
 def curves_panel(reader: RunReader) -> None:
-    """Two figures with one axis; a click on a point of the right one opens its pictures."""
-    look = choose_look(reader)
+    """The losses and the composite; all other curves and how they are drawn are folded. A click on a point of quality
+    opens its pictures."""
+    settle_look(reader)
+    place = st.container(key="first_curves")
+    everything = st.expander(
+        say("All curves: axis, smoothing, scales"),
+        expanded=st.session_state.get("curves", False),
+        key="curves_open",
+        on_change=remember_curves,
+    )
+    if everything.open:
+        with everything:
+            choose_look(reader)
+    look = chosen_look()
     last_step = axis_end(max(reader.last_step(), *reader.evaluated_steps(), 1), reader.config.train.max_train_steps)
     group = f"{reader.run_id}-{look.view()}"
     look = replace(look, window=window_of(group))
+    with place:
+        clicked = [show_pair(reader, look, group, last_step, "first")]
+    if everything.open:
+        with everything:
+            clicked.append(show_pair(reader, look, group, last_step, "further"))
+    for step in clicked:
+        if step is not None:
+            st.session_state["step"] = step
+            st.switch_page("views/samples.py")
+
+
+def remember_curves() -> None:
+    """Whether all curves are shown belongs to the address."""
+    st.session_state["curves"] = st.session_state["curves_open"]
+    url_state.write()
+
+
+def show_pair(reader: RunReader, look: Look, group: str, last_step: int, part: Part) -> int | None:
+    """One part of both figures beside each other; returns a step that was clicked."""
     training, quality = st.columns(2, gap="medium")
     with training:
-        show_training(reader, look, group, last_step)
+        show_training(reader, look, group, last_step, part)
     with quality:
-        chosen = show_quality(reader, look, group, last_step)
-    if chosen is not None:
-        st.session_state["step"] = chosen
-        st.switch_page("views/samples.py")
+        return show_quality(reader, look, group, last_step, part)
 
 
-def choose_look(reader: RunReader) -> Look:
-    """Axis, smoothing and scales; all of it in the address."""
+def settle_look(reader: RunReader) -> None:
+    """Axis, smoothing and scales, all of it in the address, whether or not it is shown."""
     url_state.settle("x", [*X_KINDS], "step")
     url_state.settle("smoothing", SPANS, default_span(reader.config.train.max_train_steps))
     url_state.settle("scales", [*OPTIONS], [])
+
+
+def choose_look(reader: RunReader) -> Look:
+    """What is settled can be changed."""
+    settle_look(reader)
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium", key="look"):
-        x = st.segmented_control(
+        st.segmented_control(
             say("Horizontal axis"),
             X_KINDS,
             required=True,
@@ -64,7 +97,7 @@ def choose_look(reader: RunReader) -> Look:
             format_func=lambda kind: say(X_NAMES[kind]),
             width="content",
         )
-        span = st.select_slider(
+        st.select_slider(
             say("Smoothing"),
             SPANS,
             key="smoothing",
@@ -73,7 +106,7 @@ def choose_look(reader: RunReader) -> Look:
             format_func=lambda steps: say("off") if steps == 1 else say("{count} steps", count=steps),
             width=300,
         )
-        options = st.pills(
+        st.pills(
             say("Scales"),
             OPTIONS,
             selection_mode="multi",
@@ -83,7 +116,20 @@ def choose_look(reader: RunReader) -> Look:
             format_func=lambda option: say(OPTIONS[option]),
             width="content",
         )
-    return Look(x or "step", "log-x" in options, "log-y" in options, "clip" in options, "anchors" in options, span)
+    return chosen_look()
+
+
+def chosen_look() -> Look:
+    """As it is settled now."""
+    options = st.session_state["scales"]
+    return Look(
+        st.session_state["x"] or "step",
+        "log-x" in options,
+        "log-y" in options,
+        "clip" in options,
+        "anchors" in options,
+        st.session_state["smoothing"],
+    )
 
 
 def axis_end(last_step: int, max_train_steps: int) -> int:
@@ -110,22 +156,24 @@ def resumes_of(reader: RunReader) -> dict[int, str]:
     return reader.keep(("pauses", len(train), *stops, current()), lambda: pauses(train, stops))
 
 
-def show_training(reader: RunReader, look: Look, group: str, last_step: int) -> None:
+def show_training(reader: RunReader, look: Look, group: str, last_step: int, part: Part) -> None:
     """train.csv and validation.csv with the run's events."""
     train = reader.train()
     if train.empty:
-        wait_for_training(reader, say("Waiting for the first step …"))
+        if part == "first":
+            wait_for_training(reader, say("Waiting for the first step …"))
         return
     events = events_of(reader)
-    version = ("training", len(train), len(reader.validation()), str(events), look, last_step, current())
-    figure = reader.keep(version, lambda: make_training(reader, events, look, last_step))
+    version = ("training", part, len(train), len(reader.validation()), str(events), look, last_step, current())
+    figure = reader.keep(version, lambda: make_training(reader, events, look, last_step, part))
     label = say("{run}: training curves up to step {step}", run=reader.name, step=reader.last_step())
-    show_figure(figure, key="training_figure", group=group, label=label, file_name=f"{reader.name}-training")
+    show_figure(figure, key=f"training_figure_{part}", group=group, label=label, file_name=f"{reader.name}-training")
 
 
-def make_training(reader: RunReader, events: Events, look: Look, last_step: int) -> Figure:
+def make_training(reader: RunReader, events: Events, look: Look, last_step: int, part: Part) -> Figure:
     """The figure, anew."""
-    return training_figure(reader.train(), reader.validation(), events, axis_of(reader, look), look, last_step)
+    axis = axis_of(reader, look)
+    return training_figure(reader.train(), reader.validation(), events, axis, look, last_step, part)
 
 
 def events_of(reader: RunReader) -> Events:
@@ -146,21 +194,26 @@ def events_of(reader: RunReader) -> Events:
     )
 
 
-def show_quality(reader: RunReader, look: Look, group: str, last_step: int) -> int | None:
+def show_quality(reader: RunReader, look: Look, group: str, last_step: int, part: Part) -> int | None:
     """metrics.csv as differences to the base model; returns a step that was clicked."""
     metrics, best = reader.metrics(), reader.best()
     if metrics.empty:
-        wait_for_evaluation(reader, say("Waiting for the first evaluation …"))
+        if part == "first":
+            wait_for_evaluation(reader, say("Waiting for the first evaluation …"))
         return None
     best_step = best.step if best else None
-    version = ("quality", reader.metrics_version(), len(reader.train()), best_step, look, last_step, current())
-    figure = reader.keep(version, lambda: make_quality(reader, best_step, look, last_step))
+    version = ("quality", part, reader.metrics_version(), len(reader.train()), best_step, look, last_step, current())
+    figure = reader.keep(version, lambda: make_quality(reader, best_step, look, last_step, part))
     label = say("{run}: quality of each evaluated snapshot against the base model", run=reader.name)
-    return show_figure(figure, key="quality_figure", group=group, label=label, file_name=f"{reader.name}-quality")
+    return show_figure(
+        figure, key=f"quality_figure_{part}", group=group, label=label, file_name=f"{reader.name}-quality"
+    )
 
 
-def make_quality(reader: RunReader, best_step: int | None, look: Look, last_step: int) -> Figure:
+def make_quality(reader: RunReader, best_step: int | None, look: Look, last_step: int, part: Part) -> Figure:
     """The figure, anew."""
     axis = axis_of(reader, look)
     missing, anchors = reader.missing(), reader.anchors()
-    return quality_figure(reader.metrics(), reader.descriptions, best_step, missing, axis, look, last_step, anchors)
+    return quality_figure(
+        reader.metrics(), reader.descriptions, best_step, missing, axis, look, last_step, anchors, part
+    )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
+import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
@@ -86,6 +88,10 @@ def answer(request: Request, make: Callable[[], Any]) -> Response:
         return JSONResponse(in_words(error), 404, NO_STORE)
     except DarkroomError as error:
         return JSONResponse(in_words(error), 500, NO_STORE)
+    except Exception as error:  # noqa: BLE001 - the edge: a defect of ours must not leave the page without a word
+        traceback.print_exc(file=sys.stderr)
+        text = say("The page could not be prepared: {error}. The log of the dashboard says more.", error=repr(error))
+        return JSONResponse({"error": text, "hint": ""}, 500, NO_STORE)
     headers = NO_STORE | {"ETag": f'"{hashlib.sha256(body).hexdigest()[:24]}"'}
     if request.headers.get("if-none-match") == headers["ETag"]:
         return Response(status_code=304, headers=headers)

@@ -483,4 +483,6 @@ TEXTS: dict[str, str] = {
     "worst": "最差",
     "{count} alerts": "{count} 条提醒",
     "{label} … converting": "{label}（转换中……）",
+    "All curves: axis, smoothing, scales": "全部曲线：横轴、平滑、刻度",
+    "The page could not be prepared: {error}. The log of the dashboard says more.": "无法准备页面：{error}。详见面板日志。",
 }

@@ -483,4 +483,6 @@ TEXTS: dict[str, str] = {
     "worst": "最差",
     "{count} alerts": "{count} 則提醒",
     "{label} … converting": "{label}（轉換中……）",
+    "All curves: axis, smoothing, scales": "全部曲線：橫軸、平滑、刻度",
+    "The page could not be prepared: {error}. The log of the dashboard says more.": "無法準備頁面：{error}。詳見面板日誌。",
 }

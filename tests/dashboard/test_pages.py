@@ -125,6 +125,9 @@ def test_the_overview_has_the_bar_the_first_screen_and_two_charts(page: AppTest,
     page.run()
     names = [element.proto.component_name for element in page.get("bidi_component")]
     assert names == ["darkroom_bar", "darkroom_screen", "darkroom_figure", "darkroom_figure"]
+    page.query_params["curves"] = "open"
+    page.run()
+    assert len(page.get("bidi_component")) == 6, "all curves are shown"
     assert [entry["url"] for entry in bar_of(page)["pages"][:2]] == [".?run=finished", "samples?run=finished"]
 
 

@@ -89,6 +89,7 @@ def screen_words() -> dict[str, str]:
         "wipe": say("wipe"),
         "divider": say("Boundary between {left} and {right}", left="{left}", right="{right}"),
         "filmstrip": say("Snapshots"),
+        "base": say("base"),
         "stripHint": say("Click: show on the right. Shift-click: on the left."),
         "justNow": say("just now"),
         "evaluating": say("evaluating"),

@@ -55,7 +55,7 @@ export class Filmstrip {
     show(image, cell.thumbnail)
     if (cell.thumbnail) set(image, "src", cell.thumbnail)
     set(image, "alt", cell.words)
-    write(step, `${cell.step}${cell.best ? " ★" : ""}`)
+    write(step, `${cell.step || words.base}${cell.best ? " ★" : ""}`)
     write(score, cell.wins === null || cell.wins === undefined ? (SIGNS[cell.mark] ?? "") : `${SIGNS[cell.mark] ?? ""} ${cell.wins}/${cell.of}`)
     const marks = [cell.flagged ? "⚠" : "", cell.starred ? "☆" : "", cell.averaged ? "x̄" : ""].filter(Boolean).join(" ")
     write(note, isNews ? words.justNow : cell.state === "done" ? marks : (cell.eta || words[cell.state]))

@@ -55,7 +55,13 @@ async function take(answer, current) {
 
 function tell(changes) {
   state = { ...state, ...changes }
-  for (const listener of listeners) listener(state)
+  for (const listener of listeners) {
+    try {
+      listener(state)
+    } catch (error) {
+      reportError(error) // what one cannot draw must not keep the others from the next answer
+    }
+  }
 }
 
 function isMoving() {

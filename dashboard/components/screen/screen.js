@@ -24,14 +24,16 @@ class FirstScreen {
 
   update(data, tell) {
     this.tell = tell
+    if (this.data?.run !== data.run) this.sides = { left: data.left, right: data.right } // afterwards they are chosen here
     this.data = data
-    ask({ run: data.run, lang: data.lang, left: data.left, right: data.right })
+    ask({ run: data.run, lang: data.lang, ...this.sides })
     if (this.state) this.draw(this.state)
   }
 
   choose(sides) {
-    ask(sides)
-    this.tell({ do: "sides", ...sides })
+    this.sides = { ...this.sides, ...sides }
+    ask(this.sides)
+    this.tell({ do: "sides", ...this.sides })
   }
 
   draw(state) {

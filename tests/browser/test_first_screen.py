@@ -1,0 +1,172 @@
+"""The first screen answers: what to ship, the pictures, every snapshot, all without scrolling."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from examples.fake_run import create, write_history
+from shared.errors import TrainingError
+from shared.run_folder.heartbeat import hold_role
+from shared.run_folder.run_dir import RunDir
+from tests.browser.conftest import STATUS, OpenPage, live_run, wait_until
+
+pytestmark = pytest.mark.browser
+
+DESKTOP, LARGE, PHONE = (1440, 900), (1920, 1080), (390, 844)
+MAX_SHIFT = 0.05
+COUNT_SHIFT = """
+window.shift = 0
+new PerformanceObserver((list) => {
+  for (const entry of list.getEntries()) if (!entry.hadRecentInput) window.shift += entry.value
+}).observe({ type: "layout-shift", buffered: true })
+"""
+HIDE = """(isHidden) => {
+  Object.defineProperty(document, "hidden", { configurable: true, get: () => isHidden })
+  document.dispatchEvent(new Event("visibilitychange"))
+}"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _states(runs: Path) -> Iterator[None]:
+    """Beside the finished run `done`: unproven, just begun, failed, at work."""
+    for name in ("unproven", "failed"):
+        write_history(create(runs / name, steps=300, snapshot_steps=100))
+    best = runs / "unproven" / "best.json"
+    best.write_text(json.dumps(json.loads(best.read_text()) | {"better_than_base": False, "confirmation": None}))
+    with suppress(TrainingError), hold_role(RunDir(runs / "failed"), "trainer"):
+        raise TrainingError("the loss was not finite")
+    create(runs / "empty", steps=300, snapshot_steps=100)
+    with live_run(runs, "at-work"):
+        yield
+
+
+@pytest.mark.parametrize("state", ["at-work", "done", "unproven", "empty", "failed"])
+def test_the_answer_stands_in_the_first_viewport(open_page: OpenPage, state: str) -> None:
+    page = open_page(state, viewport=size_of(DESKTOP))
+    page.locator(".darkroom-screen.drawn").wait_for()
+    for width, height in (DESKTOP, LARGE, PHONE):
+        page.set_viewport_size(size_of((width, height)))
+        for part in parts(page, state, width):
+            expect(part).to_be_visible()
+            wait_until(lambda part=part, width=width, height=height: is_inside(part, width, height))
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def parts(page: Page, state: str, width: int) -> list[Locator]:
+    """What must be seen at once."""
+    wanted = [page.locator(".answer h1"), page.locator(STATUS), page.locator(".filmstrip")]
+    if state == "empty":
+        return wanted
+    frames = page.locator(".pick.first .right .frame" if width < 720 else ".pick:is(.first, .second) .frame")
+    wanted += [frames.nth(place) for place in range(frames.count())]
+    if state not in ("at-work", "unproven"):
+        wanted.append(page.locator(".downloads .primary"))
+    return wanted
+
+
+def is_inside(part: Locator, width: int, height: int) -> bool:
+    """Whether all of it is in the window."""
+    box = part.bounding_box()
+    assert box
+    return (
+        box["y"] >= 0 and box["y"] + box["height"] <= height and box["x"] >= 0 and box["x"] + box["width"] <= width + 1
+    )
+
+
+@pytest.mark.parametrize("size", [DESKTOP, PHONE])
+def test_nothing_moves_while_the_page_is_drawn(open_page: OpenPage, size: tuple[int, int]) -> None:
+    page = open_page("done", viewport=size_of(size))
+    page.add_init_script(COUNT_SHIFT)
+    page.reload()
+    page.locator(".pick.first .right .above").wait_for()
+    page.locator(".darkroom-figure.js-plotly-plot").first.wait_for(state="attached")
+    page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
+    assert page.evaluate("window.shift") < MAX_SHIFT
+
+
+def size_of(size: tuple[int, int]) -> dict[str, int]:
+    """As Playwright wants it."""
+    return {"width": size[0], "height": size[1]}
+
+
+def test_two_snapshots_are_chosen_with_the_keyboard_and_stand_in_the_address(open_page: OpenPage) -> None:
+    page = open_page("done")
+    strip = page.locator(".filmstrip .cell")
+    page.locator(".filmstrip .cell[tabindex='0']").focus()
+    page.keyboard.press("Home")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Shift+Enter")
+    expect(strip.nth(2)).to_have_class("cell is-left")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    expect(strip.nth(3)).to_have_attribute("aria-pressed", "true")
+    expect(page.locator(".pick.first .right .head")).to_contain_text("150")
+    page.wait_for_url("**/?*step=150*")
+    assert "left=100" in page.url
+    strip.nth(1).click()
+    strip.nth(0).click(modifiers=["Shift"])
+    expect(page.locator(".pick.first .right .head")).to_contain_text("50")
+
+
+def test_every_button_of_the_bar_is_reached_with_the_keyboard(open_page: OpenPage) -> None:
+    page = open_page("at-work", viewport=size_of(DESKTOP))
+    page.locator("header .run").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator(".runs a").first).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.locator(".runs a").first).to_be_hidden()
+    page.locator("header .stop").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator(".confirm-stop")).to_be_visible()
+    page.locator(".cancel-stop").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator(".confirm-stop")).to_be_hidden()
+    page.locator("header .more").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator(".menu .snapshot")).to_be_visible()
+
+
+def test_pages_and_runs_are_changed_in_the_bar(open_page: OpenPage) -> None:
+    page = open_page("done")
+    page.get_by_role("link", name="Logs").click()
+    page.wait_for_url("**/logs?run=done*")
+    page.locator("header .run").click()
+    page.locator(".runs a", has_text="unproven").click()
+    page.wait_for_url("**/logs?run=unproven*")
+    expect(page.locator("header .run")).to_contain_text("unproven")
+    link = page.get_by_role("link", name="Overview")
+    assert link.get_attribute("href") == ".?run=unproven", "for a click with the middle button"
+
+
+def test_a_hidden_tab_asks_nothing(open_page: OpenPage) -> None:
+    page = open_page("at-work")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if "/screen/" in request.url else None)
+    wait_until(lambda: len(asked) >= 2)
+    page.evaluate(HIDE, True)
+    asked.clear()
+    page.clock.install()
+    page.clock.run_for(60_000)
+    assert asked == []
+    page.evaluate(HIDE, False)
+    wait_until(lambda: len(asked) >= 1)
+
+
+def test_a_phone_swipes_between_the_pictures(open_page: OpenPage) -> None:
+    page = open_page("done", viewport=size_of(PHONE), has_touch=True)
+    chosen = page.locator(".kinds [aria-checked=true]")
+    expect(chosen).to_have_text("typical")
+    page.locator(".picks").evaluate("(picks) => picks.scrollTo({ left: picks.clientWidth, behavior: 'instant' })")
+    expect(chosen).to_have_text("worst")
+    page.locator(".kinds button").first.click()
+    wait_until(lambda: page.locator(".picks").evaluate("(picks) => picks.scrollLeft") == 0)
+    small = "[...document.querySelectorAll('header button, nav a, .downloads .primary')]"
+    heights = page.evaluate(f"{small}.filter((node) => node.offsetParent).map((node) => node.offsetHeight)")
+    assert min(heights) >= 44
