@@ -30,8 +30,9 @@ MIN_SMOOTHED = 4
 """Snapshots: fewer say nothing about how much the curve bends, and are left as they are."""
 BENDING = (0.0, *np.logspace(-4, 5, 46))
 """Variances of the curve that are tried, in variances of the rest."""
-FUTILITY_LEVEL = 0.9
-"""Of the one-sided bound of what is still to come."""
+FUTILITY_LEVEL = 0.85
+"""Of the one-sided bound of what is still to come: at 0.9 few or noisy prompts hide a plateau until four fifths of the
+plan, at 0.8 a straight line loses more than 8 % of its gain."""
 NUM_FILLS = 20
 
 
