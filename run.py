@@ -310,7 +310,8 @@ def check(run: RunPath) -> None:
         opened = open_run(run)
         task = tasks.find(opened.read_config().run.task)
         shown = power.of_run(opened, opened.read_config())
-        problems, notes = invariants.check(opened, task), [*invariants.notes(opened, task), shown.sentence()]
+        problems = invariants.check(opened, task)
+        notes = [*invariants.notes(opened, task), shown.caution() or shown.sentence()]
         for line in (*(problems or [f"{run} is whole"]), *(f"note: {text}" for text in notes)):
             _say(line)
         return int(bool(problems))
