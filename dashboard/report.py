@@ -33,12 +33,14 @@ from dashboard.data.comparison import flatten, spell
 from dashboard.data.events import pauses
 from dashboard.data.reader import RunReader
 from dashboard.server.files import PLOTLY_FILE
+from dashboard.server.thumbnails import is_huge
 from dashboard.text import language
 from dashboard.text.language import say
 from shared.errors import exit_code_of, writing
+from shared.files.regular import own_file
 from shared.run_folder.heartbeat import is_alive, read_status
 from shared.run_folder.records import Best, EvaluationResult, replace_file
-from shared.run_folder.run_dir import open_run, step_name
+from shared.run_folder.run_dir import RunDir, open_run, step_name
 
 HERE = Path(__file__).parent
 MAX_STEPS, MAX_SIDE, QUALITY = 8, 384, 88
@@ -100,7 +102,7 @@ def render(reader: RunReader) -> str:
         "plotly": PLOTLY_FILE.read_text(encoding="utf-8").replace("</script", "<\\/script"),
         "figure_script": base64.b64encode(figures.SCRIPT.read_bytes()).decode(),
         "wall_script": base64.b64encode(walls.SCRIPT.read_bytes()).decode(),
-        "data": json.dumps(data, ensure_ascii=False).replace("</", "<\\/"),
+        "data": json.dumps(data, ensure_ascii=False).replace("<", "\\u003c"),
     }
     return Template((HERE / "report.html").read_text(encoding="utf-8")).substitute(parts)
 
@@ -216,28 +218,31 @@ def pictures(reader: RunReader, results: dict[int, EvaluationResult]) -> dict[st
     for step, result in results.items():
         for sample in result.samples:
             path = f"evaluations/{step_name(step)}/images/{sample.image}"
-            data_urls[path] = inline(reader.run.path / path)
+            data_urls[path] = inline(reader.run, path)
             for lookalike in sample.lookalikes.values():
                 alike = f"evaluations/{step_name(step)}/lookalikes/{lookalike.image}"
                 if lookalike.image and alike not in data_urls:
-                    data_urls[alike] = inline(reader.run.path / alike)
+                    data_urls[alike] = inline(reader.run, alike)
             reference = f"references/{sample.prompt_id}.png"
             url = f"references/{quote(sample.prompt_id, safe='/!*()' + chr(39))}.png"
             if url not in data_urls:
-                data_urls[url] = inline(reader.run.path / reference)
+                data_urls[url] = inline(reader.run, reference)
     return data_urls
 
 
-def inline(path: Path) -> str:
-    """A picture as a data URL: WebP, lossless where it is small; empty when it cannot be read."""
+def inline(run: RunDir, path: str) -> str:
+    """A picture of the run as a data URL: WebP, lossless where it is small; empty when it cannot be read."""
+    file = own_file(run.path / path, run.path)
+    if file is None or is_huge(file):
+        return ""
     try:
-        with Image.open(path) as picture:
+        with Image.open(file) as picture:
             is_small = max(picture.size) <= MAX_SIDE
             shown = picture.convert("RGB")
             shown.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.LANCZOS)
             buffer = io.BytesIO()
             shown.save(buffer, "WEBP", lossless=is_small, quality=QUALITY)
-    except OSError:
+    except (OSError, ValueError, SyntaxError):
         return ""
     return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 

@@ -176,7 +176,11 @@ def stack(panels: Sequence[Panel], axis: XAxis, last_step: float) -> Figure:
         legend = f"legend{name[1:]}"
         layout[legend] = LEGEND | {"y": upper / inner}
         own_parts = {"yaxis": name, "legend": legend}
-        data += [trace | own_parts | {"uid": uid(name, trace)} for trace in panel.traces if trace]
+        data += [
+            trace | own_parts | {"uid": uid(name, trace), "name": html.escape(trace["name"])}
+            for trace in panel.traces
+            if trace
+        ]
         top = lower
     return {"data": data, "layout": layout}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from datetime import datetime
 
@@ -9,6 +10,7 @@ from dashboard.data.events import typical
 from dashboard.data.reader import RunReader
 from dashboard.text.formatting import duration, size
 from dashboard.text.language import say
+from shared.errors import RunFolderError
 from shared.followers import alerts
 from shared.followers.alerts import SENTENCES, Alert, Bytes, Seconds
 from shared.run_folder.active_evaluators import read_active_evaluators
@@ -26,6 +28,7 @@ def of_run(reader: RunReader, trainer: ProcessStatus | None, now: datetime) -> l
     alive, (evaluators, evaluating) = is_alive(trainer), read_active_evaluators(reader.run)
     waiting = len(reader.waiting_steps())
     all_alerts = [
+        *damaged(reader),
         *alerts.ended_badly(trainer, alive),
         *(alert for slot, status in evaluators.items() for alert in alerts.ended_badly(status, slot in evaluating)),
         *stalled(reader, trainer, now),
@@ -37,6 +40,27 @@ def of_run(reader: RunReader, trainer: ProcessStatus | None, now: datetime) -> l
         *alerts.failed_evaluations(reader.failures()),
     ]
     return sorted(all_alerts, key=lambda alert: alert.level != "bad")
+
+
+def damaged(reader: RunReader) -> list[Alert]:
+    """Files that cannot be read; what they should say is missing on the page."""
+    for read in (reader.train, reader.validation, reader.metrics, reader.best):
+        read()  # what nobody has read yet is not known to be damaged
+    for step in reader.evaluated_steps():
+        reader.result(step)
+    found = dict(reader.damaged)
+    for path in sorted(reader.run.processes.glob("*.json")):
+        try:
+            ProcessStatus.read(path)
+        except RunFolderError as error:
+            found[path] = error
+        except FileNotFoundError:
+            continue
+    return [
+        Alert("damaged", {"problem": str(error).rstrip("."), "cure": error.hint or say("move it away")}, "bad")
+        for path, error in found.items()
+        if os.path.lexists(path)
+    ]
 
 
 def of_steps(reader: RunReader) -> dict[int, str]:

@@ -16,6 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from shared.errors import RunFolderError
+from shared.files.regular import open_regular
 
 FINGERPRINT_BYTES = 256
 FIRST_CAPACITY = 1024
@@ -29,6 +30,11 @@ class GrowingTable:
         self._path, self._columns = path, columns
         self._lock = threading.Lock()
         self._forget()
+
+    @property
+    def empty(self) -> pd.DataFrame:
+        """The table without rows."""
+        return pd.DataFrame({column: pd.Series(dtype="float64") for column in self._columns})
 
     def read(self) -> pd.DataFrame:
         """Every whole row so far; the frame is shared: do not change it.
@@ -45,7 +51,7 @@ class GrowingTable:
     def _forget(self) -> None:
         self._offset, self._last_bytes, self._header = 0, b"", b""
         self._num_rows, self._arrays = 0, dict[str, NDArray[Any]]()
-        self._frame = pd.DataFrame({column: pd.Series(dtype="float64") for column in self._columns})
+        self._frame = self.empty
 
     def _new_lines(self) -> bytes:
         """What came since the last call, up to the last newline.
@@ -54,7 +60,7 @@ class GrowingTable:
         neither size nor inode would tell for sure.
         """
         try:
-            with self._path.open("rb") as file:
+            with open_regular(self._path) as file:
                 file.seek(self._offset - len(self._last_bytes))
                 data = file.read()
         except FileNotFoundError:

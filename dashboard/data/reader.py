@@ -1,6 +1,7 @@
 """A run folder as the pages see it: read as it grows, shared by all viewers. Nothing here knows of Streamlit.
 
-Records are read again only when their file was written again.
+Records are read again only when their file was written again. One that is damaged counts as absent, so that it blanks
+nothing else; `damaged` holds what is wrong with it, and the page's alerts say so.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from dashboard.data.csv_reader import GrowingTable
 from dashboard.text.language import say
 from shared.config.schema import Config
 from shared.errors import RunFolderError
-from shared.files.publication import read_manifest, verify
+from shared.files.publication import MANIFEST, read_manifest, verify
+from shared.files.regular import leads_out
 from shared.run_folder import requests
 from shared.run_folder.metric_descriptions import MetricDescriptions
 from shared.run_folder.pending import BASE_MODEL, without_result
@@ -43,9 +45,10 @@ class RunReader:
         self._metrics: tuple[Version, pd.DataFrame] | None = None
         self._descriptions: tuple[tuple[int, int], MetricDescriptions] | None = None
         self._best: tuple[tuple[int, int], Best | None] | None = None
-        self._results: dict[tuple[ResultKind, int], tuple[int, EvaluationResult]] = {}
+        self._results: dict[tuple[ResultKind, int], tuple[int, EvaluationResult | None]] = {}
         self._manifests: dict[int, Manifest] = {}
         self._kept: dict[tuple[Any, ...], Any] = {}
+        self.damaged: dict[Path, RunFolderError] = {}
 
     def is_there(self) -> bool:
         """Whether the folder still holds this run: it may be gone, or another one have taken its place."""
@@ -68,17 +71,18 @@ class RunReader:
 
     def train(self) -> pd.DataFrame:
         """`train.csv` as numbers; `timestamp` in epoch seconds."""
-        return self._train.read()
+        return self._unless_damaged(self.run.train_csv, self._train.read, self._train.empty)
 
     def validation(self) -> pd.DataFrame:
         """`validation.csv`: losses on pictures never trained on; empty where none are computed."""
-        return self._validation.read()
+        return self._unless_damaged(self.run.validation_csv, self._validation.read, self._validation.empty)
 
     def metrics(self) -> pd.DataFrame:
         """`metrics.csv` by ascending step, missing as NaN; replaced whole, so read whole when it changes."""
         version = self.metrics_version()
         if self._metrics is None or self._metrics[0] != version:
-            self._metrics = (version, _metrics_frame(read_rows(self.run.metrics_csv), self.descriptions.header))
+            rows = self._unless_damaged(self.run.metrics_csv, lambda: read_rows(self.run.metrics_csv), [])
+            self._metrics = (version, _metrics_frame(rows, self.descriptions.header))
         return self._metrics[1]
 
     def metrics_version(self) -> Version:
@@ -90,8 +94,21 @@ class RunReader:
         """What the columns of `metrics.csv` mean."""
         version = version_of(self.run.metric_descriptions)
         if self._descriptions is None or self._descriptions[0] != version:
-            self._descriptions = (version, self.run.read_metric_descriptions())
+            path, unknown = self.run.metric_descriptions, MetricDescriptions()
+            self._descriptions = (version, self._unless_damaged(path, self.run.read_metric_descriptions, unknown))
         return self._descriptions[1]
+
+    def _unless_damaged(self, path: Path, read: Callable[[], Kept], otherwise: Kept) -> Kept:
+        """What is read from a file of the run; if it is damaged, or a link out of the run, `otherwise`."""
+        try:
+            if leads_out(path, self.run.path):
+                raise RunFolderError(f"{path} leads out of the run folder", f"put the file itself at {path}")
+            value = read()
+        except RunFolderError as error:
+            self.damaged[path] = error
+            return otherwise
+        self.damaged.pop(path, None)
+        return value
 
     def keep(self, key: tuple[Any, ...], make: Callable[[], Kept]) -> Kept:
         """What `make` returned for this key before, for any viewer, else what it returns now; what is not asked for
@@ -179,10 +196,9 @@ class RunReader:
     def manifest(self, step: int) -> Manifest | None:
         """What a snapshot folder holds; None if it is gone or damaged. A published one never changes."""
         if step not in self._manifests:
-            with contextlib.suppress(RunFolderError):
-                manifest = read_manifest(self.run.snapshot(step))
-                if manifest:
-                    self._manifests[step] = manifest
+            folder = self.run.snapshot(step)
+            if manifest := self._unless_damaged(folder / MANIFEST, lambda: read_manifest(folder), None):
+                self._manifests[step] = manifest
         return self._manifests.get(step)
 
     def damage(self, step: int) -> str:
@@ -192,25 +208,22 @@ class RunReader:
         return self.keep(("damage", step, written), lambda: _damage(folder))
 
     def result(self, step: int, kind: ResultKind = "evaluations") -> EvaluationResult | None:
-        """The result of a step; None while there is none.
-
-        Raises:
-            RunFolderError: its record is damaged.
-        """
+        """The result of a step; None while there is none, or a damaged one."""
         path = self.run.result(kind, step) / "result.json"
         try:
             written = path.stat().st_mtime_ns
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         if self._results.get((kind, step), (0, None))[0] != written:
-            self._results[kind, step] = (written, EvaluationResult.read(path))
+            result = self._unless_damaged(path, lambda: EvaluationResult.read(path), None)
+            self._results[kind, step] = (written, result)
         return self._results[kind, step][1]
 
     def best(self) -> Best | None:
         """The verdict so far."""
         version = version_of(self.run.best)
         if self._best is None or self._best[0] != version:
-            self._best = (version, self.run.read_best())
+            self._best = (version, self._unless_damaged(self.run.best, self.run.read_best, None))
         return self._best[1]
 
     def anchors(self) -> dict[str, dict[str, float | None]]:
@@ -237,7 +250,7 @@ def version_of(path: Path) -> tuple[int, int]:
     """Changes whenever a file is written; zeros while there is none."""
     try:
         stat = path.stat()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return (0, 0)
     return (stat.st_mtime_ns, stat.st_size)
 

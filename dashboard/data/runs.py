@@ -12,7 +12,8 @@ from pathlib import Path
 from dashboard.components.state_line import Tone, process_fact
 from dashboard.data.reader import RunReader
 from dashboard.text.language import say
-from shared.errors import DarkroomError
+from shared.errors import DarkroomError, RunFolderError
+from shared.files.regular import leads_out
 from shared.run_folder.heartbeat import is_alive, read_status
 from shared.run_folder.run_dir import list_runs, open_run
 
@@ -47,6 +48,9 @@ def open_reader(name: str) -> RunReader:
         RunFolderError: the folder is gone, damaged, or written by a newer version.
     """
     run = open_run(runs_folder() / name)
+    for path in (run.record, run.config):
+        if leads_out(path, run.path):
+            raise RunFolderError(f"{path} leads out of the run folder", f"put the file itself at {path}")
     return _shared_reader(str(run.path), run.read_record().run_id)
 
 

@@ -87,7 +87,7 @@ def _row(
         **compared,
         say("size, MB"): sum(entry.size for entry in manifest.files) / 1e6 if manifest else None,
         say("digest"): manifest.files[0].sha256[:DIGEST_DIGITS] if manifest and manifest.files else "",
-        say("published"): pd.Timestamp(manifest.created) if manifest else pd.NaT,
+        say("published"): pd.to_datetime(manifest.created, utc=True, errors="coerce") if manifest else pd.NaT,
         say("note"): notes.texts.get(step, ""),
     }
 

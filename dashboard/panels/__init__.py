@@ -1,13 +1,15 @@
 """The parts of a page, each refreshed by a clock of its own: a tick redraws what changed and nothing else.
 
-Panels run only while somebody looks; nothing that must happen may depend on them.
+Panels run only while somebody looks; nothing that must happen may depend on them. One that fails says so in its place
+and leaves the others alone.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
-from contextlib import suppress
+import logging
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from typing import Concatenate, ParamSpec
 
 import streamlit as st
@@ -16,11 +18,15 @@ from dashboard.data.reader import RunReader
 from dashboard.data.runs import open_reader
 from dashboard.text import language
 from dashboard.text.language import say
+from dashboard.text.verbatim import verbatim
 from shared.errors import DarkroomError, RunFolderError
 
 LANGUAGE = "language"  # in the session: what a panel's thread speaks
 RUN_IDS = "run_ids"  # in the session: run name → the id of the run that was shown under it
+MAX_TOLD = 1000
 
+_log = logging.getLogger(__name__)
+_told: set[str] = set()  # failures that the terminal has shown: a panel fails again at every tick
 
 Further = ParamSpec("Further")
 
@@ -37,12 +43,39 @@ def refreshed(
         @functools.wraps(body)
         def shown(run_name: str, *further: Further.args, **named: Further.kwargs) -> None:
             language.use(st.session_state.get(LANGUAGE, "en"))
-            with suppress(DarkroomError):
-                body(shown_reader(run_name), *further, **named)
+            with failing_alone(body.__name__):
+                try:
+                    reader = shown_reader(run_name)
+                except DarkroomError:
+                    return
+                body(reader, *further, **named)
 
         return st.fragment(shown, run_every=seconds)
 
     return decorate
+
+
+@contextmanager
+def failing_alone(part: str) -> Generator[None]:
+    """Say in one sentence that this part of the page cannot be shown: the terminal has the rest, with its traceback."""
+    try:
+        yield
+    except DarkroomError as error:
+        st.error(sentence(error), icon=":material/error:")
+    except Exception as error:  # noqa: BLE001 - the edge of a part: the others stay
+        text = f"{part}: {type(error).__name__}: {error}"
+        if text not in _told and len(_told) < MAX_TOLD:
+            _told.add(text)
+            _log.exception("%s of the page failed", part)
+        st.error(
+            say("This part of the page cannot be shown. The reason is in the terminal of the dashboard."),
+            icon=":material/error:",
+        )
+
+
+def sentence(error: DarkroomError) -> str:
+    """An error and its cure, as Markdown."""
+    return f"{verbatim(error)}\n\n{verbatim(error.hint)}" if error.hint else verbatim(error)
 
 
 def shown_reader(run_name: str) -> RunReader:
@@ -52,6 +85,7 @@ def shown_reader(run_name: str) -> RunReader:
         RunFolderError: it is gone or cannot be read, or another run has its name now.
     """
     reader = open_reader(run_name)
+    _ = reader.config  # without its settings nothing of it can be shown
     if is_another(run_name, reader.run_id):
         raise RunFolderError(say("Another run has the name {run} now.", run=run_name))
     return reader

@@ -15,10 +15,11 @@ from dashboard.components.wall import REFERENCE, show_wall, wall_data
 from dashboard.data.comparison import Contestant, evaluated_otherwise, score_table
 from dashboard.data.reader import RunReader
 from dashboard.data.runs import open_reader, run_names
-from dashboard.panels import refreshed
+from dashboard.panels import failing_alone, refreshed
 from dashboard.panels.curves import axis_of, choose_look
 from dashboard.panels.settings import show_differences
 from dashboard.text.language import say
+from dashboard.text.verbatim import verbatim
 from shared.errors import DarkroomError
 from shared.files.publication import read_manifest
 
@@ -35,13 +36,14 @@ def compare_panel(reader: RunReader) -> None:
     group = "-".join(one.run_id for one in readers) + look.view()
     look = replace(look, anchors=False, window=window_of(group))
     curves, numbers = st.columns([5, 6], gap="medium")
-    with curves:
+    with curves, failing_alone("comparison of curves"):
         runs = [run_of(one, look) for one in readers]
         label = say("Curves of {runs}", runs=", ".join(one.name for one in readers))
         show_figure(overlay_figure(runs, look), key="overlay_figure", group=group, label=label, file_name="compare")
-    with numbers:
+    with numbers, failing_alone("comparison in numbers"):
         show_numbers(readers, reader.name)
-    show_pictures(readers)
+    with failing_alone("comparison in pictures"):
+        show_pictures(readers)
 
 
 def run_of(reader: RunReader, look: Look) -> Run:
@@ -77,14 +79,14 @@ def show_numbers(readers: list[RunReader], baseline: str) -> None:
     st.caption(
         say(
             "In brackets: the difference to ◆ {run} with its 95 % interval; ▲ surely better, ▼ surely worse.",
-            run=baseline,
+            run=verbatim(baseline),
         )
     )
     if others := evaluated_otherwise(contestants, baseline):
         st.caption(
             say(
                 "Not compared, because their prompts, pictures or drawing settings differ: {runs}.",
-                runs=", ".join(others),
+                runs=", ".join(map(verbatim, others)),
             )
         )
     show_differences(contestants)

@@ -15,7 +15,7 @@ from dashboard.components.figure import show_figure, window_of
 from dashboard.data import alert_texts
 from dashboard.data.events import pauses
 from dashboard.data.reader import RunReader
-from dashboard.panels import refreshed
+from dashboard.panels import failing_alone, refreshed
 from dashboard.panels.waiting import wait_for_evaluation, wait_for_training
 from dashboard.text.language import current, say
 
@@ -70,10 +70,11 @@ def remember_curves() -> None:
 def show_pair(reader: RunReader, look: Look, group: str, last_step: int, part: Part) -> int | None:
     """One part of both figures beside each other; returns a step that was clicked."""
     training, quality = st.columns(2, gap="medium")
-    with training:
+    with training, failing_alone("training curves"):
         show_training(reader, look, group, last_step, part)
-    with quality:
+    with quality, failing_alone("quality curves"):
         return show_quality(reader, look, group, last_step, part)
+    return None
 
 
 def settle_look(reader: RunReader) -> None:

@@ -13,6 +13,7 @@ from dashboard.data.reader import RunReader
 from dashboard.panels import act, refreshed
 from dashboard.panels.controls import BY
 from dashboard.text.language import say
+from dashboard.text.verbatim import verbatim
 from shared.run_folder import requests
 from shared.run_folder.active_evaluators import read_active_evaluators
 from shared.run_folder.records import Request
@@ -81,12 +82,12 @@ def show_request(reader: RunReader, request: Request, evaluators: Fact, serving:
     if not request_status.is_past(request, answer, None, now):
         st.html(request_status.chain_html(request, answer, now))
         if trouble := request_status.evaluation_trouble(request, answer, evaluators, serving, now):
-            st.warning(trouble, icon=":material/warning:")
+            st.warning(verbatim(trouble), icon=":material/warning:")
     result = reader.result(request.step or 0, f"{reader.run.requested.name}/{request.id}") if request.prompts else None
     if result is None:
         return
     if result.status == "failed":
-        st.error(say("could not be evaluated: {reason}", reason=result.reason), icon=":material/error:")
+        st.error(say("could not be evaluated: {reason}", reason=verbatim(result.reason)), icon=":material/error:")
     else:
         st.html(
             f'<p class="small">{request_status.ago(result.created, now)}</p>'

@@ -10,6 +10,7 @@ from dashboard.data.reader import RunReader
 from dashboard.panels import refreshed
 from dashboard.panels.waiting import wait_for_evaluation
 from dashboard.text.language import say
+from dashboard.text.verbatim import verbatim
 
 
 @refreshed(seconds=3.0)
@@ -50,5 +51,10 @@ def missing_lines(reader: RunReader) -> None:
             causes = sorted({reasons[step] for step in steps})
             listed = ", ".join(str(step) for step in steps[:8]) + (" …" if len(steps) > 8 else "")
             st.caption(
-                say("No {metric} at step {steps}: {reason}", metric=name, steps=listed, reason="; ".join(causes))
+                say(
+                    "No {metric} at step {steps}: {reason}",
+                    metric=name,
+                    steps=listed,
+                    reason=verbatim("; ".join(causes)),
+                )
             )

@@ -13,6 +13,7 @@ from dashboard.data.reader import RunReader
 from dashboard.data.runs import open_reader, run_names
 from dashboard.panels import refreshed
 from dashboard.text.language import say
+from dashboard.text.verbatim import verbatim
 from shared.config import save_interval
 from shared.config.save_interval import EverySteps
 from shared.config.schema import Config, sections
@@ -49,7 +50,7 @@ def show_origin(reader: RunReader) -> None:
     """The preset that the settings started from, and the changes made when the run was resumed."""
     record = reader.run.read_record()
     if preset := record.preset:
-        st.caption(say("Preset {name}: {reason}", name=preset.name, reason=preset.reason or "–"))
+        st.caption(say("Preset {name}: {reason}", name=verbatim(preset.name), reason=verbatim(preset.reason)))
     if record.changes:
         st.markdown("##### " + say("Changed when the run was resumed"))
         st.dataframe(changes_table(record.changes), hide_index=True)

@@ -20,6 +20,7 @@ from dashboard.server import exports
 from dashboard.server.files import download_url
 from dashboard.text.formatting import duration, metric_name, size
 from dashboard.text.language import say
+from dashboard.text.verbatim import verbatim
 from shared.run_folder.records import ExportFormat, FileEntry, Manifest
 
 SHORT_TABLE, TABLE_HEIGHT = 12, 420
@@ -54,7 +55,7 @@ def snapshots_panel(reader: RunReader) -> None:
             say("size, MB"): st.column_config.NumberColumn(format="%.2f"),
             say("published"): st.column_config.DatetimeColumn(format="MM-DD HH:mm"),
             **{
-                metric_name(column): st.column_config.TextColumn(help=say(column.meaning))
+                metric_name(column): st.column_config.TextColumn(help=verbatim(say(column.meaning)))
                 for column in reader.descriptions.compared
             },
         },
@@ -86,13 +87,13 @@ def show_file(reader: RunReader, step: int, manifest: Manifest | None) -> None:
     """What ships: to download, to copy, to convert."""
     folder = reader.run.snapshot(step)
     if damage := reader.damage(step):
-        st.warning(say("This snapshot is damaged: {damage}", damage=damage), icon=":material/warning:")
+        st.warning(say("This snapshot is damaged: {damage}", damage=verbatim(damage)), icon=":material/warning:")
     if damage or not manifest:
         return
     downloads_panel(reader.name, step, manifest.files)
     for entry in manifest.files:
         st.code(str(folder / entry.name), language=None, wrap_lines=True)
-        st.caption(f"sha256 {entry.sha256}")
+        st.caption(f"sha256 {verbatim(entry.sha256)}")
     if converted := to_convert(reader):
         with st.expander(say("On the command line")):
             run = shlex.quote(str(reader.run.path))
@@ -133,14 +134,14 @@ def downloads_panel(reader: RunReader, step: int, files: Sequence[FileEntry]) ->
                 convert_button(reader, step, form)
     for form in converted:
         if failure := exports.EXPORTS.failure(exports.target_of(reader.run, step, form)):
-            st.error(failure, icon=":material/error:")
+            st.error(verbatim(failure), icon=":material/error:")
 
 
 def convert_button(reader: RunReader, step: int, form: ExportFormat) -> None:
     """Begins an export; while it is at work, says for how long."""
     server = exports.EXPORTS
     job = server.running(exports.target_of(reader.run, step, form))
-    programs, time = form.programs, duration(job.seconds()) if job else ""
+    programs, time = verbatim(form.programs), duration(job.seconds()) if job else ""
     making = say("Converting for {programs} … {time}", programs=programs, time=time) if job else ""
     st.button(
         making or say("Convert for {programs}", programs=programs),

@@ -97,7 +97,7 @@ def program_table(reader: RunReader, now: datetime) -> pd.DataFrame:
                 say("step"): str(status.step) if status and role != "supervisor" else "",
                 say("pid"): str(status.pid) if status else "",
                 say("host"): status.host if status else "",
-                say("started"): pd.Timestamp(status.started) if status else pd.NaT,
+                say("started"): pd.to_datetime(status.started, utc=True, errors="coerce") if status else pd.NaT,
             }
         )
     return pd.DataFrame(rows)

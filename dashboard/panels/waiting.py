@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from datetime import UTC, datetime
 
 import streamlit as st
 
 from dashboard.data.reader import RunReader
 from dashboard.text.language import say
+from dashboard.text.verbatim import verbatim
 from shared.run_folder.active_evaluators import read_active_evaluators
 from shared.run_folder.heartbeat import is_alive, read_status
 from shared.run_folder.records import seconds_since
@@ -30,8 +32,8 @@ def wait_for_evaluation(reader: RunReader, text: str) -> None:
     )
     awaited = bool(evaluating) or starting
     nobody = say(
-        "Nothing is evaluated: no evaluator is running. Start one with `python run.py evaluate {run}`.",
-        run=reader.run.path,
+        "Nothing is evaluated: no evaluator is running. Start one with {command}.",
+        command=verbatim(f"python run.py evaluate {shlex.quote(str(reader.run.path))}"),
     )
     _tell(text if awaited else nobody, awaited)
 

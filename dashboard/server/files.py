@@ -14,7 +14,8 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
-from dashboard.server.thumbnails import is_large, thumbnail
+from dashboard.server.thumbnails import is_huge, is_large, thumbnail
+from shared.files.regular import own_file
 
 PICTURE_TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp"}
 FOREVER = {"Cache-Control": "private, max-age=31536000, immutable"}
@@ -35,22 +36,15 @@ def picture_url(run_name: str, path: str, *, small: bool = False) -> str:
 def find_download(runs: Path, path: str) -> Path | None:
     """A file of a snapshot or an export, of any type: tasks choose their own; None if it is neither, or missing."""
     runs = runs.resolve()
-    try:
-        file = (runs / path).resolve(strict=True)
-    except (OSError, ValueError):
-        return None
-    folders = file.relative_to(runs).parts[1:-1] if file.is_file() and file.is_relative_to(runs) else ()
+    file = own_file(runs / path, runs)
+    folders = file.relative_to(runs).parts[1:-1] if file else ()
     return file if folders[:1] in (("snapshots",), ("exports",)) else None
 
 
 def find_file(runs: Path, path: str, endings: Container[str]) -> Path | None:
     """The file at `path` below the runs folder; None if it has another ending, is missing, or leads outside."""
-    try:
-        file = (runs / path).resolve(strict=True)
-    except (OSError, ValueError):
-        return None
-    is_inside = file.is_file() and file.is_relative_to(runs.resolve())
-    return file if is_inside and Path(path).suffix.lower() in endings and file.suffix.lower() in endings else None
+    file = own_file(runs / path, runs)
+    return file if file and Path(path).suffix.lower() in endings and file.suffix.lower() in endings else None
 
 
 def routes(runs: Path) -> list[Route]:
@@ -59,7 +53,12 @@ def routes(runs: Path) -> list[Route]:
     def picture(request: Request) -> Response:  # not async, so that Starlette uses a thread: thumbnails take time
         file = found_or_404(find_file(runs, request.path_params["path"], PICTURE_TYPES))
         if "small" in request.query_params and is_large(file):
-            return Response(thumbnail(file), media_type="image/webp", headers=FOREVER)
+            if is_huge(file):
+                raise HTTPException(413)
+            try:
+                return Response(thumbnail(file), media_type="image/webp", headers=FOREVER)
+            except (OSError, ValueError, SyntaxError):
+                raise HTTPException(415) from None
         return FileResponse(file, media_type=PICTURE_TYPES[file.suffix.lower()], headers=FOREVER)
 
     async def result(request: Request) -> FileResponse:

@@ -1,10 +1,15 @@
 """Smaller copies of large pictures for the wall, made on the first request and kept in memory; the files do not
-change."""
+change.
+
+A file of some kilobytes can unpack to gigabytes, so its header is read first, and few are unpacked at once.
+"""
 
 from __future__ import annotations
 
 import functools
 import io
+import threading
+import warnings
 from pathlib import Path
 
 from PIL import Image
@@ -12,27 +17,48 @@ from PIL import Image
 SIDE = 384
 QUALITY = 90
 KEPT = 1024
+MAX_PIXELS = 40_000_000
+"""Unpacked, 120 MB; a picture of more is shown nowhere but by itself."""
+AT_ONCE = threading.Semaphore(2)
+
+
+def pixels_of(path: Path) -> tuple[int, int]:
+    """Width and height as the header says; (0, 0) if it is no picture that can be read."""
+    try:
+        with warnings.catch_warnings(action="ignore"), Image.open(path) as picture:
+            return picture.size
+    except Image.DecompressionBombError:
+        return MAX_PIXELS, MAX_PIXELS
+    except (OSError, ValueError, SyntaxError):
+        return 0, 0
+
+
+def is_huge(path: Path) -> bool:
+    """Whether unpacking a picture would take too much memory."""
+    width, height = pixels_of(path)
+    return width * height > MAX_PIXELS
 
 
 def is_large(path: Path) -> bool:
     """Whether a picture is larger than the wall shows it; an unreadable one is sent unchanged."""
-    try:
-        with Image.open(path) as picture:
-            return max(picture.size) > SIDE
-    except OSError:
-        return False
+    return max(pixels_of(path)) > SIDE
 
 
 def thumbnail(path: Path) -> bytes:
-    """WebP, 384 pixels at the longer side."""
+    """WebP, 384 pixels at the longer side.
+
+    Raises:
+        OSError: the picture is damaged.
+    """
     return _thumbnail(path, path.stat().st_mtime_ns)
 
 
 @functools.lru_cache(maxsize=KEPT)
 def _thumbnail(path: Path, _written: int) -> bytes:
-    with Image.open(path) as picture:
+    with AT_ONCE, Image.open(path) as picture:
+        picture.draft("RGB", (SIDE, SIDE))  # a JPEG is unpacked no larger than needed
         shown = picture.convert("RGB")
-    shown.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
+        shown.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     shown.save(buffer, "WEBP", quality=QUALITY)
     return buffer.getvalue()

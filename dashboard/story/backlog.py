@@ -96,7 +96,13 @@ def _works(reader: RunReader, programs: Programs) -> list[Work]:
     run, lives = reader.run, programs.trains
     paths = (run.snapshots, run.evaluations, run.confirmations, run.control, run.best, run.metrics_csv, run.config)
     key = ("works", lives, *map(version_of, paths))
-    return reader.keep(key, lambda: in_order(run, reader.config.evaluation, trainer_lives=lives))
+
+    def works() -> list[Work]:
+        with suppress(RunFolderError):  # the alerts name the damaged file
+            return in_order(run, reader.config.evaluation, trainer_lives=lives)
+        return []
+
+    return reader.keep(key, works)
 
 
 def _begun(reader: RunReader, works: Sequence[Work], now: datetime) -> dict[Work, float]:

@@ -35,6 +35,7 @@ Kind = Literal[
     "rising",
     "overfitting",
     "notice",
+    "damaged",
 ]
 SENTENCES: dict[Kind, str] = {
     "not finite": "{count} of the last {all} steps had no finite loss, most recently step {step}.",
@@ -48,6 +49,7 @@ SENTENCES: dict[Kind, str] = {
     "rising": "The held-out loss has only risen since step {step}: overfitting.",
     "overfitting": "Overfitting: {evidence}",
     "notice": "{message}",
+    "damaged": "{problem}. To cure it, {cure}.",
 }
 
 RECENT_STEPS = 100

@@ -13,11 +13,12 @@ import uuid
 from collections.abc import Hashable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
 from shared.errors import RunFolderError
+from shared.files.regular import read_regular
 
 SCHEMA_MAJOR = 1
 RecordT = TypeVar("RecordT", bound="Record")
@@ -31,6 +32,20 @@ def utc_now() -> str:
 def parse_time(text: str) -> datetime:
     """The time a record holds, aware, in UTC."""
     return datetime.fromisoformat(text)
+
+
+def _checked_time(text: str) -> str:
+    try:
+        time = parse_time(text)
+        if time.tzinfo and time.astimezone(UTC):
+            return text
+    except (ValueError, OverflowError):
+        pass
+    raise ValueError(f"{text[:40]!r} is no time such as {utc_now()}")
+
+
+Time = Annotated[str, AfterValidator(_checked_time)]
+"""What `parse_time` reads."""
 
 
 def seconds_since(text: str, now: datetime | None = None) -> float:
@@ -62,11 +77,11 @@ class Record(BaseModel):
             FileNotFoundError: there is none (yet).
             RunFolderError: it is damaged, or written by a newer major version.
         """
-        text = path.read_bytes()
+        text = read_regular(path)
         try:
-            tree = json.loads(text)
+            tree = _without_lone_surrogates(json.loads(text), text)
             major = int(str(tree.get("schema", "1")).partition(".")[0])
-        except (ValueError, AttributeError):
+        except (ValueError, AttributeError, RecursionError):
             raise RunFolderError(f"{path} is not a record of Darkroom", f"move {path} away: it is damaged") from None
         if major > SCHEMA_MAJOR:
             raise RunFolderError(
@@ -76,6 +91,13 @@ class Record(BaseModel):
             return cls.model_validate(tree)
         except ValidationError as error:
             raise RunFolderError(f"{path} is damaged: {error.errors()[0]['msg']}", f"move {path} away") from None
+
+
+def _without_lone_surrogates(tree: Any, text: bytes) -> Any:
+    """JSON can escape half a character, which no text may hold."""
+    if b"\\ud" not in text.lower():
+        return tree
+    return json.loads(json.dumps(tree, ensure_ascii=False).encode("utf-8", errors="replace"))
 
 
 def replace_file(path: Path, data: bytes) -> None:
@@ -244,7 +266,7 @@ class RunRecord(Record):
 
     run_id: str
     name: str
-    created: str = Field(default_factory=utc_now)
+    created: Time = Field(default_factory=utc_now)
     seed: int
     versions: dict[str, str]
     hardware: dict[str, Any]
@@ -292,17 +314,17 @@ class ProcessStatus(Record):
 
     role: Role
     run_id: str
-    pid: int
+    pid: int = Field(ge=0)
     host: str
     process_started: float = Field(description="Start time of the process, epoch seconds: with the pid, its identity.")
-    started: str
+    started: Time
     state: State
     step: int = Field(default=0, description="Trainer: optimizer updates done. Evaluator: snapshot at work.")
     total: int = Field(default=0, description="Trainer: max_train_steps. Evaluator: snapshots known.")
     progress: int = Field(
         default=0, description="Counter that grows with every piece of work done: a hang shows as no growth."
     )
-    heartbeat: str
+    heartbeat: Time
     message: str = ""
     notices: tuple[str, ...] = Field(
         default=(), description="What a person must know of this session: what was lost, skipped or done otherwise."
@@ -318,7 +340,7 @@ class Request(Record):
     id: str
     kind: RequestKind
     run_id: str
-    created: str = Field(default_factory=utc_now)
+    created: Time = Field(default_factory=utc_now)
     by: str = Field(description="dashboard, command line, signal SIGTERM …; the reason shown to people.")
     step: int | None = Field(default=None, ge=0, description="Of `evaluate`: the snapshot; 0 is the base model.")
     prompts: tuple[str, ...] = Field(
@@ -330,10 +352,10 @@ class Answer(Record):
     """`control/<id>.answer.json`: how far a request has come; None means not yet."""
 
     request_id: str
-    seen: str | None = None
-    saved: str | None = None
-    stopped: str | None = None
-    done: str | None = None
+    seen: Time | None = None
+    saved: Time | None = None
+    stopped: Time | None = None
+    done: Time | None = None
     step: int | None = None
     ignored: str | None = Field(default=None, description="Why the request had no effect.")
 
@@ -386,7 +408,7 @@ class EvaluationResult(Record):
     step: int = Field(ge=0)
     status: Literal["ok", "failed", "skipped"]
     reason: str = Field(default="", description="Why it failed or was left out; empty when ok.")
-    created: str = Field(default_factory=utc_now)
+    created: Time = Field(default_factory=utc_now)
     snapshot_digest: str = Field(default="", description="Digest of the snapshot evaluated; empty at step 0.")
     training: dict[str, Any] = Field(default_factory=dict, description="From the snapshot: epoch, loss, learning_rate.")
     generation: dict[str, Any] = Field(

@@ -30,7 +30,7 @@ ResultKind = str
 """A folder of results by step: `evaluations`; `confirmations`, of the finalists, once more; `requested/<id>`."""
 SHEET = "sheet.webp"
 """A result's contact sheet."""
-STEP_FOLDER = re.compile(r"step-(\d{8,})")
+STEP_FOLDER = re.compile(r"step-(\d{8,15})")
 
 
 @dataclass(frozen=True)
@@ -264,9 +264,12 @@ def free_name(output_dir: Path, name: str) -> str:
 
 
 def list_runs(output_dir: Path) -> list[RunDir]:
-    """Every run folder under `output_dir`, newest first."""
-    runs = [RunDir(path.parent.resolve()) for path in output_dir.glob("*/run.json")]
-    return sorted(runs, key=lambda run: run.record.stat().st_mtime, reverse=True)
+    """Every run folder under `output_dir`, newest first; one that is still being made has a hidden name."""
+    written: dict[Path, float] = {}
+    for record in output_dir.glob("[!.]*/run.json"):
+        with contextlib.suppress(OSError):  # it may go while we look
+            written[record.parent.resolve()] = record.stat().st_mtime
+    return [RunDir(path) for path in sorted(written, key=lambda path: written[path], reverse=True)]
 
 
 def _published(folder: Path, run_id: str) -> dict[int, Manifest]:

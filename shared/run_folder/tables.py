@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from shared.errors import RunFolderError
+from shared.files.regular import read_regular
 from shared.run_folder.records import replace_file
 
 Value = str | int | float | bool | None
@@ -105,7 +106,7 @@ def prune(path: Path, keep: Callable[[dict[str, str]], bool]) -> int:
 def whole_lines(path: Path) -> bytes:
     """The file up to its last newline; empty when absent."""
     try:
-        data = path.read_bytes()
+        data = read_regular(path)
     except FileNotFoundError:
         return b""
     return data[: data.rfind(b"\n") + 1]

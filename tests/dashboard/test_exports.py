@@ -43,7 +43,7 @@ def test_an_export_that_fails_says_why_and_can_be_tried_again(
     key = f"export_kohya_{finished.record.run_id}_{STEP}"
     page.button(key=key).click().run()
     assert page.button(key=key).disabled
-    assert page.button(key=key).label.startswith("Converting for ComfyUI, A1111, Forge … ")
+    assert page.button(key=key).label.startswith("Converting for `ComfyUI, A1111, Forge` … ")
     assert page.button(key=key.replace("kohya", "peft")).disabled
     begin.touch()
     until(lambda: not exports.EXPORTS.is_busy(), "the export to end")

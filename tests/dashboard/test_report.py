@@ -53,10 +53,10 @@ def test_every_colour_that_charts_name_is_defined(reader: RunReader) -> None:
 
 
 def test_small_pictures_stay_what_they_are(reader: RunReader) -> None:
-    path = reader.run.evaluation(40) / "images" / "00-1234.png"
-    shown = Image.open(io.BytesIO(base64.b64decode(report.inline(path).partition(",")[2])))
-    assert shown.convert("RGB").tobytes() == Image.open(path).convert("RGB").tobytes()
-    assert report.inline(path.with_name("absent.png")) == ""
+    folder, path = reader.run.path, "evaluations/step-00000040/images/00-1234.png"
+    shown = Image.open(io.BytesIO(base64.b64decode(report.inline(reader.run, path).partition(",")[2])))
+    assert shown.convert("RGB").tobytes() == Image.open(folder / path).convert("RGB").tobytes()
+    assert report.inline(reader.run, "absent.png") == ""
 
 
 def test_of_many_steps_the_first_best_and_newest_are_kept(reader: RunReader, monkeypatch: pytest.MonkeyPatch) -> None:
