@@ -2,6 +2,7 @@
 
     python examples/fake_run.py runs/fake          a finished run: a stop, a resume, a failed evaluation, a blank metric
     python examples/fake_run.py runs/fake --live   a run as it happens; stop, pause and snapshot work
+    python examples/fake_run.py runs --all         runs called live, finished, unproven, empty and failed
     python run.py dashboard                        look at it
 
 For looking at the dashboard, and for testing it, where there is no GPU and no time. Every number in it is made up.
@@ -17,8 +18,10 @@ import math
 import random
 import statistics
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -33,12 +36,14 @@ from shared.config.schema import Config
 from shared.files.publication import publish
 from shared.run_folder import requests
 from shared.run_folder.heartbeat import Status, hold_role
+from shared.run_folder.leases import claimed
 from shared.run_folder.metric_descriptions import Column, MetricDescriptions
 from shared.run_folder.older_metrics import OLDER_METRICS
 from shared.run_folder.records import (
     Advice,
     Anchors,
     Best,
+    Confirmation,
     DatasetRecord,
     EvaluationResult,
     Interval,
@@ -54,7 +59,7 @@ from shared.run_folder.records import (
     replace_file,
     utc_now,
 )
-from shared.run_folder.run_dir import RunDir, step_name, steps_in
+from shared.run_folder.run_dir import ResultKind, RunDir, step_name, steps_in
 from shared.run_folder.tables import (
     TRAIN_COLUMNS,
     Appender,
@@ -65,6 +70,7 @@ from shared.run_folder.tables import (
 
 SIDE = 64
 SEEDS = (1234, 1235)
+NUM_UNSEEN = 12
 COLORS = {"crimson": (178, 34, 52), "indigo": (48, 57, 140), "forest": (38, 105, 62), "ochre": (201, 138, 44)}
 PROMPTS = {
     f"kimono/{color}-{number}": f"a {color} tartan kimono on a {ground} background"
@@ -87,6 +93,8 @@ class FakeRun:
     rng: random.Random
     snapshot_steps: int
     descriptions: MetricDescriptions
+    talent: float = 1.0
+    """0: nothing is learnt."""
 
     @property
     def steps(self) -> int:
@@ -96,7 +104,7 @@ class FakeRun:
     def skill(self, step: int) -> float:
         """How good the adapter is at a step, 0 … 1: rises, peaks at two thirds, then falls as it overfits."""
         t = step / self.steps
-        return 1 - math.exp(-5 * t) - 0.35 * max(0.0, t - 0.66)
+        return self.talent * (1 - math.exp(-5 * t) - 0.35 * max(0.0, t - 0.66))
 
     def loss(self, step: int) -> float:
         """A falling curve under heavy noise, as diffusion losses are."""
@@ -137,7 +145,9 @@ class FakeRun:
         rounded = {name: round(value, 6) for name, value in (losses | strata).items()}
         return {"step": step, **rounded, "num_pictures": 16, "seconds": 0.5, "timestamp": utc_now()}
 
-    def publish_evaluation(self, step: int, failure: str = "", blank: str = "") -> None:
+    def publish_evaluation(
+        self, step: int, failure: str = "", blank: str = "", kind: ResultKind = "evaluations"
+    ) -> None:
         """Draw and evaluate a step; with `failure` only the reason is published, with `blank` one metric is missing."""
         result = self.result(step, failure, blank)
 
@@ -151,7 +161,37 @@ class FakeRun:
                     draw_kimono(sample.prompt_id, sample.seed).save(stage / "lookalikes" / lookalike.image)
 
         manifest = Manifest(kind="evaluation", run_id=self.record.run_id, step=step)
-        publish(self.run.staging, self.run.evaluation(step), manifest, write)
+        publish(self.run.staging, self.run.result(kind, step), manifest, write)
+
+    def confirm(self) -> None:
+        """Evaluate the best three again, as at the end of a run; the choice stands."""
+        best = self.run.read_best()
+        assert best, "there is a snapshot to confirm"
+        others = [step for step in steps_in(self.run.snapshots) if self.skill(step) and step != best.step]
+        finalists = tuple(sorted([best.step, *sorted(others, key=self.skill)[-2:]]))
+        self.run.confirmations.mkdir(exist_ok=True)
+        for step in (0, *finalists):
+            self.publish_evaluation(step, kind="confirmations")
+        found = Confirmation(
+            step=best.step,
+            finalists=finalists,
+            agrees=True,
+            better_than_base=best.better_than_base,
+            composite=best.composite,
+            num_prompts=len(PROMPTS) + NUM_UNSEEN,
+            num_unseen=NUM_UNSEEN,
+            num_pictures=2 * len(PROMPTS),
+            reason="The final confirms the choice.",
+        )
+        first = next(iter(best.skill), "")
+        changes = {
+            "finalists": finalists,
+            "confirmation": found,
+            "indistinguishable": finalists,
+            "signals": (Signal(name="gap", raised=False, evidence="the held-out loss is at its lowest"),),
+            "skill": {**best.skill, first: Measured(value=-0.3, low=-0.6, high=0.0)},
+        }
+        best.model_copy(update=changes).write(self.run.best)
 
     def publish_drawings(self, request: Request) -> None:
         """Carry out a request for pictures with a person's own prompts."""
@@ -243,7 +283,8 @@ class FakeRun:
         results = [self.run.read_result(step) for step in sorted(steps_in(self.run.evaluations))]
         evaluated = [result for result in results if result]
         base = next((result for result in evaluated if result.step == 0), None)
-        rows = [metrics_row(result, base, self.descriptions) | self.signs(result) for result in evaluated]
+        spread = 0.03 if self.talent else 0.3
+        rows = [metrics_row(result, base, self.descriptions, spread) | self.signs(result) for result in evaluated]
         write_rows(self.run.metrics_csv, self.descriptions.header, rows)
         candidates = [row for row in rows if row["step"] and row["composite"] is not None]
         if candidates:
@@ -307,9 +348,10 @@ class FakeRun:
 
 
 def metrics_row(
-    result: EvaluationResult, base: EvaluationResult | None, descriptions: MetricDescriptions
+    result: EvaluationResult, base: EvaluationResult | None, descriptions: MetricDescriptions, spread: float = 0.03
 ) -> dict[str, Value]:
-    """One line of metrics.csv: the mean of every metric, and its paired difference to step 0."""
+    """One line of metrics.csv: the mean of every metric, and its paired difference to step 0; `spread`, of the
+    composite."""
     row: dict[str, Value] = {
         "step": result.step,
         "timestamp": result.created,
@@ -335,7 +377,7 @@ def metrics_row(
         if column.role == "loss":
             relative.append(column.worsening * found.delta / statistics.fmean(before))
     if relative:
-        middle, spread = statistics.fmean(relative), 0.03
+        middle, spread = statistics.fmean(relative), spread
         row |= {"composite": middle, "composite_low": middle - spread, "composite_high": middle + spread}
     return row
 
@@ -544,10 +586,64 @@ def evaluate_next(fake: FakeRun, evaluator: Status, waiting: list[int], state: S
     """Evaluator the oldest snapshot that waits."""
     step = waiting.pop(0)
     known = len(fake.run.published_snapshots())
-    evaluator.update(state, step=step, total=known)
-    fake.publish_evaluation(step)
-    fake.rebuild_tables()
+    with claimed(fake.run, step):
+        evaluator.update(state, step=step, total=known)
+        fake.publish_evaluation(step)
+        fake.rebuild_tables()
     evaluator.update("idle")
+
+
+def write_so_far(fake: FakeRun, step: int) -> list[int]:
+    """Training up to a step; the snapshots that were saved on the way."""
+    now = datetime.now(UTC)
+    rows = [fake.training_row(one, now - timedelta(seconds=0.2 * (step - one)), 0.2) for one in range(1, step + 1)]
+    write_rows(fake.run.train_csv, Appender(fake.run.train_csv, TRAIN_COLUMNS).columns, rows)
+    saved = list(range(fake.snapshot_steps, step + 1, fake.snapshot_steps))
+    for one in saved:
+        fake.publish_snapshot(one)
+    return saved
+
+
+@contextmanager
+def in_the_middle(fake: FakeRun) -> Generator[None]:
+    """A run that goes on while the block runs: one snapshot is evaluated, one is at work, the others wait."""
+    with hold_role(fake.run, "trainer") as trainer, hold_role(fake.run, "evaluator") as evaluator:
+        saved = write_so_far(fake, 5 * fake.steps // 8)
+        for step in (0, saved[0]):
+            fake.publish_evaluation(step)
+        fake.rebuild_tables()
+        with claimed(fake.run, saved[1]):
+            evaluator.update("evaluating", step=saved[1], message=f"step {saved[1]}")
+            begun = (datetime.now(UTC) - timedelta(minutes=5)).isoformat(timespec="milliseconds")
+            trainer.update("training", step=5 * fake.steps // 8, total=fake.steps, started=begun)
+            yield
+
+
+def write_failure(fake: FakeRun) -> None:
+    """A run that ran out of memory before its first snapshot."""
+    with contextlib.suppress(RuntimeError), hold_role(fake.run, "trainer") as trainer:
+        write_so_far(fake, fake.snapshot_steps - 1)
+        fake.publish_evaluation(0)
+        fake.rebuild_tables()
+        trainer.update("training", step=fake.snapshot_steps - 1, total=fake.steps)
+        raise RuntimeError("CUDA out of memory: tried to allocate 2.00 GiB")
+
+
+@contextmanager
+def all_states(
+    folder: Path, steps: int = 200, snapshot_steps: int = 40, descriptions: MetricDescriptions = OLDER_METRICS
+) -> Generator[dict[str, FakeRun]]:
+    """A run in each state that the first screen has words for: live (while the block runs), finished, unproven, empty,
+    failed."""
+    names = ("live", "finished", "unproven", "empty", "failed")
+    runs = {name: create(folder / name, steps, snapshot_steps, descriptions) for name in names}
+    write_history(runs["finished"])
+    runs["finished"].confirm()
+    runs["unproven"].talent = 0.0
+    write_history(runs["unproven"])
+    write_failure(runs["failed"])
+    with in_the_middle(runs["live"]):
+        yield runs
 
 
 def answer(run: RunDir, request: Request, trainer: Status, step: int) -> None:
@@ -564,13 +660,17 @@ def main() -> None:
     parser.add_argument("run", type=Path, help="run folder to write, such as runs/fake")
     parser.add_argument("--steps", type=int, default=600, help="optimizer updates in all")
     parser.add_argument("--snapshot-steps", type=int, default=50, help="updates between two snapshots")
+    parser.add_argument("--all", action="store_true", help="RUN is a folder of runs: one in each state, until Ctrl-C")
     parser.add_argument("--live", action="store_true", help="as it happens, until the last step or a stop request")
     parser.add_argument("--step-seconds", type=float, default=0.2, help="live: seconds per update")
     parser.add_argument("--evaluation-seconds", type=float, default=4.0, help="live: seconds between two evaluations")
     parser.add_argument("--ignore-stop", action="store_true", help="live: a trainer that does not answer")
     options = parser.parse_args()
-    fake = create(options.run, options.steps, options.snapshot_steps)
     with contextlib.suppress(KeyboardInterrupt):
+        if options.all:
+            with all_states(options.run, options.steps, options.snapshot_steps):
+                threading.Event().wait()
+        fake = create(options.run, options.steps, options.snapshot_steps)
         if options.live:
             live(fake, options.step_seconds, options.evaluation_seconds, options.ignore_stop)
         else:

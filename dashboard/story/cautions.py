@@ -70,8 +70,8 @@ def _confirmation(evidence: Evidence, best: Best) -> Iterator[str]:
     if found and not found.agrees:
         yield say("Evaluating the best ones again changed the choice to step {step}.", step=found.step)
     if found is None and best.finalists and evidence.is_over:
-        run = evidence.reader.run.path.name
-        yield say("The best snapshots were not evaluated again. Run `python run.py evaluate {run}`.", run=run)
+        run = evidence.reader.run.path
+        yield say("The best snapshots were not evaluated again. To do it: python run.py evaluate {run}", run=run)
 
 
 def _unchecked(evidence: Evidence, best: Best) -> Iterator[str]:

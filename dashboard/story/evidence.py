@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
-from typing import Any
+from typing import Any, Literal
 
 from dashboard.data.reader import RunReader
 from dashboard.story.backlog import Backlog, backlog
@@ -32,9 +32,9 @@ class Evidence:
     rows: dict[int, dict[str, Any]]
     """Step → its row of `metrics.csv`."""
     results: dict[int, EvaluationResult]
-    """Step → what was drawn and scored; failed, skipped and damaged ones are absent."""
-    damaged: frozenset[int]
-    """Steps whose result cannot be read."""
+    """Step → what was drawn and scored."""
+    without: dict[int, tuple[Literal["failed", "skipped"], str]]
+    """Step with another result → whether it failed or was skipped, and why; one that cannot be read has failed."""
     gains: Gains
     backlog: Backlog
 
@@ -60,21 +60,29 @@ class Evidence:
 def gather(reader: RunReader, now: datetime, zone: tzinfo) -> Evidence:
     """What the run folder says now."""
     programs, best = read_programs(reader.run), reader.best()
-    rows, results, damaged = reader.rows(), dict[int, EvaluationResult](), set[int]()
+    results: dict[int, EvaluationResult] = {}
+    without: dict[int, tuple[Literal["failed", "skipped"], str]] = {}
     for step in reader.evaluated_steps():
-        if result := read_result(reader, step):
+        try:
+            result = reader.result(step)
+        except RunFolderError as error:
+            without[step] = ("failed", str(error))
+            continue
+        if result is None:
+            continue
+        if result.status == "ok":
             results[step] = result
-        elif rows.get(step, {}).get("status") not in ("failed", "skipped"):
-            damaged.add(step)
+        else:
+            without[step] = (result.status, result.reason)
     return Evidence(
         reader,
         now,
         zone,
         programs,
         best,
-        rows,
+        reader.rows(),
         results,
-        frozenset(damaged),
+        without,
         gains(reader, results.get(BASE_MODEL)),
         backlog(reader, programs, best, now),
     )

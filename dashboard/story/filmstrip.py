@@ -106,30 +106,25 @@ class _Strip:
         )
 
     def _state(self, step: int) -> State:
-        status = self._evidence.rows.get(step, {}).get("status")
         if step in self._planned:
             return "planned" if step not in self._evidence.backlog.left_out else "skipped"
         if step in self._evidence.results:
             return "done"
         if step in self._at_work:
             return "evaluating"
-        if status in ("failed", "skipped"):
-            return "failed" if status == "failed" else "skipped"
-        return "failed" if step in self._evidence.damaged else "waiting"
+        return self._evidence.without[step][0] if step in self._evidence.without else "waiting"
 
     def _what(self, step: int, state: State, mark: Mark, eta: str) -> str:
         if state == "done":
             marks = {"better": say("better (95 %)"), "same": say("no clear difference"), "worse": say("worse (95 %)")}
             return marks.get(mark, "")
-        row, is_planned = self._evidence.rows.get(step, {}), step in self._planned
+        reason = self._evidence.without[step][1] if step in self._evidence.without else ""
         said = {
             "evaluating": say("being evaluated, result {eta}", eta=eta) if eta else say("being evaluated"),
             "waiting": say("waits to be evaluated, result {eta}", eta=eta) if eta else say("waits to be evaluated"),
             "planned": say("not trained yet, result {eta}", eta=eta) if eta else say("not trained yet"),
-            "failed": say("could not be evaluated: {reason}", reason=row.get("reason") or say("damaged")),
-            "skipped": say("will not be evaluated")
-            if is_planned
-            else say("skipped: {reason}", reason=row.get("reason")),
+            "failed": say("could not be evaluated: {reason}", reason=reason),
+            "skipped": say("skipped: {reason}", reason=reason) if reason else say("will not be evaluated"),
         }
         return said[state]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isfinite
 
 from dashboard.data.reader import RunReader, version_of
 from shared.run_folder.metric_descriptions import MetricDescriptions
@@ -30,7 +31,8 @@ class Gains:
         kept = self._kept.get(result.step)
         if kept is None or kept[0] != result.created:
             deltas = {column.name: self.deltas(result, column.name) for column in self._metrics.losses}
-            better = {prompt: -value for prompt, value in composite(deltas, self._mixture).items()}
+            weighed = composite(deltas, self._mixture)
+            better = {prompt: -value for prompt, value in weighed.items() if isfinite(value)}
             self._kept[result.step] = kept = (result.created, better)
         return kept[1]
 

@@ -120,10 +120,8 @@ def _picks(evidence: Evidence, left: int | None, right: int | None) -> list[Pick
             picks.append(_pick(evidence, "worst", least, left, right, worst, gains[worst]))
     if newest is not None and newest != left:
         gained = _gains(evidence, left, newest)
-        prompt = _nearest_median(gained) if gained else None
-        picks.append(
-            _pick(evidence, "newest", _newest_words(evidence, newest), left, newest, prompt, gained.get(prompt or ""))
-        )
+        words, prompt = _newest_words(evidence, newest), max(gained, key=lambda one: gained[one], default=None)
+        picks.append(_pick(evidence, "newest", words, left, newest, prompt, gained.get(prompt or "")))
     return [pick for pick in picks if pick]
 
 

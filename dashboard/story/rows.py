@@ -93,7 +93,7 @@ def _won(evidence: Evidence, better: PromptValues) -> str:
 def _bar(evidence: Evidence, best: Best, column: Column) -> tuple[float | None, float | None, float | None]:
     """(middle, low, high), with the interval that holds for all snapshots at once."""
     found, unit = best.deltas.get(column.name), evidence.gains.scales.get(column.name)
-    if found is None or not unit or not column.worsening:
+    if found is None or not unit or not column.worsening or not isfinite(found.low + found.high + found.delta):
         return None, None, None
     turned = -column.worsening / unit
     low, high = sorted((found.low * turned, found.high * turned))

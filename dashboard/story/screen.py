@@ -6,18 +6,32 @@ texts, neither HTML nor Markdown.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import datetime, tzinfo
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 from dashboard.data import alert_texts
 from dashboard.data.reader import RunReader
 from dashboard.server.exports import Exports
-from dashboard.story.evidence import gather
+from dashboard.story.evidence import Evidence, gather
 from dashboard.story.filmstrip import Cell, filmstrip
 from dashboard.story.pictures import Pictures, pictures
-from dashboard.story.status import Status, status
+from dashboard.story.status import Can, Status, status
 from dashboard.story.verdict import Verdict, verdict
+from dashboard.text.language import say
+from shared.errors import DarkroomError
+
+log = logging.getLogger(__name__)
+Told = TypeVar("Told")
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """Why a part cannot be told."""
+
+    text: str
 
 
 @dataclass(frozen=True)
@@ -62,15 +76,47 @@ def screen(
         right: likewise on the right; None: the best snapshot's, else the newest.
         exports: those of this server: whether a file is being converted. None: not known.
     """
-    evidence = gather(reader, now, zone)
-    alerts = alert_texts.of_run(reader, evidence.programs.trainer, now)
+    evidence = _try(lambda: gather(reader, now, zone))
+    if isinstance(evidence, Trouble):
+        return _unreadable(reader, evidence)
+    told: dict[str, Any] = {
+        "status": _try(lambda: status(evidence)),
+        "verdict": _try(lambda: verdict(evidence, exports)),
+        "pictures": _try(lambda: pictures(evidence, left, right)),
+        "strip": _try(lambda: filmstrip(evidence)),
+        "alerts": _try(lambda: _alerts(evidence)),
+    }
+    whole = {name: part for name, part in told.items() if not isinstance(part, Trouble)}
+    broken = [part for part in told.values() if isinstance(part, Trouble)]
+    shown = replace(_unreadable(reader, broken[0] if broken else Trouble("")), live=evidence.programs.live, **whole)
+    return replace(shown, alerts=(*(AlertLine("bad", one.text) for one in broken), *shown.alerts))
+
+
+def _try(make: Callable[[], Told]) -> Told | Trouble:
+    """One part; a file that nobody foresaw must not take the other parts with it."""
+    try:
+        return make()
+    except Exception as error:
+        log.exception("a part of the first screen could not be told")
+        hint = error.hint if isinstance(error, DarkroomError) else ""
+        return Trouble(f"{error} {hint}".strip() or type(error).__name__)
+
+
+def _unreadable(reader: RunReader, trouble: Trouble) -> Screen:
+    """What stands where something cannot be told."""
+    title = say("This run cannot be read")
     return Screen(
         run=reader.name,
         run_id=reader.run_id,
-        live=evidence.programs.live,
-        status=status(evidence),
-        verdict=verdict(evidence, exports),
-        pictures=pictures(evidence, left, right),
-        strip=filmstrip(evidence),
-        alerts=tuple(AlertLine(alert.level, alert_texts.sentence(alert)) for alert in alerts),
+        live=False,
+        status=Status((title,), "bad", 0.0, Can()),
+        verdict=Verdict("failed", title, "bad", trouble.text),
+        pictures=Pictures(None, None, (), (), title),
+        strip=(),
+        alerts=(),
     )
+
+
+def _alerts(evidence: Evidence) -> tuple[AlertLine, ...]:
+    alerts = alert_texts.of_run(evidence.reader, evidence.programs.trainer, evidence.now)
+    return tuple(AlertLine(alert.level, alert_texts.sentence(alert)) for alert in alerts)

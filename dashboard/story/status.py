@@ -180,11 +180,12 @@ def _last_sign(evidence: Evidence, trainer: ProcessStatus) -> str:
 def _worked_seconds(evidence: Evidence, end: datetime) -> float:
     """From the start to the end, without the pauses between sessions."""
     reader = evidence.reader
-    begun = parse_time(reader.run.read_record().created)
     train = reader.train()
     times, resumed = train["timestamp"].to_numpy(), set(pauses(train, reader.stops()))
     gaps = np.diff(times)[[int(step) in resumed for step in train["step"].to_numpy()[1:]]] if len(times) > 1 else []
-    return max(0.0, (end - begun).total_seconds() - float(np.nansum(gaps)))
+    begun = parse_time(reader.run.read_record().created).timestamp()
+    first = float(times[0]) if len(times) and np.isfinite(times[0]) else begun
+    return max(0.0, end.timestamp() - min(begun, first) - float(np.nansum(gaps)))
 
 
 def clock(time: datetime, now: datetime, zone: tzinfo) -> str:

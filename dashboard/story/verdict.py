@@ -72,7 +72,8 @@ def _none_yet(evidence: Evidence) -> Verdict:
     if words := failed(evidence):
         return Verdict("failed", words[0], "bad", words[1])
     words = waiting(evidence) if evidence.programs.live else not_evaluated(evidence)
-    return Verdict("waiting", words[0], "quiet" if evidence.programs.live else "warn", words[1])
+    is_stuck = not evidence.programs.live and bool(evidence.reader.snapshot_steps())
+    return Verdict("waiting", words[0], "warn" if is_stuck else "quiet", words[1])
 
 
 def _headline(evidence: Evidence, best: Best) -> tuple[Kind, str, VerdictTone]:
@@ -125,8 +126,10 @@ def _confirmed(evidence: Evidence, best: Best) -> Iterator[str]:
             yield say("confirmed on {count} unseen {unit}s", count=unseen, unit=say(evidence.unit))
         else:
             yield say("confirmed with new seeds")
-    elif best.finalists:
-        yield say("not confirmed") if evidence.is_over else say("not confirmed yet")
+    elif evidence.is_over and best.finalists:
+        yield say("not confirmed")
+    elif not evidence.is_over and evidence.reader.config.evaluation.confirm_prompts:
+        yield say("not confirmed yet")
 
 
 def num_unseen(found: Confirmation) -> int:

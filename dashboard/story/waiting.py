@@ -50,7 +50,7 @@ def failed(evidence: Evidence) -> Words | None:
         return headline, short(trainer.message, 300)
     if trainer and trainer.state not in FINAL_STATES and not reader.snapshot_steps():
         headline = say("Training ended unexpectedly at step {step}", step=reader.last_step())
-        return headline, say("`logs/trainer.log` may say why. The same command resumes the run.")
+        return headline, say("The trainer's log may say why. The same command resumes the run.")
     if trainer and not reader.snapshot_steps():
         return say("This run has no snapshot"), say("Training ended before the first one was saved.")
     if reason := reader.failures().get(BASE_MODEL):
@@ -64,13 +64,9 @@ def failed(evidence: Evidence) -> Words | None:
 def not_evaluated(evidence: Evidence) -> Words:
     """(headline, sentence) of a run that nobody works on, and that has no verdict."""
     if evidence.programs.trainer is None and not evidence.reader.snapshot_steps():
-        return say("Not started yet"), say("Start it with `python run.py train {run}`.", run=_run(evidence))
+        return say("Not started yet"), say("Start it: python run.py train {config}", config=evidence.reader.run.config)
     return say("Nothing is evaluated yet"), _start_evaluator(evidence)
 
 
 def _start_evaluator(evidence: Evidence) -> str:
-    return say("No evaluator is running. Start one with `python run.py evaluate {run}`.", run=_run(evidence))
-
-
-def _run(evidence: Evidence) -> str:
-    return str(evidence.reader.run.path)
+    return say("No evaluator is running. Start one: python run.py evaluate {run}", run=evidence.reader.run.path)

@@ -1,16 +1,161 @@
+"""The first screen of a run in each state, and of folders that are damaged."""
+
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
-from datetime import UTC, datetime
+import shutil
+import socket
+from dataclasses import asdict, replace
+from pathlib import Path
 
-from dashboard.data.reader import RunReader
-from dashboard.story.screen import screen
+import pytest
+
 from examples.fake_run import FakeRun
+from shared.run_folder.run_dir import RunDir
+from tests.dashboard.story.conftest import Show
+
+GOLDEN = Path(__file__).parents[2] / "golden" / "folders"
+HEADLINES = {
+    "live": ("leading", "Leading so far: step 40"),
+    "finished": ("ship", "Ship step 120"),
+    "unproven": ("unproven", "No snapshot clearly beats the base model"),
+    "empty": ("waiting", "Not started yet"),
+    "failed": ("failed", "Training failed at step 39"),
+}
 
 
-def test_the_screen_of_a_finished_run_is_a_json_document(finished: FakeRun) -> None:
-    shown = screen(RunReader(finished.run, finished.record.run_id), datetime.now(UTC), UTC)
-    assert json.loads(json.dumps(asdict(shown), allow_nan=False))["run"] == "finished"
+@pytest.mark.parametrize("name", HEADLINES)
+def test_each_state_has_its_headline_and_is_a_json_document(states: dict[str, FakeRun], show: Show, name: str) -> None:
+    shown = show(states[name].run)
+    assert (shown.verdict.kind, shown.verdict.headline) == HEADLINES[name]
+    assert shown.live == (name == "live")
+    assert shown.strip
+    assert json.loads(json.dumps(asdict(shown), allow_nan=False))["run"] == name
+
+
+def test_a_finished_run_is_told_in_prompts_won(states: dict[str, FakeRun], show: Show) -> None:
+    verdict = show(states["finished"].run).verdict
+    assert verdict.sentence == (
+        "Better than the base model on 8 of 8 prompts, confirmed on 12 unseen prompts, no sign of overfitting."
+    )
+    assert [(row.title, row.words, row.better) for row in verdict.rows] == [
+        (title, "better on 8 of 8 prompts", True) for title in ("Look", "Garment", "Colour")
+    ]
+    assert verdict.rows[0].caveat == "still farther from the reference than another real picture"
+    assert not verdict.rows[1].caveat
+    assert verdict.runner_up
+    assert verdict.runner_up.words.startswith("Step 200 is as good within the margin of error; better than")
+    assert verdict.downloads[0].primary
+    assert "ComfyUI" in verdict.downloads[0].label
+    assert [download.state for download in verdict.downloads] == ["absent", "ready", "absent"]
+    assert "visual_loss" not in json.dumps(asdict(replace(verdict, reason="")))
+
+
+def test_what_was_lost_is_named(states: dict[str, FakeRun], show: Show) -> None:
+    shown = show(states["unproven"].run)
+    assert shown.verdict.sentence.endswith("without a clear gain over the base model: better on 6 of 8 prompts.")
+    assert shown.verdict.cautions[0].startswith("Worse than the base model on 2 prompts: “a forest tartan kimono")
+    worst = next(pick for pick in shown.pictures.picks if pick.kind == "worst")
+    assert worst.gain is not None
+    assert worst.gain < 0
+    assert worst.words == "Worst: worse than on the left"
+
+
+def test_the_strip_shows_what_is_done_at_work_waiting_and_to_come(states: dict[str, FakeRun], show: Show) -> None:
+    shown = show(states["live"].run)
+    assert [(cell.step, cell.state) for cell in shown.strip] == [
+        (0, "done"), (40, "done"), (80, "evaluating"), (120, "waiting"), (160, "planned"), (200, "planned"),
+    ]  # fmt: skip
+    ends = [cell.eta_seconds for cell in shown.strip[2:]]
+    assert None not in ends
+    assert ends == sorted(ends)
+    assert shown.strip[1].mark == "better"
+    assert (shown.strip[1].wins, shown.strip[1].of) == (8, 8)
+    assert "evaluating 80, then 120" in shown.status.parts
+
+
+def test_two_steps_of_ones_choice_stand_beside_their_reference(states: dict[str, FakeRun], show: Show) -> None:
+    shown = show(states["finished"].run, left=40, right=200)
+    assert shown.pictures.titles == ("reference", "step 40", "step 200")
+    assert [cell.title for cell in shown.pictures.picks[0].cells] == ["reference", "step 40", "step 200"]
+    assert all(cell.url and cell.alt for pick in shown.pictures.picks for cell in pick.cells)
+    assert show(states["finished"].run, left=40, right=77).pictures.note == "Nothing was drawn at step 77."
+
+
+@pytest.mark.parametrize("name", ["finished", "interrupted"])
+def test_runs_of_older_versions_have_a_first_screen(tmp_path: Path, show: Show, name: str) -> None:
+    shutil.copytree(GOLDEN / name, tmp_path / name)
+    shown = show(RunDir(tmp_path / name))
+    assert shown.verdict.headline
+    assert shown.strip
+    assert shown.status.parts[0].startswith(("Finished 2026-11-26", "Ended unexpectedly at step 25 of 40"))
+
+
+DAMAGE = {
+    "best.json": "{",
+    "metrics.json": '{"metrics": 3}',
+    "metrics.csv": "step,status\nx\n\x00",
+    "notes.json": "[",
+    "evaluations/step-00000120/result.json": "{}",
+    "evaluations/step-00000000/result.json": "not JSON",
+    "processes/trainer.json": '{"heartbeat": "yesterday"}',
+    "train.csv": "step,loss\nx,y\n",
+    "config.toml": "[run",
+}
+
+
+@pytest.mark.parametrize("path", DAMAGE)
+def test_a_damaged_file_is_said_and_takes_no_more_than_its_part(finished: FakeRun, show: Show, path: str) -> None:
+    (finished.run.path / path).write_text(DAMAGE[path])
+    shown = show(finished.run)
+    json.dumps(asdict(shown), allow_nan=False)
+    assert shown.verdict.headline
+    assert shown.status.parts
+
+
+def test_a_heartbeat_that_is_no_time_is_no_program(finished: FakeRun, show: Show) -> None:
+    path = finished.run.processes / "trainer.json"
+    record = json.loads(path.read_text()) | {"heartbeat": "yesterday", "state": "training"}
+    path.write_text(json.dumps(record))
+    shown = show(finished.run)
     assert shown.verdict.headline == "Ship step 120"
-    assert [cell.step for cell in shown.strip] == [0, 40, 80, 120, 160, 200]
+    assert shown.status.parts == ("Evaluated",)
+
+
+def test_numbers_that_are_none_never_reach_the_page(finished: FakeRun, show: Show) -> None:
+    path = finished.run.evaluation(120) / "result.json"
+    tree = json.loads(path.read_text())
+    for sample in tree["samples"][:2]:
+        sample["metrics"] = dict.fromkeys(sample["metrics"], float("nan"))
+    path.write_text(json.dumps(tree))
+    shown = show(finished.run)
+    assert json.dumps(asdict(shown), allow_nan=False)
+    assert (shown.strip[3].wins, shown.strip[3].of) == (7, 7)
+
+
+def test_a_best_snapshot_that_vanished_is_said_and_not_offered(finished: FakeRun, show: Show) -> None:
+    shutil.rmtree(finished.run.snapshot(120))
+    verdict = show(finished.run).verdict
+    assert verdict.cautions[0] == "The files of step 120 are gone or damaged."
+    assert (verdict.downloads, verdict.path) == ((), "")
+
+
+def test_a_long_run_shows_the_next_snapshots_and_the_last(
+    states: dict[str, FakeRun], tmp_path: Path, show: Show
+) -> None:
+    shutil.copytree(states["live"].run.path, tmp_path / "live")
+    config = tmp_path / "live" / "config.toml"
+    text = config.read_text().replace("max_train_steps = 200", "max_train_steps = 40000")
+    config.write_text(text)
+    planned = [cell.step for cell in show(RunDir(tmp_path / "live")).strip if cell.state == "planned"]
+    assert len(planned) == 12
+    assert (planned[0], planned[-1]) == (160, 40000)
+
+
+def test_the_dashboard_and_the_run_may_lie_on_different_machines(finished: FakeRun, show: Show) -> None:
+    path = finished.run.processes / "trainer.json"
+    record = json.loads(path.read_text()) | {"state": "training", "host": f"not-{socket.gethostname()}"}
+    path.write_text(json.dumps(record))
+    shown = show(finished.run)
+    assert shown.live
+    assert shown.status.parts[0] == "Training 200 of 200"
