@@ -47,8 +47,8 @@ def of_captions(ranking: Ranking, num_prompts: int, *, proven: bool) -> Iterator
         pairs = f"held-out pairs of one {words.prompt}" if ranking.one_prompt else f"different {words.prompt}s"
         yield (
             f"{num_prompts} {pairs} show only a gain of more than {detectable(num_prompts, num_snapshots):.1f} times "
-            "its spread between them: hold out more (data.num_validation, evaluation.num_prompts), or choose by "
-            f"looking at the {words.sample}s."
+            "its spread between them: hold out more (data.num_validation, evaluation.num_prompts), add pictures where "
+            f"the set cannot spare more, or choose by looking at the {words.sample}s."
         )
 
 

@@ -154,7 +154,7 @@ def _outcome(first: int, levels: Mapping[int, float], chosen: int) -> str:
 def _sureness(composite: Estimate, words: Words, *, one_prompt: bool) -> str:
     sure = "better" if composite.is_below_zero else "not shown to be better"
     count = over(composite.num_prompts, words, one_prompt=one_prompt)
-    return f"Over {count} it is {sure} than {words.base}, and that counts."
+    return f"Over {count} of both evaluations it is {sure} than {words.base}: this is what counts."
 
 
 def _counted(number: int, noun: str) -> str:

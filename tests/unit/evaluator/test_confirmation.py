@@ -52,7 +52,7 @@ def test_new_seeds_of_the_same_prompts_confirm_what_holds_for_them_too():
     assert (found.num_prompts, found.num_unseen, found.num_pictures) == (8, 0, 16)
     assert found.reason == (
         "Steps 100, 200, 300 were evaluated again with 2 new seeds on the same 8 prompts. Both evaluations together "
-        "confirm the choice. Over 8 prompts it is better than the base model, and that counts."
+        "confirm the choice. Over 8 prompts of both evaluations it is better than the base model: this is what counts."
     )
 
 
