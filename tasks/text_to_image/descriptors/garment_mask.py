@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 from scipy.spatial.distance import cdist
 from skimage.measure import label
 
@@ -36,6 +37,19 @@ NEIGHBOURHOOD = 3.0
 MIN_WALL = 0.7
 """Share of these that must be wall. A natural background has every distance; cloth that is cut off is far away."""
 
+CUT_OFF = 0.1
+"""A garment with more than this share of the border is cut off by it. A wrong mask nearly always has more, for streets
+and rooms go on beyond the border: then more is asked."""
+
+MAX_CLOTH, MAX_EXITS, MIN_SIDE = 0.5, 6, 0.95
+"""A garment that is cut off has at most this share of the border, in so many pieces; one side is wall to this share."""
+
+CUT_OFF_AGREEMENT, CUT_OFF_WALL = 0.88, 0.93
+"""In place of `MIN_AGREEMENT` and `MIN_WALL`. Pixels beside cloth, where cloth and wall are mixed, are not counted."""
+
+MIXED = 3
+"""How far that reaches, pixels."""
+
 RING = 2
 """Width of the border from which the wall's colour is learnt, pixels."""
 
@@ -53,9 +67,34 @@ def garment_mask(lab: Array) -> GarmentMask:
     distance = _distance_to_wall(lab)
     inside, stricter = (~_connected_to_border(distance < limit * RESEMBLANCE) for limit in (1.0, STRICTER))
     is_plausible = MIN_SHARE <= inside.mean() <= MAX_SHARE
-    if is_plausible and _overlap(inside, stricter) >= MIN_AGREEMENT and _wall_share(distance) >= MIN_WALL:
+    if is_plausible and _is_credible(inside, _overlap(inside, stricter), distance):
         return GarmentMask(inside, is_fallback=False)
     return GarmentMask(centre_window(inside.shape), is_fallback=True)
+
+
+def _is_credible(inside: Mask, agreement: float, distance: Array) -> bool:
+    """Whether the mask is a garment before a wall, by the limits above."""
+    if agreement < MIN_AGREEMENT or _wall_share(distance) < MIN_WALL:
+        return False
+    cloth = float(inside[_ring(inside.shape)].mean())
+    if cloth <= CUT_OFF:
+        return True
+    sides = inside[0], inside[:, -1], inside[-1], inside[:, 0]
+    return bool(
+        cloth <= MAX_CLOTH
+        and agreement >= CUT_OFF_AGREEMENT
+        and min(side.mean() for side in sides) <= 1 - MIN_SIDE
+        and _exits(inside) <= MAX_EXITS
+        and _wall_share_apart_from_cloth(distance) >= CUT_OFF_WALL
+    )
+
+
+def _exits(inside: Mask) -> int:
+    """In how many pieces cloth lies on the picture's edge; what is shorter than a hundredth of it is not counted."""
+    edge = np.concatenate([inside[0], inside[1:-1, -1], inside[-1, ::-1], inside[-2:0:-1, 0]])
+    edge = np.roll(edge, -int(edge.argmin()))  # begins with wall, so that no piece is counted twice
+    longer = ndimage.binary_opening(edge, np.ones(max(1, len(edge) // 100)))
+    return int(ndimage.label(longer)[1])
 
 
 def _overlap(one: Mask, other: Mask) -> float:
@@ -67,6 +106,13 @@ def _wall_share(distance: Array) -> float:
     """How many of the border's pixels near the fitted wall are wall."""
     border = distance[_ring(distance.shape)]
     return float((border < RESEMBLANCE).sum() / max(1, (border < NEIGHBOURHOOD * RESEMBLANCE).sum()))
+
+
+def _wall_share_apart_from_cloth(distance: Array) -> float:
+    """How many of the border's pixels are wall, apart from cloth and what is mixed with it."""
+    cloth = ndimage.binary_dilation(distance >= 2 * RESEMBLANCE, np.ones((3, 3)), iterations=MIXED)
+    border = distance[_ring(distance.shape) & ~cloth]
+    return float((border < RESEMBLANCE).mean()) if border.size else 0.0
 
 
 def _ring(shape: tuple[int, ...]) -> Mask:

@@ -76,6 +76,14 @@ def test_a_mask_before_a_natural_background_is_right_or_not_believed(photograph:
         assert mask.is_fallback or overlap(mask.inside, exact) > 0.7
 
 
+def test_things_that_stand_along_the_border_are_no_garment():
+    picture, _ = render(Garment("dress", "red", "plain"), 5)
+    assert not found(picture).is_fallback
+    for number in range(8):
+        picture.paste((90, 60 + 10 * number, 30), (4 + 16 * number, 112, 12 + 16 * number, 128))
+    assert found(picture).is_fallback
+
+
 def test_white_cloth_that_fades_into_a_white_wall_is_not_believed():
     picture = Image.new("RGB", (128, 128), (244, 243, 241))
     for row in range(30, 100):  # the upper half is as light as the wall, the lower one a little darker
