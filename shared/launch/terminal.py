@@ -119,8 +119,8 @@ def summarise(run: RunDir, console: Console) -> None:
         return
     left = len(left_to_evaluate(run))
     so_far = f" so far; {left} still to be evaluated" if left else ""
-    title = "No snapshot can be recommended; the best of them" if best.flagged else "Best snapshot"
-    table = Table(title=f"{title}{so_far}: step {best.step}", title_justify="left")
+    flagged = ", but no snapshot can be recommended" if best.flagged else ""
+    table = Table(title=f"Best snapshot{so_far}: step {best.step}{flagged}", title_justify="left")
     for heading in ("", _base(run.read_metric_descriptions()), f"step {best.step}", "difference", "95 % interval"):
         table.add_column(heading, justify="left" if not heading else "right")
     for metric, difference in best.deltas.items():

@@ -171,5 +171,5 @@ def test_what_was_said_before_the_trainer_started_is_not_said_again(
 def test_a_flagged_choice_and_cautions_are_said_at_the_end(run: RunDir) -> None:
     best(flagged=True, cautions=["All held-out pairs have the same [prompt]."]).write(run.best)
     text = summary(run)
-    assert "No snapshot can be recommended; the best of them: step 40" in text
+    assert "Best snapshot: step 40, but no snapshot can be recommended" in text
     assert "caution: All held-out pairs have the same [prompt]." in text
