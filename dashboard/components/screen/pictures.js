@@ -91,7 +91,7 @@ export class Pictures {
     write(title.children[0], pick.words)
     write(title.children[1], pick.prompt)
     set(title, "title", pick.prompt)
-    fit(cells, pick.cells.length, makeCell).forEach((cell, index) => {
+    fit(cells, pick.cells.length, makePicture).forEach((cell, index) => {
       const isRight = index === pick.cells.length - 1
       mark(cell, "right", isRight)
       this.drawCell(cell, pick.cells[index], isRight ? pick.cells[index - 1] : null)
@@ -118,7 +118,7 @@ function makePick() {
   return make("article", "pick", make("h2", "prompt", make("b"), make("span")), make("div", "cells"))
 }
 
-function makeCell() {
+function makePicture() {
   const divider = make("input", "divider")
   divider.type = "range"
   divider.value = 50
