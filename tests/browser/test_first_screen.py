@@ -14,7 +14,7 @@ from examples.fake_run import create, write_history
 from shared.errors import TrainingError
 from shared.run_folder.heartbeat import hold_role
 from shared.run_folder.run_dir import RunDir
-from tests.browser.conftest import STATUS, OpenPage, live_run, wait_until
+from tests.browser.conftest import STATUS, OpenPage, live_run, wait_for_answers, wait_until
 
 pytestmark = pytest.mark.browser
 
@@ -52,9 +52,8 @@ def test_the_answer_stands_in_the_first_viewport(open_page: OpenPage, state: str
     page.locator(".darkroom-screen.drawn").wait_for()
     for width, height in (DESKTOP, LARGE, PHONE):
         page.set_viewport_size(size_of((width, height)))
-        for part in parts(page, state, width):
-            expect(part).to_be_visible()
-            wait_until(lambda part=part, width=width, height=height: is_inside(part, width, height))
+        wait_until(lambda width=width: all(part.is_visible() for part in parts(page, state, width)))
+        wait_until(lambda width=width, height=height: not outside(parts(page, state, width), width, height))
         assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
@@ -70,13 +69,17 @@ def parts(page: Page, state: str, width: int) -> list[Locator]:
     return wanted
 
 
-def is_inside(part: Locator, width: int, height: int) -> bool:
-    """Whether all of it is in the window."""
-    box = part.bounding_box()
-    assert box
-    return (
-        box["y"] >= 0 and box["y"] + box["height"] <= height and box["x"] >= 0 and box["x"] + box["width"] <= width + 1
-    )
+def outside(wanted: list[Locator], width: int, height: int) -> list[str]:
+    """Those of which not all is in the window."""
+    boxes = {str(part): part.bounding_box() for part in wanted}
+    return [
+        name
+        for name, box in boxes.items()
+        if not box
+        or min(box["x"], box["y"]) < 0
+        or box["x"] + box["width"] > width
+        or box["y"] + box["height"] > height
+    ]
 
 
 @pytest.mark.parametrize("size", [DESKTOP, PHONE])
@@ -149,14 +152,14 @@ def test_a_hidden_tab_asks_nothing(open_page: OpenPage) -> None:
     page = open_page("at-work")
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url) if "/screen/" in request.url else None)
-    wait_until(lambda: len(asked) >= 2)
+    wait_for_answers(page, 2)
     page.evaluate(HIDE, True)
     asked.clear()
     page.clock.install()
     page.clock.run_for(60_000)
     assert asked == []
-    page.evaluate(HIDE, False)
-    wait_until(lambda: len(asked) >= 1)
+    with page.expect_response(lambda response: "/screen/" in response.url):
+        page.evaluate(HIDE, False)
 
 
 def test_a_phone_swipes_between_the_pictures(open_page: OpenPage) -> None:

@@ -1,7 +1,7 @@
 // The bar on top of every page. Data: {run, runId, page, pages: [{name, title, url}], lang, words}; see __init__.py.
 // What it shows comes from poll.js; what a person asks for goes to Python as {do, …}.
 
-import { attach, button, fit, make, mark, onPlainClick, set, show, write } from "./dom.js"
+import { attach, button, fit, make, mark, onPlainClick, set, show, write, writeWithCode } from "./dom.js"
 import { ask, follow, look } from "./poll.js"
 
 const ON_A_PHONE = ["overview", "samples", "snapshots"] // the pages that have a place at the bottom of a phone
@@ -12,6 +12,7 @@ class Bar {
     this.root = root
     this.build()
     this.leave = follow((state) => this.draw(state))
+    new ResizeObserver(() => this.measure()).observe(this.under)
   }
 
   build() {
@@ -73,6 +74,7 @@ class Bar {
     set(this.run, "aria-label", `${words.run}: ${run}`)
     set(this.pages, "aria-label", words.pages)
     this.drawPages()
+    mark(this.root, "over", data.page === "overview")
     write(this.title, data.pages.find(({ name }) => name === data.page)?.title)
     show(this.title, data.page !== "overview")
     write(this.pause, words.pause)
@@ -104,6 +106,7 @@ class Bar {
     fit(this.pages, pages.length, () => make("a")).forEach((link, index) => fill(link, pages[index]))
     write(this.moreTab, words.moreTab)
     this.pages.append(this.moreTab)
+    mark(this.moreTab, "current", !ON_A_PHONE.includes(page))
     const others = pages.filter(({ name }) => !ON_A_PHONE.includes(name))
     fit(this.menuPages, others.length, () => make("a")).forEach((link, index) => fill(link, others[index]))
   }
@@ -196,6 +199,12 @@ class Bar {
     ]
     const nodes = fit(this.under, lines.length, () => make("div"))
     nodes.forEach((node, index) => this.drawLine(node, lines[index]))
+    this.measure()
+  }
+
+  // The first screen makes room for it inside, so that nothing moves when the page is drawn.
+  measure() {
+    document.documentElement.style.setProperty("--darkroom-under", `${this.under.offsetHeight}px`)
   }
 
   drawLine(node, line) {
@@ -206,7 +215,7 @@ class Bar {
     }
     if (line.kind === "request") return drawRequest(node, line.request)
     const [text] = fit(node, line.kind === "advice" ? 4 : 1, () => (node.children.length < 2 ? make("p") : button("")))
-    if (line.kind === "trouble") return write(text, line.text)
+    if (line.kind === "trouble") return writeWithCode(text, line.text)
     const [title, reason, follow_, later] = node.children
     write(title, this.data.words.advice)
     write(reason, line.text)

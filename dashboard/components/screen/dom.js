@@ -30,6 +30,13 @@ export function write(node, text) {
   if (node.textContent !== (text ?? "")) node.textContent = text ?? ""
 }
 
+// What stands between backticks is code.
+export function writeWithCode(node, text) {
+  if (node.dataset.text === (text ?? "")) return
+  node.dataset.text = text ?? ""
+  node.replaceChildren(...node.dataset.text.split("`").map((part, index) => (index % 2 ? make("code", "", part) : part)))
+}
+
 export function show(node, isShown) {
   if (node.hidden === Boolean(isShown)) node.hidden = !isShown
 }

@@ -1,6 +1,6 @@
 // What to ship and why: a headline, a sentence, a row for each metric that counts, the downloads, the runner-up.
 
-import { button, fit, make, set, show, write } from "./dom.js"
+import { button, fit, make, set, show, write, writeWithCode } from "./dom.js"
 import { look } from "./poll.js"
 
 export class Verdict {
@@ -29,9 +29,9 @@ export class Verdict {
     this.words = words
     this.answer.dataset.tone = verdict.tone
     write(this.headline, verdict.headline)
-    write(this.sentence, verdict.sentence)
+    writeWithCode(this.sentence, verdict.sentence)
     this.drawRows(verdict.rows)
-    fit(this.cautions, verdict.cautions.length, () => make("li")).forEach((line, index) => write(line, verdict.cautions[index]))
+    fit(this.cautions, verdict.cautions.length, () => make("li")).forEach((line, index) => writeWithCode(line, verdict.cautions[index]))
     this.drawDownloads(verdict)
     this.drawRunnerUp(verdict)
     write(this.summary, words.why)
