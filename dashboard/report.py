@@ -15,6 +15,7 @@ import sys
 import tomllib
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -26,24 +27,24 @@ from dashboard.charts.axis import Look, x_axis
 from dashboard.charts.quality import quality_figure
 from dashboard.charts.training import Events, training_figure
 from dashboard.components import figure as figures
-from dashboard.components import state_line
 from dashboard.components import wall as walls
+from dashboard.components.static_screen import STYLE, path_of, screen_html
 from dashboard.data.best_snapshot import best_table_html, signals_html
 from dashboard.data.comparison import flatten, spell
 from dashboard.data.events import pauses
 from dashboard.data.reader import RunReader
 from dashboard.server.files import PLOTLY_FILE
 from dashboard.server.thumbnails import is_huge
+from dashboard.story.screen import Screen, screen
 from dashboard.text import language
 from dashboard.text.language import say
 from shared.errors import exit_code_of, writing
 from shared.files.regular import own_file
-from shared.run_folder.heartbeat import is_alive, read_status
 from shared.run_folder.records import Best, EvaluationResult, replace_file
 from shared.run_folder.run_dir import RunDir, open_run, step_name
 
 HERE = Path(__file__).parent
-MAX_STEPS, MAX_SIDE, QUALITY = 8, 384, 88
+MAX_STEPS, MAX_SIDE, THUMBNAIL_SIDE, QUALITY = 8, 384, 96, 88
 SPANS_PER_RUN = 30
 
 
@@ -72,23 +73,24 @@ def main() -> int:
 def render(reader: RunReader) -> str:
     """The whole file."""
     best, steps = reader.best(), chosen_steps(reader)
+    shown = screen(reader, datetime.now(UTC), UTC)
+    picture = partial(inline, reader.run)
     theme = tomllib.loads((HERE / ".streamlit" / "config.toml").read_text(encoding="utf-8"))["theme"]
-    none = say("There is no best snapshot yet.")
     data = {**figure_data(reader), "wall": wall_data(reader, steps)}
     parts = {
         "lang": language.current(),
         "title": html.escape(say("{run}: report", run=reader.name)),
         "subtitle": html.escape(subtitle(reader)),
+        "state": html.escape(" · ".join(shown.status.parts)),
+        "description": html.escape(shown.verdict.sentence or shown.verdict.headline),
+        "og_title": html.escape(f"{reader.name}: {shown.verdict.headline}"),
+        "og_image": picture(first_picture(shown)),
+        "first_screen": screen_html(shown, picture, partial(inline, reader.run, max_side=THUMBNAIL_SIDE)),
         "light": css_variables(theme["light"]),
         "dark": css_variables(theme["dark"]),
-        "style": (HERE / "style.css").read_text(encoding="utf-8") + walls.STYLE.read_text(encoding="utf-8"),
-        "facts": facts(reader),
+        "style": "".join(file.read_text(encoding="utf-8") for file in (HERE / "style.css", walls.STYLE, STYLE)),
         "alerts": failures(reader),
-        "best_title": html.escape(
-            "★ " + say("Best snapshot: step {step}", step=best.step) if best else say("Best snapshot")
-        ),
-        "reason": html.escape(best.reason if best else none),
-        "best_table": best_table(reader, best) if best else "",
+        "numbers": numbers(reader, best) if best else "",
         "curves_title": html.escape(say("Curves")),
         "samples_title": html.escape(say("Samples")),
         "samples_note": html.escape(
@@ -107,9 +109,11 @@ def render(reader: RunReader) -> str:
     return Template((HERE / "report.html").read_text(encoding="utf-8")).substitute(parts)
 
 
-def best_table(reader: RunReader, best: Best) -> str:
-    """Its numbers, and the signs of overfitting."""
-    return best_table_html(best, reader.base_metrics(), reader.descriptions) + signals_html(best)
+def numbers(reader: RunReader, best: Best) -> str:
+    """The evaluator's reason, the metrics of the best snapshot, the signs of overfitting."""
+    table = best_table_html(best, reader.base_metrics(), reader.descriptions) + signals_html(best)
+    title, reason = html.escape(say("The numbers")), html.escape(best.reason)
+    return f'<h2>{title}</h2><p>{reason}</p><div class="scroll">{table}</div>'
 
 
 def subtitle(reader: RunReader) -> str:
@@ -123,17 +127,6 @@ def subtitle(reader: RunReader) -> str:
         begun=record.created[:16].replace("T", " "),
         now=f"{now:%Y-%m-%d %H:%M}",
     )
-
-
-def facts(reader: RunReader) -> str:
-    """How far it came."""
-    trainer, step, total = read_status(reader.run, "trainer"), reader.last_step(), reader.config.train.max_train_steps
-    line = [
-        state_line.process_fact(say("Trainer"), trainer, is_alive(trainer), datetime.now(UTC)),
-        state_line.step_fact(step, total),
-        state_line.evaluated_fact(reader.snapshot_steps(), reader.waiting_steps(), reader.skipped(), reader.failures()),
-    ]
-    return state_line.facts_html(line, step / total)
 
 
 def failures(reader: RunReader) -> str:
@@ -230,16 +223,22 @@ def pictures(reader: RunReader, results: dict[int, EvaluationResult]) -> dict[st
     return data_urls
 
 
-def inline(run: RunDir, path: str) -> str:
+def first_picture(shown: Screen) -> str:
+    """What a chat may show beside a link: the typical prompt as the right side draws it; empty without pictures."""
+    urls = [pick.cells[-1].url for pick in shown.pictures.picks[:1]]
+    return path_of(urls[0]) if urls else ""
+
+
+def inline(run: RunDir, path: str, max_side: int = MAX_SIDE) -> str:
     """A picture of the run as a data URL: WebP, lossless where it is small; empty when it cannot be read."""
-    file = own_file(run.path / path, run.path)
+    file = own_file(run.path / path, run.path) if path else None
     if file is None or is_huge(file):
         return ""
     try:
         with Image.open(file) as picture:
-            is_small = max(picture.size) <= MAX_SIDE
+            is_small = max(picture.size) <= max_side
             shown = picture.convert("RGB")
-            shown.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.LANCZOS)
+            shown.thumbnail((max_side, max_side), Image.Resampling.LANCZOS)
             buffer = io.BytesIO()
             shown.save(buffer, "WEBP", lossless=is_small, quality=QUALITY)
     except (OSError, ValueError, SyntaxError):

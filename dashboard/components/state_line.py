@@ -1,16 +1,14 @@
-"""The first line of the page: who is at work, how far, how fast. Values to facts, facts to HTML, all text escaped."""
+"""What each program is doing, and what a GPU holds. Values in, values out."""
 
 from __future__ import annotations
 
-import html
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Literal
 
 from dashboard.data.machine_usage import Gpu
-from dashboard.data.speed import Pace
-from dashboard.text.formatting import duration, number
+from dashboard.text.formatting import duration
 from dashboard.text.language import say
 from shared.run_folder.heartbeat import STALE_SECONDS
 from shared.run_folder.records import FINAL_STATES, ProcessStatus, seconds_since
@@ -73,57 +71,6 @@ def evaluators_fact(evaluators: Mapping[int, ProcessStatus], alive: Collection[i
     return Fact(say("Evaluators"), say("{count} running", count=len(alive)), "; ".join(notes), tone)
 
 
-def step_fact(step: int, total: int) -> Fact:
-    """How far."""
-    return Fact(say("Step"), f"{step:,} / {total:,}", f"{100 * step / total:.0f} %" if total else "")
-
-
-def speed_fact(pace: Pace | None, usual_seconds: float = 0.0) -> Fact:
-    """How fast; of a run that is not at work, how fast it usually was."""
-    if pace is None and usual_seconds:
-        return Fact(say("Speed"), say("{number} steps/s", number=number(1 / usual_seconds)), say("median of the run"))
-    if pace is None:
-        return Fact(say("Speed"), "–", "")
-    return Fact(
-        say("Speed"),
-        say("{number} steps/s", number=number(1 / pace.step_seconds)),
-        say("{number} s per step", number=number(pace.step_seconds)),
-    )
-
-
-def remaining_fact(pace: Pace | None, steps_left: int, now: datetime) -> Fact:
-    """How long still, until when by the clock of `now`, with the range that the last steps' spread implies."""
-    if pace is None or steps_left <= 0:
-        return Fact(say("Time left"), "–", "")
-    end = now + timedelta(seconds=steps_left * pace.step_seconds)
-    note = say("until {time}", time=f"{end:%H:%M}")
-    if pace.fastest is not None and pace.slowest is not None:
-        soonest, latest = spread(steps_left * pace.fastest, steps_left * pace.slowest)
-        note += say(", {soonest} to {latest}", soonest=soonest, latest=latest)
-    return Fact(say("Time left"), duration(steps_left * pace.step_seconds), note)
-
-
-def spread(fewest_seconds: float, most_seconds: float) -> tuple[str, str]:
-    """Both ends of a range, short: whole minutes up to an hour."""
-    if not 120 <= most_seconds < 3600:
-        return duration(fewest_seconds), duration(most_seconds)
-    return f"{fewest_seconds // 60:.0f}", say("{m} min", m=f"{-(-most_seconds // 60):.0f}")
-
-
-def evaluated_fact(
-    snapshots: Sequence[int], waiting: Collection[int], skipped: Collection[int] = (), failed: Collection[int] = ()
-) -> Fact:
-    """The evaluator's lag: snapshots published against snapshots evaluated; those skipped or failed are neither."""
-    if not snapshots:
-        return Fact(say("Snapshots evaluated"), "–", say("none published yet"))
-    num_waiting, num_skipped, num_failed = (len(set(snapshots) & set(steps)) for steps in (waiting, skipped, failed))
-    note = say("{count} not evaluated yet", count=num_waiting) if num_waiting else say("none waiting")
-    note += say(", {count} skipped", count=num_skipped) if num_skipped else ""
-    note += say(", {count} failed", count=num_failed) if num_failed else ""
-    done = say("{done} of {all}", done=len(snapshots) - num_waiting - num_skipped - num_failed, all=len(snapshots))
-    return Fact(say("Snapshots evaluated"), done, note)
-
-
 def gpu_fact(gpu: Gpu) -> Fact:
     """Memory of a GPU, and how warm and how busy it is."""
     parts = [
@@ -134,14 +81,3 @@ def gpu_fact(gpu: Gpu) -> Fact:
     tone: Tone = "warn" if (gpu.celsius or 0) >= HOT_CELSIUS else ""
     memory = f"{gpu.used_bytes / GIB:.1f} / {gpu.total_bytes / GIB:.1f} GiB"
     return Fact("GPU", memory, " · ".join(filter(None, parts)), tone)
-
-
-def facts_html(facts: Sequence[Fact], share: float) -> str:
-    """The facts as a definition list over a thin progress bar."""
-    items = "".join(
-        f'<div class="fact {fact.tone}"><dt>{html.escape(fact.label)}</dt><dd>{html.escape(fact.value)}</dd>'
-        f"<dd class='note' title='{html.escape(fact.note)}'>{html.escape(fact.note)}&nbsp;</dd></div>"
-        for fact in facts
-    )
-    width = f"{100 * min(1.0, max(0.0, share)):.1f}%"
-    return f'<dl class="facts">{items}</dl><div class="progress"><div style="width:{width}"></div></div>'

@@ -11,10 +11,11 @@ import numpy as np
 
 from dashboard.data.events import pauses
 from dashboard.data.reader import RunReader
+from dashboard.data.speed import pace
 from dashboard.story.backlog import CONFIRMATIONS
 from dashboard.story.evidence import Evidence, read_result
 from dashboard.story.wording import about, short, steps
-from dashboard.text.formatting import duration
+from dashboard.text.formatting import duration, number
 from dashboard.text.language import say
 from shared.run_folder import requests
 from shared.run_folder.heartbeat import STALE_SECONDS
@@ -96,7 +97,16 @@ def _training(evidence: Evidence, trainer: ProcessStatus, place: str) -> tuple[l
         return [say("Stopping at step {place}", place=place), *_queue(evidence)], "good"
     left = evidence.backlog.training_seconds
     time = [say("{time} left", time=about(left))] if left is not None and left > 0 else []
-    return [say("Training {place}", place=place), *time, *_outlook(evidence)], "good"
+    return [say("Training {place}", place=place), *time, *_outlook(evidence), *_speed(evidence, trainer)], "good"
+
+
+def _speed(evidence: Evidence, trainer: ProcessStatus) -> Iterator[str]:
+    """As trainers count it: steps a second, or seconds a step where that is more than one."""
+    speed = pace(evidence.reader.train(), trainer.started)
+    if speed and speed.step_seconds > 1:
+        yield say("{number} s per step", number=number(speed.step_seconds))
+    elif speed and speed.step_seconds > 0:
+        yield say("{number} steps/s", number=number(1 / speed.step_seconds))
 
 
 def _trained(trainer: ProcessStatus | None, place: str) -> list[str]:

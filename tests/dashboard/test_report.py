@@ -35,6 +35,16 @@ def test_a_report_holds_everything_it_shows(reader: RunReader) -> None:
     assert "$" not in re.sub(r"<script.*?</script>", "", text, flags=re.DOTALL)
 
 
+def test_a_report_opens_with_the_verdict_and_says_it_to_who_pastes_the_link(reader: RunReader) -> None:
+    text = report.render(reader)
+    body = text.partition("<body>")[2]
+    assert body.index("<h1>Ship step 120</h1>") < body.index("<b>Typical</b>") < body.index('class="strip"')
+    assert '<meta property="og:title" content="finished: Ship step 120">' in text
+    assert '<meta name="description" content="Better than the base model on 8 of 8 prompts.">' in text
+    assert re.search(r'og:image" content="data:image/webp;base64,\w', text)
+    assert body.count('<li title="') == 6
+
+
 def test_a_copy_stands_beside_the_training_picture_that_it_copies(tmp_path: Path) -> None:
     fake = create(tmp_path / "runs" / "copying", steps=40, snapshot_steps=20, descriptions=descriptions())
     write_history(fake)
@@ -70,11 +80,16 @@ def test_of_many_steps_the_first_best_and_newest_are_kept(reader: RunReader, mon
 
 
 def test_text_of_others_is_no_markup(finished: FakeRun, reader: RunReader) -> None:
-    result = finished.run.read_result(40)
-    assert result
-    samples = tuple(sample.model_copy(update={"prompt": "</script><b>x"}) for sample in result.samples)
-    result.model_copy(update={"samples": samples}).write(finished.run.evaluation(40) / "result.json")
-    assert "</script><b>" not in report.render(reader)
+    for step in (0, 40, 120):
+        result = finished.run.read_result(step)
+        assert result
+        samples = tuple(
+            sample.model_copy(update={"prompt": f"</script><b>{sample.prompt}"}) for sample in result.samples
+        )
+        result.model_copy(update={"samples": samples}).write(finished.run.evaluation(step) / "result.json")
+    text = report.render(reader)
+    assert "</script><b>" not in text
+    assert "&lt;/script&gt;&lt;b&gt;" in text.partition("<body>")[2].partition("</section>")[0]
 
 
 def test_a_run_that_has_just_begun_has_a_report_too(finished: FakeRun) -> None:
@@ -82,7 +97,7 @@ def test_a_run_that_has_just_begun_has_a_report_too(finished: FakeRun) -> None:
         path.unlink()
     finished.run.evaluations.rename(finished.run.path / "set-aside")
     text = report.render(RunReader(finished.run, finished.record.run_id))
-    assert "There is no best snapshot yet." in text
+    assert "<h1>Nothing is evaluated yet</h1>" in text
 
 
 def test_the_command_writes_one_file_and_says_where(
@@ -91,7 +106,7 @@ def test_the_command_writes_one_file_and_says_where(
     done = run_module("dashboard.report", finished.run.path, "--output", tmp_path / "r.html", "--lang", "zh-Hant")
     assert done.returncode == 0
     assert done.stdout.strip() == str(tmp_path / "r.html")
-    assert "最佳快照" in (tmp_path / "r.html").read_text(encoding="utf-8")
+    assert "<h1>採用第 120 步</h1>" in (tmp_path / "r.html").read_text(encoding="utf-8")
     monkeypatch.setattr(sys, "argv", ["dashboard.report", str(tmp_path)])
     assert report.main() == 2
     assert capsys.readouterr().err.startswith("error: ")

@@ -7,7 +7,7 @@ import pytest
 
 from dashboard.components import state_line
 from dashboard.data.machine_usage import Gpu
-from dashboard.data.speed import Pace, pace
+from dashboard.data.speed import pace
 from dashboard.text import formatting
 from shared.run_folder.active_evaluators import of_this_session
 from shared.run_folder.records import ProcessStatus, State, parse_time
@@ -57,17 +57,6 @@ def test_the_evaluator_names_the_step_it_evaluates() -> None:
     assert state_line.evaluator_fact(evaluating, True, NOW).note == "heartbeat 1 s ago · step 400"
 
 
-def test_lag_counts_snapshots_that_wait() -> None:
-    assert state_line.evaluated_fact([50, 100, 150], [100, 150]).value == "1 of 3"
-    assert state_line.evaluated_fact([50, 100, 150], [100, 150]).note == "2 not evaluated yet"
-    assert state_line.evaluated_fact([], []).note == "none published yet"
-
-
-def test_snapshots_left_out_neither_wait_nor_are_evaluated() -> None:
-    fact = state_line.evaluated_fact([50, 100, 150, 200], [200], skipped=[100, 150])
-    assert (fact.value, fact.note) == ("1 of 4", "1 not evaluated yet, 2 skipped")
-
-
 def test_several_evaluators_are_counted_and_each_tells_its_heartbeat() -> None:
     crew = {1: status("evaluating", 1).model_copy(update={"step": 400}), 3: status("idle", 2, "evaluated 9")}
     assert state_line.evaluators_fact(crew, {1, 3}, NOW) == state_line.Fact(
@@ -90,21 +79,6 @@ def test_a_crew_is_the_living_and_who_died_beside_them() -> None:
     assert of_this_session({}, set()) == {}
 
 
-def test_time_left_has_a_range_only_when_the_steps_tell_one() -> None:
-    assert state_line.remaining_fact(Pace(0.5), 120, NOW).note == "until 12:01"
-    assert state_line.remaining_fact(Pace(0.5, 0.4, 0.7), 120, NOW) == state_line.Fact(
-        "Time left", "1 min 00 s", "until 12:01, 48 s to 1 min 24 s"
-    )
-    assert state_line.remaining_fact(Pace(1, 0.9, 1.1), 600, NOW).note == "until 12:10, 9 to 11 min"
-    assert state_line.remaining_fact(Pace(0.5), 0, NOW).value == "–"
-
-
-def test_speed_of_a_run_that_is_over_is_what_was_usual() -> None:
-    assert state_line.speed_fact(None, 0.5) == state_line.Fact("Speed", "2.00 steps/s", "median of the run")
-    assert state_line.speed_fact(Pace(0.25), 0.5).value == "4.00 steps/s"
-    assert state_line.speed_fact(None).value == "–"
-
-
 def test_pace_is_wall_time_of_this_session_only() -> None:
     earlier = [ago(5000 - step) for step in range(50)]
     ours = [ago(50 - 0.5 * step) for step in range(61)]
@@ -122,11 +96,6 @@ def test_a_gpu_tells_what_its_driver_tells() -> None:
     known = Gpu("T4", 3 << 30, 16 << 30, celsius=90, watts=65.4, utilisation_percent=97)
     assert state_line.gpu_fact(known) == state_line.Fact("GPU", "3.0 / 16.0 GiB", "90 °C · 65 W · 97 %", "warn")
     assert state_line.gpu_fact(Gpu("T4", 0, 1 << 30)).note == ""
-
-
-def test_what_programs_say_is_escaped() -> None:
-    fact = state_line.process_fact("Trainer", status("failed", 1, "<script>alert(1)</script>"), False, NOW)
-    assert "<script>" not in state_line.facts_html([fact], 0.5)
 
 
 @pytest.mark.parametrize(

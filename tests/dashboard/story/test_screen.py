@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from examples.fake_run import FakeRun
+from shared.run_folder.records import utc_now
 from shared.run_folder.run_dir import RunDir
 from tests.dashboard.story.conftest import Show
 
@@ -71,7 +72,7 @@ def test_the_strip_shows_what_is_done_at_work_waiting_and_to_come(states: dict[s
     assert ends == sorted(ends)
     assert shown.strip[1].mark == "better"
     assert (shown.strip[1].wins, shown.strip[1].of) == (8, 8)
-    assert "evaluating 80, then 120" in shown.status.parts
+    assert shown.status.parts[3:] == ("evaluating 80, then 120", "5.00 steps/s")
 
 
 def test_two_steps_of_ones_choice_stand_beside_their_reference(states: dict[str, FakeRun], show: Show) -> None:
@@ -143,7 +144,7 @@ def test_a_best_snapshot_that_vanished_is_said_and_not_offered(finished: FakeRun
 def test_a_long_run_shows_the_next_snapshots_and_the_last(
     states: dict[str, FakeRun], tmp_path: Path, show: Show
 ) -> None:
-    shutil.copytree(states["live"].run.path, tmp_path / "live")
+    shutil.copytree(states["live"].run.path, tmp_path / "live", ignore=shutil.ignore_patterns("*.tmp"))
     config = tmp_path / "live" / "config.toml"
     text = config.read_text().replace("max_train_steps = 200", "max_train_steps = 40000")
     config.write_text(text)
@@ -154,7 +155,8 @@ def test_a_long_run_shows_the_next_snapshots_and_the_last(
 
 def test_the_dashboard_and_the_run_may_lie_on_different_machines(finished: FakeRun, show: Show) -> None:
     path = finished.run.processes / "trainer.json"
-    record = json.loads(path.read_text()) | {"state": "training", "host": f"not-{socket.gethostname()}"}
+    changes = {"state": "training", "host": f"not-{socket.gethostname()}", "heartbeat": utc_now()}
+    record = json.loads(path.read_text()) | changes
     path.write_text(json.dumps(record))
     shown = show(finished.run)
     assert shown.live

@@ -34,7 +34,7 @@ def pretend(run: RunDir, program: str, *, silent: float = 0.0, **changes: object
 @pytest.fixture
 def halfway(states: dict[str, FakeRun], tmp_path: Path) -> RunDir:
     """A copy of the live run that nobody works on any more: steps 80 and 120 are not evaluated."""
-    shutil.copytree(states["live"].run.path, tmp_path / "live")
+    shutil.copytree(states["live"].run.path, tmp_path / "live", ignore=shutil.ignore_patterns("*.tmp"))
     run = RunDir(tmp_path / "live")
     shutil.rmtree(run.claims)
     for program in ("trainer", "evaluator"):
@@ -59,7 +59,7 @@ def test_what_the_trainer_does_comes_first(
     pretend(halfway, "trainer", silent=silent, state=state, message="caching latents")
     line = " · ".join(show(halfway).status.parts)
     assert line.startswith(expected)
-    assert line.endswith("not evaluated: 120, 80 (no evaluator is running)")
+    assert "not evaluated: 120, 80 (no evaluator is running)" in line
 
 
 def test_a_failed_run_gives_its_reason(halfway: RunDir, show: Show) -> None:
