@@ -1,45 +1,80 @@
-"""What people say about a run: stars and notes per snapshot, in its `notes.json`, which only the dashboard writes."""
+"""What people say about a run: stars and notes per snapshot, in its `notes.json`, which only the dashboard writes.
+
+A file that cannot be read is never written over, and fields that a later version added stay in it.
+"""
 
 from __future__ import annotations
 
 from filelock import FileLock
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from shared.errors import RunFolderError
+from shared.files.regular import leads_out
 from shared.run_folder.records import Record
 from shared.run_folder.run_dir import RunDir
+
+MAX_CHARACTERS = 2000
+"""Of a note that is written here; a longer one can only come from outside."""
+LOCK_SECONDS = 5
 
 
 class Notes(Record):
     """Stars and notes by step."""
 
+    model_config = ConfigDict(frozen=True, extra="allow", populate_by_name=True)
+
     starred: tuple[int, ...] = ()
     texts: dict[int, str] = Field(default_factory=dict)
 
 
+class NoteConflictError(Exception):
+    """The note is no longer what its writer saw; nothing was written."""
+
+
 def read_notes(run: RunDir) -> Notes:
-    """What was noted; nothing when there is no file, or a damaged one."""
+    """What was noted; nothing while there is no file.
+
+    Raises:
+        RunFolderError: the file is damaged, written by a newer version, or leads out of the run folder.
+    """
+    path = run.notes
+    if leads_out(path, run.path):
+        raise RunFolderError(f"{path} leads out of the run folder", f"put the file itself at {path}")
     try:
-        return Notes.read(run.path / "notes.json")
-    except (FileNotFoundError, RunFolderError):
+        return Notes.read(path)
+    except FileNotFoundError:
         return Notes()
 
 
 def star(run: RunDir, step: int, starred: bool) -> None:
-    """Give or take a star."""
+    """Give or take a star; raises as `read_notes` does."""
     with _lock(run):
         notes = read_notes(run)
         steps = {*notes.starred, step} if starred else {*notes.starred} - {step}
-        notes.model_copy(update={"starred": tuple(sorted(steps))}).write(run.path / "notes.json")
+        notes.model_copy(update={"starred": tuple(sorted(steps))}).write(run.notes)
 
 
-def note(run: RunDir, step: int, text: str) -> None:
-    """Set the note of a snapshot; an empty one is removed."""
+def note(run: RunDir, step: int, text: str, seen: str) -> None:
+    """Set the note of a snapshot; an empty one is removed.
+
+    Args:
+        run: the run.
+        step: the snapshot.
+        text: at most `MAX_CHARACTERS`.
+        seen: the note that its writer saw; another tab may have changed it since.
+
+    Raises:
+        NoteConflictError: it is another one by now.
+        RunFolderError: as `read_notes`.
+    """
     with _lock(run):
-        notes = read_notes(run)
-        texts = {**notes.texts, step: text.strip()}
-        notes.model_copy(update={"texts": {k: v for k, v in texts.items() if v}}).write(run.path / "notes.json")
+        notes, text = read_notes(run), text.strip()[:MAX_CHARACTERS]
+        there = notes.texts.get(step, "")
+        if there not in (seen, text):
+            raise NoteConflictError
+        texts = {known: words for known, words in {**notes.texts, step: text}.items() if words}
+        notes.model_copy(update={"texts": texts}).write(run.notes)
 
 
 def _lock(run: RunDir) -> FileLock:
-    return FileLock(run.path / ".notes.lock", timeout=5)
+    return FileLock(run.path / ".notes.lock", timeout=LOCK_SECONDS)

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import pandas as pd
 
 from dashboard.data.csv_reader import GrowingTable
+from dashboard.data.notes import Notes, read_notes
 from dashboard.text.language import say
 from shared.config.schema import Config
 from shared.errors import RunFolderError
@@ -45,6 +46,7 @@ class RunReader:
         self._metrics: tuple[Version, pd.DataFrame] | None = None
         self._descriptions: tuple[tuple[int, int], MetricDescriptions] | None = None
         self._best: tuple[tuple[int, int], Best | None] | None = None
+        self._notes: tuple[tuple[int, int], Notes | None] | None = None
         self._results: dict[tuple[ResultKind, int], tuple[int, EvaluationResult | None]] = {}
         self._manifests: dict[int, Manifest] = {}
         self._kept: dict[tuple[Any, ...], Any] = {}
@@ -225,6 +227,13 @@ class RunReader:
         if self._best is None or self._best[0] != version:
             self._best = (version, self._unless_damaged(self.run.best, self.run.read_best, None))
         return self._best[1]
+
+    def notes(self) -> Notes | None:
+        """What people said; None if their file cannot be read."""
+        version = version_of(self.run.notes)
+        if self._notes is None or self._notes[0] != version:
+            self._notes = (version, self._unless_damaged(self.run.notes, lambda: read_notes(self.run), None))
+        return self._notes[1]
 
     def anchors(self) -> dict[str, dict[str, float | None]]:
         """Metric → what shuffled pairs and real pictures score, where the evaluator says so."""

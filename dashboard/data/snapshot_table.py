@@ -16,6 +16,7 @@ from shared.run_folder.metric_descriptions import MetricDescriptions
 from shared.run_folder.records import Best, Confirmation, Manifest
 
 DIGEST_DIGITS = 12
+SHOWN_CHARACTERS = 200
 
 
 def snapshot_table(
@@ -88,7 +89,7 @@ def _row(
         say("size, MB"): sum(entry.size for entry in manifest.files) / 1e6 if manifest else None,
         say("digest"): manifest.files[0].sha256[:DIGEST_DIGITS] if manifest and manifest.files else "",
         say("published"): pd.to_datetime(manifest.created, utc=True, errors="coerce") if manifest else pd.NaT,
-        say("note"): notes.texts.get(step, ""),
+        say("note"): notes.texts.get(step, "")[:SHOWN_CHARACTERS],
     }
 
 

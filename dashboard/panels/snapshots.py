@@ -9,12 +9,13 @@ from collections.abc import Sequence
 import streamlit as st
 
 from dashboard import url_state
-from dashboard.data import notes
 from dashboard.data.drawings import sheets_html
+from dashboard.data.notes import Notes
 from dashboard.data.reader import RunReader
 from dashboard.data.snapshot_table import snapshot_table, verdict_words
 from dashboard.panels import act, refreshed
 from dashboard.panels.evaluate_now import requests_panel
+from dashboard.panels.notes import show_notes
 from dashboard.panels.waiting import wait_for_training
 from dashboard.server import exports
 from dashboard.server.files import download_url
@@ -33,7 +34,7 @@ def snapshots_panel(reader: RunReader) -> None:
     if not steps:
         wait_for_training(reader, say("Waiting for the first snapshot …"))
         return
-    best, noted = reader.best(), notes.read_notes(reader.run)
+    best, noted = reader.best(), reader.notes()
     manifests = {step: manifest for step in steps if (manifest := reader.manifest(step))}
     best_step = best.step if best else None
 
@@ -44,7 +45,7 @@ def snapshots_panel(reader: RunReader) -> None:
             url_state.write()
 
     st.dataframe(
-        snapshot_table(steps, reader.metrics(), reader.descriptions, manifests, best, noted),
+        snapshot_table(steps, reader.metrics(), reader.descriptions, manifests, best, noted or Notes()),
         key=f"snapshots_{reader.run_id}",
         hide_index=True,
         height="content" if len(steps) <= SHORT_TABLE else TABLE_HEIGHT,
@@ -67,7 +68,7 @@ def snapshots_panel(reader: RunReader) -> None:
     show_snapshot(reader, shown, manifests.get(shown), noted)
 
 
-def show_snapshot(reader: RunReader, step: int, manifest: Manifest | None, noted: notes.Notes) -> None:
+def show_snapshot(reader: RunReader, step: int, manifest: Manifest | None, noted: Notes | None) -> None:
     """Verdict, contact sheets, file, star and note, and what may be asked of the evaluators."""
     row = reader.metrics().set_index("step").to_dict("index").get(step)
     with st.container(border=True, key="snapshot"):
@@ -150,23 +151,4 @@ def convert_button(reader: RunReader, step: int, form: ExportFormat) -> None:
         disabled=server.is_busy(),
         on_click=act,
         args=(reader, server.start, reader.run, step, form),
-    )
-
-
-def show_notes(reader: RunReader, step: int, noted: notes.Notes) -> None:
-    """Written to the run folder when they change."""
-    star, text = f"star_{reader.run_id}_{step}", f"note_{reader.run_id}_{step}"
-    st.session_state.setdefault(star, step in noted.starred)
-    st.session_state.setdefault(text, noted.texts.get(step, ""))
-    st.toggle(
-        say("Star"),
-        key=star,
-        on_change=lambda: act(reader, notes.star, reader.run, step, st.session_state[star]),
-    )
-    st.text_area(
-        say("Note"),
-        key=text,
-        height=120,
-        placeholder=say("What did you see?"),
-        on_change=lambda: act(reader, notes.note, reader.run, step, st.session_state[text]),
     )

@@ -63,14 +63,11 @@ def gather(reader: RunReader, now: datetime, zone: tzinfo) -> Evidence:
     results: dict[int, EvaluationResult] = {}
     without: dict[int, tuple[Literal["failed", "skipped"], str]] = {}
     for step in reader.evaluated_steps():
-        try:
-            result = reader.result(step)
-        except RunFolderError as error:
-            without[step] = ("failed", str(error))
-            continue
+        result = reader.result(step)
         if result is None:
-            continue
-        if result.status == "ok":
+            if problem := reader.damaged.get(reader.run.evaluation(step) / "result.json"):
+                without[step] = ("failed", str(problem))
+        elif result.status == "ok":
             results[step] = result
         else:
             without[step] = (result.status, result.reason)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Literal
 
-from dashboard.data.notes import read_notes
 from dashboard.data.sure import is_sure
 from dashboard.story.evidence import Evidence
 from dashboard.story.gains import num_won
@@ -68,7 +67,7 @@ class _Strip:
         self._evidence = evidence
         self._planned = set(evidence.backlog.planned)
         self._at_work = set(evidence.backlog.steps(evidence.backlog.at_work))
-        self._starred: Collection[int] = set(read_notes(evidence.reader.run).starred)
+        self._starred: Collection[int] = set(noted.starred if (noted := evidence.reader.notes()) else ())
         self._is_averaged = bool(evidence.reader.config.train.ema_decay)
         self._pair = typical_pair(evidence)
 

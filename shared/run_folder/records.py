@@ -53,16 +53,6 @@ def seconds_since(text: str, now: datetime | None = None) -> float:
     return ((now or datetime.now(UTC)) - parse_time(text)).total_seconds()
 
 
-def _is_time(text: str) -> str:
-    if parse_time(text).tzinfo is None:
-        raise ValueError(f"{text} has no time zone")
-    return text
-
-
-Time = Annotated[str, AfterValidator(_is_time)]
-"""As `utc_now` writes it; a record that holds another text is damaged."""
-
-
 class Record(BaseModel):
     """A JSON file of the run folder."""
 

@@ -90,6 +90,11 @@ class RunDir:
         return self.path / "best.json"
 
     @property
+    def notes(self) -> Path:
+        """Stars and notes of people; writer: the dashboard."""
+        return self.path / "notes.json"
+
+    @property
     def snapshots(self) -> Path:
         """The watched folder."""
         return self.path / "snapshots"

@@ -152,4 +152,8 @@ def test_an_open_page_whose_token_was_renewed_says_what_to_do_and_goes_on_once_i
         another.locator(STATUS).wait_for(timeout=60_000)
         expect(page.locator("#darkroom-waits")).to_have_count(0)
         page.locator("[data-testid=stApp][data-test-connection-state=CONNECTED]").wait_for(timeout=60_000)
+        page.get_by_role("button", name="Save note").click()
+        wait_until(lambda: (runs / "done" / "notes.json").is_file())
+        assert "half a sen" in (runs / "done" / "notes.json").read_text()
+    (runs / "done" / "notes.json").unlink()
     context.close()

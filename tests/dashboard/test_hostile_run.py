@@ -80,7 +80,7 @@ def test_the_first_screen_names_every_damaged_file_and_its_cure(
         "train.csv leads out of the run folder. To cure it, put the file itself at",
         "step-00000080/result.json is not a file",
     ):
-        assert [text for text in told if end in text], (end, told)
+        assert [text for text in told if end in text], "\n".join([end, *told])
     names = [line["name"] for line in TestClient(Starlette(routes=screen_routes())).get("/runs.json").json()]
     assert names == ["finished"], "one that is still being copied is no run"
 

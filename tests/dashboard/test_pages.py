@@ -136,7 +136,8 @@ def test_stars_and_notes_are_written_to_the_run(page: AppTest, finished: FakeRun
     open_page(page, "snapshots")
     run_id = finished.record.run_id
     page.toggle(key=f"star_{run_id}_80").set_value(True).run()
-    page.text_area(key=f"note_{run_id}_80").set_value("soft edges").run()
+    page.text_area(key=f"note_{run_id}_80").set_value("soft edges")
+    next(button for button in page.button if button.label == "Save note").click().run()
     found = notes.read_notes(finished.run)
     assert (found.starred, found.texts) == ((80,), {80: "soft edges"})
 

@@ -140,20 +140,6 @@ def test_drawings_stand_over_their_prompts_and_open_the_file_itself(reader: RunR
     assert "seed 7 · CLIP text score –" in text
 
 
-def test_notes_outlive_the_page_and_empty_ones_go(finished: FakeRun) -> None:
-    notes.star(finished.run, 40, True)
-    notes.star(finished.run, 40, True)
-    notes.star(finished.run, 80, True)
-    notes.star(finished.run, 80, False)
-    notes.note(finished.run, 40, "  good folds ")
-    notes.note(finished.run, 80, "x")
-    notes.note(finished.run, 80, " ")
-    found = notes.read_notes(finished.run)
-    assert (found.starred, found.texts) == ((40,), {40: "good folds"})
-    (finished.run.path / "notes.json").write_text("{")
-    assert notes.read_notes(finished.run) == notes.Notes()
-
-
 def test_runs_are_compared_with_the_pinned_one(reader: RunReader) -> None:
     best = reader.best()
     assert best
