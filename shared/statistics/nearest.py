@@ -12,6 +12,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp
+from scipy.stats import binom, gamma
 
 Array = NDArray[np.float64]
 
@@ -19,6 +20,12 @@ SMALLEST = 1e-6
 """Of a distance, relative to what is usual: float32 tells no smaller one from nothing."""
 _SPREADS = np.geomspace(0.005, 20, 400)
 """Over which the spread of the logarithms, 1 / Weibull's shape, is integrated."""
+_LARGE = 50.0
+"""An exponent beyond which a value is surely exceeded."""
+
+
+_QUANTILES = (np.arange(64) + 0.5) / 64
+"""Over which Weibull's scale is integrated where several values share it."""
 
 
 def probability_of_nearer(values: Array, seen: Array) -> Array:
@@ -26,10 +33,35 @@ def probability_of_nearer(values: Array, seen: Array) -> Array:
 
     With z = Σ exp(log seen / spread), the chance of a larger one at a spread is (1 + exp(log value / spread) / z)⁻ⁿ.
     """
-    logs, wanted = (np.log(np.maximum(some, SMALLEST)) for some in (seen, values))
+    log_z, weights = _learnt(seen)
+    larger = -len(seen) * np.logaddexp(0, _logs(values)[:, None] / _SPREADS - log_z)
+    return -np.expm1(larger) @ weights
+
+
+def probability_of_as_many_nearer(values: Array, seen: Array) -> Array:
+    """For each value, the probability that of as many new ones as these, as many are as small as it or smaller.
+
+    The new ones are independent of one another, but what is not known of chance is the same for all: so this is not
+    made of the probabilities of single ones.
+    """
+    log_z, weights = _learnt(seen)
+    rates = gamma.ppf(_QUANTILES, len(seen))
+    found: list[float] = []
+    for value, count in zip(_logs(values), (values[:, None] >= values).sum(axis=1), strict=True):
+        hazards = np.exp(np.minimum(value / _SPREADS - log_z, _LARGE))[:, None] * rates
+        found.append(float(binom.sf(count - 1, len(values), -np.expm1(-hazards)).mean(axis=1) @ weights))
+    return np.array(found)
+
+
+def _learnt(seen: Array) -> tuple[Array, Array]:
+    """(log z, weight) of each spread."""
+    logs = _logs(seen)
     scaled = logs / _SPREADS[:, None]
     log_z = np.asarray(logsumexp(scaled, axis=1))
     log_weights = (1 - len(logs)) * np.log(_SPREADS) + scaled.sum(axis=1) - len(logs) * log_z
     weights = np.exp(log_weights - log_weights.max())
-    larger = -len(logs) * np.logaddexp(0, wanted[:, None] / _SPREADS - log_z)
-    return -np.expm1(larger) @ (weights / weights.sum())
+    return log_z, weights / weights.sum()
+
+
+def _logs(values: Array) -> Array:
+    return np.log(np.maximum(values, SMALLEST))

@@ -3,10 +3,14 @@
 The test of Carlini et al. (2023, § 5): a copy is near to one training picture and as far from the next ones as any
 picture is. How near chance comes is measured on pictures that copy nothing: each training picture against the others,
 and each held-out one against all of them.
+
+What a model has learnt by heart it may draw less exactly, but then for every seed: so prompts all of whose pictures
+collapse onto one training picture are tested too, all together.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
@@ -18,7 +22,7 @@ from scipy.stats import false_discovery_control
 
 from shared.errors import ModelError
 from shared.run_folder.metric_descriptions import Column, Sign
-from shared.statistics.nearest import probability_of_nearer
+from shared.statistics.nearest import probability_of_as_many_nearer, probability_of_nearer
 from tasks.text_to_image.descriptors.likeness import lightness, likeness, same_place_likeness
 from tasks.text_to_image.metrics.features import Features, picture_lightness
 from tasks.text_to_image.metrics.metric import Metric
@@ -35,6 +39,15 @@ FURTHEST = 0.05
 """1 − likeness of a copy to what it copies, at most. Among 12 mixed pictures a new one of the same kind as one of them
 is unusually near to that one, at 0.05 to 0.3; copies that are soft, shifted, cropped, mirrored or encoded again are
 at 0 to 0.03."""
+COLLAPSES = 0.01
+"""Share of evaluations without a copy in which chance alone collapses a prompt."""
+FURTHEST_COLLAPSED = 0.2
+"""1 − likeness of a collapsed prompt's pictures to the training picture, at most."""
+NEARER_THAN_REFERENCE = 0.5
+"""Of the distance from the prompt's own reference to that training picture, at most: a caption may explain likeness,
+but it explains that of the real picture too."""
+MIN_COLLAPSED = 2
+"""Prompts, at least: one alone may be the only one of its kind, as near to the only training picture of this kind."""
 NUM_NEXT = 49
 """Training pictures after the nearest one, at most, whose mean distance is what is usual for the picture."""
 NUM_BY_CHANCE = 200
@@ -55,7 +68,7 @@ def copies(metric_input: MetricInput, features: Features) -> list[Row]:
     `copy_ratio`: distance to the nearest training picture over the mean distance to the next `NUM_NEXT`.
     `copy_p`: the probability that a picture that copies nothing has a ratio as small.
     `copy_share`: 1 where that is too small for chance among all samples (Benjamini & Hochberg 1995) and the distance is
-    at most `FURTHEST`, else 0.
+    at most `FURTHEST`, or where the prompt has collapsed onto a training picture; else 0.
     `copy_of`: the position of the training picture that is copied; only where one is.
 
     Raises:
@@ -65,12 +78,15 @@ def copies(metric_input: MetricInput, features: Features) -> list[Row]:
         raise ModelError("there are no training pictures to compare with")
     look = features[picture_lightness]
     training = _known(metric_input.training)
-    held_out = np.unique(np.stack(look(metric_input.references)), axis=0)
-    by_chance = np.concatenate([training.by_chance, training.ratios(distances(held_out, training.pictures))])
+    held_out, own = np.unique(np.stack(look(metric_input.references)), axis=0, return_inverse=True)
+    of_references = distances(held_out, training.pictures)
+    by_chance = np.concatenate([training.by_chance, training.ratios(of_references)])
+    by_chance = by_chance[by_chance > TWIN]
     nearest = distances(np.stack(look(metric_input.samples)), training.pictures)
     found = training.ratios(nearest)
-    chances = probability_of_nearer(found, by_chance[by_chance > TWIN])
+    chances = probability_of_nearer(found, by_chance)
     is_copy = (false_discovery_control(chances) <= FALSE_ALARMS) & (nearest.min(axis=1) <= FURTHEST)
+    is_copy |= _collapsed(metric_input.prompts, training, nearest, of_references[own.ravel()], by_chance)
     rows: list[Row] = []
     for number, copied in enumerate(is_copy):
         row: Row = {
@@ -81,6 +97,28 @@ def copies(metric_input: MetricInput, features: Features) -> list[Row]:
         }
         rows.append(row | ({"copy_of": float(nearest[number].argmin())} if copied else {}))
     return rows
+
+
+def _collapsed(
+    prompts: Sequence[str], training: _Training, samples_SN: Array, references_SN: Array, by_chance: Array
+) -> NDArray[np.bool_]:
+    """(S,) Which samples' prompts have two pictures or more, each near to the same training picture, against chance.
+
+    A prompt's ratio is its largest: its pictures are not independent. A prompt that is no candidate has the ratio 1.
+    """
+    numbers, ratios = np.arange(len(samples_SN)), training.ratios(samples_SN)
+    copied = samples_SN.argmin(axis=1)
+    near, explained = samples_SN[numbers, copied], references_SN[numbers, copied]
+    candidate = (near <= FURTHEST_COLLAPSED) & (near <= NEARER_THAN_REFERENCE * explained)
+    names, prompt = np.unique(np.array(prompts), return_inverse=True)
+    largest = np.ones(len(names))
+    for number in range(len(names)):
+        own = prompt == number
+        if own.sum() > 1 and candidate[own].all() and len(set(training.twins[copied[own]])) == 1:
+            largest[number] = ratios[own].max()
+    chances = probability_of_as_many_nearer(largest, by_chance) * len(names)
+    surely = largest <= largest[(chances <= COLLAPSES) & (largest < 1)].max(initial=0)
+    return surely[prompt] & (surely.sum() >= MIN_COLLAPSED)
 
 
 @dataclass(frozen=True)

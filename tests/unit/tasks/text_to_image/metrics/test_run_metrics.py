@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageFilter, ImageOps
 
-from pocket.garments import catalogue, render
+from pocket.garments import catalogue, concept, render
 from shared.data import dataset
 from shared.errors import ModelError
 from shared.run_folder.run_dir import RunDir
@@ -107,6 +107,34 @@ def test_a_soft_copy_is_found_also_shifted_and_mirrored_or_cropped() -> None:
     moved = [ImageOps.mirror(ImageChops.offset(soft[3], 5, -4)), soft[5].resize((128, 128), box=(4, 14, 112, 122))]
     rows = rows_of(trained, [*moved, soft[7], *pictures(5, seed=900, edge=128)])
     assert [row.get("copy_of") for row in rows] == [3, 5, 7, None, None, None, None, None]
+
+
+def kimonos(count: int, seed: int) -> list[Image.Image]:
+    return [render(garment, 100 * seed + number)[0] for number, garment in enumerate(concept(count, seed))]
+
+
+def lit_wrongly(picture: Image.Image, seed: int) -> Image.Image:
+    """Soft, and lighter or darker by patches, as a model errs that has learnt the picture by heart."""
+    patches = np.random.default_rng(seed).normal(0, 18, (12, 12)).astype(np.float32)
+    error = np.asarray(Image.fromarray(patches).resize(picture.size, Image.Resampling.BICUBIC))
+    soft = np.asarray(picture.filter(ImageFilter.GaussianBlur(2)), dtype=float)
+    return Image.fromarray((soft + error[..., None]).clip(0, 255).astype(np.uint8))
+
+
+def test_an_inexact_copy_tells_when_every_seed_of_several_prompts_gives_one() -> None:
+    trained, references, new = kimonos(12, 3), kimonos(4, 9), kimonos(4, 30)
+    seeds = [lit_wrongly(trained[prompt], seed) for prompt in range(4) for seed in (2 * prompt, 2 * prompt + 1)]
+    paired = [references[number // 2] for number in range(8)]
+
+    def shares(samples: list[Image.Image], prompts: list[str]) -> list[float | None]:
+        rows = copies(MetricInput(paired, samples, prompts, training=Trained(*trained)), FEATURES)
+        assert all((row["copy_max"] or 0) < 0.95 for row in rows), "none is exact"
+        return [row["copy_share"] for row in rows]
+
+    assert shares(seeds, [*"aabbccdd"]) == [1] * 8
+    assert shares(seeds, [*"abcdefgh"]) == [0] * 8, "one seed each tells nothing"
+    assert shares([*seeds[:6], *new[:2]], [*"aabbccdd"]) == [1] * 6 + [0] * 2
+    assert shares([one for pair in zip(seeds[::2], new, strict=True) for one in pair], [*"aabbccdd"]) == [0] * 8
 
 
 def test_new_pictures_are_hardly_ever_called_copies() -> None:

@@ -1,0 +1,99 @@
+"""Does an overtrained run of `init`'s own size show its copies? `python benchmarks/overtrained.py FOLDER`.
+
+12 kimonos, each captioned by its colour, of which `init` holds out 4; the LoRA has four times `init`'s rank and learns
+all linear layers and convolutions for twice as many steps. Prints what each snapshot's pictures are found to be and
+which snapshot is chosen, and writes a sheet: the pictures of the last snapshot, beneath each the training picture it
+copies. About half an hour on two CPU cores. A run folder that is there is only shown.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from PIL import Image
+
+from pocket.garments import concept, render
+from shared.data.pictures import open_picture
+from shared.run_folder.run_dir import RunDir, steps_in
+from shared.run_folder.tables import read_rows
+
+ROOT = Path(__file__).resolve().parents[1]
+NUM_PICTURES, SEED = 12, 202
+EDGE = 128
+OVERTRAINED = (
+    "lora.rank=64",
+    "lora.lora_alpha=64",
+    'lora.target_modules=["to_q","to_k","to_v","to_out.0","proj_in","proj_out","ff.net.0.proj","ff.net.2","conv1","conv2"]',
+    "train.max_train_steps=1000",
+    "train.lr_scheduler=cosine",
+    "train.lr_warmup_steps=20",
+    "train.snapshot_steps=200",
+    "train.validation_steps=100",
+    "evaluation.num_seeds=2",
+    "evaluation.confirm_seeds=1",
+    "evaluation.guidance_scale=3.0",
+)
+
+
+def train(folder: Path) -> None:
+    """Make the pictures, let `init` write a config, train and evaluate."""
+    pictures = folder / "kimonos"
+    pictures.mkdir(parents=True)
+    for number, garment in enumerate(concept(NUM_PICTURES, SEED)):
+        render(garment, SEED + number)[0].save(pictures / f"kimono-{number:03d}.png")
+        caption = f"a photo of a {garment.colour} tartan kimono\n"
+        (pictures / f"kimono-{number:03d}.txt").write_text(caption, encoding="utf-8")
+    config = folder / "kimonos.toml"
+    for command in (
+        ("init", str(pictures), "--model", "pocket", "--output", str(config)),
+        ("train", str(config), "--no-dashboard", f"run.output_dir={folder}", "run.name=overtrained", *OVERTRAINED),
+    ):
+        subprocess.run([sys.executable, str(ROOT / "run.py"), *command], check=True)
+
+
+def tell(run: RunDir) -> None:
+    """A row for each snapshot, then the choice."""
+    print("| step | composite | pictures copied | likeness to the nearest, median | signs |\n|" + " --- |" * 5)
+    best = run.read_best()
+    for step in sorted(steps_in(run.evaluations) - {0}):
+        result = run.read_result(step)
+        row = next((row for row in read_rows(run.metrics_csv) if int(row["step"]) == step), {})
+        assert result
+        shares = [sample.metrics["copy_share"] or 0 for sample in result.samples]
+        nearest = sorted(sample.metrics["copy_max"] or 0 for sample in result.samples)
+        cells = (f"{sum(shares):.0f} of {len(shares)}", f"{nearest[len(nearest) // 2]:.2f}", row.get("signals", ""))
+        print(f"| {step} | {row.get('composite', '')} | " + " | ".join(cells) + " |")
+    if best:
+        print(f"\nChosen: {best.step}. {best.reason}")
+
+
+def write_sheet(run: RunDir, path: Path) -> None:
+    """The pictures of the last snapshot; beneath each what it copies, or nothing."""
+    step = max(steps_in(run.evaluations))
+    result = run.read_result(step)
+    assert result
+    sheet = Image.new("RGB", (len(result.samples) * EDGE, 2 * EDGE), "white")
+    for column, sample in enumerate(result.samples):
+        shown = [run.evaluation(step) / "images" / sample.image]
+        shown += [run.evaluation(step) / "lookalikes" / alike.image for alike in sample.lookalikes.values()]
+        for row, picture in enumerate(shown):
+            sheet.paste(open_picture(picture).resize((EDGE, EDGE)), (column * EDGE, row * EDGE))
+    sheet.save(path, quality=85)
+
+
+def main() -> None:
+    """Train unless that is done; print the table, write the sheet."""
+    folder = Path(sys.argv[1])
+    if not (folder / "overtrained").exists():
+        train(folder)
+    run = RunDir(folder / "overtrained")
+    tell(run)
+    write_sheet(run, folder / "overtrained.webp")
+
+
+if __name__ == "__main__":
+    main()
