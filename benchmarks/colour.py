@@ -181,8 +181,8 @@ def outfits() -> Iterator[dict[str, Image.Image]]:
         patterns = rng.choice(["plain", "striped", "checked", "dotted"], 2).tolist()
 
         def dressed(top: str, bottom: str, seed: int, patterns: list[str], **wall: tuple[int, int, int]) -> Image.Image:
-            pair = (Garment(*what) for what in zip(kinds, (top, bottom), patterns, strict=True))  # noqa: B023
-            return outfit(*pair, seed, **wall)
+            upper, lower = (Garment(*what) for what in zip(kinds, (top, bottom), patterns, strict=True))  # noqa: B023
+            return outfit(upper, lower, seed, **wall)
 
         reference = dressed(first, second, seed, patterns)
         other = ["striped" if pattern == "dotted" else "dotted" for pattern in patterns]

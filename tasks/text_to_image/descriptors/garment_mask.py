@@ -93,8 +93,8 @@ def _exits(inside: Mask) -> int:
     """In how many pieces cloth lies on the picture's edge; what is shorter than a hundredth of it is not counted."""
     edge = np.concatenate([inside[0], inside[1:-1, -1], inside[-1, ::-1], inside[-2:0:-1, 0]])
     edge = np.roll(edge, -int(edge.argmin()))  # begins with wall, so that no piece is counted twice
-    longer = ndimage.binary_opening(edge, np.ones(max(1, len(edge) // 100)))
-    return int(ndimage.label(longer)[1])
+    longer = np.asarray(ndimage.binary_opening(edge, np.ones(max(1, len(edge) // 100))))
+    return int(np.asarray(label(longer[None])).max())
 
 
 def _overlap(one: Mask, other: Mask) -> float:
@@ -110,7 +110,9 @@ def _wall_share(distance: Array) -> float:
 
 def _wall_share_apart_from_cloth(distance: Array) -> float:
     """How many of the border's pixels are wall, apart from cloth and what is mixed with it."""
-    cloth = ndimage.binary_dilation(distance >= 2 * RESEMBLANCE, np.ones((3, 3)), iterations=MIXED)
+    cloth = np.asarray(
+        ndimage.binary_dilation(distance >= 2 * RESEMBLANCE, np.ones((3, 3)), iterations=MIXED), dtype=bool
+    )
     border = distance[_ring(distance.shape) & ~cloth]
     return float((border < RESEMBLANCE).mean()) if border.size else 0.0
 
