@@ -29,12 +29,9 @@ class GrowingTable:
     def __init__(self, path: Path, columns: tuple[str, ...]) -> None:
         self._path, self._columns = path, columns
         self._lock = threading.Lock()
-        self._forget()
-
-    @property
-    def empty(self) -> pd.DataFrame:
+        self.empty = pd.DataFrame({column: pd.Series(dtype="float64") for column in columns})
         """The table without rows."""
-        return pd.DataFrame({column: pd.Series(dtype="float64") for column in self._columns})
+        self._forget()
 
     def read(self) -> pd.DataFrame:
         """Every whole row so far; the frame is shared: do not change it.

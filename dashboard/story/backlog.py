@@ -164,10 +164,8 @@ def _usual(reader: RunReader) -> _Pace | None:
 
 def _took(reader: RunReader, step: int) -> float:
     """Seconds that a final took; 0 where its record does not say."""
-    with suppress(RunFolderError):
-        result = reader.result(step, CONFIRMATIONS)
-        return sum(result.seconds.values()) if result and result.status == "ok" else 0.0
-    return 0.0
+    result = reader.result(step, CONFIRMATIONS)
+    return sum(result.seconds.values()) if result and result.status == "ok" else 0.0
 
 
 def _times_as_many_pictures(reader: RunReader) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from typing import Any, Literal
@@ -12,7 +11,6 @@ from dashboard.story.backlog import Backlog, backlog
 from dashboard.story.gains import Gains, gains
 from dashboard.story.programs import Programs, read_programs
 from dashboard.text.language import say
-from shared.errors import RunFolderError
 from shared.run_folder.pending import BASE_MODEL
 from shared.run_folder.records import Best, EvaluationResult
 from shared.run_folder.run_dir import ResultKind
@@ -85,9 +83,7 @@ def gather(reader: RunReader, now: datetime, zone: tzinfo) -> Evidence:
     )
 
 
-def read_result(reader: RunReader, step: int, kind: ResultKind = "evaluations") -> EvaluationResult | None:
+def read_result(reader: RunReader, step: int, kind: ResultKind) -> EvaluationResult | None:
     """None where there is none to show."""
-    with suppress(RunFolderError):
-        result = reader.result(step, kind)
-        return result if result and result.status == "ok" else None
-    return None
+    result = reader.result(step, kind)
+    return result if result and result.status == "ok" else None

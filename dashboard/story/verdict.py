@@ -69,6 +69,8 @@ def verdict(evidence: Evidence, exports: Exports | None = None) -> Verdict:
 
 
 def _none_yet(evidence: Evidence) -> Verdict:
+    if damage := evidence.reader.damaged.get(evidence.reader.run.best):
+        return Verdict("failed", say("The verdict cannot be read"), "bad", f"{damage} {damage.hint}".strip())
     if words := failed(evidence):
         return Verdict("failed", words[0], "bad", words[1])
     words = waiting(evidence) if evidence.programs.live else not_evaluated(evidence)

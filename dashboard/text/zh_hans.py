@@ -1,6 +1,7 @@
 """Simplified Chinese."""
 
 TEXTS: dict[str, str] = {
+    "The verdict cannot be read": "结论无法读取",
     "{number} steps/s": "{number} 步/秒",
     "{number} s per step": "{number} 秒/步",
     "The numbers": "数字",

@@ -1,6 +1,7 @@
 """Traditional Chinese."""
 
 TEXTS: dict[str, str] = {
+    "The verdict cannot be read": "結論無法讀取",
     "{number} steps/s": "{number} 步/秒",
     "{number} s per step": "{number} 秒/步",
     "The numbers": "數字",

@@ -114,6 +114,16 @@ def test_a_damaged_file_is_said_and_takes_no_more_than_its_part(finished: FakeRu
     assert shown.status.parts
 
 
+def test_a_verdict_or_a_result_that_cannot_be_read_is_not_waited_for(finished: FakeRun, show: Show) -> None:
+    finished.run.best.write_text("{")
+    (finished.run.evaluation(80) / "result.json").write_text("{}")
+    shown = show(finished.run)
+    assert shown.verdict.headline == "The verdict cannot be read"
+    assert "best.json" in shown.verdict.sentence
+    assert shown.strip[2].state == "failed"
+    assert "result.json is damaged" in shown.strip[2].words
+
+
 def test_a_heartbeat_that_is_no_time_is_no_program(finished: FakeRun, show: Show) -> None:
     path = finished.run.processes / "trainer.json"
     record = json.loads(path.read_text()) | {"heartbeat": "yesterday", "state": "training"}
