@@ -39,8 +39,10 @@ class Gains:
 
 def gains(reader: RunReader, base: EvaluationResult | None) -> Gains:
     """Those of a run, computed once for all viewers. base: the base model's result, if there is one."""
-    key = ("gains", base.created if base else "", version_of(reader.run.metric_descriptions))
-    return reader.keep(key, lambda: Gains(base.samples if base else (), reader.descriptions))
+    best = reader.best()
+    not_counted = best.not_counted if best else ()
+    key = ("gains", base.created if base else "", version_of(reader.run.metric_descriptions), not_counted)
+    return reader.keep(key, lambda: Gains(base.samples if base else (), reader.descriptions.without(not_counted)))
 
 
 def num_won(values: PromptValues) -> int:

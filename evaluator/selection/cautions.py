@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 from evaluator.selection.held_out_losses import Validated
 from evaluator.selection.overfitting import MIN_SINCE_LOWEST
 from evaluator.selection.ranking import Ranking
+from shared.run_folder.metric_descriptions import Column
 from shared.statistics.power import detectable
 
 RISE_WORTH_A_LOOK = 1.05
@@ -74,6 +75,15 @@ def untested_rise(validations: Sequence[Validated]) -> Iterator[str]:
             f"The held-out loss at step {last.step} is {rise - 1:.0%} above its lowest ({last.held_out_loss:.4g} "
             f"against {lowest.held_out_loss:.4g} at step {lowest.step}). Whether that is chance was not tested: {why}. "
             f"Compare the pictures with those of step {lowest.step}, or validate more often (train.validation_steps)."
+        )
+
+
+def computed_in_two_ways(columns: Sequence[Column]) -> Iterator[str]:
+    """That columns do not count, because their numbers cannot be compared with one another."""
+    if columns:
+        yield (
+            f"Not counted: {', '.join(column.title for column in columns)}. Another version or encoder computed it for "
+            "some snapshots, and such numbers cannot be compared. To count it, train a new run."
         )
 
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from evaluator.selection import cautions, confirmation, ranking, stop_rule
 from evaluator.selection.choice import Selection
 from evaluator.selection.held_out_losses import Validated
+from evaluator.selection.one_method import computed_in_two_ways
 from evaluator.selection.ranking import Ranking
 from evaluator.selection.summary import Summary
 from shared.config.schema import Config
-from shared.run_folder.metric_descriptions import MetricDescriptions
+from shared.run_folder.metric_descriptions import Column, MetricDescriptions
 from shared.run_folder.records import Advice, Anchors, Best, Confirmation, EvaluationResult, Interval, Measured, Sample
 from shared.run_folder.run_dir import step_name
 from shared.statistics.paired import Estimate
@@ -42,16 +43,18 @@ class Verdict:
 def decide(evidence: Evidence, config: Config, *, confirms: bool) -> Verdict:
     """Rank, choose, confirm. confirms: whether finalists are to be evaluated again at the end."""
     anchors = evidence.evaluations[0].anchors if 0 in evidence.evaluations else {}
+    results = [*evidence.evaluations.values(), *evidence.confirmations.values()]
+    mixed = computed_in_two_ways(evidence.metrics, results)
     found = ranking.rank(
         _samples(evidence.evaluations),
-        evidence.metrics,
+        evidence.metrics.without(column.name for column in mixed),
         anchors,
         evidence.validations,
         config.evaluation.prefer,
         config.evaluation.min_difference,
     )
     advice = stop_rule.advise_stop(found, config.stop, config.train.max_train_steps)
-    return Verdict(found, advice, _best(evidence, found, advice, confirms=confirms))
+    return Verdict(found, advice, _best(evidence, found, mixed, advice, confirms=confirms))
 
 
 def interval(estimate: Estimate | None) -> Interval | None:
@@ -65,7 +68,9 @@ def _samples(results: Mapping[int, EvaluationResult]) -> dict[int, tuple[Sample,
     return {step: result.samples for step, result in results.items() if result.status == "ok"}
 
 
-def _best(evidence: Evidence, found: Ranking, advice: Advice, *, confirms: bool) -> Best | None:
+def _best(
+    evidence: Evidence, found: Ranking, mixed: Sequence[Column], advice: Advice, *, confirms: bool
+) -> Best | None:
     first = found.best
     if first is None:
         return None
@@ -79,7 +84,11 @@ def _best(evidence: Evidence, found: Ranking, advice: Advice, *, confirms: bool)
         reason=f"{selection.reason} {confirmed.reason}" if confirmed else selection.reason,
         better_than_base=(confirmed or first).better_than_base,
         flagged=selection.flagged or (confirmed is not None and confirmed.flagged),
-        cautions=tuple(_cautions(evidence, found, selection, confirmed, confirms=confirms)),
+        cautions=(
+            *_cautions(evidence, found, selection, confirmed, confirms=confirms),
+            *cautions.computed_in_two_ways(mixed),
+        ),
+        not_counted=tuple(column.name for column in mixed),
         composite=interval(selection.composite),
         metrics=dict(shipped.means),
         deltas={metric: within for metric, delta in selection.deltas.items() if (within := interval(delta))},

@@ -7,7 +7,7 @@ The evaluator publishes the descriptions before the first result; the header of 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -216,6 +216,20 @@ class MetricDescriptions(Record):
             weight = weights[column.name]
             return column.model_copy(update={"weight": weight, "role": "loss" if weight else "compared"})
 
+        return self._with_columns(changed)
+
+    def without(self, names: Iterable[str]) -> MetricDescriptions:
+        """The same metrics, with these columns only listed: no difference, no weight, no guard."""
+        left_out = frozenset(names)
+
+        def changed(column: Column) -> Column:
+            if column.name not in left_out:
+                return column
+            return column.model_copy(update={"role": "listed", "weight": 0.0, "guard": None})
+
+        return self._with_columns(changed)
+
+    def _with_columns(self, changed: Callable[[Column], Column]) -> MetricDescriptions:
         def changed_in(metric: MetricDescription) -> MetricDescription:
             return metric.model_copy(update={"columns": tuple(map(changed, metric.columns))})
 

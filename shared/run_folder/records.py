@@ -532,6 +532,10 @@ class Best(Record):
         default=(),
         description="Snapshots that cannot be told from the best by their smoothed composites, itself included.",
     )
+    not_counted: tuple[str, ...] = Field(
+        default=(),
+        description="Metrics that have no part in this verdict, because snapshots were evaluated in two ways.",
+    )
     anchors: dict[str, Anchors] = Field(default_factory=dict, description="Loss → step 0, floor and ceiling.")
     skill: dict[str, Measured] = Field(
         default_factory=dict,

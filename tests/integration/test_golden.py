@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from dashboard import report
 from dashboard.data.notes import read_notes
 from dashboard.data.reader import RunReader
+from evaluator.replay import replay
 from run import app
 from shared.run_folder.run_dir import RunDir, open_run, steps_in
 from shared.run_folder.tables import read_rows
@@ -132,10 +133,15 @@ def test_a_killed_run_goes_on_from_where_the_data_set_lies_by_now_and_ends_like_
             column_of(finished.validation_csv, column), rel=0.01
         )
     assert steps_of(run.metrics_csv) == [0, 10, 20, 30, 40]
-    for column in ("visual_loss", "fashion_clip_loss", "color_loss", "clip_t", "composite"):
+    for column in ("visual_loss", "fashion_clip_loss", "clip_t"):
         assert column_of(run.metrics_csv, column) == pytest.approx(column_of(finished.metrics_csv, column), abs=0.02)
     best = run.read_best()
     assert best
+    assert best.not_counted == ("color_loss",)  # this version computes it in another way than the run began with
+    rest = replay(finished, weights={"color_loss": 0}).snapshots
+    expected = [snapshot.composite.delta for snapshot in rest if snapshot.composite and snapshot.step]
+    composites = [value for value in column_of(run.metrics_csv, "composite") if value]
+    assert composites == pytest.approx(expected, abs=0.05)
     assert best.confirmation
     assert best.confirmation.finalists == (20, 40)
 
