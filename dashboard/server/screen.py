@@ -63,7 +63,7 @@ def document(request: Request) -> dict[str, Any]:
     shown = screen(reader, now, zone, left=left, right=right, exports=EXPORTS)
     return {
         **asdict(shown),
-        "requests": [asdict(request) for request in shown_requests(reader, now)],
+        "requests": [asdict(request) for request in shown_requests(reader, now, zone)],
         "advice": advice(reader),
     }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, tzinfo
 from itertools import chain
 
 from dashboard.components import request_status
@@ -13,15 +13,16 @@ from dashboard.text.formatting import duration
 from dashboard.text.language import say
 from shared.run_folder import requests
 from shared.run_folder.heartbeat import is_alive, read_status
-from shared.run_folder.records import seconds_since
+from shared.run_folder.records import parse_time, seconds_since
 
 
 @dataclass(frozen=True)
 class Stage:
-    """Of a request: its name, and how long ago it was reached; empty: not yet."""
+    """Of a request: its name, and when it was reached; empty: not yet."""
 
     name: str
-    age: str
+    when: str
+    """How long ago while the request is open, then the time of day: what is over must not change by itself."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class RequestLine:
     trouble: str
 
 
-def shown_requests(reader: RunReader, now: datetime) -> tuple[RequestLine, ...]:
+def shown_requests(reader: RunReader, now: datetime, zone: tzinfo) -> tuple[RequestLine, ...]:
     """The newest request of each kind while it is open, and for a while after; a stop of this session always."""
     trainer = read_status(reader.run, "trainer")
     fact = process_fact(say("Trainer"), trainer, is_alive(trainer), now)
@@ -45,11 +46,12 @@ def shown_requests(reader: RunReader, now: datetime) -> tuple[RequestLine, ...]:
         if request_status.is_past(request, answer, trainer, now):
             continue
         stages = request_status.stages(request, answer).items()
+        is_over = request_status.is_settled(request, answer)
         lines.append(
             RequestLine(
                 say(request_status.NAMES[request.kind]),
                 say("by {who}", who=request.by),
-                tuple(Stage(say(name), _age(when, now)) for name, when in stages),
+                tuple(Stage(say(name), _when(when, now, zone, is_over)) for name, when in stages),
                 request_status.trouble(request, answer, fact, now),
             )
         )
@@ -64,5 +66,9 @@ def advice(reader: RunReader) -> str:
     return "" if requests.open_requests(reader.run, "stop") else best.advice.reason
 
 
-def _age(when: str | None, now: datetime) -> str:
-    return say("{age} ago", age=duration(seconds_since(when, now))) if when else ""
+def _when(when: str | None, now: datetime, zone: tzinfo, is_over: bool) -> str:
+    if when is None:
+        return ""
+    if is_over:
+        return f"{parse_time(when).astimezone(zone):%H:%M:%S}"
+    return say("{age} ago", age=duration(seconds_since(when, now)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 from starlette.applications import Starlette
@@ -14,6 +15,7 @@ from dashboard.server.scripts import FILES, bundle, links, script_routes
 from examples.fake_run import FakeRun
 from shared.run_folder import requests
 from shared.run_folder.heartbeat import hold_role
+from shared.run_folder.records import parse_time
 
 
 @pytest.fixture
@@ -74,10 +76,24 @@ def test_a_request_is_told_stage_by_stage(visitor: TestClient, finished: FakeRun
         document = visitor.get("/screen/finished.json").json()
     (line,) = document["requests"]
     assert line["by"] == "by somebody"
-    assert [(stage["name"], bool(stage["age"])) for stage in line["stages"]] == [
+    assert [(stage["name"], bool(stage["when"])) for stage in line["stages"]] == [
         ("requested", True), ("seen", True), ("saved", False), ("stopped", False)
     ]  # fmt: skip
+    assert line["stages"][1]["when"].endswith(" ago")
     assert document["advice"] == "", "it is being followed"
+
+
+def test_a_request_that_is_over_is_told_by_the_clock_and_changes_no_more(
+    visitor: TestClient, finished: FakeRun
+) -> None:
+    with hold_role(finished.run, "trainer") as trainer:
+        trainer.update("training", step=10)
+        request = requests.submit_stop(finished.run, "somebody")
+        for stage in ("seen", "saved", "stopped"):
+            requests.answer(finished.run, request, stage, 11)
+    (line,) = visitor.get("/screen/finished.json?zone=Asia/Tokyo").json()["requests"]
+    told = parse_time(request.created).astimezone(ZoneInfo("Asia/Tokyo"))
+    assert line["stages"][0]["when"] == f"{told:%H:%M:%S}"
 
 
 @pytest.mark.usefixtures("finished")

@@ -249,7 +249,7 @@ class Bar {
 
 const makeRun = () => make("a", "", make("span", "dot"), make("b"), make("span", "state"))
 
-// requested → seen → saved → stopped, with the age of each stage that was reached.
+// requested → seen → saved → stopped, and when each stage was reached.
 function drawRequest(node, { label, by, stages, trouble }) {
   const [chain, why] = fit(node, 2, () => (node.children.length ? make("p", "why") : make("ol", "chain")))
   set(chain, "aria-label", label)
@@ -258,9 +258,9 @@ function drawRequest(node, { label, by, stages, trouble }) {
   write(name.children[0], label)
   write(name.children[1], by)
   links.forEach((link, index) => {
-    link.className = stages[index].age ? "reached" : "open"
+    link.className = stages[index].when ? "reached" : "open"
     write(link.children[0], stages[index].name)
-    write(link.children[1], stages[index].age)
+    write(link.children[1], stages[index].when)
   })
   write(why, trouble)
   show(why, trouble)
