@@ -22,13 +22,13 @@ def test_a_phone_needs_no_sideways_scrolling(open_page: OpenPage, name: str) -> 
     page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
     if not name:
         page.wait_for_selector(".main-svg")
-        page.locator(".above").first.wait_for()
+        page.locator(".right .above").first.wait_for()
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     assert page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth") <= 390
 
 
 def test_an_address_says_run_axis_smoothing_and_scales_on_every_page(open_page: OpenPage) -> None:
-    page = open_page("done", "", "&x=epoch&smoothing=100&scales=log-y")
+    page = open_page("done", "", "&x=epoch&smoothing=100&scales=log-y&curves=open")
     figure = page.locator(".darkroom-figure.js-plotly-plot").first
     figure.wait_for()
     assert figure.evaluate("(node) => node._fullLayout.xaxis.title.text") == "epoch"

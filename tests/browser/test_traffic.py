@@ -20,7 +20,6 @@ from shared.run_folder.records import replace_file
 from shared.run_folder.run_dir import RunDir
 from shared.run_folder.tables import TRAIN_COLUMNS, Appender, Value, write_rows
 from tests.browser.conftest import (
-    STATUS,
     TALL,
     OpenPage,
     address_of,
@@ -148,12 +147,13 @@ def four_charts(open_page: OpenPage, runs: Path) -> FourCharts:
     def tick() -> None:
         step = next(steps)
         table.append(row_of_four_charts(fake, step))
-        expect(page.locator(STATUS)).to_contain_text(f"{step:,} / 3,000")
+        expect(figures.last).to_have_attribute("aria-label", f"four-charts: training curves up to step {step}")
 
-    page = open_page("four-charts")
-    figure = page.locator(".darkroom-figure.js-plotly-plot")
-    figure.wait_for()
-    assert figure.evaluate("(node) => node._fullLayout._subplots.cartesian.length") == 4
+    page = open_page("four-charts", "", "&curves=open")
+    figures = page.locator(".darkroom-figure.js-plotly-plot")
+    expect(figures).to_have_count(2)
+    charts = [figure.evaluate("(node) => node._fullLayout._subplots.cartesian.length") for figure in figures.all()]
+    assert sum(charts) == 4
     return FourCharts(page, tick)
 
 

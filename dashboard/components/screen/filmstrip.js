@@ -94,6 +94,7 @@ export class Filmstrip {
 function makeCell() {
   const image = make("img")
   image.draggable = false
+  image.loading = "lazy"
   const made = button("cell")
   made.append(image, make("b"), make("span", "score"), make("span", "note"))
   return made
