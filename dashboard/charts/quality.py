@@ -102,11 +102,11 @@ def base_value(name: str, metrics: pd.DataFrame) -> float | None:
 def panel_title(column: Column, worsening: int) -> str:
     """Which way is better is part of the name."""
     if column.direction == "none":
-        return say("{metric}, difference to step 0", metric=metric_title(column))
+        return say("{metric} vs base model", metric=metric_title(column))
     words = {1: say("lower is better"), -1: say("higher is better"), 0: say("real pictures score lower too")}
     if worsening == 0 and column.direction == "lower":
         words[0] = say("real pictures score higher too")
-    return say("{metric}, difference to step 0 ({better})", metric=metric_title(column), better=words[worsening])
+    return say("{metric} vs base model ({better})", metric=metric_title(column), better=words[worsening])
 
 
 def further_panels(metrics: pd.DataFrame, descriptions: MetricDescriptions, axis: XAxis) -> list[Panel]:
@@ -147,7 +147,7 @@ def composite_panel(metrics: pd.DataFrame, best_step: int | None, axis: XAxis) -
     points.loc[points["step"] == 0, ["delta", "low", "high"]] = 0.0
     points = points.dropna(subset=["delta"])
     traces = [*band(points, axis), difference_trace(points, say("composite"), axis), star(points, best_step, axis)]
-    return Panel(say("composite of all losses, against step 0 (lower is better)"), 110, traces, VERTICAL)
+    return Panel(say("composite of all losses vs base model (lower is better)"), 110, traces, VERTICAL)
 
 
 def band(points: pd.DataFrame, axis: XAxis) -> list[Trace]:

@@ -48,9 +48,9 @@ def verdict_words(step: int, row: Mapping[str, Any] | None, best: Best | None = 
     low, high = row.get("composite_low", np.nan), row.get("composite_high", np.nan)
     if not np.isfinite([low, high]).all():
         return say("evaluated, no interval")
-    words = say("not proven different from the base model")
+    words = say("no clear difference from the base model")
     if is_sure(row.get("sure"), "composite") and not low <= 0 <= high:
-        words = say("better than the base model") if high < 0 else say("worse than the base model")
+        words = say("better than the base model (95 %)") if high < 0 else say("worse than the base model (95 %)")
     if signs := [say(name) for name in str(row.get("signals") or "").split()]:
         words = say("{verdict}; signs of overfitting: {signs}", verdict=words, signs=", ".join(signs))
     if best and best.confirmation and step in best.confirmation.finalists:

@@ -78,7 +78,7 @@ def show_numbers(readers: list[RunReader], baseline: str) -> None:
     st.dataframe(score_table(contestants, baseline), hide_index=True)
     st.caption(
         say(
-            "In brackets: the difference to ◆ {run} with its 95 % interval; ▲ surely better, ▼ surely worse.",
+            "In brackets: the difference to ◆ {run} with its 95 % interval; ▲ better, ▼ worse (95 %).",
             run=verbatim(baseline),
         )
     )

@@ -205,7 +205,7 @@ def show_quality(reader: RunReader, look: Look, group: str, last_step: int, part
     best_step = best.step if best else None
     version = ("quality", part, reader.metrics_version(), len(reader.train()), best_step, look, last_step, current())
     figure = reader.keep(version, lambda: make_quality(reader, best_step, look, last_step, part))
-    label = say("{run}: quality of each evaluated snapshot against the base model", run=reader.name)
+    label = say("{run}: quality of each evaluated snapshot vs base model", run=reader.name)
     return show_figure(
         figure, key=f"quality_figure_{part}", group=group, label=label, file_name=f"{reader.name}-quality"
     )

@@ -60,7 +60,7 @@ def prompts_form(reader: RunReader, step: int, evaluation_requests: list[Request
     last = next((one.prompts for one in reversed(evaluation_requests) if one.prompts), ())
     st.session_state.setdefault(key, "\n".join(last))
     with st.form(f"{key}_form", border=False):
-        st.text_area(say("Your own prompts, one per line"), key=key, height=100)
+        st.text_area(say("Try your own prompts, one per line"), key=key, height=100)
         st.form_submit_button(
             say("Draw with these prompts"), icon=":material/brush:", on_click=ask_for_drawings, args=(reader, step, key)
         )

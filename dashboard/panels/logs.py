@@ -40,7 +40,7 @@ def logs_panel(reader: RunReader) -> None:
             on_change=url_state.write,
             width="content",
         )
-        wanted = st.text_input(say("Lines containing"), key="log_filter", persist_state="session", width=260)
+        wanted = st.text_input(say("Filter"), key="log_filter", persist_state="session", width=260)
         count = st.selectbox(say("Lines"), LINE_COUNTS, key="log_lines", persist_state="session", width=120)
     path = logs[str(role)]
     lines = last_lines(path, count, wanted)

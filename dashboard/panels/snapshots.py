@@ -61,7 +61,7 @@ def snapshots_panel(reader: RunReader) -> None:
             },
         },
     )
-    st.caption(say("Differences to the base model, each with its own 95 % interval over prompts."))
+    st.caption(say("Differences vs base model, each with its own 95 % interval over prompts."))
     chosen, opened = st.session_state.get("step"), f"opened_{reader.run_id}"
     st.session_state.setdefault(opened, best_step if best_step in steps else steps[0])  # stays, for notes are typed
     shown = chosen if chosen in steps else st.session_state[opened]

@@ -41,7 +41,7 @@ def provenance_panel(reader: RunReader) -> None:
     record = reader.run.read_record()
     left, right = st.columns(2, gap="medium")
     with left:
-        st.markdown("##### " + say("Environment"))
+        st.markdown("##### " + say("Versions"))
         st.dataframe(record_table(record.model_dump(mode="json", exclude=ELSEWHERE)), hide_index=True)
     with right:
         if record.memory:

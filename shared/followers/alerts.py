@@ -38,7 +38,7 @@ Kind = Literal[
     "damaged",
 ]
 SENTENCES: dict[Kind, str] = {
-    "not finite": "{count} of the last {all} steps had no finite loss, most recently step {step}.",
+    "not finite": "{count} of the last {all} steps had a NaN loss, most recently step {step}.",
     "stalled": "No step has finished for {time}; a step usually takes {usual}.",
     "out of memory": "{program} ran out of memory: {message}",
     "failed": "{program} failed: {message}",

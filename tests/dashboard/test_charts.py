@@ -252,7 +252,7 @@ def test_a_lower_text_score_is_not_worse_where_real_pictures_score_lower_too() -
     table = metric_table(step=[0.0, 10.0], clip_t=[0.8, 0.4], **delta)
     figure = quality_figure(table, OLDER_METRICS, None, {}, STEP, Look(), 10, {"clip_t": {"real": 0.35}})
     assert unpacked(trace(figure, "CLIP text score")["marker"]["color"]).tolist() == [0, 0]
-    assert "CLIP text score, difference to step 0 (real pictures score lower too)" in titles(figure)
+    assert "CLIP text score vs base model (real pictures score lower too)" in titles(figure)
     evaluated = quality_figure(table, OLDER_METRICS, None, {}, STEP, Look(), 10, {"clip_t": {"real": 0.9}})
     assert unpacked(trace(evaluated, "CLIP text score")["marker"]["color"]).tolist() == [0, 1]
 

@@ -61,7 +61,7 @@ def titles(figure: dict) -> list[str]:
 def test_it_is_in_the_charts(reader: RunReader) -> None:
     arguments = reader.metrics(), reader.descriptions, None, reader.missing(), XAxis(), Look(), 40
     shown = titles(quality_figure(*arguments))
-    assert "equal exposure, %, difference to step 0 (higher is better)" in shown
+    assert "equal exposure, % vs base model (higher is better)" in shown
     assert "lightness, %: of the whole picture" in shown
     try:
         language.use("zh-Hant")
@@ -89,7 +89,7 @@ def test_it_stands_under_the_pictures_in_the_report_and_at_the_terminal(reader: 
     data = wall_data("new", reader.run_id, [], descriptions=reader.descriptions, best=None)
     assert data["metrics"][2] == ["exposure", "equal exposure"]
     assert data["words"]["legend"].endswith("color loss (lower is better); equal exposure (higher is better).")
-    assert "equal exposure, %, difference to step 0" in report.render(reader)
+    assert "equal exposure, % vs base model" in report.render(reader)
     row = read_rows(reader.run.metrics_csv)[1]
     assert re.search(r"exposure \d\.\d \(\+\d\.\d\)", describe_result(row, reader.descriptions))
 
@@ -100,7 +100,7 @@ def test_a_run_that_describes_nothing_is_shown_as_before(reader: RunReader) -> N
         older = RunReader(reader.run, reader.run_id)
         assert older.descriptions == OLDER_METRICS
         figure = quality_figure(older.metrics(), older.descriptions, None, {}, XAxis(), Look(), 40)
-        assert "CLIP text score, difference to step 0 (higher is better)" in titles(figure)
+        assert "CLIP text score vs base model (higher is better)" in titles(figure)
         assert not [title for title in titles(figure) if "exposure" in title]
     finally:
         described.rename(reader.run.metric_descriptions)

@@ -43,7 +43,7 @@ def test_each_snapshot_has_its_verdict_in_words(reader: RunReader) -> None:
     assert table.index.tolist() == [240, 200, 160, 120, 80, 40]
     assert table["verdict"][240] == "not evaluated yet"
     assert table["verdict"][160] == "could not be evaluated: the adapter holds a value that is not finite"
-    assert table["verdict"][best.step] == "★ best; better than the base model"
+    assert table["verdict"][best.step] == "★ best; better than the base model (95 %)"
     assert (table["☆"][80], table["note"][80], table["☆"][40]) == ("★", "soft edges", "")
     assert table["digest"][40] == reader.run.published_snapshots()[40].files[0].sha256[:12]
     row = reader.metrics().set_index("step").loc[40]
@@ -53,9 +53,9 @@ def test_each_snapshot_has_its_verdict_in_words(reader: RunReader) -> None:
 @pytest.mark.parametrize(
     ("low", "high", "words"),
     [
-        (-0.2, -0.1, "better than the base model"),
-        (-0.1, 0.1, "not proven different from the base model"),
-        (0.1, 0.2, "worse than the base model"),
+        (-0.2, -0.1, "better than the base model (95 %)"),
+        (-0.1, 0.1, "no clear difference from the base model"),
+        (0.1, 0.2, "worse than the base model (95 %)"),
         (float("nan"), 0.2, "evaluated, no interval"),
     ],
 )
@@ -65,9 +65,11 @@ def test_a_verdict_needs_an_interval_without_zero(low: float, high: float, words
 
 def test_a_verdict_is_as_sure_as_the_evaluator_is_of_all_snapshots_at_once() -> None:
     row = {"status": "ok", "composite_low": -0.2, "composite_high": -0.1}
-    assert verdict_words(80, {**row, "sure": "composite clip_t"}) == "better than the base model"
-    assert verdict_words(80, {**row, "sure": "none"}) == "not proven different from the base model"
-    assert verdict_words(80, {**row, "sure": ""}) == "better than the base model", "a table of an earlier version"
+    assert verdict_words(80, {**row, "sure": "composite clip_t"}) == "better than the base model (95 %)"
+    assert verdict_words(80, {**row, "sure": "none"}) == "no clear difference from the base model"
+    assert verdict_words(80, {**row, "sure": ""}) == "better than the base model (95 %)", (
+        "a table of an earlier version"
+    )
 
 
 def test_the_final_says_in_words_what_it_decided(reader: RunReader) -> None:
@@ -85,9 +87,9 @@ def test_the_final_says_in_words_what_it_decided(reader: RunReader) -> None:
         reason="",
     )
     decided = best.model_copy(update={"step": 120, "confirmation": final})
-    assert verdict_words(120, row, decided) == ("★ best; better than the base model; chosen by the final")
+    assert verdict_words(120, row, decided) == ("★ best; better than the base model (95 %); chosen by the final")
     assert verdict_words(80, row, decided).endswith("; the final chose step 120")
-    assert verdict_words(40, row, decided) == "better than the base model"
+    assert verdict_words(40, row, decided) == "better than the base model (95 %)"
     doubtful = decided.model_copy(update={"confirmation": final.model_copy(update={"better_than_base": False})})
     assert verdict_words(120, row, doubtful).endswith(
         "chosen by the final, not proven better than the base model there"
@@ -350,4 +352,4 @@ def test_a_verdict_shows_skill_and_every_sign_of_overfitting(reader: RunReader) 
     assert marks == ["warn", "idle", "good"]
     assert signals_html(best.model_copy(update={"latest_signals": ()})) == ""
     evaluated = {"status": "ok", "composite_low": -2, "composite_high": -1, "signals": "gap copying"}
-    assert verdict_words(80, evaluated) == "better than the base model; signs of overfitting: gap, copying"
+    assert verdict_words(80, evaluated) == "better than the base model (95 %); signs of overfitting: gap, copying"

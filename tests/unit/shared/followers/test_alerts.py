@@ -40,7 +40,7 @@ def test_steps_without_a_finite_loss_are_counted_and_grave_when_they_do_not_end(
     assert (once.level, once.step) == ("warn", 2)
     (lasting,) = alerts.not_finite(STEPS, [0.1, NAN, INF, NAN])
     assert (lasting.level, lasting.step) == ("bad", 4)
-    assert str(lasting) == "3 of the last 4 steps had no finite loss, most recently step 4."
+    assert str(lasting) == "3 of the last 4 steps had a NaN loss, most recently step 4."
     assert alerts.not_finite([1.0, 2.0], [0.1, 0.2]) == alerts.not_finite([], []) == []
 
 
