@@ -481,4 +481,5 @@ TEXTS: dict[str, str] = {
     "{label} … converting": "{label}（转换中……）",
     "All curves: axis, smoothing, scales": "全部曲线：横轴、平滑、刻度",
     "The page could not be prepared: {error}. The log of the dashboard says more.": "无法准备页面：{error}。详见面板日志。",
+    "line: base model; to the right: better": "竖线为底模，越靠右越好",
 }

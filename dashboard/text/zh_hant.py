@@ -481,4 +481,5 @@ TEXTS: dict[str, str] = {
     "{label} … converting": "{label}（轉換中……）",
     "All curves: axis, smoothing, scales": "全部曲線：橫軸、平滑、刻度",
     "The page could not be prepared: {error}. The log of the dashboard says more.": "無法準備頁面：{error}。詳見面板日誌。",
+    "line: base model; to the right: better": "豎線為底模，越靠右越好",
 }

@@ -132,7 +132,7 @@ def wait_for_ticks(page: Page, count: int, figure: int = 0) -> None:
 
 
 def wait_for_answers(page: Page, count: int) -> None:
-    """Until the page has asked so many times what is new, which it does every other second."""
+    """Until the page has asked so often what is new: every other second of a run at work, else every 15 seconds."""
     for _ in range(count):
         page.wait_for_event("response", lambda response: "/screen/" in response.url)
 

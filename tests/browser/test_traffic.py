@@ -75,7 +75,7 @@ def test_looking_closer_and_back_breaks_no_connection(open_page: OpenPage) -> No
     for _ in range(2):
         figure.evaluate("(node) => Plotly.relayout(node, {'xaxis.range': [100, 120]})")
         wait_until(lambda: figure.evaluate(drawn) < whole)
-        wait_for_answers(page, 3)  # a tick at least that sends the part
+        wait_for_answers(page, 1)  # a tick at least that sends the part
         figure.evaluate("(node) => node.emit('plotly_doubleclick')")
         wait_until(lambda: figure.evaluate(drawn) == whole)
     page.locator("[data-testid=stApp][data-test-connection-state=CONNECTED]").wait_for()
@@ -111,7 +111,7 @@ def test_a_figure_that_nothing_new_came_for_is_not_drawn_again(open_page: OpenPa
         table.append(fake.training_row(step, datetime.now(UTC), 0.4))
         wait_until(lambda step=step: last_drawn_step(page) == step)
         if step == 301:  # with it the axis of both grew, to 310
-            wait_for_answers(page, 3)
+            wait_for_answers(page, 1)
             page.evaluate(COUNT_DRAWINGS)
     training, quality = page.evaluate("drawings")
     assert training >= 3

@@ -9,7 +9,7 @@ from playwright.sync_api import Page, expect
 
 from examples.fake_run import create, write_history
 from tasks.text_to_image.metrics import descriptions
-from tests.browser.conftest import OpenPage, live_run, wait_for_seconds_told, wait_until
+from tests.browser.conftest import OpenPage, live_run, wait_for_answers, wait_until
 
 pytestmark = pytest.mark.browser
 
@@ -78,7 +78,7 @@ def test_an_idle_page_fetches_no_picture_twice_and_shows_the_very_bytes(wall: Pa
     wall.wait_for_load_state("networkidle")
     asked: list[str] = []
     wall.on("request", lambda request: asked.append(request.url))
-    wait_for_seconds_told(wall, 4)  # the wall is drawn every third
+    wait_for_answers(wall, 1)  # 15 seconds, in which the wall is drawn every third
     assert [url for url in asked if "/pictures/" in url or "/results/" in url] == []
 
 

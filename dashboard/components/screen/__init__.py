@@ -81,6 +81,7 @@ def screen_words() -> dict[str, str]:
         "interval": say(
             "95 % interval: {low} to {high}; 0 is the base model, more is better", low="{low}", high="{high}"
         ),
+        "scale": say("line: base model; to the right: better"),
         "prompt": say("Prompt"),
         "typical": say("typical"),
         "worst": say("worst"),
