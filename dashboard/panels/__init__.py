@@ -1,4 +1,4 @@
-"""The parts of a page, each refreshed by a clock of its own: a tick redraws what changed and nothing else.
+"""The parts of a page, each drawn again when the files that it shows have changed, and only then.
 
 Panels run only while somebody looks; nothing that must happen may depend on them. One that fails says so in its place
 and leaves the others alone.
@@ -9,13 +9,15 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Concatenate, ParamSpec
 
 import streamlit as st
 
+from dashboard.components.watch import watch
 from dashboard.data.reader import RunReader
 from dashboard.data.runs import open_reader
+from dashboard.data.versions import version
 from dashboard.text import language
 from dashboard.text.language import say
 from dashboard.text.verbatim import verbatim
@@ -24,33 +26,39 @@ from shared.errors import DarkroomError, RunFolderError
 LANGUAGE = "language"  # in the session: what a panel's thread speaks
 RUN_IDS = "run_ids"  # in the session: run name → the id of the run that was shown under it
 MAX_TOLD = 1000
+UNREAD, RETRY_SECONDS = "", 5.0  # of a panel that could not be drawn
 
 _log = logging.getLogger(__name__)
 _told: set[str] = set()  # failures that the terminal has shown: a panel fails again at every tick
 
 Further = ParamSpec("Further")
+Body = Callable[Concatenate[RunReader, Further], float | None]
 
 
 def refreshed(
-    seconds: float,
-) -> Callable[[Callable[Concatenate[RunReader, Further], None]], Callable[Concatenate[str, Further], None]]:
-    """Make `body(reader, …)` a panel that is drawn anew every `seconds`, called with the run's name.
+    *parts: str, seconds: float | Callable[[RunReader], float] = 2.0
+) -> Callable[[Body[Further]], Callable[Concatenate[str, Further], None]]:
+    """Make `body(reader, …)` a panel that is called with the run's name and drawn again when one of `parts` of the run
+    folder has changed (`dashboard.data.versions`), but not within `seconds`.
 
-    While the run cannot be read the panel is empty; the state line, which every page has, says why.
+    A body that shows something else as well, such as an age, returns the seconds after which it must be drawn again.
+    While the run cannot be read the panel is empty; the bar, which every page has, says why.
     """
 
-    def decorate(body: Callable[Concatenate[RunReader, Further], None]) -> Callable[Concatenate[str, Further], None]:
+    def decorate(body: Body[Further]) -> Callable[Concatenate[str, Further], None]:
         @functools.wraps(body)
         def shown(run_name: str, *further: Further.args, **named: Further.kwargs) -> None:
             language.use(st.session_state.get(LANGUAGE, "en"))
+            drawn, interval, again = UNREAD, RETRY_SECONDS, RETRY_SECONDS
             with failing_alone(body.__name__):
-                try:
-                    reader = shown_reader(run_name)
-                except DarkroomError:
-                    return
-                body(reader, *further, **named)
+                reader = _reader_or_none(run_name)
+                if reader:
+                    drawn = version(reader.run, parts)
+                    interval = seconds(reader) if callable(seconds) else seconds
+                    again = body(reader, *further, **named)
+            watch(run_name, parts, drawn, seconds=interval, again=again, key=body.__name__)
 
-        return st.fragment(shown, run_every=seconds)
+        return st.fragment(shown)
 
     return decorate
 
@@ -76,6 +84,13 @@ def failing_alone(part: str) -> Generator[None]:
 def sentence(error: DarkroomError) -> str:
     """An error and its cure, as Markdown."""
     return f"{verbatim(error)}\n\n{verbatim(error.hint)}" if error.hint else verbatim(error)
+
+
+def _reader_or_none(run_name: str) -> RunReader | None:
+    """None if the run cannot be read."""
+    with suppress(DarkroomError):
+        return shown_reader(run_name)
+    return None
 
 
 def shown_reader(run_name: str) -> RunReader:

@@ -15,6 +15,7 @@ from dashboard.components.wall import REFERENCE, show_wall, wall_data
 from dashboard.data.comparison import Contestant, evaluated_otherwise, score_table
 from dashboard.data.reader import RunReader
 from dashboard.data.runs import open_reader, run_names
+from dashboard.data.versions import is_live
 from dashboard.panels import failing_alone, refreshed
 from dashboard.panels.curves import axis_of, choose_look
 from dashboard.panels.settings import show_differences
@@ -23,14 +24,17 @@ from dashboard.text.verbatim import verbatim
 from shared.errors import DarkroomError
 from shared.files.publication import read_manifest
 
+LOOK_SECONDS = 10.0  # for another run
+LIVE_SECONDS = 10.0  # of the others, of which only this run is watched
 
-@refreshed(seconds=5.0)
-def compare_panel(reader: RunReader) -> None:
+
+@refreshed("train", "metrics", "evaluations", "settings", seconds=5.0)
+def compare_panel(reader: RunReader) -> float | None:
     """The run of the page is the baseline; others are chosen here."""
     others = [name for name in run_names() if name != reader.name]
     if not others:
         st.info(say("There is only one run. Start a second one to compare them."), icon=":material/info:")
-        return
+        return LOOK_SECONDS
     readers = [reader, *chosen_readers(others)]
     look = choose_look(reader)
     group = "-".join(one.run_id for one in readers) + look.view()
@@ -44,6 +48,7 @@ def compare_panel(reader: RunReader) -> None:
         show_numbers(readers, reader.name)
     with failing_alone("comparison in pictures"):
         show_pictures(readers)
+    return LIVE_SECONDS if any(is_live(one.run) for one in readers[1:]) else None
 
 
 def run_of(reader: RunReader, look: Look) -> Run:

@@ -13,7 +13,7 @@ from dashboard.charts.quality import quality_figure
 from dashboard.charts.training import Events, training_figure
 from dashboard.components.figure import show_figure, window_of
 from dashboard.data import alert_texts
-from dashboard.data.events import pauses
+from dashboard.data.events import pauses, typical
 from dashboard.data.reader import RunReader
 from dashboard.panels import failing_alone, refreshed
 from dashboard.panels.waiting import wait_for_evaluation, wait_for_training
@@ -28,10 +28,18 @@ X_NAMES: dict[XKind, str] = {
     "wall": "time of day",
     "relative": "duration",
 }
+CHART_PIXELS, TYPICAL_STEPS = 600, 100
+MIN_SECONDS, MAX_SECONDS = 2.0, 30.0
 OPTIONS = {"log-x": "log x", "log-y": "log y", "clip": "clip outliers", "anchors": "anchors"}
 
 
-@refreshed(seconds=2.0)
+def drawing_seconds(reader: RunReader) -> float:
+    """The time in which the curves grow by a pixel."""
+    usual = typical(reader.train()["step_seconds"].tail(TYPICAL_STEPS).to_numpy())
+    return min(MAX_SECONDS, max(MIN_SECONDS, usual * reader.last_step() / CHART_PIXELS))
+
+
+@refreshed("train", "metrics", "evaluations", "snapshots", "requests", "settings", seconds=drawing_seconds)
 def curves_panel(reader: RunReader) -> None:
     """The losses and the composite; all other curves and how they are drawn are folded. A click on a point of quality
     opens its pictures."""

@@ -18,9 +18,11 @@ from shared.run_folder import requests
 from shared.run_folder.active_evaluators import read_active_evaluators
 from shared.run_folder.records import Request
 
+OPEN_SECONDS, QUIET_SECONDS = 2.0, 60.0  # between two looks at the ages of requests and pictures
 
-@refreshed(seconds=2.0)
-def requests_panel(reader: RunReader, step: int) -> None:
+
+@refreshed("requests", "evaluations")
+def requests_panel(reader: RunReader, step: int) -> float | None:
     """The requests for a snapshot, their progress, and the pictures drawn."""
     now = datetime.now(UTC)
     evaluation_requests = requests.requests(reader.run, "evaluate")
@@ -28,8 +30,11 @@ def requests_panel(reader: RunReader, step: int) -> None:
     evaluators = evaluators_fact(evaluators, alive, now)
     evaluate_button(reader, step)
     prompts_form(reader, step, evaluation_requests)
-    for request in reversed([one for one in evaluation_requests if one.step == step]):
+    ours = [one for one in evaluation_requests if one.step == step]
+    for request in reversed(ours):
         show_request(reader, request, evaluators, bool(alive), now)
+    is_open = any(not request_status.is_past(one, requests.read_answer(reader.run, one), None, now) for one in ours)
+    return OPEN_SECONDS if is_open else QUIET_SECONDS if ours else None
 
 
 def evaluate_button(reader: RunReader, step: int) -> None:

@@ -21,7 +21,7 @@ HEIGHT = 620
 ROLE = re.compile(r"[a-z][a-z0-9_-]*")
 
 
-@refreshed(seconds=2.0)
+@refreshed("logs")
 def logs_panel(reader: RunReader) -> None:
     """The last lines of one program, filtered; the newest at the bottom, which stays in view."""
     logs = logs_of(reader.run)

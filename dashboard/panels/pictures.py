@@ -13,16 +13,15 @@ from dashboard.text.language import say
 from dashboard.text.verbatim import verbatim
 
 
-@refreshed(seconds=3.0)
-def pictures_panel(reader: RunReader) -> None:
+@refreshed("evaluations", "metrics", seconds=3.0)
+def pictures_panel(reader: RunReader) -> float | None:
     """The whole wall."""
     if not reader.evaluated_steps():
-        wait_for_evaluation(reader, say("Waiting for the first pictures, drawn by the base model …"))
-        return
+        return wait_for_evaluation(reader, say("Waiting for the first pictures, drawn by the base model …"))
     missing_lines(reader)
     if reader.has_no_pictures():
         st.caption(say("The results of this run have no pictures."))
-        return
+        return None
     best = reader.best()
     chosen = st.session_state.get("step")
     data = wall_data(
@@ -34,6 +33,7 @@ def pictures_panel(reader: RunReader) -> None:
         step=chosen,
     )
     show_wall(data, key=f"wall_{reader.run_id}", on_step=choose_step)
+    return None
 
 
 def choose_step(step: int) -> None:

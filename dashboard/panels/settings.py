@@ -20,7 +20,7 @@ from shared.config.schema import Config, sections
 from shared.run_folder.records import Change
 
 
-@refreshed(seconds=30.0)
+@refreshed("settings")
 def settings_panel(reader: RunReader) -> None:
     """All settings, or only those that differ from the defaults; compared with another run if one is chosen."""
     others = [name for name in run_names() if name != reader.name]

@@ -27,13 +27,12 @@ from shared.run_folder.records import ExportFormat, FileEntry, Manifest
 SHORT_TABLE, TABLE_HEIGHT = 12, 420
 
 
-@refreshed(seconds=4.0)
-def snapshots_panel(reader: RunReader) -> None:
+@refreshed("snapshots", "metrics", "evaluations", "notes", "settings", seconds=4.0)
+def snapshots_panel(reader: RunReader) -> float | None:
     """A click on a row chooses the snapshot below, and on every other page."""
     steps = sorted(reader.snapshot_steps(), reverse=True)
     if not steps:
-        wait_for_training(reader, say("Waiting for the first snapshot …"))
-        return
+        return wait_for_training(reader, say("Waiting for the first snapshot …"))
     best, noted = reader.best(), reader.notes()
     manifests = {step: manifest for step in steps if (manifest := reader.manifest(step))}
     best_step = best.step if best else None
@@ -66,6 +65,7 @@ def snapshots_panel(reader: RunReader) -> None:
     st.session_state.setdefault(opened, best_step if best_step in steps else steps[0])  # stays, for notes are typed
     shown = chosen if chosen in steps else st.session_state[opened]
     show_snapshot(reader, shown, manifests.get(shown), noted)
+    return None
 
 
 def show_snapshot(reader: RunReader, step: int, manifest: Manifest | None, noted: Notes | None) -> None:
@@ -117,8 +117,8 @@ def download_html(reader: RunReader, path: str, num_bytes: int, programs: str = 
     return f'<a class="download" href="{url}" download>{html.escape(text)}</a>'
 
 
-@refreshed(seconds=1.0)
-def downloads_panel(reader: RunReader, step: int, files: Sequence[FileEntry]) -> None:
+@refreshed("exports", seconds=1.0)
+def downloads_panel(reader: RunReader, step: int, files: Sequence[FileEntry]) -> float | None:
     """The snapshot's files as they are, and the formats other programs read: a link where there is a file, else a
     button that makes it."""
     converted, programs = to_convert(reader), {form.file: form.programs for form in reader.exports}
@@ -136,6 +136,7 @@ def downloads_panel(reader: RunReader, step: int, files: Sequence[FileEntry]) ->
     for form in converted:
         if failure := exports.EXPORTS.failure(exports.target_of(reader.run, step, form)):
             st.error(verbatim(failure), icon=":material/error:")
+    return 1.0 if exports.EXPORTS.is_busy() else None
 
 
 def convert_button(reader: RunReader, step: int, form: ExportFormat) -> None:

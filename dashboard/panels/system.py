@@ -13,6 +13,7 @@ import streamlit as st
 from dashboard.components import state_line
 from dashboard.data.machine_usage import Gpu, folder_bytes, read_gpus, read_machine
 from dashboard.data.reader import RunReader
+from dashboard.data.versions import is_live
 from dashboard.panels import refreshed
 from dashboard.text.formatting import size
 from dashboard.text.language import say
@@ -24,18 +25,21 @@ FOLDERS = ("snapshots", "checkpoints", "evaluations", "confirmations", "requeste
 ELSEWHERE: dict[str, Any] = {"schema_version": True, "memory": True, "changes": True, "dataset": {"held_out"}}
 MEASURED = {"gpu_allocated_mib": "allocated", "gpu_reserved_mib": "reserved", "process_rss_mib": "resident"}
 
+LIVE_SECONDS, QUIET_SECONDS = 2.0, 10.0  # between two looks at the machine
 
-@refreshed(seconds=2.0)
-def system_panel(reader: RunReader) -> None:
+
+@refreshed()
+def system_panel(reader: RunReader) -> float:
     """Where the dashboard runs, which is where the run's files are."""
     show_machine(reader.run.path)
     st.markdown("##### " + say("Programs"))
     started = st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm:ss")
     table = program_table(reader, datetime.now(UTC))
     st.dataframe(table, hide_index=True, column_config={say("started"): started})
+    return LIVE_SECONDS if is_live(reader.run) else QUIET_SECONDS
 
 
-@refreshed(seconds=30.0)
+@refreshed("train", "settings", "snapshots", "exports", seconds=30.0)
 def provenance_panel(reader: RunReader) -> None:
     """Facts that rarely change: versions, data, estimated memory, disk use."""
     record = reader.run.read_record()

@@ -1,0 +1,33 @@
+"""Draws a panel again when what it shows has changed: the browser asks for the versions of a run, not for the panel.
+
+A fragment that runs by the clock sends everything again at every tick. This component, invisible, stands in the panel
+and has it run when a version differs from the one it was drawn with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from streamlit.components import v2 as components
+
+SCRIPT = Path(__file__).with_name("watch.js")
+
+_mount = components.component(
+    "darkroom_watch", html='<div class="darkroom-watch"></div>', js=SCRIPT.read_text(encoding="utf-8")
+)
+
+
+def watch(run: str, parts: Sequence[str], drawn: str, *, seconds: float, again: float | None, key: str) -> None:
+    """Have the panel around it drawn again.
+
+    Args:
+        run: name of the run.
+        parts: of its folder, see `dashboard.data.versions`.
+        drawn: their version that the panel shows.
+        seconds: the least time between two drawings.
+        again: seconds after which it is drawn though nothing has changed; None: never.
+        key: unique on the page.
+    """
+    data = {"run": run, "parts": list(parts), "drawn": drawn, "seconds": seconds, "again": again}
+    _mount(key=f"watch_{key}", data=data, on_changed_change=lambda: None)

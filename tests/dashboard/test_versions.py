@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
+from streamlit.testing.v1 import AppTest
+
+from dashboard.data import notes
+from dashboard.data.versions import is_live, version, versions
+from dashboard.server.versions import version_routes
+from examples.fake_run import FakeRun
+from shared.run_folder import requests
+from shared.run_folder.heartbeat import hold_role
+from tests.dashboard.hostile_run import hostile_files
+from tests.dashboard.test_pages import PAGES, open_page, page
+
+__all__ = ["page"]
+
+
+def test_a_version_changes_with_its_part_and_with_no_other(finished: FakeRun) -> None:
+    before = versions(finished.run)
+    assert versions(finished.run) == before
+    notes.star(finished.run, 40, True)
+    after = versions(finished.run)
+    assert {part for part in before if before[part] != after[part]} == {"notes"}
+    requests.answer(finished.run, requests.submit_evaluation(finished.run, 80, "a test", ["a hat"]), "seen", 80)
+    with finished.run.train_csv.open("a") as file:
+        file.write("201\n")
+    assert {part for part in before if after[part] != versions(finished.run)[part]} == {"requests", "train"}
+    assert version(finished.run, ["train", "notes"]) == "-".join(
+        versions(finished.run)[part] for part in ("train", "notes")
+    )
+
+
+def test_a_run_is_live_while_a_program_writes_its_heartbeat(finished: FakeRun) -> None:
+    long_ago = time.time() - 100
+    for path in finished.run.processes.glob("*.json"):
+        os.utime(path, (long_ago, long_ago))
+    assert not is_live(finished.run)
+    with hold_role(finished.run, "trainer"):
+        assert is_live(finished.run)
+
+
+def test_versions_are_sent_only_when_one_has_changed(finished: FakeRun, tmp_path: Path) -> None:
+    hostile_files(finished, tmp_path / "outside")
+    visitor = TestClient(Starlette(routes=version_routes(finished.run.path.parent)))
+    first = visitor.get("/versions/finished.json")
+    asked_again = visitor.get("/versions/finished.json", headers={"if-none-match": first.headers["etag"]})
+    assert (first.status_code, asked_again.status_code, asked_again.content) == (200, 304, b"")
+    assert len(first.content) < 500
+    for name in ("absent", ".finished.a1b2c3", ".."):
+        assert visitor.get(f"/versions/{name}.json").status_code == 404
+
+
+@pytest.mark.parametrize("name", [name for name in PAGES if name != "system"])
+def test_no_panel_of_a_finished_run_has_a_clock(page: AppTest, finished: FakeRun, name: str) -> None:
+    """System alone shows the machine at this moment."""
+    shutil.rmtree(finished.run.control)
+    open_page(page, name)
+    watchers = [one.proto for one in page.get("bidi_component") if one.proto.component_name == "darkroom_watch"]
+    told = [json.loads(watcher.json) for watcher in watchers]
+    assert told, "it is drawn again when its files change"
+    clocks = [one["again"] for one in told]
+    assert clocks == ([10.0] if name == "compare" else [None] * len(told)), "Compare looks for a second run"
