@@ -76,7 +76,7 @@ def _confirmation(evidence: Evidence, best: Best) -> Iterator[str]:
 
 def _unchecked(evidence: Evidence, best: Best) -> Iterator[str]:
     for column in evidence.reader.descriptions.of_role("guard"):
-        if f"The guard {column.name} could not be checked" in best.reason:
+        if any(f"The guard {name} could not be checked" in best.reason for name in (column.title, column.name)):
             yield say("{metric} could not be checked.", metric=capital(say(column.topic)))
     for signal in best.signals:
         if signal.raised is None:

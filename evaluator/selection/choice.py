@@ -111,7 +111,7 @@ def findings(
         if not fallen and real is not None and delta is not None and _word(column, delta) == _worse(column):
             side = "below" if column.direction == "higher" else "above"
             yield (
-                f"Real {metrics.words.sample}s score {real:.3f} in {column.name}: "
+                f"Real {metrics.words.sample}s score {real:.3f} in {column.title}: "
                 f"to score {side} {metrics.words.base} is right here."
             )
     if fallen:
@@ -132,7 +132,7 @@ def over(num_prompts: int, words: Words, *, one_prompt: bool) -> str:
 def unguarded(columns: Sequence[Column]) -> Iterator[str]:
     """Guards that could not be checked. A person would take their silence for a pass."""
     for column in columns:
-        yield f"The guard {column.name} could not be checked; `reason` in metrics.csv says why."
+        yield f"The guard {column.title} could not be checked; `reason` in metrics.csv says why."
 
 
 def _composite(composite: Estimate) -> str:
@@ -146,7 +146,7 @@ def _in_words(deltas: Mapping[str, Estimate], metrics: MetricDescriptions) -> st
     """Every delta with its interval and what it means, as a list a person reads."""
     differences = [(column, delta) for column in metrics.compared if (delta := deltas.get(column.name)) is not None]
     return "; ".join(
-        f"{column.name} {_signed(delta.mean, column)} "
+        f"{column.title} {_signed(delta.mean, column)} "
         f"({_signed(delta.low, column)} to {_signed(delta.high, column)}, {_word(column, delta)})"
         for column, delta in differences
         if delta.low is not None and delta.high is not None

@@ -86,7 +86,7 @@ def test_the_best_of_a_clear_ladder_is_its_top():
     assert best.step == 300
     assert best.better_than_base
     assert "Over 8 prompts it is better than the base model by the composite -" in best.reason
-    assert "fashion_clip_loss -0." in best.reason
+    assert "fashion CLIP loss -0." in best.reason
 
 
 def test_who_prefers_the_earliest_gets_one_that_is_as_good_for_any_purpose():
@@ -179,7 +179,7 @@ def test_a_number_that_is_better_when_higher_pulls_the_composite_down_by_rising(
     assert ranking.best
     assert ranking.best.step == 100
     assert ranking.best.better_than_base
-    assert "visual_loss +0." in ranking.best.reason
+    assert "visual loss +0." in ranking.best.reason
     assert ", better)" in ranking.best.reason
     base, better = (ranking.summaries[number].skills["visual_loss"] for number in (0, 1))
     assert better.mean == pytest.approx((ranking.summaries[1].means["visual_loss"] - 0.4) / 0.6)
