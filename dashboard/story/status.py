@@ -104,9 +104,9 @@ def _speed(evidence: Evidence, trainer: ProcessStatus) -> Iterator[str]:
     """As trainers count it: steps a second, or seconds a step where that is more than one."""
     speed = pace(evidence.reader.train(), trainer.started)
     if speed and speed.step_seconds > 1:
-        yield say("{number} s per step", number=number(speed.step_seconds))
+        yield say("{number} s per step", number=number(speed.step_seconds, 2))
     elif speed and speed.step_seconds > 0:
-        yield say("{number} steps/s", number=number(1 / speed.step_seconds))
+        yield say("{number} steps/s", number=number(1 / speed.step_seconds, 2))
 
 
 def _trained(trainer: ProcessStatus | None, place: str) -> list[str]:

@@ -23,9 +23,7 @@ def waiting(evidence: Evidence) -> Words:
     if BASE_MODEL not in evidence.results:
         what = evidence.base
         return headline, capital(say("{base} comes first: everything is compared with it.", base=what))
-    first = min(
-        (evidence.backlog.ends[w] for w in evidence.backlog.at_work if w in evidence.backlog.ends), default=None
-    )
+    first = min(evidence.backlog.ends.values(), default=None)
     return headline, "" if first is None else say("In about {time}.", time=about(first))
 
 

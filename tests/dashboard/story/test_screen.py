@@ -72,7 +72,7 @@ def test_the_strip_shows_what_is_done_at_work_waiting_and_to_come(states: dict[s
     assert ends == sorted(ends)
     assert shown.strip[1].mark == "better"
     assert (shown.strip[1].wins, shown.strip[1].of) == (8, 8)
-    assert shown.status.parts[3:] == ("evaluating 80, then 120", "5.00 steps/s")
+    assert shown.status.parts[3:] == ("evaluating 80, then 120", "5.0 steps/s")
 
 
 def test_two_steps_of_ones_choice_stand_beside_their_reference(states: dict[str, FakeRun], show: Show) -> None:

@@ -1,0 +1,122 @@
+"""The verdict in words: of other tasks, of one prompt, of a choice that cannot be recommended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dashboard.story.wording import about, short, units
+from examples.fake_run import FakeRun, create, write_history
+from shared.run_folder.metric_descriptions import MetricDescriptions, Words
+from shared.run_folder.older_metrics import OLDER_METRICS
+from shared.run_folder.records import Best, Confirmation, Signal
+from tests.dashboard.story.conftest import Show
+
+
+def change(run: FakeRun, **changes: object) -> Best:
+    """Another verdict in place of the run's."""
+    best = run.run.read_best()
+    assert best
+    changed = best.model_copy(update=changes)
+    changed.write(run.run.best)
+    return changed
+
+
+def test_another_task_speaks_in_its_own_words(tmp_path: Path, show: Show) -> None:
+    words = Words(prompt="row", sample="point", base="step 0")
+    descriptions = MetricDescriptions(metrics=OLDER_METRICS.metrics, words=words)
+    fake = create(tmp_path / "line", steps=60, snapshot_steps=20, descriptions=descriptions)
+    write_history(fake)
+    verdict = show(fake.run).verdict
+    assert verdict.sentence == "Better than step 0 on 8 of 8 rows."
+    assert verdict.rows[0].words == "better on 8 of 8 rows"
+
+
+def test_where_all_pairs_have_one_prompt_each_pair_counts(finished: FakeRun, show: Show) -> None:
+    for step in (0, 120):
+        result = finished.run.read_result(step)
+        assert result
+        samples = tuple(sample.model_copy(update={"prompt": "a kimono"}) for sample in result.samples)
+        result.model_copy(update={"samples": samples}).write(finished.run.evaluation(step) / "result.json")
+    verdict = show(finished.run).verdict
+    assert verdict.sentence.startswith("Better than the base model on 8 of 8 held-out pairs")
+    assert verdict.cautions == ("All pictures were drawn from one prompt, so nothing is known of others.",)
+
+
+def test_a_choice_that_is_flagged_is_not_recommended(finished: FakeRun, show: Show) -> None:
+    change(finished, flagged=True, cautions=("Hold out more.",))
+    verdict = show(finished.run).verdict
+    assert (verdict.kind, verdict.headline, verdict.tone) == ("unproven", "No snapshot can be recommended", "bad")
+    assert "as every other one does" in verdict.sentence
+    assert verdict.cautions == ("Hold out more.",)
+
+
+def test_a_sign_of_overfitting_at_the_best_is_a_caution_and_in_the_sentence(finished: FakeRun, show: Show) -> None:
+    change(finished, signals=(Signal(name="copying", raised=True, evidence="3 of 8 pictures are copies"),))
+    verdict = show(finished.run).verdict
+    assert verdict.tone == "warn"
+    assert verdict.sentence.endswith("with signs of overfitting (copying).")
+    assert verdict.cautions[0] == "Sign of overfitting, copying: 3 of 8 pictures are copies."
+
+
+@pytest.mark.parametrize(
+    ("num_unseen", "said"),
+    [
+        (12, "confirmed on 12 unseen prompts"),
+        (1, "confirmed on 1 unseen prompt"),
+        (0, "confirmed with new seeds"),
+        (None, "confirmed on 20 unseen prompts"),
+    ],
+)
+def test_what_the_final_adds_is_said(finished: FakeRun, show: Show, num_unseen: int | None, said: str) -> None:
+    final = Confirmation(
+        step=120,
+        finalists=(120,),
+        agrees=False,
+        better_than_base=True,
+        composite=None,
+        num_prompts=20,
+        num_unseen=num_unseen,
+        num_pictures=1,
+        reason="",
+    )
+    change(finished, confirmation=final)
+    verdict = show(finished.run).verdict
+    assert said in verdict.sentence
+    assert "Evaluating the best ones again changed the choice to step 120." in verdict.cautions
+
+
+def test_snapshots_that_were_passed_over_are_named_with_the_reason(finished: FakeRun, show: Show) -> None:
+    reason = "shows a sign of overfitting (gap)"
+    change(finished, passed_over={200: reason, 40: reason, 80: "follows its prompts less than the base model does"})
+    shown = show(finished.run)
+    assert "Steps 200, 40 were passed over: each shows a sign of overfitting (gap)." in shown.verdict.cautions
+    assert shown.verdict.runner_up is None
+    assert [cell.step for cell in shown.strip if cell.flagged] == [40, 80, 200]
+
+
+def test_a_best_that_is_worse_than_the_base_model_is_said_to_be(finished: FakeRun, show: Show) -> None:
+    best = finished.run.read_best()
+    assert best
+    assert best.composite
+    turned = best.composite.model_copy(update={"delta": 0.3, "low": 0.1, "high": 0.5})
+    change(finished, better_than_base=False, composite=turned)
+    assert "and worse than the base model on " in show(finished.run).verdict.sentence
+
+
+@pytest.mark.parametrize(
+    ("say_it", "expected"),
+    [
+        (lambda: units(1, "prompt"), "1 prompt"),
+        (lambda: units(12, "prompt"), "12 prompts"),
+        (lambda: about(3), "5 s"),
+        (lambda: about(100), "2 min"),
+        (lambda: about(5400), "1.5 h"),
+        (lambda: short("a  very\n" + "long " * 30), "a very " + "long " * 8 + "…"),
+        (lambda: short("x" * 100), "x" * 48 + " …"),
+    ],
+)
+def test_numbers_and_long_texts_are_short(say_it: Callable[[], str], expected: str) -> None:
+    assert say_it() == expected
