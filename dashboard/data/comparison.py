@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
@@ -12,8 +12,8 @@ from dashboard.text.formatting import interval, metric_name, number, signed
 from dashboard.text.language import say
 from shared.config.schema import Config
 from shared.run_folder.metric_descriptions import Column, MetricDescriptions, compared_in_any
-from shared.run_folder.records import Best, EvaluationResult
-from shared.statistics.paired import by_prompt, difference
+from shared.run_folder.records import Best, EvaluationResult, Sample
+from shared.statistics.paired import Estimate, by_prompt, difference
 
 UNIMPORTANT = frozenset({"run", "dashboard"})
 DRAWN_ALIKE = ("scheduler", "num_inference_steps", "guidance_scale", "resolution")
@@ -28,10 +28,12 @@ class Contestant:
     descriptions: MetricDescriptions
     best: Best | None = None
     last_step: int = 0
-    references: str = ""
-    """Digest of the real pictures it is evaluated by."""
+    references: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Pair id → digest of the real picture it is evaluated by."""
     evaluated: EvaluationResult | None = None
     """The best snapshot's."""
+    base: EvaluationResult | None = None
+    """The base model's."""
 
 
 def score_table(contestants: Sequence[Contestant], baseline: str) -> pd.DataFrame:
@@ -45,7 +47,46 @@ def evaluated_otherwise(contestants: Sequence[Contestant], baseline: str) -> lis
     """Runs whose numbers do not compare with the baseline's."""
     pinned = next((one for one in contestants if one.name == baseline), None)
     others = [one for one in contestants if one is not pinned and one.evaluated]
-    return [one.name for one in others if pinned and pinned.evaluated and not _are_evaluated_alike(one, pinned)]
+    return [one.name for one in others if pinned and pinned.evaluated and not shared_pairs(one, pinned)]
+
+
+def shared_pairs(one: Contestant, other: Contestant) -> frozenset[str]:
+    """Ids of the held-out pairs that both runs drew with the same caption and settings, and compared with the same real
+    picture; empty where nothing of the two compares."""
+    if one.evaluated is None or other.evaluated is None:
+        return frozenset()
+    if _drawn(one.evaluated) != _drawn(other.evaluated):
+        return frozenset()
+    return frozenset(pair for pair, _, _ in _pairs(one, one.evaluated) & _pairs(other, other.evaluated))
+
+
+def _drawn(evaluated: EvaluationResult) -> list[Any]:
+    return [evaluated.generation.get(key) for key in DRAWN_ALIKE]
+
+
+def _pairs(one: Contestant, evaluated: EvaluationResult) -> set[tuple[str, str, str]]:
+    pairs = {sample.prompt_id: sample.prompt for sample in evaluated.samples}
+    return {(pair, prompt, one.references.get(pair, "")) for pair, prompt in pairs.items()}
+
+
+def samples_of(evaluated: EvaluationResult, pairs: frozenset[str]) -> list[Sample]:
+    """Those of these pairs."""
+    return [sample for sample in evaluated.samples if sample.prompt_id in pairs]
+
+
+def change(one: Contestant, other: Contestant, name: str) -> Estimate | None:
+    """A metric of `one` minus that of `other`, over the prompts they share; None where it was not scored alike."""
+    if one.evaluated is None or other.evaluated is None or not seen_alike(one, other, name):
+        return None
+    pairs = shared_pairs(one, other)
+    ours, theirs = (by_prompt(samples_of(evaluated, pairs), name) for evaluated in (one.evaluated, other.evaluated))
+    return difference(ours, theirs)
+
+
+def seen_alike(one: Contestant, other: Contestant, name: str) -> bool:
+    """Whether the same encoder stands behind a metric of both."""
+    ours, theirs = (_seen_with(run.evaluated, name) if run.evaluated else None for run in (one, other))
+    return ours == theirs
 
 
 def _score(one: Contestant, columns: Sequence[Column], pinned: Contestant | None, is_baseline: bool) -> dict[str, Any]:
@@ -56,40 +97,21 @@ def _score(one: Contestant, columns: Sequence[Column], pinned: Contestant | None
     }
     for column in columns:
         value = one.best.metrics.get(column.name) if one.best else None
-        change = _change(one, pinned, column) if pinned and _are_evaluated_alike(one, pinned) else ""
-        row[metric_name(column)] = number(value) + (f" ({change})" if change else "")
+        differs = _change(one, pinned, column) if pinned else ""
+        row[metric_name(column)] = number(value) + (f" ({differs})" if differs else "")
     return row
-
-
-def _are_evaluated_alike(one: Contestant, other: Contestant) -> bool:
-    """By the same prompts and real pictures, drawn in the same way."""
-    if one.evaluated is None or other.evaluated is None:
-        return False
-    return (one.references, *_terms(one.evaluated)) == (other.references, *_terms(other.evaluated))
-
-
-def _terms(evaluated: EvaluationResult) -> tuple[set[tuple[str, str]], list[Any]]:
-    prompts = {(sample.prompt_id, sample.prompt) for sample in evaluated.samples}
-    return prompts, [evaluated.generation.get(key) for key in DRAWN_ALIKE]
 
 
 def _change(one: Contestant, pinned: Contestant, column: Column) -> str:
     """The difference paired by prompts, with its interval; a direction only where that excludes zero."""
-    name = column.name
-    if (
-        one.evaluated is None
-        or pinned.evaluated is None
-        or _seen_with(one.evaluated, name) != _seen_with(pinned.evaluated, name)
-    ):
+    found = change(one, pinned, column.name)
+    if found is None or found.low is None or found.high is None:
         return ""
-    change = difference(by_prompt(one.evaluated.samples, name), by_prompt(pinned.evaluated.samples, name))
-    if change is None or change.low is None or change.high is None:
-        return ""
-    text = f"{signed(change.mean, column.decimals)} {interval(change.low, change.high, column.decimals)}"
+    text = f"{signed(found.mean, column.decimals)} {interval(found.low, found.high, column.decimals)}"
     if column.guard or not column.worsening:  # whether a higher guard is better depends on what real pictures score
         return text
     arrows = (" ▲", " ▼") if column.worsening > 0 else (" ▼", " ▲")
-    return text + (arrows[0] if change.is_below_zero else arrows[1] if change.is_above_zero else "")
+    return text + (arrows[0] if found.is_below_zero else arrows[1] if found.is_above_zero else "")
 
 
 def _seen_with(evaluated: EvaluationResult, name: str) -> Any:

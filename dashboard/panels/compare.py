@@ -1,7 +1,9 @@
-"""Runs beside one another: curves, numbers against a pinned baseline, settings that differ, the same prompts drawn."""
+"""Runs beside one another: which is better in a sentence, curves, numbers against a pinned baseline, settings that
+differ, the same prompts drawn."""
 
 from __future__ import annotations
 
+import html
 from contextlib import suppress
 from dataclasses import replace
 
@@ -19,10 +21,12 @@ from dashboard.data.versions import is_live
 from dashboard.panels import failing_alone, refreshed
 from dashboard.panels.curves import axis_of, choose_look
 from dashboard.panels.settings import show_differences
+from dashboard.story.contest import contest
 from dashboard.text.language import say
 from dashboard.text.verbatim import verbatim
 from shared.errors import DarkroomError
 from shared.files.publication import read_manifest
+from shared.run_folder.pending import BASE_MODEL
 
 LOOK_SECONDS = 10.0  # for another run
 LIVE_SECONDS = 10.0  # of the others, of which only this run is watched
@@ -35,7 +39,11 @@ def compare_panel(reader: RunReader) -> float | None:
     if not others:
         st.info(say("There is only one run. Start a second one to compare them."), icon=":material/info:")
         return LOOK_SECONDS
+    head = st.container()
     readers = [reader, *chosen_readers(others)]
+    contestants = [contestant(one) for one in readers]
+    with head, failing_alone("comparison in words"):
+        show_contest(contestants, reader.name)
     look = choose_look(reader)
     group = "-".join(one.run_id for one in readers) + look.view()
     look = replace(look, anchors=False, window=window_of(group))
@@ -45,7 +53,7 @@ def compare_panel(reader: RunReader) -> float | None:
         label = say("Curves of {runs}", runs=", ".join(one.name for one in readers))
         show_figure(overlay_figure(runs, look), key="overlay_figure", group=group, label=label, file_name="compare")
     with numbers, failing_alone("comparison in numbers"):
-        show_numbers(readers, reader.name)
+        show_numbers(contestants, reader.name)
     with failing_alone("comparison in pictures"):
         show_pictures(readers)
     return LIVE_SECONDS if any(is_live(one.run) for one in readers[1:]) else None
@@ -76,17 +84,16 @@ def chosen_readers(others: list[str]) -> list[RunReader]:
     return readers
 
 
-def show_numbers(readers: list[RunReader], baseline: str) -> None:
-    """Scores of the best snapshots, then the settings that differ."""
-    contestants = [contestant(one) for one in readers]
-    st.markdown("##### " + say("Best snapshots"))
-    st.dataframe(score_table(contestants, baseline), hide_index=True)
-    st.caption(
-        say(
-            "In brackets: the difference to ◆ {run} with its 95 % interval; ▲ better, ▼ worse (95 %).",
-            run=verbatim(baseline),
-        )
-    )
+def show_contest(contestants: list[Contestant], baseline: str) -> None:
+    """Who wins, and on what; then what is not compared."""
+    if len(contestants) < 2:
+        st.info(say("Choose another run to compare with."), icon=":material/info:")
+        return
+    said = contest(contestants, baseline)
+    sentences = "".join(f"<p>{html.escape(text)}</p>" for text in said.sentences)
+    st.html(f'<div class="contest"><h2>{html.escape(said.headline)}</h2>{sentences}</div>')
+    if said.left_out:
+        st.caption(verbatim(said.left_out))
     if others := evaluated_otherwise(contestants, baseline):
         st.caption(
             say(
@@ -94,6 +101,18 @@ def show_numbers(readers: list[RunReader], baseline: str) -> None:
                 runs=", ".join(map(verbatim, others)),
             )
         )
+
+
+def show_numbers(contestants: list[Contestant], baseline: str) -> None:
+    """Scores of the best snapshots, then the settings that differ."""
+    st.markdown("##### " + say("Best snapshots"))
+    st.dataframe(score_table(contestants, baseline), hide_index=True)
+    st.caption(
+        say(
+            "In brackets: the difference to ◆ {run} on shared prompts with its 95 % interval; ▲ better, ▼ worse.",
+            run=verbatim(baseline),
+        )
+    )
     show_differences(contestants)
 
 
@@ -106,8 +125,9 @@ def contestant(reader: RunReader) -> Contestant:
         descriptions=reader.descriptions,
         best=best,
         last_step=reader.last_step(),
-        references=references.digest() if references else "",
+        references={entry.name.removesuffix(".png"): entry.sha256 for entry in references.files} if references else {},
         evaluated=reader.result(best.step) if best else None,
+        base=reader.result(BASE_MODEL),
     )
 
 

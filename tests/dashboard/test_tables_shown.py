@@ -22,10 +22,13 @@ from dashboard.panels.curves import events_of
 from dashboard.panels.settings import changes_table, settings_table
 from dashboard.panels.system import memory_table
 from dashboard.server.files import download_url, find_download, find_file, routes
-from examples.fake_run import FakeRun
+from examples.fake_run import PROMPTS, FakeRun
 from shared.files.publication import publish
 from shared.run_folder.older_metrics import OLDER_METRICS
 from shared.run_folder.records import Change, Confirmation, EvaluationResult, Manifest, Request, Sample
+
+REFERENCES = dict.fromkeys(PROMPTS, "x")
+"""Digests of the real pictures."""
 
 
 @pytest.fixture
@@ -152,8 +155,8 @@ def test_runs_are_compared_with_the_pinned_one(reader: RunReader) -> None:
     worse_evaluated = with_losses(evaluated, "visual_loss", 0.1)
     other = reader.config.model_copy(update={"train": reader.config.train.model_copy(update={"learning_rate": 0.5})})
     pair = [
-        Contestant("a", reader.config, reader.descriptions, best, 200, "x", evaluated),
-        Contestant("b", other, reader.descriptions, worse, 100, "x", worse_evaluated),
+        Contestant("a", reader.config, reader.descriptions, best, 200, REFERENCES, evaluated),
+        Contestant("b", other, reader.descriptions, worse, 100, REFERENCES, worse_evaluated),
     ]
     scores = score_table(pair, "a").set_index("run")
     assert scores["visual loss"]["b"].endswith("(+0.100 [+0.100, +0.100] ▼)")
@@ -174,13 +177,13 @@ def test_runs_evaluated_otherwise_are_not_compared(reader: RunReader, what: str)
     assert evaluated
     changed = {
         "references": {},
-        "prompts": {"samples": evaluated.samples[2:]},
+        "prompts": {"samples": [sample.model_copy(update={"prompt": "another"}) for sample in evaluated.samples]},
         "drawn": {"generation": {**evaluated.generation, "num_inference_steps": 4}},
         "encoder": {"encoders": {"visual_loss": {"model": "another"}}},
     }[what]
-    one = Contestant("a", reader.config, reader.descriptions, best, 200, "x", evaluated)
+    one = Contestant("a", reader.config, reader.descriptions, best, 200, REFERENCES, evaluated)
     other = replace(one, name="b", evaluated=evaluated.model_copy(update=changed))
-    other = replace(other, references="y") if what == "references" else other
+    other = replace(other, references={**REFERENCES, **dict.fromkeys(PROMPTS, "y")}) if what == "references" else other
     scores = score_table([one, other], "a").set_index("run")
     assert "(" not in scores["visual loss"]["b"]
     assert evaluated_otherwise([one, other], "a") == ([] if what == "encoder" else ["b"])
@@ -196,7 +199,8 @@ def test_an_encoder_is_the_same_wherever_its_weights_lie(reader: RunReader) -> N
         for folder in ("/here", "/there")
     ]
     one, other = (
-        Contestant(name, reader.config, OLDER_METRICS, best, 200, "x", it) for name, it in zip("ab", found, strict=True)
+        Contestant(name, reader.config, OLDER_METRICS, best, 200, REFERENCES, it)
+        for name, it in zip("ab", found, strict=True)
     )
     assert "(" in score_table([one, other], "a").set_index("run")["visual loss"]["b"]
     assert evaluated_otherwise([one, other], "a") == []
