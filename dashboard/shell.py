@@ -5,6 +5,7 @@ The address is the whole state: page, `run`, and what the page adds (`x`, `smoot
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -42,6 +43,7 @@ def shell() -> None:
     if run_id:
         st.session_state.setdefault(RUN_IDS, {})[name] = run_id
     st.session_state["run"] = name
+    link_pages(pages)
     bar(name, run_id, next(key for key in pages if pages[key] == page), titles)
     page.run()
     url_state.write()
@@ -64,6 +66,14 @@ def page_of(name: str, title: str) -> st.Page:
     """The page of `views/<name>.py`."""
     path = "config" if name == "settings" else name
     return st.Page(VIEWS / f"{name}.py", title=title, url_path=path, default=name == "overview")
+
+
+def link_pages(pages: Mapping[str, st.Page]) -> None:
+    """Streamlit's own links, which nobody sees: the bar presses them, since only they change the page in the browser
+    before the old page's parts are drawn again."""
+    with st.container(key="page_links"):
+        for name, page in pages.items():
+            st.container(key=f"page_{name}").page_link(page)
 
 
 def viewer_language() -> str:

@@ -11,16 +11,14 @@ import streamlit as st
 
 from dashboard import url_state
 from dashboard.components.screen import Asked, show_bar
-from dashboard.panels import LANGUAGE, shown_reader
+from dashboard.panels import shown_reader
 from dashboard.panels.controls import obey
 from dashboard.text import language
 from shared.errors import RunFolderError
 
 
-@st.fragment
 def bar(run_name: str, run_id: str, page: str, titles: Mapping[str, str]) -> None:
     """Drawn once; from then on the browser asks for what it shows. titles: of every page, by its name."""
-    language.use(st.session_state.get(LANGUAGE, "en"))
     data = {
         "run": run_name,
         "runId": run_id,
@@ -38,11 +36,8 @@ def page_url(name: str, run_name: str) -> str:
 
 
 def follow(asked: Asked, run_name: str) -> None:
-    """Do what was asked for in the browser: another page, another run, or a request to a program."""
+    """Do what was asked for in the browser: another run, other pictures, or a request to a program."""
     match asked:
-        case {"do": "page", "page": str(page)}:
-            url_state.write()
-            st.switch_page(f"views/{page}.py")
         case {"do": "run", "run": str(name)}:
             st.session_state["run"] = name
             st.rerun()

@@ -1,7 +1,7 @@
 """The bar on top of every page and the first screen: both ask for `/screen/<run>.json` themselves and draw it.
 
 Python sends only which run, which page and the texts. What a person presses comes back as one trigger value, `asked`:
-`{"do": "stop"}`, `{"do": "page", "page": "samples"}`, …
+`{"do": "stop"}`, `{"do": "run", "run": "demo"}`, …
 """
 
 from __future__ import annotations

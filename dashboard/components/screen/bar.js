@@ -1,7 +1,7 @@
 // The bar on top of every page. Data: {run, runId, page, pages: [{name, title, url}], lang, words}; see __init__.py.
 // What it shows comes from poll.js; what a person asks for goes to Python as {do, …}.
 
-import { attach, button, fit, make, mark, onPlainClick, set, show, write, writeWithCode } from "./dom.js"
+import { attach, button, fit, make, mark, onPlainClick, openPage, set, show, write, writeWithCode } from "./dom.js"
 import { ask, follow, look } from "./poll.js"
 
 const ON_A_PHONE = ["overview", "samples", "snapshots"] // the pages that have a place at the bottom of a phone
@@ -113,7 +113,7 @@ class Bar {
 
   go(name) {
     this.menu.hidePopover()
-    if (name !== this.data.page) this.tell({ do: "page", page: name })
+    if (name !== this.data.page) openPage(name)
   }
 
   press(what) {

@@ -54,6 +54,11 @@ export function onPlainClick(link, follow) {
   }
 }
 
+// Python draws a hidden link for each page; see shell.py.
+export function openPage(name) {
+  document.querySelector(`.st-key-page_${name} a`)?.click()
+}
+
 // A panel that opens under its button: Escape, a click elsewhere and a second click close it.
 export function attach(opener, panel) {
   panel.popover = "auto"

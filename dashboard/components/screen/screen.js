@@ -1,7 +1,7 @@
 // The first screen: the verdict on the left, the pictures on the right, the filmstrip below.
 // Data: {run, words, left, right}; see __init__.py. What it shows comes from poll.js.
 
-import { make, mark } from "./dom.js"
+import { make, mark, openPage } from "./dom.js"
 import { Filmstrip } from "./filmstrip.js"
 import { Pictures } from "./pictures.js"
 import { ask, follow, look } from "./poll.js"
@@ -15,7 +15,7 @@ class FirstScreen {
     const tell = (what) => this.tell(what)
     const choose = (sides) => this.choose(sides)
     this.verdict = new Verdict(tell, (left, right) => choose({ left, right }))
-    this.pictures = new Pictures(() => tell({ do: "page", page: "samples" }))
+    this.pictures = new Pictures(() => openPage("samples"))
     this.filmstrip = new Filmstrip(choose)
     const left = make("div", "left", this.verdict.answer, this.verdict.downloads, this.verdict.also)
     root.append(left, this.pictures.root, this.filmstrip.root)
