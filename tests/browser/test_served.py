@@ -31,7 +31,7 @@ COLORS = """(node, style) => [
 def test_text_is_readable_in_both_themes(open_page: OpenPage, scheme: str) -> None:
     page = open_page("done", "", color_scheme=scheme)
     page.wait_for_selector(".main-svg .annotation-text")
-    selectors = ("h1", "color"), (".parts span", "color"), (".annotation-text", "fill"), (".prompt b", "color")
+    selectors = (".answer h1", "color"), (".parts span", "color"), (".annotation-text", "fill"), (".prompt b", "color")
     for selector, style in selectors:
         node = page.locator(selector).first
         node.wait_for()
