@@ -102,6 +102,8 @@ def render(reader: RunReader) -> str:
         "settings_title": html.escape(say("Settings")),
         "settings": settings(reader),
         "plotly": PLOTLY_FILE.read_text(encoding="utf-8").replace("</script", "<\\/script"),
+        "figure_frame": figures.FRAME,
+        "figure_style": figures.STYLE,
         "figure_script": base64.b64encode(figures.SCRIPT.read_bytes()).decode(),
         "wall_script": base64.b64encode(walls.SCRIPT.read_bytes()).decode(),
         "data": json.dumps(data, ensure_ascii=False).replace("<", "\\u003c"),

@@ -140,6 +140,27 @@ function listen(node) {
   })
 }
 
+// Arrow keys walk the points, Home and End go to the first and the last, Enter does what a click does.
+function walk(node, key) {
+  const traces = node._fullData.filter((trace) => trace.visible === true && trace.x?.length)
+  const trace = traces.find((one) => one.customdata?.length) ?? traces[0]
+  if (!trace) return false
+  const last = trace.x.length - 1
+  const at = node.pointAt ?? -1
+  const moves = { ArrowRight: at + 1, ArrowLeft: at < 0 ? last : at - 1, Home: 0, End: last }
+  if (key === "Enter") {
+    if (at >= 0 && trace.customdata?.length) figures.get(node).tell.picked(trace.customdata[at])
+    return at >= 0
+  }
+  if (!(key in moves)) return false
+  node.pointAt = Math.min(last, Math.max(0, moves[key]))
+  window.Plotly.Fx.hover(node, [{ curveNumber: trace.index, pointNumber: node.pointAt }], trace.xaxis + trace.yaxis)
+  const value = Array.isArray(trace.text) ? trace.text[node.pointAt] : Number(trace.y[node.pointAt]).toPrecision(4)
+  const said = node.parentElement.querySelector(".darkroom-figure-said")
+  if (said) said.textContent = `${node._fullLayout.xaxis.title.text} ${trace.customdata?.[node.pointAt] ?? trace.x[node.pointAt]}, ${trace.name}: ${value}`
+  return true
+}
+
 export default function ({ data, parentElement, setStateValue, setTriggerValue }) {
   const node = parentElement.querySelector(".darkroom-figure")
   const error = parentElement.querySelector(".darkroom-figure-error")
@@ -149,6 +170,9 @@ export default function ({ data, parentElement, setStateValue, setTriggerValue }
   }
   figures.set(node, { ...data, tell })
   node.setAttribute("aria-label", data.label)
+  node.onkeydown = (event) => {
+    if (event.target === node && window.Plotly && node._fullData && walk(node, event.key)) event.preventDefault()
+  }
   node.style.height = `${data.figure.layout.height}px`
   sight.observe(node)
   loadPlotly(data.plotly)

@@ -19,10 +19,18 @@ from dashboard.server.files import PLOTLY_URL
 SCRIPT = Path(__file__).with_name("figure.js")
 WINDOW = "figure_window"  # in the session: (group, ends)
 
+FRAME = """<div class="darkroom-figure" role="group" tabindex="0"></div>
+<p class="darkroom-figure-said" role="status"></p>
+<p class="darkroom-figure-error" hidden></p>"""
+STYLE = """.darkroom-figure { width: 100%; }
+.darkroom-figure:focus-visible { outline: 2px solid var(--st-primary-color); outline-offset: 2px; }
+.darkroom-figure-said { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
+.darkroom-figure-error { color: var(--st-red-text-color); }"""
+
 _mount = components.component(
     "darkroom_figure",
-    html='<div class="darkroom-figure" role="img"></div>\n<p class="darkroom-figure-error" hidden></p>',
-    css=".darkroom-figure { width: 100%; }\n.darkroom-figure-error { color: var(--st-red-text-color); }",
+    html=FRAME,
+    css=STYLE,
     js=SCRIPT.read_text(encoding="utf-8"),
     isolate_styles=False,  # Plotly writes its CSS into the document's head, which a shadow root does not see
 )

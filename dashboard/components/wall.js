@@ -50,6 +50,7 @@ function makeImage(className) {
 
 function makeCell() {
   const frame = element("button", "frame", makeImage("under"), makeImage("over"), element("span", "why"))
+  frame.append(element("span", "side-name left"), element("span", "side-name right")) // of the halves of a wipe
   frame.type = "button"
   const below = ["numbers", "seed", "alike"].map((name) => element("div", name))
   return element("figure", "cell", element("div", "head"), frame, ...below)
@@ -229,6 +230,8 @@ class Room {
     fillImage(frame.children[0], under)
     fillImage(frame.children[1], picture)
     write(head, column.title)
+    write(frame.children[3], under ? this.shown.other.title : "")
+    write(frame.children[4], under ? column.title : "")
     write(frame.children[2], picture ? "" : result?.reason || words.nothing)
     const values = picture?.sample?.metrics
     const spelled = metrics.map(([name, label]) => (cell.closest(".lens") ? `${label} ${spell(values?.[name])}` : spell(values?.[name])))

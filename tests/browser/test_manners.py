@@ -108,3 +108,35 @@ def handshake(server: subprocess.Popen[bytes], **headers: str) -> int:
         return connection.getresponse().status
     finally:
         connection.close()
+
+
+def test_the_points_of_a_chart_are_reached_by_keyboard(open_page: OpenPage) -> None:
+    page = open_page("done")
+    figure = page.locator(".darkroom-figure.js-plotly-plot").nth(1)
+    figure.wait_for(state="attached")
+    figure.scroll_into_view_if_needed()
+    figure.focus()
+    page.keyboard.press("Home")
+    said = figure.locator("xpath=../p[contains(@class, 'darkroom-figure-said')]")
+    expect(said).to_contain_text("composite")
+    page.keyboard.press("End")
+    expect(said).to_contain_text("300")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/samples?*step=300*")
+
+
+def test_the_lens_fits_on_a_phone_and_the_halves_of_a_wipe_are_named(open_page: OpenPage) -> None:
+    page = open_page("done", "samples", "&step=100", viewport={"width": 390, "height": 844}, has_touch=True)
+    page.get_by_role("radio", name="wipe").click()
+    names = page.locator(".wall .compared .side-name").all_inner_texts()[:2]
+    assert names == ["base, step 0", "step 100"]
+    for button in page.locator(".room .bar button:visible").all():
+        box = button.bounding_box()
+        assert box
+        assert box["height"] >= 44
+        assert box["width"] >= 44
+    page.locator(".wall .frame").nth(2).click()
+    box = page.locator("dialog.lens").bounding_box()
+    assert box
+    assert box["x"] >= 0
+    assert box["x"] + box["width"] <= 390
