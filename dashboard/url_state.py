@@ -29,9 +29,10 @@ PARSERS: dict[str, Callable[[str], Any]] = {
     "left": int,
     "compare": _words,
     "role": str,
+    "over": str,
     "lang": str,
 }
-DEFAULTS = {"x": "step", "role": "trainer"}
+DEFAULTS = {"x": "step", "role": "trainer", "over": "relative"}
 WRITTEN = "address_written"  # in the session
 
 

@@ -27,6 +27,7 @@ from shared.config.schema import Config
 from shared.errors import DeviceError, ModelError, exit_code_of, report
 from shared.files.publication import sweep
 from shared.machine.hardware import evaluator_gpu
+from shared.machine.recorder import recorded
 from shared.run_folder.heartbeat import hold_slot
 from shared.run_folder.run_dir import RunDir, open_run
 from tasks import devices
@@ -46,7 +47,7 @@ def main() -> int:
     arguments = parser.parse_args()
     run = open_run(arguments.run)
     run_mode = RunMode(follow=arguments.follow)
-    with hold_slot(run, "evaluator") as status:
+    with hold_slot(run, "evaluator") as status, recorded(run):
         sweep(run.staging)
         watching = work_queue.watching(run, run_mode.wake.set) if arguments.follow else contextlib.nullcontext()
         with watching:

@@ -34,6 +34,7 @@ from shared.config.dumping import dump_config
 from shared.config.loading import parse_config
 from shared.config.schema import Config
 from shared.files.publication import publish
+from shared.machine.recorder import recorded
 from shared.run_folder import requests
 from shared.run_folder.heartbeat import Status, hold_role
 from shared.run_folder.leases import claimed
@@ -60,13 +61,7 @@ from shared.run_folder.records import (
     utc_now,
 )
 from shared.run_folder.run_dir import ResultKind, RunDir, step_name, steps_in
-from shared.run_folder.tables import (
-    TRAIN_COLUMNS,
-    Appender,
-    Value,
-    prune,
-    write_rows,
-)
+from shared.run_folder.tables import GPU_COLUMNS, SYSTEM_COLUMNS, TRAIN_COLUMNS, Appender, Value, prune, write_rows
 
 SIDE = 64
 SEEDS = (1234, 1235)
@@ -494,6 +489,7 @@ def write_history(fake: FakeRun, step_seconds: float = 0.4) -> None:
             when = start + timedelta(seconds=(step - 0.5 * fake.rng.random()) * step_seconds + pause)
             lines.append(fake.training_row(step, when, step_seconds * fake.rng.uniform(0.9, 1.1)))
         write_rows(run.train_csv, table.columns, lines)
+        write_system(fake, start, step_seconds, stopped_at)
         evaluated = list(range(every, steps + 1, every)) or [steps]
         for step in evaluated:
             fake.publish_snapshot(step)
@@ -509,6 +505,38 @@ def write_history(fake: FakeRun, step_seconds: float = 0.4) -> None:
         evaluator.update(step=evaluated[-1], total=len(evaluated))
 
 
+def write_system(fake: FakeRun, start: datetime, step_seconds: float, stopped_at: int) -> None:
+    """What a GPU of 24 GB took meanwhile: nothing is recorded during the pause, and the first row after it begins
+    anew."""
+    end, until, after = fake.steps * step_seconds, stopped_at * step_seconds, 600.0
+    seconds = [second for second in range(0, math.ceil(end) + 10, 10) if second <= end or second == 0]
+    begun = next((second for second in seconds if second > until), -1)
+    rows: list[dict[str, Value]] = []
+    for second in seconds:
+        warm, wave = 1 - math.exp(-second / 60), math.sin(second / 17)
+        when = start + timedelta(seconds=second + (after if second > until else 0))
+        rows.append(
+            {
+                "timestamp": when.isoformat(timespec="milliseconds"),
+                "seconds": 0.0 if second in (0, begun) else 10.0,
+                "cpu_percent": round(22 + 6 * wave, 1),
+                "memory_used_mib": round(9800 + 400 * warm),
+                "disk_free_mib": 61_000 - 2 * second,
+                "trainer_rss_mib": round(1450 + 60 * warm),
+                "evaluator_rss_mib": round(1720 + 40 * wave),
+                "dashboard_rss_mib": 260,
+                "supervisor_rss_mib": 70,
+                "trainer_gpu_mib": round(7300 + 200 * warm),
+                "evaluator_gpu_mib": round(4100 + 900 * max(0.0, wave)),
+                "gpu0_percent": round(91 + 7 * wave),
+                "gpu0_memory_mib": round(11_900 + 200 * warm + 900 * max(0.0, wave)),
+                "gpu0_celsius": round(44 + 28 * warm),
+                "gpu0_watts": round(286 + 30 * wave, 1),
+            }
+        )
+    write_rows(fake.run.system_csv(), (*SYSTEM_COLUMNS, *(f"gpu0_{name}" for name in GPU_COLUMNS)), rows)
+
+
 def live(fake: FakeRun, step_seconds: float, evaluation_seconds: float, ignore_stop: bool) -> None:
     """Train and evaluate in time; answers a stop request as the trainer does, then the evaluator drains."""
     run = fake.run
@@ -516,7 +544,7 @@ def live(fake: FakeRun, step_seconds: float, evaluation_seconds: float, ignore_s
     checks = Appender(run.validation_csv, tuple(fake.validation_row(0)))
     last = max(fake.run.published_snapshots(), default=0)
     prune(run.train_csv, lambda row: int(row["step"]) <= last)
-    with hold_role(run, "trainer") as trainer, hold_role(run, "evaluator") as evaluator:
+    with hold_role(run, "trainer") as trainer, hold_role(run, "evaluator") as evaluator, recorded(run):
         trainer.update("preparing", step=last, total=fake.steps, message="caching latents")
         requests.ignore_before(run, trainer.record.started)
         waiting: list[int] = [] if run.evaluation(0).exists() else [0]

@@ -18,6 +18,7 @@ import tasks
 from shared.config.schema import Config
 from shared.errors import DeviceError, exit_code_of
 from shared.launch import power
+from shared.machine.recorder import recorded
 from shared.run_folder.heartbeat import Status, hold_role
 from shared.run_folder.run_dir import RunDir, open_run
 from tasks import devices
@@ -43,7 +44,10 @@ def main() -> int:
     config = run.read_config()
     accelerator = _accelerator(config)
     devices.share_cores(accelerator.device)
-    with hold_role(run, "trainer") if accelerator.is_main_process else contextlib.nullcontext() as status:
+    with contextlib.ExitStack() as held:
+        status = held.enter_context(hold_role(run, "trainer")) if accelerator.is_main_process else None
+        if status:
+            held.enter_context(recorded(run))
         stop = StopSignal(run, answers=accelerator.is_main_process)
         try:
             _train(run, config, accelerator, stop, status)

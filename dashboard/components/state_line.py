@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from dashboard.data.machine_usage import Gpu
 from dashboard.text.formatting import duration
 from dashboard.text.language import say
+from shared.machine.gpu_readings import Gpu
 from shared.run_folder.heartbeat import STALE_SECONDS
 from shared.run_folder.records import FINAL_STATES, ProcessStatus, seconds_since
 

@@ -44,7 +44,7 @@ def of_run(reader: RunReader, trainer: ProcessStatus | None, now: datetime) -> l
 
 def damaged(reader: RunReader) -> list[Alert]:
     """Files that cannot be read; what they should say is missing on the page."""
-    for read in (reader.train, reader.validation, reader.metrics, reader.best, reader.notes):
+    for read in (reader.train, reader.validation, reader.system, reader.metrics, reader.best, reader.notes):
         read()  # what nobody has read yet is not known to be damaged
     for step in reader.evaluated_steps():
         reader.result(step)

@@ -1,4 +1,7 @@
-"""This machine at this moment: GPUs, processors, memory, disk. Measured only while somebody looks; nothing is kept."""
+"""This machine at this moment: processors, memory, disk. Measured only while somebody looks.
+
+What is kept with the run is `system.csv`, written by `shared.machine.recorder`.
+"""
 
 from __future__ import annotations
 
@@ -8,21 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
-import pynvml
-
-from shared.machine.hardware import open_nvml
-
-
-@dataclass(frozen=True)
-class Gpu:
-    """One GPU; what its driver does not tell is None."""
-
-    name: str
-    used_bytes: int
-    total_bytes: int
-    celsius: int | None = None
-    watts: float | None = None
-    utilisation_percent: int | None = None
 
 
 @dataclass(frozen=True)
@@ -48,27 +36,6 @@ def read_machine(folder: Path) -> Machine:
         disk_free_bytes=disk.free,
         disk_total_bytes=disk.total,
     )
-
-
-def read_gpus() -> list[Gpu]:
-    """Every NVIDIA GPU; empty where there is none, or no driver."""
-    with suppress(pynvml.NVMLError):
-        open_nvml()
-        return [_read_gpu(pynvml.nvmlDeviceGetHandleByIndex(index)) for index in range(pynvml.nvmlDeviceGetCount())]
-    return []
-
-
-def _read_gpu(handle: object) -> Gpu:
-    memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
-    celsius = watts = utilisation = None
-    with suppress(pynvml.NVMLError):
-        celsius = int(pynvml.nvmlDeviceGetTemperature(handle, pynvml.NVML_TEMPERATURE_GPU))
-    with suppress(pynvml.NVMLError):
-        watts = pynvml.nvmlDeviceGetPowerUsage(handle) / 1000
-    with suppress(pynvml.NVMLError):
-        utilisation = int(pynvml.nvmlDeviceGetUtilizationRates(handle).gpu)
-    name = pynvml.nvmlDeviceGetName(handle)
-    return Gpu(str(name), int(memory.used), int(memory.total), celsius, watts, utilisation)
 
 
 def folder_bytes(folder: Path) -> int:

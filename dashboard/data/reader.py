@@ -25,10 +25,11 @@ from shared.run_folder.metric_descriptions import MetricDescriptions
 from shared.run_folder.pending import BASE_MODEL, without_result
 from shared.run_folder.records import Best, EvaluationResult, ExportFormat, Manifest
 from shared.run_folder.run_dir import ResultKind, RunDir, steps_in
-from shared.run_folder.tables import TRAIN_COLUMNS, VALIDATION_COLUMNS, read_rows
+from shared.run_folder.tables import SYSTEM_COLUMNS, TRAIN_COLUMNS, VALIDATION_COLUMNS, read_rows
 
 TEXT_COLUMNS = frozenset({"timestamp", "status", "reason", "signals", "sure"})
 MAX_KEPT = 32
+MAX_MACHINES = 16
 _NOTHING: Any = object()
 
 Kept = TypeVar("Kept")
@@ -43,6 +44,7 @@ class RunReader:
         self._config: tuple[tuple[int, int], Config] | None = None
         self._train = GrowingTable(run.train_csv, TRAIN_COLUMNS)
         self._validation = GrowingTable(run.validation_csv, VALIDATION_COLUMNS)
+        self._system: dict[int, GrowingTable] = {}
         self._metrics: tuple[Version, pd.DataFrame] | None = None
         self._descriptions: tuple[tuple[int, int], MetricDescriptions] | None = None
         self._best: tuple[tuple[int, int], Best | None] | None = None
@@ -78,6 +80,17 @@ class RunReader:
     def validation(self) -> pd.DataFrame:
         """`validation.csv`: losses on pictures never trained on; empty where none are computed."""
         return self._unless_damaged(self.run.validation_csv, self._validation.read, self._validation.empty)
+
+    def system(self) -> list[pd.DataFrame]:
+        """`system.csv`, and that of each further machine which recorded itself; those without a row are left out."""
+        tables: list[pd.DataFrame] = []
+        for machine in range(1, MAX_MACHINES + 1):
+            path = self.run.system_csv(machine)
+            if not path.is_file():
+                break
+            table = self._system.setdefault(machine, GrowingTable(path, SYSTEM_COLUMNS))
+            tables.append(self._unless_damaged(path, table.read, table.empty))
+        return [table for table in tables if len(table)]
 
     def metrics(self) -> pd.DataFrame:
         """`metrics.csv` by ascending step, missing as NaN; replaced whole, so read whole when it changes."""

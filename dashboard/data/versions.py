@@ -24,6 +24,7 @@ PARTS: dict[str, Callable[[RunDir], Iterable[Path]]] = {
     "exports": lambda run: (run.exports,),
     "notes": lambda run: (run.notes,),
     "settings": lambda run: (run.config, run.record),
+    "system": lambda run: run.path.glob("system*.csv"),
     "logs": lambda run: run.logs.glob("*.log"),
 }
 

@@ -1,8 +1,9 @@
-"""The machine now, the programs of the run, the environment it was created in, and its disk use."""
+"""The machine now and while the run was at work, the programs of the run, its environment, and its disk use."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,19 +11,26 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from dashboard import url_state
+from dashboard.charts.system import Axis, system_figure
 from dashboard.components import state_line
-from dashboard.data.machine_usage import Gpu, folder_bytes, read_gpus, read_machine
+from dashboard.components.figure import show_figure
+from dashboard.data.consumption import Consumption, consumption
+from dashboard.data.machine_usage import folder_bytes, read_machine
 from dashboard.data.reader import RunReader
 from dashboard.data.versions import is_live
 from dashboard.panels import refreshed
-from dashboard.text.formatting import size
+from dashboard.text import language
+from dashboard.text.formatting import duration, number, size
 from dashboard.text.language import say
+from shared.machine.gpu_readings import Gpu, read_gpus
 from shared.run_folder.heartbeat import is_alive, read_statuses
 from shared.run_folder.records import ProcessStatus, Role
 
 ROLES: tuple[Role, ...] = ("supervisor", "trainer", "evaluator")
 FOLDERS = ("snapshots", "checkpoints", "evaluations", "confirmations", "requested", "references", "exports", "logs")
 ELSEWHERE: dict[str, Any] = {"schema_version": True, "memory": True, "changes": True, "dataset": {"held_out"}}
+OVER: dict[Axis, str] = {"relative": "hours", "step": "steps"}
 MEASURED = {"gpu_allocated_mib": "allocated", "gpu_reserved_mib": "reserved", "process_rss_mib": "resident"}
 
 LIVE_SECONDS, QUIET_SECONDS = 2.0, 10.0  # between two looks at the machine
@@ -37,6 +45,58 @@ def system_panel(reader: RunReader) -> float:
     table = program_table(reader, datetime.now(UTC))
     st.dataframe(table, hide_index=True, column_config={say("started"): started})
     return LIVE_SECONDS if is_live(reader.run) else QUIET_SECONDS
+
+
+@refreshed("system", seconds=10.0)
+def series_panel(reader: RunReader) -> None:
+    """What was recorded while the run was at work, one figure for each machine."""
+    st.markdown("##### " + say("While the run was at work"))
+    tables = reader.system()
+    if not tables:
+        st.info(why_no_series(reader), icon=":material/info:")
+        return
+    st.caption(took([consumption(table) for table in tables]))
+    url_state.settle("over", [*OVER], "relative")
+    over = st.segmented_control(
+        say("Horizontal axis"),
+        OVER,
+        required=True,
+        key="over",
+        persist_state="session",
+        on_change=url_state.write,
+        format_func=lambda kind: say(OVER[kind]),
+        width="content",
+    )
+    for machine, table in enumerate(tables, 1):
+        if len(tables) > 1:
+            st.markdown("###### " + say("Machine {number}", number=machine))
+        version = ("system", machine, over, len(table), float(table["timestamp"].iloc[-1]), language.current())
+        figure = reader.keep(version, functools.partial(system_figure, table, reader.train(), over))
+        label = say("{run}: memory, load, temperature and power of machine {number}", run=reader.name, number=machine)
+        name = f"{reader.name}-system-{machine}"
+        show_figure(
+            figure, key=f"system_figure_{machine}", group=f"{reader.run_id}-{over}", label=label, file_name=name
+        )
+
+
+def why_no_series(reader: RunReader) -> str:
+    """Why nothing is drawn."""
+    roles: tuple[Role, ...] = ("trainer", "evaluator")
+    if any(is_alive(status) for role in roles for status in read_statuses(reader.run, role).values()):
+        return say("Nothing is recorded yet. A row comes every 10 seconds.")
+    if reader.train().empty:
+        return say("Nothing is recorded yet, because this run has not started.")
+    return say("An earlier version trained this run, and it did not record memory, load, temperature and power.")
+
+
+def took(machines: Sequence[Consumption]) -> str:
+    """Total time and energy in a sentence each, or why the energy is unknown."""
+    time = say("Recorded: {time}.", time=duration(max(one.seconds for one in machines)))
+    known = [one.kilowatt_hours for one in machines if one.kilowatt_hours is not None]
+    if not known:
+        return f"{time} {say('Energy: unknown, because no GPU of this run says how much power it takes.')}"
+    energy = number(sum(known))
+    return f"{time} {say('Energy of the GPUs: {energy} kWh, without processors and power supply.', energy=energy)}"
 
 
 @refreshed("train", "settings", "snapshots", "exports", seconds=30.0)

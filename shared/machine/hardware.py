@@ -69,12 +69,12 @@ def usable_gpus() -> list[Gpu]:
 
     CUDA shows a process one MIG slice at most, and beside it nothing else.
     """
-    if "+cpu" in importlib.metadata.version("torch"):
-        return []
-    devices, listed = _in_cuda_order(_devices()), os.environ.get("CUDA_VISIBLE_DEVICES")
-    visible = devices if listed is None else _named(devices, listed)
-    visible = [device.slices[0] if device.slices else device for device in visible]
-    return _measured([device for device in visible if device.slice][:1] or visible)
+    return _measured(_usable())
+
+
+def usable_handles() -> list[tuple[int, Any]]:
+    """Number and NVML handle of each GPU of `usable_gpus`: temperature and power are those of a whole GPU."""
+    return [(device.index, device.gpu) for device in _usable()]
 
 
 def evaluator_gpu(num_gpus: int, num_training: int) -> int:
@@ -108,6 +108,16 @@ def _devices() -> list[_Device]:
         return [_device(index) for index in range(pynvml.nvmlDeviceGetCount())]
     except pynvml.NVMLError:
         return []
+
+
+def _usable() -> list[_Device]:
+    """The devices torch would use, in its order."""
+    if "+cpu" in importlib.metadata.version("torch"):
+        return []
+    devices, listed = _in_cuda_order(_devices()), os.environ.get("CUDA_VISIBLE_DEVICES")
+    visible = devices if listed is None else _named(devices, listed)
+    visible = [device.slices[0] if device.slices else device for device in visible]
+    return [device for device in visible if device.slice][:1] or visible
 
 
 def _device(index: int) -> _Device:

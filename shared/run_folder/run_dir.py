@@ -69,6 +69,11 @@ class RunDir:
         """Held-out losses of single examples, written before the step's row of `validation_csv`; writer: trainer."""
         return self.path / "validation_examples.csv"
 
+    def system_csv(self, machine: int = 1) -> Path:
+        """The machine while programs of the run live; of a second machine, `system-2.csv`; writer: the recorder of
+        the trainer or of an evaluator."""
+        return self.path / ("system.csv" if machine == 1 else f"system-{machine}.csv")
+
     @property
     def metrics_csv(self) -> Path:
         """Derived from evaluations; writer: the holder of `metrics_lock`."""

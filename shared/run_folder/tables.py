@@ -40,6 +40,31 @@ lack some of these and have others."""
 EXAMPLE_COLUMNS = ("step", "part", "id", "loss")
 """Of validation_examples.csv: the loss of one example, of part `held out` or `probe`."""
 
+SYSTEM_COLUMNS = (
+    "timestamp",
+    "seconds",
+    "cpu_percent",
+    "memory_used_mib",
+    "disk_free_mib",
+    "trainer_rss_mib",
+    "evaluator_rss_mib",
+    "dashboard_rss_mib",
+    "supervisor_rss_mib",
+    "trainer_gpu_mib",
+    "evaluator_gpu_mib",
+)
+"""Of system.csv, every 10 s. `seconds`: since the row before, 0 where a recording begins; their sum is the time that
+was recorded.
+
+The first three numbers are of the whole machine: processors in percent of all cores, memory in use, free space on the
+disk of the run. `…_rss_mib`: resident memory of a program, all evaluators together. `…_gpu_mib`: what it holds on all
+GPUs, as the driver says; train.csv has, by step, what torch holds of that. Blank: the program does not run, or nobody
+tells."""
+
+GPU_COLUMNS = ("percent", "memory_mib", "celsius", "watts")
+"""Of system.csv after these, for each GPU that the run may use, as `gpu<number>_percent`: load, memory in use by
+everybody, temperature, power."""
+
 
 class Appender:
     """Appends rows to one CSV file; this process is its only writer."""

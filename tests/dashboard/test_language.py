@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from dashboard import charts
-from dashboard.charts import quality, training
+from dashboard.charts import quality, system, training
 from dashboard.components import request_status
 from dashboard.data import drawings
 from dashboard.panels import curves
+from dashboard.panels import system as system_page
 from dashboard.text import formatting, language
 from dashboard.text.language import TEXTS, best_match, say
 from shared.followers.alerts import SENTENCES
@@ -28,6 +29,8 @@ LOOKED_UP = {
     *quality.ANCHOR_NAMES.values(),
     *training.LANES,
     *training.GPU_MEMORY,
+    *system.PROGRAMS,
+    *system_page.OVER.values(),
     *curves.X_NAMES.values(),
     *curves.OPTIONS.values(),
     *request_status.NAMES.values(),
@@ -75,7 +78,7 @@ def test_everything_the_page_says_is_translated(code: str) -> None:
 @pytest.mark.parametrize("code", CHINESE)
 def test_nothing_is_translated_that_is_not_said(code: str) -> None:
     states = {"starting", "preparing", "training", "paused", "evaluating", "idle", "draining", "saving", "serving"}
-    spelled = {"allocated", "reserved", "resident", "device, all processes", "Supervisor"}
+    spelled = {"allocated", "reserved", "resident", "device, all processes"}
     assert TEXTS[code].keys() - {*said(), *LOOKED_UP, *states, *spelled} == set()
 
 

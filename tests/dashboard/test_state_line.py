@@ -6,9 +6,9 @@ import pandas as pd
 import pytest
 
 from dashboard.components import state_line
-from dashboard.data.machine_usage import Gpu
 from dashboard.data.speed import pace
 from dashboard.text import formatting
+from shared.machine.gpu_readings import Gpu
 from shared.run_folder.active_evaluators import of_this_session
 from shared.run_folder.records import ProcessStatus, State, parse_time
 

@@ -24,6 +24,7 @@ from dashboard.panels.system import memory_table
 from dashboard.server.files import download_url, find_download, find_file, routes
 from examples.fake_run import PROMPTS, FakeRun
 from shared.files.publication import publish
+from shared.machine import gpu_readings
 from shared.run_folder.older_metrics import OLDER_METRICS
 from shared.run_folder.records import Change, Confirmation, EvaluationResult, Manifest, Request, Sample
 
@@ -237,15 +238,15 @@ def test_the_machine_is_measured_and_absent_gpus_are_none(tmp_path: Path, monkey
     now = machine_usage.read_machine(tmp_path)
     assert 0 < now.memory_used_bytes < now.memory_total_bytes
     assert 0 < now.disk_free_bytes <= now.disk_total_bytes
-    monkeypatch.setattr(machine_usage.pynvml, "nvmlInit", raise_no_driver)
-    assert machine_usage.read_gpus() == []
+    monkeypatch.setattr(gpu_readings.pynvml, "nvmlInit", raise_no_driver)
+    assert gpu_readings.read_gpus() == []
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "b").write_bytes(b"12345")
     assert machine_usage.folder_bytes(tmp_path / "a") == 5
 
 
 def raise_no_driver() -> None:
-    raise machine_usage.pynvml.NVMLError(machine_usage.pynvml.NVML_ERROR_LIBRARY_NOT_FOUND)
+    raise gpu_readings.pynvml.NVMLError(gpu_readings.pynvml.NVML_ERROR_LIBRARY_NOT_FOUND)
 
 
 def test_a_gpu_that_tells_little_is_shown_with_that(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -261,8 +262,8 @@ def test_a_gpu_that_tells_little_is_shown_with_that(monkeypatch: pytest.MonkeyPa
         "nvmlDeviceGetUtilizationRates": lambda _: raise_no_driver(),
         "nvmlDeviceGetName": lambda _: "T4",
     }.items():
-        monkeypatch.setattr(machine_usage.pynvml, name, value)
-    assert machine_usage.read_gpus() == [machine_usage.Gpu("T4", 5, 10, celsius=61)]
+        monkeypatch.setattr(gpu_readings.pynvml, name, value)
+    assert gpu_readings.read_gpus() == [gpu_readings.Gpu("T4", 5, 10, celsius=61)]
 
 
 def test_only_files_of_the_right_kind_inside_the_runs_folder_are_found(finished: FakeRun, tmp_path: Path) -> None:
