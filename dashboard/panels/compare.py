@@ -4,7 +4,6 @@ differ, the same prompts drawn."""
 from __future__ import annotations
 
 import html
-from contextlib import suppress
 from dataclasses import replace
 
 import streamlit as st
@@ -18,7 +17,7 @@ from dashboard.data.comparison import Contestant, evaluated_otherwise, score_tab
 from dashboard.data.reader import RunReader
 from dashboard.data.runs import open_reader, run_names
 from dashboard.data.versions import is_live
-from dashboard.panels import failing_alone, refreshed
+from dashboard.panels import failing_alone, refreshed, sentence
 from dashboard.panels.curves import axis_of, choose_look
 from dashboard.panels.settings import show_differences
 from dashboard.story.contest import contest
@@ -79,8 +78,13 @@ def chosen_readers(others: list[str]) -> list[RunReader]:
     )
     readers: list[RunReader] = []
     for name in names:
-        with suppress(DarkroomError):
-            readers.append(open_reader(name))
+        try:
+            one = open_reader(name)
+            _ = one.config  # without its settings it cannot be compared
+        except DarkroomError as error:
+            st.warning(sentence(error), icon=":material/warning:")
+            continue
+        readers.append(one)
     return readers
 
 

@@ -93,6 +93,19 @@ def test_the_first_screen_of_hostile_texts_is_made(finished: FakeRun, monkeypatc
     assert MARKUP in [alert["text"] for alert in answer.json()["alerts"]], "as it is: the page writes it as text"
 
 
+def test_a_run_whose_settings_cannot_be_read_is_named_and_the_others_are_compared(
+    page: AppTest, finished: FakeRun
+) -> None:
+    broken = finished.run.path.with_name("broken")
+    shutil.copytree(finished.run.path, broken)
+    (broken / "config.toml").write_text("[train]\nunknown = 1\n")
+    page.query_params.update({"run": "finished", "compare": "broken"})
+    open_page(page, "compare")
+    assert "unknown" in page.warning[0].value
+    assert not page.error
+    assert len(page.dataframe[0].value) == 1
+
+
 def test_a_panel_that_fails_says_so_in_its_place_and_the_terminal_has_the_reason(
     page: AppTest, finished: FakeRun, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
