@@ -32,7 +32,7 @@ HEIGHTS = {
     "system": 800,
 }
 READY = {
-    "overview": ".darkroom-screen.drawn .above",
+    "overview": ".pick.first .right .above",
     "samples": ".wall .over",
     "snapshots": ".st-key-snapshot",
     "compare": ".wall .over",
