@@ -5,6 +5,7 @@ The address is the whole state: page, `run`, and what the page adds (`x`, `smoot
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -35,6 +36,8 @@ def shell() -> None:
     if not names:
         wait_for_a_run(st.session_state[LANGUAGE])
         return
+    if starts_with_all(names) and page == pages["overview"]:
+        st.switch_page(pages["runs"])
     name = st.session_state.get("run") or st.query_params.get("run") or names[0]
     run_id = id_of(name, names)
     if name not in names or is_another(name, run_id):
@@ -52,6 +55,7 @@ def shell() -> None:
 def page_titles() -> dict[str, str]:
     """Every page by the name of its file, in the order of use."""
     return {
+        "runs": say("Runs"),
         "overview": say("Overview"),
         "samples": say("Pictures"),
         "snapshots": say("Snapshots"),
@@ -60,6 +64,12 @@ def page_titles() -> dict[str, str]:
         "settings": say("Config"),
         "system": say("System"),
     }
+
+
+def starts_with_all(names: list[str]) -> bool:
+    """Whether nothing says which of several runs to show: neither the address nor who started the dashboard."""
+    is_said = st.session_state.get("run") or st.query_params.get("run") or os.environ.get("DARKROOM_RUN")
+    return len(names) > 1 and not is_said
 
 
 def page_of(name: str, title: str) -> st.Page:

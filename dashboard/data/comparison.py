@@ -127,9 +127,14 @@ def config_differences(contestants: Sequence[Contestant]) -> pd.DataFrame:
     rows = [
         {say("setting"): key, **{name: spell(settings.get(key)) for name, settings in flat.items()}}
         for key in keys
-        if key.partition(".")[0] not in UNIMPORTANT and len({str(settings.get(key)) for settings in flat.values()}) > 1
+        if is_important(key) and len({str(settings.get(key)) for settings in flat.values()}) > 1
     ]
     return pd.DataFrame(rows)
+
+
+def is_important(key: str) -> bool:
+    """Whether a setting can change what a run learns or how it is evaluated."""
+    return key.partition(".")[0] not in UNIMPORTANT
 
 
 def flatten(tree: Mapping[str, Any]) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from dashboard import report
 from dashboard.data.reader import RunReader
 from dashboard.data.runs import open_reader, run_lines
 from dashboard.server.exports import EXPORTS
+from dashboard.story.cards import cards
 from dashboard.story.requests import advice, shown_requests
 from dashboard.story.screen import screen
 from dashboard.text import language
@@ -39,6 +40,10 @@ def screen_routes() -> list[Route]:
     def runs(request: Request) -> Response:
         return answer(request, lambda: [asdict(line) for line in run_lines()])
 
+    def all_cards(request: Request) -> Response:
+        zone = zone_of(request.query_params.get("zone"))
+        return answer(request, lambda: [asdict(card) for card in cards(datetime.now(UTC), zone)])
+
     def report_file(request: Request) -> Response:
         language.use(language_of(request))
         name = request.path_params["run"]
@@ -51,6 +56,7 @@ def screen_routes() -> list[Route]:
     return [
         Route("/screen/{run}.json", first_screen),
         Route("/runs.json", runs),
+        Route("/cards.json", all_cards),
         Route("/report/{run}.html", report_file),
     ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from typing import Any, Literal
@@ -55,12 +56,12 @@ class Evidence:
         return not self.programs.live or (not self.programs.trains and self.backlog.is_empty)
 
 
-def gather(reader: RunReader, now: datetime, zone: tzinfo) -> Evidence:
-    """What the run folder says now."""
+def gather(reader: RunReader, now: datetime, zone: tzinfo, steps: Iterable[int] | None = None) -> Evidence:
+    """What the run folder says now. steps: those whose results are read; None: all that are evaluated."""
     programs, best = read_programs(reader.run), reader.best()
     results: dict[int, EvaluationResult] = {}
     without: dict[int, tuple[Literal["failed", "skipped"], str]] = {}
-    for step in reader.evaluated_steps():
+    for step in reader.evaluated_steps() if steps is None else steps:
         result = reader.result(step)
         if result is None:
             if problem := reader.damaged.get(reader.run.evaluation(step) / "result.json"):

@@ -180,6 +180,12 @@ def _ended(evidence: Evidence, trainer: ProcessStatus | None, place: str) -> tup
     return [said, *_queue(evidence)], "good" if evidence.backlog.is_empty else "warn"
 
 
+def seconds_at_work(evidence: Evidence) -> float | None:
+    """From the start to the last sign of life; None before the start."""
+    trainer = evidence.programs.trainer
+    return None if trainer is None else _worked_seconds(evidence, parse_time(_last_sign(evidence, trainer)))
+
+
 def _last_sign(evidence: Evidence, trainer: ProcessStatus) -> str:
     """When the last result came, or training ended: evaluators that wait for more do not count."""
     finals = (read_result(evidence.reader, step, CONFIRMATIONS) for step in steps_in(evidence.reader.run.confirmations))

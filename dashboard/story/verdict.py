@@ -49,7 +49,7 @@ def verdict(evidence: Evidence, exports: Exports | None = None) -> Verdict:
     best = evidence.best
     if best is None:
         return _none_yet(evidence)
-    kind, headline, tone = _headline(evidence, best)
+    kind, headline, tone = headline_of(evidence, best)
     result = evidence.results.get(best.step)
     better = evidence.gains.of(result) if result else {}
     manifest = evidence.reader.manifest(best.step)
@@ -78,7 +78,8 @@ def _none_yet(evidence: Evidence) -> Verdict:
     return Verdict("waiting", words[0], "warn" if is_stuck else "quiet", words[1])
 
 
-def _headline(evidence: Evidence, best: Best) -> tuple[Kind, str, VerdictTone]:
+def headline_of(evidence: Evidence, best: Best) -> tuple[Kind, str, VerdictTone]:
+    """(what it is, in words, how it is coloured)."""
     if best.flagged:
         return "unproven", say("No snapshot can be recommended"), "bad"
     if not best.better_than_base:

@@ -516,4 +516,12 @@ TEXTS: dict[str, str] = {
     "Not counted, because not every run drew them alike: {count} {unit}s ({named}).": "不计入（并非每个训练都以相同方式画过）：{count} 个{unit}（{named}）。",
     "{first} and {last}": "{first}和{last}",
     "Choose another run to compare with.": "请选择另一个训练来比较。",
+    "Runs": "全部训练",
+    "Filter by name, state or setting": "按名称、状态或设置筛选",
+    "Sort by": "排序",
+    "name": "名称",
+    "prompts won": "更好的提示词数",
+    "Tick two runs to compare them.": "勾选两个训练即可比较。",
+    "Choose {run} to compare": "选择 {run} 参与比较",
+    "No run matches the filter.": "没有符合筛选条件的训练。",
 }

@@ -516,4 +516,12 @@ TEXTS: dict[str, str] = {
     "Not counted, because not every run drew them alike: {count} {unit}s ({named}).": "不計入（並非每個訓練都以相同方式畫過）：{count} 個{unit}（{named}）。",
     "{first} and {last}": "{first}和{last}",
     "Choose another run to compare with.": "請選擇另一個訓練來比較。",
+    "Runs": "全部訓練",
+    "Filter by name, state or setting": "依名稱、狀態或設定篩選",
+    "Sort by": "排序",
+    "name": "名稱",
+    "prompts won": "更好的提示詞數",
+    "Tick two runs to compare them.": "勾選兩個訓練即可比較。",
+    "Choose {run} to compare": "選擇 {run} 參與比較",
+    "No run matches the filter.": "沒有符合篩選條件的訓練。",
 }

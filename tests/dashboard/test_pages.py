@@ -22,7 +22,7 @@ from shared.run_folder.run_dir import RunDir
 from tests.dashboard.test_tables_shown import leave_out
 
 VIEWS = Path(__file__).resolve().parents[2] / "dashboard" / "views"
-PAGES = ["overview", "samples", "snapshots", "compare", "logs", "settings", "system"]
+PAGES = ["runs", "overview", "samples", "snapshots", "compare", "logs", "settings", "system"]
 
 
 @pytest.fixture
@@ -81,11 +81,12 @@ def text_of(page: AppTest) -> str:
 @pytest.mark.usefixtures("finished", "second")
 def test_every_page_opens(page: AppTest, name: str, language: str) -> None:
     page.query_params["lang"] = language
+    page.query_params["run"] = "finished"
     open_page(page, name)
     assert not page.exception
     bar = bar_of(page)
     assert (bar["page"], bar["run"], bar["lang"]) == (name, "finished", language)
-    assert bar["pages"][0]["title"] == {"en": "Overview", "zh-Hans": "总览", "zh-Hant": "總覽"}[language]
+    assert bar["pages"][1]["title"] == {"en": "Overview", "zh-Hans": "总览", "zh-Hant": "總覽"}[language]
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -134,7 +135,23 @@ def test_the_overview_has_the_bar_the_first_screen_and_two_charts(page: AppTest,
     page.query_params["curves"] = "open"
     page.run()
     assert len(components(page)) == 6, "all curves are shown"
-    assert [entry["url"] for entry in bar_of(page)["pages"][:2]] == [".?run=finished", "samples?run=finished"]
+    assert [entry["url"] for entry in bar_of(page)["pages"][1:3]] == [".?run=finished", "samples?run=finished"]
+
+
+def test_several_runs_open_with_all_of_them_and_one_with_its_first_screen(page: AppTest, second: RunDir) -> None:
+    page.run()
+    assert not page.exception
+    assert bar_of(page)["page"] == "runs"
+    shutil.rmtree(second.path)
+    alone = AppTest.from_file(str(VIEWS.parent / "shell.py"), default_timeout=60).run()
+    assert bar_of(alone)["page"] == "overview"
+
+
+@pytest.mark.usefixtures("second")
+def test_who_starts_the_dashboard_for_a_run_sees_that_run(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DARKROOM_RUN", "second")
+    page.run()
+    assert (bar_of(page)["page"], bar_of(page)["run"]) == ("overview", "second")
 
 
 def test_stars_and_notes_are_written_to_the_run(page: AppTest, finished: FakeRun) -> None:

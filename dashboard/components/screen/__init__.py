@@ -30,7 +30,7 @@ def _component(name: str, file: str) -> Any:
     )
 
 
-_bar, _screen = _component("bar", "bar.js"), _component("screen", "screen.js")
+_bar, _screen, _runs = (_component(name, f"{name}.js") for name in ("bar", "screen", "runs"))
 
 
 def show_bar(data: dict[str, Any], *, key: str) -> Asked:
@@ -41,6 +41,11 @@ def show_bar(data: dict[str, Any], *, key: str) -> Asked:
 def show_first_screen(data: dict[str, Any], *, key: str) -> Asked:
     """Verdict, pictures and filmstrip; returns what was just asked for, if anything."""
     return _asked(_screen(key=key, data=data | {"words": screen_words()}, on_asked_change=lambda: None))
+
+
+def show_runs(data: dict[str, Any], *, key: str) -> Asked:
+    """All runs; returns what was just asked for, if anything."""
+    return _asked(_runs(key=key, data=data | {"words": runs_words()}, on_asked_change=lambda: None))
 
 
 def _asked(result: Any) -> Asked:
@@ -98,4 +103,23 @@ def screen_words() -> dict[str, str]:
         "planned": say("planned"),
         "failed": say("failed"),
         "skipped": say("skipped"),
+    }
+
+
+def runs_words() -> dict[str, str]:
+    """The texts of the page of all runs."""
+    return {
+        "filter": say("Filter by name, state or setting"),
+        "sort": say("Sort by"),
+        "newest": say("newest"),
+        "name": say("name"),
+        "wins": say("prompts won"),
+        "duration": say("duration"),
+        "compare": say("Compare"),
+        "tickTwo": say("Tick two runs to compare them."),
+        "choose": say("Choose {run} to compare", run="{run}"),
+        "bestStep": say("best: step {step}", step="{step}"),
+        "none": say("No run matches the filter."),
+        "offline": say("The dashboard does not answer; trying again …"),
+        "settings": say("Settings that differ"),
     }

@@ -1,0 +1,160 @@
+"""Every run as one card: what became of it, its best picture, and what was set otherwise than in the others.
+
+A card is told anew only when a file of its run was written, or while a program is at work on it. Of the results it
+reads the base model's, the best snapshot's and the newest one's.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, tzinfo
+from typing import Any
+
+from dashboard.data.comparison import flatten, is_important, spell
+from dashboard.data.reader import RunReader, version_of
+from dashboard.data.runs import open_reader, run_names, runs_folder
+from dashboard.story.evidence import Evidence, gather
+from dashboard.story.gains import num_won
+from dashboard.story.pictures import sample_urls, typical_pair
+from dashboard.story.programs import read_programs
+from dashboard.story.status import seconds_at_work, status
+from dashboard.story.verdict import headline_of
+from dashboard.story.wording import of_units
+from dashboard.text.formatting import duration
+from dashboard.text.language import current, say
+from shared.run_folder.pending import BASE_MODEL
+from shared.run_folder.run_dir import RunDir
+
+log = logging.getLogger(__name__)
+MAX_KEPT = 500
+MAX_SETTINGS = 200
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One that is not the same in all runs."""
+
+    name: str
+    value: str
+
+
+@dataclass(frozen=True)
+class Card:
+    """One run."""
+
+    name: str
+    state: tuple[str, ...]
+    """What its programs do, the most important first."""
+    tone: str
+    live: bool = False
+    created: str = ""
+    headline: str = ""
+    """The verdict; empty before there is one."""
+    headline_tone: str = "quiet"
+    thumbnail: str = ""
+    """URL of the best snapshot's picture, as the filmstrip shows it."""
+    best: int | None = None
+    wins: int | None = None
+    """Prompts on which the best snapshot is better than the base model."""
+    of: int | None = None
+    """Prompts compared."""
+    won: str = ""
+    """`16 of 16 prompts`."""
+    seconds: float | None = None
+    """Of training: from the start to the last sign of life."""
+    duration: str = ""
+    settings: tuple[Setting, ...] = ()
+    """Only those that differ between the runs shown."""
+
+
+@dataclass(frozen=True)
+class _Told:
+    card: Card
+    values: Mapping[str, str]
+    """Every setting by name."""
+
+
+_kept: dict[tuple[Any, ...], tuple[Any, _Told]] = {}
+_lock = threading.Lock()
+
+
+def cards(now: datetime, zone: tzinfo) -> list[Card]:
+    """All runs, in the order of `run_names`."""
+    told = [_told(name, now, zone) for name in run_names()]
+    readable = [one.values for one in told if one.values]
+    names = dict.fromkeys(name for values in readable for name in values)
+    differing = [name for name in names if len({values.get(name) for values in readable}) > 1][:MAX_SETTINGS]
+    return [
+        replace(one.card, settings=tuple(Setting(name, one.values[name]) for name in differing if name in one.values))
+        for one in told
+    ]
+
+
+def _told(name: str, now: datetime, zone: tzinfo) -> _Told:
+    """As before where nothing was written since and nobody is at work."""
+    run = RunDir(runs_folder() / name)
+    key = (str(run.path), current(), str(zone), now.astimezone(zone).date())
+    try:
+        version = _version(run)
+        with _lock:
+            kept = _kept.get(key)
+        if kept and kept[0] == version and not kept[1].card.live:
+            return kept[1]
+        told = _tell(open_reader(name), now, zone)
+    except Exception as error:  # one run must not take the others from the page
+        log.debug("no card of %s", name, exc_info=error)
+        return _Told(Card(name, (say("cannot be read"),), "bad"), {})
+    with _lock:
+        while len(_kept) >= MAX_KEPT:
+            _kept.pop(next(iter(_kept)))
+        _kept[key] = (version, told)
+    return told
+
+
+def _version(run: RunDir) -> tuple[Any, ...]:
+    """Changes whenever something is written that a card tells of."""
+    files = (run.record, run.config, run.best, run.metrics_csv, run.metric_descriptions)
+    folders = (run.evaluations, run.snapshots, run.confirmations, run.processes)
+    programs = sorted(run.processes.glob("*.json")) if run.processes.is_dir() else []
+    return (read_programs(run).live, *(version_of(path) for path in (*files, *folders, *programs)))
+
+
+def _tell(reader: RunReader, now: datetime, zone: tzinfo) -> _Told:
+    best, evaluated = reader.best(), reader.evaluated_steps()
+    wanted = {BASE_MODEL, *evaluated[-1:], *([best.step] if best else [])}
+    evidence = gather(reader, now, zone, sorted(wanted & set(evaluated)))
+    shown, seconds = status(evidence), seconds_at_work(evidence)
+    card = Card(
+        reader.name,
+        shown.parts[:2],
+        shown.tone,
+        evidence.programs.live,
+        reader.run.read_record().created,
+        thumbnail=_thumbnail(evidence),
+        seconds=seconds,
+        duration="" if seconds is None else duration(seconds),
+    )
+    if best:
+        better = evidence.gains.of(evidence.results[best.step]) if best.step in evidence.results else {}
+        _, headline, tone = headline_of(evidence, best)
+        won = num_won(better)
+        card = replace(card, headline=headline, headline_tone=tone, best=best.step)
+        if better:
+            card = replace(card, wins=won, of=len(better), won=of_units(won, len(better), evidence.unit))
+    values = flatten(reader.config.model_dump(mode="json"))
+    return _Told(card, {key: spell(value) for key, value in values.items() if is_important(key)})
+
+
+def _thumbnail(evidence: Evidence) -> str:
+    """Of the typical prompt, by the best snapshot; by the newest before there is a best."""
+    pair, best = typical_pair(evidence), evidence.best
+    step = best.step if best and best.step in evidence.results else max(evidence.results, default=None)
+    if pair is None or step is None:
+        return ""
+    samples = [sample for sample in evidence.results[step].samples if sample.image]
+    same = (sample for sample in samples if (sample.prompt_id, sample.seed) == pair)
+    sample = next(same, samples[0] if samples else None)
+    return sample_urls(evidence.reader, step, sample)[1] if sample else ""
