@@ -20,7 +20,8 @@ from shared.run_folder.records import ProcessStatus
 
 def sentence(alert: Alert) -> str:
     """The alert in words."""
-    return say(SENTENCES[alert.kind], **{name: _spell(name, value) for name, value in alert.values.items()})
+    said = say(SENTENCES[alert.kind], **{name: _spell(name, value) for name, value in alert.values.items()})
+    return f"{said.rstrip('.')}{say('. To cure it, {cure}.', cure=alert.cure)}" if alert.cure else said
 
 
 def of_run(reader: RunReader, trainer: ProcessStatus | None, now: datetime) -> list[Alert]:
@@ -29,8 +30,12 @@ def of_run(reader: RunReader, trainer: ProcessStatus | None, now: datetime) -> l
     waiting = len(reader.waiting_steps())
     all_alerts = [
         *damaged(reader),
-        *alerts.ended_badly(trainer, alive),
-        *(alert for slot, status in evaluators.items() for alert in alerts.ended_badly(status, slot in evaluating)),
+        *alerts.ended_badly(trainer, alive, reader.run),
+        *(
+            alert
+            for slot, status in evaluators.items()
+            for alert in alerts.ended_badly(status, slot in evaluating, reader.run, slot)
+        ),
         *stalled(reader, trainer, now),
         *not_finite(reader),
         *alerts.notices(trainer, *evaluators.values(), *read_trackers(reader.run).values()),

@@ -8,9 +8,10 @@ from pathlib import Path
 import streamlit as st
 
 from dashboard import url_state
-from dashboard.data.log_tail import last_lines
+from dashboard.data.log_tail import Level, Tail, last_lines
 from dashboard.data.reader import RunReader
 from dashboard.panels import refreshed
+from dashboard.text.formatting import size
 from dashboard.text.language import say
 from dashboard.text.verbatim import verbatim
 from shared.files.regular import own_file
@@ -18,6 +19,7 @@ from shared.run_folder.run_dir import RunDir
 
 LINE_COUNTS = (200, 1000, 5000)
 HEIGHT = 620
+LEVELS: dict[Level, str] = {"all": "all lines", "warnings": "warnings, errors", "errors": "errors"}
 ROLE = re.compile(r"[a-z][a-z0-9_-]*")
 
 
@@ -42,11 +44,27 @@ def logs_panel(reader: RunReader) -> None:
         )
         wanted = st.text_input(say("Filter"), key="log_filter", persist_state="session", width=260)
         count = st.selectbox(say("Lines"), LINE_COUNTS, key="log_lines", persist_state="session", width=120)
+        level = st.selectbox(
+            say("Level"),
+            LEVELS,
+            key="log_level",
+            persist_state="session",
+            width=160,
+            format_func=lambda level: say(LEVELS[level]),
+        )
+        from_error = st.toggle(say("From the first error"), key="log_from_error", persist_state="session")
     path = logs[str(role)]
-    lines = last_lines(path, count, wanted)
-    with st.container(height=HEIGHT, autoscroll=True, key="log"):
-        st.code("\n".join(lines) or say("No line matches."), language=None, wrap_lines=True)
-    st.caption(verbatim(path))
+    tail = last_lines(path, count, wanted, level, from_error)
+    with st.container(height=HEIGHT, autoscroll=not from_error, key="log"):
+        st.code("\n".join(tail.lines) or say("No line matches."), language=None, wrap_lines=True)
+    st.caption(" · ".join([verbatim(path), *what_is_hidden(tail)]))
+
+
+def what_is_hidden(tail: Tail) -> list[str]:
+    """Lines that were read and are not shown, and what was not read."""
+    hidden = [say("{count} lines are hidden", count=tail.hidden)] if tail.hidden else []
+    unread = [say("the first {size} are not read", size=size(tail.unread_bytes))] if tail.unread_bytes else []
+    return [*hidden, *unread]
 
 
 def logs_of(run: RunDir) -> dict[str, Path]:

@@ -18,6 +18,7 @@ from typing import Literal
 
 from shared.run_folder.active_evaluators import read_active_evaluators
 from shared.run_folder.heartbeat import is_alive, read_status
+from shared.run_folder.log_errors import logged_error
 from shared.run_folder.records import Best, ProcessStatus, parse_time
 from shared.run_folder.run_dir import RunDir
 from shared.run_folder.tables import read_rows
@@ -51,6 +52,7 @@ SENTENCES: dict[Kind, str] = {
     "notice": "{message}",
     "damaged": "{problem}. To cure it, {cure}.",
 }
+CURE = "To cure it, {cure}."
 
 RECENT_STEPS = 100
 BAD_IN_A_ROW = 3
@@ -82,9 +84,12 @@ class Alert:
     values: Mapping[str, object] = field(default_factory=dict[str, object])
     level: Level = "warn"
     step: int | None = None
+    cure: str = ""
+    """What a person can do, beginning with a verb; empty where the program does not know."""
 
     def __str__(self) -> str:
-        return SENTENCES[self.kind].format(**{name: str(value) for name, value in self.values.items()})
+        said = SENTENCES[self.kind].format(**{name: str(value) for name, value in self.values.items()})
+        return f"{said.rstrip('.')}. {CURE.format(cure=self.cure)}" if self.cure else said
 
 
 def in_run(run: RunDir, now: datetime) -> list[Alert]:
@@ -95,8 +100,8 @@ def in_run(run: RunDir, now: datetime) -> list[Alert]:
     usual = typical(_column(train, "step_seconds"))
     last = parse_time(train[-1]["timestamp"]).timestamp() if train else None
     return [
-        *ended_badly(trainer, is_alive(trainer)),
-        *(alert for slot, status in evaluators.items() for alert in ended_badly(status, slot in evaluating)),
+        *ended_badly(trainer, is_alive(trainer), run),
+        *(alert for slot, status in evaluators.items() for alert in ended_badly(status, slot in evaluating, run, slot)),
         *stalled(last, usual, trainer, is_alive(trainer), now),
         *not_finite(steps, losses),
         *low_disk(shutil.disk_usage(run.path).free),
@@ -126,14 +131,21 @@ def stalled(
     return [Alert("stalled", {"time": Seconds(silence), "usual": Seconds(usual_seconds)}, "bad", trainer.step)]
 
 
-def ended_badly(status: ProcessStatus | None, alive: bool) -> list[Alert]:
-    """A program that failed or exited unexpectedly; running out of memory is an alert of its own."""
+def ended_badly(status: ProcessStatus | None, alive: bool, run: RunDir | None = None, slot: int = 1) -> list[Alert]:
+    """A program that failed or exited unexpectedly; running out of memory is an alert of its own.
+
+    What its log in `run` ends with says more than its last record: the kind of exception, and the cure. Only programs
+    that `run.py` has started have a log, so no evaluator beyond the first.
+    """
     if status is None or alive or status.state in ("finished", "stopped"):
         return []
-    values = {"program": status.role.capitalize(), "message": status.message, "pid": status.pid}
-    if "out of memory" in status.message.lower():
-        return [Alert("out of memory", values, "bad")]
-    return [Alert("failed" if status.state == "failed" else "gone", values, "bad")]
+    logged = logged_error(run, status.role, status.started) if run and slot == 1 else None
+    message, cure = (logged.message, logged.cure) if logged else (status.message, "")
+    values = {"program": status.role.capitalize(), "message": message, "pid": status.pid}
+    if "out of memory" in message.lower():
+        return [Alert("out of memory", values, "bad", cure=cure.rstrip("."))]
+    failed = status.state == "failed" or logged
+    return [Alert("failed" if failed else "gone", values, "bad", cure=cure.rstrip("."))]
 
 
 def unevaluated(num_waiting: int, evaluator_alive: bool) -> list[Alert]:

@@ -11,7 +11,7 @@ from dashboard import charts
 from dashboard.charts import quality, system, training
 from dashboard.components import request_status
 from dashboard.data import drawings
-from dashboard.panels import curves
+from dashboard.panels import curves, logs
 from dashboard.panels import system as system_page
 from dashboard.text import formatting, language
 from dashboard.text.language import TEXTS, best_match, say
@@ -31,6 +31,7 @@ LOOKED_UP = {
     *training.GPU_MEMORY,
     *system.PROGRAMS,
     *system_page.OVER.values(),
+    *logs.LEVELS.values(),
     *curves.X_NAMES.values(),
     *curves.OPTIONS.values(),
     *request_status.NAMES.values(),

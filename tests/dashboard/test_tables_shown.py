@@ -19,6 +19,7 @@ from dashboard.data.drawings import drawings_html, sheets_html
 from dashboard.data.reader import RunReader
 from dashboard.data.snapshot_table import snapshot_table, verdict_words
 from dashboard.panels.curves import events_of
+from dashboard.panels.logs import what_is_hidden
 from dashboard.panels.settings import changes_table, settings_table
 from dashboard.panels.system import memory_table
 from dashboard.server.files import download_url, find_download, find_file, routes
@@ -228,10 +229,37 @@ def test_settings_that_somebody_set_are_marked(reader: RunReader) -> None:
 def test_a_log_is_read_from_its_end(tmp_path: Path) -> None:
     path = tmp_path / "trainer.log"
     path.write_bytes(b"".join(b"line %d\n" % number for number in range(100_000)) + b"10 %\r50 %\r99 %\nlast\xff\n")
-    assert log_tail.last_lines(path, 3) == ["line 99999", "99 %", "last\ufffd"]
-    assert log_tail.last_lines(path, 2, "LINE 9999") == ["line 99998", "line 99999"]
-    assert log_tail.last_lines(path, 10, "line 1 ") == []
-    assert log_tail.last_lines(tmp_path / "absent.log", 5) == []
+    assert log_tail.last_lines(path, 3).lines == ("line 99999", "99 %", "last\ufffd")
+    assert log_tail.last_lines(path, 2, "LINE 9999").lines == ("line 99998", "line 99999")
+    assert log_tail.last_lines(path, 10, "line 1 ").lines == ()
+    assert log_tail.last_lines(tmp_path / "absent.log", 5) == log_tail.Tail()
+    assert log_tail.last_lines(path, 3).unread_bytes == path.stat().st_size - log_tail.TAIL_BYTES
+
+
+LOG = """2026-01-01 10:00:00 INFO trainer: begins
+2026-01-01 10:00:01 WARNING trainer: slow
+Traceback (most recent call last):
+  File "a.py", line 1, in <module>
+KeyError: 'step'
+2026-01-01 10:00:02 INFO trainer: goes on
+error: no room
+       at all
+hint: delete something
+"""
+
+
+def test_a_log_is_filtered_by_level_and_shown_from_its_first_error(tmp_path: Path) -> None:
+    path = tmp_path / "trainer.log"
+    path.write_text(LOG)
+    lines = LOG.splitlines()
+    errors = log_tail.last_lines(path, 100, level="errors")
+    assert errors.lines == (*lines[2:5], *lines[6:]), "with the frames and the hint that belong to them"
+    assert log_tail.last_lines(path, 100, level="warnings").lines == (*lines[1:5], *lines[6:])
+    assert what_is_hidden(errors) == ["3 lines are hidden"]
+    first = log_tail.last_lines(path, 4, from_error=True)
+    assert first.lines == tuple(lines[2:6])
+    assert log_tail.last_lines(path, 2, "INFO", from_error=True).lines == (lines[0], lines[5]), "none: the last lines"
+    assert what_is_hidden(log_tail.last_lines(path, 100)) == []
 
 
 def test_the_machine_is_measured_and_absent_gpus_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
