@@ -27,11 +27,14 @@ def choose_device(name: str) -> torch.device:
     """The device of that name; `auto` is the best of this machine: CUDA, then MPS, then CPU.
 
     Raises:
-        DeviceError: this machine does not have the device.
+        DeviceError: there is no device of that name, or this machine does not have it.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    device = torch.device(name)
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise DeviceError(f"{name!r} is no device", "name auto, cpu, cuda, cuda:1 or mps") from None
     available = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
     if (device.index or 0) >= available.get(device.type, 0):
         raise DeviceError(f"device {name} is not available", "run `python run.py doctor` to list the devices")

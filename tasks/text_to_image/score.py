@@ -29,6 +29,7 @@ from shared.run_folder.records import Sample
 from shared.statistics import signs
 from shared.statistics.paired import Estimate, estimate
 from shared.statistics.skill import has_scale, skill
+from tasks.devices import choose_device
 from tasks.text_to_image.evaluation.anchors import anchors, matching, mismatched
 from tasks.text_to_image.evaluation.scorer import Scorer, Scores, load_scorer
 from tasks.text_to_image.metrics import pairwise_metrics
@@ -58,16 +59,17 @@ def main() -> int:
     parser.add_argument("--fashion-clip", default=defaults.fashion_clip, help="as evaluation.fashion_clip")
     parser.add_argument("--segmenter", default=defaults.segmenter, help="as evaluation.segmenter")
     parser.add_argument("--segmenter-labels", nargs="+", default=(), help="as evaluation.segmenter_labels")
-    parser.add_argument("--device", default="cpu", help="where the encoders run, such as cuda")
+    parser.add_argument("--device", default="cpu", help="where the encoders run: auto, cpu, cuda, cuda:1 or mps")
     parser.add_argument("--legacy", action="store_true", help="also the formulas this project began with")
     arguments = parser.parse_args()
     disable_progress_bar()
+    device = choose_device(arguments.device)
     pairs = read_pairs(arguments.references, arguments.samples)
     metrics = (*pairwise_metrics(), *(("legacy",) if arguments.legacy else ()))
     scorer = load_scorer(
         arguments.fashion_clip,
         arguments.visual,
-        arguments.device,
+        str(device),
         metrics,
         arguments.segmenter,
         arguments.segmenter_labels,

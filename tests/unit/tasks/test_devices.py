@@ -21,6 +21,12 @@ def test_a_device_that_is_not_here_is_refused(monkeypatch: pytest.MonkeyPatch) -
     assert devices.choose_device("cpu") == torch.device("cpu")
 
 
+def test_a_name_that_is_no_device_is_refused_with_the_names_there_are() -> None:
+    with pytest.raises(DeviceError, match="'nonsense' is no device") as error:
+        devices.choose_device("nonsense")
+    assert error.value.hint == "name auto, cpu, cuda, cuda:1 or mps"
+
+
 @pytest.mark.parametrize(("cuda", "mps", "best"), [(True, True, "cuda"), (False, True, "mps"), (False, False, "cpu")])
 def test_auto_is_the_best_there_is(monkeypatch: pytest.MonkeyPatch, cuda: bool, mps: bool, best: str) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)

@@ -9,10 +9,11 @@ from typing import Any
 from unicodedata import normalize
 
 import pytest
+import torch
 from PIL import Image, ImageOps
 from scipy import stats
 
-from shared.errors import DataError
+from shared.errors import DataError, DeviceError
 from tasks.text_to_image import score as command
 
 Folders = tuple[Path, Path]
@@ -142,6 +143,14 @@ def test_hidden_files_are_not_seen_and_other_pictures_are_named(
     Image.new("RGB", (8, 8)).save(folders[1] / "garment-9.gif")
     with pytest.raises(DataError, match=r"garment-9\.gif: \.gif pictures are not read"):
         command.read_pairs(*folders)
+
+
+def test_a_device_that_is_not_here_is_refused_before_anything_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    for device in ("nonsense", "cuda"):
+        monkeypatch.setattr(sys, "argv", ["score", "/nowhere", "/nowhere", "--device", device])
+        with pytest.raises(DeviceError, match=device):
+            command.main()
 
 
 def test_names_spelled_with_one_letter_or_two_are_the_same(tmp_path: Path) -> None:
