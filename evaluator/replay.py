@@ -175,7 +175,9 @@ def show(verdict: Replay, console: Console) -> None:
 
 def _remark(row: SnapshotReplay, best: Best | None) -> str:
     if best and row.step == best.step:
-        return "the best of those flagged" if best.flagged else "ship this"
+        if best.flagged:
+            return "the best of those flagged"
+        return "ship this" if best.better_than_base else "the best, but not shown to be better than step 0"
     return "" if row.status == "ok" else row.status
 
 
@@ -194,11 +196,17 @@ def remarks(run: RunDir, verdict: Replay, *, as_the_run_says: bool) -> Iterator[
     if waiting := sorted(pending.due(run, run.read_config().evaluation, trainer_lives=False) - {0}):
         yield f"Not evaluated, and so not in this verdict: {', '.join(map(str, waiting))}. {command} evaluates them."
     written = run.read_best()
-    if as_the_run_says and verdict.best and written and written.step != verdict.best.step:
+    if as_the_run_says and verdict.best and written and _told(written) != _told(verdict.best):
+        differs = "gives other numbers" if written.step == verdict.best.step else f"names step {written.step}"
         yield (
-            f"best.json names step {written.step}: another version of Darkroom wrote it, or it follows from other "
-            f"results. {command} writes it again."
+            f"best.json {differs}: another version of Darkroom wrote it, or it follows from other results. {command} "
+            "writes it again."
         )
+
+
+def _told(best: Best) -> tuple[int, float | None, bool]:
+    """What a person takes from it."""
+    return best.step, round(best.composite.delta, 3) if best.composite else None, best.better_than_base
 
 
 def parse_weights(text: str) -> dict[str, float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from evaluator.selection.held_out_losses import Validated
 from evaluator.selection.overfitting import MIN_SINCE_LOWEST
@@ -83,8 +83,16 @@ def computed_in_two_ways(columns: Sequence[Column]) -> Iterator[str]:
     if columns:
         yield (
             f"Not counted: {', '.join(column.title for column in columns)}. Another version or encoder computed it for "
-            "some snapshots, and such numbers cannot be compared. To count it, train a new run."
+            "some snapshots, and such numbers cannot be compared. To count it, move the folders evaluations and "
+            "confirmations away and evaluate all snapshots again (run.py evaluate)."
         )
+
+
+def never_computed(columns: Sequence[Column], missing: Mapping[str, str]) -> Iterator[str]:
+    """That losses have no number at step 0, so the composite goes by the others. missing: column → why."""
+    for column in columns:
+        why = missing.get(column.name, "step 0 was evaluated without it")
+        yield f"Not counted: {column.title}. It has no value for step 0: {why}."
 
 
 def _steps(steps: Sequence[int]) -> str:

@@ -87,6 +87,7 @@ def _best(
         cautions=(
             *_cautions(evidence, found, selection, confirmed, confirms=confirms),
             *cautions.computed_in_two_ways(mixed),
+            *cautions.never_computed(_blank_losses(found), evidence.evaluations[0].missing),
         ),
         not_counted=tuple(column.name for column in mixed),
         composite=interval(selection.composite),
@@ -118,6 +119,12 @@ def _cautions(
     num_prompts = confirmed.num_prompts if confirmed else selection.composite.num_prompts
     yield from cautions.of_captions(found, num_prompts, proven=proven)
     yield from cautions.untested_rise([row for row in evidence.validations if row.step <= selection.step])
+
+
+def _blank_losses(found: Ranking) -> list[Column]:
+    """Those without a number at step 0: nothing can be compared with it."""
+    known = found.summaries[0].means
+    return [column for column in found.metrics.losses if column.name not in known]
 
 
 def _confirmation(evidence: Evidence, found: Ranking) -> Confirmation | None:

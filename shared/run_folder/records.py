@@ -79,7 +79,7 @@ class Record(BaseModel):
         """
         text = read_regular(path)
         try:
-            tree = _without_lone_surrogates(json.loads(text), text)
+            tree = _without_lone_surrogates(json.loads(text, parse_constant=_refuse_number), text)
             major = int(str(tree.get("schema", "1")).partition(".")[0])
         except (ValueError, AttributeError, RecursionError):
             raise RunFolderError(f"{path} is not a record of Darkroom", f"move {path} away: it is damaged") from None
@@ -91,6 +91,11 @@ class Record(BaseModel):
             return cls.model_validate(tree)
         except ValidationError as error:
             raise RunFolderError(f"{path} is damaged: {error.errors()[0]['msg']}", f"move {path} away") from None
+
+
+def _refuse_number(name: str) -> None:
+    """NaN and Infinity are no JSON; `to_json` writes none."""
+    raise ValueError(name)
 
 
 def _without_lone_surrogates(tree: Any, text: bytes) -> Any:

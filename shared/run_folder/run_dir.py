@@ -217,11 +217,19 @@ class RunDir:
             return None
 
     def read_result(self, step: int, kind: ResultKind = "evaluations") -> EvaluationResult | None:
-        """The result of a step; None while there is none."""
+        """The result of a step; None while there is none.
+
+        Raises:
+            RunFolderError: its record is damaged.
+        """
+        folder = self.result(kind, step)
         try:
-            return EvaluationResult.read(self.result(kind, step) / "result.json")
+            return EvaluationResult.read(folder / "result.json")
         except FileNotFoundError:
             return None
+        except RunFolderError as error:
+            again = f"move the folder {folder} away, then `python run.py evaluate {self.path}` makes it anew"
+            raise RunFolderError(str(error), again) from None
 
     def published_snapshots(self) -> dict[int, Manifest]:
         """Whole snapshots of this run by step, ascending; what other runs left here is ignored."""

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from evaluator.replay import NOT_RECOMMENDED, parse_weights, remarks, replay, show
 from evaluator.results_table import ResultsTable
-from shared.errors import ConfigError
+from shared.errors import ConfigError, RunFolderError
 from shared.run_folder.records import Sample
 from shared.run_folder.run_dir import RunDir, open_run, step_name
 from tests.conftest import ROOT, RunMaker, run_python
@@ -187,6 +187,43 @@ def test_another_choice_than_that_of_best_json_is_said(tmp_path: Path) -> None:
     (remark,) = remarks(run, verdict, as_the_run_says=True)
     assert f"best.json names step {written.step}" in remark
     assert list(remarks(run, verdict, as_the_run_says=False)) == []
+
+
+def test_other_numbers_than_those_of_best_json_are_said(make_paper_run: RunMaker) -> None:
+    run = make_paper_run()
+    add(run, 0, 0.50, 0.70, 0.60)
+    add(run, 20, 0.30, 0.51, 0.40)
+    found = replay(run).best
+    assert found
+    assert found.composite
+    found.write(run.best)
+    assert list(remarks(run, replay(run), as_the_run_says=True)) == []
+    other = found.composite.model_copy(update={"delta": found.composite.delta + 0.1})
+    found.model_copy(update={"composite": other}).write(run.best)
+    (remark,) = remarks(run, replay(run), as_the_run_says=True)
+    assert remark.startswith("best.json gives other numbers")
+
+
+def test_a_damaged_result_is_named_and_the_cure_is_to_make_its_folder_anew(make_paper_run: RunMaker) -> None:
+    run = make_paper_run()
+    add(run, 0, 0.50, 0.70, 0.60)
+    file = run.evaluation(0) / "result.json"
+    file.write_text(file.read_text().replace("0.7", "NaN"))
+    with pytest.raises(RunFolderError) as caught:
+        replay(run)
+    assert f"move the folder {run.evaluation(0)} away" in caught.value.hint
+    assert "run.py evaluate" in caught.value.hint
+
+
+def test_a_loss_that_step_0_has_not_is_said(make_paper_run: RunMaker) -> None:
+    run = make_paper_run()
+    for step, gain in ((0, 0.0), (20, 0.2)):
+        result = result_of(step, *(loss - gain for loss in (0.50, 0.70, 0.60)), missing={"color_loss": "no segmenter"})
+        samples = [one.model_copy(update={"metrics": one.metrics | {"color_loss": None}}) for one in result.samples]
+        add(run, step, samples=tuple(samples), missing=result.missing)
+    found = replay(run).best
+    assert found
+    assert "Not counted: color loss. It has no value for step 0: no segmenter." in found.cautions
 
 
 def test_a_metric_has_one_weight() -> None:

@@ -54,7 +54,18 @@ def test_a_newer_major_version_is_refused_with_a_cure(path: Path, schema: str) -
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"{", b"[1]", b"\xff\xfe", b"null", b'{"schema": "one"}', b'{"schema": "1.0", "id": 3}', b'{"id": "x"}'],
+    [
+        b"",
+        b"{",
+        b"[1]",
+        b"\xff\xfe",
+        b"null",
+        b'{"schema": "one"}',
+        b'{"schema": "1.0", "id": 3}',
+        b'{"id": "x"}',
+        b'{"step": NaN}',
+        b'{"step": -Infinity}',
+    ],
 )
 def test_a_damaged_record_is_refused_by_name(path: Path, content: bytes) -> None:
     path.write_bytes(content)
