@@ -214,7 +214,8 @@ def score(
 ) -> None:
     """Evaluate any folder of pictures against another: the evaluator's metrics, with anchors and intervals.
 
-    Options of text-to-image: --json, --fashion-clip, --visual, --device, --legacy.
+    Options of text-to-image: --json, --fashion-clip, --visual, --device, --legacy. Exit codes: 0; 3 where no loss could
+    be computed, or the device is missing; 2 wrong folder or option.
     """
 
     def body() -> int:

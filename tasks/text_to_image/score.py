@@ -3,6 +3,9 @@
 A picture's id is its path in the folder without the ending; `<id>.txt` beside it, in either folder, is its prompt. The
 unit of the intervals is the pair. Numbers go to standard output, as a table or as JSON; everything else goes to
 standard error.
+
+Exit codes: 0; 3 where no loss could be computed, so that nothing was compared, or the device is missing; 2 wrong folder
+or option.
 """
 
 from __future__ import annotations
@@ -36,6 +39,9 @@ from tasks.text_to_image.metrics import pairwise_metrics
 from tasks.text_to_image.metrics.metric_input import MetricInput, Row
 
 MAX_NAMED = 10
+NOT_COMPARED = 3
+"""Exit code: no loss could be computed."""
+NO_LOSS = "No loss could be computed: the samples were not compared with the references"
 
 
 @dataclass(frozen=True)
@@ -75,11 +81,15 @@ def main() -> int:
         arguments.segmenter_labels,
     )
     report = score(pairs, scorer)
+    losses = [column.name for metric in scorer.metrics for column in metric.columns if column.role == "loss"]
+    compared = any(loss in report["summary"] for loss in losses)
+    if not compared:
+        (sys.stderr if arguments.json else sys.stdout).write(f"{NO_LOSS}\n")
     if arguments.json:
         sys.stdout.write(json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
     else:
-        show(report)
-    return 0
+        show(report, compared=compared)
+    return 0 if compared else NOT_COMPARED
 
 
 def read_pairs(references: Path, samples: Path) -> Pairs:
@@ -126,8 +136,8 @@ def score(pairs: Pairs, scorer: Scorer) -> dict[str, Any]:
     }
 
 
-def show(report: Mapping[str, Any]) -> None:
-    """Print a table."""
+def show(report: Mapping[str, Any], *, compared: bool = True) -> None:
+    """Print a table. compared: at least one loss was computed; else it is not said that nothing is wrong."""
     console = Console(highlight=False, soft_wrap=True)
     table = Table("metric", "mean", "95 % interval", "skill", "matching")
     for column, measured in report["summary"].items():
@@ -150,13 +160,16 @@ def show(report: Mapping[str, Any]) -> None:
         if sign["raised"]:
             console.print(f"This is a sign of overfitting, {sign['name']}: {sign['evidence']}", markup=False)
     tested = [sign["name"] for sign in report["signs"] if sign["raised"] is not None]
-    if tested and not any(sign["raised"] for sign in report["signs"]):
+    if compared and tested and not any(sign["raised"] for sign in report["signs"]):
         console.print(f"No sign of overfitting among {', '.join(tested)}")
     for folder, names in report["unmatched"].items():
         if names:
             console.print(f"{folder} that match nothing: {_some(names)}", markup=False)
+    by_reason: dict[str, list[str]] = {}
     for column, reason in report["missing"].items():
-        console.print(f"{column} has no value: {reason}", markup=False)
+        by_reason.setdefault(reason, []).append(column)
+    for reason, columns in by_reason.items():
+        console.print(f"{', '.join(columns)} {'have' if columns[1:] else 'has'} no value: {reason}", markup=False)
 
 
 def _summary(scores: Scores) -> dict[str, dict[str, float | int | None]]:

@@ -98,6 +98,25 @@ def test_an_encoder_that_cannot_be_had_leaves_the_others(
     assert "fashion_clip_loss" not in report["summary"]
 
 
+def test_where_no_loss_can_be_computed_this_is_said_first_and_the_exit_code_is_3(
+    folders: Folders, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for folder in folders:
+        for path in sorted([*folder.glob("*.png"), *folder.glob("*.webp")]):
+            Image.effect_noise((64, 64), 60).save(path)  # nothing in it is a garment, so no colour either
+    monkeypatch.setattr(sys, "argv", ["score", *map(str, folders), "--visual", "/no", "--fashion-clip", "/nowhere"])
+    assert command.main() == 3
+    told = capsys.readouterr().out.splitlines()
+    assert told[0].startswith("No loss could be computed")
+    assert not any("No sign of overfitting" in line for line in told)
+    assert sum("/nowhere" in line for line in told) == 1
+    monkeypatch.setattr(sys, "argv", [*sys.argv, "--json"])
+    assert command.main() == 3
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["anchors"] == {}
+    assert printed.err.startswith("No loss could be computed")
+
+
 def test_pictures_without_a_partner_are_listed(
     folders: Folders, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
