@@ -88,15 +88,17 @@ class Power:
     def _cure(self) -> str:
         """What gives the verdict enough captions to see the demo's gain in nine of ten runs."""
         enough = self._enough()
-        if not self.one_caption and 0 < self.num_available < enough:
+        few_captions = not self.one_caption and 0 < self.num_available < enough
+        if self.num_pictures and held_out.suggested(self.num_pictures) < enough:
+            each = ", each with a caption of its own" if few_captions else ""
+            return f"add pictures (with {held_out.pictures_needed(enough)}, {enough} can be held out){each}"
+        if few_captions:
             return (
                 f"the data set has only {_captions(self.num_available)}, and pictures of one caption count once. Write "
                 f"{enough} or more different ones; more seeds (evaluation.num_seeds) make it surer about these "
                 "captions, but say nothing about others"
             )
         what = "pictures" if self.one_caption else "different captions"
-        if self.num_pictures and held_out.suggested(self.num_pictures) < enough:
-            return f"add pictures (with {held_out.pictures_needed(enough)}, {enough} can be held out)"
         return f"hold out {enough} or more {what} (data.num_validation, evaluation.num_prompts), add pictures"
 
     def _enough(self) -> int:

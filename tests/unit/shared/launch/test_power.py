@@ -80,6 +80,13 @@ def test_a_set_of_few_captions_is_not_told_to_hold_out_more_of_them() -> None:
     assert "more seeds (evaluation.num_seeds) make it surer about these captions, but say nothing about others" in told
 
 
+def test_a_set_of_few_pictures_is_told_to_add_some_because_writing_captions_cannot_help() -> None:
+    told = power.planned(config(2), captions(2), everything=captions(3)).caution()
+    assert told
+    assert "Write" not in told
+    assert "add pictures (with 21, 7 can be held out), each with a caption of its own, or choose by looking" in told
+
+
 def test_one_caption_for_all_is_said_with_what_the_verdict_then_holds_for() -> None:
     found = power.planned(config(8), ["sks dress"] * 8, everything=["sks dress"] * 40)
     assert found.caution() is None
