@@ -35,10 +35,10 @@ Array = NDArray[np.float64]
 
 FALSE_ALARMS = 0.001
 """Share of evaluations without a copy in which chance alone makes a picture unusual."""
-FURTHEST = 0.05
-"""1 − likeness of a copy to what it copies, at most. Among 12 mixed pictures a new one of the same kind as one of them
-is unusually near to that one, at 0.05 to 0.3; copies that are soft, shifted, cropped, mirrored or encoded again are
-at 0 to 0.03."""
+FURTHEST = 0.02
+"""1 − likeness of a copy to what it copies, at most. Pictures alike by chance (pose and weave) are at 0.02 and more, a
+new picture of a kind that the training set has once at 0.05 and more; copies that are soft, shifted, cropped, mirrored
+or encoded again are at 0 to 0.02."""
 COLLAPSES = 0.01
 """Share of evaluations without a copy in which chance alone collapses a prompt."""
 FURTHEST_COLLAPSED = 0.2
