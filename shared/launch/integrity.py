@@ -119,7 +119,8 @@ def _leftovers(run: RunDir) -> Problems:
         if not owner_lives(stage):
             yield f".staging/{stage.name} was left by a process that is gone; the next start sweeps it"
     yield from (
-        f"the claim {path.relative_to(run.path).as_posix()} was left by a process that is gone"
+        f"the claim {path.relative_to(run.path).as_posix()} was left by a process that is gone; "
+        f"`python run.py evaluate {run.path}` removes it"
         for path in dead_claims(run)
     )
 

@@ -110,6 +110,13 @@ def test_what_the_dead_left_is_named(run: RunDir, monkeypatch: pytest.MonkeyPatc
     assert any("swept" in problem or "sweeps" in problem for problem in check(run))
 
 
+def test_a_claim_of_the_dead_is_named_with_its_cure(run: RunDir) -> None:
+    run.claims.mkdir(exist_ok=True)
+    (run.claims / "step-00000002.json").write_text("{}")
+    (problem,) = check(run)
+    assert problem.endswith(f"left by a process that is gone; `python run.py evaluate {run.path}` removes it")
+
+
 def test_a_changed_data_set_is_named(run: RunDir) -> None:
     folder = Path(run.read_record().dataset.path)
     caption = next(folder.glob("*.txt"))
