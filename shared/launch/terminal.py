@@ -60,7 +60,12 @@ class Terminal:
             self._tell(trainer)
         if self._live:
             self._live.update(self._panel(trainer))
-        elif is_alive(trainer) and trainer and trainer.step // LINES_EVERY_STEPS > self._last_line // LINES_EVERY_STEPS:
+        elif (
+            is_alive(trainer)
+            and trainer
+            and trainer.total
+            and trainer.step // LINES_EVERY_STEPS > self._last_line // LINES_EVERY_STEPS
+        ):
             self._last_line = trainer.step
             self.say(f"step {trainer.step}/{trainer.total}  {trainer.message}")
 
@@ -81,10 +86,13 @@ class Terminal:
         statuses, _ = read_active_evaluators(self._run)
         evaluators = {slot: status for slot, status in statuses.items() if status not in self._before}
         waiting = len(without_result(self._run))
-        step, total = (trainer.step, trainer.total) if trainer else (0, 1)
+        step, total = (trainer.step, trainer.total) if trainer else (0, 0)
         bar = Table.grid(padding=(0, 1))
         bar.add_row(
-            "trainer", ProgressBar(total=max(total, 1), completed=step, width=40), f"{step}/{total}", _words(trainer)
+            "trainer",
+            ProgressBar(total=max(total, 1), completed=step, width=40),
+            f"{step}/{total}" if total else "",
+            _words(trainer),
         )
         lines = Table.grid(padding=(0, 1))
         for slot, status in evaluators.items() if evaluators else ((1, None),):

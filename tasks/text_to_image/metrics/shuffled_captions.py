@@ -27,7 +27,8 @@ def clip_t_shuffled(metric_input: MetricInput, features: Features) -> list[Row]:
     """
     captions = sorted({prompt for prompt in metric_input.prompts if prompt})
     if len(captions) < MIN_CAPTIONS:
-        raise ModelError(f"{len(captions)} different captions do not tell how well pictures can follow them")
+        count = "1 caption does" if len(captions) == 1 else f"{len(captions)} different captions do"
+        raise ModelError(f"{count} not tell how well pictures can follow them")
     texts_ND = np.stack(features[clip_text](captions)).astype(np.float64)
     scores_MN = np.stack(features[clip_picture](metric_input.references)).astype(np.float64) @ texts_ND.T
     is_own_MN = np.array([[caption == prompt for caption in captions] for prompt in metric_input.prompts])

@@ -140,6 +140,17 @@ def test_a_notice_of_the_trainer_is_printed_once_and_an_earlier_sessions_never(r
     assert told == ["• step 5 skipped: loss nan", "• step 9 skipped: loss nan"]
 
 
+def test_the_progress_is_told_once_the_number_of_steps_is_known(
+    run: RunDir, capsys: pytest.CaptureFixture[str]
+) -> None:
+    terminal = Terminal(run)
+    with hold_role(run, "trainer") as status:
+        terminal.render()
+        status.update("preparing", total=6, message="loading")
+        terminal.render()
+    assert capsys.readouterr().out == "• step 0/6  loading\n"
+
+
 def test_an_earlier_sessions_failure_is_not_shown_as_this_ones(run: RunDir) -> None:
     for role in ("trainer", "evaluator"):
         with pytest.raises(DataError), hold_role(run, role):  # type: ignore[arg-type]

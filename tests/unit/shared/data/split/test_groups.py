@@ -112,4 +112,6 @@ def test_one_of_a_group_can_be_held_out_and_the_others_are_then_set_apart() -> N
     said = list(notices(["b", "c"], together))
     assert said[0].startswith("4 pictures look like another one or share its data.group_key, such as a and b")
     assert "1 of these are neither trained on nor held out, because one like it is held out: a;" in said[1]
+    assert "(2 groups)" in said[0]
+    assert "(1 group)" in next(notices(["c"], {"a": 0, "b": 0}))
     assert list(notices(["c"], {})) == []
