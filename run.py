@@ -7,6 +7,7 @@ programs of their own, started with `python -m`.
 from __future__ import annotations
 
 import importlib
+import json
 import signal
 import subprocess
 import sys
@@ -34,9 +35,9 @@ from shared.launch.resume import Resume, adopt_places, open_or_create
 from shared.launch.supervisor import ROOT, Supervisor, child_environment, python_module, wait_until_healthy
 from shared.launch.terminal import Terminal, summarise
 from shared.machine import doctor as examination
-from shared.run_folder.heartbeat import read_status
+from shared.run_folder.heartbeat import read_status, someone_serves
 from shared.run_folder.pending import left_to_evaluate
-from shared.run_folder.run_dir import RunDir, open_run
+from shared.run_folder.run_dir import RunDir, open_run, steps_in
 
 DEMO_CONFIG = ROOT / "configs" / "pocket_kimono_cpu.toml"
 DEFAULT_TASK = str(RunConfig.model_fields["task"].default)
@@ -304,7 +305,7 @@ def check(run: RunPath) -> None:
     """Is this run folder whole? Lists every broken invariant; exit code 1 if there is one.
 
     What is not on this machine, such as the data set or the base model, is only noted. Another one in its place is a
-    broken invariant.
+    broken invariant. It is also noted where best.json is missing, or names another step than `verdict` does.
     """
 
     def body() -> int:
@@ -312,7 +313,7 @@ def check(run: RunPath) -> None:
         task = tasks.find(opened.read_config().run.task)
         shown = power.of_run(opened, opened.read_config())
         problems = invariants.check(opened, task)
-        notes = [*invariants.notes(opened, task), shown.caution() or shown.sentence()]
+        notes = [*invariants.notes(opened, task), *_verdict_note(opened), shown.caution() or shown.sentence()]
         for line in (*(problems or [f"{run} is whole"]), *(f"note: {text}" for text in notes)):
             _say(line)
         return int(bool(problems))
@@ -334,6 +335,29 @@ def doctor(
         table.add_row(marks[finding.verdict], finding.subject, finding.text)
     Console(highlight=False).print(table)
     raise typer.Exit(int(any(finding.verdict == "problem" for finding in findings)))
+
+
+def _verdict_note(run: RunDir) -> list[str]:
+    """What is said where best.json is not what `verdict` finds. A living evaluator may be about to write it."""
+    if someone_serves(run, "evaluator") or not steps_in(run.evaluations):
+        return []
+    command = python_module("evaluator.replay", run.path, "--json")
+    done = subprocess.run(
+        command, env=child_environment(None), stdin=subprocess.DEVNULL, capture_output=True, check=False
+    )
+    found = json.loads(done.stdout)["best"] if done.stdout else None  # without: a problem that is listed already
+    if found is None:
+        return []
+    cure = f"`python run.py evaluate {run.path}` writes it again"
+    try:
+        written = run.read_best()
+    except RunFolderError as error:
+        return [f"{error}; {cure}"]
+    if written is None:
+        return [f"best.json is missing, the verdict is step {found['step']}; {cure}"]
+    if written.step != found["step"]:
+        return [f"best.json names step {written.step}, the verdict is step {found['step']}; {cure}"]
+    return []
 
 
 def _estimate_memory(config: Config, *, with_evaluator: bool = True) -> tuple[dict[str, Any] | None, list[str]]:

@@ -59,6 +59,13 @@ def test_a_finished_run_is_whole(finished: RunDir) -> None:
     assert f"the data set of {finished.path} is not at /golden/garments" in data_set_is_elsewhere
 
 
+def test_a_best_json_unlike_the_verdict_is_noted(finished: RunDir) -> None:
+    cure = f"; `python run.py evaluate {finished.path}` writes it again"
+    assert f"note: best.json names step 20, the verdict is step 40{cure}" in command("check", finished.path)
+    finished.best.unlink()
+    assert f"note: best.json is missing, the verdict is step 40{cure}" in command("check", finished.path)
+
+
 def test_a_finished_run_says_what_its_files_say(finished: RunDir) -> None:
     best, as_written = finished.read_best(), written(finished.best)
     assert best
