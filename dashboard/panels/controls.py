@@ -16,6 +16,13 @@ from shared.run_folder.heartbeat import is_alive, read_status
 from shared.run_folder.records import RequestKind
 
 BY = "dashboard"
+REQUESTS: dict[str, RequestKind] = {
+    "stop": "stop",
+    "pause": "pause",
+    "resume": "resume",
+    "snapshot-now": "snapshot-now",
+}
+"""What a button sends → the request."""
 
 
 def obey(reader: RunReader, asked: Mapping[str, object]) -> None:
@@ -27,8 +34,8 @@ def obey(reader: RunReader, asked: Mapping[str, object]) -> None:
             act(reader, convert, reader, step, name)
         case {"do": "prepare", "step": int(step), "format": str(name)}:
             act(reader, prepare, reader, step, name)
-        case {"do": "stop" | "pause" | "resume" | "snapshot-now" as kind}:
-            ask(reader, kind)
+        case {"do": str(kind)} if kind in REQUESTS:
+            ask(reader, REQUESTS[kind])
         case _:
             pass
 

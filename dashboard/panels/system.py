@@ -71,7 +71,7 @@ def series_panel(reader: RunReader) -> None:
         if len(tables) > 1:
             st.markdown("###### " + say("Machine {number}", number=machine))
         version = ("system", machine, over, len(table), float(table["timestamp"].iloc[-1]), language.current())
-        figure = reader.keep(version, functools.partial(system_figure, table, reader.train(), over))
+        figure = reader.keep(version, functools.partial(system_figure, table, reader.train(), over or "relative"))
         label = say("{run}: memory, load, temperature and power of machine {number}", run=reader.name, number=machine)
         name = f"{reader.name}-system-{machine}"
         show_figure(

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import pynvml
 
@@ -57,7 +57,7 @@ def read_gpu(handle: Any) -> Gpu:
 def bytes_by_pid(handle: Any) -> dict[int, int]:
     """Memory of each process on a GPU. Empty where the driver does not tell; in a container its pids may be others."""
     with suppress(pynvml.NVMLError):
-        processes = pynvml.nvmlDeviceGetComputeRunningProcesses(handle)
+        processes = cast("list[Any]", pynvml.nvmlDeviceGetComputeRunningProcesses(handle))
         return {int(process.pid): int(process.usedGpuMemory) for process in processes if process.usedGpuMemory}
     return {}
 

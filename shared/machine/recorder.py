@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-import pynvml
+import pynvml  # pyright: ignore[reportMissingTypeStubs]
 from filelock import FileLock, Timeout
 
 from shared.machine import hardware
@@ -215,7 +215,7 @@ def open_table(path: Path, gpu_columns: tuple[str, ...]) -> Appender:
     return Appender(path, columns)
 
 
-def is_row(row: Mapping[str | None, Any]) -> bool:
+def is_row(row: Mapping[str, Any]) -> bool:
     """Whether every cell after the time is a number or blank, and there are not too many of them."""
     with contextlib.suppress(TypeError, ValueError):
         [float(cell) for name, cell in row.items() if name != "timestamp" and cell]

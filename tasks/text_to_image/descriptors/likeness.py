@@ -157,7 +157,7 @@ def _rings() -> _Rings:
     return _Rings()
 
 
-def _unit(cosines: Floats) -> Floats:
+def _unit(cosines: Any) -> Floats:
     """(…, F, F) → unit vectors (…, D) whose rings have the same lengths in every picture; about 0 for a flat one."""
     rings = _rings()
     flat = cosines.reshape(*cosines.shape[:-2], -1)[..., rings.order]
