@@ -14,7 +14,7 @@ from dashboard.story.screen import Screen
 from dashboard.text.language import say
 
 STYLE = Path(__file__).with_suffix(".css")
-SIGNS = {"better": "▲", "same": "＝", "worse": "▼", "": ""}
+SIGNS = {"better": "▲", "same": "=", "worse": "▼", "": ""}
 Inline = Callable[[str], str]
 """Path within the run folder → the picture as a data URL; empty where it cannot be read."""
 

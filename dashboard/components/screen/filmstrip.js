@@ -3,7 +3,7 @@
 
 import { button, fit, make, mark, set, show, write } from "./dom.js"
 
-const SIGNS = { better: "▲", same: "＝", worse: "▼" }
+const SIGNS = { better: "▲", same: "=", worse: "▼" }
 const NEWS_SECONDS = 60
 
 export class Filmstrip {
