@@ -59,12 +59,30 @@ class Gate:
         scope = without_prefix(scope, self.base_path)
         if answer is None and scope["path"] != HEALTH:
             answer = self._answer(scope)
-        if answer is None:
+        if answer is None and scope["type"] == "websocket":
+            await self._serve_until_closed(without_origin(scope), receive, send)
+        elif answer is None:
             await self.app(without_origin(scope), receive, send)
         elif scope["type"] == "http":
             await answer(scope, receive, send)
         else:
             await send({"type": "websocket.close", "code": 1008})  # before the handshake: the client sees 403
+
+    async def _serve_until_closed(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Streamlit 1.67 closes a WebSocket that the browser has closed already, which Starlette 1 calls an error."""
+        is_closed = False
+
+        async def receive_noting() -> Message:
+            nonlocal is_closed
+            message = await receive()
+            is_closed = is_closed or message["type"] == "websocket.disconnect"
+            return message
+
+        try:
+            await self.app(scope, receive_noting, send)
+        except RuntimeError:
+            if not is_closed:
+                raise
 
     def _protected(self, send: Send) -> Send:
         """Every answer carries the headers, whoever wrote it."""

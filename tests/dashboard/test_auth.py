@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 from urllib.parse import unquote, urljoin, urlsplit
 
 import pytest
@@ -247,3 +248,31 @@ def test_cookies_of_other_programs_on_the_host_lock_nobody_out() -> None:
     for others in ('theme={"dark": true}', "a b=c", "=", "x=[1,2"):
         cookies = f"{others}; {cookie_name('secret')}=secret"
         assert client("secret").get("/", headers={"cookie": cookies}).text == "in", others
+
+
+async def after_the_browser_has_gone(websocket: WebSocket) -> None:
+    await websocket.accept()
+    with contextlib.suppress(WebSocketDisconnect):
+        await websocket.receive_bytes()
+    await websocket.receive_bytes()  # as Streamlit does: Starlette calls it an error
+
+
+async def broken(_: WebSocket) -> None:
+    raise RuntimeError("a real error")
+
+
+def test_a_page_that_was_closed_is_no_error_and_a_real_error_is_one() -> None:
+    routes = [
+        WebSocketRoute("/gone", after_the_browser_has_gone),
+        WebSocketRoute("/broken", broken),
+    ]
+    admission = access.Admission("", (), "")
+    app = Starlette(routes=routes, middleware=[Middleware(Gate, admission=admission)])
+    visitor = TestClient(app, base_url="http://127.0.0.1:8501")
+    with visitor.websocket_connect("/gone", headers={"host": "localhost"}):
+        pass
+    with (
+        pytest.raises(RuntimeError, match="a real error"),
+        visitor.websocket_connect("/broken", headers={"host": "localhost"}),
+    ):
+        pass
