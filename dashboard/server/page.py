@@ -15,7 +15,7 @@ from starlette.routing import Route
 
 from dashboard.server.scripts import links
 
-PATHS = ("", "runs", "samples", "snapshots", "compare", "logs", "config", "system")
+PATHS = ("runs", "", "samples", "snapshots", "compare", "logs", "config", "system")
 INDEX = Path(st.__file__).parent / "static" / "index.html"
 SCRIPT = Path(__file__).with_name("page.js")
 

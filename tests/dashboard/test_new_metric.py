@@ -51,7 +51,7 @@ def test_it_is_in_the_table_the_composite_and_the_verdict(reader: RunReader) -> 
     assert float(row["exposure_delta"]) > 0
     assert float(row["composite"]) < 0
     assert best
-    assert "; exposure +" in best.reason
+    assert "; equal exposure +" in best.reason
 
 
 def titles(figure: dict) -> list[str]:
