@@ -6,7 +6,6 @@ The version in the URL is that of all of them, so that a module and those it imp
 from __future__ import annotations
 
 import hashlib
-import re
 from pathlib import Path
 
 from starlette.exceptions import HTTPException
@@ -19,7 +18,6 @@ from dashboard.server.files import FOREVER
 DASHBOARD = Path(__file__).parents[1]
 SOURCES = [DASHBOARD / "style.css", *sorted((DASHBOARD / "components" / "screen").glob("*.[jc]s*"))]
 FILES = {file.name: file.read_bytes() for file in SOURCES}
-IMPORT = re.compile(r'^import .* from "\./\w+\.js"\n', re.MULTILINE)
 TYPES = {".js": "text/javascript", ".css": "text/css"}
 VERSION = hashlib.sha256(b"".join(FILES.values())).hexdigest()[:12]
 
@@ -37,15 +35,6 @@ def links() -> str:
         else f'<link rel="modulepreload" href="{script_url(name)}">'
         for name in FILES
     )
-
-
-def bundle() -> str:
-    """The modules of the first screen as one, for a page without a server. It exports what they export.
-
-    They share one scope there, so no two of them may give one name to different things.
-    """
-    modules = [FILES[f"{name}.js"].decode() for name in ("dom", "poll", "verdict", "pictures", "filmstrip", "screen")]
-    return "\n".join(IMPORT.sub("", module) for module in modules)
 
 
 def script_routes() -> list[Route]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -11,7 +10,7 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from dashboard.server.screen import screen_routes
-from dashboard.server.scripts import FILES, bundle, links, script_routes
+from dashboard.server.scripts import FILES, links, script_routes
 from examples.fake_run import FakeRun
 from shared.run_folder import requests
 from shared.run_folder.heartbeat import hold_role
@@ -112,11 +111,3 @@ def test_every_script_and_style_is_linked_and_served(visitor: TestClient) -> Non
         assert "immutable" in answer.headers["Cache-Control"]
         assert answer.headers["Content-Type"].startswith("text/css" if name.endswith(".css") else "text/javascript")
     assert visitor.get("/scripts/1/../shell.py").status_code == 404
-
-
-def test_the_bundle_is_one_module_in_which_every_name_is_given_once() -> None:
-    text = bundle()
-    assert "import " not in text
-    names = re.findall(r"^(?:export )?(?:async )?(?:function|class|const|let) (\w+)", text, re.MULTILINE)
-    assert len(names) == len(set(names))
-    assert {"still", "screen", "Verdict"} <= set(names)

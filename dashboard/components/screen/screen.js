@@ -70,14 +70,3 @@ export function screen({ data, parentElement, setTriggerValue }) {
     root.replaceChildren()
   }
 }
-
-// The same without a server: what is given is all there is. Only the pictures' own buttons do something.
-export function still(root, document, words) {
-  const shown = new FirstScreen(root)
-  root.classList.add("still")
-  shown.data = { words }
-  shown.tell = () => {}
-  shown.choose = () => {}
-  shown.prepare = () => {}
-  shown.draw({ screen: document, trouble: null, isOffline: false })
-}
