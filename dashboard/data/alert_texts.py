@@ -62,7 +62,11 @@ def damaged(reader: RunReader) -> list[Alert]:
         except FileNotFoundError:
             continue
     return [
-        Alert("damaged", {"problem": str(error).rstrip("."), "cure": error.hint or say("move it away")}, "bad")
+        Alert(
+            "damaged",
+            {"problem": str(error).rstrip("."), "cure": error.hint or say("move {path} away", path=path)},
+            "bad",
+        )
         for path, error in found.items()
         if os.path.lexists(path)
     ]

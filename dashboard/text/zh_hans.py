@@ -150,7 +150,7 @@ TEXTS: dict[str, str] = {
     "{program} ran out of memory: {message}": "{program}内存不足：{message}",
     "This part of the page cannot be shown. The reason is in the terminal of the dashboard.": "页面的这一部分无法显示。原因见仪表板的终端。",
     "{problem}. To cure it, {cure}.": "{problem}。解决办法：{cure}。",
-    "move it away": "将其移走",
+    "move {path} away": "移走 {path}",
     "Another tab has changed this note. It says:": "另一个标签页已修改此备注。现在的内容：",
     "Take this text over": "采用这段文字",
     "Save and replace the other text": "保存并替换那段文字",

@@ -150,7 +150,7 @@ TEXTS: dict[str, str] = {
     "{program} ran out of memory: {message}": "{program}記憶體不足：{message}",
     "This part of the page cannot be shown. The reason is in the terminal of the dashboard.": "頁面的這一部分無法顯示。原因見儀表板的終端機。",
     "{problem}. To cure it, {cure}.": "{problem}。解決方法：{cure}。",
-    "move it away": "將其移走",
+    "move {path} away": "移走 {path}",
     "Another tab has changed this note. It says:": "另一個分頁已修改此備註。目前的內容：",
     "Take this text over": "採用這段文字",
     "Save and replace the other text": "儲存並取代那段文字",

@@ -30,7 +30,7 @@ def open_regular(path: Path) -> BinaryIO:
     except OSError as error:
         if error.errno not in UNREADABLE:
             raise
-        hint = f"make {path} readable, or move it away"
+        hint = f"make {path} readable, or move this file away"
         raise RunFolderError(f"{path} cannot be read: {error.strerror}", hint) from None
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
