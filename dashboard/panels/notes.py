@@ -34,14 +34,20 @@ def show_note(reader: RunReader, step: int, there: str) -> None:
         show_long_note(there)
         return
     key = f"note_{reader.run_id}_{step}"
-    st.session_state.setdefault(key, there)
     seen = st.session_state.setdefault(f"{key}_seen", there)
     if changed := there != seen:
         st.warning(say("Another tab has changed this note. It says:"), icon=":material/edit_note:")
         st.text(there or "–")
         st.button(say("Take this text over"), key=f"{key}_take", on_click=take_over, args=(key, there))
     with st.form(f"{key}_form", border=False):
-        st.text_area(say("Note"), key=key, height=120, max_chars=MAX_CHARACTERS, placeholder=say("What did you see?"))
+        st.text_area(
+            say("Note"),
+            "" if key in st.session_state else there,  # not set in the session: that would replace what was typed
+            key=key,
+            height=120,
+            max_chars=MAX_CHARACTERS,
+            placeholder=say("What did you see?"),
+        )
         label = say("Save and replace the other text") if changed else say("Save note")
         st.form_submit_button(label, icon=":material/save:", on_click=save_note, args=(reader, step, key, there))
 

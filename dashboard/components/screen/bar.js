@@ -1,7 +1,7 @@
 // The bar on top of every page. Data: {run, runId, page, pages: [{name, title, url}], lang, words}; see __init__.py.
 // What it shows comes from poll.js; what a person asks for goes to Python as {do, …}.
 
-import { attach, button, fit, make, mark, onPlainClick, openPage, set, show, write, writeWithCode } from "./dom.js"
+import { attach, button, fit, make, mark, onPlainClick, onReconnect, openPage, set, show, write, writeWithCode } from "./dom.js"
 import { ask, follow, look } from "./poll.js"
 
 const ON_A_PHONE = ["overview", "samples", "snapshots"] // the pages that have a place at the bottom of a phone
@@ -11,7 +11,8 @@ class Bar {
   constructor(root) {
     this.root = root
     this.build()
-    this.leave = follow((state) => this.draw(state))
+    const stop = [follow((state) => this.draw(state)), onReconnect(() => this.tell({ do: "look" }))]
+    this.leave = () => stop.forEach((end) => end())
     new ResizeObserver(() => this.measure()).observe(this.under)
   }
 

@@ -75,3 +75,16 @@ export function attach(opener, panel) {
   })
   return panel
 }
+
+// Calls back once the page is connected again. A server that was started anew knows no part of this page, so that its
+// buttons would do nothing, until the whole page has been drawn there. Returns what ends it.
+export function onReconnect(call) {
+  const isConnected = () => document.querySelector("[data-test-connection-state]")?.dataset.testConnectionState === "CONNECTED"
+  let was = true
+  const watch = setInterval(() => {
+    const is = isConnected()
+    if (is && !was) call()
+    was = is
+  }, 500)
+  return () => clearInterval(watch)
+}
