@@ -25,15 +25,17 @@ WIDTH = 1440
 HEIGHTS = {
     "overview": 900,
     "samples": 1000,
+    "runs": 360,
     "snapshots": 860,
     "compare": 1640,
     "logs": 820,
     "config": 900,
-    "system": 800,
+    "system": 1000,
 }
 READY = {
     "overview": ".pick.first .right .above",
     "samples": ".wall .over",
+    "runs": ".card img",
     "snapshots": ".st-key-snapshot",
     "compare": ".wall .over",
     "logs": ".st-key-log",
