@@ -157,6 +157,7 @@ def four_charts(open_page: OpenPage, runs: Path) -> FourCharts:
     return FourCharts(page, tick)
 
 
+@pytest.mark.slow
 def test_charts_out_of_sight_are_not_drawn_before_they_are_seen_again(four_charts: FourCharts) -> None:
     page = four_charts.page
     for _ in range(TICKS):
