@@ -15,8 +15,8 @@ from dashboard import url_state
 from dashboard.charts.system import Axis, system_figure
 from dashboard.components import state_line
 from dashboard.components.figure import show_figure
-from dashboard.data.consumption import Consumption, consumption
-from dashboard.data.machine_usage import folder_bytes, read_machine
+from dashboard.data.machine.consumption import Consumption, consumption
+from dashboard.data.machine.machine_usage import folder_bytes, read_machine
 from dashboard.data.reader import RunReader
 from dashboard.data.versions import is_live
 from dashboard.panels import refreshed

@@ -22,7 +22,7 @@ from dashboard.data.reader import RunReader
 from dashboard.data.runs import open_reader, run_lines
 from dashboard.server.exports import EXPORTS
 from dashboard.story.cards import cards
-from dashboard.story.requests import advice, shown_requests
+from dashboard.story.progress.requests import advice, shown_requests
 from dashboard.story.screen import screen
 from dashboard.text import language
 from dashboard.text.language import best_match, say

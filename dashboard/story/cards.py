@@ -19,8 +19,8 @@ from dashboard.data.runs import open_reader, run_names, runs_folder
 from dashboard.story.evidence import Evidence, gather
 from dashboard.story.gains import num_won
 from dashboard.story.pictures import sample_urls, typical_pair
-from dashboard.story.programs import read_programs
-from dashboard.story.status import seconds_at_work, status
+from dashboard.story.progress.programs import read_programs
+from dashboard.story.progress.status import seconds_at_work, status
 from dashboard.story.verdict import headline_of
 from dashboard.story.wording import of_units
 from dashboard.text.formatting import duration

@@ -8,9 +8,9 @@ from datetime import datetime, tzinfo
 from typing import Any, Literal
 
 from dashboard.data.reader import RunReader
-from dashboard.story.backlog import Backlog, backlog
 from dashboard.story.gains import Gains, gains
-from dashboard.story.programs import Programs, read_programs
+from dashboard.story.progress.backlog import Backlog, backlog
+from dashboard.story.progress.programs import Programs, read_programs
 from dashboard.text.language import say
 from shared.run_folder.pending import BASE_MODEL
 from shared.run_folder.records import Best, EvaluationResult

@@ -10,7 +10,7 @@ from typing import Literal
 from dashboard.data.reader import RunReader
 from dashboard.server.files import picture_url
 from dashboard.story.evidence import Evidence
-from dashboard.story.status import clock
+from dashboard.story.progress.status import clock
 from dashboard.text.formatting import number
 from dashboard.text.language import say
 from shared.run_folder.pending import BASE_MODEL

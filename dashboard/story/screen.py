@@ -18,7 +18,7 @@ from dashboard.server.exports import Exports
 from dashboard.story.evidence import Evidence, gather
 from dashboard.story.filmstrip import Cell, filmstrip
 from dashboard.story.pictures import Pictures, pictures
-from dashboard.story.status import Can, Status, status
+from dashboard.story.progress.status import Can, Status, status
 from dashboard.story.verdict import Verdict, verdict
 from dashboard.text.language import say
 from shared.errors import DarkroomError

@@ -12,9 +12,9 @@ from dashboard.story.cautions import cautions
 from dashboard.story.downloads import Download, downloads
 from dashboard.story.evidence import Evidence
 from dashboard.story.gains import num_lost, num_won
+from dashboard.story.progress.waiting import failed, not_evaluated, waiting
 from dashboard.story.rows import Row, rows
 from dashboard.story.runner_up import RunnerUp, runner_up
-from dashboard.story.waiting import failed, not_evaluated, waiting
 from dashboard.story.wording import of_units, sentence
 from dashboard.text.language import say
 from shared.run_folder.records import Best, Confirmation

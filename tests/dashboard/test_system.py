@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from dashboard.charts.system import system_figure
-from dashboard.data.consumption import consumption
+from dashboard.data.machine.consumption import consumption
 from dashboard.data.reader import RunReader
 from dashboard.panels.system import took, why_no_series
 from examples.fake_run import FakeRun, create

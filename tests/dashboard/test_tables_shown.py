@@ -12,10 +12,11 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from dashboard.components.wall import RUN_COLUMNS, wall_data
-from dashboard.data import log_tail, machine_usage, notes
+from dashboard.data import log_tail, notes
 from dashboard.data.best_snapshot import best_table_html, signals_html
 from dashboard.data.comparison import Contestant, config_differences, evaluated_otherwise, score_table
 from dashboard.data.drawings import drawings_html, sheets_html
+from dashboard.data.machine import machine_usage
 from dashboard.data.reader import RunReader
 from dashboard.data.snapshot_table import snapshot_table, verdict_words
 from dashboard.panels.curves import events_of

@@ -14,8 +14,8 @@ import pytest
 
 from dashboard.data.reader import RunReader
 from dashboard.story.evidence import gather
+from dashboard.story.progress.status import Status, clock
 from dashboard.story.screen import screen
-from dashboard.story.status import Status, clock
 from examples.fake_run import FakeRun
 from shared.run_folder import requests
 from shared.run_folder.leases import claimed

@@ -13,7 +13,7 @@ from statistics import median
 
 from dashboard.data.reader import RunReader, version_of
 from dashboard.data.speed import pace
-from dashboard.story.programs import Programs
+from dashboard.story.progress.programs import Programs
 from shared.config.save_interval import steps_due
 from shared.data.references import further
 from shared.errors import RunFolderError

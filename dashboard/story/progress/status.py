@@ -12,8 +12,8 @@ import numpy as np
 from dashboard.data.events import pauses
 from dashboard.data.reader import RunReader
 from dashboard.data.speed import pace
-from dashboard.story.backlog import CONFIRMATIONS
 from dashboard.story.evidence import Evidence, read_result
+from dashboard.story.progress.backlog import CONFIRMATIONS
 from dashboard.story.wording import about, short, steps
 from dashboard.text.formatting import duration, number
 from dashboard.text.language import say

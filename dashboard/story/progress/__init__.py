@@ -1,0 +1,1 @@
+"""What the programs of a run do: the status line, the queue, what was asked of them, what is waited for."""
