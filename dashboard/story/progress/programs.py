@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from shared.run_folder.active_evaluators import read_active_evaluators
 from shared.run_folder.heartbeat import is_alive, read_status
-from shared.run_folder.records import FINAL_STATES, ProcessStatus
+from shared.run_folder.records import ProcessStatus
 from shared.run_folder.run_dir import RunDir
 
 
@@ -27,11 +27,6 @@ class Programs:
     def live(self) -> bool:
         """Whether any of them is at work."""
         return self.trains or bool(self.evaluating)
-
-    @property
-    def has_trained(self) -> bool:
-        """Whether the trainer has ended by itself: finished, stopped or failed."""
-        return self.trainer is not None and self.trainer.state in FINAL_STATES
 
 
 def read_programs(run: RunDir) -> Programs:

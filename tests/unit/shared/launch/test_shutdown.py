@@ -165,7 +165,7 @@ def test_a_run_that_only_keeps_its_dashboard_up_gives_way(make_paper_run: RunMak
 
 
 def left_behind(run: RunDir, *, started_after: bool) -> None:
-    """The last word of a supervisor that was killed."""
+    """The last line that a killed supervisor printed."""
     born = psutil.Process().create_time()
     ProcessStatus(
         role="supervisor",
