@@ -20,7 +20,7 @@ import numpy as np
 from evaluator.selection.confirmation import Evaluations, confirm, finalists
 from evaluator.selection.ranking import Ranking, rank
 from shared.run_folder.metric_descriptions import Column, MetricDescription, MetricDescriptions
-from shared.run_folder.records import Sample
+from shared.run_folder.records.evaluation_result import Sample
 from shared.statistics.paired import difference, estimate, mean
 
 SEED = 20261126

@@ -29,7 +29,7 @@ from evaluator.selection.overfitting import signals
 from pocket.garments import Garment, catalogue, concept, render
 from shared.run_folder.metric_descriptions import MetricDescriptions
 from shared.run_folder.older_metrics import OLDER_METRICS
-from shared.run_folder.records import Sample
+from shared.run_folder.records.evaluation_result import Sample
 from tasks.text_to_image.descriptors.likeness import lightness, likeness
 from tasks.text_to_image.evaluation.training_set import TrainingSet
 from tasks.text_to_image.metrics import copying

@@ -28,7 +28,8 @@ from shared.config.loading import load_config
 from shared.config.schema import Config
 from shared.files.publication import publish
 from shared.launch.create import create_run
-from shared.run_folder.records import EvaluationResult, Manifest
+from shared.run_folder.records.evaluation_result import EvaluationResult
+from shared.run_folder.records.manifest import Manifest
 from shared.run_folder.run_dir import RunDir
 from tasks.text_to_image.families import loading
 from tasks.text_to_image.lora import lora

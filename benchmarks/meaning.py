@@ -25,7 +25,7 @@ from shared.data import dataset
 from shared.data.pictures import open_picture
 from shared.files.digests import Digests
 from shared.files.publication import read_manifest
-from shared.run_folder.records import Sample
+from shared.run_folder.records.evaluation_result import Sample
 from shared.run_folder.run_dir import RunDir, open_run, steps_in
 from tasks.text_to_image.descriptors.likeness import lightness, likeness
 from tasks.text_to_image.evaluation.anchors import anchors, matching, mismatched

@@ -27,7 +27,7 @@ import tomlkit
 
 from benchmarks.verdict_simulation import EVERY, Case, Curve, Noise, draw, line
 from evaluator.replay import replay
-from shared.run_folder.records import EvaluationResult, Sample
+from shared.run_folder.records.evaluation_result import EvaluationResult, Sample
 from shared.run_folder.run_dir import RunDir, step_name
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -27,7 +27,7 @@ from evaluator.selection.summary import Summary
 from shared.config.schema import StopConfig
 from shared.run_folder.metric_descriptions import MetricDescriptions
 from shared.run_folder.older_metrics import OLDER_METRICS
-from shared.run_folder.records import Sample
+from shared.run_folder.records.evaluation_result import Sample
 from shared.statistics.paired import difference, mean
 
 Numbers = NDArray[np.float64]

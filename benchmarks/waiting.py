@@ -17,9 +17,9 @@ from statistics import median
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from shared.run_folder.records import parse_time
 from shared.run_folder.run_dir import RunDir, open_run
 from shared.run_folder.tables import read_rows
+from shared.run_folder.times import parse_time
 
 
 @dataclass(frozen=True)

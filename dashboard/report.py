@@ -40,7 +40,9 @@ from dashboard.text import language
 from dashboard.text.language import say
 from shared.errors import exit_code_of, writing
 from shared.files.regular import own_file
-from shared.run_folder.records import Best, EvaluationResult, replace_file
+from shared.files.replacing import replace_file
+from shared.run_folder.records.best import Best
+from shared.run_folder.records.evaluation_result import EvaluationResult
 from shared.run_folder.run_dir import RunDir, open_run, step_name
 
 HERE = Path(__file__).parent

@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from shared.run_folder.records import Sample
+from shared.run_folder.records.evaluation_result import Sample
 from shared.run_folder.run_dir import RunDir, open_run
 
 TARGET = Path(__file__).parent / "images" / "before-after.png"

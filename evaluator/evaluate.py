@@ -15,7 +15,9 @@ from evaluator.gpu_memory import LeakDetector
 from shared.errors import DarkroomError, RunFolderError
 from shared.files.publication import publish, read_manifest, remove
 from shared.run_folder.pending import BASE_MODEL
-from shared.run_folder.records import EvaluationResult, Manifest, RunRecord
+from shared.run_folder.records.evaluation_result import EvaluationResult
+from shared.run_folder.records.manifest import Manifest
+from shared.run_folder.records.run_record import RunRecord
 from shared.run_folder.run_dir import ResultKind, RunDir
 from tasks.devices import is_out_of_memory
 from tasks.protocol import Evaluation, EvaluationOutput

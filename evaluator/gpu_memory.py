@@ -13,7 +13,7 @@ from diffusers.training_utils import free_memory
 
 from shared.machine.hardware import MIB
 from shared.run_folder.heartbeat import is_alive, read_status
-from shared.run_folder.records import RunRecord
+from shared.run_folder.records.run_record import RunRecord
 from shared.run_folder.run_dir import RunDir
 
 log = logging.getLogger(__name__)

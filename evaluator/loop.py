@@ -19,7 +19,8 @@ from shared.run_folder.heartbeat import Status, is_alive, read_status
 from shared.run_folder.leases import claimed, drop_dead_claims
 from shared.run_folder.metric_descriptions import MetricDescriptions
 from shared.run_folder.pending import BASE_MODEL, Work
-from shared.run_folder.records import EvaluationResult, RunRecord
+from shared.run_folder.records.evaluation_result import EvaluationResult
+from shared.run_folder.records.run_record import RunRecord
 from shared.run_folder.run_dir import RunDir, steps_in
 
 log = logging.getLogger(__name__)

@@ -26,7 +26,9 @@ from evaluator.selection.verdict import Verdict, decide, interval
 from shared.errors import ConfigError, exit_code_of
 from shared.run_folder import pending
 from shared.run_folder.metric_descriptions import MetricDescriptions
-from shared.run_folder.records import SCHEMA_MAJOR, Best, EvaluationResult, Interval, Record, Signal
+from shared.run_folder.records.best import Best, Interval, Signal
+from shared.run_folder.records.evaluation_result import EvaluationResult
+from shared.run_folder.records.record import SCHEMA_MAJOR, Record
 from shared.run_folder.run_dir import RunDir, open_run
 from shared.statistics.paired import estimate
 

@@ -18,7 +18,8 @@ from shared.config.schema import Config
 from shared.run_folder import requests
 from shared.run_folder.heartbeat import is_alive, read_status
 from shared.run_folder.metric_descriptions import MetricDescriptions
-from shared.run_folder.records import Advice, EvaluationResult
+from shared.run_folder.records.best import Advice
+from shared.run_folder.records.evaluation_result import EvaluationResult
 from shared.run_folder.run_dir import ResultKind, RunDir, steps_in
 from shared.run_folder.tables import Value, read_rows, write_rows
 

@@ -34,34 +34,22 @@ from shared.config.dumping import dump_config
 from shared.config.loading import parse_config
 from shared.config.schema import Config
 from shared.files.publication import publish
+from shared.files.replacing import replace_file
 from shared.machine.recorder import recorded
 from shared.run_folder import requests
 from shared.run_folder.heartbeat import Status, hold_role
 from shared.run_folder.leases import claimed
 from shared.run_folder.metric_descriptions import Column, MetricDescriptions
 from shared.run_folder.older_metrics import OLDER_METRICS
-from shared.run_folder.records import (
-    Advice,
-    Anchors,
-    Best,
-    Confirmation,
-    DatasetRecord,
-    EvaluationResult,
-    Interval,
-    Lookalike,
-    Manifest,
-    Measured,
-    Request,
-    RequestKind,
-    RunRecord,
-    Sample,
-    Signal,
-    State,
-    replace_file,
-    utc_now,
-)
+from shared.run_folder.records.best import Advice, Best, Confirmation, Interval, Measured, Signal
+from shared.run_folder.records.evaluation_result import Anchors, EvaluationResult, Lookalike, Sample
+from shared.run_folder.records.manifest import Manifest
+from shared.run_folder.records.process_status import State
+from shared.run_folder.records.request import Request, RequestKind
+from shared.run_folder.records.run_record import DatasetRecord, RunRecord
 from shared.run_folder.run_dir import ResultKind, RunDir, step_name, steps_in
 from shared.run_folder.tables import GPU_COLUMNS, SYSTEM_COLUMNS, TRAIN_COLUMNS, Appender, Value, prune, write_rows
+from shared.run_folder.times import utc_now
 
 SIDE = 64
 SEEDS = (1234, 1235)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from shared.config.schema import Config
 from shared.run_folder.metric_descriptions import MetricDescriptions
-from shared.run_folder.records import Anchors, EvaluationResult, Sample
+from shared.run_folder.records.evaluation_result import Anchors, EvaluationResult, Sample
 from shared.run_folder.run_dir import ResultKind, RunDir
 from shared.run_folder.tables import Value
 

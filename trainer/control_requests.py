@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from shared.run_folder import requests
-from shared.run_folder.records import Request, RequestKind
+from shared.run_folder.records.request import Request, RequestKind
 from shared.run_folder.run_dir import RunDir
 
 

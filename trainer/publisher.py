@@ -16,7 +16,7 @@ from torch import Tensor
 
 from shared.errors import RunFolderError
 from shared.files.publication import publish, read_manifest
-from shared.run_folder.records import Manifest
+from shared.run_folder.records.manifest import Manifest
 from shared.run_folder.run_dir import RunDir
 from trainer.checkpoint import Checkpoint, are_finite, is_finite, retain
 

@@ -17,8 +17,8 @@ from shared.launch import setting_changes
 from shared.machine import disk
 from shared.run_folder import tables
 from shared.run_folder.heartbeat import Status
-from shared.run_folder.records import utc_now
 from shared.run_folder.run_dir import RunDir
+from shared.run_folder.times import utc_now
 from tasks import devices
 from tasks.protocol import HeldOutLosses
 from trainer.checkpoint import EXAMPLES_PER_STEP

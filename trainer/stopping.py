@@ -10,8 +10,9 @@ from types import FrameType
 from shared.errors import TrainingError
 from shared.launch import parent_watch
 from shared.run_folder import requests
-from shared.run_folder.records import Request, seconds_since
+from shared.run_folder.records.request import Request
 from shared.run_folder.run_dir import RunDir
+from shared.run_folder.times import seconds_since
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 RECENT_STEPS = 20

@@ -10,8 +10,10 @@ from datetime import datetime
 from dashboard.components.state_line import Fact
 from dashboard.text.formatting import duration
 from dashboard.text.language import say
-from shared.run_folder.records import Answer, ProcessStatus, Request, RequestKind, parse_time, seconds_since
+from shared.run_folder.records.process_status import ProcessStatus
+from shared.run_folder.records.request import Answer, Request, RequestKind
 from shared.run_folder.requests import MAX_PROMPTS
+from shared.run_folder.times import parse_time, seconds_since
 
 SILENCE_SECONDS = 10.0
 SHOWN_SECONDS = 60.0

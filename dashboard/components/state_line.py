@@ -11,7 +11,8 @@ from dashboard.text.formatting import duration
 from dashboard.text.language import say
 from shared.machine.gpu_readings import Gpu
 from shared.run_folder.heartbeat import STALE_SECONDS
-from shared.run_folder.records import FINAL_STATES, ProcessStatus, seconds_since
+from shared.run_folder.records.process_status import FINAL_STATES, ProcessStatus
+from shared.run_folder.times import seconds_since
 
 Tone = Literal["", "good", "warn", "bad", "idle"]
 HOT_CELSIUS = 88

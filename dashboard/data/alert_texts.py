@@ -15,7 +15,7 @@ from shared.followers import alerts
 from shared.followers.alerts import SENTENCES, Alert, Bytes, Seconds
 from shared.run_folder.active_evaluators import read_active_evaluators
 from shared.run_folder.heartbeat import is_alive, read_trackers
-from shared.run_folder.records import ProcessStatus
+from shared.run_folder.records.process_status import ProcessStatus
 
 
 def sentence(alert: Alert) -> str:

@@ -10,7 +10,7 @@ from dashboard.text.formatting import interval, metric_title, number, plain, sig
 from dashboard.text.language import say
 from shared.files.publication import read_manifest
 from shared.run_folder.metric_descriptions import Column, MetricDescriptions
-from shared.run_folder.records import Best
+from shared.run_folder.records.best import Best
 from shared.run_folder.run_dir import RunDir
 
 

@@ -12,7 +12,8 @@ from dashboard.text.formatting import interval, metric_name, number, signed
 from dashboard.text.language import say
 from shared.config.schema import Config
 from shared.run_folder.metric_descriptions import Column, MetricDescriptions, compared_in_any
-from shared.run_folder.records import Best, EvaluationResult, Sample
+from shared.run_folder.records.best import Best
+from shared.run_folder.records.evaluation_result import EvaluationResult, Sample
 from shared.statistics.paired import Estimate, by_prompt, difference
 
 UNIMPORTANT = frozenset({"run", "dashboard"})

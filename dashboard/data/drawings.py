@@ -11,7 +11,8 @@ from dashboard.server.files import picture_url
 from dashboard.text.formatting import metric_name, number, size
 from dashboard.text.language import say
 from shared.run_folder.metric_descriptions import MetricDescriptions
-from shared.run_folder.records import EvaluationResult, Request, Sample
+from shared.run_folder.records.evaluation_result import EvaluationResult, Sample
+from shared.run_folder.records.request import Request
 from shared.run_folder.run_dir import SHEET, ResultKind, RunDir, step_name
 
 SHEETS: dict[ResultKind, str] = {

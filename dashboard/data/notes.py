@@ -10,7 +10,7 @@ from pydantic import ConfigDict, Field
 
 from shared.errors import RunFolderError
 from shared.files.regular import leads_out
-from shared.run_folder.records import Record
+from shared.run_folder.records.record import Record
 from shared.run_folder.run_dir import RunDir
 
 MAX_CHARACTERS = 2000

@@ -23,7 +23,10 @@ from shared.files.regular import leads_out
 from shared.run_folder import requests
 from shared.run_folder.metric_descriptions import MetricDescriptions
 from shared.run_folder.pending import BASE_MODEL, without_result
-from shared.run_folder.records import Best, EvaluationResult, ExportFormat, Manifest
+from shared.run_folder.records.best import Best
+from shared.run_folder.records.evaluation_result import EvaluationResult
+from shared.run_folder.records.export_format import ExportFormat
+from shared.run_folder.records.manifest import Manifest
 from shared.run_folder.run_dir import ResultKind, RunDir, steps_in
 from shared.run_folder.tables import SYSTEM_COLUMNS, TRAIN_COLUMNS, VALIDATION_COLUMNS, read_rows
 

@@ -13,7 +13,8 @@ from dashboard.data.sure import is_sure
 from dashboard.text.formatting import interval, metric_name, signed
 from dashboard.text.language import say
 from shared.run_folder.metric_descriptions import MetricDescriptions
-from shared.run_folder.records import Best, Confirmation, Manifest
+from shared.run_folder.records.best import Best, Confirmation
+from shared.run_folder.records.manifest import Manifest
 
 DIGEST_DIGITS = 12
 SHOWN_CHARACTERS = 200

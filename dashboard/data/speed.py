@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from shared.run_folder.records import parse_time
+from shared.run_folder.times import parse_time
 
 WINDOW = 200
 BLOCK = 10

@@ -13,7 +13,7 @@ from dashboard.panels import act
 from dashboard.server.exports import EXPORTS
 from shared.run_folder import requests
 from shared.run_folder.heartbeat import is_alive, read_status
-from shared.run_folder.records import RequestKind
+from shared.run_folder.records.request import RequestKind
 
 BY = "dashboard"
 REQUESTS: dict[str, RequestKind] = {

@@ -17,7 +17,7 @@ from dashboard.text.verbatim import verbatim
 from shared.config import save_interval
 from shared.config.save_interval import EverySteps
 from shared.config.schema import Config, sections
-from shared.run_folder.records import Change
+from shared.run_folder.records.run_record import Change
 
 
 @refreshed("settings")

@@ -22,7 +22,8 @@ from dashboard.server.files import download_url
 from dashboard.text.formatting import duration, metric_name, size
 from dashboard.text.language import say
 from dashboard.text.verbatim import verbatim
-from shared.run_folder.records import ExportFormat, FileEntry, Manifest
+from shared.run_folder.records.export_format import ExportFormat
+from shared.run_folder.records.manifest import FileEntry, Manifest
 
 SHORT_TABLE, TABLE_HEIGHT = 12, 420
 

@@ -25,7 +25,7 @@ from dashboard.text.formatting import duration, number, size
 from dashboard.text.language import say
 from shared.machine.gpu_readings import Gpu, read_gpus
 from shared.run_folder.heartbeat import is_alive, read_statuses
-from shared.run_folder.records import ProcessStatus, Role
+from shared.run_folder.records.process_status import ProcessStatus, Role
 
 ROLES: tuple[Role, ...] = ("supervisor", "trainer", "evaluator")
 FOLDERS = ("snapshots", "checkpoints", "evaluations", "confirmations", "requested", "references", "exports", "logs")

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from shared.launch.supervisor import ROOT, child_environment, python_module
-from shared.run_folder.records import ExportFormat
+from shared.run_folder.records.export_format import ExportFormat
 from shared.run_folder.run_dir import RunDir
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dashboard.story.evidence import Evidence
 from dashboard.story.wording import capital, short, steps, units
 from dashboard.text.language import say
-from shared.run_folder.records import Best
+from shared.run_folder.records.best import Best
 from shared.statistics.paired import PromptValues
 
 FEW_PROMPTS = 8

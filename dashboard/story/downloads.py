@@ -11,7 +11,7 @@ from dashboard.server.exports import Exports, target_of
 from dashboard.server.files import download_url
 from dashboard.text.formatting import size
 from dashboard.text.language import say
-from shared.run_folder.records import ExportFormat
+from shared.run_folder.records.export_format import ExportFormat
 
 FIRST_CHOICE = "ComfyUI"
 """Most people draw with this program."""

@@ -13,7 +13,8 @@ from dashboard.story.progress.backlog import Backlog, backlog
 from dashboard.story.progress.programs import Programs, read_programs
 from dashboard.text.language import say
 from shared.run_folder.pending import BASE_MODEL
-from shared.run_folder.records import Best, EvaluationResult
+from shared.run_folder.records.best import Best
+from shared.run_folder.records.evaluation_result import EvaluationResult
 from shared.run_folder.run_dir import ResultKind
 from shared.statistics.paired import share_one_prompt
 

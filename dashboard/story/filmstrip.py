@@ -14,7 +14,7 @@ from dashboard.story.pictures import sample_urls, typical_pair
 from dashboard.story.wording import about, capital, of_units, sentence
 from dashboard.text.language import say
 from shared.run_folder.pending import BASE_MODEL, Work
-from shared.run_folder.records import EvaluationResult
+from shared.run_folder.records.evaluation_result import EvaluationResult
 
 State = Literal["done", "evaluating", "waiting", "planned", "failed", "skipped"]
 Mark = Literal["better", "same", "worse", ""]

@@ -7,7 +7,7 @@ from math import isfinite
 
 from dashboard.data.reader import RunReader, version_of
 from shared.run_folder.metric_descriptions import MetricDescriptions
-from shared.run_folder.records import EvaluationResult, Sample
+from shared.run_folder.records.evaluation_result import EvaluationResult, Sample
 from shared.statistics.composite import composite, mix, scales_of
 from shared.statistics.paired import PromptValues, paired_deltas
 

@@ -14,8 +14,9 @@ from dashboard.story.progress.status import clock
 from dashboard.text.formatting import number
 from dashboard.text.language import say
 from shared.run_folder.pending import BASE_MODEL
-from shared.run_folder.records import EvaluationResult, Sample, parse_time, seconds_since
+from shared.run_folder.records.evaluation_result import EvaluationResult, Sample
 from shared.run_folder.run_dir import step_name
+from shared.run_folder.times import parse_time, seconds_since
 from shared.statistics.paired import PromptValues, prompts
 
 JUST_NOW_SECONDS = 60.0

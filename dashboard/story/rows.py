@@ -11,7 +11,8 @@ from dashboard.story.gains import num_lost, num_won
 from dashboard.story.wording import capital, of_units
 from dashboard.text.language import say
 from shared.run_folder.metric_descriptions import Column
-from shared.run_folder.records import Best, EvaluationResult
+from shared.run_folder.records.best import Best
+from shared.run_folder.records.evaluation_result import EvaluationResult
 from shared.statistics.paired import PromptValues
 
 

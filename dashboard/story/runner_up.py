@@ -9,7 +9,7 @@ from dashboard.story.gains import num_lost, num_won
 from dashboard.story.wording import of_units, units
 from dashboard.text.language import say
 from shared.run_folder.pending import BASE_MODEL
-from shared.run_folder.records import Best
+from shared.run_folder.records.best import Best
 from shared.statistics.paired import mean
 
 

@@ -17,7 +17,7 @@ from dashboard.story.rows import Row, rows
 from dashboard.story.runner_up import RunnerUp, runner_up
 from dashboard.story.wording import of_units, sentence
 from dashboard.text.language import say
-from shared.run_folder.records import Best, Confirmation
+from shared.run_folder.records.best import Best, Confirmation
 from shared.statistics.paired import PromptValues
 
 Kind = Literal["ship", "leading", "unproven", "waiting", "failed"]

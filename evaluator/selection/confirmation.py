@@ -19,7 +19,8 @@ from evaluator.selection.ranking import Ranking, rank
 from evaluator.selection.summary import Summary
 from shared.run_folder.metric_descriptions import Words
 from shared.run_folder.pending import NUM_FINALISTS
-from shared.run_folder.records import Confirmation, Interval, Sample
+from shared.run_folder.records.best import Confirmation, Interval
+from shared.run_folder.records.evaluation_result import Sample
 from shared.statistics.paired import LEVEL, Estimate, estimate, prompts
 
 Evaluations = Mapping[int, Sequence[Sample]]

@@ -10,7 +10,7 @@ from collections.abc import Hashable, Iterable, Mapping
 from typing import Any
 
 from shared.run_folder.metric_descriptions import Column, MetricDescriptions
-from shared.run_folder.records import EvaluationResult
+from shared.run_folder.records.evaluation_result import EvaluationResult
 
 
 def computed_in_two_ways(metrics: MetricDescriptions, results: Iterable[EvaluationResult]) -> tuple[Column, ...]:

@@ -16,7 +16,8 @@ from scipy.stats import ttest_1samp, ttest_ind
 
 from evaluator.selection.held_out_losses import Validated
 from shared.run_folder.metric_descriptions import MetricDescriptions
-from shared.run_folder.records import Sample, Signal
+from shared.run_folder.records.best import Signal
+from shared.run_folder.records.evaluation_result import Sample
 from shared.statistics import signs
 
 P_VALUE = 0.05

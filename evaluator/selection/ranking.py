@@ -14,7 +14,7 @@ from evaluator.selection.held_out_losses import Validated
 from evaluator.selection.summary import Summary, summarize
 from evaluator.selection.trend import Trend
 from shared.run_folder.metric_descriptions import Column, Guard, MetricDescriptions
-from shared.run_folder.records import Anchors, Sample
+from shared.run_folder.records.evaluation_result import Anchors, Sample
 from shared.statistics.composite import is_scaled, mix, scales_of
 from shared.statistics.paired import LEVEL, Estimate, estimate, share_one_prompt
 

@@ -11,7 +11,7 @@ import math
 from evaluator.selection.ranking import Ranking
 from evaluator.selection.trend import Ahead
 from shared.config.schema import StopConfig
-from shared.run_folder.records import Advice
+from shared.run_folder.records.best import Advice
 
 MIN_RECENT = 3
 """Snapshots: fewer have no scatter around a straight line."""

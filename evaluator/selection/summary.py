@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from evaluator.selection import overfitting
 from evaluator.selection.held_out_losses import Validated
 from shared.run_folder.metric_descriptions import Column, MetricDescriptions
-from shared.run_folder.records import Anchors, Sample, Signal
+from shared.run_folder.records.best import Signal
+from shared.run_folder.records.evaluation_result import Anchors, Sample
 from shared.statistics import signs
 from shared.statistics.composite import Mixture, composite
 from shared.statistics.paired import Estimate, PromptValues, by_prompt, estimate, mean, paired_deltas

@@ -13,7 +13,8 @@ from evaluator.selection.ranking import Ranking
 from evaluator.selection.summary import Summary
 from shared.config.schema import Config
 from shared.run_folder.metric_descriptions import Column, MetricDescriptions
-from shared.run_folder.records import Advice, Anchors, Best, Confirmation, EvaluationResult, Interval, Measured, Sample
+from shared.run_folder.records.best import Advice, Best, Confirmation, Interval, Measured
+from shared.run_folder.records.evaluation_result import Anchors, EvaluationResult, Sample
 from shared.run_folder.run_dir import step_name
 from shared.statistics.paired import Estimate
 

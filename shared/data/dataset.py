@@ -17,8 +17,9 @@ from shared.data.pictures import SUFFIXES
 from shared.data.sources import Pair, ScanReport, listed
 from shared.data.split import held_out, regularization
 from shared.errors import DataError
+from shared.files.combined_digest import combined_digest
 from shared.files.publication import sha256
-from shared.run_folder.records import Inventory, PairRecord, combined_digest
+from shared.run_folder.records.inventory import Inventory, PairRecord
 
 Digest = Callable[[Path], str]
 

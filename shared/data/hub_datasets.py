@@ -21,7 +21,7 @@ from shared.data.pictures import ENDINGS, FORMATS, UNREADABLE
 from shared.data.sources.columns import CAPTION_COLUMNS, PICTURE_COLUMNS, Record, caption_column, column
 from shared.errors import DataError
 from shared.files.publication import publish, sweep
-from shared.run_folder.records import Manifest
+from shared.run_folder.records.manifest import Manifest
 
 SPLIT = "train"
 ROWS_LOOKED_AT = 100

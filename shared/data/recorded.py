@@ -10,7 +10,7 @@ from shared.config.schema import Config
 from shared.data import dataset
 from shared.data.dataset import Digest
 from shared.data.sources import Pair
-from shared.run_folder.records import Inventory
+from shared.run_folder.records.inventory import Inventory
 
 
 @dataclass(frozen=True)

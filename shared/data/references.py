@@ -17,7 +17,8 @@ from shared.data.pictures import open_picture, upright_size
 from shared.data.sources import Pair
 from shared.errors import DataError
 from shared.files.publication import publish, remove
-from shared.run_folder.records import Manifest, RunRecord
+from shared.run_folder.records.manifest import Manifest
+from shared.run_folder.records.run_record import RunRecord
 from shared.run_folder.run_dir import steps_in
 
 if TYPE_CHECKING:

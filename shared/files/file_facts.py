@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from shared.run_folder.records import replace_file
+from shared.files.replacing import replace_file
 
 SETTLED_SECONDS = 2.0
 """Files modified more recently than this are not remembered: the clock might not show a second change."""

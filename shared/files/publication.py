@@ -20,7 +20,7 @@ from pathlib import Path
 import psutil
 
 from shared.errors import RunFolderError
-from shared.run_folder.records import FileEntry, Manifest
+from shared.run_folder.records.manifest import FileEntry, Manifest
 
 MANIFEST = "manifest.json"
 

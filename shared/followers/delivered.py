@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from shared.run_folder.records import Record
+from shared.run_folder.records.record import Record
 
 
 class Delivered(Record):

@@ -13,7 +13,7 @@ from shared.followers.delivered import Delivered
 from shared.followers.new_rows import NewRows
 from shared.followers.tracker import Row, Table, Tracker, parse_row
 from shared.run_folder.heartbeat import Status, is_alive, read_status, someone_serves
-from shared.run_folder.records import Best
+from shared.run_folder.records.best import Best
 from shared.run_folder.run_dir import RunDir
 from shared.run_folder.tables import read_rows
 

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from shared.config.schema import Config
-from shared.run_folder.records import Best, parse_time
+from shared.run_folder.records.best import Best
 from shared.run_folder.run_dir import RunDir
+from shared.run_folder.times import parse_time
 
 Table = Literal["train", "validation", "metrics"]
 

@@ -18,8 +18,8 @@ from typing import Literal
 from shared.errors import DarkroomError
 from shared.followers.alerts import Alert, in_run
 from shared.run_folder.heartbeat import left_behind, read_status
-from shared.run_folder.records import utc_now
 from shared.run_folder.run_dir import RunDir
+from shared.run_folder.times import utc_now
 
 Event = Literal["finished", "stopped", "failed", "alert"]
 LOOK_SECONDS = 5.0

@@ -13,10 +13,11 @@ from shared.config.dumping import dump_config
 from shared.config.schema import Config
 from shared.errors import RunFolderError, writing
 from shared.files.publication import fsync
+from shared.files.replacing import replace_file
 from shared.launch.task import Plan, Say, Task
 from shared.machine import hardware
 from shared.machine.libraries import LIBRARIES
-from shared.run_folder.records import PresetRecord, RunRecord, replace_file
+from shared.run_folder.records.run_record import PresetRecord, RunRecord
 from shared.run_folder.run_dir import RunDir
 
 

@@ -20,7 +20,7 @@ from shared.data.split import regularization
 from shared.errors import DataError, ModelError
 from shared.files.digests import Digests
 from shared.files.publication import sha256
-from shared.run_folder.records import Inventory, PairRecord
+from shared.run_folder.records.inventory import Inventory, PairRecord
 from shared.run_folder.run_dir import RunDir
 
 LISTED = 10

@@ -19,7 +19,7 @@ from shared.launch.create import create_run
 from shared.launch.task import Task
 from shared.run_folder import checkpoints
 from shared.run_folder.heartbeat import vacant
-from shared.run_folder.records import Change
+from shared.run_folder.records.run_record import Change
 from shared.run_folder.run_dir import RunDir, free_name, open_run, steps_in
 from shared.run_folder.tables import read_rows
 

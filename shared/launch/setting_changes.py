@@ -16,9 +16,11 @@ from shared.config.resume_rule import CHANGEABLE, Rule
 from shared.config.schema import ENDS, Config, own_table, rules_of
 from shared.data import references
 from shared.errors import ConfigError, RunFolderError
+from shared.files.replacing import replace_file
 from shared.run_folder.checkpoints import newest_whole
 from shared.run_folder.heartbeat import vacant
-from shared.run_folder.records import Change, Manifest, replace_file
+from shared.run_folder.records.manifest import Manifest
+from shared.run_folder.records.run_record import Change
 from shared.run_folder.run_dir import RunDir, steps_in
 
 FORMER_DEFAULTS = {"evaluation.visual": "gradients"}

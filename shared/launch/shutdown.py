@@ -8,8 +8,9 @@ from collections.abc import Callable
 from shared.run_folder import requests
 from shared.run_folder.heartbeat import is_alive, read_status
 from shared.run_folder.pending import unevaluated
-from shared.run_folder.records import FINAL_STATES, ProcessStatus, seconds_since
+from shared.run_folder.records.process_status import FINAL_STATES, ProcessStatus
 from shared.run_folder.run_dir import RunDir
+from shared.run_folder.times import seconds_since
 
 POLL_SECONDS = 0.2
 ORPHAN_SECONDS = 120.0

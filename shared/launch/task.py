@@ -10,7 +10,8 @@ from typing import Any, Protocol
 from shared.config.schema import Config
 from shared.machine.disk import ResultBytes
 from shared.machine.doctor import Finding
-from shared.run_folder.records import DatasetRecord, ExportFormat, InitialLora
+from shared.run_folder.records.export_format import ExportFormat
+from shared.run_folder.records.run_record import DatasetRecord, InitialLora
 from shared.run_folder.run_dir import RunDir
 
 Say = Callable[[str], object]

@@ -13,7 +13,8 @@ from shared.run_folder.active_evaluators import read_active_evaluators
 from shared.run_folder.heartbeat import is_alive, left_behind, read_status
 from shared.run_folder.metric_descriptions import Column, MetricDescriptions
 from shared.run_folder.pending import left_to_evaluate, unevaluated, without_result
-from shared.run_folder.records import Best, Interval, ProcessStatus
+from shared.run_folder.records.best import Best, Interval
+from shared.run_folder.records.process_status import ProcessStatus
 from shared.run_folder.run_dir import RunDir
 from shared.run_folder.tables import read_rows
 

@@ -29,9 +29,10 @@ from filelock import FileLock, Timeout
 from shared.machine import hardware
 from shared.machine.gpu_readings import bytes_by_pid, read_gpu
 from shared.run_folder.heartbeat import process_alive, read_status, read_statuses
-from shared.run_folder.records import ProcessStatus, utc_now
+from shared.run_folder.records.process_status import ProcessStatus
 from shared.run_folder.run_dir import RunDir
 from shared.run_folder.tables import GPU_COLUMNS, SYSTEM_COLUMNS, Appender, Value, read_rows, whole_lines, write_rows
+from shared.run_folder.times import utc_now
 
 ROW_SECONDS = 10.0
 FIRST_SECONDS = 1.0

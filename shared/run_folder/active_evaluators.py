@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from shared.run_folder.heartbeat import is_alive, read_statuses
-from shared.run_folder.records import FINAL_STATES, ProcessStatus, parse_time
+from shared.run_folder.records.process_status import FINAL_STATES, ProcessStatus
 from shared.run_folder.run_dir import RunDir
+from shared.run_folder.times import parse_time
 
 
 def read_active_evaluators(run: RunDir) -> tuple[dict[int, ProcessStatus], set[int]]:

@@ -14,7 +14,8 @@ from pathlib import Path
 from shared.errors import RunFolderError
 from shared.files.publication import publish, read_manifest, verify
 from shared.run_folder.heartbeat import vacant
-from shared.run_folder.records import Manifest, Origin
+from shared.run_folder.records.manifest import Manifest
+from shared.run_folder.records.run_record import Origin
 from shared.run_folder.run_dir import RunDir, step_name, steps_in
 
 DAMAGED = "damaged"

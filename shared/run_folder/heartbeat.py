@@ -21,8 +21,9 @@ import psutil
 from filelock import FileLock, Timeout
 
 from shared.errors import RunFolderError
-from shared.run_folder.records import FINAL_STATES, ProcessStatus, Role, State, seconds_since, utc_now
+from shared.run_folder.records.process_status import FINAL_STATES, ProcessStatus, Role, State
 from shared.run_folder.run_dir import RunDir
+from shared.run_folder.times import seconds_since, utc_now
 
 Slot = int | str
 """Which of several programs of one role: a number of an evaluator, from 1, or the name of a tracker."""

@@ -23,8 +23,9 @@ from pydantic import Field
 
 from shared.errors import RunFolderError
 from shared.run_folder.heartbeat import process_alive
-from shared.run_folder.records import Record, utc_now
+from shared.run_folder.records.record import Record
 from shared.run_folder.run_dir import ResultKind, RunDir, step_name
+from shared.run_folder.times import utc_now
 
 LEASE_SECONDS = 60.0
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from shared.errors import RunFolderError
 from shared.files.regular import open_regular, own_file
-from shared.run_folder.records import parse_time
 from shared.run_folder.run_dir import RunDir
+from shared.run_folder.times import parse_time
 
 TAIL_BYTES = 64 * 1024
 CONTINUED = " " * 7

@@ -12,7 +12,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from shared.run_folder.records import Record
+from shared.run_folder.records.record import Record
 
 Direction = Literal["lower", "higher", "none"]
 """Which numbers are better."""

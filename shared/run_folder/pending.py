@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from shared.config.schema import EvaluationConfig
 from shared.run_folder import requests
-from shared.run_folder.records import Request
+from shared.run_folder.records.request import Request
 from shared.run_folder.run_dir import ResultKind, RunDir, steps_in
 from shared.run_folder.tables import read_rows
 

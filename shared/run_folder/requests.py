@@ -30,8 +30,9 @@ import psutil
 
 from shared.errors import ConfigError, RunFolderError
 from shared.run_folder.heartbeat import is_alive, read_status
-from shared.run_folder.records import Answer, Request, RequestKind, parse_time, utc_now
+from shared.run_folder.records.request import Answer, Request, RequestKind
 from shared.run_folder.run_dir import RunDir
+from shared.run_folder.times import parse_time, utc_now
 
 Stage = Literal["seen", "saved", "stopped", "done"]
 REQUEST_KINDS: tuple[RequestKind, ...] = ("stop", "snapshot-now", "pause", "resume")

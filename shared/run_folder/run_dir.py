@@ -18,13 +18,11 @@ from shared.errors import RunFolderError
 from shared.files.publication import read_manifest
 from shared.run_folder.metric_descriptions import MetricDescriptions
 from shared.run_folder.older_metrics import OLDER_METRICS
-from shared.run_folder.records import (
-    Best,
-    EvaluationResult,
-    Inventory,
-    Manifest,
-    RunRecord,
-)
+from shared.run_folder.records.best import Best
+from shared.run_folder.records.evaluation_result import EvaluationResult
+from shared.run_folder.records.inventory import Inventory
+from shared.run_folder.records.manifest import Manifest
+from shared.run_folder.records.run_record import RunRecord
 
 ResultKind = str
 """A folder of results by step: `evaluations`; `confirmations`, of the finalists, once more; `requested/<id>`."""

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from shared.errors import RunFolderError
 from shared.files.regular import read_regular
-from shared.run_folder.records import replace_file
+from shared.files.replacing import replace_file
 
 Value = str | int | float | bool | None
 TRAIN_COLUMNS = (

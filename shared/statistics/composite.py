@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from shared.run_folder.metric_descriptions import Column, Guard, MetricDescriptions
-from shared.run_folder.records import Sample
+from shared.run_folder.records.evaluation_result import Sample
 from shared.statistics.paired import PromptValues, by_prompt, mean, spread
 
 MIN_SCALE_SHARE = 0.25

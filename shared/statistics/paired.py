@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import stdtrit
 
-from shared.run_folder.records import Sample
+from shared.run_folder.records.evaluation_result import Sample
 
 LEVEL = 0.95
 """Confidence of an interval unless another is asked for."""

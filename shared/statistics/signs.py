@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from shared.run_folder.metric_descriptions import Column, Sign
-from shared.run_folder.records import Sample, Signal
+from shared.run_folder.records.best import Signal
+from shared.run_folder.records.evaluation_result import Sample
 from shared.statistics.paired import Estimate, by_prompt, estimate, ratio
 
 TOLERANCE = 1.1

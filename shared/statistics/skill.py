@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shared.run_folder.records import Anchors
+from shared.run_folder.records.evaluation_result import Anchors
 from shared.statistics.paired import Estimate
 
 

@@ -25,7 +25,7 @@ from transformers import CLIPTextConfig, CLIPTextModel
 
 from shared.errors import ModelError, RunFolderError, exit_code_of, writing
 from shared.files.publication import fsync, verify
-from shared.run_folder.records import replace_file
+from shared.files.replacing import replace_file
 from shared.run_folder.run_dir import RunDir, open_run
 from tasks.text_to_image.families.family import Family
 from tasks.text_to_image.families.loading import DTYPES, Precision

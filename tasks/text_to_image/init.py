@@ -11,9 +11,9 @@ from shared.config.schema import POCKET
 from shared.data.sources import listed
 from shared.data.survey import survey
 from shared.errors import ConfigError, writing
+from shared.files.replacing import replace_file
 from shared.launch import power
 from shared.machine import hardware
-from shared.run_folder.records import replace_file
 from tasks.text_to_image import first_config, task
 from tasks.text_to_image.families.stable_diffusion import Pocket
 from tasks.text_to_image.models import base_model, presets, tokens

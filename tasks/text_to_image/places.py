@@ -17,7 +17,7 @@ from shared.errors import ModelError
 from shared.files.digests import Digests
 from shared.files.publication import sha256
 from shared.launch import relocation
-from shared.run_folder.records import RunRecord
+from shared.run_folder.records.run_record import RunRecord
 from shared.run_folder.run_dir import RunDir, steps_in
 from tasks.text_to_image.models import base_model, lora_file
 

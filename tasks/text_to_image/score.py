@@ -28,7 +28,7 @@ from shared.config.schema import EvaluationConfig
 from shared.data.pictures import SUFFIXES, open_picture
 from shared.data.sources import ScanReport, find_pictures, listed
 from shared.errors import DarkroomError, DataError, exit_code_of
-from shared.run_folder.records import Sample
+from shared.run_folder.records.evaluation_result import Sample
 from shared.statistics import signs
 from shared.statistics.paired import Estimate, estimate
 from shared.statistics.skill import has_scale, skill

@@ -23,7 +23,8 @@ from shared.launch import relocation
 from shared.launch.task import Plan, Say
 from shared.machine.disk import ResultBytes
 from shared.run_folder.pending import NUM_FINALISTS
-from shared.run_folder.records import DatasetRecord, ExportFormat, InitialLora
+from shared.run_folder.records.export_format import ExportFormat
+from shared.run_folder.records.run_record import DatasetRecord, InitialLora
 from shared.run_folder.run_dir import RunDir
 from tasks.text_to_image.doctor_checks import doctor_checks as doctor_checks
 from tasks.text_to_image.models import base_model, external_vae, lora_file, precheck, tokens

@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, Page, WebSocket, expect
 
 from examples.fake_run import FakeRun, create, write_history
 from shared.config.dumping import dump_config
-from shared.run_folder.records import replace_file
+from shared.files.replacing import replace_file
 from shared.run_folder.run_dir import RunDir
 from shared.run_folder.tables import TRAIN_COLUMNS, Appender, Value, write_rows
 from tests.browser.conftest import (

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from shared.files.publication import publish, verify
 from shared.run_folder.leases import claimed_steps
-from shared.run_folder.records import Manifest
+from shared.run_folder.records.manifest import Manifest
 from shared.run_folder.run_dir import RunDir, steps_in
 from tests.conftest import ROOT, RunMaker, environment, until
 
@@ -21,7 +21,7 @@ from shared.run_folder.leases import claimed
 from shared.run_folder.pending import unfinished
 from shared.config.schema import EvaluationConfig
 from shared.files.publication import publish
-from shared.run_folder.records import Manifest
+from shared.run_folder.records.manifest import Manifest
 from shared.run_folder.run_dir import RunDir, steps_in
 
 run, freeze_at = RunDir(Path(sys.argv[1])), sys.argv[2]

@@ -15,7 +15,7 @@ KILL_EVERYWHERE = """
 import json, os, signal, sys
 from pathlib import Path
 from shared.files import publication
-from shared.run_folder.records import Manifest
+from shared.run_folder.records.manifest import Manifest
 
 root = Path(sys.argv[1])
 calls, wanted = 0, None
@@ -62,7 +62,7 @@ RACE = """
 import json, os, sys
 from pathlib import Path
 from shared.files.publication import publish
-from shared.run_folder.records import Manifest
+from shared.run_folder.records.manifest import Manifest
 
 root = Path(sys.argv[1])
 for round in range(1, 11):

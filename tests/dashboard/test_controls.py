@@ -12,7 +12,8 @@ from dashboard.server.exports import EXPORTS
 from examples.fake_run import FakeRun
 from shared.run_folder import requests
 from shared.run_folder.heartbeat import hold_role
-from shared.run_folder.records import ExportFormat, RequestKind
+from shared.run_folder.records.export_format import ExportFormat
+from shared.run_folder.records.request import RequestKind
 from shared.run_folder.run_dir import RunDir
 
 

@@ -18,7 +18,7 @@ from dashboard.text.language import TEXTS, best_match, say
 from shared.followers.alerts import SENTENCES
 from shared.run_folder.metric_descriptions import Words
 from shared.run_folder.older_metrics import OLDER_METRICS
-from shared.run_folder.records import FINAL_STATES
+from shared.run_folder.records.process_status import FINAL_STATES
 from tasks.text_to_image.metrics import descriptions
 from tests.new_metric import SHIPPED
 

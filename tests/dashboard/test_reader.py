@@ -10,7 +10,7 @@ from dashboard.data.reader import RunReader
 from examples.fake_run import FakeRun
 from shared.config.dumping import dump_config
 from shared.errors import RunFolderError
-from shared.run_folder.records import replace_file
+from shared.files.replacing import replace_file
 from shared.run_folder.tables import TRAIN_COLUMNS, Appender, prune
 
 

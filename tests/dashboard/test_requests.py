@@ -6,7 +6,8 @@ import pytest
 
 from dashboard.components import request_status
 from dashboard.components.state_line import Fact
-from shared.run_folder.records import Answer, ProcessStatus, Request, RequestKind
+from shared.run_folder.records.process_status import ProcessStatus
+from shared.run_folder.records.request import Answer, Request, RequestKind
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 AT_WORK = Fact("Trainer", "training", "heartbeat 1 s ago", "good")

@@ -14,7 +14,7 @@ from dashboard.server.scripts import FILES, links, script_routes
 from examples.fake_run import FakeRun
 from shared.run_folder import requests
 from shared.run_folder.heartbeat import hold_role
-from shared.run_folder.records import parse_time
+from shared.run_folder.times import parse_time
 
 
 @pytest.fixture

@@ -28,7 +28,11 @@ from examples.fake_run import PROMPTS, FakeRun
 from shared.files.publication import publish
 from shared.machine import gpu_readings
 from shared.run_folder.older_metrics import OLDER_METRICS
-from shared.run_folder.records import Change, Confirmation, EvaluationResult, Manifest, Request, Sample
+from shared.run_folder.records.best import Confirmation
+from shared.run_folder.records.evaluation_result import EvaluationResult, Sample
+from shared.run_folder.records.manifest import Manifest
+from shared.run_folder.records.request import Request
+from shared.run_folder.records.run_record import Change
 
 REFERENCES = dict.fromkeys(PROMPTS, "x")
 """Digests of the real pictures."""

@@ -13,7 +13,7 @@ from PIL import Image
 from shared.config.dumping import dump_config
 from shared.files.publication import publish
 from shared.run_folder.heartbeat import hold_role
-from shared.run_folder.records import Manifest
+from shared.run_folder.records.manifest import Manifest
 from shared.run_folder.run_dir import RunDir, steps_in
 from tests.conftest import Warm, create_run, paper_model, run_python, tiny_config
 

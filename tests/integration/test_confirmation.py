@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.run_folder.records import EvaluationResult
+from shared.run_folder.records.evaluation_result import EvaluationResult
 from shared.run_folder.run_dir import RunDir, steps_in
 from tests.conftest import Warm, check, create_run, tiny_config
 from tests.integration.conftest import copy_of

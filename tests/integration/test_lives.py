@@ -17,9 +17,9 @@ from shared.launch import setting_changes
 from shared.launch.resume import Resume
 from shared.run_folder import checkpoints, requests
 from shared.run_folder.heartbeat import read_status
-from shared.run_folder.records import parse_time
 from shared.run_folder.run_dir import RunDir, step_name, steps_in
 from shared.run_folder.tables import read_rows
+from shared.run_folder.times import parse_time
 from tests.conftest import RunMaker, Warm, check, create_run, open_or_create, tiny_config, until
 from tests.integration.conftest import hold_at, steps_of, weights_of
 

@@ -16,7 +16,7 @@ from shared.config.dumping import dump_config
 from shared.run_folder import requests
 from shared.run_folder.leases import claimed
 from shared.run_folder.pending import left_to_evaluate, unevaluated
-from shared.run_folder.records import ProcessStatus
+from shared.run_folder.records.process_status import ProcessStatus
 from shared.run_folder.run_dir import RunDir, steps_in
 from shared.run_folder.tables import read_rows
 from tests.conftest import Program, Warm, check, until

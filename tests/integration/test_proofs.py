@@ -19,7 +19,7 @@ from skimage import data
 from evaluator.selection.ranking import rank
 from pocket.garments import Garment, render, split_catalogue
 from shared.run_folder.older_metrics import OLDER_METRICS
-from shared.run_folder.records import Sample
+from shared.run_folder.records.evaluation_result import Sample
 from tasks.text_to_image.descriptors.palette import palette, palette_distance
 from tasks.text_to_image.encoders.chosen import Encoders
 from tasks.text_to_image.encoders.encoder import Vector

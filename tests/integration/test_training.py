@@ -15,7 +15,7 @@ from shared.config.schema import Config
 from shared.files.publication import verify
 from shared.run_folder import requests
 from shared.run_folder.heartbeat import read_status
-from shared.run_folder.records import Request
+from shared.run_folder.records.request import Request
 from shared.run_folder.run_dir import RunDir, steps_in
 from shared.run_folder.tables import TRAIN_COLUMNS, read_rows
 from tasks.text_to_image.lora.lora import LORA_FILE

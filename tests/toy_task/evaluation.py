@@ -15,7 +15,7 @@ from shared.config.schema import Config
 from shared.data.references import first, further
 from shared.files.publication import verify
 from shared.run_folder.metric_descriptions import Column, MetricDescription, MetricDescriptions, Words
-from shared.run_folder.records import Sample
+from shared.run_folder.records.evaluation_result import Sample
 from shared.run_folder.run_dir import ResultKind, RunDir
 from tasks.protocol import EvaluationOutput
 from tests.toy_task import line, numbers

@@ -12,7 +12,7 @@ from shared.files.publication import sha256
 from shared.launch.task import Digest, Plan, Say
 from shared.machine.disk import ResultBytes
 from shared.machine.doctor import Finding
-from shared.run_folder.records import DatasetRecord
+from shared.run_folder.records.run_record import DatasetRecord
 from shared.run_folder.run_dir import RunDir
 from tests.toy_task import numbers
 from tests.toy_task.settings import Settings as Settings

@@ -19,8 +19,9 @@ from shared.data.references import further
 from shared.errors import RunFolderError
 from shared.run_folder.leases import living_claims
 from shared.run_folder.pending import NUM_FINALISTS, Work, in_order
-from shared.run_folder.records import Best, seconds_since, utc_now
+from shared.run_folder.records.best import Best
 from shared.run_folder.run_dir import steps_in
+from shared.run_folder.times import seconds_since, utc_now
 
 CONFIRMATIONS = "confirmations"
 RECENT = 20

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from shared.run_folder.active_evaluators import read_active_evaluators
 from shared.run_folder.heartbeat import is_alive, read_status
-from shared.run_folder.records import ProcessStatus
+from shared.run_folder.records.process_status import ProcessStatus
 from shared.run_folder.run_dir import RunDir
 
 

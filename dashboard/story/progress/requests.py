@@ -13,7 +13,7 @@ from dashboard.text.formatting import duration
 from dashboard.text.language import say
 from shared.run_folder import requests
 from shared.run_folder.heartbeat import is_alive, read_status
-from shared.run_folder.records import parse_time, seconds_since
+from shared.run_folder.times import parse_time, seconds_since
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,10 @@ from dashboard.text.language import say
 from shared.run_folder import requests
 from shared.run_folder.heartbeat import STALE_SECONDS
 from shared.run_folder.pending import BASE_MODEL, Work
-from shared.run_folder.records import FINAL_STATES, ProcessStatus, RequestKind, parse_time, seconds_since
+from shared.run_folder.records.process_status import FINAL_STATES, ProcessStatus
+from shared.run_folder.records.request import RequestKind
 from shared.run_folder.run_dir import steps_in
+from shared.run_folder.times import parse_time, seconds_since
 
 Tone = Literal["good", "warn", "bad", "idle"]
 MAX_REASON = 160

@@ -6,7 +6,7 @@ from dashboard.story.evidence import Evidence
 from dashboard.story.wording import about, capital, short
 from dashboard.text.language import say
 from shared.run_folder.pending import BASE_MODEL
-from shared.run_folder.records import FINAL_STATES
+from shared.run_folder.records.process_status import FINAL_STATES
 
 Words = tuple[str, str]
 

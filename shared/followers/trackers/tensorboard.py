@@ -17,8 +17,9 @@ from PIL import Image
 from shared.config.dumping import dump_config
 from shared.config.schema import Config
 from shared.followers.tracker import Row, Table
-from shared.run_folder.records import Best, parse_time
+from shared.run_folder.records.best import Best
 from shared.run_folder.run_dir import RunDir
+from shared.run_folder.times import parse_time
 
 PACKAGE = "tensorboard"
 JPEG_QUALITY = 95

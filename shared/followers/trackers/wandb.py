@@ -18,7 +18,7 @@ from PIL import Image
 from shared.config.schema import Config
 from shared.errors import ConfigError
 from shared.followers.tracker import Row, Table
-from shared.run_folder.records import Best
+from shared.run_folder.records.best import Best
 from shared.run_folder.run_dir import RunDir
 
 PACKAGE = "wandb"

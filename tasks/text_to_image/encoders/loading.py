@@ -16,8 +16,8 @@ import torch
 from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
 
 from shared.errors import ModelError
+from shared.files.combined_digest import combined_digest
 from shared.files.publication import sha256
-from shared.run_folder.records import combined_digest
 from tasks.text_to_image.encoders import optional
 from tasks.text_to_image.encoders.efficientnet_lite0 import network as efficientnet_lite0
 from tasks.text_to_image.encoders.encoder import Encoder, EncoderRecord, unable

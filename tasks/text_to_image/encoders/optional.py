@@ -18,8 +18,8 @@ import torch
 from huggingface_hub import constants
 
 from shared.errors import ModelError
+from shared.files.combined_digest import combined_digest
 from shared.files.publication import sha256
-from shared.run_folder.records import combined_digest
 from tasks.text_to_image.encoders.encoder import Encoder, EncoderRecord, unable
 from tasks.text_to_image.encoders.files import HUB_TIMEOUT_SECONDS, first_line
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from shared.errors import DarkroomError
-from shared.run_folder.records import Anchors
+from shared.run_folder.records.evaluation_result import Anchors
 from tasks.text_to_image.evaluation.scorer import Scorer
 from tasks.text_to_image.metrics.metric_input import MetricInput
 

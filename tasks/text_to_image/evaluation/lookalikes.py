@@ -11,7 +11,7 @@ from pathlib import Path
 from PIL import Image
 
 from shared.errors import DataError
-from shared.run_folder.records import Lookalike
+from shared.run_folder.records.evaluation_result import Lookalike
 from tasks.text_to_image.evaluation.scorer import Scorer
 from tasks.text_to_image.evaluation.training_set import TrainingSet
 from tasks.text_to_image.metrics.metric_input import Row

@@ -14,7 +14,7 @@ from PIL.PngImagePlugin import PngInfo
 from shared.config.schema import Config
 from shared.data.pictures import open_picture
 from shared.run_folder.pending import BASE_MODEL
-from shared.run_folder.records import EvaluationResult, Sample
+from shared.run_folder.records.evaluation_result import EvaluationResult, Sample
 from shared.run_folder.run_dir import SHEET, ResultKind, RunDir
 from shared.run_folder.tables import Value, write_rows
 from tasks import devices

@@ -23,8 +23,8 @@ from shared.config import targets
 from shared.config.path_settings import KEYWORDS
 from shared.config.schema import POCKET, ModelConfig
 from shared.errors import ConfigError, ModelError
+from shared.files.combined_digest import combined_digest
 from shared.files.publication import sha256
-from shared.run_folder.records import combined_digest
 from tasks.text_to_image.families.family import Family
 from tasks.text_to_image.families.known import FAMILIES, usual
 from tasks.text_to_image.models import vae

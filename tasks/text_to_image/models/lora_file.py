@@ -18,7 +18,8 @@ from typing import Any, BinaryIO, Literal, cast
 from shared.config import targets
 from shared.config.schema import LoraConfig
 from shared.errors import ConfigError
-from shared.run_folder.records import InitialLora, combined_digest
+from shared.files.combined_digest import combined_digest
+from shared.run_folder.records.run_record import InitialLora
 from tasks.text_to_image.families.family import Family
 from tasks.text_to_image.families.known import FAMILIES, usual
 from tasks.text_to_image.models.weights_header import Tensors, TensorShape

@@ -12,7 +12,7 @@ from shared.data import dataset, references
 from shared.data.dataset import Pair
 from shared.files.digests import Digests
 from shared.launch import relocation
-from shared.run_folder.records import DatasetRecord
+from shared.run_folder.records.run_record import DatasetRecord
 from shared.run_folder.run_dir import RunDir
 from tasks import data_order, devices
 from tasks.protocol import Progress

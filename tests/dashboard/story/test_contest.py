@@ -13,7 +13,7 @@ from dashboard.story.contest import contest
 from dashboard.story.wording import short
 from dashboard.text import language
 from examples.fake_run import PROMPTS, FakeRun
-from shared.run_folder.records import EvaluationResult, Sample
+from shared.run_folder.records.evaluation_result import EvaluationResult, Sample
 
 Change = dict[str, Callable[[int], float]]
 """Loss → what to add, given the number of the prompt."""

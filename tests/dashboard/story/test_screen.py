@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from examples.fake_run import FakeRun
-from shared.run_folder.records import utc_now
 from shared.run_folder.run_dir import RunDir
+from shared.run_folder.times import utc_now
 from tests.dashboard.story.conftest import Show
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "folders"

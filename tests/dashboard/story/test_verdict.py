@@ -11,7 +11,7 @@ from dashboard.story.wording import about, short, units
 from examples.fake_run import FakeRun, create, write_history
 from shared.run_folder.metric_descriptions import MetricDescriptions, Words
 from shared.run_folder.older_metrics import OLDER_METRICS
-from shared.run_folder.records import Best, Confirmation, Signal
+from shared.run_folder.records.best import Best, Confirmation, Signal
 from tests.dashboard.story.conftest import Show
 
 

@@ -7,7 +7,7 @@ import pytest
 from evaluator.selection import cautions
 from evaluator.selection.held_out_losses import Validated
 from evaluator.selection.overfitting import MIN_SINCE_LOWEST, gap_rising
-from shared.run_folder.records import Sample
+from shared.run_folder.records.evaluation_result import Sample
 from tests.unit.evaluator.test_ranking import evaluation, rank
 
 

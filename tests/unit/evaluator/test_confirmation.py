@@ -5,7 +5,7 @@ import pytest
 
 from evaluator.selection.confirmation import confirm, finalists
 from evaluator.selection.summary import Summary
-from shared.run_folder.records import Sample
+from shared.run_folder.records.evaluation_result import Sample
 from shared.statistics.paired import mean
 from tests.unit.evaluator.test_ranking import evaluation, rank, run_of
 

@@ -22,7 +22,7 @@ from evaluator.gpu_memory import LeakDetector
 from evaluator.results_table import ResultsTable, publish_descriptions
 from shared.errors import DataError, ModelError
 from shared.files.publication import publish, verify
-from shared.run_folder.records import Manifest
+from shared.run_folder.records.manifest import Manifest
 from shared.run_folder.run_dir import RunDir
 from shared.run_folder.tables import read_rows
 from tasks.text_to_image.descriptors.gradients import describe

@@ -6,7 +6,7 @@ import pytest
 
 from evaluator.selection.one_method import computed_in_two_ways
 from shared.run_folder.older_metrics import OLDER_METRICS
-from shared.run_folder.records import EvaluationResult, Sample
+from shared.run_folder.records.evaluation_result import EvaluationResult, Sample
 
 PALETTE = {"model": "palette", "revision": "1", "digest": None}
 

@@ -9,7 +9,8 @@ from evaluator.selection.held_out_losses import Validated
 from evaluator.selection.overfitting import gap_rising, signals
 from shared.run_folder.metric_descriptions import Column, MetricDescription, MetricDescriptions, Sign
 from shared.run_folder.older_metrics import OLDER_METRICS
-from shared.run_folder.records import Sample, Signal
+from shared.run_folder.records.best import Signal
+from shared.run_folder.records.evaluation_result import Sample
 from tasks.text_to_image.metrics import descriptions
 
 RNG_SEED = 31

@@ -11,7 +11,7 @@ from evaluator.selection.ranking import Ranking
 from evaluator.selection.ranking import rank as rank_by
 from shared.run_folder.metric_descriptions import Column, Guard, MetricDescription, MetricDescriptions
 from shared.run_folder.older_metrics import OLDER_METRICS
-from shared.run_folder.records import Anchors, Sample
+from shared.run_folder.records.evaluation_result import Anchors, Sample
 
 METRICS = ("visual_loss", "fashion_clip_loss", "color_loss", "clip_t")
 NUM_PROMPTS, NUM_SEEDS = 8, 2

@@ -14,7 +14,7 @@ from rich.console import Console
 from evaluator.replay import NOT_RECOMMENDED, parse_weights, remarks, replay, show
 from evaluator.results_table import ResultsTable
 from shared.errors import ConfigError, RunFolderError
-from shared.run_folder.records import Sample
+from shared.run_folder.records.evaluation_result import Sample
 from shared.run_folder.run_dir import RunDir, open_run, step_name
 from tests.conftest import ROOT, RunMaker, run_python
 from tests.unit.evaluator.test_results_table import add, result_of

@@ -9,7 +9,7 @@ from evaluator.results_table import ResultsTable, publish_descriptions
 from shared.run_folder import requests
 from shared.run_folder.metric_descriptions import Column, MetricDescription, MetricDescriptions
 from shared.run_folder.older_metrics import OLDER_METRICS
-from shared.run_folder.records import Anchors, EvaluationResult, Sample
+from shared.run_folder.records.evaluation_result import Anchors, EvaluationResult, Sample
 from shared.run_folder.run_dir import RunDir, step_name
 from shared.run_folder.tables import read_rows
 from tests.conftest import RunMaker

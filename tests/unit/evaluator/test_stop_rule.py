@@ -6,7 +6,8 @@ import pytest
 from evaluator.selection.ranking import Ranking
 from evaluator.selection.stop_rule import advise_stop
 from shared.config.schema import StopConfig
-from shared.run_folder.records import Advice, Sample
+from shared.run_folder.records.best import Advice
+from shared.run_folder.records.evaluation_result import Sample
 from tests.unit.evaluator.test_ranking import evaluation, rank, run_of
 
 RISING = [0.02 * number for number in range(1, 11)]

@@ -11,7 +11,7 @@ import torch
 
 from shared.errors import RunFolderError
 from shared.files.publication import publish, verify
-from shared.run_folder.records import Manifest
+from shared.run_folder.records.manifest import Manifest
 from shared.run_folder.run_dir import RunDir, steps_in
 from tests.conftest import RunMaker
 from trainer.checkpoint import Checkpoint, copy_to_host, newest, retain

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from shared.run_folder import requests
-from shared.run_folder.records import Request, RequestKind, utc_now
+from shared.run_folder.records.request import Request, RequestKind
 from shared.run_folder.run_dir import RunDir
+from shared.run_folder.times import utc_now
 from tests.conftest import RunMaker, until
 from trainer.control_requests import ControlRequests
 

@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from shared.config.schema import TrainConfig
 from shared.errors import ConfigError
 from shared.files.publication import publish
-from shared.run_folder.records import Manifest
+from shared.run_folder.records.manifest import Manifest
 from shared.run_folder.run_dir import RunDir
 from tasks.protocol import ParameterGroup
 from tasks.text_to_image.training.parameter_groups import parameter_groups

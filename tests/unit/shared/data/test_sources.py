@@ -21,7 +21,7 @@ from shared.data.sources.columns import column
 from shared.data.survey import survey
 from shared.errors import DataError
 from shared.files.publication import publish, sha256
-from shared.run_folder.records import Manifest
+from shared.run_folder.records.manifest import Manifest
 from tests.conftest import create_run, paper_model, tiny_config
 from tests.unit.shared.data.test_dataset import add, bomb, metadata, scan, truncate
 

@@ -14,7 +14,7 @@ import pytest
 from shared.errors import RunFolderError
 from shared.files import publication
 from shared.files.publication import publish, read_manifest, remove, sweep, verify
-from shared.run_folder.records import Manifest
+from shared.run_folder.records.manifest import Manifest
 
 
 class Place:

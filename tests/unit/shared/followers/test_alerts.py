@@ -8,7 +8,8 @@ import pytest
 from examples.fake_run import create, write_history
 from shared.followers import alerts
 from shared.run_folder.heartbeat import hold_role
-from shared.run_folder.records import Best, ProcessStatus, Signal, State
+from shared.run_folder.records.best import Best, Signal
+from shared.run_folder.records.process_status import ProcessStatus, State
 from shared.run_folder.tables import TRAIN_COLUMNS, Appender
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)

@@ -13,7 +13,7 @@ from PIL import Image
 from examples.fake_run import create
 from shared.followers.tracker import Row
 from shared.followers.trackers.tensorboard import TensorBoard
-from shared.run_folder.records import Best
+from shared.run_folder.records.best import Best
 
 MODULES = {
     "tensorboard.summary.writer.event_file_writer": "EventFileWriter",

@@ -15,7 +15,7 @@ from examples.fake_run import create
 from shared.errors import ConfigError
 from shared.followers.tracker import Row
 from shared.followers.trackers.wandb import WeightsAndBiases
-from shared.run_folder.records import Best
+from shared.run_folder.records.best import Best
 
 
 class UsageError(Exception):

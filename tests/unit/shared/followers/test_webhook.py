@@ -15,7 +15,7 @@ from shared.config.loading import load_config, parse_config
 from shared.errors import ConfigError
 from shared.followers.webhook import Webhook
 from shared.run_folder.heartbeat import hold_role
-from shared.run_folder.records import Role, State
+from shared.run_folder.records.process_status import Role, State
 from tests.conftest import until
 
 LOOK_SECONDS = 0.05

@@ -12,7 +12,8 @@ from safetensors.numpy import save_file
 
 from shared.files.publication import publish
 from shared.run_folder.older_metrics import OLDER_METRICS
-from shared.run_folder.records import EvaluationResult, Manifest
+from shared.run_folder.records.evaluation_result import EvaluationResult
+from shared.run_folder.records.manifest import Manifest
 from shared.run_folder.run_dir import RunDir
 from shared.run_folder.tables import TRAIN_COLUMNS, VALIDATION_COLUMNS, Appender, write_rows
 from tests.conftest import RunMaker, check

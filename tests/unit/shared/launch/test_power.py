@@ -7,7 +7,7 @@ import pytest
 from shared.config.loading import parse_config
 from shared.config.schema import Config
 from shared.launch import power
-from shared.run_folder.records import Inventory
+from shared.run_folder.records.inventory import Inventory
 from tests.conftest import RunMaker
 
 

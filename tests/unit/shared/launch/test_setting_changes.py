@@ -13,7 +13,7 @@ from shared.errors import ConfigError, RunFolderError
 from shared.files.publication import publish
 from shared.launch import setting_changes
 from shared.run_folder.heartbeat import hold_role
-from shared.run_folder.records import Manifest
+from shared.run_folder.records.manifest import Manifest
 from shared.run_folder.run_dir import RunDir
 from tests.conftest import RunMaker
 

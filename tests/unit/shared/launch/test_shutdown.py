@@ -15,8 +15,10 @@ from shared.files.publication import publish
 from shared.launch import shutdown
 from shared.run_folder import requests
 from shared.run_folder.heartbeat import hold_role, read_status, vacant
-from shared.run_folder.records import Manifest, ProcessStatus, utc_now
+from shared.run_folder.records.manifest import Manifest
+from shared.run_folder.records.process_status import ProcessStatus
 from shared.run_folder.run_dir import RunDir
+from shared.run_folder.times import utc_now
 from tests.conftest import ROOT, RunMaker, environment, until
 
 CREW = """

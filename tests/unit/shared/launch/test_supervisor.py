@@ -17,7 +17,7 @@ from shared.launch.listener import Listener
 from shared.launch.supervisor import ROOT, Supervisor, child_environment
 from shared.run_folder import requests
 from shared.run_folder.heartbeat import read_status, vacant
-from shared.run_folder.records import Manifest
+from shared.run_folder.records.manifest import Manifest
 from tests.conftest import RunMaker
 
 

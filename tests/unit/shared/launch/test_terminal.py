@@ -12,7 +12,8 @@ from shared.files.publication import publish
 from shared.launch.terminal import Terminal, best_file, describe_result, summarise
 from shared.run_folder.heartbeat import hold_role
 from shared.run_folder.older_metrics import OLDER_METRICS
-from shared.run_folder.records import Best, Interval, Manifest
+from shared.run_folder.records.best import Best, Interval
+from shared.run_folder.records.manifest import Manifest
 from shared.run_folder.run_dir import RunDir
 from shared.run_folder.tables import read_rows, write_rows
 from tests.conftest import RunMaker

@@ -24,8 +24,9 @@ from shared.run_folder.heartbeat import (
     someone_serves,
     vacant,
 )
-from shared.run_folder.records import ProcessStatus, parse_time, utc_now
+from shared.run_folder.records.process_status import ProcessStatus
 from shared.run_folder.run_dir import RunDir
+from shared.run_folder.times import parse_time, utc_now
 from tests.conftest import ROOT, RunMaker, environment, until
 
 HOLD = """
@@ -176,7 +177,8 @@ def test_the_heartbeat_outlives_a_full_disk(run: RunDir, monkeypatch: pytest.Mon
     with hold_role(run, "trainer") as status:
         with monkeypatch.context() as patch:
             patch.setattr(
-                "shared.run_folder.records.replace_file", lambda path, data: beats.append(path) or full(path, data)
+                "shared.run_folder.records.record.replace_file",
+                lambda path, data: beats.append(path) or full(path, data),
             )
             until(lambda: len(beats) > 1, "two heartbeats", seconds=10)
         stale = status.record.heartbeat
@@ -188,7 +190,7 @@ def test_a_full_disk_does_not_hide_the_error_that_ended_the_program(
 ) -> None:
     def program() -> None:
         with hold_role(run, "trainer"):
-            monkeypatch.setattr("shared.run_folder.records.replace_file", full)
+            monkeypatch.setattr("shared.run_folder.records.record.replace_file", full)
             raise ValueError("the real one")
 
     with pytest.raises(ValueError, match="the real one"):

@@ -12,8 +12,8 @@ from examples.fake_run import create
 from shared.followers import alerts
 from shared.run_folder.heartbeat import hold_role, read_status
 from shared.run_folder.log_errors import LoggedError, error_at_end, logged_error
-from shared.run_folder.records import utc_now
 from shared.run_folder.run_dir import RunDir
+from shared.run_folder.times import utc_now
 
 BEGUN = "2026-01-01 10:00:00,000 INFO trainer: begins\n"
 RAISED = "Traceback (most recent call last):\n  File \"a.py\", line 1, in <module>\n    main()\nKeyError: 'step'\n"

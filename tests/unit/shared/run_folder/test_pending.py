@@ -10,7 +10,9 @@ from shared.files.publication import publish
 from shared.run_folder import requests
 from shared.run_folder.older_metrics import OLDER_METRICS
 from shared.run_folder.pending import BASE_MODEL, due, is_known, left_to_evaluate, unevaluated, without_result
-from shared.run_folder.records import Best, EvaluationResult, Manifest
+from shared.run_folder.records.best import Best
+from shared.run_folder.records.evaluation_result import EvaluationResult
+from shared.run_folder.records.manifest import Manifest
 from shared.run_folder.run_dir import RunDir
 from shared.run_folder.tables import write_rows
 from tests.conftest import RunMaker

@@ -8,17 +8,12 @@ from pathlib import Path
 import pytest
 
 from shared.errors import RunFolderError
-from shared.run_folder.records import (
-    Best,
-    EvaluationResult,
-    Manifest,
-    Record,
-    Request,
-    Sample,
-    parse_time,
-    seconds_since,
-    utc_now,
-)
+from shared.run_folder.records.best import Best
+from shared.run_folder.records.evaluation_result import EvaluationResult, Sample
+from shared.run_folder.records.manifest import Manifest
+from shared.run_folder.records.record import Record
+from shared.run_folder.records.request import Request
+from shared.run_folder.times import parse_time, seconds_since, utc_now
 
 
 @pytest.fixture

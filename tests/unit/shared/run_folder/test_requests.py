@@ -6,8 +6,9 @@ import pytest
 
 from shared.errors import ConfigError
 from shared.run_folder import requests
-from shared.run_folder.records import Answer, Request, utc_now
+from shared.run_folder.records.request import Answer, Request
 from shared.run_folder.run_dir import RunDir
+from shared.run_folder.times import utc_now
 from tests.conftest import RunMaker, until
 
 

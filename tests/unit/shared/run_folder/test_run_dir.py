@@ -8,7 +8,8 @@ import pytest
 
 from shared.errors import ConfigError, DataError, ModelError, RunFolderError
 from shared.files.publication import publish
-from shared.run_folder.records import EvaluationResult, Manifest
+from shared.run_folder.records.evaluation_result import EvaluationResult
+from shared.run_folder.records.manifest import Manifest
 from shared.run_folder.run_dir import RunDir, free_name, list_runs, open_run, step_name, steps_in
 from tests.conftest import RunMaker, create_run, paper_model, tiny_config
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from shared.run_folder.records import Sample
+from shared.run_folder.records.evaluation_result import Sample
 from shared.statistics.paired import by_prompt, difference, estimate, paired_deltas, ratio, spread
 
 

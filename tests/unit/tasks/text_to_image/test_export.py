@@ -17,7 +17,8 @@ from safetensors import safe_open
 
 from shared.errors import ModelError, RunFolderError
 from shared.files.publication import publish
-from shared.run_folder.records import Best, Manifest
+from shared.run_folder.records.best import Best
+from shared.run_folder.records.manifest import Manifest
 from shared.run_folder.run_dir import RunDir
 from tasks.text_to_image import export, task
 from tasks.text_to_image.families import loading

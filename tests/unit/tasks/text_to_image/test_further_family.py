@@ -14,7 +14,7 @@ from shared.config.schema import Config, ModelConfig, TrainConfig
 from shared.errors import ConfigError, ModelError
 from shared.files.publication import publish
 from shared.machine.hardware import Gpu
-from shared.run_folder.records import Manifest
+from shared.run_folder.records.manifest import Manifest
 from shared.run_folder.run_dir import RunDir
 from tasks.text_to_image import export
 from tasks.text_to_image.evaluation import snapshot_file

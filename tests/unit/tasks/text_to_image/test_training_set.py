@@ -13,7 +13,7 @@ from PIL import Image
 from shared.data import dataset
 from shared.errors import ConfigError, DataError
 from shared.files.digests import Digests
-from shared.run_folder.records import Inventory
+from shared.run_folder.records.inventory import Inventory
 from shared.run_folder.run_dir import RunDir
 from tasks.text_to_image.descriptors.gradients import describe
 from tasks.text_to_image.evaluation import references

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from shared.config.schema import Config
 from shared.followers.tracker import Row, Table
-from shared.run_folder.records import Best
+from shared.run_folder.records.best import Best
 from shared.run_folder.run_dir import RunDir
 
 PACKAGE = "json"

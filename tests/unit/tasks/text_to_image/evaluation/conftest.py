@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 from shared.config import schema
 from shared.files.publication import publish
-from shared.run_folder.records import Manifest
+from shared.run_folder.records.manifest import Manifest
 from tasks.text_to_image.evaluation.image_generator import ImageGenerator
 from tasks.text_to_image.families import loading
 from tasks.text_to_image.families.model import Model

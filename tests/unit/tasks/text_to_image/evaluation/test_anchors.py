@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from shared.run_folder.records import Anchors
+from shared.run_folder.records.evaluation_result import Anchors
 from shared.statistics.paired import estimate
 from shared.statistics.skill import skill
 from tasks.text_to_image.evaluation.anchors import MAX_OTHERS, anchors, matching, mismatched

@@ -17,7 +17,7 @@ from torch import _dynamo as dynamo
 from shared.config.schema import LoraConfig
 from shared.errors import ModelError
 from shared.files.publication import publish
-from shared.run_folder.records import Manifest
+from shared.run_folder.records.manifest import Manifest
 from tasks.text_to_image.evaluation import snapshot_file
 from tasks.text_to_image.evaluation.image_generator import ImageGenerator, Job, jobs
 from tasks.text_to_image.families.model import Model

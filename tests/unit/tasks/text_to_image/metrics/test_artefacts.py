@@ -9,7 +9,8 @@ import pytest
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
 from pocket.garments import catalogue, render
-from shared.run_folder.records import Sample, Signal
+from shared.run_folder.records.best import Signal
+from shared.run_folder.records.evaluation_result import Sample
 from shared.statistics import signs
 from tasks.text_to_image.metrics.artefacts import METRIC, artefacts, picture_tones, tones
 from tasks.text_to_image.metrics.features import Extractor, Features

@@ -1,0 +1,131 @@
+"""`best.json`: the verdict."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from shared.run_folder.records.evaluation_result import Anchors
+from shared.run_folder.records.record import Record
+from shared.run_folder.times import utc_now
+
+
+class Interval(BaseModel):
+    """A paired difference to step 0 with its 95 % t-interval over prompts."""
+
+    model_config = ConfigDict(frozen=True)
+
+    delta: float
+    low: float
+    high: float
+
+
+class Measured(BaseModel):
+    """A number with its 95 % t-interval over prompts."""
+
+    model_config = ConfigDict(frozen=True)
+
+    value: float
+    low: float
+    high: float
+
+
+class Signal(BaseModel):
+    """One sign of overfitting, with its evidence in words."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str = Field(description="`gap`, of the held-out loss, or what a metric calls its sign.")
+    raised: bool | None = Field(description="None: cannot be told, the evidence says why.")
+    evidence: str
+
+
+class Advice(BaseModel):
+    """What the stop rule says of going on."""
+
+    model_config = ConfigDict(frozen=True)
+
+    action: Literal["continue", "advise", "stop"]
+    reason: str = ""
+    can_bring: float | None = Field(
+        default=None,
+        description="Upper bound of what the remaining steps can improve the composite by; None: cannot be told (yet).",
+    )
+
+
+class Confirmation(BaseModel):
+    """The finalists evaluated again, with new seeds and on further prompts; their first evaluation counts as well."""
+
+    model_config = ConfigDict(frozen=True)
+
+    step: int = Field(description="The finalist to ship.")
+    finalists: tuple[int, ...]
+    agrees: bool = Field(description="True when the first evaluation chose the same.")
+    better_than_base: bool
+    composite: Interval | None = Field(description="Of both evaluations together; as wide as a choice among all needs.")
+    num_prompts: int = Field(description="Behind the composite.")
+    num_unseen: int | None = Field(
+        default=None,
+        description="How many of these had no part in the first evaluation. None: an older version evaluated this run; "
+        "all of them, and its composite is of the second evaluation alone.",
+    )
+    num_pictures: int = Field(description="Drawn in the final, per finalist.")
+    flagged: bool = Field(
+        default=False,
+        description="On all its pictures the chosen one fails a guard or shows a sign of overfitting, as every other "
+        "finalist does.",
+    )
+    reason: str
+
+
+class Best(Record):
+    """`best.json`: which snapshot to ship, and why, in words a person reads."""
+
+    step: int
+    snapshot: str = Field(description="Folder of the snapshot, relative to the run folder.")
+    reason: str
+    better_than_base: bool = Field(
+        description="True only if the composite's interval against step 0 excludes zero: the confirmation's, where "
+        "there is one."
+    )
+    flagged: bool = Field(
+        default=False,
+        description="This snapshot fails a guard or shows a sign of overfitting. It is named only because every other "
+        "one does, too, or every other finalist: none can be recommended.",
+    )
+    cautions: tuple[str, ...] = Field(
+        default=(),
+        description="What else a person should know before shipping it, in whole sentences with cures.",
+    )
+    composite: Interval | None = Field(default=None, description="On the prompts that every snapshot is evaluated on.")
+    metrics: dict[str, float | None] = Field(default_factory=dict)
+    deltas: dict[str, Interval] = Field(default_factory=dict)
+    num_evaluated: int
+    passed_over: dict[int, str] = Field(
+        default_factory=dict[int, str],
+        description="Step → why this snapshot may not be shipped: a guard, a sign of overfitting.",
+    )
+    indistinguishable: tuple[int, ...] = Field(
+        default=(),
+        description="Snapshots that cannot be told from the best by their smoothed composites, itself included.",
+    )
+    not_counted: tuple[str, ...] = Field(
+        default=(),
+        description="Metrics that have no part in this verdict, because snapshots were evaluated in two ways.",
+    )
+    anchors: dict[str, Anchors] = Field(default_factory=dict, description="Loss → step 0, floor and ceiling.")
+    skill: dict[str, Measured] = Field(
+        default_factory=dict,
+        description="Loss → where this snapshot stands: 0 is the floor, a real picture of another prompt; 1 is the "
+        "ceiling, the most similar other real picture.",
+    )
+    signals: tuple[Signal, ...] = Field(default=(), description="Of overfitting, at this snapshot.")
+    latest_step: int | None = Field(default=None, description="The newest snapshot evaluated.")
+    latest_signals: tuple[Signal, ...] = Field(default=(), description="Of overfitting, at the newest snapshot.")
+    advice: Advice | None = None
+    finalists: tuple[int, ...] = Field(
+        default=(), description="Snapshots to be evaluated again at the end; empty: none are."
+    )
+    confirmation: Confirmation | None = None
+    created: str = Field(default_factory=utc_now)

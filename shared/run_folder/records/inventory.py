@@ -1,0 +1,37 @@
+"""`dataset.json`: the pairs a run was made of."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from shared.run_folder.records.record import Record
+
+
+class PairRecord(BaseModel):
+    """A picture and its caption as the run began with them."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    image: str = Field(description="sha256 of the picture's bytes.")
+    caption: str = Field(description="With the trigger word.")
+    repeats: int = 1
+    is_regularization: bool = False
+    mask: str = Field(default="", description="sha256 of the mask's file; empty without one.")
+
+    @property
+    def content(self) -> Hashable:
+        """Everything but the name."""
+        return self.image, self.caption, self.repeats, self.is_regularization, self.mask
+
+
+class Inventory(Record):
+    """`dataset.json`: the pairs a run was made of, one by one, so that a change can be named; written once."""
+
+    pairs: tuple[PairRecord, ...]
+    paths: dict[str, str] = Field(
+        default_factory=dict,
+        description="Id → where the picture lay: below the data set's folder, or its whole path; empty: an older run.",
+    )
