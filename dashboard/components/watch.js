@@ -1,57 +1,59 @@
-// Asks for the versions of the runs that panels on this page show, and has a panel drawn again when its own differ.
-// One question for all panels of a run; every other second while a program is at work, rarely otherwise, never if hidden.
+// Has a panel drawn again when the parts of the run folder that it shows have other versions than those it was drawn with.
+// The versions come with what poll.js asks for anyway. A timer runs only while a panel is due later.
 
-const LIVE_SECONDS = 2
-const QUIET_SECONDS = 5
+import { follow } from "./poll.js"
 
-const watchers = (window.darkroomWatchers ??= new Map()) // node → {run, parts, drawn, seconds, again, tell, since, told}
-const runs = (window.darkroomVersions ??= new Map()) // name → {versions, live, tag, asked}
+const watchers = new WeakMap() // node → Watcher
 
-async function ask(name) {
-  const run = runs.get(name) ?? { versions: null, live: false, tag: "", asked: -Infinity }
-  runs.set(name, run)
-  const seconds = run.live ? LIVE_SECONDS : QUIET_SECONDS
-  if (performance.now() - run.asked < 1000 * seconds) return
-  run.asked = performance.now()
-  const answer = await fetch(`versions/${encodeURIComponent(name)}.json`, { cache: "no-store", headers: run.tag ? { "If-None-Match": run.tag } : {} })
-  if (!answer.ok) return
-  run.tag = answer.headers.get("ETag") ?? ""
-  Object.assign(run, await answer.json())
+class Watcher {
+  constructor() {
+    this.leave = follow(({ screen }) => this.take(screen))
+  }
+
+  // data: {run, parts, drawn, seconds, again}; see watch.py.
+  update(data, tell) {
+    const isNew = this.data?.drawn !== data.drawn || this.data?.run !== data.run
+    if (isNew) Object.assign(this, { since: performance.now(), told: undefined })
+    Object.assign(this, { data, tell })
+    this.check()
+  }
+
+  take(screen) {
+    this.screen = screen
+    if (this.data) this.check()
+  }
+
+  check() {
+    clearTimeout(this.timer)
+    const { run, parts, drawn, seconds, again } = this.data
+    const versions = this.screen?.run === run ? this.screen.versions : null
+    const found = versions ? parts.map((part) => versions[part]).join("-") : drawn
+    const isChanged = found !== drawn && found !== this.told
+    const dueSeconds = Math.min(isChanged ? seconds : Infinity, again ?? Infinity)
+    if (dueSeconds === Infinity) return
+    const milliseconds = 1000 * dueSeconds - (performance.now() - this.since)
+    if (milliseconds > 0 || document.hidden || !isConnected()) {
+      this.timer = setTimeout(() => this.check(), Math.max(500, milliseconds))
+      return
+    }
+    Object.assign(this, { since: performance.now(), told: found })
+    this.tell(`${found} ${this.since}`)
+    if (again) this.check()
+  }
 }
 
 function isConnected() {
   return document.querySelector("[data-test-connection-state]")?.dataset.testConnectionState === "CONNECTED"
 }
 
-function check(watcher) {
-  const { run, parts, drawn, seconds, again, told } = watcher
-  const waited = (performance.now() - watcher.since) / 1000
-  const versions = runs.get(run)?.versions
-  const found = versions ? parts.map((part) => versions[part]).join("-") : drawn
-  const isChanged = found !== drawn && found !== told && waited >= seconds
-  if (!isChanged && !(again && waited >= again)) return
-  watcher.since = performance.now()
-  watcher.told = found
-  watcher.tell(`${found} ${watcher.since}`)
-}
-
-function tick() {
-  if (document.hidden || !watchers.size || !isConnected()) return
-  for (const name of new Set([...watchers.values()].map(({ run }) => run))) ask(name).catch(() => {}) // the bar says so
-  for (const watcher of watchers.values()) check(watcher)
-}
-
-window.darkroomWatching ??= setInterval(tick, 500)
-
-export default function ({ data, parentElement, setTriggerValue }) {
+export function watch({ data, parentElement, setTriggerValue }) {
   const node = parentElement.querySelector(".darkroom-watch")
-  const before = watchers.get(node)
-  const isNew = !before || before.drawn !== data.drawn || before.run !== data.run
-  watchers.set(node, {
-    ...data,
-    since: isNew ? performance.now() : before.since,
-    told: isNew ? undefined : before.told,
-    tell: (version) => setTriggerValue?.("changed", version),
-  })
-  return () => watchers.delete(node)
+  if (!watchers.has(node)) watchers.set(node, new Watcher())
+  const watcher = watchers.get(node)
+  watcher.update(data, (version) => setTriggerValue("changed", version))
+  return () => {
+    clearTimeout(watcher.timer)
+    watcher.leave()
+    watchers.delete(node)
+  }
 }

@@ -1,4 +1,4 @@
-"""Draws a panel again when what it shows has changed: the browser asks for the versions of a run, not for the panel.
+"""Draws a panel again when what it shows has changed: the browser learns the versions of a run from what the bar asks.
 
 A fragment that runs by the clock sends everything again at every tick. This component, invisible, stands in the panel
 and has it run when a version differs from the one it was drawn with.
@@ -7,15 +7,10 @@ and has it run when a version differs from the one it was drawn with.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
-from streamlit.components import v2 as components
+from dashboard.components.module import module_component
 
-SCRIPT = Path(__file__).with_name("watch.js")
-
-_mount = components.component(
-    "darkroom_watch", html='<div class="darkroom-watch"></div>', js=SCRIPT.read_text(encoding="utf-8")
-)
+_mount = module_component("watch", "watch.js", '<div class="darkroom-watch"></div>')
 
 
 def watch(run: str, parts: Sequence[str], drawn: str, *, seconds: float, again: float | None, key: str) -> None:

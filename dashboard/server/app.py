@@ -16,11 +16,10 @@ from dashboard.server.files import routes
 from dashboard.server.page import page_routes
 from dashboard.server.screen import screen_routes
 from dashboard.server.scripts import script_routes
-from dashboard.server.versions import version_routes
 from shared.config import access
 
 app = st.App(
     Path(__file__).parents[1] / "shell.py",
-    routes=[*page_routes(), *script_routes(), *screen_routes(), *routes(runs_folder()), *version_routes(runs_folder())],
+    routes=[*page_routes(), *script_routes(), *screen_routes(), *routes(runs_folder())],
     middleware=[Middleware(Gate, admission=access.admission())],
 )

@@ -20,6 +20,7 @@ from starlette.routing import Route
 from dashboard import report
 from dashboard.data.reader import RunReader
 from dashboard.data.runs import open_reader, run_lines
+from dashboard.data.versions import versions
 from dashboard.server.exports import EXPORTS
 from dashboard.story.cards import cards
 from dashboard.story.progress.requests import advice, shown_requests
@@ -62,13 +63,15 @@ def screen_routes() -> list[Route]:
 
 
 def document(request: Request) -> dict[str, Any]:
-    """What `screen.js` draws: the first screen, and the requests that are open."""
+    """What `screen.js` draws: the first screen and the requests that are open; and the versions, which tell panels and
+    charts whether what they show is still what there is."""
     reader, now = reader_of(request.path_params["run"]), datetime.now(UTC)
     left, right = (step_of(request.query_params.get(side)) for side in ("left", "right"))
     zone = zone_of(request.query_params.get("zone"))
     shown = screen(reader, now, zone, left=left, right=right, exports=EXPORTS)
     return {
         **asdict(shown),
+        "versions": versions(reader.run),
         "requests": [asdict(request) for request in shown_requests(reader, now, zone)],
         "advice": advice(reader),
     }

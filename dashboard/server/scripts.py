@@ -16,7 +16,8 @@ from starlette.routing import Route
 from dashboard.server.files import FOREVER
 
 DASHBOARD = Path(__file__).parents[1]
-SOURCES = [DASHBOARD / "style.css", *sorted((DASHBOARD / "components" / "screen").glob("*.[jc]s*"))]
+COMPONENTS = DASHBOARD / "components"
+SOURCES = [DASHBOARD / "style.css", COMPONENTS / "watch.js", *sorted((COMPONENTS / "screen").glob("*.[jc]s*"))]
 FILES = {file.name: file.read_bytes() for file in SOURCES}
 TYPES = {".js": "text/javascript", ".css": "text/css"}
 VERSION = hashlib.sha256(b"".join(FILES.values())).hexdigest()[:12]

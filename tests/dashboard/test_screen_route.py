@@ -9,6 +9,7 @@ import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
+from dashboard.data import notes
 from dashboard.server.screen import screen_routes
 from dashboard.server.scripts import FILES, links, script_routes
 from examples.fake_run import FakeRun
@@ -31,6 +32,14 @@ def test_what_has_not_changed_is_not_sent_again(visitor: TestClient) -> None:
     assert (again.status_code, again.content) == (304, b"")
     other = visitor.get("/screen/finished.json?left=40&right=80", headers={"If-None-Match": first.headers["ETag"]})
     assert (other.json()["pictures"]["left"], other.json()["pictures"]["right"]) == (40, 80)
+
+
+def test_the_document_tells_which_parts_of_the_run_have_changed(visitor: TestClient, finished: FakeRun) -> None:
+    before = visitor.get("/screen/finished.json").json()["versions"]
+    assert visitor.get("/screen/finished.json").json()["versions"] == before
+    notes.star(finished.run, 40, True)
+    after = visitor.get("/screen/finished.json").json()["versions"]
+    assert {part for part in before if before[part] != after[part]} == {"notes"}
 
 
 @pytest.mark.usefixtures("finished")

@@ -4,20 +4,15 @@ import json
 import os
 import shutil
 import time
-from pathlib import Path
 
 import pytest
-from starlette.applications import Starlette
-from starlette.testclient import TestClient
 from streamlit.testing.v1 import AppTest
 
 from dashboard.data import notes
 from dashboard.data.versions import is_live, version, versions
-from dashboard.server.versions import version_routes
 from examples.fake_run import FakeRun
 from shared.run_folder import requests
 from shared.run_folder.heartbeat import hold_role
-from tests.dashboard.hostile_run import hostile_files
 from tests.dashboard.test_pages import PAGES, open_page, page
 
 __all__ = ["page"]
@@ -45,17 +40,6 @@ def test_a_run_is_live_while_a_program_writes_its_heartbeat(finished: FakeRun) -
     assert not is_live(finished.run)
     with hold_role(finished.run, "trainer"):
         assert is_live(finished.run)
-
-
-def test_versions_are_sent_only_when_one_has_changed(finished: FakeRun, tmp_path: Path) -> None:
-    hostile_files(finished, tmp_path / "outside")
-    visitor = TestClient(Starlette(routes=version_routes(finished.run.path.parent)))
-    first = visitor.get("/versions/finished.json")
-    asked_again = visitor.get("/versions/finished.json", headers={"if-none-match": first.headers["etag"]})
-    assert (first.status_code, asked_again.status_code, asked_again.content) == (200, 304, b"")
-    assert len(first.content) < 500
-    for name in ("absent", ".finished.a1b2c3", ".."):
-        assert visitor.get(f"/versions/{name}.json").status_code == 404
 
 
 @pytest.mark.parametrize("name", [name for name in PAGES if name not in ("system", "runs")])

@@ -8,29 +8,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from streamlit.components import v2 as components
-
-from dashboard.server.scripts import script_url
+from dashboard.components.module import module_component
 from dashboard.text.language import say
 
 Asked = dict[str, Any]
 
-LOADER = """export default function (component) {
-  const mounted = import(new URL("@", document.baseURI)).then((module) => module.NAME(component))
-  return () => mounted.then((leave) => leave())
-}"""
-
-
-def _component(name: str, file: str) -> Any:
-    return components.component(
-        f"darkroom_{name}",
-        html=f'<div class="darkroom-{name}"></div>',
-        js=LOADER.replace("@", script_url(file), 1).replace("NAME", name),
-        isolate_styles=False,  # the styles are in the page's head, before anything is drawn
-    )
-
-
-_bar, _screen, _runs = (_component(name, f"{name}.js") for name in ("bar", "screen", "runs"))
+_bar, _screen, _runs = (
+    module_component(name, f"{name}.js", f'<div class="darkroom-{name}"></div>') for name in ("bar", "screen", "runs")
+)
 
 
 def show_bar(data: dict[str, Any], *, key: str) -> Asked:
