@@ -27,7 +27,8 @@ from dashboard.charts.quality import quality_figure
 from dashboard.charts.training import Events, training_figure
 from dashboard.data.events import pauses
 from dashboard.data.reader import RunReader
-from examples.fake_run import FakeRun, create
+from examples.fake_run.run import FakeRun, create
+from examples.fake_run.verdict import rebuild_tables
 from shared.run_folder.run_dir import RunDir
 from shared.run_folder.tables import TRAIN_COLUMNS
 
@@ -48,7 +49,7 @@ def write_run(folder: Path) -> FakeRun:
         fake.result(step, "", "").write(fake.run.evaluation(step) / "result.json")
         if step > EVERY:
             shutil.copytree(fake.run.snapshot(EVERY), fake.run.snapshot(step))
-    fake.rebuild_tables()
+    rebuild_tables(fake)
     return fake
 
 

@@ -127,7 +127,16 @@ def main() -> None:
         run, listener = RunDir(Path(folder) / "soak"), listen(HOST, 8700)
         environment = child_environment(run)
         paced = ("--step-seconds", STEP_SECONDS, "--evaluation-seconds", EVALUATION_SECONDS, "--steps", 100_000)
-        fake = [sys.executable, "examples/fake_run.py", run.path, "--live", *paced, "--snapshot-steps", SNAPSHOT_STEPS]
+        fake = [
+            sys.executable,
+            "-m",
+            "examples.fake_run",
+            run.path,
+            "--live",
+            *paced,
+            "--snapshot-steps",
+            SNAPSHOT_STEPS,
+        ]
         training = subprocess.Popen([*map(str, fake)], cwd=ROOT, env=environment, stdin=subprocess.PIPE)
         with running(training), running(listener.start(environment)) as server:
             while not run.best.exists():

@@ -18,7 +18,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Error, Page, ViewportSize, expect, sync_playwright
 
-from examples.fake_run import create, write_history
+from examples.fake_run.history import write_history
+from examples.fake_run.run import create
 from shared.launch.listener import listen
 from shared.run_folder.run_dir import RunDir, open_run
 
@@ -108,7 +109,16 @@ def training(runs: Path) -> Iterator[RunDir]:
 @contextmanager
 def live_run(runs: Path, name: str, *options: str) -> Iterator[RunDir]:
     """A fake run that trains while the test looks."""
-    command = [sys.executable, "examples/fake_run.py", str(runs / name), "--live", "--step-seconds", "0.05", *options]
+    command = [
+        sys.executable,
+        "-m",
+        "examples.fake_run",
+        str(runs / name),
+        "--live",
+        "--step-seconds",
+        "0.05",
+        *options,
+    ]
     process = subprocess.Popen([*command, "--steps", "20000", "--evaluation-seconds", "1"], cwd=ROOT)
     try:
         wait_until(lambda: (runs / name / "best.json").is_file())

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from examples.fake_run import create, write_history
+from examples.fake_run.history import write_history
+from examples.fake_run.run import create
 from shared.errors import TrainingError
 from shared.run_folder.heartbeat import hold_role
 from shared.run_folder.run_dir import RunDir

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from examples.fake_run import create, write_history
+from examples.fake_run.history import write_history
+from examples.fake_run.run import create
 from tests.browser.conftest import OpenPage
 
 pytestmark = pytest.mark.browser

@@ -14,7 +14,8 @@ from statistics import median
 import pytest
 from playwright.sync_api import Browser, Page, WebSocket, expect
 
-from examples.fake_run import FakeRun, create, write_history
+from examples.fake_run.history import write_history
+from examples.fake_run.run import FakeRun, create
 from shared.config.dumping import dump_config
 from shared.files.replacing import replace_file
 from shared.run_folder.run_dir import RunDir
@@ -50,7 +51,7 @@ COUNT_DRAWINGS = """() => {
 
 def test_zooming_brings_every_point_of_the_window(browser: Browser, tmp_path: Path) -> None:
     folder = tmp_path / "runs"
-    command = ["examples/fake_run.py", str(folder / "long"), "--steps", "100000", "--snapshot-steps", "50000"]
+    command = ["-m", "examples.fake_run", str(folder / "long"), "--steps", "100000", "--snapshot-steps", "50000"]
     subprocess.run([sys.executable, *command], check=True)
     with serve(folder) as process:
         page = browser.new_page(viewport=TALL)

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from examples.fake_run import create, write_history
+from examples.fake_run.history import write_history
+from examples.fake_run.run import create
 from tasks.text_to_image.metrics import descriptions
 from tests.browser.conftest import OpenPage, live_run, wait_for_answers, wait_until
 

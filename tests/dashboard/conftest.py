@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from examples.fake_run import FakeRun, create, write_history
+from examples.fake_run.history import write_history
+from examples.fake_run.run import FakeRun, create
 
 
 @pytest.fixture(scope="session")

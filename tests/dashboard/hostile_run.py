@@ -7,7 +7,7 @@ import os
 import zlib
 from pathlib import Path
 
-from examples.fake_run import FakeRun, create
+from examples.fake_run.run import FakeRun, create
 from shared.run_folder import requests
 from shared.run_folder.run_dir import RunDir
 

@@ -8,7 +8,7 @@ import pandas as pd
 from dashboard.data import alert_texts, events
 from dashboard.data.reader import RunReader
 from dashboard.text import language
-from examples.fake_run import FakeRun
+from examples.fake_run.run import FakeRun
 from shared.followers.alerts import Alert, Bytes, Seconds
 from shared.run_folder.heartbeat import hold_role, read_status
 from shared.run_folder.tables import TRAIN_COLUMNS, Appender

@@ -9,7 +9,7 @@ import pytest
 from dashboard.data.reader import RunReader
 from dashboard.panels.controls import obey
 from dashboard.server.exports import EXPORTS
-from examples.fake_run import FakeRun
+from examples.fake_run.run import FakeRun
 from shared.run_folder import requests
 from shared.run_folder.heartbeat import hold_role
 from shared.run_folder.records.export_format import ExportFormat

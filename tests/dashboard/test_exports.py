@@ -12,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 
 from dashboard.server import exports
 from dashboard.server.exports import Exports, target_of
-from examples.fake_run import FakeRun
+from examples.fake_run.run import FakeRun
 from shared.run_folder.records.export_format import EARLIER_EXPORTS
 from tests.conftest import Warm, until
 from tests.dashboard.test_pages import open_page, page, text_of  # noqa: F401 - a fixture

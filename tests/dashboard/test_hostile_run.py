@@ -17,7 +17,7 @@ from dashboard.server import thumbnails
 from dashboard.server.files import routes
 from dashboard.server.screen import screen_routes
 from dashboard.text.verbatim import verbatim
-from examples.fake_run import FakeRun
+from examples.fake_run.run import FakeRun
 from shared.run_folder.heartbeat import read_status
 from tests.dashboard.hostile_run import MARKUP, SECRET, hostile_files, hostile_texts, huge_picture
 from tests.dashboard.test_pages import PAGES, open_page, page

@@ -20,7 +20,8 @@ from dashboard.data.reader import RunReader
 from dashboard.data.snapshot_table import snapshot_table
 from dashboard.text import language
 from evaluator.results_table import ResultsTable, publish_descriptions
-from examples.fake_run import create, write_history
+from examples.fake_run.history import write_history
+from examples.fake_run.run import create
 from shared.launch.terminal import describe_result
 from shared.run_folder.older_metrics import OLDER_METRICS
 from shared.run_folder.tables import read_rows

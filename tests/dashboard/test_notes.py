@@ -8,7 +8,7 @@ from streamlit.testing.v1 import AppTest
 
 from dashboard.data import notes
 from dashboard.data.notes import MAX_CHARACTERS, NoteConflictError, Notes, read_notes
-from examples.fake_run import FakeRun
+from examples.fake_run.run import FakeRun
 from shared.errors import RunFolderError
 from tests.dashboard.test_pages import VIEWS, open_page, page
 

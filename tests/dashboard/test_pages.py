@@ -15,7 +15,8 @@ from dashboard.data import notes
 from dashboard.data.runs import open_reader
 from dashboard.panels.controls import ask
 from dashboard.panels.evaluate_now import ask_to_evaluate
-from examples.fake_run import FakeRun
+from examples.fake_run.evaluations import publish_drawings
+from examples.fake_run.run import FakeRun
 from shared.run_folder import requests
 from shared.run_folder.heartbeat import hold_role, hold_slot
 from shared.run_folder.run_dir import RunDir
@@ -197,7 +198,7 @@ def test_a_snapshot_is_drawn_with_prompts_of_ones_own(page: AppTest, finished: F
     requests.answer(finished.run, request, "seen", 80)
     page.run()
     assert '<li class="reached">seen' in text_of(page)
-    finished.publish_drawings(request)
+    publish_drawings(finished, request)
     page.run()
     assert '<li class="reached">drawn' in text_of(page)
     assert "a red &lt;coat&gt;<span>seed" in text_of(page)

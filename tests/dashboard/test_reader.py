@@ -7,7 +7,7 @@ import pytest
 
 from dashboard.data.csv_reader import GrowingTable
 from dashboard.data.reader import RunReader
-from examples.fake_run import FakeRun
+from examples.fake_run.run import FakeRun
 from shared.config.dumping import dump_config
 from shared.errors import RunFolderError
 from shared.files.replacing import replace_file

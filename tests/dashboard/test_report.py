@@ -13,7 +13,8 @@ from PIL import Image
 from dashboard import report
 from dashboard.charts import parts
 from dashboard.data.reader import RunReader
-from examples.fake_run import FakeRun, create, write_history
+from examples.fake_run.history import write_history
+from examples.fake_run.run import FakeRun, create
 from tasks.text_to_image.metrics import descriptions
 from tests.conftest import run_module
 

@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 from dashboard.data import notes
 from dashboard.server.screen import screen_routes
 from dashboard.server.scripts import FILES, links, script_routes
-from examples.fake_run import FakeRun
+from examples.fake_run.run import FakeRun
 from shared.run_folder import requests
 from shared.run_folder.heartbeat import hold_role
 from shared.run_folder.times import parse_time

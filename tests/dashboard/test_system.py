@@ -10,7 +10,7 @@ from dashboard.charts.system import system_figure
 from dashboard.data.machine.consumption import consumption
 from dashboard.data.reader import RunReader
 from dashboard.panels.system import took, why_no_series
-from examples.fake_run import FakeRun, create
+from examples.fake_run.run import FakeRun, create
 from shared.run_folder.heartbeat import hold_role
 from shared.run_folder.tables import SYSTEM_COLUMNS, write_rows
 

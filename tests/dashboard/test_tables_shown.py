@@ -24,7 +24,8 @@ from dashboard.panels.logs import what_is_hidden
 from dashboard.panels.settings import changes_table, settings_table
 from dashboard.panels.system import memory_table
 from dashboard.server.files import download_url, find_download, find_file, routes
-from examples.fake_run import PROMPTS, FakeRun
+from examples.fake_run.run import PROMPTS, FakeRun
+from examples.fake_run.verdict import rebuild_tables
 from shared.files.publication import publish
 from shared.machine import gpu_readings
 from shared.run_folder.older_metrics import OLDER_METRICS
@@ -124,7 +125,7 @@ def leave_out(fake: FakeRun, step: int, reason: str) -> None:
     result = EvaluationResult(run_id=fake.record.run_id, step=step, status="skipped", reason=reason)
     manifest = Manifest(kind="evaluation", run_id=fake.record.run_id, step=step)
     publish(fake.run.staging, fake.run.evaluation(step), manifest, lambda stage: result.write(stage / "result.json"))
-    fake.rebuild_tables()
+    rebuild_tables(fake)
 
 
 def test_contact_sheets_are_linked_where_there_are_any(finished: FakeRun) -> None:

@@ -10,7 +10,7 @@ from streamlit.testing.v1 import AppTest
 
 from dashboard.data import notes
 from dashboard.data.versions import is_live, version, versions
-from examples.fake_run import FakeRun
+from examples.fake_run.run import FakeRun
 from shared.run_folder import requests
 from shared.run_folder.heartbeat import hold_role
 from tests.dashboard.test_pages import PAGES, open_page, page

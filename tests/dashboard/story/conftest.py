@@ -9,7 +9,8 @@ import pytest
 
 from dashboard.data.reader import RunReader
 from dashboard.story.screen import Screen, screen
-from examples.fake_run import FakeRun, all_states
+from examples.fake_run.run import FakeRun
+from examples.fake_run.states import all_states
 from shared.run_folder.run_dir import RunDir
 
 Show = Callable[..., Screen]

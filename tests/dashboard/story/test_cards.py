@@ -15,7 +15,7 @@ from dashboard.server.screen import screen_routes
 from dashboard.story import cards as module
 from dashboard.story.cards import Card, cards
 from dashboard.story.screen import screen
-from examples.fake_run import FakeRun
+from examples.fake_run.run import FakeRun
 from shared.run_folder.run_dir import RunDir
 
 STATES = {"live", "finished", "unproven", "empty", "failed"}

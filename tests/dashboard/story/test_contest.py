@@ -12,7 +12,7 @@ from dashboard.data.reader import RunReader
 from dashboard.story.contest import contest
 from dashboard.story.wording import short
 from dashboard.text import language
-from examples.fake_run import PROMPTS, FakeRun
+from examples.fake_run.run import PROMPTS, FakeRun
 from shared.run_folder.records.evaluation_result import EvaluationResult, Sample
 
 Change = dict[str, Callable[[int], float]]

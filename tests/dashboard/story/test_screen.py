@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from examples.fake_run import FakeRun
+from examples.fake_run.run import FakeRun
 from shared.run_folder.run_dir import RunDir
 from shared.run_folder.times import utc_now
 from tests.dashboard.story.conftest import Show

@@ -16,7 +16,7 @@ from dashboard.data.reader import RunReader
 from dashboard.story.evidence import gather
 from dashboard.story.progress.status import Status, clock
 from dashboard.story.screen import screen
-from examples.fake_run import FakeRun
+from examples.fake_run.run import FakeRun
 from shared.run_folder import requests
 from shared.run_folder.leases import claimed
 from shared.run_folder.run_dir import RunDir

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from dashboard.story.wording import about, short, units
-from examples.fake_run import FakeRun, create, write_history
+from examples.fake_run.history import write_history
+from examples.fake_run.run import FakeRun, create
 from shared.run_folder.metric_descriptions import MetricDescriptions, Words
 from shared.run_folder.older_metrics import OLDER_METRICS
 from shared.run_folder.records.best import Best, Confirmation, Signal

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from examples.fake_run import create, write_history
+from examples.fake_run.history import write_history
+from examples.fake_run.run import create
 from shared.followers import alerts
 from shared.run_folder.heartbeat import hold_role
 from shared.run_folder.records.best import Best, Signal

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from examples.fake_run import FakeRun, create, write_history
+from examples.fake_run.history import write_history
+from examples.fake_run.run import FakeRun, create
 from shared.errors import ConfigError
 from shared.followers import trackers
 from shared.followers.follower import Follower, exit_code, is_over

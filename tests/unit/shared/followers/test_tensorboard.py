@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from examples.fake_run import create
+from examples.fake_run.run import create
 from shared.followers.tracker import Row
 from shared.followers.trackers.tensorboard import TensorBoard
 from shared.run_folder.records.best import Best

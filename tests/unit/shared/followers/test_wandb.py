@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from examples.fake_run import create
+from examples.fake_run.run import create
 from shared.errors import ConfigError
 from shared.followers.tracker import Row
 from shared.followers.trackers.wandb import WeightsAndBiases

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from examples.fake_run import FakeRun, create, write_history
+from examples.fake_run.history import write_history
+from examples.fake_run.run import FakeRun, create
 from shared.config.dumping import dump_config
 from shared.config.loading import load_config, parse_config
 from shared.errors import ConfigError

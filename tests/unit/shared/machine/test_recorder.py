@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from examples.fake_run import create
+from examples.fake_run.run import create
 from shared.machine import gpu_readings, hardware, recorder
 from shared.machine.recorder import Recorder, claimed, halve, open_table, recorded
 from shared.run_folder.heartbeat import hold_role

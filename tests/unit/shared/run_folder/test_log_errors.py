@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dashboard.data import alert_texts
-from examples.fake_run import create
+from examples.fake_run.run import create
 from shared.followers import alerts
 from shared.run_folder.heartbeat import hold_role, read_status
 from shared.run_folder.log_errors import LoggedError, error_at_end, logged_error
