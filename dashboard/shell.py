@@ -98,7 +98,7 @@ def show_gone(name: str, names: list[str], run_id: str) -> None:
     st.session_state["run"] = name
     url_state.keep()
     with st.container(horizontal=True, vertical_alignment="center", key="header"):
-        st.markdown("#### Darkroom", width="content")
+        st.markdown("# Darkroom", width="content")
         others = [other for other in names if other != name]
         st.selectbox(
             say("Run"),
@@ -133,7 +133,7 @@ def wait_for_a_run(language: str) -> None:
     use(language)
     if run_names():
         st.rerun()
-    st.markdown("#### Darkroom")
+    st.markdown("# Darkroom")
     st.info(
         say(
             "No run in {folder} yet. Start one with `python run.py demo`; it then appears here.",

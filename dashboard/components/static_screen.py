@@ -34,7 +34,7 @@ def screen_html(shown: Screen, picture: Inline, thumbnail: Inline) -> str:
     strip = "".join(_cell(cell, thumbnail) for cell in shown.strip)
     return (
         f'<section class="first" data-tone="{verdict.tone}"><div>{"".join(words)}</div><div>{picks}{note}</div>'
-        f'</section><ul class="strip">{strip}</ul>'
+        f'</section><ul class="strip" tabindex="0">{strip}</ul>'
     )
 
 

@@ -109,7 +109,7 @@ def show_contest(contestants: list[Contestant], baseline: str) -> None:
 
 def show_numbers(contestants: list[Contestant], baseline: str) -> None:
     """Scores of the best snapshots, then the settings that differ."""
-    st.markdown("##### " + say("Best snapshots"))
+    st.markdown("## " + say("Best snapshots"))
     st.dataframe(score_table(contestants, baseline), hide_index=True)
     st.caption(
         say(

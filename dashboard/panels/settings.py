@@ -52,7 +52,7 @@ def show_origin(reader: RunReader) -> None:
     if preset := record.preset:
         st.caption(say("Preset {name}: {reason}", name=verbatim(preset.name), reason=verbatim(preset.reason)))
     if record.changes:
-        st.markdown("##### " + say("Changed when the run was resumed"))
+        st.markdown("## " + say("Changed when the run was resumed"))
         st.dataframe(changes_table(record.changes), hide_index=True)
 
 
@@ -104,7 +104,7 @@ def default_of(field: FieldInfo) -> str:
 
 def show_differences(contestants: Sequence[Contestant]) -> None:
     """Only the settings that differ between runs."""
-    st.markdown("##### " + say("Settings that differ"))
+    st.markdown("## " + say("Settings that differ"))
     differing = config_differences(contestants)
     if differing.empty:
         st.caption(say("None."))

@@ -40,7 +40,7 @@ LIVE_SECONDS, QUIET_SECONDS = 2.0, 10.0  # between two looks at the machine
 def system_panel(reader: RunReader) -> float:
     """Where the dashboard runs, which is where the run's files are."""
     show_machine(reader.run.path)
-    st.markdown("##### " + say("Programs"))
+    st.markdown("## " + say("Programs"))
     started = st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm:ss")
     table = program_table(reader, datetime.now(UTC))
     st.dataframe(table, hide_index=True, column_config={say("started"): started})
@@ -50,7 +50,7 @@ def system_panel(reader: RunReader) -> float:
 @refreshed("system", seconds=10.0)
 def series_panel(reader: RunReader) -> None:
     """What was recorded while the run was at work, one figure for each machine."""
-    st.markdown("##### " + say("While the run was at work"))
+    st.markdown("## " + say("While the run was at work"))
     tables = reader.system()
     if not tables:
         st.info(why_no_series(reader), icon=":material/info:")
@@ -69,7 +69,7 @@ def series_panel(reader: RunReader) -> None:
     )
     for machine, table in enumerate(tables, 1):
         if len(tables) > 1:
-            st.markdown("###### " + say("Machine {number}", number=machine))
+            st.markdown("### " + say("Machine {number}", number=machine))
         version = ("system", machine, over, len(table), float(table["timestamp"].iloc[-1]), language.current())
         figure = reader.keep(version, functools.partial(system_figure, table, reader.train(), over or "relative"))
         label = say("{run}: memory, load, temperature and power of machine {number}", run=reader.name, number=machine)
@@ -105,17 +105,17 @@ def provenance_panel(reader: RunReader) -> None:
     record = reader.run.read_record()
     left, right = st.columns(2, gap="medium")
     with left:
-        st.markdown("##### " + say("Versions"))
+        st.markdown("## " + say("Versions"))
         st.dataframe(record_table(record.model_dump(mode="json", exclude=ELSEWHERE)), hide_index=True)
     with right:
         if record.memory:
-            st.markdown("##### " + say("Memory, estimated before the first step"))
+            st.markdown("## " + say("Memory, estimated before the first step"))
             st.dataframe(memory_table(record.memory), hide_index=True)
             measured = reader.train()[list(MEASURED)].max().dropna()
             if len(measured):
                 peaks = ", ".join(f"{say(MEASURED[str(name)])} {mib:,.0f} MiB" for name, mib in measured.items())
                 st.caption(say("Measured peak of the trainer: {peaks}", peaks=peaks))
-        st.markdown("##### " + say("Disk use"))
+        st.markdown("## " + say("Disk use"))
         taken = {name: folder_bytes(reader.run.path / name) for name in FOLDERS}
         rows = [{say("folder"): name, say("size"): size(taken[name])} for name in FOLDERS]
         st.dataframe(pd.DataFrame(rows), hide_index=True)

@@ -63,6 +63,7 @@ def bar_words() -> dict[str, str]:
 def screen_words() -> dict[str, str]:
     """The texts of the first screen that do not depend on the run."""
     return {
+        "verdict": say("Verdict"),
         "why": say("How it was decided"),
         "compare": say("Compare"),
         "copyPath": say("copy path"),
@@ -81,7 +82,7 @@ def screen_words() -> dict[str, str]:
         "divider": say("Boundary between {left} and {right}", left="{left}", right="{right}"),
         "filmstrip": say("Snapshots"),
         "base": say("base"),
-        "stripHint": say("Click: show on the right. Shift-click: on the left."),
+        "stripHint": say("Click or Enter: show on the right. With Shift: on the left."),
         "justNow": say("just now"),
         "evaluating": say("evaluating"),
         "waiting": say("waiting"),

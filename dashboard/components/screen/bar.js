@@ -71,6 +71,7 @@ class Bar {
     this.data = data
     this.tell = tell
     const { words, run } = data
+    document.documentElement.lang = data.lang
     write(this.runName, run)
     set(this.run, "aria-label", `${words.run}: ${run}`)
     set(this.pages, "aria-label", words.pages)

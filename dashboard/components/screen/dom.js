@@ -21,8 +21,10 @@ export function fit(parent, count, makeChild) {
   return [...parent.children]
 }
 
+// What is false is absent, but a state that assistive technology reads is spelled: aria-checked="false".
 export function set(node, name, value) {
-  if (value === undefined || value === null || value === false) node.removeAttribute(name)
+  const isAbsent = value === undefined || value === null || (value === false && !name.startsWith("aria-"))
+  if (isAbsent) node.removeAttribute(name)
   else if (node.getAttribute(name) !== String(value)) node.setAttribute(name, value)
 }
 
@@ -74,6 +76,14 @@ export function attach(opener, panel) {
     panel.style.bottom = isLow ? `${innerHeight - box.top + 6}px` : "auto"
   })
   return panel
+}
+
+// What scrolls and holds nothing to focus is itself reached with the keyboard, as long as it scrolls.
+export function scrollByKeyboard(node) {
+  const look = () => set(node, "tabindex", node.scrollHeight > node.clientHeight + 1 ? 0 : null)
+  const observer = new ResizeObserver(look)
+  for (const one of [node, ...node.children]) observer.observe(one)
+  return node
 }
 
 // Calls back once the page is connected again. A server that was started anew knows no part of this page, so that its

@@ -1,6 +1,6 @@
 // What to ship and why: a headline, a sentence, a row for each metric that counts, the downloads, the runner-up.
 
-import { button, fit, make, set, show, write, writeWithCode } from "./dom.js"
+import { button, fit, make, scrollByKeyboard, set, show, write, writeWithCode } from "./dom.js"
 import { look } from "./poll.js"
 
 export class Verdict {
@@ -13,7 +13,7 @@ export class Verdict {
     this.rows = make("ul", "rows")
     this.scale = make("p", "scale")
     this.cautions = make("ul", "cautions")
-    this.answer = make("section", "answer", this.headline, this.sentence, this.rows, this.scale, this.cautions)
+    this.answer = scrollByKeyboard(make("section", "answer", this.headline, this.sentence, this.rows, this.scale, this.cautions))
     this.primary = make("div", "offer")
     this.others = make("p", "others")
     this.failure = make("p", "failure")
@@ -30,6 +30,7 @@ export class Verdict {
     this.words = words
     this.answer.dataset.tone = verdict.tone
     write(this.headline, verdict.headline)
+    set(this.answer, "aria-label", words.verdict)
     writeWithCode(this.sentence, verdict.sentence)
     this.drawRows(verdict.rows)
     write(this.scale, words.scale)
@@ -151,7 +152,10 @@ function drawInterval(node, { delta, low, high }, place, words) {
   put(range, "left", place(low))
   put(range, "width", place(high) - place(low))
   put(dot, "left", place(delta))
-  set(node, "title", words.interval.replace("{low}", low.toFixed(2)).replace("{high}", high.toFixed(2)))
+  const text = words.interval.replace("{low}", low.toFixed(2)).replace("{high}", high.toFixed(2))
+  set(node, "role", "img")
+  set(node, "aria-label", text)
+  set(node, "title", text)
 }
 
 async function copyText(text) {
