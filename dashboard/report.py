@@ -38,6 +38,7 @@ from dashboard.server.thumbnails import is_huge
 from dashboard.story.screen import Screen, screen
 from dashboard.text import language
 from dashboard.text.language import say
+from dashboard.text.phrases import told
 from shared.errors import exit_code_of, writing
 from shared.files.regular import own_file
 from shared.files.replacing import replace_file
@@ -116,8 +117,8 @@ def render(reader: RunReader) -> str:
 def numbers(reader: RunReader, best: Best) -> str:
     """The evaluator's reason, the metrics of the best snapshot, the signs of overfitting."""
     table = best_table_html(best, reader.base_metrics(), reader.descriptions) + signals_html(best)
-    title, reason = html.escape(say("The numbers")), html.escape(best.reason)
-    return f'<h2>{title}</h2><p>{reason}</p><div class="scroll">{table}</div>'
+    title, reason = html.escape(say("The numbers")), html.escape(told(best.reason_phrases, best.reason))
+    return f'<h2>{title}</h2><p>{reason}</p><div class="scroll" tabindex="0">{table}</div>'
 
 
 def subtitle(reader: RunReader) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from dashboard.text.formatting import interval, metric_title, number, plain, signed
 from dashboard.text.language import say
+from dashboard.text.phrases import evidence_of
 from shared.files.publication import read_manifest
 from shared.run_folder.metric_descriptions import Column, MetricDescriptions
 from shared.run_folder.records.best import Best
@@ -40,7 +41,7 @@ def best_table_html(best: Best, base: Mapping[str, float], descriptions: MetricD
         notes.append(say("Skill: 0 is a real picture of another prompt, 1 is the most similar other real picture."))
     table = f'<table class="verdict"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
     small = f'<p class="small">{html.escape(" ".join(notes))}</p>' if notes else ""
-    return f'<div class="wide">{table}</div>{small}'
+    return f'<div class="wide" tabindex="0">{table}</div>{small}'
 
 
 def _row(best: Best, base: Mapping[str, float], column: Column) -> str:
@@ -61,7 +62,8 @@ def signals_html(best: Best) -> str:
         return ""
     tones = {True: "warn", False: "good", None: "idle"}
     rows = "".join(
-        f'<li class="{tones[signal.raised]}"><b>{html.escape(say(signal.name))}</b> {html.escape(signal.evidence)}</li>'
+        f'<li class="{tones[signal.raised]}"><b>{html.escape(say(signal.name))}</b> '
+        f"{html.escape(evidence_of(signal))}</li>"
         for signal in best.latest_signals
     )
     title = html.escape(say("Signs of overfitting at the newest step, {step}", step=best.latest_step))

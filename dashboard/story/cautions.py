@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dashboard.story.evidence import Evidence
 from dashboard.story.wording import capital, short, steps, units
 from dashboard.text.language import say
+from dashboard.text.phrases import evidence_of, told, told_cautions
 from shared.run_folder.records.best import Best
 from shared.statistics.paired import PromptValues
 
@@ -18,7 +19,7 @@ MAX_NAMED = 3
 def cautions(evidence: Evidence, best: Best, better: PromptValues) -> Iterator[str]:
     """The gravest first. better: the composite of each prompt, more is better."""
     yield from _vanished(evidence, best)
-    yield from best.cautions
+    yield from told_cautions(best)
     yield from _flags(best)
     yield from _lost(evidence, better)
     yield from _too_little(evidence, best, better)
@@ -40,7 +41,7 @@ def _vanished(evidence: Evidence, best: Best) -> Iterator[str]:
 def _flags(best: Best) -> Iterator[str]:
     for signal in best.signals:
         if signal.raised:
-            yield say("Sign of overfitting, {name}: {evidence}.", name=say(signal.name), evidence=signal.evidence)
+            yield say("Sign of overfitting, {name}: {evidence}.", name=say(signal.name), evidence=evidence_of(signal))
 
 
 def _lost(evidence: Evidence, better: PromptValues) -> Iterator[str]:
@@ -80,12 +81,13 @@ def _unchecked(evidence: Evidence, best: Best) -> Iterator[str]:
             yield say("{metric} could not be checked.", metric=capital(say(column.topic)))
     for signal in best.signals:
         if signal.raised is None:
-            yield say("Not checked for {name}: {evidence}.", name=say(signal.name), evidence=signal.evidence)
+            yield say("Not checked for {name}: {evidence}.", name=say(signal.name), evidence=evidence_of(signal))
 
 
 def _passed_over(best: Best) -> Iterator[str]:
     for reason in dict.fromkeys(best.passed_over.values()):
         left_out = [step for step, why in best.passed_over.items() if why == reason]
+        reason = told([best.objections.get(left_out[0])], reason)
         if len(left_out) == 1:
             yield say("Step {step} was passed over: it {reason}.", step=left_out[0], reason=reason)
         else:

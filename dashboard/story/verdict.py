@@ -17,6 +17,7 @@ from dashboard.story.rows import Row, rows
 from dashboard.story.runner_up import RunnerUp, runner_up
 from dashboard.story.wording import of_units, sentence
 from dashboard.text.language import say
+from dashboard.text.phrases import told
 from shared.run_folder.records.best import Best, Confirmation
 from shared.statistics.paired import PromptValues
 
@@ -64,7 +65,7 @@ def verdict(evidence: Evidence, exports: Exports | None = None) -> Verdict:
         runner_up(evidence, best),
         downloads(evidence.reader, best.step, exports),
         str(best_file(evidence.reader.run, best)) if manifest else "",
-        best.reason,
+        told(best.reason_phrases, best.reason),
     )
 
 

@@ -8,10 +8,14 @@ from __future__ import annotations
 
 from contextvars import ContextVar
 
-from dashboard.text import zh_hans, zh_hant
+from dashboard.text import zh_hans, zh_hans_verdict, zh_hant, zh_hant_verdict
 
 LANGUAGES = {"en": "English", "zh-Hans": "简体中文", "zh-Hant": "繁體中文"}
-TEXTS: dict[str, dict[str, str]] = {"en": {}, "zh-Hans": zh_hans.TEXTS, "zh-Hant": zh_hant.TEXTS}
+TEXTS: dict[str, dict[str, str]] = {
+    "en": {},
+    "zh-Hans": zh_hans.TEXTS | zh_hans_verdict.TEXTS,
+    "zh-Hant": zh_hant.TEXTS | zh_hant_verdict.TEXTS,
+}
 TRADITIONAL = ("zh-hant", "zh-tw", "zh-hk", "zh-mo")
 
 _current: ContextVar[str] = ContextVar("language", default="en")

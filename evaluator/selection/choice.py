@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from evaluator.selection.summary import Summary
 from evaluator.selection.trend import MIN_SMOOTHED
 from shared.run_folder.metric_descriptions import Column, Guard, MetricDescriptions, Words
+from shared.run_folder.phrase import Phrase, joined, phrase
 from shared.statistics.paired import Estimate
 
 
@@ -16,155 +17,237 @@ class Selection:
     """The snapshot to ship. Its intervals hold for all snapshots at once, see `bands`: it was picked among them."""
 
     step: int
-    reason: str
+    sentences: tuple[Phrase, ...]
+    """Why this one."""
     better_than_base: bool
     """Only when the composite's interval lies below zero."""
     passes_guards: bool
     """False when every snapshot fails a guard, and this is merely the best of those."""
     flagged: bool
     """It fails a guard or shows a sign of overfitting, as every other snapshot does: none can be recommended."""
-    passed_over: dict[int, str]
-    """Step → why it may not be shipped; empty where that holds for all."""
+    objections: dict[int, Phrase]
+    """Step → why it may not be shipped, in words after `it`; empty where that holds for all."""
     indistinguishable: tuple[int, ...]
     """Steps of the snapshots that cannot be told from the best, itself included."""
     composite: Estimate
     deltas: dict[str, Estimate]
     num_evaluated: int
 
+    @property
+    def reason(self) -> str:
+        """The sentences in English."""
+        return " ".join(map(str, self.sentences))
 
-def no_recommendation(selection: Selection, flagged: Mapping[int, tuple[bool, bool]]) -> Iterator[str]:
+
+def no_recommendation(selection: Selection, flagged: Mapping[int, tuple[bool, bool]]) -> Iterator[Phrase]:
     """That no snapshot can be recommended, where that is so. flagged: step → (fails a guard, shows a sign)."""
     if not selection.flagged:
         return
     guards, signs = zip(*flagged.values(), strict=True)
-    does = "shows a sign of overfitting" if not any(guards) else "fails a guard or shows a sign of overfitting"
-    does = "fails a guard" if all(guards) and not any(signs) else does
-    which = f"every one of the {len(flagged)} evaluated" if len(flagged) > 1 else "the only one evaluated"
-    yield f"No snapshot can be recommended: {which} {does}."
-
-
-def choice(selection: Selection, top: int, min_difference: float, overruled: int | None = None) -> Iterator[str]:
-    """Why this one. top: step of the best smoothed composite; overruled: what was chosen before the final."""
-    step, num_left = selection.step, selection.num_evaluated - len(selection.passed_over)
-    smoothed = "smoothed composite" if selection.num_evaluated >= MIN_SMOOTHED else "composite"
-    left = _left(selection)
-    among = f"the {num_left} snapshots that {left}" if selection.passed_over else f"{num_left} snapshots"
-    if overruled is not None:
-        had = f"had the best {smoothed} of {among}" if overruled == top else f"was chosen among {among}"
-        yield f"The final chose step {step} over step {overruled}, which {had} before it."
-    elif selection.num_evaluated == 1:
-        yield f"Step {step} is the only snapshot evaluated."
-    elif num_left == 1:
-        only = left.replace("pass ", "passes ").replace("show ", "shows ")
-        yield f"Step {step} is the only one of {selection.num_evaluated} snapshots that {only}."
-    elif step == top:
-        yield f"Step {step} has the best {smoothed} of {among}. {_others(selection, num_left)}"
+    if not any(guards):
+        does = phrase("shows a sign of overfitting")
+    elif all(guards) and not any(signs):
+        does = phrase("fails a guard")
     else:
-        yield (
-            f"Step {step} is the earliest of {among} that cannot be told from the best (step {top}) and is less than "
-            f"{min_difference:g} behind it in the {smoothed}."
+        does = phrase("fails a guard or shows a sign of overfitting")
+    if len(flagged) == 1:
+        yield phrase("No snapshot can be recommended: the only one evaluated {does}.", does=does)
+    else:
+        yield phrase(
+            "No snapshot can be recommended: every one of the {count} evaluated {does}.", count=len(flagged), does=does
+        )
+
+
+def choice(selection: Selection, top: int, min_difference: float, overruled: int | None = None) -> Iterator[Phrase]:
+    """Why this one. top: step of the best smoothed composite; overruled: what was chosen before the final."""
+    step, num_left = selection.step, selection.num_evaluated - len(selection.objections)
+    smoothed = selection.num_evaluated >= MIN_SMOOTHED
+    composite = phrase("smoothed composite") if smoothed else phrase("composite")
+    among = _among(selection, num_left)
+    if overruled is not None and overruled == top:
+        yield phrase(
+            "The final chose step {step} over step {overruled}, which had the best {composite} of {among} before it.",
+            step=step,
+            overruled=overruled,
+            composite=composite,
+            among=among,
+        )
+    elif overruled is not None:
+        yield phrase(
+            "The final chose step {step} over step {overruled}, which was chosen among {among} before it.",
+            step=step,
+            overruled=overruled,
+            among=among,
+        )
+    elif selection.num_evaluated == 1:
+        yield phrase("Step {step} is the only snapshot evaluated.", step=step)
+    elif num_left == 1:
+        yield phrase(
+            "Step {step} is the only one of {count} snapshots that {does}.",
+            step=step,
+            count=selection.num_evaluated,
+            does=_does(selection),
+        )
+    elif step == top:
+        yield phrase("Step {step} has the best {composite} of {among}.", step=step, composite=composite, among=among)
+        yield _others(selection, num_left)
+    else:
+        yield phrase(
+            "Step {step} is the earliest of {among} that cannot be told from the best (step {top}) and is less than "
+            "{difference:g} behind it in the {composite}.",
+            step=step,
+            among=among,
+            top=top,
+            difference=min_difference,
+            composite=composite,
         )
     yield from _passed_over(selection)
 
 
-def _left(selection: Selection) -> str:
-    """What the snapshots have in common that were not passed over."""
+def _among(selection: Selection, num_left: int) -> Phrase:
+    """Those that were not passed over, by what they have in common."""
+    if not selection.objections:
+        return phrase("{count} snapshots", count=num_left)
     if not selection.flagged:
-        return "may be shipped"
-    return "pass every guard" if selection.passes_guards else "show no sign of overfitting"
+        return phrase("the {count} snapshots that may be shipped", count=num_left)
+    if selection.passes_guards:
+        return phrase("the {count} snapshots that pass every guard", count=num_left)
+    return phrase("the {count} snapshots that show no sign of overfitting", count=num_left)
 
 
-def _others(selection: Selection, num_left: int) -> str:
+def _does(selection: Selection) -> Phrase:
+    """What only one does."""
+    if not selection.flagged:
+        return phrase("may be shipped")
+    return phrase("passes every guard") if selection.passes_guards else phrase("shows no sign of overfitting")
+
+
+def _others(selection: Selection, num_left: int) -> Phrase:
     """Which snapshots are as good as the best, for all that is known."""
-    others = [str(step) for step in selection.indistinguishable if step != selection.step]
+    others = [step for step in selection.indistinguishable if step != selection.step]
     if num_left == 2:
-        return f"The other one {'cannot be told from it' if others else 'is surely worse'}."
+        return phrase("The other one cannot be told from it.") if others else phrase("The other one is surely worse.")
     if not others:
-        return "The others are surely worse."
+        return phrase("The others are surely worse.")
     if len(others) == num_left - 1:
-        return "None of the others can be told from it."
-    named = f"Step {others[0]}" if len(others) == 1 else f"Steps {', '.join(others)}"
-    return f"{named} cannot be told from it; the others are surely worse."
+        return phrase("None of the others can be told from it.")
+    if len(others) == 1:
+        return phrase("Step {step} cannot be told from it; the others are surely worse.", step=others[0])
+    return phrase("Steps {steps} cannot be told from it; the others are surely worse.", steps=listed(others))
 
 
-def _passed_over(selection: Selection) -> Iterator[str]:
+def listed(steps: Sequence[int]) -> str:
+    """`100, 200`, in every language."""
+    return ", ".join(map(str, steps))
+
+
+def _passed_over(selection: Selection) -> Iterator[Phrase]:
     """Which snapshots may not be shipped, and why."""
-    for reason in dict.fromkeys(selection.passed_over.values()):
-        steps = [str(step) for step, why in selection.passed_over.items() if why == reason]
-        named = f"step {steps[0]}, which" if len(steps) == 1 else f"steps {', '.join(steps)}, each of which"
-        yield f"Passed over: {named} {reason}."
+    steps_of: dict[str, list[int]] = {}
+    for step, reason in selection.objections.items():
+        steps_of.setdefault(str(reason), []).append(step)
+    for steps in steps_of.values():
+        reason = selection.objections[steps[0]]
+        if len(steps) == 1:
+            yield phrase("Passed over: step {step}, which {reason}.", step=steps[0], reason=reason)
+        else:
+            yield phrase("Passed over: steps {steps}, each of which {reason}.", steps=listed(steps), reason=reason)
 
 
 def findings(
     selection: Selection, chosen: Summary, metrics: MetricDescriptions, fallen: Sequence[Guard], *, one_prompt: bool
-) -> Iterator[str]:
+) -> Iterator[Phrase]:
     """Whether it is better than the base model, and what speaks against it."""
-    sure = "" if selection.better_than_base else "not shown to be "
-    yield (
-        f"Over {over(selection.composite.num_prompts, metrics.words, one_prompt=one_prompt)} it is {sure}better than "
-        f"{metrics.words.base} by the composite{_composite(selection.composite)}: "
-        f"{_in_words(selection.deltas, metrics)}."
-    )
+    said = {
+        "prompts": over(selection.composite.num_prompts, metrics.words, one_prompt=one_prompt),
+        "base": metrics.words.base,
+        "interval": _composite(selection.composite),
+        "differences": _in_words(selection.deltas, metrics),
+    }
+    if selection.better_than_base:
+        yield phrase("Over {prompts} it is better than {base} by the composite{interval}: {differences}.", **said)
+    else:
+        yield phrase(
+            "Over {prompts} it is not shown to be better than {base} by the composite{interval}: {differences}.", **said
+        )
     guards = [(column, column.guard) for column in metrics.columns if column.guard]
     for column, guard in guards:
         real, delta = chosen.means.get(guard.real), selection.deltas.get(column.name)
         if not fallen and real is not None and delta is not None and _word(column, delta) == _worse(column):
-            side = "below" if column.direction == "higher" else "above"
-            yield (
-                f"Real {metrics.words.sample}s score {real:.3f} in {column.title}: "
-                f"to score {side} {metrics.words.base} is right here."
-            )
+            facts = {"sample": metrics.words.sample, "real": real, "title": column.title, "base": metrics.words.base}
+            if column.direction == "higher":
+                yield phrase(
+                    "Real {sample}s score {real:.3f} in {title}: to score below {base} is right here.", **facts
+                )
+            else:
+                yield phrase(
+                    "Real {sample}s score {real:.3f} in {title}: to score above {base} is right here.", **facts
+                )
     if fallen:
-        others = "as does every other snapshot" if len(guards) == 1 else "and no other snapshot passes every guard"
-        yield f"But it {' and '.join(guard.fallen for guard in fallen)}, {others}."
+        does = joined("{one} and {other}", (phrase(guard.fallen) for guard in fallen))
+        if len(guards) == 1:
+            yield phrase("But it {does}, as does every other snapshot.", does=does)
+        else:
+            yield phrase("But it {does}, and no other snapshot passes every guard.", does=does)
     for signal in chosen.signals:
         if signal.raised:
-            yield f"A sign of overfitting, {signal.name}: {signal.evidence}."
+            yield phrase("A sign of overfitting, {name}: {evidence}.", name=signal.name, evidence=signal.said)
 
 
-def over(num_prompts: int, words: Words, *, one_prompt: bool) -> str:
+def over(num_prompts: int, words: Words, *, one_prompt: bool) -> Phrase:
     """What a mean was taken over; one_prompt: where all pairs have the same caption, each pair is a unit."""
     if one_prompt:
-        return f"{num_prompts} held-out pairs of one {words.prompt}"
-    return f"{num_prompts} {words.prompt}{'' if num_prompts == 1 else 's'}"
+        return phrase("{count} held-out pairs of one {unit}", count=num_prompts, unit=words.prompt)
+    if num_prompts == 1:
+        return phrase("1 {unit}", unit=words.prompt)
+    return phrase("{count} {unit}s", count=num_prompts, unit=words.prompt)
 
 
-def unguarded(columns: Sequence[Column]) -> Iterator[str]:
+def unguarded(columns: Sequence[Column]) -> Iterator[Phrase]:
     """Guards that could not be checked. A person would take their silence for a pass."""
     for column in columns:
-        yield f"The guard {column.title} could not be checked; `reason` in metrics.csv says why."
+        yield phrase("The guard {title} could not be checked; `reason` in metrics.csv says why.", title=column.title)
 
 
-def _composite(composite: Estimate) -> str:
+def _composite(composite: Estimate) -> Phrase | str:
     """With its interval, negative is better; empty without one. Metrics may agree without any being sure by itself."""
     if composite.low is None or composite.high is None:
         return ""
-    return f" {composite.mean:+.2f} ({composite.low:+.2f} to {composite.high:+.2f})"
+    return phrase(
+        " {mean:+.2f} ({low:+.2f} to {high:+.2f})", mean=composite.mean, low=composite.low, high=composite.high
+    )
 
 
-def _in_words(deltas: Mapping[str, Estimate], metrics: MetricDescriptions) -> str:
+def _in_words(deltas: Mapping[str, Estimate], metrics: MetricDescriptions) -> Phrase | str:
     """Every delta with its interval and what it means, as a list a person reads."""
     differences = [(column, delta) for column in metrics.compared if (delta := deltas.get(column.name)) is not None]
-    return "; ".join(
-        f"{column.title} {_signed(delta.mean, column)} "
-        f"({_signed(delta.low, column)} to {_signed(delta.high, column)}, {_word(column, delta)})"
+    told = [
+        phrase(
+            "{title} {delta} ({low} to {high}, {word})",
+            title=column.title,
+            delta=_signed(delta.mean, column),
+            low=_signed(delta.low, column),
+            high=_signed(delta.high, column),
+            word=_word(column, delta),
+        )
         for column, delta in differences
         if delta.low is not None and delta.high is not None
-    )
+    ]
+    return joined("{one}; {other}", told) if told else ""
 
 
 def _signed(value: float, column: Column) -> str:
     return f"{value:+.{column.decimals}f}"
 
 
-def _word(column: Column, delta: Estimate) -> str:
+def _word(column: Column, delta: Estimate) -> Phrase:
     """A guard is only called lower or higher: which is better depends on what the real pictures score."""
     if not (delta.is_below_zero or delta.is_above_zero):
-        return "no sure difference"
+        return phrase("no sure difference")
     if column.role == "guard" or not column.worsening:
-        return "lower" if delta.is_below_zero else "higher"
-    return "better" if delta.is_below_zero == (column.worsening > 0) else "worse"
+        return phrase("lower") if delta.is_below_zero else phrase("higher")
+    return phrase("better") if delta.is_below_zero == (column.worsening > 0) else phrase("worse")
 
 
-def _worse(guard: Column) -> str:
-    return "lower" if guard.direction == "higher" else "higher"
+def _worse(guard: Column) -> Phrase:
+    return phrase("lower") if guard.direction == "higher" else phrase("higher")

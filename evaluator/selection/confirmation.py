@@ -13,12 +13,13 @@ import math
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from evaluator.selection.choice import over
+from evaluator.selection.choice import listed, over
 from evaluator.selection.held_out_losses import Validated
 from evaluator.selection.ranking import Ranking, rank
 from evaluator.selection.summary import Summary
 from shared.run_folder.metric_descriptions import Words
 from shared.run_folder.pending import NUM_FINALISTS
+from shared.run_folder.phrase import Phrase, joined, phrase
 from shared.run_folder.records.best import Confirmation, Interval
 from shared.run_folder.records.evaluation_result import Sample
 from shared.statistics.paired import LEVEL, Estimate, estimate, prompts
@@ -59,6 +60,16 @@ def confirm(
     unit = prompts(both[0])
     drawn_again = {unit[sample.prompt_id] for sample in added[0]}
     same = drawn_again & {unit[sample.prompt_id] for sample in evaluations[0]}
+    sentences = (
+        _how(steps, len(same), len(drawn_again - same), _num_seeds(added[0]), pooled),
+        *_left_out(first, steps),
+        _outcome(first.best.step, levels, chosen.step),
+        *(
+            phrase("Step {step} {reason} and was passed over.", step=step, reason=pooled.objections[step])
+            for step in _passed_over(pooled, finals)
+        ),
+        _sureness(found, first.metrics.words, one_prompt=pooled.one_prompt),
+    )
     return Confirmation(
         step=chosen.step,
         finalists=steps,
@@ -69,18 +80,8 @@ def confirm(
         num_unseen=len(drawn_again - same),
         num_pictures=len(added[chosen.step]),
         flagged=chosen.step in pooled.flagged,
-        reason=" ".join(
-            [
-                _how(steps, len(same), len(drawn_again - same), _num_seeds(added[0]), pooled),
-                *_left_out(first, steps),
-                _outcome(first.best.step, levels, chosen.step),
-                *(
-                    f"Step {step} {pooled.passed_over[step]} and was passed over."
-                    for step in _passed_over(pooled, finals)
-                ),
-                _sureness(found, first.metrics.words, one_prompt=pooled.one_prompt),
-            ]
-        ),
+        reason=" ".join(map(str, sentences)),
+        reason_phrases=sentences,
     )
 
 
@@ -115,51 +116,75 @@ def _num_seeds(samples: Sequence[Sample]) -> int:
     return max(Counter(sample.prompt_id for sample in samples).values())
 
 
-def _how(steps: Sequence[int], num_same: int, num_unseen: int, num_seeds: int, pooled: Ranking) -> str:
+def _how(steps: Sequence[int], num_same: int, num_unseen: int, num_seeds: int, pooled: Ranking) -> Phrase:
     """On what they were evaluated again."""
-    names = f"Steps {', '.join(map(str, steps))} were" if len(steps) > 1 else f"Step {steps[0]} was"
-    places: list[str] = []
+    places: list[Phrase] = []
     if num_same:
         same = over(num_same, pooled.metrics.words, one_prompt=pooled.one_prompt)
-        places.append(f"with {_counted(num_seeds, 'new seed')} on the same {same}")
+        if num_seeds == 1:
+            places.append(phrase("with 1 new seed on the same {prompts}", prompts=same))
+        else:
+            places.append(phrase("with {count} new seeds on the same {prompts}", count=num_seeds, prompts=same))
     if num_unseen:
-        unseen = _counted(
-            num_unseen, "unseen held-out pair" if pooled.one_prompt else f"unseen {pooled.metrics.words.prompt}"
-        )
-        places.append(f"on {unseen}")
-    return f"{names} evaluated again {' and '.join(places)}."
+        unit = "held-out pair" if pooled.one_prompt else pooled.metrics.words.prompt
+        if num_unseen == 1:
+            places.append(phrase("on 1 unseen {unit}", unit=unit))
+        else:
+            places.append(phrase("on {count} unseen {unit}s", count=num_unseen, unit=unit))
+    how = joined("{one} and {other}", places)
+    if len(steps) == 1:
+        return phrase("Step {step} was evaluated again {how}.", step=steps[0], how=how)
+    return phrase("Steps {steps} were evaluated again {how}.", steps=listed(steps), how=how)
 
 
-def _left_out(first: Ranking, steps: Collection[int]) -> Iterator[str]:
+def _left_out(first: Ranking, steps: Collection[int]) -> Iterator[Phrase]:
     """That snapshots as good as the best had no place in the final, where that is so."""
-    others = [str(step) for step in sorted(first.indistinguishable) if step not in steps]
-    if others:
-        named = f"Step {others[0]}, which cannot be told from the best either, was"
-        if len(others) > 1:
-            named = f"Steps {', '.join(others)}, which cannot be told from the best either, were"
-        yield f"{named} not: the final takes the best {NUM_FINALISTS} by composite."
+    others = [step for step in sorted(first.indistinguishable) if step not in steps]
+    if len(others) == 1:
+        yield phrase(
+            "Step {step}, which cannot be told from the best either, was not: the final takes the best {count} by "
+            "composite.",
+            step=others[0],
+            count=NUM_FINALISTS,
+        )
+    elif others:
+        yield phrase(
+            "Steps {steps}, which cannot be told from the best either, were not: the final takes the best {count} by "
+            "composite.",
+            steps=listed(others),
+            count=NUM_FINALISTS,
+        )
 
 
-def _outcome(first: int, levels: Mapping[int, float], chosen: int) -> str:
+def _outcome(first: int, levels: Mapping[int, float], chosen: int) -> Phrase:
     """What both evaluations together choose, by which numbers."""
     if len(levels) == 1:
-        return "Both evaluations count."
+        return phrase("Both evaluations count.")
     if chosen == first:
-        return "Both evaluations together confirm the choice."
-    return (
-        f"Both evaluations together choose step {chosen} (composite {levels[chosen]:+.2f}), not step {first} "
-        f"({levels[first]:+.2f})."
+        return phrase("Both evaluations together confirm the choice.")
+    return phrase(
+        "Both evaluations together choose step {chosen} (composite {level:+.2f}), not step {first} "
+        "({first_level:+.2f}).",
+        chosen=chosen,
+        level=levels[chosen],
+        first=first,
+        first_level=levels[first],
     )
 
 
-def _sureness(composite: Estimate, words: Words, *, one_prompt: bool) -> str:
-    sure = "better" if composite.is_below_zero else "not shown to be better"
+def _sureness(composite: Estimate, words: Words, *, one_prompt: bool) -> Phrase:
     count = over(composite.num_prompts, words, one_prompt=one_prompt)
-    return f"Over {count} of both evaluations it is {sure} than {words.base}: this is what counts."
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+    if composite.is_below_zero:
+        return phrase(
+            "Over {prompts} of both evaluations it is better than {base}: this is what counts.",
+            prompts=count,
+            base=words.base,
+        )
+    return phrase(
+        "Over {prompts} of both evaluations it is not shown to be better than {base}: this is what counts.",
+        prompts=count,
+        base=words.base,
+    )
 
 
 def _interval(composite: Estimate) -> Interval | None:

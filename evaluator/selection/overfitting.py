@@ -16,6 +16,7 @@ from scipy.stats import ttest_1samp, ttest_ind
 
 from evaluator.selection.held_out_losses import Validated
 from shared.run_folder.metric_descriptions import MetricDescriptions
+from shared.run_folder.phrase import Phrase, phrase
 from shared.run_folder.records.best import Signal
 from shared.run_folder.records.evaluation_result import Sample
 from shared.statistics import signs
@@ -49,23 +50,47 @@ def gap_rising(validations: Sequence[Validated]) -> Signal:
     """
     known = [row for row in validations if row.held_out and row.probe]
     if not known:
-        missing = "no held-out losses of single examples" if validations else "no held-out losses"
-        return Signal(name="gap", raised=None, evidence=f"{missing}: see train.validation_steps")
+        return Signal.told("gap", None, _without_losses(is_validated=bool(validations)))
     lowest, last = min(known, key=lambda row: row.held_out_loss), known[-1]
-    words = f"the held-out loss was lowest at step {lowest.step} ({lowest.held_out_loss:.4g})"
+    facts = {"lowest": lowest.step, "least": lowest.held_out_loss, "last": last.step}
+    rise = last.held_out_loss / lowest.held_out_loss - 1
     if last.held_out_loss <= LOSS_TOLERANCE * lowest.held_out_loss:
-        return Signal(name="gap", raised=False, evidence=f"{words} and is {last.held_out_loss:.4g} at step {last.step}")
-    words += f" and is {last.held_out_loss / lowest.held_out_loss - 1:.1%} higher at step {last.step}"
+        same = phrase(
+            "the held-out loss was lowest at step {lowest} ({least:.4g}) and is {loss:.4g} at step {last}",
+            **facts,
+            loss=last.held_out_loss,
+        )
+        return Signal.told("gap", False, same)
     if not _is_more_than_wandering(known[known.index(lowest) :]):
-        return Signal(name="gap", raised=False, evidence=f"{words}, no more than it wanders")
+        wanders = phrase(
+            "the held-out loss was lowest at step {lowest} ({least:.4g}) and is {rise:.1%} higher at step {last}, no "
+            "more than it wanders",
+            **facts,
+            rise=rise,
+        )
+        return Signal.told("gap", False, wanders)
     held_out, probe = (_changes(lowest, last, part) for part in ("held_out", "probe"))
     agree: Any = ttest_1samp(held_out, 0, alternative="greater")
     apart: Any = ttest_ind(held_out, probe, equal_var=False, alternative="greater")
     raised = bool(agree.pvalue < P_VALUE and apart.pvalue < P_VALUE / len(known))
-    rose, others = (f"{np.expm1(np.mean(changes)):+.1%}" for changes in (held_out, probe))
-    sure = "which chance does not explain" if raised else "which may be chance"
-    words += f"; since then the loss of a held-out example changed by {rose}, of a training example by {others}, {sure}"
-    return Signal(name="gap", raised=raised, evidence=words)
+    rose, others = (float(np.expm1(np.mean(changes))) for changes in (held_out, probe))
+    sure = phrase("which chance does not explain") if raised else phrase("which may be chance")
+    risen = phrase(
+        "the held-out loss was lowest at step {lowest} ({least:.4g}) and is {rise:.1%} higher at step {last}; since "
+        "then the loss of a held-out example changed by {held_out:+.1%}, of a training example by {probe:+.1%}, {sure}",
+        **facts,
+        rise=rise,
+        held_out=rose,
+        probe=others,
+        sure=sure,
+    )
+    return Signal.told("gap", raised, risen)
+
+
+def _without_losses(*, is_validated: bool) -> Phrase:
+    if is_validated:
+        return phrase("no held-out losses of single examples: see train.validation_steps")
+    return phrase("no held-out losses: see train.validation_steps")
 
 
 def _is_more_than_wandering(since: Sequence[Validated]) -> bool:

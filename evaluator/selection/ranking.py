@@ -14,6 +14,7 @@ from evaluator.selection.held_out_losses import Validated
 from evaluator.selection.summary import Summary, summarize
 from evaluator.selection.trend import Trend
 from shared.run_folder.metric_descriptions import Column, Guard, MetricDescriptions
+from shared.run_folder.phrase import Phrase, joined, phrase
 from shared.run_folder.records.evaluation_result import Anchors, Sample
 from shared.statistics.composite import is_scaled, mix, scales_of
 from shared.statistics.paired import LEVEL, Estimate, estimate, share_one_prompt
@@ -110,18 +111,25 @@ class Ranking:
         passing = tuple(summary for summary in self.candidates if not self._fallen(summary)) or self.candidates
         return tuple(summary for summary in passing if not summary.raised) or passing
 
-    @cached_property
+    @property
     def passed_over(self) -> dict[int, str]:
+        """The objections in English."""
+        return {step: str(reason) for step, reason in self.objections.items()}
+
+    @cached_property
+    def objections(self) -> dict[int, Phrase]:
         """Step → why a candidate may not be shipped, in words after `it`."""
         eligible = {summary.step for summary in self.eligible}
         left_out = [summary for summary in self.candidates if summary.step not in eligible]
-        return {summary.step: " and ".join(self._objections(summary)) for summary in left_out}
+        return {summary.step: joined("{one} and {other}", self._objections(summary)) for summary in left_out}
 
-    def _objections(self, summary: Summary) -> Iterator[str]:
-        yield from (guard.fallen for guard in self._fallen(summary))
-        if summary.raised:
-            signs = "a sign" if len(summary.raised) == 1 else "signs"
-            yield f"shows {signs} of overfitting ({', '.join(summary.raised)})"
+    def _objections(self, summary: Summary) -> Iterator[Phrase]:
+        yield from (phrase(guard.fallen) for guard in self._fallen(summary))
+        if len(summary.raised) == 1:
+            yield phrase("shows a sign of overfitting ({name})", name=summary.raised[0])
+        elif summary.raised:
+            names = joined("{one}, {other}", map(phrase, summary.raised))
+            yield phrase("shows signs of overfitting ({names})", names=names)
 
     def _guards(self, column: Column, summary: Summary) -> bool:
         """Whether a guard can be judged here: it has values, and the unit it names."""
@@ -163,25 +171,25 @@ class Ranking:
         assert composite is not None, "a candidate has a composite"
         selection = Selection(
             step=chosen.step,
-            reason="",
+            sentences=(),
             better_than_base=composite.is_below_zero,
             passes_guards=not self._fallen(chosen),
             flagged=len(self.flagged) == len(self.candidates),
-            passed_over=self.passed_over,
+            objections=self.objections,
             indistinguishable=tuple(sorted(self.indistinguishable)),
             composite=composite,
             deltas=self._deltas(chosen),
             num_evaluated=len(self.candidates),
         )
-        reason = [
+        sentences = (
             *no_recommendation(selection, self.flagged),
             *choice(selection, top, self.min_difference, overruled),
             *findings(selection, chosen, self.metrics, self._fallen(chosen), one_prompt=self.one_prompt),
             *unguarded(
                 [column for column in self.metrics.columns if column.guard and not self._guards(column, chosen)]
             ),
-        ]
-        return replace(selection, reason=" ".join(reason))
+        )
+        return replace(selection, sentences=sentences)
 
 
 def rank(

@@ -7,10 +7,12 @@ bring does not matter. That no snapshot was surely better of late is no reason t
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 from evaluator.selection.ranking import Ranking
 from evaluator.selection.trend import Ahead
 from shared.config.schema import StopConfig
+from shared.run_folder.phrase import Phrase, joined, phrase
 from shared.run_folder.records.best import Advice
 
 MIN_RECENT = 3
@@ -29,12 +31,13 @@ def advise_stop(ranking: Ranking, stop: StopConfig, num_steps: int) -> Advice:
         return Advice(action="continue")
     ahead, remaining = _ahead(ranking, stop.patience, num_steps), num_steps - ranking.candidates[-1].step
     can_bring = ahead.at_most if ahead else None
-    reason = _signs(ranking, math.ceil(stop.patience / 2)) if remaining > 0 else ""
+    reasons = list(_signs(ranking, math.ceil(stop.patience / 2))) if remaining > 0 else []
     if ahead and ahead.at_most < ranking.min_difference:
-        reason = "; ".join(filter(None, [_in_words(ahead, remaining, ranking.min_difference), reason]))
-    if not reason:
+        reasons = [_in_words(ahead, remaining, ranking.min_difference), *reasons]
+    if not reasons:
         return Advice(action="continue", can_bring=can_bring)
-    return Advice(action="stop" if stop.rule == "auto" else "advise", reason=reason, can_bring=can_bring)
+    reason, action = joined("{one}; {other}", reasons), "stop" if stop.rule == "auto" else "advise"
+    return Advice(action=action, reason=str(reason), reason_phrase=reason, can_bring=can_bring)
 
 
 def _ahead(ranking: Ranking, patience: int, num_steps: int) -> Ahead | None:
@@ -46,23 +49,32 @@ def _ahead(ranking: Ranking, patience: int, num_steps: int) -> Ahead | None:
     return ranking.trend.ahead(num_steps - latest, num_recent)
 
 
-def _signs(ranking: Ranking, num_recent: int) -> str:
-    """Signs of overfitting at all of the newest snapshots, with the evidence at the last; empty without."""
+def _signs(ranking: Ranking, num_recent: int) -> Iterator[Phrase]:
+    """Signs of overfitting at all of the newest snapshots, with the evidence at the last."""
     recent = ranking.candidates[-num_recent:]
     if len(recent) < num_recent or not all(summary.raised for summary in recent):
-        return ""
-    which = "the newest snapshot shows" if num_recent == 1 else f"the newest {num_recent} snapshots show"
-    evidence = [f"{signal.name}: {signal.evidence}" for signal in recent[-1].signals if signal.raised]
-    return "; ".join([f"{which} signs of overfitting", *evidence])
+        return
+    if num_recent == 1:
+        yield phrase("the newest snapshot shows signs of overfitting")
+    else:
+        yield phrase("the newest {count} snapshots show signs of overfitting", count=num_recent)
+    for signal in recent[-1].signals:
+        if signal.raised:
+            yield phrase("{name}: {evidence}", name=signal.name, evidence=signal.said)
 
 
-def _in_words(ahead: Ahead, remaining: int, min_difference: float) -> str:
-    bound = (
-        f"improve it by {ahead.at_most:.2f} at most"
-        if ahead.at_most >= 0
-        else f"worsen it by {-ahead.at_most:.2f} at least"
-    )
-    return (
-        f"the remaining {remaining} steps will hardly improve the composite by {min_difference:g}, from which on it "
-        f"matters: the trend of the last {ahead.num_snapshots} snapshots would {bound}"
+def _in_words(ahead: Ahead, remaining: int, min_difference: float) -> Phrase:
+    facts = {"steps": remaining, "difference": min_difference, "count": ahead.num_snapshots}
+    if ahead.at_most >= 0:
+        return phrase(
+            "the remaining {steps} steps will hardly improve the composite by {difference:g}, the least that matters: "
+            "the trend of the last {count} snapshots would improve it by {bound:.2f} at most",
+            **facts,
+            bound=ahead.at_most,
+        )
+    return phrase(
+        "the remaining {steps} steps will hardly improve the composite by {difference:g}, the least that matters: the "
+        "trend of the last {count} snapshots would worsen it by {bound:.2f} at least",
+        **facts,
+        bound=-ahead.at_most,
     )

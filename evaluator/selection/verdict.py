@@ -13,6 +13,7 @@ from evaluator.selection.ranking import Ranking
 from evaluator.selection.summary import Summary
 from shared.config.schema import Config
 from shared.run_folder.metric_descriptions import Column, MetricDescriptions
+from shared.run_folder.phrase import Phrase
 from shared.run_folder.records.best import Advice, Best, Confirmation, Interval, Measured
 from shared.run_folder.records.evaluation_result import Anchors, EvaluationResult, Sample
 from shared.run_folder.run_dir import step_name
@@ -79,23 +80,27 @@ def _best(
     selection = first if confirmed is None or confirmed.agrees else found.selection_of(confirmed.step)
     summaries = {summary.step: summary for summary in found.summaries}
     shipped, latest = summaries[selection.step], found.candidates[-1]
+    warnings = (
+        *_cautions(evidence, found, selection, confirmed, confirms=confirms),
+        *cautions.computed_in_two_ways(mixed),
+        *cautions.never_computed(_blank_losses(found), evidence.evaluations[0].missing),
+    )
     return Best(
         step=selection.step,
         snapshot=f"snapshots/{step_name(selection.step)}",
         reason=f"{selection.reason} {confirmed.reason}" if confirmed else selection.reason,
+        reason_phrases=(*selection.sentences, *(confirmed.reason_phrases if confirmed else ())),
         better_than_base=(confirmed or first).better_than_base,
         flagged=selection.flagged or (confirmed is not None and confirmed.flagged),
-        cautions=(
-            *_cautions(evidence, found, selection, confirmed, confirms=confirms),
-            *cautions.computed_in_two_ways(mixed),
-            *cautions.never_computed(_blank_losses(found), evidence.evaluations[0].missing),
-        ),
+        cautions=tuple(map(str, warnings)),
+        caution_phrases=warnings,
         not_counted=tuple(column.name for column in mixed),
         composite=interval(selection.composite),
         metrics=dict(shipped.means),
         deltas={metric: within for metric, delta in selection.deltas.items() if (within := interval(delta))},
         num_evaluated=selection.num_evaluated,
-        passed_over=selection.passed_over,
+        passed_over={step: str(reason) for step, reason in selection.objections.items()},
+        objections=selection.objections,
         indistinguishable=selection.indistinguishable,
         anchors=_anchors(evidence, summaries[0]),
         skill={loss: within for loss, skill in shipped.skills.items() if (within := _measured(skill))},
@@ -110,9 +115,9 @@ def _best(
 
 def _cautions(
     evidence: Evidence, found: Ranking, selection: Selection, confirmed: Confirmation | None, *, confirms: bool
-) -> Iterator[str]:
+) -> Iterator[Phrase]:
     if confirmed and confirmed.flagged and not selection.flagged:
-        yield cautions.FLAGGED_IN_THE_FINAL.format(step=selection.step)
+        yield cautions.flagged_in_the_final(selection.step)
     drawn_again = {step for step in _samples(evidence.confirmations) if step > 0}
     if confirms and confirmed is None and drawn_again:
         yield from cautions.unconfirmed(selection.step, confirmation.finalists(found), drawn_again)

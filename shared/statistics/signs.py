@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from shared.run_folder.metric_descriptions import Column, Sign
+from shared.run_folder.phrase import Phrase, phrase
 from shared.run_folder.records.best import Signal
 from shared.run_folder.records.evaluation_result import Sample
 from shared.statistics.paired import Estimate, by_prompt, estimate, ratio
@@ -44,15 +45,15 @@ def _ratio(samples: Sequence[Sample], baseline: Sequence[Sample], column: Column
 def _beyond_limits(column: Column, sign: Sign, found: Estimate | None, base: Estimate | None) -> Signal:
     """Raised where the whole interval lies on the worse side of a limit; of `each`, where the share is above it."""
     if sign.each and found is not None:
-        share = "none" if found.mean == 0 else f"{found.mean:.0%}"
-        return Signal(name=sign.name, raised=found.mean > sign.limit, evidence=sign.evidence.format(value=share))
+        share = phrase("none") if found.mean == 0 else f"{found.mean:.0%}"
+        return Signal.told(sign.name, found.mean > sign.limit, Phrase(text=sign.evidence, values={"value": share}))
     if found is None or found.low is None or found.high is None:
-        return Signal(name=sign.name, raised=None, evidence=sign.unknown)
+        return Signal.told(sign.name, None, Phrase(text=sign.unknown))
     above, below = _limits(column, sign, base if sign.beside_base else None)
     raised = (above is not None and found.low > above) or (below is not None and found.high < below)
     limit, low = (above, below) if sign.low is not None else (below if above is None else above, None)
     words = {"value": _spelled(column, found), "limit": _limit(column, limit), "low": _limit(column, low)}
-    return Signal(name=sign.name, raised=raised, evidence=sign.evidence.format(**words))
+    return Signal.told(sign.name, raised, Phrase(text=sign.evidence, values=words))
 
 
 def _limits(column: Column, sign: Sign, base: Estimate | None) -> tuple[float | None, float | None]:
@@ -65,11 +66,11 @@ def _limits(column: Column, sign: Sign, base: Estimate | None) -> tuple[float | 
     return above, below
 
 
-def _spelled(column: Column, found: Estimate) -> str:
+def _spelled(column: Column, found: Estimate) -> Phrase:
     """With its interval; a ratio in percent, and not negative, whatever an interval over few prompts says."""
-    if not column.ratio:
-        return f"{found.mean:.{column.decimals}f} ({found.low:.{column.decimals}f} to {found.high:.{column.decimals}f})"
-    return f"{found.mean:.0%} ({max(0.0, found.low or 0.0):.0%} to {found.high:.0%})"
+    ends = (found.mean, max(0.0, found.low or 0.0) if column.ratio else found.low, found.high)
+    mean, low, high = (f"{end:.0%}" if column.ratio else f"{end:.{column.decimals}f}" for end in ends)
+    return phrase("{mean} ({low} to {high})", mean=mean, low=low, high=high)
 
 
 def _limit(column: Column, limit: float | None) -> str:

@@ -1,4 +1,4 @@
-"""axe-core finds nothing serious, on any page of a finished, a live and a failed run, in both themes and both widths."""
+"""axe-core finds nothing serious on any page of a finished, a live and a failed run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from starlette.datastructures import Headers
 from dashboard import report
 from dashboard.data.reader import RunReader
 from dashboard.server.auth import NO_TOKEN, refusal
-from examples.fake_run import create, in_the_middle, write_failure
+from examples.fake_run.run import create
+from examples.fake_run.states import in_the_middle, write_failure
 from shared.run_folder.run_dir import open_run
 from tests.browser.conftest import PATIENCE_SECONDS, STATUS, address_of
 

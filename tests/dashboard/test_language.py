@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,14 +15,17 @@ from dashboard.panels import curves, logs
 from dashboard.panels import system as system_page
 from dashboard.text import formatting, language
 from dashboard.text.language import TEXTS, best_match, say
+from evaluator import selection
 from shared.followers.alerts import SENTENCES
 from shared.run_folder.metric_descriptions import Words
 from shared.run_folder.older_metrics import OLDER_METRICS
 from shared.run_folder.records.process_status import FINAL_STATES
+from shared.statistics import signs
 from tasks.text_to_image.metrics import descriptions
 from tests.new_metric import SHIPPED
 
 DASHBOARD = Path(charts.__file__).parents[1]
+EVALUATOR = (*Path(selection.__file__).parent.glob("*.py"), Path(signs.__file__))
 CHINESE = ("zh-Hans", "zh-Hant")
 SHOWN = (*descriptions().compared, *descriptions().charted, *OLDER_METRICS.charted)
 LOOKED_UP = {
@@ -38,7 +41,8 @@ LOOKED_UP = {
     "gap",
     *Words().model_dump().values(),
     "held-out pair",
-    *(column.sign.name for column in SHOWN if column.sign),
+    *(text for column in SHOWN if (sign := column.sign) for text in (sign.name, sign.evidence, sign.unknown)),
+    *(column.guard.fallen for column in SHOWN if column.guard),
     *(column.title for column in (*SHOWN, *descriptions().pointers)),
     *(column.topic for column in SHOWN),
     *(column.meaning for column in SHOWN),
@@ -58,15 +62,22 @@ def texts_of(*, shipped: bool) -> set[str]:
     """Every text of the metrics that come with Darkroom, or of those that somebody has added."""
     metrics = [metric for metric in descriptions().metrics if (metric.name in SHIPPED) == shipped]
     columns = [column for metric in metrics for column in metric.columns]
-    signs = {column.sign.name for column in columns if column.sign}
-    return signs | {text for column in columns for text in (column.title, column.topic, column.meaning)}
+    of_overfitting = [column.sign for column in columns if column.sign]
+    said = {text for sign in of_overfitting for text in (sign.name, sign.evidence, sign.unknown)}
+    return said | {text for column in columns for text in (column.title, column.topic, column.meaning)}
 
 
 def said() -> Iterator[str]:
-    """Every text that the code says."""
-    for path in DASHBOARD.rglob("*.py"):
+    """Every text that the page says, and every sentence of the evaluator's that it says again."""
+    yield from texts_in(DASHBOARD.rglob("*.py"), "say")
+    yield from texts_in(EVALUATOR, "phrase", "joined")
+
+
+def texts_in(paths: Iterable[Path], *names: str) -> Iterator[str]:
+    """First arguments of calls of these functions."""
+    for path in paths:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "say":
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in names:
                 yield from [str(node.args[0].value)] if isinstance(node.args[0], ast.Constant) else []
 
 
@@ -86,7 +97,7 @@ def test_nothing_is_translated_that_is_not_said(code: str) -> None:
 @pytest.mark.parametrize("code", CHINESE)
 def test_a_translation_fills_the_same_places(code: str) -> None:
     for text, translated in TEXTS[code].items():
-        assert sorted(re.findall(r"{\w+}", text)) == sorted(re.findall(r"{\w+}", translated)), text
+        assert sorted(re.findall(r"{[^}]+}", text)) == sorted(re.findall(r"{[^}]+}", translated)), text
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from dashboard.components.state_line import process_fact
 from dashboard.data.reader import RunReader
 from dashboard.text.formatting import duration
 from dashboard.text.language import say
+from dashboard.text.phrases import told
 from shared.run_folder import requests
 from shared.run_folder.heartbeat import is_alive, read_status
 from shared.run_folder.times import parse_time, seconds_since
@@ -63,7 +64,7 @@ def advice(reader: RunReader) -> str:
     best, trainer = reader.best(), read_status(reader.run, "trainer")
     if best is None or best.advice is None or best.advice.action == "continue" or not is_alive(trainer):
         return ""
-    return "" if requests.open_requests(reader.run, "stop") else best.advice.reason
+    return "" if requests.open_requests(reader.run, "stop") else told([best.advice.reason_phrase], best.advice.reason)
 
 
 def _when(when: str | None, now: datetime, zone: tzinfo, is_over: bool) -> str:

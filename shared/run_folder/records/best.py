@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from shared.run_folder.phrase import Phrase
 from shared.run_folder.records.evaluation_result import Anchors
 from shared.run_folder.records.record import Record
 from shared.run_folder.times import utc_now
@@ -39,6 +40,17 @@ class Signal(BaseModel):
     name: str = Field(description="`gap`, of the held-out loss, or what a metric calls its sign.")
     raised: bool | None = Field(description="None: cannot be told, the evidence says why.")
     evidence: str
+    evidence_phrase: Phrase | None = Field(default=None, description="The same, to be said in other languages.")
+
+    @classmethod
+    def told(cls, name: str, raised: bool | None, evidence: Phrase) -> Signal:
+        """With its evidence in English beside the phrase."""
+        return cls(name=name, raised=raised, evidence=str(evidence), evidence_phrase=evidence)
+
+    @property
+    def said(self) -> Phrase | str:
+        """The evidence, as another phrase holds it."""
+        return self.evidence_phrase or self.evidence
 
 
 class Advice(BaseModel):
@@ -48,6 +60,7 @@ class Advice(BaseModel):
 
     action: Literal["continue", "advise", "stop"]
     reason: str = ""
+    reason_phrase: Phrase | None = Field(default=None, description="The same, to be said in other languages.")
     can_bring: float | None = Field(
         default=None,
         description="Upper bound of what the remaining steps can improve the composite by; None: cannot be told (yet).",
@@ -77,6 +90,7 @@ class Confirmation(BaseModel):
         "finalist does.",
     )
     reason: str
+    reason_phrases: tuple[Phrase, ...] = Field(default=(), description="The same, to be said in other languages.")
 
 
 class Best(Record):
@@ -85,6 +99,9 @@ class Best(Record):
     step: int
     snapshot: str = Field(description="Folder of the snapshot, relative to the run folder.")
     reason: str
+    reason_phrases: tuple[Phrase, ...] = Field(
+        default=(), description="The reason by sentences, to be said in other languages; empty: an older version's."
+    )
     better_than_base: bool = Field(
         description="True only if the composite's interval against step 0 excludes zero: the confirmation's, where "
         "there is one."
@@ -98,6 +115,7 @@ class Best(Record):
         default=(),
         description="What else a person should know before shipping it, in whole sentences with cures.",
     )
+    caution_phrases: tuple[Phrase, ...] = Field(default=(), description="The same, to be said in other languages.")
     composite: Interval | None = Field(default=None, description="On the prompts that every snapshot is evaluated on.")
     metrics: dict[str, float | None] = Field(default_factory=dict)
     deltas: dict[str, Interval] = Field(default_factory=dict)
@@ -105,6 +123,9 @@ class Best(Record):
     passed_over: dict[int, str] = Field(
         default_factory=dict[int, str],
         description="Step → why this snapshot may not be shipped: a guard, a sign of overfitting.",
+    )
+    objections: dict[int, Phrase] = Field(
+        default_factory=dict[int, Phrase], description="`passed_over`, to be said in other languages."
     )
     indistinguishable: tuple[int, ...] = Field(
         default=(),

@@ -19,7 +19,7 @@ def losses(*values: float, alone: bool = False) -> list[Validated]:
 
 @pytest.mark.parametrize("since", [(1.12,), (1.05, 1.12)])
 def test_a_rise_that_too_few_validations_follow_is_said_with_its_numbers(since: tuple[float, ...]) -> None:
-    (told,) = cautions.untested_rise(losses(1.2, 1.0, *since))
+    (told,) = map(str, cautions.untested_rise(losses(1.2, 1.0, *since)))
     last = 10 * (1 + len(since))
     assert told.startswith(f"The held-out loss at step {last} is 12% above its lowest (1.12 against 1 at step 10).")
     assert "`gap` needs 3" in told
@@ -36,7 +36,7 @@ def test_a_rise_that_is_tested_or_small_is_not_said_again() -> None:
 
 
 def test_a_rise_without_the_losses_of_single_pictures_is_said_as_untested() -> None:
-    (told,) = cautions.untested_rise(losses(1.2, 1.0, *[1.12] * 5, alone=True))
+    (told,) = map(str, cautions.untested_rise(losses(1.2, 1.0, *[1.12] * 5, alone=True)))
     assert "the losses of single examples, which the sign `gap` needs, are not recorded" in told
 
 
@@ -45,7 +45,7 @@ def test_one_caption_limits_the_verdict_and_more_seeds_do_not_help() -> None:
         return [sample.model_copy(update={"prompt": "sks dress"}) for sample in samples]
 
     ranking = rank({0: of_one_caption(evaluation()), 100: of_one_caption(evaluation(0.3, 1))})
-    (told,) = cautions.of_captions(ranking, 8, proven=True)
+    (told,) = map(str, cautions.of_captions(ranking, 8, proven=True))
     assert told.startswith("All held-out pairs have the same prompt, so the verdict holds for this prompt only.")
     assert "write different captions" in told
     assert "More seeds (evaluation.num_seeds) only make it surer about this one." in told
@@ -53,7 +53,7 @@ def test_one_caption_limits_the_verdict_and_more_seeds_do_not_help() -> None:
 
 def test_few_prompts_are_said_where_nothing_is_shown() -> None:
     ranking = rank({0: evaluation(), 100: evaluation(0.0, 1)})
-    (told,) = cautions.of_captions(ranking, 3, proven=False)
+    (told,) = map(str, cautions.of_captions(ranking, 3, proven=False))
     assert told.startswith("3 different prompts show only a gain of more than 2.5 times its spread between them")
     assert list(cautions.of_captions(ranking, 3, proven=True)) == []
     assert list(cautions.of_captions(ranking, 8, proven=False)) == []
@@ -61,9 +61,9 @@ def test_few_prompts_are_said_where_nothing_is_shown() -> None:
 
 def test_a_choice_that_the_final_did_not_look_at_says_so() -> None:
     assert list(cautions.unconfirmed(600, (600, 750), {600, 750, 900})) == []
-    (told,) = cautions.unconfirmed(150, (150, 600, 900), {600, 750, 900})
+    (told,) = map(str, cautions.unconfirmed(150, (150, 600, 900), {600, 750, 900}))
     assert told.startswith(
         "The final looked at steps 600, 750, 900, and not at step 150: this choice rests on the first"
     )
-    (told,) = cautions.unconfirmed(600, (300, 600, 900), {600, 750, 900})
+    (told,) = map(str, cautions.unconfirmed(600, (300, 600, 900), {600, 750, 900}))
     assert "not at step 300, now among the best: it does not count for this choice" in told

@@ -271,13 +271,13 @@ def test_a_snapshot_with_a_sign_of_overfitting_is_passed_over_however_good_it_lo
     assert best.step == 200
     assert "Step 200 has the best smoothed composite of the 2 snapshots that may be shipped." in best.reason
     assert "Passed over: steps 300, 400, each of which shows a sign of overfitting (diversity)." in best.reason
-    assert set(best.passed_over) == {300, 400}
+    assert set(best.objections) == {300, 400}
 
 
 def test_where_every_snapshot_shows_a_sign_none_is_passed_over():
     best = varied(overfitting(0.1, 1), overfitting(0.4, 2)).best
     assert best is not None
-    assert (best.step, best.passed_over) == (200, {})
+    assert (best.step, best.objections) == (200, {})
     assert "Step 200 has the best composite of 2 snapshots." in best.reason
     assert best.flagged
     assert best.reason.startswith(

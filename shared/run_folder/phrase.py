@@ -1,0 +1,35 @@
+"""A sentence as its English template and the facts in it: whoever shows it can say it in the reader's language.
+
+Records keep the English text beside it, for people who open the file and for programs that do not know the template.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import reduce
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Phrase(BaseModel):
+    """A sentence or a part of one; `str` of it is the English text."""
+
+    model_config = ConfigDict(frozen=True)
+
+    text: str = Field(description="English, with `{names}` of the values and their formats.")
+    values: dict[str, Phrase | str | int | float] = Field(default_factory=dict)
+
+    def __str__(self) -> str:
+        """Raises KeyError or ValueError where a text of a file does not fit its values."""
+        spelled = {name: str(value) if isinstance(value, Phrase) else value for name, value in self.values.items()}
+        return self.text.format(**spelled)
+
+
+def phrase(text: str, /, **values: Phrase | str | int | float) -> Phrase:
+    """A template of the code, which `dashboard.text` translates, and what fills it in."""
+    return Phrase(text=text, values=values)
+
+
+def joined(text: str, parts: Iterable[Phrase]) -> Phrase:
+    """All parts, two at a time. text: how `{one}` and `{other}` are joined; there is at least one part."""
+    return reduce(lambda one, other: phrase(text, one=one, other=other), parts)
