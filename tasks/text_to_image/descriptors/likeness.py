@@ -9,7 +9,6 @@ one counts.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -38,6 +37,8 @@ NUM_REFINED = 3
 """Most alike pictures whose windows are placed more finely: the picture itself and its twins may be among them."""
 ROUNDS = 3
 """Of placing more finely, each with half the step."""
+NUM_TOGETHER = 4
+"""Pictures whose windows are computed at once: as many as a core's cache holds."""
 FLAT = 1e-4
 """Length of a ring below which a picture has nothing of this frequency: below the rounding of 8 bits."""
 
@@ -61,60 +62,81 @@ def likeness(ones_SD: Floats, others_ND: Floats) -> Floats:
     """
     ones, others = (some.reshape(-1, EDGE, EDGE) for some in (ones_SD, others_ND))
     seen = _views(ones, _cosines(MARGIN, 1 - MARGIN))
-    plain = _Search.over(seen, others)
-    turned = _Search.over(seen * _rings().signs, others)
-    best = np.maximum(plain.best, turned.best)
-    for one, nearest in enumerate(np.argsort(-best, axis=1)[:, :NUM_REFINED]):
-        for other in nearest:
-            mirrored = turned.best[one, other] > plain.best[one, other]
-            wanted, where = (seen[one] * _rings().signs, turned.where) if mirrored else (seen[one], plain.where)
-            best[one, other] = max(best[one, other], _refined(wanted, others[other], where[one, other]))
+    both = np.concatenate([seen, seen * _rings().signs])  # each as it is, then each mirrored
+    found, windows = _searched(both, others)
+    mirrored = found[len(ones) :] > found[: len(ones)]
+    best = np.maximum(found[: len(ones)], found[len(ones) :])
+    for start in range(0, len(ones), NUM_TOGETHER):
+        part = slice(start, start + NUM_TOGETHER)
+        nearest = np.argsort(-best[part], axis=1)[:, :NUM_REFINED]
+        rows = np.repeat(np.arange(len(ones))[part], nearest.shape[1])
+        pairs = rows, nearest.ravel()
+        wanted = rows + len(ones) * mirrored[pairs]
+        refined = _refined(both[wanted], others[pairs[1]], _search_windows()[windows[wanted, pairs[1]]])
+        best[pairs] = np.maximum(best[pairs], refined)
     return best
 
 
-@dataclass(frozen=True)
-class _Search:
-    """The best of the windows for each pair."""
-
-    best: Floats
-    """(S, N)"""
-    where: Floats
-    """(S, N, 3): its middle from the top, from the left, and its side; shares of the edge."""
-
-    @classmethod
-    def over(cls, seen_SD: Floats, others: Floats) -> _Search:
-        best = np.full((len(seen_SD), len(others)), -np.inf, dtype=np.float32)
-        where = np.zeros((*best.shape, 3), dtype=np.float32)
-        for zoom in ZOOMS:
-            side = zoom * (1 - 2 * MARGIN)
-            furthest = int(min((1 - zoom) / 2 + SHIFT, (1 - side) / 2) / STEP + 1e-6)
-            places = 0.5 + STEP * np.arange(-furthest, furthest + 1)
-            cosines = _windows(places, np.full(len(places), side))
-            for top, down in zip(places, cosines, strict=True):
-                lines = down @ others
-                for left, across in zip(places, cosines, strict=True):
-                    found = seen_SD @ _unit(lines @ across.T).T
-                    better = found > best
-                    best[better] = found[better]
-                    where[better] = top, left, side
-        return cls(best, where)
+def _searched(seen_SD: Floats, others: Floats) -> tuple[Floats, NDArray[np.intp]]:
+    """The best of all windows for each pair and its position in `_search_windows`, (S, N) both."""
+    best = np.full((len(others), len(seen_SD)), -np.inf, dtype=np.float32)
+    window = np.zeros(best.shape, dtype=np.intp)
+    for start in range(0, len(others), NUM_TOGETHER):
+        part, num_before = slice(start, start + NUM_TOGETHER), 0
+        pictures = others[part]
+        for cosines in _search_cosines():
+            count, lines = len(cosines), cosines.reshape(-1, EDGE)
+            looks = (lines @ pictures @ lines.T).reshape(-1, count, NUM_FREQUENCIES, count, NUM_FREQUENCIES)
+            views = _unit(looks.swapaxes(2, 3).reshape(len(pictures), count * count, -1))
+            found = (views.reshape(-1, views.shape[-1]) @ seen_SD.T).reshape(len(pictures), count * count, -1)
+            highest = found.argmax(axis=1)
+            values = np.take_along_axis(found, highest[:, None], axis=1)[:, 0]
+            better = values > best[part]
+            np.copyto(best[part], values, where=better)
+            np.copyto(window[part], highest + num_before, where=better)
+            num_before += count * count
+    return best.T, window.T
 
 
-def _refined(wanted: Floats, other: Floats, where: Floats) -> float:
-    """The likeness after moving and resizing the window in ever smaller steps."""
-    best, step = -np.inf, STEP / 2
-    moves = np.array([-1, 0, 1])
-    top, left, side = (float(value) for value in where)
+def _refined(wanted_PD: Floats, others: Floats, windows_P3: NDArray[np.float64]) -> Floats:
+    """(P,) The likeness of each pair after moving and resizing its window in ever smaller steps."""
+    top, left, side = windows_P3.T
+    step, moves, pairs = STEP / 2, np.array([-1, 0, 1]), np.arange(len(wanted_PD))
+    best = np.full(len(wanted_PD), -np.inf, dtype=np.float32)
     for _ in range(ROUNDS):
-        sides = np.minimum(side + 2 * step * moves, 1)[:, None]
-        down, across = (_windows(place + step * moves, sides) for place in (top, left))  # (3 sides, 3 places, F, EDGE)
-        views = _unit((down @ other)[:, :, None] @ across[:, None].swapaxes(-1, -2))
-        found = views @ wanted
-        best = float(found.max())
-        resized, y, x = np.unravel_index(int(found.argmax()), found.shape)
-        top, left, side = top + step * moves[y], left + step * moves[x], float(sides[resized, 0])
+        sides = np.minimum(side[:, None] + 2 * step * moves, 1)
+        down, across = (
+            _windows((place[:, None] + step * moves)[:, None], sides[..., None]) for place in (top, left)
+        )  # (P, 3 sides, 3 places, F, EDGE)
+        looks = (down @ others[:, None, None])[:, :, :, None] @ across[:, :, None].swapaxes(-1, -2)
+        found = (_unit(looks.reshape(len(pairs), 27, -1)) @ wanted_PD[..., None])[..., 0]
+        highest = found.argmax(axis=1)
+        best = found[pairs, highest]
+        resized, y, x = np.unravel_index(highest, (3, 3, 3))
+        top, left, side = top + step * moves[y], left + step * moves[x], sides[pairs, resized]
         step /= 2
     return best
+
+
+def _places(zoom: float) -> tuple[NDArray[np.float64], float]:
+    """(middles of the windows of a zoom along one edge, their side), shares of the edge."""
+    side = zoom * (1 - 2 * MARGIN)
+    furthest = int(min((1 - zoom) / 2 + SHIFT, (1 - side) / 2) / STEP + 1e-6)
+    return 0.5 + STEP * np.arange(-furthest, furthest + 1), side
+
+
+@cache
+def _search_cosines() -> tuple[Floats, ...]:
+    """For each zoom, the cosines of its windows along one edge, (places, F, EDGE)."""
+    return tuple(_windows(places, np.full(len(places), side)) for places, side in map(_places, ZOOMS))
+
+
+@cache
+def _search_windows() -> NDArray[np.float64]:
+    """(W, 3): the middle of each window from the top and from the left, and its side; zoom by zoom, row by row."""
+    return np.array(
+        [(top, left, side) for places, side in map(_places, ZOOMS) for top in places for left in places], dtype=float
+    )
 
 
 def _windows(middles: Any, sides: Any) -> Floats:
@@ -132,24 +154,23 @@ def _cosines(starts: Any, ends: Any) -> Floats:
 
 
 def _views(pictures: Floats, cosines: Floats) -> Floats:
-    return _unit(cosines @ pictures @ cosines.T)
+    return _unit((cosines @ pictures @ cosines.T).reshape(len(pictures), -1))
 
 
 class _Rings:
-    """The cosines ordered by frequency: each ring holds those between two whole frequencies."""
+    """Which cosines are of one frequency: each ring holds those between two whole frequencies."""
 
     def __init__(self) -> None:
         down, across = np.indices((NUM_FREQUENCIES, NUM_FREQUENCIES))
         frequency = np.hypot(down, across).ravel()
-        ring = np.floor(frequency + 0.5).astype(int)
-        used = np.flatnonzero((frequency > 0) & (frequency < NUM_FREQUENCIES))
-        self.order = used[np.argsort(ring[used], kind="stable")]
-        """(D,) The cosines by ring, without the mean."""
-        _, self.starts, self.counts = np.unique(ring[self.order], return_index=True, return_counts=True)
-        self.lengths = np.sqrt(self.counts / len(self.order)).astype(np.float32)
+        ring = np.where((frequency > 0) & (frequency < NUM_FREQUENCIES), np.floor(frequency + 0.5), -1)
+        numbers, counts = np.unique(ring[ring >= 0], return_counts=True)
+        self.members = (ring == numbers[:, None]).astype(np.float32)
+        """(R, F · F) 1 where the cosine is in the ring; the mean and the corners are in none."""
+        self.lengths = np.sqrt(counts / counts.sum()).astype(np.float32)
         """Of each ring in a view: the more cosines it has, the more it says."""
-        self.signs = np.where(across.ravel()[self.order] % 2, -1, 1).astype(np.float32)
-        """What mirroring does to each."""
+        self.signs = np.where(across.ravel() % 2, -1, 1).astype(np.float32)
+        """What mirroring does to each cosine."""
 
 
 @cache
@@ -158,8 +179,7 @@ def _rings() -> _Rings:
 
 
 def _unit(cosines: Any) -> Floats:
-    """(…, F, F) → unit vectors (…, D) whose rings have the same lengths in every picture; about 0 for a flat one."""
+    """(…, F · F) → unit vectors whose rings have the same lengths in every picture; about 0 for a flat one."""
     rings = _rings()
-    flat = cosines.reshape(*cosines.shape[:-2], -1)[..., rings.order]
-    lengths = np.sqrt(np.add.reduceat(flat * flat, rings.starts, axis=-1))
-    return flat * np.repeat(rings.lengths / np.maximum(lengths, FLAT), rings.counts, axis=-1)
+    lengths = np.sqrt((cosines * cosines) @ rings.members.T)
+    return cosines * ((rings.lengths / np.maximum(lengths, FLAT)) @ rings.members)

@@ -79,7 +79,7 @@ def copies(metric_input: MetricInput, features: Features) -> list[Row]:
     look = features[picture_lightness]
     training = _known(metric_input.training)
     held_out, own = np.unique(np.stack(look(metric_input.references)), axis=0, return_inverse=True)
-    of_references = distances(held_out, training.pictures)
+    of_references = _of_references(metric_input.training, held_out.tobytes())
     by_chance = np.concatenate([training.by_chance, training.ratios(of_references)])
     by_chance = by_chance[by_chance > TWIN]
     nearest = distances(np.stack(look(metric_input.samples)), training.pictures)
@@ -162,6 +162,13 @@ class _Training:
 def _known(training: TrainingSet) -> _Training:
     """Compared among themselves once per run: each snapshot asks."""
     return _Training.of(training.vectors(lightness))
+
+
+@lru_cache(maxsize=2)
+def _of_references(training: TrainingSet, held_out: bytes) -> Array:
+    """(H, N) Their distances to the training pictures: the same for every snapshot. held_out: rows of float32."""
+    pictures = _known(training).pictures
+    return distances(np.frombuffer(held_out, dtype=np.float32).reshape(-1, pictures.shape[1]), pictures)
 
 
 def distances(pictures_SD: NDArray[np.float32], others_ND: NDArray[np.float32]) -> Array:
