@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +21,12 @@ from dashboard.data.reader import RunReader
 from dashboard.data.versions import is_live
 from dashboard.panels import refreshed
 from dashboard.text import language
-from dashboard.text.formatting import duration, number, size
+from dashboard.text.formatting import duration, number, size, zone_of
 from dashboard.text.language import say
 from shared.machine.gpu_readings import Gpu, read_gpus
 from shared.run_folder.heartbeat import is_alive, read_statuses
 from shared.run_folder.records.process_status import ProcessStatus, Role
+from shared.run_folder.times import parse_time
 
 ROLES: tuple[Role, ...] = ("supervisor", "trainer", "evaluator")
 FOLDERS = ("snapshots", "checkpoints", "evaluations", "confirmations", "requested", "references", "exports", "logs")
@@ -41,9 +42,7 @@ def system_panel(reader: RunReader) -> float:
     """Where the dashboard runs, which is where the run's files are."""
     show_machine(reader.run.path)
     st.markdown("## " + say("Programs"))
-    started = st.column_config.DatetimeColumn(format="YYYY-MM-DD HH:mm:ss")
-    table = program_table(reader, datetime.now(UTC))
-    st.dataframe(table, hide_index=True, column_config={say("started"): started})
+    st.dataframe(program_table(reader, datetime.now(UTC), zone_of(st.context.timezone)), hide_index=True)
     return LIVE_SECONDS if is_live(reader.run) else QUIET_SECONDS
 
 
@@ -146,8 +145,8 @@ def show_machine(folder: Path) -> None:
             column.progress(min(1.0, max(0.0, share)), text=f"**{name}** {text}")
 
 
-def program_table(reader: RunReader, now: datetime) -> pd.DataFrame:
-    """The last record of each program."""
+def program_table(reader: RunReader, now: datetime, zone: tzinfo) -> pd.DataFrame:
+    """The last record of each program. zone: in which its start is told."""
     rows: list[dict[str, Any]] = []
     programs = [(role, slot, status) for role in ROLES for slot, status in slots_of(reader, role).items()]
     for role, slot, status in programs:
@@ -161,7 +160,7 @@ def program_table(reader: RunReader, now: datetime) -> pd.DataFrame:
                 say("step"): str(status.step) if status and role != "supervisor" else "",
                 say("pid"): str(status.pid) if status else "",
                 say("host"): status.host if status else "",
-                say("started"): pd.to_datetime(status.started, utc=True, errors="coerce") if status else pd.NaT,
+                say("started"): f"{parse_time(status.started).astimezone(zone):%Y-%m-%d %H:%M:%S}" if status else say("not started"),
             }
         )
     return pd.DataFrame(rows)

@@ -9,9 +9,8 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime
 from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
@@ -26,6 +25,7 @@ from dashboard.story.cards import cards
 from dashboard.story.progress.requests import advice, shown_requests
 from dashboard.story.screen import screen
 from dashboard.text import language
+from dashboard.text.formatting import zone_of
 from dashboard.text.language import best_match, say
 from shared.errors import DarkroomError, RunFolderError
 
@@ -122,11 +122,3 @@ def step_of(text: str | None) -> int | None:
     with suppress(TypeError, ValueError):
         return int(text)  # type: ignore[arg-type]
     return None
-
-
-def zone_of(name: str | None) -> tzinfo:
-    """The browser's time zone; UTC where it does not say."""
-    try:
-        return ZoneInfo(name or "UTC")
-    except (ValueError, OSError, ZoneInfoNotFoundError):
-        return UTC

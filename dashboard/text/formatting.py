@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from datetime import UTC, tzinfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from dashboard.text.language import say
 from shared.run_folder.metric_descriptions import Column
@@ -61,3 +63,11 @@ def metric_name(column: Column) -> str:
 def metric_title(column: Column) -> str:
     """With its unit, where it has one."""
     return f"{metric_name(column)}, {column.unit}" if column.unit else metric_name(column)
+
+
+def zone_of(name: str | None) -> tzinfo:
+    """The browser's time zone; UTC where it does not say."""
+    try:
+        return ZoneInfo(name or "UTC")
+    except (ValueError, OSError, ZoneInfoNotFoundError):
+        return UTC

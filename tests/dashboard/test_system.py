@@ -9,7 +9,7 @@ import pytest
 from dashboard.charts.system import system_figure
 from dashboard.data.machine.consumption import consumption
 from dashboard.data.reader import RunReader
-from dashboard.panels.system import took, why_no_series
+from dashboard.panels.system import program_table, took, why_no_series
 from examples.fake_run.run import FakeRun, create
 from shared.run_folder.heartbeat import hold_role
 from shared.run_folder.tables import SYSTEM_COLUMNS, write_rows
@@ -108,3 +108,9 @@ def test_rows_before_the_first_step_and_after_the_last_have_no_place_among_the_s
     figure = system_figure(table.reindex(columns=[*table, "disk_free_mib"]), train, "step")
     assert figure["data"][0]["x"]["bdata"], "one point"
     assert len(figure["data"]) == 1
+
+
+def test_a_program_that_never_ran_is_not_started(reader: RunReader) -> None:
+    table = program_table(reader, datetime.now(UTC), UTC).set_index("program")
+    assert table.loc["Supervisor", "started"] == "not started"
+    assert str(table.loc["Trainer", "started"]).startswith("20")
