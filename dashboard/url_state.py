@@ -27,6 +27,7 @@ PARSERS: dict[str, Callable[[str], Any]] = {
     "curves": lambda text: text == OPEN,
     "step": int,
     "left": int,
+    "order": str,
     "compare": _words,
     "role": str,
     "over": str,

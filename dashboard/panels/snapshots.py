@@ -5,84 +5,83 @@ from __future__ import annotations
 import html
 import shlex
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 import streamlit as st
 
 from dashboard import url_state
+from dashboard.components.screen import Asked, show_snapshots
+from dashboard.components.snapshot_details import facts_html, head_html, numbers_html, signs_html
 from dashboard.data.drawings import sheets_html
 from dashboard.data.notes import Notes
 from dashboard.data.reader import RunReader
-from dashboard.data.snapshot_table import snapshot_table, verdict_words
 from dashboard.panels import act, refreshed
 from dashboard.panels.evaluate_now import requests_panel
 from dashboard.panels.notes import show_notes
 from dashboard.panels.waiting import wait_for_training
 from dashboard.server import exports
 from dashboard.server.files import download_url
-from dashboard.text.formatting import duration, metric_name, size
+from dashboard.text import language
+from dashboard.text.formatting import duration, size, zone_of
 from dashboard.text.language import say
 from dashboard.text.verbatim import verbatim
 from shared.run_folder.records.export_format import ExportFormat
 from shared.run_folder.records.manifest import FileEntry, Manifest
 
-SHORT_TABLE, TABLE_HEIGHT = 12, 420
-
 
 @refreshed("snapshots", "metrics", "evaluations", "notes", "settings", seconds=4.0)
 def snapshots_panel(reader: RunReader) -> float | None:
-    """A click on a row chooses the snapshot below, and on every other page."""
+    """A click on a row opens the snapshot beside the table, and on every other page."""
     steps = sorted(reader.snapshot_steps(), reverse=True)
     if not steps:
         return wait_for_training(reader, say("Waiting for the first snapshot …"))
-    best, noted = reader.best(), reader.notes()
-    manifests = {step: manifest for step in steps if (manifest := reader.manifest(step))}
-    best_step = best.step if best else None
-
-    def choose() -> None:
-        rows = st.session_state[f"snapshots_{reader.run_id}"]["selection"]["rows"]
-        if rows:
-            st.session_state["step"] = steps[rows[0]]
-            url_state.write()
-
-    st.dataframe(
-        snapshot_table(steps, reader.metrics(), reader.descriptions, manifests, best, noted or Notes()),
-        key=f"snapshots_{reader.run_id}",
-        hide_index=True,
-        height="content" if len(steps) <= SHORT_TABLE else TABLE_HEIGHT,
-        on_select=choose,
-        selection_mode="single-row",
-        column_config={
-            "☆": st.column_config.TextColumn(width=30),
-            say("size, MB"): st.column_config.NumberColumn(format="%.2f"),
-            say("published"): st.column_config.DatetimeColumn(format="MM-DD HH:mm"),
-            **{
-                metric_name(column): st.column_config.TextColumn(help=verbatim(say(column.meaning)))
-                for column in reader.descriptions.compared
-            },
-        },
-    )
-    st.caption(say("Differences vs base model, each with its own 95 % interval over prompts."))
-    chosen, opened = st.session_state.get("step"), f"opened_{reader.run_id}"
-    st.session_state.setdefault(opened, best_step if best_step in steps else steps[0])  # stays, for notes are typed
-    shown = chosen if chosen in steps else st.session_state[opened]
-    show_snapshot(reader, shown, manifests.get(shown), noted)
+    best, opened = reader.best(), f"opened_{reader.run_id}"
+    st.session_state.setdefault(
+        opened, best.step if best and best.step in steps else steps[0]
+    )  # stays: notes are typed
+    with st.container(key="snapshots_page"):
+        with st.container(key="snapshots_table"):
+            data = {"run": reader.name, "lang": language.current(), "order": st.session_state.get("order", "")}
+            obey(show_snapshots(data | {"step": shown_step(steps, opened)}, key=f"snapshots_{reader.run_id}"))
+        with st.container(border=True, key="snapshot"):
+            show_snapshot(reader, shown_step(steps, opened), reader.notes())
     return None
 
 
-def show_snapshot(reader: RunReader, step: int, manifest: Manifest | None, noted: Notes | None) -> None:
-    """Verdict, contact sheets, file, star and note, and what may be asked of the evaluators."""
-    row = reader.metrics().set_index("step").to_dict("index").get(step)
-    with st.container(border=True, key="snapshot"):
-        st.markdown(f"##### {say('Step {step}', step=step)}")
-        st.text(verdict_words(step, row, reader.best()))
-        if sheets := sheets_html(reader.run, step):
-            st.html(sheets)
-        left, right = st.columns([6, 5], gap="medium")
-        with left:
-            show_file(reader, step, manifest)
-        with right:
-            show_notes(reader, step, noted)
-        requests_panel(reader.name, step)
+def shown_step(steps: Sequence[int], opened: str) -> int:
+    """The step of the address, if it has a snapshot."""
+    chosen = st.session_state.get("step")
+    return int(chosen if chosen in steps else st.session_state[opened])
+
+
+def obey(asked: Asked) -> None:
+    """Which snapshot is open and how they are sorted belongs to the address."""
+    match asked:
+        case {"do": "open", "step": int(step)}:
+            st.session_state["step"] = step
+        case {"do": "order", "order": str(order)}:
+            st.session_state["order"] = order
+        case _:
+            return
+    url_state.write()
+
+
+def show_snapshot(reader: RunReader, step: int, noted: Notes | None) -> None:
+    """Verdict, what to take away, star and note, its numbers, and what may be asked of the evaluators."""
+    manifest = reader.manifest(step)
+    st.html(head_html(reader, step))
+    if step in reader.drawn_steps() and not reader.has_no_pictures():
+        view = {"run": reader.name, "step": str(step)}
+        st.page_link(
+            "views/samples.py", label=say("Pictures of this snapshot"), icon=":material/image:", query_params=view
+        )
+    if sheets := sheets_html(reader.run, step):
+        st.html(sheets)
+    show_file(reader, step, manifest)
+    show_notes(reader, step, noted)
+    now, zone = datetime.now(UTC), zone_of(st.context.timezone)
+    st.html(numbers_html(reader, step) + signs_html(reader, step) + facts_html(manifest, now, zone))
+    requests_panel(reader.name, step)
 
 
 def show_file(reader: RunReader, step: int, manifest: Manifest | None) -> None:
@@ -95,7 +94,6 @@ def show_file(reader: RunReader, step: int, manifest: Manifest | None) -> None:
     downloads_panel(reader.name, step, manifest.files)
     for entry in manifest.files:
         st.code(str(folder / entry.name), language=None, wrap_lines=True)
-        st.caption(f"sha256 {verbatim(entry.sha256)}")
     if converted := to_convert(reader):
         with st.expander(say("On the command line")):
             run = shlex.quote(str(reader.run.path))

@@ -160,10 +160,16 @@ def program_table(reader: RunReader, now: datetime, zone: tzinfo) -> pd.DataFram
                 say("step"): str(status.step) if status and role != "supervisor" else "",
                 say("pid"): str(status.pid) if status else "",
                 say("host"): status.host if status else "",
-                say("started"): f"{parse_time(status.started).astimezone(zone):%Y-%m-%d %H:%M:%S}" if status else say("not started"),
+                say("started"): f"{parse_time(status.started).astimezone(zone):%Y-%m-%d %H:%M:%S}"
+                if status
+                else say("not started"),
             }
         )
     return pd.DataFrame(rows)
+
+
+def _started(status: ProcessStatus | None, zone: tzinfo) -> str:
+    return f"{parse_time(status.started).astimezone(zone):%Y-%m-%d %H:%M:%S}" if status else say("not started")
 
 
 def slots_of(reader: RunReader, role: Role) -> dict[int, ProcessStatus | None]:

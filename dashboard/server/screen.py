@@ -1,4 +1,4 @@
-"""The first screen and the list of runs as JSON, which the page asks for again and again: unchanged, it is not sent."""
+"""First screen, snapshots and runs as JSON, which the page asks for again and again: unchanged, it is not sent."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from dashboard.server.exports import EXPORTS
 from dashboard.story.cards import cards
 from dashboard.story.progress.requests import advice, shown_requests
 from dashboard.story.screen import screen
+from dashboard.story.snapshots import table
 from dashboard.text import language
 from dashboard.text.formatting import zone_of
 from dashboard.text.language import best_match, say
@@ -37,6 +38,9 @@ def screen_routes() -> list[Route]:
 
     def first_screen(request: Request) -> Response:
         return answer(request, lambda: document(request))
+
+    def snapshots(request: Request) -> Response:
+        return answer(request, lambda: asdict(table(reader_of(request.path_params["run"]))))
 
     def runs(request: Request) -> Response:
         return answer(request, lambda: [asdict(line) for line in run_lines()])
@@ -56,6 +60,7 @@ def screen_routes() -> list[Route]:
 
     return [
         Route("/screen/{run}.json", first_screen),
+        Route("/snapshots/{run}.json", snapshots),
         Route("/runs.json", runs),
         Route("/cards.json", all_cards),
         Route("/report/{run}.html", report_file),

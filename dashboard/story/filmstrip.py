@@ -11,6 +11,7 @@ from dashboard.data.sure import is_sure
 from dashboard.story.evidence import Evidence
 from dashboard.story.gains import num_won
 from dashboard.story.pictures import sample_urls, typical_pair
+from dashboard.story.snapshots import signs_of
 from dashboard.story.wording import about, capital, of_units, sentence
 from dashboard.text.language import say
 from shared.run_folder.pending import BASE_MODEL, Work
@@ -80,7 +81,7 @@ class _Strip:
         seconds = evidence.backlog.ends.get(Work(step))
         eta = say("in {time}", time=about(seconds)) if seconds is not None else ""
         is_best = best is not None and best.step == step
-        signs = [say(name) for name in str(row.get("signals") or "").split() if name != "nan"]
+        signs = [say(name) for name in signs_of(row)]
         return Cell(
             step,
             state,

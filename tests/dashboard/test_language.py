@@ -9,7 +9,7 @@ import pytest
 
 from dashboard import charts
 from dashboard.charts import quality, system, training
-from dashboard.components import request_status
+from dashboard.components import request_status, snapshot_details
 from dashboard.data import drawings
 from dashboard.panels import curves, logs
 from dashboard.panels import system as system_page
@@ -49,6 +49,7 @@ LOOKED_UP = {
     *request_status.DONE.values(),
     request_status.DRAWN,
     *drawings.SHEETS.values(),
+    *snapshot_details.FACTS.values(),
     *(text for kind, text in SENTENCES.items() if kind != "notice"),  # the program's own words
     *FINAL_STATES,
     "requested",

@@ -15,9 +15,8 @@ from dashboard.charts.quality import quality_figure
 from dashboard.components.wall import wall_data
 from dashboard.data.best_snapshot import best_table_html
 from dashboard.data.comparison import Contestant, score_table
-from dashboard.data.notes import Notes
 from dashboard.data.reader import RunReader
-from dashboard.data.snapshot_table import snapshot_table
+from dashboard.story.snapshots import table
 from dashboard.text import language
 from evaluator.results_table import ResultsTable, publish_descriptions
 from examples.fake_run.history import write_history
@@ -77,8 +76,10 @@ def test_it_is_in_the_charts(reader: RunReader) -> None:
 def test_it_is_in_the_tables(reader: RunReader) -> None:
     best = reader.best()
     assert best
-    table = snapshot_table([8], reader.metrics(), reader.descriptions, {}, best, Notes())
-    assert re.fullmatch(r"\+0\.\d \[[+−]\d\.\d, \+\d\.\d\]", table["equal exposure"][0])
+    shown = table(reader)
+    value = shown.lines[8].values[[column.title for column in shown.columns].index("Equal exposure")]
+    assert value
+    assert re.fullmatch(r"\+0\.\d \[[+−]\d\.\d, \+\d\.\d\]", value.words)
     page = best_table_html(best, reader.base_metrics(), reader.descriptions)
     assert "<th>equal exposure, %</th>" in page
     evaluated = reader.result(best.step)

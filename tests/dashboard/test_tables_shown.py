@@ -12,18 +12,18 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from dashboard.components.wall import RUN_COLUMNS, wall_data
-from dashboard.data import log_tail, notes
+from dashboard.data import log_tail
 from dashboard.data.best_snapshot import best_table_html, signals_html
 from dashboard.data.comparison import Contestant, config_differences, evaluated_otherwise, score_table
 from dashboard.data.drawings import drawings_html, sheets_html
 from dashboard.data.machine import machine_usage
 from dashboard.data.reader import RunReader
-from dashboard.data.snapshot_table import snapshot_table, verdict_words
 from dashboard.panels.curves import events_of
 from dashboard.panels.logs import what_is_hidden
 from dashboard.panels.settings import changes_table, settings_table
 from dashboard.panels.system import memory_table
 from dashboard.server.files import download_url, find_download, find_file, routes
+from dashboard.story.snapshots import verdict_words
 from examples.fake_run.run import PROMPTS, FakeRun
 from examples.fake_run.verdict import rebuild_tables
 from shared.files.publication import publish
@@ -42,23 +42,6 @@ REFERENCES = dict.fromkeys(PROMPTS, "x")
 @pytest.fixture
 def reader(finished: FakeRun) -> RunReader:
     return RunReader(finished.run, finished.record.run_id)
-
-
-def test_each_snapshot_has_its_verdict_in_words(reader: RunReader) -> None:
-    steps, best = reader.snapshot_steps(), reader.best()
-    assert best
-    manifests = {step: found for step in steps if (found := reader.manifest(step))}
-    noted = notes.Notes(starred=(80,), texts={80: "soft edges"})
-    shown = snapshot_table([*steps, 240], reader.metrics(), reader.descriptions, manifests, best, noted)
-    table = shown.set_index("step")
-    assert table.index.tolist() == [240, 200, 160, 120, 80, 40]
-    assert table["verdict"][240] == "not evaluated yet"
-    assert table["verdict"][160] == "could not be evaluated: the adapter holds a value that is not finite"
-    assert table["verdict"][best.step] == "★ best; better than the base model (95 %)"
-    assert (table["☆"][80], table["note"][80], table["☆"][40]) == ("★", "soft edges", "")
-    assert table["digest"][40] == reader.run.published_snapshots()[40].files[0].sha256[:12]
-    row = reader.metrics().set_index("step").loc[40]
-    assert table["visual loss"][40].startswith(f"{row['visual_loss_delta']:+.3f}".replace("-", "−"))
 
 
 @pytest.mark.parametrize(
@@ -98,7 +81,7 @@ def test_the_final_says_in_words_what_it_decided(reader: RunReader) -> None:
         reason="",
     )
     decided = best.model_copy(update={"step": 120, "confirmation": final})
-    assert verdict_words(120, row, decided) == ("★ best; better than the base model (95 %); chosen by the final")
+    assert verdict_words(120, row, decided) == "better than the base model (95 %); chosen by the final"
     assert verdict_words(80, row, decided).endswith("; the final chose step 120")
     assert verdict_words(40, row, decided) == "better than the base model (95 %)"
     doubtful = decided.model_copy(update={"confirmation": final.model_copy(update={"better_than_base": False})})

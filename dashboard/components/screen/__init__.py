@@ -1,4 +1,5 @@
-"""The bar on top of every page and the first screen: both ask for `/screen/<run>.json` themselves and draw it.
+"""The bar on top of every page, the first screen, the table of snapshots and the cards of all runs: they ask for their
+JSON documents themselves and draw them.
 
 Python sends only which run, which page and the texts. What a person presses comes back as one trigger value, `asked`:
 `{"do": "stop"}`, `{"do": "run", "run": "demo"}`, …
@@ -13,8 +14,9 @@ from dashboard.text.language import say
 
 Asked = dict[str, Any]
 
-_bar, _screen, _runs = (
-    module_component(name, f"{name}.js", f'<div class="darkroom-{name}"></div>') for name in ("bar", "screen", "runs")
+_bar, _screen, _runs, _snapshots = (
+    module_component(name, f"{name}.js", f'<div class="darkroom-{name}"></div>')
+    for name in ("bar", "screen", "runs", "snapshots")
 )
 
 
@@ -31,6 +33,11 @@ def show_first_screen(data: dict[str, Any], *, key: str) -> Asked:
 def show_runs(data: dict[str, Any], *, key: str) -> Asked:
     """All runs; returns what was just asked for, if anything."""
     return _asked(_runs(key=key, data=data | {"words": runs_words()}, on_asked_change=lambda: None))
+
+
+def show_snapshots(data: dict[str, Any], *, key: str) -> Asked:
+    """The table of all snapshots; returns what was just asked for, if anything."""
+    return _asked(_snapshots(key=key, data=data | {"words": snapshots_words()}, on_asked_change=lambda: None))
 
 
 def _asked(result: Any) -> Asked:
@@ -89,6 +96,36 @@ def screen_words() -> dict[str, str]:
         "planned": say("planned"),
         "failed": say("failed"),
         "skipped": say("skipped"),
+    }
+
+
+def snapshots_words() -> dict[str, str]:
+    """The texts of the table of snapshots."""
+    return {
+        "snapshots": say("Snapshots"),
+        "step": say("step"),
+        "verdict": say("verdict"),
+        "won": say("prompts won"),
+        "wonHelp": say("Prompts on which it is better than the base model, of those compared."),
+        "note": say("note"),
+        "sort": say("Sort by"),
+        "open": say("Open step {step}", step="{step}"),
+        "best": say("best"),
+        "bestSoFar": say("best so far"),
+        "flagged": say("flagged"),
+        "starred": say("starred"),
+        "averaged": say("averaged weights"),
+        "evaluating": say("being evaluated"),
+        "waiting": say("waits to be evaluated"),
+        "planned": say("not trained yet"),
+        "failed": say("could not be evaluated"),
+        "skipped": say("will not be evaluated"),
+        "missing": say("no value"),
+        "scale": say(
+            "Each number is the difference to the base model, turned so that more is better. The bar is its 95 % "
+            "interval, the line the base model. Point at a number to see the metric's own."
+        ),
+        "offline": say("The dashboard does not answer; trying again …"),
     }
 
 

@@ -1,6 +1,7 @@
 // What to ship and why: a headline, a sentence, a row for each metric that counts, the downloads, the runner-up.
 
 import { button, fit, make, scrollByKeyboard, set, show, write, writeWithCode } from "./dom.js"
+import { drawInterval, makeInterval, scaleOf } from "./interval.js"
 import { look } from "./poll.js"
 
 export class Verdict {
@@ -45,17 +46,14 @@ export class Verdict {
 
   // All bars have one scale, on which more is better and the line is the base model.
   drawRows(rows) {
-    const ends = rows.flatMap(({ low, high }) => [low ?? 0, high ?? 0])
-    const least = Math.min(0, ...ends)
-    const most = Math.max(0, ...ends, least + 1e-9)
-    const room = 0.04 * (most - least)
-    const place = (value) => (100 * (value - least + room)) / (most - least + 2 * room)
+    const place = scaleOf(rows)
     fit(this.rows, rows.length, makeRow).forEach((node, index) => {
       const row = rows[index]
       node.dataset.better = row.better
       write(node.children[0], row.title)
       write(node.children[1], row.words)
-      drawInterval(node.children[2], row, place, this.words)
+      const title = row.low === null ? "" : this.words.interval.replace("{low}", row.low.toFixed(2)).replace("{high}", row.high.toFixed(2))
+      drawInterval(node.children[2], row, place, title)
       write(node.children[3], row.caveat)
       show(node.children[3], row.caveat)
     })
@@ -136,26 +134,7 @@ export class Verdict {
 }
 
 function makeRow() {
-  return make("li", "row", make("b"), make("span", "words"), make("span", "interval", make("i", "zero"), make("i", "range"), make("i", "dot")), make("span", "caveat"))
-}
-
-function drawInterval(node, { delta, low, high }, place, words) {
-  const isKnown = delta !== null && low !== null && high !== null
-  node.style.visibility = isKnown ? "visible" : "hidden"
-  if (!isKnown) return
-  const [zero, range, dot] = node.children
-  const put = (part, name, value) => {
-    const text = `${value.toFixed(2)}%`
-    if (part.style[name] !== text) part.style[name] = text
-  }
-  put(zero, "left", place(0))
-  put(range, "left", place(low))
-  put(range, "width", place(high) - place(low))
-  put(dot, "left", place(delta))
-  const text = words.interval.replace("{low}", low.toFixed(2)).replace("{high}", high.toFixed(2))
-  set(node, "role", "img")
-  set(node, "aria-label", text)
-  set(node, "title", text)
+  return make("li", "row", make("b"), make("span", "words"), makeInterval(), make("span", "caveat"))
 }
 
 async function copyText(text) {
