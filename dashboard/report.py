@@ -91,7 +91,9 @@ def render(reader: RunReader) -> str:
         "first_screen": screen_html(shown, picture, partial(inline, reader.run, max_side=THUMBNAIL_SIDE)),
         "light": css_variables(theme["light"]),
         "dark": css_variables(theme["dark"]),
-        "style": "".join(file.read_text(encoding="utf-8") for file in (HERE / "style.css", walls.STYLE, STYLE)),
+        "style": "".join(
+            file.read_text(encoding="utf-8") for file in (HERE / "style.css", figures.STYLE, walls.STYLE, STYLE)
+        ),
         "alerts": failures(reader),
         "numbers": numbers(reader, best) if best else "",
         "curves_title": html.escape(say("Curves")),
@@ -106,7 +108,6 @@ def render(reader: RunReader) -> str:
         "settings": settings(reader),
         "plotly": PLOTLY_FILE.read_text(encoding="utf-8").replace("</script", "<\\/script"),
         "figure_frame": figures.FRAME,
-        "figure_style": figures.STYLE,
         "figure_script": base64.b64encode(figures.SCRIPT.read_bytes()).decode(),
         "wall_script": base64.b64encode(walls.SCRIPT.read_bytes()).decode(),
         "data": json.dumps(data, ensure_ascii=False).replace("<", "\\u003c"),

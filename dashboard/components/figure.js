@@ -1,10 +1,10 @@
 // Shows data.figure with Plotly.react in one node that lives as long as the page does.
 // The step range is kept here, not by Plotly, because a zoom of one figure is a zoom of its whole group;
 // everything else a person did (legend, value axes) is kept by Plotly under `uirevision`.
-// Streamlit calls the default function again for new data and for another theme, and its result once, at the end.
+// The default function is called again for new data and for another theme, and its result once, at the end.
 
-const figures = (window.darkroomFigures ??= new Map()) // node → {figure, group, label, tell}
-const views = (window.darkroomViews ??= new Map()) // group → {range, resets}
+const figures = new Map() // node → {figure, group, label, tell}
+const views = new Map() // group → {range, resets}
 
 const NARROW = 480 // pixels: titles need the whole width, legends go below them, over the lines
 

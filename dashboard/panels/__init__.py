@@ -36,7 +36,7 @@ Body = Callable[Concatenate[RunReader, Further], float | None]
 
 
 def refreshed(
-    *parts: str, seconds: float | Callable[[RunReader], float] = 2.0
+    *parts: str, seconds: float = 2.0
 ) -> Callable[[Body[Further]], Callable[Concatenate[str, Further], None]]:
     """Make `body(reader, …)` a panel that is called with the run's name and drawn again when one of `parts` of the run
     folder has changed (`dashboard.data.versions`), but not within `seconds`.
@@ -54,7 +54,7 @@ def refreshed(
                 reader = _reader_or_none(run_name)
                 if reader:
                     drawn = version(reader.run, parts)
-                    interval = seconds(reader) if callable(seconds) else seconds
+                    interval = seconds
                     again = body(reader, *further, **named)
             watch(run_name, parts, drawn, seconds=interval, again=again, key=body.__name__)
 

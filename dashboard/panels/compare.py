@@ -4,22 +4,21 @@ differ, the same prompts drawn."""
 from __future__ import annotations
 
 import html
-from dataclasses import replace
 
 import streamlit as st
 
 from dashboard import url_state
-from dashboard.charts.axis import Look
-from dashboard.charts.overlay import COLORS, Run, overlay_figure
-from dashboard.components.figure import show_figure, window_of
+from dashboard.charts.overlay import COLORS
+from dashboard.components.figure import show_chart
 from dashboard.components.wall import REFERENCE, show_wall, wall_data
 from dashboard.data.comparison import Contestant, evaluated_otherwise, score_table
 from dashboard.data.reader import RunReader
 from dashboard.data.runs import open_reader, run_names
 from dashboard.data.versions import is_live
 from dashboard.panels import failing_alone, refreshed, sentence
-from dashboard.panels.curves import axis_of, choose_look
+from dashboard.panels.curves import SHOWN, choose_look
 from dashboard.panels.settings import show_differences
+from dashboard.server.figures import figure_url, looked_at
 from dashboard.story.contest import contest
 from dashboard.text.language import say
 from dashboard.text.verbatim import verbatim
@@ -31,7 +30,7 @@ LOOK_SECONDS = 10.0  # for another run
 LIVE_SECONDS = 10.0  # of the others, of which only this run is watched
 
 
-@refreshed("train", "metrics", "evaluations", "settings", seconds=5.0)
+@refreshed("metrics", "evaluations", "settings", seconds=5.0)
 def compare_panel(reader: RunReader) -> float | None:
     """The run of the page is the baseline; others are chosen here."""
     others = [name for name in run_names() if name != reader.name]
@@ -44,24 +43,21 @@ def compare_panel(reader: RunReader) -> float | None:
     with head, failing_alone("comparison in words"):
         show_contest(contestants, reader.name)
     look = choose_look(reader)
-    group = "-".join(one.run_id for one in readers) + look.view()
-    look = replace(look, anchors=False, window=window_of(group))
     curves, numbers = st.columns([5, 6], gap="medium")
-    with curves, failing_alone("comparison of curves"):
-        runs = [run_of(one, look) for one in readers]
-        label = say("Curves of {runs}", runs=", ".join(one.name for one in readers))
-        show_figure(overlay_figure(runs, look), key="overlay_figure", group=group, label=label, file_name="compare")
+    with curves:
+        show_chart(
+            figure_url(reader.name, "compare", **looked_at(look), **{"with": [one.name for one in readers[1:]]}),
+            run=reader.name,
+            parts=SHOWN,
+            group="-".join(one.run_id for one in readers) + look.view(),
+            file_name="compare",
+            key="overlay_chart",
+        )
     with numbers, failing_alone("comparison in numbers"):
         show_numbers(contestants, reader.name)
     with failing_alone("comparison in pictures"):
         show_pictures(readers)
     return LIVE_SECONDS if any(is_live(one.run) for one in readers[1:]) else None
-
-
-def run_of(reader: RunReader, look: Look) -> Run:
-    """A run with its tables."""
-    tables = reader.train(), reader.validation(), reader.metrics()
-    return Run(reader.name, *tables, axis_of(reader, look), reader.descriptions)
 
 
 def chosen_readers(others: list[str]) -> list[RunReader]:

@@ -2,48 +2,38 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, tzinfo
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import streamlit as st
 
 from dashboard import url_state
-from dashboard.charts.system import Axis, system_figure
-from dashboard.components import state_line
-from dashboard.components.figure import show_figure
+from dashboard.charts.system import Axis
+from dashboard.components.figure import show_chart
+from dashboard.components.screen import show_machine
 from dashboard.data.machine.consumption import Consumption, consumption
-from dashboard.data.machine.machine_usage import folder_bytes, read_machine
+from dashboard.data.machine.machine_usage import folder_bytes
 from dashboard.data.reader import RunReader
-from dashboard.data.versions import is_live
-from dashboard.panels import refreshed
+from dashboard.panels import LANGUAGE, refreshed
+from dashboard.server.figures import figure_url
 from dashboard.text import language
-from dashboard.text.formatting import duration, number, size, zone_of
+from dashboard.text.formatting import duration, number, size
 from dashboard.text.language import say
-from shared.machine.gpu_readings import Gpu, read_gpus
 from shared.run_folder.heartbeat import is_alive, read_statuses
-from shared.run_folder.records.process_status import ProcessStatus, Role
-from shared.run_folder.times import parse_time
+from shared.run_folder.records.process_status import Role
 
-ROLES: tuple[Role, ...] = ("supervisor", "trainer", "evaluator")
 FOLDERS = ("snapshots", "checkpoints", "evaluations", "confirmations", "requested", "references", "exports", "logs")
 ELSEWHERE: dict[str, Any] = {"schema_version": True, "memory": True, "changes": True, "dataset": {"held_out"}}
 OVER: dict[Axis, str] = {"relative": "hours", "step": "steps"}
 MEASURED = {"gpu_allocated_mib": "allocated", "gpu_reserved_mib": "reserved", "process_rss_mib": "resident"}
 
-LIVE_SECONDS, QUIET_SECONDS = 2.0, 10.0  # between two looks at the machine
 
-
-@refreshed()
-def system_panel(reader: RunReader) -> float:
-    """Where the dashboard runs, which is where the run's files are."""
-    show_machine(reader.run.path)
-    st.markdown("## " + say("Programs"))
-    st.dataframe(program_table(reader, datetime.now(UTC), zone_of(st.context.timezone)), hide_index=True)
-    return LIVE_SECONDS if is_live(reader.run) else QUIET_SECONDS
+@st.fragment
+def machine_panel(run_name: str) -> None:
+    """Drawn once; from then on the browser asks for what it shows."""
+    language.use(st.session_state.get(LANGUAGE, "en"))
+    show_machine(run_name, key="machine")
 
 
 @refreshed("system", seconds=10.0)
@@ -66,15 +56,16 @@ def series_panel(reader: RunReader) -> None:
         format_func=lambda kind: say(OVER[kind]),
         width="content",
     )
-    for machine, table in enumerate(tables, 1):
+    for machine in range(1, len(tables) + 1):
         if len(tables) > 1:
             st.markdown("### " + say("Machine {number}", number=machine))
-        version = ("system", machine, over, len(table), float(table["timestamp"].iloc[-1]), language.current())
-        figure = reader.keep(version, functools.partial(system_figure, table, reader.train(), over or "relative"))
-        label = say("{run}: memory, load, temperature and power of machine {number}", run=reader.name, number=machine)
-        name = f"{reader.name}-system-{machine}"
-        show_figure(
-            figure, key=f"system_figure_{machine}", group=f"{reader.run_id}-{over}", label=label, file_name=name
+        show_chart(
+            figure_url(reader.name, f"system-{machine}", over=over or "relative"),
+            run=reader.name,
+            parts=("system",),
+            group=f"{reader.run_id}-{over}",
+            file_name=f"{reader.name}-system-{machine}",
+            key=f"system_chart_{machine}",
         )
 
 
@@ -120,63 +111,6 @@ def provenance_panel(reader: RunReader) -> None:
         st.dataframe(pd.DataFrame(rows), hide_index=True)
 
 
-def show_machine(folder: Path) -> None:
-    """Present use of GPUs, processors, memory and disk."""
-    now = read_machine(folder)
-    busy = say("{percent} % of {count} cores", percent=f"{now.cpu_percent:.0f}", count=now.num_cpus)
-    gauges: list[tuple[str, float, str]] = [
-        (say("Processors"), now.cpu_percent / 100, busy),
-        (
-            say("Memory"),
-            now.memory_used_bytes / now.memory_total_bytes,
-            f"{size(now.memory_used_bytes)} / {size(now.memory_total_bytes)}",
-        ),
-        (
-            say("Disk"),
-            1 - now.disk_free_bytes / now.disk_total_bytes,
-            say("{size} free", size=size(now.disk_free_bytes)),
-        ),
-    ]
-    for gpu in gpus():
-        fact = state_line.gpu_fact(gpu)
-        gauges.append((gpu.name, gpu.used_bytes / gpu.total_bytes, f"{fact.value} · {fact.note}"))
-    with st.container(key="gauges"):
-        for column, (name, share, text) in zip(st.columns(len(gauges)), gauges, strict=True):
-            column.progress(min(1.0, max(0.0, share)), text=f"**{name}** {text}")
-
-
-def program_table(reader: RunReader, now: datetime, zone: tzinfo) -> pd.DataFrame:
-    """The last record of each program. zone: in which its start is told."""
-    rows: list[dict[str, Any]] = []
-    programs = [(role, slot, status) for role in ROLES for slot, status in slots_of(reader, role).items()]
-    for role, slot, status in programs:
-        label = say(role.capitalize()) + (f" {slot}" if slot > 1 else "")
-        fact = state_line.process_fact(label, status, is_alive(status), now)
-        rows.append(
-            {
-                say("program"): fact.label,
-                say("state"): fact.value,
-                say("remark"): fact.note,
-                say("step"): str(status.step) if status and role != "supervisor" else "",
-                say("pid"): str(status.pid) if status else "",
-                say("host"): status.host if status else "",
-                say("started"): f"{parse_time(status.started).astimezone(zone):%Y-%m-%d %H:%M:%S}"
-                if status
-                else say("not started"),
-            }
-        )
-    return pd.DataFrame(rows)
-
-
-def _started(status: ProcessStatus | None, zone: tzinfo) -> str:
-    return f"{parse_time(status.started).astimezone(zone):%Y-%m-%d %H:%M:%S}" if status else say("not started")
-
-
-def slots_of(reader: RunReader, role: Role) -> dict[int, ProcessStatus | None]:
-    """The programs of a role by slot; the first one even if it never ran."""
-    return {1: None, **read_statuses(reader.run, role)}
-
-
 def record_table(tree: dict[str, Any], prefix: str = "") -> pd.DataFrame:
     """A record as name and value, nested names joined by dots; missing values are left out."""
     pairs = [(name, value) for name, value in _flat(tree, prefix) if value not in ("", "None", "[]")]
@@ -212,9 +146,3 @@ def _flat(tree: dict[str, Any], prefix: str) -> list[tuple[str, str]]:
         else:
             pairs.append((f"{prefix}{key}", str(value)))
     return pairs
-
-
-@st.cache_data(ttl=2, max_entries=1, show_spinner=False)
-def gpus() -> list[Gpu]:
-    """The GPUs, asked once for all viewers."""
-    return read_gpus()

@@ -12,6 +12,7 @@ from starlette.middleware import Middleware
 
 from dashboard.data.runs import runs_folder
 from dashboard.server.auth import Gate
+from dashboard.server.figures import figure_routes
 from dashboard.server.files import routes
 from dashboard.server.page import page_routes
 from dashboard.server.screen import screen_routes
@@ -20,6 +21,6 @@ from shared.config import access
 
 app = st.App(
     Path(__file__).parents[1] / "shell.py",
-    routes=[*page_routes(), *script_routes(), *screen_routes(), *routes(runs_folder())],
+    routes=[*page_routes(), *script_routes(), *screen_routes(), *figure_routes(), *routes(runs_folder())],
     middleware=[Middleware(Gate, admission=access.admission())],
 )

@@ -3,6 +3,8 @@ and exports to download, and plotly.js from its package."""
 
 from __future__ import annotations
 
+import functools
+import gzip
 import importlib.metadata
 import importlib.resources
 from collections.abc import Container
@@ -73,8 +75,11 @@ def routes(runs: Path) -> list[Route]:
         name = file.name if folder == "exports" else f"{run_name}-{folder}{file.suffix}"
         return FileResponse(file, media_type="application/octet-stream", filename=name)
 
-    async def plotly_script(_: Request) -> FileResponse:
-        return FileResponse(PLOTLY_FILE, media_type="text/javascript", headers=FOREVER)
+    def plotly_script(request: Request) -> Response:
+        if "gzip" not in request.headers.get("accept-encoding", ""):
+            return FileResponse(PLOTLY_FILE, media_type="text/javascript", headers=FOREVER)
+        headers = FOREVER | {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
+        return Response(packed_plotly(), media_type="text/javascript", headers=headers)
 
     return [
         Route("/pictures/{path:path}", picture),
@@ -82,6 +87,12 @@ def routes(runs: Path) -> list[Route]:
         Route("/adapters/{path:path}", adapter),
         Route("/plotly.min.js", plotly_script),
     ]
+
+
+@functools.cache
+def packed_plotly() -> bytes:
+    """plotly.js as browsers take it, packed once: its 5 MB at every new visitor would keep a core busy."""
+    return gzip.compress(PLOTLY_FILE.read_bytes(), compresslevel=6)
 
 
 def found_or_404(path: Path | None) -> Path:

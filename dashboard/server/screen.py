@@ -22,6 +22,7 @@ from dashboard.data.runs import open_reader, run_lines
 from dashboard.data.versions import versions
 from dashboard.server.exports import EXPORTS
 from dashboard.story.cards import cards
+from dashboard.story.machine import machine
 from dashboard.story.progress.requests import advice, shown_requests
 from dashboard.story.screen import screen
 from dashboard.story.snapshots import table
@@ -49,6 +50,10 @@ def screen_routes() -> list[Route]:
         zone = zone_of(request.query_params.get("zone"))
         return answer(request, lambda: [asdict(card) for card in cards(datetime.now(UTC), zone)])
 
+    def machine_now(request: Request) -> Response:
+        zone, name = zone_of(request.query_params.get("zone")), request.path_params["run"]
+        return answer(request, lambda: asdict(machine(reader_of(name), datetime.now(UTC), zone)))
+
     def report_file(request: Request) -> Response:
         language.use(language_of(request))
         name = request.path_params["run"]
@@ -63,6 +68,7 @@ def screen_routes() -> list[Route]:
         Route("/snapshots/{run}.json", snapshots),
         Route("/runs.json", runs),
         Route("/cards.json", all_cards),
+        Route("/machine/{run}.json", machine_now),
         Route("/report/{run}.html", report_file),
     ]
 

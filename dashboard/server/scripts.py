@@ -17,7 +17,12 @@ from dashboard.server.files import FOREVER
 
 DASHBOARD = Path(__file__).parents[1]
 COMPONENTS = DASHBOARD / "components"
-SOURCES = [DASHBOARD / "style.css", COMPONENTS / "watch.js", *sorted((COMPONENTS / "screen").glob("*.[jc]s*"))]
+NAMES = ("figure.css", "figure.js", "chart.js", "watch.js")
+SOURCES = [
+    DASHBOARD / "style.css",
+    *(COMPONENTS / name for name in NAMES),
+    *sorted((COMPONENTS / "screen").glob("*.[jc]s*")),
+]
 FILES = {file.name: file.read_bytes() for file in SOURCES}
 TYPES = {".js": "text/javascript", ".css": "text/css"}
 VERSION = hashlib.sha256(b"".join(FILES.values())).hexdigest()[:12]

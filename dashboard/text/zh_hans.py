@@ -490,6 +490,7 @@ TEXTS: dict[str, str] = {
     "The dashboard does not answer; trying again …": "面板没有响应，正在重试……",
     "The trainer finishes its step, saves and stops. The same command resumes it.": "训练程序完成当前步后保存并停止；再次运行同一命令即可继续。",
     "There is no such run.": "没有这个训练。",
+    "There is no such chart.": "没有这个图表。",
     "best: step {step}": "最佳：第 {step} 步",
     "cannot be read": "无法读取",
     "copied": "已复制",

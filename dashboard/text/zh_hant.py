@@ -490,6 +490,7 @@ TEXTS: dict[str, str] = {
     "The dashboard does not answer; trying again …": "面板沒有回應，正在重試……",
     "The trainer finishes its step, saves and stops. The same command resumes it.": "訓練程式完成目前步後儲存並停止；再次執行同一指令即可繼續。",
     "There is no such run.": "沒有這個訓練。",
+    "There is no such chart.": "沒有這個圖表。",
     "best: step {step}": "最佳：第 {step} 步",
     "cannot be read": "無法讀取",
     "copied": "已複製",

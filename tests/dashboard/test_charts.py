@@ -16,7 +16,7 @@ from dashboard.charts.quality import quality_figure
 from dashboard.charts.training import Events, training_figure
 from dashboard.data import series
 from dashboard.data.reader import VALIDATION_COLUMNS, RunReader
-from dashboard.panels.curves import axis_end
+from dashboard.story.curves import axis_end
 from examples.fake_run.run import FakeRun
 from shared.run_folder.older_metrics import OLDER_METRICS
 from shared.run_folder.tables import TRAIN_COLUMNS

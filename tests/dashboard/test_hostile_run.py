@@ -112,7 +112,7 @@ def test_a_panel_that_fails_says_so_in_its_place_and_the_terminal_has_the_reason
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("a defect of ours")
 
-    monkeypatch.setattr("dashboard.panels.curves.training_figure", fail)
+    monkeypatch.setattr("dashboard.panels.curves.figure_url", fail)
     page.run()
     assert not page.exception
     assert [error.value for error in page.error] == [

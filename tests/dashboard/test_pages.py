@@ -18,7 +18,7 @@ from dashboard.panels.evaluate_now import ask_to_evaluate
 from examples.fake_run.evaluations import publish_drawings
 from examples.fake_run.run import FakeRun
 from shared.run_folder import requests
-from shared.run_folder.heartbeat import hold_role, hold_slot
+from shared.run_folder.heartbeat import hold_role
 from shared.run_folder.run_dir import RunDir
 from tests.dashboard.test_tables_shown import leave_out
 
@@ -99,10 +99,6 @@ def test_every_page_of_a_run_that_has_just_begun_says_what_it_waits_for(
     open_page(page, name)
     assert not page.exception
     waits = {
-        "overview": [
-            "Waiting for the first step …",
-            "Waiting for the first evaluation …",
-        ],
         "samples": ["Waiting for the first pictures"],
         "snapshots": ["Waiting for the first snapshot …"],
         "compare": ["There is only one run. Start a second one to compare them."],
@@ -111,7 +107,7 @@ def test_every_page_of_a_run_that_has_just_begun_says_what_it_waits_for(
     assert [info.value.split(",")[0] for info in page.info] == waits.get(name, [])
 
 
-@pytest.mark.parametrize("name", ["overview", "samples", "snapshots"])
+@pytest.mark.parametrize("name", ["samples", "snapshots"])
 def test_where_nobody_is_at_work_nothing_is_awaited(page: AppTest, finished: FakeRun, name: str) -> None:
     empty(finished.run)
     open_page(page, name)
@@ -132,7 +128,7 @@ def empty(run: RunDir) -> None:
 def test_the_overview_has_the_bar_the_first_screen_and_two_charts(page: AppTest, finished: FakeRun) -> None:
     page.run()
     names = components(page)
-    assert names == ["darkroom_bar", "darkroom_screen", "darkroom_figure", "darkroom_figure"]
+    assert names == ["darkroom_bar", "darkroom_screen", "darkroom_chart", "darkroom_chart"]
     page.query_params["curves"] = "open"
     page.run()
     assert len(components(page)) == 6, "all curves are shown"
@@ -221,12 +217,6 @@ def test_prompts_that_cannot_be_drawn_are_refused_in_words(page: AppTest, finish
 
 def drawing_button(page: AppTest) -> Button:
     return next(button for button in page.button if button.label == "Draw with these prompts")
-
-
-def test_every_evaluator_at_work_is_shown(page: AppTest, finished: FakeRun) -> None:
-    with hold_slot(finished.run, "evaluator"), hold_slot(finished.run, "evaluator"):
-        open_page(page, "system")
-        assert {"Evaluator", "Evaluator 2"} <= {*page.dataframe[0].value["program"]}
 
 
 def test_an_address_nobody_can_mean_opens_the_usual_page(page: AppTest, finished: FakeRun) -> None:

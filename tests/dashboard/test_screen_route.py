@@ -14,7 +14,7 @@ from dashboard.server.screen import screen_routes
 from dashboard.server.scripts import FILES, links, script_routes
 from examples.fake_run.run import FakeRun
 from shared.run_folder import requests
-from shared.run_folder.heartbeat import hold_role
+from shared.run_folder.heartbeat import hold_role, hold_slot
 from shared.run_folder.times import parse_time
 
 
@@ -40,6 +40,16 @@ def test_the_document_tells_which_parts_of_the_run_have_changed(visitor: TestCli
     notes.star(finished.run, 40, True)
     after = visitor.get("/screen/finished.json").json()["versions"]
     assert {part for part in before if before[part] != after[part]} == {"notes"}
+
+
+def test_the_machine_tells_what_is_in_use_and_every_program_of_the_run(visitor: TestClient, finished: FakeRun) -> None:
+    with hold_slot(finished.run, "evaluator"), hold_slot(finished.run, "evaluator"):
+        told = visitor.get("/machine/finished.json").json()
+    assert [gauge["name"] for gauge in told["gauges"]][:3] == ["Processors", "Memory", "Disk"]
+    assert all(0 <= gauge["share"] <= 1 for gauge in told["gauges"])
+    assert [one["name"] for one in told["programs"]] == ["Supervisor", "Trainer", "Evaluator", "Evaluator 2"]
+    assert told["programs"][0]["state"] == "not started"
+    assert len(told["titles"]) == len(told["programs"][0]) - 1, "the tone is a colour, not a column"
 
 
 @pytest.mark.usefixtures("finished")

@@ -9,7 +9,8 @@ import pytest
 from dashboard.charts.system import system_figure
 from dashboard.data.machine.consumption import consumption
 from dashboard.data.reader import RunReader
-from dashboard.panels.system import program_table, took, why_no_series
+from dashboard.panels.system import took, why_no_series
+from dashboard.story.machine import machine
 from examples.fake_run.run import FakeRun, create
 from shared.run_folder.heartbeat import hold_role
 from shared.run_folder.tables import SYSTEM_COLUMNS, write_rows
@@ -111,6 +112,6 @@ def test_rows_before_the_first_step_and_after_the_last_have_no_place_among_the_s
 
 
 def test_a_program_that_never_ran_is_not_started(reader: RunReader) -> None:
-    table = program_table(reader, datetime.now(UTC), UTC).set_index("program")
-    assert table.loc["Supervisor", "started"] == "not started"
-    assert str(table.loc["Trainer", "started"]).startswith("20")
+    programs = {program.name: program for program in machine(reader, datetime.now(UTC), UTC).programs}
+    assert programs["Supervisor"].started == "not started"
+    assert programs["Trainer"].started.startswith("20")

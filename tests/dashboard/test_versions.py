@@ -42,9 +42,9 @@ def test_a_run_is_live_while_a_program_writes_its_heartbeat(finished: FakeRun) -
         assert is_live(finished.run)
 
 
-@pytest.mark.parametrize("name", [name for name in PAGES if name not in ("system", "runs")])
+@pytest.mark.parametrize("name", [name for name in PAGES if name != "runs"])
 def test_no_panel_of_a_finished_run_has_a_clock(page: AppTest, finished: FakeRun, name: str) -> None:
-    """System alone shows the machine at this moment; Runs asks for its cards by itself."""
+    """Runs has no panel: it asks for its cards by itself."""
     shutil.rmtree(finished.run.control)
     open_page(page, name)
     watchers = [one.proto for one in page.get("bidi_component") if one.proto.component_name == "darkroom_watch"]

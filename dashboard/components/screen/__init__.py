@@ -1,5 +1,5 @@
-"""The bar on top of every page, the first screen, the table of snapshots and the cards of all runs: they ask for their
-JSON documents themselves and draw them.
+"""The bar on top of every page, the first screen, the table of snapshots, the cards of all runs, the machine: they ask
+for their JSON documents themselves and draw them.
 
 Python sends only which run, which page and the texts. What a person presses comes back as one trigger value, `asked`:
 `{"do": "stop"}`, `{"do": "run", "run": "demo"}`, …
@@ -10,13 +10,13 @@ from __future__ import annotations
 from typing import Any
 
 from dashboard.components.module import module_component
-from dashboard.text.language import say
+from dashboard.text.language import current, say
 
 Asked = dict[str, Any]
 
-_bar, _screen, _runs, _snapshots = (
+_bar, _screen, _runs, _snapshots, _machine = (
     module_component(name, f"{name}.js", f'<div class="darkroom-{name}"></div>')
-    for name in ("bar", "screen", "runs", "snapshots")
+    for name in ("bar", "screen", "runs", "snapshots", "machine")
 )
 
 
@@ -38,6 +38,11 @@ def show_runs(data: dict[str, Any], *, key: str) -> Asked:
 def show_snapshots(data: dict[str, Any], *, key: str) -> Asked:
     """The table of all snapshots; returns what was just asked for, if anything."""
     return _asked(_snapshots(key=key, data=data | {"words": snapshots_words()}, on_asked_change=lambda: None))
+
+
+def show_machine(run_name: str, *, key: str) -> None:
+    """The machine at this moment, and the programs of the run."""
+    _machine(key=key, data={"run": run_name, "lang": current(), "heading": say("Programs")})
 
 
 def _asked(result: Any) -> Asked:
