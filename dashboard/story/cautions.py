@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dashboard.story.evidence import Evidence
+from dashboard.story.progress.ending import ending
 from dashboard.story.wording import capital, short, steps, units
 from dashboard.text.language import say
 from dashboard.text.phrases import evidence_of, told, told_cautions
@@ -26,9 +27,9 @@ def cautions(evidence: Evidence, best: Best, better: PromptValues) -> Iterator[s
     yield from _confirmation(evidence, best)
     yield from _unchecked(evidence, best)
     yield from _passed_over(best)
-    trainer = evidence.programs.trainer
-    if trainer and trainer.state == "failed":
-        yield say("Training failed at step {step}, so later snapshots are missing.", step=evidence.reader.last_step())
+    if ended := ending(evidence):
+        said = {"headline": ended.headline, "sentence": ended.sentence}
+        yield say("{headline}, so later snapshots are missing. {sentence}", **said)
 
 
 def _vanished(evidence: Evidence, best: Best) -> Iterator[str]:

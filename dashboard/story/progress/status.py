@@ -14,6 +14,7 @@ from dashboard.data.reader import RunReader
 from dashboard.data.speed import pace
 from dashboard.story.evidence import Evidence, read_result
 from dashboard.story.progress.backlog import CONFIRMATIONS
+from dashboard.story.progress.ending import error_of
 from dashboard.story.wording import about, short, steps
 from dashboard.text.formatting import duration, number
 from dashboard.text.language import say
@@ -164,7 +165,8 @@ def _ended(evidence: Evidence, trainer: ProcessStatus | None, place: str) -> tup
         evaluated = evidence.reader.evaluated_steps()
         return ([say("Evaluated")], "good") if evaluated else ([say("Not started yet")], "idle")
     if trainer.state == "failed":
-        reason = [short(trainer.message, MAX_REASON)] if trainer.message else []
+        error = error_of(evidence.reader, trainer)
+        reason = [short(error.message, MAX_REASON)] if error else []
         return [say("Failed at step {place}", place=place), *reason, *_queue(evidence)], "bad"
     if trainer.state not in FINAL_STATES:
         age = duration(seconds_since(trainer.heartbeat, evidence.now))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dashboard.story.evidence import Evidence
+from dashboard.story.progress.ending import MAX_CAUSE, ending, error_of, whole
 from dashboard.story.wording import about, capital, short
 from dashboard.text.language import say
 from shared.run_folder.pending import BASE_MODEL
-from shared.run_folder.records.process_status import FINAL_STATES
 
 Words = tuple[str, str]
 
@@ -43,12 +43,9 @@ def failed(evidence: Evidence) -> Words | None:
     reader, trainer = evidence.reader, evidence.programs.trainer
     if evidence.programs.trains:
         return None
-    if trainer and trainer.state == "failed":
-        headline = say("Training failed at step {step}", step=reader.last_step())
-        return headline, short(trainer.message, 300)
-    if trainer and trainer.state not in FINAL_STATES and not reader.snapshot_steps():
-        headline = say("Training ended unexpectedly at step {step}", step=reader.last_step())
-        return headline, say("The trainer's log may say why. The same command resumes the run.")
+    ended = ending(evidence)
+    if ended and ((trainer and trainer.state == "failed") or not reader.snapshot_steps()):
+        return ended.headline, ended.sentence
     if trainer and not reader.snapshot_steps():
         return say("This run has no snapshot"), say("Training ended before the first one was saved.")
     if reason := reader.failures().get(BASE_MODEL):
@@ -67,4 +64,10 @@ def not_evaluated(evidence: Evidence) -> Words:
 
 
 def _start_evaluator(evidence: Evidence) -> str:
-    return say("No evaluator is running. Start one: python run.py evaluate {run}", run=evidence.reader.run.path)
+    started = say("No evaluator is running. Start one: python run.py evaluate {run}", run=evidence.reader.run.path)
+    first = evidence.programs.evaluators.get(1)
+    error = error_of(evidence.reader, first) if first else None
+    if error is None:
+        return started
+    failed = say("The evaluator failed: {message}", message=whole(short(error.message, MAX_CAUSE)))
+    return " ".join(filter(None, [failed, whole(error.cure) if error.cure else "", started]))

@@ -21,7 +21,7 @@ HEADLINES = {
     "finished": ("ship", "Ship step 120"),
     "unproven": ("unproven", "No snapshot clearly beats the base model"),
     "empty": ("waiting", "Not started yet"),
-    "failed": ("failed", "Training failed at step 39"),
+    "failed": ("failed", "Training ran out of memory at step 39"),
 }
 
 

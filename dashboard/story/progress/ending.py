@@ -1,0 +1,78 @@
+"""Why a program ended too early and what to do about it: from its last record, and from the error that its log ends
+with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dashboard.data.reader import RunReader
+from dashboard.story.evidence import Evidence
+from dashboard.story.wording import capital, short
+from dashboard.text.language import say
+from shared.run_folder.checkpoints import own_steps
+from shared.run_folder.log_errors import LoggedError, logged_error
+from shared.run_folder.records.process_status import FINAL_STATES, ProcessStatus
+
+MAX_CAUSE = 300
+"""Characters."""
+
+
+@dataclass(frozen=True)
+class Ending:
+    """Of training, before its last step."""
+
+    headline: str
+    cause: str
+    """A sentence, as a rule the program's own."""
+    cure: str
+    """What to do, beginning with a verb."""
+
+    @property
+    def sentence(self) -> str:
+        """What happened and what to do."""
+        return f"{self.cause} {self.cure}"
+
+
+def ending(evidence: Evidence) -> Ending | None:
+    """None where the trainer is at work, has never run, or ended as it should."""
+    reader, trainer = evidence.reader, evidence.programs.trainer
+    if trainer is None or evidence.programs.trains or trainer.state in ("finished", "stopped"):
+        return None
+    step, resume = reader.last_step(), _resume(reader)
+    error = error_of(reader, trainer)
+    if error is None:
+        cause = say(
+            "The trainer (pid {pid}) wrote no error. Memory ran out, somebody ended the program, or the machine was "
+            "restarted.",
+            pid=trainer.pid,
+        )
+        return Ending(say("Training ended unexpectedly at step {step}", step=step), cause, resume)
+    cause = whole(short(error.message, MAX_CAUSE))
+    if "out of memory" in error.message.lower():
+        cure = error.cure or say("set train.gradient_checkpointing = true, or close other programs that use the GPU")
+        return Ending(say("Training ran out of memory at step {step}", step=step), cause, f"{whole(cure)} {resume}")
+    cure = whole(error.cure) if error.cure else say("Read the end of the trainer's log (page Logs).")
+    return Ending(say("Training failed at step {step}", step=step), cause, f"{cure} {resume}")
+
+
+def error_of(reader: RunReader, status: ProcessStatus) -> LoggedError | None:
+    """Of a program that is not alive: the log says more than the last record. None: it left no word."""
+    if status.state in FINAL_STATES and status.state != "failed":
+        return None
+    logged = logged_error(reader.run, status.role, status.started)
+    if logged or status.state != "failed":
+        return logged
+    return LoggedError(status.message) if status.message else None
+
+
+def whole(text: str) -> str:
+    """As a sentence."""
+    text = capital(text.strip())
+    return text if text.endswith((".", "!", "?", "…", "。")) else text + say(".")
+
+
+def _resume(reader: RunReader) -> str:
+    saved = own_steps(reader.run)
+    if saved:
+        return say("Run the same command again: it resumes after step {step}.", step=saved[0])
+    return say("Run the same command again: it starts from the beginning, because no checkpoint was saved.")
