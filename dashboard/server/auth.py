@@ -26,6 +26,8 @@ from starlette.requests import cookie_parser
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from dashboard.text import language
+from dashboard.text.language import say
 from shared.config.access import Admission
 
 HEALTH = "/_stcore/health"  # answers only "ok"; the supervisor asks for it without a token
@@ -33,11 +35,11 @@ QUESTION = "/admission"  # the page asks here whether its WebSocket will be acce
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^\s\[\]/?#@\\:]*)(:\d*)?", re.IGNORECASE)
 YEAR_SECONDS = 31_536_000
-PAGE = """<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>Darkroom</title>
+PAGE = """<!DOCTYPE html><html lang="{lang}"><head><meta charset="utf-8"><title>Darkroom</title>
 <meta name="viewport" content="width=device-width"><meta name="color-scheme" content="light dark">
 <style>body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 42em; margin: 3em auto; padding: 0 1em }}
 code {{ overflow-wrap: anywhere }}</style></head>
-<body id="refused"><h1>Darkroom</h1>{paragraphs}</body></html>"""
+<body id="refused"><main><h1>Darkroom</h1>{paragraphs}</main></body></html>"""
 
 
 class Gate:
@@ -108,9 +110,11 @@ class Gate:
     def _answer(self, scope: Scope) -> Response | None:
         """The response to a refused request; None passes it on."""
         headers = Headers(scope=scope)
+        query = dict(parse_qsl(scope["query_string"].decode("latin-1")))
+        language.use(language.asked_for(query.get("lang"), headers.get("accept-language", "")))
         origin, host = headers.get("origin"), headers.get("host")
         if not HOST.fullmatch(host or ""):
-            return refusal(headers, 400, "Refused: the Host header of this request is no host name.")
+            return refusal(headers, 400, say("Refused: the Host header of this request is no host name."))
         is_question = scope["type"] == "http" and scope["path"] == QUESTION
         if (is_question or scope["type"] == "websocket") and not self._is_ours(origin, host):
             return refusal(headers, 403, *foreign_page(origin or "", host or ""))
@@ -119,10 +123,9 @@ class Gate:
                 port = (scope.get("server") or ("", None))[1]
                 return refusal(headers, 403, *unknown_host(host or "", port or 8501))
         elif not self._knows(cookie_of(headers.get("cookie", ""), self.cookie)):
-            query = dict(parse_qsl(scope["query_string"].decode("latin-1")))
             if scope["type"] == "http" and self._knows(query.pop("token", "")):
                 return self._welcome(scope["path"], query)
-            return refusal(headers, 401, *NO_TOKEN)
+            return refusal(headers, 401, *no_token())
         return Response(status_code=204) if is_question else None
 
     def _welcome(self, path: str, query: dict[str, str]) -> Response:
@@ -183,23 +186,30 @@ def refusal(headers: Headers, status: int, *paragraphs: str) -> Response:
         return PlainTextResponse("\n".join(paragraphs), status)
     marked = (html.escape(text).split("`") for text in paragraphs)
     shown = ("".join(f"<code>{part}</code>" if odd % 2 else part for odd, part in enumerate(parts)) for parts in marked)
-    return HTMLResponse(PAGE.format(paragraphs="".join(f"<p>{text}</p>" for text in shown)), status)
+    return HTMLResponse(
+        PAGE.format(lang=language.current(), paragraphs="".join(f"<p>{text}</p>" for text in shown)), status
+    )
 
 
-NO_TOKEN = (
-    "The address needs its token: use the link that was printed at the start.",
-    "Behind a proxy, append `?token=…` of that link to this address.",
-    "A page that was open already goes on by itself, once the link was opened in the same browser.",
-)
+def no_token() -> tuple[str, ...]:
+    """Text for a browser that nobody has let in yet."""
+    return (
+        say("Open the link that was printed when the dashboard started: this address needs the token in it."),
+        say("Behind a proxy, append `?token=…` of that link to this address."),
+        say("A page that is open already continues by itself once you have opened the link in the same browser."),
+    )
 
 
 def unknown_host(host: str, port: int) -> tuple[str, ...]:
     """Text for a host name that this dashboard does not answer to; `port`: where it listens."""
     name = name_in(f"//{host}")
     return (
-        f"Refused: unknown host {host!r}. This dashboard answers to `localhost` and `127.0.0.1` only, so that other "
-        "sites cannot reach it under a name of their own.",
-        f"From another machine, open it through `ssh -L {port}:127.0.0.1:{port} HOST`.",
+        say(
+            "Refused: unknown host {host}. This dashboard answers to `localhost` and `127.0.0.1` only, so that other "
+            "sites cannot reach it under a name of their own.",
+            host=repr(host),
+        ),
+        say("From another machine, open it through `ssh -L {port}:127.0.0.1:{port} HOST`.", port=port),
         *allowing(name),
     )
 
@@ -207,9 +217,13 @@ def unknown_host(host: str, port: int) -> tuple[str, ...]:
 def foreign_page(origin: str, host: str) -> tuple[str, ...]:
     """Text for a page of another site, or for a proxy that changes the Host header."""
     return (
-        f"Refused: another site may not connect. The page was opened at {origin!r}; the request that arrived here "
-        f"names the host {host!r}.",
-        "If a proxy stands in between, it rewrites the Host header.",
+        say(
+            "Refused: another site may not connect. The page was opened at {origin}; the request that arrived here "
+            "names the host {host}.",
+            origin=repr(origin),
+            host=repr(host),
+        ),
+        say("If there is a proxy in between, it rewrites the Host header."),
         *allowing(name_in(origin)),
     )
 
@@ -219,8 +233,12 @@ def allowing(name: str) -> tuple[str, ...]:
     if not name:
         return ()
     return (
-        f'To allow {name}, set `dashboard.trusted_hosts = ["{name}"]` in the config, or start `python run.py '
-        f"dashboard --trusted-host {name}`. The dashboard then asks for the token of the link that it prints.",
+        say(
+            'To allow {name}, set `dashboard.trusted_hosts = ["{name}"]` in the config, or start '
+            "`python run.py dashboard --trusted-host {name}`. The dashboard then asks for the token in the link that "
+            "it prints.",
+            name=name,
+        ),
     )
 
 

@@ -2,9 +2,9 @@
 (() => {
   const patienceSeconds = 20;
   const askSeconds = 3;
-  const hint =
-    "This page waits for its WebSocket. If a proxy stands in between, it must pass WebSockets on " +
-    "(the headers Upgrade and Connection); see docs/dashboard.md.";
+  const chosen = new URLSearchParams(location.search).get("lang") ?? navigator.language;
+  const language = !/^zh/i.test(chosen) ? "en" : /^zh[-_](hant|tw|hk|mo)/i.test(chosen) ? "zh-Hant" : "zh-Hans";
+  const hint = HINTS[language]; // see page.py
   let wasConnected = false;
   let lastAsked = 0;
 
@@ -27,10 +27,10 @@
   };
 
   // Why the WebSocket is refused. A page that nobody has seen yet is replaced by the reason; one that was in use keeps
-  // what somebody typed there, and goes on when the server lets it in again.
+  // what somebody typed there, and continues when the server lets it in again.
   const ask = async () => {
     lastAsked = performance.now();
-    const answer = await fetch("admission", { method: "POST", headers: { Accept: wasConnected ? "text/plain" : "text/html" } });
+    const answer = await fetch(`admission?lang=${language}`, { method: "POST", headers: { Accept: wasConnected ? "text/plain" : "text/html" } });
     const refusal = answer.status === 401 || answer.status === 403 ? await answer.text() : "";
     if (state() === "CONNECTED") return;
     if (wasConnected) return tell(refusal);

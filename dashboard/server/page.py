@@ -6,6 +6,7 @@ script therefore asks `auth.Gate` whether the WebSocket will be accepted, and sh
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import streamlit as st
@@ -14,15 +15,21 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from dashboard.server.scripts import links
+from dashboard.text.language import in_all
 
 PATHS = ("runs", "", "samples", "snapshots", "compare", "logs", "config", "system")
 INDEX = Path(st.__file__).parent / "static" / "index.html"
 SCRIPT = Path(__file__).with_name("page.js")
+HINT = (
+    "This page waits for its WebSocket. If there is a proxy in between, it must pass on WebSockets (the headers "
+    "Upgrade and Connection); see docs/dashboard.md."
+)
 
 
 def page_routes() -> list[Route]:
     """A route for every page; Streamlit serves its own files."""
-    added = f"{links()}<script>{SCRIPT.read_text(encoding='utf-8')}</script>"
+    hints = json.dumps(in_all(HINT), ensure_ascii=False)
+    added = f"{links()}<script>{SCRIPT.read_text(encoding='utf-8').replace('HINTS', hints, 1)}</script>"
     text = INDEX.read_text(encoding="utf-8").replace("</head>", f"{added}</head>", 1)
 
     async def page(_: Request) -> Response:

@@ -28,7 +28,7 @@ from dashboard.story.screen import screen
 from dashboard.story.snapshots import table
 from dashboard.text import language
 from dashboard.text.formatting import zone_of
-from dashboard.text.language import best_match, say
+from dashboard.text.language import asked_for, say
 from shared.errors import DarkroomError, RunFolderError
 
 NO_STORE = {"Cache-Control": "no-store"}
@@ -125,7 +125,7 @@ def in_words(error: DarkroomError) -> dict[str, str]:
 
 def language_of(request: Request) -> str:
     """`?lang=`, else the browser's."""
-    return request.query_params.get("lang") or best_match(request.headers.get("accept-language", "").partition(",")[0])
+    return asked_for(request.query_params.get("lang"), request.headers.get("accept-language", ""))
 
 
 def step_of(text: str | None) -> int | None:

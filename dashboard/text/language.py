@@ -37,6 +37,16 @@ def current() -> str:
     return _current.get()
 
 
+def asked_for(chosen: str | None, accepted: str) -> str:
+    """The language of an answer. chosen: `?lang=`; accepted: the header Accept-Language."""
+    return chosen if chosen in TEXTS else best_match(accepted.partition(",")[0])
+
+
+def in_all(text: str) -> dict[str, str]:
+    """Language → the text in it, for a script that chooses by itself."""
+    return {code: texts.get(text, text) for code, texts in TEXTS.items()}
+
+
 def best_match(tag: str | None) -> str:
     """The nearest of our languages to a browser's tag such as `zh-TW` or `de-CH`."""
     lowered = (tag or "").lower().replace("_", "-")

@@ -14,7 +14,7 @@ from starlette.datastructures import Headers
 
 from dashboard import report
 from dashboard.data.reader import RunReader
-from dashboard.server.auth import NO_TOKEN, refusal
+from dashboard.server.auth import no_token, refusal
 from examples.fake_run.run import create
 from examples.fake_run.states import in_the_middle, write_failure
 from shared.run_folder.run_dir import open_run
@@ -93,7 +93,7 @@ def test_no_page_has_a_serious_finding(
 def test_the_report_and_the_page_without_a_token_have_no_serious_finding(page: Page, runs: Path) -> None:
     run = open_run(runs / "done")
     texts = {"report": report.render(RunReader(run, run.read_record().run_id))}
-    texts["no token"] = bytes(refusal(Headers({"accept": "text/html"}), 401, *NO_TOKEN).body).decode()
+    texts["no token"] = bytes(refusal(Headers({"accept": "text/html"}), 401, *no_token()).body).decode()
     for text in texts.values():
         page.set_content(text)
         assert in_both_looks(page) == set()

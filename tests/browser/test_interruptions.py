@@ -145,7 +145,9 @@ def test_an_open_page_whose_token_was_renewed_says_what_to_do_and_goes_on_once_i
         note = page.locator("[class*=st-key-note_] textarea")
         note.fill("half a sen")
     with serve(runs, port, DARKROOM_TOKEN="after") as process:
-        expect(page.locator("#darkroom-waits")).to_contain_text("use the link that was printed at the start")
+        expect(page.locator("#darkroom-waits")).to_contain_text(
+            "Open the link that was printed when the dashboard started"
+        )
         assert note.input_value() == "half a sen"
         another = context.new_page()
         another.goto(f"{address_of(process)}/?token=after")

@@ -96,6 +96,15 @@ def test_a_foreign_name_is_refused_with_the_setting_that_allows_it() -> None:
         assert "dashboard.trusted_hosts" in answer.text
 
 
+def test_who_is_refused_is_told_in_the_language_of_the_browser_or_the_address() -> None:
+    visitor = client("secret")
+    page = visitor.get("/", headers={"accept": "text/html", "accept-language": "zh-TW,zh;q=0.9"}).text
+    assert '<html lang="zh-Hant">' in page
+    assert "這個網址需要其中的權杖" in page
+    assert "这个地址需要其中的令牌" in visitor.get("/?lang=zh-Hans", headers={"accept": "text/html"}).text
+    assert "this address needs the token" in visitor.get("/?lang=xx", headers={"accept": "text/html"}).text
+
+
 def test_what_a_refusal_repeats_cannot_be_code() -> None:
     headers = {"host": "<script>alert(1)</script>", "accept": "text/html"}
     assert "<script>" not in client().get("/", headers=headers).text

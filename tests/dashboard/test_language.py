@@ -13,6 +13,7 @@ from dashboard.components import request_status, snapshot_details
 from dashboard.data import drawings
 from dashboard.panels import curves, logs
 from dashboard.panels import system as system_page
+from dashboard.server import page
 from dashboard.text import formatting, language
 from dashboard.text.language import TEXTS, best_match, say
 from evaluator import selection
@@ -39,6 +40,7 @@ LOOKED_UP = {
     *curves.OPTIONS.values(),
     *request_status.NAMES.values(),
     "gap",
+    page.HINT,
     *Words().model_dump().values(),
     "held-out pair",
     *(text for column in SHOWN if (sign := column.sign) for text in (sign.name, sign.evidence, sign.unknown)),

@@ -17,7 +17,8 @@ def test_every_page_begins_with_the_script_that_asks_whether_it_may_connect() ->
     visitor = TestClient(Starlette(routes=list(page_routes())))
     for path in PATHS:
         text = visitor.get(f"/{path}").text
-        assert text.index('fetch("admission"') < text.index("</head>") < text.index('<div id="root">')
+        assert text.index("fetch(`admission") < text.index("</head>") < text.index('<div id="root">')
+        assert "页面正在等待 WebSocket 连接" in text, "the script has its hint in every language"
     assert visitor.get("/favicon.png").status_code == 404, "Streamlit's own files stay its own"
 
 
