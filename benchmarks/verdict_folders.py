@@ -33,8 +33,18 @@ from shared.run_folder.run_dir import RunDir, step_name
 ROOT = Path(__file__).resolve().parents[1]
 GOLDEN = ROOT / "tests" / "golden" / "folders" / "finished"
 SEED = 271_828
-USUAL = Noise(prompt=0.5, gain=0.5, wander=0.2, memory=0.75, picture=0.3)
-NOISY = replace(USUAL, wander=0.3, picture=0.55)
+MEASURED = Noise(prompt=0.65, gain=0.5, wander=0.2, memory=0.85, picture=0.1)
+"""As the demo's prompts differ from one another and from one snapshot to the next."""
+TWICE = replace(MEASURED, wander=0.4, picture=0.2)
+"""As in the most uneven of the real runs."""
+HEAVY = Noise(prompt=0.5, gain=0.5, wander=0.2, memory=0.75, picture=0.3)
+HEAVIEST = replace(HEAVY, wander=0.3, picture=0.55)
+KINDS = {
+    "as measured": ((16, MEASURED), (8, MEASURED)),
+    "twice": ((16, TWICE),),
+    "three times": ((16, HEAVY), (8, HEAVY)),
+    "five times": ((16, HEAVIEST),),
+}
 CURVES: dict[str, Curve] = {
     "plateau": lambda share: np.minimum(share / 0.4, 1),
     "rising": lambda share: np.log1p(9 * share) / np.log(10),
@@ -101,23 +111,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=20)
     runs = parser.parse_args().runs
-    noises = {"usual": USUAL, "noisy": NOISY}
+    kinds = [(name, prompts, noise) for name, sizes in KINDS.items() for prompts, noise in sizes]
     with tempfile.TemporaryDirectory() as place:
         folders = (Path(place) / str(number) for number in range(10**6))
         print("| run | prompts | noise | share of the plan | advised to stop |\n| --- | --- | --- | --- | --- |")
         for number, (name, share) in enumerate((("line", 0.5), ("line", 0.75), ("plateau", 0.75))):
-            for prompts, noise in ((16, "usual"), (16, "noisy"), (8, "usual")):
-                kind = case(name, prompts, noises[noise])
+            for called, prompts, noise in kinds:
                 seeds = [(SEED, number, prompts, run) for run in range(runs)]
+                kind = case(name, prompts, noise)
                 found = [advised(kind, seed, share, next(folders), by_command=seed[-1] == 0) for seed in seeds]
-                print(f"| {name} | {prompts} | {noise} | {share:.0%} | {sum(found)} of {runs} |", flush=True)
+                print(f"| {name} | {prompts} | {called} | {share:.0%} | {sum(found)} of {runs} |", flush=True)
         print("\n| run | prompts | noise | lost by the choice |\n| --- | --- | --- | --- |")
         for number, name in enumerate(CURVES):
-            for prompts, noise in ((16, "usual"), (16, "noisy"), (8, "usual")):
-                kind = case(name, prompts, noises[noise])
+            for called, prompts, noise in kinds:
                 seeds = [(SEED, 10 + number, prompts, run) for run in range(runs)]
+                kind = case(name, prompts, noise)
                 regrets = [lost(kind, seed, next(folders), by_command=seed[-1] == 0) for seed in seeds]
-                print(f"| {name} | {prompts} | {noise} | {np.mean(regrets):.1%} |", flush=True)
+                print(f"| {name} | {prompts} | {called} | {np.mean(regrets):.1%} |", flush=True)
 
 
 if __name__ == "__main__":

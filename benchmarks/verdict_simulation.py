@@ -250,12 +250,14 @@ CURVES: dict[Set, dict[str, Curve]] = {
             share < 0.4, 1 - (1 - share / 0.4) ** 2, 1 - 0.8 * (np.maximum(share - 0.4, 0) / 0.6) ** 1.5
         ),
         "late": lambda share: 1 / (1 + np.exp(-(share - 0.45) / 0.07)),
+        "quick, then a line": lambda share: np.minimum(share / 0.3 * 0.6, 0.6 + 0.4 * (share - 0.3) / 0.7),
     },
     "report": {
         "plateau": lambda share: 1 - np.maximum(1 - share / 0.35, 0) ** 2,
         "rising": lambda share: share**0.6,
         "overtrained": lambda share: share / 0.45 * np.exp(1 - share / 0.45),
         "late": lambda share: 0.5 - 0.5 * np.cos(np.pi * np.clip((share - 0.2) / 0.5, 0, 1)),
+        "quick, then a line": lambda share: np.minimum(share / 0.2 * 0.55, 0.55 + 0.45 * (share - 0.2) / 0.8),
     },
 }
 USUAL: dict[Set, Noise] = {
@@ -278,7 +280,8 @@ def stop_cases(which: Set) -> list[Case]:
     cases += [Case("line, noisy", line, size, 16, gain, noisy) for size in (20, 50)]
     cases += [Case("plateau", curves["plateau"], *size, gain, usual) for size in ((20, 4), (20, 16), (50, 16))]
     cases += [Case("plateau, noisy", curves["plateau"], 20, 16, gain, noisy)]
-    return [*cases, *(Case(name, curves[name], 20, 16, gain, usual) for name in ("rising", "late", "overtrained"))]
+    others = ("rising", "late", "overtrained", "quick, then a line")
+    return [*cases, *(Case(name, curves[name], 20, 16, gain, usual) for name in others)]
 
 
 def choice_cases(which: Set) -> list[Case]:

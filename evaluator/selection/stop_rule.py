@@ -22,10 +22,10 @@ MIN_RECENT = 3
 def advise_stop(ranking: Ranking, stop: StopConfig, num_steps: int) -> Advice:
     """Stop when the remaining steps can bring less than `ranking.min_difference`, or snapshots that may not be shipped.
 
-    The trend is that of the newer half of the snapshots, at least `stop.patience`, and it is never carried further than
-    the run has come: in the first half of the `num_steps` planned nothing is said of it. Nor is anything said before
-    `stop.min_snapshots` are evaluated. Signs of overfitting at half of `stop.patience` snapshots in a row are a reason
-    of their own: the choice passes them over, and what is learnt by heart is not forgotten.
+    The trend is that of the newer half of the snapshots, at least `stop.patience`, beside those before. It is never
+    carried further than the run has come: in the first half of the `num_steps` planned nothing is said of it. Nor is
+    anything said before `stop.min_snapshots` are evaluated. Signs of overfitting at half of `stop.patience` snapshots
+    in a row are a reason of their own: the choice passes them over, and what is learnt by heart is not forgotten.
     """
     if stop.rule == "off" or len(ranking.candidates) < stop.min_snapshots:
         return Advice(action="continue")

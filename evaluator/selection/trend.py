@@ -30,9 +30,11 @@ MIN_SMOOTHED = 4
 """Snapshots: fewer say nothing about how much the curve bends, and are left as they are."""
 BENDING = (0.0, *np.logspace(-4, 5, 46))
 """Variances of the curve that are tried, in variances of the rest."""
-FUTILITY_LEVEL = 0.85
-"""Of the one-sided bound of what is still to come: at 0.9 few or noisy prompts hide a plateau until four fifths of the
-plan, at 0.8 a straight line loses more than 8 % of its gain."""
+FUTILITY_LEVEL = 0.9
+"""Of the one-sided bound of what is still to come: at 0.85 a straight line with much noise loses more than 8 % of its
+gain."""
+MIN_EARLIER = 3
+"""Snapshots before the recent ones, without which nothing is known of how learning has slowed down."""
 NUM_FILLS = 20
 
 
@@ -64,30 +66,67 @@ class Trend:
         return difference(self._values(step), self._values(other), level)
 
     def ahead(self, num_steps: int, num_snapshots: int) -> Ahead:
-        """What `num_steps` more would bring if the last `num_snapshots` (at least 3) went on in a straight line.
+        """What `num_steps` more would bring if learning went on as it has in the last `num_snapshots` (at least 3).
 
-        Learning slows down as a rule, so that a straight line promises too much rather than too little. Its slope has
-        two standard errors: one over prompts, which see the same seeds at each step, and one over snapshots, which
-        differ also by what no prompt explains. The wider bound counts.
+        The gain per step there has two standard errors: one over prompts, which see the same seeds at each step, and
+        one over snapshots, which differ also by what no prompt explains. The wider bound counts. Where it is below the
+        gain per step of the snapshots before, learning slows down, and is taken to go on doing so as a power of the
+        step, which falls more slowly than an exponential. Where it is not, the run goes on in a straight line.
         """
-        steps, recent_SP = self._steps[-num_snapshots:], self._raw_SP[-num_snapshots:]
-        centred = steps - steps.mean()
-        slope_P = centred @ recent_SP / (centred @ centred)
-        slope, means = float(slope_P.mean()), recent_SP.mean(axis=1)
-        rest = means - means.mean() - slope * centred
-        over_prompts = float(slope_P.std(ddof=1)) / math.sqrt(len(slope_P))
-        over_snapshots = math.sqrt(float(rest @ rest) / (len(steps) - 2) / float(centred @ centred))
-        margin = max(
-            float(stdtrit(len(slope_P) - 1, FUTILITY_LEVEL)) * over_prompts,
-            float(stdtrit(len(steps) - 2, FUTILITY_LEVEL)) * over_snapshots,
+        recent = _gain(self._steps[-num_snapshots:], self._raw_SP[-num_snapshots:])
+        over_prompts, over_snapshots = (
+            float(stdtrit(count, FUTILITY_LEVEL)) * error
+            for count, error in ((len(self._prompts) - 1, recent.over_prompts), (num_snapshots - 2, recent.over_rest))
         )
-        return Ahead((margin - slope) * num_steps, len(steps))
+        bound = recent.per_step + max(over_prompts, over_snapshots)
+        slowing, earlier_steps = 0.0, self._steps[:-num_snapshots]
+        if len(earlier_steps) >= MIN_EARLIER:
+            earlier = _gain(earlier_steps, self._raw_SP[:-num_snapshots])
+            if 0 < bound < earlier.per_step:
+                slowing = math.log(earlier.per_step / bound) / math.log(recent.middle / earlier.middle)
+        latest = float(self._steps[-1])
+        more = _integral(latest / recent.middle, (latest + num_steps) / recent.middle, slowing) * recent.middle
+        return Ahead(bound * more, num_snapshots)
 
     def _row(self, step: int) -> int:
         return int(np.searchsorted(self._steps, step))
 
     def _values(self, step: int) -> PromptValues:
         return dict(zip(self._prompts, map(float, self._smoothed_SP[self._row(step)]), strict=True))
+
+
+@dataclass(frozen=True)
+class _Gain:
+    """A straight line through snapshots; positive is better."""
+
+    middle: float
+    """Mean step."""
+    per_step: float
+    over_prompts: float
+    """Standard error of the gain per step from how far prompts disagree."""
+    over_rest: float
+    """The same from how far the means scatter around the line."""
+
+
+def _gain(steps: Numbers, composites_SP: Numbers) -> _Gain:
+    """At least three snapshots: fewer have no scatter around a line."""
+    centred = steps - steps.mean()
+    gains_P = -(centred @ composites_SP) / (centred @ centred)
+    gain, means = float(gains_P.mean()), composites_SP.mean(axis=1)
+    rest = means - means.mean() + gain * centred
+    return _Gain(
+        middle=float(steps.mean()),
+        per_step=gain,
+        over_prompts=float(gains_P.std(ddof=1)) / math.sqrt(len(gains_P)),
+        over_rest=math.sqrt(float(rest @ rest) / (len(steps) - 2) / float(centred @ centred)),
+    )
+
+
+def _integral(start: float, end: float, slowing: float) -> float:
+    """Of x to the power of -slowing from start to end, both above 0."""
+    if math.isclose(slowing, 1):
+        return math.log(end / start)
+    return (end ** (1 - slowing) - start ** (1 - slowing)) / (1 - slowing)
 
 
 def _table(composites: list[PromptValues]) -> tuple[list[str], Numbers]:

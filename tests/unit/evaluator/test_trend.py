@@ -1,3 +1,6 @@
+import math
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
@@ -77,6 +80,27 @@ def test_the_bound_is_as_wide_as_prompts_or_snapshots_make_it():
     assert Trend(split).ahead(100, 8).at_most > 0.05
     shaken = {step: dict.fromkeys("abc", 0.1 * (-1) ** number) for number, step in enumerate(STEPS)}
     assert Trend(shaken).ahead(1000, 8).at_most > 0.1
+
+
+def bound(curve: Callable[[float], float], num_steps: int) -> float:
+    """What `num_steps` more would bring at most, where two prompts follow the curve and the newer half is recent."""
+    trend = Trend({step: {"a": -curve(step), "b": 1 - curve(step)} for step in STEPS})
+    return trend.ahead(num_steps, NUM_SNAPSHOTS // 2).at_most
+
+
+def test_learning_that_has_slowed_down_is_taken_to_go_on_slowing_down():
+    more, last = 5 * STEPS[0], STEPS[-1]
+    for curve in (math.log, math.sqrt):
+        truth = curve(last + more) - curve(last)
+        straight = more * (curve(last) - curve(STEPS[NUM_SNAPSHOTS // 2])) / (last - STEPS[NUM_SNAPSHOTS // 2])
+        assert truth < bound(curve, more) < 1.25 * truth
+        assert bound(curve, more) < straight
+
+
+def test_learning_that_speeds_up_or_stays_is_taken_to_go_on_in_a_straight_line():
+    last = float(STEPS[-1])
+    assert bound(lambda step: step / last, int(last)) == pytest.approx(1)
+    assert bound(lambda step: (step / last) ** 2, int(last)) > 1.5
 
 
 def test_the_best_by_trend_loses_less_than_the_best_by_luck():
