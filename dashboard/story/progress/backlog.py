@@ -60,13 +60,14 @@ class Backlog:
 
 
 @dataclass(frozen=True)
-class _Pace:
+class Durations:
     """How long things usually take, in seconds."""
 
     evaluation: float
     final: float
 
     def of(self, work: Work) -> float:
+        """Of an evaluation or a final."""
         return self.final if work.kind == CONFIRMATIONS else self.evaluation
 
 
@@ -86,7 +87,7 @@ def backlog(reader: RunReader, programs: Programs, best: Best | None, now: datet
         busy = [max(0.1 * usual.of(work), usual.of(work) - begun[work]) for work in at_work]
         arrivals = _arrivals(reader, planned, left_out, training or 0.0)
         newest = reader.config.evaluation.order == "newest"
-        ends = _timeline(at_work, busy, waiting, arrivals, usual, num_evaluators, newest_first=newest)
+        ends = timeline(at_work, busy, waiting, arrivals, usual, num_evaluators, newest_first=newest)
         rounds = ceil(max(0, num_finals - 1) / num_evaluators) + (num_finals > 0)  # the base model's comes first
         last = max([training or 0.0, *ends.values()]) + rounds * usual.final
     return Backlog(tuple(at_work), tuple(waiting), planned, left_out, num_finals, training, ends, last)
@@ -152,7 +153,7 @@ def _training_seconds(reader: RunReader, programs: Programs, planned: Sequence[i
     return (reader.config.train.max_train_steps - reader.last_step()) * speed.step_seconds if speed else None
 
 
-def _usual(reader: RunReader) -> _Pace | None:
+def _usual(reader: RunReader) -> Durations | None:
     """From what evaluations took; None before the first."""
     took = [row["evaluation_seconds"] for row in reader.rows().values() if row["status"] == "ok"]
     known = [seconds for seconds in took if isfinite(seconds) and seconds > 0][-RECENT:]
@@ -160,7 +161,7 @@ def _usual(reader: RunReader) -> _Pace | None:
         return None
     again = [seconds for step in steps_in(reader.run.confirmations) if (seconds := _took(reader, step))]
     usual = median(known)
-    return _Pace(usual, median(again) if again else usual * _times_as_many_pictures(reader))
+    return Durations(usual, median(again) if again else usual * _times_as_many_pictures(reader))
 
 
 def _took(reader: RunReader, step: int) -> float:
@@ -186,17 +187,31 @@ def _arrivals(
     return deque((share * (step - first), step) for step in planned if step not in left_out)
 
 
-def _timeline(
+def timeline(
     at_work: Sequence[Work],
     busy: Sequence[float],
     waiting: Sequence[Work],
     arrivals: deque[tuple[float, int]],
-    usual: _Pace,
+    usual: Durations,
     num_evaluators: int,
     *,
     newest_first: bool,
 ) -> dict[Work, float]:
-    """Work → seconds until its result, if each evaluator takes what comes next as soon as it is free."""
+    """Work → seconds until its result, if each evaluator takes what comes next as soon as it is free.
+
+    Of the snapshots to come, a later one is never promised earlier: which of two that wait by then is taken first
+    depends on seconds that nobody knows yet. The times are those of the results to come, in the order of their steps.
+
+    Args:
+        at_work: what is being evaluated.
+        busy: seconds until each of it has a result.
+        waiting: in the order in which it will be taken.
+        arrivals: (seconds until it is published, step) of the snapshots to come, ascending.
+        usual: how long an evaluation takes.
+        num_evaluators: at least as many as are busy.
+        newest_first: whether a snapshot is taken before those that wait already.
+    """
+    to_come = [Work(step) for _, step in arrivals]
     ends = dict(zip(at_work, busy, strict=True))
     free = [*busy, *[0.0] * (num_evaluators - len(busy))]
     heapq.heapify(free)
@@ -210,4 +225,4 @@ def _timeline(
         work = queue.popleft()
         ends[work] = time + usual.of(work)
         heapq.heappush(free, ends[work])
-    return ends
+    return ends | dict(zip(to_come, sorted(ends[work] for work in to_come), strict=True))
