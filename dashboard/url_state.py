@@ -30,10 +30,11 @@ PARSERS: dict[str, Callable[[str], Any]] = {
     "order": str,
     "compare": _words,
     "role": str,
+    "at": str,
     "over": str,
     "lang": str,
 }
-DEFAULTS = {"x": "step", "role": "trainer", "over": "relative"}
+DEFAULTS = {"x": "step", "role": "trainer", "at": "newest", "over": "relative"}
 WRITTEN = "address_written"  # in the session
 
 

@@ -41,6 +41,10 @@ def follow(asked: Asked, run_name: str) -> None:
         case {"do": "run", "run": str(name)}:
             st.session_state["run"] = name
             st.rerun()
+        case {"do": "log", "role": str(role)}:
+            st.session_state.update(role=role, at="last")
+            url_state.write()
+            st.switch_page("views/logs.py")
         case {"do": "look"}:
             st.rerun()
         case {"do": "sides"}:

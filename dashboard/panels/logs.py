@@ -8,7 +8,7 @@ from pathlib import Path
 import streamlit as st
 
 from dashboard import url_state
-from dashboard.data.log_tail import Level, Tail, last_lines
+from dashboard.data.log_tail import Level, Start, Tail, last_lines
 from dashboard.data.reader import RunReader
 from dashboard.panels import refreshed
 from dashboard.text.formatting import size
@@ -20,6 +20,7 @@ from shared.run_folder.run_dir import RunDir
 LINE_COUNTS = (200, 1000, 5000)
 HEIGHT = 620
 LEVELS: dict[Level, str] = {"all": "all lines", "warnings": "warnings, errors", "errors": "errors"}
+STARTS: dict[Start, str] = {"newest": "newest lines", "first": "from the first error", "last": "from the last error"}
 ROLE = re.compile(r"[a-z][a-z0-9_-]*")
 
 
@@ -52,10 +53,19 @@ def logs_panel(reader: RunReader) -> None:
             width=160,
             format_func=lambda level: say(LEVELS[level]),
         )
-        from_error = st.toggle(say("From the first error"), key="log_from_error", persist_state="session")
+        url_state.settle("at", [*STARTS], "newest")
+        start = st.selectbox(
+            say("Show"),
+            STARTS,
+            key="at",
+            persist_state="session",
+            on_change=url_state.write,
+            width=190,
+            format_func=lambda start: say(STARTS[start]),
+        )
     path = logs[str(role)]
-    tail = last_lines(path, count, wanted, level, from_error)
-    with st.container(height=HEIGHT, autoscroll=not from_error, key="log"):
+    tail = last_lines(path, count, wanted, level, start)
+    with st.container(height=HEIGHT, autoscroll=start == "newest", key="log"):
         st.code("\n".join(tail.lines) or say("No line matches."), language=None, wrap_lines=True)
     st.caption(" · ".join([verbatim(path), *what_is_hidden(tail)]))
 

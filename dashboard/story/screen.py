@@ -40,6 +40,8 @@ class AlertLine:
 
     level: Literal["good", "warn", "bad"]
     text: str
+    log: str = ""
+    """The program whose log says more; empty where there is none."""
 
 
 @dataclass(frozen=True)
@@ -119,4 +121,7 @@ def _unreadable(reader: RunReader, trouble: Trouble) -> Screen:
 
 def _alerts(evidence: Evidence) -> tuple[AlertLine, ...]:
     alerts = alert_texts.of_run(evidence.reader, evidence.programs.trainer, evidence.now)
-    return tuple(AlertLine(alert.level, alert_texts.sentence(alert)) for alert in alerts)
+    logs = {path.stem for path in evidence.reader.run.logs.glob("*.log")}
+    return tuple(
+        AlertLine(alert.level, alert_texts.sentence(alert), alert.log if alert.log in logs else "") for alert in alerts
+    )

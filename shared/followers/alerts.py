@@ -88,6 +88,8 @@ class Alert:
     step: int | None = None
     cure: str = ""
     """What a person can do, beginning with a verb; empty where the program does not know."""
+    log: str = ""
+    """The program whose log ends with it or says more; empty where none does."""
 
     def __str__(self) -> str:
         said = SENTENCES[self.kind].format(**{name: str(value) for name, value in self.values.items()})
@@ -130,7 +132,11 @@ def stalled(
     silence = now.timestamp() - last
     if not silence > max(STALL_SECONDS, STALL_STEPS * usual_seconds):
         return []
-    return [Alert("stalled", {"time": Seconds(silence), "usual": Seconds(usual_seconds)}, "bad", trainer.step)]
+    return [
+        Alert(
+            "stalled", {"time": Seconds(silence), "usual": Seconds(usual_seconds)}, "bad", trainer.step, log="trainer"
+        )
+    ]
 
 
 def ended_badly(status: ProcessStatus | None, alive: bool, run: RunDir | None = None, slot: int = 1) -> list[Alert]:
@@ -143,11 +149,12 @@ def ended_badly(status: ProcessStatus | None, alive: bool, run: RunDir | None = 
         return []
     logged = logged_error(run, status.role, status.started) if run and slot == 1 else None
     message, cure = (logged.message, logged.cure) if logged else (status.message, "")
+    log = status.role if slot == 1 else ""
     values = {"program": status.role.capitalize(), "message": message, "pid": status.pid}
     if "out of memory" in message.lower():
-        return [Alert("out of memory", values, "bad", cure=cure.rstrip("."))]
+        return [Alert("out of memory", values, "bad", cure=cure.rstrip("."), log=log)]
     failed = status.state == "failed" or logged
-    return [Alert("failed" if failed else "gone", values, "bad", cure=cure.rstrip("."))]
+    return [Alert("failed" if failed else "gone", values, "bad", cure=cure.rstrip("."), log=log)]
 
 
 def unevaluated(num_waiting: int, evaluator_alive: bool) -> list[Alert]:
@@ -165,7 +172,8 @@ def low_disk(free_bytes: float) -> list[Alert]:
 def failed_evaluations(failures: Mapping[int, str]) -> list[Alert]:
     """Snapshots that could not be evaluated."""
     return [
-        Alert("failed evaluation", {"step": step, "reason": reason}, step=step) for step, reason in failures.items()
+        Alert("failed evaluation", {"step": step, "reason": reason}, step=step, log="evaluator")
+        for step, reason in failures.items()
     ]
 
 

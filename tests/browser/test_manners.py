@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, expect
 
+from examples.fake_run.run import create
+from examples.fake_run.states import write_failure
 from tests.browser.conftest import STATUS, OpenPage, address_of, serve
 
 pytestmark = pytest.mark.browser
@@ -140,3 +142,17 @@ def test_the_lens_fits_on_a_phone_and_the_halves_of_a_wipe_are_named(open_page: 
     assert box
     assert box["x"] >= 0
     assert box["x"] + box["width"] <= 390
+
+
+def test_an_alert_opens_the_log_at_its_error(open_page: OpenPage, runs: Path) -> None:
+    fake = create(runs / "broken", steps=40, snapshot_steps=20)
+    write_failure(fake)
+    fake.run.logs.mkdir(exist_ok=True)
+    before, at_the_end = ["error: the one before", "line 1", "line 2"], ["error: CUDA out of memory", "hint: less"]
+    (fake.run.logs / "trainer.log").write_text("\n".join([*before, *at_the_end]))
+    page = open_page("broken")
+    page.locator("header .chip").click()
+    page.locator(".alerts a").first.click()
+    page.wait_for_url("**/logs?*at=last*")
+    expect(page.locator(".st-key-log")).to_contain_text("error: CUDA out of memory")
+    expect(page.locator(".st-key-log")).not_to_contain_text("line 2")

@@ -7,8 +7,10 @@ import pandas as pd
 
 from dashboard.data import alert_texts, events
 from dashboard.data.reader import RunReader
+from dashboard.story.screen import screen
 from dashboard.text import language
 from examples.fake_run.run import FakeRun
+from examples.fake_run.states import write_failure
 from shared.followers.alerts import Alert, Bytes, Seconds
 from shared.run_folder.heartbeat import hold_role, read_status
 from shared.run_folder.tables import TRAIN_COLUMNS, Appender
@@ -46,6 +48,19 @@ def test_the_gravest_alert_comes_first_and_only_lasting_ones_are_drawn(finished:
     assert found[0].level == "bad"
     assert "notice" in [alert.kind for alert in found]
     assert list(alert_texts.of_steps(reader)) == [200, 205]
+
+
+def test_an_alert_names_the_log_that_says_more(finished: FakeRun) -> None:
+    write_failure(finished)
+    finished.run.logs.mkdir(exist_ok=True)
+    (finished.run.logs / "evaluator.log").unlink(missing_ok=True)
+    (finished.run.logs / "trainer.log").write_text("error: CUDA out of memory\n")
+    reader = RunReader(finished.run, finished.record.run_id)
+    told = screen(reader, datetime.now(UTC), UTC).alerts
+    assert {alert.log for alert in told} == {"trainer", ""}
+    (failed,) = [alert for alert in told if alert.log]
+    assert "ran out of memory" in failed.text
+    assert any("could not be evaluated" in alert.text for alert in told), "its program has no log here"
 
 
 def test_training_goes_on_after_stops_and_silences() -> None:

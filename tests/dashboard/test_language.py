@@ -36,6 +36,7 @@ LOOKED_UP = {
     *system.PROGRAMS,
     *system_page.OVER.values(),
     *logs.LEVELS.values(),
+    *logs.STARTS.values(),
     *curves.X_NAMES.values(),
     *curves.OPTIONS.values(),
     *request_status.NAMES.values(),

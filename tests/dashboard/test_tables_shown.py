@@ -245,9 +245,10 @@ def test_a_log_is_filtered_by_level_and_shown_from_its_first_error(tmp_path: Pat
     assert errors.lines == (*lines[2:5], *lines[6:]), "with the frames and the hint that belong to them"
     assert log_tail.last_lines(path, 100, level="warnings").lines == (*lines[1:5], *lines[6:])
     assert what_is_hidden(errors) == ["3 lines are hidden"]
-    first = log_tail.last_lines(path, 4, from_error=True)
+    first = log_tail.last_lines(path, 4, start="first")
     assert first.lines == tuple(lines[2:6])
-    assert log_tail.last_lines(path, 2, "INFO", from_error=True).lines == (lines[0], lines[5]), "none: the last lines"
+    assert log_tail.last_lines(path, 4, start="last").lines == tuple(lines[6:])
+    assert log_tail.last_lines(path, 2, "INFO", start="first").lines == (lines[0], lines[5]), "none: the last lines"
     assert what_is_hidden(log_tail.last_lines(path, 100)) == []
 
 

@@ -65,6 +65,7 @@ def bar_words() -> dict[str, str]:
         "snapshot": say("Save snapshot now"),
         "report": say("Download report (one HTML file)"),
         "oneAlert": say("1 alert"),
+        "openLog": say("Show the log of: {program}", program="{program}"),
         "alerts": say("{count} alerts", count="{count}"),
         "advice": say("The stop rule advises to end training."),
         "notYet": say("Not yet"),

@@ -185,9 +185,18 @@ class Bar {
     show(this.chip, alerts.length)
     mark(this.chip, "bad", alerts.some(({ level }) => level === "bad"))
     write(this.chip, alerts.length === 1 ? this.data.words.oneAlert : this.data.words.alerts.replace("{count}", alerts.length))
-    fit(this.alertList, alerts.length, () => make("li")).forEach((line, index) => {
-      line.className = alerts[index].level
-      write(line, alerts[index].text)
+    fit(this.alertList, alerts.length, () => make("li", "", make("span"), make("a"))).forEach((line, index) => {
+      const { level, text, log } = alerts[index]
+      const [said, link] = line.children
+      line.className = level
+      write(said, text)
+      write(link, log && this.data.words.openLog.replace("{program}", log))
+      show(link, log)
+      set(link, "href", log && `logs?${new URLSearchParams({ run: this.data.run, role: log, at: "last" })}`)
+      onPlainClick(link, () => {
+        this.chip.popoverTargetElement.hidePopover()
+        this.tell({ do: "log", role: log })
+      })
     })
   }
 
