@@ -106,8 +106,8 @@ class ZImage(Family):
         predicted = model.denoiser(frames, 1 - timesteps_B, _listed(conditioning), return_dict=False)[0]
         return -torch.stack([*predicted]).squeeze(2)
 
-    def prompt_arguments(self, model: Model, prompts: list[str]) -> dict[str, Any]:
-        arguments = {"prompt_embeds": prompts, "negative_prompt_embeds": [""] * len(prompts)}
+    def prompt_arguments(self, model: Model, prompts: list[str], negative_prompts: list[str]) -> dict[str, Any]:
+        arguments = {"prompt_embeds": prompts, "negative_prompt_embeds": negative_prompts}
         return {name: _listed(self.encode_captions(model, texts)) for name, texts in arguments.items()}
 
     def guidance_arguments(self, scale: float) -> dict[str, Any]:

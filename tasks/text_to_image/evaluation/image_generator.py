@@ -8,7 +8,7 @@ pieces, which each result records; if that is not enough, the parts of the model
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from PIL import Image
 
 from shared.config.schema import EvaluationConfig, LoraConfig
 from shared.data.buckets import Size
+from shared.data.prompt_file import AS_OTHERS, OwnPrompt
 from shared.errors import ModelError
 from tasks.devices import is_out_of_memory
 from tasks.text_to_image.evaluation.snapshot_file import AdapterFile
@@ -37,31 +38,47 @@ class Job:
     seed: int
     size: Size
     batch: int
+    own: OwnPrompt = AS_OTHERS
+    """What its prompt has of its own."""
 
 
-def jobs(prompts: dict[str, str], sizes: dict[str, Size], settings: EvaluationConfig) -> list[Job]:
+def jobs(
+    prompts: dict[str, str],
+    sizes: dict[str, Size],
+    settings: EvaluationConfig,
+    own: Mapping[str, OwnPrompt] | None = None,
+    num_before: int = 0,
+) -> list[Job]:
     """prompts × seeds in fixed batches of one size each, one batch after another. prompts: id → caption.
 
     Every picture has its own seed: with the same noise for all prompts their errors would be correlated, and intervals
     over prompts would be too narrow.
+
+    own: id → what a prompt has of its own. num_before: pictures of each prompt that were drawn before, with the seeds
+    ahead of these; it matters for prompts with a seed of their own.
     """
-    prompt_ids = [prompt_id for prompt_id in prompts for _ in range(settings.num_seeds)]
-    batches = _batches([sizes[prompt_id] for prompt_id in prompt_ids], settings.batch_size)
-    all_jobs = [
-        Job(prompt_id, prompts[prompt_id], settings.seed + number, sizes[prompt_id], batches[number])
-        for number, prompt_id in enumerate(prompt_ids)
+    of = {prompt_id: (own or {}).get(prompt_id, AS_OTHERS) for prompt_id in prompts}
+    places = [(prompt_id, repeat) for prompt_id in prompts for repeat in range(settings.num_seeds)]
+    alike = [
+        (sizes[prompt_id], of[prompt_id].num_inference_steps, of[prompt_id].guidance_scale) for prompt_id, _ in places
     ]
+    batches = _batches(alike, settings.batch_size)
+    all_jobs: list[Job] = []
+    for number, (prompt_id, repeat) in enumerate(places):
+        first = of[prompt_id].seed
+        seed = settings.seed + number if first is None else (first + num_before + repeat) % 2**31
+        all_jobs.append(Job(prompt_id, prompts[prompt_id], seed, sizes[prompt_id], batches[number], of[prompt_id]))
     return sorted(all_jobs, key=lambda job: job.batch)
 
 
-def _batches(sizes: list[Size], batch_size: int) -> list[int]:
-    """The batch number of each picture: a batch has pictures of one size, in order, at most `batch_size`."""
+def _batches(alike: Sequence[Hashable], batch_size: int) -> list[int]:
+    """The batch number of each picture: the pictures of a batch are equal in this, in order, at most `batch_size`."""
     numbers: list[int] = []
-    open_batches: dict[Size, int] = {}
-    for size in sizes:
-        number = open_batches.get(size)
+    open_batches: dict[Hashable, int] = {}
+    for kind in alike:
+        number = open_batches.get(kind)
         if number is None or numbers.count(number) == batch_size:
-            number = open_batches[size] = max(numbers, default=-1) + 1
+            number = open_batches[kind] = max(numbers, default=-1) + 1
         numbers.append(number)
     return numbers
 
@@ -78,7 +95,7 @@ class ImageGenerator:
         if self._compiled:
             self.model.denoiser.compile()
         self._settings, self._resolution = settings, resolution
-        self._embeds: dict[tuple[str, ...], dict[str, torch.Tensor]] = {}
+        self._embeds: dict[tuple[tuple[str, str], ...], dict[str, torch.Tensor]] = {}
         self._loaded = self._offloaded = False
         self._device, self._at_once = torch.device("cpu"), settings.batch_size
 
@@ -177,12 +194,12 @@ class ImageGenerator:
         }
 
     def _draw_batch(self, batch: list[Job]) -> list[Image.Image]:
-        width, height = batch[0].size
+        (width, height), own = batch[0].size, batch[0].own
         drawn = self.pipeline(
-            **self._encode([job.prompt for job in batch]),
+            **self._encode(batch),
             generator=[torch.Generator().manual_seed(job.seed) for job in batch],
-            **self.model.family.guidance_arguments(self._settings.guidance_scale),
-            num_inference_steps=self._settings.num_inference_steps,
+            **self.model.family.guidance_arguments(own.guidance_scale or self._settings.guidance_scale),
+            num_inference_steps=own.num_inference_steps or self._settings.num_inference_steps,
             height=height,
             width=width,
             output_type="pt",
@@ -197,12 +214,13 @@ class ImageGenerator:
         processor = self.pipeline.image_processor
         return processor.numpy_to_pil(processor.pt_to_numpy(pictures_BCHW))
 
-    def _encode(self, prompts: list[str]) -> dict[str, torch.Tensor]:
-        """Embeddings of a batch and of its empty negative prompts; encoded once, always in the same batch."""
-        key = tuple(prompts)
+    def _encode(self, batch: list[Job]) -> dict[str, torch.Tensor]:
+        """Embeddings of a batch's prompts and negative prompts; encoded once, always in the same batch."""
+        key = tuple((job.prompt, job.own.negative_prompt) for job in batch)
         if key not in self._embeds:
+            prompts, negative_prompts = ([texts[side] for texts in key] for side in (0, 1))
             with torch.no_grad():
-                self._embeds[key] = self.model.prompt_arguments(prompts)
+                self._embeds[key] = self.model.prompt_arguments(prompts, negative_prompts)
         return self._embeds[key]
 
     def _hotswap(self, adapter: AdapterFile) -> bool:

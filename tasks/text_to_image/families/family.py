@@ -207,8 +207,8 @@ class Family(ABC):
         """The denoiser's output, in the units of the objective's target. timesteps: the objective's. (B, C, H, W)."""
 
     @abstractmethod
-    def prompt_arguments(self, model: Model, prompts: list[str]) -> dict[str, Any]:
-        """Embeddings of prompts and of as many empty prompts, as arguments of the pipeline's call."""
+    def prompt_arguments(self, model: Model, prompts: list[str], negative_prompts: list[str]) -> dict[str, Any]:
+        """Embeddings of prompts and of as many negative prompts, as arguments of the pipeline's call."""
 
     def guidance_arguments(self, scale: float) -> dict[str, Any]:
         """`evaluation.guidance_scale` as an argument of the pipeline's call."""

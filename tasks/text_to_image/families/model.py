@@ -116,9 +116,11 @@ class Model:
         """The denoiser's output, in the units of the objective's target. timesteps: the objective's. (B, C, H, W)."""
         return self.family.predict(self, noisy_latents_BCHW, timesteps_B, conditioning)
 
-    def prompt_arguments(self, prompts: list[str]) -> dict[str, Any]:
-        """Embeddings of prompts and of as many empty prompts, as arguments of the pipeline's call."""
-        return self.family.prompt_arguments(self, prompts)
+    def prompt_arguments(self, prompts: list[str], negative_prompts: list[str] | None = None) -> dict[str, Any]:
+        """Embeddings of prompts and of as many negative prompts, empty ones for None, as arguments of the pipeline's
+        call.
+        """
+        return self.family.prompt_arguments(self, prompts, negative_prompts or [""] * len(prompts))
 
     def encode_to(self, device: torch.device) -> None:
         """Move the VAE and the text encoders; the denoiser stays on its device."""

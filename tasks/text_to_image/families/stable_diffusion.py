@@ -72,8 +72,8 @@ class StableDiffusion1(UNetFamily):
         hidden_states = conditioning["encoder_hidden_states"]
         return model.denoiser(noisy_latents_BCHW, timesteps_B, hidden_states, return_dict=False)[0]
 
-    def prompt_arguments(self, model: Model, prompts: list[str]) -> dict[str, Any]:
-        encoded, negative = (self.encode_captions(model, texts) for texts in (prompts, [""] * len(prompts)))
+    def prompt_arguments(self, model: Model, prompts: list[str], negative_prompts: list[str]) -> dict[str, Any]:
+        encoded, negative = (self.encode_captions(model, texts) for texts in (prompts, negative_prompts))
         arguments = {
             "prompt_embeds": encoded["encoder_hidden_states"],
             "negative_prompt_embeds": negative["encoder_hidden_states"],

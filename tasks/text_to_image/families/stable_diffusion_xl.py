@@ -105,8 +105,8 @@ class StableDiffusionXL(UNetFamily):
             noisy_latents_BCHW, timesteps_B, hidden_states, added_cond_kwargs=added, return_dict=False
         )[0]
 
-    def prompt_arguments(self, model: Model, prompts: list[str]) -> dict[str, Any]:
-        (embeds, pooled), negative = self._encode(model, prompts), self.encode_captions(model, [""] * len(prompts))
+    def prompt_arguments(self, model: Model, prompts: list[str], negative_prompts: list[str]) -> dict[str, Any]:
+        (embeds, pooled), negative = self._encode(model, prompts), self.encode_captions(model, negative_prompts)
         arguments = {
             "prompt_embeds": embeds,
             "negative_prompt_embeds": negative["encoder_hidden_states"],

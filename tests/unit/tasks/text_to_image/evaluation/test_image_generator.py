@@ -7,6 +7,7 @@ import functools
 import hashlib
 import logging
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from diffusers import StableDiffusionPipeline
 from torch import _dynamo as dynamo
 
 from shared.config.schema import LoraConfig
+from shared.data.prompt_file import OwnPrompt
 from shared.errors import ModelError
 from shared.files.publication import publish
 from shared.run_folder.records.manifest import Manifest
@@ -75,6 +77,37 @@ def test_jobs_of_one_size_share_a_batch_and_batches_follow_one_another() -> None
         ("again wide", 1241, 3),
     ]
     assert all(job.size == sizes[job.prompt_id] for job in found)
+
+
+def test_prompts_with_options_of_their_own_are_drawn_apart_and_from_their_own_seed() -> None:
+    own = {"coat": OwnPrompt(1, "a blue coat", "dark", num_inference_steps=3, seed=7)}
+    found = jobs(PROMPTS, SIZES, SETTINGS, own)
+    assert [(job.prompt_id, job.seed, job.batch) for job in found] == [
+        ("dress", 1234, 0),
+        ("dress", 1235, 0),
+        ("coat", 7, 1),
+        ("coat", 8, 1),
+    ]
+    assert [job.seed for job in jobs(PROMPTS, SIZES, SETTINGS, own, num_before=2)][2:] == [9, 10]
+    assert found[2].own.given() == {"negative_prompt": "dark", "num_inference_steps": 3}
+
+
+def test_the_options_of_a_prompt_change_its_picture(image_generator: ImageGenerator) -> None:
+    image_generator.swap(None)
+
+    def drawn(**options: Any) -> bytes:
+        own = {"dress": OwnPrompt(1, "a red dress", seed=5, **options)}
+        batches = image_generator.draw(jobs({"dress": "a red dress"}, SIZES, SETTINGS, own))
+        return next(batches)[0].tobytes()
+
+    pictures = [
+        drawn(),
+        drawn(negative_prompt="a blue coat"),
+        drawn(num_inference_steps=3),
+        drawn(guidance_scale=2.5),
+    ]
+    assert len(set(pictures)) == 4
+    assert drawn() == pictures[0]
 
 
 def test_pictures_are_drawn_in_the_size_of_their_job(image_generator: ImageGenerator) -> None:

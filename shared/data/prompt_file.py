@@ -1,0 +1,189 @@
+"""Prompts of a person's own, one in each line, with the options of kohya's sample prompts.
+
+    # for the portraits
+    [trigger] in a forest, autumn --n blurry --w 512 --h 768 --d 7
+    a pencil drawing of [trigger] --s 30 --l 5.5
+
+`[trigger]` is replaced by `data.trigger_word`; a prompt without it gets the word in front, as captions do.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from shared.data import captions
+from shared.errors import ConfigError
+
+TRIGGER = "[trigger]"
+OPTION = re.compile(r"(?:^|\s)--(?=\S|$)")
+LEAST_SIDE, MOST_SIDE = 32, 4096
+"""Of a picture, pixels."""
+SIZE_MULTIPLE = 8
+"""What every model's sides are multiples of; some need more."""
+
+
+@dataclass(frozen=True)
+class OwnPrompt:
+    """One line. What is None is as for the other prompts of the run."""
+
+    line: int
+    """Number of the line, from 1."""
+    prompt: str
+    negative_prompt: str = ""
+    width: int | None = None
+    height: int | None = None
+    num_inference_steps: int | None = None
+    guidance_scale: float | None = None
+    seed: int | None = None
+    """Of its first picture; the others follow."""
+
+    def given(self) -> dict[str, Any]:
+        """The options, besides size and seed, in which its pictures differ from the run's others."""
+        names = ("negative_prompt", "num_inference_steps", "guidance_scale")
+        return {name: value for name in names if (value := getattr(self, name))}
+
+
+AS_OTHERS = OwnPrompt(0, "")
+"""Nothing of its own."""
+
+
+@dataclass(frozen=True)
+class _Option:
+    """What stands behind `--x`."""
+
+    field: str
+    meaning: str
+    read: Callable[[str], Any]
+    """Raises ValueError with what the value must be."""
+
+
+def read(path: Path, trigger_word: str = "", multiple: int = SIZE_MULTIPLE) -> tuple[OwnPrompt, ...]:
+    """The prompts of a file, in order. multiple: what the model needs the sides of a picture to be multiples of.
+
+    Raises:
+        ConfigError: the file cannot be read or has no prompt; or with every line that is wrong.
+    """
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise ConfigError(
+            f"evaluation.prompts is {path}, which cannot be read: {error.strerror}",
+            "give the path of a text file with one prompt in each line",
+        ) from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"evaluation.prompts: {path} is not UTF-8 ({error.reason})", "save it as UTF-8") from None
+    return parse(text, str(path), trigger_word, multiple)
+
+
+def parse(text: str, name: str, trigger_word: str = "", multiple: int = SIZE_MULTIPLE) -> tuple[OwnPrompt, ...]:
+    """As `read` does. name: of the file, for errors."""
+    lines = _Lines(trigger_word, multiple)
+    prompts = [found for number, line in enumerate(text.splitlines(), 1) if (found := lines.read(number, line))]
+    if lines.faults:
+        raise ConfigError(
+            "\n       ".join([f"evaluation.prompts: {name} has lines that are wrong", *lines.faults]), CURE
+        )
+    if not prompts:
+        raise ConfigError(
+            f"evaluation.prompts: {name} has no prompt",
+            "write one prompt in each line; empty lines and lines that begin with # do not count",
+        )
+    return tuple(prompts)
+
+
+@dataclass
+class _Lines:
+    """Reads one line after another and collects what is wrong with them."""
+
+    trigger_word: str
+    multiple: int
+    faults: list[str] = field(default_factory=list[str])
+    _seen: dict[str, int] = field(default_factory=dict[str, int])
+    """Line without its spaces → where it stood first."""
+
+    def read(self, number: int, line: str) -> OwnPrompt | None:
+        """None: an empty line, a comment, or a line that is wrong."""
+        line = captions.tidy(line)
+        if not line or line.startswith("#"):
+            return None
+        prompt, *options = OPTION.split(line)
+        values, faults = self._values(options)
+        prompt = self._filled_in(prompt.strip())
+        if TRIGGER in prompt:
+            faults.append(f"{TRIGGER} stands for data.trigger_word, which is not set")
+        if fault := captions.fault(prompt):
+            faults.append(fault.replace("caption", "prompt"))
+        if (first := self._seen.setdefault(line, number)) != number:
+            faults.append(f"it repeats line {first}: give it another seed by --d, or more seeds to all prompts "
+                          "by evaluation.num_seeds")  # fmt: skip
+        self.faults += [f"line {number}: {fault}" for fault in faults]
+        return None if faults else OwnPrompt(number, prompt, **values)
+
+    def _values(self, options: list[str]) -> tuple[dict[str, Any], list[str]]:
+        values: dict[str, Any] = {}
+        faults: list[str] = []
+        for option in options:
+            letter, _, text = option.partition(" ")
+            known = OPTIONS.get(letter)
+            if known is None:
+                faults.append(f"there is no option --{letter}")
+            elif known.field in values:
+                faults.append(f"--{letter} is given twice")
+            else:
+                try:
+                    values[known.field] = known.read(text.strip())
+                except ValueError as error:
+                    faults.append(f"--{letter} ({known.meaning}) is {text.strip()!r}, must be {error}")
+        faults += self._odd_sides(values)
+        return values, faults
+
+    def _odd_sides(self, values: dict[str, Any]) -> Iterator[str]:
+        for name, letter in (("width", "w"), ("height", "h")):
+            side = values.get(name) or 0
+            if side % self.multiple:
+                near = max(side // self.multiple, 1) * self.multiple
+                yield f"--{letter} is {side}, must be a multiple of {self.multiple}, such as {near}"
+
+    def _filled_in(self, prompt: str) -> str:
+        if not self.trigger_word:
+            return prompt
+        return captions.with_trigger(prompt.replace(TRIGGER, self.trigger_word), self.trigger_word)
+
+
+def _whole(least: int, most: int) -> Callable[[str], int]:
+    def read_number(text: str) -> int:
+        if not re.fullmatch(r"\d+", text) or not least <= int(text) <= most:
+            raise ValueError(f"a whole number from {least} to {most}")
+        return int(text)
+
+    return read_number
+
+
+def _guidance(text: str) -> float:
+    if not re.fullmatch(r"\d+(\.\d*)?|\.\d+", text) or not 1 <= float(text) <= 100:
+        raise ValueError("a number from 1 to 100")
+    return float(text)
+
+
+def _text(text: str) -> str:
+    if not text:
+        raise ValueError("a text")
+    return text
+
+
+OPTIONS = {
+    "n": _Option("negative_prompt", "negative prompt", _text),
+    "w": _Option("width", "width", _whole(LEAST_SIDE, MOST_SIDE)),
+    "h": _Option("height", "height", _whole(LEAST_SIDE, MOST_SIDE)),
+    "s": _Option("num_inference_steps", "steps", _whole(1, 1000)),
+    "l": _Option("guidance_scale", "guidance", _guidance),
+    "d": _Option("seed", "seed", _whole(0, 2**31 - 1)),
+}
+"""Letter → what it sets."""
+CURE = "correct these lines; the options are " + ", ".join(
+    f"--{letter} {option.meaning}" for letter, option in OPTIONS.items()
+)
