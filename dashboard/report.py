@@ -206,7 +206,8 @@ def wall_data(reader: RunReader, steps: Sequence[int]) -> dict[str, Any] | None:
         descriptions=reader.descriptions,
         best=starred,
     )
-    kept = {"reason": True, "samples": {"__all__": {"prompt_id", "prompt", "seed", "image", "metrics", "lookalikes"}}}
+    fields = {"prompt_id", "prompt", "has_reference", "seed", "image", "metrics", "lookalikes"}
+    kept = {"reason": True, "samples": {"__all__": fields}}
     inlined = {step: result.model_dump(include=kept) for step, result in results.items()}
     return data | {"inlined": {"results": inlined, "pictures": pictures(reader, results)}}
 
@@ -222,6 +223,8 @@ def pictures(reader: RunReader, results: dict[int, EvaluationResult]) -> dict[st
                 alike = f"evaluations/{step_name(step)}/lookalikes/{lookalike.image}"
                 if lookalike.image and alike not in data_urls:
                     data_urls[alike] = inline(reader.run, alike)
+            if not sample.has_reference:
+                continue
             reference = f"references/{sample.prompt_id}.png"
             url = f"references/{quote(sample.prompt_id, safe='/!*()' + chr(39))}.png"
             if url not in data_urls:

@@ -51,7 +51,8 @@ def main() -> int:
         sweep(run.staging)
         watching = work_queue.watching(run, run_mode.wake.set) if arguments.follow else contextlib.nullcontext()
         with watching:
-            descriptions = tasks.evaluation(run.read_config().run.task).descriptions()
+            config = run.read_config()
+            descriptions = tasks.evaluation(config.run.task).descriptions(config)
             return _work(EvaluationLoop(run, run_mode, status, descriptions, lambda: build(run)))
 
 

@@ -59,7 +59,8 @@ class ResultsTable:
 
     def __init__(self, run: RunDir) -> None:
         config = run.read_config()
-        self._run, self._config, self._validates = run, config, config.train.validation_steps is not None
+        self._run, self._config = run, config
+        self._validates = config.train.validation_steps is not None and config.data.num_validation > 0
         self._confirms = confirms(config)
         self._results: dict[int, EvaluationResult] = {}
 

@@ -195,8 +195,10 @@ class Evaluation(Protocol):
 class EvaluationPart(Protocol):
     """The module `evaluation` of a task."""
 
-    def descriptions(self) -> MetricDescriptions:
-        """What its numbers mean. Header, composite, captions and charts are derived from it."""
+    def descriptions(self, config: Config) -> MetricDescriptions:
+        """What its numbers mean in a run with these settings. Header, composite, captions and charts are derived from
+        it.
+        """
         ...
 
     def build(self, run: RunDir, config: Config, device: device) -> Evaluation:

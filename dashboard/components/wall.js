@@ -138,6 +138,7 @@ class Room {
   pictureOf(column, place, result) {
     const { words, runId } = this.data
     if (column.kind === "reference") {
+      if (!place.has_reference) return null
       const path = `references/${place.prompt_id.split("/").map(encodeURIComponent).join("/")}.png`
       return { src: this.pictureUrl(place.run, path, runId), alt: `${words.reference}: ${place.prompt}` }
     }
@@ -159,7 +160,15 @@ class Room {
       needed.map(async (column) => loaded.set(`${column.run} ${column.step}`, await this.load(column.run, column.step))),
     )
     if (ticket !== this.ticket) return
-    this.shown = { columns, other, resultOf: (column) => loaded.get(`${column.run} ${column.step}`), places: placesOf(loaded, this.data.limit) }
+    const places = placesOf(loaded, this.data.limit)
+    this.hasReferences = !places.length || places.some((place) => place.has_reference)
+    this.drawBar()
+    this.shown = {
+      columns: columns.filter((column) => this.hasReferences || column.kind !== "reference"),
+      other,
+      resultOf: (column) => loaded.get(`${column.run} ${column.step}`),
+      places,
+    }
     const cards = fit(this.find(".wall"), this.shown.places.length, makeCard)
     cards.forEach((card, index) => this.fillCard(card.children[0], card.children[1], this.shown.places[index]))
     if (this.open !== undefined) this.drawLens()
@@ -179,7 +188,7 @@ class Room {
     write(toBest, `★ ${words.best}`)
     write(toNewest, words.newest)
     this.drawChoice(".modes", MODES, "mode", words.compare)
-    this.drawChoice(".against", AGAINST, "against", words.with)
+    this.drawChoice(".against", AGAINST.filter((kind) => this.hasReferences !== false || kind !== "reference"), "against", words.with)
     this.find(".against").hidden = this.mode === "side"
     this.drawChoice(".sizes", Object.keys(SIZES), "size", words.size)
     write(this.find(".keys summary"), words.keys)
@@ -216,14 +225,15 @@ class Room {
       const column = columns[index]
       const result = column.kind === "reference" ? null : resultOf(column)
       const picture = this.pictureOf(column, place, result)
-      const compared = Boolean(picture && under && (column.kind === "selected" || (this.root.classList.contains("still") && index > 1)))
+      const compared = Boolean(picture && under && (column.kind === "selected" || (this.root.classList.contains("still") && index > (this.hasReferences ? 1 : 0))))
       this.fillCell(cell, column, place, picture, compared ? under : null, result)
     })
   }
 
   fillCell(cell, column, place, picture, under, result) {
     const [head, frame, numbers, seed, alike] = cell.children
-    const { metrics, words } = this.data
+    const { words } = this.data
+    const metrics = this.data.metrics.filter(([, , isAlone]) => isAlone !== place.has_reference)
     frame.place = place.key
     frame.classList.toggle("compared", Boolean(under))
     set(frame, "aria-label", picture?.alt ?? words.nothing)
@@ -232,7 +242,8 @@ class Room {
     write(head, column.title)
     write(frame.children[3], under ? this.shown.other.title : "")
     write(frame.children[4], under ? column.title : "")
-    write(frame.children[2], picture ? "" : result?.reason || words.nothing)
+    const missing = column.kind === "reference" ? words.noReference : words.nothing
+    write(frame.children[2], picture ? "" : result?.reason || missing)
     const values = picture?.sample?.metrics
     const spelled = metrics.map(([name, label]) => (cell.closest(".lens") ? `${label} ${spell(values?.[name])}` : spell(values?.[name])))
     write(numbers, values ? spelled.join(" · ") : "")
@@ -402,8 +413,8 @@ function placesOf(loaded, limit) {
   const places = new Map()
   for (const [source, result] of loaded) {
     const run = source.slice(0, source.lastIndexOf(" "))
-    for (const [key, { prompt, prompt_id }] of result?.samples ?? []) {
-      if (!places.has(key)) places.set(key, { key, prompt, prompt_id, run })
+    for (const [key, { prompt, prompt_id, has_reference = true }] of result?.samples ?? []) {
+      if (!places.has(key)) places.set(key, { key, prompt, prompt_id, has_reference, run })
     }
   }
   return [...places.values()].slice(0, limit ?? undefined)

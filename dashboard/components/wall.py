@@ -69,7 +69,7 @@ def wall_data(
         "best": best,
         "step": step,
         "columns": list(columns),
-        "metrics": [[metric.name, metric_name(metric)] for metric in descriptions.losses],
+        "metrics": [[metric.name, metric_name(metric), metric.without_reference] for metric in descriptions.losses],
         "pointers": [[column.name, metric_name(column)] for column in descriptions.pointers],
         "words": words(descriptions.losses),
         "plain": plain,
@@ -111,6 +111,7 @@ def words(captioned: Sequence[Metric]) -> dict[str, str]:
         "medium": say("M"),
         "large": say("L"),
         "nothing": say("no picture"),
+        "noReference": say("no reference"),
         "keys": say("Keys"),
         "keysText": say(
             "← → prompt · ↑ ↓ step · Home End first, newest · * best · s w k d side by side, wipe, blink, difference · "
@@ -122,11 +123,20 @@ def words(captioned: Sequence[Metric]) -> dict[str, str]:
 
 
 def legend(captioned: Sequence[Metric]) -> str:
-    """Which numbers stand under a picture, and which side of them is better."""
+    """Which numbers stand under a picture with a reference, and without one, and which side of them is better."""
+    alone = [metric for metric in captioned if metric.without_reference]
+    paired = [metric for metric in captioned if not metric.without_reference]
+    sentences = [
+        say("Under each picture, against the reference: {metrics}.", metrics=_listed(paired)) if paired else "",
+        say("Under a picture without a reference: {metrics}.", metrics=_listed(alone)) if alone else "",
+    ]
+    return " ".join(filter(None, sentences))
+
+
+def _listed(captioned: Sequence[Metric]) -> str:
     better = {"lower": say("lower is better"), "higher": say("higher is better")}
     groups = {
         words: " · ".join(metric_name(metric) for metric in captioned if metric.direction == direction)
         for direction, words in better.items()
     }
-    description = "; ".join(f"{names} ({words})" for words, names in groups.items() if names)
-    return say("Under each picture, against the reference: {metrics}.", metrics=description) if description else ""
+    return "; ".join(f"{names} ({words})" for words, names in groups.items() if names)

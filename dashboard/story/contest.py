@@ -76,12 +76,13 @@ def _lead(one: Contestant, other: Contestant, mixture: Mixture) -> PromptValues:
     pairs = shared_pairs(one, other)
     ours, theirs = samples_of(one.evaluated, pairs), samples_of(other.evaluated, pairs)
     deltas: dict[str, PromptValues] = {}
-    for name in mixture.shares:
+    shares = mixture.shares or mixture.shares_alone
+    for name in shares:
         mine, its = by_prompt(ours, name), by_prompt(theirs, name)
         if seen_alike(one, other, name) and mine.keys() & its.keys():
             deltas[name] = {prompt: mine[prompt] - its[prompt] for prompt in mine if prompt in its}
-    total = sum(mixture.shares[name] for name in deltas)
-    usable = Mixture({name: mixture.shares[name] / total for name in deltas}, mixture.units)
+    total = sum(shares[name] for name in deltas)
+    usable = Mixture({name: shares[name] / total for name in deltas}, mixture.units)
     return {prompt: -value for prompt, value in composite(deltas, usable).items()}
 
 

@@ -12,9 +12,10 @@ from dashboard.story.gains import Gains, gains
 from dashboard.story.progress.backlog import Backlog, backlog
 from dashboard.story.progress.programs import Programs, read_programs
 from dashboard.text.language import say
+from shared.run_folder.metric_descriptions import Column
 from shared.run_folder.pending import BASE_MODEL
 from shared.run_folder.records.best import Best
-from shared.run_folder.records.evaluation_result import EvaluationResult
+from shared.run_folder.records.evaluation_result import EvaluationResult, Sample
 from shared.run_folder.run_dir import ResultKind
 from shared.statistics.paired import share_one_prompt
 
@@ -49,6 +50,22 @@ class Evidence:
         base = self.results.get(BASE_MODEL)
         words = self.reader.descriptions.words
         return "held-out pair" if base and share_one_prompt(base.samples) else words.prompt
+
+    @property
+    def has_references(self) -> bool:
+        """Whether some prompt has a real picture to compare with."""
+        return any(sample.has_reference for sample in self._drawn)
+
+    @property
+    def losses(self) -> tuple[Column, ...]:
+        """What is weighed for some prompt: some compare with a reference, some stand in where there is none."""
+        kinds = {not sample.has_reference for sample in self._drawn} or {False}
+        return tuple(column for column in self.reader.descriptions.losses if column.without_reference in kinds)
+
+    @property
+    def _drawn(self) -> tuple[Sample, ...]:
+        """What one step drew: all draw the same prompts."""
+        return next((result.samples for result in self.results.values()), ())
 
     @property
     def is_over(self) -> bool:

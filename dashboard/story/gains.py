@@ -19,7 +19,7 @@ class Gains:
         self._baseline, self._metrics = baseline, metrics
         self.scales = scales_of(baseline, metrics)
         """Metric → one unit of it."""
-        self._mixture = mix(metrics.losses, self.scales)
+        self._mixture = mix(metrics.losses, self.scales, baseline)
         self._kept: dict[int, tuple[str, PromptValues]] = {}
 
     def deltas(self, result: EvaluationResult, metric: str) -> PromptValues:

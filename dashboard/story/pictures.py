@@ -48,7 +48,7 @@ class Pick:
     gain: float | None
     """Of the right side over the left, in units of the composite; more is better. None: not known."""
     cells: tuple[PictureCell, ...]
-    """Reference, left, right."""
+    """As the titles: reference, left, right."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Pictures:
     left: int | None
     right: int | None
     titles: tuple[str, ...]
-    """Of the columns: reference, left, right."""
+    """Of the columns: reference, left, right; no reference where no prompt has one."""
     picks: tuple[Pick, ...]
     note: str = ""
     """Why there is no picture, or not of what was asked for."""
@@ -76,7 +76,8 @@ def pictures(evidence: Evidence, left: int | None = None, right: int | None = No
     asked = [step for step in (left, right) if step is not None and step not in drawn]
     left = left if left in drawn else min(drawn)
     right = right if right in drawn else _right(evidence)
-    titles = (say("reference"), side_title(evidence, left), side_title(evidence, right))
+    sides = (side_title(evidence, left), side_title(evidence, right))
+    titles = (say("reference"), *sides) if evidence.has_references else sides
     note = say("Nothing was drawn at step {step}.", step=asked[0]) if asked else ""
     return Pictures(left, right, titles, tuple(_picks(evidence, left, right)), note)
 
@@ -173,12 +174,15 @@ def _pick(
     sample = _sample_of(shown, prompt) if shown else None
     if sample is None:
         return None
-    cells = _reference(evidence.reader, sample), *(_cell(evidence, step, sample) for step in (left, right))
+    real = [_reference(evidence.reader, sample)] if evidence.has_references else []
+    cells = *real, *(_cell(evidence, step, sample) for step in (left, right))
     return Pick(kind, words, sample.prompt_id, sample.prompt, sample.seed, gain, cells)
 
 
 def _reference(reader: RunReader, sample: Sample) -> PictureCell:
     path = f"references/{sample.prompt_id}.png"
+    if not sample.has_reference:
+        return PictureCell(say("reference"), "", "", say("no reference"))
     if not (reader.run.path / path).is_file():
         return PictureCell(say("reference"), "", "", say("no picture"))
     alt = say("Reference: {prompt}", prompt=sample.prompt or sample.prompt_id)
@@ -194,6 +198,7 @@ def _cell(evidence: Evidence, step: int | None, wanted: Sample) -> PictureCell:
     numbers = tuple(
         f"{say(column.topic)} {number(sample.metrics.get(column.name), 2)}"
         for column in evidence.reader.descriptions.losses
+        if column.without_reference != sample.has_reference
     )
     alt = say("{title}: {prompt}", title=title, prompt=sample.prompt or sample.prompt_id)
     return PictureCell(title, *sample_urls(evidence.reader, step, sample), alt, numbers)

@@ -36,8 +36,7 @@ class Row:
 def rows(evidence: Evidence, best: Best) -> tuple[Row, ...]:
     """Weighed losses first, then guards that have something to say."""
     result = evidence.results.get(best.step)
-    metrics = evidence.reader.descriptions
-    losses = [_loss(evidence, best, result, column) for column in metrics.losses]
+    losses = [_loss(evidence, best, result, column) for column in evidence.losses]
     return (*losses, *_guards(evidence, best, result))
 
 

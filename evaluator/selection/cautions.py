@@ -71,6 +71,12 @@ def of_captions(ranking: Ranking, num_prompts: int, *, proven: bool) -> Iterator
                 "cannot spare more, or choose by looking at the {sample}s.",
                 **facts,
             )
+        elif ranking.no_references:
+            yield phrase(
+                "{prompts} different {prompt}s show only a gain of more than {gain:.1f} times its spread between them: "
+                "write more (evaluation.prompts), or choose by looking at the {sample}s.",
+                **facts,
+            )
         else:
             yield phrase(
                 "{prompts} different {prompt}s show only a gain of more than {gain:.1f} times its spread between them: "
@@ -78,6 +84,18 @@ def of_captions(ranking: Ranking, num_prompts: int, *, proven: bool) -> Iterator
                 "more, or choose by looking at the {sample}s.",
                 **facts,
             )
+
+
+def of_references(ranking: Ranking) -> Iterator[Phrase]:
+    """That the verdict rests on prompts without real pictures, where that is so."""
+    if ranking.no_references:
+        words = ranking.metrics.words
+        yield phrase(
+            "No {prompt} has a real {sample} to compare with, so the composite measures likeness to what the LoRA was "
+            "trained on. Look at the {sample}s, too, or hold pairs out (data.num_validation).",
+            prompt=words.prompt,
+            sample=words.sample,
+        )
 
 
 def untested_rise(validations: Sequence[Validated]) -> Iterator[Phrase]:

@@ -38,7 +38,8 @@ class Ranking:
     """By step, step 0 first."""
     metrics: MetricDescriptions
     weights: dict[str, float]
-    """Losses in use → share of the composite, sum 1; empty when no loss has a scale."""
+    """Losses in use → share of the composite, sum 1 over those of prompts with a reference, and over those of prompts
+    without one; empty when no loss has a scale."""
     scales: dict[str, float]
     """Metric → what counts as one unit of it; see `shared.statistics.composite`."""
     prefer: Preference = "best"
@@ -46,6 +47,8 @@ class Ranking:
     """Of the composite: a smaller one does not matter."""
     one_prompt: bool = False
     """All pairs have the same caption: nothing is known of other captions."""
+    no_references: bool = False
+    """No prompt has a real picture to compare with."""
 
     @cached_property
     def candidates(self) -> tuple[Summary, ...]:
@@ -214,9 +217,18 @@ def rank(
     """
     baseline = evaluations.get(0, ())
     scales = scales_of(baseline, metrics) if scales is None else scales
-    mixture = mix(metrics.losses, scales)
+    mixture = mix(metrics.losses, scales, baseline)
     summaries = tuple(
         summarize(step, samples, baseline, metrics, mixture, anchors or {}, validations)
         for step, samples in sorted(evaluations.items())
     )
-    return Ranking(summaries, metrics, mixture.shares, dict(scales), prefer, min_difference, share_one_prompt(baseline))
+    return Ranking(
+        summaries,
+        metrics,
+        {**mixture.shares, **mixture.shares_alone},
+        dict(scales),
+        prefer,
+        min_difference,
+        share_one_prompt(baseline),
+        bool(baseline) and not any(sample.has_reference for sample in baseline),
+    )

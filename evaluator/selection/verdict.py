@@ -123,14 +123,18 @@ def _cautions(
         yield from cautions.unconfirmed(selection.step, confirmation.finalists(found), drawn_again)
     proven = (confirmed or selection).better_than_base
     num_prompts = confirmed.num_prompts if confirmed else selection.composite.num_prompts
+    yield from cautions.of_references(found)
     yield from cautions.of_captions(found, num_prompts, proven=proven)
     yield from cautions.untested_rise([row for row in evidence.validations if row.step <= selection.step])
 
 
 def _blank_losses(found: Ranking) -> list[Column]:
-    """Those without a number at step 0: nothing can be compared with it."""
+    """Those without a number at step 0: nothing can be compared with it. Where no prompt has a reference, no loss that
+    compares with one can have a number.
+    """
     known = found.summaries[0].means
-    return [column for column in found.metrics.losses if column.name not in known]
+    expected = [column for column in found.metrics.losses if column.without_reference or not found.no_references]
+    return [column for column in expected if column.name not in known]
 
 
 def _confirmation(evidence: Evidence, found: Ranking) -> Confirmation | None:

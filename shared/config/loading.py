@@ -42,12 +42,13 @@ def load_config(path: Path, overrides: list[str] | None = None, settings_of: Set
     """Read a TOML file, apply `key.sub=value` overrides, validate.
 
     Relative paths are meant from the current folder, as on any command line, and come out absolute; `~` is the home
-    folder. settings_of: as in `parse_config`.
+    folder. That of `evaluation.prompts` in the file is meant from the file's folder. settings_of: as in `parse_config`.
 
     Raises:
         ConfigError: the file cannot be read, or any key or value is wrong; all problems in one message.
     """
     tree = _read_toml(path)
+    path_settings.beside(tree, path.parent)
     given, problems = parse_overrides(overrides or [])
     is_of_a_run = (path.parent / "run.json").is_file()  # its config.toml has the steps computed from the epochs, too
     problems += two_ends(given) or ([] if is_of_a_run else two_ends(tree))

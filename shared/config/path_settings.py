@@ -1,4 +1,7 @@
-"""The settings that are paths: `~` is the home folder, a relative path is meant from the current folder."""
+"""The settings that are paths: `~` is the home folder, a relative path is meant from the current folder.
+
+One in the file of `evaluation.prompts` is meant from the config's folder: the two are written together.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from shared.config.schema import POCKET, Config, DataConfig, own_table, value_in
 from shared.files import paths
 
 HUB = "hub:"
+PROMPTS = "evaluation.prompts"
 FOLDER_KEYS = (
     "model.vae",
     "model.single_file_config",
@@ -26,6 +30,7 @@ PATH_KEYS = (
     "data.regularization_path",
     "data.cache_dir",
     "lora.init_from",
+    PROMPTS,
 )
 KEYWORDS = (POCKET, "efficientnet-lite0", "gradients", "dreamsim")
 """What the settings of models and encoders mean by themselves, whatever lies in the current folder."""
@@ -45,6 +50,13 @@ def expand(tree: dict[str, Any]) -> dict[str, str]:
     return faults
 
 
+def beside(tree: dict[str, Any], folder: Path) -> None:
+    """Take the relative paths of a TOML file that are meant from its own folder, in place."""
+    text = value_in(tree, PROMPTS)
+    if isinstance(text, str) and text and not text.startswith("~"):
+        tree["evaluation"]["prompts"] = str(folder / text)
+
+
 def with_absolute_paths(config: Config, name: str) -> Config:
     """The settings of a run of that name, each path absolute."""
     models = {
@@ -58,6 +70,8 @@ def with_absolute_paths(config: Config, name: str) -> Config:
         "data": _absolute_data(config.data),
         "lora": {"init_from": config.lora.init_from and os.path.abspath(config.lora.init_from)},  # noqa: PTH100
     }
+    if prompts := config.value(PROMPTS):
+        updates["evaluation"] = {"prompts": os.path.abspath(prompts)}  # noqa: PTH100
     if own := {
         key: Path(paths.expand(str(value))).resolve() for key, value in config.own or () if isinstance(value, Path)
     }:

@@ -75,8 +75,14 @@ class Config(Section):
         return getattr(getattr(self, section), name)
 
     @model_validator(mode="after")
-    def _prompts_come_from_held_out_pairs(self) -> Config:
-        if self.evaluation.num_prompts > self.data.num_validation:
+    def _prompts_come_from_held_out_pairs_or_a_file(self) -> Config:
+        if self.data.num_validation == 0:
+            if self.evaluation.prompts is None:
+                raise ValueError(
+                    "data.num_validation is 0, so evaluation.prompts must name a file of prompts of your own, by which "
+                    "snapshots are evaluated"
+                )
+        elif self.evaluation.num_prompts > self.data.num_validation:
             raise ValueError(
                 f"evaluation.num_prompts is {self.evaluation.num_prompts}, "
                 f"must be at most data.num_validation ({self.data.num_validation})"

@@ -1,4 +1,5 @@
-"""The held-out pairs a run is evaluated by: captions as prompts, pictures as references, published once per run.
+"""What a run is evaluated by: held-out pairs, captions as prompts and pictures as references, published once per run;
+and a copy of the file of a person's own prompts.
 
 From then on evaluators depend on the run folder alone, whatever happens to the data set. A reference has the size that
 training gives the picture: its bucket's. References are published when the run is created if the base model's files
@@ -12,11 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shared.config.schema import Config
-from shared.data import buckets
+from shared.data import buckets, prompt_file
 from shared.data.pictures import open_picture, upright_size
+from shared.data.prompt_file import OwnPrompt
 from shared.data.sources import Pair
 from shared.errors import DataError
 from shared.files.publication import publish, remove
+from shared.files.replacing import replace_file
 from shared.run_folder.records.manifest import Manifest
 from shared.run_folder.records.run_record import RunRecord
 from shared.run_folder.run_dir import steps_in
@@ -34,6 +37,30 @@ def further(config: Config, record: RunRecord) -> tuple[str, ...]:
     """Ids of the pairs after them, on which the finalists are evaluated as well; empty if none are left."""
     rest = record.dataset.held_out[config.evaluation.num_prompts :]
     return rest[: config.evaluation.confirm_prompts]
+
+
+def own_prompts(run: RunDir, config: Config, multiple: int = prompt_file.SIZE_MULTIPLE) -> tuple[OwnPrompt, ...]:
+    """The run's prompts of a person's own, from its copy of the file; empty if it has none.
+
+    multiple: the model's size multiple.
+
+    Raises:
+        ConfigError: lines of it are wrong.
+    """
+    return prompt_file.read(run.prompts, config.data.trigger_word, multiple) if run.prompts.exists() else ()
+
+
+def copy_prompts(run: RunDir, config: Config) -> None:
+    """Copy the file of `evaluation.prompts` into the run folder, if it is not there yet.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
+    if config.evaluation.prompts is None or run.prompts.exists():
+        return
+    source = Path(config.evaluation.prompts)
+    prompt_file.read(source, config.data.trigger_word)
+    replace_file(run.prompts, source.read_bytes())
 
 
 def publish_missing(run: RunDir, config: Config, multiple: int, pairs: Callable[[], Iterable[Pair]]) -> None:
@@ -64,7 +91,8 @@ def publish_missing(run: RunDir, config: Config, multiple: int, pairs: Callable[
 
 
 def withdraw(run: RunDir) -> None:
-    """Remove the references, so that others can be published; only while nothing is evaluated."""
+    """Remove references and prompts, so that others can be published; only while nothing is evaluated."""
+    run.prompts.unlink(missing_ok=True)
     for folder in (run.references, run.further_references):
         if folder.exists():
             remove(run.staging, folder)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from shared.config.save_interval import EveryMinutes
 from shared.config.schema import Config
+from shared.data import references
 from shared.data.split import held_out
 from shared.machine.disk import num_saves
 from shared.run_folder.run_dir import RunDir
@@ -39,6 +40,8 @@ class Power:
     """Different captions in the whole data set; 0: not known."""
     num_pictures: int = 0
     """Of the data set; 0: not known."""
+    num_own: int = 0
+    """Prompts of a person's own among `num_prompts`, and among those that the best are evaluated on again."""
 
     @property
     def _decisive(self) -> int:
@@ -53,10 +56,11 @@ class Power:
         further = f", the best at the end on {self.num_further} more" if self.num_further else ""
         shown = f"each snapshot is evaluated on {self._held_out()}{further}"
         if self._decisive < 2:
-            return f"{shown}: one caption says nothing about others, so no difference to the base model can be shown"
+            unit = "prompt" if self.num_own else "caption"
+            return f"{shown}: one {unit} says nothing about others, so no difference to the base model can be shown"
         factor = detectable(self._decisive, self.num_snapshots)
         among = f"the best of {self.num_snapshots}" if self.num_snapshots > 1 else "a snapshot"
-        spread = "pictures" if self.one_caption else "captions"
+        spread = "pictures" if self.one_caption else "prompts" if self.num_own else "captions"
         return (
             f"{shown}: {among} is called better than the base model if its mean gain is more than {factor:.1f} times "
             f"the gain's spread between {spread}; the demo's gain, {DEMO_GAIN} times its spread, would be seen in "
@@ -73,9 +77,14 @@ class Power:
         return f"{self.sentence()}. The verdict {verdict}: {self._cure()}, or choose by looking at the samples"
 
     def _held_out(self) -> str:
+        own = f"{self.num_own} prompt{'s' if self.num_own > 1 else ''} of your own"
+        num_held_out = self.num_prompts - self.num_own
         if self.one_caption:
             return f"{self.num_prompts} held-out picture{'s' if self.num_prompts > 1 else ''} of one caption"
-        return "1 held-out caption" if self.num_prompts == 1 else f"{self.num_prompts} held-out captions"
+        if not num_held_out:
+            return own
+        held_out_captions = "1 held-out caption" if num_held_out == 1 else f"{num_held_out} held-out captions"
+        return f"{held_out_captions} and {own}" if self.num_own else held_out_captions
 
     def _of_one_caption(self) -> str:
         if not self.one_caption:
@@ -88,6 +97,8 @@ class Power:
     def _cure(self) -> str:
         """What gives the verdict enough captions to see the demo's gain in nine of ten runs."""
         enough = self._enough()
+        if self.num_own:
+            return f"write {self.num_own + enough - self.num_prompts} or more different prompts into evaluation.prompts"
         few_captions = not self.one_caption and 0 < self.num_available < enough
         if self.num_pictures and held_out.suggested(self.num_pictures) < enough:
             each = ", each with a caption of its own" if few_captions else ""
@@ -108,7 +119,13 @@ class Power:
         return count
 
 
-def planned(config: Config, captions: Sequence[str], pass_length: int = 0, everything: Sequence[str] = ()) -> Power:
+def planned(
+    config: Config,
+    captions: Sequence[str],
+    pass_length: int = 0,
+    everything: Sequence[str] = (),
+    own_prompts: Sequence[str] = (),
+) -> Power:
     """Of settings.
 
     Args:
@@ -116,16 +133,20 @@ def planned(config: Config, captions: Sequence[str], pass_length: int = 0, every
         captions: of held-out pairs, in order.
         pass_length: in pictures; 0: unknown.
         everything: captions of all pairs of the subject; empty: unknown.
+        own_prompts: of `evaluation.prompts`.
     """
     evaluation = config.evaluation
-    first = captions[: evaluation.num_prompts]
-    both = captions[: evaluation.num_prompts + evaluation.confirm_prompts] if evaluation.confirm_prompts else first
+    captions = captions if config.data.num_validation else ()
+    first = [*captions[: evaluation.num_prompts], *own_prompts]
+    more = captions[evaluation.num_prompts :][: evaluation.confirm_prompts]
+    both = [*first, *more]
     every = math.ceil(_num_snapshots(config, pass_length) / evaluation.every)
     num_available = len(set(everything))
     one_caption = len(set(both)) == 1 and (len(both) > 1 or num_available == 1)
     num_both = _different(both)
     num_first = min(_different(first), num_both)
-    return Power(num_first, num_both - num_first, max(every, 1), one_caption, num_available, len(everything))
+    num_own = num_first - min(_different(captions[: evaluation.num_prompts]), num_first) if own_prompts else 0
+    return Power(num_first, num_both - num_first, max(every, 1), one_caption, num_available, len(everything), num_own)
 
 
 def of_run(run: RunDir, config: Config) -> Power:
@@ -134,7 +155,8 @@ def of_run(run: RunDir, config: Config) -> Power:
     pairs = [pair for pair in inventory.pairs if not pair.is_regularization] if inventory else []
     caption = {pair.id: pair.caption for pair in pairs}
     captions = [caption.get(pair, pair) for pair in dataset.held_out]
-    return planned(config, captions, dataset.pass_length, [pair.caption for pair in pairs])
+    own = [one.prompt for one in references.own_prompts(run, config)]
+    return planned(config, captions, dataset.pass_length, [pair.caption for pair in pairs], own)
 
 
 def _num_snapshots(config: Config, pass_length: int) -> int:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from shared.config.dumping import dump_config
 from shared.config.loading import own_settings
 from shared.config.resume_rule import CHANGEABLE, Rule
 from shared.config.schema import ENDS, Config, own_table, rules_of
-from shared.data import references
+from shared.data import prompt_file, references
 from shared.errors import ConfigError, RunFolderError
 from shared.files.replacing import replace_file
 from shared.run_folder.checkpoints import newest_whole
@@ -65,7 +66,7 @@ def apply(
     place of the same thing (`shared.launch.relocation`); they need not be allowed.
 
     Raises:
-        ConfigError: `allowed` names an unknown key.
+        ConfigError: `allowed` names an unknown key, or the file of `evaluation.prompts` is wrong.
         RunFolderError: a difference is not allowed or can never be, or a program is at work in the run.
     """
     rules = rules_of(config)
@@ -76,6 +77,8 @@ def apply(
     if not changed:
         return ()
     _require_allowed(run, {key: values for key, values in changed.items() if key not in moved}, allowed, rules)
+    if "evaluation.prompts" in changed and config.evaluation.prompts and "evaluation.prompts" not in moved:
+        prompt_file.read(Path(config.evaluation.prompts), config.data.trigger_word)
     with vacant(run, "trainer"), vacant(run, "evaluator"):
         step = (newest_whole(run) or 0) if step is None else step
         if any(rules.get(key) is Rule.STEPS for key in changed):

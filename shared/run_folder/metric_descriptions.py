@@ -50,7 +50,7 @@ class Guard(BaseModel):
     shuffled: str = Field(
         default="",
         description="Column of what the real pictures score in another's place. The difference to `real` is then the "
-        "guard's unit, and without it there is no guard.",
+        "guard's unit, and without it there is no guard. For a prompt without a real picture, step 0's stands in.",
     )
     fallen: str = Field(description="What a snapshot does that falls below it, after `it`.")
 
@@ -94,6 +94,11 @@ class Column(BaseModel):
     unit: str = ""
     decimals: int = Field(default=3, ge=0, description="Worth showing of a difference.")
     weight: float = Field(default=0.0, ge=0, description="Of a `loss` in the composite; the weights in use sum to 1.")
+    without_reference: bool = Field(
+        default=False,
+        description="A `loss` that counts for the prompts that have no reference, and only for them, in place of those "
+        "that compare with one.",
+    )
     leading: bool = Field(default=False, description="Stands before the learning rate in `metrics.csv`.")
     ratio: Ratio | None = Field(default=None, description="None: the mean over prompts.")
     guard: Guard | None = None

@@ -127,6 +127,11 @@ class RunDir:
         return self.path / "trackers" / name
 
     @property
+    def prompts(self) -> Path:
+        """The run's copy of the file of `evaluation.prompts`; absent where a run has none."""
+        return self.path / "prompts.txt"
+
+    @property
     def references(self) -> Path:
         """The real pictures samples are compared with, as the evaluator sees them: `<prompt id>.png`."""
         return self.path / "references"

@@ -9,7 +9,7 @@ import os
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from shared.config.path_settings import FOLDER_KEYS, KEYWORDS
+from shared.config.path_settings import FOLDER_KEYS, KEYWORDS, PROMPTS
 from shared.config.schema import POCKET, Config
 from shared.data import dataset
 from shared.data.dataset import Digest
@@ -45,6 +45,7 @@ def moved_settings(run: RunDir, config: Config, changed: Collection[str]) -> set
         relocation.moved_data(run, config, changed)
         | _moved_folders(run, config, changed)
         | ({"model.path"} if "model.path" in changed and _is_same_model(run, config) else set[str]())
+        | ({PROMPTS} if PROMPTS in changed and _has_same_prompts(run, config) else set[str]())
         | ({"lora.init_from"} if "lora.init_from" in changed and _is_same_lora(run, config) else set[str]())
     )
 
@@ -99,6 +100,13 @@ def _moved_folders(run: RunDir, config: Config, changed: Collection[str]) -> set
         for key in set(changed) & set(FOLDER_KEYS)
         if _is_same_folder(before.value(key), config.value(key), known.get(key))
     }
+
+
+def _has_same_prompts(run: RunDir, config: Config) -> bool:
+    named, copy = config.evaluation.prompts, run.prompts
+    if not (named and Path(named).is_file() and copy.is_file()):
+        return False
+    return Path(named).read_bytes() == copy.read_bytes()
 
 
 def _is_same_lora(run: RunDir, config: Config) -> bool:

@@ -10,13 +10,14 @@ from typing import Any
 from shared.config import epochs, targets
 from shared.config.path_settings import FOLDER_KEYS
 from shared.config.schema import Config
-from shared.data import buckets, dataset, references
+from shared.data import buckets, dataset, prompt_file, references
 from shared.data.headers import Headers
 from shared.data.inspection import Inspection
+from shared.data.prompt_file import OwnPrompt
 from shared.data.sources import Pair
 from shared.data.split import groups, held_out
 from shared.data.split.near_duplicates import Thumbprints
-from shared.errors import DataError, writing
+from shared.errors import ConfigError, DataError, writing
 from shared.files.digests import Digests
 from shared.files.progress_lines import spoken
 from shared.launch import relocation
@@ -48,6 +49,7 @@ def plan(config: Config, say: Say) -> Plan:
         DataError, ModelError, ConfigError: they cannot be used, or do not suit the settings.
     """
     base_model.require_known_targets(config.lora.target_modules)
+    _own_prompts(config)
     initial_lora = _initial_lora(config)
     digest = Digests(dataset.digests_path(config))
     headers = Headers(dataset.headers_path(config))
@@ -60,6 +62,7 @@ def plan(config: Config, say: Say) -> Plan:
 
     def fill(run: RunDir, config: Config) -> None:
         dataset.inventory(pairs, digest, dataset.folder_of(config)).write(run.dataset)
+        references.copy_prompts(run, config)
         if multiple:
             references.publish_missing(run, config, multiple, lambda: pairs)
         with writing("data.cache_dir", dataset.cache_dir(config)):
@@ -103,8 +106,9 @@ def estimate_memory(config: Config, *, with_evaluator: bool) -> tuple[dict[str, 
 
 
 def warnings(run: RunDir, config: Config) -> list[str]:
-    """Pictures too small for the model; pictures that look alike on both sides of the split."""
-    return [notice for notice in (precheck.resolution_notice(config), _straddling_notice(run, config)) if notice]
+    """Pictures too small for the model; pictures that look alike on both sides of the split; changed prompts."""
+    notices = (precheck.resolution_notice(config), _straddling_notice(run, config), _prompts_notice(run, config))
+    return [notice for notice in notices if notice]
 
 
 def describe_data(config: Config) -> list[str]:
@@ -120,11 +124,38 @@ def result_bytes(config: Config) -> ResultBytes:
     """Pictures are counted with the usual PNG size of photographs."""
     evaluation = config.evaluation
     picture = config.data.resolution**2 * PNG_BYTES_PER_PIXEL
-    further = min(evaluation.confirm_prompts, config.data.num_validation - evaluation.num_prompts)
-    again = evaluation.num_prompts + further if evaluation.confirm_prompts else 0
+    held_out_prompts = min(evaluation.num_prompts, config.data.num_validation)
+    further = min(evaluation.confirm_prompts, config.data.num_validation - held_out_prompts)
+    prompts = held_out_prompts
+    with contextlib.suppress(ConfigError):  # the run has a copy
+        prompts += len(_own_prompts(config))
+    again = prompts + further if evaluation.confirm_prompts else 0
     return ResultBytes(
-        per_snapshot=evaluation.num_prompts * evaluation.num_seeds * picture,
+        per_snapshot=prompts * evaluation.num_seeds * picture,
         confirmation=(1 + NUM_FINALISTS) * again * evaluation.confirm_seeds * picture,
+    )
+
+
+def _own_prompts(config: Config) -> tuple[OwnPrompt, ...]:
+    """Those of the file of `evaluation.prompts`, as a new run gets them.
+
+    Raises:
+        ConfigError: it cannot be read, or lines of it are wrong.
+    """
+    if config.evaluation.prompts is None:
+        return ()
+    multiple = base_model.size_multiple(config.model) or prompt_file.SIZE_MULTIPLE
+    return prompt_file.read(Path(config.evaluation.prompts), config.data.trigger_word, multiple)
+
+
+def _prompts_notice(run: RunDir, config: Config) -> str | None:
+    """That the file of prompts is no longer what the run has."""
+    file = Path(config.evaluation.prompts) if config.evaluation.prompts else None
+    if file is None or not file.is_file() or not run.prompts.is_file() or file.read_bytes() == run.prompts.read_bytes():
+        return None
+    return (
+        f"{file} has changed since the run was made: its snapshots are evaluated by the run's copy, {run.prompts}, so "
+        "that they can be compared. Start a new run (--new) for the changed prompts"
     )
 
 

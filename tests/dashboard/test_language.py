@@ -17,6 +17,7 @@ from dashboard.server import page
 from dashboard.text import formatting, language
 from dashboard.text.language import TEXTS, best_match, say
 from evaluator import selection
+from shared.config.loading import parse_config
 from shared.followers.alerts import SENTENCES
 from shared.run_folder.metric_descriptions import Words
 from shared.run_folder.older_metrics import OLDER_METRICS
@@ -28,7 +29,8 @@ from tests.new_metric import SHIPPED
 DASHBOARD = Path(charts.__file__).parents[1]
 EVALUATOR = (*Path(selection.__file__).parent.glob("*.py"), Path(signs.__file__))
 CHINESE = ("zh-Hans", "zh-Hant")
-SHOWN = (*descriptions().compared, *descriptions().charted, *OLDER_METRICS.charted)
+DESCRIBED = descriptions(parse_config({"data": {"path": "p"}, "evaluation": {"prompts": "p.txt"}}))
+SHOWN = (*DESCRIBED.compared, *DESCRIBED.charted, *OLDER_METRICS.charted)
 LOOKED_UP = {
     *quality.ANCHOR_NAMES.values(),
     *training.LANES,
@@ -46,7 +48,7 @@ LOOKED_UP = {
     "held-out pair",
     *(text for column in SHOWN if (sign := column.sign) for text in (sign.name, sign.evidence, sign.unknown)),
     *(column.guard.fallen for column in SHOWN if column.guard),
-    *(column.title for column in (*SHOWN, *descriptions().pointers)),
+    *(column.title for column in (*SHOWN, *DESCRIBED.pointers)),
     *(column.topic for column in SHOWN),
     *(column.meaning for column in SHOWN),
     *request_status.DONE.values(),
@@ -64,7 +66,7 @@ LOOKED_UP = {
 
 def texts_of(*, shipped: bool) -> set[str]:
     """Every text of the metrics that come with Darkroom, or of those that somebody has added."""
-    metrics = [metric for metric in descriptions().metrics if (metric.name in SHIPPED) == shipped]
+    metrics = [metric for metric in DESCRIBED.metrics if (metric.name in SHIPPED) == shipped]
     columns = [column for metric in metrics for column in metric.columns]
     of_overfitting = [column.sign for column in columns if column.sign]
     said = {text for sign in of_overfitting for text in (sign.name, sign.evidence, sign.unknown)}

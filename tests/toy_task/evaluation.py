@@ -26,7 +26,7 @@ ERROR = Column(
 )
 
 
-def descriptions() -> MetricDescriptions:
+def descriptions(config: Config) -> MetricDescriptions:
     words = Words(prompt="row", sample="point", base="step 0")
     return MetricDescriptions(metrics=(MetricDescription(name="error", columns=(ERROR,)),), words=words)
 

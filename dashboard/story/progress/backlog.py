@@ -15,8 +15,8 @@ from dashboard.data.reader import RunReader, version_of
 from dashboard.data.speed import pace
 from dashboard.story.progress.programs import Programs
 from shared.config.save_interval import steps_due
-from shared.data.references import further
-from shared.errors import RunFolderError
+from shared.data.references import further, own_prompts
+from shared.errors import ConfigError, RunFolderError
 from shared.run_folder.leases import living_claims
 from shared.run_folder.pending import NUM_FINALISTS, Work, in_order
 from shared.run_folder.records.best import Best
@@ -173,9 +173,18 @@ def _took(reader: RunReader, step: int) -> float:
 def _times_as_many_pictures(reader: RunReader) -> float:
     """In a final as in an evaluation."""
     settings = reader.config.evaluation
-    prompts = len(reader.run.read_record().dataset.held_out[: settings.num_prompts]) or settings.num_prompts
+    held_out = reader.run.read_record().dataset.held_out[: settings.num_prompts]
+    prompts = len(held_out) + _num_own(reader) or settings.num_prompts
     more = len(further(reader.config, reader.run.read_record()))
     return (prompts + more) * settings.confirm_seeds / (prompts * settings.num_seeds)
+
+
+def _num_own(reader: RunReader) -> int:
+    """Prompts of a person's own; none where the run's copy of them cannot be read."""
+    try:
+        return len(own_prompts(reader.run, reader.config))
+    except ConfigError:
+        return 0
 
 
 def _arrivals(

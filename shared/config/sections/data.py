@@ -20,6 +20,12 @@ def _expression(text: str) -> str:
     return text
 
 
+def _none_or_several(count: int) -> int:
+    if count == 1:
+        raise ValueError("must be 0, or at least 2: one pair says nothing about others")
+    return count
+
+
 class DataConfig(Section):
     """The captioned pictures and how they are varied."""
 
@@ -39,10 +45,11 @@ class DataConfig(Section):
     train_size: Annotated[OrFalse[Annotated[int, Field(ge=1)]], Rule.STREAM] = Field(
         default=None, description="Pairs trained on at most, chosen by seed; `false` takes all."
     )
-    num_validation: Annotated[int, Rule.SPLIT] = Field(
+    num_validation: Annotated[int, Rule.SPLIT, AfterValidator(_none_or_several)] = Field(
         default=16,
-        ge=2,
-        description="Pairs held out from training; evaluation prompts and references come from them.",
+        ge=0,
+        description="Pairs held out from training; evaluation prompts and references come from them. 0: none, and "
+        "snapshots are evaluated by `evaluation.prompts`.",
     )
     validation_ids: Annotated[tuple[str, ...], Rule.SPLIT] = Field(
         default=(),

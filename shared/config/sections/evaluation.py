@@ -14,7 +14,13 @@ class EvaluationConfig(Section):
     """What every snapshot is asked to draw, and how it is evaluated."""
 
     num_prompts: Annotated[int, Rule.RESULTS] = Field(
-        default=16, ge=2, description="Held-out captions drawn for every snapshot."
+        default=16, ge=2, description="Held-out captions drawn for every snapshot, if pairs are held out."
+    )
+    prompts: Annotated[str | None, Rule.RESULTS] = Field(
+        default=None,
+        min_length=1,
+        description="Text file of prompts of your own, one in each line, drawn for every snapshot beside or instead of "
+        "held-out captions; a relative path is meant from the config's folder. A run keeps a copy.",
     )
     num_seeds: Annotated[int, Rule.RESULTS] = Field(default=2, ge=1, description="Pictures per prompt.")
     scheduler: Annotated[

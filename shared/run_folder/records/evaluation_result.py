@@ -26,8 +26,18 @@ class Sample(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    prompt_id: str = Field(description="Id of the held-out pair: its caption is the prompt, its picture the reference.")
+    prompt_id: str = Field(
+        description="Id of the held-out pair: its caption is the prompt, its picture the reference. Of a prompt of "
+        "one's own, where it stands: `prompts.txt:3`."
+    )
     prompt: str = Field(default="", description="The caption: samples with the same one are one unit of the intervals.")
+    has_reference: bool = Field(
+        default=True, description="There is a real picture to compare with. Without one, it is judged by other losses."
+    )
+    options: dict[str, Any] = Field(
+        default_factory=dict,
+        description="In which of the settings of `generation` this prompt differs from the others.",
+    )
     seed: int = 0
     image: str = Field(default="", description="File name under the evaluation's `images/`; empty: no picture.")
     batch: int = Field(

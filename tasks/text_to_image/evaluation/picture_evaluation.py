@@ -42,6 +42,8 @@ class PictureEvaluation:
     image_generator: ImageGenerator
     scorer: Scorer
     training: TrainingSet
+    num_before: int = 0
+    """Pictures of each prompt that other evaluations draw with the seeds ahead of these."""
 
     @property
     def device(self) -> torch.device:
@@ -61,7 +63,8 @@ class PictureEvaluation:
         """Draw every prompt with every seed, then score the pictures."""
         output.encoders = {column: encoder.model_dump() for column, encoder in self.scorer.encoders.items()}
         with output.timed("generate"):
-            planned = jobs(self.references.prompts, self.references.sizes, self.config.evaluation)
+            wanted = self.references
+            planned = jobs(wanted.prompts, wanted.sizes, self.config.evaluation, wanted.own, self.num_before)
             batches = list(self.image_generator.draw(planned))
         output.memory = devices.memory(self.device)
         drawn = [picture for batch in batches for picture in batch]
@@ -88,6 +91,8 @@ class PictureEvaluation:
             Sample(
                 prompt_id=job.prompt_id,
                 prompt=job.prompt,
+                has_reference=job.prompt_id in self.references.pictures,
+                options=job.own.given(),
                 seed=job.seed,
                 image=name,
                 batch=job.batch,
@@ -104,13 +109,14 @@ class PictureEvaluation:
     def further(self) -> PictureEvaluation:
         """To confirm the best snapshots: further prompts, if any, and the same ones, with the seeds that follow."""
         settings = self.config.evaluation
-        first = settings.seed + settings.num_prompts * settings.num_seeds
+        first = settings.seed + len(self.references.prompts) * settings.num_seeds
         changed = settings.model_copy(update={"num_seeds": settings.confirm_seeds, "seed": first})
         multiple = self.image_generator.model.size_multiple
         others = self.references
         if self.run.further_references.exists():
             others = references.load(self.run, self.config, multiple, self.run.further_references).beside(others)
-        return replace(self, config=self.config.model_copy(update={"evaluation": changed}), references=others)
+        config = self.config.model_copy(update={"evaluation": changed})
+        return replace(self, config=config, references=others, num_before=settings.num_seeds)
 
     def with_prompts(self, prompts: Sequence[str]) -> PictureEvaluation:
         """To draw prompts that the user requested."""
@@ -118,19 +124,13 @@ class PictureEvaluation:
         return replace(self, references=references.requested(prompts, self.config, multiple))
 
     def _score(self, step: int, kind: ResultKind, done: list[Job], drawn: list[Image.Image]) -> Scores:
-        """Every metric; without references, the metrics that need none."""
-        if self.references.pictures:
-            return self.scorer.score(self._metric_input(step, kind, done, drawn))
-        return self.scorer.score_without_references(drawn, [job.prompt for job in done])
-
-    def _metric_input(self, step: int, kind: ResultKind, done: list[Job], drawn: list[Image.Image]) -> MetricInput:
-        return MetricInput(
-            references=[self.references.pictures[job.prompt_id] for job in done],
-            samples=drawn,
-            prompts=[job.prompt for job in done],
-            base=drawn if step == BASE_MODEL else self._base_pictures(kind, done),
-            training=self.training,
-        )
+        """Every metric; of requested prompts, those that need nothing else."""
+        metric_input = MetricInput((), drawn, [job.prompt for job in done])
+        if kind not in ("evaluations", "confirmations"):
+            return self.scorer.score_without_references(metric_input)
+        base = drawn if step == BASE_MODEL else self._base_pictures(kind, done)
+        references = [self.references.pictures.get(job.prompt_id) for job in done]
+        return self.scorer.score_run(references, replace(metric_input, base=base, training=self.training))
 
     def _base_pictures(self, kind: ResultKind, done: list[Job]) -> list[Image.Image] | None:
         """Step 0's pictures of the same prompts and seeds; None if one is missing."""
@@ -179,6 +179,7 @@ def _description(result: EvaluationResult, job: Job) -> PngInfo:
     info = PngInfo()
     for key, value in (
         ("prompt", job.prompt),
+        *((name, str(value)) for name, value in job.own.given().items()),
         ("seed", str(job.seed)),
         ("step", str(result.step)),
         ("snapshot", result.snapshot_digest),

@@ -1,9 +1,9 @@
-"""The prompts to draw and the pictures to compare with: the run's own, or prompts that the user requested."""
+"""The prompts to draw and the pictures to compare with: those of the run, or prompts that the user requested."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from PIL import Image
@@ -11,6 +11,7 @@ from PIL import Image
 from shared.config.schema import Config
 from shared.data import buckets, dataset
 from shared.data import references as published
+from shared.data.prompt_file import AS_OTHERS, OwnPrompt
 from shared.data.recorded import recorded_pairs
 from shared.data.sources import Pair
 from shared.files.digests import Digests
@@ -18,46 +19,79 @@ from shared.files.publication import verify
 from shared.launch import relocation
 from shared.run_folder.run_dir import RunDir
 
+PROMPTS = "prompts.txt"
+"""Before the number of a line, the id of a prompt of a person's own."""
+
 
 @dataclass(frozen=True)
 class References:
-    """Prompts and pictures by id, in the order of evaluation. Prompts that the user requested have no pictures."""
+    """Prompts and pictures by id, in the order of evaluation. Prompts of a person's own have no pictures."""
 
     prompts: dict[str, str]
     pictures: dict[str, Image.Image]
     size: buckets.Size = (0, 0)
-    """The size of samples without a reference."""
+    """The size of samples without a reference, unless their prompt says another."""
+    own: dict[str, OwnPrompt] = field(default_factory=dict[str, OwnPrompt])
+    """What prompts say of themselves, by id."""
 
     @property
     def sizes(self) -> dict[str, buckets.Size]:
         """Width and height of each picture; its samples are drawn in the same size."""
-        return {name: self.pictures[name].size if name in self.pictures else self.size for name in self.prompts}
+        return {name: self.pictures[name].size if name in self.pictures else self._size(name) for name in self.prompts}
 
     def beside(self, others: References) -> References:
         """These, and then the others."""
-        return References({**self.prompts, **others.prompts}, {**self.pictures, **others.pictures})
+        return References(
+            {**self.prompts, **others.prompts},
+            {**self.pictures, **others.pictures},
+            others.size,
+            {**self.own, **others.own},
+        )
+
+    def _size(self, name: str) -> buckets.Size:
+        own = self.own.get(name, AS_OTHERS)
+        return own.width or self.size[0], own.height or self.size[1]
 
 
 def load(run: RunDir, config: Config, multiple: int, folder: Path | None = None) -> References:
     """Read the run's references, or those in `folder`; publish them first if they are missing.
 
+    The run's prompts of a person's own follow them, but not those in another folder.
+
     multiple: the sides of a picture must be multiples of it.
 
     Raises:
         DataError: they have to be created, but the data set is missing or has changed.
-        ConfigError: the resolution does not suit the model.
+        ConfigError: the resolution or a line of the prompts does not suit the model.
         RunFolderError: they have changed since they were published; all results of a run must use the same ones.
     """
-    folder = folder or run.references
     published.publish_missing(run, config, multiple, lambda: _pairs(run, config))
+    if folder is not None:
+        return _published(folder)
+    published.copy_prompts(run, config)
+    own = published.own_prompts(run, config, multiple)
+    held_out = _published(run.references) if published.first(config, run.read_record()) else References({}, {})
+    return held_out.beside(_of_ones_own(own, config, multiple)) if own else held_out
+
+
+def _published(folder: Path) -> References:
     prompts: dict[str, str] = verify(folder).details["prompts"]
     return References(prompts, {prompt_id: _read(folder / f"{prompt_id}.png") for prompt_id in prompts})
 
 
+def _of_ones_own(own: Sequence[OwnPrompt], config: Config, multiple: int) -> References:
+    named = {f"{PROMPTS}:{one.line}": one for one in own}
+    return References({name: one.prompt for name, one in named.items()}, {}, _square(config, multiple), named)
+
+
 def requested(prompts: Sequence[str], config: Config, multiple: int) -> References:
     """Prompts that the user requested, to be drawn as squares."""
-    size = buckets.sizes(config.data.resolution, multiple, square=True)[0]
-    return References({f"asked-{number:02d}": prompt for number, prompt in enumerate(prompts, 1)}, {}, size)
+    named = {f"asked-{number:02d}": prompt for number, prompt in enumerate(prompts, 1)}
+    return References(named, {}, _square(config, multiple))
+
+
+def _square(config: Config, multiple: int) -> buckets.Size:
+    return buckets.sizes(config.data.resolution, multiple, square=True)[0]
 
 
 def _pairs(run: RunDir, config: Config) -> list[Pair]:

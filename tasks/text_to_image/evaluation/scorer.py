@@ -13,11 +13,15 @@ from tasks.text_to_image.encoders.chosen import Encoders
 from tasks.text_to_image.encoders.encoder import EncoderRecord
 from tasks.text_to_image.metrics import all_metrics, metric_names
 from tasks.text_to_image.metrics.features import Features
-from tasks.text_to_image.metrics.metric import Metric
+from tasks.text_to_image.metrics.metric import Metric, Need
 from tasks.text_to_image.metrics.metric_input import MetricInput, Row
 
 NOT_FINITE = "the computation gave no finite number"
-NO_REFERENCE = "a requested prompt has no reference"
+NO_REFERENCE = "these prompts have no reference"
+REQUESTED: frozenset[Need] = frozenset({"prompts"})
+"""What is known of prompts that a person requests."""
+RUN: frozenset[Need] = frozenset({"prompts", "seeds", "base", "training"})
+"""What is known of a run's prompts without a reference."""
 
 
 @dataclass(frozen=True)
@@ -51,11 +55,36 @@ class Scorer:
             raise ValueError(f"{len(references)} references, {len(samples)} samples and {len(prompts)} prompts")
         return self._score(metric_input)
 
-    def score_without_references(self, samples: Sequence[Image.Image], prompts: Sequence[str]) -> Scores:
-        """The metrics that need no reference; the losses are missing, with the reason. Raises as `score` does."""
-        losses = [column.name for metric in self.metrics for column in metric.columns if column.role == "loss"]
-        scorer = replace(self, metrics=tuple(metric for metric in self.metrics if metric.needs_no_reference))
-        scores = scorer._score(MetricInput((), samples, prompts))
+    def score_run(self, references: Sequence[Image.Image | None], metric_input: MetricInput) -> Scores:
+        """Every metric of every sample of a run, some or all of whose prompts have no reference.
+
+        What needs a reference has no value for a prompt without one. metric_input: without the references. Raises as
+        `score` does.
+        """
+        paired = [number for number, reference in enumerate(references) if reference is not None]
+        alone = [number for number, reference in enumerate(references) if reference is None]
+        real = [reference for reference in references if reference is not None]
+        with_reference = self.score(_part(metric_input, paired, real)) if paired else Scores([], {})
+        without = self.score_without_references(_part(metric_input, alone), RUN) if alone else Scores([], {})
+        by_number = dict(zip([*paired, *alone], [*with_reference.rows, *without.rows], strict=True))
+        missing = {**without.missing, **with_reference.missing}
+        if paired:  # what these prompts cannot have is no blank that needs a reason
+            missing = {column: why for column, why in missing.items() if why != NO_REFERENCE}
+        return Scores([by_number[number] for number in sorted(by_number)], missing)
+
+    def score_without_references(self, metric_input: MetricInput, known: frozenset[Need] = REQUESTED) -> Scores:
+        """The metrics that can do without references; the losses that cannot are missing, with the reason.
+
+        known: what there is for them to look at. Raises as `score` does.
+        """
+        able = [
+            metric
+            for metric in self.metrics
+            if (needs := metric.needs_without_references) is not None and needs <= known
+        ]
+        unable = [metric for metric in self.metrics if metric not in able]
+        losses = [column.name for metric in unable for column in metric.columns if column.role == "loss"]
+        scores = replace(self, metrics=tuple(able))._score(metric_input)
         return Scores(scores.rows, {**dict.fromkeys(losses, NO_REFERENCE), **scores.missing})
 
     def _score(self, metric_input: MetricInput) -> Scores:
@@ -107,6 +136,18 @@ def load_scorer(
         if encoder is not None:
             records |= dict.fromkeys(metric.row_columns, encoder)
     return Scorer(Features(extractors), records, selected)
+
+
+def _part(metric_input: MetricInput, numbers: Sequence[int], references: Sequence[Image.Image] = ()) -> MetricInput:
+    """Of the samples with these numbers. references: one for each of them, or none."""
+    base = metric_input.base
+    return replace(
+        metric_input,
+        references=references,
+        samples=[metric_input.samples[number] for number in numbers],
+        prompts=[metric_input.prompts[number] for number in numbers],
+        base=None if base is None else [base[number] for number in numbers],
+    )
 
 
 def _compute(metric: Metric, metric_input: MetricInput, features: Features) -> tuple[list[Row], dict[str, str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,8 @@ from tasks.text_to_image.encoders.encoder import Vector
 
 log = logging.getLogger(__name__)
 
+Value = TypeVar("Value")
+
 MAX_PICTURES = 2000
 """The number of pictures used, evenly spread over the ids: the base model's evaluation waits for them."""
 SIZE_MULTIPLE = 8
@@ -32,21 +35,30 @@ class TrainingSet:
 
     def __init__(self, run: RunDir, config: Config) -> None:
         self._run, self._config = run, config
-        self._vectors: NDArray[np.float32] | None = None
+        self._values: dict[tuple[Callable[[Image.Image], Any], int], list[Any]] = {}
         self._found: list[dataset.Pair] = []
 
-    def vectors(self, embed: Callable[[Image.Image], Vector]) -> NDArray[np.float32]:
-        """The embedded training pictures, (N, D), N ≤ `MAX_PICTURES`; computed by the first call and then kept.
+    def vectors(self, embed: Callable[[Image.Image], Vector], at_most: int = MAX_PICTURES) -> NDArray[np.float32]:
+        """The embedded training pictures, (N, D), N ≤ `at_most`; computed by the first call and then kept.
 
         Raises:
             DataError: the data set is missing, cannot be read, or has changed since training.
         """
-        if self._vectors is None:
-            pairs = self._pairs()
-            log.info("encoding %d training pictures, once per run", len(pairs))
-            self._vectors = np.stack([embed(picture) for picture in map(self._framed, pairs)])
-            self._found = pairs
-        return self._vectors
+        return np.stack(self.looked_at(embed, at_most))
+
+    def looked_at(self, look: Callable[[Image.Image], Value], at_most: int = MAX_PICTURES) -> list[Value]:
+        """What `look` finds in the training pictures, at most `at_most` of them, evenly spread. It is kept.
+
+        Raises:
+            DataError: as above.
+        """
+        if not self._found:
+            self._found = self._pairs()
+        if (look, at_most) not in self._values:
+            chosen = self._found[:: -(-len(self._found) // at_most)]
+            log.info("looking at %d training pictures, once per run", len(chosen))
+            self._values[look, at_most] = [look(picture) for picture in map(self._framed, chosen)]
+        return self._values[look, at_most]
 
     def pair_id(self, position: int) -> str:
         """Of the picture behind the vector at this position."""

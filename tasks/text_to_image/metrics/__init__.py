@@ -12,6 +12,7 @@ from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
 
+from shared.config.schema import Config
 from shared.run_folder.metric_descriptions import MetricDescriptions
 from tasks.text_to_image.metrics.metric import Metric
 
@@ -24,9 +25,15 @@ def all_metrics() -> dict[str, Metric]:
     return {metric.name: metric for metric in sorted(metrics, key=lambda metric: (metric.order, metric.name))}
 
 
-def metric_names(is_wanted: Callable[[Metric], bool] = lambda metric: True) -> tuple[str, ...]:
-    """Of the metrics an evaluation computes, or of some of them."""
-    return tuple(name for name, metric in all_metrics().items() if metric.by_default and is_wanted(metric))
+def metric_names(
+    is_wanted: Callable[[Metric], bool] = lambda metric: True, *, own_prompts: bool = False
+) -> tuple[str, ...]:
+    """Of the metrics an evaluation computes, or of some of them. own_prompts: of a run that has prompts of its own."""
+    return tuple(
+        name
+        for name, metric in all_metrics().items()
+        if metric.by_default and (own_prompts or not metric.for_own_prompts) and is_wanted(metric)
+    )
 
 
 def pairwise_metrics() -> tuple[str, ...]:
@@ -34,6 +41,8 @@ def pairwise_metrics() -> tuple[str, ...]:
     return metric_names(lambda metric: metric.is_pairwise)
 
 
-def descriptions() -> MetricDescriptions:
-    """What an evaluator publishes of the metrics it computes."""
-    return MetricDescriptions(metrics=tuple(all_metrics()[name].describe() for name in metric_names()))
+def descriptions(config: Config | None = None) -> MetricDescriptions:
+    """What an evaluator publishes of the metrics it computes in a run. None: a run without prompts of its own."""
+    own_prompts = config is not None and config.evaluation.prompts is not None
+    names = metric_names(own_prompts=own_prompts)
+    return MetricDescriptions(metrics=tuple(all_metrics()[name].describe() for name in names))

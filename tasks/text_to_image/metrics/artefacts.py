@@ -2,7 +2,8 @@
 
 A LoRA that has been trained too long or too fast draws with too much contrast and colour, with hard edges and burnt
 areas. Perceptual embeddings hardly see it. These four need no weights. Each is compared with the reference of the same
-prompt, and the interval over prompts is as wide as the references and samples differ among themselves.
+prompt, and the interval over prompts is as wide as the references and samples differ among themselves. A prompt without
+a reference is compared with the mean of the training pictures.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 from skimage.color import rgb2lab
 
+from shared.errors import ModelError
 from shared.run_folder.metric_descriptions import Column, Ratio, Sign
 from tasks.text_to_image.encoders.chosen import Encoders
 from tasks.text_to_image.encoders.encoder import pad_to_square
@@ -30,6 +32,8 @@ LEAST_CONTRAST, LEAST_CHROMA = 2.0, 4.0
 """Added, ΔE: twice as much of next to nothing is no finding."""
 DARKEST, LIGHTEST = 1, 254
 """A channel at or beyond one of these levels, of 255, is clipped."""
+MOST_TRAINING_PICTURES = 100
+"""Looked at where they stand in for references, at most."""
 WHITE = 250
 """All channels from here on: a white wall, which is no fault."""
 
@@ -68,13 +72,27 @@ def picture_tones(encoders: Encoders) -> Extractor[Image.Image, Tones]:
 
 
 def artefacts(metric_input: MetricInput, features: Features) -> list[Row]:
-    """`sample_<tone>` and `real_<tone>` of each sample and its reference; the table has the ratios of their means."""
+    """`sample_<tone>` and `real_<tone>` of each sample and its reference; the table has the ratios of their means.
+
+    Raises:
+        ModelError, DataError: there are no training pictures to stand in for references.
+    """
     look = features[picture_tones]
-    pairs = zip(look(metric_input.references), look(metric_input.samples), strict=True)
+    samples = look(metric_input.samples)
+    references = look(metric_input.references) or [_usual(metric_input)] * len(samples)
+    pairs = zip(references, samples, strict=True)
     return [
         {f"{whose}_{tone.name}": getattr(picture, tone.name) for tone in fields(Tones) for whose, picture in both}
         for both in ((("sample", sample), ("real", reference)) for reference, sample in pairs)
     ]
+
+
+def _usual(metric_input: MetricInput) -> Tones:
+    """The mean of the training pictures."""
+    if metric_input.training is None:
+        raise ModelError("there are no reference pictures and no training pictures to compare with")
+    found = metric_input.training.looked_at(tones, MOST_TRAINING_PICTURES)
+    return Tones(**{tone.name: float(np.mean([getattr(one, tone.name) for one in found])) for tone in fields(Tones)})
 
 
 def _clipped(rgb_HWC: NDArray[np.uint8]) -> NDArray[np.bool_]:
@@ -129,5 +147,6 @@ METRIC = Metric(
     ),
     compute=artefacts,
     needs=("references",),
+    instead_of_references=("training",),
     features=(picture_tones,),
 )

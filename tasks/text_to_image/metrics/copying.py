@@ -2,7 +2,7 @@
 
 The test of Carlini et al. (2023, § 5): a copy is near to one training picture and as far from the next ones as any
 picture is. How near chance comes is measured on pictures that copy nothing: each training picture against the others,
-and each held-out one against all of them.
+and each held-out one, if there are any, against all of them.
 
 What a model has learnt by heart it may draw less exactly, but then for every seed: so prompts all of whose pictures
 collapse onto one training picture are tested too, all together.
@@ -78,15 +78,20 @@ def copies(metric_input: MetricInput, features: Features) -> list[Row]:
         raise ModelError("there are no training pictures to compare with")
     look = features[picture_lightness]
     training = _known(metric_input.training)
-    held_out, own = np.unique(np.stack(look(metric_input.references)), axis=0, return_inverse=True)
-    of_references = _of_references(metric_input.training, held_out.tobytes())
-    by_chance = np.concatenate([training.by_chance, training.ratios(of_references)])
-    by_chance = by_chance[by_chance > TWIN]
     nearest = distances(np.stack(look(metric_input.samples)), training.pictures)
+    by_chance = training.by_chance
+    if metric_input.references:
+        held_out, own = np.unique(np.stack(look(metric_input.references)), axis=0, return_inverse=True)
+        of_references = _of_references(metric_input.training, held_out.tobytes())
+        by_chance = np.concatenate([by_chance, training.ratios(of_references)])
+        explained = of_references[own.ravel(), nearest.argmin(axis=1)]
+    else:
+        explained = training.next_nearest(nearest)
+    by_chance = by_chance[by_chance > TWIN]
     found = training.ratios(nearest)
     chances = probability_of_nearer(found, by_chance)
     is_copy = (false_discovery_control(chances) <= FALSE_ALARMS) & (nearest.min(axis=1) <= FURTHEST)
-    is_copy |= _collapsed(metric_input.prompts, training, nearest, of_references[own.ravel()], by_chance)
+    is_copy |= _collapsed(metric_input.prompts, training, nearest, explained, by_chance)
     rows: list[Row] = []
     for number, copied in enumerate(is_copy):
         row: Row = {
@@ -100,16 +105,18 @@ def copies(metric_input: MetricInput, features: Features) -> list[Row]:
 
 
 def _collapsed(
-    prompts: Sequence[str], training: _Training, samples_SN: Array, references_SN: Array, by_chance: Array
+    prompts: Sequence[str], training: _Training, samples_SN: Array, explained_S: Array, by_chance: Array
 ) -> NDArray[np.bool_]:
     """(S,) Which samples' prompts have two pictures or more, each near to the same training picture, against chance.
 
     A prompt's ratio is its largest: its pictures are not independent. A prompt that is no candidate has the ratio 1.
+
+    explained_S: how near a real picture comes to the training picture that each sample is nearest to.
     """
     numbers, ratios = np.arange(len(samples_SN)), training.ratios(samples_SN)
     copied = samples_SN.argmin(axis=1)
-    near, explained = samples_SN[numbers, copied], references_SN[numbers, copied]
-    candidate = (near <= FURTHEST_COLLAPSED) & (near <= NEARER_THAN_REFERENCE * explained)
+    near = samples_SN[numbers, copied]
+    candidate = (near <= FURTHEST_COLLAPSED) & (near <= NEARER_THAN_REFERENCE * explained_S)
     names, prompt = np.unique(np.array(prompts), return_inverse=True)
     largest = np.ones(len(names))
     for number in range(len(names)):
@@ -148,6 +155,16 @@ class _Training:
         between = distances(self.pictures[firsts[chosen]], self.pictures)
         between[self.twins == groups[chosen][:, None]] = np.inf
         return self.ratios(between)
+
+    def next_nearest(self, distances_SN: Array) -> Array:
+        """(S,) How near another training picture comes to the one that each picture is nearest to.
+
+        It stands in for a reference: that, too, is a real picture and no copy.
+        """
+        copied, positions = np.unique(distances_SN.argmin(axis=1), return_inverse=True)
+        between = distances(self.pictures[copied], self.pictures)
+        between[self.twins == self.twins[copied][:, None]] = np.inf
+        return between.min(axis=1)[positions]
 
     def ratios(self, distances_SN: Array) -> Array:
         """The distance to the nearest group over the mean to the next, each > 0 and ≤ 1; infinite ones left out."""
@@ -225,5 +242,6 @@ METRIC = Metric(
     ),
     compute=copies,
     needs=("references", "training"),
+    instead_of_references=("training",),
     features=(picture_lightness,),
 )

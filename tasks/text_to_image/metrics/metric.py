@@ -32,12 +32,16 @@ class Metric:
     columns: tuple[Column, ...]
     compute: Compute
     needs: tuple[Need, ...] = ()
+    instead_of_references: tuple[Need, ...] = ()
+    """What it takes for a prompt that has no reference, where it needs one. Empty: such a prompt has no value of it."""
     features: tuple[Feature[Any, Any], ...] = ()
     """What it looks through. The encoder of the first that has one is recorded for its columns."""
     missing_reason: str = ""
     """What a single blank means when the computation as a whole succeeds."""
     by_default: bool = True
     """False: computed only where it is named."""
+    for_own_prompts: bool = False
+    """Computed only in runs that have prompts of a person's own."""
 
     @property
     def row_columns(self) -> tuple[str, ...]:
@@ -50,9 +54,11 @@ class Metric:
         return set(self.needs) <= {"references", "prompts"}
 
     @property
-    def needs_no_reference(self) -> bool:
-        """Can be computed for a prompt that has no real picture."""
-        return set(self.needs) <= {"prompts"}
+    def needs_without_references(self) -> frozenset[Need] | None:
+        """What it needs for prompts that have no real picture; None: it cannot be computed for these."""
+        if "references" in self.needs and not self.instead_of_references:
+            return None
+        return frozenset(self.needs) - {"references"} | frozenset(self.instead_of_references)
 
     def describe(self) -> MetricDescription:
         """What the run folder says of it."""

@@ -20,7 +20,7 @@ class MetricInput:
     """Samples beside what they are compared with. Sequences are of one length; whoever builds it pairs by id."""
 
     references: Sequence[Image.Image]
-    """Empty where a person's own prompts were drawn: then only metrics that need none are computed."""
+    """Empty where the prompts have none: then only metrics that can do without are computed."""
     samples: Sequence[Image.Image]
     prompts: Sequence[str]
     """A picture without a prompt has an empty one."""

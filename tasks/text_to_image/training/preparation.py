@@ -30,6 +30,10 @@ from tasks.text_to_image.training.lora_training import LoraTraining
 
 log = logging.getLogger(__name__)
 
+NO_HELD_OUT_LOSS = (
+    "no picture is held out (data.num_validation is 0), so no held-out loss is measured, and the sign of overfitting "
+    "`gap` is unknown"
+)
 PRECISIONS: dict[str, loading.Precision] = {"no": "fp32", "fp16": "fp16", "bf16": "bf16"}
 
 
@@ -92,10 +96,13 @@ def _split(
 def _validation(
     model: Model, cache: Cache, held_out: list[Pair], training: list[Pair], config: Config
 ) -> Validation | None:
-    """The held-out loss, if `train.validation_steps` is set. Each picture is in the bucket of its own shape, whatever
-    the batch size.
+    """The held-out loss, if `train.validation_steps` is set and pictures are held out. Each picture is in the bucket of
+    its own shape, whatever the batch size.
     """
     if config.train.validation_steps is None:
+        return None
+    if not held_out:
+        model.notices += (NO_HELD_OUT_LOSS,)
         return None
     probe = held_out_loss.choose_probe(training, len(held_out), config.train.seed)
     multiple = model.size_multiple

@@ -83,6 +83,21 @@ def test_two_steps_of_ones_choice_stand_beside_their_reference(states: dict[str,
     assert show(states["finished"].run, left=40, right=77).pictures.note == "Nothing was drawn at step 77."
 
 
+def test_where_no_prompt_has_a_reference_its_column_and_its_losses_are_left_out(
+    states: dict[str, FakeRun], show: Show, tmp_path: Path
+) -> None:
+    run = RunDir(shutil.copytree(states["finished"].run.path, tmp_path / "finished"))
+    for path in run.evaluations.glob("*/result.json"):
+        result = json.loads(path.read_text(encoding="utf-8"))
+        for sample in result["samples"]:
+            sample["has_reference"] = False
+        path.write_text(json.dumps(result), encoding="utf-8")
+    shown = show(run)
+    assert shown.pictures.titles == ("base", "step 120 ★")
+    assert all(len(pick.cells) == 2 for pick in shown.pictures.picks)
+    assert not [row for row in shown.verdict.rows if row.title in ("Look", "Garment", "Colour")]
+
+
 @pytest.mark.parametrize("name", ["finished", "interrupted"])
 def test_runs_of_older_versions_have_a_first_screen(tmp_path: Path, show: Show, name: str) -> None:
     shutil.copytree(GOLDEN / name, tmp_path / name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -71,8 +71,8 @@ class PretendScorer:
             (visual.METRIC, color.METRIC),
         )
 
-    def score(self, metric_input: MetricInput) -> Scores:
-        assert len(metric_input.references) == len(metric_input.samples) == len(metric_input.prompts)
+    def score_run(self, references: Sequence[Image.Image | None], metric_input: MetricInput) -> Scores:
+        assert len(references) == len(metric_input.samples) == len(metric_input.prompts)
         rows: list[Row] = [{"color_loss": index / 10, "clip_t": None} for index in range(len(metric_input.samples))]
         return Scores(rows, {"clip_t": "not there"})
 

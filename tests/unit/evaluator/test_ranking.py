@@ -12,6 +12,7 @@ from evaluator.selection.ranking import rank as rank_by
 from shared.run_folder.metric_descriptions import Column, Guard, MetricDescription, MetricDescriptions
 from shared.run_folder.older_metrics import OLDER_METRICS
 from shared.run_folder.records.evaluation_result import Anchors, Sample
+from shared.statistics.composite import guard_unit
 
 METRICS = ("visual_loss", "fashion_clip_loss", "color_loss", "clip_t")
 NUM_PROMPTS, NUM_SEEDS = 8, 2
@@ -359,3 +360,46 @@ def test_what_is_called_better_is_what_a_chart_colours():
     assert set(ranking.sure(chosen)) - {"composite"} == sure
     assert best.better_than_base == ("composite" in ranking.sure(chosen))
     assert ranking.sure(ranking.summaries[0]) == ()
+
+
+def test_step_0_stands_in_for_the_real_pictures_in_the_guards_unit_where_there_is_none():
+    guard = Guard(real="real", shuffled="shuffled", fallen="")
+    column = Column(name="score", meaning="", direction="higher", role="guard", guard=guard)
+    real = Sample(prompt_id="a", metrics={"score": 0.9, "real": 0.5, "shuffled": 0.1})
+    alone = Sample(prompt_id="b", has_reference=False, metrics={"score": 0.3, "shuffled": 0.1})
+    assert guard_unit([real], column) == pytest.approx(0.4)
+    assert guard_unit([alone], column) == pytest.approx(0.2)
+    assert guard_unit([real, alone], column) == pytest.approx(0.3)
+
+
+def test_a_prompt_without_a_reference_is_judged_by_the_losses_that_need_none():
+    paired = Column(name="paired_loss", meaning="", direction="lower", role="loss", weight=0.5)
+    alone = Column(name="alone_loss", meaning="", direction="lower", role="loss", weight=1, without_reference=True)
+    metrics = MetricDescriptions(
+        metrics=(
+            MetricDescription(name="paired", needs=("references",), columns=(paired,)),
+            MetricDescription(name="alone", needs=("training",), columns=(alone,)),
+        )
+    )
+
+    def drawn(paired_gain: float, alone_gain: float) -> list[Sample]:
+        rows = []
+        for number in range(6):
+            real = number < 3
+            values = {"alone_loss": 1.0 + 0.1 * number - alone_gain}
+            values |= {"paired_loss": 1.0 + 0.1 * number - paired_gain} if real else {}
+            rows.append(Sample(prompt_id=f"p{number}", has_reference=real, metrics=values))
+        return rows
+
+    found = rank_by({0: drawn(0, 0), 10: drawn(0.5, 0.1)}, metrics)
+    composite = found.summaries[1].composite
+    units = found.scales
+    assert [composite[f"p{number}"] for number in range(6)] == pytest.approx(
+        [-0.5 / units["paired_loss"]] * 3 + [-0.1 / units["alone_loss"]] * 3
+    )
+    assert found.weights == {"paired_loss": 1, "alone_loss": 1}
+    assert not found.no_references
+    only_own = rank_by({step: rows[3:] for step, rows in {0: drawn(0, 0), 10: drawn(0, 0.1)}.items()}, metrics)
+    assert only_own.no_references
+    assert only_own.best
+    assert only_own.best.better_than_base

@@ -127,3 +127,17 @@ def test_of_a_run_the_captions_that_it_was_made_with_count(make_paper_run: RunMa
     Inventory(pairs=tuple(pairs), paths=inventory.paths).write(run.dataset)
     found = power.of_run(run, run.read_config())
     assert (found.num_prompts, found.num_further) == (2, 1)
+
+
+def test_prompts_of_ones_own_count_beside_held_out_captions_or_alone() -> None:
+    both = power.planned(config(4), captions(8), own_prompts=["a hat", "a cap", "a hat"])
+    assert (both.num_prompts, both.num_own, both.num_further) == (6, 2, 4)
+    assert both.sentence().startswith("each snapshot is evaluated on 4 held-out captions and 2 prompts of your own, ")
+    tree = {"data": {"path": "p", "num_validation": 0}, "evaluation": {"prompts": "p.txt"}}
+    alone = power.planned(
+        parse_config({**tree, "train": {"max_train_steps": 1000}}), captions(8), own_prompts=["a", "b"]
+    )
+    assert (alone.num_prompts, alone.num_further) == (2, 0)
+    told = alone.caution()
+    assert told
+    assert "write 7 or more different prompts into evaluation.prompts" in told

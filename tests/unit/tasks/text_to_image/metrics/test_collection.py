@@ -54,7 +54,7 @@ def test_the_header_is_what_it_always_was() -> None:
 def test_files_that_hold_no_metric_are_none_and_legacy_is_computed_only_where_named() -> None:
     assert [name for name in metrics.all_metrics() if name in SHIPPED] == list(SHIPPED)
     assert "palette" not in metrics.all_metrics()
-    assert set(SHIPPED) - set(metrics.metric_names()) == {"legacy"}
+    assert set(SHIPPED) - set(metrics.metric_names(own_prompts=True)) == {"legacy"}
 
 
 def test_a_column_is_named_once_and_fits_its_role() -> None:
@@ -94,7 +94,7 @@ def test_a_new_file_is_a_metric(garments: list[Image.Image]) -> None:
 
 
 def test_a_prompt_without_a_reference_gets_the_numbers_that_need_none(garments: list[Image.Image]) -> None:
-    scores = load_scorer("pocket").score_without_references(garments[:2], ["a red dress", ""])
+    scores = load_scorer("pocket").score_without_references(MetricInput((), garments[:2], ["a red dress", ""]))
     assert [list(row) for row in scores.rows] == [["clip_t"]] * 2
     assert scores.missing == {
         **dict.fromkeys(("visual_loss", "fashion_clip_loss", "color_loss"), NO_REFERENCE),
