@@ -101,6 +101,9 @@ def init(
     trigger_word: Annotated[
         str, typer.Option(help="Put before every caption; the caption of pictures that have none.")
     ] = "",
+    prompts: Annotated[
+        Path | None, typer.Option(help="File of prompts of your own, by which snapshots are evaluated.")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
     task: TaskName = DEFAULT_TASK,
 ) -> None:
@@ -108,7 +111,7 @@ def init(
 
     def body() -> int:
         program = importlib.import_module(tasks.command(task, "init"))
-        return program.init(dataset, model, output, trigger_word.strip(), force=force)
+        return program.init(dataset, model, output, trigger_word.strip(), prompts, force=force)
 
     raise typer.Exit(exit_code_of(body))
 

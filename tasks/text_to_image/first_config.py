@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
@@ -10,6 +11,7 @@ import tomlkit
 from tomlkit.items import Item
 
 from shared.config.schema import POCKET, RUN_NAME, EvaluationConfig
+from shared.data import prompt_file
 from shared.data.split import held_out
 from shared.data.survey import Survey
 from shared.errors import DataError
@@ -22,14 +24,57 @@ NUM_SNAPSHOTS = 10
 MIN_PICTURES = 3
 SAMPLES_WANTED = 16
 SAMPLES_ON_CPU = 4
+FEW_PICTURES = 5
+"""So few that to hold out two of them costs more than what they would say."""
+SCENES = (
+    "close-up",
+    "seen from the side",
+    "in front of a white wall",
+    "in a forest",
+    "on a city street at night",
+    "on a beach in the sun",
+    "pencil drawing",
+)
+"""Of the prompts that are proposed: as many as a verdict needs."""
+PROMPTS_HEAD = (
+    "# Prompts that every snapshot is evaluated by, one in each line. Change them to what you want to draw.",
+    "# Options: --n negative prompt --w width --h height --s steps --l guidance --d seed",
+)
 VISUAL_ENCODERS = ("facebook/dinov2-base", "google/siglip2-base-patch16-224")
 """Encoders worth a download, in order of preference. DreamSim is not among them: it loads its own pickles."""
 
 
-def render(survey: Survey, preset: Preset, model: str, data: str, name: str, target: Path | None = None) -> str:
+@dataclass(frozen=True)
+class OwnPrompts:
+    """A file for `evaluation.prompts`."""
+
+    path: str
+    """As the config says it."""
+    prompts: tuple[str, ...]
+
+
+def starter_prompts(survey: Survey) -> str:
+    """The text of a file of prompts for a data set; empty if nothing is known of its subject."""
+    subject = prompt_file.TRIGGER if survey.trigger_word else min(survey.captions, key=len, default="")
+    if not subject:
+        return ""
+    lines = [f"{subject}, {scene}" for scene in SCENES]
+    return "\n".join([*PROMPTS_HEAD, *lines, ""])
+
+
+def render(
+    survey: Survey,
+    preset: Preset,
+    model: str,
+    data: str,
+    name: str,
+    target: Path | None = None,
+    own: OwnPrompts | None = None,
+) -> str:
     """The TOML text of a config.
 
-    target: the file it is for. The file's name is the name of the run if it is allowed as such.
+    target: the file it is for. The file's name is the name of the run if it is allowed as such. own: prompts that
+    snapshots are evaluated by.
 
     Raises:
         DataError: fewer than three pictures: two are held out, at least one is trained on.
@@ -42,7 +87,12 @@ def render(survey: Survey, preset: Preset, model: str, data: str, name: str, tar
     document = tomlkit.document()
     for line in _head(survey, preset, name):
         document.add(tomlkit.comment(line))
-    choices = {**_run(preset, target), **_data(survey, model, data), **preset.choices, **_training(survey, preset)}
+    choices = {
+        **_run(preset, target),
+        **_data(survey, model, data, own),
+        **preset.choices,
+        **_training(survey, preset, own),
+    }
     sections: dict[str, dict[str, Choice]] = {}
     for key, choice in choices.items():
         section, _, setting = key.partition(".")
@@ -88,13 +138,20 @@ def _run(preset: Preset, target: Path | None) -> dict[str, Choice]:
     }
 
 
-def _data(survey: Survey, model: str, data: str) -> dict[str, Choice]:
+def num_held_out(survey: Survey, own: OwnPrompts | None) -> int:
+    """How many pictures to hold out: none of a small set, if there are prompts to evaluate snapshots by."""
+    count = survey.num_images - survey.num_copies
+    is_small = count < held_out.pictures_needed(held_out.ENOUGH)
+    return 0 if own and is_small else held_out.suggested(count)
+
+
+def _data(survey: Survey, model: str, data: str, own: OwnPrompts | None) -> dict[str, Choice]:
     shapes = "aspect ratios differ: nothing is cut off" if survey.mixed_shapes else "all pictures have about one shape"
     return {
         "model.path": Choice(model, "the base model: training does not change it, it writes a separate LoRA"),
         "data.path": Choice(data, ""),
         **_trigger_word(survey),
-        "data.num_validation": _num_validation(survey.num_images - survey.num_copies),
+        "data.num_validation": _num_validation(survey, own),
         "data.buckets": Choice(True, shapes),
     }
 
@@ -107,8 +164,12 @@ def _trigger_word(survey: Survey) -> dict[str, Choice]:
     }
 
 
-def _num_validation(num_images: int) -> Choice:
-    count = held_out.suggested(num_images)
+def _num_validation(survey: Survey, own: OwnPrompts | None) -> Choice:
+    num_images, count = survey.num_images - survey.num_copies, num_held_out(survey, own)
+    if count == 0:
+        return Choice(
+            0, f"all {num_images} pictures are learnt: snapshots are evaluated by prompts of your own instead"
+        )
     reason = f"of {num_images}: never trained on, used to evaluate snapshots"
     if count < held_out.ENOUGH:
         needed = held_out.pictures_needed(held_out.ENOUGH)
@@ -116,11 +177,10 @@ def _num_validation(num_images: int) -> Choice:
     return Choice(count, reason)
 
 
-def _training(survey: Survey, preset: Preset) -> dict[str, Choice]:
+def _training(survey: Survey, preset: Preset, own: OwnPrompts | None) -> dict[str, Choice]:
     """Steps, save intervals and evaluation, from the number of pictures."""
-    distinct = survey.num_images - survey.num_copies
-    num_held_out = held_out.suggested(distinct)
-    learnt = survey.num_images - round(num_held_out * survey.num_images / distinct)  # copies of the held-out go as well
+    distinct, away = survey.num_images - survey.num_copies, num_held_out(survey, own)
+    learnt = survey.num_images - round(away * survey.num_images / distinct)  # copies of the held-out go as well
     pictures = PICTURES_PER_UPDATE / (2 if survey.num_regularization else 1)  # of the subject: half of them are not
     steps = _clamp(round(VIEWS_PER_PICTURE * learnt / pictures, -2), STEPS_RANGE)
     snapshot_steps = max(steps // NUM_SNAPSHOTS, 1)
@@ -134,9 +194,17 @@ def _training(survey: Survey, preset: Preset) -> dict[str, Choice]:
         ),
         "train.learning_rate": _learning_rate(preset),
         "train.snapshot_steps": Choice(snapshot_steps, f"{NUM_SNAPSHOTS} snapshots to choose from"),
-        "train.validation_steps": Choice(snapshot_steps, "the held-out loss of every snapshot: it shows overfitting"),
+        **(
+            {
+                "train.validation_steps": Choice(
+                    snapshot_steps, "the held-out loss of every snapshot: it shows overfitting"
+                )
+            }
+            if away
+            else {}
+        ),
         "train.checkpointing_steps": Choice(2 * snapshot_steps, "the most steps that an interruption can lose"),
-        **_evaluation(preset, num_held_out),
+        **_evaluation(preset, away, own),
     }
 
 
@@ -146,15 +214,23 @@ def _learning_rate(preset: Preset) -> Choice:
     return Choice(1e-4, "the usual rate of AdamW for a LoRA; lower it if pictures break")
 
 
-def _evaluation(preset: Preset, num_held_out: int) -> dict[str, Choice]:
+def _evaluation(preset: Preset, away: int, own: OwnPrompts | None) -> dict[str, Choice]:
     slow = preset.choices["evaluation.device"].value == "cpu" or preset.name.endswith("on CPU")
-    prompts = min(num_held_out, SAMPLES_ON_CPU if slow else SAMPLES_WANTED)
-    seeds = 1 if slow else max(1, min(4, 2 * SAMPLES_WANTED // prompts))
-    reason = "few: drawing on a CPU is slow" if slow else f"of {num_held_out} held-out captions"
-    further = min(num_held_out - prompts, SAMPLES_ON_CPU if slow else num_held_out)
-    choices = {
-        "evaluation.num_prompts": Choice(prompts, reason),
-        "evaluation.num_seeds": Choice(seeds, f"{prompts * seeds} pictures for every snapshot"),
+    prompts = min(away, SAMPLES_ON_CPU if slow else SAMPLES_WANTED)
+    drawn = prompts + len(own.prompts if own else ())
+    seeds = 1 if slow else max(1, min(4, 2 * SAMPLES_WANTED // drawn))
+    if own and not away:
+        seeds = max(seeds, 2)  # without references, copies and narrowing are told from the pictures of one prompt
+    reason = "few: drawing on a CPU is slow" if slow else f"of {away} held-out captions"
+    further = min(away - prompts, SAMPLES_ON_CPU if slow else away)
+    choices: dict[str, Choice] = {}
+    if own:
+        beside = "beside held-out captions" if away else "instead of held-out captions"
+        choices["evaluation.prompts"] = Choice(own.path, f"{len(own.prompts)} prompts of your own, {beside}")
+    if prompts:
+        choices["evaluation.num_prompts"] = Choice(prompts, reason)
+    choices |= {
+        "evaluation.num_seeds": Choice(seeds, f"{drawn * seeds} pictures for every snapshot"),
         "evaluation.confirm_seeds": Choice(seeds, "at the end the best three are evaluated again with new seeds"),
     }
     if further:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rich.console import Console
 
 from shared.config.loading import load_config
 from shared.config.schema import POCKET
+from shared.data import prompt_file
+from shared.data.prompt_file import OwnPrompt
 from shared.data.sources import listed
-from shared.data.survey import survey
+from shared.data.survey import Survey, survey
 from shared.errors import ConfigError, writing
 from shared.files.replacing import replace_file
 from shared.launch import power
@@ -19,11 +23,15 @@ from tasks.text_to_image.families.stable_diffusion import Pocket
 from tasks.text_to_image.models import base_model, presets, tokens
 
 
-def init(folder: Path, model: str, output: Path | None, trigger_word: str, *, force: bool) -> int:
+def init(
+    folder: Path, model: str, output: Path | None, trigger_word: str, prompts: Path | None = None, *, force: bool
+) -> int:
     """Write the config, and print the findings and the expectations for a run; returns the exit code.
 
+    prompts: a file for `evaluation.prompts`.
+
     Raises:
-        ConfigError: the file exists already, and `force` is not given.
+        ConfigError: the file exists already, and `force` is not given; or lines of `prompts` are wrong.
         DataError: there are too few pictures.
         ModelError: the model cannot be trained.
     """
@@ -32,26 +40,30 @@ def init(folder: Path, model: str, output: Path | None, trigger_word: str, *, fo
     if target.exists() and not force:
         raise ConfigError(f"{target} exists", "give another --output, or --force to overwrite it")
     pictures = survey(folder, trigger_word, say=lambda text: console.print(text, markup=False))
-    for line in (*pictures.sentences(), *listed(list(pictures.notices))):
+    for line in _findings(pictures):
         console.print(line, markup=False)
-    for problem in listed(list(pictures.problems)):
-        console.print(f"to repair before training: {problem}", markup=False)
-    if pictures.cure:
-        console.print(f"hint: {pictures.cure}", markup=False)
     recognised = base_model.family(model)
     family = Pocket() if model == POCKET else recognised or base_model.guess_family(model)
     preset = presets.recommend(family, next(iter(hardware.usable_gpus()), None))
-    text = first_config.render(pictures, preset, model, str(folder), folder.resolve().name, target)
+    starter = _starter(pictures, target) if prompts is None else None
+    own = _own_prompts(prompts, starter, target, trigger_word)
+    text = first_config.render(pictures, preset, model, str(folder), folder.resolve().name, target, own)
     with writing("--output", target):
         target.parent.mkdir(parents=True, exist_ok=True)
+        if starter and not starter[0].exists():
+            replace_file(starter[0], starter[1].encode())
         replace_file(target, text.encode())
+    if starter:
+        console.print(f"wrote {starter[0]}: prompts that snapshots are evaluated by; change them", markup=False)
     source = family.name if recognised else f"not on this machine yet: assumed to be {family.name} by its name"
     if predicts := base_model.stated(model):
         source += f", {predicts}"
     for line in (f"model: {model}, {source}", f"preset: {preset.name}: {preset.reason}"):
         console.print(line, markup=False)
     config = load_config(target)
-    estimate = power.planned(config, pictures.held_out_captions, everything=pictures.captions)
+    estimate = power.planned(
+        config, pictures.held_out_captions, everything=pictures.captions, own_prompts=own.prompts if own else ()
+    )
     expectations = [
         estimate.caution() or estimate.sentence(),
         *task.estimate_memory(config, with_evaluator=True)[1],
@@ -63,3 +75,36 @@ def init(folder: Path, model: str, output: Path | None, trigger_word: str, *, fo
     advice = f"repair the {len(pictures.problems)} problem(s) above" if pictures.problems else "read it"
     console.print(f"wrote {target}; {advice}, then: run.py train {target}", markup=False)
     return 0
+
+
+def _findings(pictures: Survey) -> Iterator[str]:
+    yield from (*pictures.sentences(), *listed(list(pictures.notices)))
+    yield from (f"to repair before training: {problem}" for problem in listed(list(pictures.problems)))
+    if pictures.cure:
+        yield f"hint: {pictures.cure}"
+
+
+def _starter(pictures: Survey, target: Path) -> tuple[Path, str] | None:
+    """A file of prompts and its text, for a set of few pictures of which none can be held out; None for others."""
+    if pictures.num_images - pictures.num_copies > first_config.FEW_PICTURES:
+        return None
+    text = first_config.starter_prompts(pictures)
+    return (target.with_name(f"{target.stem}-prompts.txt"), text) if text else None
+
+
+def _own_prompts(
+    given: Path | None, starter: tuple[Path, str] | None, target: Path, trigger_word: str
+) -> first_config.OwnPrompts | None:
+    """Raises ConfigError with the lines that are wrong."""
+    if given is not None:
+        path = str(given) if given.is_absolute() else os.path.relpath(given, target.parent)
+        return first_config.OwnPrompts(path, _texts(prompt_file.read(given, trigger_word)))
+    if starter is None:
+        return None
+    file, text = starter
+    found = prompt_file.read(file, trigger_word) if file.exists() else prompt_file.parse(text, str(file), trigger_word)
+    return first_config.OwnPrompts(file.name, _texts(found))
+
+
+def _texts(found: Sequence[OwnPrompt]) -> tuple[str, ...]:
+    return tuple(one.prompt for one in found)

@@ -232,3 +232,40 @@ def test_init_says_how_many_problems_to_mend_first_and_how(tmp_path: Path, tiny_
     assert written.returncode == 0, written.stderr
     assert "or set data.trigger_word (`init --trigger-word WORD`)" in written.stdout
     assert written.stdout.endswith(f"wrote {config}; repair the 1 problem(s) above, then: run.py train {config}\n")
+
+
+def test_few_pictures_are_all_learnt_and_prompts_are_proposed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    data_set(tmp_path / "hat", 4)
+    done = CliRunner().invoke(app, ["init", "hat", "--model", "pocket", "--trigger-word", "sks"])
+    assert done.exit_code == 0, done.output
+    config = load_config(tmp_path / "hat.toml")
+    assert (config.data.num_validation, config.evaluation.num_seeds, config.train.validation_steps) == (0, 4, None)
+    assert config.evaluation.prompts == str(tmp_path / "hat-prompts.txt")
+    text = (tmp_path / "hat.toml").read_text()
+    assert "all 4 pictures are learnt: snapshots are evaluated by prompts of your own instead" in text
+    assert "[trigger], in a forest" in (tmp_path / "hat-prompts.txt").read_text()
+    assert "each snapshot is evaluated on 7 prompts of your own: the best of 10" in done.output
+    (tmp_path / "hat-prompts.txt").write_text("my hat\n")
+    CliRunner().invoke(app, ["init", "hat", "--model", "pocket", "--trigger-word", "sks", "--force"])
+    assert (tmp_path / "hat-prompts.txt").read_text() == "my hat\n", "what a person wrote stays"
+
+
+def test_prompts_that_are_given_take_the_place_of_held_out_pictures_only_in_a_small_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.txt").write_text("a hat\na cap\n")
+    for count, expected in ((12, (0, 16)), (24, (7, 7))):
+        data_set(tmp_path / f"set{count}", count)
+        output = f"configs/{count}.toml"
+        arguments = ["init", f"set{count}", "--model", "pocket", "--prompts", "mine.txt", "--output", output]
+        done = CliRunner().invoke(app, arguments)
+        assert done.exit_code == 0, done.output
+        config = load_config(tmp_path / output)
+        assert (config.data.num_validation, config.evaluation.num_prompts) == expected
+        assert config.evaluation.prompts == str(tmp_path / "mine.txt")
+    (tmp_path / "mine.txt").write_text("a hat --x\n")
+    done = CliRunner().invoke(app, ["init", "set12", "--model", "pocket", "--prompts", "mine.txt"])
+    assert done.exit_code == 2
+    assert not (tmp_path / "set12.toml").exists()
