@@ -36,6 +36,7 @@ class TrainingSet:
     def __init__(self, run: RunDir, config: Config) -> None:
         self._run, self._config = run, config
         self._values: dict[tuple[Callable[[Image.Image], Any], int], list[Any]] = {}
+        self._stacked: dict[tuple[Callable[[Image.Image], Any], int], NDArray[np.float32]] = {}
         self._found: list[dataset.Pair] = []
 
     def vectors(self, embed: Callable[[Image.Image], Vector], at_most: int = MAX_PICTURES) -> NDArray[np.float32]:
@@ -44,7 +45,9 @@ class TrainingSet:
         Raises:
             DataError: the data set is missing, cannot be read, or has changed since training.
         """
-        return np.stack(self.looked_at(embed, at_most))
+        if (embed, at_most) not in self._stacked:
+            self._stacked[embed, at_most] = np.stack(self.looked_at(embed, at_most))
+        return self._stacked[embed, at_most]
 
     def looked_at(self, look: Callable[[Image.Image], Value], at_most: int = MAX_PICTURES) -> list[Value]:
         """What `look` finds in the training pictures, at most `at_most` of them, evenly spread. It is kept.

@@ -32,7 +32,7 @@ class Trained(TrainingSet):
     """Learnt from these pictures."""
 
     def __init__(self, pictures: Sequence[Image.Image]) -> None:
-        self._pictures = pictures
+        self._pictures, self._stacked = pictures, {}
 
     def looked_at(self, look: Callable[[Image.Image], Value], at_most: int = 2000) -> list[Value]:
         return [look(picture) for picture in self._pictures[:at_most]]
