@@ -73,7 +73,7 @@ app = typer.Typer(
 Overrides = Annotated[list[str] | None, typer.Argument(help="Settings as section.key=value.", show_default=False)]
 New = Annotated[bool, typer.Option("--new", help="Start another run beside an existing one of the same name.")]
 AllowChange = Annotated[
-    list[str] | None, typer.Option(metavar="KEY", help="Go on with another value of this setting. Repeatable.")
+    list[str] | None, typer.Option(metavar="KEY", help="Resume with another value of this setting. Repeatable.")
 ]
 TaskName = Annotated[str, typer.Option("--task", help="What is learnt, as `run.task` names it.")]
 RunPath = Annotated[Path, typer.Argument(help="A run folder, such as runs/demo.")]
@@ -122,9 +122,9 @@ def train(
     overrides: Overrides = None,
     new: New = False,
     allow_change: AllowChange = None,
-    auto_resume: Annotated[bool, typer.Option(help="Go on where an existing run of this name was.")] = True,
+    auto_resume: Annotated[bool, typer.Option(help="Resume an existing run of this name.")] = True,
     from_checkpoint: Annotated[
-        Path | None, typer.Option(help="A checkpoint folder to go on from; with --new, of any run.")
+        Path | None, typer.Option(help="A checkpoint folder to resume from; with --new, of any run.")
     ] = None,
     evaluator: Annotated[bool, typer.Option(help="Evaluate every snapshot while training.")] = True,
     dashboard: Annotated[bool, typer.Option(help="Serve the dashboard.")] = True,
@@ -135,7 +135,7 @@ def train(
     """Train, evaluate and show; the same command again resumes.
 
     Exit codes: 0 trained, or saved and stopped as asked, 2 wrong config, data set or run folder, 3 the model or the
-    device cannot be used, 4 training cannot go on, 1 anything else. Where training succeeds and evaluation does not,
+    device cannot be used, 4 training cannot continue, 1 anything else. Where training succeeds and evaluation does not,
     the evaluator's code.
     """
     resume = Resume(new, auto_resume, tuple(allow_change or ()), from_checkpoint)
@@ -182,7 +182,7 @@ def evaluate(
             help="Where the same data set or model lies by now, as data.path=… or model.path=….", show_default=False
         ),
     ] = None,
-    follow: Annotated[bool, typer.Option("--follow/--once", help="Go on for new snapshots until stopped.")] = False,
+    follow: Annotated[bool, typer.Option("--follow/--once", help="Wait for new snapshots until stopped.")] = False,
 ) -> None:
     """Evaluate the snapshots of a run that have no result yet. Any number of these may share the work.
 

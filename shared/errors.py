@@ -6,7 +6,7 @@
     ├── RunFolderError       2   not a run folder, in use by a living process, or of a newer version
     ├── ModelError           3   the base model, adapter or encoder cannot be loaded
     ├── DeviceError          3   the device is missing, lost, or too small
-    └── TrainingError        4   training cannot go on: no finite gradients, no room for the next save
+    └── TrainingError        4   training cannot continue: no finite gradients, no room for the next save
 
 Each says what happened, with the value and the rule, and carries a hint with the cure. Programs print `error:` and
 `hint:` without a traceback and leave with `exit_code`; anything that is not a DarkroomError is a defect of ours.
@@ -64,7 +64,7 @@ class DeviceError(DarkroomError):
 
 
 class TrainingError(DarkroomError):
-    """Training cannot go on as it is; everything up to its last good step is saved."""
+    """Training cannot continue as it is; everything up to its last good step is saved."""
 
     exit_code = 4
 
@@ -100,5 +100,5 @@ def exit_code_of(program: Callable[[], int]) -> int:
     except OSError as error:
         if error.errno not in CURABLE_ERRNOS:
             raise
-        hint = "make room or allow writing there; the same command goes on from the last save"
+        hint = "make room or allow writing there; then run the same command again, which resumes from the last save"
         return report(DarkroomError(f"cannot write {error.filename or ''}: {error.strerror}".replace("  ", " "), hint))

@@ -117,9 +117,9 @@ def _leftovers(run: RunDir) -> Problems:
     """Nothing half-written and no claim of the dead."""
     for stage in sorted(run.staging.glob("*")):
         if not owner_lives(stage):
-            yield f".staging/{stage.name} was left by a process that is gone; the next start sweeps it"
+            yield f".staging/{stage.name} was left by a process that has exited; the next start removes it"
     yield from (
-        f"the claim {path.relative_to(run.path).as_posix()} was left by a process that is gone; "
+        f"the claim {path.relative_to(run.path).as_posix()} was left by a process that has exited; "
         f"`python run.py evaluate {run.path}` removes it"
         for path in dead_claims(run)
     )

@@ -22,7 +22,7 @@ DEMO_GAIN = 2.8
 LIKELY, DOUBTFUL, HOPELESS = 0.9, 0.5, 0.2
 """Chances to see the demo's gain: enough to rely on, too small to keep quiet about, next to none."""
 TYPICAL_SNAPSHOTS = 10
-"""Where snapshots come by the minute, so that nobody knows how many there will be."""
+"""Where snapshots come by the minute, so that their number is not known beforehand."""
 
 
 @dataclass(frozen=True)

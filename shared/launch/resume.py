@@ -159,7 +159,7 @@ def _take_up(run: RunDir, config: Config, task: Task, resume: Resume, say: Calla
     elif not resume.auto and (saved := checkpoints.own_steps(run)):
         raise RunFolderError(
             f"{run.path} holds a checkpoint of step {saved[0]}, and --no-auto-resume was given",
-            "leave it out to go on from there, or start beside it with --new",
+            "leave it out to resume from there, or start beside it with --new",
         )
     _require_models(run, config, task, say, to_train=True)
     moved = _moved(run, config, task)
@@ -210,7 +210,7 @@ def _create(
     if config.lora.init_from:
         raise ConfigError(
             "lora.init_from and --from-checkpoint both say where the run begins",
-            "give one of them: lora.init_from=false goes on from the checkpoint",
+            "give one of them: lora.init_from=false resumes from the checkpoint",
         )
     manifest = checkpoints.verify_checkpoint(from_checkpoint)
     setting_changes.require_same_state(config, manifest, _moved_since(from_checkpoint, config, task))

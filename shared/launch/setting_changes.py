@@ -62,7 +62,7 @@ def apply(
 ) -> tuple[Change, ...]:
     """Make `config` the settings of `run`; returns the differences, which `run.json` keeps.
 
-    step: the checkpoint the run goes on from; by default its newest whole one. moved: the settings that name a new
+    step: the checkpoint the run resumes from; by default its newest whole one. moved: the settings that name a new
     place of the same thing (`shared.launch.relocation`); they need not be allowed.
 
     Raises:
@@ -142,7 +142,7 @@ def require_nothing_past(run: RunDir, step: int) -> None:
         else "begin another by --new"
     )
     raise RunFolderError(
-        f"{run.path} would go on after step {step}, but has published snapshots of later steps ({names}), "
+        f"{run.path} would resume after step {step}, but has published snapshots of later steps ({names}), "
         "which the further run would contradict",
         f"{cure}; or resume without the change and make it after the next stop, which leaves nothing past it",
     )
@@ -175,7 +175,7 @@ def _require_allowed(
         f"{run.path} was made with other settings: "
         + "; ".join(_difference(key, *changed[key]) + reasons.get(key, "") for key in refused),
         "restore them to resume, "
-        + ("" if fixed else f"go on with them by {flags}, ")
+        + ("" if fixed else f"resume with them by {flags}, ")
         + "or start beside it with --new",
     )
 

@@ -91,7 +91,7 @@ def _stop_training(run: RunDir, say: Say, seconds: float) -> bool:
 
 
 def _who_ends(run: RunDir) -> ProcessStatus | None:
-    """The supervisor that will soon be gone, or the trainer that it left behind."""
+    """The supervisor that is about to exit, or the trainer that it left behind."""
     supervisor, trainer = read_status(run, "supervisor"), read_status(run, "trainer")
     if supervisor is None or supervisor.state in FINAL_STATES:
         return None
@@ -106,7 +106,7 @@ def _who_ends(run: RunDir) -> ProcessStatus | None:
 def _waiting_for(run: RunDir, ending: ProcessStatus) -> str:
     who = f"pid {ending.pid} on {ending.host}"
     if ending.role == "trainer":
-        return f"{who}, the trainer of a `run.py` that is gone, saves and ends; waiting for it (Ctrl-C gives up)"
+        return f"{who}, the trainer of a `run.py` that has exited, saves and ends; waiting for it (Ctrl-C gives up)"
     if waiting := len(unevaluated(run)):
         leave = f"`python run.py stop {run.path} --now` leaves them to this one"
         return f"{who} is ending this run, still to be evaluated: {waiting}; waiting for it (Ctrl-C gives up; {leave})"
@@ -129,5 +129,5 @@ def _is_asked_to_stop(run: RunDir) -> bool:
 
 
 def _is_silent(status: ProcessStatus) -> bool:
-    """Its machine may be gone: of another one only the heartbeat is known."""
+    """Its machine may no longer exist: of another one only the heartbeat is known."""
     return seconds_since(status.heartbeat) > SILENT_SECONDS

@@ -65,7 +65,7 @@ class Child:
 class Supervisor:
     """Runs one run folder to its end. `say` gets events in words, `render` is called a few times a second.
 
-    `on_evaluated` is called once, with the trainer's exit code, when nothing is left to train or to evaluator.
+    `on_evaluated` is called once, with the trainer's exit code, when nothing is left to train or to evaluate.
     """
 
     run: RunDir
@@ -151,7 +151,8 @@ class Supervisor:
         if trainer and trainer.state == "stopped":
             self.say(f"training stopped after step {trainer.step} of {trainer.total}: {trainer.message}")
         elif trainer and not self.with_evaluator:
-            self.say(f"training finished at step {trainer.step}; `python run.py evaluate {self.run.path}` evaluates it")
+            command = f"`python run.py evaluate {self.run.path}`"
+            self.say(f"training finished at step {trainer.step}; {command} evaluates its snapshots")
 
     def _until_evaluated(self) -> None:
         """Let the evaluator evaluate what is left; one that died is started again for that. A signal cuts it short."""
@@ -173,7 +174,7 @@ class Supervisor:
             self._pause_after_training()
             self._keep_up("dashboard", *self._trackers)
         if left := len(left_to_evaluate(self.run)):
-            self.say(f"left unevaluated: {left}; the same command goes on with them")
+            self.say(f"not evaluated: {left}; run the same command again to evaluate them")
 
     def _drain(self) -> bool:
         """Tell the evaluator to end when nothing is left, once it can hear: one that still loads would just die."""
@@ -210,7 +211,7 @@ class Supervisor:
             self._signals.append("stop")
 
     def _answer_stops(self) -> bool:
-        """Settle what a trainer that is gone does not answer; returns whether there was any such request."""
+        """Answer stop requests for a trainer that has exited; returns whether there was any such request."""
         waiting = requests.open_requests(self.run, "stop")
         for request in waiting:
             requests.ignore(self.run, request, "training has ended")
@@ -224,7 +225,7 @@ class Supervisor:
         """Pass each signal on to the trainer: the first ends it cleanly, the second at once. Returns how many."""
         names, self._signals = self._signals, []
         for name in names:
-            self.say(f"{name}: training stops after this step; once more ends it at once")
+            self.say(f"{name}: training stops after this step; a second signal ends it at once")
             self._children["trainer"].process.send_signal(signal.SIGTERM)
         return len(names)
 
@@ -241,9 +242,9 @@ class Supervisor:
         child.restarts = 0 if progress > child.progress else child.restarts
         if code in PERMANENT or child.restarts >= MAX_RESTARTS:
             self._failures[name] = code if code > 0 else 1
-            self.say(f"the {name} ended with code {code} and stays down: {self._last_words(name)}")
+            self.say(f"the {name} ended with code {code} and is not started again: {self._last_words(name)}")
             if name == "dashboard" and self._listener:
-                self._listener.close()  # a browser is refused instead of waiting for ever
+                self._listener.close()  # so that a browser is refused and does not wait for ever
             return
         self.say(f"the {name} ended with code {code}; starting it again")
         child.process.close()

@@ -158,7 +158,11 @@ def _words(status: ProcessStatus | None) -> str:
     if status is None:
         return "starting"
     text = f"{status.state} {status.message}".strip()
-    return text if is_alive(status) or status.state in ("finished", "stopped", "failed") else f"gone (was {text})"
+    return (
+        text
+        if is_alive(status) or status.state in ("finished", "stopped", "failed")
+        else f"exited unexpectedly (was {text})"
+    )
 
 
 def _value(column: Column, row: dict[str, str]) -> str:

@@ -53,7 +53,7 @@ def move_aside(run: RunDir, step: int, prefix: str) -> Path:
 
 
 def go_back(run: RunDir, folder: Path) -> None:
-    """Make a complete checkpoint of this run, or a copy of one, the one it goes on from.
+    """Make a complete checkpoint of this run, or a copy of one, the one it resumes from.
 
     Later ones are moved aside, newest first.
 

@@ -224,7 +224,7 @@ def is_alive(status: ProcessStatus | None) -> bool:
     """Whether the process that wrote this still runs: same pid, same start time (pids are reused).
 
     A process on another machine counts as alive while its heartbeat is fresh: its run folder may have been copied, or
-    the machine was a container that is gone.
+    the machine was a container that no longer exists.
     """
     if status is None or status.state in FINAL_STATES:
         return False

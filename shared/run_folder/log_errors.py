@@ -18,7 +18,7 @@ RAISED = re.compile(r"[A-Za-z_][\w.]*(:|$)")
 """The last line of a traceback: the exception's type, then its text."""
 
 LOGGED = re.compile(r"\d{4}-\d\d-\d\d ")
-"""How a line of a program that goes on begins."""
+"""How a line of a program that is still running begins."""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ the trainer is answered as ignored: it must not stop or hold a run that was resu
     stop           seen → saved → stopped
     snapshot-now   seen → done: the snapshot of `step` is published
     pause          seen → done: training holds after `step`, its memory kept, until resume, stop or a new session
-    resume         seen → done: training goes on; also where nothing was held
+    resume         seen → done: training continues; also where nothing was held
 
 Evaluators answer one kind of request; the first one that reads it answers:
 

@@ -231,7 +231,7 @@ class RunDir:
         except FileNotFoundError:
             return None
         except RunFolderError as error:
-            again = f"move the folder {folder} away, then `python run.py evaluate {self.path}` makes it anew"
+            again = f"move the folder {folder} away, then `python run.py evaluate {self.path}` makes it again"
             raise RunFolderError(str(error), again) from None
 
     def published_snapshots(self) -> dict[int, Manifest]:

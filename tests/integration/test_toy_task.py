@@ -207,7 +207,7 @@ def test_its_own_settings_change_at_a_resume_as_their_rules_say(tmp_path: Path) 
     write_rows(made.train_csv, TRAIN_COLUMNS, [{"step": 1}])
     allowed = Resume(allow_change=("toy_task.power",))
     for resume, config, problem in (
-        (Resume(), with_own(tmp_path, power=1), "go on with them by --allow-change|toy_task.power was 2.0, is 1.0"),
+        (Resume(), with_own(tmp_path, power=1), "resume with them by --allow-change|toy_task.power was 2.0, is 1.0"),
         (allowed, with_own(tmp_path, every=2), "toy_task.every was 3, is 2, which can never change: it decides which"),
         (Resume(allow_change=("toy_task.powr",)), with_own(tmp_path), "did you mean toy_task.power?"),
     ):

@@ -30,7 +30,7 @@ class Ending:
     @property
     def sentence(self) -> str:
         """What happened and what to do."""
-        return f"{self.cause} {self.cure}"
+        return say(" ").join([self.cause, self.cure])
 
 
 def ending(evidence: Evidence) -> Ending | None:
@@ -50,9 +50,11 @@ def ending(evidence: Evidence) -> Ending | None:
     cause = whole(short(error.message, MAX_CAUSE))
     if "out of memory" in error.message.lower():
         cure = error.cure or say("set train.gradient_checkpointing = true, or close other programs that use the GPU")
-        return Ending(say("Training ran out of memory at step {step}", step=step), cause, f"{whole(cure)} {resume}")
+        return Ending(
+            say("Training ran out of memory at step {step}", step=step), cause, say(" ").join([whole(cure), resume])
+        )
     cure = whole(error.cure) if error.cure else say("Read the end of the trainer's log (page Logs).")
-    return Ending(say("Training failed at step {step}", step=step), cause, f"{cure} {resume}")
+    return Ending(say("Training failed at step {step}", step=step), cause, say(" ").join([cure, resume]))
 
 
 def error_of(reader: RunReader, status: ProcessStatus) -> LoggedError | None:

@@ -45,6 +45,6 @@ class RunConfig(Section):
     )
     trackers: Annotated[tuple[str, ...], Rule.SESSION] = Field(
         default=(),
-        description="Tools that get every number, contact sheet and verdict while the run goes on, each from a process "
+        description="Tools that get every number, contact sheet and verdict during the run, each from a process "
         "of its own: `tensorboard` (needs `pip install tensorboard`) and `wandb` (needs `pip install wandb`).",
     )
