@@ -16,7 +16,10 @@ from shared.run_folder.records.best import Best
 from shared.run_folder.records.evaluation_result import EvaluationResult, Sample
 from shared.statistics.paired import Estimate, by_prompt, difference
 
-UNIMPORTANT = frozenset({"run", "dashboard"})
+UNIMPORTANT = frozenset(
+    {"run", "dashboard", "data.cache_dir", "evaluation.rescan_seconds", "train.checkpoints_total_limit"}
+)
+"""Sections and settings that change neither what a run learns nor how it is evaluated."""
 DRAWN_ALIKE = ("scheduler", "num_inference_steps", "guidance_scale", "resolution")
 
 
@@ -135,7 +138,7 @@ def config_differences(contestants: Sequence[Contestant]) -> pd.DataFrame:
 
 def is_important(key: str) -> bool:
     """Whether a setting can change what a run learns or how it is evaluated."""
-    return key.partition(".")[0] not in UNIMPORTANT
+    return UNIMPORTANT.isdisjoint((key, key.partition(".")[0]))
 
 
 def flatten(tree: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,9 +1,12 @@
-"""What people say about a run: stars and notes per snapshot, in its `notes.json`, which only the dashboard writes.
+"""What people say about a run: its tags and note, stars and notes per snapshot, in its `notes.json`, which only the
+dashboard writes.
 
 A file that cannot be read is never written over, and fields that a later version added stay in it.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 from filelock import FileLock
 from pydantic import ConfigDict, Field
@@ -15,16 +18,20 @@ from shared.run_folder.run_dir import RunDir
 
 MAX_CHARACTERS = 2000
 """Of a note that is written here; a longer one can only come from outside."""
+MAX_TAGS, MAX_TAG_CHARACTERS = 20, 40
 LOCK_SECONDS = 5
 
 
 class Notes(Record):
-    """Stars and notes by step."""
+    """Stars and notes by step; tags and a note of the run itself."""
 
     model_config = ConfigDict(frozen=True, extra="allow", populate_by_name=True)
 
     starred: tuple[int, ...] = ()
     texts: dict[int, str] = Field(default_factory=dict)
+    tags: tuple[str, ...] = ()
+    about: str = ""
+    """The note of the run."""
 
 
 class NoteConflictError(Exception):
@@ -74,6 +81,32 @@ def note(run: RunDir, step: int, text: str, seen: str) -> None:
             raise NoteConflictError
         texts = {known: words for known, words in {**notes.texts, step: text}.items() if words}
         notes.model_copy(update={"texts": texts}).write(run.notes)
+
+
+def describe(run: RunDir, tags: Iterable[str], about: str, seen: tuple[tuple[str, ...], str]) -> None:
+    """Set the tags and the note of the run itself.
+
+    Args:
+        run: the run.
+        tags: as typed, see `tidy`.
+        about: at most `MAX_CHARACTERS`.
+        seen: the tags and the note that their writer saw; another tab may have changed them since.
+
+    Raises:
+        NoteConflictError: they are others by now.
+        RunFolderError: as `read_notes`.
+    """
+    with _lock(run):
+        notes, wanted = read_notes(run), (tidy(tags), about.strip()[:MAX_CHARACTERS])
+        if (notes.tags, notes.about) not in (seen, wanted):
+            raise NoteConflictError
+        notes.model_copy(update={"tags": wanted[0], "about": wanted[1]}).write(run.notes)
+
+
+def tidy(tags: Iterable[str]) -> tuple[str, ...]:
+    """Each once, without blanks and commas, so that a tag is one word of a filter."""
+    words = ("-".join(tag.replace(",", " ").strip().lstrip("#").split())[:MAX_TAG_CHARACTERS] for tag in tags)
+    return tuple(dict.fromkeys(filter(None, words)))[:MAX_TAGS]
 
 
 def _lock(run: RunDir) -> FileLock:

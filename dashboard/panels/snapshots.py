@@ -51,7 +51,7 @@ def snapshots_panel(reader: RunReader) -> float | None:
 def shown_step(steps: Sequence[int], opened: str) -> int:
     """The step of the address, if it has a snapshot."""
     chosen = st.session_state.get("step")
-    return int(chosen if chosen in steps else st.session_state[opened])
+    return chosen if isinstance(chosen, int) and chosen in steps else st.session_state[opened]
 
 
 def obey(asked: Asked) -> None:

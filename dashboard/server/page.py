@@ -19,7 +19,7 @@ from dashboard.text.language import in_all
 
 PATHS = ("runs", "", "samples", "snapshots", "compare", "logs", "config", "system")
 INDEX = Path(st.__file__).parent / "static" / "index.html"
-SCRIPT = Path(__file__).with_name("page.js")
+SCRIPTS = tuple(Path(__file__).with_name(name) for name in ("page.js", "history.js"))
 HINT = (
     "This page waits for its WebSocket. If there is a proxy in between, it must pass on WebSockets (the headers "
     "Upgrade and Connection); see docs/dashboard.md."
@@ -29,7 +29,8 @@ HINT = (
 def page_routes() -> list[Route]:
     """A route for every page; Streamlit serves its own files."""
     hints = json.dumps(in_all(HINT), ensure_ascii=False)
-    added = f"{links()}<script>{SCRIPT.read_text(encoding='utf-8').replace('HINTS', hints, 1)}</script>"
+    scripts = "".join(f"<script>{script.read_text(encoding='utf-8')}</script>" for script in SCRIPTS)
+    added = f"{links()}{scripts.replace('HINTS', hints, 1)}"
     text = INDEX.read_text(encoding="utf-8").replace("</head>", f"{added}</head>", 1)
 
     async def page(_: Request) -> Response:

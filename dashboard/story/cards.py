@@ -14,6 +14,7 @@ from datetime import datetime, tzinfo
 from typing import Any
 
 from dashboard.data.comparison import flatten, is_important, spell
+from dashboard.data.notes import MAX_CHARACTERS, MAX_TAG_CHARACTERS, MAX_TAGS
 from dashboard.data.reader import RunReader, version_of
 from dashboard.data.runs import open_reader, run_names, runs_folder
 from dashboard.story.evidence import Evidence, gather
@@ -25,6 +26,7 @@ from dashboard.story.verdict import headline_of
 from dashboard.story.wording import of_units
 from dashboard.text.formatting import duration
 from dashboard.text.language import current, say
+from dashboard.text.setting_words import setting_words, value_words
 from shared.run_folder.pending import BASE_MODEL
 from shared.run_folder.run_dir import RunDir
 
@@ -39,6 +41,9 @@ class Setting:
 
     name: str
     value: str
+    words: str
+    """Name and value as people call them."""
+    short: str
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,11 @@ class Card:
     duration: str = ""
     settings: tuple[Setting, ...] = ()
     """Only those that differ between the runs shown."""
+    tags: tuple[str, ...] = ()
+    note: str = ""
+    """What people say of the run."""
+    notes_trouble: str = ""
+    """Why tags and note cannot be changed here."""
 
 
 @dataclass(frozen=True)
@@ -88,9 +98,13 @@ def cards(now: datetime, zone: tzinfo) -> list[Card]:
     names = dict.fromkeys(name for values in readable for name in values)
     differing = [name for name in names if len({values.get(name) for values in readable}) > 1][:MAX_SETTINGS]
     return [
-        replace(one.card, settings=tuple(Setting(name, one.values[name]) for name in differing if name in one.values))
+        replace(one.card, settings=tuple(_setting(name, one.values[name]) for name in differing if name in one.values))
         for one in told
     ]
+
+
+def _setting(name: str, value: str) -> Setting:
+    return Setting(name, value, setting_words(name), value_words(name, value))
 
 
 def _told(name: str, now: datetime, zone: tzinfo) -> _Told:
@@ -116,7 +130,7 @@ def _told(name: str, now: datetime, zone: tzinfo) -> _Told:
 
 def _version(run: RunDir) -> tuple[Any, ...]:
     """Changes whenever something is written that a card tells of."""
-    files = (run.record, run.config, run.best, run.metrics_csv, run.metric_descriptions)
+    files = (run.record, run.config, run.best, run.metrics_csv, run.metric_descriptions, run.notes)
     folders = (run.evaluations, run.snapshots, run.confirmations, run.processes)
     programs = sorted(run.processes.glob("*.json")) if run.processes.is_dir() else []
     return (read_programs(run).live, *(version_of(path) for path in (*files, *folders, *programs)))
@@ -136,6 +150,7 @@ def _tell(reader: RunReader, now: datetime, zone: tzinfo) -> _Told:
         thumbnail=_thumbnail(evidence),
         seconds=seconds,
         duration="" if seconds is None else duration(seconds),
+        **_said(reader),
     )
     if best:
         better = evidence.gains.of(evidence.results[best.step]) if best.step in evidence.results else {}
@@ -146,6 +161,18 @@ def _tell(reader: RunReader, now: datetime, zone: tzinfo) -> _Told:
             card = replace(card, wins=won, of=len(better), won=of_units(won, len(better), evidence.unit))
     values = flatten(reader.config.model_dump(mode="json"))
     return _Told(card, {key: spell(value) for key, value in values.items() if is_important(key)})
+
+
+def _said(reader: RunReader) -> dict[str, Any]:
+    """Tags and note of the run; what is too long to be changed here is cut."""
+    notes = reader.notes()
+    if notes is None:
+        problem = reader.damaged.get(reader.run.notes)
+        return {"notes_trouble": f"{problem}. {problem.hint}" if problem else say("cannot be read")}
+    is_long = len(notes.about) > MAX_CHARACTERS or len(notes.tags) > MAX_TAGS
+    trouble = say("The note of this run is too long to be changed here. Change it in notes.json.") if is_long else ""
+    tags = tuple(tag[:MAX_TAG_CHARACTERS] for tag in notes.tags[:MAX_TAGS])
+    return {"tags": tags, "note": notes.about[:MAX_CHARACTERS], "notes_trouble": trouble}
 
 
 def _thumbnail(evidence: Evidence) -> str:

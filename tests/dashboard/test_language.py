@@ -14,7 +14,7 @@ from dashboard.data import drawings
 from dashboard.panels import curves, logs
 from dashboard.panels import system as system_page
 from dashboard.server import page
-from dashboard.text import formatting, language
+from dashboard.text import formatting, language, setting_words
 from dashboard.text.language import TEXTS, best_match, say
 from evaluator import selection
 from shared.config.loading import parse_config
@@ -55,6 +55,8 @@ LOOKED_UP = {
     request_status.DRAWN,
     *drawings.SHEETS.values(),
     *snapshot_details.FACTS.values(),
+    *setting_words.WORDS.values(),
+    *setting_words.SWITCHES.values(),
     *(text for kind, text in SENTENCES.items() if kind != "notice"),  # the program's own words
     *FINAL_STATES,
     "requested",

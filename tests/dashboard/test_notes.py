@@ -8,6 +8,7 @@ from streamlit.testing.v1 import AppTest
 
 from dashboard.data import notes
 from dashboard.data.notes import MAX_CHARACTERS, NoteConflictError, Notes, read_notes
+from dashboard.panels.runs import save as save_of_a_run
 from examples.fake_run.run import FakeRun
 from shared.errors import RunFolderError
 from tests.dashboard.test_pages import VIEWS, open_page, page
@@ -35,13 +36,15 @@ def test_a_file_that_cannot_be_read_is_never_written_over(finished: FakeRun, tex
 
 
 def test_what_a_later_version_added_stays_in_the_file(finished: FakeRun) -> None:
-    finished.run.notes.write_text(json.dumps({"schema": "1.7", "texts": {"80": "a"}, "tags": ["keep"]}))
+    finished.run.notes.write_text(json.dumps({"schema": "1.7", "texts": {"80": "a"}, "colors": ["keep"]}))
     notes.star(finished.run, 40, True)
     assert json.loads(finished.run.notes.read_text()) | {"starred": []} == {
         "schema": "1.7",
         "texts": {"80": "a"},
-        "tags": ["keep"],
+        "colors": ["keep"],
         "starred": [],
+        "tags": [],
+        "about": "",
     }
 
 
@@ -53,6 +56,32 @@ def test_a_note_that_changed_since_it_was_seen_is_not_written_over(finished: Fak
     notes.note(finished.run, 120, "another snapshot", "")
     notes.note(finished.run, 80, "mine", "theirs")
     assert read_notes(finished.run).texts == {80: "mine", 120: "another snapshot"}
+
+
+def test_tags_and_note_of_a_run_are_written_beside_those_of_its_snapshots(finished: FakeRun) -> None:
+    notes.note(finished.run, 80, "a", "")
+    notes.describe(finished.run, [" #red dress ", "", "look", "look"], "  ships  ", ((), ""))
+    found = read_notes(finished.run)
+    assert (found.tags, found.about, found.texts) == (("red-dress", "look"), "ships", {80: "a"})
+    with pytest.raises(NoteConflictError):
+        notes.describe(finished.run, ["mine"], "", ((), ""))
+    assert read_notes(finished.run) == found
+    notes.describe(finished.run, ["mine"], "", (found.tags, found.about))
+    assert read_notes(finished.run).tags == ("mine",)
+
+
+def test_what_the_page_of_runs_is_told_of_a_note_that_was_not_saved(
+    finished: FakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DARKROOM_RUNS", str(finished.run.path.parent))
+    asked = {"id": "1", "tags": ["a"], "note": "mine", "seenTags": [], "seenNote": ""}
+    assert save_of_a_run("finished", asked) == {"id": "1", "trouble": "", "isConflict": False}
+    conflict = save_of_a_run("finished", {**asked, "note": "other"})
+    assert (conflict["isConflict"], conflict["tags"], conflict["note"]) == (True, ["a"], "mine")
+    finished.run.notes.write_text("{")
+    assert "is not a record" in save_of_a_run("finished", asked)["trouble"]
+    assert finished.run.notes.read_text() == "{"
+    assert save_of_a_run("absent", asked)["trouble"]
 
 
 def test_notes_that_are_written_at_once_are_all_kept(finished: FakeRun) -> None:

@@ -138,7 +138,16 @@ def snapshots_words() -> dict[str, str]:
 def runs_words() -> dict[str, str]:
     """The texts of the page of all runs."""
     return {
-        "filter": say("Filter by name, state or setting"),
+        "filter": say("Filter by name, #tag, note or setting"),
+        "filterByTag": say("Show the runs with this tag"),
+        "addNote": say("Add tags or a note"),
+        "edit": say("Edit"),
+        "editOf": say("Tags and note of {run}", run="{run}"),
+        "tags": say("Tags, separated by commas"),
+        "note": say("Note"),
+        "save": say("Save"),
+        "replace": say("Save and replace the other text"),
+        "cancel": say("Cancel"),
         "sort": say("Sort by"),
         "newest": say("newest"),
         "name": say("name"),

@@ -10,10 +10,11 @@ import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
+from dashboard.data import notes
 from dashboard.data.reader import RunReader
 from dashboard.server.screen import screen_routes
 from dashboard.story import cards as module
-from dashboard.story.cards import Card, cards
+from dashboard.story.cards import Card, Setting, cards
 from dashboard.story.screen import screen
 from examples.fake_run.run import FakeRun
 from shared.run_folder.run_dir import RunDir
@@ -64,8 +65,8 @@ def test_a_card_says_what_the_first_screen_says(all_states: dict[str, FakeRun]) 
 @pytest.mark.usefixtures("pair")
 def test_only_settings_that_differ_between_the_runs_are_listed() -> None:
     shown = told()
-    listed = {name: [(one.name, one.value) for one in card.settings] for name, card in shown.items()}
-    assert listed == {"slow": [("train.learning_rate", "0.0001")], "fast": [("train.learning_rate", "0.002")]}
+    assert shown["slow"].settings == (Setting("train.learning_rate", "0.0001", "learning rate", "0.0001"),)
+    assert [one.value for one in shown["fast"].settings] == ["0.002"]
 
 
 def test_what_was_told_is_not_read_again_until_it_is_written(
@@ -80,6 +81,19 @@ def test_what_was_told_is_not_read_again_until_it_is_written(
     pair[0].best.unlink()
     assert told()["slow"].best is None
     assert read == ["slow"]
+
+
+def test_tags_and_note_of_a_run_are_told_and_a_damaged_file_says_why_not(pair: list[RunDir]) -> None:
+    notes.describe(pair[0], ["for the shop"], "soft hands", ((), ""))
+    assert (told()["slow"].tags, told()["slow"].note, told()["slow"].notes_trouble) == (
+        ("for-the-shop",),
+        "soft hands",
+        "",
+    )
+    pair[0].notes.write_text('{"schema": "99.0"}', encoding="utf-8")
+    shown = told()["slow"]
+    assert (shown.tags, shown.note) == ((), "")
+    assert "upgrade Darkroom" in shown.notes_trouble
 
 
 def test_a_run_that_cannot_be_read_keeps_its_card_and_the_others(pair: list[RunDir]) -> None:
