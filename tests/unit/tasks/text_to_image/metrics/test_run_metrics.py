@@ -174,8 +174,13 @@ def test_a_runs_training_pictures_are_all_but_the_held_out_and_looked_at_once(ru
     config, record = run.read_config(), run.read_record()
     seen: list[Image.Image] = []
     training = TrainingSet(run, config)
-    vectors = training.vectors(lambda picture: seen.append(picture) or lightness(picture))
-    assert training.vectors(lightness) is vectors
+
+    def look(picture: Image.Image) -> NDArray[np.float32]:
+        seen.append(picture)
+        return lightness(picture)
+
+    vectors = training.vectors(look)
+    assert training.vectors(look) is vectors
     assert len(seen) == len(vectors) == len(dataset.scan(config)) - len(record.dataset.held_out)
     assert {picture.size for picture in seen} == {(32, 32)}
 
