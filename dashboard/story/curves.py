@@ -49,9 +49,9 @@ class Chart:
 def look_of(x: str | None, span: float | None, scales: Collection[str], reader: RunReader) -> Look:
     """How a person wants to see the curves, from what an address or a choice says; what it does not say is as usual."""
     usual = default_span(reader.config.train.max_train_steps)
-    kind: XKind = next((kind for kind in X_KINDS if kind == x), "step")
+    kinds: dict[str | None, XKind] = {kind: kind for kind in X_KINDS}
     return Look(
-        kind,
+        kinds.get(x, "step"),
         "log-x" in scales,
         "log-y" in scales,
         "clip" in scales,

@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import median
 
 import pytest
-from playwright.sync_api import Browser, Page, WebSocket, expect
+from playwright.sync_api import Browser, Page, Response, WebSocket, expect
 
 from examples.fake_run.history import write_history
 from examples.fake_run.run import FakeRun, create
@@ -33,7 +33,7 @@ from tests.browser.conftest import (
 
 pytestmark = pytest.mark.browser
 
-BYTES_PER_TICK = 150_000
+BYTES_PER_CHART = 40_000  # packed
 SECONDS_PER_TICK = 0.1  # for drawing four charts; about as much again, in short tasks, is Streamlit's
 TICKS = 5
 COUNT_LONG_TASKS = """() => {
@@ -82,21 +82,40 @@ def test_looking_closer_and_back_breaks_no_connection(open_page: OpenPage) -> No
     page.locator("[data-testid=stApp][data-test-connection-state=CONNECTED]").wait_for()
 
 
-def test_a_tick_costs_little_traffic(open_page: OpenPage, training: RunDir) -> None:
-    received: list[int] = []
+def test_new_steps_come_by_url_and_streamlit_sends_nothing(open_page: OpenPage, training: RunDir) -> None:
+    frames, answers = list[int](), list[Response]()
 
     def listen(socket: WebSocket) -> None:
-        socket.on("framereceived", lambda frame: received.append(len(frame)))
+        socket.on("framereceived", lambda frame: frames.append(len(frame)))
 
     page = open_page("done")
     page.on("websocket", listen)
     page.goto(page.url.replace("run=done", f"run={training.path.name}"))
     page.wait_for_selector(".main-svg")
     wait_for_ticks(page, 1)
-    received.clear()
+    frames.clear()
+    page.on("response", lambda answer: answers.append(answer))
     wait_for_ticks(page, 2)
-    assert sum(received) / 2 < 2 * BYTES_PER_TICK  # what is drawn may lag one tick behind what came
-    assert max(received) < BYTES_PER_TICK
+    assert sum(frames) < 100
+    charts = [answer for answer in answers if "/figures/" in answer.url and answer.status == 200]
+    assert charts
+    assert max(int(answer.headers["content-length"]) for answer in charts) < BYTES_PER_CHART
+
+
+def test_a_finished_page_asks_for_nothing_but_whether_there_is_news(open_page: OpenPage) -> None:
+    page = open_page("done")
+    page.locator(".darkroom-figure.js-plotly-plot").nth(1).wait_for()
+    wait_for_answers(page, 1)
+    frames, answers = list[int](), list[Response]()
+    session = page.context.new_cdp_session(page)
+    session.send("Network.enable")
+    session.on("Network.webSocketFrameReceived", lambda event: frames.append(len(event["response"]["payloadData"])))
+    page.on("response", lambda answer: answers.append(answer))
+    wait_for_answers(page, 1)
+    assert frames == []
+    assert {(answer.status, answer.url.partition("?")[0].rpartition("/")[2]) for answer in answers} == {
+        (304, "done.json")
+    }
 
 
 @pytest.mark.slow
