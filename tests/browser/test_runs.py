@@ -29,6 +29,8 @@ def test_runs_are_found_opened_and_compared(open_page: OpenPage) -> None:
     cards.first.locator(".open").click()
     page.wait_for_url("**/?*run=second*")
     page.get_by_role("link", name="Runs").click()
+    expect(page.get_by_label("Filter by name")).to_have_value("second")
+    page.get_by_label("Filter by name").fill("")
     compare = page.locator(".darkroom-runs .compare")
     expect(compare).to_be_disabled()
     for name in ("done", "second"):
@@ -36,3 +38,5 @@ def test_runs_are_found_opened_and_compared(open_page: OpenPage) -> None:
     compare.click()
     page.wait_for_url("**/compare?*run=done*")
     expect(page.locator(".contest h2")).to_be_visible()
+    page.go_back()
+    expect(page.get_by_label("Choose second to compare")).to_be_checked()
