@@ -14,6 +14,7 @@ import json
 import sys
 import tomllib
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -34,7 +35,9 @@ from dashboard.data.comparison import flatten, spell
 from dashboard.data.events import pauses
 from dashboard.data.reader import RunReader
 from dashboard.server.files import PLOTLY_FILE
+from dashboard.server.scripts import FILES, import_map
 from dashboard.server.thumbnails import is_huge
+from dashboard.story.drawn import default_sides, drawn_step, drawn_steps
 from dashboard.story.screen import Screen, screen
 from dashboard.text import language
 from dashboard.text.language import say
@@ -47,6 +50,7 @@ from shared.run_folder.records.evaluation_result import EvaluationResult
 from shared.run_folder.run_dir import RunDir, open_run, step_name
 
 HERE = Path(__file__).parent
+STYLES = ("style.css", "figure.css", "cell.css", "lens.css", "wall.css")
 MAX_STEPS, MAX_SIDE, THUMBNAIL_SIDE, QUALITY = 8, 384, 96, 88
 SPANS_PER_RUN = 30
 
@@ -91,9 +95,7 @@ def render(reader: RunReader) -> str:
         "first_screen": screen_html(shown, picture, partial(inline, reader.run, max_side=THUMBNAIL_SIDE)),
         "light": css_variables(theme["light"]),
         "dark": css_variables(theme["dark"]),
-        "style": "".join(
-            file.read_text(encoding="utf-8") for file in (HERE / "style.css", figures.STYLE, walls.STYLE, STYLE)
-        ),
+        "style": "".join(FILES[name].decode() for name in STYLES) + STYLE.read_text(encoding="utf-8"),
         "alerts": failures(reader),
         "numbers": numbers(reader, best) if best else "",
         "curves_title": html.escape(say("Curves")),
@@ -103,13 +105,13 @@ def render(reader: RunReader) -> str:
             if reader.has_no_pictures()
             else samples_note(steps, reader.drawn_steps())
         ),
-        "wall": walls.FRAME.read_text(encoding="utf-8") if data["wall"] else "",
+        "wall": '<div class="darkroom-wall"></div>' if data["wall"] else "",
         "settings_title": html.escape(say("Settings")),
         "settings": settings(reader),
         "plotly": PLOTLY_FILE.read_text(encoding="utf-8").replace("</script", "<\\/script"),
         "figure_frame": figures.FRAME,
         "figure_script": base64.b64encode(figures.SCRIPT.read_bytes()).decode(),
-        "wall_script": base64.b64encode(walls.SCRIPT.read_bytes()).decode(),
+        "modules": import_map(),
         "data": json.dumps(data, ensure_ascii=False).replace("<", "\\u003c"),
     }
     return Template((HERE / "report.html").read_text(encoding="utf-8")).substitute(parts)
@@ -197,19 +199,16 @@ def wall_data(reader: RunReader, steps: Sequence[int]) -> dict[str, Any] | None:
     results = {step: result for step in steps if (result := reader.result(step))}
     if not results or reader.has_no_pictures():
         return None
-    best = reader.best()
-    starred = best.step if best and best.step in results else None
+    drawn = drawn_steps(reader, results)
     data = walls.wall_data(
         reader.name,
         reader.run_id,
-        [(step, "") for step in results],
         descriptions=reader.descriptions,
-        best=starred,
+        drawn=drawn,
+        defaults=default_sides(reader, drawn),
     )
-    fields = {"prompt_id", "prompt", "has_reference", "seed", "image", "metrics", "lookalikes"}
-    kept = {"reason": True, "samples": {"__all__": fields}}
-    inlined = {step: result.model_dump(include=kept) for step, result in results.items()}
-    return data | {"inlined": {"results": inlined, "pictures": pictures(reader, results)}}
+    inlined = {step: asdict(drawn_step(reader, step)) for step in results}
+    return data | {"inlined": {"drawn": inlined, "pictures": pictures(reader, results)}}
 
 
 def pictures(reader: RunReader, results: dict[int, EvaluationResult]) -> dict[str, str]:
@@ -217,18 +216,17 @@ def pictures(reader: RunReader, results: dict[int, EvaluationResult]) -> dict[st
     data_urls: dict[str, str] = {}
     for step, result in results.items():
         for sample in result.samples:
-            path = f"evaluations/{step_name(step)}/images/{sample.image}"
-            data_urls[path] = inline(reader.run, path)
-            for lookalike in sample.lookalikes.values():
-                alike = f"evaluations/{step_name(step)}/lookalikes/{lookalike.image}"
-                if lookalike.image and alike not in data_urls:
-                    data_urls[alike] = inline(reader.run, alike)
-            if not sample.has_reference:
-                continue
-            reference = f"references/{sample.prompt_id}.png"
-            url = f"references/{quote(sample.prompt_id, safe='/!*()' + chr(39))}.png"
-            if url not in data_urls:
-                data_urls[url] = inline(reader.run, reference)
+            paths = [f"evaluations/{step_name(step)}/images/{sample.image}"]
+            paths += [f"references/{sample.prompt_id}.png"] if sample.has_reference else []
+            paths += [
+                f"evaluations/{step_name(step)}/lookalikes/{alike.image}"
+                for alike in sample.lookalikes.values()
+                if alike.image
+            ]
+            for path in paths:
+                url = quote(path, safe="/!*()'")  # as encodeURIComponent spells it
+                if url not in data_urls:
+                    data_urls[url] = inline(reader.run, path)
     return data_urls
 
 

@@ -31,6 +31,8 @@ PARSERS: dict[str, Callable[[str], Any]] = {
     "filter": str,
     "sort": str,
     "ticked": _words,
+    "rows": str,
+    "prompt": str,
     "compare": _words,
     "role": str,
     "at": str,

@@ -34,10 +34,10 @@ HEIGHTS = {
 }
 READY = {
     "overview": ".pick.first .right .above",
-    "samples": ".wall .over",
+    "samples": ".cards .above",
     "runs": ".card img",
     "snapshots": ".st-key-snapshot",
-    "compare": ".wall .over",
+    "compare": ".cards .above",
     "logs": ".st-key-log",
     "config": "[data-testid=stDataFrame]",
     "system": "[data-testid=stDataFrame]",

@@ -4,13 +4,14 @@ differ, the same prompts drawn."""
 from __future__ import annotations
 
 import html
+from collections.abc import Mapping
 
 import streamlit as st
 
 from dashboard import url_state
 from dashboard.charts.overlay import COLORS
 from dashboard.components.figure import show_chart
-from dashboard.components.wall import REFERENCE, show_wall, wall_data
+from dashboard.components.wall import show_wall, wall_data
 from dashboard.data.comparison import Contestant, evaluated_otherwise, score_table
 from dashboard.data.reader import RunReader
 from dashboard.data.runs import open_reader, run_names
@@ -133,26 +134,27 @@ def contestant(reader: RunReader) -> Contestant:
 
 def show_pictures(readers: list[RunReader]) -> None:
     """The same prompts, drawn by the best snapshot of each run, else by its newest."""
-    versions = {one.name: one.evaluation_versions() for one in readers}
+    versions = {one.name: dict(one.evaluation_versions()) for one in readers}
     evaluated = [one for one in readers if versions[one.name] and not one.has_no_pictures()]
     if not evaluated:
         return
-    columns = [REFERENCE, *(column_of(one, versions[one.name][-1][0]) for one in evaluated)]
     first = evaluated[0]
     data = wall_data(
         first.name,
         first.run_id,
-        versions[first.name],
         descriptions=first.descriptions,
-        best=None,
-        columns=columns,
-        versions=versions,
+        columns=[column_of(one, versions[one.name]) for one in evaluated],
     )
     show_wall(data, key="compare_wall")
 
 
-def column_of(reader: RunReader, newest: int) -> dict[str, object]:
-    """One run as a column of the wall."""
+def column_of(reader: RunReader, versions: Mapping[int, str]) -> dict[str, object]:
+    """One run as a column of the wall: its best snapshot, else its newest."""
     best = reader.best()
-    step = best.step if best else newest
-    return {"kind": "fixed", "run": reader.name, "step": step, "title": f"{reader.name}, {say('step')} {step}"}
+    step = best.step if best and best.step in versions else max(versions)
+    return {
+        "run": reader.name,
+        "step": step,
+        "version": versions[step],
+        "title": f"{reader.name}, {say('step {step}', step=step)}",
+    }

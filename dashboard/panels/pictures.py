@@ -1,16 +1,21 @@
-"""The same prompts and seeds drawn by the base model and by every snapshot, beside the real pictures."""
+"""The same prompts and seeds drawn by two steps, A and B, beside the real pictures."""
 
 from __future__ import annotations
 
 import streamlit as st
 
 from dashboard import url_state
-from dashboard.components.wall import show_wall, wall_data
+from dashboard.components.wall import Choice, show_wall, wall_data
 from dashboard.data.reader import RunReader
 from dashboard.panels import refreshed
 from dashboard.panels.waiting import wait_for_evaluation
+from dashboard.story.drawn import default_sides, drawn_steps
+from dashboard.story.wording import capital
 from dashboard.text.language import say
 from dashboard.text.verbatim import verbatim
+
+KEYS = {"left": "left", "right": "step", "sort": "rows", "prompt": "prompt"}
+"""Of a choice → of the address. The first screen shares `left` and `step`."""
 
 
 @refreshed("evaluations", "metrics", seconds=3.0)
@@ -22,29 +27,31 @@ def pictures_panel(reader: RunReader) -> float | None:
     if reader.has_no_pictures():
         st.caption(say("The results of this run have no pictures."))
         return None
-    best = reader.best()
-    chosen = st.session_state.get("step")
+    drawn = drawn_steps(reader)
     data = wall_data(
         reader.name,
         reader.run_id,
-        reader.evaluation_versions(),
         descriptions=reader.descriptions,
-        best=best.step if best else None,
-        step=chosen,
+        drawn=drawn,
+        defaults=default_sides(reader, drawn),
+        choice={name: st.session_state.get(key) for name, key in KEYS.items()},
     )
-    show_wall(data, key=f"wall_{reader.run_id}", on_step=choose_step)
+    show_wall(data, key=f"wall_{reader.run_id}", on_choice=keep)
     return None
 
 
-def choose_step(step: int) -> None:
-    """Keep the choice in the address."""
-    st.session_state["step"] = step
+def keep(choice: Choice) -> None:
+    """What was chosen belongs to the address."""
+    for name, key in KEYS.items():
+        if name in choice:
+            st.session_state[key] = choice[name]
     url_state.write()
 
 
 def missing_lines(reader: RunReader) -> None:
     """Metrics without a number, with the reason; evaluations that failed are told by the alerts."""
     failed = reader.failures()
+    names = {column.name: capital(say(column.topic)) for column in reader.descriptions.compared}
     for name, reasons in reader.missing().items():
         steps = [step for step in reasons if step not in failed]
         if steps:
@@ -52,8 +59,8 @@ def missing_lines(reader: RunReader) -> None:
             listed = ", ".join(str(step) for step in steps[:8]) + (" …" if len(steps) > 8 else "")
             st.caption(
                 say(
-                    "No {metric} at step {steps}: {reason}",
-                    metric=name,
+                    "{metric} has no number at step {steps}: {reason}",
+                    metric=names[name],
                     steps=listed,
                     reason=verbatim("; ".join(causes)),
                 )

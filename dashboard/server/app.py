@@ -1,6 +1,6 @@
 """The application that `python -m dashboard` serves.
 
-Beside the pages it serves what they show by URL: pictures and results of the runs folder (`DARKROOM_RUNS`), and
+Beside the pages it serves what they show by URL: pictures and numbers of the runs folder (`DARKROOM_RUNS`), and
 plotly.js from the installed package, so that the page loads nothing from other sites. Streamlit reads its settings from
 `.streamlit` beside the script named here.
 """
@@ -12,6 +12,7 @@ from starlette.middleware import Middleware
 
 from dashboard.data.runs import runs_folder
 from dashboard.server.auth import Gate
+from dashboard.server.drawn import drawn_routes
 from dashboard.server.figures import figure_routes
 from dashboard.server.files import routes
 from dashboard.server.page import page_routes
@@ -21,6 +22,13 @@ from shared.config import access
 
 app = st.App(
     Path(__file__).parents[1] / "shell.py",
-    routes=[*page_routes(), *script_routes(), *screen_routes(), *figure_routes(), *routes(runs_folder())],
+    routes=[
+        *page_routes(),
+        *script_routes(),
+        *screen_routes(),
+        *figure_routes(),
+        *drawn_routes(),
+        *routes(runs_folder()),
+    ],
     middleware=[Middleware(Gate, admission=access.admission())],
 )

@@ -1,5 +1,5 @@
-"""Files that the browser fetches by URL: pictures and results inside the runs folder, byte for byte, files of snapshots
-and exports to download, and plotly.js from its package."""
+"""Files that the browser fetches by URL: pictures inside the runs folder, byte for byte, files of snapshots and exports
+to download, and plotly.js from its package."""
 
 from __future__ import annotations
 
@@ -63,11 +63,6 @@ def routes(runs: Path) -> list[Route]:
                 raise HTTPException(415) from None
         return FileResponse(file, media_type=PICTURE_TYPES[file.suffix.lower()], headers=FOREVER)
 
-    async def result(request: Request) -> FileResponse:
-        run, step = request.path_params["run"], request.path_params["step"]
-        file = found_or_404(find_file(runs, f"{run}/evaluations/{step}/result.json", {".json"}))
-        return FileResponse(file, media_type="application/json", headers=FOREVER)
-
     async def adapter(request: Request) -> FileResponse:
         path = request.path_params["path"]
         file = found_or_404(find_download(runs, path))
@@ -83,7 +78,6 @@ def routes(runs: Path) -> list[Route]:
 
     return [
         Route("/pictures/{path:path}", picture),
-        Route("/results/{run}/{step}.json", result),
         Route("/adapters/{path:path}", adapter),
         Route("/plotly.min.js", plotly_script),
     ]

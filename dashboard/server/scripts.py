@@ -1,11 +1,14 @@
 """The page's own scripts and styles: ES modules as they are, served by URL so that a browser loads each once.
 
-The version in the URL is that of all of them, so that a module and those it imports always belong together.
+The version in the URL is that of all of them, so that a module and those it imports always belong together. They are
+served from one folder, so a module imports any other as `./name.js`, whichever folder holds it.
 """
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import json
 from pathlib import Path
 
 from starlette.exceptions import HTTPException
@@ -21,9 +24,10 @@ NAMES = ("figure.css", "figure.js", "chart.js", "watch.js")
 SOURCES = [
     DASHBOARD / "style.css",
     *(COMPONENTS / name for name in NAMES),
-    *sorted((COMPONENTS / "screen").glob("*.[jc]s*")),
+    *(file for room in ("screen", "wall") for file in sorted((COMPONENTS / room).glob("*.[jc]s*"))),
 ]
 FILES = {file.name: file.read_bytes() for file in SOURCES}
+WALL = ("dom.js", *(file.name for file in sorted((COMPONENTS / "wall").glob("*.js"))))
 TYPES = {".js": "text/javascript", ".css": "text/css"}
 VERSION = hashlib.sha256(b"".join(FILES.values())).hexdigest()[:12]
 
@@ -41,6 +45,17 @@ def links() -> str:
         else f'<link rel="modulepreload" href="{script_url(name)}">'
         for name in FILES
     )
+
+
+def import_map() -> str:
+    """The wall's modules inside a page that has no server: `import … from "darkroom/wall.js"`."""
+    sources = {name: FILES[name] for name in WALL}
+    named = {name: source.replace(b'from "./', b'from "darkroom/') for name, source in sources.items()}
+    urls = {
+        f"darkroom/{name}": f"data:text/javascript;base64,{base64.b64encode(source).decode()}"
+        for name, source in named.items()
+    }
+    return json.dumps({"imports": urls})
 
 
 def script_routes() -> list[Route]:

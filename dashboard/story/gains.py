@@ -9,7 +9,7 @@ from dashboard.data.reader import RunReader, version_of
 from shared.run_folder.metric_descriptions import MetricDescriptions
 from shared.run_folder.records.evaluation_result import EvaluationResult, Sample
 from shared.statistics.composite import composite, mix, scales_of
-from shared.statistics.paired import PromptValues, paired_deltas
+from shared.statistics.paired import PromptValues, paired_deltas, prompts
 
 
 class Gains:
@@ -35,6 +35,19 @@ class Gains:
             better = {prompt: -value for prompt, value in weighed.items() if isfinite(value)}
             self._kept[result.step] = kept = (result.created, better)
         return kept[1]
+
+    def of_pictures(self, result: EvaluationResult) -> dict[tuple[str, int], float]:
+        """(pair id, seed) → likewise of a single picture; a prompt's gain is the mean of its pictures'."""
+        before = {(sample.prompt_id, sample.seed): sample.metrics for sample in self._baseline}
+        unit_of, better = prompts(result.samples), dict[tuple[str, int], float]()
+        for sample in result.samples:
+            key, shares = (sample.prompt_id, sample.seed), self._mixture.of(unit_of[sample.prompt_id])
+            pairs = {name: (sample.metrics.get(name), before.get(key, {}).get(name)) for name in shares}
+            known = {name: one - other for name, (one, other) in pairs.items() if one is not None and other is not None}
+            if shares and len(known) == len(shares):
+                weighed = sum(share * known[name] / self._mixture.units[name] for name, share in shares.items())
+                better |= {key: -weighed} if isfinite(weighed) else {}
+        return better
 
 
 def gains(reader: RunReader, base: EvaluationResult | None) -> Gains:

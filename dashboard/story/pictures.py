@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import median
 from typing import Literal
@@ -13,6 +12,7 @@ from dashboard.story.evidence import Evidence
 from dashboard.story.progress.status import clock
 from dashboard.text.formatting import number
 from dashboard.text.language import say
+from shared.run_folder.metric_descriptions import Column
 from shared.run_folder.pending import BASE_MODEL
 from shared.run_folder.records.evaluation_result import EvaluationResult, Sample
 from shared.run_folder.run_dir import step_name
@@ -33,7 +33,7 @@ class PictureCell:
     """Of a copy of at most 384 pixels."""
     alt: str
     numbers: tuple[str, ...] = ()
-    """Each with its name: `look 0.06`."""
+    """Each with its name: `look 0.06`, on the right with ▲ or ▼ where it is better or worse than on the left."""
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,7 @@ def _pick(
     if sample is None:
         return None
     real = [_reference(evidence.reader, sample)] if evidence.has_references else []
-    cells = *real, *(_cell(evidence, step, sample) for step in (left, right))
+    cells = *real, _cell(evidence, left, sample), _cell(evidence, right, sample, left)
     return Pick(kind, words, sample.prompt_id, sample.prompt, sample.seed, gain, cells)
 
 
@@ -189,14 +189,14 @@ def _reference(reader: RunReader, sample: Sample) -> PictureCell:
     return PictureCell(say("reference"), *urls(reader, path, reader.run_id), alt)
 
 
-def _cell(evidence: Evidence, step: int | None, wanted: Sample) -> PictureCell:
+def _cell(evidence: Evidence, step: int | None, wanted: Sample, other: int | None = None) -> PictureCell:
+    """other: the step with which its numbers are compared."""
     title = side_title(evidence, step)
-    samples = _samples(evidence.results.get(-1 if step is None else step))
-    sample = samples.get((wanted.prompt_id, wanted.seed))
+    sample, before = (_drawn(evidence, one, wanted) for one in (step, other))
     if step is None or sample is None or not sample.image:
         return PictureCell(title, "", "", say("no picture"))
     numbers = tuple(
-        f"{say(column.topic)} {number(sample.metrics.get(column.name), 2)}"
+        f"{say(column.topic)} {number(sample.metrics.get(column.name), 2)}{_sign(column, sample, before)}"
         for column in evidence.reader.descriptions.losses
         if column.without_reference != sample.has_reference
     )
@@ -204,8 +204,23 @@ def _cell(evidence: Evidence, step: int | None, wanted: Sample) -> PictureCell:
     return PictureCell(title, *sample_urls(evidence.reader, step, sample), alt, numbers)
 
 
-def _samples(result: EvaluationResult | None) -> Mapping[tuple[str, int], Sample]:
-    return {(sample.prompt_id, sample.seed): sample for sample in result.samples} if result else {}
+def _drawn(evidence: Evidence, step: int | None, wanted: Sample) -> Sample | None:
+    """The picture of the same prompt and seed."""
+    result = evidence.results.get(step) if step is not None else None
+    same = (
+        (one for one in result.samples if (one.prompt_id, one.seed) == (wanted.prompt_id, wanted.seed))
+        if result
+        else ()
+    )
+    return next(iter(same), None)
+
+
+def _sign(column: Column, sample: Sample, before: Sample | None) -> str:
+    """Whether a number is better or worse than before, where that can be seen."""
+    value, other = sample.metrics.get(column.name), before.metrics.get(column.name) if before else None
+    if value is None or other is None or number(value, 2) == number(other, 2):
+        return ""
+    return {1: " ▼", -1: " ▲", 0: ""}[column.worsening * (1 if value > other else -1)]
 
 
 def sample_urls(reader: RunReader, step: int, sample: Sample) -> tuple[str, str]:

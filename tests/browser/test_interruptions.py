@@ -69,10 +69,11 @@ def test_what_somebody_types_and_opens_survives_ticks(open_page: OpenPage, train
 
 def test_an_enlarged_picture_stays_while_snapshots_arrive(open_page: OpenPage, training: RunDir) -> None:
     page = open_page(training.path.name, "samples", "&step=0")
-    page.locator(".wall .frame").nth(1).click()
+    page.locator(".cards .frame").nth(1).click()
     expect(page.locator("dialog")).to_be_visible()
-    newest = page.locator(".wall .head").nth(3).inner_text()
-    wait_until(lambda: page.locator(".wall .head").nth(3).inner_text() != newest)
+    options = page.locator(".side.b option")
+    count = options.count()
+    wait_until(lambda: options.count() > count)
     expect(page.locator("dialog")).to_be_visible()
 
 

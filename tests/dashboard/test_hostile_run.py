@@ -16,6 +16,7 @@ from dashboard.report import render
 from dashboard.server import thumbnails
 from dashboard.server.files import routes
 from dashboard.server.screen import screen_routes
+from dashboard.story.drawn import drawn_step
 from dashboard.text.verbatim import verbatim
 from examples.fake_run.run import FakeRun
 from shared.run_folder.heartbeat import read_status
@@ -190,4 +191,4 @@ def test_pipes_and_links_out_are_not_served(finished: FakeRun, tmp_path: Path) -
     visitor = TestClient(Starlette(routes=routes(finished.run.path.parent)))
     for path in ("adapters/finished/exports/pipe.zip", "adapters/finished/exports/link.zip"):
         assert visitor.get(f"/{path}").status_code == 404
-    assert visitor.get("/results/finished/step-00000080.json").status_code == 404
+    assert drawn_step(RunReader(finished.run, finished.record.run_id), 80).samples == ()

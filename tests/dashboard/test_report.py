@@ -28,9 +28,15 @@ def test_a_report_holds_everything_it_shows(reader: RunReader) -> None:
     text = report.render(reader)
     data = json.loads(re.search(r"^const data = (.*)$", text, re.MULTILINE)[1])  # type: ignore[index]
     assert {"training", "quality", "wall"} <= data.keys()
-    assert set(data["wall"]["inlined"]["results"]) == {"0", "40", "80", "120", "160", "200"}
+    assert set(data["wall"]["inlined"]["drawn"]) == {"0", "40", "80", "120", "160", "200"}
     assert all(url.startswith("data:image/webp") for url in data["wall"]["inlined"]["pictures"].values())
     assert "references/kimono/crimson-0.png" in data["wall"]["inlined"]["pictures"]
+    modules = json.loads(re.search(r'<script type="importmap">(.*)</script>', text)[1])["imports"]  # type: ignore[index]
+    sources = {name: base64.b64decode(url.partition(",")[2]).decode() for name, url in modules.items()}
+    wanted = {
+        found for source in sources.values() for found in re.findall(r'^import .* from "(.+)"', source, re.MULTILINE)
+    }
+    assert wanted <= modules.keys()
     outside = re.sub(r"<script>.*?</script>", "", text, count=1, flags=re.DOTALL)
     assert not re.findall(r"(?:src|href)=\"(?!data:)[^\"]*//", outside)
     assert "$" not in re.sub(r"<script.*?</script>", "", text, flags=re.DOTALL)
@@ -52,7 +58,7 @@ def test_a_copy_stands_beside_the_training_picture_that_it_copies(tmp_path: Path
     wall = report.wall_data(RunReader(fake.run, fake.record.run_id), [0, 40])
     assert wall
     assert wall["pointers"] == [["copy_of", "copy of"]]
-    samples = wall["inlined"]["results"][40]["samples"]
+    samples = wall["inlined"]["drawn"][40]["samples"]
     assert samples[0]["lookalikes"]["copy_of"]["id"] == "kimono/copied-7"
     assert wall["inlined"]["pictures"]["evaluations/step-00000040/lookalikes/0007.webp"].startswith("data:image/webp")
 

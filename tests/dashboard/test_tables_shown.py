@@ -11,7 +11,7 @@ from PIL import Image
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from dashboard.components.wall import RUN_COLUMNS, wall_data
+from dashboard.components.wall import wall_data
 from dashboard.data import log_tail
 from dashboard.data.best_snapshot import best_table_html, signals_html
 from dashboard.data.comparison import Contestant, config_differences, evaluated_otherwise, score_table
@@ -23,6 +23,7 @@ from dashboard.panels.settings import changes_table, settings_table
 from dashboard.panels.system import memory_table
 from dashboard.server.files import download_url, find_download, find_file, routes
 from dashboard.story.curves import events_of
+from dashboard.story.drawn import default_sides, drawn_steps
 from dashboard.story.snapshots import verdict_words
 from examples.fake_run.run import PROMPTS, FakeRun
 from examples.fake_run.verdict import rebuild_tables
@@ -335,11 +336,11 @@ def test_only_files_of_snapshots_and_exports_are_downloaded(tmp_path: Path) -> N
 
 
 def test_the_wall_gets_steps_and_words_but_no_pictures(reader: RunReader) -> None:
-    data = wall_data(
-        "finished", reader.run_id, reader.evaluation_versions(), descriptions=OLDER_METRICS, best=200, step=None
-    )
-    assert [step for step, _ in data["steps"]] == [0, 40, 80, 120, 160, 200]
-    assert data["columns"] == RUN_COLUMNS
+    drawn = drawn_steps(reader)
+    sides = default_sides(reader, drawn)
+    data = wall_data("finished", reader.run_id, descriptions=OLDER_METRICS, drawn=drawn, defaults=sides)
+    assert [one["step"] for one in data["drawn"]] == [0, 40, 80, 120, 160, 200]
+    assert data["defaults"] == {"left": 0, "right": 120}
     assert pd.Series(data["words"]).str.len().min() > 0
     assert "png" not in str(data)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from dashboard.components.module import module_component
+from dashboard.components.wall import lens_words
 from dashboard.text.language import current, say
 
 Asked = dict[str, Any]
@@ -75,7 +76,7 @@ def bar_words() -> dict[str, str]:
 
 def screen_words() -> dict[str, str]:
     """The texts of the first screen that do not depend on the run."""
-    return {
+    return lens_words() | {
         "verdict": say("Verdict"),
         "why": say("How it was decided"),
         "compare": say("Compare"),
@@ -92,7 +93,6 @@ def screen_words() -> dict[str, str]:
         "newest": say("newest"),
         "all": say("all pictures"),
         "wipe": say("wipe"),
-        "divider": say("Boundary between {left} and {right}", left="{left}", right="{right}"),
         "filmstrip": say("Snapshots"),
         "base": say("base"),
         "stripHint": say("Click or Enter: show on the right. With Shift: on the left."),

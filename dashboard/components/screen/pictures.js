@@ -1,6 +1,9 @@
-// The pictures to look at: for each chosen prompt the reference, the left and the right snapshot; or a wipe of both.
+// The pictures to look at: for each chosen prompt the reference, the left and the right snapshot; or a wipe of both. A click
+// enlarges one.
 
 import { button, fit, make, mark, set, show, write } from "./dom.js"
+import { fillFrame, makeFrame } from "./cell.js"
+import { Lens } from "./lens.js"
 
 const KINDS = ["typical", "worst", "newest"]
 const PHONE = matchMedia("(max-width: 720px)")
@@ -16,6 +19,8 @@ export class Pictures {
     this.picks = make("div", "picks")
     this.note = make("p", "note")
     this.root = make("section", "pictures", make("div", "tools", this.kinds, this.wipe, this.all), this.picks, this.note)
+    this.lens = new Lens(this.lensSource())
+    this.picks.addEventListener("click", (event) => this.enlarge(event))
     this.picks.addEventListener("scrollend", () => this.followSwipe())
     this.kinds.onkeydown = (event) => this.walk(event)
     PHONE.addEventListener("change", () => this.choose({}))
@@ -67,6 +72,7 @@ export class Pictures {
       mark(node, "second", pick.kind === second)
       this.drawPick(node, pick)
     })
+    if (this.lens.isOpen) this.lens.draw()
   }
 
   drawTools() {
@@ -82,7 +88,7 @@ export class Pictures {
     })
     write(this.wipe, words.wipe)
     set(this.wipe, "aria-pressed", this.isWiped)
-    mark(this.root, "wiped", this.isWiped || PHONE.matches)
+    this.picks.dataset.mode = this.isWiped || PHONE.matches ? "wipe" : "side"
     write(this.all, words.all)
   }
 
@@ -100,18 +106,47 @@ export class Pictures {
 
   drawCell(node, cell, under) {
     const [head, frame, numbers] = node.children
-    const [below, above, missing, left, right, divider] = frame.children
     write(head, cell.title)
-    fillImage(above, cell)
-    fillImage(below, under)
-    write(missing, cell.url ? "" : cell.alt)
-    write(left, under?.title)
-    write(right, cell.title)
+    fillFrame(frame, small(cell), under && small(under), this.words)
     write(numbers, cell.numbers.join(" · "))
     set(numbers, "title", cell.numbers.join("\n"))
-    set(divider, "aria-label", under ? this.words.divider.replace("{left}", under.title).replace("{right}", cell.title) : null)
-    mark(frame, "comparable", under?.url && cell.url)
   }
+
+  enlarge(event) {
+    const frame = event.target.closest(".frame")
+    if (!frame || event.target.matches(".divider")) return
+    const pick = frame.closest(".pick")
+    this.lens.which = [...pick.querySelectorAll(".frame")].indexOf(frame)
+    this.lens.open(pick.dataset.kind, this.isWiped ? "wipe" : "side")
+  }
+
+  // The prompt that was enlarged last is in sight and has the focus.
+  takeBack(kind) {
+    const find = () => this.picks.querySelector(`[data-kind="${kind}"]`)
+    if (!find()?.offsetParent || PHONE.matches) this.choose({ kind })
+    const frames = [...(find()?.querySelectorAll(".enlarge") ?? [])]
+    frames.at(PHONE.matches ? -1 : this.lens.which)?.focus()
+  }
+
+  lensSource() {
+    const shown = this
+    return {
+      get words() {
+        return shown.words
+      },
+      items: () => shown.pictures.picks.map((pick) => ({ key: pick.kind, note: pick.words, title: pick.prompt, pictures: pick.cells.map(whole), first: pick.cells.length - 2 })),
+      closed: (kind) => shown.takeBack(kind),
+    }
+  }
+}
+
+function small(cell) {
+  return { title: cell.title, url: cell.small_url || cell.url, alt: cell.alt, missing: cell.alt, fades: true }
+}
+
+// The file itself, with one line for each number.
+function whole(cell) {
+  return { title: cell.title, url: cell.url, alt: cell.alt, missing: cell.alt, numbers: cell.numbers.map((text) => ({ name: text, value: "" })) }
 }
 
 function makePick() {
@@ -119,29 +154,5 @@ function makePick() {
 }
 
 function makePicture() {
-  const divider = make("input", "divider")
-  divider.type = "range"
-  divider.value = 50
-  const frame = make("div", "frame", makeImage("below"), makeImage("above"), make("span", "missing"), make("span", "tag left"), make("span", "tag right"), divider)
-  divider.oninput = () => frame.style.setProperty("--wipe", divider.value)
-  return make("figure", "", make("figcaption", "head"), frame, make("div", "numbers"))
-}
-
-function makeImage(className) {
-  const image = make("img", className)
-  image.decoding = "async"
-  image.draggable = false
-  image.onload = () => mark(image, "enlarged", image.naturalWidth < image.clientWidth * devicePixelRatio)
-  return image
-}
-
-// Another picture of the same place fades in; the first one is there at once.
-function fillImage(image, cell) {
-  const url = cell?.small_url || cell?.url || ""
-  show(image, url)
-  if (!url || image.getAttribute("src") === url) return
-  const isAnother = image.hasAttribute("src")
-  set(image, "src", url)
-  set(image, "alt", cell.alt)
-  if (isAnother) image.animate?.([{ opacity: 0 }, { opacity: 1 }], matchMedia("(prefers-reduced-motion: reduce)").matches ? 0 : 500)
+  return make("figure", "", make("figcaption", "head"), makeFrame(), make("div", "numbers"))
 }

@@ -19,6 +19,7 @@ class FirstScreen {
     this.filmstrip = new Filmstrip(choose)
     const left = make("div", "left", this.verdict.answer, this.verdict.downloads, this.verdict.also)
     root.append(left, this.pictures.root, this.filmstrip.root)
+    root.after(this.pictures.lens.root)
     this.leave = follow((state) => this.draw(state))
   }
 
@@ -66,6 +67,7 @@ export function screen({ data, parentElement, setTriggerValue }) {
   shown.update(data, (what) => setTriggerValue("asked", what))
   return () => {
     shown.leave()
+    shown.pictures.lens.root.remove()
     screens.delete(root)
     root.replaceChildren()
   }
