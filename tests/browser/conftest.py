@@ -13,14 +13,20 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Error, Page, ViewportSize, expect, sync_playwright
 
+from examples.fake_run.evaluations import publish_evaluation
 from examples.fake_run.history import write_history
-from examples.fake_run.run import create
+from examples.fake_run.run import FakeRun, create
+from examples.fake_run.states import write_so_far
+from examples.fake_run.verdict import rebuild_tables
 from shared.launch.listener import listen
+from shared.run_folder.heartbeat import read_status
 from shared.run_folder.run_dir import RunDir, open_run
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,6 +44,7 @@ TALL: ViewportSize = {"width": 1400, "height": 1900}
 """Shows the charts too, which stand below the first screen; charts out of sight are not drawn."""
 
 OpenPage = Callable[..., Page]
+ColorScheme = Literal["light", "dark"]
 
 
 @pytest.fixture(scope="session")
@@ -68,34 +75,95 @@ def server(runs: Path) -> Iterator[subprocess.Popen[bytes]]:
         yield process
 
 
-@pytest.fixture
-def open_page(browser: Browser, server: subprocess.Popen[bytes]) -> Iterator[OpenPage]:
-    """Opens the page of a run in a fresh browser context; the test fails if the browser complained of anything."""
-    complaints: list[str] = []
-    contexts = []
+@dataclass
+class Tabs:
+    """Pages that one test after the other looks at.
 
-    def note(message: ConsoleMessage) -> None:
-        if message.type == "error" and not PROBES.search(message.location.get("url", "")):
-            complaints.append(message.text)
+    A fresh one costs eight seconds of a core: Chromium compiles the app anew, the server compresses it anew.
+    """
 
-    def note_exception(error: Error) -> None:
-        if not REMOVED_WHILE_DRAWN.search(str(error)):
-            complaints.append(str(error))
+    browser: Browser
+    free: list[Page] = field(default_factory=list[Page])
+    complaints: list[str] = field(default_factory=list[str])
+    """What the browser complained of since it was last asked."""
 
-    def open_(run_name: str, page_name: str = "", query: str = "", **context_options: object) -> Page:
-        context = browser.new_context(**{"viewport": TALL, **context_options})
-        contexts.append(context)
-        page = context.new_page()
+    def take(self) -> Page:
+        """One that nobody looks at."""
+        return self.free.pop() if self.free else self.fresh()
+
+    def fresh(self, **options: object) -> Page:
+        """One that nobody has looked at; `options` are those of `Browser.new_context`."""
+        page = self.browser.new_context(**options).new_page()
         page.set_default_timeout(1000 * PATIENCE_SECONDS)
-        page.on("console", note)
-        page.on("pageerror", note_exception)
-        page.goto(f"{address_of(server)}/{page_name}?run={run_name}{query}")
+        page.on("console", self._note)
+        page.on("pageerror", self._note_exception)
+        return page
+
+    def give_back(self, page: Page, address: str) -> None:
+        """Leave the page; nothing of it is there for the next test: no storage, cookie or place of the mouse."""
+        try:
+            page.mouse.move(0, 0)
+            page.goto(f"{address}/_stcore/health")
+            page.evaluate("localStorage.clear(); sessionStorage.clear()")
+            page.context.clear_cookies()
+        except Error:
+            page.context.close()
+        else:
+            self.free.append(page)
+
+    def _note(self, message: ConsoleMessage) -> None:
+        if message.type == "error" and not PROBES.search(message.location.get("url", "")):
+            self.complaints.append(message.text)
+
+    def _note_exception(self, error: Error) -> None:
+        if not REMOVED_WHILE_DRAWN.search(str(error)):
+            self.complaints.append(str(error))
+
+
+@pytest.fixture(scope="session")
+def tabs(browser: Browser) -> Tabs:
+    """The pages of all tests."""
+    return Tabs(browser)
+
+
+@pytest.fixture
+def open_page(tabs: Tabs, server: subprocess.Popen[bytes]) -> Iterator[OpenPage]:
+    """Opens the page of a run; the test fails if the browser complained of anything.
+
+    `is_fresh` asks for a page that no later test gets, because the test sets what cannot be taken back; so do options
+    of `Browser.new_context`.
+    """
+    address, lent, owned = address_of(server), list[Page](), list[Page]()
+
+    def open_(
+        run_name: str,
+        page_name: str = "",
+        query: str = "",
+        *,
+        viewport: ViewportSize = TALL,
+        color_scheme: ColorScheme = "light",
+        is_fresh: bool = False,
+        **context_options: object,
+    ) -> Page:
+        if is_fresh or context_options:
+            page = tabs.fresh(viewport=viewport, **context_options)
+            owned.append(page)
+        else:
+            page = tabs.take()
+            lent.append(page)
+        page.set_viewport_size(viewport)
+        page.emulate_media(color_scheme=color_scheme)
+        page.goto(f"{address}/{page_name}?run={run_name}{query}")
         page.wait_for_selector(STATUS)
         return page
 
     yield open_
-    for context in contexts:
-        context.close()
+    for page in owned:
+        page.context.close()
+    complaints = list(tabs.complaints)
+    for page in lent:
+        tabs.give_back(page, address)
+    tabs.complaints.clear()
     assert not complaints
 
 
@@ -108,24 +176,31 @@ def training(runs: Path) -> Iterator[RunDir]:
 
 @contextmanager
 def live_run(runs: Path, name: str, *options: str) -> Iterator[RunDir]:
-    """A fake run that trains while the test looks."""
-    command = [
-        sys.executable,
-        "-m",
-        "examples.fake_run",
-        str(runs / name),
-        "--live",
-        "--step-seconds",
-        "0.05",
-        *options,
-    ]
-    process = subprocess.Popen([*command, "--steps", "20000", "--evaluation-seconds", "1"], cwd=ROOT)
+    """A fake run that trains while the test looks; its first snapshot is evaluated already."""
+    if not (runs / name).exists():
+        begin(create(runs / name, steps=20_000, snapshot_steps=50))
+    command = [sys.executable, "-m", "examples.fake_run", str(runs / name), "--live", "--step-seconds", "0.05"]
+    process = subprocess.Popen([*command, "--evaluation-seconds", "1", *options], cwd=ROOT)
     try:
-        wait_until(lambda: (runs / name / "best.json").is_file())
-        yield open_run(runs / name)
+        run = open_run(runs / name)
+        wait_until(lambda: trains(run, process.pid))
+        yield run
     finally:
         process.kill()
         process.wait()
+
+
+def begin(fake: FakeRun) -> None:
+    """Train up to the first snapshot and evaluate it."""
+    for step in (0, *write_so_far(fake, fake.snapshot_steps)):
+        publish_evaluation(fake, step)
+    rebuild_tables(fake)
+
+
+def trains(run: RunDir, pid: int) -> bool:
+    """Whether the process trains the run by now."""
+    status = read_status(run, "trainer")
+    return status is not None and status.pid == pid and status.state == "training"
 
 
 def last_drawn_step(page: Page, figure: int = 0) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -39,12 +40,14 @@ def another_site() -> Generator[tuple[str, list[str]]]:
         server.shutdown()
 
 
-def test_only_a_site_that_is_named_shows_the_dashboard_in_a_frame(browser: Browser, runs: Path) -> None:
-    with another_site() as (site, bodies), serve(runs) as closed, serve(runs, frame_ancestors=(site,)) as opened:
+def test_only_a_site_that_is_named_shows_the_dashboard_in_a_frame(
+    browser: Browser, server: subprocess.Popen[bytes], runs: Path
+) -> None:
+    with another_site() as (site, bodies), serve(runs, frame_ancestors=(site,)) as opened:
         context = browser.new_context()
         page = context.new_page()
-        bodies[0] = "".join(f'<iframe src="{address_of(one)}/?run=done"></iframe>' for one in (closed, opened))
-        bodies[0] += f'<img src="{address_of(closed)}/{PICTURE}">'
+        bodies[0] = "".join(f'<iframe src="{address_of(one)}/?run=done"></iframe>' for one in (server, opened))
+        bodies[0] += f'<img src="{address_of(server)}/{PICTURE}">'
         page.goto(site)
         frames = page.frame_locator("iframe")
         frames.nth(1).locator(STATUS).wait_for(timeout=60_000)
