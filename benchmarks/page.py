@@ -32,7 +32,7 @@ from statistics import median
 from typing import Any
 
 import psutil
-from playwright.sync_api import Browser, CDPSession, Page, sync_playwright
+from playwright.sync_api import Browser, CDPSession, Error, Page, sync_playwright
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -216,7 +216,8 @@ def look(browser: Browser, url: str, content: str, cost: Cost, seconds: float) -
     wire.listen(session)
     session.send("Performance.enable", {"timeDomain": "threadTicks"})  # work, not waiting for a processor
     page.goto(url, wait_until="commit", timeout=120_000)
-    cost.first.append(page.evaluate("(selector) => when(selector)", content) / 1000)
+    with suppress(Error):  # nothing was seen within a minute: no value
+        cost.first.append(page.evaluate("(selector) => when(selector)", content) / 1000)
     page.wait_for_timeout(1000 * SETTLE_SECONDS)
     cost.shift.append(page.evaluate("window.shift"))
     cost.long_at_load.append(page.evaluate("window.longTasks.reduce((sum, one) => sum + one, 0)"))
@@ -246,7 +247,8 @@ def switch(browser: Browser, address: str, run: str, costs: dict[str, Cost]) -> 
         for path in [*list(CONTENT)[2:], "runs", ""]:
             names = {"": "overview", "config": "settings"}
             given = [names.get(path, path), CONTENT[path]]
-            costs[path].switch.append(page.evaluate(SWITCH, given) / 1000)
+            with suppress(Error):  # nothing was seen within a minute: no value
+                costs[path].switch.append(page.evaluate(SWITCH, given) / 1000)
             page.wait_for_timeout(1500)
     context.close()
 
