@@ -52,7 +52,11 @@ def _beyond_limits(column: Column, sign: Sign, found: Estimate | None, base: Est
     above, below = _limits(column, sign, base if sign.beside_base else None)
     raised = (above is not None and found.low > above) or (below is not None and found.high < below)
     limit, low = (above, below) if sign.low is not None else (below if above is None else above, None)
-    words = {"value": _spelled(column, found), "limit": _limit(column, limit), "low": _limit(column, low)}
+    words: dict[str, Phrase | str | int | float] = {
+        "value": _spelled(column, found),
+        "limit": _limit(column, limit),
+        "low": _limit(column, low),
+    }
     return Signal.told(sign.name, raised, Phrase(text=sign.evidence, values=words))
 
 
