@@ -63,7 +63,8 @@ def numbers_html(reader: RunReader, step: int) -> str:
     lines = [_line(column, row, base, has_skill) for column in metrics.compared]
     whole = ["–", "–", *_difference(row, COMPOSITE[0], COMPOSITE[0], 3), *(["–"] if has_skill else [])]
     body = "".join([_cells(say("composite"), whole), *lines])
-    return f'<div class="wide"><table class="verdict"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    table = f'<table class="verdict"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+    return f'<div class="wide" tabindex="0">{table}</div>'
 
 
 def signs_html(reader: RunReader, step: int) -> str:

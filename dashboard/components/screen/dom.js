@@ -80,7 +80,8 @@ export function attach(opener, panel) {
 
 // What scrolls and holds nothing to focus is itself reached with the keyboard, as long as it scrolls.
 export function scrollByKeyboard(node) {
-  const look = () => set(node, "tabindex", node.scrollHeight > node.clientHeight + 1 ? 0 : null)
+  const isTooSmall = () => node.scrollHeight > node.clientHeight + 1 || node.scrollWidth > node.clientWidth + 1
+  const look = () => set(node, "tabindex", isTooSmall() ? 0 : null)
   const observer = new ResizeObserver(look)
   for (const one of [node, ...node.children]) observer.observe(one)
   return node

@@ -1,7 +1,7 @@
 // The machine at this moment and the programs of the run.
 // Data: {run, lang, heading}; see __init__.py.
 
-import { fit, make, set, write } from "./dom.js"
+import { fit, make, scrollByKeyboard, set, write } from "./dom.js"
 import { address, Feed } from "./poll.js"
 
 const FIELDS = ["name", "state", "remark", "step", "pid", "host", "started"]
@@ -13,7 +13,7 @@ class Machine {
     this.heading = make("h2")
     this.head = make("tr")
     this.rows = make("tbody")
-    root.append(this.gauges, this.heading, make("div", "wide", make("table", "", make("thead", "", this.head), this.rows)))
+    root.append(this.gauges, this.heading, scrollByKeyboard(make("div", "wide", make("table", "", make("thead", "", this.head), this.rows))))
     this.feed = new Feed(({ live }) => live)
     this.leave = this.feed.follow(({ content }) => content && this.draw(content))
   }
