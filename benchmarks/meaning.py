@@ -6,7 +6,10 @@ are scored again from their own pictures. "Original" are the formulas this proje
 
 from __future__ import annotations
 
+import json
+import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +51,7 @@ from tests.integration.test_proofs import (
     variants,
 )
 
+ROOT = Path(__file__).resolve().parents[1]
 SEED = 2_026
 METRICS = (*pairwise_metrics(), "legacy")
 LOSSES = [column.name for column in descriptions().losses]
@@ -109,8 +113,8 @@ def _visual_row(scorer: Scorer, column: str, pictures: list[Image.Image]) -> str
     return " | ".join(f"{value:.3f}" for value in np.mean(table, axis=0)) + f" | {in_order} of {len(pictures)}"
 
 
-def tell_hard_negatives(scorer: Scorer) -> None:
-    """Tables 3 and 4."""
+def tell_hard_negatives() -> None:
+    """Tables 3 and 4, through `run.py score`."""
     shown = [(g, *render(g, SEED + n)) for n, g in enumerate(split_catalogue()[1]) if g.colour in CHROMATIC]
     others = [Garment(g.kind, g.colour, PATTERNS[(PATTERNS.index(g.pattern) + 1) % len(PATTERNS)]) for g, _, _ in shown]
     pictures = [picture for _, picture, _ in shown]
@@ -119,28 +123,43 @@ def tell_hard_negatives(scorer: Scorer) -> None:
         "other colour": [recoloured(picture, mask) for _, picture, mask in shown],
         "other pattern": [render(g, SEED + 500 + n)[0] for n, g in enumerate(others)],
     }
-    _tell_orders(scorer, "garments", pictures, changes)
+    _tell_orders("garments", pictures, changes)
     pictures = list(photographs(256).values())
-    _tell_orders(scorer, "photographs, 256 px", pictures, {"another": [*pictures[1:], pictures[0]]})
+    _tell_orders("photographs, 256 px", pictures, {"another": [*pictures[1:], pictures[0]]})
 
 
-def _tell_orders(scorer: Scorer, name: str, pictures: list[Image.Image], further: dict[str, list[Image.Image]]) -> None:
-    """Mean cost of each change, and for how many pictures it costs more than a shift and a mirror image."""
+def _tell_orders(name: str, pictures: list[Image.Image], further: dict[str, list[Image.Image]]) -> None:
+    """Mean cost of each change, for how many pictures it costs more than a shift and a mirror image, and its signs."""
     near = {"shift": [shifted(picture, 16) for picture in pictures], "mirror": [*map(ImageOps.mirror, pictures)]}
     wrong = {"faded": [*map(faded, pictures)], "fried": [*map(fried, pictures)]}
     changes = {**near, **further, **wrong, "scrambled": [*map(scrambled, pictures)]}
     print(f"\n### Hard negatives: {name} ({len(pictures)})\n\n| | {' | '.join(changes)} |")
     print("|" + " --- |" * (len(changes) + 1))
+    reports = {what: scored(pictures, drawn) for what, drawn in changes.items()}
     for column in ("visual_loss", "fashion_clip_loss", "color_de00"):
-        found = {
-            what: costs(scorer, column, list(zip(pictures, drawn, strict=True))) for what, drawn in changes.items()
-        }
-        nearest = np.maximum(found["shift"], found["mirror"])
+        found = {what: np.array([row[column] for row in rows], dtype=float) for what, (rows, _) in reports.items()}
+        nearest = np.fmax(found["shift"], found["mirror"])
         cells = (
-            f"{values.mean():.3f}" + ("" if what in near else f" ({(values > nearest).sum()})")
+            f"{np.nanmean(values):.3f}" + ("" if what in near else f" ({(values > nearest).sum()})")
             for what, values in found.items()
         )
         print(f"| `{column}` | {' | '.join(cells)} |")
+    print(f"| signs | {' | '.join(', '.join(signs) or '–' for _, signs in reports.values())} |", flush=True)
+
+
+def scored(references: list[Image.Image], samples: list[Image.Image]) -> tuple[list[Row], list[str]]:
+    """What `run.py score` says: the row of each pair, in order, and the signs that are raised."""
+    with tempfile.TemporaryDirectory() as place:
+        for side, pictures in (("references", references), ("samples", samples)):
+            (Path(place) / side).mkdir()
+            for number, picture in enumerate(pictures):
+                picture.save(Path(place) / side / f"{number:03d}.png")
+        folders = [str(Path(place) / side) for side in ("references", "samples")]
+        command = [sys.executable, str(ROOT / "run.py"), "score", *folders, "--fashion-clip", "pocket", "--json"]
+        report = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    return [row for _, row in sorted(report["pairs"].items())], [
+        sign["name"] for sign in report["signs"] if sign["raised"]
+    ]
 
 
 def tell_matching(scorer: Scorer) -> None:
@@ -332,7 +351,7 @@ def main() -> None:
     scorer = load_scorer("pocket", metrics=METRICS)
     tell_colour(scorer)
     tell_visual(scorer)
-    tell_hard_negatives(scorer)
+    tell_hard_negatives()
     tell_matching(scorer)
     tell_same_model(draw_pool())
     for path in sys.argv[1:]:
