@@ -23,7 +23,7 @@ from typer.core import TyperGroup
 import tasks
 from shared.config.loading import dashboard_options, load_config
 from shared.config.schema import Config, DashboardConfig, RunConfig
-from shared.errors import ModelError, RunFolderError, exit_code_of
+from shared.errors import ConfigError, ModelError, RunFolderError, exit_code_of
 from shared.errors import report as report_error
 from shared.files import paths
 from shared.followers import trackers
@@ -277,11 +277,13 @@ def verdict(
 ) -> None:
     """Recompute which snapshot to ship, from the published numbers of every picture; nothing is written.
 
-    Exit codes: 0, or 4 where every snapshot fails a guard or shows a sign of overfitting: none can be recommended;
-    2 wrong folder or option.
+    Exit codes: 0; 3 where nothing can be compared yet, because step 0 or every snapshot has no evaluation; 4 where
+    every snapshot fails a guard or shows a sign of overfitting: none can be recommended; 2 wrong folder or option.
     """
 
     def body() -> int:
+        if prefer not in ("", "best", "earliest"):
+            raise ConfigError(f"--prefer is {prefer}, which is no preference", "give best or earliest")
         options = ["--json"] if as_json else []
         options += [
             part for name, value in (("--weights", weights), ("--prefer", prefer)) if value for part in (name, value)

@@ -34,6 +34,8 @@ from shared.statistics.paired import estimate
 
 NOT_RECOMMENDED = 4
 """Exit code: every snapshot fails a guard or shows a sign of overfitting."""
+NO_VERDICT = 3
+"""Exit code: step 0, or every snapshot, has no evaluation yet, so nothing can be compared."""
 
 
 SMOOTHED = (
@@ -158,7 +160,7 @@ def show(verdict: Replay, console: Console) -> None:
     for heading in ("step", *(["smoothed"] if smooths else []), "composite", "95 % interval", "behind best"):
         table.add_column(heading, justify="right", no_wrap=True)
     for heading in ("signs of overfitting", ""):
-        table.add_column(heading)
+        table.add_column(heading, overflow="fold")
     for row in verdict.snapshots:
         smoothed = ["" if row.smoothed is None else f"{row.smoothed:+.3f}"] if smooths else []
         composite = f"{row.composite.delta:+.3f}" if row.composite else ""
@@ -197,6 +199,11 @@ def remarks(run: RunDir, verdict: Replay, *, as_the_run_says: bool) -> Iterator[
         yield f"No snapshot can be compared with step 0 yet: run {command}, or wait for the evaluator."
     if waiting := sorted(pending.due(run, run.read_config().evaluation, trainer_lives=False) - {0}):
         yield f"Not evaluated, and so not in this verdict: {', '.join(map(str, waiting))}. {command} evaluates them."
+        if evaluated:
+            yield (
+                "That uses this version and the encoders that are set now. A metric that these compute in another way "
+                "than the results so far is then left out for all snapshots (not_counted)."
+            )
     written = run.read_best()
     if as_the_run_says and verdict.best and written and _told(written) != _told(verdict.best):
         differs = "gives other numbers" if written.step == verdict.best.step else f"names step {written.step}"
@@ -247,7 +254,7 @@ def main() -> int:
     weights = parse_weights(arguments.weights) if arguments.weights else None
     run = open_run(arguments.run)
     verdict = replay(run, weights, arguments.prefer)
-    code = NOT_RECOMMENDED if verdict.best and verdict.best.flagged else 0
+    code = NO_VERDICT if verdict.best is None else NOT_RECOMMENDED if verdict.best.flagged else 0
     if arguments.json:
         sys.stdout.buffer.write(verdict.to_json())
         return code

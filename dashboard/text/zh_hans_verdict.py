@@ -67,6 +67,7 @@ TEXTS: dict[str, str] = {
     "Steps {steps}, which cannot be told from the best either, were not: the final takes the best {count} by composite.": "第 {steps} 步同样与最好的分不出高下，但没有复评：只复评综合得分最好的 {count} 个。",
     "Both evaluations count.": "两次评估都计入。",
     "Both evaluations together confirm the choice.": "两次评估合起来确认了这个选择。",
+    "Both evaluations together choose step {chosen}, not step {first}: their composites hardly differ ({level:+.4f} and {first_level:+.4f}).": "两次评估合起来选第 {chosen} 步，而不是第 {first} 步：两者的综合得分几乎相同（{level:+.4f} 和 {first_level:+.4f}）。",
     "Both evaluations together choose step {chosen} (composite {level:+.2f}), not step {first} ({first_level:+.2f}).": "两次评估合起来选第 {chosen} 步（综合得分 {level:+.2f}），而不是第 {first} 步（{first_level:+.2f}）。",
     "Step {step} {reason} and was passed over.": "第 {step} 步{reason}，已跳过。",
     "Over {prompts} of both evaluations it is better than {base}: this is what counts.": "合计两次评估的 {prompts}，它优于{base}：以此为准。",
@@ -90,6 +91,7 @@ TEXTS: dict[str, str] = {
     # signs of overfitting
     "no held-out losses of single examples: see train.validation_steps": "没有单张图片的留出集损失：见 train.validation_steps",
     "no held-out losses: see train.validation_steps": "没有留出集损失：见 train.validation_steps",
+    "the held-out loss is at its lowest at step {last} ({least:.4g})": "留出集损失在第 {last} 步处于最低（{least:.4g}）",
     "the held-out loss was lowest at step {lowest} ({least:.4g}) and is {loss:.4g} at step {last}": "留出集损失在第 {lowest} 步最低（{least:.4g}），第 {last} 步为 {loss:.4g}",
     "the held-out loss was lowest at step {lowest} ({least:.4g}) and is {rise:.1%} higher at step {last}, no more than it wanders": "留出集损失在第 {lowest} 步最低（{least:.4g}），第 {last} 步高出 {rise:.1%}，仍在正常波动之内",
     "the held-out loss was lowest at step {lowest} ({least:.4g}) and is {rise:.1%} higher at step {last}; since then the loss of a held-out example changed by {held_out:+.1%}, of a training example by {probe:+.1%}, {sure}": "留出集损失在第 {lowest} 步最低（{least:.4g}），第 {last} 步高出 {rise:.1%}；其间留出图片的损失变化 {held_out:+.1%}，训练图片变化 {probe:+.1%}，{sure}",

@@ -67,6 +67,7 @@ TEXTS: dict[str, str] = {
     "Steps {steps}, which cannot be told from the best either, were not: the final takes the best {count} by composite.": "第 {steps} 步同樣與最好的分不出高下，但沒有複評：只複評綜合得分最好的 {count} 個。",
     "Both evaluations count.": "兩次評估都計入。",
     "Both evaluations together confirm the choice.": "兩次評估合起來確認了這個選擇。",
+    "Both evaluations together choose step {chosen}, not step {first}: their composites hardly differ ({level:+.4f} and {first_level:+.4f}).": "兩次評估合起來選第 {chosen} 步，而不是第 {first} 步：兩者的綜合得分幾乎相同（{level:+.4f} 和 {first_level:+.4f}）。",
     "Both evaluations together choose step {chosen} (composite {level:+.2f}), not step {first} ({first_level:+.2f}).": "兩次評估合起來選第 {chosen} 步（綜合得分 {level:+.2f}），而不是第 {first} 步（{first_level:+.2f}）。",
     "Step {step} {reason} and was passed over.": "第 {step} 步{reason}，已跳過。",
     "Over {prompts} of both evaluations it is better than {base}: this is what counts.": "合計兩次評估的 {prompts}，它優於{base}：以此為準。",
@@ -90,6 +91,7 @@ TEXTS: dict[str, str] = {
     # signs of overfitting
     "no held-out losses of single examples: see train.validation_steps": "沒有單張圖片的留出集損失：見 train.validation_steps",
     "no held-out losses: see train.validation_steps": "沒有留出集損失：見 train.validation_steps",
+    "the held-out loss is at its lowest at step {last} ({least:.4g})": "留出集損失在第 {last} 步處於最低（{least:.4g}）",
     "the held-out loss was lowest at step {lowest} ({least:.4g}) and is {loss:.4g} at step {last}": "留出集損失在第 {lowest} 步最低（{least:.4g}），第 {last} 步為 {loss:.4g}",
     "the held-out loss was lowest at step {lowest} ({least:.4g}) and is {rise:.1%} higher at step {last}, no more than it wanders": "留出集損失在第 {lowest} 步最低（{least:.4g}），第 {last} 步高出 {rise:.1%}，仍在正常波動之內",
     "the held-out loss was lowest at step {lowest} ({least:.4g}) and is {rise:.1%} higher at step {last}; since then the loss of a held-out example changed by {held_out:+.1%}, of a training example by {probe:+.1%}, {sure}": "留出集損失在第 {lowest} 步最低（{least:.4g}），第 {last} 步高出 {rise:.1%}；其間留出圖片的損失變化 {held_out:+.1%}，訓練圖片變化 {probe:+.1%}，{sure}",

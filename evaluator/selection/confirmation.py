@@ -162,6 +162,15 @@ def _outcome(first: int, levels: Mapping[int, float], chosen: int) -> Phrase:
         return phrase("Both evaluations count.")
     if chosen == first:
         return phrase("Both evaluations together confirm the choice.")
+    if f"{levels[chosen]:+.2f}" == f"{levels[first]:+.2f}":
+        return phrase(
+            "Both evaluations together choose step {chosen}, not step {first}: their composites hardly differ "
+            "({level:+.4f} and {first_level:+.4f}).",
+            chosen=chosen,
+            level=levels[chosen],
+            first=first,
+            first_level=levels[first],
+        )
     return phrase(
         "Both evaluations together choose step {chosen} (composite {level:+.2f}), not step {first} "
         "({first_level:+.2f}).",

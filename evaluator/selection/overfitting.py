@@ -54,6 +54,9 @@ def gap_rising(validations: Sequence[Validated]) -> Signal:
     lowest, last = min(known, key=lambda row: row.held_out_loss), known[-1]
     facts = {"lowest": lowest.step, "least": lowest.held_out_loss, "last": last.step}
     rise = last.held_out_loss / lowest.held_out_loss - 1
+    if last is lowest:
+        least = phrase("the held-out loss is at its lowest at step {last} ({least:.4g})", **facts)
+        return Signal.told("gap", False, least)
     if last.held_out_loss <= LOSS_TOLERANCE * lowest.held_out_loss:
         same = phrase(
             "the held-out loss was lowest at step {lowest} ({least:.4g}) and is {loss:.4g} at step {last}",

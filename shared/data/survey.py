@@ -125,6 +125,8 @@ def survey(
     distinct = subject if report.problems else dataset.one_of_each(subject, digest)
     together: groups.Groups = {} if report.problems else groups.groups(distinct, thumbprint=thumbprint)
     candidates = groups.one_of_each(distinct, together)
+    held_out_ids = _held_out(candidates)
+    caption = {pair.id: pair.caption for pair in candidates}
     return Survey(
         num_images=len(subject),
         sizes=sizes,
@@ -136,18 +138,16 @@ def survey(
         num_copies=len(subject) - len(candidates),
         num_masked=sum(pair.mask is not None for pair in pairs),
         strata=_strata(subject),
-        notices=(*report.notices, *groups.notices((), together)),
+        notices=(*report.notices, *groups.notices(held_out_ids, together)),
         trigger_word=trigger_word,
-        held_out_captions=_held_out_captions(candidates),
+        held_out_captions=tuple(caption[pair_id] for pair_id in held_out_ids),
     )
 
 
-def _held_out_captions(candidates: list[Pair]) -> tuple[str, ...]:
+def _held_out(candidates: list[Pair]) -> list[str]:
+    """The ids that a run with the suggested number and the usual seed holds out; none where there are too few."""
     count = held_out.suggested(len(candidates))
-    if len(candidates) <= count:
-        return ()
-    caption = {pair.id: pair.caption for pair in candidates}
-    return tuple(caption[pair_id] for pair_id in held_out.choose(candidates, count, DEFAULT_SEED))
+    return held_out.choose(candidates, count, DEFAULT_SEED) if len(candidates) > count else []
 
 
 def _strata(subject: list[Pair]) -> tuple[tuple[str, int, int], ...]:

@@ -55,10 +55,12 @@ def init(
         replace_file(target, text.encode())
     if starter:
         console.print(f"wrote {starter[0]}: prompts that snapshots are evaluated by; change them", markup=False)
-    source = family.name if recognised else f"not on this machine yet: assumed to be {family.name} by its name"
+    kind = f"a {family.name} model" if recognised else f"not on this machine yet, a {family.name} model by its name"
+    if model == POCKET:
+        kind = "the miniature model that comes with Darkroom"
     if predicts := base_model.stated(model):
-        source += f", {predicts}"
-    for line in (f"model: {model}, {source}", f"preset: {preset.name}: {preset.reason}"):
+        kind += f"; it {predicts}"
+    for line in (f"model: {model}, {kind}", f"preset: {preset.name}: {preset.reason}"):
         console.print(line, markup=False)
     config = load_config(target)
     estimate = power.planned(

@@ -17,7 +17,7 @@ from shared.data.prompt_file import OwnPrompt
 from shared.data.sources import Pair
 from shared.data.split import groups, held_out
 from shared.data.split.near_duplicates import Thumbprints
-from shared.errors import ConfigError, DataError, writing
+from shared.errors import ConfigError, DataError, ModelError, writing
 from shared.files.digests import Digests
 from shared.files.progress_lines import spoken
 from shared.launch import relocation
@@ -28,7 +28,8 @@ from shared.run_folder.records.export_format import ExportFormat
 from shared.run_folder.records.run_record import DatasetRecord, InitialLora
 from shared.run_folder.run_dir import RunDir
 from tasks.text_to_image.doctor_checks import doctor_checks as doctor_checks
-from tasks.text_to_image.models import base_model, external_vae, lora_file, precheck, tokens
+from tasks.text_to_image.encoders import files
+from tasks.text_to_image.models import base_model, external_vae, lora_file, memory, precheck, tokens
 from tasks.text_to_image.places import changed_content as changed_content
 from tasks.text_to_image.places import missing_paths as missing_paths
 from tasks.text_to_image.places import moved_settings as moved_settings
@@ -106,8 +107,13 @@ def estimate_memory(config: Config, *, with_evaluator: bool) -> tuple[dict[str, 
 
 
 def warnings(run: RunDir, config: Config) -> list[str]:
-    """Pictures too small for the model; pictures that look alike on both sides of the split; changed prompts."""
-    notices = (precheck.resolution_notice(config), _straddling_notice(run, config), _prompts_notice(run, config))
+    """Pictures too small for the model, or alike on both sides of the split; changed prompts; a missing segmenter."""
+    notices = (
+        precheck.resolution_notice(config),
+        _straddling_notice(run, config),
+        _prompts_notice(run, config),
+        _segmenter_notice(config),
+    )
     return [notice for notice in notices if notice]
 
 
@@ -182,6 +188,21 @@ def _describe(
         held_out=tuple(held_out_ids),
         set_apart=tuple(apart),
     )
+
+
+def _segmenter_notice(config: Config) -> str | None:
+    """That the model of evaluation.segmenter is not on this machine: colour has no value then."""
+    source = config.evaluation.segmenter
+    if not source or Path(source).expanduser().is_dir():
+        return None
+    try:
+        if files.is_at_hand(source, ask_hub=False):
+            return None
+        planned = f"{memory.SEGMENTER_BYTES / memory.GIB:.1f} GiB of memory are planned for it"
+        how = f"the evaluator tries to download it ({planned}). Without it colour has no value: hf download {source}"
+    except ModelError:
+        how = "colour has no value. Give the folder of a model, a hub id owner/name, or none in evaluation.segmenter"
+    return f"the model of evaluation.segmenter, {source}, is not on this machine: {how}"
 
 
 def _straddling_notice(run: RunDir, config: Config) -> str | None:

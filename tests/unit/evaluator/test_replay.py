@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from evaluator.replay import NOT_RECOMMENDED, parse_weights, remarks, replay, show
+from evaluator.replay import NO_VERDICT, NOT_RECOMMENDED, main, parse_weights, remarks, replay, show
 from evaluator.results_table import ResultsTable
 from shared.errors import ConfigError, RunFolderError
 from shared.run_folder.records.evaluation_result import Sample
@@ -240,3 +240,20 @@ def test_a_weight_must_be_a_number(text: str, named: str) -> None:
 def test_a_metric_without_a_better_side_cannot_be_weighed(run: RunDir) -> None:
     with pytest.raises(ConfigError, match="drift, sharpness"):
         replay(run, {"drift": 1.0, "sharpness": 1.0})
+
+
+def test_a_verdict_without_step_0_has_an_exit_code_of_its_own_and_a_cure(
+    make_paper_run: RunMaker, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = make_paper_run()
+    add(run, 20, 0.30, 0.51, 0.40, 0.34)
+    monkeypatch.setattr("sys.argv", ["verdict", str(run.path)])
+    assert main() == NO_VERDICT
+    assert f"nothing can be compared with it: run `python run.py evaluate {run.path}`" in capsys.readouterr().out
+
+
+def test_what_evaluating_the_rest_may_cost_is_said(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("evaluator.replay.pending.due", lambda *_, **__: {80})
+    advice, cost, *_ = remarks(run, replay(run), as_the_run_says=True)
+    assert advice.startswith("Not evaluated, and so not in this verdict: 80.")
+    assert cost.endswith("is then left out for all snapshots (not_counted).")

@@ -68,6 +68,18 @@ def test_a_change_is_not_written_down_where_the_data_set_is_another(config: Conf
     assert take_up(longer, "train.checkpoints_total_limit").read_config().train.checkpoints_total_limit == 7
 
 
+def test_a_segmenter_that_is_missing_is_said_before_training(config: Config) -> None:
+    run, usual = create_run(config), None
+    for source in (None, "/no/such/folder", "nobody/nothing"):
+        evaluation = config.evaluation.model_copy(update={"segmenter": source})
+        said = task.warnings(run, config.model_copy(update={"evaluation": evaluation}))
+        usual = said if usual is None else usual
+        added = [warning for warning in said if warning not in usual]
+        assert [f"the model of evaluation.segmenter, {source}, is not on this machine" in text for text in added] == (
+            [True] if source else []
+        )
+
+
 def test_a_run_with_an_older_split_warns_of_pictures_that_look_alike_on_both_sides_and_keeps_it(config: Config) -> None:
     data = Path(config.data.path)
     first = sorted(data.glob("*.png"))[0]

@@ -169,7 +169,7 @@ def test_init_writes_a_config_that_trains_and_never_overwrites(
     assert written.returncode == 0, written.stderr
     assert "each snapshot is evaluated on 4 held-out captions" in written.stdout
     assert "memory on " in written.stdout
-    assert f"model: {tiny_model}, sd1, predicts noise" in written.stdout
+    assert f"model: {tiny_model}, a sd1 model; it predicts noise" in written.stdout
     lengths = re.search(r"captions have up to \d+ tokens, and up to 30 are encoded", written.stdout)
     assert lengths
     assert f"wrote {config}; read it, then: run.py train {config}" in written.stdout
