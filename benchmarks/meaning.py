@@ -140,7 +140,9 @@ def _tell_orders(name: str, pictures: list[Image.Image], further: dict[str, list
         found = {what: np.array([row[column] for row in rows], dtype=float) for what, (rows, _) in reports.items()}
         nearest = np.fmax(found["shift"], found["mirror"])
         cells = (
-            f"{np.nanmean(values):.3f}" + ("" if what in near else f" ({(values > nearest).sum()})")
+            "missing"
+            if np.isnan(values).all()
+            else f"{np.nanmean(values):.3f}" + ("" if what in near else f" ({(values > nearest).sum()})")
             for what, values in found.items()
         )
         print(f"| `{column}` | {' | '.join(cells)} |")
