@@ -1,9 +1,10 @@
-"""Does an overtrained run of `init`'s own size show its copies? `python benchmarks/overtrained.py FOLDER`.
+"""Does an overtrained run of `init`'s own size show its copies? `python benchmarks/overtrained.py FOLDER [PICTURES]`.
 
-12 kimonos, each captioned by its colour, of which `init` holds out 4; the LoRA has four times `init`'s rank and learns
-all linear layers and convolutions for twice as many steps. Prints what each snapshot's pictures are found to be and
-which snapshot is chosen, and writes a sheet: the pictures of the last snapshot, beneath each the training picture it
-copies. About half an hour on two CPU cores. A run folder that is there is only shown.
+12 kimonos (or 24, or 40), each captioned by its colour, some of which `init` holds out; the LoRA has four times
+`init`'s rank and learns all linear layers and convolutions until it knows its pictures by heart. Prints what each
+snapshot's pictures are found to be and which snapshot is chosen, and writes a sheet: the pictures of the last snapshot,
+beneath each the training picture it copies. 12 pictures take about half an hour on two CPU cores, 40 about an hour.
+A run folder that is there is only shown.
 """
 
 from __future__ import annotations
@@ -22,35 +23,51 @@ from shared.run_folder.run_dir import RunDir, steps_in
 from shared.run_folder.tables import read_rows
 
 ROOT = Path(__file__).resolve().parents[1]
-NUM_PICTURES, SEED = 12, 202
+STEPS = {12: 1000, 24: 2500, 40: 2500}
+"""Training steps for a number of pictures."""
+SEED = 202
 EDGE = 128
 OVERTRAINED = (
     "lora.rank=64",
     "lora.lora_alpha=64",
     'lora.target_modules=["to_q","to_k","to_v","to_out.0","proj_in","proj_out","ff.net.0.proj","ff.net.2","conv1","conv2"]',
-    "train.max_train_steps=1000",
     "train.lr_scheduler=cosine",
     "train.lr_warmup_steps=20",
-    "train.snapshot_steps=200",
-    "train.validation_steps=100",
     "evaluation.num_seeds=2",
     "evaluation.confirm_seeds=1",
     "evaluation.guidance_scale=3.0",
 )
 
 
-def train(folder: Path) -> None:
+def train(folder: Path, num_pictures: int) -> None:
     """Make the pictures, let `init` write a config, train and evaluate."""
     pictures = folder / "kimonos"
     pictures.mkdir(parents=True)
-    for number, garment in enumerate(concept(NUM_PICTURES, SEED)):
+    for number, garment in enumerate(concept(num_pictures, SEED)):
         render(garment, SEED + number)[0].save(pictures / f"kimono-{number:03d}.png")
         caption = f"a photo of a {garment.colour} tartan kimono\n"
         (pictures / f"kimono-{number:03d}.txt").write_text(caption, encoding="utf-8")
     config = folder / "kimonos.toml"
+    steps = STEPS[num_pictures]
+    length = [
+        f"train.{key}={value}"
+        for key, value in {
+            "max_train_steps": steps,
+            "snapshot_steps": steps // 5,
+            "validation_steps": steps // 10,
+        }.items()
+    ]
     for command in (
         ("init", str(pictures), "--model", "pocket", "--output", str(config)),
-        ("train", str(config), "--no-dashboard", f"run.output_dir={folder}", "run.name=overtrained", *OVERTRAINED),
+        (
+            "train",
+            str(config),
+            "--no-dashboard",
+            f"run.output_dir={folder}",
+            "run.name=overtrained",
+            *OVERTRAINED,
+            *length,
+        ),
     ):
         subprocess.run([sys.executable, str(ROOT / "run.py"), *command], check=True)
 
@@ -89,7 +106,7 @@ def main() -> None:
     """Train unless that is done; print the table, write the sheet."""
     folder = Path(sys.argv[1])
     if not (folder / "overtrained").exists():
-        train(folder)
+        train(folder, int(sys.argv[2]) if len(sys.argv) > 2 else min(STEPS))
     run = RunDir(folder / "overtrained")
     tell(run)
     write_sheet(run, folder / "overtrained.webp")
