@@ -87,7 +87,7 @@ def outside(wanted: list[Locator], width: int, height: int) -> list[str]:
 def test_nothing_moves_while_the_page_is_drawn(open_page: OpenPage, size: tuple[int, int]) -> None:
     page = open_page("done", viewport=size_of(size))
     page.locator(".pick.first .right .above").wait_for()
-    page.locator(".darkroom-figure.js-plotly-plot").first.wait_for(state="attached")
+    page.locator(".darkroom-figure").first.wait_for(state="attached")  # drawn only when it is seen
     page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
     assert page.evaluate(COUNT_SHIFT) < MAX_SHIFT
 

@@ -23,8 +23,9 @@ def test_a_phone_needs_no_sideways_scrolling(open_page: OpenPage, name: str) -> 
     page = open_page("done", name, viewport={"width": 390, "height": 844})
     page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
     if not name:
-        page.wait_for_selector(".main-svg")
         page.locator(".right .above").first.wait_for()
+        page.locator(".darkroom-figure").first.scroll_into_view_if_needed()  # drawn only when it is seen
+        page.wait_for_selector(".main-svg")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     assert page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth") <= 390
 
