@@ -122,7 +122,7 @@ def _places(zoom: float) -> tuple[NDArray[np.float64], float]:
     """(middles of the windows of a zoom along one edge, their side), shares of the edge."""
     side = zoom * (1 - 2 * MARGIN)
     furthest = int(min((1 - zoom) / 2 + SHIFT, (1 - side) / 2) / STEP + 1e-6)
-    return 0.5 + STEP * np.arange(-furthest, furthest + 1), side
+    return 0.5 + STEP * np.arange(-furthest, furthest + 1, dtype=np.float64), side
 
 
 @cache
