@@ -4,14 +4,15 @@
     [trigger] in a forest, autumn --n blurry --w 512 --h 768 --d 7
     a pencil drawing of [trigger] --s 30 --l 5.5
 
-`[trigger]` is replaced by `data.trigger_word`; a prompt without it gets the word in front, as captions do.
+`[trigger]` is replaced by `data.trigger_word`, in a negative prompt too; a prompt without it gets the word in front, as
+captions do.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,16 @@ from shared.data import captions
 from shared.errors import ConfigError
 
 TRIGGER = "[trigger]"
+ANY_TRIGGER = re.compile(re.escape(TRIGGER), re.IGNORECASE)
+LINE_END = re.compile(r"\r\n?|\n")
+"""As editors count lines: `str.splitlines` also ends them at form feeds and the like."""
 OPTION = re.compile(r"(?:^|\s)--(?=\S|$)")
 LEAST_SIDE, MOST_SIDE = 32, 4096
 """Of a picture, pixels."""
 SIZE_MULTIPLE = 8
 """What every model's sides are multiples of; some need more."""
+MOST_LINES, MOST_FAULTS, MOST_CHARACTERS = 8, 40, 40
+"""Told of one fault, of all faults, and of one value: a file of something else is wrong in every line."""
 
 
 @dataclass(frozen=True)
@@ -82,10 +88,10 @@ def read(path: Path, trigger_word: str = "", multiple: int = SIZE_MULTIPLE) -> t
 def parse(text: str, name: str, trigger_word: str = "", multiple: int = SIZE_MULTIPLE) -> tuple[OwnPrompt, ...]:
     """As `read` does. name: of the file, for errors."""
     lines = _Lines(trigger_word, multiple)
-    prompts = [found for number, line in enumerate(text.splitlines(), 1) if (found := lines.read(number, line))]
+    prompts = [found for number, line in enumerate(LINE_END.split(text), 1) if (found := lines.read(number, line))]
     if lines.faults:
         raise ConfigError(
-            "\n       ".join([f"evaluation.prompts: {name} has lines that are wrong", *lines.faults]), CURE
+            "\n       ".join([f"evaluation.prompts: {name} has lines that are wrong", *lines.told()]), CURE
         )
     if not prompts:
         raise ConfigError(
@@ -101,9 +107,10 @@ class _Lines:
 
     trigger_word: str
     multiple: int
-    faults: list[str] = field(default_factory=list[str])
-    _seen: dict[str, int] = field(default_factory=dict[str, int])
-    """Line without its spaces → where it stood first."""
+    faults: dict[str, list[int]] = field(default_factory=dict[str, list[int]])
+    """What is wrong → in which lines."""
+    _seen: dict[OwnPrompt, int] = field(default_factory=dict[OwnPrompt, int])
+    """Prompt, whatever its line → where it stood first."""
 
     def read(self, number: int, line: str) -> OwnPrompt | None:
         """None: an empty line, a comment, or a line that is wrong."""
@@ -113,15 +120,26 @@ class _Lines:
         prompt, *options = OPTION.split(line)
         values, faults = self._values(options)
         prompt = self._filled_in(prompt.strip())
-        if TRIGGER in prompt:
-            faults.append(f"{TRIGGER} stands for data.trigger_word, which is not set")
+        if "negative_prompt" in values:
+            values["negative_prompt"] = self._with_word(values["negative_prompt"])
+        negative = values.get("negative_prompt", "")
+        if ANY_TRIGGER.search(f"{prompt} {negative}"):
+            faults.append(f"{TRIGGER} stands for data.trigger_word, which is not set: set it, or write the word itself")
         if fault := captions.fault(prompt):
             faults.append(fault.replace("caption", "prompt"))
-        if (first := self._seen.setdefault(line, number)) != number:
+        found = OwnPrompt(number, prompt, **values)
+        if not faults and (first := self._seen.setdefault(replace(found, line=0), number)) != number:
             faults.append(f"it repeats line {first}: give it another seed by --d, or more seeds to all prompts "
                           "by evaluation.num_seeds")  # fmt: skip
-        self.faults += [f"line {number}: {fault}" for fault in faults]
-        return None if faults else OwnPrompt(number, prompt, **values)
+        for fault in faults:
+            self.faults.setdefault(fault, []).append(number)
+        return None if faults else found
+
+    def told(self) -> list[str]:
+        """The faults, each once with its lines, in the order of the file; of very many the first."""
+        told = [f"{_lines(numbers)}: {fault}" for fault, numbers in self.faults.items()]
+        more = [f"and {len(told) - MOST_FAULTS:,} more"] if len(told) > MOST_FAULTS else []
+        return told[:MOST_FAULTS] + more
 
     def _values(self, options: list[str]) -> tuple[dict[str, Any], list[str]]:
         values: dict[str, Any] = {}
@@ -130,14 +148,15 @@ class _Lines:
             letter, _, text = option.partition(" ")
             known = OPTIONS.get(letter)
             if known is None:
-                faults.append(f"there is no option --{letter}")
+                faults.append(f"there is no option --{_short(letter)}")
             elif known.field in values:
                 faults.append(f"--{letter} is given twice")
             else:
                 try:
                     values[known.field] = known.read(text.strip())
                 except ValueError as error:
-                    faults.append(f"--{letter} ({known.meaning}) is {text.strip()!r}, must be {error}")
+                    given = _short(text.strip())
+                    faults.append(f"--{letter} ({known.meaning}) is {given!r}, must be {error}")
         faults += self._odd_sides(values)
         return values, faults
 
@@ -151,12 +170,26 @@ class _Lines:
     def _filled_in(self, prompt: str) -> str:
         if not self.trigger_word:
             return prompt
-        return captions.with_trigger(prompt.replace(TRIGGER, self.trigger_word), self.trigger_word)
+        return captions.with_trigger(self._with_word(prompt), self.trigger_word)
+
+    def _with_word(self, text: str) -> str:
+        return ANY_TRIGGER.sub(lambda _: self.trigger_word or TRIGGER, text)
+
+
+def _lines(numbers: list[int]) -> str:
+    if len(numbers) == 1:
+        return f"line {numbers[0]}"
+    more = f" and {len(numbers) - MOST_LINES:,} more" if len(numbers) > MOST_LINES else ""
+    return f"lines {', '.join(map(str, numbers[:MOST_LINES]))}{more}"
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= MOST_CHARACTERS else f"{text[:MOST_CHARACTERS]}…"
 
 
 def _whole(least: int, most: int) -> Callable[[str], int]:
     def read_number(text: str) -> int:
-        if not re.fullmatch(r"\d+", text) or not least <= int(text) <= most:
+        if not re.fullmatch(r"\d{1,10}", text) or not least <= int(text) <= most:
             raise ValueError(f"a whole number from {least} to {most}")
         return int(text)
 
@@ -164,7 +197,7 @@ def _whole(least: int, most: int) -> Callable[[str], int]:
 
 
 def _guidance(text: str) -> float:
-    if not re.fullmatch(r"\d+(\.\d*)?|\.\d+", text) or not 1 <= float(text) <= 100:
+    if not re.fullmatch(r"\d{1,3}(\.\d*)?|\.\d+", text) or not 1 <= float(text) <= 100:
         raise ValueError("a number from 1 to 100")
     return float(text)
 

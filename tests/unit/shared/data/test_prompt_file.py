@@ -24,9 +24,10 @@ def test_a_hyphen_inside_a_word_is_no_option() -> None:
 
 
 def test_the_trigger_word_is_filled_in_once() -> None:
-    text = "a drawing of [trigger]\nin a forest\nsks hat on a table --d 1"
-    prompts = [one.prompt for one in prompt_file.parse(text, "p", "sks hat")]
-    assert prompts == ["a drawing of sks hat", "sks hat, in a forest", "sks hat on a table"]
+    text = "a drawing of [Trigger] --n two [trigger]s\nin a forest\nsks hat on a table --d 1"
+    prompts = prompt_file.parse(text, "p", "sks hat")
+    assert [one.prompt for one in prompts] == ["a drawing of sks hat", "sks hat, in a forest", "sks hat on a table"]
+    assert prompts[0].negative_prompt == "two sks hats"
 
 
 def test_every_line_that_is_wrong_is_named_in_one_error_with_its_cure() -> None:
@@ -46,9 +47,33 @@ def test_every_line_that_is_wrong_is_named_in_one_error_with_its_cure() -> None:
         "evaluation.num_seeds",
         "       line 6: --l (guidance) is '0.5', must be a number from 1 to 100",
         "       line 6: --n (negative prompt) is '', must be a text",
-        "       line 6: [trigger] stands for data.trigger_word, which is not set",
+        "       line 6: [trigger] stands for data.trigger_word, which is not set: set it, or write the word itself",
     ]
     assert found.value.hint.startswith("correct these lines; the options are --n negative prompt, --w width")
+
+
+def test_one_fault_of_many_lines_is_told_once_and_of_many_faults_the_first() -> None:
+    with pytest.raises(ConfigError) as found:
+        prompt_file.parse("a hat --s " + "9" * 5000 + "\n" + "a hat --q\n" * 5000, "p")
+    assert str(found.value).splitlines()[1:] == [
+        f"       line 1: --s (steps) is '{'9' * 40}…', must be a whole number from 1 to 1000",
+        "       lines 2, 3, 4, 5, 6, 7, 8, 9 and 4,992 more: there is no option --q",
+    ]
+    with pytest.raises(ConfigError) as found:
+        prompt_file.parse("".join(f"a hat --q{number}\n" for number in range(1000)), "p")
+    assert len(str(found.value).splitlines()) == 1 + 40 + 1
+    assert str(found.value).endswith("       and 960 more")
+
+
+def test_prompts_are_the_same_whatever_the_order_of_their_options_and_the_place_of_the_word() -> None:
+    with pytest.raises(ConfigError) as found:
+        prompt_file.parse("a cap\na hat --w 64 --s 3\n[trigger], a hat --s 3 --w 64\na cap --d 1", "p", "sks")
+    assert [line.partition(":")[0].strip() for line in str(found.value).splitlines()[1:]] == ["line 3"]
+
+
+def test_lines_are_counted_as_editors_count_them() -> None:
+    text = "\ufeff# a\r\na hat\x0con two lines\r\n\r\na cap\r\n".encode().decode("utf-8-sig")
+    assert [one.line for one in prompt_file.parse(text, "p")] == [2, 4]
 
 
 def test_a_file_that_is_missing_or_empty_or_not_utf_8_is_an_error_with_a_cure(tmp_path: Path) -> None:
