@@ -88,7 +88,10 @@ class ResultsTable:
     def _row(self, result: EvaluationResult, summary: Summary | None, ranking: Ranking) -> dict[str, Value]:
         """One line of metrics.csv; what could not be computed stays blank, its reason beside it."""
         cells = summary.row() if summary else {}
-        reasons = [result.reason, *(f"{column}: {why}" for column, why in result.missing.items())]
+        blank: dict[str, list[str]] = {}
+        for column, why in result.missing.items():
+            blank.setdefault(why, []).append(column)
+        reasons = [result.reason, *(f"{', '.join(columns)}: {why}" for why, columns in blank.items())]
         if self._validates and summary and not summary.validated:
             reasons.append("val_loss: the trainer has not validated at this step")
         return {

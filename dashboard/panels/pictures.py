@@ -10,7 +10,6 @@ from dashboard.data.reader import RunReader
 from dashboard.panels import refreshed
 from dashboard.panels.waiting import wait_for_evaluation
 from dashboard.story.drawn import default_sides, drawn_steps
-from dashboard.story.wording import capital
 from dashboard.text.language import say
 from dashboard.text.verbatim import verbatim
 
@@ -49,19 +48,23 @@ def keep(choice: Choice) -> None:
 
 
 def missing_lines(reader: RunReader) -> None:
-    """Metrics without a number, with the reason; evaluations that failed are told by the alerts."""
+    """Metrics without a number, with the reason, in one line those that lack it at the same steps for the same reason;
+    evaluations that failed are told by the alerts.
+    """
     failed = reader.failures()
-    names = {column.name: capital(say(column.topic)) for column in reader.descriptions.compared}
+    names = {column.name: say(column.topic) for column in reader.descriptions.compared}
+    alike: dict[tuple[str, str], list[str]] = {}
     for name, reasons in reader.missing().items():
         steps = [step for step in reasons if step not in failed]
         if steps:
             causes = sorted({reasons[step] for step in steps})
             listed = ", ".join(str(step) for step in steps[:8]) + (" …" if len(steps) > 8 else "")
-            st.caption(
-                say(
-                    "{metric} has no number at step {steps}: {reason}",
-                    metric=names[name],
-                    steps=listed,
-                    reason=verbatim("; ".join(causes)),
-                )
-            )
+            alike.setdefault((listed, "; ".join(causes)), []).append(names[name])
+    for (listed, causes), metrics in alike.items():
+        line = say(
+            "No number for {metrics} at step {steps}: {reason}",
+            metrics=say(", ").join(metrics),
+            steps=listed,
+            reason=verbatim(causes),
+        )
+        st.caption(line)

@@ -17,6 +17,7 @@ from dashboard.panels.controls import ask
 from dashboard.panels.evaluate_now import ask_to_evaluate
 from examples.fake_run.evaluations import publish_drawings
 from examples.fake_run.run import FakeRun
+from examples.fake_run.verdict import rebuild_tables
 from shared.run_folder import requests
 from shared.run_folder.heartbeat import hold_role
 from shared.run_folder.run_dir import RunDir
@@ -114,6 +115,21 @@ def test_where_nobody_is_at_work_nothing_is_awaited(page: AppTest, finished: Fak
     told = {info.value.split(":")[0] for info in page.info}
     assert told <= {"Nothing to show", "Nothing is evaluated"}
     assert told
+
+
+def test_metrics_without_a_number_for_the_same_reason_are_told_in_one_line(page: AppTest, finished: FakeRun) -> None:
+    result = finished.run.read_result(40)
+    assert result
+    blank = {"visual_loss": "no network", "clip_t": "one caption", "fashion_clip_loss": "no network"}
+    without = [sample.model_copy(update={"metrics": sample.metrics | dict.fromkeys(blank)}) for sample in result.samples]
+    changed = result.model_copy(update={"samples": tuple(without), "missing": blank})
+    changed.write(finished.run.evaluation(40) / "result.json")
+    rebuild_tables(finished)
+    open_page(page, "samples")
+    assert [caption.value for caption in page.caption if caption.value.startswith("No number")] == [
+        "No number for look, garment at step 40: `no network`",
+        "No number for following the prompt at step 40: `one caption`",
+    ]
 
 
 def empty(run: RunDir) -> None:

@@ -113,6 +113,14 @@ def test_a_metric_that_could_not_be_computed_is_blank_with_its_reason(run: RunDi
     assert read_rows(run.metrics_csv)[0]["reason"] == "clip_t: no network"
 
 
+def test_metrics_that_are_blank_for_the_same_reason_share_it(run: RunDir) -> None:
+    missing = {"visual_loss": "no network", "clip_t": "two captions only", "color_loss": "no network"}
+    add(run, 0, 0.5, 0.75, missing=missing)
+    ResultsTable(run).rebuild()
+    reason = read_rows(run.metrics_csv)[0]["reason"]
+    assert reason == "visual_loss, color_loss: no network; clip_t: two captions only"
+
+
 def test_the_best_snapshot_is_named_with_its_reason(run: RunDir) -> None:
     add(run, 0, 0.50, 0.70, 0.60, 0.55)
     add(run, 20, 0.49, 0.70, 0.59, 0.55)
