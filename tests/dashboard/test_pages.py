@@ -121,7 +121,9 @@ def test_metrics_without_a_number_for_the_same_reason_are_told_in_one_line(page:
     result = finished.run.read_result(40)
     assert result
     blank = {"visual_loss": "no network", "clip_t": "one caption", "fashion_clip_loss": "no network"}
-    without = [sample.model_copy(update={"metrics": sample.metrics | dict.fromkeys(blank)}) for sample in result.samples]
+    without = [
+        sample.model_copy(update={"metrics": sample.metrics | dict.fromkeys(blank)}) for sample in result.samples
+    ]
     changed = result.model_copy(update={"samples": tuple(without), "missing": blank})
     changed.write(finished.run.evaluation(40) / "result.json")
     rebuild_tables(finished)
