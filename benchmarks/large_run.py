@@ -67,7 +67,16 @@ def draw(reader: RunReader) -> int:
     events = Events(reader.snapshot_steps(), reader.evaluated_steps(), {}, {}, resumed)
     figures = (
         training_figure(train, reader.validation(), events, axis, look, reader.last_step()),
-        quality_figure(reader.metrics(), EVERY, reader.missing(), axis, look, reader.last_step(), reader.anchors()),
+        quality_figure(
+            reader.metrics(),
+            reader.descriptions,
+            EVERY,
+            reader.missing(),
+            axis,
+            look,
+            reader.last_step(),
+            reader.anchors(),
+        ),
     )
     reader.evaluation_versions()
     return len(json.dumps(figures))

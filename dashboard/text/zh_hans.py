@@ -32,6 +32,8 @@ TEXTS: dict[str, str] = {
     "It comes at step {step}.": "将在第 {step} 步保存。",
     "Newest: step {step}, just now": "最新：第 {step} 步，刚刚",
     "Newest: step {step}, {time}": "最新：第 {step} 步，{time}",
+    "The verdict is missing": "缺少结论",
+    "best.json is missing. Write it again: python run.py evaluate {run}": "缺少 best.json。重新生成：python run.py evaluate {run}",
     "No metric that is weighed has values for two prompts or more.": "没有任何计入综合的指标在两个以上的提示词上有数值。",
     "No number for {metrics} at step {steps}: {reason}": "第 {steps} 步没有以下指标的数值：{metrics}。原因：{reason}",
     "No sign of life for {time}": "已有 {time} 没有响应",

@@ -32,6 +32,8 @@ TEXTS: dict[str, str] = {
     "It comes at step {step}.": "將在第 {step} 步儲存。",
     "Newest: step {step}, just now": "最新：第 {step} 步，剛剛",
     "Newest: step {step}, {time}": "最新：第 {step} 步，{time}",
+    "The verdict is missing": "缺少結論",
+    "best.json is missing. Write it again: python run.py evaluate {run}": "缺少 best.json。重新產生：python run.py evaluate {run}",
     "No metric that is weighed has values for two prompts or more.": "沒有任何計入綜合的指標在兩個以上的提示詞上有數值。",
     "No number for {metrics} at step {steps}: {reason}": "第 {steps} 步沒有以下指標的數值：{metrics}。原因：{reason}",
     "No sign of life for {time}": "已有 {time} 沒有回應",

@@ -52,6 +52,9 @@ def failed(evidence: Evidence) -> Words | None:
         text = say("{base} could not be evaluated: {reason}", base=capital(evidence.base), reason=reason)
         return say("Nothing can be compared"), text
     if evidence.backlog.is_empty and evidence.results:
+        if any(len(evidence.gains.of(result)) > 1 for step, result in evidence.results.items() if step != BASE_MODEL):
+            cure = say("best.json is missing. Write it again: python run.py evaluate {run}", run=reader.run.path)
+            return say("The verdict is missing"), cure
         return say("Nothing can be compared"), say("No metric that is weighed has values for two prompts or more.")
     return None
 

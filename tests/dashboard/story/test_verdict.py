@@ -54,6 +54,13 @@ def test_a_choice_that_is_flagged_is_not_recommended(finished: FakeRun, show: Sh
     assert verdict.cautions == ("Hold out more.",)
 
 
+def test_a_verdict_that_was_deleted_is_missing_and_how_to_write_it_again_is_said(finished: FakeRun, show: Show) -> None:
+    finished.run.best.unlink()
+    verdict = show(finished.run).verdict
+    assert (verdict.kind, verdict.headline) == ("failed", "The verdict is missing")
+    assert f"run.py evaluate {finished.run.path}" in verdict.sentence
+
+
 def test_a_sign_of_overfitting_at_the_best_is_a_caution_and_in_the_sentence(finished: FakeRun, show: Show) -> None:
     change(finished, signals=(Signal(name="copying", raised=True, evidence="3 of 8 pictures are copies"),))
     verdict = show(finished.run).verdict
