@@ -21,14 +21,16 @@ SCRIPT, STYLE = (Path(__file__).with_name(name) for name in ("figure.js", "figur
 FRAME = """<div class="darkroom-figure" role="group" tabindex="0"></div>
 <p class="darkroom-figure-said" role="status"></p>
 <p class="darkroom-figure-error" hidden></p>"""
-HEIGHT = FIRST_PIXELS + MARGIN["t"] + MARGIN["b"]  # until the figure is there; that of the first charts
+HEIGHT = FIRST_PIXELS + MARGIN["t"] + MARGIN["b"]  # of the first charts
 
 _mount = module_component(
     "chart", "chart.js", f'<div class="darkroom-chart">{FRAME}<p class="darkroom-figure-absent" hidden></p></div>'
 )
 
 
-def show_chart(url: str, *, run: str, parts: Sequence[str], group: str, file_name: str, key: str) -> int | None:
+def show_chart(
+    url: str, *, run: str, parts: Sequence[str], group: str, file_name: str, key: str, height: int = 0
+) -> int | None:
     """Show a chart; returns the step of a point just clicked.
 
     Args:
@@ -38,8 +40,9 @@ def show_chart(url: str, *, run: str, parts: Sequence[str], group: str, file_nam
         group: figures with the same group share their axis; another group starts with a fresh view.
         file_name: of a saved picture.
         key: unique on the page.
+        height: in pixels, of the figure, where it is known already: its place is kept, so that nothing below it moves.
     """
     data = {"url": url, "run": run, "parts": [*parts], "group": group, "fileName": file_name}
-    data |= {"plotly": PLOTLY_URL, "height": HEIGHT}
-    result: Any = _mount(key=key, data=data, on_picked_change=lambda: None)
+    data |= {"plotly": PLOTLY_URL, "height": height or HEIGHT}
+    result: Any = _mount(key=key, data=data, height=height or "content", on_picked_change=lambda: None)
     return int(result.picked) if result.picked is not None else None

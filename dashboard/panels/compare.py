@@ -21,6 +21,7 @@ from dashboard.panels.curves import SHOWN, choose_look
 from dashboard.panels.settings import show_differences
 from dashboard.server.figures import figure_url, looked_at
 from dashboard.story.contest import contest
+from dashboard.story.curves import overlay_chart
 from dashboard.text.language import say
 from dashboard.text.verbatim import verbatim
 from shared.errors import DarkroomError
@@ -38,11 +39,11 @@ def compare_panel(reader: RunReader) -> float | None:
     if not others:
         st.info(say("There is only one run. Start a second one to compare them."), icon=":material/info:")
         return LOOK_SECONDS
-    head = st.container()
     readers = [reader, *chosen_readers(others)]
     contestants = [contestant(one) for one in readers]
-    with head, failing_alone("comparison in words"):
+    with failing_alone("comparison in words"):
         show_contest(contestants, reader.name)
+    choose_others(others)
     look = choose_look(reader)
     curves, numbers = st.columns([5, 6], gap="medium")
     with curves:
@@ -53,6 +54,7 @@ def compare_panel(reader: RunReader) -> float | None:
             group="-".join(one.run_id for one in readers) + look.view(),
             file_name="compare",
             key="overlay_chart",
+            height=overlay_chart(readers, look).height,
         )
     with numbers, failing_alone("comparison in numbers"):
         show_numbers(contestants, reader.name)
@@ -65,16 +67,8 @@ def chosen_readers(others: list[str]) -> list[RunReader]:
     """The runs to compare with; at first the newest of the others."""
     st.session_state.setdefault("compare", others[:1])
     url_state.settle("compare", others, [])
-    names = st.multiselect(
-        say("Compare with"),
-        others,
-        key="compare",
-        max_selections=len(COLORS) - 1,
-        persist_state="session",
-        on_change=url_state.write,
-    )
     readers: list[RunReader] = []
-    for name in names:
+    for name in st.session_state["compare"]:
         try:
             one = open_reader(name)
             _ = one.config  # without its settings it cannot be compared
@@ -83,6 +77,18 @@ def chosen_readers(others: list[str]) -> list[RunReader]:
             continue
         readers.append(one)
     return readers
+
+
+def choose_others(others: list[str]) -> None:
+    """What is chosen here is known before: the sentence above it is drawn first, so that it pushes nothing."""
+    st.multiselect(
+        say("Compare with"),
+        others,
+        key="compare",
+        max_selections=len(COLORS) - 1,
+        persist_state="session",
+        on_change=url_state.write,
+    )
 
 
 def show_contest(contestants: list[Contestant], baseline: str) -> None:

@@ -17,6 +17,7 @@ from dashboard.data.machine.machine_usage import folder_bytes
 from dashboard.data.reader import RunReader
 from dashboard.panels import LANGUAGE, refreshed
 from dashboard.server.figures import figure_url
+from dashboard.story.curves import system_chart
 from dashboard.text import language
 from dashboard.text.formatting import duration, number, size
 from dashboard.text.language import say
@@ -66,6 +67,7 @@ def series_panel(reader: RunReader) -> None:
             group=f"{reader.run_id}-{over}",
             file_name=f"{reader.name}-system-{machine}",
             key=f"system_chart_{machine}",
+            height=system_chart(reader, machine, over or "relative").height,
         )
 
 

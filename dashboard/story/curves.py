@@ -45,6 +45,11 @@ class Chart:
     absent: Absent | None = None
     """What is said in place of a figure; None: nothing is."""
 
+    @property
+    def height(self) -> int:
+        """In pixels; 0 without a figure."""
+        return self.figure["layout"]["height"] if self.figure else 0
+
 
 def look_of(x: str | None, span: float | None, scales: Collection[str], reader: RunReader) -> Look:
     """How a person wants to see the curves, from what an address or a choice says; what it does not say is as usual."""
@@ -115,7 +120,9 @@ def overlay_chart(readers: Sequence[RunReader], look: Look) -> Chart:
     ]
     label = say("Curves of {runs}", runs=", ".join(one.name for one in readers))
     again = LOOK_SECONDS if any(is_live(one.run) for one in readers[1:]) else None
-    return Chart(overlay_figure(runs, look), label, LOOK_SECONDS, again)
+    lengths = [(one.run_id, len(one.train()), len(one.validation()), one.metrics_version()) for one in readers]
+    figure = readers[0].keep(("overlay", *lengths, look, current()), lambda: overlay_figure(runs, look))
+    return Chart(figure, label, LOOK_SECONDS, again)
 
 
 def system_chart(reader: RunReader, machine: int, over: Axis) -> Chart:

@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 from dashboard.data.reader import RunReader
 from dashboard.server.figures import figure_routes, figure_url, looked_at
 from dashboard.server.files import PLOTLY_FILE, packed_plotly, routes
-from dashboard.story.curves import look_of
+from dashboard.story.curves import look_of, overlay_chart, system_chart
 from examples.fake_run.run import FakeRun
 from tests.dashboard.test_pages import empty
 
@@ -39,6 +39,18 @@ def test_a_row_of_training_changes_the_chart_of_training_and_no_other(visitor: T
     finished.run.train_csv.write_text("\n".join(lines[:-1]) + "\n")
     changed = {name for name in NAMES if visitor.get(f"/figures/finished/{name}.json").headers["ETag"] != tags[name]}
     assert changed == {"training-first", "training-further"}
+
+
+def test_the_place_of_a_figure_is_as_high_as_the_figure(visitor: TestClient, finished: FakeRun) -> None:
+    reader = RunReader(finished.run, finished.record.run_id)
+    shown = {
+        "compare": overlay_chart([reader], look_of(None, None, (), reader)),
+        "system-1": system_chart(reader, 1, "relative"),
+    }
+    for name, chart in shown.items():
+        figure = visitor.get(f"/figures/finished/{name}.json").json()["figure"]
+        assert chart.height == figure["layout"]["height"] > 0
+    assert system_chart(reader, 2, "relative").height == 0
 
 
 def test_a_look_is_asked_for_as_the_address_says_it(visitor: TestClient, finished: FakeRun) -> None:

@@ -213,7 +213,7 @@ class Bar {
     this.measure()
   }
 
-  // The first screen makes room for it inside, so that nothing moves when the page is drawn.
+  // The first screen makes room for it inside, every other page below its end, so that nothing moves when it comes or goes.
   measure() {
     document.documentElement.style.setProperty("--darkroom-under", `${this.under.offsetHeight}px`)
   }

@@ -1,7 +1,7 @@
 // The machine at this moment and the programs of the run.
 // Data: {run, lang, heading}; see __init__.py.
 
-import { fit, make, scrollByKeyboard, set, write } from "./dom.js"
+import { fit, make, scrollByKeyboard, set, show, write } from "./dom.js"
 import { address, Feed } from "./poll.js"
 
 const FIELDS = ["name", "state", "remark", "step", "pid", "host", "started"]
@@ -11,6 +11,7 @@ class Machine {
   constructor(root) {
     this.gauges = make("div", "gauges")
     this.heading = make("h2")
+    this.heading.hidden = true // until what stands above it is there
     this.head = make("tr")
     this.rows = make("tbody")
     root.append(this.gauges, this.heading, scrollByKeyboard(make("div", "wide", make("table", "", make("thead", "", this.head), this.rows))))
@@ -25,6 +26,7 @@ class Machine {
   }
 
   draw({ gauges, titles, programs }) {
+    show(this.heading, true)
     fit(this.gauges, gauges.length, makeGauge).forEach((gauge, index) => {
       const { name, share, text } = gauges[index]
       const [[title, value], bar] = [gauge.children[0].children, gauge.children[1]]
