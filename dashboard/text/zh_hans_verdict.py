@@ -74,8 +74,8 @@ TEXTS: dict[str, str] = {
     "Over {prompts} of both evaluations it is not shown to be better than {base}: this is what counts.": "合计两次评估的 {prompts}，没有显示出它优于{base}：以此为准。",
     # what to know before betting on it
     "On all pictures of the final, step {step} fails a guard or shows a sign of overfitting, as every other finalist does: no snapshot can be recommended.": "按复评的全部图片，第 {step} 步和其他参加复评的快照一样未通过底线检查或有过拟合迹象：没有可以推荐的快照。",
-    "The final looked at {steps}, and not at step {step}: this choice rests on the first evaluation alone.": "复评的是{steps}，没有第 {step} 步：这个选择只依据第一次评估。",
-    "The final looked at {steps}, and not at {missing}, now among the best: it does not count for this choice, which rests on the first evaluation alone.": "复评的是{steps}，没有如今也属最好之列的{missing}：因此复评不计入，这个选择只依据第一次评估。",
+    "The final has looked at {steps}, not yet at step {step}: until then, this choice rests on the first evaluation alone.": "复评已看{steps}，还没有看第 {step} 步：在此之前，这个选择只依据第一次评估。",
+    "The final has looked at {steps}, not yet at {missing}, now among the best: until then, this choice rests on the first evaluation alone.": "复评已看{steps}，还没有看如今也属最好之列的{missing}：在此之前，这个选择只依据第一次评估。",
     "All held-out pairs have the same {prompt}, so the verdict holds for this {prompt} only. To know about others, write different captions. More seeds (evaluation.num_seeds) only make it surer about this one.": "所有留出图文对的{prompt}都相同，所以结论只对这一个{prompt}成立。想知道其他的表现，请写不同的标注；增加种子（evaluation.num_seeds）只会让这一个更可靠。",
     "{prompts} held-out pairs of one {prompt} show only a gain of more than {gain:.1f} times its spread between them: hold out more (data.num_validation, evaluation.num_prompts), add pictures where the set cannot spare more, or choose by looking at the {sample}s.": "同一{prompt}的 {prompts} 个留出图文对，只能看出超过其离散程度 {gain:.1f} 倍的提升：请多留出一些（data.num_validation、evaluation.num_prompts），数据集不够就增加图片，或直接看{sample}来选。",
     "{prompts} different {prompt}s show only a gain of more than {gain:.1f} times its spread between them: hold out more (data.num_validation, evaluation.num_prompts), add pictures where the set cannot spare more, or choose by looking at the {sample}s.": "{prompts} 个不同的{prompt}，只能看出超过其离散程度 {gain:.1f} 倍的提升：请多留出一些（data.num_validation、evaluation.num_prompts），数据集不够就增加图片，或直接看{sample}来选。",
@@ -90,7 +90,7 @@ TEXTS: dict[str, str] = {
     "step 0 was evaluated without it": "评估第 0 步时没有它",
     # signs of overfitting
     "no held-out losses of single examples: see train.validation_steps": "没有单张图片的留出集损失：见 train.validation_steps",
-    "no held-out losses: see train.validation_steps": "没有留出集损失：见 train.validation_steps",
+    "no held-out losses: see data.num_validation and train.validation_steps": "没有留出集损失：见 data.num_validation 和 train.validation_steps",
     "the held-out loss is at its lowest at step {last} ({least:.4g})": "留出集损失在第 {last} 步处于最低（{least:.4g}）",
     "the held-out loss was lowest at step {lowest} ({least:.4g}) and is {loss:.4g} at step {last}": "留出集损失在第 {lowest} 步最低（{least:.4g}），第 {last} 步为 {loss:.4g}",
     "the held-out loss was lowest at step {lowest} ({least:.4g}) and is {rise:.1%} higher at step {last}, no more than it wanders": "留出集损失在第 {lowest} 步最低（{least:.4g}），第 {last} 步高出 {rise:.1%}，仍在正常波动之内",

@@ -74,8 +74,8 @@ TEXTS: dict[str, str] = {
     "Over {prompts} of both evaluations it is not shown to be better than {base}: this is what counts.": "合計兩次評估的 {prompts}，沒有顯示出它優於{base}：以此為準。",
     # what to know before betting on it
     "On all pictures of the final, step {step} fails a guard or shows a sign of overfitting, as every other finalist does: no snapshot can be recommended.": "按複評的全部圖片，第 {step} 步和其他參加複評的快照一樣未通過底線檢查或有過擬合跡象：沒有可以推薦的快照。",
-    "The final looked at {steps}, and not at step {step}: this choice rests on the first evaluation alone.": "複評的是{steps}，沒有第 {step} 步：這個選擇只依據第一次評估。",
-    "The final looked at {steps}, and not at {missing}, now among the best: it does not count for this choice, which rests on the first evaluation alone.": "複評的是{steps}，沒有如今也屬最好之列的{missing}：因此複評不計入，這個選擇只依據第一次評估。",
+    "The final has looked at {steps}, not yet at step {step}: until then, this choice rests on the first evaluation alone.": "複評已看{steps}，還沒有看第 {step} 步：在此之前，這個選擇只依據第一次評估。",
+    "The final has looked at {steps}, not yet at {missing}, now among the best: until then, this choice rests on the first evaluation alone.": "複評已看{steps}，還沒有看如今也屬最好之列的{missing}：在此之前，這個選擇只依據第一次評估。",
     "All held-out pairs have the same {prompt}, so the verdict holds for this {prompt} only. To know about others, write different captions. More seeds (evaluation.num_seeds) only make it surer about this one.": "所有留出圖文對的{prompt}都相同，所以結論只對這一個{prompt}成立。想知道其他的表現，請寫不同的標註；增加種子（evaluation.num_seeds）只會讓這一個更可靠。",
     "{prompts} held-out pairs of one {prompt} show only a gain of more than {gain:.1f} times its spread between them: hold out more (data.num_validation, evaluation.num_prompts), add pictures where the set cannot spare more, or choose by looking at the {sample}s.": "同一{prompt}的 {prompts} 個留出圖文對，只能看出超過其離散程度 {gain:.1f} 倍的提升：請多留出一些（data.num_validation、evaluation.num_prompts），資料集不夠就增加圖片，或直接看{sample}來選。",
     "{prompts} different {prompt}s show only a gain of more than {gain:.1f} times its spread between them: hold out more (data.num_validation, evaluation.num_prompts), add pictures where the set cannot spare more, or choose by looking at the {sample}s.": "{prompts} 個不同的{prompt}，只能看出超過其離散程度 {gain:.1f} 倍的提升：請多留出一些（data.num_validation、evaluation.num_prompts），資料集不夠就增加圖片，或直接看{sample}來選。",
@@ -90,7 +90,7 @@ TEXTS: dict[str, str] = {
     "step 0 was evaluated without it": "評估第 0 步時沒有它",
     # signs of overfitting
     "no held-out losses of single examples: see train.validation_steps": "沒有單張圖片的留出集損失：見 train.validation_steps",
-    "no held-out losses: see train.validation_steps": "沒有留出集損失：見 train.validation_steps",
+    "no held-out losses: see data.num_validation and train.validation_steps": "沒有留出集損失：見 data.num_validation 和 train.validation_steps",
     "the held-out loss is at its lowest at step {last} ({least:.4g})": "留出集損失在第 {last} 步處於最低（{least:.4g}）",
     "the held-out loss was lowest at step {lowest} ({least:.4g}) and is {loss:.4g} at step {last}": "留出集損失在第 {lowest} 步最低（{least:.4g}），第 {last} 步為 {loss:.4g}",
     "the held-out loss was lowest at step {lowest} ({least:.4g}) and is {rise:.1%} higher at step {last}, no more than it wanders": "留出集損失在第 {lowest} 步最低（{least:.4g}），第 {last} 步高出 {rise:.1%}，仍在正常波動之內",

@@ -28,21 +28,25 @@ def flagged_in_the_final(step: int) -> Phrase:
 
 
 def unconfirmed(chosen: int, finalists: Sequence[int], drawn_again: Collection[int]) -> Iterator[Phrase]:
-    """That the final was held, but on other snapshots than this choice needs. drawn_again: steps in the final."""
+    """That the final has not looked at every snapshot that this choice needs: it goes on, or others were better since.
+
+    drawn_again: steps in the final.
+    """
     missing = [step for step in finalists if step not in drawn_again]
     if not missing:
         return
     looked_at = _steps(sorted(drawn_again))
     if chosen in missing:
         yield phrase(
-            "The final looked at {steps}, and not at step {step}: this choice rests on the first evaluation alone.",
+            "The final has looked at {steps}, not yet at step {step}: until then, this choice rests on the first "
+            "evaluation alone.",
             steps=looked_at,
             step=chosen,
         )
     else:
         yield phrase(
-            "The final looked at {steps}, and not at {missing}, now among the best: it does not count for this choice, "
-            "which rests on the first evaluation alone.",
+            "The final has looked at {steps}, not yet at {missing}, now among the best: until then, this choice rests "
+            "on the first evaluation alone.",
             steps=looked_at,
             missing=_steps(missing),
         )

@@ -93,7 +93,7 @@ def gap_rising(validations: Sequence[Validated]) -> Signal:
 def _without_losses(*, is_validated: bool) -> Phrase:
     if is_validated:
         return phrase("no held-out losses of single examples: see train.validation_steps")
-    return phrase("no held-out losses: see train.validation_steps")
+    return phrase("no held-out losses: see data.num_validation and train.validation_steps")
 
 
 def _is_more_than_wandering(since: Sequence[Validated]) -> bool:

@@ -78,7 +78,7 @@ METRIC = Metric(
         Column(
             name="subject_loss",
             label="subject loss",
-            aspect="likeness to the subject",
+            aspect="subject",
             meaning="how unlike the training pictures the picture looks",
             direction="lower",
             role="loss",

@@ -63,7 +63,7 @@ def test_a_choice_that_the_final_did_not_look_at_says_so() -> None:
     assert list(cautions.unconfirmed(600, (600, 750), {600, 750, 900})) == []
     (told,) = map(str, cautions.unconfirmed(150, (150, 600, 900), {600, 750, 900}))
     assert told.startswith(
-        "The final looked at steps 600, 750, 900, and not at step 150: this choice rests on the first"
+        "The final has looked at steps 600, 750, 900, not yet at step 150: until then, this choice rests on the first"
     )
     (told,) = map(str, cautions.unconfirmed(600, (300, 600, 900), {600, 750, 900}))
-    assert "not at step 300, now among the best: it does not count for this choice" in told
+    assert "not yet at step 300, now among the best: until then, this choice rests on the first" in told

@@ -109,7 +109,9 @@ def test_a_choice_that_the_final_did_not_look_at_is_said(run: RunDir) -> None:
     found = replay(run).best
     assert found
     assert found.confirmation is None
-    assert any(caution.startswith("The final looked at steps 20, 40, and not at step 80") for caution in found.cautions)
+    assert any(
+        caution.startswith("The final has looked at steps 20, 40, not yet at step 80") for caution in found.cautions
+    )
 
 
 def test_where_every_snapshot_is_flagged_programs_can_tell(make_paper_run: RunMaker) -> None:
