@@ -27,6 +27,7 @@ from dashboard.charts.quality import quality_figure
 from dashboard.charts.training import Events, training_figure
 from dashboard.data.events import pauses
 from dashboard.data.reader import RunReader
+from examples.fake_run.evaluations import invented_result
 from examples.fake_run.run import FakeRun, create
 from examples.fake_run.verdict import rebuild_tables
 from shared.run_folder.run_dir import RunDir
@@ -46,7 +47,7 @@ def write_run(folder: Path) -> FakeRun:
     fake.publish_snapshot(EVERY)
     for step in range(0, NUM_STEPS + 1, EVERY):
         fake.run.evaluation(step).mkdir()
-        fake.result(step, "", "").write(fake.run.evaluation(step) / "result.json")
+        invented_result(fake, step, "", "").write(fake.run.evaluation(step) / "result.json")
         if step > EVERY:
             shutil.copytree(fake.run.snapshot(EVERY), fake.run.snapshot(step))
     rebuild_tables(fake)

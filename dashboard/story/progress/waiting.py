@@ -51,12 +51,19 @@ def failed(evidence: Evidence) -> Words | None:
     if reason := reader.failures().get(BASE_MODEL):
         text = say("{base} could not be evaluated: {reason}", base=capital(evidence.base), reason=reason)
         return say("Nothing can be compared"), text
+    if _is_lost(evidence):
+        cure = say("best.json is missing. Write it again: python run.py evaluate {run}", run=reader.run.path)
+        return say("The verdict is missing"), cure
     if evidence.backlog.is_empty and evidence.results:
-        if any(len(evidence.gains.of(result)) > 1 for step, result in evidence.results.items() if step != BASE_MODEL):
-            cure = say("best.json is missing. Write it again: python run.py evaluate {run}", run=reader.run.path)
-            return say("The verdict is missing"), cure
         return say("Nothing can be compared"), say("No metric that is weighed has values for two prompts or more.")
     return None
+
+
+def _is_lost(evidence: Evidence) -> bool:
+    """Whether results can be compared, and no program is left that would write a verdict on them."""
+    if evidence.programs.live:
+        return False
+    return any(len(evidence.gains.of(result)) > 1 for step, result in evidence.results.items() if step != BASE_MODEL)
 
 
 def not_evaluated(evidence: Evidence) -> Words:
