@@ -175,8 +175,8 @@ def test_the_dashboard_shows_a_finished_run(finished: RunDir, name: str, monkeyp
 def test_a_finished_run_has_a_report_with_its_pictures(finished: RunDir) -> None:
     text = report.render(RunReader(finished, finished.read_record().run_id))
     data = json.loads(re.search(r"^const data = (.*)$", text, re.MULTILINE)[1])  # type: ignore[index]
-    results = data["wall"]["inlined"]["results"]
-    assert {"0", "20", "40"} <= results.keys()
+    drawn = data["wall"]["inlined"]["drawn"]
+    assert {"0", "20", "40"} <= drawn.keys()
     pictures = data["wall"]["inlined"]["pictures"]
     assert {"references/kimono-001.png", "evaluations/step-00000040/images/000-seed-1234.png"} <= pictures.keys()
     assert "Step 20 is one of 2 snapshots." in text
