@@ -47,7 +47,8 @@ def shell() -> None:
         st.session_state.setdefault(RUN_IDS, {})[name] = run_id
     st.session_state["run"] = name
     link_pages(pages)
-    bar(name, run_id, next(key for key in pages if pages[key] == page), titles)
+    shown = st.session_state[url_state.PAGE] = next(key for key in pages if pages[key] == page)
+    bar(name, run_id, shown, titles)
     page.run()
     url_state.write()
 

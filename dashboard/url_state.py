@@ -40,6 +40,9 @@ PARSERS: dict[str, Callable[[str], Any]] = {
     "lang": str,
 }
 DEFAULTS = {"x": "step", "role": "trainer", "at": "newest", "over": "relative"}
+OWN = {"filter": "runs", "sort": "runs", "ticked": "runs", "order": "snapshots"}
+"""What only one page shows stands in no other page's address."""
+PAGE = "page_shown"  # in the session
 WRITTEN = "address_written"  # in the session
 
 
@@ -55,7 +58,9 @@ def read() -> None:
 
 def write() -> None:
     """Write the choices to the address; called at the end of a page and when a choice changes."""
-    values = {key: st.session_state.get(key, DEFAULTS.get(key)) for key in PARSERS}
+    shown = st.session_state.get(PAGE)
+    keys = [key for key in PARSERS if OWN.get(key, shown) == shown]
+    values = {key: st.session_state.get(key, DEFAULTS.get(key)) for key in keys}
     spelled = {key: _spell(value) for key, value in values.items() if value != DEFAULTS.get(key)}
     chosen = {key: text for key, text in spelled.items() if text}
     if st.query_params.to_dict() != chosen:

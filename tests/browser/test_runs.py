@@ -38,5 +38,6 @@ def test_runs_are_found_opened_and_compared(open_page: OpenPage) -> None:
     compare.click()
     page.wait_for_url("**/compare?*run=done*")
     expect(page.locator(".contest h2")).to_be_visible()
+    assert "ticked" not in page.url  # only the page of runs has it
     page.go_back()
     expect(page.get_by_label("Choose second to compare")).to_be_checked()

@@ -30,6 +30,7 @@ class Runs {
     this.orderName = make("span")
     this.hint = make("span", "hint")
     this.compare = button("compare primary", () => this.ask({ do: "compare", runs: [...this.ticked] }))
+    this.compare.disabled = true // until the cards are there
     const sorted = make("label", "sorted", this.orderName, this.order)
     this.list = make("ul", "cards")
     this.none = make("p", "none")
