@@ -137,7 +137,7 @@ class Snapshots {
     opener.disabled = !isThere
     set(opener, "aria-label", words.open.replace("{step}", cell.step))
     set(opener, "aria-current", isOpen ? "true" : null)
-    node.onclick = isThere ? () => this.open(cell.step) : null
+    node.onclick = isThere ? () => this.open(cell.step, opener) : null
     const isJudged = cell.state === "done" || cell.state === "failed"
     write(verdict.children[0], isJudged && line ? `${SIGNS[cell.mark] ?? ""} ${line.verdict}`.trim() : [words[cell.state], cell.eta].filter(Boolean).join(", "))
     const marks = [cell.best && `★ ${this.isLive ? words.bestSoFar : words.best}`, cell.flagged && `⚠ ${words.flagged}`, cell.starred && `☆ ${words.starred}`, cell.averaged && `x̄ ${words.averaged}`].filter(Boolean)
@@ -148,8 +148,10 @@ class Snapshots {
     set(rest.at(-1), "title", line?.note)
   }
 
-  open(step) {
+  // The arrows go on from the row that was clicked.
+  open(step, opener) {
     if (getSelection()?.toString()) return
+    opener.focus({ preventScroll: true })
     this.step = step
     this.draw()
     this.tell({ do: "open", step })
@@ -158,7 +160,7 @@ class Snapshots {
   }
 
   press(event) {
-    const openers = [...this.body.querySelectorAll("button")]
+    const openers = [...this.body.querySelectorAll("button:enabled")]
     const at = openers.indexOf(document.activeElement)
     const to = { ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: openers.length - 1 }[event.key]
     if (at < 0 || !openers[to]) return
