@@ -248,7 +248,7 @@ def test_a_snapshot_asked_for_is_evaluated_next_and_drawn_with_prompts_of_ones_o
     assert (result.status, result.snapshot_digest) == ("ok", run.read_result(2).snapshot_digest)  # type: ignore[union-attr]
     assert [sample.prompt for sample in result.samples] == ["a green coat", "a red dress"]
     assert all(set(sample.metrics) == {"clip_t"} for sample in result.samples)
-    assert result.missing["visual_loss"] == "a requested prompt has no reference"
+    assert result.missing["visual_loss"] == "these prompts have no reference"
     assert len(list((run.requested / mine.id / "step-00000002" / "images").iterdir())) == 2
     assert check(run) == []
     assert warm.start("evaluator", run.path).wait() == NOTHING_TO_DO
