@@ -44,6 +44,7 @@ OWN = {"filter": "runs", "sort": "runs", "ticked": "runs", "order": "snapshots"}
 """What only one page shows stands in no other page's address."""
 PAGE = "page_shown"  # in the session
 WRITTEN = "address_written"  # in the session
+LEFT = "run_left"  # in the session
 
 
 def read() -> None:
@@ -51,9 +52,15 @@ def read() -> None:
     written = st.session_state.get(WRITTEN, {})
     for key, parse in PARSERS.items():
         text = st.query_params.get(key)
-        if text is not None and text != written.get(key):
+        is_older = key == "run" and text == st.session_state.get(LEFT)
+        if text is not None and text != written.get(key) and not is_older:
             with suppress(ValueError):
                 st.session_state[key] = parse(text)
+
+
+def leave(run: str, chosen: str) -> None:
+    """Show another run. A page that is clicked while it is drawn still comes with the address of the run before."""
+    st.session_state.update({"run": chosen, LEFT: run})
 
 
 def write() -> None:
@@ -66,6 +73,7 @@ def write() -> None:
     if st.query_params.to_dict() != chosen:
         st.query_params.from_dict(chosen)
     st.session_state[WRITTEN] = chosen
+    st.session_state.pop(LEFT, None)
 
 
 def keep() -> None:

@@ -39,7 +39,7 @@ def follow(asked: Asked, run_name: str) -> None:
     """Do what was asked for in the browser: another run, other pictures, or a request to a program."""
     match asked:
         case {"do": "run", "run": str(name)}:
-            st.session_state["run"] = name
+            url_state.leave(run_name, name)
             st.rerun()
         case {"do": "log", "role": str(role)}:
             st.session_state.update(role=role, at="last")
