@@ -187,7 +187,7 @@ def test_the_trainer_of_a_run_py_that_was_killed_is_waited_for(make_paper_run: R
         left_behind(run, started_after=True)
         with in_the_background(lambda: shutdown.wait_while_ending(run, said.append)) as waiting:
             until(lambda: said, "the word about whom it waits for")
-            assert "the trainer of a `run.py` that is gone" in said[0]
+            assert "the trainer of a `run.py` that has exited" in said[0]
             trainer.update("stopped")
             waiting.result(timeout=60)
 
