@@ -62,6 +62,8 @@ def setting_words(key: str) -> str:
 
 def value_words(key: str, value: str) -> str:
     """A value as `dashboard.data.comparison.spell` spells it → as people read it."""
+    if not value:
+        return say("none")
     if key in PATHS:
         return value.rstrip("/").rpartition("/")[2] or value
     return say(SWITCHES[value]) if value in SWITCHES else value

@@ -16,6 +16,7 @@ from dashboard.server.screen import screen_routes
 from dashboard.story import cards as module
 from dashboard.story.cards import Card, Setting, cards
 from dashboard.story.screen import screen
+from dashboard.text.setting_words import value_words
 from examples.fake_run.run import FakeRun
 from shared.run_folder.run_dir import RunDir
 
@@ -67,6 +68,10 @@ def test_only_settings_that_differ_between_the_runs_are_listed() -> None:
     shown = told()
     assert shown["slow"].settings == (Setting("train.learning_rate", "0.0001", "learning rate", "0.0001"),)
     assert [one.value for one in shown["fast"].settings] == ["0.002"]
+
+
+def test_a_setting_that_is_empty_is_none() -> None:
+    assert value_words("data.trigger_word", "") == "none"
 
 
 def test_what_was_told_is_not_read_again_until_it_is_written(
