@@ -2,8 +2,9 @@
 
 The measure of DreamBooth (Ruiz et al. 2023, § 4.2): the mean similarity to the pictures of the subject, as
 `evaluation.visual` sees them. What a LoRA has learnt shows in every picture of the subject, whatever the prompt asks
-for, but the mean alone prefers an average of them. So the similarity to the nearest one counts as much, up to what one
-training picture has to the others: to come nearer is to copy, which is no gain (`copying.py` tests it).
+for, but the mean alone prefers an average of them. So the similarity to the nearest one counts as much. No similarity
+counts beyond what a training picture has to the nearest of the others: to come nearer is to copy, which is no gain
+(`copying.py` tests it).
 """
 
 from __future__ import annotations
@@ -34,8 +35,7 @@ MOST_TRAINING_PICTURES = 200
 def subject_loss(metric_input: MetricInput, features: Features) -> list[Row]:
     """How far the samples are from the training pictures.
 
-    `subject_loss`: 1 − the mean of the two similarities below, 0…2; the nearest one counts up to the training pictures'
-    own.
+    `subject_loss`: 1 − the mean of the two similarities below, 0…2, each cosine limited to `subject_nearest_real`.
     `subject_mean`, `subject_nearest`: cosine to the training pictures on average, and to the nearest one; −1…1.
     `subject_mean_real`, `subject_nearest_real`: the same of a training picture to the others.
 
@@ -48,15 +48,17 @@ def subject_loss(metric_input: MetricInput, features: Features) -> list[Row]:
     look = features[visual_embedding]
     training_ND, mean_real, nearest_real = _known(metric_input.training, look)
     similarity_SN = np.stack(look(metric_input.samples)).astype(np.float64) @ training_ND.T
+    counted_SN = np.minimum(similarity_SN, nearest_real)
+    likeness_S = (counted_SN.mean(axis=1) + counted_SN.max(axis=1)) / 2
     return [
         {
-            "subject_loss": 1 - (mean + min(nearest, nearest_real)) / 2,
-            "subject_mean": mean,
-            "subject_nearest": nearest,
+            "subject_loss": 1 - float(likeness),
+            "subject_mean": float(similarity_N.mean()),
+            "subject_nearest": float(similarity_N.max()),
             "subject_mean_real": mean_real,
             "subject_nearest_real": nearest_real,
         }
-        for mean, nearest in zip(similarity_SN.mean(axis=1).tolist(), similarity_SN.max(axis=1).tolist(), strict=True)
+        for likeness, similarity_N in zip(likeness_S, similarity_SN, strict=True)
     ]
 
 
