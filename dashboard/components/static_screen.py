@@ -9,8 +9,8 @@ from urllib.parse import unquote
 
 from dashboard.story.filmstrip import Cell
 from dashboard.story.pictures import Pick, PictureCell
-from dashboard.story.rows import Row
 from dashboard.story.screen import Screen
+from dashboard.story.verdict.rows import Row
 from dashboard.text.language import say
 
 STYLE = Path(__file__).with_suffix(".css")

@@ -22,7 +22,7 @@ from dashboard.story.gains import num_won
 from dashboard.story.pictures import sample_urls, typical_pair
 from dashboard.story.progress.programs import read_programs
 from dashboard.story.progress.status import seconds_at_work, status
-from dashboard.story.verdict import headline_of
+from dashboard.story.verdict.verdict import headline_of
 from dashboard.story.wording import of_units
 from dashboard.text.formatting import duration
 from dashboard.text.language import current, say

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from dashboard.data.reader import RunReader, version_of
 from dashboard.story.evidence import Evidence, gather
 from dashboard.story.gains import gains
-from dashboard.story.verdict import headline_of
+from dashboard.story.verdict.verdict import headline_of
 from dashboard.text.language import say
 from shared.run_folder.pending import BASE_MODEL
 from shared.statistics.paired import prompts

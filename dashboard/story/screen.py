@@ -19,7 +19,7 @@ from dashboard.story.evidence import Evidence, gather
 from dashboard.story.filmstrip import Cell, filmstrip
 from dashboard.story.pictures import Pictures, pictures
 from dashboard.story.progress.status import Can, Status, status
-from dashboard.story.verdict import Verdict, verdict
+from dashboard.story.verdict.verdict import Verdict, verdict
 from dashboard.text.language import say
 from shared.errors import DarkroomError
 

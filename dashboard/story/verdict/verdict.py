@@ -8,13 +8,13 @@ from typing import Literal
 
 from dashboard.data.best_snapshot import best_file
 from dashboard.server.exports import Exports
-from dashboard.story.cautions import cautions
-from dashboard.story.downloads import Download, downloads
 from dashboard.story.evidence import Evidence
 from dashboard.story.gains import num_lost, num_won
 from dashboard.story.progress.waiting import failed, not_evaluated, waiting
-from dashboard.story.rows import Row, rows
-from dashboard.story.runner_up import RunnerUp, runner_up
+from dashboard.story.verdict.cautions import cautions
+from dashboard.story.verdict.downloads import Download, downloads
+from dashboard.story.verdict.rows import Row, rows
+from dashboard.story.verdict.runner_up import RunnerUp, runner_up
 from dashboard.story.wording import of_units, sentence
 from dashboard.text.language import say
 from dashboard.text.phrases import told
