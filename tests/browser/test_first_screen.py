@@ -83,6 +83,14 @@ def outside(wanted: list[Locator], width: int, height: int) -> list[str]:
     ]
 
 
+def test_a_picture_that_cannot_be_shown_leaves_its_place_empty(open_page: OpenPage) -> None:
+    page = open_page("done")
+    image = page.locator(".filmstrip .cell img").first
+    expect(image).to_be_visible()
+    image.evaluate("(image) => (image.src = 'data:image/png,damaged')")
+    expect(image).to_be_hidden()
+
+
 @pytest.mark.parametrize("size", [DESKTOP, PHONE])
 def test_nothing_moves_while_the_page_is_drawn(open_page: OpenPage, size: tuple[int, int]) -> None:
     page = open_page("done", viewport=size_of(size))

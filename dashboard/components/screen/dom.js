@@ -43,6 +43,14 @@ export function show(node, isShown) {
   if (node.hidden === Boolean(isShown)) node.hidden = !isShown
 }
 
+// A picture whose file cannot be shown is absent, as if there were none.
+export function showImage(image, url) {
+  if (image.getAttribute("src") === (url || null)) return
+  image.onerror = () => show(image, false)
+  show(image, url)
+  set(image, "src", url || null)
+}
+
 export function mark(node, className, isMarked) {
   if (node.classList.contains(className) !== Boolean(isMarked)) node.classList.toggle(className, Boolean(isMarked))
 }

@@ -1,7 +1,7 @@
 // One cell for each snapshot: its picture, how many prompts are better than the base model's, what is still to come.
 // A click shows it on the right of the pictures, with Shift on the left; arrows walk, Enter chooses.
 
-import { button, fit, make, mark, set, show, write } from "./dom.js"
+import { button, fit, make, mark, set, showImage, write } from "./dom.js"
 
 const SIGNS = { better: "▲", same: "=", worse: "▼" }
 const NEWS_SECONDS = 60
@@ -52,8 +52,7 @@ export class Filmstrip {
     node.dataset.mark = cell.mark
     mark(node, "best", cell.best)
     mark(node, "news", isNews)
-    show(image, cell.thumbnail)
-    if (cell.thumbnail) set(image, "src", cell.thumbnail)
+    showImage(image, cell.thumbnail)
     set(image, "alt", cell.words)
     write(step, `${cell.step || words.base}${cell.best ? " ★" : ""}`)
     write(score, cell.wins === null || cell.wins === undefined ? (SIGNS[cell.mark] ?? "") : `${SIGNS[cell.mark] ?? ""} ${cell.wins}/${cell.of}`)
@@ -93,6 +92,7 @@ export class Filmstrip {
 
 function makeCell() {
   const image = make("img")
+  image.hidden = true
   image.draggable = false
   image.loading = "lazy"
   const made = button("cell")

@@ -1,7 +1,7 @@
 // All runs as cards. Data: {lang, run, view: {filter, sort, ticked}, saved, words}; see __init__.py. The cards come from
 // `cards.json`. What is sought and ticked goes to Python, which keeps it in the address.
 
-import { button, fit, make, mark, onPlainClick, set, show, write } from "./dom.js"
+import { button, fit, make, mark, onPlainClick, set, show, showImage, write } from "./dom.js"
 import { Editor } from "./editor.js"
 import { address, Feed } from "./poll.js"
 
@@ -105,9 +105,7 @@ class Runs {
     const [image, name] = link.children
     node.dataset.tone = card.tone
     node.dataset.verdict = card.headline_tone
-    show(image, card.thumbnail)
-    if (card.thumbnail) set(image, "src", card.thumbnail)
-    else set(image, "src", null)
+    showImage(image, card.thumbnail)
     write(name, card.name)
     set(link, "href", `.?run=${encodeURIComponent(card.name)}`)
     onPlainClick(link, () => this.ask({ do: "open", run: card.name }))
@@ -173,6 +171,7 @@ function isFound({ name, state, headline, settings, tags, note }, word) {
 
 function makeCard() {
   const image = make("img")
+  image.hidden = true
   image.alt = ""
   const box = make("input")
   box.type = "checkbox"

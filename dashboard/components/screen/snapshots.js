@@ -1,7 +1,7 @@
 // The table of all snapshots. Data: {run, lang, step, order, words}; see __init__.py. How each stands comes from the first
 // screen's document, its numbers from `snapshots/<run>.json`. A click on a row opens it below or beside the table.
 
-import { button, fit, make, mark, set, show, write } from "./dom.js"
+import { button, fit, make, mark, set, show, showImage, write } from "./dom.js"
 import { drawInterval, makeInterval, scaleOf } from "./interval.js"
 import { address, ask, Feed, follow } from "./poll.js"
 
@@ -131,8 +131,7 @@ class Snapshots {
     mark(node, "open", isOpen)
     const [first, verdict, won, ...rest] = fitCells(node, FIXED + places.length + 1)
     const [image, opener] = first.children
-    show(image, cell.thumbnail)
-    if (cell.thumbnail) set(image, "src", cell.thumbnail)
+    showImage(image, cell.thumbnail)
     write(opener, cell.step)
     opener.disabled = !isThere
     set(opener, "aria-label", words.open.replace("{step}", cell.step))
@@ -186,6 +185,7 @@ const makeRow = () => make("tr")
 function fitCells(row, count) {
   if (row.children.length === count) return [...row.children]
   const image = make("img")
+  image.hidden = true
   image.alt = ""
   image.loading = "lazy"
   const cells = Array.from({ length: count }, (_, index) => (index < FIXED || index === count - 1 ? make("td") : make("td", "number", make("span", "value"), makeInterval())))
