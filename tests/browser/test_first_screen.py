@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from examples.fake_run.history import write_history
 from examples.fake_run.run import create
@@ -147,9 +147,15 @@ def test_pages_and_runs_are_changed_in_the_bar(open_page: OpenPage) -> None:
     page = open_page("done")
     page.get_by_role("link", name="Logs").click()
     page.wait_for_url("**/logs?run=done*")
+    held: list[Route] = []
+    page.route("**/screen/unproven.json*", lambda route: held.append(route))
     page.locator("header .run").click()
     page.locator(".runs a", has_text="unproven").click()
     page.wait_for_url("**/logs?run=unproven*")
+    expect(page.locator("header .status")).to_have_text("")
+    held[-1].continue_()
+    expect(page.locator("header .status")).not_to_have_text("")
+    page.unroute("**/screen/unproven.json*")
     expect(page.locator("header .run")).to_contain_text("unproven")
     link = page.get_by_role("link", name="Overview")
     assert link.get_attribute("href") == ".?run=unproven", "for a click with the middle button"

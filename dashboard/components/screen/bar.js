@@ -5,6 +5,7 @@ import { attach, button, fit, make, mark, onPlainClick, onReconnect, openPage, s
 import { ask, follow, look } from "./poll.js"
 
 const ON_A_PHONE = ["overview", "samples", "snapshots"] // the pages that have a place at the bottom of a phone
+const NOT_KNOWN = { parts: [], tone: null, share: 0, can: {} } // until the first answer about a run
 const bars = new WeakMap() // root element → Bar
 
 class Bar {
@@ -141,10 +142,9 @@ class Bar {
       ? { parts: [words.offline], tone: "bad", share: screen?.status.share ?? 0 }
       : trouble
         ? { parts: [trouble.error], tone: "bad", share: 0 }
-        : screen?.status
-    if (!status) return
+        : (screen?.status ?? NOT_KNOWN)
     this.drawStatus(status)
-    this.drawButtons(isOffline || trouble ? {} : screen.status.can)
+    this.drawButtons(isOffline || trouble ? {} : status.can)
     this.drawAlerts(trouble || !screen ? [] : screen.alerts)
     this.drawUnder(trouble, screen)
   }
@@ -157,7 +157,7 @@ class Bar {
   }
 
   drawStatus({ parts, tone, share }) {
-    this.status.dataset.tone = tone
+    set(this.status, "data-tone", tone)
     set(this.status, "title", parts.join(" · "))
     fit(this.parts, parts.length, () => make("span")).forEach((node, index) => write(node, parts[index]))
     const width = `${(100 * share).toFixed(1)}%`

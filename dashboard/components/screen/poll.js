@@ -26,8 +26,11 @@ export class Feed {
   // Another document from now on. isOther: nothing of the one before is worth showing meanwhile.
   ask(url, isOther = false) {
     if (url === this.url) return
-    if (isOther) this.forget()
     this.url = url
+    if (isOther) {
+      this.forget()
+      this.tell({})
+    }
     this.tag = ""
     this.look()
   }
