@@ -366,6 +366,8 @@ TEXTS: dict[str, str] = {
     "warnings, errors": "警告和错误",
     "errors": "错误",
     "Show": "显示",
+    "Show all": "显示全部",
+    "Show less": "收起",
     "newest lines": "最新的行",
     "from the first error": "从第一个错误开始",
     "from the last error": "从最后一个错误开始",

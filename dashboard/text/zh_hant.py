@@ -366,6 +366,8 @@ TEXTS: dict[str, str] = {
     "warnings, errors": "警告和錯誤",
     "errors": "錯誤",
     "Show": "顯示",
+    "Show all": "顯示全部",
+    "Show less": "收合",
     "newest lines": "最新的行",
     "from the first error": "從第一個錯誤開始",
     "from the last error": "從最後一個錯誤開始",

@@ -83,6 +83,25 @@ def outside(wanted: list[Locator], width: int, height: int) -> list[str]:
     ]
 
 
+def test_a_phone_cuts_no_line_of_the_answer_and_opens_the_rest(open_page: OpenPage) -> None:
+    page = open_page("unproven", viewport=size_of(PHONE))
+    page.set_viewport_size(size_of((220, 700)))
+    answer, more = page.locator(".answer"), page.locator(".answer .more")
+    pieces = page.locator(":is(.sentence, .cautions li, .rows li)")
+
+    def ends() -> list[float]:
+        return pieces.evaluate_all("(nodes) => nodes.map((node) => node.getBoundingClientRect().bottom)")
+
+    expect(more).to_be_visible()
+    wait_until(lambda: 0 in ends())  # what does not fit is not there
+    assert max(ends()) <= more.evaluate("(node) => node.getBoundingClientRect().top") + 1
+    more.click()
+    expect(more).to_have_attribute("aria-expanded", "true")
+    assert 0 not in ends()
+    assert answer.evaluate("(node) => node.scrollHeight <= node.clientHeight")
+    more.click()
+
+
 def test_a_picture_that_cannot_be_shown_leaves_its_place_empty(open_page: OpenPage) -> None:
     page = open_page("done")
     image = page.locator(".filmstrip .cell img").first

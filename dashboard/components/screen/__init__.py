@@ -79,6 +79,8 @@ def screen_words() -> dict[str, str]:
     return lens_words() | {
         "verdict": say("Verdict"),
         "why": say("How it was decided"),
+        "moreOfIt": say("Show all"),
+        "less": say("Show less"),
         "compare": say("Compare"),
         "copyPath": say("copy path"),
         "copied": say("copied"),

@@ -1,8 +1,10 @@
 // What to ship and why: a headline, a sentence, a row for each metric that counts, the downloads, the runner-up.
 
-import { button, fit, make, scrollByKeyboard, set, show, write, writeWithCode } from "./dom.js"
+import { button, fit, make, mark, set, show, write, writeWithCode } from "./dom.js"
 import { drawInterval, makeInterval, scaleOf } from "./interval.js"
 import { look } from "./poll.js"
+
+const PHONE = matchMedia("(max-width: 720px)")
 
 export class Verdict {
   // tell({do, …}) goes to Python; compare(left, right) changes the pictures.
@@ -14,7 +16,10 @@ export class Verdict {
     this.rows = make("ul", "rows")
     this.scale = make("p", "scale")
     this.cautions = make("ul", "cautions")
-    this.answer = scrollByKeyboard(make("section", "answer", this.headline, this.sentence, this.rows, this.scale, this.cautions))
+    this.more = button("link more", () => this.open(!this.isOpen))
+    this.answer = make("section", "answer", this.headline, this.sentence, this.rows, this.scale, this.cautions, this.more)
+    const observer = new ResizeObserver(() => requestAnimationFrame(() => this.leaveOut())) // fonts come late
+    for (const node of [this.answer, this.headline, this.sentence]) observer.observe(node)
     this.primary = make("div", "offer")
     this.others = make("p", "others")
     this.failure = make("p", "failure")
@@ -37,11 +42,42 @@ export class Verdict {
     write(this.scale, words.scale)
     show(this.scale, verdict.rows.some(({ delta }) => delta !== null))
     fit(this.cautions, verdict.cautions.length, () => make("li")).forEach((line, index) => writeWithCode(line, verdict.cautions[index]))
+    this.leaveOut()
     this.drawDownloads(verdict)
     this.drawRunnerUp(verdict)
     write(this.summary, words.why)
     write(this.reason, verdict.reason)
     show(this.reason.parentElement, verdict.reason)
+  }
+
+  open(isOpen) {
+    this.isOpen = isOpen
+    mark(this.answer, "open", isOpen)
+    this.leaveOut()
+  }
+
+  // On a phone the answer is only so high. A button opens what does not fit: whole rows, and whole lines of a sentence or a
+  // caution.
+  leaveOut() {
+    if (!this.words) return
+    const texts = [this.sentence, ...this.cautions.children]
+    const pieces = [...texts, ...this.rows.children]
+    for (const piece of pieces) show(piece, true)
+    for (const text of texts) text.style.webkitLineClamp = ""
+    show(this.more, PHONE.matches)
+    write(this.more, this.isOpen ? this.words.less : this.words.moreOfIt)
+    set(this.more, "aria-expanded", Boolean(this.isOpen))
+    if (!PHONE.matches || this.isOpen) return
+    const bottom = this.answer.getBoundingClientRect().bottom
+    const isOver = (piece, room) => piece.getBoundingClientRect().bottom > bottom - room + 1
+    if (!pieces.some((piece) => isOver(piece, 0))) return show(this.more, false)
+    const room = this.more.offsetHeight
+    while (pieces.length && isOver(pieces.at(-1), room)) {
+      const piece = pieces.pop()
+      const lines = texts.includes(piece) ? wholeLines(piece, bottom - room) : 0
+      if (lines) piece.style.webkitLineClamp = lines
+      else show(piece, false)
+    }
   }
 
   // All bars have one scale, on which more is better and the line is the base model.
@@ -131,6 +167,10 @@ export class Verdict {
     write(this.compareButton, this.words.compare)
     this.compareButton.onclick = () => this.compare(runner_up.step, step)
   }
+}
+
+function wholeLines(text, bottom) {
+  return Math.max(0, Math.floor((bottom - text.getBoundingClientRect().top) / parseFloat(getComputedStyle(text).lineHeight)))
 }
 
 function makeRow() {
