@@ -118,10 +118,12 @@ def test_a_late_owner_does_not_drop_the_thiefs_claim(run: RunDir) -> None:
 
 
 def test_a_late_owner_does_not_renew_the_thiefs_claim(run: RunDir) -> None:
+    before = set(threading.enumerate())
     with claimed(run, 4, lease_seconds=0.2):
+        (renewer,) = (thread for thread in threading.enumerate() if thread not in before)
         thief = leave_claim(run, host="elsewhere")
         begun = thief.stat().st_mtime_ns
-        until(lambda: "claim-renewal" not in {thread.name for thread in threading.enumerate()}, "the owner to notice")
+        until(lambda: not renewer.is_alive(), "the owner to notice")
         assert thief.stat().st_mtime_ns == begun
 
 
