@@ -45,7 +45,8 @@ SMOOTHED = (
 NOT_SMOOTHED = "composite: the choice goes by it; the interval is that for one snapshot."
 COLUMNS = (
     "Negative is better than step 0. behind best: the difference to the best one that may be chosen, with an interval "
-    "that holds for all of them at once, as those in the reason do; wholly above 0 is surely worse."
+    "that holds for all of them at once, as those in the reason do; wholly above 0 is surely worse. "
+    "signs: of overfitting."
 )
 
 
@@ -159,7 +160,7 @@ def show(verdict: Replay, console: Console) -> None:
     table = Table(title=f"Verdict on {verdict.name}", title_justify="left", box=None, padding=(0, 2, 0, 0))
     for heading in ("step", *(["smoothed"] if smooths else []), "composite", "95 % interval", "behind best"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for heading in ("signs of overfitting", ""):
+    for heading in ("signs", ""):
         table.add_column(heading, overflow="fold")
     for row in verdict.snapshots:
         smoothed = ["" if row.smoothed is None else f"{row.smoothed:+.3f}"] if smooths else []
