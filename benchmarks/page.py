@@ -44,8 +44,8 @@ from shared.run_folder.tables import read_rows
 CONTENT = {
     "runs": ".darkroom-runs .card",
     "": ".darkroom-screen.drawn .answer h1",
-    "samples": ".room img",
-    "snapshots": ".darkroom-snapshots tbody tr, [data-testid=stDataFrame] canvas",
+    "samples": ".darkroom-frame img.above",
+    "snapshots": ".darkroom-snapshots tbody tr",
     "compare": ".contest h2",
     "logs": ".st-key-log code, [data-testid=stAlert]",
     "config": "[data-testid=stDataFrame] canvas",
