@@ -84,7 +84,9 @@ def drawn_step(reader: RunReader, step: int) -> DrawnStep:
         problem = reader.damaged.get(reader.run.evaluation(step) / "result.json")
         return DrawnStep(str(problem) if problem else say("Nothing was drawn at step {step}.", step=step), ())
     losses = reader.descriptions.losses
-    names = {alone: [column.name for column in losses if column.without_reference == alone] for alone in (True, False)}
+    names = {
+        kind: [column.name for column in losses if column.counts_for(has_reference=kind)] for kind in (True, False)
+    }
     better = gains(reader, reader.result(BASE_MODEL)).of_pictures(result)
     unit_of = prompts(result.samples)
     places = {unit: place for place, unit in enumerate(dict.fromkeys(unit_of.values()))}
@@ -96,7 +98,7 @@ def drawn_step(reader: RunReader, step: int) -> DrawnStep:
             places[unit_of[sample.prompt_id]],
             sample.seed,
             sample.image,
-            {name: sample.metrics.get(name) for name in names[not sample.has_reference]},
+            {name: sample.metrics.get(name) for name in names[sample.has_reference]},
             better.get((sample.prompt_id, sample.seed)),
             {name: alike.model_dump() for name, alike in sample.lookalikes.items()},
         )

@@ -59,8 +59,12 @@ class Evidence:
     @property
     def losses(self) -> tuple[Column, ...]:
         """What is weighed for some prompt: some compare with a reference, some stand in where there is none."""
-        kinds = {not sample.has_reference for sample in self._drawn} or {False}
-        return tuple(column for column in self.reader.descriptions.losses if column.without_reference in kinds)
+        kinds = {sample.has_reference for sample in self._drawn} or {True}
+        return tuple(
+            column
+            for column in self.reader.descriptions.losses
+            if any(column.counts_for(has_reference=kind) for kind in kinds)
+        )
 
     @property
     def _drawn(self) -> tuple[Sample, ...]:

@@ -198,7 +198,7 @@ def _cell(evidence: Evidence, step: int | None, wanted: Sample, other: int | Non
     numbers = tuple(
         f"{say(column.topic)} {number(sample.metrics.get(column.name), 2)}{_sign(column, sample, before)}"
         for column in evidence.reader.descriptions.losses
-        if column.without_reference != sample.has_reference
+        if column.counts_for(has_reference=sample.has_reference)
     )
     alt = say("{title}: {prompt}", title=title, prompt=sample.prompt or sample.prompt_id)
     return PictureCell(title, *sample_urls(evidence.reader, step, sample), alt, numbers)

@@ -133,7 +133,8 @@ def _blank_losses(found: Ranking) -> list[Column]:
     compares with one can have a number.
     """
     known = found.summaries[0].means
-    expected = [column for column in found.metrics.losses if column.without_reference or not found.no_references]
+    losses, some_have = found.metrics.losses, not found.no_references
+    expected = [column for column in losses if some_have or column.counts_for(has_reference=False)]
     return [column for column in expected if column.name not in known]
 
 

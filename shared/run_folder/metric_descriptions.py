@@ -99,6 +99,9 @@ class Column(BaseModel):
         description="A `loss` that counts for the prompts that have no reference, and only for them, in place of those "
         "that compare with one.",
     )
+    everywhere: bool = Field(
+        default=False, description="A `loss` that counts for every prompt, whether it has a reference or not."
+    )
     leading: bool = Field(default=False, description="Stands before the learning rate in `metrics.csv`.")
     ratio: Ratio | None = Field(default=None, description="None: the mean over prompts.")
     guard: Guard | None = None
@@ -133,6 +136,10 @@ class Column(BaseModel):
     def topic(self) -> str:
         """For sentences."""
         return self.aspect or self.title
+
+    def counts_for(self, *, has_reference: bool) -> bool:
+        """Of a `loss`: whether it is weighed for prompts that have a reference, or for those that have none."""
+        return self.everywhere or self.without_reference != has_reference
 
     @property
     def worsening(self) -> int:

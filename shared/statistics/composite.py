@@ -56,9 +56,9 @@ def mix(losses: Sequence[Column], scales: Mapping[str, float], baseline: Sequenc
     """Of the losses that have a scale. baseline: step 0's samples, which say what prompts have a reference."""
     in_use = [column for column in losses if column.name in scales]
     return Mixture(
-        shares=_shares([column for column in in_use if not column.without_reference]),
+        shares=_shares([column for column in in_use if column.counts_for(has_reference=True)]),
         units={column.name: column.worsening * scales[column.name] for column in in_use},
-        shares_alone=_shares([column for column in in_use if column.without_reference]),
+        shares_alone=_shares([column for column in in_use if column.counts_for(has_reference=False)]),
         alone=without_reference(baseline),
     )
 

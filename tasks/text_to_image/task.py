@@ -27,6 +27,7 @@ from shared.run_folder.pending import NUM_FINALISTS
 from shared.run_folder.records.export_format import ExportFormat
 from shared.run_folder.records.run_record import DatasetRecord, InitialLora
 from shared.run_folder.run_dir import RunDir
+from tasks.text_to_image import profiles
 from tasks.text_to_image.doctor_checks import doctor_checks as doctor_checks
 from tasks.text_to_image.encoders import files
 from tasks.text_to_image.models import base_model, external_vae, lora_file, memory, precheck, tokens
@@ -50,6 +51,7 @@ def plan(config: Config, say: Say) -> Plan:
         DataError, ModelError, ConfigError: they cannot be used, or do not suit the settings.
     """
     base_model.require_known_targets(config.lora.target_modules)
+    profiles.require_weights(config)
     _own_prompts(config)
     initial_lora = _initial_lora(config)
     digest = Digests(dataset.digests_path(config))

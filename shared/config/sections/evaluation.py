@@ -13,6 +13,14 @@ from shared.config.sections.base import Section
 class EvaluationConfig(Section):
     """What every snapshot is asked to draw, and how it is evaluated."""
 
+    profile: Annotated[Literal["garment", "person", "character", "style", "object"], Rule.RESULTS] = Field(
+        default="garment", description="What kind of subject is learnt: which metrics judge it, and their weights."
+    )
+    weights: Annotated[dict[str, Annotated[float, Field(ge=0)]], Rule.UPKEEP] = Field(
+        default_factory=dict,
+        description="Weights of metrics in the composite, `{metric = 1.0, …}`, in place of the profile's; 0 "
+        "leaves one out.",
+    )
     num_prompts: Annotated[int, Rule.RESULTS] = Field(
         default=16, ge=2, description="Held-out captions drawn for every snapshot, if pairs are held out."
     )

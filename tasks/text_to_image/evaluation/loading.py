@@ -12,7 +12,7 @@ from tasks.text_to_image.evaluation.picture_evaluation import PictureEvaluation
 from tasks.text_to_image.evaluation.scorer import load_scorer
 from tasks.text_to_image.evaluation.training_set import TrainingSet
 from tasks.text_to_image.families import loading
-from tasks.text_to_image.metrics import metric_names
+from tasks.text_to_image.metrics import metrics_of
 from tasks.text_to_image.models.external_vae import pinned
 from tasks.text_to_image.places import require_present
 
@@ -45,7 +45,7 @@ def build(run: RunDir, config: Config, device: torch.device) -> PictureEvaluatio
             str(device),
             segmenter=settings.segmenter,
             segmenter_labels=settings.segmenter_labels,
-            metrics=metric_names(own_prompts=settings.prompts is not None),
+            metrics=metrics_of(config),
         ),
         TrainingSet(run, config),
     )

@@ -26,6 +26,7 @@ from tasks.text_to_image.evaluation.lookalikes import Lookalikes
 from tasks.text_to_image.evaluation.references import References
 from tasks.text_to_image.evaluation.scorer import Scorer, Scores
 from tasks.text_to_image.evaluation.training_set import TrainingSet
+from tasks.text_to_image.metrics import unmeasured
 from tasks.text_to_image.metrics.metric_input import MetricInput
 
 IMAGES = "images"
@@ -85,7 +86,7 @@ class PictureEvaluation:
             scores = self._score(step, kind, done, drawn)
             if step == BASE_MODEL and kind == "evaluations":
                 output.anchors = anchors(list(self.references.pictures.values()), self.scorer)
-        output.missing = scores.missing
+        output.missing = {**unmeasured(self.config), **scores.missing}
         resembled = lookalikes.take(scores.rows)
         output.samples = [
             Sample(

@@ -13,8 +13,12 @@ from importlib import import_module
 from pkgutil import iter_modules
 
 from shared.config.schema import Config
-from shared.run_folder.metric_descriptions import MetricDescriptions
+from shared.run_folder.metric_descriptions import Column, MetricDescription, MetricDescriptions
 from tasks.text_to_image.metrics.metric import Metric
+from tasks.text_to_image.profiles import PROFILES, Profile, profile_of, require_weights, weights_of
+
+GARMENT = "garment"
+"""The profile that the metrics' own files describe."""
 
 
 @cache
@@ -25,14 +29,12 @@ def all_metrics() -> dict[str, Metric]:
     return {metric.name: metric for metric in sorted(metrics, key=lambda metric: (metric.order, metric.name))}
 
 
-def metric_names(
-    is_wanted: Callable[[Metric], bool] = lambda metric: True, *, own_prompts: bool = False
-) -> tuple[str, ...]:
-    """Of the metrics an evaluation computes, or of some of them. own_prompts: of a run that has prompts of its own."""
+def metric_names(is_wanted: Callable[[Metric], bool] = lambda metric: True) -> tuple[str, ...]:
+    """Of the metrics that a garment's held-out pairs are evaluated by, or of some of them."""
     return tuple(
         name
         for name, metric in all_metrics().items()
-        if metric.by_default and (own_prompts or not metric.for_own_prompts) and is_wanted(metric)
+        if metric.by_default and not metric.for_own_prompts and name not in PROFILES[GARMENT].off and is_wanted(metric)
     )
 
 
@@ -41,8 +43,60 @@ def pairwise_metrics() -> tuple[str, ...]:
     return metric_names(lambda metric: metric.is_pairwise)
 
 
+def metrics_of(config: Config) -> tuple[str, ...]:
+    """Names of the metrics that a run is evaluated by."""
+    profile, has_own = profile_of(config), config.evaluation.prompts is not None
+
+    def is_computed(metric: Metric) -> bool:
+        counts = has_own or any(column.name in profile.everywhere for column in metric.columns)
+        return metric.by_default and metric.name not in profile.off and (counts or not metric.for_own_prompts)
+
+    return tuple(name for name, metric in all_metrics().items() if is_computed(metric))
+
+
 def descriptions(config: Config | None = None) -> MetricDescriptions:
-    """What an evaluator publishes of the metrics it computes in a run. None: a run without prompts of its own."""
-    own_prompts = config is not None and config.evaluation.prompts is not None
-    names = metric_names(own_prompts=own_prompts)
-    return MetricDescriptions(metrics=tuple(all_metrics()[name].describe() for name in names))
+    """What an evaluator publishes of the metrics it computes in a run. None: a run of a garment's held-out pairs.
+
+    The leading columns of `metrics.csv` are there in every run. Those that its profile does not compute stay empty.
+
+    Raises:
+        ConfigError: `evaluation.weights` names what does not count in the run.
+    """
+    if config is None:
+        return MetricDescriptions(metrics=tuple(all_metrics()[name].describe() for name in metric_names()))
+    require_weights(config)
+    profile, weights, computed = profile_of(config), weights_of(config), metrics_of(config)
+    metrics = [metric.describe() for metric in all_metrics().values() if metric.name in computed or _leads(metric)]
+    described = MetricDescriptions(metrics=tuple(_worded(metric, profile) for metric in metrics))
+    empty = unmeasured(config)
+    able = {column.name for column in described.weighable}
+    return described.without(empty).weighed({name: weight for name, weight in weights.items() if name in able})
+
+
+def unmeasured(config: Config) -> dict[str, str]:
+    """Leading columns that stay empty in a run → why."""
+    why = f"the profile {config.evaluation.profile} does not measure it"
+    off = [all_metrics()[name] for name in profile_of(config).off]
+    return {column.name: why for metric in off for column in metric.columns if column.leading}
+
+
+def _leads(metric: Metric) -> bool:
+    return any(column.leading for column in metric.columns)
+
+
+def _worded(metric: MetricDescription, profile: Profile) -> MetricDescription:
+    """With the profile's word for the subject, and what counts for every prompt in it."""
+
+    def changed(column: Column) -> Column:
+        texts = {part: _in_words(getattr(column, part), profile) for part in ("label", "aspect", "meaning")}
+        return column.model_copy(update={**texts, "everywhere": column.name in profile.everywhere})
+
+    return metric.model_copy(update={"columns": tuple(map(changed, metric.columns))})
+
+
+def _in_words(text: str, profile: Profile) -> str:
+    if profile is PROFILES[GARMENT]:
+        return text
+    if text == "subject":
+        return profile.subject
+    return text.replace("fashion CLIP", "CLIP").replace("garment", profile.subject)

@@ -12,7 +12,7 @@ from evaluator.selection.ranking import rank as rank_by
 from shared.run_folder.metric_descriptions import Column, Guard, MetricDescription, MetricDescriptions
 from shared.run_folder.older_metrics import OLDER_METRICS
 from shared.run_folder.records.evaluation_result import Anchors, Sample
-from shared.statistics.composite import guard_unit
+from shared.statistics.composite import guard_unit, mix
 
 METRICS = ("visual_loss", "fashion_clip_loss", "color_loss", "clip_t")
 NUM_PROMPTS, NUM_SEEDS = 8, 2
@@ -403,3 +403,12 @@ def test_a_prompt_without_a_reference_is_judged_by_the_losses_that_need_none():
     assert only_own.no_references
     assert only_own.best
     assert only_own.best.better_than_base
+
+
+def test_a_loss_that_counts_everywhere_is_weighed_beside_those_that_compare_and_alone_without_a_reference():
+    paired = Column(name="paired_loss", meaning="", direction="lower", role="loss", weight=1)
+    always = Column(name="always_loss", meaning="", direction="lower", role="loss", weight=3, everywhere=True)
+    base = [Sample(prompt_id="a", metrics={}), Sample(prompt_id="b", has_reference=False, metrics={})]
+    mixture = mix([paired, always], {"paired_loss": 1.0, "always_loss": 1.0}, base)
+    assert mixture.of("a") == {"paired_loss": 0.25, "always_loss": 0.75}
+    assert mixture.of("b") == {"always_loss": 1.0}

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from shared.config.loading import parse_config
 from shared.run_folder.metric_descriptions import Column, MetricDescription, MetricDescriptions
 from shared.run_folder.older_metrics import OLDER_METRICS
 from tasks.text_to_image import metrics
@@ -29,6 +30,7 @@ HEADER = (
 )
 LATER = ("contrast", "saturation", "sharpness", "unclipped")
 """Columns that the first version did not have."""
+OWN_PROMPTS = parse_config({"data": {"path": "p"}, "evaluation": {"prompts": "p.txt"}})
 EXAMPLE_FILE = "tasks/text_to_image/metrics/brightness.py"
 
 
@@ -54,7 +56,7 @@ def test_the_header_is_what_it_always_was() -> None:
 def test_files_that_hold_no_metric_are_none_and_legacy_is_computed_only_where_named() -> None:
     assert [name for name in metrics.all_metrics() if name in SHIPPED] == list(SHIPPED)
     assert "palette" not in metrics.all_metrics()
-    assert set(SHIPPED) - set(metrics.metric_names(own_prompts=True)) == {"legacy"}
+    assert set(SHIPPED) - set(metrics.metrics_of(OWN_PROMPTS)) == {"legacy"}
 
 
 def test_a_column_is_named_once_and_fits_its_role() -> None:
