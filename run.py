@@ -274,8 +274,13 @@ def verdict(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
     weights: Annotated[str, typer.Option(help="Other weights of the composite, as visual_loss=0.5,color_loss=0.")] = "",
     prefer: Annotated[str, typer.Option(help="In place of evaluation.prefer: best or earliest.")] = "",
+    write: Annotated[
+        bool, typer.Option("--write", help="Also write metrics.csv and best.json, as an evaluator does.")
+    ] = False,
 ) -> None:
-    """Recompute which snapshot to ship, from the published numbers of every picture; nothing is written.
+    """Recompute which snapshot to ship, from the published numbers of every picture and from votes.
+
+    Nothing is written without --write.
 
     Exit codes: 0; 3 where nothing can be compared yet, because step 0 or every snapshot has no evaluation; 4 where
     every snapshot fails a guard or shows a sign of overfitting: none can be recommended; 2 wrong folder or option.
@@ -284,7 +289,7 @@ def verdict(
     def body() -> int:
         if prefer not in ("", "best", "earliest"):
             raise ConfigError(f"--prefer is {prefer}, which is no preference", "give best or earliest")
-        options = ["--json"] if as_json else []
+        options = [*(["--json"] if as_json else []), *(["--write"] if write else [])]
         options += [
             part for name, value in (("--weights", weights), ("--prefer", prefer)) if value for part in (name, value)
         ]
@@ -353,7 +358,7 @@ def _verdict_note(run: RunDir) -> list[str]:
     found = json.loads(done.stdout)["best"] if done.stdout else None  # without: a problem that is listed already
     if found is None:
         return []
-    cure = f"`python run.py evaluate {run.path}` writes it again"
+    cure = f"`python run.py verdict {run.path} --write` writes it again"
     try:
         written = run.read_best()
     except RunFolderError as error:

@@ -1,7 +1,8 @@
-"""`python -m evaluator.replay RUN`: the verdict on a run again, from its published numbers alone; nothing is written.
+"""`python -m evaluator.replay RUN`: the verdict on a run again, from its published numbers and votes alone.
 
-It reads config.toml, run.json, metrics.json, validation.csv and every result.json, and needs neither torch nor the
-pictures, the snapshots or the data set. The same folder gives the same bytes.
+It reads config.toml, run.json, metrics.json, validation.csv, votes/ and every result.json, and needs neither torch nor
+the pictures, the snapshots or the data set. The same folder gives the same bytes. Nothing is written, except by
+`--write`: metrics.csv and best.json, as an evaluator would. So votes count where no evaluator is at work any more.
 """
 
 from __future__ import annotations
@@ -18,11 +19,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from rich.console import Console
 from rich.table import Table
 
-from evaluator.results_table import confirms, read_evidence
+from evaluator.results_table import ResultsTable, confirms, read_evidence
 from evaluator.selection.ranking import Preference
 from evaluator.selection.summary import Summary
 from evaluator.selection.trend import MIN_SMOOTHED
 from evaluator.selection.verdict import Verdict, decide, interval
+from evaluator.vote_lines import vote_lines
 from shared.errors import ConfigError, exit_code_of
 from shared.run_folder import pending
 from shared.run_folder.metric_descriptions import MetricDescriptions
@@ -76,12 +78,13 @@ class SnapshotReplay(BaseModel):
 class Replay(Record):
     """What `run.py verdict RUN --json` prints."""
 
-    schema_version: str = Field(default=f"{SCHEMA_MAJOR}.1", alias="schema")
+    schema_version: str = Field(default=f"{SCHEMA_MAJOR}.2", alias="schema")
     run_id: str
     name: str
     weights: dict[str, float] = Field(description="Loss in use → its share of the composite.")
     scales: dict[str, float] = Field(description="Metric → what counts as one unit of it, from step 0.")
     best: Best | None = Field(description="As best.json, without `created`; None: nothing can be compared yet.")
+    vote_problems: tuple[str, ...] = Field(default=(), description="Why lines of the votes' files do not count.")
     snapshots: tuple[SnapshotReplay, ...]
 
     def to_json(self) -> bytes:
@@ -108,6 +111,7 @@ def replay(run: RunDir, weights: Mapping[str, float] | None = None, prefer: Pref
         weights=verdict.ranking.weights,
         scales=verdict.ranking.scales,
         best=verdict.best,
+        vote_problems=evidence.votes.problems,
         snapshots=_snapshots(verdict, evidence.evaluations),
     )
 
@@ -155,7 +159,7 @@ def _numbers(summary: Summary | None) -> dict[str, Any]:
 
 
 def show(verdict: Replay, console: Console) -> None:
-    """For a person: every snapshot in a line, then what to ship and why."""
+    """For a person: every snapshot in a line, then what to ship and why, then what people preferred."""
     best, smooths = verdict.best, sum(row.smoothed is not None for row in verdict.snapshots) >= MIN_SMOOTHED
     table = Table(title=f"Verdict on {verdict.name}", title_justify="left", box=None, padding=(0, 2, 0, 0))
     for heading in ("step", *(["smoothed"] if smooths else []), "composite", "95 % interval", "behind best"):
@@ -176,6 +180,10 @@ def show(verdict: Replay, console: Console) -> None:
             console.print(f"Caution: {caution}", markup=False)
         if best.advice and best.advice.reason:
             console.print(f"Advice to stop: {best.advice.reason}.", markup=False)
+        for line in vote_lines(best.votes) if best.votes else ():
+            console.print(line, markup=False)
+    for problem in verdict.vote_problems:
+        console.print(f"Not counted: {problem}", markup=False)
 
 
 def _remark(row: SnapshotReplay, best: Best | None) -> str:
@@ -209,8 +217,8 @@ def remarks(run: RunDir, verdict: Replay, *, as_the_run_says: bool) -> Iterator[
     if as_the_run_says and verdict.best and written and _told(written) != _told(verdict.best):
         differs = "gives other numbers" if written.step == verdict.best.step else f"names step {written.step}"
         yield (
-            f"best.json {differs}: another version of Darkroom wrote it, or it follows from other results. {command} "
-            "writes it again."
+            f"best.json {differs}: another version of Darkroom wrote it, or it follows from other results or votes. "
+            f"`python run.py verdict {run.path} --write` writes it again."
         )
 
 
@@ -251,9 +259,19 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument("--weights", default="", help="other weights of the composite, as metric=0.5,…")
     parser.add_argument("--prefer", choices=get_args(Preference), help="in place of evaluation.prefer")
+    parser.add_argument(
+        "--write", action="store_true", help="also write metrics.csv and best.json, as an evaluator does"
+    )
     arguments = parser.parse_args()
+    if arguments.write and (arguments.weights or arguments.prefer):
+        raise ConfigError(
+            "--write writes the verdict by the run's own settings, not by --weights or --prefer",
+            "leave --write out, or change evaluation.prefer in the config",
+        )
     weights = parse_weights(arguments.weights) if arguments.weights else None
     run = open_run(arguments.run)
+    if arguments.write:
+        ResultsTable(run).rebuild()
     verdict = replay(run, weights, arguments.prefer)
     code = NO_VERDICT if verdict.best is None else NOT_RECOMMENDED if verdict.best.flagged else 0
     if arguments.json:

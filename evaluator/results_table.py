@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Mapping
+from pathlib import Path
 
 from filelock import FileLock
 
@@ -22,6 +23,7 @@ from shared.run_folder.records.best import Advice
 from shared.run_folder.records.evaluation_result import EvaluationResult
 from shared.run_folder.run_dir import ResultKind, RunDir, steps_in
 from shared.run_folder.tables import Value, read_rows, write_rows
+from shared.run_folder.votes import pictures_of, read_votes
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +48,8 @@ def read_evidence(run: RunDir, known: Mapping[int, EvaluationResult] | None = No
     metrics = run.read_metric_descriptions()
     evaluations = {**(known or {}), **_results(run, "evaluations", besides=known or ())}
     validations = held_out_losses.read(run.validation_csv, run.validation_examples_csv)
-    return Evidence(dict(sorted(evaluations.items())), _results(run, "confirmations"), validations, metrics)
+    votes = read_votes(run, pictures_of({step: result.samples for step, result in evaluations.items()}))
+    return Evidence(dict(sorted(evaluations.items())), _results(run, "confirmations"), validations, metrics, votes)
 
 
 def confirms(config: Config) -> bool:
@@ -63,10 +66,12 @@ class ResultsTable:
         self._validates = config.train.validation_steps is not None and config.data.num_validation > 0
         self._confirms = confirms(config)
         self._results: dict[int, EvaluationResult] = {}
+        self._votes: dict[Path, int] | None = None
 
     def rebuild(self) -> Ranking:
         """Read new results, rank them all, replace both files; ask for a stop where the rule is `auto` and says so."""
         with FileLock(self._run.metrics_lock):
+            self._votes = _written(self._run)
             evidence = read_evidence(self._run, self._results)
             self._results = {step: found for step, found in evidence.evaluations.items() if found.status != "skipped"}
             verdict = decide(evidence, self._config, confirms=self._confirms)
@@ -82,7 +87,9 @@ class ResultsTable:
         return verdict.ranking
 
     def is_current(self) -> bool:
-        """Whether metrics.csv lists every result there is."""
+        """Whether metrics.csv lists every result there is, and every vote was counted since the first rebuild."""
+        if self._votes is not None and self._votes != _written(self._run):
+            return False
         return steps_in(self._run.evaluations) == {int(row["step"]) for row in read_rows(self._run.metrics_csv)}
 
     def _row(self, result: EvaluationResult, summary: Summary | None, ranking: Ranking) -> dict[str, Value]:
@@ -115,6 +122,11 @@ def _ask_to_stop(run: RunDir, advice: Advice) -> None:
     if not asked_before and is_alive(read_status(run, "trainer")):
         requests.submit_stop(run, by=STOP_RULE)
         log.info("the stop rule asked the trainer to stop: %s", advice.reason)
+
+
+def _written(run: RunDir) -> dict[Path, int]:
+    """How much each voter has written: lines are only ever added."""
+    return {path: path.stat().st_size for path in run.votes.glob("*.jsonl")}
 
 
 def _results(run: RunDir, kind: ResultKind, besides: Collection[int] = ()) -> dict[int, EvaluationResult]:

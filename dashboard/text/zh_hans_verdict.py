@@ -17,6 +17,18 @@ TEXTS: dict[str, str] = {
     "smoothed composite": "平滑后的综合得分",
     "steps {steps}": "第 {steps} 步",
     "{count} held-out pairs of one {unit}": "同一{unit}的 {count} 个留出图文对",
+    # votes
+    "1 vote": "1 票",
+    "{count} votes": "{count} 票",
+    "{votes} and the metrics together name step {step} the best, with a probability of {chance:.0%}.": "{votes}与指标合起来认为第 {step} 步最好，概率为 {chance:.0%}。",
+    "{won} of {count} votes preferred step {step} to step {before}, which the metrics chose. With the metrics, step {step} "
+    "is the better one with a probability of {chance:.0%}.": "{count} 票中有 {won} 票认为第 {step} 步优于指标选出的第 {before} 步。"
+    "结合指标，第 {step} 步更好的概率为 {chance:.0%}。",
+    "{votes} and the metrics together put step {step} before step {before}, which the metrics chose, with a probability of "
+    "{chance:.0%}.": "{votes}与指标合起来认为第 {step} 步优于指标选出的第 {before} 步，概率为 {chance:.0%}。",
+    "{votes} and the metrics together put step {step} before step {before} with a probability of {chance:.0%}: the choice "
+    "changes from {limit:.0%} on.": "{votes}与指标合起来认为第 {step} 步优于第 {before} 步，概率为 {chance:.0%}；"
+    "达到 {limit:.0%} 才会改变选择。",
     # which one, among which
     "{count} snapshots": "{count} 个快照",
     "the {count} snapshots that may be shipped": "{count} 个可以发布的快照",

@@ -17,6 +17,18 @@ TEXTS: dict[str, str] = {
     "smoothed composite": "平滑後的綜合得分",
     "steps {steps}": "第 {steps} 步",
     "{count} held-out pairs of one {unit}": "同一{unit}的 {count} 個留出圖文對",
+    # votes
+    "1 vote": "1 票",
+    "{count} votes": "{count} 票",
+    "{votes} and the metrics together name step {step} the best, with a probability of {chance:.0%}.": "{votes}與指標合起來認為第 {step} 步最好，機率為 {chance:.0%}。",
+    "{won} of {count} votes preferred step {step} to step {before}, which the metrics chose. With the metrics, step {step} "
+    "is the better one with a probability of {chance:.0%}.": "{count} 票中有 {won} 票認為第 {step} 步優於指標選出的第 {before} 步。"
+    "結合指標，第 {step} 步更好的機率為 {chance:.0%}。",
+    "{votes} and the metrics together put step {step} before step {before}, which the metrics chose, with a probability of "
+    "{chance:.0%}.": "{votes}與指標合起來認為第 {step} 步優於指標選出的第 {before} 步，機率為 {chance:.0%}。",
+    "{votes} and the metrics together put step {step} before step {before} with a probability of {chance:.0%}: the choice "
+    "changes from {limit:.0%} on.": "{votes}與指標合起來認為第 {step} 步優於第 {before} 步，機率為 {chance:.0%}；"
+    "達到 {limit:.0%} 才會改變選擇。",
     # which one, among which
     "{count} snapshots": "{count} 個快照",
     "the {count} snapshots that may be shipped": "{count} 個可以發佈的快照",

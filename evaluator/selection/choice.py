@@ -101,7 +101,7 @@ def choice(selection: Selection, top: int, min_difference: float, overruled: int
             difference=min_difference,
             composite=composite,
         )
-    yield from _passed_over(selection)
+    yield from passed_over(selection)
 
 
 def _among(selection: Selection, num_left: int) -> Phrase:
@@ -141,7 +141,7 @@ def listed(steps: Sequence[int]) -> str:
     return ", ".join(map(str, steps))
 
 
-def _passed_over(selection: Selection) -> Iterator[Phrase]:
+def passed_over(selection: Selection) -> Iterator[Phrase]:
     """Which snapshots may not be shipped, and why."""
     steps_of: dict[str, list[int]] = {}
     for step, reason in selection.objections.items():

@@ -9,7 +9,14 @@ from functools import cached_property
 from typing import Literal
 
 from evaluator.selection.bands import composite_level, metric_level
-from evaluator.selection.choice import Selection, choice, findings, no_recommendation, unguarded
+from evaluator.selection.choice import (
+    Selection,
+    choice,
+    findings,
+    no_recommendation,
+    passed_over,
+    unguarded,
+)
 from evaluator.selection.held_out_losses import Validated
 from evaluator.selection.summary import Summary, summarize
 from evaluator.selection.trend import Trend
@@ -94,10 +101,10 @@ class Ranking:
         """The best smoothed composite of those that may be shipped."""
         return min(self.eligible, key=lambda summary: self.trend.level(summary.step)).step
 
-    def selection_of(self, step: int) -> Selection:
-        """What there is to say for shipping the candidate that the final chose in place of `best`."""
+    def selection_of(self, step: int, why: Phrase | None = None) -> Selection:
+        """What there is to say for shipping a candidate in place of `best`: the final chose it, or else `why`."""
         chosen = next(summary for summary in self.candidates if summary.step == step)
-        return self._describe(chosen, self._top, self.best.step if self.best else None)
+        return self._describe(chosen, self._top, self.best.step if self.best else None, why)
 
     @cached_property
     def flagged(self) -> dict[int, tuple[bool, bool]]:
@@ -169,7 +176,9 @@ class Ranking:
     def _num_compared(self) -> int:
         return sum(summary.step > 0 for summary in self.summaries)
 
-    def _describe(self, chosen: Summary, top: int, overruled: int | None = None) -> Selection:
+    def _describe(
+        self, chosen: Summary, top: int, overruled: int | None = None, why: Phrase | None = None
+    ) -> Selection:
         composite = self._composite(chosen)
         assert composite is not None, "a candidate has a composite"
         selection = Selection(
@@ -186,7 +195,11 @@ class Ranking:
         )
         sentences = (
             *no_recommendation(selection, self.flagged),
-            *choice(selection, top, self.min_difference, overruled),
+            *(
+                choice(selection, top, self.min_difference, overruled)
+                if why is None
+                else (why, *passed_over(selection))
+            ),
             *findings(selection, chosen, self.metrics, self._fallen(chosen), one_prompt=self.one_prompt),
             *unguarded(
                 [column for column in self.metrics.columns if column.guard and not self._guards(column, chosen)]

@@ -14,7 +14,7 @@ has a paired interval over prompts like any other.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,6 +36,8 @@ gain."""
 MIN_EARLIER = 3
 """Snapshots before the recent ones, without which nothing is known of how learning has slowed down."""
 NUM_FILLS = 20
+MIN_FREEDOM = 3
+"""Of Student's t: with fewer its variance is infinite."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,16 @@ class Trend:
     def difference(self, step: int, other: int, level: float) -> Estimate | None:
         """The smoothed composite of `step` minus that of `other`, with its interval over prompts."""
         return difference(self._values(step), self._values(other), level)
+
+    def joint(self, steps: Sequence[int]) -> tuple[Numbers, Numbers]:
+        """(smoothed means, their covariance over prompts) of these steps, by step.
+
+        With few prompts the covariance is itself uncertain: it is as much wider as Student's t is than a Gaussian.
+        """
+        rows_SP = self._smoothed_SP[[self._row(step) for step in steps]]
+        freedom = max(len(self._prompts) - 1, MIN_FREEDOM)
+        covariance_SS = np.atleast_2d(np.cov(rows_SP)) / len(self._prompts)
+        return rows_SP.mean(axis=1), covariance_SS * (freedom / (freedom - 2))
 
     def ahead(self, num_steps: int, num_snapshots: int) -> Ahead:
         """What `num_steps` more would bring if learning went on as it has in the last `num_snapshots` (at least 3).

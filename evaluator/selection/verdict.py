@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from evaluator.selection import cautions, confirmation, ranking, stop_rule
 from evaluator.selection.choice import Selection
@@ -11,12 +11,15 @@ from evaluator.selection.held_out_losses import Validated
 from evaluator.selection.one_method import computed_in_two_ways
 from evaluator.selection.ranking import Ranking
 from evaluator.selection.summary import Summary
+from evaluator.selection.votes.contest import contest
+from evaluator.selection.votes.outcome import outcome
 from shared.config.schema import Config
 from shared.run_folder.metric_descriptions import Column, MetricDescriptions
 from shared.run_folder.phrase import Phrase
 from shared.run_folder.records.best import Advice, Best, Confirmation, Interval, Measured
 from shared.run_folder.records.evaluation_result import Anchors, EvaluationResult, Sample
 from shared.run_folder.run_dir import step_name
+from shared.run_folder.votes import Votes
 from shared.statistics.paired import Estimate
 
 
@@ -30,6 +33,8 @@ class Evidence:
     """Of finalists and the base model, evaluated again."""
     validations: tuple[Validated, ...]
     metrics: MetricDescriptions
+    votes: Votes = field(default_factory=Votes)
+    """Of people, between pictures of the evaluations."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +83,18 @@ def _best(
         return None
     confirmed = _confirmation(evidence, found)
     selection = first if confirmed is None or confirmed.agrees else found.selection_of(confirmed.step)
+    finalists = confirmation.finalists(found)
+    competing = contest(found, finalists, {step for vote in evidence.votes.telling for step in vote.steps})
+    samples = _samples(evidence.evaluations)
+    voted = outcome(found, competing, evidence.votes, samples, selection.step) if competing else None
+    if voted and voted.moved:  # what the final said is about another snapshot
+        confirmed, selection = None, found.selection_of(voted.favourite, voted.reason_phrases[0])
+        first = selection
+    sentences = (
+        *selection.sentences,
+        *(confirmed.reason_phrases if confirmed else ()),
+        *(voted.reason_phrases if voted and not voted.moved else ()),
+    )
     summaries = {summary.step: summary for summary in found.summaries}
     shipped, latest = summaries[selection.step], found.candidates[-1]
     warnings = (
@@ -88,8 +105,8 @@ def _best(
     return Best(
         step=selection.step,
         snapshot=f"snapshots/{step_name(selection.step)}",
-        reason=f"{selection.reason} {confirmed.reason}" if confirmed else selection.reason,
-        reason_phrases=(*selection.sentences, *(confirmed.reason_phrases if confirmed else ())),
+        reason=" ".join(map(str, sentences)),
+        reason_phrases=sentences,
         better_than_base=(confirmed or first).better_than_base,
         flagged=selection.flagged or (confirmed is not None and confirmed.flagged),
         cautions=tuple(map(str, warnings)),
@@ -108,8 +125,10 @@ def _best(
         latest_step=latest.step,
         latest_signals=latest.signals,
         advice=advice,
-        finalists=confirmation.finalists(found) if confirms else (),
-        confirmation=confirmed,
+        finalists=finalists if confirms else (),
+        confirmation=_confirmation(evidence, found),
+        votes=voted,
+        contest=competing,
     )
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from shared.errors import DarkroomError
+from shared.errors import DarkroomError, RunFolderError
 from shared.files.publication import owner_lives, sha256, verify
 from shared.launch.relocation import DATA_KEYS, new_place
 from shared.launch.task import Task
@@ -18,6 +18,7 @@ from shared.run_folder.heartbeat import is_alive, read_status, someone_serves
 from shared.run_folder.leases import dead_claims
 from shared.run_folder.run_dir import RunDir, step_name, steps_in
 from shared.run_folder.tables import EXAMPLE_COLUMNS, TRAIN_COLUMNS, read_rows, whole_lines
+from shared.run_folder.votes import pictures_of, read_votes
 
 Problems = Iterator[str]
 
@@ -125,6 +126,16 @@ def _leftovers(run: RunDir) -> Problems:
     )
 
 
+def _votes(run: RunDir) -> Problems:
+    """Each line of the votes' files is a vote on pictures of this run."""
+    results = ((step, run.read_result(step)) for step in steps_in(run.evaluations)) if run.votes.is_dir() else ()
+    try:
+        drawn = pictures_of({step: result.samples for step, result in results if result})
+    except RunFolderError:  # told among the results
+        drawn = None
+    yield from read_votes(run, drawn).problems
+
+
 def _data_set(run: RunDir, task: Task) -> Problems:
     """The data, where it is here, is what the run began with."""
     config = run.read_config()
@@ -146,6 +157,7 @@ INVARIANTS: dict[str, Callable[[RunDir], Problems]] = {
     "training rows": _training_rows,
     "validation rows": _validation_rows,
     "tables": _tables,
+    "votes": _votes,
     "leftovers": _leftovers,
 }
 

@@ -98,6 +98,15 @@ class RunDir:
         return self.path / "notes.json"
 
     @property
+    def votes(self) -> Path:
+        """What people preferred: one file for each voter, see `shared.run_folder.votes`; writer: the dashboard."""
+        return self.path / "votes"
+
+    def votes_of(self, voter: str) -> Path:
+        """The file of a voter."""
+        return self.votes / f"{voter}.jsonl"
+
+    @property
     def snapshots(self) -> Path:
         """The watched folder."""
         return self.path / "snapshots"

@@ -27,7 +27,7 @@ from tasks.text_to_image.metrics import descriptions
 from tests.new_metric import SHIPPED
 
 DASHBOARD = Path(charts.__file__).parents[1]
-EVALUATOR = (*Path(selection.__file__).parent.glob("*.py"), Path(signs.__file__))
+EVALUATOR = (*Path(selection.__file__).parent.rglob("*.py"), Path(signs.__file__))
 CHINESE = ("zh-Hans", "zh-Hant")
 DESCRIBED = descriptions(parse_config({"data": {"path": "p"}, "evaluation": {"prompts": "p.txt"}}))
 SHOWN = (*DESCRIBED.compared, *DESCRIBED.charted, *OLDER_METRICS.charted)

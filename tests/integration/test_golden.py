@@ -60,7 +60,7 @@ def test_a_finished_run_is_whole(finished: RunDir) -> None:
 
 
 def test_a_best_json_unlike_the_verdict_is_noted(finished: RunDir) -> None:
-    cure = f"; `python run.py evaluate {finished.path}` writes it again"
+    cure = f"; `python run.py verdict {finished.path} --write` writes it again"
     assert f"note: best.json names step 20, the verdict is step 40{cure}" in command("check", finished.path)
     finished.best.unlink()
     assert f"note: best.json is missing, the verdict is step 40{cure}" in command("check", finished.path)

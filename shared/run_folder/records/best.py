@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from shared.run_folder.phrase import Phrase
+from shared.run_folder.records.contest import Contest, VoteVerdict
 from shared.run_folder.records.evaluation_result import Anchors
 from shared.run_folder.records.record import Record
 from shared.run_folder.times import utc_now
@@ -149,4 +150,8 @@ class Best(Record):
         default=(), description="Snapshots to be evaluated again at the end; empty: none are."
     )
     confirmation: Confirmation | None = None
+    votes: VoteVerdict | None = Field(default=None, description="What people preferred; None: nobody has voted.")
+    contest: Contest | None = Field(
+        default=None, description="What people are asked to vote on; the prior of the votes."
+    )
     created: str = Field(default_factory=utc_now)

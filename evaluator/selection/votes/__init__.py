@@ -1,0 +1,1 @@
+"""The votes in the verdict: who competes, what people prefer, which metrics agree with them. Pure."""

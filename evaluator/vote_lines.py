@@ -1,0 +1,26 @@
+"""What a person at the terminal reads of the votes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from shared.run_folder.records.contest import Agreement, VoteVerdict
+
+
+def vote_lines(votes: VoteVerdict) -> Iterator[str]:
+    """How many there are, whom they prefer, which metrics agree with them."""
+    voters = ", ".join(f"{voter} {count}" for voter, count in votes.voters.items())
+    yield f"Votes: {votes.num_votes} ({voters}), {votes.num_skipped} skipped. Strength over step 0, with the metrics:"
+    for one in votes.steps:
+        counted = f"won {one.won}, lost {one.lost}, equal {one.equal}"
+        chance = f"  best with {one.chance:.0%}" if one.step else ""
+        yield f"  step {one.step:<6} {one.strength:+.2f} ({one.low:+.2f} to {one.high:+.2f})  {counted}{chance}"
+    if votes.agreement:
+        yield "How often a metric preferred the same picture as the voter:"
+    for one in sorted(votes.agreement, key=lambda one: -one.low):
+        yield f"  {one.title}: {_agreed(one)}"
+
+
+def _agreed(one: Agreement) -> str:
+    share = f"{one.agreed} of {one.num_votes} ({one.low:.0%} to {one.high:.0%})"
+    return share if one.is_above_chance else f"{share}, not told from chance"
