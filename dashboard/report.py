@@ -12,7 +12,6 @@ import html
 import io
 import json
 import sys
-import tomllib
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -42,6 +41,7 @@ from dashboard.story.screen import Screen, screen
 from dashboard.text import language
 from dashboard.text.language import say
 from dashboard.text.phrases import told
+from dashboard.theme import css_variables
 from shared.errors import exit_code_of, writing
 from shared.files.regular import own_file
 from shared.files.replacing import replace_file
@@ -82,7 +82,6 @@ def render(reader: RunReader) -> str:
     best, steps = reader.best(), chosen_steps(reader)
     shown = screen(reader, datetime.now(UTC), UTC)
     picture = partial(inline, reader.run)
-    theme = tomllib.loads((HERE / ".streamlit" / "config.toml").read_text(encoding="utf-8"))["theme"]
     data = {**figure_data(reader), "wall": wall_data(reader, steps)}
     parts = {
         "lang": language.current(),
@@ -93,8 +92,8 @@ def render(reader: RunReader) -> str:
         "og_title": html.escape(f"{reader.name}: {shown.verdict.headline}"),
         "og_image": picture(first_picture(shown)),
         "first_screen": screen_html(shown, picture, partial(inline, reader.run, max_side=THUMBNAIL_SIDE)),
-        "light": css_variables(theme["light"]),
-        "dark": css_variables(theme["dark"]),
+        "light": css_variables("light"),
+        "dark": css_variables("dark"),
         "style": "".join(FILES[name].decode() for name in STYLES) + STYLE.read_text(encoding="utf-8"),
         "alerts": failures(reader),
         "numbers": numbers(reader, best) if best else "",
@@ -259,12 +258,6 @@ def settings(reader: RunReader) -> str:
     return "".join(
         f"<tr><td>{html.escape(name)}</td><td>{html.escape(spell(value))}</td></tr>" for name, value in values.items()
     )
-
-
-def css_variables(colors: dict[str, str]) -> str:
-    """Streamlit's theme as the variables that the components read: `blueColor` is `--st-blue-color`."""
-    dashed = {"".join(f"-{c.lower()}" if c.isupper() else c for c in name): value for name, value in colors.items()}
-    return " ".join(f"--st-{name}: {value};" for name, value in dashed.items())
 
 
 if __name__ == "__main__":

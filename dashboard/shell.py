@@ -14,6 +14,7 @@ import streamlit as st
 
 from dashboard import url_state
 from dashboard.data.runs import run_names, runs_folder
+from dashboard.pages import PATHS, page_titles
 from dashboard.panels import LANGUAGE, RUN_IDS, is_another
 from dashboard.panels.bar import bar
 from dashboard.text.language import LANGUAGES, best_match, say, use
@@ -53,20 +54,6 @@ def shell() -> None:
     url_state.write()
 
 
-def page_titles() -> dict[str, str]:
-    """Every page by the name of its file, in the order of use."""
-    return {
-        "runs": say("Runs"),
-        "overview": say("Overview"),
-        "samples": say("Pictures"),
-        "snapshots": say("Snapshots"),
-        "compare": say("Compare"),
-        "logs": say("Logs"),
-        "settings": say("Config"),
-        "system": say("System"),
-    }
-
-
 def starts_with_all(names: list[str]) -> bool:
     """Whether nothing says which of several runs to show: neither the address nor who started the dashboard."""
     is_said = st.session_state.get("run") or st.query_params.get("run") or os.environ.get("DARKROOM_RUN")
@@ -75,8 +62,7 @@ def starts_with_all(names: list[str]) -> bool:
 
 def page_of(name: str, title: str) -> st.Page:
     """The page of `views/<name>.py`."""
-    path = "config" if name == "settings" else name
-    return st.Page(VIEWS / f"{name}.py", title=title, url_path=path, default=name == "overview")
+    return st.Page(VIEWS / f"{name}.py", title=title, url_path=PATHS[name] or name, default=name == "overview")
 
 
 def link_pages(pages: Mapping[str, st.Page]) -> None:

@@ -11,6 +11,7 @@ import streamlit as st
 
 from dashboard import url_state
 from dashboard.components.screen import Asked, show_bar
+from dashboard.pages import PATHS
 from dashboard.panels import shown_reader
 from dashboard.panels.controls import obey
 from dashboard.text import language
@@ -31,8 +32,7 @@ def bar(run_name: str, run_id: str, page: str, titles: Mapping[str, str]) -> Non
 
 def page_url(name: str, run_name: str) -> str:
     """Relative to any page."""
-    path = {"overview": ".", "settings": "config"}.get(name, name)
-    return f"{path}?{urlencode({'run': run_name})}"
+    return f"{PATHS[name] or '.'}?{urlencode({'run': run_name})}"
 
 
 def follow(asked: Asked, run_name: str) -> None:

@@ -14,10 +14,10 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
+from dashboard.pages import PATHS
 from dashboard.server.scripts import links
 from dashboard.text.language import in_all
 
-PATHS = ("runs", "", "samples", "snapshots", "compare", "logs", "config", "system")
 INDEX = Path(st.__file__).parent / "static" / "index.html"
 SCRIPTS = tuple(Path(__file__).with_name(name) for name in ("page.js", "history.js"))
 HINT = (
@@ -36,4 +36,4 @@ def page_routes() -> list[Route]:
     async def page(_: Request) -> Response:
         return HTMLResponse(text, headers={"Cache-Control": "no-cache"})
 
-    return [Route(f"/{path}", page) for path in PATHS]
+    return [Route(f"/{path}", page) for path in PATHS.values()]

@@ -1,0 +1,30 @@
+"""The pages: their names, which are those of the files in `views`, their paths, and their titles."""
+
+from __future__ import annotations
+
+from dashboard.text.language import say
+
+PATHS = {
+    "runs": "runs",
+    "overview": "",
+    "samples": "samples",
+    "snapshots": "snapshots",
+    "compare": "compare",
+    "logs": "logs",
+    "settings": "config",
+    "system": "system",
+}
+
+
+def page_titles() -> dict[str, str]:
+    """Every page by its name, in the order of use."""
+    return {
+        "runs": say("Runs"),
+        "overview": say("Overview"),
+        "samples": say("Pictures"),
+        "snapshots": say("Snapshots"),
+        "compare": say("Compare"),
+        "logs": say("Logs"),
+        "settings": say("Config"),
+        "system": say("System"),
+    }
