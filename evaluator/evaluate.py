@@ -53,6 +53,11 @@ class Evaluator:
         evaluation = self.evaluation.with_prompts(prompts)
         return replace(self, evaluation=evaluation, kind=kind) if evaluation else None
 
+    def at_strength(self, kind: ResultKind, strength: float) -> Evaluator | None:
+        """The evaluator of the same inputs at another strength; None: this task has no strength."""
+        evaluation = self.evaluation.at_strength(strength)
+        return replace(self, evaluation=evaluation, kind=kind) if evaluation else None
+
     def evaluate(self, step: int, *, patient: bool = False) -> EvaluationResult | None:
         """Evaluate a step and publish the result; step 0 is the base model.
 
@@ -119,13 +124,15 @@ class Evaluator:
             log.warning("step %d was evaluated by another evaluator first; this result is dropped", result.step)
 
 
-def skip(run: RunDir, record: RunRecord, step: int, reason: str) -> None:
+def skip(run: RunDir, record: RunRecord, step: int, reason: str, kind: ResultKind = "evaluations") -> None:
     """Publish that a snapshot is skipped: a result without pictures."""
     manifest = read_manifest(run.snapshot(step))
     training = _training(manifest) if manifest else {}
     result = EvaluationResult(run_id=record.run_id, step=step, status="skipped", reason=reason, training=training)
     result_manifest = Manifest(kind="evaluation", run_id=record.run_id, step=step)
-    publish(run.staging, run.evaluation(step), result_manifest, lambda folder: result.write(folder / "result.json"))
+    target = run.result(kind, step)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    publish(run.staging, target, result_manifest, lambda folder: result.write(folder / "result.json"))
 
 
 def _training(manifest: Manifest) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from shared.run_folder.metric_descriptions import MetricDescriptions
 from shared.run_folder.pending import BASE_MODEL, Work
 from shared.run_folder.records.evaluation_result import EvaluationResult
 from shared.run_folder.records.run_record import RunRecord
-from shared.run_folder.run_dir import RunDir, steps_in
+from shared.run_folder.run_dir import RunDir, steps_in, strength_of
 
 log = logging.getLogger(__name__)
 
@@ -118,6 +118,14 @@ class EvaluationLoop:
         settings = self.config.evaluation
         return pending.due(self.run, settings, trainer_lives=self._trainer_lives()) or pending.unconfirmed(self.run)
 
+    def _what(self, work: Work) -> str:
+        """What is being done, and how much of the kind still waits."""
+        if strength := strength_of(work.kind):
+            others = pending.at_other_strengths(self.run)
+            return f"step {work.step} at strength {strength:g}, {max(0, len(others) - 1)} more waiting"
+        again = " again" if work.kind == "confirmations" else ""
+        return f"step {work.step}{again}, {len(self._waiting() - {work.step})} more waiting"
+
     def _trainer_lives(self) -> bool:
         return is_alive(read_status(self.run, "trainer"))
 
@@ -129,9 +137,7 @@ class EvaluationLoop:
         with claimed(self.run, work.step, work.kind) as mine:
             if not mine or pending.is_done(self.run, work):
                 return
-            again = " again" if work.kind == "confirmations" else ""
-            message = f"step {work.step}{again}, {len(self._waiting() - {work.step})} more waiting"
-            self.status.update("evaluating", step=work.step, message=message)
+            self.status.update("evaluating", step=work.step, message=self._what(work))
             evaluator = self._evaluator_for(work)
             if evaluator is None:
                 return
@@ -154,6 +160,11 @@ class EvaluationLoop:
             return self.evaluator
         if work.kind == "confirmations":
             return self.confirming_evaluator
+        if strength := strength_of(work.kind):
+            evaluator = self.evaluator.at_strength(work.kind, strength)
+            if evaluator is None:
+                skip(self.run, self.record, work.step, "what this task trains has no strength", work.kind)
+            return evaluator
         request = next(request for request in requests.requests(self.run, "evaluate") if work.kind.endswith(request.id))
         evaluator = self.evaluator.answering(work.kind, request.prompts)
         if evaluator is None:

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from rich.console import Console
 from rich.table import Table
 
-from evaluator.results_table import ResultsTable, confirms, read_evidence
+from evaluator.results_table import ResultsTable, confirms, read_evidence, strengths
 from evaluator.selection.ranking import Preference
 from evaluator.selection.summary import Summary
 from evaluator.selection.trend import MIN_SMOOTHED
@@ -104,7 +104,7 @@ def replay(run: RunDir, weights: Mapping[str, float] | None = None, prefer: Pref
         config = config.model_copy(update={"evaluation": config.evaluation.model_copy(update={"prefer": prefer})})
     if weights:
         evidence = replace(evidence, metrics=_weighed(evidence.metrics, weights))
-    verdict = decide(evidence, config, confirms=confirms(config))
+    verdict = decide(evidence, config, confirms=confirms(config), strengths=strengths(config))
     return Replay(
         run_id=record.run_id,
         name=record.name,

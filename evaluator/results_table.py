@@ -21,7 +21,7 @@ from shared.run_folder.heartbeat import is_alive, read_status
 from shared.run_folder.metric_descriptions import MetricDescriptions
 from shared.run_folder.records.best import Advice
 from shared.run_folder.records.evaluation_result import EvaluationResult
-from shared.run_folder.run_dir import ResultKind, RunDir, steps_in
+from shared.run_folder.run_dir import ResultKind, RunDir, steps_in, strength_kind, strengths_in
 from shared.run_folder.tables import Value, read_rows, write_rows
 from shared.run_folder.votes import pictures_of, read_votes
 
@@ -49,12 +49,20 @@ def read_evidence(run: RunDir, known: Mapping[int, EvaluationResult] | None = No
     evaluations = {**(known or {}), **_results(run, "evaluations", besides=known or ())}
     validations = held_out_losses.read(run.validation_csv, run.validation_examples_csv)
     votes = read_votes(run, pictures_of({step: result.samples for step, result in evaluations.items()}))
-    return Evidence(dict(sorted(evaluations.items())), _results(run, "confirmations"), validations, metrics, votes)
+    drawn = {strength: _results(run, strength_kind(strength)) for strength in strengths_in(run)}
+    again = _results(run, "confirmations")
+    return Evidence(dict(sorted(evaluations.items())), again, validations, metrics, votes, drawn)
 
 
 def confirms(config: Config) -> bool:
     """Whether the finalists of a run are evaluated again."""
     return config.evaluation.confirm_prompts > 0
+
+
+def strengths(config: Config) -> tuple[float, ...]:
+    """At which the snapshot to ship is drawn, beside 1. None where the run's config does not name them: an older
+    version made it, and what it has finished stays finished."""
+    return config.evaluation.strengths if "strengths" in config.evaluation.model_fields_set else ()
 
 
 class ResultsTable:
@@ -74,7 +82,7 @@ class ResultsTable:
             self._votes = _written(self._run)
             evidence = read_evidence(self._run, self._results)
             self._results = {step: found for step, found in evidence.evaluations.items() if found.status != "skipped"}
-            verdict = decide(evidence, self._config, confirms=self._confirms)
+            verdict = decide(evidence, self._config, confirms=self._confirms, strengths=strengths(self._config))
             if verdict.best:  # before the rows: whoever sees a step in metrics.csv finds a verdict that has weighed it
                 verdict.best.write(self._run.best)
             summaries = {summary.step: summary for summary in verdict.ranking.summaries}

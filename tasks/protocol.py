@@ -191,6 +191,10 @@ class Evaluation(Protocol):
         """The same model with prompts that the user requested; None: the task has no prompts."""
         ...
 
+    def at_strength(self, strength: float) -> Evaluation | None:
+        """The same inputs with what was learnt at another strength, 1 is full; None: the task has no strength."""
+        ...
+
 
 class EvaluationPart(Protocol):
     """The module `evaluation` of a task."""

@@ -134,6 +134,7 @@ def tiny_config(
             "num_inference_steps": 2,
             "fashion_clip": "pocket",
             "confirm_prompts": 0,
+            "strengths": [],
         },
     }
     for section, values in sections.items():

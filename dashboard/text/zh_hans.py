@@ -652,4 +652,7 @@ TEXTS: dict[str, str] = {
     "Save": "保存",
     "Cancel": "取消",
     "The note of this run is too long to be changed here. Change it in notes.json.": "此训练的备注太长，无法在此修改。请在 notes.json 中修改。",
+    "to be used at strength {strength}": "建议使用强度 {strength}",
+    "{kept} of the gain is left at {lower}": "强度 {lower} 时保留 {kept} 的提升",
+    "Download for {program}, to use at strength {strength}": "下载供 {program} 使用，建议强度 {strength}",
 }

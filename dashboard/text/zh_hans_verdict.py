@@ -119,6 +119,15 @@ TEXTS: dict[str, str] = {
     "the share of pixels that are not clipped is {value} of the reference pictures'; a sign if the whole interval is under {limit}": "未过曝或死黑的像素占比是参考图的 {value}；整个区间低于 {limit} 即为迹象",
     "too few prompts have a reference picture": "有参考图的提示词太少",
     "the nearest training picture is {value} as far away as the nearest of as many held-out ones; a sign if the whole interval is under {limit}": "到最近训练图的距离是到同样多留出图片中最近一张的 {value}；整个区间低于 {limit} 即为迹象",
+    # the strength
+    "Recommended strength: {strength:g}, because at strength 1 it {reason}.": "建议强度：{strength:g}，因为强度为 1 时它{reason}。",
+    "Recommended strength: {strength:g}, where the composite is better by {gain:.2f} ({low:.2f} to {high:.2f}) than at strength 1.": "建议强度：{strength:g}，其综合得分比强度 1 好 {gain:.2f}（{low:.2f} 至 {high:.2f}）。",
+    "Recommended strength: 1; it is surely better than {others}.": "建议强度：1，它明显好于 {others}。",
+    "Recommended strength: 1; of {others}, none is shown to be better, and surely worse: {worse}.": "建议强度：1；{others} 中没有一个显示出更好，明显更差的有：{worse}。",
+    "Recommended strength: 1; of {others}, none is shown to be better.": "建议强度：1；{others} 中没有一个显示出更好。",
+    "At strength {lower:g} the subject survives: {kept:.0%} of the gain over {base} is left.": "强度 {lower:g} 时主体仍在：相对{base}的提升还剩 {kept:.0%}。",
+    "At strength {lower:g} the subject does not survive: only {kept:.0%} of the gain over {base} is left.": "强度 {lower:g} 时主体已失：相对{base}的提升只剩 {kept:.0%}。",
+    "At strength {lower:g} {kept:.0%} of the gain over {base} is left, but it is not shown to be better than {base} there.": "强度 {lower:g} 时相对{base}的提升还剩 {kept:.0%}，但没有显示出优于{base}。",
     # the stop rule
     "the newest snapshot shows signs of overfitting": "最新的快照有过拟合迹象",
     "the newest {count} snapshots show signs of overfitting": "最新的 {count} 个快照都有过拟合迹象",

@@ -652,4 +652,7 @@ TEXTS: dict[str, str] = {
     "Save": "儲存",
     "Cancel": "取消",
     "The note of this run is too long to be changed here. Change it in notes.json.": "此訓練的備註太長，無法在此修改。請在 notes.json 中修改。",
+    "to be used at strength {strength}": "建議使用強度 {strength}",
+    "{kept} of the gain is left at {lower}": "強度 {lower} 時保留 {kept} 的提升",
+    "Download for {program}, to use at strength {strength}": "下載供 {program} 使用，建議強度 {strength}",
 }

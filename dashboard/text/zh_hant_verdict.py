@@ -119,6 +119,15 @@ TEXTS: dict[str, str] = {
     "the share of pixels that are not clipped is {value} of the reference pictures'; a sign if the whole interval is under {limit}": "未過曝或死黑的像素占比是參考圖的 {value}；整個區間低於 {limit} 即為跡象",
     "too few prompts have a reference picture": "有參考圖的提示詞太少",
     "the nearest training picture is {value} as far away as the nearest of as many held-out ones; a sign if the whole interval is under {limit}": "到最近訓練圖的距離是到同樣多留出圖片中最近一張的 {value}；整個區間低於 {limit} 即為跡象",
+    # the strength
+    "Recommended strength: {strength:g}, because at strength 1 it {reason}.": "建議強度：{strength:g}，因為強度為 1 時它{reason}。",
+    "Recommended strength: {strength:g}, where the composite is better by {gain:.2f} ({low:.2f} to {high:.2f}) than at strength 1.": "建議強度：{strength:g}，其綜合得分比強度 1 好 {gain:.2f}（{low:.2f} 至 {high:.2f}）。",
+    "Recommended strength: 1; it is surely better than {others}.": "建議強度：1，它明顯好於 {others}。",
+    "Recommended strength: 1; of {others}, none is shown to be better, and surely worse: {worse}.": "建議強度：1；{others} 中沒有一個顯示出更好，明顯更差的有：{worse}。",
+    "Recommended strength: 1; of {others}, none is shown to be better.": "建議強度：1；{others} 中沒有一個顯示出更好。",
+    "At strength {lower:g} the subject survives: {kept:.0%} of the gain over {base} is left.": "強度 {lower:g} 時主體仍在：相對{base}的提升還剩 {kept:.0%}。",
+    "At strength {lower:g} the subject does not survive: only {kept:.0%} of the gain over {base} is left.": "強度 {lower:g} 時主體已失：相對{base}的提升只剩 {kept:.0%}。",
+    "At strength {lower:g} {kept:.0%} of the gain over {base} is left, but it is not shown to be better than {base} there.": "強度 {lower:g} 時相對{base}的提升還剩 {kept:.0%}，但沒有顯示出優於{base}。",
     # the stop rule
     "the newest snapshot shows signs of overfitting": "最新的快照有過擬合跡象",
     "the newest {count} snapshots show signs of overfitting": "最新的 {count} 個快照都有過擬合跡象",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from evaluator.selection import cautions, confirmation, ranking, stop_rule
+from evaluator.selection import cautions, confirmation, ranking, stop_rule, strength
 from evaluator.selection.choice import Selection
 from evaluator.selection.held_out_losses import Validated
 from evaluator.selection.one_method import computed_in_two_ways
@@ -16,8 +16,9 @@ from evaluator.selection.votes.outcome import outcome
 from shared.config.schema import Config
 from shared.run_folder.metric_descriptions import Column, MetricDescriptions
 from shared.run_folder.phrase import Phrase
-from shared.run_folder.records.best import Advice, Best, Confirmation, Interval, Measured
+from shared.run_folder.records.best import Advice, Best, Confirmation, Measured
 from shared.run_folder.records.evaluation_result import Anchors, EvaluationResult, Sample
+from shared.run_folder.records.interval import Interval
 from shared.run_folder.run_dir import step_name
 from shared.run_folder.votes import Votes
 from shared.statistics.paired import Estimate
@@ -35,6 +36,10 @@ class Evidence:
     metrics: MetricDescriptions
     votes: Votes = field(default_factory=Votes)
     """Of people, between pictures of the evaluations."""
+    strengths: Mapping[float, Mapping[int, EvaluationResult]] = field(
+        default_factory=dict[float, Mapping[int, EvaluationResult]]
+    )
+    """Strength → by step, of snapshots drawn at other strengths than 1."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +52,9 @@ class Verdict:
     """None without a snapshot that can be compared with the base model. Its `created` is the time it was found."""
 
 
-def decide(evidence: Evidence, config: Config, *, confirms: bool) -> Verdict:
-    """Rank, choose, confirm. confirms: whether finalists are to be evaluated again at the end."""
+def decide(evidence: Evidence, config: Config, *, confirms: bool, strengths: Sequence[float] = ()) -> Verdict:
+    """Rank, choose, confirm. confirms: whether finalists are to be evaluated again at the end; strengths: at which the
+    one to ship is drawn after that."""
     anchors = evidence.evaluations[0].anchors if 0 in evidence.evaluations else {}
     results = [*evidence.evaluations.values(), *evidence.confirmations.values()]
     mixed = computed_in_two_ways(evidence.metrics, results)
@@ -61,7 +67,10 @@ def decide(evidence: Evidence, config: Config, *, confirms: bool) -> Verdict:
         config.evaluation.min_difference,
     )
     advice = stop_rule.advise_stop(found, config.stop, config.train.max_train_steps)
-    return Verdict(found, advice, _best(evidence, found, mixed, advice, confirms=confirms))
+    best = _best(evidence, found, mixed, advice, confirms=confirms)
+    if best:
+        best = _with_strength(evidence, found, best, strengths)
+    return Verdict(found, advice, best)
 
 
 def interval(estimate: Estimate | None) -> Interval | None:
@@ -130,6 +139,26 @@ def _best(
         votes=voted,
         contest=competing,
     )
+
+
+def _with_strength(evidence: Evidence, found: Ranking, best: Best, wanted: Sequence[float]) -> Best:
+    """The verdict with the strengths to draw at, once no other snapshot can win, and with what they have shown."""
+    if best.finalists and not {0, *best.finalists} <= evidence.confirmations.keys():
+        return best
+    best = best.model_copy(update={"strengths": tuple(wanted)})
+    others = {one: result for one in wanted if (result := evidence.strengths.get(one, {}).get(best.step))}
+    if not wanted or len(others) < len(wanted):
+        return best
+    drawn = {strength.FULL: evidence.evaluations[best.step], **others}
+    mixed = computed_in_two_ways(found.metrics, [evidence.evaluations[0], *drawn.values()])
+    metrics = found.metrics.without(column.name for column in mixed)
+    samples = {one: result.samples for one, result in drawn.items() if result.status == "ok"}
+    weighed = strength.weigh(evidence.evaluations[0].samples, samples, metrics, found.scales)
+    if weighed is None:
+        return best
+    sentences = (*best.reason_phrases, *weighed.reason_phrases)
+    said = {"reason": f"{best.reason} {weighed.reason}", "reason_phrases": sentences}
+    return best.model_copy(update={"strength": weighed, **said})
 
 
 def _cautions(

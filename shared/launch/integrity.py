@@ -42,7 +42,8 @@ def notes(run: RunDir, task: Task) -> list[str]:
 
 def _published_folders(run: RunDir) -> Problems:
     """Everything published matches its manifest."""
-    for parent in (run.snapshots, run.checkpoints, run.evaluations, run.confirmations):
+    strengths = sorted(run.strengths.glob("*"))
+    for parent in (run.snapshots, run.checkpoints, run.evaluations, run.confirmations, *strengths):
         for step in sorted(steps_in(parent)):
             yield from _trouble(partial(verify, parent / step_name(step)))
     for folder in sorted(run.requested.glob("*/step-*")):

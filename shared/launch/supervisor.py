@@ -27,7 +27,7 @@ from shared.launch.listener import Listener, listen
 from shared.launch.process_group import ProcessGroup, places
 from shared.run_folder import requests
 from shared.run_folder.heartbeat import hold_role, read_status, read_statuses
-from shared.run_folder.pending import left_to_evaluate, unconfirmed, unevaluated
+from shared.run_folder.pending import at_other_strengths, left_to_evaluate, unconfirmed, unevaluated
 from shared.run_folder.run_dir import RunDir, steps_in
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -161,12 +161,15 @@ class Supervisor:
         if waiting := len(unevaluated(self.run)):
             self.say(f"training has ended; still to be evaluated: {waiting} (Ctrl-C leaves them)")
         self._children["evaluator"].command = python_module("evaluator", self.run.path, "--once")
-        drains = announced = False
+        drains = announced = weighed = False
         while "evaluator" not in self._failures and not self._signals:
             drains = drains or self._drain()
             if not announced and (again := unconfirmed(self.run)):
                 announced = True
                 self.say(f"evaluating the best again: {len(again)} waiting (Ctrl-C leaves them)")
+            if not weighed and (others := at_other_strengths(self.run)):
+                weighed = True
+                self.say(f"drawing the best at other strengths: {len(others)} waiting (Ctrl-C leaves them)")
             if self._children["evaluator"].process.poll() is not None:
                 if not left_to_evaluate(self.run):
                     return
@@ -238,7 +241,8 @@ class Supervisor:
 
     def _start_again(self, child: Child, code: int) -> None:
         name = child.name
-        progress = len(steps_in(self.run.evaluations)) + len(steps_in(self.run.confirmations))
+        kinds = (self.run.evaluations, self.run.confirmations, *self.run.strengths.glob("*"))
+        progress = sum(len(steps_in(folder)) for folder in kinds)
         child.restarts = 0 if progress > child.progress else child.restarts
         if code in PERMANENT or child.restarts >= MAX_RESTARTS:
             self._failures[name] = code if code > 0 else 1

@@ -20,10 +20,11 @@ UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 @dataclass(frozen=True)
 class ResultBytes:
-    """Bytes that evaluation writes: for each snapshot, and for the confirmation of the best ones at the end."""
+    """Bytes that evaluation writes: for each snapshot, and at the end, when the best are evaluated again and the one to
+    ship is drawn at other strengths."""
 
     per_snapshot: float = 0.0
-    confirmation: float = 0.0
+    at_the_end: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def estimate(
         settings.checkpoints_total_limit + 1,
     )
     snapshots = num_snapshots * (snapshot + results.per_snapshot)
-    rest = snapshots + results.confirmation + num_checkpoints * checkpoint + MARGIN_BYTES
+    rest = snapshots + results.at_the_end + num_checkpoints * checkpoint + MARGIN_BYTES
     return Need(snapshot, checkpoint, int(rest))
 
 

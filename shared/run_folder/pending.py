@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from shared.config.schema import EvaluationConfig
 from shared.run_folder import requests
 from shared.run_folder.records.request import Request
-from shared.run_folder.run_dir import ResultKind, RunDir, steps_in
+from shared.run_folder.run_dir import ResultKind, RunDir, steps_in, strength_kind
 from shared.run_folder.tables import read_rows
 
 BASE_MODEL = 0
@@ -40,13 +40,14 @@ def unfinished(run: RunDir, settings: EvaluationConfig, *, trainer_lives: bool) 
 def in_order(run: RunDir, settings: EvaluationConfig, *, trainer_lives: bool) -> list[Work]:
     """Everything without a result, in the order of evaluation: the base model, requests, snapshots.
 
-    The best snapshots are evaluated again only after training has ended and every snapshot has a result.
+    Only after training has ended and every snapshot has a result are the best ones evaluated again, and then the one to
+    ship at other strengths.
     """
     by_request, wanted = requested(run), due(run, settings, trainer_lives=trainer_lives)
     base = [Work(step) for step in wanted & {BASE_MODEL}]
     rest = [Work(step) for step in sorted(wanted - {BASE_MODEL}, reverse=settings.order == "newest")]
     if not (by_request or wanted or trainer_lives):
-        rest = [Work(step, "confirmations") for step in sorted(unconfirmed(run))]
+        rest = [Work(step, "confirmations") for step in sorted(unconfirmed(run))] or at_other_strengths(run)
     return list(dict.fromkeys([*base, *by_request, *rest]))
 
 
@@ -111,6 +112,18 @@ def unconfirmed(run: RunDir) -> set[int]:
     return {BASE_MODEL, *best.finalists} - steps_in(run.confirmations)
 
 
-def left_to_evaluate(run: RunDir) -> set[int]:
-    """What keeps a trained run from being complete: steps to be evaluated, then finalists to be evaluated again."""
-    return unevaluated(run) or unconfirmed(run)
+def at_other_strengths(run: RunDir) -> list[Work]:
+    """The snapshot to ship at strengths without a result; none while another may still win."""
+    best = run.read_best()
+    if best is None or unevaluated(run) or unconfirmed(run):
+        return []
+    works = [Work(best.step, strength_kind(strength)) for strength in best.strengths]
+    return [work for work in works if work.step not in steps_in(run.path / work.kind)]
+
+
+def left_to_evaluate(run: RunDir) -> list[Work]:
+    """What keeps a trained run from being complete: steps to be evaluated, then finalists to be evaluated again, then
+    the one to ship at other strengths."""
+    first = [Work(step) for step in sorted(unevaluated(run))]
+    again = [Work(step, "confirmations") for step in sorted(unconfirmed(run))]
+    return first or again or at_other_strengths(run)

@@ -25,7 +25,8 @@ from shared.run_folder.records.manifest import Manifest
 from shared.run_folder.records.run_record import RunRecord
 
 ResultKind = str
-"""A folder of results by step: `evaluations`; `confirmations`, of the finalists, once more; `requested/<id>`."""
+"""A folder of results by step: `evaluations`; `confirmations`, of the finalists, once more; `strengths/0.80`, of the
+snapshot to ship; `requested/<id>`."""
 SHEET = "sheet.webp"
 """A result's contact sheet."""
 STEP_FOLDER = re.compile(r"step-(\d{8,15})")
@@ -125,6 +126,11 @@ class RunDir:
     def confirmations(self) -> Path:
         """One folder per finalist evaluated again, and the references of those further prompts."""
         return self.path / "confirmations"
+
+    @property
+    def strengths(self) -> Path:
+        """One folder per strength at which the snapshot to ship was drawn, `strength_kind`."""
+        return self.path / "strengths"
 
     @property
     def requested(self) -> Path:
@@ -261,6 +267,22 @@ class RunDir:
 def step_name(step: int) -> str:
     """`step-00000100`."""
     return f"step-{step:08d}"
+
+
+def strength_kind(strength: float) -> ResultKind:
+    """`strengths/0.80`."""
+    return f"strengths/{strength:.2f}"
+
+
+def strength_of(kind: ResultKind) -> float | None:
+    """Of a `strength_kind`; None: it is another kind."""
+    folder, _, strength = kind.partition("/")
+    return float(strength) if folder == "strengths" else None
+
+
+def strengths_in(run: RunDir) -> list[float]:
+    """Strengths for which there is a folder of results, ascending."""
+    return sorted(float(path.name) for path in run.strengths.glob("[0-9]*.[0-9][0-9]"))
 
 
 def steps_in(folder: Path) -> set[int]:

@@ -113,7 +113,16 @@ def read(run: RunDir, step: int) -> Adapter:
             "export it with the older version of Darkroom that wrote it",
         )
     settings = json.loads(header.pop(LORA_ADAPTER_METADATA_KEY))
-    return Adapter(weights, settings, {**header, "modelspec.date": run.read_record().created}, family)
+    facts = {**header, **_usage(run, step), "modelspec.date": run.read_record().created}
+    return Adapter(weights, settings, facts, family)
+
+
+def _usage(run: RunDir, step: int) -> description.Description:
+    """The recommended strength, where the verdict names one for this snapshot."""
+    best = run.read_best()
+    if best is None or best.step != step or best.strength is None:
+        return {}
+    return {"modelspec.usage_hint": f"use at strength {best.strength.recommended:g}"}
 
 
 def export(adapter: Adapter, form: Format, precision: Precision, target: Path) -> None:

@@ -138,9 +138,11 @@ def result_bytes(config: Config) -> ResultBytes:
     with contextlib.suppress(ConfigError):  # the run has a copy
         prompts += len(_own_prompts(config))
     again = prompts + further if evaluation.confirm_prompts else 0
+    snapshot = prompts * evaluation.num_seeds * picture
     return ResultBytes(
-        per_snapshot=prompts * evaluation.num_seeds * picture,
-        confirmation=(1 + NUM_FINALISTS) * again * evaluation.confirm_seeds * picture,
+        per_snapshot=snapshot,
+        at_the_end=(1 + NUM_FINALISTS) * again * evaluation.confirm_seeds * picture
+        + len(evaluation.strengths) * snapshot,
     )
 
 

@@ -65,6 +65,9 @@ class LineEvaluation:
     def with_prompts(self, prompts: Sequence[str]) -> None:
         return None
 
+    def at_strength(self, strength: float) -> None:
+        return None
+
 
 def build(run: RunDir, config: Config, device: torch.device) -> LineEvaluation:
     rows, record = {row.id: row for row in numbers.read(config)}, run.read_record()

@@ -35,24 +35,37 @@ class Download:
     """Why it failed."""
 
 
-def downloads(reader: RunReader, step: int, exports: Exports | None) -> tuple[Download, ...]:
-    """Every format, the one to offer first at the front; none where the snapshot no longer exists."""
+def downloads(reader: RunReader, step: int, exports: Exports | None, strength: float = 1.0) -> tuple[Download, ...]:
+    """Every format, the one to offer first at the front; none where the snapshot no longer exists. strength: at which
+    to use it."""
     if reader.manifest(step) is None:
         return ()
     forms = sorted(reader.exports, key=lambda form: FIRST_CHOICE not in form.programs)
-    return tuple(_download(reader, step, form, exports, primary=form is forms[0]) for form in forms)
+    labels = {form.name: _program(form) for form in forms}
+    labels |= {form.name: _offer(_program(form), strength) for form in forms[:1]}
+    return tuple(_download(reader, step, form, exports, labels[form.name], is_first=form is forms[0]) for form in forms)
 
 
-def _download(reader: RunReader, step: int, form: ExportFormat, exports: Exports | None, *, primary: bool) -> Download:
+def _program(form: ExportFormat) -> str:
+    return form.programs.partition(",")[0]
+
+
+def _offer(program: str, strength: float) -> str:
+    if strength == 1.0:
+        return say("Download for {program}", program=program)
+    return say("Download for {program}, to use at strength {strength}", program=program, strength=f"{strength:g}")
+
+
+def _download(
+    reader: RunReader, step: int, form: ExportFormat, exports: Exports | None, label: str, *, is_first: bool
+) -> Download:
     file = reader.run.snapshot(step) / form.file if form.file else target_of(reader.run, step, form)
-    program = form.programs.partition(",")[0]
-    label = say("Download for {program}", program=program) if primary else program
     if num_bytes := _size(file):
         url = download_url(reader.name, str(file.relative_to(reader.run.path)))
-        return Download(form.name, form.programs, f"{label} ({size(num_bytes)})", url, "ready", num_bytes, primary)
+        return Download(form.name, form.programs, f"{label} ({size(num_bytes)})", url, "ready", num_bytes, is_first)
     failure = exports.failure(file) if exports else ""
     state: State = "making" if exports and exports.running(file) else "failed" if failure else "absent"
-    return Download(form.name, form.programs, label, "", state, 0, primary, failure)
+    return Download(form.name, form.programs, label, "", state, 0, is_first, failure)
 
 
 def _size(file: Path) -> int:

@@ -63,7 +63,7 @@ def verdict(evidence: Evidence, exports: Exports | None = None) -> Verdict:
         rows(evidence, best),
         tuple(cautions(evidence, best, better)),
         runner_up(evidence, best),
-        downloads(evidence.reader, best.step, exports),
+        downloads(evidence.reader, best.step, exports, best.strength.recommended if best.strength else 1.0),
         str(best_file(evidence.reader.run, best)) if manifest else "",
         told(best.reason_phrases, best.reason),
     )
@@ -100,8 +100,8 @@ def _sentence(evidence: Evidence, best: Best, kind: Kind, better: PromptValues) 
     if kind == "unproven":
         return _unproven(evidence, best, better)
     won = of_units(num_won(better), len(better), evidence.unit)
-    clauses = say("better than {base} on {won}", base=evidence.base, won=won), *_confirmed(evidence, best), _signs(best)
-    return sentence(*clauses)
+    better_on = say("better than {base} on {won}", base=evidence.base, won=won)
+    return sentence(better_on, *_confirmed(evidence, best), _signs(best), *_strength(best))
 
 
 def _unproven(evidence: Evidence, best: Best, better: PromptValues) -> str:
@@ -139,6 +139,16 @@ def _confirmed(evidence: Evidence, best: Best) -> Iterator[str]:
 def num_unseen(found: Confirmation) -> int:
     """Prompts that had no part in the first evaluation: of older versions all of them."""
     return found.num_prompts if found.num_unseen is None else found.num_unseen
+
+
+def _strength(best: Best) -> Iterator[str]:
+    """At which to use it, and what is left where several LoRAs are used together."""
+    found = best.strength
+    if found is None:
+        return
+    yield say("to be used at strength {strength}", strength=f"{found.recommended:g}")
+    if found.kept is not None:
+        yield say("{kept} of the gain is left at {lower}", kept=f"{max(0.0, found.kept):.0%}", lower=f"{found.lower:g}")
 
 
 def _signs(best: Best) -> str:

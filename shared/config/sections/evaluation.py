@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from shared.config.resume_rule import Rule
 from shared.config.sections.base import Section
+
+
+def _distinct(strengths: tuple[float, ...]) -> tuple[float, ...]:
+    """Ascending, each once, in hundredths; 1 is drawn anyway."""
+    return tuple(sorted({round(strength, 2) for strength in strengths} - {1.0}))
 
 
 class EvaluationConfig(Section):
@@ -66,6 +71,14 @@ class EvaluationConfig(Section):
     )
     confirm_seeds: Annotated[int, Rule.RESULTS] = Field(
         default=4, ge=1, description="New pictures per prompt when the best are evaluated again."
+    )
+    strengths: Annotated[tuple[Annotated[float, Field(ge=0.05, le=2)], ...], AfterValidator(_distinct), Rule.UPKEEP] = (
+        Field(
+            default=(0.4, 0.6, 0.8, 1.2),
+            max_length=8,
+            description="Strengths of the LoRA at which the snapshot to ship is drawn at the end, beside 1, with the "
+            "same prompts and seeds; each costs as many pictures as one snapshot. Empty: none.",
+        )
     )
     torch_compile: Annotated[bool, Rule.RESULTS] = Field(
         default=False,

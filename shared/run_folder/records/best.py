@@ -9,18 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from shared.run_folder.phrase import Phrase
 from shared.run_folder.records.contest import Contest, VoteVerdict
 from shared.run_folder.records.evaluation_result import Anchors
+from shared.run_folder.records.interval import Interval
 from shared.run_folder.records.record import Record
+from shared.run_folder.records.strength import Strength
 from shared.run_folder.times import utc_now
-
-
-class Interval(BaseModel):
-    """A paired difference to step 0 with its 95 % t-interval over prompts."""
-
-    model_config = ConfigDict(frozen=True)
-
-    delta: float
-    low: float
-    high: float
 
 
 class Measured(BaseModel):
@@ -154,4 +146,10 @@ class Best(Record):
     contest: Contest | None = Field(
         default=None, description="What people are asked to vote on; the prior of the votes."
     )
+    strengths: tuple[float, ...] = Field(
+        default=(),
+        description="Strengths at which this snapshot is to be drawn, beside 1; empty before the end: another snapshot "
+        "may still win.",
+    )
+    strength: Strength | None = Field(default=None, description="Which of them to use; None: not all are drawn.")
     created: str = Field(default_factory=utc_now)

@@ -116,8 +116,11 @@ class ImageGenerator:
             return
         self._offload()
 
-    def swap(self, adapter: AdapterFile | None) -> None:
+    def swap(self, adapter: AdapterFile | None, strength: float = 1.0) -> None:
         """Load this adapter into the pipeline; None: the base model without an adapter.
+
+        strength: diffusers' adapter weight: the factor of every update, also those of text encoders. With DoRA, what
+        it multiplies is the update before it is brought to the learnt magnitude, as in PEFT; ComfyUI mixes the results.
 
         Raises:
             ModelError: the pipeline does not hold the file's weights afterwards.
@@ -129,6 +132,8 @@ class ImageGenerator:
             self._unload()  # also removes the remains of a load that failed halfway
             self._load(adapter, hotswap=False)
         self._check_loaded(adapter)
+        if strength != 1.0:
+            self.pipeline.set_adapters(ADAPTER, strength)  # the next load sets the scales of its file again
 
     def draw(self, all_jobs: list[Job]) -> Iterator[list[Image.Image]]:
         """Yield the pictures of one batch after another, in the order of the jobs; a batch too large comes in pieces.

@@ -15,7 +15,7 @@ from shared.config.schema import Config
 from shared.data.pictures import open_picture
 from shared.run_folder.pending import BASE_MODEL
 from shared.run_folder.records.evaluation_result import EvaluationResult, Sample
-from shared.run_folder.run_dir import SHEET, ResultKind, RunDir
+from shared.run_folder.run_dir import SHEET, ResultKind, RunDir, strength_of
 from shared.run_folder.tables import Value, write_rows
 from tasks import devices
 from tasks.protocol import EvaluationOutput
@@ -45,6 +45,8 @@ class PictureEvaluation:
     training: TrainingSet
     num_before: int = 0
     """Pictures of each prompt that other evaluations draw with the seeds ahead of these."""
+    strength: float = 1.0
+    """Of the LoRA: the factor of its updates."""
 
     @property
     def device(self) -> torch.device:
@@ -57,7 +59,7 @@ class PictureEvaluation:
             self.image_generator.swap(None)
             return ""
         file = snapshot_file.read(snapshot, self.image_generator.expected, self.config.lora)
-        self.image_generator.swap(file)
+        self.image_generator.swap(file, self.strength)
         return file.digest
 
     def evaluate(self, step: int, kind: ResultKind, output: EvaluationOutput) -> None:
@@ -105,7 +107,8 @@ class PictureEvaluation:
 
     def describe(self) -> dict[str, Any]:
         """The settings with which pictures are drawn."""
-        return self.image_generator.describe()
+        drawn = self.image_generator.describe()
+        return drawn if self.strength == 1.0 else {**drawn, "strength": self.strength}
 
     def further(self) -> PictureEvaluation:
         """To confirm the best snapshots: further prompts, if any, and the same ones, with the seeds that follow."""
@@ -124,10 +127,14 @@ class PictureEvaluation:
         multiple = self.image_generator.model.size_multiple
         return replace(self, references=references.requested(prompts, self.config, multiple))
 
+    def at_strength(self, strength: float) -> PictureEvaluation:
+        """To draw the same pictures with the LoRA at another strength."""
+        return replace(self, strength=strength)
+
     def _score(self, step: int, kind: ResultKind, done: list[Job], drawn: list[Image.Image]) -> Scores:
         """Every metric; of requested prompts, those that need nothing else."""
         metric_input = MetricInput((), drawn, [job.prompt for job in done])
-        if kind not in ("evaluations", "confirmations"):
+        if kind.startswith(f"{self.run.requested.name}/"):
             return self.scorer.score_without_references(metric_input)
         base = drawn if step == BASE_MODEL else self._base_pictures(kind, done)
         references = [self.references.pictures.get(job.prompt_id) for job in done]
@@ -135,6 +142,7 @@ class PictureEvaluation:
 
     def _base_pictures(self, kind: ResultKind, done: list[Job]) -> list[Image.Image] | None:
         """Step 0's pictures of the same prompts and seeds; None if one is missing."""
+        kind = "evaluations" if strength_of(kind) else kind  # without a LoRA there is no strength
         result = self.run.read_result(BASE_MODEL, kind)
         folder = self.run.result(kind, BASE_MODEL) / IMAGES
         paths = {(sample.prompt_id, sample.seed): folder / sample.image for sample in result.samples} if result else {}

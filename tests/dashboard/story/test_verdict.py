@@ -13,6 +13,7 @@ from examples.fake_run.run import FakeRun, create
 from shared.run_folder.metric_descriptions import MetricDescriptions, Words
 from shared.run_folder.older_metrics import OLDER_METRICS
 from shared.run_folder.records.best import Best, Confirmation, Signal
+from shared.run_folder.records.strength import Strength
 from tests.dashboard.story.conftest import Show
 
 
@@ -67,6 +68,20 @@ def test_a_sign_of_overfitting_at_the_best_is_a_caution_and_in_the_sentence(fini
     assert verdict.tone == "warn"
     assert verdict.sentence.endswith("with signs of overfitting (copying).")
     assert verdict.cautions[0] == "Sign of overfitting, copying: 3 of 8 pictures are copies."
+
+
+def test_the_strength_to_use_is_in_the_sentence_and_on_the_button_where_it_is_another_than_1(
+    finished: FakeRun, show: Show
+) -> None:
+    change(finished, strength=Strength(recommended=1.0, drawn=(), lower=0.7, reason=""))
+    full = show(finished.run).verdict
+    assert full.sentence.endswith("to be used at strength 1.")
+    assert "strength" not in full.downloads[0].label
+    change(finished, strength=Strength(recommended=0.8, drawn=(), lower=0.7, kept=0.834, survives=True, reason=""))
+    found = show(finished.run).verdict
+    assert found.sentence.endswith("to be used at strength 0.8, 83% of the gain is left at 0.7.")
+    assert "to use at strength 0.8" in found.downloads[0].label
+    assert "strength" not in found.downloads[1].label
 
 
 @pytest.mark.parametrize(

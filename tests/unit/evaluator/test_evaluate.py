@@ -50,7 +50,7 @@ class PretendGenerator:
     model: Any = field(default_factory=lambda: SimpleNamespace(size_multiple=8))
     device: Any = field(default_factory=lambda: torch.device("cpu"))
 
-    def swap(self, adapter: AdapterFile | None) -> None:
+    def swap(self, adapter: AdapterFile | None, strength: float = 1.0) -> None:
         self.swapped.append(adapter)
 
     def draw(self, wanted: list[Job]) -> Iterator[list[Image.Image]]:

@@ -38,7 +38,7 @@ def test_saves_are_counted_as_training_will_make_them(interval: object, step: in
 
 
 def test_a_run_needs_all_its_snapshots_and_results_but_few_checkpoints() -> None:
-    results = ResultBytes(per_snapshot=500.0, confirmation=70_000.0)
+    results = ResultBytes(per_snapshot=500.0, at_the_end=70_000.0)
     need = estimate(SETTINGS, 0, 10.0, snapshot=1000, checkpoint=3000, results=results)
     assert need.rest_of_run == 10 * (1000 + 500) + 70_000 + 3 * 3000 + disk.MARGIN_BYTES
     assert need.next_save == 4000 + disk.MARGIN_BYTES

@@ -9,7 +9,7 @@ from shared.config.schema import EvaluationConfig
 from shared.files.publication import publish
 from shared.run_folder import requests
 from shared.run_folder.older_metrics import OLDER_METRICS
-from shared.run_folder.pending import BASE_MODEL, due, is_known, left_to_evaluate, unevaluated, without_result
+from shared.run_folder.pending import BASE_MODEL, Work, due, is_known, left_to_evaluate, unevaluated, without_result
 from shared.run_folder.records.best import Best
 from shared.run_folder.records.evaluation_result import EvaluationResult
 from shared.run_folder.records.manifest import Manifest
@@ -72,11 +72,12 @@ def test_finalists_are_left_once_every_snapshot_has_its_row(run: RunDir) -> None
     snapshot(run, 2)
     best = Best(step=2, snapshot="", reason="", better_than_base=True, num_evaluated=1, finalists=(2,))
     best.write(run.best)
-    assert left_to_evaluate(run) == {BASE_MODEL, 2} == unevaluated(run)
+    assert left_to_evaluate(run) == [Work(BASE_MODEL), Work(2)]
+    assert unevaluated(run) == {BASE_MODEL, 2}
     write_rows(run.metrics_csv, OLDER_METRICS.header, [{"step": 0}])
-    assert left_to_evaluate(run) == {2}
+    assert left_to_evaluate(run) == [Work(2)]
     write_rows(run.metrics_csv, OLDER_METRICS.header, [{"step": 0}, {"step": 2}])
-    assert left_to_evaluate(run) == {BASE_MODEL, 2}, "to be evaluated again"
+    assert left_to_evaluate(run) == [Work(BASE_MODEL, "confirmations"), Work(2, "confirmations")], "once more"
     for step in (BASE_MODEL, 2):
         run.result("confirmations", step).mkdir(parents=True)
-    assert left_to_evaluate(run) == set()
+    assert left_to_evaluate(run) == []

@@ -19,6 +19,7 @@ from shared.errors import ModelError, RunFolderError
 from shared.files.publication import publish
 from shared.run_folder.records.best import Best
 from shared.run_folder.records.manifest import Manifest
+from shared.run_folder.records.strength import Strength
 from shared.run_folder.run_dir import RunDir
 from tasks.text_to_image import export, task
 from tasks.text_to_image.families import loading
@@ -262,6 +263,18 @@ def test_the_best_snapshot_is_exported_only_once_there_is_one(sd1: Trained, tmp_
         with pytest.raises(RunFolderError, match=f"no snapshot of step {asked}") as refused:
             export.choose_step(run, asked)
         assert refused.value.hint == "choose one of: 20"
+
+
+def test_the_header_says_the_recommended_strength_of_the_snapshot_to_ship(sd1: Trained, tmp_path: Path) -> None:
+    run = RunDir(shutil.copytree(sd1.run.path, tmp_path / "run"))
+    strength = Strength(recommended=0.8, drawn=(), lower=0.7, reason="")
+    best = Best(step=STEP, snapshot="", reason="", better_than_base=True, num_evaluated=2, strength=strength)
+    best.write(run.best)
+    target = tmp_path / "kohya.safetensors"
+    export.export(export.read(run, STEP), "kohya", "fp16", target)
+    assert header(target)["modelspec.usage_hint"] == "use at strength 0.8"
+    best.model_copy(update={"step": STEP + 1}).write(run.best)
+    assert "modelspec.usage_hint" not in export.read(run, STEP).description, "it is another snapshot's"
 
 
 def test_the_command_writes_into_the_run_folder_and_says_where(sd1: Trained, warm: Warm) -> None:
