@@ -174,8 +174,11 @@ def tell_matching(scorer: Scorer) -> None:
         samples = [augmented(picture, rng) for picture in pictures]
         shuffled = mismatched(pictures, samples, scorer)
         pairs = list(zip(pictures, samples, strict=True))
-        areas = [matching(list(costs(scorer, loss, pairs)), shuffled[loss]) for loss in LOSSES]
-        print(f"| {name} ({len(pictures)}) | " + " | ".join(f"{area:.3f}" for area in areas) + " |")
+        cells = [
+            f"{matching(list(costs(scorer, loss, pairs)), shuffled[loss]):.3f}" if loss in shuffled else "missing"
+            for loss in LOSSES
+        ]
+        print(f"| {name} ({len(pictures)}) | " + " | ".join(cells) + " |")
     print("\nEach sample is its reference cropped by 5 to 20 %, mirrored or not, exposed by ± 25 %.")
 
 
