@@ -35,6 +35,7 @@ from shared.launch.resume import Resume, adopt_places, open_or_create
 from shared.launch.supervisor import ROOT, Supervisor, child_environment, python_module, wait_until_healthy
 from shared.launch.terminal import Terminal, summarise
 from shared.machine import doctor as examination
+from shared.run_folder.averages import label
 from shared.run_folder.heartbeat import read_status, someone_serves
 from shared.run_folder.pending import left_to_evaluate
 from shared.run_folder.run_dir import RunDir, open_run, steps_in
@@ -364,9 +365,9 @@ def _verdict_note(run: RunDir) -> list[str]:
     except RunFolderError as error:
         return [f"{error}; {cure}"]
     if written is None:
-        return [f"best.json is missing, the verdict is step {found['step']}; {cure}"]
+        return [f"best.json is missing, the verdict is step {label(found['step'])}; {cure}"]
     if written.step != found["step"]:
-        return [f"best.json names step {written.step}, the verdict is step {found['step']}; {cure}"]
+        return [f"best.json names step {label(written.step)}, the verdict is step {label(found['step'])}; {cure}"]
     return []
 
 

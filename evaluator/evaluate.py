@@ -14,6 +14,7 @@ from typing import Any, Literal
 from evaluator.gpu_memory import LeakDetector
 from shared.errors import DarkroomError, RunFolderError
 from shared.files.publication import publish, read_manifest, remove
+from shared.run_folder.averages import ends, is_average, label
 from shared.run_folder.pending import BASE_MODEL
 from shared.run_folder.records.evaluation_result import EvaluationResult
 from shared.run_folder.records.manifest import Manifest
@@ -70,7 +71,7 @@ class Evaluator:
         except (DarkroomError, RuntimeError, ValueError) as error:
             if not (patient and is_out_of_memory(error)):
                 is_expected = isinstance(error, DarkroomError)
-                log.error("step %d could not be evaluated: %s", step, error, exc_info=not is_expected)
+                log.error("step %s could not be evaluated: %s", label(step), error, exc_info=not is_expected)
                 result = self._result(step, work, "failed", str(error) or type(error).__name__)
         if result is not None:
             self._publish(result, work)
@@ -86,11 +87,30 @@ class Evaluator:
             work.training = {"epoch": 0}
             self.evaluation.swap(None)
             return
+        if is_average(step):
+            self._average(step)
         manifest = read_manifest(self.run.snapshot(step))
         if manifest is None:
-            raise RunFolderError(f"the snapshot of step {step} no longer exists")
+            raise RunFolderError(f"the snapshot of step {label(step)} no longer exists")
         work.training = _training(manifest)
         work.digest = self.evaluation.swap(self.run.snapshot(step))
+
+    def _average(self, number: int) -> None:
+        """Publish the average of the evaluated snapshots from one step to another, unless it is."""
+        if self.run.snapshot(number).exists():
+            return
+        first, last = ends(number) or (0, 0)
+        steps = [step for step in sorted(self.run.snapshots_to_evaluate()) if first <= step <= last]
+        steps = [step for step in steps if (result := self.run.read_result(step)) and result.status == "ok"]
+        if len(steps) < 2:
+            raise RunFolderError(f"fewer than two evaluated snapshots lie from step {first} to {last}")
+        manifest = Manifest(kind="snapshot", run_id=self.record.run_id, step=number, details={"averaged": steps})
+        self.run.averages.mkdir(exist_ok=True)
+
+        def write(folder: Path) -> None:
+            manifest.details.update(self.evaluation.average(steps, folder))
+
+        publish(self.run.staging, self.run.snapshot(number), manifest, write)
 
     def _result(self, step: int, work: _Work, status: Literal["ok", "failed"], reason: str) -> EvaluationResult:
         return EvaluationResult(
@@ -136,5 +156,6 @@ def skip(run: RunDir, record: RunRecord, step: int, reason: str, kind: ResultKin
 
 
 def _training(manifest: Manifest) -> dict[str, Any]:
-    """Epoch, loss and learning rate that the trainer recorded with the snapshot."""
-    return {key: manifest.details.get(key) for key in ("epoch", "loss", "learning_rate")}
+    """Epoch, loss and learning rate that the trainer recorded with the snapshot; of an average, what it is of."""
+    facts = {key: manifest.details[key] for key in ("averaged", "truncation") if key in manifest.details}
+    return facts or {key: manifest.details.get(key) for key in ("epoch", "loss", "learning_rate")}

@@ -15,6 +15,7 @@ from evaluator.results_table import ResultsTable, publish_descriptions
 from evaluator.run_mode import RunMode
 from shared.config.schema import Config
 from shared.run_folder import pending, requests
+from shared.run_folder.averages import label
 from shared.run_folder.heartbeat import Status, is_alive, read_status
 from shared.run_folder.leases import claimed, drop_dead_claims
 from shared.run_folder.metric_descriptions import MetricDescriptions
@@ -116,15 +117,16 @@ class EvaluationLoop:
     def _waiting(self) -> set[int]:
         """Steps still to be evaluated, or finalists to be evaluated again."""
         settings = self.config.evaluation
-        return pending.due(self.run, settings, trainer_lives=self._trainer_lives()) or pending.unconfirmed(self.run)
+        due = pending.due(self.run, settings, trainer_lives=self._trainer_lives())
+        return due or set(pending.without_average(self.run)) or pending.unconfirmed(self.run)
 
     def _what(self, work: Work) -> str:
         """What is being done, and how much of the kind still waits."""
         if strength := strength_of(work.kind):
             others = pending.at_other_strengths(self.run)
-            return f"step {work.step} at strength {strength:g}, {max(0, len(others) - 1)} more waiting"
+            return f"step {label(work.step)} at strength {strength:g}, {max(0, len(others) - 1)} more waiting"
         again = " again" if work.kind == "confirmations" else ""
-        return f"step {work.step}{again}, {len(self._waiting() - {work.step})} more waiting"
+        return f"step {label(work.step)}{again}, {len(self._waiting() - {work.step})} more waiting"
 
     def _trainer_lives(self) -> bool:
         return is_alive(read_status(self.run, "trainer"))
@@ -181,18 +183,18 @@ class EvaluationLoop:
 
     def _tell(self, work: Work, result: EvaluationResult, evaluator: Evaluator) -> None:
         log.info(
-            "%s of step %d: %s %s %s %s",
-            work.kind.removesuffix("s"), work.step, result.status, result.reason, result.seconds, result.memory,
+            "%s of step %s: %s %s %s %s",
+            work.kind.removesuffix("s"), label(work.step), result.status, result.reason, result.seconds, result.memory,
         )  # fmt: skip
         if work.kind == "confirmations" and result.status == "failed":
-            self.status.notice(f"step {work.step} could not be evaluated again: {result.reason}")
+            self.status.notice(f"step {label(work.step)} could not be evaluated again: {result.reason}")
         if alarm := evaluator.leak_detector.alarm(result.memory.get("process_rss_mib", 0.0)):
             log.warning(alarm)
             self.status.notice(alarm)
 
     def _defer(self, work: Work) -> None:
         self._deferred[work] = (self._tries(work) + 1, time.monotonic() + RETRY_SECONDS)
-        text = f"step {work.step} is deferred: out of memory; tried again in {RETRY_SECONDS:.0f} s"
+        text = f"step {label(work.step)} is deferred: out of memory; tried again in {RETRY_SECONDS:.0f} s"
         log.warning(text)
         self.status.notice(text)
 

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from rich.console import Console
 from rich.table import Table
 
-from evaluator.results_table import ResultsTable, confirms, read_evidence, strengths
+from evaluator.results_table import ResultsTable, ending, read_evidence
 from evaluator.selection.ranking import Preference
 from evaluator.selection.summary import Summary
 from evaluator.selection.trend import MIN_SMOOTHED
@@ -27,6 +27,7 @@ from evaluator.selection.verdict import Verdict, decide, interval
 from evaluator.vote_lines import vote_lines
 from shared.errors import ConfigError, exit_code_of
 from shared.run_folder import pending
+from shared.run_folder.averages import label
 from shared.run_folder.metric_descriptions import MetricDescriptions
 from shared.run_folder.records.best import Best, Interval, Signal
 from shared.run_folder.records.evaluation_result import EvaluationResult
@@ -104,7 +105,7 @@ def replay(run: RunDir, weights: Mapping[str, float] | None = None, prefer: Pref
         config = config.model_copy(update={"evaluation": config.evaluation.model_copy(update={"prefer": prefer})})
     if weights:
         evidence = replace(evidence, metrics=_weighed(evidence.metrics, weights))
-    verdict = decide(evidence, config, confirms=confirms(config), strengths=strengths(config))
+    verdict = decide(evidence, config, ending(config))
     return Replay(
         run_id=record.run_id,
         name=record.name,
@@ -171,7 +172,7 @@ def show(verdict: Replay, console: Console) -> None:
         composite = f"{row.composite.delta:+.3f}" if row.composite else ""
         signs = ", ".join(signal.name for signal in row.signals if signal.raised)
         numbers = (*smoothed, composite, _range(row.composite), _range(row.behind))
-        table.add_row(str(row.step), *numbers, signs, _remark(row, best))
+        table.add_row(label(row.step), *numbers, signs, _remark(row, best))
     console.print(table)
     if best:
         console.print(f"{SMOOTHED if smooths else NOT_SMOOTHED} {COLUMNS}", markup=False)
@@ -215,7 +216,7 @@ def remarks(run: RunDir, verdict: Replay, *, as_the_run_says: bool) -> Iterator[
             )
     written = run.read_best()
     if as_the_run_says and verdict.best and written and _told(written) != _told(verdict.best):
-        differs = "gives other numbers" if written.step == verdict.best.step else f"names step {written.step}"
+        differs = "gives other numbers" if written.step == verdict.best.step else f"names step {label(written.step)}"
         yield (
             f"best.json {differs}: another version of Darkroom wrote it, or it follows from other results or votes. "
             f"`python run.py verdict {run.path} --write` writes it again."

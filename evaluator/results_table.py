@@ -14,15 +14,16 @@ from filelock import FileLock
 from evaluator.selection import held_out_losses
 from evaluator.selection.ranking import Ranking
 from evaluator.selection.summary import Summary
-from evaluator.selection.verdict import Evidence, decide
+from evaluator.selection.verdict import Ending, Evidence, decide
 from shared.config.schema import Config
 from shared.run_folder import requests
+from shared.run_folder.averages import is_average
 from shared.run_folder.heartbeat import is_alive, read_status
 from shared.run_folder.metric_descriptions import MetricDescriptions
 from shared.run_folder.records.best import Advice
 from shared.run_folder.records.evaluation_result import EvaluationResult
 from shared.run_folder.run_dir import ResultKind, RunDir, steps_in, strength_kind, strengths_in
-from shared.run_folder.tables import Value, read_rows, write_rows
+from shared.run_folder.tables import Value, listed, write_rows
 from shared.run_folder.votes import pictures_of, read_votes
 
 log = logging.getLogger(__name__)
@@ -54,15 +55,16 @@ def read_evidence(run: RunDir, known: Mapping[int, EvaluationResult] | None = No
     return Evidence(dict(sorted(evaluations.items())), again, validations, metrics, votes, drawn)
 
 
-def confirms(config: Config) -> bool:
-    """Whether the finalists of a run are evaluated again."""
-    return config.evaluation.confirm_prompts > 0
-
-
-def strengths(config: Config) -> tuple[float, ...]:
-    """At which the snapshot to ship is drawn, beside 1. None where the run's config does not name them: an older
-    version made it, and what it has finished stays finished."""
-    return config.evaluation.strengths if "strengths" in config.evaluation.model_fields_set else ()
+def ending(config: Config) -> Ending:
+    """What is evaluated when training is over. What the config of a run does not name is not: an older version made the
+    run, and what it has finished stays finished."""
+    settings = config.evaluation
+    named = settings.model_fields_set
+    return Ending(
+        settings.averages if "averages" in named else 0,
+        settings.confirm_prompts > 0,
+        settings.strengths if "strengths" in named else (),
+    )
 
 
 class ResultsTable:
@@ -72,7 +74,6 @@ class ResultsTable:
         config = run.read_config()
         self._run, self._config = run, config
         self._validates = config.train.validation_steps is not None and config.data.num_validation > 0
-        self._confirms = confirms(config)
         self._results: dict[int, EvaluationResult] = {}
         self._votes: dict[Path, int] | None = None
 
@@ -82,23 +83,27 @@ class ResultsTable:
             self._votes = _written(self._run)
             evidence = read_evidence(self._run, self._results)
             self._results = {step: found for step, found in evidence.evaluations.items() if found.status != "skipped"}
-            verdict = decide(evidence, self._config, confirms=self._confirms, strengths=strengths(self._config))
+            verdict = decide(evidence, self._config, ending(self._config))
             if verdict.best:  # before the rows: whoever sees a step in metrics.csv finds a verdict that has weighed it
                 verdict.best.write(self._run.best)
             summaries = {summary.step: summary for summary in verdict.ranking.summaries}
             header = evidence.metrics.header
             found = verdict.ranking
-            rows = [self._row(result, summaries.get(step), found) for step, result in evidence.evaluations.items()]
-            write_rows(self._run.metrics_csv, header, rows)
+            rows = {
+                step: self._row(result, summaries.get(step), found) for step, result in evidence.evaluations.items()
+            }
+            if averages := [row for step, row in rows.items() if is_average(step)]:
+                write_rows(self._run.averages_csv, header, averages)
+            write_rows(self._run.metrics_csv, header, [row for step, row in rows.items() if not is_average(step)])
         if verdict.advice.action == "stop":
             _ask_to_stop(self._run, verdict.advice)
         return verdict.ranking
 
     def is_current(self) -> bool:
-        """Whether metrics.csv lists every result there is, and every vote was counted since the first rebuild."""
+        """Whether the tables list every result there is, and every vote was counted since the first rebuild."""
         if self._votes is not None and self._votes != _written(self._run):
             return False
-        return steps_in(self._run.evaluations) == {int(row["step"]) for row in read_rows(self._run.metrics_csv)}
+        return steps_in(self._run.evaluations) == listed(self._run.metrics_csv) | listed(self._run.averages_csv)
 
     def _row(self, result: EvaluationResult, summary: Summary | None, ranking: Ranking) -> dict[str, Value]:
         """One line of metrics.csv; what could not be computed stays blank, its reason beside it."""
@@ -107,7 +112,7 @@ class ResultsTable:
         for column, why in result.missing.items():
             blank.setdefault(why, []).append(column)
         reasons = [result.reason, *(f"{', '.join(columns)}: {why}" for why, columns in blank.items())]
-        if self._validates and summary and not summary.validated:
+        if self._validates and summary and not summary.validated and not is_average(summary.step):
             reasons.append("val_loss: the trainer has not validated at this step")
         return {
             **{column: value for column, value in cells.items() if column in ranking.metrics.header},

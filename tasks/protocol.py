@@ -195,6 +195,15 @@ class Evaluation(Protocol):
         """The same inputs with what was learnt at another strength, 1 is full; None: the task has no strength."""
         ...
 
+    def average(self, steps: Sequence[int], folder: Path) -> dict[str, Any]:
+        """Fill a folder with the average of these snapshots, to be swapped in like one of them. Returns facts for its
+        manifest; `truncation` is the share of the average, 0…1, that its file does not hold.
+
+        Raises:
+            ModelError, RunFolderError: they are damaged, or have no average; the message is told.
+        """
+        ...
+
 
 class EvaluationPart(Protocol):
     """The module `evaluation` of a task."""

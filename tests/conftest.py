@@ -135,6 +135,7 @@ def tiny_config(
             "fashion_clip": "pocket",
             "confirm_prompts": 0,
             "strengths": [],
+            "averages": 0,
         },
     }
     for section, values in sections.items():

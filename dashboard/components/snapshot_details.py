@@ -14,6 +14,7 @@ from dashboard.story.progress.status import clock
 from dashboard.story.snapshots import number_in, signs_of, verdict_words
 from dashboard.text.formatting import interval, metric_title, number, plain, signed, size
 from dashboard.text.language import say
+from shared.run_folder.averages import is_average
 from shared.run_folder.metric_descriptions import COMPOSITE, Column, MetricDescriptions
 from shared.run_folder.pending import BASE_MODEL
 from shared.run_folder.records.best import Best
@@ -47,7 +48,7 @@ def marks_of(reader: RunReader, step: int, row: Mapping[str, Any] | None, best: 
         yield f"★ {say('best so far') if is_live(reader.run) else say('best')}"
     if signs_of(row) or (best and step in best.passed_over):
         yield f"⚠ {say('flagged')}"
-    if reader.config.train.ema_decay:
+    if reader.config.train.ema_decay or is_average(step):
         yield f"x̄ {say('averaged weights')}"
 
 

@@ -21,6 +21,7 @@ from shared.errors import RunFolderError
 from shared.files.publication import MANIFEST, read_manifest, verify
 from shared.files.regular import leads_out
 from shared.run_folder import requests
+from shared.run_folder.averages import is_average
 from shared.run_folder.metric_descriptions import MetricDescriptions
 from shared.run_folder.pending import BASE_MODEL, without_result
 from shared.run_folder.records.best import Best
@@ -150,11 +151,15 @@ class RunReader:
         return {str(name): float(value) for name, value in rows.iloc[0].dropna().items()} if len(rows) else {}
 
     def rows(self) -> dict[int, dict[str, Any]]:
-        """Step → its row of `metrics.csv`."""
-        return self.keep(
-            ("rows", self.metrics_version()),
-            lambda: {int(row["step"]): row for row in self.metrics().to_dict("records")},
-        )
+        """Step → its row of `metrics.csv`; number of an average → its row of `averages.csv`."""
+
+        def rows() -> dict[int, dict[str, Any]]:
+            path, header = self.run.averages_csv, self.descriptions.header
+            averages = self._unless_damaged(path, lambda: read_rows(path), [])
+            tables = (self.metrics(), _metrics_frame(averages, header))
+            return {int(row["step"]): row for table in tables for row in table.to_dict("records")}
+
+        return self.keep(("rows", self.metrics_version(), version_of(self.run.averages_csv)), rows)
 
     def failures(self) -> dict[int, str]:
         """Step → why its evaluation failed."""
@@ -185,7 +190,11 @@ class RunReader:
 
     def evaluated_steps(self) -> list[int]:
         """Steps with a published evaluation, failed and skipped ones too, ascending."""
-        return sorted(steps_in(self.run.evaluations))
+        return sorted(step for step in steps_in(self.run.evaluations) if not is_average(step))
+
+    def averages(self) -> list[int]:
+        """Numbers of the averages of snapshots that were evaluated: see `shared.run_folder.averages`."""
+        return sorted(number for number in steps_in(self.run.evaluations) if is_average(number))
 
     def waiting_steps(self) -> list[int]:
         """Snapshots still to be evaluated, ascending."""
@@ -203,8 +212,9 @@ class RunReader:
         return bool(samples) and not any(sample.image for sample in samples)
 
     def evaluation_versions(self) -> list[tuple[int, str]]:
-        """Steps drawn, with a text each that changes when the step is evaluated anew."""
-        versions = ((step, self.evaluation_version(step)) for step in self.drawn_steps())
+        """Steps drawn, and averages, with a text each that changes when the step is evaluated anew."""
+        drawn = [*self.drawn_steps(), *self.averages()]
+        versions = ((step, self.evaluation_version(step)) for step in drawn)
         return [(step, f"{self.run_id}-{version:x}") for step, version in versions if version]
 
     def evaluation_version(self, step: int) -> int:

@@ -17,7 +17,7 @@ from shared.run_folder.run_dir import RunDir
 
 PARTS: dict[str, Callable[[RunDir], Iterable[Path]]] = {
     "train": lambda run: (run.train_csv, run.validation_csv),
-    "metrics": lambda run: (run.metrics_csv, run.metric_descriptions, run.best),
+    "metrics": lambda run: (run.metrics_csv, run.averages_csv, run.metric_descriptions, run.best),
     "evaluations": lambda run: (run.evaluations, *run.evaluations.glob("step-*")),
     "snapshots": lambda run: (run.snapshots, run.confirmations),
     "requests": lambda run: (run.control, *run.control.glob("*.answer.json"), run.requested, *run.requested.glob("*")),

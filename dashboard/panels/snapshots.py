@@ -25,6 +25,7 @@ from dashboard.text import language
 from dashboard.text.formatting import duration, size, zone_of
 from dashboard.text.language import say
 from dashboard.text.verbatim import verbatim
+from shared.run_folder.averages import label
 from shared.run_folder.records.export_format import ExportFormat
 from shared.run_folder.records.manifest import FileEntry, Manifest
 
@@ -32,7 +33,7 @@ from shared.run_folder.records.manifest import FileEntry, Manifest
 @refreshed("snapshots", "metrics", "evaluations", "notes", "settings", seconds=4.0)
 def snapshots_panel(reader: RunReader) -> float | None:
     """A click on a row opens the snapshot beside the table, and on every other page."""
-    steps = sorted(reader.snapshot_steps(), reverse=True)
+    steps = [*sorted(reader.snapshot_steps(), reverse=True), *reader.averages()]
     if not steps:
         return wait_for_training(reader, say("Waiting for the first snapshot …"))
     best, opened = reader.best(), f"opened_{reader.run_id}"
@@ -70,7 +71,7 @@ def show_snapshot(reader: RunReader, step: int, noted: Notes | None) -> None:
     """Verdict, what to take away, star and note, its numbers, and what may be asked of the evaluators."""
     manifest = reader.manifest(step)
     st.html(head_html(reader, step))
-    if step in reader.drawn_steps() and not reader.has_no_pictures():
+    if step in (*reader.drawn_steps(), *reader.averages()) and not reader.has_no_pictures():
         view = {"run": reader.name, "step": str(step)}
         st.page_link(
             "views/samples.py", label=say("Pictures of this snapshot"), icon=":material/image:", query_params=view
@@ -97,7 +98,7 @@ def show_file(reader: RunReader, step: int, manifest: Manifest | None) -> None:
     if converted := to_convert(reader):
         with st.expander(say("On the command line")):
             run = shlex.quote(str(reader.run.path))
-            lines = [f"python run.py export {run} --step {step} --format {form.name}" for form in converted]
+            lines = [f"python run.py export {run} --step {label(step)} --format {form.name}" for form in converted]
             st.code("\n".join(lines), language=None, wrap_lines=True)
 
 
@@ -123,7 +124,7 @@ def downloads_panel(reader: RunReader, step: int, files: Sequence[FileEntry]) ->
     converted, programs = to_convert(reader), {form.file: form.programs for form in reader.exports}
     with st.container(horizontal=True, gap="small", key="downloads"):
         for entry in files:
-            path = f"snapshots/{reader.run.snapshot(step).name}/{entry.name}"
+            path = (reader.run.snapshot(step) / entry.name).relative_to(reader.run.path).as_posix()
             st.html(download_html(reader, path, entry.size, programs.get(entry.name, "")), width="content")
         for form in converted:
             target = exports.target_of(reader.run, step, form)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from shared.launch.supervisor import ROOT, child_environment, python_module
+from shared.run_folder.averages import file_stem
 from shared.run_folder.records.export_format import ExportFormat
 from shared.run_folder.run_dir import RunDir
 
@@ -85,4 +86,4 @@ EXPORTS = Exports()
 
 def target_of(run: RunDir, step: int, form: ExportFormat) -> Path:
     """The file of an export."""
-    return run.exports / f"{run.path.name}-{step:06d}-{form.name}{form.ending}"
+    return run.exports / f"{run.path.name}-{file_stem(step)}-{form.name}{form.ending}"

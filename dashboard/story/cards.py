@@ -27,6 +27,7 @@ from dashboard.story.wording import of_units
 from dashboard.text.formatting import duration
 from dashboard.text.language import current, say
 from dashboard.text.setting_words import setting_words, value_words
+from shared.run_folder.averages import label
 from shared.run_folder.pending import BASE_MODEL
 from shared.run_folder.run_dir import RunDir
 
@@ -61,7 +62,7 @@ class Card:
     headline_tone: str = "quiet"
     thumbnail: str = ""
     """URL of the best snapshot's picture, as the filmstrip shows it."""
-    best: int | None = None
+    best: str | None = None
     wins: int | None = None
     """Prompts on which the best snapshot is better than the base model."""
     of: int | None = None
@@ -156,7 +157,7 @@ def _tell(reader: RunReader, now: datetime, zone: tzinfo) -> _Told:
         better = evidence.gains.of(evidence.results[best.step]) if best.step in evidence.results else {}
         _, headline, tone = headline_of(evidence, best)
         won = num_won(better)
-        card = replace(card, headline=headline, headline_tone=tone, best=best.step)
+        card = replace(card, headline=headline, headline_tone=tone, best=label(best.step))
         if better:
             card = replace(card, wins=won, of=len(better), won=of_units(won, len(better), evidence.unit))
     values = flatten(reader.config.model_dump(mode="json"))

@@ -12,6 +12,7 @@ from dashboard.story.evidence import Evidence, gather
 from dashboard.story.gains import gains
 from dashboard.story.verdict.verdict import headline_of
 from dashboard.text.language import say
+from shared.run_folder.averages import is_average, label
 from shared.run_folder.pending import BASE_MODEL
 from shared.statistics.paired import prompts
 
@@ -65,8 +66,8 @@ def drawn_steps(reader: RunReader, steps: Iterable[int] | None = None) -> list[D
     versions = dict(reader.evaluation_versions())
     known = sorted(versions if steps is None else versions.keys() & set(steps))
     evidence = gather(reader, datetime.now(UTC), UTC, steps=())
-    basis = _basis(reader)
-    return [_drawn(evidence, step, f"{versions[step]}-{basis}", step == max(versions)) for step in known]
+    basis, newest = _basis(reader), max((step for step in versions if not is_average(step)), default=None)
+    return [_drawn(evidence, step, f"{versions[step]}-{basis}", step == newest) for step in known]
 
 
 def default_sides(reader: RunReader, steps: Iterable[Drawn]) -> tuple[int | None, int | None]:
@@ -129,10 +130,10 @@ def _drawn(evidence: Evidence, step: int, version: str, is_newest: bool) -> Draw
         say("newest") if is_newest and not is_base else "",
         say("no picture") if reason else "",
     ]
-    name = say("base model") if is_base else str(step)
+    name = say("base model") if is_base else label(step)
     title = say("base") if is_base else say("step {step}", step=step)
-    label = " · ".join(filter(None, [name, *notes]))
-    return Drawn(step, version, title, label, mark, reason)
+    told = " · ".join(filter(None, [name, *notes]))
+    return Drawn(step, version, title, told, mark, reason)
 
 
 def _mark(evidence: Evidence) -> str:

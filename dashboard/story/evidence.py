@@ -83,7 +83,7 @@ def gather(reader: RunReader, now: datetime, zone: tzinfo, steps: Iterable[int] 
     programs, best = read_programs(reader.run), reader.best()
     results: dict[int, EvaluationResult] = {}
     without: dict[int, tuple[Literal["failed", "skipped"], str]] = {}
-    for step in reader.evaluated_steps() if steps is None else steps:
+    for step in (*reader.evaluated_steps(), *reader.averages()) if steps is None else steps:
         result = reader.result(step)
         if result is None:
             if problem := reader.damaged.get(reader.run.evaluation(step) / "result.json"):

@@ -14,6 +14,7 @@ from dashboard.story.pictures import sample_urls, typical_pair
 from dashboard.story.snapshots import signs_of
 from dashboard.story.wording import about, capital, of_units, sentence
 from dashboard.text.language import say
+from shared.run_folder.averages import is_average, label
 from shared.run_folder.pending import BASE_MODEL, Work
 from shared.run_folder.records.evaluation_result import EvaluationResult
 
@@ -28,6 +29,8 @@ class Cell:
     """One snapshot; step 0 is the base model."""
 
     step: int
+    label: str
+    """The step as people read it; of an average of snapshots, from which to which."""
     state: State
     thumbnail: str
     """URL of its picture of the typical prompt; empty where there is none."""
@@ -45,20 +48,20 @@ class Cell:
     starred: bool = False
     """By a person."""
     averaged: bool = False
-    """Its weights are a moving average."""
+    """Its weights are a moving average, or it is the average of several snapshots."""
     eta_seconds: float | None = None
     """Until its result."""
     eta: str = ""
 
 
 def filmstrip(evidence: Evidence) -> tuple[Cell, ...]:
-    """In the order of the steps, the base model first."""
+    """In the order of the steps, the base model first, averages of snapshots last."""
     strip = _Strip(evidence)
     planned = evidence.backlog.planned
     if len(planned) > MAX_PLANNED:
         planned = (*planned[: MAX_PLANNED - 1], planned[-1])
     known = {BASE_MODEL, *evidence.reader.snapshot_steps(), *evidence.reader.evaluated_steps()}
-    return tuple(strip.cell(step) for step in sorted({*known, *planned}))
+    return tuple(strip.cell(step) for step in (*sorted({*known, *planned}), *evidence.reader.averages()))
 
 
 class _Strip:
@@ -84,6 +87,7 @@ class _Strip:
         signs = [say(name) for name in signs_of(row)]
         return Cell(
             step,
+            label(step),
             state,
             self._thumbnail(step, result),
             mark,
@@ -100,7 +104,7 @@ class _Strip:
             best=is_best,
             flagged=bool(signs) or (best is not None and step in best.passed_over),
             starred=step in self._starred,
-            averaged=self._is_averaged and step != BASE_MODEL,
+            averaged=is_average(step) or (self._is_averaged and step != BASE_MODEL),
             eta_seconds=None if seconds is None else float(5 * round(seconds / 5)),
             eta=eta,
         )

@@ -74,7 +74,7 @@ def table(reader: RunReader) -> Table:
             tuple(value_of(one, row) for one in metrics),
             short(notes.texts.get(step, ""), MAX_NOTE) if notes else "",
         )
-        for step in reader.snapshot_steps()
+        for step in (*reader.snapshot_steps(), *reader.averages())
         for row in [rows.get(step)]
     }
     return Table(columns, lines)

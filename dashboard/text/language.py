@@ -9,6 +9,7 @@ from __future__ import annotations
 from contextvars import ContextVar
 
 from dashboard.text import zh_hans, zh_hans_verdict, zh_hant, zh_hant_verdict
+from shared.run_folder.averages import is_average, label
 
 LANGUAGES = {"en": "English", "zh-Hans": "简体中文", "zh-Hant": "繁體中文"}
 TEXTS: dict[str, dict[str, str]] = {
@@ -24,7 +25,12 @@ _current: ContextVar[str] = ContextVar("language", default="en")
 def say(text: str, **values: object) -> str:
     """`text` in the viewer's language, its `{names}` filled in; what has no translation stays English."""
     translated = TEXTS[_current.get()].get(text, text)
-    return translated.format(**values) if values else translated
+    return translated.format(**{name: _spelled(value) for name, value in values.items()}) if values else translated
+
+
+def _spelled(value: object) -> object:
+    """The number of an average of snapshots as people read it: `750–900`."""
+    return label(value) if isinstance(value, int) and is_average(value) else value
 
 
 def use(language: str) -> None:

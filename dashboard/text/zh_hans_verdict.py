@@ -119,6 +119,8 @@ TEXTS: dict[str, str] = {
     "the share of pixels that are not clipped is {value} of the reference pictures'; a sign if the whole interval is under {limit}": "未过曝或死黑的像素占比是参考图的 {value}；整个区间低于 {limit} 即为迹象",
     "too few prompts have a reference picture": "有参考图的提示词太少",
     "the nearest training picture is {value} as far away as the nearest of as many held-out ones; a sign if the whole interval is under {limit}": "到最近训练图的距离是到同样多留出图片中最近一张的 {value}；整个区间低于 {limit} 即为迹象",
+    # an average of snapshots
+    "Step {step} is the average of the snapshots of steps {steps}; bringing it back to their rank changes it by {loss:.1%}.": "第 {step} 步是第 {steps} 步快照的平均；恢复到原来的秩使它改变 {loss:.1%}。",
     # the strength
     "Recommended strength: {strength:g}, because at strength 1 it {reason}.": "建议强度：{strength:g}，因为强度为 1 时它{reason}。",
     "Recommended strength: {strength:g}, where the composite is better by {gain:.2f} ({low:.2f} to {high:.2f}) than at strength 1.": "建议强度：{strength:g}，其综合得分比强度 1 好 {gain:.2f}（{low:.2f} 至 {high:.2f}）。",

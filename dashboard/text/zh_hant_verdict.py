@@ -119,6 +119,8 @@ TEXTS: dict[str, str] = {
     "the share of pixels that are not clipped is {value} of the reference pictures'; a sign if the whole interval is under {limit}": "未過曝或死黑的像素占比是參考圖的 {value}；整個區間低於 {limit} 即為跡象",
     "too few prompts have a reference picture": "有參考圖的提示詞太少",
     "the nearest training picture is {value} as far away as the nearest of as many held-out ones; a sign if the whole interval is under {limit}": "到最近訓練圖的距離是到同樣多留出圖片中最近一張的 {value}；整個區間低於 {limit} 即為跡象",
+    # an average of snapshots
+    "Step {step} is the average of the snapshots of steps {steps}; bringing it back to their rank changes it by {loss:.1%}.": "第 {step} 步是第 {steps} 步快照的平均；恢復到原來的秩使它改變 {loss:.1%}。",
     # the strength
     "Recommended strength: {strength:g}, because at strength 1 it {reason}.": "建議強度：{strength:g}，因為強度為 1 時它{reason}。",
     "Recommended strength: {strength:g}, where the composite is better by {gain:.2f} ({low:.2f} to {high:.2f}) than at strength 1.": "建議強度：{strength:g}，其綜合得分比強度 1 好 {gain:.2f}（{low:.2f} 至 {high:.2f}）。",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from evaluator.selection.summary import Summary
 from evaluator.selection.trend import MIN_SMOOTHED
+from shared.run_folder.averages import label
 from shared.run_folder.metric_descriptions import Column, Guard, MetricDescriptions, Words
 from shared.run_folder.phrase import Phrase, joined, phrase
 from shared.statistics.paired import Estimate
@@ -138,7 +139,7 @@ def _others(selection: Selection, num_left: int) -> Phrase:
 
 def listed(steps: Sequence[int]) -> str:
     """`100, 200`, in every language."""
-    return ", ".join(map(str, steps))
+    return ", ".join(map(label, steps))
 
 
 def passed_over(selection: Selection) -> Iterator[Phrase]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
+from evaluator.selection.averages import windows
 from evaluator.selection.bands import composite_level, metric_level
 from evaluator.selection.choice import (
     Selection,
@@ -20,6 +21,7 @@ from evaluator.selection.choice import (
 from evaluator.selection.held_out_losses import Validated
 from evaluator.selection.summary import Summary, summarize
 from evaluator.selection.trend import Trend
+from shared.run_folder.averages import is_average
 from shared.run_folder.metric_descriptions import Column, Guard, MetricDescriptions
 from shared.run_folder.phrase import Phrase, joined, phrase
 from shared.run_folder.records.evaluation_result import Anchors, Sample
@@ -59,12 +61,27 @@ class Ranking:
 
     @cached_property
     def candidates(self) -> tuple[Summary, ...]:
-        """Snapshots with a composite over at least two prompts, by step."""
-        return tuple(summary for summary in self.summaries if summary.step > 0 and len(summary.composite) > 1)
+        """Snapshots with a composite over at least two prompts, by step, and then averages of them."""
+        known = tuple(summary for summary in self.summaries if summary.step > 0 and len(summary.composite) > 1)
+        return known if any(not is_average(summary.step) for summary in known) else ()
+
+    @cached_property
+    def snapshots(self) -> tuple[Summary, ...]:
+        """The candidates that training has made: averages are no further steps."""
+        return tuple(summary for summary in self.candidates if not is_average(summary.step))
+
+    def averages(self, count: int) -> tuple[int, ...]:
+        """Numbers of the averages to make around the best snapshot, whatever averages have shown so far."""
+        trained = [summary for summary in self.summaries if not is_average(summary.step)]
+        alone = replace(self, summaries=tuple(trained))
+        if not alone.eligible:
+            return ()
+        able = [summary.step for summary in alone.eligible]
+        return windows([summary.step for summary in alone.candidates], able, alone._top, count)
 
     @cached_property
     def trend(self) -> Trend:
-        """Of the composite over all candidates, whether they may be shipped or not; there is at least one."""
+        """Of the composite over all candidates, whether they may be shipped or not; there is at least one snapshot."""
         return Trend({summary.step: summary.composite for summary in self.candidates})
 
     @cached_property

@@ -27,9 +27,9 @@ def advise_stop(ranking: Ranking, stop: StopConfig, num_steps: int) -> Advice:
     anything said before `stop.min_snapshots` are evaluated. Signs of overfitting at half of `stop.patience` snapshots
     in a row are a reason of their own: the choice passes them over, and what is learnt by heart is not forgotten.
     """
-    if stop.rule == "off" or len(ranking.candidates) < stop.min_snapshots:
+    if stop.rule == "off" or len(ranking.snapshots) < stop.min_snapshots:
         return Advice(action="continue")
-    ahead, remaining = _ahead(ranking, stop.patience, num_steps), num_steps - ranking.candidates[-1].step
+    ahead, remaining = _ahead(ranking, stop.patience, num_steps), num_steps - ranking.snapshots[-1].step
     can_bring = ahead.at_most if ahead else None
     reasons = list(_signs(ranking, math.ceil(stop.patience / 2))) if remaining > 0 else []
     if ahead and ahead.at_most < ranking.min_difference:
@@ -42,7 +42,7 @@ def advise_stop(ranking: Ranking, stop: StopConfig, num_steps: int) -> Advice:
 
 def _ahead(ranking: Ranking, patience: int, num_steps: int) -> Ahead | None:
     """What the remaining steps would bring; None where there are none, or too many to tell."""
-    num_candidates, latest = len(ranking.candidates), ranking.candidates[-1].step
+    num_candidates, latest = len(ranking.snapshots), ranking.snapshots[-1].step
     num_recent = max(math.ceil(num_candidates / 2), patience, MIN_RECENT)
     if num_recent > num_candidates or not latest < num_steps <= 2 * latest:
         return None
@@ -51,7 +51,7 @@ def _ahead(ranking: Ranking, patience: int, num_steps: int) -> Ahead | None:
 
 def _signs(ranking: Ranking, num_recent: int) -> Iterator[Phrase]:
     """Signs of overfitting at all of the newest snapshots, with the evidence at the last."""
-    recent = ranking.candidates[-num_recent:]
+    recent = ranking.snapshots[-num_recent:]
     if len(recent) < num_recent or not all(summary.raised for summary in recent):
         return
     if num_recent == 1:

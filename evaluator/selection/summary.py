@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from evaluator.selection import overfitting
 from evaluator.selection.held_out_losses import Validated
+from shared.run_folder.averages import trained_to
 from shared.run_folder.metric_descriptions import Column, MetricDescriptions
 from shared.run_folder.records.best import Signal
 from shared.run_folder.records.evaluation_result import Anchors, Sample
@@ -70,7 +71,7 @@ def summarize(
     """One snapshot. mixture: of the losses in use; validations: of the whole run."""
     deltas = {column.name: paired_deltas(samples, baseline, column.name) for column in metrics.compared}
     ratios = signs.ratios(samples, baseline, metrics.columns)
-    so_far = [row for row in validations if row.step <= step]
+    so_far = [row for row in validations if row.step <= trained_to(step)]
     return Summary(
         step=step,
         means=_means(samples),

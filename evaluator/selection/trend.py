@@ -21,6 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
+from evaluator.selection.averages import shrunk
+from shared.run_folder.averages import ends, is_average
 from shared.statistics.paired import Estimate, PromptValues, difference
 
 # S: snapshots, by step; P: prompts; K: components of the spline, the roughest first
@@ -54,10 +56,15 @@ class Trend:
     """The smoothed composite of each prompt at each snapshot."""
 
     def __init__(self, composites: Mapping[int, PromptValues]) -> None:
-        """composites: step → its composite for each prompt, at least two."""
-        self._steps = np.array(sorted(composites), dtype=float)
-        self._prompts, self._raw_SP = _table([composites[int(step)] for step in self._steps])
-        self._smoothed_SP = _weights(self._steps, self._raw_SP) @ self._raw_SP
+        """composites: step → its composite for each prompt, at least two; averaged candidates have a number instead."""
+        numbers = sorted(composites)
+        self._prompts, raw_SP = _table([composites[number] for number in numbers])
+        steps = [number for number in numbers if not is_average(number)]
+        self._rows = {number: row for row, number in enumerate(numbers)}
+        self._steps, self._raw_SP = np.array(steps, dtype=float), raw_SP[: len(steps)]
+        smoothed_SP = _weights(self._steps, self._raw_SP) @ self._raw_SP
+        averages = [self._average(number, raw_SP[self._rows[number]], smoothed_SP) for number in numbers[len(steps) :]]
+        self._smoothed_SP = np.vstack([smoothed_SP, *averages])
 
     def level(self, step: int) -> float:
         """Mean over prompts; rounded, so that equal snapshots are equal."""
@@ -100,8 +107,13 @@ class Trend:
         more = _integral(latest / recent.middle, (latest + num_steps) / recent.middle, slowing) * recent.middle
         return Ahead(bound * more, num_snapshots)
 
+    def _average(self, number: int, own_P: Numbers, smoothed_SP: Numbers) -> Numbers:
+        first, last = ends(number) or (0, 0)
+        sources = (self._steps >= first) & (self._steps <= last)
+        return shrunk(own_P, self._raw_SP[sources], smoothed_SP[sources]) if sources.any() else own_P
+
     def _row(self, step: int) -> int:
-        return int(np.searchsorted(self._steps, step))
+        return self._rows[step]
 
     def _values(self, step: int) -> PromptValues:
         return dict(zip(self._prompts, map(float, self._smoothed_SP[self._row(step)]), strict=True))

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from evaluator.selection import cautions, confirmation, ranking, stop_rule, strength
-from evaluator.selection.choice import Selection
+from evaluator.selection.choice import Selection, listed
 from evaluator.selection.held_out_losses import Validated
 from evaluator.selection.one_method import computed_in_two_ways
 from evaluator.selection.ranking import Ranking
@@ -14,8 +14,9 @@ from evaluator.selection.summary import Summary
 from evaluator.selection.votes.contest import contest
 from evaluator.selection.votes.outcome import outcome
 from shared.config.schema import Config
+from shared.run_folder.averages import is_average, trained_to
 from shared.run_folder.metric_descriptions import Column, MetricDescriptions
-from shared.run_folder.phrase import Phrase
+from shared.run_folder.phrase import Phrase, phrase
 from shared.run_folder.records.best import Advice, Best, Confirmation, Measured
 from shared.run_folder.records.evaluation_result import Anchors, EvaluationResult, Sample
 from shared.run_folder.records.interval import Interval
@@ -52,9 +53,20 @@ class Verdict:
     """None without a snapshot that can be compared with the base model. Its `created` is the time it was found."""
 
 
-def decide(evidence: Evidence, config: Config, *, confirms: bool, strengths: Sequence[float] = ()) -> Verdict:
-    """Rank, choose, confirm. confirms: whether finalists are to be evaluated again at the end; strengths: at which the
-    one to ship is drawn after that."""
+@dataclass(frozen=True)
+class Ending:
+    """What is evaluated when training is over, in this order."""
+
+    num_averages: int = 0
+    """Averages of neighbours of the best snapshot."""
+    confirms: bool = False
+    """The finalists again."""
+    strengths: Sequence[float] = ()
+    """At which the one to ship is drawn, beside 1."""
+
+
+def decide(evidence: Evidence, config: Config, ending: Ending) -> Verdict:
+    """Rank, choose, confirm."""
     anchors = evidence.evaluations[0].anchors if 0 in evidence.evaluations else {}
     results = [*evidence.evaluations.values(), *evidence.confirmations.values()]
     mixed = computed_in_two_ways(evidence.metrics, results)
@@ -67,9 +79,10 @@ def decide(evidence: Evidence, config: Config, *, confirms: bool, strengths: Seq
         config.evaluation.min_difference,
     )
     advice = stop_rule.advise_stop(found, config.stop, config.train.max_train_steps)
-    best = _best(evidence, found, mixed, advice, confirms=confirms)
+    best = _best(evidence, found, mixed, advice, confirms=ending.confirms)
     if best:
-        best = _with_strength(evidence, found, best, strengths)
+        best = best.model_copy(update={"averages": found.averages(ending.num_averages)})
+        best = _with_strength(evidence, found, best, ending.strengths)
     return Verdict(found, advice, best)
 
 
@@ -101,11 +114,12 @@ def _best(
         first = selection
     sentences = (
         *selection.sentences,
+        *_of_average(evidence.evaluations[selection.step]),
         *(confirmed.reason_phrases if confirmed else ()),
         *(voted.reason_phrases if voted and not voted.moved else ()),
     )
     summaries = {summary.step: summary for summary in found.summaries}
-    shipped, latest = summaries[selection.step], found.candidates[-1]
+    shipped, latest = summaries[selection.step], found.snapshots[-1]
     warnings = (
         *_cautions(evidence, found, selection, confirmed, confirms=confirms),
         *cautions.computed_in_two_ways(mixed),
@@ -113,7 +127,7 @@ def _best(
     )
     return Best(
         step=selection.step,
-        snapshot=f"snapshots/{step_name(selection.step)}",
+        snapshot=f"{'averages' if is_average(selection.step) else 'snapshots'}/{step_name(selection.step)}",
         reason=" ".join(map(str, sentences)),
         reason_phrases=sentences,
         better_than_base=(confirmed or first).better_than_base,
@@ -139,6 +153,18 @@ def _best(
         votes=voted,
         contest=competing,
     )
+
+
+def _of_average(result: EvaluationResult) -> Iterator[Phrase]:
+    """What the chosen candidate is the average of, where it is one."""
+    if steps := result.training.get("averaged"):
+        yield phrase(
+            "Step {step} is the average of the snapshots of steps {steps}; bringing it back to their rank changes it "
+            "by {loss:.1%}.",
+            step=result.step,
+            steps=listed(steps),
+            loss=float(result.training.get("truncation") or 0.0),
+        )
 
 
 def _with_strength(evidence: Evidence, found: Ranking, best: Best, wanted: Sequence[float]) -> Best:
@@ -173,7 +199,8 @@ def _cautions(
     num_prompts = confirmed.num_prompts if confirmed else selection.composite.num_prompts
     yield from cautions.of_references(found)
     yield from cautions.of_captions(found, num_prompts, proven=proven)
-    yield from cautions.untested_rise([row for row in evidence.validations if row.step <= selection.step])
+    last = trained_to(selection.step)
+    yield from cautions.untested_rise([row for row in evidence.validations if row.step <= last])
 
 
 def _blank_losses(found: Ranking) -> list[Column]:

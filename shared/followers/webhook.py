@@ -17,6 +17,7 @@ from typing import Literal
 
 from shared.errors import DarkroomError
 from shared.followers.alerts import Alert, in_run
+from shared.run_folder.averages import label
 from shared.run_folder.heartbeat import left_behind, read_status
 from shared.run_folder.run_dir import RunDir
 from shared.run_folder.times import utc_now
@@ -72,7 +73,7 @@ class Webhook:
         with suppress(DarkroomError, OSError):
             best = self._run.read_best()
         if best:
-            text += f". Best snapshot: step {best.step}. {best.reason}"
+            text += f". Best snapshot: step {label(best.step)}. {best.reason}"
         self._post(state, text, best_step=best.step if best else None)
 
     def _post(self, event: Event, text: str, **further: object) -> None:

@@ -43,7 +43,7 @@ def notes(run: RunDir, task: Task) -> list[str]:
 def _published_folders(run: RunDir) -> Problems:
     """Everything published matches its manifest."""
     strengths = sorted(run.strengths.glob("*"))
-    for parent in (run.snapshots, run.checkpoints, run.evaluations, run.confirmations, *strengths):
+    for parent in (run.snapshots, run.averages, run.checkpoints, run.evaluations, run.confirmations, *strengths):
         for step in sorted(steps_in(parent)):
             yield from _trouble(partial(verify, parent / step_name(step)))
     for folder in sorted(run.requested.glob("*/step-*")):
@@ -57,7 +57,7 @@ def _published_folders(run: RunDir) -> Problems:
 
 def _results(run: RunDir) -> Problems:
     """Each result can be read, is final, and stands in metrics.csv once."""
-    steps = [int(row["step"]) for row in read_rows(run.metrics_csv)]
+    steps = [int(row["step"]) for table in (run.metrics_csv, run.averages_csv) for row in read_rows(table)]
     evaluated = steps_in(run.evaluations)
     for step in sorted(evaluated):
         yield from _trouble(partial(run.read_result, step))

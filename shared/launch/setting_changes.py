@@ -18,6 +18,7 @@ from shared.config.schema import ENDS, Config, own_table, rules_of
 from shared.data import prompt_file, references
 from shared.errors import ConfigError, RunFolderError
 from shared.files.replacing import replace_file
+from shared.run_folder.averages import is_average
 from shared.run_folder.checkpoints import newest_whole
 from shared.run_folder.heartbeat import vacant
 from shared.run_folder.records.manifest import Manifest
@@ -132,7 +133,8 @@ def require_nothing_past(run: RunDir, step: int) -> None:
     Raises:
         RunFolderError: naming their steps.
     """
-    past = sorted(number for number in run.snapshots_to_evaluate() | steps_in(run.evaluations) if number > step)
+    steps = run.snapshots_to_evaluate() | {one for one in steps_in(run.evaluations) if not is_average(one)}
+    past = sorted(number for number in steps if number > step)
     if not past:
         return
     names = ", ".join(map(str, past))

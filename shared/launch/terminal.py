@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from shared.run_folder.active_evaluators import read_active_evaluators
+from shared.run_folder.averages import label
 from shared.run_folder.heartbeat import is_alive, left_behind, read_status
 from shared.run_folder.metric_descriptions import Column, MetricDescriptions
 from shared.run_folder.pending import left_to_evaluate, unevaluated, without_result
@@ -129,8 +130,9 @@ def summarise(run: RunDir, console: Console) -> None:
     left = len(left_to_evaluate(run))
     so_far = f" so far; {left} still to be evaluated" if left else ""
     flagged = ", but no snapshot can be recommended" if best.flagged else ""
-    table = Table(title=f"Best snapshot{so_far}: step {best.step}{flagged}", title_justify="left")
-    for heading in ("", _base(run.read_metric_descriptions()), f"step {best.step}", "difference", "95 % interval"):
+    step = f"step {label(best.step)}"
+    table = Table(title=f"Best snapshot{so_far}: {step}{flagged}", title_justify="left")
+    for heading in ("", _base(run.read_metric_descriptions()), step, "difference", "95 % interval"):
         table.add_column(heading, justify="left" if not heading else "right")
     for metric, difference in best.deltas.items():
         value = best.metrics.get(metric)

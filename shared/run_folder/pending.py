@@ -14,7 +14,7 @@ from shared.config.schema import EvaluationConfig
 from shared.run_folder import requests
 from shared.run_folder.records.request import Request
 from shared.run_folder.run_dir import ResultKind, RunDir, steps_in, strength_kind
-from shared.run_folder.tables import read_rows
+from shared.run_folder.tables import listed
 
 BASE_MODEL = 0
 NUM_FINALISTS = 3
@@ -40,14 +40,16 @@ def unfinished(run: RunDir, settings: EvaluationConfig, *, trainer_lives: bool) 
 def in_order(run: RunDir, settings: EvaluationConfig, *, trainer_lives: bool) -> list[Work]:
     """Everything without a result, in the order of evaluation: the base model, requests, snapshots.
 
-    Only after training has ended and every snapshot has a result are the best ones evaluated again, and then the one to
-    ship at other strengths.
+    Only after training has ended and every snapshot has a result are averages of neighbours evaluated, then the best
+    ones again, and then the one to ship at other strengths.
     """
     by_request, wanted = requested(run), due(run, settings, trainer_lives=trainer_lives)
     base = [Work(step) for step in wanted & {BASE_MODEL}]
     rest = [Work(step) for step in sorted(wanted - {BASE_MODEL}, reverse=settings.order == "newest")]
     if not (by_request or wanted or trainer_lives):
-        rest = [Work(step, "confirmations") for step in sorted(unconfirmed(run))] or at_other_strengths(run)
+        averages = [Work(number) for number in without_average(run)]
+        again = [Work(step, "confirmations") for step in sorted(unconfirmed(run))]
+        rest = averages or again or at_other_strengths(run)
     return list(dict.fromkeys([*base, *by_request, *rest]))
 
 
@@ -86,7 +88,7 @@ def work_of(run: RunDir, request: Request) -> Work | None:
 
 def is_known(run: RunDir, step: int | None) -> bool:
     """Whether this can be evaluated: the base model, or a snapshot of this run."""
-    return step is not None and step in {BASE_MODEL} | run.snapshots_to_evaluate()
+    return step is not None and step in {BASE_MODEL} | run.snapshots_to_evaluate() | run.published_averages().keys()
 
 
 def is_done(run: RunDir, work: Work) -> bool:
@@ -100,14 +102,29 @@ def is_done(run: RunDir, work: Work) -> bool:
 def unevaluated(run: RunDir) -> set[int]:
     """Steps metrics.csv does not list yet; the base model's counts once there is a snapshot to compare with it."""
     snapshots = run.snapshots_to_evaluate()
-    listed = {int(row["step"]) for row in read_rows(run.metrics_csv)}
-    return ({BASE_MODEL} | snapshots) - listed if snapshots else set()
+    return ({BASE_MODEL} | snapshots) - listed(run.metrics_csv) if snapshots else set()
+
+
+def unaveraged(run: RunDir) -> list[int]:
+    """Averages of snapshots that averages.csv does not list yet; none while a snapshot waits for its first
+    evaluation."""
+    best = run.read_best()
+    if best is None or not best.averages or unevaluated(run):
+        return []
+    known = listed(run.averages_csv)
+    return [number for number in best.averages if number not in known]
+
+
+def without_average(run: RunDir) -> list[int]:
+    """Those of them that have no result."""
+    return [number for number in unaveraged(run) if number not in steps_in(run.evaluations)]
 
 
 def unconfirmed(run: RunDir) -> set[int]:
-    """Finalists, and the base model, not yet evaluated again; none while a snapshot waits for its first evaluation."""
+    """Finalists, and the base model, not yet evaluated again; none while a snapshot or an average waits for its first
+    evaluation."""
     best = run.read_best()
-    if best is None or not best.finalists or unevaluated(run):
+    if best is None or not best.finalists or unevaluated(run) or unaveraged(run):
         return set()
     return {BASE_MODEL, *best.finalists} - steps_in(run.confirmations)
 
@@ -115,15 +132,15 @@ def unconfirmed(run: RunDir) -> set[int]:
 def at_other_strengths(run: RunDir) -> list[Work]:
     """The snapshot to ship at strengths without a result; none while another may still win."""
     best = run.read_best()
-    if best is None or unevaluated(run) or unconfirmed(run):
+    if best is None or unevaluated(run) or unaveraged(run) or unconfirmed(run):
         return []
     works = [Work(best.step, strength_kind(strength)) for strength in best.strengths]
     return [work for work in works if work.step not in steps_in(run.path / work.kind)]
 
 
 def left_to_evaluate(run: RunDir) -> list[Work]:
-    """What keeps a trained run from being complete: steps to be evaluated, then finalists to be evaluated again, then
-    the one to ship at other strengths."""
-    first = [Work(step) for step in sorted(unevaluated(run))]
+    """What keeps a trained run from being complete: steps to be evaluated, then averages of them, then finalists to be
+    evaluated again, then the one to ship at other strengths."""
+    first = [Work(step) for step in sorted(unevaluated(run)) or unaveraged(run)]
     again = [Work(step, "confirmations") for step in sorted(unconfirmed(run))]
     return first or again or at_other_strengths(run)

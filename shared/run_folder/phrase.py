@@ -10,6 +10,8 @@ from functools import reduce
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from shared.run_folder.averages import is_average, label
+
 
 class Phrase(BaseModel):
     """A sentence or a part of one; `str` of it is the English text."""
@@ -26,8 +28,10 @@ class Phrase(BaseModel):
 
 
 def phrase(text: str, /, **values: Phrase | str | int | float) -> Phrase:
-    """A template of the code, which `dashboard.text` translates, and what fills it in."""
-    return Phrase(text=text, values=values)
+    """A template of the code, which `dashboard.text` translates, and what fills it in. The number of an average of
+    snapshots is spelled as people read it."""
+    spelled = {name: label(one) if isinstance(one, int) and is_average(one) else one for name, one in values.items()}
+    return Phrase(text=text, values=spelled)
 
 
 def joined(text: str, parts: Iterable[Phrase]) -> Phrase:

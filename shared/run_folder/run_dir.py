@@ -16,6 +16,7 @@ from shared.config.loading import load_config
 from shared.config.schema import Config
 from shared.errors import RunFolderError
 from shared.files.publication import read_manifest
+from shared.run_folder.averages import is_average
 from shared.run_folder.metric_descriptions import MetricDescriptions
 from shared.run_folder.older_metrics import OLDER_METRICS
 from shared.run_folder.records.best import Best
@@ -89,6 +90,11 @@ class RunDir:
         return self.path / "metrics.json"
 
     @property
+    def averages_csv(self) -> Path:
+        """`metrics.csv` of averages, by number; absent where there is none; writer: the holder of `metrics_lock`."""
+        return self.path / "averages.csv"
+
+    @property
     def best(self) -> Path:
         """`best.json`, see `Best`."""
         return self.path / "best.json"
@@ -111,6 +117,11 @@ class RunDir:
     def snapshots(self) -> Path:
         """The watched folder."""
         return self.path / "snapshots"
+
+    @property
+    def averages(self) -> Path:
+        """Averages of neighbouring snapshots, see `shared.run_folder.averages`; writer: the owner of the claim."""
+        return self.path / "averages"
 
     @property
     def checkpoints(self) -> Path:
@@ -187,8 +198,8 @@ class RunDir:
         return self.path / ".staging"
 
     def snapshot(self, step: int) -> Path:
-        """Folder of the snapshot of a step."""
-        return self.snapshots / step_name(step)
+        """Folder of the snapshot of a step, or of an average."""
+        return (self.averages if is_average(step) else self.snapshots) / step_name(step)
 
     def checkpoint(self, step: int) -> Path:
         """Folder of the checkpoint of a step."""
@@ -259,13 +270,17 @@ class RunDir:
         steps = steps_in(self.snapshots) - set(besides)
         return {step for step in steps if _may_be_ours(self.snapshot(step), run_id, step)}
 
+    def published_averages(self) -> dict[int, Manifest]:
+        """Whole averages of snapshots by number."""
+        return _published(self.averages, self.read_record().run_id)
+
     def published_checkpoints(self) -> dict[int, Manifest]:
         """Whole checkpoints of this run by step, ascending."""
         return _published(self.checkpoints, self.read_record().run_id)
 
 
 def step_name(step: int) -> str:
-    """`step-00000100`."""
+    """`step-00000100`; of an average, `step-100001000000300`."""
     return f"step-{step:08d}"
 
 

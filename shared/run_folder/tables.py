@@ -103,6 +103,11 @@ class Appender:
             os.close(descriptor)
 
 
+def listed(path: Path) -> set[int]:
+    """The steps of a table's rows."""
+    return {int(row["step"]) for row in read_rows(path)}
+
+
 def read_rows(path: Path) -> list[dict[str, str]]:
     """Every whole row, values as text (blank: ""); an absent file is an empty table."""
     text = whole_lines(path).decode("utf-8", errors="replace")

@@ -26,6 +26,7 @@ from transformers import CLIPTextConfig, CLIPTextModel
 from shared.errors import ModelError, RunFolderError, exit_code_of, writing
 from shared.files.publication import fsync, verify
 from shared.files.replacing import replace_file
+from shared.run_folder import averages
 from shared.run_folder.run_dir import RunDir, open_run
 from tasks.text_to_image.families.family import Family
 from tasks.text_to_image.families.loading import DTYPES, Precision
@@ -55,7 +56,7 @@ def main() -> int:
     """Export a snapshot and print the path of the result."""
     parser = argparse.ArgumentParser(prog="python -m tasks.text_to_image.export", description=__doc__)
     parser.add_argument("run", type=Path, help="the run folder")
-    parser.add_argument("--step", default="best", help="`best`, or the step of a snapshot")
+    parser.add_argument("--step", default="best", help="`best`, the step of a snapshot, or 750-900 for an average")
     parser.add_argument("--format", choices=FORMATS, default="kohya")
     parser.add_argument("--output", type=Path, help="file or, for peft, folder or .zip; default: in <run>/exports")
     parser.add_argument("--dtype", choices=tuple(DTYPES), default="fp16")
@@ -66,12 +67,12 @@ def main() -> int:
     adapter = read(run, step)
     with writing("--output", target):
         export(adapter, arguments.format, arguments.dtype, target)
-    sys.stdout.write(f"step {step} as {arguments.format}, {arguments.dtype}: {target}\n")
+    sys.stdout.write(f"step {averages.label(step)} as {arguments.format}, {arguments.dtype}: {target}\n")
     return 0
 
 
 def choose_step(run: RunDir, name: str) -> int:
-    """The step that `best` or a number means.
+    """The step, or the number of an average, that `best`, `900` or `750-900` means.
 
     Raises:
         RunFolderError: there is no best snapshot yet, or no snapshot of that step.
@@ -82,10 +83,10 @@ def choose_step(run: RunDir, name: str) -> int:
             f"no snapshot of {run.path} is the best yet",
             "give --step N, or evaluate the remaining snapshots with `python run.py evaluate`",
         )
-    step = best.step if name == "best" and best else int(name) if name.isdecimal() else None
-    published = run.published_snapshots()
+    step = best.step if name == "best" and best else averages.parse(name)
+    published = {**run.published_snapshots(), **run.published_averages()}
     if step not in published:
-        steps = ", ".join(map(str, published)) or "none"
+        steps = ", ".join(map(averages.label, published)) or "none"
         raise RunFolderError(
             f"there is no snapshot of step {name if step is None else step}", f"choose one of: {steps}"
         )
@@ -94,7 +95,7 @@ def choose_step(run: RunDir, name: str) -> int:
 
 def default_target(run: RunDir, step: int, form: Format) -> Path:
     """`<run>/exports/<name>-<step>-<format>`."""
-    stem = f"{run.read_record().name}-{step:06d}-{form}"
+    stem = f"{run.read_record().name}-{averages.file_stem(step)}-{form}"
     return run.exports / (stem if form == "peft" else f"{stem}.safetensors")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from shared.config.schema import Config
@@ -33,6 +33,7 @@ def descriptions(config: Config) -> MetricDescriptions:
 
 @dataclass(frozen=True)
 class LineEvaluation:
+    run: RunDir
     config: Config
     module: nn.Linear
     rows: list[Row]
@@ -68,8 +69,14 @@ class LineEvaluation:
     def at_strength(self, strength: float) -> None:
         return None
 
+    def average(self, steps: Sequence[int], folder: Path) -> dict[str, Any]:
+        files = [load_file(self.run.snapshot(step) / line.WEIGHTS_FILE) for step in steps]
+        mean = {key: sum(file[key] for file in files) / len(files) for key in files[0]}
+        save_file(mean, folder / line.WEIGHTS_FILE)
+        return {"truncation": 0.0}
+
 
 def build(run: RunDir, config: Config, device: torch.device) -> LineEvaluation:
     rows, record = {row.id: row for row in numbers.read(config)}, run.read_record()
     asked, others = ([rows[name] for name in names] for names in (first(config, record), further(config, record)))
-    return LineEvaluation(config, line.fresh(config).to(device), asked, others, device)
+    return LineEvaluation(run, config, line.fresh(config).to(device), asked, others, device)

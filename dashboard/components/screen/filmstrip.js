@@ -54,7 +54,7 @@ export class Filmstrip {
     mark(node, "news", isNews)
     showImage(image, cell.thumbnail)
     set(image, "alt", cell.words)
-    write(step, `${cell.step || words.base}${cell.best ? " ★" : ""}`)
+    write(step, `${cell.step ? cell.label : words.base}${cell.best ? " ★" : ""}`)
     write(score, cell.wins === null || cell.wins === undefined ? (SIGNS[cell.mark] ?? "") : `${SIGNS[cell.mark] ?? ""} ${cell.wins}/${cell.of}`)
     const marks = [cell.flagged ? "⚠" : "", cell.starred ? "☆" : "", cell.averaged ? "x̄" : ""].filter(Boolean).join(" ")
     write(note, isNews ? words.justNow : cell.state === "done" ? marks : (cell.eta || words[cell.state]))

@@ -132,9 +132,9 @@ class Snapshots {
     const [first, verdict, won, ...rest] = fitCells(node, FIXED + places.length + 1)
     const [image, opener] = first.children
     showImage(image, cell.thumbnail)
-    write(opener, cell.step)
+    write(opener, cell.label)
     opener.disabled = !isThere
-    set(opener, "aria-label", words.open.replace("{step}", cell.step))
+    set(opener, "aria-label", words.open.replace("{step}", cell.label))
     set(opener, "aria-current", isOpen ? "true" : null)
     node.onclick = isThere ? () => this.open(cell.step, opener) : null
     const isJudged = cell.state === "done" || cell.state === "failed"

@@ -72,6 +72,13 @@ class EvaluationConfig(Section):
     confirm_seeds: Annotated[int, Rule.RESULTS] = Field(
         default=4, ge=1, description="New pictures per prompt when the best are evaluated again."
     )
+    averages: Annotated[int, Rule.UPKEEP] = Field(
+        default=1,
+        ge=0,
+        le=8,
+        description="Averages of neighbouring snapshots that are evaluated when training is over, each as a snapshot "
+        "is, and may win: the best with one neighbour on each side, then with two, and so on. 0: none.",
+    )
     strengths: Annotated[tuple[Annotated[float, Field(ge=0.05, le=2)], ...], AfterValidator(_distinct), Rule.UPKEEP] = (
         Field(
             default=(0.4, 0.6, 0.8, 1.2),

@@ -17,6 +17,7 @@ from PIL import Image
 from shared.config.dumping import dump_config
 from shared.config.schema import Config
 from shared.followers.tracker import Row, Table
+from shared.run_folder.averages import trained_to
 from shared.run_folder.records.best import Best
 from shared.run_folder.run_dir import RunDir
 from shared.run_folder.times import parse_time
@@ -61,7 +62,7 @@ class TensorBoard:
 
     def best(self, best: Best) -> None:
         """The reason, as text at the step that is best."""
-        self._text("best", best.reason, best.step, parse_time(best.created).timestamp())
+        self._text("best", best.reason, trained_to(best.step), parse_time(best.created).timestamp())
         self._writer.flush()
 
     def end(self, code: int) -> None:

@@ -146,6 +146,11 @@ class Best(Record):
     contest: Contest | None = Field(
         default=None, description="What people are asked to vote on; the prior of the votes."
     )
+    averages: tuple[int, ...] = Field(
+        default=(),
+        description="Averages of neighbouring snapshots to be evaluated before the final, by their numbers: a 1, then "
+        "first and last step in seven digits each. `step`, `finalists` and the others may be such a number, too.",
+    )
     strengths: tuple[float, ...] = Field(
         default=(),
         description="Strengths at which this snapshot is to be drawn, beside 1; empty before the end: another snapshot "

@@ -19,7 +19,7 @@ from shared.run_folder.run_dir import SHEET, ResultKind, RunDir, strength_of
 from shared.run_folder.tables import Value, write_rows
 from tasks import devices
 from tasks.protocol import EvaluationOutput
-from tasks.text_to_image.evaluation import contact_sheet, references, snapshot_file
+from tasks.text_to_image.evaluation import averaged_file, contact_sheet, references, snapshot_file
 from tasks.text_to_image.evaluation.anchors import anchors
 from tasks.text_to_image.evaluation.image_generator import ImageGenerator, Job, jobs
 from tasks.text_to_image.evaluation.lookalikes import Lookalikes
@@ -130,6 +130,10 @@ class PictureEvaluation:
     def at_strength(self, strength: float) -> PictureEvaluation:
         """To draw the same pictures with the LoRA at another strength."""
         return replace(self, strength=strength)
+
+    def average(self, steps: Sequence[int], folder: Path) -> dict[str, Any]:
+        """Write the LoRA that is the average of these snapshots."""
+        return averaged_file.write(self.run, steps, self.image_generator.expected, self.config.lora, folder)
 
     def _score(self, step: int, kind: ResultKind, done: list[Job], drawn: list[Image.Image]) -> Scores:
         """Every metric; of requested prompts, those that need nothing else."""

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from dashboard.data.reader import RunReader
+from dashboard.story.drawn import drawn_steps
+from dashboard.story.snapshots import table
 from dashboard.story.wording import about, short, units
 from examples.fake_run.history import write_history
 from examples.fake_run.run import FakeRun, create
+from shared.run_folder.averages import averaged
 from shared.run_folder.metric_descriptions import MetricDescriptions, Words
 from shared.run_folder.older_metrics import OLDER_METRICS
 from shared.run_folder.records.best import Best, Confirmation, Signal
 from shared.run_folder.records.strength import Strength
+from shared.run_folder.tables import read_rows, write_rows
 from tests.dashboard.story.conftest import Show
 
 
@@ -82,6 +88,27 @@ def test_the_strength_to_use_is_in_the_sentence_and_on_the_button_where_it_is_an
     assert found.sentence.endswith("to be used at strength 0.8, 83% of the gain is left at 0.7.")
     assert "to use at strength 0.8" in found.downloads[0].label
     assert "strength" not in found.downloads[1].label
+
+
+def test_an_average_of_snapshots_is_shown_like_one_and_marked(finished: FakeRun, show: Show) -> None:
+    run, both = finished.run, averaged(80, 120)
+    assert both
+    result, rows = run.read_result(120), read_rows(run.metrics_csv)
+    assert result
+    shutil.copytree(run.evaluation(120), run.evaluation(both))
+    result.model_copy(update={"step": both}).write(run.evaluation(both) / "result.json")
+    shutil.copytree(run.snapshot(120), run.snapshot(both))
+    row = next(row for row in rows if row["step"] == "120")
+    write_rows(run.averages_csv, tuple(row), [{**row, "step": both}])
+    change(finished, step=both)
+    shown, reader = show(run), RunReader(run, run.read_record().run_id)
+    cell = shown.strip[-1]
+    assert (cell.label, cell.averaged, cell.best, cell.wins) == ("80–120", True, True, shown.strip[3].wins)
+    assert cell.words.startswith("Step 80–120, best")
+    assert shown.verdict.headline == "Ship step 80–120"
+    assert list(table(reader).lines)[-1] == both
+    assert "80–120" in [one.label.partition(" ")[0] for one in drawn_steps(reader)]
+    assert not {both} & {*reader.evaluated_steps(), *reader.snapshot_steps()}, "no chart ends there"
 
 
 @pytest.mark.parametrize(

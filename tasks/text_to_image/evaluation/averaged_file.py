@@ -1,0 +1,45 @@
+"""The file of an averaged candidate: like a snapshot's, its header says what it is the average of."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers.loaders.lora_base import LORA_ADAPTER_METADATA_KEY
+
+from shared.config.schema import LoraConfig
+from shared.run_folder.run_dir import RunDir
+from tasks.text_to_image.evaluation import snapshot_file
+from tasks.text_to_image.lora import lora, weights_file
+from tasks.text_to_image.lora.average import average
+from tasks.text_to_image.lora.description import Description
+from tasks.text_to_image.lora.lora import LORA_FILE
+
+
+def write(
+    run: RunDir, steps: Sequence[int], expected: dict[str, torch.Size], settings: LoraConfig, folder: Path
+) -> dict[str, Any]:
+    """Average the snapshots of these steps into `folder`; returns facts for its manifest.
+
+    Raises:
+        ModelError, RunFolderError: a snapshot is damaged, or its kind of adapter has no average.
+    """
+    files = [snapshot_file.read(run.snapshot(step), expected, settings) for step in steps]
+    found = average([file.weights for file in files], [file.scales for file in files])
+    _, header = weights_file.read(files[-1].folder / LORA_FILE)
+    adapter_metadata = json.loads(header.pop(LORA_ADAPTER_METADATA_KEY))
+    lora.write(folder, found.weights, adapter_metadata, {**header, **_described(header, steps, found.loss)})
+    return {"truncation": round(found.loss, 6), "sources": {str(file.folder.name): file.digest for file in files}}
+
+
+def _described(header: Description, steps: Sequence[int], loss: float) -> Description:
+    title, about = header.get("modelspec.title", ""), header.get("modelspec.description", "")
+    named = ", ".join(map(str, steps))
+    return {
+        "modelspec.title": f"{title.rpartition(' step ')[0] or title} steps {named} averaged",
+        "modelspec.description": f"{about}; average of the snapshots of steps {named}, changed by {loss:.1%} when it "
+        "was brought back to their rank",
+    }
