@@ -7,14 +7,19 @@ Never imports torch.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from shared.config.schema import Config
-from shared.errors import ConfigError
+from shared.errors import ConfigError, ModelError
+from tasks.text_to_image.encoders import face_files
 
 GENERAL_CLIP = "openai/clip-vit-base-patch32"
 """Follows prompts about anything; FashionCLIP knows clothes."""
+NO_FACES = "none"
+"""`evaluation.face` where no face encoder is wanted."""
+FACE_LOSS = "face_loss"
+"""The only loss that needs a face encoder."""
 
 
 @dataclass(frozen=True)
@@ -53,48 +58,87 @@ PROFILES = {
         is_for="a piece of clothing: its cut, its pattern and its colours must be right",
         with_reference={"visual_loss": 0.2, "fashion_clip_loss": 0.6, "color_loss": 0.2},
         without_reference={"subject_loss": 1.0},
+        off=frozenset({"face", "patches", "style"}),
     ),
     "person": Profile(
         subject="person",
         is_for="one person, who must be recognised in any clothes and any light",
-        with_reference={"subject_loss": 1.0, "visual_loss": 0.0, "fashion_clip_loss": 0.0},
-        without_reference={"subject_loss": 1.0},
-        off=frozenset({"color"}),
+        with_reference={"face_loss": 0.7, "subject_loss": 0.3, "visual_loss": 0.0},
+        without_reference={"face_loss": 0.7, "subject_loss": 0.3},
+        off=frozenset({"color", "fashion", "patches", "style"}),
         encoders={"evaluation.fashion_clip": GENERAL_CLIP},
     ),
     "character": Profile(
         subject="character",
         is_for="a drawn, modelled or costumed figure, or an animal",
-        with_reference={"subject_loss": 0.8, "visual_loss": 0.1, "color_loss": 0.1, "fashion_clip_loss": 0.0},
-        without_reference={"subject_loss": 0.8},
+        with_reference={
+            "patch_loss": 0.6, "subject_loss": 0.2, "visual_loss": 0.1, "color_loss": 0.1, "fashion_clip_loss": 0.0,
+        },
+        without_reference={"patch_loss": 0.6, "subject_loss": 0.2},
+        off=frozenset({"face", "style"}),
         encoders={"evaluation.fashion_clip": GENERAL_CLIP},
     ),
     "style": Profile(
         subject="style",
         is_for="a manner of drawing, painting or photographing, whatever is shown",
-        with_reference={"subject_loss": 1.0, "visual_loss": 0.0, "fashion_clip_loss": 0.0},
-        without_reference={"subject_loss": 1.0},
-        off=frozenset({"color"}),
+        with_reference={"style_loss": 1.0, "visual_loss": 0.0},
+        without_reference={"style_loss": 1.0},
+        off=frozenset({"color", "fashion", "face", "patches", "subject"}),
         encoders={"evaluation.fashion_clip": GENERAL_CLIP},
     ),
     "object": Profile(
         subject="object",
         is_for="one thing: a product, a toy, a vehicle, a building",
-        with_reference={"subject_loss": 0.8, "visual_loss": 0.1, "color_loss": 0.1, "fashion_clip_loss": 0.0},
-        without_reference={"subject_loss": 0.8},
+        with_reference={
+            "patch_loss": 0.6, "subject_loss": 0.2, "visual_loss": 0.1, "color_loss": 0.1, "fashion_clip_loss": 0.0,
+        },
+        without_reference={"patch_loss": 0.6, "subject_loss": 0.2},
+        off=frozenset({"face", "style"}),
         encoders={"evaluation.fashion_clip": GENERAL_CLIP},
     ),
-}
+}  # fmt: skip
 
 
 def profile_of(config: Config) -> Profile:
-    """That of the run."""
-    return PROFILES[config.evaluation.profile]
+    """That of the run. Without a face encoder (`evaluation.face`), a person is judged by what else there is."""
+    profile = PROFILES[config.evaluation.profile]
+    return _without_faces(profile) if config.evaluation.face == NO_FACES else profile
+
+
+def _without_faces(profile: Profile) -> Profile:
+    def others(weights: Mapping[str, float]) -> dict[str, float]:
+        return {name: weight for name, weight in weights.items() if name != FACE_LOSS}
+
+    return replace(
+        profile,
+        with_reference=others(profile.with_reference),
+        without_reference=others(profile.without_reference),
+        off=profile.off | {"face"},
+    )
 
 
 def weights_of(config: Config) -> dict[str, float]:
     """Loss → weight: the profile's, or in its place that of `evaluation.weights`."""
     return {**profile_of(config).weights, **config.evaluation.weights}
+
+
+def notice(config: Config) -> str | None:
+    """That a profile is judged without what tells most, where that is so."""
+    if FACE_LOSS not in PROFILES[config.evaluation.profile].weights or config.evaluation.face != NO_FACES:
+        return None
+    return (
+        f"evaluation.face is {NO_FACES}, so a {config.evaluation.profile} is judged by the likeness of whole pictures: "
+        f"that does not tell one face from another. {face_files.INSTALL} brings the face encoder"
+    )
+
+
+def require(config: Config) -> None:
+    """Check the profile's encoder and `evaluation.weights` before a run is created.
+
+    Raises:
+        ConfigError: with everything that is wrong.
+    """
+    _refuse([*_weights_at_fault(config), *_missing_encoder(config)])
 
 
 def require_weights(config: Config) -> None:
@@ -103,6 +147,27 @@ def require_weights(config: Config) -> None:
     Raises:
         ConfigError: with every name that does not count in the run; or some prompts have nothing with a weight.
     """
+    _refuse(_weights_at_fault(config))
+
+
+def _refuse(found: Sequence[tuple[str, str]]) -> None:
+    """found: problems with their cures."""
+    if found:
+        problems, cures = zip(*found, strict=True)
+        raise ConfigError("\n       ".join(problems), "; ".join(dict.fromkeys(cures)))
+
+
+def _missing_encoder(config: Config) -> Iterator[tuple[str, str]]:
+    if FACE_LOSS not in profile_of(config).weights:
+        return
+    try:
+        face_files.locate()
+    except ModelError as error:
+        cure = f"{error.hint}, or set evaluation.face to {NO_FACES}: then the likeness of whole pictures counts alone"
+        yield f"evaluation.profile is {config.evaluation.profile}: {error}", cure
+
+
+def _weights_at_fault(config: Config) -> list[tuple[str, str]]:
     profile, weights, given = profile_of(config), weights_of(config), config.evaluation.weights
     groups = [
         profile.with_reference if config.data.num_validation else {},
@@ -112,8 +177,7 @@ def require_weights(config: Config) -> None:
     problems = [_refusal(name, profile, config.evaluation.profile) for name in given if name not in counted]
     if not problems and any(group and not any(weights[name] for name in group) for group in groups):
         problems = ["evaluation.weights leaves nothing with a weight above 0 for some or all prompts"]
-    if problems:
-        raise ConfigError("\n       ".join(problems), f"give weights to some of {', '.join(counted)}")
+    return [(problem, f"give weights to some of {', '.join(counted)}") for problem in problems]
 
 
 def _refusal(name: str, profile: Profile, called: str) -> str:

@@ -51,7 +51,7 @@ def plan(config: Config, say: Say) -> Plan:
         DataError, ModelError, ConfigError: they cannot be used, or do not suit the settings.
     """
     base_model.require_known_targets(config.lora.target_modules)
-    profiles.require_weights(config)
+    profiles.require(config)
     _own_prompts(config)
     initial_lora = _initial_lora(config)
     digest = Digests(dataset.digests_path(config))
@@ -115,6 +115,7 @@ def warnings(run: RunDir, config: Config) -> list[str]:
         _straddling_notice(run, config),
         _prompts_notice(run, config),
         _segmenter_notice(config),
+        profiles.notice(config),
     )
     return [notice for notice in notices if notice]
 

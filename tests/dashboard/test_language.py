@@ -24,13 +24,18 @@ from shared.run_folder.older_metrics import OLDER_METRICS
 from shared.run_folder.records.process_status import FINAL_STATES
 from shared.statistics import signs
 from tasks.text_to_image.metrics import descriptions
+from tasks.text_to_image.profiles import PROFILES
 from tests.new_metric import SHIPPED
 
 DASHBOARD = Path(charts.__file__).parents[1]
 EVALUATOR = (*Path(selection.__file__).parent.rglob("*.py"), Path(signs.__file__))
 CHINESE = ("zh-Hans", "zh-Hant")
-DESCRIBED = descriptions(parse_config({"data": {"path": "p"}, "evaluation": {"prompts": "p.txt"}}))
-SHOWN = (*DESCRIBED.compared, *DESCRIBED.charted, *OLDER_METRICS.charted)
+DESCRIBED = [
+    descriptions(parse_config({"data": {"path": "p"}, "evaluation": {"prompts": "p.txt", "profile": profile}}))
+    for profile in PROFILES
+]
+SHOWN = [column for one in (*DESCRIBED, OLDER_METRICS) for column in (*one.compared, *one.charted)]
+POINTERS = [column for one in DESCRIBED for column in one.pointers]
 LOOKED_UP = {
     *quality.ANCHOR_NAMES.values(),
     *training.LANES,
@@ -48,7 +53,7 @@ LOOKED_UP = {
     "held-out pair",
     *(text for column in SHOWN if (sign := column.sign) for text in (sign.name, sign.evidence, sign.unknown)),
     *(column.guard.fallen for column in SHOWN if column.guard),
-    *(column.title for column in (*SHOWN, *DESCRIBED.pointers)),
+    *(column.title for column in (*SHOWN, *POINTERS)),
     *(column.topic for column in SHOWN),
     *(column.meaning for column in SHOWN),
     *request_status.DONE.values(),
@@ -68,7 +73,7 @@ LOOKED_UP = {
 
 def texts_of(*, shipped: bool) -> set[str]:
     """Every text of the metrics that come with Darkroom, or of those that somebody has added."""
-    metrics = [metric for metric in DESCRIBED.metrics if (metric.name in SHIPPED) == shipped]
+    metrics = [metric for one in DESCRIBED for metric in one.metrics if (metric.name in SHIPPED) == shipped]
     columns = [column for metric in metrics for column in metric.columns]
     of_overfitting = [column.sign for column in columns if column.sign]
     said = {text for sign in of_overfitting for text in (sign.name, sign.evidence, sign.unknown)}

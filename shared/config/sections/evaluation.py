@@ -109,6 +109,11 @@ class EvaluationConfig(Section):
         default="patrickjohncyh/fashion-clip",
         description="Folder or hub id of a CLIP or SigLIP, or `pocket` for the embedded miniature CLIP.",
     )
+    face: Annotated[Literal["dlib", "none"], Rule.RESULTS] = Field(
+        default="dlib",
+        description="Face encoder of the profile `person`, which comes with `pip install 'darkroom[faces]'`; `none`: a "
+        "person is judged by the likeness of whole pictures.",
+    )
     segmenter: Annotated[str | None, Rule.RESULTS] = Field(
         default=None,
         min_length=1,

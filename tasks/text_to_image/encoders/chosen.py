@@ -8,9 +8,11 @@ from PIL import Image
 
 from shared.errors import ModelError
 from tasks.text_to_image.descriptors.garment_mask import GarmentMask
-from tasks.text_to_image.encoders.encoder import Encoder, EncoderRecord, Vector
+from tasks.text_to_image.encoders.encoder import Encoder, EncoderRecord, Vector, Vectors
+from tasks.text_to_image.encoders.faces import Face, FaceEncoder, load_face_encoder
 from tasks.text_to_image.encoders.loading import load_encoder
 from tasks.text_to_image.encoders.segmenter import Segmenter, load_segmenter
+from tasks.text_to_image.profiles import NO_FACES
 
 
 class MissingEncoder:
@@ -24,11 +26,19 @@ class MissingEncoder:
         """Raises ModelError."""
         raise self._error
 
+    def embed_patches(self, picture: Image.Image) -> Vectors:
+        """Raises ModelError."""
+        raise self._error
+
     def embed_text(self, text: str) -> Vector:
         """Raises ModelError."""
         raise self._error
 
     def garment(self, picture: Image.Image) -> GarmentMask:
+        """Raises ModelError."""
+        raise self._error
+
+    def face(self, picture: Image.Image) -> Face | None:
         """Raises ModelError."""
         raise self._error
 
@@ -39,21 +49,31 @@ class Encoders:
     def __init__(
         self, settings: Mapping[str, str | None], device: str = "cpu", segmenter_labels: Sequence[str] = ()
     ) -> None:
-        self._settings, self._device, self._segmenter_labels = settings, device, segmenter_labels
+        self._settings, self.device, self._segmenter_labels = settings, device, segmenter_labels
         self._loaded: dict[str, Encoder | MissingEncoder] = {}
 
     def source(self, setting: str) -> str:
         """What a setting of `evaluation`, such as `visual`, chooses: a name, a folder or a hub id."""
-        return self._settings[setting] or ""
+        return self._settings.get(setting) or ""
 
     def load(self, source: str) -> Encoder | MissingEncoder:
         """The encoder of that source."""
         if source not in self._loaded:
             try:
-                self._loaded[source] = load_encoder(source, self._device)
+                self._loaded[source] = load_encoder(source, self.device)
             except ModelError as error:
                 self._loaded[source] = MissingEncoder(source, error)
         return self._loaded[source]
+
+    def faces(self) -> FaceEncoder | MissingEncoder:
+        """The one of `evaluation.face`."""
+        source = self.source("face")
+        try:
+            if source == NO_FACES:
+                raise ModelError("evaluation.face is none, so faces are not compared")
+            return load_face_encoder()
+        except ModelError as error:
+            return MissingEncoder(source, error)
 
     def segmenter(self) -> Segmenter | MissingEncoder | None:
         """The model of `evaluation.segmenter`; None where none is configured."""
@@ -61,6 +81,6 @@ class Encoders:
         if not source:
             return None
         try:
-            return load_segmenter(source, self._segmenter_labels, self._device)
+            return load_segmenter(source, self._segmenter_labels, self.device)
         except ModelError as error:
             return MissingEncoder(source, error)

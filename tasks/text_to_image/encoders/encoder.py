@@ -20,6 +20,10 @@ from torch.nn.functional import normalize
 from shared.errors import ModelError
 
 Vector = NDArray[np.float32]
+Vectors = NDArray[np.float32]
+"""(N, D)."""
+
+PATCHES_CURE = "set evaluation.visual to a DINOv2 or SigLIP 2, or to efficientnet-lite0"
 
 
 class EncoderRecord(BaseModel):
@@ -48,11 +52,25 @@ class Encoder:
     read: Callable[[str], torch.Tensor]
     """Text → embedding (1, D) in the same space; raises ModelError where there is no text tower."""
     device: str
+    patches: Callable[[torch.Tensor], torch.Tensor] | None = None
+    """pixel values (1, 3, edge, edge) float32 → what it sees at each place of a square grid, row by row, (1, N, D);
+    None where it cannot be asked."""
 
     @torch.inference_mode()
     def embed_image(self, picture: Image.Image) -> Vector:
         """The picture's unit vector, (D,)."""
-        return _unit(self.see(self._pixel_values(picture)))
+        return _unit(self.see(self.pixel_values(picture)))
+
+    @torch.inference_mode()
+    def embed_patches(self, picture: Image.Image) -> Vectors:
+        """The unit vector of each place of the square grid that the whole picture lies on, row by row; (N, D).
+
+        Raises:
+            ModelError: this encoder gives none.
+        """
+        if self.patches is None:
+            raise ModelError(f"{self.record.model} gives one vector for a whole picture", PATCHES_CURE)
+        return normalize(self.patches(self.pixel_values(picture))[0].float(), dim=1).cpu().numpy()
 
     @torch.inference_mode()
     def embed_text(self, text: str) -> Vector:
@@ -63,8 +81,8 @@ class Encoder:
         """
         return _unit(self.read(text))
 
-    def _pixel_values(self, picture: Image.Image) -> torch.Tensor:
-        """The whole picture as the vision tower eats it. The only resizer in use."""
+    def pixel_values(self, picture: Image.Image) -> torch.Tensor:
+        """The whole picture as the vision tower eats it, (1, 3, edge, edge). The only resizer in use."""
         square = pad_to_square(picture).resize((self.edge, self.edge), Image.Resampling.BICUBIC)
         mean, std = (np.array(channels, dtype=np.float32) for channels in (self.mean, self.std))
         pixels = (np.asarray(square, dtype=np.float32) / 255 - mean) / std

@@ -53,6 +53,7 @@ def load_encoder(source: str, device: str = "cpu") -> Encoder:
         see=lambda pixel_values: _see(model, pixel_values),
         read=_reader(model, folder, source),
         device=device,
+        patches=lambda pixel_values: _patches(model, pixel_values),
     )
 
 
@@ -100,6 +101,13 @@ def _see(model: Any, pixel_values: torch.Tensor) -> torch.Tensor:
     if hasattr(model, "get_image_features"):
         return model.get_image_features(pixel_values=pixel_values).pooler_output
     return model(pixel_values=pixel_values).last_hidden_state[:, 0]
+
+
+def _patches(model: Any, pixel_values: torch.Tensor) -> torch.Tensor:
+    """The last layer's tokens of the picture's patches; what other tokens there are stand before them."""
+    tower = model.vision_model if hasattr(model, "vision_model") else model
+    side = pixel_values.shape[-1] // tower.config.patch_size
+    return tower(pixel_values=pixel_values).last_hidden_state[:, -side * side :]
 
 
 def _reader(model: Any, folder: Path, source: str) -> Callable[[str], torch.Tensor]:

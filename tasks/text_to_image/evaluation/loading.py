@@ -46,6 +46,7 @@ def build(run: RunDir, config: Config, device: torch.device) -> PictureEvaluatio
             segmenter=settings.segmenter,
             segmenter_labels=settings.segmenter_labels,
             metrics=metrics_of(config),
+            face=settings.face,
         ),
         TrainingSet(run, config),
     )

@@ -15,6 +15,7 @@ from tasks.text_to_image.metrics import all_metrics, metric_names
 from tasks.text_to_image.metrics.features import Features
 from tasks.text_to_image.metrics.metric import Metric, Need
 from tasks.text_to_image.metrics.metric_input import MetricInput, Row
+from tasks.text_to_image.profiles import NO_FACES
 
 NOT_FINITE = "the computation gave no finite number"
 NO_REFERENCE = "these prompts have no reference"
@@ -106,6 +107,7 @@ def load_scorer(
     metrics: tuple[str, ...] = (),
     segmenter: str | None = None,
     segmenter_labels: Sequence[str] = (),
+    face: str = NO_FACES,
 ) -> Scorer:
     """Load the encoders of the metrics. An encoder that cannot be loaded raises nothing: its columns are empty, with
     the reason.
@@ -117,6 +119,7 @@ def load_scorer(
         metrics: their names; empty: those of an evaluation.
         segmenter: folder or hub id of a semantic segmentation model that finds the garment; None: rules do.
         segmenter_labels: those of its labels that are the garment; empty: those with a garment's name.
+        face: `dlib`, or `none`.
 
     Raises:
         ConfigError: `fashion_clip` and `visual` are the same model.
@@ -126,7 +129,7 @@ def load_scorer(
             f"visual and fashion_clip are both {visual}",
             "choose another encoder for one of them: two columns would hold the same number",
         )
-    chosen = {"fashion_clip": fashion_clip, "visual": visual, "segmenter": segmenter}
+    chosen = {"fashion_clip": fashion_clip, "visual": visual, "segmenter": segmenter, "face": face}
     encoders = Encoders(chosen, device, segmenter_labels)
     selected = tuple(all_metrics()[name] for name in metrics or metric_names())
     extractors = {feature: feature(encoders) for metric in selected for feature in metric.features}

@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from shared.config.schema import Config
-from shared.data import buckets, dataset
+from shared.data import buckets, dataset, masks
 from shared.data.pictures import open_picture, upright_size
 from shared.data.recorded import recorded_pairs
 from shared.files.digests import Digests
 from shared.launch import relocation
 from shared.run_folder.run_dir import RunDir
+from tasks.text_to_image.descriptors.subject_mask import HALF
 from tasks.text_to_image.encoders.encoder import Vector
 
 log = logging.getLogger(__name__)
@@ -55,13 +56,32 @@ class TrainingSet:
         Raises:
             DataError: as above.
         """
-        if not self._found:
-            self._found = self._pairs()
         if (look, at_most) not in self._values:
-            chosen = self._found[:: -(-len(self._found) // at_most)]
+            chosen = self._chosen(at_most)
             log.info("looking at %d training pictures, once per run", len(chosen))
             self._values[look, at_most] = [look(picture) for picture in map(self._framed, chosen)]
         return self._values[look, at_most]
+
+    def masks(self, at_most: int = MAX_PICTURES) -> list[NDArray[np.bool_] | None]:
+        """Of the same pictures, (H, W): where the subject is, by `data.masks`; None where a picture has no mask.
+
+        Raises:
+            DataError: as above.
+        """
+        return [self._mask(pair) for pair in self._chosen(at_most)]
+
+    def _chosen(self, at_most: int) -> list[dataset.Pair]:
+        if not self._found:
+            self._found = self._pairs()
+        return self._found[:: -(-len(self._found) // at_most)]
+
+    def _mask(self, pair: dataset.Pair) -> NDArray[np.bool_] | None:
+        kind = self._config.data.masks
+        path = pair.mask if kind == "files" else pair.image if kind == "alpha" and masks.has_alpha(pair.image) else None
+        if path is None:
+            return None
+        mask = self._framing(pair).apply(masks.read(path, alpha=kind == "alpha"))
+        return np.asarray(mask) > HALF
 
     def pair_id(self, position: int) -> str:
         """Of the picture behind the vector at this position."""
@@ -90,6 +110,9 @@ class TrainingSet:
 
     def _framed(self, pair: dataset.Pair) -> Image.Image:
         """Framed like the references, so that both can be compared with a sample."""
+        return self._framing(pair).apply(open_picture(pair.image))
+
+    def _framing(self, pair: dataset.Pair) -> buckets.Framing:
         data = self._config.data
         sizes = buckets.sizes(data.resolution, SIZE_MULTIPLE, square=not data.buckets)
-        return buckets.frame(upright_size(pair.image), sizes).apply(open_picture(pair.image))
+        return buckets.frame(upright_size(pair.image), sizes)

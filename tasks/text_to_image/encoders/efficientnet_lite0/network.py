@@ -9,13 +9,13 @@ Shallow blocks know contrast and sharpness, deep ones know what is shown. B pict
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from torch.nn.functional import normalize, pad, relu6
+from torch.nn.functional import interpolate, normalize, pad, relu6
 
 from shared.errors import ModelError
 from shared.files.publication import sha256
@@ -33,6 +33,8 @@ STAGES = ((1, 16, 1, 1, 3), (6, 24, 2, 2, 3), (6, 40, 2, 2, 5), (6, 80, 3, 2, 3)
 """Expansion, channels, blocks, stride of the first block, edge of the kernel."""
 DEPTHS = (3, 6, 11, 15)
 """The blocks whose output is looked at, with 40, 80, 192 and 320 channels."""
+PATCH_DEPTHS = (6, 11)
+"""Those that tell subjects apart best, place by place (`benchmarks/profiles_2-core-cpu_202611.md`)."""
 
 
 class Convolution(nn.Conv2d):
@@ -75,12 +77,22 @@ class EfficientNetLite0(nn.Module):
 
     def forward(self, pixel_values_BCHW: Tensor) -> Tensor:
         """(B, 632): the blocks at `DEPTHS`, averaged over the picture, each of length one."""
+        return torch.cat([normalize(x.mean(dim=(2, 3)), dim=1) for x in self.maps(pixel_values_BCHW, DEPTHS)], dim=1)
+
+    def maps(self, pixel_values_BCHW: Tensor, depths: Collection[int]) -> list[Tensor]:
+        """The output of these blocks, (B, C, H, W) each."""
         x, seen = relu6(self.stem(pixel_values_BCHW)), []
         for number, block in enumerate(self.blocks):
             x = block(x)
-            if number in DEPTHS:
-                seen.append(normalize(x.mean(dim=(2, 3)), dim=1))
-        return torch.cat(seen, dim=1)
+            if number in depths:
+                seen.append(x)
+        return seen
+
+    def patches(self, pixel_values_BCHW: Tensor) -> Tensor:
+        """(B, 196, 272): the blocks at `PATCH_DEPTHS`, each of length one, at every place of the 14 × 14 grid."""
+        fine, coarse = (normalize(x, dim=1) for x in self.maps(pixel_values_BCHW, PATCH_DEPTHS))
+        coarse = interpolate(coarse, size=fine.shape[2:], mode="bilinear", align_corners=False)
+        return torch.cat([fine, normalize(coarse, dim=1)], dim=1).flatten(2).transpose(1, 2)
 
 
 def load(device: str) -> Encoder:
@@ -89,12 +101,7 @@ def load(device: str) -> Encoder:
     Raises:
         ModelError: its weights are not those that belong to this version.
     """
-    network = EfficientNetLite0()
-    try:
-        network.load_state_dict({name: tensor.float() for name, tensor in load_file(WEIGHTS).items()})
-    except Exception as error:  # safetensors' own, the operating system's, torch's for keys and shapes
-        raise ModelError(f"the weights of {NAME} cannot be read from {WEIGHTS}: {error}", "install again") from error
-    network.to(device).eval()
+    network = load_network(device)
     return Encoder(
         record=EncoderRecord(model=NAME, digest=sha256(WEIGHTS)),
         edge=EDGE,
@@ -103,7 +110,18 @@ def load(device: str) -> Encoder:
         see=network,
         read=unable(ModelError(f"{NAME} reads no text", "configure a CLIP as the fashion encoder")),
         device=device,
+        patches=network.patches,
     )
+
+
+def load_network(device: str) -> EfficientNetLite0:
+    """The network alone. Raises as `load` does."""
+    network = EfficientNetLite0()
+    try:
+        network.load_state_dict({name: tensor.float() for name, tensor in load_file(WEIGHTS).items()})
+    except Exception as error:  # safetensors' own, the operating system's, torch's for keys and shapes
+        raise ModelError(f"the weights of {NAME} cannot be read from {WEIGHTS}: {error}", "install again") from error
+    return network.to(device).eval()
 
 
 def _blocks() -> Iterator[Block]:

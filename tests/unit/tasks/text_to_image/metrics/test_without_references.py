@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TypeVar
-
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -15,7 +12,6 @@ from shared.errors import ModelError
 from tasks.text_to_image.descriptors.gradients import describe
 from tasks.text_to_image.descriptors.likeness import lightness
 from tasks.text_to_image.evaluation.scorer import NO_REFERENCE, load_scorer
-from tasks.text_to_image.evaluation.training_set import TrainingSet
 from tasks.text_to_image.metrics.artefacts import artefacts, picture_tones, tones
 from tasks.text_to_image.metrics.copying import copies
 from tasks.text_to_image.metrics.features import Extractor, Features
@@ -23,19 +19,9 @@ from tasks.text_to_image.metrics.metric_input import MetricInput
 from tasks.text_to_image.metrics.shuffled_captions import clip_t_shuffled
 from tasks.text_to_image.metrics.subject import subject_loss
 from tests.unit.tasks.text_to_image.metrics.blind import features_of
+from tests.unit.tasks.text_to_image.metrics.trained import Trained
 
-Value = TypeVar("Value")
 FEATURES = features_of(visual_embedding=describe, picture_lightness=lightness)
-
-
-class Trained(TrainingSet):
-    """Learnt from these pictures."""
-
-    def __init__(self, pictures: Sequence[Image.Image]) -> None:
-        self._pictures, self._stacked = pictures, {}
-
-    def looked_at(self, look: Callable[[Image.Image], Value], at_most: int = 2000) -> list[Value]:
-        return [look(picture) for picture in self._pictures[:at_most]]
 
 
 def pictures(count: int, seed: int = 0, edge: int = 64) -> list[Image.Image]:
