@@ -127,6 +127,7 @@ class Evaluator:
             memory=work.output.memory,
             anchors=work.output.anchors,
             samples=tuple(work.output.samples),
+            probes=tuple(work.output.probes),
         )
 
     def _publish(self, result: EvaluationResult, work: _Work) -> None:

@@ -134,6 +134,8 @@ class EvaluationOutput:
 
     samples: list[Sample] = field(default_factory=list)
     """Numbers by prompt and seed, or by another unit that is compared with step 0 in pairs."""
+    probes: list[Sample] = field(default_factory=list)
+    """What is measured beside them, on inputs that have nothing to do with what is learnt."""
     anchors: dict[str, Anchors] = field(default_factory=dict)
     """Loss → floor and ceiling of its scale; at step 0 only."""
     missing: dict[str, str] = field(default_factory=dict)

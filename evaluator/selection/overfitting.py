@@ -36,8 +36,8 @@ def signals(
     validations: Sequence[Validated],
     metrics: MetricDescriptions,
 ) -> tuple[Signal, ...]:
-    """All of them, of a snapshot beside step 0, and the validations up to its step."""
-    return (gap_rising(validations), *signs.signs(samples, baseline, metrics.columns))
+    """All but those of probes, of a snapshot beside step 0, and the validations up to its step."""
+    return (gap_rising(validations), *signs.signs(samples, baseline, metrics.of_samples))
 
 
 def gap_rising(validations: Sequence[Validated]) -> Signal:

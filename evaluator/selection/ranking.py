@@ -19,7 +19,7 @@ from evaluator.selection.choice import (
     unguarded,
 )
 from evaluator.selection.held_out_losses import Validated
-from evaluator.selection.summary import Summary, summarize
+from evaluator.selection.summary import Drawn, Summary, summarize
 from evaluator.selection.trend import Trend
 from shared.run_folder.averages import is_average
 from shared.run_folder.metric_descriptions import Column, Guard, MetricDescriptions
@@ -233,6 +233,7 @@ def rank(
     prefer: Preference = "best",
     min_difference: float = MIN_DIFFERENCE,
     scales: Mapping[str, float] | None = None,
+    probes: Mapping[int, Sequence[Sample]] | None = None,
 ) -> Ranking:
     """Rank every snapshot evaluated so far. Without step 0 there are means, but nothing is compared or chosen.
 
@@ -244,13 +245,16 @@ def rank(
         prefer: the best snapshot, or the earliest of those that are as good for any purpose.
         min_difference: of the composite, from which on it matters.
         scales: those of the run, where these are not its first evaluations; None: they follow from step 0.
+        probes: step → one row for each picture of a probe prompt; None: there are none.
     """
     baseline = evaluations.get(0, ())
     scales = scales_of(baseline, metrics) if scales is None else scales
     mixture = mix(metrics.losses, scales, baseline)
+    drawn = {step: Drawn(samples, (probes or {}).get(step, ())) for step, samples in evaluations.items()}
+    base = drawn.get(0, Drawn())
     summaries = tuple(
-        summarize(step, samples, baseline, metrics, mixture, anchors or {}, validations)
-        for step, samples in sorted(evaluations.items())
+        summarize(step, samples, base, metrics, mixture, anchors or {}, validations)
+        for step, samples in sorted(drawn.items())
     )
     return Ranking(
         summaries,

@@ -59,29 +59,47 @@ class Summary:
         return {**cells, "composite": middle, "composite_low": low, "composite_high": high}
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """The pictures of one step."""
+
+    samples: Sequence[Sample] = ()
+    probes: Sequence[Sample] = ()
+    """Of probe prompts."""
+
+
 def summarize(
     step: int,
-    samples: Sequence[Sample],
-    baseline: Sequence[Sample],
+    drawn: Drawn,
+    base: Drawn,
     metrics: MetricDescriptions,
     mixture: Mixture,
     anchors: Mapping[str, Anchors],
     validations: Sequence[Validated],
 ) -> Summary:
-    """One snapshot. mixture: of the losses in use; validations: of the whole run."""
+    """One snapshot. base: of step 0; mixture: of the losses in use; validations: of the whole run."""
+    samples, baseline = drawn.samples, base.samples
     deltas = {column.name: paired_deltas(samples, baseline, column.name) for column in metrics.compared}
-    ratios = signs.ratios(samples, baseline, metrics.columns)
+    ratios = {
+        **signs.ratios(samples, baseline, metrics.of_samples),
+        **signs.ratios(drawn.probes, base.probes, metrics.of_probes),
+    }
     so_far = [row for row in validations if row.step <= trained_to(step)]
     return Summary(
         step=step,
-        means=_means(samples),
+        means={**_means(samples), **_means(drawn.probes)},
         deltas=deltas,
         composite=composite(deltas, mixture),
         guards={column.name: _excess(samples, baseline, column) for column in metrics.of_role("guard")},
         skills=_skills(samples, anchors, metrics),
         ratios=ratios,
         validated=next((row for row in so_far if row.step == step), None),
-        signals=overfitting.signals(samples, baseline, so_far, metrics) if step else (),
+        signals=(
+            *overfitting.signals(samples, baseline, so_far, metrics),
+            *signs.signs(drawn.probes, base.probes, metrics.of_probes),
+        )
+        if step
+        else (),
     )
 
 

@@ -77,6 +77,7 @@ def decide(evidence: Evidence, config: Config, ending: Ending) -> Verdict:
         evidence.validations,
         config.evaluation.prefer,
         config.evaluation.min_difference,
+        probes={step: result.probes for step, result in evidence.evaluations.items() if result.status == "ok"},
     )
     advice = stop_rule.advise_stop(found, config.stop, config.train.max_train_steps)
     best = _best(evidence, found, mixed, advice, confirms=ending.confirms)

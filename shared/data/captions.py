@@ -34,6 +34,13 @@ def with_trigger(caption: str, trigger_word: str) -> str:
     return f"{trigger_word}, {caption}" if caption else trigger_word
 
 
+def with_article(noun: str) -> str:
+    """`a dress`, `an apron`; what has an article already keeps it."""
+    if noun.casefold().startswith(("a ", "an ", "the ")):
+        return noun
+    return f"{'an' if noun[:1].casefold() in 'aeiou' else 'a'} {noun}"
+
+
 def shuffled(caption: str, keep_tags: int, seed: int) -> str:
     """Comma-separated tags in another order; the first `keep_tags` stay in front."""
     tags = [tag.strip() for tag in caption.split(",")]

@@ -106,6 +106,12 @@ class Column(BaseModel):
     ratio: Ratio | None = Field(default=None, description="None: the mean over prompts.")
     guard: Guard | None = None
     sign: Sign | None = None
+    of_probes: bool = Field(
+        default=False, description="Measured on the pictures of probe prompts, `EvaluationResult.probes`."
+    )
+    is_price: bool = Field(
+        default=False, description="What a snapshot costs beside what it gains: shown against the composite."
+    )
     points_to: Literal["", "training"] = Field(
         default="",
         description="The metric gives the position of a training picture; published is `Sample.lookalikes`, its id "
@@ -190,6 +196,21 @@ class MetricDescriptions(Record):
     def columns(self) -> tuple[Column, ...]:
         """Of all metrics."""
         return tuple(column for metric in self.metrics for column in metric.columns)
+
+    @property
+    def of_samples(self) -> tuple[Column, ...]:
+        """Measured on the pictures that the composite is of."""
+        return tuple(column for column in self.columns if not column.of_probes)
+
+    @property
+    def of_probes(self) -> tuple[Column, ...]:
+        """Measured on the pictures of probe prompts."""
+        return tuple(column for column in self.columns if column.of_probes)
+
+    @property
+    def prices(self) -> tuple[Column, ...]:
+        """What is shown against the composite."""
+        return tuple(column for column in self.columns if column.is_price)
 
     @property
     def compared(self) -> tuple[Column, ...]:

@@ -77,6 +77,11 @@ class DataConfig(Section):
         description="Put before every caption that does not contain it, but for pictures of the class; the caption of "
         "pictures that have none.",
     )
+    class_word: Annotated[str, Rule.RESULTS] = Field(
+        default="",
+        description="What kind of thing the subject is, in a word or two such as `dress`, `woman` or `dog`: "
+        "`evaluation.probes` draws it without the trigger word. Empty: unknown.",
+    )
     random_flip: Annotated[bool, Rule.STEPS] = Field(
         default=False, description="Mirror every other picture, chosen by seed and position."
     )

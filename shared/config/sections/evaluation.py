@@ -15,6 +15,12 @@ def _distinct(strengths: tuple[float, ...]) -> tuple[float, ...]:
     return tuple(sorted({round(strength, 2) for strength in strengths} - {1.0}))
 
 
+def _none_or_several(count: int) -> int:
+    if count == 1:
+        raise ValueError("must be 0, or at least 2: one prompt says nothing about others")
+    return count
+
+
 class EvaluationConfig(Section):
     """What every snapshot is asked to draw, and how it is evaluated."""
 
@@ -34,6 +40,14 @@ class EvaluationConfig(Section):
         min_length=1,
         description="Text file of prompts of your own, one in each line, drawn for every snapshot beside or instead of "
         "held-out captions; a relative path is meant from the config's folder. A run keeps a copy.",
+    )
+    probes: Annotated[int, Rule.RESULTS, AfterValidator(_none_or_several)] = Field(
+        default=0,
+        ge=0,
+        le=8,
+        description="Unrelated prompts, and as many of `data.class_word` without the trigger word, one picture of each "
+        "for every snapshot: how far these have moved from the base model's is what the LoRA costs. They do not count "
+        "in the composite. 0: none.",
     )
     num_seeds: Annotated[int, Rule.RESULTS] = Field(default=2, ge=1, description="Pictures per prompt.")
     scheduler: Annotated[

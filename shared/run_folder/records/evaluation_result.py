@@ -91,3 +91,6 @@ class EvaluationResult(Record):
         default_factory=dict, description="Loss → its floor and ceiling for the run's references; at step 0 only."
     )
     samples: tuple[Sample, ...] = ()
+    probes: tuple[Sample, ...] = Field(
+        default=(), description="Pictures of probe prompts, which count in no metric but those of probes."
+    )

@@ -23,6 +23,7 @@ from tasks.text_to_image.evaluation import averaged_file, contact_sheet, referen
 from tasks.text_to_image.evaluation.anchors import anchors
 from tasks.text_to_image.evaluation.image_generator import ImageGenerator, Job, jobs
 from tasks.text_to_image.evaluation.lookalikes import Lookalikes
+from tasks.text_to_image.evaluation.probe_pictures import ProbePictures
 from tasks.text_to_image.evaluation.references import References
 from tasks.text_to_image.evaluation.scorer import Scorer, Scores
 from tasks.text_to_image.evaluation.training_set import TrainingSet
@@ -69,6 +70,7 @@ class PictureEvaluation:
             wanted = self.references
             planned = jobs(wanted.prompts, wanted.sizes, self.config.evaluation, wanted.own, self.num_before)
             batches = list(self.image_generator.draw(planned))
+            probes = self._probes.draw(step) if kind == "evaluations" else {}
         output.memory = devices.memory(self.device)
         drawn = [picture for batch in batches for picture in batch]
         numbers = [number for number, batch in enumerate(batches) for _ in batch]
@@ -81,11 +83,13 @@ class PictureEvaluation:
 
         def write(folder: Path, result: EvaluationResult) -> None:
             _write(folder, result, pictures, self.references)
+            _save(folder, result, probes)
             lookalikes.write(folder)
 
         output.write = write
         with output.timed("score"):
             scores = self._score(step, kind, done, drawn)
+            output.probes = self._probes.score(step, probes)
             if step == BASE_MODEL and kind == "evaluations":
                 output.anchors = anchors(list(self.references.pictures.values()), self.scorer)
         output.missing = {**unmeasured(self.config), **scores.missing}
@@ -135,6 +139,12 @@ class PictureEvaluation:
         """Write the LoRA that is the average of these snapshots."""
         return averaged_file.write(self.run, steps, self.image_generator.expected, self.config.lora, folder)
 
+    @property
+    def _probes(self) -> ProbePictures:
+        multiple = self.image_generator.model.size_multiple
+        size = references.square(self.config, multiple)
+        return ProbePictures(self.run, self.config, self.image_generator, self.scorer, size)
+
     def _score(self, step: int, kind: ResultKind, done: list[Job], drawn: list[Image.Image]) -> Scores:
         """Every metric; of requested prompts, those that need nothing else."""
         metric_input = MetricInput((), drawn, [job.prompt for job in done])
@@ -159,11 +169,15 @@ def _write(
 ) -> None:
     """Write every picture with a description; if there are numbers, also a table and the contact sheet."""
     (folder / IMAGES).mkdir()
-    for name, (job, picture) in pictures.items():
-        picture.save(folder / IMAGES / name, pnginfo=_description(result, job))
+    _save(folder, result, pictures)
     if result.samples:
         _write_rows(folder / "images.csv", result.samples)
         (folder / SHEET).write_bytes(contact_sheet.draw(references, list(pictures.values())))
+
+
+def _save(folder: Path, result: EvaluationResult, pictures: dict[str, tuple[Job, Image.Image]]) -> None:
+    for name, (job, picture) in pictures.items():
+        picture.save(folder / IMAGES / name, pnginfo=_description(result, job))
 
 
 def _write_rows(path: Path, samples: Sequence[Sample]) -> None:

@@ -81,16 +81,17 @@ def _published(folder: Path) -> References:
 
 def _of_ones_own(own: Sequence[OwnPrompt], config: Config, multiple: int) -> References:
     named = {f"{PROMPTS}:{one.line}": one for one in own}
-    return References({name: one.prompt for name, one in named.items()}, {}, _square(config, multiple), named)
+    return References({name: one.prompt for name, one in named.items()}, {}, square(config, multiple), named)
 
 
 def requested(prompts: Sequence[str], config: Config, multiple: int) -> References:
     """Prompts that the user requested, to be drawn as squares."""
     named = {f"asked-{number:02d}": prompt for number, prompt in enumerate(prompts, 1)}
-    return References(named, {}, _square(config, multiple))
+    return References(named, {}, square(config, multiple))
 
 
-def _square(config: Config, multiple: int) -> buckets.Size:
+def square(config: Config, multiple: int) -> buckets.Size:
+    """The size of pictures whose prompt says none."""
     return buckets.sizes(config.data.resolution, multiple, square=True)[0]
 
 

@@ -15,6 +15,7 @@ from tasks.text_to_image.metrics import all_metrics, metric_names
 from tasks.text_to_image.metrics.features import Features
 from tasks.text_to_image.metrics.metric import Metric, Need
 from tasks.text_to_image.metrics.metric_input import MetricInput, Row
+from tasks.text_to_image.probes import ProbeKind
 from tasks.text_to_image.profiles import NO_FACES
 
 NOT_FINITE = "the computation gave no finite number"
@@ -88,11 +89,17 @@ class Scorer:
         scores = replace(self, metrics=tuple(able))._score(metric_input)
         return Scores(scores.rows, {**dict.fromkeys(losses, NO_REFERENCE), **scores.missing})
 
-    def _score(self, metric_input: MetricInput) -> Scores:
+    def score_probes(self, metric_input: MetricInput, kind: ProbeKind) -> Scores:
+        """The metrics of probe prompts of one kind, which no other pictures have. Raises as `score` does."""
+        return self._score(metric_input, kind)
+
+    def _score(self, metric_input: MetricInput, kind: ProbeKind | None = None) -> Scores:
         _refuse_black(metric_input.samples)
         rows: list[Row] = [{} for _ in metric_input.samples]
         missing: dict[str, str] = {}
         for metric in self.metrics:
+            if metric.of_probes != kind:
+                continue
             computed, reasons = _compute(metric, metric_input, self.features)
             missing |= reasons
             for row, values in zip(rows, computed, strict=True):

@@ -15,6 +15,7 @@ from pkgutil import iter_modules
 from shared.config.schema import Config
 from shared.run_folder.metric_descriptions import Column, MetricDescription, MetricDescriptions
 from tasks.text_to_image.metrics.metric import Metric
+from tasks.text_to_image.probes import probe_prompts
 from tasks.text_to_image.profiles import PROFILES, Profile, profile_of, require_weights, weights_of
 
 GARMENT = "garment"
@@ -34,7 +35,10 @@ def metric_names(is_wanted: Callable[[Metric], bool] = lambda metric: True) -> t
     return tuple(
         name
         for name, metric in all_metrics().items()
-        if metric.by_default and not metric.for_own_prompts and name not in PROFILES[GARMENT].off and is_wanted(metric)
+        if metric.by_default
+        and not (metric.for_own_prompts or metric.of_probes)
+        and name not in PROFILES[GARMENT].off
+        and is_wanted(metric)
     )
 
 
@@ -45,9 +49,11 @@ def pairwise_metrics() -> tuple[str, ...]:
 
 def metrics_of(config: Config) -> tuple[str, ...]:
     """Names of the metrics that a run is evaluated by."""
-    profile, has_own = profile_of(config), config.evaluation.prompts is not None
+    profile, has_own, probed = profile_of(config), config.evaluation.prompts is not None, probe_prompts(config)
 
     def is_computed(metric: Metric) -> bool:
+        if metric.of_probes:
+            return metric.of_probes in probed
         counts = has_own or any(column.name in profile.everywhere for column in metric.columns)
         return metric.by_default and metric.name not in profile.off and (counts or not metric.for_own_prompts)
 

@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol
 from shared.run_folder.metric_descriptions import Column, MetricDescription
 from tasks.text_to_image.metrics.features import Feature, Features
 from tasks.text_to_image.metrics.metric_input import MetricInput, Row
+from tasks.text_to_image.probes import ProbeKind
 
 Need = Literal["references", "prompts", "seeds", "base", "training"]
 """What a metric looks at beside the samples; `seeds` are several samples of one prompt."""
@@ -42,6 +43,9 @@ class Metric:
     """False: computed only where it is named."""
     for_own_prompts: bool = False
     """Computed only in runs that have prompts of a person's own."""
+
+    of_probes: ProbeKind | None = None
+    """Computed only on the pictures of probe prompts of this kind."""
 
     @property
     def row_columns(self) -> tuple[str, ...]:

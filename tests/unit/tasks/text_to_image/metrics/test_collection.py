@@ -56,7 +56,9 @@ def test_the_header_is_what_it_always_was() -> None:
 def test_files_that_hold_no_metric_are_none_and_legacy_is_computed_only_where_named() -> None:
     assert [name for name in metrics.all_metrics() if name in SHIPPED] == list(SHIPPED)
     assert "palette" not in metrics.all_metrics()
-    assert set(SHIPPED) - set(metrics.metrics_of(OWN_PROMPTS)) == {"legacy", "face", "patches", "style"}
+    assert set(SHIPPED) - set(metrics.metrics_of(OWN_PROMPTS)) == {
+        "legacy", "face", "patches", "style", "prior", "class_prior",
+    }  # fmt: skip
 
 
 def test_a_column_is_named_once_and_fits_its_role() -> None:
