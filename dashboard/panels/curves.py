@@ -46,6 +46,7 @@ def curves_panel(reader: RunReader) -> None:
     if everything.open:
         with everything:
             clicked.append(show_pair(reader, look, "further"))
+            clicked.append(show_frontier(reader))
     for step in clicked:
         if step is not None:
             st.session_state["step"] = step
@@ -73,6 +74,20 @@ def show_pair(reader: RunReader, look: Look, part: Part) -> int | None:
             )
             clicked.append(step)
     return next((step for step in clicked if step is not None), None)
+
+
+def show_frontier(reader: RunReader) -> int | None:
+    """The composite against what the snapshots cost, where that is measured; returns a step that was clicked."""
+    if not reader.descriptions.prices:
+        return None
+    return show_chart(
+        figure_url(reader.name, "frontier"),
+        run=reader.name,
+        parts=("metrics", "evaluations"),
+        group=f"{reader.run_id}-frontier",
+        file_name=f"{reader.name}-frontier",
+        key="frontier_chart",
+    )
 
 
 def settle_look(reader: RunReader) -> None:

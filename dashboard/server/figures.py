@@ -21,6 +21,7 @@ from dashboard.story.curves import (
     OPTIONS,
     Chart,
     Window,
+    frontier_chart,
     look_of,
     overlay_chart,
     quality_chart,
@@ -55,8 +56,8 @@ def figure_routes() -> list[Route]:
 
 
 def chart_of(reader: RunReader, name: str, query: QueryParams) -> Chart:
-    """`training-first`, `quality-further`, … as `x`, `smoothing`, `scales`, `low` and `high` want it; `compare`, also
-    with the runs named by `with`; `system-2` over `over`.
+    """`training-first`, `quality-further`, … as `x`, `smoothing`, `scales`, `low` and `high` want it; `frontier`;
+    `compare`, also with the runs named by `with`; `system-2` over `over`.
 
     Raises:
         RunFolderError: there is no such chart, or a run that is compared cannot be read.
@@ -64,6 +65,8 @@ def chart_of(reader: RunReader, name: str, query: QueryParams) -> Chart:
     kind, _, part = name.partition("-")
     if kind == "system" and part.isdecimal():
         return system_chart(reader, int(part), "step" if query.get("over") == "step" else "relative")
+    if name == "frontier":
+        return frontier_chart(reader)
     scales = query.get("scales", "").split(",")
     look = look_of(query.get("x"), number_of(query.get("smoothing")), scales, reader)
     look = replace(look, window=window_of(query))

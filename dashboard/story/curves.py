@@ -10,6 +10,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from dashboard.charts.axis import X_KINDS, Look, XAxis, XKind, images_per_step, x_axis
+from dashboard.charts.frontier import frontier_figure
 from dashboard.charts.overlay import Run, overlay_figure
 from dashboard.charts.parts import Figure, Part
 from dashboard.charts.quality import quality_figure
@@ -109,6 +110,17 @@ def quality_chart(reader: RunReader, look: Look, part: Part) -> Chart:
     )
     label = say("{run}: quality of each evaluated snapshot vs base model", run=reader.name)
     return Chart(figure, label, drawing_seconds(reader))
+
+
+def frontier_chart(reader: RunReader) -> Chart:
+    """The composite against what a LoRA costs; nothing where no price is measured."""
+    prices, metrics, best = reader.descriptions.prices, reader.metrics(), reader.best()
+    if not prices or metrics.empty:
+        return Chart(None)
+    best_step = best.step if best else None
+    version = ("frontier", reader.metrics_version(), best_step, current())
+    figure = reader.keep(version, lambda: frontier_figure(metrics, prices, best_step))
+    return Chart(figure, say("{run}: composite of each snapshot against its price", run=reader.name))
 
 
 def overlay_chart(readers: Sequence[RunReader], look: Look) -> Chart:

@@ -31,7 +31,14 @@ DASHBOARD = Path(charts.__file__).parents[1]
 EVALUATOR = (*Path(selection.__file__).parent.rglob("*.py"), Path(signs.__file__))
 CHINESE = ("zh-Hans", "zh-Hant")
 DESCRIBED = [
-    descriptions(parse_config({"data": {"path": "p"}, "evaluation": {"prompts": "p.txt", "profile": profile}}))
+    descriptions(
+        parse_config(
+            {
+                "data": {"path": "p", "class_word": "dress"},
+                "evaluation": {"prompts": "p.txt", "profile": profile, "probes": 2},
+            }
+        )
+    )
     for profile in PROFILES
 ]
 SHOWN = [column for one in (*DESCRIBED, OLDER_METRICS) for column in (*one.compared, *one.charted)]
