@@ -17,6 +17,7 @@ PROMPTS = "evaluation.prompts"
 FOLDER_KEYS = (
     "model.vae",
     "model.single_file_config",
+    "evaluation.model",
     "evaluation.fashion_clip",
     "evaluation.visual",
     "evaluation.segmenter",

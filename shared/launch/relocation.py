@@ -64,7 +64,7 @@ def require_present(run: RunDir, absent: Mapping[str, str], *, to_train: bool) -
     """Whether what is needed is where the config says; asked before any program is started.
 
     Encoders are not among it: without them metrics are blank. absent: what `Task.missing_paths` returned. to_train: the
-    data set and `lora.init_from` are needed.
+    data set and `lora.init_from` are needed, and `evaluation.model` is not.
 
     Raises:
         DataError, ModelError: what is missing, and how to give its new place.
@@ -73,7 +73,7 @@ def require_present(run: RunDir, absent: Mapping[str, str], *, to_train: bool) -
         if to_train and key in absent:
             raise DataError(absent[key], new_place(run, key))
     for key, sentence in absent.items():
-        if key.startswith("model.") or (to_train and key == "lora.init_from"):
+        if key.startswith("model.") or key == ("lora.init_from" if to_train else "evaluation.model"):
             raise ModelError(sentence, new_place(run, key))
 
 

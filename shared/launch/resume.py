@@ -121,7 +121,8 @@ def _require_models(run: RunDir, config: Config, task: Task, say: Callable[[str]
         raise ModelError(sentence, "restore it, or start a new run with --new")
     for key, sentence in absent.items():
         if key.startswith("evaluation."):
-            say(f"{sentence}: its metrics stay blank; {relocation.new_place(run, key)}")
+            without = "no snapshot can be evaluated" if key == "evaluation.model" else "its metrics stay blank"
+            say(f"{sentence}: {without}; {relocation.new_place(run, key)}")
     relocation.remember(digest)
 
 

@@ -21,11 +21,12 @@ from shared.run_folder.records.run_record import RunRecord
 from shared.run_folder.run_dir import RunDir, steps_in
 from tasks.text_to_image.models import base_model, lora_file
 
-MODEL_KEYS = ("model.path", "model.vae", "model.single_file_config")
+MODEL_KEYS = ("model.path", "model.vae", "model.single_file_config", "evaluation.model")
 NAMES = {
     "model.path": "base model",
     "model.vae": "VAE",
     "model.single_file_config": "folder of model.single_file_config",
+    "evaluation.model": "base model of evaluation.model",
     "lora.init_from": "LoRA of lora.init_from",
     "evaluation.fashion_clip": "encoder of evaluation.fashion_clip",
     "evaluation.visual": "encoder of evaluation.visual",
@@ -57,6 +58,7 @@ def missing_paths(run: RunDir, config: Config) -> dict[str, str]:
     """
     before, identity = run.read_config(), run.read_record().base_model
     fingerprinted = {"model.path": "fingerprint" in identity, "model.vae": "vae_fingerprint" in identity}
+    fingerprinted["evaluation.model"] = "evaluation.model" in run.read_record().folders
     missing = relocation.absent_data(run, config)
     for key, name in NAMES.items():
         place = config.value(key)
@@ -121,7 +123,8 @@ def _is_as_recorded(record: RunRecord, key: str, place: str, digest: Digest) -> 
         return then is None or base_model.is_same(place, then, digest)
     if folder := base_model.local_folder(place):
         return record.folders.get(key) in (None, base_model.folder_fingerprint(folder))
-    return key != "model.vae" or record.base_model.get("vae_fingerprint") in (None, digest(Path(place)))
+    then = record.base_model.get("vae_fingerprint") if key == "model.vae" else record.folders.get(key)
+    return then is None or then == digest(Path(place))
 
 
 def _is_same_model(run: RunDir, config: Config) -> bool:

@@ -30,7 +30,7 @@ from shared.run_folder.run_dir import RunDir
 from tasks.text_to_image import profiles
 from tasks.text_to_image.doctor_checks import doctor_checks as doctor_checks
 from tasks.text_to_image.encoders import files
-from tasks.text_to_image.models import base_model, external_vae, lora_file, memory, precheck, tokens
+from tasks.text_to_image.models import base_model, drawing_model, external_vae, lora_file, memory, precheck, tokens
 from tasks.text_to_image.places import changed_content as changed_content
 from tasks.text_to_image.places import missing_paths as missing_paths
 from tasks.text_to_image.places import moved_settings as moved_settings
@@ -75,8 +75,8 @@ def plan(config: Config, say: Say) -> Plan:
 
     settings = config.model
     identity = base_model.identify(settings.path, revision=settings.revision, variant=settings.variant, digest=digest)
-    identity = {**identity, **external_vae.identify(settings)}
-    return Plan(described, fill, identity, _folders(config), initial_lora, EXPORTS)
+    identity = {**identity, **external_vae.identify(settings), **drawing_model.identify(config)}
+    return Plan(described, fill, identity, _folders(config, digest), initial_lora, EXPORTS)
 
 
 def require_same_data(run: RunDir, config: Config) -> None:
@@ -99,6 +99,8 @@ def identify(run: RunDir) -> dict[str, str]:
         identity["commit"] = commit
     if not identity.keys() & {"vae_fingerprint", "vae_commit"}:
         identity |= external_vae.identify(settings)
+    if "evaluation_commit" not in identity:
+        identity |= drawing_model.identify(run.read_config())
     return identity
 
 
@@ -241,10 +243,12 @@ def _require_suitable(config: Config) -> None:
     )
 
 
-def _folders(config: Config) -> dict[str, str]:
-    """Fingerprints of the local folders that settings name, other than those of data set and base model."""
+def _folders(config: Config, digest: Digests) -> dict[str, str]:
+    """Fingerprints of what settings name on this disk, other than data set and base model."""
     folders = {key: base_model.local_folder(config.value(key)) for key in FOLDER_KEYS}
-    return {key: base_model.folder_fingerprint(folder) for key, folder in folders.items() if folder}
+    fingerprints = {key: base_model.folder_fingerprint(folder) for key, folder in folders.items() if folder}
+    drawing = config.evaluation.model
+    return fingerprints | ({drawing_model.KEY: digest(Path(drawing))} if drawing and Path(drawing).is_file() else {})
 
 
 def _initial_lora(config: Config) -> InitialLora | None:

@@ -50,6 +50,13 @@ class EvaluationConfig(Section):
         "in the composite. 0: none.",
     )
     num_seeds: Annotated[int, Rule.RESULTS] = Field(default=2, ge=1, description="Pictures per prompt.")
+    model: Annotated[str | None, Rule.RESULTS] = Field(
+        default=None,
+        min_length=1,
+        description="Another base model to draw with than the one that learns, such as a distilled one that the LoRA "
+        "will be used on: a diffusers folder, a hub id (`owner/name` or `owner/name@revision`) or a .safetensors file "
+        "of the same family and shapes. Step 0 is then this model; the held-out loss stays with the one that learns.",
+    )
     scheduler: Annotated[
         Literal[
             "DPMSolverMultistepScheduler", "UniPCMultistepScheduler", "EulerDiscreteScheduler", "DDIMScheduler", "own"

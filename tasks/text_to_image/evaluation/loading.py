@@ -13,7 +13,7 @@ from tasks.text_to_image.evaluation.scorer import load_scorer
 from tasks.text_to_image.evaluation.training_set import TrainingSet
 from tasks.text_to_image.families import loading
 from tasks.text_to_image.metrics import metrics_of
-from tasks.text_to_image.models.external_vae import pinned
+from tasks.text_to_image.models import drawing_model
 from tasks.text_to_image.places import require_present
 
 
@@ -26,9 +26,9 @@ def build(run: RunDir, config: Config, device: torch.device) -> PictureEvaluatio
     require_present(run, config, to_train=False)
     record, settings = run.read_record(), config.evaluation
     model = loading.load_model(
-        pinned(config.model, record.base_model),
+        drawing_model.pinned(config, record.base_model),
         _precision(settings, device),
-        zero_terminal_snr=config.train.zero_terminal_snr,
+        zero_terminal_snr=config.train.zero_terminal_snr and settings.model is None,
         max_token_length=config.data.max_token_length,
     )
     model.sample_with(settings.scheduler)

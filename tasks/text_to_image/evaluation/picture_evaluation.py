@@ -111,7 +111,8 @@ class PictureEvaluation:
 
     def describe(self) -> dict[str, Any]:
         """The settings with which pictures are drawn."""
-        drawn = self.image_generator.describe()
+        other = self.config.evaluation.model
+        drawn = self.image_generator.describe() | ({"base_model": other} if other else {})
         return drawn if self.strength == 1.0 else {**drawn, "strength": self.strength}
 
     def further(self) -> PictureEvaluation:

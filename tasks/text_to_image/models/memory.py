@@ -8,7 +8,7 @@ denoiser's architecture by its family. Everything here is arithmetic; what is fr
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -102,12 +102,28 @@ def lora_parameters(tensors: Tensors, ends: Iterable[str], rank: int, conv_rank:
 
     conv_rank: of convolutions with a kernel larger than 1, where they have their own.
     """
-    suffixes = tuple(f".{end}.weight" for end in ends)
-    adapted = [
-        tensor.shape for name, tensor in tensors.items() if f".{name}".endswith(suffixes) and len(tensor.shape) > 1
-    ]
-    wide = rank if conv_rank is None else conv_rank
+    adapted, wide = _adapted(tensors, ends), rank if conv_rank is None else conv_rank
     return sum((wide if math.prod(shape[2:]) > 1 else rank) * (shape[0] + math.prod(shape[1:])) for shape in adapted)
+
+
+def adapted_shapes(model: ModelShapes, settings: LoraConfig, *, with_text_encoders: bool) -> list[tuple[int, ...]]:
+    """Shapes of the weights that get an adapter, sorted: files of different kinds name modules differently."""
+    denoiser = model.components.get(model.family.denoiser, {})
+    shapes = _adapted(denoiser, _targets(model.family, denoiser, settings))
+    for name in model.family.text_encoders if with_text_encoders else ():
+        shapes += _adapted(model.components.get(name, {}), settings.text_encoder_targets)
+    return sorted(tuple(shape) for shape in shapes)
+
+
+def is_single_file(model: ModelShapes) -> bool:
+    """Whether its modules are named as in a checkpoint of one file."""
+    return any(name.startswith("model.diffusion_model.") for name in model.components.get(model.family.denoiser, {}))
+
+
+def _adapted(tensors: Tensors, ends: Iterable[str]) -> list[Sequence[int]]:
+    """Shapes of the matrices and kernels whose modules' names end in one of these."""
+    suffixes = tuple(f".{end}.weight" for end in ends)
+    return [tensor.shape for name, tensor in tensors.items() if f".{name}".endswith(suffixes) and len(tensor.shape) > 1]
 
 
 def adapter_parameters(model: ModelShapes, settings: LoraConfig) -> int:
