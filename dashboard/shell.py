@@ -5,21 +5,17 @@ The address is the whole state: page, `run`, and what the page adds (`x`, `smoot
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 
 import streamlit as st
 
 from dashboard import url_state
-from dashboard.data.runs import run_names, runs_folder
+from dashboard.data.runs import id_of, run_names, runs_folder, starts_with_all
 from dashboard.pages import PATHS, page_titles
 from dashboard.panels import LANGUAGE, RUN_IDS, is_another
 from dashboard.panels.bar import bar
 from dashboard.text.language import LANGUAGES, best_match, say, use
-from shared.errors import RunFolderError
-from shared.run_folder.run_dir import open_run
 
 VIEWS = Path(__file__).parent / "views"
 
@@ -30,16 +26,16 @@ def shell() -> None:
     url_state.read()
     st.session_state[LANGUAGE] = viewer_language()
     use(st.session_state[LANGUAGE])
-    titles = page_titles()
-    pages = {name: page_of(name, title) for name, title in titles.items()}
+    pages = {name: page_of(name, title) for name, title in page_titles().items()}
     page = st.navigation([*pages.values()], position="hidden")
     names = run_names()
     if not names:
         wait_for_a_run(st.session_state[LANGUAGE])
         return
-    if starts_with_all(names) and page == pages["overview"]:
+    asked = st.session_state.get("run") or st.query_params.get("run")
+    if starts_with_all(names, asked) and page == pages["overview"]:
         st.switch_page(pages["runs"])
-    name = st.session_state.get("run") or st.query_params.get("run") or names[0]
+    name = asked or names[0]
     run_id = id_of(name, names)
     if name not in names or is_another(name, run_id):
         show_gone(name, names, run_id)
@@ -49,15 +45,9 @@ def shell() -> None:
     st.session_state["run"] = name
     link_pages(pages)
     shown = st.session_state[url_state.PAGE] = next(key for key in pages if pages[key] == page)
-    bar(name, run_id, shown, titles)
+    bar(name, run_id, shown)
     page.run()
     url_state.write()
-
-
-def starts_with_all(names: list[str]) -> bool:
-    """Whether nothing says which of several runs to show: neither the address nor who started the dashboard."""
-    is_said = st.session_state.get("run") or st.query_params.get("run") or os.environ.get("DARKROOM_RUN")
-    return len(names) > 1 and not is_said
 
 
 def page_of(name: str, title: str) -> st.Page:
@@ -105,13 +95,6 @@ def show_gone(name: str, names: list[str], run_id: str) -> None:
         text = say("The run {run} no longer exists: it was removed or renamed.", run=quoted)
         st.warning(text, icon=":material/warning:")
     look_again(names, name, run_id)
-
-
-def id_of(name: str, names: list[str]) -> str:
-    """The id of the run that has this name now; empty where there is none or its record cannot be read."""
-    with suppress(RunFolderError, OSError):
-        return open_run(runs_folder() / name).read_record().run_id if name in names else ""
-    return ""
 
 
 @st.fragment(run_every=1.0)

@@ -41,6 +41,18 @@ def run_names() -> list[str]:
     return sorted(names, key=lambda name: name != first)
 
 
+def starts_with_all(names: list[str], asked: str | None) -> bool:
+    """Whether nothing says which of several runs to show: neither the viewer nor who started the dashboard."""
+    return len(names) > 1 and not (asked or os.environ.get("DARKROOM_RUN"))
+
+
+def id_of(name: str, names: list[str]) -> str:
+    """The id of the run that has this name now; empty where there is none or its record cannot be read."""
+    with suppress(RunFolderError, OSError):
+        return open_run(runs_folder() / name).read_record().run_id if name in names else ""
+    return ""
+
+
 def open_reader(name: str) -> RunReader:
     """The reader of a run, the same for all viewers.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 from urllib.parse import urlencode
@@ -11,23 +10,29 @@ import streamlit as st
 
 from dashboard import url_state
 from dashboard.components.screen import Asked, show_bar
-from dashboard.pages import PATHS
+from dashboard.pages import PATHS, page_titles
 from dashboard.panels import shown_reader
 from dashboard.panels.controls import obey
 from dashboard.text import language
 from shared.errors import RunFolderError
 
 
-def bar(run_name: str, run_id: str, page: str, titles: Mapping[str, str]) -> None:
-    """Drawn once; from then on the browser asks for what it shows. titles: of every page, by its name."""
-    data = {
+def bar(run_name: str, run_id: str, page: str) -> None:
+    """Drawn once; from then on the browser asks for what it shows."""
+    follow(show_bar(bar_data(run_name, run_id, page), key="bar"), run_name)
+
+
+def bar_data(run_name: str, run_id: str, page: str) -> dict[str, Any]:
+    """What the bar draws on a page."""
+    return {
         "run": run_name,
         "runId": run_id,
         "page": page,
         "lang": language.current(),
-        "pages": [{"name": name, "title": title, "url": page_url(name, run_name)} for name, title in titles.items()],
+        "pages": [
+            {"name": name, "title": title, "url": page_url(name, run_name)} for name, title in page_titles().items()
+        ],
     }
-    follow(show_bar(data, key="bar"), run_name)
 
 
 def page_url(name: str, run_name: str) -> str:

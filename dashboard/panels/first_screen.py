@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import streamlit as st
 
 from dashboard.components.screen import show_first_screen
@@ -14,5 +16,10 @@ from dashboard.text import language
 def first_screen(run_name: str) -> None:
     """Drawn once; from then on the browser asks for what it shows."""
     language.use(st.session_state.get(LANGUAGE, "en"))
-    sides = {"left": st.session_state.get("left"), "right": st.session_state.get("step")}
-    follow(show_first_screen({"run": run_name, "lang": language.current(), **sides}, key="first_screen"), run_name)
+    left, right = st.session_state.get("left"), st.session_state.get("step")
+    follow(show_first_screen(first_screen_data(run_name, left, right), key="first_screen"), run_name)
+
+
+def first_screen_data(run_name: str, left: int | None, right: int | None) -> dict[str, Any]:
+    """What the first screen draws; left, right: the steps that are compared, None where nobody has chosen."""
+    return {"run": run_name, "lang": language.current(), "left": left, "right": right}

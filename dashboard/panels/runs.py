@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import streamlit as st
@@ -22,8 +23,7 @@ SAVED = "run_note_saved"  # in the session: what became of the note that was sav
 def runs_panel(run_name: str) -> None:
     """Drawn once; from then on the browser asks for what it shows."""
     view = {key: st.session_state.get(key) for key in VIEW}
-    shown = {"lang": language.current(), "run": run_name, "view": view, "saved": st.session_state.get(SAVED)}
-    asked = show_runs(shown, key="runs")
+    asked = show_runs(runs_data(run_name, view, st.session_state.get(SAVED)), key="runs")
     if isinstance(asked.get("view"), dict):
         keep_view(asked["view"])
     match asked:
@@ -41,6 +41,11 @@ def runs_panel(run_name: str) -> None:
             st.rerun()
         case _:
             pass
+
+
+def runs_data(run_name: str, view: Mapping[str, Any], saved: dict[str, Any] | None = None) -> dict[str, Any]:
+    """What the page draws. view: what is sought and ticked; saved: what became of a note."""
+    return {"lang": language.current(), "run": run_name, "view": dict(view), "saved": saved}
 
 
 def keep_view(view: dict[str, Any]) -> None:

@@ -1,7 +1,7 @@
-"""Streamlit's own page, with our styles, and a script that says why it does not connect.
+"""Streamlit's own page, with our styles, the first screen, and a script that says why it does not connect.
 
-Streamlit draws nothing before its WebSocket is connected. If a proxy prevents that, the page would stay empty. The
-script therefore asks `auth.Gate` whether the WebSocket will be accepted, and shows the reason if not.
+Streamlit draws nothing before its WebSocket is connected. What `early` writes into the page is seen until then. If a
+proxy prevents the connection, a script says so: it asks `auth.Gate` whether the WebSocket will be accepted.
 """
 
 from __future__ import annotations
@@ -15,10 +15,14 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from dashboard.pages import PATHS
-from dashboard.server.scripts import links
+from dashboard.server.early import MODULES, early
+from dashboard.server.screen import language_of
+from dashboard.server.scripts import LATER, links
+from dashboard.text import language
 from dashboard.text.language import in_all
 
 INDEX = Path(st.__file__).parent / "static" / "index.html"
+STREAMLITS_OWN = '<script type="module"'
 SCRIPTS = tuple(Path(__file__).with_name(name) for name in ("page.js", "history.js"))
 HINT = (
     "This page waits for its WebSocket. If there is a proxy in between, it must pass on WebSockets (the headers "
@@ -30,10 +34,18 @@ def page_routes() -> list[Route]:
     """A route for every page; Streamlit serves its own files."""
     hints = json.dumps(in_all(HINT), ensure_ascii=False)
     scripts = "".join(f"<script>{script.read_text(encoding='utf-8')}</script>" for script in SCRIPTS)
-    added = f"{links()}{scripts.replace('HINTS', hints, 1)}"
-    text = INDEX.read_text(encoding="utf-8").replace("</head>", f"{added}</head>", 1)
+    before, mark, after = INDEX.read_text(encoding="utf-8").partition(STREAMLITS_OWN)
+    ours = f"{before}{scripts.replace('HINTS', hints, 1)}"
+    streamlits = f"{mark}{after}"
+    later = streamlits.replace(" crossorigin", f"{LATER} crossorigin")
 
-    async def page(_: Request) -> Response:
-        return HTMLResponse(text, headers={"Cache-Control": "no-cache"})
+    def route(name: str, path: str) -> Route:
+        def page(request: Request) -> Response:
+            language.use(language_of(request))
+            drawn = early(name, request.query_params)
+            text = f"{ours}{links(MODULES)}{drawn}{later}" if drawn else f"{ours}{links()}{streamlits}"
+            return HTMLResponse(text, headers={"Cache-Control": "no-cache"})
 
-    return [Route(f"/{path}", page) for path in PATHS.values()]
+        return Route(f"/{path}", page)
+
+    return [route(name, path) for name, path in PATHS.items()]

@@ -9,6 +9,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
+from collections.abc import Collection
 from pathlib import Path
 
 from starlette.exceptions import HTTPException
@@ -20,13 +22,18 @@ from dashboard.server.files import FOREVER
 
 DASHBOARD = Path(__file__).parents[1]
 COMPONENTS = DASHBOARD / "components"
-NAMES = ("figure.css", "figure.js", "chart.js", "watch.js")
+NAMES = ("early.css", "early.js", "figure.css", "figure.js", "chart.js", "watch.js")
 SOURCES = [
     DASHBOARD / "style.css",
     *(COMPONENTS / name for name in NAMES),
     *(file for room in ("screen", "wall") for file in sorted((COMPONENTS / room).glob("*.[jc]s*"))),
 ]
 FILES = {file.name: file.read_bytes() for file in SOURCES}
+MODULES = tuple(name for name in FILES if name.endswith(".js"))
+STYLES = "styles.css"  # all style sheets as one file
+IMPORTED = re.compile(rb'from "\./([\w.]+)"')
+SERVED = FILES | {STYLES: b"\n".join(text for name, text in FILES.items() if name.endswith(".css"))}
+LATER = ' fetchpriority="low"'  # what is not needed for the first drawing
 WALL = ("dom.js", *(file.name for file in sorted((COMPONENTS / "wall").glob("*.js"))))
 TYPES = {".js": "text/javascript", ".css": "text/css"}
 VERSION = hashlib.sha256(b"".join(FILES.values())).hexdigest()[:12]
@@ -37,14 +44,22 @@ def script_url(name: str) -> str:
     return f"scripts/{VERSION}/{name}"
 
 
-def links() -> str:
-    """For the head of the page: styles before anything is drawn, modules before anything asks for them."""
-    return "".join(
-        f'<link rel="stylesheet" href="{script_url(name)}">'
-        if name.endswith(".css")
-        else f'<link rel="modulepreload" href="{script_url(name)}">'
-        for name in FILES
+def links(first: Collection[str] = MODULES) -> str:
+    """For the head of the page: styles before anything is drawn, modules before anything asks for them, and some of
+    them first."""
+    modules = sorted(MODULES, key=lambda name: name not in first)
+    return f'<link rel="stylesheet" href="{script_url(STYLES)}">' + "".join(
+        f'<link rel="modulepreload" href="{script_url(name)}"{"" if name in first else LATER}>' for name in modules
     )
+
+
+def imported_by(name: str) -> set[str]:
+    """A module and all that it imports, directly or not."""
+    found, new = set[str](), {name}
+    while new:
+        found |= new
+        new = {text.decode() for module in new for text in IMPORTED.findall(FILES[module])} - found
+    return found
 
 
 def import_map() -> str:
@@ -63,8 +78,8 @@ def script_routes() -> list[Route]:
 
     def script(request: Request) -> Response:
         name = request.path_params["name"]
-        if name not in FILES:
+        if name not in SERVED:
             raise HTTPException(404)
-        return Response(FILES[name], media_type=TYPES[Path(name).suffix], headers=FOREVER)
+        return Response(SERVED[name], media_type=TYPES[Path(name).suffix], headers=FOREVER)
 
     return [Route("/scripts/{version}/{name}", script)]

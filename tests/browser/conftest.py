@@ -37,8 +37,8 @@ PROBES = re.compile(r"/\w+/_stcore/")  # Streamlit's own, when a page is opened 
 # Plotly's own: it finishes drawing a chart that the page has removed meanwhile (react-plotly.js issue 140, harmless)
 REMOVED_WHILE_DRAWN = re.compile(r"of undefined \(reading '_(rehover|redrag|previousSelections|hoversubplot)'\)")
 
-STATUS = ".darkroom-bar .status[data-tone]"
-"""What the bar says of the run, once it has an answer."""
+STATUS = "[data-testid=stApp] .darkroom-bar .status[data-tone]"
+"""What the bar says of the run, once it has an answer and Streamlit is there."""
 
 TALL: ViewportSize = {"width": 1400, "height": 1900}
 """Shows the charts too, which stand below the first screen; charts out of sight are not drawn."""

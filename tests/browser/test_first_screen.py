@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -15,7 +17,7 @@ from examples.fake_run.run import create
 from shared.errors import TrainingError
 from shared.run_folder.heartbeat import hold_role
 from shared.run_folder.run_dir import RunDir
-from tests.browser.conftest import STATUS, OpenPage, live_run, wait_for_answers, wait_until
+from tests.browser.conftest import STATUS, OpenPage, Tabs, address_of, live_run, wait_for_answers, wait_until
 
 pytestmark = pytest.mark.browser
 
@@ -27,6 +29,12 @@ COUNT_SHIFT = """() => {
   return observer.takeRecords().reduce((sum, entry) => sum + (entry.hadRecentInput ? 0 : entry.value), 0)
 }"""
 """How far things have moved since the page was opened, as web vitals count it."""
+PLACES = """() => [...document.querySelectorAll(".darkroom-bar nav a, .answer *, .pick .frame, .filmstrip .cell")]
+  .filter((node) => node.getClientRects().length)
+  .map((node) => [node.className, node.getBoundingClientRect()])
+  .map(([name, { x, y, width, height }]) => [name, ...[x, y, width, height].map(Math.round)].join())
+  .sort()"""
+"""Where the pages, the verdict, the pictures and the snapshots stand."""
 HIDE = """(isHidden) => {
   Object.defineProperty(document, "hidden", { configurable: true, get: () => isHidden })
   document.dispatchEvent(new Event("visibilitychange"))
@@ -205,3 +213,36 @@ def test_a_phone_swipes_between_the_pictures(open_page: OpenPage) -> None:
     small = "[...document.querySelectorAll('header button, nav a, .downloads .primary')]"
     heights = page.evaluate(f"{small}.filter((node) => node.offsetParent).map((node) => node.offsetHeight)")
     assert min(heights) >= 44
+
+
+def test_the_answer_does_not_wait_for_streamlit_and_stays_where_it_is(
+    tabs: Tabs, server: subprocess.Popen[bytes]
+) -> None:
+    page, held = tabs.fresh(viewport=size_of(DESKTOP)), list[Route]()
+    page.route(re.compile(r"/static/js/index\.[^.]+\.js"), lambda route: held.append(route))
+    page.goto(f"{address_of(server)}/?run=done", wait_until="commit")
+    early = page.locator("#darkroom-early")
+    early.locator(".answer h1").wait_for()
+    early.get_by_role("radio", name="worst").click()
+    early.locator(".filmstrip .cell").nth(1).click()
+    early.locator(".filmstrip .is-right").get_by_text("50").wait_for()
+    before = page.evaluate(PLACES)
+    wait_until(lambda: bool(held))
+    held[0].continue_()
+    page.locator(STATUS).wait_for()
+    early.wait_for(state="detached")
+    page.wait_for_url("**/?*step=50*")  # what was asked for meanwhile has come to Python
+    expect(page.get_by_role("radio", name="worst")).to_have_attribute("aria-checked", "true")
+    assert page.evaluate(PLACES) == before
+    assert page.evaluate(COUNT_SHIFT) < MAX_SHIFT
+    page.context.close()
+
+
+def test_a_run_that_cannot_be_shown_is_left_to_python(tabs: Tabs, server: subprocess.Popen[bytes]) -> None:
+    page = tabs.fresh(viewport=size_of(DESKTOP))
+    page.route("**/screen/done.json?*", lambda route: route.fulfill(status=500, json={"error": "Broken.", "hint": ""}))
+    page.goto(f"{address_of(server)}/?run=done")
+    page.locator("[data-testid=stApp] .darkroom-bar .trouble").wait_for()
+    expect(page.locator("#darkroom-early")).to_have_count(0)
+    page.context.close()
+    tabs.complaints.clear()  # the browser tells of the 500

@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 
 from dashboard.data import notes
 from dashboard.server.screen import screen_routes
-from dashboard.server.scripts import FILES, links, script_routes
+from dashboard.server.scripts import FILES, MODULES, SERVED, STYLES, links, script_routes
 from examples.fake_run.run import FakeRun
 from shared.run_folder import requests
 from shared.run_folder.heartbeat import hold_role, hold_slot
@@ -123,10 +123,11 @@ def test_the_report_is_saved_as_one_file(visitor: TestClient) -> None:
 
 
 def test_every_script_and_style_is_linked_and_served(visitor: TestClient) -> None:
-    for name in FILES:
+    for name in (*MODULES, STYLES):
         url = next(part for part in links().split('"') if part.endswith(f"/{name}"))
         answer = visitor.get(f"/{url}")
-        assert answer.content == FILES[name]
+        assert answer.content == SERVED[name]
         assert "immutable" in answer.headers["Cache-Control"]
         assert answer.headers["Content-Type"].startswith("text/css" if name.endswith(".css") else "text/javascript")
+    assert all(source in SERVED[STYLES] for name, source in FILES.items() if name.endswith(".css"))
     assert visitor.get("/scripts/1/../shell.py").status_code == 404

@@ -1,7 +1,7 @@
 // The bar on top of every page. Data: {run, runId, page, pages: [{name, title, url}], lang, words}; see __init__.py.
 // What it shows comes from poll.js; what a person asks for goes to Python as {do, …}.
 
-import { attach, button, fit, make, mark, onPlainClick, onReconnect, openPage, set, show, write, writeWithCode } from "./dom.js"
+import { attach, button, fit, make, mark, onPlainClick, onReconnect, openPage, rootOf, set, show, write, writeWithCode } from "./dom.js"
 import { ask, follow, look } from "./poll.js"
 
 const ON_A_PHONE = ["overview", "samples", "snapshots"] // the pages that have a place at the bottom of a phone
@@ -277,8 +277,9 @@ function drawRequest(node, { label, by, stages, trouble }) {
   show(why, trouble)
 }
 
-export function bar({ data, parentElement, setTriggerValue }) {
-  const root = parentElement.querySelector(".darkroom-bar")
+export function bar(component) {
+  const { data, setTriggerValue } = component
+  const root = rootOf(component, "darkroom-bar")
   if (!bars.has(root)) bars.set(root, new Bar(root))
   const shown = bars.get(root)
   shown.update(data, (what) => setTriggerValue("asked", what))

@@ -58,7 +58,7 @@ export function mark(node, className, isMarked) {
 // A link that other programs of the browser can use, and that a plain click follows without loading the page anew.
 export function onPlainClick(link, follow) {
   link.onclick = (event) => {
-    if (event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return
+    if (event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey || isEarly(link)) return
     event.preventDefault()
     follow()
   }
@@ -67,6 +67,24 @@ export function onPlainClick(link, follow) {
 // Python draws a hidden link for each page; see shell.py.
 export function openPage(name) {
   document.querySelector(`.st-key-page_${name} a`)?.click()
+}
+
+// Whether it stands where Streamlit is not yet; see early.js.
+export const isEarly = (node) => Boolean(node.closest("#darkroom-early"))
+
+// The root of a component. What was drawn before Streamlit was there comes into its place, as it is, with what a person has
+// asked for meanwhile.
+export function rootOf({ parentElement, setTriggerValue }, className) {
+  const empty = parentElement.querySelector(`.${className}`)
+  const early = document.querySelector(`#darkroom-early .${className}`)
+  if (!early || early === empty) return empty
+  const part = early.parentElement
+  const place = empty.parentElement
+  for (const node of [...part.childNodes]) (place.moveBefore ?? place.insertBefore).call(place, node, empty) // the first keeps the focus
+  empty.remove()
+  part.remove()
+  if (part.asked) setTimeout(() => setTriggerValue("asked", part.asked), 500) // of several values at once, Streamlit keeps the last
+  return early
 }
 
 // A panel that opens under its button: Escape, a click elsewhere and a second click close it.
@@ -99,11 +117,11 @@ export function scrollByKeyboard(node) {
 // buttons would do nothing, until the whole page has been drawn there. Returns what ends it.
 export function onReconnect(call) {
   const isConnected = () => document.querySelector("[data-test-connection-state]")?.dataset.testConnectionState === "CONNECTED"
-  let was = true
+  let was // undefined before the first connection
   const watch = setInterval(() => {
     const is = isConnected()
-    if (is && !was) call()
-    was = is
+    if (is && was === false) call()
+    if (is || was) was = is
   }, 500)
   return () => clearInterval(watch)
 }

@@ -1,7 +1,7 @@
 // All runs as cards. Data: {lang, run, view: {filter, sort, ticked}, saved, words}; see __init__.py. The cards come from
 // `cards.json`. What is sought and ticked goes to Python, which keeps it in the address.
 
-import { button, fit, make, mark, onPlainClick, set, show, showImage, write } from "./dom.js"
+import { button, fit, make, mark, onPlainClick, rootOf, set, show, showImage, write } from "./dom.js"
 import { Editor } from "./editor.js"
 import { address, Feed } from "./poll.js"
 
@@ -180,8 +180,9 @@ function makeCard() {
   return make("li", "card", link, make("label", "tick", box), state, make("p", "verdict-line", make("b"), make("span")), make("div", "said", make("span", "tags"), make("p", "about"), button("edit")), make("ul", "settings"))
 }
 
-export function runs({ data, parentElement, setTriggerValue }) {
-  const root = parentElement.querySelector(".darkroom-runs")
+export function runs(component) {
+  const { data, setTriggerValue } = component
+  const root = rootOf(component, "darkroom-runs")
   if (!pages.has(root)) pages.set(root, new Runs(root))
   const shown = pages.get(root)
   shown.update(data, (what) => setTriggerValue("asked", what))

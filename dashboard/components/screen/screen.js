@@ -1,7 +1,7 @@
 // The first screen: the verdict on the left, the pictures on the right, the filmstrip below.
 // Data: {run, words, left, right}; see __init__.py. What it shows comes from poll.js.
 
-import { make, mark, openPage } from "./dom.js"
+import { isEarly, make, mark, openPage, rootOf } from "./dom.js"
 import { Filmstrip } from "./filmstrip.js"
 import { Pictures } from "./pictures.js"
 import { ask, follow, look } from "./poll.js"
@@ -53,15 +53,16 @@ class FirstScreen {
   // A proven best is converted before anybody asks for it, once nothing else needs the memory.
   prepare({ verdict, live, run_id }) {
     const primary = verdict.downloads.find((download) => download.primary)
-    if (verdict.kind !== "ship" || live || primary?.state !== "absent" || this.prepared === run_id) return
+    if (verdict.kind !== "ship" || live || primary?.state !== "absent" || isEarly(this.root) || this.prepared === run_id) return
     this.prepared = run_id
     this.tell({ do: "prepare", format: primary.name, step: verdict.step })
     setTimeout(look, 1000)
   }
 }
 
-export function screen({ data, parentElement, setTriggerValue }) {
-  const root = parentElement.querySelector(".darkroom-screen")
+export function screen(component) {
+  const { data, setTriggerValue } = component
+  const root = rootOf(component, "darkroom-screen")
   if (!screens.has(root)) screens.set(root, new FirstScreen(root))
   const shown = screens.get(root)
   shown.update(data, (what) => setTriggerValue("asked", what))
