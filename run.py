@@ -105,6 +105,12 @@ def init(
     prompts: Annotated[
         Path | None, typer.Option(help="File of prompts of your own, by which snapshots are evaluated.")
     ] = None,
+    profile: Annotated[
+        str, typer.Option(help="What is learnt: garment, person, character, style or object; proposed when absent.")
+    ] = "",
+    class_word: Annotated[
+        str, typer.Option(help="What kind of thing it is, such as dress or woman; taken from captions when absent.")
+    ] = "",
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
     task: TaskName = DEFAULT_TASK,
 ) -> None:
@@ -112,7 +118,9 @@ def init(
 
     def body() -> int:
         program = importlib.import_module(tasks.command(task, "init"))
-        return program.init(dataset, model, output, trigger_word.strip(), prompts, force=force)
+        return program.init(
+            dataset, model, output, trigger_word.strip(), prompts, profile.strip(), class_word, force=force
+        )
 
     raise typer.Exit(exit_code_of(body))
 

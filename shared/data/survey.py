@@ -52,6 +52,8 @@ class Survey:
     """Put into every caption."""
     held_out_captions: tuple[str, ...] = ()
     """Of the pictures that a run with the suggested number and the usual seed holds out; empty: there are too few."""
+    pictures: tuple[Path, ...] = ()
+    """Of the subject, without those that look like another."""
 
     @property
     def median_short_side(self) -> int:
@@ -141,6 +143,7 @@ def survey(
         notices=(*report.notices, *groups.notices(held_out_ids, together)),
         trigger_word=trigger_word,
         held_out_captions=tuple(caption[pair_id] for pair_id in held_out_ids),
+        pictures=tuple(pair.image for pair in candidates),
     )
 
 

@@ -15,8 +15,10 @@ from shared.data import prompt_file
 from shared.data.split import held_out
 from shared.data.survey import Survey
 from shared.errors import DataError
-from tasks.text_to_image.encoders import files
+from tasks.text_to_image.encoders import face_files, files
 from tasks.text_to_image.models.presets import PICTURES_PER_UPDATE, Choice, Preset
+from tasks.text_to_image.profiles import FACE_LOSS, NO_FACES, PROFILES
+from tasks.text_to_image.proposal import Proposal
 
 VIEWS_PER_PICTURE = 100
 STEPS_RANGE = (500, 4000)
@@ -24,6 +26,7 @@ NUM_SNAPSHOTS = 10
 MIN_PICTURES = 3
 SAMPLES_WANTED = 16
 SAMPLES_ON_CPU = 4
+PROBES = 4
 FEW_PICTURES = 5
 """So few that to hold out two of them costs more than what they would say."""
 SCENES = (
@@ -70,11 +73,12 @@ def render(
     name: str,
     target: Path | None = None,
     own: OwnPrompts | None = None,
+    proposal: Proposal | None = None,
 ) -> str:
     """The TOML text of a config.
 
     target: the file it is for. The file's name is the name of the run if it is allowed as such. own: prompts that
-    snapshots are evaluated by.
+    snapshots are evaluated by. proposal: what the subject is; None: nothing is said of it.
 
     Raises:
         DataError: fewer than three pictures: two are held out, at least one is trained on.
@@ -92,6 +96,7 @@ def render(
         **_data(survey, model, data, own),
         **preset.choices,
         **_training(survey, preset, own),
+        **(_subject(proposal, preset) if proposal else {}),
     }
     sections: dict[str, dict[str, Choice]] = {}
     for key, choice in choices.items():
@@ -215,7 +220,7 @@ def _learning_rate(preset: Preset) -> Choice:
 
 
 def _evaluation(preset: Preset, away: int, own: OwnPrompts | None) -> dict[str, Choice]:
-    slow = preset.choices["evaluation.device"].value == "cpu" or preset.name.endswith("on CPU")
+    slow = _is_slow(preset)
     prompts = min(away, SAMPLES_ON_CPU if slow else SAMPLES_WANTED)
     drawn = prompts + len(own.prompts if own else ())
     seeds = 1 if slow else max(1, min(4, 2 * SAMPLES_WANTED // drawn))
@@ -240,6 +245,32 @@ def _evaluation(preset: Preset, away: int, own: OwnPrompts | None) -> dict[str, 
     else:
         choices["evaluation.visual"] = _visual()
     return choices
+
+
+def _subject(proposal: Proposal, preset: Preset) -> dict[str, Choice]:
+    """The profile, what it needs, and the probe prompts."""
+    profile = PROFILES[proposal.profile]
+    choices = {"evaluation.profile": Choice(proposal.profile, proposal.reason)}
+    if not preset.name.startswith(POCKET):
+        choices |= {
+            key: Choice(value, f"follows prompts about anything: the profile is {proposal.profile}")
+            for key, value in profile.encoders.items()
+        }
+    if FACE_LOSS in profile.weights and not proposal.has_face_encoder:
+        why = f"the face encoder is missing: {face_files.INSTALL}, then set dlib. Without it whole pictures count"
+        choices["evaluation.face"] = Choice(NO_FACES, why)
+    if proposal.class_word:
+        choices["data.class_word"] = Choice(proposal.class_word, "what kind of thing it is, for probe prompts")
+    kinds, what = (2, "unrelated and of the class word") if proposal.class_word else (1, "unrelated")
+    if _is_slow(preset):
+        reason = f"off: drawing on a CPU is slow; {PROBES} would add {kinds * PROBES} pictures to every snapshot"
+        return {**choices, "evaluation.probes": Choice(0, reason)}
+    reason = f"{kinds * PROBES} more pictures for every snapshot, {what}: what the LoRA changes beside its subject"
+    return {**choices, "evaluation.probes": Choice(PROBES, reason)}
+
+
+def _is_slow(preset: Preset) -> bool:
+    return preset.choices["evaluation.device"].value == "cpu" or preset.name.endswith("on CPU")
 
 
 def _visual() -> Choice:

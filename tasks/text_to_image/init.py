@@ -21,17 +21,28 @@ from shared.machine import hardware
 from tasks.text_to_image import first_config, task
 from tasks.text_to_image.families.stable_diffusion import Pocket
 from tasks.text_to_image.models import base_model, presets, tokens
+from tasks.text_to_image.profiles import require_profile
+from tasks.text_to_image.proposal import propose
 
 
 def init(
-    folder: Path, model: str, output: Path | None, trigger_word: str, prompts: Path | None = None, *, force: bool
+    folder: Path,
+    model: str,
+    output: Path | None,
+    trigger_word: str,
+    prompts: Path | None = None,
+    profile: str = "",
+    class_word: str = "",
+    *,
+    force: bool,
 ) -> int:
     """Write the config, and print the findings and the expectations for a run; returns the exit code.
 
-    prompts: a file for `evaluation.prompts`.
+    prompts: a file for `evaluation.prompts`. profile, class_word: what is learnt; empty: it is proposed.
 
     Raises:
-        ConfigError: the file exists already, and `force` is not given; or lines of `prompts` are wrong.
+        ConfigError: the file exists already, and `force` is not given; there is no such profile; or lines of `prompts`
+            are wrong.
         DataError: there are too few pictures.
         ModelError: the model cannot be trained.
     """
@@ -39,6 +50,7 @@ def init(
     target = output or Path(f"{first_config.run_name(folder.resolve().name)}.toml")
     if target.exists() and not force:
         raise ConfigError(f"{target} exists", "give another --output, or --force to overwrite it")
+    require_profile(profile)
     pictures = survey(folder, trigger_word, say=lambda text: console.print(text, markup=False))
     for line in _findings(pictures):
         console.print(line, markup=False)
@@ -47,7 +59,8 @@ def init(
     preset = presets.recommend(family, next(iter(hardware.usable_gpus()), None))
     starter = _starter(pictures, target) if prompts is None else None
     own = _own_prompts(prompts, starter, target, trigger_word)
-    text = first_config.render(pictures, preset, model, str(folder), folder.resolve().name, target, own)
+    proposal = propose(pictures, profile, class_word.strip())
+    text = first_config.render(pictures, preset, model, str(folder), folder.resolve().name, target, own, proposal)
     with writing("--output", target):
         target.parent.mkdir(parents=True, exist_ok=True)
         if starter and not starter[0].exists():
@@ -60,7 +73,8 @@ def init(
         kind = "the miniature model that comes with Darkroom"
     if predicts := base_model.stated(model):
         kind += f"; it {predicts}"
-    for line in (f"model: {model}, {kind}", f"preset: {preset.name}: {preset.reason}"):
+    learnt = f"profile: {proposal.profile}: {proposal.reason} (--profile says another)"
+    for line in (learnt, f"model: {model}, {kind}", f"preset: {preset.name}: {preset.reason}"):
         console.print(line, markup=False)
     config = load_config(target)
     estimate = power.planned(

@@ -122,6 +122,16 @@ def weights_of(config: Config) -> dict[str, float]:
     return {**profile_of(config).weights, **config.evaluation.weights}
 
 
+def require_profile(name: str) -> None:
+    """Check a name that a person gives; empty is none.
+
+    Raises:
+        ConfigError: there is no such profile.
+    """
+    if name and name not in PROFILES:
+        raise ConfigError(f"--profile is {name!r}, which is no profile", f"choose one of {', '.join(PROFILES)}")
+
+
 def notice(config: Config) -> str | None:
     """That a profile is judged without what tells most, where that is so."""
     if FACE_LOSS not in PROFILES[config.evaluation.profile].weights or config.evaluation.face != NO_FACES:

@@ -14,27 +14,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field
 from torch.nn.functional import normalize
 
 from shared.errors import ModelError
+from tasks.text_to_image.encoders.record import EncoderRecord as EncoderRecord
 
 Vector = NDArray[np.float32]
 Vectors = NDArray[np.float32]
 """(N, D)."""
 
 PATCHES_CURE = "set evaluation.visual to a DINOv2 or SigLIP 2, or to efficientnet-lite0"
-
-
-class EncoderRecord(BaseModel):
-    """Which encoder gave a metric its numbers, for every result; or why there is none."""
-
-    model_config = ConfigDict(frozen=True)
-
-    model: str = Field(description="Hub id or folder as configured, or the name of a method without weights.")
-    revision: str | None = Field(default=None, description="Commit of the hub's snapshot; None for a folder.")
-    digest: str | None = Field(default=None, description="sha256 of the weights; None without weights.")
-    reason: str | None = Field(default=None, description="Why the encoder cannot be had; None when it can.")
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """The face encoder: who is in a picture. dlib's network, whose distances below 0.6 mean one person, says its author.
 
-Its 128 numbers are no unit vector: it was trained on Euclidean distances (99.38 % on Labeled Faces in the Wild).
+Its 128 numbers are no unit vector: it was trained on Euclidean distances (99.38 % on Labeled Faces in the Wild). Never
+imports torch: `init` looks for faces too.
 """
 
 from __future__ import annotations
@@ -19,12 +20,14 @@ from shared.errors import ModelError
 from shared.files.combined_digest import combined_digest
 from shared.files.publication import sha256
 from tasks.text_to_image.encoders import face_files
-from tasks.text_to_image.encoders.encoder import EncoderRecord
 from tasks.text_to_image.encoders.files import first_line
+from tasks.text_to_image.encoders.record import EncoderRecord
 
 Face = NDArray[np.float64]
 """(128,); the Euclidean distance of two says how different the people are."""
 
+SAME_PERSON = 0.6
+"""Faces nearer than this are of one person, by dlib's documentation."""
 MOST_PIXELS = 768
 """The longer side that is looked at: faces below 40 pixels there are not found."""
 ENLARGED = 1
