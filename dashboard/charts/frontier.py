@@ -33,7 +33,8 @@ COLORS = (BLUE, VIOLET)
 
 
 def frontier_figure(metrics: pd.DataFrame, prices: Sequence[Column], best_step: int | None) -> Figure | None:
-    """The composite over each price; the chosen snapshot starred, and a line where a price becomes a sign.
+    """The composite over each price; the chosen snapshot starred, and a line where nothing is left of what the base
+    model drew.
 
     metrics: rows of metrics.csv. None where no snapshot has both numbers.
     """
@@ -46,7 +47,7 @@ def frontier_figure(metrics: pd.DataFrame, prices: Sequence[Column], best_step: 
     if not traces:
         return None
     inner = PIXELS + TITLE_PIXELS
-    limits = {column.sign.limit for column in prices if column.sign}
+    limits = {column.price_limit for column in prices if column.price_limit is not None}
     axis = OWN_AXIS | {"zeroline": True}
     layout = base_layout(inner) | {
         "hovermode": "closest",

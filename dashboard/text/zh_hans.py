@@ -307,11 +307,14 @@ TEXTS: dict[str, str] = {
     "change of unrelated pictures": "无关图片的变化",
     "composite against the price (lower is better in both)": "综合指标与代价（两者都越低越好）",
     "forgetting": "遗忘",
-    "no probe prompts are drawn: see evaluation.probes": "没有绘制探测提示词：见 evaluation.probes",
-    "pictures of the class word without the trigger word have moved from the base model's by {value} of "
-    "the distance between two of its seeds; a sign if the whole interval is over {limit}": "不含触发词的类别词图片，与底模的图片相差为其两个种子间距离的 {value}；整个区间高于 {limit} 时才是迹象",
-    "pictures of unrelated prompts have moved from the base model's by {value} of the distance between "
-    "two of its seeds; a sign if the whole interval is over {limit}": "无关提示词的图片，与底模的图片相差为其两个种子间距离的 {value}；整个区间高于 {limit} 时才是迹象",
+    "pictures of the class word without the trigger word are further from the base model's than another of its seeds by "
+    "{value}; a sign if the whole interval is over {limit}": "不含触发词的类别词图片比底模的另一个种子离其图片更远 {value}；整个区间高于 {limit} 时才是迹象",
+    "pictures of unrelated prompts are further from the base model's than another of its seeds by "
+    "{value}; a sign if the whole interval is over {limit}": "无关提示词的图片比底模的另一个种子离其图片更远 {value}；整个区间高于 {limit} 时才是迹象",
+    "change of the class word's pictures, beyond another seed": "类别词图片的变化，超出另一种子的部分",
+    "change of unrelated pictures, beyond another seed": "无关图片的变化，超出另一种子的部分",
+    "above 0 they are further from the base model's than another seed is": "高于 0 表示比另一个种子离底模图片更远",
+    "too few probe prompts are drawn: see evaluation.probes": "探测提示词太少：见 evaluation.probes",
     "price: 0 is the base model": "代价：0 为底模",
     "spillover": "外溢",
     "{run}: composite of each snapshot against its price": "{run}：各快照的综合指标与代价",

@@ -307,11 +307,14 @@ TEXTS: dict[str, str] = {
     "change of unrelated pictures": "無關圖片的變化",
     "composite against the price (lower is better in both)": "綜合指標與代價（兩者都越低越好）",
     "forgetting": "遺忘",
-    "no probe prompts are drawn: see evaluation.probes": "沒有繪製探測提示詞：見 evaluation.probes",
-    "pictures of the class word without the trigger word have moved from the base model's by {value} of "
-    "the distance between two of its seeds; a sign if the whole interval is over {limit}": "不含觸發詞的類別詞圖片，與底模的圖片相差為其兩個種子間距離的 {value}；整個區間高於 {limit} 時才是跡象",
-    "pictures of unrelated prompts have moved from the base model's by {value} of the distance between "
-    "two of its seeds; a sign if the whole interval is over {limit}": "無關提示詞的圖片，與底模的圖片相差為其兩個種子間距離的 {value}；整個區間高於 {limit} 時才是跡象",
+    "pictures of the class word without the trigger word are further from the base model's than another of its seeds by "
+    "{value}; a sign if the whole interval is over {limit}": "不含觸發詞的類別詞圖片比底模的另一個種子離其圖片更遠 {value}；整個區間高於 {limit} 時才是跡象",
+    "pictures of unrelated prompts are further from the base model's than another of its seeds by "
+    "{value}; a sign if the whole interval is over {limit}": "無關提示詞的圖片比底模的另一個種子離其圖片更遠 {value}；整個區間高於 {limit} 時才是跡象",
+    "change of the class word's pictures, beyond another seed": "類別詞圖片的變化，超出另一種子的部分",
+    "change of unrelated pictures, beyond another seed": "無關圖片的變化，超出另一種子的部分",
+    "above 0 they are further from the base model's than another seed is": "高於 0 表示比另一個種子離底模圖片更遠",
+    "too few probe prompts are drawn: see evaluation.probes": "探測提示詞太少：見 evaluation.probes",
     "price: 0 is the base model": "代價：0 為底模",
     "spillover": "外溢",
     "{run}: composite of each snapshot against its price": "{run}：各快照的綜合指標與代價",

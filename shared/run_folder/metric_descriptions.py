@@ -109,8 +109,10 @@ class Column(BaseModel):
     of_probes: bool = Field(
         default=False, description="Measured on the pictures of probe prompts, `EvaluationResult.probes`."
     )
-    is_price: bool = Field(
-        default=False, description="What a snapshot costs beside what it gains: shown against the composite."
+    price_limit: float | None = Field(
+        default=None,
+        description="What a snapshot costs beside what it gains, and is shown against the composite: the number at "
+        "which nothing is left of what the base model drew. None: it is no price.",
     )
     points_to: Literal["", "training"] = Field(
         default="",
@@ -210,7 +212,7 @@ class MetricDescriptions(Record):
     @property
     def prices(self) -> tuple[Column, ...]:
         """What is shown against the composite."""
-        return tuple(column for column in self.columns if column.is_price)
+        return tuple(column for column in self.columns if column.price_limit is not None)
 
     @property
     def compared(self) -> tuple[Column, ...]:

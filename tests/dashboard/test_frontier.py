@@ -9,7 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from dashboard.charts.frontier import frontier_figure
-from shared.run_folder.metric_descriptions import Column, Ratio, Sign
+from shared.run_folder.metric_descriptions import Column, Ratio
 from tests.dashboard.test_charts import with_real_colors
 
 PRICE = Column(
@@ -17,11 +17,10 @@ PRICE = Column(
     label="price",
     meaning="",
     direction="lower",
-    role="overfitting",
-    ratio=Ratio(of="a", over="b", at_step_0=True),
-    sign=Sign(name="s", limit=1.0, evidence="", unknown=""),
+    role="shown",
+    ratio=Ratio(of="a", over="b"),
     of_probes=True,
-    is_price=True,
+    price_limit=1.0,
 )
 TABLE = pd.DataFrame(
     {"step": [0, 10, 20, 30], "composite": [np.nan, -0.5, -0.75, np.nan], "a_price": [0.0, 0.25, 0.5, 1.5]}
@@ -42,7 +41,7 @@ def test_every_snapshot_with_both_numbers_is_a_point_and_the_chosen_one_has_a_st
         ("20", 0.5, -0.75),
     ]
     assert (star["marker"]["symbol"], numbers(star, "x"), numbers(star, "customdata")) == ("star", [0.5], [20])
-    assert [shape["x0"] for shape in figure["layout"]["shapes"]] == [1.0], "a line where the price becomes a sign"
+    assert [shape["x0"] for shape in figure["layout"]["shapes"]] == [1.0], "a line where nothing is left"
     go.Figure(with_real_colors(figure))
 
 

@@ -26,5 +26,7 @@ class MetricInput:
     """A picture without a prompt has an empty one."""
     base: Sequence[Image.Image] | None = None
     """Step 0's pictures of the same prompts and seeds; None where there are none."""
+    base_again: Sequence[Image.Image] | None = None
+    """Step 0's pictures of the same prompts with another seed; only of probe prompts."""
     training: TrainingSet | None = None
     """What the run learns from; None where there is no run."""

@@ -2,52 +2,41 @@
 
 Each picture is compared with the base model's own picture of the same prompt and seed. The unit is the distance of two
 seeds of the base model for this prompt: at 1, the LoRA's picture is as far from the base model's as another picture of
-the base model would be, and nothing of the first one is left.
+the base model would be, and nothing of the first one is left. Whether it is further is tested prompt by prompt.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import numpy as np
-
+from shared.errors import ModelError
 from shared.run_folder.metric_descriptions import Column, Ratio, Sign
-from tasks.text_to_image.encoders.encoder import Vector
-from tasks.text_to_image.metrics.drift import drift
-from tasks.text_to_image.metrics.features import Features, unlikeness, visual_embedding
+from tasks.text_to_image.metrics.features import Features, cosines, visual_embedding
 from tasks.text_to_image.metrics.metric import Metric
 from tasks.text_to_image.metrics.metric_input import MetricInput, Row
-
-MOST = 1.0
-"""Of the distance of two seeds."""
 
 
 def price(metric_input: MetricInput, features: Features, name: str) -> list[Row]:
     """`<name>_drift`: distance to step 0's picture of the same prompt and seed, 0…2.
 
-    `<name>_spread`: distance to the other pictures of the same prompt; only step 0 draws several.
+    `<name>_spread`: distance of that picture to step 0's of the same prompt with another seed, 0…2.
+    `<name>_excess`: the first minus the second; above 0 the picture has moved further than another seed would.
 
     Raises:
         ModelError: step 0 has no pictures.
     """
-    vectors = features[visual_embedding](metric_input.samples)
-    moved = drift(metric_input, features)
+    if metric_input.base is None or metric_input.base_again is None:
+        raise ModelError("step 0 has no pictures to compare with")
+    look = features[visual_embedding]
+    base = look(metric_input.base)
+    drifts = [1 - cosine for cosine in cosines(base, look(metric_input.samples))]
+    spreads = [1 - cosine for cosine in cosines(base, look(metric_input.base_again))]
     return [
-        {f"{name}_drift": row["drift"]}
-        | ({f"{name}_spread": spread} if (spread := _spread(number, vectors, metric_input.prompts)) is not None else {})
-        for number, row in enumerate(moved)
+        {f"{name}_drift": drift, f"{name}_spread": spread, f"{name}_excess": drift - spread}
+        for drift, spread in zip(drifts, spreads, strict=True)
     ]
 
 
-def _spread(number: int, vectors: Sequence[Vector], prompts: Sequence[str]) -> float | None:
-    others = [vectors[other] for other, prompt in enumerate(prompts) if other != number and prompt == prompts[number]]
-    if not others:
-        return None
-    return float(unlikeness(np.stack(others).astype(np.float64), vectors[number].astype(np.float64)).mean())
-
-
 def price_columns(name: str, label: str, of_what: str, sign: str) -> tuple[Column, ...]:
-    """What is recorded, and their ratio, a price."""
+    """What is recorded, the price, and the sign of one that is too high."""
     moved, spread = f"{name}_drift", f"{name}_spread"
     return (
         Column(
@@ -69,16 +58,24 @@ def price_columns(name: str, label: str, of_what: str, sign: str) -> tuple[Colum
             label=label,
             meaning="0: as the base model draws them; 1: as far from that as another seed",
             direction="lower",
-            role="overfitting",
-            ratio=Ratio(of=moved, over=spread, at_step_0=True),
+            role="shown",
+            ratio=Ratio(of=moved, over=spread),
             of_probes=True,
-            is_price=True,
+            price_limit=1.0,
+        ),
+        Column(
+            name=f"{name}_excess",
+            label=f"{label}, beyond another seed",
+            meaning="above 0 they are further from the base model's than another seed is",
+            direction="lower",
+            role="overfitting",
+            of_probes=True,
             sign=Sign(
                 name=sign,
-                limit=MOST,
-                evidence=f"pictures of {of_what} have moved from the base model's by {{value}} of the distance between "
-                "two of its seeds; a sign if the whole interval is over {limit}",
-                unknown="no probe prompts are drawn: see evaluation.probes",
+                limit=0.0,
+                evidence=f"pictures of {of_what} are further from the base model's than another of its seeds by "
+                "{value}; a sign if the whole interval is over {limit}",
+                unknown="too few probe prompts are drawn: see evaluation.probes",
             ),
         ),
     )

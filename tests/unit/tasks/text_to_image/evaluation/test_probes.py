@@ -35,6 +35,9 @@ from tasks.text_to_image.metrics import descriptions, metrics_of
 from tasks.text_to_image.probes import OF_CLASS, UNRELATED, probe_prompts
 from tests.conftest import RunMaker
 
+STRIPES = np.repeat(np.arange(8)[:, None] % 2, 8, axis=1)[..., None] * np.array([255.0, 200.0, 0.0])
+"""What a LoRA has learnt: unlike any other picture."""
+
 
 @dataclass
 class Painter:
@@ -55,7 +58,7 @@ class Painter:
             picture = noise(f"{job.prompt} {job.seed}")
             share = max((share for word, share in self.moved.items() if word in job.prompt), default=0.0)
             if self.adapter is not None and share:
-                picture = (1 - share) * picture + share * noise(f"what the LoRA makes of {job.prompt}, {job.seed}")
+                picture = (1 - share) * picture + share * STRIPES
             yield [Image.fromarray(picture.astype(np.uint8)).resize((32, 32), Image.Resampling.NEAREST)]
 
     def describe(self) -> dict[str, Any]:
@@ -104,9 +107,9 @@ def test_the_base_model_draws_every_probe_twice_and_a_snapshot_once_with_the_fir
     run = evaluated(make_paper_run, monkeypatch, 3)
     base, snapshot = result(run, 0), result(run, 2)
     assert len(base.probes) == 2 * len(snapshot.probes) == 12
-    assert [(one.prompt_id, one.seed) for one in snapshot.probes] == [
-        (one.prompt_id, one.seed) for one in base.probes if one.metrics.keys() and one.seed < 1_000_000 + 1234 + 6
-    ]  # fmt: skip
+    scored = [(one.prompt_id, one.seed) for one in base.probes if one.metrics]
+    assert [(one.prompt_id, one.seed) for one in snapshot.probes] == scored
+    assert all(one.metrics.keys() & {"prior_spread", "class_spread"} for one in snapshot.probes)
     assert {one.prompt for one in snapshot.probes} == {
         *UNRELATED[:3], *(text.format(a_class="a dress") for text in OF_CLASS[:3]),
     }  # fmt: skip
@@ -146,14 +149,14 @@ def test_a_lora_that_draws_other_pictures_of_the_class_raises_the_sign_and_of_no
     run = evaluated(make_paper_run, monkeypatch, 4, dress=1.0)
     best = run.read_best()
     assert best
-    assert "forgetting" not in raised(run)
-    (spilt,) = [signal for signal in best.signals if signal.name == "spillover"]
-    assert "the class word without the trigger word have moved" in spilt.evidence
+    assert raised(run) == {"spillover"}
     header = run.read_metric_descriptions().header
     assert {"prior_price", "class_price"} <= set(header)
     row = run.metrics_csv.read_text().splitlines()[-1].split(",")
     assert float(row[header.index("prior_price")]) == pytest.approx(0, abs=1e-9)
-    assert float(row[header.index("class_price")]) > 0.8
+    assert float(row[header.index("class_price")]) > 1
+    (spilt,) = [signal for signal in best.signals if signal.name == "spillover"]
+    assert "the class word without the trigger word are further from the base model's" in spilt.evidence
 
 
 def test_probes_are_left_out_where_the_base_model_was_evaluated_without_them(
