@@ -67,6 +67,18 @@ class InitialLora(BaseModel):
     sha256: str = Field(description="Of its content, the same wherever it lies.")
 
 
+class Imported(BaseModel):
+    """Where the snapshots of a run come from that another program trains."""
+
+    model_config = ConfigDict(frozen=True)
+
+    folder: str = Field(description="Where that program writes its files.")
+    pattern: str = Field(default="*", description="Of the names of those that are taken.")
+    trainer: str = Field(default="", description="The program, as far as its files tell.")
+    unit: Literal["step", "epoch"] = Field(default="step", description="What the numbers of the snapshots count.")
+    copies: bool = Field(default=False, description="The files are copied; else snapshots link to them.")
+
+
 class PresetRecord(BaseModel):
     """Which hardware preset the settings began as, and why that one."""
 
@@ -97,6 +109,7 @@ class RunRecord(Record):
     origin: Origin | None = None
     init_from: InitialLora | None = None
     changes: tuple[Change, ...] = Field(default=(), description="Settings changed since, oldest first.")
+    imported: Imported | None = Field(default=None, description="None: the snapshots are this run's own.")
     preset: PresetRecord | None = Field(default=None, description="None: the settings did not come from `init`.")
     exports: tuple[ExportFormat, ...] = Field(
         default=EARLIER_EXPORTS, description="Formats for other programs, as the run's task names them; may be empty."

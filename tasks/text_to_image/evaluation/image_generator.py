@@ -23,7 +23,7 @@ from shared.errors import ModelError
 from tasks.devices import is_out_of_memory
 from tasks.text_to_image.evaluation.snapshot_file import AdapterFile
 from tasks.text_to_image.families.model import Model
-from tasks.text_to_image.lora import lora
+from tasks.text_to_image.lora import fitted, lora
 from tasks.text_to_image.lora.lora import ADAPTER, LORA_FILE
 
 log = logging.getLogger(__name__)
@@ -86,17 +86,18 @@ def _batches(alike: Sequence[Hashable], batch_size: int) -> list[int]:
 class ImageGenerator:
     """Draws with the base model, or with the snapshot last swapped in."""
 
-    def __init__(self, model: Model, adapter: LoraConfig, settings: EvaluationConfig, resolution: int) -> None:
+    def __init__(self, model: Model, adapter: LoraConfig | None, settings: EvaluationConfig, resolution: int) -> None:
+        """adapter: of every snapshot; None: another trainer makes them, and each may be of another shape."""
         self.model, self.pipeline = model, model.pipeline
-        self.expected = lora.expected_shapes(model, adapter)
-        self._text_encoders_change = adapter.text_encoder
-        self._hotswappable = not (adapter.text_encoder or adapter.use_dora)
+        self.expected = lora.expected_shapes(model, adapter) if adapter else fitted.base_of(model)
         self._compiled = settings.torch_compile
         if self._compiled:
             self.model.denoiser.compile()
         self._settings, self._resolution = settings, resolution
         self._embeds: dict[tuple[tuple[str, str], ...], dict[str, torch.Tensor]] = {}
-        self._loaded = self._offloaded = False
+        self._loaded: dict[str, torch.Size] | None = None
+        """Shapes of the adapter in the pipeline."""
+        self._adapts_text_encoder = self._offloaded = False
         self._device, self._at_once = torch.device("cpu"), settings.batch_size
 
     @property
@@ -128,7 +129,7 @@ class ImageGenerator:
         if adapter is None:
             self._unload()
             return
-        if not (self._loaded and self._hotswappable and self._hotswap(adapter)):
+        if not (self._can_hotswap(adapter) and self._hotswap(adapter)):
             self._unload()  # also removes the remains of a load that failed halfway
             self._load(adapter, hotswap=False)
         self._check_loaded(adapter)
@@ -228,31 +229,40 @@ class ImageGenerator:
                 self._embeds[key] = self.model.prompt_arguments(prompts, negative_prompts)
         return self._embeds[key]
 
+    def _can_hotswap(self, adapter: AdapterFile) -> bool:
+        """Whether its weights can take the place of those in the pipeline."""
+        in_place = not (adapter.adapts_text_encoder or adapter.is_dora)
+        return in_place and self._loaded == adapter.shapes
+
     def _hotswap(self, adapter: AdapterFile) -> bool:
         try:
             self._load(adapter, hotswap=True)
         except (ValueError, RuntimeError, KeyError) as error:
             log.warning("hot-swap of %s failed, loading it again: %s", adapter.folder.name, error)
-        return self._loaded
+        return self._loaded is not None
 
     def _load(self, adapter: AdapterFile, *, hotswap: bool) -> None:
-        self._forget()
+        self._forget(adapts_text_encoder=adapter.adapts_text_encoder)
         if self._compiled and not hotswap:  # keeps the scale in a tensor, so that another scale needs no compilation
             self.pipeline.enable_lora_hotswap(target_rank=None, check_compiled="ignore")
         self.pipeline.load_lora_weights(
             str(adapter.folder), weight_name=LORA_FILE, adapter_name=ADAPTER, hotswap=hotswap, use_safetensors=True
         )
-        self._loaded = True
+        self._loaded = adapter.shapes
 
     def _unload(self) -> None:
         self.pipeline.unload_lora_weights()
         self._forget()
 
-    def _forget(self) -> None:
-        """Nothing is loaded any more; embeddings computed by adapted text encoders are no longer valid."""
-        self._loaded = False
-        if self._text_encoders_change:
+    def _forget(self, *, adapts_text_encoder: bool = False) -> None:
+        """Nothing is loaded any more; embeddings computed by other text encoders are no longer valid.
+
+        adapts_text_encoder: whether what comes next does.
+        """
+        self._loaded = None
+        if self._adapts_text_encoder or adapts_text_encoder:
             self._embeds.clear()
+        self._adapts_text_encoder = adapts_text_encoder
 
     def _check_loaded(self, adapter: AdapterFile) -> None:
         """Check that every weight and every scale in the pipeline equals the file's."""

@@ -32,7 +32,8 @@ def build(run: RunDir, config: Config, device: torch.device) -> PictureEvaluatio
         max_token_length=config.data.max_token_length,
     )
     model.sample_with(settings.scheduler)
-    image_generator = ImageGenerator(model, config.lora, settings, config.data.resolution)
+    adapter = None if record.imported else config.lora
+    image_generator = ImageGenerator(model, adapter, settings, config.data.resolution)
     image_generator.move_to(device)
     return PictureEvaluation(
         run,

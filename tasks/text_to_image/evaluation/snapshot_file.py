@@ -1,5 +1,7 @@
 """A snapshot's file, checked before it is loaded into the resident pipeline.
 
+The file of another trainer is written again in the form of our own, into a folder that lives as long as the object.
+
 A failed hot-swap deletes the loaded adapter, so every fault of a file is found here: bytes that differ from the
 manifest, keys or shapes that do not fit the model, NaN, a missing or contradictory alpha.
 """
@@ -7,17 +9,21 @@ manifest, keys or shapes that do not fit the model, NaN, a missing or contradict
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import tempfile
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers.loaders.lora_base import LORA_ADAPTER_METADATA_KEY
 
 from shared.config.schema import LoraConfig
-from shared.errors import ModelError
+from shared.errors import ConfigError, ModelError
 from shared.files.publication import verify
-from tasks.text_to_image.lora import lora, weights_file
+from tasks.text_to_image.lora import fitted, lora, weights_file
 from tasks.text_to_image.lora.lora import LORA_FILE
+from tasks.text_to_image.models import lora_file
+from tasks.text_to_image.models.adaptable import Base
 
 
 @dataclass(frozen=True)
@@ -28,15 +34,37 @@ class AdapterFile:
     digest: str
     weights: dict[str, torch.Tensor]
     scales: dict[str, float]
+    keeps: Any = field(default=None, compare=False)
+    """What must live as long as the file is needed: its temporary folder, if it lies in one."""
+
+    @property
+    def shapes(self) -> dict[str, torch.Size]:
+        """Of every weight: files that are equal in this can take each other's place in a loaded adapter."""
+        return {key: value.shape for key, value in self.weights.items()}
+
+    @property
+    def adapts_text_encoder(self) -> bool:
+        """Whether prompts are encoded otherwise with it."""
+        return any(lora.is_text_encoder(key) for key in self.weights)
+
+    @property
+    def is_dora(self) -> bool:
+        """Whether it has learnt magnitudes."""
+        return any(lora.MAGNITUDE in key for key in self.weights)
 
 
-def read(folder: Path, expected: dict[str, torch.Size], settings: LoraConfig) -> AdapterFile:
-    """Read and check a published snapshot. expected: keys and shapes of the run's adapter.
+def read(folder: Path, expected: dict[str, torch.Size] | Base, settings: LoraConfig) -> AdapterFile:
+    """Read and check a published snapshot.
+
+    expected: keys and shapes of the run's adapter; the base model, where another trainer makes the files, each of which
+    may adapt other modules.
 
     Raises:
         ModelError, RunFolderError: the file has a fault; the message names the first one.
     """
     digest = verify(folder).digest()
+    if isinstance(expected, Base):
+        return _of_another_trainer(folder, digest, expected)
     weights, metadata = weights_file.read(folder / LORA_FILE)
     scales = _scales(expected, metadata, settings)
     _check_shapes({key: value.shape for key, value in weights.items()}, expected)
@@ -44,6 +72,20 @@ def read(folder: Path, expected: dict[str, torch.Size], settings: LoraConfig) ->
     if broken:
         raise ModelError(f"{LORA_FILE} has values that are not finite, in {broken[0]}")
     return AdapterFile(folder, digest, weights, scales)
+
+
+def _of_another_trainer(folder: Path, digest: str, base: Base) -> AdapterFile:
+    """The message of an error names the file, which a person knows, and not the snapshot's folder."""
+    files = [*folder.glob("*.safetensors")]
+    is_peft = any(folder.glob(f"**/{lora_file.PEFT_CONFIG}"))
+    try:
+        found = fitted.fit(lora_file.look(folder if is_peft else files[0]), base)
+    except (ConfigError, ModelError) as error:
+        raise ModelError(str(error).replace(f"{folder}/", "").replace(f"{folder} ", "it "), error.hint) from None
+    keeps = tempfile.TemporaryDirectory(prefix="darkroom-")
+    written = Path(keeps.name) / folder.name
+    lora.write(written, found.weights, found.metadata)
+    return AdapterFile(written, digest, found.weights, found.scales, keeps)
 
 
 def _scales(shapes: dict[str, torch.Size], metadata: dict[str, str], settings: LoraConfig) -> dict[str, float]:

@@ -7,32 +7,19 @@ the same, and all of it is trained.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import safetensors.torch
-import torch
-from safetensors import SafetensorError
 from torch import nn
 
 from shared.config.schema import LoraConfig
 from shared.errors import ConfigError, ModelError
 from shared.run_folder.run_dir import RunDir
 from tasks.text_to_image.families.model import Model
-from tasks.text_to_image.lora import lora
+from tasks.text_to_image.lora import lora, updates
+from tasks.text_to_image.lora.updates import Update
 from tasks.text_to_image.models import lora_file
-from tasks.text_to_image.models.lora_file import LoraFile, Module
-
-
-@dataclass(frozen=True)
-class Update:
-    """The update of one module, fp32."""
-
-    A: torch.Tensor
-    B: torch.Tensor
-    magnitude: torch.Tensor | None
-    scale: float
+from tasks.text_to_image.models.adaptable import own_names
+from tasks.text_to_image.models.lora_file import LoraFile
 
 
 class Initial:
@@ -46,7 +33,10 @@ class Initial:
         """
         self.path = file.path
         self._expected = lora.expected_shapes(model, settings)
-        self._updates = self._fit(file, _names(file, self._expected, model))
+        try:
+            self._updates = self._fit(file, own_names(file, lora.modules(self._expected), model.family))
+        except ModelError as error:
+            raise ModelError(f"lora.init_from {error}", error.hint) from None
 
     @classmethod
     def of(cls, run: RunDir, settings: LoraConfig, model: Model) -> Initial | None:
@@ -67,36 +57,24 @@ class Initial:
         return cls(file, model, settings)
 
     def _fit(self, file: LoraFile, names: dict[str, str]) -> dict[str, Update]:
-        tensors = _tensors(file)
-        updates: dict[str, Update] = {}
+        fitted: dict[str, Update] = {}
         unused: list[str] = []
-        for name, module in file.modules.items():
-            update = _update(name, module, tensors, file.settings)
+        for name, update in updates.read(file).items():
             if name in names:
-                updates[names[name]] = self._shaped(name, names[name], update)
+                fitted[names[name]] = updates.shaped(file.path, name, update, self._weight(names[name]))
             elif update.B.any():  # kohya's files have SDXL's last layer of the first text encoder, whose B stays zero
                 unused.append(name)
         if unused:
             raise ModelError(
-                f"lora.init_from {self.path} adapts {len(unused)} modules that this run does not, such as {unused[0]}",
+                f"{self.path} adapts {len(unused)} modules that this run does not, such as {unused[0]}",
                 "set lora.target_modules and lora.text_encoder as for that LoRA, or give a LoRA for this base model",
             )
-        return updates
+        return fitted
 
-    def _shaped(self, name: str, module: str, update: Update) -> Update:
-        """The file's A and B. A 1 × 1 convolution may be stored as a linear layer, and vice versa."""
+    def _weight(self, module: str) -> tuple[int, ...]:
+        """The shape of a module's weight, from those of the run's A and B."""
         expected_A, expected_B = (self._expected[f"{module}.lora_{half}.weight"] for half in "AB")
-        rank = len(update.A)
-        shapes = ((rank, *expected_A[1:]), (expected_B[0], rank, *expected_B[2:]))
-        try:
-            down, up = (value.reshape(shape) for value, shape in zip((update.A, update.B), shapes, strict=True))
-        except RuntimeError:
-            raise ModelError(
-                f"lora.init_from {self.path} is for another base model: {name} has the shapes "
-                f"{tuple(update.A.shape)} and {tuple(update.B.shape)}, must have {shapes[0]} and {shapes[1]}",
-                "give a LoRA that was trained on this base model",
-            ) from None
-        return Update(down, up, update.magnitude, update.scale)
+        return (expected_B[0], *expected_A[1:])
 
     def apply(self, parts: dict[str, nn.Module]) -> str:
         """Write the updates into the adapter attached to these parts; returns a notice for the user, or nothing."""
@@ -113,37 +91,3 @@ class Initial:
         if not fresh:
             return ""
         return f"{self.path.name} has nothing for {len(fresh)} modules, such as {fresh[0]}: these start from zero"
-
-
-def _names(file: LoraFile, expected: dict[str, torch.Size], model: Model) -> dict[str, str]:
-    """The file's name of a module → ours. In kohya's format a module can have several names."""
-    modules = lora.modules(expected)
-    if file.form != "kohya":
-        return {module: module for module in modules}
-    return {name: module for module in modules for name in model.family.lora_names(module)}
-
-
-def _tensors(file: LoraFile) -> dict[str, dict[str, torch.Tensor]]:
-    try:
-        return {part: safetensors.torch.load(place.read_bytes()) for part, place in file.places.items()}
-    except (OSError, SafetensorError) as error:
-        raise ModelError(f"lora.init_from {file.path} cannot be read: {error}", "download or copy it again") from None
-
-
-def _update(name: str, module: Module, tensors: dict[str, dict[str, torch.Tensor]], settings: dict[str, Any]) -> Update:
-    values = {what: tensors[part][key].float() for what, (part, key) in module.keys.items()}
-    if not lora.is_finite(values):
-        raise ModelError(f"lora.init_from has values that are not finite, in {name}", "give another file")
-    return Update(values["A"], values["B"], values.get("magnitude"), _scale(name, module, values, settings))
-
-
-def _scale(name: str, module: Module, values: dict[str, torch.Tensor], settings: dict[str, Any]) -> float:
-    """kohya's alpha / rank, else the value in PEFT's configuration; 1 for a file without either."""
-    if "alpha" in values:
-        return float(values["alpha"]) / module.rank
-    if f"{module.part}.r" not in settings:
-        return 1.0
-    try:
-        return lora.scale(name, settings)
-    except (KeyError, ValueError, TypeError):
-        raise ModelError(f"lora.init_from does not state the alpha of {name}", "give another file") from None

@@ -1,4 +1,7 @@
-"""The LoRA file a run begins from (`lora.init_from`): who wrote it and which modules it adapts, from its header alone.
+"""A LoRA file of any program: in whose format it is and which modules it adapts, from its header alone.
+
+A run can begin from one (`lora.init_from`), and those that another trainer writes can be evaluated
+(`tasks.text_to_image.foreign`).
 
 diffusers: one file, ours or its scripts'. kohya: one file, as sd-scripts writes it and ComfyUI reads it. peft: a folder
 for each part of the model, or an archive of them. Only safetensors are read.
@@ -11,7 +14,7 @@ import json
 import re
 import zipfile
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, cast
 
@@ -80,8 +83,10 @@ class LoraFile:
     """PEFT's configuration of each part, keyed `unet.r` and so on; empty where there is none."""
     places: dict[str, Place]
     """The safetensors file of each part in PEFT's folders; else one, named ``."""
-    digest: str
-    """Of all of it, wherever it lies."""
+    digest: str = ""
+    """Of all of it, wherever it lies; empty where only the headers were looked at."""
+    metadata: dict[str, str] = field(default_factory=dict[str, str])
+    """What the headers say beside their tensors."""
 
     def record(self) -> InitialLora:
         """For `run.json`."""
@@ -89,20 +94,34 @@ class LoraFile:
 
 
 def read(path: Path) -> LoraFile:
-    """Look at a file, a folder or an archive.
+    """Look at what `lora.init_from` names: a file, a folder or an archive.
 
     Raises:
         ConfigError: it is none, or holds what is no LoRA.
     """
+    try:
+        file = look(path)
+        digest = combined_digest(f"{part}:{_sha256(place)}" for part, place in file.places.items())
+    except ConfigError as error:
+        raise ConfigError(f"lora.init_from {error}", error.hint) from None
+    return replace(file, digest=digest)
+
+
+def look(path: Path) -> LoraFile:
+    """Read the headers of a file, a folder or an archive.
+
+    Raises:
+        ConfigError: it is none, or holds what is no LoRA. The message begins with its path.
+    """
     places = _places(path)
-    headers = {part: _header(place) for part, place in places.items()}
+    headers = {part: header(place) for part, place in places.items()}
     form: Format = "peft" if "" not in places else _form(path, headers[""][0])
     settings = _peft_settings(places) if form == "peft" else _diffusers_settings(path, headers[""][1])
     modules = _modules(path, form, {part: header[0] for part, header in headers.items()})
     family_words = " ".join(str(header[1].get(key, "")) for header in headers.values() for key in _FAMILY_KEYS)
     family = _family_by_modules(modules) or _family(family_words)
-    digest = combined_digest(f"{part}:{_sha256(place)}" for part, place in places.items())
-    return LoraFile(path, form, family, modules, settings, places, digest)
+    metadata = {key: value for _, words in headers.values() for key, value in words.items()}
+    return LoraFile(path, form, family, modules, settings, places, metadata=metadata)
 
 
 def check(file: LoraFile, settings: LoraConfig, family: Family | None) -> None:
@@ -185,7 +204,7 @@ def _outside(form: Format, modules: dict[str, Module], target_modules: Collectio
 def _places(path: Path) -> dict[str, Place]:
     """Where the safetensors files are: one, named ``, or PEFT's, by part."""
     if not path.exists():
-        raise ConfigError(f"lora.init_from {path} does not exist", WANTED)
+        raise ConfigError(f"{path} does not exist", WANTED)
     if path.suffix in PICKLES:
         raise _pickle(path)
     if path.is_file() and path.suffix != ".zip":
@@ -195,7 +214,7 @@ def _places(path: Path) -> dict[str, Place]:
         places = _in_folder(root)
         names = sorted(place.name for place in root.iterdir())
     except (zipfile.BadZipFile, OSError) as error:
-        raise ConfigError(f"lora.init_from {path} cannot be read: {error}", WANTED) from None
+        raise ConfigError(f"{path} cannot be read: {error}", WANTED) from None
     if places:
         return places
     if any(name.endswith(PICKLES) for name in names):
@@ -203,7 +222,7 @@ def _places(path: Path) -> dict[str, Place]:
     cure = WANTED
     if path.is_dir() and (snapshots := [*path.glob("snapshots/step-*"), *path.glob("step-*")]):
         cure = f"give one of its snapshots, such as {max(snapshots)}"
-    raise ConfigError(f"lora.init_from {path} holds no LoRA: {', '.join(names[:5]) or 'it is empty'}", cure)
+    raise ConfigError(f"{path} holds no LoRA: {', '.join(names[:5]) or 'it is empty'}", cure)
 
 
 def _in_folder(root: Place) -> dict[str, Place]:
@@ -220,13 +239,17 @@ def _in_folder(root: Place) -> dict[str, Place]:
 
 def _pickle(path: Path) -> ConfigError:
     return ConfigError(
-        f"lora.init_from {path} is a pickle, which can run any code when it is read: only safetensors are",
+        f"{path} is a pickle, which can run any code when it is read: only safetensors are",
         "convert it with a program you trust, or export it again as .safetensors",
     )
 
 
-def _header(place: Place) -> tuple[Tensors, dict[str, str]]:
-    """Tensors and metadata of a safetensors file, of which nothing is missing."""
+def header(place: Place) -> tuple[Tensors, dict[str, str]]:
+    """Tensors and metadata of a safetensors file.
+
+    Raises:
+        ConfigError: it is none, or a part of it is missing.
+    """
     try:
         with cast("BinaryIO", place.open("rb")) as file:
             length = int.from_bytes(file.read(8), "little")
@@ -236,11 +259,9 @@ def _header(place: Place) -> tuple[Tensors, dict[str, str]]:
         tensors = {str(name): TensorShape(tuple(entry["shape"]), entry["dtype"]) for name, entry in tree.items()}
         end = 8 + length + max((entry["data_offsets"][1] for entry in tree.values()), default=0)
     except (OSError, ValueError, AttributeError, KeyError, TypeError, zipfile.BadZipFile):
-        raise ConfigError(f"lora.init_from {place} is no safetensors file", WANTED) from None
+        raise ConfigError(f"{place} is no safetensors file", WANTED) from None
     if end != size:
-        raise ConfigError(
-            f"lora.init_from {place} has {size} bytes, its header says {end}", "download or copy it again"
-        )
+        raise ConfigError(f"{place} has {size} bytes, its header says {end}", "download or copy it again")
     return tensors, metadata
 
 
@@ -250,14 +271,14 @@ def _form(path: Path, tensors: Tensors) -> Format:
     if any(name.partition(".")[0] in _parts() or PROCESSOR.fullmatch(name) for name in tensors):
         return "diffusers"
     first = min(tensors, default="nothing")
-    raise ConfigError(f"lora.init_from {path} is no LoRA of a model that is known: it holds {first}", WANTED)
+    raise ConfigError(f"{path} is no LoRA of a model that is known: it holds {first}", WANTED)
 
 
 def _diffusers_settings(path: Path, metadata: dict[str, str]) -> dict[str, Any]:
     try:
         return dict(json.loads(metadata.get(METADATA, "{}")))
     except (ValueError, TypeError):
-        raise ConfigError(f"lora.init_from {path} has {METADATA} that cannot be read", WANTED) from None
+        raise ConfigError(f"{path} has {METADATA} that cannot be read", WANTED) from None
 
 
 def _peft_settings(places: dict[str, Place]) -> dict[str, Any]:
@@ -267,11 +288,9 @@ def _peft_settings(places: dict[str, Place]) -> dict[str, Any]:
         try:
             tree: dict[str, Any] = dict(json.loads(config.read_text(encoding="utf-8")))
         except (OSError, KeyError, ValueError, TypeError):
-            raise ConfigError(
-                f"lora.init_from: {config} cannot be read", f"restore {config}: it has the rank and alpha"
-            ) from None
+            raise ConfigError(f"{config} cannot be read", f"restore {config}: it has the rank and alpha") from None
         if tree.get("peft_type") != "LORA":
-            raise ConfigError(f"lora.init_from: {config} is of {tree.get('peft_type')}, not of a LoRA", WANTED)
+            raise ConfigError(f"{config} is of {tree.get('peft_type')}, not of a LoRA", WANTED)
         settings |= {f"{part}.{key}": value for key, value in tree.items()}
     return settings
 
@@ -289,7 +308,7 @@ def _modules(path: Path, form: Format, tensors: dict[str, Tensors]) -> dict[str,
     strange += [name for name, parts in keys.items() if not {"A", "B"} <= parts.keys()]
     if strange:
         raise ConfigError(
-            f"lora.init_from {path} holds what a plain LoRA has not, such as {strange[0]}"
+            f"{path} holds what a plain LoRA has not, such as {strange[0]}"
             + (f", {len(strange)} keys in all" if len(strange) > 1 else ""),
             "give a plain LoRA: LoHa, LoKr, kohya's DoRA, biases and embeddings are not read",
         )

@@ -95,7 +95,7 @@ def resolution_notice(config: Config) -> str | None:
         ModelError: `model.path` is no model.
     """
     path, resolution = config.model.path, config.data.resolution
-    own = _own_resolution(path)
+    own = own_resolution(path)
     if 2 * resolution > own:
         return None
     return (
@@ -153,7 +153,7 @@ def refuse_impossible(model: ModelShapes, config: Config, places: Sequence[Place
         )
 
 
-def _own_resolution(path: str) -> int:
+def own_resolution(path: str) -> int:
     """The side of the pictures a model was trained on, in pixels: from its configuration, else its family's."""
     if path == POCKET:
         return Pocket.resolution
