@@ -31,7 +31,7 @@ from shared.followers.webhook import Webhook
 from shared.launch import integrity as invariants
 from shared.launch import power, shutdown
 from shared.launch.listener import listen
-from shared.launch.resume import Resume, adopt_places, open_or_create
+from shared.launch.resume import Resume, adopt_places, open_or_create, require_trainable
 from shared.launch.supervisor import ROOT, Supervisor, child_environment, python_module, wait_until_healthy
 from shared.launch.terminal import Terminal, summarise
 from shared.machine import doctor as examination
@@ -77,6 +77,7 @@ AllowChange = Annotated[
     list[str] | None, typer.Option(metavar="KEY", help="Resume with another value of this setting. Repeatable.")
 ]
 TaskName = Annotated[str, typer.Option("--task", help="What is learnt, as `run.task` names it.")]
+LORAS = "LoRAs of another trainer"
 RunPath = Annotated[Path, typer.Argument(help="A run folder, such as runs/demo.")]
 
 
@@ -184,26 +185,70 @@ def dashboard(
 
 @app.command()
 def evaluate(
-    run: RunPath,
-    places: Annotated[
+    run: Annotated[
+        Path, typer.Argument(help="A run folder, or a folder where another trainer saves LoRAs.", metavar="FOLDER")
+    ],
+    settings: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Where the same data set or model lies by now, as data.path=… or model.path=….", show_default=False
+            help="Of a run folder: where the same data set or model lies by now, as data.path=… or model.path=…. Of "
+            "LoRAs: settings as section.key=value.",
+            show_default=False,
         ),
     ] = None,
     follow: Annotated[bool, typer.Option("--follow/--once", help="Wait for new snapshots until stopped.")] = False,
+    base: Annotated[str, typer.Option("--base", help="Base model of the LoRAs.", rich_help_panel=LORAS)] = "",
+    references: Annotated[
+        Path | None,
+        typer.Option(help="Real pictures with captions that were not trained on.", rich_help_panel=LORAS),
+    ] = None,
+    prompts: Annotated[Path | None, typer.Option(help="File of prompts of your own.", rich_help_panel=LORAS)] = None,
+    train_pictures: Annotated[
+        Path | None, typer.Option(help="What the LoRAs were trained on.", rich_help_panel=LORAS)
+    ] = None,
+    trigger_word: Annotated[str, typer.Option(help="The word it was trained with.", rich_help_panel=LORAS)] = "",
+    profile: Annotated[str, typer.Option(help="What was trained: evaluation.profile.", rich_help_panel=LORAS)] = "",
+    output: Annotated[Path, typer.Option(help="Folder of run folders.", rich_help_panel=LORAS)] = Path("runs"),
+    name: Annotated[str, typer.Option(help="Of the run; the folder's.", rich_help_panel=LORAS)] = "",
+    files: Annotated[
+        str, typer.Option(help="Which files of the folder, such as 'dress*'.", rich_help_panel=LORAS)
+    ] = "*",
+    copy: Annotated[
+        bool, typer.Option("--copy", help="Copy the files, which a trainer may delete.", rich_help_panel=LORAS)
+    ] = False,
+    patience: Annotated[
+        float, typer.Option(min=0, help="End --follow after so many minutes; 0: never.", rich_help_panel=LORAS)
+    ] = 0.0,
+    new: New = False,
+    dashboard: Annotated[bool, typer.Option(help="Serve the dashboard.", rich_help_panel=LORAS)] = True,
 ) -> None:
-    """Evaluate the snapshots of a run that have no result yet. Any number of these may share the work.
+    """Evaluate the snapshots of a run that have no result yet, or the LoRAs that another trainer saves in a folder.
+
+    Any number of these may share the work on a run folder. LoRAs become a run folder of their own; nothing is written
+    beside them.
 
     Exit codes of --once: 0 everything is evaluated, 3 nothing was left to do, 4 try again (another evaluator is still
     at work, or memory did not suffice), 5 it will not work before someone mends the model or the device, 2 wrong
     folder, setting or data set.
     """
+    options = {
+        "base": base, "references": references, "prompts": prompts, "train_pictures": train_pictures,
+        "trigger_word": trigger_word, "profile": profile, "output": output, "name": name, "pattern": files,
+        "copies": copy, "new": new, "overrides": tuple(settings or ()),
+    }  # fmt: skip
+
+    def of_loras() -> int:
+        foreign = importlib.import_module(tasks.command(DEFAULT_TASK, "foreign"))
+        made = foreign.open_folder(run, _say, follows=follow, **options)
+        command = python_module(foreign.IMPORTER, made.path, "--patience", patience, *(["--follow"] if follow else []))
+        return _supervise(made, made.read_config(), with_dashboard=dashboard, importer=command)
 
     def body() -> int:
+        if not (run / "run.json").is_file():
+            return of_loras()
         opened, console = open_run(run), Console(highlight=False)
         try:
-            config = opened.read_config(places)
+            config = opened.read_config(settings)
             adopt_places(opened, config, tasks.find(config.run.task), _say)
         except ModelError as error:
             report_error(error)
@@ -398,15 +443,26 @@ def _train(config: Config, resume: Resume, *, with_evaluator: bool = True, with_
         console.print(f"{run.path} is complete at step {trainer.step}; --new starts another run beside it.")
         summarise(run, console)
         return 0
+    memory = _estimate_memory(config, with_evaluator=with_evaluator)[1]
+    sentences = (*memory, *tasks.find(config.run.task).describe_data(config))
+    return _supervise(run, config, sentences, with_evaluator=with_evaluator, with_dashboard=with_dashboard)
+
+
+def _supervise(
+    run: RunDir,
+    config: Config,
+    sentences: Sequence[str] = (),
+    *,
+    with_evaluator: bool = True,
+    with_dashboard: bool = True,
+    importer: list[str] | None = None,
+) -> int:
+    """Run the programs of a run to its end. sentences: said before. importer: in place of the trainer."""
     shutdown.end_display(run, _say)
     _say(f"run folder: {run.path}")
     with Terminal(run) as terminal:
         shown = power.of_run(run, config)
-        for sentence in (
-            *([shown.caution() or shown.sentence()] if with_evaluator else []),
-            *_estimate_memory(config, with_evaluator=with_evaluator)[1],
-            *tasks.find(config.run.task).describe_data(config),
-        ):
+        for sentence in (*([shown.caution() or shown.sentence()] if with_evaluator else []), *sentences):
             terminal.say(sentence)
         webhook = Webhook(config.run.webhook, run, terminal.say) if config.run.webhook else None
 
@@ -421,6 +477,7 @@ def _train(config: Config, resume: Resume, *, with_evaluator: bool = True, with_
             say=terminal.say,
             render=terminal.render,
             on_evaluated=on_evaluated,
+            importer=importer,
             with_evaluator=with_evaluator,
             with_dashboard=with_dashboard,
             linger=sys.stdin.isatty() and terminal.console.is_terminal,
@@ -430,6 +487,8 @@ def _train(config: Config, resume: Resume, *, with_evaluator: bool = True, with_
 
 def _open(config: Config, resume: Resume, *, with_evaluator: bool) -> RunDir:
     trackers.require(config.run.trackers)
+    if not resume.new:
+        require_trainable(config)
     task = tasks.find(config.run.task)
     return open_or_create(
         config, task, resume, _say, lambda: _estimate_memory(config, with_evaluator=with_evaluator)[0]

@@ -16,7 +16,7 @@ from evaluator.run_mode import RunMode
 from shared.config.schema import Config
 from shared.run_folder import pending, requests
 from shared.run_folder.averages import label
-from shared.run_folder.heartbeat import Status, is_alive, read_status
+from shared.run_folder.heartbeat import Status, snapshots_may_come
 from shared.run_folder.leases import claimed, drop_dead_claims
 from shared.run_folder.metric_descriptions import MetricDescriptions
 from shared.run_folder.pending import BASE_MODEL, Work
@@ -129,7 +129,7 @@ class EvaluationLoop:
         return f"step {label(work.step)}{again}, {len(self._waiting() - {work.step})} more waiting"
 
     def _trainer_lives(self) -> bool:
-        return is_alive(read_status(self.run, "trainer"))
+        return snapshots_may_come(self.run)
 
     def _waits_for_the_base_model(self, works: list[Work]) -> bool:
         """Another evaluator is at work on it; what comes after that can be shared."""

@@ -14,7 +14,7 @@ from shared.errors import RunFolderError
 from shared.followers import alerts
 from shared.followers.alerts import SENTENCES, Alert, Bytes, Seconds
 from shared.run_folder.active_evaluators import read_active_evaluators
-from shared.run_folder.heartbeat import is_alive, read_trackers
+from shared.run_folder.heartbeat import is_alive, read_status, read_trackers
 from shared.run_folder.records.process_status import ProcessStatus
 
 
@@ -27,10 +27,12 @@ def sentence(alert: Alert) -> str:
 def of_run(reader: RunReader, trainer: ProcessStatus | None, now: datetime) -> list[Alert]:
     """Everything that deserves attention, the gravest first."""
     alive, (evaluators, evaluating) = is_alive(trainer), read_active_evaluators(reader.run)
+    importer = read_status(reader.run, "importer")
     waiting = len(reader.waiting_steps())
     all_alerts = [
         *damaged(reader),
         *alerts.ended_badly(trainer, alive, reader.run),
+        *alerts.ended_badly(importer, is_alive(importer), reader.run),
         *(
             alert
             for slot, status in evaluators.items()
@@ -38,7 +40,7 @@ def of_run(reader: RunReader, trainer: ProcessStatus | None, now: datetime) -> l
         ),
         *stalled(reader, trainer, now),
         *not_finite(reader),
-        *alerts.notices(trainer, *evaluators.values(), *read_trackers(reader.run).values()),
+        *alerts.notices(trainer, importer, *evaluators.values(), *read_trackers(reader.run).values()),
         *alerts.low_disk(shutil.disk_usage(reader.run.path).free),
         *overfitting(reader),
         *(alerts.unevaluated(waiting, bool(evaluating)) if alive or not evaluators else []),

@@ -75,7 +75,7 @@ def run_line(name: str) -> RunLine:
     """What its trainer does, and its best step; says so if the run cannot be read."""
     with suppress(DarkroomError, OSError):
         reader = open_reader(name)
-        trainer, best = read_status(reader.run, "trainer"), reader.best()
+        trainer, best = read_status(reader.run, "trainer") or read_status(reader.run, "importer"), reader.best()
         fact = process_fact("", trainer, is_alive(trainer), datetime.now(UTC))
         return RunLine(name, fact.value, fact.tone, say("best: step {step}", step=best.step) if best else "")
     return RunLine(name, say("cannot be read"), "bad", "")

@@ -75,7 +75,7 @@ class Evidence:
     def is_over(self) -> bool:
         """Whether nothing will change any more: training has ended and nothing is left to evaluate, or nobody is at
         work."""
-        return not self.programs.live or (not self.programs.trains and self.backlog.is_empty)
+        return not self.programs.live or (not self.programs.snapshots_may_come and self.backlog.is_empty)
 
 
 def gather(reader: RunReader, now: datetime, zone: tzinfo, steps: Iterable[int] | None = None) -> Evidence:

@@ -18,8 +18,6 @@ from shared.run_folder.heartbeat import is_alive, read_statuses
 from shared.run_folder.records.process_status import ProcessStatus, Role
 from shared.run_folder.times import parse_time
 
-ROLES: tuple[Role, ...] = ("supervisor", "trainer", "evaluator")
-
 
 @dataclass(frozen=True)
 class Gauge:
@@ -59,8 +57,13 @@ class Machine:
 def machine(reader: RunReader, now: datetime, zone: tzinfo) -> Machine:
     """Where the dashboard runs, which is where the run's files are."""
     titles = (say("program"), say("state"), say("remark"), say("step"), say("pid"), say("host"), say("started"))
+    roles: tuple[Role, ...] = (
+        "supervisor",
+        "importer" if reader.run.read_record().imported else "trainer",
+        "evaluator",
+    )
     programs = (
-        program(role, slot, status, now, zone) for role in ROLES for slot, status in slots_of(reader, role).items()
+        program(role, slot, status, now, zone) for role in roles for slot, status in slots_of(reader, role).items()
     )
     return Machine(is_live(reader.run), gauges(reader.run.path), titles, tuple(programs))
 

@@ -59,8 +59,9 @@ def seal(stage: Path, manifest: Manifest) -> None:
     entries: list[FileEntry] = []
     mode = stage.stat().st_mode & 0o666
     for path in sorted(path for path in stage.rglob("*") if path.is_file()):
-        path.chmod(mode)  # safetensors leaves 0600; the folder's mode honours the umask
-        fsync(path)
+        if not path.is_symlink():  # what it leads to is another program's
+            path.chmod(mode)  # safetensors leaves 0600; the folder's mode honours the umask
+            fsync(path)
         entries.append(
             FileEntry(name=path.relative_to(stage).as_posix(), size=path.stat().st_size, sha256=sha256(path))
         )
@@ -91,15 +92,14 @@ def verify(folder: Path) -> Manifest:
         raise RunFolderError(f"{folder} has no {MANIFEST}", f"move {folder} away: Darkroom did not publish it")
     for entry in manifest.files:
         path = folder / entry.name
+        named = path.readlink() if path.is_symlink() else path
+        cure = f"restore it, or move {folder} away"
         if not path.is_file():
-            raise RunFolderError(f"{path} is missing", f"restore it, or move {folder} away")
+            raise RunFolderError(f"{named} is missing", cure)
         if path.stat().st_size != entry.size:
-            raise RunFolderError(
-                f"{path} has {path.stat().st_size} bytes, the manifest says {entry.size}",
-                f"restore it, or move {folder} away",
-            )
+            raise RunFolderError(f"{named} has {path.stat().st_size} bytes, the manifest says {entry.size}", cure)
         if sha256(path) != entry.sha256:
-            raise RunFolderError(f"{path} does not match the manifest's sha256", f"restore it, or move {folder} away")
+            raise RunFolderError(f"{named} does not match the manifest's sha256", cure)
     return manifest
 
 

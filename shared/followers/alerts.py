@@ -99,12 +99,14 @@ class Alert:
 def in_run(run: RunDir, now: datetime) -> list[Alert]:
     """What should reach a person who is not looking."""
     trainer, (evaluators, evaluating) = read_status(run, "trainer"), read_active_evaluators(run)
+    importer = read_status(run, "importer")
     train, validation = tail_of(run.train_csv), read_rows(run.validation_csv)
     steps, losses = _column(train, "step"), _column(train, "loss")
     usual = typical(_column(train, "step_seconds"))
     last = parse_time(train[-1]["timestamp"]).timestamp() if train else None
     return [
         *ended_badly(trainer, is_alive(trainer), run),
+        *ended_badly(importer, is_alive(importer), run),
         *(alert for slot, status in evaluators.items() for alert in ended_badly(status, slot in evaluating, run, slot)),
         *stalled(last, usual, trainer, is_alive(trainer), now),
         *not_finite(steps, losses),

@@ -12,7 +12,7 @@ from shared.errors import ConfigError
 from shared.followers.delivered import Delivered
 from shared.followers.new_rows import NewRows
 from shared.followers.tracker import Row, Table, Tracker, parse_row
-from shared.run_folder.heartbeat import Status, is_alive, read_status, someone_serves
+from shared.run_folder.heartbeat import Status, is_alive, read_status, snapshots_may_come, someone_serves
 from shared.run_folder.records.best import Best
 from shared.run_folder.run_dir import RunDir
 from shared.run_folder.tables import read_rows
@@ -139,7 +139,7 @@ def is_over(run: RunDir) -> bool:
     supervisor = read_status(run, "supervisor")
     if supervisor and supervisor.state != "serving" and is_alive(supervisor):
         return False
-    return not is_alive(read_status(run, "trainer")) and not someone_serves(run, "evaluator")
+    return not snapshots_may_come(run) and not someone_serves(run, "evaluator")
 
 
 def exit_code(run: RunDir) -> int:

@@ -74,6 +74,7 @@ def _record(config: Config, plan: Plan, memory: dict[str, Any] | None) -> RunRec
         base_model=dict(plan.base_model),
         folders=dict(plan.folders),
         init_from=plan.init_from,
+        imported=plan.imported,
         preset=PresetRecord(name=preset, reason=config.run.preset_reason or "") if preset else None,
         exports=plan.exports,
         memory=memory,

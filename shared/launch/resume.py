@@ -63,6 +63,22 @@ def open_or_create(
     return _take_up(run, config, task, resume, say)
 
 
+def require_trainable(config: Config) -> None:
+    """Whether the run of this name, if there is one, is trained here.
+
+    Raises:
+        RunFolderError: another program makes its snapshots.
+    """
+    assert config.run.name
+    run = RunDir(config.run.output_dir / config.run.name)
+    imported = run.read_record().imported if run.record.is_file() else None
+    if imported:
+        raise RunFolderError(
+            f"{run.path} evaluates the LoRAs in {imported.folder}, which another program trains",
+            f"`python run.py evaluate {run.path}` evaluates them; set another run.name to train",
+        )
+
+
 def _with_steps(run: RunDir, config: Config) -> Config:
     """With the steps that `train.max_train_epochs` comes to on the run's data set."""
     length = run.read_record().dataset.pass_length

@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable
 
 from shared.run_folder import requests
-from shared.run_folder.heartbeat import is_alive, read_status
+from shared.run_folder.heartbeat import is_alive, read_status, snapshots_may_come
 from shared.run_folder.pending import unevaluated
-from shared.run_folder.records.process_status import FINAL_STATES, ProcessStatus
+from shared.run_folder.records.process_status import FINAL_STATES, ProcessStatus, Role
 from shared.run_folder.run_dir import RunDir
 from shared.run_folder.times import seconds_since
 
@@ -47,12 +47,12 @@ def stop(run: RunDir, say: Say, seconds: float, *, now: bool = False) -> int:
     seconds: for the trainer to stop; what its `run.py` then does may take longer. now: what is not evaluated yet is
     left.
     """
-    trainer, supervisor = read_status(run, "trainer"), read_status(run, "supervisor")
-    if not is_alive(trainer) and not is_alive(supervisor):
-        say(f"nothing to stop: no trainer is at work in {run.path}")
+    supervisor = read_status(run, "supervisor")
+    if not snapshots_may_come(run) and not is_alive(supervisor):
+        say(f"nothing to stop: no {_maker(run)} is at work in {run.path}")
         return 0
     if _trains(run) and not _stop_training(run, say, seconds):
-        say(f"the trainer has not stopped within {seconds:.0f} s; see {run.logs / 'trainer.log'}")
+        say(f"the {_maker(run)} has not stopped within {seconds:.0f} s; see {run.logs / f'{_maker(run)}.log'}")
         return 1
     return 0 if _await_end(run, say, now=now) else 1
 
@@ -76,13 +76,13 @@ def _await_end(run: RunDir, say: Say, *, now: bool) -> bool:
 def _stop_training(run: RunDir, say: Say, seconds: float) -> bool:
     """Whether the trainer has stopped within the time."""
     request = requests.submit_stop(run, BY)
-    say("asked the trainer to stop")
+    say(f"asked the {_maker(run)} to stop")
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         given = requests.read_answer(run, request)
         if given.stopped or not _trains(run):
-            trainer = read_status(run, "trainer")
-            say(f"stopped after step {trainer.step if trainer else 0}; the same command resumes")
+            maker = read_status(run, _maker(run))
+            say(f"stopped after step {maker.step if maker else 0}; the same command resumes")
             return True
         if given.ignored:  # a trainer that began later answers for its own session only
             request = requests.submit_stop(run, BY)
@@ -113,11 +113,16 @@ def _waiting_for(run: RunDir, ending: ProcessStatus) -> str:
     return f"{who} is ending this run; waiting for it (Ctrl-C gives up)"
 
 
+def _maker(run: RunDir) -> Role:
+    """The program that its snapshots come from."""
+    return "importer" if run.read_record().imported else "trainer"
+
+
 def _trains(run: RunDir) -> bool:
     """Whether a trainer is at work, or its `run.py` is about to start it."""
     supervisor = read_status(run, "supervisor")
     starting = is_alive(supervisor) and supervisor is not None and supervisor.state in ("starting", "training")
-    return starting or is_alive(read_status(run, "trainer"))
+    return starting or snapshots_may_come(run)
 
 
 def _serves(supervisor: ProcessStatus | None) -> bool:

@@ -65,7 +65,8 @@ class Child:
 class Supervisor:
     """Runs one run folder to its end. `say` gets events in words, `render` is called a few times a second.
 
-    `on_evaluated` is called once, with the trainer's exit code, when nothing is left to train or to evaluate.
+    `on_evaluated` is called once, with the trainer's exit code, when nothing is left to train or to evaluate. Where
+    another program trains, an importer takes the trainer's part.
     """
 
     run: RunDir
@@ -73,6 +74,8 @@ class Supervisor:
     say: Say
     render: Render
     on_evaluated: Callable[[int], None]
+    importer: list[str] | None = None
+    """The command of the program that takes another trainer's snapshots, in place of ours."""
     with_evaluator: bool = True
     with_dashboard: bool = True
     linger: bool = False
@@ -105,7 +108,7 @@ class Supervisor:
                 self._end_all()
 
     def _start_all(self) -> None:
-        self._start("trainer", python_module("trainer", self.run.path))
+        self._start(self._maker, self.importer or python_module("trainer", self.run.path))
         if self.with_evaluator:
             self._start("evaluator", python_module("evaluator", self.run.path, "--follow"))
         for name in self._trackers:
@@ -113,6 +116,11 @@ class Supervisor:
         if self._listener:
             self._start("dashboard", self._listener.command)
             self.say(f"dashboard: {self._listener.link}")
+
+    @property
+    def _maker(self) -> str:
+        """The program that makes the snapshots."""
+        return "importer" if self.importer else "trainer"
 
     @property
     def _trackers(self) -> list[str]:
@@ -131,7 +139,7 @@ class Supervisor:
 
     def _until_trained(self) -> int:
         """Watch until the trainer has ended; returns its exit code, 1 if a signal ended it."""
-        trainer = self._children["trainer"].process
+        trainer = self._children[self._maker].process
         num_stops = 0
         while (code := trainer.poll()) is None:
             self._pause()
@@ -141,7 +149,7 @@ class Supervisor:
             self.say("stopped before training began")
             return 0
         if code:
-            self.say(f"the trainer ended with code {code}: {self._last_words('trainer')}")
+            self.say(f"the {self._maker} ended with code {code}: {self._last_words(self._maker)}")
         else:
             self._say_why_it_stopped()
         return code if code >= 0 else 1
@@ -159,7 +167,8 @@ class Supervisor:
         if "evaluator" not in self._children:
             return
         if waiting := len(unevaluated(self.run)):
-            self.say(f"training has ended; still to be evaluated: {waiting} (Ctrl-C leaves them)")
+            ended = "no further LoRAs are awaited" if self.importer else "training has ended"
+            self.say(f"{ended}; still to be evaluated: {waiting} (Ctrl-C leaves them)")
         self._children["evaluator"].command = python_module("evaluator", self.run.path, "--once")
         drains = announced = weighed = False
         while "evaluator" not in self._failures and not self._signals:
@@ -228,8 +237,9 @@ class Supervisor:
         """Pass each signal on to the trainer: the first ends it cleanly, the second at once. Returns how many."""
         names, self._signals = self._signals, []
         for name in names:
-            self.say(f"{name}: training stops after this step; a second signal ends it at once")
-            self._children["trainer"].process.send_signal(signal.SIGTERM)
+            ends = "no further LoRAs are taken" if self.importer else "training stops after this step"
+            self.say(f"{name}: {ends}; a second signal ends it at once")
+            self._children[self._maker].process.send_signal(signal.SIGTERM)
         return len(names)
 
     def _keep_up(self, *names: str) -> None:

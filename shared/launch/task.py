@@ -11,7 +11,7 @@ from shared.config.schema import Config
 from shared.machine.disk import ResultBytes
 from shared.machine.doctor import Finding
 from shared.run_folder.records.export_format import ExportFormat
-from shared.run_folder.records.run_record import DatasetRecord, InitialLora
+from shared.run_folder.records.run_record import DatasetRecord, Imported, InitialLora
 from shared.run_folder.run_dir import RunDir
 
 Say = Callable[[str], object]
@@ -31,6 +31,8 @@ class Plan:
     init_from: InitialLora | None = None
     exports: tuple[ExportFormat, ...] = ()
     """The formats that the task's `export` writes; the dashboard shows a button for each."""
+    imported: Imported | None = None
+    """Where its snapshots come from, if another program trains them."""
 
 
 class Task(Protocol):

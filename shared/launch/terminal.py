@@ -15,7 +15,7 @@ from shared.run_folder.heartbeat import is_alive, left_behind, read_status
 from shared.run_folder.metric_descriptions import Column, MetricDescriptions
 from shared.run_folder.pending import left_to_evaluate, unevaluated, without_result
 from shared.run_folder.records.best import Best, Interval
-from shared.run_folder.records.process_status import ProcessStatus
+from shared.run_folder.records.process_status import ProcessStatus, Role
 from shared.run_folder.run_dir import RunDir
 from shared.run_folder.tables import read_rows
 
@@ -28,6 +28,7 @@ class Terminal:
     def __init__(self, run: RunDir) -> None:
         self.console = Console(highlight=False)
         self._run = run
+        self._maker: Role = "importer" if run.read_record().imported else "trainer"
         self._evaluated = {(row["step"], row["status"]) for row in read_rows(run.metrics_csv)}
         self._last_line = -1
         self._before = left_behind(run)
@@ -72,8 +73,8 @@ class Terminal:
             self.say(f"step {trainer.step}/{trainer.total}  {trainer.message}")
 
     def _trainer(self) -> ProcessStatus | None:
-        """What this session's trainer last said."""
-        status = read_status(self._run, "trainer")
+        """What the program that makes this session's snapshots last said."""
+        status = read_status(self._run, self._maker)
         return None if status in self._before else status
 
     def _tell(self, trainer: ProcessStatus) -> None:
@@ -90,12 +91,8 @@ class Terminal:
         waiting = len(without_result(self._run))
         step, total = (trainer.step, trainer.total) if trainer else (0, 0)
         bar = Table.grid(padding=(0, 1))
-        bar.add_row(
-            "trainer",
-            ProgressBar(total=max(total, 1), completed=step, width=40),
-            f"{step}/{total}" if total else "",
-            _words(trainer),
-        )
+        done = [ProgressBar(total=max(total, 1), completed=step, width=40)] if self._maker == "trainer" else []
+        bar.add_row(self._maker, *done, f"{step}/{total}" if total else "", _words(trainer))
         lines = Table.grid(padding=(0, 1))
         for slot, status in evaluators.items() if evaluators else ((1, None),):
             lines.add_row("evaluator" if len(evaluators) < 2 else f"evaluator {slot}", _words(status))

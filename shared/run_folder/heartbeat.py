@@ -193,6 +193,11 @@ def someone_serves(run: RunDir, role: Role) -> bool:
     return any(map(is_alive, read_statuses(run, role).values()))
 
 
+def snapshots_may_come(run: RunDir) -> bool:
+    """Whether a trainer is at work, or a program that takes another one's snapshots."""
+    return is_alive(read_status(run, "trainer")) or is_alive(read_status(run, "importer"))
+
+
 def read_status(run: RunDir, role: Role, slot: Slot = 1) -> ProcessStatus | None:
     """The last record of a role's program; None if it never ran or its record is unreadable."""
     try:
@@ -216,7 +221,7 @@ def read_trackers(run: RunDir) -> dict[str, ProcessStatus]:
 
 def left_behind(run: RunDir) -> Collection[ProcessStatus]:
     """Records of programs that have ended: a new session must not report them as its own."""
-    roles: tuple[Role, ...] = ("trainer", "evaluator")
+    roles: tuple[Role, ...] = ("trainer", "importer", "evaluator")
     return [status for role in roles for status in read_statuses(run, role).values() if not is_alive(status)]
 
 

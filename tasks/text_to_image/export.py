@@ -23,14 +23,16 @@ from diffusers.loaders.lora_base import LORA_ADAPTER_METADATA_KEY
 from peft import LoraConfig
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from shared.errors import ModelError, RunFolderError, exit_code_of, writing
+from shared.errors import ConfigError, ModelError, RunFolderError, exit_code_of, writing
 from shared.files.publication import fsync, verify
 from shared.files.replacing import replace_file
 from shared.run_folder import averages
 from shared.run_folder.run_dir import RunDir, open_run
+from tasks.text_to_image.families import loading
 from tasks.text_to_image.families.family import Family
 from tasks.text_to_image.families.loading import DTYPES, Precision
-from tasks.text_to_image.lora import description, lora, weights_file
+from tasks.text_to_image.lora import description, fitted, lora, weights_file
+from tasks.text_to_image.models import adaptable, base_model, lora_file
 
 Format = Literal["diffusers", "kohya", "peft"]
 FORMATS: tuple[Format, ...] = ("diffusers", "kohya", "peft")
@@ -106,6 +108,8 @@ def read(run: RunDir, step: int) -> Adapter:
         RunFolderError, ModelError: it is damaged, or its header lacks what an export needs.
     """
     verify(run.snapshot(step))
+    if run.read_record().imported:
+        return _of_another_trainer(run, step)
     weights, header = weights_file.read(run.snapshot(step) / lora.LORA_FILE)
     family = description.family_of(header)
     if family is None or LORA_ADAPTER_METADATA_KEY not in header:
@@ -116,6 +120,23 @@ def read(run: RunDir, step: int) -> Adapter:
     settings = json.loads(header.pop(LORA_ADAPTER_METADATA_KEY))
     facts = {**header, **_usage(run, step), "modelspec.date": run.read_record().created}
     return Adapter(weights, settings, facts, family)
+
+
+def _of_another_trainer(run: RunDir, step: int) -> Adapter:
+    """With what its own header says."""
+    config, record = run.read_config(), run.read_record()
+    settings = base_model.pinned(config.model, record.base_model)
+    base = adaptable.of_files(settings.path, settings.revision, settings.variant)
+    if base is None:
+        base = fitted.base_of(loading.load_model(settings, "fp32"))
+    try:
+        file = lora_file.look_in(run.snapshot(step))
+    except ConfigError as error:
+        raise ModelError(str(error), error.hint) from None
+    found = fitted.fit(file, base)
+    header = {key: value for key, value in file.metadata.items() if key not in (LORA_ADAPTER_METADATA_KEY, "format")}
+    facts = {"ss_sd_model_name": description.base_model_name(config), **header, **_usage(run, step)}
+    return Adapter(found.weights, found.metadata, facts, base.family)
 
 
 def _usage(run: RunDir, step: int) -> description.Description:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ from tasks.text_to_image.places import changed_content as changed_content
 from tasks.text_to_image.places import missing_paths as missing_paths
 from tasks.text_to_image.places import moved_settings as moved_settings
 
+Describe = Callable[[Config, Sequence[Pair], Digests, Thumbprints, Say], DatasetRecord]
 PNG_BYTES_PER_PIXEL = 1.8
 EXPORTS = (
     ExportFormat(name="diffusers", programs="diffusers", file="pytorch_lora_weights.safetensors"),
@@ -44,8 +45,10 @@ EXPORTS = (
 """What `export` writes; fp16 is its default."""
 
 
-def plan(config: Config, say: Say) -> Plan:
+def plan(config: Config, say: Say, describe: Describe | None = None) -> Plan:
     """Check every picture and the base model, and choose the held-out pairs.
+
+    describe: chooses them in another way.
 
     Raises:
         DataError, ModelError, ConfigError: they cannot be used, or do not suit the settings.
@@ -58,7 +61,7 @@ def plan(config: Config, say: Say) -> Plan:
     headers = Headers(dataset.headers_path(config))
     thumbprint = Thumbprints(dataset.thumbprints_path(config))
     pairs = dataset.scan(config, Inspection(headers, digest, thumbprint, spoken(say, "pictures looked at")), say)
-    described = _describe(config, pairs, digest, thumbprint, say)
+    described = (describe or _describe)(config, pairs, digest, thumbprint, say)
     _require_suitable(config)
     if multiple := base_model.size_multiple(config.model):
         buckets.sizes(config.data.resolution, multiple, square=not config.data.buckets)

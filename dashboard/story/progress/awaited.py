@@ -27,6 +27,8 @@ class Absent:
 
 def from_training(reader: RunReader, text: str) -> Absent:
     """For what the trainer makes."""
+    if reader.run.read_record().imported:
+        return Absent(say("Nothing to show: another program trains this LoRA."), awaited=False)
     trainer = read_status(reader.run, "trainer")
     awaited = trainer is None or is_alive(trainer)
     return Absent(text if awaited else say("Nothing to show: the trainer is not running."), awaited)

@@ -95,7 +95,7 @@ def backlog(reader: RunReader, programs: Programs, best: Best | None, now: datet
 
 def _works(reader: RunReader, programs: Programs) -> list[Work]:
     """Everything without a result; looked up again when something was published, asked or answered."""
-    run, lives = reader.run, programs.trains
+    run, lives = reader.run, programs.snapshots_may_come
     paths = (run.snapshots, run.evaluations, run.confirmations, run.control, run.best, run.metrics_csv, run.config)
     key = ("works", lives, *map(version_of, paths))
 

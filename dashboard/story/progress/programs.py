@@ -19,6 +19,8 @@ class Programs:
     """None: it has never run, or its record cannot be read."""
     trains: bool
     """Whether it is alive."""
+    imports: bool
+    """Whether a program is alive that takes the LoRAs of another trainer."""
     evaluators: Mapping[int, ProcessStatus]
     evaluating: frozenset[int]
     """Slots of the evaluators that are alive."""
@@ -26,10 +28,16 @@ class Programs:
     @property
     def live(self) -> bool:
         """Whether any of them is at work."""
-        return self.trains or bool(self.evaluating)
+        return self.trains or self.imports or bool(self.evaluating)
+
+    @property
+    def snapshots_may_come(self) -> bool:
+        """Whether a program is at work that makes some."""
+        return self.trains or self.imports
 
 
 def read_programs(run: RunDir) -> Programs:
     """As they are now."""
     trainer, (evaluators, evaluating) = read_status(run, "trainer"), read_active_evaluators(run)
-    return Programs(trainer, is_alive(trainer), evaluators, frozenset(evaluating))
+    imports = is_alive(read_status(run, "importer"))
+    return Programs(trainer, is_alive(trainer), imports, evaluators, frozenset(evaluating))

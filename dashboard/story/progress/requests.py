@@ -38,8 +38,9 @@ class RequestLine:
 
 def shown_requests(reader: RunReader, now: datetime, zone: tzinfo) -> tuple[RequestLine, ...]:
     """The newest request of each kind while it is open, and for a while after; a stop of this session always."""
-    trainer = read_status(reader.run, "trainer")
-    fact = process_fact(say("Trainer"), trainer, is_alive(trainer), now)
+    imported = reader.run.read_record().imported
+    trainer = read_status(reader.run, "importer" if imported else "trainer")
+    fact = process_fact(say("Importer") if imported else say("Trainer"), trainer, is_alive(trainer), now)
     newest = (requests.requests(reader.run, kind)[-1:] for kind in requests.REQUEST_KINDS)
     lines: list[RequestLine] = []
     for request in sorted(chain.from_iterable(newest), key=lambda request: request.created):

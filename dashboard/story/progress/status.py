@@ -49,7 +49,7 @@ class Status:
     """The most important first; a narrow page shows the first ones. Joined by ` · `."""
     tone: Tone
     share: float
-    """Of the training steps, 0 to 1."""
+    """Of the training steps, 0 to 1; of the snapshots, where another program trains."""
     can: Can
 
 
@@ -62,10 +62,18 @@ def status(evidence: Evidence) -> Status:
         parts, tone = _ended(evidence, trainer, place)
     elif evidence.programs.trains and trainer:
         parts, tone = _training(evidence, trainer, place)
+    elif evidence.programs.imports:
+        parts, tone = [say("Waiting for LoRAs"), *_outlook(evidence)], "good"
     else:
         parts, tone = [*_trained(trainer, place), *_outlook(evidence)], "good"
-    share = min(1.0, reader.last_step() / total)
+    share = min(1.0, reader.last_step() / total) if trainer else _share_evaluated(reader)
     return Status(tuple(parts), tone, share, _can(reader, evidence.programs.trains, trainer))
+
+
+def _share_evaluated(reader: RunReader) -> float:
+    """Of the snapshots."""
+    snapshots = set(reader.snapshot_steps())
+    return len(snapshots & set(reader.evaluated_steps())) / max(1, len(snapshots))
 
 
 def _can(reader: RunReader, alive: bool, trainer: ProcessStatus | None) -> Can:
@@ -163,7 +171,9 @@ def _ended(evidence: Evidence, trainer: ProcessStatus | None, place: str) -> tup
     """When nobody is at work, or nothing is left to do."""
     if trainer is None:
         evaluated = evidence.reader.evaluated_steps()
-        return ([say("Evaluated")], "good") if evaluated else ([say("Not started yet")], "idle")
+        if not evaluated and not evidence.reader.snapshot_steps():
+            return [say("Not started yet")], "idle"
+        return [say("Evaluated"), *_queue(evidence)], "good" if evidence.backlog.is_empty else "warn"
     if trainer.state == "failed":
         error = error_of(evidence.reader, trainer)
         reason = [short(error.message, MAX_REASON)] if error else []

@@ -15,6 +15,9 @@ def waiting(evidence: Evidence) -> Words:
     """(headline, sentence) of a run that is at work."""
     reader = evidence.reader
     if not reader.snapshot_steps():
+        if imported := reader.run.read_record().imported:
+            place = say("There was no LoRA yet in {folder}.", folder=imported.folder)
+            return say("Waiting for the first snapshot"), place
         planned = evidence.backlog.planned[:1]
         return say("Waiting for the first snapshot"), _first_snapshot(evidence, planned[0] if planned else None)
     if not evidence.programs.evaluating:
@@ -68,6 +71,9 @@ def _is_lost(evidence: Evidence) -> bool:
 
 def not_evaluated(evidence: Evidence) -> Words:
     """(headline, sentence) of a run that nobody works on, and that has no verdict."""
+    imported = evidence.reader.run.read_record().imported
+    if imported and not evidence.reader.snapshot_steps():
+        return say("Waiting for the first snapshot"), say("There was no LoRA yet in {folder}.", folder=imported.folder)
     if evidence.programs.trainer is None and not evidence.reader.snapshot_steps():
         return say("Not started yet"), say("Start it: python run.py train {config}", config=evidence.reader.run.config)
     return say("Nothing is evaluated yet"), _start_evaluator(evidence)

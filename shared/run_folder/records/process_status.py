@@ -9,7 +9,7 @@ from pydantic import Field
 from shared.run_folder.records.record import Record
 from shared.run_folder.times import Time
 
-Role = Literal["supervisor", "trainer", "evaluator", "dashboard", "tracker"]
+Role = Literal["supervisor", "trainer", "importer", "evaluator", "dashboard", "tracker"]
 State = Literal[
     "starting",
     "preparing",
@@ -37,7 +37,10 @@ class ProcessStatus(Record):
     process_started: float = Field(description="Start time of the process, epoch seconds: with the pid, its identity.")
     started: Time
     state: State
-    step: int = Field(default=0, description="Trainer: optimizer updates done. Evaluator: snapshot at work.")
+    step: int = Field(
+        default=0,
+        description="Trainer: optimizer updates done. Importer: last LoRA taken. Evaluator: snapshot at work.",
+    )
     total: int = Field(default=0, description="Trainer: max_train_steps. Evaluator: snapshots known.")
     progress: int = Field(
         default=0, description="Counter that grows with every piece of work done: a hang shows as no growth."

@@ -11,23 +11,28 @@ import torch
 from diffusers.loaders.lora_base import LORA_ADAPTER_METADATA_KEY
 
 from shared.config.schema import LoraConfig
+from shared.errors import ModelError
 from shared.run_folder.run_dir import RunDir
 from tasks.text_to_image.evaluation import snapshot_file
 from tasks.text_to_image.lora import lora, weights_file
 from tasks.text_to_image.lora.average import average
 from tasks.text_to_image.lora.description import Description
 from tasks.text_to_image.lora.lora import LORA_FILE
+from tasks.text_to_image.models.adaptable import Base
 
 
 def write(
-    run: RunDir, steps: Sequence[int], expected: dict[str, torch.Size], settings: LoraConfig, folder: Path
+    run: RunDir, steps: Sequence[int], expected: dict[str, torch.Size] | Base, settings: LoraConfig, folder: Path
 ) -> dict[str, Any]:
     """Average the snapshots of these steps into `folder`; returns facts for its manifest.
 
     Raises:
-        ModelError, RunFolderError: a snapshot is damaged, or its kind of adapter has no average.
+        ModelError, RunFolderError: a snapshot is damaged, its kind of adapter has no average, or another trainer has
+            given them different modules.
     """
     files = [snapshot_file.read(run.snapshot(step), expected, settings) for step in steps]
+    if any(file.scales.keys() != files[0].scales.keys() for file in files):
+        raise ModelError("they adapt different modules: only LoRAs of the same modules have an average")
     found = average([file.weights for file in files], [file.scales for file in files])
     _, header = weights_file.read(files[-1].folder / LORA_FILE)
     adapter_metadata = json.loads(header.pop(LORA_ADAPTER_METADATA_KEY))

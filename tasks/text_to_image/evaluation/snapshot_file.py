@@ -76,10 +76,8 @@ def read(folder: Path, expected: dict[str, torch.Size] | Base, settings: LoraCon
 
 def _of_another_trainer(folder: Path, digest: str, base: Base) -> AdapterFile:
     """The message of an error names the file, which a person knows, and not the snapshot's folder."""
-    files = [*folder.glob("*.safetensors")]
-    is_peft = any(folder.glob(f"**/{lora_file.PEFT_CONFIG}"))
     try:
-        found = fitted.fit(lora_file.look(folder if is_peft else files[0]), base)
+        found = fitted.fit(lora_file.look_in(folder), base)
     except (ConfigError, ModelError) as error:
         raise ModelError(str(error).replace(f"{folder}/", "").replace(f"{folder} ", "it "), error.hint) from None
     keeps = tempfile.TemporaryDirectory(prefix="darkroom-")

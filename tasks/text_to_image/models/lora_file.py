@@ -124,6 +124,12 @@ def look(path: Path) -> LoraFile:
     return LoraFile(path, form, family, modules, settings, places, metadata=metadata)
 
 
+def look_in(snapshot: Path) -> LoraFile:
+    """Likewise of a snapshot's folder, whatever the file in it is called."""
+    is_peft = any(snapshot.glob(f"**/{PEFT_CONFIG}"))
+    return look(snapshot if is_peft else next(snapshot.glob("*.safetensors"), snapshot))
+
+
 def check(file: LoraFile, settings: LoraConfig, family: Family | None) -> None:
     """Whether a run with these settings can begin from it, as far as headers tell. family: the base model's, if known.
 

@@ -1,0 +1,22 @@
+"""LoRAs that another program trains, taken into a run folder to be evaluated: `run.py evaluate FOLDER`.
+
+Never imports torch.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from shared.launch.task import Say
+from shared.run_folder.run_dir import RunDir
+from tasks.text_to_image.foreign import folder_run
+from tasks.text_to_image.foreign.settings import Options
+
+IMPORTER = f"{__name__}.importer"
+"""The program that takes what comes later."""
+
+
+def open_folder(folder: Path, say: Say, *, follows: bool, **options: Any) -> RunDir:
+    """The run folder of the LoRAs in a folder. options: as `Options` names them."""
+    return folder_run.open_folder(folder, Options(**options), say, follows=follows)

@@ -1,0 +1,99 @@
+"""What lies in the folder of another trainer comes into the run: what is whole at once, what still changes later."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import Literal
+
+from shared.errors import ConfigError
+from shared.launch.task import Say
+from shared.run_folder.run_dir import RunDir
+from tasks.text_to_image.foreign import numbering, taking
+from tasks.text_to_image.foreign.found import SETTLED_SECONDS, Contents, Found
+from tasks.text_to_image.foreign.numbering import Unit
+
+DAMAGED_SECONDS = 30.0
+"""A file without its end that has not changed for so long is damaged, unless a trainer is still at work on it."""
+When = Literal["only what is whole", "also what has stopped changing", "everything"]
+
+
+@dataclass
+class Bringing:
+    """Called again and again with what lies there. `say` hears of everything once."""
+
+    run: RunDir
+    say: Say
+    unsettled: int = 0
+    """LoRAs that were not whole yet, or still changed, when the folder was last looked at."""
+    _before: dict[str, tuple[tuple[int, int], ...]] = field(default_factory=dict[str, tuple[tuple[int, int], ...]])
+    """Label → its files' sizes and times when the folder was last looked at."""
+    _said: set[str] = field(default_factory=set[str])
+
+    def bring(self, contents: Contents, when: When = "only what is whole") -> int:
+        """Take what is new; returns how many LoRAs have been taken, again or for the first time."""
+        taken = taking.taken(self.run)
+        ready = {one.label for one in contents.loras if self._is_ready(one, when, taken.values())}
+        self.unsettled = len(contents.loras) - len(ready)
+        self._before = {one.label: one.state for one in contents.loras}
+        if not contents.loras:
+            return 0
+        try:
+            numbered = numbering.number(contents.loras, taking.same, self._unit(taken))
+        except ConfigError as error:
+            self._tell(f"{error}; {error.hint}")
+            return 0
+        self._note_unit(numbered.unit)
+        for sentence in numbered.said:
+            self._tell(sentence)
+        known = {label: step for step, label in taken.items()}
+        come = [(known.get(one.label, step), one) for step, one in numbered.loras.items() if one.label in ready]
+        return sum(self._take(one, step, taken) for step, one in come)
+
+    def _unit(self, taken: dict[int, str]) -> Unit | None:
+        """What the numbers count; None before the first LoRA has been taken."""
+        record = self.run.read_record().imported
+        return record.unit if record and taken else None
+
+    def _note_unit(self, unit: Unit) -> None:
+        record = self.run.read_record()
+        if record.imported and record.imported.unit != unit:
+            imported = record.imported.model_copy(update={"unit": unit})
+            record.model_copy(update={"imported": imported}).write(self.run.record)
+
+    def _is_ready(self, one: Found, when: When, taken: Collection[str]) -> bool:
+        """Whether it is written to its end, or no more will come."""
+        if when == "everything":
+            return True
+        unchanged = self._before.get(one.label) == one.state
+        if not one.fault:
+            return unchanged or one.seconds_unchanged > SETTLED_SECONDS
+        return when == "also what has stopped changing" and unchanged and one.seconds_unchanged > DAMAGED_SECONDS
+
+    def _take(self, one: Found, step: int, taken: dict[int, str]) -> bool:
+        """Whether it was taken now."""
+        label = taken.get(step)
+        if label is None:
+            if not taking.take(self.run, one, step, self._tell):
+                return False
+            taken[step] = one.label
+            return True
+        if label != one.label:
+            self._tell(f"{one.label} is left out: {label} is the one of step {step}")
+            return False
+        if not taking.changed(self.run, one, step):
+            return False
+        result = self.run.read_result(step)
+        if result and result.status == "ok":
+            self._tell(
+                f"{one.label} has changed since it was evaluated as step {step}; its numbers are of what it was: --new "
+                "evaluates all again"
+            )
+            return False
+        taking.give_up(self.run, step)
+        return taking.take(self.run, one, step, self._tell)
+
+    def _tell(self, text: str) -> None:
+        if text not in self._said:
+            self._said.add(text)
+            self.say(text)

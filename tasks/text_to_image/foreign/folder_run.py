@@ -1,0 +1,225 @@
+"""The run folder for the LoRAs of another program: made, or taken up again where it was.
+
+Everything is checked first; every problem is told in one message, and nothing is written then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TypeVar, cast
+
+from shared.config.schema import Config
+from shared.errors import ConfigError, DarkroomError, RunFolderError
+from shared.launch.resume import Resume, open_or_create
+from shared.launch.task import Plan, Say, Task
+from shared.run_folder.records.export_format import ExportFormat
+from shared.run_folder.records.run_record import Imported
+from shared.run_folder.run_dir import RunDir, free_name, open_run
+from tasks.text_to_image import task
+from tasks.text_to_image.foreign import numbering, pictures, taking
+from tasks.text_to_image.foreign.bringing import Bringing
+from tasks.text_to_image.foreign.found import Contents, Found, Search
+from tasks.text_to_image.foreign.numbering import Numbered
+from tasks.text_to_image.foreign.settings import Options, config_of, run_of
+from tasks.text_to_image.models import adaptable, base_model, lora_file
+
+Value = TypeVar("Value")
+EXPORTS = (
+    ExportFormat(name="diffusers", programs="diffusers", ending="-fp16.safetensors"),
+    ExportFormat(name="kohya", programs="ComfyUI, A1111, Forge", ending="-fp16.safetensors"),
+    ExportFormat(name="peft", programs="PEFT", ending="-fp16.zip"),
+)
+TRAINERS = {"peft": "PEFT", "diffusers": "diffusers", "kohya": ""}
+"""Who writes files of a format, where no header says so."""
+
+
+def open_folder(folder: Path, options: Options, say: Say, *, follows: bool) -> RunDir:
+    """The run folder of the LoRAs in `folder`, with those in it that are whole.
+
+    follows: others may come, so that none need be there yet.
+
+    Raises:
+        DarkroomError: with every problem and its cure; nothing has changed.
+    """
+    problems: list[DarkroomError] = []
+
+    def checked(check: Callable[[], Value]) -> Value | None:
+        try:
+            return check()
+        except DarkroomError as error:
+            problems.append(error)
+            return None
+
+    contents = checked(lambda: _contents(folder, options, follows=follows))
+    numbered = checked(lambda: _numbered(contents.loras)) if contents and contents.loras else None
+    problems += _missing(options)
+    if contents is None and not (options.base or options.references or options.prompts):
+        raise RunFolderError(
+            f"{folder} is not a run folder, and {problems[0]}",
+            "give a folder that holds run.json and config.toml, such as those in runs/, or one of LoRAs "
+            "(docs/any-lora.md)",
+        )
+    num_references = checked(lambda: pictures.count(options.references) if options.references else 0)
+    if options.base:
+        checked(lambda: base_model.identify(options.base))
+    if contents and options.base and not problems:
+        checked(lambda: _require_some_fit(contents.loras, options.base))
+    _raise(problems)
+    assert contents
+    assert num_references is not None
+    config = config_of(folder, options, _data(folder, options), num_references)
+    return _open(folder, options, config, contents, numbered, say)
+
+
+def _raise(problems: list[DarkroomError]) -> None:
+    """One error of all."""
+    if len(problems) == 1:
+        raise problems[0]
+    if problems:
+        lines = "".join(f"\n       {problem}" + (f"; {problem.hint}" if problem.hint else "") for problem in problems)
+        raise ConfigError(f"{len(problems)} problems:{lines}", "see docs/any-lora.md for every option")
+
+
+def _contents(folder: Path, options: Options, *, follows: bool) -> Contents:
+    try:
+        contents = Search(folder, options.pattern).look()
+    except OSError as error:
+        raise ConfigError(f"{folder} cannot be read: {error.strerror}", "give the folder of LoRA files") from None
+    if contents.loras or (follows and not contents.pickles):
+        return contents
+    if contents.pickles:
+        raise ConfigError(
+            f"{', '.join(contents.pickles[:5])}: a pickle can run any code when it is read, only safetensors are",
+            "save LoRAs as .safetensors: kohya's --save_model_as=safetensors; convert these with a program you trust",
+        )
+    some = ", ".join(contents.others[:3] or sorted(path.name for path in folder.iterdir())[:5]) or "nothing"
+    named = "" if options.pattern == "*" else f" whose name is like {options.pattern}"
+    raise ConfigError(f"{folder} holds no LoRA{named}, but {some}", "give the folder where a trainer saves LoRAs")
+
+
+def _numbered(loras: Collection[Found]) -> Numbered:
+    return numbering.number([*loras], taking.same)
+
+
+def _missing(options: Options) -> Iterator[ConfigError]:
+    """What the command needs and does not say."""
+    if not options.base:
+        yield ConfigError("--base is missing", "give the base model that the LoRAs are trained on")
+    if not options.references and not options.prompts:
+        yield ConfigError(
+            "neither --references nor --prompts is given",
+            "give --references FOLDER, real pictures with captions that were not trained on, or --prompts FILE and "
+            "--train-pictures FOLDER",
+        )
+    elif not options.references and not options.train_pictures:
+        yield ConfigError(
+            "--prompts alone shows pictures and ranks none",
+            "give --train-pictures FOLDER as well, what was trained on: likeness to it ranks the snapshots; or "
+            "--references FOLDER",
+        )
+    if options.prompts and not options.prompts.is_file():
+        yield ConfigError(f"--prompts {options.prompts} is no file", "give a text file with one prompt in each line")
+
+
+def _require_some_fit(loras: Collection[Found], base: str) -> None:
+    """Those that do not fit fail alone, with their reason; a base model that fits none is a mistake."""
+    family, weights = base_model.family(base), adaptable.of_files(base)
+    reasons: dict[str, str] = {}
+    for one in loras:
+        try:
+            reason = one.fault or adaptable.misfit(lora_file.look(one.place), family, weights)
+        except ConfigError as error:
+            reason = str(error).removeprefix(f"{one.place} ")
+        if not reason:
+            return
+        reasons[one.label] = reason
+    if reasons:
+        listed = "".join(f"\n       {label}: {reason}" for label, reason in [*reasons.items()][:10])
+        raise ConfigError(f"no LoRA fits the base model {base}:{listed}", "give the base model that they are for")
+
+
+def _data(folder: Path, options: Options) -> Path:
+    """The data set of the run. Where references and training pictures are given, its links are made here."""
+    if options.references and options.train_pictures:
+        place = options.output.resolve() / ".cache" / "pictures" / run_of(folder, options)
+        pictures.linked(place, options.references, options.train_pictures)
+        return place
+    place = options.references or options.train_pictures
+    assert place
+    return place
+
+
+def _open(
+    folder: Path, options: Options, config: Config, contents: Contents, numbered: Numbered | None, say: Say
+) -> RunDir:
+    imported = Imported(
+        folder=str(folder.resolve()),
+        pattern=options.pattern,
+        trainer=_trainer(contents),
+        unit=numbered.unit if numbered else "step",
+        copies=options.copies,
+    )
+    if not options.new:
+        _require_same_source(config, imported)
+    for sentence in _about(contents, numbered, imported):
+        say(sentence)
+    run = open_or_create(config, _importing(imported), Resume(new=options.new), say, lambda: None)
+    Bringing(run, say).bring(contents)
+    return run
+
+
+def _require_same_source(config: Config, imported: Imported) -> None:
+    """Raises ConfigError if the run of this name is another's."""
+    assert config.run.name
+    path = config.run.output_dir / config.run.name
+    if not path.exists():
+        return
+    there = open_run(path).read_record().imported
+    if there is None or (there.folder, there.pattern) != (imported.folder, imported.pattern):
+        free = free_name(config.run.output_dir, config.run.name)
+        of = f"the run of {there.folder} ({there.pattern})" if there else "a run of its own"
+        raise ConfigError(f"{path} is {of}, not of {imported.folder}", f"give --name {free}, or --new")
+
+
+def _about(contents: Contents, numbered: Numbered | None, imported: Imported) -> Iterable[str]:
+    """What was found, before anything is drawn."""
+    if numbered:
+        by = f" of {imported.trainer}" if imported.trainer else ""
+        yield f"{len(numbered.loras)} LoRAs{by} in {imported.folder}:"
+        width = max(len(str(step)) for step in numbered.loras)
+        for step, one in numbered.loras.items():
+            epoch = one.name.epoch or one.facts.epoch
+            also = f", epoch {epoch}" if epoch and numbered.unit == "step" else ""
+            broken = f" ({one.fault})" if one.fault else ""
+            yield f"  {numbered.unit} {step:{width}}{also}: {one.label}{broken}"
+        yield from numbered.said
+    if contents.others:
+        yield f"no LoRA, and left out: {', '.join(contents.others)}"
+    if contents.pickles:
+        named = ", ".join(contents.pickles)
+        yield f"left out, because a pickle can run any code when it is read: {named}; save LoRAs as .safetensors"
+
+
+def _trainer(contents: Contents) -> str:
+    """The program that wrote most of them."""
+    named = [one.facts.trainer or _by_form(one) for one in contents.loras if not one.fault]
+    return max(sorted(set(named)), key=named.count, default="")
+
+
+def _by_form(one: Found) -> str:
+    try:
+        return TRAINERS[lora_file.look(one.place).form]
+    except ConfigError:
+        return ""
+
+
+def _importing(imported: Imported) -> Task:
+    """The task, but that a new run takes its snapshots from elsewhere."""
+
+    def plan(config: Config, say: Say) -> Plan:
+        return replace(task.plan(config, say, pictures.described), imported=imported, exports=EXPORTS)
+
+    return cast("Task", SimpleNamespace(**{**vars(task), "plan": plan}))

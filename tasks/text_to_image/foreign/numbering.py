@@ -1,0 +1,131 @@
+"""The step of each LoRA of a training: from names and headers, from epochs, or from what comes before it. Pure.
+
+A step in the name counts before one in the header. Where only epochs are known, they are the numbers. A LoRA without
+any number is the last one; it comes one interval after the others.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
+
+from shared.errors import ConfigError
+from tasks.text_to_image.foreign.found import Found
+
+Unit = Literal["step", "epoch"]
+Same = Callable[[Found, Found], bool]
+"""Whether two LoRAs have the same bytes."""
+ONLY = "name those that belong together with --files, such as --files '{stem}*'"
+
+
+@dataclass(frozen=True)
+class Numbered:
+    """LoRAs by step, in order, and what was decided about them, in sentences."""
+
+    loras: Mapping[int, Found]
+    unit: Unit
+    said: tuple[str, ...] = ()
+
+
+def number(loras: Sequence[Found], same: Same, unit: Unit | None = None) -> Numbered:
+    """The steps of LoRAs of one training.
+
+    same: asked where two have one step. unit: of those that have been numbered before.
+
+    Raises:
+        ConfigError: they are of several trainings, or their numbers cannot be compared.
+    """
+    loras, apart = _of_one_training(loras)
+    unit = unit or _unit(loras)
+    per_epoch = _steps_per_epoch(loras)
+    steps = {one.label: _step(one, unit, per_epoch) for one in loras}
+    placed = [(step, one) for one in loras if (step := steps[one.label]) is not None]
+    last = [one for one in loras if steps[one.label] is None and not one.name.is_numbered]
+    unplaced = [one for one in loras if steps[one.label] is None and one.name.is_numbered]
+    said = [*apart, *(f"{one.label} waits: {one.fault}" for one in unplaced if one.fault)]
+    if lost := [one.label for one in unplaced if not one.fault]:
+        raise ConfigError(
+            f"{_some(lost)}: an epoch's number, where others have a step's, and no header tells the steps of an epoch",
+            "name those of one kind with --files, such as --files '*step*'",
+        )
+    if unit == "epoch":
+        said.append("no file tells its step: the numbers are epochs")
+    for one in last:  # at most one
+        reached = [step for step, _ in placed]
+        step = max(reached, default=0) + _interval(reached)
+        placed.append((step, one))
+        said.append(f"{one.label} has no number: it is taken as the last one, as {unit} {step}")
+    chosen, about = _one_of_each(placed, same, unit)
+    return Numbered(dict(sorted(chosen.items())), unit, (*said, *about))
+
+
+def _of_one_training(loras: Sequence[Found]) -> tuple[list[Found], list[str]]:
+    """Those of the training that is numbered here, with its last one, and what is said of others that have no number.
+
+    Raises:
+        ConfigError: several trainings are numbered, or there are several without a number and nothing tells whose.
+    """
+    stems = Counter(one.name.stem for one in loras if one.name.is_numbered and one.name.stem)
+    last = [one for one in loras if not one.name.is_numbered]
+    others = [one for one in last if stems and one.name.stem not in stems]
+    if len(stems) > 1 or len(last) - len(others) > 1:
+        unnumbered = Counter({one.name.stem or one.label: 1 for one in last})
+        listed = ", ".join(f"{stem} ({count})" for stem, count in sorted((stems + unnumbered).items()))
+        first = min([*stems, *unnumbered])
+        raise ConfigError(f"the LoRAs are of several trainings: {listed}", ONLY.format(stem=first))
+    said = [f"{one.label} is left out: it is not called {min(stems)}, and has no number" for one in others]
+    return [one for one in loras if one not in others], said
+
+
+def _unit(loras: Sequence[Found]) -> Unit:
+    has_steps = any(one.name.step or one.facts.step for one in loras)
+    has_epochs = any(one.name.epoch or one.facts.epoch for one in loras)
+    return "epoch" if has_epochs and not has_steps else "step"
+
+
+def _step(one: Found, unit: Unit, per_epoch: float | None) -> int | None:
+    """None: neither its name nor its header tells."""
+    epoch = one.name.epoch or one.facts.epoch
+    if unit == "epoch":
+        return epoch
+    step = one.name.step or one.facts.step
+    if step is None and epoch is not None and per_epoch is not None:
+        step = round(epoch * per_epoch)
+    return step
+
+
+def _steps_per_epoch(loras: Sequence[Found]) -> float | None:
+    """From a file whose name tells its epoch and whose header its steps; kohya's headers count epochs in two ways."""
+    known = [one.facts.step / one.name.epoch for one in loras if one.facts.step and one.name.epoch]
+    return max(known, default=None)
+
+
+def _interval(steps: Sequence[int]) -> int:
+    """The usual distance of two; of one, its step."""
+    ordered = sorted(set(steps))
+    distances = Counter(later - earlier for earlier, later in pairwise([0, *ordered]))
+    return distances.most_common(1)[0][0] if distances else 1
+
+
+def _one_of_each(placed: Sequence[tuple[int, Found]], same: Same, unit: Unit) -> tuple[dict[int, Found], list[str]]:
+    """One LoRA for each step: the last one of the training before another, then the first by name."""
+    chosen: dict[int, Found] = {}
+    said: list[str] = []
+    for step, one in sorted(placed, key=lambda pair: (pair[0], pair[1].name.is_numbered, pair[1].label)):
+        first = chosen.setdefault(step, one)
+        if first is one:
+            continue
+        if same(first, one):
+            said.append(f"{one.label} is left out: it is a copy of {first.label}, both of {unit} {step}")
+        else:
+            why = "which is the last one" if not first.name.is_numbered else "which comes first by name"
+            said.append(f"{one.label} is left out: {first.label}, {why}, is of {unit} {step} too")
+    return chosen, said
+
+
+def _some(labels: Sequence[str]) -> str:
+    more = f" and {len(labels) - 3} more" if len(labels) > 3 else ""
+    return ", ".join(labels[:3]) + more

@@ -1,0 +1,89 @@
+"""The pictures of a run whose LoRAs another program trains: references to compare with, and what was trained on.
+
+A data set is one folder. Where both are given, it holds a link to each, `references` and `training`, and lies in the
+cache beside the runs. References are taken in the order of their names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from shared.config import epochs
+from shared.config.schema import Config
+from shared.data import dataset, sources
+from shared.data.dataset import Digest
+from shared.data.sources import Pair, ScanReport
+from shared.data.split import groups
+from shared.errors import ConfigError
+from shared.files.publication import fsync
+from shared.launch.task import Say
+from shared.run_folder.records.run_record import DatasetRecord
+
+REFERENCES, TRAINING = "references", "training"
+"""The links."""
+
+
+def count(place: Path) -> int:
+    """Pictures with a caption, as far as can be told before the data set is checked.
+
+    Raises:
+        DataError: there is no such data set.
+    """
+    return len(sources.read(place, ScanReport()))
+
+
+def linked(folder: Path, references: Path, training: Path) -> None:
+    """Make `folder` a data set of both.
+
+    Raises:
+        ConfigError: one of them is no folder, or the file system has no links.
+    """
+    links = {REFERENCES: references, TRAINING: training}
+    for option, place in (("--references", references), ("--train-pictures", training)):
+        if not place.is_dir():
+            raise ConfigError(f"{option} {place} is no folder", "give folders, if both are given")
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        for name, place in links.items():
+            link = folder / name
+            if link.is_symlink() and link.readlink() != place.resolve():
+                link.unlink()
+            if not link.is_symlink():
+                link.symlink_to(place.resolve(), target_is_directory=True)
+    except OSError as error:
+        raise ConfigError(
+            f"{folder} cannot hold links to the pictures: {error.strerror}",
+            "give an --output on a file system that has symbolic links",
+        ) from None
+    fsync(folder)
+
+
+def held_out(pairs: Sequence[Pair], config: Config) -> list[str]:
+    """Ids of the references, by name."""
+    if not config.data.num_validation:
+        return []
+    names = sorted(pair.id for pair in pairs)
+    below = [name for name in names if name.startswith(f"{REFERENCES}/")]
+    return below or names
+
+
+def described(config: Config, pairs: Sequence[Pair], digest: Digest, thumbprint: Digest, say: Say) -> DatasetRecord:
+    """For `run.json`. say: told of references that look like pictures trained on."""
+    away = held_out(pairs, config)
+    kept = {pair.id: pair for pair in pairs}
+    training = [pair for pair in pairs if pair.id not in set(away)]
+    alike = groups.straddling([kept[name] for name in away], training, thumbprint)
+    if alike:
+        first, second = alike[0]
+        say(
+            f"{len({name for name, _ in alike})} reference(s) look like pictures that were trained on, such as {first} "
+            f"like {second}: what is learnt by heart passes for learning there; leave them out of --references"
+        )
+    return DatasetRecord(
+        path=config.data.path,
+        num_images=len(pairs),
+        fingerprint=dataset.fingerprint(pairs, digest),
+        pass_length=epochs.pass_length(training, []),
+        held_out=tuple(away),
+    )

@@ -1,0 +1,84 @@
+"""The settings of a run whose LoRAs another program trains, from the options of `run.py evaluate`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from shared.config import path_settings
+from shared.config.loading import parse_config
+from shared.config.overrides import overlay, parse_overrides
+from shared.config.schema import POCKET, Config, EvaluationConfig
+from shared.files import paths
+from tasks.text_to_image.first_config import run_name
+from tasks.text_to_image.models import base_model, precheck
+
+
+@dataclass(frozen=True)
+class Options:
+    """Of the command."""
+
+    base: str
+    references: Path | None = None
+    prompts: Path | None = None
+    train_pictures: Path | None = None
+    trigger_word: str = ""
+    profile: str = ""
+    output: Path = Path("runs")
+    name: str = ""
+    pattern: str = "*"
+    copies: bool = False
+    new: bool = False
+    overrides: tuple[str, ...] = ()
+
+
+def run_of(folder: Path, options: Options) -> str:
+    """The run's name: the option, or the folder's; one that says nothing takes its parent's beside it."""
+    if options.name:
+        return options.name
+    usual = {"save", "output", "outputs", "models", "checkpoints", "lora", "loras", "run"}
+    path = folder.resolve()
+    return run_name(f"{path.parent.name}-{path.name}" if path.name.lower() in usual else path.name)
+
+
+def config_of(folder: Path, options: Options, data: Path | str, num_references: int) -> Config:
+    """data: where references and training pictures lie. num_references: how many of them are held out.
+
+    Raises:
+        ConfigError: a setting is wrong; every problem in one message.
+    """
+    name = run_of(folder, options)
+    tree: dict[str, dict[str, Any]] = {
+        "run": {"name": name, "output_dir": str(options.output)},
+        "model": {"path": options.base},
+        "data": {"path": str(data), "num_validation": num_references, "trigger_word": options.trigger_word},
+        "stop": {"rule": "off"},  # nobody here can stop that trainer
+        "evaluation": _evaluation(options, num_references),
+    }
+    given, problems = parse_overrides(list(options.overrides))
+    overlay(tree, given)
+    faults = path_settings.expand(tree)
+    if "resolution" not in tree["data"]:
+        tree["data"]["resolution"] = precheck.own_resolution(tree["model"]["path"])
+    config = parse_config(tree, [*problems, *faults], "; ".join(dict.fromkeys(faults.values())))
+    return path_settings.with_absolute_paths(config, config.run.name or name)
+
+
+def _evaluation(options: Options, num_references: int) -> Mapping[str, Any]:
+    settings: dict[str, Any] = {}
+    if num_references:
+        usual = EvaluationConfig().num_prompts
+        settings |= {"num_prompts": min(usual, num_references)}
+    if options.prompts:
+        settings["prompts"] = paths.expand(str(options.prompts))
+    if options.profile:
+        settings["profile"] = options.profile
+    if base_model.resolve(options.base) == str(base_model.POCKET_STABLE_DIFFUSION) or _is_pocket(options.base):
+        settings["fashion_clip"] = POCKET
+    return settings
+
+
+def _is_pocket(base: str) -> bool:
+    return Path(base).expanduser().resolve() == base_model.POCKET_STABLE_DIFFUSION

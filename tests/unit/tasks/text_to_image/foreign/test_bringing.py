@@ -1,0 +1,151 @@
+"""LoRAs come into a run when they are written to their end; nothing is written where they lie."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from shared.errors import RunFolderError
+from shared.files.publication import publish, read_manifest, verify
+from shared.run_folder.records.evaluation_result import EvaluationResult
+from shared.run_folder.records.manifest import Manifest
+from shared.run_folder.run_dir import RunDir, steps_in
+from tasks.text_to_image.foreign import folder_run
+from tasks.text_to_image.foreign.bringing import Bringing
+from tasks.text_to_image.foreign.found import Search
+from tests.conftest import RunMaker
+from tests.unit.tasks.text_to_image.foreign.conftest import age, write
+
+
+class Folder:
+    """A trainer's folder, and the run that takes what lies there."""
+
+    def __init__(self, run: RunDir, path: Path) -> None:
+        self.run, self.path = run, path
+        self.said: list[str] = []
+        self.search, self.bringing = Search(path), Bringing(run, self.said.append)
+
+    def bring(self, *when: str) -> int:
+        return self.bringing.bring(self.search.look(), *when)  # type: ignore[arg-type]
+
+    def result(self, step: int, status: str) -> None:
+        run_id = self.run.read_record().run_id
+        result = EvaluationResult(run_id=run_id, step=step, status=status)  # type: ignore[arg-type]
+        manifest = Manifest(kind="evaluation", run_id=run_id, step=step)
+        publish(
+            self.run.staging, self.run.evaluation(step), manifest, lambda folder: result.write(folder / "result.json")
+        )
+
+
+@pytest.fixture
+def folder(make_paper_run: RunMaker, tmp_path: Path) -> Folder:
+    run = make_paper_run()
+    path = tmp_path / "output"
+    path.mkdir()
+    imported = folder_run.Imported(folder=str(path))
+    run.read_record().model_copy(update={"imported": imported}).write(run.record)
+    return Folder(run, path)
+
+
+def test_a_whole_file_becomes_a_snapshot_that_links_to_it_and_it_is_not_touched(folder: Folder) -> None:
+    file = write(folder.path / "dress-000012.safetensors", ss_steps="500", ss_epoch="12")
+    file.chmod(0o600)
+    before = file.stat()
+    assert folder.bring() == 1
+    link = folder.run.snapshot(500) / file.name
+    assert link.readlink() == file
+    manifest = verify(folder.run.snapshot(500))
+    assert manifest.details == {"epoch": 12, "file": file.name, "trainer": ""}
+    after = file.stat()
+    assert (stat.S_IMODE(after.st_mode), after.st_ctime_ns, after.st_nlink) == (0o600, before.st_ctime_ns, 1)
+    assert [*folder.path.iterdir()] == [file]
+    assert folder.bring() == 0
+
+
+def test_a_file_that_still_changes_or_lacks_its_end_waits(folder: Folder) -> None:
+    file = write(folder.path / "dress-000001.safetensors", ss_steps="500")
+    whole = file.read_bytes()
+    write(folder.path / "dress-000002.safetensors", ss_steps="1000")
+    os.utime(folder.path / "dress-000002.safetensors")  # written this moment
+    file.write_bytes(whole[:-5])
+    age(file)
+    assert folder.bring() == 0
+    assert folder.bringing.unsettled == 2
+    assert folder.bring() == 1, "the second has not changed between two looks"
+    assert steps_in(folder.run.snapshots) == {1000}
+    file.write_bytes(whole)
+    age(file)
+    assert folder.bring() == 1
+    assert steps_in(folder.run.snapshots) == {500, 1000}
+
+
+def test_what_never_becomes_whole_is_taken_at_the_end_and_again_when_it_was_mended(folder: Folder) -> None:
+    file = write(folder.path / "dress-step00000500.safetensors")
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-5])
+    age(file, 10)
+    folder.bring("also what has stopped changing")
+    assert folder.bring("also what has stopped changing") == 0, "it may still be written"
+    assert folder.bring("everything") == 1
+    damaged = read_manifest(folder.run.snapshot(500))
+    folder.result(500, "failed")
+    assert folder.bring() == 0
+    file.write_bytes(whole)
+    age(file)
+    assert folder.bring() == 1
+    assert read_manifest(folder.run.snapshot(500)) != damaged
+    assert not folder.run.evaluation(500).exists()
+
+
+def test_a_file_that_changes_after_its_evaluation_is_said_and_its_snapshot_stays(folder: Folder) -> None:
+    file = write(folder.path / "dress-step00000500.safetensors")
+    folder.bring()
+    folder.result(500, "ok")
+    write(file, value=2.0)
+    assert folder.bring() == 0
+    assert folder.said == [
+        "dress-step00000500.safetensors has changed since it was evaluated as step 500; its numbers are of what it "
+        "was: --new evaluates all again"
+    ]
+    with pytest.raises(RunFolderError, match=r"output/dress-step00000500\.safetensors does not match"):
+        verify(folder.run.snapshot(500))
+    file.unlink()
+    with pytest.raises(RunFolderError, match=r"output/dress-step00000500\.safetensors is missing"):
+        verify(folder.run.snapshot(500))
+
+
+def test_another_file_of_a_step_that_is_taken_is_left_out_and_said(folder: Folder) -> None:
+    write(folder.path / "dress-step00000500.safetensors")
+    folder.bring()
+    write(folder.path / "dress.safetensors", rank=4, ss_steps="500")
+    assert folder.bring() == 0
+    assert "dress.safetensors is left out: dress-step00000500.safetensors is the one of step 500" in folder.said
+
+
+def test_where_links_are_impossible_files_are_copied_and_it_is_said(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = write(folder.path / "dress-step00000500.safetensors")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "symlink_to", refuse)
+    folder.bring()
+    assert folder.said == [f"{file.name} is copied: Operation not permitted, so it cannot be linked here"]
+    file.unlink()
+    verify(folder.run.snapshot(500))
+
+
+def test_epochs_stay_the_unit_of_a_run_that_began_with_them(folder: Folder) -> None:
+    write(folder.path / "dress-000001.safetensors")
+    folder.bring()
+    imported = folder.run.read_record().imported
+    assert imported
+    assert imported.unit == "epoch"
+    write(folder.path / "dress-000002.safetensors", ss_steps="100", ss_epoch="2")
+    folder.bring()
+    assert steps_in(folder.run.snapshots) == {1, 2}

@@ -1,0 +1,223 @@
+"""`run.py evaluate FOLDER`: what is wrong is told at once and nothing is written; what is right becomes a run."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from safetensors.numpy import save_file
+
+from shared.errors import ConfigError, DarkroomError, ModelError, RunFolderError
+from shared.launch.resume import require_trainable
+from shared.run_folder.run_dir import RunDir, steps_in
+from tasks.text_to_image.foreign import folder_run
+from tasks.text_to_image.foreign.settings import Options
+from tests.conftest import check, paper_model
+from tests.unit.tasks.text_to_image.foreign.conftest import write
+
+
+@pytest.fixture
+def trained(tmp_path: Path) -> Path:
+    """A folder of kohya's."""
+    for epoch in (1, 2):
+        write(tmp_path / "out" / "dress" / f"dress-{epoch:06d}.safetensors", ss_steps=str(50 * epoch), value=epoch)
+    write(tmp_path / "out" / "dress" / "dress.safetensors", ss_steps="150", ss_epoch="3")
+    return tmp_path / "out" / "dress"
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    model = paper_model(tmp_path / "base")
+    weights = {"mid_block.attentions.0.proj_in.weight": np.ones((32, 32), np.float32)}
+    weights["down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q.weight"] = np.ones((32, 32), np.float32)
+    save_file(weights, model / "unet" / "diffusion_pytorch_model.safetensors")
+    return model
+
+
+@pytest.fixture
+def real(tmp_path: Path) -> Path:
+    return of_pictures(tmp_path / "real", 4, 1)
+
+
+def of_pictures(folder: Path, count: int, seed: int) -> Path:
+    folder.mkdir()
+    noise = np.random.default_rng(seed)
+    for number in range(count):
+        Image.fromarray(noise.integers(0, 255, (40, 40, 3), np.uint8)).save(folder / f"{number}.png")
+        (folder / f"{number}.txt").write_text(f"dress {number}", encoding="utf-8")
+    return folder
+
+
+def opened(folder: Path, tmp_path: Path, **options: object) -> tuple[RunDir, list[str]]:
+    said: list[str] = []
+    given = {"base": "", "output": tmp_path / "runs", "overrides": ("data.resolution=32",), **options}
+    return folder_run.open_folder(folder, Options(**given), said.append, follows=False), said  # type: ignore[arg-type]
+
+
+def test_it_becomes_a_run_of_links_whose_references_are_all_held_out(
+    trained: Path, base: Path, real: Path, tmp_path: Path
+) -> None:
+    run, said = opened(trained, tmp_path, base=str(base), references=real)
+    assert run.path == tmp_path / "runs" / "dress"
+    assert steps_in(run.snapshots) == {50, 100, 150}
+    record, config = run.read_record(), run.read_config()
+    assert record.imported
+    assert (record.imported.folder, record.imported.trainer, record.imported.unit) == (str(trained), "", "step")
+    assert record.dataset.held_out == ("0", "1", "2", "3")
+    assert (config.evaluation.num_prompts, config.stop.rule) == (4, "off")
+    assert said[:4] == [
+        f"3 LoRAs in {trained}:",
+        "  step  50, epoch 1: dress-000001.safetensors",
+        "  step 100, epoch 2: dress-000002.safetensors",
+        "  step 150, epoch 3: dress.safetensors",
+    ]
+    assert check(run) == []
+
+
+def test_training_pictures_are_told_from_references_and_likeness_between_them_is_said(
+    trained: Path, base: Path, real: Path, tmp_path: Path
+) -> None:
+    pictures = of_pictures(tmp_path / "pictures", 3, 2)
+    shutil.copy(real / "0.png", pictures / "same.png")
+    (pictures / "same.txt").write_text("dress", encoding="utf-8")
+    run, said = opened(trained, tmp_path, base=str(base), references=real, train_pictures=pictures)
+    record = run.read_record().dataset
+    assert record.held_out == tuple(f"references/{number}" for number in range(4))
+    assert (record.num_images, record.pass_length) == (8, 4)
+    assert any("1 reference(s) look like pictures that were trained on, such as references/0" in text for text in said)
+    assert sorted(path.name for path in real.iterdir()) == sorted(f"{n}.{e}" for n in range(4) for e in ("png", "txt"))
+
+
+def test_prompts_with_training_pictures_need_no_references(
+    trained: Path, base: Path, real: Path, tmp_path: Path
+) -> None:
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text("a [trigger] in the rain\n", encoding="utf-8")
+    run, _ = opened(
+        trained, tmp_path, base=str(base), prompts=prompts, train_pictures=real, trigger_word="robe", name="robe"
+    )
+    assert run.path.name == "robe"
+    assert run.read_record().dataset.held_out == ()
+    assert run.prompts.read_bytes() == prompts.read_bytes()
+
+
+def test_the_same_command_takes_it_up_again_and_adds_what_is_new(
+    trained: Path, base: Path, real: Path, tmp_path: Path
+) -> None:
+    first, _ = opened(trained, tmp_path, base=str(base), references=real)
+    write(trained / "dress-step00000120.safetensors", ss_steps="120")
+    again, _ = opened(trained, tmp_path, base=str(base), references=real)
+    assert again == first
+    assert steps_in(again.snapshots) == {50, 100, 120, 150}
+    other, _ = opened(trained, tmp_path, base=str(base), references=real, new=True)
+    assert other.path.name == "dress-2"
+    (first.evaluations / "step-00000000").mkdir()
+    changed = ("data.resolution=32", "evaluation.num_seeds=3")
+    with pytest.raises(RunFolderError, match=r"evaluation\.num_seeds was 2, is 3"):
+        opened(trained, tmp_path, base=str(base), references=real, overrides=changed)
+
+
+def test_a_run_of_another_folder_is_not_taken_for_this_one_and_is_never_trained(
+    trained: Path, base: Path, real: Path, tmp_path: Path
+) -> None:
+    run, _ = opened(trained, tmp_path, base=str(base), references=real)
+    elsewhere = tmp_path / "elsewhere" / "dress"
+    shutil.copytree(trained, elsewhere)
+    with pytest.raises(ConfigError, match=r"is the run of .*out/dress") as refused:
+        opened(elsewhere, tmp_path, base=str(base), references=real)
+    assert refused.value.hint == "give --name dress-2, or --new"
+    with pytest.raises(RunFolderError, match="which another program trains"):
+        require_trainable(run.read_config())
+
+
+def test_every_problem_is_told_at_once_and_nothing_is_written(trained: Path, tmp_path: Path) -> None:
+    write(trained / "coat-000001.safetensors", ss_steps="50")
+    with pytest.raises(ConfigError) as refused:
+        opened(trained, tmp_path, prompts=tmp_path / "none.txt")
+    text = str(refused.value)
+    assert text.startswith("4 problems:")
+    for part in (
+        "several trainings: coat (1), dress (3)",
+        "--base is missing; give the base model",
+        "--prompts alone shows pictures and ranks none; give --train-pictures",
+        "none.txt is no file",
+    ):
+        assert part in text
+    assert not (tmp_path / "runs").exists()
+
+
+def no_lora(folder: Path) -> None:
+    for file in folder.iterdir():
+        file.unlink()
+    (folder / "notes.txt").touch()
+
+
+def pickles(folder: Path) -> None:
+    no_lora(folder)
+    (folder / "dress-000001.pt").write_bytes(b"\x80\x04")
+
+
+def of_sdxl(folder: Path) -> None:
+    no_lora(folder)
+    write(folder / "dress-000001.safetensors", module="lora_unet_input_blocks_4_1_proj_in")
+
+
+def of_another_size(folder: Path) -> None:
+    no_lora(folder)
+    write(folder / "dress-000001.safetensors", module="lora_unet_mid_block_attentions_0_proj_out")
+
+
+def damaged(folder: Path) -> None:
+    for file in folder.iterdir():
+        file.write_bytes(file.read_bytes()[:-3])
+
+
+FAULTS = {
+    "no LoRA": (no_lora, "holds no LoRA, but notes.txt", "where a trainer saves LoRAs"),
+    "pickles": (pickles, r"dress-000001\.pt: a pickle can run any code", "--save_model_as=safetensors"),
+    "another family": (
+        of_sdxl,
+        r"dress-000001\.safetensors: it is a LoRA for SDXL",
+        "the base model that they are for",
+    ),
+    "another size": (
+        of_another_size,
+        "1 of its 1 modules are not in the base model",
+        "the base model that they are for",
+    ),
+    "all damaged": (damaged, "bytes, its header says", "the base model that they are for"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_folder_that_cannot_be_evaluated_is_refused(
+    trained: Path, base: Path, real: Path, tmp_path: Path, fault: str
+) -> None:
+    spoil, complaint, cure = FAULTS[fault]
+    spoil(trained)
+    with pytest.raises(ConfigError, match=complaint) as refused:
+        opened(trained, tmp_path, base=str(base), references=real)
+    assert cure in refused.value.hint
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("option", ["base", "references"])
+def test_what_is_not_there_is_refused(trained: Path, base: Path, real: Path, tmp_path: Path, option: str) -> None:
+    given = {"base": str(base), "references": real, option: type(real)("/nowhere/at all")}
+    with pytest.raises(DarkroomError, match="/nowhere/at all"):
+        opened(trained, tmp_path, **{**given, "base": str(given["base"])})
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_folder_that_is_neither_a_run_nor_of_loras_is_called_so(tmp_path: Path) -> None:
+    with pytest.raises(RunFolderError, match=r"is not a run folder, and .* holds no LoRA") as refused:
+        opened(tmp_path, tmp_path)
+    assert "docs/any-lora.md" in refused.value.hint
+
+
+def test_a_base_that_is_no_model_is_refused(trained: Path, real: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelError):
+        opened(trained, tmp_path, base=str(real), references=real)

@@ -1,0 +1,91 @@
+"""The LoRAs of a folder get the steps that a person would give them."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from shared.errors import ConfigError
+from tests.unit.tasks.text_to_image.foreign.conftest import numbered, steps, write
+
+
+def test_kohyas_epochs_become_the_steps_that_their_headers_tell(tmp_path: Path) -> None:
+    for epoch in (1, 2):
+        write(tmp_path / f"dress-{epoch:06d}.safetensors", ss_steps=str(40 * epoch), ss_epoch=str(epoch))
+    write(tmp_path / "dress.safetensors", ss_steps="120", ss_epoch="3")
+    assert steps(tmp_path) == {40: "dress-000001.safetensors", 80: "dress-000002.safetensors", 120: "dress.safetensors"}
+    assert numbered(tmp_path).unit == "step"
+
+
+def test_epochs_are_the_numbers_where_no_file_tells_its_steps_and_the_last_comes_one_interval_later(
+    tmp_path: Path,
+) -> None:
+    for name in ("dress-000002", "dress-000004", "dress"):
+        write(tmp_path / f"{name}.safetensors")
+    assert steps(tmp_path) == {2: "dress-000002.safetensors", 4: "dress-000004.safetensors", 6: "dress.safetensors"}
+    found = numbered(tmp_path)
+    assert found.unit == "epoch"
+    assert found.said == (
+        "no file tells its step: the numbers are epochs",
+        "dress.safetensors has no number: it is taken as the last one, as epoch 6",
+    )
+
+
+def test_an_epoch_is_counted_in_steps_where_one_header_tells_how_many_it_has(tmp_path: Path) -> None:
+    write(tmp_path / "dress-000001.safetensors")
+    write(tmp_path / "dress-000002.safetensors", ss_steps="100", ss_epoch="2")
+    assert [*steps(tmp_path)] == [50, 100]
+
+
+def test_checkpoint_folders_and_onetrainers_saves_are_found_and_a_trainers_state_is_not(tmp_path: Path) -> None:
+    write(tmp_path / "checkpoint-500" / "pytorch_lora_weights.safetensors")
+    (tmp_path / "checkpoint-500" / "optimizer.bin").write_bytes(b"\x80\x04")
+    write(tmp_path / "dress-000002-state" / "pytorch_lora_weights.safetensors")
+    write(tmp_path / "save" / "2026-01-31_12-00-00-save-700-4-20.safetensors")
+    write(tmp_path / "pytorch_lora_weights.safetensors")
+    (tmp_path / "samples").mkdir()
+    assert steps(tmp_path) == {
+        500: "checkpoint-500/pytorch_lora_weights.safetensors",
+        700: "save/2026-01-31_12-00-00-save-700-4-20.safetensors",
+        1200: "pytorch_lora_weights.safetensors",
+    }
+
+
+def test_of_two_of_one_step_the_last_of_the_training_is_taken_and_of_copies_one(tmp_path: Path) -> None:
+    write(tmp_path / "dress-step00000500.safetensors", rank=4, ss_steps="500")
+    write(tmp_path / "dress.safetensors", ss_steps="500")
+    write(tmp_path / "dress-step00000400.safetensors", ss_steps="400")
+    shutil.copy2(tmp_path / "dress-step00000400.safetensors", tmp_path / "dress_000000400.safetensors")
+    assert steps(tmp_path) == {400: "dress-step00000400.safetensors", 500: "dress.safetensors"}
+    copied, same_step = numbered(tmp_path).said
+    assert copied.startswith("dress_000000400.safetensors is left out: it is a copy of dress-step00000400.safetensors")
+    assert "dress.safetensors, which is the last one, is of step 500 too" in same_step
+
+
+@pytest.mark.parametrize(
+    "names", [("dress-000001", "coat-000001"), ("dress", "coat"), ("checkpoint-100", "coat", "hat")]
+)
+def test_loras_of_several_trainings_are_refused_with_the_way_to_choose(tmp_path: Path, names: tuple[str, ...]) -> None:
+    for name in names:
+        write(tmp_path / f"{name}.safetensors")
+    with pytest.raises(ConfigError, match="several trainings: coat") as refused:
+        numbered(tmp_path)
+    assert "--files 'coat*'" in refused.value.hint
+    assert len(numbered(tmp_path, "coat*").loras) == 1
+
+
+def test_epochs_that_cannot_be_compared_with_steps_are_refused(tmp_path: Path) -> None:
+    write(tmp_path / "dress-000001.safetensors")
+    write(tmp_path / "dress-step00000500.safetensors")
+    with pytest.raises(ConfigError, match=r"dress-000001\.safetensors: an epoch's number"):
+        numbered(tmp_path)
+
+
+def test_what_has_no_number_and_another_name_is_left_out_and_said(tmp_path: Path) -> None:
+    for name in ("dress-000001", "coat", "hat"):
+        write(tmp_path / f"{name}.safetensors")
+    found = numbered(tmp_path)
+    assert [one.label for one in found.loras.values()] == ["dress-000001.safetensors"]
+    assert "coat.safetensors is left out: it is not called dress, and has no number" in found.said
