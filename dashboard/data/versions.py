@@ -23,6 +23,7 @@ PARTS: dict[str, Callable[[RunDir], Iterable[Path]]] = {
     "requests": lambda run: (run.control, *run.control.glob("*.answer.json"), run.requested, *run.requested.glob("*")),
     "exports": lambda run: (run.exports,),
     "notes": lambda run: (run.notes,),
+    "votes": lambda run: run.votes.glob("*.jsonl"),
     "settings": lambda run: (run.config, run.record),
     "system": lambda run: run.path.glob("system*.csv"),
     "logs": lambda run: run.logs.glob("*.log"),

@@ -18,6 +18,7 @@ from dashboard.server.files import routes
 from dashboard.server.page import page_routes
 from dashboard.server.screen import screen_routes
 from dashboard.server.scripts import script_routes
+from dashboard.server.votes import vote_routes
 from shared.config import access
 
 app = st.App(
@@ -28,6 +29,7 @@ app = st.App(
         *screen_routes(),
         *figure_routes(),
         *drawn_routes(),
+        *vote_routes(),
         *routes(runs_folder()),
     ],
     middleware=[Middleware(Gate, admission=access.admission())],

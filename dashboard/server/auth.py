@@ -2,8 +2,9 @@
 
 On a loopback address without a token, only loopback names are answered, so that a foreign page cannot reach the
 dashboard under its own host name (DNS rebinding). Any other address needs the token: `?token=` once, which leaves a
-cookie that scripts cannot read and other sites cannot send. A WebSocket is accepted from the page's own site or from a
-trusted host. Headers such as X-Forwarded-Host are ignored, because anyone can send them.
+cookie that scripts cannot read and other sites cannot send. A WebSocket, and a request that changes something, is
+accepted from the page's own site or from a trusted host. Headers such as X-Forwarded-Host are ignored, because anyone
+can send them.
 
 Every answer says who may use it: no foreign page may show it in a frame (a click there would reach the buttons), embed
 its pictures or learn its address.
@@ -31,6 +32,7 @@ from dashboard.text.language import say
 from shared.config.access import Admission
 
 HEALTH = "/_stcore/health"  # answers only "ok"; the supervisor asks for it without a token
+SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 QUESTION = "/admission"  # the page asks here whether its WebSocket will be accepted, and shows the reason if not
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^\s\[\]/?#@\\:]*)(:\d*)?", re.IGNORECASE)
@@ -116,7 +118,8 @@ class Gate:
         if not HOST.fullmatch(host or ""):
             return refusal(headers, 400, say("Refused: the Host header of this request is no host name."))
         is_question = scope["type"] == "http" and scope["path"] == QUESTION
-        if (is_question or scope["type"] == "websocket") and not self._is_ours(origin, host):
+        changes = scope["type"] == "http" and scope["method"] not in SAFE_METHODS
+        if (is_question or changes or scope["type"] == "websocket") and not self._is_ours(origin, host):
             return refusal(headers, 403, *foreign_page(origin or "", host or ""))
         if not self.token:
             if not is_loopback(host):

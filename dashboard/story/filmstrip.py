@@ -49,6 +49,8 @@ class Cell:
     """By a person."""
     averaged: bool = False
     """Its weights are a moving average, or it is the average of several snapshots."""
+    voted: bool = False
+    """People have compared it with others."""
     eta_seconds: float | None = None
     """Until its result."""
     eta: str = ""
@@ -72,6 +74,8 @@ class _Strip:
         self._planned = set(evidence.backlog.planned)
         self._at_work = set(evidence.backlog.steps(evidence.backlog.at_work))
         self._starred: Collection[int] = set(noted.starred if (noted := evidence.reader.notes()) else ())
+        votes = evidence.best.votes if evidence.best else None
+        self._voted = {one.step: one for one in votes.steps if one.won + one.lost + one.equal} if votes else {}
         self._is_averaged = bool(evidence.reader.config.train.ema_decay)
         self._pair = typical_pair(evidence)
 
@@ -100,14 +104,20 @@ class _Strip:
                 say("better on {won}", won=of_units(won, all_of_them, evidence.unit)) if better else "",
                 say("signs of overfitting: {names}", names=", ".join(signs)) if signs else "",
                 say("starred") if step in self._starred else "",
+                self._votes(step),
             ),
             best=is_best,
             flagged=bool(signs) or (best is not None and step in best.passed_over),
             starred=step in self._starred,
             averaged=is_average(step) or (self._is_averaged and step != BASE_MODEL),
+            voted=step in self._voted,
             eta_seconds=None if seconds is None else float(5 * round(seconds / 5)),
             eta=eta,
         )
+
+    def _votes(self, step: int) -> str:
+        voted = self._voted.get(step)
+        return say("preferred in {won} of {count} votes", won=voted.won, count=voted.won + voted.lost) if voted else ""
 
     def _state(self, step: int) -> State:
         if step in self._planned:

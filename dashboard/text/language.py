@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from contextvars import ContextVar
 
-from dashboard.text import zh_hans, zh_hans_verdict, zh_hant, zh_hant_verdict
+from dashboard.text import zh_hans, zh_hans_verdict, zh_hans_vote, zh_hant, zh_hant_verdict, zh_hant_vote
 from shared.run_folder.averages import is_average, label
 
 LANGUAGES = {"en": "English", "zh-Hans": "简体中文", "zh-Hant": "繁體中文"}
 TEXTS: dict[str, dict[str, str]] = {
     "en": {},
-    "zh-Hans": zh_hans.TEXTS | zh_hans_verdict.TEXTS,
-    "zh-Hant": zh_hant.TEXTS | zh_hant_verdict.TEXTS,
+    "zh-Hans": zh_hans.TEXTS | zh_hans_verdict.TEXTS | zh_hans_vote.TEXTS,
+    "zh-Hant": zh_hant.TEXTS | zh_hant_verdict.TEXTS | zh_hant_vote.TEXTS,
 }
 TRADITIONAL = ("zh-hant", "zh-tw", "zh-hk", "zh-mo")
 

@@ -21,9 +21,9 @@ TEXTS: dict[str, str] = {
     "1 vote": "1 票",
     "{count} votes": "{count} 票",
     "{votes} and the metrics together name step {step} the best, with a probability of {chance:.0%}.": "{votes}與指標合起來認為第 {step} 步最好，機率為 {chance:.0%}。",
-    "{won} of {count} votes preferred step {step} to step {before}, which the metrics chose. With the metrics, step {step} "
-    "is the better one with a probability of {chance:.0%}.": "{count} 票中有 {won} 票認為第 {step} 步優於指標選出的第 {before} 步。"
-    "結合指標，第 {step} 步更好的機率為 {chance:.0%}。",
+    "{won} of {count} votes preferred step {step} to step {before}, which the metrics chose. By {votes} in all and the metrics, "
+    "step {step} is the better one with a probability of {chance:.0%}.": "{count} 票中有 {won} 票認為第 {step} 步優於指標選出的第 {before} 步。"
+    "全部{votes}與指標合起來，第 {step} 步更好的機率為 {chance:.0%}。",
     "{votes} and the metrics together put step {step} before step {before}, which the metrics chose, with a probability of "
     "{chance:.0%}.": "{votes}與指標合起來認為第 {step} 步優於指標選出的第 {before} 步，機率為 {chance:.0%}。",
     "{votes} and the metrics together put step {step} before step {before} with a probability of {chance:.0%}: the choice "

@@ -56,7 +56,7 @@ export class Filmstrip {
     set(image, "alt", cell.words)
     write(step, `${cell.step ? cell.label : words.base}${cell.best ? " ★" : ""}`)
     write(score, cell.wins === null || cell.wins === undefined ? (SIGNS[cell.mark] ?? "") : `${SIGNS[cell.mark] ?? ""} ${cell.wins}/${cell.of}`)
-    const marks = [cell.flagged ? "⚠" : "", cell.starred ? "☆" : "", cell.averaged ? "x̄" : ""].filter(Boolean).join(" ")
+    const marks = [cell.flagged ? "⚠" : "", cell.starred ? "☆" : "", cell.averaged ? "x̄" : "", cell.voted ? "✓" : ""].filter(Boolean).join(" ")
     write(note, isNews ? words.justNow : cell.state === "done" ? marks : (cell.eta || words[cell.state]))
     set(node, "aria-label", cell.words)
     set(node, "title", `${cell.words}\n${words.stripHint}`)

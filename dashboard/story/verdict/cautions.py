@@ -69,6 +69,8 @@ def _too_little(evidence: Evidence, best: Best, better: PromptValues) -> Iterato
 
 def _confirmation(evidence: Evidence, best: Best) -> Iterator[str]:
     found = best.confirmation
+    if best.votes and best.votes.moved:
+        return
     if found and not found.agrees:
         yield say("Evaluating the best ones again changed the choice to step {step}.", step=found.step)
     if found is None and best.finalists and evidence.is_over:

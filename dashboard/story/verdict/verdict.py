@@ -101,7 +101,7 @@ def _sentence(evidence: Evidence, best: Best, kind: Kind, better: PromptValues) 
         return _unproven(evidence, best, better)
     won = of_units(num_won(better), len(better), evidence.unit)
     better_on = say("better than {base} on {won}", base=evidence.base, won=won)
-    return sentence(better_on, *_confirmed(evidence, best), _signs(best), *_strength(best))
+    return sentence(better_on, *_confirmed(evidence, best), *_voted(best), _signs(best), *_strength(best))
 
 
 def _unproven(evidence: Evidence, best: Best, better: PromptValues) -> str:
@@ -122,6 +122,8 @@ def _unproven(evidence: Evidence, best: Best, better: PromptValues) -> str:
 def _confirmed(evidence: Evidence, best: Best) -> Iterator[str]:
     """What evaluating it again said."""
     found = best.confirmation
+    if best.votes and best.votes.moved:
+        return
     if found:
         unseen = num_unseen(found)
         if unseen == 1:
@@ -134,6 +136,19 @@ def _confirmed(evidence: Evidence, best: Best) -> Iterator[str]:
         yield say("not confirmed")
     elif not evidence.is_over and evidence.reader.config.evaluation.confirm_prompts:
         yield say("not confirmed yet")
+
+
+def _voted(best: Best) -> Iterator[str]:
+    """What people said of it."""
+    if not best.votes:
+        return
+    votes = say("1 vote") if best.votes.num_votes == 1 else say("{count} votes", count=best.votes.num_votes)
+    if best.votes.moved:
+        yield say("chosen by {votes} over step {before}", votes=votes, before=best.votes.before)
+    elif best.votes.favourite == best.step:
+        yield say("in line with {votes}", votes=votes)
+    else:
+        yield say("the votes lean to step {step}", step=best.votes.favourite)
 
 
 def num_unseen(found: Confirmation) -> int:

@@ -89,8 +89,8 @@ def _sentence(votes: Sequence[Vote], favourite: int, before: int, chance: float,
         )
     if moved and between:
         return phrase(
-            "{won} of {count} votes preferred step {step} to step {before}, which the metrics chose. With the metrics, "
-            "step {step} is the better one with a probability of {chance:.0%}.",
+            "{won} of {count} votes preferred step {step} to step {before}, which the metrics chose. By {votes} in all "
+            "and the metrics, step {step} is the better one with a probability of {chance:.0%}.",
             **said,
         )
     if moved:

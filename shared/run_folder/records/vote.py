@@ -37,7 +37,7 @@ class Vote(Record):
     @field_validator("voter")
     @classmethod
     def _names_a_file(cls, voter: str) -> str:
-        if voter != voter_id(voter):
+        if not voter or voter != voter_id(voter):
             raise ValueError(f"{voter[:60]!r} is no id of a voter: letters, digits, - and _, at most 40")
         return voter
 

@@ -72,8 +72,8 @@ def test_votes_move_the_choice_and_the_reason_says_so(run: RunDir) -> None:
     assert (best.step, best.votes.moved, best.votes.before, best.votes.favourite) == (60, True, 40, 60)
     assert best.snapshot.endswith("step-00000060")
     assert best.reason.startswith(
-        "9 of 10 votes preferred step 60 to step 40, which the metrics chose. With the metrics, step 60 is the better "
-        "one with a probability of 9"
+        "9 of 10 votes preferred step 60 to step 40, which the metrics chose. By 10 votes in all and the metrics, step "
+        "60 is the better one with a probability of 9"
     )
     (sixty,) = [one for one in best.votes.steps if one.step == 60]
     assert (sixty.won, sixty.lost, sixty.equal) == (9, 1, 0)

@@ -1,0 +1,1 @@
+"""The page of votes: which two pictures come next, and what the votes say."""
