@@ -29,6 +29,10 @@ TEXTS: dict[str, str] = {
     "{votes} and the metrics together put step {step} before step {before} with a probability of {chance:.0%}: the choice "
     "changes from {limit:.0%} on.": "{votes}与指标合起来认为第 {step} 步优于第 {before} 步，概率为 {chance:.0%}；"
     "达到 {limit:.0%} 才会改变选择。",
+    "{title} counts, because it preferred the same picture in {agreed} of {count} votes: these votes count by "
+    "themselves and through it.": "{title}计入，因为在 {count} 票中有 {agreed} 票与它选中同一张图片：这些选票既直接计入，也通过它计入。",
+    "Not counted: {title}. It counts once it surely agrees with at least {needed} votes; by now it preferred the same "
+    "picture in {agreed} of {count}.": "未计入：{title}。至少要有 {needed} 票且与选票明显一致才计入；目前 {count} 票中有 {agreed} 票与它选中同一张图片。",
     # which one, among which
     "{count} snapshots": "{count} 个快照",
     "the {count} snapshots that may be shipped": "{count} 个可以发布的快照",

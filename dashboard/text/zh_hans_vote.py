@@ -1,6 +1,8 @@
 """The page of votes in simplified Chinese."""
 
 TEXTS: dict[str, str] = {
+    "model judge": "模型评判",
+    "1: a vision-language model answers yes to every question of the checklist": "1：视觉语言模型对清单上的每个问题都回答“是”",
     "Vote": "投票",
     "Which picture is better?": "哪张图片更好？",
     "Two snapshots drew the same prompt with the same seed. Which ones is hidden.": "两个快照用同一提示词和同一种子绘制；是哪两个不会显示。",

@@ -29,6 +29,10 @@ TEXTS: dict[str, str] = {
     "{votes} and the metrics together put step {step} before step {before} with a probability of {chance:.0%}: the choice "
     "changes from {limit:.0%} on.": "{votes}與指標合起來認為第 {step} 步優於第 {before} 步，機率為 {chance:.0%}；"
     "達到 {limit:.0%} 才會改變選擇。",
+    "{title} counts, because it preferred the same picture in {agreed} of {count} votes: these votes count by "
+    "themselves and through it.": "{title}計入，因為在 {count} 票中有 {agreed} 票與它選中同一張圖片：這些選票既直接計入，也透過它計入。",
+    "Not counted: {title}. It counts once it surely agrees with at least {needed} votes; by now it preferred the same "
+    "picture in {agreed} of {count}.": "未計入：{title}。至少要有 {needed} 票且與選票明顯一致才計入；目前 {count} 票中有 {agreed} 票與它選中同一張圖片。",
     # which one, among which
     "{count} snapshots": "{count} 個快照",
     "the {count} snapshots that may be shipped": "{count} 個可以發佈的快照",

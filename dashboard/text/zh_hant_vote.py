@@ -1,6 +1,8 @@
 """The page of votes in traditional Chinese."""
 
 TEXTS: dict[str, str] = {
+    "model judge": "模型評判",
+    "1: a vision-language model answers yes to every question of the checklist": "1：視覺語言模型對清單上的每個問題都回答「是」",
     "Vote": "投票",
     "Which picture is better?": "哪張圖片更好？",
     "Two snapshots drew the same prompt with the same seed. Which ones is hidden.": "兩個快照用同一提示詞和同一種子繪製；是哪兩個不會顯示。",

@@ -11,6 +11,8 @@ from evaluator.selection.held_out_losses import Validated
 from evaluator.selection.one_method import computed_in_two_ways
 from evaluator.selection.ranking import Ranking
 from evaluator.selection.summary import Summary
+from evaluator.selection.votes import calibration
+from evaluator.selection.votes.calibration import calibrations, counts
 from evaluator.selection.votes.contest import contest
 from evaluator.selection.votes.outcome import outcome
 from shared.config.schema import Config
@@ -18,6 +20,7 @@ from shared.run_folder.averages import is_average, trained_to
 from shared.run_folder.metric_descriptions import Column, MetricDescriptions
 from shared.run_folder.phrase import Phrase, phrase
 from shared.run_folder.records.best import Advice, Best, Confirmation, Measured
+from shared.run_folder.records.contest import Agreement
 from shared.run_folder.records.evaluation_result import Anchors, EvaluationResult, Sample
 from shared.run_folder.records.interval import Interval
 from shared.run_folder.run_dir import step_name
@@ -70,9 +73,11 @@ def decide(evidence: Evidence, config: Config, ending: Ending) -> Verdict:
     anchors = evidence.evaluations[0].anchors if 0 in evidence.evaluations else {}
     results = [*evidence.evaluations.values(), *evidence.confirmations.values()]
     mixed = computed_in_two_ways(evidence.metrics, results)
+    samples, one_way = _samples(evidence.evaluations), evidence.metrics.without(column.name for column in mixed)
+    judged = calibrations(one_way, evidence.votes.telling, samples)
     found = ranking.rank(
-        _samples(evidence.evaluations),
-        evidence.metrics.without(column.name for column in mixed),
+        samples,
+        one_way.weighed({one.column: 0.0 for one in judged if not counts(one)}),
         anchors,
         evidence.validations,
         config.evaluation.prefer,
@@ -80,7 +85,7 @@ def decide(evidence: Evidence, config: Config, ending: Ending) -> Verdict:
         probes={step: result.probes for step, result in evidence.evaluations.items() if result.status == "ok"},
     )
     advice = stop_rule.advise_stop(found, config.stop, config.train.max_train_steps)
-    best = _best(evidence, found, mixed, advice, confirms=ending.confirms)
+    best = _best(evidence, found, mixed, judged, advice, confirms=ending.confirms)
     if best:
         best = best.model_copy(update={"averages": found.averages(ending.num_averages)})
         best = _with_strength(evidence, found, best, ending.strengths)
@@ -99,12 +104,18 @@ def _samples(results: Mapping[int, EvaluationResult]) -> dict[int, tuple[Sample,
 
 
 def _best(
-    evidence: Evidence, found: Ranking, mixed: Sequence[Column], advice: Advice, *, confirms: bool
+    evidence: Evidence,
+    found: Ranking,
+    mixed: Sequence[Column],
+    judged: Sequence[Agreement],
+    advice: Advice,
+    *,
+    confirms: bool,
 ) -> Best | None:
     first = found.best
     if first is None:
         return None
-    confirmed = _confirmation(evidence, found)
+    final = confirmed = _confirmation(evidence, found)
     selection = first if confirmed is None or confirmed.agrees else found.selection_of(confirmed.step)
     finalists = confirmation.finalists(found)
     competing = contest(found, finalists, {step for vote in evidence.votes.telling for step in vote.steps})
@@ -124,6 +135,7 @@ def _best(
     warnings = (
         *_cautions(evidence, found, selection, confirmed, confirms=confirms),
         *cautions.computed_in_two_ways(mixed),
+        *calibration.remarks(judged),
         *cautions.never_computed(_blank_losses(found), evidence.evaluations[0].missing),
     )
     return Best(
@@ -135,7 +147,7 @@ def _best(
         flagged=selection.flagged or (confirmed is not None and confirmed.flagged),
         cautions=tuple(map(str, warnings)),
         caution_phrases=warnings,
-        not_counted=tuple(column.name for column in mixed),
+        not_counted=(*(column.name for column in mixed), *(one.column for one in judged if not counts(one))),
         composite=interval(selection.composite),
         metrics=dict(shipped.means),
         deltas={metric: within for metric, delta in selection.deltas.items() if (within := interval(delta))},
@@ -150,7 +162,7 @@ def _best(
         latest_signals=latest.signals,
         advice=advice,
         finalists=finalists if confirms else (),
-        confirmation=_confirmation(evidence, found),
+        confirmation=final,
         votes=voted,
         contest=competing,
     )

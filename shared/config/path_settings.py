@@ -21,6 +21,7 @@ FOLDER_KEYS = (
     "evaluation.fashion_clip",
     "evaluation.visual",
     "evaluation.segmenter",
+    "evaluation.judge",
 )
 """Settings that may name a local folder of a model's files, beside `model.path`."""
 PATH_KEYS = (

@@ -102,6 +102,10 @@ class Column(BaseModel):
     everywhere: bool = Field(
         default=False, description="A `loss` that counts for every prompt, whether it has a reference or not."
     )
+    needs_votes: bool = Field(
+        default=False,
+        description="A `loss` that is only compared until people's votes surely agree with it.",
+    )
     leading: bool = Field(default=False, description="Stands before the learning rate in `metrics.csv`.")
     ratio: Ratio | None = Field(default=None, description="None: the mean over prompts.")
     guard: Guard | None = None

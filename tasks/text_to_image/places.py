@@ -31,6 +31,7 @@ NAMES = {
     "evaluation.fashion_clip": "encoder of evaluation.fashion_clip",
     "evaluation.visual": "encoder of evaluation.visual",
     "evaluation.segmenter": "model of evaluation.segmenter",
+    "evaluation.judge": "model of evaluation.judge",
 }
 """Settings that may name something on this disk, beside the data set → what that is."""
 

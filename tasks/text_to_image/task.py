@@ -114,13 +114,14 @@ def estimate_memory(config: Config, *, with_evaluator: bool) -> tuple[dict[str, 
 
 
 def warnings(run: RunDir, config: Config) -> list[str]:
-    """Pictures too small for the model, or alike on both sides of the split; changed prompts; a missing segmenter."""
+    """Pictures too small for the model, or alike on both sides of the split; changed prompts; missing models."""
     notices = (
         precheck.resolution_notice(config),
         _straddling_notice(run, config),
         _prompts_notice(run, config),
         _segmenter_notice(config),
         profiles.notice(config),
+        _judge_notice(config),
     )
     return [notice for notice in notices if notice]
 
@@ -213,6 +214,20 @@ def _segmenter_notice(config: Config) -> str | None:
     except ModelError:
         how = "colour has no value. Give the folder of a model, a hub id owner/name, or none in evaluation.segmenter"
     return f"the model of evaluation.segmenter, {source}, is not on this machine: {how}"
+
+
+def _judge_notice(config: Config) -> str | None:
+    """That the model of evaluation.judge is not on this machine: its column has no value then."""
+    source = config.evaluation.judge
+    if not source or Path(source).expanduser().is_dir():
+        return None
+    try:
+        if files.is_at_hand(source, ask_hub=False):
+            return None
+        how = f"the evaluator tries to download it; without it nothing is judged: hf download {source}"
+    except ModelError:
+        how = "nothing is judged. Give the folder of a model, a hub id owner/name, or none in evaluation.judge"
+    return f"the model of evaluation.judge, {source}, is not on this machine: {how}"
 
 
 def _straddling_notice(run: RunDir, config: Config) -> str | None:

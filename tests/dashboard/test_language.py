@@ -35,7 +35,7 @@ DESCRIBED = [
         parse_config(
             {
                 "data": {"path": "p", "class_word": "dress"},
-                "evaluation": {"prompts": "p.txt", "profile": profile, "probes": 2},
+                "evaluation": {"prompts": "p.txt", "profile": profile, "probes": 2, "judge": "j"},
             }
         )
     )

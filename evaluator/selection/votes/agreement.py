@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from evaluator.selection.ranking import Ranking
+from shared.run_folder.metric_descriptions import Column
 from shared.run_folder.records.contest import Agreement
 from shared.run_folder.records.evaluation_result import Sample
 from shared.run_folder.records.vote import Vote
@@ -26,12 +27,15 @@ def agreement(
     columns = [column for column in found.metrics.compared if column.worsening]
     counted = [
         _counted(COMPOSITE, COMPOSITE, _composites(evaluations, mixture), decided),
-        *(
-            _counted(column.name, column.title, _values(evaluations, column.name, column.worsening), decided)
-            for column in columns
-        ),
+        *(agreement_of(column, decided, evaluations) for column in columns),
     ]
     return tuple(one for one in counted if one.num_votes)
+
+
+def agreement_of(column: Column, votes: Iterable[Vote], evaluations: Mapping[int, Sequence[Sample]]) -> Agreement:
+    """Of one metric; over no vote where it has no numbers."""
+    decided = [vote for vote in votes if vote.preferred is not None]
+    return _counted(column.name, column.title, _values(evaluations, column.name, column.worsening), decided)
 
 
 def _counted(column: str, title: str, badness: Badness, decided: Sequence[Vote]) -> Agreement:

@@ -146,6 +146,17 @@ class EvaluationConfig(Section):
         description="The segmenter's labels that are your subject; empty: those with a word for a garment, such as "
         "`Upper-clothes` or `dress`.",
     )
+    judge: Annotated[str | None, Rule.RESULTS] = Field(
+        default=None,
+        min_length=1,
+        description="Folder or hub id of a vision-language model that answers a checklist about every picture. It "
+        "counts once people's votes agree with it; when absent, there is none.",
+    )
+    judge_questions: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Rule.RESULTS] = Field(
+        default=(),
+        description="Its checklist, questions whose good answer is yes; empty: six on subject, parts, colours, logos, "
+        "hands and artefacts.",
+    )
     prefer: Annotated[Literal["best", "earliest"], Rule.UPKEEP] = Field(
         default="best",
         description="Ship the snapshot with the best smoothed composite, or the earliest that cannot be told from it "

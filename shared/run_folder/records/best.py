@@ -126,7 +126,8 @@ class Best(Record):
     )
     not_counted: tuple[str, ...] = Field(
         default=(),
-        description="Metrics that have no part in this verdict, because snapshots were evaluated in two ways.",
+        description="Metrics that have no part in this verdict: snapshots were evaluated in two ways, or votes do not "
+        "agree with it (yet).",
     )
     anchors: dict[str, Anchors] = Field(default_factory=dict, description="Loss → step 0, floor and ceiling.")
     skill: dict[str, Measured] = Field(

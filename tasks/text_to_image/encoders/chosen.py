@@ -10,6 +10,7 @@ from shared.errors import ModelError
 from tasks.text_to_image.descriptors.garment_mask import GarmentMask
 from tasks.text_to_image.encoders.encoder import Encoder, EncoderRecord, Vector, Vectors
 from tasks.text_to_image.encoders.faces import Face, FaceEncoder, load_face_encoder
+from tasks.text_to_image.encoders.judge import Judge, load_judge
 from tasks.text_to_image.encoders.loading import load_encoder
 from tasks.text_to_image.encoders.segmenter import Segmenter, load_segmenter
 from tasks.text_to_image.profiles import NO_FACES
@@ -34,6 +35,10 @@ class MissingEncoder:
         """Raises ModelError."""
         raise self._error
 
+    def sureness(self, picture: Image.Image, prompt: str, question: str) -> float:
+        """Raises ModelError."""
+        raise self._error
+
     def garment(self, picture: Image.Image) -> GarmentMask:
         """Raises ModelError."""
         raise self._error
@@ -47,8 +52,13 @@ class Encoders:
     """Loads encoders in float32 on one device."""
 
     def __init__(
-        self, settings: Mapping[str, str | None], device: str = "cpu", segmenter_labels: Sequence[str] = ()
+        self,
+        settings: Mapping[str, str | None],
+        device: str = "cpu",
+        segmenter_labels: Sequence[str] = (),
+        judge_questions: Sequence[str] = (),
     ) -> None:
+        self.judge_questions = tuple(judge_questions)
         self._settings, self.device, self._segmenter_labels = settings, device, segmenter_labels
         self._loaded: dict[str, Encoder | MissingEncoder] = {}
 
@@ -72,6 +82,14 @@ class Encoders:
             if source == NO_FACES:
                 raise ModelError("evaluation.face is none, so faces are not compared")
             return load_face_encoder()
+        except ModelError as error:
+            return MissingEncoder(source, error)
+
+    def judge(self) -> Judge | MissingEncoder:
+        """The model of `evaluation.judge`."""
+        source = self.source("judge")
+        try:
+            return load_judge(source, self.device)
         except ModelError as error:
             return MissingEncoder(source, error)
 

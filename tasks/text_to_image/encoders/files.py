@@ -13,7 +13,7 @@ from tasks.text_to_image.models.base_model import POCKET_CLIP
 
 HUB = HfApi()
 WEIGHTS = ("model*.safetensors", "open_clip_model*.safetensors")
-HUB_FILES = ["*.json", "*.txt", "*.model", *WEIGHTS]
+HUB_FILES = ["*.json", "*.txt", "*.model", "*.jinja", *WEIGHTS]
 HUB_TIMEOUT_SECONDS = 10.0
 
 

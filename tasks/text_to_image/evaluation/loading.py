@@ -46,6 +46,8 @@ def build(run: RunDir, config: Config, device: torch.device) -> PictureEvaluatio
             str(device),
             segmenter=settings.segmenter,
             segmenter_labels=settings.segmenter_labels,
+            judge=settings.judge,
+            judge_questions=settings.judge_questions,
             metrics=metrics_of(config),
             face=settings.face,
         ),

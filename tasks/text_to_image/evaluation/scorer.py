@@ -115,6 +115,8 @@ def load_scorer(
     segmenter: str | None = None,
     segmenter_labels: Sequence[str] = (),
     face: str = NO_FACES,
+    judge: str | None = None,
+    judge_questions: Sequence[str] = (),
 ) -> Scorer:
     """Load the encoders of the metrics. An encoder that cannot be loaded raises nothing: its columns are empty, with
     the reason.
@@ -127,6 +129,8 @@ def load_scorer(
         segmenter: folder or hub id of a semantic segmentation model that finds the garment; None: rules do.
         segmenter_labels: those of its labels that are the garment; empty: those with a garment's name.
         face: `dlib`, or `none`.
+        judge: folder or hub id of a vision-language model that answers a checklist; None: none does.
+        judge_questions: the checklist; empty: that of the metric.
 
     Raises:
         ConfigError: `fashion_clip` and `visual` are the same model.
@@ -136,8 +140,8 @@ def load_scorer(
             f"visual and fashion_clip are both {visual}",
             "choose another encoder for one of them: two columns would hold the same number",
         )
-    chosen = {"fashion_clip": fashion_clip, "visual": visual, "segmenter": segmenter, "face": face}
-    encoders = Encoders(chosen, device, segmenter_labels)
+    chosen = {"fashion_clip": fashion_clip, "visual": visual, "segmenter": segmenter, "face": face, "judge": judge}
+    encoders = Encoders(chosen, device, segmenter_labels, judge_questions)
     selected = tuple(all_metrics()[name] for name in metrics or metric_names())
     extractors = {feature: feature(encoders) for metric in selected for feature in metric.features}
     records: dict[str, EncoderRecord] = {}

@@ -36,7 +36,7 @@ def metric_names(is_wanted: Callable[[Metric], bool] = lambda metric: True) -> t
         name
         for name, metric in all_metrics().items()
         if metric.by_default
-        and not (metric.for_own_prompts or metric.of_probes)
+        and not (metric.setting or metric.for_own_prompts or metric.of_probes)
         and name not in PROFILES[GARMENT].off
         and is_wanted(metric)
     )
@@ -55,6 +55,8 @@ def metrics_of(config: Config) -> tuple[str, ...]:
         if metric.of_probes:
             return metric.of_probes in probed
         counts = has_own or any(column.name in profile.everywhere for column in metric.columns)
+        if metric.setting and not getattr(config.evaluation, metric.setting):
+            return False
         return metric.by_default and metric.name not in profile.off and (counts or not metric.for_own_prompts)
 
     return tuple(name for name, metric in all_metrics().items() if is_computed(metric))
@@ -95,7 +97,7 @@ def _worded(metric: MetricDescription, profile: Profile) -> MetricDescription:
 
     def changed(column: Column) -> Column:
         texts = {part: _in_words(getattr(column, part), profile) for part in ("label", "aspect", "meaning")}
-        return column.model_copy(update={**texts, "everywhere": column.name in profile.everywhere})
+        return column.model_copy(update={**texts, "everywhere": column.everywhere or column.name in profile.everywhere})
 
     return metric.model_copy(update={"columns": tuple(map(changed, metric.columns))})
 

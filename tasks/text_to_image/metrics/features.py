@@ -22,7 +22,9 @@ from tasks.text_to_image.descriptors.palette import Palette
 from tasks.text_to_image.encoders.chosen import Encoders
 from tasks.text_to_image.encoders.encoder import EncoderRecord, Vector
 
-Item = TypeVar("Item", Image.Image, str)
+Captioned = tuple[Image.Image, str]
+"""A picture and its prompt."""
+Item = TypeVar("Item", Image.Image, str, Captioned)
 Value = TypeVar("Value")
 
 CAPACITY = 1024
@@ -123,7 +125,9 @@ def unlikeness(vectors_ND: NDArray[np.float64], vector_D: NDArray[np.float64]) -
     return 1 - vectors_ND @ vector_D
 
 
-def _content_key(item: Image.Image | str) -> bytes:
+def _content_key(item: Image.Image | str | Captioned) -> bytes:
+    if isinstance(item, tuple):
+        return b"".join(map(_content_key, item))
     if isinstance(item, str):
         return sha256(item.encode()).digest()
     return sha256(f"{item.mode} {item.size} ".encode() + item.tobytes()).digest()

@@ -41,6 +41,8 @@ class Metric:
     """What a single blank means when the computation as a whole succeeds."""
     by_default: bool = True
     """False: computed only where it is named."""
+    setting: str = ""
+    """Of `evaluation`: without a value of it the metric is not computed."""
     for_own_prompts: bool = False
     """Computed only in runs that have prompts of a person's own."""
 
