@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from shared.run_folder.averages import label
 from shared.run_folder.records.contest import Agreement, VoteVerdict
 
 
@@ -14,7 +15,7 @@ def vote_lines(votes: VoteVerdict) -> Iterator[str]:
     for one in votes.steps:
         counted = f"won {one.won}, lost {one.lost}, equal {one.equal}"
         chance = f"  best with {one.chance:.0%}" if one.step else ""
-        yield f"  step {one.step:<6} {one.strength:+.2f} ({one.low:+.2f} to {one.high:+.2f})  {counted}{chance}"
+        yield f"  step {label(one.step):<6} {one.strength:+.2f} ({one.low:+.2f} to {one.high:+.2f})  {counted}{chance}"
     if votes.agreement:
         yield "How often a metric preferred the same picture as the voter:"
     for one in sorted(votes.agreement, key=lambda one: -one.low):

@@ -20,6 +20,7 @@ from pydantic import ValidationError
 from shared.errors import RunFolderError
 from shared.files.regular import leads_out
 from shared.files.replacing import replace_file
+from shared.run_folder.averages import label
 from shared.run_folder.records.evaluation_result import Sample
 from shared.run_folder.records.record import SCHEMA_MAJOR
 from shared.run_folder.records.vote import Vote
@@ -106,7 +107,7 @@ def missing_picture(vote: Vote, drawn: Drawn) -> str:
     if not lacking:
         return ""
     what = f"picture of prompt {vote.prompt_id[:80]!r} with seed {vote.seed}"
-    return f"there is no {what} at step {' and step '.join(map(str, lacking))}"
+    return f"there is no {what} at step {' and step '.join(map(label, lacking))}"
 
 
 def _problem(vote: Vote, run_id: str, drawn: Drawn | None) -> str:

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, xlogy
 
+from shared.run_folder.averages import ends
 from shared.run_folder.records.contest import Contest
 from shared.run_folder.records.vote import Vote
 from shared.statistics.paired import LEVEL
@@ -147,7 +148,7 @@ class Posterior:
 
 def _likeness(steps: Sequence[int]) -> Numbers:
     """(S, S): correlation of what the eye sees beyond the metrics. The base model is like no snapshot."""
-    places = np.array(steps, dtype=float)
+    places = np.array([np.mean(ends(step) or step) for step in steps])
     trained = places[places > 0]
     span = max(1.0, float(np.ptp(trained))) if len(trained) else 1.0
     near_SS = np.exp(-np.abs(places[:, None] - places) / span / RANGE)

@@ -7,6 +7,7 @@ import pytest
 from scipy.optimize import minimize
 from scipy.stats import beta
 
+from shared.run_folder.averages import averaged
 from shared.run_folder.records.contest import Contest
 from shared.statistics.preference import Comparison, Posterior, _laplace  # pyright: ignore[reportPrivateUsage]
 from shared.statistics.proportion import share_interval
@@ -87,3 +88,12 @@ def test_the_interval_of_a_share_is_that_of_jeffreys(count: int, of: int) -> Non
     assert low == pytest.approx(beta.ppf(0.025, count + 0.5, of - count + 0.5) if count else 0)
     assert high == pytest.approx(beta.ppf(0.975, count + 0.5, of - count + 0.5) if count < of else 1)
     assert share_interval(0, 0) == (0, 1)
+
+
+def test_an_average_of_snapshots_is_like_its_neighbours() -> None:
+    between = averaged(200, 300)
+    assert between
+    competing = contest(0, 1.0, 1.0, 1.0)
+    with_average = competing.model_copy(update={"steps": (0, 100, 200, between)})
+    votes = [Comparison(200, 100, 1.0)] * 6
+    assert Posterior(with_average, votes).chance_over(between, 100) > 0.6, "nobody has seen it yet"
