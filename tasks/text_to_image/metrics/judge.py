@@ -1,4 +1,4 @@
-"""`judge`: what a local vision-language model answers to a short checklist, for `evaluation.judge`.
+"""`judge_score`: what a local vision-language model answers to a short checklist, for `evaluation.judge`.
 
 It may be wrong about a subject, or about pictures of this kind. So it counts only once people's votes agree with it.
 """
@@ -40,7 +40,7 @@ def checklist(encoders: Encoders) -> Extractor[Captioned, float]:
 def judge(metric_input: MetricInput, features: Features) -> Sequence[Row]:
     """How well each sample passes the checklist."""
     items = list(zip(metric_input.samples, metric_input.prompts, strict=True))
-    return [{"judge": score} for score in features[checklist](items)]
+    return [{"judge_score": score} for score in features[checklist](items)]
 
 
 METRIC = Metric(
@@ -48,7 +48,7 @@ METRIC = Metric(
     order=37,
     columns=(
         Column(
-            name="judge",
+            name="judge_score",
             label="model judge",
             aspect="model judge",
             meaning="1: a vision-language model answers yes to every question of the checklist",

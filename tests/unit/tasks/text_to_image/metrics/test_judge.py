@@ -50,10 +50,10 @@ def test_its_score_is_the_mean_over_the_checklist(folder: Path) -> None:
         .rows
         for questions in ((), (ASK,), ("Is the picture red ?",), (ASK, "Is the picture red ?"))
     }
-    one, other, both = ([row["judge"] for row in rows] for questions, rows in scores.items() if questions)
+    one, other, both = ([row["judge_score"] for row in rows] for questions, rows in scores.items() if questions)
     assert both == pytest.approx([(a + b) / 2 for a, b in zip(one, other, strict=True)])
     assert len(QUESTIONS) == 6
-    assert all(0 < (row["judge"] or 0) < 1 for row in scores[()])
+    assert all(0 < (row["judge_score"] or 0) < 1 for row in scores[()])
 
 
 def test_a_run_has_none_unless_it_names_one() -> None:
@@ -61,16 +61,16 @@ def test_a_run_has_none_unless_it_names_one() -> None:
     judged = parse_config({"data": {"path": "p"}, "evaluation": {"judge": "someone/a-model"}})
     assert "judge" not in metrics_of(plain)
     assert "judge" in metrics_of(judged)
-    (column,) = [column for column in descriptions(judged).columns if column.name == "judge"]
+    (column,) = [column for column in descriptions(judged).columns if column.name == "judge_score"]
     assert (column.needs_votes, column.everywhere, column.role) == (True, True, "loss")
-    assert "judge" not in descriptions().header
+    assert "judge_score" not in descriptions().header
 
 
 def test_a_judge_that_cannot_be_had_leaves_its_column_empty_with_the_cure(tmp_path: Path) -> None:
     scorer = load_scorer("pocket", metrics=("judge",), judge=str(tmp_path / "nowhere"))
     scores = scorer.score_without_references(MetricInput([], PICTURES, ["a", "b"]))
-    assert [row["judge"] for row in scores.rows] == [None, None]
-    assert "is not a folder" in scores.missing["judge"]
+    assert [row["judge_score"] for row in scores.rows] == [None, None]
+    assert "is not a folder" in scores.missing["judge_score"]
 
 
 def test_a_folder_that_is_no_judge_says_what_to_do(folder: Path, tmp_path: Path) -> None:
