@@ -14,6 +14,7 @@ from shared.config.schema import Config
 from shared.data import buckets, dataset, masks
 from shared.data.pictures import open_picture, upright_size
 from shared.data.recorded import recorded_pairs
+from shared.errors import DataError
 from shared.files.digests import Digests
 from shared.launch import relocation
 from shared.run_folder.run_dir import RunDir
@@ -105,6 +106,8 @@ class TrainingSet:
 
     def _select(self, pairs: Sequence[dataset.Pair], digest: dataset.Digest) -> list[dataset.Pair]:
         config, held_out = self._config, self._run.read_record().dataset.kept_away
+        if self._run.read_record().imported and not {pair.id for pair in pairs} - set(held_out):
+            raise DataError("the pictures that were trained on were not given", "give them as --train-pictures")
         training = dataset.training_pairs(pairs, held_out, config.data.train_size, config.train.seed, digest)
         return training[:: -(-len(training) // MAX_PICTURES)]
 

@@ -18,7 +18,7 @@ from shared.launch.task import Plan, Say, Task
 from shared.run_folder.records.export_format import ExportFormat
 from shared.run_folder.records.run_record import Imported
 from shared.run_folder.run_dir import RunDir, free_name, open_run
-from tasks.text_to_image import task
+from tasks.text_to_image import profiles, task
 from tasks.text_to_image.foreign import numbering, pictures, taking
 from tasks.text_to_image.foreign.bringing import Bringing
 from tasks.text_to_image.foreign.found import Contents, Found, Search
@@ -56,6 +56,7 @@ def open_folder(folder: Path, options: Options, say: Say, *, follows: bool) -> R
     contents = checked(lambda: _contents(folder, options, follows=follows))
     numbered = checked(lambda: _numbered(contents.loras)) if contents and contents.loras else None
     problems += _missing(options)
+    checked(lambda: _require_profile(options))
     if contents is None and not (options.base or options.references or options.prompts):
         raise RunFolderError(
             f"{folder} is not a run folder, and {problems[0]}",
@@ -122,6 +123,20 @@ def _missing(options: Options) -> Iterator[ConfigError]:
         )
     if options.prompts and not options.prompts.is_file():
         yield ConfigError(f"--prompts {options.prompts} is no file", "give a text file with one prompt in each line")
+
+
+def _require_profile(options: Options) -> None:
+    """Most profiles compare with what was trained on, also where there are references."""
+    profiles.require_profile(options.profile)
+    if not options.profile or options.train_pictures or not options.references:
+        return
+    profile = profiles.PROFILES[options.profile]
+    needing = sum(weight for name, weight in profile.with_reference.items() if name in profile.without_reference)
+    if 2 * needing > sum(profile.with_reference.values()):
+        raise ConfigError(
+            f"--profile {options.profile} compares with the pictures that were trained on",
+            "give --train-pictures FOLDER as well",
+        )
 
 
 def _require_some_fit(loras: Collection[Found], base: str) -> None:

@@ -12,6 +12,7 @@ from shared.config.loading import parse_config
 from shared.config.overrides import overlay, parse_overrides
 from shared.config.schema import POCKET, Config, EvaluationConfig
 from shared.files import paths
+from tasks.text_to_image import profiles
 from tasks.text_to_image.first_config import run_name
 from tasks.text_to_image.models import base_model, precheck
 
@@ -75,7 +76,9 @@ def _evaluation(options: Options, num_references: int) -> Mapping[str, Any]:
         settings["prompts"] = paths.expand(str(options.prompts))
     if options.profile:
         settings["profile"] = options.profile
-    if base_model.resolve(options.base) == str(base_model.POCKET_STABLE_DIFFUSION) or _is_pocket(options.base):
+        encoders = profiles.PROFILES[options.profile].encoders
+        settings |= {key.removeprefix("evaluation."): encoder for key, encoder in encoders.items()}
+    if options.base == POCKET or _is_pocket(options.base):
         settings["fashion_clip"] = POCKET
     return settings
 

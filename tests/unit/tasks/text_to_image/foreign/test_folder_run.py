@@ -133,6 +133,20 @@ def test_a_run_of_another_folder_is_not_taken_for_this_one_and_is_never_trained(
         require_trainable(run.read_config())
 
 
+def test_a_profile_brings_its_encoders_and_needs_what_was_trained_on(
+    trained: Path, base: Path, real: Path, tmp_path: Path
+) -> None:
+    pictures = of_pictures(tmp_path / "pictures", 3, 2)
+    given = {"base": str(base), "references": real, "profile": "character"}
+    with pytest.raises(ConfigError, match="compares with the pictures that were trained on"):
+        opened(trained, tmp_path, **given)
+    with pytest.raises(ConfigError, match="--profile is 'dog', which is no profile"):
+        opened(trained, tmp_path, **{**given, "profile": "dog"})
+    run, _ = opened(trained, tmp_path, **given, train_pictures=pictures)
+    settings = run.read_config().evaluation
+    assert (settings.profile, settings.fashion_clip) == ("character", "openai/clip-vit-base-patch32")
+
+
 def test_every_problem_is_told_at_once_and_nothing_is_written(trained: Path, tmp_path: Path) -> None:
     write(trained / "coat-000001.safetensors", ss_steps="50")
     with pytest.raises(ConfigError) as refused:
