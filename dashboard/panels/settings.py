@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import pandas as pd
 import streamlit as st
@@ -19,6 +19,9 @@ from shared.config.save_interval import EverySteps
 from shared.config.schema import Config, sections
 from shared.run_folder.records.run_record import Change
 
+OF_TRAINING = ("lora", "train", "stop")
+"""Tables that say nothing of LoRAs that another program trains."""
+
 
 @refreshed("settings")
 def settings_panel(reader: RunReader) -> None:
@@ -32,7 +35,7 @@ def settings_panel(reader: RunReader) -> None:
     if other:
         show_differences([Contestant(one.name, one.config, one.descriptions) for one in (reader, open_reader(other))])
     show_origin(reader)
-    table = settings_table(reader.config)
+    table = settings_table(reader.config, OF_TRAINING if reader.run.read_record().imported else ())
     st.dataframe(
         table[table[say("changed")] != ""] if only_set else table,
         hide_index=True,
@@ -49,6 +52,9 @@ def settings_panel(reader: RunReader) -> None:
 def show_origin(reader: RunReader) -> None:
     """The preset that the settings started from, and the changes made when the run was resumed."""
     record = reader.run.read_record()
+    if imported := record.imported:
+        said = {"folder": verbatim(imported.folder), "trainer": verbatim(imported.trainer or "?")}
+        st.caption(say("The LoRAs in {folder} were trained by {trainer}, whose settings are not known here.", **said))
     if preset := record.preset:
         st.caption(say("Preset {name}: {reason}", name=verbatim(preset.name), reason=verbatim(preset.reason)))
     if record.changes:
@@ -72,8 +78,8 @@ def changes_table(changes: Sequence[Change]) -> pd.DataFrame:
     )
 
 
-def settings_table(config: Config) -> pd.DataFrame:
-    """Key, value, default and meaning of every setting."""
+def settings_table(config: Config, without: Collection[str] = ()) -> pd.DataFrame:
+    """Key, value, default and meaning of every setting. without: tables that are left out."""
     values, meanings = flatten(config.model_dump(mode="json")), {}
     defaults: dict[str, str] = {}
     for section, model in sections().items():
@@ -90,6 +96,7 @@ def settings_table(config: Config) -> pd.DataFrame:
             say("meaning"): meanings.get(name, ""),
         }
         for name, value in values.items()
+        if name.partition(".")[0] not in without
     ]
     return pd.DataFrame(rows)
 

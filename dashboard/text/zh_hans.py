@@ -479,6 +479,7 @@ TEXTS: dict[str, str] = {
     "Waiting for LoRAs": "等待 LoRA 文件",
     "Nothing to show: another program trains this LoRA.": "没有可显示的内容：此 LoRA 由其他程序训练。",
     "There was no LoRA yet in {folder}.": "{folder} 中还没有 LoRA 文件。",
+    "The LoRAs in {folder} were trained by {trainer}, whose settings are not known here.": "{folder} 中的 LoRA 由 {trainer} 训练，其设置在此未知。",
     "idle": "空闲",
     "draining": "收尾中",
     "saving": "保存中",

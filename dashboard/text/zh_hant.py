@@ -479,6 +479,7 @@ TEXTS: dict[str, str] = {
     "Waiting for LoRAs": "等待 LoRA 檔案",
     "Nothing to show: another program trains this LoRA.": "沒有可顯示的內容：此 LoRA 由其他程式訓練。",
     "There was no LoRA yet in {folder}.": "{folder} 中還沒有 LoRA 檔案。",
+    "The LoRAs in {folder} were trained by {trainer}, whose settings are not known here.": "{folder} 中的 LoRA 由 {trainer} 訓練，其設定在此未知。",
     "idle": "空閒",
     "draining": "收尾中",
     "saving": "保存中",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from rich.console import Console, Group
 from rich.live import Live
 from rich.markup import escape
@@ -139,7 +141,13 @@ def summarise(run: RunDir, console: Console) -> None:
     console.print(escape(best.reason))
     for caution in best.cautions:
         console.print(f"caution: {escape(caution)}")
-    console.print(f"file: {escape(str(best_file(run, best)))}", soft_wrap=True)
+    file = Path(best_file(run, best))
+    console.print(f"file: {escape(str(file))}", soft_wrap=True)
+    if file.is_symlink() and not file.exists():
+        gone = (
+            f"caution: {file.readlink()} is gone, and {file.name} was a link to it: --copy keeps what a trainer deletes"
+        )
+        console.print(escape(gone), soft_wrap=True)
 
 
 def best_file(run: RunDir, best: Best) -> str:

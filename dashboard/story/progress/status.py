@@ -173,7 +173,7 @@ def _ended(evidence: Evidence, trainer: ProcessStatus | None, place: str) -> tup
         evaluated = evidence.reader.evaluated_steps()
         if not evaluated and not evidence.reader.snapshot_steps():
             return [say("Not started yet")], "idle"
-        return [say("Evaluated"), *_queue(evidence)], "good" if evidence.backlog.is_empty else "warn"
+        return ([say("Evaluated")], "good") if evidence.backlog.is_empty else ([*_queue(evidence)], "warn")
     if trainer.state == "failed":
         error = error_of(evidence.reader, trainer)
         reason = [short(error.message, MAX_REASON)] if error else []

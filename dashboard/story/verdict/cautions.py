@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from dashboard.data.best_snapshot import best_file
 from dashboard.story.evidence import Evidence
 from dashboard.story.progress.ending import ending
 from dashboard.story.wording import capital, short, steps, units
@@ -13,6 +14,8 @@ from shared.run_folder.records.best import Best
 from shared.statistics.paired import PromptValues
 
 FEW_PROMPTS = 8
+GAP = "gap"
+"""The sign that comes from the held-out loss."""
 MAX_NAMED = 3
 """Prompts and snapshots in a sentence."""
 
@@ -33,7 +36,7 @@ def cautions(evidence: Evidence, best: Best, better: PromptValues) -> Iterator[s
 
 
 def _vanished(evidence: Evidence, best: Best) -> Iterator[str]:
-    if evidence.reader.manifest(best.step) is None:
+    if evidence.reader.manifest(best.step) is None or not best_file(evidence.reader.run, best).exists():
         yield say("The files of step {step} are gone or damaged.", step=best.step)
     if best.step not in evidence.results:
         yield say("The evaluation of step {step} cannot be read, so nothing is counted here.", step=best.step)
@@ -82,8 +85,10 @@ def _unchecked(evidence: Evidence, best: Best) -> Iterator[str]:
     for column in evidence.reader.descriptions.of_role("guard"):
         if any(f"The guard {name} could not be checked" in best.reason for name in (column.title, column.name)):
             yield say("{metric} could not be checked.", metric=capital(say(column.topic)))
+    imported = evidence.reader.run.read_record().imported
     for signal in best.signals:
-        if signal.raised is None:
+        is_of_training = imported and signal.name == GAP  # another program trains: it has no held-out loss to give
+        if signal.raised is None and not is_of_training:
             yield say("Not checked for {name}: {evidence}.", name=say(signal.name), evidence=evidence_of(signal))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,7 +66,7 @@ def config_of(folder: Path, options: Options, data: Path | str, num_references: 
     return path_settings.with_absolute_paths(config, config.run.name or name)
 
 
-def _evaluation(options: Options, num_references: int) -> Mapping[str, Any]:
+def _evaluation(options: Options, num_references: int) -> dict[str, Any]:
     settings: dict[str, Any] = {}
     if num_references:
         usual = EvaluationConfig().num_prompts

@@ -185,3 +185,14 @@ def test_a_flagged_choice_and_cautions_are_said_at_the_end(run: RunDir) -> None:
     text = summary(run)
     assert "Best snapshot: step 40, but no snapshot can be recommended" in text
     assert "caution: All held-out pairs have the same [prompt]." in text
+
+
+def test_a_best_file_that_its_trainer_has_deleted_is_told(run: RunDir) -> None:
+    gone = run.path / "output" / "dress.safetensors"
+    folder = run.snapshot(2)
+    folder.mkdir(parents=True)
+    (folder / gone.name).symlink_to(gone)
+    Best(
+        step=2, snapshot="snapshots/step-00000002", reason="It is best.", num_evaluated=1, better_than_base=True
+    ).write(run.best)
+    assert f"caution: {gone} is gone, and dress.safetensors was a link to it" in summary(run)

@@ -1,0 +1,72 @@
+"""The page of a run whose LoRAs another program trains: nothing on it awaits or blames a trainer of ours."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from dashboard.charts.axis import Look
+from dashboard.data.reader import RunReader
+from dashboard.story.curves import training_chart
+from examples.fake_run.run import FakeRun
+from shared.run_folder.heartbeat import hold_role
+from shared.run_folder.records.run_record import Imported
+from shared.run_folder.run_dir import RunDir
+from tests.dashboard.story.conftest import Show
+
+
+def imported(fake: FakeRun, folder: Path) -> RunDir:
+    """As if its snapshots had come from elsewhere."""
+    shutil.copytree(fake.run.path, folder, ignore=shutil.ignore_patterns("*.tmp", "trainer.*", "train.csv", ".claims"))
+    run = RunDir(folder)
+    (run.processes / "evaluator.json").unlink(missing_ok=True)
+    for table in (run.train_csv, run.validation_csv):
+        table.unlink(missing_ok=True)
+    run.read_record().model_copy(update={"imported": Imported(folder="/loras/dress")}).write(run.record)
+    return run
+
+
+@pytest.fixture
+def finished(states: dict[str, FakeRun], tmp_path: Path) -> RunDir:
+    return imported(states["finished"], tmp_path / "finished")
+
+
+def test_a_finished_one_is_evaluated_and_has_a_verdict_without_cures_for_training(finished: RunDir, show: Show) -> None:
+    shown = show(finished)
+    assert shown.status.parts == ("Evaluated",)
+    assert shown.status.share == 1.0
+    assert not any(shown.status.can.__dict__.values())
+    assert shown.verdict.headline.startswith("Ship step")
+    assert not any("Not checked for gap" in caution for caution in shown.verdict.cautions)
+
+
+def test_while_loras_are_awaited_it_says_so(finished: RunDir, show: Show) -> None:
+    with hold_role(finished, "importer") as status:
+        status.update("idle", message="5 LoRAs taken")
+        shown = show(finished)
+        assert shown.live
+        assert shown.status.parts[0] == "Waiting for LoRAs"
+        status.notice("coat.safetensors is left out")
+        assert any("coat.safetensors is left out" in alert.text for alert in show(finished).alerts)
+
+
+def test_what_is_not_evaluated_yet_is_named(states: dict[str, FakeRun], show: Show, tmp_path: Path) -> None:
+    run = imported(states["live"], tmp_path / "live")
+    shown = show(run)
+    assert shown.status.parts == ("not evaluated: 120, 80 (no evaluator is running)",)
+    assert 0 < shown.status.share < 1
+
+
+def test_there_are_no_training_curves_and_none_are_awaited(finished: RunDir) -> None:
+    chart = training_chart(RunReader(finished, finished.read_record().run_id), Look(), "first")
+    assert chart.figure is None
+    assert chart.absent
+    assert chart.absent.text == "Nothing to show: another program trains this LoRA."
+    assert not chart.absent.awaited
+
+
+def test_a_folder_without_a_lora_says_where_it_looks(states: dict[str, FakeRun], show: Show, tmp_path: Path) -> None:
+    run = imported(states["empty"], tmp_path / "empty")
+    assert show(run).verdict.sentence == "There was no LoRA yet in /loras/dress."
