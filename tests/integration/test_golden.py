@@ -19,6 +19,7 @@ from dashboard.data.notes import read_notes
 from dashboard.data.reader import RunReader
 from evaluator.replay import replay
 from run import app
+from shared.run_folder.averages import averaged
 from shared.run_folder.run_dir import RunDir, open_run, steps_in
 from shared.run_folder.tables import read_rows
 from tests.conftest import ROOT, Warm, check, notes
@@ -150,7 +151,8 @@ def test_a_killed_run_goes_on_from_where_the_data_set_lies_by_now_and_ends_like_
     composites = [value for value in column_of(run.metrics_csv, "composite") if value]
     assert composites == pytest.approx(expected, abs=0.05)
     assert best.confirmation
-    assert best.confirmation.finalists == (20, 40)
+    assert best.confirmation.finalists == (20, 40, averaged(20, 40)), "this version adds what follows training"
+    assert best.strength
 
 
 def column_of(path: Path, column: str) -> list[float]:

@@ -47,7 +47,8 @@ def identify(config: Config) -> dict[str, str]:
     try:
         found = base_model.identify(path, revision=revision)
     except ModelError as error:
-        raise ModelError(f"{KEY} is {config.evaluation.model}: {error}", error.hint) from None
+        told = str(error).replace("model.path", KEY)
+        raise ModelError(told if KEY in told else f"{KEY} is {path}: {error}", error.hint) from None
     _require_fitting(config)
     return {"evaluation_commit": found["commit"]} if "commit" in found else {}
 
