@@ -76,7 +76,8 @@ def train(folder: Path, name: str) -> None:
 
 def tell(run: RunDir) -> None:
     """A row for each snapshot, then the verdict."""
-    header = run.read_metric_descriptions().prices
+    metrics = run.read_metric_descriptions()
+    header, signs = metrics.prices, {column.sign.name for column in metrics.of_probes if column.sign}
     print(f"\n### {run.path.name}\n\n| step | composite | {' | '.join(column.name for column in header)} | signs |")
     print("|" + " --- |" * (3 + len(header)))
     for row in read_rows(run.metrics_csv):
