@@ -84,9 +84,7 @@ def tell(run: RunDir) -> None:
         prices = " | ".join(f"{float(row[column.name] or 'nan'):.2f}" for column in header)
         print(f"| {row['step']} | {float(row['composite'] or 0):+.2f} | {prices} | {row['signals']} |")
     if best := run.read_best():
-        told = [
-            signal for signal in best.latest_signals if signal.name in {one.sign.name for one in header if one.sign}
-        ]
+        told = [signal for signal in best.latest_signals if signal.name in signs]
         print("\n" + "\n".join(f"Step {best.latest_step}, {one.name}: {one.evidence}" for one in told))
         print(f"\nChosen: {best.step}. {best.reason}")
 

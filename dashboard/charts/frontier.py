@@ -40,10 +40,12 @@ def frontier_figure(metrics: pd.DataFrame, prices: Sequence[Column], best_step: 
     """
     table = metrics.assign(composite=metrics["composite"].where(metrics["step"] != 0, 0.0))
     traces: list[Trace] = []
+    furthest = max((column.price_limit or 0 for column in prices), default=0)
     for column, color in zip(prices, COLORS * len(prices), strict=False):
         points = table.dropna(subset=["composite", column.name]) if column.name in table else table.iloc[:0]
         if (points["step"] > 0).any():
             traces += [_points(points, column, color), *_star(points, column, best_step)]
+            furthest = max(furthest, float(points[column.name].max()))
     if not traces:
         return None
     inner = PIXELS + TITLE_PIXELS
@@ -51,7 +53,12 @@ def frontier_figure(metrics: pd.DataFrame, prices: Sequence[Column], best_step: 
     axis = OWN_AXIS | {"zeroline": True}
     layout = base_layout(inner) | {
         "hovermode": "closest",
-        "xaxis": {"gridcolor": GRID, "rangemode": "tozero", "title": {"text": say("price: 0 is the base model")}},
+        "xaxis": {
+            "gridcolor": GRID,
+            "zeroline": False,
+            "range": [-0.03 * furthest, 1.08 * furthest],
+            "title": {"text": say("price: 0 is the base model")},
+        },
         "yaxis": axis | {"domain": [0, PIXELS / inner], "tickformat": "+.3~g"},
         "annotations": [title(say("composite against the price (lower is better in both)"), PIXELS / inner)],
         "shapes": [_limit(limit) for limit in limits],

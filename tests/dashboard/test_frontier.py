@@ -42,6 +42,9 @@ def test_every_snapshot_with_both_numbers_is_a_point_and_the_chosen_one_has_a_st
     ]
     assert (star["marker"]["symbol"], numbers(star, "x"), numbers(star, "customdata")) == ("star", [0.5], [20])
     assert [shape["x0"] for shape in figure["layout"]["shapes"]] == [1.0], "a line where nothing is left"
+    low, high = figure["layout"]["xaxis"]["range"]
+    assert low < 0
+    assert high > 1, "all prices and the line are seen"
     go.Figure(with_real_colors(figure))
 
 

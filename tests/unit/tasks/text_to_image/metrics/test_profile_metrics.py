@@ -11,6 +11,7 @@ from PIL import Image, ImageFilter, ImageOps
 from pocket.garments import Garment, Mask, render
 from shared.errors import ModelError
 from tasks.text_to_image.descriptors.subject_mask import on_square
+from tasks.text_to_image.encoders.loading import load_encoder
 from tasks.text_to_image.evaluation.scorer import load_scorer
 from tasks.text_to_image.metrics import all_metrics
 from tasks.text_to_image.metrics.face import STRANGER, face_loss, picture_face
@@ -130,3 +131,20 @@ def test_style_is_the_manner_and_not_what_is_shown() -> None:
 def test_a_style_is_told_from_four_pictures_on() -> None:
     with pytest.raises(ModelError, match="from 3 training pictures: at least 4"):
         losses("style", "style_loss", Trained([GREY] * 3), [GREY])
+
+
+@pytest.mark.parametrize(("folder", "edge"), [("dinov2_folder", 2), ("siglip_folder", 4), ("clip_folder", 4)])
+def test_the_places_of_a_transformer_are_its_patches_without_other_tokens(
+    folder: str, edge: int, request: pytest.FixtureRequest
+) -> None:
+    encoder = load_encoder(str(request.getfixturevalue(folder)))
+    half = Image.new("RGB", (56, 56), "red")
+    half.paste("blue", (0, 28, 56, 56))
+    places = encoder.embed_patches(half)
+    assert len(places) == edge**2
+    assert np.linalg.norm(places, axis=1) == pytest.approx(1)
+    grid = places.reshape(edge, edge, -1)
+    changed = Image.new("RGB", (56, 56), "red")
+    other = encoder.embed_patches(changed).reshape(edge, edge, -1)
+    moved = np.linalg.norm(grid - other, axis=2)
+    assert moved[edge // 2 :].mean() > moved[: edge // 2].mean(), "row by row, from the top"
