@@ -50,8 +50,8 @@ EVALUATED = {
     4: "not everything is evaluated yet: try again",
 }
 """Exit code of the evaluator → what that means."""
-CANNOT_EVALUATE = 5
-"""The evaluator's exit code where the base model or the device is not to be had."""
+NOTHING_TO_DO, CANNOT_EVALUATE = 3, 5
+"""The evaluator's exit codes where there is nothing left, and where the base model or the device is not to be had."""
 
 
 class _Commands(TyperGroup):
@@ -239,7 +239,11 @@ def evaluate(
 
     def of_loras() -> int:
         foreign = importlib.import_module(tasks.command(DEFAULT_TASK, "foreign"))
-        made = foreign.open_folder(run, _say, follows=follow, **options)
+        made, has_all = foreign.open_folder(run, _say, follows=follow, **options)
+        if has_all and not follow and not left_to_evaluate(made):
+            _say(f"{made.path}: {EVALUATED[3]}")
+            summarise(made, Console(highlight=False))
+            return NOTHING_TO_DO
         command = python_module(foreign.IMPORTER, made.path, "--patience", patience, *(["--follow"] if follow else []))
         return _supervise(made, made.read_config(), with_dashboard=dashboard, importer=command)
 

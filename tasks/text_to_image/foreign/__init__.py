@@ -17,6 +17,6 @@ IMPORTER = f"{__name__}.importer"
 """The program that takes what comes later."""
 
 
-def open_folder(folder: Path, say: Say, *, follows: bool, **options: Any) -> RunDir:
-    """The run folder of the LoRAs in a folder. options: as `Options` names them."""
+def open_folder(folder: Path, say: Say, *, follows: bool, **options: Any) -> tuple[RunDir, bool]:
+    """The run folder of the LoRAs in a folder, and whether it has all of them. options: as `Options` names them."""
     return folder_run.open_folder(folder, Options(**options), say, follows=follows)

@@ -36,8 +36,8 @@ TRAINERS = {"peft": "PEFT", "diffusers": "diffusers", "kohya": ""}
 """Who writes files of a format, where no header says so."""
 
 
-def open_folder(folder: Path, options: Options, say: Say, *, follows: bool) -> RunDir:
-    """The run folder of the LoRAs in `folder`, with those in it that are whole.
+def open_folder(folder: Path, options: Options, say: Say, *, follows: bool) -> tuple[RunDir, bool]:
+    """The run folder of the LoRAs in `folder`, with those in it that are whole, and whether these are all.
 
     follows: others may come, so that none need be there yet.
 
@@ -169,7 +169,7 @@ def _data(folder: Path, options: Options) -> Path:
 
 def _open(
     folder: Path, options: Options, config: Config, contents: Contents, numbered: Numbered | None, say: Say
-) -> RunDir:
+) -> tuple[RunDir, bool]:
     imported = Imported(
         folder=str(folder.resolve()),
         pattern=options.pattern,
@@ -182,8 +182,9 @@ def _open(
     for sentence in _about(contents, numbered, imported):
         say(sentence)
     run = open_or_create(config, _importing(imported), Resume(new=options.new), say, lambda: None)
-    Bringing(run, say).bring(contents)
-    return run
+    bringing = Bringing(run, say)
+    bringing.bring(contents)
+    return run, not bringing.unsettled
 
 
 def _require_same_source(config: Config, imported: Imported) -> None:

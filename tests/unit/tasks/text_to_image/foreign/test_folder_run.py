@@ -54,7 +54,8 @@ def of_pictures(folder: Path, count: int, seed: int) -> Path:
 def opened(folder: Path, tmp_path: Path, **options: object) -> tuple[RunDir, list[str]]:
     said: list[str] = []
     given = {"base": "", "output": tmp_path / "runs", "overrides": ("data.resolution=32",), **options}
-    return folder_run.open_folder(folder, Options(**given), said.append, follows=False), said  # type: ignore[arg-type]
+    run, _ = folder_run.open_folder(folder, Options(**given), said.append, follows=False)  # type: ignore[arg-type]
+    return run, said
 
 
 def test_it_becomes_a_run_of_links_whose_references_are_all_held_out(
