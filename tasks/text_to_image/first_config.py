@@ -262,6 +262,8 @@ def _subject(proposal: Proposal, preset: Preset) -> dict[str, Choice]:
     if proposal.class_word:
         choices["data.class_word"] = Choice(proposal.class_word, "what kind of thing it is, for probe prompts")
     kinds, what = (2, "unrelated and of the class word") if proposal.class_word else (1, "unrelated")
+    if preset.name.startswith(POCKET):
+        return {**choices, "evaluation.probes": Choice(0, "off: the miniature model knows nothing unrelated")}
     if _is_slow(preset):
         reason = f"off: drawing on a CPU is slow; {PROBES} would add {kinds * PROBES} pictures to every snapshot"
         return {**choices, "evaluation.probes": Choice(0, reason)}

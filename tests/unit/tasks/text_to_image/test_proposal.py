@@ -125,6 +125,7 @@ def test_a_person_without_a_face_encoder_is_judged_by_whole_pictures_and_the_con
     assert config.evaluation.face == "none"
     assert "pip install 'darkroom[faces]'" in text
     assert config.evaluation.fashion_clip == "pocket"
+    assert config.evaluation.probes == 0, "to it every prompt is one of garments"
     _, path = rendered(tmp_path, Proposal("person", "why", has_face_encoder=True), preset, "pocket")
     assert load_config(path).evaluation.face == "dlib"
 
