@@ -1,6 +1,7 @@
 """The page of votes in simplified Chinese."""
 
 TEXTS: dict[str, str] = {
+    "No vote compares snapshots that may win.": "没有选票比较过有望胜出的快照。",
     "model judge": "模型评判",
     "1: a vision-language model answers yes to every question of the checklist": "1：视觉语言模型对清单上的每个问题都回答“是”",
     "Vote": "投票",

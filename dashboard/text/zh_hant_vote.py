@@ -1,6 +1,7 @@
 """The page of votes in traditional Chinese."""
 
 TEXTS: dict[str, str] = {
+    "No vote compares snapshots that may win.": "沒有選票比較過有望勝出的快照。",
     "model judge": "模型評判",
     "1: a vision-language model answers yes to every question of the checklist": "1：視覺語言模型對清單上的每個問題都回答「是」",
     "Vote": "投票",

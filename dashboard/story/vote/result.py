@@ -64,8 +64,7 @@ def vote_result(reader: RunReader) -> VoteResult:
     found = best.votes if best else None
     counting = is_behind(reader, votes)
     if found is None:
-        waits = say("The votes are being counted …") if counting else say("Nobody has voted yet.")
-        return VoteResult(waits, "", counting, problems=votes.problems)
+        return VoteResult(_none_yet(votes, counting=counting), "", counting, problems=votes.problems)
     return VoteResult(
         _headline(found),
         told(found.reason_phrases, found.reason),
@@ -83,7 +82,13 @@ def is_behind(reader: RunReader, votes: Votes) -> bool:
     best, said = reader.best(), votes.telling
     if best is None or not said:
         return False
-    return best.votes is None or parse_time(best.created) < max(parse_time(vote.created) for vote in said)
+    return parse_time(best.created) < max(parse_time(vote.created) for vote in said)
+
+
+def _none_yet(votes: Votes, *, counting: bool) -> str:
+    if counting:
+        return say("The votes are being counted …")
+    return say("No vote compares snapshots that may win.") if votes.telling else say("Nobody has voted yet.")
 
 
 def _headline(found: VoteVerdict) -> str:
