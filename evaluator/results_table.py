@@ -61,9 +61,10 @@ def ending(config: Config) -> Ending:
     settings = config.evaluation
     named = settings.model_fields_set
     return Ending(
-        settings.averages if "averages" in named else 0,
-        settings.confirm_prompts > 0,
-        settings.strengths if "strengths" in named else (),
+        num_averages=settings.averages if "averages" in named else 0,
+        confirms=settings.confirm_prompts > 0,
+        num_finalists=settings.finalists,
+        strengths=settings.strengths if "strengths" in named else (),
     )
 
 

@@ -18,13 +18,14 @@ from evaluator.selection.held_out_losses import Validated
 from evaluator.selection.ranking import Ranking, rank
 from evaluator.selection.summary import Summary
 from shared.run_folder.metric_descriptions import Words
-from shared.run_folder.pending import NUM_FINALISTS
 from shared.run_folder.phrase import Phrase, joined, phrase
 from shared.run_folder.records.best import Confirmation, Interval
 from shared.run_folder.records.evaluation_result import Sample
 from shared.statistics.paired import LEVEL, Estimate, estimate, prompts
 
 Evaluations = Mapping[int, Sequence[Sample]]
+NUM_FINALISTS = 3
+"""Unless a config says otherwise (`evaluation.finalists`)."""
 
 
 def finalists(ranking: Ranking, count: int = NUM_FINALISTS) -> tuple[int, ...]:
@@ -37,13 +38,17 @@ def finalists(ranking: Ranking, count: int = NUM_FINALISTS) -> tuple[int, ...]:
 
 
 def confirm(
-    first: Ranking, evaluations: Evaluations, again: Evaluations, validations: Sequence[Validated] = ()
+    first: Ranking,
+    evaluations: Evaluations,
+    again: Evaluations,
+    validations: Sequence[Validated] = (),
+    count: int = NUM_FINALISTS,
 ) -> Confirmation | None:
-    """Choose among the finalists by all their pictures. again: of step 0 and every finalist, evaluated again.
+    """Choose among `count` finalists by all their pictures. again: of step 0 and every finalist, evaluated again.
 
     None while one of them is missing, or a composite, or where there is no new picture.
     """
-    steps = finalists(first)
+    steps = finalists(first, count)
     if first.best is None or not {0, *steps} <= again.keys():
         return None
     added = {step: _new(evaluations[step], again[step]) for step in (0, *steps)}
@@ -145,14 +150,14 @@ def _left_out(first: Ranking, steps: Collection[int]) -> Iterator[Phrase]:
             "Step {step}, which cannot be told from the best either, was not: the final takes the best {count} by "
             "composite.",
             step=others[0],
-            count=NUM_FINALISTS,
+            count=len(steps),
         )
     elif others:
         yield phrase(
             "Steps {steps}, which cannot be told from the best either, were not: the final takes the best {count} by "
             "composite.",
             steps=listed(others),
-            count=NUM_FINALISTS,
+            count=len(steps),
         )
 
 

@@ -64,6 +64,7 @@ class Ending:
     """Averages of neighbours of the best snapshot."""
     confirms: bool = False
     """The finalists again."""
+    num_finalists: int = confirmation.NUM_FINALISTS
     strengths: Sequence[float] = ()
     """At which the one to ship is drawn, beside 1."""
 
@@ -85,7 +86,7 @@ def decide(evidence: Evidence, config: Config, ending: Ending) -> Verdict:
         probes={step: result.probes for step, result in evidence.evaluations.items() if result.status == "ok"},
     )
     advice = stop_rule.advise_stop(found, config.stop, config.train.max_train_steps)
-    best = _best(evidence, found, mixed, judged, advice, confirms=ending.confirms)
+    best = _best(evidence, found, mixed, judged, advice, ending)
     if best:
         best = best.model_copy(update={"averages": found.averages(ending.num_averages)})
         best = _with_strength(evidence, found, best, ending.strengths)
@@ -109,15 +110,14 @@ def _best(
     mixed: Sequence[Column],
     judged: Sequence[Agreement],
     advice: Advice,
-    *,
-    confirms: bool,
+    ending: Ending,
 ) -> Best | None:
     first = found.best
     if first is None:
         return None
-    final = confirmed = _confirmation(evidence, found)
+    final = confirmed = _confirmation(evidence, found, ending)
     selection = first if confirmed is None or confirmed.agrees else found.selection_of(confirmed.step)
-    finalists = confirmation.finalists(found)
+    finalists = confirmation.finalists(found, ending.num_finalists)
     competing = contest(found, finalists, {step for vote in evidence.votes.telling for step in vote.steps})
     samples = _samples(evidence.evaluations)
     voted = outcome(found, competing, evidence.votes, samples, selection.step) if competing else None
@@ -133,7 +133,7 @@ def _best(
     summaries = {summary.step: summary for summary in found.summaries}
     shipped, latest = summaries[selection.step], found.snapshots[-1]
     warnings = (
-        *_cautions(evidence, found, selection, confirmed, confirms=confirms),
+        *_cautions(evidence, found, selection, confirmed, ending),
         *cautions.computed_in_two_ways(mixed),
         *calibration.remarks(judged),
         *cautions.never_computed(_blank_losses(found), evidence.evaluations[0].missing),
@@ -161,7 +161,7 @@ def _best(
         latest_step=latest.step,
         latest_signals=latest.signals,
         advice=advice,
-        finalists=finalists if confirms else (),
+        finalists=finalists if ending.confirms else (),
         confirmation=final,
         votes=voted,
         contest=competing,
@@ -201,13 +201,14 @@ def _with_strength(evidence: Evidence, found: Ranking, best: Best, wanted: Seque
 
 
 def _cautions(
-    evidence: Evidence, found: Ranking, selection: Selection, confirmed: Confirmation | None, *, confirms: bool
+    evidence: Evidence, found: Ranking, selection: Selection, confirmed: Confirmation | None, ending: Ending
 ) -> Iterator[Phrase]:
     if confirmed and confirmed.flagged and not selection.flagged:
         yield cautions.flagged_in_the_final(selection.step)
     drawn_again = {step for step in _samples(evidence.confirmations) if step > 0}
-    if confirms and confirmed is None and drawn_again:
-        yield from cautions.unconfirmed(selection.step, confirmation.finalists(found), drawn_again)
+    if ending.confirms and confirmed is None and drawn_again:
+        finalists = confirmation.finalists(found, ending.num_finalists)
+        yield from cautions.unconfirmed(selection.step, finalists, drawn_again)
     proven = (confirmed or selection).better_than_base
     num_prompts = confirmed.num_prompts if confirmed else selection.composite.num_prompts
     yield from cautions.of_references(found)
@@ -226,10 +227,11 @@ def _blank_losses(found: Ranking) -> list[Column]:
     return [column for column in expected if column.name not in known]
 
 
-def _confirmation(evidence: Evidence, found: Ranking) -> Confirmation | None:
+def _confirmation(evidence: Evidence, found: Ranking, ending: Ending) -> Confirmation | None:
     """Once every finalist has been evaluated again."""
     again = _samples(evidence.confirmations)
-    return confirmation.confirm(found, _samples(evidence.evaluations), again, evidence.validations)
+    evaluations, count = _samples(evidence.evaluations), ending.num_finalists
+    return confirmation.confirm(found, evaluations, again, evidence.validations, count)
 
 
 def _anchors(evidence: Evidence, base: Summary) -> dict[str, Anchors]:

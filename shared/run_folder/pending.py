@@ -17,8 +17,6 @@ from shared.run_folder.run_dir import ResultKind, RunDir, steps_in, strength_kin
 from shared.run_folder.tables import listed
 
 BASE_MODEL = 0
-NUM_FINALISTS = 3
-"""Snapshots evaluated again at the end, with the base model."""
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,6 @@ from shared.files.progress_lines import spoken
 from shared.launch import relocation
 from shared.launch.task import Plan, Say
 from shared.machine.disk import ResultBytes
-from shared.run_folder.pending import NUM_FINALISTS
 from shared.run_folder.records.export_format import ExportFormat
 from shared.run_folder.records.run_record import DatasetRecord, InitialLora
 from shared.run_folder.run_dir import RunDir
@@ -148,7 +147,7 @@ def result_bytes(config: Config) -> ResultBytes:
     snapshot = prompts * evaluation.num_seeds * picture
     return ResultBytes(
         per_snapshot=snapshot,
-        at_the_end=(1 + NUM_FINALISTS) * again * evaluation.confirm_seeds * picture
+        at_the_end=(1 + evaluation.finalists) * again * evaluation.confirm_seeds * picture
         + len(evaluation.strengths) * snapshot,
     )
 

@@ -18,7 +18,7 @@ from shared.config.save_interval import steps_due
 from shared.data.references import further, own_prompts
 from shared.errors import ConfigError, RunFolderError
 from shared.run_folder.leases import living_claims
-from shared.run_folder.pending import NUM_FINALISTS, Work, in_order
+from shared.run_folder.pending import Work, in_order
 from shared.run_folder.records.best import Best
 from shared.run_folder.run_dir import steps_in
 from shared.run_folder.times import seconds_since, utc_now
@@ -142,7 +142,7 @@ def _num_finals(reader: RunReader, best: Best | None, works: Sequence[Work], pla
         return 0
     if best and not best.finalists:
         return 0
-    return 1 + min(NUM_FINALISTS, len({*reader.snapshot_steps(), *planned}))
+    return 1 + min(reader.config.evaluation.finalists, len({*reader.snapshot_steps(), *planned}))
 
 
 def _training_seconds(reader: RunReader, programs: Programs, planned: Sequence[int]) -> float | None:

@@ -84,10 +84,13 @@ class EvaluationConfig(Section):
         ge=1,
         description="Evaluate every so many snapshots, and the last; the others are recorded as skipped.",
     )
+    finalists: Annotated[int, Rule.UPKEEP] = Field(
+        default=3, ge=1, le=10, description="Snapshots that are evaluated again at the end, with the base model."
+    )
     confirm_prompts: Annotated[int, Rule.RESULTS] = Field(
         default=16,
         ge=0,
-        description="At the end the three best snapshots are evaluated again: on the same captions, and on up to so "
+        description="At the end the best snapshots are evaluated again: on the same captions, and on up to so "
         "many further held-out ones, as far as there are; 0: they are not.",
     )
     confirm_seeds: Annotated[int, Rule.RESULTS] = Field(

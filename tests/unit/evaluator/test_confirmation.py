@@ -35,6 +35,14 @@ def test_the_chosen_one_and_the_two_best_others_are_finalists():
     assert equals.best.step in finalists(equals)
 
 
+def test_the_number_of_finalists_is_a_setting():
+    rows = first_of(0.05, 0.1, 0.3, 0.29)
+    found = confirm(rank(rows), rows, again({300: 0.3, 400: 0.4}), count=2)
+    assert found
+    assert found.finalists == (300, 400)
+    assert confirm(rank(rows), rows, again({300: 0.3, 400: 0.4}), count=3) is None, "one is missing"
+
+
 def test_a_snapshot_that_ignores_its_prompts_is_no_finalist():
     rows = {0: evaluation(), 100: evaluation(0.1, 1), 200: evaluation(0.3, 2, overrides={"clip_t": 0.1})}
     assert finalists(rank(rows)) == (100,)
