@@ -89,7 +89,9 @@ class PresetRecord(BaseModel):
 
 
 class RunRecord(Record):
-    """`run.json`: what this run is; written once, but for `changes`, and a hub id's commit that became known later."""
+    """`run.json`: what this run is; written once, but for `changes` and what became known later: a hub id's commit,
+    whose files are `imported`.
+    """
 
     run_id: str
     name: str

@@ -43,7 +43,7 @@ class Bringing:
         except ConfigError as error:
             self._tell(f"{error}; {error.hint}")
             return 0
-        self._note_unit(numbered.unit)
+        self._note(numbered.unit, contents.trainer)
         for sentence in numbered.said:
             self._tell(sentence)
         known = {label: step for step, label in taken.items()}
@@ -55,11 +55,13 @@ class Bringing:
         record = self.run.read_record().imported
         return record.unit if record and taken else None
 
-    def _note_unit(self, unit: Unit) -> None:
+    def _note(self, unit: Unit, trainer: str) -> None:
+        """What the record could not say of a folder that was empty when the run was made."""
         record = self.run.read_record()
-        if record.imported and record.imported.unit != unit:
-            imported = record.imported.model_copy(update={"unit": unit})
-            record.model_copy(update={"imported": imported}).write(self.run.record)
+        assert record.imported
+        noted = record.imported.model_copy(update={"unit": unit, "trainer": record.imported.trainer or trainer})
+        if noted != record.imported:
+            record.model_copy(update={"imported": noted}).write(self.run.record)
 
     def _is_ready(self, one: Found, when: When, taken: Collection[str]) -> bool:
         """Whether it is written to its end, or no more will come."""

@@ -32,8 +32,6 @@ EXPORTS = (
     ExportFormat(name="kohya", programs="ComfyUI, A1111, Forge", ending="-fp16.safetensors"),
     ExportFormat(name="peft", programs="PEFT", ending="-fp16.zip"),
 )
-TRAINERS = {"peft": "PEFT", "diffusers": "diffusers", "kohya": ""}
-"""Who writes files of a format, where no header says so."""
 
 
 def open_folder(folder: Path, options: Options, say: Say, *, follows: bool) -> tuple[RunDir, bool]:
@@ -173,7 +171,7 @@ def _open(
     imported = Imported(
         folder=str(folder.resolve()),
         pattern=options.pattern,
-        trainer=_trainer(contents),
+        trainer=contents.trainer,
         unit=numbered.unit if numbered else "step",
         copies=options.copies,
     )
@@ -217,19 +215,6 @@ def _about(contents: Contents, numbered: Numbered | None, imported: Imported) ->
     if contents.pickles:
         named = ", ".join(contents.pickles)
         yield f"left out, because a pickle can run any code when it is read: {named}; save LoRAs as .safetensors"
-
-
-def _trainer(contents: Contents) -> str:
-    """The program that wrote most of them."""
-    named = [one.facts.trainer or _by_form(one) for one in contents.loras if not one.fault]
-    return max(sorted(set(named)), key=named.count, default="")
-
-
-def _by_form(one: Found) -> str:
-    try:
-        return TRAINERS[lora_file.look(one.place).form]
-    except ConfigError:
-        return ""
 
 
 def _importing(imported: Imported) -> Task:

@@ -28,6 +28,8 @@ STATE = re.compile(
     r"(optimizer|scheduler|scaler|random_states|rng_state|training_args|train_state|ema).*", re.IGNORECASE
 )
 """Names of pickles that are a trainer's own state, and no LoRA."""
+TRAINERS = {"peft": "PEFT", "diffusers": "diffusers"}
+"""Who writes files of a form, where no header says so."""
 SETTLED_SECONDS = 5.0
 """After its last change a whole file is taken to be written to its end, by the clock of the folder's machine."""
 
@@ -64,6 +66,13 @@ class Contents:
     """Safetensors that are no LoRA."""
     pickles: tuple[str, ...] = ()
     """Files that may be LoRAs and are never read."""
+
+    @property
+    def trainer(self) -> str:
+        """The program that wrote most of them, as far as they tell; else empty."""
+        told = [one.facts.trainer or _by_form(one) for one in self.loras if not one.fault]
+        named = [name for name in told if name]
+        return max(sorted(set(named)), key=named.count, default="")
 
 
 @dataclass
@@ -117,6 +126,13 @@ class Search:
         if key not in self._known:
             self._known[key] = _look(place, files, name, label, state)
         return self._known[key]
+
+
+def _by_form(one: Found) -> str:
+    try:
+        return TRAINERS.get(lora_file.look(one.place).form, "")
+    except ConfigError:
+        return ""
 
 
 def _below(folder: Path) -> Iterator[tuple[Path, tuple[Path, ...], str]]:
