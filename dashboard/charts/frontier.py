@@ -6,7 +6,6 @@ import html
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from dashboard.charts.parts import (
@@ -43,9 +42,9 @@ def frontier_figure(metrics: pd.DataFrame, prices: Sequence[Column], best_step: 
     furthest = max((column.price_limit or 0 for column in prices), default=0)
     for column, color in zip(prices, COLORS * len(prices), strict=False):
         points = table.dropna(subset=["composite", column.name]) if column.name in table else table.iloc[:0]
-        if (points["step"] > 0).any():
+        if (points["step"].to_numpy(dtype=float) > 0).any():
             traces += [_points(points, column, color), *_star(points, column, best_step)]
-            furthest = max(furthest, float(points[column.name].max()))
+            furthest = max(furthest, float(points[column.name].to_numpy(dtype=float).max()))
     if not traces:
         return None
     inner = PIXELS + TITLE_PIXELS
@@ -87,17 +86,18 @@ def _points(points: pd.DataFrame, column: Column, color: str) -> Trace:
 
 
 def _star(points: pd.DataFrame, column: Column, best_step: int | None) -> list[Trace]:
-    chosen = points[points["step"] == best_step]
-    if chosen.empty:
+    at_best = points["step"].to_numpy(dtype=float) == best_step
+    if not at_best.any():
         return []
+    x, y, steps = (points[name].to_numpy(dtype=float)[at_best] for name in (column.name, "composite", "step"))
     return [
         {
             "type": "scatter",
             "mode": "markers",
             "name": say("best"),
-            "x": packed(chosen[column.name].to_numpy(dtype=float), "f4"),
-            "y": packed(chosen["composite"].to_numpy(dtype=float), "f4"),
-            "customdata": packed(np.asarray([best_step], dtype=float), "i4"),
+            "x": packed(x, "f4"),
+            "y": packed(y, "f4"),
+            "customdata": packed(steps, "i4"),
             "marker": {"symbol": "star", "size": 13, "color": ORANGE, "line": {"width": 1, "color": PAGE}},
             "hovertemplate": say("best snapshot"),
             "showlegend": False,
