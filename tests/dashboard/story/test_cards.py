@@ -56,7 +56,7 @@ def test_a_card_says_what_the_first_screen_says(all_states: dict[str, FakeRun]) 
         assert (card.state[0], card.tone, card.live) == (whole.status.parts[0], whole.status.tone, whole.live), name
         if best:
             found = (card.best, card.wins, card.of, card.thumbnail, card.headline)
-            assert found == (best.step, best.wins, best.of, best.thumbnail, whole.verdict.headline), name
+            assert found == (str(best.step), best.wins, best.of, best.thumbnail, whole.verdict.headline), name
         else:
             assert (card.best, card.won, card.headline) == (None, "", "")
     assert shown["finished"].won == "8 of 8 prompts"
