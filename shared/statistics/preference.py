@@ -178,7 +178,8 @@ def _laplace(
     log_likelihood = float(xlogy(wins_SS, chances_SS).sum())
     log_prior = -0.5 * float(off_S @ precision_SS @ off_S)
     log_volumes = 0.5 * (np.linalg.slogdet(around_SS)[1] - np.linalg.slogdet(covariance_SS)[1])
-    return log_likelihood + log_prior + float(log_volumes), scale, mode_S, np.linalg.cholesky(around_SS)
+    root_SS = np.asarray(np.linalg.cholesky(around_SS), dtype=np.float64)
+    return log_likelihood + log_prior + float(log_volumes), scale, mode_S, root_SS
 
 
 def _curvature(votes_SS: Numbers, chances_SS: Numbers, scale: float) -> Numbers:

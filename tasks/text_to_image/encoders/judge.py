@@ -62,8 +62,9 @@ def load_judge(source: str, device: str = "cpu") -> Judge:
     if not (weights := sorted(folder.glob(WEIGHTS[0]))):
         raise ModelError(f"judge {source} has no model*.safetensors", "write it with `save_pretrained`")
     dtype = torch.float32 if device == "cpu" else torch.bfloat16
+    kind: Any = AutoModelForImageTextToText
     try:
-        model, info = AutoModelForImageTextToText.from_pretrained(
+        model, info = kind.from_pretrained(
             folder, dtype=dtype, use_safetensors=True, local_files_only=True, output_loading_info=True
         )
         processor = AutoProcessor.from_pretrained(folder, backend="pil", local_files_only=True)
