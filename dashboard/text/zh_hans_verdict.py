@@ -66,6 +66,7 @@ TEXTS: dict[str, str] = {
     # how good it is
     "Over {prompts} it is better than {base} by the composite{interval}: {differences}.": "在 {prompts}上，它的综合得分优于{base}{interval}：{differences}。",
     "Over {prompts} it is not shown to be better than {base} by the composite{interval}: {differences}.": "在 {prompts}上，它的综合得分没有显示出优于{base}{interval}：{differences}。",
+    "The first evaluation alone, over {prompts}: composite{interval}; {differences}.": "仅第一次评估，在 {prompts}上：综合得分{interval}；{differences}。",
     "Real {sample}s score {real:.3f} in {title}: to score below {base} is right here.": "真实{sample}的 {title} 为 {real:.3f}，所以这里低于{base}是对的。",
     "Real {sample}s score {real:.3f} in {title}: to score above {base} is right here.": "真实{sample}的 {title} 为 {real:.3f}，所以这里高于{base}是对的。",
     "But it {does}, as does every other snapshot.": "但它和其他所有快照一样{does}。",
@@ -86,8 +87,8 @@ TEXTS: dict[str, str] = {
     "Both evaluations together choose step {chosen}, not step {first}: their composites hardly differ ({level:+.4f} and {first_level:+.4f}).": "两次评估合起来选第 {chosen} 步，而不是第 {first} 步：两者的综合得分几乎相同（{level:+.4f} 和 {first_level:+.4f}）。",
     "Both evaluations together choose step {chosen} (composite {level:+.2f}), not step {first} ({first_level:+.2f}).": "两次评估合起来选第 {chosen} 步（综合得分 {level:+.2f}），而不是第 {first} 步（{first_level:+.2f}）。",
     "Step {step} {reason} and was passed over.": "第 {step} 步{reason}，已跳过。",
-    "Over {prompts} of both evaluations it is better than {base}: this is what counts.": "合计两次评估的 {prompts}，它优于{base}：以此为准。",
-    "Over {prompts} of both evaluations it is not shown to be better than {base}: this is what counts.": "合计两次评估的 {prompts}，没有显示出它优于{base}：以此为准。",
+    "Over {prompts} of both evaluations step {step} is better than {base} by the composite{interval}.": "合计两次评估的 {prompts}，第 {step} 步的综合得分优于{base}{interval}。",
+    "Over {prompts} of both evaluations step {step} is not shown to be better than {base} by the composite{interval}.": "合计两次评估的 {prompts}，第 {step} 步的综合得分没有显示出优于{base}{interval}。",
     # what to know before betting on it
     "On all pictures of the final, step {step} fails a guard or shows a sign of overfitting, as every other finalist does: no snapshot can be recommended.": "按复评的全部图片，第 {step} 步和其他参加复评的快照一样未通过底线检查或有过拟合迹象：没有可以推荐的快照。",
     "The final has looked at {steps}, not yet at step {step}: until then, this choice rests on the first evaluation alone.": "复评已看{steps}，还没有看第 {step} 步：在此之前，这个选择只依据第一次评估。",

@@ -66,6 +66,7 @@ TEXTS: dict[str, str] = {
     # how good it is
     "Over {prompts} it is better than {base} by the composite{interval}: {differences}.": "在 {prompts}上，它的綜合得分優於{base}{interval}：{differences}。",
     "Over {prompts} it is not shown to be better than {base} by the composite{interval}: {differences}.": "在 {prompts}上，它的綜合得分沒有顯示出優於{base}{interval}：{differences}。",
+    "The first evaluation alone, over {prompts}: composite{interval}; {differences}.": "僅第一次評估，在 {prompts}上：綜合得分{interval}；{differences}。",
     "Real {sample}s score {real:.3f} in {title}: to score below {base} is right here.": "真實{sample}的 {title} 為 {real:.3f}，所以這裡低於{base}是對的。",
     "Real {sample}s score {real:.3f} in {title}: to score above {base} is right here.": "真實{sample}的 {title} 為 {real:.3f}，所以這裡高於{base}是對的。",
     "But it {does}, as does every other snapshot.": "但它和其他所有快照一樣{does}。",
@@ -86,8 +87,8 @@ TEXTS: dict[str, str] = {
     "Both evaluations together choose step {chosen}, not step {first}: their composites hardly differ ({level:+.4f} and {first_level:+.4f}).": "兩次評估合起來選第 {chosen} 步，而不是第 {first} 步：兩者的綜合得分幾乎相同（{level:+.4f} 和 {first_level:+.4f}）。",
     "Both evaluations together choose step {chosen} (composite {level:+.2f}), not step {first} ({first_level:+.2f}).": "兩次評估合起來選第 {chosen} 步（綜合得分 {level:+.2f}），而不是第 {first} 步（{first_level:+.2f}）。",
     "Step {step} {reason} and was passed over.": "第 {step} 步{reason}，已跳過。",
-    "Over {prompts} of both evaluations it is better than {base}: this is what counts.": "合計兩次評估的 {prompts}，它優於{base}：以此為準。",
-    "Over {prompts} of both evaluations it is not shown to be better than {base}: this is what counts.": "合計兩次評估的 {prompts}，沒有顯示出它優於{base}：以此為準。",
+    "Over {prompts} of both evaluations step {step} is better than {base} by the composite{interval}.": "合計兩次評估的 {prompts}，第 {step} 步的綜合得分優於{base}{interval}。",
+    "Over {prompts} of both evaluations step {step} is not shown to be better than {base} by the composite{interval}.": "合計兩次評估的 {prompts}，第 {step} 步的綜合得分沒有顯示出優於{base}{interval}。",
     # what to know before betting on it
     "On all pictures of the final, step {step} fails a guard or shows a sign of overfitting, as every other finalist does: no snapshot can be recommended.": "按複評的全部圖片，第 {step} 步和其他參加複評的快照一樣未通過底線檢查或有過擬合跡象：沒有可以推薦的快照。",
     "The final has looked at {steps}, not yet at step {step}: until then, this choice rests on the first evaluation alone.": "複評已看{steps}，還沒有看第 {step} 步：在此之前，這個選擇只依據第一次評估。",

@@ -156,16 +156,27 @@ def passed_over(selection: Selection) -> Iterator[Phrase]:
 
 
 def findings(
-    selection: Selection, chosen: Summary, metrics: MetricDescriptions, fallen: Sequence[Guard], *, one_prompt: bool
+    selection: Selection,
+    chosen: Summary,
+    metrics: MetricDescriptions,
+    fallen: Sequence[Guard],
+    *,
+    one_prompt: bool,
+    confirmed: bool = False,
 ) -> Iterator[Phrase]:
-    """Whether it is better than the base model, and what speaks against it."""
+    """Whether it is better than the base model, and what speaks against it.
+
+    confirmed: the final says whether it is better, so of these pictures only the numbers are said.
+    """
     said = {
         "prompts": over(selection.composite.num_prompts, metrics.words, one_prompt=one_prompt),
         "base": metrics.words.base,
-        "interval": _composite(selection.composite),
+        "interval": with_interval(selection.composite),
         "differences": _in_words(selection.deltas, metrics),
     }
-    if selection.better_than_base:
+    if confirmed:
+        yield phrase("The first evaluation alone, over {prompts}: composite{interval}; {differences}.", **said)
+    elif selection.better_than_base:
         yield phrase("Over {prompts} it is better than {base} by the composite{interval}: {differences}.", **said)
     else:
         yield phrase(
@@ -210,8 +221,11 @@ def unguarded(columns: Sequence[Column]) -> Iterator[Phrase]:
         yield phrase("The guard {title} could not be checked; `reason` in metrics.csv says why.", title=column.title)
 
 
-def _composite(composite: Estimate) -> Phrase | str:
-    """With its interval, negative is better; empty without one. Metrics may agree without any being sure by itself."""
+def with_interval(composite: Estimate) -> Phrase | str:
+    """A composite with its interval, negative is better; empty without one.
+
+    Metrics may agree without any being sure by itself.
+    """
     if composite.low is None or composite.high is None:
         return ""
     return phrase(

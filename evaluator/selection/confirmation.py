@@ -13,7 +13,7 @@ import math
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from evaluator.selection.choice import listed, over
+from evaluator.selection.choice import listed, over, with_interval
 from evaluator.selection.held_out_losses import Validated
 from evaluator.selection.ranking import Ranking, rank
 from evaluator.selection.summary import Summary
@@ -66,6 +66,7 @@ def confirm(
     drawn_again = {unit[sample.prompt_id] for sample in added[0]}
     same = drawn_again & {unit[sample.prompt_id] for sample in evaluations[0]}
     sentences = (
+        _sureness(chosen.step, found, first.metrics.words, one_prompt=pooled.one_prompt),
         _how(steps, len(same), len(drawn_again - same), _num_seeds(added[0]), pooled),
         *_left_out(first, steps),
         _outcome(first.best.step, levels, chosen.step),
@@ -73,7 +74,6 @@ def confirm(
             phrase("Step {step} {reason} and was passed over.", step=step, reason=pooled.objections[step])
             for step in _passed_over(pooled, finals)
         ),
-        _sureness(found, first.metrics.words, one_prompt=pooled.one_prompt),
     )
     return Confirmation(
         step=chosen.step,
@@ -186,18 +186,22 @@ def _outcome(first: int, levels: Mapping[int, float], chosen: int) -> Phrase:
     )
 
 
-def _sureness(composite: Estimate, words: Words, *, one_prompt: bool) -> Phrase:
-    count = over(composite.num_prompts, words, one_prompt=one_prompt)
+def _sureness(step: int, composite: Estimate, words: Words, *, one_prompt: bool) -> Phrase:
+    """What counts."""
+    said = {
+        "step": step,
+        "prompts": over(composite.num_prompts, words, one_prompt=one_prompt),
+        "base": words.base,
+        "interval": with_interval(composite),
+    }
     if composite.is_below_zero:
         return phrase(
-            "Over {prompts} of both evaluations it is better than {base}: this is what counts.",
-            prompts=count,
-            base=words.base,
+            "Over {prompts} of both evaluations step {step} is better than {base} by the composite{interval}.", **said
         )
     return phrase(
-        "Over {prompts} of both evaluations it is not shown to be better than {base}: this is what counts.",
-        prompts=count,
-        base=words.base,
+        "Over {prompts} of both evaluations step {step} is not shown to be better than {base} by the "
+        "composite{interval}.",
+        **said,
     )
 
 

@@ -119,9 +119,10 @@ class Ranking:
         return min(self.eligible, key=lambda summary: self.trend.level(summary.step)).step
 
     def selection_of(self, step: int, why: Phrase | None = None) -> Selection:
-        """What there is to say for shipping a candidate in place of `best`: the final chose it, or else `why`."""
+        """What there is to say for shipping this candidate: the final chose it, `best` or another, or else `why`."""
         chosen = next(summary for summary in self.candidates if summary.step == step)
-        return self._describe(chosen, self._top, self.best.step if self.best else None, why)
+        overruled = self.best.step if self.best and self.best.step != step else None
+        return self._describe(chosen, self._top, overruled, why, confirmed=why is None)
 
     @cached_property
     def flagged(self) -> dict[int, tuple[bool, bool]]:
@@ -194,7 +195,13 @@ class Ranking:
         return sum(summary.step > 0 for summary in self.summaries)
 
     def _describe(
-        self, chosen: Summary, top: int, overruled: int | None = None, why: Phrase | None = None
+        self,
+        chosen: Summary,
+        top: int,
+        overruled: int | None = None,
+        why: Phrase | None = None,
+        *,
+        confirmed: bool = False,
     ) -> Selection:
         composite = self._composite(chosen)
         assert composite is not None, "a candidate has a composite"
@@ -217,7 +224,14 @@ class Ranking:
                 if why is None
                 else (why, *passed_over(selection))
             ),
-            *findings(selection, chosen, self.metrics, self._fallen(chosen), one_prompt=self.one_prompt),
+            *findings(
+                selection,
+                chosen,
+                self.metrics,
+                self._fallen(chosen),
+                one_prompt=self.one_prompt,
+                confirmed=confirmed,
+            ),
             *unguarded(
                 [column for column in self.metrics.columns if column.guard and not self._guards(column, chosen)]
             ),

@@ -116,7 +116,7 @@ def _best(
     if first is None:
         return None
     final = confirmed = _confirmation(evidence, found, ending)
-    selection = first if confirmed is None or confirmed.agrees else found.selection_of(confirmed.step)
+    selection = found.selection_of(confirmed.step) if confirmed else first
     finalists = confirmation.finalists(found, ending.num_finalists)
     competing = contest(found, finalists, {step for vote in evidence.votes.telling for step in vote.steps})
     samples = _samples(evidence.evaluations)
@@ -124,10 +124,13 @@ def _best(
     if voted and voted.moved:  # what the final said is about another snapshot
         confirmed, selection = None, found.selection_of(voted.favourite, voted.reason_phrases[0])
         first = selection
+    of_final, num_first = (confirmed.reason_phrases if confirmed else ()), int(selection.flagged)
     sentences = (
-        *selection.sentences,
+        *selection.sentences[:num_first],  # that none can be recommended
+        *of_final[:1],  # what counts
+        *selection.sentences[num_first:],
         *_of_average(evidence.evaluations[selection.step]),
-        *(confirmed.reason_phrases if confirmed else ()),
+        *of_final[1:],
         *(voted.reason_phrases if voted and not voted.moved else ()),
     )
     summaries = {summary.step: summary for summary in found.summaries}

@@ -77,7 +77,7 @@ def test_it_is_evaluated_and_the_best_is_confirmed_on_other_rows(run: RunDir) ->
     assert best
     assert best.better_than_base
     assert not re.search("base model|prompt|picture", best.reason), "the words are the task's"
-    assert " rows it is better than step 0" in best.reason
+    assert " rows of both evaluations step " in best.reason.partition(" is better than step 0 by the composite")[0]
     assert best.confirmation
     assert (best.confirmation.num_prompts, best.confirmation.num_unseen) == (12, 6)
     assert check(run) == []

@@ -58,10 +58,14 @@ def test_new_seeds_of_the_same_prompts_confirm_what_holds_for_them_too():
     assert found is not None
     assert (found.step, found.agrees, found.better_than_base) == (300, True, True)
     assert (found.num_prompts, found.num_unseen, found.num_pictures) == (8, 0, 16)
+    assert found.composite
+    interval = f"{found.composite.delta:+.2f} ({found.composite.low:+.2f} to {found.composite.high:+.2f})"
     assert found.reason == (
+        f"Over 8 prompts of both evaluations step 300 is better than the base model by the composite {interval}. "
         "Steps 100, 200, 300 were evaluated again with 2 new seeds on the same 8 prompts. Both evaluations together "
-        "confirm the choice. Over 8 prompts of both evaluations it is better than the base model: this is what counts."
+        "confirm the choice."
     )
+    assert found.composite.high < 0
 
 
 def test_further_prompts_are_named_as_unseen():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from evaluator import results_table as bookkeeping
@@ -262,9 +264,10 @@ def test_both_evaluations_together_have_the_last_word(make_paper_run: RunMaker) 
     assert best.confirmation
     assert best.confirmation.finalists == (20, 40)
     assert best.metrics["visual_loss"] == pytest.approx(0.3875)
-    assert best.reason.startswith(
-        "The final chose step 20 over step 40, which had the best composite of 2 snapshots"
-    ), "of the one to ship, not of the first selection"
+    counts, _, rest = best.reason.partition(" The final chose step 20 over step 40, which had the best composite of 2 ")
+    assert re.fullmatch(r"Over 4 held-out pairs of one prompt of both evaluations step 20 is .* \(.* to .*\)\.", counts)
+    assert " The first evaluation alone, over 4 held-out pairs of one prompt: composite -" in rest
+    assert "better than the base model" not in rest, "the first evaluation contradicts nothing"
     assert "with 1 new seed on the same 4 held-out pairs of one prompt. Both evaluations together choose step 20" in (
         best.reason
     )
