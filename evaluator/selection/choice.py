@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from evaluator.selection.summary import Summary
 from evaluator.selection.trend import MIN_SMOOTHED
-from shared.run_folder.averages import label
+from shared.run_folder.averages import ends, is_average, label
 from shared.run_folder.metric_descriptions import Column, Guard, MetricDescriptions, Words
 from shared.run_folder.phrase import Phrase, joined, phrase
 from shared.statistics.paired import Estimate
@@ -33,6 +33,8 @@ class Selection:
     composite: Estimate
     deltas: dict[str, Estimate]
     num_evaluated: int
+    num_averages: int
+    """Of those that were evaluated."""
 
     @property
     def reason(self) -> str:
@@ -62,9 +64,9 @@ def no_recommendation(selection: Selection, flagged: Mapping[int, tuple[bool, bo
 def choice(selection: Selection, top: int, min_difference: float, overruled: int | None = None) -> Iterator[Phrase]:
     """Why this one. top: step of the best smoothed composite; overruled: what was chosen before the final."""
     step, num_left = selection.step, selection.num_evaluated - len(selection.objections)
-    smoothed = selection.num_evaluated >= MIN_SMOOTHED
+    smoothed = selection.num_evaluated - selection.num_averages >= MIN_SMOOTHED
     composite = phrase("smoothed composite") if smoothed else phrase("composite")
-    among = _among(selection, num_left)
+    among = _among(selection)
     if overruled is not None and overruled == top:
         yield phrase(
             "The final chose step {step} over step {overruled}, which had the best {composite} of {among} before it.",
@@ -84,9 +86,9 @@ def choice(selection: Selection, top: int, min_difference: float, overruled: int
         yield phrase("Step {step} is the only snapshot evaluated.", step=step)
     elif num_left == 1:
         yield phrase(
-            "Step {step} is the only one of {count} snapshots that {does}.",
+            "Step {step} is the only one of {candidates} that {does}.",
             step=step,
-            count=selection.num_evaluated,
+            candidates=_candidates(selection.num_evaluated, selection.num_averages),
             does=_does(selection),
         )
     elif step == top:
@@ -105,15 +107,28 @@ def choice(selection: Selection, top: int, min_difference: float, overruled: int
     yield from passed_over(selection)
 
 
-def _among(selection: Selection, num_left: int) -> Phrase:
+def _among(selection: Selection) -> Phrase:
     """Those that were not passed over, by what they have in common."""
-    if not selection.objections:
-        return phrase("{count} snapshots", count=num_left)
+    objections = selection.objections
+    left = _candidates(
+        selection.num_evaluated - len(objections), selection.num_averages - sum(map(is_average, objections))
+    )
+    if not objections:
+        return left
     if not selection.flagged:
-        return phrase("the {count} snapshots that may be shipped", count=num_left)
+        return phrase("the {candidates} that may be shipped", candidates=left)
     if selection.passes_guards:
-        return phrase("the {count} snapshots that pass every guard", count=num_left)
-    return phrase("the {count} snapshots that show no sign of overfitting", count=num_left)
+        return phrase("the {candidates} that pass every guard", candidates=left)
+    return phrase("the {candidates} that show no sign of overfitting", candidates=left)
+
+
+def _candidates(count: int, num_averages: int) -> Phrase:
+    """So many, of which some are averages of the others."""
+    if not num_averages:
+        return phrase("{count} snapshots", count=count)
+    if num_averages == 1:
+        return phrase("{count} snapshots and 1 average", count=count - 1)
+    return phrase("{count} snapshots and {averages} averages", count=count - num_averages, averages=num_averages)
 
 
 def _does(selection: Selection) -> Phrase:
@@ -137,9 +152,15 @@ def _others(selection: Selection, num_left: int) -> Phrase:
     return phrase("Steps {steps} cannot be told from it; the others are surely worse.", steps=listed(others))
 
 
-def listed(steps: Sequence[int]) -> str:
-    """`100, 200`, in every language."""
-    return ", ".join(map(label, steps))
+def listed(steps: Sequence[int]) -> Phrase | str:
+    """After the word steps: `100, 200`, in every language; `100, 200 and the average of 100 to 300`."""
+    alone, averages = [one for one in steps if not is_average(one)], [both for one in steps if (both := ends(one))]
+    if not averages or not alone:
+        return ", ".join(map(label, steps))
+    told = joined("{one}, {other}", [phrase("{first} to {last}", first=first, last=last) for first, last in averages])
+    if len(averages) == 1:
+        return phrase("{steps} and the average of {ends}", steps=listed(alone), ends=told)
+    return phrase("{steps} and the averages of {ends}", steps=listed(alone), ends=told)
 
 
 def passed_over(selection: Selection) -> Iterator[Phrase]:

@@ -147,15 +147,15 @@ def _left_out(first: Ranking, steps: Collection[int]) -> Iterator[Phrase]:
     others = [step for step in sorted(first.indistinguishable) if step not in steps]
     if len(others) == 1:
         yield phrase(
-            "Step {step}, which cannot be told from the best either, was not: the final takes the best {count} by "
-            "composite.",
+            "Step {step}, which cannot be told from the best either, was not evaluated again: the final takes the "
+            "best {count} by composite.",
             step=others[0],
             count=len(steps),
         )
     elif others:
         yield phrase(
-            "Steps {steps}, which cannot be told from the best either, were not: the final takes the best {count} by "
-            "composite.",
+            "Steps {steps}, which cannot be told from the best either, were not evaluated again: the final takes "
+            "the best {count} by composite.",
             steps=listed(others),
             count=len(steps),
         )

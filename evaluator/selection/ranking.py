@@ -216,6 +216,7 @@ class Ranking:
             composite=composite,
             deltas=self._deltas(chosen),
             num_evaluated=len(self.candidates),
+            num_averages=len(self.candidates) - len(self.snapshots),
         )
         sentences = (
             *no_recommendation(selection, self.flagged),

@@ -7,16 +7,16 @@ import pytest
 
 from evaluator.results_table import ResultsTable
 from evaluator.selection.averages import shrunk, windows
+from evaluator.selection.choice import listed
 from evaluator.selection.confirmation import finalists
 from evaluator.selection.ranking import Ranking
 from evaluator.selection.stop_rule import advise_stop
 from shared.config.schema import StopConfig
-from shared.run_folder import pending
+from shared.run_folder import pending, tables
 from shared.run_folder.averages import averaged, ends, file_stem, is_average, label, parse, trained_to
 from shared.run_folder.pending import Work, unfinished
 from shared.run_folder.phrase import phrase
 from shared.run_folder.run_dir import RunDir
-from shared.run_folder.tables import listed
 from tests.conftest import RunMaker
 from tests.unit.evaluator.test_ranking import evaluation, rank
 from tests.unit.evaluator.test_results_table import add
@@ -68,7 +68,7 @@ def test_an_average_that_is_surely_better_than_its_snapshots_wins() -> None:
     best = of({**RISE, number(200, 400): 0.4}).best
     assert best
     assert best.step == number(200, 400)
-    assert best.reason.startswith("Step 200–400 has the best smoothed composite of 6 snapshots.")
+    assert best.reason.startswith("Step 200–400 has the best smoothed composite of 5 snapshots and 1 average.")
 
 
 def test_an_average_as_good_as_its_snapshots_counts_as_they_do_and_loses_to_the_best_of_them() -> None:
@@ -100,6 +100,15 @@ def test_the_trend_and_the_stop_rule_take_no_average_for_a_further_step() -> Non
 def test_which_averages_are_made_does_not_depend_on_what_averages_have_shown() -> None:
     beside = of({**RISE, number(200, 400): 0.4})
     assert of(RISE).averages(1) == beside.averages(1) == (number(200, 400),)
+
+
+def test_averages_are_named_as_such_among_steps() -> None:
+    assert listed([4, 900]) == "4, 900"
+    assert str(listed([4, 900, number(4, 300)])) == "4, 900 and the average of 4 to 300"
+    assert str(listed([4, number(4, 300), number(4, 900)])) == "4 and the averages of 4 to 300, 4 to 900"
+    three = of({100: 0.1, 200: 0.3, 300: 0.1, number(100, 300): 0.15}).best
+    assert three
+    assert three.reason.startswith("Step 200 has the best composite of 3 snapshots and 1 average."), "not smoothed yet"
 
 
 def test_an_average_may_be_a_finalist() -> None:
@@ -134,7 +143,7 @@ def test_an_average_waits_until_training_is_over_and_has_a_table_of_its_own(run:
     table.rebuild()
     assert table.is_current()
     assert pending.left_to_evaluate(run) == []
-    assert (listed(run.averages_csv), run.metrics_csv.read_bytes()) == ({both}, before)
+    assert (tables.listed(run.averages_csv), run.metrics_csv.read_bytes()) == ({both}, before)
     best = run.read_best()
     assert best
     assert (best.step, best.snapshot, best.latest_step) == (both, f"averages/step-{both}", 60)
