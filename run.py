@@ -30,6 +30,7 @@ from shared.followers import trackers
 from shared.followers.webhook import Webhook
 from shared.launch import integrity as invariants
 from shared.launch import power, shutdown
+from shared.launch.left import left
 from shared.launch.listener import listen
 from shared.launch.resume import Resume, adopt_places, open_or_create, require_trainable
 from shared.launch.supervisor import ROOT, Supervisor, child_environment, python_module, wait_until_healthy
@@ -381,7 +382,13 @@ def check(run: RunPath) -> None:
         task = tasks.find(opened.read_config().run.task)
         shown = power.of_run(opened, opened.read_config())
         problems = invariants.check(opened, task)
-        notes = [*invariants.notes(opened, task), *_verdict_note(opened), shown.caution() or shown.sentence()]
+        rest = left(opened)
+        notes = [
+            *invariants.notes(opened, task),
+            *([f"not evaluated: {rest}; `python run.py evaluate {opened.path}` does it"] if rest else []),
+            *_verdict_note(opened),
+            shown.caution() or shown.sentence(),
+        ]
         for line in (*(problems or [f"{run} is whole"]), *(f"note: {text}" for text in notes)):
             _say(line)
         return int(bool(problems))

@@ -23,6 +23,7 @@ import psutil
 
 from shared.config.schema import Config
 from shared.launch import parent_watch
+from shared.launch.left import left
 from shared.launch.listener import Listener, listen
 from shared.launch.process_group import ProcessGroup, places
 from shared.run_folder import requests
@@ -185,8 +186,8 @@ class Supervisor:
                 self._keep_up("evaluator")
             self._pause_after_training()
             self._keep_up("dashboard", *self._trackers)
-        if left := len(left_to_evaluate(self.run)):
-            self.say(f"not evaluated: {left}; run the same command again to evaluate them")
+        if rest := left(self.run):
+            self.say(f"not evaluated: {rest}; run the same command again to evaluate them")
 
     def _drain(self) -> bool:
         """Tell the evaluator to end when nothing is left, once it can hear: one that still loads would just die."""

@@ -11,11 +11,12 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from shared.launch.left import left
 from shared.run_folder.active_evaluators import read_active_evaluators
 from shared.run_folder.averages import label
 from shared.run_folder.heartbeat import is_alive, left_behind, read_status
 from shared.run_folder.metric_descriptions import Column, MetricDescriptions
-from shared.run_folder.pending import left_to_evaluate, unevaluated, without_result
+from shared.run_folder.pending import unevaluated, without_result
 from shared.run_folder.records.best import Best, Interval
 from shared.run_folder.records.process_status import ProcessStatus, Role
 from shared.run_folder.run_dir import RunDir
@@ -126,8 +127,8 @@ def summarise(run: RunDir, console: Console) -> None:
         if unevaluated(run):
             console.print(f"No snapshot is evaluated yet; `python run.py evaluate {run.path}` does it.", soft_wrap=True)
         return
-    left = len(left_to_evaluate(run))
-    so_far = f" so far; {left} still to be evaluated" if left else ""
+    rest = left(run)
+    so_far = " so far" if rest else ""
     flagged = ", but no snapshot can be recommended" if best.flagged else ""
     step = f"step {label(best.step)}"
     table = Table(title=f"Best snapshot{so_far}: {step}{flagged}", title_justify="left")
@@ -138,6 +139,8 @@ def summarise(run: RunDir, console: Console) -> None:
         base = None if value is None else value - difference.delta
         table.add_row(metric, _number(base), _number(value), f"{difference.delta:+.4f}", _range(difference))
     console.print(table)
+    if rest:
+        console.print(f"not evaluated: {rest}")
     console.print(escape(best.reason))
     for caution in best.cautions:
         console.print(f"caution: {escape(caution)}")

@@ -81,7 +81,9 @@ def supervise(make_paper_run: RunMaker, monkeypatch: pytest.MonkeyPatch) -> Gene
 
 
 def test_a_stop_asked_for_while_the_rest_is_evaluated_leaves_it(supervise: Callable[..., list[str]]) -> None:
-    assert "not evaluated: 2; run the same command again to evaluate them" in supervise("draining")
+    assert "not evaluated: the base model, 1 snapshot; run the same command again to evaluate them" in supervise(
+        "draining"
+    )
 
 
 def test_a_stop_asked_for_while_only_the_dashboard_is_up_ends_it(supervise: Callable[..., list[str]]) -> None:

@@ -10,6 +10,7 @@ from rich.console import Console
 from shared.errors import DataError
 from shared.files.publication import publish
 from shared.launch.terminal import Terminal, best_file, describe_result, summarise
+from shared.run_folder.averages import averaged
 from shared.run_folder.heartbeat import hold_role
 from shared.run_folder.older_metrics import OLDER_METRICS
 from shared.run_folder.records.best import Best, Interval
@@ -52,6 +53,7 @@ def test_the_summary_shows_the_best_snapshot_against_the_base_model(run: RunDir)
     file.touch()
     text = summary(run)
     assert "Best snapshot: step 40" in text
+    assert "not evaluated" not in text
     row = next(line for line in text.splitlines() if "visual_loss" in line)
     assert [cell.strip() for cell in row.strip("│").split("│")] == [
         "visual_loss",
@@ -178,6 +180,17 @@ def test_what_was_said_before_the_trainer_started_is_not_said_again(
     said = capsys.readouterr().out.splitlines()
     assert said[:2] == ["• 2 of 3 captions are too long", "• the disk is small"]
     assert "• 2 of 3 captions are too long" not in said[2:]
+
+
+def test_averages_and_what_is_evaluated_again_are_not_counted_as_a_persons_files(make_paper_run: RunMaker) -> None:
+    run = make_paper_run(evaluation={"strengths": [0.8]})
+    write_rows(run.metrics_csv, OLDER_METRICS.header, [{"step": 0}, {"step": 40}])
+    best(averages=[averaged(20, 60)], finalists=[20, 40, 60]).write(run.best)
+    text = summary(run)
+    assert "Best snapshot so far: step 40" in text
+    assert "not evaluated: 1 average, the final of the best 3, strengths of the best" in text
+    best(strengths=[0.8]).write(run.best)
+    assert "not evaluated: strengths of the best" in summary(run)
 
 
 def test_a_flagged_choice_and_cautions_are_said_at_the_end(run: RunDir) -> None:
