@@ -17,8 +17,9 @@ def on_square(mask: Mask, edge: int) -> Mask:
     row by row. What is padded is outside.
     """
     height, width = mask.shape
-    square = np.zeros((max(mask.shape),) * 2, dtype=np.uint8)
-    top, left = (square.shape[0] - height) // 2, (square.shape[1] - width) // 2
+    side = max(height, width)
+    square = np.zeros((side, side), dtype=np.uint8)
+    top, left = (side - height) // 2, (side - width) // 2
     square[top : top + height, left : left + width] = mask.astype(np.uint8) * 255
     grid = Image.fromarray(square).resize((edge, edge), Image.Resampling.BOX)
     return np.asarray(grid).ravel() > HALF * 255
