@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -43,6 +44,11 @@ PROMPTS_HEAD = (
     "# Prompts that every snapshot is evaluated by, one in each line. Change them to what you want to draw.",
     "# Options: --n negative prompt --w width --h height --s steps --l guidance --d seed",
 )
+PLAIN_LETTERS = str.maketrans(
+    {"ß": "ss", "ẞ": "SS", "æ": "ae", "Æ": "AE", "œ": "oe", "Œ": "OE", "ø": "o", "Ø": "O", "ł": "l", "Ł": "L"}
+    | {"đ": "d", "Đ": "D", "ð": "d", "Ð": "D", "þ": "th", "Þ": "Th", "ı": "i"}
+)
+"""What Unicode does not take apart into a plain letter and a mark."""
 VISUAL_ENCODERS = ("facebook/dinov2-base", "google/siglip2-base-patch16-224")
 """Encoders worth a download, in order of preference. DreamSim is not among them: it loads its own pickles."""
 
@@ -112,7 +118,9 @@ def render(
 
 
 def run_name(name: str) -> str:
-    """The name of a data set or file, changed so that it is allowed as a run's name."""
+    """The name of a data set or file, changed so that it is allowed as a run's name: `Größe 1` is `Grosse-1`."""
+    letters = unicodedata.normalize("NFKD", name.translate(PLAIN_LETTERS))
+    name = "".join(letter for letter in letters if not unicodedata.combining(letter))
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("._-")[:80]
     return name if RUN_NAME.fullmatch(name) else "first-run"
 
