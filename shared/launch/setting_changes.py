@@ -29,6 +29,10 @@ FORMER_DEFAULTS = {"evaluation.visual": "gradients"}
 """Settings that had another default in an earlier version of Darkroom."""
 
 
+class OtherSettingsError(RunFolderError):
+    """A run is to go on with settings that it cannot take."""
+
+
 def with_former_defaults(before: Config, config: Config) -> Config:
     """`config` for a run whose settings are `before`: what it does not name keeps the default of the run's version."""
     for key, former in FORMER_DEFAULTS.items():
@@ -172,10 +176,10 @@ def _require_allowed(
     if not refused:
         return
     reasons = {key: f", which can never change: {rule.value}" for key, rule in fixed.items()}
+    rows = (_difference(key, *changed[key]) + reasons.get(key, ", which can change") for key in refused)
     flags = " ".join(f"--allow-change {key}" for key in refused)
-    raise RunFolderError(
-        f"{run.path} was made with other settings: "
-        + "; ".join(_difference(key, *changed[key]) + reasons.get(key, "") for key in refused),
+    raise OtherSettingsError(
+        f"{run.path} was made with other settings:" + "".join(f"\n       {row}" for row in rows),
         "restore them to resume, "
         + ("" if fixed else f"resume with them by {flags}, ")
         + "or start beside it with --new",
