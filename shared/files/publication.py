@@ -11,6 +11,7 @@ import errno
 import hashlib
 import os
 import re
+import shlex
 import shutil
 import socket
 import uuid
@@ -54,6 +55,17 @@ def remove(staging: Path, folder: Path) -> None:
     shutil.rmtree(stage, ignore_errors=True)
 
 
+def replace_link(staging: Path, link: Path, file: Path) -> None:
+    """Let a link of a published folder lead to `file`, which has the same content; at no moment is there none."""
+    stage = _stage(staging)
+    stage.mkdir(parents=True)
+    try:
+        (stage / link.name).symlink_to(file)
+        (stage / link.name).replace(link)
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
+
+
 def seal(stage: Path, manifest: Manifest) -> None:
     """Make every file readable and durable, then write the manifest that lists them."""
     entries: list[FileEntry] = []
@@ -95,12 +107,19 @@ def verify(folder: Path) -> Manifest:
         named = path.readlink() if path.is_symlink() else path
         cure = f"restore it, or move {folder} away"
         if not path.is_file():
-            raise RunFolderError(f"{named} is missing", cure)
+            moved = f"; if it was moved: `{new_folder_command(folder.parents[1])}`" if path.is_symlink() else ""
+            raise RunFolderError(f"{named} is missing{moved}", cure)
         if path.stat().st_size != entry.size:
             raise RunFolderError(f"{named} has {path.stat().st_size} bytes, the manifest says {entry.size}", cure)
         if sha256(path) != entry.sha256:
             raise RunFolderError(f"{named} does not match the manifest's sha256", cure)
     return manifest
+
+
+def new_folder_command(run: Path, folder: str = "NEW_FOLDER") -> str:
+    """What goes on with a run of another trainer's files, in the folder where they lie by now."""
+    output = "" if run.parent == Path("runs").resolve() else f" --output {shlex.quote(str(run.parent))}"
+    return f"python run.py evaluate {folder} --name {run.name}{output}"
 
 
 def sweep(staging: Path) -> None:

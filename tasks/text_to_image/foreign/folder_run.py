@@ -5,25 +5,31 @@ Everything is checked first; every problem is told in one message, and nothing i
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TypeVar, cast
 
-from shared.config.schema import Config
+from shared.config.schema import Config, rules_of
 from shared.errors import ConfigError, DarkroomError, RunFolderError
+from shared.files.publication import new_folder_command
+from shared.launch import setting_changes
 from shared.launch.resume import Resume, open_or_create
+from shared.launch.setting_changes import OtherSettingsError
 from shared.launch.task import Plan, Say, Task
 from shared.run_folder.records.export_format import ExportFormat
 from shared.run_folder.records.run_record import Imported
-from shared.run_folder.run_dir import RunDir, free_name, open_run
+from shared.run_folder.run_dir import RunDir
 from tasks.text_to_image import profiles, task
+from tasks.text_to_image.foreign import former as former_run
 from tasks.text_to_image.foreign import numbering, pictures, taking
 from tasks.text_to_image.foreign.bringing import Bringing
+from tasks.text_to_image.foreign.former import Former
 from tasks.text_to_image.foreign.found import Contents, Found, Search
 from tasks.text_to_image.foreign.numbering import Numbered
-from tasks.text_to_image.foreign.settings import Options, config_of, run_of
+from tasks.text_to_image.foreign.settings import Options, config_of, continued, run_of
 from tasks.text_to_image.models import adaptable, base_model, lora_file
 
 Value = TypeVar("Value")
@@ -51,6 +57,8 @@ def open_folder(folder: Path, options: Options, say: Say, *, follows: bool) -> t
             problems.append(error)
             return None
 
+    given = options
+    options, former = former_run.choose(folder, options)
     contents = checked(lambda: _contents(folder, options, follows=follows))
     numbered = checked(lambda: _numbered(contents.loras)) if contents and contents.loras else None
     problems += _missing(options)
@@ -61,7 +69,8 @@ def open_folder(folder: Path, options: Options, say: Say, *, follows: bool) -> t
             "give a folder that holds run.json and config.toml, such as those in runs/, or one of LoRAs "
             "(docs/any-lora.md)",
         )
-    num_references = checked(lambda: pictures.count(options.references) if options.references else 0)
+    counts = options.references and (given.references or given.train_pictures or former is None)
+    num_references = checked(lambda: pictures.count(options.references) if counts and options.references else 0)
     if options.base:
         checked(lambda: base_model.identify(options.base))
     if contents and options.base and not problems:
@@ -69,8 +78,17 @@ def open_folder(folder: Path, options: Options, say: Say, *, follows: bool) -> t
     _raise(problems)
     assert contents
     assert num_references is not None
-    config = config_of(folder, options, _data(folder, options), num_references)
-    return _open(folder, options, config, contents, numbered, say)
+    for sentence in _about(folder, contents, numbered):
+        say(sentence)
+    if former:
+        run = _go_on(folder, given, options, former, num_references, say)
+    else:
+        if not given.new and options.name != (usual := run_of(folder, given)):
+            say(f"{options.output / usual} is another run: this one is called {options.name}; --name renames it")
+        run = _begin(folder, options, num_references, contents, numbered, say)
+    bringing = Bringing(run, say)
+    bringing.bring(contents)
+    return run, not bringing.unsettled
 
 
 def _raise(problems: list[DarkroomError]) -> None:
@@ -165,9 +183,10 @@ def _data(folder: Path, options: Options) -> Path:
     return place
 
 
-def _open(
-    folder: Path, options: Options, config: Config, contents: Contents, numbered: Numbered | None, say: Say
-) -> tuple[RunDir, bool]:
+def _begin(
+    folder: Path, options: Options, num_references: int, contents: Contents, numbered: Numbered | None, say: Say
+) -> RunDir:
+    config = config_of(folder, options, _data(folder, options), num_references)
     imported = Imported(
         folder=str(folder.resolve()),
         pattern=options.pattern,
@@ -175,34 +194,39 @@ def _open(
         unit=numbered.unit if numbered else "step",
         copies=options.copies,
     )
-    if not options.new:
-        _require_same_source(config, imported)
-    for sentence in _about(contents, numbered, imported):
-        say(sentence)
-    run = open_or_create(config, _importing(imported), Resume(new=options.new), say, lambda: None)
-    bringing = Bringing(run, say)
-    bringing.bring(contents)
-    return run, not bringing.unsettled
+    return open_or_create(config, _importing(imported), Resume(), say, lambda: None)
 
 
-def _require_same_source(config: Config, imported: Imported) -> None:
-    """Raises ConfigError if the run of this name is another's."""
-    assert config.run.name
-    path = config.run.output_dir / config.run.name
-    if not path.exists():
-        return
-    there = open_run(path).read_record().imported
-    if there is None or (there.folder, there.pattern) != (imported.folder, imported.pattern):
-        free = free_name(config.run.output_dir, config.run.name)
-        of = f"the run of {there.folder} ({there.pattern})" if there else "a run of its own"
-        raise ConfigError(f"{path} is {of}, not of {imported.folder}", f"give --name {free}, or --new")
+def _go_on(folder: Path, given: Options, options: Options, former: Former, num_references: int, say: Say) -> RunDir:
+    """given: what the command says; options: with what the run remembers."""
+    links = pictures.links(Path(former.config.data.path))
+    data = _data(folder, options) if given.references or given.train_pictures else None
+    try:
+        config = continued(replace(given, name=options.name), former.config, data, num_references)
+        fresh = config_of(folder, options, config.data.path, config.data.num_validation)
+        allowed = setting_changes.differences(former.config, config).keys() & rules_of(config).keys()
+        resume = Resume(allow_change=tuple(sorted(allowed)))
+        run = open_or_create(config, _importing(former.imported), resume, say, lambda: None)
+    except OtherSettingsError as error:
+        pictures.link_again(links)
+        command = new_folder_command(former.run.path, shlex.quote(str(folder)))
+        raise RunFolderError(
+            str(error), f"go on without them: `{command}`; or evaluate all again with them: add --new to your command"
+        ) from None
+    except DarkroomError:
+        pictures.link_again(links)
+        raise
+    if kept := former_run.kept(given, former, fresh, config):
+        say(f"{run.path} goes on with its own settings where the command gives none: {kept}")
+    former_run.adopt(former, folder, given, say)
+    return run
 
 
-def _about(contents: Contents, numbered: Numbered | None, imported: Imported) -> Iterable[str]:
+def _about(folder: Path, contents: Contents, numbered: Numbered | None) -> Iterable[str]:
     """What was found, before anything is drawn."""
     if numbered:
-        by = f" of {imported.trainer}" if imported.trainer else ""
-        yield f"{len(numbered.loras)} LoRAs{by} in {imported.folder}:"
+        by = f" of {contents.trainer}" if contents.trainer else ""
+        yield f"{len(numbered.loras)} LoRAs{by} in {folder.resolve()}:"
         width = max(len(str(step)) for step in numbered.loras)
         for step, one in numbered.loras.items():
             epoch = one.name.epoch or one.facts.epoch

@@ -6,7 +6,7 @@ cache beside the runs. References are taken in the order of their names.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from shared.config import epochs
@@ -57,6 +57,19 @@ def linked(folder: Path, references: Path, training: Path) -> None:
             "give an --output on a file system that has symbolic links",
         ) from None
     fsync(folder)
+
+
+def links(folder: Path) -> dict[Path, Path]:
+    """Those of a data set that `linked` has made, and where they lead."""
+    return {link: link.readlink() for name in (REFERENCES, TRAINING) if (link := folder / name).is_symlink()}
+
+
+def link_again(former: Mapping[Path, Path]) -> None:
+    """As they were."""
+    for link, place in former.items():
+        if link.readlink() != place:
+            link.unlink()
+            link.symlink_to(place, target_is_directory=True)
 
 
 def held_out(pairs: Sequence[Pair], config: Config) -> list[str]:

@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import tomlkit
+
 from shared.config import path_settings
+from shared.config.dumping import dump_config
 from shared.config.loading import parse_config
 from shared.config.overrides import overlay, parse_overrides
 from shared.config.schema import POCKET, Config, EvaluationConfig
@@ -66,6 +69,38 @@ def config_of(folder: Path, options: Options, data: Path | str, num_references: 
     return path_settings.with_absolute_paths(config, config.run.name or name)
 
 
+def continued(options: Options, before: Config, data: Path | str | None, num_references: int) -> Config:
+    """The settings of a run that is gone on with: its own, but for what is given now.
+
+    options: only what is given. data: where pictures lie, if any are given; num_references: how many are held out.
+
+    Raises:
+        ConfigError: a setting is wrong; every problem in one message.
+    """
+    tree: dict[str, Any] = tomlkit.parse(dump_config(before)).unwrap()
+    tree["run"] |= {"name": options.name, "output_dir": str(options.output)}
+    if options.base:
+        tree["model"]["path"] = options.base
+    if options.trigger_word:
+        tree["data"]["trigger_word"] = options.trigger_word
+    if data is not None:
+        tree["data"] |= {"path": str(data), "num_validation": num_references}
+    if options.prompts:
+        tree["evaluation"]["prompts"] = paths.expand(str(options.prompts))
+    if options.profile and options.profile != before.evaluation.profile:
+        tree["evaluation"] |= _of_profile(options.profile)
+    given, problems = parse_overrides(list(options.overrides))
+    overlay(tree, given)
+    faults = path_settings.expand(tree)
+    config = parse_config(tree, [*problems, *faults], "; ".join(dict.fromkeys(faults.values())))
+    return path_settings.with_absolute_paths(config, options.name)
+
+
+def _of_profile(name: str) -> dict[str, Any]:
+    encoders = profiles.PROFILES[name].encoders
+    return {"profile": name} | {key.removeprefix("evaluation."): encoder for key, encoder in encoders.items()}
+
+
 def _evaluation(options: Options, num_references: int) -> dict[str, Any]:
     settings: dict[str, Any] = {}
     if num_references:
@@ -74,9 +109,7 @@ def _evaluation(options: Options, num_references: int) -> dict[str, Any]:
     if options.prompts:
         settings["prompts"] = paths.expand(str(options.prompts))
     if options.profile:
-        settings["profile"] = options.profile
-        encoders = profiles.PROFILES[options.profile].encoders
-        settings |= {key.removeprefix("evaluation."): encoder for key, encoder in encoders.items()}
+        settings |= _of_profile(options.profile)
     if options.base == POCKET or _is_pocket(options.base):
         settings["fashion_clip"] = POCKET
     return settings
