@@ -135,7 +135,9 @@ def test_two_pictures_are_too_few(tmp_path: Path) -> None:
         first_config.render(seen, presets.recommend(Pocket(), None), "pocket", "two", "two")
 
 
-@pytest.mark.parametrize(("folder", "name"), [("My Dresses", "My-Dresses"), ("..", "first-run"), ("été", "t")])
+@pytest.mark.parametrize(
+    ("folder", "name"), [("My Dresses", "My-Dresses"), ("..", "first-run"), ("été", "ete"), ("Größe 1", "Grosse-1")]
+)
 def test_a_run_is_named_after_its_data_set(folder: str, name: str) -> None:
     assert first_config.run_name(folder) == name
 
