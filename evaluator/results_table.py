@@ -52,7 +52,8 @@ def read_evidence(run: RunDir, known: Mapping[int, EvaluationResult] | None = No
     votes = read_votes(run, pictures_of({step: result.samples for step, result in evaluations.items()}))
     drawn = {strength: _results(run, strength_kind(strength)) for strength in strengths_in(run)}
     again = _results(run, "confirmations")
-    return Evidence(dict(sorted(evaluations.items())), again, validations, metrics, votes, drawn)
+    imported = run.read_record().imported
+    return Evidence(dict(sorted(evaluations.items())), again, validations, metrics, votes, drawn, imported)
 
 
 def ending(config: Config) -> Ending:

@@ -52,8 +52,11 @@ def unconfirmed(chosen: int, finalists: Sequence[int], drawn_again: Collection[i
         )
 
 
-def of_captions(ranking: Ranking, num_prompts: int, *, proven: bool) -> Iterator[Phrase]:
-    """That few captions, or a single one, limit what the verdict holds for. proven: better than the base model."""
+def of_captions(ranking: Ranking, num_prompts: int, *, proven: bool, imported: bool = False) -> Iterator[Phrase]:
+    """That few captions, or a single one, limit what the verdict holds for.
+
+    proven: better than the base model. imported: another trainer's LoRAs, of which no pairs are held out here.
+    """
     words, num_snapshots = ranking.metrics.words, len(ranking.candidates)
     if ranking.one_prompt:
         yield phrase(
@@ -68,7 +71,19 @@ def of_captions(ranking: Ranking, num_prompts: int, *, proven: bool) -> Iterator
             "gain": detectable(num_prompts, num_snapshots),
             "sample": words.sample,
         }
-        if ranking.one_prompt:
+        if imported and ranking.one_prompt:
+            yield phrase(
+                "{prompts} reference {sample}s of one {prompt} show only a gain of more than {gain:.1f} times its "
+                "spread between them: give more (--references), or choose by looking at the {sample}s.",
+                **facts,
+            )
+        elif imported and not ranking.no_references:
+            yield phrase(
+                "{prompts} different {prompt}s show only a gain of more than {gain:.1f} times its spread between them: "
+                "give more reference {sample}s (--references), or choose by looking at the {sample}s.",
+                **facts,
+            )
+        elif ranking.one_prompt:
             yield phrase(
                 "{prompts} held-out pairs of one {prompt} show only a gain of more than {gain:.1f} times its spread "
                 "between them: hold out more (data.num_validation, evaluation.num_prompts), add pictures where the set "
@@ -90,10 +105,17 @@ def of_captions(ranking: Ranking, num_prompts: int, *, proven: bool) -> Iterator
             )
 
 
-def of_references(ranking: Ranking) -> Iterator[Phrase]:
+def of_references(ranking: Ranking, *, imported: bool = False) -> Iterator[Phrase]:
     """That the verdict rests on prompts without real pictures, where that is so."""
-    if ranking.no_references:
-        words = ranking.metrics.words
+    words = ranking.metrics.words
+    if ranking.no_references and imported:
+        yield phrase(
+            "No {prompt} has a real {sample} to compare with, so the composite measures likeness to what the LoRA was "
+            "trained on. Look at the {sample}s, too, or give reference {sample}s (--references).",
+            prompt=words.prompt,
+            sample=words.sample,
+        )
+    elif ranking.no_references:
         yield phrase(
             "No {prompt} has a real {sample} to compare with, so the composite measures likeness to what the LoRA was "
             "trained on. Look at the {sample}s, too, or hold pairs out (data.num_validation).",

@@ -44,6 +44,8 @@ class Evidence:
         default_factory=dict[float, Mapping[int, EvaluationResult]]
     )
     """Strength → by step, of snapshots drawn at other strengths than 1."""
+    imported: bool = False
+    """Another trainer's LoRAs."""
 
 
 @dataclass(frozen=True)
@@ -214,8 +216,8 @@ def _cautions(
         yield from cautions.unconfirmed(selection.step, finalists, drawn_again)
     proven = (confirmed or selection).better_than_base
     num_prompts = confirmed.num_prompts if confirmed else selection.composite.num_prompts
-    yield from cautions.of_references(found)
-    yield from cautions.of_captions(found, num_prompts, proven=proven)
+    yield from cautions.of_references(found, imported=evidence.imported)
+    yield from cautions.of_captions(found, num_prompts, proven=proven, imported=evidence.imported)
     last = trained_to(selection.step)
     yield from cautions.untested_rise([row for row in evidence.validations if row.step <= last])
 

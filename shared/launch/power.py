@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from shared.config.save_interval import EveryMinutes
 from shared.config.schema import Config
@@ -42,6 +42,8 @@ class Power:
     """Of the data set; 0: not known."""
     num_own: int = 0
     """Prompts of a person's own among `num_prompts`, and among those that the best are evaluated on again."""
+    imported: bool = False
+    """Another trainer's LoRAs: pictures are not held out of a data set, but given as references."""
 
     @property
     def _decisive(self) -> int:
@@ -63,7 +65,7 @@ class Power:
         spread = "pictures" if self.one_caption else "prompts" if self.num_own else "captions"
         return (
             f"{shown}: {among} is called better than the base model if its mean gain is more than {factor:.1f} times "
-            f"the gain's spread between {spread}; the demo's gain, {DEMO_GAIN} times its spread, would be seen in "
+            f"the gain's spread between {spread}; a gain of {DEMO_GAIN} times its spread would be seen in "
             f"{_share(self._chance)} runs, one half as large in "
             f"{_share(chance(DEMO_GAIN / 2, self._decisive, self.num_snapshots))}"
             f"{self._of_one_caption()}"
@@ -98,7 +100,10 @@ class Power:
         """What gives the verdict enough captions to see the demo's gain in nine of ten runs."""
         enough = self._enough()
         if self.num_own:
-            return f"write {self.num_own + enough - self.num_prompts} or more different prompts into evaluation.prompts"
+            place = "--prompts" if self.imported else "evaluation.prompts"
+            return f"write {self.num_own + enough - self.num_prompts} or more different prompts into {place}"
+        if self.imported:
+            return f"give more reference pictures (--references), {enough} or more with different captions"
         few_captions = not self.one_caption and 0 < self.num_available < enough
         if self.num_pictures and held_out.suggested(self.num_pictures) < enough:
             each = ", each with a caption of its own" if few_captions else ""
@@ -156,7 +161,8 @@ def of_run(run: RunDir, config: Config) -> Power:
     caption = {pair.id: pair.caption for pair in pairs}
     captions = [caption.get(pair, pair) for pair in dataset.held_out]
     own = [one.prompt for one in references.own_prompts(run, config)]
-    return planned(config, captions, dataset.pass_length, [pair.caption for pair in pairs], own)
+    found = planned(config, captions, dataset.pass_length, [pair.caption for pair in pairs], own)
+    return replace(found, imported=run.read_record().imported)
 
 
 def _num_snapshots(config: Config, pass_length: int) -> int:

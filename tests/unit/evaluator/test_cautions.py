@@ -55,6 +55,9 @@ def test_few_prompts_are_said_where_nothing_is_shown() -> None:
     ranking = rank({0: evaluation(), 100: evaluation(0.0, 1)})
     (told,) = map(str, cautions.of_captions(ranking, 3, proven=False))
     assert told.startswith("3 different prompts show only a gain of more than 2.5 times its spread between them")
+    assert "hold out more (data.num_validation, evaluation.num_prompts)" in told
+    (told,) = map(str, cautions.of_captions(ranking, 3, proven=False, imported=True))
+    assert told.endswith(": give more reference pictures (--references), or choose by looking at the pictures.")
     assert list(cautions.of_captions(ranking, 3, proven=True)) == []
     assert list(cautions.of_captions(ranking, 8, proven=False)) == []
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from shared.config.loading import parse_config
@@ -29,7 +31,7 @@ def test_few_captions_are_warned_of_with_an_example_and_a_cure() -> None:
     told = power.planned(config(3), captions(3)).caution()
     assert told == (
         "each snapshot is evaluated on 3 held-out captions: the best of 10 is called better than the base model if its "
-        "mean gain is more than 8.1 times the gain's spread between captions; the demo's gain, 2.8 times its spread, "
+        "mean gain is more than 8.1 times the gain's spread between captions; a gain of 2.8 times its spread "
         "would be seen in 12 of 100 runs, one half as large in 3 of 100. The verdict will hardly ever be sure: "
         "hold out 7 or more different captions (data.num_validation, evaluation.num_prompts), add pictures, or choose "
         "by looking at the samples"
@@ -127,6 +129,17 @@ def test_of_a_run_the_captions_that_it_was_made_with_count(make_paper_run: RunMa
     Inventory(pairs=tuple(pairs), paths=inventory.paths).write(run.dataset)
     found = power.of_run(run, run.read_config())
     assert (found.num_prompts, found.num_further) == (2, 1)
+
+
+def test_of_another_trainers_loras_more_references_are_asked_for() -> None:
+    alike = power.planned(config(4), captions(4), everything=captions(12))
+    told = replace(alike, imported=True).caution()
+    assert told
+    assert told.endswith(
+        ": give more reference pictures (--references), 7 or more with different captions, or choose by looking at the "
+        "samples"
+    )
+    assert "demo" not in told
 
 
 def test_prompts_of_ones_own_count_beside_held_out_captions_or_alone() -> None:
