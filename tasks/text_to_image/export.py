@@ -60,12 +60,12 @@ def main() -> int:
     parser.add_argument("run", type=Path, help="the run folder")
     parser.add_argument("--step", default="best", help="`best`, the step of a snapshot, or 750-900 for an average")
     parser.add_argument("--format", choices=FORMATS, default="kohya")
-    parser.add_argument("--output", type=Path, help="file or, for peft, folder or .zip; default: in <run>/exports")
+    parser.add_argument("--output", type=Path, help="file or existing folder; for peft, new folder or .zip")
     parser.add_argument("--dtype", choices=tuple(DTYPES), default="fp16")
     arguments = parser.parse_args()
     run = open_run(arguments.run)
     step = choose_step(run, arguments.step)
-    target = arguments.output or default_target(run, step, arguments.format)
+    target = target_of(arguments.output, default_target(run, step, arguments.format), arguments.format)
     adapter = read(run, step)
     with writing("--output", target):
         export(adapter, arguments.format, arguments.dtype, target)
@@ -99,6 +99,16 @@ def default_target(run: RunDir, step: int, form: Format) -> Path:
     """`<run>/exports/<name>-<step>-<format>`."""
     stem = f"{run.read_record().name}-{averages.file_stem(step)}-{form}"
     return run.exports / (stem if form == "peft" else f"{stem}.safetensors")
+
+
+def target_of(output: Path | None, usual: Path, form: Format) -> Path:
+    """Where to write. Of a format of one file, a folder takes it under its usual name, and the file's name gets the
+    ending without which no program finds it."""
+    if output is None or form == "peft":
+        return output or usual
+    if output.is_dir():
+        return output / usual.name
+    return output if output.suffix == ".safetensors" else output.with_name(f"{output.name}.safetensors")
 
 
 def read(run: RunDir, step: int) -> Adapter:

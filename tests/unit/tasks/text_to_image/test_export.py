@@ -278,10 +278,26 @@ def test_the_header_says_the_recommended_strength_of_the_snapshot_to_ship(sd1: T
 
 
 def test_the_command_writes_into_the_run_folder_and_says_where(sd1: Trained, warm: Warm) -> None:
+    asked = ("--step", STEP, "--dtype", "bf16")
+    done = warm.run("run", "export", sd1.run.path, *asked, "--output", sd1.run.path / "300")
+    assert done.stdout() == f"step 20 as kohya, bf16: {sd1.run.path / '300.safetensors'}\n"
     done = warm.run("run", "export", sd1.run.path, "--step", STEP)
     target = sd1.run.exports / "run-000020-kohya.safetensors"
     assert done.stdout() == f"step 20 as kohya, fp16: {target}\n"
     assert header(target)["modelspec.date"] == sd1.run.read_record().created
+
+
+def test_one_file_gets_the_ending_that_programs_look_for_and_a_folder_takes_it(tmp_path: Path) -> None:
+    usual = tmp_path / "exports" / "run-000020-kohya.safetensors"
+    for output, target in {
+        None: usual,
+        tmp_path / "300": tmp_path / "300.safetensors",
+        tmp_path / "v1.5": tmp_path / "v1.5.safetensors",
+        tmp_path / "lora.safetensors": tmp_path / "lora.safetensors",
+        tmp_path: tmp_path / usual.name,
+    }.items():
+        assert export.target_of(output, usual, "kohya") == target
+    assert export.target_of(tmp_path / "parts", usual, "peft") == tmp_path / "parts"
 
 
 def test_the_dashboard_offers_every_format_that_can_be_written() -> None:
