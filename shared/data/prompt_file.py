@@ -124,7 +124,10 @@ class _Lines:
             values["negative_prompt"] = self._with_word(values["negative_prompt"])
         negative = values.get("negative_prompt", "")
         if ANY_TRIGGER.search(f"{prompt} {negative}"):
-            faults.append(f"{TRIGGER} stands for data.trigger_word, which is not set: set it, or write the word itself")
+            faults.append(
+                f"{TRIGGER} stands for the trigger word, which is not set: give it (data.trigger_word; of init and "
+                "evaluate: --trigger-word WORD), or write the word itself"
+            )
         if fault := captions.fault(prompt):
             faults.append(fault.replace("caption", "prompt"))
         found = OwnPrompt(number, prompt, **values)

@@ -47,7 +47,8 @@ def test_every_line_that_is_wrong_is_named_in_one_error_with_its_cure() -> None:
         "evaluation.num_seeds",
         "       line 6: --l (guidance) is '0.5', must be a number from 1 to 100",
         "       line 6: --n (negative prompt) is '', must be a text",
-        "       line 6: [trigger] stands for data.trigger_word, which is not set: set it, or write the word itself",
+        "       line 6: [trigger] stands for the trigger word, which is not set: give it (data.trigger_word; of init "
+        "and evaluate: --trigger-word WORD), or write the word itself",
     ]
     assert found.value.hint.startswith("correct these lines; the options are --n negative prompt, --w width")
 
