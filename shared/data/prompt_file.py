@@ -168,7 +168,7 @@ class _Lines:
             side = values.get(name) or 0
             if side % self.multiple:
                 near = max(side // self.multiple, 1) * self.multiple
-                yield f"--{letter} is {side}, must be a multiple of {self.multiple}, such as {near}"
+                yield f"--{letter} is {side}, but must be a multiple of {self.multiple}, such as {near}"
 
     def _filled_in(self, prompt: str) -> str:
         if not self.trigger_word:

@@ -39,7 +39,7 @@ def test_every_line_that_is_wrong_is_named_in_one_error_with_its_cure() -> None:
     assert str(found.value).splitlines() == [
         "evaluation.prompts: mine.txt has lines that are wrong",
         "       line 1: there is no option --q",
-        "       line 1: --w is 500, must be a multiple of 8, such as 496",
+        "       line 1: --w is 500, but must be a multiple of 8, such as 496",
         "       line 2: --s (steps) is 'none', must be a whole number from 1 to 1000",
         "       line 2: --d is given twice",
         "       line 3: the prompt is empty",
