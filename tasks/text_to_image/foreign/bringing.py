@@ -24,6 +24,8 @@ class Bringing:
 
     run: RunDir
     say: Say
+    announces: bool = False
+    """Say of each LoRA that it has been taken for the first time."""
     unsettled: int = 0
     """LoRAs that were not whole yet, or still changed, when the folder was last looked at."""
     _before: dict[str, tuple[tuple[int, int], ...]] = field(default_factory=dict[str, tuple[tuple[int, int], ...]])
@@ -79,6 +81,8 @@ class Bringing:
             if not taking.take(self.run, one, step, self._tell):
                 return False
             taken[step] = one.label
+            if self.announces:
+                self._tell(f"found {self._unit(taken) or 'step'} {step} ({one.label})")
             return True
         if label != one.label:
             self._tell(f"{one.label} is left out: {label} is the one of step {step}")

@@ -109,12 +109,16 @@ def _contents(folder: Path, options: Options, *, follows: bool) -> Contents:
         return contents
     if contents.pickles:
         raise ConfigError(
-            f"{', '.join(contents.pickles[:5])}: a pickle can run any code when it is read, only safetensors are",
+            f"{folder} holds nothing but {', '.join(contents.pickles[:5])}: a pickle can run any code when it is read, "
+            "only safetensors are read",
             "save LoRAs as .safetensors: kohya's --save_model_as=safetensors; convert these with a program you trust",
         )
-    some = ", ".join(contents.others[:3] or sorted(path.name for path in folder.iterdir())[:5]) or "nothing"
+    cure = "give the folder where a trainer saves LoRAs"
+    some = ", ".join(contents.others[:3] or sorted(path.name for path in folder.iterdir())[:5])
+    if not some:
+        raise ConfigError(f"{folder} is empty", f"{cure}, or add --follow to wait for them")
     named = "" if options.pattern == "*" else f" whose name is like {options.pattern}"
-    raise ConfigError(f"{folder} holds no LoRA{named}, but {some}", "give the folder where a trainer saves LoRAs")
+    raise ConfigError(f"{folder} holds no LoRA{named}, but {some}", cure)
 
 
 def _numbered(loras: Collection[Found]) -> Numbered:

@@ -50,7 +50,7 @@ class Importer(FileSystemEventHandler):
         self._patience_seconds = 60 * patience
         self.folder = Path(imported.folder)
         self._search = Search(self.folder, imported.pattern)
-        self._bringing = Bringing(run, self._say)
+        self._bringing = Bringing(run, self._say, announces=True)
         self._rescan_seconds = run.read_config().evaluation.rescan_seconds
         self._ends = self._is_hastened = False  # no events of threads: a signal may interrupt their locks
         self._news = time.monotonic()

@@ -313,15 +313,24 @@ def _modules(path: Path, form: Format, tensors: dict[str, Tensors]) -> dict[str,
                 keys.setdefault(_named(form, place, name), {})[what] = (place, key)
     strange += [name for name, parts in keys.items() if not {"A", "B"} <= parts.keys()]
     if strange:
+        more = f" and {len(strange) - 1} more" if len(strange) > 1 else ""
         raise ConfigError(
-            f"{path} holds what a plain LoRA has not, such as {strange[0]}"
-            + (f", {len(strange)} keys in all" if len(strange) > 1 else ""),
+            f"{path} {_kind(strange)}: it holds {strange[0]}{more}",
             "give a plain LoRA: LoHa, LoKr, kohya's DoRA, biases and embeddings are not read",
         )
     return {
         name: Module(_part(form, name), parts, tensors[parts["A"][0]][parts["A"][1]].shape)
         for name, parts in keys.items()
     }
+
+
+def _kind(keys: Iterable[str]) -> str:
+    """What a file is whose keys are not those of a plain LoRA, as what stands after its name."""
+    kinds = {"lokr_": "is a LoKr", "hada_": "is a LoHa", "oft_": "is an OFT", "dora_scale": "is a DoRA of kohya's form"}
+    return next(
+        (f"{kind}, which is not read" for part, kind in kinds.items() if any(part in key for key in keys)),
+        "is no plain LoRA",
+    )
 
 
 def _parse(key: str) -> tuple[str, str]:

@@ -146,7 +146,7 @@ FAULTS: dict[str, tuple[Tensors, str]] = {
     ),
     "another size": (module(f"{UNET}_attn1_to_q", 2, 2.0, 320, 320), "must have"),
     "unknown modules": (module("lora_unet_double_blocks_0_img_attn_qkv", 2, 2.0, 32, 32), "1 of its 1 modules are not"),
-    "LoKr": ({f"{UNET}_attn1_to_q.lokr_w1": torch.ones(2, 2)}, "LoHa, LoKr"),
+    "LoKr": ({f"{UNET}_attn1_to_q.lokr_w1": torch.ones(2, 2)}, "is a LoKr, which is not read"),
     "NaN": (module(f"{UNET}_attn1_to_q", 2, float("nan"), 64, 64), "not finite"),
 }
 

@@ -120,9 +120,13 @@ def test_every_problem_is_told_at_once_and_nothing_is_written(trained: Path, tmp
 
 
 def no_lora(folder: Path) -> None:
+    empty(folder)
+    (folder / "notes.txt").touch()
+
+
+def empty(folder: Path) -> None:
     for file in folder.iterdir():
         file.unlink()
-    (folder / "notes.txt").touch()
 
 
 def pickles(folder: Path) -> None:
@@ -147,7 +151,12 @@ def damaged(folder: Path) -> None:
 
 FAULTS = {
     "no LoRA": (no_lora, "holds no LoRA, but notes.txt", "where a trainer saves LoRAs"),
-    "pickles": (pickles, r"dress-000001\.pt: a pickle can run any code", "--save_model_as=safetensors"),
+    "empty": (empty, "dress is empty$", "--follow"),
+    "pickles": (
+        pickles,
+        r"holds nothing but dress-000001\.pt: a pickle can run any code",
+        "--save_model_as=safetensors",
+    ),
     "another family": (
         of_sdxl,
         r"dress-000001\.safetensors: it is a LoRA for SDXL",
@@ -183,7 +192,7 @@ def test_what_is_not_there_is_refused(trained: Path, base: Path, real: Path, tmp
 
 
 def test_a_folder_that_is_neither_a_run_nor_of_loras_is_called_so(tmp_path: Path) -> None:
-    with pytest.raises(RunFolderError, match=r"is not a run folder, and .* holds no LoRA") as refused:
+    with pytest.raises(RunFolderError, match=r"is not a run folder, and .* is empty") as refused:
         opened(tmp_path, tmp_path)
     assert "docs/any-lora.md" in refused.value.hint
 

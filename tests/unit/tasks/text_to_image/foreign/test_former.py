@@ -83,9 +83,11 @@ def test_another_folder_of_this_name_becomes_a_run_of_its_own(
 ) -> None:
     other = tmp_path / "other" / "dress"
     write(other / "dress-000001.safetensors", ss_steps="50", value=5)
-    for _ in range(2):
-        made, said = opened(other, tmp_path, base=str(base), references=real)
-        assert made.path.name == "dress-2"
+    made, said = opened(other, tmp_path, base=str(base), references=real)
+    assert made.path.name == "dress-2"
+    assert any("dress is another run: this one is called dress-2" in text for text in said)
+    again, said = opened(other, tmp_path, base=str(base), references=real)
+    assert again == made
     assert not any("is another run" in text for text in said), "it goes on with its own"
     assert run.read_record().imported != made.read_record().imported
 

@@ -63,6 +63,9 @@ def test_it_follows_until_a_request_to_stop_which_it_answers(run: RunDir, monkey
 
     assert work(run, monkeypatch, between, follows=True) == 2
     assert steps_in(run.snapshots) == {500, 600}
+    ended = read_status(run, "importer")
+    assert ended
+    assert "found step 600 (dress-step00000600.safetensors)" in ended.notices
     assert requests.open_requests(run, "stop") == []
 
 
@@ -93,7 +96,7 @@ def test_a_folder_that_is_away_for_a_while_does_not_end_it(run: RunDir, monkeypa
     assert steps_in(run.snapshots) == {500}
     ended = read_status(run, "importer")
     assert ended
-    assert ended.notices == (f"{folder} cannot be read: No such file or directory",)
+    assert ended.notices[0] == f"{folder} cannot be read: No such file or directory"
 
 
 def test_a_run_that_trains_has_no_importer(make_paper_run: RunMaker) -> None:

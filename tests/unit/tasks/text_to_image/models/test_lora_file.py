@@ -88,9 +88,17 @@ FAULTS: dict[str, tuple[Callable[[Path], Path], str, str]] = {
     "garbage": (garbage, "is no safetensors file", "give a LoRA"),
     "truncated": (truncated, "bytes, its header says", "download or copy it again"),
     "no LoRA": (lambda path: lone_key(path, "model.weight"), "is no LoRA .* it holds model.weight", "give a LoRA"),
-    "LoHa": (lambda path: lone_key(path, f"{kohya(ATTENTION)}.hada_w1_a"), "such as .*hada_w1_a", "LoHa"),
+    "LoHa": (
+        lambda path: lone_key(path, f"{kohya(ATTENTION)}.hada_w1_a"),
+        "is a LoHa, which is not read: .*hada_w1_a",
+        "LoHa",
+    ),
     "half a module": (lambda path: lone_key(path, f"unet.{ATTENTION}.lora_A.weight"), f"such as unet.{ATTENTION}", ""),
-    "kohya's DoRA": (lambda path: lone_key(path, f"{kohya(ATTENTION)}.dora_scale"), "such as .*dora_scale", "DoRA"),
+    "kohya's DoRA": (
+        lambda path: lone_key(path, f"{kohya(ATTENTION)}.dora_scale"),
+        "is a DoRA of kohya's form, which is not read: .*dora_scale",
+        "DoRA",
+    ),
     "rank": (lambda path: write(path, {f"unet.{ATTENTION}": 8}), r"rank 8, more than lora.rank \(2\)", "lora.rank = 8"),
     "a text encoder": (
         lambda path: write(path, {f"unet.{ATTENTION}": 2, f"{TEXT}.self_attn.q_proj": 2}),
