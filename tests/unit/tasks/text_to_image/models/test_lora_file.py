@@ -93,7 +93,11 @@ FAULTS: dict[str, tuple[Callable[[Path], Path], str, str]] = {
         "is a LoHa, which is not read: .*hada_w1_a",
         "LoHa",
     ),
-    "half a module": (lambda path: lone_key(path, f"unet.{ATTENTION}.lora_A.weight"), f"such as unet.{ATTENTION}", ""),
+    "half a module": (
+        lambda path: lone_key(path, f"unet.{ATTENTION}.lora_A.weight"),
+        f"is no plain LoRA: it holds unet.{ATTENTION}",
+        "",
+    ),
     "kohya's DoRA": (
         lambda path: lone_key(path, f"{kohya(ATTENTION)}.dora_scale"),
         "is a DoRA of kohya's form, which is not read: .*dora_scale",
