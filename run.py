@@ -51,8 +51,8 @@ EVALUATED = {
     4: "not everything is evaluated yet: try again",
 }
 """Exit code of the evaluator → what that means."""
-NOTHING_TO_DO, CANNOT_EVALUATE = 3, 5
-"""The evaluator's exit codes where there is nothing left, and where the base model or the device is not to be had."""
+NOTHING_TO_DO, TRY_AGAIN, CANNOT_EVALUATE = 3, 4, 5
+"""The evaluator's exit codes: nothing was left, something is left, the base model or the device is not to be had."""
 
 
 class _Commands(TyperGroup):
@@ -228,9 +228,10 @@ def evaluate(
     Any number of these may share the work on a run folder. LoRAs become a run folder of their own; nothing is written
     beside them.
 
-    Exit codes of --once: 0 everything is evaluated, 3 nothing was left to do, 4 try again (another evaluator is still
-    at work, or memory did not suffice), 5 it will not work before someone mends the model or the device, 2 wrong
-    folder, setting or data set.
+    Exit codes, of --once and of --follow: 0 everything is evaluated, 3 nothing was left to do, 4 try again (something
+    is left, another evaluator is still at work, or memory did not suffice), 5 it will not work before someone mends the
+    model or the device, 2 wrong folder, setting or data set. A file that cannot be read counts as evaluated: its result
+    says why it failed.
     """
     options = {
         "base": base, "references": references, "prompts": prompts, "train_pictures": train_pictures,
@@ -246,7 +247,9 @@ def evaluate(
             summarise(made, Console(highlight=False))
             return NOTHING_TO_DO
         command = python_module(foreign.IMPORTER, made.path, "--patience", patience, *(["--follow"] if follow else []))
-        return _supervise(made, made.read_config(), with_dashboard=dashboard, importer=command)
+        before = _num_results(made)
+        code = _supervise(made, made.read_config(), with_dashboard=dashboard, importer=command)
+        return code or _code_of_work(made, before)
 
     def body() -> int:
         if not (run / "run.json").is_file():
@@ -258,12 +261,12 @@ def evaluate(
         except ModelError as error:
             report_error(error)
             return CANNOT_EVALUATE
-        mode = "--follow" if follow else "--once"
+        mode, before = "--follow" if follow else "--once", _num_results(opened)
         code = _foreground(python_module("evaluator", opened.path, mode), child_environment(opened))
         if code in EVALUATED:
             console.print(EVALUATED[code] if not follow else "")
             summarise(opened, console)
-        return code
+        return code or (_code_of_work(opened, before) if follow else 0)
 
     raise typer.Exit(exit_code_of(body))
 
@@ -419,6 +422,17 @@ def doctor(
         table.add_row(marks[finding.verdict], finding.subject, finding.text)
     Console(highlight=False).print(table)
     raise typer.Exit(int(any(finding.verdict == "problem" for finding in findings)))
+
+
+def _num_results(run: RunDir) -> int:
+    return sum(len(steps_in(folder)) for folder in (run.evaluations, run.confirmations, *run.strengths.glob("*")))
+
+
+def _code_of_work(run: RunDir, before: int) -> int:
+    """The exit code of what ended well, as an evaluator's is. before: how many results there were."""
+    if left_to_evaluate(run):
+        return TRY_AGAIN
+    return 0 if _num_results(run) > before else NOTHING_TO_DO
 
 
 def _verdict_note(run: RunDir) -> list[str]:
