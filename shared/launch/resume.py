@@ -75,7 +75,7 @@ def require_trainable(config: Config) -> None:
     if imported:
         raise RunFolderError(
             f"{run.path} evaluates the LoRAs in {imported.folder}, which another program trains",
-            f"`python run.py evaluate {run.path}` evaluates them; set another run.name to train",
+            f"run `python run.py evaluate {run.path}` to evaluate them, or set another run.name to train",
         )
 
 
