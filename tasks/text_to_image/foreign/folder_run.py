@@ -59,7 +59,7 @@ def open_folder(folder: Path, options: Options, say: Say, *, follows: bool) -> t
 
     given = options
     options, former = former_run.choose(folder, options)
-    contents = checked(lambda: _contents(folder, options, follows=follows))
+    contents = checked(lambda: _contents(folder, options, former, follows=follows))
     numbered = checked(lambda: _numbered(contents.loras)) if contents and contents.loras else None
     problems += _missing(options)
     checked(lambda: _require_profile(options))
@@ -100,11 +100,14 @@ def _raise(problems: list[DarkroomError]) -> None:
         raise ConfigError(f"{len(problems)} problems:{lines}", "see docs/any-lora.md for every option")
 
 
-def _contents(folder: Path, options: Options, *, follows: bool) -> Contents:
+def _contents(folder: Path, options: Options, former: Former | None, *, follows: bool) -> Contents:
     try:
         contents = Search(folder, options.pattern).look()
     except OSError as error:
-        raise ConfigError(f"{folder} cannot be read: {error.strerror}", "give the folder of LoRA files") from None
+        cure = "give the folder of LoRA files"
+        if former:
+            cure += f"; if it was moved: `{new_folder_command(former.run.path)}`"
+        raise ConfigError(f"{folder} cannot be read: {error.strerror}", cure) from None
     if contents.loras or (follows and not contents.pickles):
         return contents
     if contents.pickles:

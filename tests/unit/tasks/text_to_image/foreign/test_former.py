@@ -38,6 +38,9 @@ def test_files_that_were_moved_are_known_again_and_what_failed_meanwhile_is_trie
     ):
         verify(run.snapshot(50))
     assert any("`python run.py evaluate NEW_FOLDER --name dress --output" in problem for problem in check(run))
+    with pytest.raises(ConfigError, match="cannot be read") as refused:
+        opened(trained, tmp_path)
+    assert "if it was moved: `python run.py evaluate NEW_FOLDER --name dress" in refused.value.hint
     (there / "dress-000002.safetensors").rename(there / "dress_e2.safetensors")
     (there / "dress.safetensors").unlink()
     again, said = opened(there, tmp_path, name="dress")
