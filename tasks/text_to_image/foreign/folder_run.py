@@ -218,7 +218,9 @@ def _go_on(folder: Path, given: Options, options: Options, former: Former, num_r
         pictures.link_again(links)
         command = new_folder_command(former.run.path, shlex.quote(str(folder)))
         raise RunFolderError(
-            str(error), f"go on without them: `{command}`; or evaluate all again with them: add --new to your command"
+            str(error),
+            f"go on without them: `{command}`; or evaluate all again with them: "
+            f"`{former_run.command_of_new(folder, options)}`",
         ) from None
     except DarkroomError:
         pictures.link_again(links)

@@ -6,6 +6,7 @@ the command leaves out then stays as it is in the run.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import count
@@ -165,6 +166,13 @@ def adopt(former: Former, folder: Path, given: Options, say: Say) -> None:
     if changes:
         record = run.read_record()
         record.model_copy(update={"imported": former.imported.model_copy(update=changes)}).write(run.record)
+
+
+def command_of_new(folder: Path, options: Options) -> str:
+    """What evaluates all again in another run. options: with what the run remembers."""
+    named = [(option, str(value)) for name, option in KEPT.items() if (value := getattr(options, name))]
+    words = [str(folder), *(word for pair in named for word in pair), *options.overrides]
+    return f"python run.py evaluate {shlex.join(words)} --new"
 
 
 def kept(given: Options, former: Former, fresh: Config, config: Config) -> str:

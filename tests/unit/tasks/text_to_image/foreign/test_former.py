@@ -120,6 +120,8 @@ def test_what_is_left_out_stays_and_what_is_given_is_compared(
     rows = str(refused.value).splitlines()[1:]
     assert [row.split(" was ")[0].strip() for row in rows] == ["data.trigger_word", "evaluation.num_prompts"]
     assert all("which can never change: " in row for row in rows)
+    assert f"evaluate {trained} --base {base} --references {real} --" in refused.value.hint
+    assert refused.value.hint.endswith("--profile garment evaluation.num_prompts=2 --new`")
     with pytest.raises(Exception, match="has changed since this run was made"):
         opened(trained, tmp_path, references=others)
     assert opened(trained, tmp_path)[0] == run, "the pictures are the ones that they were"
