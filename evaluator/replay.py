@@ -205,6 +205,8 @@ def remarks(run: RunDir, verdict: Replay, *, as_the_run_says: bool) -> Iterator[
     command = f"`python run.py evaluate {run.path}`"
     if 0 not in evaluated:
         yield f"Step 0 has no evaluation, so nothing can be compared with it: run {command}."
+    elif not (verdict.weights or as_the_run_says):
+        yield "These weights count nothing that was measured: give a weight above 0 to a metric that has numbers."
     elif verdict.best is None:
         yield f"No snapshot can be compared with step 0 yet: run {command}, or wait for the evaluator."
     if waiting := sorted(pending.due(run, run.read_config().evaluation, trainer_lives=False) - {0}):

@@ -64,20 +64,25 @@ class Table:
 
 
 def table(reader: RunReader) -> Table:
-    """What is known of the published snapshots."""
+    """What is known of the published snapshots. A metric without a number in any of them has no column."""
     rows, best, notes = reader.rows(), reader.best(), reader.notes()
-    metrics = [_composite(), *reader.descriptions.compared]
-    columns = tuple(Column(one.name, capital(say(one.topic)), _help(one)) for one in metrics)
+    steps = (*reader.snapshot_steps(), *reader.averages())
+    values = {metric: tuple(value_of(metric, rows.get(step)) for step in steps) for metric in _metrics(reader)}
+    measured = [metric for metric, known in values.items() if any(known)] or list(values)
+    columns = tuple(Column(one.name, capital(say(one.topic)), _help(one)) for one in measured)
     lines = {
         step: Line(
-            verdict_words(step, row, best),
-            tuple(value_of(one, row) for one in metrics),
+            verdict_words(step, rows.get(step), best),
+            tuple(values[metric][at] for metric in measured),
             short(notes.texts.get(step, ""), MAX_NOTE) if notes else "",
         )
-        for step in (*reader.snapshot_steps(), *reader.averages())
-        for row in [rows.get(step)]
+        for at, step in enumerate(steps)
     }
     return Table(columns, lines)
+
+
+def _metrics(reader: RunReader) -> list[Metric]:
+    return [_composite(), *reader.descriptions.compared]
 
 
 def value_of(metric: Metric, row: Mapping[str, Any] | None) -> Value | None:

@@ -295,6 +295,7 @@ TEXTS: dict[str, str] = {
     "how unlike the reference the character is": "角色与参考图有多不像",
     "how unlike the reference the object is": "物体与参考图有多不像",
     "object": "物体",
+    "content": "内容",
     "parts": "各部分",
     "parts loss": "部分损失",
     "person": "人物",

@@ -295,6 +295,7 @@ TEXTS: dict[str, str] = {
     "how unlike the reference the character is": "角色與參考圖有多不像",
     "how unlike the reference the object is": "物體與參考圖有多不像",
     "object": "物體",
+    "content": "內容",
     "parts": "各部分",
     "parts loss": "部分損失",
     "person": "人物",

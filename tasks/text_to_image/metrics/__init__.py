@@ -107,4 +107,6 @@ def _in_words(text: str, profile: Profile) -> str:
         return text
     if text == "subject":
         return profile.subject
+    if text == GARMENT:  # FashionCLIP's aspect, of any CLIP
+        return "content"
     return text.replace("fashion CLIP", "CLIP").replace("garment", profile.subject)

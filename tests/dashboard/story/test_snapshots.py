@@ -33,6 +33,14 @@ def test_every_snapshot_has_its_verdict_and_its_numbers(reader: RunReader) -> No
     assert value.words.startswith(f"{row[LOSS.name + '_delta']:+.3f}".replace("-", "−"))
 
 
+def test_a_metric_without_any_number_has_no_column(reader: RunReader, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = table(reader)
+    rows = {step: {**row, "color_loss_delta": None} for step, row in reader.rows().items()}
+    monkeypatch.setattr(RunReader, "rows", lambda self: rows)
+    assert [one for one in before.columns if one.name != "color_loss"] == list(table(reader).columns)
+    assert all(len(line.values) == len(before.columns) - 1 for line in table(reader).lines.values())
+
+
 def test_more_is_better_whatever_the_direction_of_the_metric() -> None:
     row = {f"{LOSS.name}_delta": -0.2, f"{LOSS.name}_low": -0.3, f"{LOSS.name}_high": -0.1, "sure": LOSS.name}
     value = value_of(LOSS, row)

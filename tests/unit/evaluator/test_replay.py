@@ -172,6 +172,11 @@ def test_weights_that_leave_nothing_to_weigh_are_refused(run: RunDir) -> None:
         replay(run, dict.fromkeys(replay(run).weights, 0.0))
 
 
+def test_weights_of_nothing_that_was_measured_are_said(run: RunDir) -> None:
+    unmeasured = replay(run).model_copy(update={"best": None, "weights": {}})
+    assert "These weights count nothing" in next(remarks(run, unmeasured, as_the_run_says=False))
+
+
 def test_what_is_missing_and_what_differs_from_best_json_is_said_with_its_cure(make_paper_run: RunMaker) -> None:
     run = make_paper_run()
     add(run, 20)

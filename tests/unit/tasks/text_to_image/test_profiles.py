@@ -77,6 +77,8 @@ def test_texts_have_the_profiles_word_for_the_subject() -> None:
     for profile in PROFILES.keys() - {"garment"}:
         assert "garment" not in texts(profile)
         assert profile in texts(profile)
+        aspects = [column.aspect for column in metrics.descriptions(config(profile)).compared]
+        assert len(set(aspects)) == len(aspects), "each has a name of its own"
 
 
 def test_likeness_to_the_subject_counts_for_held_out_pairs_too_unless_it_is_a_garment() -> None:
