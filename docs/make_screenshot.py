@@ -25,6 +25,7 @@ WIDTH = 1440
 HEIGHTS = {
     "overview": 900,
     "samples": 1000,
+    "vote": 900,
     "runs": 360,
     "snapshots": 860,
     "compare": 1640,
@@ -35,6 +36,7 @@ HEIGHTS = {
 READY = {
     "overview": ".pick.first .right .above",
     "samples": ".cards .above",
+    "vote": ".darkroom-vote .side img",
     "runs": ".card img",
     "snapshots": ".st-key-snapshot",
     "compare": ".cards .above",
@@ -56,7 +58,7 @@ def shoot(run: RunDir) -> None:
             for name in HEIGHTS:
                 for scheme in ("light", "dark"):
                     photograph(browser, listener.local_url, run.path.name, name, scheme)
-            for name in ("overview", "samples"):
+            for name in ("overview", "samples", "vote"):
                 photograph(browser, listener.local_url, run.path.name, name, "phone")
             browser.close()
     finally:
