@@ -33,6 +33,8 @@ ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 PATIENCE_SECONDS = 60  # for a machine that is busy with something else; a quiet one needs one or two
 
+OFFLINE = "net::ERR_INTERNET_DISCONNECTED"
+"""Said only where a test has cut the connection."""
 PROBES = re.compile(r"/\w+/_stcore/")  # Streamlit's own, when a page is opened by its address: is the app in a folder?
 # Plotly's own: it finishes drawing a chart that the page has removed meanwhile (react-plotly.js issue 140, harmless)
 REMOVED_WHILE_DRAWN = re.compile(r"of undefined \(reading '_(rehover|redrag|previousSelections|hoversubplot)'\)")
@@ -112,7 +114,11 @@ class Tabs:
             self.free.append(page)
 
     def _note(self, message: ConsoleMessage) -> None:
-        if message.type == "error" and not PROBES.search(message.location.get("url", "")):
+        if (
+            message.type == "error"
+            and OFFLINE not in message.text
+            and not PROBES.search(message.location.get("url", ""))
+        ):
             self.complaints.append(message.text)
 
     def _note_exception(self, error: Error) -> None:
