@@ -34,8 +34,8 @@ from tasks.text_to_image.descriptors.likeness import lightness, likeness
 from tasks.text_to_image.evaluation.training_set import TrainingSet
 from tasks.text_to_image.metrics import copying
 from tasks.text_to_image.metrics.copying import METRIC, copies
-from tasks.text_to_image.metrics.features import Features
-from tasks.text_to_image.metrics.metric_input import MetricInput
+from tasks.text_to_image.scoring.features import Features
+from tasks.text_to_image.scoring.metric_input import MetricInput
 from tests.integration.test_proofs import photographs
 from tests.unit.tasks.text_to_image.metrics.blind import features_of
 

@@ -36,8 +36,8 @@ from tasks.text_to_image.evaluation.scorer import Scorer, load_scorer
 from tasks.text_to_image.evaluation.training_set import TrainingSet
 from tasks.text_to_image.families import loading
 from tasks.text_to_image.metrics import descriptions, pairwise_metrics
-from tasks.text_to_image.metrics.features import visual_embedding
-from tasks.text_to_image.metrics.metric_input import MetricInput, Row
+from tasks.text_to_image.scoring.features import visual_embedding
+from tasks.text_to_image.scoring.metric_input import MetricInput, Row
 from tests.integration.test_proofs import (
     CHROMATIC,
     augmented,

@@ -22,8 +22,8 @@ SOURCE = '''
 import numpy as np
 
 from shared.run_folder.metric_descriptions import Column
-from tasks.text_to_image.metrics.features import Extractor
-from tasks.text_to_image.metrics.metric import Metric
+from tasks.text_to_image.scoring.features import Extractor
+from tasks.text_to_image.scoring.metric import Metric
 
 
 def mean_lightness(encoders):

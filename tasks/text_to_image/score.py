@@ -36,7 +36,7 @@ from tasks.devices import choose_device
 from tasks.text_to_image.evaluation.anchors import anchors, matching, mismatched
 from tasks.text_to_image.evaluation.scorer import Scorer, Scores, load_scorer
 from tasks.text_to_image.metrics import pairwise_metrics
-from tasks.text_to_image.metrics.metric_input import MetricInput, Row
+from tasks.text_to_image.scoring.metric_input import MetricInput, Row
 
 MAX_NAMED = 10
 NOT_COMPARED = 3

@@ -25,9 +25,9 @@ from tasks.text_to_image.encoders.chosen import Encoders
 from tasks.text_to_image.encoders.encoder import Vector
 from tasks.text_to_image.evaluation.scorer import Scorer, load_scorer
 from tasks.text_to_image.metrics import pairwise_metrics
-from tasks.text_to_image.metrics.features import visual_embedding
 from tasks.text_to_image.metrics.legacy import legacy_losses
-from tasks.text_to_image.metrics.metric_input import MetricInput, Row
+from tasks.text_to_image.scoring.features import visual_embedding
+from tasks.text_to_image.scoring.metric_input import MetricInput, Row
 from tests.unit.tasks.text_to_image.metrics.blind import features_of
 
 Mask = NDArray[np.bool_]

@@ -15,7 +15,7 @@ from PIL import Image
 from shared.errors import DarkroomError
 from shared.run_folder.records.evaluation_result import Anchors
 from tasks.text_to_image.evaluation.scorer import Scorer
-from tasks.text_to_image.metrics.metric_input import MetricInput
+from tasks.text_to_image.scoring.metric_input import MetricInput
 
 Array = NDArray[np.float64]
 

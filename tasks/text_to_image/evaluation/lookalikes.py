@@ -14,7 +14,7 @@ from shared.errors import DataError
 from shared.run_folder.records.evaluation_result import Lookalike
 from tasks.text_to_image.evaluation.scorer import Scorer
 from tasks.text_to_image.evaluation.training_set import TrainingSet
-from tasks.text_to_image.metrics.metric_input import Row
+from tasks.text_to_image.scoring.metric_input import Row
 
 LOOKALIKES = "lookalikes"
 """Folder of these pictures in a result."""

@@ -28,7 +28,7 @@ from tasks.text_to_image.evaluation.references import References
 from tasks.text_to_image.evaluation.scorer import Scorer, Scores
 from tasks.text_to_image.evaluation.training_set import TrainingSet
 from tasks.text_to_image.metrics import unmeasured
-from tasks.text_to_image.metrics.metric_input import MetricInput
+from tasks.text_to_image.scoring.metric_input import MetricInput
 
 IMAGES = "images"
 """Folder of a result's pictures."""

@@ -18,8 +18,8 @@ from shared.run_folder.records.evaluation_result import Sample
 from shared.run_folder.run_dir import RunDir
 from tasks.text_to_image.evaluation.image_generator import ImageGenerator, Job, jobs
 from tasks.text_to_image.evaluation.scorer import Scorer
-from tasks.text_to_image.metrics.metric_input import MetricInput, Row
 from tasks.text_to_image.probes import ProbeKind, probe_prompts
+from tasks.text_to_image.scoring.metric_input import MetricInput, Row
 
 FIRST_SEED = 1_000_000
 """After `evaluation.seed`: no other picture of a run has one of these."""

@@ -12,11 +12,11 @@ from shared.errors import ConfigError, DarkroomError, ModelError
 from tasks.text_to_image.encoders.chosen import Encoders
 from tasks.text_to_image.encoders.encoder import EncoderRecord
 from tasks.text_to_image.metrics import all_metrics, metric_names
-from tasks.text_to_image.metrics.features import Features
-from tasks.text_to_image.metrics.metric import Metric, Need
-from tasks.text_to_image.metrics.metric_input import MetricInput, Row
 from tasks.text_to_image.probes import ProbeKind
 from tasks.text_to_image.profiles import NO_FACES
+from tasks.text_to_image.scoring.features import Features
+from tasks.text_to_image.scoring.metric import Metric, Need
+from tasks.text_to_image.scoring.metric_input import MetricInput, Row
 
 NOT_FINITE = "the computation gave no finite number"
 NO_REFERENCE = "these prompts have no reference"

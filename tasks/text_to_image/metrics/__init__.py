@@ -14,9 +14,9 @@ from pkgutil import iter_modules
 
 from shared.config.schema import Config
 from shared.run_folder.metric_descriptions import Column, MetricDescription, MetricDescriptions
-from tasks.text_to_image.metrics.metric import Metric
 from tasks.text_to_image.probes import probe_prompts
 from tasks.text_to_image.profiles import PROFILES, Profile, profile_of, require_weights, weights_of
+from tasks.text_to_image.scoring.metric import Metric
 
 GARMENT = "garment"
 """The profile that the metrics' own files describe."""

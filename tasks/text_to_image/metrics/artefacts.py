@@ -20,9 +20,9 @@ from shared.errors import ModelError
 from shared.run_folder.metric_descriptions import Column, Ratio, Sign
 from tasks.text_to_image.encoders.chosen import Encoders
 from tasks.text_to_image.encoders.encoder import pad_to_square
-from tasks.text_to_image.metrics.features import Extractor, Features
-from tasks.text_to_image.metrics.metric import Metric
-from tasks.text_to_image.metrics.metric_input import MetricInput, Row
+from tasks.text_to_image.scoring.features import Extractor, Features
+from tasks.text_to_image.scoring.metric import Metric
+from tasks.text_to_image.scoring.metric_input import MetricInput, Row
 
 EDGE = 256
 """Edge of the square that is looked at, pixels."""

@@ -6,9 +6,9 @@ dress. Measured as `prior.py` measures unrelated prompts.
 
 from __future__ import annotations
 
-from tasks.text_to_image.metrics.features import visual_embedding
-from tasks.text_to_image.metrics.metric import Metric
 from tasks.text_to_image.metrics.prior import price, price_columns
+from tasks.text_to_image.scoring.features import visual_embedding
+from tasks.text_to_image.scoring.metric import Metric
 
 METRIC = Metric(
     name="class_prior",

@@ -5,9 +5,9 @@ from __future__ import annotations
 from shared.errors import ModelError
 from shared.run_folder.metric_descriptions import Column
 from tasks.text_to_image.descriptors.palette import Palette, palette_distance
-from tasks.text_to_image.metrics.features import Features, garment_palette
-from tasks.text_to_image.metrics.metric import Metric
-from tasks.text_to_image.metrics.metric_input import MetricInput, Row
+from tasks.text_to_image.scoring.features import Features, garment_palette
+from tasks.text_to_image.scoring.metric import Metric
+from tasks.text_to_image.scoring.metric_input import MetricInput, Row
 
 UNKNOWN = "the garment cannot be told from its background"
 

@@ -24,9 +24,9 @@ from shared.errors import ModelError
 from shared.run_folder.metric_descriptions import Column, Sign
 from shared.statistics.nearest import probability_of_as_many_nearer, probability_of_nearer
 from tasks.text_to_image.descriptors.likeness import lightness, likeness, same_place_likeness
-from tasks.text_to_image.metrics.features import Features, picture_lightness
-from tasks.text_to_image.metrics.metric import Metric
-from tasks.text_to_image.metrics.metric_input import MetricInput, Row
+from tasks.text_to_image.scoring.features import Features, picture_lightness
+from tasks.text_to_image.scoring.metric import Metric
+from tasks.text_to_image.scoring.metric_input import MetricInput, Row
 
 if TYPE_CHECKING:  # its room imports the metrics
     from tasks.text_to_image.evaluation.training_set import TrainingSet

@@ -10,9 +10,9 @@ from collections import defaultdict
 import numpy as np
 
 from shared.run_folder.metric_descriptions import Column, Ratio, Sign
-from tasks.text_to_image.metrics.features import Features, unlikeness, visual_embedding
-from tasks.text_to_image.metrics.metric import Metric
-from tasks.text_to_image.metrics.metric_input import MetricInput, Row
+from tasks.text_to_image.scoring.features import Features, unlikeness, visual_embedding
+from tasks.text_to_image.scoring.metric import Metric
+from tasks.text_to_image.scoring.metric_input import MetricInput, Row
 
 
 def seed_distance(metric_input: MetricInput, features: Features) -> list[Row]:

@@ -11,9 +11,9 @@ from PIL import Image
 
 from shared.run_folder.metric_descriptions import Column
 from tasks.text_to_image.encoders.chosen import Encoders
-from tasks.text_to_image.metrics.features import Captioned, Extractor, Features
-from tasks.text_to_image.metrics.metric import Metric
-from tasks.text_to_image.metrics.metric_input import MetricInput, Row
+from tasks.text_to_image.scoring.features import Captioned, Extractor, Features
+from tasks.text_to_image.scoring.metric import Metric
+from tasks.text_to_image.scoring.metric_input import MetricInput, Row
 
 QUESTIONS = (
     "Does the picture show the subject of the description?",

@@ -10,9 +10,9 @@ from PIL import Image
 from skimage.metrics import structural_similarity
 
 from shared.run_folder.metric_descriptions import Column
-from tasks.text_to_image.metrics.features import Features
-from tasks.text_to_image.metrics.metric import Metric
-from tasks.text_to_image.metrics.metric_input import MetricInput, Row
+from tasks.text_to_image.scoring.features import Features
+from tasks.text_to_image.scoring.metric import Metric
+from tasks.text_to_image.scoring.metric_input import MetricInput, Row
 
 NUM_BINS = 32
 

@@ -26,9 +26,9 @@ from tasks.text_to_image.descriptors.garment_mask import garment_mask
 from tasks.text_to_image.descriptors.subject_mask import Mask, on_square
 from tasks.text_to_image.encoders.chosen import Encoders
 from tasks.text_to_image.encoders.encoder import PATCHES_CURE, Vectors, unable
-from tasks.text_to_image.metrics.features import Extractor, Features, Memo
-from tasks.text_to_image.metrics.metric import Metric
-from tasks.text_to_image.metrics.metric_input import MetricInput, Row
+from tasks.text_to_image.scoring.features import Extractor, Features, Memo
+from tasks.text_to_image.scoring.metric import Metric
+from tasks.text_to_image.scoring.metric_input import MetricInput, Row
 
 if TYPE_CHECKING:  # its room imports the metrics
     from tasks.text_to_image.evaluation.training_set import TrainingSet

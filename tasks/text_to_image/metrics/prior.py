@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from shared.errors import ModelError
 from shared.run_folder.metric_descriptions import Column, Ratio, Sign
-from tasks.text_to_image.metrics.features import Features, cosines, visual_embedding
-from tasks.text_to_image.metrics.metric import Metric
-from tasks.text_to_image.metrics.metric_input import MetricInput, Row
+from tasks.text_to_image.scoring.features import Features, cosines, visual_embedding
+from tasks.text_to_image.scoring.metric import Metric
+from tasks.text_to_image.scoring.metric_input import MetricInput, Row
 
 
 def price(metric_input: MetricInput, features: Features, name: str) -> list[Row]:

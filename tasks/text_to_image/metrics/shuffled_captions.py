@@ -11,9 +11,9 @@ import numpy as np
 
 from shared.errors import ModelError
 from shared.run_folder.metric_descriptions import Column
-from tasks.text_to_image.metrics.features import Features, clip_picture, clip_text
-from tasks.text_to_image.metrics.metric import Metric
-from tasks.text_to_image.metrics.metric_input import MetricInput, Row
+from tasks.text_to_image.scoring.features import Features, clip_picture, clip_text
+from tasks.text_to_image.scoring.metric import Metric
+from tasks.text_to_image.scoring.metric_input import MetricInput, Row
 
 MIN_CAPTIONS = 4
 MIN_DIFFERENCE = 0.01

@@ -26,9 +26,9 @@ from shared.errors import ModelError
 from shared.run_folder.metric_descriptions import Column
 from tasks.text_to_image.encoders.chosen import Encoders
 from tasks.text_to_image.encoders.efficientnet_lite0 import network
-from tasks.text_to_image.metrics.features import Extractor, Features, Memo
-from tasks.text_to_image.metrics.metric import Metric
-from tasks.text_to_image.metrics.metric_input import MetricInput, Row
+from tasks.text_to_image.scoring.features import Extractor, Features, Memo
+from tasks.text_to_image.scoring.metric import Metric
+from tasks.text_to_image.scoring.metric_input import MetricInput, Row
 
 if TYPE_CHECKING:  # its room imports the metrics
     from tasks.text_to_image.evaluation.training_set import TrainingSet

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from shared.run_folder.metric_descriptions import Column
-from tasks.text_to_image.metrics.features import Features, cosines, visual_embedding
-from tasks.text_to_image.metrics.metric import Metric
-from tasks.text_to_image.metrics.metric_input import MetricInput, Row
+from tasks.text_to_image.scoring.features import Features, cosines, visual_embedding
+from tasks.text_to_image.scoring.metric import Metric
+from tasks.text_to_image.scoring.metric_input import MetricInput, Row
 
 
 def visual_loss(metric_input: MetricInput, features: Features) -> list[Row]:

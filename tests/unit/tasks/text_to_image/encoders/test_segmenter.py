@@ -15,7 +15,7 @@ from shared.errors import ModelError
 from tasks.text_to_image.encoders.segmenter import is_garment, load_segmenter
 from tasks.text_to_image.evaluation.scorer import load_scorer
 from tasks.text_to_image.metrics.color import UNKNOWN
-from tasks.text_to_image.metrics.metric_input import MetricInput
+from tasks.text_to_image.scoring.metric_input import MetricInput
 
 EDGE = 64
 LABELS = {0: "Background", 1: "Upper-clothes", 2: "Face"}

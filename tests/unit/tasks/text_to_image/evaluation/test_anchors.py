@@ -10,7 +10,7 @@ from shared.statistics.skill import skill
 from tasks.text_to_image.evaluation.anchors import MAX_OTHERS, anchors, matching, mismatched
 from tasks.text_to_image.evaluation.scorer import Scorer, load_scorer
 from tasks.text_to_image.metrics import pairwise_metrics
-from tasks.text_to_image.metrics.features import visual_embedding
+from tasks.text_to_image.scoring.features import visual_embedding
 
 
 @pytest.fixture(scope="module")

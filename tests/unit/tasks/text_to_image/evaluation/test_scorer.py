@@ -6,8 +6,8 @@ from PIL import Image, ImageOps
 from shared.errors import ConfigError, ModelError
 from tasks.text_to_image.evaluation.scorer import Scorer, Scores, load_scorer
 from tasks.text_to_image.metrics import pairwise_metrics
-from tasks.text_to_image.metrics.features import Memo
-from tasks.text_to_image.metrics.metric_input import MetricInput
+from tasks.text_to_image.scoring.features import Memo
+from tasks.text_to_image.scoring.metric_input import MetricInput
 
 PROMPTS = ["a red dress", "a blue coat", "a brown vest", "green shorts"]
 NOWHERE = "/no/such/encoder"

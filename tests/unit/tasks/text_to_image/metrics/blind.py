@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tasks.text_to_image.metrics import features
-from tasks.text_to_image.metrics.features import Extractor, Features
+from tasks.text_to_image.scoring import features
+from tasks.text_to_image.scoring.features import Extractor, Features
 
 
 def features_of(**extractors: Callable[..., Any]) -> Features:

@@ -13,8 +13,8 @@ from shared.run_folder.records.best import Signal
 from shared.run_folder.records.evaluation_result import Sample
 from shared.statistics import signs
 from tasks.text_to_image.metrics.artefacts import METRIC, artefacts, picture_tones, tones
-from tasks.text_to_image.metrics.features import Extractor, Features
-from tasks.text_to_image.metrics.metric_input import MetricInput
+from tasks.text_to_image.scoring.features import Extractor, Features
+from tasks.text_to_image.scoring.metric_input import MetricInput
 
 NUM_PROMPTS = 10
 FEATURES = Features({picture_tones: Extractor(tones)})

@@ -16,7 +16,8 @@ from shared.run_folder.older_metrics import OLDER_METRICS
 from tasks.text_to_image import metrics
 from tasks.text_to_image.evaluation.anchors import anchors
 from tasks.text_to_image.evaluation.scorer import NO_REFERENCE, load_scorer
-from tasks.text_to_image.metrics.metric_input import MetricInput
+from tasks.text_to_image.scoring import features
+from tasks.text_to_image.scoring.metric_input import MetricInput
 from tests.conftest import ROOT
 from tests.new_metric import SHIPPED, descriptions_of, new_metric
 
@@ -74,7 +75,7 @@ def test_a_column_is_named_once_and_fits_its_role() -> None:
 def test_a_feature_that_no_metric_names_is_refused() -> None:
     scorer = load_scorer("/nowhere", metrics=("color",))
     with pytest.raises(ValueError, match="clip_text is not among the features"):
-        scorer.features[metrics.features.clip_text]
+        scorer.features[features.clip_text]
 
 
 @pytest.mark.usefixtures("exposure")

@@ -16,7 +16,7 @@ from tasks.text_to_image.encoders.judge import ASKED, load_judge
 from tasks.text_to_image.evaluation.scorer import load_scorer
 from tasks.text_to_image.metrics import descriptions, metrics_of
 from tasks.text_to_image.metrics.judge import QUESTIONS
-from tasks.text_to_image.metrics.metric_input import MetricInput
+from tasks.text_to_image.scoring.metric_input import MetricInput
 from tests.tiny_judge import WORDS, write_judge
 
 PICTURES = [Image.new("RGB", (40, 30), color) for color in ("red", "white")]

@@ -15,8 +15,8 @@ from tasks.text_to_image.encoders.loading import load_encoder
 from tasks.text_to_image.evaluation.scorer import load_scorer
 from tasks.text_to_image.metrics import all_metrics
 from tasks.text_to_image.metrics.face import STRANGER, face_loss, picture_face
-from tasks.text_to_image.metrics.features import Extractor, Features
-from tasks.text_to_image.metrics.metric_input import MetricInput, Row
+from tasks.text_to_image.scoring.features import Extractor, Features
+from tasks.text_to_image.scoring.metric_input import MetricInput, Row
 from tests.unit.tasks.text_to_image.metrics.trained import Trained
 
 GREY = Image.new("RGB", (64, 64), "grey")

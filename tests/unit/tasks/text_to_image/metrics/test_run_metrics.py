@@ -22,8 +22,8 @@ from tasks.text_to_image.evaluation.training_set import TrainingSet
 from tasks.text_to_image.metrics.copying import copies
 from tasks.text_to_image.metrics.diversity import seed_distance
 from tasks.text_to_image.metrics.drift import drift
-from tasks.text_to_image.metrics.metric_input import MetricInput, Row
 from tasks.text_to_image.metrics.shuffled_captions import clip_t_shuffled
+from tasks.text_to_image.scoring.metric_input import MetricInput, Row
 from tests.conftest import RunMaker
 from tests.unit.tasks.text_to_image.metrics.blind import features_of
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from shared.run_folder.metric_descriptions import Column, MetricDescription
-from tasks.text_to_image.metrics.features import Feature, Features
-from tasks.text_to_image.metrics.metric_input import MetricInput, Row
 from tasks.text_to_image.probes import ProbeKind
+from tasks.text_to_image.scoring.features import Feature, Features
+from tasks.text_to_image.scoring.metric_input import MetricInput, Row
 
 Need = Literal["references", "prompts", "seeds", "base", "training"]
 """What a metric looks at beside the samples; `seeds` are several samples of one prompt."""
