@@ -52,6 +52,17 @@ class Profile:
         return self.with_reference.keys() & self.without_reference.keys()
 
 
+OBJECT = Profile(
+    subject="object",
+    is_for="one thing: a product, a toy, a vehicle, a building",
+    with_reference={
+        "patch_loss": 0.6, "subject_loss": 0.2, "visual_loss": 0.1, "color_loss": 0.1, "fashion_clip_loss": 0.0,
+    },
+    without_reference={"patch_loss": 0.6, "subject_loss": 0.2},
+    off=frozenset({"face", "style"}),
+    encoders={"evaluation.fashion_clip": GENERAL_CLIP},
+)  # fmt: skip
+
 PROFILES = {
     "garment": Profile(
         subject="garment",
@@ -68,16 +79,7 @@ PROFILES = {
         off=frozenset({"color", "fashion", "patches", "style"}),
         encoders={"evaluation.fashion_clip": GENERAL_CLIP},
     ),
-    "character": Profile(
-        subject="character",
-        is_for="a drawn, modelled or costumed figure, or an animal",
-        with_reference={
-            "patch_loss": 0.6, "subject_loss": 0.2, "visual_loss": 0.1, "color_loss": 0.1, "fashion_clip_loss": 0.0,
-        },
-        without_reference={"patch_loss": 0.6, "subject_loss": 0.2},
-        off=frozenset({"face", "style"}),
-        encoders={"evaluation.fashion_clip": GENERAL_CLIP},
-    ),
+    "character": replace(OBJECT, subject="character", is_for="a drawn, modelled or costumed figure, or an animal"),
     "style": Profile(
         subject="style",
         is_for="a manner of drawing, painting or photographing, whatever is shown",
@@ -86,17 +88,8 @@ PROFILES = {
         off=frozenset({"color", "fashion", "face", "patches", "subject"}),
         encoders={"evaluation.fashion_clip": GENERAL_CLIP},
     ),
-    "object": Profile(
-        subject="object",
-        is_for="one thing: a product, a toy, a vehicle, a building",
-        with_reference={
-            "patch_loss": 0.6, "subject_loss": 0.2, "visual_loss": 0.1, "color_loss": 0.1, "fashion_clip_loss": 0.0,
-        },
-        without_reference={"patch_loss": 0.6, "subject_loss": 0.2},
-        off=frozenset({"face", "style"}),
-        encoders={"evaluation.fashion_clip": GENERAL_CLIP},
-    ),
-}  # fmt: skip
+    "object": OBJECT,
+}
 
 
 def profile_of(config: Config) -> Profile:

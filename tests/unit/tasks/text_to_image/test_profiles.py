@@ -1,4 +1,4 @@
-"""A profile says what counts for a kind of subject; the settings of a run have the last word."""
+"""A profile says what counts for a kind of subject; the settings of a run override it."""
 
 from __future__ import annotations
 
