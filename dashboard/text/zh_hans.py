@@ -125,6 +125,7 @@ TEXTS: dict[str, str] = {
     "with signs of overfitting ({names})": "有过拟合迹象（{names}）",
     "worse on {lost}": "{lost}更差",
     "worse than {base} on {lost}": "有 {lost}不如{base}",
+    "{step} at strength {strength}": "{step}（强度 {strength}）",
     "your prompts at {step}": "你的提示词（第 {step} 步）",
     "{base} comes first: everything is compared with it.": "先评估{base}：其他快照都与它比较。",
     "{base} could not be evaluated: {reason}": "{base}无法评估：{reason}",

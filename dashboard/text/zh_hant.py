@@ -125,6 +125,7 @@ TEXTS: dict[str, str] = {
     "with signs of overfitting ({names})": "有過擬合跡象（{names}）",
     "worse on {lost}": "{lost}更差",
     "worse than {base} on {lost}": "有 {lost}不如{base}",
+    "{step} at strength {strength}": "{step}（強度 {strength}）",
     "your prompts at {step}": "你的提示詞（第 {step} 步）",
     "{base} comes first: everything is compared with it.": "先評估{base}：其他快照都與它比較。",
     "{base} could not be evaluated: {reason}": "{base}無法評估：{reason}",

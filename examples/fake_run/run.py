@@ -118,7 +118,7 @@ def create(path: Path, steps: int, snapshot_steps: int, descriptions: MetricDesc
             "run": {"name": run.path.name, "output_dir": str(run.path.parent)},
             "data": {"path": str(run.path.parent / "invented"), "resolution": SIDE},
             "train": {"max_train_steps": steps, "snapshot_steps": snapshot_steps},
-            "evaluation": {"num_prompts": len(PROMPTS), "num_seeds": len(SEEDS)},
+            "evaluation": {"num_prompts": len(PROMPTS), "num_seeds": len(SEEDS), "averages": 0, "strengths": []},
         }
     )
     record = RunRecord(

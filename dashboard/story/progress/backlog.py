@@ -8,11 +8,12 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from math import ceil, isfinite
+from math import isfinite
 from statistics import median
 
 from dashboard.data.reader import RunReader, version_of
 from dashboard.data.speed import pace
+from dashboard.story.progress.at_the_end import CONFIRMATIONS, AtTheEnd, at_the_end
 from dashboard.story.progress.programs import Programs
 from shared.config.save_interval import steps_due
 from shared.data.references import further, own_prompts
@@ -23,7 +24,6 @@ from shared.run_folder.records.best import Best
 from shared.run_folder.run_dir import steps_in
 from shared.run_folder.times import seconds_since, utc_now
 
-CONFIRMATIONS = "confirmations"
 RECENT = 20
 """Evaluations whose usual duration counts."""
 
@@ -40,14 +40,14 @@ class Backlog:
     """Snapshots still to be trained, as far as their steps are known."""
     left_out: frozenset[int]
     """Those of them that will not be evaluated: see `evaluation.every`."""
-    num_finals: int
-    """Evaluations of the best snapshots that follow at the end, not counting those that are due."""
+    at_the_end: AtTheEnd
+    """What follows when all of that is evaluated."""
     training_seconds: float | None
     """Until the last step; None: not known, or not training."""
     ends: Mapping[Work, float]
     """Seconds until a result, as far as that can be told."""
     verdict_seconds: float | None
-    """Until nothing is left to evaluate."""
+    """Until nothing is left to evaluate; None: not known, as while another trainer's LoRAs may still come."""
 
     @property
     def is_empty(self) -> bool:
@@ -78,7 +78,7 @@ def backlog(reader: RunReader, programs: Programs, best: Best | None, now: datet
     at_work, waiting = [work for work in works if work in begun], [work for work in works if work not in begun]
     planned = _planned(reader) if programs.trains else ()
     left_out = _left_out(reader, planned)
-    num_finals = _num_finals(reader, best, works, planned)
+    later = at_the_end(reader, best, works, planned)
     training = _training_seconds(reader, programs, planned)
     results = reader.metrics_version(), version_of(reader.run.confirmations)
     usual, num_evaluators = reader.keep(("usual", *results), lambda: _usual(reader)), len(programs.evaluating)
@@ -88,9 +88,10 @@ def backlog(reader: RunReader, programs: Programs, best: Best | None, now: datet
         arrivals = _arrivals(reader, planned, left_out, training or 0.0)
         newest = reader.config.evaluation.order == "newest"
         ends = timeline(at_work, busy, waiting, arrivals, usual, num_evaluators, newest_first=newest)
-        rounds = ceil(max(0, num_finals - 1) / num_evaluators) + (num_finals > 0)  # the base model's comes first
-        last = max([training or 0.0, *ends.values()]) + rounds * usual.final
-    return Backlog(tuple(at_work), tuple(waiting), planned, left_out, num_finals, training, ends, last)
+        if not programs.imports:
+            last = max([training or 0.0, *ends.values()])
+            last += later.seconds(usual.evaluation, usual.final, num_evaluators)
+    return Backlog(tuple(at_work), tuple(waiting), planned, left_out, later, training, ends, last)
 
 
 def _works(reader: RunReader, programs: Programs) -> list[Work]:
@@ -133,16 +134,6 @@ def _left_out(reader: RunReader, planned: Sequence[int]) -> frozenset[int]:
     every = reader.config.evaluation.every
     steps = sorted({*reader.snapshot_steps(), *planned})
     return frozenset(planned) - {*steps[every - 1 :: every], *steps[-1:]}
-
-
-def _num_finals(reader: RunReader, best: Best | None, works: Sequence[Work], planned: Collection[int]) -> int:
-    """Evaluations at the end that are not among the works yet."""
-    due = any(work.kind == CONFIRMATIONS for work in works)
-    if due or not reader.config.evaluation.confirm_prompts or not (works or planned):
-        return 0
-    if best and not best.finalists:
-        return 0
-    return 1 + min(reader.config.evaluation.finalists, len({*reader.snapshot_steps(), *planned}))
 
 
 def _training_seconds(reader: RunReader, programs: Programs, planned: Sequence[int]) -> float | None:

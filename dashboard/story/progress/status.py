@@ -13,17 +13,18 @@ from dashboard.data.events import pauses
 from dashboard.data.reader import RunReader
 from dashboard.data.speed import pace
 from dashboard.story.evidence import Evidence, read_result
-from dashboard.story.progress.backlog import CONFIRMATIONS
+from dashboard.story.progress.at_the_end import CONFIRMATIONS
 from dashboard.story.progress.ending import error_of
 from dashboard.story.wording import about, short, steps
 from dashboard.text.formatting import duration, number
 from dashboard.text.language import say
 from shared.run_folder import requests
+from shared.run_folder.averages import label
 from shared.run_folder.heartbeat import STALE_SECONDS
 from shared.run_folder.pending import BASE_MODEL, Work
 from shared.run_folder.records.process_status import FINAL_STATES, ProcessStatus
 from shared.run_folder.records.request import RequestKind
-from shared.run_folder.run_dir import steps_in
+from shared.run_folder.run_dir import steps_in, strength_of
 from shared.run_folder.times import parse_time, seconds_since
 
 Tone = Literal["good", "warn", "bad", "idle"]
@@ -161,10 +162,13 @@ def _queue(evidence: Evidence) -> Iterator[str]:
 
 def _names(works: tuple[Work, ...]) -> Iterator[str]:
     for work in works:
-        if work.kind not in ("evaluations", CONFIRMATIONS):
-            yield say("your prompts at {step}", step=work.step)
+        name = say("base") if work.step == BASE_MODEL else label(work.step)
+        if strength := strength_of(work.kind):
+            yield say("{step} at strength {strength}", step=name, strength=f"{strength:g}")
+        elif work.kind in ("evaluations", CONFIRMATIONS):
+            yield name
         else:
-            yield say("base") if work.step == BASE_MODEL else str(work.step)
+            yield say("your prompts at {step}", step=name)
 
 
 def _ended(evidence: Evidence, trainer: ProcessStatus | None, place: str) -> tuple[list[str], Tone]:

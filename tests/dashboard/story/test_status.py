@@ -14,10 +14,12 @@ import pytest
 
 from dashboard.data.reader import RunReader
 from dashboard.story.evidence import gather
+from dashboard.story.progress.at_the_end import AtTheEnd
 from dashboard.story.progress.status import Status, clock
 from dashboard.story.screen import screen
 from examples.fake_run.run import FakeRun
 from shared.run_folder import requests
+from shared.run_folder.averages import averaged
 from shared.run_folder.leases import claimed
 from shared.run_folder.run_dir import RunDir
 from tests.dashboard.story.conftest import Show
@@ -92,6 +94,18 @@ def test_a_persons_own_prompts_are_in_the_queue(halfway: RunDir, show: Show) -> 
     assert show(halfway).status.parts[-1] == "next to be evaluated: your prompts at 40, 120, 80"
 
 
+def test_strengths_and_averages_are_in_the_queue_by_their_names(
+    states: dict[str, FakeRun], show: Show, tmp_path: Path
+) -> None:
+    run = RunDir(Path(shutil.copytree(states["finished"].run.path, tmp_path / "finished")))
+    best = run.read_best()
+    assert best
+    best.model_copy(update={"strengths": (0.6,)}).write(run.best)
+    assert f"{best.step} at strength 0.6" in show(run).status.parts[-1]
+    best.model_copy(update={"averages": (averaged(80, 120),)}).write(run.best)
+    assert "not evaluated: 80–120 (no" in show(run).status.parts[-1]
+
+
 def test_a_request_that_is_open_cannot_be_made_again(halfway: RunDir, show: Show) -> None:
     pretend(halfway, "trainer", state="training")
     assert show(halfway).status.can.stop
@@ -118,7 +132,7 @@ def test_the_end_of_all_evaluations_counts_the_snapshots_to_come_and_the_finals(
     live = states["live"]
     left = gather(RunReader(live.run, live.record.run_id), datetime.now(UTC), UTC).backlog
     assert left.planned == (160, 200)
-    assert left.num_finals == 0, "this run's verdict names no finalists"
+    assert left.at_the_end == AtTheEnd(), "this run's verdict names no finalists"
     assert left.training_seconds == pytest.approx(15, abs=0.1)
     assert left.verdict_seconds is not None
     assert left.verdict_seconds >= max(left.ends.values()) > 15
