@@ -1,35 +1,36 @@
-// Draws the bar and the first screen, or all runs, before Streamlit is there, with what server/early.py wrote into the page, where they
+// Draws the bar and the main part of a page before Streamlit is there, with what server/early.py wrote into the page, where they
 // stand later. The components take over what stands here, as it is (dom.js: rootOf). What they have no place for goes.
 
-import { bar } from "./bar.js"
 import { make } from "./dom.js"
 import { follow } from "./poll.js"
-import { runs } from "./runs.js"
-import { screen } from "./screen.js"
 
-const DRAWN = { screen, runs, bar }
-const KEYS = { screen: "first_screen", runs: "runs", bar: "bar" } // of Streamlit's containers
 const HAS_RUN = "[data-test-script-state=notRunning] [data-testid=stElementContainer]"
 
-const { lang, ...given } = JSON.parse(document.getElementById("darkroom-given").textContent)
+const { lang, parts } = JSON.parse(document.getElementById("darkroom-given").textContent)
 document.documentElement.lang = lang
 const all = make("div")
 all.id = "darkroom-early"
 document.body.append(all)
 
-const parts = Object.entries(given).map(([name, data]) => {
-  const part = make("div", name, make("div", `darkroom-${name}`))
-  all.append(part)
-  const leave = DRAWN[name]({ data, parentElement: part, setTriggerValue: (_, asked) => Object.assign(part, { asked }) })
-  return { part, key: KEYS[name], leave }
+// name: of the component and its module; key: of the container that Streamlit will have for it.
+const drawn = parts.map(({ name, key, data }) => {
+  const node = make("div", name, make("div", `darkroom-${name}`))
+  node.asked = new Map() // kind → what a person asked for last
+  all.append(node)
+  const part = { node, key, leave: () => {} }
+  const setTriggerValue = (value, asked) => node.asked.delete(asked.do) | node.asked.set(asked.do, [value, asked])
+  import(`./${name}.js`).then((module) => {
+    if (node.isConnected) part.leave = module[name]({ data, parentElement: node, setTriggerValue })
+  })
+  return part
 })
 
-function remove({ part, leave }) {
+function remove({ node, leave }) {
   leave()
-  part.remove()
+  node.remove()
 }
 
-const leftOver = () => parts.filter(({ part }) => part.isConnected)
+const leftOver = () => drawn.filter(({ node }) => node.isConnected)
 
 // Only Python knows what to say of a run that cannot be shown.
 const unfollow = follow(({ trouble }) => trouble && leftOver().forEach(remove))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import streamlit as st
 
 from dashboard import url_state
@@ -22,21 +24,28 @@ def pictures_panel(reader: RunReader) -> float | None:
     """The whole wall."""
     if not reader.evaluated_steps():
         return wait_for_evaluation(reader, say("Waiting for the first pictures, drawn by the base model …"))
-    missing_lines(reader)
-    if reader.has_no_pictures():
-        st.caption(say("The results of this run have no pictures."))
+    if data := pictures_data(reader, {name: st.session_state.get(key) for name, key in KEYS.items()}):
+        show_wall(data, key=f"wall_{reader.run_id}", on_choice=keep)
+    else:
+        for line in (*map(verbatim, missing_lines(reader)), say("The results of this run have no pictures.")):
+            st.caption(line)
+    return None
+
+
+def pictures_data(reader: RunReader, choice: Choice) -> dict[str, Any] | None:
+    """What the wall draws; None if there are no pictures."""
+    if not reader.evaluated_steps() or reader.has_no_pictures():
         return None
     drawn = drawn_steps(reader)
-    data = wall_data(
+    return wall_data(
         reader.name,
         reader.run_id,
         descriptions=reader.descriptions,
         drawn=drawn,
         defaults=default_sides(reader, drawn),
-        choice={name: st.session_state.get(key) for name, key in KEYS.items()},
+        choice=choice,
+        remarks=missing_lines(reader),
     )
-    show_wall(data, key=f"wall_{reader.run_id}", on_choice=keep)
-    return None
 
 
 def keep(choice: Choice) -> None:
@@ -47,7 +56,7 @@ def keep(choice: Choice) -> None:
     url_state.write()
 
 
-def missing_lines(reader: RunReader) -> None:
+def missing_lines(reader: RunReader) -> list[str]:
     """Metrics without a number, with the reason, in one line those that lack it at the same steps for the same reason;
     evaluations that failed are told by the alerts.
     """
@@ -60,11 +69,12 @@ def missing_lines(reader: RunReader) -> None:
             causes = sorted({reasons[step] for step in steps})
             listed = ", ".join(str(step) for step in steps[:8]) + (" …" if len(steps) > 8 else "")
             alike.setdefault((listed, "; ".join(causes)), []).append(names[name])
-    for (listed, causes), metrics in alike.items():
-        line = say(
+    return [
+        say(
             "No number for {metrics} at step {steps}: {reason}",
             metrics=say(", ").join(metrics),
             steps=listed,
-            reason=verbatim(causes),
+            reason=causes,
         )
-        st.caption(line)
+        for (listed, causes), metrics in alike.items()
+    ]

@@ -6,6 +6,7 @@ import html
 import shlex
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import streamlit as st
 
@@ -33,26 +34,38 @@ from shared.run_folder.records.manifest import FileEntry, Manifest
 @refreshed("snapshots", "metrics", "evaluations", "notes", "settings", seconds=4.0)
 def snapshots_panel(reader: RunReader) -> float | None:
     """A click on a row opens the snapshot beside the table, and on every other page."""
-    steps = [*sorted(reader.snapshot_steps(), reverse=True), *reader.averages()]
-    if not steps:
+    state, opened = st.session_state, f"opened_{reader.run_id}"
+    table = table_data(reader, state.get("step"), state.get("order"), state.get(opened))
+    if not table:
         return wait_for_training(reader, say("Waiting for the first snapshot …"))
-    best, opened = reader.best(), f"opened_{reader.run_id}"
-    st.session_state.setdefault(
-        opened, best.step if best and best.step in steps else steps[0]
-    )  # stays: notes are typed
+    state.setdefault(opened, table["step"])  # stays: notes are typed
     with st.container(key="snapshots_page"):
         with st.container(key="snapshots_table"):
-            data = {"run": reader.name, "lang": language.current(), "order": st.session_state.get("order", "")}
-            obey(show_snapshots(data | {"step": shown_step(steps, opened)}, key=f"snapshots_{reader.run_id}"))
+            obey(show_snapshots(table, key=f"snapshots_{reader.run_id}"))
         with st.container(border=True, key="snapshot"):
-            show_snapshot(reader, shown_step(steps, opened), reader.notes())
+            show_snapshot(reader, shown_step(reader, state.get("step"), state[opened]), reader.notes())
     return None
 
 
-def shown_step(steps: Sequence[int], opened: str) -> int:
-    """The step of the address, if it has a snapshot."""
-    chosen = st.session_state.get("step")
-    return chosen if isinstance(chosen, int) and chosen in steps else st.session_state[opened]
+def table_data(reader: RunReader, chosen: int | None, order: str | None, opened: int | None) -> dict[str, Any] | None:
+    """What the table draws; None while there is no snapshot. chosen: the step of the address; opened: the one that is
+    shown without it."""
+    steps, best = steps_of(reader), reader.best()
+    if not steps:
+        return None
+    first = best.step if best and best.step in steps else steps[0]
+    step = shown_step(reader, chosen, first if opened is None else opened)
+    return {"run": reader.name, "lang": language.current(), "order": order or "", "step": step}
+
+
+def steps_of(reader: RunReader) -> list[int]:
+    """The newest first, then the averages."""
+    return [*sorted(reader.snapshot_steps(), reverse=True), *reader.averages()]
+
+
+def shown_step(reader: RunReader, chosen: int | None, opened: int) -> int:
+    """The chosen step, if it has a snapshot."""
+    return chosen if chosen is not None and chosen in steps_of(reader) else opened
 
 
 def obey(asked: Asked) -> None:

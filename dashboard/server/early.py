@@ -1,4 +1,4 @@
-"""What the browser draws before Streamlit is there: the bar, and the first screen of a run or all runs.
+"""What the browser draws before Streamlit is there: the bar, and the main part of the page.
 
 Streamlit draws nothing before its scripts are loaded, its WebSocket is connected and the page's script has run. The
 page therefore carries what these components need, and `early.js` draws them at once; they ask for their documents
@@ -8,26 +8,44 @@ themselves.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from dashboard.components.screen import bar_words, runs_words, screen_words
-from dashboard.data.runs import id_of, run_names, starts_with_all
+from dashboard.components.screen import bar_words, machine_data, runs_words, screen_words, snapshots_words
+from dashboard.components.vote import vote_data
+from dashboard.data.runs import id_of, open_reader, run_names, starts_with_all
 from dashboard.panels.bar import bar_data
 from dashboard.panels.first_screen import first_screen_data
+from dashboard.panels.pictures import KEYS, pictures_data
 from dashboard.panels.runs import VIEW, runs_data
-from dashboard.server.scripts import imported_by, script_url
+from dashboard.panels.snapshots import table_data
+from dashboard.server.scripts import imported_by, links, script_url
 from dashboard.text import language
 from dashboard.theme import css_variables
 from dashboard.url_state import PARSERS
+from shared.errors import DarkroomError
 
 SCRIPT = "early.js"
-MODULES = imported_by(SCRIPT)
 STYLE = f"""<style>
 :root {{ --st-font: "Source Sans", sans-serif; --st-code-font: "Source Code Pro", monospace; {css_variables("light")} }}
 @media (prefers-color-scheme: dark) {{ :root {{ {css_variables("dark")} }} }}
 </style>"""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Part:
+    """One component of the page."""
+
+    name: str
+    """Of the component, of its module and of the function that the module exports."""
+    key: str
+    """Of the container that Streamlit will have for it."""
+    data: dict[str, Any]
 
 
 def early(page: str, query: Mapping[str, str]) -> str:
@@ -37,27 +55,63 @@ def early(page: str, query: Mapping[str, str]) -> str:
     run_id = id_of(run, names)
     if page == "overview" and starts_with_all(names, asked):
         page = "runs"
-    if not run_id or page not in DRAWN:
+    if not run_id:
         return ""
-    bar = bar_data(run, run_id, page) | {"words": bar_words()}
-    given = {"lang": language.current(), **DRAWN[page](run, query), "bar": bar}
+    bar = Part("bar", "bar", bar_data(run, run_id, page) | {"words": bar_words()})
+    parts = [part for part in (main_part(page, run, query), bar) if part]
+    given = {"lang": language.current(), "parts": [asdict(part) for part in parts]}
     data = json.dumps(given, ensure_ascii=False).replace("<", "\\u003c")
+    modules = set[str]().union(*(imported_by(f"{name}.js") for name in ("early", *(part.name for part in parts))))
     return (
-        f'{STYLE}<script type="application/json" id="darkroom-given">{data}</script>'
+        f'{links(modules)}{STYLE}<script type="application/json" id="darkroom-given">{data}</script>'
         f'<script type="module" src="{script_url(SCRIPT)}"></script>'
     )
 
 
-def first_screen(run: str, query: Mapping[str, str]) -> dict[str, Any]:
-    """By the name of the component."""
-    sides = chosen("left", query), chosen("step", query)
-    return {"screen": first_screen_data(run, *sides) | {"words": screen_words()}}
+def main_part(page: str, run: str, query: Mapping[str, str]) -> Part | None:
+    """What a person came for; None where that is not ready, or only Python can draw it."""
+    try:
+        return MAIN[page](run, query) if page in MAIN else None
+    except DarkroomError:
+        return None  # the panel says it
+    except Exception:  # noqa: BLE001 - the edge: the bar stays, and the panel says it in its place
+        _log.exception("%s could not be drawn early", page)
+        return None
 
 
-def all_runs(run: str, query: Mapping[str, str]) -> dict[str, Any]:
-    """By the name of the component."""
-    view = {key: chosen(key, query) for key in VIEW}
-    return {"runs": runs_data(run, view) | {"words": runs_words()}}
+def first_screen(run: str, query: Mapping[str, str]) -> Part:
+    """Verdict, pictures, filmstrip."""
+    data = first_screen_data(run, chosen("left", query), chosen("step", query))
+    return Part("screen", "first_screen", data | {"words": screen_words()})
+
+
+def all_runs(run: str, query: Mapping[str, str]) -> Part:
+    """The cards."""
+    return Part("runs", "runs", runs_data(run, {key: chosen(key, query) for key in VIEW}) | {"words": runs_words()})
+
+
+def pictures(run: str, query: Mapping[str, str]) -> Part | None:
+    """The wall."""
+    reader = open_reader(run)
+    data = pictures_data(reader, {name: chosen(key, query) for name, key in KEYS.items()})
+    return Part("wall", f"wall_{reader.run_id}", data) if data else None
+
+
+def snapshots(run: str, query: Mapping[str, str]) -> Part | None:
+    """The table."""
+    reader = open_reader(run)
+    data = table_data(reader, chosen("step", query), chosen("order", query), None)
+    return Part("snapshots", f"snapshots_{reader.run_id}", data | {"words": snapshots_words()}) if data else None
+
+
+def vote(run: str, query: Mapping[str, str]) -> Part:
+    """Two pictures."""
+    return Part("vote", "vote", vote_data(run))
+
+
+def machine(run: str, query: Mapping[str, str]) -> Part:
+    """The machine now."""
+    return Part("machine", "machine", machine_data(run))
 
 
 def chosen(key: str, query: Mapping[str, str]) -> Any:
@@ -67,5 +121,12 @@ def chosen(key: str, query: Mapping[str, str]) -> Any:
     return None
 
 
-DRAWN = {"overview": first_screen, "runs": all_runs}
-"""Pages whose main part `early.js` draws."""
+MAIN: dict[str, Callable[[str, Mapping[str, str]], Part | None]] = {
+    "runs": all_runs,
+    "overview": first_screen,
+    "samples": pictures,
+    "vote": vote,
+    "snapshots": snapshots,
+    "system": machine,
+}
+"""Page → its main part."""

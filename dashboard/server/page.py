@@ -1,4 +1,4 @@
-"""Streamlit's own page, with our styles, the first screen, and a script that says why it does not connect.
+"""Streamlit's own page, with our styles, what is drawn early, and a script that says why it does not connect.
 
 Streamlit draws nothing before its WebSocket is connected. What `early` writes into the page is seen until then. If a
 proxy prevents the connection, a script says so: it asks `auth.Gate` whether the WebSocket will be accepted.
@@ -15,7 +15,7 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from dashboard.pages import PATHS
-from dashboard.server.early import MODULES, early
+from dashboard.server.early import early
 from dashboard.server.screen import language_of
 from dashboard.server.scripts import LATER, links
 from dashboard.text import language
@@ -43,7 +43,7 @@ def page_routes() -> list[Route]:
         def page(request: Request) -> Response:
             language.use(language_of(request))
             drawn = early(name, request.query_params)
-            text = f"{ours}{links(MODULES)}{drawn}{later}" if drawn else f"{ours}{links()}{streamlits}"
+            text = f"{ours}{drawn}{later}" if drawn else f"{ours}{links()}{streamlits}"
             return HTMLResponse(text, headers={"Cache-Control": "no-cache"})
 
         return Route(f"/{path}", page)

@@ -23,7 +23,9 @@ class Drawn:
 
     step: int
     version: str
-    """Changes when the step is evaluated again, or its gains are others."""
+    """Changes when the step is evaluated again."""
+    basis: str
+    """Changes when its gains do though its pictures do not."""
     title: str
     """Over its pictures: `step 600`."""
     label: str
@@ -67,7 +69,7 @@ def drawn_steps(reader: RunReader, steps: Iterable[int] | None = None) -> list[D
     known = sorted(versions if steps is None else versions.keys() & set(steps))
     evidence = gather(reader, datetime.now(UTC), UTC, steps=())
     basis, newest = _basis(reader), max((step for step in versions if not is_average(step)), default=None)
-    return [_drawn(evidence, step, f"{versions[step]}-{basis}", step == newest) for step in known]
+    return [_drawn(evidence, step, (versions[step], basis), step == newest) for step in known]
 
 
 def default_sides(reader: RunReader, steps: Iterable[Drawn]) -> tuple[int | None, int | None]:
@@ -119,7 +121,7 @@ def _basis(reader: RunReader) -> str:
     return f"{zlib.crc32(repr(rests_on).encode()):x}"
 
 
-def _drawn(evidence: Evidence, step: int, version: str, is_newest: bool) -> Drawn:
+def _drawn(evidence: Evidence, step: int, version: tuple[str, str], is_newest: bool) -> Drawn:
     reader, best = evidence.reader, evidence.best
     is_base, reason = step == BASE_MODEL, _why_none(reader, step)
     mark = _mark(evidence) if best and best.step == step else ""
@@ -133,7 +135,7 @@ def _drawn(evidence: Evidence, step: int, version: str, is_newest: bool) -> Draw
     name = say("base model") if is_base else label(step)
     title = say("base") if is_base else say("step {step}", step=step)
     told = " · ".join(filter(None, [name, *notes]))
-    return Drawn(step, version, title, told, mark, reason)
+    return Drawn(step, *version, title, told, mark, reason)
 
 
 def _mark(evidence: Evidence) -> str:

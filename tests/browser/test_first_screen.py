@@ -35,6 +35,17 @@ PLACES = """() => [...document.querySelectorAll(".darkroom-bar nav a, .answer *,
   .map(([name, { x, y, width, height }]) => [name, ...[x, y, width, height].map(Math.round)].join())
   .sort()"""
 """Where the pages, the verdict, the pictures and the snapshots stand."""
+PLACES_OF = """(nodes) => nodes.map((node) => node.getBoundingClientRect())
+  .map(({ x, y, width, height }) => [x, y, width, height].map(Math.round).join())"""
+STREAMLIT = re.compile(r"/static/js/index\.[^.]+\.js")
+EARLY = {
+    "samples": ".darkroom-wall .above",
+    "vote": ".darkroom-vote .pair img",
+    "system": ".darkroom-machine tbody tr",
+    "config": ".darkroom-bar .status[data-tone]",
+    "snapshots": ".darkroom-snapshots tbody tr",
+}
+"""Page → what is seen before Streamlit is there."""
 HIDE = """(isHidden) => {
   Object.defineProperty(document, "hidden", { configurable: true, get: () => isHidden })
   document.dispatchEvent(new Event("visibilitychange"))
@@ -219,7 +230,7 @@ def test_the_answer_does_not_wait_for_streamlit_and_stays_where_it_is(
     tabs: Tabs, server: subprocess.Popen[bytes]
 ) -> None:
     page, held = tabs.fresh(viewport=size_of(DESKTOP)), list[Route]()
-    page.route(re.compile(r"/static/js/index\.[^.]+\.js"), lambda route: held.append(route))
+    page.route(STREAMLIT, lambda route: held.append(route))
     page.goto(f"{address_of(server)}/?run=done", wait_until="commit")
     early = page.locator("#darkroom-early")
     early.locator(".answer h1").wait_for()
@@ -234,6 +245,29 @@ def test_the_answer_does_not_wait_for_streamlit_and_stays_where_it_is(
     page.wait_for_url("**/?*step=50*")  # what was asked for meanwhile has come to Python
     expect(page.get_by_role("radio", name="worst")).to_have_attribute("aria-checked", "true")
     assert page.evaluate(PLACES) == before
+    assert page.evaluate(COUNT_SHIFT) < MAX_SHIFT
+    page.context.close()
+
+
+def test_no_page_waits_for_streamlit_and_what_is_chosen_meanwhile_is_done(
+    tabs: Tabs, server: subprocess.Popen[bytes]
+) -> None:
+    page, held = tabs.fresh(viewport=size_of(DESKTOP)), list[Route]()
+    page.route(STREAMLIT, lambda route: held.append(route))
+    for name, content in EARLY.items():
+        page.goto(f"{address_of(server)}/{name}?run=done", wait_until="commit")
+        page.locator(f"#darkroom-early {content}").first.wait_for()
+        assert page.locator("#darkroom-early nav [aria-current=page]").count() == 1
+    rows = page.locator(".darkroom-snapshots tbody tr")
+    page.get_by_role("button", name="prompts won").click()
+    rows.filter(has_text="150").click()
+    before = rows.evaluate_all(PLACES_OF)
+    wait_until(lambda: len(held) == len(EARLY))
+    held[-1].continue_()
+    page.locator(".st-key-snapshot h2").get_by_text("150").wait_for()
+    page.wait_for_url("**/snapshots?*order=-won*")
+    assert "step=150" in page.url
+    assert rows.evaluate_all(PLACES_OF) == before
     assert page.evaluate(COUNT_SHIFT) < MAX_SHIFT
     page.context.close()
 

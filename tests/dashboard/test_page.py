@@ -26,9 +26,9 @@ def visitor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TestClient:
 
 
 def given(text: str) -> dict[str, Any]:
-    """What a page carries for the components that are drawn before Streamlit is there."""
+    """What a page carries for the components that are drawn before Streamlit is there, by their names."""
     found = re.search(r'id="darkroom-given">(.*?)</script>', text)
-    return json.loads(found[1]) if found else {}
+    return {part["name"]: part["data"] for part in json.loads(found[1])["parts"]} if found else {}
 
 
 @pytest.mark.usefixtures("finished")
@@ -36,10 +36,35 @@ def test_the_first_screen_does_not_wait_for_streamlit(visitor: TestClient) -> No
     text = visitor.get("/?left=40&step=x", headers={"Accept-Language": "zh-CN"}).text
     assert text.index("/early.js") < text.index("static/js/index.")
     drawn = given(text)
-    assert [*drawn] == ["lang", "screen", "bar"]
-    assert drawn["lang"] == "zh-Hans"
+    assert [*drawn] == ["screen", "bar"]
+    assert drawn["bar"]["lang"] == "zh-Hans"
     assert (drawn["screen"]["run"], drawn["screen"]["left"], drawn["screen"]["right"]) == ("finished", 40, None)
     assert [page["name"] for page in drawn["bar"]["pages"]] == list(PATHS)
+
+
+@pytest.mark.usefixtures("finished")
+@pytest.mark.parametrize(
+    ("address", "name", "shown"),
+    [
+        (
+            "samples?left=40&rows=worst",
+            "wall",
+            {"choice": {"left": 40, "right": None, "sort": "worst", "prompt": None}},
+        ),
+        ("snapshots?step=40&order=won", "snapshots", {"step": 40, "order": "won"}),
+        ("snapshots?step=41", "snapshots", {"step": 120, "order": ""}),
+        ("vote", "vote", {}),
+        ("system", "machine", {}),
+    ],
+)
+def test_the_main_part_of_a_page_is_drawn_as_the_address_says(
+    visitor: TestClient, address: str, name: str, shown: dict[str, Any]
+) -> None:
+    text = visitor.get(f"/{address}").text
+    drawn = given(text)
+    assert [*drawn] == [name, "bar"]
+    assert drawn[name] | {"run": "finished"} | shown == drawn[name]
+    assert text.index(f"/{name}.js") < text.index("static/js/index."), "asked for before Streamlit's"
 
 
 def test_of_several_runs_all_are_drawn_first(visitor: TestClient, finished: FakeRun) -> None:
@@ -52,7 +77,9 @@ def test_of_several_runs_all_are_drawn_first(visitor: TestClient, finished: Fake
 
 def test_what_only_python_can_tell_is_left_to_it(visitor: TestClient, finished: FakeRun) -> None:
     assert not given(visitor.get("/?run=absent").text)
-    assert not given(visitor.get("/config?run=finished").text), "its content is Streamlit's"
+    assert [*given(visitor.get("/config?run=finished").text)] == ["bar"], "its content is Streamlit's"
+    shutil.rmtree(finished.run.snapshots)
+    assert [*given(visitor.get("/snapshots?run=finished").text)] == ["bar"], "there is none to show"
     finished.run.record.write_text("{")
     assert not given(visitor.get("/?run=finished").text)
 

@@ -15,6 +15,7 @@ from dashboard.data import notes
 from dashboard.data.runs import open_reader
 from dashboard.panels.controls import ask
 from dashboard.panels.evaluate_now import ask_to_evaluate
+from dashboard.panels.pictures import pictures_data
 from examples.fake_run.evaluations import publish_drawings
 from examples.fake_run.run import FakeRun
 from examples.fake_run.verdict import rebuild_tables
@@ -127,10 +128,12 @@ def test_metrics_without_a_number_for_the_same_reason_are_told_in_one_line(page:
     changed = result.model_copy(update={"samples": tuple(without), "missing": blank})
     changed.write(finished.run.evaluation(40) / "result.json")
     rebuild_tables(finished)
-    open_page(page, "samples")
-    assert [caption.value for caption in page.caption if "at step 40:" in caption.value] == [
-        "No number for look, garment at step 40: `no network`",
-        "No number for following the prompt at step 40: `one caption`",
+    assert not page.run().exception
+    data = pictures_data(open_reader("finished"), {})
+    assert data
+    assert [remark for remark in data["remarks"] if "at step 40:" in remark] == [
+        "No number for look, garment at step 40: no network",
+        "No number for following the prompt at step 40: one caption",
     ]
 
 

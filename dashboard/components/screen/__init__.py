@@ -43,7 +43,12 @@ def show_snapshots(data: dict[str, Any], *, key: str) -> Asked:
 
 def show_machine(run_name: str, *, key: str) -> None:
     """The machine at this moment, and the programs of the run."""
-    _machine(key=key, data={"run": run_name, "lang": current(), "heading": say("Programs")})
+    _machine(key=key, data=machine_data(run_name))
+
+
+def machine_data(run_name: str) -> dict[str, Any]:
+    """What the machine's part of the page draws."""
+    return {"run": run_name, "lang": current(), "heading": say("Programs")}
 
 
 def _asked(result: Any) -> Asked:

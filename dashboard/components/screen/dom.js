@@ -1,6 +1,8 @@
 // Elements are made once, reused by position, and touched only where something differs.
 // Text only ever goes through textContent: what a file says is never read as HTML.
 
+const SOON_MILLISECONDS = 500 // between two values, of which Streamlit keeps the last
+
 export function make(tag, className = "", ...children) {
   const made = document.createElement(tag)
   if (className) made.className = className
@@ -80,10 +82,13 @@ export function rootOf({ parentElement, setTriggerValue }, className) {
   if (!early || early === empty) return empty
   const part = early.parentElement
   const place = empty.parentElement
+  const { scrollTop } = part.parentElement
   for (const node of [...part.childNodes]) (place.moveBefore ?? place.insertBefore).call(place, node, empty) // the first keeps the focus
   empty.remove()
   part.remove()
-  if (part.asked) setTimeout(() => setTriggerValue("asked", part.asked), 500) // of several values at once, Streamlit keeps the last
+  if (scrollTop) document.querySelector("[data-testid=stMain]")?.scrollTo({ top: scrollTop, behavior: "instant" })
+  const asked = [...part.asked.values()]
+  asked.forEach((one, index) => setTimeout(() => setTriggerValue(...one), SOON_MILLISECONDS * (index + 1)))
   return early
 }
 

@@ -1,7 +1,7 @@
 // The machine at this moment and the programs of the run.
 // Data: {run, lang, heading}; see __init__.py.
 
-import { fit, make, scrollByKeyboard, set, show, write } from "./dom.js"
+import { fit, make, rootOf, scrollByKeyboard, set, show, write } from "./dom.js"
 import { address, Feed } from "./poll.js"
 
 const FIELDS = ["name", "state", "remark", "step", "pid", "host", "started"]
@@ -50,8 +50,9 @@ const makeGauge = () => {
   return make("div", "gauge", make("p", "", make("b"), make("span")), bar)
 }
 
-export function machine({ data, parentElement }) {
-  const root = parentElement.querySelector(".darkroom-machine")
+export function machine(component) {
+  const { data } = component
+  const root = rootOf(component, "darkroom-machine")
   if (!machines.has(root)) machines.set(root, new Machine(root))
   machines.get(root).update(data)
   return () => {

@@ -1,7 +1,7 @@
 // The table of all snapshots. Data: {run, lang, step, order, words}; see __init__.py. How each stands comes from the first
 // screen's document, its numbers from `snapshots/<run>.json`. A click on a row opens it below or beside the table.
 
-import { button, fit, make, mark, set, show, showImage, write } from "./dom.js"
+import { button, fit, make, mark, rootOf, set, show, showImage, write } from "./dom.js"
 import { drawInterval, makeInterval, scaleOf } from "./interval.js"
 import { address, ask, Feed, follow } from "./poll.js"
 
@@ -206,8 +206,9 @@ function drawNumber(node, value, place, isEvaluated, words) {
   set(node, "title", value?.words)
 }
 
-export function snapshots({ data, parentElement, setTriggerValue }) {
-  const root = parentElement.querySelector(".darkroom-snapshots")
+export function snapshots(component) {
+  const { data, setTriggerValue } = component
+  const root = rootOf(component, "darkroom-snapshots")
   if (!tables.has(root)) tables.set(root, new Snapshots(root))
   const shown = tables.get(root)
   shown.update(data, (what) => setTriggerValue("asked", what))

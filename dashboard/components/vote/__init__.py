@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from dashboard.components.module import module_component
 from dashboard.text.language import current, say
 
@@ -10,7 +12,12 @@ _vote = module_component("vote", "vote.js", '<div class="darkroom-vote"></div>')
 
 def show_vote(run_name: str, *, key: str) -> None:
     """Two pictures of a run at a time."""
-    _vote(key=key, data={"run": run_name, "lang": current(), "words": vote_words()})
+    _vote(key=key, data=vote_data(run_name))
+
+
+def vote_data(run_name: str) -> dict[str, Any]:
+    """What the page draws."""
+    return {"run": run_name, "lang": current(), "words": vote_words()}
 
 
 def vote_words() -> dict[str, str]:

@@ -1,7 +1,7 @@
 // Two pictures of one prompt and seed; which steps drew them is hidden, also from the address of a picture.
 // Data: {run, lang, words}; see __init__.py. The pairs come from `ballot/<run>.json`, the answers go to `votes/<run>.json`.
 
-import { button, make, mark, set, show, write } from "./dom.js"
+import { button, make, mark, rootOf, set, show, write } from "./dom.js"
 import { Outbox } from "./outbox.js"
 import { address } from "./poll.js"
 import { Result } from "./result.js"
@@ -276,8 +276,9 @@ function release(pair) {
   pair.loaded.then((urls) => setTimeout(() => urls.forEach((url) => url && URL.revokeObjectURL(url)), 1000))
 }
 
-export function vote({ data, parentElement }) {
-  const root = parentElement.querySelector(".darkroom-vote")
+export function vote(component) {
+  const { data } = component
+  const root = rootOf(component, "darkroom-vote")
   if (!pages.has(root)) pages.set(root, new Vote(root))
   pages.get(root).update(data)
   return () => {

@@ -33,6 +33,7 @@ def wall_data(
     columns: Sequence[Column] = (),
     defaults: tuple[int | None, int | None] = (None, None),
     choice: Choice | None = None,
+    remarks: Sequence[str] = (),
 ) -> dict[str, Any]:
     """What wall.js draws.
 
@@ -45,6 +46,7 @@ def wall_data(
             after the first are compared with it.
         defaults: steps of A and B while nobody has chosen.
         choice: `left` (A), `right` (B), `sort` and `prompt`, as the address has them.
+        remarks: sentences over the wall.
     """
     return {
         "run": run,
@@ -53,6 +55,7 @@ def wall_data(
         "columns": list(columns),
         "defaults": dict(zip(("left", "right"), defaults, strict=True)),
         "choice": choice or {},
+        "remarks": list(remarks),
         "metrics": [[column.name, say(column.topic), column.worsening] for column in descriptions.losses],
         "pointers": [[column.name, metric_name(column)] for column in descriptions.pointers],
         "words": wall_words(),

@@ -2,7 +2,7 @@
 // __init__.py. What a step shows is fetched once and kept; A, B, the order, the comparisons and the zoom need no server.
 // Elements are reused by position and touched only where something differs. Text only ever goes through textContent.
 
-import { button, fit, make, mark, set, show, write } from "./dom.js"
+import { button, fit, make, mark, rootOf, set, show, write } from "./dom.js"
 import { fillCell, fillNumbers, makeCell } from "./cell.js"
 import { Lens } from "./lens.js"
 import { fillSteps, makeSteps } from "./steps.js"
@@ -29,12 +29,13 @@ class Wall {
     this.told = [] // choices that Python will send back
     this.mode = "side"
     this.size = "medium"
+    this.remarks = make("div", "remarks")
     this.bar = new Toolbar(this)
     this.note = make("p", "note")
     this.cards = make("div", "cards")
     this.zoom = new Zoom(this.cards, () => this.draw())
     this.lens = new Lens(this.lensSource())
-    root.append(this.bar.root, this.note, this.cards)
+    root.append(this.remarks, this.bar.root, this.note, this.cards)
     root.after(this.lens.root)
     root.onkeydown = (event) => this.press(event)
     root.onkeyup = ({ key }) => key === " " && mark(this.cards, "peek", false)
@@ -51,6 +52,7 @@ class Wall {
       if (at < 0) this.choice = { ...data.choice } // chosen elsewhere: in the address, or on another page
     }
     this.said = said
+    fit(this.remarks, data.remarks.length, () => make("p")).forEach((line, index) => write(line, data.remarks[index]))
     this.draw()
   }
 
@@ -95,10 +97,10 @@ class Wall {
     })
   }
 
-  load({ run, step, version }) {
+  load({ run, step, version, basis = "" }) {
     if (step === null) return null
     const inlined = this.data.inlined?.drawn[step]
-    const url = `drawn/${encodeURIComponent(run)}/${step}.json?v=${version}`
+    const url = `drawn/${encodeURIComponent(run)}/${step}.json?v=${version}-${basis}`
     if (!fetched.has(url)) {
       const answer = inlined ? Promise.resolve(inlined) : fetch(url).then((one) => (one.ok ? one.json() : null))
       fetched.set(url, answer.then(byPlace).catch(() => (fetched.delete(url), null)))
@@ -409,8 +411,9 @@ function placesOf(sides, results, isFixed) {
   return [...places.values()]
 }
 
-export function wall({ data, parentElement, setTriggerValue }) {
-  const root = parentElement.querySelector(".darkroom-wall")
+export function wall(component) {
+  const { data, setTriggerValue } = component
+  const root = rootOf(component, "darkroom-wall")
   if (!walls.has(root)) walls.set(root, new Wall(root))
   walls.get(root).update(data, (choice) => setTriggerValue?.("chosen", choice))
   return () => {
