@@ -179,6 +179,7 @@ def _take_up(run: RunDir, config: Config, task: Task, resume: Resume, say: Calla
             "leave it out to resume from there, or start beside it with --new",
         )
     _require_models(run, config, task, say, to_train=True)
+    task.require_suitable(config)
     moved = _moved(run, config, task)
     if not moved & set(relocation.DATA_KEYS) and not _is_complete(run, config, step):
         _require_same_data(run, config, task)

@@ -25,7 +25,7 @@ from shared.run_folder.records.manifest import Manifest
 from shared.run_folder.records.run_record import Change
 from shared.run_folder.run_dir import RunDir, steps_in
 
-FORMER_DEFAULTS = {"evaluation.visual": "gradients"}
+FORMER_DEFAULTS = {"evaluation.visual": "gradients", "train.snr_gamma": 5.0}
 """Settings that had another default in an earlier version of Darkroom."""
 
 

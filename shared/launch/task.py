@@ -49,6 +49,14 @@ class Task(Protocol):
         """
         ...
 
+    def require_suitable(self, config: Config) -> None:
+        """Check that the settings suit the base model: of a new run, and of one that is resumed with other settings.
+
+        Raises:
+            ModelError, ConfigError: naming every setting that does not.
+        """
+        ...
+
     def require_same_data(self, run: RunDir, config: Config) -> None:
         """Check that the data at `data.path` is the data that the run was created with.
 

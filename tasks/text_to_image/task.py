@@ -29,7 +29,16 @@ from shared.run_folder.run_dir import RunDir
 from tasks.text_to_image import profiles
 from tasks.text_to_image.doctor_checks import doctor_checks as doctor_checks
 from tasks.text_to_image.encoders import files
-from tasks.text_to_image.models import base_model, drawing_model, external_vae, lora_file, memory, precheck, tokens
+from tasks.text_to_image.models import (
+    base_model,
+    drawing_model,
+    external_vae,
+    lora_file,
+    memory,
+    precheck,
+    suitability,
+    tokens,
+)
 from tasks.text_to_image.places import changed_content as changed_content
 from tasks.text_to_image.places import missing_paths as missing_paths
 from tasks.text_to_image.places import moved_settings as moved_settings
@@ -61,7 +70,7 @@ def plan(config: Config, say: Say, describe: Describe | None = None) -> Plan:
     thumbprint = Thumbprints(dataset.thumbprints_path(config))
     pairs = dataset.scan(config, Inspection(headers, digest, thumbprint, spoken(say, "pictures looked at")), say)
     described = (describe or _describe)(config, pairs, digest, thumbprint, say)
-    _require_suitable(config)
+    require_suitable(config)
     if multiple := base_model.size_multiple(config.model):
         buckets.sizes(config.data.resolution, multiple, square=not config.data.buckets)
 
@@ -79,6 +88,23 @@ def plan(config: Config, say: Say, describe: Describe | None = None) -> Plan:
     identity = base_model.identify(settings.path, revision=settings.revision, variant=settings.variant, digest=digest)
     identity = {**identity, **external_vae.identify(settings), **drawing_model.identify(config)}
     return Plan(described, fill, identity, _folders(config, digest), initial_lora, EXPORTS)
+
+
+def require_suitable(config: Config) -> None:
+    """Check that the base model and the settings suit one another.
+
+    Raises:
+        ModelError, ConfigError: they do not; the message names every setting.
+    """
+    base_model.require_same_description(config.model)
+    family = base_model.family(config.model.path, revision=config.model.revision)
+    suitability.require(config, family)
+    targets.require_matrices(
+        config.lora.target_modules,
+        config.train.optimizer,
+        linear_projections=base_model.has_linear_projections(config.model) is not False,
+        use_dora=config.lora.use_dora,
+    )
 
 
 def require_same_data(run: RunDir, config: Config) -> None:
@@ -244,20 +270,6 @@ def _straddling_notice(run: RunDir, config: Config) -> str | None:
     with contextlib.suppress(OSError):
         thumbprint.save()
     return groups.warning_of(found) if found else None
-
-
-def _require_suitable(config: Config) -> None:
-    """Raises ModelError or ConfigError if the base model and the settings do not suit one another."""
-    base_model.require_same_description(config.model)
-    family = base_model.family(config.model.path, revision=config.model.revision)
-    base_model.require_clip_skip(config.model.clip_skip, family)
-    base_model.require_sampler(config.evaluation.scheduler, family)
-    targets.require_matrices(
-        config.lora.target_modules,
-        config.train.optimizer,
-        linear_projections=base_model.has_linear_projections(config.model) is not False,
-        use_dora=config.lora.use_dora,
-    )
 
 
 def _folders(config: Config, digest: Digests) -> dict[str, str]:

@@ -28,6 +28,7 @@ FEED_FORWARD = ("feed_forward.w1", "feed_forward.w2", "feed_forward.w3")
 
 class ZImage(Family):
     name, title = "z-image", "Z-Image"
+    kind = "flow"
     pipeline_class = "ZImagePipeline"
     denoiser, text_encoders = "transformer", ("text_encoder",)
     normalizations = frozenset({"shift_factor"})
@@ -68,9 +69,9 @@ class ZImage(Family):
     def objective(
         self, pipeline: Any, file: Path | None, settings: ModelConfig, *, zero_terminal_snr: bool
     ) -> tuple[Objective, tuple[str, ...]]:
-        from tests.flow.flow_matching import FlowMatching
+        from tasks.text_to_image.objectives.flow_matching import FlowMatching, Usual
 
-        return FlowMatching(), ()
+        return FlowMatching(pipeline.scheduler.config, Usual("logit_normal", 2.0)), ()
 
     def encode_captions(self, model: Model, captions: list[str]) -> Conditioning:
         """Padded with zeros to the longest: `lengths` (B,) says how much of `hidden_states` (B, L, D) is text."""

@@ -32,6 +32,10 @@ def plan(config: Config, say: Say) -> Plan:
     return Plan(described, fill=lambda run, config: None)
 
 
+def require_suitable(config: Config) -> None:
+    pass
+
+
 def require_same_data(run: RunDir, config: Config) -> None:
     numbers.read(config)
     if sha256(Path(config.data.path)) != run.read_record().dataset.fingerprint:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import Annotated, Any, TypeAlias, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
@@ -17,6 +19,21 @@ def false_is_none(value: Any) -> Any:
 def zero_is_none(value: Any) -> Any:
     """Other trainers switch a limit off by 0."""
     return None if value is False or value == 0 else value
+
+
+def number_or(*words: str, or_false: bool = False) -> Callable[[Any], Any]:
+    """A reader of a number above 0 or one of these words; with `or_false`, `false` switches it off."""
+    choices = [*(f'"{word}"' for word in words), *(["false"] if or_false else [])]
+    rule = f"must be a number greater than 0, or {' or '.join(choices)}"
+
+    def read(value: Any) -> Any:
+        if value in words or (or_false and (value is None or value is False)):
+            return value or None
+        if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < math.inf:
+            raise ValueError(rule)
+        return float(value)
+
+    return read
 
 
 OrFalse: TypeAlias = Annotated[T | None, BeforeValidator(false_is_none)]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, PlainValidator, model_validator
 
 from shared.config.resume_rule import Rule
 from shared.config.save_interval import EverySteps, SaveInterval
-from shared.config.sections.base import OrFalse, OrZero, Section
+from shared.config.sections.base import OrFalse, OrZero, Section, number_or
 
 ENDS = ("max_train_steps", "max_train_epochs")
 """The two keys that say when training ends; a person sets one of them."""
@@ -94,8 +94,38 @@ class TrainConfig(Section):
     unmasked_weight: Annotated[float, Rule.STEPS] = Field(
         default=0.0, ge=0, le=1, description="Least weight of the loss where a mask is black (`data.masks`)."
     )
-    snr_gamma: Annotated[OrFalse[Annotated[float, Field(gt=0)]], Rule.STEPS] = Field(
-        default=5.0, description="Min-SNR gamma (Hang et al. 2023); `false` switches it off."
+    snr_gamma: Annotated[
+        float | Literal["auto"] | None, PlainValidator(number_or("auto", or_false=True)), Rule.STEPS
+    ] = Field(
+        default="auto",
+        description="Min-SNR gamma (Hang et al. 2023); `auto` is 5 for models that learn on DDPM's timesteps, and "
+        "nothing for flow models, which have none; `false` switches it off.",
+    )
+    timestep_sampling: Annotated[Literal["auto", "uniform", "logit_normal", "mode"], Rule.STEPS] = Field(
+        default="auto",
+        description="Flow models: the density from which noise levels σ are drawn (Esser et al. 2024, §3.1); `auto` is "
+        "the family's.",
+    )
+    timestep_shift: Annotated[
+        float | Literal["auto", "resolution"], PlainValidator(number_or("auto", "resolution")), Rule.STEPS
+    ] = Field(
+        default="auto",
+        description="Flow models: how far σ is shifted towards noise after it is drawn, s·σ / (1 + (s − 1)·σ); 1 does "
+        "not shift, `resolution` shifts larger pictures more, as the sampler does; `auto` is the family's.",
+    )
+    logit_mean: Annotated[float, Rule.STEPS] = Field(
+        default=0.0, description="Mean of `logit_normal`: above 0 there is more noise."
+    )
+    logit_std: Annotated[float, Rule.STEPS] = Field(
+        default=1.0, gt=0, description="Standard deviation of `logit_normal`."
+    )
+    mode_scale: Annotated[float, Rule.STEPS] = Field(
+        default=1.29, ge=-1, le=1.75, description="Scale of `mode`: above 0 middle noise levels are drawn more often."
+    )
+    weighting_scheme: Annotated[Literal["none", "sigma_sqrt", "cosmap"], Rule.STEPS] = Field(
+        default="none",
+        description="Flow models: weight of the loss by σ, as diffusers names it: `sigma_sqrt` is 1/σ², `cosmap` is "
+        "2 / (π (1 − 2σ + 2σ²)).",
     )
     noise_offset: Annotated[float, Rule.STEPS] = Field(
         default=0.0, ge=0, le=1, description="Strength of one extra random number per channel of the noise."
@@ -111,7 +141,7 @@ class TrainConfig(Section):
         description="Rescale betas to end in pure noise (Lin et al. 2024, algorithm 1); for v_prediction models.",
     )
     min_timestep: Annotated[int, Rule.STEPS] = Field(
-        default=0, ge=0, le=999, description="Smallest timestep trained on."
+        default=0, ge=0, le=999, description="Smallest timestep trained on; of a flow model σ in thousandths."
     )
     max_timestep: Annotated[int, Rule.STEPS] = Field(
         default=999, ge=0, le=999, description="Largest timestep trained on."

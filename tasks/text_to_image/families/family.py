@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from shared.config import targets
 from tasks.text_to_image.models.presets import Size
 from tasks.text_to_image.models.weights_header import Tensors
+from tasks.text_to_image.objectives.own_settings import Kind
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,6 +35,8 @@ class Family(ABC):
     """The name in presets and messages: `sdxl`."""
     title: ClassVar[str]
     """The name for people: `SDXL`."""
+    kind: ClassVar[Kind]
+    """The kind of its objective."""
     pipeline_class: ClassVar[str]
     """The class of diffusers in `model_index.json`."""
     denoiser: ClassVar[str]

@@ -26,10 +26,10 @@ from tasks.text_to_image.models.base_model import (
     misnamed,
     model_files,
     of_pipeline,
-    require_clip_skip,
     resolve,
 )
 from tasks.text_to_image.models.external_vae import Latents
+from tasks.text_to_image.models.suitability import require_clip_skip
 from tasks.text_to_image.models.tokens import MAX_TOKEN_LENGTH
 from tasks.text_to_image.models.vae import require_decodable
 from tasks.text_to_image.models.weights_header import choose_variant, names_in

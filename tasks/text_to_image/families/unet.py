@@ -50,6 +50,7 @@ FILE_PARTS = {"model.diffusion_model.": "unet", "first_stage_model.": "vae"}
 class UNetFamily(Family):
     """A Stable Diffusion model."""
 
+    kind = "ddpm"
     denoiser = "unet"
     normalizations = frozenset()
     text_width: ClassVar[int]

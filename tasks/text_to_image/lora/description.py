@@ -28,7 +28,7 @@ def describe(config: Config, family: Family, objective: Objective, num_pictures:
         "ss_sd_model_name": base_model_name(config),
         **family.header(objective.prediction_type),
         **_training(config, num_pictures, step),
-        **objective.header,
+        **objective.header(config.train),
         **_captions(config),
         **_trigger_word(config, num_pictures),
     }
@@ -99,7 +99,6 @@ def _training(config: Config, num_pictures: int, step: int) -> Description:
         "ss_resolution": str((data.resolution, data.resolution)),
         "ss_enable_bucket": str(data.buckets),
         "ss_caption_dropout_rate": str(data.caption_dropout),
-        "ss_min_snr_gamma": str(train.snr_gamma),
         "ss_noise_offset": str(train.noise_offset),
         "ss_seed": str(train.seed),
     }

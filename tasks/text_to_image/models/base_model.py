@@ -265,25 +265,6 @@ def size_multiple(settings: ModelConfig) -> int | None:
         return None
 
 
-def require_clip_skip(clip_skip: int, family: Family | None) -> None:
-    """Raises ConfigError where a family is read at one fixed layer, whatever is asked for. family: None: not known."""
-    if clip_skip > 1 and family and family.fixed_layer:
-        raise ConfigError(
-            f"model.clip_skip is {clip_skip}, but the model is {family.title}, whose text encoders are always read at "
-            f"{family.fixed_layer}",
-            f"remove model.clip_skip: for {family.title} it has no effect in other programs either",
-        )
-
-
-def require_sampler(scheduler: str, family: Family | None) -> None:
-    """Raises ConfigError where `evaluation.scheduler` cannot draw with this family. family: None: not known."""
-    if family and family.samplers is not None and scheduler not in family.samplers:
-        raise ConfigError(
-            f"evaluation.scheduler is {scheduler}, which cannot draw with {family.title}",
-            f"set evaluation.scheduler to {' or '.join(family.samplers)}",
-        )
-
-
 def require_known_targets(names: Iterable[str]) -> None:
     """Raises ConfigError where `lora.target_modules` names what no family has."""
     ends = dict.fromkeys(end for family in FAMILIES.values() for preset in family.presets.values() for end in preset)

@@ -22,6 +22,9 @@ from shared.errors import ModelError
 from tasks.text_to_image.models.noise_schedule import NoiseSchedule, PredictionType, of_file, of_scheduler
 from tasks.text_to_image.objectives import noise
 
+SNR_GAMMA = 5.0
+"""What `auto` means for `train.snr_gamma`: the paper's value (Hang et al. 2023)."""
+
 
 class DDPM:
     """The objective of Stable Diffusion 1.x to XL."""
@@ -40,12 +43,12 @@ class DDPM:
     def prediction_type(self) -> str:  # noqa: D102
         return self.schedule.prediction_type
 
-    @property
-    def header(self) -> dict[str, str]:  # noqa: D102
+    def header(self, settings: TrainConfig) -> dict[str, str]:  # noqa: D102
         predicted = self.schedule.prediction_type
         return {
             "modelspec.prediction_type": "v" if predicted == "v_prediction" else predicted,
             "ss_zero_terminal_snr": str(self.schedule.zero_terminal_snr),
+            "ss_min_snr_gamma": str(snr_gamma(settings)),
         }
 
     @property
@@ -65,7 +68,7 @@ class DDPM:
             )
 
     def notices(self, settings: TrainConfig) -> tuple[str, ...]:  # noqa: D102
-        if self.schedule.zero_terminal_snr and settings.snr_gamma is not None:
+        if self.schedule.zero_terminal_snr and snr_gamma(settings) is not None:
             return (
                 "the model has zero terminal SNR, but min-SNR gives its last timestep no weight; "
                 "train.snr_gamma = false trains it too",
@@ -76,7 +79,7 @@ class DDPM:
         """The noise of one picture. shape: (C, H, W); white, unless settings add offset or pyramid noise."""
         return noise.sample_noise(shape, generator, settings)
 
-    def sample_timestep(self, generator: torch.Generator, settings: TrainConfig) -> Tensor:
+    def sample_timestep(self, shape: tuple[int, ...], generator: torch.Generator, settings: TrainConfig) -> Tensor:
         """A timestep, uniform in min_timestep…max_timestep, limited to those of the model. A scalar, int64."""
         first, last = self._trained(settings)
         return torch.randint(first, last + 1, (), generator=generator)
@@ -98,10 +101,11 @@ class DDPM:
 
     def weights(self, timesteps_B: Tensor, settings: TrainConfig) -> Tensor | None:
         """Min-SNR weights, unless `train.snr_gamma` is off."""
-        if settings.snr_gamma is None:
+        gamma = snr_gamma(settings)
+        if gamma is None:
             return None
         snr_B = compute_snr(self.scheduler, timesteps_B)
-        return min_snr_weights(snr_B, settings.snr_gamma, self.schedule.prediction_type)
+        return min_snr_weights(snr_B, gamma, self.schedule.prediction_type)
 
     def sampler(self, own: Any, name: str) -> Any:
         """A scheduler with the run's noise schedule; every value of `evaluation.scheduler` is possible.
@@ -168,6 +172,11 @@ def of_model(
         )
     of_run = schedule.ending_in_pure_noise() if zero_terminal_snr else schedule
     return DDPM(of_run, pipeline.scheduler.config), notices
+
+
+def snr_gamma(settings: TrainConfig) -> float | None:
+    """Gamma of min-SNR; None: it is off."""
+    return SNR_GAMMA if settings.snr_gamma == "auto" else settings.snr_gamma
 
 
 def min_snr_weights(snr_B: Tensor, gamma: float, prediction_type: str) -> Tensor:

@@ -28,8 +28,7 @@ class Objective(Protocol):
         """What is predicted, by diffusers' name."""
         ...
 
-    @property
-    def header(self) -> dict[str, str]:
+    def header(self, settings: TrainConfig) -> dict[str, str]:
         """Entries for a LoRA file's header: `modelspec.prediction_type`, and kohya's `ss_…`."""
         ...
 
@@ -50,8 +49,8 @@ class Objective(Protocol):
         """The noise of one picture. shape: (C, H, W)."""
         ...
 
-    def sample_timestep(self, generator: torch.Generator, settings: TrainConfig) -> Tensor:
-        """A timestep to train on. A scalar."""
+    def sample_timestep(self, shape: tuple[int, ...], generator: torch.Generator, settings: TrainConfig) -> Tensor:
+        """A timestep to train on. shape: of the picture's latents, (C, H, W). A scalar."""
         ...
 
     def midpoints(self, count: int, settings: TrainConfig) -> Tensor:

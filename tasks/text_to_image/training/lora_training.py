@@ -84,7 +84,7 @@ class LoraTraining:
         noise, timesteps = [], []
         for generator in batch.generators:
             noise.append(objective.sample_noise(latents_BCHW.shape[1:], generator, settings))
-            timesteps.append(objective.sample_timestep(generator, settings))
+            timesteps.append(objective.sample_timestep(latents_BCHW.shape[1:], generator, settings))
         latents_BCHW, noise_BCHW = latents_BCHW.to(device), torch.stack(noise).to(device)
         timesteps_B, text = torch.stack(timesteps).to(device), batch.text
         if not isinstance(text, list):

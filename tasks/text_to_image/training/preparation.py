@@ -23,6 +23,7 @@ from tasks.text_to_image.families import loading, quantization
 from tasks.text_to_image.families.model import Model
 from tasks.text_to_image.lora import lora
 from tasks.text_to_image.lora.initial import Initial
+from tasks.text_to_image.models import suitability
 from tasks.text_to_image.models.external_vae import pinned
 from tasks.text_to_image.training import held_out_loss
 from tasks.text_to_image.training.held_out_loss import Validation
@@ -54,6 +55,7 @@ def prepare(run: RunDir, config: Config, accelerator: Accelerator, progress: Pro
         zero_terminal_snr=config.train.zero_terminal_snr,
         max_token_length=config.data.max_token_length,
     )
+    suitability.require(config, model.family)  # a hub id that was not downloaded when the run was made
     initial = Initial.of(run, config.lora, model) if begins else None
     digest = Digests(dataset.digests_path(config))
     pairs = relocation.scan_again(run, config, digest)

@@ -160,5 +160,8 @@ def test_a_run_keeps_a_default_of_an_earlier_version_unless_the_config_names_ano
     del tree["evaluation"]["visual"]
     tree["evaluation"] |= given
     assert setting_changes.with_former_defaults(before, parse_config(tree)).evaluation.visual == kept
+    before = changed(train={"snr_gamma": 5.0})
+    tree["train"].pop("snr_gamma")
+    assert setting_changes.with_former_defaults(before, parse_config(tree)).train.snr_gamma == 5.0
     of_today = changed(evaluation={"visual": "efficientnet-lite0"})
     assert setting_changes.with_former_defaults(of_today, parse_config(tree)) == parse_config(tree)

@@ -166,17 +166,18 @@ def test_pyramid_noise_keeps_variance_one_and_has_more_of_the_low_frequencies(sh
 def test_timesteps_without_a_range_are_what_they_were() -> None:
     for seed in range(20):
         old = torch.randint(1000, (), generator=torch.Generator().manual_seed(seed))
-        new = DDPM(EPSILON, {}).sample_timestep(torch.Generator().manual_seed(seed), PLAIN)
+        new = DDPM(EPSILON, {}).sample_timestep((4, 8, 8), torch.Generator().manual_seed(seed), PLAIN)
         assert torch.equal(old, new)
         assert old.dtype == new.dtype
 
 
 def test_timesteps_fill_the_range_and_nothing_else() -> None:
     generator, settings = torch.Generator().manual_seed(0), TrainConfig(min_timestep=5, max_timestep=8)
-    seen = {DDPM(EPSILON, {}).sample_timestep(generator, settings).item() for _ in range(200)}
+    seen = {DDPM(EPSILON, {}).sample_timestep((4, 8, 8), generator, settings).item() for _ in range(200)}
     assert seen == {5, 6, 7, 8}
     assert {
-        DDPM(EPSILON, {"num_train_timesteps": 7}).sample_timestep(generator, settings).item() for _ in range(200)
+        DDPM(EPSILON, {"num_train_timesteps": 7}).sample_timestep((4, 8, 8), generator, settings).item()
+        for _ in range(200)
     } == {5, 6}
 
 

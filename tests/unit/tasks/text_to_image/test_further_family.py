@@ -10,7 +10,7 @@ import torch
 from accelerate import Accelerator
 from diffusers import ZImagePipeline
 
-from shared.config.schema import Config, ModelConfig, TrainConfig
+from shared.config.schema import Config, ModelConfig
 from shared.errors import ConfigError, ModelError
 from shared.files.publication import publish
 from shared.machine.hardware import Gpu
@@ -26,7 +26,6 @@ from tasks.text_to_image.models import base_model, memory, precheck, presets, to
 from tasks.text_to_image.training.preparation import prepare
 from tests.conftest import create_run, tiny_config
 from tests.flow import tiny_z_image
-from tests.flow.flow_matching import FlowMatching
 from tests.flow.z_image import ZImage
 from trainer.learner import Learner
 
@@ -150,7 +149,7 @@ def test_one_step_of_its_pipeline_is_one_call_of_the_family(folder: Path) -> Non
             output_type="latent",
             return_dict=False,
         )[0]
-    objective = FlowMatching()
+    objective = model.objective
     assert torch.allclose(noise - velocity, latents, atol=1e-5)
     pure = objective.add_noise(latents, noise, torch.ones(1))
     assert torch.equal(pure, noise)
@@ -174,7 +173,6 @@ def test_three_steps_learn_and_the_held_out_loss_is_measured(trained: Trained) -
     assert trained.before
     assert trained.after
     assert trained.before.columns["held_out_loss"] != trained.after.columns["held_out_loss"]
-    assert any("train.snr_gamma has no effect" in notice for notice in trained.notices)
 
 
 def test_the_evaluator_draws_what_the_trainer_has_learnt(trained: Trained, folder: Path) -> None:
@@ -209,7 +207,7 @@ def test_a_sampler_that_would_take_it_for_another_kind_of_model_is_refused(folde
     model = loaded(folder)
     with pytest.raises(ConfigError, match="cannot sample a flow-matching model"):
         model.sample_with("DDIMScheduler")
-    model.sample_with("FlowMatchHeunDiscreteScheduler")
+    model.sample_with("own")
     assert model.pipeline.scheduler.config.shift == 3.0
 
 
@@ -218,8 +216,3 @@ def test_such_a_sampler_is_refused_before_the_run_is_made(folder: Path, pictures
         create_run(tiny_config(tmp_path, "run", folder, pictures, {}))
     assert refused.value.hint == "set evaluation.scheduler to own"
     assert not (tmp_path / "run").exists()
-
-
-def test_strata_of_noise_levels_are_the_middles_of_the_trained_range() -> None:
-    settings = TrainConfig(min_timestep=200, max_timestep=999)
-    assert FlowMatching().midpoints(4, settings).tolist() == pytest.approx([0.3, 0.5, 0.7, 0.9])

@@ -1,0 +1,63 @@
+"""Whether a run's settings suit the family of its base model, before anything is loaded or written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from shared.config.schema import Config
+from shared.errors import ConfigError
+from tasks.text_to_image.families.family import Family
+from tasks.text_to_image.objectives.own_settings import LEARNS, foreign_settings
+
+Problem = tuple[str, str]
+"""What does not suit, and its cure."""
+
+
+def require(config: Config, family: Family | None) -> None:
+    """Raises ConfigError with every setting that does not suit. family: None: not known, and nothing is refused."""
+    if family:
+        _refuse(_problems(config, family), family)
+
+
+def require_clip_skip(clip_skip: int, family: Family) -> None:
+    """Raises ConfigError where a family uses one fixed layer, and another is asked for."""
+    _refuse(_clip_skip(clip_skip, family), family)
+
+
+def _refuse(problems: Iterable[Problem], family: Family) -> None:
+    found = list(problems)
+    if not found:
+        return
+    cures = ", ".join(dict.fromkeys(cure for _, cure in found))
+    if len(found) == 1:
+        raise ConfigError(found[0][0], cures)
+    lines = "".join(f"\n       {text}" for text, _ in found)
+    raise ConfigError(f"{len(found)} settings do not suit {family.title}, the base model's family:{lines}", cures)
+
+
+def _problems(config: Config, family: Family) -> Iterator[Problem]:
+    yield from _clip_skip(config.model.clip_skip, family)
+    yield from _sampler(config.evaluation.scheduler, family)
+    for setting, value in foreign_settings(config, family.kind):
+        yield (
+            f"{setting.key} is {str(value).lower() if isinstance(value, bool) else value}, but {family.title} "
+            f"{LEARNS[family.kind]}: it {setting.reason}",
+            f"remove {setting.key}",
+        )
+
+
+def _clip_skip(clip_skip: int, family: Family) -> Iterator[Problem]:
+    if clip_skip > 1 and family.fixed_layer:
+        yield (
+            f"model.clip_skip is {clip_skip}, but the model is {family.title}, whose text encoders are always read at "
+            f"{family.fixed_layer}",
+            f"remove model.clip_skip: for {family.title} it has no effect in other programs either",
+        )
+
+
+def _sampler(scheduler: str, family: Family) -> Iterator[Problem]:
+    if family.samplers is not None and scheduler not in family.samplers:
+        yield (
+            f"evaluation.scheduler is {scheduler}, which cannot draw with {family.title}",
+            f"set evaluation.scheduler to {' or '.join(family.samplers)}",
+        )
