@@ -14,6 +14,7 @@ from dashboard.story.pictures import sample_urls, typical_pair
 from dashboard.story.snapshots import signs_of
 from dashboard.story.wording import about, capital, of_units, sentence
 from dashboard.text.language import say
+from dashboard.text.phrases import told
 from shared.run_folder.averages import is_average, label
 from shared.run_folder.pending import BASE_MODEL, Work
 from shared.run_folder.records.evaluation_result import EvaluationResult
@@ -89,6 +90,7 @@ class _Strip:
         eta = say("in {time}", time=about(seconds)) if seconds is not None else ""
         is_best = best is not None and best.step == step
         signs = [say(name) for name in signs_of(row)]
+        is_averaged = is_average(step) or (self._is_averaged and step != BASE_MODEL)
         return Cell(
             step,
             label(step),
@@ -102,18 +104,27 @@ class _Strip:
                 say("best so far") if is_best and not evidence.is_over else say("best") if is_best else "",
                 self._what(step, state, mark, eta),
                 say("better on {won}", won=of_units(won, all_of_them, evidence.unit)) if better else "",
-                say("signs of overfitting: {names}", names=", ".join(signs)) if signs else "",
+                say("signs of overfitting: {names}", names=", ".join(signs)) if signs else self._objection(step),
+                say("averaged weights") if is_averaged else "",
                 say("starred") if step in self._starred else "",
                 self._votes(step),
             ),
             best=is_best,
             flagged=bool(signs) or (best is not None and step in best.passed_over),
             starred=step in self._starred,
-            averaged=is_average(step) or (self._is_averaged and step != BASE_MODEL),
+            averaged=is_averaged,
             voted=step in self._voted,
             eta_seconds=None if seconds is None else float(5 * round(seconds / 5)),
             eta=eta,
         )
+
+    def _objection(self, step: int) -> str:
+        """Why it may not be shipped."""
+        best = self._evidence.best
+        if best is None or step not in best.passed_over:
+            return ""
+        reason = told([best.objections.get(step)], best.passed_over[step])
+        return say("passed over: it {reason}", reason=reason)
 
     def _votes(self, step: int) -> str:
         voted = self._voted.get(step)

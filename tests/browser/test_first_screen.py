@@ -280,3 +280,17 @@ def test_a_run_that_cannot_be_shown_is_left_to_python(tabs: Tabs, server: subpro
     expect(page.locator("#darkroom-early")).to_have_count(0)
     page.context.close()
     tabs.complaints.clear()  # the browser tells of the 500
+
+
+def test_every_sign_of_the_filmstrip_is_explained(open_page: OpenPage) -> None:
+    page = open_page("done")
+    page.locator(".filmstrip .signs").click()
+    panel = page.locator(".signs-panel")
+    expect(panel).to_be_visible()
+    explained = set(panel.locator("b").all_text_contents())
+    shown = page.locator(".filmstrip :is(b, .score, .note)").all_text_contents()
+    signs = {sign for text in shown for sign in "▲=▼★⚠☆✓" if sign in text}
+    assert signs
+    assert signs <= explained
+    page.keyboard.press("Escape")
+    expect(panel).to_be_hidden()

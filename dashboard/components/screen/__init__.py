@@ -79,7 +79,7 @@ def bar_words() -> dict[str, str]:
     }
 
 
-def screen_words() -> dict[str, str]:
+def screen_words() -> dict[str, Any]:
     """The texts of the first screen that do not depend on the run."""
     return lens_words() | {
         "verdict": say("Verdict"),
@@ -102,6 +102,8 @@ def screen_words() -> dict[str, str]:
         "wipe": say("wipe"),
         "filmstrip": say("Snapshots"),
         "base": say("base"),
+        "signs": say("What the signs mean"),
+        "meanings": sign_words(),
         "stripHint": say("Click or Enter: show on the right. With Shift: on the left."),
         "justNow": say("just now"),
         "evaluating": say("evaluating"),
@@ -109,6 +111,21 @@ def screen_words() -> dict[str, str]:
         "planned": say("planned"),
         "failed": say("failed"),
         "skipped": say("skipped"),
+    }
+
+
+def sign_words() -> dict[str, str]:
+    """What the signs of the filmstrip mean, by the field of a cell or the value of its mark."""
+    return {
+        "better": say("better than the base model (95 %)"),
+        "same": say("no clear difference from the base model"),
+        "worse": say("worse than the base model (95 %)"),
+        "won": say("prompts on which it is better than the base model, of those compared"),
+        "best": say("the best one"),
+        "flagged": say("shows a sign of overfitting, or may not be shipped for another reason"),
+        "starred": say("starred by a person"),
+        "averaged": say("averaged weights"),
+        "voted": say("people have compared its pictures (page Vote)"),
     }
 
 

@@ -2,8 +2,9 @@
 // A click shows it on the right of the pictures, with Shift on the left; arrows walk, Enter chooses.
 
 import { button, fit, make, mark, set, showImage, write } from "./dom.js"
+import { Legend, MARKS, RESULTS } from "./legend.js"
 
-const SIGNS = { better: "▲", same: "=", worse: "▼" }
+const NOTED = ["flagged", "starred", "averaged", "voted"] // the best one's sign stands at its step
 const NEWS_SECONDS = 60
 
 export class Filmstrip {
@@ -14,13 +15,15 @@ export class Filmstrip {
     this.news = new Map() // step → until when it is new, in milliseconds
     this.cells = make("div", "cells")
     set(this.cells, "role", "toolbar")
-    this.root = make("section", "filmstrip", this.cells)
+    this.legend = new Legend()
+    this.root = make("section", "filmstrip", this.cells, this.legend.opener, this.legend.panel)
     this.cells.onkeydown = (event) => this.press(event)
   }
 
   draw(strip, { left, right }, words) {
     this.strip = strip
     set(this.cells, "aria-label", words.filmstrip)
+    this.legend.draw(strip, words)
     this.noteNews(strip)
     const nodes = fit(this.cells, strip.length, makeCell)
     const active = nodes.some((node) => node === document.activeElement)
@@ -54,10 +57,15 @@ export class Filmstrip {
     mark(node, "news", isNews)
     showImage(image, cell.thumbnail)
     set(image, "alt", cell.words)
-    write(step, `${cell.step ? cell.label : words.base}${cell.best ? " ★" : ""}`)
-    write(score, cell.wins === null || cell.wins === undefined ? (SIGNS[cell.mark] ?? "") : `${SIGNS[cell.mark] ?? ""} ${cell.wins}/${cell.of}`)
-    const marks = [cell.flagged ? "⚠" : "", cell.starred ? "☆" : "", cell.averaged ? "x̄" : "", cell.voted ? "✓" : ""].filter(Boolean).join(" ")
-    write(note, isNews ? words.justNow : cell.state === "done" ? marks : (cell.eta || words[cell.state]))
+    write(step, `${cell.step ? cell.label : words.base}${cell.best ? ` ${MARKS.best}` : ""}`)
+    write(score, cell.wins === null || cell.wins === undefined ? (RESULTS[cell.mark] ?? "") : `${RESULTS[cell.mark] ?? ""} ${cell.wins}/${cell.of}`)
+    set(score, "title", words.meanings[cell.mark])
+    const marks = NOTED.filter((name) => cell[name]).map((name) => [MARKS[name], words.meanings[name]])
+    const notes = isNews ? [[words.justNow]] : cell.state === "done" ? marks : [[cell.eta || words[cell.state]]]
+    fit(note, notes.length, () => make("span")).forEach((node, index) => {
+      write(node, notes[index][0])
+      set(node, "title", notes[index][1])
+    })
     set(node, "aria-label", cell.words)
     set(node, "title", `${cell.words}\n${words.stripHint}`)
     set(node, "aria-disabled", cell.state === "done" ? null : "true")

@@ -105,6 +105,7 @@ def test_an_average_of_snapshots_is_shown_like_one_and_marked(finished: FakeRun,
     cell = shown.strip[-1]
     assert (cell.label, cell.averaged, cell.best, cell.wins) == ("80–120", True, True, shown.strip[3].wins)
     assert cell.words.startswith("Step 80–120, best")
+    assert "averaged weights" in cell.words
     assert shown.verdict.headline == "Ship step 80–120"
     assert list(table(reader).lines)[-1] == both
     assert "80–120" in [one.label.partition(" ")[0] for one in drawn_steps(reader)]
@@ -145,6 +146,7 @@ def test_snapshots_that_were_passed_over_are_named_with_the_reason(finished: Fak
     assert "Steps 200, 40 were passed over: each shows a sign of overfitting (gap)." in shown.verdict.cautions
     assert shown.verdict.runner_up is None
     assert [cell.step for cell in shown.strip if cell.flagged] == [40, 80, 200]
+    assert "passed over: it follows its prompts less than the base model does" in shown.strip[2].words
 
 
 def test_a_best_that_is_worse_than_the_base_model_is_said_to_be(finished: FakeRun, show: Show) -> None:
