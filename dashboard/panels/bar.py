@@ -1,8 +1,7 @@
-"""The bar on top of every page, and what its buttons do."""
+"""The bar on top of every page, and where its links lead."""
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import Any
 from urllib.parse import urlencode
 
@@ -11,10 +10,7 @@ import streamlit as st
 from dashboard import url_state
 from dashboard.components.screen import Asked, show_bar
 from dashboard.pages import PATHS, page_titles
-from dashboard.panels import shown_reader
-from dashboard.panels.controls import obey
 from dashboard.text import language
-from shared.errors import RunFolderError
 
 
 def bar(run_name: str, run_id: str, page: str) -> None:
@@ -41,7 +37,7 @@ def page_url(name: str, run_name: str) -> str:
 
 
 def follow(asked: Asked, run_name: str) -> None:
-    """Do what was asked for in the browser: another run, other pictures, or a request to a program."""
+    """Go where was asked for in the browser: to another run, to other pictures, to a log."""
     match asked:
         case {"do": "run", "run": str(name)}:
             url_state.leave(run_name, name)
@@ -54,9 +50,6 @@ def follow(asked: Asked, run_name: str) -> None:
             st.rerun()
         case {"do": "sides"}:
             keep_sides(asked)
-        case {"do": str()}:
-            with suppress(RunFolderError):
-                obey(shown_reader(run_name), asked)
         case _:
             pass
 

@@ -12,10 +12,12 @@ from starlette.middleware import Middleware
 
 from dashboard.data.runs import runs_folder
 from dashboard.server.auth import Gate
+from dashboard.server.control import control_routes
 from dashboard.server.drawn import drawn_routes
 from dashboard.server.figures import figure_routes
 from dashboard.server.files import routes
 from dashboard.server.page import page_routes
+from dashboard.server.run_notes import run_note_routes
 from dashboard.server.screen import screen_routes
 from dashboard.server.scripts import script_routes
 from dashboard.server.votes import vote_routes
@@ -30,6 +32,8 @@ app = st.App(
         *figure_routes(),
         *drawn_routes(),
         *vote_routes(),
+        *control_routes(),
+        *run_note_routes(),
         *routes(runs_folder()),
     ],
     middleware=[Middleware(Gate, admission=access.admission())],

@@ -1,46 +1,33 @@
 """Votes by URL: the next pictures to compare, a vote, and what all votes say.
 
-A vote is a POST, which `auth.Gate` accepts from this page's own site only. It names the two pictures; one that does not
-exist is refused with a sentence. A vote that is sent twice counts once.
+A vote is a POST that names the two pictures; one that does not exist is refused with a sentence. A vote that is sent
+twice counts once.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
 from pydantic import ValidationError
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from dashboard.data.reader import RunReader
+from dashboard.server.posts import RefusedError, Told, post_route
 from dashboard.server.recounts import RECOUNTS
-from dashboard.server.screen import NO_STORE, answer, in_words, language_of, reader_of
+from dashboard.server.screen import answer, reader_of
 from dashboard.story.vote.ballot import ballot, drawn_in
 from dashboard.story.vote.result import is_behind, vote_result
-from dashboard.text import language
 from dashboard.text.language import say
-from shared.errors import RunFolderError
 from shared.run_folder.records.vote import Vote, voter_id
 from shared.run_folder.run_dir import RunDir
 from shared.run_folder.times import utc_now
 from shared.run_folder.votes import append_vote, missing_picture, read_votes
 
-MAX_BYTES = 20_000
 FIELDS = ("id", "prompt_id", "seed", "left", "right", "answer", "seconds")
-
-
-class RefusedError(Exception):
-    """A vote that is not taken, with the status and the sentence of the answer."""
-
-    def __init__(self, status: int, sentence: str) -> None:
-        super().__init__(sentence)
-        self.status = status
 
 
 def vote_routes(ask_for_count: Callable[[RunDir], None] = RECOUNTS.ask) -> list[Route]:
@@ -63,52 +50,23 @@ def vote_routes(ask_for_count: Callable[[RunDir], None] = RECOUNTS.ask) -> list[
 
         return answer(request, made)
 
-    async def vote(request: Request) -> Response:
-        body = await request.body()
-        return await run_in_threadpool(_taken, request, body, ask_for_count)
+    def vote(request: Request, reader: RunReader, told: Told) -> Response:
+        given = _vote(reader, told)
+        is_new = append_vote(reader.run, given)
+        if is_new:
+            ask_for_count(reader.run)
+        again = given if given.answer == "withdrawn" else None
+        pending = [str(one) for one in told.get("pending") or ()]
+        return answer(request, lambda: {"is_new": is_new, **asdict(ballot(reader, given.voter, pending, again))})
 
     return [
         Route("/ballot/{run}.json", next_ballot),
         Route("/votes/{run}.json", result),
-        Route("/votes/{run}.json", vote, methods=["POST"]),
+        post_route("/votes/{run}.json", vote),
     ]
 
 
-def _taken(request: Request, body: bytes, ask_for_count: Callable[[RunDir], None]) -> Response:
-    """Add the vote, and answer with what comes next."""
-    language.use(language_of(request))
-    try:
-        reader = reader_of(request.path_params["run"])
-        told = _read(request, body)
-        given = _vote(reader, told)
-        is_new = append_vote(reader.run, given)
-    except RefusedError as error:
-        return JSONResponse({"error": str(error), "hint": ""}, error.status, NO_STORE)
-    except RunFolderError as error:
-        return JSONResponse(in_words(error), 404, NO_STORE)
-    except OSError as error:
-        text = say("The vote was not saved: {reason}.", reason=error.strerror or type(error).__name__)
-        return JSONResponse({"error": text, "hint": ""}, 500, NO_STORE)
-    if is_new:
-        ask_for_count(reader.run)
-    again = given if given.answer == "withdrawn" else None
-    pending = [str(one) for one in told.get("pending") or ()]
-    return answer(request, lambda: {"is_new": is_new, **asdict(ballot(reader, given.voter, pending, again))})
-
-
-def _read(request: Request, body: bytes) -> Mapping[str, Any]:
-    if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
-        raise RefusedError(415, say("A vote is sent as application/json."))
-    told: Any = None
-    if len(body) <= MAX_BYTES:
-        with suppress(ValueError, RecursionError):
-            told = json.loads(body)
-    if not isinstance(told, dict):
-        raise RefusedError(400, say("This is no vote."))
-    return told
-
-
-def _vote(reader: RunReader, told: Mapping[str, Any]) -> Vote:
+def _vote(reader: RunReader, told: Told) -> Vote:
     """The vote that was sent.
 
     Raises:

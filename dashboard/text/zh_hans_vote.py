@@ -48,10 +48,7 @@ TEXTS: dict[str, str] = {
     "chosen by {votes} over step {before}": "{votes}选它而不选第 {before} 步",
     "in line with {votes}": "与{votes}一致",
     "the votes lean to step {step}": "选票倾向第 {step} 步",
-    "A vote is sent as application/json.": "选票须以 application/json 发送。",
-    "This is no vote.": "这不是选票。",
     "This vote cannot be read. Wrong or missing: {fields}.": "无法读取这张选票。错误或缺失：{fields}。",
     "There is no such vote to take back.": "没有可撤销的这张选票。",
     "The vote was refused: {problem}.": "选票被拒绝：{problem}。",
-    "The vote was not saved: {reason}.": "选票未保存：{reason}。",
 }

@@ -48,10 +48,7 @@ TEXTS: dict[str, str] = {
     "chosen by {votes} over step {before}": "{votes}選它而不選第 {before} 步",
     "in line with {votes}": "與{votes}一致",
     "the votes lean to step {step}": "選票傾向第 {step} 步",
-    "A vote is sent as application/json.": "選票須以 application/json 傳送。",
-    "This is no vote.": "這不是選票。",
     "This vote cannot be read. Wrong or missing: {fields}.": "無法讀取這張選票。錯誤或缺失：{fields}。",
     "There is no such vote to take back.": "沒有可復原的這張選票。",
     "The vote was refused: {problem}.": "選票被拒絕：{problem}。",
-    "The vote was not saved: {reason}.": "選票未保存：{reason}。",
 }

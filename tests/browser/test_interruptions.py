@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from tests.browser.conftest import (
     STATUS,
     TALL,
     OpenPage,
+    Tabs,
     address_of,
     free_port,
     last_drawn_step,
@@ -101,10 +104,14 @@ def test_the_page_recovers_when_the_server_was_started_again(browser: Browser, r
     page.close()
 
 
-def test_ten_clicks_on_stop_make_one_request(open_page: OpenPage, runs: Path) -> None:
+def test_ten_clicks_on_stop_make_one_request_before_streamlit_is_there(
+    tabs: Tabs, server: subprocess.Popen[bytes], runs: Path
+) -> None:
+    page = tabs.fresh(viewport=TALL)
+    page.route(re.compile(r"/static/js/index\.[^.]+\.js"), lambda route: None)  # never answered
     with live_run(runs, "hammered", "--ignore-stop") as run:
-        page = open_page("hammered")
-        page.locator("header .stop").click()
+        page.goto(f"{address_of(server)}/?run=hammered", wait_until="commit")
+        page.locator("header .stop:enabled").click()
         confirm = page.locator(".confirm-stop")
         confirm.wait_for()
         for _ in range(10):
@@ -112,6 +119,7 @@ def test_ten_clicks_on_stop_make_one_request(open_page: OpenPage, runs: Path) ->
             page.wait_for_timeout(random.uniform(0, 300))
         expect(page.locator(".under .chain")).to_contain_text("requested")
         assert len(requests.requests(run)) == 1
+    page.context.close()
 
 
 @pytest.mark.slow

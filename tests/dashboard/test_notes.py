@@ -4,11 +4,13 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
 from streamlit.testing.v1 import AppTest
 
 from dashboard.data import notes
 from dashboard.data.notes import MAX_CHARACTERS, NoteConflictError, Notes, read_notes
-from dashboard.panels.runs import save as save_of_a_run
+from dashboard.server.run_notes import run_note_routes
 from examples.fake_run.run import FakeRun
 from shared.errors import RunFolderError
 from tests.dashboard.test_pages import VIEWS, open_page, page
@@ -74,14 +76,21 @@ def test_what_the_page_of_runs_is_told_of_a_note_that_was_not_saved(
     finished: FakeRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DARKROOM_RUNS", str(finished.run.path.parent))
-    asked = {"id": "1", "tags": ["a"], "note": "mine", "seenTags": [], "seenNote": ""}
-    assert save_of_a_run("finished", asked) == {"id": "1", "trouble": "", "isConflict": False}
-    conflict = save_of_a_run("finished", {**asked, "note": "other"})
-    assert (conflict["isConflict"], conflict["tags"], conflict["note"]) == (True, ["a"], "mine")
+    visitor = TestClient(Starlette(routes=run_note_routes()))
+    told = {"tags": ["a"], "note": "mine", "seen_tags": [], "seen_note": ""}
+    url = "/notes/finished.json"
+    assert visitor.post(url, json=told).json() == {}
+    conflict = visitor.post(url, json={**told, "note": "other"})
+    assert conflict.status_code == 409
+    assert conflict.json().items() >= {"tags": ["a"], "note": "mine"}.items()
+    assert "another tab has changed it" in conflict.json()["error"]
+    assert visitor.post(url, json={**told, "note": "other", "seen_tags": ["a"], "seen_note": "mine"}).json() == {}
     finished.run.notes.write_text("{")
-    assert "is not a record" in save_of_a_run("finished", asked)["trouble"]
+    refused = visitor.post(url, json=told)
+    assert "is not a record" in refused.json()["error"]
+    assert refused.json()["hint"]
     assert finished.run.notes.read_text() == "{"
-    assert save_of_a_run("absent", asked)["trouble"]
+    assert visitor.post("/notes/absent.json", json=told).status_code == 404
 
 
 def test_notes_that_are_written_at_once_are_all_kept(finished: FakeRun) -> None:

@@ -143,7 +143,7 @@ def test_another_site_cannot_vote(desk: Desk) -> None:
 def test_a_vote_that_cannot_be_written_is_not_lost_in_silence(desk: Desk, finished: FakeRun) -> None:
     finished.run.votes.write_text("a file in the place of the folder")
     refused = desk.vote(desk.ballot()["pairs"][0])
-    assert (refused.status_code, refused.json()["error"]) == (500, "The vote was not saved: File exists.")
+    assert (refused.status_code, refused.json()["error"]) == (500, "Nothing was saved: File exists.")
 
 
 def test_nobody_sees_the_same_pictures_twice_and_prompts_take_turns(finished: FakeRun) -> None:

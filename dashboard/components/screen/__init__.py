@@ -76,6 +76,7 @@ def bar_words() -> dict[str, str]:
         "advice": say("The stop rule advises to end training."),
         "notYet": say("Not yet"),
         "offline": say("The dashboard does not answer; trying again …"),
+        "notSent": say("The dashboard does not answer. Press the button again."),
     }
 
 
@@ -183,5 +184,6 @@ def runs_words() -> dict[str, str]:
         "bestStep": say("best: step {step}", step="{step}"),
         "none": say("No run matches the filter."),
         "offline": say("The dashboard does not answer; trying again …"),
+        "notSent": say("The dashboard does not answer. Press the button again."),
         "settings": say("Settings that differ"),
     }

@@ -1,8 +1,9 @@
 // The bar on top of every page. Data: {run, runId, page, pages: [{name, title, url}], lang, words}; see __init__.py.
-// What it shows comes from poll.js; what a person asks for goes to Python as {do, …}.
+// What it shows comes from poll.js; what a person asks of the run goes to the server, and where they go next to Python, as
+// {do, …}.
 
 import { attach, button, fit, make, mark, onPlainClick, onReconnect, openPage, rootOf, set, show, write, writeWithCode } from "./dom.js"
-import { ask, follow, look } from "./poll.js"
+import { ask, follow, request } from "./poll.js"
 
 const ON_A_PHONE = ["overview", "samples", "snapshots"] // the pages that have a place at the bottom of a phone
 const NOT_KNOWN = { parts: [], tone: null, share: 0, can: {} } // until the first answer about a run
@@ -119,12 +120,13 @@ class Bar {
     if (name !== this.data.page) openPage(name)
   }
 
-  press(what) {
+  async press(what) {
     for (const panel of [this.menu, this.stopPanel]) panel.hidePopover()
-    const kind = { pause: [this.pause, this.menuPause], resume: [this.resume, this.menuPause], stop: [this.stop, this.menuStop] }[what]
-    for (const pressed of kind ?? [this.snapshot]) pressed.disabled = true // until the next answer
-    this.tell({ do: what, runId: this.data.runId })
-    setTimeout(look, 300)
+    const stops = [this.stop, this.menuStop]
+    const buttons = { pause: [this.pause, this.menuPause], resume: [this.resume, this.menuPause], stop: stops, follow: stops, "snapshot-now": [this.snapshot] }
+    for (const pressed of buttons[what]) pressed.disabled = true // until there is an answer
+    await request({ do: what, run_id: this.data.runId })
+    this.draw(this.state)
   }
 
   askBeforeStop() {
@@ -146,7 +148,7 @@ class Bar {
     this.drawStatus(status)
     this.drawButtons(isOffline || trouble ? {} : status.can)
     this.drawAlerts(trouble || !screen ? [] : screen.alerts)
-    this.drawUnder(trouble, screen)
+    this.drawUnder(trouble, screen, state.refusal)
   }
 
   // The run is gone, cannot be read, or another one has its name: Python says so, once.
@@ -200,10 +202,12 @@ class Bar {
     })
   }
 
-  drawUnder(trouble, screen) {
+  drawUnder(trouble, screen, refusal) {
     const requests = trouble || !screen ? [] : screen.requests
     const advice = trouble || !screen || screen.advice === this.dismissed ? "" : screen.advice
+    const notDone = trouble || refusal === undefined ? "" : (refusal?.error ?? this.data.words.notSent)
     const lines = [
+      ...(notDone ? [{ kind: "trouble", text: notDone }] : []),
       ...(trouble ? [{ kind: "trouble", text: [trouble.error, trouble.hint].filter(Boolean).join("\n") }] : []),
       ...(advice ? [{ kind: "advice", text: advice }] : []),
       ...requests.map((request) => ({ kind: "request", request })),
@@ -234,7 +238,7 @@ class Bar {
     write(later, this.data.words.notYet)
     follow_.className = "accept-advice primary"
     later.className = "dismiss-advice"
-    follow_.onclick = () => this.tell({ do: "follow", runId: this.data.runId })
+    follow_.onclick = () => this.press("follow")
     later.onclick = () => {
       this.dismissed = line.text
       this.draw(this.state)

@@ -118,15 +118,39 @@ export function scrollByKeyboard(node) {
   return node
 }
 
-// Calls back once the page is connected again. A server that was started anew knows no part of this page, so that its
-// buttons would do nothing, until the whole page has been drawn there. Returns what ends it.
-export function onReconnect(call) {
-  const isConnected = () => document.querySelector("[data-test-connection-state]")?.dataset.testConnectionState === "CONNECTED"
-  let was // undefined before the first connection
-  const watch = setInterval(() => {
-    const is = isConnected()
-    if (is && was === false) call()
-    if (is || was) was = is
-  }, 500)
-  return () => clearInterval(watch)
+// A server that was started anew knows no part of this page: what is pressed there is lost until the whole page has been
+// drawn again. Calls `redraw` once the page is connected again; until it is drawn, style.css holds Streamlit's buttons back.
+// Returns what ends it.
+export function onReconnect(redraw) {
+  let observer
+  const search = setInterval(() => {
+    const app = document.querySelector("[data-test-connection-state=CONNECTED]")
+    if (!app) return
+    clearInterval(search)
+    const follow = new Reconnection(redraw)
+    observer = new MutationObserver(() => follow.look(app.dataset))
+    observer.observe(app, { attributes: true, attributeFilter: ["data-test-connection-state", "data-test-script-state"] })
+  }, 200)
+  return () => {
+    clearInterval(search)
+    observer?.disconnect()
+  }
+}
+
+class Reconnection {
+  constructor(redraw) {
+    this.redraw = redraw
+    this.stage = "drawn" // → lost → asked → running → drawn
+  }
+
+  look({ testConnectionState, testScriptState }) {
+    const isRunning = testScriptState !== "notRunning"
+    if (testConnectionState !== "CONNECTED") this.stage = "lost"
+    else if (this.stage === "lost") {
+      this.stage = "asked"
+      this.redraw()
+    } else if (this.stage === "asked" && isRunning) this.stage = "running"
+    else if (this.stage === "running" && !isRunning) this.stage = "drawn"
+    document.documentElement.toggleAttribute("data-darkroom-lost", this.stage !== "drawn")
+  }
 }

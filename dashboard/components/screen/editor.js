@@ -2,13 +2,14 @@
 // replaced only by a second save.
 
 import { button, make, set, show, write } from "./dom.js"
+import { post } from "./post.js"
 
 const MAX_CHARACTERS = 2000
 
 export class Editor {
-  // tell({do: "note", …}) goes to Python, which answers with {id, trouble, isConflict}; see panels/runs.py.
-  constructor(tell) {
-    this.tell = tell
+  // saved() is called once a note is there.
+  constructor(saved) {
+    this.saved = saved
     this.title = make("h2")
     this.trouble = make("p", "trouble")
     this.trouble.setAttribute("role", "alert")
@@ -33,7 +34,7 @@ export class Editor {
   }
 
   open({ name, tags, note, trouble }, words) {
-    Object.assign(this, { name, words, seen: { tags, note }, id: undefined })
+    Object.assign(this, { name, words, seen: { tags, note } })
     write(this.title, name)
     set(this.root, "aria-label", words.editOf.replace("{run}", name))
     write(this.tagsName, words.tags)
@@ -54,25 +55,24 @@ export class Editor {
     write(this.counted, `${this.note.value.length} / ${MAX_CHARACTERS}`)
   }
 
-  send() {
-    this.id = `${this.name} ${performance.now()}`
-    this.save.disabled = true
+  async send() {
+    const { name } = this
     const tags = this.tags.value.split(",").filter((tag) => tag.trim())
-    this.tell({ do: "note", id: this.id, run: this.name, tags, note: this.note.value, seenTags: this.seen.tags, seenNote: this.seen.note })
+    this.save.disabled = true
+    const said = await post(`notes/${encodeURIComponent(name)}.json?lang=${document.documentElement.lang}`, { tags, note: this.note.value, seen_tags: this.seen.tags, seen_note: this.seen.note })
+    if (name !== this.name || !this.root.open) return // closed meanwhile
+    this.save.disabled = false
+    write(this.trouble, said ? [said.error, said.hint].filter(Boolean).join("\n") : this.words.notSent)
+    if (said?.tags) this.showTheirs(said)
+    else if (said && !said.error) {
+      this.root.close()
+      this.saved()
+    }
   }
 
-  // Takes the answer to what was sent last; returns whether there was one.
-  isSaved(answer) {
-    if (!answer || answer.id !== this.id) return false
-    this.id = undefined
-    this.save.disabled = false
-    if (!answer.trouble) this.root.close()
-    write(this.trouble, answer.trouble)
-    if (answer.isConflict) {
-      this.seen = { tags: answer.tags, note: answer.note }
-      write(this.theirs, [answer.tags.map((tag) => `#${tag}`).join(" "), answer.note].filter(Boolean).join("\n") || "–")
-      write(this.save, this.words.replace)
-    }
-    return true
+  showTheirs({ tags, note }) {
+    this.seen = { tags, note }
+    write(this.theirs, [tags.map((tag) => `#${tag}`).join(" "), note].filter(Boolean).join("\n") || "–")
+    write(this.save, this.words.replace)
   }
 }

@@ -1,8 +1,11 @@
 // What the page shows comes as JSON documents by URL. One clock asks for all of them: often while a program is at work,
 // rarely otherwise, never for a hidden tab. What has not changed is not sent again.
 
+import { post } from "./post.js"
+
 const LIVE_SECONDS = 2
 const QUIET_SECONDS = 15
+const TOLD_SECONDS = 20
 
 const documents = new Set() // those that somebody follows
 let timer
@@ -123,12 +126,30 @@ export function ask(changes) {
   screen.ask(address(`screen/${encodeURIComponent(run)}.json`, rest), isOther)
 }
 
-// listener({screen, trouble, isOffline}) for every change; returns what ends it.
+// listener({screen, trouble, isOffline, refusal}) for every change; returns what ends it.
 export function follow(listener) {
   return screen.follow(({ content, ...rest }) => listener({ screen: content, ...rest }))
 }
 
 export const look = () => screen.look()
+
+// Ask the programs of the run, or the server, for something: {do: "stop", run_id}, … What became of it is in the next
+// document; why nothing did is told for a while as `refusal`: {error}, or null where the server did not answer.
+export async function request(what) {
+  screen.tell({ refusal: undefined })
+  const said = await send(what)
+  if (said && !said.error) return
+  screen.tell({ refusal: said })
+  setTimeout(() => screen.state.refusal === said && screen.tell({ refusal: undefined }), 1000 * TOLD_SECONDS)
+}
+
+// The same, of which nobody is told.
+export async function send(what) {
+  const { run, lang } = question
+  const said = await post(`control/${encodeURIComponent(run)}.json?${new URLSearchParams({ lang })}`, what)
+  await look()
+  return said
+}
 
 const lookAtAll = () => documents.forEach((one) => one.look())
 addEventListener("online", lookAtAll)

@@ -1,4 +1,4 @@
-// All runs as cards. Data: {lang, run, view: {filter, sort, ticked}, saved, words}; see __init__.py. The cards come from
+// All runs as cards. Data: {lang, run, view: {filter, sort, ticked}, words}; see __init__.py. The cards come from
 // `cards.json`. What is sought and ticked goes to Python, which keeps it in the address.
 
 import { button, fit, make, mark, onPlainClick, rootOf, set, show, showImage, write } from "./dom.js"
@@ -34,7 +34,7 @@ class Runs {
     const sorted = make("label", "sorted", this.orderName, this.order)
     this.list = make("ul", "cards")
     this.none = make("p", "none")
-    this.editor = new Editor((what) => this.ask(what))
+    this.editor = new Editor(() => this.feed.look())
     root.append(make("div", "tools", this.filter, sorted, this.hint, this.compare), this.none, this.list, this.editor.root)
     this.feed = new Feed((cards) => cards.some(({ live }) => live), SECONDS)
     this.end = this.feed.follow((state) => this.take(state))
@@ -56,7 +56,6 @@ class Runs {
     write(this.compare, words.compare)
     write(this.hint, words.tickTwo)
     this.feed.ask(address("cards.json", { lang: data.lang }))
-    if (this.editor.isSaved(data.saved)) this.feed.look()
     if (this.isThere) this.draw()
   }
 

@@ -1,10 +1,10 @@
 // The first screen: the verdict on the left, the pictures on the right, the filmstrip below.
 // Data: {run, words, left, right}; see __init__.py. What it shows comes from poll.js.
 
-import { isEarly, make, mark, openPage, rootOf } from "./dom.js"
+import { make, mark, openPage, rootOf } from "./dom.js"
 import { Filmstrip } from "./filmstrip.js"
 import { Pictures } from "./pictures.js"
-import { ask, follow, look } from "./poll.js"
+import { ask, follow, send } from "./poll.js"
 import { Verdict } from "./verdict.js"
 
 const screens = new WeakMap() // root element → FirstScreen
@@ -12,9 +12,8 @@ const screens = new WeakMap() // root element → FirstScreen
 class FirstScreen {
   constructor(root) {
     this.root = root
-    const tell = (what) => this.tell(what)
     const choose = (sides) => this.choose(sides)
-    this.verdict = new Verdict(tell, (left, right) => choose({ left, right }))
+    this.verdict = new Verdict((left, right) => choose({ left, right }))
     this.pictures = new Pictures(() => openPage("samples"))
     this.filmstrip = new Filmstrip(choose)
     const left = make("div", "left", this.verdict.answer, this.verdict.downloads, this.verdict.also)
@@ -44,7 +43,7 @@ class FirstScreen {
     mark(this.root, "drawn", screen)
     mark(this.root, "dimmed", state.isOffline || state.trouble)
     if (!screen) return
-    this.verdict.draw(screen.verdict, this.data.words)
+    this.verdict.draw(screen.verdict, screen.run_id, this.data.words)
     this.pictures.draw(screen.pictures, this.data.words)
     this.filmstrip.draw(screen.strip, screen.pictures, this.data.words)
     this.prepare(screen)
@@ -53,10 +52,9 @@ class FirstScreen {
   // A proven best is converted before anybody asks for it, once nothing else needs the memory.
   prepare({ verdict, live, run_id }) {
     const primary = verdict.downloads.find((download) => download.primary)
-    if (verdict.kind !== "ship" || live || primary?.state !== "absent" || isEarly(this.root) || this.prepared === run_id) return
+    if (verdict.kind !== "ship" || live || primary?.state !== "absent" || this.prepared === run_id) return
     this.prepared = run_id
-    this.tell({ do: "prepare", format: primary.name, step: verdict.step })
-    setTimeout(look, 1000)
+    send({ do: "prepare", run_id, format: primary.name, step: verdict.step })
   }
 }
 

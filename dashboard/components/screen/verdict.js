@@ -2,14 +2,13 @@
 
 import { button, fit, make, mark, set, show, write, writeWithCode } from "./dom.js"
 import { drawInterval, makeInterval, scaleOf } from "./interval.js"
-import { look } from "./poll.js"
+import { request } from "./poll.js"
 
 const PHONE = matchMedia("(max-width: 720px)")
 
 export class Verdict {
-  // tell({do, …}) goes to Python; compare(left, right) changes the pictures.
-  constructor(tell, compare) {
-    this.tell = tell
+  // compare(left, right) changes the pictures.
+  constructor(compare) {
     this.compare = compare
     this.headline = make("h1")
     this.sentence = make("p", "sentence")
@@ -31,8 +30,9 @@ export class Verdict {
     this.also = make("section", "also", make("p", "runner-up", this.runnerUp, " ", this.compareButton), make("details", "why", this.summary, this.reason))
   }
 
-  draw(verdict, words) {
+  draw(verdict, runId, words) {
     this.verdict = verdict
+    this.runId = runId
     this.words = words
     this.answer.dataset.tone = verdict.tone
     write(this.headline, verdict.headline)
@@ -156,8 +156,7 @@ export class Verdict {
 
   convert(download) {
     this.wanted = download.name
-    this.tell({ do: "convert", format: download.name, step: this.verdict.step })
-    setTimeout(look, 500)
+    request({ do: "convert", run_id: this.runId, format: download.name, step: this.verdict.step })
   }
 
   drawRunnerUp({ runner_up, step }) {

@@ -6,11 +6,17 @@ A request that is already open is not written again.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import threading
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
 from dashboard.data.reader import RunReader
-from dashboard.panels import act
 from dashboard.server.exports import EXPORTS
+from dashboard.server.posts import RefusedError, Told, post_route
+from dashboard.server.screen import NO_STORE
+from dashboard.text.language import say
 from shared.run_folder import requests
 from shared.run_folder.heartbeat import is_alive, read_status
 from shared.run_folder.records.request import RequestKind
@@ -23,27 +29,50 @@ REQUESTS: dict[str, RequestKind] = {
     "snapshot-now": "snapshot-now",
 }
 """What a button sends → the request."""
+_ONE_AT_A_TIME = threading.Lock()  # a request that two viewers make at once is one
 
 
-def obey(reader: RunReader, asked: Mapping[str, object]) -> None:
-    """Do what a button asked for, unless another run is in the folder by now."""
-    match asked:
+def control_routes() -> list[Route]:
+    """`{"do": "stop", "run_id": …}`: the id of the run that the viewer sees."""
+
+    def control(_request: Request, reader: RunReader, told: Told) -> Response:
+        obey(reader, told)
+        return JSONResponse({}, headers=NO_STORE)
+
+    return [post_route("/control/{run}.json", control)]
+
+
+def obey(reader: RunReader, told: Told) -> None:
+    """Do what a button asked for.
+
+    Raises:
+        RefusedError: no button says this, nobody is there to answer it, or another run is in the folder by now.
+    """
+    if told.get("run_id") != reader.run_id or not reader.is_there():
+        raise RefusedError(409, say("Another run has the name {run} now.", run=reader.name))
+    match told:
         case {"do": "follow"}:
             ask(reader, "stop", f"{BY}, as the stop rule advised")
         case {"do": "convert", "step": int(step), "format": str(name)}:
-            act(reader, convert, reader, step, name)
+            convert(reader, step, name)
         case {"do": "prepare", "step": int(step), "format": str(name)}:
-            act(reader, prepare, reader, step, name)
+            prepare(reader, step, name)
         case {"do": str(kind)} if kind in REQUESTS:
             ask(reader, REQUESTS[kind])
         case _:
-            pass
+            raise RefusedError(422, say("What was sent cannot be read."))
 
 
 def ask(reader: RunReader, kind: RequestKind, by: str = BY) -> None:
-    """Write the request, unless it is open already or no trainer is running to answer it."""
-    if is_alive(read_status(reader.run, "trainer")):
-        act(reader, requests.submit, reader.run, kind, by)
+    """Write the request, unless it is open already.
+
+    Raises:
+        RefusedError: no trainer is running to answer it.
+    """
+    if not is_alive(read_status(reader.run, "trainer")):
+        raise RefusedError(409, say("No trainer is running to answer this."))
+    with _ONE_AT_A_TIME:
+        requests.submit(reader.run, kind, by)
 
 
 def convert(reader: RunReader, step: int, name: str) -> None:
