@@ -58,7 +58,8 @@ def _states(runs: Path) -> Iterator[None]:
     for name in ("unproven", "failed"):
         write_history(create(runs / name, steps=300, snapshot_steps=100))
     best = runs / "unproven" / "best.json"
-    best.write_text(json.dumps(json.loads(best.read_text()) | {"better_than_base": False, "confirmation": None}))
+    long = {"cautions": [f"Something a person should know, number {one}." * 3 for one in range(12)]}
+    best.write_text(json.dumps(json.loads(best.read_text()) | {"better_than_base": False, "confirmation": None} | long))
     with suppress(TrainingError), hold_role(RunDir(runs / "failed"), "trainer"):
         raise TrainingError("the loss was not finite")
     create(runs / "empty", steps=300, snapshot_steps=100)
@@ -119,6 +120,27 @@ def test_a_phone_cuts_no_line_of_the_answer_and_opens_the_rest(open_page: OpenPa
     assert 0 not in ends()
     assert answer.evaluate("(node) => node.scrollHeight <= node.clientHeight")
     more.click()
+
+
+def test_a_long_verdict_leaves_cautions_out_and_opens_them(open_page: OpenPage) -> None:
+    page = open_page("unproven", viewport=size_of(DESKTOP))
+    cautions, more = page.locator(".cautions li"), page.locator(".answer .more")
+    expect(more).to_be_visible()
+    wanted = [
+        page.locator(".answer h1"),
+        cautions.first,
+        page.locator(".downloads .primary"),
+        page.locator(".why summary"),
+    ]
+    assert not outside(wanted, *DESKTOP)
+    expect(cautions.last).to_be_hidden()
+    more.click()
+    expect(cautions.last).to_be_visible()
+    assert page.locator(".darkroom-screen > .left").evaluate("(node) => node.scrollHeight <= node.clientHeight + 1"), (
+        "the page scrolls"
+    )
+    more.click()
+    expect(cautions.last).to_be_hidden()
 
 
 def test_a_picture_that_cannot_be_shown_leaves_its_place_empty(open_page: OpenPage) -> None:

@@ -85,7 +85,8 @@ def screen_words() -> dict[str, Any]:
     return lens_words() | {
         "verdict": say("Verdict"),
         "why": say("How it was decided"),
-        "moreOfIt": say("Show all"),
+        "moreOfIt": say("Show {count} more", count="{count}"),
+        "moreOne": say("Show 1 more"),
         "less": say("Show less"),
         "compare": say("Compare"),
         "copyPath": say("copy path"),

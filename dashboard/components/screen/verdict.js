@@ -17,8 +17,8 @@ export class Verdict {
     this.cautions = make("ul", "cautions")
     this.more = button("link more", () => this.open(!this.isOpen))
     this.answer = make("section", "answer", this.headline, this.sentence, this.rows, this.scale, this.cautions, this.more)
-    const observer = new ResizeObserver(() => requestAnimationFrame(() => this.leaveOut())) // fonts come late
-    for (const node of [this.answer, this.headline, this.sentence]) observer.observe(node)
+    this.observer = new ResizeObserver(() => requestAnimationFrame(() => this.leaveOut())) // fonts come late
+    for (const node of [this.answer, this.headline, this.sentence]) this.observer.observe(node)
     this.primary = make("div", "offer")
     this.others = make("p", "others")
     this.failure = make("p", "failure")
@@ -27,13 +27,16 @@ export class Verdict {
     this.compareButton = button("link compare")
     this.summary = make("summary")
     this.reason = make("p")
-    this.also = make("section", "also", make("p", "runner-up", this.runnerUp, " ", this.compareButton), make("details", "why", this.summary, this.reason))
+    this.why = make("details", "why", this.summary, this.reason)
+    this.why.ontoggle = () => this.leaveOut()
+    this.also = make("section", "also", make("p", "runner-up", this.runnerUp, " ", this.compareButton), this.why)
   }
 
   draw(verdict, runId, words) {
     this.verdict = verdict
     this.runId = runId
     this.words = words
+    this.observer.observe(this.answer.parentElement)
     this.answer.dataset.tone = verdict.tone
     write(this.headline, verdict.headline)
     set(this.answer, "aria-label", words.verdict)
@@ -42,12 +45,12 @@ export class Verdict {
     write(this.scale, words.scale)
     show(this.scale, verdict.rows.some(({ delta }) => delta !== null))
     fit(this.cautions, verdict.cautions.length, () => make("li")).forEach((line, index) => writeWithCode(line, verdict.cautions[index]))
-    this.leaveOut()
     this.drawDownloads(verdict)
     this.drawRunnerUp(verdict)
     write(this.summary, words.why)
     write(this.reason, verdict.reason)
-    show(this.reason.parentElement, verdict.reason)
+    show(this.why, verdict.reason)
+    this.leaveOut()
   }
 
   open(isOpen) {
@@ -56,28 +59,56 @@ export class Verdict {
     this.leaveOut()
   }
 
-  // On a phone the answer is only so high. A button opens what does not fit: whole rows, and whole lines of a sentence or a
-  // caution.
+  // The column beside the pictures is only so high, and on a phone the answer: what matters least is left out, and a button
+  // opens it.
   leaveOut() {
     if (!this.words) return
     const texts = [this.sentence, ...this.cautions.children]
-    const pieces = [...texts, ...this.rows.children]
-    for (const piece of pieces) show(piece, true)
+    for (const piece of [...texts, ...this.rows.children, this.scale, this.others, this.runnerUp.parentElement]) mark(piece, "left-out", false)
     for (const text of texts) text.style.webkitLineClamp = ""
-    show(this.more, PHONE.matches)
-    write(this.more, this.isOpen ? this.words.less : this.words.moreOfIt)
+    show(this.more, true)
+    write(this.more, this.isOpen ? this.words.less : this.words.moreOfIt.replace("{count}", 10)) // as wide as it may become
     set(this.more, "aria-expanded", Boolean(this.isOpen))
-    if (!PHONE.matches || this.isOpen) return
+    if (this.isOpen) return
+    const count = PHONE.matches ? this.cutAnswer(texts) : this.cutColumn()
+    write(this.more, count === 1 ? this.words.moreOne : this.words.moreOfIt.replace("{count}", count))
+    show(this.more, count)
+  }
+
+  // Of the cautions the first one stays, which is the gravest, and of the metrics.
+  cutColumn() {
+    const column = this.answer.parentElement
+    const isOver = () => column.scrollHeight > column.clientHeight + 1
+    show(this.more, false)
+    if (!isOver()) return 0
+    show(this.more, true)
+    const [cautions, rows] = [this.cautions, this.rows].map(({ children }) => [...children].slice(1).reverse())
+    let count = 0
+    for (const piece of [...cautions, this.scale, this.runnerUp.parentElement, this.others, ...rows]) {
+      if (!isOver()) break
+      if (piece.hidden) continue
+      mark(piece, "left-out", true)
+      count += 1
+    }
+    return count
+  }
+
+  // Whole rows, and whole lines of a sentence or a caution.
+  cutAnswer(texts) {
+    const pieces = [...texts, ...this.rows.children]
     const bottom = this.answer.getBoundingClientRect().bottom
     const isOver = (piece, room) => piece.getBoundingClientRect().bottom > bottom - room + 1
-    if (!pieces.some((piece) => isOver(piece, 0))) return show(this.more, false)
+    if (!pieces.some((piece) => isOver(piece, 0))) return 0
     const room = this.more.offsetHeight
+    let count = 0
     while (pieces.length && isOver(pieces.at(-1), room)) {
       const piece = pieces.pop()
       const lines = texts.includes(piece) ? wholeLines(piece, bottom - room) : 0
       if (lines) piece.style.webkitLineClamp = lines
-      else show(piece, false)
+      else mark(piece, "left-out", true)
+      count += 1
     }
+    return count
   }
 
   // All bars have one scale, on which more is better and the line is the base model.

@@ -23,8 +23,8 @@ MAX_NAMED = 3
 def cautions(evidence: Evidence, best: Best, better: PromptValues) -> Iterator[str]:
     """The gravest first. better: the composite of each prompt, more is better."""
     yield from _vanished(evidence, best)
-    yield from told_cautions(best)
     yield from _flags(best)
+    yield from told_cautions(best)
     yield from _lost(evidence, better)
     yield from _too_little(evidence, best, better)
     yield from _confirmation(evidence, best)
