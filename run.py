@@ -39,6 +39,7 @@ from shared.machine import doctor as examination
 from shared.run_folder.averages import label
 from shared.run_folder.heartbeat import read_status, someone_serves
 from shared.run_folder.pending import left_to_evaluate
+from shared.run_folder.phrase import in_unit
 from shared.run_folder.run_dir import RunDir, open_run, steps_in
 
 DEMO_CONFIG = ROOT / "configs" / "pocket_kimono_cpu.toml"
@@ -393,7 +394,8 @@ def check(run: RunPath) -> None:
         opened = open_run(run)
         task = tasks.find(opened.read_config().run.task)
         shown = power.of_run(opened, opened.read_config())
-        problems = invariants.check(opened, task)
+        unit = opened.read_record().unit
+        problems = [in_unit(problem, unit) for problem in invariants.check(opened, task)]
         rest = left(opened)
         notes = [
             *invariants.notes(opened, task),
@@ -446,15 +448,15 @@ def _verdict_note(run: RunDir) -> list[str]:
     found = json.loads(done.stdout)["best"] if done.stdout else None  # without: a problem that is listed already
     if found is None:
         return []
-    cure = f"`python run.py verdict {run.path} --write` writes it again"
+    cure, unit = f"`python run.py verdict {run.path} --write` writes it again", run.read_record().unit
     try:
         written = run.read_best()
     except RunFolderError as error:
         return [f"{error}; {cure}"]
     if written is None:
-        return [f"best.json is missing, the verdict is step {label(found['step'])}; {cure}"]
+        return [f"best.json is missing, the verdict is {unit} {label(found['step'])}; {cure}"]
     if written.step != found["step"]:
-        return [f"best.json names step {label(written.step)}, the verdict is step {label(found['step'])}; {cure}"]
+        return [f"best.json names {unit} {label(written.step)}, the verdict is {unit} {label(found['step'])}; {cure}"]
     return []
 
 

@@ -67,7 +67,9 @@ def main() -> int:
         run = open_run(options.run)
         language.use(options.lang)
         target = options.output or run.path / "report.html"
-        text = render(RunReader(run, run.read_record().run_id))
+        reader = RunReader(run, run.read_record().run_id)
+        language.count_in(reader.unit)
+        text = render(reader)
         with writing("--output", target):
             target.parent.mkdir(parents=True, exist_ok=True)
             replace_file(target, text.encode())

@@ -71,11 +71,15 @@ class Evaluator:
         except (DarkroomError, RuntimeError, ValueError) as error:
             if not (patient and is_out_of_memory(error)):
                 is_expected = isinstance(error, DarkroomError)
-                log.error("step %s could not be evaluated: %s", label(step), error, exc_info=not is_expected)
+                log.error("%s could not be evaluated: %s", self._name(step), error, exc_info=not is_expected)
                 result = self._result(step, work, "failed", str(error) or type(error).__name__)
         if result is not None:
             self._publish(result, work)
         return result
+
+    def _name(self, step: int) -> str:
+        """As people read it; what is counted may become known after the evaluator has begun."""
+        return f"{self.run.read_record().unit} {label(step)}"
 
     def _evaluate(self, step: int, work: _Work) -> None:
         with work.output.timed("swap"):
@@ -91,7 +95,7 @@ class Evaluator:
             self._average(step)
         manifest = read_manifest(self.run.snapshot(step))
         if manifest is None:
-            raise RunFolderError(f"the snapshot of step {label(step)} no longer exists")
+            raise RunFolderError(f"the snapshot of {self._name(step)} no longer exists")
         work.training = _training(manifest)
         work.digest = self.evaluation.swap(self.run.snapshot(step))
 
@@ -103,7 +107,7 @@ class Evaluator:
         steps = [step for step in sorted(self.run.snapshots_to_evaluate()) if first <= step <= last]
         steps = [step for step in steps if (result := self.run.read_result(step)) and result.status == "ok"]
         if len(steps) < 2:
-            raise RunFolderError(f"fewer than two evaluated snapshots lie from step {first} to {last}")
+            raise RunFolderError(f"fewer than two evaluated snapshots lie from {self._name(first)} to {last}")
         manifest = Manifest(kind="snapshot", run_id=self.record.run_id, step=number, details={"averaged": steps})
         self.run.averages.mkdir(exist_ok=True)
 
@@ -142,7 +146,7 @@ class Evaluator:
         if before and before.status == "skipped":  # a request asks for it now
             remove(self.run.staging, target)
         if not publish(self.run.staging, target, manifest, write):
-            log.warning("step %d was evaluated by another evaluator first; this result is dropped", result.step)
+            log.warning("%s was evaluated by another evaluator first; this result is dropped", self._name(result.step))
 
 
 def skip(run: RunDir, record: RunRecord, step: int, reason: str, kind: ResultKind = "evaluations") -> None:

@@ -124,9 +124,13 @@ class EvaluationLoop:
         """What is being done, and how much of the kind still waits."""
         if strength := strength_of(work.kind):
             others = pending.at_other_strengths(self.run)
-            return f"step {label(work.step)} at strength {strength:g}, {max(0, len(others) - 1)} more waiting"
+            return f"{self._name(work.step)} at strength {strength:g}, {max(0, len(others) - 1)} more waiting"
         again = " again" if work.kind == "confirmations" else ""
-        return f"step {label(work.step)}{again}, {len(self._waiting() - {work.step})} more waiting"
+        return f"{self._name(work.step)}{again}, {len(self._waiting() - {work.step})} more waiting"
+
+    def _name(self, step: int) -> str:
+        """As people read it; what is counted may become known after the evaluator has begun."""
+        return f"{self.run.read_record().unit} {label(step)}"
 
     def _trainer_lives(self) -> bool:
         return snapshots_may_come(self.run)
@@ -177,24 +181,24 @@ class EvaluationLoop:
         """Answer requests that have come true, or never can."""
         for request in requests.open_requests(self.run, "evaluate"):
             if not pending.is_known(self.run, request.step):
-                requests.ignore(self.run, request, f"there is no snapshot of step {request.step}")
+                requests.ignore(
+                    self.run, request, f"there is no snapshot of {self.run.read_record().unit} {request.step}"
+                )
             elif pending.work_of(self.run, request) is None:
                 requests.answer(self.run, request, "done", request.step or BASE_MODEL)
 
     def _tell(self, work: Work, result: EvaluationResult, evaluator: Evaluator) -> None:
-        log.info(
-            "%s of step %s: %s %s %s %s",
-            work.kind.removesuffix("s"), label(work.step), result.status, result.reason, result.seconds, result.memory,
-        )  # fmt: skip
+        kind, name = work.kind.removesuffix("s"), self._name(work.step)
+        log.info("%s of %s: %s %s %s %s", kind, name, result.status, result.reason, result.seconds, result.memory)
         if work.kind == "confirmations" and result.status == "failed":
-            self.status.notice(f"step {label(work.step)} could not be evaluated again: {result.reason}")
+            self.status.notice(f"{self._name(work.step)} could not be evaluated again: {result.reason}")
         if alarm := evaluator.leak_detector.alarm(result.memory.get("process_rss_mib", 0.0)):
             log.warning(alarm)
             self.status.notice(alarm)
 
     def _defer(self, work: Work) -> None:
         self._deferred[work] = (self._tries(work) + 1, time.monotonic() + RETRY_SECONDS)
-        text = f"step {label(work.step)} is deferred: out of memory; tried again in {RETRY_SECONDS:.0f} s"
+        text = f"{self._name(work.step)} is deferred: out of memory; tried again in {RETRY_SECONDS:.0f} s"
         log.warning(text)
         self.status.notice(text)
 

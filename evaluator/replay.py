@@ -29,6 +29,7 @@ from shared.errors import ConfigError, exit_code_of
 from shared.run_folder import pending
 from shared.run_folder.averages import label
 from shared.run_folder.metric_descriptions import MetricDescriptions
+from shared.run_folder.phrase import Unit, in_unit
 from shared.run_folder.records.best import Best, Interval, Signal
 from shared.run_folder.records.evaluation_result import EvaluationResult
 from shared.run_folder.records.record import SCHEMA_MAJOR, Record
@@ -79,9 +80,10 @@ class SnapshotReplay(BaseModel):
 class Replay(Record):
     """What `run.py verdict RUN --json` prints."""
 
-    schema_version: str = Field(default=f"{SCHEMA_MAJOR}.2", alias="schema")
+    schema_version: str = Field(default=f"{SCHEMA_MAJOR}.3", alias="schema")
     run_id: str
     name: str
+    unit: Unit = Field(description="What `step` counts.")
     weights: dict[str, float] = Field(description="Loss in use → its share of the composite.")
     scales: dict[str, float] = Field(description="Metric → what counts as one unit of it, from step 0.")
     best: Best | None = Field(description="As best.json, without `created`; None: nothing can be compared yet.")
@@ -109,6 +111,7 @@ def replay(run: RunDir, weights: Mapping[str, float] | None = None, prefer: Pref
     return Replay(
         run_id=record.run_id,
         name=record.name,
+        unit=record.unit,
         weights=verdict.ranking.weights,
         scales=verdict.ranking.scales,
         best=verdict.best,
@@ -163,7 +166,7 @@ def show(verdict: Replay, console: Console) -> None:
     """For a person: every snapshot in a line, then what to ship and why, then what people preferred."""
     best, smooths = verdict.best, sum(row.smoothed is not None for row in verdict.snapshots) >= MIN_SMOOTHED
     table = Table(title=f"Verdict on {verdict.name}", title_justify="left", box=None, padding=(0, 2, 0, 0))
-    for heading in ("step", *(["smoothed"] if smooths else []), "composite", "95 % interval", "behind best"):
+    for heading in (verdict.unit, *(["smoothed"] if smooths else []), "composite", "95 % interval", "behind best"):
         table.add_column(heading, justify="right", no_wrap=True)
     for heading in ("signs", ""):
         table.add_column(heading, overflow="fold")
@@ -172,16 +175,17 @@ def show(verdict: Replay, console: Console) -> None:
         composite = f"{row.composite.delta:+.3f}" if row.composite else ""
         signs = ", ".join(signal.name for signal in row.signals if signal.raised)
         numbers = (*smoothed, composite, _range(row.composite), _range(row.behind))
-        table.add_row(label(row.step), *numbers, signs, _remark(row, best))
+        table.add_row(label(row.step), *numbers, signs, in_unit(_remark(row, best), verdict.unit))
     console.print(table)
     if best:
-        console.print(f"{SMOOTHED if smooths else NOT_SMOOTHED} {COLUMNS}", markup=False)
+        about = f"{SMOOTHED if smooths else NOT_SMOOTHED} {COLUMNS}"
+        console.print(in_unit(about, verdict.unit), markup=False)
         console.print(best.reason, markup=False)
         for caution in best.cautions:
             console.print(f"Caution: {caution}", markup=False)
         if best.advice and best.advice.reason:
             console.print(f"Advice to stop: {best.advice.reason}.", markup=False)
-        for line in vote_lines(best.votes) if best.votes else ():
+        for line in vote_lines(best.votes, verdict.unit) if best.votes else ():
             console.print(line, markup=False)
     for problem in verdict.vote_problems:
         console.print(f"Not counted: {problem}", markup=False)
@@ -283,7 +287,7 @@ def main() -> int:
     console = Console(highlight=False, soft_wrap=True)
     show(verdict, console)
     for remark in remarks(run, verdict, as_the_run_says=not weights and arguments.prefer is None):
-        console.print(remark, markup=False)
+        console.print(in_unit(remark, verdict.unit), markup=False)
     return code
 
 

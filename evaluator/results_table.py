@@ -52,8 +52,17 @@ def read_evidence(run: RunDir, known: Mapping[int, EvaluationResult] | None = No
     votes = read_votes(run, pictures_of({step: result.samples for step, result in evaluations.items()}))
     drawn = {strength: _results(run, strength_kind(strength)) for strength in strengths_in(run)}
     again = _results(run, "confirmations")
-    imported = run.read_record().imported is not None
-    return Evidence(dict(sorted(evaluations.items())), again, validations, metrics, votes, drawn, imported)
+    record = run.read_record()
+    return Evidence(
+        dict(sorted(evaluations.items())),
+        again,
+        validations,
+        metrics,
+        votes,
+        drawn,
+        imported=record.imported is not None,
+        unit=record.unit,
+    )
 
 
 def ending(config: Config) -> Ending:

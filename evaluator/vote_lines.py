@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from shared.run_folder.averages import label
+from shared.run_folder.phrase import Unit
 from shared.run_folder.records.contest import Agreement, VoteVerdict
 
 
-def vote_lines(votes: VoteVerdict) -> Iterator[str]:
-    """How many there are, whom they prefer, which metrics agree with them."""
+def vote_lines(votes: VoteVerdict, unit: Unit = "step") -> Iterator[str]:
+    """How many there are, whom they prefer, which metrics agree with them. unit: of the run."""
     voters = ", ".join(f"{voter} {count}" for voter, count in votes.voters.items())
-    yield f"Votes: {votes.num_votes} ({voters}), {votes.num_skipped} skipped. Strength over step 0, with the metrics:"
+    about = f"Votes: {votes.num_votes} ({voters}), {votes.num_skipped} skipped."
+    yield f"{about} Strength over {unit} 0, with the metrics:"
     for one in votes.steps:
         counted = f"won {one.won}, lost {one.lost}, equal {one.equal}"
-        chance = f"  best with {one.chance:.0%}" if one.step else ""
-        yield f"  step {label(one.step):<6} {one.strength:+.2f} ({one.low:+.2f} to {one.high:+.2f})  {counted}{chance}"
+        counted += f"  best with {one.chance:.0%}" if one.step else ""
+        yield f"  {unit} {label(one.step):<6} {one.strength:+.2f} ({one.low:+.2f} to {one.high:+.2f})  {counted}"
     if votes.agreement:
         yield "How often a metric preferred the same picture as the voter:"
     for one in sorted(votes.agreement, key=lambda one: -one.low):

@@ -11,7 +11,9 @@ import pandas as pd
 from dashboard.text.formatting import interval, metric_name, number, signed
 from dashboard.text.language import say
 from shared.config.schema import Config
+from shared.run_folder.averages import label
 from shared.run_folder.metric_descriptions import Column, MetricDescriptions, compared_in_any
+from shared.run_folder.phrase import Unit
 from shared.run_folder.records.best import Best
 from shared.run_folder.records.evaluation_result import EvaluationResult, Sample
 from shared.statistics.paired import Estimate, by_prompt, difference
@@ -38,6 +40,8 @@ class Contestant:
     """The best snapshot's."""
     base: EvaluationResult | None = None
     """The base model's."""
+    unit: Unit = "step"
+    """What its snapshots are counted in."""
 
 
 def score_table(contestants: Sequence[Contestant], baseline: str) -> pd.DataFrame:
@@ -97,7 +101,7 @@ def _score(one: Contestant, columns: Sequence[Column], pinned: Contestant | None
     row: dict[str, Any] = {
         say("run"): f"◆ {one.name}" if is_baseline else one.name,
         say("steps"): one.last_step,
-        say("best step"): str(one.best.step) if one.best else "–",
+        say("best step"): label(one.best.step) if one.best else "–",
     }
     for column in columns:
         value = one.best.metrics.get(column.name) if one.best else None

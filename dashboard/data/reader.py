@@ -24,6 +24,7 @@ from shared.run_folder import requests
 from shared.run_folder.averages import is_average
 from shared.run_folder.metric_descriptions import MetricDescriptions
 from shared.run_folder.pending import BASE_MODEL, without_result
+from shared.run_folder.phrase import Unit
 from shared.run_folder.records.best import Best
 from shared.run_folder.records.evaluation_result import EvaluationResult
 from shared.run_folder.records.export_format import ExportFormat
@@ -76,6 +77,13 @@ class RunReader:
     def exports(self) -> tuple[ExportFormat, ...]:
         """The formats in which a snapshot can be had for other programs."""
         return self.keep(("exports",), lambda: self.run.read_record().exports)
+
+    @property
+    def unit(self) -> Unit:
+        """What its snapshots are counted in; steps while its record cannot be read."""
+        with contextlib.suppress(RunFolderError, OSError):
+            return self.run.read_record().unit
+        return "step"
 
     def train(self) -> pd.DataFrame:
         """`train.csv` as numbers; `timestamp` in epoch seconds."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from dashboard.components.state_line import Tone, process_fact
 from dashboard.data.reader import RunReader
-from dashboard.text.language import say
+from dashboard.text.language import counting, say
 from shared.errors import DarkroomError, RunFolderError
 from shared.files.regular import leads_out
 from shared.run_folder.heartbeat import is_alive, read_status
@@ -77,7 +77,9 @@ def run_line(name: str) -> RunLine:
         reader = open_reader(name)
         trainer, best = read_status(reader.run, "trainer") or read_status(reader.run, "importer"), reader.best()
         fact = process_fact("", trainer, is_alive(trainer), datetime.now(UTC))
-        return RunLine(name, fact.value, fact.tone, say("best: step {step}", step=best.step) if best else "")
+        with counting(reader.unit):
+            said = say("best: step {step}", step=best.step) if best else ""
+        return RunLine(name, fact.value, fact.tone, said)
     return RunLine(name, say("cannot be read"), "bad", "")
 
 

@@ -53,6 +53,7 @@ def refreshed(
             with failing_alone(body.__name__):
                 reader = _reader_or_none(run_name)
                 if reader:
+                    language.count_in(reader.unit)
                     drawn = version(reader.run, parts)
                     interval = seconds
                     again = body(reader, *further, **named)

@@ -22,7 +22,7 @@ from dashboard.panels.settings import show_differences
 from dashboard.server.figures import figure_url, looked_at
 from dashboard.story.contest import contest
 from dashboard.story.curves import overlay_chart
-from dashboard.text.language import say
+from dashboard.text.language import counting, say
 from dashboard.text.verbatim import verbatim
 from shared.errors import DarkroomError
 from shared.files.publication import read_manifest
@@ -135,6 +135,7 @@ def contestant(reader: RunReader) -> Contestant:
         references={entry.name.removesuffix(".png"): entry.sha256 for entry in references.files} if references else {},
         evaluated=reader.result(best.step) if best else None,
         base=reader.result(BASE_MODEL),
+        unit=reader.unit,
     )
 
 
@@ -158,9 +159,6 @@ def column_of(reader: RunReader, versions: Mapping[int, str]) -> dict[str, objec
     """One run as a column of the wall: its best snapshot, else its newest."""
     best = reader.best()
     step = best.step if best and best.step in versions else max(versions)
-    return {
-        "run": reader.name,
-        "step": step,
-        "version": versions[step],
-        "title": f"{reader.name}, {say('step {step}', step=step)}",
-    }
+    with counting(reader.unit):
+        title = f"{reader.name}, {say('step {step}', step=step)}"
+    return {"run": reader.name, "step": step, "version": versions[step], "title": title}

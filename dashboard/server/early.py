@@ -16,12 +16,13 @@ from typing import Any
 
 from dashboard.components.screen import bar_words, machine_data, runs_words, screen_words, snapshots_words
 from dashboard.components.vote import vote_data
-from dashboard.data.runs import id_of, open_reader, run_names, starts_with_all
+from dashboard.data.runs import id_of, run_names, starts_with_all
 from dashboard.panels.bar import bar_data
 from dashboard.panels.first_screen import first_screen_data
 from dashboard.panels.pictures import KEYS, pictures_data
 from dashboard.panels.runs import VIEW, runs_data
 from dashboard.panels.snapshots import table_data
+from dashboard.server.screen import reader_of
 from dashboard.server.scripts import imported_by, links, script_url
 from dashboard.text import language
 from dashboard.theme import css_variables
@@ -92,14 +93,14 @@ def all_runs(run: str, query: Mapping[str, str]) -> Part:
 
 def pictures(run: str, query: Mapping[str, str]) -> Part | None:
     """The wall."""
-    reader = open_reader(run)
+    reader = reader_of(run)
     data = pictures_data(reader, {name: chosen(key, query) for name, key in KEYS.items()})
     return Part("wall", f"wall_{reader.run_id}", data) if data else None
 
 
 def snapshots(run: str, query: Mapping[str, str]) -> Part | None:
     """The table."""
-    reader = open_reader(run)
+    reader = reader_of(run)
     data = table_data(reader, chosen("step", query), chosen("order", query), None)
     return Part("snapshots", f"snapshots_{reader.run_id}", data | {"words": snapshots_words()}) if data else None
 

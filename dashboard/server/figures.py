@@ -28,6 +28,7 @@ from dashboard.story.curves import (
     system_chart,
     training_chart,
 )
+from dashboard.text import language
 from dashboard.text.language import current, say
 from shared.errors import RunFolderError
 
@@ -71,7 +72,9 @@ def chart_of(reader: RunReader, name: str, query: QueryParams) -> Chart:
     look = look_of(query.get("x"), number_of(query.get("smoothing")), scales, reader)
     look = replace(look, window=window_of(query))
     if name == "compare":
-        return overlay_chart([reader, *(reader_of(other) for other in query.getlist("with"))], look)
+        others = [reader_of(other) for other in query.getlist("with")]
+        language.count_in(reader.unit)
+        return overlay_chart([reader, *others], look)
     make: Any = {"training": training_chart, "quality": quality_chart}.get(kind)
     if make is None or part not in PARTS:
         raise RunFolderError(say("There is no such chart."))

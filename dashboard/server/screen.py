@@ -89,14 +89,16 @@ def document(request: Request) -> dict[str, Any]:
 
 
 def reader_of(name: str) -> RunReader:
-    """The reader of a run.
+    """The reader of a run; texts count from here on as it does.
 
     Raises:
         RunFolderError: there is no such run, or it cannot be read.
     """
     if name in ("", ".", ".."):
         raise RunFolderError(say("There is no such run."))
-    return open_reader(name)
+    reader = open_reader(name)
+    language.count_in(reader.unit)
+    return reader
 
 
 def answer(request: Request, make: Callable[[], Any]) -> Response:

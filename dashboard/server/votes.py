@@ -22,6 +22,7 @@ from dashboard.server.screen import answer, reader_of
 from dashboard.story.vote.ballot import ballot, drawn_in
 from dashboard.story.vote.result import is_behind, vote_result
 from dashboard.text.language import say
+from shared.run_folder.phrase import in_unit
 from shared.run_folder.records.vote import Vote, voter_id
 from shared.run_folder.run_dir import RunDir
 from shared.run_folder.times import utc_now
@@ -83,5 +84,5 @@ def _vote(reader: RunReader, told: Told) -> Vote:
         if given.id not in read_votes(reader.run).ids:
             raise RefusedError(404, say("There is no such vote to take back."))
     elif problem := missing_picture(given, drawn_in(reader, given.steps)):
-        raise RefusedError(404, say("The vote was refused: {problem}.", problem=problem))
+        raise RefusedError(404, say("The vote was refused: {problem}.", problem=in_unit(problem, reader.unit)))
     return given

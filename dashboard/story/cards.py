@@ -25,7 +25,7 @@ from dashboard.story.progress.status import seconds_at_work, status
 from dashboard.story.verdict.verdict import headline_of
 from dashboard.story.wording import of_units
 from dashboard.text.formatting import duration
-from dashboard.text.language import current, say
+from dashboard.text.language import counting, current, say
 from dashboard.text.setting_words import setting_words, value_words
 from shared.run_folder.averages import label
 from shared.run_folder.pending import BASE_MODEL
@@ -63,6 +63,8 @@ class Card:
     thumbnail: str = ""
     """URL of the best snapshot's picture, as the filmstrip shows it."""
     best: str | None = None
+    best_words: str = ""
+    """`best: step 600`."""
     wins: int | None = None
     """Prompts on which the best snapshot is better than the base model."""
     of: int | None = None
@@ -118,7 +120,9 @@ def _told(name: str, now: datetime, zone: tzinfo) -> _Told:
             kept = _kept.get(key)
         if kept and kept[0] == version and not kept[1].card.live:
             return kept[1]
-        told = _tell(open_reader(name), now, zone)
+        reader = open_reader(name)
+        with counting(reader.unit):
+            told = _tell(reader, now, zone)
     except Exception as error:  # one run must not take the others from the page
         log.debug("no card of %s", name, exc_info=error)
         return _Told(Card(name, (say("cannot be read"),), "bad"), {})
@@ -156,8 +160,8 @@ def _tell(reader: RunReader, now: datetime, zone: tzinfo) -> _Told:
     if best:
         better = evidence.gains.of(evidence.results[best.step]) if best.step in evidence.results else {}
         _, headline, tone = headline_of(evidence, best)
-        won = num_won(better)
-        card = replace(card, headline=headline, headline_tone=tone, best=label(best.step))
+        won, words = num_won(better), say("best: step {step}", step=best.step)
+        card = replace(card, headline=headline, headline_tone=tone, best=label(best.step), best_words=words)
         if better:
             card = replace(card, wins=won, of=len(better), won=of_units(won, len(better), evidence.unit))
     values = flatten(reader.config.model_dump(mode="json"))

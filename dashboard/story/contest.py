@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from dashboard.data.comparison import Contestant, change, samples_of, seen_alike, shared_pairs
 from dashboard.story.gains import num_won
 from dashboard.story.wording import of_units, short
-from dashboard.text.language import say
+from dashboard.text.language import counting, say
 from shared.run_folder.metric_descriptions import Column, compared_in_any
 from shared.statistics.composite import Mixture, composite, mix, scales_of
 from shared.statistics.paired import LEVEL, PromptValues, by_prompt, estimate
@@ -43,13 +43,18 @@ def contest(contestants: Sequence[Contestant], baseline: str) -> Contest:
     winner = _winner(rivals, mixture)
     said = [_beside(pinned, other, mixture) for other in others]
     return Contest(
-        say("{run} wins with step {step}", run=winner.name, step=winner.best.step)
-        if winner and winner.best
-        else say("No clear winner"),
+        _headline(winner),
         winner.name if winner else "",
         (*said, *(_reservation(winner) if winner else ()), *waiting),
         _left_out(rivals),
     )
+
+
+def _headline(winner: Contestant | None) -> str:
+    if winner is None or winner.best is None:
+        return say("No clear winner")
+    with counting(winner.unit):
+        return say("{run} wins with step {step}", run=winner.name, step=winner.best.step)
 
 
 def _without_result(one: Contestant) -> str:

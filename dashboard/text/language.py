@@ -1,15 +1,19 @@
 """The page's language: English texts stand in the code, each with its Chinese in `dashboard.text`.
 
 A viewer's language is that of the browser or `?lang=`. It is set at the start of a page and of each panel, which run in
-threads of their own; `say` looks it up there, so that charts and tables need not carry it around.
+threads of their own; `say` looks it up there, so that charts and tables need not carry it around. So is what the
+snapshots of the run that is shown are counted in: texts are written of steps, and `say` makes epochs of them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from contextvars import ContextVar
 
 from dashboard.text import zh_hans, zh_hans_verdict, zh_hans_vote, zh_hant, zh_hant_verdict, zh_hant_vote
 from shared.run_folder.averages import is_average, label
+from shared.run_folder.phrase import Unit, in_unit
 
 LANGUAGES = {"en": "English", "zh-Hans": "简体中文", "zh-Hant": "繁體中文"}
 TEXTS: dict[str, dict[str, str]] = {
@@ -19,12 +23,15 @@ TEXTS: dict[str, dict[str, str]] = {
 }
 TRADITIONAL = ("zh-hant", "zh-tw", "zh-hk", "zh-mo")
 
+STEP, EPOCH = "步", {"zh-Hans": "轮", "zh-Hant": "輪"}
+
 _current: ContextVar[str] = ContextVar("language", default="en")
+_unit: ContextVar[Unit] = ContextVar("unit", default="step")
 
 
 def say(text: str, **values: object) -> str:
     """`text` in the viewer's language, its `{names}` filled in; what has no translation stays English."""
-    translated = TEXTS[_current.get()].get(text, text)
+    translated = counted(TEXTS[_current.get()].get(text, text))
     return translated.format(**{name: _spelled(value) for name, value in values.items()}) if values else translated
 
 
@@ -34,8 +41,31 @@ def _spelled(value: object) -> object:
 
 
 def use(language: str) -> None:
-    """Speak this language from here on, in this thread."""
+    """Speak this language from here on, in this thread, and of steps."""
     _current.set(language if language in TEXTS else "en")
+    _unit.set("step")
+
+
+def count_in(unit: Unit) -> None:
+    """Speak of what a run counts from here on, in this thread."""
+    _unit.set(unit)
+
+
+@contextmanager
+def counting(unit: Unit) -> Generator[None]:
+    """Speak of what one of several runs counts."""
+    before = _unit.set(unit)
+    try:
+        yield
+    finally:
+        _unit.reset(before)
+
+
+def counted(text: str) -> str:
+    """A text or template in the viewer's language, about what the run counts."""
+    if _unit.get() == "step":
+        return text
+    return in_unit(text, "epoch").replace(STEP, EPOCH.get(_current.get(), STEP))
 
 
 def current() -> str:

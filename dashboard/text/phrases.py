@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from dashboard.text.language import TEXTS, current, say
+from dashboard.text.language import TEXTS, counted, current, say
 from shared.run_folder.phrase import Phrase
 from shared.run_folder.records.best import Best, Signal
 
@@ -41,7 +41,9 @@ def _told(phrase: Phrase | None) -> str:
     """
     if phrase is None:
         raise LookupError
-    return TEXTS[current()][phrase.text].format(**{name: _value(value) for name, value in phrase.values.items()})
+    return counted(TEXTS[current()][phrase.text]).format(
+        **{name: _value(value) for name, value in phrase.values.items()}
+    )
 
 
 def _value(value: Phrase | str | float) -> str | float:

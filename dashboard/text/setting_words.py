@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dashboard.text.language import say
+from dashboard.text.language import counting, say
 
 WORDS = {
     "model.path": "base model",
@@ -57,7 +57,8 @@ SWITCHES = {"true": "on", "false": "off"}
 
 def setting_words(key: str) -> str:
     """`train.learning_rate` → `learning rate`."""
-    return say(WORDS[key]) if key in WORDS else key.partition(".")[2].replace("_", " ")
+    with counting("step"):  # a setting keeps its name, also where snapshots are counted in epochs
+        return say(WORDS[key]) if key in WORDS else key.partition(".")[2].replace("_", " ")
 
 
 def value_words(key: str, value: str) -> str:

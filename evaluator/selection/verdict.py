@@ -11,6 +11,7 @@ from evaluator.selection.held_out_losses import Validated
 from evaluator.selection.one_method import computed_in_two_ways
 from evaluator.selection.ranking import Ranking
 from evaluator.selection.summary import Summary
+from evaluator.selection.told import told_in
 from evaluator.selection.votes import calibration
 from evaluator.selection.votes.calibration import calibrations, counts
 from evaluator.selection.votes.contest import contest
@@ -18,7 +19,7 @@ from evaluator.selection.votes.outcome import outcome
 from shared.config.schema import Config
 from shared.run_folder.averages import is_average, trained_to
 from shared.run_folder.metric_descriptions import Column, MetricDescriptions
-from shared.run_folder.phrase import Phrase, phrase
+from shared.run_folder.phrase import Phrase, Unit, phrase
 from shared.run_folder.records.best import Advice, Best, Confirmation, Measured
 from shared.run_folder.records.contest import Agreement
 from shared.run_folder.records.evaluation_result import Anchors, EvaluationResult, Sample
@@ -46,6 +47,8 @@ class Evidence:
     """Strength → by step, of snapshots drawn at other strengths than 1."""
     imported: bool = False
     """Another trainer's LoRAs."""
+    unit: Unit = "step"
+    """What the snapshots' numbers count."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,7 @@ def decide(evidence: Evidence, config: Config, ending: Ending) -> Verdict:
     best = _best(evidence, found, mixed, judged, advice, ending)
     if best:
         best = best.model_copy(update={"averages": found.averages(ending.num_averages)})
-        best = _with_strength(evidence, found, best, ending.strengths)
+        best = told_in(evidence.unit, _with_strength(evidence, found, best, ending.strengths))
     return Verdict(found, advice, best)
 
 

@@ -19,6 +19,7 @@ from shared.errors import DarkroomError
 from shared.followers.alerts import Alert, in_run
 from shared.run_folder.averages import label
 from shared.run_folder.heartbeat import left_behind, read_status
+from shared.run_folder.phrase import in_unit
 from shared.run_folder.run_dir import RunDir
 from shared.run_folder.times import utc_now
 
@@ -55,13 +56,19 @@ class Webhook:
             for topic, alert in current.items():
                 if topic not in self._before | self._told:
                     self._told.add(topic)
-                    self._post("alert", str(alert), kind=alert.kind)
+                    self._post("alert", self._in_words(alert), kind=alert.kind)
 
     def _alerts(self) -> list[Alert]:
         """None while a file is being mended or the disk does not answer: the next look finds them."""
         with suppress(DarkroomError, OSError, ValueError):
             return in_run(self._run, datetime.now(UTC))
         return []
+
+    def _in_words(self, alert: Alert) -> str:
+        """A notice is a program's own words."""
+        with suppress(DarkroomError, OSError):
+            return str(alert) if alert.kind == "notice" else in_unit(str(alert), self._run.read_record().unit)
+        return str(alert)
 
     def _tell_end(self, code: int) -> None:
         trainer = read_status(self._run, "trainer")
@@ -72,8 +79,8 @@ class Webhook:
         best = None
         with suppress(DarkroomError, OSError):
             best = self._run.read_best()
-        if best:
-            text += f". Best snapshot: step {label(best.step)}. {best.reason}"
+            if best:
+                text += f". Best snapshot: {self._run.read_record().unit} {label(best.step)}. {best.reason}"
         self._post(state, text, best_step=best.step if best else None)
 
     def _post(self, event: Event, text: str, **further: object) -> None:

@@ -82,7 +82,7 @@ def _stop_training(run: RunDir, say: Say, seconds: float) -> bool:
         given = requests.read_answer(run, request)
         if given.stopped or not _trains(run):
             maker = read_status(run, _maker(run))
-            say(f"stopped after step {maker.step if maker else 0}; the same command resumes")
+            say(f"stopped after {run.read_record().unit} {maker.step if maker else 0}; the same command resumes")
             return True
         if given.ignored:  # a trainer that began later answers for its own session only
             request = requests.submit_stop(run, BY)

@@ -17,6 +17,7 @@ from shared.run_folder.averages import label
 from shared.run_folder.heartbeat import is_alive, left_behind, read_status
 from shared.run_folder.metric_descriptions import Column, MetricDescriptions
 from shared.run_folder.pending import unevaluated, without_result
+from shared.run_folder.phrase import Unit
 from shared.run_folder.records.best import Best, Interval
 from shared.run_folder.records.process_status import ProcessStatus, Role
 from shared.run_folder.run_dir import RunDir
@@ -60,7 +61,7 @@ class Terminal:
         for row in read_rows(self._run.metrics_csv):
             if (evaluated := (row["step"], row["status"])) not in self._evaluated:
                 self._evaluated.add(evaluated)
-                self.say(describe_result(row, self._run.read_metric_descriptions()))
+                self.say(describe_result(row, self._run.read_metric_descriptions(), self._unit))
         trainer = self._trainer()
         if trainer:
             self._tell(trainer)
@@ -74,6 +75,11 @@ class Terminal:
         ):
             self._last_line = trainer.step
             self.say(f"step {trainer.step}/{trainer.total}  {trainer.message}")
+
+    @property
+    def _unit(self) -> Unit:
+        """Another trainer's files tell it when the first of them is taken."""
+        return self._run.read_record().unit
 
     def _trainer(self) -> ProcessStatus | None:
         """What the program that makes this session's snapshots last said."""
@@ -103,9 +109,9 @@ class Terminal:
         return Group(bar, lines)
 
 
-def describe_result(row: dict[str, str], descriptions: MetricDescriptions) -> str:
-    """One line about a row of metrics.csv, differences against the base model in brackets."""
-    name = _base(descriptions) if row["step"] == "0" else f"step {row['step']}"
+def describe_result(row: dict[str, str], descriptions: MetricDescriptions, unit: Unit = "step") -> str:
+    """One line about a row of metrics.csv, differences against the base model in brackets. unit: of the run."""
+    name = _base(descriptions) if row["step"] == "0" else f"{unit} {row['step']}"
     if row["status"] == "failed":
         return f"{name} could not be evaluated: {row['reason']}"
     if row["status"] == "skipped":
@@ -119,9 +125,10 @@ def summarise(run: RunDir, console: Console) -> None:
 
     Before it, what could not be evaluated.
     """
+    unit = run.read_record().unit
     for row in read_rows(run.metrics_csv):
         if row["status"] == "failed":
-            console.print(escape(describe_result(row, run.read_metric_descriptions())), soft_wrap=True)
+            console.print(escape(describe_result(row, run.read_metric_descriptions(), unit)), soft_wrap=True)
     best = run.read_best()
     if best is None:
         if unevaluated(run):
@@ -130,7 +137,7 @@ def summarise(run: RunDir, console: Console) -> None:
     rest = left(run)
     so_far = " so far" if rest else ""
     flagged = ", but no snapshot can be recommended" if best.flagged else ""
-    step = f"step {label(best.step)}"
+    step = f"{unit} {label(best.step)}"
     table = Table(title=f"Best snapshot{so_far}: {step}{flagged}", title_justify="left")
     for heading in ("", _base(run.read_metric_descriptions()), step, "difference", "95 % interval"):
         table.add_column(heading, justify="left" if not heading else "right")

@@ -1,16 +1,31 @@
 """A sentence as its English template and the facts in it: whoever shows it can say it in the reader's language.
 
 Records keep the English text beside it, for people who open the file and for programs that do not know the template.
+Templates speak of steps. A run whose snapshots are counted in epochs is told by `in_unit`.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from functools import reduce
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from shared.run_folder.averages import is_average, label
+
+Unit = Literal["step", "epoch"]
+"""What the numbers of a run's snapshots count: of another trainer's files sometimes only the epoch is known."""
+
+_EPOCH = {"s": "epoch", "S": "Epoch"}
+_STEP = re.compile(r"(?<![\w.{/-])([Ss])tep(s?)(?![\w}/-])")
+"""The word by itself: not in an option, a setting, a file's name or a `{value}`."""
+
+
+def in_unit(text: str, unit: Unit) -> str:
+    """An English text about steps, or a template of one, as a run counts: `epoch 12`."""
+    return text if unit == "step" else _STEP.sub(lambda word: _EPOCH[word[1]] + word[2], text)
 
 
 class Phrase(BaseModel):

@@ -21,8 +21,10 @@ from shared.errors import RunFolderError
 from shared.files.regular import leads_out
 from shared.files.replacing import replace_file
 from shared.run_folder.averages import label
+from shared.run_folder.phrase import in_unit
 from shared.run_folder.records.evaluation_result import Sample
 from shared.run_folder.records.record import SCHEMA_MAJOR
+from shared.run_folder.records.run_record import RunRecord
 from shared.run_folder.records.vote import Vote
 from shared.run_folder.run_dir import RunDir
 from shared.run_folder.tables import whole_lines
@@ -57,14 +59,14 @@ class Votes:
 
 def read_votes(run: RunDir, drawn: Drawn | None = None) -> Votes:
     """Every vote of a run. drawn: the pictures there are, to tell votes for others; None: not looked at."""
-    run_id = run.read_record().run_id if run.votes.is_dir() else ""
+    record = run.read_record() if run.votes.is_dir() else None
     standing: dict[str, Vote] = {}
     withdrawn: set[str] = set()
     problems: list[str] = []
     for path in sorted(run.votes.glob("*.jsonl")):
         for place, found in _lines(run, path):
             vote = found if isinstance(found, Vote) else None
-            problem = found if isinstance(found, str) else _problem(found, run_id, drawn)
+            problem = found if isinstance(found, str) else _problem(found, record, drawn)
             if vote is None or problem:
                 problems.append(f"{place}: {problem}")
             elif vote.answer == "withdrawn":
@@ -110,10 +112,11 @@ def missing_picture(vote: Vote, drawn: Drawn) -> str:
     return f"there is no {what} at step {' and step '.join(map(label, lacking))}"
 
 
-def _problem(vote: Vote, run_id: str, drawn: Drawn | None) -> str:
-    if vote.run_id != run_id:
+def _problem(vote: Vote, record: RunRecord | None, drawn: Drawn | None) -> str:
+    if record is None or vote.run_id != record.run_id:
         return f"it is a vote on another run ({vote.run_id[:60]})"
-    return missing_picture(vote, drawn) if drawn is not None and vote.answer != "withdrawn" else ""
+    missing = missing_picture(vote, drawn) if drawn is not None and vote.answer != "withdrawn" else ""
+    return in_unit(missing, record.unit)
 
 
 def _lines(run: RunDir, path: Path) -> Iterator[tuple[str, Vote | str]]:

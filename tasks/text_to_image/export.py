@@ -69,7 +69,9 @@ def main() -> int:
     adapter = read(run, step)
     with writing("--output", target):
         export(adapter, arguments.format, arguments.dtype, target)
-    sys.stdout.write(f"step {averages.label(step)} as {arguments.format}, {arguments.dtype}: {target}\n")
+    sys.stdout.write(
+        f"{run.read_record().unit} {averages.label(step)} as {arguments.format}, {arguments.dtype}: {target}\n"
+    )
     return 0
 
 
@@ -90,7 +92,8 @@ def choose_step(run: RunDir, name: str) -> int:
     if step not in published:
         steps = ", ".join(map(averages.label, published)) or "none"
         raise RunFolderError(
-            f"there is no snapshot of step {name if step is None else step}", f"choose one of: {steps}"
+            f"there is no snapshot of {run.read_record().unit} {name if step is None else step}",
+            f"choose one of: {steps}",
         )
     return step
 

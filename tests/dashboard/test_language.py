@@ -135,6 +135,20 @@ def test_the_browsers_language_is_matched(tag: str | None, expected: str) -> Non
     assert best_match(tag) == expected
 
 
+def test_where_epochs_are_counted_no_text_speaks_of_steps() -> None:
+    of_a_trainer = {*setting_words.WORDS.values(), "{number} steps/s", "Memory, estimated before the first step"}
+    try:
+        for code, mark in (("en", r"(?<!{)\b[Ss]teps?\b(?!})"), *((code, language.STEP) for code in CHINESE)):
+            language.use(code)
+            with language.counting("epoch"):
+                told = {text: say(text) for text in TEXTS["zh-Hans"].keys() - of_a_trainer}
+                kept = {setting_words.setting_words(key) for key in setting_words.WORDS}
+            assert not [text for text, words in told.items() if re.search(mark, words)]
+            assert kept == {say(text) for text in setting_words.WORDS.values()}, "settings keep their names"
+    finally:
+        language.use("en")
+
+
 def test_say_speaks_the_language_in_use() -> None:
     try:
         language.use("zh-Hant")

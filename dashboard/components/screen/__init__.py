@@ -182,7 +182,6 @@ def runs_words() -> dict[str, str]:
         "compare": say("Compare"),
         "tickTwo": say("Tick two runs to compare them."),
         "choose": say("Choose {run} to compare", run="{run}"),
-        "bestStep": say("best: step {step}", step="{step}"),
         "none": say("No run matches the filter."),
         "offline": say("The dashboard does not answer; trying again …"),
         "notSent": say("The dashboard does not answer. Press the button again."),

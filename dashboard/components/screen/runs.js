@@ -118,7 +118,7 @@ class Runs {
     }
     write(state.lastChild, card.state.join(" · "))
     const [headline, won] = verdict.children
-    const step = card.best === null || card.headline.includes(card.best) ? "" : words.bestStep.replace("{step}", card.best)
+    const step = card.best === null || card.headline.includes(card.best) ? "" : card.best_words
     const time = card.state.some((part) => part.includes(card.duration)) ? "" : card.duration
     write(headline, card.headline)
     write(won, [step, card.won && `▲ ${card.won}`, time].filter(Boolean).join(" · "))

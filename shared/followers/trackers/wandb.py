@@ -29,6 +29,7 @@ class WeightsAndBiases:
     """W&B's own process uploads; a call returns when W&B has written its values to disk or queued them for that."""
 
     _run: Any
+    _folder: RunDir
 
     def begin(self, run: RunDir, config: Config) -> None:
         """Join the W&B run whose id is the run folder's, or create it: a restarted or resumed run goes on in one place.
@@ -36,7 +37,7 @@ class WeightsAndBiases:
         Raises:
             ConfigError: nobody is logged in, or this user may not write to the project.
         """
-        wandb = _package()
+        wandb, self._folder = _package(), run
         folder = run.tracker("wandb")
         folder.mkdir(parents=True, exist_ok=True)
         try:
@@ -66,8 +67,9 @@ class WeightsAndBiases:
 
     def sheet(self, step: int, picture: Path) -> None:
         """The contact sheet, with its step as caption."""
+        caption = f"{self._folder.read_record().unit} {step}"
         with Image.open(picture) as opened:
-            image = _package().Image(opened.convert("RGB"), caption=f"step {step}", file_type="jpg")
+            image = _package().Image(opened.convert("RGB"), caption=caption, file_type="jpg")
         self._run.log({"sheets/contact sheet": image, "sheets/step": step})
 
     def best(self, best: Best) -> None:

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from shared.run_folder.phrase import Unit
 from shared.run_folder.records.export_format import EARLIER_EXPORTS, ExportFormat
 from shared.run_folder.records.record import Record
 from shared.run_folder.times import Time, utc_now
@@ -75,7 +76,7 @@ class Imported(BaseModel):
     folder: str = Field(description="Where that program writes its files.")
     pattern: str = Field(default="*", description="Of the names of those that are taken.")
     trainer: str = Field(default="", description="The program, as far as its files tell.")
-    unit: Literal["step", "epoch"] = Field(default="step", description="What the numbers of the snapshots count.")
+    unit: Unit = Field(default="step", description="What the numbers of the snapshots count.")
     copies: bool = Field(default=False, description="The files are copied; else snapshots link to them.")
 
 
@@ -119,3 +120,8 @@ class RunRecord(Record):
     memory: dict[str, Any] | None = Field(
         default=None, description="Peak estimated before the first step: MiB by place, program and component."
     )
+
+    @property
+    def unit(self) -> Unit:
+        """What the numbers of its snapshots count."""
+        return self.imported.unit if self.imported else "step"

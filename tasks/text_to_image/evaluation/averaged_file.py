@@ -12,6 +12,7 @@ from diffusers.loaders.lora_base import LORA_ADAPTER_METADATA_KEY
 
 from shared.config.schema import LoraConfig
 from shared.errors import ModelError
+from shared.run_folder.phrase import Unit
 from shared.run_folder.run_dir import RunDir
 from tasks.text_to_image.evaluation import snapshot_file
 from tasks.text_to_image.lora import lora, weights_file
@@ -36,15 +37,16 @@ def write(
     found = average([file.weights for file in files], [file.scales for file in files])
     _, header = weights_file.read(files[-1].folder / LORA_FILE)
     adapter_metadata = json.loads(header.pop(LORA_ADAPTER_METADATA_KEY))
-    lora.write(folder, found.weights, adapter_metadata, {**header, **_described(header, steps, found.loss)})
+    described = _described(header, steps, found.loss, run.read_record().unit)
+    lora.write(folder, found.weights, adapter_metadata, {**header, **described})
     return {"truncation": round(found.loss, 6), "sources": {str(file.folder.name): file.digest for file in files}}
 
 
-def _described(header: Description, steps: Sequence[int], loss: float) -> Description:
+def _described(header: Description, steps: Sequence[int], loss: float, unit: Unit) -> Description:
     title, about = header.get("modelspec.title", ""), header.get("modelspec.description", "")
     named = ", ".join(map(str, steps))
     return {
-        "modelspec.title": f"{title.rpartition(' step ')[0] or title} steps {named} averaged",
-        "modelspec.description": f"{about}; average of the snapshots of steps {named}, changed by {loss:.1%} when it "
+        "modelspec.title": f"{title.rpartition(' step ')[0] or title} {unit}s {named} averaged",
+        "modelspec.description": f"{about}; average of the snapshots of {unit}s {named}, changed by {loss:.1%} when it "
         "was brought back to their rank",
     }

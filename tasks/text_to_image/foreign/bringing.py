@@ -8,10 +8,10 @@ from typing import Literal
 
 from shared.errors import ConfigError
 from shared.launch.task import Say
+from shared.run_folder.phrase import Unit
 from shared.run_folder.run_dir import RunDir
 from tasks.text_to_image.foreign import numbering, taking
 from tasks.text_to_image.foreign.found import SETTLED_SECONDS, Contents, Found
-from tasks.text_to_image.foreign.numbering import Unit
 
 DAMAGED_SECONDS = 30.0
 """A file without its end that has not changed for so long is damaged, unless a trainer is still at work on it."""
@@ -30,7 +30,8 @@ class Bringing:
     """LoRAs that were not whole yet, or still changed, when the folder was last looked at."""
     _before: dict[str, tuple[tuple[int, int], ...]] = field(default_factory=dict[str, tuple[tuple[int, int], ...]])
     """Label → its files' sizes and times when the folder was last looked at."""
-    _said: set[str] = field(default_factory=set[str])
+    said: set[str] = field(default_factory=set[str])
+    """Sentences that `say` has heard."""
 
     def bring(self, contents: Contents, when: When = "only what is whole") -> int:
         """Take what is new; returns how many LoRAs have been taken, again or for the first time."""
@@ -57,6 +58,11 @@ class Bringing:
         record = self.run.read_record().imported
         return record.unit if record and taken else None
 
+    @property
+    def _counted(self) -> Unit:
+        """What the numbers count, once they are known."""
+        return self.run.read_record().unit
+
     def _note(self, unit: Unit, trainer: str) -> None:
         """What the record could not say of a folder that was empty when the run was made."""
         record = self.run.read_record()
@@ -82,24 +88,24 @@ class Bringing:
                 return False
             taken[step] = one.label
             if self.announces:
-                self._tell(f"found {self._unit(taken) or 'step'} {step} ({one.label})")
+                self._tell(f"found {self._counted} {step} ({one.label})")
             return True
         if label != one.label:
-            self._tell(f"{one.label} is left out: {label} is the one of step {step}")
+            self._tell(f"{one.label} is left out: {label} is the one of {self._counted} {step}")
             return False
         if not taking.changed(self.run, one, step):
             return False
         result = self.run.read_result(step)
         if result and result.status == "ok":
             self._tell(
-                f"{one.label} has changed since it was evaluated as step {step}; its numbers are of what it was: --new "
-                "evaluates all again"
+                f"{one.label} has changed since it was evaluated as {self._counted} {step}; its numbers are of what "
+                "it was: --new evaluates all again"
             )
             return False
         taking.give_up(self.run, step)
         return taking.take(self.run, one, step, self._tell)
 
     def _tell(self, text: str) -> None:
-        if text not in self._said:
-            self._said.add(text)
+        if text not in self.said:
+            self.said.add(text)
             self.say(text)

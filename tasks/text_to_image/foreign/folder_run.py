@@ -86,7 +86,7 @@ def open_folder(folder: Path, options: Options, say: Say, *, follows: bool) -> t
         if not given.new and options.name != (usual := run_of(folder, given)):
             say(f"{options.output / usual} is another run: this one is called {options.name}; --name renames it")
         run = _begin(folder, options, num_references, contents, numbered, say)
-    bringing = Bringing(run, say)
+    bringing = Bringing(run, say, said=set(numbered.said) if numbered else set())
     bringing.bring(contents)
     return run, not bringing.unsettled
 

@@ -10,12 +10,11 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
 
 from shared.errors import ConfigError
+from shared.run_folder.phrase import Unit
 from tasks.text_to_image.foreign.found import Found
 
-Unit = Literal["step", "epoch"]
 Same = Callable[[Found, Found], bool]
 """Whether two LoRAs have the same bytes."""
 ONLY = "name those that belong together with --files, such as --files '{stem}*'"

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
+from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -10,6 +14,9 @@ import pytest
 from dashboard.charts.axis import Look
 from dashboard.data.reader import RunReader
 from dashboard.story.curves import training_chart
+from dashboard.story.screen import screen
+from dashboard.text import language
+from evaluator.results_table import ResultsTable
 from examples.fake_run.run import FakeRun
 from shared.run_folder.heartbeat import hold_role
 from shared.run_folder.records.run_record import Imported
@@ -40,6 +47,26 @@ def test_a_finished_one_is_evaluated_and_has_a_verdict_without_cures_for_trainin
     assert not any(shown.status.can.__dict__.values())
     assert shown.verdict.headline.startswith("Ship step")
     assert not any("Not checked for gap" in caution for caution in shown.verdict.cautions)
+
+
+@pytest.mark.parametrize(
+    ("code", "headline", "step"),
+    [("en", " epoch ", r"\b[Ss]teps?\b"), ("zh-Hant", "輪", "步"), ("zh-Hans", "轮", "步")],
+)
+def test_one_that_is_counted_in_epochs_speaks_of_epochs(finished: RunDir, code: str, headline: str, step: str) -> None:
+    record = finished.read_record()
+    record.model_copy(update={"imported": Imported(folder="/loras", unit="epoch")}).write(finished.record)
+    ResultsTable(finished).rebuild()
+    reader = RunReader(finished, record.run_id)
+    try:
+        language.use(code)
+        language.count_in(reader.unit)
+        shown = screen(reader, datetime.now(UTC), UTC)
+    finally:
+        language.use("en")
+    assert headline in shown.verdict.headline
+    told = json.dumps([asdict(shown.verdict), asdict(shown.status), asdict(shown.pictures)], ensure_ascii=False)
+    assert not re.findall(f'.{{9}}(?:{step})[^-_"].{{9}}', told)
 
 
 def test_while_loras_are_awaited_it_says_so(finished: RunDir, show: Show) -> None:

@@ -15,6 +15,7 @@ from evaluator.replay import NO_VERDICT, NOT_RECOMMENDED, main, parse_weights, r
 from evaluator.results_table import ResultsTable
 from shared.errors import ConfigError, RunFolderError
 from shared.run_folder.records.evaluation_result import Sample
+from shared.run_folder.records.run_record import Imported
 from shared.run_folder.run_dir import RunDir, open_run, step_name
 from tests.conftest import ROOT, RunMaker, run_python
 from tests.unit.evaluator.test_results_table import add, result_of
@@ -81,7 +82,7 @@ def test_the_command_prints_the_same_bytes_each_time_and_writes_nothing(run: Run
     assert first.stdout.encode() == replay(run).to_json(), first.stderr
     assert sorted(path for path in run.path.rglob("*")) == before
     found = json.loads(first.stdout)
-    assert (found["schema"], [row["step"] for row in found["snapshots"]]) == ("1.2", [0, 20, 40, 60])
+    assert (found["schema"], [row["step"] for row in found["snapshots"]]) == ("1.3", [0, 20, 40, 60])
     assert [row["status"] for row in found["snapshots"]] == ["ok", "ok", "ok", "failed"]
     assert {row["step"] for row in found["snapshots"] if row["eligible"]} == {20, 40}
 
@@ -264,3 +265,18 @@ def test_what_evaluating_the_rest_may_cost_is_said(run: RunDir, monkeypatch: pyt
     advice, cost, *_ = remarks(run, replay(run), as_the_run_says=True)
     assert advice.startswith("Not evaluated, and so not in this verdict: 80.")
     assert cost.endswith("is then left out for all snapshots (not_counted).")
+
+
+def test_a_run_whose_snapshots_are_counted_in_epochs_is_told_in_epochs(run: RunDir) -> None:
+    imported = Imported(folder="/loras", unit="epoch")
+    run.read_record().model_copy(update={"imported": imported}).write(run.record)
+    ResultsTable(run).rebuild()
+    text, found, best = io.StringIO(), replay(run), run.read_best()
+    show(found, Console(file=text, width=200, highlight=False))
+    told = [text.getvalue(), *(line for line in remarks(run, found, as_the_run_says=True))]
+    assert text.getvalue().split()[3] == "epoch"
+    assert best
+    assert "Epochs 20, 40 were evaluated again" in best.reason
+    sentences = [best.reason, *best.cautions, *best.passed_over.values(), *(sign.evidence for sign in best.signals)]
+    assert not [line for line in (*told[:1], *sentences) if re.search(r"\b[Ss]teps?\b", line)]
+    assert any("Step {step}" in one.text for one in best.reason_phrases), "what it is translated from"

@@ -15,6 +15,7 @@ from shared.run_folder.heartbeat import hold_role
 from shared.run_folder.older_metrics import OLDER_METRICS
 from shared.run_folder.records.best import Best, Interval
 from shared.run_folder.records.manifest import Manifest
+from shared.run_folder.records.run_record import Imported
 from shared.run_folder.run_dir import RunDir
 from shared.run_folder.tables import read_rows, write_rows
 from tests.conftest import RunMaker
@@ -116,6 +117,13 @@ def test_a_failed_result_says_why(run: RunDir) -> None:
     row = {"step": 40, "status": "skipped", "reason": "evaluation.every is 3"}
     write_rows(run.metrics_csv, OLDER_METRICS.header, [row])
     assert describe_result(read_rows(run.metrics_csv)[0], OLDER_METRICS) == "step 40 was skipped: evaluation.every is 3"
+
+
+def test_a_result_that_is_counted_in_epochs_is_told_so(run: RunDir) -> None:
+    run.read_record().model_copy(update={"imported": Imported(folder="/loras", unit="epoch")}).write(run.record)
+    write_metrics(run, {"step": 12, "status": "failed", "reason": "torn"})
+    best(step=16).write(run.best)
+    assert summary(run).startswith("epoch 12 could not be evaluated: torn\nBest snapshot: epoch 16")
 
 
 def test_each_result_is_told_once(run: RunDir, capsys: pytest.CaptureFixture[str]) -> None:
