@@ -221,17 +221,12 @@ def remarks(run: RunDir, verdict: Replay, *, as_the_run_says: bool) -> Iterator[
                 "than the results so far is then left out for all snapshots (not_counted)."
             )
     written = run.read_best()
-    if as_the_run_says and verdict.best and written and _told(written) != _told(verdict.best):
+    if as_the_run_says and verdict.best and written and written.gist != verdict.best.gist:
         differs = "gives other numbers" if written.step == verdict.best.step else f"names step {label(written.step)}"
         yield (
             f"best.json {differs}: another version of Darkroom wrote it, or it follows from other results or votes. "
             f"`python run.py verdict {run.path} --write` writes it again."
         )
-
-
-def _told(best: Best) -> tuple[int, float | None, bool]:
-    """What a person takes from it."""
-    return best.step, round(best.composite.delta, 3) if best.composite else None, best.better_than_base
 
 
 def parse_weights(text: str) -> dict[str, float]:

@@ -21,6 +21,7 @@ from dashboard.data.reader import RunReader
 from dashboard.data.runs import open_reader, run_lines
 from dashboard.data.versions import versions
 from dashboard.server.exports import EXPORTS
+from dashboard.server.rechecks import RECHECKS
 from dashboard.story.cards import cards
 from dashboard.story.machine import machine
 from dashboard.story.progress.requests import advice, shown_requests
@@ -79,7 +80,7 @@ def document(request: Request) -> dict[str, Any]:
     reader, now = reader_of(request.path_params["run"]), datetime.now(UTC)
     left, right = (step_of(request.query_params.get(side)) for side in ("left", "right"))
     zone = zone_of(request.query_params.get("zone"))
-    shown = screen(reader, now, zone, left=left, right=right, exports=EXPORTS)
+    shown = screen(reader, now, zone, left=left, right=right, exports=EXPORTS, rechecks=RECHECKS)
     return {
         **asdict(shown),
         "versions": versions(reader.run),

@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeVar
 from dashboard.data import alert_texts
 from dashboard.data.reader import RunReader
 from dashboard.server.exports import Exports
+from dashboard.server.rechecks import Rechecks
 from dashboard.story.evidence import Evidence, gather
 from dashboard.story.filmstrip import Cell, filmstrip
 from dashboard.story.pictures import Pictures, pictures
@@ -67,6 +68,7 @@ def screen(
     left: int | None = None,
     right: int | None = None,
     exports: Exports | None = None,
+    rechecks: Rechecks | None = None,
 ) -> Screen:
     """The first screen in the viewer's language and time zone.
 
@@ -77,13 +79,14 @@ def screen(
         left: step of the pictures on the left; None: the base model's.
         right: likewise on the right; None: the best snapshot's, else the newest.
         exports: those of this server: whether a file is being converted. None: not known.
+        rechecks: likewise: whether the code that is there now finds another verdict.
     """
     evidence = _try(lambda: gather(reader, now, zone))
     if isinstance(evidence, Trouble):
         return _unreadable(reader, evidence)
     told: dict[str, Any] = {
         "status": _try(lambda: status(evidence)),
-        "verdict": _try(lambda: verdict(evidence, exports)),
+        "verdict": _try(lambda: verdict(evidence, exports, rechecks)),
         "pictures": _try(lambda: pictures(evidence, left, right)),
         "strip": _try(lambda: filmstrip(evidence)),
         "alerts": _try(lambda: _alerts(evidence)),

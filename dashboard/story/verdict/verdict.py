@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 from dashboard.data.best_snapshot import best_file
 from dashboard.server.exports import Exports
+from dashboard.server.rechecks import Rechecks
 from dashboard.story.evidence import Evidence
 from dashboard.story.gains import num_lost, num_won
 from dashboard.story.progress.waiting import failed, not_evaluated, waiting
@@ -45,8 +47,8 @@ class Verdict:
     """The evaluator's own, in full."""
 
 
-def verdict(evidence: Evidence, exports: Exports | None = None) -> Verdict:
-    """The verdict so far. exports: those of this server, None where none can be made."""
+def verdict(evidence: Evidence, exports: Exports | None = None, rechecks: Rechecks | None = None) -> Verdict:
+    """The verdict so far. exports, rechecks: those of this server, None where none can be made."""
     best = evidence.best
     if best is None:
         return _none_yet(evidence)
@@ -61,12 +63,27 @@ def verdict(evidence: Evidence, exports: Exports | None = None) -> Verdict:
         _sentence(evidence, best, kind, better),
         best.step,
         rows(evidence, best),
-        tuple(cautions(evidence, best, better)),
+        (*(_outdated(evidence, best, rechecks) if rechecks else ()), *cautions(evidence, best, better)),
         runner_up(evidence, best),
         downloads(evidence.reader, best.step, exports, best.strength.recommended if best.strength else 1.0),
         str(best_file(evidence.reader.run, best)) if manifest else "",
         told(best.reason_phrases, best.reason),
     )
+
+
+def _outdated(evidence: Evidence, best: Best, rechecks: Rechecks) -> Iterator[str]:
+    """That the code that is there now finds another verdict; a living evaluator writes it by itself."""
+    found = None if evidence.programs.live else rechecks.of(evidence.reader, best)
+    if found is None or found.gist == best.gist:
+        return
+    cure = say(
+        "An older version of Darkroom wrote this verdict. Write it again: `python run.py verdict {run} --write`",
+        run=shlex.quote(str(evidence.reader.run.path)),
+    )
+    if found.step != best.step:
+        yield say("Computed again now, the best is step {step}. {cure}", step=found.step, cure=cure)
+    else:
+        yield say("Computed again now, step {step} has other numbers. {cure}", step=found.step, cure=cure)
 
 
 def _none_yet(evidence: Evidence) -> Verdict:

@@ -159,3 +159,8 @@ class Best(Record):
     )
     strength: Strength | None = Field(default=None, description="Which of them to use; None: not all are drawn.")
     created: str = Field(default_factory=utc_now)
+
+    @property
+    def gist(self) -> tuple[int, float | None, bool]:
+        """What a person takes from it; another one means another verdict."""
+        return self.step, round(self.composite.delta, 3) if self.composite else None, self.better_than_base
