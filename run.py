@@ -6,6 +6,11 @@ programs of their own, started with `python -m`.
 
 from __future__ import annotations
 
+from shared import interruption
+
+if __name__ == "__main__":
+    interruption.end_at_once()
+
 import importlib
 import json
 import signal
@@ -416,14 +421,18 @@ def doctor(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port the dashboard would use.")] = 8501,
 ) -> None:
     """Look at this machine: hardware, versions, disk, file events, port; exit code 1 if something stands in the way."""
-    table = Table(show_header=False, box=None)
-    of_tasks = [finding for name in tasks.TASKS for finding in tasks.find(name).doctor_checks()]
-    findings = examination.examine(runs, "127.0.0.1", port, of_tasks)
-    marks = {"ok": "[green]ok[/]", "note": "[yellow]note[/]", "problem": "[red]problem[/]"}
-    for finding in findings:
-        table.add_row(marks[finding.verdict], finding.subject, finding.text)
-    Console(highlight=False).print(table)
-    raise typer.Exit(int(any(finding.verdict == "problem" for finding in findings)))
+
+    def body() -> int:
+        table = Table(show_header=False, box=None)
+        of_tasks = [finding for name in tasks.TASKS for finding in tasks.find(name).doctor_checks()]
+        findings = examination.examine(runs, "127.0.0.1", port, of_tasks)
+        marks = {"ok": "[green]ok[/]", "note": "[yellow]note[/]", "problem": "[red]problem[/]"}
+        for finding in findings:
+            table.add_row(marks[finding.verdict], finding.subject, finding.text)
+        Console(highlight=False).print(table)
+        return int(any(finding.verdict == "problem" for finding in findings))
+
+    raise typer.Exit(exit_code_of(body))
 
 
 def _num_results(run: RunDir) -> int:

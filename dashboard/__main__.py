@@ -5,6 +5,11 @@
 
 from __future__ import annotations
 
+from shared import interruption
+
+if __name__ == "__main__":
+    interruption.end_at_once()
+
 import argparse
 import contextlib
 import socket

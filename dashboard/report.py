@@ -6,6 +6,11 @@ larger than 384 pixels are made smaller, and of many snapshots a few are taken; 
 
 from __future__ import annotations
 
+from shared import interruption
+
+if __name__ == "__main__":
+    interruption.end_at_once()
+
 import argparse
 import base64
 import html

@@ -9,6 +9,11 @@ did not suffice), 5 the base model cannot be loaded or the device is missing: tr
 
 from __future__ import annotations
 
+from shared import interruption
+
+if __name__ == "__main__":
+    interruption.end_at_once()
+
 import argparse
 import contextlib
 import logging

@@ -7,6 +7,11 @@ the pictures, the snapshots or the data set. The same folder gives the same byte
 
 from __future__ import annotations
 
+from shared import interruption
+
+if __name__ == "__main__":
+    interruption.end_at_once()
+
 import argparse
 import json
 import sys

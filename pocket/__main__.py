@@ -1,5 +1,10 @@
 """`python -m pocket FOLDER`: write the demo's data set, tartan kimonos the pocket model has never seen."""
 
+from shared import interruption
+
+if __name__ == "__main__":
+    interruption.end_at_once()
+
 import argparse
 import shutil
 from pathlib import Path

@@ -20,6 +20,8 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
+from shared import interruption
+
 CURABLE_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG})
 
 
@@ -92,9 +94,18 @@ def report(error: DarkroomError) -> int:
 
 
 def exit_code_of(program: Callable[[], int]) -> int:
-    """Run a program's body; a curable error, a full disk among them, becomes its two lines and its exit code."""
+    """Run a program's body; a curable error, a full disk among them, becomes its two lines and its exit code. Ctrl-C
+    becomes one line and 130.
+    """
     try:
-        return program()
+        interruption.begin()
+        code = program()
+        if code == interruption.EXIT_CODE:  # of a program that it has started
+            interruption.say()
+        return code
+    except KeyboardInterrupt:
+        interruption.say()
+        return interruption.EXIT_CODE
     except DarkroomError as error:
         return report(error)
     except OSError as error:

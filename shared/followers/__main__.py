@@ -9,6 +9,11 @@ missing.
 
 from __future__ import annotations
 
+from shared import interruption
+
+if __name__ == "__main__":
+    interruption.end_at_once()
+
 import argparse
 import logging
 import signal

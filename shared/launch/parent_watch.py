@@ -11,7 +11,9 @@ import sys
 import threading
 from collections.abc import Callable
 
-VARIABLE = "DARKROOM_PARENT_PIPE"
+from shared import interruption
+
+VARIABLE = interruption.STARTED_BY_RUN_PY
 
 
 def watch(on_end: Callable[[], None] | None = None) -> None:

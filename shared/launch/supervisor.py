@@ -29,6 +29,7 @@ from shared.launch.process_group import ProcessGroup, places
 from shared.run_folder import requests
 from shared.run_folder.heartbeat import hold_role, read_status, read_statuses
 from shared.run_folder.pending import at_other_strengths, left_to_evaluate, unconfirmed, unevaluated
+from shared.run_folder.records.process_status import Role
 from shared.run_folder.run_dir import RunDir, steps_in
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -84,6 +85,7 @@ class Supervisor:
     _children: dict[str, Child] = field(default_factory=dict[str, Child])
     _signals: list[str] = field(default_factory=list[str])
     _failures: dict[str, int] = field(default_factory=dict[str, int])
+    _stopped_early: bool = False
 
     def supervise(self) -> int:
         """Train, evaluate and show; returns the exit code: the trainer's, else the evaluator's."""
@@ -147,7 +149,8 @@ class Supervisor:
             self._keep_up("evaluator", "dashboard", *self._trackers)
             num_stops += self._forward_stop()
         if code == -signal.SIGTERM and num_stops == 1:
-            self.say("stopped before training began")
+            self._stopped_early = True
+            self.say("stopped before the first LoRA was taken" if self.importer else "stopped before training began")
             return 0
         if code:
             self.say(f"the {self._maker} ended with code {code}: {self._last_words(self._maker)}")
@@ -173,6 +176,8 @@ class Supervisor:
         self._children["evaluator"].command = python_module("evaluator", self.run.path, "--once")
         drains = announced = weighed = False
         while "evaluator" not in self._failures and not self._signals:
+            if self._stopped_early and not (left_to_evaluate(self.run) or self._hears("evaluator")):
+                return  # it may still load for a while, and would do nothing
             drains = drains or self._drain()
             if not announced and (again := unconfirmed(self.run)):
                 announced = True
@@ -191,11 +196,15 @@ class Supervisor:
 
     def _drain(self) -> bool:
         """Tell the evaluator to end when nothing is left, once it can hear: one that still loads would just die."""
-        process = self._children["evaluator"].process
-        if not any(status.pid in process.pids for status in read_statuses(self.run, "evaluator").values()):
+        if not self._hears("evaluator"):
             return False
-        process.send_signal(signal.SIGTERM)
+        self._children["evaluator"].process.send_signal(signal.SIGTERM)
         return True
+
+    def _hears(self, role: Role) -> bool:
+        """Whether it has loaded, so that it understands signals."""
+        process = self._children[role].process
+        return any(status.pid in process.pids for status in read_statuses(self.run, role).values())
 
     def _await_trackers(self) -> None:
         """They see that the run is over, deliver the rest and end; one that takes too long is ended with the others."""

@@ -10,6 +10,11 @@ or option.
 
 from __future__ import annotations
 
+from shared import interruption
+
+if __name__ == "__main__":
+    interruption.end_at_once()
+
 import argparse
 import json
 import sys

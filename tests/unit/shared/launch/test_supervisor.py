@@ -92,6 +92,22 @@ def test_a_stop_asked_for_while_only_the_dashboard_is_up_ends_it(supervise: Call
     assert not any("is taken" in text for text in said), "port 0 asks for any"
 
 
+def test_one_that_is_stopped_before_it_began_waits_for_no_evaluator_that_still_loads(
+    supervise: Callable[..., list[str]], make_paper_run: RunMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(FAKES, "trainer", FAKES["evaluator"])
+    run, said, signalled = make_paper_run("stopped"), list[str](), list[object]()
+
+    def render() -> None:
+        if not signalled and (status := read_status(run, "supervisor")) and status.state == "training":
+            signalled.append(signal.raise_signal(signal.SIGINT))
+
+    whole = Supervisor(run, run.read_config(), said.append, render, lambda _: None, with_dashboard=False)
+    assert whole.supervise() == 0
+    assert "stopped before training began" in said
+    assert supervise
+
+
 def test_a_tracker_that_fails_is_said_and_never_fails_the_run(supervise: Callable[..., list[str]]) -> None:
     said = supervise("never", trackers=["one", "two"], with_evaluator=False, with_dashboard=False)
     for name in ("tracker-one", "tracker-two"):
