@@ -322,12 +322,18 @@ def open_run(path: Path) -> RunDir:
 
 
 def free_name(output_dir: Path, name: str) -> str:
-    """`name`, or `name-2`, `name-3` … : the first that no folder has."""
-    taken = {entry.name for entry in os.scandir(output_dir)} if output_dir.is_dir() else set[str]()
-    number = 1
-    while (candidate := name if number == 1 else f"{name}-{number}") in taken:
-        number += 1
-    return candidate
+    """`name`, or `name-2`, `name-3` … : the next after all that are there. A gap is the name of a run that was removed,
+    and stays its own."""
+    last = max(numbered(output_dir, name), default=0)
+    return f"{name}-{last + 1}" if last else name
+
+
+def numbered(output_dir: Path, name: str) -> dict[int, Path]:
+    """What is called `name` (1), `name-2` (2) …, ascending."""
+    pattern = re.compile(rf"{re.escape(name)}(?:-([2-9]|[1-9]\d+))?")
+    entries = os.scandir(output_dir) if output_dir.is_dir() else ()
+    found = {int(match[1] or 1): Path(entry) for entry in entries if (match := pattern.fullmatch(entry.name))}
+    return dict(sorted(found.items()))
 
 
 def list_runs(output_dir: Path) -> list[RunDir]:

@@ -7,9 +7,7 @@ the command leaves out then stays as it is in the run.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import count
 from pathlib import Path
 
 from shared.config.schema import Config, EvaluationConfig
@@ -17,7 +15,7 @@ from shared.errors import ConfigError, RunFolderError
 from shared.launch import setting_changes
 from shared.launch.task import Say
 from shared.run_folder.records.run_record import Imported
-from shared.run_folder.run_dir import RunDir, free_name, open_run
+from shared.run_folder.run_dir import RunDir, free_name, numbered, open_run
 from tasks.text_to_image.foreign import moved, pictures
 from tasks.text_to_image.foreign.found import Search
 from tasks.text_to_image.foreign.moved import Moved
@@ -60,24 +58,15 @@ def choose(folder: Path, options: Options) -> tuple[Options, Former | None]:
     name = run_of(folder, options)
     if options.new:
         return replace(options, name=free_name(options.output, name), new=False), None
-    path = options.output / name
-    if not path.exists():
+    path, alike = options.output / name, numbered(options.output, name)
+    if not (path.exists() if options.name else alike):
         return replace(options, name=name), None
-    former = _former(folder, options, [path] if options.name else [*_of_this_name(path)])
+    former = _former(folder, options, [path] if options.name else [*alike.values()])
     if former is None and options.name and folder.is_dir():
         raise _of_another(folder, options, open_run(path))
     if former is None:
         return replace(options, name=free_name(options.output, name)), None
     return _remembering(replace(options, name=former.run.path.name), former), former
-
-
-def _of_this_name(path: Path) -> Iterator[Path]:
-    """`dress`, `dress-2`, … as far as there are such."""
-    for number in count(1):
-        candidate = path if number == 1 else path.with_name(f"{path.name}-{number}")
-        if not candidate.exists():
-            return
-        yield candidate
 
 
 def _former(folder: Path, options: Options, places: list[Path]) -> Former | None:
@@ -95,7 +84,7 @@ def _former(folder: Path, options: Options, places: list[Path]) -> Former | None
             runs.append((run, imported))
     here = [Former(*one) for one in runs if one[1].folder == str(folder.resolve())]
     if here:
-        return here[0]
+        return here[-1]
     for run, imported in runs:
         there = _moved(run, imported, folder)
         if there.changed and there.same:

@@ -147,14 +147,18 @@ def test_a_result_or_verdict_that_is_not_there_yet_is_none(run: RunDir) -> None:
     assert result.reason == "x"
 
 
-def test_a_free_name_is_the_first_that_nothing_has(tmp_path: Path) -> None:
+def test_a_free_name_comes_after_all_that_are_there(tmp_path: Path) -> None:
     assert free_name(tmp_path / "nowhere", "dress") == "dress"
     assert free_name(tmp_path, "dress") == "dress"
     (tmp_path / "dress").mkdir()
     assert free_name(tmp_path, "dress") == "dress-2"
     (tmp_path / "dress-2").touch()
     (tmp_path / "dress-4").mkdir()
-    assert free_name(tmp_path, "dress") == "dress-3"
+    (tmp_path / "dress-two").mkdir()
+    (tmp_path / "dress-02").mkdir()
+    assert free_name(tmp_path, "dress") == "dress-5", "3 was removed"
+    (tmp_path / "dress").rmdir()
+    assert free_name(tmp_path, "dress") == "dress-5"
 
 
 def test_runs_are_listed_and_other_folders_are_not(tmp_path: Path, make_paper_run: RunMaker) -> None:

@@ -71,14 +71,15 @@ def test_the_same_command_takes_it_up_again_and_adds_what_is_new(
     assert steps_in(again.snapshots) == {50, 100, 120, 150}
     other, _ = opened(trained, tmp_path, base=str(base), references=real, new=True)
     assert other.path.name == "dress-2"
-    (first.evaluations / "step-00000000").mkdir()
+    assert opened(trained, tmp_path, base=str(base), references=real)[0] == other, "the newest goes on"
+    (other.evaluations / "step-00000000").mkdir()
     changed = ("data.resolution=32", "evaluation.num_seeds=3")
     with pytest.raises(
         RunFolderError, match=r"settings:\n +evaluation\.num_seeds was 2, is 3, which can never"
     ) as refused:
         opened(trained, tmp_path, base=str(base), references=real, overrides=changed)
     assert str(refused.value).count("\n") == 1
-    assert f"`python run.py evaluate {trained} --name dress --output {tmp_path}/runs`" in refused.value.hint
+    assert f"`python run.py evaluate {trained} --name dress-2 --output {tmp_path}/runs`" in refused.value.hint
 
 
 def test_a_run_of_another_trainers_files_is_never_trained(

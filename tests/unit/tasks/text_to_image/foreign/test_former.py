@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -93,6 +94,23 @@ def test_another_folder_of_this_name_becomes_a_run_of_its_own(
     assert again == made
     assert not any("is another run" in text for text in said), "it goes on with its own"
     assert run.read_record().imported != made.read_record().imported
+
+
+def test_a_run_is_found_again_behind_one_that_was_removed(
+    run: RunDir, trained: Path, base: Path, real: Path, tmp_path: Path
+) -> None:
+    given = {"base": str(base), "references": real}
+    second, third = (opened(trained, tmp_path, **given, new=True)[0] for _ in range(2))
+    assert opened(trained, tmp_path)[0] == third, "the newest"
+    shutil.rmtree(second.path)
+    assert opened(trained, tmp_path)[0] == third
+    shutil.rmtree(run.path)
+    again, said = opened(trained, tmp_path)
+    assert again == third
+    assert not any("is another run" in text for text in said)
+    other = tmp_path / "other" / "dress"
+    write(other / "dress-000001.safetensors", ss_steps="50", value=5)
+    assert opened(other, tmp_path, **given)[0].path.name == "dress-4", "no name of one that was removed"
 
 
 def test_what_is_left_out_stays_and_what_is_given_is_compared(
