@@ -3,7 +3,7 @@ again."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from shared.run_folder.pending import BASE_MODEL, unaveraged, unevaluated
 from shared.run_folder.run_dir import RunDir, steps_in, strength_kind
@@ -14,12 +14,17 @@ def left(run: RunDir) -> str:
     return ", ".join(_parts(run))
 
 
+def named(steps: Collection[int]) -> str:
+    """`the base model, 5 snapshots`; empty: none. A person counts own files, and the base model is none of them."""
+    snapshots = len(set(steps) - {BASE_MODEL})
+    base = ["the base model"] if BASE_MODEL in steps else []
+    return ", ".join([*base, *([_count(snapshots, "snapshot")] if snapshots else [])])
+
+
 def _parts(run: RunDir) -> Iterator[str]:
     first, best = unevaluated(run), run.read_best()
-    if BASE_MODEL in first:
-        yield "the base model"
-    if snapshots := len(first - {BASE_MODEL}):
-        yield _count(snapshots, "snapshot")
+    if first:
+        yield named(first)
     if best is None:
         return
     if averages := len(unaveraged(run)):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from shared.launch.left import named
 from shared.run_folder import requests
 from shared.run_folder.heartbeat import is_alive, read_status, snapshots_may_come
 from shared.run_folder.pending import unevaluated
@@ -66,7 +67,7 @@ def _await_end(run: RunDir, say: Say, *, now: bool) -> bool:
             return False
         if now or _serves(supervisor):
             requests.submit_stop(run, BY)
-        elif not is_announced and supervisor.state == "draining" and (waiting := len(unevaluated(run))):
+        elif not is_announced and supervisor.state == "draining" and (waiting := named(unevaluated(run))):
             is_announced = True
             say(f"still to be evaluated: {waiting}; `python run.py stop {run.path} --now` leaves them for later")
         time.sleep(POLL_SECONDS)
@@ -107,7 +108,7 @@ def _waiting_for(run: RunDir, ending: ProcessStatus) -> str:
     who = f"pid {ending.pid} on {ending.host}"
     if ending.role == "trainer":
         return f"{who}, the trainer of a `run.py` that has exited, saves and ends; waiting for it (Ctrl-C gives up)"
-    if waiting := len(unevaluated(run)):
+    if waiting := named(unevaluated(run)):
         leave = f"`python run.py stop {run.path} --now` leaves them to this one"
         return f"{who} is ending this run, still to be evaluated: {waiting}; waiting for it (Ctrl-C gives up; {leave})"
     return f"{who} is ending this run; waiting for it (Ctrl-C gives up)"

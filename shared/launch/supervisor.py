@@ -23,7 +23,7 @@ import psutil
 
 from shared.config.schema import Config
 from shared.launch import parent_watch
-from shared.launch.left import left
+from shared.launch.left import left, named
 from shared.launch.listener import Listener, listen
 from shared.launch.process_group import ProcessGroup, places
 from shared.run_folder import requests
@@ -170,7 +170,7 @@ class Supervisor:
         """Let the evaluator evaluate what is left; one that died is started again for that. A signal cuts it short."""
         if "evaluator" not in self._children:
             return
-        if waiting := len(unevaluated(self.run)):
+        if waiting := named(unevaluated(self.run)):
             ended = "no further LoRAs are awaited" if self.importer else "training has ended"
             self.say(f"{ended}; still to be evaluated: {waiting} (Ctrl-C leaves them)")
         self._children["evaluator"].command = python_module("evaluator", self.run.path, "--once")
@@ -181,7 +181,7 @@ class Supervisor:
             drains = drains or self._drain()
             if not announced and (again := unconfirmed(self.run)):
                 announced = True
-                self.say(f"evaluating the best again: {len(again)} waiting (Ctrl-C leaves them)")
+                self.say(f"evaluating the best again: {named(again)} (Ctrl-C leaves them)")
             if not weighed and (others := at_other_strengths(self.run)):
                 weighed = True
                 self.say(f"drawing the best at other strengths: {len(others)} waiting (Ctrl-C leaves them)")

@@ -11,7 +11,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from shared.launch.left import left
+from shared.launch.left import left, named
 from shared.run_folder.active_evaluators import read_active_evaluators
 from shared.run_folder.averages import label
 from shared.run_folder.heartbeat import is_alive, left_behind, read_status
@@ -97,7 +97,7 @@ class Terminal:
     def _panel(self, trainer: ProcessStatus | None) -> Group:
         statuses, _ = read_active_evaluators(self._run)
         evaluators = {slot: status for slot, status in statuses.items() if status not in self._before}
-        waiting = len(without_result(self._run))
+        waiting = named(without_result(self._run))
         step, total = (trainer.step, trainer.total) if trainer else (0, 0)
         bar = Table.grid(padding=(0, 1))
         done = [ProgressBar(total=max(total, 1), completed=step, width=40)] if self._maker == "trainer" else []
@@ -105,7 +105,7 @@ class Terminal:
         lines = Table.grid(padding=(0, 1))
         for slot, status in evaluators.items() if evaluators else ((1, None),):
             lines.add_row("evaluator" if len(evaluators) < 2 else f"evaluator {slot}", _words(status))
-        lines.add_row("", f"{waiting} to be evaluated")
+        lines.add_row("", f"to be evaluated: {waiting or 'nothing'}")
         return Group(bar, lines)
 
 

@@ -102,7 +102,10 @@ def test_stop_waits_for_what_is_still_evaluated_and_says_how_to_leave_it(make_pa
     run, said = make_paper_run(), list[str]()
     leave_unevaluated(run, 2, 4)
     with at_work(run, "training"), in_the_background(lambda: shutdown.stop(run, said.append, 60)) as stopping:
-        until(lambda: any("still to be evaluated: 3" in text for text in said), "the word about what is left")
+        until(
+            lambda: any("still to be evaluated: the base model, 2 snapshots" in text for text in said),
+            "the word about what is left",
+        )
         assert not stopping.done()
         assert "--now" in said[-1]
         assert shutdown.stop(run, said.append, 60, now=True) == 0, "a second one ends the evaluating"
@@ -132,7 +135,7 @@ def test_a_run_that_is_ending_is_waited_for_and_then_free(make_paper_run: RunMak
     ):
         until(lambda: said, "the word about whom it waits for")
         assert f"pid {other.pid} on " in said[0]
-        assert "still to be evaluated: 2" in said[0]
+        assert "still to be evaluated: the base model, 1 snapshot;" in said[0]
         assert "Ctrl-C gives up" in said[0]
         assert not waiting.done()
         assert other.stdin

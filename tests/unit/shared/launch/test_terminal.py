@@ -9,6 +9,7 @@ from rich.console import Console
 
 from shared.errors import DataError
 from shared.files.publication import publish
+from shared.launch.left import named
 from shared.launch.terminal import Terminal, best_file, describe_result, summarise
 from shared.run_folder.averages import averaged
 from shared.run_folder.heartbeat import hold_role
@@ -217,3 +218,10 @@ def test_a_best_file_that_its_trainer_has_deleted_is_told(run: RunDir) -> None:
         step=2, snapshot="snapshots/step-00000002", reason="It is best.", num_evaluated=1, better_than_base=True
     ).write(run.best)
     assert f"caution: {gone} is gone, and dress.safetensors was a link to it" in summary(run)
+
+
+def test_the_base_model_is_not_counted_as_a_snapshot() -> None:
+    assert named({0, 20, 40}) == "the base model, 2 snapshots"
+    assert named({0}) == "the base model"
+    assert named({20}) == "1 snapshot"
+    assert named(()) == ""
