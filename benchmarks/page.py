@@ -47,8 +47,8 @@ CONTENT = {
     "samples": ".darkroom-frame img.above",
     "snapshots": ".darkroom-snapshots tbody tr",
     "compare": ".contest h2",
-    "logs": ".st-key-log code, [data-testid=stAlert]",
-    "config": "[data-testid=stDataFrame] canvas",
+    "logs": ".darkroom-log pre, [data-testid=stAlert]",
+    "config": ".settings tbody tr",
     "system": ".darkroom-machine tbody tr",
 }
 """What a person came for, by the page's path."""

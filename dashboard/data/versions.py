@@ -27,6 +27,7 @@ PARTS: dict[str, Callable[[RunDir], Iterable[Path]]] = {
     "settings": lambda run: (run.config, run.record),
     "system": lambda run: run.path.glob("system*.csv"),
     "logs": lambda run: run.logs.glob("*.log"),
+    "programs": lambda run: (run.logs,),
 }
 
 

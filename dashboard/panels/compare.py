@@ -3,14 +3,15 @@ differ, the same prompts drawn."""
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping
+from typing import Any
 
 import streamlit as st
 
 from dashboard import url_state
 from dashboard.charts.overlay import COLORS
 from dashboard.components.figure import show_chart
+from dashboard.components.sheet import sheet_data, show_sheet, words
 from dashboard.components.wall import show_wall, wall_data
 from dashboard.data.comparison import Contestant, evaluated_otherwise, score_table
 from dashboard.data.reader import RunReader
@@ -35,7 +36,7 @@ LIVE_SECONDS = 10.0  # of the others, of which only this run is watched
 @refreshed("metrics", "evaluations", "settings", seconds=5.0)
 def compare_panel(reader: RunReader) -> float | None:
     """The run of the page is the baseline; others are chosen here."""
-    others = [name for name in run_names() if name != reader.name]
+    others = others_than(reader.name)
     if not others:
         st.info(say("There is only one run. Start a second one to compare them."), icon=":material/info:")
         return LOOK_SECONDS
@@ -64,9 +65,8 @@ def compare_panel(reader: RunReader) -> float | None:
 
 
 def chosen_readers(others: list[str]) -> list[RunReader]:
-    """The runs to compare with; at first the newest of the others."""
-    st.session_state.setdefault("compare", others[:1])
-    url_state.settle("compare", others, [])
+    """The runs to compare with."""
+    st.session_state["compare"] = compared(others, st.session_state.get("compare"))
     readers: list[RunReader] = []
     for name in st.session_state["compare"]:
         try:
@@ -77,6 +77,16 @@ def chosen_readers(others: list[str]) -> list[RunReader]:
             continue
         readers.append(one)
     return readers
+
+
+def others_than(run_name: str) -> list[str]:
+    """What a run can be compared with."""
+    return [name for name in run_names() if name != run_name]
+
+
+def compared(others: list[str], chosen: list[str] | None) -> list[str]:
+    """Those of the chosen runs that exist; where nobody has chosen, the newest of the others."""
+    return others[:1] if chosen is None else [name for name in chosen if name in others]
 
 
 def choose_others(others: list[str]) -> None:
@@ -92,22 +102,22 @@ def choose_others(others: list[str]) -> None:
 
 
 def show_contest(contestants: list[Contestant], baseline: str) -> None:
-    """Who wins, and on what; then what is not compared."""
+    """In words."""
     if len(contestants) < 2:
         st.info(say("Choose another run to compare with."), icon=":material/info:")
         return
-    said = contest(contestants, baseline)
-    sentences = "".join(f"<p>{html.escape(text)}</p>" for text in said.sentences)
-    st.html(f'<div class="contest"><h2>{html.escape(said.headline)}</h2>{sentences}</div>')
-    if said.left_out:
-        st.caption(verbatim(said.left_out))
-    if others := evaluated_otherwise(contestants, baseline):
-        st.caption(
-            say(
-                "Not compared, because their prompts, pictures or drawing settings differ: {runs}.",
-                runs=", ".join(map(verbatim, others)),
-            )
-        )
+    show_sheet(contest_data(contestants, baseline), key="contest")
+
+
+def contest_data(contestants: list[Contestant], baseline: str) -> dict[str, Any]:
+    """Who wins, and on what; then what is not compared."""
+    said, others = contest(contestants, baseline), evaluated_otherwise(contestants, baseline)
+    differ = say(
+        "Not compared, because their prompts, pictures or drawing settings differ: {runs}.", runs=", ".join(others)
+    )
+    remarks = [words("remark", text) for text in (said.left_out, differ if others else "") if text]
+    sentences = [words("sentence", text) for text in said.sentences]
+    return sheet_data("contest", [words("heading", said.headline), *sentences, *remarks])
 
 
 def show_numbers(contestants: list[Contestant], baseline: str) -> None:

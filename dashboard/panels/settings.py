@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any
 
 import pandas as pd
 import streamlit as st
 from pydantic.fields import FieldInfo
 
+from dashboard.components.sheet import Block, sheet_data, show_sheet, table, words
 from dashboard.data.comparison import Contestant, config_differences, flatten, spell
 from dashboard.data.reader import RunReader
 from dashboard.data.runs import open_reader, run_names
 from dashboard.panels import refreshed
 from dashboard.text.language import say
-from dashboard.text.verbatim import verbatim
 from shared.config import save_interval
 from shared.config.save_interval import EverySteps
 from shared.config.schema import Config, sections
-from shared.run_folder.records.run_record import Change
+from shared.run_folder.records.run_record import Change, RunRecord
 
 OF_TRAINING = ("lora", "train", "stop")
 """Tables that say nothing of LoRAs that another program trains."""
@@ -27,39 +28,39 @@ OF_TRAINING = ("lora", "train", "stop")
 def settings_panel(reader: RunReader) -> None:
     """All settings, or only those that differ from the defaults; compared with another run if one is chosen."""
     others = [name for name in run_names() if name != reader.name]
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium", key="settings_choice"):
         only_set = st.toggle(say("Only what differs from the defaults"), key="only_set", persist_state="session")
         other = st.selectbox(
             say("Compare with"), others, index=None, key="config_other", placeholder=say("another run"), width=280
         )
     if other:
         show_differences([Contestant(one.name, one.config, one.descriptions) for one in (reader, open_reader(other))])
-    show_origin(reader)
-    table = settings_table(reader.config, OF_TRAINING if reader.run.read_record().imported else ())
-    st.dataframe(
-        table[table[say("changed")] != ""] if only_set else table,
-        hide_index=True,
-        height="content",
-        column_config={
-            say("changed"): st.column_config.TextColumn(width="small"),
-            say("meaning"): st.column_config.TextColumn(width="large"),
-        },
-    )
+    show_sheet(settings_data(reader, only_set=only_set), key="settings")
     with st.expander(say("As TOML, to copy")):
         st.code(reader.run.config.read_text(encoding="utf-8"), language="toml")
 
 
-def show_origin(reader: RunReader) -> None:
-    """The preset that the settings started from, and the changes made when the run was resumed."""
+def settings_data(reader: RunReader, *, only_set: bool = False) -> dict[str, Any]:
+    """What they started from, the changes made when the run was resumed, and all of them or those that differ from the
+    defaults."""
     record = reader.run.read_record()
+    settings = settings_table(reader.config, OF_TRAINING if record.imported else ())
+    shown = settings[settings[say("changed")] != ""] if only_set else settings
+    return sheet_data("settings", [*origin(record), table(shown)])
+
+
+def origin(record: RunRecord) -> Iterator[Block]:
+    """The preset that the settings started from, and the changes made when the run was resumed."""
     if imported := record.imported:
-        said = {"folder": verbatim(imported.folder), "trainer": verbatim(imported.trainer or "?")}
-        st.caption(say("The LoRAs in {folder} were trained by {trainer}, whose settings are not known here.", **said))
+        said = {"folder": imported.folder, "trainer": imported.trainer or "?"}
+        text = say("The LoRAs in {folder} were trained by {trainer}, whose settings are not known here.", **said)
+        yield words("remark", text)
     if preset := record.preset:
-        st.caption(say("Preset {name}: {reason}", name=verbatim(preset.name), reason=verbatim(preset.reason)))
+        yield words("remark", say("Preset {name}: {reason}", name=preset.name, reason=preset.reason))
     if record.changes:
-        st.markdown("## " + say("Changed when the run was resumed"))
-        st.dataframe(changes_table(record.changes), hide_index=True)
+        yield words("heading", say("Changed when the run was resumed"))
+        yield table(changes_table(record.changes))
+        yield words("heading", say("Settings"))
 
 
 def changes_table(changes: Sequence[Change]) -> pd.DataFrame:

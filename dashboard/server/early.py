@@ -14,16 +14,20 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from dashboard.components.screen import bar_words, machine_data, runs_words, screen_words, snapshots_words
+from dashboard.components.screen import bar_words, log_data, machine_data, runs_words, screen_words, snapshots_words
 from dashboard.components.vote import vote_data
 from dashboard.data.runs import id_of, run_names, starts_with_all
 from dashboard.panels.bar import bar_data
+from dashboard.panels.compare import compared, contest_data, contestant, others_than
 from dashboard.panels.first_screen import first_screen_data
+from dashboard.panels.logs import role_at_first
 from dashboard.panels.pictures import KEYS, pictures_data
 from dashboard.panels.runs import VIEW, runs_data
+from dashboard.panels.settings import settings_data
 from dashboard.panels.snapshots import table_data
-from dashboard.server.screen import reader_of
+from dashboard.server.screen import one_of, reader_of
 from dashboard.server.scripts import imported_by, links, script_url
+from dashboard.story.log import STARTS, logs_of
 from dashboard.text import language
 from dashboard.theme import css_variables
 from dashboard.url_state import PARSERS
@@ -115,6 +119,25 @@ def machine(run: str, query: Mapping[str, str]) -> Part:
     return Part("machine", "machine", machine_data(run))
 
 
+def comparison(run: str, query: Mapping[str, str]) -> Part | None:
+    """Which run wins, and on what."""
+    names = compared(others_than(run), chosen("compare", query))
+    contestants = [contestant(reader_of(name)) for name in (run, *names)]
+    return Part("sheet", "contest", contest_data(contestants, run)) if names else None
+
+
+def settings(run: str, query: Mapping[str, str]) -> Part:
+    """All of them."""
+    return Part("sheet", "settings", settings_data(reader_of(run)))
+
+
+def program_log(run: str, query: Mapping[str, str]) -> Part | None:
+    """The newest lines of a program, or those from an error on."""
+    roles, asked = sorted(logs_of(reader_of(run).run)), chosen("role", query)
+    role = asked if asked in roles else role_at_first(roles) if roles else None
+    return Part("log", "log", log_data(run, role, one_of(STARTS, chosen("at", query)))) if role else None
+
+
 def chosen(key: str, query: Mapping[str, str]) -> Any:
     """What the address says; None if it says nothing that can be read."""
     with suppress(KeyError, ValueError):
@@ -128,6 +151,9 @@ MAIN: dict[str, Callable[[str, Mapping[str, str]], Part | None]] = {
     "samples": pictures,
     "vote": vote,
     "snapshots": snapshots,
+    "compare": comparison,
+    "logs": program_log,
+    "settings": settings,
     "system": machine,
 }
 """Page → its main part."""

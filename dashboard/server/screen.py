@@ -1,4 +1,5 @@
-"""First screen, snapshots and runs as JSON, which the page asks for again and again: unchanged, it is not sent."""
+"""First screen, snapshots, runs, machine, logs as JSON, which the page asks for again and again: unchanged, it is not
+sent."""
 
 from __future__ import annotations
 
@@ -6,11 +7,11 @@ import hashlib
 import json
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
@@ -23,6 +24,7 @@ from dashboard.data.versions import versions
 from dashboard.server.exports import EXPORTS
 from dashboard.server.rechecks import RECHECKS
 from dashboard.story.cards import cards
+from dashboard.story.log import LEVELS, LINE_COUNTS, STARTS, log
 from dashboard.story.machine import machine
 from dashboard.story.progress.requests import advice, shown_requests
 from dashboard.story.screen import screen
@@ -33,6 +35,8 @@ from dashboard.text.language import asked_for, say
 from shared.errors import DarkroomError, RunFolderError
 
 NO_STORE = {"Cache-Control": "no-store"}
+
+Kind = TypeVar("Kind", bound=str)
 
 
 def screen_routes() -> list[Route]:
@@ -55,6 +59,15 @@ def screen_routes() -> list[Route]:
         zone, name = zone_of(request.query_params.get("zone")), request.path_params["run"]
         return answer(request, lambda: asdict(machine(reader_of(name), datetime.now(UTC), zone)))
 
+    def log_now(request: Request) -> Response:
+        run, role, query = request.path_params["run"], request.path_params["role"], request.query_params
+        count, wanted = step_of(query.get("count")) or min(LINE_COUNTS), query.get("wanted", "")
+        level, start = one_of(LEVELS, query.get("level")), one_of(STARTS, query.get("start"))
+        return answer(
+            request,
+            lambda: asdict(log(reader_of(run), role, max(1, min(count, max(LINE_COUNTS))), wanted, level, start)),
+        )
+
     def report_file(request: Request) -> Response:
         language.use(language_of(request))
         name = request.path_params["run"]
@@ -70,6 +83,7 @@ def screen_routes() -> list[Route]:
         Route("/runs.json", runs),
         Route("/cards.json", all_cards),
         Route("/machine/{run}.json", machine_now),
+        Route("/log/{run}/{role}.json", log_now),
         Route("/report/{run}.html", report_file),
     ]
 
@@ -129,6 +143,11 @@ def in_words(error: DarkroomError) -> dict[str, str]:
 def language_of(request: Request) -> str:
     """`?lang=`, else the browser's."""
     return asked_for(request.query_params.get("lang"), request.headers.get("accept-language", ""))
+
+
+def one_of(options: Mapping[Kind, str], text: str | None) -> Kind:
+    """The option that the address names, else the first."""
+    return next((option for option in options if option == text), next(iter(options)))
 
 
 def step_of(text: str | None) -> int | None:

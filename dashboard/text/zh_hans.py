@@ -600,6 +600,7 @@ TEXTS: dict[str, str] = {
     "There is no such chart.": "没有这个图表。",
     "best: step {step}": "最佳：第 {step} 步",
     "cannot be read": "无法读取",
+    "Copy": "复制",
     "copied": "已复制",
     "copy path": "复制路径",
     "just now": "刚刚",

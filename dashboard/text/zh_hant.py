@@ -600,6 +600,7 @@ TEXTS: dict[str, str] = {
     "There is no such chart.": "沒有這個圖表。",
     "best: step {step}": "最佳：第 {step} 步",
     "cannot be read": "無法讀取",
+    "Copy": "複製",
     "copied": "已複製",
     "copy path": "複製路徑",
     "just now": "剛剛",

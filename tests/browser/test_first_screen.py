@@ -40,9 +40,8 @@ PLACES_OF = """(nodes) => nodes.map((node) => node.getBoundingClientRect())
 STREAMLIT = re.compile(r"/static/js/index\.[^.]+\.js")
 EARLY = {
     "samples": ".darkroom-wall .above",
-    "vote": ".darkroom-vote .pair img",
-    "system": ".darkroom-machine tbody tr",
-    "config": ".darkroom-bar .status[data-tone]",
+    "logs": ".darkroom-log pre:not(:empty)",
+    "config": ".settings tbody tr",
     "snapshots": ".darkroom-snapshots tbody tr",
 }
 """Page → what is seen before Streamlit is there."""

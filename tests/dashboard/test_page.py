@@ -54,6 +54,8 @@ def test_the_first_screen_does_not_wait_for_streamlit(visitor: TestClient) -> No
         ("snapshots?step=40&order=won", "snapshots", {"step": 40, "order": "won"}),
         ("snapshots?step=41", "snapshots", {"step": 120, "order": ""}),
         ("vote", "vote", {}),
+        ("logs?role=absent&at=last", "log", {"role": "trainer", "start": "last", "count": 200}),
+        ("config", "sheet", {"name": "settings"}),
         ("system", "machine", {}),
     ],
 )
@@ -63,7 +65,7 @@ def test_the_main_part_of_a_page_is_drawn_as_the_address_says(
     text = visitor.get(f"/{address}").text
     drawn = given(text)
     assert [*drawn] == [name, "bar"]
-    assert drawn[name] | {"run": "finished"} | shown == drawn[name]
+    assert drawn[name] | shown == drawn[name]
     assert text.index(f"/{name}.js") < text.index("static/js/index."), "asked for before Streamlit's"
 
 
@@ -73,13 +75,19 @@ def test_of_several_runs_all_are_drawn_first(visitor: TestClient, finished: Fake
     assert drawn["runs"]["view"]["ticked"] == ["a", "b"]
     assert drawn["bar"]["page"] == "runs"
     assert "screen" in given(visitor.get("/?run=second").text)
+    compared = given(visitor.get("/compare?run=second").text)
+    assert compared["sheet"]["name"] == "contest"
+    assert [block["kind"] for block in compared["sheet"]["blocks"]][:2] == ["heading", "sentence"]
+    assert [*given(visitor.get("/compare?run=second&compare=absent").text)] == ["bar"]
 
 
 def test_what_only_python_can_tell_is_left_to_it(visitor: TestClient, finished: FakeRun) -> None:
     assert not given(visitor.get("/?run=absent").text)
-    assert [*given(visitor.get("/config?run=finished").text)] == ["bar"], "its content is Streamlit's"
+    assert [*given(visitor.get("/compare?run=finished").text)] == ["bar"], "there is no other to compare with"
     shutil.rmtree(finished.run.snapshots)
     assert [*given(visitor.get("/snapshots?run=finished").text)] == ["bar"], "there is none to show"
+    finished.run.config.write_text("[")
+    assert [*given(visitor.get("/config?run=finished").text)] == ["bar"], "the panel says why"
     finished.run.record.write_text("{")
     assert not given(visitor.get("/?run=finished").text)
 

@@ -52,6 +52,18 @@ def test_the_machine_tells_what_is_in_use_and_every_program_of_the_run(visitor: 
     assert len(told["titles"]) == len(told["programs"][0]) - 1, "the tone is a colour, not a column"
 
 
+def test_a_log_is_told_as_it_was_asked_for(visitor: TestClient, finished: FakeRun) -> None:
+    path = finished.run.logs / "evaluator.log"
+    path.write_text("begins\nWARNING slow\nERROR no room\n")
+    told = visitor.get("/log/finished/evaluator.json?count=9999999").json()
+    assert told == {"text": "begins\nWARNING slow\nERROR no room", "remark": str(path)}
+    told = visitor.get("/log/finished/evaluator.json?level=warnings&wanted=SLOW&count=-5&start=nonsense").json()
+    assert told == {"text": "WARNING slow", "remark": f"{path} · 2 lines are hidden"}
+    assert visitor.get("/log/finished/evaluator.json?start=last").json()["text"] == "ERROR no room"
+    for role in ("absent", "%2e%2e", "Trainer"):
+        assert visitor.get(f"/log/finished/{role}.json").status_code == 404
+
+
 @pytest.mark.usefixtures("finished")
 def test_each_request_has_its_own_language(visitor: TestClient) -> None:
     titles = {

@@ -18,12 +18,12 @@ from dashboard.data.comparison import Contestant, config_differences, evaluated_
 from dashboard.data.drawings import drawings_html, sheets_html
 from dashboard.data.machine import machine_usage
 from dashboard.data.reader import RunReader
-from dashboard.panels.logs import what_is_hidden
 from dashboard.panels.settings import changes_table, settings_table
 from dashboard.panels.system import memory_table
 from dashboard.server.files import download_url, find_download, find_file, routes
 from dashboard.story.curves import events_of
 from dashboard.story.drawn import default_sides, drawn_steps
+from dashboard.story.log import what_is_hidden
 from dashboard.story.snapshots import verdict_words
 from examples.fake_run.run import PROMPTS, FakeRun
 from examples.fake_run.verdict import rebuild_tables

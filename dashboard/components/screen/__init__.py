@@ -1,5 +1,5 @@
-"""The bar on top of every page, the first screen, the table of snapshots, the cards of all runs, the machine: they ask
-for their JSON documents themselves and draw them.
+"""The bar on top of every page, the first screen, the table of snapshots, the cards of all runs, the machine, the logs:
+they ask for their JSON documents themselves and draw them.
 
 Python sends only which run, which page and the texts. What a person presses comes back as one trigger value, `asked`:
 `{"do": "stop"}`, `{"do": "run", "run": "demo"}`, …
@@ -11,13 +11,14 @@ from typing import Any
 
 from dashboard.components.module import module_component
 from dashboard.components.wall import lens_words
+from dashboard.data.log_tail import Level, Start
 from dashboard.text.language import current, say
 
 Asked = dict[str, Any]
 
-_bar, _screen, _runs, _snapshots, _machine = (
+_bar, _screen, _runs, _snapshots, _machine, _log = (
     module_component(name, f"{name}.js", f'<div class="darkroom-{name}"></div>')
-    for name in ("bar", "screen", "runs", "snapshots", "machine")
+    for name in ("bar", "screen", "runs", "snapshots", "machine", "log")
 )
 
 
@@ -49,6 +50,21 @@ def show_machine(run_name: str, *, key: str) -> None:
 def machine_data(run_name: str) -> dict[str, Any]:
     """What the machine's part of the page draws."""
     return {"run": run_name, "lang": current(), "heading": say("Programs")}
+
+
+def show_log(
+    run_name: str, role: str, *, key: str, count: int = 200, wanted: str = "", level: Level = "all", start: Start
+) -> None:
+    """Lines of a program's log; see `dashboard.data.log_tail.last_lines`."""
+    chosen = {"count": count, "wanted": wanted, "level": level}
+    _log(key=key, data=log_data(run_name, role, start) | chosen)
+
+
+def log_data(run_name: str, role: str, start: Start) -> dict[str, Any]:
+    """What the log's part of the page draws while nothing else is chosen."""
+    chosen = {"role": role, "start": start, "count": 200, "wanted": "", "level": "all"}
+    words = {"copy": say("Copy"), "copied": say("copied")}
+    return {"run": run_name, "lang": current(), **chosen, "words": words}
 
 
 def _asked(result: Any) -> Asked:
