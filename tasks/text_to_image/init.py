@@ -18,11 +18,11 @@ from shared.errors import ConfigError, writing
 from shared.files.replacing import replace_file
 from shared.launch import power
 from shared.machine import hardware
-from tasks.text_to_image import first_config, task
+from tasks.text_to_image import backdrops, first_config, task
 from tasks.text_to_image.families.stable_diffusion import Pocket
 from tasks.text_to_image.models import base_model, presets, tokens
 from tasks.text_to_image.profiles import require_profile
-from tasks.text_to_image.proposal import propose
+from tasks.text_to_image.proposal import Proposal, propose
 
 
 def init(
@@ -74,7 +74,8 @@ def init(
     if predicts := base_model.stated(model):
         kind += f"; it {predicts}"
     learnt = f"profile: {proposal.profile}: {proposal.reason} (--profile says another)"
-    for line in (learnt, f"model: {model}, {kind}", f"preset: {preset.name}: {preset.reason}"):
+    told = (learnt, proposal.of_class(), f"model: {model}, {kind}", f"preset: {preset.name}: {preset.reason}")
+    for line in (told[0], told[1], *_backdrops(pictures, proposal), *told[2:]):
         console.print(line, markup=False)
     config = load_config(target)
     estimate = power.planned(
@@ -91,6 +92,12 @@ def init(
     advice = f"repair the {len(pictures.problems)} problem(s) above" if pictures.problems else "read it"
     console.print(f"wrote {target}; {advice}, then: run.py train {target}", markup=False)
     return 0
+
+
+def _backdrops(pictures: Survey, proposal: Proposal) -> Iterator[str]:
+    """Of garments alone are colours compared."""
+    if proposal.profile == "garment" and (said := backdrops.sentence(pictures.pictures)):
+        yield said
 
 
 def _findings(pictures: Survey) -> Iterator[str]:

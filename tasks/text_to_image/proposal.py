@@ -52,6 +52,10 @@ WORDS = {
     ),
 }
 """Profile → words of captions that speak for it, in the singular."""
+ALSO_CALLED = {"character": ("person", "object"), "object": ("garment",)}
+"""Profile → others whose words name its subject, where none of its own does: an anime girl is a character."""
+EXAMPLES = {"garment": "dress", "person": "woman", "character": "robot", "style": "watercolour", "object": "mug"}
+"""Profile → a class word."""
 DOUBT = "captions and pictures do not say what is learnt: change it if it is no garment"
 
 
@@ -65,13 +69,23 @@ class Proposal:
     """What kind of thing it is; empty: not known."""
     has_face_encoder: bool = False
 
+    def of_class(self) -> str:
+        """What is said of the class word."""
+        if self.class_word:
+            return f"class word: {self.class_word} (--class-word says another)"
+        return (
+            "class word: not known, most captions have none in common, so probe prompts name nothing of its kind; give "
+            f"--class-word, such as {EXAMPLES[self.profile]}"
+        )
+
 
 def propose(survey: Survey, profile: str = "", class_word: str = "") -> Proposal:
     """Look at captions and pictures. profile, class_word: what the user has said of them."""
     found = _in_captions(survey)
     faces = _Faces.of(survey.pictures)
     chosen, reason = (profile, "as you said") if profile else _choose(survey, found, faces)
-    return Proposal(chosen, reason, class_word or _class_word(survey, found.get(chosen, Counter())), faces.can_be_seen)
+    words = (_class_word(survey, found[kind]) for kind in (chosen, *ALSO_CALLED.get(chosen, ())))
+    return Proposal(chosen, reason, class_word or next(filter(None, words), ""), faces.can_be_seen)
 
 
 def _choose(survey: Survey, found: dict[str, Counter[str]], faces: _Faces) -> tuple[str, str]:

@@ -89,8 +89,8 @@ def notices(held_out: Sequence[str], groups: Groups) -> Iterator[str]:
     ids = sorted(groups, key=lambda pair_id: (groups[pair_id], pair_id))
     count = len(set(groups.values()))
     yield (
-        f"{len(ids)} pictures look like another one or share its data.group_key, such as {ids[0]} and {ids[1]}: those "
-        f"that belong together are on one side of the split ({count} group{'' if count == 1 else 's'})"
+        f"{len(ids)} pictures look like another one, also mirrored, or share its data.group_key, such as {ids[0]} and "
+        f"{ids[1]}: those that belong together are on one side of the split ({count} group{'' if count == 1 else 's'})"
     )
     if apart := set_apart(held_out, groups):
         named = ", ".join(apart[:3]) + (" …" if len(apart) > 3 else "")

@@ -1,4 +1,4 @@
-"""Pictures that show the same to the eye: one encoded again, resized, brightened, or the next shot of a series.
+"""Pictures that show the same to the eye: one encoded again, resized, brightened, mirrored, the next of a series.
 
 A digest does not see them. A held-out picture whose near-duplicate is trained on makes learning by heart look like
 learning: `shared.data.split.groups` keeps them on one side of the split.
@@ -24,7 +24,8 @@ EDGE = 16
 DRAFT = 64
 """A JPEG is decoded at an eighth of its size or more, but not below this edge."""
 ALIKE = 0.99
-"""Correlation of two thumbprints: of a photograph halved and encoded again above it, of others alike below 0.97."""
+"""Correlation of two thumbprints: of a photograph halved and encoded again above it, of others alike below 0.975, also
+mirrored."""
 BLOCK = 1000
 """Pictures compared with all others at once."""
 
@@ -57,15 +58,19 @@ def thumbprint(path: Path) -> str:
 
 
 def near_duplicates(images: Sequence[Path], thumbprint: Callable[[Path], str]) -> list[tuple[int, int]]:
-    """Positions of each two pictures that look alike, the smaller first. A picture of one colour is like no other."""
+    """Positions of each two pictures that look alike, also mirrored, the smaller first. A picture of one colour is like
+    no other."""
     prints_ND = np.array([np.frombuffer(bytes.fromhex(thumbprint(image)), np.uint8) for image in images], np.float32)
     if not len(prints_ND):
         return []
     prints_ND -= prints_ND.mean(axis=1, keepdims=True)
     prints_ND /= np.maximum(np.linalg.norm(prints_ND, axis=1, keepdims=True), 1e-6)
+    mirrored_ND = prints_ND.reshape(-1, EDGE, EDGE)[:, :, ::-1].reshape(prints_ND.shape)
     found: list[tuple[int, int]] = []
     for start in range(0, len(prints_ND), BLOCK):
-        alike: NDArray[Any] = np.argwhere(prints_ND[start : start + BLOCK] @ prints_ND.T >= ALIKE)
+        block_ND = prints_ND[start : start + BLOCK]
+        likeness = np.maximum(block_ND @ prints_ND.T, block_ND @ mirrored_ND.T)
+        alike: NDArray[Any] = np.argwhere(likeness >= ALIKE)
         found.extend((start + int(one), int(other)) for one, other in alike if start + one < other)
     return found
 

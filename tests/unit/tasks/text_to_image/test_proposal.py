@@ -89,6 +89,16 @@ def test_the_face_of_one_person_in_most_pictures_speaks_before_the_captions(
     assert propose(seen("img 1", "img 2", pictures=paths)).profile == "garment"
 
 
+def test_the_class_word_is_said_or_how_to_give_it() -> None:
+    girl = propose(seen("mika, a girl in a forest", "mika, a girl waving"), "character")
+    assert (girl.class_word, girl.of_class()) == ("girl", "class word: girl (--class-word says another)")
+    for profile in ("character", "style"):
+        unknown = propose(seen("zorblax in a forest", "zorblax waving"), profile)
+        assert unknown.class_word == ""
+        assert "give --class-word, such as " in unknown.of_class()
+    assert propose(seen("a vase by a window", "a vase"), "style").class_word == "", "a style is no vase"
+
+
 def test_what_the_user_says_is_taken(tmp_path: Path) -> None:
     found = propose(seen("a dress", "a dress"), "style", "poster")
     assert (found.profile, found.class_word, found.reason) == ("style", "poster", "as you said")

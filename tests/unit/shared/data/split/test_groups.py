@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageEnhance
+from PIL import Image, ImageEnhance, ImageOps
 
 from pocket.garments import concept, render, write_concept
 from shared.data.sources import Pair
@@ -21,7 +21,8 @@ def pairs(*ids: str) -> list[Pair]:
 
 @pytest.fixture
 def pictures(tmp_path: Path) -> list[Path]:
-    """Twelve kimonos alike in outline, then three of them again: encoded and halved, brighter, turned by its EXIF."""
+    """Twelve kimonos alike in outline, then four of them again: encoded and halved, brighter, turned by its EXIF,
+    mirrored."""
     found = write_concept(tmp_path, 12)
     with Image.open(found[3]) as picture:
         picture.resize((64, 64)).save(tmp_path / "small.jpg", quality=60)
@@ -31,11 +32,13 @@ def pictures(tmp_path: Path) -> list[Path]:
         exif = Image.Exif()
         exif[0x0112] = 6
         picture.rotate(90).save(tmp_path / "turned.jpg", quality=95, exif=exif)
-    return [*found, *(tmp_path / name for name in ("small.jpg", "bright.webp", "turned.jpg"))]
+    with Image.open(found[9]) as picture:
+        ImageOps.mirror(picture).save(tmp_path / "mirrored.png")
+    return [*found, *(tmp_path / name for name in ("small.jpg", "bright.webp", "turned.jpg", "mirrored.png"))]
 
 
-def test_pictures_encoded_again_resized_brightened_or_turned_are_near_duplicates(pictures: list[Path]) -> None:
-    assert near_duplicates(pictures, thumbprint) == [(3, 12), (5, 13), (7, 14)]
+def test_pictures_encoded_again_resized_brightened_turned_or_mirrored_are_near_duplicates(pictures: list[Path]) -> None:
+    assert near_duplicates(pictures, thumbprint) == [(3, 12), (5, 13), (7, 14), (9, 15)]
     assert near_duplicates([], thumbprint) == []
 
 
@@ -110,7 +113,9 @@ def test_one_of_a_group_can_be_held_out_and_the_others_are_then_set_apart() -> N
     assert set_apart(["b", "c"], together) == ["a"]
     assert set_apart(["a", "b"], together) == []
     said = list(notices(["b", "c"], together))
-    assert said[0].startswith("4 pictures look like another one or share its data.group_key, such as a and b")
+    assert said[0].startswith(
+        "4 pictures look like another one, also mirrored, or share its data.group_key, such as a and b"
+    )
     assert "1 of these are neither trained on nor held out, because one like it is held out: a;" in said[1]
     assert "(2 groups)" in said[0]
     assert "(1 group)" in next(notices(["c"], {"a": 0, "b": 0}))
