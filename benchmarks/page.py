@@ -44,7 +44,7 @@ from shared.run_folder.tables import read_rows
 CONTENT = {
     "runs": ".darkroom-runs .card",
     "": ".darkroom-screen.drawn .answer h1",
-    "samples": ".darkroom-frame img.above",
+    "pictures": ".darkroom-frame img.above",
     "snapshots": ".darkroom-snapshots tbody tr",
     "compare": ".contest h2",
     "logs": ".darkroom-log pre, [data-testid=stAlert]",

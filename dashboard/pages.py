@@ -7,7 +7,7 @@ from dashboard.text.language import say
 PATHS = {
     "runs": "runs",
     "overview": "",
-    "samples": "samples",
+    "samples": "pictures",
     "vote": "vote",
     "snapshots": "snapshots",
     "compare": "compare",
@@ -15,6 +15,8 @@ PATHS = {
     "settings": "config",
     "system": "system",
 }
+FORMER_PATHS = {"samples": "pictures"}
+"""Of links that people have kept → where they lead."""
 
 
 def page_titles() -> dict[str, str]:

@@ -14,7 +14,8 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
-from dashboard.pages import PATHS
+from dashboard.pages import FORMER_PATHS, PATHS
+from dashboard.server.auth import redirect
 from dashboard.server.early import early
 from dashboard.server.screen import language_of
 from dashboard.server.scripts import LATER, links
@@ -48,4 +49,10 @@ def page_routes() -> list[Route]:
 
         return Route(f"/{path}", page)
 
-    return [route(name, path) for name, path in PATHS.items()]
+    def moved(former: str, path: str) -> Route:
+        return Route(f"/{former}", lambda request: redirect(f"./{path}", request.url.query))
+
+    return [
+        *(route(name, path) for name, path in PATHS.items()),
+        *(moved(former, path) for former, path in FORMER_PATHS.items()),
+    ]

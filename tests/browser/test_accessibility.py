@@ -22,7 +22,7 @@ from tests.browser.conftest import PATIENCE_SECONDS, STATUS, address_of
 
 pytestmark = pytest.mark.browser
 
-PAGES = ("", "samples", "vote", "snapshots", "compare", "logs", "config", "system", "runs")
+PAGES = ("", "pictures", "vote", "snapshots", "compare", "logs", "config", "system", "runs")
 WIDE, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
 CHANGING = ("", "snapshots", "logs", "system")
 """Pages that look otherwise while a run is at work, or after it failed."""

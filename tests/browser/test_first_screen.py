@@ -39,7 +39,7 @@ PLACES_OF = """(nodes) => nodes.map((node) => node.getBoundingClientRect())
   .map(({ x, y, width, height }) => [x, y, width, height].map(Math.round).join())"""
 STREAMLIT = re.compile(r"/static/js/index\.[^.]+\.js")
 EARLY = {
-    "samples": ".darkroom-wall .above",
+    "pictures": ".darkroom-wall .above",
     "logs": ".darkroom-log pre:not(:empty)",
     "config": ".settings tbody tr",
     "snapshots": ".darkroom-snapshots tbody tr",

@@ -71,7 +71,7 @@ def test_what_somebody_types_and_opens_survives_ticks(open_page: OpenPage, train
 
 
 def test_an_enlarged_picture_stays_while_snapshots_arrive(open_page: OpenPage, training: RunDir) -> None:
-    page = open_page(training.path.name, "samples", "&step=0")
+    page = open_page(training.path.name, "pictures", "&step=0")
     page.locator(".cards .frame").nth(1).click()
     expect(page.locator("dialog")).to_be_visible()
     options = page.locator(".side.b option")

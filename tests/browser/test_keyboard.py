@@ -131,4 +131,4 @@ def test_pictures_snapshots_and_downloads_need_no_mouse(open_page: OpenPage) -> 
     expect(page.locator(".filmstrip .cell").nth(2)).to_have_attribute("aria-pressed", "true")
     from_the_top(page, ".pictures .all")
     page.keyboard.press("Enter")
-    page.wait_for_url("**/samples?*")
+    page.wait_for_url("**/pictures?*")

@@ -15,7 +15,7 @@ from tests.browser.conftest import STATUS, OpenPage, address_of, serve
 
 pytestmark = pytest.mark.browser
 
-PAGES = ["", "runs", "samples", "vote", "snapshots", "compare", "logs", "config", "system"]
+PAGES = ["", "runs", "pictures", "vote", "snapshots", "compare", "logs", "config", "system"]
 
 
 @pytest.mark.parametrize("name", [*PAGES[:3], *(pytest.param(name, marks=pytest.mark.slow) for name in PAGES[3:])])
@@ -51,14 +51,14 @@ def test_a_click_on_a_metrics_point_opens_its_pictures(open_page: OpenPage) -> N
     box = point.bounding_box()
     assert box
     page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-    page.wait_for_url("**/samples?*step=100*")
+    page.wait_for_url("**/pictures?*step=100*")
     expect(page.locator(".side.b select")).to_have_value("100")
 
 
 def test_a_chinese_browser_is_spoken_to_in_chinese(open_page: OpenPage) -> None:
     page = open_page("done", "logs", locale="zh-TW")
     expect(page.get_by_role("link", name="總覽")).to_be_visible()
-    page = open_page("done", "samples", "&lang=en", locale="zh-CN")
+    page = open_page("done", "pictures", "&lang=en", locale="zh-CN")
     expect(page.locator(".sort")).to_contain_text("prompt order")
 
 
@@ -125,7 +125,7 @@ def test_the_points_of_a_chart_are_reached_by_keyboard(open_page: OpenPage) -> N
     page.keyboard.press("End")
     expect(said).to_contain_text("300")
     page.keyboard.press("Enter")
-    page.wait_for_url("**/samples?*step=300*")
+    page.wait_for_url("**/pictures?*step=300*")
 
 
 def test_an_alert_opens_the_log_at_its_error(open_page: OpenPage, runs: Path) -> None:

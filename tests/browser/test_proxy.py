@@ -78,5 +78,5 @@ def test_behind_a_proxy_that_is_trusted_the_page_lives_in_its_folder(browser: Br
             page.goto(f"{address}/samples?run=done&token=secret")
         assert picture.value.status == 200
         page.locator(STATUS).wait_for(timeout=60_000)
-        assert re.fullmatch(r"http://localhost:\d+/jo/8501/samples\?run=done.*", page.url)
+        assert re.fullmatch(r"http://localhost:\d+/jo/8501/pictures\?run=done.*", page.url)
         context.close()

@@ -47,7 +47,7 @@ def test_the_first_screen_does_not_wait_for_streamlit(visitor: TestClient) -> No
     ("address", "name", "shown"),
     [
         (
-            "samples?left=40&rows=worst",
+            "pictures?left=40&rows=worst",
             "wall",
             {"choice": {"left": 40, "right": None, "sort": "worst", "prompt": None}},
         ),
@@ -99,6 +99,12 @@ def test_every_page_begins_with_the_script_that_asks_whether_it_may_connect() ->
         assert text.index("fetch(`admission") < text.index("</head>") < text.index('<div id="root">')
         assert "页面正在等待 WebSocket 连接" in text, "the script has its hint in every language"
     assert visitor.get("/favicon.png").status_code == 404, "Streamlit's own files stay its own"
+
+
+def test_a_former_address_of_a_page_leads_to_it() -> None:
+    visitor = TestClient(Starlette(routes=list(page_routes())), follow_redirects=False)
+    answer = visitor.get("/samples?run=a%20b&step=40")
+    assert (answer.status_code, answer.headers["location"]) == (303, "./pictures?run=a%20b&step=40")
 
 
 def test_every_page_has_a_title_and_a_file() -> None:

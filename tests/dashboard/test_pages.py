@@ -152,7 +152,7 @@ def test_the_overview_has_the_bar_the_first_screen_and_two_charts(page: AppTest,
     page.query_params["curves"] = "open"
     page.run()
     assert len(components(page)) == 6, "all curves are shown"
-    assert [entry["url"] for entry in bar_of(page)["pages"][1:3]] == [".?run=finished", "samples?run=finished"]
+    assert [entry["url"] for entry in bar_of(page)["pages"][1:3]] == [".?run=finished", "pictures?run=finished"]
 
 
 def test_several_runs_open_with_all_of_them_and_one_with_its_first_screen(page: AppTest, second: RunDir) -> None:
