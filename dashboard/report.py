@@ -95,7 +95,7 @@ def render(reader: RunReader) -> str:
         "title": html.escape(say("{run}: report", run=reader.name)),
         "subtitle": html.escape(subtitle(reader)),
         "state": html.escape(" · ".join(shown.status.parts)),
-        "description": html.escape(shown.verdict.sentence or shown.verdict.headline),
+        "description": html.escape(shown.verdict.sentence.replace("`", "") or shown.verdict.headline),
         "og_title": html.escape(f"{reader.name}: {shown.verdict.headline}"),
         "og_image": picture(first_picture(shown)),
         "first_screen": screen_html(shown, picture, partial(inline, reader.run, max_side=THUMBNAIL_SIDE)),

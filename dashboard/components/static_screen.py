@@ -24,7 +24,7 @@ def screen_html(shown: Screen, picture: Inline, thumbnail: Inline) -> str:
     verdict = shown.verdict
     words = [
         f"<h1>{html.escape(verdict.headline)}</h1>",
-        f'<p class="sentence">{html.escape(verdict.sentence)}</p>',
+        f'<p class="sentence">{_with_code(verdict.sentence)}</p>',
         f"<ul>{_rows(verdict.rows)}</ul>",
         f'<ul class="cautions">{_lines(verdict.cautions)}</ul>',
         f'<p class="muted">{html.escape(verdict.runner_up.words)}</p>' if verdict.runner_up else "",
@@ -65,7 +65,13 @@ def _rows(rows: Sequence[Row]) -> str:
 
 
 def _lines(texts: Iterable[str]) -> str:
-    return "".join(f"<li>{html.escape(text)}</li>" for text in texts)
+    return "".join(f"<li>{_with_code(text)}</li>" for text in texts)
+
+
+def _with_code(text: str) -> str:
+    """What stands between backticks is code."""
+    parts = enumerate(html.escape(text).split("`"))
+    return "".join(f"<code>{part}</code>" if place % 2 else part for place, part in parts)
 
 
 def _pick(pick: Pick, picture: Inline) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable
+from pathlib import Path
 
 from dashboard.text.language import say
 
@@ -37,6 +39,11 @@ def steps(numbers: Iterable[object], shown: int = 4) -> str:
     """`80, 120, 160`; of many the first."""
     listed = [str(number) for number in numbers]
     return ", ".join(listed[:shown]) + (" …" if len(listed) > shown else "")
+
+
+def of_run(command: str, path: Path) -> str:
+    """`python run.py train '/my runs/dress/config.toml'`, to be pasted into a shell."""
+    return f"python run.py {command} {shlex.quote(str(path))}"
 
 
 def short(text: str, characters: int = MAX_PROMPT) -> str:

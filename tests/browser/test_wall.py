@@ -27,7 +27,7 @@ def focused(page: Page) -> Locator:
 
 @pytest.fixture
 def wall(open_page: OpenPage) -> Page:
-    page = open_page("done", "samples", "&step=100")
+    page = open_page("done", "pictures", "&step=100")
     page.locator(".cards .above").first.wait_for()
     return page
 
@@ -50,7 +50,7 @@ def test_reference_a_and_b_stand_in_one_row_above_numbers_with_names(wall: Page)
 
 def test_a_copy_shows_the_training_picture_that_it_copies(open_page: OpenPage, runs: Path) -> None:
     write_history(create(runs / "copying", steps=40, snapshot_steps=20, descriptions=descriptions()))
-    page = open_page("copying", "samples", "&step=40")
+    page = open_page("copying", "pictures", "&step=40")
     alike = page.locator(".cards .lookalike")
     expect(alike.first).to_have_text("copy of: kimono/copied-7")
     wait_until(lambda: alike.first.locator("img").evaluate("(image) => image.naturalWidth") > 0)
@@ -117,7 +117,7 @@ def test_one_prompt_is_shown_at_every_step_and_put_away_again(wall: Page) -> Non
 
 def test_a_choice_stays_while_snapshots_arrive(open_page: OpenPage, runs: Path) -> None:
     with live_run(runs, "growing") as run:
-        page = open_page("growing", "samples", "&step=0")
+        page = open_page("growing", "pictures", "&step=0")
         options = page.locator(".side.b option")
         wait_until(lambda: options.count() > 0)
         count = options.count()
@@ -203,7 +203,7 @@ def test_the_lens_is_walked_with_the_keyboard_and_gives_the_focus_back(wall: Pag
 
 
 def test_the_lens_fills_a_phone_and_is_swiped(open_page: OpenPage) -> None:
-    page = open_page("done", "samples", "&step=100", viewport={"width": 390, "height": 844}, has_touch=True)
+    page = open_page("done", "pictures", "&step=100", viewport={"width": 390, "height": 844}, has_touch=True)
     page.get_by_role("button", name="wipe").click()
     for button in page.locator(".darkroom-wall :is(button, select):visible:not(.enlarge)").all():
         box = button.bounding_box()
@@ -220,3 +220,18 @@ def test_the_lens_fills_a_phone_and_is_swiped(open_page: OpenPage) -> None:
     lens.locator(".stage").dispatch_event("pointerdown", drag)
     lens.locator(".stage").dispatch_event("pointerup", drag | {"clientX": 120})
     expect(lens.locator(".count")).to_have_text("2 / 16")
+
+
+def test_an_enlarged_picture_stays_enlarged_when_the_page_is_loaded_again(open_page: OpenPage) -> None:
+    page = open_page("done", "pictures", "&step=100")
+    page.locator(".cards .enlarge").first.click()
+    lens = page.locator("dialog.darkroom-lens")
+    page.keyboard.press("ArrowRight")
+    shown = lens.locator(".prompt").inner_text()
+    page.reload()
+    expect(lens).to_be_visible()
+    expect(lens.locator(".prompt")).to_have_text(shown)
+    page.keyboard.press("Escape")
+    page.reload()
+    page.locator(".cards .above").first.wait_for()
+    expect(lens).to_be_hidden()

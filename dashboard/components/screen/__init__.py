@@ -106,6 +106,7 @@ def screen_words() -> dict[str, Any]:
         "less": say("Show less"),
         "compare": say("Compare"),
         "copyPath": say("copy path"),
+        "copy": say("copy"),
         "copied": say("copied"),
         "making": say("{label} … converting", label="{label}"),
         "interval": say(

@@ -34,11 +34,32 @@ export function write(node, text) {
   if (node.textContent !== (text ?? "")) node.textContent = text ?? ""
 }
 
-// What stands between backticks is code.
-export function writeWithCode(node, text) {
+// What stands between backticks is code. words: with them, a button copies each command.
+export function writeWithCode(node, text, words) {
   if (node.dataset.text === (text ?? "")) return
   node.dataset.text = text ?? ""
-  node.replaceChildren(...node.dataset.text.split("`").map((part, index) => (index % 2 ? make("code", "", part) : part)))
+  const parts = node.dataset.text.split("`")
+  node.replaceChildren(...parts.flatMap((part, index) => {
+    if (index % 2 === 0) return [part]
+    const code = make("code", "", part)
+    return words && part.startsWith("python ") ? [code, " ", copyButton(code, words)] : [code]
+  }))
+}
+
+function copyButton(code, words) {
+  const made = button("link copy", () => copyText(code.textContent).then((done) => write(made, done ? words.copied : words.copy)))
+  write(made, words.copy)
+  return made
+}
+
+// Whether it could be copied: without https there is no clipboard.
+export async function copyText(text) {
+  try {
+    await navigator.clipboard.writeText(text)
+    return true
+  } catch {
+    return false
+  }
 }
 
 export function show(node, isShown) {
@@ -73,6 +94,9 @@ export function openPage(name) {
 
 // Whether it stands where Streamlit is not yet; see early.js.
 export const isEarly = (node) => Boolean(node.closest("#darkroom-early"))
+
+// Whether what is opened here stays open: a browser without moveBefore closes a dialog that moves to Streamlit's place.
+export const canMoveOpen = (node) => !isEarly(node) || Boolean(node.moveBefore)
 
 // The root of a component. What was drawn before Streamlit was there comes into its place, as it is, with what a person has
 // asked for meanwhile.

@@ -1,7 +1,7 @@
 // The pictures to look at: for each chosen prompt the reference, the left and the right snapshot; or a wipe of both. A click
 // enlarges one.
 
-import { button, fit, make, mark, set, show, write } from "./dom.js"
+import { button, canMoveOpen, fit, make, mark, set, show, write } from "./dom.js"
 import { fillFrame, makeFrame } from "./cell.js"
 import { Lens } from "./lens.js"
 
@@ -56,7 +56,8 @@ export class Pictures {
     return KINDS.filter((kind) => this.pictures.picks.some((pick) => pick.kind === kind))
   }
 
-  draw(pictures, words) {
+  draw(pictures, words, run) {
+    this.run = run ?? this.run
     this.pictures = pictures
     this.words = words
     if (!this.known.includes(this.kind)) this.kind = this.known[0] ?? "typical"
@@ -73,6 +74,7 @@ export class Pictures {
       this.drawPick(node, pick)
     })
     if (this.lens.isOpen) this.lens.draw()
+    else if (pictures.picks.length && canMoveOpen(this.root)) this.lens.resume()
   }
 
   drawTools() {
@@ -135,6 +137,7 @@ export class Pictures {
         return shown.words
       },
       items: () => shown.pictures.picks.map((pick) => ({ key: pick.kind, note: pick.words, title: pick.prompt, pictures: pick.cells.map(whole), first: pick.cells.length - 2 })),
+      place: () => `first screen of ${shown.run}`,
       closed: (kind) => shown.takeBack(kind),
     }
   }

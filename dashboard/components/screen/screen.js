@@ -44,7 +44,7 @@ class FirstScreen {
     mark(this.root, "dimmed", state.isOffline || state.trouble)
     if (!screen) return
     this.verdict.draw(screen.verdict, screen.run_id, this.data.words)
-    this.pictures.draw(screen.pictures, this.data.words)
+    this.pictures.draw(screen.pictures, this.data.words, screen.run_id)
     this.filmstrip.draw(screen.strip, screen.pictures, this.data.words)
     this.prepare(screen)
   }

@@ -1,6 +1,6 @@
 // What to ship and why: a headline, a sentence, a row for each metric that counts, the downloads, the runner-up.
 
-import { button, fit, make, mark, set, show, write, writeWithCode } from "./dom.js"
+import { button, copyText, fit, make, mark, set, show, write, writeWithCode } from "./dom.js"
 import { drawInterval, makeInterval, scaleOf } from "./interval.js"
 import { request } from "./poll.js"
 
@@ -40,11 +40,11 @@ export class Verdict {
     this.answer.dataset.tone = verdict.tone
     write(this.headline, verdict.headline)
     set(this.answer, "aria-label", words.verdict)
-    writeWithCode(this.sentence, verdict.sentence)
+    writeWithCode(this.sentence, verdict.sentence, words)
     this.drawRows(verdict.rows)
     write(this.scale, words.scale)
     show(this.scale, verdict.rows.some(({ delta }) => delta !== null))
-    fit(this.cautions, verdict.cautions.length, () => make("li")).forEach((line, index) => writeWithCode(line, verdict.cautions[index]))
+    fit(this.cautions, verdict.cautions.length, () => make("li")).forEach((line, index) => writeWithCode(line, verdict.cautions[index], words))
     this.drawDownloads(verdict)
     this.drawRunnerUp(verdict)
     write(this.summary, words.why)
@@ -165,7 +165,7 @@ export class Verdict {
     copy.dataset.path = path
     write(copy, this.words.copyPath)
     set(copy, "title", path)
-    copy.onclick = () => copyText(path).then((done) => write(copy, done ? this.words.copied : path))
+    copy.onclick = () => copyText(path).then((done) => write(copy, done ? this.words.copied : path)) // the path itself can be selected
   }
 
   // Where somebody has asked for a conversion, the file is saved once it is there.
@@ -205,13 +205,4 @@ function wholeLines(text, bottom) {
 
 function makeRow() {
   return make("li", "row", make("b"), make("span", "words"), makeInterval(), make("span", "caveat"))
-}
-
-async function copyText(text) {
-  try {
-    await navigator.clipboard.writeText(text)
-    return true
-  } catch {
-    return false // no clipboard without https: the path itself is shown, to be selected
-  }
 }

@@ -3,6 +3,7 @@
 
 import { button, fit, make, mark, set, show, write } from "./dom.js"
 import { MODES, fillCell, makeCell } from "./cell.js"
+import { keep, kept } from "./memory.js"
 import { Zoom } from "./zoom.js"
 
 const LENS_MODES = ["single", ...MODES]
@@ -13,7 +14,8 @@ const SWIPE_PIXELS = 48
 export class Lens {
   // source.items(): what can be walked, each {key, note, title, pictures, first}; pictures are as in cell.js, `first` is the
   // place of the side that later ones are compared with. source.move(by, isLeft), if there is one, takes another step.
-  // source.closed(key) is told which was shown last.
+  // source.closed(key) is told which was shown last. source.place(), if there is one, names the pictures, so that one that
+  // is enlarged is so again after a reload.
   constructor(source) {
     this.source = source
     this.mode = null // until somebody chooses: by the width of the window
@@ -53,6 +55,24 @@ export class Lens {
     this.draw() // the pictures have their size now
   }
 
+  // Called once there is something to walk.
+  resume() {
+    if (this.hasResumed) return
+    this.hasResumed = true
+    const state = kept(this.source.place?.())
+    if (!state || this.isOpen || !this.source.items().some(({ key }) => key === state.key)) return
+    Object.assign(this, { mode: state.mode, which: state.which })
+    this.open(state.key)
+    this.zoom.set(state.zoom, state.x, state.y)
+    this.draw()
+  }
+
+  remember() {
+    const { key, mode, which } = this
+    const { zoom, x, y } = this.zoom
+    keep(this.source.place?.(), { key, mode, which, zoom, x, y })
+  }
+
   get isOpen() {
     return this.root.open
   }
@@ -82,6 +102,7 @@ export class Lens {
       set(node, "title", name)
     }
     this.drawPictures(this.item)
+    if (this.isOpen) this.remember()
   }
 
   drawTools({ pictures, first }) {
@@ -148,6 +169,7 @@ export class Lens {
     this.root.onclose = () => {
       const { key } = this
       this.key = undefined
+      keep(this.source.place?.(), null)
       this.source.closed(key)
     }
     this.stage.addEventListener("pointerdown", (event) => {

@@ -2,7 +2,7 @@
 // __init__.py. What a step shows is fetched once and kept; A, B, the order, the comparisons and the zoom need no server.
 // Elements are reused by position and touched only where something differs. Text only ever goes through textContent.
 
-import { button, fit, make, mark, rootOf, set, show, write } from "./dom.js"
+import { button, canMoveOpen, fit, make, mark, rootOf, set, show, write } from "./dom.js"
 import { fillCell, fillNumbers, makeCell } from "./cell.js"
 import { Lens } from "./lens.js"
 import { fillSteps, makeSteps } from "./steps.js"
@@ -125,6 +125,7 @@ class Wall {
     fit(this.cards, this.shown.places.length, () => this.makeCard()).forEach((card, index) => this.fillCard(card, this.shown.places[index]))
     this.keepInSight(before)
     if (this.lens.isOpen) this.lens.draw()
+    else if (places.length && canMoveOpen(this.root)) this.lens.resume()
   }
 
   sorted(places) {
@@ -278,6 +279,7 @@ class Wall {
       },
       items: () => wall.shown.places.map((place) => ({ key: place.key, title: place.prompt || place.prompt_id, ...wall.picturesOf(place, true) })),
       move: (by, isLeft) => wall.move(by, isLeft),
+      place: () => (wall.data.inlined ? "" : wall.isFixed ? wall.data.columns.map(({ run }) => run).join("/") : wall.data.runId),
       closed: (key) => wall.frameOf(key, wall.lens.which)?.querySelector(".enlarge").focus(),
     }
   }

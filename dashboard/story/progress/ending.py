@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from dashboard.data.reader import RunReader
 from dashboard.story.evidence import Evidence
-from dashboard.story.wording import capital, short
+from dashboard.story.wording import capital, of_run, short
 from dashboard.text.language import say
+from shared.config.loading import load_config
 from shared.run_folder.checkpoints import own_steps
 from shared.run_folder.log_errors import LoggedError, logged_error
 from shared.run_folder.records.process_status import FINAL_STATES, ProcessStatus
@@ -74,7 +75,12 @@ def whole(text: str) -> str:
 
 
 def _resume(reader: RunReader) -> str:
-    saved = own_steps(reader.run)
+    """The command, and what it will do."""
+    run, saved = reader.run, own_steps(reader.run)
+    command = f"`{of_run('train', run.config)}`"
+    written = load_config(run.config).run  # the reader's says where the folder lies by now
+    if (written.output_dir / written.name).resolve() != run.path.resolve():
+        command = say("the same command again.")  # the folder was moved: its config would begin another run
     if saved:
-        return say("Run the same command again: it resumes after step {step}.", step=saved[0])
-    return say("Run the same command again: it starts from the beginning, because no checkpoint was saved.")
+        return say("To resume after step {step}, run {command}", step=saved[0], command=command)
+    return say("No checkpoint was saved: to begin again, run {command}", command=command)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dashboard.story.evidence import Evidence
 from dashboard.story.progress.ending import MAX_CAUSE, ending, error_of, whole
-from dashboard.story.wording import about, capital, short
+from dashboard.story.wording import about, capital, of_run, short
 from dashboard.text.language import say
 from shared.run_folder.pending import BASE_MODEL
 
@@ -55,7 +55,8 @@ def failed(evidence: Evidence) -> Words | None:
         text = say("{base} could not be evaluated: {reason}", base=capital(evidence.base), reason=reason)
         return say("Nothing can be compared"), text
     if _is_lost(evidence):
-        cure = say("best.json is missing. Write it again: python run.py evaluate {run}", run=reader.run.path)
+        command = of_run("evaluate", reader.run.path)
+        cure = say("best.json is missing. Write it again: `{command}`", command=command)
         return say("The verdict is missing"), cure
     if evidence.backlog.is_empty and evidence.results:
         return say("Nothing can be compared"), say("No metric that is weighed has values for two prompts or more.")
@@ -75,12 +76,13 @@ def not_evaluated(evidence: Evidence) -> Words:
     if imported and not evidence.reader.snapshot_steps():
         return say("Waiting for the first snapshot"), say("There was no LoRA yet in {folder}.", folder=imported.folder)
     if evidence.programs.trainer is None and not evidence.reader.snapshot_steps():
-        return say("Not started yet"), say("Start it: python run.py train {config}", config=evidence.reader.run.config)
+        return say("Not started yet"), say("Start it: `{command}`", command=of_run("train", evidence.reader.run.config))
     return say("Nothing is evaluated yet"), _start_evaluator(evidence)
 
 
 def _start_evaluator(evidence: Evidence) -> str:
-    started = say("No evaluator is running. Start one: python run.py evaluate {run}", run=evidence.reader.run.path)
+    command = of_run("evaluate", evidence.reader.run.path)
+    started = say("No evaluator is running. Start one: `{command}`", command=command)
     first = evidence.programs.evaluators.get(1)
     error = error_of(evidence.reader, first) if first else None
     if error is None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dashboard.data.best_snapshot import best_file
 from dashboard.story.evidence import Evidence
 from dashboard.story.progress.ending import ending
-from dashboard.story.wording import capital, short, steps, units
+from dashboard.story.wording import capital, of_run, short, steps, units
 from dashboard.text.language import say
 from dashboard.text.phrases import evidence_of, told, told_cautions
 from shared.run_folder.records.best import Best
@@ -77,8 +77,8 @@ def _confirmation(evidence: Evidence, best: Best) -> Iterator[str]:
     if found and not found.agrees:
         yield say("Evaluating the best ones again changed the choice to step {step}.", step=found.step)
     if found is None and best.finalists and evidence.is_over:
-        run = evidence.reader.run.path
-        yield say("The best snapshots were not evaluated again. To do it: python run.py evaluate {run}", run=run)
+        command = of_run("evaluate", evidence.reader.run.path)
+        yield say("The best snapshots were not evaluated again. To do it: `{command}`", command=command)
 
 
 def _unchecked(evidence: Evidence, best: Best) -> Iterator[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -17,7 +16,7 @@ from dashboard.story.verdict.cautions import cautions
 from dashboard.story.verdict.downloads import Download, downloads
 from dashboard.story.verdict.rows import Row, rows
 from dashboard.story.verdict.runner_up import RunnerUp, runner_up
-from dashboard.story.wording import of_units, sentence
+from dashboard.story.wording import of_run, of_units, sentence
 from dashboard.text.language import say
 from dashboard.text.phrases import told
 from shared.run_folder.records.best import Best, Confirmation
@@ -77,8 +76,8 @@ def _outdated(evidence: Evidence, best: Best, rechecks: Rechecks) -> Iterator[st
     if found is None or found.gist == best.gist:
         return
     cure = say(
-        "An older version of Darkroom wrote this verdict. Write it again: `python run.py verdict {run} --write`",
-        run=shlex.quote(str(evidence.reader.run.path)),
+        "An older version of Darkroom wrote this verdict. Write it again: `{command} --write`",
+        command=of_run("verdict", evidence.reader.run.path),
     )
     if found.step != best.step:
         yield say("Computed again now, the best is step {step}. {cure}", step=found.step, cure=cure)

@@ -12,7 +12,7 @@ from shared.run_folder.run_dir import RunDir
 from tests.dashboard.story.conftest import Show
 from tests.dashboard.story.test_status import pretend
 
-AGAIN = "Run the same command again: it starts from the beginning, because no checkpoint was saved."
+AGAIN = "No checkpoint was saved: to begin again, run the same command again."
 ERROR = "error: the disk is full\nhint: free 2 GB on /data\n"
 LOST = "error: no GPU answers\nhint: restart the driver\n"
 MEMORY = "error: out of memory with one example at a time\nhint: set train.gradient_checkpointing = true\n"
@@ -81,6 +81,11 @@ def test_what_happened_and_what_to_do_is_said(
     assert (verdict.kind, verdict.tone) == ("failed", "bad")
     assert verdict.headline == f"{headline} at step 39"
     assert verdict.sentence == f"{sentence} {AGAIN}"
+
+
+def test_the_command_that_resumes_is_named(states: dict[str, FakeRun], show: Show) -> None:
+    run = states["failed"].run
+    assert show(run).verdict.sentence.endswith(f"to begin again, run `python run.py train {run.config}`")
 
 
 def test_an_evaluator_that_failed_says_why_nothing_is_evaluated(
