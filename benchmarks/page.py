@@ -5,9 +5,9 @@
     python benchmarks/page.py --tensorboard PYTHON                        TensorBoard too; PYTHON can import it
     python benchmarks/page.py --output benchmarks/page_2-core-cpu_202611.md    writes its tables there
 
-A fake run trains, one of equal length has finished, the dashboard serves both, Chromium looks. Every time is the median
-of `--repeats`, each in a fresh browser without a cache. The load of the machine stands beside each line: above one
-process for each core, times mean little.
+A fake run trains, two have finished, the dashboard serves all, Chromium looks; on Compare the finished ones stand
+beside one another. Every time is the median of `--repeats`, each in a fresh browser without a cache. The load of the
+machine stands beside each line: above one process for each core, times mean little.
 """
 
 from __future__ import annotations
@@ -53,6 +53,8 @@ CONTENT = {
 }
 """What a person came for, by the page's path."""
 NAMES = {"": "overview"}
+RUNS = {"live": "run=live", "finished": "run=finished&compare=second"}
+"""As the address names them."""
 AIMS = "first content < 1.5 s, switch < 0.7 s, shift < 0.1, main thread < 10 %, in < 1 kB/s finished and < 15 kB/s live"
 TITLES = ("page", "run", "first content, s", "switch, s", "in, kB/s", "out, kB/s", "main thread, %", "shift")
 FURTHER = ("long tasks at load, ms", "long tasks a minute", "load at it, MB", "machine's load")
@@ -235,12 +237,12 @@ def look(browser: Browser, url: str, content: str, cost: Cost, seconds: float) -
     context.close()
 
 
-def switch(browser: Browser, address: str, run: str, costs: dict[str, Cost]) -> None:
+def switch(browser: Browser, address: str, query: str, costs: dict[str, Cost]) -> None:
     """To every page from the one before, as a person clicks through them, twice."""
     context = browser.new_context(viewport=VIEW)
     page = context.new_page()
     page.add_init_script(WATCH)
-    page.goto(f"{address}/?run={run}", timeout=120_000)
+    page.goto(f"{address}/?{query}", timeout=120_000)
     page.evaluate("(selector) => when(selector)", CONTENT[""])
     page.wait_for_timeout(3000)
     for _ in range(2):
@@ -257,13 +259,13 @@ def measure_pages(browser: Browser, address: str, repeats: int, seconds: float, 
     """Every page of a live and of a finished run."""
     tell(f"Aims: {AIMS}.\n")
     tell(header((*TITLES, *FURTHER)))
-    for run in ("live", "finished"):
+    for run, query in RUNS.items():
         costs = {path: Cost() for path in CONTENT}
         for _ in range(repeats):
-            switch(browser, address, run, costs)
+            switch(browser, address, query, costs)
         for path, cost in costs.items():
             for _ in range(repeats):
-                look(browser, f"{address}/{path}?run={run}", CONTENT[path], cost, seconds)
+                look(browser, f"{address}/{path}?{query}", CONTENT[path], cost, seconds)
             tell(cost.row(NAMES.get(path, path), run))
 
 
@@ -390,7 +392,8 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         runs, environment = Path(folder), child_environment(RunDir(Path(folder) / "live"))
-        subprocess.run(fake(runs / "finished", "--steps", "1000", "--snapshot-steps", "50"), cwd=ROOT, check=True)
+        for name in ("finished", "second"):
+            subprocess.run(fake(runs / name, "--steps", "1000", "--snapshot-steps", "50"), cwd=ROOT, check=True)
         live = fake(
             runs / "live", "--live", "--steps", "100000", "--snapshot-steps", "100", "--evaluation-seconds", "10"
         )

@@ -13,11 +13,21 @@ from dashboard.components.module import module_component
 _mount = module_component("watch", "watch.js", '<div class="darkroom-watch"></div>')
 
 
-def watch(run: str, parts: Sequence[str], drawn: str, *, seconds: float, again: float | None, key: str) -> None:
+def watch(
+    run: str,
+    parts: Sequence[str],
+    drawn: str,
+    *,
+    seconds: float,
+    again: float | None = None,
+    key: str,
+    is_another: bool = False,
+) -> None:
     """Have the panel around it drawn again.
 
     Args:
         run: name of the run.
+        is_another: it is not the run that the bar shows.
         parts: of its folder, see `dashboard.data.versions`.
         drawn: their version that the panel shows.
         seconds: the least time between two drawings.
@@ -25,4 +35,5 @@ def watch(run: str, parts: Sequence[str], drawn: str, *, seconds: float, again: 
         key: unique on the page.
     """
     data = {"run": run, "parts": list(parts), "drawn": drawn, "seconds": seconds, "again": again}
+    data["isAnother"] = is_another
     _mount(key=f"watch_{key}", data=data, on_changed_change=lambda: None)

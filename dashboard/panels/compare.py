@@ -13,10 +13,11 @@ from dashboard.charts.overlay import COLORS
 from dashboard.components.figure import show_chart
 from dashboard.components.sheet import sheet_data, show_sheet, words
 from dashboard.components.wall import show_wall, wall_data
+from dashboard.components.watch import watch
 from dashboard.data.comparison import Contestant, evaluated_otherwise, score_table
 from dashboard.data.reader import RunReader
 from dashboard.data.runs import open_reader, run_names
-from dashboard.data.versions import is_live
+from dashboard.data.versions import version
 from dashboard.panels import failing_alone, refreshed, sentence
 from dashboard.panels.curves import SHOWN, choose_look
 from dashboard.panels.settings import show_differences
@@ -30,10 +31,10 @@ from shared.files.publication import read_manifest
 from shared.run_folder.pending import BASE_MODEL
 
 LOOK_SECONDS = 10.0  # for another run
-LIVE_SECONDS = 10.0  # of the others, of which only this run is watched
+PARTS, SECONDS = ("metrics", "evaluations", "settings"), 5.0
 
 
-@refreshed("metrics", "evaluations", "settings", seconds=5.0)
+@refreshed(*PARTS, seconds=SECONDS)
 def compare_panel(reader: RunReader) -> float | None:
     """The run of the page is the baseline; others are chosen here."""
     others = others_than(reader.name)
@@ -41,6 +42,7 @@ def compare_panel(reader: RunReader) -> float | None:
         st.info(say("There is only one run. Start a second one to compare them."), icon=":material/info:")
         return LOOK_SECONDS
     readers = [reader, *chosen_readers(others)]
+    drawn = {one.name: version(one.run, PARTS) for one in readers[1:]}
     contestants = [contestant(one) for one in readers]
     with failing_alone("comparison in words"):
         show_contest(contestants, reader.name)
@@ -49,7 +51,7 @@ def compare_panel(reader: RunReader) -> float | None:
     curves, numbers = st.columns([5, 6], gap="medium")
     with curves:
         show_chart(
-            figure_url(reader.name, "compare", **looked_at(look), **{"with": [one.name for one in readers[1:]]}),
+            figure_url(reader.name, "compare", **looked_at(look), **{"with": [*drawn]}, drawn=[*drawn.values()]),
             run=reader.name,
             parts=SHOWN,
             group="-".join(one.run_id for one in readers) + look.view(),
@@ -61,7 +63,9 @@ def compare_panel(reader: RunReader) -> float | None:
         show_numbers(contestants, reader.name)
     with failing_alone("comparison in pictures"):
         show_pictures(readers)
-    return LIVE_SECONDS if any(is_live(one.run) for one in readers[1:]) else None
+    for name, shown in drawn.items():
+        watch(name, PARTS, shown, seconds=SECONDS, key=f"compared_{name}", is_another=True)
+    return None
 
 
 def chosen_readers(others: list[str]) -> list[RunReader]:

@@ -20,7 +20,7 @@ from starlette.routing import Route
 from dashboard import report
 from dashboard.data.reader import RunReader
 from dashboard.data.runs import open_reader, run_lines
-from dashboard.data.versions import versions
+from dashboard.data.versions import PARTS, is_live, version, versions
 from dashboard.server.exports import EXPORTS
 from dashboard.server.rechecks import RECHECKS
 from dashboard.story.cards import cards
@@ -50,6 +50,9 @@ def screen_routes() -> list[Route]:
 
     def runs(request: Request) -> Response:
         return answer(request, lambda: [asdict(line) for line in run_lines()])
+
+    def versions_now(request: Request) -> Response:
+        return answer(request, lambda: versions_of(request))
 
     def all_cards(request: Request) -> Response:
         zone = zone_of(request.query_params.get("zone"))
@@ -81,11 +84,20 @@ def screen_routes() -> list[Route]:
         Route("/screen/{run}.json", first_screen),
         Route("/snapshots/{run}.json", snapshots),
         Route("/runs.json", runs),
+        Route("/versions/{run}.json", versions_now),
         Route("/cards.json", all_cards),
         Route("/machine/{run}.json", machine_now),
         Route("/log/{run}/{role}.json", log_now),
         Route("/report/{run}.html", report_file),
     ]
+
+
+def versions_of(request: Request) -> dict[str, Any]:
+    """The versions of the `parts` that a page shows of a run beside its own, and whether they change soon."""
+    reader = reader_of(request.path_params["run"])
+    asked = request.query_params.get("parts", "").split(",")
+    known = {part: version(reader.run, [part]) for part in PARTS if part in asked}
+    return {"run": reader.name, "live": is_live(reader.run), "versions": known}
 
 
 def document(request: Request) -> dict[str, Any]:

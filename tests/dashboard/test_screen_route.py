@@ -42,6 +42,16 @@ def test_the_document_tells_which_parts_of_the_run_have_changed(visitor: TestCli
     assert {part for part in before if before[part] != after[part]} == {"notes"}
 
 
+def test_the_versions_of_another_run_are_told_by_themselves(visitor: TestClient, finished: FakeRun) -> None:
+    first = visitor.get("/versions/finished.json?parts=metrics,notes,absent")
+    assert first.json()["run"] == "finished"
+    assert [*first.json()["versions"]] == ["metrics", "notes"]
+    notes.star(finished.run, 40, True)
+    again = visitor.get("/versions/finished.json?parts=metrics", headers={"If-None-Match": first.headers["ETag"]})
+    assert again.json()["versions"]["metrics"] == first.json()["versions"]["metrics"]
+    assert visitor.get("/versions/absent.json").status_code == 404
+
+
 def test_the_machine_tells_what_is_in_use_and_every_program_of_the_run(visitor: TestClient, finished: FakeRun) -> None:
     with hold_slot(finished.run, "evaluator"), hold_slot(finished.run, "evaluator"):
         told = visitor.get("/machine/finished.json").json()
