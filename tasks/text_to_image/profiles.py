@@ -19,6 +19,7 @@ GENERAL_CLIP = "openai/clip-vit-base-patch32"
 NO_FACES = "none"
 """`evaluation.face` where no face encoder is wanted."""
 FACE_LOSS = "face_loss"
+JUDGE_SCORE = "judge_score"
 """The only loss that needs a face encoder."""
 
 
@@ -177,6 +178,7 @@ def _weights_at_fault(config: Config) -> list[tuple[str, str]]:
         profile.without_reference if config.evaluation.prompts else {},
     ]
     counted = list(dict.fromkeys(name for group in groups for name in group))
+    counted += [JUDGE_SCORE] if config.evaluation.judge else []  # it counts for every prompt, once votes agree with it
     problems = [_refusal(name, profile, config.evaluation.profile) for name in given if name not in counted]
     if not problems and any(group and not any(weights[name] for name in group) for group in groups):
         problems = ["evaluation.weights leaves nothing with a weight above 0 for some or all prompts"]
@@ -189,6 +191,8 @@ def _refusal(name: str, profile: Profile, called: str) -> str:
         return f"{head} counts only for prompts of your own (evaluation.prompts)"
     if name in profile.with_reference:
         return f"{head} compares with held-out pictures (data.num_validation)"
+    if name == JUDGE_SCORE:
+        return f"{head} a model gives that judges (evaluation.judge)"
     near = difflib.get_close_matches(name, profile.weights, n=1)
     hint = f", did you mean {near[0]}?" if near else ""
     return f"{head} the profile {called} does not weigh{hint}"

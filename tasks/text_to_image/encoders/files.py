@@ -31,6 +31,16 @@ def locate(source: str) -> Path:
     return _cached(source) or _download(source)
 
 
+def on_this_machine(source: str) -> Path | None:
+    """The folder of `source` without asking the network; None: it is not here.
+
+    Raises:
+        ModelError: it is neither a folder nor a hub id.
+    """
+    folder = Path(source).expanduser()
+    return folder if folder.is_dir() else _cached(source)
+
+
 def is_at_hand(hub_id: str, *, ask_hub: bool) -> bool:
     """Whether its weights are in the cache, or else, if the hub may be asked, whether the hub answers."""
     if _cached(hub_id):

@@ -15,6 +15,8 @@ from typing import Any, Literal
 
 from shared.config import targets
 from shared.config.schema import POCKET, Config, LoraConfig
+from shared.errors import ModelError
+from tasks.text_to_image.encoders import files
 from tasks.text_to_image.families.family import Family
 from tasks.text_to_image.models import base_model
 from tasks.text_to_image.models.pipeline_folder import read_json
@@ -29,6 +31,8 @@ CLIP_BYTES = 0.6 * GIB
 """FashionCLIP (ViT-B/32) in fp32: 151 million weights."""
 SEGMENTER_BYTES = 0.7 * GIB
 """A SegFormer B3 in fp32, 47 million weights, and its activations for one picture of 512 × 512."""
+JUDGE_WEIGHTS = 2e9
+"""Of a judge that is not on this machine yet: assumed, as of a small one."""
 
 DECODING_BYTES, ENCODING_BYTES = 12.0, 10.0
 """Per pixel and channel of the VAE's first level, fp16."""
@@ -82,13 +86,13 @@ def read_shapes(path: str, *, revision: str | None = None, variant: str | None =
     Raises:
         ModelError: not a model, or a damaged one, or without that variant.
     """
-    files, family = base_model.model_files(path, revision), base_model.family(path, revision)
-    if files is None or family is None:
+    place, family = base_model.model_files(path, revision), base_model.family(path, revision)
+    if place is None or family is None:
         return None
-    components = read_components(files, family, variant)
-    if files.is_file():
+    components = read_components(place, family, variant)
+    if place.is_file():
         return ModelShapes(family, components, family.described)
-    denoiser, vae = (read_json(files / part / "config.json") for part in (family.denoiser, "vae"))
+    denoiser, vae = (read_json(place / part / "config.json") for part in (family.denoiser, "vae"))
     return ModelShapes(family, components, denoiser, tuple(vae.get("block_out_channels", VAE_CHANNELS)))
 
 
@@ -165,6 +169,7 @@ def evaluator_footprint(model: ModelShapes, config: Config, precision: Precision
         highest: drawing[highest],
         "fashion_clip": 0.0 if settings.fashion_clip == POCKET else CLIP_BYTES,
         **({"segmenter": SEGMENTER_BYTES} if settings.segmenter else {}),
+        **({"judge": _judge_weights(settings.judge) * (2.0 if on_gpu else 4.0)} if settings.judge else {}),
         **_common_parts(model, precision, on_gpu=on_gpu),
     }
     return Footprint("evaluator", "drawing", parts)
@@ -202,6 +207,17 @@ def _encoding_parts(model: ModelShapes, config: Config, precision: Precision) ->
     return parts
 
 
+def _judge_weights(source: str) -> float:
+    """Numbers in a judge; what it computes for one picture is small beside them."""
+    try:
+        folder = files.on_this_machine(source)
+        weights = files.weights_in(folder) if folder else []
+        counted = sum(tensor.count for path in weights for tensor in read_header(path).values())
+    except (ModelError, OSError):  # told where it is loaded
+        counted = 0
+    return float(counted) or JUDGE_WEIGHTS
+
+
 def _common_parts(model: ModelShapes, precision: Precision, *, on_gpu: bool) -> dict[str, float]:
     return {"CUDA context": CUDA_CONTEXT_BYTES} if on_gpu else {"Python and libraries": PROCESS_BYTES}
 
@@ -214,18 +230,18 @@ def _frozen_bytes(model: ModelShapes, precision: Precision, quantization: str) -
     return matrices * QUANTISED_BYTES.get(quantization, BYTES[precision]) + others * BYTES[precision]
 
 
-def read_components(files: Path, family: Family, variant: str | None = None) -> dict[str, Tensors]:
+def read_components(place: Path, family: Family, variant: str | None = None) -> dict[str, Tensors]:
     """The tensors of each part of a diffusers folder or of a single file.
 
     Raises:
         ModelError: a file cannot be read, or is cut; or as `choose_variant`.
     """
-    if files.is_dir():
-        chosen = choose_variant(names_in(files, family.weighted_parts), variant, str(files))
-        components = {part: folder_tensors(files / part, chosen) for part in family.weighted_parts}
+    if place.is_dir():
+        chosen = choose_variant(names_in(place, family.weighted_parts), variant, str(place))
+        components = {part: folder_tensors(place / part, chosen) for part in family.weighted_parts}
         return {part: tensors for part, tensors in components.items() if tensors}
     parts: dict[str, Tensors] = {}
-    for name, tensor in read_header(files).items():
+    for name, tensor in read_header(place).items():
         for prefix, part in family.file_parts.items():
             if name.startswith(prefix):
                 parts.setdefault(part, {})[name] = tensor

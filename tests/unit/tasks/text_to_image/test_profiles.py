@@ -99,6 +99,21 @@ def test_a_weight_of_the_settings_goes_before_the_profiles() -> None:
     assert after == {**{name: weight for name, weight in before.items() if name != "color_loss"}, "visual_loss": 1.0}
 
 
+def test_a_judge_can_be_given_a_weight_where_there_is_one() -> None:
+    judged = config(judge_score=0.2)
+    with pytest.raises(ConfigError, match=r"judge_score, which a model gives that judges \(evaluation\.judge\)"):
+        require_weights(judged)
+    judged = judged.model_copy(update={"evaluation": judged.evaluation.model_copy(update={"judge": "some/model"})})
+    require_weights(judged)
+    found = {column.name: column.weight for column in metrics.descriptions(judged).losses}
+    assert found["judge_score"] == pytest.approx(0.2)
+    only = judged.evaluation.model_copy(
+        update={"weights": dict.fromkeys(weights(config()), 0.0) | {"judge_score": 1.0}}
+    )
+    with pytest.raises(ConfigError, match="leaves nothing with a weight above 0"):  # before votes it does not count
+        require_weights(judged.model_copy(update={"evaluation": only}))
+
+
 def test_weights_that_do_not_count_are_refused_all_at_once() -> None:
     with pytest.raises(ConfigError) as refused:
         require_weights(config("person", prompts=None, color_loss=1.0, subject_los=1.0, visual_loss=0.5))

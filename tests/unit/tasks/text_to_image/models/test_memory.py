@@ -123,6 +123,19 @@ def test_the_evaluator_counts_a_segmenter_where_one_is_configured() -> None:
     assert bytes_with(segmenter="owner/name") == bytes_with() + memory.SEGMENTER_BYTES
 
 
+def test_the_evaluator_counts_the_weights_of_a_judge(tmp_path: Path) -> None:
+    def parts(judge: str | None, *, on_gpu: bool = True) -> dict[str, float]:
+        settings = config(evaluation={"judge": judge} if judge else {})
+        return memory.evaluator_footprint(true_shapes("sd1"), settings, "fp16", on_gpu=on_gpu).parts
+
+    for name, count in (("model-00001-of-00002", 300), ("model-00002-of-00002", 200)):
+        save_file({"weight": np.zeros(count, np.float16)}, tmp_path / f"{name}.safetensors")
+    assert "judge" not in parts(None)
+    assert parts(str(tmp_path))["judge"] == 2 * 500
+    assert parts(str(tmp_path), on_gpu=False)["judge"] == 4 * 500
+    assert parts("nobody/nothing")["judge"] == 2 * memory.JUDGE_WEIGHTS
+
+
 def test_optimizers_differ_by_what_they_keep() -> None:
     def kept(optimizer: str) -> float:
         settings = config(train={"optimizer": optimizer})
