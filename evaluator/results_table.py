@@ -87,12 +87,17 @@ class ResultsTable:
         self._validates = config.train.validation_steps is not None and config.data.num_validation > 0
         self._results: dict[int, EvaluationResult] = {}
         self._votes: dict[Path, int] | None = None
+        self._told: set[str] = set()
 
     def rebuild(self) -> Ranking:
         """Read new results, rank them all, replace both files; ask for a stop where the rule is `auto` and says so."""
         with FileLock(self._run.metrics_lock):
             self._votes = _written(self._run)
             evidence = read_evidence(self._run, self._results)
+            for problem in evidence.votes.problems:
+                if problem not in self._told:
+                    log.warning("not counted: %s", problem)
+            self._told.update(evidence.votes.problems)
             self._results = {step: found for step, found in evidence.evaluations.items() if found.status != "skipped"}
             verdict = decide(evidence, self._config, ending(self._config))
             if verdict.best:  # before the rows: whoever sees a step in metrics.csv finds a verdict that has weighed it

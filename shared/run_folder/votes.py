@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import time
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,10 @@ from shared.run_folder.tables import whole_lines
 
 LOCK_SECONDS = 5
 MAX_LINE_BYTES = 20_000
+TORN_SECONDS = 10.0
+"""After so long without its end, nobody is writing a line any more."""
+NO_VOTE = "it is not a vote of Darkroom"
+DELETE = "delete this line"
 
 Drawn = Mapping[int, Collection[tuple[str, int]]]
 """Step → (prompt id, seed) of every picture that it drew."""
@@ -45,7 +50,7 @@ class Votes:
     ids: frozenset[str] = frozenset()
     """Of every pair that was answered, withdrawn ones too."""
     problems: tuple[str, ...] = ()
-    """A sentence for each line that does not count because something is wrong with it."""
+    """A sentence with its cure for each line, or whole file, that does not count because something is wrong with it."""
 
     @property
     def telling(self) -> tuple[Vote, ...]:
@@ -64,11 +69,16 @@ def read_votes(run: RunDir, drawn: Drawn | None = None) -> Votes:
     withdrawn: set[str] = set()
     problems: list[str] = []
     for path in sorted(run.votes.glob("*.jsonl")):
-        for place, found in _lines(run, path):
+        lines = [*_lines(run, path)]
+        if lines and all(found == NO_VOTE for _, found in lines):
+            name = path.relative_to(run.path).as_posix()
+            problems.append(f"{name}: none of its lines is a vote of Darkroom; move this file out of {run.votes.name}/")
+            continue
+        for place, found in lines:
             vote = found if isinstance(found, Vote) else None
             problem = found if isinstance(found, str) else _problem(found, record, drawn)
             if vote is None or problem:
-                problems.append(f"{place}: {problem}")
+                problems.append(f"{place}: {problem}{f'; {DELETE}' if found == NO_VOTE else ''}")
             elif vote.answer == "withdrawn":
                 withdrawn.add(vote.id)
             else:
@@ -114,9 +124,9 @@ def missing_picture(vote: Vote, drawn: Drawn) -> str:
 
 def _problem(vote: Vote, record: RunRecord | None, drawn: Drawn | None) -> str:
     if record is None or vote.run_id != record.run_id:
-        return f"it is a vote on another run ({vote.run_id[:60]})"
+        return f"it is a vote on another run ({vote.run_id[:60]}); move it into that run's folder"
     missing = missing_picture(vote, drawn) if drawn is not None and vote.answer != "withdrawn" else ""
-    return in_unit(missing, record.unit)
+    return f"{in_unit(missing, record.unit)}; {DELETE}" if missing else ""
 
 
 def _lines(run: RunDir, path: Path) -> Iterator[tuple[str, Vote | str]]:
@@ -124,24 +134,29 @@ def _lines(run: RunDir, path: Path) -> Iterator[tuple[str, Vote | str]]:
     name = path.relative_to(run.path).as_posix()
     try:
         if leads_out(path, run.path):
-            raise RunFolderError("it leads out of the run folder")
-        lines = whole_lines(path).splitlines()
-    except (RunFolderError, OSError) as error:
-        yield name, str(error)
+            raise RunFolderError("it leads out of the run folder", "put the file itself there")
+        whole, facts = whole_lines(path), path.stat()
+    except RunFolderError as error:
+        yield name, f"{error}; {error.hint}"
         return
-    for number, line in enumerate(lines, start=1):
+    except OSError as error:
+        yield name, f"it cannot be read: {error.strerror}; mend it, or move it away"
+        return
+    for number, line in enumerate(whole.splitlines(), start=1):
         if line.strip():
             yield f"{name} line {number}", _read_line(line)
+    if facts.st_size > len(whole) and time.time() - facts.st_mtime > TORN_SECONDS:
+        yield name, f"its last line is cut off; {DELETE}, or vote again under this name"
 
 
 def _read_line(line: bytes) -> Vote | str:
     if len(line) > MAX_LINE_BYTES:
-        return "it is too long for a vote"
+        return NO_VOTE
     try:
         tree = json.loads(line)
         major = int(str(tree.get("schema", "1")).partition(".")[0])
     except (ValueError, AttributeError, RecursionError):
-        return "it is not a vote of Darkroom"
+        return NO_VOTE
     if major > SCHEMA_MAJOR:
         return f"it has schema {tree['schema']}, this version reads {SCHEMA_MAJOR}: upgrade Darkroom"
     try:

@@ -271,3 +271,14 @@ def test_both_evaluations_together_have_the_last_word(make_paper_run: RunMaker) 
     assert "with 1 new seed on the same 4 held-out pairs of one prompt. Both evaluations together choose step 20" in (
         best.reason
     )
+
+
+def test_votes_that_do_not_count_are_named_in_the_log_once(run: RunDir, caplog: pytest.LogCaptureFixture) -> None:
+    run.votes.mkdir()
+    (run.votes / "anna.jsonl").write_bytes(b"\xff\xfe\n")
+    table = ResultsTable(run)
+    table.rebuild()
+    table.rebuild()
+    assert [record.getMessage().partition(";")[0] for record in caplog.records] == [
+        "not counted: votes/anna.jsonl: none of its lines is a vote of Darkroom"
+    ]

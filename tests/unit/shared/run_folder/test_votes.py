@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -100,9 +101,27 @@ def test_every_line_that_cannot_count_is_told_and_the_rest_counts(run: RunDir) -
         "line 4: answer: ",
         "line 5: it has schema 2.0, this version reads 1: upgrade Darkroom",
         "line 6: there is no picture of prompt 'p0' with seed 7 at step 20 and step 40",
-        "line 7: it is a vote on another run (another)",
+        "line 7: it is a vote on another run (another); move it into that run's folder",
+        "line 2: it is not a vote of Darkroom; delete this line",
     ):
         assert text in said
+
+
+def test_a_file_that_is_no_file_of_votes_is_told_once_with_the_cure_and_the_others_count(run: RunDir) -> None:
+    append_vote(run, vote(run, "a"))
+    (run.votes / "binary.jsonl").write_bytes(bytes(range(256)) * 20 + b"\n")
+    (run.votes / "folder.jsonl").mkdir()
+    torn = run.votes / "torn.jsonl"
+    torn.write_bytes(vote(run, "b", voter="torn").to_line()[:-20])
+    assert not any("torn" in text for text in read_votes(run).problems), "it may be written at this moment"
+    os.utime(torn, (0, 0))
+    found = read_votes(run)
+    assert [one.id for one in found.given] == ["a"]
+    assert found.problems == (
+        "votes/binary.jsonl: none of its lines is a vote of Darkroom; move this file out of votes/",
+        f"votes/folder.jsonl: {run.votes / 'folder.jsonl'} is not a file; move {run.votes / 'folder.jsonl'} away",
+        "votes/torn.jsonl: its last line is cut off; delete this line, or vote again under this name",
+    )
 
 
 def test_a_link_out_of_the_run_is_neither_read_nor_written(run: RunDir, tmp_path: Path) -> None:
@@ -111,7 +130,10 @@ def test_a_link_out_of_the_run_is_neither_read_nor_written(run: RunDir, tmp_path
     run.votes.mkdir()
     run.votes_of("anna").symlink_to(outside)
     found = read_votes(run)
-    assert (found.given, found.problems) == ((), ("votes/anna.jsonl: it leads out of the run folder",))
+    assert (found.given, found.problems) == (
+        (),
+        ("votes/anna.jsonl: it leads out of the run folder; put the file itself there",),
+    )
     with pytest.raises(RunFolderError, match="leads out"):
         append_vote(run, vote(run, "b"))
 
