@@ -78,7 +78,11 @@ class Bringing:
         unchanged = self._before.get(one.label) == one.state
         if not one.fault:
             return unchanged or one.seconds_unchanged > SETTLED_SECONDS
-        return when == "also what has stopped changing" and unchanged and one.seconds_unchanged > DAMAGED_SECONDS
+        if not unchanged or one.seconds_unchanged <= DAMAGED_SECONDS:
+            return False
+        if when == "only what is whole":
+            self._tell(f"{one.label} waits: it {one.fault}, and no longer grows")
+        return when == "also what has stopped changing"
 
     def _take(self, one: Found, step: int, taken: dict[int, str]) -> bool:
         """Whether it was taken now."""
@@ -87,7 +91,9 @@ class Bringing:
             if not taking.take(self.run, one, step, self._tell):
                 return False
             taken[step] = one.label
-            if self.announces:
+            if one.fault:
+                self._tell(f"{one.label} cannot be evaluated, as {self._counted} {step}: it {one.fault}")
+            elif self.announces:
                 self._tell(f"found {self._counted} {step} ({one.label})")
             return True
         if label != one.label:

@@ -23,14 +23,14 @@ from shared.run_folder.records.export_format import ExportFormat
 from shared.run_folder.records.run_record import Imported
 from shared.run_folder.run_dir import RunDir
 from tasks.text_to_image import profiles, task
+from tasks.text_to_image.foreign import fitting, numbering, pictures, taking
 from tasks.text_to_image.foreign import former as former_run
-from tasks.text_to_image.foreign import numbering, pictures, taking
 from tasks.text_to_image.foreign.bringing import Bringing
 from tasks.text_to_image.foreign.former import Former
 from tasks.text_to_image.foreign.found import Contents, Found, Search
 from tasks.text_to_image.foreign.numbering import Numbered
 from tasks.text_to_image.foreign.settings import Options, config_of, continued, run_of
-from tasks.text_to_image.models import adaptable, base_model, lora_file
+from tasks.text_to_image.models import base_model
 
 Value = TypeVar("Value")
 EXPORTS = (
@@ -74,11 +74,11 @@ def open_folder(folder: Path, options: Options, say: Say, *, follows: bool) -> t
     if options.base:
         checked(lambda: base_model.identify(options.base))
     if contents and options.base and not problems:
-        checked(lambda: _require_some_fit(contents.loras, options.base))
+        checked(lambda: fitting.require_some(folder, contents.loras, options.base, follows=follows))
     _raise(problems)
     assert contents
     assert num_references is not None
-    for sentence in _about(folder, contents, numbered):
+    for sentence in _about(folder, contents, numbered, follows=follows):
         say(sentence)
     if former:
         run = _go_on(folder, given, options, former, num_references, say)
@@ -105,6 +105,8 @@ def _contents(folder: Path, options: Options, former: Former | None, *, follows:
         contents = Search(folder, options.pattern).look()
     except OSError as error:
         cure = "give the folder of LoRA files"
+        if follows and not folder.exists():
+            cure += f"; if your trainer will make it later: `mkdir -p {shlex.quote(str(folder))}` first"
         if former:
             cure += f"; if it was moved: `{new_folder_command(former.run.path)}`"
         raise ConfigError(f"{folder} cannot be read: {error.strerror}", cure) from None
@@ -162,23 +164,6 @@ def _require_profile(options: Options) -> None:
         )
 
 
-def _require_some_fit(loras: Collection[Found], base: str) -> None:
-    """Those that do not fit fail alone, with their reason; a base model that fits none is a mistake."""
-    family, weights = base_model.family(base), adaptable.of_files(base)
-    reasons: dict[str, str] = {}
-    for one in loras:
-        try:
-            reason = one.fault or adaptable.misfit(lora_file.look(one.place), family, weights)
-        except ConfigError as error:
-            reason = str(error).removeprefix(f"{one.place} ")
-        if not reason:
-            return
-        reasons[one.label] = reason
-    if reasons:
-        listed = "".join(f"\n       {label}: {reason}" for label, reason in [*reasons.items()][:10])
-        raise ConfigError(f"no LoRA fits the base model {base}:{listed}", "give the base model that they are for")
-
-
 def _data(folder: Path, options: Options) -> Path:
     """The data set of the run. Where references and training pictures are given, its links are made here."""
     if options.references and options.train_pictures:
@@ -231,16 +216,17 @@ def _go_on(folder: Path, given: Options, options: Options, former: Former, num_r
     return run
 
 
-def _about(folder: Path, contents: Contents, numbered: Numbered | None) -> Iterable[str]:
+def _about(folder: Path, contents: Contents, numbered: Numbered | None, *, follows: bool) -> Iterable[str]:
     """What was found, before anything is drawn."""
     if numbered:
         by = f" of {contents.trainer}" if contents.trainer else ""
-        yield f"{len(numbered.loras)} LoRAs{by} in {folder.resolve()}:"
+        count = "1 LoRA" if len(numbered.loras) == 1 else f"{len(numbered.loras)} LoRAs"
+        yield f"{count}{by} in {folder.resolve()}:"
         width = max(len(str(step)) for step in numbered.loras)
         for step, one in numbered.loras.items():
             epoch = one.name.epoch or one.facts.epoch
             also = f", epoch {epoch}" if epoch and numbered.unit == "step" else ""
-            broken = f" ({one.fault})" if one.fault else ""
+            broken = f" ({'waits: ' if follows else ''}it {one.fault})" if one.fault else ""
             yield f"  {numbered.unit} {step:{width}}{also}: {one.label}{broken}"
         yield from numbered.said
     if contents.others:

@@ -169,7 +169,8 @@ def _look(
     try:
         headers = [lora_file.header(file) for file in files if file.suffix == ENDING]
     except ConfigError as error:
-        return Found(place, files, label, names.read(name), Facts(), str(error).replace(f"{place} ", ""), state)
+        fault = str(error).removeprefix(f"{place} ").replace(f"{place}/", "holds a file that cannot be read: ")
+        return Found(place, files, label, names.read(name), Facts(), fault, state)
     if not any(LORA_KEY.search(key) for tensors, _ in headers for key in tensors):
         return None
     facts = header.read({key: value for _, metadata in headers for key, value in metadata.items()})

@@ -44,13 +44,13 @@ def number(loras: Sequence[Found], same: Same, unit: Unit | None = None) -> Numb
     placed = [(step, one) for one in loras if (step := steps[one.label]) is not None]
     last = [one for one in loras if steps[one.label] is None and not one.name.is_numbered]
     unplaced = [one for one in loras if steps[one.label] is None and one.name.is_numbered]
-    said = [*apart, *(f"{one.label} waits: {one.fault}" for one in unplaced if one.fault)]
+    said = [*apart, *(f"{one.label} waits: it {one.fault}" for one in unplaced if one.fault)]
     if lost := [one.label for one in unplaced if not one.fault]:
         raise ConfigError(
             f"{_some(lost)}: an epoch's number, where others have a step's, and no header tells the steps of an epoch",
             "name those of one kind with --files, such as --files '*step*'",
         )
-    if unit == "epoch":
+    if unit == "epoch" and any(_epoch(one) for one in loras if not one.fault):
         said.append("no file tells its step: the numbers are epochs")
     for one in last:  # at most one
         reached = [step for step, _ in placed]
@@ -81,13 +81,16 @@ def _of_one_training(loras: Sequence[Found]) -> tuple[list[Found], list[str]]:
 
 def _unit(loras: Sequence[Found]) -> Unit:
     has_steps = any(one.name.step or one.facts.step for one in loras)
-    has_epochs = any(one.name.epoch or one.facts.epoch for one in loras)
-    return "epoch" if has_epochs and not has_steps else "step"
+    return "epoch" if any(map(_epoch, loras)) and not has_steps else "step"
+
+
+def _epoch(one: Found) -> int | None:
+    return one.name.epoch or one.facts.epoch
 
 
 def _step(one: Found, unit: Unit, per_epoch: float | None) -> int | None:
     """None: neither its name nor its header tells."""
-    epoch = one.name.epoch or one.facts.epoch
+    epoch = _epoch(one)
     if unit == "epoch":
         return epoch
     step = one.name.step or one.facts.step

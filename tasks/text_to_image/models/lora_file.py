@@ -259,8 +259,12 @@ def header(place: Place) -> tuple[Tensors, dict[str, str]]:
     try:
         with cast("BinaryIO", place.open("rb")) as file:
             length = int.from_bytes(file.read(8), "little")
-            tree: Any = json.loads(file.read(length)) if length <= MAX_HEADER_BYTES else None
+            text = file.read(length) if length <= MAX_HEADER_BYTES else b""
             size = file.seek(0, 2)
+        if size == 0 or (text.startswith(b"{") and len(text) < length):
+            told = f"has {size} bytes, its header alone has {length}" if size else "is empty"
+            raise ConfigError(f"{place} {told}", "download or copy it again")
+        tree: Any = json.loads(text)
         metadata: dict[str, str] = tree.pop("__metadata__", {})
         tensors = {str(name): TensorShape(tuple(entry["shape"]), entry["dtype"]) for name, entry in tree.items()}
         end = 8 + length + max((entry["data_offsets"][1] for entry in tree.values()), default=0)

@@ -79,8 +79,12 @@ def of_pictures(folder: Path, count: int, seed: int) -> Path:
     return folder
 
 
-def opened(folder: Path, tmp_path: Path, **options: object) -> tuple[RunDir, list[str]]:
+def opened(folder: Path, tmp_path: Path, *, follows: bool = False, **options: object) -> tuple[RunDir, list[str]]:
     said: list[str] = []
     given = {"base": "", "output": tmp_path / "runs", "overrides": ("data.resolution=32",), **options}
-    run, _ = folder_run.open_folder(folder, Options(**given), said.append, follows=False)  # type: ignore[arg-type]
+    run, _ = folder_run.open_folder(folder, Options(**given), said.append, follows=follows)  # type: ignore[arg-type]
     return run, said
+
+
+def followed(folder: Path, tmp_path: Path, **options: object) -> tuple[RunDir, list[str]]:
+    return opened(folder, tmp_path, follows=True, **options)

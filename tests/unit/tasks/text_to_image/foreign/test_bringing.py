@@ -149,3 +149,22 @@ def test_epochs_stay_the_unit_of_a_run_that_began_with_them(folder: Folder) -> N
     write(folder.path / "dress-000002.safetensors", ss_steps="100", ss_epoch="2")
     folder.bring()
     assert steps_in(folder.run.snapshots) == {1, 2}
+
+
+def test_what_is_not_whole_decides_no_unit_and_is_never_announced_as_found(folder: Folder) -> None:
+    folder.bringing.announces = True
+    file = write(folder.path / "dress-000001.safetensors", ss_steps="600")
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-5])
+    age(file)
+    folder.bring()
+    folder.bring()
+    broken = f"it has {len(whole) - 5} bytes, its header says {len(whole)}"
+    assert folder.said == [f"{file.name} waits: {broken}, and no longer grows"]
+    file.write_bytes(whole)
+    age(file)
+    folder.bring()
+    assert folder.said[1:] == [f"found step 600 ({file.name})"]
+    (folder.path / "dress-step00000700.safetensors").touch()
+    folder.bring("everything")
+    assert folder.said[2:] == ["dress-step00000700.safetensors cannot be evaluated, as step 700: it is empty"]

@@ -5,13 +5,15 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from shared.errors import ConfigError, DarkroomError, ModelError, RunFolderError
 from shared.launch.resume import require_trainable
 from shared.run_folder.run_dir import steps_in
 from tests.conftest import check
-from tests.unit.tasks.text_to_image.foreign.conftest import of_pictures, opened, write
+from tests.unit.tasks.text_to_image.foreign.conftest import MODULE, followed, of_pictures, opened, write
 
 
 def test_it_becomes_a_run_of_links_whose_references_are_all_held_out(
@@ -150,6 +152,16 @@ def damaged(folder: Path) -> None:
         file.write_bytes(file.read_bytes()[:-3])
 
 
+def empty_file(folder: Path) -> None:
+    no_lora(folder)
+    (folder / "dress-000001.safetensors").touch()
+
+
+def lokr(folder: Path) -> None:
+    no_lora(folder)
+    save_file({f"{MODULE}.lokr_w1": np.ones((2, 2), np.float32)}, folder / "dress-000001.safetensors")
+
+
 FAULTS = {
     "no LoRA": (no_lora, "holds no LoRA, but notes.txt", "where a trainer saves LoRAs"),
     "empty": (empty, "dress is empty$", "--follow"),
@@ -168,7 +180,13 @@ FAULTS = {
         "1 of its 1 modules are not in the base model",
         "the base model that they are for",
     ),
-    "all damaged": (damaged, "bytes, its header says", "the base model that they are for"),
+    "all damaged": (
+        damaged,
+        "no LoRA in .* can be read:(\n.*: it has .* bytes, its header says .*){3}",
+        "copy or download",
+    ),
+    "an empty file": (empty_file, r"no LoRA in .* can be read:\n +dress-000001\.safetensors: it is empty", "--follow"),
+    "a LoKr": (lokr, r"no LoRA in .* can be read:\n +dress-000001\.safetensors: it is a LoKr", "save plain LoRAs"),
 }
 
 
@@ -182,6 +200,30 @@ def test_a_folder_that_cannot_be_evaluated_is_refused(
         opened(trained, tmp_path, base=str(base), references=real)
     assert cure in refused.value.hint
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_file_that_is_still_being_written_waits_where_others_may_come(
+    trained: Path, base: Path, real: Path, tmp_path: Path
+) -> None:
+    file = trained / "dress-000001.safetensors"
+    whole = file.read_bytes()
+    empty(trained)
+    file.write_bytes(whole[:-3])
+    run, said = followed(trained, tmp_path, base=str(base), references=real)
+    assert steps_in(run.snapshots) == set()
+    assert said == [
+        f"1 LoRA in {trained}:",
+        f"  epoch 1: {file.name} (waits: it has {len(whole) - 3} bytes, its header says {len(whole)})",
+    ]
+    of_sdxl(trained)
+    with pytest.raises(ConfigError, match="no LoRA fits the base model"):
+        followed(trained, tmp_path, base=str(base), references=real, new=True)
+
+
+def test_a_folder_that_is_made_later_can_be_followed_once_it_is_there(base: Path, real: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read") as refused:
+        followed(tmp_path / "later", tmp_path, base=str(base), references=real)
+    assert f"`mkdir -p {tmp_path / 'later'}`" in refused.value.hint
 
 
 @pytest.mark.parametrize("option", ["base", "references"])

@@ -80,12 +80,24 @@ def garbage(path: Path) -> Path:
     return path
 
 
+def empty(path: Path) -> Path:
+    path.touch()
+    return path
+
+
+def cut_in_its_header(path: Path) -> Path:
+    path.write_bytes((5000).to_bytes(8, "little") + b'{"__metadata__": ')
+    return path
+
+
 FAULTS: dict[str, tuple[Callable[[Path], Path], str, str]] = {
     "not there": (lambda path: path, "does not exist", "give a LoRA"),
     "a pickle": (a_pickle, "is a pickle, which can run any code", "as .safetensors"),
     "a folder of pickles": (pickles, "is a pickle", "as .safetensors"),
     "no archive": (no_archive, "cannot be read", "give a LoRA"),
     "garbage": (garbage, "is no safetensors file", "give a LoRA"),
+    "empty": (empty, "is empty", "download or copy it again"),
+    "cut in its header": (cut_in_its_header, "has 25 bytes, its header alone has 5000", "download or copy it again"),
     "truncated": (truncated, "bytes, its header says", "download or copy it again"),
     "no LoRA": (lambda path: lone_key(path, "model.weight"), "is no LoRA .* it holds model.weight", "give a LoRA"),
     "LoHa": (
