@@ -7,8 +7,10 @@ prefers i to j with probability 1 / (1 + exp(-(strength_i - strength_j) / scale)
 
 How well people tell two strengths apart (the scale) and how far the eye differs from the metrics (the width) are not
 known either. Both are tried on a grid, and every point of it counts as much as it explains the votes: so votes that
-contradict the metrics widen what is believed possible, and votes that agree with them do not. At each point, the
-posterior is taken to be Gaussian around its mode (Laplace's approximation).
+contradict the metrics widen what is believed possible, and votes that agree with them do not. At each point, strengths
+are drawn around the mode of the posterior, half as wide as the posterior is there and half as wide as the prior, and
+weighed by what the posterior is at them (importance sampling). A Gaussian around the mode would be wrong where votes
+are unanimous: there the posterior is skew.
 """
 
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
@@ -20,7 +22,7 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit, xlogy
+from scipy.special import expit, log_expit, xlogy
 
 from shared.run_folder.averages import ends
 from shared.run_folder.records.contest import Contest
@@ -39,6 +41,10 @@ RANGE = 0.3
 OWN = 0.1
 """Share of that variance that neighbours do not have in common."""
 NUM_DRAWS = 4096
+NUM_TRIED = 1024
+"""Draws that are weighed, at each point of the grid."""
+FREEDOM = 5
+"""Of Student's t, whose tails are to be longer than the posterior's."""
 NUM_NEWTON = 30
 TOLERANCE = 1e-9
 JITTER = 1e-6
@@ -120,21 +126,26 @@ class Posterior:
     def _draw(self, contest: Contest, found: Sequence[Comparison]) -> Numbers:
         """(N, S), with the scale that belongs to each draw in `_scales_N`."""
         means_S, unit = np.array(contest.means), contest.unit
-        likeness_SS = _likeness(contest.steps)
-        parts: list[tuple[float, float, Numbers, Numbers]] = []  # log evidence, scale, mode, root of the covariance
+        likeness_SS, wins_SS = _likeness(contest.steps), self._wins(found)
+        random, count = np.random.default_rng(0), len(means_S)
+        normal_NS = random.standard_normal((NUM_TRIED, count))
+        student_NS = normal_NS / np.sqrt(random.chisquare(FREEDOM, (NUM_TRIED, 1)) / FREEDOM)
+        tried: list[Numbers] = []
+        logs: list[Numbers] = []
         for width in WIDTHS:
             covariance_SS = np.array(contest.covariance) + (width * unit) ** 2 * likeness_SS
             covariance_SS += JITTER * covariance_SS.diagonal().max() * np.eye(len(means_S))
             for scale in SCALES:
-                parts.append(_laplace(means_S, covariance_SS, self._wins(found), scale * unit))
-        logs_K = np.array([part[0] for part in parts])
-        weights_K = np.exp(logs_K - logs_K.max())
-        random = np.random.default_rng(0)
-        counts_K = _shared_out(weights_K / weights_K.sum(), NUM_DRAWS)
-        normal_NS = random.standard_normal((NUM_DRAWS, len(means_S)))
-        rows = np.split(normal_NS, np.cumsum(counts_K)[:-1])
-        self._scales_N = np.repeat([part[1] for part in parts], counts_K)
-        return np.concatenate([mode + row @ root.T for row, (_, _, mode, root) in zip(rows, parts, strict=True)])
+                mode_S, root_SS = _mode(means_S, covariance_SS, wins_SS, scale * unit)
+                roots = root_SS, np.linalg.cholesky(covariance_SS)
+                away_NS = np.concatenate([student_NS[place::2] @ root.T for place, root in enumerate(roots)])
+                proposed_N = np.logaddexp.reduce([_log_student(away_NS, root) for root in roots])
+                posterior_N = _log_posterior(mode_S + away_NS, means_S, covariance_SS, wins_SS, scale * unit)
+                tried.append(mode_S + away_NS)
+                logs.append(posterior_N - proposed_N)
+        chosen = _resampled(np.concatenate(logs), NUM_DRAWS)
+        self._scales_N = np.tile(np.repeat(np.array(SCALES) * unit, NUM_TRIED), len(WIDTHS))[chosen]
+        return np.concatenate(tried)[chosen]
 
     def _wins(self, found: Sequence[Comparison]) -> Numbers:
         """(S, S): how many votes the first of each two got against the second."""
@@ -159,10 +170,8 @@ def _likeness(steps: Sequence[int]) -> Numbers:
     return near_SS
 
 
-def _laplace(
-    means_S: Numbers, covariance_SS: Numbers, wins_SS: Numbers, scale: float
-) -> tuple[float, float, Numbers, Numbers]:
-    """(log evidence, scale, mode, root of the covariance around it)."""
+def _mode(means_S: Numbers, covariance_SS: Numbers, wins_SS: Numbers, scale: float) -> tuple[Numbers, Numbers]:
+    """(mode of the posterior, root of the covariance that its curvature there gives)."""
     precision_SS = np.linalg.inv(covariance_SS)
     mode_S, votes_SS = means_S.copy(), wins_SS + wins_SS.T
     for _ in range(NUM_NEWTON):
@@ -174,12 +183,26 @@ def _laplace(
             break
     chances_SS = expit((mode_S[:, None] - mode_S) / scale)
     around_SS = np.linalg.inv(precision_SS + _curvature(votes_SS, chances_SS, scale))
-    off_S = mode_S - means_S
-    log_likelihood = float(xlogy(wins_SS, chances_SS).sum())
-    log_prior = -0.5 * float(off_S @ precision_SS @ off_S)
-    log_volumes = 0.5 * (np.linalg.slogdet(around_SS)[1] - np.linalg.slogdet(covariance_SS)[1])
-    root_SS = np.asarray(np.linalg.cholesky(around_SS), dtype=np.float64)
-    return log_likelihood + log_prior + float(log_volumes), scale, mode_S, root_SS
+    return mode_S, np.asarray(np.linalg.cholesky(around_SS), dtype=np.float64)
+
+
+def _log_student(away_NS: Numbers, root_SS: Numbers) -> Numbers:
+    """(N,) Logarithm of the density of Student's t, up to what is the same for all."""
+    squares_N = (np.linalg.solve(root_SS, away_NS.T) ** 2).sum(axis=0)
+    num_dimensions = away_NS.shape[1]
+    return -0.5 * (FREEDOM + num_dimensions) * np.log1p(squares_N / FREEDOM) - np.log(root_SS.diagonal()).sum()
+
+
+def _log_posterior(
+    values_NS: Numbers, means_S: Numbers, covariance_SS: Numbers, wins_SS: Numbers, scale: float
+) -> Numbers:
+    """(N,) Up to what is the same for all."""
+    off_NS = values_NS - means_S
+    posterior_N = -0.5 * ((off_NS @ np.linalg.inv(covariance_SS)) * off_NS).sum(axis=1)
+    posterior_N -= 0.5 * float(np.linalg.slogdet(covariance_SS)[1])
+    for one, other in np.argwhere(wins_SS > 0):
+        posterior_N += wins_SS[one, other] * log_expit((values_NS[:, one] - values_NS[:, other]) / scale)
+    return posterior_N
 
 
 def _curvature(votes_SS: Numbers, chances_SS: Numbers, scale: float) -> Numbers:
@@ -188,10 +211,10 @@ def _curvature(votes_SS: Numbers, chances_SS: Numbers, scale: float) -> Numbers:
     return np.diag(weights_SS.sum(axis=1)) - weights_SS
 
 
-def _shared_out(weights_K: Numbers, count: int) -> NDArray[np.int64]:
-    """Whole numbers in these proportions, `count` in all."""
-    ends_K = np.rint(np.cumsum(weights_K) * count).astype(np.int64)
-    return np.diff(ends_K, prepend=0)
+def _resampled(logs_M: Numbers, count: int) -> NDArray[np.int64]:
+    """So many places, each as often as its weight asks for. logs_M: logarithms of the weights."""
+    ends_M = np.cumsum(np.exp(logs_M - logs_M.max()))
+    return np.searchsorted(ends_M, (np.arange(count) + 0.5) / count * ends_M[-1])
 
 
 def _entropy(chance: Numbers | float) -> Numbers:
