@@ -159,7 +159,7 @@ def figure_data(reader: RunReader) -> dict[str, Any]:
     resumed = pauses(train, stops)
     axis = x_axis(train, "step", False, 1.0, resumed)
     look = Look(span=max(10.0, reader.config.train.max_train_steps / SPANS_PER_RUN), anchors=True)
-    failed, best_step = reader.failures(), best.step if best else None
+    failed, best_step = reader.failures(), best.step if best and best.is_chosen else None
     evaluated = [step for step in reader.drawn_steps() if step not in failed]
     events = Events(reader.snapshot_steps(), evaluated, failed, stops, resumed, best=best_step)
     last_step = max(reader.last_step(), *reader.evaluated_steps(), 1)

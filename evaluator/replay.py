@@ -44,7 +44,8 @@ from shared.statistics.paired import estimate
 NOT_RECOMMENDED = 4
 """Exit code: every snapshot fails a guard or shows a sign of overfitting."""
 NO_VERDICT = 3
-"""Exit code: step 0, or every snapshot, has no evaluation yet, so nothing can be compared."""
+"""Exit code: step 0, or every snapshot, has no evaluation yet, so nothing can be compared; or no metric ranks the
+snapshots, and nobody has voted."""
 
 
 SMOOTHED = (
@@ -139,15 +140,17 @@ def _weighed(metrics: MetricDescriptions, weights: Mapping[str, float]) -> Metri
 def _snapshots(verdict: Verdict, results: Mapping[int, EvaluationResult]) -> tuple[SnapshotReplay, ...]:
     ranking = verdict.ranking
     summaries = {summary.step: summary for summary in ranking.summaries}
-    levels = {summary.step: ranking.trend.level(summary.step) for summary in ranking.candidates}
+    smoothed = () if ranking.is_unmeasured else ranking.candidates
+    levels = {summary.step: ranking.trend.level(summary.step) for summary in smoothed}
     eligible = {summary.step for summary in ranking.eligible}
+    behind = {} if ranking.is_unmeasured else ranking.behind
     return tuple(
         SnapshotReplay(
             step=step,
             status=result.status,
             **_numbers(summaries.get(step)),
             smoothed=levels.get(step),
-            behind=interval(ranking.behind.get(step)),
+            behind=interval(behind.get(step)),
             eligible=step in eligible,
         )
         for step, result in results.items()
@@ -183,8 +186,9 @@ def show(verdict: Replay, console: Console) -> None:
         table.add_row(label(row.step), *numbers, signs, in_unit(_remark(row, best), verdict.unit))
     console.print(table)
     if best:
-        about = f"{SMOOTHED if smooths else NOT_SMOOTHED} {COLUMNS}"
-        console.print(in_unit(about, verdict.unit), markup=False)
+        if best.ranked:
+            about = f"{SMOOTHED if smooths else NOT_SMOOTHED} {COLUMNS}"
+            console.print(in_unit(about, verdict.unit), markup=False)
         console.print(best.reason, markup=False)
         for caution in best.cautions:
             console.print(f"Caution: {caution}", markup=False)
@@ -199,9 +203,17 @@ def show(verdict: Replay, console: Console) -> None:
 def _remark(row: SnapshotReplay, best: Best | None) -> str:
     if best and row.step == best.step:
         if best.flagged:
-            return "the best of those flagged"
+            return "the best of those flagged" if best.is_chosen else "flagged, as every other one"
+        if not best.ranked:
+            return _unranked_remark(best)
         return "ship this" if best.better_than_base else "the best, but not shown to be better than step 0"
     return "" if row.status == "ok" else row.status
+
+
+def _unranked_remark(best: Best) -> str:
+    if best.votes is None:
+        return "the last that may be shipped; nothing ranks it"
+    return "ship this, by votes" if best.better_than_base else "preferred by votes, not shown to be better than step 0"
 
 
 def _range(within: Interval | None) -> str:
@@ -232,6 +244,12 @@ def remarks(run: RunDir, verdict: Replay, *, as_the_run_says: bool) -> Iterator[
             f"best.json {differs}: another version of Darkroom wrote it, or it follows from other results or votes. "
             f"`python run.py verdict {run.path} --write` writes it again."
         )
+
+
+def _code(best: Best | None) -> int:
+    if best is None or not best.is_chosen:
+        return NO_VERDICT
+    return NOT_RECOMMENDED if best.flagged else 0
 
 
 def parse_weights(text: str) -> dict[str, float]:
@@ -280,7 +298,7 @@ def main() -> int:
     if arguments.write:
         ResultsTable(run).rebuild()
     verdict = replay(run, weights, arguments.prefer)
-    code = NO_VERDICT if verdict.best is None else NOT_RECOMMENDED if verdict.best.flagged else 0
+    code = _code(verdict.best)
     if arguments.json:
         sys.stdout.buffer.write(verdict.to_json())
         return code

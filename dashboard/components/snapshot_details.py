@@ -44,7 +44,7 @@ def head_html(reader: RunReader, step: int) -> str:
 
 def marks_of(reader: RunReader, step: int, row: Mapping[str, Any] | None, best: Best | None) -> Iterable[str]:
     """Each a sign with its word."""
-    if best and best.step == step:
+    if best and best.step == step and best.is_chosen:
         yield f"★ {say('best so far') if is_live(reader.run) else say('best')}"
     if signs_of(row) or (best and step in best.passed_over):
         yield f"⚠ {say('flagged')}"

@@ -78,7 +78,7 @@ def run_line(name: str) -> RunLine:
         trainer, best = read_status(reader.run, "trainer") or read_status(reader.run, "importer"), reader.best()
         fact = process_fact("", trainer, is_alive(trainer), datetime.now(UTC))
         with counting(reader.unit):
-            said = say("best: step {step}", step=best.step) if best else ""
+            said = say("best: step {step}", step=best.step) if best and best.is_chosen else ""
         return RunLine(name, fact.value, fact.tone, said)
     return RunLine(name, say("cannot be read"), "bad", "")
 

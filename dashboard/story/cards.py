@@ -160,7 +160,7 @@ def _tell(reader: RunReader, now: datetime, zone: tzinfo) -> _Told:
     if best:
         better = evidence.gains.of(evidence.results[best.step]) if best.step in evidence.results else {}
         _, headline, tone = headline_of(evidence, best)
-        won, words = num_won(better), say("best: step {step}", step=best.step)
+        won, words = num_won(better), say("best: step {step}", step=best.step) if best.is_chosen else ""
         card = replace(card, headline=headline, headline_tone=tone, best=label(best.step), best_words=words)
         if better:
             card = replace(card, wins=won, of=len(better), won=of_units(won, len(better), evidence.unit))

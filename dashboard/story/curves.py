@@ -91,7 +91,7 @@ def quality_chart(reader: RunReader, look: Look, part: Part) -> Chart:
     metrics, best = reader.metrics(), reader.best()
     if metrics.empty:
         return _absent(from_evaluation(reader, say("Waiting for the first evaluation …")), part)
-    best_step, last_step = best.step if best else None, _axis_end(reader)
+    best_step, last_step = best.step if best and best.is_chosen else None, _axis_end(reader)
     placed = 0 if look.x == "step" else len(reader.train())
     version = ("quality", part, reader.metrics_version(), placed, best_step, look, last_step, current())
     figure = reader.keep(
@@ -117,7 +117,7 @@ def frontier_chart(reader: RunReader) -> Chart:
     prices, metrics, best = reader.descriptions.prices, reader.metrics(), reader.best()
     if not prices or metrics.empty:
         return Chart(None)
-    best_step = best.step if best else None
+    best_step = best.step if best and best.is_chosen else None
     version = ("frontier", reader.metrics_version(), best_step, current())
     figure = reader.keep(version, lambda: frontier_figure(metrics, prices, best_step))
     return Chart(figure, say("{run}: composite of each snapshot against its price", run=reader.name))

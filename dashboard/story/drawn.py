@@ -139,8 +139,10 @@ def _drawn(evidence: Evidence, step: int, version: tuple[str, str], is_newest: b
 
 
 def _mark(evidence: Evidence) -> str:
-    """Of the snapshot that best.json names."""
+    """Of the snapshot that best.json names; none where nothing says that it is the best."""
     best = evidence.best
+    if best and not best.is_chosen:
+        return ""
     return "best" if best and headline_of(evidence, best)[0] == "ship" else "leading"
 
 

@@ -88,7 +88,7 @@ class _Strip:
         won, all_of_them = num_won(better), len(better)
         seconds = evidence.backlog.ends.get(Work(step))
         eta = say("in {time}", time=about(seconds)) if seconds is not None else ""
-        is_best = best is not None and best.step == step
+        is_best = best is not None and best.step == step and best.is_chosen
         signs = [say(name) for name in signs_of(row)]
         is_averaged = is_average(step) or (self._is_averaged and step != BASE_MODEL)
         return Cell(

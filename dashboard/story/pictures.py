@@ -88,7 +88,9 @@ def side_title(evidence: Evidence, step: int | None) -> str:
         return say("no snapshot yet")
     if step == BASE_MODEL:
         return say("base")
-    return say("step {step}", step=step) + (" ★" if evidence.best and evidence.best.step == step else "")
+    return say("step {step}", step=step) + (
+        " ★" if evidence.best and evidence.best.step == step and evidence.best.is_chosen else ""
+    )
 
 
 def typical_pair(evidence: Evidence) -> tuple[str, int] | None:

@@ -116,10 +116,11 @@ def verdict_words(step: int, row: Mapping[str, Any] | None, best: Best | None = 
     if row.get("status") == "skipped":
         return say("skipped: {reason}", reason=row.get("reason"))
     low, high = row.get("composite_low", nan), row.get("composite_high", nan)
-    if not all(map(isfinite, (low, high))):
+    is_ranked = best is None or best.ranked
+    if is_ranked and not all(map(isfinite, (low, high))):
         return say("evaluated, no interval")
-    words = say("no clear difference from the base model")
-    if is_sure(row.get("sure"), "composite") and not low <= 0 <= high:
+    words = say("no clear difference from the base model") if is_ranked else say("evaluated, no metric ranks it")
+    if is_ranked and is_sure(row.get("sure"), "composite") and not low <= 0 <= high:
         words = say("better than the base model (95 %)") if high < 0 else say("worse than the base model (95 %)")
     if signs := [say(name) for name in signs_of(row)]:
         words = say("{verdict}; signs of overfitting: {signs}", verdict=words, signs=", ".join(signs))

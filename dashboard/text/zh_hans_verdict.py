@@ -148,4 +148,18 @@ TEXTS: dict[str, str] = {
     "the newest {count} snapshots show signs of overfitting": "最新的 {count} 个快照都有过拟合迹象",
     "the remaining {steps} steps will hardly improve the composite by {difference:g}, the least that matters: the trend of the last {count} snapshots would improve it by {bound:.2f} at most": "剩下的 {steps} 步很难让综合得分再改善 {difference:g}（有意义的最小幅度）：按最近 {count} 个快照的趋势，最多改善 {bound:.2f}",
     "the remaining {steps} steps will hardly improve the composite by {difference:g}, the least that matters: the trend of the last {count} snapshots would worsen it by {bound:.2f} at least": "剩下的 {steps} 步很难让综合得分再改善 {difference:g}（有意义的最小幅度）：按最近 {count} 个快照的趋势，至少会变差 {bound:.2f}",
+    # no metric ranks the snapshots
+    "No metric ranks the snapshots.": "没有指标能给快照排名。",
+    "No metric ranks the snapshots, and nobody has voted.": "没有指标能给快照排名，也还没有人投票。",
+    "Step {step} is the only one that may be shipped.": "第 {step} 步是唯一可以发布的。",
+    "Step {step} is named because it is the last of {count} that may be shipped; nothing shows that it is the best.": "列出第 {step} 步，只因它是 {count} 个可发布快照中的最后一个；没有任何依据表明它最好。",
+    "By the votes it is better than {base}.": "按选票，它优于{base}。",
+    "By the votes it is not shown to be better than {base}.": "选票没有显示它优于{base}。",
+    "Votes change nothing: step {step} is the only one that may be shipped.": "选票不改变结果：第 {step} 步是唯一可以发布的。",
+    "By {votes} alone, step {step} is the best of {count} snapshots that may be shipped, with a probability of {chance:.0%}.": "仅凭{votes}，第 {step} 步是 {count} 个可发布快照中最好的，概率为 {chance:.0%}。",
+    "Vote on the dashboard's page Vote: where no metric ranks the snapshots, the votes alone choose.": "请在仪表盘的“投票”页投票：没有指标能排名时，只由选票决定。",
+    "To let metrics rank them, evaluate again (--new) with the {sample}s that were trained on (--train-pictures) or with reference {sample}s (--references).": "要让指标来排名，请用训练过的{sample}（--train-pictures）或参考{sample}（--references）重新评估（--new）。",
+    "No metric ranks the strengths {others}: look at their {sample}s beside those of strength 1.": "没有指标能给强度 {others} 排名：请把它们的{sample}与强度 1 的放在一起看。",
+    "sharpness is {value} of the base model's; a sign if the whole interval is over {limit} or under {low}": "锐度是底模的 {value}；整个区间高于 {limit} 或低于 {low} 即为迹象",
+    "the share of pixels that are not clipped is {value} of the base model's; a sign if the whole interval is under {limit}": "未过曝或死黑的像素占比是底模的 {value}；整个区间低于 {limit} 即为迹象",
 }

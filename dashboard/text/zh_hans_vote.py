@@ -51,4 +51,10 @@ TEXTS: dict[str, str] = {
     "This vote cannot be read. Wrong or missing: {fields}.": "无法读取这张选票。错误或缺失：{fields}。",
     "There is no such vote to take back.": "没有可撤销的这张选票。",
     "The vote was refused: {problem}.": "选票被拒绝：{problem}。",
+    "Vote to choose: no metric ranks the snapshots": "请投票选择：没有指标能给快照排名",
+    "Preferred by votes so far: step {step}": "选票目前偏好：第 {step} 步",
+    "Step {step} is the last of {count} that may be shipped, not the best by any measure.": "第 {step} 步是 {count} 个可发布快照中的最后一个，没有任何指标说它最好。",
+    "chosen by {votes} alone": "仅由{votes}选出",
+    "The votes alone choose: step {step}": "只由选票决定：第 {step} 步",
+    "evaluated, no metric ranks it": "已评估，没有指标能给它排名",
 }

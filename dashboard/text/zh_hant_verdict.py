@@ -148,4 +148,18 @@ TEXTS: dict[str, str] = {
     "the newest {count} snapshots show signs of overfitting": "最新的 {count} 個快照都有過擬合跡象",
     "the remaining {steps} steps will hardly improve the composite by {difference:g}, the least that matters: the trend of the last {count} snapshots would improve it by {bound:.2f} at most": "剩下的 {steps} 步很難讓綜合得分再改善 {difference:g}（有意義的最小幅度）：按最近 {count} 個快照的趨勢，最多改善 {bound:.2f}",
     "the remaining {steps} steps will hardly improve the composite by {difference:g}, the least that matters: the trend of the last {count} snapshots would worsen it by {bound:.2f} at least": "剩下的 {steps} 步很難讓綜合得分再改善 {difference:g}（有意義的最小幅度）：按最近 {count} 個快照的趨勢，至少會變差 {bound:.2f}",
+    # no metric ranks the snapshots
+    "No metric ranks the snapshots.": "沒有指標能給快照排名。",
+    "No metric ranks the snapshots, and nobody has voted.": "沒有指標能給快照排名，也還沒有人投票。",
+    "Step {step} is the only one that may be shipped.": "第 {step} 步是唯一可以發布的。",
+    "Step {step} is named because it is the last of {count} that may be shipped; nothing shows that it is the best.": "列出第 {step} 步，只因它是 {count} 個可發布快照中的最後一個；沒有任何依據表明它最好。",
+    "By the votes it is better than {base}.": "按選票，它優於{base}。",
+    "By the votes it is not shown to be better than {base}.": "選票沒有顯示它優於{base}。",
+    "Votes change nothing: step {step} is the only one that may be shipped.": "選票不改變結果：第 {step} 步是唯一可以發布的。",
+    "By {votes} alone, step {step} is the best of {count} snapshots that may be shipped, with a probability of {chance:.0%}.": "僅憑{votes}，第 {step} 步是 {count} 個可發布快照中最好的，機率為 {chance:.0%}。",
+    "Vote on the dashboard's page Vote: where no metric ranks the snapshots, the votes alone choose.": "請在儀表板的「投票」頁投票：沒有指標能排名時，只由選票決定。",
+    "To let metrics rank them, evaluate again (--new) with the {sample}s that were trained on (--train-pictures) or with reference {sample}s (--references).": "要讓指標來排名，請用訓練過的{sample}（--train-pictures）或參考{sample}（--references）重新評估（--new）。",
+    "No metric ranks the strengths {others}: look at their {sample}s beside those of strength 1.": "沒有指標能給強度 {others} 排名：請把它們的{sample}與強度 1 的放在一起看。",
+    "sharpness is {value} of the base model's; a sign if the whole interval is over {limit} or under {low}": "銳利度是底模的 {value}；整個區間高於 {limit} 或低於 {low} 即為跡象",
+    "the share of pixels that are not clipped is {value} of the base model's; a sign if the whole interval is under {limit}": "未過曝或死黑的像素占比是底模的 {value}；整個區間低於 {limit} 即為跡象",
 }

@@ -51,4 +51,10 @@ TEXTS: dict[str, str] = {
     "This vote cannot be read. Wrong or missing: {fields}.": "無法讀取這張選票。錯誤或缺失：{fields}。",
     "There is no such vote to take back.": "沒有可復原的這張選票。",
     "The vote was refused: {problem}.": "選票被拒絕：{problem}。",
+    "Vote to choose: no metric ranks the snapshots": "請投票選擇：沒有指標能給快照排名",
+    "Preferred by votes so far: step {step}": "選票目前偏好：第 {step} 步",
+    "Step {step} is the last of {count} that may be shipped, not the best by any measure.": "第 {step} 步是 {count} 個可發布快照中的最後一個，沒有任何指標說它最好。",
+    "chosen by {votes} alone": "僅由{votes}選出",
+    "The votes alone choose: step {step}": "只由選票決定：第 {step} 步",
+    "evaluated, no metric ranks it": "已評估，沒有指標能給它排名",
 }

@@ -124,6 +124,17 @@ def of_references(ranking: Ranking, *, imported: bool = False) -> Iterator[Phras
         )
 
 
+def of_no_metric(ranking: Ranking, *, imported: bool = False) -> Iterator[Phrase]:
+    """That nothing but votes can choose, and what would change that."""
+    yield phrase("Vote on the dashboard's page Vote: where no metric ranks the snapshots, the votes alone choose.")
+    if ranking.no_references and imported:
+        yield phrase(
+            "To let metrics rank them, evaluate again (--new) with the {sample}s that were trained on "
+            "(--train-pictures) or with reference {sample}s (--references).",
+            sample=ranking.metrics.words.sample,
+        )
+
+
 def untested_rise(validations: Sequence[Validated]) -> Iterator[Phrase]:
     """That the held-out loss is well above its lowest where too few validations follow to test it: no sign, a remark.
 

@@ -42,10 +42,8 @@ class Selection:
         return " ".join(map(str, self.sentences))
 
 
-def no_recommendation(selection: Selection, flagged: Mapping[int, tuple[bool, bool]]) -> Iterator[Phrase]:
-    """That no snapshot can be recommended, where that is so. flagged: step → (fails a guard, shows a sign)."""
-    if not selection.flagged:
-        return
+def no_recommendation(flagged: Mapping[int, tuple[bool, bool]]) -> Iterator[Phrase]:
+    """That no snapshot can be recommended. flagged: each step → (fails a guard, shows a sign)."""
     guards, signs = zip(*flagged.values(), strict=True)
     if not any(guards):
         does = phrase("shows a sign of overfitting")
@@ -104,7 +102,7 @@ def choice(selection: Selection, top: int, min_difference: float, overruled: int
             difference=min_difference,
             composite=composite,
         )
-    yield from passed_over(selection)
+    yield from passed_over(selection.objections)
 
 
 def _among(selection: Selection) -> Phrase:
@@ -163,13 +161,13 @@ def listed(steps: Sequence[int]) -> Phrase | str:
     return phrase("{steps} and the averages of {ends}", steps=listed(alone), ends=told)
 
 
-def passed_over(selection: Selection) -> Iterator[Phrase]:
+def passed_over(objections: Mapping[int, Phrase]) -> Iterator[Phrase]:
     """Which snapshots may not be shipped, and why."""
     steps_of: dict[str, list[int]] = {}
-    for step, reason in selection.objections.items():
+    for step, reason in objections.items():
         steps_of.setdefault(str(reason), []).append(step)
     for steps in steps_of.values():
-        reason = selection.objections[steps[0]]
+        reason = objections[steps[0]]
         if len(steps) == 1:
             yield phrase("Passed over: step {step}, which {reason}.", step=steps[0], reason=reason)
         else:

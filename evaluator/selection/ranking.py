@@ -59,10 +59,19 @@ class Ranking:
     no_references: bool = False
     """No prompt has a real picture to compare with."""
 
+    @property
+    def is_unmeasured(self) -> bool:
+        """No metric that counts has a number at step 0: nothing says which snapshot is better."""
+        return not self.weights and any(summary.step == 0 for summary in self.summaries)
+
     @cached_property
     def candidates(self) -> tuple[Summary, ...]:
-        """Snapshots with a composite over at least two prompts, by step, and then averages of them."""
-        known = tuple(summary for summary in self.summaries if summary.step > 0 and len(summary.composite) > 1)
+        """Snapshots with a composite over at least two prompts, by step, and then averages of them.
+
+        Where nothing is measured, all that were drawn.
+        """
+        trained = [summary for summary in self.summaries if summary.step > 0]
+        known = tuple(summary for summary in trained if self.is_unmeasured or len(summary.composite) > 1)
         return known if any(not is_average(summary.step) for summary in known) else ()
 
     @cached_property
@@ -74,7 +83,7 @@ class Ranking:
         """Numbers of the averages to make around the best snapshot, whatever averages have shown so far."""
         trained = [summary for summary in self.summaries if not is_average(summary.step)]
         alone = replace(self, summaries=tuple(trained))
-        if not alone.eligible:
+        if not alone.eligible or self.is_unmeasured:
             return ()
         able = [summary.step for summary in alone.eligible]
         return windows([summary.step for summary in alone.candidates], able, alone._top, count)
@@ -86,11 +95,11 @@ class Ranking:
 
     @cached_property
     def best(self) -> Selection | None:
-        """The eligible snapshot with the best smoothed composite; None without a candidate.
+        """The eligible snapshot with the best smoothed composite; None without a candidate, or with nothing measured.
 
         Who prefers the earliest gets the first that cannot be told from it and loses less than what matters.
         """
-        if not self.eligible:
+        if not self.eligible or self.is_unmeasured:
             return None
         level, top = self.trend.level, self._top
         close = [step for step in self.indistinguishable if level(step) - level(top) < self.min_difference]
@@ -163,6 +172,12 @@ class Ranking:
         """Whether a guard can be judged here: it has values, and the unit it names."""
         return bool(summary.guards[column.name]) and (column.name in self.scales or not is_scaled(column))
 
+    def unguarded(self, chosen: Summary) -> Iterator[Phrase]:
+        """That guards could not be checked, where that is so."""
+        return unguarded(
+            [column for column in self.metrics.columns if column.guard and not self._guards(column, chosen)]
+        )
+
     def _fallen(self, summary: Summary) -> list[Guard]:
         """Guards that fell for sure. One that is blank, or lacks the unit it names, guards nothing."""
         fallen: list[Guard] = []
@@ -175,7 +190,7 @@ class Ranking:
 
     def sure(self, summary: Summary) -> tuple[str, ...]:
         """Composite and compared metrics whose difference to step 0 is sure, beside those of all other snapshots."""
-        intervals = {"composite": self._composite(summary), **self._deltas(summary)}
+        intervals = {"composite": self._composite(summary), **self.deltas(summary)}
         return tuple(
             name for name, delta in intervals.items() if delta and (delta.is_below_zero or delta.is_above_zero)
         )
@@ -184,7 +199,7 @@ class Ranking:
         """With an interval that holds for all snapshots at once."""
         return estimate(summary.composite.values(), composite_level(self._num_compared))
 
-    def _deltas(self, summary: Summary) -> dict[str, Estimate]:
+    def deltas(self, summary: Summary) -> dict[str, Estimate]:
         """Compared metric → its difference, with an interval that holds for all snapshots and metrics at once."""
         level = metric_level(self._num_compared, len(self.metrics.compared))
         deltas = {metric: estimate(values.values(), level) for metric, values in summary.deltas.items()}
@@ -214,16 +229,16 @@ class Ranking:
             objections=self.objections,
             indistinguishable=tuple(sorted(self.indistinguishable)),
             composite=composite,
-            deltas=self._deltas(chosen),
+            deltas=self.deltas(chosen),
             num_evaluated=len(self.candidates),
             num_averages=len(self.candidates) - len(self.snapshots),
         )
         sentences = (
-            *no_recommendation(selection, self.flagged),
+            *(no_recommendation(self.flagged) if selection.flagged else ()),
             *(
                 choice(selection, top, self.min_difference, overruled)
                 if why is None
-                else (why, *passed_over(selection))
+                else (why, *passed_over(self.objections))
             ),
             *findings(
                 selection,
@@ -233,9 +248,7 @@ class Ranking:
                 one_prompt=self.one_prompt,
                 confirmed=confirmed,
             ),
-            *unguarded(
-                [column for column in self.metrics.columns if column.guard and not self._guards(column, chosen)]
-            ),
+            *self.unguarded(chosen),
         )
         return replace(selection, sentences=sentences)
 

@@ -27,7 +27,7 @@ def advise_stop(ranking: Ranking, stop: StopConfig, num_steps: int) -> Advice:
     anything said before `stop.min_snapshots` are evaluated. Signs of overfitting at half of `stop.patience` snapshots
     in a row are a reason of their own: the choice passes them over, and what is learnt by heart is not forgotten.
     """
-    if stop.rule == "off" or len(ranking.snapshots) < stop.min_snapshots:
+    if stop.rule == "off" or ranking.is_unmeasured or len(ranking.snapshots) < stop.min_snapshots:
         return Advice(action="continue")
     ahead, remaining = _ahead(ranking, stop.patience, num_steps), num_steps - ranking.snapshots[-1].step
     can_bring = ahead.at_most if ahead else None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from evaluator.selection.ranking import rank
+from evaluator.selection.ranking import Ranking, rank
 from shared.run_folder.metric_descriptions import MetricDescriptions
 from shared.run_folder.phrase import Phrase, phrase
 from shared.run_folder.records.evaluation_result import Sample
@@ -33,9 +33,11 @@ def weigh(
     """The strength to recommend. baseline: step 0's samples; drawn: strength → the snapshot's, of the same prompts and
     seeds, 1 among them; scales: those of the run.
 
-    None without another strength than 1 that has a composite.
+    None without another strength than 1 that has a composite. Where nothing is measured, none needs one.
     """
     found = rank({0: baseline, **{_key(one): samples for one, samples in drawn.items()}}, metrics, scales=scales)
+    if found.is_unmeasured:
+        return _unmeasured(found)
     composites = {summary.step / 100: summary.composite for summary in found.candidates}
     if FULL not in composites or len(composites) < 2:
         return None
@@ -64,6 +66,34 @@ def weigh(
         survives=survives,
         reason=" ".join(map(str, sentences)),
         reason_phrases=sentences,
+    )
+
+
+def _unmeasured(found: Ranking) -> Strength | None:
+    """1, or the nearest to it that may be used where 1 may not: nothing else is known of any."""
+    drawn = sorted(summary.step / 100 for summary in found.candidates)
+    objections = {step / 100: reason for step, reason in found.objections.items()}
+    able = [one for one in drawn if one not in objections]
+    if FULL not in drawn or len(drawn) < 2:
+        return None
+    recommended = min(able, key=lambda one: (abs(one - FULL), one), default=FULL)
+    others = _listed([one for one in drawn if one != FULL])
+    if recommended == FULL:
+        sentence = phrase(
+            "No metric ranks the strengths {others}: look at their {sample}s beside those of strength 1.",
+            others=others,
+            sample=found.metrics.words.sample,
+        )
+    else:
+        sentence = _recommendation(recommended, {}, objections)
+    return Strength(
+        recommended=recommended,
+        drawn=tuple(
+            AtStrength(strength=one, composite=None, passed_over=str(objections.get(one, ""))) for one in drawn
+        ),
+        lower=LOWER,
+        reason=str(sentence),
+        reason_phrases=(sentence,),
     )
 
 

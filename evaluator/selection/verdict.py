@@ -12,6 +12,7 @@ from evaluator.selection.one_method import computed_in_two_ways
 from evaluator.selection.ranking import Ranking
 from evaluator.selection.summary import Summary
 from evaluator.selection.told import told_in
+from evaluator.selection.unranked import unranked
 from evaluator.selection.votes import calibration
 from evaluator.selection.votes.calibration import calibrations, counts
 from evaluator.selection.votes.contest import contest
@@ -91,7 +92,11 @@ def decide(evidence: Evidence, config: Config, ending: Ending) -> Verdict:
         probes={step: result.probes for step, result in evidence.evaluations.items() if result.status == "ok"},
     )
     advice = stop_rule.advise_stop(found, config.stop, config.train.max_train_steps)
-    best = _best(evidence, found, mixed, judged, advice, ending)
+    best = (
+        _unranked(evidence, found, mixed, judged, advice)
+        if found.is_unmeasured
+        else _best(evidence, found, mixed, judged, advice, ending)
+    )
     if best:
         best = best.model_copy(update={"averages": found.averages(ending.num_averages)})
         best = told_in(evidence.unit, _with_strength(evidence, found, best, ending.strengths))
@@ -155,7 +160,7 @@ def _best(
         flagged=selection.flagged or (confirmed is not None and confirmed.flagged),
         cautions=tuple(map(str, warnings)),
         caution_phrases=warnings,
-        not_counted=(*(column.name for column in mixed), *(one.column for one in judged if not counts(one))),
+        not_counted=_not_counted(mixed, judged),
         composite=interval(selection.composite),
         metrics=dict(shipped.means),
         deltas={metric: within for metric, delta in selection.deltas.items() if (within := interval(delta))},
@@ -174,6 +179,26 @@ def _best(
         votes=voted,
         contest=competing,
     )
+
+
+def _unranked(
+    evidence: Evidence, found: Ranking, mixed: Sequence[Column], judged: Sequence[Agreement], advice: Advice
+) -> Best | None:
+    best = unranked(found, evidence.votes, _samples(evidence.evaluations))
+    if best is None:
+        return None
+    warnings = (
+        *cautions.of_no_metric(found, imported=evidence.imported),
+        *cautions.computed_in_two_ways(mixed),
+        *calibration.remarks(judged),
+        *cautions.never_computed(_blank_losses(found), evidence.evaluations[0].missing),
+    )
+    said = {"cautions": tuple(map(str, warnings)), "caution_phrases": warnings, "advice": advice}
+    return best.model_copy(update={**said, "not_counted": _not_counted(mixed, judged)})
+
+
+def _not_counted(mixed: Sequence[Column], judged: Sequence[Agreement]) -> tuple[str, ...]:
+    return (*(column.name for column in mixed), *(one.column for one in judged if not counts(one)))
 
 
 def _of_average(result: EvaluationResult) -> Iterator[Phrase]:

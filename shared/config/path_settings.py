@@ -13,6 +13,8 @@ from shared.config.schema import POCKET, Config, DataConfig, own_table, value_in
 from shared.files import paths
 
 HUB = "hub:"
+NO_PICTURES = "none"
+"""`data.path` of a run that has no pictures, in place of a folder: another trainer's LoRAs, judged by prompts alone."""
 PROMPTS = "evaluation.prompts"
 FOLDER_KEYS = (
     "model.vae",
@@ -102,4 +104,4 @@ def _absolute_data(data: DataConfig) -> dict[str, Any]:
 
 
 def _absolute_data_set(path: str) -> str:
-    return path if path.startswith(HUB) else str(Path(path).resolve())
+    return path if path.startswith(HUB) or path == NO_PICTURES else str(Path(path).resolve())

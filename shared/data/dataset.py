@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from shared.config.path_settings import NO_PICTURES
 from shared.config.schema import Config, DataConfig
 from shared.data import captions, hub_datasets, masks, sources
 from shared.data.inspection import Inspection
@@ -62,12 +63,16 @@ def scan(
 ) -> list[Pair]:
     """Every captioned picture of the data set, sorted by id; captions of the subject with the trigger word.
 
+    None where `data.path` says that there are none.
+
     inspection: checks every picture, if given; every mask is then decoded too.
     say: gets notices of what was interpreted differently or not used.
 
     Raises:
         DataError: no data set, no pictures, or pictures that cannot be used; listed with their reasons.
     """
+    if config.data.path == NO_PICTURES:
+        return []
     report = ScanReport()
     pairs = look(config.data, cache_dir(config), report, inspection)
     refuse(config.data.path, pairs, report)

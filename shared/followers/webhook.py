@@ -80,7 +80,8 @@ class Webhook:
         with suppress(DarkroomError, OSError):
             best = self._run.read_best()
             if best:
-                text += f". Best snapshot: {self._run.read_record().unit} {label(best.step)}. {best.reason}"
+                named = "Best snapshot" if best.is_chosen else "Last snapshot that may be shipped"
+                text += f". {named}: {self._run.read_record().unit} {label(best.step)}. {best.reason}"
         self._post(state, text, best_step=best.step if best else None)
 
     def _post(self, event: Event, text: str, **further: object) -> None:

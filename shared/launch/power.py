@@ -9,6 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from shared.config.path_settings import NO_PICTURES
 from shared.config.save_interval import EveryMinutes
 from shared.config.schema import Config
 from shared.data import references
@@ -44,6 +45,8 @@ class Power:
     """Prompts of a person's own among `num_prompts`, and among those that the best are evaluated on again."""
     imported: bool = False
     """Another trainer's LoRAs: pictures are not held out of a data set, but given as references."""
+    has_pictures: bool = True
+    """False: there is none to compare with, so no metric will rank anything."""
 
     @property
     def _decisive(self) -> int:
@@ -55,6 +58,8 @@ class Power:
 
     def sentence(self) -> str:
         """For a person, without a judgement."""
+        if not self.has_pictures:
+            return f"each snapshot is drawn from {self._held_out()}; no metric ranks them, votes do"
         further = f", the best at the end on {self.num_further} more" if self.num_further else ""
         shown = f"each snapshot is evaluated on {self._held_out()}{further}"
         if self._decisive < 2:
@@ -73,7 +78,7 @@ class Power:
 
     def caution(self) -> str | None:
         """A warning with a cure; None where the demo's gain would be seen in every second run at least."""
-        if self._chance >= DOUBTFUL:
+        if self._chance >= DOUBTFUL or not self.has_pictures:
             return None
         verdict = "will hardly ever be sure" if self._chance < HOPELESS else "may miss a large gain"
         return f"{self.sentence()}. The verdict {verdict}: {self._cure()}, or choose by looking at the samples"
@@ -162,7 +167,8 @@ def of_run(run: RunDir, config: Config) -> Power:
     captions = [caption.get(pair, pair) for pair in dataset.held_out]
     own = [one.prompt for one in references.own_prompts(run, config)]
     found = planned(config, captions, dataset.pass_length, [pair.caption for pair in pairs], own)
-    return replace(found, imported=run.read_record().imported)
+    has_pictures = config.data.path != NO_PICTURES
+    return replace(found, imported=run.read_record().imported is not None, has_pictures=has_pictures)
 
 
 def _num_snapshots(config: Config, pass_length: int) -> int:

@@ -11,7 +11,7 @@ from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from shared.config.path_settings import HUB
+from shared.config.path_settings import HUB, NO_PICTURES
 from shared.config.schema import Config
 from shared.data import dataset
 from shared.data.dataset import Digest
@@ -35,7 +35,7 @@ def moved_data(run: RunDir, config: Config, changed: Collection[str]) -> set[str
         DataError: other pictures or captions lie there, or none.
     """
     before = run.read_config()
-    moved = {"data.path"} & set(changed)
+    moved = {"data.path"} & set(changed) if before.data.path != NO_PICTURES else set[str]()
     if _is_place(before.data.regularization_path) and _is_place(config.data.regularization_path):
         moved |= {"data.regularization_path"} & set(changed)
     if moved:
@@ -172,7 +172,7 @@ def remember(digest: Digests) -> None:
 
 def _is_place(data: str) -> bool:
     """Whether `data.path` or `data.regularization_path` names a folder or file."""
-    return not data.startswith(HUB) and data not in (regularization.AUTO, regularization.NONE)
+    return not data.startswith(HUB) and data not in (NO_PICTURES, regularization.AUTO, regularization.NONE)
 
 
 def new_place(run: RunDir, key: str) -> str:

@@ -138,7 +138,8 @@ def summarise(run: RunDir, console: Console) -> None:
     so_far = " so far" if rest else ""
     flagged = ", but no snapshot can be recommended" if best.flagged else ""
     step = f"{unit} {label(best.step)}"
-    table = Table(title=f"Best snapshot{so_far}: {step}{flagged}", title_justify="left")
+    named = "Best snapshot" if best.is_chosen else "Last snapshot that may be shipped"
+    table = Table(title=f"{named}{so_far}: {step}{flagged}", title_justify="left")
     for heading in ("", _base(run.read_metric_descriptions()), step, "difference", "95 % interval"):
         table.add_column(heading, justify="left" if not heading else "right")
     for metric, difference in best.deltas.items():

@@ -72,6 +72,8 @@ def main() -> int:
     sys.stdout.write(
         f"{run.read_record().unit} {averages.label(step)} as {arguments.format}, {arguments.dtype}: {target}\n"
     )
+    if arguments.step == "best" and (note := _not_chosen(run)):
+        sys.stdout.write(f"{note}\n")
     return 0
 
 
@@ -96,6 +98,18 @@ def choose_step(run: RunDir, name: str) -> int:
             f"choose one of: {steps}",
         )
     return step
+
+
+def _not_chosen(run: RunDir) -> str:
+    """That nothing says that the snapshot named is the best, where that is so."""
+    best = run.read_best()
+    if best is None or best.is_chosen:
+        return ""
+    named = f"{run.read_record().unit} {averages.label(best.step)}"
+    return (
+        f"{named} is the last that may be shipped, not the best by any measure: no metric ranks the snapshots, and "
+        "nobody has voted (page Vote of the dashboard). --step names another"
+    )
 
 
 def default_target(run: RunDir, step: int, form: Format) -> Path:
@@ -156,6 +170,8 @@ def _usage(run: RunDir, step: int) -> description.Description:
     """The recommended strength, where the verdict names one for this snapshot."""
     best = run.read_best()
     if best is None or best.step != step or best.strength is None:
+        return {}
+    if not best.ranked and best.strength.recommended == 1.0:  # nothing was compared
         return {}
     return {"modelspec.usage_hint": f"use at strength {best.strength.recommended:g}"}
 

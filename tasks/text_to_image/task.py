@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from shared.config import epochs, targets
-from shared.config.path_settings import FOLDER_KEYS
+from shared.config.path_settings import FOLDER_KEYS, NO_PICTURES
 from shared.config.schema import Config
 from shared.data import buckets, dataset, prompt_file, references
 from shared.data.headers import Headers
@@ -204,6 +204,11 @@ def _prompts_notice(run: RunDir, config: Config) -> str | None:
 def _describe(
     config: Config, pairs: Sequence[Pair], digest: Digests, thumbprint: Thumbprints, say: Say
 ) -> DatasetRecord:
+    if not pairs:
+        raise DataError(
+            f"data.path is {NO_PICTURES}: there is nothing to train on",
+            f"name a folder of captioned pictures; ./{NO_PICTURES} is a folder of that name",
+        )
     seed = config.train.seed
     validation_ids = config.data.validation_ids
     distinct = dataset.one_of_each(pairs, digest, validation_ids)

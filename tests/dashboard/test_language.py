@@ -18,6 +18,7 @@ from dashboard.text import formatting, language, setting_words
 from dashboard.text.language import TEXTS, best_match, say
 from evaluator import selection
 from shared.config.loading import parse_config
+from shared.config.path_settings import NO_PICTURES
 from shared.followers.alerts import SENTENCES
 from shared.run_folder.metric_descriptions import Words
 from shared.run_folder.older_metrics import OLDER_METRICS
@@ -41,6 +42,7 @@ DESCRIBED = [
     )
     for profile in PROFILES
 ]
+DESCRIBED.append(descriptions(parse_config({"data": {"path": NO_PICTURES}, "evaluation": {"prompts": "p.txt"}})))
 SHOWN = [column for one in (*DESCRIBED, OLDER_METRICS) for column in (*one.compared, *one.charted)]
 POINTERS = [column for one in DESCRIBED for column in one.pointers]
 LOOKED_UP = {

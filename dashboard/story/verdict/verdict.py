@@ -22,7 +22,7 @@ from dashboard.text.phrases import told
 from shared.run_folder.records.best import Best, Confirmation
 from shared.statistics.paired import PromptValues
 
-Kind = Literal["ship", "leading", "unproven", "waiting", "failed"]
+Kind = Literal["ship", "leading", "unproven", "unranked", "waiting", "failed"]
 VerdictTone = Literal["good", "quiet", "warn", "bad"]
 
 
@@ -99,6 +99,8 @@ def headline_of(evidence: Evidence, best: Best) -> tuple[Kind, str, VerdictTone]
     """(what it is, in words, how it is coloured)."""
     if best.flagged:
         return "unproven", say("No snapshot can be recommended"), "bad"
+    if not best.ranked:
+        return _unranked_headline(best)
     if not best.better_than_base:
         if evidence.is_over:
             return "unproven", say("No snapshot clearly beats {base}", base=evidence.base), "warn"
@@ -109,8 +111,18 @@ def headline_of(evidence: Evidence, best: Best) -> tuple[Kind, str, VerdictTone]
     return "ship", say("Ship step {step}", step=best.step), "warn" if doubtful else "good"
 
 
+def _unranked_headline(best: Best) -> tuple[Kind, str, VerdictTone]:
+    if best.votes is None:
+        return "unranked", say("Vote to choose: no metric ranks the snapshots"), "warn"
+    if best.better_than_base:
+        return "ship", say("Ship step {step}", step=best.step), "good"
+    return "unranked", say("Preferred by votes so far: step {step}", step=best.step), "quiet"
+
+
 def _sentence(evidence: Evidence, best: Best, kind: Kind, better: PromptValues) -> str:
     """In prompts won."""
+    if not best.ranked:
+        return _unranked(best)
     if not better:
         return ""
     if kind == "unproven":
@@ -118,6 +130,15 @@ def _sentence(evidence: Evidence, best: Best, kind: Kind, better: PromptValues) 
     won = of_units(num_won(better), len(better), evidence.unit)
     better_on = say("better than {base} on {won}", base=evidence.base, won=won)
     return sentence(better_on, *_confirmed(evidence, best), *_voted(best), _signs(best), *_strength(best))
+
+
+def _unranked(best: Best) -> str:
+    """What is known where no metric ranks the snapshots."""
+    if best.votes is None:
+        said = {"step": best.step, "count": best.num_evaluated - len(best.passed_over)}
+        return say("Step {step} is the last of {count} that may be shipped, not the best by any measure.", **said)
+    votes = say("1 vote") if best.votes.num_votes == 1 else say("{count} votes", count=best.votes.num_votes)
+    return sentence(say("chosen by {votes} alone", votes=votes), _signs(best), *_strength(best))
 
 
 def _unproven(evidence: Evidence, best: Best, better: PromptValues) -> str:
@@ -175,7 +196,7 @@ def num_unseen(found: Confirmation) -> int:
 def _strength(best: Best) -> Iterator[str]:
     """At which to use it, and what is left where several LoRAs are used together."""
     found = best.strength
-    if found is None:
+    if found is None or not (best.ranked or found.recommended != 1.0):
         return
     yield say("to be used at strength {strength}", strength=f"{found.recommended:g}")
     if found.kept is not None:

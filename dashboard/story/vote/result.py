@@ -92,6 +92,8 @@ def _none_yet(votes: Votes, *, counting: bool) -> str:
 
 
 def _headline(found: VoteVerdict) -> str:
+    if found.alone:
+        return say("The votes alone choose: step {step}", step=found.favourite)
     if found.moved:
         return say("The votes changed the choice to step {step}", step=found.favourite)
     if found.favourite == found.before:

@@ -21,6 +21,8 @@ def contest(found: Ranking, finalists: Collection[int], voted: Collection[int]) 
 
     None without a snapshot that can be compared with the base model.
     """
+    if found.is_unmeasured:
+        return _of_equals(found, voted)
     if found.best is None:
         return None
     chosen, level = found.best.step, found.trend.level
@@ -37,3 +39,17 @@ def contest(found: Ranking, finalists: Collection[int], voted: Collection[int]) 
         covariance=tuple(map(tuple, rows)),
         unit=round(unit, DIGITS),
     )
+
+
+def _of_equals(found: Ranking, voted: Collection[int]) -> Contest | None:
+    """Snapshots that may be shipped, evenly spread over training, of which no metric says anything.
+
+    The unit is 1, because strengths are in no unit but their own.
+    """
+    able = [summary.step for summary in found.eligible]
+    if not able:
+        return None
+    places = np.linspace(0, len(able) - 1, min(len(able), MAX_CONTENDERS)).round().astype(int)
+    known = {summary.step for summary in found.candidates}
+    steps = (0, *sorted({*(able[place] for place in places), *(known & set(voted))}))
+    return Contest(steps=steps, means=(0.0,) * len(steps), covariance=((0.0,) * len(steps),) * len(steps), unit=1.0)

@@ -1,7 +1,8 @@
 """What the votes say together with the metrics, and whether they change the choice. Pure.
 
 The choice moves to the most likely best snapshot once it is better than what the metrics chose with a probability of
-90 %. A snapshot that may not be shipped is never chosen, however many prefer it.
+90 %. Where no metric ranks the snapshots, it is the most likely best from the first vote on. A snapshot that may not be
+shipped is never chosen, however many prefer it.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ MOST_SAID = 0.99
 def outcome(
     found: Ranking, competing: Contest, votes: Votes, evaluations: Mapping[int, Sequence[Sample]], before: int
 ) -> VoteVerdict | None:
-    """before: what the metrics choose. None without a vote between two snapshots of the contest."""
+    """before: what is named without votes. None without a vote between two snapshots of the contest."""
     telling = [vote for vote in votes.telling if set(vote.steps) <= set(competing.steps)]
     able = {summary.step for summary in found.eligible} & set(competing.steps)
     if not telling or before not in able:
@@ -38,8 +39,13 @@ def outcome(
     favourite = max(chances, key=lambda step: (chances[step], step == before))
     chance = posterior.chance_over(favourite, before) if favourite != before else 0.5
     by_metrics = Posterior(competing, ()).chance_over(favourite, before)
-    moved = favourite != before and chance >= MOVES_FROM and chance > by_metrics
-    sentence = _sentence(telling, favourite, before, chances[favourite] if favourite == before else chance, moved=moved)
+    alone = found.is_unmeasured
+    moved = favourite != before and (alone or (chance >= MOVES_FROM and chance > by_metrics))
+    sentence = (
+        _alone(telling, favourite, chances)
+        if alone
+        else _sentence(telling, favourite, before, chances[favourite] if favourite == before else chance, moved=moved)
+    )
     return VoteVerdict(
         num_votes=len(telling),
         num_decided=sum(vote.preferred is not None for vote in telling),
@@ -50,6 +56,7 @@ def outcome(
         before=before,
         chance_over_before=round(chance, DIGITS),
         moved=moved,
+        alone=alone,
         agreement=agreement(telling, evaluations, found),
         reason=str(sentence),
         reason_phrases=(sentence,),
@@ -103,6 +110,20 @@ def _sentence(votes: Sequence[Vote], favourite: int, before: int, chance: float,
         "{votes} and the metrics together put step {step} before step {before} with a probability of {chance:.0%}: the "
         "choice changes from {limit:.0%} on.",
         **said,
+    )
+
+
+def _alone(votes: Sequence[Vote], favourite: int, chances: Mapping[int, float]) -> Phrase:
+    """chances: of each that may be shipped, to be the best of them."""
+    said = {"votes": _counted(len(votes)), "step": favourite}
+    if len(chances) == 1:
+        return phrase("Votes change nothing: step {step} is the only one that may be shipped.", **said)
+    return phrase(
+        "By {votes} alone, step {step} is the best of {count} snapshots that may be shipped, with a probability of "
+        "{chance:.0%}.",
+        **said,
+        count=len(chances),
+        chance=min(chances[favourite], MOST_SAID),
     )
 
 

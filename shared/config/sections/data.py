@@ -31,7 +31,7 @@ class DataConfig(Section):
 
     path: Annotated[str, Rule.SPLIT] = Field(
         description="Folder of captioned pictures, a CSV file of paths and captions, a saved `datasets` folder, "
-        "or `hub:owner/name`."
+        "or `hub:owner/name`. `none`: no pictures, which only a run of another trainer's LoRAs can do without."
     )
     resolution: Annotated[int, Rule.SPLIT] = Field(
         default=512,

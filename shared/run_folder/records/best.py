@@ -97,7 +97,12 @@ class Best(Record):
     )
     better_than_base: bool = Field(
         description="True only if the composite's interval against step 0 excludes zero: the confirmation's, where "
-        "there is one."
+        "there is one. Where nothing is `ranked`: the interval of the votes' strength."
+    )
+    ranked: bool = Field(
+        default=True,
+        description="False: no metric that counts has a number. The step is then the one that votes prefer; without "
+        "votes it is the last that may be shipped, and nothing says that it is the best.",
     )
     flagged: bool = Field(
         default=False,
@@ -164,3 +169,8 @@ class Best(Record):
     def gist(self) -> tuple[int, float | None, bool]:
         """What a person takes from it; another one means another verdict."""
         return self.step, round(self.composite.delta, 3) if self.composite else None, self.better_than_base
+
+    @property
+    def is_chosen(self) -> bool:
+        """Metrics or votes say that this step is the best; else it is only the last that may be shipped."""
+        return self.ranked or self.votes is not None

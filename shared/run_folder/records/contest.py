@@ -74,9 +74,10 @@ class VoteVerdict(BaseModel):
     voters: dict[str, int] = Field(description="Voter → votes.")
     steps: tuple[VotedStep, ...] = Field(description="Ascending.")
     favourite: int = Field(description="The most likely best of those that may be shipped.")
-    before: int = Field(description="What the metrics alone choose.")
+    before: int = Field(description="What the metrics alone choose; where `alone`, the last that may be shipped.")
     chance_over_before: float = Field(description="Probability that the favourite is better than that.")
     moved: bool = Field(description="The votes changed the choice.")
+    alone: bool = Field(default=False, description="No metric ranks the snapshots: the votes alone choose.")
     agreement: tuple[Agreement, ...] = Field(default=(), description="Of the composite and of each compared metric.")
     reason: str
     reason_phrases: tuple[Phrase, ...] = Field(default=(), description="The same, to be said in other languages.")

@@ -14,12 +14,12 @@ from shared.config.schema import Config
 from shared.data import buckets, dataset, masks
 from shared.data.pictures import open_picture, upright_size
 from shared.data.recorded import recorded_pairs
-from shared.errors import DataError
 from shared.files.digests import Digests
 from shared.launch import relocation
 from shared.run_folder.run_dir import RunDir
 from tasks.text_to_image.descriptors.subject_mask import HALF
 from tasks.text_to_image.encoders.encoder import Vector
+from tasks.text_to_image.scoring.metric_input import NotGivenError
 
 log = logging.getLogger(__name__)
 
@@ -107,7 +107,7 @@ class TrainingSet:
     def _select(self, pairs: Sequence[dataset.Pair], digest: dataset.Digest) -> list[dataset.Pair]:
         config, held_out = self._config, self._run.read_record().dataset.kept_away
         if self._run.read_record().imported and not {pair.id for pair in pairs} - set(held_out):
-            raise DataError("the pictures that were trained on were not given", "give them as --train-pictures")
+            raise NotGivenError("the pictures that were trained on were not given", "give them as --train-pictures")
         training = dataset.training_pairs(pairs, held_out, config.data.train_size, config.train.seed, digest)
         return training[:: -(-len(training) // MAX_PICTURES)]
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TypeVar, cast
 
+from shared.config.path_settings import NO_PICTURES
 from shared.config.schema import Config, rules_of
 from shared.errors import ConfigError, DarkroomError, RunFolderError
 from shared.files.publication import new_folder_command
@@ -80,6 +81,11 @@ def open_folder(folder: Path, options: Options, say: Say, *, follows: bool) -> t
     assert num_references is not None
     for sentence in _about(folder, contents, numbered, follows=follows):
         say(sentence)
+    if not options.references and not options.train_pictures:
+        say(
+            "neither --references nor --train-pictures is given: no metric ranks the LoRAs. Look at the pictures, and "
+            "vote on the dashboard's page Vote to choose"
+        )
     if former:
         run = _go_on(folder, given, options, former, num_references, say)
     else:
@@ -137,14 +143,8 @@ def _missing(options: Options) -> Iterator[ConfigError]:
     if not options.references and not options.prompts:
         yield ConfigError(
             "neither --references nor --prompts is given",
-            "give --references FOLDER, real pictures with captions that were not trained on, or --prompts FILE and "
-            "--train-pictures FOLDER",
-        )
-    elif not options.references and not options.train_pictures:
-        yield ConfigError(
-            "--prompts alone shows pictures and ranks none",
-            "give --train-pictures FOLDER as well, what was trained on: likeness to it ranks the snapshots; or "
-            "--references FOLDER",
+            "give --references FOLDER, real pictures with captions that were not trained on, or --prompts FILE, best "
+            "with --train-pictures FOLDER",
         )
     if options.prompts and not options.prompts.is_file():
         yield ConfigError(f"--prompts {options.prompts} is no file", "give a text file with one prompt in each line")
@@ -164,15 +164,16 @@ def _require_profile(options: Options) -> None:
         )
 
 
-def _data(folder: Path, options: Options) -> Path:
-    """The data set of the run. Where references and training pictures are given, its links are made here."""
+def _data(folder: Path, options: Options) -> Path | str:
+    """The data set of the run; `none` where prompts are all there is.
+
+    Where references and training pictures are given, its links are made here.
+    """
     if options.references and options.train_pictures:
         place = options.output.resolve() / ".cache" / "pictures" / run_of(folder, options)
         pictures.linked(place, options.references, options.train_pictures)
         return place
-    place = options.references or options.train_pictures
-    assert place
-    return place
+    return options.references or options.train_pictures or NO_PICTURES
 
 
 def _begin(

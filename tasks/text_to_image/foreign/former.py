@@ -10,6 +10,7 @@ import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from shared.config.path_settings import NO_PICTURES
 from shared.config.schema import Config, EvaluationConfig
 from shared.errors import ConfigError, RunFolderError
 from shared.launch import setting_changes
@@ -129,6 +130,8 @@ def _options_of(config: Config) -> dict[str, object]:
     links = pictures.links(data)
     if links:
         of_pictures = {OPTIONS[link.name]: place for link, place in links.items()}
+    elif config.data.path == NO_PICTURES:
+        of_pictures = {}
     else:
         of_pictures = {"references" if config.data.num_validation else "train_pictures": data}
     return {

@@ -12,8 +12,10 @@ from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
 
+from shared.config.path_settings import NO_PICTURES
 from shared.config.schema import Config
 from shared.run_folder.metric_descriptions import Column, MetricDescription, MetricDescriptions
+from tasks.text_to_image.metrics.artefacts import OF_THE_SUBJECT, OTHERS
 from tasks.text_to_image.probes import probe_prompts
 from tasks.text_to_image.profiles import PROFILES, Profile, profile_of, require_weights, weights_of
 from tasks.text_to_image.scoring.metric import Metric
@@ -75,7 +77,10 @@ def descriptions(config: Config | None = None) -> MetricDescriptions:
     require_weights(config)
     profile, weights, computed = profile_of(config), weights_of(config), metrics_of(config)
     metrics = [metric.describe() for metric in all_metrics().values() if metric.name in computed or _leads(metric)]
-    described = MetricDescriptions(metrics=tuple(_worded(metric, profile) for metric in metrics))
+    worded = (_worded(metric, profile) for metric in metrics)
+    if config.data.path == NO_PICTURES:
+        worded = map(_beside_the_base_model, worded)
+    described = MetricDescriptions(metrics=tuple(worded))
     empty = unmeasured(config)
     able = {column.name for column in described.weighable}
     return described.without(empty).weighed({name: weight for name, weight in weights.items() if name in able})
@@ -98,6 +103,18 @@ def _worded(metric: MetricDescription, profile: Profile) -> MetricDescription:
     def changed(column: Column) -> Column:
         texts = {part: _in_words(getattr(column, part), profile) for part in ("label", "aspect", "meaning")}
         return column.model_copy(update={**texts, "everywhere": column.everywhere or column.name in profile.everywhere})
+
+    return metric.model_copy(update={"columns": tuple(map(changed, metric.columns))})
+
+
+def _beside_the_base_model(metric: MetricDescription) -> MetricDescription:
+    """Its signs, where the base model's pictures stand in for real ones."""
+
+    def changed(column: Column) -> Column:
+        if column.sign is None or column.name in OF_THE_SUBJECT:
+            return column
+        evidence = column.sign.evidence.replace(OTHERS, "the base model's")
+        return column.model_copy(update={"sign": column.sign.model_copy(update={"evidence": evidence})})
 
     return metric.model_copy(update={"columns": tuple(map(changed, metric.columns))})
 

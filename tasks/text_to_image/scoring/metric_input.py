@@ -8,8 +8,15 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
+from shared.errors import DataError
+
 if TYPE_CHECKING:  # its room imports the metrics
     from tasks.text_to_image.evaluation.training_set import TrainingSet
+
+
+class NotGivenError(DataError):
+    """What was learnt from is not there to compare with: another trainer's LoRAs, without their training pictures."""
+
 
 Row = dict[str, float | None]
 """One sample's numbers by column; None is a blank, explained elsewhere."""

@@ -10,8 +10,11 @@ import pytest
 from safetensors.numpy import save_file
 
 from shared.errors import ConfigError, DarkroomError, ModelError, RunFolderError
+from shared.launch import power
 from shared.launch.resume import require_trainable
 from shared.run_folder.run_dir import steps_in
+from tasks.text_to_image.evaluation.training_set import TrainingSet
+from tasks.text_to_image.scoring.metric_input import NotGivenError
 from tests.conftest import check
 from tests.unit.tasks.text_to_image.foreign.conftest import MODULE, followed, of_pictures, opened, write
 
@@ -63,6 +66,27 @@ def test_prompts_with_training_pictures_need_no_references(
     assert run.prompts.read_bytes() == prompts.read_bytes()
 
 
+def test_prompts_alone_make_a_run_without_pictures(trained: Path, base: Path, real: Path, tmp_path: Path) -> None:
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text("a robe in the rain\na robe at night\n", encoding="utf-8")
+    run, said = opened(trained, tmp_path, base=str(base), prompts=prompts)
+    assert any("no metric ranks the LoRAs" in text for text in said)
+    config, record = run.read_config(), run.read_record().dataset
+    assert (config.data.path, config.data.num_validation, record.num_images) == ("none", 0, 0)
+    assert steps_in(run.snapshots) == {50, 100, 150}
+    with pytest.raises(NotGivenError, match="trained on were not given"):
+        TrainingSet(run, config).looked_at(lambda picture: picture.size)
+    assert power.of_run(run, config).caution() is None
+    assert check(run) == []
+    again, _ = opened(trained, tmp_path, base=str(base), prompts=prompts)
+    assert again == run
+    (run.evaluations / "step-00000000").mkdir()
+    with pytest.raises(RunFolderError, match="can never") as refused:
+        opened(trained, tmp_path, base=str(base), prompts=prompts, train_pictures=real)
+    assert f"--train-pictures {real} " in refused.value.hint
+    assert refused.value.hint.endswith("--new`")
+
+
 def test_the_same_command_takes_it_up_again_and_adds_what_is_new(
     trained: Path, base: Path, real: Path, tmp_path: Path
 ) -> None:
@@ -111,11 +135,10 @@ def test_every_problem_is_told_at_once_and_nothing_is_written(trained: Path, tmp
     with pytest.raises(ConfigError) as refused:
         opened(trained, tmp_path, prompts=tmp_path / "none.txt")
     text = str(refused.value)
-    assert text.startswith("4 problems:")
+    assert text.startswith("3 problems:")
     for part in (
         "several trainings: coat (1), dress (3)",
         "--base is missing; give the base model",
-        "--prompts alone shows pictures and ranks none; give --train-pictures",
         "none.txt is no file",
     ):
         assert part in text

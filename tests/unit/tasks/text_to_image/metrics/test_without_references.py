@@ -17,7 +17,7 @@ from tasks.text_to_image.metrics.copying import copies
 from tasks.text_to_image.metrics.shuffled_captions import clip_t_shuffled
 from tasks.text_to_image.metrics.subject import subject_loss
 from tasks.text_to_image.scoring.features import Extractor, Features
-from tasks.text_to_image.scoring.metric_input import MetricInput
+from tasks.text_to_image.scoring.metric_input import MetricInput, NotGivenError
 from tests.unit.tasks.text_to_image.metrics.blind import features_of
 from tests.unit.tasks.text_to_image.metrics.trained import Trained
 
@@ -102,3 +102,19 @@ def test_a_run_of_both_kinds_has_paired_losses_only_where_there_is_a_reference(g
     alone = scorer.score_run([None] * 4, metric_input)
     assert alone.missing == dict.fromkeys(("visual_loss", "color_loss"), NO_REFERENCE)
     assert [row["subject_loss"] for row in alone.rows] == [row["subject_loss"] for row in scores.rows]
+
+
+class NotGiven(Trained):
+    """Of another trainer's LoRAs, whose training pictures nobody gave."""
+
+    def looked_at(self, look: object, at_most: int = 2000) -> list[object]:
+        raise NotGivenError("the pictures that were trained on were not given")
+
+
+def test_without_any_real_picture_the_base_model_says_what_is_sharp_but_not_what_is_colourful() -> None:
+    samples, base = pictures(2), pictures(2, seed=40)
+    features = Features({picture_tones: Extractor(tones)})
+    rows = artefacts(MetricInput((), samples, ["", ""], base=base, training=NotGiven([])), features)
+    assert [row["real_sharpness"] for row in rows] == [tones(picture).sharpness for picture in base]
+    assert [row["sample_unclipped"] for row in rows] == [tones(picture).unclipped for picture in samples]
+    assert {row[f"real_{tone}"] for row in rows for tone in ("contrast", "saturation")} == {None}
