@@ -19,6 +19,7 @@ from PIL import Image
 
 from pocket.garments import concept, render
 from shared.data.pictures import open_picture
+from shared.run_folder.averages import is_average, label
 from shared.run_folder.run_dir import RunDir, steps_in
 from shared.run_folder.tables import read_rows
 
@@ -83,14 +84,14 @@ def tell(run: RunDir) -> None:
         shares = [sample.metrics["copy_share"] or 0 for sample in result.samples]
         nearest = sorted(sample.metrics["copy_max"] or 0 for sample in result.samples)
         cells = (f"{sum(shares):.0f} of {len(shares)}", f"{nearest[len(nearest) // 2]:.2f}", row.get("signals", ""))
-        print(f"| {step} | {row.get('composite', '')} | " + " | ".join(cells) + " |")
+        print(f"| {label(step)} | {row.get('composite', '')} | " + " | ".join(cells) + " |")
     if best:
-        print(f"\nChosen: {best.step}. {best.reason}")
+        print(f"\nChosen: {label(best.step)}. {best.reason}")
 
 
 def write_sheet(run: RunDir, path: Path) -> None:
     """The pictures of the last snapshot; beneath each what it copies, or nothing."""
-    step = max(steps_in(run.evaluations))
+    step = max(step for step in steps_in(run.evaluations) if not is_average(step))
     result = run.read_result(step)
     assert result
     sheet = Image.new("RGB", (len(result.samples) * EDGE, 2 * EDGE), "white")
