@@ -248,6 +248,8 @@ class ImageGenerator:
         self.pipeline.load_lora_weights(
             str(adapter.folder), weight_name=LORA_FILE, adapter_name=ADAPTER, hotswap=hotswap, use_safetensors=True
         )
+        for part in self.model.parts.values():  # the layers of an adapter are new, and apply the dropout of their file
+            part.eval()
         self._loaded = adapter.shapes
 
     def _unload(self) -> None:

@@ -114,12 +114,13 @@ def expected_shapes(model: Model, settings: schema.LoraConfig) -> dict[str, torc
 def metadata(parts: dict[str, nn.Module]) -> dict[str, Any]:
     """The adapter's configuration (rank, alpha, targets) in the form that diffusers stores inside the file.
 
-    Sets become sorted lists, so that equal adapters give equal files.
+    Sets become sorted lists, so that equal adapters give equal files. Dropout is left out: it belongs to training, and
+    diffusers would apply it while it draws.
     """
     return {
         f"{name}.{key}": sorted(value) if isinstance(value, set) else value
         for name, part in parts.items()
-        for key, value in _peft_config(part).items()
+        for key, value in {**_peft_config(part), "lora_dropout": 0.0}.items()
     }
 
 

@@ -112,6 +112,17 @@ def test_one_value_that_is_not_finite_is_noticed(value: float) -> None:
     assert not lora.is_finite(weights)
 
 
+def test_a_file_has_no_dropout_which_would_apply_while_pictures_are_drawn(
+    unet: UNet2DConditionModel, tmp_path: Path
+) -> None:
+    plain = copy.deepcopy(unet)
+    lora.attach({"unet": unet}, SETTINGS.model_copy(update={"dropout": 0.5}), FAMILIES["sd1"])
+    weights = {key: torch.randn_like(value) for key, value in lora.state({"unet": unet}).items()}
+    lora.write(tmp_path, weights, lora.metadata({"unet": unet}))
+    plain.load_lora_adapter(str(tmp_path / lora.LORA_FILE), prefix="unet", adapter_name=lora.ADAPTER)
+    assert torch.equal(predict(plain), predict(plain))
+
+
 def test_a_file_with_attention_and_other_layers_loads_whole(unet: UNet2DConditionModel, tmp_path: Path) -> None:
     plain = copy.deepcopy(unet)
     everything = LoraConfig(rank=2, lora_alpha=2, target_modules=("to_q", "to_out.0", "ff.net.2", "proj_in", "conv1"))

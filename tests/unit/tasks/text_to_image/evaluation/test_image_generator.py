@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import hashlib
+import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,15 @@ from tasks.text_to_image.evaluation import snapshot_file
 from tasks.text_to_image.evaluation.image_generator import ImageGenerator, Job, jobs
 from tasks.text_to_image.families.model import Model
 from tasks.text_to_image.lora import lora
-from tests.unit.tasks.text_to_image.evaluation.conftest import LORA, SETTINGS, SnapshotMaker, random_weights
+from tests.unit.tasks.text_to_image.evaluation.conftest import (
+    LORA,
+    SETTINGS,
+    SnapshotMaker,
+    Tensors,
+    Texts,
+    random_weights,
+    rewrite,
+)
 
 PROMPTS = {"dress": "a red dress", "coat": "a blue coat"}
 SIZES = {"dress": (32, 32), "coat": (32, 32)}
@@ -51,6 +60,20 @@ def weights_checksum(image_generator: ImageGenerator) -> str:
             digest.update(key.encode())
             digest.update(state[key].numpy().tobytes())
     return digest.hexdigest()
+
+
+def test_a_file_of_an_earlier_version_with_dropout_draws_without_it(
+    image_generator: ImageGenerator, make_snapshot: SnapshotMaker
+) -> None:
+    def with_dropout(tensors: Tensors, metadata: Texts) -> None:
+        settings = json.loads(metadata["lora_adapter_metadata"])
+        metadata["lora_adapter_metadata"] = json.dumps(settings | {"unet.lora_dropout": 0.5})
+
+    swap(image_generator, make_snapshot(edit=lambda path: rewrite(path, with_dropout)))
+    pictures = draw(image_generator)
+    assert draw(image_generator) == pictures
+    swap(image_generator, make_snapshot(step=4))
+    assert draw(image_generator) == pictures
 
 
 def test_jobs_are_prompts_times_seeds_in_fixed_batches() -> None:
