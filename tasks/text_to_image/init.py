@@ -56,7 +56,7 @@ def init(
         console.print(line, markup=False)
     recognised = base_model.family(model)
     family = Pocket() if model == POCKET else recognised or base_model.guess_family(model)
-    preset = presets.recommend(family, next(iter(hardware.usable_gpus()), None))
+    preset = presets.recommend(family, next(iter(hardware.usable_gpus()), None), model)
     starter = _starter(pictures, target) if prompts is None else None
     own = _own_prompts(prompts, starter, target, trigger_word)
     proposal = propose(pictures, profile, class_word.strip())

@@ -99,10 +99,11 @@ def require_suitable(config: Config) -> None:
     base_model.require_same_description(config.model)
     family = base_model.family(config.model.path, revision=config.model.revision)
     suitability.require(config, family)
+    linear, names = base_model.has_linear_projections(config.model) is not False, config.lora.target_modules
     targets.require_matrices(
-        config.lora.target_modules,
+        family.targets(names, linear_projections=linear) if family else names,
         config.train.optimizer,
-        linear_projections=base_model.has_linear_projections(config.model) is not False,
+        linear_projections=linear,
         use_dora=config.lora.use_dora,
     )
 
@@ -141,6 +142,7 @@ def estimate_memory(config: Config, *, with_evaluator: bool) -> tuple[dict[str, 
 def warnings(run: RunDir, config: Config) -> list[str]:
     """Pictures too small for the model, or alike on both sides of the split; changed prompts; missing models."""
     notices = (
+        base_model.family_or_guess(config.model).caution(config.model.path, config.evaluation),
         precheck.resolution_notice(config),
         _straddling_notice(run, config),
         _prompts_notice(run, config),

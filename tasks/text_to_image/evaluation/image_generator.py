@@ -143,6 +143,7 @@ class ImageGenerator:
             ModelError: a picture is not finite, or all black.
             torch.OutOfMemoryError: even one picture, with one part of the model at a time, does not fit.
         """
+        self.model.encode_prompts(text for job in all_jobs for text in (job.prompt, job.own.negative_prompt))
         for number in sorted({job.batch for job in all_jobs}):
             batch = [job for job in all_jobs if job.batch == number]
             while batch:

@@ -12,8 +12,9 @@ from tasks.text_to_image.evaluation.picture_evaluation import PictureEvaluation
 from tasks.text_to_image.evaluation.scorer import load_scorer
 from tasks.text_to_image.evaluation.training_set import TrainingSet
 from tasks.text_to_image.families import loading
+from tasks.text_to_image.families.family import Family
 from tasks.text_to_image.metrics import metrics_of
-from tasks.text_to_image.models import drawing_model
+from tasks.text_to_image.models import base_model, drawing_model
 from tasks.text_to_image.places import require_present
 
 
@@ -27,7 +28,7 @@ def build(run: RunDir, config: Config, device: torch.device) -> PictureEvaluatio
     record, settings = run.read_record(), config.evaluation
     model = loading.load_model(
         drawing_model.pinned(config, record.base_model),
-        _precision(settings, device),
+        _precision(settings, device, base_model.family_or_guess(drawing_model.settings(config))),
         zero_terminal_snr=config.train.zero_terminal_snr and settings.model is None,
         max_token_length=config.data.max_token_length,
     )
@@ -55,7 +56,9 @@ def build(run: RunDir, config: Config, device: torch.device) -> PictureEvaluatio
     )
 
 
-def _precision(settings: EvaluationConfig, device: torch.device) -> loading.Precision:
+def _precision(settings: EvaluationConfig, device: torch.device, family: Family) -> loading.Precision:
     if settings.dtype != "auto":
         return settings.dtype
-    return "fp32" if device.type == "cpu" else "fp16"
+    if device.type == "cpu":
+        return "fp32"
+    return "bf16" if family.overflows_in_fp16 else "fp16"

@@ -21,7 +21,7 @@ from tasks.text_to_image.objectives.own_settings import Kind
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from shared.config.schema import ModelConfig
+    from shared.config.schema import EvaluationConfig, ModelConfig
     from tasks.text_to_image.families.model import Conditioning, Model
     from tasks.text_to_image.models.lora_file import Module
     from tasks.text_to_image.models.memory import ModelShapes
@@ -43,8 +43,12 @@ class Family(ABC):
     """The pipeline's name of the denoiser; the keys of its LoRA begin with it."""
     text_encoders: ClassVar[tuple[str, ...]]
     """The pipeline's names of the text encoders."""
+    encoders_stay: ClassVar[bool] = True
+    """Whether the text encoders stay loaded; else they are loaded while something is to be encoded, and never learn."""
     file_parts: ClassVar[Mapping[str, str]] = {}
     """Key prefix in a single file → part; empty: the family is loaded from folders only."""
+    completed_by: ClassVar[str | None] = None
+    """A hub id that has the parts that this family's single files lack; None: they hold all parts."""
     hub_name: ClassVar[str]
     """A regular expression for hub ids, in lower case; used before the model is downloaded."""
     header_name: ClassVar[str]
@@ -61,7 +65,10 @@ class Family(ABC):
     """The text encoders' layer that is used whatever `model.clip_skip` is, in words; None: `clip_skip` decides."""
 
     text_window: ClassVar[int | None] = None
-    """Tokens of a caption per pass; None: the tokenizer's maximum, without start and end."""
+    """Tokens of a caption that are encoded, in one pass, by a tokenizer of the family's own; None: the text encoders
+    are CLIPs, which take the tokenizer's maximum per pass."""
+    overflows_in_fp16: ClassVar[bool] = False
+    """Whether the denoiser computes no finite numbers in fp16."""
 
     lora_prefixes: ClassVar[Mapping[str, str]] = {}
     """Part → prefix of kohya's module names."""
@@ -79,6 +86,14 @@ class Family(ABC):
     sizes: ClassVar[Mapping[int, Size]]
     """Nominal GB of a card → settings that fit on it: `presets`."""
     on_cpu: ClassVar[Size]
+
+    def drawing_settings(self, model: str) -> Mapping[str, tuple[Any, str]]:
+        """Settings of a model of this name where the defaults do not suit it: key → value and reason."""
+        return {}
+
+    def caution(self, model: str, settings: EvaluationConfig) -> str | None:
+        """What the user must know before a model of this name is trained; None: nothing."""
+        return None
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -104,6 +119,15 @@ class Family(ABC):
             ModelError: they are, but models of this kind cannot be trained.
         """
         return False
+
+    def tensors_of_file(self, tensors: Tensors) -> dict[str, Tensors]:
+        """The tensors of each part that a single file holds, from its header."""
+        parts: dict[str, Tensors] = {}
+        for name, tensor in tensors.items():
+            for prefix, part in self.file_parts.items():
+                if name.startswith(prefix):
+                    parts.setdefault(part, {})[name] = tensor
+        return parts
 
     def recognises_lora(self, modules: Mapping[str, Module]) -> bool:
         """Whether the modules of a LoRA show that it is for this family."""

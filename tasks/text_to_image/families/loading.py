@@ -16,6 +16,7 @@ from transformers.utils import logging as transformers_logging
 from shared.config.schema import ModelConfig
 from shared.errors import ConfigError, ModelError
 from tasks.text_to_image.families import quantization
+from tasks.text_to_image.families.encoder_files import EncoderFiles
 from tasks.text_to_image.families.family import Family
 from tasks.text_to_image.families.known import FAMILIES
 from tasks.text_to_image.families.model import Model
@@ -29,6 +30,7 @@ from tasks.text_to_image.models.base_model import (
     resolve,
 )
 from tasks.text_to_image.models.external_vae import Latents
+from tasks.text_to_image.models.pipeline_folder import read_json
 from tasks.text_to_image.models.suitability import require_clip_skip
 from tasks.text_to_image.models.tokens import MAX_TOKEN_LENGTH
 from tasks.text_to_image.models.vae import require_decodable
@@ -61,7 +63,7 @@ def load_model(
     location = resolve(settings.path)
     try:
         families = _candidates(location, settings.revision)
-        pipeline = _load(families[0], location, settings, precision, for_training=for_training)
+        pipeline, encoder_files = _load(families[0], location, settings, precision, for_training=for_training)
         family = _choose(families, pipeline)
         if settings.vae:
             dtype = torch.float32 if for_training else DTYPES[precision]
@@ -70,7 +72,7 @@ def load_model(
         raise _load_error(error, location, settings) from error
     pipeline.set_progress_bar_config(disable=True)
     model = _with_objective(family, pipeline, settings, zero_terminal_snr=zero_terminal_snr)
-    model.max_token_length = max_token_length
+    model.max_token_length, model.encoder_files = max_token_length, encoder_files
     model.clip_skip = _readable_layer(model, settings.clip_skip)
     return model
 
@@ -169,15 +171,52 @@ def _choose(families: list[Family], pipeline: Any) -> Family:
     return next(matching, families[0])
 
 
-def _load(family: Family, location: str, settings: ModelConfig, precision: Precision, *, for_training: bool) -> Any:
+def _load(
+    family: Family, location: str, settings: ModelConfig, precision: Precision, *, for_training: bool
+) -> tuple[Any, EncoderFiles | None]:
+    """The pipeline, and where its text encoders come from if they do not stay loaded."""
     kind: Any = getattr(diffusers, family.pipeline_class)
     arguments: dict[str, Any] = {"dtype": DTYPES[precision], "use_safetensors": True, **family.pipeline_arguments}
-    if not Path(location).is_file():
-        if for_training:
-            arguments |= quantization.loading_arguments(settings, DTYPES[precision], family.denoiser)
-            arguments["dtype"] = {"vae": torch.float32, "default": DTYPES[precision]}
-        arguments["variant"] = _variant(location, settings, family)
-        return kind.from_pretrained(location, revision=settings.revision, **arguments)
+    where = settings
+    if Path(location).is_file():
+        if family.completed_by is None:
+            return _from_file(kind, location, settings, arguments, for_training=for_training), None
+        where = ModelConfig(path=settings.single_file_config or family.completed_by)
+        folder = _downloaded(kind, where)
+        arguments[family.denoiser] = _denoiser_of_file(family, location, folder, DTYPES[precision])
+        location = folder
+    elif not family.encoders_stay:
+        location = _downloaded(kind, settings)
+    if for_training:
+        arguments |= quantization.loading_arguments(settings, DTYPES[precision], family.denoiser)
+        arguments["dtype"] = {"vae": torch.float32, "default": DTYPES[precision]}
+    arguments["variant"] = variant = _variant(location, where, family)
+    encoder_files = None
+    if not family.encoders_stay:
+        arguments |= dict.fromkeys(family.text_encoders)
+        encoder_files = EncoderFiles(family, Path(location), variant, DTYPES[precision])
+    revision = settings.revision if location == resolve(settings.path) else None
+    return kind.from_pretrained(location, revision=revision, **arguments), encoder_files
+
+
+def _downloaded(kind: Any, settings: ModelConfig) -> str:
+    """The folder with all files of a model, a hub id's in the cache."""
+    location = resolve(settings.path)
+    if Path(location).is_dir():
+        return location
+    variant = hub_variant(settings)
+    return str(kind.download(location, revision=settings.revision, variant=variant, use_safetensors=True))
+
+
+def _denoiser_of_file(family: Family, file: str, folder: str, dtype: torch.dtype) -> Any:
+    """The denoiser that a single file holds; folder: of a pipeline that has its configuration."""
+    _, name = read_json(Path(folder) / "model_index.json")[family.denoiser]
+    return getattr(diffusers, name).from_single_file(file, config=folder, subfolder=family.denoiser, dtype=dtype)
+
+
+def _from_file(
+    kind: Any, location: str, settings: ModelConfig, arguments: dict[str, Any], *, for_training: bool
+) -> Any:
     described = {"config": settings.single_file_config} if settings.single_file_config else {}
     if for_training:  # the pipeline of a single file has one precision for all parts
         arguments["vae"] = AutoencoderKL.from_single_file(location, subfolder="vae", dtype=torch.float32, **described)

@@ -6,16 +6,25 @@ Shapes: B batch, C latent channels, H W height and width, L tokens, D embedding 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+import logging
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import contextmanager
 from typing import Any, cast
 
 import torch
 from diffusers import AutoencoderKL
+from diffusers.training_utils import free_memory
 from torch import Tensor, nn
 
+from tasks.text_to_image.families.encoder_files import EncoderFiles
 from tasks.text_to_image.families.family import Family
 from tasks.text_to_image.models.tokens import MAX_TOKEN_LENGTH, Lengths
 from tasks.text_to_image.objectives.objective import Objective
+
+log = logging.getLogger(__name__)
+
+ROOM = 1.2
+"""Memory that encoding a caption needs, as a multiple of the text encoder's weights."""
 
 Conditioning = dict[str, Tensor]
 """The conditioning of the denoiser, batch first, under the family's names, such as `encoder_hidden_states` (B, L, D);
@@ -36,6 +45,10 @@ class Model:
         """The run's objective, which may differ from the pipeline's scheduler."""
         self.notices: tuple[str, ...] = ()
         """Sentences about this model that the user must know."""
+        self.encoder_files: EncoderFiles | None = None
+        """Where the text encoders come from while they are needed; None: they stay loaded."""
+        self._encoded: dict[str, Conditioning] = {}
+        """Of single prompts, without the batch dimension, if the text encoders do not stay loaded."""
         for part in (pipeline.vae, *self.parts.values()):
             part.requires_grad_(False)
 
@@ -46,8 +59,9 @@ class Model:
 
     @property
     def text_encoders(self) -> dict[str, nn.Module]:
-        """Text encoders by the pipeline's names."""
-        return {name: getattr(self.pipeline, name) for name in self.family.text_encoders}
+        """Text encoders by the pipeline's names, those that are loaded."""
+        encoders = {name: getattr(self.pipeline, name) for name in self.family.text_encoders}
+        return {name: encoder for name, encoder in encoders.items() if encoder is not None}
 
     @property
     def tokenizers(self) -> dict[str, Any]:
@@ -105,8 +119,32 @@ class Model:
         return self.family.scale_latents(self, latents_BCHW)
 
     def encode_captions(self, captions: list[str]) -> Conditioning:
-        """Text conditioning of these captions, on the text encoders' device; with gradients if they are trained."""
-        return self.family.encode_captions(self, captions)
+        """Text conditioning of these captions, on the text encoders' device; with gradients if they are trained.
+
+        If the text encoders are not loaded: what `encode_prompts` has encoded, on the denoiser's device.
+        """
+        if self.text_encoders:
+            return self.family.encode_captions(self, captions)
+        self.encode_prompts(captions)
+        together = self.collate([self._encoded[caption] for caption in captions])
+        return {name: value.to(self.device) for name, value in together.items()}
+
+    @torch.no_grad()
+    def encode_prompts(self, prompts: Iterable[str]) -> None:
+        """Encode these prompts, each alone, and keep the results; nothing if the text encoders stay loaded.
+
+        The denoiser leaves a GPU meanwhile: the text encoders may need all of it.
+        """
+        missing = [prompt for prompt in dict.fromkeys(prompts) if prompt not in self._encoded]
+        if self.encoder_files is None or not missing:
+            return
+        device = self.device
+        self.denoiser.to("cpu")
+        with self.text_encoders_on(device):
+            for prompt in missing:
+                encoded = self.family.encode_captions(self, [prompt])
+                self._encoded[prompt] = {name: value[0].cpu() for name, value in encoded.items()}
+        self.denoiser.to(device)
 
     def collate(self, texts: Sequence[Conditioning]) -> Conditioning:
         """Combine the conditioning of single captions, each without a batch dimension, into that of a batch."""
@@ -122,9 +160,35 @@ class Model:
         """
         return self.family.prompt_arguments(self, prompts, negative_prompts or [""] * len(prompts))
 
-    def encode_to(self, device: torch.device) -> None:
-        """Move the VAE and the text encoders; the denoiser stays on its device."""
+    @contextmanager
+    def vae_on(self, device: torch.device) -> Generator[None]:
+        """The VAE on this device, afterwards on the CPU."""
         self.pipeline.vae.to(device)
+        yield
+        self.pipeline.vae.to("cpu")
+
+    @contextmanager
+    def text_encoders_on(self, device: torch.device) -> Generator[None]:
+        """The text encoders on this device, afterwards on the CPU, or gone if they do not stay loaded.
+
+        Those that do not stay compute on the CPU if a GPU has no room for them.
+        """
+        self.hold_text_encoders(torch.device("cpu"))
+        if self.encoder_files is None or _has_room(device, self.text_encoders.values()):
+            self.hold_text_encoders(device)
+        else:
+            log.warning("captions are encoded on the CPU: the GPU has too little free memory for the text encoder")
+        yield
+        if self.encoder_files is None:
+            self.hold_text_encoders(torch.device("cpu"))
+            return
+        self.pipeline.register_modules(**dict.fromkeys(self.family.text_encoders))
+        free_memory()
+
+    def hold_text_encoders(self, device: torch.device) -> None:
+        """Load the text encoders if they are not, and move them to this device."""
+        if self.encoder_files and not self.text_encoders:
+            self.pipeline.register_modules(**self.encoder_files.load())
         for encoder in self.text_encoders.values():
             encoder.to(device)
 
@@ -134,8 +198,11 @@ class Model:
 
     def text_digest(self) -> str:
         """A digest of the text encoders' weights, precision, vocabulary, prompt length and layer."""
-        vocabulary = "".join(str(sorted(tokenizer.get_vocab().items())) for tokenizer in self.tokenizers.values())
-        content = vocabulary + "".join(map(_digest, self.text_encoders.values()))
+        if self.encoder_files:
+            content = self.encoder_files.digest()
+        else:
+            vocabulary = "".join(str(sorted(tokenizer.get_vocab().items())) for tokenizer in self.tokenizers.values())
+            content = vocabulary + "".join(map(_digest, self.text_encoders.values()))
         if self.max_token_length != MAX_TOKEN_LENGTH:
             content += f"max_token_length={self.max_token_length}"
         if self.clip_skip > 1:
@@ -146,7 +213,17 @@ class Model:
         """The number of tokens of each caption, including those that are cut off."""
         tokenizer = self.pipeline.tokenizer
         counts = [len(tokenizer(caption, add_special_tokens=False, verbose=False).input_ids) for caption in captions]
-        return Lengths(tuple(counts), self.family.text_window or tokenizer.model_max_length - 2)
+        if self.family.text_window:
+            return Lengths(tuple(counts), self.family.text_window, ())
+        return Lengths(tuple(counts), tokenizer.model_max_length - 2)
+
+
+def _has_room(device: torch.device, modules: Iterable[nn.Module]) -> bool:
+    """Whether a GPU can hold these modules and what they compute for one caption."""
+    if device.type != "cuda":
+        return True
+    needed = sum(value.numel() * value.element_size() for module in modules for value in module.parameters())
+    return torch.cuda.mem_get_info(device)[0] > ROOM * needed
 
 
 def _digest(module: nn.Module) -> str:

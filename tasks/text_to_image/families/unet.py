@@ -62,10 +62,13 @@ class UNetFamily(Family):
     """A key prefix that only single files of this family have."""
 
     def recognises_file(self, tensors: Tensors, file: Path) -> bool:
+        is_own = any(name.startswith(self.in_file) for name in tensors)
+        if not is_own and FIRST_CONVOLUTION not in tensors:
+            return False  # what the header of another kind of model says is not read
         noise_schedule.of_file(file, tensors)
         if tensors.get(FIRST_CONVOLUTION, TensorShape((0, 0), "")).shape[1] == INPAINTING_CHANNELS:
             raise ModelError(f"{file} is an in-painting model", WHOLE)
-        return any(name.startswith(self.in_file) for name in tensors)
+        return is_own
 
     def recognises_lora(self, modules: Mapping[str, Module]) -> bool:
         """By the width of the text embeddings that the UNet takes."""

@@ -278,6 +278,15 @@ def guess_family(hub_id: str) -> Family:
     return next(candidates, usual())
 
 
+def family_or_guess(settings: ModelConfig) -> Family:
+    """By the model's files, or by its name if it is not downloaded yet.
+
+    Raises:
+        ModelError: as `family`.
+    """
+    return family(settings.path, settings.revision) or guess_family(settings.path)
+
+
 def model_files(path: str, revision: str | None = None) -> Path | None:
     """The folder or file to read, a hub id's from the local cache; None: a hub id not yet downloaded.
 

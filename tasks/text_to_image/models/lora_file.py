@@ -396,7 +396,7 @@ def _family_by_modules(modules: dict[str, Module]) -> Family | None:
 
 def _family(words: str) -> Family | None:
     """By the words of Stability's specification and of kohya's."""
-    return next((family for family in FAMILIES.values() if re.search(family.header_name, words)), None)
+    return next((family for family in FAMILIES.values() if re.search(family.header_name, words.lower())), None)
 
 
 def _sha256(place: Place) -> str:

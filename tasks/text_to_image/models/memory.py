@@ -80,8 +80,12 @@ class Footprint:
         return sum(self.parts.values())
 
 
-def read_shapes(path: str, *, revision: str | None = None, variant: str | None = None) -> ModelShapes | None:
+def read_shapes(
+    path: str, *, revision: str | None = None, variant: str | None = None, described: str | None = None
+) -> ModelShapes | None:
     """The shapes of `model.path`; None: a hub id that is not downloaded yet.
+
+    described: `model.single_file_config`; what a single file lacks is counted from there, if it is on this machine.
 
     Raises:
         ModelError: not a model, or a damaged one, or without that variant.
@@ -90,9 +94,17 @@ def read_shapes(path: str, *, revision: str | None = None, variant: str | None =
     if place is None or family is None:
         return None
     components = read_components(place, family, variant)
-    if place.is_file():
+    if place.is_dir():
+        return _of_folder(place, family, components)
+    rest = described or family.completed_by if family.completed_by else None
+    whole = base_model.model_files(rest) if rest else None
+    if whole is None or not whole.is_dir():
         return ModelShapes(family, components, family.described)
-    denoiser, vae = (read_json(place / part / "config.json") for part in (family.denoiser, "vae"))
+    return _of_folder(whole, family, {**read_components(whole, family, variant), **components})
+
+
+def _of_folder(folder: Path, family: Family, components: dict[str, Tensors]) -> ModelShapes:
+    denoiser, vae = (read_json(folder / part / "config.json") for part in (family.denoiser, "vae"))
     return ModelShapes(family, components, denoiser, tuple(vae.get("block_out_channels", VAE_CHANNELS)))
 
 
@@ -141,15 +153,18 @@ def adapter_parameters(model: ModelShapes, settings: LoraConfig) -> int:
 
 
 def trainer_footprint(model: ModelShapes, config: Config, precision: Precision, *, on_gpu: bool) -> Footprint:
-    """The trainer's peak: while it encodes pictures and captions, or while it trains, whichever is higher."""
-    training, encoding = _training_parts(model, config, precision), _encoding_parts(model, config, precision)
-    common = _common_parts(model, precision, on_gpu=on_gpu)
-    phases = {"training": {**training, **common}, "encoding pictures": {**encoding, **common}}
-    if not on_gpu:  # the encoders stay where they are; only what the phases compute is not there at once
-        encoding.pop("encoding")
-        return Footprint("trainer", "training", {**encoding, **training, **common})
+    """The trainer's peak: while it encodes pictures, or captions, or while it trains, whichever is highest."""
+    training, common = _training_parts(model, config, precision), _common_parts(model, precision, on_gpu=on_gpu)
+    pictures, captions = _encoding_parts(model, config, precision)
+    if on_gpu:
+        phases = {"training": training, "encoding pictures": pictures}
+        phases |= {"encoding captions": captions} if model.family.encoders_stay else {}  # others turn to the CPU
+    else:  # what is loaded stays where it is; only what the phases compute is not there at once
+        loaded = {"denoiser": training["denoiser"], "VAE": pictures["VAE"]}
+        loaded |= captions if model.family.encoders_stay else {}
+        phases = {"training": {**loaded, **training}, "encoding captions": {**loaded, **captions}}
     moment = max(phases, key=lambda name: sum(phases[name].values()))
-    return Footprint("trainer", moment, phases[moment])
+    return Footprint("trainer", moment, {**phases[moment], **common})
 
 
 def evaluator_footprint(model: ModelShapes, config: Config, precision: Precision, *, on_gpu: bool) -> Footprint:
@@ -162,9 +177,11 @@ def evaluator_footprint(model: ModelShapes, config: Config, precision: Precision
         "drawing: denoising": 2 * settings.batch_size * scale * model.family.denoising_bytes(model, resolution),
         "drawing: decoding": DECODING_BYTES * decoding * settings.batch_size * resolution**2 * model.vae_channels[0],
     }
+    if not (on_gpu or model.family.encoders_stay):  # on a GPU the denoiser makes room for them
+        drawing["encoding prompts"] = BYTES[precision] * _text_weights(model)
     highest = max(drawing, key=lambda name: drawing[name])
     parts = {
-        "base model": BYTES[precision] * sum(map(model.weights, model.components)),
+        "base model": BYTES[precision] * sum(map(model.weights, _drawing_parts(model))),
         "adapter": BYTES[precision] * adapter,
         highest: drawing[highest],
         "fashion_clip": 0.0 if settings.fashion_clip == POCKET else CLIP_BYTES,
@@ -173,6 +190,12 @@ def evaluator_footprint(model: ModelShapes, config: Config, precision: Precision
         **_common_parts(model, precision, on_gpu=on_gpu),
     }
     return Footprint("evaluator", "drawing", parts)
+
+
+def _drawing_parts(model: ModelShapes) -> list[str]:
+    """The parts that stay loaded while pictures are drawn."""
+    gone = () if model.family.encoders_stay else model.family.text_encoders
+    return [part for part in model.components if part not in gone]
 
 
 def _training_parts(model: ModelShapes, config: Config, precision: Precision) -> dict[str, float]:
@@ -195,16 +218,22 @@ def _training_parts(model: ModelShapes, config: Config, precision: Precision) ->
     return parts
 
 
-def _encoding_parts(model: ModelShapes, config: Config, precision: Precision) -> dict[str, float]:
-    """VAE in fp32, one picture at a time; the denoiser is not on the device yet, unless it is quantised there."""
-    parts = {
+def _encoding_parts(
+    model: ModelShapes, config: Config, precision: Precision
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Of encoding pictures, one at a time with the VAE in fp32, and of encoding captions.
+
+    The denoiser is not on the device yet, unless it is quantised there.
+    """
+    pictures = {
         "VAE": 4.0 * model.weights("vae"),
         "encoding": 2 * ENCODING_BYTES * config.data.resolution**2 * model.vae_channels[0],
-        "text encoders": BYTES[precision] * _text_weights(model),
     }
+    captions = {"text encoders": BYTES[precision] * _text_weights(model)}
     if config.model.quantization != "none":
-        parts["denoiser"] = _frozen_bytes(model, precision, config.model.quantization)
-    return parts
+        denoiser = _frozen_bytes(model, precision, config.model.quantization)
+        pictures["denoiser"] = captions["denoiser"] = denoiser
+    return pictures, captions
 
 
 def _judge_weights(source: str) -> float:
@@ -240,12 +269,7 @@ def read_components(place: Path, family: Family, variant: str | None = None) -> 
         chosen = choose_variant(names_in(place, family.weighted_parts), variant, str(place))
         components = {part: folder_tensors(place / part, chosen) for part in family.weighted_parts}
         return {part: tensors for part, tensors in components.items() if tensors}
-    parts: dict[str, Tensors] = {}
-    for name, tensor in read_header(place).items():
-        for prefix, part in family.file_parts.items():
-            if name.startswith(prefix):
-                parts.setdefault(part, {})[name] = tensor
-    return parts
+    return family.tensors_of_file(read_header(place))
 
 
 def _targets(family: Family, denoiser: Tensors, settings: LoraConfig) -> list[str]:

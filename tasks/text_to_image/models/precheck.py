@@ -73,7 +73,9 @@ def examine(config: Config, *, with_evaluator: bool = True) -> list[Share] | Non
         DeviceError: the trainer cannot fit even with one picture at a time and checkpointing.
     """
     settings = config.model
-    model = memory.read_shapes(settings.path, revision=settings.revision, variant=settings.variant)
+    model = memory.read_shapes(
+        settings.path, revision=settings.revision, variant=settings.variant, described=settings.single_file_config
+    )
     if model is None:
         return None
     places = places_here()

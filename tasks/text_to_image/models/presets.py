@@ -62,21 +62,23 @@ class Preset:
     choices: dict[str, Choice]
 
 
-def recommend(family: Family, gpu: Gpu | None) -> Preset:
-    """The preset for a family on a card; None: there is no card."""
+def recommend(family: Family, gpu: Gpu | None, model: str = "") -> Preset:
+    """The preset for a family on a card; None: there is no card. model: the path or hub id, whose name can matter."""
     if not family.sizes:
         return Preset(
-            f"{family.name} on any device", "the miniature model fits anywhere", _choices(family, family.on_cpu, None)
+            f"{family.name} on any device",
+            "the miniature model fits anywhere",
+            _choices(family, model, family.on_cpu, None),
         )
     if gpu is None:
         reason = "no usable GPU: small pictures, and patience"
-        return Preset(f"{family.name} on CPU", reason, _choices(family, family.on_cpu, None))
+        return Preset(f"{family.name} on CPU", reason, _choices(family, model, family.on_cpu, None))
     gibibytes = gpu.total_mib / 1024
     gigabytes = card_class(gibibytes)
     reason = f"{gpu.name} has {gibibytes:.1f} GiB: the class of {gigabytes} GB"
     if gibibytes < gigabytes * USABLE:
         reason = f"{gpu.name} has {gibibytes:.1f} GiB, less than the smallest class, {gigabytes} GB: it may not fit"
-    choices = _choices(family, family.sizes[gigabytes], gigabytes, gpu.compute_capability)
+    choices = _choices(family, model, family.sizes[gigabytes], gigabytes, gpu.compute_capability)
     return Preset(f"{family.name} on {gigabytes} GB", reason, choices)
 
 
@@ -101,12 +103,12 @@ def card_class(vram_gib: float) -> int:
 
 
 def _choices(
-    family: Family, size: Size, gigabytes: int | None, compute_capability: tuple[int, int] = (0, 0)
+    family: Family, model: str, size: Size, gigabytes: int | None, compute_capability: tuple[int, int] = (0, 0)
 ) -> dict[str, Choice]:
     card = f"{gigabytes} GB" if gigabytes else "a CPU"
     accumulation = PICTURES_PER_UPDATE // size.batch
     return {
-        "model.mixed_precision": _precision(gigabytes is not None, compute_capability),
+        "model.mixed_precision": _precision(family, gigabytes is not None, compute_capability),
         "model.quantization": Choice(size.quantization, _quantization_reason(size.quantization, card)),
         "data.resolution": _resolution(family, size, card),
         "lora.rank": Choice(size.rank, _rank_reason(size.rank)),
@@ -122,13 +124,16 @@ def _choices(
             else f"activations fit on {card}; recomputing them would cost a quarter of the speed",
         ),
         **_scheduler(family),
+        **{key: Choice(*choice) for key, choice in family.drawing_settings(model).items()},
         **_evaluation(size, card, on_gpu=gigabytes is not None),
     }
 
 
-def _precision(on_gpu: bool, compute_capability: tuple[int, int]) -> Choice:
+def _precision(family: Family, on_gpu: bool, compute_capability: tuple[int, int]) -> Choice:
     if not on_gpu:
         return Choice("auto", "fp32 on a CPU")
+    if family.overflows_in_fp16:
+        return Choice("bf16", f"{family.title} overflows in fp16; a card before Ampere computes it slowly")
     if compute_capability == (0, 0):
         return Choice("auto", "bf16 where the card computes in it, else fp16")
     if compute_capability >= BF16_SINCE:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from shared.config.schema import Config
 from shared.errors import ConfigError
 from tasks.text_to_image.families.family import Family
+from tasks.text_to_image.models.tokens import MAX_TOKEN_LENGTH
 from tasks.text_to_image.objectives.own_settings import LEARNS, foreign_settings
 
 Problem = tuple[str, str]
@@ -38,6 +39,21 @@ def _refuse(problems: Iterable[Problem], family: Family) -> None:
 def _problems(config: Config, family: Family) -> Iterator[Problem]:
     yield from _clip_skip(config.model.clip_skip, family)
     yield from _sampler(config.evaluation.scheduler, family)
+    if config.lora.text_encoder and not family.encoders_stay:
+        yield (
+            f"lora.text_encoder is true, but {family.title}'s text encoder never learns: no program reads a LoRA of it",
+            "remove lora.text_encoder",
+        )
+    if config.data.max_token_length != MAX_TOKEN_LENGTH and family.text_window:
+        yield (
+            f"data.max_token_length is {config.data.max_token_length}, but {family.title} always encodes up to "
+            f"{family.text_window} tokens",
+            "remove data.max_token_length",
+        )
+    if family.overflows_in_fp16:
+        for key in ("model.mixed_precision", "evaluation.dtype"):
+            if config.value(key) == "fp16":
+                yield f"{key} is fp16, in which {family.title} overflows", f"set {key} to bf16"
     for setting, value in foreign_settings(config, family.kind):
         yield (
             f"{setting.key} is {str(value).lower() if isinstance(value, bool) else value}, but {family.title} "

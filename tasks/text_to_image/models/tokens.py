@@ -17,7 +17,7 @@ from tokenizers.models import BPE
 
 from shared.config.schema import DataConfig, ModelConfig
 from shared.errors import ModelError
-from tasks.text_to_image.models.base_model import HUB_ID, family, model_files, resolve
+from tasks.text_to_image.models.base_model import HUB_ID, family_or_guess, model_files, resolve
 from tasks.text_to_image.models.pipeline_folder import read_json
 
 MAX_TOKEN_LENGTH = 75
@@ -41,6 +41,8 @@ class Lengths:
 
     counts: tuple[int, ...]
     window: int = MAX_TOKEN_LENGTH
+    choices: tuple[int, ...] = CHOICES
+    """Values of `data.max_token_length` that a model has; none: its window is all it takes."""
 
     def limit(self, max_token_length: int) -> int:
         """Tokens that are encoded under this setting, of a tokenizer that may be shorter than CLIP's."""
@@ -59,7 +61,7 @@ class Lengths:
         )
 
     def _cure(self, max_token_length: int, longest: int) -> str:
-        larger = [choice for choice in CHOICES if choice > max_token_length]
+        larger = [choice for choice in self.choices if choice > max_token_length]
         enough = next((choice for choice in larger if self.limit(choice) >= longest), None)
         if enough:
             return f"; data.max_token_length = {enough} encodes all of them whole"
@@ -76,13 +78,13 @@ def measure(captions: Iterable[str], model: ModelConfig) -> Lengths | None:
     folder = _tokenizer(model)
     if folder is None:
         return None
-    tokenizer = _load(folder)
+    own = family_or_guess(model)
+    tokenizer = _load(folder, is_clip=own.text_window is None)
     counts = tuple(len(tokenizer.encode(caption, add_special_tokens=False).ids) for caption in captions)
+    if own.text_window:
+        return Lengths(counts, own.text_window, ())
     settings = folder / "tokenizer_config.json"
     whole = read_json(settings).get("model_max_length") if settings.is_file() else None
-    own = family(model.path, model.revision)
-    if own and own.text_window:
-        return Lengths(counts, own.text_window)
     window = whole - 2 if isinstance(whole, int) and whole <= MAX_TOKEN_LENGTH + 2 else MAX_TOKEN_LENGTH
     return Lengths(counts, window)
 
@@ -105,8 +107,10 @@ def _tokenizer(model: ModelConfig) -> Path | None:
     files = model_files(model.path, model.revision)
     if files is not None and files.is_dir():
         return files / "tokenizer"
-    described = resolve(model.single_file_config or "")
-    return next(filter(None, map(_folder, (described, *SAME_VOCABULARY))), None)
+    own = family_or_guess(model)
+    described = resolve(model.single_file_config or own.completed_by or "")
+    same = SAME_VOCABULARY if own.text_window is None else ()
+    return next(filter(None, map(_folder, (described, *same))), None)
 
 
 def _folder(source: str) -> Path | None:
@@ -122,11 +126,11 @@ def _folder(source: str) -> Path | None:
     return None
 
 
-def _load(folder: Path) -> Tokenizer:
-    """A tokenizer that neither pads nor cuts; older models have it in two files instead of one."""
+def _load(folder: Path, *, is_clip: bool) -> Tokenizer:
+    """A tokenizer that neither pads nor cuts; CLIP's may be in two files instead of one."""
     merges = folder / "merges.txt"
     try:
-        if merges.is_file():
+        if is_clip and merges.is_file():
             return _assembled(folder / "vocab.json", merges)
         tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     except Exception as error:  # noqa: BLE001  # the library raises nothing more special

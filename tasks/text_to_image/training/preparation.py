@@ -7,9 +7,10 @@ import logging
 import torch
 from accelerate import Accelerator
 
-from shared.config.schema import Config
+from shared.config.schema import Config, ModelConfig
 from shared.data import dataset, references
 from shared.data.dataset import Pair
+from shared.errors import ConfigError
 from shared.files.digests import Digests
 from shared.launch import relocation
 from shared.run_folder.records.run_record import DatasetRecord
@@ -23,7 +24,7 @@ from tasks.text_to_image.families import loading, quantization
 from tasks.text_to_image.families.model import Model
 from tasks.text_to_image.lora import lora
 from tasks.text_to_image.lora.initial import Initial
-from tasks.text_to_image.models import suitability
+from tasks.text_to_image.models import base_model, suitability
 from tasks.text_to_image.models.external_vae import pinned
 from tasks.text_to_image.training import held_out_loss
 from tasks.text_to_image.training.held_out_loss import Validation
@@ -48,9 +49,12 @@ def prepare(run: RunDir, config: Config, accelerator: Accelerator, progress: Pro
     """
     places.require_present(run, config, to_train=True)
     quantization.require(config.model, accelerator.device)
+    settings = pinned(config.model, run.read_record().base_model)
+    precision = PRECISIONS[devices.mixed_precision(config.model.mixed_precision)]
+    _require_range(precision, settings)
     model = loading.load_model(
-        pinned(config.model, run.read_record().base_model),
-        PRECISIONS[devices.mixed_precision(config.model.mixed_precision)],
+        settings,
+        precision,
         for_training=True,
         zero_terminal_snr=config.train.zero_terminal_snr,
         max_token_length=config.data.max_token_length,
@@ -75,8 +79,7 @@ def prepare(run: RunDir, config: Config, accelerator: Accelerator, progress: Pro
     _encode(cache, model, pictures, captions, masks, accelerator, progress)
     digest.save()
     if config.encodes_captions_live:
-        for encoder in model.text_encoders.values():
-            encoder.to(accelerator.device)
+        model.hold_text_encoders(accelerator.device)
     torch.manual_seed(data_order.derive(config.train.seed, "adapter", 0))
     parts = lora.adapted(model, config.lora)
     lora.attach(parts, config.lora, model.family, model.clip_skip)
@@ -84,6 +87,16 @@ def prepare(run: RunDir, config: Config, accelerator: Accelerator, progress: Pro
         model.notices += (text,)
     stream = batches.Batches(examples, cache, config, group_size=group_size)
     return LoraTraining(config, accelerator, model, stream, validation)
+
+
+def _require_range(precision: loading.Precision, settings: ModelConfig) -> None:
+    """Raises ConfigError where `auto` is fp16, because the GPU has no bf16, and the model overflows in it."""
+    family = base_model.family_or_guess(settings)
+    if precision == "fp16" and family.overflows_in_fp16:
+        raise ConfigError(
+            f"model.mixed_precision is fp16 on this GPU, in which {family.title} overflows",
+            "set model.mixed_precision = 'bf16', which is slow on this GPU, or train on a newer one",
+        )
 
 
 def _split(
@@ -131,11 +144,12 @@ def _encode(
         missing_pictures = cache.prepare_pictures(pictures, share)
         missing_captions = cache.prepare_captions(captions, share)
         cache.reduce_masks(cache.prepare_masks(masks, share), progress)
-        if missing_pictures or missing_captions:
-            model.encode_to(accelerator.device)
-            cache.encode_pictures(missing_pictures, progress)
-            cache.encode_captions(missing_captions, progress)
-            model.encode_to(torch.device("cpu"))
+        if missing_pictures:
+            with model.vae_on(accelerator.device):
+                cache.encode_pictures(missing_pictures, progress)
+        if missing_captions:
+            with model.text_encoders_on(accelerator.device):
+                cache.encode_captions(missing_captions, progress)
         accelerator.wait_for_everyone()
         if accelerator.num_processes == 1:
             break

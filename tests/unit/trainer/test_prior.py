@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from accelerate import Accelerator
 
 from pocket import garments
@@ -48,7 +47,6 @@ class Project:
         model, cache = training.model, training.batches._cache
         asked = batches.frame(dataset.scan(config), config, multiple=model.size_multiple, at_least=1)
         validation = Validation(model, cache, asked, (), config)
-        model.encode_to(torch.device("cpu"))
         cache.encode_pictures(cache.prepare_pictures(validation.pictures), lambda done, total: None)
         cache.encode_captions(cache.prepare_captions(validation.captions), lambda done, total: None)
         return validation.measure(learner.module, learner.accelerator, 8).held_out.mean().item()

@@ -85,7 +85,7 @@ def test_only_what_cannot_fit_at_all_is_refused() -> None:
     precheck.refuse_impossible(true_shapes("sdxl"), settings, places(8))
     with pytest.raises(DeviceError, match="even with one picture at a time") as caught:
         precheck.refuse_impossible(true_shapes("sdxl"), settings, places(5))
-    assert "data.resolution=768" in caught.value.hint
+    assert "model.quantization=4bit" in caught.value.hint
 
 
 def test_a_model_that_is_not_here_is_said_and_goes_on() -> None:
