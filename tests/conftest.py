@@ -50,6 +50,18 @@ def tiny_model(tiny_models: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
+def tiny_z_image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A whole Z-Image in miniature."""
+
+    def make(folder: Path) -> None:
+        from tests.tiny_z_image import build  # noqa: PLC0415
+
+        build().save_pretrained(folder)
+
+    return made_once(tmp_path_factory, "z-image", make)
+
+
+@pytest.fixture(scope="session")
 def tiny_single_files(tmp_path_factory: pytest.TempPathFactory, tiny_models: Path) -> Path:
     """The same models as `sd1.safetensors`, `sd2.safetensors`, `sdxl.safetensors`, in the layout of their authors."""
     from tests import single_file  # noqa: PLC0415

@@ -1,4 +1,7 @@
-"""`python redraw.py MODEL SNAPSHOT RESULT OUT`: the first batch of a result, drawn by plain diffusers."""
+"""`python redraw.py MODEL SNAPSHOT RESULT OUT [GUIDANCE]`: the first batch of a result, drawn by plain diffusers.
+
+GUIDANCE: as the pipeline counts it, where that is not as `evaluation.guidance_scale` does.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,10 @@ from pathlib import Path
 
 import diffusers
 import torch
-from diffusers import StableDiffusionPipeline
+from diffusers import DiffusionPipeline
 from PIL import Image
 
-model, snapshot, result_path, out = map(Path, sys.argv[1:])
+model, snapshot, result_path, out = map(Path, sys.argv[1:5])
 result = json.loads(result_path.read_text(encoding="utf-8"))
 batch = [sample for sample in result["samples"] if sample["batch"] == 0]
 settings = result["generation"]
@@ -19,14 +22,14 @@ with Image.open(result_path.parent / "images" / batch[0]["image"]) as drawn:
     width, height = drawn.size
 torch.set_num_threads(settings["threads"])
 
-pipeline = StableDiffusionPipeline.from_pretrained(model, dtype=getattr(torch, settings["dtype"]), safety_checker=None)
+pipeline = DiffusionPipeline.from_pretrained(model, dtype=getattr(torch, settings["dtype"]))
 pipeline.scheduler = getattr(diffusers, settings["scheduler"]).from_config(pipeline.scheduler.config)
 pipeline.load_lora_weights(snapshot)
 pictures = pipeline(
     prompt=[sample["prompt"] for sample in batch],
     generator=[torch.Generator().manual_seed(sample["seed"]) for sample in batch],
     num_inference_steps=settings["num_inference_steps"],
-    guidance_scale=settings["guidance_scale"],
+    guidance_scale=float(sys.argv[5]) if len(sys.argv) > 5 else settings["guidance_scale"],
     width=width,
     height=height,
 ).images

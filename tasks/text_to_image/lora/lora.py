@@ -52,7 +52,8 @@ def attach(parts: dict[str, nn.Module], settings: schema.LoraConfig, family: Fam
         else:
             linear = family.projects_linearly(cast("Any", part).config)
             ends = family.targets(settings.target_modules, linear_projections=linear)
-            _attach(part, settings, ends, [] if settings.is_uniform else _convolutions(part), family.exclude_modules)
+            exclude = _needed(family.exclude_modules, part, ends)
+            _attach(part, settings, ends, [] if settings.is_uniform else _convolutions(part), exclude)
 
 
 def adapted(model: Model, settings: schema.LoraConfig) -> dict[str, nn.Module]:
@@ -232,6 +233,13 @@ def _attach(
             'set lora.target_modules = "attention"',
         ) from None
     cast_training_params(part, dtype=torch.float32)
+
+
+def _needed(exclude: str | None, part: nn.Module, ends: Sequence[str]) -> str | None:
+    """The expression, if one of these targets is to be excluded: PEFT warns of one that excludes nothing."""
+    suffixes = tuple(f".{end}" for end in ends)
+    targets = (name for name, _ in part.named_modules() if name.endswith(suffixes))
+    return exclude if exclude and any(re.fullmatch(exclude, name) for name in targets) else None
 
 
 def _convolutions(unet: nn.Module) -> list[str]:

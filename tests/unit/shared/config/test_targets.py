@@ -22,10 +22,10 @@ from tasks.text_to_image.families.known import FAMILIES
 from tasks.text_to_image.lora import lora
 from tasks.text_to_image.models import memory
 from tests.conftest import RunMaker, open_or_create, paper_model, tiny_config
-from tests.true_shapes import true_shapes
+from tests.true_shapes import UNETS, true_shapes
 
 
-@pytest.fixture(scope="module", params=tuple(FAMILIES))
+@pytest.fixture(scope="module", params=tuple(UNETS))
 def blank(request: pytest.FixtureRequest, tiny_models: Path) -> Callable[[], UNet2DConditionModel]:
     """A UNet without numbers."""
     settings = json.loads((tiny_models / request.param / "unet" / "config.json").read_text())
@@ -94,7 +94,7 @@ def test_the_numbers_of_the_guide_are_counted(family: str, millions: tuple[float
 
 
 @pytest.mark.parametrize("preset", ["all", "all-linear"])
-@pytest.mark.parametrize("family", tuple(FAMILIES))
+@pytest.mark.parametrize("family", tuple(UNETS))
 def test_the_memory_estimate_counts_the_same_modules_in_folders_and_single_files(
     tiny_models: Path, tiny_single_files: Path, family: str, preset: str
 ) -> None:

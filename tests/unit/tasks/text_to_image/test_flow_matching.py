@@ -17,9 +17,9 @@ from shared.config.loading import load_config, parse_config
 from shared.config.schema import Config, TrainConfig
 from shared.errors import ConfigError
 from tasks.text_to_image.families.known import FAMILIES
+from tasks.text_to_image.families.z_image import ZImage
 from tasks.text_to_image.models import suitability
 from tasks.text_to_image.objectives.flow_matching import FlowMatching, Usual, resolution_shift, shifted
-from tests.flow.z_image import ZImage
 
 PLAIN = Usual("uniform", 1.0)
 SHAPE = (16, 128, 96)

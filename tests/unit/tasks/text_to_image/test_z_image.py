@@ -1,7 +1,8 @@
-"""A further family is one file: Z-Image, on flow matching, with nothing of it anywhere but in tests/flow."""
+"""Z-Image, on a miniature of its true classes: what is loaded when, what is computed, what a file holds."""
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,13 @@ import pytest
 import torch
 from accelerate import Accelerator
 from diffusers import ZImagePipeline
+from safetensors.torch import load_file, save_file
 
-from shared.config.schema import Config, ModelConfig
+import tasks
+from shared.config.schema import Config, EvaluationConfig, LoraConfig, ModelConfig
 from shared.errors import ConfigError, ModelError
 from shared.files.publication import publish
+from shared.launch import resume
 from shared.machine.hardware import Gpu
 from shared.run_folder.records.manifest import Manifest
 from shared.run_folder.run_dir import RunDir
@@ -20,13 +24,14 @@ from tasks.text_to_image import export
 from tasks.text_to_image.evaluation import snapshot_file
 from tasks.text_to_image.evaluation.image_generator import ImageGenerator, Job
 from tasks.text_to_image.families import loading
+from tasks.text_to_image.families.encoder_files import EncoderFiles
 from tasks.text_to_image.families.known import FAMILIES
 from tasks.text_to_image.families.model import Model
-from tasks.text_to_image.models import base_model, memory, precheck, presets, tokens
+from tasks.text_to_image.lora import lora
+from tasks.text_to_image.models import adaptable, base_model, lora_file, memory, precheck, presets, tokens
 from tasks.text_to_image.training.preparation import prepare
 from tests.conftest import create_run, tiny_config
-from tests.flow import tiny_z_image
-from tests.flow.z_image import ZImage
+from tests.tiny_z_image import write_file
 from trainer.learner import Learner
 
 SECTIONS: dict[str, dict[str, object]] = {
@@ -37,20 +42,20 @@ SECTIONS: dict[str, dict[str, object]] = {
 JOBS = [Job("a", "a red dress", 1, (32, 32), 0), Job("b", "a long blue coat", 2, (32, 32), 0)]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def family() -> Any:
-    """The one line that a family costs beside its file."""
-    with pytest.MonkeyPatch.context() as patch:
-        found = ZImage()
-        patch.setitem(FAMILIES, found.name, found)
-        yield found
+FAMILY = FAMILIES["z-image"]
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    target = tmp_path_factory.mktemp("z-image")
-    tiny_z_image.build().save_pretrained(target)
-    return target
+def folder(tiny_z_image: Path) -> Path:
+    return tiny_z_image
+
+
+@pytest.fixture(scope="module")
+def file(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Its transformer alone, in the layout of its authors."""
+    path = tmp_path_factory.mktemp("file") / "z_image_turbo.safetensors"
+    write_file(ZImagePipeline.from_pretrained(folder), path)
+    return path
 
 
 def loaded(folder: Path) -> Model:
@@ -98,18 +103,22 @@ def drawn(model: Model, config: Config) -> torch.Tensor:
     )[0]
 
 
-def test_its_folder_is_recognised_before_anything_is_loaded(folder: Path, family: ZImage) -> None:
+def test_its_folder_is_recognised_before_anything_is_loaded(folder: Path) -> None:
     settings = ModelConfig(path=str(folder))
-    assert base_model.family(str(folder)) is family
+    assert base_model.family(str(folder)) is FAMILY
     assert base_model.identify(str(folder))["fingerprint"]
     assert base_model.size_multiple(settings) == 8
-    assert base_model.guess_family("Tongyi-MAI/Z-Image-Turbo") is family
+    assert base_model.guess_family("Tongyi-MAI/Z-Image-Turbo") is FAMILY
     lengths = tokens.measure(["a red dress"], settings)
     assert lengths
-    assert lengths.limit(75) == 512
+    assert (lengths.counts, lengths.limit(75)) == ((11,), 504), "every byte is a token here"
+    assert loaded(folder).token_lengths(["a red dress"]) == lengths
+    told = tokens.Lengths((600,), 504, ()).cut(75)
+    assert told
+    assert "data.max_token_length" not in told
 
 
-def test_it_has_a_memory_estimate_and_presets(folder: Path, family: ZImage, tmp_path: Path) -> None:
+def test_it_has_a_memory_estimate_and_presets(folder: Path, tmp_path: Path) -> None:
     config = tiny_config(tmp_path, "run", folder, tmp_path, SECTIONS)
     shapes = memory.read_shapes(str(folder))
     assert shapes
@@ -118,15 +127,16 @@ def test_it_has_a_memory_estimate_and_presets(folder: Path, family: ZImage, tmp_
     needed = memory.trainer_footprint(shapes, config, "fp32", on_gpu=False)
     assert needed.parts["activations"] > 0
     assert precheck.examine(config)
-    preset = presets.recommend(family, Gpu(0, "a card", 0.0, 24 * 1024.0, (8, 6)))
+    preset = presets.recommend(FAMILY, Gpu(0, "a card", 0.0, 24 * 1024.0, (7, 5)), "somebody/Z-Image-Turbo")
     assert preset.name == "z-image on 24 GB"
+    assert preset.choices["model.mixed_precision"].value == "bf16", "whatever the card"
+    assert preset.choices["evaluation.guidance_scale"].value == 1.0
     assert preset.choices["data.resolution"].value == 1024
     assert preset.choices["evaluation.scheduler"].value == "own"
 
 
 def test_a_noise_schedule_of_another_kind_is_refused_by_the_family(folder: Path, tmp_path: Path) -> None:
-    model = tiny_z_image.build()
-    model.save_pretrained(tmp_path / "model")
+    shutil.copytree(folder, tmp_path / "model")
     config = tmp_path / "model" / "scheduler" / "scheduler_config.json"
     config.write_text(config.read_text().replace("FlowMatchEulerDiscrete", "EDMEuler"))
     with pytest.raises(ModelError, match="the noise schedule of EDMEulerScheduler"):
@@ -216,3 +226,123 @@ def test_such_a_sampler_is_refused_before_the_run_is_made(folder: Path, pictures
         create_run(tiny_config(tmp_path, "run", folder, pictures, {}))
     assert refused.value.hint == "set evaluation.scheduler to own"
     assert not (tmp_path / "run").exists()
+
+
+def test_the_text_encoder_is_loaded_only_while_something_is_encoded(trained: Trained, folder: Path) -> None:
+    assert not trained.live.model.text_encoders, "gone when training begins"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(EncoderFiles, "load", lambda self: pytest.fail("everything is in the cache"))
+        again = prepare(trained.run, trained.config, Accelerator(cpu=True), lambda done, total: None, begins=True)
+    assert again.model.text_digest() == trained.live.model.text_digest()
+    drawing, loads = loaded(folder), list[int]()
+    load = EncoderFiles.load
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(EncoderFiles, "load", lambda self: (loads.append(1), load(self))[1])
+        generator = ImageGenerator(drawing, trained.config.lora, trained.config.evaluation, 32)
+        list(generator.draw(JOBS))
+        list(generator.draw(JOBS))
+    assert (len(loads), drawing.text_encoders) == (1, {})
+
+
+def test_a_text_encoder_with_other_weights_has_another_digest(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "model")
+    weights = tmp_path / "model" / "text_encoder" / "model.safetensors"
+    save_file({name: value + 1 for name, value in load_file(weights).items()}, weights, {"format": "pt"})
+    assert loaded(tmp_path / "model").text_digest() != loaded(folder).text_digest()
+
+
+def test_a_file_of_the_transformer_is_completed_from_a_folder(folder: Path, file: Path) -> None:
+    settings = ModelConfig(path=str(file), single_file_config=str(folder))
+    assert base_model.family(str(file)) is FAMILY
+    assert base_model.size_multiple(ModelConfig(path=str(file))) == 16
+    assert base_model.identify(str(file))["fingerprint"]
+    model, whole = loading.load_model(settings, "fp32", for_training=True), loaded(folder)
+    theirs = whole.denoiser.state_dict()
+    assert all(torch.equal(value, theirs[name]) for name, value in model.denoiser.state_dict().items())
+    assert model.text_digest() == whole.text_digest()
+    shapes, expected = memory.read_shapes(str(file), described=str(folder)), memory.read_shapes(str(folder))
+    assert shapes
+    assert expected
+    ends = FAMILY.presets["all"]
+    assert shapes.weights("transformer") == expected.weights("transformer")
+    assert shapes.weights("text_encoder") == expected.weights("text_encoder")
+    counts = [memory.lora_parameters(found.components["transformer"], ends, 4) for found in (shapes, expected)]
+    assert counts[0] == counts[1] > 0
+
+
+def test_a_file_in_scaled_8_bits_is_refused_by_name(file: Path, tmp_path: Path) -> None:
+    tensors = load_file(file) | {"model.diffusion_model.layers.0.attention.qkv.scale_weight": torch.ones(1)}
+    save_file(tensors, tmp_path / "fp8.safetensors")
+    with pytest.raises(ModelError, match="8 bits with scales of their own"):
+        base_model.family(str(tmp_path / "fp8.safetensors"))
+
+
+def test_every_module_of_the_largest_preset_gets_a_gradient_and_is_read_again(folder: Path, tmp_path: Path) -> None:
+    settings = LoraConfig.model_validate({"rank": 2, "lora_alpha": 3, "target_modules": "all"})
+    model = loaded(folder)
+    parts = lora.adapted(model, settings)
+    lora.attach(parts, settings, FAMILY)
+    ups = [value for part in parts.values() for value in lora.up_parameters(part)]
+    noisy, sigmas = torch.randn(2, 4, 8, 8), torch.tensor([0.3, 0.8])
+    model.predict(noisy, sigmas, model.encode_captions(["a red dress", "blue"])).square().mean().backward()
+    assert all(value.grad is not None and value.grad.abs().max() > 0 for value in ups)
+    lora.write(tmp_path, lora.state(parts), lora.metadata(parts))
+    plain: Any = ZImagePipeline.from_pretrained(folder)
+    plain.load_lora_weights(tmp_path)
+    adapted = {name for name, _ in plain.transformer.named_parameters() if ".lora_A." in name}
+    assert len(adapted) == len(ups)
+
+
+def test_a_distilled_model_is_trained_with_a_warning() -> None:
+    told = FAMILY.caution("Tongyi-MAI/Z-Image-Turbo", EvaluationConfig())
+    assert told
+    assert "train Tongyi-MAI/Z-Image and draw with the distilled model" in told
+    assert "evaluation.guidance_scale is 7" in told
+    assert FAMILY.caution("Tongyi-MAI/Z-Image", EvaluationConfig()) is None
+
+
+def test_what_does_not_suit_it_is_one_error_before_the_run_is_made(
+    folder: Path, pictures: Path, tmp_path: Path
+) -> None:
+    sections: dict[str, dict[str, object]] = {
+        "train": {"snr_gamma": 5.0},
+        "lora": {"text_encoder": True},
+        "data": {"max_token_length": 150},
+        "model": {"mixed_precision": "fp16"},
+        "evaluation": {"dtype": "fp16"},
+    }
+    with pytest.raises(ConfigError, match="6 settings do not suit Z-Image") as refused:
+        create_run(tiny_config(tmp_path, "run", folder, pictures, sections))
+    for key in (
+        *("train.snr_gamma", "lora.text_encoder", "data.max_token_length"),
+        *("model.mixed_precision", "evaluation.dtype", "evaluation.scheduler"),
+    ):
+        assert key in str(refused.value)
+        assert key in refused.value.hint
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_change_that_does_not_suit_it_is_refused_before_it_is_written(trained: Trained) -> None:
+    changed = trained.config.model_copy(update={"train": trained.config.train.model_copy(update={"noise_offset": 0.1})})
+    before = trained.run.config.read_bytes()
+    task = tasks.find(changed.run.task)
+    with pytest.raises(ConfigError, match=r"train\.noise_offset is 0\.1, but Z-Image learns by flow matching"):
+        resume.open_or_create(
+            changed, task, resume.Resume(allow_change=("train.noise_offset",)), lambda text: None, lambda: None
+        )
+    assert trained.run.config.read_bytes() == before
+
+
+def test_a_lora_of_another_family_is_refused_by_both_names(trained: Trained) -> None:
+    found = lora_file.look_in(trained.run.snapshot(3))
+    assert found.family is FAMILY
+    assert adaptable.misfit(found, FAMILIES["sd1"], None) == "it is a LoRA for Z-Image, the base model is SD 1.x"
+    base = adaptable.of_files(trained.config.model.path)
+    assert adaptable.misfit(found, FAMILY, base) == ""
+
+
+def test_the_header_names_its_architecture_and_how_noise_was_drawn(trained: Trained) -> None:
+    header = lora_file.look_in(trained.run.snapshot(3)).metadata
+    assert header["modelspec.architecture"] == "Z-Image/lora"
+    assert (header["ss_timestep_sampling"], header["ss_discrete_flow_shift"]) == ("logit_normal", "2")
+    assert "ss_min_snr_gamma" not in header

@@ -1,0 +1,134 @@
+"""Each flow family from training to a shipped file, on a miniature of its true classes: killed, resumed, evaluated."""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from PIL import Image, ImageChops
+from safetensors.torch import load_file
+
+from shared.run_folder.run_dir import RunDir
+from shared.run_folder.tables import read_rows
+from tasks.text_to_image import export
+from tasks.text_to_image.lora.lora import LORA_FILE
+from tests.conftest import Warm, check, create_run, tiny_config
+
+GUIDANCE = {"z-image": 2.0}
+"""`evaluation.guidance_scale` of 3 as each pipeline counts it."""
+SECTIONS: dict[str, dict[str, object]] = {
+    "lora": {"rank": 2, "lora_alpha": 3, "dropout": 0.25},
+    "train": {"learning_rate": 1e-2, "snapshot_steps": 3, "validation_steps": 3, "timestep_shift": "resolution"},
+    "evaluation": {"scheduler": "own", "guidance_scale": 3.0},
+}
+DIE_BEFORE_STEP_5 = """
+import os, signal
+from trainer.learner import Learner
+update, steps = Learner.update, []
+def dying(self):
+    steps.append(1)
+    if len(steps) == 5:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return update(self)
+Learner.update = dying
+"""
+NEVER_LOADS_TEXT_ENCODERS = """
+from tasks.text_to_image.families.encoder_files import EncoderFiles
+EncoderFiles.load = None
+"""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A run that was killed before its fifth step, resumed to its sixth and evaluated; beside an untouched one."""
+
+    run: RunDir
+    untouched: RunDir
+    model: Path
+    guidance: float
+    log: str
+
+
+@pytest.fixture(scope="module", params=GUIDANCE)
+def trained(
+    request: pytest.FixtureRequest,
+    warm: Warm,
+    tmp_path_factory: pytest.TempPathFactory,
+    pictures: Path,
+) -> Trained:
+    model: Path = request.getfixturevalue(f"tiny_{request.param.replace('-', '_')}")
+    folder = tmp_path_factory.mktemp("flow")
+    sections = {**SECTIONS, "data": {"cache_dir": str(folder / "cache")}}
+    runs = [create_run(tiny_config(folder / place, "run", model, pictures, sections)) for place in ("killed", "whole")]
+    assert warm.start("trainer", runs[0].path, prelude=DIE_BEFORE_STEP_5).wait() == -signal.SIGKILL
+    resumed = warm.run("trainer", runs[0].path, prelude=NEVER_LOADS_TEXT_ENCODERS)
+    warm.run("trainer", runs[1].path, prelude=NEVER_LOADS_TEXT_ENCODERS)
+    warm.run("evaluator", runs[0].path, "--once")
+    return Trained(runs[0], runs[1], model, GUIDANCE[request.param], resumed.stderr())
+
+
+def test_killed_and_resumed_it_ends_bit_for_bit_like_an_untouched_run(trained: Trained) -> None:
+    assert "resuming after step" in trained.log
+    for place in ("snapshots/step-00000006", "checkpoints/step-00000006"):
+        for file in sorted((trained.untouched.path / place).iterdir()):
+            if file.name != "manifest.json":
+                assert (trained.run.path / place / file.name).read_bytes() == file.read_bytes(), file
+    columns = ("step", "loss", "grad_norm")
+    rows, others = (read_rows(run.train_csv) for run in (trained.run, trained.untouched))
+    assert [[row.get(key) for key in columns] for row in rows] == [[row.get(key) for key in columns] for row in others]
+    losses = [row["held_out_loss"] for row in read_rows(trained.run.validation_csv)]
+    assert losses == [row["held_out_loss"] for row in read_rows(trained.untouched.validation_csv)]
+    assert len(set(losses)) == 3, "at step 0, 3 and 6"
+
+
+def test_every_weight_of_the_adapter_has_learnt(trained: Trained) -> None:
+    first, last = (load_file(trained.run.snapshot(step) / LORA_FILE) for step in (3, 6))
+    assert first.keys() == last.keys()
+    assert all((first[key] != last[key]).any() for key in first)
+    assert all(last[key].any() for key in last)
+
+
+def test_every_snapshot_is_evaluated_and_differs_from_the_base_model(trained: Trained) -> None:
+    rows = {row["step"]: row["status"] for row in read_rows(trained.run.metrics_csv)}
+    assert rows == {"0": "ok", "3": "ok", "6": "ok"}
+    assert difference(drawn(trained, 6), drawn(trained, 0)) > 0
+    result = trained.run.read_result(6)
+    assert result
+    assert result.generation["prediction_type"] == "flow"
+    assert check(trained.run) == []
+
+
+def test_what_is_shipped_draws_the_evaluated_pictures_in_plain_diffusers(
+    trained: Trained, warm: Warm, tmp_path: Path
+) -> None:
+    exported = tmp_path / "lora.safetensors"
+    export.export(export.read(trained.run, 6), "kohya", "fp32", exported)
+    assert all(key.startswith("transformer.") and ".alpha" not in key for key in load_file(exported))
+    snapshot = trained.run.snapshot(6) / LORA_FILE
+    for file, most in ((snapshot, 0), (exported, 1)):  # of 255: the export applies the scale in another order
+        out = tmp_path / file.stem
+        out.mkdir()
+        result = trained.run.evaluation(6) / "result.json"
+        warm.run("tests.integration.redraw", trained.model, file, result, out, trained.guidance)
+        redrawn = {path.name: path for path in sorted(out.glob("*.png"))}
+        evaluated = drawn(trained, 6)
+        assert redrawn
+        assert difference(redrawn, {name: evaluated[name] for name in redrawn}) <= most
+
+
+def drawn(trained: Trained, step: int) -> dict[str, Path]:
+    """Place in the result → picture: names hold the seed, which is the same at every step."""
+    return {path.name: path for path in sorted((trained.run.evaluation(step) / "images").glob("*.png"))}
+
+
+def difference(pictures: dict[str, Path], others: dict[str, Path]) -> int:
+    """Largest difference of a value, of 255."""
+    assert pictures.keys() == others.keys()
+    highest = 0
+    for name, path in pictures.items():
+        with Image.open(path) as one, Image.open(others[name]) as other:
+            extremes = ImageChops.difference(one.convert("RGB"), other.convert("RGB")).getextrema()
+            highest = max(highest, *(high for _, high in extremes))
+    return highest
