@@ -11,6 +11,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from evaluator.former_columns import keeping
 from evaluator.selection import held_out_losses
 from evaluator.selection.ranking import Ranking
 from evaluator.selection.summary import Summary
@@ -23,7 +24,7 @@ from shared.run_folder.metric_descriptions import MetricDescriptions
 from shared.run_folder.records.best import Advice
 from shared.run_folder.records.evaluation_result import EvaluationResult
 from shared.run_folder.run_dir import ResultKind, RunDir, steps_in, strength_kind, strengths_in
-from shared.run_folder.tables import Value, listed, write_rows
+from shared.run_folder.tables import Value, listed, read_rows, write_rows
 from shared.run_folder.votes import pictures_of, read_votes
 
 log = logging.getLogger(__name__)
@@ -35,9 +36,11 @@ STOP_RULE = "stop rule"
 def publish_descriptions(run: RunDir, metrics: MetricDescriptions) -> bool:
     """Say in the run folder what the numbers of this evaluator mean; True where it said something else.
 
-    The tables follow it from the next rebuild on.
+    The tables follow it from the next rebuild on. What another version computed stays in them.
     """
     with FileLock(run.metrics_lock):
+        filled = {name for row in read_rows(run.metrics_csv) for name, cell in row.items() if cell}
+        metrics = keeping(metrics, run.read_metric_descriptions(), filled)
         if run.metric_descriptions.is_file() and run.metric_descriptions.read_bytes() == metrics.to_json():
             return False
         metrics.write(run.metric_descriptions)
@@ -155,7 +158,7 @@ def _ask_to_stop(run: RunDir, advice: Advice) -> None:
 
 def _written(run: RunDir) -> dict[Path, int]:
     """How much each voter has written: lines are only ever added."""
-    return {path: path.stat().st_size for path in run.votes.glob("*.jsonl")}
+    return {path: path.stat().st_size for path in run.votes.glob("*.jsonl") if path.is_file()}
 
 
 def _results(run: RunDir, kind: ResultKind, besides: Collection[int] = ()) -> dict[int, EvaluationResult]:

@@ -9,7 +9,7 @@ import pytest
 from evaluator import results_table as bookkeeping
 from evaluator.results_table import ResultsTable, publish_descriptions
 from shared.run_folder import requests
-from shared.run_folder.metric_descriptions import Column, MetricDescription, MetricDescriptions
+from shared.run_folder.metric_descriptions import Column, MetricDescription, MetricDescriptions, Ratio, Sign
 from shared.run_folder.older_metrics import OLDER_METRICS
 from shared.run_folder.records.evaluation_result import Anchors, EvaluationResult, Sample
 from shared.run_folder.run_dir import RunDir, step_name
@@ -82,9 +82,45 @@ def test_the_tables_follow_the_descriptions_that_the_evaluator_publishes(run: Ru
     written = run.metric_descriptions.stat().st_mtime_ns
     publish_descriptions(run, MetricDescriptions(metrics=sharper))
     assert run.metric_descriptions.stat().st_mtime_ns == written
-    publish_descriptions(run, OLDER_METRICS)
+
+
+def test_what_another_version_has_computed_stays_in_the_table_without_a_say(run: RunDir) -> None:
+    for step, loss in ((0, 0.5), (20, 0.25)):
+        result = result_of(step, loss, loss, loss)
+        further = {"sharpness": 0.5 + step, "near": 0.25, "far": 0.5}
+        samples = [one.model_copy(update={"metrics": {**one.metrics, **further}}) for one in result.samples]
+        add(run, step, samples=tuple(samples))
+    former = MetricDescription(
+        name="former",
+        columns=(
+            Column(name="sharpness", meaning="", direction="lower", role="loss", weight=9),
+            *(Column(name=name, meaning="", direction="none", role="recorded") for name in ("near", "far")),
+            Column(
+                name="nearness",
+                meaning="",
+                direction="higher",
+                role="overfitting",
+                ratio=Ratio(of="near", over="far"),
+                sign=Sign(name="nearness", limit=0.8, evidence="{value} {limit}", unknown="unknown"),
+            ),
+            Column(name="never", meaning="", direction="lower", role="listed"),
+        ),
+    )
+    publish_descriptions(run, MetricDescriptions(metrics=(*OLDER_METRICS.metrics, former)))
     ResultsTable(run).rebuild()
-    assert "sharpness" not in read_rows(run.metrics_csv)[1]
+    before = read_rows(run.metrics_csv)
+    assert before[1]["signals"] == "nearness"
+    assert publish_descriptions(run, OLDER_METRICS)
+    ResultsTable(run).rebuild()
+    after = read_rows(run.metrics_csv)
+    own = {"signals", "sure", "sharpness_skill", "never", "composite", "composite_low", "composite_high"}
+    assert [{k: v for k, v in row.items() if k not in own} for row in after] == [
+        {k: v for k, v in row.items() if k not in own} for row in before
+    ]
+    assert "never" not in after[1]
+    assert after[1]["signals"] == ""
+    assert float(after[1]["composite"]) < 0 < float(before[1]["composite"])
+    assert not publish_descriptions(run, OLDER_METRICS), "it stays"
 
 
 def test_a_row_holds_means_differences_and_the_trainers_numbers(run: RunDir) -> None:
