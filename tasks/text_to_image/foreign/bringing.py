@@ -10,7 +10,7 @@ from shared.errors import ConfigError
 from shared.launch.task import Say
 from shared.run_folder.phrase import Unit
 from shared.run_folder.run_dir import RunDir
-from tasks.text_to_image.foreign import numbering, taking
+from tasks.text_to_image.foreign import moved, numbering, taking
 from tasks.text_to_image.foreign.found import SETTLED_SECONDS, Contents, Found
 
 DAMAGED_SECONDS = 30.0
@@ -39,10 +39,14 @@ class Bringing:
         ready = {one.label for one in contents.loras if self._is_ready(one, when, taken.values())}
         self.unsettled = len(contents.loras) - len(ready)
         self._before = {one.label: one.state for one in contents.loras}
-        if not contents.loras:
+        labels = {one.label for one in contents.loras}
+        loras = [
+            one for one in contents.loras if one.label not in ready or not self._is_in_place_of(one, labels, taken)
+        ]
+        if not loras:
             return 0
         try:
-            numbered = numbering.number(contents.loras, taking.same, self._unit(taken))
+            numbered = numbering.number(loras, taking.same, self._unit(taken))
         except ConfigError as error:
             self._tell(f"{error}; {error.hint}")
             return 0
@@ -110,6 +114,21 @@ class Bringing:
             return False
         taking.give_up(self.run, step)
         return taking.take(self.run, one, step, self._tell)
+
+    def _is_in_place_of(self, one: Found, present: Collection[str], taken: dict[int, str]) -> bool:
+        """Whether the last LoRA has the bytes of a snapshot whose file the trainer has deleted: it is that snapshot's
+        from now on, and no further candidate.
+        """
+        if one.name.is_numbered or one.label in taken.values() or (step := taking.twin(self.run, one)) is None:
+            return False
+        if taken[step] in present:  # numbering leaves one of them out
+            return False
+        lost = any(path.is_symlink() for path in self.run.snapshot(step).rglob("*"))
+        if lost:
+            moved.relink(self.run, step, one)
+        now = f"it is the file of {self._counted} {step} from now on" if lost else "it is left out"
+        self._tell(f"{one.label} has the same bytes as {taken[step]}, which has been deleted: {now}")
+        return True
 
     def _tell(self, text: str) -> None:
         if text not in self.said:

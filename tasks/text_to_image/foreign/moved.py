@@ -5,12 +5,12 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
-from shared.files.publication import MANIFEST, read_manifest, remove, replace_link, sha256
+from shared.files.publication import MANIFEST, read_manifest, remove, replace_link
 from shared.run_folder.heartbeat import vacant
 from shared.run_folder.records.manifest import Manifest
 from shared.run_folder.run_dir import RunDir
 from tasks.text_to_image.foreign.found import Contents, Found
-from tasks.text_to_image.foreign.taking import LABEL
+from tasks.text_to_image.foreign.taking import LABEL, digests
 
 
 @dataclass(frozen=True)
@@ -51,14 +51,15 @@ def link_again(run: RunDir, moved: Moved) -> None:
         for role in ("importer", "evaluator"):
             stack.enter_context(vacant(run, role))
         for step, found in moved.same.items():
-            _link(run, step, found)
+            relink(run, step, found)
 
 
-def _link(run: RunDir, step: int, found: Found) -> None:
+def relink(run: RunDir, step: int, found: Found) -> None:
+    """Let a snapshot link to files of the same content; a result that failed because they were lost is removed."""
     folder = run.snapshot(step)
     manifest = read_manifest(folder)
     assert manifest
-    places = {sha256(file): file for file in found.files}
+    places = dict(zip(digests(found), found.files, strict=True))
     was_lost = False
     for entry in manifest.files:
         link = folder / entry.name
@@ -78,6 +79,6 @@ def _has(one: Found, manifest: Manifest) -> bool:
     if sorted(size for size, _ in one.state) != sorted(entry.size for entry in manifest.files):
         return False
     try:
-        return sorted(map(sha256, one.files)) == sorted(entry.sha256 for entry in manifest.files)
+        return sorted(digests(one)) == sorted(entry.sha256 for entry in manifest.files)
     except OSError:
         return False

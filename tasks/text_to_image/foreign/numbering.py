@@ -1,7 +1,7 @@
 """The step of each LoRA of a training: from names and headers, from epochs, or from what comes before it. Pure.
 
 A step in the name counts before one in the header. Where only epochs are known, they are the numbers. A LoRA without
-any number is the last one; it comes one interval after the others.
+any number is the last one; it comes one interval after the others. Of LoRAs with the same bytes only the first counts.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Numbered:
 def number(loras: Sequence[Found], same: Same, unit: Unit | None = None) -> Numbered:
     """The steps of LoRAs of one training.
 
-    same: asked where two have one step. unit: of those that have been numbered before.
+    same: asked of any two. unit: of those that have been numbered before.
 
     Raises:
         ConfigError: they are of several trainings, or their numbers cannot be compared.
@@ -52,13 +52,14 @@ def number(loras: Sequence[Found], same: Same, unit: Unit | None = None) -> Numb
         )
     if unit == "epoch" and any(_epoch(one) for one in loras if not one.fault):
         said.append("no file tells its step: the numbers are epochs")
-    for one in last:  # at most one
-        reached = [step for step, _ in placed]
-        step = max(reached, default=0) + _interval(reached)
-        placed.append((step, one))
-        said.append(f"{one.label} has no number: it is taken as the last one, as {unit} {step}")
     chosen, about = _one_of_each(placed, same, unit)
-    return Numbered(dict(sorted(chosen.items())), unit, (*said, *about))
+    kept, copies = _without_copies([*sorted(chosen.items()), *((None, one) for one in last)], same)
+    loras_by_step = {step: one for step, one in kept if step is not None}
+    for one in (one for step, one in kept if step is None):  # at most one
+        step = max(loras_by_step, default=0) + _interval([*loras_by_step])
+        loras_by_step[step] = one
+        said.append(f"{one.label} has no number: it is taken as the last one, as {unit} {step}")
+    return Numbered(loras_by_step, unit, (*said, *about, *copies))
 
 
 def _of_one_training(loras: Sequence[Found]) -> tuple[list[Found], list[str]]:
@@ -126,6 +127,21 @@ def _one_of_each(placed: Sequence[tuple[int, Found]], same: Same, unit: Unit) ->
             why = "which is the last one" if not first.name.is_numbered else "which comes first by name"
             said.append(f"{one.label} is left out: {first.label}, {why}, is of {unit} {step} too")
     return chosen, said
+
+
+def _without_copies(
+    ordered: Sequence[tuple[int | None, Found]], same: Same
+) -> tuple[list[tuple[int | None, Found]], list[str]]:
+    """The first of those with the same bytes: evaluated twice, one LoRA would stand as two candidates."""
+    kept: list[tuple[int | None, Found]] = []
+    said: list[str] = []
+    for step, one in ordered:
+        first = next((former for _, former in kept if not one.fault and not former.fault and same(former, one)), None)
+        if first is None:
+            kept.append((step, one))
+        else:
+            said.append(f"{one.label} is left out: it has the same bytes as {first.label}")
+    return kept, said
 
 
 def _some(labels: Sequence[str]) -> str:

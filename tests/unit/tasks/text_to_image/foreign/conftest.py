@@ -11,7 +11,7 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 from shared.run_folder.run_dir import RunDir
-from tasks.text_to_image.foreign import folder_run
+from tasks.text_to_image.foreign import folder_run, taking
 from tasks.text_to_image.foreign.found import Search
 from tasks.text_to_image.foreign.numbering import Numbered, number
 from tasks.text_to_image.foreign.settings import Options
@@ -40,7 +40,7 @@ def age(path: Path, seconds: float = 3600) -> Path:
 
 
 def numbered(folder: Path, pattern: str = "*") -> Numbered:
-    return number(Search(folder, pattern).look().loras, lambda one, other: one.state[0][0] == other.state[0][0])
+    return number(Search(folder, pattern).look().loras, taking.same)
 
 
 def steps(folder: Path) -> dict[int, str]:

@@ -168,3 +168,21 @@ def test_what_is_not_whole_decides_no_unit_and_is_never_announced_as_found(folde
     (folder.path / "dress-step00000700.safetensors").touch()
     folder.bring("everything")
     assert folder.said[2:] == ["dress-step00000700.safetensors cannot be evaluated, as step 700: it is empty"]
+
+
+def test_the_last_one_takes_the_place_of_a_checkpoint_of_the_same_bytes_that_was_deleted(folder: Folder) -> None:
+    file = write(folder.path / "checkpoint-900" / "pytorch_lora_weights.safetensors")
+    folder.bring()
+    folder.result(900, "failed")
+    last = folder.path / file.name
+    file.rename(last)
+    file.parent.rmdir()
+    assert folder.bring() == 0
+    assert folder.said == [
+        f"{file.name} has the same bytes as checkpoint-900/{file.name}, which has been deleted: it is the file of step "
+        "900 from now on"
+    ]
+    assert steps_in(folder.run.snapshots) == {900}
+    assert verify(folder.run.snapshot(900)).details["file"] == file.name
+    assert not folder.run.evaluation(900).exists(), "it is tried again"
+    assert folder.bring() == 0

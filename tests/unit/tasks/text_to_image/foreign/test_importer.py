@@ -57,7 +57,7 @@ def test_it_follows_until_a_request_to_stop_which_it_answers(run: RunDir, monkey
 
     def between(_: Importer, number: int) -> None:
         if number == 1:
-            write(folder / "dress-step00000600.safetensors")
+            write(folder / "dress-step00000600.safetensors", value=6)
         if number == 2:
             requests.submit_stop(run, "a test")
 

@@ -22,8 +22,8 @@ def test_kohyas_epochs_become_the_steps_that_their_headers_tell(tmp_path: Path) 
 def test_epochs_are_the_numbers_where_no_file_tells_its_steps_and_the_last_comes_one_interval_later(
     tmp_path: Path,
 ) -> None:
-    for name in ("dress-000002", "dress-000004", "dress"):
-        write(tmp_path / f"{name}.safetensors")
+    for value, name in enumerate(("dress-000002", "dress-000004", "dress")):
+        write(tmp_path / f"{name}.safetensors", value)
     assert steps(tmp_path) == {2: "dress-000002.safetensors", 4: "dress-000004.safetensors", 6: "dress.safetensors"}
     found = numbered(tmp_path)
     assert found.unit == "epoch"
@@ -40,10 +40,10 @@ def test_an_epoch_is_counted_in_steps_where_one_header_tells_how_many_it_has(tmp
 
 
 def test_checkpoint_folders_and_onetrainers_saves_are_found_and_a_trainers_state_is_not(tmp_path: Path) -> None:
-    write(tmp_path / "checkpoint-500" / "pytorch_lora_weights.safetensors")
+    write(tmp_path / "checkpoint-500" / "pytorch_lora_weights.safetensors", value=5)
     (tmp_path / "checkpoint-500" / "optimizer.bin").write_bytes(b"\x80\x04")
     write(tmp_path / "dress-000002-state" / "pytorch_lora_weights.safetensors")
-    write(tmp_path / "save" / "2026-01-31_12-00-00-save-700-4-20.safetensors")
+    write(tmp_path / "save" / "2026-01-31_12-00-00-save-700-4-20.safetensors", value=7)
     write(tmp_path / "pytorch_lora_weights.safetensors")
     (tmp_path / "samples").mkdir()
     assert steps(tmp_path) == {
@@ -89,3 +89,20 @@ def test_what_has_no_number_and_another_name_is_left_out_and_said(tmp_path: Path
     found = numbered(tmp_path)
     assert [one.label for one in found.loras.values()] == ["dress-000001.safetensors"]
     assert "coat.safetensors is left out: it is not called dress, and has no number" in found.said
+
+
+def test_the_same_bytes_count_once_whichever_comes_later(tmp_path: Path) -> None:
+    for step in (300, 600):
+        write(tmp_path / f"checkpoint-{step}" / "pytorch_lora_weights.safetensors", value=step)
+    last = "checkpoint-600/pytorch_lora_weights.safetensors"
+    shutil.copy(tmp_path / last, tmp_path / "pytorch_lora_weights.safetensors")
+    (tmp_path / "checkpoint-900").mkdir()
+    shutil.copy(tmp_path / last, tmp_path / "checkpoint-900")
+    found = numbered(tmp_path)
+    assert [*found.loras] == [300, 600]
+    assert found.said == tuple(
+        f"{label} is left out: it has the same bytes as {last}"
+        for label in ("checkpoint-900/pytorch_lora_weights.safetensors", "pytorch_lora_weights.safetensors")
+    )
+    write(tmp_path / "pytorch_lora_weights.safetensors", value=7)
+    assert [*numbered(tmp_path).loras] == [300, 600, 900]
