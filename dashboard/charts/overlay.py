@@ -30,6 +30,7 @@ from dashboard.text.language import say
 from shared.run_folder.metric_descriptions import Column, MetricDescriptions, compared_in_any
 
 COLORS = (BLUE, ORANGE, GREEN, VIOLET, RED, GRAY)
+MAX_NAME = 24
 
 
 @dataclass(frozen=True)
@@ -92,9 +93,14 @@ def loss_lines(runs: Sequence[Run], look: Look) -> list[Trace]:
         steps, loss = run.train["step"].to_numpy(), run.train["loss"].to_numpy()
         smooth = moving_average(steps, loss, look.span, run.axis.resumed)
         x = run.axis.at(steps)
-        drawn = line(x, smooth, run.name, color, run.axis, look, width=2, max_points=MAX_POINTS // 2)
+        drawn = line(x, smooth, shortened(run.name), color, run.axis, look, width=2, max_points=MAX_POINTS // 2)
         lines.append(drawn | {"showlegend": True})
     return lines
+
+
+def shortened(name: str) -> str:
+    """With its beginning and its end, for a legend beside the title: names of runs often differ at the end."""
+    return name if len(name) <= MAX_NAME else f"{name[: MAX_NAME // 2]}…{name[1 - MAX_NAME // 2 :]}"
 
 
 def point_line(run: Run, name: str, table: pd.DataFrame, color: str, label: str, decimals: int = 3) -> Trace:
@@ -105,7 +111,7 @@ def point_line(run: Run, name: str, table: pd.DataFrame, color: str, label: str,
     return {
         "type": "scatter",
         "mode": "lines+markers",
-        "name": f"{run.name} {label}",
+        "name": f"{shortened(run.name)} {label}",
         "x": packed(run.axis.at(known["step"].to_numpy(dtype=float)), run.axis.dtype),
         "y": packed(known[name].to_numpy(dtype=float), "f4"),
         "line": {"color": color, "width": 1.5},

@@ -127,7 +127,7 @@ def contest_data(contestants: list[Contestant], baseline: str) -> dict[str, Any]
 def show_numbers(contestants: list[Contestant], baseline: str) -> None:
     """Scores of the best snapshots, then the settings that differ."""
     st.markdown("## " + say("Best snapshots"))
-    st.dataframe(score_table(contestants, baseline), hide_index=True)
+    st.dataframe(score_table(contestants, baseline).set_index(say("run")).T.astype(str))  # a column for each run fits
     st.caption(
         say(
             "In brackets: the difference to ◆ {run} on shared prompts with its 95 % interval; ▲ better, ▼ worse.",

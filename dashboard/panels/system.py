@@ -25,7 +25,13 @@ from shared.run_folder.heartbeat import is_alive, read_statuses
 from shared.run_folder.records.process_status import Role
 
 FOLDERS = ("snapshots", "checkpoints", "evaluations", "confirmations", "requested", "references", "exports", "logs")
-ELSEWHERE: dict[str, Any] = {"schema_version": True, "memory": True, "changes": True, "dataset": {"held_out"}}
+ELSEWHERE: dict[str, Any] = {
+    "schema_version": True,
+    "memory": True,
+    "changes": True,
+    "exports": True,
+    "dataset": {"held_out"},
+}
 OVER: dict[Axis, str] = {"relative": "hours", "step": "steps"}
 MEASURED = {"gpu_allocated_mib": "allocated", "gpu_reserved_mib": "reserved", "process_rss_mib": "resident"}
 
