@@ -19,7 +19,7 @@ from shared.files.replacing import replace_file
 from shared.launch import power
 from shared.machine import hardware
 from tasks.text_to_image import backdrops, first_config, task
-from tasks.text_to_image.families.stable_diffusion import Pocket
+from tasks.text_to_image.families.known import EMBEDDED
 from tasks.text_to_image.models import base_model, presets, tokens
 from tasks.text_to_image.profiles import require_profile
 from tasks.text_to_image.proposal import Proposal, propose
@@ -55,7 +55,7 @@ def init(
     for line in _findings(pictures):
         console.print(line, markup=False)
     recognised = base_model.family(model)
-    family = Pocket() if model == POCKET else recognised or base_model.guess_family(model)
+    family = EMBEDDED if model == POCKET else recognised or base_model.guess_family(model)
     preset = presets.recommend(family, next(iter(hardware.usable_gpus()), None), model)
     starter = _starter(pictures, target) if prompts is None else None
     own = _own_prompts(prompts, starter, target, trigger_word)

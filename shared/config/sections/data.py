@@ -37,7 +37,7 @@ class DataConfig(Section):
         default=512,
         ge=32,
         multiple_of=8,
-        description="Side, in pixels, of the square a bucket's area may fill; SDXL is made for 1024.",
+        description="Side, in pixels, of the square a bucket's area may fill; newer models are made for 1024.",
     )
     buckets: Annotated[bool, Rule.STREAM] = Field(
         default=True, description="Keep aspect ratios by buckets of equal area; `false` cuts every picture square."

@@ -57,5 +57,5 @@ class ModelConfig(Section):
         ge=1,
         le=12,
         description="Layer of the text encoder that is read, counted from the last as in kohya's scripts and A1111: "
-        "1 is the last, 2 the last but one. SD 1.x and 2.x only.",
+        "1 is the last, 2 the last but one. Families that always use the same layer refuse it.",
     )

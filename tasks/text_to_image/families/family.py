@@ -47,6 +47,8 @@ class Family(ABC):
     """Whether the text encoders stay loaded; else they are loaded while something is to be encoded, and never learn."""
     file_parts: ClassVar[Mapping[str, str]] = {}
     """Key prefix in a single file → part; empty: the family is loaded from folders only."""
+    file_ends: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    """End of a module's name in the denoiser → its ends in a single file, where they differ."""
     completed_by: ClassVar[str | None] = None
     """A hub id that has the parts that this family's single files lack; None: they hold all parts."""
     hub_name: ClassVar[str]
@@ -67,6 +69,8 @@ class Family(ABC):
     text_window: ClassVar[int | None] = None
     """Tokens of a caption that are encoded, in one pass, by a tokenizer of the family's own; None: the text encoders
     are CLIPs, which take the tokenizer's maximum per pass."""
+    same_vocabulary: ClassVar[tuple[str, ...]] = ()
+    """Hub ids whose tokenizer counts as this family's: one of them may be on this machine where the model's is not."""
     overflows_in_fp16: ClassVar[bool] = False
     """Whether the denoiser computes no finite numbers in fp16."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tasks.text_to_image.families.family import Family
-from tasks.text_to_image.families.stable_diffusion import StableDiffusion1, StableDiffusion2
+from tasks.text_to_image.families.stable_diffusion import Pocket, StableDiffusion1, StableDiffusion2
 from tasks.text_to_image.families.stable_diffusion_xl import StableDiffusionXL
 from tasks.text_to_image.families.z_image import ZImage
 
@@ -11,6 +11,9 @@ FAMILIES: dict[str, Family] = {
     family.name: family for family in (StableDiffusion1(), StableDiffusion2(), StableDiffusionXL(), ZImage())
 }
 """By name."""
+
+EMBEDDED: Family = Pocket()
+"""Of the model that comes with Darkroom."""
 
 
 def usual() -> Family:

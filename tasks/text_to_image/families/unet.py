@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from shared.config import targets
 from shared.errors import ModelError
 from tasks.text_to_image.families.family import Family
 from tasks.text_to_image.models import noise_schedule
@@ -44,6 +45,14 @@ the widest level, which is recomputed as a whole; the other two constants are co
 fake runs of the true architectures: benchmarks/activations_fake_202611.md, which gives the error."""
 DENOISING_BYTES = 52.0
 """Bytes per number of the widest level, fp16, without gradients: for SD 1.x and 2.x; SDXL needs 38."""
+SAME_VOCABULARY = (
+    "stable-diffusion-v1-5/stable-diffusion-v1-5",
+    "stabilityai/stable-diffusion-2",
+    "stabilityai/stable-diffusion-xl-base-1.0",
+    "openai/clip-vit-large-patch14",
+    "patrickjohncyh/fashion-clip",
+)
+"""Where loading a single file, or another part of Darkroom, leaves CLIP's tokenizer in the hub's cache."""
 FILE_PARTS = {"model.diffusion_model.": "unet", "first_stage_model.": "vae"}
 
 
@@ -52,6 +61,8 @@ class UNetFamily(Family):
 
     kind = "ddpm"
     denoiser = "unet"
+    file_ends = targets.SINGLE_FILE_ENDS
+    same_vocabulary = SAME_VOCABULARY
     normalizations = frozenset()
     text_width: ClassVar[int]
     """Width of the text embeddings that the UNet takes."""

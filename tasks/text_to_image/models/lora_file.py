@@ -35,14 +35,12 @@ PEFT_FILE, PEFT_CONFIG = "adapter_model.safetensors", "adapter_config.json"
 PEFT_PREFIX = "base_model.model."
 METADATA = "lora_adapter_metadata"
 """Where diffusers keeps PEFT's configuration of each part, as JSON."""
-UNET = "unet"
-"""The part of keys that name none: such files are Stable Diffusion's."""
 PICKLES = (".bin", ".ckpt", ".pkl", ".pt", ".pth")
 MAX_HEADER_BYTES = 100_000_000
 """The library's own limit."""
 HALF = re.compile(r"(.+?)\.(lora_A|lora_B|lora_down|lora_up|lora(?:_linear_layer)?\.(?:down|up))\.(?:default\.)?weight")
 PROCESSOR = re.compile(r"(.+?)\.(?:processor\.)?to_(q|k|v|out)_lora\.(down|up)\.weight")
-"""As diffusers wrote them when its LoRA layers belonged to attention processors; a UNet alone had no prefix."""
+"""As diffusers wrote them when its LoRA layers belonged to attention processors; a denoiser alone had no prefix."""
 ALPHA = re.compile(r"(.+)\.alpha")
 MAGNITUDE = re.compile(r"(.+)\.lora_magnitude_vector(?:\.(?:default\.)?weight)?")
 WANTED = "give a LoRA of diffusers or kohya (.safetensors), or PEFT's folders or a .zip of them"
@@ -198,7 +196,7 @@ def _outside(form: Format, modules: dict[str, Module], target_modules: Collectio
         is_linear = len(module.shape) == 2
         ends = family.targets(target_modules, linear_projections=is_linear)
         if form == "kohya":
-            authors = [other for end in ends for other in targets.SINGLE_FILE_ENDS.get(end, ())]
+            authors = [other for end in ends for other in family.file_ends.get(end, ())]
             suffixes = tuple("_" + end.replace(".", "_") for end in (*ends, *authors))
         else:
             suffixes = tuple(f".{end}" for end in ends)
@@ -238,7 +236,7 @@ def _in_folder(root: Place) -> dict[str, Place]:
     if parts:
         return parts
     if (root / PEFT_FILE).is_file():
-        return {UNET: root / PEFT_FILE}
+        return {usual().denoiser: root / PEFT_FILE}
     files = [place for place in root.iterdir() if place.name.endswith(".safetensors")]
     return {"": files[0]} if len(files) == 1 else {}
 
@@ -340,7 +338,7 @@ def _kind(keys: Iterable[str]) -> str:
 def _parse(key: str) -> tuple[str, str]:
     """(Module, what of it); ('', '') for a key of another kind."""
     if match := PROCESSOR.fullmatch(key):
-        part = "" if match[1].partition(".")[0] in _parts() else f"{UNET}."
+        part = "" if match[1].partition(".")[0] in _parts() else f"{usual().denoiser}."
         return f"{part}{match[1]}.{_projection(match[1], match[2])}", "A" if match[3] == "down" else "B"
     if match := HALF.fullmatch(key):
         return match[1], "A" if match[2].endswith(("_A", "down")) else "B"

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from shared.config import targets
 from shared.config.schema import POCKET, Config, LoraConfig
 from shared.errors import ModelError
 from tasks.text_to_image.encoders import files
@@ -133,7 +132,7 @@ def adapted_shapes(model: ModelShapes, settings: LoraConfig, *, with_text_encode
 
 def is_single_file(model: ModelShapes) -> bool:
     """Whether its modules are named as in a checkpoint of one file."""
-    return any(name.startswith("model.diffusion_model.") for name in model.components.get(model.family.denoiser, {}))
+    return _is_of_file(model.family, model.components.get(model.family.denoiser, {}))
 
 
 def _adapted(tensors: Tensors, ends: Iterable[str]) -> list[Sequence[int]]:
@@ -276,9 +275,14 @@ def _targets(family: Family, denoiser: Tensors, settings: LoraConfig) -> list[st
     """Ends of the names of the denoiser's modules with an adapter, as its file calls them."""
     linear = all(len(tensor.shape) == 2 for name, tensor in denoiser.items() if name.endswith(".proj_in.weight"))
     ends = family.targets(settings.target_modules, linear_projections=linear)
-    if not any(name.startswith("model.diffusion_model.") for name in denoiser):
+    if not _is_of_file(family, denoiser):
         return list(ends)
-    return [name for end in ends for name in targets.SINGLE_FILE_ENDS.get(end, (end,))]
+    return [name for end in ends for name in family.file_ends.get(end, (end,))]
+
+
+def _is_of_file(family: Family, denoiser: Tensors) -> bool:
+    prefixes = tuple(family.file_parts)
+    return any(name.startswith(prefixes) for name in denoiser)
 
 
 def _text_weights(model: ModelShapes) -> int:

@@ -58,7 +58,7 @@ PREDICTION_KEYS = ("modelspec.prediction_type", "modelspec.predict_key")
 ARCHITECTURE_KEY = "modelspec.architecture"
 V_MARKER, ZERO_SNR_MARKER, EDM_MARKER = "v_pred", "ztsnr", "edm_"
 """Names of empty tensors that ComfyUI and A1111 read; EDM's hold values (`edm_mean`, `edm_vpred.sigma_max`)."""
-CURE = "choose a model that predicts noise or v on DDPM's timesteps: SD 1.x, SD 2.x, SDXL and what was made of them"
+CURE = "choose a model that predicts noise or v on DDPM's timesteps"
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from shared.config.schema import POCKET, Config
 from shared.errors import DeviceError
 from shared.machine import hardware
 from shared.machine.hardware import Gpu
-from tasks.text_to_image.families.stable_diffusion import Pocket
+from tasks.text_to_image.families.known import EMBEDDED
 from tasks.text_to_image.models import base_model, memory
 from tasks.text_to_image.models.memory import GIB, Footprint, ModelShapes, Precision
 
@@ -158,7 +158,7 @@ def refuse_impossible(model: ModelShapes, config: Config, places: Sequence[Place
 def own_resolution(path: str) -> int:
     """The side of the pictures a model was trained on, in pixels: from its configuration, else its family's."""
     if path == POCKET:
-        return Pocket.resolution
+        return EMBEDDED.resolution
     model = memory.read_shapes(path)
     return model.family.native_resolution(model) if model else base_model.guess_family(path).resolution
 

@@ -1,7 +1,7 @@
 """How long captions are in tokens: what of them the text encoders never see, told before anything is loaded.
 
-Counted with the model's own tokenizer. All of Stable Diffusion's have CLIP's vocabulary: for a single file, or a hub id
-that is not downloaded, any of them that is on this machine counts the same.
+Counted with the model's own tokenizer. For a single file, or a hub id that is not downloaded, any tokenizer of the same
+vocabulary that is on this machine counts the same (`Family.same_vocabulary`).
 """
 
 from __future__ import annotations
@@ -23,14 +23,6 @@ from tasks.text_to_image.models.pipeline_folder import read_json
 MAX_TOKEN_LENGTH = 75
 """Tokens of text that CLIP's text encoder takes at once, beside the start and the end."""
 CHOICES: tuple[int, ...] = get_args(DataConfig.model_fields["max_token_length"].annotation)
-SAME_VOCABULARY = (
-    "stable-diffusion-v1-5/stable-diffusion-v1-5",
-    "stabilityai/stable-diffusion-2",
-    "stabilityai/stable-diffusion-xl-base-1.0",
-    "openai/clip-vit-large-patch14",
-    "patrickjohncyh/fashion-clip",
-)
-"""Where loading a single file, or another part of Darkroom, leaves CLIP's tokenizer in the hub's cache."""
 WORDS = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 """What CLIP takes for a word (Radford et al. 2021)."""
 
@@ -109,8 +101,7 @@ def _tokenizer(model: ModelConfig) -> Path | None:
         return files / "tokenizer"
     own = family_or_guess(model)
     described = resolve(model.single_file_config or own.completed_by or "")
-    same = SAME_VOCABULARY if own.text_window is None else ()
-    return next(filter(None, map(_folder, (described, *same))), None)
+    return next(filter(None, map(_folder, (described, *own.same_vocabulary))), None)
 
 
 def _folder(source: str) -> Path | None:
