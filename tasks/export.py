@@ -14,14 +14,19 @@ from pathlib import Path
 
 import tasks
 from shared.errors import exit_code_of
+from shared.files.publication import verify
+from shared.run_folder.file_to_ship import chosen_step
 from shared.run_folder.run_dir import open_run
 
 
 def main() -> int:
-    """Find the task and let it do the rest."""
+    """Find the task and let it do the rest; a snapshot whose files are gone is refused before anything is loaded."""
     parser = argparse.ArgumentParser(prog="python -m tasks.export", add_help=False)
     parser.add_argument("run", type=Path)
-    run = open_run(parser.parse_known_args()[0].run)
+    parser.add_argument("--step", default="best")
+    arguments = parser.parse_known_args()[0]
+    run = open_run(arguments.run)
+    verify(run.snapshot(chosen_step(run, arguments.step)))
     return importlib.import_module(tasks.command(run.read_config().run.task, "export")).main()
 
 

@@ -1,26 +1,15 @@
-"""The best snapshot so far, as best.json tells it: numbers with intervals, and the file to take away."""
+"""The best snapshot so far, as best.json tells it: numbers with intervals, and signs."""
 
 from __future__ import annotations
 
 import html
 from collections.abc import Mapping
-from pathlib import Path
 
 from dashboard.text.formatting import interval, metric_title, number, plain, signed
 from dashboard.text.language import say
 from dashboard.text.phrases import evidence_of
-from shared.files.publication import read_manifest
 from shared.run_folder.metric_descriptions import Column, MetricDescriptions
 from shared.run_folder.records.best import Best
-from shared.run_folder.run_dir import RunDir
-
-
-def best_file(run: RunDir, best: Best) -> Path:
-    """The adapter to ship: the snapshot's safetensors file; its folder if it lists none."""
-    folder = run.path / best.snapshot
-    manifest = read_manifest(folder)
-    names = [entry.name for entry in manifest.files if entry.name.endswith(".safetensors")] if manifest else []
-    return folder / names[0] if names else folder
 
 
 def best_table_html(best: Best, base: Mapping[str, float], descriptions: MetricDescriptions) -> str:

@@ -105,7 +105,8 @@ def verify(folder: Path) -> Manifest:
     for entry in manifest.files:
         path = folder / entry.name
         named = path.readlink() if path.is_symlink() else path
-        cure = f"restore it, or move {folder} away"
+        of_another = "restore it: the run links to it and has no copy"  # moved away, its snapshot would be taken again
+        cure = of_another if path.is_symlink() else f"restore it, or move {folder} away"
         if not path.is_file():
             moved = f"; if it was moved: `{new_folder_command(folder.parents[1])}`" if path.is_symlink() else ""
             raise RunFolderError(f"{named} is missing{moved}", cure)

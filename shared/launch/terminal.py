@@ -11,14 +11,16 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from shared.files.publication import new_folder_command
 from shared.launch.left import left, named
 from shared.run_folder.active_evaluators import read_active_evaluators
 from shared.run_folder.averages import label
+from shared.run_folder.file_to_ship import file_to_ship, is_gone
 from shared.run_folder.heartbeat import is_alive, left_behind, read_status
 from shared.run_folder.metric_descriptions import Column, MetricDescriptions
 from shared.run_folder.pending import unevaluated, without_result
 from shared.run_folder.phrase import Unit
-from shared.run_folder.records.best import Best, Interval
+from shared.run_folder.records.best import Interval
 from shared.run_folder.records.process_status import ProcessStatus, Role
 from shared.run_folder.run_dir import RunDir
 from shared.run_folder.tables import read_rows
@@ -138,6 +140,9 @@ def summarise(run: RunDir, console: Console) -> None:
     so_far = " so far" if rest else ""
     flagged = ", but no snapshot can be recommended" if best.flagged else ""
     step = f"{unit} {label(best.step)}"
+    file = file_to_ship(run, best.step)
+    first, last = (_lost(run, step, file), "") if is_gone(run, best.step) else ("", f"file: {file}")
+    console.print(escape(first), soft_wrap=True, end="\n" if first else "")
     named = "Best snapshot" if best.is_chosen else "Last snapshot that may be shipped"
     table = Table(title=f"{named}{so_far}: {step}{flagged}", title_justify="left")
     for heading in ("", _base(run.read_metric_descriptions()), step, "difference", "95 % interval"):
@@ -152,19 +157,14 @@ def summarise(run: RunDir, console: Console) -> None:
     console.print(escape(best.reason))
     for caution in best.cautions:
         console.print(f"caution: {escape(caution)}")
-    file = Path(best_file(run, best))
-    console.print(f"file: {escape(str(file))}", soft_wrap=True)
-    if file.is_symlink() and not file.exists():
-        gone = (
-            f"caution: {file.readlink()} is gone, and {file.name} was a link to it: --copy keeps what a trainer deletes"
-        )
-        console.print(escape(gone), soft_wrap=True)
+    console.print(escape(last), soft_wrap=True, end="\n" if last else "")
 
 
-def best_file(run: RunDir, best: Best) -> str:
-    """Path of the file to ship."""
-    folder = run.path / best.snapshot
-    return str(next(iter(sorted(folder.glob("*.safetensors"))), folder))
+def _lost(run: RunDir, name: str, file: Path) -> str:
+    return (
+        f"caution: {name} cannot be shipped or exported: {file} has been deleted or moved; if it was moved: "
+        f"`{new_folder_command(run.path)}`"
+    )
 
 
 def _base(descriptions: MetricDescriptions) -> str:

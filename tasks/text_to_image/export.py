@@ -27,6 +27,7 @@ from shared.errors import ConfigError, ModelError, RunFolderError, exit_code_of,
 from shared.files.publication import fsync, verify
 from shared.files.replacing import replace_file
 from shared.run_folder import averages
+from shared.run_folder.file_to_ship import chosen_step
 from shared.run_folder.run_dir import RunDir, open_run
 from tasks.text_to_image.families import loading
 from tasks.text_to_image.families.family import Family
@@ -64,7 +65,7 @@ def main() -> int:
     parser.add_argument("--dtype", choices=tuple(DTYPES), default="fp16")
     arguments = parser.parse_args()
     run = open_run(arguments.run)
-    step = choose_step(run, arguments.step)
+    step = chosen_step(run, arguments.step)
     target = target_of(arguments.output, default_target(run, step, arguments.format), arguments.format)
     adapter = read(run, step)
     with writing("--output", target):
@@ -75,29 +76,6 @@ def main() -> int:
     if arguments.step == "best" and (note := _not_chosen(run)):
         sys.stdout.write(f"{note}\n")
     return 0
-
-
-def choose_step(run: RunDir, name: str) -> int:
-    """The step, or the number of an average, that `best`, `900` or `750-900` means.
-
-    Raises:
-        RunFolderError: there is no best snapshot yet, or no snapshot of that step.
-    """
-    best = run.read_best()
-    if name == "best" and best is None:
-        raise RunFolderError(
-            f"no snapshot of {run.path} is the best yet",
-            "give --step N, or evaluate the remaining snapshots with `python run.py evaluate`",
-        )
-    step = best.step if name == "best" and best else averages.parse(name)
-    published = {**run.published_snapshots(), **run.published_averages()}
-    if step not in published:
-        steps = ", ".join(map(averages.label, published)) or "none"
-        raise RunFolderError(
-            f"there is no snapshot of {run.read_record().unit} {name if step is None else step}",
-            f"choose one of: {steps}",
-        )
-    return step
 
 
 def _not_chosen(run: RunDir) -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dashboard.data.best_snapshot import best_file
 from dashboard.story.evidence import Evidence
 from dashboard.story.progress.ending import ending
 from dashboard.story.wording import capital, of_run, short, steps, units
 from dashboard.text.language import say
 from dashboard.text.phrases import evidence_of, told, told_cautions
+from shared.run_folder.file_to_ship import file_to_ship
 from shared.run_folder.records.best import Best
 from shared.statistics.paired import PromptValues
 
@@ -36,7 +36,7 @@ def cautions(evidence: Evidence, best: Best, better: PromptValues) -> Iterator[s
 
 
 def _vanished(evidence: Evidence, best: Best) -> Iterator[str]:
-    if evidence.reader.manifest(best.step) is None or not best_file(evidence.reader.run, best).exists():
+    if evidence.reader.manifest(best.step) is None or not file_to_ship(evidence.reader.run, best.step).exists():
         yield say("The files of step {step} are gone or damaged.", step=best.step)
     if best.step not in evidence.results:
         yield say("The evaluation of step {step} cannot be read, so nothing is counted here.", step=best.step)

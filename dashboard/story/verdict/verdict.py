@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from dashboard.data.best_snapshot import best_file
 from dashboard.server.exports import Exports
 from dashboard.server.rechecks import Rechecks
 from dashboard.story.evidence import Evidence
@@ -19,6 +18,7 @@ from dashboard.story.verdict.runner_up import RunnerUp, runner_up
 from dashboard.story.wording import of_run, of_units, sentence
 from dashboard.text.language import say
 from dashboard.text.phrases import told
+from shared.run_folder.file_to_ship import file_to_ship
 from shared.run_folder.records.best import Best, Confirmation
 from shared.statistics.paired import PromptValues
 
@@ -65,7 +65,7 @@ def verdict(evidence: Evidence, exports: Exports | None = None, rechecks: Rechec
         (*(_outdated(evidence, best, rechecks) if rechecks else ()), *cautions(evidence, best, better)),
         runner_up(evidence, best),
         downloads(evidence.reader, best.step, exports, best.strength.recommended if best.strength else 1.0),
-        str(best_file(evidence.reader.run, best)) if manifest else "",
+        str(file_to_ship(evidence.reader.run, best.step)) if manifest else "",
         told(best.reason_phrases, best.reason),
     )
 

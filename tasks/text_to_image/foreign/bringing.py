@@ -8,10 +8,12 @@ from typing import Literal
 
 from shared.errors import ConfigError
 from shared.launch.task import Say
+from shared.run_folder.file_to_ship import is_gone
 from shared.run_folder.phrase import Unit
-from shared.run_folder.run_dir import RunDir
+from shared.run_folder.run_dir import RunDir, steps_in
 from tasks.text_to_image.foreign import moved, numbering, taking
 from tasks.text_to_image.foreign.found import SETTLED_SECONDS, Contents, Found
+from tasks.text_to_image.foreign.numbering import some
 
 DAMAGED_SECONDS = 30.0
 """A file without its end that has not changed for so long is damaged, unless a trainer is still at work on it."""
@@ -32,17 +34,19 @@ class Bringing:
     """Label → its files' sizes and times when the folder was last looked at."""
     said: set[str] = field(default_factory=set[str])
     """Sentences that `say` has heard."""
+    _missed: set[str] = field(default_factory=set[str])
+    """Labels of LoRAs that were taken and are gone by now."""
 
     def bring(self, contents: Contents, when: When = "only what is whole") -> int:
         """Take what is new; returns how many LoRAs have been taken, again or for the first time."""
         taken = taking.taken(self.run)
         ready = {one.label for one in contents.loras if self._is_ready(one, when, taken.values())}
+        labels = {one.label for one in contents.loras}
+        again = {one.label for one in contents.loras if one.label in ready and self._is_in_place_of(one, labels, taken)}
+        loras = [one for one in contents.loras if one.label not in again]
+        self._miss(labels, taken)
         self.unsettled = len(contents.loras) - len(ready)
         self._before = {one.label: one.state for one in contents.loras}
-        labels = {one.label for one in contents.loras}
-        loras = [
-            one for one in contents.loras if one.label not in ready or not self._is_in_place_of(one, labels, taken)
-        ]
         if not loras:
             return 0
         try:
@@ -129,6 +133,21 @@ class Bringing:
         now = f"it is the file of {self._counted} {step} from now on" if lost else "it is left out"
         self._tell(f"{one.label} has the same bytes as {taken[step]}, which has been deleted: {now}")
         return True
+
+    def _miss(self, present: Collection[str], taken: dict[int, str]) -> None:
+        """Say what has been deleted since it was taken, and what was deleted before."""
+        lost = {label: step for step, label in taken.items() if label not in self._missed and is_gone(self.run, step)}
+        self._missed |= lost.keys()
+        evaluated = steps_in(self.run.evaluations)
+        if late := [label for label, step in lost.items() if step in evaluated]:
+            self._tell(
+                f"deleted or moved: {some(late)}; the results stay, but what is gone can neither be shipped nor "
+                "evaluated again (--copy keeps what a trainer deletes)"
+            )
+        if early := [label for label, step in lost.items() if step not in evaluated]:
+            self._tell(f"deleted or moved before the evaluation: {some(early)} (--copy keeps what a trainer deletes)")
+        if unseen := sorted(self._before.keys() - set(present) - set(taken.values())):
+            self._tell(f"deleted before it was whole: {some(unseen)}")
 
     def _tell(self, text: str) -> None:
         if text not in self.said:

@@ -47,7 +47,7 @@ def number(loras: Sequence[Found], same: Same, unit: Unit | None = None) -> Numb
     said = [*apart, *(f"{one.label} waits: it {one.fault}" for one in unplaced if one.fault)]
     if lost := [one.label for one in unplaced if not one.fault]:
         raise ConfigError(
-            f"{_some(lost)}: an epoch's number, where others have a step's, and no header tells the steps of an epoch",
+            f"{some(lost)}: an epoch's number, where others have a step's, and no header tells the steps of an epoch",
             "name those of one kind with --files, such as --files '*step*'",
         )
     if unit == "epoch" and any(_epoch(one) for one in loras if not one.fault):
@@ -144,6 +144,7 @@ def _without_copies(
     return kept, said
 
 
-def _some(labels: Sequence[str]) -> str:
+def some(labels: Sequence[str]) -> str:
+    """The first three, and how many more there are."""
     more = f" and {len(labels) - 3} more" if len(labels) > 3 else ""
     return ", ".join(labels[:3]) + more

@@ -10,7 +10,7 @@ from rich.console import Console
 from shared.errors import DataError
 from shared.files.publication import publish
 from shared.launch.left import named
-from shared.launch.terminal import Terminal, best_file, describe_result, summarise
+from shared.launch.terminal import Terminal, describe_result, summarise
 from shared.run_folder.averages import averaged
 from shared.run_folder.heartbeat import hold_role
 from shared.run_folder.older_metrics import OLDER_METRICS
@@ -86,10 +86,6 @@ def test_a_run_without_verdict_says_so(run: RunDir) -> None:
     rows = [{"step": 0, "status": "ok"}, {"step": 2, "status": "failed", "reason": "a weight is not finite"}]
     write_rows(run.metrics_csv, OLDER_METRICS.header, rows)
     assert summary(run) == "step 2 could not be evaluated: a weight is not finite\n"
-
-
-def test_a_missing_file_is_named_by_its_folder(run: RunDir) -> None:
-    assert best_file(run, best()) == str(run.snapshot(40))
 
 
 def write_metrics(run: RunDir, *rows: dict[str, str | float]) -> None:
@@ -217,7 +213,13 @@ def test_a_best_file_that_its_trainer_has_deleted_is_told(run: RunDir) -> None:
     Best(
         step=2, snapshot="snapshots/step-00000002", reason="It is best.", num_evaluated=1, better_than_base=True
     ).write(run.best)
-    assert f"caution: {gone} is gone, and dress.safetensors was a link to it" in summary(run)
+    before, _, after = summary(run).partition("Best snapshot: step 2")
+    assert before.startswith(f"caution: step 2 cannot be shipped or exported: {gone} has been deleted or moved; if")
+    assert "file:" not in after
+    gone.parent.mkdir()
+    gone.touch()
+    assert "caution" not in summary(run)
+    assert f"file: {gone}\n" in summary(run)
 
 
 def test_the_base_model_is_not_counted_as_a_snapshot() -> None:

@@ -17,6 +17,7 @@ from safetensors import safe_open
 
 from shared.errors import ModelError, RunFolderError
 from shared.files.publication import publish
+from shared.run_folder.file_to_ship import chosen_step
 from shared.run_folder.records.best import Best
 from shared.run_folder.records.manifest import Manifest
 from shared.run_folder.records.strength import Strength
@@ -256,12 +257,12 @@ def test_the_best_snapshot_is_exported_only_once_there_is_one(sd1: Trained, tmp_
     run = RunDir(tmp_path / "run")
     shutil.copytree(sd1.run.path, run.path)
     with pytest.raises(RunFolderError, match="is the best yet"):
-        export.choose_step(run, "best")
+        chosen_step(run, "best")
     Best(step=STEP, snapshot="", reason="", better_than_base=False, num_evaluated=1).write(run.best)
-    assert export.choose_step(run, "best") == export.choose_step(run, "20") == STEP
+    assert chosen_step(run, "best") == chosen_step(run, "20") == STEP
     for asked in ("10", "first", "-1"):
         with pytest.raises(RunFolderError, match=f"no snapshot of step {asked}") as refused:
-            export.choose_step(run, asked)
+            chosen_step(run, asked)
         assert refused.value.hint == "choose one of: 20"
 
 

@@ -186,3 +186,20 @@ def test_the_last_one_takes_the_place_of_a_checkpoint_of_the_same_bytes_that_was
     assert verify(folder.run.snapshot(900)).details["file"] == file.name
     assert not folder.run.evaluation(900).exists(), "it is tried again"
     assert folder.bring() == 0
+
+
+def test_what_a_trainer_deletes_is_said_once_when_it_happens(folder: Folder) -> None:
+    files = [write(folder.path / f"dress-step{step:08d}.safetensors", value=step) for step in (500, 600)]
+    folder.bring()
+    folder.result(500, "ok")
+    late = write(folder.path / "dress-step00000700.safetensors", value=7)
+    os.utime(late)
+    folder.bring()
+    for file in (*files, late):
+        file.unlink()
+    folder.bring()
+    folder.bring()
+    evaluated, before, unseen = folder.said
+    assert evaluated.startswith(f"deleted or moved: {files[0].name}; the results stay, but")
+    assert before.startswith(f"deleted or moved before the evaluation: {files[1].name} (--copy")
+    assert unseen == f"deleted before it was whole: {late.name}"
