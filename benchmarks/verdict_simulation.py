@@ -1,6 +1,6 @@
 """Does the verdict find what is there? Runs whose truth is known, through the evaluator's own functions.
 
-    python benchmarks/verdict_simulation.py [stop] [choice] [bands] [--trials 100] [--set report]
+    python benchmarks/verdict_simulation.py [stop] [choice] [proof] [bands] [--trials 100] [--set report]
 
 Every run is made of `Sample` rows as a result holds them, ranked by `rank`, and advised on by `advise_stop` after each
 snapshot, beside the rules that were there before. `--set develop` has the curves, noises and seeds that constants were
@@ -55,6 +55,8 @@ class Noise:
     """Of what is new at every snapshot."""
     snapshot: float = 0.0
     """Of a snapshot's own quality, the same on every prompt: a real difference, part of the truth."""
+    uneven: float = 0.0
+    """Of the logarithm of a further error of `picture`'s size: at some snapshots prompts then disagree much more."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,12 @@ def _errors(case: Case, truth: Numbers, rng: np.random.Generator) -> Numbers:
         return steady + noise.wander * wander + noise.picture * rng.normal(size=shape)
 
     common = drawn()
-    return np.sqrt(0.5) * np.stack([common + drawn() for _ in COMPARED])
+    errors = np.sqrt(0.5) * np.stack([common + drawn() for _ in COMPARED])
+    if noise.uneven:
+        sizes = noise.picture * np.exp(noise.uneven * rng.normal(size=case.num_snapshots))
+        shared = rng.normal(size=shape)
+        errors += np.sqrt(0.5) * sizes[:, None] * (shared + rng.normal(size=errors.shape))
+    return errors
 
 
 def _rows(values: Numbers) -> list[Sample]:
@@ -217,6 +224,26 @@ def tell_choice(cases: Sequence[Case], trials: int, seed: int) -> None:
         print(f"| {case.name} | {size} | {regrets} | {cells[4]:.0%} | {cells[5]:.0%} |", flush=True)
 
 
+def tell_proof(cases: Sequence[Case], trials: int, seed: int) -> None:
+    """What would choosing among those that are surely better than the base model lose, where there are any?"""
+    _head("run", "snapshots × prompts", "`best`", "the best of those sure", "sure and less than 0.1 behind", "is sure")
+    for number, case in enumerate(cases):
+        rng, rows = np.random.default_rng([seed, number]), []
+        for _ in range(trials):
+            run = draw(case, rng)
+            ranking = rank(run.evaluations, METRICS)
+            assert ranking.best, "there are candidates"
+            top, level = ranking.best.step, ranking.trend.level
+            near = [step for step in ranking.proven if level(step) - level(top) < ranking.min_difference]
+            steps = (top, (*ranking.proven, top)[0], (*near, top)[0])
+            regrets = [float(run.truth.max() - run.truth[step // EVERY - 1]) / float(run.truth.max()) for step in steps]
+            rows.append((*regrets, top in ranking.proven, bool(ranking.proven)))
+        cells = np.array(rows, dtype=float).mean(axis=0)
+        regrets = " | ".join(f"{cell:.3f}" for cell in cells[:3])
+        size = f"{case.num_snapshots} × {case.num_prompts}"
+        print(f"| {case.name} | {size} | {regrets} | {cells[3]:.0%}, some {cells[4]:.0%} |", flush=True)
+
+
 def tell_bands(cases: Sequence[Case], trials: int, seed: int) -> None:
     """The base model against itself: in how many runs does some point have a colour?"""
     _head("snapshots × prompts", "errors", "before", "now")
@@ -296,6 +323,19 @@ def choice_cases(which: Set) -> list[Case]:
     return [*cases, Case("rising, snapshots differ", CURVES[which]["rising"], 20, 16, gain, own)]
 
 
+def proof_cases(which: Set) -> list[Case]:
+    """Also with so few prompts, and snapshots at which prompts disagree so much more, that the best is often unsure."""
+    (gain, small), usual, noisy = GAINS[which], USUAL[which], NOISY[which]
+    uneven, cases = replace(usual, uneven=1.0), []
+    for name in ("plateau", "rising", "overtrained"):
+        curve = CURVES[which][name]
+        cases += [Case(f"{name}, noisy", curve, 20, prompts, gain, noisy) for prompts in (3, 4)]
+        cases += [Case(name, curve, size, 3, gain, usual) for size in (4, 20)]
+        cases += [Case(f"{name}, uneven", curve, size, prompts, gain, uneven) for size, prompts in ((4, 3), (20, 8))]
+        cases += [Case(f"{name}, small gain", curve, 20, prompts, small, usual) for prompts in (8, 16)]
+    return cases
+
+
 def band_cases(which: Set) -> list[Case]:
     """Nothing to find."""
     fresh = Noise(prompt=0, gain=0, wander=0, picture=0.5)
@@ -307,12 +347,17 @@ def band_cases(which: Set) -> list[Case]:
 def main() -> None:
     """Print what was asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("questions", nargs="*", choices=("stop", "choice", "bands"))
+    parser.add_argument("questions", nargs="*", choices=("stop", "choice", "proof", "bands"))
     parser.add_argument("--trials", type=int, default=100)
     parser.add_argument("--set", choices=("develop", "report"), default="report", dest="which")
     options = parser.parse_args()
-    asked = options.questions or ("stop", "choice", "bands")
-    ways = {"stop": (tell_stop, stop_cases), "choice": (tell_choice, choice_cases), "bands": (tell_bands, band_cases)}
+    asked = options.questions or ("stop", "choice", "proof", "bands")
+    ways = {
+        "stop": (tell_stop, stop_cases),
+        "choice": (tell_choice, choice_cases),
+        "proof": (tell_proof, proof_cases),
+        "bands": (tell_bands, band_cases),
+    }
     for question in asked:
         tell, cases = ways[question]
         tell(cases(options.which), options.trials, SEEDS[options.which])

@@ -49,14 +49,13 @@ snapshots, and nobody has voted."""
 
 
 SMOOTHED = (
-    "smoothed: the composite, smoothed over all snapshots; the choice goes by it. composite: of the snapshot alone, "
-    "with the interval for one snapshot."
+    "smoothed: the composite, smoothed over all snapshots; the choice goes by it. composite: of the snapshot by itself."
 )
-NOT_SMOOTHED = "composite: the choice goes by it; the interval is that for one snapshot."
+NOT_SMOOTHED = "composite: the choice goes by it."
 COLUMNS = (
-    "Negative is better than step 0. behind best: the difference to the best one that may be chosen, with an interval "
-    "that holds for all of them at once, as those in the reason do; wholly above 0 is surely worse. "
-    "signs: of overfitting."
+    "Negative is better than step 0. 95 % interval: it holds for all snapshots at once, as those in the reason do; "
+    "wholly below 0 is surely better. behind best: the difference to the best one that may be chosen, with such an "
+    "interval; wholly above 0 is surely worse. signs: of overfitting."
 )
 
 
@@ -71,6 +70,10 @@ class SnapshotReplay(BaseModel):
     metrics: dict[str, float] = Field(default_factory=dict, description="Column → mean over prompts.")
     deltas: dict[str, Interval] = Field(default_factory=dict, description="Metric → paired difference to step 0.")
     composite: Interval | None = Field(default=None, description="Of this snapshot alone; negative is better.")
+    composite_of_all: Interval | None = Field(
+        default=None,
+        description="The same with an interval that holds for all snapshots at once: wholly below 0 is surely better.",
+    )
     smoothed: float | None = Field(
         default=None, description="The composite, smoothed over all snapshots: what the choice goes by."
     )
@@ -86,7 +89,7 @@ class SnapshotReplay(BaseModel):
 class Replay(Record):
     """What `run.py verdict RUN --json` prints."""
 
-    schema_version: str = Field(default=f"{SCHEMA_MAJOR}.3", alias="schema")
+    schema_version: str = Field(default=f"{SCHEMA_MAJOR}.4", alias="schema")
     run_id: str
     name: str
     unit: Unit = Field(description="What `step` counts.")
@@ -149,6 +152,7 @@ def _snapshots(verdict: Verdict, results: Mapping[int, EvaluationResult]) -> tup
             step=step,
             status=result.status,
             **_numbers(summaries.get(step)),
+            composite_of_all=interval(ranking.composites.get(step)),
             smoothed=levels.get(step),
             behind=interval(behind.get(step)),
             eligible=step in eligible,
@@ -182,7 +186,7 @@ def show(verdict: Replay, console: Console) -> None:
         smoothed = ["" if row.smoothed is None else f"{row.smoothed:+.3f}"] if smooths else []
         composite = f"{row.composite.delta:+.3f}" if row.composite else ""
         signs = ", ".join(signal.name for signal in row.signals if signal.raised)
-        numbers = (*smoothed, composite, _range(row.composite), _range(row.behind))
+        numbers = (*smoothed, composite, _range(row.composite_of_all), _range(row.behind))
         table.add_row(label(row.step), *numbers, signs, in_unit(_remark(row, best), verdict.unit))
     console.print(table)
     if best:
@@ -207,6 +211,8 @@ def _remark(row: SnapshotReplay, best: Best | None) -> str:
         if not best.ranked:
             return _unranked_remark(best)
         return "ship this" if best.better_than_base else "the best, but not shown to be better than step 0"
+    if best and row.step in best.surer:
+        return "surely better than step 0"
     return "" if row.status == "ok" else row.status
 
 

@@ -148,6 +148,9 @@ def _reservation(winner: Contestant) -> Iterator[str]:
     """To be the better one of two is not yet to be good."""
     if winner.best and winner.best.flagged:
         yield say("No snapshot of {run} can be recommended all the same.", run=winner.name)
+    elif winner.best and winner.best.surer:
+        said = {"run": winner.name, "step": winner.best.step, "base": say(winner.descriptions.words.base)}
+        yield say("Step {step} of {run} is not surely better than {base}; other snapshots of it are.", **said)
     elif winner.best and winner.best.ranked and not winner.best.better_than_base:
         base = say(winner.descriptions.words.base)
         yield say("{run} is not clearly better than {base} all the same.", run=winner.name, base=base)

@@ -77,6 +77,8 @@ TEXTS: dict[str, str] = {
     "But it {does}, as does every other snapshot.": "但它和其他所有快照一样{does}。",
     "But it {does}, and no other snapshot passes every guard.": "但它{does}，而且没有其他快照通过所有底线检查。",
     "A sign of overfitting, {name}: {evidence}.": "过拟合迹象，{name}：{evidence}。",
+    "Step {other} is surely better than {base}, step {step} is not: take step {other} if you want to be sure.": "第 {other} 步确定优于{base}，第 {step} 步不能确定：想要有把握就选第 {other} 步。",
+    "Steps {others} are surely better than {base}, step {step} is not: take step {first}, the best of these, if you want to be sure.": "第 {others} 步确定优于{base}，第 {step} 步不能确定：想要有把握，就选其中最好的第 {first} 步。",
     "The guard {title} could not be checked; `reason` in metrics.csv says why.": "无法检查底线指标{title}；原因见 metrics.csv 的 `reason` 列。",
     # the final
     "Step {step} was evaluated again {how}.": "第 {step} 步已复评：{how}。",

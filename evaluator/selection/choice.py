@@ -225,6 +225,28 @@ def findings(
             yield phrase("A sign of overfitting, {name}: {evidence}.", name=signal.name, evidence=signal.said)
 
 
+def surer(step: int, proven: Sequence[int], words: Words) -> Iterator[Phrase]:
+    """That others are surely better than the base model, where the choice is not. proven: these, the best first."""
+    if step in proven or not proven:
+        return
+    if len(proven) == 1:
+        yield phrase(
+            "Step {other} is surely better than {base}, step {step} is not: take step {other} if you want to be sure.",
+            step=step,
+            other=proven[0],
+            base=words.base,
+        )
+    else:
+        yield phrase(
+            "Steps {others} are surely better than {base}, step {step} is not: take step {first}, the best of these, "
+            "if you want to be sure.",
+            step=step,
+            others=listed(sorted(proven)),
+            first=proven[0],
+            base=words.base,
+        )
+
+
 def over(num_prompts: int, words: Words, *, one_prompt: bool) -> Phrase:
     """What a mean was taken over; one_prompt: where all pairs have the same caption, each pair is a unit."""
     if one_prompt:

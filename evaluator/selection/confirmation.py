@@ -60,7 +60,8 @@ def confirm(
     seen = {summary.step: summary.composite.keys() for summary in first.candidates}
     levels = {step: _level(pooled, summary, seen[step]) for step, summary in finals.items()}
     chosen = finals[_choose(first, levels, _passed_over(pooled, finals))]
-    found = estimate(chosen.composite.values(), 1 - (1 - LEVEL) / first.best.num_evaluated)
+    level = 1 - (1 - LEVEL) / first.best.num_evaluated
+    found = estimate(chosen.composite.values(), level)
     assert found is not None, "a candidate has a composite"
     unit = prompts(both[0])
     drawn_again = {unit[sample.prompt_id] for sample in added[0]}
@@ -84,6 +85,7 @@ def confirm(
         num_prompts=found.num_prompts,
         num_unseen=len(drawn_again - same),
         num_pictures=len(added[chosen.step]),
+        proven=_proven(pooled, finals, levels, level),
         flagged=chosen.step in pooled.flagged,
         reason=" ".join(map(str, sentences)),
         reason_phrases=sentences,
@@ -109,6 +111,16 @@ def _passed_over(pooled: Ranking, finals: Collection[int]) -> list[int]:
     """Finalists that may not be shipped; none where that holds for all."""
     flagged = [step for step in finals if step in pooled.passed_over]
     return flagged if len(flagged) < len(finals) else []
+
+
+def _proven(
+    pooled: Ranking, finals: Mapping[int, Summary], levels: Mapping[int, float], level: float
+) -> tuple[int, ...]:
+    """Finalists that may be shipped and are surely better than step 0, the best first."""
+    able = [step for step in finals if step not in _passed_over(pooled, finals)]
+    intervals = {step: estimate(finals[step].composite.values(), level) for step in able}
+    sure = [step for step, found in intervals.items() if found is not None and found.is_below_zero]
+    return tuple(sorted(sure, key=lambda step: (levels[step], step)))
 
 
 def _new(before: Sequence[Sample], after: Sequence[Sample]) -> list[Sample]:

@@ -113,6 +113,21 @@ class Ranking:
         return (self._top, *(step for step, worse in differences if worse is None or not worse.is_above_zero))
 
     @cached_property
+    def proven(self) -> tuple[int, ...]:
+        """Steps of the eligible snapshots that are surely better than step 0, the best smoothed composite first.
+
+        The best of all need not be one: its mean may be the best while its prompts disagree the most.
+        """
+        sure = [summary.step for summary in self.eligible if self.composites[summary.step].is_below_zero]
+        return tuple(sorted(sure, key=lambda step: (self.trend.level(step), step)))
+
+    @cached_property
+    def composites(self) -> dict[int, Estimate]:
+        """Step of each candidate → its composite, with an interval that holds for all snapshots at once."""
+        found = {summary.step: self._composite(summary) for summary in self.candidates}
+        return {step: composite for step, composite in found.items() if composite is not None}
+
+    @cached_property
     def behind(self) -> dict[int, Estimate | None]:
         """Step of each other eligible snapshot → how far it is behind the best: above 0 is surely worse.
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from evaluator.selection import cautions, confirmation, ranking, stop_rule, strength
-from evaluator.selection.choice import Selection, listed
+from evaluator.selection.choice import Selection, listed, surer
 from evaluator.selection.held_out_losses import Validated
 from evaluator.selection.one_method import computed_in_two_ways
 from evaluator.selection.ranking import Ranking
@@ -135,12 +135,16 @@ def _best(
         confirmed, selection = None, found.selection_of(voted.favourite, voted.reason_phrases[0])
         first = selection
     of_final, num_first = (confirmed.reason_phrases if confirmed else ()), int(selection.flagged)
+    proven = _proven(found, confirmed)
+    is_better = (confirmed or first).better_than_base
+    is_flagged = selection.flagged or (confirmed is not None and confirmed.flagged)
     sentences = (
         *selection.sentences[:num_first],  # that none can be recommended
         *of_final[:1],  # what counts
         *selection.sentences[num_first:],
         *_of_average(evidence.evaluations[selection.step]),
         *of_final[1:],
+        *(() if is_better or is_flagged else surer(selection.step, proven, found.metrics.words)),
         *(voted.reason_phrases if voted and not voted.moved else ()),
     )
     summaries = {summary.step: summary for summary in found.summaries}
@@ -156,10 +160,11 @@ def _best(
         snapshot=f"{'averages' if is_average(selection.step) else 'snapshots'}/{step_name(selection.step)}",
         reason=" ".join(map(str, sentences)),
         reason_phrases=sentences,
-        better_than_base=(confirmed or first).better_than_base,
-        flagged=selection.flagged or (confirmed is not None and confirmed.flagged),
+        better_than_base=is_better,
+        flagged=is_flagged,
         cautions=tuple(map(str, warnings)),
         caution_phrases=warnings,
+        proven=proven,
         not_counted=_not_counted(mixed, judged),
         composite=interval(selection.composite),
         metrics=dict(shipped.means),
@@ -199,6 +204,13 @@ def _unranked(
 
 def _not_counted(mixed: Sequence[Column], judged: Sequence[Agreement]) -> tuple[str, ...]:
     return (*(column.name for column in mixed), *(one.column for one in judged if not counts(one)))
+
+
+def _proven(found: Ranking, confirmed: Confirmation | None) -> tuple[int, ...]:
+    """Steps that are surely better than the base model, the best first; of finalists the final says it."""
+    if confirmed is None:
+        return found.proven
+    return (*confirmed.proven, *(step for step in found.proven if step not in confirmed.finalists))
 
 
 def _of_average(result: EvaluationResult) -> Iterator[Phrase]:

@@ -20,7 +20,7 @@ from shared.run_folder.heartbeat import is_alive, left_behind, read_status
 from shared.run_folder.metric_descriptions import Column, MetricDescriptions
 from shared.run_folder.pending import unevaluated, without_result
 from shared.run_folder.phrase import Unit
-from shared.run_folder.records.best import Interval
+from shared.run_folder.records.best import Best, Interval
 from shared.run_folder.records.process_status import ProcessStatus, Role
 from shared.run_folder.run_dir import RunDir
 from shared.run_folder.tables import read_rows
@@ -138,14 +138,13 @@ def summarise(run: RunDir, console: Console) -> None:
         return
     rest = left(run)
     so_far = " so far" if rest else ""
-    flagged = ", but no snapshot can be recommended" if best.flagged else ""
-    step = f"{unit} {label(best.step)}"
+    step, base = f"{unit} {label(best.step)}", _base(run.read_metric_descriptions())
     file = file_to_ship(run, best.step)
     first, last = (_lost(run, step, file), "") if is_gone(run, best.step) else ("", f"file: {file}")
     console.print(escape(first), soft_wrap=True, end="\n" if first else "")
     named = "Best snapshot" if best.is_chosen else "Last snapshot that may be shipped"
-    table = Table(title=f"{named}{so_far}: {step}{flagged}", title_justify="left")
-    for heading in ("", _base(run.read_metric_descriptions()), step, "difference", "95 % interval"):
+    table = Table(title=f"{named}{so_far}: {step}{_reservation(best, base, unit)}", title_justify="left")
+    for heading in ("", base, step, "difference", "95 % interval"):
         table.add_column(heading, justify="left" if not heading else "right")
     for metric, difference in best.deltas.items():
         value = best.metrics.get(metric)
@@ -165,6 +164,19 @@ def _lost(run: RunDir, name: str, file: Path) -> str:
         f"caution: {name} cannot be shipped or exported: {file} has been deleted or moved; if it was moved: "
         f"`{new_folder_command(run.path)}`"
     )
+
+
+def _reservation(best: Best, base: str, unit: Unit) -> str:
+    """What must not be overlooked beside the choice."""
+    if best.flagged:
+        return ", but no snapshot can be recommended"
+    if best.better_than_base or not best.ranked:
+        return ""
+    others = [label(step) for step in sorted(best.surer)]
+    if not others:
+        return f", not shown to be better than the {base}"
+    are = f"{unit} {others[0]} is" if len(others) == 1 else f"{unit}s {', '.join(others)} are"
+    return f", not shown to be better than the {base}; {are}"
 
 
 def _base(descriptions: MetricDescriptions) -> str:

@@ -22,8 +22,11 @@ class RunnerUp:
 
 
 def runner_up(evidence: Evidence, best: Best) -> RunnerUp | None:
-    """By its mean composite, among those that cannot be told from the best if there are any; None where it is the only
-    one that may be shipped."""
+    """The best that is surely better than the base model, where the best of all is not.
+
+    Else by its mean composite, among those that cannot be told from the best if there are any. None where the best is
+    the only one that may be shipped.
+    """
     values = {
         step: gained
         for step, result in evidence.results.items()
@@ -33,14 +36,15 @@ def runner_up(evidence: Evidence, best: Best) -> RunnerUp | None:
     close = [step for step in best.indistinguishable if step in values]
     if not values:
         return None
-    step = max(close or values, key=lambda step: (mean(values[step]), -step))
+    sure = [step for step in best.surer if step in values][:1]
+    step = max(sure or close or values, key=lambda step: (mean(values[step]), -step))
     won, lost = num_won(values[step]), num_lost(values[step])
     if lost:
         prompts = say("worse than {base} on {lost}", base=evidence.base, lost=units(lost, evidence.unit))
     else:
         all_of_them = of_units(won, len(values[step]), evidence.unit)
         prompts = say("better than {base} on {won}", base=evidence.base, won=all_of_them)
-    if close:
+    if step in close:
         said = say("Step {step} is as good within the margin of error; {prompts}.", step=step, prompts=prompts)
     elif best.indistinguishable:
         said = say("Step {step} comes next and is clearly behind; {prompts}.", step=step, prompts=prompts)

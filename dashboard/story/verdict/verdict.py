@@ -15,9 +15,10 @@ from dashboard.story.verdict.cautions import cautions
 from dashboard.story.verdict.downloads import Download, downloads
 from dashboard.story.verdict.rows import Row, rows
 from dashboard.story.verdict.runner_up import RunnerUp, runner_up
-from dashboard.story.wording import of_run, of_units, sentence
+from dashboard.story.wording import of_run, of_units, sentence, steps
 from dashboard.text.language import say
 from dashboard.text.phrases import told
+from shared.run_folder.averages import label
 from shared.run_folder.file_to_ship import file_to_ship
 from shared.run_folder.records.best import Best, Confirmation
 from shared.statistics.paired import PromptValues
@@ -101,6 +102,8 @@ def headline_of(evidence: Evidence, best: Best) -> tuple[Kind, str, VerdictTone]
         return "unproven", say("No snapshot can be recommended"), "bad"
     if not best.ranked:
         return _unranked_headline(best)
+    if best.surer:
+        return "unproven", say("Step {step} leads, but is not sure", step=best.step), "warn"
     if not best.better_than_base:
         if evidence.is_over:
             return "unproven", say("No snapshot clearly beats {base}", base=evidence.base), "warn"
@@ -147,6 +150,21 @@ def _unproven(evidence: Evidence, best: Best, better: PromptValues) -> str:
     said = {"step": best.step, "count": best.num_evaluated, "base": evidence.base, "won": won, "lost": lost}
     if best.composite and best.composite.low > 0:
         return say("Step {step} is the best of {count}, and worse than {base} on {lost}.", **said)
+    if len(best.surer) == 1:
+        return say(
+            "Step {step}: better than {base} on {won}, which may be chance. Step {other} is surely better than {base}: "
+            "take it if you want to be sure.",
+            **said,
+            other=best.surer[0],
+        )
+    if best.surer:
+        return say(
+            "Step {step}: better than {base} on {won}, which may be chance. Steps {others} are surely better than "
+            "{base}: take step {first}, the best of these, if you want to be sure.",
+            **said,
+            others=steps(map(label, sorted(best.surer))),
+            first=best.surer[0],
+        )
     if not best.better_than_base:
         return say("Step {step} is the best of {count}, without a clear gain over {base}: better on {won}.", **said)
     return say(

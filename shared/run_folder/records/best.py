@@ -82,6 +82,11 @@ class Confirmation(BaseModel):
         description="On all its pictures the chosen one fails a guard or shows a sign of overfitting, as every other "
         "finalist does.",
     )
+    proven: tuple[int, ...] = Field(
+        default=(),
+        description="Finalists that may be shipped and are surely better than the base model by both evaluations, the "
+        "best first.",
+    )
     reason: str
     reason_phrases: tuple[Phrase, ...] = Field(default=(), description="The same, to be said in other languages.")
 
@@ -129,6 +134,11 @@ class Best(Record):
         default=(),
         description="Snapshots that cannot be told from the best by their smoothed composites, itself included.",
     )
+    proven: tuple[int, ...] = Field(
+        default=(),
+        description="Snapshots that may be shipped and are surely better than the base model, the best first: "
+        "finalists by both evaluations. The best snapshot is not among them where its prompts disagree too much.",
+    )
     not_counted: tuple[str, ...] = Field(
         default=(),
         description="Metrics that have no part in this verdict: snapshots were evaluated in two ways, or votes do not "
@@ -166,9 +176,15 @@ class Best(Record):
     created: str = Field(default_factory=utc_now)
 
     @property
-    def gist(self) -> tuple[int, float | None, bool]:
+    def surer(self) -> tuple[int, ...]:
+        """Snapshots that are surely better than the base model while this one is not, the best first."""
+        return () if self.better_than_base or self.flagged else self.proven
+
+    @property
+    def gist(self) -> tuple[int, float | None, bool, tuple[int, ...]]:
         """What a person takes from it; another one means another verdict."""
-        return self.step, round(self.composite.delta, 3) if self.composite else None, self.better_than_base
+        delta = round(self.composite.delta, 3) if self.composite else None
+        return self.step, delta, self.better_than_base, self.surer
 
     @property
     def is_chosen(self) -> bool:

@@ -53,6 +53,21 @@ def test_where_all_pairs_have_one_prompt_each_pair_counts(finished: FakeRun, sho
     assert verdict.cautions == ("All pictures were drawn from one prompt, so nothing is known of others.",)
 
 
+def test_a_best_that_is_not_sure_stands_beside_those_that_are(finished: FakeRun, show: Show) -> None:
+    *rest, last = [cell.step for cell in show(finished.run).strip if cell.mark == "better" and not cell.best]
+    change(finished, better_than_base=False, confirmation=None, proven=(last, *rest))
+    verdict = show(finished.run).verdict
+    assert (verdict.kind, verdict.headline, verdict.tone) == ("unproven", "Step 120 leads, but is not sure", "warn")
+    named = ", ".join(map(str, [*rest, last]))
+    assert f"Steps {named} are surely better than the base model: take step {last}, the best" in verdict.sentence
+    assert verdict.runner_up
+    assert verdict.runner_up.step == last
+    change(finished, better_than_base=False, confirmation=None, proven=(last,))
+    assert f"Step {last} is surely better than the base model: take it" in show(finished.run).verdict.sentence
+    change(finished, better_than_base=True, proven=(120, last))
+    assert "leads" not in show(finished.run).verdict.headline
+
+
 def test_a_choice_that_is_flagged_is_not_recommended(finished: FakeRun, show: Show) -> None:
     change(finished, flagged=True, cautions=("Hold out more.",))
     verdict = show(finished.run).verdict

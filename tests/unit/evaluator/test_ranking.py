@@ -121,6 +121,22 @@ def test_no_difference_is_never_called_better():
     assert "not shown to be better" in best.reason
 
 
+def test_snapshots_that_surely_beat_the_base_model_are_known_though_the_best_mean_does_not():
+    rows = {0: evaluation(spread=0.0), 100: evaluation(0.1, 1, spread=0.0), 200: evaluation(0.05, 2, spread=0.0)}
+    uneven = [
+        sample.model_copy(update={"metrics": {name: value - 0.6 for name, value in sample.metrics.items()}})
+        if sample.prompt_id in ("p0", "p1")
+        else sample
+        for sample in evaluation(0.0, 3, spread=0.0)
+    ]
+    ranking = rank(rows | {300: uneven})
+    assert ranking.best
+    assert (ranking.best.step, ranking.best.better_than_base) == (300, False)
+    assert ranking.proven == (100, 200)
+    assert [step for step, found in ranking.composites.items() if found.is_below_zero] == [100, 200]
+    assert rank(rows).proven[0] == rank(rows).best.step  # type: ignore[union-attr]
+
+
 def test_the_interval_of_a_choice_among_many_is_wider_than_a_single_snapshots():
     ranking = run_of(0.1, 0.1, 0.1, 0.2)
     assert ranking.best is not None

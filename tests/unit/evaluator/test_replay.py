@@ -17,6 +17,7 @@ from shared.errors import ConfigError, RunFolderError
 from shared.run_folder.records.evaluation_result import Sample
 from shared.run_folder.records.run_record import Imported
 from shared.run_folder.run_dir import RunDir, open_run, step_name
+from shared.run_folder.tables import read_rows
 from tests.conftest import ROOT, RunMaker, run_python
 from tests.unit.evaluator.test_results_table import add, result_of
 
@@ -82,7 +83,7 @@ def test_the_command_prints_the_same_bytes_each_time_and_writes_nothing(run: Run
     assert first.stdout.encode() == replay(run).to_json(), first.stderr
     assert sorted(path for path in run.path.rglob("*")) == before
     found = json.loads(first.stdout)
-    assert (found["schema"], [row["step"] for row in found["snapshots"]]) == ("1.3", [0, 20, 40, 60])
+    assert (found["schema"], [row["step"] for row in found["snapshots"]]) == ("1.4", [0, 20, 40, 60])
     assert [row["status"] for row in found["snapshots"]] == ["ok", "ok", "ok", "failed"]
     assert {row["step"] for row in found["snapshots"] if row["eligible"]} == {20, 40}
 
@@ -103,6 +104,25 @@ def test_the_table_shows_what_the_choice_goes_by(make_paper_run: RunMaker) -> No
     assert other.smoothed is not None
     assert other.behind is not None
     assert other.behind.delta == pytest.approx(other.smoothed - chosen.smoothed, abs=1e-6)
+
+
+def test_a_best_mean_without_proof_is_said_beside_those_that_are_surely_better(make_paper_run: RunMaker) -> None:
+    run, text = make_paper_run(), io.StringIO()
+    for step, losses in {0: (0.5, 0.7, 0.6), 20: (0.1, 0.1, 0.58), 40: (0.2, 0.39, 0.3), 60: (0.3, 0.49, 0.4)}.items():
+        add(run, step, *losses)
+    ResultsTable(run).rebuild()
+    best = replay(run).best
+    assert best
+    assert (best.step, best.better_than_base, best.surer) == (20, False, (40, 60))
+    assert best.gist != best.model_copy(update={"proven": ()}).gist
+    assert "Steps 40, 60 are surely better than the base model, step 20 is not: take step 40, the best" in best.reason
+    sure = {row["step"] for row in read_rows(run.metrics_csv) if "composite" in row["sure"].split()}
+    assert sure == {"40", "60"}
+    show(replay(run), Console(file=text, width=160, highlight=False))
+    lines = {line.split()[0]: line for line in text.getvalue().splitlines()[2:6]}
+    assert "the best, but not shown to be better" in lines["20"]
+    assert all("surely better than step 0" in lines[step] and "… -" in lines[step] for step in ("40", "60"))
+    assert "… +" in lines["20"].partition("the best")[0]
 
 
 def test_a_choice_that_the_final_did_not_look_at_is_said(run: RunDir) -> None:

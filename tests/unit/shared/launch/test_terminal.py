@@ -205,6 +205,14 @@ def test_a_flagged_choice_and_cautions_are_said_at_the_end(run: RunDir) -> None:
     assert "caution: All held-out pairs have the same [prompt]." in text
 
 
+def test_a_best_that_is_not_sure_is_said_at_the_end_beside_those_that_are(run: RunDir) -> None:
+    best(better_than_base=False, proven=[80, 60]).write(run.best)
+    text = " ".join(summary(run).split())
+    assert "Best snapshot: step 40, not shown to be better than the base model; steps 60, 80 are" in text
+    best(better_than_base=False).write(run.best)
+    assert "steps" not in " ".join(summary(run).split()).partition(" difference ")[0]
+
+
 def test_a_best_file_that_its_trainer_has_deleted_is_told(run: RunDir) -> None:
     gone = run.path / "output" / "dress.safetensors"
     folder = run.snapshot(2)
