@@ -154,12 +154,13 @@ def warnings(run: RunDir, config: Config) -> list[str]:
 
 
 def describe_data(config: Config) -> list[str]:
-    """The length of the captions in tokens. Empty if the data set cannot be read: the next reader raises the error."""
+    """Another model that draws, and the length of the captions in tokens. Nothing of captions if the data set cannot be
+    read: the next reader raises the error."""
     try:
         captions = [pair.caption for pair in dataset.scan(config)]
     except DataError:
-        return []
-    return [tokens.sentence(captions, config.model, config.data.max_token_length)]
+        return drawing_model.sentences(config)
+    return [*drawing_model.sentences(config), tokens.sentence(captions, config.model, config.data.max_token_length)]
 
 
 def result_bytes(config: Config) -> ResultBytes:

@@ -26,6 +26,17 @@ def settings(config: Config) -> ModelConfig:
     return ModelConfig(path=path, revision=revision, clip_skip=config.model.clip_skip)
 
 
+def sentences(config: Config) -> list[str]:
+    """For the terminal, where another model draws than learns."""
+    named = config.evaluation.model
+    if named is None:
+        return []
+    return [
+        f"pictures are drawn with {named} ({KEY}), and {config.model.path} learns: step 0 is the model that draws, and "
+        "the verdict holds for it"
+    ]
+
+
 def pinned(config: Config, identity: Mapping[str, str]) -> ModelConfig:
     """The settings that load the very commit that `run.json` names."""
     if config.evaluation.model is None:

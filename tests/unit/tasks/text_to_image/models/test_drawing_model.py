@@ -54,6 +54,8 @@ def test_the_evaluator_draws_with_it_and_the_trainer_learns_on_the_other(run: Ru
     assert all(torch.equal(held[key], value) for key, value in expected.items())
     assert evaluation.describe()["base_model"] == config.evaluation.model
     assert config.model.path != config.evaluation.model
+    (said,) = drawing_model.sentences(config)
+    assert said.startswith(f"pictures are drawn with {config.evaluation.model} (evaluation.model)")
     assert drawing_model.settings(config.model_copy(update={"evaluation": config.evaluation.model_copy(
         update={"model": None}
     )})) == config.model  # fmt: skip
