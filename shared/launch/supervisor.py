@@ -28,7 +28,7 @@ from shared.launch.listener import Listener, listen
 from shared.launch.process_group import ProcessGroup, places
 from shared.run_folder import requests
 from shared.run_folder.heartbeat import hold_role, read_status, read_statuses
-from shared.run_folder.pending import at_other_strengths, left_to_evaluate, unconfirmed, unevaluated
+from shared.run_folder.pending import at_other_strengths, left_to_evaluate, unconfirmed, unevaluated, without_average
 from shared.run_folder.records.process_status import Role
 from shared.run_folder.run_dir import RunDir, steps_in
 
@@ -174,17 +174,12 @@ class Supervisor:
             ended = "no further LoRAs are awaited" if self.importer else "training has ended"
             self.say(f"{ended}; still to be evaluated: {waiting} (Ctrl-C leaves them)")
         self._children["evaluator"].command = python_module("evaluator", self.run.path, "--once")
-        drains = announced = weighed = False
+        drains, announced = False, set[str]()
         while "evaluator" not in self._failures and not self._signals:
             if self._stopped_early and not (left_to_evaluate(self.run) or self._hears("evaluator")):
                 return  # it may still load for a while, and would do nothing
             drains = drains or self._drain()
-            if not announced and (again := unconfirmed(self.run)):
-                announced = True
-                self.say(f"evaluating the best again: {named(again)} (Ctrl-C leaves them)")
-            if not weighed and (others := at_other_strengths(self.run)):
-                weighed = True
-                self.say(f"drawing the best at other strengths: {len(others)} waiting (Ctrl-C leaves them)")
+            self._announce(announced)
             if self._children["evaluator"].process.poll() is not None:
                 if not left_to_evaluate(self.run):
                     return
@@ -193,6 +188,20 @@ class Supervisor:
             self._keep_up("dashboard", *self._trackers)
         if rest := left(self.run):
             self.say(f"not evaluated: {rest}; run the same command again to evaluate them")
+
+    def _announce(self, announced: set[str]) -> None:
+        """Say of each of the last stages that it begins. announced: those that have begun."""
+        averages, again = without_average(self.run), unconfirmed(self.run)
+        stages = {
+            "averages": f"evaluating averages of neighbouring snapshots: {len(averages)} waiting" if averages else "",
+            "again": f"evaluating the best again: {named(again)}" if again else "",
+        }
+        if others := at_other_strengths(self.run):
+            stages["strengths"] = f"drawing the best at other strengths: {len(others)} waiting"
+        for stage, sentence in stages.items():
+            if sentence and stage not in announced:
+                announced.add(stage)
+                self.say(f"{sentence} (Ctrl-C leaves them)")
 
     def _drain(self) -> bool:
         """Tell the evaluator to end when nothing is left, once it can hear: one that still loads would just die."""

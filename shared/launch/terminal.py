@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from rich.console import Console, Group
@@ -18,11 +19,11 @@ from shared.run_folder.averages import label
 from shared.run_folder.file_to_ship import file_to_ship, is_gone
 from shared.run_folder.heartbeat import is_alive, left_behind, read_status
 from shared.run_folder.metric_descriptions import Column, MetricDescriptions
-from shared.run_folder.pending import unevaluated, without_result
+from shared.run_folder.pending import Work, at_other_strengths, unconfirmed, unevaluated, without_result
 from shared.run_folder.phrase import Unit
 from shared.run_folder.records.best import Best, Interval
 from shared.run_folder.records.process_status import ProcessStatus, Role
-from shared.run_folder.run_dir import RunDir
+from shared.run_folder.run_dir import ResultKind, RunDir, steps_in, strength_kind, strength_of, strengths_in
 from shared.run_folder.tables import read_rows
 
 LINES_EVERY_STEPS = 20
@@ -35,7 +36,8 @@ class Terminal:
         self.console = Console(highlight=False)
         self._run = run
         self._maker: Role = "importer" if run.read_record().imported else "trainer"
-        self._evaluated = {(row["step"], row["status"]) for row in read_rows(run.metrics_csv)}
+        self._evaluated = {(row["step"], row["status"]) for row in self._rows()}
+        self._at_the_end = {*_at_the_end(run)}
         self._last_line = -1
         self._before = left_behind(run)
         before = self._trainer()
@@ -60,10 +62,14 @@ class Terminal:
 
     def render(self) -> None:
         """Print new results; bring the live panel, or the line of progress, up to date."""
-        for row in read_rows(self._run.metrics_csv):
+        for row in self._rows():
             if (evaluated := (row["step"], row["status"])) not in self._evaluated:
                 self._evaluated.add(evaluated)
                 self.say(describe_result(row, self._run.read_metric_descriptions(), self._unit))
+        for work in _at_the_end(self._run):
+            if work not in self._at_the_end:
+                self._at_the_end.add(work)
+                self.say(self._drawn_at_the_end(work))
         trainer = self._trainer()
         if trainer:
             self._tell(trainer)
@@ -77,6 +83,17 @@ class Terminal:
         ):
             self._last_line = trainer.step
             self.say(f"step {trainer.step}/{trainer.total}  {trainer.message}")
+
+    def _rows(self) -> list[dict[str, str]]:
+        """Of snapshots, then of averages of them."""
+        return [*read_rows(self._run.metrics_csv), *read_rows(self._run.averages_csv)]
+
+    def _drawn_at_the_end(self, work: Work) -> str:
+        name = _named(work.step, self._run.read_metric_descriptions(), self._unit)
+        strength = strength_of(work.kind)
+        waiting = len(at_other_strengths(self._run) if strength else unconfirmed(self._run))
+        rest = f", {waiting} more waiting" if waiting else ""
+        return f"drawn at strength {strength:g}: {name}{rest}" if strength else f"evaluated again: {name}{rest}"
 
     @property
     def _unit(self) -> Unit:
@@ -113,7 +130,7 @@ class Terminal:
 
 def describe_result(row: dict[str, str], descriptions: MetricDescriptions, unit: Unit = "step") -> str:
     """One line about a row of metrics.csv, differences against the base model in brackets. unit: of the run."""
-    name = _base(descriptions) if row["step"] == "0" else f"{unit} {row['step']}"
+    name = _named(int(row["step"]), descriptions, unit)
     if row["status"] == "failed":
         return f"{name} could not be evaluated: {row['reason']}"
     if row["status"] == "skipped":
@@ -179,6 +196,17 @@ def _reservation(best: Best, base: str, unit: Unit) -> str:
         return f", not shown to be better than the {base}"
     are = f"{unit} {others[0]} is" if len(others) == 1 else f"{unit}s {', '.join(others)} are"
     return f", not shown to be better than the {base}; {are}"
+
+
+def _at_the_end(run: RunDir) -> Iterator[Work]:
+    """What has been evaluated again, and drawn at other strengths."""
+    kinds: list[ResultKind] = ["confirmations", *map(strength_kind, strengths_in(run))]
+    for kind in kinds:
+        yield from (Work(step, kind) for step in sorted(steps_in(run.path / kind)))
+
+
+def _named(step: int, descriptions: MetricDescriptions, unit: Unit) -> str:
+    return f"{unit} {label(step)}" if step else _base(descriptions)
 
 
 def _base(descriptions: MetricDescriptions) -> str:

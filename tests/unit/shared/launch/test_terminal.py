@@ -18,7 +18,7 @@ from shared.run_folder.older_metrics import OLDER_METRICS
 from shared.run_folder.records.best import Best, Interval
 from shared.run_folder.records.manifest import Manifest
 from shared.run_folder.records.run_record import Imported
-from shared.run_folder.run_dir import RunDir
+from shared.run_folder.run_dir import RunDir, step_name, strength_kind
 from shared.run_folder.tables import read_rows, write_rows
 from tests.conftest import RunMaker, paper_model
 
@@ -138,6 +138,29 @@ def test_each_result_is_told_once(run: RunDir, capsys: pytest.CaptureFixture[str
         terminal.render()
         terminal.render()
     assert capsys.readouterr().out == "• base model could not be evaluated: [why]\n"
+
+
+def test_every_picture_drawn_at_the_end_is_told(run: RunDir, capsys: pytest.CaptureFixture[str]) -> None:
+    both = averaged(20, 40)
+    assert both
+    (run.confirmations / step_name(20)).mkdir(parents=True)
+    with Terminal(run) as terminal:
+        write_rows(
+            run.averages_csv,
+            OLDER_METRICS.header,
+            [{"step": both, "status": "ok", "visual_loss": 0.25, "evaluation_seconds": 2.0}],
+        )
+        for step in (0, 40):
+            (run.confirmations / step_name(step)).mkdir(parents=True)
+        (run.path / strength_kind(0.8) / step_name(40)).mkdir(parents=True)
+        terminal.render()
+        terminal.render()
+    assert capsys.readouterr().out.splitlines() == [
+        "• evaluated step 20–40: visual 0.250  (2.0 s)",
+        "• evaluated again: base model",
+        "• evaluated again: step 40",
+        "• drawn at strength 0.8: step 40",
+    ]
 
 
 def test_a_notice_of_the_trainer_is_printed_once_and_an_earlier_sessions_never(run: RunDir) -> None:
