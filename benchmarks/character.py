@@ -18,7 +18,7 @@ from benchmarks.overtrained import EDGE, OVERTRAINED, ROOT, SEED, tell, write_sh
 from pocket.garments import CONCEPT_KIND, TARTAN, Garment, render
 from shared.run_folder.run_dir import RunDir
 
-NUM_PICTURES, STEPS, SNAPSHOT_STEPS = 12, 1500, 125
+NUM_PICTURES, STEPS, SNAPSHOT_STEPS = 12, 1500, 250
 SUBJECT = Garment(CONCEPT_KIND, "red", TARTAN)
 TRIGGER = CONCEPT_KIND
 """A word that the model has never seen."""

@@ -1,4 +1,5 @@
-"""Does `copying` find copies, and is it silent without? `python benchmarks/copying_simulation.py` prints the tables.
+"""Does `copying` find copies, and is it silent without? `python benchmarks/copying_simulation.py` prints the tables;
+with `alone` after it, only those of single prompts that collapse, without references too, and of one subject in poses.
 
 A run is a training set, held-out pictures and ten snapshots of samples, through the metric and the sign as they are.
 Nothing is drawn by a model: samples of a run that copies are its training pictures, also changed; those of a healthy
@@ -26,7 +27,7 @@ from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 from scipy.special import gammaln
 
 from evaluator.selection.overfitting import signals
-from pocket.garments import Garment, catalogue, concept, render
+from pocket.garments import CONCEPT_COLOURS, CONCEPT_KIND, TARTAN, Garment, catalogue, concept, render
 from shared.run_folder.metric_descriptions import MetricDescriptions
 from shared.run_folder.older_metrics import OLDER_METRICS
 from shared.run_folder.records.evaluation_result import Sample
@@ -198,8 +199,11 @@ class Compared:
     def learn(self, kind: str, changes: Sequence[Change], count: int) -> None:
         """Compare; forget what was compared before."""
         originals = pool(kind)[:count]
-        pictures = [LIGHTNESS(picture) for picture in originals]
-        ones = [LIGHTNESS(changed(kind, change)[id(picture)]) for change in changes for picture in originals]
+        self.compare([changed(kind, change)[id(picture)] for change in changes for picture in originals], originals)
+
+    def compare(self, samples: Sequence[Picture], originals: Sequence[Picture]) -> None:
+        """Each with each; forget what was compared before."""
+        pictures, ones = [LIGHTNESS(picture) for picture in originals], [LIGHTNESS(picture) for picture in samples]
         self._likeness = likeness(np.stack(ones), np.stack(pictures))
         self._rows = {one.tobytes(): number for number, one in enumerate(ones)}
         self._columns = {picture.tobytes(): number for number, picture in enumerate(pictures)}
@@ -267,7 +271,8 @@ def outcome(
 ) -> tuple[bool, float]:
     """(the sign is raised, share of pictures flagged: of the metric before there is none)."""
     ids = [str(number // NUM_SEEDS) for number in range(len(samples))]
-    paired = [references[number // NUM_SEEDS % len(references)] for number in range(len(samples))]
+    count = len(references)
+    paired = [references[number // NUM_SEEDS % count] for number in range(len(samples))] if count else []
     compute, descriptions = (old_rows, OLD_DESCRIPTIONS) if old else (copies, DESCRIPTIONS)
     rows = compute(MetricInput(paired, samples, ids, training=trained), known)
     told = [
@@ -338,6 +343,84 @@ def _of_one_caption(kind: str, others: Sequence[Picture], rng: np.random.Generat
     return [first, *(alike[int(rng.integers(len(alike)))] for _ in range(NUM_SEEDS - 1))]
 
 
+# --- single prompts that collapse
+
+
+def subject(run: int) -> Garment:
+    """Every second one a kimono, which has the strongest pattern."""
+    rng = np.random.default_rng([SEED, run, 3])
+    if run % 2:
+        return catalogue()[int(rng.integers(len(catalogue())))]
+    return Garment(CONCEPT_KIND, CONCEPT_COLOURS[int(rng.integers(len(CONCEPT_COLOURS)))], TARTAN)
+
+
+def tell_subjects(compared: Compared, num_trained: int, num_prompts: int = 4) -> None:
+    """One subject in so many poses, and prompts without references; healthy samples are further poses."""
+    raised = dict.fromkeys(("as they are", "soft", *COLLAPSED), 0)
+    for run in range(NUM_RUNS):
+        first = SEED + 10_000 * run + 100 * num_trained
+        poses = [render(subject(run), first + number, EDGE)[0] for number in range(num_trained + 40)]
+        trained, others = poses[:num_trained], poses[num_trained:]
+        softer, rng = [soft(one) for one in others], np.random.default_rng([SEED, num_trained, run, 4])
+        copied = int(rng.integers(num_trained))
+        changes = {name: [change(trained[copied]) for _ in range(NUM_SEEDS)] for name, change in COLLAPSED.items()}
+        compared.compare([*others, *softer, *(one for both in changes.values() for one in both), *trained], trained)
+        learnt = Trained(trained)
+        for name, able in (("as they are", others), ("soft", softer)):
+            draws = [rng.permutation(len(able))[: NUM_SEEDS * num_prompts] for _ in range(NUM_SNAPSHOTS)]
+            found = [outcome(learnt, (), [able[at] for at in draw], features(), old=False)[0] for draw in draws]
+            raised[name] += any(found)
+        for name, both in changes.items():
+            samples = [*both, *softer[: NUM_SEEDS * (num_prompts - 1)]]
+            raised[name] += outcome(learnt, (), samples, features(), old=False)[0]
+    print(f"| one subject, {num_trained} poses | " + " | ".join(map(str, raised.values())) + " |", flush=True)
+
+
+COLLAPSED: dict[str, Change] = {
+    "blurred, 3 %": CHANGES["blurred, 3 %"],
+    "blurred 2 %, shifted": lambda picture: shifted(blurred(0.02)(picture)),
+    "blurred, wrong light": lit,
+}
+"""How the pictures of the one prompt that collapses are drawn."""
+
+
+def tell_alone(kind: str, counts: Sequence[int]) -> None:
+    """False alarms with references and without."""
+    for has_references in (True, False):
+        row: list[int] = []
+        for num_trained in counts:
+            runs = 0
+            for run in range(NUM_RUNS):
+                trained, held_out, others = split(kind, num_trained, run)
+                rng, learnt = np.random.default_rng([SEED, num_trained, run, 2]), Trained(trained)
+                references = held_out if has_references else ()
+                draws = [
+                    [picture for _ in held_out for picture in _of_one_caption(kind, others, rng)]
+                    for _ in range(NUM_SNAPSHOTS)
+                ]
+                runs += any(outcome(learnt, references, draw, features(), old=False)[0] for draw in draws)
+            row.append(runs)
+        told = "with references" if has_references else "without references"
+        print(f"| {kind}, {told} | " + " | ".join(map(str, row)) + " |", flush=True)
+
+
+def tell_single_prompts(compared: Compared) -> None:
+    """Tables 5 and 6."""
+    print("\n### One subject: runs of 20 that raise `copying`: no copies, no copies, one prompt of four collapses\n")
+    print("| | as they are | soft | " + " | ".join(COLLAPSED) + " |\n|" + " --- |" * (3 + len(COLLAPSED)))
+    for num_trained in (12, 24):
+        tell_subjects(compared, num_trained)
+    print(f"\n### No copies: runs of {NUM_RUNS} with a false alarm in any of {NUM_SNAPSHOTS} snapshots\n")
+    print("| | " + " | ".join(f"{n}/{PROMPTS[n]}" for n in (12, 24, 100)) + " |\n|" + " --- |" * 4)
+    for kind in KINDS:
+        compared.learn(kind, [CHANGES["bit-exact"]], FEWER)
+        tell_alone(kind, (12, 24, 100))
+    print("\n| | 200/16 |\n| --- | --- |")
+    for kind in KINDS:
+        compared.learn(kind, [CHANGES["bit-exact"]], POOL)
+        tell_alone(kind, (200,))
+
+
 KINDS = ("kimonos", "garments", "photographs", "coats")
 
 
@@ -379,12 +462,13 @@ def main() -> None:
     """Print the tables, kind by kind."""
     compared = Compared()
     copying.likeness = compared
-    for kind in KINDS:
+    tell_single_prompts(compared)
+    for kind in KINDS if sys.argv[1:] != ["alone"] else ():
         compared.learn(kind, [*CHANGES.values(), soft], FEWER)
         tell_health(kind)
         tell_single(kind)
         tell_copies(kind)
-    for kind in KINDS:
+    for kind in KINDS if sys.argv[1:] != ["alone"] else ():
         compared.learn(kind, [CHANGES["bit-exact"]], POOL)
         tell_many(kind)
 

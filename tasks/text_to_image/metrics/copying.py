@@ -5,7 +5,8 @@ picture is. How near chance comes is measured on pictures that copy nothing: eac
 and each held-out one, if there are any, against all of them.
 
 What a model has learnt by heart it may draw less exactly, but then for every seed: so prompts all of whose pictures
-collapse onto one training picture are tested too, all together.
+collapse onto one training picture are tested too, all together. A single such prompt counts if its pictures are nearer
+to that training picture than anything of its kind is: among poses of one subject, that is what copies look like first.
 """
 
 from __future__ import annotations
@@ -48,6 +49,13 @@ NEARER_THAN_REFERENCE = 0.5
 but it explains that of the real picture too."""
 MIN_COLLAPSED = 2
 """Prompts, at least: one alone may be the only one of its kind, as near to the only training picture of this kind."""
+COLLAPSES_ALONE = 0.02
+"""The same of a single prompt, which must also be as near as the next two constants say."""
+FURTHEST_ALONE = 0.06
+"""1 − likeness of the pictures of a single collapsed prompt, at most."""
+NEARER_ALONE = 0.25
+"""Of the distance from that training picture to the nearest other one, at most, for a single prompt: what is only of
+the same kind, or another pose of the same subject, is further away."""
 NUM_NEXT = 49
 """Training pictures after the nearest one, at most, whose mean distance is what is usual for the picture."""
 NUM_BY_CHANCE = 200
@@ -110,6 +118,7 @@ def _collapsed(
     """(S,) Which samples' prompts have two pictures or more, each near to the same training picture, against chance.
 
     A prompt's ratio is its largest: its pictures are not independent. A prompt that is no candidate has the ratio 1.
+    `MIN_COLLAPSED` prompts count together; one counts alone where its pictures are much nearer than needed for that.
 
     explained_S: how near a real picture comes to the training picture that each sample is nearest to.
     """
@@ -117,15 +126,17 @@ def _collapsed(
     copied = samples_SN.argmin(axis=1)
     near = samples_SN[numbers, copied]
     candidate = (near <= FURTHEST_COLLAPSED) & (near <= NEARER_THAN_REFERENCE * explained_S)
+    at_once = candidate & (near <= FURTHEST_ALONE) & (near <= NEARER_ALONE * training.next_nearest(samples_SN))
     names, prompt = np.unique(np.array(prompts), return_inverse=True)
-    largest = np.ones(len(names))
+    largest, is_near = np.ones(len(names)), np.zeros(len(names), dtype=bool)
     for number in range(len(names)):
         own = prompt == number
         if own.sum() > 1 and candidate[own].all() and len(set(training.twins[copied[own]])) == 1:
-            largest[number] = ratios[own].max()
+            largest[number], is_near[number] = ratios[own].max(), at_once[own].all()
     chances = probability_of_as_many_nearer(largest, by_chance) * len(names)
     surely = largest <= largest[(chances <= COLLAPSES) & (largest < 1)].max(initial=0)
-    return surely[prompt] & (surely.sum() >= MIN_COLLAPSED)
+    alone = is_near & (probability_of_nearer(largest, by_chance) * len(names) <= COLLAPSES_ALONE)
+    return (alone | (surely & (surely.sum() >= MIN_COLLAPSED)))[prompt]
 
 
 @dataclass(frozen=True)

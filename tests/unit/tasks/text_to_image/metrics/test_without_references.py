@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageFilter
 
-from pocket.garments import catalogue, render
+from pocket.garments import Garment, catalogue, render
 from shared.errors import ModelError
 from tasks.text_to_image.descriptors.gradients import describe
 from tasks.text_to_image.descriptors.likeness import lightness
@@ -65,6 +65,32 @@ def test_soft_copies_of_every_seed_are_found_without_references() -> None:
     samples, prompts = [*soft, *pictures(2, seed=900)], ["a", "a", "b", "b", "c", "c"]
     rows = copies(MetricInput((), samples, prompts, training=Trained(trained)), FEATURES)
     assert [row["copy_share"] for row in rows] == [1, 1, 1, 1, 0, 0]
+
+
+def poses(count: int, seed: int = 0) -> list[Image.Image]:
+    """Of one kimono."""
+    return [render(Garment("kimono", "red", "tartan"), seed + number, 64)[0] for number in range(count)]
+
+
+def half_remembered(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """Soft and spotted: too inexact for a copy by itself."""
+    spots = rng.normal(0, 15, (10, 10)).astype(np.float32)
+    error = np.asarray(Image.fromarray(spots).resize(picture.size, Image.Resampling.BICUBIC))
+    soft = np.asarray(picture.filter(ImageFilter.GaussianBlur(1)), dtype=float) + error[..., None]
+    return Image.fromarray(soft.clip(0, 255).astype(np.uint8))
+
+
+def test_one_prompt_that_always_gives_one_pose_of_the_training_set_is_a_copy_and_new_poses_are_none() -> None:
+    trained, rng = poses(12), np.random.default_rng(1)
+    prompts = [name for name in "abcd" for _ in range(2)]
+    both = [half_remembered(trained[3], rng) for _ in range(2)]
+    rows = copies(MetricInput((), [*both, *poses(6, 500)], prompts, training=Trained(trained)), FEATURES)
+    assert [row["copy_share"] for row in rows] == [1, 1, 0, 0, 0, 0, 0, 0]
+    assert [row["copy_of"] for row in rows[:2]] == [3, 3]
+    assert max(row["copy_max"] or 0 for row in rows[:2]) < 0.98, "no picture is a copy by itself"
+    for seed in range(500, 540, 8):
+        rows = copies(MetricInput((), poses(8, seed), prompts, training=Trained(trained)), FEATURES)
+        assert not any(row["copy_share"] for row in rows)
 
 
 def test_tones_are_compared_with_those_of_the_training_pictures() -> None:
