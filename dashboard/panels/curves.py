@@ -92,7 +92,7 @@ def show_frontier(reader: RunReader) -> int | None:
 
 def settle_look(reader: RunReader) -> None:
     """Axis, smoothing and scales, all of it in the address, whether or not it is shown."""
-    url_state.settle("x", [*X_KINDS], "step")
+    url_state.settle("x", axes_of(reader), "step")
     url_state.settle("smoothing", SPANS, default_span(reader.config.train.max_train_steps))
     url_state.settle("scales", [*OPTIONS], [])
 
@@ -103,7 +103,7 @@ def choose_look(reader: RunReader) -> Look:
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium", key="look"):
         st.segmented_control(
             say("Horizontal axis"),
-            X_KINDS,
+            axes_of(reader),
             required=True,
             key="x",
             persist_state="session",
@@ -131,6 +131,11 @@ def choose_look(reader: RunReader) -> Look:
             width="content",
         )
     return chosen_look(reader)
+
+
+def axes_of(reader: RunReader) -> list[XKind]:
+    """Where the run counts epochs, its steps are epochs already."""
+    return [kind for kind in X_KINDS if kind != "epoch" or reader.unit == "step"]
 
 
 def chosen_look(reader: RunReader) -> Look:

@@ -13,6 +13,7 @@ import pytest
 
 from dashboard.charts.axis import Look
 from dashboard.data.reader import RunReader
+from dashboard.panels.curves import axes_of
 from dashboard.story.curves import training_chart
 from dashboard.story.screen import screen
 from dashboard.text import language
@@ -65,7 +66,9 @@ def test_one_that_is_counted_in_epochs_speaks_of_epochs(finished: RunDir, code: 
     finally:
         language.use("en")
     assert headline in shown.verdict.headline
-    told = json.dumps([asdict(shown.verdict), asdict(shown.status), asdict(shown.pictures)], ensure_ascii=False)
+    assert "epoch" not in axes_of(reader), "its steps are epochs already"
+    parts = [shown.verdict, shown.status, shown.pictures, *shown.strip]
+    told = json.dumps([asdict(part) for part in parts], ensure_ascii=False)
     assert not re.findall(f'.{{9}}(?:{step})[^-_"].{{9}}', told)
 
 
