@@ -5,11 +5,11 @@ from __future__ import annotations
 import html
 from collections.abc import Mapping
 
-from dashboard.text.formatting import interval, metric_title, number, plain, signed
+from dashboard.text.formatting import interval_of, metric_title, number, plain, signed, skilled
 from dashboard.text.language import say
 from dashboard.text.phrases import evidence_of
 from shared.run_folder.metric_descriptions import Column, MetricDescriptions
-from shared.run_folder.records.best import Best
+from shared.run_folder.records.best import Best, Measured
 
 
 def best_table_html(best: Best, base: Mapping[str, float], descriptions: MetricDescriptions) -> str:
@@ -37,12 +37,17 @@ def _row(best: Best, base: Mapping[str, float], column: Column) -> str:
     name, decimals = column.name, column.decimals
     value, delta = best.metrics.get(name), best.deltas.get(name)
     cells = [number(base.get(name)), number(value)]
-    cells += [signed(delta.delta, decimals), interval(delta.low, delta.high, decimals)] if delta else ["–", "–"]
+    cells += [signed(delta.delta, decimals), interval_of(column, delta.low, delta.high)] if delta else ["–", "–"]
     if best.skill:
         skill = best.skill.get(name)
-        cells.append(f"{plain(skill.value)} [{plain(skill.low)}, {plain(skill.high)}]" if skill else "–")
+        cells.append(_skill(skill) if skill else "–")
     columns = "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)
     return f"<tr><th>{html.escape(metric_title(column))}</th>{columns}</tr>"
+
+
+def _skill(skill: Measured) -> str:
+    told = skilled(skill.value)
+    return f"{told} [{plain(skill.low)}, {plain(skill.high)}]" if told == plain(skill.value) else told
 
 
 def signals_html(best: Best) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from dashboard.text.formatting import interval, metric_name, number, signed
+from dashboard.text.formatting import interval_of, metric_name, number, signed
 from dashboard.text.language import say
 from shared.config.schema import Config
 from shared.run_folder.averages import label
@@ -115,7 +115,7 @@ def _change(one: Contestant, pinned: Contestant, column: Column) -> str:
     found = change(one, pinned, column.name)
     if found is None or found.low is None or found.high is None:
         return ""
-    text = f"{signed(found.mean, column.decimals)} {interval(found.low, found.high, column.decimals)}"
+    text = f"{signed(found.mean, column.decimals)} {interval_of(column, found.low, found.high)}"
     if column.guard or not column.worsening:  # whether a higher guard is better depends on what real pictures score
         return text
     arrows = (" ▲", " ▼") if column.worsening > 0 else (" ▼", " ▲")

@@ -10,7 +10,7 @@ from typing import Any
 from dashboard.data.reader import RunReader
 from dashboard.data.sure import is_sure
 from dashboard.story.wording import capital, short
-from dashboard.text.formatting import interval, metric_title, signed
+from dashboard.text.formatting import interval_of, metric_title, signed
 from dashboard.text.language import say
 from shared.run_folder.metric_descriptions import COMPOSITE
 from shared.run_folder.metric_descriptions import Column as Metric
@@ -92,9 +92,9 @@ def value_of(metric: Metric, row: Mapping[str, Any] | None) -> Value | None:
     delta, low, high = (number_in(cells, key) for key in (middle, f"{name}_low", f"{name}_high"))
     if not isfinite(delta):
         return None
-    turned, words = -metric.worsening or 1, f"{signed(delta, metric.decimals)} {interval(low, high, metric.decimals)}"
+    turned, words = -metric.worsening or 1, f"{signed(delta, metric.decimals)} {interval_of(metric, low, high)}"
     shown = Value(turned * delta, None, None, None, signed(turned * delta, metric.decimals), words)
-    if not isfinite(low + high):
+    if not (isfinite(low + high) and metric.is_told(low, high)):
         return shown
     least, most = sorted((turned * low, turned * high))
     is_sure_of_it = metric.role == "loss" and is_sure(cells.get("sure"), name) and not least <= 0 <= most

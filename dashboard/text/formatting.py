@@ -9,6 +9,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from dashboard.text.language import say
 from shared.run_folder.metric_descriptions import Column
 
+MIN_SKILL = -10.0
+
 
 def duration(seconds: float) -> str:
     """Such as `8 s`, `3 min 20 s`, `2 h 05 min`, `4 d 3 h`; never more than two units."""
@@ -39,11 +41,23 @@ def plain(value: float) -> str:
     return f"{value:.2f}".replace("-", "−")
 
 
+def skilled(value: float) -> str:
+    """A skill. Where the real pictures hardly differ, its scale is tiny, and a number far below 0 says no more."""
+    return plain(value) if value >= MIN_SKILL else say("far below 0")
+
+
 def interval(low: float, high: float, decimals: int = 3) -> str:
     """The ends of an interval of differences; a single prompt has none."""
     if not math.isfinite(low + high):
         return say("no interval")
     return f"[{signed(low, decimals)}, {signed(high, decimals)}]"
+
+
+def interval_of(column: Column, low: float, high: float) -> str:
+    """The same for a metric; in words where it is wider than all that the metric can be."""
+    if math.isfinite(low + high) and not column.is_told(low, high):
+        return say("unknown with so few prompts")
+    return interval(low, high, column.decimals)
 
 
 def size(num_bytes: float) -> str:

@@ -79,6 +79,7 @@ TEXTS: dict[str, str] = {
     "A sign of overfitting, {name}: {evidence}.": "过拟合迹象，{name}：{evidence}。",
     "Step {other} is surely better than {base}, step {step} is not: take step {other} if you want to be sure.": "第 {other} 步确定优于{base}，第 {step} 步不能确定：想要有把握就选第 {other} 步。",
     "Steps {others} are surely better than {base}, step {step} is not: take step {first}, the best of these, if you want to be sure.": "第 {others} 步确定优于{base}，第 {step} 步不能确定：想要有把握，就选其中最好的第 {first} 步。",
+    "{title} {delta} (unknown with {prompts})": "{title} {delta}（只有 {prompts}，无法得知）",
     "The guard {title} could not be checked; `reason` in metrics.csv says why.": "无法检查底线指标{title}；原因见 metrics.csv 的 `reason` 列。",
     # the final
     "Step {step} was evaluated again {how}.": "第 {step} 步已复评：{how}。",

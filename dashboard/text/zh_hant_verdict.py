@@ -79,6 +79,7 @@ TEXTS: dict[str, str] = {
     "A sign of overfitting, {name}: {evidence}.": "過擬合跡象，{name}：{evidence}。",
     "Step {other} is surely better than {base}, step {step} is not: take step {other} if you want to be sure.": "第 {other} 步確定優於{base}，第 {step} 步不能確定：想要有把握就選第 {other} 步。",
     "Steps {others} are surely better than {base}, step {step} is not: take step {first}, the best of these, if you want to be sure.": "第 {others} 步確定優於{base}，第 {step} 步不能確定：想要有把握，就選其中最好的第 {first} 步。",
+    "{title} {delta} (unknown with {prompts})": "{title} {delta}（只有 {prompts}，無法得知）",
     "The guard {title} could not be checked; `reason` in metrics.csv says why.": "無法檢查底線指標{title}；原因見 metrics.csv 的 `reason` 欄。",
     # the final
     "Step {step} was evaluated again {how}.": "第 {step} 步已複評：{how}。",

@@ -191,7 +191,7 @@ def findings(
         "prompts": over(selection.composite.num_prompts, metrics.words, one_prompt=one_prompt),
         "base": metrics.words.base,
         "interval": with_interval(selection.composite),
-        "differences": _in_words(selection.deltas, metrics),
+        "differences": _in_words(selection.deltas, metrics, one_prompt=one_prompt),
     }
     if confirmed:
         yield phrase("The first evaluation alone, over {prompts}: composite{interval}; {differences}.", **said)
@@ -274,22 +274,33 @@ def with_interval(composite: Estimate) -> Phrase | str:
     )
 
 
-def _in_words(deltas: Mapping[str, Estimate], metrics: MetricDescriptions) -> Phrase | str:
+def _in_words(deltas: Mapping[str, Estimate], metrics: MetricDescriptions, *, one_prompt: bool) -> Phrase | str:
     """Every delta with its interval and what it means, as a list a person reads."""
     differences = [(column, delta) for column in metrics.compared if (delta := deltas.get(column.name)) is not None]
     told = [
-        phrase(
-            "{title} {delta} ({low} to {high}, {word})",
+        _in_word(column, delta, delta.low, delta.high)
+        if column.is_told(delta.low, delta.high)
+        else phrase(
+            "{title} {delta} (unknown with {prompts})",
             title=column.title,
             delta=_signed(delta.mean, column),
-            low=_signed(delta.low, column),
-            high=_signed(delta.high, column),
-            word=_word(column, delta),
+            prompts=over(delta.num_prompts, metrics.words, one_prompt=one_prompt),
         )
         for column, delta in differences
         if delta.low is not None and delta.high is not None
     ]
     return joined("{one}; {other}", told) if told else ""
+
+
+def _in_word(column: Column, delta: Estimate, low: float, high: float) -> Phrase:
+    return phrase(
+        "{title} {delta} ({low} to {high}, {word})",
+        title=column.title,
+        delta=_signed(delta.mean, column),
+        low=_signed(low, column),
+        high=_signed(high, column),
+        word=_word(column, delta),
+    )
 
 
 def _signed(value: float, column: Column) -> str:

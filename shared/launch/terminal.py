@@ -163,10 +163,13 @@ def summarise(run: RunDir, console: Console) -> None:
     table = Table(title=f"{named}{so_far}: {step}{_reservation(best, base, unit)}", title_justify="left")
     for heading in ("", base, step, "difference", "95 % interval"):
         table.add_column(heading, justify="left" if not heading else "right")
+    columns = {column.name: column for column in run.read_metric_descriptions().columns}
     for metric, difference in best.deltas.items():
         value = best.metrics.get(metric)
         base = None if value is None else value - difference.delta
-        table.add_row(metric, _number(base), _number(value), f"{difference.delta:+.4f}", _range(difference))
+        table.add_row(
+            metric, _number(base), _number(value), f"{difference.delta:+.4f}", _range(difference, columns.get(metric))
+        )
     console.print(table)
     if rest:
         console.print(f"not evaluated: {rest}")
@@ -236,5 +239,7 @@ def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.4f}"
 
 
-def _range(interval: Interval) -> str:
+def _range(interval: Interval, column: Column | None) -> str:
+    if column is not None and not column.is_told(interval.low, interval.high):
+        return "unknown with so few prompts"
     return f"{interval.low:+.4f} … {interval.high:+.4f}"

@@ -93,6 +93,9 @@ class Column(BaseModel):
     )
     unit: str = ""
     decimals: int = Field(default=3, ge=0, description="Worth showing of a difference.")
+    span: float | None = Field(
+        default=None, gt=0, description="How far its highest possible number is from the lowest; None: not limited."
+    )
     weight: float = Field(default=0.0, ge=0, description="Of a `loss` in the composite; the weights in use sum to 1.")
     without_reference: bool = Field(
         default=False,
@@ -148,6 +151,11 @@ class Column(BaseModel):
     def topic(self) -> str:
         """For sentences."""
         return self.aspect or self.title
+
+    def is_told(self, low: float, high: float) -> bool:
+        """Whether the interval of a difference says anything. With two or three prompts it can be wider than all that
+        the metric can be."""
+        return self.span is None or high - low <= self.span or not low <= 0 <= high
 
     def counts_for(self, *, has_reference: bool) -> bool:
         """Of a `loss`: whether it is weighed for prompts that have a reference, or for those that have none."""

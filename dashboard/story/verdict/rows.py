@@ -48,7 +48,9 @@ def _loss(evidence: Evidence, best: Best, result: EvaluationResult | None, colum
     bar = _bar(evidence, best, column)
     is_better = _is_sure(bar)
     words = _won(evidence, better)
-    if is_better is None and bar[0] is not None:
+    if is_better is None and _is_untold(best, column):
+        words = say("{words}; too few prompts to be sure", words=words)
+    elif is_better is None and bar[0] is not None:
         words = say("{words}; no clear difference", words=words)
     return Row(_title(column), words, is_better, *bar, caveat=_caveat(evidence, best, column))
 
@@ -95,9 +97,16 @@ def _bar(evidence: Evidence, best: Best, column: Column) -> tuple[float | None, 
     found, unit = best.deltas.get(column.name), evidence.gains.scales.get(column.name)
     if found is None or not unit or not column.worsening or not isfinite(found.low + found.high + found.delta):
         return None, None, None
+    if _is_untold(best, column):
+        return None, None, None
     turned = -column.worsening / unit
     low, high = sorted((found.low * turned, found.high * turned))
     return found.delta * turned, low, high
+
+
+def _is_untold(best: Best, column: Column) -> bool:
+    found = best.deltas.get(column.name)
+    return found is not None and not column.is_told(found.low, found.high)
 
 
 def _is_sure(bar: tuple[float | None, float | None, float | None]) -> bool | None:

@@ -31,6 +31,7 @@ METRIC = Metric(
     columns=(
         Column(
             name="clip_t",
+            span=2.0,
             label="CLIP text score",
             aspect="following the prompt",
             meaning="how well the picture follows its prompt",

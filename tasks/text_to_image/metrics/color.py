@@ -49,6 +49,7 @@ METRIC = Metric(
     columns=(
         Column(
             name="color_loss",
+            span=1.0,
             label="color loss",
             aspect="colour",
             meaning="how far the garment's colors are from the reference's",

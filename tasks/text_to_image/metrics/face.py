@@ -86,6 +86,7 @@ METRIC = Metric(
     columns=(
         Column(
             name="face_loss",
+            span=1.0,
             label="face loss",
             aspect="face",
             meaning="how unlike the faces of the training pictures the face is",

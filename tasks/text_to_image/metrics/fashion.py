@@ -24,6 +24,7 @@ METRIC = Metric(
     columns=(
         Column(
             name="fashion_clip_loss",
+            span=2.0,
             label="fashion CLIP loss",
             aspect="garment",
             meaning="how unlike the reference the garment is",

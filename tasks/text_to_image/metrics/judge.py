@@ -49,6 +49,7 @@ METRIC = Metric(
     columns=(
         Column(
             name="judge_score",
+            span=1.0,
             label="model judge",
             aspect="model judge",
             meaning="1: a vision-language model answers yes to every question of the checklist",

@@ -125,6 +125,7 @@ METRIC = Metric(
     columns=(
         Column(
             name="patch_loss",
+            span=2.0,
             label="parts loss",
             aspect="parts",
             meaning="how much of the garment in the training pictures is not found in the picture",

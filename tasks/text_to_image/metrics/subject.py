@@ -79,6 +79,7 @@ METRIC = Metric(
     columns=(
         Column(
             name="subject_loss",
+            span=2.0,
             label="subject loss",
             aspect="subject",
             meaning="how unlike the training pictures the picture looks",

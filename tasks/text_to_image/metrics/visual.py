@@ -26,6 +26,7 @@ METRIC = Metric(
     columns=(
         Column(
             name="visual_loss",
+            span=2.0,
             label="visual loss",
             aspect="look",
             meaning="how unlike the reference the picture looks",

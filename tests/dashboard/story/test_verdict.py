@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from dashboard.data.best_snapshot import best_table_html
 from dashboard.data.reader import RunReader
 from dashboard.story.drawn import drawn_steps
 from dashboard.story.snapshots import table
 from dashboard.story.wording import about, short, units
+from dashboard.text.formatting import skilled
 from examples.fake_run.history import write_history
 from examples.fake_run.run import FakeRun, create
 from shared.run_folder.averages import averaged
 from shared.run_folder.metric_descriptions import MetricDescriptions, Words
 from shared.run_folder.older_metrics import OLDER_METRICS
 from shared.run_folder.records.best import Best, Confirmation, Signal
+from shared.run_folder.records.interval import Interval
 from shared.run_folder.records.strength import Strength
 from shared.run_folder.tables import read_rows, write_rows
 from tests.dashboard.story.conftest import Show
@@ -66,6 +70,24 @@ def test_a_best_that_is_not_sure_stands_beside_those_that_are(finished: FakeRun,
     assert f"Step {last} is surely better than the base model: take it" in show(finished.run).verdict.sentence
     change(finished, better_than_base=True, proven=(120, last))
     assert "leads" not in show(finished.run).verdict.headline
+
+
+def test_an_interval_wider_than_all_that_a_metric_can_be_is_told_in_words(finished: FakeRun, show: Show) -> None:
+    descriptions = json.loads(finished.run.metric_descriptions.read_text(encoding="utf-8"))
+    for column in (column for metric in descriptions["metrics"] for column in metric["columns"]):
+        column["span"] = 1.0
+    finished.run.metric_descriptions.write_text(json.dumps(descriptions), encoding="utf-8")
+    best = finished.run.read_best()
+    assert best
+    wide = {name: Interval(delta=-0.1, low=-250.0, high=250.0) for name in best.deltas}
+    change(finished, deltas=wide)
+    shown, reader = show(finished.run).verdict.rows, RunReader(finished.run, "run")
+    assert {(row.better, row.low, row.high) for row in shown} == {(None, None, None)}
+    assert all("too few prompts to be sure" in row.words for row in shown)
+    told = best_table_html(reader.best() or best, reader.base_metrics(), reader.descriptions)
+    assert "unknown with so few prompts" in told
+    assert "250" not in told
+    assert (skilled(-76.77), skilled(-0.78)) == ("far below 0", "−0.78")
 
 
 def test_a_choice_that_is_flagged_is_not_recommended(finished: FakeRun, show: Show) -> None:

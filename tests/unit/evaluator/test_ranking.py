@@ -137,6 +137,24 @@ def test_snapshots_that_surely_beat_the_base_model_are_known_though_the_best_mea
     assert rank(rows).proven[0] == rank(rows).best.step  # type: ignore[union-attr]
 
 
+def test_an_interval_wider_than_all_that_a_metric_can_be_is_called_unknown():
+    column = next(column for column in OLDER_METRICS.columns if column.name == "color_loss")
+    tight = column.model_copy(update={"span": 1.0})
+    assert column.is_told(-300.0, 200.0), "no limit is known"
+    assert tight.is_told(-0.4, 0.5)
+    assert not tight.is_told(-3.0, 2.0)
+    assert tight.is_told(-3.0, -0.1), "sure all the same"
+    metrics = [
+        one.model_copy(update={"columns": tuple(part.model_copy(update={"span": 0.001}) for part in one.columns)})
+        for one in OLDER_METRICS.metrics
+    ]
+    rows = {0: evaluation(), 100: evaluation(0.0, 1)}
+    best = rank_by(rows, MetricDescriptions(metrics=tuple(metrics))).best
+    assert best
+    assert "(unknown with 8 prompts)" in best.reason
+    assert "no sure difference" not in best.reason
+
+
 def test_the_interval_of_a_choice_among_many_is_wider_than_a_single_snapshots():
     ranking = run_of(0.1, 0.1, 0.1, 0.2)
     assert ranking.best is not None
