@@ -227,6 +227,7 @@ def evaluate(
         float, typer.Option(min=0, help="End --follow after so many minutes; 0: never.", rich_help_panel=LORAS)
     ] = 0.0,
     new: New = False,
+    only_list: Annotated[bool, typer.Option("--list", help="Say what would be evaluated, and change nothing.")] = False,
     dashboard: Annotated[bool, typer.Option(help="Serve the dashboard.", rich_help_panel=LORAS)] = True,
 ) -> None:
     """Evaluate the snapshots of a run that have no result yet, or the LoRAs that another trainer saves in a folder.
@@ -245,22 +246,35 @@ def evaluate(
         "copies": copy, "new": new, "overrides": tuple(settings or ()),
     }  # fmt: skip
 
+    said: list[str] = []
+
+    def say(text: str) -> None:
+        said.append(text)
+        _say(text)
+
     def of_loras() -> int:
         foreign = importlib.import_module(tasks.command(DEFAULT_TASK, "foreign"))
-        made, has_all = foreign.open_folder(run, _say, follows=follow, **options)
+        if only_list:
+            foreign.show_folder(run, _say, **options)
+            return 0
+        made, has_all = foreign.open_folder(run, say, follows=follow, **options)
         if has_all and not follow and not left_to_evaluate(made):
             _say(f"{made.path}: {EVALUATED[3]}")
             summarise(made, Console(highlight=False))
             return NOTHING_TO_DO
         command = python_module(foreign.IMPORTER, made.path, "--patience", patience, *(["--follow"] if follow else []))
         before = _num_results(made)
-        code = _supervise(made, made.read_config(), with_dashboard=dashboard, importer=command)
+        code = _supervise(made, made.read_config(), with_dashboard=dashboard, importer=command, said=said)
         return code or _code_of_work(made, before)
 
     def body() -> int:
         if not (run / "run.json").is_file():
             return of_loras()
         opened, console = open_run(run), Console(highlight=False)
+        if only_list:
+            rest = left(opened)
+            _say(f"{opened.path}: {f'not evaluated: {rest}' if rest else 'nothing is left to evaluate'}")
+            return 0
         try:
             config = opened.read_config(settings)
             adopt_places(opened, config, tasks.find(config.run.task), _say)
@@ -501,11 +515,15 @@ def _supervise(
     with_evaluator: bool = True,
     with_dashboard: bool = True,
     importer: list[str] | None = None,
+    said: Sequence[str] = (),
 ) -> int:
-    """Run the programs of a run to its end. sentences: said before. importer: in place of the trainer."""
+    """Run the programs of a run to its end.
+
+    sentences: said at the start. importer: in place of the trainer. said: what a program need not say again.
+    """
     shutdown.end_display(run, _say)
     _say(f"run folder: {run.path}")
-    with Terminal(run) as terminal:
+    with Terminal(run, said) as terminal:
         shown = power.of_run(run, config)
         for sentence in (*([shown.caution() or shown.sentence()] if with_evaluator else []), *sentences):
             terminal.say(sentence)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from rich.console import Console, Group
@@ -32,7 +32,8 @@ LINES_EVERY_STEPS = 20
 class Terminal:
     """Shows one run: a live panel on a terminal, a line now and then elsewhere."""
 
-    def __init__(self, run: RunDir) -> None:
+    def __init__(self, run: RunDir, said: Iterable[str] = ()) -> None:
+        """said: sentences that were printed before."""
         self.console = Console(highlight=False)
         self._run = run
         self._maker: Role = "importer" if run.read_record().imported else "trainer"
@@ -42,7 +43,7 @@ class Terminal:
         self._before = left_behind(run)
         before = self._trainer()
         self._printed = (before.started, len(before.notices)) if before else ("", 0)
-        self._lines: set[str] = set()
+        self._lines = set(said)
         self._live = Live(console=self.console, refresh_per_second=4) if self.console.is_terminal else None
 
     def __enter__(self) -> Terminal:

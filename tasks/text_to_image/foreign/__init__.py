@@ -10,7 +10,7 @@ from typing import Any
 
 from shared.launch.task import Say
 from shared.run_folder.run_dir import RunDir
-from tasks.text_to_image.foreign import folder_run
+from tasks.text_to_image.foreign import folder_run, listing
 from tasks.text_to_image.foreign.settings import Options
 
 IMPORTER = f"{__name__}.importer"
@@ -20,3 +20,8 @@ IMPORTER = f"{__name__}.importer"
 def open_folder(folder: Path, say: Say, *, follows: bool, **options: Any) -> tuple[RunDir, bool]:
     """The run folder of the LoRAs in a folder, and whether it has all of them. options: as `Options` names them."""
     return folder_run.open_folder(folder, Options(**options), say, follows=follows)
+
+
+def show_folder(folder: Path, say: Say, **options: Any) -> None:
+    """Say which LoRAs of a folder would be evaluated, without a change. options: as `Options` names them."""
+    listing.show(folder, Options(**options), say)

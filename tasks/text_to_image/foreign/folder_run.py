@@ -6,7 +6,7 @@ Everything is checked first; every problem is told in one message, and nothing i
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,13 +24,13 @@ from shared.run_folder.records.export_format import ExportFormat
 from shared.run_folder.records.run_record import Imported
 from shared.run_folder.run_dir import RunDir
 from tasks.text_to_image import profiles, task
-from tasks.text_to_image.foreign import fitting, numbering, pictures, taking
+from tasks.text_to_image.foreign import fitting, listing, numbering, pictures, taking
 from tasks.text_to_image.foreign import former as former_run
 from tasks.text_to_image.foreign.bringing import Bringing
 from tasks.text_to_image.foreign.former import Former
-from tasks.text_to_image.foreign.found import Contents, Found, Search
+from tasks.text_to_image.foreign.found import Contents, Found
 from tasks.text_to_image.foreign.numbering import Numbered
-from tasks.text_to_image.foreign.settings import Options, config_of, continued, run_of
+from tasks.text_to_image.foreign.settings import Options, config_of, continued, lost_letters, run_of
 from tasks.text_to_image.models import base_model
 
 Value = TypeVar("Value")
@@ -60,7 +60,7 @@ def open_folder(folder: Path, options: Options, say: Say, *, follows: bool) -> t
 
     given = options
     options, former = former_run.choose(folder, options)
-    contents = checked(lambda: _contents(folder, options, former, follows=follows))
+    contents = checked(lambda: listing.contents_of(folder, options, former, follows=follows))
     numbered = checked(lambda: _numbered(contents.loras)) if contents and contents.loras else None
     problems += _missing(options)
     checked(lambda: _require_profile(options))
@@ -79,7 +79,7 @@ def open_folder(folder: Path, options: Options, say: Say, *, follows: bool) -> t
     _raise(problems)
     assert contents
     assert num_references is not None
-    for sentence in _about(folder, contents, numbered, follows=follows):
+    for sentence in listing.about(folder, contents, numbered, follows=follows):
         say(sentence)
     if not options.references and not options.train_pictures:
         say(
@@ -89,12 +89,24 @@ def open_folder(folder: Path, options: Options, say: Say, *, follows: bool) -> t
     if former:
         run = _go_on(folder, given, options, former, num_references, say)
     else:
-        if not given.new and options.name != (usual := run_of(folder, given)):
-            say(f"{options.output / usual} is another run: this one is called {options.name}; --name renames it")
+        for sentence in _named(folder, given, options):
+            say(sentence)
         run = _begin(folder, options, num_references, contents, numbered, say)
     bringing = Bringing(run, say, said=set(numbered.said) if numbered else set())
     bringing.bring(contents)
     return run, not bringing.unsettled
+
+
+def _named(folder: Path, given: Options, options: Options) -> Iterator[str]:
+    """How a new run is called, where it is not the folder's name."""
+    usual = run_of(folder, given)
+    if lost_letters(folder, given):
+        yield (
+            f"{folder.absolute().name} has letters that the name of a run cannot have: this one is called "
+            f"{options.name}; --name renames it"
+        )
+    elif not given.new and options.name != usual:
+        yield f"{options.output / usual} is another run: this one is called {options.name}; --name renames it"
 
 
 def _raise(problems: list[DarkroomError]) -> None:
@@ -104,32 +116,6 @@ def _raise(problems: list[DarkroomError]) -> None:
     if problems:
         lines = "".join(f"\n       {problem}" + (f"; {problem.hint}" if problem.hint else "") for problem in problems)
         raise ConfigError(f"{len(problems)} problems:{lines}", "see docs/any-lora.md for every option")
-
-
-def _contents(folder: Path, options: Options, former: Former | None, *, follows: bool) -> Contents:
-    try:
-        contents = Search(folder, options.pattern).look()
-    except OSError as error:
-        cure = "give the folder of LoRA files"
-        if follows and not folder.exists():
-            cure += f"; if your trainer will make it later: `mkdir -p {shlex.quote(str(folder))}` first"
-        if former:
-            cure += f"; if it was moved: `{new_folder_command(former.run.path)}`"
-        raise ConfigError(f"{folder} cannot be read: {error.strerror}", cure) from None
-    if contents.loras or (follows and not contents.pickles):
-        return contents
-    if contents.pickles:
-        raise ConfigError(
-            f"{folder} holds nothing but {', '.join(contents.pickles[:5])}: a pickle can run any code when it is read, "
-            "only safetensors are read",
-            "save LoRAs as .safetensors: kohya's --save_model_as=safetensors; convert these with a program you trust",
-        )
-    cure = "give the folder where a trainer saves LoRAs"
-    some = ", ".join(contents.others[:3] or sorted(path.name for path in folder.iterdir())[:5])
-    if not some:
-        raise ConfigError(f"{folder} is empty", f"{cure}, or add --follow to wait for them")
-    named = "" if options.pattern == "*" else f" whose name is like {options.pattern}"
-    raise ConfigError(f"{folder} holds no LoRA{named}, but {some}", cure)
 
 
 def _numbered(loras: Collection[Found]) -> Numbered:
@@ -215,26 +201,6 @@ def _go_on(folder: Path, given: Options, options: Options, former: Former, num_r
         say(f"{run.path} goes on with its own settings where the command gives none: {kept}")
     former_run.adopt(former, folder, given, say)
     return run
-
-
-def _about(folder: Path, contents: Contents, numbered: Numbered | None, *, follows: bool) -> Iterable[str]:
-    """What was found, before anything is drawn."""
-    if numbered:
-        by = f" of {contents.trainer}" if contents.trainer else ""
-        count = "1 LoRA" if len(numbered.loras) == 1 else f"{len(numbered.loras)} LoRAs"
-        yield f"{count}{by} in {folder.resolve()}:"
-        width = max(len(str(step)) for step in numbered.loras)
-        for step, one in numbered.loras.items():
-            epoch = one.name.epoch or one.facts.epoch
-            also = f", epoch {epoch}" if epoch and numbered.unit == "step" else ""
-            broken = f" ({'waits: ' if follows else ''}it {one.fault})" if one.fault else ""
-            yield f"  {numbered.unit} {step:{width}}{also}: {one.label}{broken}"
-        yield from numbered.said
-    if contents.others:
-        yield f"no LoRA, and left out: {', '.join(contents.others)}"
-    if contents.pickles:
-        named = ", ".join(contents.pickles)
-        yield f"left out, because a pickle can run any code when it is read: {named}; save LoRAs as .safetensors"
 
 
 def _importing(imported: Imported) -> Task:

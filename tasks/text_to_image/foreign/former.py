@@ -60,6 +60,8 @@ def choose(folder: Path, options: Options) -> tuple[Options, Former | None]:
     if options.new:
         return replace(options, name=free_name(options.output, name), new=False), None
     path, alike = options.output / name, numbered(options.output, name)
+    if not (alike or options.name):  # a link to the folder, which has a run under its own name
+        alike = numbered(options.output, run_of(folder.resolve(), options))
     if not (path.exists() if options.name else alike):
         return replace(options, name=name), None
     former = _former(folder, options, [path] if options.name else [*alike.values()])

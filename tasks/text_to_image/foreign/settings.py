@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from shared.config.overrides import overlay, parse_overrides
 from shared.config.schema import POCKET, Config, EvaluationConfig
 from shared.files import paths
 from tasks.text_to_image import profiles
-from tasks.text_to_image.first_config import run_name
+from tasks.text_to_image.first_config import PLAIN_LETTERS, run_name
 from tasks.text_to_image.models import base_model, precheck
 
 
@@ -38,12 +40,21 @@ class Options:
 
 
 def run_of(folder: Path, options: Options) -> str:
-    """The run's name: the option, or the folder's; one that says nothing takes its parent's beside it."""
-    if options.name:
-        return options.name
+    """The run's name: the option, or the folder's as it is given, be it a link; one that says nothing takes its
+    parent's beside it."""
+    return options.name or run_name(_words(folder.absolute()))
+
+
+def lost_letters(folder: Path, options: Options) -> bool:
+    """Whether the folder's name has letters that a run's cannot have, so that they are missing there."""
+    words = unicodedata.normalize("NFKD", _words(folder.absolute()).translate(PLAIN_LETTERS))
+    return not options.name and any(letter.isalnum() and not letter.isascii() for letter in words)
+
+
+def _words(path: Path) -> str:
     usual = {"save", "output", "outputs", "models", "checkpoints", "lora", "loras", "run"}
-    path = folder.resolve()
-    return run_name(f"{path.parent.name}-{path.name}" if path.name.lower() in usual else path.name)
+    path = Path(os.path.normpath(path))
+    return f"{path.parent.name}-{path.name}" if path.name.lower() in usual else path.name
 
 
 def config_of(folder: Path, options: Options, data: Path | str, num_references: int) -> Config:

@@ -179,6 +179,15 @@ def test_a_notice_of_the_trainer_is_printed_once_and_an_earlier_sessions_never(r
     assert told == ["• step 5 skipped: loss nan", "• step 9 skipped: loss nan"]
 
 
+def test_what_the_command_has_said_before_is_not_said_again(run: RunDir, capsys: pytest.CaptureFixture[str]) -> None:
+    terminal = Terminal(run, ["dress has no number"])
+    with hold_role(run, "trainer") as status:
+        status.notice("dress has no number")
+        status.notice("found step 5")
+        terminal.render()
+    assert capsys.readouterr().out == "• found step 5\n"
+
+
 def test_the_progress_is_told_once_the_number_of_steps_is_known(
     run: RunDir, capsys: pytest.CaptureFixture[str]
 ) -> None:

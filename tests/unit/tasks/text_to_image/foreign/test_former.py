@@ -150,3 +150,25 @@ def test_what_is_left_out_stays_and_what_is_given_is_compared(
 def test_another_letter_keeps_its_plain_form_in_the_name(trained: Path, base: Path, real: Path, tmp_path: Path) -> None:
     there = trained.rename(tmp_path / "Größe 1")
     assert opened(there, tmp_path, base=str(base), references=real)[0].path.name == "Grosse-1"
+
+
+def test_letters_that_a_runs_name_cannot_have_are_missing_there_and_that_is_said(
+    trained: Path, base: Path, real: Path, tmp_path: Path
+) -> None:
+    there = trained.rename(tmp_path / "плащ (v2)")
+    run, said = opened(there, tmp_path, base=str(base), references=real)
+    assert run.path.name == "v2"
+    told = "плащ (v2) has letters that the name of a run cannot have: this one is called v2; --name renames it"
+    assert told in said
+    assert told not in opened(there, tmp_path)[1], "it goes on"
+
+
+def test_a_link_names_the_run_and_finds_the_one_of_its_folder(
+    trained: Path, base: Path, real: Path, tmp_path: Path
+) -> None:
+    link = tmp_path / "linked"
+    link.symlink_to(trained)
+    run, _ = opened(link, tmp_path, base=str(base), references=real, output=tmp_path / "others")
+    assert run.path.name == "linked"
+    first, _ = opened(trained, tmp_path, base=str(base), references=real)
+    assert opened(link, tmp_path)[0] == first

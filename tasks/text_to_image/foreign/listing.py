@@ -1,0 +1,90 @@
+"""What a folder of LoRAs holds, in words: before it is evaluated, or with `--list` instead."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable
+from pathlib import Path
+
+from shared.errors import ConfigError
+from shared.files.publication import new_folder_command
+from shared.launch.task import Say
+from shared.run_folder.run_dir import steps_in
+from tasks.text_to_image.foreign import fitting, numbering, taking
+from tasks.text_to_image.foreign import former as former_run
+from tasks.text_to_image.foreign.former import Former
+from tasks.text_to_image.foreign.found import Contents, Search
+from tasks.text_to_image.foreign.numbering import Numbered
+from tasks.text_to_image.foreign.settings import Options
+
+
+def show(folder: Path, options: Options, say: Say) -> None:
+    """Say what would be evaluated, in which run and as which step. Nothing is written.
+
+    Raises:
+        DarkroomError: what prevents it, as far as it can be told without the other options.
+    """
+    options, former = former_run.choose(folder, options)
+    contents = contents_of(folder, options, former, follows=False)
+    numbered = numbering.number([*contents.loras], taking.same)
+    for sentence in about(folder, contents, numbered, follows=False):
+        say(sentence)
+    if options.base:
+        fitting.require_some(folder, contents.loras, options.base, follows=False)
+    if former is None:
+        say(f"they would become the run {options.output / options.name}; nothing has been created")
+        return
+    known = {label: step for step, label in taking.taken(former.run).items()}
+    evaluated = [one for one in numbered.loras.values() if known.get(one.label) in steps_in(former.run.evaluations)]
+    say(f"{former.run.path} would go on: {len(evaluated)} of {len(numbered.loras)} have a result; nothing has changed")
+
+
+def contents_of(folder: Path, options: Options, former: Former | None, *, follows: bool) -> Contents:
+    """What lies in a folder; follows: it may be empty.
+
+    Raises:
+        ConfigError: it cannot be read, or holds no LoRA.
+    """
+    try:
+        contents = Search(folder, options.pattern).look()
+    except OSError as error:
+        cure = "give the folder of LoRA files"
+        if follows and not folder.exists():
+            cure += f"; if your trainer will make it later: `mkdir -p {shlex.quote(str(folder))}` first"
+        if former:
+            cure += f"; if it was moved: `{new_folder_command(former.run.path)}`"
+        raise ConfigError(f"{folder} cannot be read: {error.strerror}", cure) from None
+    if contents.loras or (follows and not contents.pickles):
+        return contents
+    if contents.pickles:
+        raise ConfigError(
+            f"{folder} holds nothing but {', '.join(contents.pickles[:5])}: a pickle can run any code when it is read, "
+            "only safetensors are read",
+            "save LoRAs as .safetensors: kohya's --save_model_as=safetensors; convert these with a program you trust",
+        )
+    cure = "give the folder where a trainer saves LoRAs"
+    some = ", ".join(contents.others[:3] or sorted(path.name for path in folder.iterdir())[:5])
+    if not some:
+        raise ConfigError(f"{folder} is empty", f"{cure}, or add --follow to wait for them")
+    named = "" if options.pattern == "*" else f" whose name is like {options.pattern}"
+    raise ConfigError(f"{folder} holds no LoRA{named}, but {some}", cure)
+
+
+def about(folder: Path, contents: Contents, numbered: Numbered | None, *, follows: bool) -> Iterable[str]:
+    """What was found, before anything is drawn."""
+    if numbered:
+        by = f" of {contents.trainer}" if contents.trainer else ""
+        count = "1 LoRA" if len(numbered.loras) == 1 else f"{len(numbered.loras)} LoRAs"
+        yield f"{count}{by} in {folder.resolve()}:"
+        width = max(len(str(step)) for step in numbered.loras)
+        for step, one in numbered.loras.items():
+            epoch = one.name.epoch or one.facts.epoch
+            also = f", epoch {epoch}" if epoch and numbered.unit == "step" else ""
+            broken = f" ({'waits: ' if follows else ''}it {one.fault})" if one.fault else ""
+            yield f"  {numbered.unit} {step:{width}}{also}: {one.label}{broken}"
+        yield from numbered.said
+    if contents.others:
+        yield f"no LoRA, and left out: {', '.join(contents.others)}"
+    if contents.pickles:
+        named = ", ".join(contents.pickles)
+        yield f"left out, because a pickle can run any code when it is read: {named}; save LoRAs as .safetensors"

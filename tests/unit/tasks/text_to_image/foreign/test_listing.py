@@ -1,0 +1,36 @@
+"""`run.py evaluate FOLDER --list`: what would be evaluated, without a trace."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from shared.errors import ConfigError
+from tasks.text_to_image import foreign
+from tests.unit.tasks.text_to_image.foreign.conftest import opened, write
+
+
+def test_files_steps_and_the_run_are_said_and_nothing_is_created(
+    trained: Path, base: Path, real: Path, tmp_path: Path
+) -> None:
+    said: list[str] = []
+    foreign.show_folder(trained, said.append, base="", output=tmp_path / "runs")
+    assert said == [
+        f"3 LoRAs in {trained}:",
+        "  step  50, epoch 1: dress-000001.safetensors",
+        "  step 100, epoch 2: dress-000002.safetensors",
+        "  step 150, epoch 3: dress.safetensors",
+        f"they would become the run {tmp_path / 'runs' / 'dress'}; nothing has been created",
+    ]
+    assert not (tmp_path / "runs").exists()
+    run, _ = opened(trained, tmp_path, base=str(base), references=real)
+    foreign.show_folder(trained, said.append, base="", output=tmp_path / "runs")
+    assert said[-1] == f"{run.path} would go on: 0 of 3 have a result; nothing has changed"
+
+
+def test_a_base_model_that_fits_none_is_said(trained: Path, base: Path, tmp_path: Path) -> None:
+    for file in trained.iterdir():
+        write(file, module="lora_unet_input_blocks_4_1_proj_in")
+    with pytest.raises(ConfigError, match="no LoRA fits"):
+        foreign.show_folder(trained, print, base=str(base), output=tmp_path / "runs")
