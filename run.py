@@ -12,8 +12,6 @@ if __name__ == "__main__":
     interruption.end_at_once()
 
 import importlib
-import json
-import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -27,38 +25,33 @@ from typer.core import TyperGroup
 
 import tasks
 from shared.config.loading import dashboard_options, load_config
-from shared.config.schema import Config, DashboardConfig, RunConfig
-from shared.errors import ConfigError, ModelError, RunFolderError, exit_code_of
+from shared.config.schema import Config, RunConfig
+from shared.errors import ConfigError, ModelError, exit_code_of
 from shared.errors import report as report_error
 from shared.files import paths
 from shared.followers import trackers
-from shared.followers.webhook import Webhook
 from shared.launch import integrity as invariants
 from shared.launch import power, shutdown
+from shared.launch.commands.evaluated import CANNOT_EVALUATE, EVALUATED, NOTHING_TO_DO, code_of_work, num_results
+from shared.launch.commands.foreground import foreground
+from shared.launch.commands.say import say
+from shared.launch.commands.served import serve
+from shared.launch.commands.supervised import supervise
+from shared.launch.commands.verdict_note import verdict_note
 from shared.launch.left import left
-from shared.launch.listener import listen
 from shared.launch.resume import Resume, adopt_places, open_or_create, require_trainable
-from shared.launch.supervisor import ROOT, Supervisor, child_environment, python_module, wait_until_healthy
-from shared.launch.terminal import Terminal, summarise
+from shared.launch.supervisor import ROOT, child_environment, python_module
+from shared.launch.terminal import summarise
 from shared.machine import doctor as examination
-from shared.run_folder.averages import label
-from shared.run_folder.heartbeat import read_status, someone_serves
+from shared.run_folder.heartbeat import read_status
 from shared.run_folder.pending import left_to_evaluate
 from shared.run_folder.phrase import in_unit
-from shared.run_folder.run_dir import RunDir, open_run, steps_in
+from shared.run_folder.run_dir import RunDir, open_run
 
 DEMO_CONFIG = ROOT / "configs" / "pocket_kimono_cpu.toml"
 DEFAULT_TASK = str(RunConfig.model_fields["task"].default)
 DEFAULT_MODEL = "stable-diffusion-v1-5/stable-diffusion-v1-5"
 STOP_WAIT_SECONDS = 120.0
-EVALUATED = {
-    0: "everything is evaluated",
-    3: "nothing is left to evaluate",
-    4: "not everything is evaluated yet: try again",
-}
-"""Exit code of the evaluator → what that means."""
-NOTHING_TO_DO, TRY_AGAIN, CANNOT_EVALUATE = 3, 4, 5
-"""The evaluator's exit codes: nothing was left, something is left, the base model or the device is not to be had."""
 
 
 class _Commands(TyperGroup):
@@ -160,7 +153,7 @@ def train(
     def body() -> int:
         settings = load_config(config, overrides, tasks.settings)
         if create_only:
-            _say(f"run folder: {_open(settings, resume, with_evaluator=evaluator).path}")
+            say(f"run folder: {_open(settings, resume, with_evaluator=evaluator).path}")
             return 0
         return _train(settings, resume, with_evaluator=evaluator, with_dashboard=dashboard)
 
@@ -185,7 +178,7 @@ def dashboard(
 
     def body() -> int:
         options = dashboard_options(host, port, tuple(trusted_host or ()), base_path, tuple(frame_ancestor or ()))
-        return _dashboard(runs, options)
+        return serve(runs, options)
 
     raise typer.Exit(exit_code_of(body))
 
@@ -248,24 +241,24 @@ def evaluate(
 
     said: list[str] = []
 
-    def say(text: str) -> None:
+    def tell(text: str) -> None:
         said.append(text)
-        _say(text)
+        say(text)
 
     def of_loras() -> int:
         foreign = importlib.import_module(tasks.command(DEFAULT_TASK, "foreign"))
         if only_list:
-            foreign.show_folder(run, _say, **options)
+            foreign.show_folder(run, say, **options)
             return 0
-        made, has_all = foreign.open_folder(run, say, follows=follow, **options)
+        made, has_all = foreign.open_folder(run, tell, follows=follow, **options)
         if has_all and not follow and not left_to_evaluate(made):
-            _say(f"{made.path}: {EVALUATED[3]}")
+            say(f"{made.path}: {EVALUATED[3]}")
             summarise(made, Console(highlight=False))
             return NOTHING_TO_DO
         command = python_module(foreign.IMPORTER, made.path, "--patience", patience, *(["--follow"] if follow else []))
-        before = _num_results(made)
-        code = _supervise(made, made.read_config(), with_dashboard=dashboard, importer=command, said=said)
-        return code or _code_of_work(made, before)
+        before = num_results(made)
+        code = supervise(made, made.read_config(), with_dashboard=dashboard, importer=command, said=said)
+        return code or code_of_work(made, before)
 
     def body() -> int:
         if not (run / "run.json").is_file():
@@ -273,20 +266,20 @@ def evaluate(
         opened, console = open_run(run), Console(highlight=False)
         if only_list:
             rest = left(opened)
-            _say(f"{opened.path}: {f'not evaluated: {rest}' if rest else 'nothing is left to evaluate'}")
+            say(f"{opened.path}: {f'not evaluated: {rest}' if rest else 'nothing is left to evaluate'}")
             return 0
         try:
             config = opened.read_config(settings)
-            adopt_places(opened, config, tasks.find(config.run.task), _say)
+            adopt_places(opened, config, tasks.find(config.run.task), say)
         except ModelError as error:
             report_error(error)
             return CANNOT_EVALUATE
-        mode, before = "--follow" if follow else "--once", _num_results(opened)
-        code = _foreground(python_module("evaluator", opened.path, mode), child_environment(opened))
+        mode, before = "--follow" if follow else "--once", num_results(opened)
+        code = foreground(python_module("evaluator", opened.path, mode), child_environment(opened))
         if code in EVALUATED:
             console.print(EVALUATED[code] if not follow else "")
             summarise(opened, console)
-        return code or (_code_of_work(opened, before) if follow else 0)
+        return code or (code_of_work(opened, before) if follow else 0)
 
     raise typer.Exit(exit_code_of(body))
 
@@ -306,7 +299,7 @@ def score(
 
     def body() -> int:
         command = python_module(tasks.command(task, "score"), references, samples, *context.args)
-        return _foreground(command, child_environment(None))
+        return foreground(command, child_environment(None))
 
     raise typer.Exit(exit_code_of(body))
 
@@ -338,7 +331,7 @@ def export(
         options += context.args
         target = ["--output", output.resolve()] if output else []
         command = python_module("tasks.export", opened.path, *options, *target)
-        return _foreground(command, child_environment(opened))
+        return foreground(command, child_environment(opened))
 
     raise typer.Exit(exit_code_of(body))
 
@@ -398,7 +391,7 @@ def stop(
     ] = False,
 ) -> None:
     """Ask a run to finish its step, save, and stop; waits until its `run.py` has ended and it can be trained again."""
-    raise typer.Exit(exit_code_of(lambda: shutdown.stop(open_run(run), _say, STOP_WAIT_SECONDS, now=now)))
+    raise typer.Exit(exit_code_of(lambda: shutdown.stop(open_run(run), say, STOP_WAIT_SECONDS, now=now)))
 
 
 @app.command()
@@ -419,11 +412,11 @@ def check(run: RunPath) -> None:
         notes = [
             *invariants.notes(opened, task),
             *([f"not evaluated: {rest}; `python run.py evaluate {opened.path}` does it"] if rest else []),
-            *_verdict_note(opened),
+            *verdict_note(opened),
             shown.caution() or shown.sentence(),
         ]
         for line in (*(problems or [f"{run} is whole"]), *(f"note: {text}" for text in notes)):
-            _say(line)
+            say(line)
         return int(bool(problems))
 
     raise typer.Exit(exit_code_of(body))
@@ -449,40 +442,6 @@ def doctor(
     raise typer.Exit(exit_code_of(body))
 
 
-def _num_results(run: RunDir) -> int:
-    return sum(len(steps_in(folder)) for folder in (run.evaluations, run.confirmations, *run.strengths.glob("*")))
-
-
-def _code_of_work(run: RunDir, before: int) -> int:
-    """The exit code of what ended well, as an evaluator's is. before: how many results there were."""
-    if left_to_evaluate(run):
-        return TRY_AGAIN
-    return 0 if _num_results(run) > before else NOTHING_TO_DO
-
-
-def _verdict_note(run: RunDir) -> list[str]:
-    """What is said where best.json is not what `verdict` finds. A living evaluator may be about to write it."""
-    if someone_serves(run, "evaluator") or not steps_in(run.evaluations):
-        return []
-    command = python_module("evaluator.replay", run.path, "--json")
-    done = subprocess.run(
-        command, env=child_environment(None), stdin=subprocess.DEVNULL, capture_output=True, check=False
-    )
-    found = json.loads(done.stdout)["best"] if done.stdout else None  # without: a problem that is listed already
-    if found is None:
-        return []
-    cure, unit = f"`python run.py verdict {run.path} --write` writes it again", run.read_record().unit
-    try:
-        written = run.read_best()
-    except RunFolderError as error:
-        return [f"{error}; {cure}"]
-    if written is None:
-        return [f"best.json is missing, the verdict is {unit} {label(found['step'])}; {cure}"]
-    if written.step != found["step"]:
-        return [f"best.json names {unit} {label(written.step)}, the verdict is {unit} {label(found['step'])}; {cure}"]
-    return []
-
-
 def _estimate_memory(config: Config, *, with_evaluator: bool = True) -> tuple[dict[str, Any] | None, list[str]]:
     """The memory estimate, to record and to say."""
     return tasks.find(config.run.task).estimate_memory(config, with_evaluator=with_evaluator)
@@ -493,7 +452,7 @@ def _train(config: Config, resume: Resume, *, with_evaluator: bool = True, with_
     assert config.run.name
     present = RunDir(config.run.output_dir / config.run.name)
     if present.record.is_file() and not resume.new:
-        shutdown.wait_while_ending(present, _say)
+        shutdown.wait_while_ending(present, say)
     run = _open(config, resume, with_evaluator=with_evaluator)
     config = config.model_copy(update={"train": run.read_config().train})  # train.max_train_steps may be computed
     trainer = read_status(run, "trainer")
@@ -504,48 +463,7 @@ def _train(config: Config, resume: Resume, *, with_evaluator: bool = True, with_
         return 0
     memory = _estimate_memory(config, with_evaluator=with_evaluator)[1]
     sentences = (*memory, *tasks.find(config.run.task).describe_data(config))
-    return _supervise(run, config, sentences, with_evaluator=with_evaluator, with_dashboard=with_dashboard)
-
-
-def _supervise(
-    run: RunDir,
-    config: Config,
-    sentences: Sequence[str] = (),
-    *,
-    with_evaluator: bool = True,
-    with_dashboard: bool = True,
-    importer: list[str] | None = None,
-    said: Sequence[str] = (),
-) -> int:
-    """Run the programs of a run to its end.
-
-    sentences: said at the start. importer: in place of the trainer. said: what a program need not say again.
-    """
-    shutdown.end_display(run, _say)
-    _say(f"run folder: {run.path}")
-    with Terminal(run, said) as terminal:
-        shown = power.of_run(run, config)
-        for sentence in (*([shown.caution() or shown.sentence()] if with_evaluator else []), *sentences):
-            terminal.say(sentence)
-        webhook = Webhook(config.run.webhook, run, terminal.say) if config.run.webhook else None
-
-        def on_evaluated(code: int) -> None:
-            summarise(run, terminal.console)
-            if webhook:
-                webhook.end(code)
-
-        supervisor = Supervisor(
-            run,
-            config,
-            say=terminal.say,
-            render=terminal.render,
-            on_evaluated=on_evaluated,
-            importer=importer,
-            with_evaluator=with_evaluator,
-            with_dashboard=with_dashboard,
-            linger=sys.stdin.isatty() and terminal.console.is_terminal,
-        )
-        return supervisor.supervise()
+    return supervise(run, config, sentences, with_evaluator=with_evaluator, with_dashboard=with_dashboard)
 
 
 def _open(config: Config, resume: Resume, *, with_evaluator: bool) -> RunDir:
@@ -553,44 +471,7 @@ def _open(config: Config, resume: Resume, *, with_evaluator: bool) -> RunDir:
     if not resume.new:
         require_trainable(config)
     task = tasks.find(config.run.task)
-    return open_or_create(
-        config, task, resume, _say, lambda: _estimate_memory(config, with_evaluator=with_evaluator)[0]
-    )
-
-
-def _say(text: str) -> None:
-    Console(highlight=False, soft_wrap=True).print(text, markup=False)
-
-
-def _dashboard(runs: Path, wanted: DashboardConfig) -> int:
-    run = RunDir(runs.resolve()) if (runs / "run.json").is_file() else None
-    folder = run.path.parent if run else runs.resolve()
-    if not folder.is_dir():
-        raise RunFolderError(f"{runs} is not a folder", "give the folder that holds the run folders")
-    console = Console(highlight=False, soft_wrap=True)
-    listener = listen(wanted.host, wanted.port, wanted.trusted_hosts, wanted.base_path, wanted.frame_ancestors, folder)
-    process = listener.start({**child_environment(run), "DARKROOM_RUNS": str(folder)})
-    for number in (signal.SIGINT, signal.SIGTERM):  # a shell's background jobs begin with SIGINT ignored
-        signal.signal(number, signal.default_int_handler)
-    try:
-        while process.poll() is None:
-            if wait_until_healthy(listener.local_url, seconds=5):
-                console.print(f"dashboard: {listener.link}  (Ctrl-C ends it)")
-                break
-        return process.wait()
-    except KeyboardInterrupt:
-        return 0
-    finally:
-        process.terminate()
-        process.wait()
-
-
-def _foreground(command: list[str], environment: dict[str, str]) -> int:
-    """Run a program in the foreground; Ctrl-C is its to handle."""
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, env=environment)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: process.terminate())
-    return process.wait()
+    return open_or_create(config, task, resume, say, lambda: _estimate_memory(config, with_evaluator=with_evaluator)[0])
 
 
 if __name__ == "__main__":

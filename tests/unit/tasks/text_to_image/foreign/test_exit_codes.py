@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 import run as program
 from shared.files.publication import publish
+from shared.launch.commands import evaluated
 from shared.run_folder.pending import without_result
 from shared.run_folder.records.evaluation_result import EvaluationResult
 from shared.run_folder.records.manifest import Manifest
@@ -36,8 +37,9 @@ def test_what_is_left_what_is_done_and_nothing_to_do_have_codes(
         work.pop(0)(run)
         return 0
 
-    monkeypatch.setattr(program, "_supervise", supervise)
-    monkeypatch.setattr(program, "left_to_evaluate", without_result)  # no evaluator writes metrics.csv here
+    monkeypatch.setattr(program, "supervise", supervise)
+    for module in (program, evaluated):  # no evaluator writes metrics.csv here
+        monkeypatch.setattr(module, "left_to_evaluate", without_result)
     command = ["evaluate", str(trained), "--base", str(base), "--references", str(real), mode]
     command += ["--output", str(tmp_path / "runs"), "data.resolution=32"]
     assert [CliRunner().invoke(program.app, command).exit_code for _ in range(3)] == [4, 0, 3]

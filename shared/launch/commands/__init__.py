@@ -1,0 +1,1 @@
+"""What commands of `run.py` do that know no task."""
