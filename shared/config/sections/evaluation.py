@@ -117,7 +117,9 @@ class EvaluationConfig(Section):
         "Not with DoRA or adapters of the text encoders, which cannot be swapped in place.",
     )
     dtype: Annotated[Literal["auto", "fp32", "bf16", "fp16"], Rule.RESULTS] = Field(
-        default="auto", description="Precision of generation; `auto` is fp16 on CUDA and MPS, fp32 on CPU."
+        default="auto",
+        description="Precision of generation; `auto` is fp16 on CUDA and MPS, bf16 for models that overflow in "
+        "fp16, fp32 on CPU.",
     )
     device: Annotated[str, Rule.RESULTS] = Field(
         default="auto",

@@ -39,8 +39,8 @@ class ModelConfig(Section):
     )
     single_file_config: Annotated[str | None, Rule.STATE] = Field(
         default=None,
-        description="Diffusers folder or hub id that describes the parts of a single file; guessed from the file, and "
-        "fetched from the hub, when absent.",
+        description="Diffusers folder or hub id that describes the parts of a single file, and has those that the file "
+        "lacks; guessed from the file, and fetched from the hub, when absent.",
     )
     mixed_precision: Annotated[Literal["auto", "no", "fp16", "bf16"], Rule.STEPS] = Field(
         default="auto",
