@@ -10,7 +10,7 @@ import fnmatch
 import re
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from shared.errors import ConfigError
@@ -30,6 +30,8 @@ STATE = re.compile(
 """Names of pickles that are a trainer's own state, and no LoRA."""
 TRAINERS = {"peft": "PEFT", "diffusers": "diffusers"}
 """Who writes files of a form, where no header says so."""
+SIMPLE_TUNER_STATE = "training_state*.json"
+"""Lies beside the LoRA in a checkpoint of SimpleTuner, whose files are diffusers' else."""
 SETTLED_SECONDS = 5.0
 """After its last change a whole file is taken to be written to its end, by the clock of the folder's machine."""
 
@@ -174,4 +176,6 @@ def _look(
     if not any(LORA_KEY.search(key) for tensors, _ in headers for key in tensors):
         return None
     facts = header.read({key: value for _, metadata in headers for key, value in metadata.items()})
+    if not facts.trainer and any(files[0].parent.glob(SIMPLE_TUNER_STATE)):
+        facts = replace(facts, trainer=header.SIMPLE_TUNER)
     return Found(place, files, label, names.read(name), facts, "", state)

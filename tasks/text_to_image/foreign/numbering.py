@@ -6,6 +6,8 @@ any number is the last one; it comes one interval after the others. Of LoRAs wit
 
 from __future__ import annotations
 
+import glob
+import shlex
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +19,6 @@ from tasks.text_to_image.foreign.found import Found
 
 Same = Callable[[Found, Found], bool]
 """Whether two LoRAs have the same bytes."""
-ONLY = "name those that belong together with --files, such as --files '{stem}*'"
 
 
 @dataclass(frozen=True)
@@ -72,10 +73,13 @@ def _of_one_training(loras: Sequence[Found]) -> tuple[list[Found], list[str]]:
     last = [one for one in loras if not one.name.is_numbered]
     others = [one for one in last if stems and one.name.stem not in stems]
     if len(stems) > 1 or len(last) - len(others) > 1:
-        unnumbered = Counter({one.name.stem or one.label: 1 for one in last})
-        listed = ", ".join(f"{stem} ({count})" for stem, count in sorted((stems + unnumbered).items()))
-        first = min([*stems, *unnumbered])
-        raise ConfigError(f"the LoRAs are of several trainings: {listed}", ONLY.format(stem=first))
+        counts = stems + Counter({one.name.stem or one.label: 1 for one in last})
+        listed = ", ".join(f"{stem} ({count})" for stem, count in sorted(counts.items()))
+        largest = max(sorted(counts), key=lambda stem: counts[stem])
+        cure = (
+            f"name those that belong together with --files, such as --files {shlex.quote(glob.escape(largest) + '*')}"
+        )
+        raise ConfigError(f"the LoRAs are of several trainings: {listed}", cure)
     said = [f"{one.label} is left out: it is not called {min(stems)}, and has no number" for one in others]
     return [one for one in loras if one not in others], said
 

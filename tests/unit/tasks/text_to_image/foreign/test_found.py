@@ -74,3 +74,11 @@ def test_a_header_is_read_once_until_its_file_changes(tmp_path: Path, monkeypatc
     age(path, 10)
     search.look()
     assert len(read) == 2
+
+
+def test_simple_tuners_checkpoints_are_known_by_the_state_beside_them(tmp_path: Path) -> None:
+    for step in (300, 600):
+        write(tmp_path / f"checkpoint-{step}" / "pytorch_lora_weights.safetensors", value=step)
+        (tmp_path / f"checkpoint-{step}" / "training_state.json").write_text("{}", encoding="utf-8")
+    write(tmp_path / "pytorch_lora_weights.safetensors")
+    assert Search(tmp_path).look().trainer == "SimpleTuner"

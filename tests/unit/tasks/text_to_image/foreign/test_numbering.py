@@ -106,3 +106,11 @@ def test_the_same_bytes_count_once_whichever_comes_later(tmp_path: Path) -> None
     )
     write(tmp_path / "pytorch_lora_weights.safetensors", value=7)
     assert [*numbered(tmp_path).loras] == [300, 600, 900]
+
+
+def test_the_way_to_choose_names_the_largest_training(tmp_path: Path) -> None:
+    for name in ("a[1]-000001", "my dress-000001", "my dress-000002"):
+        write(tmp_path / f"{name}.safetensors")
+    with pytest.raises(ConfigError, match=r"several trainings: a\[1\] \(1\), my dress \(2\)") as refused:
+        numbered(tmp_path)
+    assert refused.value.hint.endswith("--files 'my dress*'")
