@@ -79,7 +79,7 @@ def _resume(reader: RunReader) -> str:
     run, saved = reader.run, own_steps(reader.run)
     command = f"`{of_run('train', run.config)}`"
     written = load_config(run.config).run  # the reader's says where the folder lies by now
-    if (written.output_dir / written.name).resolve() != run.path.resolve():
+    if (written.output_dir / (written.name or "")).resolve() != run.path.resolve():
         command = say("the same command again.")  # the folder was moved: its config would begin another run
     if saved:
         return say("To resume after step {step}, run {command}", step=saved[0], command=command)
