@@ -13,7 +13,8 @@ def vote_lines(votes: VoteVerdict, unit: Unit = "step") -> Iterator[str]:
     """How many there are, whom they prefer, which metrics agree with them. unit: of the run."""
     voters = ", ".join(f"{voter} {count}" for voter, count in votes.voters.items())
     about = f"Votes: {votes.num_votes} ({voters}), {votes.num_skipped} skipped."
-    yield f"{about} Strength over {unit} 0, with the metrics:"
+    basis = "by the votes alone" if votes.alone else "with the metrics"
+    yield f"{about} Strength over {unit} 0, {basis}:"
     for one in votes.steps:
         counted = f"won {one.won}, lost {one.lost}, equal {one.equal}"
         counted += f"  best with {one.chance:.0%}" if one.step else ""

@@ -56,6 +56,9 @@ FURTHEST_ALONE = 0.06
 NEARER_ALONE = 0.25
 """Of the distance from that training picture to the nearest other one, at most, for a single prompt: what is only of
 the same kind, or another pose of the same subject, is further away."""
+OF_ONE_KIND = 0.3
+"""1 − likeness of that training picture to the nearest other one, at most, for a single prompt: else it may be the only
+one of its kind. Poses of one subject are at 0.17 to 0.32."""
 NUM_NEXT = 49
 """Training pictures after the nearest one, at most, whose mean distance is what is usual for the picture."""
 NUM_BY_CHANCE = 200
@@ -126,7 +129,9 @@ def _collapsed(
     copied = samples_SN.argmin(axis=1)
     near = samples_SN[numbers, copied]
     candidate = (near <= FURTHEST_COLLAPSED) & (near <= NEARER_THAN_REFERENCE * explained_S)
-    at_once = candidate & (near <= FURTHEST_ALONE) & (near <= NEARER_ALONE * training.next_nearest(samples_SN))
+    next_of_kind = training.next_nearest(samples_SN)
+    at_once = candidate & (near <= np.minimum(FURTHEST_ALONE, NEARER_ALONE * next_of_kind))
+    at_once &= next_of_kind <= OF_ONE_KIND
     names, prompt = np.unique(np.array(prompts), return_inverse=True)
     largest, is_near = np.ones(len(names)), np.zeros(len(names), dtype=bool)
     for number in range(len(names)):

@@ -142,4 +142,6 @@ def test_the_command_has_no_verdict_until_somebody_votes(
     assert "not shown" not in told
     vote(run, 40, 60, times=3)
     assert main() == 0
-    assert "preferred by votes, not shown to be better than step 0" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "preferred by votes, not shown to be better than step 0" in told
+    assert "Strength over step 0, by the votes alone:" in told
