@@ -20,6 +20,7 @@ from dashboard.data.runs import open_reader, run_names, runs_folder
 from dashboard.story.evidence import Evidence, gather
 from dashboard.story.gains import num_won
 from dashboard.story.pictures import sample_urls, typical_pair
+from dashboard.story.progress.backlog import num_prompts
 from dashboard.story.progress.programs import read_programs
 from dashboard.story.progress.status import seconds_at_work, status
 from dashboard.story.verdict.verdict import headline_of
@@ -164,8 +165,16 @@ def _tell(reader: RunReader, now: datetime, zone: tzinfo) -> _Told:
         card = replace(card, headline=headline, headline_tone=tone, best=label(best.step), best_words=words)
         if better:
             card = replace(card, wins=won, of=len(better), won=of_units(won, len(better), evidence.unit))
-    values = flatten(reader.config.model_dump(mode="json"))
-    return _Told(card, {key: spell(value) for key, value in values.items() if is_important(key)})
+    return _Told(card, _values(reader))
+
+
+def _values(reader: RunReader) -> dict[str, str]:
+    """What cards compare: settings, and of another trainer's LoRAs which program wrote them and where."""
+    imported = reader.run.read_record().imported
+    origin = {"imported.trainer": imported.trainer, "imported.folder": imported.folder} if imported else {}
+    origin = {key: value for key, value in origin.items() if value}
+    values = flatten(reader.config.model_dump(mode="json")) | {"evaluation.num_prompts": num_prompts(reader)}
+    return origin | {key: spell(value) for key, value in values.items() if is_important(key)}
 
 
 def _said(reader: RunReader) -> dict[str, Any]:

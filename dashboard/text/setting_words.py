@@ -43,6 +43,8 @@ WORDS = {
     "train.noise_offset": "noise offset",
     "train.snapshot_steps": "snapshot every",
     "train.seed": "seed",
+    "imported.trainer": "trained with",
+    "imported.folder": "LoRAs of",
     "evaluation.num_prompts": "evaluation prompts",
     "evaluation.num_seeds": "evaluation seeds",
     "evaluation.num_inference_steps": "drawing steps",
@@ -50,7 +52,7 @@ WORDS = {
     "evaluation.seed": "evaluation seed",
     "evaluation.prefer": "preferred snapshot",
 }
-PATHS = ("model.path", "data.path", "data.regularization_path", "lora.init_from")
+PATHS = ("model.path", "data.path", "data.regularization_path", "lora.init_from", "imported.folder")
 """Of these the last part says enough."""
 SWITCHES = {"true": "on", "false": "off"}
 

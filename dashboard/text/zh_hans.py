@@ -705,6 +705,8 @@ TEXTS: dict[str, str] = {
     "min-SNR gamma": "min-SNR gamma",
     "noise offset": "噪声偏移",
     "snapshot every": "快照间隔",
+    "trained with": "训练程序",
+    "LoRAs of": "LoRA 来自",
     "evaluation prompts": "评估提示词数",
     "evaluation seeds": "评估种子数",
     "drawing steps": "采样步数",

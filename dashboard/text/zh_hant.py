@@ -705,6 +705,8 @@ TEXTS: dict[str, str] = {
     "min-SNR gamma": "min-SNR gamma",
     "noise offset": "雜訊偏移",
     "snapshot every": "快照間隔",
+    "trained with": "訓練程式",
+    "LoRAs of": "LoRA 來自",
     "evaluation prompts": "評估提示詞數",
     "evaluation seeds": "評估種子數",
     "drawing steps": "取樣步數",

@@ -163,11 +163,16 @@ def _took(reader: RunReader, step: int) -> float:
 
 def _times_as_many_pictures(reader: RunReader) -> float:
     """In a final as in an evaluation."""
-    settings = reader.config.evaluation
-    held_out = reader.run.read_record().dataset.held_out[: settings.num_prompts]
-    prompts = len(held_out) + _num_own(reader) or settings.num_prompts
+    settings, prompts = reader.config.evaluation, num_prompts(reader)
     more = len(further(reader.config, reader.run.read_record()))
     return (prompts + more) * settings.confirm_seeds / (prompts * settings.num_seeds)
+
+
+def num_prompts(reader: RunReader) -> int:
+    """Held-out captions and prompts of a person's own, by which snapshots are evaluated."""
+    settings = reader.config.evaluation
+    held_out = reader.run.read_record().dataset.held_out[: settings.num_prompts]
+    return len(held_out) + _num_own(reader) or settings.num_prompts
 
 
 def _num_own(reader: RunReader) -> int:

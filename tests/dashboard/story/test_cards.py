@@ -18,6 +18,7 @@ from dashboard.story.cards import Card, Setting, cards
 from dashboard.story.screen import screen
 from dashboard.text.setting_words import value_words
 from examples.fake_run.run import FakeRun
+from shared.run_folder.records.run_record import Imported
 from shared.run_folder.run_dir import RunDir
 
 STATES = {"live", "finished", "unproven", "empty", "failed"}
@@ -68,6 +69,18 @@ def test_only_settings_that_differ_between_the_runs_are_listed() -> None:
     shown = told()
     assert shown["slow"].settings == (Setting("train.learning_rate", "0.0001", "learning rate", "0.0001"),)
     assert [one.value for one in shown["fast"].settings] == ["0.002"]
+
+
+def test_another_trainers_loras_are_told_by_their_trainer_and_folder_and_prompts_are_counted(
+    pair: list[RunDir],
+) -> None:
+    imported = Imported(folder="/home/me/output/dress", trainer="SimpleTuner")
+    record = pair[1].read_record()
+    held_out = record.dataset.model_copy(update={"held_out": record.dataset.held_out[:2]})
+    record.model_copy(update={"imported": imported, "dataset": held_out}).write(pair[1].record)
+    words = {one.words: one.short for one in told()["fast"].settings}
+    assert (words["trained with"], words["LoRAs of"], words["evaluation prompts"]) == ("SimpleTuner", "dress", "2")
+    assert {"trained with", "LoRAs of"}.isdisjoint(one.words for one in told()["slow"].settings)
 
 
 def test_a_setting_that_is_empty_is_none() -> None:
