@@ -140,6 +140,7 @@ TEXTS: dict[str, str] = {
     "{base} could not be evaluated: {reason}": "{base}无法评估：{reason}",
     "{h} h": "{h} 小时",
     "{lower} than {base} on {won}": "{won}比{base}{lower}",
+    "{metric} could not be checked: {reason}.": "未能检查{metric}：{reason}。",
     "{metric} could not be checked.": "未能检查{metric}。",
     "{step} of {total}": "{step} / {total}",
     "{won}, worse on {lost}": "{won}，{lost} 个更差",

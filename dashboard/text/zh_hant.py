@@ -140,6 +140,7 @@ TEXTS: dict[str, str] = {
     "{base} could not be evaluated: {reason}": "{base}無法評估：{reason}",
     "{h} h": "{h} 小時",
     "{lower} than {base} on {won}": "{won}比{base}{lower}",
+    "{metric} could not be checked: {reason}.": "未能檢查{metric}：{reason}。",
     "{metric} could not be checked.": "未能檢查{metric}。",
     "{step} of {total}": "{step} / {total}",
     "{won}, worse on {lost}": "{won}，{lost} 個更差",

@@ -10,7 +10,7 @@ from evaluator.selection.overfitting import MIN_SINCE_LOWEST
 from evaluator.selection.ranking import Ranking
 from shared.run_folder.metric_descriptions import Column
 from shared.run_folder.phrase import Phrase, joined, phrase
-from shared.statistics.power import detectable
+from shared.statistics.power import LARGE_GAIN, chance
 
 RISE_WORTH_A_LOOK = 1.05
 """Times its lowest: from here on an untested rise of the held-out loss is said; smaller ones are common by chance."""
@@ -57,7 +57,7 @@ def of_captions(ranking: Ranking, num_prompts: int, *, proven: bool, imported: b
 
     proven: better than the base model. imported: another trainer's LoRAs, of which no pairs are held out here.
     """
-    words, num_snapshots = ranking.metrics.words, len(ranking.candidates)
+    words = ranking.metrics.words
     if ranking.one_prompt:
         yield phrase(
             "All held-out pairs have the same {prompt}, so the verdict holds for this {prompt} only. To know about "
@@ -65,42 +65,50 @@ def of_captions(ranking: Ranking, num_prompts: int, *, proven: bool, imported: b
             prompt=words.prompt,
         )
     if not proven and num_prompts <= FEW_PROMPTS:
+        count = len(ranking.candidates)
         facts = {
             "prompts": num_prompts,
             "prompt": words.prompt,
-            "gain": detectable(num_prompts, num_snapshots),
+            "snapshots": phrase("1 snapshot") if count == 1 else phrase("{count} snapshots", count=count),
+            "seen": round(100 * chance(LARGE_GAIN, num_prompts, count)),
             "sample": words.sample,
         }
         if imported and ranking.one_prompt:
             yield phrase(
-                "{prompts} reference {sample}s of one {prompt} show only a gain of more than {gain:.1f} times its "
-                "spread between them: give more (--references), or choose by looking at the {sample}s.",
+                "With {prompts} reference {sample}s of one {prompt} and {snapshots}, a large gain would be surely seen "
+                "in {seen} of 100 runs: give more (--references), or choose by looking at the {sample}s.",
                 **facts,
             )
         elif imported and not ranking.no_references:
             yield phrase(
-                "{prompts} different {prompt}s show only a gain of more than {gain:.1f} times its spread between them: "
-                "give more reference {sample}s (--references), or choose by looking at the {sample}s.",
+                "With {prompts} different {prompt}s and {snapshots}, a large gain would be surely seen in {seen} of "
+                "100 runs: give more reference {sample}s (--references), or choose by looking at the {sample}s.",
                 **facts,
             )
         elif ranking.one_prompt:
             yield phrase(
-                "{prompts} held-out pairs of one {prompt} show only a gain of more than {gain:.1f} times its spread "
-                "between them: hold out more (data.num_validation, evaluation.num_prompts), add pictures where the set "
-                "cannot spare more, or choose by looking at the {sample}s.",
+                "With {prompts} held-out pairs of one {prompt} and {snapshots}, a large gain would be surely seen in "
+                "{seen} of 100 runs: hold out more (data.num_validation, evaluation.num_prompts), add pictures where "
+                "the set cannot spare more, or choose by looking at the {sample}s.",
+                **facts,
+            )
+        elif imported:
+            yield phrase(
+                "With {prompts} different {prompt}s and {snapshots}, a large gain would be surely seen in {seen} of "
+                "100 runs: write more (--prompts), or choose by looking at the {sample}s.",
                 **facts,
             )
         elif ranking.no_references:
             yield phrase(
-                "{prompts} different {prompt}s show only a gain of more than {gain:.1f} times its spread between them: "
-                "write more (evaluation.prompts), or choose by looking at the {sample}s.",
+                "With {prompts} different {prompt}s and {snapshots}, a large gain would be surely seen in {seen} of "
+                "100 runs: write more (evaluation.prompts), or choose by looking at the {sample}s.",
                 **facts,
             )
         else:
             yield phrase(
-                "{prompts} different {prompt}s show only a gain of more than {gain:.1f} times its spread between them: "
-                "hold out more (data.num_validation, evaluation.num_prompts), add pictures where the set cannot spare "
-                "more, or choose by looking at the {sample}s.",
+                "With {prompts} different {prompt}s and {snapshots}, a large gain would be surely seen in {seen} of "
+                "100 runs: hold out more (data.num_validation, evaluation.num_prompts), add pictures where the set "
+                "cannot spare more, or choose by looking at the {sample}s.",
                 **facts,
             )
 

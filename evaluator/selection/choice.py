@@ -256,9 +256,13 @@ def over(num_prompts: int, words: Words, *, one_prompt: bool) -> Phrase:
     return phrase("{count} {unit}s", count=num_prompts, unit=words.prompt)
 
 
-def unguarded(columns: Sequence[Column]) -> Iterator[Phrase]:
-    """Guards that could not be checked. A person would take their silence for a pass."""
+def unguarded(columns: Sequence[Column], missing: Mapping[str, str]) -> Iterator[Phrase]:
+    """Guards that could not be checked. A person would take their silence for a pass. missing: column → why."""
     for column in columns:
+        parts = (column.name, column.guard.shuffled) if column.guard else (column.name,)
+        if why := next(filter(None, map(missing.get, parts)), ""):
+            yield phrase("The guard {title} could not be checked: {why}.", title=column.title, why=why)
+            continue
         yield phrase("The guard {title} could not be checked; `reason` in metrics.csv says why.", title=column.title)
 
 

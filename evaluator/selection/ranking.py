@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
 
@@ -58,6 +58,8 @@ class Ranking:
     """All pairs have the same caption: nothing is known of other captions."""
     no_references: bool = False
     """No prompt has a real picture to compare with."""
+    missing: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Column → why step 0 has no number of it."""
 
     @property
     def is_unmeasured(self) -> bool:
@@ -190,7 +192,8 @@ class Ranking:
     def unguarded(self, chosen: Summary) -> Iterator[Phrase]:
         """That guards could not be checked, where that is so."""
         return unguarded(
-            [column for column in self.metrics.columns if column.guard and not self._guards(column, chosen)]
+            [column for column in self.metrics.columns if column.guard and not self._guards(column, chosen)],
+            self.missing,
         )
 
     def _fallen(self, summary: Summary) -> list[Guard]:
@@ -277,6 +280,7 @@ def rank(
     min_difference: float = MIN_DIFFERENCE,
     scales: Mapping[str, float] | None = None,
     probes: Mapping[int, Sequence[Sample]] | None = None,
+    missing: Mapping[str, str] | None = None,
 ) -> Ranking:
     """Rank every snapshot evaluated so far. Without step 0 there are means, but nothing is compared or chosen.
 
@@ -289,6 +293,7 @@ def rank(
         min_difference: of the composite, from which on it matters.
         scales: those of the run, where these are not its first evaluations; None: they follow from step 0.
         probes: step → one row for each picture of a probe prompt; None: there are none.
+        missing: column → why step 0 has no number of it.
     """
     baseline = evaluations.get(0, ())
     scales = scales_of(baseline, metrics) if scales is None else scales
@@ -308,4 +313,5 @@ def rank(
         min_difference,
         share_one_prompt(baseline),
         bool(baseline) and not any(sample.has_reference for sample in baseline),
+        missing or {},
     )

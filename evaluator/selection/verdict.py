@@ -90,6 +90,7 @@ def decide(evidence: Evidence, config: Config, ending: Ending) -> Verdict:
         config.evaluation.prefer,
         config.evaluation.min_difference,
         probes={step: result.probes for step, result in evidence.evaluations.items() if result.status == "ok"},
+        missing=evidence.evaluations[0].missing if 0 in evidence.evaluations else {},
     )
     advice = stop_rule.advise_stop(found, config.stop, config.train.max_train_steps)
     best = (

@@ -8,6 +8,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from fnmatch import fnmatch
+from pathlib import Path
 
 from shared.config.path_settings import NO_PICTURES
 from shared.config.save_interval import EveryMinutes
@@ -16,12 +18,10 @@ from shared.data import references
 from shared.data.split import held_out
 from shared.machine.disk import num_saves
 from shared.run_folder.run_dir import RunDir
-from shared.statistics.power import chance, detectable
+from shared.statistics.power import LARGE_GAIN, chance
 
-DEMO_GAIN = 2.8
-"""The composite's mean gain at the demo's best snapshot, in standard deviations over its 16 prompts: a large one."""
 LIKELY, DOUBTFUL, HOPELESS = 0.9, 0.5, 0.2
-"""Chances to see the demo's gain: enough to rely on, too small to keep quiet about, next to none."""
+"""Chances to see a large gain: enough to rely on, too small to keep quiet about, next to none."""
 TYPICAL_SNAPSHOTS = 10
 """Where snapshots come by the minute, so that their number is not known beforehand."""
 
@@ -54,7 +54,7 @@ class Power:
 
     @property
     def _chance(self) -> float:
-        return chance(DEMO_GAIN, self._decisive, self.num_snapshots)
+        return chance(LARGE_GAIN, self._decisive, self.num_snapshots)
 
     def sentence(self) -> str:
         """For a person, without a judgement."""
@@ -65,19 +65,15 @@ class Power:
         if self._decisive < 2:
             unit = "prompt" if self.num_own else "caption"
             return f"{shown}: one {unit} says nothing about others, so no difference to the base model can be shown"
-        factor = detectable(self._decisive, self.num_snapshots)
-        among = f"the best of {self.num_snapshots}" if self.num_snapshots > 1 else "a snapshot"
-        spread = "pictures" if self.one_caption else "prompts" if self.num_own else "captions"
+        snapshots = f"{self.num_snapshots} snapshots" if self.num_snapshots > 1 else "1 snapshot"
+        half = chance(LARGE_GAIN / 2, self._decisive, self.num_snapshots)
         return (
-            f"{shown}: {among} is called better than the base model if its mean gain is more than {factor:.1f} times "
-            f"the gain's spread between {spread}; a gain of {DEMO_GAIN} times its spread would be seen in "
-            f"{_share(self._chance)} runs, one half as large in "
-            f"{_share(chance(DEMO_GAIN / 2, self._decisive, self.num_snapshots))}"
-            f"{self._of_one_caption()}"
+            f"{shown}. With {snapshots}, a large gain would be surely seen in {_share(self._chance)} runs, half of it "
+            f"in {_share(half)}{self._of_one_caption()}"
         )
 
     def caution(self) -> str | None:
-        """A warning with a cure; None where the demo's gain would be seen in every second run at least."""
+        """A warning with a cure; None where a large gain would be seen in every second run at least."""
         if self._chance >= DOUBTFUL or not self.has_pictures:
             return None
         verdict = "will hardly ever be sure" if self._chance < HOPELESS else "may miss a large gain"
@@ -102,7 +98,7 @@ class Power:
         )
 
     def _cure(self) -> str:
-        """What gives the verdict enough captions to see the demo's gain in nine of ten runs."""
+        """What gives the verdict enough captions to see a large gain in nine of ten runs."""
         enough = self._enough()
         if self.num_own:
             place = "--prompts" if self.imported else "evaluation.prompts"
@@ -124,7 +120,7 @@ class Power:
 
     def _enough(self) -> int:
         count = 2
-        while chance(DEMO_GAIN, count, self.num_snapshots) < LIKELY:
+        while chance(LARGE_GAIN, count, self.num_snapshots) < LIKELY:
             count += 1
         return count
 
@@ -167,8 +163,17 @@ def of_run(run: RunDir, config: Config) -> Power:
     captions = [caption.get(pair, pair) for pair in dataset.held_out]
     own = [one.prompt for one in references.own_prompts(run, config)]
     found = planned(config, captions, dataset.pass_length, [pair.caption for pair in pairs], own)
+    if imported := run.read_record().imported:
+        count = len(run.snapshots_to_evaluate()) or _num_files(Path(imported.folder), imported.pattern)
+        found = replace(found, imported=True, num_snapshots=max(1, count))
     has_pictures = config.data.path != NO_PICTURES
-    return replace(found, imported=run.read_record().imported is not None, has_pictures=has_pictures)
+    return replace(found, has_pictures=has_pictures)
+
+
+def _num_files(folder: Path, pattern: str) -> int:
+    """LoRAs that another trainer has saved by now, by their names."""
+    files = [*folder.glob("*.safetensors"), *folder.glob("*/*.safetensors")]
+    return sum(fnmatch(file.name, pattern) or fnmatch(file.parent.name, pattern) for file in files)
 
 
 def _num_snapshots(config: Config, pass_length: int) -> int:

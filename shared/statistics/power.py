@@ -9,6 +9,9 @@ from scipy.special import nctdtr, stdtrit
 
 from shared.statistics.paired import LEVEL
 
+LARGE_GAIN = 2.8
+"""A mean gain of the composite, in standard deviations over prompts: that of the demo's best snapshot, a large one."""
+
 
 def detectable(num_prompts: int, num_snapshots: int = 1) -> float:
     """The mean gain from which on the interval of the best of so many snapshots excludes zero.

@@ -84,7 +84,12 @@ def _confirmation(evidence: Evidence, best: Best) -> Iterator[str]:
 def _unchecked(evidence: Evidence, best: Best) -> Iterator[str]:
     for column in evidence.reader.descriptions.of_role("guard"):
         if any(f"The guard {name} could not be checked" in best.reason for name in (column.title, column.name)):
-            yield say("{metric} could not be checked.", metric=capital(say(column.topic)))
+            metric, base = capital(say(column.topic)), evidence.results.get(0)
+            parts = (column.name, column.guard.shuffled) if column.guard else (column.name,)
+            if base and (why := next(filter(None, map(base.missing.get, parts)), "")):
+                yield say("{metric} could not be checked: {reason}.", metric=metric, reason=why)
+            else:
+                yield say("{metric} could not be checked.", metric=metric)
     imported = evidence.reader.run.read_record().imported
     for signal in best.signals:
         is_of_training = imported and signal.name == GAP  # another program trains: it has no held-out loss to give

@@ -8,6 +8,7 @@ from evaluator.selection import cautions
 from evaluator.selection.held_out_losses import Validated
 from evaluator.selection.overfitting import MIN_SINCE_LOWEST, gap_rising
 from shared.run_folder.records.evaluation_result import Sample
+from shared.statistics.power import LARGE_GAIN, chance
 from tests.unit.evaluator.test_ranking import evaluation, rank
 
 
@@ -54,7 +55,8 @@ def test_one_caption_limits_the_verdict_and_more_seeds_do_not_help() -> None:
 def test_few_prompts_are_said_where_nothing_is_shown() -> None:
     ranking = rank({0: evaluation(), 100: evaluation(0.0, 1)})
     (told,) = map(str, cautions.of_captions(ranking, 3, proven=False))
-    assert told.startswith("3 different prompts show only a gain of more than 2.5 times its spread between them")
+    assert told.startswith("With 3 different prompts and 1 snapshot, a large gain would be surely seen in ")
+    assert f"in {round(100 * chance(LARGE_GAIN, 3, 1))} of 100 runs: " in told
     assert "hold out more (data.num_validation, evaluation.num_prompts)" in told
     (told,) = map(str, cautions.of_captions(ranking, 3, proven=False, imported=True))
     assert told.endswith(": give more reference pictures (--references), or choose by looking at the pictures.")

@@ -30,9 +30,8 @@ def captions(count: int) -> list[str]:
 def test_few_captions_are_warned_of_with_an_example_and_a_cure() -> None:
     told = power.planned(config(3), captions(3)).caution()
     assert told == (
-        "each snapshot is evaluated on 3 held-out captions: the best of 10 is called better than the base model if its "
-        "mean gain is more than 8.1 times the gain's spread between captions; a gain of 2.8 times its spread "
-        "would be seen in 12 of 100 runs, one half as large in 3 of 100. The verdict will hardly ever be sure: "
+        "each snapshot is evaluated on 3 held-out captions. With 10 snapshots, a large gain would be surely seen in 12 "
+        "of 100 runs, half of it in 3 of 100. The verdict will hardly ever be sure: "
         "hold out 7 or more different captions (data.num_validation, evaluation.num_prompts), add pictures, or choose "
         "by looking at the samples"
     )
@@ -44,8 +43,8 @@ def test_few_captions_are_warned_of_with_an_example_and_a_cure() -> None:
 def test_many_captions_are_told_without_a_warning() -> None:
     found = power.planned(config(16), captions(24))
     assert found.caution() is None
-    assert "on 16 held-out captions, the best at the end on 8 more: " in found.sentence()
-    assert "would be seen in 100 of 100 runs" in found.sentence()
+    assert "on 16 held-out captions, the best at the end on 8 more. With 10 snapshots, " in found.sentence()
+    assert "would be surely seen in 100 of 100 runs" in found.sentence()
 
 
 def test_captions_that_are_equal_count_once_unless_all_are() -> None:
@@ -92,8 +91,9 @@ def test_a_set_of_few_pictures_is_told_to_add_some_because_writing_captions_cann
 def test_one_caption_for_all_is_said_with_what_the_verdict_then_holds_for() -> None:
     found = power.planned(config(8), ["sks dress"] * 8, everything=["sks dress"] * 40)
     assert found.caution() is None
-    assert found.sentence().startswith("each snapshot is evaluated on 8 held-out pictures of one caption: ")
-    assert "the gain's spread between pictures" in found.sentence()
+    assert found.sentence().startswith(
+        "each snapshot is evaluated on 8 held-out pictures of one caption. With 10 snapshots, "
+    )
     assert "The verdict holds for this caption only: write different captions to know about others." in found.sentence()
     assert "More seeds (evaluation.num_seeds) make it surer about this caption" in found.sentence()
     few = power.planned(config(3), ["sks dress"] * 3, everything=["sks dress"] * 40).caution()
