@@ -11,6 +11,7 @@ export class Legend {
     write(this.opener, "?")
     this.list = make("ul")
     this.panel = attach(this.opener, make("div", "signs-panel", this.list))
+    set(this.panel, "role", "group")
   }
 
   draw(strip, words) {
