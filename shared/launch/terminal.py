@@ -232,7 +232,8 @@ def _words(status: ProcessStatus | None) -> str:
 def _value(column: Column, row: dict[str, str]) -> str:
     name, digits = column.name.removesuffix("_loss").replace("_", " "), column.decimals
     delta = row.get(f"{column.name}_delta")
-    change = f" ({float(delta):+.{digits}f})" if delta and row["step"] != "0" else ""
+    higher = ", higher is better" if column.direction == "higher" else ""  # the others are losses
+    change = f" ({float(delta):+.{digits}f}{higher})" if delta and row["step"] != "0" else ""
     return f"{name} {float(row[column.name]):.{digits}f}{change}"
 
 

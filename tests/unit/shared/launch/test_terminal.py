@@ -111,6 +111,9 @@ def test_a_result_is_described_in_one_line_with_its_differences(run: RunDir) -> 
     base, trained = read_rows(run.metrics_csv)
     assert describe_result(trained, OLDER_METRICS) == "evaluated step 40: visual 0.250 (-0.250)  (1.5 s)"
     assert describe_result(base, OLDER_METRICS) == "evaluated base model: visual 0.500, clip t 0.250  (1.5 s)"
+    write_metrics(run, {"step": 40, "clip_t": 0.15, "clip_t_delta": -0.1})
+    (trained,) = read_rows(run.metrics_csv)
+    assert "clip t 0.150 (-0.100, higher is better)" in describe_result(trained, OLDER_METRICS)
 
 
 def test_a_failed_result_says_why(run: RunDir) -> None:
