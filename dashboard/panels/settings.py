@@ -45,7 +45,7 @@ def settings_data(reader: RunReader, *, only_set: bool = False) -> dict[str, Any
     defaults."""
     record = reader.run.read_record()
     settings = settings_table(reader.config, OF_TRAINING if record.imported else ())
-    shown = settings[settings[say("changed")] != ""] if only_set else settings
+    shown = settings.loc[settings[say("changed")] != "", :] if only_set else settings
     return sheet_data("settings", [*origin(record), table(shown)])
 
 
