@@ -140,7 +140,7 @@ def _lines(run: RunDir, path: Path) -> Iterator[tuple[str, Vote | str]]:
         yield name, f"{error}; {error.hint}"
         return
     except OSError as error:
-        yield name, f"it cannot be read: {error.strerror}; mend it, or move it away"
+        yield name, f"it cannot be read: {error.strerror}; mend it, or move {name} away"
         return
     for number, line in enumerate(whole.splitlines(), start=1):
         if line.strip():
