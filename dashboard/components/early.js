@@ -18,7 +18,10 @@ const drawn = parts.map(({ name, key, data }) => {
   node.asked = new Map() // kind → what a person asked for last
   all.append(node)
   const part = { node, key, leave: () => {} }
-  const setTriggerValue = (value, asked) => node.asked.delete(asked.do) | node.asked.set(asked.do, [value, asked])
+  const setTriggerValue = (value, asked) => {
+    node.asked.delete(asked.do) // so that the last one comes last
+    node.asked.set(asked.do, [value, asked])
+  }
   import(`./${name}.js`).then((module) => {
     if (node.isConnected) part.leave = module[name]({ data, parentElement: node, setTriggerValue })
   })

@@ -9,6 +9,10 @@ import subprocess
 def foreground(command: list[str], environment: dict[str, str]) -> int:
     """Run a program in the foreground; Ctrl-C is its to handle."""
     process = subprocess.Popen(command, stdin=subprocess.PIPE, env=environment)
+
+    def end(*_signal: object) -> None:
+        process.terminate()
+
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+    signal.signal(signal.SIGTERM, end)
     return process.wait()
