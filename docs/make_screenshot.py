@@ -24,7 +24,7 @@ HOST = "127.0.0.1"
 WIDTH = 1440
 HEIGHTS = {
     "overview": 900,
-    "samples": 1000,
+    "pictures": 1000,
     "vote": 900,
     "runs": 360,
     "snapshots": 860,
@@ -35,13 +35,13 @@ HEIGHTS = {
 }
 READY = {
     "overview": ".pick.first .right .above",
-    "samples": ".cards .above",
+    "pictures": ".cards .above",
     "vote": ".darkroom-vote .side img",
     "runs": ".card img",
     "snapshots": ".st-key-snapshot",
     "compare": ".cards .above",
     "logs": ".st-key-log",
-    "config": "[data-testid=stDataFrame]",
+    "config": ".darkroom-sheet td",
     "system": "[data-testid=stDataFrame]",
 }
 QUALITY = 82
@@ -58,7 +58,7 @@ def shoot(run: RunDir) -> None:
             for name in HEIGHTS:
                 for scheme in ("light", "dark"):
                     photograph(browser, listener.local_url, run.path.name, name, scheme)
-            for name in ("overview", "samples", "vote"):
+            for name in ("overview", "pictures", "vote"):
                 photograph(browser, listener.local_url, run.path.name, name, "phone")
             browser.close()
     finally:
