@@ -92,7 +92,7 @@ def test_it_stands_under_the_pictures_in_the_report_and_at_the_terminal(reader: 
     assert data["metrics"][2] == ["exposure", "equal exposure", -1]
     assert "equal exposure, % vs base model" in report.render(reader)
     row = read_rows(reader.run.metrics_csv)[1]
-    assert re.search(r"exposure \d\.\d \(\+\d\.\d\)", describe_result(row, reader.descriptions))
+    assert re.search(r"exposure \d\.\d \(\+\d\.\d, higher is better\)", describe_result(row, reader.descriptions))
 
 
 def test_a_run_that_describes_nothing_is_shown_as_before(reader: RunReader) -> None:
