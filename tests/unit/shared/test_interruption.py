@@ -24,7 +24,9 @@ PROGRAMS = (
 def interrupted(body: str) -> tuple[int, str]:
     """Exit code and errors of a program that gets Ctrl-C; `send` sends it."""
     head = (
-        f"import os, signal; from shared import interruption\ndef send(): os.kill(os.getpid(), {int(signal.SIGINT)})\n"
+        "import os, signal; from shared import interruption\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # whatever started the tests may ignore it
+        f"def send(): os.kill(os.getpid(), {int(signal.SIGINT)})\n"
     )
     done = subprocess.run([sys.executable, "-c", head + body], cwd=ROOT, capture_output=True, text=True, check=False)
     return done.returncode, done.stderr
