@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -93,10 +94,13 @@ def test_adapters_that_are_no_products_have_no_average() -> None:
 
 
 class Run:
-    """Where snapshots lie."""
+    """Where snapshots lie, and what they are counted in."""
 
     def __init__(self, folders: dict[int, Path]) -> None:
         self.snapshot = folders.__getitem__
+
+    def read_record(self) -> SimpleNamespace:
+        return SimpleNamespace(unit="step")
 
 
 def test_the_file_draws_what_the_exact_average_draws_up_to_the_truncation(
