@@ -247,7 +247,7 @@ def test_few_pictures_are_all_learnt_and_prompts_are_proposed(tmp_path: Path, mo
     text = (tmp_path / "hat.toml").read_text()
     assert "all 4 pictures are learnt: snapshots are evaluated by prompts of your own instead" in text
     assert "[trigger], in a forest" in (tmp_path / "hat-prompts.txt").read_text()
-    assert "each snapshot is evaluated on 7 prompts of your own: the best of 10" in done.output
+    assert "each snapshot is evaluated on 7 prompts of your own. With 10 snapshots, " in done.output
     (tmp_path / "hat-prompts.txt").write_text("my hat\n")
     CliRunner().invoke(app, ["init", "hat", "--model", "pocket", "--trigger-word", "sks", "--force"])
     assert (tmp_path / "hat-prompts.txt").read_text() == "my hat\n", "what a person wrote stays"
