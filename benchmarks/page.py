@@ -247,7 +247,7 @@ def switch(browser: Browser, address: str, query: str, costs: dict[str, Cost]) -
     page.wait_for_timeout(3000)
     for _ in range(2):
         for path in [*list(CONTENT)[2:], "runs", ""]:
-            names = {"": "overview", "config": "settings"}
+            names = {"": "overview", "pictures": "samples", "config": "settings"}
             given = [names.get(path, path), CONTENT[path]]
             with suppress(Error):  # nothing was seen within a minute: no value
                 costs[path].switch.append(page.evaluate(SWITCH, given) / 1000)
