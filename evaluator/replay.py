@@ -26,9 +26,10 @@ from rich.table import Table
 
 from evaluator.results_table import ResultsTable, ending, read_evidence
 from evaluator.selection.ranking import Preference
+from evaluator.selection.record import interval
 from evaluator.selection.summary import Summary
 from evaluator.selection.trend import MIN_SMOOTHED
-from evaluator.selection.verdict import Verdict, decide, interval
+from evaluator.selection.verdict import Verdict, decide
 from evaluator.vote_lines import vote_lines
 from shared.errors import ConfigError, exit_code_of
 from shared.run_folder import pending

@@ -16,10 +16,11 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from evaluator.selection.choice import listed, over, with_interval
 from evaluator.selection.held_out_losses import Validated
 from evaluator.selection.ranking import Ranking, rank
+from evaluator.selection.record import interval
 from evaluator.selection.summary import Summary
 from shared.run_folder.metric_descriptions import Words
 from shared.run_folder.phrase import Phrase, joined, phrase
-from shared.run_folder.records.best import Confirmation, Interval
+from shared.run_folder.records.best import Confirmation
 from shared.run_folder.records.evaluation_result import Sample
 from shared.statistics.paired import LEVEL, Estimate, estimate, prompts
 
@@ -81,7 +82,7 @@ def confirm(
         finalists=steps,
         agrees=chosen.step == first.best.step,
         better_than_base=found.is_below_zero,
-        composite=_interval(found),
+        composite=interval(found),
         num_prompts=found.num_prompts,
         num_unseen=len(drawn_again - same),
         num_pictures=len(added[chosen.step]),
@@ -215,9 +216,3 @@ def _sureness(step: int, composite: Estimate, words: Words, *, one_prompt: bool)
         "composite{interval}.",
         **said,
     )
-
-
-def _interval(composite: Estimate) -> Interval | None:
-    if composite.low is None or composite.high is None:
-        return None
-    return Interval(delta=composite.mean, low=composite.low, high=composite.high)

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from evaluator.selection.ranking import Ranking, rank
+from evaluator.selection.record import interval
 from shared.run_folder.metric_descriptions import MetricDescriptions
 from shared.run_folder.phrase import Phrase, phrase
 from shared.run_folder.records.evaluation_result import Sample
-from shared.run_folder.records.interval import Interval
 from shared.run_folder.records.strength import AtStrength, Strength
 from shared.statistics.paired import LEVEL, Estimate, PromptValues, difference, estimate, mean
 
@@ -55,8 +55,8 @@ def weigh(
         drawn=tuple(
             AtStrength(
                 strength=strength,
-                composite=_interval(estimate(values.values())),
-                behind_full=_interval(behind.get(strength)),
+                composite=interval(estimate(values.values())),
+                behind_full=interval(behind.get(strength)),
                 passed_over=str(objections.get(strength, "")),
             )
             for strength, values in sorted(composites.items())
@@ -196,9 +196,3 @@ def _survival(kept: float | None, survives: bool | None, base: str) -> Iterator[
 
 def _listed(strengths: Sequence[float]) -> str:
     return ", ".join(f"{strength:g}" for strength in strengths)
-
-
-def _interval(found: Estimate | None) -> Interval | None:
-    if found is None or found.low is None or found.high is None:
-        return None
-    return Interval(delta=found.mean, low=found.low, high=found.high)

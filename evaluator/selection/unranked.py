@@ -10,16 +10,14 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from evaluator.selection.choice import no_recommendation, passed_over
 from evaluator.selection.ranking import Ranking
+from evaluator.selection.record import recorded
 from evaluator.selection.summary import Summary
 from evaluator.selection.votes.contest import contest
 from evaluator.selection.votes.outcome import outcome
-from shared.run_folder.averages import is_average
 from shared.run_folder.phrase import Phrase, phrase
 from shared.run_folder.records.best import Best
 from shared.run_folder.records.contest import VoteVerdict
 from shared.run_folder.records.evaluation_result import Sample
-from shared.run_folder.records.interval import Interval
-from shared.run_folder.run_dir import step_name
 from shared.run_folder.votes import Votes
 
 
@@ -27,7 +25,7 @@ def unranked(found: Ranking, votes: Votes, evaluations: Mapping[int, Sequence[Sa
     """Without cautions, which the verdict adds; None where no snapshot was drawn. evaluations: step → its pictures."""
     if not found.candidates:
         return None
-    last, latest = found.eligible[-1], found.snapshots[-1]
+    last = found.eligible[-1]
     competing = contest(found, (), {step for vote in votes.telling for step in vote.steps})
     voted = outcome(found, competing, votes, evaluations, last.step) if competing else None
     chosen = next(one for one in found.candidates if one.step == (voted.favourite if voted else last.step))
@@ -44,26 +42,13 @@ def unranked(found: Ranking, votes: Votes, evaluations: Mapping[int, Sequence[Sa
         ),
         *found.unguarded(chosen),
     )
-    return Best(
-        step=chosen.step,
-        snapshot=f"{'averages' if is_average(chosen.step) else 'snapshots'}/{step_name(chosen.step)}",
-        reason=" ".join(map(str, sentences)),
-        reason_phrases=sentences,
+    return recorded(
+        found,
+        chosen.step,
+        sentences,
         better_than_base=is_better,
         ranked=False,
         flagged=is_flagged,
-        metrics=dict(chosen.means),
-        deltas={
-            metric: Interval(delta=delta.mean, low=delta.low, high=delta.high)
-            for metric, delta in found.deltas(chosen).items()
-            if delta.low is not None and delta.high is not None
-        },
-        num_evaluated=len(found.candidates),
-        passed_over=found.passed_over,
-        objections=found.objections,
-        signals=chosen.signals,
-        latest_step=latest.step,
-        latest_signals=latest.signals,
         votes=voted,
         contest=competing,
     )

@@ -10,6 +10,7 @@ from evaluator.selection.choice import Selection, listed, surer
 from evaluator.selection.held_out_losses import Validated
 from evaluator.selection.one_method import computed_in_two_ways
 from evaluator.selection.ranking import Ranking
+from evaluator.selection.record import interval, recorded
 from evaluator.selection.summary import Summary
 from evaluator.selection.told import told_in
 from evaluator.selection.unranked import unranked
@@ -18,14 +19,12 @@ from evaluator.selection.votes.calibration import calibrations, counts
 from evaluator.selection.votes.contest import contest
 from evaluator.selection.votes.outcome import outcome
 from shared.config.schema import Config
-from shared.run_folder.averages import is_average, trained_to
+from shared.run_folder.averages import trained_to
 from shared.run_folder.metric_descriptions import Column, MetricDescriptions
 from shared.run_folder.phrase import Phrase, Unit, phrase
 from shared.run_folder.records.best import Advice, Best, Confirmation, Measured
 from shared.run_folder.records.contest import Agreement
 from shared.run_folder.records.evaluation_result import Anchors, EvaluationResult, Sample
-from shared.run_folder.records.interval import Interval
-from shared.run_folder.run_dir import step_name
 from shared.run_folder.votes import Votes
 from shared.statistics.paired import Estimate
 
@@ -104,13 +103,6 @@ def decide(evidence: Evidence, config: Config, ending: Ending) -> Verdict:
     return Verdict(found, advice, best)
 
 
-def interval(estimate: Estimate | None) -> Interval | None:
-    """As records hold it; None without an interval."""
-    if estimate is None or estimate.low is None or estimate.high is None:
-        return None
-    return Interval(delta=estimate.mean, low=estimate.low, high=estimate.high)
-
-
 def _samples(results: Mapping[int, EvaluationResult]) -> dict[int, tuple[Sample, ...]]:
     return {step: result.samples for step, result in results.items() if result.status == "ok"}
 
@@ -149,18 +141,17 @@ def _best(
         *(voted.reason_phrases if voted and not voted.moved else ()),
     )
     summaries = {summary.step: summary for summary in found.summaries}
-    shipped, latest = summaries[selection.step], found.snapshots[-1]
+    shipped = summaries[selection.step]
     warnings = (
         *_cautions(evidence, found, selection, confirmed, ending),
         *cautions.computed_in_two_ways(mixed),
         *calibration.remarks(judged),
         *cautions.never_computed(_blank_losses(found), evidence.evaluations[0].missing),
     )
-    return Best(
-        step=selection.step,
-        snapshot=f"{'averages' if is_average(selection.step) else 'snapshots'}/{step_name(selection.step)}",
-        reason=" ".join(map(str, sentences)),
-        reason_phrases=sentences,
+    return recorded(
+        found,
+        selection.step,
+        sentences,
         better_than_base=is_better,
         flagged=is_flagged,
         cautions=tuple(map(str, warnings)),
@@ -168,17 +159,9 @@ def _best(
         proven=proven,
         not_counted=_not_counted(mixed, judged),
         composite=interval(selection.composite),
-        metrics=dict(shipped.means),
-        deltas={metric: within for metric, delta in selection.deltas.items() if (within := interval(delta))},
-        num_evaluated=selection.num_evaluated,
-        passed_over={step: str(reason) for step, reason in selection.objections.items()},
-        objections=selection.objections,
         indistinguishable=selection.indistinguishable,
         anchors=_anchors(evidence, summaries[0]),
         skill={loss: within for loss, skill in shipped.skills.items() if (within := _measured(skill))},
-        signals=shipped.signals,
-        latest_step=latest.step,
-        latest_signals=latest.signals,
         advice=advice,
         finalists=finalists if ending.confirms else (),
         confirmation=final,
