@@ -11,7 +11,7 @@ from dashboard.components.state_line import Fact, evaluators_fact
 from dashboard.data.drawings import drawings_html
 from dashboard.data.reader import RunReader
 from dashboard.panels import act, refreshed
-from dashboard.server.control import BY
+from dashboard.server.posts.control import BY
 from dashboard.text.language import say
 from dashboard.text.verbatim import verbatim
 from shared.run_folder import requests

@@ -20,8 +20,8 @@ from dashboard.panels import act, refreshed
 from dashboard.panels.evaluate_now import requests_panel
 from dashboard.panels.notes import show_notes
 from dashboard.panels.waiting import wait_for_training
-from dashboard.server import exports
 from dashboard.server.files import download_url
+from dashboard.server.jobs import exports
 from dashboard.text import language
 from dashboard.text.formatting import duration, size, zone_of
 from dashboard.text.language import say

@@ -12,15 +12,15 @@ from starlette.middleware import Middleware
 
 from dashboard.data.runs import runs_folder
 from dashboard.server.auth import Gate
-from dashboard.server.control import control_routes
 from dashboard.server.drawn import drawn_routes
 from dashboard.server.figures import figure_routes
 from dashboard.server.files import routes
 from dashboard.server.page import page_routes
-from dashboard.server.run_notes import run_note_routes
+from dashboard.server.posts.control import control_routes
+from dashboard.server.posts.run_notes import run_note_routes
+from dashboard.server.posts.votes import vote_routes
 from dashboard.server.screen import screen_routes
 from dashboard.server.scripts import script_routes
-from dashboard.server.votes import vote_routes
 from shared.config import access
 
 app = st.App(

@@ -21,8 +21,8 @@ from dashboard import report
 from dashboard.data.reader import RunReader
 from dashboard.data.runs import open_reader, run_lines
 from dashboard.data.versions import PARTS, is_live, version, versions
-from dashboard.server.exports import EXPORTS
-from dashboard.server.rechecks import RECHECKS
+from dashboard.server.jobs.exports import EXPORTS
+from dashboard.server.jobs.rechecks import RECHECKS
 from dashboard.story.cards import cards
 from dashboard.story.log import LEVELS, LINE_COUNTS, STARTS, log
 from dashboard.story.machine import machine

@@ -14,8 +14,8 @@ from typing import Any, Literal, TypeVar
 
 from dashboard.data import alert_texts
 from dashboard.data.reader import RunReader
-from dashboard.server.exports import Exports
-from dashboard.server.rechecks import Rechecks
+from dashboard.server.jobs.exports import Exports
+from dashboard.server.jobs.rechecks import Rechecks
 from dashboard.story.evidence import Evidence, gather
 from dashboard.story.filmstrip import Cell, filmstrip
 from dashboard.story.pictures import Pictures, pictures

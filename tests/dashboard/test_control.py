@@ -12,9 +12,9 @@ from starlette.testclient import TestClient
 
 from dashboard.data.reader import RunReader
 from dashboard.server.auth import Gate
-from dashboard.server.control import control_routes, obey
-from dashboard.server.exports import EXPORTS
-from dashboard.server.posts import RefusedError
+from dashboard.server.jobs.exports import EXPORTS
+from dashboard.server.posts.control import control_routes, obey
+from dashboard.server.posts.post import RefusedError
 from examples.fake_run.run import FakeRun
 from shared.config import access
 from shared.run_folder import requests

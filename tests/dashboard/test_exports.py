@@ -10,8 +10,8 @@ from types import SimpleNamespace
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from dashboard.server import exports
-from dashboard.server.exports import Exports, target_of
+from dashboard.server.jobs import exports
+from dashboard.server.jobs.exports import Exports, target_of
 from examples.fake_run.run import FakeRun
 from shared.run_folder.records.export_format import EARLIER_EXPORTS
 from tests.conftest import Warm, until

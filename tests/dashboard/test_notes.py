@@ -10,7 +10,7 @@ from streamlit.testing.v1 import AppTest
 
 from dashboard.data import notes
 from dashboard.data.notes import MAX_CHARACTERS, NoteConflictError, Notes, read_notes
-from dashboard.server.run_notes import run_note_routes
+from dashboard.server.posts.run_notes import run_note_routes
 from examples.fake_run.run import FakeRun
 from shared.errors import RunFolderError
 from tests.dashboard.test_pages import VIEWS, open_page, page

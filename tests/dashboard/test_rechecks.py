@@ -4,7 +4,7 @@ import time
 from datetime import UTC, datetime
 
 from dashboard.data.reader import RunReader
-from dashboard.server.rechecks import Rechecks
+from dashboard.server.jobs.rechecks import Rechecks
 from dashboard.story.screen import screen
 from evaluator.replay import replay
 from examples.fake_run.run import FakeRun

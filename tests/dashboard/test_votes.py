@@ -13,8 +13,8 @@ from starlette.testclient import TestClient
 
 from dashboard.data.reader import RunReader
 from dashboard.server.auth import Gate
-from dashboard.server.recounts import Recounts
-from dashboard.server.votes import vote_routes
+from dashboard.server.jobs.recounts import Recounts
+from dashboard.server.posts.votes import vote_routes
 from dashboard.story.screen import screen
 from dashboard.story.vote.next_pair import next_pairs
 from dashboard.story.vote.result import vote_result

@@ -14,9 +14,9 @@ from safetensors.torch import load
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from dashboard.server import exports
-from dashboard.server.exports import Exports, target_of
 from dashboard.server.files import download_url, routes
+from dashboard.server.jobs import exports
+from dashboard.server.jobs.exports import Exports, target_of
 from shared.run_folder.run_dir import RunDir
 from tests.conftest import Warm, until
 

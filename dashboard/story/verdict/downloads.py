@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Literal
 
 from dashboard.data.reader import RunReader
-from dashboard.server.exports import Exports, target_of
 from dashboard.server.files import download_url
+from dashboard.server.jobs.exports import Exports, target_of
 from dashboard.text.formatting import size
 from dashboard.text.language import say
 from shared.run_folder.records.export_format import ExportFormat

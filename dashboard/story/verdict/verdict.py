@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from dashboard.server.exports import Exports
-from dashboard.server.rechecks import Rechecks
+from dashboard.server.jobs.exports import Exports
+from dashboard.server.jobs.rechecks import Rechecks
 from dashboard.story.evidence import Evidence
 from dashboard.story.gains import num_lost, num_won
 from dashboard.story.progress.waiting import failed, not_evaluated, waiting

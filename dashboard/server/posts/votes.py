@@ -16,8 +16,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from dashboard.data.reader import RunReader
-from dashboard.server.posts import RefusedError, Told, post_route
-from dashboard.server.recounts import RECOUNTS
+from dashboard.server.jobs.recounts import RECOUNTS
+from dashboard.server.posts.post import RefusedError, Told, post_route
 from dashboard.server.screen import answer, reader_of
 from dashboard.story.vote.ballot import ballot, drawn_in
 from dashboard.story.vote.result import is_behind, vote_result

@@ -11,7 +11,7 @@ from starlette.routing import Route
 from dashboard.data import notes
 from dashboard.data.notes import NoteConflictError
 from dashboard.data.reader import RunReader
-from dashboard.server.posts import Told, post_route
+from dashboard.server.posts.post import Told, post_route
 from dashboard.server.screen import NO_STORE
 from dashboard.text.language import say
 

@@ -13,8 +13,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from dashboard.data.reader import RunReader
-from dashboard.server.exports import EXPORTS
-from dashboard.server.posts import RefusedError, Told, post_route
+from dashboard.server.jobs.exports import EXPORTS
+from dashboard.server.posts.post import RefusedError, Told, post_route
 from dashboard.server.screen import NO_STORE
 from dashboard.text.language import say
 from shared.run_folder import requests

@@ -1,0 +1,1 @@
+"""Programs that the server starts: exports, verdicts computed again."""

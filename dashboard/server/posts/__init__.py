@@ -1,0 +1,1 @@
+"""What a page sends to be done: requests to the programs, votes, notes."""
