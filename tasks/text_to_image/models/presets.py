@@ -12,6 +12,7 @@ with checkpointing); kohya_ss' LoRA guide (SDXL LoRA: at least 12 GB); SimpleTun
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -25,8 +26,6 @@ PICTURES_PER_UPDATE = 4
 USABLE = 0.9
 """Share of the nominal memory to plan with: a card of "16 GB" shows 14.7 to 16.0 GiB, and its screen takes some."""
 BF16_SINCE = (8, 0)
-CARDS = (8, 10, 12, 16, 24, 40, 80)
-"""The classes, in nominal GB, for which every family has a `Size`."""
 
 Quantization = Literal["none", "8bit", "4bit"]
 
@@ -74,10 +73,11 @@ def recommend(family: Family, gpu: Gpu | None, model: str = "") -> Preset:
         reason = "no usable GPU: small pictures, and patience"
         return Preset(f"{family.name} on CPU", reason, _choices(family, model, family.on_cpu, None))
     gibibytes = gpu.total_mib / 1024
-    gigabytes = card_class(gibibytes)
+    gigabytes = card_class(gibibytes, family.sizes)
     reason = f"{gpu.name} has {gibibytes:.1f} GiB: the class of {gigabytes} GB"
     if gibibytes < gigabytes * USABLE:
-        reason = f"{gpu.name} has {gibibytes:.1f} GiB, less than the smallest class, {gigabytes} GB: it may not fit"
+        needs = f"{family.title} needs a card of {gigabytes} GB"
+        reason = f"{gpu.name} has {gibibytes:.1f} GiB, and {needs}: it may not fit"
     choices = _choices(family, model, family.sizes[gigabytes], gigabytes, gpu.compute_capability)
     return Preset(f"{family.name} on {gigabytes} GB", reason, choices)
 
@@ -97,9 +97,9 @@ def describe(preset: Preset) -> str:
     return ", ".join(words)
 
 
-def card_class(vram_gib: float) -> int:
-    """Nominal GB of a card: the largest class of which it has nine tenths; the smallest one for anything less."""
-    return max((size for size in CARDS if vram_gib >= size * USABLE), default=CARDS[0])
+def card_class(vram_gib: float, classes: Collection[int]) -> int:
+    """The largest of these classes, in nominal GB, of which a card has nine tenths; the smallest for anything less."""
+    return max((size for size in classes if vram_gib >= size * USABLE), default=min(classes))
 
 
 def _choices(

@@ -78,8 +78,12 @@ def test_cards_are_told_by_what_their_driver_says(
     assert preset.choices["model.mixed_precision"].value == precision
 
 
-def test_a_card_below_the_smallest_class_is_told_that_it_may_not_do() -> None:
-    assert "may not fit" in presets.recommend(EVERY["sd1"], card(6.0)).reason
+def test_a_card_below_a_familys_smallest_class_is_told_that_it_may_not_do() -> None:
+    assert presets.recommend(EVERY["sd1"], card(6.0)).reason == (
+        "a card has 6.0 GiB, and SD 1.x needs a card of 8 GB: it may not fit"
+    )
+    assert presets.card_class(24, {40: 0, 80: 0}) == 40
+    assert presets.card_class(79.6, {40: 0, 80: 0}) == 80
 
 
 def test_sdxl_beside_its_evaluator_needs_24_gigabytes() -> None:
