@@ -54,7 +54,7 @@ def tiny_z_image(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A whole Z-Image in miniature."""
 
     def make(folder: Path) -> None:
-        from tests.tiny_z_image import build  # noqa: PLC0415
+        from tests.tiny_flow.z_image import build  # noqa: PLC0415
 
         build().save_pretrained(folder)
 

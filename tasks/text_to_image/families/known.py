@@ -1,11 +1,11 @@
-"""All families. To add one, add a file to this folder and a line here."""
+"""All families. To add one, add a file to this folder, or to `flow` if it learns by flow matching, and a line here."""
 
 from __future__ import annotations
 
 from tasks.text_to_image.families.family import Family
+from tasks.text_to_image.families.flow.z_image import ZImage
 from tasks.text_to_image.families.stable_diffusion import Pocket, StableDiffusion1, StableDiffusion2
 from tasks.text_to_image.families.stable_diffusion_xl import StableDiffusionXL
-from tasks.text_to_image.families.z_image import ZImage
 
 FAMILIES: dict[str, Family] = {
     family.name: family for family in (StableDiffusion1(), StableDiffusion2(), StableDiffusionXL(), ZImage())

@@ -43,5 +43,5 @@ def test_no_module_but_a_familys_own_names_a_family_or_a_denoiser(room: str) -> 
 
 
 def test_what_is_looked_for_is_found_in_the_familys_own_files() -> None:
-    found = {text for file in OWN.glob("*.py") for text in texts(file) if is_named(text)}
+    found = {text for file in OWN.rglob("*.py") for text in texts(file) if is_named(text)}
     assert found >= {"unet", "transformer", "z-image", "SDXL"}

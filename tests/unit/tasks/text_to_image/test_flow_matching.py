@@ -16,8 +16,8 @@ from shared.config.dumping import dump_config
 from shared.config.loading import load_config, parse_config
 from shared.config.schema import Config, TrainConfig
 from shared.errors import ConfigError
+from tasks.text_to_image.families.flow.z_image import ZImage
 from tasks.text_to_image.families.known import FAMILIES
-from tasks.text_to_image.families.z_image import ZImage
 from tasks.text_to_image.models import suitability
 from tasks.text_to_image.objectives.flow_matching import FlowMatching, Usual, resolution_shift, shifted
 

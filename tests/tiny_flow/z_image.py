@@ -1,4 +1,4 @@
-"""`python tests/tiny_z_image.py FOLDER`: a Z-Image in miniature with seeded random weights, for tests.
+"""`python tests/tiny_flow/z_image.py FOLDER`: a Z-Image in miniature with seeded random weights, for tests.
 
 All parts are of the true classes: Qwen3 with its tokenizer and chat template, the transformer, the VAE, the scheduler.
 """

@@ -31,7 +31,7 @@ from tasks.text_to_image.lora import lora
 from tasks.text_to_image.models import adaptable, base_model, lora_file, memory, precheck, presets, tokens
 from tasks.text_to_image.training.preparation import prepare
 from tests.conftest import create_run, tiny_config
-from tests.tiny_z_image import write_file
+from tests.tiny_flow.z_image import write_file
 from trainer.learner import Learner
 
 SECTIONS: dict[str, dict[str, object]] = {
