@@ -31,7 +31,8 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from tasks.text_to_image.families.unet import unet_work
 from tasks.text_to_image.models.base_model import POCKET_STABLE_DIFFUSION
-from tests.true_shapes import UNETS, VAE
+from tests.true_shapes import UNETS
+from tests.true_vae import VAE
 
 GIB = 2**30
 Case = tuple[str, int, int]

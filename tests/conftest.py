@@ -50,15 +50,18 @@ def tiny_model(tiny_models: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny_z_image(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A whole Z-Image in miniature."""
+def tiny_flow(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The folder of a flow family's miniature, by the family's name."""
 
-    def make(folder: Path) -> None:
-        from tests.tiny_flow.z_image import build  # noqa: PLC0415
+    def folder_of(family: str) -> Path:
+        def make(folder: Path) -> None:
+            from tests.tiny_flow import MINIATURES  # noqa: PLC0415
 
-        build().save_pretrained(folder)
+            MINIATURES[family].build().save_pretrained(folder)
 
-    return made_once(tmp_path_factory, "z-image", make)
+        return made_once(tmp_path_factory, family, make)
+
+    return folder_of
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""The shapes of the true SD 1.5, SD 2.1, SDXL and Z-Image, from their architectures: no weights, no files."""
+"""The shapes of true base models, from their architectures: no weights, no files."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import functools
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel, ZImageTransformer2DModel
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, Qwen3Config, Qwen3Model
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 from tasks.text_to_image.families.known import FAMILIES
 from tasks.text_to_image.models.memory import ModelShapes
 from tasks.text_to_image.models.weights_header import Tensors, TensorShape
+from tests.tiny_flow import MINIATURES
+from tests.true_vae import VAE
 
 UNETS: dict[str, dict[str, Any]] = {
     "sd1": {"cross_attention_dim": 768, "attention_head_dim": 8},
@@ -29,51 +31,27 @@ UNETS: dict[str, dict[str, Any]] = {
         "projection_class_embeddings_input_dim": 2816,
     },
 }
-VAE: dict[str, Any] = {
-    "block_out_channels": (128, 256, 512, 512),
-    "layers_per_block": 2,
-    "down_block_types": ("DownEncoderBlock2D",) * 4,
-    "up_block_types": ("UpDecoderBlock2D",) * 4,
-}
 VIT_L = {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12}
 VIT_H = {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 23, "num_attention_heads": 16}
 VIT_G = {"hidden_size": 1280, "intermediate_size": 5120, "num_hidden_layers": 32, "num_attention_heads": 20}
-QWEN3_4B = {
-    "hidden_size": 2560,
-    "intermediate_size": 9728,
-    "num_hidden_layers": 36,
-    "vocab_size": 151_936,
-    "num_attention_heads": 32,
-    "num_key_value_heads": 8,
-    "head_dim": 128,
-}
 
 
 @functools.cache
 def true_shapes(family: str) -> ModelShapes:
     """As `memory.read_shapes` would read them from the published files."""
     with torch.device("meta"):
-        if family == "z-image":
-            return _z_image()
-        unet = UNet2DConditionModel(**UNETS[family])
-        modules: dict[str, torch.nn.Module] = {"unet": unet, "vae": AutoencoderKL(**VAE)}
-        modules["text_encoder"] = CLIPTextModel(CLIPTextConfig(**(VIT_H if family == "sd2" else VIT_L)))
-        if family == "sdxl":
-            modules["text_encoder_2"] = CLIPTextModelWithProjection(CLIPTextConfig(**VIT_G, projection_dim=1280))
-    return ModelShapes(
-        FAMILIES[family], {name: _tensors(module) for name, module in modules.items()}, dict(unet.config)
-    )
-
-
-def _z_image() -> ModelShapes:
-    transformer = ZImageTransformer2DModel()
-    modules = {
-        "transformer": transformer,
-        "vae": AutoencoderKL(**VAE, latent_channels=16),
-        "text_encoder": Qwen3Model(Qwen3Config(**QWEN3_4B)),
-    }
+        modules = MINIATURES[family].true_parts() if family in MINIATURES else _stable_diffusion(family)
+    denoiser: Any = modules[FAMILIES[family].denoiser]
     tensors = {name: _tensors(module) for name, module in modules.items()}
-    return ModelShapes(FAMILIES["z-image"], tensors, dict(transformer.config))
+    return ModelShapes(FAMILIES[family], tensors, dict(denoiser.config))
+
+
+def _stable_diffusion(family: str) -> dict[str, torch.nn.Module]:
+    modules: dict[str, torch.nn.Module] = {"unet": UNet2DConditionModel(**UNETS[family]), "vae": AutoencoderKL(**VAE)}
+    modules["text_encoder"] = CLIPTextModel(CLIPTextConfig(**(VIT_H if family == "sd2" else VIT_L)))
+    if family == "sdxl":
+        modules["text_encoder_2"] = CLIPTextModelWithProjection(CLIPTextConfig(**VIT_G, projection_dim=1280))
+    return modules
 
 
 def _tensors(module: torch.nn.Module) -> Tensors:

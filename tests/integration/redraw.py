@@ -1,6 +1,6 @@
 """`python redraw.py MODEL SNAPSHOT RESULT OUT [GUIDANCE]`: the first batch of a result, drawn by plain diffusers.
 
-GUIDANCE: as the pipeline counts it, where that is not as `evaluation.guidance_scale` does.
+GUIDANCE: arguments of the pipeline as JSON, where it does not count as `evaluation.guidance_scale` does.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ pictures = pipeline(
     prompt=[sample["prompt"] for sample in batch],
     generator=[torch.Generator().manual_seed(sample["seed"]) for sample in batch],
     num_inference_steps=settings["num_inference_steps"],
-    guidance_scale=float(sys.argv[5]) if len(sys.argv) > 5 else settings["guidance_scale"],
+    **(json.loads(sys.argv[5]) if len(sys.argv) > 5 else {"guidance_scale": settings["guidance_scale"]}),
     width=width,
     height=height,
 ).images

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import signal
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,9 +17,8 @@ from shared.run_folder.tables import read_rows
 from tasks.text_to_image import export
 from tasks.text_to_image.lora.lora import LORA_FILE
 from tests.conftest import Warm, check, create_run, tiny_config
+from tests.tiny_flow import MINIATURES
 
-GUIDANCE = {"z-image": 2.0}
-"""`evaluation.guidance_scale` of 3 as each pipeline counts it."""
 SECTIONS: dict[str, dict[str, object]] = {
     "lora": {"rank": 2, "lora_alpha": 3, "dropout": 0.25},
     "train": {"learning_rate": 1e-2, "snapshot_steps": 3, "validation_steps": 3, "timestep_shift": "resolution"},
@@ -47,18 +48,19 @@ class Trained:
     run: RunDir
     untouched: RunDir
     model: Path
-    guidance: float
+    guidance: Mapping[str, float]
     log: str
 
 
-@pytest.fixture(scope="module", params=GUIDANCE)
+@pytest.fixture(scope="module", params=MINIATURES)
 def trained(
     request: pytest.FixtureRequest,
     warm: Warm,
     tmp_path_factory: pytest.TempPathFactory,
     pictures: Path,
+    tiny_flow: Callable[[str], Path],
 ) -> Trained:
-    model: Path = request.getfixturevalue(f"tiny_{request.param.replace('-', '_')}")
+    model = tiny_flow(request.param)
     folder = tmp_path_factory.mktemp("flow")
     sections = {**SECTIONS, "data": {"cache_dir": str(folder / "cache")}}
     runs = [create_run(tiny_config(folder / place, "run", model, pictures, sections)) for place in ("killed", "whole")]
@@ -66,7 +68,7 @@ def trained(
     resumed = warm.run("trainer", runs[0].path, prelude=NEVER_LOADS_TEXT_ENCODERS)
     warm.run("trainer", runs[1].path, prelude=NEVER_LOADS_TEXT_ENCODERS)
     warm.run("evaluator", runs[0].path, "--once")
-    return Trained(runs[0], runs[1], model, GUIDANCE[request.param], resumed.stderr())
+    return Trained(runs[0], runs[1], model, MINIATURES[request.param].guidance, resumed.stderr())
 
 
 def test_killed_and_resumed_it_ends_bit_for_bit_like_an_untouched_run(trained: Trained) -> None:
@@ -111,7 +113,7 @@ def test_what_is_shipped_draws_the_evaluated_pictures_in_plain_diffusers(
         out = tmp_path / file.stem
         out.mkdir()
         result = trained.run.evaluation(6) / "result.json"
-        warm.run("tests.integration.redraw", trained.model, file, result, out, trained.guidance)
+        warm.run("tests.integration.redraw", trained.model, file, result, out, json.dumps(dict(trained.guidance)))
         redrawn = {path.name: path for path in sorted(out.glob("*.png"))}
         evaluated = drawn(trained, 6)
         assert redrawn

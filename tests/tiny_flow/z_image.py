@@ -1,11 +1,7 @@
-"""`python tests/tiny_flow/z_image.py FOLDER`: a Z-Image in miniature with seeded random weights, for tests.
-
-All parts are of the true classes: Qwen3 with its tokenizer and chat template, the transformer, the VAE, the scheduler.
-"""
+"""Z-Image in miniature: Qwen3 with its chat template, the transformer, the VAE and the scheduler."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +11,18 @@ from safetensors.torch import save_file
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import Qwen2Tokenizer, Qwen3Config, Qwen3Model
 
+from tests.true_vae import VAE
+
 WIDTH = 32
+QWEN3_4B = {
+    "hidden_size": 2560,
+    "intermediate_size": 9728,
+    "num_hidden_layers": 36,
+    "vocab_size": 151_936,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+    "head_dim": 128,
+}
 HEADER = {"modelspec.architecture": "Z-Image", "modelspec.prediction_type": "flow"}
 CHAT = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
@@ -58,6 +65,15 @@ def build() -> ZImagePipeline:
     return ZImagePipeline(scheduler, vae, text_encoder, tokenizer, transformer)
 
 
+def true_parts() -> dict[str, torch.nn.Module]:
+    """In their true sizes."""
+    return {
+        "transformer": ZImageTransformer2DModel(),
+        "vae": AutoencoderKL(**VAE, latent_channels=16),
+        "text_encoder": Qwen3Model(Qwen3Config(**QWEN3_4B)),
+    }
+
+
 def write_file(pipeline: Any, path: Path) -> None:
     """Its transformer as one file with the authors' names, as the world trades them."""
     tensors = dict(pipeline.transformer.state_dict())
@@ -83,7 +99,3 @@ def _tokenizer() -> Qwen2Tokenizer:
     tokenizer = Qwen2Tokenizer(vocab=vocab, merges=[], extra_special_tokens=special[1:], model_max_length=512)
     tokenizer.chat_template = CHAT
     return tokenizer
-
-
-if __name__ == "__main__":
-    build().save_pretrained(Path(sys.argv[1]))

@@ -13,39 +13,22 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from shared.errors import ModelError
-from tasks.text_to_image.families.family import Family
-from tasks.text_to_image.models.pipeline_folder import read_json
+from tasks.text_to_image.families.flow.flow_family import FILE_PREFIX, FlowFamily, require_plain_weights
 from tasks.text_to_image.models.presets import Size
 from tasks.text_to_image.models.weights_header import Tensors, TensorShape
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from shared.config.schema import EvaluationConfig, ModelConfig
     from tasks.text_to_image.families.model import Conditioning, Model
     from tasks.text_to_image.models.lora_file import Module
-    from tasks.text_to_image.models.memory import ModelShapes
-    from tasks.text_to_image.objectives.objective import Objective
 
 ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
 FEED_FORWARD = ("feed_forward.w1", "feed_forward.w2", "feed_forward.w3")
 MODULATION = ("adaLN_modulation.0",)
-SCHEDULER = "FlowMatchEulerDiscreteScheduler"
 MAX_TOKENS, TEMPLATE_TOKENS = 512, 8
 """Of a prompt in the chat template of Qwen3, and of the template alone."""
-PATCH = 2
-"""Latents along one side of a token."""
-TRAINING_BYTES = {True: (2, 88), False: (68, 149)}
-"""Checkpointing → bytes per token and channel in bf16: of each block, and once. Measured by fake runs of the true
-blocks: benchmarks/flow_activations_fake_202611.md."""
-DRAWING_BYTES = 32
-"""Likewise without gradients, once."""
-DISTILLED = re.compile("turbo", re.IGNORECASE)
-FILE_PREFIX = "model.diffusion_model."
 FIRST_MODULATION = "layers.0.adaLN_modulation.0.weight"
-SCALES = re.compile(r".*(scale_weight|weight_scale|scaled_fp8|comfy_quant)")
-"""Tensors beside weights in 8 bits, which diffusers does not apply."""
 FILE_NAMES = (
     (re.compile(r"^x_embedder\."), "all_x_embedder.2-1."),
     (re.compile(r"^final_layer\."), "all_final_layer.2-1."),
@@ -55,23 +38,19 @@ FILE_NAMES = (
 """The authors' names of modules in single files, and diffusers'."""
 
 
-class ZImage(Family):
+class ZImage(FlowFamily):
     """Z-Image and Z-Image-Turbo."""
 
     name, title = "z-image", "Z-Image"
-    kind = "flow"
     pipeline_class = "ZImagePipeline"
-    denoiser, text_encoders = "transformer", ("text_encoder",)
-    encoders_stay = False
-    file_parts = {FILE_PREFIX: denoiser}
-    completed_by = "Tongyi-MAI/Z-Image"
-    normalizations = frozenset({"shift_factor"})
-    architectures = {"flow": "Z-Image"}
+    completed_by = undistilled = "Tongyi-MAI/Z-Image"
+    distilled, distilled_steps = re.compile("turbo", re.IGNORECASE), 8
+    architectures, base_version = {"flow": "Z-Image"}, "zimage"
     implementation = "https://github.com/Tongyi-MAI/Z-Image"
     header_name = hub_name = r"z[-_]?image"
     fixed_layer = "its last layer but one"
-    text_window = MAX_TOKENS - TEMPLATE_TOKENS
-    overflows_in_fp16 = True
+    max_tokens, text_window = MAX_TOKENS, MAX_TOKENS - TEMPLATE_TOKENS
+    usual = ("logit_normal", 2.0)  # as musubi-tuner's guide for Z-Image
     presets = {
         "attention": ATTENTION,
         "transformer": (*ATTENTION, *FEED_FORWARD),
@@ -79,9 +58,8 @@ class ZImage(Family):
         "all-linear": (*ATTENTION, *FEED_FORWARD, *MODULATION),
     }
     exclude_modules = r"all_final_layer\..*"  # its adaLN_modulation.0 is no matrix
-    samplers = ("own",)
-    described = {"dim": 3840, "n_layers": 30, "n_refiner_layers": 2, "all_patch_size": (PATCH,), "in_channels": 16}
-    resolution = 1024
+    described = {"dim": 3840, "n_layers": 30, "n_refiner_layers": 2, "in_channels": 16}
+    training_bytes, drawing_bytes = {True: (2, 88), False: (68, 149)}, 32
     # GB         batch  checkpointing  rank  pictures drawn at once
     sizes = {
         8: Size(1, True, 16, 0, "4bit"),
@@ -95,7 +73,7 @@ class ZImage(Family):
     on_cpu = Size(1, True, 8, 1, resolution=512)
 
     def drawing_settings(self, model: str) -> Mapping[str, tuple[Any, str]]:
-        if DISTILLED.search(Path(model).name):
+        if self.is_distilled(model):
             return {
                 "evaluation.num_inference_steps": (8, "the distilled model's own number"),
                 "evaluation.guidance_scale": (1.0, "the distilled model draws without guidance"),
@@ -105,27 +83,11 @@ class ZImage(Family):
             "evaluation.guidance_scale": (5.0, "its authors recommend 3 to 5, counted from 0: 4 to 6 here"),
         }
 
-    def caution(self, model: str, settings: EvaluationConfig) -> str | None:
-        if not DISTILLED.search(Path(model).name):
-            return None
-        text = (
-            f"{Path(model).name} is distilled to draw in 8 steps without guidance, and training undoes this little by "
-            f"little: train {self.completed_by} and draw with the distilled model (evaluation.model), or train for few "
-            "steps"
-        )
-        if settings.model is None and settings.guidance_scale != 1:
-            text += f"; evaluation.guidance_scale is {settings.guidance_scale:g}, and should be 1 for this model"
-        return text
-
     def recognises_file(self, tensors: Tensors, file: Path) -> bool:
         names = {name.removeprefix(FILE_PREFIX) for name in tensors}
         if FIRST_MODULATION not in names:
             return False
-        if any(map(SCALES.fullmatch, names)):
-            raise ModelError(
-                f"{file} holds weights in 8 bits with scales of their own, which cannot be trained",
-                "choose the file in bf16; model.quantization makes a diffusers folder smaller while it is trained",
-            )
+        require_plain_weights(tensors, file)
         return True
 
     def tensors_of_file(self, tensors: Tensors) -> dict[str, Tensors]:
@@ -145,40 +107,11 @@ class ZImage(Family):
     def recognises_lora(self, modules: Mapping[str, Module]) -> bool:
         return any(re.match(rf"{self.denoiser}\.(layers|\w+_refiner)\.\d+\.attention\.", name) for name in modules)
 
-    def require_trainable(self, folder: Path) -> None:
-        scheduler = read_json(folder / "scheduler" / "scheduler_config.json").get("_class_name")
-        if scheduler != SCHEDULER:
-            raise ModelError(
-                f"{folder} has the noise schedule of {scheduler}, which cannot be trained",
-                f"choose a model with a {SCHEDULER}, as {self.completed_by}",
-            )
+    def width(self, denoiser: Mapping[str, Any]) -> int:
+        return denoiser["dim"]
 
-    def size_multiple(self, denoiser: Mapping[str, Any], vae: Mapping[str, Any]) -> int:
-        return 2 ** (len(vae["block_out_channels"]) - 1) * denoiser["all_patch_size"][0]
-
-    def size_multiple_of_file(self, tensors: Tensors) -> int | None:
-        """All of them use one VAE, of factor 8."""
-        return 8 * PATCH
-
-    def activation_bytes(
-        self, model: ModelShapes, batch: int, resolution: int, *, half: bool, checkpointing: bool
-    ) -> float:
-        of_block, once = TRAINING_BYTES[checkpointing]
-        kept = of_block * model.denoiser["n_layers"] + once
-        return batch * _tokens(model, resolution) * model.denoiser["dim"] * kept * (1 if half else 2)
-
-    def denoising_bytes(self, model: ModelShapes, resolution: int) -> float:
-        return _tokens(model, resolution) * model.denoiser["dim"] * DRAWING_BYTES
-
-    def objective(
-        self, pipeline: Any, file: Path | None, settings: ModelConfig, *, zero_terminal_snr: bool
-    ) -> tuple[Objective, tuple[str, ...]]:
-        """Flow matching; σ as musubi-tuner's guide for Z-Image draws it: logit-normal, shifted by 2."""
-        from tasks.text_to_image.objectives.flow_matching import FlowMatching, Usual
-
-        if pipeline.vae.config.get("shift_factor") is None:  # the pipeline adds it to latents, whatever it is
-            pipeline.vae.register_to_config(shift_factor=0.0)
-        return FlowMatching(pipeline.scheduler.config, Usual("logit_normal", 2.0), PATCH), ()
+    def blocks(self, denoiser: Mapping[str, Any]) -> tuple[int, ...]:
+        return (denoiser["n_layers"],)
 
     def encode_captions(self, model: Model, captions: list[str]) -> Conditioning:
         """Padded with zeros to the longest: `lengths` (B,) says how much of `hidden_states` (B, L, D) is text.
@@ -238,21 +171,6 @@ class ZImage(Family):
     def guidance_arguments(self, scale: float) -> dict[str, Any]:
         """Its pipeline counts from 0: 0 is no guidance."""
         return {"guidance_scale": scale - 1}
-
-    def header(self, predicted: str) -> dict[str, str]:
-        return {"modelspec.architecture": f"{self.architectures[predicted]}/lora", "ss_base_model_version": "zimage"}
-
-    def exported(self, weights: dict[str, Tensor], scales: dict[str, float]) -> dict[str, Tensor]:
-        """diffusers' names, which ComfyUI maps too, at scale 1: the scale is multiplied into B."""
-        found = dict(weights)
-        for module, scale in scales.items():
-            found[f"{module}.lora_B.weight"] = weights[f"{module}.lora_B.weight"] * scale
-        return found
-
-
-def _tokens(model: ModelShapes, resolution: int) -> float:
-    """Of a square picture and the longest caption."""
-    return (resolution / model.vae_factor / PATCH) ** 2 + MAX_TOKENS
 
 
 def _listed(conditioning: Conditioning) -> list[Tensor]:

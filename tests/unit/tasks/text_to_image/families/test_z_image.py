@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +47,8 @@ FAMILY = FAMILIES["z-image"]
 
 
 @pytest.fixture(scope="module")
-def folder(tiny_z_image: Path) -> Path:
-    return tiny_z_image
+def folder(tiny_flow: Callable[[str], Path]) -> Path:
+    return tiny_flow("z-image")
 
 
 @pytest.fixture(scope="module")

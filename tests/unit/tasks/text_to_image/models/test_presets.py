@@ -42,9 +42,7 @@ def test_trainer_and_evaluator_fit_the_card_by_our_estimate(family: str, gigabyt
     assert needed <= presets.USABLE * gigabytes * GIB
 
 
-@pytest.mark.parametrize(
-    ("family", "gigabytes"), [*ROWS, ("pocket", None), ("sd1", None), ("sd2", None), ("sdxl", None), ("z-image", None)]
-)
+@pytest.mark.parametrize(("family", "gigabytes"), [*ROWS, *((name, None) for name in EVERY)])
 def test_every_preset_loads_trains_on_four_pictures_an_update_and_gives_reasons(
     family: str, gigabytes: int | None
 ) -> None:

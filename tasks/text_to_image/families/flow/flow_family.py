@@ -1,0 +1,150 @@
+"""What families share that learn by flow matching: a transformer on patches of latents, text encoders that leave.
+
+Shapes: as in `family`.
+"""
+
+from __future__ import annotations
+
+import re
+from abc import abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from shared.errors import ModelError
+from tasks.text_to_image.families.family import Family
+from tasks.text_to_image.models.pipeline_folder import read_json
+from tasks.text_to_image.models.weights_header import Tensors
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from shared.config.schema import EvaluationConfig, ModelConfig
+    from tasks.text_to_image.models.memory import ModelShapes
+    from tasks.text_to_image.objectives.objective import Objective
+
+SCHEDULER = "FlowMatchEulerDiscreteScheduler"
+FILE_PREFIX = "model.diffusion_model."
+"""Before the names in single files of a transformer; some files leave it out."""
+SCALES = re.compile(r".*(scale_weight|weight_scale|scaled_fp8|comfy_quant)")
+"""Tensors beside weights in 8 bits, which diffusers does not apply."""
+
+
+class FlowFamily(Family):
+    """A family whose denoiser is a transformer that learns by flow matching."""
+
+    kind = "flow"
+    denoiser, text_encoders = "transformer", ("text_encoder",)
+    encoders_stay = False
+    normalizations = frozenset({"shift_factor"})
+    overflows_in_fp16 = True
+    samplers = ("own",)
+    file_parts = {FILE_PREFIX: denoiser}
+    resolution = 1024
+
+    base_version: ClassVar[str]
+    """`ss_base_model_version`: kohya's name of the family."""
+    patch: ClassVar[int] = 2
+    """Latents along one side of a token."""
+    usual: ClassVar[tuple[Literal["uniform", "logit_normal", "mode"], float | Literal["resolution"]]]
+    """What `auto` means for `train.timestep_sampling` and `train.timestep_shift`; say who recommends it."""
+    max_tokens: ClassVar[int]
+    """Of a caption, at most, as the denoiser sees it."""
+
+    distilled: ClassVar[re.Pattern[str] | None] = None
+    """Found in the names of models that are distilled to draw in few steps."""
+    distilled_steps: ClassVar[int]
+    undistilled: ClassVar[str]
+    """The hub id of a model to train instead of a distilled one."""
+
+    training_bytes: ClassVar[Mapping[bool, tuple[int, ...]]]
+    """Checkpointing → bytes per token and channel in bf16: of a block of each kind in `blocks`, and once. Measured by
+    fake runs of the true blocks: benchmarks/flow_activations.py."""
+    drawing_bytes: ClassVar[int]
+    """Likewise without gradients, once."""
+
+    def is_distilled(self, model: str) -> bool:
+        """Whether a path or hub id names a model that is distilled to draw in few steps."""
+        return bool(self.distilled and self.distilled.search(Path(model).name))
+
+    def caution(self, model: str, settings: EvaluationConfig) -> str | None:
+        if not self.is_distilled(model):
+            return None
+        text = (
+            f"{Path(model).name} is distilled to draw in {self.distilled_steps} steps without guidance, and training "
+            f"undoes this little by little: train {self.undistilled} and draw with the distilled model "
+            "(evaluation.model), or train for few steps"
+        )
+        if settings.model is None and settings.guidance_scale != 1:
+            text += f"; evaluation.guidance_scale is {settings.guidance_scale:g}, and should be 1 for this model"
+        return text
+
+    def require_trainable(self, folder: Path) -> None:
+        scheduler = read_json(folder / "scheduler" / "scheduler_config.json").get("_class_name")
+        if scheduler != SCHEDULER:
+            raise ModelError(
+                f"{folder} has the noise schedule of {scheduler}, which cannot be trained",
+                f"choose a model with a {SCHEDULER}" + (f", as {self.completed_by}" if self.completed_by else ""),
+            )
+
+    def size_multiple(self, denoiser: Mapping[str, Any], vae: Mapping[str, Any]) -> int:
+        return 2 ** (len(vae["block_out_channels"]) - 1) * self.patch
+
+    def size_multiple_of_file(self, tensors: Tensors) -> int | None:
+        """All of them use one VAE, of factor 8."""
+        return 8 * self.patch
+
+    @abstractmethod
+    def width(self, denoiser: Mapping[str, Any]) -> int:
+        """Channels of a token. denoiser: its configuration."""
+
+    @abstractmethod
+    def blocks(self, denoiser: Mapping[str, Any]) -> tuple[int, ...]:
+        """The number of blocks of each kind that `training_bytes` counts."""
+
+    def activation_bytes(
+        self, model: ModelShapes, batch: int, resolution: int, *, half: bool, checkpointing: bool
+    ) -> float:
+        *of_blocks, once = self.training_bytes[checkpointing]
+        counts = self.blocks(model.denoiser)
+        kept = sum(number * count for number, count in zip(of_blocks, counts, strict=True)) + once
+        return batch * self._tokens(model, resolution) * self.width(model.denoiser) * kept * (1 if half else 2)
+
+    def denoising_bytes(self, model: ModelShapes, resolution: int) -> float:
+        return self._tokens(model, resolution) * self.width(model.denoiser) * self.drawing_bytes
+
+    def _tokens(self, model: ModelShapes, resolution: int) -> float:
+        """Of a square picture and the longest caption."""
+        return (resolution / model.vae_factor / self.patch) ** 2 + self.max_tokens
+
+    def objective(
+        self, pipeline: Any, file: Path | None, settings: ModelConfig, *, zero_terminal_snr: bool
+    ) -> tuple[Objective, tuple[str, ...]]:
+        from tasks.text_to_image.objectives.flow_matching import FlowMatching, Usual
+
+        vae = pipeline.vae.config
+        if "shift_factor" in vae and vae["shift_factor"] is None:  # pipelines add it to latents, whatever it is
+            pipeline.vae.register_to_config(shift_factor=0.0)
+        return FlowMatching(pipeline.scheduler.config, Usual(*self.usual), self.patch), ()
+
+    def header(self, predicted: str) -> dict[str, str]:
+        return {
+            "modelspec.architecture": f"{self.architectures[predicted]}/lora",
+            "ss_base_model_version": self.base_version,
+        }
+
+    def exported(self, weights: dict[str, Tensor], scales: dict[str, float]) -> dict[str, Tensor]:
+        """diffusers' names, which ComfyUI maps too, at scale 1: the scale is multiplied into B."""
+        found = dict(weights)
+        for module, scale in scales.items():
+            found[f"{module}.lora_B.weight"] = weights[f"{module}.lora_B.weight"] * scale
+        return found
+
+
+def require_plain_weights(tensors: Tensors, file: Path) -> None:
+    """Raises ModelError where weights in 8 bits have scales beside them. tensors: of a single file."""
+    if any(map(SCALES.fullmatch, tensors)):
+        raise ModelError(
+            f"{file} holds weights in 8 bits with scales of their own, which cannot be trained",
+            "choose the file in bf16; model.quantization makes a diffusers folder smaller while it is trained",
+        )
