@@ -30,11 +30,12 @@ class EncoderFiles:
 
     def load(self) -> dict[str, nn.Module]:
         """Frozen, on the CPU, by the pipeline's names."""
-        others = {part: None for part in self.family.parts if part not in self.family.text_encoders}
+        others: dict[str, None] = {part: None for part in self.family.parts if part not in self.family.text_encoders}
         kind: Any = getattr(diffusers, self.family.pipeline_class)
         arguments: dict[str, Any] = {"variant": self.variant, "dtype": self.dtype, "use_safetensors": True}
-        pipeline = kind.from_pretrained(self.folder, **arguments, **others)
+        pipeline = kind.from_pretrained(self.folder, **arguments, **others | self.family.absent(self.folder))
         encoders = {name: getattr(pipeline, name) for name in self.family.text_encoders}
+        encoders = {name: encoder for name, encoder in encoders.items() if encoder is not None}
         for encoder in encoders.values():
             encoder.requires_grad_(False)
         return encoders

@@ -55,6 +55,8 @@ class Family(ABC):
     """A regular expression for hub ids, in lower case; used before the model is downloaded."""
     header_name: ClassVar[str]
     """A regular expression for the start of this family's names in file headers, in lower case."""
+    optional_parts: ClassVar[frozenset[str]] = frozenset()
+    """Parts without which the pipeline works."""
     pipeline_arguments: ClassVar[Mapping[str, Any]] = {}
     """Arguments for loading the pipeline, besides precision and location."""
     normalizations: ClassVar[frozenset[str]]
@@ -69,6 +71,8 @@ class Family(ABC):
     text_window: ClassVar[int | None] = None
     """Tokens of a caption that are encoded, in one pass, by a tokenizer of the family's own; None: the text encoders
     are CLIPs, which take the tokenizer's maximum per pass."""
+    window_tokenizer: ClassVar[str] = "tokenizer"
+    """The pipeline's name of the tokenizer that `text_window` counts in; without it only the CLIPs read a caption."""
     same_vocabulary: ClassVar[tuple[str, ...]] = ()
     """Hub ids whose tokenizer counts as this family's: one of them may be on this machine where the model's is not."""
     overflows_in_fp16: ClassVar[bool] = False
@@ -81,8 +85,6 @@ class Family(ABC):
 
     presets: ClassVar[Mapping[str, tuple[str, ...]]] = targets.PRESETS
     """Preset of `lora.target_modules` → ends of module names."""
-    exclude_modules: ClassVar[str | None] = None
-    """A regular expression for modules of the denoiser that never get an adapter, such as those without a gradient."""
     samplers: ClassVar[Collection[str] | None] = None
     """Values of `evaluation.scheduler` that can sample with models of this family; None: all."""
     resolution: ClassVar[int]
@@ -109,6 +111,10 @@ class Family(ABC):
     def weighted_parts(self) -> tuple[str, ...]:
         """The parts that have weights."""
         return (self.denoiser, "vae", *self.text_encoders)
+
+    def absent(self, folder: Path) -> dict[str, None]:
+        """The optional parts that a folder lacks, as arguments for loading it."""
+        return {part: None for part in self.parts if part in self.optional_parts and not (folder / part).is_dir()}
 
     # Recognition: the kind of a model, from its files and its parts.
 
@@ -185,6 +191,13 @@ class Family(ABC):
         linear_projections: whether transformer blocks project with linear layers instead of convolutions.
         """
         return targets.resolve(targets.translated(names, self.presets), linear_projections=linear_projections)
+
+    def exclude_modules(self, denoiser: Mapping[str, Any]) -> str | None:
+        """A regular expression for the names of modules that never get an adapter, such as those without a gradient.
+
+        denoiser: its configuration.
+        """
+        return None
 
     def projects_linearly(self, denoiser: Mapping[str, Any] | None) -> bool:
         """Whether this denoiser's transformer blocks project with linear layers. None: that of a single file."""

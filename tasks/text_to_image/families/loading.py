@@ -193,7 +193,7 @@ def _load(
     arguments["variant"] = variant = _variant(location, where, family)
     encoder_files = None
     if not family.encoders_stay:
-        arguments |= dict.fromkeys(family.text_encoders)
+        arguments |= dict.fromkeys(family.text_encoders) | family.absent(Path(location))
         encoder_files = EncoderFiles(family, Path(location), variant, DTYPES[precision])
     revision = settings.revision if location == resolve(settings.path) else None
     return kind.from_pretrained(location, revision=revision, **arguments), encoder_files

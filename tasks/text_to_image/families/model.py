@@ -211,11 +211,12 @@ class Model:
 
     def token_lengths(self, captions: Iterable[str]) -> Lengths:
         """The number of tokens of each caption, including those that are cut off."""
-        tokenizer = self.pipeline.tokenizer
+        window, own = self.family.text_window, getattr(self.pipeline, self.family.window_tokenizer, None)
+        tokenizer = self.pipeline.tokenizer if own is None else own
         counts = [len(tokenizer(caption, add_special_tokens=False, verbose=False).input_ids) for caption in captions]
-        if self.family.text_window:
-            return Lengths(tuple(counts), self.family.text_window, ())
-        return Lengths(tuple(counts), tokenizer.model_max_length - 2)
+        if window is None:
+            return Lengths(tuple(counts), tokenizer.model_max_length - 2)
+        return Lengths(tuple(counts), tokenizer.model_max_length - 2 if own is None else window, ())
 
 
 def _has_room(device: torch.device, modules: Iterable[nn.Module]) -> bool:

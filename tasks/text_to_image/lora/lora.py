@@ -50,9 +50,9 @@ def attach(parts: dict[str, nn.Module], settings: schema.LoraConfig, family: Fam
             exclude = _last_layers(part, unread) if unread else None
             _attach(part, settings, settings.text_encoder_targets, [], exclude)
         else:
-            linear = family.projects_linearly(cast("Any", part).config)
-            ends = family.targets(settings.target_modules, linear_projections=linear)
-            exclude = _needed(family.exclude_modules, part, ends)
+            config = cast("Any", part).config
+            ends = family.targets(settings.target_modules, linear_projections=family.projects_linearly(config))
+            exclude = _needed(family.exclude_modules(config), part, ends)
             _attach(part, settings, ends, [] if settings.is_uniform else _convolutions(part), exclude)
 
 

@@ -367,11 +367,11 @@ def _parts(folder: Path) -> tuple[str, ...]:
     Raises:
         ModelError: it is no pipeline, or some are missing.
     """
-    parts = of_pipeline(_pipeline_class(folder))[0].parts
-    missing = [part for part in parts if not (folder / part).is_dir()]
-    if missing:
-        raise ModelError(f"{folder} lacks {', '.join(missing)}", "download the whole folder again")
-    return parts
+    family = of_pipeline(_pipeline_class(folder))[0]
+    missing = [part for part in family.parts if not (folder / part).is_dir()]
+    if lacking := [part for part in missing if part not in family.optional_parts]:
+        raise ModelError(f"{folder} lacks {', '.join(lacking)}", "download the whole folder again")
+    return tuple(part for part in family.parts if part not in missing)
 
 
 def _file_digest(path: Path) -> str:

@@ -17,11 +17,14 @@ from tokenizers.models import BPE
 
 from shared.config.schema import DataConfig, ModelConfig
 from shared.errors import ModelError
+from tasks.text_to_image.families.family import Family
 from tasks.text_to_image.models.base_model import HUB_ID, family_or_guess, model_files, resolve
 from tasks.text_to_image.models.pipeline_folder import read_json
 
 MAX_TOKEN_LENGTH = 75
 """Tokens of text that CLIP's text encoder takes at once, beside the start and the end."""
+CLIP = "tokenizer"
+"""What pipelines call the tokenizer of a CLIP that is one of several text encoders."""
 CHOICES: tuple[int, ...] = get_args(DataConfig.model_fields["max_token_length"].annotation)
 WORDS = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 """What CLIP takes for a word (Radford et al. 2021)."""
@@ -67,14 +70,15 @@ def measure(captions: Iterable[str], model: ModelConfig) -> Lengths | None:
     Raises:
         ModelError: `model.path` is no model, or its tokenizer is damaged.
     """
-    folder = _tokenizer(model)
+    own = family_or_guess(model)
+    folder = _tokenizer(model, own)
     if folder is None:
         return None
-    own = family_or_guess(model)
-    tokenizer = _load(folder, is_clip=own.text_window is None)
+    is_clip = own.text_window is None or folder.name == CLIP != own.window_tokenizer
+    tokenizer = _load(folder, is_clip=is_clip)
     counts = tuple(len(tokenizer.encode(caption, add_special_tokens=False).ids) for caption in captions)
     if own.text_window:
-        return Lengths(counts, own.text_window, ())
+        return Lengths(counts, MAX_TOKEN_LENGTH if is_clip else own.text_window, ())
     settings = folder / "tokenizer_config.json"
     whole = read_json(settings).get("model_max_length") if settings.is_file() else None
     window = whole - 2 if isinstance(whole, int) and whole <= MAX_TOKEN_LENGTH + 2 else MAX_TOKEN_LENGTH
@@ -94,23 +98,30 @@ def sentence(captions: Iterable[str], model: ModelConfig, max_token_length: int)
     return lengths.cut(max_token_length) or f"captions have up to {longest} tokens, and up to {limit} are encoded"
 
 
-def _tokenizer(model: ModelConfig) -> Path | None:
+def _tokenizer(model: ModelConfig, own: Family) -> Path | None:
     """The folder of the model's tokenizer, or of one with the same vocabulary."""
     files = model_files(model.path, model.revision)
     if files is not None and files.is_dir():
-        return files / "tokenizer"
-    own = family_or_guess(model)
+        return _in_folder(files, own)
     described = resolve(model.single_file_config or own.completed_by or "")
-    return next(filter(None, map(_folder, (described, *own.same_vocabulary))), None)
+    sources = (described, *own.same_vocabulary)
+    return next(filter(None, (_folder(source, own) for source in sources)), None)
 
 
-def _folder(source: str) -> Path | None:
+def _in_folder(pipeline: Path, own: Family) -> Path:
+    """An optional text encoder's tokenizer may be missing with it."""
+    tokenizer = pipeline / own.window_tokenizer
+    return tokenizer if tokenizer.is_dir() else pipeline / CLIP
+
+
+def _folder(source: str, own: Family) -> Path | None:
     """Where a pipeline, or a CLIP, has its tokenizer on this machine."""
-    if source and (Path(source) / "tokenizer").is_dir():
-        return Path(source) / "tokenizer"
+    if source and (Path(source) / CLIP).is_dir():
+        return _in_folder(Path(source), own)
     if not HUB_ID.fullmatch(source):
         return None
-    for name in ("tokenizer/merges.txt", "tokenizer/tokenizer.json", "merges.txt", "tokenizer.json"):
+    part = own.window_tokenizer
+    for name in (f"{part}/merges.txt", f"{part}/tokenizer.json", "merges.txt", "tokenizer.json"):
         cached = try_to_load_from_cache(source, name)
         if isinstance(cached, str):
             return Path(cached).parent

@@ -57,7 +57,6 @@ class ZImage(FlowFamily):
         "all": (*ATTENTION, *FEED_FORWARD, *MODULATION),
         "all-linear": (*ATTENTION, *FEED_FORWARD, *MODULATION),
     }
-    exclude_modules = r"all_final_layer\..*"  # its adaLN_modulation.0 is no matrix
     described = {"dim": 3840, "n_layers": 30, "n_refiner_layers": 2, "in_channels": 16}
     training_bytes, drawing_bytes = {True: (2, 88), False: (68, 149)}, 32
     # GB         batch  checkpointing  rank  pictures drawn at once
@@ -106,6 +105,10 @@ class ZImage(FlowFamily):
 
     def recognises_lora(self, modules: Mapping[str, Module]) -> bool:
         return any(re.match(rf"{self.denoiser}\.(layers|\w+_refiner)\.\d+\.attention\.", name) for name in modules)
+
+    def exclude_modules(self, denoiser: Mapping[str, Any]) -> str:
+        """In the last layer adaLN_modulation.0 is no matrix."""
+        return r"all_final_layer\..*"
 
     def width(self, denoiser: Mapping[str, Any]) -> int:
         return denoiser["dim"]
