@@ -29,6 +29,8 @@ from shared.run_folder.votes import pictures_of, read_votes
 
 log = logging.getLogger(__name__)
 
+REFERENCE = "reference"
+"""What an evaluation of another trainer's LoRAs compares with: nothing is held out of a data set there."""
 STOP_RULE = "stop rule"
 """Who asks, in a request of ours."""
 
@@ -38,6 +40,8 @@ def publish_descriptions(run: RunDir, metrics: MetricDescriptions) -> bool:
 
     The tables follow it from the next rebuild on. What another version computed stays in them.
     """
+    if run.read_record().imported:
+        metrics = metrics.model_copy(update={"words": metrics.words.model_copy(update={"pair": REFERENCE})})
     with FileLock(run.metrics_lock):
         filled = {name for row in read_rows(run.metrics_csv) for name, cell in row.items() if cell}
         metrics = keeping(metrics, run.read_metric_descriptions(), filled)
@@ -51,7 +55,6 @@ def read_evidence(run: RunDir, known: Mapping[int, EvaluationResult] | None = No
     """Everything a verdict on this run follows from. known: results that need not be read again."""
     metrics = run.read_metric_descriptions()
     evaluations = {**(known or {}), **_results(run, "evaluations", besides=known or ())}
-    validations = held_out_losses.read(run.validation_csv, run.validation_examples_csv)
     votes = read_votes(run, pictures_of({step: result.samples for step, result in evaluations.items()}))
     drawn = {strength: _results(run, strength_kind(strength)) for strength in strengths_in(run)}
     again = _results(run, "confirmations")
@@ -59,7 +62,7 @@ def read_evidence(run: RunDir, known: Mapping[int, EvaluationResult] | None = No
     return Evidence(
         dict(sorted(evaluations.items())),
         again,
-        validations,
+        None if record.imported else held_out_losses.read(run.validation_csv, run.validation_examples_csv),
         metrics,
         votes,
         drawn,

@@ -49,7 +49,7 @@ class Evidence:
         """One of what differences are averaged by: `prompt`; where all pairs have the same one, each pair counts."""
         base = self.results.get(BASE_MODEL)
         words = self.reader.descriptions.words
-        return "held-out pair" if base and share_one_prompt(base.samples) else words.prompt
+        return words.pair if base and share_one_prompt(base.samples) else words.prompt
 
     @property
     def has_references(self) -> bool:

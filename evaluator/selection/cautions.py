@@ -60,8 +60,9 @@ def of_captions(ranking: Ranking, num_prompts: int, *, proven: bool, imported: b
     words = ranking.metrics.words
     if ranking.one_prompt:
         yield phrase(
-            "All held-out pairs have the same {prompt}, so the verdict holds for this {prompt} only. To know about "
-            "others, write different captions. More seeds (evaluation.num_seeds) only make it surer about this one.",
+            "All {pair}s have the same {prompt}, so the verdict holds for this {prompt} only. To know about others, "
+            "write different captions. More seeds (evaluation.num_seeds) only make it surer about this one.",
+            pair=words.pair,
             prompt=words.prompt,
         )
     if not proven and num_prompts <= FEW_PROMPTS:

@@ -250,7 +250,7 @@ def surer(step: int, proven: Sequence[int], words: Words) -> Iterator[Phrase]:
 def over(num_prompts: int, words: Words, *, one_prompt: bool) -> Phrase:
     """What a mean was taken over; one_prompt: where all pairs have the same caption, each pair is a unit."""
     if one_prompt:
-        return phrase("{count} held-out pairs of one {unit}", count=num_prompts, unit=words.prompt)
+        return phrase("{count} {pair}s of one {unit}", count=num_prompts, pair=words.pair, unit=words.prompt)
     if num_prompts == 1:
         return phrase("1 {unit}", unit=words.prompt)
     return phrase("{count} {unit}s", count=num_prompts, unit=words.prompt)

@@ -42,7 +42,7 @@ def confirm(
     first: Ranking,
     evaluations: Evaluations,
     again: Evaluations,
-    validations: Sequence[Validated] = (),
+    validations: Sequence[Validated] | None = (),
     count: int = NUM_FINALISTS,
 ) -> Confirmation | None:
     """Choose among `count` finalists by all their pictures. again: of step 0 and every finalist, evaluated again.
@@ -144,7 +144,8 @@ def _how(steps: Sequence[int], num_same: int, num_unseen: int, num_seeds: int, p
         else:
             places.append(phrase("with {count} new seeds on the same {prompts}", count=num_seeds, prompts=same))
     if num_unseen:
-        unit = "held-out pair" if pooled.one_prompt else pooled.metrics.words.prompt
+        words = pooled.metrics.words
+        unit = words.pair if pooled.one_prompt else words.prompt
         if num_unseen == 1:
             places.append(phrase("on 1 unseen {unit}", unit=unit))
         else:

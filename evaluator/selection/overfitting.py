@@ -33,14 +33,15 @@ LOSS_TOLERANCE = 1.01
 def signals(
     samples: Sequence[Sample],
     baseline: Sequence[Sample],
-    validations: Sequence[Validated],
+    validations: Sequence[Validated] | None,
     metrics: MetricDescriptions,
 ) -> tuple[Signal, ...]:
-    """All but those of probes, of a snapshot beside step 0, and the validations up to its step."""
+    """All but those of probes, of a snapshot beside step 0, and the validations up to its step; None: another program
+    trains."""
     return (gap_rising(validations), *signs.signs(samples, baseline, metrics.of_samples))
 
 
-def gap_rising(validations: Sequence[Validated]) -> Signal:
+def gap_rising(validations: Sequence[Validated] | None) -> Signal:
     """The held-out loss has passed its lowest, and the losses of the probe have not followed it.
 
     Three things must hold since the lowest: the mean has risen by more than `LOSS_TOLERANCE`, and by more than a random
@@ -48,6 +49,8 @@ def gap_rising(validations: Sequence[Validated]) -> Signal:
     worse than the training examples, which share the wandering of the weights. The last is Welch's test over examples,
     shared among as many validations as the lowest was chosen from and looked at after.
     """
+    if validations is None:
+        return Signal.told("gap", None, phrase("another program trains, and tells no held-out loss"))
     known = [row for row in validations if row.held_out and row.probe]
     if not known:
         return Signal.told("gap", None, _without_losses(is_validated=bool(validations)))

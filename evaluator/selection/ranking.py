@@ -275,7 +275,7 @@ def rank(
     evaluations: Mapping[int, Sequence[Sample]],
     metrics: MetricDescriptions,
     anchors: Mapping[str, Anchors] | None = None,
-    validations: Sequence[Validated] = (),
+    validations: Sequence[Validated] | None = (),
     prefer: Preference = "best",
     min_difference: float = MIN_DIFFERENCE,
     scales: Mapping[str, float] | None = None,
@@ -288,7 +288,7 @@ def rank(
         evaluations: step → one row for each picture, step 0 the base model's.
         metrics: what the numbers mean: which are weighed, which guard, which tell of overfitting.
         anchors: loss → floor and ceiling of its scale for the run's references.
-        validations: the trainer's held-out losses, by step.
+        validations: the trainer's held-out losses, by step; None: another program trains.
         prefer: the best snapshot, or the earliest of those that are as good for any purpose.
         min_difference: of the composite, from which on it matters.
         scales: those of the run, where these are not its first evaluations; None: they follow from step 0.

@@ -75,16 +75,17 @@ def summarize(
     metrics: MetricDescriptions,
     mixture: Mixture,
     anchors: Mapping[str, Anchors],
-    validations: Sequence[Validated],
+    validations: Sequence[Validated] | None,
 ) -> Summary:
-    """One snapshot. base: of step 0; mixture: of the losses in use; validations: of the whole run."""
+    """One snapshot. base: of step 0; mixture: of the losses in use; validations: of the whole run; None: another
+    program trains."""
     samples, baseline = drawn.samples, base.samples
     deltas = {column.name: paired_deltas(samples, baseline, column.name) for column in metrics.compared}
     ratios = {
         **signs.ratios(samples, baseline, metrics.of_samples),
         **signs.ratios(drawn.probes, base.probes, metrics.of_probes),
     }
-    so_far = [row for row in validations if row.step <= trained_to(step)]
+    so_far = None if validations is None else [row for row in validations if row.step <= trained_to(step)]
     return Summary(
         step=step,
         means={**_means(samples), **_means(drawn.probes)},
@@ -93,7 +94,7 @@ def summarize(
         guards={column.name: _excess(samples, baseline, column) for column in metrics.of_role("guard")},
         skills=_skills(samples, anchors, metrics),
         ratios=ratios,
-        validated=next((row for row in so_far if row.step == step), None),
+        validated=next((row for row in so_far or () if row.step == step), None),
         signals=(
             *overfitting.signals(samples, baseline, so_far, metrics),
             *signs.signs(drawn.probes, base.probes, metrics.of_probes),

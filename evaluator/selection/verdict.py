@@ -37,7 +37,8 @@ class Evidence:
     """By step, step 0 the base model's; failed and skipped ones count for nothing."""
     confirmations: Mapping[int, EvaluationResult]
     """Of finalists and the base model, evaluated again."""
-    validations: tuple[Validated, ...]
+    validations: tuple[Validated, ...] | None
+    """None: another program trains."""
     metrics: MetricDescriptions
     votes: Votes = field(default_factory=Votes)
     """Of people, between pictures of the evaluations."""
@@ -243,7 +244,7 @@ def _cautions(
     yield from cautions.of_references(found, imported=evidence.imported)
     yield from cautions.of_captions(found, num_prompts, proven=proven, imported=evidence.imported)
     last = trained_to(selection.step)
-    yield from cautions.untested_rise([row for row in evidence.validations if row.step <= last])
+    yield from cautions.untested_rise([row for row in evidence.validations or () if row.step <= last])
 
 
 def _blank_losses(found: Ranking) -> list[Column]:

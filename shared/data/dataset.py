@@ -6,7 +6,7 @@ never trained on, neither in its repeats nor as a copy under another name.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -99,8 +99,6 @@ def look(data: DataConfig, cache: Path, report: ScanReport, inspection: Inspecti
         there = [pair for pair in pairs if pair.image.is_file()]
         inspection.run(sorted({pair.image for pair in there}), report.problems, report.notices)
         report.problems.extend(masks.problems(there, data.masks))
-        if inspection.digest and not report.problems:
-            report.notices.extend(_about_copies(pairs, inspection.digest))
     return pairs
 
 
@@ -186,17 +184,17 @@ def _not_held_out(some: list[Pair], pairs: Sequence[Pair], kept_away: Iterable[s
     return [pair for pair in some if _name(pair) not in names and digest(pair.image) not in seen]
 
 
-def _about_copies(pairs: Sequence[Pair], digest: Digest) -> Iterator[str]:
+def copies(pairs: Sequence[Pair], digest: Digest = sha256) -> str:
+    """How many pictures have the same bytes as another one, in words; empty: none."""
     by_content: dict[str, list[Pair]] = {}
     for pair in pairs:
         by_content.setdefault(digest(pair.image), []).append(pair)
     copied = [same for same in by_content.values() if len(same) > 1]
-    if copied:
-        first, second, *_ = sorted(pair.id for pair in copied[0])
-        yield (
-            f"{sum(map(len, copied)) - len(copied)} picture(s) are copies of others, such as {first} and {second}: "
-            "only one of each is held out, and none of it is trained on then"
-        )
+    if not copied:
+        return ""
+    first, second, *_ = sorted(pair.id for pair in copied[0])
+    count = sum(map(len, copied)) - len(copied)
+    return f"{count} picture(s) are copies of others, such as {first} and {second}"
 
 
 def folder_of(config: Config) -> Path:
@@ -255,7 +253,7 @@ def _told_apart(pairs: Sequence[Pair], report: ScanReport) -> list[Pair]:
         first, second, *_ = next(iter(several.values()))
         report.notices.append(
             f"{len(several)} name(s) belong to several pictures, such as {first} and {second.name}: their ids keep the "
-            "ending, and where one is held out the others are not trained on; remove copies"
+            "ending; remove copies"
         )
     return [replace(pair, id=pair.id + pair.image.suffix) if pair.id in several else pair for pair in pairs]
 

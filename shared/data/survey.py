@@ -127,6 +127,7 @@ def survey(
     distinct = subject if report.problems else dataset.one_of_each(subject, digest)
     together: groups.Groups = {} if report.problems else groups.groups(distinct, thumbprint=thumbprint)
     candidates = groups.one_of_each(distinct, together)
+    copied = "" if report.problems else dataset.copies(pairs, digest)
     held_out_ids = _held_out(candidates)
     caption = {pair.id: pair.caption for pair in candidates}
     return Survey(
@@ -140,7 +141,11 @@ def survey(
         num_copies=len(subject) - len(candidates),
         num_masked=sum(pair.mask is not None for pair in pairs),
         strata=_strata(subject),
-        notices=(*report.notices, *groups.notices(held_out_ids, together)),
+        notices=(
+            *report.notices,
+            *([f"{copied}: {held_out.OF_COPIES}"] if copied else []),
+            *groups.notices(held_out_ids, together),
+        ),
         trigger_word=trigger_word,
         held_out_captions=tuple(caption[pair_id] for pair_id in held_out_ids),
         pictures=tuple(pair.image for pair in candidates),

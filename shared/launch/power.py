@@ -80,13 +80,14 @@ class Power:
         return f"{self.sentence()}. The verdict {verdict}: {self._cure()}, or choose by looking at the samples"
 
     def _held_out(self) -> str:
+        what = "reference" if self.imported else "held-out"
         own = f"{self.num_own} prompt{'s' if self.num_own > 1 else ''} of your own"
         num_held_out = self.num_prompts - self.num_own
         if self.one_caption:
-            return f"{self.num_prompts} held-out picture{'s' if self.num_prompts > 1 else ''} of one caption"
+            return f"{self.num_prompts} {what} picture{'s' if self.num_prompts > 1 else ''} of one caption"
         if not num_held_out:
             return own
-        held_out_captions = "1 held-out caption" if num_held_out == 1 else f"{num_held_out} held-out captions"
+        held_out_captions = f"1 {what} caption" if num_held_out == 1 else f"{num_held_out} {what} captions"
         return f"{held_out_captions} and {own}" if self.num_own else held_out_captions
 
     def _of_one_caption(self) -> str:

@@ -183,6 +183,7 @@ class Words(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     prompt: str = Field(default="prompt", description="What differences are averaged by: `Sample.prompt`.")
+    pair: str = Field(default="held-out pair", description="What is compared where all have the same prompt.")
     sample: str = Field(default="picture", description="What is evaluated: one `Sample`.")
     base: str = Field(default="the base model", description="Step 0.")
 

@@ -214,6 +214,8 @@ def _describe(
         )
     seed = config.train.seed
     validation_ids = config.data.validation_ids
+    if copied := dataset.copies(pairs, digest):
+        say(f"{copied}: {held_out.OF_COPIES}" if config.data.num_validation else copied)
     distinct = dataset.one_of_each(pairs, digest, validation_ids)
     together = groups.groups(distinct, config.data.group_key, thumbprint)
     candidates = groups.one_of_each(distinct, together, validation_ids)

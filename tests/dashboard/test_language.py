@@ -17,6 +17,7 @@ from dashboard.server import page
 from dashboard.text import formatting, language, setting_words
 from dashboard.text.language import TEXTS, best_match, say
 from evaluator import selection
+from evaluator.results_table import REFERENCE
 from shared.config.loading import parse_config
 from shared.config.path_settings import NO_PICTURES
 from shared.followers.alerts import SENTENCES
@@ -42,7 +43,10 @@ DESCRIBED = [
     )
     for profile in PROFILES
 ]
-DESCRIBED.append(descriptions(parse_config({"data": {"path": NO_PICTURES}, "evaluation": {"prompts": "p.txt"}})))
+DESCRIBED += [
+    descriptions(parse_config({"data": data, "evaluation": {"prompts": "p.txt"}}))
+    for data in ({"path": NO_PICTURES}, {"path": "x", "num_validation": 0})
+]
 SHOWN = [column for one in (*DESCRIBED, OLDER_METRICS) for column in (*one.compared, *one.charted)]
 POINTERS = [column for one in DESCRIBED for column in one.pointers]
 LOOKED_UP = {
@@ -59,7 +63,7 @@ LOOKED_UP = {
     "gap",
     page.HINT,
     *Words().model_dump().values(),
-    "held-out pair",
+    REFERENCE,
     *(text for column in SHOWN if (sign := column.sign) for text in (sign.name, sign.evidence, sign.unknown)),
     *(column.guard.fallen for column in SHOWN if column.guard),
     *(column.title for column in (*SHOWN, *POINTERS)),

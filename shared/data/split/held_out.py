@@ -22,6 +22,8 @@ ENOUGH = 7
 LEAST = 4
 """With fewer, hardly any difference can be told from chance; with so few, a large one often can."""
 MOST = 24
+OF_COPIES = "only one of each is held out, and none of it is trained on then"
+"""What happens to pictures that are copies of one another, in words."""
 
 
 def suggested(num_pictures: int) -> int:

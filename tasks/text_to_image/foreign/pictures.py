@@ -86,6 +86,8 @@ def described(config: Config, pairs: Sequence[Pair], digest: Digest, thumbprint:
     away = held_out(pairs, config)
     kept = {pair.id: pair for pair in pairs}
     training = [pair for pair in pairs if pair.id not in set(away)]
+    if copied := dataset.copies([kept[name] for name in away], digest):
+        say(f"{copied}: each counts as a reference of its own; leave copies out of --references")
     alike = groups.straddling([kept[name] for name in away], training, thumbprint)
     if alike:
         first, second = alike[0]

@@ -15,7 +15,17 @@ from pkgutil import iter_modules
 from shared.config.path_settings import NO_PICTURES
 from shared.config.schema import Config
 from shared.run_folder.metric_descriptions import Column, MetricDescription, MetricDescriptions
-from tasks.text_to_image.metrics.artefacts import OF_THE_SUBJECT, OTHERS
+from tasks.text_to_image.metrics.artefacts import (
+    FAR,
+    FAR_FROM,
+    FEW_PROMPTS,
+    FEW_REFERENCES,
+    NO_SUBJECT,
+    OF_BASE,
+    OF_THE_SUBJECT,
+    OF_TRAINING,
+    OTHERS,
+)
 from tasks.text_to_image.probes import probe_prompts
 from tasks.text_to_image.profiles import PROFILES, Profile, profile_of, require_weights, weights_of
 from tasks.text_to_image.scoring.metric import Metric
@@ -78,8 +88,8 @@ def descriptions(config: Config | None = None) -> MetricDescriptions:
     profile, weights, computed = profile_of(config), weights_of(config), metrics_of(config)
     metrics = [metric.describe() for metric in all_metrics().values() if metric.name in computed or _leads(metric)]
     worded = (_worded(metric, profile) for metric in metrics)
-    if config.data.path == NO_PICTURES:
-        worded = map(_beside_the_base_model, worded)
+    if stand_in := _stands_in(config):
+        worded = (_beside(stand_in, metric) for metric in worded)
     described = MetricDescriptions(metrics=tuple(worded))
     empty = unmeasured(config)
     able = {column.name for column in described.weighable}
@@ -107,14 +117,25 @@ def _worded(metric: MetricDescription, profile: Profile) -> MetricDescription:
     return metric.model_copy(update={"columns": tuple(map(changed, metric.columns))})
 
 
-def _beside_the_base_model(metric: MetricDescription) -> MetricDescription:
-    """Its signs, where the base model's pictures stand in for real ones."""
+def _stands_in(config: Config) -> str:
+    """Whose pictures stand in where no prompt has a reference; empty: some have one."""
+    if config.data.path == NO_PICTURES:
+        return OF_BASE
+    return "" if config.data.num_validation else OF_TRAINING
+
+
+def _beside(stand_in: str, metric: MetricDescription) -> MetricDescription:
+    """A metric that compares with references, in the words of a run without any."""
 
     def changed(column: Column) -> Column:
-        if column.sign is None or column.name in OF_THE_SUBJECT:
-            return column
-        evidence = column.sign.evidence.replace(OTHERS, "the base model's")
-        return column.model_copy(update={"sign": column.sign.model_copy(update={"evidence": evidence})})
+        sign = column.sign
+        if sign is not None and stand_in == OF_BASE and column.name in OF_THE_SUBJECT:
+            return column.model_copy(update={"sign": sign.model_copy(update={"unknown": NO_SUBJECT})})
+        if sign is not None:
+            unknown = FEW_PROMPTS if sign.unknown == FEW_REFERENCES else sign.unknown
+            sign = sign.model_copy(update={"evidence": sign.evidence.replace(OTHERS, stand_in), "unknown": unknown})
+        meaning = column.meaning.replace(OTHERS, stand_in).replace(FAR, FAR_FROM[stand_in])
+        return column.model_copy(update={"sign": sign, "meaning": meaning})
 
     return metric.model_copy(update={"columns": tuple(map(changed, metric.columns))})
 

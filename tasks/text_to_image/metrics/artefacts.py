@@ -143,13 +143,16 @@ def _sign(name: str, what: str, limit: float, low: float | None = None) -> Sign:
         low=low,
         beside_base=True,
         evidence=f"{what} is {{value}} of {OTHERS}; a sign if the whole interval is {side}",
-        unknown="too few prompts have a reference picture",
+        unknown=FEW_REFERENCES,
     )
 
 
-OTHERS = "the reference pictures'"
-"""What samples are compared with, in the evidence of a sign."""
+OTHERS, OF_TRAINING, OF_BASE = "the reference pictures'", "the training pictures'", "the base model's"
+"""What samples are compared with, in the evidence of a sign; the others stand in for references."""
 FAR = "near 1 is like the reference pictures"
+FAR_FROM = {OF_TRAINING: "near 1 is like the training pictures", OF_BASE: "near 1 is like the base model's pictures"}
+FEW_REFERENCES, FEW_PROMPTS = "too few prompts have a reference picture", "too few prompts were drawn"
+NO_SUBJECT = "there is no picture of the subject to compare with"
 METRIC = Metric(
     name="artefacts",
     order=75,

@@ -144,6 +144,8 @@ def test_without_losses_of_single_examples_the_sign_is_unknown():
     rows = [Validated(100, 0.2, 0.01), Validated(200, 0.3, 0.1)]
     assert (gap_rising(rows).raised, gap_rising([]).raised) == (None, None)
     assert "of single examples" in gap_rising(rows).evidence
+    elsewhere = gap_rising(None)
+    assert (elsewhere.raised, elsewhere.evidence) == (None, "another program trains, and tells no held-out loss")
 
 
 def test_what_cannot_be_told_is_said_to_be_unknown():

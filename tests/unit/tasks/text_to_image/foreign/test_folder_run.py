@@ -53,6 +53,19 @@ def test_training_pictures_are_told_from_references_and_likeness_between_them_is
     assert sorted(path.name for path in real.iterdir()) == sorted(f"{n}.{e}" for n in range(4) for e in ("png", "txt"))
 
 
+def test_copies_among_references_are_told_and_nothing_is_said_of_holding_out(
+    trained: Path, base: Path, real: Path, tmp_path: Path
+) -> None:
+    copied = tmp_path / "copied"
+    shutil.copytree(real, copied)
+    for ending in ("png", "txt"):
+        shutil.copy(copied / f"0.{ending}", copied / f"again.{ending}")
+    _, said = opened(trained, tmp_path, base=str(base), references=copied)
+    about = next(text for text in said if "copies of others" in text)
+    assert about.startswith("1 picture(s) are copies of others, such as 0 and again: each counts as a reference")
+    assert not any("held out" in text or "held-out" in text for text in said), said
+
+
 def test_prompts_with_training_pictures_need_no_references(
     trained: Path, base: Path, real: Path, tmp_path: Path
 ) -> None:

@@ -9,9 +9,11 @@ import pytest
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
 from pocket.garments import catalogue, render
+from shared.config.schema import Config
 from shared.run_folder.records.best import Signal
 from shared.run_folder.records.evaluation_result import Sample
 from shared.statistics import signs
+from tasks.text_to_image.metrics import descriptions
 from tasks.text_to_image.metrics.artefacts import METRIC, artefacts, picture_tones, tones
 from tasks.text_to_image.scoring.features import Extractor, Features
 from tasks.text_to_image.scoring.metric_input import MetricInput
@@ -88,6 +90,15 @@ def test_the_evidence_is_in_words(references: list[Image.Image]):
     assert contrast.evidence.endswith(
         "of the reference pictures'; a sign if the whole interval is over 130% or under 70%"
     )
+
+
+@pytest.mark.parametrize(("data", "whose"), [("pictures", "the training pictures'"), ("none", "the base model's")])
+def test_a_run_without_references_says_what_stands_in_for_them(data: str, whose: str):
+    config = Config.model_validate({"data": {"path": data, "num_validation": 0}, "evaluation": {"prompts": "p.txt"}})
+    signs = {column.name: column.sign for column in descriptions(config).columns if column.sign}
+    assert f"of {whose}; a sign" in signs["sharpness"].evidence
+    assert signs["sharpness"].unknown == "too few prompts were drawn"
+    assert ("no picture of the subject" in signs["contrast"].unknown) == (data == "none")
 
 
 def test_what_the_base_model_shows_too_is_no_sign(references: list[Image.Image], others: list[Image.Image]):
