@@ -127,6 +127,13 @@ class TrainConfig(Section):
         description="Flow models: weight of the loss by σ, as diffusers names it: `sigma_sqrt` is 1/σ², `cosmap` is "
         "2 / (π (1 − 2σ + 2σ²)).",
     )
+    guidance_scale: Annotated[float, Rule.STEPS] = Field(
+        default=1.0,
+        ge=0,
+        description="Models that take the guidance scale as an input (guidance-distilled): what they are told "
+        "while they train. 1, kohya's recommendation, is no guidance, and what the loss compares with has none; "
+        "diffusers' scripts use 3.5.",
+    )
     noise_offset: Annotated[float, Rule.STEPS] = Field(
         default=0.0, ge=0, le=1, description="Strength of one extra random number per channel of the noise."
     )

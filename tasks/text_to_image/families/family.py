@@ -75,6 +75,8 @@ class Family(ABC):
     """The pipeline's name of the tokenizer that `text_window` counts in; without it only the CLIPs read a caption."""
     same_vocabulary: ClassVar[tuple[str, ...]] = ()
     """Hub ids whose tokenizer counts as this family's: one of them may be on this machine where the model's is not."""
+    embeds_guidance: ClassVar[bool] = False
+    """Whether the denoiser takes the guidance scale as an input: `train.guidance_scale` while it trains."""
     overflows_in_fp16: ClassVar[bool] = False
     """Whether the denoiser computes no finite numbers in fp16."""
 
@@ -142,6 +144,10 @@ class Family(ABC):
     def recognises_lora(self, modules: Mapping[str, Module]) -> bool:
         """Whether the modules of a LoRA show that it is for this family."""
         return False
+
+    def takes_loras_of(self, other: Family) -> bool:
+        """Whether LoRAs for models of the other family fit models of this one: the same modules in the same shapes."""
+        return self.name == other.name
 
     @abstractmethod
     def require_trainable(self, folder: Path) -> None:

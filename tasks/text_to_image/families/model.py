@@ -41,6 +41,8 @@ class Model:
         """Tokens of a prompt that are encoded: `data.max_token_length`."""
         self.clip_skip = 1
         """The layer of the text encoder that is used, counted from the last, if the family allows the choice."""
+        self.guidance = 1.0
+        """The guidance scale that a denoiser is told while it trains, if it takes one: `train.guidance_scale`."""
         self.objective = objective
         """The run's objective, which may differ from the pipeline's scheduler."""
         self.notices: tuple[str, ...] = ()
@@ -199,7 +201,7 @@ class Model:
     def text_digest(self) -> str:
         """A digest of the text encoders' weights, precision, vocabulary, prompt length and layer."""
         if self.encoder_files:
-            content = self.encoder_files.digest()
+            content = f"{self.family.name}:{self.encoder_files.digest()}"  # families read the same encoder differently
         else:
             vocabulary = "".join(str(sorted(tokenizer.get_vocab().items())) for tokenizer in self.tokenizers.values())
             content = vocabulary + "".join(map(_digest, self.text_encoders.values()))

@@ -29,6 +29,7 @@ def describe(config: Config, family: Family, objective: Objective, num_pictures:
         **family.header(objective.prediction_type),
         **_training(config, num_pictures, step),
         **objective.header(config.train),
+        **({"ss_guidance_scale": f"{config.train.guidance_scale:g}"} if family.embeds_guidance else {}),
         **_captions(config),
         **_trigger_word(config, num_pictures),
     }

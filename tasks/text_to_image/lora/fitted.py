@@ -53,7 +53,7 @@ def fit(file: LoraFile, base: Base) -> Fitted:
     Raises:
         ModelError: the file is for another base model, cannot be read, or is a DoRA in some modules only.
     """
-    if file.family and file.family.name != base.family.name:
+    if file.family and not base.family.takes_loras_of(file.family):
         raise ModelError(f"{file.path} is a LoRA for {file.family.title}, the base model is {base.family.title}")
     names = own_names(file, base.weights, base.family)
     fitted: dict[str, Update] = {}

@@ -49,7 +49,7 @@ def own_names(file: LoraFile, modules: Iterable[str], family: Family) -> dict[st
 
 def misfit(file: LoraFile, family: Family | None, base: Base | None) -> str:
     """Why a file is not for this base model; empty: nothing says so. family: the base model's, if known."""
-    if file.family and family and file.family.name != family.name:
+    if file.family and family and not family.takes_loras_of(file.family):
         return f"it is a LoRA for {file.family.title}, the base model is {family.title}"
     if base is None:
         return ""

@@ -72,7 +72,7 @@ def _require_fitting(config: Config) -> None:
     )
     if own is None or other is None:
         return
-    if own.family.name != other.family.name:
+    if not other.family.takes_loras_of(own.family):
         raise ModelError(
             f"{KEY} {config.evaluation.model} is of the family {other.family.name}, and {config.model.path}, which "
             f"learns, of {own.family.name}",

@@ -146,7 +146,7 @@ def check(file: LoraFile, settings: LoraConfig, family: Family | None) -> None:
 
 def _problems(file: LoraFile, settings: LoraConfig, family: Family | None) -> Iterator[tuple[str, str]]:
     """What does not fit, and the setting that would mend it."""
-    if file.family and family and file.family.name != family.name:
+    if file.family and family and not family.takes_loras_of(file.family):
         yield f"it is for {file.family.name}, the base model is {family.name}", ""
         return
     is_dora = any("magnitude" in module.keys for module in file.modules.values())

@@ -41,7 +41,8 @@ def _problems(config: Config, family: Family) -> Iterator[Problem]:
     yield from _sampler(config.evaluation.scheduler, family)
     if config.lora.text_encoder and not family.encoders_stay:
         yield (
-            f"lora.text_encoder is true, but {family.title}'s text encoder never learns: no program reads a LoRA of it",
+            f"lora.text_encoder is true, but {family.title}'s text encoders are loaded only while captions are "
+            "encoded, and do not learn",
             "remove lora.text_encoder",
         )
     if config.data.max_token_length != MAX_TOKEN_LENGTH and family.text_window:
@@ -49,6 +50,12 @@ def _problems(config: Config, family: Family) -> Iterator[Problem]:
             f"data.max_token_length is {config.data.max_token_length}, but {family.title} always encodes up to "
             f"{family.text_window} tokens",
             "remove data.max_token_length",
+        )
+    if config.train.guidance_scale != 1 and not family.embeds_guidance:
+        yield (
+            f"train.guidance_scale is {config.train.guidance_scale:g}, but {family.title} takes no guidance scale as "
+            "an input",
+            "remove train.guidance_scale",
         )
     if family.overflows_in_fp16:
         for key in ("model.mixed_precision", "evaluation.dtype"):

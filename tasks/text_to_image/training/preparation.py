@@ -59,6 +59,7 @@ def prepare(run: RunDir, config: Config, accelerator: Accelerator, progress: Pro
         zero_terminal_snr=config.train.zero_terminal_snr,
         max_token_length=config.data.max_token_length,
     )
+    model.guidance = config.train.guidance_scale
     suitability.require(config, model.family)  # a hub id that was not downloaded when the run was made
     initial = Initial.of(run, config.lora, model) if begins else None
     digest = Digests(dataset.digests_path(config))
