@@ -21,6 +21,7 @@ COLUMNS = {
     "train.gradient_accumulation_steps": "accumulation",
     "train.gradient_checkpointing": "checkpointing",
     "model.quantization": "quantization",
+    "model.blocks_to_swap": "blocks to swap",
     "lora.rank": "rank",
     "evaluation.batch_size": "drawn at once",
     "evaluation.device": "drawn on",

@@ -90,6 +90,23 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def _swapped_blocks_are_recomputed(self) -> Config:
+        if not self.model.blocks_to_swap:
+            return self
+        problems = [
+            *([] if self.train.gradient_checkpointing else ["needs train.gradient_checkpointing = true"]),
+            *(["does not go with train.torch_compile"] if self.train.torch_compile else []),
+            *(
+                [f"does not go with model.quantization = '{self.model.quantization}', whose weights cannot travel"]
+                if self.model.quantization != "none"
+                else []
+            ),
+        ]
+        if problems:
+            raise ValueError(f"model.blocks_to_swap is {self.model.blocks_to_swap}: it {', and '.join(problems)}")
+        return self
+
+    @model_validator(mode="after")
     def _only_what_swaps_in_place_is_compiled(self) -> Config:
         if self.evaluation.torch_compile and (self.lora.use_dora or self.lora.text_encoder):
             raise ValueError(

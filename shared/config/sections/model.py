@@ -49,6 +49,12 @@ class ModelConfig(Section):
     quantization: Annotated[Literal["none", "8bit", "4bit"], Rule.STATE] = Field(
         default="none", description="Frozen denoiser weights in bitsandbytes' 8-bit integers or 4-bit NF4; CUDA only."
     )
+    blocks_to_swap: Annotated[int, Rule.UPKEEP] = Field(
+        default=0,
+        ge=0,
+        description="Blocks of the frozen denoiser that wait in the machine's memory while it trains and come to the "
+        "GPU one by one: less memory there, longer steps, the same numbers. Needs train.gradient_checkpointing.",
+    )
     prediction_type: Annotated[Literal["auto", "epsilon", "v_prediction"], Rule.STATE] = Field(
         default="auto", description="What the model predicts; `auto` takes the word of the model's own files."
     )

@@ -87,6 +87,8 @@ class Family(ABC):
 
     presets: ClassVar[Mapping[str, tuple[str, ...]]] = targets.PRESETS
     """Preset of `lora.target_modules` → ends of module names."""
+    swaps_blocks: ClassVar[bool] = True
+    """Whether the denoiser is a chain of blocks that can wait in the host's memory: `model.blocks_to_swap`."""
     samplers: ClassVar[Collection[str] | None] = None
     """Values of `evaluation.scheduler` that can sample with models of this family; None: all."""
     resolution: ClassVar[int]

@@ -64,6 +64,7 @@ class UNetFamily(Family):
     file_ends = targets.SINGLE_FILE_ENDS
     same_vocabulary = SAME_VOCABULARY
     normalizations = frozenset()
+    swaps_blocks = False
     text_width: ClassVar[int]
     """Width of the text embeddings that the UNet takes."""
     base_version: ClassVar[str]

@@ -8,7 +8,7 @@ denoiser's architecture by its family. Everything here is arithmetic; what is fr
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -17,9 +17,16 @@ from shared.config.schema import POCKET, Config, LoraConfig
 from shared.errors import ModelError
 from tasks.text_to_image.encoders import files
 from tasks.text_to_image.families.family import Family
-from tasks.text_to_image.models import base_model
+from tasks.text_to_image.models import base_model, denoiser_blocks
 from tasks.text_to_image.models.pipeline_folder import read_json
-from tasks.text_to_image.models.weights_header import Tensors, choose_variant, folder_tensors, names_in, read_header
+from tasks.text_to_image.models.weights_header import (
+    Tensors,
+    TensorShape,
+    choose_variant,
+    folder_tensors,
+    names_in,
+    read_header,
+)
 
 GIB = 2**30
 BYTES = {"fp32": 4.0, "fp16": 2.0, "bf16": 2.0}
@@ -153,7 +160,8 @@ def adapter_parameters(model: ModelShapes, settings: LoraConfig) -> int:
 
 def trainer_footprint(model: ModelShapes, config: Config, precision: Precision, *, on_gpu: bool) -> Footprint:
     """The trainer's peak: while it encodes pictures, or captions, or while it trains, whichever is highest."""
-    training, common = _training_parts(model, config, precision), _common_parts(model, precision, on_gpu=on_gpu)
+    training = _training_parts(model, config, precision, on_gpu=on_gpu)
+    common = _common_parts(model, precision, on_gpu=on_gpu)
     pictures, captions = _encoding_parts(model, config, precision)
     if on_gpu:
         phases = {"training": training, "encoding pictures": pictures}
@@ -197,10 +205,12 @@ def _drawing_parts(model: ModelShapes) -> list[str]:
     return [part for part in model.components if part not in gone]
 
 
-def _training_parts(model: ModelShapes, config: Config, precision: Precision) -> dict[str, float]:
+def _training_parts(model: ModelShapes, config: Config, precision: Precision, *, on_gpu: bool) -> dict[str, float]:
     settings, adapter = config.train, adapter_parameters(model, config.lora)
+    swapped = config.model.blocks_to_swap if on_gpu else 0
     parts = {
-        "denoiser": _frozen_bytes(model, precision, config.model.quantization),
+        "denoiser": _frozen_bytes(model, precision, config.model.quantization)
+        - _away_bytes(model, precision, config.model.quantization, swapped),
         "adapter and gradients": 8.0 * adapter,
         "optimizer": float(OPTIMIZER_BYTES.get(settings.optimizer.lower(), 8) * adapter),
         **({"moving average": 4.0 * adapter} if settings.ema_decay else {}),
@@ -251,11 +261,28 @@ def _common_parts(model: ModelShapes, precision: Precision, *, on_gpu: bool) -> 
 
 
 def _frozen_bytes(model: ModelShapes, precision: Precision, quantization: str) -> float:
-    """Bytes of the denoiser's weights; bitsandbytes quantises linear layers only."""
-    denoiser = model.family.denoiser
-    matrices = sum(tensor.count for tensor in model.components.get(denoiser, {}).values() if len(tensor.shape) == 2)
-    others = model.weights(denoiser) - matrices
+    """Bytes of the denoiser's weights."""
+    return _weight_bytes(model.components.get(model.family.denoiser, {}).values(), precision, quantization)
+
+
+def _weight_bytes(shapes: Collection[TensorShape], precision: Precision, quantization: str) -> float:
+    """bitsandbytes quantises linear layers only."""
+    matrices = sum(tensor.count for tensor in shapes if len(tensor.shape) == 2)
+    others = sum(tensor.count for tensor in shapes) - matrices
     return matrices * QUANTISED_BYTES.get(quantization, BYTES[precision]) + others * BYTES[precision]
+
+
+def blocks(model: ModelShapes) -> list[list[TensorShape]]:
+    """The shapes of each of the denoiser's blocks."""
+    return denoiser_blocks.blocks(model.components.get(model.family.denoiser, {}))
+
+
+def _away_bytes(model: ModelShapes, precision: Precision, quantization: str, count: int) -> float:
+    """Bytes of the denoiser that are in the host's memory while `count` blocks are swapped."""
+    every = blocks(model)
+    chosen = denoiser_blocks.spread(min(count, len(every)), len(every))
+    sizes = [_weight_bytes(every[number], precision, quantization) for number in chosen]
+    return max(0.0, sum(sizes) - denoiser_blocks.ON_DEVICE * max(sizes, default=0.0))
 
 
 def read_components(place: Path, family: Family, variant: str | None = None) -> dict[str, Tensors]:

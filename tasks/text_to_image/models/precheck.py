@@ -7,7 +7,7 @@ not estimated, and that is said.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from shared.errors import DeviceError
 from shared.machine import hardware
 from shared.machine.hardware import Gpu
 from tasks.text_to_image.families.known import EMBEDDED
-from tasks.text_to_image.models import base_model, memory
+from tasks.text_to_image.models import base_model, denoiser_blocks, memory
 from tasks.text_to_image.models.memory import GIB, Footprint, ModelShapes, Precision
 
 MIXED: dict[str, Precision] = {"no": "fp32", "fp16": "fp16", "bf16": "bf16"}
@@ -70,6 +70,7 @@ def examine(config: Config, *, with_evaluator: bool = True) -> list[Share] | Non
 
     Raises:
         ModelError: `model.path` is no model.
+        ConfigError: `model.blocks_to_swap` is more than there are.
         DeviceError: the trainer cannot fit even with one picture at a time and checkpointing.
     """
     settings = config.model
@@ -78,6 +79,8 @@ def examine(config: Config, *, with_evaluator: bool = True) -> list[Share] | Non
     )
     if model is None:
         return None
+    if blocks := memory.blocks(model):
+        denoiser_blocks.require(settings.blocks_to_swap, len(blocks))
     places = places_here()
     refuse_impossible(model, config, places)
     return shares(model, config, places, with_evaluator=with_evaluator)
@@ -210,7 +213,7 @@ def _advice(
     """The changes that save most on a place, the best first."""
     before = sum(footprint.bytes for footprint in share.footprints)
     saved: dict[str, float] = {}
-    for changes in _candidates(config, on_gpu=share.place.gpu is not None):
+    for changes in _candidates(model, config, on_gpu=share.place.gpu is not None):
         placed = _placed(model, _changed(config, changes), places, with_evaluator=with_evaluator)
         after = sum(footprint.bytes for place, parts in placed if place == share.place for footprint in parts)
         saved[_settings(changes)] = before - after
@@ -218,7 +221,7 @@ def _advice(
     return tuple(f"{settings} ({_gib(saved[settings])})" for settings in best[:NUM_ADVICE] if saved[settings] > 0)
 
 
-def _candidates(config: Config, *, on_gpu: bool) -> list[dict[str, dict[str, Any]]]:
+def _candidates(model: ModelShapes, config: Config, *, on_gpu: bool) -> list[dict[str, dict[str, Any]]]:
     """Changes that cost memory less and the result little."""
     train, evaluation = config.train, config.evaluation
     pictures = train.train_batch_size * train.gradient_accumulation_steps
@@ -234,10 +237,20 @@ def _candidates(config: Config, *, on_gpu: bool) -> list[dict[str, dict[str, Any
         if config.model.mixed_precision == "no":
             candidates.append({"model": {"mixed_precision": "fp16"}})
         if config.model.quantization == "none":
-            candidates += [{"model": {"quantization": "8bit"}}, {"model": {"quantization": "4bit"}}]
+            candidates += [*_swaps(model, config)]
+            if not config.model.blocks_to_swap:
+                candidates += [{"model": {"quantization": "8bit"}}, {"model": {"quantization": "4bit"}}]
         if evaluation.device != "cpu":
             candidates.append({"evaluation": {"device": "cpu"}})
     return candidates
+
+
+def _swaps(model: ModelShapes, config: Config) -> Iterator[dict[str, dict[str, Any]]]:
+    """Half of the blocks, then three quarters."""
+    total = len(memory.blocks(model))
+    for count in (total // 2, total * 3 // 4):
+        if model.family.swaps_blocks and count > config.model.blocks_to_swap:
+            yield {"model": {"blocks_to_swap": count}, "train": {"gradient_checkpointing": True}}
 
 
 def _changed(config: Config, changes: dict[str, dict[str, Any]]) -> Config:

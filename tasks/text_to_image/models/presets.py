@@ -42,6 +42,8 @@ class Size:
     quantization: Quantization = "none"
     resolution: int | None = None
     """None: the family's own."""
+    blocks_to_swap: int = 0
+    """Needs checkpointing, and weights that are not quantised."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,7 @@ def describe(preset: Preset) -> str:
         str(value["model.mixed_precision"]),
         *(["checkpointing"] if value["train.gradient_checkpointing"] else []),
         *([value["model.quantization"]] if value["model.quantization"] != "none" else []),
+        *([f"{value['model.blocks_to_swap']} blocks swapped"] if value["model.blocks_to_swap"] else []),
         f"draws {value['evaluation.batch_size']} at once" + (" on the CPU" * (value["evaluation.device"] == "cpu")),
     ]
     return ", ".join(words)
@@ -109,7 +112,8 @@ def _choices(
     accumulation = PICTURES_PER_UPDATE // size.batch
     return {
         "model.mixed_precision": _precision(family, gigabytes is not None, compute_capability),
-        "model.quantization": Choice(size.quantization, _quantization_reason(size.quantization, card)),
+        "model.quantization": Choice(size.quantization, _quantization_reason(size, card)),
+        "model.blocks_to_swap": Choice(size.blocks_to_swap, _swap_reason(size.blocks_to_swap, card)),
         "data.resolution": _resolution(family, size, card),
         "lora.rank": Choice(size.rank, _rank_reason(size.rank)),
         "lora.lora_alpha": Choice(size.rank, "equal to the rank: the update is applied at scale 1"),
@@ -141,10 +145,18 @@ def _precision(family: Family, on_gpu: bool, compute_capability: tuple[int, int]
     return Choice("fp16", "before Ampere (T4, V100, RTX 20) there is no bf16; losses are scaled")
 
 
-def _quantization_reason(quantization: Quantization, card: str) -> str:
-    if quantization == "none":
+def _quantization_reason(size: Size, card: str) -> str:
+    if size.quantization == "none" and size.blocks_to_swap:
+        return "swapped blocks leave room enough, and change no number"
+    if size.quantization == "none":
         return "the frozen denoiser fits in its own precision"
-    return f"the frozen denoiser in {quantization} leaves room on {card}; needs bitsandbytes"
+    return f"the frozen denoiser in {size.quantization} leaves room on {card}; needs bitsandbytes"
+
+
+def _swap_reason(count: int, card: str) -> str:
+    if count == 0:
+        return f"the whole denoiser stays on {card}"
+    return f"the denoiser does not fit on {card} beside the rest; the GPU computes one block while the next one comes"
 
 
 def _resolution(family: Family, size: Size, card: str) -> Choice:

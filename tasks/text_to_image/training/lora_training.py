@@ -23,6 +23,7 @@ from tasks.text_to_image.training import compute
 from tasks.text_to_image.training.held_out_loss import Validation
 from tasks.text_to_image.training.parameter_groups import parameter_groups
 from tasks.text_to_image.training.predictor import Predictor
+from tasks.text_to_image.weights.block_swap import BlockSwap
 
 
 class LoraTraining:
@@ -30,7 +31,7 @@ class LoraTraining:
 
     memory_hint = (
         "set train.gradient_checkpointing = true, which saves most, then a smaller data.resolution or lora.rank, "
-        "train.optimizer = 'adamw8bit', model.quantization = '4bit'"
+        "train.optimizer = 'adamw8bit', model.blocks_to_swap or model.quantization = '4bit'"
     )
 
     def __init__(
@@ -47,6 +48,8 @@ class LoraTraining:
         model.objective.require(config.train)
         self.adapted = lora.adapted(model, config.lora)
         compute.configure(self.adapted, config.train)
+        if config.model.blocks_to_swap:
+            BlockSwap(model.denoiser, config.model.blocks_to_swap, accelerator.device)
         for part in self.adapted.values():
             part.to(accelerator.device)
         self.module = Predictor(model, self.adapted)

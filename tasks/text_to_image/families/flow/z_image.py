@@ -61,11 +61,11 @@ class ZImage(FlowFamily):
     training_bytes, drawing_bytes = {True: (2, 88), False: (68, 149)}, 32
     # GB         batch  checkpointing  rank  pictures drawn at once
     sizes = {
-        8: Size(1, True, 16, 0, "4bit"),
-        10: Size(1, True, 16, 0, "4bit"),
-        12: Size(1, True, 16, 0, "8bit"),
-        16: Size(1, True, 16, 0, "8bit"),
-        24: Size(1, True, 16, 1, "4bit"),
+        8: Size(1, True, 16, 0, blocks_to_swap=26),
+        10: Size(1, True, 16, 0, blocks_to_swap=20),
+        12: Size(1, True, 16, 0, blocks_to_swap=16),
+        16: Size(1, True, 16, 0, blocks_to_swap=6),
+        24: Size(1, True, 16, 1, blocks_to_swap=26),
         40: Size(1, True, 32, 1),
         80: Size(4, True, 32, 4),
     }
