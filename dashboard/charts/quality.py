@@ -27,7 +27,7 @@ from dashboard.charts.parts import (
 )
 from dashboard.data.series import Numbers
 from dashboard.data.sure import is_sure
-from dashboard.text.formatting import interval, metric_name, metric_title, number, signed
+from dashboard.text.formatting import interval, metric_name, metric_title, signed
 from dashboard.text.language import say
 from shared.run_folder.metric_descriptions import Column, MetricDescriptions
 
@@ -238,7 +238,9 @@ def hover(points: pd.DataFrame, decimals: int) -> dict[str, Any]:
 def describe(value: float, delta: float, low: float, high: float, *, decimals: int) -> str:
     """The numbers of a point in words."""
     text = f"{signed(delta, decimals)} {interval(low, high, decimals)}"
-    return say("{difference}, value {value}", difference=text, value=number(value)) if np.isfinite(value) else text
+    if not np.isfinite(value):
+        return text
+    return say("{difference}, value {value}", difference=text, value=f"{value:.{decimals}f}".replace("-", "−"))
 
 
 def blank_trace(reasons: Mapping[int, str], name: str, axis: XAxis) -> Trace:

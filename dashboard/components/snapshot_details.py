@@ -12,7 +12,7 @@ from dashboard.data.reader import RunReader
 from dashboard.data.versions import is_live
 from dashboard.story.progress.status import clock
 from dashboard.story.snapshots import number_in, signs_of, verdict_words
-from dashboard.text.formatting import interval, interval_of, metric_title, number, signed, size, skilled
+from dashboard.text.formatting import interval, interval_of, measured, metric_title, number, signed, size, skilled
 from dashboard.text.language import say
 from shared.run_folder.averages import is_average
 from shared.run_folder.metric_descriptions import COMPOSITE, Column, MetricDescriptions
@@ -99,7 +99,7 @@ def facts_html(manifest: Manifest | None, now: datetime, zone: tzinfo) -> str:
 
 
 def _line(column: Column, row: Mapping[str, Any], base: Mapping[str, Any], has_skill: bool) -> str:
-    values = [number(source.get(column.name)) for source in (base, row)]
+    values = [measured(column, source.get(column.name)) for source in (base, row)]
     cells = [*values, *_difference(row, f"{column.name}_delta", column.name, column)]
     if has_skill:
         skill = number_in(row, f"{column.name}_skill")
@@ -127,7 +127,7 @@ def _evidence(best: Best | None, step: int) -> dict[str, tuple[bool | None, str]
 def _measured(metrics: MetricDescriptions, row: Mapping[str, Any]) -> dict[str, tuple[bool | None, str]]:
     raised = signs_of(row)
     return {
-        column.sign.name: (column.sign.name in raised, f"{metric_title(column)} {number(row[column.name])}")
+        column.sign.name: (column.sign.name in raised, f"{metric_title(column)} {measured(column, row[column.name])}")
         for column in metrics.of_role("overfitting")
         if column.sign and isfinite(number_in(row, column.name))
     }

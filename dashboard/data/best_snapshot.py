@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Mapping
 
-from dashboard.text.formatting import interval_of, metric_title, number, plain, signed, skilled
+from dashboard.text.formatting import interval_of, measured, metric_title, plain, signed, skilled
 from dashboard.text.language import say
 from dashboard.text.phrases import evidence_of
 from shared.run_folder.metric_descriptions import Column, MetricDescriptions
@@ -36,7 +36,7 @@ def best_table_html(best: Best, base: Mapping[str, float], descriptions: MetricD
 def _row(best: Best, base: Mapping[str, float], column: Column) -> str:
     name, decimals = column.name, column.decimals
     value, delta = best.metrics.get(name), best.deltas.get(name)
-    cells = [number(base.get(name)), number(value)]
+    cells = [measured(column, base.get(name)), measured(column, value)]
     cells += [signed(delta.delta, decimals), interval_of(column, delta.low, delta.high)] if delta else ["–", "–"]
     if best.skill:
         skill = best.skill.get(name)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from dashboard.text.formatting import interval_of, metric_name, number, signed
+from dashboard.text.formatting import interval_of, measured, metric_name, signed
 from dashboard.text.language import say
 from shared.config.schema import Config
 from shared.run_folder.averages import label
@@ -106,7 +106,7 @@ def _score(one: Contestant, columns: Sequence[Column], pinned: Contestant | None
     for column in columns:
         value = one.best.metrics.get(column.name) if one.best else None
         differs = _change(one, pinned, column) if pinned else ""
-        row[metric_name(column)] = number(value) + (f" ({differs})" if differs else "")
+        row[metric_name(column)] = measured(column, value) + (f" ({differs})" if differs else "")
     return row
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import html
 
 from dashboard.server.files import picture_url
-from dashboard.text.formatting import metric_name, number, size
+from dashboard.text.formatting import measured, metric_name, size
 from dashboard.text.language import say
 from shared.run_folder.metric_descriptions import MetricDescriptions
 from shared.run_folder.records.evaluation_result import EvaluationResult, Sample
@@ -44,7 +44,7 @@ def _figure(run_name: str, path: str, sample: Sample, descriptions: MetricDescri
     url, small = (html.escape(picture_url(run_name, path, small=small)) for small in (False, True))
     prompt = html.escape(sample.prompt)
     scores = [
-        f"{metric_name(column)} {number(sample.metrics.get(column.name))}"
+        f"{metric_name(column)} {measured(column, sample.metrics.get(column.name))}"
         for column in descriptions.compared_without_references
     ]
     details = html.escape(" · ".join([f"{say('seed')} {sample.seed}", *scores]))

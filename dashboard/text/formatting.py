@@ -31,6 +31,13 @@ def number(value: float | None, digits: int = 3) -> str:
     return f"{value:,.0f}" if abs(value) >= 10**digits else f"{value:#.{digits}g}".rstrip(".")
 
 
+def measured(column: Column, value: float | None) -> str:
+    """A metric's number, as the terminal rounds it too; a blank is a dash."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    return column.spelled(value).replace("-", "−")
+
+
 def signed(value: float, decimals: int = 3) -> str:
     """A difference: always with its sign, the true minus; a blank is a dash."""
     return f"{value:+.{decimals}f}".replace("-", "−") if math.isfinite(value) else "–"

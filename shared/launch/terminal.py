@@ -27,6 +27,8 @@ from shared.run_folder.run_dir import ResultKind, RunDir, steps_in, strength_kin
 from shared.run_folder.tables import read_rows
 
 LINES_EVERY_STEPS = 20
+UNKNOWN = Column(name="unknown", meaning="", direction="none", role="listed")
+"""Stands in for a column that metrics.json does not describe."""
 
 
 class Terminal:
@@ -166,11 +168,9 @@ def summarise(run: RunDir, console: Console) -> None:
         table.add_column(heading, justify="left" if not heading else "right")
     columns = {column.name: column for column in run.read_metric_descriptions().columns}
     for metric, difference in best.deltas.items():
-        value = best.metrics.get(metric)
-        base = None if value is None else value - difference.delta
-        table.add_row(
-            metric, _number(base), _number(value), f"{difference.delta:+.4f}", _range(difference, columns.get(metric))
-        )
+        column, value = columns.get(metric) or UNKNOWN, best.metrics.get(metric)
+        numbers = ("", "") if value is None else (column.spelled(value - difference.delta), column.spelled(value))
+        table.add_row(metric, *numbers, column.spelled(difference.delta, is_change=True), _range(difference, column))
     console.print(table)
     if rest:
         console.print(f"not evaluated: {rest}")
@@ -230,18 +230,14 @@ def _words(status: ProcessStatus | None) -> str:
 
 
 def _value(column: Column, row: dict[str, str]) -> str:
-    name, digits = column.name.removesuffix("_loss").replace("_", " "), column.decimals
+    name = column.name.removesuffix("_loss").replace("_", " ")
     delta = row.get(f"{column.name}_delta")
     higher = ", higher is better" if column.direction == "higher" else ""  # the others are losses
-    change = f" ({float(delta):+.{digits}f}{higher})" if delta and row["step"] != "0" else ""
-    return f"{name} {float(row[column.name]):.{digits}f}{change}"
+    change = f" ({column.spelled(float(delta), is_change=True)}{higher})" if delta and row["step"] != "0" else ""
+    return f"{name} {column.spelled(float(row[column.name]))}{change}"
 
 
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.4f}"
-
-
-def _range(interval: Interval, column: Column | None) -> str:
-    if column is not None and not column.is_told(interval.low, interval.high):
+def _range(interval: Interval, column: Column) -> str:
+    if not column.is_told(interval.low, interval.high):
         return "unknown with so few prompts"
-    return f"{interval.low:+.4f} … {interval.high:+.4f}"
+    return " … ".join(column.spelled(end, is_change=True) for end in (interval.low, interval.high))

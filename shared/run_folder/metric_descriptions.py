@@ -152,6 +152,10 @@ class Column(BaseModel):
         """For sentences."""
         return self.aspect or self.title
 
+    def spelled(self, value: float, *, is_change: bool = False) -> str:
+        """A number or a difference with the digits that are worth showing."""
+        return f"{value:{'+' if is_change else ''}.{self.decimals}f}"
+
     def is_told(self, low: float, high: float) -> bool:
         """Whether the interval of a difference says anything. With two or three prompts it can be wider than all that
         the metric can be."""

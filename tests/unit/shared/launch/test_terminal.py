@@ -60,10 +60,10 @@ def test_the_summary_shows_the_best_snapshot_against_the_base_model(run: RunDir)
     row = next(line for line in text.splitlines() if "visual_loss" in line)
     assert [cell.strip() for cell in row.strip("│").split("│")] == [
         "visual_loss",
-        "0.3750",
-        "0.2500",
-        "-0.1250",
-        "-0.2500 … -0.0625",
+        "0.375",
+        "0.250",
+        "-0.125",
+        "-0.250 … -0.062",
     ]
     assert "Step 40 [is] the best." in text
     assert f"file: {file}\n" in text
