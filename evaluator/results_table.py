@@ -6,7 +6,7 @@ Where the stop rule may act by itself, it acts here: a rebuild comes with every 
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from filelock import FileLock
@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 
 REFERENCE = "reference"
 """What an evaluation of another trainer's LoRAs compares with: nothing is held out of a data set there."""
+TWO_WAYS = "another version or encoder computed it for some snapshots, so that these numbers cannot be compared"
 STOP_RULE = "stop rule"
 """Who asks, in a request of ours."""
 
@@ -111,8 +112,10 @@ class ResultsTable:
             summaries = {summary.step: summary for summary in verdict.ranking.summaries}
             header = evidence.metrics.header
             found = verdict.ranking
+            two_ways = [column.name for column in verdict.two_ways]
             rows = {
-                step: self._row(result, summaries.get(step), found) for step, result in evidence.evaluations.items()
+                step: self._row(result, summaries.get(step), found, two_ways)
+                for step, result in evidence.evaluations.items()
             }
             if averages := [row for step, row in rows.items() if is_average(step)]:
                 write_rows(self._run.averages_csv, header, averages)
@@ -127,13 +130,20 @@ class ResultsTable:
             return False
         return steps_in(self._run.evaluations) == listed(self._run.metrics_csv) | listed(self._run.averages_csv)
 
-    def _row(self, result: EvaluationResult, summary: Summary | None, ranking: Ranking) -> dict[str, Value]:
-        """One line of metrics.csv; what could not be computed stays blank, its reason beside it."""
+    def _row(
+        self, result: EvaluationResult, summary: Summary | None, ranking: Ranking, two_ways: Sequence[str]
+    ) -> dict[str, Value]:
+        """One line of metrics.csv; what could not be computed stays blank, its reason beside it.
+
+        two_ways: columns whose numbers some snapshots have by another method.
+        """
         cells = summary.row() if summary else {}
         blank: dict[str, list[str]] = {}
         for column, why in result.missing.items():
             blank.setdefault(why, []).append(column)
         reasons = [result.reason, *(f"{', '.join(columns)}: {why}" for why, columns in blank.items())]
+        if summary and (apart := [name for name in two_ways if name in summary.means]):
+            reasons.append(f"differences of {', '.join(apart)}: {TWO_WAYS}")
         if self._validates and summary and not summary.validated and not is_average(summary.step):
             reasons.append("val_loss: the trainer has not validated at this step")
         return {

@@ -60,6 +60,8 @@ class Verdict:
     advice: Advice
     best: Best | None
     """None without a snapshot that can be compared with the base model. Its `created` is the time it was found."""
+    two_ways: tuple[Column, ...] = ()
+    """Columns that do not count, because some snapshots have them by another method."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,7 @@ def decide(evidence: Evidence, config: Config, ending: Ending) -> Verdict:
     if best:
         best = best.model_copy(update={"averages": found.averages(ending.num_averages)})
         best = told_in(evidence.unit, _with_strength(evidence, found, best, ending.strengths))
-    return Verdict(found, advice, best)
+    return Verdict(found, advice, best, mixed)
 
 
 def _samples(results: Mapping[int, EvaluationResult]) -> dict[int, tuple[Sample, ...]]:

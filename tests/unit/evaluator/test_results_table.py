@@ -159,6 +159,16 @@ def test_metrics_that_are_blank_for_the_same_reason_share_it(run: RunDir) -> Non
     assert reason == "visual_loss, color_loss: no network; clip_t: two captions only"
 
 
+def test_differences_of_numbers_computed_in_two_ways_are_blank_with_the_reason(run: RunDir) -> None:
+    for step, loss, method in ((0, 0.5, "1"), (20, 0.4, "1"), (40, 0.3, "2")):
+        add(run, step, loss, loss, loss, encoders={"color_loss": {"model": "palette", "revision": method}})
+    ResultsTable(run).rebuild()
+    _, former, later = read_rows(run.metrics_csv)
+    for row in (former, later):
+        assert (row["color_loss"] != "", row["color_loss_delta"], row["visual_loss_delta"] != "") == (True, "", True)
+        assert row["reason"].startswith("differences of color_loss: another version or encoder computed it for some")
+
+
 def test_the_best_snapshot_is_named_with_its_reason(run: RunDir) -> None:
     add(run, 0, 0.50, 0.70, 0.60, 0.55)
     add(run, 20, 0.49, 0.70, 0.59, 0.55)
