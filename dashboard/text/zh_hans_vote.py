@@ -57,4 +57,6 @@ TEXTS: dict[str, str] = {
     "chosen by {votes} alone": "仅由{votes}选出",
     "The votes alone choose: step {step}": "只由选票决定：第 {step} 步",
     "evaluated, no metric ranks it": "已评估，没有指标能给它排名",
+    "Compared are {compared} of {count} snapshots that may be the best, and the base model.": "比较的是可能最好的 {count} 个快照中的 {compared} 个，以及底模。",
+    "Compared are {compared} of {count} snapshots, evenly spread over the training, and the base model.": "比较的是 {count} 个快照中在训练过程中均匀分布的 {compared} 个，以及底模。",
 }

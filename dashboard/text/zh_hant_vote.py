@@ -57,4 +57,6 @@ TEXTS: dict[str, str] = {
     "chosen by {votes} alone": "僅由{votes}選出",
     "The votes alone choose: step {step}": "只由選票決定：第 {step} 步",
     "evaluated, no metric ranks it": "已評估，沒有指標能給它排名",
+    "Compared are {compared} of {count} snapshots that may be the best, and the base model.": "比較的是可能最好的 {count} 個快照中的 {compared} 個，以及底模。",
+    "Compared are {compared} of {count} snapshots, evenly spread over the training, and the base model.": "比較的是 {count} 個快照中在訓練過程中均勻分佈的 {compared} 個，以及底模。",
 }

@@ -10,6 +10,7 @@ from evaluator.selection.overfitting import MIN_SINCE_LOWEST
 from evaluator.selection.ranking import Ranking
 from shared.run_folder.metric_descriptions import Column
 from shared.run_folder.phrase import Phrase, joined, phrase
+from shared.run_folder.records.contest import Contest
 from shared.statistics.power import LARGE_GAIN, chance
 
 RISE_WORTH_A_LOOK = 1.05
@@ -133,9 +134,17 @@ def of_references(ranking: Ranking, *, imported: bool = False) -> Iterator[Phras
         )
 
 
-def of_no_metric(ranking: Ranking, *, imported: bool = False) -> Iterator[Phrase]:
+def of_no_metric(ranking: Ranking, contest: Contest | None, *, imported: bool = False) -> Iterator[Phrase]:
     """That nothing but votes can choose, and what would change that."""
     yield phrase("Vote on the dashboard's page Vote: where no metric ranks the snapshots, the votes alone choose.")
+    if contest and contest.left_out:
+        yield phrase(
+            "Votes compare {compared} snapshots, evenly spread over the training. {others} others may be shipped too, "
+            "and nothing ranks them: look at the {sample}s of those around the one that votes prefer.",
+            compared=len(contest.steps) - 1,
+            others=contest.left_out,
+            sample=ranking.metrics.words.sample,
+        )
     if ranking.no_references and imported:
         yield phrase(
             "To let metrics rank them, evaluate again (--new) with the {sample}s that were trained on "
@@ -178,6 +187,14 @@ def untested_rise(validations: Sequence[Validated]) -> Iterator[Phrase]:
         lowest=lowest.step,
         why=why,
     )
+
+
+def of_model(drawn_with: str | None) -> Iterator[Phrase]:
+    """drawn_with: `evaluation.model`; None: the model that learns."""
+    if drawn_with:
+        yield phrase(
+            "Drawn with {model}, not with the model that learnt: the verdict holds for this one.", model=drawn_with
+        )
 
 
 def computed_in_two_ways(columns: Sequence[Column]) -> Iterator[Phrase]:

@@ -101,6 +101,8 @@ def decide(evidence: Evidence, config: Config, ending: Ending) -> Verdict:
         else _best(evidence, found, mixed, judged, advice, ending)
     )
     if best:
+        warnings = (*best.caution_phrases, *cautions.of_model(config.evaluation.model))
+        best = best.model_copy(update={"cautions": tuple(map(str, warnings)), "caution_phrases": warnings})
         best = best.model_copy(update={"averages": found.averages(ending.num_averages)})
         best = told_in(evidence.unit, _with_strength(evidence, found, best, ending.strengths))
     return Verdict(found, advice, best, mixed)
@@ -180,7 +182,7 @@ def _unranked(
     if best is None:
         return None
     warnings = (
-        *cautions.of_no_metric(found, imported=evidence.imported),
+        *cautions.of_no_metric(found, best.contest, imported=evidence.imported),
         *cautions.computed_in_two_ways(mixed),
         *calibration.remarks(judged),
         *cautions.never_computed(_blank_losses(found), evidence.evaluations[0].missing),

@@ -177,8 +177,6 @@ def summarise(run: RunDir, console: Console) -> None:
     console.print(escape(best.reason))
     for caution in best.cautions:
         console.print(f"caution: {escape(caution)}")
-    if drawn_with := run.read_config().evaluation.model:
-        console.print(f"drawn with: {escape(drawn_with)}, and not with the model that learnt", soft_wrap=True)
     console.print(escape(last), soft_wrap=True, end="\n" if last else "")
 
 

@@ -56,6 +56,17 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, finished: FakeRun) -> 
     return Desk()
 
 
+def test_that_not_every_snapshot_is_compared_is_said(desk: Desk, finished: FakeRun) -> None:
+    assert desk.ballot()["scope"] == ""
+    best = finished.run.read_best()
+    assert best
+    assert best.contest
+    competing = len(best.contest.steps) - 1
+    best.model_copy(update={"contest": best.contest.model_copy(update={"left_out": 4})}).write(finished.run.best)
+    said = f"Compared are {competing} of {competing + 4} snapshots that may be the best, and the base model."
+    assert desk.ballot()["scope"] == said
+
+
 def test_two_pictures_of_one_prompt_are_shown_and_the_next_ones_come_with_them(desk: Desk, finished: FakeRun) -> None:
     told = desk.ballot()
     first, following = told["pairs"]

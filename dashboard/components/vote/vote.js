@@ -67,6 +67,7 @@ class Vote {
     })
     this.outbox.pending = () => this.queue.slice(0, 1).map(({ id }) => id)
     this.answered = new Set()
+    this.scope = ""
     this.forget()
     this.result.of(data.run, data.lang, data.words)
     this.outbox.send().then(() => this.ask()) // what a reload has interrupted
@@ -75,7 +76,7 @@ class Vote {
   name() {
     const { words } = this.data
     write(this.heading, words.heading)
-    write(this.hint, words.hint)
+    this.nameHint()
     this.answers.forEach((one, at) => write(one, [words.left, words.equal, words.right][at]))
     write(this.skip, words.skip)
     write(this.undo, words.undo)
@@ -90,6 +91,10 @@ class Vote {
       set(node.firstChild, "alt", at ? words.pictureRight : words.pictureLeft)
     })
     if (document.activeElement !== this.voter) this.voter.value = isRandom(voter()) ? "" : voter()
+  }
+
+  nameHint() {
+    write(this.hint, [this.data.words.hint, this.scope].filter(Boolean).join(" "))
   }
 
   forget() {
@@ -135,6 +140,8 @@ class Vote {
     const queue = [...kept, ...ballot.pairs.filter(({ id }) => !ids.has(id)).map((pair) => known.get(pair.id) ?? prepare(pair))]
     for (const pair of this.queue) if (!queue.includes(pair)) release(pair)
     this.queue = queue
+    this.scope = ballot.scope
+    this.nameHint()
     write(this.progress, ballot.note || ballot.progress)
     if (ballot.problem) this.say(ballot.problem)
     this.result.votes = ballot.progress

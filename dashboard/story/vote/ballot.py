@@ -64,11 +64,14 @@ class Ballot:
     """Why there is nothing to vote on."""
     problem: str = ""
     """What is wrong with the files of votes."""
+    scope: str = ""
+    """That not every snapshot is compared, where that is so."""
 
 
 def ballot(reader: RunReader, voter: str, pending: Sequence[str] = (), again: Vote | None = None) -> Ballot:
     """The next pairs of a voter. pending: ids of those on screen; again: one that was taken back, to be shown first."""
-    competing = contest_of(reader.best())
+    best = reader.best()
+    competing = contest_of(best)
     drawn = drawn_in(reader, competing.steps) if competing else {}
     votes = read_votes(reader.run)
     own = votes.by(voter)
@@ -83,6 +86,20 @@ def ballot(reader: RunReader, voter: str, pending: Sequence[str] = (), again: Vo
         Given(last.id, last.prompt_id, last.seed, last.left, last.right) if last else None,
         "" if shown else _why_none(reader, competing),
         votes.problems[0] if votes.problems else "",
+        scope_of(best),
+    )
+
+
+def scope_of(best: Best | None) -> str:
+    """That there are more snapshots that may win than people can compare; empty where all of them are compared."""
+    found = best.contest if best else None
+    if best is None or found is None or not found.left_out:
+        return ""
+    said = {"compared": len(found.steps) - 1, "count": len(found.steps) - 1 + found.left_out}
+    if best.ranked:
+        return say("Compared are {compared} of {count} snapshots that may be the best, and the base model.", **said)
+    return say(
+        "Compared are {compared} of {count} snapshots, evenly spread over the training, and the base model.", **said
     )
 
 

@@ -38,6 +38,7 @@ def contest(found: Ranking, finalists: Collection[int], voted: Collection[int]) 
         means=(0.0, *(round(-float(mean), DIGITS) for mean in means_S)),
         covariance=tuple(map(tuple, rows)),
         unit=round(unit, DIGITS),
+        left_out=len(close - set(steps)),
     )
 
 
@@ -52,4 +53,10 @@ def _of_equals(found: Ranking, voted: Collection[int]) -> Contest | None:
     places = np.linspace(0, len(able) - 1, min(len(able), MAX_CONTENDERS)).round().astype(int)
     known = {summary.step for summary in found.candidates}
     steps = (0, *sorted({*(able[place] for place in places), *(known & set(voted))}))
-    return Contest(steps=steps, means=(0.0,) * len(steps), covariance=((0.0,) * len(steps),) * len(steps), unit=1.0)
+    return Contest(
+        steps=steps,
+        means=(0.0,) * len(steps),
+        covariance=((0.0,) * len(steps),) * len(steps),
+        unit=1.0,
+        left_out=len(set(able) - set(steps)),
+    )

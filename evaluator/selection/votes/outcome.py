@@ -119,8 +119,8 @@ def _alone(votes: Sequence[Vote], favourite: int, chances: Mapping[int, float]) 
     if len(chances) == 1:
         return phrase("Votes change nothing: step {step} is the only one that may be shipped.", **said)
     return phrase(
-        "By {votes} alone, step {step} is the best of {count} snapshots that may be shipped, with a probability of "
-        "{chance:.0%}.",
+        "By {votes} alone, step {step} is the best of the {count} snapshots compared that may be shipped, with a "
+        "probability of {chance:.0%}.",
         **said,
         count=len(chances),
         chance=min(chances[favourite], MOST_SAID),

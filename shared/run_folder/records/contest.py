@@ -20,6 +20,9 @@ class Contest(BaseModel):
     )
     covariance: tuple[tuple[float, ...], ...] = Field(description="Of these means, over prompts.")
     unit: float = Field(gt=0, description="A difference that matters, in the composite.")
+    left_out: int = Field(
+        default=0, description="Snapshots that may win as well and are not compared: people cannot compare so many."
+    )
 
     @model_validator(mode="after")
     def _is_square(self) -> Self:

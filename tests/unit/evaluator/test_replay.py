@@ -18,7 +18,7 @@ from shared.run_folder.records.evaluation_result import Sample
 from shared.run_folder.records.run_record import Imported
 from shared.run_folder.run_dir import RunDir, open_run, step_name
 from shared.run_folder.tables import read_rows
-from tests.conftest import ROOT, RunMaker, run_python
+from tests.conftest import ROOT, RunMaker, paper_model, run_python
 from tests.unit.evaluator.test_results_table import add, result_of
 
 GOLDEN = ROOT / "tests" / "golden" / "folders"
@@ -104,6 +104,15 @@ def test_the_table_shows_what_the_choice_goes_by(make_paper_run: RunMaker) -> No
     assert other.smoothed is not None
     assert other.behind is not None
     assert other.behind.delta == pytest.approx(other.smoothed - chosen.smoothed, abs=1e-6)
+
+
+def test_another_model_that_draws_is_named(make_paper_run: RunMaker, tmp_path: Path) -> None:
+    other, text = paper_model(tmp_path / "other"), io.StringIO()
+    run = make_paper_run("another", evaluation={"model": str(other)})
+    add(run, 0, 0.5, 0.7, 0.6)
+    add(run, 20, 0.4, 0.6, 0.5)
+    show(replay(run), Console(file=text, width=400, highlight=False))
+    assert f"Caution: Drawn with {other}, not with the model that learnt: the verdict holds" in text.getvalue()
 
 
 def test_a_best_mean_without_proof_is_said_beside_those_that_are_surely_better(make_paper_run: RunMaker) -> None:

@@ -96,7 +96,9 @@ def test_votes_alone_choose_from_the_first_on(run: RunDir) -> None:
     vote(run, 40, 60, times=1)
     best = verdict(run)
     assert (best.step, best.is_chosen, best.better_than_base) == (40, True, False)
-    assert best.reason.startswith("By 1 vote alone, step 40 is the best of 3 snapshots that may be shipped, with a")
+    assert best.reason.startswith(
+        "By 1 vote alone, step 40 is the best of the 3 snapshots compared that may be shipped, with a"
+    )
     assert "By the votes it is not shown to be better than the base model." in best.reason
 
 
@@ -126,9 +128,11 @@ def test_what_fails_a_guard_is_passed_over_however_many_prefer_it(run: RunDir) -
 def test_of_many_snapshots_eight_are_compared_from_the_first_to_the_last(run: RunDir) -> None:
     for step in range(80, 400, 20):
         add(run, step, samples=drawn(step))
-    contest = verdict(run).contest
+    best = verdict(run)
+    contest = best.contest
     assert contest
-    assert (len(contest.steps), contest.steps[:2], contest.steps[-1]) == (9, (0, 20), 380)
+    assert (len(contest.steps), contest.steps[:2], contest.steps[-1], contest.left_out) == (9, (0, 20), 380, 11)
+    assert best.cautions[1].startswith("Votes compare 8 snapshots, evenly spread over the training. 11 others may be")
 
 
 def test_the_command_has_no_verdict_until_somebody_votes(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -20,7 +19,7 @@ from shared.run_folder.records.manifest import Manifest
 from shared.run_folder.records.run_record import Imported
 from shared.run_folder.run_dir import RunDir, step_name, strength_kind
 from shared.run_folder.tables import read_rows, write_rows
-from tests.conftest import RunMaker, paper_model
+from tests.conftest import RunMaker
 
 
 @pytest.fixture
@@ -67,13 +66,6 @@ def test_the_summary_shows_the_best_snapshot_against_the_base_model(run: RunDir)
     ]
     assert "Step 40 [is] the best." in text
     assert f"file: {file}\n" in text
-
-
-def test_another_model_that_draws_is_named(make_paper_run: RunMaker, tmp_path: Path) -> None:
-    other = paper_model(tmp_path / "other")
-    drawn_with_it = make_paper_run("another", evaluation={"model": str(other)})
-    best().write(drawn_with_it.best)
-    assert f"drawn with: {other}, and not with the model that learnt" in summary(drawn_with_it)
 
 
 def test_a_metric_without_value_leaves_its_cells_blank(run: RunDir) -> None:
