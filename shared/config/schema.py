@@ -90,20 +90,23 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
-    def _swapped_blocks_are_recomputed(self) -> Config:
-        if not self.model.blocks_to_swap:
-            return self
-        problems = [
-            *([] if self.train.gradient_checkpointing else ["needs train.gradient_checkpointing = true"]),
-            *(["does not go with train.torch_compile"] if self.train.torch_compile else []),
-            *(
-                [f"does not go with model.quantization = '{self.model.quantization}', whose weights cannot travel"]
-                if self.model.quantization != "none"
-                else []
-            ),
+    def _what_is_fetched_or_widened_is_recomputed(self) -> Config:
+        model, train = self.model, self.train
+        settings = [
+            *([f"model.blocks_to_swap is {model.blocks_to_swap}"] if model.blocks_to_swap else []),
+            *(["model.quantization is fp8"] if model.quantization == "fp8" else []),
         ]
-        if problems:
-            raise ValueError(f"model.blocks_to_swap is {self.model.blocks_to_swap}: it {', and '.join(problems)}")
+        problems = [
+            *([] if train.gradient_checkpointing else ["needs train.gradient_checkpointing = true"]),
+            *(["does not go with train.torch_compile"] if train.torch_compile else []),
+        ]
+        if model.blocks_to_swap and model.quantization not in ("none", "fp8"):
+            settings = settings[:1]
+            problems.append(
+                f"does not go with model.quantization = '{model.quantization}', whose weights cannot travel"
+            )
+        if settings and problems:
+            raise ValueError("; ".join(f"{setting}: it {', and '.join(problems)}" for setting in settings))
         return self
 
     @model_validator(mode="after")

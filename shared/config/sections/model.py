@@ -46,8 +46,10 @@ class ModelConfig(Section):
         default="auto",
         description="Precision of frozen weights and forward pass; `auto` is bf16 or fp16 on a GPU, `no` on CPU.",
     )
-    quantization: Annotated[Literal["none", "8bit", "4bit"], Rule.STATE] = Field(
-        default="none", description="Frozen denoiser weights in bitsandbytes' 8-bit integers or 4-bit NF4; CUDA only."
+    quantization: Annotated[Literal["none", "fp8", "8bit", "4bit"], Rule.STATE] = Field(
+        default="none",
+        description="Frozen denoiser weights while it trains: `fp8` are 8-bit floats, on any device; `8bit` and `4bit` "
+        "are bitsandbytes' integers and NF4, CUDA only.",
     )
     blocks_to_swap: Annotated[int, Rule.UPKEEP] = Field(
         default=0,

@@ -24,7 +24,7 @@ def require(settings: ModelConfig, device: torch.device) -> None:
     Raises:
         DeviceError: the device is not CUDA. ConfigError: bitsandbytes is missing, or the model is a single file.
     """
-    if settings.quantization == "none":
+    if settings.quantization in ("none", "fp8"):
         return
     setting = f"model.quantization is {settings.quantization}"
     if device.type != "cuda":
@@ -45,7 +45,7 @@ def loading_arguments(settings: ModelConfig, dtype: torch.dtype, denoiser: str) 
 
     denoiser: the pipeline's name of the denoiser.
     """
-    if settings.quantization == "none":
+    if settings.quantization in ("none", "fp8"):
         return {}
     config = BitsAndBytesConfig(load_in_8bit=True) if settings.quantization == "8bit" else _nf4(dtype)
     return {"quantization_config": PipelineQuantizationConfig(quant_mapping={denoiser: config})}

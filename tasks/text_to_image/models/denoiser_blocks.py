@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 from shared.errors import ConfigError
-from tasks.text_to_image.models.weights_header import Tensors, TensorShape
+from tasks.text_to_image.models.weights_header import Tensors
 
 NAME = re.compile(r"^(?:model\.diffusion_model\.)?([a-z_]+)\.(\d+)\.[a-z]\w*\.")
 """A weight two levels below an element of a list: a sequence of single layers is no list of blocks."""
@@ -16,12 +16,12 @@ ON_DEVICE = 3
 """Swapped blocks that a device holds at once: the one that computes, the next one, and the one it has just left."""
 
 
-def blocks(denoiser: Tensors) -> list[list[TensorShape]]:
-    """The shapes of each block's weights, in the order of the file's lists and their numbers."""
-    found: dict[tuple[str, int], list[TensorShape]] = {}
-    for name, shape in denoiser.items():
+def blocks(denoiser: Tensors) -> list[Tensors]:
+    """Each block's weights, in the order of the file's lists and their numbers."""
+    found: dict[tuple[str, int], Tensors] = {}
+    for name, tensor in denoiser.items():
         if match := NAME.match(name):
-            found.setdefault((match[1], int(match[2])), []).append(shape)
+            found.setdefault((match[1], int(match[2])), {})[name] = tensor
     lists = list(dict.fromkeys(name for name, _ in found))
     return [found[key] for key in sorted(found, key=lambda key: (lists.index(key[0]), key[1]))]
 

@@ -8,7 +8,8 @@ denoiser's architecture by its family. Everything here is arithmetic; what is fr
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -21,7 +22,6 @@ from tasks.text_to_image.models import base_model, denoiser_blocks
 from tasks.text_to_image.models.pipeline_folder import read_json
 from tasks.text_to_image.models.weights_header import (
     Tensors,
-    TensorShape,
     choose_variant,
     folder_tensors,
     names_in,
@@ -30,7 +30,13 @@ from tasks.text_to_image.models.weights_header import (
 
 GIB = 2**30
 BYTES = {"fp32": 4.0, "fp16": 2.0, "bf16": 2.0}
-QUANTISED_BYTES = {"8bit": 1.0, "4bit": 0.5 + 4 / 64}  # NF4 keeps one fp32 scale for 64 weights (Dettmers et al. 2023)
+QUANTISED_BYTES = {
+    "fp8": 1.0,
+    "8bit": 1.0,
+    "4bit": 0.5 + 4 / 64,
+}  # NF4 keeps one fp32 scale for 64 weights (Dettmers et al. 2023)
+WIDE = re.compile(r"pos_embed|patch_embed|norm|t_embedder|cap_embedder|^proj_(in|out)\.")
+"""What keeps its precision in fp8: diffusers' `DEFAULT_SKIP_MODULES_PATTERN` and what its models add."""
 OPTIMIZER_BYTES = {"adamw": 8, "adamw8bit": 2, "prodigy": 16, "adafactor": 0, "sgd": 0}
 """Per trained parameter, beside its fp32 value and gradient; a class not listed counts as AdamW."""
 CLIP_BYTES = 0.6 * GIB
@@ -239,7 +245,7 @@ def _encoding_parts(
         "encoding": 2 * ENCODING_BYTES * config.data.resolution**2 * model.vae_channels[0],
     }
     captions = {"text encoders": BYTES[precision] * _text_weights(model)}
-    if config.model.quantization != "none":
+    if config.model.quantization not in ("none", "fp8"):
         denoiser = _frozen_bytes(model, precision, config.model.quantization)
         pictures["denoiser"] = captions["denoiser"] = denoiser
     return pictures, captions
@@ -262,18 +268,22 @@ def _common_parts(model: ModelShapes, precision: Precision, *, on_gpu: bool) -> 
 
 def _frozen_bytes(model: ModelShapes, precision: Precision, quantization: str) -> float:
     """Bytes of the denoiser's weights."""
-    return _weight_bytes(model.components.get(model.family.denoiser, {}).values(), precision, quantization)
+    return _weight_bytes(model.components.get(model.family.denoiser, {}), precision, quantization)
 
 
-def _weight_bytes(shapes: Collection[TensorShape], precision: Precision, quantization: str) -> float:
-    """bitsandbytes quantises linear layers only."""
-    matrices = sum(tensor.count for tensor in shapes if len(tensor.shape) == 2)
-    others = sum(tensor.count for tensor in shapes) - matrices
-    return matrices * QUANTISED_BYTES.get(quantization, BYTES[precision]) + others * BYTES[precision]
+def _weight_bytes(tensors: Tensors, precision: Precision, quantization: str) -> float:
+    small = sum(tensor.count for name, tensor in tensors.items() if _is_quantised(name, tensor.shape, quantization))
+    others = sum(tensor.count for tensor in tensors.values()) - small
+    return small * QUANTISED_BYTES.get(quantization, BYTES[precision]) + others * BYTES[precision]
 
 
-def blocks(model: ModelShapes) -> list[list[TensorShape]]:
-    """The shapes of each of the denoiser's blocks."""
+def _is_quantised(name: str, shape: Sequence[int], quantization: str) -> bool:
+    """bitsandbytes quantises linear layers; fp8 are all kernels and matrices that diffusers does not leave out."""
+    return len(shape) > 1 and not WIDE.search(name) if quantization == "fp8" else len(shape) == 2
+
+
+def blocks(model: ModelShapes) -> list[Tensors]:
+    """Each of the denoiser's blocks."""
     return denoiser_blocks.blocks(model.components.get(model.family.denoiser, {}))
 
 

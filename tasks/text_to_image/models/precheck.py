@@ -238,6 +238,7 @@ def _candidates(model: ModelShapes, config: Config, *, on_gpu: bool) -> list[dic
             candidates.append({"model": {"mixed_precision": "fp16"}})
         if config.model.quantization == "none":
             candidates += [*_swaps(model, config)]
+            candidates.append({"model": {"quantization": "fp8"}, "train": {"gradient_checkpointing": True}})
             if not config.model.blocks_to_swap:
                 candidates += [{"model": {"quantization": "8bit"}}, {"model": {"quantization": "4bit"}}]
         if evaluation.device != "cpu":

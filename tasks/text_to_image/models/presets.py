@@ -27,7 +27,7 @@ USABLE = 0.9
 """Share of the nominal memory to plan with: a card of "16 GB" shows 14.7 to 16.0 GiB, and its screen takes some."""
 BF16_SINCE = (8, 0)
 
-Quantization = Literal["none", "8bit", "4bit"]
+Quantization = Literal["none", "fp8", "8bit", "4bit"]
 
 
 @dataclass(frozen=True)
@@ -150,6 +150,8 @@ def _quantization_reason(size: Size, card: str) -> str:
         return "swapped blocks leave room enough, and change no number"
     if size.quantization == "none":
         return "the frozen denoiser fits in its own precision"
+    if size.quantization == "fp8":
+        return f"the frozen denoiser in 8-bit floats leaves room on {card}; gradients stay close to those of bf16"
     return f"the frozen denoiser in {size.quantization} leaves room on {card}; needs bitsandbytes"
 
 

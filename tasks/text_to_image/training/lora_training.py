@@ -24,6 +24,7 @@ from tasks.text_to_image.training.held_out_loss import Validation
 from tasks.text_to_image.training.parameter_groups import parameter_groups
 from tasks.text_to_image.training.predictor import Predictor
 from tasks.text_to_image.weights.block_swap import BlockSwap
+from tasks.text_to_image.weights.fp8 import cast_weights
 
 
 class LoraTraining:
@@ -48,6 +49,8 @@ class LoraTraining:
         model.objective.require(config.train)
         self.adapted = lora.adapted(model, config.lora)
         compute.configure(self.adapted, config.train)
+        if config.model.quantization == "fp8":  # the adapter is attached: PEFT would make it as narrow as its layer
+            cast_weights(model.denoiser, model.dtype)
         if config.model.blocks_to_swap:
             BlockSwap(model.denoiser, config.model.blocks_to_swap, accelerator.device)
         for part in self.adapted.values():

@@ -124,7 +124,7 @@ class BlockSwap:
             return _Coming(position, host.to(self._device))
         with torch.cuda.stream(self._stream):
             flat = host.to(self._device, non_blocking=True)
-            return _Coming(position, flat, self._stream.record_event())
+            return _Coming(position, flat, _event_on(self._stream))
 
     def _keep_up(self, coming: _Coming) -> None:
         """The device waits for the copy. The host waits until the device has left the block before the last one, so
@@ -136,7 +136,14 @@ class BlockSwap:
         coming.flat.record_stream(computing)
         if self._entered:
             self._entered.synchronize()
-        self._entered = computing.record_event()
+        self._entered = _event_on(computing)
+
+
+def _event_on(stream: torch.cuda.Stream) -> torch.cuda.Event:
+    """It has happened when the stream has done all that it was asked for so far."""
+    event = torch.cuda.Event()
+    event.record(stream)
+    return event
 
 
 def blocks(denoiser: nn.Module) -> list[nn.Module]:

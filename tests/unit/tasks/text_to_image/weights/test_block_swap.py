@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from accelerate import Accelerator
 from diffusers import ZImageTransformer2DModel
-from safetensors.torch import load_file
 from torch import nn
 
 from shared.config.loading import parse_config
@@ -19,87 +16,28 @@ from shared.config.resume_rule import CHANGEABLE
 from shared.config.schema import RULES, Config
 from shared.errors import ConfigError
 from tasks.text_to_image.families.known import FAMILIES
-from tasks.text_to_image.lora.lora import LORA_FILE
 from tasks.text_to_image.models import denoiser_blocks, memory, precheck, suitability
-from tasks.text_to_image.training.preparation import prepare
 from tasks.text_to_image.weights.block_swap import BlockSwap, blocks
-from tests.conftest import create_run, tiny_config
+from tests.conftest import tiny_config
 from tests.true_shapes import true_shapes
+from tests.unit.tasks.text_to_image.weights.conftest import TRAIN, Run, Runs, assert_equal
 from trainer.checkpoint import Checkpoint
-from trainer.learner import Learner
 
 GIB = 2**30
-TRAIN: dict[str, object] = {
-    "max_train_steps": 4,
-    "learning_rate": 0.05,
-    "validation_steps": 2,
-    "gradient_checkpointing": True,
-}
-
-
-class Run:
-    """A trainer's learner of the tiny Z-Image, with or without swapping."""
-
-    def __init__(self, output: Path, model: Path, pictures: Path, blocks_to_swap: int) -> None:
-        settings: dict[str, dict[str, object]] = {
-            "model": {"blocks_to_swap": blocks_to_swap},
-            "lora": {"rank": 2, "lora_alpha": 4, "dropout": 0.1},
-            "train": TRAIN,
-            "evaluation": {"scheduler": "own"},
-        }
-        run = create_run(tiny_config(output, f"swap-{blocks_to_swap}", model, pictures, settings))
-        config = run.read_config()
-        accelerator = Accelerator(cpu=True)
-        self.training = prepare(run, config, accelerator, lambda done, total: None, begins=True)
-        self.learner = Learner(config, accelerator, self.training)
-        self.losses: list[float] = []
-
-    def step(self) -> Checkpoint:
-        """One update, the held-out losses, and all that a checkpoint holds."""
-        self.losses.append(self.learner.update().loss)
-        held_out = self.learner.validate(lambda done, total: None)
-        assert held_out
-        self.losses += held_out.held_out.values()
-        return self.learner.checkpoint()
-
-    def file(self, folder: Path) -> dict[str, torch.Tensor]:
-        folder.mkdir()
-        self.training.write(folder, self.learner.weights(), self.learner.step)
-        return load_file(folder / LORA_FILE)
 
 
 @pytest.fixture(scope="module")
-def z_image(tiny_flow: Callable[[str], Path]) -> Path:
-    return tiny_flow("z-image")
-
-
-@pytest.fixture(scope="module")
-def plain(tmp_path_factory: pytest.TempPathFactory, z_image: Path, pictures: Path) -> tuple[Run, list[Checkpoint]]:
-    run = Run(tmp_path_factory.mktemp("plain"), z_image, pictures, 0)
+def plain(runs: Runs) -> tuple[Run, list[Checkpoint]]:
+    run = runs()
     return run, [copy.deepcopy(run.step()) for _ in range(3)]
-
-
-def assert_equal(one: Any, other: Any) -> None:
-    """Tensors bit for bit, however deep they lie."""
-    if isinstance(one, torch.Tensor):
-        assert torch.equal(one, other)
-    elif isinstance(one, dict):
-        assert one.keys() == other.keys()
-        for key in one:
-            assert_equal(one[key], other[key])
-    elif isinstance(one, list):
-        for first, second in zip(one, other, strict=True):
-            assert_equal(first, second)
-    else:
-        assert one == other
 
 
 @pytest.mark.parametrize("count", [1, 4])
 def test_losses_moments_and_adapter_are_those_of_a_run_without_swapping(
-    count: int, plain: tuple[Run, list[Checkpoint]], tmp_path: Path, z_image: Path, pictures: Path
+    count: int, plain: tuple[Run, list[Checkpoint]], runs: Runs, tmp_path: Path
 ) -> None:
     reference, saved = plain
-    run = Run(tmp_path, z_image, pictures, count)
+    run = runs(blocks_to_swap=count)
     for checkpoint in saved:
         own = run.step()
         assert_equal(own.weights, checkpoint.weights)
@@ -108,11 +46,9 @@ def test_losses_moments_and_adapter_are_those_of_a_run_without_swapping(
     assert_equal(run.file(tmp_path / "swapped"), reference.file(tmp_path / "plain"))
 
 
-def test_a_resumed_run_may_begin_to_swap(
-    plain: tuple[Run, list[Checkpoint]], tmp_path: Path, z_image: Path, pictures: Path
-) -> None:
+def test_a_resumed_run_may_begin_to_swap(plain: tuple[Run, list[Checkpoint]], runs: Runs) -> None:
     assert RULES["model.blocks_to_swap"] in CHANGEABLE
-    run = Run(tmp_path, z_image, pictures, 2)
+    run = runs(blocks_to_swap=2)
     run.learner.restore(plain[1][1])
     assert_equal(run.step().weights, plain[1][2].weights)
 
@@ -165,7 +101,7 @@ def test_swapped_blocks_are_spread_and_told_apart_from_other_layers() -> None:
     with torch.device("meta"):
         true = blocks(ZImageTransformer2DModel())
     assert [sum(weight.numel() for weight in block.parameters()) for block in true] == [
-        sum(shape.count for shape in block) for block in memory.blocks(shapes)
+        sum(shape.count for shape in block.values()) for block in memory.blocks(shapes)
     ]
 
 
@@ -187,7 +123,7 @@ def test_the_estimate_holds_three_of_the_swapped_blocks() -> None:
         footprint = memory.trainer_footprint(shapes, config(blocks_to_swap=count), "bf16", on_gpu=on_gpu)
         return footprint.parts["denoiser"]
 
-    block = sum(shape.count for shape in memory.blocks(shapes)[10]) * 2
+    block = sum(shape.count for shape in memory.blocks(shapes)[10].values()) * 2
     assert denoiser(0) - denoiser(16) == pytest.approx(13 * block, rel=0.01)
     assert denoiser(2) == denoiser(0), "so few are on the card at once anyway"
     assert denoiser(16, on_gpu=False) == denoiser(0, on_gpu=False), "a CPU's memory is the host's"
@@ -223,6 +159,6 @@ def test_what_cannot_be_swapped_is_refused_with_every_reason() -> None:
 def test_a_run_that_would_swap_more_blocks_than_there_are_is_refused_before_it_is_made(
     tmp_path: Path, z_image: Path, pictures: Path
 ) -> None:
-    settings: dict[str, dict[str, object]] = {"model": {"blocks_to_swap": 5}, "train": TRAIN}
+    settings = {"model": {"blocks_to_swap": 5}, "train": TRAIN}
     with pytest.raises(ConfigError, match="has 4 blocks"):
         precheck.examine(tiny_config(tmp_path, "run", z_image, pictures, settings))
