@@ -110,9 +110,9 @@ def require_matrices(targets: Collection[str], optimizer: str, *, linear_project
 
 
 def require_known(targets: Iterable[str], ends: Collection[str] = PRESETS["all"]) -> None:
-    """Refuse what no model has: PEFT passes over a name that matches nothing without a word.
+    """Refuse what the model does not have: PEFT passes over a name that matches nothing without a word.
 
-    ends: of the names of modules that models have.
+    ends: of the names of modules that it may have.
 
     Raises:
         ConfigError: naming every such target, with the nearest known one.
@@ -133,4 +133,4 @@ def _is_known(name: str, ends: Collection[str]) -> bool:
 
 def _did_you_mean(name: str, ends: Collection[str]) -> str:
     near = difflib.get_close_matches(name, [*PRESETS, *ends], n=1)
-    return f", which no known model has: did you mean {near[0]}?" if near else ", which no known model has"
+    return f", which the model does not have: did you mean {near[0]}?" if near else ", which the model does not have"

@@ -61,7 +61,8 @@ def plan(config: Config, say: Say, describe: Describe | None = None) -> Plan:
     Raises:
         DataError, ModelError, ConfigError: they cannot be used, or do not suit the settings.
     """
-    base_model.require_known_targets(config.lora.target_modules)
+    own = base_model.family(config.model.path, revision=config.model.revision)
+    base_model.require_known_targets(config.lora.target_modules, own)
     profiles.require(config)
     _own_prompts(config)
     initial_lora = _initial_lora(config)

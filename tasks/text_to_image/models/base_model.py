@@ -265,9 +265,11 @@ def size_multiple(settings: ModelConfig) -> int | None:
         return None
 
 
-def require_known_targets(names: Iterable[str]) -> None:
-    """Raises ConfigError where `lora.target_modules` names what no family has."""
-    ends = dict.fromkeys(end for family in FAMILIES.values() for preset in family.presets.values() for end in preset)
+def require_known_targets(names: Iterable[str], own: Family | None) -> None:
+    """Raises ConfigError where `lora.target_modules` names what the model's family has not. own: None: any family."""
+    families = [own] if own else FAMILIES.values()
+    presets = (targets.PRESETS, *(family.presets for family in families))  # a config spells out Stable Diffusion's
+    ends = dict.fromkeys(end for named in presets for preset in named.values() for end in preset)
     targets.require_known(names, tuple(ends))
 
 

@@ -20,7 +20,7 @@ from shared.errors import ConfigError
 from shared.launch.resume import Resume
 from tasks.text_to_image.families.known import FAMILIES
 from tasks.text_to_image.lora import lora
-from tasks.text_to_image.models import memory
+from tasks.text_to_image.models import base_model, memory
 from tests.conftest import RunMaker, open_or_create, paper_model, tiny_config
 from tests.true_shapes import UNETS, true_shapes
 
@@ -141,12 +141,19 @@ def test_an_unknown_target_is_refused_with_the_nearest_before_anything_is_made(t
     with pytest.raises(ConfigError) as refused:
         open_or_create(made, Resume(), lambda text: None, lambda: None)
     assert str(refused.value).splitlines() == [
-        "lora.target_modules has 'transformers', which no known model has: did you mean transformer?",
-        "       lora.target_modules has 'to_out', which no known model has: did you mean to_out.0?",
-        "       lora.target_modules has 'zzz', which no known model has",
+        "lora.target_modules has 'transformers', which the model does not have: did you mean transformer?",
+        "       lora.target_modules has 'to_out', which the model does not have: did you mean to_out.0?",
+        "       lora.target_modules has 'zzz', which the model does not have",
     ]
     assert "transformer" in refused.value.hint
     assert not (tmp_path / "runs").exists()
+
+
+def test_what_another_family_has_is_unknown_to_this_one() -> None:
+    base_model.require_known_targets(["feed_forward.w1", "proj_in"], FAMILIES["z-image"])
+    base_model.require_known_targets(["feed_forward.w1"], None)
+    with pytest.raises(ConfigError, match=r"'feed_forward\.w1', which the model does not have"):
+        base_model.require_known_targets(["feed_forward.w1"], FAMILIES["sdxl"])
 
 
 def test_a_preset_comes_back_from_the_run_folder_as_it_was(tmp_path: Path, pictures: Path) -> None:
