@@ -12,7 +12,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProject
 from tasks.text_to_image.families.known import FAMILIES
 from tasks.text_to_image.models.memory import ModelShapes
 from tasks.text_to_image.models.weights_header import Tensors, TensorShape
-from tests.tiny_flow import MINIATURES
+from tests.tiny_flow import LARGER, MINIATURES
 from tests.true_vae import VAE
 
 UNETS: dict[str, dict[str, Any]] = {
@@ -40,7 +40,8 @@ VIT_G = {"hidden_size": 1280, "intermediate_size": 5120, "num_hidden_layers": 32
 def true_shapes(family: str) -> ModelShapes:
     """As `memory.read_shapes` would read them from the published files."""
     with torch.device("meta"):
-        modules = MINIATURES[family].true_parts() if family in MINIATURES else _stable_diffusion(family)
+        parts = {**{name: made.true_parts for name, made in MINIATURES.items()}, **LARGER}
+        modules = parts[family]() if family in parts else _stable_diffusion(family)
     denoiser: Any = modules[FAMILIES[family].denoiser]
     tensors = {name: _tensors(module) for name, module in modules.items()}
     return ModelShapes(FAMILIES[family], tensors, dict(denoiser.config))

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from tests.tiny_flow import z_image
+from tests.tiny_flow import flux2, z_image
 
 
 @dataclass(frozen=True)
@@ -25,5 +25,10 @@ class Miniature:
 
 MINIATURES = {
     "z-image": Miniature(z_image.build, z_image.true_parts, {"guidance_scale": 2.0}),
+    "flux2-klein-4b": Miniature(flux2.klein, flux2.true_klein_4b, {"guidance_scale": 3.0}),
+    "flux2-dev": Miniature(flux2.dev, flux2.true_dev, {"guidance_scale": 3.0}),
 }
 """By the family's name."""
+
+LARGER: dict[str, Callable[[], dict[str, nn.Module]]] = {"flux2-klein-9b": flux2.true_klein_9b}
+"""The true parts of families that differ in nothing but size from one with a miniature."""

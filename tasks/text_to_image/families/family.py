@@ -105,6 +105,10 @@ class Family(ABC):
         """What the user must know before a model of this name is trained; None: nothing."""
         return None
 
+    def loaded_apart(self, folder: Path) -> dict[str, Any]:
+        """Parts that are not loaded as diffusers would load them, by the pipeline's names. folder: of the pipeline."""
+        return {}
+
     @property
     def parts(self) -> tuple[str, ...]:
         """The folders of a pipeline."""

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from tasks.text_to_image.families.family import Family
+from tasks.text_to_image.families.flow.flux2 import Flux2Dev, Flux2Klein4B, Flux2Klein9B
 from tasks.text_to_image.families.flow.z_image import ZImage
 from tasks.text_to_image.families.stable_diffusion import Pocket, StableDiffusion1, StableDiffusion2
 from tasks.text_to_image.families.stable_diffusion_xl import StableDiffusionXL
 
 FAMILIES: dict[str, Family] = {
-    family.name: family for family in (StableDiffusion1(), StableDiffusion2(), StableDiffusionXL(), ZImage())
+    family.name: family
+    for family in (
+        StableDiffusion1(),
+        StableDiffusion2(),
+        StableDiffusionXL(),
+        ZImage(),
+        Flux2Klein4B(),
+        Flux2Klein9B(),
+        Flux2Dev(),
+    )
 }
 """By name."""
 

@@ -196,7 +196,10 @@ def _load(
         arguments |= dict.fromkeys(family.text_encoders) | family.absent(Path(location))
         encoder_files = EncoderFiles(family, Path(location), variant, DTYPES[precision])
     revision = settings.revision if location == resolve(settings.path) else None
-    return kind.from_pretrained(location, revision=revision, **arguments), encoder_files
+    apart = family.loaded_apart(Path(location))
+    pipeline = kind.from_pretrained(location, revision=revision, **arguments, **dict.fromkeys(apart))
+    pipeline.register_modules(**apart)
+    return pipeline, encoder_files
 
 
 def _downloaded(kind: Any, settings: ModelConfig) -> str:

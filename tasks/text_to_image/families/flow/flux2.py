@@ -1,0 +1,304 @@
+"""FLUX.2: a transformer whose first blocks keep picture and caption apart; klein in two sizes, and dev.
+
+It reads three hidden layers of its text encoder, joined, in all 512 rows: padding is attended to as well, and differs
+with the caption. Latents are normalised patch by patch, with the statistics of the VAE's batch normalisation. klein
+draws with a negative prompt; dev takes the guidance scale as an input.
+
+Shapes: as in `family`; L patches.
+"""
+
+from __future__ import annotations
+
+import re
+from abc import abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from tasks.text_to_image.families.flow.flow_family import FlowFamily, require_plain_weights
+from tasks.text_to_image.families.flow.packing import PATCH, pack, unpack
+from tasks.text_to_image.models.pipeline_folder import read_json
+from tasks.text_to_image.models.presets import Size
+from tasks.text_to_image.models.weights_header import Tensors, TensorShape
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from tasks.text_to_image.families.model import Conditioning, Model
+    from tasks.text_to_image.models.lora_file import Module
+
+MOST_SINGLE_BLOCKS = 48
+"""Of all sizes."""
+ATTENTION = (
+    *("to_q", "to_k", "to_v", "to_out.0"),
+    *("add_q_proj", "add_k_proj", "add_v_proj", "to_add_out"),
+    *("to_qkv_mlp_proj", *(f"single_transformer_blocks.{number}.attn.to_out" for number in range(MOST_SINGLE_BLOCKS))),
+)
+"""Of the first blocks, for the picture and for the caption, and of the single blocks, whose attention has the
+feed-forward in it. The last is named block by block: in the first blocks `attn.to_out` is a list of layers."""
+FEED_FORWARD = ("ff.linear_in", "ff.linear_out", "ff_context.linear_in", "ff_context.linear_out")
+OTHERS = (
+    *("double_stream_modulation_img.linear", "double_stream_modulation_txt.linear", "single_stream_modulation.linear"),
+    *("x_embedder", "context_embedder", "norm_out.linear", "proj_out"),
+    *("timestep_embedder.linear_1", "timestep_embedder.linear_2"),
+)
+GUIDANCE_EMBEDDER = ("guidance_embedder.linear_1", "guidance_embedder.linear_2")
+MAX_TOKENS = 512
+FIRST_OF_FILE, GUIDANCE_OF_FILE = "img_in.weight", "guidance_in.in_layer.weight"
+SHARED_MODULATION = "single_stream_modulation.lin.weight"
+FILE_NAMES = (
+    (r"^img_in\.", "x_embedder."),
+    (r"^txt_in\.", "context_embedder."),
+    (r"^time_in\.", "time_guidance_embed.timestep_embedder."),
+    (r"^guidance_in\.", "time_guidance_embed.guidance_embedder."),
+    (r"\.in_layer\.", ".linear_1."),
+    (r"\.out_layer\.", ".linear_2."),
+    (r"_modulation(_img|_txt)?\.lin\.", r"_modulation\1.linear."),
+    (r"^final_layer\.linear\.", "proj_out."),
+    (r"^final_layer\.adaLN_modulation\.1\.", "norm_out.linear."),
+    (r"^double_blocks\.", "transformer_blocks."),
+    (r"^single_blocks\.", "single_transformer_blocks."),
+    (r"\.img_attn\.proj\.", ".attn.to_out.0."),
+    (r"\.txt_attn\.proj\.", ".attn.to_add_out."),
+    (r"\.img_mlp\.0\.", ".ff.linear_in."),
+    (r"\.img_mlp\.2\.", ".ff.linear_out."),
+    (r"\.txt_mlp\.0\.", ".ff_context.linear_in."),
+    (r"\.txt_mlp\.2\.", ".ff_context.linear_out."),
+    (r"\.linear1\.", ".attn.to_qkv_mlp_proj."),
+    (r"\.linear2\.", ".attn.to_out."),
+)
+"""The authors' names of modules in single files, and diffusers'; those of normalisations have no matrices."""
+FUSED = {"img_attn": ("to_q", "to_k", "to_v"), "txt_attn": ("add_q_proj", "add_k_proj", "add_v_proj")}
+
+
+class Flux2(FlowFamily):
+    """What the sizes of FLUX.2 share."""
+
+    implementation = "https://github.com/black-forest-labs/flux2"
+    normalizations = frozenset()
+    max_tokens = MAX_TOKENS
+    usual = ("logit_normal", "resolution")  # musubi-tuner's flux2_shift, which its guide recommends
+    presets = {
+        "attention": ATTENTION,
+        "transformer": (*ATTENTION, *FEED_FORWARD),
+        "all": (*ATTENTION, *FEED_FORWARD, *OTHERS),
+        "all-linear": (*ATTENTION, *FEED_FORWARD, *OTHERS),
+    }
+    training_bytes, drawing_bytes = {True: (2, 2, 90), False: (46, 50, 38)}, 44
+    on_cpu = Size(1, True, 8, 1, resolution=512)
+
+    channels: ClassVar[int]
+    """Of a token, in models of this size."""
+
+    def exclude_modules(self, denoiser: Mapping[str, Any]) -> str:
+        """The lists of layers, for a person's own `attn.to_out`."""
+        return r"transformer_blocks\.\d+\.attn\.to_out"
+
+    def width(self, denoiser: Mapping[str, Any]) -> int:
+        return denoiser["num_attention_heads"] * denoiser["attention_head_dim"]
+
+    def blocks(self, denoiser: Mapping[str, Any]) -> tuple[int, ...]:
+        return denoiser["num_layers"], denoiser["num_single_layers"]
+
+    def recognises_file(self, tensors: Tensors, file: Path) -> bool:
+        if not {FIRST_OF_FILE, SHARED_MODULATION} <= tensors.keys():
+            return False
+        if not self._is_of_this_size(tensors[FIRST_OF_FILE].shape[0], guidance=GUIDANCE_OF_FILE in tensors):
+            return False
+        require_plain_weights(tensors, file)
+        return True
+
+    @abstractmethod
+    def _is_of_this_size(self, width: int, *, guidance: bool) -> bool:
+        """By the channels of a token, and whether guidance is an input."""
+
+    def tensors_of_file(self, tensors: Tensors) -> dict[str, Tensors]:
+        """Under diffusers' names; queries, keys and values are one matrix in the authors' files."""
+        found: Tensors = {}
+        for name, tensor in tensors.items():
+            block, _, rest = name.partition("_attn.qkv.")
+            if rest:
+                start, _, stream = block.rpartition(".")
+                part = TensorShape((tensor.shape[0] // 3, *tensor.shape[1:]), tensor.dtype)
+                names = [f"{start}.attn.{own}.{rest}" for own in FUSED[f"{stream}_attn"]]
+                found |= {_own_name(name): part for name in names}
+            else:
+                found[_own_name(name)] = tensor
+        return {self.denoiser: found}
+
+    def recognises_lora(self, modules: Mapping[str, Module]) -> bool:
+        """By layers that only FLUX.2 has; the first blocks' attention alone could be of several families."""
+        own = (".attn.to_qkv_mlp_proj", ".ff.linear_in", ".ff_context.linear_in")
+        widths = {module.shape[1] for name, module in modules.items() if name.endswith(own)}
+        return widths == {self.channels}
+
+    def scale_latents(self, model: Model, latents_BCHW: Tensor) -> Tensor:
+        vae = model.pipeline.vae
+        mean_D, variance_D = (value.to(latents_BCHW) for value in (vae.bn.running_mean, vae.bn.running_var))
+        scaled_BLD = (pack(latents_BCHW) - mean_D) / (variance_D + vae.config.batch_norm_eps).sqrt()
+        return unpack(scaled_BLD, *latents_BCHW.shape[-2:])
+
+    def encode_captions(self, model: Model, captions: list[str]) -> Conditioning:
+        """`hidden_states` (B, 512, D)."""
+        pipeline = model.pipeline
+        states_BLD, _ = pipeline.encode_prompt(prompt=captions, device=pipeline.text_encoder.device)
+        return {"hidden_states": states_BLD}
+
+    def predict(
+        self, model: Model, noisy_latents_BCHW: Tensor, timesteps_B: Tensor, conditioning: Conditioning
+    ) -> Tensor:
+        import torch
+
+        height, width = noisy_latents_BCHW.shape[-2:]
+        states_BLD = conditioning["hidden_states"]
+        predicted_BLD = model.denoiser(
+            hidden_states=pack(noisy_latents_BCHW),
+            encoder_hidden_states=states_BLD,
+            timestep=timesteps_B,
+            img_ids=_places(1, height // PATCH, width // PATCH, 1).to(noisy_latents_BCHW.device),
+            txt_ids=_places(1, 1, 1, states_BLD.shape[1]).to(noisy_latents_BCHW.device),
+            guidance=torch.full_like(timesteps_B, model.guidance) if self.embeds_guidance else None,
+            return_dict=False,
+        )[0]
+        return unpack(predicted_BLD, height, width)
+
+
+class Flux2Klein(Flux2):
+    """What both sizes of klein share: Qwen3 reads captions; base models, and models distilled to draw in four steps."""
+
+    pipeline_class = "Flux2KleinPipeline"
+    distilled, distilled_steps = re.compile(r"klein(?!.*base)", re.IGNORECASE), 4
+    fixed_layer = "its layers 9, 18 and 27"
+    text_window = MAX_TOKENS - 12
+    """Without the chat template and its empty thoughts."""
+
+    def is_distilled(self, model: str) -> bool:
+        """A folder says it; of other models, the name does."""
+        index = Path(model) / "model_index.json"
+        return bool(read_json(index).get("is_distilled")) if index.is_file() else super().is_distilled(model)
+
+    def drawing_settings(self, model: str) -> Mapping[str, tuple[Any, str]]:
+        if self.is_distilled(model):
+            return {
+                "evaluation.num_inference_steps": (4, "the distilled model's own number"),
+                "evaluation.guidance_scale": (1.0, "the distilled model draws without guidance"),
+            }
+        return {
+            "evaluation.num_inference_steps": (50, "its authors' own number"),
+            "evaluation.guidance_scale": (4.0, "its authors' own value"),
+        }
+
+    def prompt_arguments(self, model: Model, prompts: list[str], negative_prompts: list[str]) -> dict[str, Any]:
+        arguments = {"prompt_embeds": prompts, "negative_prompt_embeds": negative_prompts}
+        return {
+            name: model.encode_captions(texts)["hidden_states"].to(model.device) for name, texts in arguments.items()
+        }
+
+
+class Flux2Klein4B(Flux2Klein):
+    """FLUX.2 klein 4B, and every klein of a size that is not known."""
+
+    name, title = "flux2-klein-4b", "FLUX.2 klein 4B"
+    completed_by = undistilled = "black-forest-labs/FLUX.2-klein-base-4B"
+    architectures, base_version = {"flow": "Flux.2-klein-4b"}, "flux_2_klein_4b"
+    header_name = r"flux[._-]?2[._-]klein[._-]4b"
+    hub_name = r"flux[._-]?2[._-]klein"
+    channels = 3072
+    described = {"num_layers": 5, "num_single_layers": 20, "num_attention_heads": 24, "attention_head_dim": 128}
+    # GB         batch  checkpointing  rank  pictures drawn at once
+    sizes = {
+        8: Size(1, True, 16, 0, blocks_to_swap=18),
+        10: Size(1, True, 16, 0, blocks_to_swap=10),
+        12: Size(1, True, 16, 0),
+        16: Size(1, True, 16, 0),
+        24: Size(1, True, 16, 1),
+        40: Size(4, True, 32, 2),
+        80: Size(4, True, 32, 4),
+    }
+
+    def is_described_by(self, denoiser: Mapping[str, Any]) -> bool:
+        return self.width(denoiser) != Flux2Klein9B.channels
+
+    def _is_of_this_size(self, width: int, *, guidance: bool) -> bool:
+        return not guidance and width != Flux2Klein9B.channels
+
+
+class Flux2Klein9B(Flux2Klein):
+    """FLUX.2 klein 9B."""
+
+    name, title = "flux2-klein-9b", "FLUX.2 klein 9B"
+    completed_by = undistilled = "black-forest-labs/FLUX.2-klein-base-9B"
+    architectures, base_version = {"flow": "Flux.2-klein-9b"}, "flux_2_klein_9b"
+    header_name = r"flux[._-]?2[._-]klein[._-]9b"
+    hub_name = r"flux[._-]?2[._-]klein.*9b"
+    channels = 4096
+    described = {"num_layers": 8, "num_single_layers": 24, "num_attention_heads": 32, "attention_head_dim": 128}
+    sizes = {
+        10: Size(1, True, 16, 0, blocks_to_swap=30),
+        12: Size(1, True, 16, 0, blocks_to_swap=26),
+        16: Size(1, True, 16, 0, blocks_to_swap=20),
+        24: Size(1, True, 16, 0),
+        40: Size(1, True, 32, 1, blocks_to_swap=18),
+        80: Size(4, True, 32, 4),
+    }
+
+    def is_described_by(self, denoiser: Mapping[str, Any]) -> bool:
+        return self.width(denoiser) == self.channels
+
+    def _is_of_this_size(self, width: int, *, guidance: bool) -> bool:
+        return not guidance and width == self.channels
+
+
+class Flux2Dev(Flux2):
+    """FLUX.2 dev: Mistral 3 reads captions, and guidance is an input of the transformer."""
+
+    name, title = "flux2-dev", "FLUX.2 dev"
+    pipeline_class = "Flux2Pipeline"
+    completed_by = "black-forest-labs/FLUX.2-dev"
+    embeds_guidance = True
+    architectures, base_version = {"flow": "Flux.2-dev"}, "flux_2_dev"
+    header_name = r"flux[._-]?2[._-]dev"
+    hub_name = r"flux[._-]?2(?!.*klein)"
+    fixed_layer = "its layers 10, 20 and 30"
+    text_window = MAX_TOKENS - 40
+    """Without the system message of the chat template, about."""
+    presets = {**Flux2.presets, **{name: (*Flux2.presets[name], *GUIDANCE_EMBEDDER) for name in ("all", "all-linear")}}
+    channels = 6144
+    described = {"num_layers": 8, "num_single_layers": 48, "num_attention_heads": 48, "attention_head_dim": 128}
+    sizes = {
+        24: Size(1, True, 16, 0, blocks_to_swap=50),
+        40: Size(1, True, 16, 0, blocks_to_swap=38),
+        80: Size(1, True, 32, 0),
+    }
+
+    def _is_of_this_size(self, width: int, *, guidance: bool) -> bool:
+        return guidance
+
+    def drawing_settings(self, model: str) -> Mapping[str, tuple[Any, str]]:
+        return {
+            "evaluation.num_inference_steps": (28, "its authors take 50, and call 28 a good trade-off"),
+            "evaluation.guidance_scale": (4.0, "its authors' own value"),
+        }
+
+    def loaded_apart(self, folder: Path) -> dict[str, Any]:
+        """Its tokenizer without the processor of pictures around it, which needs torchvision."""
+        from transformers import AutoTokenizer
+
+        return {"tokenizer": AutoTokenizer.from_pretrained(folder / "tokenizer")}
+
+    def prompt_arguments(self, model: Model, prompts: list[str], negative_prompts: list[str]) -> dict[str, Any]:
+        return {"prompt_embeds": model.encode_captions(prompts)["hidden_states"].to(model.device)}
+
+
+def _own_name(name: str) -> str:
+    """diffusers' name of what the authors call so."""
+    for pattern, replacement in FILE_NAMES:
+        name = re.sub(pattern, replacement, name)
+    return name
+
+
+def _places(*counts: int) -> Tensor:
+    """Every place of a grid by four numbers, the last fastest: time, row and column of a patch, number of a token."""
+    import torch
+
+    return torch.cartesian_prod(*map(torch.arange, counts))
