@@ -25,28 +25,23 @@ from typer.core import TyperGroup
 
 import tasks
 from shared.config.loading import dashboard_options, load_config
-from shared.config.schema import Config, RunConfig
+from shared.config.schema import RunConfig
 from shared.errors import ConfigError, ModelError, exit_code_of
 from shared.errors import report as report_error
 from shared.files import paths
-from shared.followers import trackers
 from shared.launch import integrity as invariants
 from shared.launch import power, shutdown
-from shared.launch.commands.evaluated import CANNOT_EVALUATE, EVALUATED, NOTHING_TO_DO, code_of_work, num_results
+from shared.launch.commands import evaluated, trained
 from shared.launch.commands.foreground import foreground
 from shared.launch.commands.say import say
 from shared.launch.commands.served import serve
-from shared.launch.commands.supervised import supervise
 from shared.launch.commands.verdict_note import verdict_note
 from shared.launch.left import left
-from shared.launch.resume import Resume, adopt_places, open_or_create, require_trainable
+from shared.launch.resume import Resume, adopt_places
 from shared.launch.supervisor import ROOT, child_environment, python_module
-from shared.launch.terminal import summarise
 from shared.machine import doctor as examination
-from shared.run_folder.heartbeat import read_status
-from shared.run_folder.pending import left_to_evaluate
 from shared.run_folder.phrase import in_unit
-from shared.run_folder.run_dir import RunDir, open_run
+from shared.run_folder.run_dir import open_run
 
 DEMO_CONFIG = ROOT / "configs" / "pocket_kimono_cpu.toml"
 DEFAULT_TASK = str(RunConfig.model_fields["task"].default)
@@ -88,7 +83,8 @@ def demo(overrides: Overrides = None, new: New = False, allow_change: AllowChang
     def body() -> int:
         config = load_config(DEMO_CONFIG, overrides)
         subprocess.run(python_module("pocket", config.data.path), env=child_environment(None), check=True)
-        return _train(config, Resume(new=new, allow_change=tuple(allow_change or ())))
+        resume = Resume(new=new, allow_change=tuple(allow_change or ()))
+        return trained.train(config, tasks.find(config.run.task), resume)
 
     raise typer.Exit(exit_code_of(body))
 
@@ -152,10 +148,11 @@ def train(
 
     def body() -> int:
         settings = load_config(config, overrides, tasks.settings)
+        task = tasks.find(settings.run.task)
         if create_only:
-            say(f"run folder: {_open(settings, resume, with_evaluator=evaluator).path}")
+            say(f"run folder: {trained.open_run_folder(settings, task, resume, with_evaluator=evaluator).path}")
             return 0
-        return _train(settings, resume, with_evaluator=evaluator, with_dashboard=dashboard)
+        return trained.train(settings, task, resume, with_evaluator=evaluator, with_dashboard=dashboard)
 
     raise typer.Exit(exit_code_of(body))
 
@@ -239,31 +236,17 @@ def evaluate(
         "copies": copy, "new": new, "overrides": tuple(settings or ()),
     }  # fmt: skip
 
-    said: list[str] = []
-
-    def tell(text: str) -> None:
-        said.append(text)
-        say(text)
-
     def of_loras() -> int:
         foreign = importlib.import_module(tasks.command(DEFAULT_TASK, "foreign"))
         if only_list:
             foreign.show_folder(run, say, **options)
             return 0
-        made, has_all = foreign.open_folder(run, tell, follows=follow, **options)
-        if has_all and not follow and not left_to_evaluate(made):
-            say(f"{made.path}: {EVALUATED[3]}")
-            summarise(made, Console(highlight=False))
-            return NOTHING_TO_DO
-        command = python_module(foreign.IMPORTER, made.path, "--patience", patience, *(["--follow"] if follow else []))
-        before = num_results(made)
-        code = supervise(made, made.read_config(), with_dashboard=dashboard, importer=command, said=said)
-        return code or code_of_work(made, before)
+        return foreign.evaluate_folder(run, follows=follow, patience=patience, with_dashboard=dashboard, **options)
 
     def body() -> int:
         if not (run / "run.json").is_file():
             return of_loras()
-        opened, console = open_run(run), Console(highlight=False)
+        opened = open_run(run)
         if only_list:
             rest = left(opened)
             say(f"{opened.path}: {f'not evaluated: {rest}' if rest else 'nothing is left to evaluate'}")
@@ -273,13 +256,8 @@ def evaluate(
             adopt_places(opened, config, tasks.find(config.run.task), say)
         except ModelError as error:
             report_error(error)
-            return CANNOT_EVALUATE
-        mode, before = "--follow" if follow else "--once", num_results(opened)
-        code = foreground(python_module("evaluator", opened.path, mode), child_environment(opened))
-        if code in EVALUATED:
-            console.print(EVALUATED[code] if not follow else "")
-            summarise(opened, console)
-        return code or (code_of_work(opened, before) if follow else 0)
+            return evaluated.CANNOT_EVALUATE
+        return evaluated.evaluate(opened, follows=follow)
 
     raise typer.Exit(exit_code_of(body))
 
@@ -440,38 +418,6 @@ def doctor(
         return int(any(finding.verdict == "problem" for finding in findings))
 
     raise typer.Exit(exit_code_of(body))
-
-
-def _estimate_memory(config: Config, *, with_evaluator: bool = True) -> tuple[dict[str, Any] | None, list[str]]:
-    """The memory estimate, to record and to say."""
-    return tasks.find(config.run.task).estimate_memory(config, with_evaluator=with_evaluator)
-
-
-def _train(config: Config, resume: Resume, *, with_evaluator: bool = True, with_dashboard: bool = True) -> int:
-    console = Console(highlight=False)
-    assert config.run.name
-    present = RunDir(config.run.output_dir / config.run.name)
-    if present.record.is_file() and not resume.new:
-        shutdown.wait_while_ending(present, say)
-    run = _open(config, resume, with_evaluator=with_evaluator)
-    config = config.model_copy(update={"train": run.read_config().train})  # train.max_train_steps may be computed
-    trainer = read_status(run, "trainer")
-    complete = trainer and trainer.state == "finished" and trainer.step >= config.train.max_train_steps
-    if trainer and complete and not (with_evaluator and left_to_evaluate(run)):
-        console.print(f"{run.path} is complete at step {trainer.step}; --new starts another run beside it.")
-        summarise(run, console)
-        return 0
-    memory = _estimate_memory(config, with_evaluator=with_evaluator)[1]
-    sentences = (*memory, *tasks.find(config.run.task).describe_data(config))
-    return supervise(run, config, sentences, with_evaluator=with_evaluator, with_dashboard=with_dashboard)
-
-
-def _open(config: Config, resume: Resume, *, with_evaluator: bool) -> RunDir:
-    trackers.require(config.run.trackers)
-    if not resume.new:
-        require_trainable(config)
-    task = tasks.find(config.run.task)
-    return open_or_create(config, task, resume, say, lambda: _estimate_memory(config, with_evaluator=with_evaluator)[0])
 
 
 if __name__ == "__main__":

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from rich.console import Console
+
+from shared.launch.commands.foreground import foreground
+from shared.launch.supervisor import child_environment, python_module
+from shared.launch.terminal import summarise
 from shared.run_folder.pending import left_to_evaluate
 from shared.run_folder.run_dir import RunDir, steps_in
 
@@ -25,3 +30,14 @@ def code_of_work(run: RunDir, before: int) -> int:
     if left_to_evaluate(run):
         return TRY_AGAIN
     return 0 if num_results(run) > before else NOTHING_TO_DO
+
+
+def evaluate(run: RunDir, *, follows: bool) -> int:
+    """Evaluate what a run folder has, in the foreground; the exit code."""
+    before, console = num_results(run), Console(highlight=False)
+    program = python_module("evaluator", run.path, "--follow" if follows else "--once")
+    code = foreground(program, child_environment(run))
+    if code in EVALUATED:
+        console.print(EVALUATED[code] if not follows else "")
+        summarise(run, console)
+    return code or (code_of_work(run, before) if follows else 0)

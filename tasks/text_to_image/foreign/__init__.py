@@ -9,17 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from shared.launch.task import Say
-from shared.run_folder.run_dir import RunDir
-from tasks.text_to_image.foreign import folder_run, listing
+from tasks.text_to_image.foreign import evaluated, listing
 from tasks.text_to_image.foreign.settings import Options
 
-IMPORTER = f"{__name__}.importer"
-"""The program that takes what comes later."""
 
-
-def open_folder(folder: Path, say: Say, *, follows: bool, **options: Any) -> tuple[RunDir, bool]:
-    """The run folder of the LoRAs in a folder, and whether it has all of them. options: as `Options` names them."""
-    return folder_run.open_folder(folder, Options(**options), say, follows=follows)
+def evaluate_folder(folder: Path, *, follows: bool, patience: float, with_dashboard: bool, **options: Any) -> int:
+    """Evaluate the LoRAs of a folder; the exit code. options: as `Options` names them."""
+    return evaluated.evaluate(
+        folder, Options(**options), follows=follows, patience=patience, with_dashboard=with_dashboard
+    )
 
 
 def show_folder(folder: Path, say: Say, **options: Any) -> None:

@@ -15,6 +15,7 @@ from shared.run_folder.pending import without_result
 from shared.run_folder.records.evaluation_result import EvaluationResult
 from shared.run_folder.records.manifest import Manifest
 from shared.run_folder.run_dir import RunDir
+from tasks.text_to_image.foreign import evaluated as foreign
 
 
 def fail_all(run: RunDir) -> None:
@@ -37,8 +38,8 @@ def test_what_is_left_what_is_done_and_nothing_to_do_have_codes(
         work.pop(0)(run)
         return 0
 
-    monkeypatch.setattr(program, "supervise", supervise)
-    for module in (program, evaluated):  # no evaluator writes metrics.csv here
+    monkeypatch.setattr(foreign, "supervise", supervise)
+    for module in (foreign, evaluated):  # no evaluator writes metrics.csv here
         monkeypatch.setattr(module, "left_to_evaluate", without_result)
     command = ["evaluate", str(trained), "--base", str(base), "--references", str(real), mode]
     command += ["--output", str(tmp_path / "runs"), "data.resolution=32"]
