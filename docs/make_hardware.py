@@ -24,6 +24,7 @@ COLUMNS = {
     "model.blocks_to_swap": "blocks to swap",
     "lora.rank": "rank",
     "evaluation.batch_size": "drawn at once",
+    "evaluation.blocks_to_swap": "swapped while drawing",
     "evaluation.device": "drawn on",
 }
 
@@ -47,7 +48,7 @@ def _table(family: Family) -> str:
 
 
 def _row(card: str, preset: presets.Preset) -> str:
-    values = [_word(key, preset.choices[key].value) for key in COLUMNS]
+    values = [_word(key, preset.choices[key].value if key in preset.choices else 0) for key in COLUMNS]
     return f"| {card} | {' | '.join(values)} |"
 
 

@@ -110,6 +110,19 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def _blocks_are_swapped_while_drawing(self) -> Config:
+        problems = [
+            *(["evaluation.torch_compile"] if self.evaluation.torch_compile else []),
+            *(["lora.use_dora, which looks at all weights when it is loaded"] if self.lora.use_dora else []),
+        ]
+        if self.evaluation.blocks_to_swap and problems:
+            raise ValueError(
+                f"evaluation.blocks_to_swap is {self.evaluation.blocks_to_swap}: it does not go with "
+                + " and ".join(problems)
+            )
+        return self
+
+    @model_validator(mode="after")
     def _only_what_swaps_in_place_is_compiled(self) -> Config:
         if self.evaluation.torch_compile and (self.lora.use_dora or self.lora.text_encoder):
             raise ValueError(

@@ -126,6 +126,12 @@ class EvaluationConfig(Section):
         pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$",
         description="`cpu`, `cuda`, `cuda:1`, `mps`; `auto` is a GPU that training leaves free, else the one it uses.",
     )
+    blocks_to_swap: Annotated[int, Rule.UPKEEP] = Field(
+        default=0,
+        ge=0,
+        description="Blocks of the denoiser that wait in the machine's memory while it draws and come to the GPU one "
+        "by one: less memory there, the same pictures. Not with DoRA.",
+    )
     visual: Annotated[str, Rule.RESULTS] = Field(
         default="efficientnet-lite0",
         description="Perceptual encoder: a folder or hub id of DINOv2 or SigLIP 2, `dreamsim`, `efficientnet-lite0` "

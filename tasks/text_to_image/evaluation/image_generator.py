@@ -25,6 +25,7 @@ from tasks.text_to_image.evaluation.snapshot_file import AdapterFile
 from tasks.text_to_image.families.model import Model
 from tasks.text_to_image.lora import fitted, lora
 from tasks.text_to_image.lora.lora import ADAPTER, LORA_FILE
+from tasks.text_to_image.weights.block_swap import BlockSwap
 
 log = logging.getLogger(__name__)
 
@@ -98,6 +99,7 @@ class ImageGenerator:
         self._loaded: dict[str, torch.Size] | None = None
         """Shapes of the adapter in the pipeline."""
         self._adapts_text_encoder = self._offloaded = False
+        self._swap: BlockSwap | None = None
         self._device, self._at_once = torch.device("cpu"), settings.batch_size
 
     @property
@@ -107,6 +109,8 @@ class ImageGenerator:
 
     def move_to(self, device: torch.device) -> None:
         """Draw on this device. If a GPU cannot hold the whole model, it holds one part at a time."""
+        if self._settings.blocks_to_swap and self._swap is None:
+            self._swap = BlockSwap(self.model.denoiser, self._settings.blocks_to_swap, device)
         self._device = device
         try:
             self.pipeline.to(device)
@@ -124,11 +128,17 @@ class ImageGenerator:
         it multiplies is the update before it is brought to the learnt magnitude, as in PEFT; ComfyUI mixes the results.
 
         Raises:
-            ModelError: the pipeline does not hold the file's weights afterwards.
+            ModelError: the pipeline does not hold the file's weights afterwards, or it cannot be loaded while blocks of
+                the model are swapped.
         """
         if adapter is None:
             self._unload()
             return
+        if adapter.is_dora and self._swap:
+            raise ModelError(
+                f"{adapter.folder.name} is a DoRA, which looks at all weights as it is loaded, and blocks are swapped",
+                "set evaluation.blocks_to_swap = 0",
+            )
         if not (self._can_hotswap(adapter) and self._hotswap(adapter)):
             self._unload()  # also removes the remains of a load that failed halfway
             self._load(adapter, hotswap=False)
@@ -185,6 +195,7 @@ class ImageGenerator:
         return {
             "device": str(self._device),
             "offload": self._offloaded,
+            "blocks_to_swap": self._settings.blocks_to_swap,
             "dtype": str(self.model.dtype).removeprefix("torch."),
             "scheduler": type(self.pipeline.scheduler).__name__,
             "timestep_spacing": self.pipeline.scheduler.config.get("timestep_spacing"),

@@ -6,6 +6,7 @@ Blocks that wait in the host's memory (`model.blocks_to_swap`) are chosen here, 
 from __future__ import annotations
 
 import re
+from typing import Literal
 
 from shared.errors import ConfigError
 from tasks.text_to_image.models.weights_header import Tensors
@@ -31,10 +32,10 @@ def spread(count: int, total: int) -> list[int]:
     return [(2 * number + 1) * total // (2 * count) for number in range(count)]
 
 
-def require(count: int, total: int) -> None:
-    """Raises ConfigError if fewer blocks exist than `model.blocks_to_swap` asks for."""
+def require(count: int, total: int, section: Literal["model", "evaluation"]) -> None:
+    """Raises ConfigError if fewer blocks exist than `blocks_to_swap` in this section asks for."""
     if count > total:
         raise ConfigError(
-            f"model.blocks_to_swap is {count}, but the denoiser has {total} blocks",
-            f"set model.blocks_to_swap to {total} or less",
+            f"{section}.blocks_to_swap is {count}, but the denoiser has {total} blocks",
+            f"set {section}.blocks_to_swap to {total} or less",
         )

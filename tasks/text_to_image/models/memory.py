@@ -194,7 +194,8 @@ def evaluator_footprint(model: ModelShapes, config: Config, precision: Precision
         drawing["encoding prompts"] = BYTES[precision] * _text_weights(model)
     highest = max(drawing, key=lambda name: drawing[name])
     parts = {
-        "base model": BYTES[precision] * sum(map(model.weights, _drawing_parts(model))),
+        "base model": BYTES[precision] * sum(map(model.weights, _drawing_parts(model)))
+        - (_away_bytes(model, precision, "none", settings.blocks_to_swap) if on_gpu else 0.0),
         "adapter": BYTES[precision] * adapter,
         highest: drawing[highest],
         "fashion_clip": 0.0 if settings.fashion_clip == POCKET else CLIP_BYTES,

@@ -70,7 +70,7 @@ def examine(config: Config, *, with_evaluator: bool = True) -> list[Share] | Non
 
     Raises:
         ModelError: `model.path` is no model.
-        ConfigError: `model.blocks_to_swap` is more than there are.
+        ConfigError: more blocks are swapped than there are.
         DeviceError: the trainer cannot fit even with one picture at a time and checkpointing.
     """
     settings = config.model
@@ -80,7 +80,8 @@ def examine(config: Config, *, with_evaluator: bool = True) -> list[Share] | Non
     if model is None:
         return None
     if blocks := memory.blocks(model):
-        denoiser_blocks.require(settings.blocks_to_swap, len(blocks))
+        denoiser_blocks.require(settings.blocks_to_swap, len(blocks), "model")
+        denoiser_blocks.require(config.evaluation.blocks_to_swap, len(blocks), "evaluation")
     places = places_here()
     refuse_impossible(model, config, places)
     return shares(model, config, places, with_evaluator=with_evaluator)
@@ -248,10 +249,12 @@ def _candidates(model: ModelShapes, config: Config, *, on_gpu: bool) -> list[dic
 
 def _swaps(model: ModelShapes, config: Config) -> Iterator[dict[str, dict[str, Any]]]:
     """Half of the blocks, then three quarters."""
-    total = len(memory.blocks(model))
+    total = len(memory.blocks(model)) if model.family.swaps_blocks else 0
     for count in (total // 2, total * 3 // 4):
-        if model.family.swaps_blocks and count > config.model.blocks_to_swap:
+        if count > config.model.blocks_to_swap:
             yield {"model": {"blocks_to_swap": count}, "train": {"gradient_checkpointing": True}}
+        if count > config.evaluation.blocks_to_swap and not config.lora.use_dora:
+            yield {"evaluation": {"blocks_to_swap": count}}
 
 
 def _changed(config: Config, changes: dict[str, dict[str, Any]]) -> Config:

@@ -43,7 +43,8 @@ class Size:
     resolution: int | None = None
     """None: the family's own."""
     blocks_to_swap: int = 0
-    """Needs checkpointing, and weights that are not quantised."""
+    """Needs checkpointing, and weights that are not in bitsandbytes' 8 or 4 bits."""
+    evaluation_blocks_to_swap: int = 0
 
 
 @dataclass(frozen=True)
@@ -190,6 +191,16 @@ def _evaluation(size: Size, card: str, *, on_gpu: bool) -> dict[str, Choice]:
         return {
             "evaluation.batch_size": Choice(size.evaluation_batch, f"drawn at once beside the trainer on {card}"),
             "evaluation.device": Choice("auto", "trainer and evaluator share the card"),
+            **(
+                {
+                    "evaluation.blocks_to_swap": Choice(
+                        size.evaluation_blocks_to_swap,
+                        f"the evaluator's model does not fit on {card} beside the trainer; the pictures stay the same",
+                    )
+                }
+                if size.evaluation_blocks_to_swap
+                else {}
+            ),
         }
     return {
         "evaluation.batch_size": Choice(1, "on the CPU more at once is no faster"),

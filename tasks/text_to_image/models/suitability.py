@@ -57,12 +57,12 @@ def _problems(config: Config, family: Family) -> Iterator[Problem]:
             "an input",
             "remove train.guidance_scale",
         )
-    if config.model.blocks_to_swap and not family.swaps_blocks:
-        yield (
-            f"model.blocks_to_swap is {config.model.blocks_to_swap}, but {family.title}'s denoiser is no chain of "
-            "blocks",
-            "remove model.blocks_to_swap",
-        )
+    for key in ("model.blocks_to_swap", "evaluation.blocks_to_swap"):
+        if config.value(key) and not family.swaps_blocks:
+            yield (
+                f"{key} is {config.value(key)}, but {family.title}'s denoiser is no chain of blocks",
+                f"remove {key}",
+            )
     if family.overflows_in_fp16:
         for key in ("model.mixed_precision", "evaluation.dtype"):
             if config.value(key) == "fp16":

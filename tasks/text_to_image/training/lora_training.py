@@ -18,12 +18,13 @@ from tasks.text_to_image.data.batches import Batches
 from tasks.text_to_image.families.model import Model
 from tasks.text_to_image.lora import lora
 from tasks.text_to_image.lora.description import describe
+from tasks.text_to_image.models.denoiser_blocks import require
 from tasks.text_to_image.objectives.loss import mean_loss
 from tasks.text_to_image.training import compute
 from tasks.text_to_image.training.held_out_loss import Validation
 from tasks.text_to_image.training.parameter_groups import parameter_groups
 from tasks.text_to_image.training.predictor import Predictor
-from tasks.text_to_image.weights.block_swap import BlockSwap
+from tasks.text_to_image.weights.block_swap import BlockSwap, blocks
 from tasks.text_to_image.weights.fp8 import cast_weights
 
 
@@ -52,6 +53,7 @@ class LoraTraining:
         if config.model.quantization == "fp8":  # the adapter is attached: PEFT would make it as narrow as its layer
             cast_weights(model.denoiser, model.dtype)
         if config.model.blocks_to_swap:
+            require(config.model.blocks_to_swap, len(blocks(model.denoiser)), "model")
             BlockSwap(model.denoiser, config.model.blocks_to_swap, accelerator.device)
         for part in self.adapted.values():
             part.to(accelerator.device)

@@ -1,4 +1,4 @@
-"""Blocks of a frozen denoiser that wait in the host's memory and come to the device one by one: `model.blocks_to_swap`.
+"""Blocks of a frozen denoiser that wait in the host's memory and come to the device one by one: `blocks_to_swap`.
 
 Only frozen weights travel, and only towards the device: they never change, so that the copy on the host stays true.
 The adapter inside a block stays on the device. With gradient checkpointing a block is called twice in a step, in the
@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tasks.text_to_image.models.denoiser_blocks import require, spread
+from tasks.text_to_image.models.denoiser_blocks import spread
 
 ALIGNMENT = 256
 """Bytes between the beginnings of two weights, as CUDA's allocator aligns them."""
@@ -74,13 +74,8 @@ class BlockSwap:
     """Fetches blocks as they are called."""
 
     def __init__(self, denoiser: nn.Module, count: int, device: torch.device) -> None:
-        """Take `count` blocks, spread evenly over all, from the device; the denoiser may be on the host still.
-
-        Raises:
-            ConfigError: there are fewer.
-        """
+        """Take `count` blocks, spread evenly over all, from the device; the denoiser may be on the host still."""
         all_blocks = blocks(denoiser)
-        require(count, len(all_blocks))
         chosen = [all_blocks[number] for number in spread(count, len(all_blocks))]
         self._device = device
         self._held = [_Held(block, device) for block in chosen]

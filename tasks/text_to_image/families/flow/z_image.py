@@ -62,10 +62,10 @@ class ZImage(FlowFamily):
     # GB         batch  checkpointing  rank  pictures drawn at once
     sizes = {
         8: Size(1, True, 16, 0, blocks_to_swap=26),
-        10: Size(1, True, 16, 0, blocks_to_swap=20),
-        12: Size(1, True, 16, 0, blocks_to_swap=16),
-        16: Size(1, True, 16, 0, blocks_to_swap=6),
-        24: Size(1, True, 16, 1, blocks_to_swap=26),
+        10: Size(1, True, 16, 1, blocks_to_swap=32, evaluation_blocks_to_swap=34),
+        12: Size(1, True, 16, 1, blocks_to_swap=26, evaluation_blocks_to_swap=34),
+        16: Size(1, True, 16, 1, blocks_to_swap=16, evaluation_blocks_to_swap=34),
+        24: Size(1, True, 16, 1, evaluation_blocks_to_swap=26),
         40: Size(1, True, 32, 1),
         80: Size(4, True, 32, 4),
     }

@@ -11,6 +11,9 @@ import torch
 from accelerate import Accelerator
 from safetensors.torch import load_file
 
+from shared.files.publication import publish
+from shared.run_folder.records.manifest import Manifest
+from shared.run_folder.run_dir import RunDir
 from tasks.text_to_image.lora.lora import LORA_FILE
 from tasks.text_to_image.training.preparation import prepare
 from tests.conftest import create_run, tiny_config
@@ -35,10 +38,10 @@ class Run:
             "train": TRAIN,
             "evaluation": {"scheduler": "own"},
         }
-        run = create_run(tiny_config(output, "run", model, pictures, sections))
-        config = run.read_config()
+        self.run: RunDir = create_run(tiny_config(output, "run", model, pictures, sections))
+        config = self.run.read_config()
         accelerator = Accelerator(cpu=True)
-        self.training = prepare(run, config, accelerator, lambda done, total: None, begins=True)
+        self.training = prepare(self.run, config, accelerator, lambda done, total: None, begins=True)
         self.learner = Learner(config, accelerator, self.training)
         self.losses: list[float] = []
 
@@ -55,6 +58,14 @@ class Run:
         folder.mkdir()
         self.training.write(folder, self.learner.weights(), self.learner.step)
         return load_file(folder / LORA_FILE)
+
+    def publish(self) -> Path:
+        """The snapshot of the present step."""
+        step = self.learner.step
+        manifest = Manifest(kind="snapshot", run_id=self.run.read_record().run_id, step=step)
+        weights = self.learner.weights()
+        publish(self.run.staging, self.run.snapshot(step), manifest, lambda to: self.training.write(to, weights, step))
+        return self.run.snapshot(step)
 
 
 class Runs(Protocol):

@@ -153,7 +153,7 @@ def test_what_cannot_be_swapped_is_refused_with_every_reason() -> None:
     with pytest.raises(ConfigError, match=r"SDXL's denoiser is no chain of blocks"):
         suitability.require(config(blocks_to_swap=4), FAMILIES["sdxl"])
     with pytest.raises(ConfigError, match=r"the denoiser has 34 blocks"):
-        denoiser_blocks.require(35, len(memory.blocks(true_shapes("z-image"))))
+        denoiser_blocks.require(35, len(memory.blocks(true_shapes("z-image"))), "model")
 
 
 def test_a_run_that_would_swap_more_blocks_than_there_are_is_refused_before_it_is_made(
