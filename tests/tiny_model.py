@@ -28,7 +28,7 @@ BETAS: dict[str, Any] = {"beta_schedule": "scaled_linear", "beta_start": 0.00085
 
 def sd1() -> StableDiffusionPipeline:
     """SD 1.x: CLIP ViT-L, projections by convolution, predicts noise."""
-    text_encoder = CLIPTextModel(_text_config(32))
+    text_encoder = CLIPTextModel(text_config(32))
     unet = UNet2DConditionModel(
         sample_size=8,
         block_out_channels=(32, 64),
@@ -55,7 +55,7 @@ def sd2() -> StableDiffusionPipeline:
         use_linear_projection=True,
         norm_num_groups=8,
     )
-    text_encoder = CLIPTextModel(_text_config(48, hidden_act="gelu", num_hidden_layers=3))
+    text_encoder = CLIPTextModel(text_config(48, hidden_act="gelu", num_hidden_layers=3))
     scheduler = DDIMScheduler(clip_sample=False, set_alpha_to_one=False, prediction_type="v_prediction", **BETAS)
     return _stable_diffusion(unet, text_encoder, scheduler)
 
@@ -63,8 +63,8 @@ def sd2() -> StableDiffusionPipeline:
 def sdxl() -> StableDiffusionXLPipeline:
     """SDXL: two text encoders, a pooled embedding, sizes as conditioning, a VAE that must run in fp32."""
     text_encoder, text_encoder_2 = (
-        CLIPTextModel(_text_config(32)),
-        CLIPTextModelWithProjection(_text_config(48, hidden_act="gelu", num_hidden_layers=3, projection_dim=40)),
+        CLIPTextModel(text_config(32)),
+        CLIPTextModelWithProjection(text_config(48, hidden_act="gelu", num_hidden_layers=3, projection_dim=40)),
     )
     unet = UNet2DConditionModel(
         sample_size=8,
@@ -130,7 +130,8 @@ def _vae(**settings: Any) -> AutoencoderKL:
     )
 
 
-def _text_config(width: int, **settings: Any) -> CLIPTextConfig:
+def text_config(width: int, **settings: Any) -> CLIPTextConfig:
+    """A CLIP of this width, for the pocket tokenizer."""
     tokenizer = pocket_tokenizer.train()
     arguments = {
         "hidden_size": width,

@@ -56,4 +56,6 @@ def _stable_diffusion(family: str) -> dict[str, torch.nn.Module]:
 
 
 def _tensors(module: torch.nn.Module) -> Tensors:
-    return {name: TensorShape(tuple(parameter.shape), "F16") for name, parameter in module.named_parameters()}
+    stored = module.state_dict()
+    values = {**dict(module.named_parameters()), **dict(module.named_buffers())}  # each once, whatever its names
+    return {name: TensorShape(tuple(value.shape), "F16") for name, value in values.items() if name in stored}

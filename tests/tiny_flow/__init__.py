@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from tests.tiny_flow import flux2, z_image
+from tests.tiny_flow import flux2, stable_diffusion_3, z_image
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,13 @@ MINIATURES = {
     "z-image": Miniature(z_image.build, z_image.true_parts, {"guidance_scale": 2.0}),
     "flux2-klein-4b": Miniature(flux2.klein, flux2.true_klein_4b, {"guidance_scale": 3.0}),
     "flux2-dev": Miniature(flux2.dev, flux2.true_dev, {"guidance_scale": 3.0}),
+    "sd3.5-medium": Miniature(stable_diffusion_3.build, stable_diffusion_3.true_parts, {"guidance_scale": 3.0}),
 }
 """By the family's name."""
 
-LARGER: dict[str, Callable[[], dict[str, nn.Module]]] = {"flux2-klein-9b": flux2.true_klein_9b}
-"""The true parts of families that differ in nothing but size from one with a miniature."""
+LARGER: dict[str, Callable[[], dict[str, nn.Module]]] = {
+    "flux2-klein-9b": flux2.true_klein_9b,
+    "sd3": lambda: stable_diffusion_3.true_parts("sd3"),
+    "sd3.5-large": lambda: stable_diffusion_3.true_parts("sd3.5-large"),
+}
+"""The true parts of families that differ in little but size from one with a miniature."""

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from tasks.text_to_image.families.family import Family
 from tasks.text_to_image.families.flow.flux2 import Flux2Dev, Flux2Klein4B, Flux2Klein9B
+from tasks.text_to_image.families.flow.stable_diffusion_3 import (
+    StableDiffusion3,
+    StableDiffusion35Large,
+    StableDiffusion35Medium,
+)
 from tasks.text_to_image.families.flow.z_image import ZImage
 from tasks.text_to_image.families.stable_diffusion import Pocket, StableDiffusion1, StableDiffusion2
 from tasks.text_to_image.families.stable_diffusion_xl import StableDiffusionXL
@@ -18,6 +23,9 @@ FAMILIES: dict[str, Family] = {
         Flux2Klein4B(),
         Flux2Klein9B(),
         Flux2Dev(),
+        StableDiffusion3(),
+        StableDiffusion35Large(),
+        StableDiffusion35Medium(),
     )
 }
 """By name."""
