@@ -167,6 +167,10 @@ class Family(ABC):
         """What a folder or file states about its prediction type, as a phrase; None: nothing."""
         return None
 
+    def vae_channels(self, vae: Mapping[str, Any]) -> tuple[int, ...]:
+        """Channels of each level of the VAE, the finest first. vae: its configuration."""
+        return tuple(vae["block_out_channels"])
+
     @abstractmethod
     def size_multiple(self, denoiser: Mapping[str, Any], vae: Mapping[str, Any]) -> int:
         """The sides of a picture, in pixels, must be multiples of this. denoiser, vae: their configurations."""
@@ -235,16 +239,22 @@ class Family(ABC):
 
     # Computing. These methods may use torch.
 
+    def posterior(self, vae: Any, pixels_BCHW: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of what the VAE makes of pictures in -1…1, in its own units. (B, C, H, W)."""
+        found = vae.encode(pixels_BCHW).latent_dist
+        return found.mean, found.std
+
     def scale_latents(self, model: Model, latents_BCHW: Tensor) -> Tensor:
         """From the VAE's units to the units in which the denoiser was trained."""
         config = model.pipeline.vae.config
+        factor = config.get("scaling_factor", 1.0)
         if config.get("latents_mean") is None:
             shift = config.get("shift_factor")
-            return (latents_BCHW - shift if shift else latents_BCHW) * config.scaling_factor
+            return (latents_BCHW - shift if shift else latents_BCHW) * factor
         mean_1C11, std_1C11 = (
             latents_BCHW.new_tensor(values).view(1, -1, 1, 1) for values in (config.latents_mean, config.latents_std)
         )
-        return (latents_BCHW - mean_1C11) * config.scaling_factor / std_1C11
+        return (latents_BCHW - mean_1C11) * factor / std_1C11
 
     @abstractmethod
     def encode_captions(self, model: Model, captions: list[str]) -> Conditioning:

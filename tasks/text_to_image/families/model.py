@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from typing import Any, cast
 
 import torch
-from diffusers import AutoencoderKL
 from diffusers.training_utils import free_memory
 from torch import Tensor, nn
 
@@ -112,9 +111,9 @@ class Model:
 
         The VAE must be in fp32, as a model loaded for training has it: SDXL's overflows in fp16.
         """
-        vae = cast("AutoencoderKL", self.pipeline.vae)
-        posterior = vae.encode(pixels_BCHW.to(vae.device)).latent_dist  # pyright: ignore
-        return posterior.mean.cpu(), posterior.std.cpu()
+        vae = self.pipeline.vae
+        mean, std = self.family.posterior(vae, pixels_BCHW.to(vae.device))
+        return mean.cpu(), std.cpu()
 
     def scale_latents(self, latents_BCHW: Tensor) -> Tensor:
         """From the VAE's units to the units in which the denoiser was trained."""

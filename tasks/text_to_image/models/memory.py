@@ -117,7 +117,7 @@ def read_shapes(
 
 def _of_folder(folder: Path, family: Family, components: dict[str, Tensors]) -> ModelShapes:
     denoiser, vae = (read_json(folder / part / "config.json") for part in (family.denoiser, "vae"))
-    return ModelShapes(family, components, denoiser, tuple(vae.get("block_out_channels", VAE_CHANNELS)))
+    return ModelShapes(family, components, denoiser, family.vae_channels(vae))
 
 
 def activation_bytes(model: ModelShapes, batch: int, resolution: int, *, half: bool, checkpointing: bool) -> float:

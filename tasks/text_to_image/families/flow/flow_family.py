@@ -88,7 +88,7 @@ class FlowFamily(Family):
             )
 
     def size_multiple(self, denoiser: Mapping[str, Any], vae: Mapping[str, Any]) -> int:
-        return 2 ** (len(vae["block_out_channels"]) - 1) * self.patch
+        return 2 ** (len(self.vae_channels(vae)) - 1) * self.patch
 
     def size_multiple_of_file(self, tensors: Tensors) -> int | None:
         """All of them use one VAE, of factor 8."""
