@@ -200,6 +200,10 @@ class Family(ABC):
     def denoising_bytes(self, model: ModelShapes, resolution: int) -> float:
         """The memory of the denoiser while it draws one picture without guidance, in half precision."""
 
+    def tokens(self, model: ModelShapes, resolution: int) -> float | None:
+        """Of a square picture and the longest caption, each of which meets every weight; None: a UNet has none."""
+        return None
+
     def targets(self, names: Collection[str], *, linear_projections: bool = True) -> tuple[str, ...]:
         """Name endings of the denoiser's modules that get an adapter.
 

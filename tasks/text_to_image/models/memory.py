@@ -273,9 +273,20 @@ def _frozen_bytes(model: ModelShapes, precision: Precision, quantization: str) -
 
 
 def _weight_bytes(tensors: Tensors, precision: Precision, quantization: str) -> float:
-    small = sum(tensor.count for name, tensor in tensors.items() if _is_quantised(name, tensor.shape, quantization))
+    small = _quantised(tensors, quantization)
     others = sum(tensor.count for tensor in tensors.values()) - small
     return small * QUANTISED_BYTES.get(quantization, BYTES[precision]) + others * BYTES[precision]
+
+
+def quantised_weights(model: ModelShapes, quantization: str) -> int:
+    """How many of the denoiser's weights are held in fewer bits."""
+    if quantization == "none":
+        return 0
+    return _quantised(model.components.get(model.family.denoiser, {}), quantization)
+
+
+def _quantised(tensors: Tensors, quantization: str) -> int:
+    return sum(tensor.count for name, tensor in tensors.items() if _is_quantised(name, tensor.shape, quantization))
 
 
 def _is_quantised(name: str, shape: Sequence[int], quantization: str) -> bool:
@@ -288,11 +299,16 @@ def blocks(model: ModelShapes) -> list[Tensors]:
     return denoiser_blocks.blocks(model.components.get(model.family.denoiser, {}))
 
 
-def _away_bytes(model: ModelShapes, precision: Precision, quantization: str, count: int) -> float:
-    """Bytes of the denoiser that are in the host's memory while `count` blocks are swapped."""
+def swapped_bytes(model: ModelShapes, precision: Precision, quantization: str, count: int) -> list[float]:
+    """Of each block that waits in the host's memory while `count` blocks are swapped."""
     every = blocks(model)
     chosen = denoiser_blocks.spread(min(count, len(every)), len(every))
-    sizes = [_weight_bytes(every[number], precision, quantization) for number in chosen]
+    return [_weight_bytes(every[number], precision, quantization) for number in chosen]
+
+
+def _away_bytes(model: ModelShapes, precision: Precision, quantization: str, count: int) -> float:
+    """Bytes of the denoiser that are not on the GPU while `count` blocks are swapped."""
+    sizes = swapped_bytes(model, precision, quantization, count)
     return max(0.0, sum(sizes) - denoiser_blocks.ON_DEVICE * max(sizes, default=0.0))
 
 

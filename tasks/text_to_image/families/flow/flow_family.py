@@ -108,12 +108,12 @@ class FlowFamily(Family):
         *of_blocks, once = self.training_bytes[checkpointing]
         counts = self.blocks(model.denoiser)
         kept = sum(number * count for number, count in zip(of_blocks, counts, strict=True)) + once
-        return batch * self._tokens(model, resolution) * self.width(model.denoiser) * kept * (1 if half else 2)
+        return batch * self.tokens(model, resolution) * self.width(model.denoiser) * kept * (1 if half else 2)
 
     def denoising_bytes(self, model: ModelShapes, resolution: int) -> float:
-        return self._tokens(model, resolution) * self.width(model.denoiser) * self.drawing_bytes
+        return self.tokens(model, resolution) * self.width(model.denoiser) * self.drawing_bytes
 
-    def _tokens(self, model: ModelShapes, resolution: int) -> float:
+    def tokens(self, model: ModelShapes, resolution: int) -> float:
         """Of a square picture and the longest caption."""
         return (resolution / model.vae_factor / self.patch) ** 2 + self.max_tokens
 
