@@ -46,11 +46,12 @@ def probability_of_as_many_nearer(values: Array, seen: Array) -> Array:
     """
     log_z, weights = _learnt(seen)
     rates = gamma.ppf(_QUANTILES, len(seen))
+    different, which, counts = np.unique(values, return_inverse=True, return_counts=True)
     found: list[float] = []
-    for value, count in zip(_logs(values), (values[:, None] >= values).sum(axis=1), strict=True):
+    for value, count in zip(_logs(different), counts.cumsum(), strict=True):
         hazards = np.exp(np.minimum(value / _SPREADS - log_z, _LARGE))[:, None] * rates
         found.append(float(binom.sf(count - 1, len(values), -np.expm1(-hazards)).mean(axis=1) @ weights))
-    return np.array(found)
+    return np.array(found)[which]
 
 
 def _learnt(seen: Array) -> tuple[Array, Array]:
