@@ -5,8 +5,10 @@ picture is. How near chance comes is measured on pictures that copy nothing: eac
 and each held-out one, if there are any, against all of them.
 
 What a model has learnt by heart it may draw less exactly, but then for every seed: so prompts all of whose pictures
-collapse onto one training picture are tested too, all together. A single such prompt counts if its pictures are nearer
-to that training picture than anything of its kind is: among poses of one subject, that is what copies look like first.
+collapse onto one training picture are tested too, all together. They count if they collapse onto two training pictures
+or more: one alone may be the only one of its kind, and every prompt of this kind comes near to it. A single training
+picture counts if the prompt's pictures are nearer to it than anything of its kind is: among poses of one subject, that
+is what copies look like first.
 """
 
 from __future__ import annotations
@@ -36,10 +38,10 @@ Array = NDArray[np.float64]
 
 FALSE_ALARMS = 0.001
 """Share of evaluations without a copy in which chance alone makes a picture unusual."""
-FURTHEST = 0.02
-"""1 − likeness of a copy to what it copies, at most. Pictures alike by chance (pose and weave) are at 0.02 and more, a
-new picture of a kind that the training set has once at 0.05 and more; copies that are soft, shifted, cropped, mirrored
-or encoded again are at 0 to 0.02."""
+FURTHEST = 0.01
+"""1 − likeness of a copy to what it copies, at most. Copies that are a little soft, shifted, cropped, mirrored or
+encoded again are at 0 to 0.01. Pictures of the same garment in two poses are within 0.02 in 1 of 700 pairs, within 0.01
+in 1 of 11 000; where the training set has this garment once, nothing else tells them from a copy."""
 COLLAPSES = 0.01
 """Share of evaluations without a copy in which chance alone collapses a prompt."""
 FURTHEST_COLLAPSED = 0.2
@@ -48,17 +50,16 @@ NEARER_THAN_REFERENCE = 0.5
 """Of the distance from the prompt's own reference to that training picture, at most: a caption may explain likeness,
 but it explains that of the real picture too."""
 MIN_COLLAPSED = 2
-"""Prompts, at least: one alone may be the only one of its kind, as near to the only training picture of this kind."""
-COLLAPSES_ALONE = 0.02
-"""The same of a single prompt, which must also be as near as the next two constants say."""
+"""Training pictures that prompts collapse onto, at least. One alone may be the only one of its kind, and then every
+prompt of this kind comes near to it: it must be as near as the next three constants say."""
 FURTHEST_ALONE = 0.06
-"""1 − likeness of the pictures of a single collapsed prompt, at most."""
+"""1 − likeness of the prompt's pictures to it, at most."""
 NEARER_ALONE = 0.25
-"""Of the distance from that training picture to the nearest other one, at most, for a single prompt: what is only of
-the same kind, or another pose of the same subject, is further away."""
+"""Of the distance from that training picture to the nearest other one, at most: what is only of the same kind, or
+another pose of the same subject, is further away."""
 OF_ONE_KIND = 0.3
-"""1 − likeness of that training picture to the nearest other one, at most, for a single prompt: else it may be the only
-one of its kind. Poses of one subject are at 0.17 to 0.32."""
+"""1 − likeness of that training picture to the nearest other one, at most: else it may be the only one of its kind.
+Poses of one subject are at 0.17 to 0.32."""
 NUM_NEXT = 49
 """Training pictures after the nearest one, at most, whose mean distance is what is usual for the picture."""
 NUM_BY_CHANCE = 200
@@ -121,7 +122,8 @@ def _collapsed(
     """(S,) Which samples' prompts have two pictures or more, each near to the same training picture, against chance.
 
     A prompt's ratio is its largest: its pictures are not independent. A prompt that is no candidate has the ratio 1.
-    `MIN_COLLAPSED` prompts count together; one counts alone where its pictures are much nearer than needed for that.
+    Prompts count together if they collapse onto `MIN_COLLAPSED` training pictures; one counts alone where its pictures
+    are much nearer than needed for that.
 
     explained_S: how near a real picture comes to the training picture that each sample is nearest to.
     """
@@ -129,19 +131,22 @@ def _collapsed(
     copied = samples_SN.argmin(axis=1)
     near = samples_SN[numbers, copied]
     candidate = (near <= FURTHEST_COLLAPSED) & (near <= NEARER_THAN_REFERENCE * explained_S)
+    if not candidate.any():
+        return candidate
     next_of_kind = training.next_nearest(samples_SN)
     at_once = candidate & (near <= np.minimum(FURTHEST_ALONE, NEARER_ALONE * next_of_kind))
     at_once &= next_of_kind <= OF_ONE_KIND
     names, prompt = np.unique(np.array(prompts), return_inverse=True)
-    largest, is_near = np.ones(len(names)), np.zeros(len(names), dtype=bool)
+    largest, is_near, onto = np.ones(len(names)), np.zeros(len(names), dtype=bool), np.zeros(len(names), dtype=int)
     for number in range(len(names)):
         own = prompt == number
-        if own.sum() > 1 and candidate[own].all() and len(set(training.twins[copied[own]])) == 1:
-            largest[number], is_near[number] = ratios[own].max(), at_once[own].all()
+        groups = set(training.twins[copied[own]])
+        if own.sum() > 1 and candidate[own].all() and len(groups) == 1:
+            largest[number], is_near[number], onto[number] = ratios[own].max(), at_once[own].all(), groups.pop()
     chances = probability_of_as_many_nearer(largest, by_chance) * len(names)
     surely = largest <= largest[(chances <= COLLAPSES) & (largest < 1)].max(initial=0)
-    alone = is_near & (probability_of_nearer(largest, by_chance) * len(names) <= COLLAPSES_ALONE)
-    return (alone | (surely & (surely.sum() >= MIN_COLLAPSED)))[prompt]
+    alone = is_near & (probability_of_nearer(largest, by_chance) * len(names) <= COLLAPSES)
+    return (alone | (surely & (len(set(onto[surely])) >= MIN_COLLAPSED)))[prompt]
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageFilter, ImageOps
 
-from pocket.garments import catalogue, concept, render
+from pocket.garments import Garment, catalogue, concept, render
 from shared.data import dataset
 from shared.errors import ModelError
 from shared.run_folder.run_dir import RunDir
@@ -85,7 +85,8 @@ def encoded(picture: Image.Image) -> Image.Image:
 
 
 def rows_of(trained: list[Image.Image] | Trained, samples: list[Image.Image], num_held_out: int = 3) -> list[Row]:
-    references = [pictures(num_held_out, seed=50)[number % num_held_out] for number in range(len(samples))]
+    held_out = pictures(num_held_out, seed=50)
+    references = [held_out[number % num_held_out] for number in range(len(samples))]
     training = trained if isinstance(trained, Trained) else Trained(*trained)
     return copies(MetricInput(references, samples, [""] * len(samples), training=training), FEATURES)
 
@@ -138,10 +139,29 @@ def test_an_inexact_copy_tells_when_every_seed_of_several_prompts_gives_one() ->
 
 
 def test_new_pictures_are_hardly_ever_called_copies() -> None:
-    trained = Trained(*pictures(30))
-    rows = [row for seed in range(1000, 2000, 100) for row in rows_of(trained, pictures(16, seed))]
-    assert [row["copy_share"] for row in rows] == [0] * 160
+    new = [picture for seed in range(1000, 1600, 100) for picture in pictures(16, seed)]
+    rows = rows_of(pictures(30), new)
+    assert [row["copy_share"] for row in rows] == [0] * 96
     assert 0.3 < np.mean([(row["copy_p"] or 0) < 0.5 for row in rows]) < 0.6
+
+
+def test_the_same_garment_that_hangs_nearly_alike_by_chance_is_no_copy() -> None:
+    skirt = Garment("skirt", "navy", "striped")
+    known, new = (render(skirt, seed)[0] for seed in (52004, 52123))
+    rows = rows_of([*pictures(23), known], [new, *pictures(5, seed=900)])
+    assert 0.98 < (rows[0]["copy_max"] or 0) < 0.99
+    assert [row["copy_share"] for row in rows] == [0] * 6
+    assert rows_of([*pictures(23), known], [known, *pictures(5, seed=900)])[0]["copy_share"] == 1
+
+
+def test_prompts_that_all_come_near_the_only_garment_of_its_kind_copy_nothing() -> None:
+    coat = Garment("coat", "blue", "striped")
+    known, *poses = (render(coat, seed)[0] for seed in (52046, 52011, 52113))
+    trained, held_out = Trained(*pictures(23), known), pictures(4, seed=50)
+    metric_input = MetricInput(held_out, poses * 2, [*"aabb"], training=trained)
+    rows = copies(metric_input, FEATURES)
+    assert all((row["copy_max"] or 0) > 0.94 for row in rows)
+    assert [row["copy_share"] for row in rows] == [0] * 4
 
 
 def test_a_training_picture_with_a_twin_can_be_copied() -> None:
