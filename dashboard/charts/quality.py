@@ -61,10 +61,13 @@ def quality_figure(
         look: only its window and anchors matter here; a difference has no logarithm.
         last_step: where the axis ends.
         anchors: metric → `shuffled` and `real` → value, drawn as lines where wanted.
-        part: the first is the composite, else the first metric.
+        part: the first is the composite, else the first metric that has numbers.
     """
     panels = [composite_panel(metrics, best_step, axis)] if np.isfinite(metrics["composite"].to_numpy()).any() else []
-    for column in descriptions.compared:
+    columns = descriptions.compared
+    if not panels:
+        columns = sorted(columns, key=lambda column: differences(metrics, column.name).empty)
+    for column in columns:
         ends = (anchors or {}).get(column.name, {})
         points, worsening = differences(metrics, column.name), direction(column, metrics, ends)
         lines = anchor_lines(column.name, metrics, ends) if look.anchors else []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isfinite
 from statistics import median
 from typing import Literal
 
@@ -200,10 +201,16 @@ def _cell(evidence: Evidence, step: int | None, wanted: Sample, other: int | Non
     numbers = tuple(
         f"{say(column.topic)} {number(sample.metrics.get(column.name), 2)}{_sign(column, sample, before)}"
         for column in evidence.reader.descriptions.losses
-        if column.counts_for(has_reference=sample.has_reference)
+        if column.counts_for(has_reference=sample.has_reference) and _is_measured(evidence, column)
     )
     alt = say("{title}: {prompt}", title=title, prompt=sample.prompt or sample.prompt_id)
     return PictureCell(title, *sample_urls(evidence.reader, step, sample), alt, numbers)
+
+
+def _is_measured(evidence: Evidence, column: Column) -> bool:
+    """Whether any snapshot has a number of it: a dash under every picture says nothing."""
+    values = (row.get(column.name) for row in evidence.rows.values())
+    return any(isinstance(value, float) and isfinite(value) for value in values)
 
 
 def _drawn(evidence: Evidence, step: int | None, wanted: Sample) -> Sample | None:

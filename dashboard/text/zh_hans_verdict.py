@@ -171,7 +171,7 @@ TEXTS: dict[str, str] = {
     "By the votes it is not shown to be better than {base}.": "选票没有显示它优于{base}。",
     "Votes change nothing: step {step} is the only one that may be shipped.": "选票不改变结果：第 {step} 步是唯一可以发布的。",
     "By {votes} alone, step {step} is the best of the {count} snapshots compared that may be shipped, with a probability of {chance:.0%}.": "仅凭{votes}，第 {step} 步是 {count} 个可发布快照中最好的，概率为 {chance:.0%}。",
-    "Vote on the dashboard's page Vote: where no metric ranks the snapshots, the votes alone choose.": "请在仪表盘的“投票”页投票：没有指标能排名时，只由选票决定。",
+    "Vote on the dashboard's page Vote: the votes alone choose then.": "请在仪表盘的“投票”页投票：届时只由选票决定。",
     "Votes compare {compared} snapshots, evenly spread over the training. {others} others may be shipped too, and nothing ranks them: look at the {sample}s of those around the one that votes prefer.": "投票比较训练过程中均匀分布的 {compared} 个快照。另有 {others} 个也可交付，但没有任何依据给它们排序：请看投票所选快照前后的{sample}。",
     "To let metrics rank them, evaluate again (--new) with the {sample}s that were trained on (--train-pictures) or with reference {sample}s (--references).": "要让指标来排名，请用训练过的{sample}（--train-pictures）或参考{sample}（--references）重新评估（--new）。",
     "No metric ranks the strengths {others}: look at their {sample}s beside those of strength 1.": "没有指标能给强度 {others} 排名：请把它们的{sample}与强度 1 的放在一起看。",

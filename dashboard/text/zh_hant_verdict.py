@@ -171,7 +171,7 @@ TEXTS: dict[str, str] = {
     "By the votes it is not shown to be better than {base}.": "選票沒有顯示它優於{base}。",
     "Votes change nothing: step {step} is the only one that may be shipped.": "選票不改變結果：第 {step} 步是唯一可以發布的。",
     "By {votes} alone, step {step} is the best of the {count} snapshots compared that may be shipped, with a probability of {chance:.0%}.": "僅憑{votes}，第 {step} 步是 {count} 個可發布快照中最好的，機率為 {chance:.0%}。",
-    "Vote on the dashboard's page Vote: where no metric ranks the snapshots, the votes alone choose.": "請在儀表板的「投票」頁投票：沒有指標能排名時，只由選票決定。",
+    "Vote on the dashboard's page Vote: the votes alone choose then.": "請在儀表板的「投票」頁投票：屆時只由選票決定。",
     "Votes compare {compared} snapshots, evenly spread over the training. {others} others may be shipped too, and nothing ranks them: look at the {sample}s of those around the one that votes prefer.": "投票比較訓練過程中均勻分佈的 {compared} 個快照。另有 {others} 個也可交付，但沒有任何依據給它們排序：請看投票所選快照前後的{sample}。",
     "To let metrics rank them, evaluate again (--new) with the {sample}s that were trained on (--train-pictures) or with reference {sample}s (--references).": "要讓指標來排名，請用訓練過的{sample}（--train-pictures）或參考{sample}（--references）重新評估（--new）。",
     "No metric ranks the strengths {others}: look at their {sample}s beside those of strength 1.": "沒有指標能給強度 {others} 排名：請把它們的{sample}與強度 1 的放在一起看。",

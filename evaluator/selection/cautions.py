@@ -134,22 +134,22 @@ def of_references(ranking: Ranking, *, imported: bool = False) -> Iterator[Phras
         )
 
 
-def of_no_metric(ranking: Ranking, contest: Contest | None, *, imported: bool = False) -> Iterator[Phrase]:
-    """That nothing but votes can choose, and what would change that."""
-    yield phrase("Vote on the dashboard's page Vote: where no metric ranks the snapshots, the votes alone choose.")
+def of_no_metric(ranking: Ranking, contest: Contest | None, *, imported: bool, has_data: bool) -> Iterator[Phrase]:
+    """What votes do not compare, and what would let metrics rank. has_data: some pictures of the subject were given."""
+    sample = ranking.metrics.words.sample
     if contest and contest.left_out:
         yield phrase(
             "Votes compare {compared} snapshots, evenly spread over the training. {others} others may be shipped too, "
             "and nothing ranks them: look at the {sample}s of those around the one that votes prefer.",
             compared=len(contest.steps) - 1,
             others=contest.left_out,
-            sample=ranking.metrics.words.sample,
+            sample=sample,
         )
-    if ranking.no_references and imported:
+    if imported and not has_data:
         yield phrase(
             "To let metrics rank them, evaluate again (--new) with the {sample}s that were trained on "
             "(--train-pictures) or with reference {sample}s (--references).",
-            sample=ranking.metrics.words.sample,
+            sample=sample,
         )
 
 

@@ -82,3 +82,4 @@ def _without_votes(found: Ranking, last: Summary) -> Iterator[Phrase]:
             step=last.step,
             count=len(found.eligible),
         )
+        yield phrase("Vote on the dashboard's page Vote: the votes alone choose then.")

@@ -18,6 +18,7 @@ from evaluator.selection.votes import calibration
 from evaluator.selection.votes.calibration import calibrations, counts
 from evaluator.selection.votes.contest import contest
 from evaluator.selection.votes.outcome import outcome
+from shared.config.path_settings import NO_PICTURES
 from shared.config.schema import Config
 from shared.run_folder.averages import trained_to
 from shared.run_folder.metric_descriptions import Column, MetricDescriptions
@@ -96,7 +97,7 @@ def decide(evidence: Evidence, config: Config, ending: Ending) -> Verdict:
     )
     advice = stop_rule.advise_stop(found, config.stop, config.train.max_train_steps)
     best = (
-        _unranked(evidence, found, mixed, judged, advice)
+        _unranked(evidence, found, mixed, judged, advice, has_data=config.data.path != NO_PICTURES)
         if found.is_unmeasured
         else _best(evidence, found, mixed, judged, advice, ending)
     )
@@ -176,16 +177,22 @@ def _best(
 
 
 def _unranked(
-    evidence: Evidence, found: Ranking, mixed: Sequence[Column], judged: Sequence[Agreement], advice: Advice
+    evidence: Evidence,
+    found: Ranking,
+    mixed: Sequence[Column],
+    judged: Sequence[Agreement],
+    advice: Advice,
+    *,
+    has_data: bool,
 ) -> Best | None:
     best = unranked(found, evidence.votes, _samples(evidence.evaluations))
     if best is None:
         return None
     warnings = (
-        *cautions.of_no_metric(found, best.contest, imported=evidence.imported),
+        *cautions.of_no_metric(found, best.contest, imported=evidence.imported, has_data=has_data),
         *cautions.computed_in_two_ways(mixed),
         *calibration.remarks(judged),
-        *cautions.never_computed(_blank_losses(found), evidence.evaluations[0].missing),
+        *(cautions.never_computed(_blank_losses(found), evidence.evaluations[0].missing) if has_data else ()),
     )
     said = {"cautions": tuple(map(str, warnings)), "caution_phrases": warnings, "advice": advice}
     return best.model_copy(update={**said, "not_counted": _not_counted(mixed, judged)})

@@ -76,7 +76,7 @@ def test_an_automated_voter_moves_the_verdict_to_what_is_preferred(open_page: Op
     page.reload()
     for _ in range(6):
         voter.vote()
-    expect(page.locator(".progress")).to_have_text("6 votes; 20 say something")
+    expect(page.locator(".progress")).to_have_text("6 votes so far; from 20 on they say something")
     assert "step" not in page.locator(".darkroom-vote").inner_html(), "nothing says who drew a picture"
 
     held: list[Route] = []
@@ -95,10 +95,10 @@ def test_an_automated_voter_moves_the_verdict_to_what_is_preferred(open_page: Op
     other.vote()
     second.close()
     voter.vote()
-    expect(page.locator(".progress")).to_have_text("8 votes; 20 say something")
+    expect(page.locator(".progress")).to_have_text("8 votes so far; from 20 on they say something")
 
     page.keyboard.press("u")
-    expect(page.locator(".progress")).to_have_text("7 votes; 20 say something")
+    expect(page.locator(".progress")).to_have_text("7 votes so far; from 20 on they say something")
     wait_until(lambda: votes(run) == 7)
     for _ in range(31):
         voter.vote()

@@ -79,7 +79,7 @@ def test_two_pictures_of_one_prompt_are_shown_and_the_next_ones_come_with_them(d
         assert f"step-{pair['left']:08d}/images/" in pair["left_url"]
         assert f"step-{pair['right']:08d}/images/" in pair["right_url"]
         assert pair["reference_url"].startswith("pictures/finished/references/")
-    assert told["progress"] == "0 votes; 20 say something"
+    assert told["progress"] == "0 votes so far; from 20 on they say something"
     assert desk.ballot() == told, "the same votes give the same pairs"
     assert desk.ballot(pending=first["id"])["pairs"][0]["id"] == following["id"]
     assert "best" not in str(told).lower(), "nothing says who leads"
@@ -89,7 +89,7 @@ def test_a_vote_is_a_line_of_the_voters_file(desk: Desk, finished: FakeRun) -> N
     pair = desk.ballot()["pairs"][0]
     told = desk.vote(pair, "right").json()
     assert told["is_new"]
-    assert told["progress"] == "1 vote; 20 say something"
+    assert told["progress"] == "1 vote so far; from 20 on they say something"
     assert pair["id"] not in [one["id"] for one in told["pairs"]]
     (given,) = read_votes(finished.run).given
     assert (given.voter, given.answer, given.seconds, given.preferred) == ("anna", "right", 3.5, pair["right"])

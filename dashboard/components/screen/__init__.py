@@ -105,6 +105,7 @@ def screen_words() -> dict[str, Any]:
         "moreOne": say("Show 1 more"),
         "less": say("Show less"),
         "compare": say("Compare"),
+        "vote": say("Vote"),
         "copyPath": say("copy path"),
         "copy": say("copy"),
         "copied": say("copied"),

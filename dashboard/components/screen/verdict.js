@@ -1,6 +1,6 @@
 // What to ship and why: a headline, a sentence, a row for each metric that counts, the downloads, the runner-up.
 
-import { button, copyText, fit, make, mark, set, show, write, writeWithCode } from "./dom.js"
+import { button, copyText, fit, make, mark, openPage, set, show, write, writeWithCode } from "./dom.js"
 import { drawInterval, makeInterval, scaleOf } from "./interval.js"
 import { request } from "./poll.js"
 
@@ -19,10 +19,11 @@ export class Verdict {
     this.answer = make("section", "answer", this.headline, this.sentence, this.rows, this.scale, this.cautions, this.more)
     this.observer = new ResizeObserver(() => requestAnimationFrame(() => this.leaveOut())) // fonts come late
     for (const node of [this.answer, this.headline, this.sentence]) this.observer.observe(node)
+    this.vote = button("primary", () => openPage("vote"))
     this.primary = make("div", "offer")
     this.others = make("p", "others")
     this.failure = make("p", "failure")
-    this.downloads = make("section", "downloads", this.primary, this.others, this.failure)
+    this.downloads = make("section", "downloads", make("div", "offer", this.vote), this.primary, this.others, this.failure)
     this.runnerUp = make("span")
     this.compareButton = button("link compare")
     this.summary = make("summary")
@@ -126,11 +127,16 @@ export class Verdict {
     })
   }
 
-  drawDownloads({ downloads, path }) {
-    const primary = downloads.find((download) => download.primary)
-    show(this.downloads, downloads.length)
+  // Where only votes can choose, voting comes first, and every download after it.
+  drawDownloads({ kind, downloads, path }) {
+    const votes = kind === "unvoted"
+    const primary = votes ? null : downloads.find((download) => download.primary)
+    show(this.downloads, votes || downloads.length)
+    show(this.vote.parentElement, votes)
+    write(this.vote, this.words.vote)
+    show(this.primary, primary)
     if (primary) this.drawPrimary(primary)
-    const others = downloads.filter((download) => !download.primary)
+    const others = downloads.filter((download) => download !== primary)
     const nodes = fit(this.others, others.length + 1, () => make("span", "other", make("a"), button("link")))
     nodes.forEach((node, index) => (index < others.length ? this.drawOther(node, others[index]) : this.drawPath(node, path)))
     const failed = downloads.find(({ state }) => state === "failed")

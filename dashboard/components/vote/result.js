@@ -58,7 +58,7 @@ export class Result {
     write(this.sentence, content.sentence)
     show(this.tables[0].parentElement, content.steps.length)
     show(this.tables[1].parentElement, content.metrics.length)
-    write(this.stepsName, words.strength)
+    write(this.stepsName, content.is_alone ? words.strengthAlone : words.strength)
     head(this.stepsHead, [words.snapshot, "", words.chance, words.votes])
     write(this.metricsName, words.agreement)
     head(this.metricsHead, [words.metric, "", words.votes])

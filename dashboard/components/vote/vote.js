@@ -81,7 +81,6 @@ class Vote {
     write(this.skip, words.skip)
     write(this.undo, words.undo)
     write(this.toggle, words.reference)
-    write(this.keys, words.keys)
     write(this.voterName, words.voter)
     write(this.voterHint, words.voterHint)
     write(this.reference.lastChild, words.reference)
@@ -159,6 +158,7 @@ class Vote {
     this.stage.dataset.pair = pair.id
     write(this.prompt, pair.prompt)
     show(this.toggle, pair.reference_url)
+    write(this.keys, [this.data.words.keys, pair.reference_url && this.data.words.referenceKey].filter(Boolean).join(" · "))
     this.drawReference()
     this.sides.forEach((node) => {
       node.firstChild.removeAttribute("src")

@@ -91,10 +91,13 @@ def _unchecked(evidence: Evidence, best: Best) -> Iterator[str]:
             else:
                 yield say("{metric} could not be checked.", metric=metric)
     imported = evidence.reader.run.read_record().imported
+    names_by_reason: dict[str, list[str]] = {}
     for signal in best.signals:
         is_of_training = imported and signal.name == GAP  # another program trains: it has no held-out loss to give
         if signal.raised is None and not is_of_training:
-            yield say("Not checked for {name}: {evidence}.", name=say(signal.name), evidence=evidence_of(signal))
+            names_by_reason.setdefault(evidence_of(signal), []).append(say(signal.name))
+    for reason, names in names_by_reason.items():
+        yield say("Not checked for {name}: {evidence}.", name=say(", ").join(names), evidence=reason)
 
 
 def _passed_over(best: Best) -> Iterator[str]:

@@ -36,7 +36,7 @@ class Row:
 def rows(evidence: Evidence, best: Best) -> tuple[Row, ...]:
     """Weighed losses first, then guards that have something to say."""
     result = evidence.results.get(best.step)
-    losses = [_loss(evidence, best, result, column) for column in evidence.losses]
+    losses = [_loss(evidence, best, result, column) for column in evidence.losses] if best.ranked else []
     return (*losses, *_guards(evidence, best, result))
 
 

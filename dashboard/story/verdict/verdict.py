@@ -23,7 +23,7 @@ from shared.run_folder.file_to_ship import file_to_ship
 from shared.run_folder.records.best import Best, Confirmation
 from shared.statistics.paired import PromptValues
 
-Kind = Literal["ship", "leading", "unproven", "unranked", "waiting", "failed"]
+Kind = Literal["ship", "leading", "unproven", "unranked", "unvoted", "waiting", "failed"]
 VerdictTone = Literal["good", "quiet", "warn", "bad"]
 
 
@@ -116,7 +116,7 @@ def headline_of(evidence: Evidence, best: Best) -> tuple[Kind, str, VerdictTone]
 
 def _unranked_headline(best: Best) -> tuple[Kind, str, VerdictTone]:
     if best.votes is None:
-        return "unranked", say("Vote to choose: no metric ranks the snapshots"), "warn"
+        return "unvoted", say("Vote to choose: no metric ranks the snapshots"), "warn"
     if best.better_than_base:
         return "ship", say("Ship step {step}", step=best.step), "good"
     return "unranked", say("Preferred by votes so far: step {step}", step=best.step), "quiet"

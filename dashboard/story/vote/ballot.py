@@ -125,7 +125,7 @@ def _progress(own: Sequence[Vote], votes: Votes) -> str:
     if others:
         said = say("{votes}, and {others} of others", votes=said, others=others)
     if all_of_them < ENOUGH:
-        return say("{votes}; {enough} say something", votes=said, enough=ENOUGH)
+        return say("{votes} so far; from {enough} on they say something", votes=said, enough=ENOUGH)
     return said
 
 

@@ -56,6 +56,8 @@ class VoteResult:
     """Which metric agrees most with the votes."""
     voters: str = ""
     problems: tuple[str, ...] = ()
+    is_alone: bool = False
+    """No metric has a say in the strengths."""
 
 
 def vote_result(reader: RunReader) -> VoteResult:
@@ -74,6 +76,7 @@ def vote_result(reader: RunReader) -> VoteResult:
         _trust(found, reader.descriptions),
         _voters(found),
         votes.problems,
+        found.alone,
     )
 
 

@@ -20,6 +20,7 @@ from examples.fake_run.run import FakeRun, create
 from shared.run_folder.averages import averaged
 from shared.run_folder.metric_descriptions import MetricDescriptions, Words
 from shared.run_folder.older_metrics import OLDER_METRICS
+from shared.run_folder.phrase import Phrase
 from shared.run_folder.records.best import Best, Confirmation, Signal
 from shared.run_folder.records.interval import Interval
 from shared.run_folder.records.strength import Strength
@@ -55,6 +56,16 @@ def test_where_all_pairs_have_one_prompt_each_pair_counts(finished: FakeRun, sho
     verdict = show(finished.run).verdict
     assert verdict.sentence.startswith("Better than the base model on 8 of 8 held-out pairs")
     assert verdict.cautions == ("All pictures were drawn from one prompt, so nothing is known of others.",)
+
+
+def test_where_nothing_ranks_and_nobody_has_voted_voting_comes_first(finished: FakeRun, show: Show) -> None:
+    unknown = [Signal.told(name, None, Phrase(text="there is nothing to compare with")) for name in ("contrast", "gap")]
+    change(finished, ranked=False, votes=None, confirmation=None, signals=tuple(unknown), latest_signals=())
+    verdict = show(finished.run).verdict
+    assert (verdict.kind, verdict.rows) == ("unvoted", ())
+    assert [text for text in verdict.cautions if text.startswith("Not checked")] == [
+        "Not checked for contrast, gap: there is nothing to compare with."
+    ]
 
 
 def test_a_best_that_is_not_sure_stands_beside_those_that_are(finished: FakeRun, show: Show) -> None:
