@@ -3,7 +3,7 @@
     python benchmarks/page.py                                             every page, live and finished
     python benchmarks/page.py --minutes 10                                one live page for so long: does it grow?
     python benchmarks/page.py --tensorboard PYTHON                        TensorBoard too; PYTHON can import it
-    python benchmarks/page.py --output benchmarks/page_2-core-cpu_202611.md    writes its tables there
+    python benchmarks/page.py --output benchmarks/reports/page_2-core-cpu_202611.md    writes its tables there
 
 A fake run trains, two have finished, the dashboard serves all, Chromium looks; on Compare the finished ones stand
 beside one another. Every time is the median of `--repeats`, each in a fresh browser without a cache. The load of the

@@ -19,7 +19,7 @@ from shared.run_folder.run_dir import RunDir
 log = logging.getLogger(__name__)
 
 TRAINER_MARGIN = 1.1
-"""The error of the trainer's estimated peak is about a tenth: benchmarks/step_memory_2-core-cpu_202611.md."""
+"""The error of the trainer's estimated peak is about a tenth: benchmarks/reports/step_memory_2-core-cpu_202611.md."""
 CONTEXT_MIB = 512.0
 """Kernels and handles of a process, which the allocator's limit does not include."""
 MIN_SHARE = 0.02

@@ -42,7 +42,7 @@ TRAINING_BYTES = {
 }
 """(Half precision, checkpointing) → bytes per number of `unet_work`. With checkpointing nearly all of the memory is for
 the widest level, which is recomputed as a whole; the other two constants are corrections without a meaning. Fitted to
-fake runs of the true architectures: benchmarks/activations_fake_202611.md, which gives the error."""
+fake runs of the true architectures: benchmarks/reports/activations_fake_202611.md, which gives the error."""
 DENOISING_BYTES = 52.0
 """Bytes per number of the widest level, fp16, without gradients: for SD 1.x and 2.x; SDXL needs 38."""
 SAME_VOCABULARY = (

@@ -26,7 +26,7 @@ SMALLER_RESOLUTION = {1024: 768, 768: 512}
 NAMED_PARTS = 3
 NUM_ADVICE = 2
 ERROR = 0.1
-"""By how much real steps exceeded the estimate: benchmarks/step_memory_2-core-cpu_202611.md."""
+"""By how much real steps exceeded the estimate: benchmarks/reports/step_memory_2-core-cpu_202611.md."""
 
 
 @dataclass(frozen=True)

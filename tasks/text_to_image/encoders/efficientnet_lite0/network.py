@@ -34,7 +34,7 @@ STAGES = ((1, 16, 1, 1, 3), (6, 24, 2, 2, 3), (6, 40, 2, 2, 5), (6, 80, 3, 2, 3)
 DEPTHS = (3, 6, 11, 15)
 """The blocks whose output is looked at, with 40, 80, 192 and 320 channels."""
 PATCH_DEPTHS = (6, 11)
-"""Those that tell subjects apart best, place by place (`benchmarks/profiles_2-core-cpu_202611.md`)."""
+"""Those that tell subjects apart best, place by place (`benchmarks/reports/profiles_2-core-cpu_202611.md`)."""
 
 
 class Convolution(nn.Conv2d):
