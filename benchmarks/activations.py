@@ -95,10 +95,10 @@ def in_fp32(normalise: Callable[..., torch.Tensor]) -> Callable[..., torch.Tenso
 
 
 @contextlib.contextmanager
-def cuda_autocast() -> Iterator[None]:
+def cuda_autocast(dtype: torch.dtype = torch.float16) -> Iterator[None]:
     """CUDA's mixed precision, on a CPU."""
     torch.set_autocast_enabled("cpu", True)
-    torch.set_autocast_dtype("cpu", torch.float16)
+    torch.set_autocast_dtype("cpu", dtype)
     norms = {name: in_fp32(getattr(functional, name)) for name in ("group_norm", "layer_norm")}
     try:
         with mock.patch.multiple(functional, **norms):

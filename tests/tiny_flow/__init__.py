@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from tests.tiny_flow import flux2, stable_diffusion_3, z_image
+from tests.tiny_flow import flux1, flux2, stable_diffusion_3, z_image
 
 
 @dataclass(frozen=True)
@@ -20,11 +20,13 @@ class Miniature:
     true_parts: Callable[[], dict[str, nn.Module]]
     """The parts with weights in their true sizes; called on torch's meta device."""
     guidance: Mapping[str, float]
-    """How a person asks the pipeline for `evaluation.guidance_scale` 3."""
+    """How a person asks the pipeline for `evaluation.guidance_scale` 3, and what else the family needs."""
 
 
 MINIATURES = {
     "z-image": Miniature(z_image.build, z_image.true_parts, {"guidance_scale": 2.0}),
+    "flux1-dev": Miniature(flux1.dev, flux1.true_parts, {"guidance_scale": 3.0}),
+    "flux1-schnell": Miniature(flux1.schnell, flux1.true_parts, {"max_sequence_length": 256}),
     "flux2-klein-4b": Miniature(flux2.klein, flux2.true_klein_4b, {"guidance_scale": 3.0}),
     "flux2-dev": Miniature(flux2.dev, flux2.true_dev, {"guidance_scale": 3.0}),
     "sd3.5-medium": Miniature(stable_diffusion_3.build, stable_diffusion_3.true_parts, {"guidance_scale": 3.0}),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tasks.text_to_image.families.family import Family
+from tasks.text_to_image.families.flow.flux1 import Flux1Dev, Flux1Schnell
 from tasks.text_to_image.families.flow.flux2 import Flux2Dev, Flux2Klein4B, Flux2Klein9B
 from tasks.text_to_image.families.flow.stable_diffusion_3 import (
     StableDiffusion3,
@@ -20,6 +21,8 @@ FAMILIES: dict[str, Family] = {
         StableDiffusion2(),
         StableDiffusionXL(),
         ZImage(),
+        Flux1Dev(),
+        Flux1Schnell(),
         Flux2Klein4B(),
         Flux2Klein9B(),
         Flux2Dev(),

@@ -238,7 +238,7 @@ def _attach(
 def _needed(exclude: str | None, part: nn.Module, ends: Sequence[str]) -> str | None:
     """The expression, if one of these targets is to be excluded: PEFT warns of one that excludes nothing."""
     suffixes = tuple(f".{end}" for end in ends)
-    targets = (name for name, _ in part.named_modules() if name.endswith(suffixes))
+    targets = (name for name, _ in part.named_modules() if f".{name}".endswith(suffixes))
     return exclude if exclude and any(re.fullmatch(exclude, name) for name in targets) else None
 
 

@@ -86,7 +86,7 @@ def test_what_is_unusual_about_captions_is_said() -> None:
 
 def test_a_file_without_description_belongs_to_no_family() -> None:
     assert family_of({}) is None
-    assert family_of({"modelspec.architecture": "flux-1-dev/lora"}) is None
+    assert family_of({"modelspec.architecture": "hunyuan-dit/lora"}) is None
 
 
 def test_the_hash_is_that_of_everything_behind_the_header(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from diffusers import ZImagePipeline
 from safetensors.torch import load_file, save_file
 
 import tasks
-from shared.config.schema import Config, EvaluationConfig, LoraConfig, ModelConfig
+from shared.config.schema import Config, EvaluationConfig, ModelConfig
 from shared.errors import ConfigError, ModelError
 from shared.files.publication import publish
 from shared.launch import resume
@@ -28,8 +28,7 @@ from tasks.text_to_image.families import loading
 from tasks.text_to_image.families.encoder_files import EncoderFiles
 from tasks.text_to_image.families.known import FAMILIES
 from tasks.text_to_image.families.model import Model
-from tasks.text_to_image.lora import lora
-from tasks.text_to_image.models import adaptable, base_model, lora_file, memory, precheck, presets, tokens
+from tasks.text_to_image.models import adaptable, base_model, lora_file, memory, presets, tokens
 from tasks.text_to_image.training.preparation import prepare
 from tests.conftest import create_run, tiny_config
 from tests.tiny_flow.z_image import write_file
@@ -104,30 +103,17 @@ def drawn(model: Model, config: Config) -> torch.Tensor:
     )[0]
 
 
-def test_its_folder_is_recognised_before_anything_is_loaded(folder: Path) -> None:
-    settings = ModelConfig(path=str(folder))
-    assert base_model.family(str(folder)) is FAMILY
-    assert base_model.identify(str(folder))["fingerprint"]
-    assert base_model.size_multiple(settings) == 8
+def test_its_captions_are_counted_in_its_own_tokens(folder: Path) -> None:
     assert base_model.guess_family("Tongyi-MAI/Z-Image-Turbo") is FAMILY
-    lengths = tokens.measure(["a red dress"], settings)
+    lengths = tokens.measure(["a red dress"], ModelConfig(path=str(folder)))
     assert lengths
     assert (lengths.counts, lengths.limit(75)) == ((11,), 504), "every byte is a token here"
-    assert loaded(folder).token_lengths(["a red dress"]) == lengths
     told = tokens.Lengths((600,), 504, ()).cut(75)
     assert told
     assert "data.max_token_length" not in told
 
 
-def test_it_has_a_memory_estimate_and_presets(folder: Path, tmp_path: Path) -> None:
-    config = tiny_config(tmp_path, "run", folder, tmp_path, SECTIONS)
-    shapes = memory.read_shapes(str(folder))
-    assert shapes
-    adapted = loaded(folder)
-    assert shapes.weights("transformer") == sum(value.numel() for value in adapted.denoiser.parameters())
-    needed = memory.trainer_footprint(shapes, config, "fp32", on_gpu=False)
-    assert needed.parts["activations"] > 0
-    assert precheck.examine(config)
+def test_its_presets_know_a_distilled_model_by_its_name() -> None:
     preset = presets.recommend(FAMILY, Gpu(0, "a card", 0.0, 24 * 1024.0, (7, 5)), "somebody/Z-Image-Turbo")
     assert preset.name == "z-image on 24 GB"
     assert preset.choices["model.mixed_precision"].value == "bf16", "whatever the card"
@@ -165,18 +151,6 @@ def test_one_step_of_its_pipeline_is_one_call_of_the_family(folder: Path) -> Non
     pure = objective.add_noise(latents, noise, torch.ones(1))
     assert torch.equal(pure, noise)
     assert torch.allclose(pure - objective.target(latents, noise, torch.ones(1)), latents, atol=1e-5)
-
-
-def test_captions_of_different_lengths_are_a_batch_as_they_are_alone(folder: Path) -> None:
-    model, captions = loaded(folder), ["a dress", "a long blue coat with many buttons"]
-    with torch.no_grad():
-        texts = [{name: value[0] for name, value in model.encode_captions([caption]).items()} for caption in captions]
-        together, collated = model.encode_captions(captions), model.collate(texts)
-        assert all(torch.equal(together[name], collated[name]) for name in together)
-        noisy, sigmas = torch.randn(2, 4, 8, 8), torch.tensor([0.3, 0.8])
-        both = model.predict(noisy, sigmas, together)
-        alone = model.predict(noisy[:1], sigmas[:1], model.encode_captions(captions[:1]))
-    assert torch.allclose(both[:1], alone, atol=1e-5)
 
 
 def test_three_steps_learn_and_the_held_out_loss_is_measured(trained: Trained) -> None:
@@ -278,49 +252,12 @@ def test_a_file_in_scaled_8_bits_is_refused_by_name(file: Path, tmp_path: Path) 
         base_model.family(str(tmp_path / "fp8.safetensors"))
 
 
-def test_every_module_of_the_largest_preset_gets_a_gradient_and_is_read_again(folder: Path, tmp_path: Path) -> None:
-    settings = LoraConfig.model_validate({"rank": 2, "lora_alpha": 3, "target_modules": "all"})
-    model = loaded(folder)
-    parts = lora.adapted(model, settings)
-    lora.attach(parts, settings, FAMILY)
-    ups = [value for part in parts.values() for value in lora.up_parameters(part)]
-    noisy, sigmas = torch.randn(2, 4, 8, 8), torch.tensor([0.3, 0.8])
-    model.predict(noisy, sigmas, model.encode_captions(["a red dress", "blue"])).square().mean().backward()
-    assert all(value.grad is not None and value.grad.abs().max() > 0 for value in ups)
-    lora.write(tmp_path, lora.state(parts), lora.metadata(parts))
-    plain: Any = ZImagePipeline.from_pretrained(folder)
-    plain.load_lora_weights(tmp_path)
-    adapted = {name for name, _ in plain.transformer.named_parameters() if ".lora_A." in name}
-    assert len(adapted) == len(ups)
-
-
 def test_a_distilled_model_is_trained_with_a_warning() -> None:
     told = FAMILY.caution("Tongyi-MAI/Z-Image-Turbo", EvaluationConfig())
     assert told
     assert "train Tongyi-MAI/Z-Image and draw with the distilled model" in told
     assert "evaluation.guidance_scale is 7" in told
     assert FAMILY.caution("Tongyi-MAI/Z-Image", EvaluationConfig()) is None
-
-
-def test_what_does_not_suit_it_is_one_error_before_the_run_is_made(
-    folder: Path, pictures: Path, tmp_path: Path
-) -> None:
-    sections: dict[str, dict[str, object]] = {
-        "train": {"snr_gamma": 5.0},
-        "lora": {"text_encoder": True},
-        "data": {"max_token_length": 150},
-        "model": {"mixed_precision": "fp16"},
-        "evaluation": {"dtype": "fp16"},
-    }
-    with pytest.raises(ConfigError, match="6 settings do not suit Z-Image") as refused:
-        create_run(tiny_config(tmp_path, "run", folder, pictures, sections))
-    for key in (
-        *("train.snr_gamma", "lora.text_encoder", "data.max_token_length"),
-        *("model.mixed_precision", "evaluation.dtype", "evaluation.scheduler"),
-    ):
-        assert key in str(refused.value)
-        assert key in refused.value.hint
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_change_that_does_not_suit_it_is_refused_before_it_is_written(trained: Trained) -> None:

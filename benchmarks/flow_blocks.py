@@ -1,0 +1,63 @@
+"""The true blocks of each flow family, few of them, and the inputs of one call: for `flow_activations.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from diffusers import FluxTransformer2DModel, ZImageTransformer2DModel
+from torch import Tensor, nn
+
+DTYPE = torch.bfloat16
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """What is measured of a family."""
+
+    build: Callable[..., nn.Module]
+    """The transformer with so many blocks of each kind; called on torch's meta device."""
+    call: Callable[[Any, int, int], Sequence[Tensor]]
+    """One call of it: batch, pixels along a side."""
+    width: int
+    """Channels of a token."""
+    text_tokens: int
+    kinds: int = 1
+    """Kinds of blocks."""
+
+
+def _z_image(num_blocks: int) -> nn.Module:
+    return ZImageTransformer2DModel(n_layers=num_blocks)
+
+
+def _call_z_image(transformer: Any, batch: int, pixels: int) -> Sequence[Tensor]:
+    latents = [torch.empty(16, 1, pixels // 8, pixels // 8, dtype=DTYPE) for _ in range(batch)]
+    captions = [torch.empty(512, 2560, dtype=DTYPE) for _ in range(batch)]
+    return transformer(latents, torch.empty(batch), captions, return_dict=False)[0]
+
+
+def _flux1(num_double: int, num_single: int) -> nn.Module:
+    return FluxTransformer2DModel(num_layers=num_double, num_single_layers=num_single, guidance_embeds=True)
+
+
+def _call_flux1(transformer: Any, batch: int, pixels: int) -> Sequence[Tensor]:
+    tokens = (pixels // 16) ** 2
+    return transformer(
+        hidden_states=torch.empty(batch, tokens, 64, dtype=DTYPE),
+        encoder_hidden_states=torch.empty(batch, 512, 4096, dtype=DTYPE),
+        pooled_projections=torch.empty(batch, 768, dtype=DTYPE),
+        timestep=torch.empty(batch),
+        guidance=torch.empty(batch),
+        txt_ids=torch.empty(512, 3),
+        img_ids=torch.empty(tokens, 3),
+        return_dict=False,
+    )[0]
+
+
+BLOCKS = {
+    "z-image": Blocks(_z_image, _call_z_image, 3840, 512),
+    "flux1-dev": Blocks(_flux1, _call_flux1, 3072, 512, kinds=2),
+}
+"""By the family's name."""

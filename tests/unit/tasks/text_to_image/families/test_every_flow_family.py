@@ -1,0 +1,118 @@
+"""What holds for every flow family, on the miniature of each: recognised, estimated, adapted, refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from diffusers import DiffusionPipeline
+
+from shared.config.schema import LoraConfig, ModelConfig
+from shared.errors import ConfigError
+from tasks.text_to_image.families import loading
+from tasks.text_to_image.families.family import Family
+from tasks.text_to_image.families.known import FAMILIES
+from tasks.text_to_image.families.model import Model
+from tasks.text_to_image.lora import lora
+from tasks.text_to_image.models import base_model, memory, precheck, tokens
+from tests.conftest import create_run, tiny_config
+from tests.tiny_flow import MINIATURES
+
+
+@pytest.fixture(scope="module", params=MINIATURES)
+def family(request: pytest.FixtureRequest) -> Family:
+    return FAMILIES[request.param]
+
+
+@pytest.fixture(scope="module")
+def folder(family: Family, tiny_flow: Callable[[str], Path]) -> Path:
+    return tiny_flow(family.name)
+
+
+@pytest.fixture(scope="module")
+def model(folder: Path) -> Model:
+    """Frozen: tests attach no adapter to it."""
+    return loading.load_model(ModelConfig(path=str(folder)), "fp32")
+
+
+def test_its_folder_is_recognised_and_its_captions_counted_before_anything_is_loaded(
+    family: Family, folder: Path, model: Model
+) -> None:
+    assert base_model.family(str(folder)) is family
+    assert model.family is family
+    assert base_model.identify(str(folder))["fingerprint"]
+    assert base_model.size_multiple(ModelConfig(path=str(folder))) == model.size_multiple == 8
+    lengths = tokens.measure(["a red dress"], ModelConfig(path=str(folder)))
+    assert lengths
+    assert lengths == model.token_lengths(["a red dress"])
+    assert lengths.window == family.text_window
+
+
+def test_its_memory_is_estimated_from_its_files(family: Family, folder: Path, model: Model, tmp_path: Path) -> None:
+    shapes = memory.read_shapes(str(folder))
+    assert shapes
+    assert shapes.weights(family.denoiser) == sum(value.numel() for value in model.denoiser.state_dict().values())
+    config = tiny_config(tmp_path, "run", folder, tmp_path, {})
+    needed = memory.trainer_footprint(shapes, config, "fp32", on_gpu=False)
+    assert needed.parts["activations"] > 0
+    assert precheck.examine(config)
+
+
+def test_captions_of_different_lengths_are_a_batch_as_they_are_alone(model: Model) -> None:
+    captions = ["a dress", "a long blue coat with many buttons"]
+    with torch.no_grad():
+        alone = [model.encode_captions([caption]) for caption in captions]
+        together = model.collate([{name: value[0] for name, value in text.items()} for text in alone])
+        noisy, sigmas = latents(model, 2), torch.tensor([0.3, 0.8])
+        both = model.predict(noisy, sigmas, together)
+        for index, text in enumerate(alone):
+            place = slice(index, index + 1)
+            assert torch.allclose(both[place], model.predict(noisy[place], sigmas[place], text), atol=1e-5)
+
+
+def test_every_module_of_the_largest_preset_gets_a_gradient_and_is_read_by_diffusers(
+    family: Family, folder: Path, tmp_path: Path
+) -> None:
+    settings = LoraConfig.model_validate({"rank": 2, "lora_alpha": 3, "target_modules": "all"})
+    model = loading.load_model(ModelConfig(path=str(folder)), "fp32")
+    expected = lora.expected_shapes(model, settings)
+    parts = lora.adapted(model, settings)
+    lora.attach(parts, settings, family)
+    assert lora.shapes(parts) == expected
+    ups = [value for part in parts.values() for value in lora.up_parameters(part)]
+    conditioning = model.encode_captions(["a red dress", "blue"])
+    model.predict(latents(model, 2), torch.tensor([0.3, 0.8]), conditioning).square().mean().backward()
+    assert all(value.grad is not None and value.grad.abs().max() > 0 for value in ups)
+    lora.write(tmp_path, lora.state(parts), lora.metadata(parts))
+    plain: Any = DiffusionPipeline.from_pretrained(folder)
+    plain.load_lora_weights(tmp_path)
+    denoiser = getattr(plain, family.denoiser)
+    assert len([name for name, _ in denoiser.named_parameters() if ".lora_A." in name]) == len(ups)
+
+
+def test_what_does_not_suit_it_is_one_error_before_the_run_is_made(
+    family: Family, folder: Path, pictures: Path, tmp_path: Path
+) -> None:
+    sections: dict[str, dict[str, object]] = {
+        "train": {"snr_gamma": 5.0},
+        "lora": {"text_encoder": True},
+        "data": {"max_token_length": 150},
+        "model": {"mixed_precision": "fp16"},
+        "evaluation": {"dtype": "fp16"},
+    }
+    keys = ["train.snr_gamma", "lora.text_encoder", "data.max_token_length", "evaluation.scheduler"]
+    if family.overflows_in_fp16:
+        keys += ["model.mixed_precision", "evaluation.dtype"]
+    with pytest.raises(ConfigError, match=f"{len(keys)} settings do not suit {family.title}") as refused:
+        create_run(tiny_config(tmp_path, "run", folder, pictures, sections))
+    assert all(key in str(refused.value) and key in refused.value.hint for key in keys)
+    assert list(tmp_path.iterdir()) == []
+
+
+def latents(model: Model, count: int) -> torch.Tensor:
+    """Noise for pictures of 32 × 32."""
+    side, channels = 32 // model.pixels_per_latent, model.pipeline.vae.config["latent_channels"]
+    return torch.randn(count, channels, side, side, generator=torch.Generator().manual_seed(0))
