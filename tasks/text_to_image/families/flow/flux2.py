@@ -207,13 +207,15 @@ class Flux2Klein4B(Flux2Klein):
     described = {"num_layers": 5, "num_single_layers": 20, "num_attention_heads": 24, "attention_head_dim": 128}
     # GB         batch  checkpointing  rank  pictures drawn at once
     sizes = {
-        8: Size(1, True, 16, 0, blocks_to_swap=18),
-        10: Size(1, True, 16, 0, blocks_to_swap=10),
-        12: Size(1, True, 16, 0),
-        16: Size(1, True, 16, 0),
-        24: Size(1, True, 16, 1),
-        40: Size(4, True, 32, 2),
-        80: Size(4, True, 32, 4),
+        8: Size(1, True, 16, 0, blocks_to_swap=16),
+        10: Size(1, True, 16, 1, blocks_to_swap=25, evaluation_blocks_to_swap=25),
+        12: Size(1, True, 16, 1, blocks_to_swap=18, evaluation_blocks_to_swap=25),
+        16: Size(1, True, 16, 1, evaluation_blocks_to_swap=25),
+        24: Size(1, True, 16, 2),
+        32: Size(4, True, 32, 2),
+        40: Size(1, False, 32, 1),
+        48: Size(1, False, 32, 4),
+        80: Size(2, False, 32, 4),
     }
 
     def is_described_by(self, denoiser: Mapping[str, Any]) -> bool:
@@ -234,12 +236,14 @@ class Flux2Klein9B(Flux2Klein):
     channels = 4096
     described = {"num_layers": 8, "num_single_layers": 24, "num_attention_heads": 32, "attention_head_dim": 128}
     sizes = {
-        10: Size(1, True, 16, 0, blocks_to_swap=30),
+        10: Size(1, True, 16, 0, blocks_to_swap=28),
         12: Size(1, True, 16, 0, blocks_to_swap=26),
-        16: Size(1, True, 16, 0, blocks_to_swap=20),
-        24: Size(1, True, 16, 0),
-        40: Size(1, True, 32, 1, blocks_to_swap=18),
-        80: Size(4, True, 32, 4),
+        16: Size(1, True, 16, 0, blocks_to_swap=18),
+        24: Size(1, True, 16, 1, blocks_to_swap=18, evaluation_blocks_to_swap=30),
+        32: Size(1, True, 32, 1, evaluation_blocks_to_swap=30),
+        40: Size(1, True, 32, 1, evaluation_blocks_to_swap=16),
+        48: Size(1, True, 32, 2),
+        80: Size(1, False, 32, 4),
     }
 
     def is_described_by(self, denoiser: Mapping[str, Any]) -> bool:
@@ -267,7 +271,9 @@ class Flux2Dev(Flux2):
     described = {"num_layers": 8, "num_single_layers": 48, "num_attention_heads": 48, "attention_head_dim": 128}
     sizes = {
         24: Size(1, True, 16, 0, blocks_to_swap=50),
-        40: Size(1, True, 16, 0, blocks_to_swap=38),
+        32: Size(1, True, 32, 0, blocks_to_swap=44),
+        40: Size(1, True, 32, 0, blocks_to_swap=38),
+        48: Size(1, True, 32, 0, blocks_to_swap=30),
         80: Size(1, True, 32, 0),
     }
 

@@ -81,13 +81,15 @@ class StableDiffusion3(FlowFamily):
     training_bytes, drawing_bytes = {True: (0, 2, 53), False: (0, 33, 16)}, 27
     # GB         batch  checkpointing  rank  pictures drawn at once
     sizes = {
-        8: Size(2, True, 16, 0),
-        10: Size(4, True, 16, 0),
-        12: Size(4, True, 16, 0),
-        16: Size(4, True, 16, 1),
-        24: Size(4, True, 32, 4),
+        8: Size(1, True, 16, 1, blocks_to_swap=12, evaluation_blocks_to_swap=24),
+        10: Size(1, True, 16, 1, evaluation_blocks_to_swap=22),
+        12: Size(1, True, 16, 1, evaluation_blocks_to_swap=10),
+        16: Size(1, False, 16, 1, evaluation_blocks_to_swap=16),
+        24: Size(2, False, 16, 1),
+        32: Size(2, False, 32, 4),
         40: Size(4, False, 32, 2),
-        80: Size(4, False, 32, 8),
+        48: Size(4, False, 32, 4),
+        80: Size(4, False, 32, 4),
     }
     on_cpu = Size(1, True, 8, 1, resolution=512)
     usual_drawing: ClassVar[tuple[int, float]] = (28, 7.0)
@@ -189,13 +191,15 @@ class StableDiffusion35Large(StableDiffusion3):
     described = {"num_layers": 38, "num_attention_heads": 38, "attention_head_dim": 64}
     training_bytes = {True: (0, 2, 65), False: (0, 45, 16)}
     sizes = {
-        8: Size(1, True, 16, 0, blocks_to_swap=32),
+        8: Size(1, True, 16, 0, blocks_to_swap=30),
         10: Size(1, True, 16, 0, blocks_to_swap=26),
-        12: Size(1, True, 16, 0, blocks_to_swap=22),
-        16: Size(1, True, 16, 0, blocks_to_swap=12),
-        24: Size(2, True, 16, 0),
-        40: Size(1, True, 16, 1),
-        80: Size(1, False, 32, 4),
+        12: Size(1, True, 16, 1, blocks_to_swap=32, evaluation_blocks_to_swap=38),
+        16: Size(1, True, 16, 1, blocks_to_swap=22, evaluation_blocks_to_swap=38),
+        24: Size(1, True, 16, 1, blocks_to_swap=20, evaluation_blocks_to_swap=22),
+        32: Size(1, True, 32, 1, evaluation_blocks_to_swap=22),
+        40: Size(1, True, 32, 1),
+        48: Size(1, False, 32, 1, evaluation_blocks_to_swap=26),
+        80: Size(2, False, 32, 2),
     }
     usual_drawing = (28, 3.5)
 
@@ -220,13 +224,15 @@ class StableDiffusion35Medium(StableDiffusion3):
     described = {**StableDiffusion3.described, "dual_attention_layers": tuple(range(13))}
     training_bytes = {True: (2, 0, 95), False: (71, 45, 16)}
     sizes = {
-        8: Size(2, True, 16, 0),
-        10: Size(4, True, 16, 0),
-        12: Size(4, True, 16, 0),
+        8: Size(1, True, 16, 1, blocks_to_swap=20, evaluation_blocks_to_swap=24),
+        10: Size(1, True, 16, 1, blocks_to_swap=12, evaluation_blocks_to_swap=22),
+        12: Size(1, True, 16, 1, evaluation_blocks_to_swap=20),
         16: Size(2, True, 16, 1),
-        24: Size(4, True, 32, 4),
-        40: Size(2, False, 32, 2),
-        80: Size(4, False, 32, 8),
+        24: Size(1, False, 16, 1, evaluation_blocks_to_swap=6),
+        32: Size(1, False, 32, 4),
+        40: Size(2, False, 32, 4),
+        48: Size(2, False, 32, 4),
+        80: Size(4, False, 32, 4),
     }
     usual_drawing = (40, 4.5)
 

@@ -63,11 +63,13 @@ class ZImage(FlowFamily):
     sizes = {
         8: Size(1, True, 16, 0, blocks_to_swap=26),
         10: Size(1, True, 16, 1, blocks_to_swap=32, evaluation_blocks_to_swap=34),
-        12: Size(1, True, 16, 1, blocks_to_swap=26, evaluation_blocks_to_swap=34),
+        12: Size(1, True, 16, 1, blocks_to_swap=30, evaluation_blocks_to_swap=30),
         16: Size(1, True, 16, 1, blocks_to_swap=16, evaluation_blocks_to_swap=34),
         24: Size(1, True, 16, 1, evaluation_blocks_to_swap=26),
-        40: Size(1, True, 32, 1),
-        80: Size(4, True, 32, 4),
+        32: Size(1, True, 32, 1, evaluation_blocks_to_swap=6),
+        40: Size(2, True, 32, 2),
+        48: Size(4, True, 32, 4),
+        80: Size(1, False, 32, 4),
     }
     on_cpu = Size(1, True, 8, 1, resolution=512)
 
