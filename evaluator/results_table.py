@@ -68,6 +68,7 @@ def read_evidence(run: RunDir, known: Mapping[int, EvaluationResult] | None = No
         votes,
         drawn,
         imported=record.imported is not None,
+        guessed=_guessed(run) if record.imported else {},
         unit=record.unit,
     )
 
@@ -83,6 +84,12 @@ def ending(config: Config) -> Ending:
         num_finalists=settings.finalists,
         strengths=settings.strengths if "strengths" in named else (),
     )
+
+
+def _guessed(run: RunDir) -> dict[int, str]:
+    """Step that nothing tells → its file, of another trainer."""
+    details = {step: manifest.details for step, manifest in run.published_snapshots().items()}
+    return {step: str(one.get("file", "")) for step, one in details.items() if one.get("number") == "guessed"}
 
 
 class ResultsTable:

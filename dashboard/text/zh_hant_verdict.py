@@ -117,6 +117,8 @@ TEXTS: dict[str, str] = {
     "only {count} validations followed, and the sign `gap` needs {needed}": "之後只有 {count} 次驗證，而「差距」這一跡象需要 {needed} 次",
     "the losses of single examples, which the sign `gap` needs, are not recorded": "沒有記錄「差距」這一跡象所需的單張圖片損失",
     "Drawn with {model}, not with the model that learnt: the verdict holds for this one.": "圖片由 {model} 繪製，不是用來訓練的模型：結論對前者成立。",
+    "Step {step} is {file}. No name or header tells its step: {step} is a guess.": "第 {step} 步是 {file}。檔名和檔頭都沒有說明步數：{step} 是推測的。",
+    "{file} stands at step {step}, which is a guess: no name or header tells its step.": "{file} 放在第 {step} 步，這是推測的：檔名和檔頭都沒有說明步數。",
     "Not counted: {titles}. Another version or encoder computed it for some snapshots, and such numbers cannot be compared. To count it, move the folders evaluations and confirmations away and evaluate all snapshots again (run.py evaluate).": "未計入：{titles}。有些快照的數值由另一版本或另一編碼器算出，不能相互比較。要計入，請移走 evaluations 和 confirmations 資料夾，再重新評估全部快照（run.py evaluate）。",
     "Not counted: {title}. It has no value for step 0: {why}.": "未計入：{title}。第 0 步沒有數值：{why}。",
     "step 0 was evaluated without it": "評估第 0 步時沒有它",

@@ -189,6 +189,21 @@ def untested_rise(validations: Sequence[Validated]) -> Iterator[Phrase]:
     )
 
 
+def of_guesses(guessed: Mapping[int, str], chosen: int) -> Iterator[Phrase]:
+    """That a step on every screen and axis is a guess. guessed: step → the file that has it; chosen: what is named."""
+    for step, file in guessed.items():
+        if step == chosen:
+            yield phrase(
+                "Step {step} is {file}. No name or header tells its step: {step} is a guess.", step=step, file=file
+            )
+        else:
+            yield phrase(
+                "{file} stands at step {step}, which is a guess: no name or header tells its step.",
+                step=step,
+                file=file,
+            )
+
+
 def of_model(drawn_with: str | None) -> Iterator[Phrase]:
     """drawn_with: `evaluation.model`; None: the model that learns."""
     if drawn_with:

@@ -49,6 +49,8 @@ class Evidence:
     """Strength → by step, of snapshots drawn at other strengths than 1."""
     imported: bool = False
     """Another trainer's LoRAs."""
+    guessed: Mapping[int, str] = field(default_factory=dict[int, str])
+    """Step that nothing tells → the file that has it for want of another."""
     unit: Unit = "step"
     """What the snapshots' numbers count."""
 
@@ -102,7 +104,11 @@ def decide(evidence: Evidence, config: Config, ending: Ending) -> Verdict:
         else _best(evidence, found, mixed, judged, advice, ending)
     )
     if best:
-        warnings = (*best.caution_phrases, *cautions.of_model(config.evaluation.model))
+        warnings = (
+            *best.caution_phrases,
+            *cautions.of_guesses(evidence.guessed, best.step),
+            *cautions.of_model(config.evaluation.model),
+        )
         best = best.model_copy(update={"cautions": tuple(map(str, warnings)), "caution_phrases": warnings})
         best = best.model_copy(update={"averages": found.averages(ending.num_averages)})
         best = told_in(evidence.unit, _with_strength(evidence, found, best, ending.strengths))

@@ -59,7 +59,7 @@ class Bringing:
             self._tell(sentence)
         known = {label: step for step, label in taken.items()}
         come = [(known.get(one.label, step), one) for step, one in numbered.loras.items() if one.label in ready]
-        return sum(self._take(one, step, taken) for step, one in come)
+        return sum(self._take(one, step, taken, is_guessed=step == numbered.guessed) for step, one in come)
 
     def _unit(self, taken: dict[int, str]) -> Unit | None:
         """What the numbers count; None before the first LoRA has been taken."""
@@ -92,11 +92,11 @@ class Bringing:
             self._tell(f"{one.label} waits: it {one.fault}, and no longer grows")
         return when == "also what has stopped changing"
 
-    def _take(self, one: Found, step: int, taken: dict[int, str]) -> bool:
+    def _take(self, one: Found, step: int, taken: dict[int, str], *, is_guessed: bool) -> bool:
         """Whether it was taken now."""
         label = taken.get(step)
         if label is None:
-            if not taking.take(self.run, one, step, self._tell):
+            if not taking.take(self.run, one, step, self._tell, is_guessed=is_guessed):
                 return False
             taken[step] = one.label
             if one.fault:
@@ -117,7 +117,7 @@ class Bringing:
             )
             return False
         taking.give_up(self.run, step)
-        return taking.take(self.run, one, step, self._tell)
+        return taking.take(self.run, one, step, self._tell, is_guessed=is_guessed)
 
     def _is_in_place_of(self, one: Found, present: Collection[str], taken: dict[int, str]) -> bool:
         """Whether the last LoRA has the bytes of a snapshot whose file the trainer has deleted: it is that snapshot's

@@ -5,7 +5,7 @@
 | kohya      | `NAME-000012` (epoch), `NAME-step00000500`, `NAME` (the last)                                    |
 | ai-toolkit | `NAME_000000500` (step), `NAME` (the last)                                                       |
 | OneTrainer | `PREFIX2026-01-31_12-00-00-save-500-4-20` (step, epoch, step of the epoch)                       |
-| others     | `checkpoint-500/` (step), `NAME_e12`, `NAME-epoch-12`, `NAME_step_500`, `NAME-1500`              |
+| others     | `checkpoint-500/` (step), `NAME_e12`, `NAME-epoch-12`, `NAME_step_500`, `NAME-1500`, `NAME-final` |
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ PATTERNS = tuple(
         r"(?P<stem>.*?)[-_. ]?epochs?[-_= ]?(?P<epoch>\d+)",
         r"(?P<stem>.+)-(?P<epoch>\d{6})",
         r"(?P<stem>.+)[-_. ](?P<step>\d{3,})",
+        r"(?P<stem>.+?)[-_. ](?:final|last|latest)",
+        r"(?P<stem>)(?:final|last|latest)",
     )
 )
 """The first that fits the whole name, without its ending, counts."""

@@ -28,6 +28,8 @@ class Numbered:
     loras: Mapping[int, Found]
     unit: Unit
     said: tuple[str, ...] = ()
+    guessed: int | None = None
+    """The step of the last one, where nothing tells it."""
 
 
 def number(loras: Sequence[Found], same: Same, unit: Unit | None = None) -> Numbered:
@@ -56,11 +58,12 @@ def number(loras: Sequence[Found], same: Same, unit: Unit | None = None) -> Numb
     chosen, about = _one_of_each(placed, same, unit)
     kept, copies = _without_copies([*sorted(chosen.items()), *((None, one) for one in last)], same)
     loras_by_step = {step: one for step, one in kept if step is not None}
+    guessed = None
     for one in (one for step, one in kept if step is None):  # at most one
-        step = max(loras_by_step, default=0) + _interval([*loras_by_step])
+        step = guessed = max(loras_by_step, default=0) + _interval([*loras_by_step])
         loras_by_step[step] = one
         said.append(f"{one.label} has no number: it is taken as the last one, as {unit} {step}")
-    return Numbered(loras_by_step, unit, (*said, *about, *copies))
+    return Numbered(loras_by_step, unit, (*said, *about, *copies), guessed)
 
 
 def _of_one_training(loras: Sequence[Found]) -> tuple[list[Found], list[str]]:
@@ -71,8 +74,9 @@ def _of_one_training(loras: Sequence[Found]) -> tuple[list[Found], list[str]]:
     """
     stems = Counter(one.name.stem for one in loras if one.name.is_numbered and one.name.stem)
     last = [one for one in loras if not one.name.is_numbered]
-    others = [one for one in last if stems and one.name.stem not in stems]
-    if len(stems) > 1 or len(last) - len(others) > 1:
+    others = [one for one in last if stems and one.name.stem and one.name.stem not in stems]
+    older = sorted((one for one in last if one not in others), key=_changed)[:-1] if stems else []
+    if len(stems) > 1 or len(last) - len(others) - len(older) > 1:
         counts = stems + Counter({one.name.stem or one.label: 1 for one in last})
         listed = ", ".join(f"{stem} ({count})" for stem, count in sorted(counts.items()))
         largest = max(sorted(counts), key=lambda stem: counts[stem])
@@ -81,7 +85,12 @@ def _of_one_training(loras: Sequence[Found]) -> tuple[list[Found], list[str]]:
         )
         raise ConfigError(f"the LoRAs are of several trainings: {listed}", cure)
     said = [f"{one.label} is left out: it is not called {min(stems)}, and has no number" for one in others]
-    return [one for one in loras if one not in others], said
+    said += [f"{one.label} is left out: another file without a number is newer" for one in older]
+    return [one for one in loras if one not in others and one not in older], said
+
+
+def _changed(one: Found) -> int:
+    return max(changed for _, changed in one.state)
 
 
 def _unit(loras: Sequence[Found]) -> Unit:

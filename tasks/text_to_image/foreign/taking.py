@@ -19,6 +19,8 @@ from tasks.text_to_image.foreign.found import Found
 
 LABEL = "file"
 """The detail of a manifest that says where in the folder the LoRA lies."""
+GUESSED = {"number": "guessed"}
+"""Of a LoRA of which nothing tells after how many steps it was saved."""
 END_BYTES = 4096
 
 
@@ -68,7 +70,7 @@ def twin(run: RunDir, found: Found) -> int | None:
     return None
 
 
-def take(run: RunDir, found: Found, step: int, say: Say) -> bool:
+def take(run: RunDir, found: Found, step: int, say: Say, *, is_guessed: bool = False) -> bool:
     """Publish a LoRA as the snapshot of a step; False: it has gone meanwhile. say: told where links are impossible."""
     record = run.read_record()
     assert record.imported
@@ -82,6 +84,7 @@ def take(run: RunDir, found: Found, step: int, say: Say) -> bool:
             place(file.resolve(), target)
 
     details = {"epoch": found.name.epoch or found.facts.epoch, LABEL: found.label, "trainer": found.facts.trainer}
+    details |= GUESSED if is_guessed else {}
     manifest = Manifest(kind="snapshot", run_id=record.run_id, step=step, details=details)
     try:
         publish(run.staging, run.snapshot(step), manifest, write)

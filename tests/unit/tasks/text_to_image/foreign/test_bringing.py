@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from evaluator.results_table import read_evidence
+from evaluator.selection import cautions
 from shared.errors import RunFolderError
 from shared.files.publication import publish, read_manifest, verify
+from shared.run_folder.phrase import in_unit
 from shared.run_folder.records.evaluation_result import EvaluationResult
 from shared.run_folder.records.manifest import Manifest
 from shared.run_folder.run_dir import RunDir, steps_in
@@ -48,6 +51,17 @@ def folder(make_paper_run: RunMaker, tmp_path: Path) -> Folder:
     imported = folder_run.Imported(folder=str(path))
     run.read_record().model_copy(update={"imported": imported}).write(run.record)
     return Folder(run, path)
+
+
+def test_a_step_that_nothing_tells_is_said_to_be_a_guess_wherever_the_verdict_is(folder: Folder) -> None:
+    for number in (100, 200):
+        write(folder.path / f"dress-step{number:08d}.safetensors", value=number)
+    write(folder.path / "final.safetensors", value=300)
+    folder.bring()
+    assert read_evidence(folder.run).guessed == {300: "final.safetensors"}
+    chosen, other = (next(cautions.of_guesses({300: "final.safetensors"}, step)) for step in (300, 100))
+    assert str(chosen) == "Step 300 is final.safetensors. No name or header tells its step: 300 is a guess."
+    assert in_unit(str(other), "epoch").startswith("final.safetensors stands at epoch 300, which is a guess")
 
 
 def test_a_whole_file_becomes_a_snapshot_that_links_to_it_and_it_is_not_touched(folder: Folder) -> None:

@@ -30,6 +30,8 @@ NAMES = {
     "shoe-v2": Name("shoe-v2"),
     "some_lace12": Name("some_lace12"),
     "route66": Name("route66"),
+    "dress-final": Name("dress"),
+    "final": Name(""),
 }
 
 

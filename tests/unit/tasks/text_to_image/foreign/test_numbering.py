@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from shared.errors import ConfigError
-from tests.unit.tasks.text_to_image.foreign.conftest import numbered, steps, write
+from tests.unit.tasks.text_to_image.foreign.conftest import age, numbered, steps, write
 
 
 def test_kohyas_epochs_become_the_steps_that_their_headers_tell(tmp_path: Path) -> None:
@@ -89,6 +89,25 @@ def test_what_has_no_number_and_another_name_is_left_out_and_said(tmp_path: Path
     found = numbered(tmp_path)
     assert [one.label for one in found.loras.values()] == ["dress-000001.safetensors"]
     assert "coat.safetensors is left out: it is not called dress, and has no number" in found.said
+
+
+@pytest.mark.parametrize("name", ["final", "dress-final", "dress_last", "dress"])
+def test_the_last_one_belongs_to_its_training_however_it_is_called(tmp_path: Path, name: str) -> None:
+    for number in (1, 2):
+        write(tmp_path / f"dress-{number:06d}.safetensors", value=number)
+    write(tmp_path / f"{name}.safetensors", value=3)
+    found = numbered(tmp_path)
+    assert [*found.loras] == [1, 2, 3]
+    assert found.guessed == 3
+
+
+def test_of_several_last_ones_the_newest_counts(tmp_path: Path) -> None:
+    write(tmp_path / "dress-000001.safetensors", value=1)
+    age(write(tmp_path / "dress.safetensors", value=2))
+    write(tmp_path / "final.safetensors", value=3)
+    found = numbered(tmp_path)
+    assert [one.label for one in found.loras.values()] == ["dress-000001.safetensors", "final.safetensors"]
+    assert "dress.safetensors is left out: another file without a number is newer" in found.said
 
 
 def test_the_same_bytes_count_once_whichever_comes_later(tmp_path: Path) -> None:
