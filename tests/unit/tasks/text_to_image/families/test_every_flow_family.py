@@ -10,7 +10,7 @@ import pytest
 import torch
 from diffusers import DiffusionPipeline
 
-from shared.config.schema import LoraConfig, ModelConfig
+from shared.config.schema import LoraConfig, ModelConfig, TrainConfig
 from shared.errors import ConfigError
 from tasks.text_to_image.families import loading
 from tasks.text_to_image.families.family import Family
@@ -18,6 +18,9 @@ from tasks.text_to_image.families.known import FAMILIES
 from tasks.text_to_image.families.model import Model
 from tasks.text_to_image.lora import lora
 from tasks.text_to_image.models import base_model, memory, precheck, tokens
+from tasks.text_to_image.training import compute
+from tasks.text_to_image.weights.block_swap import BlockSwap, blocks
+from tasks.text_to_image.weights.fp8 import cast_weights
 from tests.conftest import create_run, tiny_config
 from tests.tiny_flow import MINIATURES
 
@@ -91,6 +94,37 @@ def test_every_module_of_the_largest_preset_gets_a_gradient_and_is_read_by_diffu
     plain.load_lora_weights(tmp_path)
     denoiser = getattr(plain, family.denoiser)
     assert len([name for name, _ in denoiser.named_parameters() if ".lora_A." in name]) == len(ups)
+
+
+def test_swapped_blocks_give_the_same_gradients_and_fp8_similar_ones(family: Family, folder: Path) -> None:
+    model, narrow = (with_adapter(family, folder) for _ in range(2))
+    conditioning = model.encode_captions(["a red dress", "blue"])
+
+    def gradient(model: Model) -> torch.Tensor:
+        model.predict(latents(model, 2), torch.tensor([0.3, 0.8]), conditioning).square().mean().backward()
+        found = [value.grad.flatten() for value in lora.parameters(model.denoiser) if value.grad is not None]
+        model.denoiser.zero_grad()
+        return torch.cat(found)
+
+    whole, shapes = gradient(model), memory.read_shapes(str(folder))
+    assert shapes
+    assert len(memory.blocks(shapes)) == len(blocks(model.denoiser)), "told from the file"
+    BlockSwap(model.denoiser, len(blocks(model.denoiser)), torch.device("cpu"))
+    assert torch.equal(gradient(model), whole)
+    assert torch.equal(gradient(model), whole), "and again, from the other end"
+    cast_weights(narrow.denoiser, torch.float32)
+    assert 0.98 < torch.cosine_similarity(gradient(narrow), whole, dim=0) < 1
+
+
+def with_adapter(family: Family, folder: Path) -> Model:
+    """As the trainer has it, with checkpointing; the same numbers each time."""
+    model, settings = loading.load_model(ModelConfig(path=str(folder)), "fp32"), LoraConfig(rank=2, lora_alpha=2)
+    parts = lora.adapted(model, settings)
+    torch.manual_seed(0)
+    lora.attach(parts, settings, family)
+    compute.configure(parts, TrainConfig(gradient_checkpointing=True))
+    model.denoiser.train()
+    return model
 
 
 def test_what_does_not_suit_it_is_one_error_before_the_run_is_made(
