@@ -16,7 +16,7 @@ from dashboard.pages import PATHS, page_titles
 from dashboard.server.page import page_routes
 from examples.fake_run.run import FakeRun
 
-DASHBOARD = Path(__file__).resolve().parents[2] / "dashboard"
+DASHBOARD = Path(__file__).resolve().parents[3] / "dashboard"
 
 
 @pytest.fixture

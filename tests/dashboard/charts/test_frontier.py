@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 from dashboard.charts.frontier import frontier_figure
 from shared.run_folder.metric_descriptions import Column, Ratio
-from tests.dashboard.test_charts import with_real_colors
+from tests.dashboard.charts.test_charts import with_real_colors
 
 PRICE = Column(
     name="a_price",
