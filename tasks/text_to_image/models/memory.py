@@ -18,7 +18,7 @@ from shared.config.schema import POCKET, Config, LoraConfig
 from shared.errors import ModelError
 from tasks.text_to_image.encoders import files
 from tasks.text_to_image.families.family import Family
-from tasks.text_to_image.models import base_model, denoiser_blocks
+from tasks.text_to_image.models import base_model
 from tasks.text_to_image.models.pipeline_folder import read_json
 from tasks.text_to_image.models.weights_header import (
     Tensors,
@@ -27,6 +27,7 @@ from tasks.text_to_image.models.weights_header import (
     names_in,
     read_header,
 )
+from tasks.text_to_image.weights import denoiser_blocks
 
 GIB = 2**30
 BYTES = {"fp32": 4.0, "fp16": 2.0, "bf16": 2.0}

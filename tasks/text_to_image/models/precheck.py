@@ -18,8 +18,9 @@ from shared.errors import DeviceError
 from shared.machine import hardware
 from shared.machine.hardware import Gpu
 from tasks.text_to_image.families.known import EMBEDDED
-from tasks.text_to_image.models import base_model, denoiser_blocks, memory
+from tasks.text_to_image.models import base_model, memory
 from tasks.text_to_image.models.memory import GIB, Footprint, ModelShapes, Precision
+from tasks.text_to_image.weights import denoiser_blocks
 
 MIXED: dict[str, Precision] = {"no": "fp32", "fp16": "fp16", "bf16": "bf16"}
 SMALLER_RESOLUTION = {1024: 768, 768: 512}

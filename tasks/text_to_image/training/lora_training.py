@@ -18,13 +18,13 @@ from tasks.text_to_image.data.batches import Batches
 from tasks.text_to_image.families.model import Model
 from tasks.text_to_image.lora import lora
 from tasks.text_to_image.lora.description import describe
-from tasks.text_to_image.models.denoiser_blocks import require
 from tasks.text_to_image.objectives.loss import mean_loss
 from tasks.text_to_image.training import compute
 from tasks.text_to_image.training.held_out_loss import Validation
 from tasks.text_to_image.training.parameter_groups import parameter_groups
 from tasks.text_to_image.training.predictor import Predictor
 from tasks.text_to_image.weights.block_swap import BlockSwap, blocks
+from tasks.text_to_image.weights.denoiser_blocks import require
 from tasks.text_to_image.weights.fp8 import cast_weights
 
 

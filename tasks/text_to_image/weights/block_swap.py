@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tasks.text_to_image.models.denoiser_blocks import spread
+from tasks.text_to_image.weights.denoiser_blocks import spread
 
 ALIGNMENT = 256
 """Bytes between the beginnings of two weights, as CUDA's allocator aligns them."""

@@ -16,7 +16,8 @@ from shared.config.resume_rule import CHANGEABLE
 from shared.config.schema import RULES, Config
 from shared.errors import ConfigError
 from tasks.text_to_image.families.known import FAMILIES
-from tasks.text_to_image.models import denoiser_blocks, memory, precheck, suitability
+from tasks.text_to_image.models import memory, precheck, suitability
+from tasks.text_to_image.weights import denoiser_blocks
 from tasks.text_to_image.weights.block_swap import BlockSwap, blocks
 from tests.conftest import tiny_config
 from tests.true_shapes import true_shapes
