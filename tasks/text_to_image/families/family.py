@@ -49,6 +49,8 @@ class Family(ABC):
     """Key prefix in a single file → part; empty: the family is loaded from folders only."""
     file_ends: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     """End of a module's name in the denoiser → its ends in a single file, where they differ."""
+    file_has_own_names: ClassVar[bool] = False
+    """Whether a single file names the denoiser's weights as a folder does, after the prefix if there is one."""
     completed_by: ClassVar[str | None] = None
     """A hub id that has the parts that this family's single files lack; None: they hold all parts."""
     hub_name: ClassVar[str]

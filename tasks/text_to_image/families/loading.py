@@ -11,6 +11,7 @@ import torch
 from diffusers import AutoencoderKL, DiffusionPipeline
 from diffusers.utils import logging as diffusers_logging
 from safetensors import SafetensorError
+from safetensors.torch import load_file
 from transformers.utils import logging as transformers_logging
 
 from shared.config.schema import ModelConfig
@@ -34,7 +35,7 @@ from tasks.text_to_image.models.pipeline_folder import read_json
 from tasks.text_to_image.models.suitability import require_clip_skip
 from tasks.text_to_image.models.tokens import MAX_TOKEN_LENGTH
 from tasks.text_to_image.models.vae import require_decodable
-from tasks.text_to_image.models.weights_header import choose_variant, names_in
+from tasks.text_to_image.models.weights_header import choose_variant, names_in, read_header
 
 Precision = Literal["fp32", "fp16", "bf16"]
 DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
@@ -214,7 +215,16 @@ def _downloaded(kind: Any, settings: ModelConfig) -> str:
 def _denoiser_of_file(family: Family, file: str, folder: str, dtype: torch.dtype) -> Any:
     """The denoiser that a single file holds; folder: of a pipeline that has its configuration."""
     _, name = read_json(Path(folder) / "model_index.json")[family.denoiser]
-    return getattr(diffusers, name).from_single_file(file, config=folder, subfolder=family.denoiser, dtype=dtype)
+    source: Any = _own_weights(family, file) if family.file_has_own_names else file
+    return getattr(diffusers, name).from_single_file(source, config=folder, subfolder=family.denoiser, dtype=dtype)
+
+
+def _own_weights(family: Family, file: str) -> dict[str, torch.Tensor]:
+    """The denoiser's, by their names without a prefix, which diffusers would not take off."""
+    prefix = next(prefix for prefix, part in family.file_parts.items() if part == family.denoiser)
+    names = family.tensors_of_file(read_header(Path(file)))[family.denoiser]
+    weights = {name.removeprefix(prefix): value for name, value in load_file(file).items()}
+    return {name: weights[name] for name in names}
 
 
 def _from_file(

@@ -1,0 +1,185 @@
+"""Qwen-Image: captions of different lengths and pictures as tokens, in two streams of one transformer.
+
+Its text encoder, Qwen2.5-VL, reads a caption in a template that is cut off afterwards.
+
+Shapes: as in `family`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tasks.text_to_image.families.flow.film_vae import FilmVaeFamily
+from tasks.text_to_image.families.flow.flow_family import FILE_PREFIX, require_plain_weights
+from tasks.text_to_image.models.presets import Size
+from tasks.text_to_image.models.weights_header import Tensors
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from tasks.text_to_image.families.model import Conditioning, Model
+    from tasks.text_to_image.models.lora_file import Module
+
+ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
+CAPTION = ("add_q_proj", "add_k_proj", "add_v_proj", "to_add_out")
+FEED_FORWARD = ("img_mlp.net.0.proj", "img_mlp.net.2", "txt_mlp.net.0.proj", "txt_mlp.net.2")
+MODULATION = ("img_mod.1", "txt_mod.1")
+MAX_TOKENS, END_TOKENS = 512, 5
+"""Of a caption with the template's end, the pipeline's default, and of that end."""
+READ_TOKENS = 1024
+"""Of a caption with the template's end that the text encoder reads."""
+FIRST_MODULATION, TEXT_NORM = "transformer_blocks.0.img_mod.1.weight", "txt_norm.weight"
+ADDED_CONDITION = "time_text_embed.addition_t_embedding.weight"
+"""Of Qwen-Image-Layered."""
+MOST_BLOCKS_OF_OTHERS = 38
+
+
+class QwenImage(FilmVaeFamily):
+    """Qwen-Image and Qwen-Image-2512."""
+
+    name, title, base_version = "qwen-image", "Qwen-Image", "qwen_image"
+    header_name = r"qwen[-_]?image(?!-(edit|layered|2\.))"
+    hub_name = r"qwen[-_]?image(?![-_]?(edit|layered|2\.))"
+    architectures = {"flow": "Qwen-Image"}
+    implementation = "https://github.com/QwenLM/Qwen-Image"
+    pipeline_class = "QwenImagePipeline"
+    completed_by = undistilled = "Qwen/Qwen-Image"
+    file_has_own_names = True
+    distilled, distilled_steps = re.compile("lightning", re.IGNORECASE), 8
+    fixed_layer = "its last layer"
+    max_tokens, text_window = MAX_TOKENS, MAX_TOKENS - END_TOKENS
+    usual = ("logit_normal", 2.2)  # as musubi-tuner's guide for Qwen-Image
+    presets = {
+        "attention": ATTENTION,
+        "transformer": (*ATTENTION, *CAPTION, *FEED_FORWARD),
+        "all": (*ATTENTION, *CAPTION, *FEED_FORWARD, *MODULATION),
+        "all-linear": (*ATTENTION, *CAPTION, *FEED_FORWARD, *MODULATION),
+    }
+    described = {"num_layers": 60, "num_attention_heads": 24, "attention_head_dim": 128}
+    training_bytes, drawing_bytes = {True: (2, 73), False: (44, 24)}, 29
+    # GB         batch  checkpointing  rank  pictures drawn at once
+    sizes = {
+        8: Size(1, True, 16, 0, "fp8", blocks_to_swap=52),
+        10: Size(1, True, 16, 0, "fp8", blocks_to_swap=46),
+        12: Size(1, True, 16, 0, "fp8", blocks_to_swap=42),
+        16: Size(1, True, 16, 0, "fp8", blocks_to_swap=30),
+        24: Size(1, True, 16, 1, "fp8", blocks_to_swap=40, evaluation_blocks_to_swap=54),
+        32: Size(1, True, 16, 1, "fp8", blocks_to_swap=20, evaluation_blocks_to_swap=52),
+        40: Size(1, True, 16, 1, blocks_to_swap=40, evaluation_blocks_to_swap=42),
+        48: Size(1, True, 16, 1, blocks_to_swap=30, evaluation_blocks_to_swap=40),
+        80: Size(1, True, 16, 1, evaluation_blocks_to_swap=24),
+    }
+    on_cpu = Size(1, True, 8, 1, resolution=512)
+
+    def drawing_settings(self, model: str) -> Mapping[str, tuple[Any, str]]:
+        if self.is_distilled(model):
+            return {
+                "evaluation.num_inference_steps": (self.distilled_steps, "the distilled model's own number"),
+                "evaluation.guidance_scale": (1.0, "the distilled model draws without guidance"),
+            }
+        return {
+            "evaluation.num_inference_steps": (50, "its authors recommend it"),
+            "evaluation.guidance_scale": (4.0, "its authors recommend it"),
+        }
+
+    def recognises_file(self, tensors: Tensors, file: Path) -> bool:
+        names = {name.removeprefix(FILE_PREFIX) for name in tensors}
+        if not names >= {FIRST_MODULATION, TEXT_NORM} or ADDED_CONDITION in names:
+            return False
+        require_plain_weights(tensors, file)
+        return True
+
+    def tensors_of_file(self, tensors: Tensors) -> dict[str, Tensors]:
+        """The transformer's; with a prefix, the file may hold other parts as well."""
+        prefix = FILE_PREFIX if any(name.startswith(FILE_PREFIX) for name in tensors) else ""
+        own = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+        return {self.denoiser: own}
+
+    def recognises_lora(self, modules: Mapping[str, Module]) -> bool:
+        """By the names of its layers, or by more blocks than others have."""
+        block = re.compile(rf"{self.denoiser}\.transformer_blocks\.(\d+)\.((?:img|txt)_(?:mlp|mod)\.)?")
+        found = [match for match in map(block.match, modules) if match]
+        return any(match[2] or int(match[1]) >= MOST_BLOCKS_OF_OTHERS for match in found)
+
+    def exclude_modules(self, denoiser: Mapping[str, Any]) -> str:
+        """What only changes the caption's tokens in the last block: nobody reads them afterwards."""
+        last = rf"transformer_blocks\.{denoiser['num_layers'] - 1}"
+        return rf"{last}\.(attn\.(add_q_proj|to_add_out)|txt_mlp\..*)"
+
+    def width(self, denoiser: Mapping[str, Any]) -> int:
+        return denoiser["num_attention_heads"] * denoiser["attention_head_dim"]
+
+    def blocks(self, denoiser: Mapping[str, Any]) -> tuple[int, ...]:
+        return (denoiser["num_layers"],)
+
+    def encode_captions(self, model: Model, captions: list[str]) -> Conditioning:
+        """Padded with zeros to the longest: `lengths` (B,) says how much of `hidden_states` (B, L, D) is text."""
+        pipeline = model.pipeline
+        template, cut = pipeline.prompt_template_encode, pipeline.prompt_template_encode_start_idx
+        encoder = pipeline.text_encoder
+        tokens = pipeline.tokenizer(
+            [template.format(caption) for caption in captions],
+            max_length=READ_TOKENS + cut,
+            padding=True,
+            truncation=True,
+            return_tensors="pt",
+        ).to(encoder.device)
+        states_BLD = encoder(
+            input_ids=tokens.input_ids, attention_mask=tokens.attention_mask, output_hidden_states=True
+        ).hidden_states[-1]
+        used_BL = tokens.attention_mask.bool()
+        pairs = zip(states_BLD, used_BL, strict=True)
+        return _padded([states_LD[used_L][cut : cut + MAX_TOKENS] for states_LD, used_L in pairs])
+
+    def collate(self, texts: Sequence[Conditioning]) -> Conditioning:
+        """Each without its padding: a picture of one caption is drawn as alone."""
+        return _padded([text["hidden_states"][: int(text["lengths"])] for text in texts])
+
+    def predict(
+        self, model: Model, noisy_latents_BCHW: Tensor, timesteps_B: Tensor, conditioning: Conditioning
+    ) -> Tensor:
+        from tasks.text_to_image.families.flow.packing import PATCH, pack, unpack
+
+        height, width = noisy_latents_BCHW.shape[-2:]
+        mask_BL = _mask(conditioning)
+        predicted = model.denoiser(
+            hidden_states=pack(noisy_latents_BCHW),
+            timestep=timesteps_B,
+            encoder_hidden_states=conditioning["hidden_states"],
+            encoder_hidden_states_mask=None if mask_BL.all() else mask_BL,  # attention has a faster way without
+            img_shapes=[[(1, height // PATCH, width // PATCH)]] * len(noisy_latents_BCHW),
+            return_dict=False,
+        )[0]
+        return unpack(predicted, height, width)
+
+    def prompt_arguments(self, model: Model, prompts: list[str], negative_prompts: list[str]) -> dict[str, Any]:
+        arguments: dict[str, Any] = {}
+        for prefix, texts in (("", prompts), ("negative_", negative_prompts)):
+            encoded = {name: value.to(model.device) for name, value in model.encode_captions(texts).items()}
+            arguments[f"{prefix}prompt_embeds"] = encoded["hidden_states"]
+            arguments[f"{prefix}prompt_embeds_mask"] = _mask(encoded)
+        return arguments
+
+    def guidance_arguments(self, scale: float) -> dict[str, Any]:
+        """`guidance_scale` of its pipeline is for models that take it as an input."""
+        return {"true_cfg_scale": scale}
+
+
+def _padded(states: Sequence[Tensor]) -> Conditioning:
+    import torch
+
+    return {
+        "hidden_states": torch.nn.utils.rnn.pad_sequence([*states], batch_first=True),
+        "lengths": torch.tensor([len(state) for state in states], device=states[0].device),
+    }
+
+
+def _mask(conditioning: Conditioning) -> Tensor:
+    """Where text is, (B, L)."""
+    import torch
+
+    longest = conditioning["hidden_states"].shape[1]
+    return torch.arange(longest, device=conditioning["lengths"].device) < conditioning["lengths"].unsqueeze(1)

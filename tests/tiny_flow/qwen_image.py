@@ -1,0 +1,105 @@
+"""Qwen-Image in miniature: Qwen2.5-VL with its tokenizer, the transformer, the VAE of films and the scheduler."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import (
+    AutoencoderKLQwenImage,
+    FlowMatchEulerDiscreteScheduler,
+    QwenImagePipeline,
+    QwenImageTransformer2DModel,
+)
+from safetensors.torch import save_file
+from tokenizers import AddedToken
+from tokenizers.pre_tokenizers import ByteLevel
+from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration, Qwen2Tokenizer
+
+WIDTH = 32
+TEMPLATE = (
+    "<|im_start|>system\nDescribe the image by detailing the color, shape, size, texture, quantity, text, spatial "
+    "relationships of the objects and background:<|im_end|>\n<|im_start|>user\n"
+)
+"""The pipeline cuts off its 34 tokens, whatever they are."""
+QWEN25_7B = {
+    "hidden_size": 3584,
+    "intermediate_size": 18944,
+    "num_hidden_layers": 28,
+    "num_attention_heads": 28,
+    "num_key_value_heads": 4,
+    "vocab_size": 152_064,
+}
+VISION_7B = {"depth": 32, "hidden_size": 1280, "intermediate_size": 3420, "num_heads": 16, "out_hidden_size": 3584}
+
+
+def build() -> QwenImagePipeline:
+    """The same weights each time; 32 × 32 pictures are 8 × 8 latents, 4 × 4 tokens."""
+    torch.manual_seed(0)
+    tokenizer = _tokenizer()
+    text = {
+        "vocab_size": len(tokenizer),
+        "hidden_size": WIDTH,
+        "intermediate_size": WIDTH + 5,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 2048,
+        "rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [1, 1, 2]},
+        "bos_token_id": None,
+        "eos_token_id": None,
+    }
+    vision = {"depth": 1, "hidden_size": 16, "intermediate_size": 16, "num_heads": 2, "out_hidden_size": WIDTH}
+    return QwenImagePipeline(
+        scheduler=FlowMatchEulerDiscreteScheduler(
+            use_dynamic_shifting=True, base_shift=0.5, max_shift=0.9, max_image_seq_len=8192, shift_terminal=0.02
+        ),
+        vae=AutoencoderKLQwenImage(
+            base_dim=8,
+            z_dim=4,
+            dim_mult=[1, 1, 2],
+            num_res_blocks=1,
+            temperal_downsample=[False, True],
+            latents_mean=[0.1, -0.2, 0.3, 0.4],
+            latents_std=[1.5, 2.0, 1.2, 0.8],
+        ),
+        text_encoder=Qwen2_5_VLForConditionalGeneration(Qwen2_5_VLConfig(text_config=text, vision_config=vision)),
+        tokenizer=tokenizer,
+        transformer=QwenImageTransformer2DModel(
+            in_channels=16,
+            out_channels=4,
+            num_layers=2,
+            attention_head_dim=16,
+            num_attention_heads=2,
+            joint_attention_dim=WIDTH,
+            axes_dims_rope=(4, 6, 6),
+        ),
+    )
+
+
+def true_parts() -> dict[str, torch.nn.Module]:
+    """In their true sizes."""
+    encoder = Qwen2_5_VLConfig(text_config=QWEN25_7B, vision_config=VISION_7B, tie_word_embeddings=False)
+    return {
+        "transformer": QwenImageTransformer2DModel(),
+        "vae": AutoencoderKLQwenImage(),
+        "text_encoder": Qwen2_5_VLForConditionalGeneration(encoder),
+    }
+
+
+def write_file(pipeline: Any, path: Path, prefix: str = "") -> None:
+    """Its transformer as one file: the world trades it with diffusers' names."""
+    tensors = pipeline.transformer.state_dict()
+    save_file({prefix + name: value.contiguous() for name, value in tensors.items()}, path)
+
+
+def _tokenizer() -> Qwen2Tokenizer:
+    """Every byte is a token, and every word of the template."""
+    special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+    vocab = {piece: index for index, piece in enumerate([*sorted(ByteLevel.alphabet()), *special])}
+    tokenizer = Qwen2Tokenizer(vocab=vocab, merges=[], extra_special_tokens=special[1:], model_max_length=2048)
+    words = dict.fromkeys(re.findall(r" ?[A-Za-z]+", re.sub(r"<\|\w+\|>", "", TEMPLATE)))
+    tokenizer.add_tokens([AddedToken(word, normalized=False) for word in words])
+    return tokenizer
