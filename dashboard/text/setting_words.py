@@ -52,7 +52,10 @@ WORDS = {
     "evaluation.seed": "evaluation seed",
     "evaluation.prefer": "preferred snapshot",
 }
-PATHS = ("model.path", "data.path", "data.regularization_path", "lora.init_from", "imported.folder")
+PATHS = (
+    *("model.path", "model.training_adapter", "data.path", "data.regularization_path"),
+    *("lora.init_from", "imported.folder"),
+)
 """Of these the last part says enough."""
 SWITCHES = {"true": "on", "false": "off"}
 

@@ -16,9 +16,11 @@ HUB = "hub:"
 NO_PICTURES = "none"
 """`data.path` of a run that has no pictures, in place of a folder: another trainer's LoRAs, judged by prompts alone."""
 PROMPTS = "evaluation.prompts"
+TRAINING_ADAPTER = "model.training_adapter"
 FOLDER_KEYS = (
     "model.vae",
     "model.single_file_config",
+    TRAINING_ADAPTER,
     "evaluation.model",
     "evaluation.fashion_clip",
     "evaluation.visual",

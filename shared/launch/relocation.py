@@ -11,7 +11,7 @@ from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from shared.config.path_settings import HUB, NO_PICTURES
+from shared.config.path_settings import HUB, NO_PICTURES, TRAINING_ADAPTER
 from shared.config.schema import Config
 from shared.data import dataset
 from shared.data.dataset import Digest
@@ -64,7 +64,7 @@ def require_present(run: RunDir, absent: Mapping[str, str], *, to_train: bool) -
     """Whether what is needed is where the config says; asked before any program is started.
 
     Encoders are not among it: without them metrics are blank. absent: what `Task.missing_paths` returned. to_train: the
-    data set and `lora.init_from` are needed, and `evaluation.model` is not.
+    data set and the LoRAs that training begins from are needed, and `evaluation.model` is not.
 
     Raises:
         DataError, ModelError: what is missing, and how to give its new place.
@@ -72,8 +72,9 @@ def require_present(run: RunDir, absent: Mapping[str, str], *, to_train: bool) -
     for key in DATA_KEYS:
         if to_train and key in absent:
             raise DataError(absent[key], new_place(run, key))
+    other = ("lora.init_from", TRAINING_ADAPTER) if to_train else ("evaluation.model",)
     for key, sentence in absent.items():
-        if key.startswith("model.") or key == ("lora.init_from" if to_train else "evaluation.model"):
+        if key in other or (key.startswith("model.") and key != TRAINING_ADAPTER):
             raise ModelError(sentence, new_place(run, key))
 
 

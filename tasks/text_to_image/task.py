@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from shared.config import epochs, targets
-from shared.config.path_settings import FOLDER_KEYS, NO_PICTURES
+from shared.config.path_settings import FOLDER_KEYS, NO_PICTURES, TRAINING_ADAPTER
 from shared.config.schema import Config
 from shared.data import buckets, dataset, prompt_file, references
 from shared.data.headers import Headers
@@ -30,6 +30,7 @@ from tasks.text_to_image import profiles
 from tasks.text_to_image.doctor_checks import doctor_checks as doctor_checks
 from tasks.text_to_image.encoders import files
 from tasks.text_to_image.models import (
+    adaptable,
     base_model,
     drawing_model,
     external_vae,
@@ -66,6 +67,7 @@ def plan(config: Config, say: Say, describe: Describe | None = None) -> Plan:
     profiles.require(config)
     _own_prompts(config)
     initial_lora = _initial_lora(config)
+    adaptable.require_training_adapter(config.model)
     digest = Digests(dataset.digests_path(config))
     headers = Headers(dataset.headers_path(config))
     thumbprint = Thumbprints(dataset.thumbprints_path(config))
@@ -143,7 +145,9 @@ def estimate_memory(config: Config, *, with_evaluator: bool) -> tuple[dict[str, 
 def warnings(run: RunDir, config: Config) -> list[str]:
     """Pictures too small for the model, or alike on both sides of the split; changed prompts; missing models."""
     notices = (
-        base_model.family_or_guess(config.model).caution(config.model.path, config.evaluation),
+        base_model.family_or_guess(config.model).caution(
+            config.model.path, config.evaluation, config.model.training_adapter
+        ),
         precheck.resolution_notice(config),
         _straddling_notice(run, config),
         _prompts_notice(run, config),
@@ -287,8 +291,8 @@ def _folders(config: Config, digest: Digests) -> dict[str, str]:
     """Fingerprints of what settings name on this disk, other than data set and base model."""
     folders = {key: base_model.local_folder(config.value(key)) for key in FOLDER_KEYS}
     fingerprints = {key: base_model.folder_fingerprint(folder) for key, folder in folders.items() if folder}
-    drawing = config.evaluation.model
-    return fingerprints | ({drawing_model.KEY: digest(Path(drawing))} if drawing and Path(drawing).is_file() else {})
+    files = {key: Path(config.value(key) or "") for key in (drawing_model.KEY, TRAINING_ADAPTER)}
+    return fingerprints | {key: digest(file) for key, file in files.items() if file.is_file()}
 
 
 def _initial_lora(config: Config) -> InitialLora | None:

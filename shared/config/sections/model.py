@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from shared.config.resume_rule import Rule
 from shared.config.sections.base import Section
@@ -42,6 +42,13 @@ class ModelConfig(Section):
         description="Diffusers folder or hub id that describes the parts of a single file, and has those that the file "
         "lacks; guessed from the file, and fetched from the hub, when absent.",
     )
+    training_adapter: Annotated[str | None, Rule.STATE] = Field(
+        default=None,
+        min_length=1,
+        description="A LoRA that was made for training a distilled model, such as "
+        "`ostris/FLUX.1-schnell-training-adapter`: a file or folder on this disk. It is added to the denoiser while it "
+        "trains and while the held-out loss is measured. Snapshots do not hold it, and pictures are drawn without it.",
+    )
     mixed_precision: Annotated[Literal["auto", "no", "fp16", "bf16"], Rule.STEPS] = Field(
         default="auto",
         description="Precision of frozen weights and forward pass; `auto` is bf16 or fp16 on a GPU, `no` on CPU.",
@@ -67,3 +74,12 @@ class ModelConfig(Section):
         description="Layer of the text encoder that is read, counted from the last as in kohya's scripts and A1111: "
         "1 is the last, 2 the last but one. Families that always use the same layer refuse it.",
     )
+
+    @model_validator(mode="after")
+    def _an_adapter_is_added_to_whole_weights(self) -> ModelConfig:
+        if self.training_adapter and self.quantization in ("8bit", "4bit"):
+            raise ValueError(
+                f"model.quantization is {self.quantization}, and model.training_adapter cannot be added to such "
+                'weights: set model.quantization to "none" or "fp8"'
+            )
+        return self

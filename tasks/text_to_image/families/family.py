@@ -103,7 +103,7 @@ class Family(ABC):
         """Settings of a model of this name where the defaults do not suit it: key → value and reason."""
         return {}
 
-    def caution(self, model: str, settings: EvaluationConfig) -> str | None:
+    def caution(self, model: str, settings: EvaluationConfig, training_adapter: str | None = None) -> str | None:
         """What the user must know before a model of this name is trained; None: nothing."""
         return None
 

@@ -5,12 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
+from shared.config.path_settings import TRAINING_ADAPTER
+from shared.config.schema import ModelConfig
+from shared.errors import ConfigError
 from tasks.text_to_image.families.family import Family
-from tasks.text_to_image.models import base_model, memory
+from tasks.text_to_image.models import base_model, lora_file, memory
 from tasks.text_to_image.models.lora_file import LoraFile
 
 WEIGHT = ".weight"
+ADAPTER_CURE = "give the LoRA that was made for training this model, or remove model.training_adapter"
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,33 @@ def misfit(file: LoraFile, family: Family | None, base: Base | None) -> str:
         if inputs != expected:
             return f"{name} has {inputs} inputs there, in the base model {expected}"
     return ""
+
+
+def require_training_adapter(settings: ModelConfig) -> None:
+    """Whether `model.training_adapter` is a LoRA for the denoiser of the base model.
+
+    Raises:
+        ConfigError: it is not, or there is nothing of the kind.
+    """
+    if settings.training_adapter is None:
+        return
+    try:
+        file = lora_file.look(Path(settings.training_adapter))
+    except ConfigError as error:
+        cure = error.hint
+        if base_model.HUB_ID.fullmatch(settings.training_adapter):
+            cure = (
+                f"download it first: hf download {settings.training_adapter} --local-dir FOLDER; then give the folder"
+            )
+        raise ConfigError(f"{TRAINING_ADAPTER} {error}", cure) from None
+    family = base_model.family(settings.path, settings.revision)
+    unfit = misfit(file, family, of_files(settings.path, settings.revision, settings.variant))
+    if family and not unfit and any(module.part != family.denoiser for module in file.modules.values()):
+        unfit = "it adapts a text encoder, and only the denoiser's are added"
+    if not unfit and any("magnitude" in module.keys for module in file.modules.values()):
+        unfit = "it is a DoRA"
+    if unfit:
+        raise ConfigError(f"{TRAINING_ADAPTER} {file.path} cannot be added to {settings.path}: {unfit}", ADAPTER_CURE)
 
 
 def _with_text_model(part: str, module: str) -> str:

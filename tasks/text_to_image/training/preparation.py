@@ -22,7 +22,7 @@ from tasks.text_to_image.data import batches
 from tasks.text_to_image.data.cache import Cache, Mask, Picture
 from tasks.text_to_image.families import loading, quantization
 from tasks.text_to_image.families.model import Model
-from tasks.text_to_image.lora import lora
+from tasks.text_to_image.lora import lora, training_adapter
 from tasks.text_to_image.lora.initial import Initial
 from tasks.text_to_image.models import base_model, suitability
 from tasks.text_to_image.models.external_vae import pinned
@@ -61,6 +61,7 @@ def prepare(run: RunDir, config: Config, accelerator: Accelerator, progress: Pro
     )
     model.guidance = config.train.guidance_scale
     suitability.require(config, model.family)  # a hub id that was not downloaded when the run was made
+    training_adapter.add(run, config.model, model)
     initial = Initial.of(run, config.lora, model) if begins else None
     digest = Digests(dataset.digests_path(config))
     pairs = relocation.scan_again(run, config, digest)

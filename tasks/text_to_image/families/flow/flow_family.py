@@ -67,17 +67,20 @@ class FlowFamily(Family):
         """Whether a path or hub id names a model that is distilled to draw in few steps."""
         return bool(self.distilled and self.distilled.search(Path(model).name))
 
-    def caution(self, model: str, settings: EvaluationConfig) -> str | None:
+    def caution(self, model: str, settings: EvaluationConfig, training_adapter: str | None = None) -> str | None:
         if not self.is_distilled(model):
             return None
-        text = (
-            f"{Path(model).name} is distilled to draw in {self.distilled_steps} steps without guidance, and training "
-            f"undoes this little by little: train {self.undistilled} and draw with the distilled model "
-            "(evaluation.model), or train for few steps"
-        )
+        texts: list[str] = []
+        if training_adapter is None:
+            texts += [
+                f"{Path(model).name} is distilled to draw in {self.distilled_steps} steps without guidance, and "
+                f"training undoes this little by little: train {self.undistilled} and draw with the distilled model "
+                "(evaluation.model), or give a LoRA that was made for training it (model.training_adapter), or train "
+                "for few steps"
+            ]
         if settings.model is None and settings.guidance_scale != 1:
-            text += f"; evaluation.guidance_scale is {settings.guidance_scale:g}, and should be 1 for this model"
-        return text
+            texts += [f"evaluation.guidance_scale is {settings.guidance_scale:g}, and should be 1 for this model"]
+        return "; ".join(texts) or None
 
     def require_trainable(self, folder: Path) -> None:
         scheduler = read_json(folder / "scheduler" / "scheduler_config.json").get("_class_name")
