@@ -24,7 +24,7 @@ from PIL import Image
 from benchmarks.copying_simulation import EDGE, FRESH_PHOTOGRAPHS, Trained, remembered
 from pocket.garments import catalogue, concept, render
 from tasks.text_to_image.evaluation.scorer import load_scorer
-from tasks.text_to_image.metrics.subject import METRIC
+from tasks.text_to_image.metrics.losses.subject import METRIC
 from tasks.text_to_image.scoring.features import Features, visual_embedding
 from tasks.text_to_image.scoring.metric_input import MetricInput
 from tests.integration.test_proofs import photographs

@@ -1,4 +1,4 @@
-"""The numbers of a picture: one metric a file. A module of this folder that holds a `METRIC` is one; there is no list.
+"""The numbers of a picture: one metric a file. A module in here that holds a `METRIC` is one; there is no list.
 
 A metric takes a metric_input (references, samples, prompts and what else there is to compare with, paired by position:
 the caller pairs by id) and the run's features; it gives a row of columns for each sample. It never invents a number:
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 from importlib import import_module
-from pkgutil import iter_modules
+from pkgutil import walk_packages
 
 from shared.config.path_settings import NO_PICTURES
 from shared.config.schema import Config
@@ -37,7 +37,7 @@ GARMENT = "garment"
 @cache
 def all_metrics() -> dict[str, Metric]:
     """Name → metric, in their order."""
-    modules = [import_module(f"{__name__}.{module.name}") for module in iter_modules(__path__)]
+    modules = [import_module(module.name) for module in walk_packages(__path__, f"{__name__}.")]
     metrics: list[Metric] = [module.METRIC for module in modules if hasattr(module, "METRIC")]
     return {metric.name: metric for metric in sorted(metrics, key=lambda metric: (metric.order, metric.name))}
 

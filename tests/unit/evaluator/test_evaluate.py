@@ -36,7 +36,8 @@ from tasks.text_to_image.evaluation.references import References, load
 from tasks.text_to_image.evaluation.scorer import Scores, load_scorer
 from tasks.text_to_image.evaluation.snapshot_file import AdapterFile
 from tasks.text_to_image.evaluation.training_set import TrainingSet
-from tasks.text_to_image.metrics import color, descriptions, visual
+from tasks.text_to_image.metrics import descriptions
+from tasks.text_to_image.metrics.losses import color, visual
 from tasks.text_to_image.scoring.metric_input import MetricInput, Row
 from tests.conftest import RunMaker
 from tests.unit.tasks.text_to_image.metrics.blind import features_of

@@ -14,7 +14,7 @@ from pocket.garments import Garment, render
 from shared.errors import ModelError
 from tasks.text_to_image.encoders.segmenter import is_garment, load_segmenter
 from tasks.text_to_image.evaluation.scorer import load_scorer
-from tasks.text_to_image.metrics.color import UNKNOWN
+from tasks.text_to_image.metrics.losses.color import UNKNOWN
 from tasks.text_to_image.scoring.metric_input import MetricInput
 
 EDGE = 64

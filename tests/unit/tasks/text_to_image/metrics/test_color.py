@@ -5,7 +5,7 @@ from PIL import Image, ImageOps
 from pocket.garments import Garment, concept, render
 from shared.errors import ModelError
 from tasks.text_to_image.descriptors.palette import NUM_BANDS, NUM_COLOURS, Palette, palette, palette_distance
-from tasks.text_to_image.metrics.color import color_loss
+from tasks.text_to_image.metrics.losses.color import color_loss
 from tasks.text_to_image.scoring.metric_input import MetricInput
 from tests.unit.tasks.text_to_image.metrics.blind import features_of
 

@@ -14,7 +14,7 @@ from tasks.text_to_image.descriptors.subject_mask import on_square
 from tasks.text_to_image.encoders.loading import load_encoder
 from tasks.text_to_image.evaluation.scorer import load_scorer
 from tasks.text_to_image.metrics import all_metrics
-from tasks.text_to_image.metrics.face import STRANGER, face_loss, picture_face
+from tasks.text_to_image.metrics.losses.face import STRANGER, face_loss, picture_face
 from tasks.text_to_image.scoring.features import Extractor, Features
 from tasks.text_to_image.scoring.metric_input import MetricInput, Row
 from tests.unit.tasks.text_to_image.metrics.trained import Trained

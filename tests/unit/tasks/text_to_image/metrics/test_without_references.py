@@ -14,8 +14,8 @@ from tasks.text_to_image.descriptors.likeness import lightness
 from tasks.text_to_image.evaluation.scorer import NO_REFERENCE, load_scorer
 from tasks.text_to_image.metrics.artefacts import artefacts, picture_tones, tones
 from tasks.text_to_image.metrics.copying import copies
+from tasks.text_to_image.metrics.losses.subject import subject_loss
 from tasks.text_to_image.metrics.shuffled_captions import clip_t_shuffled
-from tasks.text_to_image.metrics.subject import subject_loss
 from tasks.text_to_image.scoring.features import Extractor, Features
 from tasks.text_to_image.scoring.metric_input import MetricInput, NotGivenError
 from tests.unit.tasks.text_to_image.metrics.blind import features_of

@@ -1,0 +1,1 @@
+"""How far a picture is from what was to be learnt; profiles weigh them."""
