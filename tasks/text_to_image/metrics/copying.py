@@ -51,7 +51,9 @@ NEARER_THAN_REFERENCE = 0.5
 but it explains that of the real picture too."""
 MIN_COLLAPSED = 2
 """Training pictures that prompts collapse onto, at least. One alone may be the only one of its kind, and then every
-prompt of this kind comes near to it: it must be as near as the next three constants say."""
+prompt of this kind comes near to it: it must be as near as the next four constants say."""
+COLLAPSES_ALONE = 0.02
+"""Share of evaluations without a copy in which chance alone makes a prompt's pictures as near to it."""
 FURTHEST_ALONE = 0.06
 """1 − likeness of the prompt's pictures to it, at most."""
 NEARER_ALONE = 0.25
@@ -145,7 +147,7 @@ def _collapsed(
             largest[number], is_near[number], onto[number] = ratios[own].max(), at_once[own].all(), groups.pop()
     chances = probability_of_as_many_nearer(largest, by_chance) * len(names)
     surely = largest <= largest[(chances <= COLLAPSES) & (largest < 1)].max(initial=0)
-    alone = is_near & (probability_of_nearer(largest, by_chance) * len(names) <= COLLAPSES)
+    alone = is_near & (probability_of_nearer(largest, by_chance) * len(names) <= COLLAPSES_ALONE)
     return (alone | (surely & (len(set(onto[surely])) >= MIN_COLLAPSED)))[prompt]
 
 
