@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 from collections.abc import Iterable
 from pathlib import Path
@@ -63,11 +64,23 @@ def contents_of(folder: Path, options: Options, former: Former | None, *, follow
             "save LoRAs as .safetensors: kohya's --save_model_as=safetensors; convert these with a program you trust",
         )
     cure = "give the folder where a trainer saves LoRAs"
+    if below := _with_loras(folder, options.pattern):
+        cure += f", such as {' or '.join(shlex.quote(str(path)) for path in below[:3])}"
     some = ", ".join(contents.others[:3] or sorted(path.name for path in folder.iterdir())[:5])
     if not some:
         raise ConfigError(f"{folder} is empty", f"{cure}, or add --follow to wait for them")
     named = "" if options.pattern == "*" else f" whose name is like {options.pattern}"
     raise ConfigError(f"{folder} holds no LoRA{named}, but {some}", cure)
+
+
+def _with_loras(folder: Path, pattern: str) -> list[Path]:
+    """Folders of a folder that hold LoRAs themselves."""
+    found: list[Path] = []
+    for path in sorted(folder.iterdir()):
+        with contextlib.suppress(OSError):
+            if path.is_dir() and Search(path, pattern).look().loras:
+                found.append(path)
+    return found
 
 
 def about(folder: Path, contents: Contents, numbered: Numbered | None, *, follows: bool) -> Iterable[str]:

@@ -127,19 +127,27 @@ def _interval(steps: Sequence[int]) -> int:
 
 
 def _one_of_each(placed: Sequence[tuple[int, Found]], same: Same, unit: Unit) -> tuple[dict[int, Found], list[str]]:
-    """One LoRA for each step: the last one of the training before another, then the first by name."""
+    """One LoRA for each step: what can be read first, then the last one of the training, then the first by name."""
     chosen: dict[int, Found] = {}
     said: list[str] = []
-    for step, one in sorted(placed, key=lambda pair: (pair[0], pair[1].name.is_numbered, pair[1].label)):
+    for step, one in sorted(placed, key=_order):
         first = chosen.setdefault(step, one)
         if first is one:
             continue
         if same(first, one):
             said.append(f"{one.label} is left out: it is a copy of {first.label}, both of {unit} {step}")
         else:
-            why = "which is the last one" if not first.name.is_numbered else "which comes first by name"
+            if one.fault and not first.fault:
+                why = "which can be read"
+            else:
+                why = "which is the last one" if not first.name.is_numbered else "which comes first by name"
             said.append(f"{one.label} is left out: {first.label}, {why}, is of {unit} {step} too")
     return chosen, said
+
+
+def _order(placed: tuple[int, Found]) -> tuple[int, bool, bool, str]:
+    step, one = placed
+    return step, bool(one.fault), one.name.is_numbered, one.label
 
 
 def _without_copies(

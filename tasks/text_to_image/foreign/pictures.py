@@ -13,24 +13,36 @@ from shared.config import epochs
 from shared.config.schema import Config
 from shared.data import dataset, sources
 from shared.data.dataset import Digest
-from shared.data.sources import Pair, ScanReport
+from shared.data.pictures import SUFFIXES
+from shared.data.sources import Pair, ScanReport, listed
 from shared.data.split import groups
-from shared.errors import ConfigError
+from shared.errors import ConfigError, DataError
 from shared.files.publication import fsync
 from shared.launch.task import Say
 from shared.run_folder.records.run_record import DatasetRecord
 
 REFERENCES, TRAINING = "references", "training"
 """The links."""
+LEAST_REFERENCES = 2
 
 
 def count(place: Path) -> int:
-    """Pictures with a caption, as far as can be told before the data set is checked.
+    """How many references there are, as far as can be told before the data set is checked.
 
     Raises:
-        DataError: there is no such data set.
+        DataError: there is no such data set, or too few pictures in it.
     """
-    return len(sources.read(place, ScanReport()))
+    report = ScanReport()
+    number = len(sources.read(place, report))
+    if number < LEAST_REFERENCES:
+        seen = "".join(f"\n       {text}" for text in listed([*report.problems, *report.notices]))
+        held = "no picture" if not number else "1 picture, which says nothing about others"
+        raise DataError(
+            f"--references {place} holds {held}{seen}",
+            f"add pictures ({', '.join(sorted(SUFFIXES))}) with captions that were not trained on, seven or more; or "
+            "give --prompts together with --train-pictures in place of --references",
+        )
+    return number
 
 
 def linked(folder: Path, references: Path, training: Path) -> None:

@@ -66,6 +66,26 @@ def test_copies_among_references_are_told_and_nothing_is_said_of_holding_out(
     assert not any("held out" in text or "held-out" in text for text in said), said
 
 
+@pytest.mark.parametrize(("number", "held"), [(0, "no picture"), (1, "1 picture, which says nothing about others")])
+def test_too_few_references_are_refused_in_the_words_of_the_command(
+    trained: Path, base: Path, real: Path, tmp_path: Path, number: int, held: str
+) -> None:
+    few = tmp_path / "few"
+    few.mkdir()
+    for file in sorted(real.iterdir())[: 2 * number]:
+        shutil.copy(file, few)
+    with pytest.raises(DarkroomError, match=f"--references {few} holds {held}") as refused:
+        opened(trained, tmp_path, base=str(base), references=few)
+    assert "--train-pictures" in refused.value.hint
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_folder_above_names_those_that_hold_loras(trained: Path, base: Path, real: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="holds no LoRA") as refused:
+        opened(trained.parent, tmp_path, base=str(base), references=real)
+    assert refused.value.hint == f"give the folder where a trainer saves LoRAs, such as {trained}"
+
+
 def test_prompts_with_training_pictures_need_no_references(
     trained: Path, base: Path, real: Path, tmp_path: Path
 ) -> None:

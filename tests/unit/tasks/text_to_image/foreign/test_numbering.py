@@ -91,6 +91,16 @@ def test_what_has_no_number_and_another_name_is_left_out_and_said(tmp_path: Path
     assert "coat.safetensors is left out: it is not called dress, and has no number" in found.said
 
 
+def test_a_damaged_file_takes_no_step_from_a_whole_one(tmp_path: Path) -> None:
+    (tmp_path / "dress-step00000100.safetensors").write_bytes(b"torn")
+    write(tmp_path / "dress_000000100.safetensors")
+    found = numbered(tmp_path)
+    assert [one.label for one in found.loras.values()] == ["dress_000000100.safetensors"]
+    assert found.said == (
+        "dress-step00000100.safetensors is left out: dress_000000100.safetensors, which can be read, is of step 100 too",
+    )
+
+
 @pytest.mark.parametrize("name", ["final", "dress-final", "dress_last", "dress"])
 def test_the_last_one_belongs_to_its_training_however_it_is_called(tmp_path: Path, name: str) -> None:
     for number in (1, 2):
