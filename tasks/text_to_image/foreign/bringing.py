@@ -104,12 +104,16 @@ class Bringing:
             elif self.announces:
                 self._tell(f"found {self._counted} {step} ({one.label})")
             return True
+        result = self.run.read_result(step)
+        if label != one.label and result and result.status == "failed" and not one.fault:
+            taking.give_up(self.run, step)
+            self._tell(f"{one.label} takes the place of {label}, which could not be evaluated")
+            return taking.take(self.run, one, step, self._tell, is_guessed=is_guessed)
         if label != one.label:
             self._tell(f"{one.label} is left out: {label} is the one of {self._counted} {step}")
             return False
         if not taking.changed(self.run, one, step):
             return False
-        result = self.run.read_result(step)
         if result and result.status == "ok":
             self._tell(
                 f"{one.label} has changed since it was evaluated as {self._counted} {step}; its numbers are of what "

@@ -64,6 +64,20 @@ def test_a_step_that_nothing_tells_is_said_to_be_a_guess_wherever_the_verdict_is
     assert in_unit(str(other), "epoch").startswith("final.safetensors stands at epoch 300, which is a guess")
 
 
+def test_a_whole_file_takes_the_place_of_a_damaged_one_of_the_same_step(folder: Folder) -> None:
+    damaged = folder.path / "dress-step00000100.safetensors"
+    damaged.write_bytes(b"torn")
+    folder.bring("everything")
+    folder.result(100, "failed")
+    write(folder.path / "dress_000000100.safetensors")
+    assert folder.bring() == 1
+    assert (folder.run.snapshot(100) / "dress_000000100.safetensors").is_symlink()
+    assert not folder.run.evaluation(100).exists()
+    assert f"dress_000000100.safetensors takes the place of {damaged.name}, which could not be evaluated" in folder.said
+    folder.result(100, "ok")
+    assert folder.bring() == 0
+
+
 def test_a_whole_file_becomes_a_snapshot_that_links_to_it_and_it_is_not_touched(folder: Folder) -> None:
     file = write(folder.path / "dress-000012.safetensors", ss_steps="500", ss_epoch="12")
     file.chmod(0o600)
