@@ -64,8 +64,10 @@ class FlowFamily(Family):
     """Likewise without gradients, once."""
 
     def is_distilled(self, model: str) -> bool:
-        """Whether a path or hub id names a model that is distilled to draw in few steps."""
-        return bool(self.distilled and self.distilled.search(Path(model).name))
+        """Whether a model is distilled to draw in few steps: a folder may say it, else its name or hub id does."""
+        index = Path(model) / "model_index.json"
+        said = read_json(index).get("is_distilled") if index.is_file() else None
+        return bool(self.distilled and self.distilled.search(Path(model).name)) if said is None else bool(said)
 
     def caution(self, model: str, settings: EvaluationConfig, training_adapter: str | None = None) -> str | None:
         if not self.is_distilled(model):

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from tasks.text_to_image.families.flow.flow_family import FlowFamily, require_plain_weights
 from tasks.text_to_image.families.flow.packing import PATCH, pack, unpack
-from tasks.text_to_image.models.pipeline_folder import read_json
 from tasks.text_to_image.models.presets import Size
 from tasks.text_to_image.models.weights_header import Tensors, TensorShape
 
@@ -171,11 +170,6 @@ class Flux2Klein(Flux2):
     fixed_layer = "its layers 9, 18 and 27"
     text_window = MAX_TOKENS - 12
     """Without the chat template and its empty thoughts."""
-
-    def is_distilled(self, model: str) -> bool:
-        """A folder says it; of other models, the name does."""
-        index = Path(model) / "model_index.json"
-        return bool(read_json(index).get("is_distilled")) if index.is_file() else super().is_distilled(model)
 
     def drawing_settings(self, model: str) -> Mapping[str, tuple[Any, str]]:
         if self.is_distilled(model):

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tasks.text_to_image.families.flow.caption_lengths import collate, listed, padded
 from tasks.text_to_image.families.flow.flow_family import FILE_PREFIX, FlowFamily, require_plain_weights
 from tasks.text_to_image.models.presets import Size
 from tasks.text_to_image.models.weights_header import Tensors, TensorShape
@@ -123,8 +124,6 @@ class ZImage(FlowFamily):
 
         Encoded as the pipeline does, in the chat template and padded for the encoder, so that the states are the same.
         """
-        import torch
-
         encoder, tokenizer = model.pipeline.text_encoder, model.pipeline.tokenizer
         prompts = [
             tokenizer.apply_chat_template(
@@ -142,20 +141,10 @@ class ZImage(FlowFamily):
         states_BLD = encoder(
             input_ids=tokens.input_ids, attention_mask=used_BL, output_hidden_states=True
         ).hidden_states[-2]
-        states = [states_LD[used_L] for states_LD, used_L in zip(states_BLD, used_BL, strict=True)]
-        return {
-            "hidden_states": torch.nn.utils.rnn.pad_sequence(states, batch_first=True),
-            "lengths": used_BL.sum(dim=1),
-        }
+        return padded([states_LD[used_L] for states_LD, used_L in zip(states_BLD, used_BL, strict=True)])
 
     def collate(self, texts: Sequence[Conditioning]) -> Conditioning:
-        import torch
-
-        states = [text["hidden_states"] for text in texts]
-        return {
-            "hidden_states": torch.nn.utils.rnn.pad_sequence(states, batch_first=True),
-            "lengths": torch.stack([text["lengths"] for text in texts]),
-        }
+        return collate(texts)
 
     def predict(
         self, model: Model, noisy_latents_BCHW: Tensor, timesteps_B: Tensor, conditioning: Conditioning
@@ -163,22 +152,16 @@ class ZImage(FlowFamily):
         import torch
 
         frames = [*noisy_latents_BCHW.unsqueeze(2).unbind()]
-        predicted = model.denoiser(frames, 1 - timesteps_B, _listed(conditioning), return_dict=False)[0]
+        predicted = model.denoiser(frames, 1 - timesteps_B, listed(conditioning), return_dict=False)[0]
         return -torch.stack([*predicted]).squeeze(2)
 
     def prompt_arguments(self, model: Model, prompts: list[str], negative_prompts: list[str]) -> dict[str, Any]:
         arguments = {"prompt_embeds": prompts, "negative_prompt_embeds": negative_prompts}
         return {
-            name: [states.to(model.device) for states in _listed(model.encode_captions(texts))]
+            name: [states.to(model.device) for states in listed(model.encode_captions(texts))]
             for name, texts in arguments.items()
         }
 
     def guidance_arguments(self, scale: float) -> dict[str, Any]:
         """Its pipeline counts from 0: 0 is no guidance."""
         return {"guidance_scale": scale - 1}
-
-
-def _listed(conditioning: Conditioning) -> list[Tensor]:
-    """Each caption's states, without their padding."""
-    pairs = zip(conditioning["hidden_states"], conditioning["lengths"].tolist(), strict=True)
-    return [states[: int(length)] for states, length in pairs]
