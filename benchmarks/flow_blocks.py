@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from diffusers import FluxTransformer2DModel, ZImageTransformer2DModel
+from diffusers import Flux2Transformer2DModel, FluxTransformer2DModel, Krea2Transformer2DModel, ZImageTransformer2DModel
 from torch import Tensor, nn
 
 DTYPE = torch.bfloat16
@@ -56,8 +56,48 @@ def _call_flux1(transformer: Any, batch: int, pixels: int) -> Sequence[Tensor]:
     )[0]
 
 
+def _flux2(num_double: int, num_single: int) -> nn.Module:
+    return Flux2Transformer2DModel(
+        num_layers=num_double,
+        num_single_layers=num_single,
+        num_attention_heads=24,
+        joint_attention_dim=7680,
+        guidance_embeds=False,
+    )
+
+
+def _call_flux2(transformer: Any, batch: int, pixels: int) -> Sequence[Tensor]:
+    tokens = (pixels // 16) ** 2
+    return transformer(
+        hidden_states=torch.empty(batch, tokens, 128, dtype=DTYPE),
+        encoder_hidden_states=torch.empty(batch, 512, 7680, dtype=DTYPE),
+        timestep=torch.empty(batch),
+        txt_ids=torch.empty(512, 4),
+        img_ids=torch.empty(tokens, 4),
+        return_dict=False,
+    )[0]
+
+
+def _krea2(num_blocks: int) -> nn.Module:
+    return Krea2Transformer2DModel(num_layers=num_blocks)
+
+
+def _call_krea2(transformer: Any, batch: int, pixels: int) -> Sequence[Tensor]:
+    tokens = (pixels // 16) ** 2
+    return transformer(
+        hidden_states=torch.empty(batch, tokens, 64, dtype=DTYPE),
+        encoder_hidden_states=torch.empty(batch, 512, 12, 2560, dtype=DTYPE),
+        timestep=torch.empty(batch),
+        position_ids=torch.empty(512 + tokens, 3),
+        encoder_attention_mask=torch.ones(batch, 512, dtype=torch.bool),
+        return_dict=False,
+    )[0]
+
+
 BLOCKS = {
     "z-image": Blocks(_z_image, _call_z_image, 3840, 512),
     "flux1-dev": Blocks(_flux1, _call_flux1, 3072, 512, kinds=2),
+    "flux2-klein-4b": Blocks(_flux2, _call_flux2, 3072, 512, kinds=2),
+    "krea2": Blocks(_krea2, _call_krea2, 6144, 512),
 }
 """By the family's name."""

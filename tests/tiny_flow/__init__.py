@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from tests.tiny_flow import flux1, flux2, qwen_image, stable_diffusion_3, z_image
+from tests.tiny_flow import flux1, flux2, krea2, qwen_image, stable_diffusion_3, z_image
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,7 @@ MINIATURES = {
     "flux1-schnell": Miniature(flux1.schnell, flux1.true_parts, {"max_sequence_length": 256}),
     "flux2-klein-4b": Miniature(flux2.klein, flux2.true_klein_4b, {"guidance_scale": 3.0}),
     "flux2-dev": Miniature(flux2.dev, flux2.true_dev, {"guidance_scale": 3.0}),
+    "krea2": Miniature(krea2.build, krea2.true_parts, {"guidance_scale": 2.0}),
     "sd3.5-medium": Miniature(stable_diffusion_3.build, stable_diffusion_3.true_parts, {"guidance_scale": 3.0}),
     "qwen-image": Miniature(
         qwen_image.build, qwen_image.true_parts, {"true_cfg_scale": 3.0, "negative_prompt": ["", ""]}

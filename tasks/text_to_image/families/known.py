@@ -5,6 +5,7 @@ from __future__ import annotations
 from tasks.text_to_image.families.family import Family
 from tasks.text_to_image.families.flow.flux1 import Flux1Dev, Flux1Schnell
 from tasks.text_to_image.families.flow.flux2 import Flux2Dev, Flux2Klein4B, Flux2Klein9B
+from tasks.text_to_image.families.flow.krea2 import Krea2
 from tasks.text_to_image.families.flow.qwen_image import QwenImage
 from tasks.text_to_image.families.flow.stable_diffusion_3 import (
     StableDiffusion3,
@@ -27,6 +28,7 @@ FAMILIES: dict[str, Family] = {
         Flux2Klein4B(),
         Flux2Klein9B(),
         Flux2Dev(),
+        Krea2(),
         StableDiffusion3(),
         StableDiffusion35Large(),
         StableDiffusion35Medium(),

@@ -31,8 +31,8 @@ def listed(conditioning: Conditioning) -> list[Tensor]:
 
 
 def collate(texts: Sequence[Conditioning]) -> Conditioning:
-    """The batch of single captions, each without a batch dimension and without padding."""
-    return padded([text["hidden_states"] for text in texts])
+    """The batch of single captions, each without a batch dimension."""
+    return padded([text["hidden_states"][: int(text["lengths"])] for text in texts])
 
 
 def mask(conditioning: Conditioning) -> Tensor:

@@ -83,7 +83,7 @@ class Flux2(FlowFamily):
         "all": (*ATTENTION, *FEED_FORWARD, *OTHERS),
         "all-linear": (*ATTENTION, *FEED_FORWARD, *OTHERS),
     }
-    training_bytes, drawing_bytes = {True: (2, 2, 90), False: (46, 50, 38)}, 44
+    training_bytes, drawing_bytes = {True: (2, 2, 95), False: (50, 52, 40)}, 44
     on_cpu = Size(1, True, 8, 1, resolution=512)
 
     channels: ClassVar[int]
@@ -204,7 +204,7 @@ class Flux2Klein4B(Flux2Klein):
         8: Size(1, True, 16, 0, blocks_to_swap=16),
         10: Size(1, True, 16, 1, blocks_to_swap=25, evaluation_blocks_to_swap=25),
         12: Size(1, True, 16, 1, blocks_to_swap=18, evaluation_blocks_to_swap=25),
-        16: Size(1, True, 16, 1, evaluation_blocks_to_swap=25),
+        16: Size(1, True, 16, 1, blocks_to_swap=6, evaluation_blocks_to_swap=25),
         24: Size(1, True, 16, 2),
         32: Size(4, True, 32, 2),
         40: Size(1, False, 32, 1),
@@ -237,7 +237,7 @@ class Flux2Klein9B(Flux2Klein):
         32: Size(1, True, 32, 1, evaluation_blocks_to_swap=30),
         40: Size(1, True, 32, 1, evaluation_blocks_to_swap=16),
         48: Size(1, True, 32, 2),
-        80: Size(1, False, 32, 4),
+        80: Size(1, False, 32, 2),
     }
 
     def is_described_by(self, denoiser: Mapping[str, Any]) -> bool:

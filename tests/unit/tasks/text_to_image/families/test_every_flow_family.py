@@ -148,6 +148,5 @@ def test_what_does_not_suit_it_is_one_error_before_the_run_is_made(
 
 def latents(model: Model, count: int) -> torch.Tensor:
     """Noise for pictures of 32 × 32."""
-    side, vae = 32 // model.pixels_per_latent, model.pipeline.vae.config
-    channels = vae.get("latent_channels") or vae["z_dim"]
-    return torch.randn(count, channels, side, side, generator=torch.Generator().manual_seed(0))
+    shape = model.encode_pixels(torch.zeros(count, 3, 32, 32))[0].shape
+    return torch.randn(shape, generator=torch.Generator().manual_seed(0))
