@@ -15,6 +15,7 @@ from shared.machine.hardware import MIB
 from shared.run_folder.heartbeat import is_alive, read_status
 from shared.run_folder.records.run_record import RunRecord
 from shared.run_folder.run_dir import RunDir
+from tasks import devices
 
 log = logging.getLogger(__name__)
 
@@ -37,9 +38,16 @@ def trainer_mib(record: RunRecord) -> float:
 
 
 def expected_mib(run: RunDir, device: torch.device) -> float:
-    """The trainer's expected peak on this device, MiB; 0: it does not run there."""
-    shares = device.type == "cuda" and (device.index or 0) < run.read_config().train.num_processes
+    """The trainer's expected peak on this device, MiB; 0: it does not run there, or not while this evaluator draws."""
+    shares = device.type == "cuda" and is_shared(run, device) and not run.read_config().evaluation.turns
     return trainer_mib(run.read_record()) if shares and is_alive(read_status(run, "trainer")) else 0.0
+
+
+def is_shared(run: RunDir, device: torch.device) -> bool:
+    """Whether a trainer of this run would use this device too."""
+    if device.type == "cuda":
+        return (device.index or 0) < run.read_config().train.num_processes
+    return device.type == devices.choose_device("auto").type
 
 
 def allowance_mib(total: float, used_by_others: float, trainer: float) -> float:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
@@ -14,6 +15,7 @@ from evaluator.evaluate import Evaluator, skip
 from evaluator.results_table import ResultsTable, publish_descriptions
 from evaluator.run_mode import RunMode
 from shared.config.schema import Config
+from shared.machine import card_turns
 from shared.run_folder import pending, requests
 from shared.run_folder.averages import label
 from shared.run_folder.heartbeat import Status, snapshots_may_come
@@ -147,14 +149,38 @@ class EvaluationLoop:
             evaluator = self._evaluator_for(work)
             if evaluator is None:
                 return
-            device = evaluator.evaluation.device
-            gpu_memory.limit(device, gpu_memory.expected_mib(self.run, device))
-            result = evaluator.evaluate(work.step, patient=self._tries(work) + 1 < MAX_TRIES)
+            with self._turn(work, evaluator) as mine:
+                if not mine:
+                    return
+                device = evaluator.evaluation.device
+                gpu_memory.limit(device, gpu_memory.expected_mib(self.run, device))
+                result = evaluator.evaluate(work.step, patient=self._tries(work) + 1 < MAX_TRIES)
             if result is None:
                 self._defer(work)
             else:
                 self.results_table.rebuild()
                 self._tell(work, result, evaluator)
+
+    @contextmanager
+    def _turn(self, work: Work, evaluator: Evaluator) -> Generator[bool]:
+        """The device to oneself, if `evaluation.turns` is set; False: told to end before the trainer left it."""
+        if not self.config.evaluation.turns:
+            yield True
+            return
+        evaluation = evaluator.evaluation
+        if not gpu_memory.is_shared(self.run, evaluation.device):
+            evaluation.wake()
+            yield True
+            return
+        self.status.update(message=f"waits for the card: {self._what(work)}")
+        with card_turns.held(self.run, self._name(work.step), lambda: self.run_mode.current != "end") as mine:
+            self.status.update(message=self._what(work))
+            if mine:
+                evaluation.wake()
+            try:
+                yield mine
+            finally:
+                evaluation.rest()
 
     def _evaluator_for(self, work: Work) -> Evaluator | None:
         answered = [

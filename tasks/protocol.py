@@ -165,6 +165,14 @@ class Evaluation(Protocol):
         """The device of the model."""
         ...
 
+    def rest(self) -> None:
+        """Leave the device to others: models wait in the host's memory."""
+        ...
+
+    def wake(self) -> None:
+        """Come back to the device."""
+        ...
+
     def swap(self, snapshot: Path | None) -> str:
         """Load the snapshot in this folder; None: the state before training. Returns the snapshot's digest.
 

@@ -11,6 +11,7 @@ from typing import cast
 
 import torch
 from accelerate import Accelerator
+from diffusers.training_utils import free_memory
 from torch import Tensor
 
 from shared.config.schema import Config
@@ -135,6 +136,15 @@ class Learner:
         """The parameters hold what is published: the average of the trained weights, if one is kept."""
         with optimizers.averaged(self.optimizer.optimizer), self._average.shown() if self._average else nullcontext():
             yield
+
+    def leave_device(self) -> None:
+        """Move everything that computes to the host's memory. Only the optimizer's state stays."""
+        self.accelerator.unwrap_model(self.module).to("cpu")
+        free_memory()
+
+    def return_to_device(self) -> None:
+        """Undo `leave_device`: the next update is as if nothing had happened."""
+        self.accelerator.unwrap_model(self.module).to(self.accelerator.device)
 
     def is_finite(self) -> bool:
         """False if any trained weight is NaN or infinite."""

@@ -10,7 +10,7 @@ import torch
 
 from shared.config.save_interval import AnySaveInterval, is_due
 from shared.config.schema import Config
-from shared.machine import disk
+from shared.machine import card_turns, disk
 from shared.run_folder.run_dir import RunDir
 from trainer.learner import Learner, Update
 from trainer.run_writer import RunWriter
@@ -35,6 +35,8 @@ class Trainer:
         self._started = time.monotonic()
         self._saved_at: dict[str, float] = {}
         self._validation_seconds = 0.0
+        self._given_seconds = 0.0
+        """For which the evaluator had the card."""
 
     def train(self) -> str | None:
         """Update until `max_train_steps`; returns the reason for ending early, None if there was none."""
@@ -45,7 +47,7 @@ class Trainer:
             update = self.learner.update()
             self._guard(update)
             if self.writer:
-                self.writer.note_update(update)
+                self.writer.note_update(update, self._given)
                 self._report_note(self.writer)
             if self._is_validation_due():
                 self._validate()
@@ -53,6 +55,10 @@ class Trainer:
             if self.writer:
                 self._save(update, self.writer, last=self._is_complete or reason is not None)
         return reason
+
+    @property
+    def _given(self) -> str:
+        return f"waited {self._given_seconds:.0f} s for the evaluator in all" if self._given_seconds else ""
 
     @property
     def _is_complete(self) -> bool:
@@ -87,6 +93,8 @@ class Trainer:
         """
         while True:
             reason, paused = self._agree(*self._requested())
+            if reason is None and not self._is_complete and self.writer and self._give_turn(self.writer):
+                continue
             if reason is not None or not paused or self._is_complete:
                 break
             if self.writer:
@@ -96,6 +104,30 @@ class Trainer:
             self.writer.status.update("training")
             self.writer.limit.rest()
         return reason
+
+    def _give_turn(self, writer: RunWriter) -> bool:
+        """Leave the card to an evaluator that asks for it, until it has drawn or training must end; False: none asks.
+
+        Training that ends meanwhile saves from the host's memory.
+        """
+        turn = card_turns.wanted(self.run) if self.config.evaluation.turns else None
+        if turn is None:
+            return False
+        started = time.monotonic()
+        self.learner.leave_device()
+        card_turns.leave(self.run, turn)
+        while card_turns.wanted(self.run) == turn:
+            if self._requested()[0] is not None:
+                return True
+            seconds = time.monotonic() - started
+            writer.status.update("waiting", message=f"{turn.what} has the card for {seconds:.0f} s")
+            time.sleep(PAUSE_POLL_SECONDS)
+        card_turns.come_back(self.run)
+        self.learner.return_to_device()
+        seconds = time.monotonic() - started
+        self._given_seconds += seconds
+        log.info("%s had the card for %.1f s", turn.what, seconds)
+        return True
 
     def _requested(self) -> tuple[str | None, bool]:
         """(Why this process would stop, whether it would pause.)"""

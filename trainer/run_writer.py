@@ -53,8 +53,8 @@ class RunWriter:
         """Report something that the user should know."""
         notice(self.status, text)
 
-    def note_update(self, update: Update) -> None:
-        """Write a row of train.csv and the state."""
+    def note_update(self, update: Update, note: str = "") -> None:
+        """Write a row of train.csv and the state, with a note about the session."""
         learner = self.learner
         self.train_csv.append(
             {
@@ -69,7 +69,7 @@ class RunWriter:
                 "timestamp": utc_now(),
             }
         )
-        message = "; ".join(filter(None, (f"loss {update.loss:.4f}", learner.note)))
+        message = "; ".join(filter(None, (f"loss {update.loss:.4f}", learner.note, note)))
         self.status.update(step=learner.step, total=self.config.train.max_train_steps, message=message)
         self.limit.lap()
 

@@ -50,6 +50,7 @@ TEXTS: dict[str, str] = {
     "Step {step} was passed over: it {reason}.": "第 {step} 步被排除：{reason}。",
     "Steps {steps} were passed over: each {reason}.": "第 {steps} 步被排除：{reason}。",
     "Paused at step {place}": "已暂停于第 {place} 步",
+    "Waiting at step {place} while the evaluator draws": "评估程序绘图期间，训练在第 {place} 步等待",
     "Preparing": "准备中",
     "Saving at step {place}": "保存中，第 {place} 步",
     "Sign of overfitting, {name}: {evidence}.": "过拟合迹象，{name}：{evidence}。",

@@ -50,6 +50,7 @@ TEXTS: dict[str, str] = {
     "Step {step} was passed over: it {reason}.": "第 {step} 步被排除：{reason}。",
     "Steps {steps} were passed over: each {reason}.": "第 {steps} 步被排除：{reason}。",
     "Paused at step {place}": "已暫停於第 {place} 步",
+    "Waiting at step {place} while the evaluator draws": "評估程式繪圖期間，訓練在第 {place} 步等待",
     "Preparing": "準備中",
     "Saving at step {place}": "儲存中，第 {place} 步",
     "Sign of overfitting, {name}: {evidence}.": "過擬合跡象，{name}：{evidence}。",

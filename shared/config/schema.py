@@ -123,6 +123,20 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def _one_trainer_takes_turns(self) -> Config:
+        problems = [
+            *([f"train.num_processes = {self.train.num_processes}"] if self.train.num_processes > 1 else []),
+            *(
+                [f"model.quantization = '{self.model.quantization}': such weights cannot leave the GPU"]
+                if self.model.quantization in ("8bit", "4bit")
+                else []
+            ),
+        ]
+        if self.evaluation.turns and problems:
+            raise ValueError(f"evaluation.turns does not go with {' and '.join(problems)}")
+        return self
+
+    @model_validator(mode="after")
     def _only_what_swaps_in_place_is_compiled(self) -> Config:
         if self.evaluation.torch_compile and (self.lora.use_dora or self.lora.text_encoder):
             raise ValueError(

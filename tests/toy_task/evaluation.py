@@ -40,6 +40,12 @@ class LineEvaluation:
     others: list[Row]
     device: torch.device
 
+    def rest(self) -> None:
+        self.module.to("cpu")
+
+    def wake(self) -> None:
+        self.module.to(self.device)
+
     def swap(self, snapshot: Path | None) -> str:
         if snapshot is None:
             self.module.load_state_dict(line.fresh(self.config).state_dict())

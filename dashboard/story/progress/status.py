@@ -103,6 +103,8 @@ def _training(evidence: Evidence, trainer: ProcessStatus, place: str) -> tuple[l
         return [doing, *([short(trainer.message, MAX_REASON)] if trainer.message else []), *_queue(evidence)], "good"
     if trainer.state == "paused":
         return [say("Paused at step {place}", place=place), *_queue(evidence)], "idle"
+    if trainer.state == "waiting":
+        return [say("Waiting at step {place} while the evaluator draws", place=place), *_queue(evidence)], "good"
     if trainer.state == "saving":
         return [say("Saving at step {place}", place=place), *_queue(evidence)], "good"
     if requests.open_requests(evidence.reader.run, "stop"):

@@ -126,6 +126,11 @@ class EvaluationConfig(Section):
         pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$",
         description="`cpu`, `cuda`, `cuda:1`, `mps`; `auto` is a GPU that training leaves free, else the one it uses.",
     )
+    turns: Annotated[bool, Rule.UPKEEP] = Field(
+        default=False,
+        description="Trainer and evaluator take turns on one GPU: while a snapshot is drawn, the trainer's model waits "
+        "in the machine's memory. Training pauses for each evaluation, and comes out the same.",
+    )
     blocks_to_swap: Annotated[int, Rule.UPKEEP] = Field(
         default=0,
         ge=0,

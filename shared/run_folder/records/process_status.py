@@ -15,6 +15,7 @@ State = Literal[
     "preparing",
     "training",
     "paused",
+    "waiting",
     "evaluating",
     "idle",
     "draining",

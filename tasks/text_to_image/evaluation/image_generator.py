@@ -112,6 +112,8 @@ class ImageGenerator:
         if self._settings.blocks_to_swap and self._swap is None:
             self._swap = BlockSwap(self.model.denoiser, self._settings.blocks_to_swap, device)
         self._device = device
+        if self._offloaded:  # each part comes when it is called
+            return
         try:
             self.pipeline.to(device)
         except RuntimeError as error:
@@ -120,6 +122,16 @@ class ImageGenerator:
         else:
             return
         self._offload()
+
+    def rest_until_asked(self, device: torch.device) -> None:
+        """Draw on this device, but leave it to others for now."""
+        self._device = device
+
+    def rest(self) -> None:
+        """Leave the device to others, until `move_to`."""
+        if not self._offloaded:
+            self.pipeline.to("cpu")
+        free_memory()
 
     def swap(self, adapter: AdapterFile | None, strength: float = 1.0) -> None:
         """Load this adapter into the pipeline; None: the base model without an adapter.

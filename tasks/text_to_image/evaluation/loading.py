@@ -35,7 +35,10 @@ def build(run: RunDir, config: Config, device: torch.device) -> PictureEvaluatio
     model.sample_with(settings.scheduler)
     adapter = None if record.imported else config.lora
     image_generator = ImageGenerator(model, adapter, settings, config.data.resolution)
-    image_generator.move_to(device)
+    if settings.turns:
+        image_generator.rest_until_asked(device)
+    else:
+        image_generator.move_to(device)
     return PictureEvaluation(
         run,
         config,

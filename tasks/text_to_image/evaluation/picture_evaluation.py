@@ -54,6 +54,14 @@ class PictureEvaluation:
         """The device that draws."""
         return self.image_generator.device
 
+    def rest(self) -> None:
+        """The base model leaves the device; the encoders of metrics stay."""
+        self.image_generator.rest()
+
+    def wake(self) -> None:
+        """The base model comes back."""
+        self.image_generator.move_to(self.device)
+
     def swap(self, snapshot: Path | None) -> str:
         """Load this snapshot's LoRA into the pipeline; None: the base model without a LoRA."""
         if snapshot is None:

@@ -8,7 +8,7 @@ not estimated, and that is said.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import psutil
@@ -49,15 +49,25 @@ class Share:
     advice: tuple[str, ...]
     """The settings that would save most there, with how much; empty where everything fits."""
 
+    in_turns: bool = False
+    """Whether one program at a time is there: `evaluation.turns`."""
+
+    @property
+    def needed(self) -> float:
+        """Bytes at the worst moment."""
+        sizes = [footprint.bytes for footprint in self.footprints]
+        return max(sizes) if self.in_turns else sum(sizes)
+
     @property
     def excess(self) -> float:
         """Bytes more than are free; negative: bytes to spare."""
-        return sum(footprint.bytes for footprint in self.footprints) - self.place.free
+        return self.needed - self.place.free
 
     def sentence(self) -> str:
         """For the terminal."""
         needs = "; ".join(map(_describe, self.footprints))
-        text = f"memory on {self.place.name}, estimated: {needs}; {_gib(self.place.free)} free"
+        turns = ", in turns" if self.in_turns and len(self.footprints) > 1 else ""
+        text = f"memory on {self.place.name}, estimated: {needs}{turns}; {_gib(self.place.free)} free"
         if self.excess <= -ERROR * self.place.free:
             return text
         if self.excess <= 0:
@@ -138,9 +148,9 @@ def shares(model: ModelShapes, config: Config, places: Sequence[Place], *, with_
     placed = _placed(model, config, places, with_evaluator=with_evaluator)
     result: list[Share] = []
     for place, footprints in placed:
-        share = Share(place, tuple(footprints), ())
+        share = Share(place, tuple(footprints), (), config.evaluation.turns)
         if share.excess > 0:
-            share = Share(place, share.footprints, _advice(model, config, places, share, with_evaluator=with_evaluator))
+            share = replace(share, advice=_advice(model, config, places, share, with_evaluator=with_evaluator))
         result.append(share)
     return result
 
@@ -213,12 +223,12 @@ def _advice(
     model: ModelShapes, config: Config, places: Sequence[Place], share: Share, *, with_evaluator: bool
 ) -> tuple[str, ...]:
     """The changes that save most on a place, the best first."""
-    before = sum(footprint.bytes for footprint in share.footprints)
     saved: dict[str, float] = {}
     for changes in _candidates(model, config, on_gpu=share.place.gpu is not None):
-        placed = _placed(model, _changed(config, changes), places, with_evaluator=with_evaluator)
-        after = sum(footprint.bytes for place, parts in placed if place == share.place for footprint in parts)
-        saved[_settings(changes)] = before - after
+        changed = _changed(config, changes)
+        placed = _placed(model, changed, places, with_evaluator=with_evaluator)
+        there = tuple(footprint for place, parts in placed if place == share.place for footprint in parts)
+        saved[_settings(changes)] = share.needed - Share(share.place, there, (), changed.evaluation.turns).needed
     best = sorted(saved, key=lambda settings: saved[settings], reverse=True)
     return tuple(f"{settings} ({_gib(saved[settings])})" for settings in best[:NUM_ADVICE] if saved[settings] > 0)
 
@@ -243,6 +253,8 @@ def _candidates(model: ModelShapes, config: Config, *, on_gpu: bool) -> list[dic
             candidates.append({"model": {"quantization": "fp8"}, "train": {"gradient_checkpointing": True}})
             if not config.model.blocks_to_swap:
                 candidates += [{"model": {"quantization": "8bit"}}, {"model": {"quantization": "4bit"}}]
+        if evaluation.device != "cpu" and train.num_processes == 1 and config.model.quantization in ("none", "fp8"):
+            candidates.append({"evaluation": {"turns": True}})
         if evaluation.device != "cpu":
             candidates.append({"evaluation": {"device": "cpu"}})
     return candidates

@@ -51,6 +51,7 @@ def halfway(states: dict[str, FakeRun], tmp_path: Path) -> RunDir:
         ("preparing", 0, "Preparing · caching latents"),
         ("training", 0, "Training 125 of 200"),
         ("paused", 0, "Paused at step 125 of 200"),
+        ("waiting", 0, "Waiting at step 125 of 200 while the evaluator draws"),
         ("saving", 0, "Saving at step 125 of 200"),
         ("training", 40, "No sign of life for 40 s · last seen at step 125 of 200"),
     ],

@@ -54,6 +54,18 @@ def test_a_resumed_run_may_begin_to_swap(plain: tuple[Run, list[Checkpoint]], ru
     assert_equal(run.step().weights, plain[1][2].weights)
 
 
+def test_a_model_that_left_the_device_and_came_back_learns_the_same(
+    plain: tuple[Run, list[Checkpoint]], runs: Runs
+) -> None:
+    """`evaluation.turns`: while the evaluator draws."""
+    run = runs(blocks_to_swap=2)
+    for checkpoint in plain[1][:2]:
+        assert_equal(run.step().weights, checkpoint.weights)
+        run.learner.leave_device()
+        run.learner.return_to_device()
+        assert_equal(run.learner.weights(), checkpoint.weights)
+
+
 class Chain(nn.Module):
     """A denoiser of four layers, called as a transformer calls its blocks."""
 
