@@ -144,7 +144,7 @@ class ResultsTable:
 
         two_ways: columns whose numbers some snapshots have by another method.
         """
-        cells = summary.row() if summary else {}
+        cells, header = summary.row() if summary else {}, frozenset(ranking.metrics.header)
         blank: dict[str, list[str]] = {}
         for column, why in result.missing.items():
             blank.setdefault(why, []).append(column)
@@ -154,7 +154,7 @@ class ResultsTable:
         if self._validates and summary and not summary.validated and not is_average(summary.step):
             reasons.append("val_loss: the trainer has not validated at this step")
         return {
-            **{column: value for column, value in cells.items() if column in ranking.metrics.header},
+            **{column: value for column, value in cells.items() if column in header},
             "step": result.step,
             "epoch": result.training.get("epoch"),
             "total_loss": result.training.get("loss"),
