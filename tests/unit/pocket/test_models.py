@@ -66,7 +66,7 @@ def test_scheduler_settings_that_training_needs_survive(pipeline: StableDiffusio
 
 @torch.no_grad()
 def test_latents_are_normal_per_channel_and_decode_to_the_picture(pipeline: StableDiffusionPipeline):
-    pictures = [np.asarray(render(garment, seed)[0]) for seed, garment in enumerate(catalogue()[::7])]
+    pictures = [np.asarray(render(garment, seed)[0]) for seed, garment in enumerate(catalogue()[::21])]
     pictures_BCHW = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2) / 127.5 - 1
     latents = pipeline.vae.encode(pictures_BCHW).latent_dist.mean
     assert latents.mean(dim=(0, 2, 3)).abs().max() < 0.25

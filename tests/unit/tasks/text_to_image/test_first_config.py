@@ -167,18 +167,17 @@ def test_init_writes_a_config_that_trains_and_never_overwrites(
     shutil.copytree(pictures, tmp_path / "pictures")
     config = tmp_path / "mine.toml"
     arguments = ("init", tmp_path / "pictures", "--model", tiny_model, "--output", config)
-    written = run_module("run", *arguments)
-    assert written.returncode == 0, written.stderr
-    assert "each snapshot is evaluated on 4 held-out captions" in written.stdout
-    assert "memory on " in written.stdout
-    assert f"model: {tiny_model}, a sd1 model; it predicts noise" in written.stdout
-    lengths = re.search(r"captions have up to \d+ tokens, and up to 30 are encoded", written.stdout)
+    written = warm.run("run", *arguments).stdout()
+    assert "each snapshot is evaluated on 4 held-out captions" in written
+    assert "memory on " in written
+    assert f"model: {tiny_model}, a sd1 model; it predicts noise" in written
+    lengths = re.search(r"captions have up to \d+ tokens, and up to 30 are encoded", written)
     assert lengths
-    assert f"wrote {config}; read it, then: run.py train {config}" in written.stdout
+    assert f"wrote {config}; read it, then: run.py train {config}" in written
     text = config.read_text()
-    refused = run_module("run", *arguments)
-    assert (refused.returncode, config.read_text()) == (2, text)
-    assert "--force" in refused.stderr
+    refused = warm.start("run", *arguments)
+    assert (refused.wait(), config.read_text()) == (2, text)
+    assert "--force" in refused.stderr()
     overrides = (f"run.output_dir={tmp_path / 'runs'}", "data.resolution=32", "train.max_train_steps=2")
     trained = warm.run("run", "train", config, *overrides, "--no-evaluator", "--no-dashboard").stdout()
     assert "memory on this machine, estimated: trainer" in trained

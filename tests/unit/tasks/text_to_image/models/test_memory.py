@@ -49,7 +49,9 @@ def test_parameters_are_counted_from_files_as_torch_counts_them() -> None:
     assert memory.lora_parameters(model.components["unet"], targets, 3) == trained
 
 
-@pytest.mark.parametrize(("family", "checkpointing"), [("sd1", False), ("sd1", True), ("sd2", True)])
+@pytest.mark.parametrize(
+    ("family", "checkpointing"), [("sd1", False), pytest.param("sd1", True, marks=pytest.mark.slow), ("sd2", True)]
+)
 def test_activations_are_near_those_of_a_fake_run(family: str, checkpointing: bool) -> None:
     measured = training_bytes(UNETS[family], 2, 512, half=True, checkpointing=checkpointing)
     estimated = memory.activation_bytes(true_shapes(family), 2, 512, half=True, checkpointing=checkpointing)
