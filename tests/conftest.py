@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import shutil
@@ -31,6 +32,17 @@ RESOLUTION = 32
 DEADLINE_SECONDS = 120.0
 
 RunMaker = Callable[..., RunDir]
+
+
+def pytest_collectstart() -> None:
+    """What is imported while tests are collected stays: nothing of it is garbage."""
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Nor is it looked at later, by the collector of this process."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")
@@ -81,9 +93,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Twelve captioned garments."""
     from pocket.garments import write_catalogue  # noqa: PLC0415
 
-    folder = tmp_path_factory.mktemp("pictures")
-    write_catalogue(folder, 12, seed=5, size=48)
-    return folder
+    return made_once(tmp_path_factory, "pictures", lambda folder: write_catalogue(folder, 12, seed=5, size=48))
 
 
 def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:

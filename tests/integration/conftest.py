@@ -18,7 +18,7 @@ from shared.config.dumping import dump_config
 from shared.run_folder.run_dir import RunDir
 from shared.run_folder.tables import read_rows
 from tasks.text_to_image.lora.lora import LORA_FILE
-from tests.conftest import Program, Warm, create_run, tiny_config, until
+from tests.conftest import Program, Warm, create_run, made_once, tiny_config, until
 
 Starter = Callable[..., "Command"]
 WELL_LEARNT: dict[str, dict[str, object]] = {
@@ -121,10 +121,13 @@ def write_config(folder: Path, name: str, model: Path, pictures: Path, sections:
 @pytest.fixture(scope="session")
 def finished(warm: Warm, tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, pictures: Path) -> RunDir:
     """One run, trained and evaluated; tests read it and never change it."""
-    run = create_run(tiny_config(tmp_path_factory.mktemp("finished"), "dress", tiny_model, pictures, WELL_LEARNT))
-    warm.run("trainer", run.path)
-    warm.run("evaluator", run.path)
-    return run
+
+    def make(folder: Path) -> None:
+        run = create_run(tiny_config(folder, "dress", tiny_model, pictures, WELL_LEARNT))
+        warm.run("trainer", run.path)
+        warm.run("evaluator", run.path)
+
+    return RunDir(made_once(tmp_path_factory, "finished", make) / "dress")
 
 
 def steps_of(path: Path) -> list[int]:
@@ -201,27 +204,31 @@ def copy_of(run: RunDir, folder: Path) -> RunDir:
 
 @pytest.fixture(scope="session")
 def unevaluated_run(warm: Warm, tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, pictures: Path) -> RunDir:
-    """A run of 20 steps with a snapshot of each, none of them evaluated; enough held-out pairs for a final."""
+    """A run of 15 steps with a snapshot of each, none of them evaluated; enough held-out pairs for a final."""
     sections: dict[str, dict[str, object]] = {
         "data": {"num_validation": 7},
         "train": {
-            "max_train_steps": 20,
+            "max_train_steps": 15,
             "snapshot_steps": 1,
-            "checkpointing_steps": 20,
+            "checkpointing_steps": 15,
             "learning_rate": 2e-2,
             "lr_scheduler": "constant_with_warmup",
         },
         "lora": {"lora_alpha": 4},
         "evaluation": {"confirm_prompts": 4, "confirm_seeds": 1, "order": "oldest", "rescan_seconds": 0.5},
     }
-    run = create_run(tiny_config(tmp_path_factory.mktemp("unevaluated"), "run", tiny_model, pictures, sections))
-    warm.run("trainer", run.path)
-    return run
+
+    def make(folder: Path) -> None:
+        warm.run("trainer", create_run(tiny_config(folder, "run", tiny_model, pictures, sections)).path)
+
+    return RunDir(made_once(tmp_path_factory, "unevaluated", make) / "run")
 
 
 @pytest.fixture(scope="session")
 def evaluated_run(unevaluated_run: RunDir, warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> RunDir:
-    """The same, evaluated to the end by one evaluator."""
-    run = copy_of(unevaluated_run, tmp_path_factory.mktemp("evaluated"))
-    warm.run("evaluator", run.path)
-    return run
+    """The same, evaluated to the end by one evaluator; tests read both and never change them."""
+
+    def make(folder: Path) -> None:
+        warm.run("evaluator", copy_of(unevaluated_run, folder).path)
+
+    return RunDir(made_once(tmp_path_factory, "evaluated", make) / "copy")

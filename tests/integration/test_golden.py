@@ -126,7 +126,8 @@ def test_a_killed_run_goes_on_from_where_the_data_set_lies_by_now_and_ends_like_
     assert steps_of(run.train_csv)[-1] == 25
     assert steps_in(run.checkpoints) == {20}
     monkeypatch.chdir(folder)
-    said = command("train", "dress.toml", "run.name=interrupted", "--create-only")
+    fewer = ("evaluation.strengths=[0.6]", "--allow-change", "evaluation.strengths")
+    said = command("train", "dress.toml", "run.name=interrupted", *fewer, "--create-only")
     assert "data.path was /golden/garments, is " in said
     program = warm.run("trainer", run.path)
     assert "resuming after step 20" in program.stderr()

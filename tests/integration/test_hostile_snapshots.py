@@ -36,8 +36,8 @@ def add_text_encoder(tensors: Tensors, _: Texts) -> None:
     tensors |= {f"{name}.lora_A.weight": torch.ones(2, 32), f"{name}.lora_B.weight": torch.ones(32, 2)}
 
 
-def add_a_hundred_thousand_keys(tensors: Tensors, _: Texts) -> None:
-    tensors |= {f"unet.extra.{number}.lora_A.weight": torch.zeros(1) for number in range(100_000)}
+def add_ten_thousand_keys(tensors: Tensors, _: Texts) -> None:
+    tensors |= {f"unet.extra.{number}.lora_A.weight": torch.zeros(1) for number in range(10_000)}
 
 
 def resealed(edit: Callable[[Path], object]) -> Callable[[Path], None]:
@@ -67,23 +67,24 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "text encoder keys": (resealed(editing(add_text_encoder)), "2 unknown, such as text_encoder"),
     "wrong alpha": (resealed(editing(settings_changed(**{"unet.lora_alpha": 9}))), "alpha 9"),
     "a file of another run": (another_runs_weights, "manifest"),
-    "a header of 100 000 keys": (resealed(editing(add_a_hundred_thousand_keys)), "100000 unknown"),
+    "a header of 10 000 keys": (resealed(editing(add_ten_thousand_keys)), "10000 unknown"),
     "trailing bytes": (resealed(add_bytes), "cannot be read"),
 }
+GOOD = (3, 6, 9, 12, 15)
 
 
 @pytest.fixture(scope="module")
 def attacked(
     unevaluated_run: RunDir, warm: Warm, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[RunDir, dict[str, int]]:
-    """A run with a hostile snapshot before every good one, evaluated in order; fault → the step it was done to."""
+    """A run with two hostile snapshots before every good one, evaluated in order; fault → the step it was done to."""
     run = copy_of(unevaluated_run, tmp_path_factory.mktemp("attacked"))
-    steps = dict(zip(FAULTS, range(1, 21, 2), strict=True))
+    steps = dict(zip(FAULTS, (step for step in range(1, 16) if step not in GOOD), strict=True))
     for fault, step in steps.items():
         FAULTS[fault][0](run.snapshot(step))
-    foreign = read_manifest(run.snapshot(20))
+    foreign = read_manifest(run.snapshot(15))
     assert foreign
-    shutil.copytree(run.snapshot(20), run.snapshot(99))
+    shutil.copytree(run.snapshot(15), run.snapshot(99))
     foreign.model_copy(update={"run_id": "another", "step": 99}).write(run.snapshot(99) / MANIFEST)
     warm.run("evaluator", run.path)
     return run, steps
@@ -102,11 +103,11 @@ def test_a_hostile_snapshot_is_a_failed_result_with_its_reason(
     assert (row["status"], row["visual_loss"], row["composite"]) == ("failed", "", "")
 
 
-@pytest.mark.parametrize("fault", FAULTS)
-def test_the_snapshot_after_a_hostile_one_has_the_numbers_and_pictures_it_has_without_it(
-    attacked: tuple[RunDir, dict[str, int]], evaluated_run: RunDir, fault: str
+@pytest.mark.parametrize("step", GOOD)
+def test_the_snapshot_after_hostile_ones_has_the_numbers_and_pictures_it_has_without_them(
+    attacked: tuple[RunDir, dict[str, int]], evaluated_run: RunDir, step: int
 ) -> None:
-    run, step = attacked[0], attacked[1][fault] + 1
+    run, _ = attacked
     columns = {"status", "visual_loss", "fashion_clip_loss", "color_loss", "clip_t", "composite", "drift", "copy_max"}
     found, expected = (
         {key: next(row for row in read_rows(one.metrics_csv) if row["step"] == str(step))[key] for key in columns}

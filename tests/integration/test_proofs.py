@@ -221,12 +221,12 @@ def test_the_original_visual_formula_prefers_flat_grey():
 
 @pytest.fixture(scope="module")
 def shuffled_rows(scorer: Scorer) -> list[list[Row]]:
-    """The rows of every garment with another photograph of itself, then of the garment one, two … places further."""
+    """The rows of every second garment with another photograph of itself, then of garments some places further."""
     rng = np.random.default_rng(SEED)
-    references = [picture for _, picture, _ in held_out_garments()]
+    references = [picture for _, picture, _ in held_out_garments()[::2]]
     samples = [augmented(picture, rng) for picture in references]
     prompts = [""] * len(samples)
-    shuffled = [samples[by:] + samples[:by] for by in range(len(samples))]
+    shuffled = [samples[by:] + samples[:by] for by in (0, 1, 4, 9, 16)]
     return [scorer.score(MetricInput(references, order, prompts)).rows for order in shuffled]
 
 
@@ -281,10 +281,10 @@ def test_the_interval_covers_the_truth_as_often_as_it_says():
 
 @cache
 def equal_pictures() -> list[list[dict[str, float | None]]]:
-    """For each of 12 prompts, the numbers of 10 pictures that are equally good: augmentations of one garment."""
+    """For each of 9 prompts, the numbers of 10 pictures that are equally good: augmentations of one garment."""
     scorer, rng = load_scorer("pocket", metrics=pairwise_metrics()), np.random.default_rng(SEED)
     pool = []
-    for garment, picture, _ in held_out_garments()[:12]:
+    for garment, picture, _ in held_out_garments()[:9]:
         samples = [augmented(picture, rng) for _ in range(10)]
         pool.append(scorer.score(MetricInput([picture] * 10, samples, [garment.caption()] * 10)).rows)
     return pool
