@@ -9,7 +9,9 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +35,8 @@ from tests.integration.conftest import Starter, die_at_rename, hold_at, steps_of
 STEPS = 4
 GLOBAL_BATCH = 6
 SIZES = [(72, 72)] * 8 + [(58, 72)] * 5 + [(36, 72)] * 5
+NUMBERS = (2, pytest.param(3, marks=pytest.mark.slow))
+Equal = Callable[[int], RunDir]
 LOSSES = ("held_out_loss", "train_probe_loss", "gap", *(f"held_out_t{stratum}" for stratum in range(NUM_STRATA)))
 
 
@@ -124,18 +128,18 @@ def mixed_pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def equals(
-    warm: Warm, tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, mixed_pictures: Path
-) -> dict[int, RunDir]:
-    """The same run on 1, 2 and 3 processes, each with a cache of its own; `encoded/` counts what each rank encoded."""
-    runs: dict[int, RunDir] = {}
-    for processes in (1, 2, 3):
+def equal(warm: Warm, tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, mixed_pictures: Path) -> Equal:
+    """The same run on so many processes, each with a cache of its own; `encoded/` counts what each rank encoded."""
+
+    def trained(processes: int) -> RunDir:
         folder = tmp_path_factory.mktemp(f"ranks-{processes}")
-        runs[processes] = create_run(tiny_config(folder, "run", tiny_model, mixed_pictures, settings(processes)))
+        run = create_run(tiny_config(folder, "run", tiny_model, mixed_pictures, settings(processes)))
         (folder / "encoded").mkdir()
         count = count_encodings(folder / "encoded")
-        train(warm, runs[processes], processes, dict.fromkeys(range(processes), count))
-    return runs
+        train(warm, run, processes, dict.fromkeys(range(processes), count))
+        return run
+
+    return cache(trained)
 
 
 def adapter(run: RunDir, step: int = STEPS) -> dict[str, torch.Tensor]:
@@ -159,9 +163,9 @@ def apart(one: RunDir, other: RunDir, table: str, columns: tuple[str, ...]) -> f
     return max(abs(float(row[column]) - float(same[column])) for row, same in pairs for column in columns)
 
 
-@pytest.mark.parametrize("processes", [2, 3])
-def test_processes_learn_together_what_one_learns_alone(equals: dict[int, RunDir], processes: int) -> None:
-    one, several = equals[1], equals[processes]
+@pytest.mark.parametrize("processes", NUMBERS)
+def test_processes_learn_together_what_one_learns_alone(equal: Equal, processes: int) -> None:
+    one, several = equal(1), equal(processes)
     assert steps_of(several.train_csv) == list(range(1, STEPS + 1))
     assert apart(one, several, "train.csv", ("loss", "grad_norm")) < 1e-4
     assert apart(one, several, "train.csv", ("epoch", "learning_rate")) == 0
@@ -170,9 +174,9 @@ def test_processes_learn_together_what_one_learns_alone(equals: dict[int, RunDir
     assert check(several) == []
 
 
-@pytest.mark.parametrize("processes", [2, 3])
-def test_the_held_out_loss_does_not_depend_on_how_many_measure_it(equals: dict[int, RunDir], processes: int) -> None:
-    one, several = equals[1], equals[processes]
+@pytest.mark.parametrize("processes", NUMBERS)
+def test_the_held_out_loss_does_not_depend_on_how_many_measure_it(equal: Equal, processes: int) -> None:
+    one, several = equal(1), equal(processes)
     assert steps_of(several.validation_csv) == [0, 2, 4]
     assert {row["num_pictures"] for row in read_rows(several.validation_csv)} == {"3"}
     assert apart(one, several, "validation.csv", LOSSES) < 1e-6
@@ -207,16 +211,16 @@ def test_text_encoders_learn_together_what_they_learn_alone(
         assert relative_distance(of_part(weights, part), of_part(adapter(one, 2), part)) > 5e-3, "it goes on learning"
 
 
-def test_speed_counts_the_pictures_of_all_processes(equals: dict[int, RunDir]) -> None:
-    for run in equals.values():
+def test_speed_counts_the_pictures_of_all_processes(equal: Equal) -> None:
+    for run in (equal(1), equal(2)):
         for row in read_rows(run.train_csv):
             pictures = float(row["samples_per_second"]) * float(row["step_seconds"])
             assert pictures == pytest.approx(GLOBAL_BATCH, rel=0.05)
 
 
-@pytest.mark.parametrize("processes", [2, 3])
-def test_each_process_encodes_its_share_and_nothing_twice(equals: dict[int, RunDir], processes: int) -> None:
-    folder = equals[processes].path.parent
+@pytest.mark.parametrize("processes", NUMBERS)
+def test_each_process_encodes_its_share_and_nothing_twice(equal: Equal, processes: int) -> None:
+    folder = equal(processes).path.parent
     counts = [sum(map(int, (folder / "encoded" / str(rank)).read_text().split())) for rank in range(processes)]
     entries = len(list((folder / ".cache" / "latents").glob("*/*.safetensors")))
     assert sum(counts) == entries > 0
@@ -289,7 +293,7 @@ def assert_left_together(run: RunDir, step: int, *reasons: str) -> None:
     ],
 )
 def test_a_killed_process_ends_the_job_and_the_run_resumes(
-    equals: dict[int, RunDir],
+    equal: Equal,
     warm: Warm,
     tmp_path: Path,
     tiny_model: Path,
@@ -307,7 +311,7 @@ def test_a_killed_process_ends_the_job_and_the_run_resumes(
         verify(folder)
 
     train(warm, run, 2)
-    uninterrupted = equals[2]
+    uninterrupted = equal(2)
     assert check(run) == []
     assert steps_of(run.train_csv) == list(range(1, STEPS + 1))
     assert steps_of(run.validation_csv) == [0, 2, 4]

@@ -81,11 +81,11 @@ def garment_report(request: pytest.FixtureRequest, warm: Warm, tmp_path_factory:
     return score(warm, tmp_path_factory.mktemp("garments"), pairs)
 
 
-@pytest.fixture(scope="module", params=[3, pytest.param(None, marks=pytest.mark.slow)])
-def photograph_report(request: pytest.FixtureRequest, warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> Report:
+@pytest.fixture(scope="module")
+def photograph_report(warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> Report:
     pictures = [picture for name, picture in photographs(256).items() if name not in TUNED_ON]
     assert len(pictures) >= 8
-    return score(warm, tmp_path_factory.mktemp("photographs"), rearranged(pictures[: request.param]))
+    return score(warm, tmp_path_factory.mktemp("photographs"), rearranged(pictures))
 
 
 def column(report: Report, name: str, number: int) -> dict[str, float]:
@@ -128,6 +128,7 @@ def test_a_shift_and_a_mirror_are_nearer_than_grey_blur_and_another_garment(garm
     assert_ordered(garment_report)
 
 
+@pytest.mark.slow
 def test_a_shift_and_a_mirror_are_nearer_than_grey_blur_and_another_photograph(photograph_report: Report) -> None:
     assert_ordered(photograph_report)
 
@@ -138,6 +139,7 @@ def assert_ordered(report: Report) -> None:
         assert max(costs[what] for what in NEAR) < min(costs[what] for what in (*FAR, *HARD)), (number, costs)
 
 
+@pytest.mark.slow
 def test_the_original_prefers_grey_or_blur_on_most_photographs(photograph_report: Report) -> None:
     wrong = 0
     for number in numbers_of(photograph_report):
@@ -146,12 +148,10 @@ def test_the_original_prefers_grey_or_blur_on_most_photographs(photograph_report
     assert wrong > len(numbers_of(photograph_report)) / 2
 
 
-@pytest.mark.parametrize("num_garments", [12, pytest.param(None, marks=pytest.mark.slow)])
-def test_matched_pairs_are_told_from_shuffled_ones_after_crop_flip_and_exposure(
-    warm: Warm, tmp_path: Path, num_garments: int | None
-) -> None:
+@pytest.mark.slow
+def test_matched_pairs_are_told_from_shuffled_ones_after_crop_flip_and_exposure(warm: Warm, tmp_path: Path) -> None:
     rng = np.random.default_rng(SEED)
-    garments = split_catalogue()[1][:num_garments]
+    garments = split_catalogue()[1]
     pictures = [render(garment, SEED + number)[0] for number, garment in enumerate(garments)]
     report = score(
         warm, tmp_path, {str(number): (picture, augmented(picture, rng)) for number, picture in enumerate(pictures)}

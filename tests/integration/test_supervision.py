@@ -24,7 +24,7 @@ from tests.integration.conftest import WELL_LEARNT, Command, Starter, alive, kil
 LONG: dict[str, dict[str, object]] = {
     "train": {"max_train_steps": 90, "snapshot_steps": 45, "checkpointing_steps": 45},
 }
-SLOWLY_EVALUATED: dict[str, dict[str, object]] = {**LONG, "evaluation": {"num_inference_steps": 50}}
+SLOWLY_EVALUATED: dict[str, dict[str, object]] = {**LONG, "evaluation": {"num_inference_steps": 20}}
 
 
 @pytest.fixture(scope="module")
