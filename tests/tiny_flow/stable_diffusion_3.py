@@ -82,8 +82,18 @@ def true_parts(family: str = "sd3.5-medium") -> dict[str, torch.nn.Module]:
     if family == "sd3.5-medium":
         config["dual_attention_layers"] = tuple(range(13))
     width = 64 * config["num_attention_heads"]
-    clip_l = {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12}
-    clip_g = {"hidden_size": 1280, "intermediate_size": 5120, "num_hidden_layers": 32, "num_attention_heads": 20}
+    clip_l: dict[str, Any] = {
+        "hidden_size": 768,
+        "intermediate_size": 3072,
+        "num_hidden_layers": 12,
+        "num_attention_heads": 12,
+    }
+    clip_g: dict[str, Any] = {
+        "hidden_size": 1280,
+        "intermediate_size": 5120,
+        "num_hidden_layers": 32,
+        "num_attention_heads": 20,
+    }
     return {
         "transformer": SD3Transformer2DModel(**config, caption_projection_dim=width),
         "vae": AutoencoderKL(**VAE, latent_channels=16),

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from shared.errors import ModelError
 from tasks.text_to_image.families.family import Family
 from tasks.text_to_image.models.pipeline_folder import read_json
-from tasks.text_to_image.models.weights_header import Tensors
+from tasks.text_to_image.models.weights_header import Tensors, read_header
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 SCHEDULER = "FlowMatchEulerDiscreteScheduler"
 FILE_PREFIX = "model.diffusion_model."
 """Before the names in single files of a transformer; some files leave it out."""
+OTHER_PARTS = {"first_stage_model.": "VAE", "vae.": "VAE", "text_encoders.": "text encoders"}
+"""Before the names of what single files may hold beside the transformer; it is not read."""
 SCALES = re.compile(r".*(scale_weight|weight_scale|scaled_fp8|comfy_quant)")
 """Tensors beside weights in 8 bits, which diffusers does not apply."""
 
@@ -130,7 +132,16 @@ class FlowFamily(Family):
         vae = pipeline.vae.config
         if "shift_factor" in vae and vae["shift_factor"] is None:  # pipelines add it to latents, whatever it is
             pipeline.vae.register_to_config(shift_factor=0.0)
-        return FlowMatching(pipeline.scheduler.config, Usual(*self.usual), self.patch), ()
+        notices = self._unread_parts(file, settings) if file else ()
+        return FlowMatching(pipeline.scheduler.config, Usual(*self.usual), self.patch), notices
+
+    def _unread_parts(self, file: Path, settings: ModelConfig) -> tuple[str, ...]:
+        names = read_header(file)
+        held = dict.fromkeys(
+            part for prefix, part in OTHER_PARTS.items() if any(name.startswith(prefix) for name in names)
+        )
+        source = settings.single_file_config or self.completed_by
+        return (f"{file.name} holds {' and '.join(held)} too; those of {source} are used instead",) if held else ()
 
     def header(self, predicted: str) -> dict[str, str]:
         return {

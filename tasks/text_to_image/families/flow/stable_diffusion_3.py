@@ -14,7 +14,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from tasks.text_to_image.families.flow.flow_family import FILE_PREFIX, FlowFamily, require_plain_weights
+from tasks.text_to_image.families.flow.flow_family import (
+    FILE_PREFIX,
+    OTHER_PARTS,
+    FlowFamily,
+    require_plain_weights,
+)
 from tasks.text_to_image.models.presets import Size
 from tasks.text_to_image.models.weights_header import Tensors, TensorShape
 
@@ -32,8 +37,6 @@ FEED_FORWARD = ("ff.net.0.proj", "ff.net.2", "ff_context.net.0.proj", "ff_contex
 MODULATION = ("norm1.linear", "norm1_context.linear")
 CLIP_TOKENS, T5_TOKENS = 77, 256
 """Of a caption: what the CLIPs read, with start and end, and the T5, with an end; the pipeline's default."""
-OTHER_PARTS = ("first_stage_model.", "text_encoders.")
-"""Before the names of what a single file may hold beside the transformer."""
 FIRST_MODULATION = "joint_blocks.0.context_block.adaLN_modulation.1.weight"
 SECOND_ATTENTION, NORM = "joint_blocks.0.x_block.attn2.qkv.weight", "joint_blocks.0.x_block.attn.ln_q.weight"
 FILE_NAMES = (
@@ -121,7 +124,7 @@ class StableDiffusion3(FlowFamily):
         """The transformer's, under diffusers' names; queries, keys and values are one matrix in the authors' files."""
         found: Tensors = {}
         for name, tensor in tensors.items():
-            if not name.startswith(OTHER_PARTS):
+            if not name.startswith(tuple(OTHER_PARTS)):
                 found |= _split(_diffusers_name(name.removeprefix(FILE_PREFIX)), tensor)
         return {self.denoiser: found}
 

@@ -200,6 +200,23 @@ def test_a_file_of_the_transformer_is_completed_from_a_folder(folder: Path, file
     assert alone.weights("transformer") == expected.weights("transformer")
 
 
+def test_what_a_file_holds_beside_the_transformer_is_not_read_and_the_user_is_told(
+    folder: Path, file: Path, tmp_path: Path
+) -> None:
+    others = {
+        "first_stage_model.decoder.conv_in.weight": torch.ones(1),
+        "text_encoders.clip_l.transformer.text_model.final_layer_norm.weight": torch.ones(1),
+    }
+    save_file(load_file(file) | others, tmp_path / "all.safetensors")
+    settings = ModelConfig(path=str(tmp_path / "all.safetensors"), single_file_config=str(folder))
+    whole = f"all.safetensors holds VAE and text encoders too; those of {folder} are used instead"
+    assert loading.load_model(settings, "fp32").notices == (whole,)
+    alone = ModelConfig(path=str(file), single_file_config=str(folder))
+    assert loading.load_model(alone, "fp32").notices == ()
+    shapes, expected = memory.read_shapes(settings.path), memory.read_shapes(str(file))
+    assert shapes == expected
+
+
 def test_a_file_in_scaled_8_bits_is_refused_by_name(file: Path, tmp_path: Path) -> None:
     scale = {"model.diffusion_model.joint_blocks.0.x_block.attn.qkv.scale_weight": torch.ones(1)}
     save_file(load_file(file) | scale, tmp_path / "fp8.safetensors")
