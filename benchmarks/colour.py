@@ -23,7 +23,7 @@ from shared.data.pictures import open_picture
 from tasks.text_to_image.descriptors import garment_mask as rules
 from tasks.text_to_image.descriptors.garment_mask import garment_mask
 from tasks.text_to_image.descriptors.palette import Palette, palette, palette_distance
-from tests.integration.test_proofs import CHROMATIC, photographs
+from tests.integration.proofs.test_proofs import CHROMATIC, photographs
 
 Mask = NDArray[np.bool_]
 Shown = tuple[Image.Image, Mask]

@@ -38,7 +38,7 @@ from tasks.text_to_image.metrics import copying
 from tasks.text_to_image.metrics.copying import METRIC, copies
 from tasks.text_to_image.scoring.features import Features
 from tasks.text_to_image.scoring.metric_input import MetricInput
-from tests.integration.test_proofs import photographs
+from tests.integration.proofs.test_proofs import photographs
 from tests.unit.tasks.text_to_image.metrics.blind import features_of
 
 SEED = 77_000

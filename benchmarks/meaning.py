@@ -38,7 +38,7 @@ from tasks.text_to_image.families import loading
 from tasks.text_to_image.metrics import descriptions, pairwise_metrics
 from tasks.text_to_image.scoring.features import visual_embedding
 from tasks.text_to_image.scoring.metric_input import MetricInput, Row
-from tests.integration.test_proofs import (
+from tests.integration.proofs.test_proofs import (
     CHROMATIC,
     augmented,
     before_a_darker_wall,

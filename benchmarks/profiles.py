@@ -24,7 +24,7 @@ from shared.data.pictures import open_picture
 from tasks.text_to_image.evaluation.scorer import load_scorer
 from tasks.text_to_image.metrics import all_metrics
 from tasks.text_to_image.scoring.metric_input import MetricInput
-from tests.integration.test_proofs import augmented, photographs
+from tests.integration.proofs.test_proofs import augmented, photographs
 from tests.unit.tasks.text_to_image.metrics.trained import Trained
 
 SEED = 40_311

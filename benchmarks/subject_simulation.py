@@ -27,7 +27,7 @@ from tasks.text_to_image.evaluation.scorer import load_scorer
 from tasks.text_to_image.metrics.losses.subject import METRIC
 from tasks.text_to_image.scoring.features import Features, visual_embedding
 from tasks.text_to_image.scoring.metric_input import MetricInput
-from tests.integration.test_proofs import photographs
+from tests.integration.proofs.test_proofs import photographs
 
 SEED = 515_000
 NUM_RUNS, NUM_SAMPLES = 20, 6

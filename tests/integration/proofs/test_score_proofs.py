@@ -18,7 +18,7 @@ from PIL import Image
 from pocket.garments import Garment, render, split_catalogue
 from pocket.patterns import PATTERNS
 from tests.conftest import Warm
-from tests.integration.test_proofs import (
+from tests.integration.proofs.test_proofs import (
     CHROMATIC,
     augmented,
     before_a_darker_wall,

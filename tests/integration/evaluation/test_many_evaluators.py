@@ -21,8 +21,8 @@ from shared.run_folder.run_dir import RunDir, steps_in
 from shared.run_folder.tables import read_rows
 from tests.conftest import Program, Warm, check, until
 from tests.integration.conftest import copy_of
-from tests.integration.test_confirmation import finals
-from tests.integration.test_evaluation import rows
+from tests.integration.evaluation.test_confirmation import finals
+from tests.integration.evaluation.test_evaluation import rows
 
 NUM_EVALUATORS = 3
 DONE, NOTHING_TO_DO, TRY_AGAIN, PERMANENT = 0, 3, 4, 5
