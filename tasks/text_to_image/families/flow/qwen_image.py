@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tasks.text_to_image.families.flow.caption_lengths import collate, mask, padded
 from tasks.text_to_image.families.flow.film_vae import FilmVaeFamily
 from tasks.text_to_image.families.flow.flow_family import FILE_PREFIX, require_plain_weights
 from tasks.text_to_image.models.presets import Size
@@ -132,11 +133,10 @@ class QwenImage(FilmVaeFamily):
         ).hidden_states[-1]
         used_BL = tokens.attention_mask.bool()
         pairs = zip(states_BLD, used_BL, strict=True)
-        return _padded([states_LD[used_L][cut : cut + MAX_TOKENS] for states_LD, used_L in pairs])
+        return padded([states_LD[used_L][cut : cut + MAX_TOKENS] for states_LD, used_L in pairs])
 
     def collate(self, texts: Sequence[Conditioning]) -> Conditioning:
-        """Each without its padding: a picture of one caption is drawn as alone."""
-        return _padded([text["hidden_states"][: int(text["lengths"])] for text in texts])
+        return collate(texts)
 
     def predict(
         self, model: Model, noisy_latents_BCHW: Tensor, timesteps_B: Tensor, conditioning: Conditioning
@@ -144,7 +144,7 @@ class QwenImage(FilmVaeFamily):
         from tasks.text_to_image.families.flow.packing import PATCH, pack, unpack
 
         height, width = noisy_latents_BCHW.shape[-2:]
-        mask_BL = _mask(conditioning)
+        mask_BL = mask(conditioning)
         predicted = model.denoiser(
             hidden_states=pack(noisy_latents_BCHW),
             timestep=timesteps_B,
@@ -160,26 +160,9 @@ class QwenImage(FilmVaeFamily):
         for prefix, texts in (("", prompts), ("negative_", negative_prompts)):
             encoded = {name: value.to(model.device) for name, value in model.encode_captions(texts).items()}
             arguments[f"{prefix}prompt_embeds"] = encoded["hidden_states"]
-            arguments[f"{prefix}prompt_embeds_mask"] = _mask(encoded)
+            arguments[f"{prefix}prompt_embeds_mask"] = mask(encoded)
         return arguments
 
     def guidance_arguments(self, scale: float) -> dict[str, Any]:
         """`guidance_scale` of its pipeline is for models that take it as an input."""
         return {"true_cfg_scale": scale}
-
-
-def _padded(states: Sequence[Tensor]) -> Conditioning:
-    import torch
-
-    return {
-        "hidden_states": torch.nn.utils.rnn.pad_sequence([*states], batch_first=True),
-        "lengths": torch.tensor([len(state) for state in states], device=states[0].device),
-    }
-
-
-def _mask(conditioning: Conditioning) -> Tensor:
-    """Where text is, (B, L)."""
-    import torch
-
-    longest = conditioning["hidden_states"].shape[1]
-    return torch.arange(longest, device=conditioning["lengths"].device) < conditioning["lengths"].unsqueeze(1)
