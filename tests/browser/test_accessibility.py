@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.base import AXE_SCRIPT
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, ViewportSize
 from starlette.datastructures import Headers
 
 from dashboard import report
@@ -18,15 +18,18 @@ from dashboard.server.auth import no_token, refusal
 from examples.fake_run.run import create
 from examples.fake_run.states import in_the_middle, write_failure
 from shared.run_folder.run_dir import open_run
-from tests.browser.conftest import PATIENCE_SECONDS, STATUS, address_of
+from tests.browser.conftest import PATIENCE_SECONDS, STATUS, ColorScheme, address_of
 
 pytestmark = pytest.mark.browser
 
+Look = tuple[ViewportSize, ColorScheme]
+
 PAGES = ("", "pictures", "vote", "snapshots", "compare", "logs", "config", "system", "runs")
-WIDE, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
+WIDE, PHONE = ViewportSize(width=1440, height=900), ViewportSize(width=390, height=844)
 CHANGING = ("", "snapshots", "logs", "system")
 """Pages that look otherwise while a run is at work, or after it failed."""
-LOOKS = ((WIDE, "light"), (PHONE, "dark"))
+LIGHT: Look = (WIDE, "light")
+DARK: Look = (PHONE, "dark")
 GRAVE = ("serious", "critical")
 READY = "[data-testid=stApp][data-test-script-state=notRunning]:not(:has([data-stale=true]))"
 THEME_IS = """(scheme) => {
@@ -66,10 +69,10 @@ def reasons(node: dict[str, Any]) -> str:
     return " ".join(check["message"] for check in (*node["any"], *node["all"], *node["none"]))
 
 
-def in_both_looks(page: Page) -> set[str]:
-    """Wide and light, then narrow and dark."""
+def findings_in(page: Page, *looks: Look) -> set[str]:
+    """Of the page as it is in each of them."""
     found: set[str] = set()
-    for size, scheme in LOOKS:
+    for size, scheme in looks:
         page.set_viewport_size(size)
         page.emulate_media(color_scheme=scheme)
         page.wait_for_function(THEME_IS, arg=scheme)
@@ -77,16 +80,19 @@ def in_both_looks(page: Page) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize(("run", "pages"), [("done", PAGES), ("half-way", CHANGING), ("out-of-memory", CHANGING)])
+@pytest.mark.parametrize(
+    ("run", "pages", "looks"),
+    [("done", PAGES, (LIGHT, DARK)), ("half-way", CHANGING, (DARK,)), ("out-of-memory", CHANGING, (LIGHT,))],
+)
 def test_no_page_has_a_serious_finding(
-    page: Page, server: subprocess.Popen[bytes], run: str, pages: tuple[str, ...]
+    page: Page, server: subprocess.Popen[bytes], run: str, pages: tuple[str, ...], looks: tuple[Look, ...]
 ) -> None:
     found: dict[str, set[str]] = {}
     for name in pages:
         page.goto(f"{address_of(server)}/{name}?run={run}")
         page.wait_for_selector(STATUS)
         page.wait_for_selector(READY)
-        found[name] = in_both_looks(page)
+        found[name] = findings_in(page, *looks)
     assert found == {name: set() for name in pages}
 
 
@@ -96,4 +102,4 @@ def test_the_report_and_the_page_without_a_token_have_no_serious_finding(page: P
     texts["no token"] = bytes(refusal(Headers({"accept": "text/html"}), 401, *no_token()).body).decode()
     for text in texts.values():
         page.set_content(text)
-        assert in_both_looks(page) == set()
+        assert findings_in(page, LIGHT, DARK) == set()

@@ -224,7 +224,7 @@ def test_a_hidden_tab_asks_nothing(open_page: OpenPage) -> None:
     page = open_page("at-work", is_fresh=True)
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url) if "/screen/" in request.url else None)
-    wait_for_answers(page, 2)
+    wait_for_answers(page, 1)
     page.evaluate(HIDE, True)
     asked.clear()
     page.clock.install()

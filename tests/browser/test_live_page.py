@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect
 
 from shared.run_folder import requests
+from shared.run_folder.times import parse_time
 from tests.browser.conftest import STATUS, OpenPage, last_drawn_step, live_run, wait_for_ticks, wait_until
 
 pytestmark = pytest.mark.browser
@@ -55,7 +57,7 @@ def test_zoom_and_legend_survive_live_data_without_a_blank_frame(open_page: Open
         training.locator(".legendtoggle").first.click()
         page.wait_for_function("document.querySelector('.darkroom-figure')._fullData[0].visible === 'legendonly'")
         before, other = training.evaluate(VIEW), quality.evaluate(VIEW)
-        wait_for_ticks(page, 4, figure=1)
+        wait_for_ticks(page, 2, figure=1)
         assert training.evaluate(VIEW) == before
         assert before["marked"] == "same"
         assert before["visible"][0] == "legendonly"
@@ -88,6 +90,10 @@ def test_a_trainer_that_is_silent_dies_and_is_resumed_is_told_at_every_turn(open
         page = open_page("mortal")
         page.locator("header .stop").click()
         page.locator(".confirm-stop").click()
+        wait_until(lambda: bool(requests.requests(run)))
+        (request,) = requests.requests(run)
+        earlier = parse_time(request.created) - timedelta(minutes=1)
+        request.model_copy(update={"created": earlier.isoformat()}).write(run.control / f"{request.id}.json")
         expect(page.get_by_text("The trainer has not answered")).to_be_visible()
         assert len(requests.requests(run)) == 1
         wait_for_ticks(page, 1)

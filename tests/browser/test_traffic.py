@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,7 +10,7 @@ from pathlib import Path
 from statistics import median
 
 import pytest
-from playwright.sync_api import Browser, Page, Response, WebSocket, expect
+from playwright.sync_api import Page, Response, WebSocket, expect
 
 from examples.fake_run.history import write_history
 from examples.fake_run.run import FakeRun, create
@@ -23,9 +21,7 @@ from shared.run_folder.tables import TRAIN_COLUMNS, Appender, Value, write_rows
 from tests.browser.conftest import (
     TALL,
     OpenPage,
-    address_of,
     last_drawn_step,
-    serve,
     wait_for_answers,
     wait_for_ticks,
     wait_until,
@@ -49,21 +45,15 @@ COUNT_DRAWINGS = """() => {
 }"""
 
 
-def test_zooming_brings_every_point_of_the_window(browser: Browser, tmp_path: Path) -> None:
-    folder = tmp_path / "runs"
-    command = ["-m", "examples.fake_run", str(folder / "long"), "--steps", "100000", "--snapshot-steps", "50000"]
-    subprocess.run([sys.executable, *command], check=True)
-    with serve(folder) as process:
-        page = browser.new_page(viewport=TALL)
-        page.goto(address_of(process))
-        figure = page.locator(".darkroom-figure.js-plotly-plot").first
-        figure.wait_for(timeout=60_000)
-        before = figure.evaluate("(node) => node._fullData[0].x.length")
-        figure.evaluate("(node) => Plotly.relayout(node, {'xaxis.range': [10000, 10200]})")
-        inside = "(node) => node._fullData[0].x.filter((step) => step >= 10000 && step <= 10200).length"
-        wait_until(lambda: figure.evaluate(inside) >= 195)  # every 97th has no loss
-        assert before <= 1700
-        page.close()
+def test_zooming_brings_every_point_of_the_window(open_page: OpenPage, runs: Path) -> None:
+    write_history(create(runs / "long", steps=20_000, snapshot_steps=10_000))
+    figure = open_page("long").locator(".darkroom-figure.js-plotly-plot").first
+    figure.wait_for()
+    before = figure.evaluate("(node) => node._fullData[0].x.length")
+    figure.evaluate("(node) => Plotly.relayout(node, {'xaxis.range': [10000, 10200]})")
+    inside = "(node) => node._fullData[0].x.filter((step) => step >= 10000 && step <= 10200).length"
+    wait_until(lambda: figure.evaluate(inside) >= 195)  # every 97th has no loss
+    assert before <= 1700
 
 
 @pytest.mark.slow
@@ -103,15 +93,19 @@ def test_new_steps_come_by_url_and_streamlit_sends_nothing(open_page: OpenPage, 
 
 
 def test_a_finished_page_asks_for_nothing_but_whether_there_is_news(open_page: OpenPage) -> None:
-    page = open_page("done")
-    page.locator(".darkroom-figure.js-plotly-plot").nth(1).wait_for()
-    wait_for_answers(page, 1)
+    charts, wall = open_page("done"), open_page("done", "pictures", "&step=100")
+    charts.locator(".darkroom-figure.js-plotly-plot").nth(1).wait_for()
+    wall.locator(".cards .above").first.wait_for()
     frames, answers = list[int](), list[Response]()
-    session = page.context.new_cdp_session(page)
-    session.send("Network.enable")
-    session.on("Network.webSocketFrameReceived", lambda event: frames.append(len(event["response"]["payloadData"])))
-    page.on("response", lambda answer: answers.append(answer))
-    wait_for_answers(page, 1)
+    for page in (charts, wall):
+        page.wait_for_load_state("networkidle")
+        page.evaluate("dispatchEvent(new Event('online'))")  # which asks at once
+        wait_for_answers(page, 1)
+        session = page.context.new_cdp_session(page)
+        session.send("Network.enable")
+        session.on("Network.webSocketFrameReceived", lambda event: frames.append(len(event["response"]["payloadData"])))
+        page.on("response", lambda answer: answers.append(answer))
+    wait_for_answers(charts, 1)  # 15 seconds, in which the wall is drawn every third
     assert frames == []
     assert {(answer.status, answer.url.partition("?")[0].rpartition("/")[2]) for answer in answers} == {
         (304, "done.json")
