@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from tasks.text_to_image.objectives.objective import Objective
 
 
+COMFYUI_PREFIX = "diffusion_model."
+"""Before the denoiser's modules in LoRA files that are made for ComfyUI."""
+
+
 class Family(ABC):
     """One kind of base model."""
 
@@ -152,6 +156,10 @@ class Family(ABC):
     def recognises_lora(self, modules: Mapping[str, Module]) -> bool:
         """Whether the modules of a LoRA show that it is for this family."""
         return False
+
+    def own_modules(self, modules: Mapping[str, Module]) -> dict[str, Module] | None:
+        """The modules of a LoRA file under our names, if it has this family's under others; None: it has not."""
+        return None
 
     def takes_loras_of(self, other: Family) -> bool:
         """Whether LoRAs for models of the other family fit models of this one: the same modules in the same shapes."""

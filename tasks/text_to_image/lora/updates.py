@@ -74,6 +74,12 @@ def _update(
     values = {what: tensors[part][key].to(dtype) for what, (part, key) in module.keys.items()}
     if not lora.is_finite(values):
         raise ModelError(f"{file.path} has values that are not finite, in {name}", "give another file")
+    first, last, whole = module.share
+    if whole > 1:  # several modules share A, and each file that is written of them needs its own
+        values["A"] = values["A"].clone()
+        for half in {"B", "magnitude"} & values.keys():
+            outputs = len(values[half]) // whole
+            values[half] = values[half][first * outputs : last * outputs].clone()
     return Update(values["A"], values["B"], values.get("magnitude"), _scale(file, name, module, values))
 
 

@@ -47,7 +47,7 @@ def of_files(path: str, revision: str | None = None, variant: str | None = None)
 
 def own_names(file: LoraFile, modules: Iterable[str], family: Family) -> dict[str, str]:
     """The file's name of a module → ours. In kohya's format a module can have several names."""
-    if file.form != "kohya":
+    if file.form != "kohya" or file.translated:
         return {module: module for module in modules}
     return {name: module for module in modules for name in family.lora_names(module)}
 

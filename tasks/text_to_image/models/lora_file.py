@@ -23,7 +23,7 @@ from shared.config.schema import LoraConfig
 from shared.errors import ConfigError
 from shared.files.combined_digest import combined_digest
 from shared.run_folder.records.run_record import InitialLora
-from tasks.text_to_image.families.family import Family
+from tasks.text_to_image.families.family import COMFYUI_PREFIX, Family
 from tasks.text_to_image.families.known import FAMILIES, usual
 from tasks.text_to_image.models.weights_header import Tensors, TensorShape
 
@@ -55,6 +55,8 @@ class Module:
     """`A`, `B`, `alpha`, `magnitude` → (part whose file has it, key)."""
     shape: tuple[int, ...]
     """Of A: (rank, inputs) or (rank, inputs, height, width)."""
+    share: tuple[int, int, int] = (0, 1, 1)
+    """Which of B's outputs are this module's: from the first up to the second, in shares of the third."""
 
     @property
     def rank(self) -> int:
@@ -76,7 +78,7 @@ class LoraFile:
     family: Family | None
     """None: it does not say."""
     modules: dict[str, Module]
-    """By name: `unet.mid_block.…`; in kohya's files `lora_unet_mid_block_…`."""
+    """By name: `unet.mid_block.…`; in kohya's files `lora_unet_mid_block_…`, unless they are `translated`."""
     settings: dict[str, Any]
     """PEFT's configuration of each part, keyed `unet.r` and so on; empty where there is none."""
     places: dict[str, Place]
@@ -85,6 +87,8 @@ class LoraFile:
     """Of all of it, wherever it lies; empty where only the headers were looked at."""
     metadata: dict[str, str] = field(default_factory=dict[str, str])
     """What the headers say beside their tensors."""
+    translated: bool = False
+    """Whether the file has other names than ours, and `modules` has ours."""
 
     def record(self) -> InitialLora:
         """For `run.json`."""
@@ -116,10 +120,14 @@ def look(path: Path) -> LoraFile:
     form: Format = "peft" if "" not in places else _form(path, headers[""][0])
     settings = _peft_settings(places) if form == "peft" else _diffusers_settings(path, headers[""][1])
     modules = _modules(path, form, {part: header[0] for part, header in headers.items()})
+    own = next(filter(None, (family.own_modules(modules) for family in reversed(FAMILIES.values()))), None)
+    if own is None and (strange := [name for name in modules if name.startswith(COMFYUI_PREFIX)]):
+        raise _unknown(path, strange[0])
+    modules = own or modules
     family_words = " ".join(str(header[1].get(key, "")) for header in headers.values() for key in _FAMILY_KEYS)
     family = _family_by_modules(modules) or _family(family_words)
     metadata = {key: value for _, words in headers.values() for key, value in words.items()}
-    return LoraFile(path, form, family, modules, settings, places, metadata=metadata)
+    return LoraFile(path, form, family, modules, settings, places, metadata=metadata, translated=own is not None)
 
 
 def look_in(snapshot: Path) -> LoraFile:
@@ -176,9 +184,10 @@ def _without_place(file: LoraFile, settings: LoraConfig, family: Family) -> Iter
         cure = "" if others else "lora.text_encoder_mlp = true"
         yield f"the run does not adapt {len(strange)} of its text encoder modules, such as {strange[0]}", cure
     denoiser = {name: module for name, module in file.modules.items() if not _is_text_encoder(module.part)}
-    lost = _outside(file.form, denoiser, settings.target_modules, family)
+    form: Format = "diffusers" if file.translated else file.form
+    lost = _outside(form, denoiser, settings.target_modules, family)
     if lost:
-        presets = [name for name in targets.PRESETS if not _outside(file.form, denoiser, targets.expand(name), family)]
+        presets = [name for name in targets.PRESETS if not _outside(form, denoiser, targets.expand(name), family)]
         cure = f'lora.target_modules = "{presets[0]}"' if presets else ""
         yield f"lora.target_modules leaves out {len(lost)} of its modules, such as {lost[0]}", cure
 
@@ -276,10 +285,14 @@ def header(place: Place) -> tuple[Tensors, dict[str, str]]:
 def _form(path: Path, tensors: Tensors) -> Format:
     if any(name.startswith(tuple(_kohya_prefixes())) for name in tensors):
         return "kohya"
-    if any(name.partition(".")[0] in _parts() or PROCESSOR.fullmatch(name) for name in tensors):
+    parts = {*_parts(), COMFYUI_PREFIX.removesuffix(".")}
+    if any(name.partition(".")[0] in parts or PROCESSOR.fullmatch(name) for name in tensors):
         return "diffusers"
-    first = min(tensors, default="nothing")
-    raise ConfigError(f"{path} is no LoRA of a model that is known: it holds {first}", WANTED)
+    raise _unknown(path, min(tensors, default="nothing"))
+
+
+def _unknown(path: Path, held: str) -> ConfigError:
+    return ConfigError(f"{path} is no LoRA of a model that is known: it holds {held}", WANTED)
 
 
 def _diffusers_settings(path: Path, metadata: dict[str, str]) -> dict[str, Any]:

@@ -8,11 +8,12 @@ from __future__ import annotations
 import re
 from abc import abstractmethod
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from shared.errors import ModelError
-from tasks.text_to_image.families.family import Family
+from tasks.text_to_image.families.family import COMFYUI_PREFIX, Family
 from tasks.text_to_image.models.pipeline_folder import read_json
 from tasks.text_to_image.models.weights_header import Tensors, read_header
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from shared.config.schema import EvaluationConfig, ModelConfig
+    from tasks.text_to_image.models.lora_file import Module
     from tasks.text_to_image.models.memory import ModelShapes
     from tasks.text_to_image.objectives.objective import Objective
 
@@ -85,6 +87,16 @@ class FlowFamily(Family):
         if settings.model is None and settings.guidance_scale != 1:
             texts += [f"evaluation.guidance_scale is {settings.guidance_scale:g}, and should be 1 for this model"]
         return "; ".join(texts) or None
+
+    def own_modules(self, modules: Mapping[str, Module]) -> dict[str, Module] | None:
+        """diffusers' names after ComfyUI's prefix."""
+        if not all(name.startswith(COMFYUI_PREFIX) for name in modules):
+            return None
+        own = {
+            f"{self.denoiser}.{name.removeprefix(COMFYUI_PREFIX)}": replace(module, part=self.denoiser)
+            for name, module in modules.items()
+        }
+        return own if self.recognises_lora(own) else None
 
     def require_trainable(self, folder: Path) -> None:
         scheduler = read_json(folder / "scheduler" / "scheduler_config.json").get("_class_name")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,8 @@ FEED_FORWARD = (
     *("proj_mlp", "proj_out"),
 )
 MODULATION = ("norm1.linear", "norm1_context.linear", "norm.linear")
+DOUBLE_BLOCKS_OF_FLUX2, WIDENING = 8, 5
+"""The most of any size; inputs of a single block's last layer per channel."""
 SINGLE_BLOCK = re.compile(r"single_transformer_blocks\.\d+\.(attn\.to_[qkv]|proj_mlp|proj_out|norm\.linear)$")
 QKV, MODULATION_OF_FILE, GUIDANCE_OF_FILE = (
     "double_blocks.0.img_attn.qkv.weight",
@@ -109,6 +112,21 @@ class Flux1Dev(FlowFamily):
     def recognises_lora(self, modules: Mapping[str, Module]) -> bool:
         """By its single blocks; those of other families have other layers."""
         return any(SINGLE_BLOCK.match(name.removeprefix(f"{self.denoiser}.")) for name in modules)
+
+    def own_modules(self, modules: Mapping[str, Module]) -> dict[str, Module] | None:
+        """Of files with the authors' names too, such as kohya's: one update of them can be several modules' here."""
+        authors = {name: flux1_names.in_lora(name) for name in modules}
+        if not _are_of_flux1({own: modules[name] for name, own in authors.items() if own}):
+            return super().own_modules(modules)
+        found: dict[str, Module] = {}
+        for name, module in modules.items():
+            own = authors[name]
+            if own is None:
+                found[name] = module
+            for piece in flux1_names.pieces(own) if own else ():
+                share = (piece.first, piece.last, piece.whole)
+                found[f"{self.denoiser}.{piece.name}"] = replace(module, part=self.denoiser, share=share)
+        return found
 
     def takes_loras_of(self, other: Family) -> bool:
         return isinstance(other, Flux1Dev)
@@ -188,6 +206,19 @@ class Flux1Schnell(Flux1Dev):
             "evaluation.num_inference_steps": (4, "the distilled model's own number"),
             "evaluation.guidance_scale": (1.0, "the distilled model draws without guidance"),
         }
+
+
+def _are_of_flux1(modules: Mapping[str, Module]) -> bool:
+    """By what FLUX.2 has otherwise: double blocks, modulation, feed-forward. modules: by authors' names."""
+    for name, module in modules.items():
+        if name.endswith((".modulation.lin", "_mod.lin")):
+            return True
+        if name.startswith("double_blocks.") and int(name.split(".")[1]) >= DOUBLE_BLOCKS_OF_FLUX2:
+            return True
+        beside = modules.get(name.replace(".linear2", ".linear1"))
+        if name.endswith(".linear2") and beside and module.shape[1] == WIDENING * beside.shape[1]:
+            return True
+    return False
 
 
 def _positions(height: int, width: int) -> Tensor:

@@ -10,7 +10,10 @@ import re
 from dataclasses import dataclass
 from itertools import accumulate
 
+from tasks.text_to_image.families.family import COMFYUI_PREFIX
+
 BLOCK = re.compile(r"(double|single)_blocks\.(\d+)\.(.+)")
+KOHYA = re.compile(r"lora_unet_(double|single)_blocks_(\d+)_(.+)")
 BLOCKS = {"double": "transformer_blocks", "single": "single_transformer_blocks"}
 INSIDE: dict[str, dict[str, tuple[str, ...]]] = {
     "double": {
@@ -62,6 +65,16 @@ class Piece:
     first: int
     last: int
     whole: int
+
+
+def in_lora(name: str) -> str | None:
+    """The authors' name of a module in a LoRA file with ComfyUI's prefix or kohya's names; None: it has another."""
+    plain = name.removeprefix(COMFYUI_PREFIX)
+    if plain != name and BLOCK.fullmatch(plain):
+        return plain
+    kohya = KOHYA.fullmatch(name)
+    inside = kohya and next((own for own in INSIDE[kohya[1]] if own.replace(".", "_") == kohya[3]), None)
+    return f"{kohya[1]}_blocks.{kohya[2]}.{inside}" if kohya and inside else None
 
 
 def pieces(module: str) -> list[Piece]:

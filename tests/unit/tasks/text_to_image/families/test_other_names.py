@@ -1,0 +1,102 @@
+"""LoRAs of flow models under other programs' names: what they add is what they add there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from shared.config.schema import ModelConfig
+from shared.errors import ConfigError
+from tasks.text_to_image.families import loading
+from tasks.text_to_image.families.flow import flux1_names
+from tasks.text_to_image.families.known import FAMILIES
+from tasks.text_to_image.lora import fitted, lora
+from tasks.text_to_image.models import adaptable, lora_file
+
+SHAPES = {
+    "double_blocks.0.img_attn.qkv": (96, 32),
+    "double_blocks.1.txt_attn.proj": (32, 32),
+    "double_blocks.1.txt_mlp.2": (32, 128),
+    "single_blocks.0.linear1": (224, 32),
+    "single_blocks.0.linear2": (32, 160),
+}
+"""Of the authors' modules in the miniature: outputs, inputs."""
+
+
+def updates(seed: int = 0) -> dict[str, tuple[Tensor, Tensor]]:
+    """A and B of each, rank 2."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def random(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=generator)
+
+    return {module: (random(2, inputs), random(outputs, 2)) for module, (outputs, inputs) in SHAPES.items()}
+
+
+def write(path: Path, form: str) -> None:
+    tensors: dict[str, Tensor] = {}
+    for module, (A, B) in updates().items():
+        if form == "kohya":
+            name = f"lora_unet_{module.replace('.', '_')}"
+            tensors |= {f"{name}.lora_down.weight": A, f"{name}.lora_up.weight": B, f"{name}.alpha": torch.tensor(6.0)}
+        else:
+            name = f"diffusion_model.{module}"
+            tensors |= {f"{name}.lora_A.weight": A, f"{name}.lora_B.weight": 3 * B}
+    save_file(tensors, path)
+
+
+@pytest.mark.parametrize("form", ["kohya", "comfyui"])
+def test_an_update_of_one_matrix_of_the_authors_is_that_of_several_here(
+    form: str, tiny_flow: Callable[[str], Path], tmp_path: Path
+) -> None:
+    write(tmp_path / "lora.safetensors", form)
+    file = lora_file.look(tmp_path / "lora.safetensors")
+    assert file.family is FAMILIES["flux1-dev"]
+    folder = tiny_flow("flux1-schnell")
+    assert adaptable.misfit(file, FAMILIES["flux1-schnell"], adaptable.of_files(str(folder))) == ""
+    found = fitted.fit(file, fitted.base_of(loading.load_model(ModelConfig(path=str(folder)), "fp32")))
+    expected = 0
+    for module, (A, B) in updates().items():
+        whole = 3 * B @ A
+        pieces = flux1_names.pieces(module)
+        ours = [f"transformer.{piece.name}" for piece in pieces]
+        added = [
+            found.scales[name] * found.weights[f"{name}.lora_B.weight"] @ found.weights[f"{name}.lora_A.weight"]
+            for name in ours
+        ]
+        assert torch.allclose(torch.cat(added), whole, atol=1e-5), module
+        expected += len(pieces)
+    assert len(found.scales) == expected == 3 + 1 + 1 + 4 + 1
+    lora.write(tmp_path / "own", found.weights, found.metadata)  # as the evaluator does before it loads it
+    assert lora_file.look(tmp_path / "own" / lora.LORA_FILE).modules.keys() == found.scales.keys()
+
+
+def test_diffusers_names_behind_comfyuis_prefix_are_read(tmp_path: Path) -> None:
+    module = "layers.0.attention.to_q"
+    halves = {f"{module}.lora_A.weight": torch.ones(2, 32), f"{module}.lora_B.weight": torch.ones(32, 2)}
+    save_file({f"diffusion_model.{key}": value for key, value in halves.items()}, tmp_path / "lora.safetensors")
+    found = lora_file.look(tmp_path / "lora.safetensors")
+    assert found.family is FAMILIES["z-image"]
+    assert list(found.modules) == [f"{found.family.denoiser}.{module}"]
+
+
+def test_a_prefix_before_names_of_no_known_model_is_refused(tmp_path: Path) -> None:
+    module = "diffusion_model.input_blocks.1.1.proj_in"
+    halves = {f"{module}.lora_A.weight": torch.ones(2, 32), f"{module}.lora_B.weight": torch.ones(32, 2)}
+    save_file(halves, tmp_path / "lora.safetensors")
+    with pytest.raises(ConfigError, match="no LoRA of a model that is known: it holds diffusion_model"):
+        lora_file.look(tmp_path / "lora.safetensors")
+
+
+def test_a_file_with_these_names_that_can_be_flux_2s_is_not_taken_for_flux_1s(tmp_path: Path) -> None:
+    tensors: dict[str, Tensor] = {}
+    for module, inputs in {"single_blocks.0.linear1": 3072, "single_blocks.0.linear2": 12_288}.items():
+        name = f"lora_unet_{module.replace('.', '_')}"
+        tensors |= {f"{name}.lora_down.weight": torch.ones(1, inputs), f"{name}.lora_up.weight": torch.ones(4, 1)}
+    save_file(tensors, tmp_path / "klein.safetensors")
+    assert not lora_file.look(tmp_path / "klein.safetensors").translated
