@@ -20,7 +20,7 @@ from shared.launch import power
 from shared.machine import hardware
 from tasks.text_to_image import backdrops, first_config, task
 from tasks.text_to_image.families.known import EMBEDDED
-from tasks.text_to_image.models import base_model, presets, tokens
+from tasks.text_to_image.models import base_model, presets, step_time, tokens
 from tasks.text_to_image.profiles import require_profile
 from tasks.text_to_image.proposal import Proposal, propose
 
@@ -56,7 +56,8 @@ def init(
         console.print(line, markup=False)
     recognised = base_model.family(model)
     family = EMBEDDED if model == POCKET else recognised or base_model.guess_family(model)
-    preset = presets.recommend(family, next(iter(hardware.usable_gpus()), None), model)
+    gpu = next(iter(hardware.usable_gpus()), None)
+    preset = presets.recommend(family, gpu, model)
     starter = _starter(pictures, target) if prompts is None else None
     own = _own_prompts(prompts, starter, target, trigger_word)
     proposal = propose(pictures, profile, class_word.strip())
@@ -84,6 +85,7 @@ def init(
     expectations = [
         estimate.caution() or estimate.sentence(),
         *task.estimate_memory(config, with_evaluator=True)[1],
+        *step_time.sentences(config, gpu),
     ]
     if pictures.captions:
         expectations.append(tokens.sentence(pictures.captions, config.model, config.data.max_token_length))

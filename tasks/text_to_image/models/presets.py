@@ -95,7 +95,7 @@ def describe(preset: Preset) -> str:
         str(value["model.mixed_precision"]),
         *(["checkpointing"] if value["train.gradient_checkpointing"] else []),
         *([value["model.quantization"]] if value["model.quantization"] != "none" else []),
-        *([f"{value['model.blocks_to_swap']} blocks swapped"] if value["model.blocks_to_swap"] else []),
+        *([f"{value['model.blocks_to_swap']} blocks swapped"] if "model.blocks_to_swap" in value else []),
         f"draws {value['evaluation.batch_size']} at once" + (" on the CPU" * (value["evaluation.device"] == "cpu")),
     ]
     return ", ".join(words)
@@ -114,7 +114,7 @@ def _choices(
     return {
         "model.mixed_precision": _precision(family, gigabytes is not None, compute_capability),
         "model.quantization": Choice(size.quantization, _quantization_reason(size, card)),
-        "model.blocks_to_swap": Choice(size.blocks_to_swap, _swap_reason(size.blocks_to_swap, card)),
+        **_swapping(size, card),
         "data.resolution": _resolution(family, size, card),
         "lora.rank": Choice(size.rank, _rank_reason(size.rank)),
         "lora.lora_alpha": Choice(size.rank, "equal to the rank: the update is applied at scale 1"),
@@ -156,10 +156,12 @@ def _quantization_reason(size: Size, card: str) -> str:
     return f"the frozen denoiser in {size.quantization} leaves room on {card}; needs bitsandbytes"
 
 
-def _swap_reason(count: int, card: str) -> str:
-    if count == 0:
-        return f"the whole denoiser stays on {card}"
-    return f"the denoiser does not fit on {card} beside the rest; the GPU computes one block while the next one comes"
+def _swapping(size: Size, card: str) -> dict[str, Choice]:
+    """Only where the trainer swaps blocks."""
+    if not size.blocks_to_swap:
+        return {}
+    reason = f"the denoiser does not fit on {card} beside the rest; one block computes while the next one comes"
+    return {"model.blocks_to_swap": Choice(size.blocks_to_swap, reason)}
 
 
 def _resolution(family: Family, size: Size, card: str) -> Choice:

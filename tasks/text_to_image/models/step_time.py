@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from shared.config.schema import Config
-from tasks.text_to_image.models import memory
+from shared.machine.hardware import Gpu
+from tasks.text_to_image.models import memory, presets
 from tasks.text_to_image.models.memory import ModelShapes
 
 COMPUTED, TRANSFERRED = 0.5, 0.75
@@ -64,3 +65,19 @@ def relative(model: ModelShapes, config: Config, card: Card) -> float:
     swapped = memory.swapped_bytes(model, "bf16", config.model.quantization, config.model.blocks_to_swap)
     transfer = 2 * sum(swapped) / (1e9 * TRANSFERRED * card.host_gb)
     return max(passes * (once + widening), transfer) / (2 * once)
+
+
+def sentences(config: Config, gpu: Gpu | None) -> list[str]:
+    """What to tell a person before training: nothing without a card, or of a model that is not on this machine."""
+    settings = config.model
+    model = memory.read_shapes(
+        settings.path, revision=settings.revision, variant=settings.variant, described=settings.single_file_config
+    )
+    if gpu is None or model is None:
+        return []
+    card = CARDS[presets.card_class(gpu.total_mib / 1024, CARDS)]
+    times = relative(model, config, card)
+    return [
+        f"speed: a step takes about {times:.1f} × as long as with memory for everything, computed for such a card "
+        f"({card.name})"
+    ]

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 
 from shared.config.loading import parse_config
 from shared.config.schema import Config
+from shared.machine.hardware import Gpu
 from tasks.text_to_image.families.known import FAMILIES
 from tasks.text_to_image.models import step_time
 from tests.true_shapes import true_shapes
@@ -57,3 +61,13 @@ def test_fewer_bits_cost_little_beside_the_products() -> None:
 
 def test_every_class_of_a_family_has_a_card() -> None:
     assert {size for family in FAMILIES.values() for size in family.sizes} <= step_time.CARDS.keys()
+
+
+def test_init_says_how_long_a_step_takes_where_the_model_is_here(tiny_flow: Callable[[str], Path]) -> None:
+    gpu = Gpu(0, "a card", 0.0, 12 * 1024.0, (8, 6))
+    settings = config(path=str(tiny_flow("z-image")))
+    assert step_time.sentences(settings, None) == []
+    assert step_time.sentences(config(path="nobody/nothing"), gpu) == []
+    assert step_time.sentences(settings, gpu) == [
+        "speed: a step takes about 1.5 × as long as with memory for everything, computed for such a card (RTX 4070)"
+    ]
