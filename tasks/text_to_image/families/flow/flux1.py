@@ -192,7 +192,7 @@ class Flux1Schnell(Flux1Dev):
     header_name, hub_name = r"flux[-_.]?1[-_.]?schnell", r"flux.*schnell"
     max_tokens, text_window = 256, 255  # its authors' length
     embeds_guidance = False
-    undistilled, distilled_steps = Flux1Dev.completed_by, 4
+    undistilled, distilled_steps = "black-forest-labs/FLUX.1-dev", 4
 
     def is_distilled(self, model: str) -> bool:
         return True
