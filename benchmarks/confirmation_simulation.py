@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evaluator.selection.confirmation import Evaluations, confirm, finalists
+from evaluator.selection.ending.confirmation import Evaluations, confirm, finalists
 from evaluator.selection.ranking import Ranking, rank
 from shared.run_folder.metric_descriptions import Column, MetricDescription, MetricDescriptions
 from shared.run_folder.records.evaluation_result import Sample

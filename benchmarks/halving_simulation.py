@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 
 from benchmarks.confirmation_simulation import METRICS, Noise, Plan, run_of
-from evaluator.selection.confirmation import finalists
+from evaluator.selection.ending.confirmation import finalists
 from evaluator.selection.ranking import Ranking, rank
 from shared.run_folder.records.evaluation_result import Sample
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
 
-from evaluator.selection.averages import windows
 from evaluator.selection.bands import composite_level, metric_level
 from evaluator.selection.choice import (
     Selection,
@@ -18,6 +17,7 @@ from evaluator.selection.choice import (
     passed_over,
     unguarded,
 )
+from evaluator.selection.ending.averages import windows
 from evaluator.selection.held_out_losses import Validated
 from evaluator.selection.summary import Drawn, Summary, summarize
 from evaluator.selection.trend import Trend

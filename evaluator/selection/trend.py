@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
-from evaluator.selection.averages import shrunk
+from evaluator.selection.ending.averages import shrunk
 from shared.run_folder.averages import ends, is_average
 from shared.statistics.paired import Estimate, PromptValues, difference
 

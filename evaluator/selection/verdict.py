@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from evaluator.selection import cautions, confirmation, ranking, stop_rule, strength
+from evaluator.selection import cautions, ranking, stop_rule
 from evaluator.selection.choice import Selection, listed, surer
+from evaluator.selection.ending import confirmation, strength
 from evaluator.selection.held_out_losses import Validated
 from evaluator.selection.one_method import computed_in_two_ways
 from evaluator.selection.ranking import Ranking

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from evaluator.results_table import ResultsTable
-from evaluator.selection.averages import shrunk, windows
 from evaluator.selection.choice import listed
-from evaluator.selection.confirmation import finalists
+from evaluator.selection.ending.averages import shrunk, windows
+from evaluator.selection.ending.confirmation import finalists
 from evaluator.selection.ranking import Ranking
 from evaluator.selection.stop_rule import advise_stop
 from shared.config.schema import StopConfig

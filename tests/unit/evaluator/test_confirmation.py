@@ -3,7 +3,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from evaluator.selection.confirmation import confirm, finalists
+from evaluator.selection.ending.confirmation import confirm, finalists
 from evaluator.selection.summary import Summary
 from shared.run_folder.records.evaluation_result import Sample
 from shared.statistics.paired import mean

@@ -3,7 +3,7 @@
 import pytest
 
 from evaluator.results_table import ResultsTable
-from evaluator.selection.strength import weigh
+from evaluator.selection.ending.strength import weigh
 from shared.config.schema import EvaluationConfig
 from shared.run_folder import pending
 from shared.run_folder.older_metrics import OLDER_METRICS

@@ -1,0 +1,1 @@
+"""What follows training: averages of neighbours, the final, other strengths."""
