@@ -23,11 +23,11 @@ FAR_AWAY = 100_000
 
 
 def test_stop_pressed_in_chromium_ends_training_within_a_step_and_the_same_command_resumes(
-    tmp_path: Path, tiny_model: Path, pictures: Path, browser: Browser, warm: Warm
+    tmp_path: Path, pictures: Path, browser: Browser, warm: Warm
 ) -> None:
     settings = {"train": {"max_train_steps": FAR_AWAY, "snapshot_steps": 5000, "checkpointing_steps": 5000}}
     config = tmp_path / "long.toml"
-    config.write_text(dump_config(tiny_config(tmp_path / "runs", "long", tiny_model, pictures, settings)))
+    config.write_text(dump_config(tiny_config(tmp_path / "runs", "long", Path("pocket"), pictures, settings)))
     run = RunDir(tmp_path / "runs" / "long")
 
     command = warm.start("run", "train", config, environment={"COLUMNS": "200"}, log=tmp_path / "first.txt")
