@@ -53,20 +53,20 @@ def test_what_somebody_types_and_opens_survives_ticks(open_page: OpenPage, train
     assert note.input_value() == "soft edges"
     page.get_by_text("On the command line").click()
     expect(page.get_by_text("--format kohya")).to_be_visible()
-    wait_for_answers(page, 3)
+    wait_for_answers(page, 1)
     expect(page.get_by_text("--format kohya")).to_be_visible()
     page.get_by_role("link", name="Overview").click()
     page.wait_for_selector(".main-svg")
     page.locator("header .run").click()
     options = page.locator(".runs a")
     options.first.wait_for()
-    wait_for_ticks(page, 2)
+    wait_for_ticks(page, 1)
     assert options.count() >= 2
     page.keyboard.press("Escape")
     page.evaluate("document.querySelector('[data-testid=stMain]').scrollTop = 300")
     top = "document.querySelector('.darkroom-figure').getBoundingClientRect().top"
     before_ticks = page.evaluate(top)
-    wait_for_ticks(page, 2)
+    wait_for_ticks(page, 1)
     assert page.evaluate(top) == pytest.approx(before_ticks, abs=2)  # though lines above came or went
 
 
