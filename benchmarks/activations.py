@@ -58,6 +58,7 @@ class Peak(TorchDispatchMode):
 
     def __post_init__(self) -> None:
         super().__init__()
+        self._known |= {buffer.untyped_storage()._cdata for buffer in self.model.buffers()}
         for parameter in self.model.parameters():
             grad = [] if parameter.grad is None else [parameter.grad]
             self._known |= {tensor.untyped_storage()._cdata for tensor in (parameter, *grad)}

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from diffusers import Flux2Transformer2DModel, FluxTransformer2DModel, Krea2Transformer2DModel, ZImageTransformer2DModel
+from diffusers import (
+    Flux2Transformer2DModel,
+    FluxTransformer2DModel,
+    Krea2Transformer2DModel,
+    QwenImageTransformer2DModel,
+    SD3Transformer2DModel,
+    ZImageTransformer2DModel,
+)
+from diffusers.models.transformers.transformer_qwenimage import QwenEmbedRope
 from torch import Tensor, nn
 
 DTYPE = torch.bfloat16
@@ -94,10 +103,52 @@ def _call_krea2(transformer: Any, batch: int, pixels: int) -> Sequence[Tensor]:
     )[0]
 
 
+def _sd3(heads: int, qk_norm: str | None, num_dual: int, num_plain: int) -> nn.Module:
+    """One more block, the last, is always there: it has less of everything for the caption."""
+    return SD3Transformer2DModel(
+        num_layers=num_dual + num_plain + 1,
+        dual_attention_layers=tuple(range(num_dual)),
+        num_attention_heads=heads,
+        caption_projection_dim=64 * heads,
+        qk_norm=qk_norm,
+        pos_embed_max_size=192,
+    )
+
+
+def _call_sd3(transformer: Any, batch: int, pixels: int) -> Sequence[Tensor]:
+    return transformer(
+        hidden_states=torch.empty(batch, 16, pixels // 8, pixels // 8, dtype=DTYPE),
+        encoder_hidden_states=torch.empty(batch, 333, 4096, dtype=DTYPE),
+        pooled_projections=torch.empty(batch, 2048, dtype=DTYPE),
+        timestep=torch.empty(batch),
+        return_dict=False,
+    )[0]
+
+
+def _qwen_image(num_blocks: int) -> nn.Module:
+    return QwenImageTransformer2DModel(num_layers=num_blocks)
+
+
+def _call_qwen_image(transformer: Any, batch: int, pixels: int) -> Sequence[Tensor]:
+    side = pixels // 16
+    transformer.pos_embed = QwenEmbedRope(10000, axes_dim=[16, 56, 56], scale_rope=True)  # its tables are no buffers
+    return transformer(
+        hidden_states=torch.empty(batch, side**2, 64, dtype=DTYPE),
+        encoder_hidden_states=torch.empty(batch, 512, 3584, dtype=DTYPE),
+        timestep=torch.empty(batch),
+        img_shapes=[[(1, side, side)]] * batch,
+        return_dict=False,
+    )[0]
+
+
 BLOCKS = {
     "z-image": Blocks(_z_image, _call_z_image, 3840, 512),
     "flux1-dev": Blocks(_flux1, _call_flux1, 3072, 512, kinds=2),
     "flux2-klein-4b": Blocks(_flux2, _call_flux2, 3072, 512, kinds=2),
     "krea2": Blocks(_krea2, _call_krea2, 6144, 512),
+    "sd3": Blocks(functools.partial(_sd3, 24, None, 0), _call_sd3, 1536, 333),
+    "sd3.5-medium": Blocks(functools.partial(_sd3, 24, "rms_norm"), _call_sd3, 1536, 333, kinds=2),
+    "sd3.5-large": Blocks(functools.partial(_sd3, 38, "rms_norm", 0), _call_sd3, 2432, 333),
+    "qwen-image": Blocks(_qwen_image, _call_qwen_image, 3072, 512),
 }
 """By the family's name."""
