@@ -216,10 +216,9 @@ def _attach(
             LoraConfig(
                 r=settings.rank,
                 lora_alpha=cast("int", settings.lora_alpha),  # typed as int, but PEFT only divides by it
-                target_modules=list(ends),
+                target_modules=list(ends) if exclude is None else _all_but(exclude, ends),
                 rank_pattern=dict.fromkeys(convolutions, rank),
                 alpha_pattern=dict.fromkeys(convolutions, alpha),
-                exclude_modules=exclude,
                 lora_dropout=settings.dropout,
                 use_rslora=settings.use_rslora,
                 use_dora=settings.use_dora,
@@ -235,8 +234,17 @@ def _attach(
     cast_training_params(part, dtype=torch.float32)
 
 
+def _all_but(exclude: str, ends: Sequence[str]) -> str:
+    """A regular expression for the modules with these ends, without the excluded ones.
+
+    PEFT's `exclude_modules` would stand in the file, and programs that take the modules from its keys warn of it: there
+    it excludes nothing.
+    """
+    return rf"(?!(?:{exclude})$)(.*\.)?({'|'.join(map(re.escape, ends))})"
+
+
 def _needed(exclude: str | None, part: nn.Module, ends: Sequence[str]) -> str | None:
-    """The expression, if one of these targets is to be excluded: PEFT warns of one that excludes nothing."""
+    """The expression, if one of these targets is to be excluded; else the file names the ends themselves."""
     suffixes = tuple(f".{end}" for end in ends)
     targets = (name for name, _ in part.named_modules() if f".{name}".endswith(suffixes))
     return exclude if exclude and any(re.fullmatch(exclude, name) for name in targets) else None

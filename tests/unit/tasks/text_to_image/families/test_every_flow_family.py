@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -76,7 +77,7 @@ def test_captions_of_different_lengths_are_a_batch_as_they_are_alone(model: Mode
             assert torch.allclose(both[place], model.predict(noisy[place], sigmas[place], text), atol=1e-5)
 
 
-def test_every_module_of_the_largest_preset_gets_a_gradient_and_is_read_by_diffusers(
+def test_every_module_of_the_largest_preset_gets_a_gradient_and_diffusers_reads_it_without_a_warning(
     family: Family, folder: Path, tmp_path: Path
 ) -> None:
     settings = LoraConfig.model_validate({"rank": 2, "lora_alpha": 3, "target_modules": "all"})
@@ -91,7 +92,9 @@ def test_every_module_of_the_largest_preset_gets_a_gradient_and_is_read_by_diffu
     assert all(value.grad is not None and value.grad.abs().max() > 0 for value in ups)
     lora.write(tmp_path, lora.state(parts), lora.metadata(parts))
     plain: Any = DiffusionPipeline.from_pretrained(folder)
-    plain.load_lora_weights(tmp_path)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", module="peft")
+        plain.load_lora_weights(tmp_path)
     denoiser = getattr(plain, family.denoiser)
     assert len([name for name, _ in denoiser.named_parameters() if ".lora_A." in name]) == len(ups)
 
