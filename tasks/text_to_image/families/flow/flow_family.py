@@ -6,7 +6,6 @@ Shapes: as in `family`.
 from __future__ import annotations
 
 import re
-from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from shared.errors import ModelError
 from tasks.text_to_image.families.family import COMFYUI_PREFIX, Family
+from tasks.text_to_image.families.flow.packing import PATCH
 from tasks.text_to_image.models.pipeline_folder import read_json
 from tasks.text_to_image.models.weights_header import Tensors, read_header
 
@@ -48,15 +48,15 @@ class FlowFamily(Family):
 
     base_version: ClassVar[str]
     """`ss_base_model_version`: kohya's name of the family."""
-    patch: ClassVar[int] = 2
-    """Latents along one side of a token."""
     usual: ClassVar[tuple[Literal["uniform", "logit_normal", "mode"], float | Literal["resolution"]]]
     """What `auto` means for `train.timestep_sampling` and `train.timestep_shift`; say who recommends it."""
+    usual_drawing: ClassVar[tuple[tuple[int, str], tuple[float, str]]]
+    """Steps and guidance scale for models that are not distilled, each with a reason."""
     max_tokens: ClassVar[int]
     """Of a caption, at most, as the denoiser sees it."""
 
     distilled: ClassVar[re.Pattern[str] | None] = None
-    """Found in the names of models that are distilled to draw in few steps."""
+    """Found in the names of models that are distilled to draw in few steps; None: no name says it."""
     distilled_steps: ClassVar[int]
     undistilled: ClassVar[str]
     """The hub id of a model to train instead of a distilled one."""
@@ -69,9 +69,18 @@ class FlowFamily(Family):
 
     def is_distilled(self, model: str) -> bool:
         """Whether a model is distilled to draw in few steps: a folder may say it, else its name or hub id does."""
+        if self.distilled is None:
+            return False
         index = Path(model) / "model_index.json"
         said = read_json(index).get("is_distilled") if index.is_file() else None
-        return bool(self.distilled and self.distilled.search(Path(model).name)) if said is None else bool(said)
+        return bool(self.distilled.search(Path(model).name) if said is None else said)
+
+    def drawing_settings(self, model: str) -> Mapping[str, tuple[Any, str]]:
+        steps, guidance = self.usual_drawing
+        if self.is_distilled(model):
+            steps = self.distilled_steps, "the distilled model's own number"
+            guidance = 1.0, "the distilled model draws without guidance"
+        return {"evaluation.num_inference_steps": steps, "evaluation.guidance_scale": guidance}
 
     def caution(self, model: str, settings: EvaluationConfig, training_adapter: str | None = None) -> str | None:
         if not self.is_distilled(model):
@@ -107,19 +116,19 @@ class FlowFamily(Family):
             )
 
     def size_multiple(self, denoiser: Mapping[str, Any], vae: Mapping[str, Any]) -> int:
-        return 2 ** (len(self.vae_channels(vae)) - 1) * self.patch
+        return 2 ** (len(self.vae_channels(vae)) - 1) * PATCH
 
     def size_multiple_of_file(self, tensors: Tensors) -> int | None:
         """All of them use one VAE, of factor 8."""
-        return 8 * self.patch
+        return 8 * PATCH
 
-    @abstractmethod
     def width(self, denoiser: Mapping[str, Any]) -> int:
         """Channels of a token. denoiser: its configuration."""
+        return denoiser["num_attention_heads"] * denoiser["attention_head_dim"]
 
-    @abstractmethod
     def blocks(self, denoiser: Mapping[str, Any]) -> tuple[int, ...]:
         """The number of blocks of each kind that `training_bytes` counts."""
+        return (denoiser["num_layers"],)
 
     def activation_bytes(
         self, model: ModelShapes, batch: int, resolution: int, *, half: bool, checkpointing: bool
@@ -134,7 +143,7 @@ class FlowFamily(Family):
 
     def tokens(self, model: ModelShapes, resolution: int) -> float:
         """Of a square picture and the longest caption."""
-        return (resolution / model.vae_factor / self.patch) ** 2 + self.max_tokens
+        return (resolution / model.vae_factor / PATCH) ** 2 + self.max_tokens
 
     def objective(
         self, pipeline: Any, file: Path | None, settings: ModelConfig, *, zero_terminal_snr: bool
@@ -145,7 +154,7 @@ class FlowFamily(Family):
         if "shift_factor" in vae and vae["shift_factor"] is None:  # pipelines add it to latents, whatever it is
             pipeline.vae.register_to_config(shift_factor=0.0)
         notices = self._unread_parts(file, settings) if file else ()
-        return FlowMatching(pipeline.scheduler.config, Usual(*self.usual), self.patch), notices
+        return FlowMatching(pipeline.scheduler.config, Usual(*self.usual), PATCH), notices
 
     def _unread_parts(self, file: Path, settings: ModelConfig) -> tuple[str, ...]:
         names = read_header(file)
@@ -167,6 +176,19 @@ class FlowFamily(Family):
         for module, scale in scales.items():
             found[f"{module}.lora_B.weight"] = weights[f"{module}.lora_B.weight"] * scale
         return found
+
+
+def presets_of(
+    attention: tuple[str, ...], feed_forward: tuple[str, ...], others: tuple[str, ...]
+) -> dict[str, tuple[str, ...]]:
+    """`Family.presets` of a transformer, whose layers are all linear."""
+    transformer = (*attention, *feed_forward)
+    return {
+        "attention": attention,
+        "transformer": transformer,
+        "all": (*transformer, *others),
+        "all-linear": (*transformer, *others),
+    }
 
 
 def require_plain_weights(tensors: Tensors, file: Path) -> None:

@@ -16,7 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 from tasks.text_to_image.families.family import Family
 from tasks.text_to_image.families.flow import flux1_names
-from tasks.text_to_image.families.flow.flow_family import FILE_PREFIX, FlowFamily, require_plain_weights
+from tasks.text_to_image.families.flow.flow_family import (
+    FILE_PREFIX,
+    FlowFamily,
+    presets_of,
+    require_plain_weights,
+)
 from tasks.text_to_image.families.flow.packing import PATCH, pack, unpack
 from tasks.text_to_image.models.presets import Size
 from tasks.text_to_image.models.weights_header import Tensors, TensorShape
@@ -62,12 +67,8 @@ class Flux1Dev(FlowFamily):
     window_tokenizer = "tokenizer_2"
     embeds_guidance = True
     usual = ("logit_normal", "resolution")  # kohya's recommendation for FLUX.1, `flux_shift`
-    presets = {
-        "attention": ATTENTION,
-        "transformer": (*ATTENTION, *FEED_FORWARD),
-        "all": (*ATTENTION, *FEED_FORWARD, *MODULATION),
-        "all-linear": (*ATTENTION, *FEED_FORWARD, *MODULATION),
-    }
+    usual_drawing = (28, "diffusers' number; its authors use 50"), (3.5, "its authors' value")
+    presets = presets_of(ATTENTION, FEED_FORWARD, MODULATION)
     described = {"num_layers": 19, "num_single_layers": 38, "num_attention_heads": 24, "attention_head_dim": 128}
     training_bytes, drawing_bytes = {True: (2, 2, 63), False: (41, 35, 27)}, 35
     # GB         batch  checkpointing  rank  pictures drawn at once
@@ -81,12 +82,6 @@ class Flux1Dev(FlowFamily):
         80: Size(4, True, 32, 4),
     }
     on_cpu = Size(1, True, 8, 1, resolution=512)
-
-    def drawing_settings(self, model: str) -> Mapping[str, tuple[Any, str]]:
-        return {
-            "evaluation.num_inference_steps": (28, "diffusers' number; its authors use 50"),
-            "evaluation.guidance_scale": (3.5, "its authors' value"),
-        }
 
     def is_described_by(self, denoiser: Mapping[str, Any]) -> bool:
         return bool(denoiser.get("guidance_embeds")) == self.embeds_guidance
@@ -134,9 +129,6 @@ class Flux1Dev(FlowFamily):
     def exclude_modules(self, denoiser: Mapping[str, Any]) -> str:
         """The last layer, whose name is also that of a layer in every single block."""
         return "proj_out"
-
-    def width(self, denoiser: Mapping[str, Any]) -> int:
-        return denoiser["num_attention_heads"] * denoiser["attention_head_dim"]
 
     def blocks(self, denoiser: Mapping[str, Any]) -> tuple[int, ...]:
         return denoiser["num_layers"], denoiser["num_single_layers"]
@@ -200,12 +192,6 @@ class Flux1Schnell(Flux1Dev):
     def recognises_lora(self, modules: Mapping[str, Module]) -> bool:
         """Its modules are dev's, and so it is told by the header."""
         return False
-
-    def drawing_settings(self, model: str) -> Mapping[str, tuple[Any, str]]:
-        return {
-            "evaluation.num_inference_steps": (4, "the distilled model's own number"),
-            "evaluation.guidance_scale": (1.0, "the distilled model draws without guidance"),
-        }
 
 
 def _are_of_flux1(modules: Mapping[str, Module]) -> bool:

@@ -15,10 +15,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from tasks.text_to_image.families.flow.flow_family import FlowFamily, require_plain_weights
+from tasks.text_to_image.families.flow.authors_names import renamed, third
+from tasks.text_to_image.families.flow.flow_family import FlowFamily, presets_of, require_plain_weights
 from tasks.text_to_image.families.flow.packing import PATCH, pack, unpack
 from tasks.text_to_image.models.presets import Size
-from tasks.text_to_image.models.weights_header import Tensors, TensorShape
+from tasks.text_to_image.models.weights_header import Tensors
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -77,12 +78,7 @@ class Flux2(FlowFamily):
     normalizations = frozenset()
     max_tokens = MAX_TOKENS
     usual = ("logit_normal", "resolution")  # musubi-tuner's flux2_shift, which its guide recommends
-    presets = {
-        "attention": ATTENTION,
-        "transformer": (*ATTENTION, *FEED_FORWARD),
-        "all": (*ATTENTION, *FEED_FORWARD, *OTHERS),
-        "all-linear": (*ATTENTION, *FEED_FORWARD, *OTHERS),
-    }
+    presets = presets_of(ATTENTION, FEED_FORWARD, OTHERS)
     training_bytes, drawing_bytes = {True: (2, 2, 95), False: (50, 52, 40)}, 44
     on_cpu = Size(1, True, 8, 1, resolution=512)
 
@@ -92,9 +88,6 @@ class Flux2(FlowFamily):
     def exclude_modules(self, denoiser: Mapping[str, Any]) -> str:
         """The lists of layers, for a person's own `attn.to_out`."""
         return r"transformer_blocks\.\d+\.attn\.to_out"
-
-    def width(self, denoiser: Mapping[str, Any]) -> int:
-        return denoiser["num_attention_heads"] * denoiser["attention_head_dim"]
 
     def blocks(self, denoiser: Mapping[str, Any]) -> tuple[int, ...]:
         return denoiser["num_layers"], denoiser["num_single_layers"]
@@ -118,11 +111,10 @@ class Flux2(FlowFamily):
             block, _, rest = name.partition("_attn.qkv.")
             if rest:
                 start, _, stream = block.rpartition(".")
-                part = TensorShape((tensor.shape[0] // 3, *tensor.shape[1:]), tensor.dtype)
                 names = [f"{start}.attn.{own}.{rest}" for own in FUSED[f"{stream}_attn"]]
-                found |= {_own_name(name): part for name in names}
+                found |= {renamed(name, FILE_NAMES): third(tensor) for name in names}
             else:
-                found[_own_name(name)] = tensor
+                found[renamed(name, FILE_NAMES)] = tensor
         return {self.denoiser: found}
 
     def recognises_lora(self, modules: Mapping[str, Module]) -> bool:
@@ -167,20 +159,10 @@ class Flux2Klein(Flux2):
 
     pipeline_class = "Flux2KleinPipeline"
     distilled, distilled_steps = re.compile(r"klein(?!.*base)", re.IGNORECASE), 4
+    usual_drawing = (50, "its authors' own number"), (4.0, "its authors' own value")
     fixed_layer = "its layers 9, 18 and 27"
     text_window = MAX_TOKENS - 12
     """Without the chat template and its empty thoughts."""
-
-    def drawing_settings(self, model: str) -> Mapping[str, tuple[Any, str]]:
-        if self.is_distilled(model):
-            return {
-                "evaluation.num_inference_steps": (4, "the distilled model's own number"),
-                "evaluation.guidance_scale": (1.0, "the distilled model draws without guidance"),
-            }
-        return {
-            "evaluation.num_inference_steps": (50, "its authors' own number"),
-            "evaluation.guidance_scale": (4.0, "its authors' own value"),
-        }
 
     def prompt_arguments(self, model: Model, prompts: list[str], negative_prompts: list[str]) -> dict[str, Any]:
         arguments = {"prompt_embeds": prompts, "negative_prompt_embeds": negative_prompts}
@@ -254,13 +236,14 @@ class Flux2Dev(Flux2):
     pipeline_class = "Flux2Pipeline"
     completed_by = "black-forest-labs/FLUX.2-dev"
     embeds_guidance = True
+    usual_drawing = (28, "its authors take 50, and call 28 a good trade-off"), (4.0, "its authors' own value")
     architectures, base_version = {"flow": "Flux.2-dev"}, "flux_2_dev"
     header_name = r"flux[._-]?2[._-]dev"
     hub_name = r"flux[._-]?2(?!.*klein)"
     fixed_layer = "its layers 10, 20 and 30"
     text_window = MAX_TOKENS - 40
     """Without the system message of the chat template, about."""
-    presets = {**Flux2.presets, **{name: (*Flux2.presets[name], *GUIDANCE_EMBEDDER) for name in ("all", "all-linear")}}
+    presets = presets_of(ATTENTION, FEED_FORWARD, (*OTHERS, *GUIDANCE_EMBEDDER))
     channels = 6144
     described = {"num_layers": 8, "num_single_layers": 48, "num_attention_heads": 48, "attention_head_dim": 128}
     sizes = {
@@ -274,12 +257,6 @@ class Flux2Dev(Flux2):
     def _is_of_this_size(self, width: int, *, guidance: bool) -> bool:
         return guidance
 
-    def drawing_settings(self, model: str) -> Mapping[str, tuple[Any, str]]:
-        return {
-            "evaluation.num_inference_steps": (28, "its authors take 50, and call 28 a good trade-off"),
-            "evaluation.guidance_scale": (4.0, "its authors' own value"),
-        }
-
     def loaded_apart(self, folder: Path) -> dict[str, Any]:
         """Its tokenizer without the processor of pictures around it, which needs torchvision."""
         from transformers import AutoTokenizer
@@ -288,13 +265,6 @@ class Flux2Dev(Flux2):
 
     def prompt_arguments(self, model: Model, prompts: list[str], negative_prompts: list[str]) -> dict[str, Any]:
         return {"prompt_embeds": model.encode_captions(prompts)["hidden_states"].to(model.device)}
-
-
-def _own_name(name: str) -> str:
-    """diffusers' name of what the authors call so."""
-    for pattern, replacement in FILE_NAMES:
-        name = re.sub(pattern, replacement, name)
-    return name
 
 
 def _places(*counts: int) -> Tensor:

@@ -12,9 +12,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tasks.text_to_image.families.flow.authors_names import renamed
 from tasks.text_to_image.families.flow.caption_lengths import collate, mask, padded
 from tasks.text_to_image.families.flow.film_vae import FilmVaeFamily
-from tasks.text_to_image.families.flow.flow_family import FILE_PREFIX, require_plain_weights
+from tasks.text_to_image.families.flow.flow_family import FILE_PREFIX, presets_of, require_plain_weights
 from tasks.text_to_image.families.flow.packing import PATCH, pack, unpack
 from tasks.text_to_image.models.presets import Size
 from tasks.text_to_image.models.weights_header import Tensors
@@ -69,12 +70,8 @@ class Krea2(FilmVaeFamily):
     fixed_layer = "twelve of its layers"
     max_tokens, text_window = MAX_TOKENS, MAX_TOKENS - TEMPLATE_TOKENS
     usual = ("logit_normal", "resolution")  # musubi-tuner's krea2_shift: as the model is drawn, at every size
-    presets = {
-        "attention": ATTENTION,
-        "transformer": (*ATTENTION, *FEED_FORWARD),
-        "all": (*ATTENTION, *FEED_FORWARD, *OTHERS),
-        "all-linear": (*ATTENTION, *FEED_FORWARD, *OTHERS),
-    }
+    usual_drawing = (28, "its authors' own number"), (5.5, "its authors' own value: 4.5 counted from 0, 5.5 here")
+    presets = presets_of(ATTENTION, FEED_FORWARD, OTHERS)
     described = {"num_layers": 28, "num_attention_heads": 48, "attention_head_dim": 128}
     training_bytes, drawing_bytes = {True: (2, 68), False: (49, 24)}, 26
     # GB         batch  checkpointing  rank  pictures drawn at once
@@ -89,17 +86,6 @@ class Krea2(FilmVaeFamily):
     }
     on_cpu = Size(1, True, 8, 1, resolution=512)
 
-    def drawing_settings(self, model: str) -> Mapping[str, tuple[Any, str]]:
-        if self.is_distilled(model):
-            return {
-                "evaluation.num_inference_steps": (8, "the distilled model's own number"),
-                "evaluation.guidance_scale": (1.0, "the distilled model draws without guidance"),
-            }
-        return {
-            "evaluation.num_inference_steps": (28, "its authors' own number"),
-            "evaluation.guidance_scale": (5.5, "its authors' own value: 4.5 counted from 0, 5.5 here"),
-        }
-
     def recognises_file(self, tensors: Tensors, file: Path) -> bool:
         if FUSED_LAYERS not in {name.removeprefix(FILE_PREFIX) for name in tensors}:
             return False
@@ -108,17 +94,12 @@ class Krea2(FilmVaeFamily):
 
     def tensors_of_file(self, tensors: Tensors) -> dict[str, Tensors]:
         """Under diffusers' names."""
-        return {self.denoiser: {_own_name(name): tensor for name, tensor in tensors.items()}}
+        own = {renamed(name.removeprefix(FILE_PREFIX), FILE_NAMES): tensor for name, tensor in tensors.items()}
+        return {self.denoiser: own}
 
     def recognises_lora(self, modules: Mapping[str, Module]) -> bool:
         """By layers that only Krea 2 has; queries, keys and values alone could be of several families."""
         return any(name.endswith((".attn.to_gate", ".ff.gate")) for name in modules)
-
-    def width(self, denoiser: Mapping[str, Any]) -> int:
-        return denoiser["num_attention_heads"] * denoiser["attention_head_dim"]
-
-    def blocks(self, denoiser: Mapping[str, Any]) -> tuple[int, ...]:
-        return (denoiser["num_layers"],)
 
     def activation_bytes(
         self, model: ModelShapes, batch: int, resolution: int, *, half: bool, checkpointing: bool
@@ -167,11 +148,3 @@ class Krea2(FilmVaeFamily):
     def guidance_arguments(self, scale: float) -> dict[str, Any]:
         """Its pipeline counts from 0: 0 is no guidance."""
         return {"guidance_scale": scale - 1}
-
-
-def _own_name(name: str) -> str:
-    """diffusers' name of what the authors call so."""
-    name = name.removeprefix(FILE_PREFIX)
-    for pattern, replacement in FILE_NAMES:
-        name = re.sub(pattern, replacement, name)
-    return name

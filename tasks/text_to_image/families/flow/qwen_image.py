@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from tasks.text_to_image.families.flow.caption_lengths import collate, mask, padded
 from tasks.text_to_image.families.flow.film_vae import FilmVaeFamily
-from tasks.text_to_image.families.flow.flow_family import FILE_PREFIX, require_plain_weights
+from tasks.text_to_image.families.flow.flow_family import FILE_PREFIX, presets_of, require_plain_weights
+from tasks.text_to_image.families.flow.packing import PATCH, pack, unpack
 from tasks.text_to_image.models.presets import Size
 from tasks.text_to_image.models.weights_header import Tensors
 
@@ -53,12 +54,8 @@ class QwenImage(FilmVaeFamily):
     fixed_layer = "its last layer"
     max_tokens, text_window = MAX_TOKENS, MAX_TOKENS - END_TOKENS
     usual = ("logit_normal", 2.2)  # as musubi-tuner's guide for Qwen-Image
-    presets = {
-        "attention": ATTENTION,
-        "transformer": (*ATTENTION, *CAPTION, *FEED_FORWARD),
-        "all": (*ATTENTION, *CAPTION, *FEED_FORWARD, *MODULATION),
-        "all-linear": (*ATTENTION, *CAPTION, *FEED_FORWARD, *MODULATION),
-    }
+    usual_drawing = (50, "its authors recommend it"), (4.0, "its authors recommend it")
+    presets = presets_of(ATTENTION, (*CAPTION, *FEED_FORWARD), MODULATION)
     described = {"num_layers": 60, "num_attention_heads": 24, "attention_head_dim": 128}
     training_bytes, drawing_bytes = {True: (2, 73), False: (44, 24)}, 29
     # GB         batch  checkpointing  rank  pictures drawn at once
@@ -74,17 +71,6 @@ class QwenImage(FilmVaeFamily):
         80: Size(1, True, 16, 1, evaluation_blocks_to_swap=24),
     }
     on_cpu = Size(1, True, 8, 1, resolution=512)
-
-    def drawing_settings(self, model: str) -> Mapping[str, tuple[Any, str]]:
-        if self.is_distilled(model):
-            return {
-                "evaluation.num_inference_steps": (self.distilled_steps, "the distilled model's own number"),
-                "evaluation.guidance_scale": (1.0, "the distilled model draws without guidance"),
-            }
-        return {
-            "evaluation.num_inference_steps": (50, "its authors recommend it"),
-            "evaluation.guidance_scale": (4.0, "its authors recommend it"),
-        }
 
     def recognises_file(self, tensors: Tensors, file: Path) -> bool:
         names = {name.removeprefix(FILE_PREFIX) for name in tensors}
@@ -109,12 +95,6 @@ class QwenImage(FilmVaeFamily):
         """What only changes the caption's tokens in the last block: nobody reads them afterwards."""
         last = rf"transformer_blocks\.{denoiser['num_layers'] - 1}"
         return rf"{last}\.(attn\.(add_q_proj|to_add_out)|txt_mlp\..*)"
-
-    def width(self, denoiser: Mapping[str, Any]) -> int:
-        return denoiser["num_attention_heads"] * denoiser["attention_head_dim"]
-
-    def blocks(self, denoiser: Mapping[str, Any]) -> tuple[int, ...]:
-        return (denoiser["num_layers"],)
 
     def encode_captions(self, model: Model, captions: list[str]) -> Conditioning:
         """Padded with zeros to the longest: `lengths` (B,) says how much of `hidden_states` (B, L, D) is text."""
@@ -141,8 +121,6 @@ class QwenImage(FilmVaeFamily):
     def predict(
         self, model: Model, noisy_latents_BCHW: Tensor, timesteps_B: Tensor, conditioning: Conditioning
     ) -> Tensor:
-        from tasks.text_to_image.families.flow.packing import PATCH, pack, unpack
-
         height, width = noisy_latents_BCHW.shape[-2:]
         mask_BL = mask(conditioning)
         predicted = model.denoiser(

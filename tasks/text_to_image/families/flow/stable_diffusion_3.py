@@ -12,12 +12,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
+from tasks.text_to_image.families.flow.authors_names import renamed, third
 from tasks.text_to_image.families.flow.flow_family import (
     FILE_PREFIX,
     OTHER_PARTS,
     FlowFamily,
+    presets_of,
     require_plain_weights,
 )
 from tasks.text_to_image.models.presets import Size
@@ -40,23 +42,25 @@ CLIP_TOKENS, T5_TOKENS = 77, 256
 FIRST_MODULATION = "joint_blocks.0.context_block.adaLN_modulation.1.weight"
 SECOND_ATTENTION, NORM = "joint_blocks.0.x_block.attn2.qkv.weight", "joint_blocks.0.x_block.attn.ln_q.weight"
 FILE_NAMES = (
-    (re.compile(r"^joint_blocks\."), "transformer_blocks."),
-    (re.compile(r"\.context_block\.attn\.proj\."), ".attn.to_add_out."),
-    (re.compile(r"\.x_block\.(attn2?)\.proj\."), r".\1.to_out.0."),
-    (re.compile(r"\.context_block\.attn\.qkv\."), ".attn.add_qkv."),
-    (re.compile(r"\.context_block\.attn\.ln_"), ".attn.norm_added_"),
-    (re.compile(r"\.ln_"), ".norm_"),
-    (re.compile(r"\.context_block\.mlp\."), ".ff_context."),
-    (re.compile(r"\.x_block\.mlp\."), ".ff."),
-    (re.compile(r"\.fc1\."), ".net.0.proj."),
-    (re.compile(r"\.fc2\."), ".net.2."),
-    (re.compile(r"\.context_block\.adaLN_modulation\.1\."), ".norm1_context.linear."),
-    (re.compile(r"\.x_block\.adaLN_modulation\.1\."), ".norm1.linear."),
-    (re.compile(r"\.(x|context)_block\."), "."),
+    (r"^joint_blocks\.", "transformer_blocks."),
+    (r"\.context_block\.attn\.proj\.", ".attn.to_add_out."),
+    (r"\.x_block\.(attn2?)\.proj\.", r".\1.to_out.0."),
+    (r"\.context_block\.attn\.qkv\.", ".attn.add_qkv."),
+    (r"\.context_block\.attn\.ln_", ".attn.norm_added_"),
+    (r"\.ln_", ".norm_"),
+    (r"\.context_block\.mlp\.", ".ff_context."),
+    (r"\.x_block\.mlp\.", ".ff."),
+    (r"\.fc1\.", ".net.0.proj."),
+    (r"\.fc2\.", ".net.2."),
+    (r"\.context_block\.adaLN_modulation\.1\.", ".norm1_context.linear."),
+    (r"\.x_block\.adaLN_modulation\.1\.", ".norm1.linear."),
+    (r"\.(x|context)_block\.", "."),
 )
 """The authors' names of modules in single files, and diffusers'."""
 SPLIT = {".qkv.": [f".to_{letter}." for letter in "qkv"], ".add_qkv.": [f".add_{letter}_proj." for letter in "qkv"]}
 """Matrices that are one in the authors' files."""
+RECOMMENDED = "its authors recommend it"
+"""On the model's page."""
 
 
 class StableDiffusion3(FlowFamily):
@@ -74,12 +78,8 @@ class StableDiffusion3(FlowFamily):
     max_tokens, text_window, window_tokenizer = CLIP_TOKENS + T5_TOKENS, T5_TOKENS - 1, "tokenizer_3"
     overflows_in_fp16 = False  # its authors draw in fp16
     usual = ("logit_normal", 3.0)  # Esser et al. 2024, 5.1 and 5.3.2; diffusers' script shifts by the scheduler's 3 too
-    presets = {
-        "attention": ATTENTION,
-        "transformer": (*ATTENTION, *FEED_FORWARD),
-        "all": (*ATTENTION, *FEED_FORWARD, *MODULATION),
-        "all-linear": (*ATTENTION, *FEED_FORWARD, *MODULATION),
-    }
+    usual_drawing = (28, RECOMMENDED), (7.0, RECOMMENDED)
+    presets = presets_of(ATTENTION, FEED_FORWARD, MODULATION)
     described = {"num_layers": 24, "num_attention_heads": 24, "attention_head_dim": 64}
     training_bytes, drawing_bytes = {True: (0, 2, 53), False: (0, 33, 16)}, 27
     # GB         batch  checkpointing  rank  pictures drawn at once
@@ -95,20 +95,6 @@ class StableDiffusion3(FlowFamily):
         80: Size(4, False, 32, 4),
     }
     on_cpu = Size(1, True, 8, 1, resolution=512)
-    usual_drawing: ClassVar[tuple[int, float]] = (28, 7.0)
-    """Steps and guidance on the model's page."""
-
-    def drawing_settings(self, model: str) -> Mapping[str, tuple[Any, str]]:
-        if self.is_distilled(model):
-            return {
-                "evaluation.num_inference_steps": (self.distilled_steps, "the distilled model's own number"),
-                "evaluation.guidance_scale": (1.0, "the distilled model draws without guidance"),
-            }
-        steps, guidance = self.usual_drawing
-        return {
-            "evaluation.num_inference_steps": (steps, "its authors recommend it"),
-            "evaluation.guidance_scale": (guidance, "its authors recommend it"),
-        }
 
     def is_described_by(self, denoiser: Mapping[str, Any]) -> bool:
         return not denoiser.get("dual_attention_layers") and not denoiser.get("qk_norm")
@@ -125,15 +111,12 @@ class StableDiffusion3(FlowFamily):
         found: Tensors = {}
         for name, tensor in tensors.items():
             if not name.startswith(tuple(OTHER_PARTS)):
-                found |= _split(_diffusers_name(name.removeprefix(FILE_PREFIX)), tensor)
+                found |= _split(renamed(name.removeprefix(FILE_PREFIX), FILE_NAMES), tensor)
         return {self.denoiser: found}
 
     def exclude_modules(self, denoiser: Mapping[str, Any]) -> str:
         """The caption's queries in the last block, whose answers nobody reads."""
         return rf"transformer_blocks\.{denoiser['num_layers'] - 1}\.attn\.add_q_proj"
-
-    def width(self, denoiser: Mapping[str, Any]) -> int:
-        return denoiser["num_attention_heads"] * denoiser["attention_head_dim"]
 
     def blocks(self, denoiser: Mapping[str, Any]) -> tuple[int, ...]:
         """With a second attention, and without."""
@@ -204,7 +187,7 @@ class StableDiffusion35Large(StableDiffusion3):
         48: Size(1, False, 32, 1, evaluation_blocks_to_swap=26),
         80: Size(2, False, 32, 2),
     }
-    usual_drawing = (28, 3.5)
+    usual_drawing = (28, RECOMMENDED), (3.5, RECOMMENDED)
 
     def is_described_by(self, denoiser: Mapping[str, Any]) -> bool:
         return bool(denoiser.get("qk_norm")) and not denoiser.get("dual_attention_layers")
@@ -237,7 +220,7 @@ class StableDiffusion35Medium(StableDiffusion3):
         48: Size(2, False, 32, 4),
         80: Size(4, False, 32, 4),
     }
-    usual_drawing = (40, 4.5)
+    usual_drawing = (40, RECOMMENDED), (4.5, RECOMMENDED)
 
     def is_described_by(self, denoiser: Mapping[str, Any]) -> bool:
         return bool(denoiser.get("dual_attention_layers"))
@@ -251,17 +234,10 @@ def _described(names: set[str]) -> dict[str, Any]:
     return {"dual_attention_layers": SECOND_ATTENTION in names, "qk_norm": NORM in names}
 
 
-def _diffusers_name(name: str) -> str:
-    for pattern, replacement in FILE_NAMES:
-        name = pattern.sub(replacement, name)
-    return name
-
-
 def _split(name: str, tensor: TensorShape) -> Tensors:
     for joined, names in SPLIT.items():
         if joined in name:
-            part = TensorShape((tensor.shape[0] // 3, *tensor.shape[1:]), tensor.dtype)
-            return {name.replace(joined, own): part for own in names}
+            return {name.replace(joined, own): third(tensor) for own in names}
     return {name: tensor}
 
 

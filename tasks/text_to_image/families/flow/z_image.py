@@ -13,10 +13,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tasks.text_to_image.families.flow.authors_names import renamed, third
 from tasks.text_to_image.families.flow.caption_lengths import collate, listed, padded
-from tasks.text_to_image.families.flow.flow_family import FILE_PREFIX, FlowFamily, require_plain_weights
+from tasks.text_to_image.families.flow.flow_family import (
+    FILE_PREFIX,
+    FlowFamily,
+    presets_of,
+    require_plain_weights,
+)
 from tasks.text_to_image.models.presets import Size
-from tasks.text_to_image.models.weights_header import Tensors, TensorShape
+from tasks.text_to_image.models.weights_header import Tensors
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,10 +37,10 @@ MAX_TOKENS, TEMPLATE_TOKENS = 512, 8
 """Of a prompt in the chat template of Qwen3, and of the template alone."""
 FIRST_MODULATION = "layers.0.adaLN_modulation.0.weight"
 FILE_NAMES = (
-    (re.compile(r"^x_embedder\."), "all_x_embedder.2-1."),
-    (re.compile(r"^final_layer\."), "all_final_layer.2-1."),
-    (re.compile(r"\.attention\.out\."), ".attention.to_out.0."),
-    (re.compile(r"\.attention\.([qk])_norm\."), r".attention.norm_\1."),
+    (r"^x_embedder\.", "all_x_embedder.2-1."),
+    (r"^final_layer\.", "all_final_layer.2-1."),
+    (r"\.attention\.out\.", ".attention.to_out.0."),
+    (r"\.attention\.([qk])_norm\.", r".attention.norm_\1."),
 )
 """The authors' names of modules in single files, and diffusers'."""
 
@@ -52,12 +58,11 @@ class ZImage(FlowFamily):
     fixed_layer = "its last layer but one"
     max_tokens, text_window = MAX_TOKENS, MAX_TOKENS - TEMPLATE_TOKENS
     usual = ("logit_normal", 2.0)  # as musubi-tuner's guide for Z-Image
-    presets = {
-        "attention": ATTENTION,
-        "transformer": (*ATTENTION, *FEED_FORWARD),
-        "all": (*ATTENTION, *FEED_FORWARD, *MODULATION),
-        "all-linear": (*ATTENTION, *FEED_FORWARD, *MODULATION),
-    }
+    usual_drawing = (
+        (28, "its authors recommend 28 to 50"),
+        (5.0, "its authors recommend 3 to 5, counted from 0: 4 to 6 here"),
+    )
+    presets = presets_of(ATTENTION, FEED_FORWARD, MODULATION)
     described = {"dim": 3840, "n_layers": 30, "n_refiner_layers": 2, "in_channels": 16}
     training_bytes, drawing_bytes = {True: (2, 88), False: (68, 149)}, 32
     # GB         batch  checkpointing  rank  pictures drawn at once
@@ -74,17 +79,6 @@ class ZImage(FlowFamily):
     }
     on_cpu = Size(1, True, 8, 1, resolution=512)
 
-    def drawing_settings(self, model: str) -> Mapping[str, tuple[Any, str]]:
-        if self.is_distilled(model):
-            return {
-                "evaluation.num_inference_steps": (8, "the distilled model's own number"),
-                "evaluation.guidance_scale": (1.0, "the distilled model draws without guidance"),
-            }
-        return {
-            "evaluation.num_inference_steps": (28, "its authors recommend 28 to 50"),
-            "evaluation.guidance_scale": (5.0, "its authors recommend 3 to 5, counted from 0: 4 to 6 here"),
-        }
-
     def recognises_file(self, tensors: Tensors, file: Path) -> bool:
         names = {name.removeprefix(FILE_PREFIX) for name in tensors}
         if FIRST_MODULATION not in names:
@@ -96,12 +90,9 @@ class ZImage(FlowFamily):
         """Under diffusers' names; queries, keys and values are one matrix in the authors' files."""
         found: Tensors = {}
         for name, tensor in tensors.items():
-            own = name.removeprefix(FILE_PREFIX)
-            for pattern, replacement in FILE_NAMES:
-                own = pattern.sub(replacement, own)
+            own = renamed(name.removeprefix(FILE_PREFIX), FILE_NAMES)
             if own.endswith(".attention.qkv.weight"):
-                part = TensorShape((tensor.shape[0] // 3, *tensor.shape[1:]), tensor.dtype)
-                found |= {own.replace(".qkv.", f".to_{letter}."): part for letter in "qkv"}
+                found |= {own.replace(".qkv.", f".to_{letter}."): third(tensor) for letter in "qkv"}
             else:
                 found[own] = tensor
         return {self.denoiser: found}
