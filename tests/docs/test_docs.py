@@ -18,6 +18,8 @@ from packaging.utils import canonicalize_name
 import run
 from shared.config.loading import load_config
 from shared.config.schema import known_keys, sections
+from tasks.text_to_image.families.family import Family
+from tasks.text_to_image.families.flow.flow_family import FlowFamily
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -108,6 +110,21 @@ def test_the_tree_of_the_readme_is_the_repository() -> None:
     for parent in {folder.parent for folder in shown}:
         packages = {file.parent for file in parent.glob("*/__init__.py")}
         assert packages - shown == set()
+
+
+def test_the_tables_of_a_family_name_every_member() -> None:
+    page = (ROOT / "docs" / "adding-a-family.md").read_text(encoding="utf-8")
+    said, own = (
+        {name for row in re.findall(r"^\| .*", table, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)}
+        for table in page.partition("## What the family says")[2].partition("## Rules")[0].split("A `FlowFamily`")
+    )
+    computed = {"parts", "weighted_parts", "absent"}
+    assert said == _members(Family) - computed
+    assert own - {"auto", "init"} == _members(FlowFamily) - _members(Family)
+
+
+def _members(of: type) -> set[str]:
+    return {name for name in {*vars(of), *vars(of).get("__annotations__", {})} if not name.startswith("_")}
 
 
 def test_every_test_that_a_decision_names_exists() -> None:

@@ -1,7 +1,7 @@
 """Verdicts computed by `python -m evaluator.replay RUN`.
 
-A program of its own, because the dashboard imports no evaluator; it needs no torch. One at a time, because the machine
-may be training.
+A program of its own, because the dashboard imports no evaluator; it needs no torch. Of each `Replays` one at a time,
+because the machine may be training.
 """
 
 from __future__ import annotations

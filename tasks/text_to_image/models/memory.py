@@ -31,11 +31,8 @@ from tasks.text_to_image.weights import denoiser_blocks
 
 GIB = 2**30
 BYTES = {"fp32": 4.0, "fp16": 2.0, "bf16": 2.0}
-QUANTISED_BYTES = {
-    "fp8": 1.0,
-    "8bit": 1.0,
-    "4bit": 0.5 + 4 / 64,
-}  # NF4 keeps one fp32 scale for 64 weights (Dettmers et al. 2023)
+QUANTISED_BYTES = {"fp8": 1.0, "8bit": 1.0, "4bit": 0.5 + 4 / 64}
+"""Of a weight; NF4 keeps one fp32 scale for 64 weights (Dettmers et al. 2023)."""
 WIDE = re.compile(r"pos_embed|patch_embed|norm|t_embedder|cap_embedder|^proj_(in|out)\.")
 """What keeps its precision in fp8: diffusers' `DEFAULT_SKIP_MODULES_PATTERN` and what its models add."""
 OPTIMIZER_BYTES = {"adamw": 8, "adamw8bit": 2, "prodigy": 16, "adafactor": 0, "sgd": 0}

@@ -52,9 +52,8 @@ def relative(model: ModelShapes, config: Config, card: Card) -> float:
 
     Of a denoiser whose work is not told from its weights, a UNet's, only checkpointing counts.
     """
-    passes = (
-        3 if config.train.gradient_checkpointing else 2
-    )  # forward, again, and back: frozen weights have no gradient
+    # forward, perhaps again, and back: frozen weights have no gradient
+    passes = 3 if config.train.gradient_checkpointing else 2
     tokens = model.family.tokens(model, config.data.resolution)
     if tokens is None:
         return passes / 2
