@@ -124,9 +124,9 @@ def _choices(
         ),
         "train.gradient_checkpointing": Choice(
             size.checkpointing,
-            f"activations do not fit on {card} beside the rest; about a quarter slower"
+            f"activations do not fit on {card} beside the rest; steps take up to 1.5 × as long"
             if size.checkpointing
-            else f"activations fit on {card}; recomputing them would cost a quarter of the speed",
+            else f"activations fit on {card}; recomputed, steps would take up to 1.5 × as long",
         ),
         **_scheduler(family),
         **{key: Choice(*choice) for key, choice in family.drawing_settings(model).items()},
