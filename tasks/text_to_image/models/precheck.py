@@ -26,6 +26,7 @@ MIXED: dict[str, Precision] = {"no": "fp32", "fp16": "fp16", "bf16": "bf16"}
 SMALLER_RESOLUTION = {1024: 768, 768: 512}
 NAMED_PARTS = 3
 NUM_ADVICE = 2
+ON_CPU: dict[str, dict[str, Any]] = {"evaluation": {"device": "cpu"}}
 ERROR = 0.1
 """By how much real steps exceeded the estimate: benchmarks/reports/step_memory_2-core-cpu_202611.md."""
 
@@ -222,14 +223,18 @@ def _evaluator_place(config: Config, places: Sequence[Place]) -> Place:
 def _advice(
     model: ModelShapes, config: Config, places: Sequence[Place], share: Share, *, with_evaluator: bool
 ) -> tuple[str, ...]:
-    """The changes that save most on a place, the best first."""
+    """The changes that save most on a place, the best first.
+
+    A denoiser that is a chain of blocks is large, and a CPU takes far too long to draw with it: this comes last.
+    """
     saved: dict[str, float] = {}
     for changes in _candidates(model, config, on_gpu=share.place.gpu is not None):
         changed = _changed(config, changes)
         placed = _placed(model, changed, places, with_evaluator=with_evaluator)
         there = tuple(footprint for place, parts in placed if place == share.place for footprint in parts)
         saved[_settings(changes)] = share.needed - Share(share.place, there, (), changed.evaluation.turns).needed
-    best = sorted(saved, key=lambda settings: saved[settings], reverse=True)
+    last = {_settings(ON_CPU)} if model.family.swaps_blocks else set[str]()
+    best = sorted(saved, key=lambda settings: (settings in last, -saved[settings]))
     return tuple(f"{settings} ({_gib(saved[settings])})" for settings in best[:NUM_ADVICE] if saved[settings] > 0)
 
 
@@ -256,7 +261,7 @@ def _candidates(model: ModelShapes, config: Config, *, on_gpu: bool) -> list[dic
         if evaluation.device != "cpu" and train.num_processes == 1 and config.model.quantization in ("none", "fp8"):
             candidates.append({"evaluation": {"turns": True}})
         if evaluation.device != "cpu":
-            candidates.append({"evaluation": {"device": "cpu"}})
+            candidates.append(ON_CPU)
     return candidates
 
 

@@ -53,6 +53,20 @@ def test_what_does_not_fit_is_said_with_the_two_settings_that_save_most() -> Non
         assert float(saved) > 1
 
 
+@pytest.mark.parametrize(("family", "card"), [("z-image", 12), ("flux1-dev", 24), ("qwen-image", 24)])
+def test_a_large_transformer_is_not_sent_to_the_cpu_to_draw(family: str, card: int) -> None:
+    model = true_shapes(family)
+    settings = config(
+        model={"blocks_to_swap": len(memory.blocks(model)) - 2},
+        train={"gradient_checkpointing": True},
+        evaluation={"scheduler": "own", "batch_size": 1},
+    )
+    (share,) = precheck.shares(model, settings, places(card))
+    names = [advice.partition("=")[0] for advice in share.advice]
+    assert names[0] == "evaluation.blocks_to_swap"
+    assert set(names) <= {"evaluation.blocks_to_swap", "evaluation.turns"}
+
+
 def test_a_card_with_hardly_enough_is_called_close() -> None:
     (share,) = precheck.shares(true_shapes("sd1"), config(), places(24))
     just = (share.excess + share.place.free) * 1.02 / GIB
