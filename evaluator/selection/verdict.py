@@ -51,7 +51,7 @@ class Evidence:
     imported: bool = False
     """Another trainer's LoRAs."""
     guessed: Mapping[int, str] = field(default_factory=dict[int, str])
-    """Step that nothing tells → the file that has it for want of another."""
+    """Step that nothing tells → its file."""
     unit: Unit = "step"
     """What the snapshots' numbers count."""
 

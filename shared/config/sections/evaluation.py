@@ -128,14 +128,15 @@ class EvaluationConfig(Section):
     )
     turns: Annotated[bool, Rule.UPKEEP] = Field(
         default=False,
-        description="Trainer and evaluator take turns on one GPU: while a snapshot is drawn, the trainer's model waits "
-        "in the machine's memory. Training pauses for each evaluation, and comes out the same.",
+        description="For a GPU that cannot hold trainer and evaluator together: while a snapshot is drawn, training "
+        "pauses and the trainer's model waits in the machine's memory. The snapshots stay the same.",
     )
     blocks_to_swap: Annotated[int, Rule.UPKEEP] = Field(
         default=0,
         ge=0,
-        description="Blocks of the denoiser that wait in the machine's memory while it draws and come to the GPU one "
-        "by one: less memory there, the same pictures. Not with DoRA.",
+        description="How many of the denoiser's blocks wait in the machine's memory during evaluation and come to the "
+        "GPU one by one to compute: less GPU memory, the same pictures. For transformers only; not with DoRA or "
+        "evaluation.torch_compile.",
     )
     visual: Annotated[str, Rule.RESULTS] = Field(
         default="efficientnet-lite0",

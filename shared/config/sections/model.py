@@ -45,9 +45,9 @@ class ModelConfig(Section):
     training_adapter: Annotated[str | None, Rule.STATE] = Field(
         default=None,
         min_length=1,
-        description="A LoRA that was made for training a distilled model, such as "
-        "`ostris/FLUX.1-schnell-training-adapter`: a file or folder on this disk. It is added to the denoiser while it "
-        "trains and while the held-out loss is measured. Snapshots do not hold it, and pictures are drawn without it.",
+        description="For a model that is distilled to draw in few steps: the file or folder, on this disk, of a LoRA "
+        "that undoes the distillation, such as `ostris/FLUX.1-schnell-training-adapter` downloaded. It is added to the "
+        "model for training and the held-out loss only: snapshots do not hold it, and pictures are drawn without it.",
     )
     mixed_precision: Annotated[Literal["auto", "no", "fp16", "bf16"], Rule.STEPS] = Field(
         default="auto",
@@ -55,14 +55,16 @@ class ModelConfig(Section):
     )
     quantization: Annotated[Literal["none", "fp8", "8bit", "4bit"], Rule.STATE] = Field(
         default="none",
-        description="Frozen denoiser weights while it trains: `fp8` are 8-bit floats, on any device; `8bit` and `4bit` "
-        "are bitsandbytes' integers and NF4, CUDA only.",
+        description="Smaller weights of the frozen denoiser during training: `fp8`, 8-bit floats, on any device, with "
+        "train.gradient_checkpointing; `8bit` and `4bit`, bitsandbytes' integers and NF4, on CUDA only. The evaluator "
+        "draws with full weights.",
     )
     blocks_to_swap: Annotated[int, Rule.UPKEEP] = Field(
         default=0,
         ge=0,
-        description="Blocks of the frozen denoiser that wait in the machine's memory while it trains and come to the "
-        "GPU one by one: less memory there, longer steps, the same numbers. Needs train.gradient_checkpointing.",
+        description="How many of the frozen denoiser's blocks wait in the machine's memory during training and come to "
+        "the GPU one by one to compute: less GPU memory, longer steps, the same losses and snapshots. For transformers "
+        "only; needs train.gradient_checkpointing.",
     )
     prediction_type: Annotated[Literal["auto", "epsilon", "v_prediction"], Rule.STATE] = Field(
         default="auto", description="What the model predicts; `auto` takes the word of the model's own files."

@@ -130,9 +130,9 @@ class TrainConfig(Section):
     guidance_scale: Annotated[float, Rule.STEPS] = Field(
         default=1.0,
         ge=0,
-        description="Models that take the guidance scale as an input (guidance-distilled): what they are told "
-        "while they train. 1, kohya's recommendation, is no guidance, and what the loss compares with has none; "
-        "diffusers' scripts use 3.5.",
+        description="Only for models that take the guidance scale as an input (guidance-distilled): the scale that "
+        "they are given during training. 1, which kohya recommends, is no guidance; diffusers' scripts use 3.5. "
+        "Pictures are drawn with evaluation.guidance_scale.",
     )
     noise_offset: Annotated[float, Rule.STEPS] = Field(
         default=0.0, ge=0, le=1, description="Strength of one extra random number per channel of the noise."
