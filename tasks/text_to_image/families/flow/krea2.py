@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from tasks.text_to_image.families.flow.authors_names import renamed
 from tasks.text_to_image.families.flow.caption_lengths import collate, mask, padded
-from tasks.text_to_image.families.flow.film_vae import FilmVaeFamily
 from tasks.text_to_image.families.flow.flow_family import FILE_PREFIX, presets_of, require_plain_weights
 from tasks.text_to_image.families.flow.packing import PATCH, pack, unpack
+from tasks.text_to_image.families.flow.video_vae import VideoVaeFamily
 from tasks.text_to_image.models.presets import Size
 from tasks.text_to_image.models.weights_header import Tensors
 
@@ -57,7 +57,7 @@ FILE_NAMES = (
 """The authors' names of modules with matrices in single files, and diffusers'."""
 
 
-class Krea2(FilmVaeFamily):
+class Krea2(VideoVaeFamily):
     """Krea 2 Raw and Krea 2 Turbo."""
 
     name, title = "krea2", "Krea 2"

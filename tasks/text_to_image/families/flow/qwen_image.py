@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tasks.text_to_image.families.flow.caption_lengths import collate, mask, padded
-from tasks.text_to_image.families.flow.film_vae import FilmVaeFamily
 from tasks.text_to_image.families.flow.flow_family import FILE_PREFIX, presets_of, require_plain_weights
 from tasks.text_to_image.families.flow.packing import PATCH, pack, unpack
+from tasks.text_to_image.families.flow.video_vae import VideoVaeFamily
 from tasks.text_to_image.models.presets import Size
 from tasks.text_to_image.models.weights_header import Tensors
 
@@ -39,7 +39,7 @@ ADDED_CONDITION = "time_text_embed.addition_t_embedding.weight"
 MOST_BLOCKS_OF_OTHERS = 38
 
 
-class QwenImage(FilmVaeFamily):
+class QwenImage(VideoVaeFamily):
     """Qwen-Image and Qwen-Image-2512."""
 
     name, title, base_version = "qwen-image", "Qwen-Image", "qwen_image"

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class FilmVaeFamily(FlowFamily):
+class VideoVaeFamily(FlowFamily):
     """A family with such a VAE. Its latents have a mean and a standard deviation for each channel."""
 
     normalizations = frozenset({"latents_mean", "latents_std"})
