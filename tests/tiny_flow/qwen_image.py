@@ -1,4 +1,4 @@
-"""Qwen-Image in miniature: Qwen2.5-VL with its tokenizer, the transformer, the VAE of films and the scheduler."""
+"""Qwen-Image in miniature: Qwen2.5-VL with its tokenizer, the transformer, the VAE of videos and the scheduler."""
 
 from __future__ import annotations
 

@@ -37,6 +37,7 @@ FIRST_MODULATION, TEXT_NORM = "transformer_blocks.0.img_mod.1.weight", "txt_norm
 ADDED_CONDITION = "time_text_embed.addition_t_embedding.weight"
 """Of Qwen-Image-Layered."""
 MOST_BLOCKS_OF_OTHERS = 38
+"""Of those that call them `transformer_blocks` too: SD3.5 large."""
 
 
 class QwenImage(VideoVaeFamily):

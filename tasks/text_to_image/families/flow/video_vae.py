@@ -1,4 +1,4 @@
-"""Families whose VAE is Qwen-Image's: it takes pictures for films of one frame.
+"""Families whose VAE is Qwen-Image's: it is made for videos, and a picture is a video of one frame.
 
 Shapes: as in `family`.
 """

@@ -70,7 +70,7 @@ def test_one_step_of_its_pipeline_is_one_call_of_the_family(model: Model) -> Non
     assert torch.allclose(drawn, pack(noise() - velocity), atol=1e-5)
 
 
-def test_a_picture_is_a_film_of_one_frame_in_units_that_the_pipeline_turns_back(model: Model) -> None:
+def test_a_picture_is_a_video_of_one_frame_in_units_that_the_pipeline_turns_back(model: Model) -> None:
     pixels = torch.rand((1, 3, HEIGHT, WIDTH), generator=torch.Generator().manual_seed(0)) * 2 - 1
     mean, std = model.encode_pixels(pixels)
     assert mean.shape == std.shape == noise().shape

@@ -1,4 +1,4 @@
-"""Qwen-Image, on a miniature of its true classes: captions of any length, pictures as films, a guidance of its own."""
+"""Qwen-Image, on a miniature of its true classes: captions of any length, pictures as videos, a guidance of its own."""
 
 from __future__ import annotations
 
