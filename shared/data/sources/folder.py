@@ -50,9 +50,12 @@ def pictures_among(files: list[Path], report: ScanReport) -> list[Path]:
 
 
 def tell_unused(files: list[Path], used: set[Path], report: ScanReport) -> None:
-    """Notices of files that may be meant to be data: captions that no picture takes, other kinds by ending."""
+    """Notices of files that may be meant to be data: captions without a picture, other kinds by ending."""
     left = [file for file in files if file not in used and file.suffix.lower() not in (*SUFFIXES, *OTHER_SUFFIXES)]
-    captions = [file for file in left if file.suffix.lower() in CAPTION_ENDINGS]
+    of_others = {file.with_suffix("") for file in files if file.suffix.lower() in OTHER_SUFFIXES}
+    captions = [
+        file for file in left if file.suffix.lower() in CAPTION_ENDINGS and file.with_suffix("") not in of_others
+    ]
     if captions:
         report.notices.append(f"{len(captions)} caption file(s) belong to no picture, such as {captions[0]}")
     endings = Counter(file.suffix.lower() or file.name for file in left if file.suffix.lower() not in NOT_TOLD)

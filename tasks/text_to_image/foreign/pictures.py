@@ -36,11 +36,13 @@ def count(place: Path) -> int:
     number = len(sources.read(place, report))
     if number < LEAST_REFERENCES:
         seen = "".join(f"\n       {text}" for text in listed([*report.problems, *report.notices]))
-        held = "no picture" if not number else "1 picture, which says nothing about others"
+        none = "no picture that can be used" if report.problems else "no picture"
+        held = "1 picture, which says nothing about others" if number else none
+        mend = "repair these files, and " if report.problems else ""
         raise DataError(
             f"--references {place} holds {held}{seen}",
-            f"add pictures ({', '.join(sorted(SUFFIXES))}) with captions that were not trained on, seven or more; or "
-            "give --prompts together with --train-pictures in place of --references",
+            f"{mend}add pictures ({', '.join(sorted(SUFFIXES))}) with captions that were not trained on, seven or "
+            "more; or give --prompts together with --train-pictures in place of --references",
         )
     return number
 

@@ -7,13 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from safetensors.numpy import save_file
 
-from shared.errors import ConfigError, DarkroomError, ModelError, RunFolderError
+from shared.errors import ConfigError, DarkroomError, DataError, ModelError, RunFolderError
 from shared.launch import power
 from shared.launch.resume import require_trainable
 from shared.run_folder.run_dir import steps_in
 from tasks.text_to_image.evaluation.training_set import TrainingSet
+from tasks.text_to_image.foreign import pictures
 from tasks.text_to_image.scoring.metric_input import NotGivenError
 from tests.conftest import check
 from tests.unit.tasks.text_to_image.foreign.conftest import MODULE, followed, of_pictures, opened, write
@@ -78,6 +80,16 @@ def test_too_few_references_are_refused_in_the_words_of_the_command(
         opened(trained, tmp_path, base=str(base), references=few)
     assert "--train-pictures" in refused.value.hint
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_reference_in_a_format_that_is_not_read_is_named_with_its_cure(tmp_path: Path) -> None:
+    Image.new("RGB", (64, 64)).save(tmp_path / "dress.gif")
+    (tmp_path / "dress.txt").write_text("a dress", "utf-8")
+    with pytest.raises(DataError, match="holds no picture that can be used") as refused:
+        pictures.count(tmp_path)
+    (named,) = str(refused.value).splitlines()[1:]
+    assert f"{tmp_path / 'dress.gif'}: .gif pictures are not read; save it as PNG" in named
+    assert refused.value.hint.startswith("repair these files, and add pictures")
 
 
 def test_a_folder_above_names_those_that_hold_loras(trained: Path, base: Path, real: Path, tmp_path: Path) -> None:
