@@ -151,6 +151,9 @@ def warnings(run: RunDir, config: Config) -> list[str]:
         precheck.resolution_notice(config),
         _straddling_notice(run, config),
         _prompts_notice(run, config),
+        suitability.negative_prompts_notice(
+            references.own_prompts(run, config), base_model.family_or_guess(config.model)
+        ),
         _segmenter_notice(config),
         profiles.notice(config),
         _judge_notice(config),

@@ -83,6 +83,8 @@ class Family(ABC):
     """Hub ids whose tokenizer counts as this family's: one of them may be on this machine where the model's is not."""
     embeds_guidance: ClassVar[bool] = False
     """Whether the denoiser takes the guidance scale as an input: `train.guidance_scale` while it trains."""
+    uses_negative_prompts: ClassVar[bool] = True
+    """Whether `prompt_arguments` can make use of them."""
     overflows_in_fp16: ClassVar[bool] = False
     """Whether the denoiser computes no finite numbers in fp16."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from shared.config.schema import Config
+from shared.data.prompt_file import OwnPrompt
 from shared.errors import ConfigError
 from tasks.text_to_image.families.family import Family
 from tasks.text_to_image.models.tokens import MAX_TOKEN_LENGTH
@@ -23,6 +24,17 @@ def require(config: Config, family: Family | None) -> None:
 def require_clip_skip(clip_skip: int, family: Family) -> None:
     """Raises ConfigError where a family uses one fixed layer, and another is asked for."""
     _refuse(_clip_skip(clip_skip, family), family)
+
+
+def negative_prompts_notice(prompts: Iterable[OwnPrompt], family: Family) -> str | None:
+    """That negative prompts of a person's own have no effect, where they have none."""
+    lines = [str(prompt.line) for prompt in prompts if prompt.negative_prompt]
+    if family.uses_negative_prompts or not lines:
+        return None
+    return (
+        f"{family.title} draws without negative prompts: those of evaluation.prompts have no effect (line "
+        f"{', '.join(lines)}). Remove --n there, and say in the prompt what is to be seen"
+    )
 
 
 def _refuse(problems: Iterable[Problem], family: Family) -> None:

@@ -65,7 +65,7 @@ class Flux1Dev(FlowFamily):
     fixed_layer = "their last layers"
     max_tokens, text_window = 512, 511
     window_tokenizer = "tokenizer_2"
-    embeds_guidance = True
+    embeds_guidance, uses_negative_prompts = True, False
     usual = ("logit_normal", "resolution")  # kohya's recommendation for FLUX.1, `flux_shift`
     usual_drawing = (28, "diffusers' number; its authors use 50"), (3.5, "its authors' value")
     presets = presets_of(ATTENTION, FEED_FORWARD, MODULATION)

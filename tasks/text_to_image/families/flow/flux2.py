@@ -235,7 +235,7 @@ class Flux2Dev(Flux2):
     name, title = "flux2-dev", "FLUX.2 dev"
     pipeline_class = "Flux2Pipeline"
     completed_by = "black-forest-labs/FLUX.2-dev"
-    embeds_guidance = True
+    embeds_guidance, uses_negative_prompts = True, False
     usual_drawing = (28, "its authors take 50, and call 28 a good trade-off"), (4.0, "its authors' own value")
     architectures, base_version = {"flow": "Flux.2-dev"}, "flux_2_dev"
     header_name = r"flux[._-]?2[._-]dev"
