@@ -6,6 +6,7 @@ because the machine may be training.
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import threading
 import time
@@ -16,6 +17,8 @@ from shared.launch.supervisor import ROOT, child_environment, python_module
 from shared.run_folder.run_dir import RunDir
 
 Ended = subprocess.CompletedProcess[bytes]
+
+_log = logging.getLogger(__name__)
 
 
 class Replays:
@@ -29,7 +32,9 @@ class Replays:
         self._worker: threading.Thread | None = None
 
     def ask(self, run: RunDir, then: Callable[[Ended], None]) -> None:
-        """Replay a run soon, and call `then` in that thread; any number of times before that is once."""
+        """Replay a run soon, and call `then` in that thread; any number of times before that is once. A program that
+        cannot be started is a line in the log, and `then` is not called.
+        """
         with self._lock:
             self._wanted[run.path] = run, then
             if self._worker is None:
@@ -39,8 +44,8 @@ class Replays:
     def _work(self) -> None:
         while wanted := self._next():
             run, then = wanted
-            then(
-                subprocess.run(
+            try:
+                ended = subprocess.run(
                     python_module("evaluator.replay", run.path, *self._options),
                     stdin=subprocess.DEVNULL,
                     capture_output=True,
@@ -48,7 +53,10 @@ class Replays:
                     env=child_environment(None),
                     check=False,
                 )
-            )
+            except OSError as error:  # no memory for another process
+                _log.warning("the verdict on %s was not computed: %s", run.path, error)
+            else:
+                then(ended)
             time.sleep(self._seconds_between)
 
     def _next(self) -> tuple[RunDir, Callable[[Ended], None]] | None:
