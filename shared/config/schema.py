@@ -90,7 +90,7 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
-    def _what_is_fetched_or_widened_is_recomputed(self) -> Config:
+    def _swapped_blocks_and_fp8_need_checkpointing(self) -> Config:
         model, train = self.model, self.train
         settings = [
             *([f"model.blocks_to_swap is {model.blocks_to_swap}"] if model.blocks_to_swap else []),
@@ -110,7 +110,7 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
-    def _blocks_are_swapped_while_drawing(self) -> Config:
+    def _swapped_blocks_are_drawn_without_dora_and_compiling(self) -> Config:
         problems = [
             *(["evaluation.torch_compile"] if self.evaluation.torch_compile else []),
             *(["lora.use_dora, which looks at all weights when it is loaded"] if self.lora.use_dora else []),

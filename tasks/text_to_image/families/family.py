@@ -213,7 +213,7 @@ class Family(ABC):
         """The memory of the denoiser while it draws one picture without guidance, in half precision."""
 
     def tokens(self, model: ModelShapes, resolution: int) -> float | None:
-        """Of a square picture and the longest caption, each of which meets every weight; None: a UNet has none."""
+        """How many tokens the denoiser computes for a square picture and the longest caption; None: a UNet has none."""
         return None
 
     def targets(self, names: Collection[str], *, linear_projections: bool = True) -> tuple[str, ...]:
