@@ -19,12 +19,12 @@ from shared.machine import card_turns
 from shared.run_folder import pending, requests
 from shared.run_folder.averages import label
 from shared.run_folder.heartbeat import Status, snapshots_may_come
-from shared.run_folder.leases import claimed, drop_dead_claims
 from shared.run_folder.metric_descriptions import MetricDescriptions
 from shared.run_folder.pending import BASE_MODEL, Work
 from shared.run_folder.records.evaluation_result import EvaluationResult
 from shared.run_folder.records.run_record import RunRecord
 from shared.run_folder.run_dir import RunDir, steps_in, strength_of
+from shared.run_folder.sharing.leases import claimed, drop_dead_claims
 
 log = logging.getLogger(__name__)
 

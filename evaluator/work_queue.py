@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
 
-from shared.run_folder.leases import claimed_steps
 from shared.run_folder.pending import Work
 from shared.run_folder.run_dir import RunDir
+from shared.run_folder.sharing.leases import claimed_steps
 
 
 def free(run: RunDir, works: list[Work]) -> list[Work]:

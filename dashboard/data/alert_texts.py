@@ -13,9 +13,9 @@ from dashboard.text.language import say
 from shared.errors import RunFolderError
 from shared.followers import alerts
 from shared.followers.alerts import SENTENCES, Alert, Bytes, Seconds
-from shared.run_folder.active_evaluators import read_active_evaluators
 from shared.run_folder.heartbeat import is_alive, read_status, read_trackers
 from shared.run_folder.records.process_status import ProcessStatus
+from shared.run_folder.sharing.active_evaluators import read_active_evaluators
 
 
 def sentence(alert: Alert) -> str:

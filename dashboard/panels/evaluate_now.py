@@ -15,8 +15,8 @@ from dashboard.server.posts.control import BY
 from dashboard.text.language import say
 from dashboard.text.verbatim import verbatim
 from shared.run_folder import requests
-from shared.run_folder.active_evaluators import read_active_evaluators
 from shared.run_folder.records.request import Request
+from shared.run_folder.sharing.active_evaluators import read_active_evaluators
 
 OPEN_SECONDS, QUIET_SECONDS = 2.0, 60.0  # between two looks at the ages of requests and pictures
 

@@ -12,10 +12,10 @@ from examples.fake_run.verdict import rebuild_tables
 from shared.machine.recorder import recorded
 from shared.run_folder import requests
 from shared.run_folder.heartbeat import Status, hold_role
-from shared.run_folder.leases import claimed
 from shared.run_folder.records.process_status import State
 from shared.run_folder.records.request import Request, RequestKind
 from shared.run_folder.run_dir import RunDir
+from shared.run_folder.sharing.leases import claimed
 from shared.run_folder.tables import TRAIN_COLUMNS, Appender, Value, prune
 
 

@@ -13,9 +13,9 @@ from examples.fake_run.history import write_history
 from examples.fake_run.run import FakeRun, create
 from examples.fake_run.verdict import confirm, rebuild_tables
 from shared.run_folder.heartbeat import hold_role
-from shared.run_folder.leases import claimed
 from shared.run_folder.metric_descriptions import MetricDescriptions
 from shared.run_folder.older_metrics import OLDER_METRICS
+from shared.run_folder.sharing.leases import claimed
 from shared.run_folder.tables import TRAIN_COLUMNS, Appender, write_rows
 
 

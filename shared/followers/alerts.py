@@ -16,12 +16,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-from shared.run_folder.active_evaluators import read_active_evaluators
 from shared.run_folder.heartbeat import is_alive, read_status
 from shared.run_folder.log_errors import logged_error
 from shared.run_folder.records.best import Best
 from shared.run_folder.records.process_status import ProcessStatus
 from shared.run_folder.run_dir import RunDir
+from shared.run_folder.sharing.active_evaluators import read_active_evaluators
 from shared.run_folder.tables import read_rows
 from shared.run_folder.times import parse_time
 

@@ -15,8 +15,8 @@ from shared.files.publication import owner_lives, sha256, verify
 from shared.launch.relocation import DATA_KEYS, new_place
 from shared.launch.task import Task
 from shared.run_folder.heartbeat import is_alive, read_status, someone_serves
-from shared.run_folder.leases import dead_claims
 from shared.run_folder.run_dir import RunDir, step_name, steps_in
+from shared.run_folder.sharing.leases import dead_claims
 from shared.run_folder.tables import EXAMPLE_COLUMNS, TRAIN_COLUMNS, read_rows, whole_lines
 from shared.run_folder.votes import pictures_of, read_votes
 

@@ -14,7 +14,6 @@ from rich.text import Text
 
 from shared.files.publication import new_folder_command
 from shared.launch.left import left, named
-from shared.run_folder.active_evaluators import read_active_evaluators
 from shared.run_folder.averages import label
 from shared.run_folder.file_to_ship import file_to_ship, is_gone
 from shared.run_folder.heartbeat import is_alive, left_behind, read_status
@@ -24,6 +23,7 @@ from shared.run_folder.phrase import Unit
 from shared.run_folder.records.best import Best, Interval
 from shared.run_folder.records.process_status import ProcessStatus, Role
 from shared.run_folder.run_dir import ResultKind, RunDir, steps_in, strength_kind, strength_of, strengths_in
+from shared.run_folder.sharing.active_evaluators import read_active_evaluators
 from shared.run_folder.tables import read_rows
 
 LINES_EVERY_STEPS = 20

@@ -8,16 +8,16 @@ import sys
 from pathlib import Path
 
 from shared.files.publication import publish, verify
-from shared.run_folder.leases import claimed_steps
 from shared.run_folder.records.manifest import Manifest
 from shared.run_folder.run_dir import RunDir, steps_in
+from shared.run_folder.sharing.leases import claimed_steps
 from tests.conftest import ROOT, RunMaker, environment, until
 
 EVALUATE = """
 import os, sys, time
 from pathlib import Path
 from evaluator.work_queue import free
-from shared.run_folder.leases import claimed
+from shared.run_folder.sharing.leases import claimed
 from shared.run_folder.pending import unfinished
 from shared.config.schema import EvaluationConfig
 from shared.files.publication import publish

@@ -9,8 +9,8 @@ from dashboard.components import state_line
 from dashboard.data.speed import pace
 from dashboard.text import formatting
 from shared.machine.gpu_readings import Gpu
-from shared.run_folder.active_evaluators import of_this_session
 from shared.run_folder.records.process_status import ProcessStatus, State
+from shared.run_folder.sharing.active_evaluators import of_this_session
 from shared.run_folder.times import parse_time
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)

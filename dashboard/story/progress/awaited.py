@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from dashboard.data.reader import RunReader
 from dashboard.text.language import say
 from dashboard.text.verbatim import verbatim
-from shared.run_folder.active_evaluators import read_active_evaluators
 from shared.run_folder.heartbeat import is_alive, read_status
+from shared.run_folder.sharing.active_evaluators import read_active_evaluators
 from shared.run_folder.times import seconds_since
 
 START_SECONDS = 60.0  # in which an evaluator loads its libraries and takes its slot

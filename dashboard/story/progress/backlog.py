@@ -18,10 +18,10 @@ from dashboard.story.progress.programs import Programs
 from shared.config.save_interval import steps_due
 from shared.data.references import further, own_prompts
 from shared.errors import ConfigError, RunFolderError
-from shared.run_folder.leases import living_claims
 from shared.run_folder.pending import Work, in_order
 from shared.run_folder.records.best import Best
 from shared.run_folder.run_dir import steps_in
+from shared.run_folder.sharing.leases import living_claims
 from shared.run_folder.times import seconds_since, utc_now
 
 RECENT = 20

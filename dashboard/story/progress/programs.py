@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from shared.run_folder.active_evaluators import read_active_evaluators
 from shared.run_folder.heartbeat import is_alive, read_status
 from shared.run_folder.records.process_status import ProcessStatus
 from shared.run_folder.run_dir import RunDir
+from shared.run_folder.sharing.active_evaluators import read_active_evaluators
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,8 @@ from dashboard.story.screen import screen
 from examples.fake_run.run import FakeRun
 from shared.run_folder import requests
 from shared.run_folder.averages import averaged
-from shared.run_folder.leases import claimed
 from shared.run_folder.run_dir import RunDir
+from shared.run_folder.sharing.leases import claimed
 from tests.dashboard.story.conftest import Show
 
 

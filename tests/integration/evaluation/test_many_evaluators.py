@@ -14,10 +14,10 @@ import pytest
 
 from shared.config.dumping import dump_config
 from shared.run_folder import requests
-from shared.run_folder.leases import claimed
 from shared.run_folder.pending import left_to_evaluate, unevaluated
 from shared.run_folder.records.process_status import ProcessStatus
 from shared.run_folder.run_dir import RunDir, steps_in
+from shared.run_folder.sharing.leases import claimed
 from shared.run_folder.tables import read_rows
 from tests.conftest import Program, Warm, check, until
 from tests.integration.conftest import copy_of
@@ -29,7 +29,7 @@ DONE, NOTHING_TO_DO, TRY_AGAIN, PERMANENT = 0, 3, 4, 5
 SLOW_AND_SOON_GIVEN_UP = """
 import time
 from tasks.text_to_image.evaluation.image_generator import ImageGenerator
-from shared.run_folder import leases
+from shared.run_folder.sharing import leases
 leases.LEASE_SECONDS = {lease}
 real = ImageGenerator._draw_batch
 def draw(self, batch):

@@ -12,12 +12,12 @@ from evaluator.work_queue import free, watching
 from shared.config.schema import EvaluationConfig
 from shared.files.publication import publish
 from shared.run_folder import requests
-from shared.run_folder.leases import claimed
 from shared.run_folder.older_metrics import OLDER_METRICS
 from shared.run_folder.pending import Work, in_order, skipped, unfinished, work_of
 from shared.run_folder.records.best import Best
 from shared.run_folder.records.manifest import Manifest
 from shared.run_folder.run_dir import RunDir, steps_in
+from shared.run_folder.sharing.leases import claimed
 from shared.run_folder.tables import write_rows
 from tests.conftest import RunMaker, until
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from shared.run_folder.leases import Claim, claimed, claimed_steps, dead_claims, drop_dead_claims
 from shared.run_folder.run_dir import RunDir
+from shared.run_folder.sharing.leases import Claim, claimed, claimed_steps, dead_claims, drop_dead_claims
 from tests.conftest import until
 
 
