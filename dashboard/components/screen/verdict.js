@@ -20,10 +20,11 @@ export class Verdict {
     this.observer = new ResizeObserver(() => requestAnimationFrame(() => this.leaveOut())) // fonts come late
     for (const node of [this.answer, this.headline, this.sentence]) this.observer.observe(node)
     this.vote = button("primary", () => openPage("vote"))
+    this.voting = make("div", "offer", this.vote)
     this.primary = make("div", "offer")
     this.others = make("p", "others")
     this.failure = make("p", "failure")
-    this.downloads = make("section", "downloads", make("div", "offer", this.vote), this.primary, this.others, this.failure)
+    this.downloads = make("section", "downloads", this.primary, this.others, this.failure)
     this.runnerUp = make("span")
     this.compareButton = button("link compare")
     this.summary = make("summary")
@@ -132,7 +133,8 @@ export class Verdict {
     const votes = kind === "unvoted"
     const primary = votes ? null : downloads.find((download) => download.primary)
     show(this.downloads, votes || downloads.length)
-    show(this.vote.parentElement, votes)
+    if (votes && !this.voting.parentElement) this.downloads.prepend(this.voting)
+    if (!votes) this.voting.remove()
     write(this.vote, this.words.vote)
     show(this.primary, primary)
     if (primary) this.drawPrimary(primary)
