@@ -13,6 +13,7 @@ from transformers import CLIPTextConfig, CLIPTextModel
 from pocket import tokenizer as pocket_tokenizer
 from tasks.text_to_image.families.flow import flux1_names
 from tests.tiny_flow import t5
+from tests.tiny_flow.kl_vae import kl_vae
 from tests.tiny_model import text_config
 from tests.true_vae import VAE
 
@@ -45,16 +46,7 @@ def _build(scheduler: FlowMatchEulerDiscreteScheduler, *, guidance_embeds: bool)
         guidance_embeds=guidance_embeds,
         axes_dims_rope=(4, 6, 6),
     )
-    vae = AutoencoderKL(
-        block_out_channels=(16, 16, 32),
-        down_block_types=("DownEncoderBlock2D",) * 3,
-        up_block_types=("UpDecoderBlock2D",) * 3,
-        latent_channels=4,
-        norm_num_groups=8,
-        sample_size=32,
-        scaling_factor=0.3611,
-        shift_factor=0.1159,
-    )
+    vae = kl_vae(0.3611, 0.1159)
     return FluxPipeline(
         scheduler=scheduler,
         vae=vae,

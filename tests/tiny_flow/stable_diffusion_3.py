@@ -17,6 +17,7 @@ from transformers import CLIPTextConfig, CLIPTextModelWithProjection
 
 from pocket import tokenizer as pocket_tokenizer
 from tests.tiny_flow import t5
+from tests.tiny_flow.kl_vae import kl_vae
 from tests.tiny_model import text_config
 from tests.true_vae import VAE
 
@@ -55,18 +56,7 @@ def build(family: str = "sd3.5-medium") -> StableDiffusion3Pipeline:
     return StableDiffusion3Pipeline(
         transformer=SD3Transformer2DModel(**config),
         scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
-        vae=AutoencoderKL(
-            block_out_channels=(16, 16, 32),
-            down_block_types=("DownEncoderBlock2D",) * 3,
-            up_block_types=("UpDecoderBlock2D",) * 3,
-            latent_channels=4,
-            norm_num_groups=8,
-            sample_size=32,
-            scaling_factor=1.5305,
-            shift_factor=0.0609,
-            use_quant_conv=False,
-            use_post_quant_conv=False,
-        ),
+        vae=kl_vae(1.5305, 0.0609, use_quant_conv=False, use_post_quant_conv=False),
         text_encoder=CLIPTextModelWithProjection(text_config(CLIP_L, projection_dim=CLIP_L)),
         tokenizer=pocket_tokenizer.train(),
         text_encoder_2=CLIPTextModelWithProjection(text_config(CLIP_G, projection_dim=CLIP_G)),

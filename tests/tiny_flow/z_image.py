@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import Qwen2Tokenizer, Qwen3Config, Qwen3Model
 
+from tests.tiny_flow.kl_vae import kl_vae
 from tests.true_vae import VAE
 
 WIDTH = 32
@@ -51,16 +52,7 @@ def build() -> ZImagePipeline:
     )  # fmt: skip
     for name in ("x_pad_token", "cap_pad_token"):  # zeros in models made from a configuration
         torch.nn.init.normal_(getattr(transformer, name), std=0.02)
-    vae = AutoencoderKL(
-        block_out_channels=(16, 16, 32),
-        down_block_types=("DownEncoderBlock2D",) * 3,
-        up_block_types=("UpDecoderBlock2D",) * 3,
-        latent_channels=4,
-        norm_num_groups=8,
-        sample_size=32,
-        scaling_factor=0.3611,
-        shift_factor=0.1159,
-    )
+    vae = kl_vae(0.3611, 0.1159)
     scheduler = FlowMatchEulerDiscreteScheduler(shift=3.0)
     return ZImagePipeline(scheduler, vae, text_encoder, tokenizer, transformer)
 

@@ -49,7 +49,6 @@ class Share:
     footprints: tuple[Footprint, ...]
     advice: tuple[str, ...]
     """The settings that would save most there, with how much; empty where everything fits."""
-
     in_turns: bool = False
     """Whether one program at a time is there: `evaluation.turns`."""
 
