@@ -5,19 +5,29 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Locator, Page, Route, expect
+from playwright.sync_api import Locator, Page, Route, ViewportSize, expect
 
 from examples.fake_run.history import write_history
 from examples.fake_run.run import create
 from shared.errors import TrainingError
 from shared.run_folder.heartbeat import hold_role
 from shared.run_folder.run_dir import RunDir
-from tests.browser.conftest import STATUS, OpenPage, Tabs, address_of, live_run, wait_for_answers, wait_until
+from tests.browser.conftest import (
+    PATIENCE_SECONDS,
+    STATUS,
+    OpenPage,
+    Tabs,
+    address_of,
+    live_run,
+    wait_for_answers,
+    wait_until,
+)
 
 pytestmark = pytest.mark.browser
 
@@ -159,7 +169,7 @@ def test_nothing_moves_while_the_page_is_drawn(open_page: OpenPage, size: tuple[
     assert page.evaluate(COUNT_SHIFT) < MAX_SHIFT
 
 
-def size_of(size: tuple[int, int]) -> dict[str, int]:
+def size_of(size: tuple[int, int]) -> ViewportSize:
     """As Playwright wants it."""
     return {"width": size[0], "height": size[1]}
 
@@ -247,19 +257,27 @@ def test_a_phone_swipes_between_the_pictures(open_page: OpenPage) -> None:
     assert min(heights) >= 44
 
 
+def hold(page: Page, held: Sequence[Route], count: int) -> None:
+    """Wait until as many requests are held; only a call of Playwright's own lets it hand them over."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while len(held) < count:
+        assert time.monotonic() < deadline, "Streamlit's script was not asked for"
+        page.wait_for_timeout(20)
+
+
 def test_the_answer_does_not_wait_for_streamlit_and_stays_where_it_is(
     tabs: Tabs, server: subprocess.Popen[bytes]
 ) -> None:
     page, held = tabs.fresh(viewport=size_of(DESKTOP)), list[Route]()
     page.route(STREAMLIT, lambda route: held.append(route))
     page.goto(f"{address_of(server)}/?run=done", wait_until="commit")
+    hold(page, held, 1)
     early = page.locator("#darkroom-early")
     early.locator(".answer h1").wait_for()
     early.get_by_role("radio", name="worst").click()
     early.locator(".filmstrip .cell").nth(1).click()
     early.locator(".filmstrip .is-right").get_by_text("50").wait_for()
     before = page.evaluate(PLACES)
-    wait_until(lambda: bool(held))
     held[0].continue_()
     page.locator(STATUS).wait_for()
     early.wait_for(state="detached")
@@ -275,15 +293,15 @@ def test_no_page_waits_for_streamlit_and_what_is_chosen_meanwhile_is_done(
 ) -> None:
     page, held = tabs.fresh(viewport=size_of(DESKTOP)), list[Route]()
     page.route(STREAMLIT, lambda route: held.append(route))
-    for name, content in EARLY.items():
+    for number, (name, content) in enumerate(EARLY.items(), start=1):
         page.goto(f"{address_of(server)}/{name}?run=done", wait_until="commit")
+        hold(page, held, number)
         page.locator(f"#darkroom-early {content}").first.wait_for()
         assert page.locator("#darkroom-early nav [aria-current=page]").count() == 1
     rows = page.locator(".darkroom-snapshots tbody tr")
     page.get_by_role("button", name="prompts won").click()
     rows.filter(has_text="150").click()
     before = rows.evaluate_all(PLACES_OF)
-    wait_until(lambda: len(held) == len(EARLY))
     held[-1].continue_()
     page.locator(".st-key-snapshot h2").get_by_text("150").wait_for()
     page.wait_for_url("**/snapshots?*order=-won*")
