@@ -23,6 +23,9 @@ LONGEST = 2
 NEIGHBOURS = 1.25
 """A thin bucket may join another whose ratio is at most this factor away: a fifth of the picture is cut at most."""
 
+SAME_SHAPE = 1.02
+"""Ratios that differ by this factor at most count as equal: sides are rounded to whole pixels."""
+
 
 @dataclass(frozen=True)
 class Framing:
@@ -86,6 +89,20 @@ def nearest(size: Size, among: Sequence[Size]) -> Size:
 def frame(original: Size, among: Sequence[Size]) -> Framing:
     """How one picture is brought to the nearest of these buckets."""
     return Framing(original, nearest(original, among))
+
+
+def frame_source(original: Size, picture: Framing, among: Sequence[Size]) -> Framing:
+    """How the source of a picture is brought to one of these buckets: to the picture's if both have one shape, so that
+    they show the same at the same place, else to the nearest.
+    """
+    if have_same_shape(original, picture.original) and picture.target in among:
+        return Framing(original, picture.target)
+    return frame(original, among)
+
+
+def have_same_shape(one: Size, other: Size) -> bool:
+    """Whether pictures of these sizes show the same at the same place once both are scaled to one size."""
+    return _apart(one, other) <= math.log(SAME_SHAPE)
 
 
 def assign(originals: Sequence[Size], among: Sequence[Size], *, at_least: int, repeats: Sequence[int]) -> list[Size]:

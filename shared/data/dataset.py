@@ -12,7 +12,7 @@ from pathlib import Path
 
 from shared.config.path_settings import NO_PICTURES
 from shared.config.schema import Config, DataConfig
-from shared.data import captions, hub_datasets, masks, sources
+from shared.data import captions, edits, hub_datasets, masks, sources
 from shared.data.inspection import Inspection
 from shared.data.pictures import SUFFIXES
 from shared.data.sources import Pair, ScanReport, listed
@@ -95,11 +95,25 @@ def look(data: DataConfig, cache: Path, report: ScanReport, inspection: Inspecti
         pairs = regularization.read_beside(pairs, folder, hub_datasets.on_disk(data.regularization_path, cache), report)
     pairs = sources.passed_over(pairs, report)
     pairs = _with_trigger(_told_apart(pairs, report), data.trigger_word, report)
+    pairs = edits.used(pairs, data.sources, report)
     if inspection:
         there = [pair for pair in pairs if pair.image.is_file()]
-        inspection.run(sorted({pair.image for pair in there}), report.problems, report.notices)
+        pictures = {picture for pair in there for picture in (pair.image, *pair.sources)}
+        unreadable = len(report.problems)
+        inspection.run(sorted(pictures), report.problems, report.notices)
+        if len(report.problems) == unreadable:
+            report.notices.extend(edits.notices(there, inspection.header))
         report.problems.extend(masks.problems(there, data.masks))
     return pairs
+
+
+def has_sources(path: str, cache: Path) -> bool:
+    """Whether pictures of a data set have sources beside them, as pairs for an edit model have.
+
+    Raises:
+        DataError: there is no such data set, or its form is not understood.
+    """
+    return any(pair.sources for pair in sources.read(hub_datasets.on_disk(path, cache), ScanReport()))
 
 
 def refuse(path: str, pairs: Sequence[Pair], report: ScanReport) -> None:
@@ -126,6 +140,11 @@ def cure(report: ScanReport) -> str:
     if set(report.problems) & set(report.uncaptioned.values()):
         hint += (
             "; or set data.trigger_word (`init --trigger-word WORD`): it is then the caption of pictures that have none"
+        )
+    if report.without_source:
+        hint += (
+            "; put what each picture is made from beside it, as <name>.source.png or <name>.source-1.png, "
+            "<name>.source-2.png …, or set data.sources = 'off' for a model that edits nothing"
         )
     return hint
 
@@ -168,11 +187,12 @@ def regularization_pairs(pairs: Sequence[Pair], kept_away: Iterable[str], digest
 
 
 def fingerprint(pairs: Iterable[Pair], digest: Digest = sha256) -> str:
-    """sha256 over every id, caption and picture content, over masks, and over what is for regularisation."""
+    """sha256 over every id, caption and picture content, over masks, sources, and what is for regularisation."""
     return combined_digest(
         f"{pair.id}:{digest(pair.image)}:{pair.caption}"
         + (":regularization" if pair.is_regularization else "")
         + (f":mask:{digest(pair.mask)}" if pair.mask else "")
+        + "".join(f":source:{digest(source)}" for source in pair.sources)
         for pair in pairs
     )
 
@@ -213,18 +233,24 @@ def inventory(pairs: Sequence[Pair], digest: Digest = sha256, folder: Path | Non
             repeats=pair.repeats,
             is_regularization=pair.is_regularization,
             mask=digest(pair.mask) if pair.mask else "",
+            sources=tuple(map(digest, pair.sources)),
         )
         for pair in pairs
     )
-    return Inventory(pairs=tuple(records), paths=_places(pairs, folder) if folder else {})
+    if folder is None:
+        return Inventory(pairs=tuple(records))
+    return Inventory(
+        pairs=tuple(records),
+        paths={pair.id: _place(pair.image, folder) for pair in pairs},
+        source_paths={
+            pair.id: tuple(_place(source, folder) for source in pair.sources) for pair in pairs if pair.sources
+        },
+    )
 
 
-def _places(pairs: Iterable[Pair], folder: Path) -> dict[str, str]:
-    images = {pair.id: pair.image.absolute() for pair in pairs}
-    return {
-        pair_id: (image.relative_to(folder) if image.is_relative_to(folder) else image).as_posix()
-        for pair_id, image in images.items()
-    }
+def _place(picture: Path, folder: Path) -> str:
+    whole = picture.absolute()
+    return (whole.relative_to(folder) if whole.is_relative_to(folder) else whole).as_posix()
 
 
 def _with_trigger(pairs: Sequence[Pair], trigger_word: str, report: ScanReport) -> list[Pair]:

@@ -26,7 +26,8 @@ class RecordedPairs:
 
     def are_unchanged(self, some: Iterable[Pair], digest: Digest) -> bool:
         """Whether the pictures of these pairs are where they were, with the bytes they had. digest: of a file now."""
-        return all(pair.image.is_file() and digest(pair.image) == self.digest(pair.image) for pair in some)
+        pictures = (picture for pair in some for picture in (pair.image, *pair.sources))
+        return all(picture.is_file() and digest(picture) == self.digest(picture) for picture in pictures)
 
 
 def recorded_pairs(inventory: Inventory | None, config: Config) -> RecordedPairs | None:
@@ -35,7 +36,19 @@ def recorded_pairs(inventory: Inventory | None, config: Config) -> RecordedPairs
         return None
     folder = dataset.folder_of(config)
     pairs = [
-        Pair(record.id, folder / inventory.paths[record.id], record.caption, record.repeats, record.is_regularization)
+        Pair(
+            record.id,
+            folder / inventory.paths[record.id],
+            record.caption,
+            record.repeats,
+            record.is_regularization,
+            sources=tuple(folder / place for place in inventory.source_paths.get(record.id, ())),
+        )
         for record in inventory.pairs
     ]
-    return RecordedPairs(pairs, {pair.image: record.image for pair, record in zip(pairs, inventory.pairs, strict=True)})
+    digests = {
+        picture: digest
+        for pair, record in zip(pairs, inventory.pairs, strict=True)
+        for picture, digest in zip((pair.image, *pair.sources), (record.image, *record.sources), strict=True)
+    }
+    return RecordedPairs(pairs, digests)

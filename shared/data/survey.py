@@ -44,6 +44,8 @@ class Survey:
     """Pictures of the subject that are copies of another one, or look like it."""
     num_masked: int = 0
     """Pictures with a mask beside them."""
+    num_sources: int = 0
+    """Of a picture, at most: what it is made from by its caption; 0: they are no pairs for an edit model."""
     strata: tuple[tuple[str, int, int], ...] = ()
     """(Folder, pictures, pictures × repeats) of the subject, as the held-out pairs are spread over them."""
     notices: tuple[str, ...] = ()
@@ -78,6 +80,12 @@ class Survey:
         if self.num_masked:
             lines.append(
                 f"{self.num_masked} with a mask beside them: only what is white there counts in the loss (data.masks)"
+            )
+        if self.num_sources:
+            several = f", up to {self.num_sources} each" if self.num_sources > 1 else ""
+            lines.append(
+                f"pairs for an edit model: pictures have sources beside them{several}, and captions are instructions "
+                "(data.sources)"
             )
         if len(self.strata) > 1:
             named = ", ".join(
@@ -114,7 +122,9 @@ def survey(
     Raises:
         DataError: no such data set, or nothing in it can be used; it lists the same problems as a run.
     """
-    data, report = DataConfig(path=str(path), trigger_word=trigger_word), ScanReport()
+    edited = dataset.has_sources(str(path), cache)
+    data = DataConfig(path=str(path), trigger_word=trigger_word, sources="files" if edited else "off")
+    report = ScanReport()
     headers = Headers(cache / "headers.json")
     digest = Digests(cache / "digests.json")
     thumbprint = Thumbprints(cache / "thumbprints.json")
@@ -125,7 +135,7 @@ def survey(
     sizes = tuple(size for size in (_size(pair.image, headers) for pair in pairs) if size)
     subject = [pair for pair in pairs if not pair.is_regularization]
     distinct = subject if report.problems else dataset.one_of_each(subject, digest)
-    together: groups.Groups = {} if report.problems else groups.groups(distinct, thumbprint=thumbprint)
+    together: groups.Groups = {} if report.problems else groups.groups(distinct, thumbprint=thumbprint, digest=digest)
     candidates = groups.one_of_each(distinct, together)
     copied = "" if report.problems else dataset.copies(pairs, digest)
     held_out_ids = _held_out(candidates)
@@ -140,6 +150,7 @@ def survey(
         regularization_folders=tuple(regularization.folders(pairs)),
         num_copies=len(subject) - len(candidates),
         num_masked=sum(pair.mask is not None for pair in pairs),
+        num_sources=max((len(pair.sources) for pair in pairs), default=0),
         strata=_strata(subject),
         notices=(
             *report.notices,

@@ -154,6 +154,7 @@ def _changed(old: PairRecord, new: PairRecord) -> str:
         "caption": old.caption != new.caption,
         "number of repeats": old.repeats != new.repeats,
         "mask": old.mask != new.mask,
+        "sources": old.sources != new.sources,
         "use for regularisation": old.is_regularization != new.is_regularization,
     }
     text = f"changed: {old.id}: the {' and the '.join(name for name, differs in what.items() if differs)}"

@@ -164,6 +164,7 @@ def _data(survey: Survey, model: str, data: str, own: OwnPrompts | None) -> dict
         "model.path": Choice(model, "the base model: training does not change it, it writes a separate LoRA"),
         "data.path": Choice(data, ""),
         **_trigger_word(survey),
+        **_sources(survey),
         "data.num_validation": _num_validation(survey, own),
         "data.buckets": Choice(True, shapes),
     }
@@ -175,6 +176,12 @@ def _trigger_word(survey: Survey) -> dict[str, Choice]:
     return {
         "data.trigger_word": Choice(survey.trigger_word, "put before every caption, or used alone where there is none")
     }
+
+
+def _sources(survey: Survey) -> dict[str, Choice]:
+    if not survey.num_sources:
+        return {}
+    return {"data.sources": Choice("files", "pairs for an edit model: captions are instructions for the sources")}
 
 
 def _num_validation(survey: Survey, own: OwnPrompts | None) -> Choice:

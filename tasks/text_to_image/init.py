@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -19,6 +20,7 @@ from shared.files.replacing import replace_file
 from shared.launch import power
 from shared.machine import hardware
 from tasks.text_to_image import backdrops, first_config, task
+from tasks.text_to_image.families.family import Family
 from tasks.text_to_image.families.known import EMBEDDED
 from tasks.text_to_image.models import base_model, presets, step_time, tokens
 from tasks.text_to_image.profiles import require_profile
@@ -61,7 +63,8 @@ def init(
     starter = _starter(pictures, target) if prompts is None else None
     own = _own_prompts(prompts, starter, target, trigger_word)
     proposal = propose(pictures, profile, class_word.strip())
-    text = first_config.render(pictures, preset, model, str(folder), folder.resolve().name, target, own, proposal)
+    usable = pictures if family.most_sources != 0 else replace(pictures, num_sources=0)
+    text = first_config.render(usable, preset, model, str(folder), folder.resolve().name, target, own, proposal)
     with writing("--output", target):
         target.parent.mkdir(parents=True, exist_ok=True)
         if starter and not starter[0].exists():
@@ -76,7 +79,7 @@ def init(
         kind += f"; it {predicts}"
     learnt = f"profile: {proposal.profile}: {proposal.reason} (--profile says another)"
     told = (learnt, proposal.of_class(), f"model: {model}, {kind}", f"preset: {preset.name}: {preset.reason}")
-    for line in (told[0], told[1], *_backdrops(pictures, proposal), *told[2:]):
+    for line in (told[0], told[1], *_backdrops(pictures, proposal), *told[2:], *_unused(pictures, family)):
         console.print(line, markup=False)
     config = load_config(target)
     estimate = power.planned(
@@ -94,6 +97,12 @@ def init(
     advice = f"repair the {len(pictures.problems)} problem(s) above" if pictures.problems else "read it"
     console.print(f"wrote {target}; {advice}, then: run.py train {target}", markup=False)
     return 0
+
+
+def _unused(pictures: Survey, family: Family) -> Iterator[str]:
+    """That the model has no use for sources."""
+    if pictures.num_sources and family.most_sources == 0:
+        yield f"{family.title} draws from a text alone: choose an edit model, or the sources are not used"
 
 
 def _backdrops(pictures: Survey, proposal: Proposal) -> Iterator[str]:

@@ -225,7 +225,7 @@ def _describe(
     if copied := dataset.copies(pairs, digest):
         say(f"{copied}: {held_out.OF_COPIES}" if config.data.num_validation else copied)
     distinct = dataset.one_of_each(pairs, digest, validation_ids)
-    together = groups.groups(distinct, config.data.group_key, thumbprint)
+    together = groups.groups(distinct, config.data.group_key, thumbprint, digest)
     candidates = groups.one_of_each(distinct, together, validation_ids)
     held_out_ids = held_out.choose(candidates, config.data.num_validation, seed, validation_ids)
     for notice in groups.notices(held_out_ids, together):

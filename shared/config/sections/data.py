@@ -72,6 +72,11 @@ class DataConfig(Section):
         description="Where pictures count in the loss: `files` is white in `<picture>.mask.png` or "
         "`<picture>-masklabel.png`, `alpha` what is opaque; `off`, or no mask, is everywhere.",
     )
+    sources: Annotated[Literal["files", "off"], Rule.SPLIT] = Field(
+        default="off",
+        description="`files`: pairs for an edit model: a picture is what its caption, an instruction, makes of "
+        "`<picture>.source.png` beside it, or of several, `<picture>.source-1.png` … The first is edited.",
+    )
     trigger_word: Annotated[str, Rule.SPLIT] = Field(
         default="",
         description="Put before every caption that does not contain it, but for pictures of the class; the caption of "

@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from shared.data.sources import caption_tables, mask_files, text_files
+from shared.data.sources import caption_tables, mask_files, source_files, text_files
 from shared.data.sources.folder import pictures_among, tell_unused, walk, wrong_path
 from shared.data.sources.pair import Pair
 from shared.data.sources.scan_report import ScanReport, listed
@@ -32,8 +32,8 @@ def read(path: Path, report: ScanReport) -> list[Pair]:
     """
     if path.is_file() and path.suffix.lower() in caption_tables.ENDINGS:
         pairs = caption_tables.from_file(path, report)
-        mask_of = mask_files.beside([pair.image for pair in pairs])
-        return [replace(pair, mask=mask_of.get(pair.image)) for pair in pairs]
+        images = [pair.image for pair in pairs]
+        return _with_company(pairs, mask_files.beside(images), source_files.beside(images, report))
     if not path.is_dir():
         raise wrong_path(path)
     files = walk(path, report)
@@ -44,20 +44,38 @@ def read(path: Path, report: ScanReport) -> list[Pair]:
         named = caption_tables.that_caption(path, files, pictures, report)
     pairs = caption_tables.from_folder(path, named, pictures, report)
     known = {pair.image for pair in pairs}
-    mask_of = mask_files.by_picture(pictures, lambda picture: picture in known or captions.of(picture) is not None)
-    left = [picture for picture in pictures if picture not in {*known, *mask_of.values()}]
+
+    def is_captioned(picture: Path) -> bool:
+        return picture in known or captions.of(picture) is not None
+
+    mask_of = mask_files.by_picture(pictures, is_captioned)
+    sources_of = source_files.by_picture(pictures, is_captioned, report)
+    company = {*mask_of.values(), *(source for sources in sources_of.values() for source in sources)}
+    left = [picture for picture in pictures if picture not in {*known, *company}]
+    if sources_of:
+        orphans = source_files.tell_orphans((picture for picture in left if not is_captioned(picture)), report)
+        left = [picture for picture in left if picture not in orphans]
     tell_unused(files, {*named, *captions.files_of(known, left, named, report)}, report)
     left_over = text_files.pairs(path, left, captions, report)
     if named:
         names = " or ".join(table.name for table in named)
         bare = {picture: f"{picture}: not named in {names}" for picture in left if not captions.of(picture)}
         report.uncaptioned.update(bare)
-    return [replace(pair, mask=mask_of.get(pair.image)) for pair in pairs + left_over]
+    return _with_company(pairs + left_over, mask_of, sources_of)
+
+
+def _with_company(pairs: list[Pair], mask_of: dict[Path, Path], sources_of: source_files.Sources) -> list[Pair]:
+    return [replace(pair, mask=mask_of.get(pair.image), sources=sources_of.get(pair.image, ())) for pair in pairs]
 
 
 def find_pictures(folder: Path, report: ScanReport) -> list[Path]:
-    """Every picture at any depth that is not the mask of another; problems are added to `report`."""
+    """Every picture at any depth that is not the mask or a source of another; problems are added to `report`."""
     files = walk(folder, report)
     pictures, captions = pictures_among(files, report), text_files.Captions(files)
-    taken = set(mask_files.by_picture(pictures, lambda picture: captions.of(picture) is not None).values())
+
+    def is_captioned(picture: Path) -> bool:
+        return captions.of(picture) is not None
+
+    taken = set(mask_files.by_picture(pictures, is_captioned).values())
+    taken.update(*source_files.by_picture(pictures, is_captioned, report).values())
     return [picture for picture in pictures if picture not in taken]

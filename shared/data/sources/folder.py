@@ -64,6 +64,14 @@ def tell_unused(files: list[Path], used: set[Path], report: ScanReport) -> None:
         report.notices.append(f"files that are not used: {counts}")
 
 
+def files_in(folder: Path) -> list[Path]:
+    """What is directly in a folder; nothing if it cannot be read."""
+    try:
+        return list(folder.iterdir())
+    except OSError:
+        return []
+
+
 def wrong_path(path: Path) -> DataError:
     """The error for a data set's path that is neither a folder nor a table."""
     suffix, folder = path.suffix.lower(), "give the folder that holds the pictures"

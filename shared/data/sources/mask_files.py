@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from shared.data.pictures import SUFFIXES
+from shared.data.sources.folder import files_in
 from shared.data.sources.names import key
 
 SURE = (".mask", "-masklabel")
@@ -42,7 +43,7 @@ def by_picture(files: Sequence[Path], is_captioned: Callable[[Path], bool]) -> d
 def beside(pictures: Sequence[Path]) -> dict[Path, Path]:
     """The masks of captioned pictures anywhere on the disk."""
     folders = sorted({picture.parent for picture in pictures})
-    files = [file for folder in folders for file in _files(folder) if file.suffix.lower() in SUFFIXES]
+    files = [file for folder in folders for file in files_in(folder) if file.suffix.lower() in SUFFIXES]
     return by_picture(files, set(pictures).__contains__)
 
 
@@ -51,10 +52,3 @@ def _rank(mask: Path) -> tuple[int, bool, Path]:
     stem = mask.stem.lower()
     end = next((number for number, end in enumerate((*SURE, *LIKELY)) if stem.endswith(end)), len(SURE))
     return end, mask.suffix.lower() != ".png", mask
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    try:
-        yield from folder.iterdir()
-    except OSError:
-        return

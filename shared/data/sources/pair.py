@@ -19,6 +19,8 @@ class Pair:
     """A picture of the class, not of the subject; see `shared.data.split.regularization`."""
     mask: Path | None = None
     """The mask beside it, used or not; see `shared.data.masks`."""
+    sources: tuple[Path, ...] = ()
+    """What it is made from by its caption, which is then an instruction; see `shared.data.edits`."""
 
 
 def id_of(image: Path, folder: Path) -> str:

@@ -30,6 +30,8 @@ class ScanReport:
     """Pictures without a caption; each is a problem with this text, unless a trigger word replaces the caption."""
     named_by_folder: set[Path] = field(default_factory=_no_paths)
     """Pictures whose caption is the class of their kohya folder."""
+    without_source: set[Path] = field(default_factory=_no_paths)
+    """Pictures without a source in a set for an edit model; each is a problem."""
     notices: list[str] = field(default_factory=_no_lines)
     """Notices of what was interpreted differently or not used."""
 

@@ -1,7 +1,7 @@
 """Pairs that belong together, so that none is trained on while another one is held out.
 
-Near-duplicates do, and what `data.group_key` says: views of one product. Of a group one pair at most is held out; the
-others of this group are then set apart, neither trained on nor held out.
+Near-duplicates do, what is made from the same sources, and what `data.group_key` says: views of one product. Of a group
+one pair at most is held out; the others of this group are then set apart, neither trained on nor held out.
 """
 
 from __future__ import annotations
@@ -13,20 +13,28 @@ from pathlib import Path
 
 from shared.data.sources import Pair
 from shared.data.split.near_duplicates import near_duplicates
+from shared.files.publication import sha256
 
 Groups = Mapping[str, int]
 """Id → number of its group; a pair that belongs to no other is absent."""
 
 
-def groups(pairs: Sequence[Pair], group_key: str = "", thumbprint: Callable[[Path], str] | None = None) -> Groups:
+def groups(
+    pairs: Sequence[Pair],
+    group_key: str = "",
+    thumbprint: Callable[[Path], str] | None = None,
+    digest: Callable[[Path], str] = sha256,
+) -> Groups:
     """Of the pairs of the subject. group_key: a regular expression, see `key`; thumbprint: by which near-duplicates are
-    found, if given."""
+    found, if given; digest: of a source's bytes."""
     subject = [pair for pair in pairs if not pair.is_regularization]
-    first_of: dict[str, int] = {}
+    first_of: dict[str | tuple[str, ...], int] = {}
     links = near_duplicates([pair.image for pair in subject], thumbprint) if thumbprint else []
     for position, pair in enumerate(subject):
         if group_key and (name := key(pair.id, group_key)) is not None:
             links.append((first_of.setdefault(name, position), position))
+        if pair.sources:
+            links.append((first_of.setdefault(tuple(map(digest, pair.sources)), position), position))
     numbers = _connected(len(subject), links)
     members = defaultdict[int, list[str]](list)
     for pair, number in zip(subject, numbers, strict=True):
@@ -89,8 +97,9 @@ def notices(held_out: Sequence[str], groups: Groups) -> Iterator[str]:
     ids = sorted(groups, key=lambda pair_id: (groups[pair_id], pair_id))
     count = len(set(groups.values()))
     yield (
-        f"{len(ids)} pictures look like another one, also mirrored, or share its data.group_key, such as {ids[0]} and "
-        f"{ids[1]}: those that belong together are on one side of the split ({count} group{'' if count == 1 else 's'})"
+        f"{len(ids)} pictures look like another one, also mirrored, or share its data.group_key or sources, such as "
+        f"{ids[0]} and {ids[1]}: those that belong together are on one side of the split "
+        f"({count} group{'' if count == 1 else 's'})"
     )
     if apart := set_apart(held_out, groups):
         named = ", ".join(apart[:3]) + (" …" if len(apart) > 3 else "")

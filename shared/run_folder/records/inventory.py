@@ -20,11 +20,12 @@ class PairRecord(BaseModel):
     repeats: int = 1
     is_regularization: bool = False
     mask: str = Field(default="", description="sha256 of the mask's file; empty without one.")
+    sources: tuple[str, ...] = Field(default=(), description="sha256 of what the picture is made from, in order.")
 
     @property
     def content(self) -> Hashable:
         """Everything but the name."""
-        return self.image, self.caption, self.repeats, self.is_regularization, self.mask
+        return self.image, self.caption, self.repeats, self.is_regularization, self.mask, self.sources
 
 
 class Inventory(Record):
@@ -34,4 +35,7 @@ class Inventory(Record):
     paths: dict[str, str] = Field(
         default_factory=dict,
         description="Id → where the picture lay: below the data set's folder, or its whole path; empty: an older run.",
+    )
+    source_paths: dict[str, tuple[str, ...]] = Field(
+        default_factory=dict, description="Id → where its sources lay, likewise, in order; absent without any."
     )

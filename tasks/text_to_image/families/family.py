@@ -83,6 +83,10 @@ class Family(ABC):
     """Hub ids whose tokenizer counts as this family's: one of them may be on this machine where the model's is not."""
     embeds_guidance: ClassVar[bool] = False
     """Whether the denoiser takes the guidance scale as an input: `train.guidance_scale` while it trains."""
+    most_sources: ClassVar[int | None] = 0
+    """Sources of a picture that it takes at most, see `data.sources`; None: any number."""
+    needs_sources: ClassVar[bool] = False
+    """Whether it cannot draw a picture without a source."""
     uses_negative_prompts: ClassVar[bool] = True
     """Whether `prompt_arguments` can make use of them."""
     overflows_in_fp16: ClassVar[bool] = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from shared.config.schema import Config
+from shared.data.edits import Kind
 from shared.data.prompt_file import OwnPrompt
 from shared.errors import ConfigError
 from tasks.text_to_image.families.family import Family
@@ -51,6 +52,7 @@ def _refuse(problems: Iterable[Problem], family: Family) -> None:
 def _problems(config: Config, family: Family) -> Iterator[Problem]:
     yield from _clip_skip(config.model.clip_skip, family)
     yield from _sampler(config.evaluation.scheduler, family)
+    yield from _sources(config.data.sources, family)
     if config.lora.text_encoder and not family.encoders_stay:
         yield (
             f"lora.text_encoder is true, but {family.title}'s text encoders are loaded only while captions are "
@@ -93,6 +95,19 @@ def _clip_skip(clip_skip: int, family: Family) -> Iterator[Problem]:
             f"model.clip_skip is {clip_skip}, but the model is {family.title}, whose text encoders are always read at "
             f"{family.fixed_layer}",
             f"remove model.clip_skip: for {family.title} it has no effect in other programs either",
+        )
+
+
+def _sources(kind: Kind, family: Family) -> Iterator[Problem]:
+    if kind == "files" and family.most_sources == 0:
+        yield (
+            f"data.sources is files, but {family.title} draws from a text alone",
+            "set data.sources to off, or choose an edit model",
+        )
+    if kind == "off" and family.needs_sources:
+        yield (
+            f"data.sources is off, but {family.title} edits pictures, and learns from pairs",
+            "set data.sources to files, and put what each picture is made from beside it as <name>.source.png",
         )
 
 

@@ -114,7 +114,7 @@ def test_one_of_a_group_can_be_held_out_and_the_others_are_then_set_apart() -> N
     assert set_apart(["a", "b"], together) == []
     said = list(notices(["b", "c"], together))
     assert said[0].startswith(
-        "4 pictures look like another one, also mirrored, or share its data.group_key, such as a and b"
+        "4 pictures look like another one, also mirrored, or share its data.group_key or sources, such as a and b"
     )
     assert "1 of these are neither trained on nor held out, because one like it is held out: a;" in said[1]
     assert "(2 groups)" in said[0]
