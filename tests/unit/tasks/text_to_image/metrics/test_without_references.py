@@ -67,23 +67,34 @@ def test_soft_copies_of_every_seed_are_found_without_references() -> None:
     assert [row["copy_share"] for row in rows] == [1, 1, 1, 1, 0, 0]
 
 
+def test_new_poses_of_garments_that_the_training_set_has_once_are_no_copies_but_one_pose_for_every_seed_is() -> None:
+    once = [Garment("hoodie", "blue", "plain"), Garment("coat", "grey", "plain")]
+    trained = [*(render(garment, 1_031_200)[0] for garment in once), *pictures(10, seed=7, edge=128)]
+    new = [render(garment, seed)[0] for garment in once for seed in (1_031_212, 1_031_213)]
+    copied = [half_remembered(picture, 3, seed) for picture in trained[:2] for seed in (4, 5)]
+    for samples, share in ((new, 0), (copied, 1)):
+        rows = copies(MetricInput((), samples, [*"aabb"], training=Trained(trained)), FEATURES)
+        assert all(0.9 < (row["copy_max"] or 0) < 0.99 for row in rows), "all are near, none is exact"
+        assert [row["copy_share"] for row in rows] == [share] * 4
+
+
 def poses(count: int, seed: int = 0) -> list[Image.Image]:
     """Of one kimono."""
     return [render(Garment("kimono", "red", "tartan"), seed + number, 64)[0] for number in range(count)]
 
 
-def half_remembered(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """Soft and spotted: too inexact for a copy by itself."""
-    spots = rng.normal(0, 15, (10, 10)).astype(np.float32)
-    error = np.asarray(Image.fromarray(spots).resize(picture.size, Image.Resampling.BICUBIC))
+def half_remembered(picture: Image.Image, seed: int, other: int) -> Image.Image:
+    """Soft and spotted, nearly alike with every other seed: too inexact for a copy by itself."""
+    spots = sum(size * np.random.default_rng(one).normal(size=(10, 10)) for one, size in ((seed, 15), (other, 3)))
+    error = np.asarray(Image.fromarray(np.float32(spots)).resize(picture.size, Image.Resampling.BICUBIC))
     soft = np.asarray(picture.filter(ImageFilter.GaussianBlur(1)), dtype=float) + error[..., None]
     return Image.fromarray(soft.clip(0, 255).astype(np.uint8))
 
 
 def test_one_prompt_that_always_gives_one_pose_of_the_training_set_is_a_copy_and_new_poses_are_none() -> None:
-    trained, rng = poses(12), np.random.default_rng(1)
+    trained = poses(12)
     prompts = [name for name in "abcd" for _ in range(2)]
-    both = [half_remembered(trained[3], rng) for _ in range(2)]
+    both = [half_remembered(trained[3], 1, other) for other in (2, 3)]
     rows = copies(MetricInput((), [*both, *poses(6, 500)], prompts, training=Trained(trained)), FEATURES)
     assert [row["copy_share"] for row in rows] == [1, 1, 0, 0, 0, 0, 0, 0]
     assert [row["copy_of"] for row in rows[:2]] == [3, 3]
