@@ -62,9 +62,9 @@ class Trained(TrainingSet):
     def __init__(self, pictures: Sequence[Picture]) -> None:
         self.pictures = pictures
 
-    def vectors(self, embed: Callable[[Picture], Any]) -> Any:
+    def vectors(self, embed: Callable[[Picture], Any], at_most: int = 2000) -> Any:
         """Each picture's, however it is looked at."""
-        return np.stack([embed(picture) for picture in self.pictures])
+        return np.stack([embed(picture) for picture in self.pictures[:at_most]])
 
 
 # --- pictures
@@ -236,6 +236,7 @@ def old_layout(picture: Picture) -> Any:
 
 def old_rows(metric_input: MetricInput, features: Features) -> list[dict[str, float | None]]:
     """Distance to the nearest of m training pictures, and of m held-out ones."""
+    assert metric_input.training
     training, _ = metric_input.training.vectors(old_layout), features
     held_out, own = np.unique(
         np.stack([old_layout(one) for one in metric_input.references]), axis=0, return_inverse=True

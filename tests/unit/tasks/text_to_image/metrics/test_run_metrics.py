@@ -36,8 +36,8 @@ class Trained(TrainingSet):
     def __init__(self, *pictures: Image.Image) -> None:
         self._pictures = pictures
 
-    def vectors(self, embed: Callable[[Image.Image], NDArray[np.float32]]) -> NDArray[np.float32]:
-        return np.stack([embed(picture) for picture in self._pictures])
+    def vectors(self, embed: Callable[[Image.Image], NDArray[np.float32]], at_most: int = 2000) -> NDArray[np.float32]:
+        return np.stack([embed(picture) for picture in self._pictures[:at_most]])
 
 
 def pictures(count: int, seed: int = 0, edge: int = 64) -> list[Image.Image]:
