@@ -53,8 +53,8 @@ but it explains that of the real picture too."""
 ALIKE = 0.35
 """Of the distance to the training picture, that between the prompt's own pictures, at most, where nothing else tells
 that the training picture is not the only one of its kind. A model errs alike for every seed: it is 0.11 to 0.28 in
-prompts of two overtrained runs. New poses of a garment that the training set has once are as far from one another as from
-that picture: of 631 prompts whose pictures all come as near as a collapsed one's, 6 % are below this limit."""
+prompts of two overtrained runs. New poses of a garment that the training set has once are as far from one another as
+from that picture: of 631 prompts whose pictures all come as near as a collapsed one's, 6 % are below this limit."""
 OF_ONE_KIND = 0.3
 """1 − likeness of the training picture to the nearest other one, at most: else it may be the only one of its kind.
 Poses of one subject are at 0.17 to 0.32."""
