@@ -55,7 +55,7 @@ def train(work: Path, schedule: Schedule, tokenizer: CLIPTokenizer) -> tuple[CLI
     train_pictures, held_out_pictures = draw_garments(seen, 6000, seed=10_000), draw_garments(held_out, 190, seed=3)
     train_BCHW = draw_all(train_pictures, work / "train.safetensors")
     held_out_BCHW = draw_all(held_out_pictures, work / "held-out.safetensors")
-    garments, held_out_garments = [g for g, _ in train_pictures if g], [g for g, _ in held_out_pictures if g]
+    garments, held_out_garments = [g for g, _ in train_pictures], [g for g, _ in held_out_pictures]
     numbers = torch.tensor([catalogue().index(garment) for garment in garments])
     captions_NWL = tokenise_catalogue(tokenizer)
     model = build(tokenizer)

@@ -3,7 +3,7 @@
 Layout: B pictures, C colour channels, H × W pixels; uint8 on disk, float32 in -1..1 for training.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -15,16 +15,15 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from pocket.garments import Garment, render
-from pocket.textures import render_texture
 
-Picture = tuple[Garment | None, int]
-"""What to draw: a garment, or None for a texture, and the seed."""
+Picture = tuple[Garment | Callable[[int], Image.Image], int]
+"""What to draw, a garment or a module's function such as `textures.render_texture`, and the seed."""
 
 
 def draw(picture: Picture) -> np.ndarray:
     """One picture, (H, W, 3) uint8."""
-    garment, seed = picture
-    return np.asarray(render_texture(seed) if garment is None else render(garment, seed)[0])
+    subject, seed = picture
+    return np.asarray(render(subject, seed)[0] if isinstance(subject, Garment) else subject(seed))
 
 
 def draw_all(pictures: Sequence[Picture], cache: Path) -> Tensor:
@@ -44,7 +43,7 @@ def draw_now(pictures: Sequence[Picture]) -> Tensor:
     return torch.from_numpy(np.stack([draw(picture) for picture in pictures])).permute(0, 3, 1, 2).contiguous()
 
 
-def draw_garments(garments: Sequence[Garment], num_pictures: int, seed: int) -> list[Picture]:
+def draw_garments(garments: Sequence[Garment], num_pictures: int, seed: int) -> list[tuple[Garment, int]]:
     """`num_pictures` pictures that go through `garments` in shuffled rounds; equal seeds give equal lists."""
     rng = np.random.default_rng(seed)
     rounds = [index for _ in range(-(-num_pictures // len(garments))) for index in rng.permutation(len(garments))]

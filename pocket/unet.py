@@ -96,7 +96,7 @@ def encode_pictures(work: Path, vae: AutoencoderKL, captions: Tensor, no_caption
             drawn = draw_all(pictures, work / f"{name}.safetensors")
             with torch.autocast("cpu", torch.bfloat16):
                 save_file({"latents": encode(vae, drawn).float().contiguous()}, cache)
-        numbers = torch.tensor([catalogue().index(garment) for garment, _ in pictures if garment])
+        numbers = torch.tensor([catalogue().index(garment) for garment, _ in pictures])
         encoded.append(Encoded(load_file(cache)["latents"], numbers, captions, no_caption))
     return encoded[0], encoded[1]
 

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from pocket.garments import SIZE, split_catalogue
 from pocket.learning import Learner, Progressed, Schedule
 from pocket.pictures import draw_all, draw_garments, save_grid, to_float, to_uint8
+from pocket.textures import render_texture
 
 BATCH_SIZE = 8
 LATENT_CHANNELS = 8
@@ -51,7 +52,7 @@ def posterior(vae: AutoencoderKL, pictures_BCHW: Tensor) -> DiagonalGaussianDist
 
 
 def decode(vae: AutoencoderKL, latents: Tensor) -> Tensor:
-    """Latents (B, 8, h, w) -> float32 pictures (B, 3, 8 h, 8 w) in about -1..1."""
+    """Latents (B, C, h, w) -> float32 pictures (B, 3, 8 h, 8 w) in about -1..1."""
     return vae.decode(cast(torch.FloatTensor, latents), return_dict=False)[0].float()
 
 
@@ -86,7 +87,7 @@ def start_linear(vae: AutoencoderKL) -> None:
 def draw_pictures(work: Path) -> tuple[Tensor, Tensor]:
     """uint8 pictures to train with, half garments and half textures, and held-out garments."""
     seen, held_out = split_catalogue()
-    textures = [(None, seed) for seed in range(2000)]
+    textures = [(render_texture, seed) for seed in range(2000)]
     train_BCHW = draw_all([*draw_garments(seen, 2000, seed=1), *textures], work / "vae-train.safetensors")
     return train_BCHW, draw_all(draw_garments(held_out, 38, seed=2), work / "vae-held-out.safetensors")
 
@@ -98,7 +99,7 @@ def train(work: Path, schedule: Schedule) -> tuple[AutoencoderKL, Progressed]:
 
     def batch_loss(generator: torch.Generator) -> Tensor:
         chosen = train_BCHW[torch.randint(len(train_BCHW), (BATCH_SIZE,), generator=generator)]
-        return autoencoding_loss(vae, _turned(to_float(chosen), generator), generator)
+        return autoencoding_loss(vae, turned(to_float(chosen), generator), generator)
 
     def held_out_loss() -> float:
         pictures = to_float(held_out_BCHW)
@@ -128,7 +129,7 @@ def picture_loss(error: Tensor) -> Tensor:
     return error.abs().mean() + error.square().mean() + F.avg_pool2d(error, 8).abs().mean() + edges
 
 
-def _turned(pictures_BCHW: Tensor, generator: torch.Generator) -> Tensor:
+def turned(pictures_BCHW: Tensor, generator: torch.Generator) -> Tensor:
     """Each batch mirrored, upended or transposed at random, and shifted by up to 8 pixels."""
     mirror, upend, transpose = torch.rand(3, generator=generator).lt(0.5).tolist()
     pictures_BCHW = pictures_BCHW.flip(-1) if mirror else pictures_BCHW
@@ -140,7 +141,7 @@ def _turned(pictures_BCHW: Tensor, generator: torch.Generator) -> Tensor:
 
 @torch.no_grad()
 def encode(vae: AutoencoderKL, pictures_BCHW: Tensor, batch_size: int = 32) -> Tensor:
-    """uint8 pictures -> the means of their latents, (B, 8, H / 8, W / 8) float32."""
+    """uint8 pictures -> the means of their latents, (B, C, H / 8, W / 8) float32."""
     return torch.cat([posterior(vae, to_float(batch)).mode() for batch in pictures_BCHW.split(batch_size)])
 
 
