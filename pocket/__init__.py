@@ -11,3 +11,6 @@ STABLE_DIFFUSION = Path(__file__).parent / "stable-diffusion"
 
 CLIP = Path(__file__).parent / "clip"
 """A folder for `CLIPModel.from_pretrained` and `CLIPProcessor.from_pretrained`."""
+
+Z_IMAGE = Path(__file__).parent / "z-image"
+"""The flow base's folder. It holds the crisp VAE; nothing in the program reads it until the transformer is in it."""

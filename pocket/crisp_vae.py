@@ -19,7 +19,7 @@ from pocket.learning import Learner, Progressed, Schedule
 from pocket.linear_start import LinearStart, principal_components, write, write_encoder
 from pocket.pictures import draw_all, draw_garments, save_grid, to_float, to_uint8
 from pocket.textures import render_texture
-from pocket.vae import decode, picture_loss, reconstruct, turned
+from pocket.vae import decode, picture_loss, turned
 from pocket.weaves import render_weave
 
 CROP = 64
@@ -92,11 +92,6 @@ def _crops(pictures_BCHW: Tensor, number: int, generator: torch.Generator) -> Te
     chosen = pictures_BCHW[torch.randint(len(pictures_BCHW), (number,), generator=generator)]
     corners = torch.randint(pictures_BCHW.shape[-1] - CROP + 1, (number, 2), generator=generator).tolist()
     return to_float(torch.stack([p[:, y : y + CROP, x : x + CROP] for p, (y, x) in zip(chosen, corners, strict=True)]))
-
-
-def absolute_error(vae: AutoencoderKL, pictures_BCHW: Tensor) -> float:
-    """Mean absolute error of uint8 pictures' round trip, of pixels in -1..1."""
-    return (to_float(reconstruct(vae, pictures_BCHW)) - to_float(pictures_BCHW)).abs().mean().item()
 
 
 def train_start(work: Path, schedule: Schedule, lessons: Lessons) -> tuple[LinearStart, Progressed]:

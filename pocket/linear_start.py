@@ -8,13 +8,16 @@ same for every picture. So the chain learns by itself, in minutes, from the prin
 Layout: B pictures, K latent channels, H × W pixels.
 """
 
+from collections.abc import Iterable
+from typing import Any, cast
+
 import torch
 from diffusers import AutoencoderKL
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-CONSTANT = 64.0
-"""What constant channels hold; the numbers beside them are of the order of 1."""
+ENCODER_CONSTANT, DECODER_CONSTANT = 64.0, 4.0
+"""What constant channels hold; the numbers beside them are of the order of 1. The decoder's later branches see them."""
 LOG_VARIANCE = -9.0
 """Of the latents' distribution, everywhere the same."""
 
@@ -41,10 +44,10 @@ class LinearStart(nn.Module):
     @torch.no_grad()
     def _start(self, components: Tensor, mean: Tensor) -> None:
         """The encoder computes the components exactly; the decoder's last convolution is the identity."""
-        for convolution in (*self.down, self.to_latents, self.to_picture):
+        first, second, last = down = cast(list[Any], [*self.down])
+        for convolution in cast(list[Any], [*down, self.to_latents, self.to_picture]):
             convolution.weight.zero_()
             convolution.bias.zero_()
-        first, second, last = self.down
         first.weight[:, :, :2, :2] = torch.eye(12).reshape(12, 3, 2, 2)
         second.weight[:, :, :2, :2] = torch.eye(48).reshape(48, 12, 2, 2)
         # a pixel's row is 4 y3 + 2 y2 + y1: convolution number n sees y_n
@@ -84,13 +87,13 @@ class LinearStart(nn.Module):
         Only the encoder's last convolution and the decoder's first change, by default the chain's own: what is drawn
         stays the same, but for a border of one patch.
         """
-        conv_in = conv_in or self.from_latents
+        to_latents, after = cast(list[Any], [self.to_latents, conv_in or self.from_latents])
         latents = self.encode(pictures_BCHW)
         mean_K, factor_K = latents.mean(dim=(0, 2, 3)), std_K / latents.std(dim=(0, 2, 3))
-        self.to_latents.weight *= factor_K.reshape(-1, 1, 1, 1)
-        self.to_latents.bias.copy_((self.to_latents.bias - mean_K) * factor_K)
-        conv_in.bias += conv_in.weight.sum(dim=(2, 3)) @ mean_K
-        conv_in.weight /= factor_K.reshape(1, -1, 1, 1)
+        to_latents.weight *= factor_K.reshape(-1, 1, 1, 1)
+        to_latents.bias.copy_((to_latents.bias - mean_K) * factor_K)
+        after.bias += after.weight.sum(dim=(2, 3)) @ mean_K
+        after.weight /= factor_K.reshape(1, -1, 1, 1)
 
     def _pixels_per_latent(self) -> Tensor:
         """How large a pattern one unit of each latent channel draws: the root of its pixels' squared sum, (K,)."""
@@ -113,7 +116,7 @@ def write(start: LinearStart, vae: AutoencoderKL) -> None:
 
     Where residual branches end they are set to zero, so that the VAE computes the chain and nothing else.
     """
-    for name, module in vae.named_modules():
+    for name, module in cast(Iterable[tuple[str, Any]], vae.named_modules()):
         if name.endswith("conv2"):
             module.weight.zero_()
             module.bias.zero_()
@@ -127,11 +130,14 @@ def write(start: LinearStart, vae: AutoencoderKL) -> None:
 @torch.no_grad()
 def write_encoder(start: LinearStart, vae: AutoencoderKL) -> None:
     """Copies the chain's encoder only, into a VAE that `write` has prepared."""
-    encoder, num_latents = vae.encoder, start.to_latents.out_channels
+    encoder, num_latents = cast(Any, vae.encoder), start.to_latents.out_channels
     _place(encoder.conv_in, torch.eye(3)[..., None, None])
-    for block, convolution in zip(encoder.down_blocks, start.down, strict=False):
+    for block, convolution in zip(encoder.down_blocks, cast(Iterable[nn.Conv2d], start.down), strict=False):
         _place(block.downsamplers[0].conv, convolution.weight, convolution.bias)
-    signs, last = Signs(encoder.conv_norm_out, num_latents), encoder.down_blocks[2].downsamplers[0].conv
+    signs, last = (
+        Signs(encoder.conv_norm_out, num_latents, ENCODER_CONSTANT),
+        encoder.down_blocks[2].downsamplers[0].conv,
+    )
     weight, bias = last.weight[:num_latents].clone(), last.bias[:num_latents].clone()
     last.weight.copy_(torch.einsum("ok,kchw->ochw", signs.matrix, weight))
     last.bias.copy_(signs.matrix @ bias)
@@ -144,14 +150,14 @@ def write_encoder(start: LinearStart, vae: AutoencoderKL) -> None:
 
 
 def _write_decoder(start: LinearStart, vae: AutoencoderKL) -> None:
-    decoder = vae.decoder
+    decoder = cast(Any, vae.decoder)
     decoder.conv_in.weight.copy_(start.from_latents.weight)
     decoder.conv_in.bias.copy_(start.from_latents.bias)
-    for block, convolution in zip(decoder.up_blocks, start.up, strict=False):
+    for block, convolution in zip(decoder.up_blocks, cast(Iterable[nn.Conv2d], start.up), strict=False):
         target = block.upsamplers[0].conv
         target.weight[: convolution.out_channels] = convolution.weight
         target.bias[: convolution.out_channels] = convolution.bias
-    signs, last = Signs(decoder.conv_norm_out, 3), decoder.up_blocks[-1].resnets[0].conv_shortcut
+    signs, last = Signs(decoder.conv_norm_out, 3, DECODER_CONSTANT), decoder.up_blocks[-1].resnets[0].conv_shortcut
     last.weight[:, :3] = signs.matrix[..., None, None]
     last.weight[:, 3:] = 0
     last.bias.copy_(signs.constants)
@@ -160,7 +166,7 @@ def _write_decoder(start: LinearStart, vae: AutoencoderKL) -> None:
     decoder.conv_out.bias.copy_(start.to_picture.bias)
 
 
-def _place(target: nn.Conv2d, weight: Tensor, bias: Tensor | None = None) -> None:
+def _place(target: Any, weight: Tensor, bias: Tensor | None = None) -> None:
     """Zeros but for the first channels; a 1 × 1 weight goes to the centre."""
     target.weight.zero_()
     target.bias.zero_()
@@ -176,7 +182,7 @@ def _place(target: nn.Conv2d, weight: Tensor, bias: Tensor | None = None) -> Non
 class Signs:
     """Which of a normalisation's channels carry which number, and with which sign."""
 
-    def __init__(self, norm: nn.GroupNorm, num_numbers: int) -> None:
+    def __init__(self, norm: nn.GroupNorm, num_numbers: int, constant: float) -> None:
         """Pairs are dealt to the groups in turn; each group needs two channels more, for the constants."""
         self.matrix = torch.zeros(norm.num_channels, num_numbers)
         """(channels, numbers): 1, −1 or 0."""
@@ -190,9 +196,10 @@ class Signs:
             used[group] += 2
         for group, count in enumerate(used):
             first = group * per_group + count
-            self.constants[first], self.constants[first + 1] = CONSTANT, -CONSTANT
+            self.constants[first], self.constants[first + 1] = constant, -constant
 
     def open(self, norm: nn.GroupNorm) -> None:
-        """Undoes the division by the deviation that the constants cause."""
-        norm.weight.fill_(CONSTANT * (2 * norm.num_groups / norm.num_channels) ** 0.5)
+        """Undoes the division by the deviation that the constants cause, and lets no constant through."""
+        deviation = self.constants.square().mean().sqrt()
+        norm.weight.copy_(deviation * (self.constants == 0))
         norm.bias.zero_()

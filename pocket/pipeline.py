@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel, ZImagePipeline
 from transformers import CLIPModel, CLIPTextModel, CLIPTokenizer
 
 from pocket.clip import image_processor
@@ -42,6 +42,26 @@ def publish_stable_diffusion(pipeline: StableDiffusionPipeline, folder: Path) ->
     }
     staged = _staging(folder)
     StableDiffusionPipeline(**parts, requires_safety_checker=False).save_pretrained(staged)
+    _replace(staged, folder)
+
+
+def publish_vae(vae: AutoencoderKL, folder: Path) -> None:
+    """Writes a VAE by itself in fp16; the given one keeps its precision."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    staged = _staging(folder)
+    deepcopy(vae).half().save_pretrained(staged)
+    _replace(staged, folder)
+
+
+def publish_z_image(pipeline: ZImagePipeline, folder: Path) -> None:
+    """Writes the pipeline in fp16; the given one keeps its precision."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    parts: dict[str, Any] = {
+        name: deepcopy(part).half() if isinstance(part, torch.nn.Module) else part
+        for name, part in pipeline.components.items()
+    }
+    staged = _staging(folder)
+    ZImagePipeline(**parts).save_pretrained(staged)
     _replace(staged, folder)
 
 

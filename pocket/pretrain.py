@@ -1,4 +1,7 @@
-"""`python -m pocket.pretrain [vae|clip|unet|decoder|report]`: trains the pocket models from scratch and publishes them.
+"""`python -m pocket.pretrain [STAGE]`: trains the pocket models from scratch and publishes them.
+
+`vae`, `clip`, `unet`, `decoder` and `report` make the Stable Diffusion and the CLIP, in this order. `crisp` makes the
+flow base's VAE; `transformer` makes its transformer from the published VAE, text tower and CLIP.
 
 Every stage resumes where it was interrupted (its state lies in `pocket/.work/`, which git ignores) and is skipped once
 complete. The published folders are replaced whole; the UNet's are replaced at every save, so that an early one can be
@@ -9,18 +12,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
+import torch
 import typer
-from diffusers import UNet2DConditionModel
+from diffusers import AutoencoderKL, UNet2DConditionModel
 from diffusers.utils import logging as diffusers_logging
 from rich.console import Console
+from transformers import CLIPModel, CLIPTextModel, CLIPTokenizer
 from transformers.utils import logging as transformers_logging
 
-from pocket import CLIP, STABLE_DIFFUSION, clip, decoder, tokenizer, unet, vae
+from pocket import CLIP, STABLE_DIFFUSION, Z_IMAGE, clip, crisp_vae, decoder, tokenizer, transformer, unet, vae
+from pocket.gate import Gate
 from pocket.learning import Schedule
-from pocket.pipeline import assemble, publish_clip, publish_stable_diffusion
+from pocket.pipeline import assemble, publish_clip, publish_stable_diffusion, publish_vae, publish_z_image
 from pocket.report import write_report
+from pocket.round_trips import write_round_trips
 
-Stage = Literal["vae", "clip", "unet", "decoder", "report"]
+Stage = Literal["vae", "clip", "unet", "decoder", "report", "crisp", "transformer"]
 FOLDER = Path(__file__).parent
 WORK = FOLDER / ".work"
 SCHEDULES = {
@@ -28,7 +35,15 @@ SCHEDULES = {
     "clip": Schedule(num_steps=1800, learning_rate=1e-3, decay_share=0.6, save_steps=100),
     "unet": Schedule(num_steps=4500, learning_rate=1e-3, ema_decay=0.997),
     "decoder": Schedule(num_steps=2400, learning_rate=7e-4, decay_share=0.8, beta2=0.95),
+    "crisp": Schedule(
+        num_steps=2800, learning_rate=4e-4, num_warmup_steps=150, decay_share=0.6, beta2=0.95, save_steps=200
+    ),
+    "transformer": Schedule(num_steps=8000, learning_rate=1e-3, ema_decay=0.997, save_steps=500),
 }
+START_SCHEDULE = Schedule(
+    num_steps=800, learning_rate=4e-3, num_warmup_steps=40, decay_share=0.5, beta2=0.95, save_steps=100
+)
+"""Of the chain of convolutions from which the crisp VAE starts."""
 
 app = typer.Typer(add_completion=False)
 
@@ -44,9 +59,35 @@ def main(
     schedules = dict(SCHEDULES)
     if num_steps is not None:
         schedules[stage] = replace(SCHEDULES[stage], num_steps=num_steps)
-    train_models(schedules, last=stage)
+    if stage == "crisp":
+        train_crisp(schedules[stage])
+    elif stage == "transformer":
+        train_transformer(schedules[stage])
+    else:
+        train_models(schedules, last=stage)
     if stage == "report":
         Console().print(write_report(WORK, FOLDER))
+
+
+def train_crisp(schedule: Schedule) -> None:
+    """Trains the flow base's VAE, publishes it, and writes what both VAEs' round trips lose."""
+    lessons = crisp_vae.Lessons(WORK)
+    start = crisp_vae.train_start(WORK, START_SCHEDULE, lessons)[0]
+    publish_vae(crisp_vae.train(WORK, schedule, lessons, start)[0], Z_IMAGE / "vae")
+    Console().print(write_round_trips(WORK, FOLDER))
+
+
+def train_transformer(schedule: Schedule) -> None:
+    """Trains the flow transformer; it is published once the CLIP names what it draws, until then kept in `WORK`."""
+    crisp = AutoencoderKL.from_pretrained(Z_IMAGE / "vae", torch_dtype=torch.float32).eval()
+    text_encoder = CLIPTextModel.from_pretrained(STABLE_DIFFUSION / "text_encoder", dtype=torch.float32).eval()
+    text_tokenizer = CLIPTokenizer.from_pretrained(STABLE_DIFFUSION / "tokenizer")
+    pipeline = transformer.assemble(crisp, text_encoder, text_tokenizer, transformer.build())
+    transformer.train(WORK, schedule, pipeline, lambda: publish_z_image(pipeline, WORK / "z-image"))
+    judge = CLIPModel.from_pretrained(CLIP, dtype=torch.float32).eval()
+    gate = Gate.measure(pipeline, judge, WORK / "transformer.png")
+    publish_z_image(pipeline, Z_IMAGE if gate.passed else WORK / "z-image")
+    Console().print(gate.text)
 
 
 def train_models(schedules: dict[str, Schedule], last: Stage) -> None:

@@ -8,12 +8,13 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import diffusers
 import numpy as np
 import torch
 import transformers
-from diffusers import StableDiffusionPipeline
+from diffusers import StableDiffusionPipeline, ZImagePipeline
 from rich.progress import track
 from torch import Tensor
 from transformers import CLIPModel
@@ -65,9 +66,17 @@ def write_report(work: Path, folder: Path) -> str:
 
 @torch.no_grad()
 def generate(
-    pipeline: StableDiffusionPipeline, garments: Sequence[Garment], first_seed: int, batch_size: int = 16
+    pipeline: StableDiffusionPipeline | ZImagePipeline,
+    garments: Sequence[Garment],
+    first_seed: int,
+    guidance_scale: float = GUIDANCE_SCALE,
+    batch_size: int = 16,
+    **settings: Any,
 ) -> Tensor:
-    """One picture per garment, uint8 (B, 3, H, W), each from its own seed and in the wording of its number."""
+    """One picture per garment, uint8 (B, 3, H, W), each from its own seed and in the wording of its number.
+
+    settings: more arguments of the pipeline.
+    """
     pictures = []
     for start in track(range(0, len(garments), batch_size), "generating"):
         batch = range(start, min(start + batch_size, len(garments)))
@@ -75,8 +84,9 @@ def generate(
             prompt=[garments[number].caption(number) for number in batch],
             generator=[torch.Generator().manual_seed(first_seed + number) for number in batch],
             num_inference_steps=NUM_INFERENCE_STEPS,
-            guidance_scale=GUIDANCE_SCALE,
+            guidance_scale=guidance_scale,
             output_type="np",
+            **settings,
             return_dict=False,
         )[0]
         pictures.append(torch.from_numpy((np.asarray(images) * 255).round().astype(np.uint8)).permute(0, 3, 1, 2))
