@@ -36,7 +36,7 @@ SCHEDULES = {
     "unet": Schedule(num_steps=4500, learning_rate=1e-3, ema_decay=0.997),
     "decoder": Schedule(num_steps=2400, learning_rate=7e-4, decay_share=0.8, beta2=0.95),
     "crisp": Schedule(
-        num_steps=2800, learning_rate=4e-4, num_warmup_steps=150, decay_share=0.6, beta2=0.95, save_steps=200
+        num_steps=4400, learning_rate=6e-4, num_warmup_steps=300, decay_share=0.6, beta2=0.95, save_steps=200
     ),
     "transformer": Schedule(num_steps=8000, learning_rate=1e-3, ema_decay=0.997, save_steps=500),
 }

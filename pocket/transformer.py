@@ -135,7 +135,8 @@ def encode_pictures(work: Path, model: Model) -> tuple[Encoded, Encoded]:
         cache = work / f"crisp-latents-{name}.safetensors"
         if not cache.exists():
             drawn = draw_all(pictures, work / f"{name}.safetensors")
-            save_file({"latents": encode(model.pipeline.vae, drawn).contiguous()}, cache)
+            with torch.autocast("cpu", torch.bfloat16):
+                save_file({"latents": encode(model.pipeline.vae, drawn).float().contiguous()}, cache)
         numbers = torch.tensor([catalogue().index(garment) for garment, _ in pictures])
         encoded.append(Encoded(load_file(cache)["latents"], numbers, captions, no_caption))
     return encoded[0], encoded[1]
