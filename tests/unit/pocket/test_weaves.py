@@ -19,5 +19,5 @@ def test_a_weave_is_a_pure_function_of_its_seed():
 
 def test_weaves_are_as_fine_as_pictures_can_hold_and_coarse_too():
     shares = [fine_share(np.asarray(render_weave(seed, 64), dtype=float)) for seed in range(24)]
-    assert sum(share > 0.3 for share in shares) >= 4
-    assert sum(share < 0.1 for share in shares) >= 4
+    assert sum(share > 0.3 for share in shares) >= 3
+    assert sum(share < 0.1 for share in shares) >= 3
