@@ -132,6 +132,8 @@ class Evaluator:
             anchors=work.output.anchors,
             samples=tuple(work.output.samples),
             probes=tuple(work.output.probes),
+            figures=work.output.figures,
+            exhibits=tuple(work.output.exhibits),
         )
 
     def _publish(self, result: EvaluationResult, work: _Work) -> None:

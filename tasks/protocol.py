@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from shared.config.schema import Config
 from shared.run_folder.metric_descriptions import MetricDescriptions
 from shared.run_folder.records.evaluation_result import Anchors, EvaluationResult, Sample
+from shared.run_folder.records.exhibit import Exhibit, Figure
 from shared.run_folder.run_dir import ResultKind, RunDir
 from shared.run_folder.tables import Value
 
@@ -136,6 +137,10 @@ class EvaluationOutput:
     """Numbers by prompt and seed, or by another unit that is compared with step 0 in pairs."""
     probes: list[Sample] = field(default_factory=list)
     """What is measured beside them, on inputs that have nothing to do with what is learnt."""
+    figures: dict[str, Figure] = field(default_factory=dict[str, Figure])
+    """Column that is `of_whole` → its number."""
+    exhibits: list[Exhibit] = field(default_factory=list[Exhibit])
+    """Tables and pictures that pages show as they are. `write` writes the pictures into `images/`."""
     anchors: dict[str, Anchors] = field(default_factory=dict)
     """Loss → floor and ceiling of its scale; at step 0 only."""
     missing: dict[str, str] = field(default_factory=dict)

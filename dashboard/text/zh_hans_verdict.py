@@ -149,6 +149,7 @@ TEXTS: dict[str, str] = {
     "there is no picture of the subject to compare with": "没有该主体的图片可供比较",
     "the nearest training picture is {value} as far away as the nearest of as many held-out ones; a sign if the whole interval is under {limit}": "到最近训练图的距离是到同样多留出图片中最近一张的 {value}；整个区间低于 {limit} 即为迹象",
     # an average of snapshots
+    "Step {step} is the average of the snapshots of steps {steps}.": "第 {step} 步是第 {steps} 步快照的平均。",
     "Step {step} is the average of the snapshots of steps {steps}; bringing it back to their rank changes it by {loss:.1%}.": "第 {step} 步是第 {steps} 步快照的平均；恢复到原来的秩使它改变 {loss:.1%}。",
     # the strength
     "Recommended strength: {strength:g}, because at strength 1 it {reason}.": "建议强度：{strength:g}，因为强度为 1 时它{reason}。",

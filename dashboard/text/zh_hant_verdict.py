@@ -149,6 +149,7 @@ TEXTS: dict[str, str] = {
     "there is no picture of the subject to compare with": "沒有該主體的圖片可供比較",
     "the nearest training picture is {value} as far away as the nearest of as many held-out ones; a sign if the whole interval is under {limit}": "到最近訓練圖的距離是到同樣多留出圖片中最近一張的 {value}；整個區間低於 {limit} 即為跡象",
     # an average of snapshots
+    "Step {step} is the average of the snapshots of steps {steps}.": "第 {step} 步是第 {steps} 步快照的平均。",
     "Step {step} is the average of the snapshots of steps {steps}; bringing it back to their rank changes it by {loss:.1%}.": "第 {step} 步是第 {steps} 步快照的平均；恢復到原來的秩使它改變 {loss:.1%}。",
     # the strength
     "Recommended strength: {strength:g}, because at strength 1 it {reason}.": "建議強度：{strength:g}，因為強度為 1 時它{reason}。",

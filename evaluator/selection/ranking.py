@@ -25,6 +25,7 @@ from shared.run_folder.averages import is_average
 from shared.run_folder.metric_descriptions import Column, Guard, MetricDescriptions
 from shared.run_folder.phrase import Phrase, joined, phrase
 from shared.run_folder.records.evaluation_result import Anchors, Sample
+from shared.run_folder.records.exhibit import Figure
 from shared.statistics.composite import is_scaled, mix, scales_of
 from shared.statistics.paired import LEVEL, Estimate, estimate, share_one_prompt
 
@@ -281,6 +282,7 @@ def rank(
     scales: Mapping[str, float] | None = None,
     probes: Mapping[int, Sequence[Sample]] | None = None,
     missing: Mapping[str, str] | None = None,
+    figures: Mapping[int, Mapping[str, Figure]] | None = None,
 ) -> Ranking:
     """Rank every snapshot evaluated so far. Without step 0 there are means, but nothing is compared or chosen.
 
@@ -294,11 +296,15 @@ def rank(
         scales: those of the run, where these are not its first evaluations; None: they follow from step 0.
         probes: step → one row for each picture of a probe prompt; None: there are none.
         missing: column → why step 0 has no number of it.
+        figures: step → the numbers of its whole evaluation; None: there are none.
     """
     baseline = evaluations.get(0, ())
     scales = scales_of(baseline, metrics) if scales is None else scales
     mixture = mix(metrics.losses, scales, baseline)
-    drawn = {step: Drawn(samples, (probes or {}).get(step, ())) for step, samples in evaluations.items()}
+    drawn = {
+        step: Drawn(samples, (probes or {}).get(step, ()), (figures or {}).get(step, {}))
+        for step, samples in evaluations.items()
+    }
     base = drawn.get(0, Drawn())
     summaries = tuple(
         summarize(step, samples, base, metrics, mixture, anchors or {}, validations)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from evaluator.selection import overfitting
 from evaluator.selection.held_out_losses import Validated
@@ -11,6 +11,7 @@ from shared.run_folder.averages import trained_to
 from shared.run_folder.metric_descriptions import Column, MetricDescriptions
 from shared.run_folder.records.best import Signal
 from shared.run_folder.records.evaluation_result import Anchors, Sample
+from shared.run_folder.records.exhibit import Figure
 from shared.statistics import signs
 from shared.statistics.composite import Mixture, composite
 from shared.statistics.paired import Estimate, PromptValues, by_prompt, estimate, mean, paired_deltas
@@ -38,6 +39,8 @@ class Summary:
     """The trainer's held-out loss at this very step."""
     signals: tuple[Signal, ...]
     """Of overfitting; step 0 has none."""
+    figures: Mapping[str, Figure] = field(default_factory=dict[str, Figure])
+    """Column that is no mean over prompts → its number."""
 
     @property
     def raised(self) -> tuple[str, ...]:
@@ -49,6 +52,8 @@ class Summary:
         cells: dict[str, float | None] = {**self.means}
         cells |= {f"{loss}_skill": skill.mean for loss, skill in self.skills.items()}
         cells |= {name: None if value is None else value.mean for name, value in self.ratios.items()}
+        for name, figure in self.figures.items():
+            cells |= {name: figure.value, f"{name}_low": figure.low, f"{name}_high": figure.high}
         cells |= {"val_loss": None, "gap": None}
         if self.validated:
             cells |= {"val_loss": self.validated.held_out_loss, "gap": self.validated.gap}
@@ -66,6 +71,8 @@ class Drawn:
     samples: Sequence[Sample] = ()
     probes: Sequence[Sample] = ()
     """Of probe prompts."""
+    figures: Mapping[str, Figure] = field(default_factory=dict[str, Figure])
+    """Of all of them together."""
 
 
 def summarize(
@@ -101,6 +108,7 @@ def summarize(
         )
         if step
         else (),
+        figures=drawn.figures,
     )
 
 

@@ -97,6 +97,7 @@ def decide(evidence: Evidence, config: Config, ending: Ending) -> Verdict:
         config.evaluation.min_difference,
         probes={step: result.probes for step, result in evidence.evaluations.items() if result.status == "ok"},
         missing=evidence.evaluations[0].missing if 0 in evidence.evaluations else {},
+        figures={step: result.figures for step, result in evidence.evaluations.items()},
     )
     advice = stop_rule.advise_stop(found, config.stop, config.train.max_train_steps)
     best = (
@@ -218,13 +219,18 @@ def _proven(found: Ranking, confirmed: Confirmation | None) -> tuple[int, ...]:
 
 def _of_average(result: EvaluationResult) -> Iterator[Phrase]:
     """What the chosen candidate is the average of, where it is one."""
-    if steps := result.training.get("averaged"):
+    steps, lost = result.training.get("averaged"), result.training.get("truncation")
+    if steps and lost is None:
+        yield phrase(
+            "Step {step} is the average of the snapshots of steps {steps}.", step=result.step, steps=listed(steps)
+        )
+    elif steps:
         yield phrase(
             "Step {step} is the average of the snapshots of steps {steps}; bringing it back to their rank changes it "
             "by {loss:.1%}.",
             step=result.step,
             steps=listed(steps),
-            loss=float(result.training.get("truncation") or 0.0),
+            loss=float(lost or 0.0),
         )
 
 

@@ -45,6 +45,8 @@ class Power:
     """Prompts of a person's own among `num_prompts`, and among those that the best are evaluated on again."""
     imported: bool = False
     """Another trainer's LoRAs: pictures are not held out of a data set, but given as references."""
+    by_picture: bool = False
+    """Pictures have classes in place of captions: each is a unit of its own."""
     has_pictures: bool = True
     """False: there is none to compare with, so no metric will rank anything."""
 
@@ -63,7 +65,7 @@ class Power:
         further = f", the best at the end on {self.num_further} more" if self.num_further else ""
         shown = f"each snapshot is evaluated on {self._held_out()}{further}"
         if self._decisive < 2:
-            unit = "prompt" if self.num_own else "caption"
+            unit = "prompt" if self.num_own else "picture" if self.by_picture else "caption"
             return f"{shown}: one {unit} says nothing about others, so no difference to the base model can be shown"
         snapshots = f"{self.num_snapshots} snapshots" if self.num_snapshots > 1 else "1 snapshot"
         half = chance(LARGE_GAIN / 2, self._decisive, self.num_snapshots)
@@ -83,8 +85,11 @@ class Power:
         what = "reference" if self.imported else "held-out"
         own = f"{self.num_own} prompt{'s' if self.num_own > 1 else ''} of your own"
         num_held_out = self.num_prompts - self.num_own
+        pictures = f"{self.num_prompts} {what} picture{'s' if self.num_prompts > 1 else ''}"
+        if self.by_picture:
+            return pictures
         if self.one_caption:
-            return f"{self.num_prompts} {what} picture{'s' if self.num_prompts > 1 else ''} of one caption"
+            return f"{pictures} of one caption"
         if not num_held_out:
             return own
         held_out_captions = f"1 {what} caption" if num_held_out == 1 else f"{num_held_out} {what} captions"
@@ -116,7 +121,7 @@ class Power:
                 f"{enough} or more different ones; more seeds (evaluation.num_seeds) make it surer about these "
                 "captions, but say nothing about others"
             )
-        what = "pictures" if self.one_caption else "different captions"
+        what = "pictures" if self.one_caption or self.by_picture else "different captions"
         return f"hold out {enough} or more {what} (data.num_validation, evaluation.num_prompts), add pictures"
 
     def _enough(self) -> int:
@@ -160,10 +165,12 @@ def of_run(run: RunDir, config: Config) -> Power:
     """Of a run folder; captions that an older version did not record count as different ones."""
     dataset, inventory = run.read_record().dataset, run.read_inventory()
     pairs = [pair for pair in inventory.pairs if not pair.is_regularization] if inventory else []
-    caption = {pair.id: pair.caption for pair in pairs}
+    by_picture = inventory is not None and inventory.classified
+    caption = {} if by_picture else {pair.id: pair.caption for pair in pairs}
     captions = [caption.get(pair, pair) for pair in dataset.held_out]
     own = [one.prompt for one in references.own_prompts(run, config)]
-    found = planned(config, captions, dataset.pass_length, [pair.caption for pair in pairs], own)
+    everything = [caption.get(pair.id, pair.id) for pair in pairs]
+    found = replace(planned(config, captions, dataset.pass_length, everything, own), by_picture=by_picture)
     if imported := run.read_record().imported:
         count = len(run.snapshots_to_evaluate()) or _num_files(Path(imported.folder), imported.pattern)
         found = replace(found, imported=True, num_snapshots=max(1, count))

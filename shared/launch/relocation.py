@@ -127,7 +127,10 @@ def compare(then: Inventory, pairs: Iterable[Pair], digest: Digest = sha256) -> 
     old = {pair.id: pair for pair in before if pair.id not in set(names.values())}
     new = {pair.id: pair for pair in after if pair.id not in names}
     lines = [
-        *(_changed(old[name], new[name]) for name in sorted(old.keys() & new.keys())),
+        *(
+            _changed(old[name], new[name], "class" if then.classified else "caption")
+            for name in sorted(old.keys() & new.keys())
+        ),
         *(f"removed: {name}" for name in sorted(old.keys() - new.keys())),
         *(f"added: {name}" for name in sorted(new.keys() - old.keys())),
     ]
@@ -148,17 +151,18 @@ def _renamed(before: Iterable[PairRecord], after: Iterable[PairRecord]) -> dict[
     return {pair.id: by_content[pair.content].pop() for pair in after if by_content[pair.content]}
 
 
-def _changed(old: PairRecord, new: PairRecord) -> str:
+def _changed(old: PairRecord, new: PairRecord, text: str) -> str:
+    """text: what stands as caption."""
     what = {
         "picture": old.image != new.image,
-        "caption": old.caption != new.caption,
+        text: old.caption != new.caption,
         "number of repeats": old.repeats != new.repeats,
         "mask": old.mask != new.mask,
         "sources": old.sources != new.sources,
         "use for regularisation": old.is_regularization != new.is_regularization,
     }
-    text = f"changed: {old.id}: the {' and the '.join(name for name, differs in what.items() if differs)}"
-    return f"{text} ({old.caption!r}, then {new.caption!r})" if what["caption"] else text
+    sentence = f"changed: {old.id}: the {' and the '.join(name for name, differs in what.items() if differs)}"
+    return f"{sentence} ({old.caption!r}, then {new.caption!r})" if what[text] else sentence
 
 
 def _shortened(lines: Sequence[str]) -> list[str]:

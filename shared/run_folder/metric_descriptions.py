@@ -121,6 +121,10 @@ class Column(BaseModel):
         description="What a snapshot costs beside what it gains, and is shown against the composite: the number at "
         "which nothing is left of what the base model drew. None: it is no price.",
     )
+    of_whole: bool = Field(
+        default=False,
+        description="No mean over samples: a number of the whole evaluation, `EvaluationResult.figures`.",
+    )
     points_to: Literal["", "training"] = Field(
         default="",
         description="The metric gives the position of a training picture; published is `Sample.lookalikes`, its id "
@@ -138,6 +142,8 @@ class Column(BaseModel):
             raise ValueError(f"{self.name}: a {self.role} needs a direction, or a limit on either side")
         if self.role in COMPARED_ROLES and self.ratio:
             raise ValueError(f"{self.name}: a ratio over all prompts cannot be compared prompt by prompt")
+        if self.of_whole and self.role not in ("shown", "listed"):
+            raise ValueError(f"{self.name}: a number of the whole cannot be compared sample by sample")
         if self.points_to and self.role != "recorded":
             raise ValueError(f"{self.name}: a column that points to a picture is no number, so its role is recorded")
         return self
@@ -309,6 +315,7 @@ class MetricDescriptions(Record):
         differences = [f"{column.name}_{part}" for column in self.compared for part in ("delta", "low", "high")]
         skills = [f"{column.name}_skill" for column in self.losses]
         charted = [column.name for column in self.charted]
+        charted += [f"{column.name}_{end}" for column in self.columns if column.of_whole for end in ("low", "high")]
         return (*BEFORE_LOSSES, *leading, *AFTER_LOSSES, *values, *differences, *COMPOSITE, *skills, *charted, *LAST)
 
 

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
+from shared.run_folder.records.exhibit import Exhibit, Figure
 from shared.run_folder.records.record import Record
 from shared.run_folder.times import Time, utc_now
 
@@ -94,3 +95,7 @@ class EvaluationResult(Record):
     probes: tuple[Sample, ...] = Field(
         default=(), description="Pictures of probe prompts, which count in no metric but those of probes."
     )
+    figures: dict[str, Figure] = Field(
+        default_factory=dict[str, Figure], description="Column that is no mean over samples → its number."
+    )
+    exhibits: tuple[Exhibit, ...] = Field(default=(), description="Tables and pictures that pages show as they are.")

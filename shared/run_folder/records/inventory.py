@@ -16,7 +16,7 @@ class PairRecord(BaseModel):
 
     id: str
     image: str = Field(description="sha256 of the picture's bytes.")
-    caption: str = Field(description="With the trigger word.")
+    caption: str = Field(description="With the trigger word; its class where the pairs are `classified`.")
     repeats: int = 1
     is_regularization: bool = False
     mask: str = Field(default="", description="sha256 of the mask's file; empty without one.")
@@ -32,6 +32,10 @@ class Inventory(Record):
     """`dataset.json`: the pairs a run was made of, one by one, so that a change can be named; written once."""
 
     pairs: tuple[PairRecord, ...]
+    classified: bool = Field(
+        default=False,
+        description="What stands as caption is a class, which many pictures have: each picture is a unit of its own.",
+    )
     paths: dict[str, str] = Field(
         default_factory=dict,
         description="Id → where the picture lay: below the data set's folder, or its whole path; empty: an older run.",

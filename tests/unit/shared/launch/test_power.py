@@ -129,6 +129,12 @@ def test_of_a_run_the_captions_that_it_was_made_with_count(make_paper_run: RunMa
     Inventory(pairs=tuple(pairs), paths=inventory.paths).write(run.dataset)
     found = power.of_run(run, run.read_config())
     assert (found.num_prompts, found.num_further) == (2, 1)
+    Inventory(pairs=tuple(pairs), paths=inventory.paths, classified=True).write(run.dataset)
+    found = power.of_run(run, run.read_config())
+    assert (found.num_prompts, found.num_further) == (3, 2)
+    assert found.sentence().startswith(
+        "each snapshot is evaluated on 3 held-out pictures, the best at the end on 2 more"
+    )
 
 
 def test_of_another_trainers_loras_more_references_are_asked_for() -> None:
