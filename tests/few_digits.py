@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ def write(folder: Path) -> Path:
     return folder / "few"
 
 
-def config(output_dir: Path, place: Path, **sections: dict[str, Any]) -> Config:
+def config(output_dir: Path, place: Path, **sections: Mapping[str, Any]) -> Config:
     """Settings small enough for a second on one core; `sections` override them."""
     tree: dict[str, dict[str, Any]] = {
         "run": {"name": "run", "output_dir": str(output_dir), "task": "image_classification"},

@@ -12,7 +12,6 @@ from evaluator.selection.ranking import rank as rank_by
 from shared.run_folder.metric_descriptions import Column, Guard, MetricDescription, MetricDescriptions
 from shared.run_folder.older_metrics import OLDER_METRICS
 from shared.run_folder.records.evaluation_result import Anchors, Sample
-from shared.run_folder.records.exhibit import Figure
 from shared.statistics.composite import guard_unit, mix
 
 METRICS = ("visual_loss", "fashion_clip_loss", "color_loss", "clip_t")
@@ -53,23 +52,6 @@ def test_step_0_differs_from_itself_by_exactly_nothing():
     row = rank({0: evaluation()}).summaries[0].row()
     assert [row[f"fashion_clip_loss_{part}"] for part in ("delta", "low", "high")] == [0, 0, 0]
     assert row["composite"] == 0
-
-
-def test_a_number_of_a_whole_evaluation_stands_in_the_table_with_its_interval_and_is_compared_with_nothing():
-    whole = Column(name="f1_score", meaning="of all", direction="higher", role="shown", of_whole=True)
-    described = MetricDescriptions(metrics=(*OLDER_METRICS.metrics, MetricDescription(name="f1", columns=(whole,))))
-    found = rank(
-        {0: evaluation(), 100: evaluation(0.1, 1)},
-        metrics=described,
-        figures={100: {"f1_score": Figure(value=0.9, low=0.8, high=0.95)}},
-    )
-    row = found.summaries[1].row()
-    assert [row[name] for name in ("f1_score", "f1_score_low", "f1_score_high")] == [0.9, 0.8, 0.95]
-    assert {"f1_score", "f1_score_low", "f1_score_high"} <= set(described.header)
-    assert "f1_score_delta" not in described.header
-    assert "f1_score" not in found.summaries[0].row()
-    with pytest.raises(ValueError, match="cannot be compared sample by sample"):
-        Column(name="f1_score", meaning="", direction="higher", role="compared", of_whole=True)
 
 
 def test_a_row_has_the_cells_of_the_table():

@@ -42,6 +42,8 @@ def test_intervals_are_the_same_for_the_same_seed_and_narrower_with_more_picture
         found, again = (figures.figures(labels, probabilities, seed=1) for _ in range(2))
         assert found == again
         one = found["f1_score"]
+        assert one.low is not None
+        assert one.high is not None
         assert one.low <= one.value <= one.high
         widths.append(one.high - one.low)
     assert widths[1] < 0.5 * widths[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ def picture(file: Path, shade: int = 0) -> Path:
     return file
 
 
-def config(path: Path, **sections: dict[str, object]) -> Config:
+def config(path: Path, **sections: Mapping[str, object]) -> Config:
     return few_digits.config(path.parent / "runs", path, **sections)
 
 
