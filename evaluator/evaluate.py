@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from evaluator.gpu_memory import LeakDetector
-from shared.errors import DarkroomError, RunFolderError
+from shared.errors import DarkroomError, LostFileError, RunFolderError
 from shared.files.publication import publish, read_manifest, remove
 from shared.run_folder.averages import ends, is_average, label
 from shared.run_folder.pending import BASE_MODEL
@@ -73,6 +73,7 @@ class Evaluator:
                 is_expected = isinstance(error, DarkroomError)
                 log.error("%s could not be evaluated: %s", self._name(step), error, exc_info=not is_expected)
                 result = self._result(step, work, "failed", str(error) or type(error).__name__)
+                result = result.model_copy(update={"lost": isinstance(error, LostFileError)})
         if result is not None:
             self._publish(result, work)
         return result

@@ -143,7 +143,7 @@ class EvaluationLoop:
 
     def _take(self, work: Work) -> None:
         with claimed(self.run, work.step, work.kind) as mine:
-            if not mine or pending.is_done(self.run, work):
+            if not mine or pending.is_done(self.run, work) or pending.is_given_up(self.run, work):
                 return
             self.status.update("evaluating", step=work.step, message=self._what(work))
             evaluator = self._evaluator_for(work)

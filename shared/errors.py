@@ -4,6 +4,7 @@
     ├── ConfigError          2   a key, a value or a file of settings is wrong
     ├── DataError            2   the data set cannot be used as it is
     ├── RunFolderError       2   not a run folder, in use by a living process, or of a newer version
+    │   └── LostFileError    2   a published file is missing, cannot be read, or is another one by now
     ├── ModelError           3   the base model, adapter or encoder cannot be loaded
     ├── DeviceError          3   the device is missing, lost, or too small
     └── TrainingError        4   training cannot continue: no finite gradients, no room for the next save
@@ -51,6 +52,10 @@ class RunFolderError(DarkroomError):
     """Not a run folder, in use by a living process, or written by a newer version."""
 
     exit_code = 2
+
+
+class LostFileError(RunFolderError):
+    """A published file is missing, cannot be read, or is another one by now; it may come back."""
 
 
 class ModelError(DarkroomError):

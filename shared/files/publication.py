@@ -20,7 +20,7 @@ from pathlib import Path
 
 import psutil
 
-from shared.errors import RunFolderError
+from shared.errors import LostFileError, RunFolderError
 from shared.run_folder.records.manifest import FileEntry, Manifest
 
 MANIFEST = "manifest.json"
@@ -74,9 +74,10 @@ def seal(stage: Path, manifest: Manifest) -> None:
         if not path.is_symlink():  # what it leads to is another program's
             path.chmod(mode)  # safetensors leaves 0600; the folder's mode honours the umask
             fsync(path)
-        entries.append(
-            FileEntry(name=path.relative_to(stage).as_posix(), size=path.stat().st_size, sha256=sha256(path))
-        )
+        stat = path.stat()  # before the digest: a change meanwhile shows later
+        mtime_ns = stat.st_mtime_ns if path.is_symlink() else None
+        name = path.relative_to(stage).as_posix()
+        entries.append(FileEntry(name=name, size=stat.st_size, sha256=sha256(path), mtime_ns=mtime_ns))
     for folder in (path for path in stage.rglob("*") if path.is_dir()):
         fsync(folder)
     record = manifest.model_copy(update={"files": tuple(entries)})
@@ -97,7 +98,8 @@ def verify(folder: Path) -> Manifest:
     """Check every file against the manifest.
 
     Raises:
-        RunFolderError: naming the first file that is missing, of another size, or of another content.
+        RunFolderError: the folder has no manifest.
+        LostFileError: naming the first file that is missing, cannot be read, or has another size or content.
     """
     manifest = read_manifest(folder)
     if manifest is None:
@@ -107,13 +109,16 @@ def verify(folder: Path) -> Manifest:
         named = path.readlink() if path.is_symlink() else path
         of_another = "restore it: the run links to it and has no copy"  # moved away, its snapshot would be taken again
         cure = of_another if path.is_symlink() else f"restore it, or move {folder} away"
-        if not path.is_file():
-            moved = f"; if it was moved: `{new_folder_command(folder.parents[1])}`" if path.is_symlink() else ""
-            raise RunFolderError(f"{named} is missing{moved}", cure)
-        if path.stat().st_size != entry.size:
-            raise RunFolderError(f"{named} has {path.stat().st_size} bytes, the manifest says {entry.size}", cure)
-        if sha256(path) != entry.sha256:
-            raise RunFolderError(f"{named} does not match the manifest's sha256", cure)
+        try:
+            if not path.is_file():
+                moved = f"; if it was moved: `{new_folder_command(folder.parents[1])}`" if path.is_symlink() else ""
+                raise LostFileError(f"{named} is missing{moved}", cure)
+            if (size := path.stat().st_size) != entry.size:
+                raise LostFileError(f"{named} has {size} bytes, the manifest says {entry.size}", cure)
+            if sha256(path) != entry.sha256:
+                raise LostFileError(f"{named} does not match the manifest's sha256", cure)
+        except OSError as error:  # a network drive that is away, say
+            raise LostFileError(f"{named} cannot be read: {error.strerror}", cure) from None
     return manifest
 
 

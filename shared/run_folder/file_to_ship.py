@@ -4,12 +4,18 @@ in the run folder the LoRAs of SimpleTuner and of diffusers all have one name.
 
 from __future__ import annotations
 
+import contextlib
+from functools import lru_cache
 from pathlib import Path
+from typing import Literal
 
 from shared.errors import RunFolderError
-from shared.files.publication import MANIFEST
+from shared.files.publication import MANIFEST, read_manifest, sha256
 from shared.run_folder import averages
+from shared.run_folder.records.manifest import FileEntry
 from shared.run_folder.run_dir import RunDir
+
+FileState = Literal["same", "gone", "changed"]
 
 
 def file_to_ship(run: RunDir, step: int) -> Path:
@@ -29,9 +35,50 @@ def file_to_ship(run: RunDir, step: int) -> Path:
     return source if len(files) == 1 else source.parents[len(first.relative_to(folder).parts) - 1]
 
 
+def file_state(run: RunDir, step: int) -> FileState:
+    """Whether another trainer's files, to which the snapshot links, are those that it was made of. Own files are.
+
+    A file is read only if its time is not the one noted with its digest, and once while it does not change.
+    """
+    folder = run.snapshot(step)
+    links = [path for path in folder.rglob("*") if path.is_symlink()]
+    manifest = None
+    with contextlib.suppress(RunFolderError):  # a damaged one is told elsewhere
+        manifest = read_manifest(folder) if links else None
+    entries = {entry.name: entry for entry in manifest.files} if manifest else {}
+    found: FileState = "same"
+    for link in links:
+        entry = entries.get(link.relative_to(folder).as_posix())
+        try:
+            is_same = entry is None or _is(link, entry)
+        except OSError:  # also of a network drive that is away
+            return "gone"
+        found = found if is_same else "changed"
+    return found
+
+
 def is_gone(run: RunDir, step: int) -> bool:
     """Whether another trainer's files, to which the snapshot links, have been deleted or moved."""
-    return any(path.is_symlink() and not path.exists() for path in run.snapshot(step).rglob("*"))
+    return any(path.is_symlink() and not _exists(path) for path in run.snapshot(step).rglob("*"))
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
+def _is(link: Path, entry: FileEntry) -> bool:
+    stat = link.stat()
+    if stat.st_size != entry.size or stat.st_mtime_ns == entry.mtime_ns:
+        return stat.st_size == entry.size
+    return _digest(link.resolve(), stat.st_size, stat.st_mtime_ns) == entry.sha256
+
+
+@lru_cache(maxsize=256)
+def _digest(path: Path, *_: int) -> str:
+    return sha256(path)
 
 
 def chosen_step(run: RunDir, name: str) -> int:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from shared.config.schema import EvaluationConfig
 from shared.run_folder import requests
+from shared.run_folder.averages import is_average
 from shared.run_folder.records.request import Request
 from shared.run_folder.run_dir import ResultKind, RunDir, steps_in, strength_kind
 from shared.run_folder.tables import listed
@@ -97,19 +98,27 @@ def is_done(run: RunDir, work: Work) -> bool:
     return result is None or result.status != "skipped"
 
 
+def is_given_up(run: RunDir, work: Work) -> bool:
+    """Whether there is no such snapshot any more: another one was taken in its place, or under another number."""
+    is_own = work.step != BASE_MODEL and not is_average(work.step)
+    return is_own and work.step not in run.snapshots_to_evaluate()
+
+
 def unevaluated(run: RunDir) -> set[int]:
-    """Steps metrics.csv does not list yet; the base model's counts once there is a snapshot to compare with it."""
+    """Steps without a result, or whose result metrics.csv does not list yet; the base model's counts once there is a
+    snapshot to compare with it."""
     snapshots = run.snapshots_to_evaluate()
-    return ({BASE_MODEL} | snapshots) - listed(run.metrics_csv) if snapshots else set()
+    done = listed(run.metrics_csv) & steps_in(run.evaluations)  # a row outlives a result that was removed
+    return ({BASE_MODEL} | snapshots) - done if snapshots else set()
 
 
 def unaveraged(run: RunDir) -> list[int]:
-    """Averages of snapshots that averages.csv does not list yet; none while a snapshot waits for its first
-    evaluation."""
+    """Averages of snapshots without a result, or whose result averages.csv does not list yet; none while a snapshot
+    waits for its first evaluation."""
     best = run.read_best()
     if best is None or not best.averages or unevaluated(run):
         return []
-    known = listed(run.averages_csv)
+    known = listed(run.averages_csv) & steps_in(run.evaluations)
     return [number for number in best.averages if number not in known]
 
 

@@ -8,6 +8,7 @@ from shared.launch.commands.foreground import foreground
 from shared.launch.supervisor import child_environment, python_module
 from shared.launch.terminal import summarise
 from shared.run_folder.pending import left_to_evaluate
+from shared.run_folder.retries import Retries
 from shared.run_folder.run_dir import RunDir, steps_in
 
 EVALUATED = {
@@ -34,6 +35,7 @@ def code_of_work(run: RunDir, before: int) -> int:
 
 def evaluate(run: RunDir, *, follows: bool) -> int:
     """Evaluate what a run folder has, in the foreground; the exit code."""
+    Retries(run).retry()
     before, console = num_results(run), Console(highlight=False)
     program = python_module("evaluator", run.path, "--follow" if follows else "--once")
     code = foreground(program, child_environment(run))

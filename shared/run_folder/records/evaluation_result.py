@@ -69,6 +69,11 @@ class EvaluationResult(Record):
     step: int = Field(ge=0)
     status: Literal["ok", "failed", "skipped"]
     reason: str = Field(default="", description="Why it failed or was left out; empty when ok.")
+    lost: bool = Field(
+        default=False,
+        description="It failed because a file of the snapshot was missing, unreadable or another one: `Retries` lets "
+        "it be tried again once the file is back.",
+    )
     created: Time = Field(default_factory=utc_now)
     snapshot_digest: str = Field(default="", description="Digest of the snapshot evaluated; empty at step 0.")
     training: dict[str, Any] = Field(default_factory=dict, description="From the snapshot: epoch, loss, learning_rate.")

@@ -19,6 +19,10 @@ class FileEntry(BaseModel):
     name: str
     size: int = Field(description="Bytes.")
     sha256: str
+    mtime_ns: int | None = Field(
+        default=None,
+        description="When the file that a link leads to had last changed as its digest was taken; null: it is no link.",
+    )
 
 
 class Manifest(Record):

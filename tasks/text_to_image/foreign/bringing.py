@@ -8,9 +8,12 @@ from typing import Literal
 
 from shared.errors import ConfigError
 from shared.launch.task import Say
+from shared.run_folder import averages
 from shared.run_folder.file_to_ship import is_gone
 from shared.run_folder.phrase import Unit
+from shared.run_folder.retries import Retries
 from shared.run_folder.run_dir import RunDir, steps_in
+from shared.run_folder.sharing.leases import claimed, claimed_steps
 from tasks.text_to_image.foreign import moved, numbering, taking
 from tasks.text_to_image.foreign.found import SETTLED_SECONDS, Contents, Found
 from tasks.text_to_image.foreign.numbering import some
@@ -36,6 +39,10 @@ class Bringing:
     """Sentences that `say` has heard."""
     _missed: set[str] = field(default_factory=set[str])
     """Labels of LoRAs that were taken and are gone by now."""
+    _retries: Retries = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._retries = Retries(self.run)
 
     def bring(self, contents: Contents, when: When = "only what is whole") -> int:
         """Take what is new; returns how many LoRAs have been taken, again or for the first time."""
@@ -45,6 +52,7 @@ class Bringing:
         again = {one.label for one in contents.loras if one.label in ready and self._is_in_place_of(one, labels, taken)}
         loras = [one for one in contents.loras if one.label not in again]
         self._miss(labels, taken)
+        self._retry(taken)
         self.unsettled = len(contents.loras) - len(ready)
         self._before = {one.label: one.state for one in contents.loras}
         if not loras:
@@ -58,8 +66,14 @@ class Bringing:
         for sentence in numbered.said:
             self._tell(sentence)
         known = {label: step for step, label in taken.items()}
-        come = [(known.get(one.label, step), one) for step, one in numbered.loras.items() if one.label in ready]
-        return sum(self._take(one, step, taken, is_guessed=step == numbered.guessed) for step, one in come)
+        come = [(step, one) for step, one in numbered.loras.items() if one.label in ready]
+        self._give_up([(known[one.label], step, one) for step, one in come if one.label in known], taken)
+        here = {label: step for step, label in taken.items()}
+        return sum(
+            self._take(one, step, taken, is_guessed=step == numbered.guessed)
+            for step, one in come
+            if one.label not in here
+        )
 
     def _unit(self, taken: dict[int, str]) -> Unit | None:
         """What the numbers count; None before the first LoRA has been taken."""
@@ -107,21 +121,54 @@ class Bringing:
         result = self.run.read_result(step)
         if label != one.label and result and result.status == "failed" and not one.fault:
             taking.give_up(self.run, step)
+            taken[step] = one.label
             self._tell(f"{one.label} takes the place of {label}, which could not be evaluated")
             return taking.take(self.run, one, step, self._tell, is_guessed=is_guessed)
-        if label != one.label:
-            self._tell(f"{one.label} is left out: {label} is the one of {self._counted} {step}")
-            return False
-        if not taking.changed(self.run, one, step):
-            return False
-        if result and result.status == "ok":
+        self._tell(f"{one.label} is left out: {label} is the one of {self._counted} {step}")
+        return False
+
+    def _give_up(self, come: list[tuple[int, int, Found]], taken: dict[int, str]) -> None:
+        """Remove snapshots without a good result whose file is another one by now, or whose number was a guess and is
+        told by now, so that they can be taken again. come: (step that was taken, step by now, LoRA).
+        """
+        evaluated: list[tuple[int, Found]] = []
+        for before, step, one in come:
+            is_other = taking.changed(self.run, one, before)
+            if not is_other and (step == before or not taking.is_a_guess(self.run, before)):
+                continue
+            with claimed(self.run, before) as mine:
+                result = self.run.read_result(before) if mine else None
+                if not mine:  # it is being drawn: its result will be of the file that was loaded
+                    self.unsettled += is_other
+                elif result and result.status == "ok":
+                    evaluated += [(before, one)] if is_other else []
+                elif is_other or result is None:
+                    taking.give_up(self.run, before)
+                    del taken[before]
+                    self._tell_again(one, before, step, is_other=is_other)
+        if evaluated:
+            names, steps = some([one.label for _, one in evaluated]), some([str(step) for step, _ in evaluated])
+            apart = "; so do that if your trainer has begun again" if len(evaluated) > 1 else ""
             self._tell(
-                f"{one.label} has changed since it was evaluated as {self._counted} {step}; its numbers are of what "
-                "it was: --new evaluates all again"
+                f"changed since the evaluation: {names} ({self._counted} {steps}); the numbers are of the files as "
+                f"they were, which cannot be shipped: restore them, or --new evaluates all again{apart}"
             )
-            return False
-        taking.give_up(self.run, step)
-        return taking.take(self.run, one, step, self._tell, is_guessed=is_guessed)
+
+    def _tell_again(self, one: Found, before: int, step: int, *, is_other: bool) -> None:
+        unit = self._counted
+        if is_other:
+            moved = "" if step == before else f", no longer {before}"
+            self._tell(f"{one.label} has changed before it was evaluated: it is taken as {unit} {step}{moved}")
+        else:
+            self._tell(f"{one.label} is taken as {unit} {step}: {before} was a guess")
+
+    def _retry(self, taken: dict[int, str]) -> None:
+        """Let what failed for want of a file be evaluated again where the file is back."""
+        back = {label for step, label in taken.items() if label in self._missed and not is_gone(self.run, step)}
+        self._missed -= back
+        if again := self._retries.retry():
+            steps = some([averages.label(step) for step in again])
+            self._tell(f"files that were missing are back: evaluating {self._counted} {steps} again")
 
     def _is_in_place_of(self, one: Found, present: Collection[str], taken: dict[int, str]) -> bool:
         """Whether the last LoRA has the bytes of a snapshot whose file the trainer has deleted: it is that snapshot's
@@ -148,7 +195,13 @@ class Bringing:
                 f"deleted or moved: {some(late)}; the results stay, but what is gone can neither be shipped nor "
                 "evaluated again (--copy keeps what a trainer deletes)"
             )
-        if early := [label for label, step in lost.items() if step not in evaluated]:
+        drawn = claimed_steps(self.run)
+        if during := [label for label, step in lost.items() if step in drawn - evaluated]:
+            self._tell(
+                f"deleted or moved during the evaluation: {some(during)}; it goes on if the file was loaded before "
+                "(--copy keeps what a trainer deletes)"
+            )
+        if early := [label for label, step in lost.items() if step not in evaluated | drawn]:
             self._tell(f"deleted or moved before the evaluation: {some(early)} (--copy keeps what a trainer deletes)")
         if unseen := sorted(self._before.keys() - set(present) - set(taken.values())):
             self._tell(f"deleted before it was whole: {some(unseen)}")

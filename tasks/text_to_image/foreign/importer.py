@@ -58,6 +58,7 @@ class Importer(FileSystemEventHandler):
         self._bringing = Bringing(run, self._say, announces=True)
         self._rescan_seconds = run.read_config().evaluation.rescan_seconds
         self._ends = self._is_hastened = False  # no events of threads: a signal may interrupt their locks
+        self._is_away = False
         self._news = time.monotonic()
 
     def end(self, *_: object) -> None:
@@ -94,8 +95,13 @@ class Importer(FileSystemEventHandler):
         try:
             contents = self._search.look()
         except OSError as error:  # a network drive that is away for a while
-            self._say(f"{self.folder} cannot be read: {error.strerror}")
+            if not self._is_away:
+                self._say(f"{self.folder} cannot be read: {error.strerror}")
+            self._is_away = True
             return Contents(())
+        if self._is_away:
+            self._say(f"{self.folder} can be read again")
+        self._is_away = False
         self._bring(contents)
         return contents
 

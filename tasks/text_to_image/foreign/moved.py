@@ -66,9 +66,14 @@ def relink(run: RunDir, step: int, found: Found) -> None:
         if link.is_symlink():
             was_lost = was_lost or not link.exists()
             replace_link(run.staging, link, places[entry.sha256].resolve())
-    if manifest.details.get(LABEL) != found.label:
-        renamed = manifest.model_copy(update={"details": {**manifest.details, LABEL: found.label}})
-        renamed.write(folder / MANIFEST)
+    times = dict(zip(digests(found), (changed for _, changed in found.state), strict=True))
+    files = tuple(
+        entry.model_copy(update={"mtime_ns": times[entry.sha256]}) if (folder / entry.name).is_symlink() else entry
+        for entry in manifest.files
+    )
+    noted = manifest.model_copy(update={"details": {**manifest.details, LABEL: found.label}, "files": files})
+    if noted != manifest:
+        noted.write(folder / MANIFEST)
     result = run.read_result(step)
     if was_lost and result and result.status != "ok":
         remove(run.staging, run.evaluation(step))

@@ -106,7 +106,16 @@ def changed(run: RunDir, found: Found, step: int) -> bool:
     sizes = sorted(entry.size for entry in manifest.files)
     if sizes != sorted(size for size, _ in found.state):
         return True
-    return sorted(entry.sha256 for entry in manifest.files) != sorted(sha256(file) for file in found.files)
+    try:
+        return sorted(entry.sha256 for entry in manifest.files) != sorted(digests(found))
+    except OSError:  # it has gone meanwhile
+        return False
+
+
+def is_a_guess(run: RunDir, step: int) -> bool:
+    """Whether nothing told the step of a snapshot when it was taken."""
+    manifest = read_manifest(run.snapshot(step))
+    return manifest is not None and manifest.details.items() >= GUESSED.items()
 
 
 def give_up(run: RunDir, step: int) -> None:

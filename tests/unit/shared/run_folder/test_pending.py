@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 
 from evaluator.evaluate import skip
@@ -35,6 +37,7 @@ def test_what_is_unevaluated_counts_the_base_model_and_leaves_other_runs_out(run
     assert unevaluated(run) == set()
     snapshot(run, 2)
     assert unevaluated(run) == {0, 2}
+    run.evaluation(BASE_MODEL).mkdir()
     write_rows(run.metrics_csv, OLDER_METRICS.header, [{"step": 0}])
     assert unevaluated(run) == {2}
     run.evaluation(2).mkdir()
@@ -42,6 +45,8 @@ def test_what_is_unevaluated_counts_the_base_model_and_leaves_other_runs_out(run
     assert unevaluated(run) == {2}, "its evaluator may have died before it weighed the result"
     write_rows(run.metrics_csv, OLDER_METRICS.header, [{"step": 0}, {"step": 2}])
     assert unevaluated(run) == set()
+    shutil.rmtree(run.evaluation(2))
+    assert unevaluated(run) == {2}, "its result was removed, so that it is evaluated again"
 
 
 def test_a_skipped_snapshot_has_a_result_and_an_unskipped_one_waits(run: RunDir) -> None:
@@ -74,6 +79,8 @@ def test_finalists_are_left_once_every_snapshot_has_its_row(run: RunDir) -> None
     best.write(run.best)
     assert left_to_evaluate(run) == [Work(BASE_MODEL), Work(2)]
     assert unevaluated(run) == {BASE_MODEL, 2}
+    for step in (BASE_MODEL, 2):
+        run.evaluation(step).mkdir()
     write_rows(run.metrics_csv, OLDER_METRICS.header, [{"step": 0}])
     assert left_to_evaluate(run) == [Work(2)]
     write_rows(run.metrics_csv, OLDER_METRICS.header, [{"step": 0}, {"step": 2}])

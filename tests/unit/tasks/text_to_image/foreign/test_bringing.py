@@ -12,10 +12,12 @@ from evaluator.results_table import read_evidence
 from evaluator.selection import cautions
 from shared.errors import RunFolderError
 from shared.files.publication import publish, read_manifest, verify
+from shared.run_folder.file_to_ship import file_state
 from shared.run_folder.phrase import in_unit
 from shared.run_folder.records.evaluation_result import EvaluationResult
 from shared.run_folder.records.manifest import Manifest
 from shared.run_folder.run_dir import RunDir, steps_in
+from shared.run_folder.sharing.leases import claimed
 from tasks.text_to_image.foreign import folder_run
 from tasks.text_to_image.foreign.bringing import Bringing
 from tasks.text_to_image.foreign.found import Search
@@ -34,9 +36,9 @@ class Folder:
     def bring(self, *when: str) -> int:
         return self.bringing.bring(self.search.look(), *when)  # type: ignore[arg-type]
 
-    def result(self, step: int, status: str) -> None:
+    def result(self, step: int, status: str, *, lost: bool = False) -> None:
         run_id = self.run.read_record().run_id
-        result = EvaluationResult(run_id=run_id, step=step, status=status)  # type: ignore[arg-type]
+        result = EvaluationResult(run_id=run_id, step=step, status=status, lost=lost)  # type: ignore[arg-type]
         manifest = Manifest(kind="evaluation", run_id=run_id, step=step)
         publish(
             self.run.staging, self.run.evaluation(step), manifest, lambda folder: result.write(folder / "result.json")
@@ -135,8 +137,8 @@ def test_a_file_that_changes_after_its_evaluation_is_said_and_its_snapshot_stays
     write(file, value=2.0)
     assert folder.bring() == 0
     assert folder.said == [
-        "dress-step00000500.safetensors has changed since it was evaluated as step 500; its numbers are of what it "
-        "was: --new evaluates all again"
+        "changed since the evaluation: dress-step00000500.safetensors (step 500); the numbers are of the files as they "
+        "were, which cannot be shipped: restore them, or --new evaluates all again"
     ]
     with pytest.raises(RunFolderError, match=r"output/dress-step00000500\.safetensors does not match"):
         verify(folder.run.snapshot(500))
@@ -231,3 +233,99 @@ def test_what_a_trainer_deletes_is_said_once_when_it_happens(folder: Folder) -> 
     assert evaluated.startswith(f"deleted or moved: {files[0].name}; the results stay, but")
     assert before.startswith(f"deleted or moved before the evaluation: {files[1].name} (--copy")
     assert unseen == f"deleted before it was whole: {late.name}"
+
+
+def test_what_failed_while_its_file_was_away_is_evaluated_again_when_it_is_back(folder: Folder) -> None:
+    file = write(folder.path / "dress-step00000500.safetensors")
+    folder.bring()
+    away = file.rename(folder.path.with_name("away.safetensors"))
+    folder.bring()
+    folder.result(500, "failed", lost=True)
+    folder.bring()
+    assert folder.run.evaluation(500).exists()
+    away.rename(file)
+    folder.bring()
+    assert not folder.run.evaluation(500).exists()
+    assert folder.said[-1] == "files that were missing are back: evaluating step 500 again"
+
+
+def test_a_mended_file_is_taken_under_the_number_that_its_header_tells(folder: Folder) -> None:
+    write(folder.path / "dress-000001.safetensors", ss_steps="120")
+    damaged = folder.path / "dress-000004.safetensors"
+    damaged.write_bytes(b"torn")
+    folder.bring("everything")
+    assert steps_in(folder.run.snapshots) == {120, 480}, "a guess by its epoch"
+    folder.result(480, "failed")
+    write(damaged, value=4, ss_steps="75")
+    assert folder.bring() == 1
+    assert steps_in(folder.run.snapshots) == {75, 120}
+    assert not folder.run.evaluation(480).exists()
+    assert folder.said[-1] == (
+        f"{damaged.name} has changed before it was evaluated: it is taken as step 75, no longer 480"
+    )
+
+
+def test_files_that_are_replaced_before_their_evaluation_get_the_numbers_of_the_new_ones(folder: Folder) -> None:
+    files = [folder.path / f"dress-00000{number}.safetensors" for number in (1, 2)]
+    for file, steps in zip(files, ("30", "60"), strict=True):
+        write(file, value=float(steps), ss_steps=steps)
+    folder.bring()
+    write(files[0], value=7, ss_steps="60")
+    write(files[1], value=8, ss_steps="90")
+    with claimed(folder.run, 60):
+        assert folder.bring() == 0, "the second is being drawn: its result will be of what was loaded"
+    assert folder.bringing.unsettled == 1
+    folder.bring()
+    assert {step: str(one.details["file"]) for step, one in folder.run.published_snapshots().items()} == {
+        60: files[0].name,
+        90: files[1].name,
+    }
+    assert f"{files[1].name} has changed before it was evaluated: it is taken as step 90, no longer 60" in folder.said
+
+
+def test_a_file_that_is_replaced_while_it_is_drawn_keeps_the_snapshot_that_was_drawn(folder: Folder) -> None:
+    file = write(folder.path / "dress-step00000500.safetensors")
+    folder.bring()
+    before = read_manifest(folder.run.snapshot(500))
+    with claimed(folder.run, 500):
+        write(file, value=2)
+        folder.bring()
+        folder.result(500, "ok")
+    folder.bring()
+    assert read_manifest(folder.run.snapshot(500)) == before
+    assert file_state(folder.run, 500) == "changed"
+    assert folder.said[0].startswith(f"changed since the evaluation: {file.name} (step 500)")
+
+
+def test_another_training_into_the_same_names_is_said_in_one_sentence(folder: Folder) -> None:
+    for step in (500, 600):
+        write(folder.path / f"dress-step{step:08d}.safetensors", value=step)
+    folder.bring()
+    for step in (500, 600):
+        folder.result(step, "ok")
+        write(folder.path / f"dress-step{step:08d}.safetensors", value=step + 1)
+    folder.bring()
+    (said,) = folder.said
+    assert "(step 500, 600)" in said
+    assert said.endswith("--new evaluates all again; so do that if your trainer has begun again")
+
+
+def test_the_number_of_a_guess_is_mended_before_the_evaluation(folder: Folder) -> None:
+    write(folder.path / "dress-step00000100.safetensors", value=1)
+    last = write(folder.path / "dress.safetensors", value=9)
+    folder.bring()
+    assert steps_in(folder.run.snapshots) == {100, 200}
+    write(folder.path / "dress-step00000200.safetensors", value=2)
+    folder.bring()
+    assert steps_in(folder.run.snapshots) == {100, 200, 300}
+    assert f"{last.name} is taken as step 300: 200 was a guess" in folder.said
+
+
+def test_what_is_deleted_while_it_is_drawn_is_not_said_to_be_lost(folder: Folder) -> None:
+    file = write(folder.path / "dress-step00000500.safetensors")
+    folder.bring()
+    file.unlink()
+    with claimed(folder.run, 500):
+        folder.bring()
+    (said,) = folder.said
+    assert said.startswith(f"deleted or moved during the evaluation: {file.name}; it goes on if")
