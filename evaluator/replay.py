@@ -34,6 +34,7 @@ from evaluator.vote_lines import vote_lines
 from shared.errors import ConfigError, exit_code_of
 from shared.run_folder import pending
 from shared.run_folder.averages import label
+from shared.run_folder.file_to_ship import why_not_shippable
 from shared.run_folder.metric_descriptions import MetricDescriptions
 from shared.run_folder.phrase import Unit, in_unit
 from shared.run_folder.records.best import Best, Interval, Signal
@@ -90,13 +91,16 @@ class SnapshotReplay(BaseModel):
 class Replay(Record):
     """What `run.py verdict RUN --json` prints."""
 
-    schema_version: str = Field(default=f"{SCHEMA_MAJOR}.4", alias="schema")
+    schema_version: str = Field(default=f"{SCHEMA_MAJOR}.5", alias="schema")
     run_id: str
     name: str
     unit: Unit = Field(description="What `step` counts.")
     weights: dict[str, float] = Field(description="Loss in use → its share of the composite.")
     scales: dict[str, float] = Field(description="Metric → what counts as one unit of it, from step 0.")
     best: Best | None = Field(description="As best.json, without `created`; None: nothing can be compared yet.")
+    why_not_shippable: str = Field(
+        default="", description="Why the file of the best one is not the LoRA that was evaluated; empty: it is."
+    )
     vote_problems: tuple[str, ...] = Field(default=(), description="Why lines of the votes' files do not count.")
     snapshots: tuple[SnapshotReplay, ...]
 
@@ -125,6 +129,7 @@ def replay(run: RunDir, weights: Mapping[str, float] | None = None, prefer: Pref
         weights=verdict.ranking.weights,
         scales=verdict.ranking.scales,
         best=verdict.best,
+        why_not_shippable=why_not_shippable(run, verdict.best.step) if verdict.best else "",
         vote_problems=evidence.votes.problems,
         snapshots=_snapshots(verdict, evidence.evaluations),
     )
@@ -188,14 +193,14 @@ def show(verdict: Replay, console: Console) -> None:
         composite = f"{row.composite.delta:+.3f}" if row.composite else ""
         signs = ", ".join(signal.name for signal in row.signals if signal.raised)
         numbers = (*smoothed, composite, _range(row.composite_of_all), _range(row.behind))
-        table.add_row(label(row.step), *numbers, signs, in_unit(_remark(row, best), verdict.unit))
+        table.add_row(label(row.step), *numbers, signs, in_unit(_remark(row, verdict), verdict.unit))
     console.print(table)
     if best:
         if best.ranked:
             about = f"{SMOOTHED if smooths else NOT_SMOOTHED} {COLUMNS}"
             console.print(in_unit(about, verdict.unit), markup=False)
         console.print(best.reason, markup=False)
-        for caution in best.cautions:
+        for caution in _cautions(verdict, best):
             console.print(f"Caution: {caution}", markup=False)
         if best.advice and best.advice.reason:
             console.print(f"Advice to stop: {best.advice.reason}.", markup=False)
@@ -205,8 +210,18 @@ def show(verdict: Replay, console: Console) -> None:
         console.print(f"Not counted: {problem}", markup=False)
 
 
-def _remark(row: SnapshotReplay, best: Best | None) -> str:
+def _cautions(verdict: Replay, best: Best) -> Iterator[str]:
+    if verdict.why_not_shippable:
+        name = f"{verdict.unit.capitalize()} {label(best.step)}"
+        yield f"{name} cannot be shipped or exported: {verdict.why_not_shippable}"
+    yield from map(str, best.cautions)
+
+
+def _remark(row: SnapshotReplay, verdict: Replay) -> str:
+    best = verdict.best
     if best and row.step == best.step:
+        if verdict.why_not_shippable:
+            return "the best, but its file is not there as it was evaluated"
         if best.flagged:
             return "the best of those flagged" if best.is_chosen else "flagged, as every other one"
         if not best.ranked:

@@ -138,6 +138,7 @@ def _version(run: RunDir) -> tuple[Any, ...]:
     """Changes whenever something is written that a card tells of."""
     files = (run.record, run.config, run.best, run.metrics_csv, run.metric_descriptions, run.notes)
     folders = (run.evaluations, run.snapshots, run.confirmations, run.processes)
+    files = (*files, *sorted(run.snapshots.glob("step-*/*.safetensors")))  # links to files that may change
     programs = sorted(run.processes.glob("*.json")) if run.processes.is_dir() else []
     return (read_programs(run).live, *(version_of(path) for path in (*files, *folders, *programs)))
 

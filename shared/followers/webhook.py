@@ -18,6 +18,7 @@ from typing import Literal
 from shared.errors import DarkroomError
 from shared.followers.alerts import Alert, in_run
 from shared.run_folder.averages import label
+from shared.run_folder.file_to_ship import why_not_shippable
 from shared.run_folder.heartbeat import left_behind, read_status
 from shared.run_folder.phrase import in_unit
 from shared.run_folder.run_dir import RunDir
@@ -82,6 +83,8 @@ class Webhook:
             if best:
                 named = "Best snapshot" if best.is_chosen else "Last snapshot that may be shipped"
                 text += f". {named}: {self._run.read_record().unit} {label(best.step)}. {best.reason}"
+                if why_not := why_not_shippable(self._run, best.step):
+                    text += f" It cannot be shipped: {why_not}."
         self._post(state, text, best_step=best.step if best else None)
 
     def _post(self, event: Event, text: str, **further: object) -> None:

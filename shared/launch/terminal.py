@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -12,10 +11,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from shared.files.publication import new_folder_command
 from shared.launch.left import left, named
 from shared.run_folder.averages import label
-from shared.run_folder.file_to_ship import file_to_ship, is_gone
+from shared.run_folder.file_to_ship import file_to_ship, why_not_shippable
 from shared.run_folder.heartbeat import is_alive, left_behind, read_status
 from shared.run_folder.metric_descriptions import Column, MetricDescriptions
 from shared.run_folder.pending import Work, at_other_strengths, unconfirmed, unevaluated, without_result
@@ -159,11 +157,13 @@ def summarise(run: RunDir, console: Console) -> None:
     rest = left(run)
     so_far = " so far" if rest else ""
     step, base = f"{unit} {label(best.step)}", _base(run.read_metric_descriptions())
-    file = file_to_ship(run, best.step)
-    first, last = (_lost(run, step, file), "") if is_gone(run, best.step) else ("", f"file: {file}")
+    why_not = why_not_shippable(run, best.step)
+    first = f"caution: {step} cannot be shipped or exported: {why_not}" if why_not else ""
+    last = "" if why_not else f"file: {file_to_ship(run, best.step)}"
     console.print(escape(first), soft_wrap=True, end="\n" if first else "")
     named = "Best snapshot" if best.is_chosen else "Last snapshot that may be shipped"
-    table = Table(title=f"{named}{so_far}: {step}{_reservation(best, base, unit)}", title_justify="left")
+    another = ", whose file is not there as it was evaluated" if why_not else ""
+    table = Table(title=f"{named}{so_far}: {step}{another}{_reservation(best, base, unit)}", title_justify="left")
     for heading in ("", base, step, "difference", "95 % interval"):
         table.add_column(heading, justify="left" if not heading else "right")
     columns = {column.name: column for column in run.read_metric_descriptions().columns}
@@ -178,13 +178,6 @@ def summarise(run: RunDir, console: Console) -> None:
     for caution in best.cautions:
         console.print(f"caution: {escape(caution)}")
     console.print(escape(last), soft_wrap=True, end="\n" if last else "")
-
-
-def _lost(run: RunDir, name: str, file: Path) -> str:
-    return (
-        f"caution: {name} cannot be shipped or exported: {file} has been deleted or moved; if it was moved: "
-        f"`{new_folder_command(run.path)}`"
-    )
 
 
 def _reservation(best: Best, base: str, unit: Unit) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from shared.errors import RunFolderError
-from shared.files.publication import MANIFEST, read_manifest, sha256
+from shared.files.publication import MANIFEST, new_folder_command, read_manifest, sha256
 from shared.run_folder import averages
 from shared.run_folder.records.manifest import FileEntry
 from shared.run_folder.run_dir import RunDir
@@ -50,11 +50,22 @@ def file_state(run: RunDir, step: int) -> FileState:
     for link in links:
         entry = entries.get(link.relative_to(folder).as_posix())
         try:
-            is_same = entry is None or _is(link, entry)
+            is_same = _is(link, entry)
         except OSError:  # also of a network drive that is away
             return "gone"
         found = found if is_same else "changed"
     return found
+
+
+def why_not_shippable(run: RunDir, step: int) -> str:
+    """Why a snapshot cannot be shipped, in a clause with its cure; empty: its files are those that were evaluated."""
+    found = file_state(run, step)
+    if found == "same":
+        return ""
+    file = file_to_ship(run, step)
+    if found == "gone":
+        return f"{file} has been deleted or moved; if it was moved: `{new_folder_command(run.path)}`"
+    return f"{file} is no longer the LoRA that was evaluated: restore it, or evaluate all again with --new"
 
 
 def is_gone(run: RunDir, step: int) -> bool:
@@ -69,8 +80,10 @@ def _exists(path: Path) -> bool:
         return False
 
 
-def _is(link: Path, entry: FileEntry) -> bool:
+def _is(link: Path, entry: FileEntry | None) -> bool:
     stat = link.stat()
+    if entry is None:
+        return True
     if stat.st_size != entry.size or stat.st_mtime_ns == entry.mtime_ns:
         return stat.st_size == entry.size
     return _digest(link.resolve(), stat.st_size, stat.st_mtime_ns) == entry.sha256

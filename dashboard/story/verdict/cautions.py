@@ -9,7 +9,7 @@ from dashboard.story.progress.ending import ending
 from dashboard.story.wording import capital, of_run, short, steps, units
 from dashboard.text.language import say
 from dashboard.text.phrases import evidence_of, told, told_cautions
-from shared.run_folder.file_to_ship import file_to_ship
+from shared.run_folder.file_to_ship import file_state, file_to_ship
 from shared.run_folder.records.best import Best
 from shared.statistics.paired import PromptValues
 
@@ -38,6 +38,12 @@ def cautions(evidence: Evidence, best: Best, better: PromptValues) -> Iterator[s
 def _vanished(evidence: Evidence, best: Best) -> Iterator[str]:
     if evidence.reader.manifest(best.step) is None or not file_to_ship(evidence.reader.run, best.step).exists():
         yield say("The files of step {step} are gone or damaged.", step=best.step)
+    elif file_state(evidence.reader.run, best.step) == "changed":
+        yield say(
+            "The file of step {step} is no longer the LoRA that was evaluated, so it is not offered: restore it, or "
+            "evaluate all again with --new.",
+            step=best.step,
+        )
     if best.step not in evidence.results:
         yield say("The evaluation of step {step} cannot be read, so nothing is counted here.", step=best.step)
 

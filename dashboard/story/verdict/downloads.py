@@ -11,6 +11,7 @@ from dashboard.server.files import download_url
 from dashboard.server.jobs.exports import Exports, target_of
 from dashboard.text.formatting import size
 from dashboard.text.language import say
+from shared.run_folder.file_to_ship import file_state
 from shared.run_folder.records.export_format import ExportFormat
 
 FIRST_CHOICE = "ComfyUI"
@@ -36,14 +37,17 @@ class Download:
 
 
 def downloads(reader: RunReader, step: int, exports: Exports | None, strength: float = 1.0) -> tuple[Download, ...]:
-    """Every format, the one to offer first at the front; none where the snapshot no longer exists. strength: at which
-    to use it."""
+    """Every format, the one to offer first at the front; none where the snapshot no longer exists, and only what was
+    converted before where its file is another one by now. strength: at which to use it."""
     if reader.manifest(step) is None:
         return ()
     forms = sorted(reader.exports, key=lambda form: FIRST_CHOICE not in form.programs)
     labels = {form.name: _program(form) for form in forms}
     labels |= {form.name: _offer(_program(form), strength) for form in forms[:1]}
-    return tuple(_download(reader, step, form, exports, labels[form.name], is_first=form is forms[0]) for form in forms)
+    offered = [_download(reader, step, form, exports, labels[form.name], is_first=form is forms[0]) for form in forms]
+    if file_state(reader.run, step) != "same":
+        offered = [one for one, form in zip(offered, forms, strict=True) if one.state == "ready" and not form.file]
+    return tuple(offered)
 
 
 def _program(form: ExportFormat) -> str:

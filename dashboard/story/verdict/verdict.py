@@ -19,7 +19,7 @@ from dashboard.story.wording import of_run, of_units, sentence, steps
 from dashboard.text.language import say
 from dashboard.text.phrases import told
 from shared.run_folder.averages import label
-from shared.run_folder.file_to_ship import file_to_ship
+from shared.run_folder.file_to_ship import file_state, file_to_ship
 from shared.run_folder.records.best import Best, Confirmation
 from shared.statistics.paired import PromptValues
 
@@ -55,7 +55,7 @@ def verdict(evidence: Evidence, exports: Exports | None = None, rechecks: Rechec
     kind, headline, tone = headline_of(evidence, best)
     result = evidence.results.get(best.step)
     better = evidence.gains.of(result) if result else {}
-    manifest = evidence.reader.manifest(best.step)
+    is_there = evidence.reader.manifest(best.step) and file_state(evidence.reader.run, best.step) == "same"
     return Verdict(
         kind,
         headline,
@@ -66,7 +66,7 @@ def verdict(evidence: Evidence, exports: Exports | None = None, rechecks: Rechec
         (*(_outdated(evidence, best, rechecks) if rechecks else ()), *cautions(evidence, best, better)),
         runner_up(evidence, best),
         downloads(evidence.reader, best.step, exports, best.strength.recommended if best.strength else 1.0),
-        str(file_to_ship(evidence.reader.run, best.step)) if manifest else "",
+        str(file_to_ship(evidence.reader.run, best.step)) if is_there else "",
         told(best.reason_phrases, best.reason),
     )
 
@@ -98,6 +98,16 @@ def _none_yet(evidence: Evidence) -> Verdict:
 
 def headline_of(evidence: Evidence, best: Best) -> tuple[Kind, str, VerdictTone]:
     """(what it is, in words, how it is coloured)."""
+    kind, words, tone = _headline_of(evidence, best)
+    found = file_state(evidence.reader.run, best.step) if kind in ("ship", "leading") else "same"
+    if found == "changed":
+        return "unproven", say("Step {step} is the best, but its file has changed since", step=best.step), "warn"
+    if found == "gone":
+        return "unproven", say("Step {step} is the best, but its file is missing", step=best.step), "warn"
+    return kind, words, tone
+
+
+def _headline_of(evidence: Evidence, best: Best) -> tuple[Kind, str, VerdictTone]:
     if best.flagged:
         return "unproven", say("No snapshot can be recommended"), "bad"
     if not best.ranked:

@@ -10,6 +10,8 @@ from pathlib import Path
 from shared.errors import ConfigError
 from shared.files.publication import new_folder_command
 from shared.launch.task import Say
+from shared.run_folder.averages import label
+from shared.run_folder.file_to_ship import why_not_shippable
 from shared.run_folder.run_dir import steps_in
 from tasks.text_to_image.foreign import fitting, numbering, taking
 from tasks.text_to_image.foreign import former as former_run
@@ -35,9 +37,15 @@ def show(folder: Path, options: Options, say: Say) -> None:
     if former is None:
         say(f"they would become the run {options.output / options.name}; nothing has been created")
         return
-    known = {label: step for step, label in taking.taken(former.run).items()}
+    known = {file: step for step, file in taking.taken(former.run).items()}
     evaluated = [one for one in numbered.loras.values() if known.get(one.label) in steps_in(former.run.evaluations)]
-    say(f"{former.run.path} would go on: {len(evaluated)} of {len(numbered.loras)} have a result; nothing has changed")
+    count = f"{len(evaluated)} of {len(numbered.loras)}"
+    say(f"{former.run.path} would go on: {count} have a result; --list changes nothing")
+    if changed := [one.label for one in evaluated if taking.changed(former.run, one, known[one.label])]:
+        say(f"changed since the evaluation: {numbering.some(changed)}; the results are of what they were")
+    best = former.run.read_best()
+    if best and (why_not := why_not_shippable(former.run, best.step)):
+        say(f"the best, {former.run.read_record().unit} {label(best.step)}, cannot be shipped: {why_not}")
 
 
 def contents_of(folder: Path, options: Options, former: Former | None, *, follows: bool) -> Contents:

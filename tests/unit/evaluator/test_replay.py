@@ -14,7 +14,9 @@ from rich.console import Console
 from evaluator.replay import NO_VERDICT, NOT_RECOMMENDED, main, parse_weights, remarks, replay, show
 from evaluator.results_table import ResultsTable
 from shared.errors import ConfigError, RunFolderError
+from shared.files.publication import MANIFEST
 from shared.run_folder.records.evaluation_result import Sample
+from shared.run_folder.records.manifest import FileEntry, Manifest
 from shared.run_folder.records.run_record import Imported
 from shared.run_folder.run_dir import RunDir, open_run, step_name
 from shared.run_folder.tables import read_rows
@@ -83,7 +85,7 @@ def test_the_command_prints_the_same_bytes_each_time_and_writes_nothing(run: Run
     assert first.stdout.encode() == replay(run).to_json(), first.stderr
     assert sorted(path for path in run.path.rglob("*")) == before
     found = json.loads(first.stdout)
-    assert (found["schema"], [row["step"] for row in found["snapshots"]]) == ("1.4", [0, 20, 40, 60])
+    assert (found["schema"], [row["step"] for row in found["snapshots"]]) == ("1.5", [0, 20, 40, 60])
     assert [row["status"] for row in found["snapshots"]] == ["ok", "ok", "ok", "failed"]
     assert {row["step"] for row in found["snapshots"] if row["eligible"]} == {20, 40}
 
@@ -98,6 +100,7 @@ def test_the_table_shows_what_the_choice_goes_by(make_paper_run: RunMaker) -> No
     assert re.split(r"  +", header.strip())[:5] == ["step", "smoothed", "composite", "95 % interval", "behind best"]
     chosen = next(row for row in found.snapshots if found.best and row.step == found.best.step)
     assert chosen.smoothed == min(row.smoothed for row in found.snapshots if row.smoothed is not None)
+    assert chosen.smoothed is not None
     assert chosen.behind is None
     assert f"{chosen.smoothed:+.3f}" in next(line for line in lines if "ship this" in line)
     other = found.snapshots[1]
@@ -309,3 +312,20 @@ def test_a_run_whose_snapshots_are_counted_in_epochs_is_told_in_epochs(run: RunD
     sentences = [best.reason, *best.cautions, *best.passed_over.values(), *(sign.evidence for sign in best.signals)]
     assert not [line for line in (*told[:1], *sentences) if re.search(r"\b[Ss]teps?\b", line)]
     assert any("Step {step}" in one.text for one in best.reason_phrases), "what it is translated from"
+
+
+def test_a_best_file_that_is_another_one_by_now_is_told_and_not_to_be_shipped(run: RunDir, tmp_path: Path) -> None:
+    file, folder = tmp_path / "dress.safetensors", run.snapshot(40)
+    file.write_bytes(b"another")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / file.name).symlink_to(file)
+    entry = FileEntry(name=file.name, size=7, sha256="of the evaluated one")
+    Manifest(kind="snapshot", run_id=run.read_record().run_id, step=40, files=(entry,)).write(folder / MANIFEST)
+    found = replay(run)
+    assert found.best
+    assert found.best.step == 40
+    assert f"{file} is no longer the LoRA that was evaluated" in json.loads(found.to_json())["why_not_shippable"]
+    out = io.StringIO()
+    show(found, Console(file=out, width=400))
+    assert f"Caution: Step 40 cannot be shipped or exported: {file} is no longer" in out.getvalue()
+    assert "ship this" not in out.getvalue()

@@ -8,14 +8,14 @@ import pytest
 from rich.console import Console
 
 from shared.errors import DataError
-from shared.files.publication import publish
+from shared.files.publication import MANIFEST, publish
 from shared.launch.left import named
 from shared.launch.terminal import Terminal, describe_result, summarise
 from shared.run_folder.averages import averaged
 from shared.run_folder.heartbeat import hold_role
 from shared.run_folder.older_metrics import OLDER_METRICS
 from shared.run_folder.records.best import Best, Interval
-from shared.run_folder.records.manifest import Manifest
+from shared.run_folder.records.manifest import FileEntry, Manifest
 from shared.run_folder.records.run_record import Imported
 from shared.run_folder.run_dir import RunDir, step_name, strength_kind
 from shared.run_folder.tables import read_rows, write_rows
@@ -83,6 +83,8 @@ def test_a_run_without_verdict_says_so(run: RunDir) -> None:
         lambda folder: None,
     )
     assert summary(run).startswith("No snapshot is evaluated yet; `python run.py evaluate ")
+    for step in (0, 2):
+        run.evaluation(step).mkdir()
     rows = [{"step": 0, "status": "ok"}, {"step": 2, "status": "failed", "reason": "a weight is not finite"}]
     write_rows(run.metrics_csv, OLDER_METRICS.header, rows)
     assert summary(run) == "step 2 could not be evaluated: a weight is not finite\n"
@@ -263,6 +265,11 @@ def test_a_best_file_that_its_trainer_has_deleted_is_told(run: RunDir) -> None:
     gone.touch()
     assert "caution" not in summary(run)
     assert f"file: {gone}\n" in summary(run)
+    manifest = Manifest(kind="snapshot", run_id="r", step=2, files=(FileEntry(name=gone.name, size=7, sha256=""),))
+    manifest.write(folder / MANIFEST)
+    before, _, after = summary(run).partition("Best snapshot: step 2, whose file is not there as it was evaluated")
+    assert before.startswith(f"caution: step 2 cannot be shipped or exported: {gone} is no longer the LoRA that was")
+    assert "file:" not in after
 
 
 def test_the_base_model_is_not_counted_as_a_snapshot() -> None:

@@ -35,6 +35,7 @@ def test_a_result_of_each_kind_is_removed_when_the_file_is_back_unless_it_is_cla
     run = make_paper_run()
     file, other = (linked(run, tmp_path / f"{step}.safetensors", step) for step in (10, 20))
     average = averages.averaged(10, 20)
+    assert average
     kinds = ("evaluations", "confirmations", "strengths/0.80")
     lost = [*(fail(run, 10, kind) for kind in kinds), fail(run, average)]
     damaged = fail(run, 20, lost=False)

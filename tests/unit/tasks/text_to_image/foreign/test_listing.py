@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from shared.errors import ConfigError
+from shared.run_folder.records.best import Best
 from tasks.text_to_image import foreign
 from tests.unit.tasks.text_to_image.foreign.conftest import opened, write
 
@@ -26,7 +27,23 @@ def test_files_steps_and_the_run_are_said_and_nothing_is_created(
     assert not (tmp_path / "runs").exists()
     run, _ = opened(trained, tmp_path, base=str(base), references=real)
     foreign.show_folder(trained, said.append, base="", output=tmp_path / "runs")
-    assert said[-1] == f"{run.path} would go on: 0 of 3 have a result; nothing has changed"
+    assert said[-1] == f"{run.path} would go on: 0 of 3 have a result; --list changes nothing"
+
+
+def test_files_that_changed_since_their_evaluation_are_listed(
+    trained: Path, base: Path, real: Path, tmp_path: Path
+) -> None:
+    run, _ = opened(trained, tmp_path, base=str(base), references=real)
+    run.evaluation(100).mkdir()
+    Best(step=100, snapshot="", reason="", better_than_base=True, num_evaluated=1).write(run.best)
+    write(trained / "dress-000002.safetensors", value=9, ss_steps="100")
+    said: list[str] = []
+    foreign.show_folder(trained, said.append, base="", output=tmp_path / "runs")
+    assert said[-3:-1] == [
+        f"{run.path} would go on: 1 of 3 have a result; --list changes nothing",
+        "changed since the evaluation: dress-000002.safetensors; the results are of what they were",
+    ]
+    assert said[-1].startswith(f"the best, step 100, cannot be shipped: {trained / 'dress-000002.safetensors'} is no")
 
 
 def test_a_base_model_that_fits_none_is_said(trained: Path, base: Path, tmp_path: Path) -> None:
