@@ -43,9 +43,8 @@ from shared.machine import doctor as examination
 from shared.run_folder.phrase import in_unit
 from shared.run_folder.run_dir import open_run
 
-DEMO_CONFIG = ROOT / "configs" / "pocket_kimono_cpu.toml"
 DEFAULT_TASK = str(RunConfig.model_fields["task"].default)
-DEFAULT_MODEL = "stable-diffusion-v1-5/stable-diffusion-v1-5"
+CLASSIFICATION = "image_classification"
 STOP_WAIT_SECONDS = 120.0
 
 
@@ -77,12 +76,23 @@ RunPath = Annotated[Path, typer.Argument(help="A run folder, such as runs/demo."
 
 
 @app.command()
-def demo(overrides: Overrides = None, new: New = False, allow_change: AllowChange = None) -> None:
-    """Teach the embedded miniature model a garment it has never seen; needs no GPU and no download."""
+def demo(
+    overrides: Overrides = None,
+    new: New = False,
+    allow_change: AllowChange = None,
+    task: Annotated[str, typer.Option("--task", help=f"Which one: {', '.join(tasks.DEMOS)}.")] = next(
+        iter(tasks.DEMOS)
+    ),
+) -> None:
+    """Teach the embedded miniature model a garment it has never seen; needs no GPU and no download.
+
+    --task digits: teach a network to read handwritten digits.
+    """
 
     def body() -> int:
-        config = load_config(DEMO_CONFIG, overrides)
-        subprocess.run(python_module("pocket", config.data.path), env=child_environment(None), check=True)
+        file, writer = tasks.demo(task)
+        config = load_config(ROOT / file, overrides, tasks.settings)
+        subprocess.run(python_module(writer, config.data.path), env=child_environment(None), check=True)
         resume = Resume(new=new, allow_change=tuple(allow_change or ()))
         return trained.train(config, tasks.find(config.run.task), resume)
 
@@ -91,10 +101,14 @@ def demo(overrides: Overrides = None, new: New = False, allow_change: AllowChang
 
 @app.command()
 def init(
-    dataset: Annotated[Path, typer.Argument(help="Folder of captioned pictures.")],
+    dataset: Annotated[Path, typer.Argument(help="Folder of captioned pictures, or of a folder for each class.")],
     model: Annotated[
-        str, typer.Option(help="Base model: a folder, a .safetensors file, a hub id, or pocket.")
-    ] = DEFAULT_MODEL,
+        str,
+        typer.Option(
+            help="Base model: a folder, a .safetensors file, a hub id, or pocket; when absent, Stable Diffusion 1.5, "
+            "and for classes random weights."
+        ),
+    ] = "",
     output: Annotated[Path | None, typer.Option(help="Where to write; <data set>.toml when absent.")] = None,
     trigger_word: Annotated[
         str, typer.Option(help="Put before every caption; the caption of pictures that have none.")
@@ -109,12 +123,17 @@ def init(
         str, typer.Option(help="What kind of thing it is, such as dress or woman; taken from captions when absent.")
     ] = "",
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
-    task: TaskName = DEFAULT_TASK,
+    task: Annotated[
+        str, typer.Option("--task", help="What is learnt, as `run.task` names it; proposed when absent.")
+    ] = "",
 ) -> None:
     """Look at pictures, model and hardware, and write a config with the reason for every value."""
 
     def body() -> int:
-        program = importlib.import_module(tasks.command(task, "init"))
+        name, why = (task, "") if task else tasks.suited(dataset)
+        if why:
+            say(f"task: {name}: {why} (--task says another)")
+        program = importlib.import_module(tasks.command(name, "init"))
         return program.init(
             dataset, model, output, trigger_word.strip(), prompts, profile.strip(), class_word, force=force
         )
@@ -153,6 +172,26 @@ def train(
             say(f"run folder: {trained.open_run_folder(settings, task, resume, with_evaluator=evaluator).path}")
             return 0
         return trained.train(settings, task, resume, with_evaluator=evaluator, with_dashboard=dashboard)
+
+    raise typer.Exit(exit_code_of(body))
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
+def classify(context: typer.Context) -> None:
+    """Train an image classifier by the options of an earlier trainer: they become a config first. See --help."""
+
+    def body() -> int:
+        program = importlib.import_module(tasks.command(CLASSIFICATION, "classify"))
+        path, asked = program.write(context.args, say)
+        config = load_config(path, [], tasks.settings)
+        task, resume = tasks.find(config.run.task), Resume(auto=asked.auto_resume)
+        if asked.create_only:
+            say(f"run folder: {trained.open_run_folder(config, task, resume, with_evaluator=True).path}")
+            return 0
+        code = trained.train(config, task, resume, with_dashboard=asked.dashboard)
+        if code == 0 and asked.model_path:
+            program.deliver(open_run(config.run.output_dir / str(config.run.name)), Path(asked.model_path), say)
+        return code
 
     raise typer.Exit(exit_code_of(body))
 

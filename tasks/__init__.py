@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+from pathlib import Path
 from typing import Any, cast
 
 from shared.config.sections.base import Section
@@ -17,6 +18,34 @@ from tasks.protocol import EvaluationPart, TrainingPart
 
 TASKS = {"text_to_image": "tasks.text_to_image", "image_classification": "tasks.image_classification"}
 """`run.task` → package. Any other task is named by its package, such as `my_package.my_task`."""
+
+DEMOS = {
+    "kimono": ("configs/pocket_kimono_cpu.toml", "pocket"),
+    "digits": ("configs/digits_cpu.toml", "tasks.image_classification.digits"),
+}
+"""`run.py demo --task` → config, and the program that writes its data."""
+
+
+def demo(name: str) -> tuple[str, str]:
+    """Config and program of a demo.
+
+    Raises:
+        ConfigError: there is none of this name.
+    """
+    if name not in DEMOS:
+        raise ConfigError(f"--task is {name}, which is no demo", f"give one of {', '.join(DEMOS)}")
+    return DEMOS[name]
+
+
+def suited(data: Path) -> tuple[str, str]:
+    """The task that a data set is of, and why; `text_to_image` and nothing where no task claims it."""
+    for name, package in TASKS.items():
+        if importlib.util.find_spec(f"{package}.init") is None:
+            continue
+        suits = getattr(importlib.import_module(f"{package}.init"), "suits", None)
+        if suits and (why := suits(data)):
+            return name, why
+    return next(iter(TASKS)), ""
 
 
 def find(name: str) -> Task:

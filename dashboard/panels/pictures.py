@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import html
 from typing import Any
 
 import streamlit as st
 
 from dashboard import url_state
+from dashboard.components.exhibits import exhibits_html
 from dashboard.components.wall import Choice, show_wall, wall_data
 from dashboard.data.reader import RunReader
 from dashboard.panels import refreshed
@@ -26,10 +28,21 @@ def pictures_panel(reader: RunReader) -> float | None:
         return wait_for_evaluation(reader, say("Waiting for the first pictures, drawn by the base model …"))
     if data := pictures_data(reader, {name: st.session_state.get(key) for name, key in KEYS.items()}):
         show_wall(data, key=f"wall_{reader.run_id}", on_choice=keep)
+    elif shown := exhibits_of(reader, st.session_state.get("step")):
+        st.html(shown)
     else:
         for line in (*map(verbatim, missing_lines(reader)), say("The results of this run have no pictures.")):
             st.caption(line)
     return None
+
+
+def exhibits_of(reader: RunReader, chosen: int | None) -> str:
+    """What the task shows of the chosen step, else of the best or the newest one, under its number."""
+    best, there = reader.best(), [*reader.averages(), *reader.drawn_steps()]
+    wanted = [chosen, best.step if best else None, max(reader.drawn_steps(), default=None)]
+    step = next((one for one in wanted if one in there), None)
+    shown = exhibits_html(reader, step) if step is not None else ""
+    return f"<h2>{html.escape(say('Step {step}', step=step))}</h2>{shown}" if shown else ""
 
 
 def pictures_data(reader: RunReader, choice: Choice) -> dict[str, Any] | None:

@@ -11,6 +11,7 @@ from typing import Any
 import streamlit as st
 
 from dashboard import url_state
+from dashboard.components.exhibits import exhibits_html
 from dashboard.components.screen import Asked, show_snapshots
 from dashboard.components.snapshot_details import facts_html, head_html, numbers_html, signs_html
 from dashboard.data.drawings import sheets_html
@@ -91,6 +92,9 @@ def show_snapshot(reader: RunReader, step: int, noted: Notes | None) -> None:
         )
     if sheets := sheets_html(reader.run, step):
         st.html(sheets)
+    if shown := exhibits_html(reader, step):
+        with st.expander(say("What it gets right and wrong")):
+            st.html(shown)
     show_file(reader, step, manifest)
     show_notes(reader, step, noted)
     now, zone = datetime.now(UTC), zone_of(st.context.timezone)

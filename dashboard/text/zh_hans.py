@@ -371,6 +371,8 @@ TEXTS: dict[str, str] = {
     "Lines": "行数",
     "No line matches.": "没有这样的行。",
     "Waiting for the first pictures, drawn by the base model …": "等待底模画出的第一批图片 …",
+    "What it gets right and wrong": "对与错",
+    "Of {count} {sample}s.": "共 {count} 个{sample}。",
     "The results of this run have no pictures.": "此次运行的结果没有图片。",
     "Samples": "样图",
     "all pictures": "全部图片",

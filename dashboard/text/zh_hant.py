@@ -371,6 +371,8 @@ TEXTS: dict[str, str] = {
     "Lines": "行數",
     "No line matches.": "沒有這樣的行。",
     "Waiting for the first pictures, drawn by the base model …": "等待底模畫出的第一批圖片 …",
+    "What it gets right and wrong": "對與錯",
+    "Of {count} {sample}s.": "共 {count} 個{sample}。",
     "The results of this run have no pictures.": "此次執行的結果沒有圖片。",
     "Samples": "樣圖",
     "all pictures": "全部圖片",

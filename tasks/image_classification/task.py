@@ -69,6 +69,13 @@ def require_suitable(config: Config) -> None:
         problems[
             f"data.num_validation is {config.data.num_validation}, must be at least 2: snapshots are judged on them"
         ] = "set data.num_validation, such as a fifth of the pictures"
+    left = config.data.num_validation - config.evaluation.num_prompts
+    if config.evaluation.confirm_prompts and 0 <= left < 2:
+        problems[
+            f"evaluation.confirm_prompts is {config.evaluation.confirm_prompts}, but of data.num_validation "
+            f"({config.data.num_validation}) evaluation.num_prompts ({config.evaluation.num_prompts}) leaves {left}: "
+            "the best cannot be confirmed on other pictures"
+        ] = "set evaluation.num_prompts to half of data.num_validation, or evaluation.confirm_prompts = 0"
     if config.evaluation.prompts:
         problems["evaluation.prompts is set, and nothing is drawn from prompts here"] = "leave evaluation.prompts out"
     if config.train.train_batch_size < 2:

@@ -26,6 +26,8 @@ from tasks.text_to_image.models import base_model, presets, step_time, tokens
 from tasks.text_to_image.profiles import require_profile
 from tasks.text_to_image.proposal import Proposal, propose
 
+DEFAULT_MODEL = "stable-diffusion-v1-5/stable-diffusion-v1-5"
+
 
 def init(
     folder: Path,
@@ -40,6 +42,8 @@ def init(
 ) -> int:
     """Write the config, and print the findings and the expectations for a run; returns the exit code.
 
+    model: empty: `DEFAULT_MODEL`.
+
     prompts: a file for `evaluation.prompts`. profile, class_word: what is learnt; empty: it is proposed.
 
     Raises:
@@ -48,6 +52,7 @@ def init(
         DataError: there are too few pictures.
         ModelError: the model cannot be trained.
     """
+    model = model or DEFAULT_MODEL
     console = Console(highlight=False, soft_wrap=True)
     target = output or Path(f"{first_config.run_name(folder.resolve().name)}.toml")
     if target.exists() and not force:

@@ -27,7 +27,7 @@ class ExhibitTable(BaseModel):
     rows: tuple[str, ...]
     columns: tuple[str, ...]
     cells: tuple[tuple[float | None, ...], ...] = Field(description="Row by row; None: no number.")
-    decimals: int = Field(default=0, ge=0)
+    decimals: tuple[int, ...] = Field(default=(), description="Of each column's numbers; empty: they are counts.")
     shading: Literal["none", "matrix"] = Field(
         default="none",
         description="`matrix`: rows and columns are the same things. A cell is the darker the larger its share of its "
@@ -38,6 +38,8 @@ class ExhibitTable(BaseModel):
     def _is_whole(self) -> Self:
         if len(self.cells) != len(self.rows) or any(len(row) != len(self.columns) for row in self.cells):
             raise ValueError("a table needs a cell for each row and column")
+        if self.decimals and len(self.decimals) != len(self.columns):
+            raise ValueError("decimals are named for each column or not at all")
         return self
 
 

@@ -79,7 +79,7 @@ def _classes(classes: Sequence[str], confusion_CC: Indices) -> Exhibit:
         for place in range(len(classes))
     )
     columns = ("precision", "recall", "F1", "pictures")
-    table = ExhibitTable(of_rows="class", rows=tuple(classes), columns=columns, cells=cells, decimals=3)
+    table = ExhibitTable(of_rows="class", rows=tuple(classes), columns=columns, cells=cells, decimals=(3, 3, 3, 0))
     return Exhibit(title="Each class", note="A dash: nothing was named so, or nothing is of this class.", table=table)
 
 
@@ -92,6 +92,8 @@ def _calibration(sure_P: Numbers, right_P: Numbers) -> Exhibit:
             rows.append(f"{number / figures.NUM_BINS:.0%} to {(number + 1) / figures.NUM_BINS:.0%}")
             cells.append((float(sure_P[inside].mean()), float(right_P[inside].mean()), float(inside.sum())))
     columns = ("mean confidence", "share right", "pictures")
-    table = ExhibitTable(of_rows="confidence", rows=tuple(rows), columns=columns, cells=tuple(cells), decimals=3)
+    table = ExhibitTable(
+        of_rows="confidence", rows=tuple(rows), columns=columns, cells=tuple(cells), decimals=(3, 3, 0)
+    )
     note = f"{figures.NUM_BINS} bins of equal width, without the empty ones. Confidence and share should be equal."
     return Exhibit(title="Calibration", note=note, table=table)
