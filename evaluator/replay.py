@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from evaluator.results_table import ResultsTable, ending, read_evidence
-from evaluator.selection.ranking import Preference
+from evaluator.selection.ranking import Preference, Ranking
 from evaluator.selection.record import interval
 from evaluator.selection.summary import Summary
 from evaluator.selection.trend import MIN_SMOOTHED
@@ -41,7 +41,6 @@ from shared.run_folder.records.best import Best, Interval, Signal
 from shared.run_folder.records.evaluation_result import EvaluationResult
 from shared.run_folder.records.record import SCHEMA_MAJOR, Record
 from shared.run_folder.run_dir import RunDir, open_run
-from shared.statistics.paired import estimate
 
 NOT_RECOMMENDED = 4
 """Exit code: every snapshot fails a guard or shows a sign of overfitting."""
@@ -62,7 +61,7 @@ COLUMNS = (
 
 
 class SnapshotReplay(BaseModel):
-    """One row of metrics.csv, as it follows from the pictures' numbers."""
+    """One row of metrics.csv, as it follows from the pictures' numbers. Intervals hold for all snapshots at once."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -71,11 +70,7 @@ class SnapshotReplay(BaseModel):
     num_prompts: int = Field(default=0, description="Prompts behind the composite.")
     metrics: dict[str, float] = Field(default_factory=dict, description="Column → mean over prompts.")
     deltas: dict[str, Interval] = Field(default_factory=dict, description="Metric → paired difference to step 0.")
-    composite: Interval | None = Field(default=None, description="Of this snapshot alone; negative is better.")
-    composite_of_all: Interval | None = Field(
-        default=None,
-        description="The same with an interval that holds for all snapshots at once: wholly below 0 is surely better.",
-    )
+    composite: Interval | None = Field(default=None, description="Not smoothed; wholly below 0 is surely better.")
     smoothed: float | None = Field(
         default=None, description="The composite, smoothed over all snapshots: what the choice goes by."
     )
@@ -157,8 +152,7 @@ def _snapshots(verdict: Verdict, results: Mapping[int, EvaluationResult]) -> tup
         SnapshotReplay(
             step=step,
             status=result.status,
-            **_numbers(summaries.get(step)),
-            composite_of_all=interval(ranking.composites.get(step)),
+            **_numbers(ranking, summaries.get(step)),
             smoothed=levels.get(step),
             behind=interval(behind.get(step)),
             eligible=step in eligible,
@@ -167,15 +161,15 @@ def _snapshots(verdict: Verdict, results: Mapping[int, EvaluationResult]) -> tup
     )
 
 
-def _numbers(summary: Summary | None) -> dict[str, Any]:
+def _numbers(ranking: Ranking, summary: Summary | None) -> dict[str, Any]:
     if summary is None:
         return {}
-    deltas = {metric: interval(estimate(values.values())) for metric, values in summary.deltas.items()}
+    deltas = {metric: interval(delta) for metric, delta in ranking.deltas(summary).items()}
     return {
         "num_prompts": len(summary.composite),
         "metrics": summary.means,
         "deltas": {metric: delta for metric, delta in deltas.items() if delta},
-        "composite": interval(estimate(summary.composite.values())),
+        "composite": interval(ranking.composite_of(summary)),
         "signals": summary.signals,
     }
 
@@ -192,7 +186,7 @@ def show(verdict: Replay, console: Console) -> None:
         smoothed = ["" if row.smoothed is None else f"{row.smoothed:+.3f}"] if smooths else []
         composite = f"{row.composite.delta:+.3f}" if row.composite else ""
         signs = ", ".join(signal.name for signal in row.signals if signal.raised)
-        numbers = (*smoothed, composite, _range(row.composite_of_all), _range(row.behind))
+        numbers = (*smoothed, composite, _range(row.composite), _range(row.behind))
         table.add_row(label(row.step), *numbers, signs, in_unit(_remark(row, verdict), verdict.unit))
     console.print(table)
     if best:

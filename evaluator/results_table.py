@@ -144,7 +144,7 @@ class ResultsTable:
 
         two_ways: columns whose numbers some snapshots have by another method.
         """
-        cells, header = summary.row() if summary else {}, frozenset(ranking.metrics.header)
+        cells, header = ranking.row(summary) if summary else {}, frozenset(ranking.metrics.header)
         blank: dict[str, list[str]] = {}
         for column, why in result.missing.items():
             blank.setdefault(why, []).append(column)

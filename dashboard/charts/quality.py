@@ -27,7 +27,7 @@ from dashboard.charts.parts import (
 )
 from dashboard.data.series import Numbers
 from dashboard.data.sure import is_sure
-from dashboard.text.formatting import interval, metric_name, metric_title, signed
+from dashboard.text.formatting import composite_column, difference, measured, metric_name, metric_title
 from dashboard.text.language import say
 from shared.run_folder.metric_descriptions import Column, MetricDescriptions
 
@@ -72,7 +72,7 @@ def quality_figure(
         points, worsening = differences(metrics, column.name), direction(column, metrics, ends)
         lines = anchor_lines(column.name, metrics, ends) if look.anchors else []
         traces = [
-            difference_trace(points, metric_name(column), axis, worsening, column.decimals),
+            difference_trace(points, column, axis, worsening),
             blank_trace(missing.get(column.name, {}), metric_name(column), axis),
             star(points, best_step, axis),
         ]
@@ -149,7 +149,7 @@ def composite_panel(metrics: pd.DataFrame, best_step: int | None, axis: XAxis) -
     points = pd.DataFrame(values | {part: metrics[column] for part, column in parts.items()})
     points.loc[points["step"] == 0, ["delta", "low", "high"]] = 0.0
     points = points.dropna(subset=["delta"])
-    traces = [*band(points, axis), difference_trace(points, say("composite"), axis), star(points, best_step, axis)]
+    traces = [*band(points, axis), difference_trace(points, composite_column(), axis, 1), star(points, best_step, axis)]
     return Panel(say("composite of all losses vs base model (lower is better)"), 110, traces, VERTICAL)
 
 
@@ -188,18 +188,20 @@ def sure(metrics: pd.DataFrame, name: str) -> list[bool]:
     return [is_sure(cell, name) for cell in metrics["sure"]] if "sure" in metrics else [True] * len(metrics)
 
 
-def difference_trace(points: pd.DataFrame, name: str, axis: XAxis, worsening: int = 1, decimals: int = 3) -> Trace:
+def difference_trace(points: pd.DataFrame, column: Column, axis: XAxis, worsening: int) -> Trace:
     """Dots with whiskers; `customdata` holds the step, which a click chooses. Sure differences have a colour.
 
-    A whisker holds for one snapshot; one that excludes zero while its dot is grey may be chance, among so many.
+    An interval that says nothing has no whisker.
     """
     if points.empty:
         return {}
+    told = [column.is_told(low, high) for low, high in zip(points["low"], points["high"], strict=True)]
+    described, points = points, points.assign(**{end: points[end].where(told) for end in ("low", "high")})
     steps, delta, low, high = (points[part].to_numpy(dtype=float) for part in ("step", "delta", "low", "high"))
     return {
         "type": "scatter",
         "mode": "lines+markers",
-        "name": name,
+        "name": metric_name(column),
         "x": packed(axis.at(steps), axis.dtype),
         "y": packed(delta, "f4"),
         "customdata": packed(steps, "i4"),
@@ -220,7 +222,7 @@ def difference_trace(points: pd.DataFrame, name: str, axis: XAxis, worsening: in
             "cmin": -1,
             "cmax": 1,
         },
-        **hover(points, decimals),
+        **hover(described, column),
         "showlegend": False,
     }
 
@@ -230,20 +232,20 @@ def verdicts(one_end: Numbers, other_end: Numbers) -> Numbers:
     return (np.minimum(one_end, other_end) > 0).astype(float) - (np.maximum(one_end, other_end) < 0)
 
 
-def hover(points: pd.DataFrame, decimals: int) -> dict[str, Any]:
+def hover(points: pd.DataFrame, column: Column) -> dict[str, Any]:
     """The numbers of each point in words; of very many only the difference, for words are long."""
     if len(points) > MAX_DESCRIBED:
-        return {"hovertemplate": f"%{{y:+.{decimals}f}}"}
+        return {"hovertemplate": f"%{{y:+.{column.decimals}f}}"}
     rows = points[["value", "delta", "low", "high"]].itertuples(index=False)
-    return {"text": [describe(*row, decimals=decimals) for row in rows], "hovertemplate": "%{text}"}
+    return {"text": [describe(column, *row) for row in rows], "hovertemplate": "%{text}"}
 
 
-def describe(value: float, delta: float, low: float, high: float, *, decimals: int) -> str:
+def describe(column: Column, value: float, delta: float, low: float, high: float) -> str:
     """The numbers of a point in words."""
-    text = f"{signed(delta, decimals)} {interval(low, high, decimals)}"
+    text = difference(column, delta, low, high)
     if not np.isfinite(value):
         return text
-    return say("{difference}, value {value}", difference=text, value=f"{value:.{decimals}f}".replace("-", "−"))
+    return say("{difference}, value {value}", difference=text, value=measured(column, value))
 
 
 def blank_trace(reasons: Mapping[int, str], name: str, axis: XAxis) -> Trace:

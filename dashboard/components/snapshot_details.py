@@ -12,7 +12,16 @@ from dashboard.data.reader import RunReader
 from dashboard.data.versions import is_live
 from dashboard.story.progress.status import clock
 from dashboard.story.snapshots import number_in, signs_of, verdict_words
-from dashboard.text.formatting import interval, interval_of, measured, metric_title, number, signed, size, skilled
+from dashboard.text.formatting import (
+    composite_column,
+    interval_of,
+    measured,
+    metric_title,
+    number,
+    signed,
+    size,
+    skilled,
+)
 from dashboard.text.language import say
 from shared.run_folder.averages import is_average
 from shared.run_folder.metric_descriptions import COMPOSITE, Column, MetricDescriptions
@@ -53,7 +62,7 @@ def marks_of(reader: RunReader, step: int, row: Mapping[str, Any] | None, best: 
 
 
 def numbers_html(reader: RunReader, step: int) -> str:
-    """A row for each metric: the base model's value, this snapshot's, the difference with its own interval."""
+    """A row for each metric: the base model's value, this snapshot's, the difference with its interval."""
     row = reader.rows().get(step)
     if not row or row.get("status") != "ok":
         return ""
@@ -62,7 +71,7 @@ def numbers_html(reader: RunReader, step: int) -> str:
     has_skill = any(isfinite(number_in(row, f"{column.name}_skill")) for column in metrics.losses)
     head = "".join(f"<th>{html.escape(title)}</th>" for title in [*titles, *([say("skill")] if has_skill else [])])
     lines = [_line(column, row, base, has_skill) for column in metrics.compared]
-    whole = ["–", "–", *_difference(row, COMPOSITE[0], COMPOSITE[0]), *(["–"] if has_skill else [])]
+    whole = ["–", "–", *_difference(row, COMPOSITE[0], composite_column()), *(["–"] if has_skill else [])]
     body = "".join([_cells(say("composite"), whole), *lines])
     table = f'<table class="verdict"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
     return f'<div class="wide" tabindex="0">{table}</div>'
@@ -100,18 +109,16 @@ def facts_html(manifest: Manifest | None, now: datetime, zone: tzinfo) -> str:
 
 def _line(column: Column, row: Mapping[str, Any], base: Mapping[str, Any], has_skill: bool) -> str:
     values = [measured(column, source.get(column.name)) for source in (base, row)]
-    cells = [*values, *_difference(row, f"{column.name}_delta", column.name, column)]
+    cells = [*values, *_difference(row, f"{column.name}_delta", column)]
     if has_skill:
         skill = number_in(row, f"{column.name}_skill")
         cells.append(skilled(skill) if isfinite(skill) else "–")
     return _cells(metric_title(column), cells)
 
 
-def _difference(row: Mapping[str, Any], middle: str, name: str, column: Column | None = None) -> list[str]:
-    decimals = column.decimals if column else 3
-    delta, low, high = (number_in(row, key) for key in (middle, f"{name}_low", f"{name}_high"))
-    within = interval_of(column, low, high) if column else interval(low, high)
-    return [signed(delta, decimals), within if isfinite(delta) else "–"]
+def _difference(row: Mapping[str, Any], middle: str, column: Column) -> list[str]:
+    delta, low, high = (number_in(row, key) for key in (middle, f"{column.name}_low", f"{column.name}_high"))
+    return [signed(delta, column.decimals), interval_of(column, low, high) if isfinite(delta) else "–"]
 
 
 def _cells(title: str, cells: Iterable[str]) -> str:

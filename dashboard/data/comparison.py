@@ -8,7 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from dashboard.text.formatting import interval_of, measured, metric_name, signed
+from dashboard.text.formatting import difference as difference_to
+from dashboard.text.formatting import measured, metric_name
 from dashboard.text.language import say
 from shared.config.schema import Config
 from shared.run_folder.averages import label
@@ -115,7 +116,7 @@ def _change(one: Contestant, pinned: Contestant, column: Column) -> str:
     found = change(one, pinned, column.name)
     if found is None or found.low is None or found.high is None:
         return ""
-    text = f"{signed(found.mean, column.decimals)} {interval_of(column, found.low, found.high)}"
+    text = difference_to(column, found.mean, found.low, found.high)
     if column.guard or not column.worsening:  # whether a higher guard is better depends on what real pictures score
         return text
     arrows = (" ▲", " ▼") if column.worsening > 0 else (" ▼", " ▲")

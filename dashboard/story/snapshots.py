@@ -10,7 +10,7 @@ from typing import Any
 from dashboard.data.reader import RunReader
 from dashboard.data.sure import is_sure
 from dashboard.story.wording import capital, short
-from dashboard.text.formatting import interval_of, metric_title, signed
+from dashboard.text.formatting import composite_column, difference, metric_title, signed
 from dashboard.text.language import say
 from shared.run_folder.metric_descriptions import COMPOSITE
 from shared.run_folder.metric_descriptions import Column as Metric
@@ -27,22 +27,27 @@ class Column:
     name: str
     title: str
     help: str
+    best_first: str
+    """The order in which the best number comes first: the name, with a minus where numbers descend."""
 
 
 @dataclass(frozen=True)
 class Value:
-    """A difference to the base model. More is better, whatever the metric's own direction."""
+    """A difference to the base model."""
 
     delta: float
+    """More is better, whatever the metric's own direction, as in the interval: for the bar."""
     low: float | None
     """None, as `high`: no interval, because there is only one prompt."""
     high: float | None
     better: bool | None
     """None: the evaluator is not sure, or it is not for this metric to say."""
+    number: float
+    """The middle in the metric's own direction."""
     text: str
-    """The middle as it is shown."""
+    """The same, as it is shown."""
     words: str
-    """In the metric's own direction, with its interval."""
+    """With its interval."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +74,7 @@ def table(reader: RunReader) -> Table:
     steps = (*reader.snapshot_steps(), *reader.averages())
     values = {metric: tuple(value_of(metric, rows.get(step)) for step in steps) for metric in _metrics(reader)}
     measured = [metric for metric, known in values.items() if any(known)] or list(values)
-    columns = tuple(Column(one.name, capital(say(one.topic)), _help(one)) for one in measured)
+    columns = tuple(Column(one.name, capital(say(one.topic)), _help(one), _best_first(one)) for one in measured)
     lines = {
         step: Line(
             verdict_words(step, rows.get(step), best),
@@ -82,18 +87,18 @@ def table(reader: RunReader) -> Table:
 
 
 def _metrics(reader: RunReader) -> list[Metric]:
-    return [_composite(), *reader.descriptions.compared]
+    return [composite_column(), *reader.descriptions.compared]
 
 
 def value_of(metric: Metric, row: Mapping[str, Any] | None) -> Value | None:
-    """A row of `metrics.csv` → how much better the snapshot is by this metric."""
+    """A row of `metrics.csv` → how the snapshot differs by this metric."""
     name, cells = metric.name, row or {}
     middle = name if name == COMPOSITE[0] else f"{name}_delta"
     delta, low, high = (number_in(cells, key) for key in (middle, f"{name}_low", f"{name}_high"))
     if not isfinite(delta):
         return None
-    turned, words = -metric.worsening or 1, f"{signed(delta, metric.decimals)} {interval_of(metric, low, high)}"
-    shown = Value(turned * delta, None, None, None, signed(turned * delta, metric.decimals), words)
+    turned, words = -metric.worsening or 1, difference(metric, delta, low, high)
+    shown = Value(turned * delta, None, None, None, delta, signed(delta, metric.decimals), words)
     if not (isfinite(low + high) and metric.is_told(low, high)):
         return shown
     least, most = sorted((turned * low, turned * high))
@@ -143,10 +148,8 @@ def signs_of(row: Mapping[str, Any] | None) -> list[str]:
     return [name for name in str((row or {}).get("signals") or "").split() if name != "nan"]
 
 
-def _composite() -> Metric:
-    """As if it were a metric of its own."""
-    meaning = say("All metrics that count, weighed together, in units of their spread between prompts.")
-    return Metric(name=COMPOSITE[0], meaning=meaning, direction="lower", role="loss", weight=1.0, label="composite")
+def _best_first(metric: Metric) -> str:
+    return metric.name if metric.direction == "lower" else f"-{metric.name}"
 
 
 def _help(metric: Metric) -> str:

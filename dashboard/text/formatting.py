@@ -7,7 +7,7 @@ from datetime import UTC, tzinfo
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from dashboard.text.language import say
-from shared.run_folder.metric_descriptions import Column
+from shared.run_folder.metric_descriptions import COMPOSITE, Column
 
 MIN_SKILL = -10.0
 
@@ -67,6 +67,11 @@ def interval_of(column: Column, low: float, high: float) -> str:
     return interval(low, high, column.decimals)
 
 
+def difference(column: Column, delta: float, low: float, high: float) -> str:
+    """To the base model or another run, in the metric's own direction, with its interval: the same in every place."""
+    return f"{signed(delta, column.decimals)} {interval_of(column, low, high)}"
+
+
 def size(num_bytes: float) -> str:
     """Such as `12.9 MB`, in powers of a thousand."""
     for unit in ("B", "kB", "MB", "GB"):
@@ -74,6 +79,12 @@ def size(num_bytes: float) -> str:
             return f"{num_bytes:.0f} {unit}" if unit == "B" else f"{num_bytes:.3g} {unit}"
         num_bytes /= 1000
     return f"{num_bytes:.3g} TB"
+
+
+def composite_column() -> Column:
+    """The composite as if it were a metric of its own."""
+    meaning = say("All metrics that count, weighed together, in units of their spread between prompts.")
+    return Column(name=COMPOSITE[0], meaning=meaning, direction="lower", role="loss", weight=1.0, label="composite")
 
 
 def metric_name(column: Column) -> str:

@@ -127,7 +127,7 @@ class Ranking:
     @cached_property
     def composites(self) -> dict[int, Estimate]:
         """Step of each candidate → its composite, with an interval that holds for all snapshots at once."""
-        found = {summary.step: self._composite(summary) for summary in self.candidates}
+        found = {summary.step: self.composite_of(summary) for summary in self.candidates}
         return {step: composite for step, composite in found.items() if composite is not None}
 
     @cached_property
@@ -207,14 +207,22 @@ class Ranking:
                 fallen.append(column.guard)
         return fallen
 
+    def row(self, summary: Summary) -> dict[str, float | None]:
+        """The cells of metrics.csv. `<metric>_low|high` and `composite_low|high` are the intervals of best.json."""
+        cells, known = summary.row(), {"composite": self.composite_of(summary), **self.deltas(summary)}
+        for name in ("composite", *summary.deltas):
+            found = known.get(name)
+            cells |= {f"{name}_low": found.low if found else None, f"{name}_high": found.high if found else None}
+        return cells
+
     def sure(self, summary: Summary) -> tuple[str, ...]:
         """Composite and compared metrics whose difference to step 0 is sure, beside those of all other snapshots."""
-        intervals = {"composite": self._composite(summary), **self.deltas(summary)}
+        intervals = {"composite": self.composite_of(summary), **self.deltas(summary)}
         return tuple(
             name for name, delta in intervals.items() if delta and (delta.is_below_zero or delta.is_above_zero)
         )
 
-    def _composite(self, summary: Summary) -> Estimate | None:
+    def composite_of(self, summary: Summary) -> Estimate | None:
         """With an interval that holds for all snapshots at once."""
         return estimate(summary.composite.values(), composite_level(self._num_compared))
 
@@ -237,7 +245,7 @@ class Ranking:
         *,
         confirmed: bool = False,
     ) -> Selection:
-        composite = self._composite(chosen)
+        composite = self.composite_of(chosen)
         assert composite is not None, "a candidate has a composite"
         selection = Selection(
             step=chosen.step,

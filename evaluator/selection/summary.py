@@ -48,7 +48,7 @@ class Summary:
         return tuple(signal.name for signal in self.signals if signal.raised)
 
     def row(self) -> dict[str, float | None]:
-        """The cells of metrics.csv: means, `<metric>_delta|low|high`, `composite`, `composite_low|high`, and so on."""
+        """Cells of metrics.csv that no other snapshot changes: means, `<metric>_delta`, `composite`, and so on."""
         cells: dict[str, float | None] = {**self.means}
         cells |= {f"{loss}_skill": skill.mean for loss, skill in self.skills.items()}
         cells |= {name: None if value is None else value.mean for name, value in self.ratios.items()}
@@ -57,11 +57,8 @@ class Summary:
         cells |= {"val_loss": None, "gap": None}
         if self.validated:
             cells |= {"val_loss": self.validated.held_out_loss, "gap": self.validated.gap}
-        for metric, values in self.deltas.items():
-            delta, low, high = _cells(estimate(values.values()))
-            cells |= {f"{metric}_delta": delta, f"{metric}_low": low, f"{metric}_high": high}
-        middle, low, high = _cells(estimate(self.composite.values()))
-        return {**cells, "composite": middle, "composite_low": low, "composite_high": high}
+        cells |= {f"{metric}_delta": mean(values) if values else None for metric, values in self.deltas.items()}
+        return {**cells, "composite": mean(self.composite) if self.composite else None}
 
 
 @dataclass(frozen=True)
@@ -138,7 +135,3 @@ def _excess(samples: Sequence[Sample], baseline: Sequence[Sample], column: Colum
         floors.append(sample.model_copy(update={"metrics": {column.name: worse(known, default=None)}}))
     differences = paired_deltas(samples, floors, column.name)
     return {prompt: -column.worsening * difference for prompt, difference in differences.items()}
-
-
-def _cells(delta: Estimate | None) -> tuple[float | None, float | None, float | None]:
-    return (None, None, None) if delta is None else (delta.mean, delta.low, delta.high)

@@ -111,7 +111,7 @@ def screen_words() -> dict[str, Any]:
         "copied": say("copied"),
         "making": say("{label} … converting", label="{label}"),
         "interval": say(
-            "95 % interval: {low} to {high}; 0 is the base model, more is better", low="{low}", high="{high}"
+            "Difference to the base model, with its 95 % interval: {difference}", difference="{difference}"
         ),
         "scale": say("line: base model; to the right: better"),
         "prompt": say("Prompt"),
@@ -172,8 +172,8 @@ def snapshots_words() -> dict[str, str]:
         "skipped": say("will not be evaluated"),
         "missing": say("no value"),
         "scale": say(
-            "Each number is the difference to the base model, turned so that more is better. The bar is its 95 % "
-            "interval, the line the base model. Point at a number to see the metric's own."
+            "Each number is the difference to the base model. The bar is its 95 % interval, the line the base model; "
+            "to the right is better. Point at a number for its interval, at a heading for which numbers are better."
         ),
         "offline": say("The dashboard does not answer; trying again …"),
     }

@@ -83,7 +83,7 @@ class Snapshots {
       { title: words.note },
     ]
     fit(this.head, heads.length, () => make("th", "", button(""), make("span"))).forEach((node, index) => {
-      const { name, title, help } = heads[index]
+      const { name, title, help, best_first: first = `-${name}` } = heads[index]
       const [sorter, text] = node.children
       const way = this.by === name ? "ascending" : this.by === `-${name}` ? "descending" : null
       set(node, "scope", "col")
@@ -92,7 +92,7 @@ class Snapshots {
       show(text, !name)
       write(name ? sorter : text, title)
       set(sorter, "title", help)
-      sorter.onclick = () => this.sortBy(this.by === `-${name}` ? name : `-${name}`)
+      sorter.onclick = () => this.sortBy(this.by !== first ? first : first === name ? `-${name}` : name)
       mark(node, "number", index >= FIXED && index < heads.length - 1)
     })
     const able = heads.filter(({ name }) => name)
@@ -116,7 +116,7 @@ class Snapshots {
     const isDown = this.by.startsWith("-")
     const name = isDown ? this.by.slice(1) : this.by
     const at = columns.findIndex((column) => column.name === name)
-    const key = ({ cell, values }) => (at >= 0 ? values[at]?.delta : name === "won" ? (cell.of ? cell.wins / cell.of : undefined) : cell.step)
+    const key = ({ cell, values }) => (at >= 0 ? values[at]?.number : name === "won" ? (cell.of ? cell.wins / cell.of : undefined) : cell.step)
     const compared = (one, other) => (isDown ? key(other) - key(one) : key(one) - key(other)) || other.cell.step - one.cell.step
     const known = rows.filter((row) => Number.isFinite(key(row)))
     return [...known.sort(compared), ...rows.filter((row) => !Number.isFinite(key(row))).sort((one, other) => other.cell.step - one.cell.step)]

@@ -121,7 +121,7 @@ export class Verdict {
       node.dataset.better = row.better
       write(node.children[0], row.title)
       write(node.children[1], row.words)
-      const title = row.low === null ? "" : this.words.interval.replace("{low}", row.low.toFixed(2)).replace("{high}", row.high.toFixed(2))
+      const title = this.words.interval.replace("{difference}", row.difference)
       drawInterval(node.children[2], row, place, title)
       write(node.children[3], row.caveat)
       show(node.children[3], row.caveat)

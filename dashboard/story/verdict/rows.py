@@ -9,6 +9,7 @@ from math import isfinite
 from dashboard.story.evidence import Evidence
 from dashboard.story.gains import num_lost, num_won
 from dashboard.story.wording import capital, of_units
+from dashboard.text.formatting import difference
 from dashboard.text.language import say
 from shared.run_folder.metric_descriptions import Column
 from shared.run_folder.records.best import Best
@@ -31,6 +32,8 @@ class Row:
     low: float | None
     high: float | None
     caveat: str = ""
+    difference: str = ""
+    """In the metric's own direction and units, with its interval, as every table has it."""
 
 
 def rows(evidence: Evidence, best: Best) -> tuple[Row, ...]:
@@ -52,7 +55,7 @@ def _loss(evidence: Evidence, best: Best, result: EvaluationResult | None, colum
         words = say("{words}; too few prompts to be sure", words=words)
     elif is_better is None and bar[0] is not None:
         words = say("{words}; no clear difference", words=words)
-    return Row(_title(column), words, is_better, *bar, caveat=_caveat(evidence, best, column))
+    return Row(_title(column), words, is_better, *bar, _caveat(evidence, best, column), _difference(best, column))
 
 
 def _guards(evidence: Evidence, best: Best, result: EvaluationResult | None) -> Iterator[Row]:
@@ -62,14 +65,14 @@ def _guards(evidence: Evidence, best: Best, result: EvaluationResult | None) -> 
         if not better or column.guard is None:
             continue
         if column.guard.fallen in best.reason or column.guard.fallen in best.passed_over.get(best.step, ""):
-            yield Row(_title(column), column.guard.fallen, False, *bar)
+            yield Row(_title(column), column.guard.fallen, False, *bar, difference=_difference(best, column))
         elif _is_sure(bar) is False:
             lower = say("lower") if column.direction == "higher" else say("higher")
             won = of_units(num_lost(better), len(better), evidence.unit)
             words = say("{lower} than {base} on {won}", lower=lower, base=evidence.base, won=won)
             if real := _real_too(evidence, best, column):
                 words = say("{words}; {more}", words=words, more=real)
-            yield Row(_title(column), words, None, *bar)
+            yield Row(_title(column), words, None, *bar, difference=_difference(best, column))
 
 
 def _title(column: Column) -> str:
@@ -102,6 +105,11 @@ def _bar(evidence: Evidence, best: Best, column: Column) -> tuple[float | None, 
     turned = -column.worsening / unit
     low, high = sorted((found.low * turned, found.high * turned))
     return found.delta * turned, low, high
+
+
+def _difference(best: Best, column: Column) -> str:
+    found = best.deltas.get(column.name)
+    return difference(column, found.delta, found.low, found.high) if found else ""
 
 
 def _is_untold(best: Best, column: Column) -> bool:

@@ -12,7 +12,7 @@ import pytest
 from dashboard.charts.axis import X_KINDS, Look, XAxis, images_per_step, x_axis
 from dashboard.charts.overlay import Run, overlay_figure
 from dashboard.charts.parts import GRAY, GREEN, RED, Figure, Trace
-from dashboard.charts.quality import quality_figure
+from dashboard.charts.quality import difference_trace, differences, quality_figure
 from dashboard.charts.training import Events, training_figure
 from dashboard.data import series
 from dashboard.data.reader import VALIDATION_COLUMNS, RunReader
@@ -229,6 +229,15 @@ def test_a_difference_is_coloured_only_where_its_interval_excludes_zero() -> Non
     assert unpacked(points["y"]).tolist() == pytest.approx([0, -0.1, 0.1, 0])
     assert unpacked(points["customdata"]).tolist() == [0, 10, 20, 30]
     assert points["text"][1] == "−0.100 [−0.150, −0.050], value 0.400"
+
+
+def test_an_interval_that_says_nothing_has_no_whisker_and_is_said_in_words() -> None:
+    width = {"clip_t_low": [-3.0], "clip_t_high": [2.0]}
+    table = metric_table(step=[10], clip_t=[0.3], clip_t_delta=[-0.5], **width)
+    limited = next(one for one in OLDER_METRICS.compared if one.name == "clip_t").model_copy(update={"span": 2.0})
+    points = difference_trace(differences(table, "clip_t"), limited, STEP, -1)
+    assert np.isnan(unpacked(points["error_y"]["array"])).all()
+    assert points["text"] == ["−0.500 unknown with so few prompts, value 0.300"]
 
 
 def test_among_many_only_what_the_evaluator_is_sure_of_is_coloured() -> None:

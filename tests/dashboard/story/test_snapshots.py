@@ -41,11 +41,12 @@ def test_a_metric_without_any_number_has_no_column(reader: RunReader, monkeypatc
     assert all(len(line.values) == len(before.columns) - 1 for line in table(reader).lines.values())
 
 
-def test_more_is_better_whatever_the_direction_of_the_metric() -> None:
+def test_bars_turn_to_what_is_better_and_numbers_keep_the_sign_of_the_metric() -> None:
     row = {f"{LOSS.name}_delta": -0.2, f"{LOSS.name}_low": -0.3, f"{LOSS.name}_high": -0.1, "sure": LOSS.name}
     value = value_of(LOSS, row)
     assert value
-    assert (value.delta, value.low, value.high, value.better, value.text) == (0.2, 0.1, 0.3, True, "+0.200")
+    assert (value.delta, value.low, value.high, value.better, value.text) == (0.2, 0.1, 0.3, True, "−0.200")
+    assert (value.number, value.words) == (-0.2, "−0.200 [−0.300, −0.100]")
     score = LOSS.model_copy(update={"direction": "higher"})
     turned = value_of(score, row)
     assert turned

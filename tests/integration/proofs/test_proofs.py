@@ -20,6 +20,7 @@ from evaluator.selection.ranking import rank
 from pocket.garments import Garment, render, split_catalogue
 from shared.run_folder.older_metrics import OLDER_METRICS
 from shared.run_folder.records.evaluation_result import Sample
+from shared.statistics.paired import estimate
 from tasks.text_to_image.descriptors.palette import palette, palette_distance
 from tasks.text_to_image.encoders.chosen import Encoders
 from tasks.text_to_image.encoders.encoder import Vector
@@ -274,8 +275,9 @@ def test_the_interval_covers_the_truth_as_often_as_it_says():
             for p in range(8)
             for s in range(2)
         ]
-        cells = rank({0: before, 100: after}, OLDER_METRICS).summaries[1].row()
-        covered.append((cells["visual_loss_low"] or 0) <= truth <= (cells["visual_loss_high"] or 0))
+        found = estimate(rank({0: before, 100: after}, OLDER_METRICS).summaries[1].deltas["visual_loss"].values())
+        assert found
+        covered.append((found.low or 0) <= truth <= (found.high or 0))
     assert 0.93 <= np.mean(covered) <= 0.97
 
 

@@ -13,6 +13,7 @@ from shared.run_folder.metric_descriptions import Column, Guard, MetricDescripti
 from shared.run_folder.older_metrics import OLDER_METRICS
 from shared.run_folder.records.evaluation_result import Anchors, Sample
 from shared.statistics.composite import guard_unit, mix
+from shared.statistics.paired import estimate
 
 METRICS = ("visual_loss", "fashion_clip_loss", "color_loss", "clip_t")
 NUM_PROMPTS, NUM_SEEDS = 8, 2
@@ -49,13 +50,15 @@ def run_of(*gains: float, noise: float = 0.01) -> Ranking:
 
 
 def test_step_0_differs_from_itself_by_exactly_nothing():
-    row = rank({0: evaluation()}).summaries[0].row()
+    ranking = rank({0: evaluation()})
+    row = ranking.row(ranking.summaries[0])
     assert [row[f"fashion_clip_loss_{part}"] for part in ("delta", "low", "high")] == [0, 0, 0]
     assert row["composite"] == 0
 
 
 def test_a_row_has_the_cells_of_the_table():
-    row = run_of(0.1).summaries[1].row()
+    ranking = run_of(0.1)
+    row = ranking.row(ranking.summaries[1])
     expected = {f"{metric}{part}" for metric in METRICS for part in ("", "_delta", "_low", "_high")}
     expected |= {"composite", "composite_low", "composite_high", "diversity", "nn_ratio", "val_loss", "gap"}
     assert set(row) == expected
@@ -158,9 +161,10 @@ def test_an_interval_wider_than_all_that_a_metric_can_be_is_called_unknown():
 def test_the_interval_of_a_choice_among_many_is_wider_than_a_single_snapshots():
     ranking = run_of(0.1, 0.1, 0.1, 0.2)
     assert ranking.best is not None
-    single = ranking.summaries[4].row()
+    single = estimate(ranking.summaries[4].composite.values())
+    assert single
     assert ranking.best.step == 400
-    assert (ranking.best.composite.low or 0) < (single["composite_low"] or 0)
+    assert (ranking.best.composite.low or 0) < (single.low or 0)
 
 
 def test_a_blank_metric_leaves_the_composite_and_the_other_weights_grow():
@@ -379,8 +383,8 @@ def test_a_base_model_compared_with_itself_shows_no_difference_in_nearly_all_run
             rows[step] = [s.model_copy(update={"metrics": {**s.metrics, "clip_t": 0.3}}) for s in rows[step]]
         ranking = rank(rows)
         coloured += any(ranking.sure(summary) for summary in ranking.summaries)
-        cells = [summary.row() for summary in ranking.candidates]
-        alone += any(row["composite_low"] > 0 or row["composite_high"] < 0 for row in cells)  # type: ignore[operator]
+        by_themselves = (estimate(summary.composite.values()) for summary in ranking.candidates)
+        alone += any(found and (found.is_above_zero or found.is_below_zero) for found in by_themselves)
     assert coloured <= 6
     assert alone >= 15, "as intervals of one snapshot would have it"
 
@@ -394,6 +398,16 @@ def test_what_is_called_better_is_what_a_chart_colours():
     assert set(ranking.sure(chosen)) - {"composite"} == sure
     assert best.better_than_base == ("composite" in ranking.sure(chosen))
     assert ranking.sure(ranking.summaries[0]) == ()
+
+
+def test_the_table_has_the_intervals_that_the_verdict_has():
+    ranking = run_of(0.05, 0.1, 0.2)
+    best = ranking.best
+    assert best
+    row = ranking.row(next(summary for summary in ranking.summaries if summary.step == best.step))
+    for name, told in {**best.deltas, "composite": best.composite}.items():
+        middle = name if name == "composite" else f"{name}_delta"
+        assert (row[middle], row[f"{name}_low"], row[f"{name}_high"]) == pytest.approx((told.mean, told.low, told.high))
 
 
 def test_step_0_stands_in_for_the_real_pictures_in_the_guards_unit_where_there_is_none():

@@ -26,7 +26,7 @@ def test_a_run_that_gains_to_the_last_step_is_not_stopped():
 
 def test_a_lack_of_power_is_no_lack_of_progress():
     noisy = run_of(*[0.01 * number for number in range(1, 11)], noise=0.2)
-    assert not any(summary.row()["composite_high"] < 0 for summary in noisy.candidates[:3])  # type: ignore[operator]
+    assert not any(found.is_below_zero for found in map(noisy.composite_of, noisy.candidates[:3]) if found)
     assert advice(noisy, 2000).action == "continue"
 
 
