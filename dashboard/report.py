@@ -43,6 +43,7 @@ from dashboard.server.scripts import FILES, import_map
 from dashboard.server.thumbnails import is_huge
 from dashboard.story.drawn import default_sides, drawn_step, drawn_steps
 from dashboard.story.screen import Screen, screen
+from dashboard.story.wording import trained_elsewhere
 from dashboard.text import language
 from dashboard.text.language import say
 from dashboard.text.phrases import told
@@ -113,6 +114,7 @@ def render(reader: RunReader) -> str:
         ),
         "wall": '<div class="darkroom-wall"></div>' if data["wall"] else "",
         "settings_title": html.escape(say("Settings")),
+        "settings_note": html.escape(trained_elsewhere(reader.run.read_record())),
         "settings": settings(reader),
         "plotly": PLOTLY_FILE.read_text(encoding="utf-8").replace("</script", "<\\/script"),
         "figure_frame": figures.FRAME,
@@ -260,8 +262,8 @@ def inline(run: RunDir, path: str, max_side: int = MAX_SIDE) -> str:
 
 
 def settings(reader: RunReader) -> str:
-    """Rows of a table: every setting."""
-    values = flatten(reader.config.model_dump(mode="json"))
+    """Rows of a table: every setting that is known."""
+    values = flatten(reader.known_settings)
     return "".join(
         f"<tr><td>{html.escape(name)}</td><td>{html.escape(spell(value))}</td></tr>" for name, value in values.items()
     )

@@ -34,6 +34,8 @@ FACTS = {
     "epoch": "epoch",
     "loss": "training loss",
     "learning_rate": "learning rate",
+    "set_learning_rate": "learning rate",
+    "max_train_steps": "steps",
     "rank": "rank",
     "lora_alpha": "alpha",
     "base_model": "base model",

@@ -11,8 +11,8 @@ import pandas as pd
 from dashboard.text.formatting import difference as difference_to
 from dashboard.text.formatting import measured, metric_name
 from dashboard.text.language import say
-from shared.config.schema import Config
 from shared.run_folder.averages import label
+from shared.run_folder.known_settings import Settings
 from shared.run_folder.metric_descriptions import Column, MetricDescriptions, compared_in_any
 from shared.run_folder.phrase import Unit
 from shared.run_folder.records.best import Best
@@ -31,7 +31,7 @@ class Contestant:
     """What is compared of a run."""
 
     name: str
-    config: Config
+    settings: Settings
     descriptions: MetricDescriptions
     best: Best | None = None
     last_step: int = 0
@@ -131,7 +131,7 @@ def _seen_with(evaluated: EvaluationResult, name: str) -> Any:
 
 def config_differences(contestants: Sequence[Contestant]) -> pd.DataFrame:
     """Only the settings that are not the same everywhere; one column per run."""
-    flat = {one.name: flatten(one.config.model_dump(mode="json")) for one in contestants}
+    flat = {one.name: flatten(one.settings) for one in contestants}
     keys = list(dict.fromkeys(key for settings in flat.values() for key in settings))
     rows = [
         {say("setting"): key, **{name: spell(settings.get(key)) for name, settings in flat.items()}}

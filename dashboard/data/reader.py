@@ -22,6 +22,7 @@ from shared.files.publication import MANIFEST, read_manifest, verify
 from shared.files.regular import leads_out
 from shared.run_folder import requests
 from shared.run_folder.averages import is_average
+from shared.run_folder.known_settings import Settings, known_settings
 from shared.run_folder.metric_descriptions import MetricDescriptions
 from shared.run_folder.pending import BASE_MODEL, without_result
 from shared.run_folder.phrase import Unit
@@ -72,6 +73,11 @@ class RunReader:
         if self._config is None or self._config[0] != version:
             self._config = (version, self.run.read_config())
         return self._config[1]
+
+    @property
+    def known_settings(self) -> Settings:
+        """The settings in force as they are shown: of another trainer's LoRAs only what is known."""
+        return known_settings(self.run, self.config)
 
     @property
     def exports(self) -> tuple[ExportFormat, ...]:

@@ -142,7 +142,7 @@ def contestant(reader: RunReader) -> Contestant:
     best, references = reader.best(), read_manifest(reader.run.references)
     return Contestant(
         name=reader.name,
-        config=reader.config,
+        settings=reader.known_settings,
         descriptions=reader.descriptions,
         best=best,
         last_step=reader.last_step(),

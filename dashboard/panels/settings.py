@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 import streamlit as st
+import tomlkit
 from pydantic.fields import FieldInfo
 
 from dashboard.components.sheet import Block, sheet_data, show_sheet, table, words
@@ -14,14 +15,13 @@ from dashboard.data.comparison import Contestant, config_differences, flatten, s
 from dashboard.data.reader import RunReader
 from dashboard.data.runs import open_reader, run_names
 from dashboard.panels import refreshed
+from dashboard.story.wording import trained_elsewhere
 from dashboard.text.language import say
 from shared.config import save_interval
 from shared.config.save_interval import EverySteps
-from shared.config.schema import Config, sections
+from shared.config.schema import sections
+from shared.run_folder.known_settings import FACTS, MEANINGS, Settings
 from shared.run_folder.records.run_record import Change, RunRecord
-
-OF_TRAINING = ("lora", "train", "stop")
-"""Tables that say nothing of LoRAs that another program trains."""
 
 
 @refreshed("settings")
@@ -34,26 +34,41 @@ def settings_panel(reader: RunReader) -> None:
             say("Compare with"), others, index=None, key="config_other", placeholder=say("another run"), width=280
         )
     if other:
-        show_differences([Contestant(one.name, one.config, one.descriptions) for one in (reader, open_reader(other))])
+        both = (reader, open_reader(other))
+        show_differences([Contestant(one.name, one.known_settings, one.descriptions) for one in both])
     show_sheet(settings_data(reader, only_set=only_set), key="settings")
     with st.expander(say("As TOML, to copy")):
-        st.code(reader.run.config.read_text(encoding="utf-8"), language="toml")
+        st.code(toml(reader), language="toml")
 
 
 def settings_data(reader: RunReader, *, only_set: bool = False) -> dict[str, Any]:
     """What they started from, the changes made when the run was resumed, and all of them or those that differ from the
     defaults."""
     record = reader.run.read_record()
-    settings = settings_table(reader.config, OF_TRAINING if record.imported else ())
+    settings = settings_table(reader.known_settings, FACTS.values() if record.imported else ())
     shown = settings.loc[settings[say("changed")] != "", :] if only_set else settings
     return sheet_data("settings", [*origin(record), table(shown)])
 
 
+def toml(reader: RunReader) -> str:
+    """The run's file; of another trainer's LoRAs the tables of it that say something of them."""
+    text = reader.run.config.read_text(encoding="utf-8")
+    if not reader.run.read_record().imported:
+        return text
+    shown = reader.known_settings
+    tree: dict[str, Any] = tomlkit.parse(text).unwrap()
+    return tomlkit.dumps(
+        {
+            table: {key: value for key, value in values.items() if key in shown[table]}
+            for table, values in tree.items()
+            if table in shown
+        }
+    )
+
+
 def origin(record: RunRecord) -> Iterator[Block]:
     """The preset that the settings started from, and the changes made when the run was resumed."""
-    if imported := record.imported:
-        said = {"folder": imported.folder, "trainer": imported.trainer or "?"}
-        text = say("The LoRAs in {folder} were trained by {trainer}, whose settings are not known here.", **said)
+    if text := trained_elsewhere(record):
         yield words("remark", text)
     if preset := record.preset:
         yield words("remark", say("Preset {name}: {reason}", name=preset.name, reason=preset.reason))
@@ -79,25 +94,24 @@ def changes_table(changes: Sequence[Change]) -> pd.DataFrame:
     )
 
 
-def settings_table(config: Config, without: Collection[str] = ()) -> pd.DataFrame:
-    """Key, value, default and meaning of every setting. without: tables that are left out."""
-    values, meanings = flatten(config.model_dump(mode="json")), {}
+def settings_table(settings: Settings, facts: Collection[str] = ()) -> pd.DataFrame:
+    """Key, value, default and meaning of these settings. facts: those of another program, which has other defaults."""
+    values, meanings = flatten(settings), dict(MEANINGS)
     defaults: dict[str, str] = {}
     for section, model in sections().items():
         for key, field in model.model_fields.items():
             name = f"{section}.{key}"
             meanings[name] = field.description or ""
-            defaults[name] = "" if field.is_required() else default_of(field)
+            defaults[name] = "" if field.is_required() or name in facts else default_of(field)
     rows = [
         {
             say("setting"): name,
             say("value"): spell(value),
             say("default"): defaults.get(name, ""),
-            say("changed"): "●" if spell(value) != defaults.get(name, spell(value)) else "",
+            say("changed"): "●" if name not in facts and spell(value) != defaults.get(name, spell(value)) else "",
             say("meaning"): meanings.get(name, ""),
         }
         for name, value in values.items()
-        if name.partition(".")[0] not in without
     ]
     return pd.DataFrame(rows)
 

@@ -170,12 +170,9 @@ def _tell(reader: RunReader, now: datetime, zone: tzinfo) -> _Told:
 
 
 def _values(reader: RunReader) -> dict[str, str]:
-    """What cards compare: settings, and of another trainer's LoRAs which program wrote them and where."""
-    imported = reader.run.read_record().imported
-    origin = {"imported.trainer": imported.trainer, "imported.folder": imported.folder} if imported else {}
-    origin = {key: value for key, value in origin.items() if value}
-    values = flatten(reader.config.model_dump(mode="json")) | {"evaluation.num_prompts": num_prompts(reader)}
-    return origin | {key: spell(value) for key, value in values.items() if is_important(key)}
+    """What cards compare."""
+    values = flatten(reader.known_settings) | {"evaluation.num_prompts": num_prompts(reader)}
+    return {key: spell(value) for key, value in values.items() if is_important(key)}
 
 
 def _said(reader: RunReader) -> dict[str, Any]:

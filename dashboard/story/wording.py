@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from dashboard.text.language import say
+from shared.run_folder.records.run_record import RunRecord
 
 MAX_PROMPT = 48
 """Characters of a prompt in a sentence."""
@@ -44,6 +45,18 @@ def steps(numbers: Iterable[object], shown: int = 4) -> str:
 def of_run(command: str, path: Path) -> str:
     """`python run.py train '/my runs/dress/config.toml'`, to be pasted into a shell."""
     return f"python run.py {command} {shlex.quote(str(path))}"
+
+
+def trained_elsewhere(record: RunRecord) -> str:
+    """That another program trained the LoRAs, and what is known of it; empty where they are this run's own."""
+    if record.imported is None:
+        return ""
+    trainer = record.imported.trainer or say("another program")
+    return say(
+        "The LoRAs in {folder} were trained by {trainer}: of its settings only what the files tell is known here.",
+        folder=record.imported.folder,
+        trainer=trainer,
+    )
 
 
 def short(text: str, characters: int = MAX_PROMPT) -> str:

@@ -45,6 +45,7 @@ WORDS = {
     "train.seed": "seed",
     "imported.trainer": "trained with",
     "imported.folder": "LoRAs of",
+    "imported.base_model": "trained on base model",
     "evaluation.num_prompts": "evaluation prompts",
     "evaluation.num_seeds": "evaluation seeds",
     "evaluation.num_inference_steps": "drawing steps",

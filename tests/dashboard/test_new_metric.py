@@ -83,7 +83,7 @@ def test_it_is_in_the_tables(reader: RunReader) -> None:
     page = best_table_html(best, reader.base_metrics(), reader.descriptions)
     assert "<th>equal exposure, %</th>" in page
     evaluated = reader.result(best.step)
-    pair = [Contestant(name, reader.config, reader.descriptions, best, 40, {}, evaluated) for name in "ab"]
+    pair = [Contestant(name, reader.known_settings, reader.descriptions, best, 40, {}, evaluated) for name in "ab"]
     assert "equal exposure" in score_table(pair, "a")
 
 

@@ -145,9 +145,10 @@ def test_runs_are_compared_with_the_pinned_one(reader: RunReader) -> None:
     metrics = {**best.metrics, "visual_loss": (best.metrics["visual_loss"] or 0) + 0.1, "color_loss": None}
     worse = best.model_copy(update={"metrics": metrics})
     worse_evaluated = with_losses(evaluated, "visual_loss", 0.1)
-    other = reader.config.model_copy(update={"train": reader.config.train.model_copy(update={"learning_rate": 0.5})})
+    settings = reader.known_settings
+    other = settings | {"train": settings["train"] | {"learning_rate": 0.5}}
     pair = [
-        Contestant("a", reader.config, reader.descriptions, best, 200, REFERENCES, evaluated),
+        Contestant("a", reader.known_settings, reader.descriptions, best, 200, REFERENCES, evaluated),
         Contestant("b", other, reader.descriptions, worse, 100, REFERENCES, worse_evaluated),
     ]
     scores = score_table(pair, "a").set_index("run")
@@ -173,7 +174,7 @@ def test_runs_evaluated_otherwise_are_not_compared(reader: RunReader, what: str)
         "drawn": {"generation": {**evaluated.generation, "num_inference_steps": 4}},
         "encoder": {"encoders": {"visual_loss": {"model": "another"}}},
     }[what]
-    one = Contestant("a", reader.config, reader.descriptions, best, 200, REFERENCES, evaluated)
+    one = Contestant("a", reader.known_settings, reader.descriptions, best, 200, REFERENCES, evaluated)
     other = replace(one, name="b", evaluated=evaluated.model_copy(update=changed))
     other = replace(other, references={**REFERENCES, **dict.fromkeys(PROMPTS, "y")}) if what == "references" else other
     scores = score_table([one, other], "a").set_index("run")
@@ -191,7 +192,7 @@ def test_an_encoder_is_the_same_wherever_its_weights_lie(reader: RunReader) -> N
         for folder in ("/here", "/there")
     ]
     one, other = (
-        Contestant(name, reader.config, OLDER_METRICS, best, 200, REFERENCES, it)
+        Contestant(name, reader.known_settings, OLDER_METRICS, best, 200, REFERENCES, it)
         for name, it in zip("ab", found, strict=True)
     )
     assert "(" in score_table([one, other], "a").set_index("run")["visual loss"]["b"]
@@ -208,7 +209,7 @@ def with_losses(evaluated: EvaluationResult, name: str, more: float) -> Evaluati
 
 
 def test_settings_that_somebody_set_are_marked(reader: RunReader) -> None:
-    table = settings_table(reader.config).set_index("setting")
+    table = settings_table(reader.known_settings).set_index("setting")
     changed = set(table.index[table["changed"] != ""])
     assert "train.max_train_steps" in changed
     assert not {"train.learning_rate", "lora.target_modules", "data.cache_dir"} & changed
@@ -346,7 +347,7 @@ def test_the_wall_gets_steps_and_words_but_no_pictures(reader: RunReader) -> Non
 
 
 def test_what_the_settings_began_as_and_what_was_changed_is_shown(reader: RunReader) -> None:
-    table = settings_table(reader.config).set_index("setting")
+    table = settings_table(reader.known_settings).set_index("setting")
     assert (table["value"]["train.snapshot_steps"], table["default"]["train.snapshot_steps"]) == ("40", "100")
     assert table["value"]["data.train_size"] == "–"
     changes = changes_table([Change(key="train.learning_rate", before=1e-4, after=None, step=120)])

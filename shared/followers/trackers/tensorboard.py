@@ -14,10 +14,10 @@ from typing import Any
 
 from PIL import Image
 
-from shared.config.dumping import dump_config
 from shared.config.schema import Config
 from shared.followers.tracker import Row, Table
 from shared.run_folder.averages import trained_to
+from shared.run_folder.known_settings import known_toml
 from shared.run_folder.records.best import Best
 from shared.run_folder.run_dir import RunDir
 from shared.run_folder.times import parse_time
@@ -36,7 +36,7 @@ class TensorBoard:
         from tensorboard.summary.writer.event_file_writer import EventFileWriter  # noqa: PLC0415 - optional
 
         self._writer = EventFileWriter(str(run.tracker("tensorboard")))
-        self._text("config", f"```toml\n{dump_config(config)}\n```", step=0, when=time.time())
+        self._text("config", f"```toml\n{known_toml(run, config)}\n```", step=0, when=time.time())
         self._writer.flush()
 
     def rows(self, table: Table, rows: Sequence[Row]) -> None:

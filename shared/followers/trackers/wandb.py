@@ -18,6 +18,7 @@ from PIL import Image
 from shared.config.schema import Config
 from shared.errors import ConfigError
 from shared.followers.tracker import Row, Table
+from shared.run_folder.known_settings import known_settings
 from shared.run_folder.records.best import Best
 from shared.run_folder.run_dir import RunDir
 
@@ -47,7 +48,7 @@ class WeightsAndBiases:
                 id=run.read_record().run_id,
                 resume="allow",
                 dir=str(folder),
-                config=config.model_dump(mode="json"),
+                config=known_settings(run, config),
                 settings=wandb.Settings(console="off", silent=True, x_disable_stats=True),
             )
         except (wandb.errors.UsageError, wandb.errors.AuthenticationError) as error:

@@ -16,6 +16,7 @@ from shared.launch.task import Say
 from shared.run_folder.records.manifest import Manifest
 from shared.run_folder.run_dir import RunDir
 from tasks.text_to_image.foreign.found import Found
+from tasks.text_to_image.foreign.training_facts import training_facts
 
 LABEL = "file"
 """The detail of a manifest that says where in the folder the LoRA lies."""
@@ -84,7 +85,7 @@ def take(run: RunDir, found: Found, step: int, say: Say, *, is_guessed: bool = F
             place(file.resolve(), target)
 
     details = {"epoch": found.name.epoch or found.facts.epoch, LABEL: found.label, "trainer": found.facts.trainer}
-    details |= GUESSED if is_guessed else {}
+    details |= training_facts(found.place) | (GUESSED if is_guessed else {})
     manifest = Manifest(kind="snapshot", run_id=record.run_id, step=step, details=details)
     try:
         publish(run.staging, run.snapshot(step), manifest, write)

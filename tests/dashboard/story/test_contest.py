@@ -27,7 +27,7 @@ def demo(states: dict[str, FakeRun]) -> Contestant:
     assert best
     return Contestant(
         "demo",
-        reader.config,
+        reader.known_settings,
         reader.descriptions,
         best,
         references=dict.fromkeys(PROMPTS, "x"),

@@ -12,14 +12,20 @@ from pathlib import Path
 import pytest
 
 from dashboard.charts.axis import Look
+from dashboard.data.comparison import flatten
 from dashboard.data.reader import RunReader
 from dashboard.panels.curves import axes_of
+from dashboard.panels.settings import settings_data, toml
+from dashboard.report import settings
+from dashboard.story.cards import _values
 from dashboard.story.curves import training_chart
 from dashboard.story.screen import screen
 from dashboard.text import language
 from evaluator.results_table import ResultsTable
 from examples.fake_run.run import FakeRun
+from shared.files.publication import MANIFEST, read_manifest
 from shared.run_folder.heartbeat import hold_role
+from shared.run_folder.known_settings import OF_TRAINING
 from shared.run_folder.records.run_record import Imported
 from shared.run_folder.run_dir import RunDir
 from tests.dashboard.story.conftest import Show
@@ -70,6 +76,32 @@ def test_one_that_is_counted_in_epochs_speaks_of_epochs(finished: RunDir, code: 
     parts = [shown.verdict, shown.status, shown.pictures, *shown.strip]
     told = json.dumps([asdict(part) for part in parts], ensure_ascii=False)
     assert not re.findall(f'.{{9}}(?:{step})[^-_"].{{9}}', told)
+
+
+def test_of_its_training_only_what_the_files_tell_is_shown(finished: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    reader = RunReader(finished, finished.read_record().run_id)
+    step = max(reader.snapshot_steps())
+    manifest = read_manifest(finished.snapshot(step))
+    assert manifest
+    details = {"file": "dress.safetensors", "rank": 8, "set_learning_rate": 0.0005, "base_model": "sd-v1-5"}
+    manifest.model_copy(update={"details": details}).write(finished.snapshot(step) / MANIFEST)
+    known = flatten(reader.known_settings)
+    training = {key: value for key, value in known.items() if key.partition(".")[0] in ("lora", "train", "stop")}
+    assert training == {"lora.rank": 8, "train.learning_rate": 0.0005}
+    assert known["imported.base_model"] == "sd-v1-5"
+    assert not OF_TRAINING & known.keys()
+    report, table = settings(reader), settings_data(reader)["blocks"]
+    assert "<td>lora.rank</td><td>8</td>" in report
+    ours = ("max_train_steps", "lora_alpha", "target_modules", "caption_dropout")
+    for told in (report, json.dumps(table), toml(reader)):
+        assert not any(name in told for name in ours)
+    rank = next(row for row in map(str, table[-1]["rows"]) if "lora.rank" in row)
+    assert "16" not in rank, "our default is none of that program's"
+    monkeypatch.setattr("dashboard.story.cards.num_prompts", lambda reader: 4)
+    values = _values(reader)
+    assert values["lora.rank"] == "8"
+    assert values["imported.folder"] == "/loras/dress"
+    assert not any(name in key for key in values for name in ours)
 
 
 def test_while_loras_are_awaited_it_says_so(finished: RunDir, show: Show) -> None:
