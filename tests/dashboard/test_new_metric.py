@@ -69,7 +69,7 @@ def test_it_is_in_the_charts(reader: RunReader) -> None:
     finally:
         language.use("en")
     one = Run("a", reader.train(), reader.validation(), reader.metrics(), XAxis(), reader.descriptions)
-    other = Run("b", reader.train(), reader.validation(), reader.metrics()[["step"]], XAxis(), OLDER_METRICS)
+    other = Run("b", reader.train(), reader.validation(), reader.metrics()[["step"]], XAxis(), OLDER_METRICS)  # pyright: ignore
     assert "equal exposure, % (higher is better)" in titles(overlay_figure([one, other], Look()))
 
 

@@ -152,10 +152,10 @@ def test_runs_are_compared_with_the_pinned_one(reader: RunReader) -> None:
         Contestant("b", other, reader.descriptions, worse, 100, REFERENCES, worse_evaluated),
     ]
     scores = score_table(pair, "a").set_index("run")
-    assert scores["visual loss"]["b"].endswith("(+0.100 [+0.100, +0.100] ▼)")
-    assert scores["fashion CLIP loss"]["b"].endswith("(+0.000 [+0.000, +0.000])"), "no difference has no direction"
+    assert scores["visual loss"]["b"].endswith("(+0.100 [+0.100, +0.100] ▼)")  # pyright: ignore
+    assert scores["fashion CLIP loss"]["b"].endswith("(+0.000 [+0.000, +0.000])"), "no difference has no direction"  # pyright: ignore
     assert "(" not in scores["visual loss"]["◆ a"]
-    assert scores["color loss"]["b"].startswith("– ")
+    assert scores["color loss"]["b"].startswith("– ")  # pyright: ignore
     assert evaluated_otherwise(pair, "a") == []
     assert config_differences(pair).to_dict("records") == [
         {"setting": "train.learning_rate", "a": "0.0001", "b": "0.5"}
@@ -210,7 +210,7 @@ def with_losses(evaluated: EvaluationResult, name: str, more: float) -> Evaluati
 
 def test_settings_that_somebody_set_are_marked(reader: RunReader) -> None:
     table = settings_table(reader.known_settings).set_index("setting")
-    changed = set(table.index[table["changed"] != ""])
+    changed = set(table.index[table["changed"] != ""])  # pyright: ignore
     assert "train.max_train_steps" in changed
     assert not {"train.learning_rate", "lora.target_modules", "data.cache_dir"} & changed
     assert table["meaning"].str.len().min() > 0
@@ -349,7 +349,7 @@ def test_the_wall_gets_steps_and_words_but_no_pictures(reader: RunReader) -> Non
 def test_what_the_settings_began_as_and_what_was_changed_is_shown(reader: RunReader) -> None:
     table = settings_table(reader.known_settings).set_index("setting")
     assert (table["value"]["train.snapshot_steps"], table["default"]["train.snapshot_steps"]) == ("40", "100")
-    assert table["value"]["data.train_size"] == "–"
+    assert table["value"]["data.train_size"] == "–"  # pyright: ignore
     changes = changes_table([Change(key="train.learning_rate", before=1e-4, after=None, step=120)])
     assert changes[["setting", "before", "after", "after step"]].values.tolist() == [
         ["train.learning_rate", "0.0001", "–", 120]

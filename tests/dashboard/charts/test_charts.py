@@ -38,7 +38,7 @@ def validation_table(**columns: list[float]) -> pd.DataFrame:
 
 
 def training(table: pd.DataFrame, look: Look | None = None, axis: XAxis = STEP, **rest: Any) -> Figure:
-    last_step = int(table["step"].max())
+    last_step = int(table["step"].max())  # pyright: ignore
     validation = rest.get("validation", validation_table())
     return training_figure(table, validation, rest.get("events", Events()), axis, look or Look(span=10), last_step)
 

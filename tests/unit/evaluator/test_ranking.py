@@ -127,7 +127,7 @@ def test_no_difference_is_never_called_better():
 def test_snapshots_that_surely_beat_the_base_model_are_known_though_the_best_mean_does_not():
     rows = {0: evaluation(spread=0.0), 100: evaluation(0.1, 1, spread=0.0), 200: evaluation(0.05, 2, spread=0.0)}
     uneven = [
-        sample.model_copy(update={"metrics": {name: value - 0.6 for name, value in sample.metrics.items()}})
+        sample.model_copy(update={"metrics": {name: value - 0.6 for name, value in sample.metrics.items()}})  # pyright: ignore
         if sample.prompt_id in ("p0", "p1")
         else sample
         for sample in evaluation(0.0, 3, spread=0.0)
@@ -261,7 +261,7 @@ def test_without_a_guard_every_candidate_may_be_shipped_and_with_two_each_counts
     assert best.step == 200
     assert best.passes_guards
     guards = [
-        Column(name=name, meaning="", direction=direction, role="guard", guard=Guard(fallen=f"fails {name}"))
+        Column(name=name, meaning="", direction=direction, role="guard", guard=Guard(fallen=f"fails {name}"))  # pyright: ignore
         for name, direction in (("clip_t", "higher"), ("color_loss", "lower"))
     ]
     rows[100] = evaluation(0.1, 1, overrides={"color_loss": 2.0})
@@ -436,7 +436,7 @@ def test_a_prompt_without_a_reference_is_judged_by_the_losses_that_need_none():
             real = number < 3
             values = {"alone_loss": 1.0 + 0.1 * number - alone_gain}
             values |= {"paired_loss": 1.0 + 0.1 * number - paired_gain} if real else {}
-            rows.append(Sample(prompt_id=f"p{number}", has_reference=real, metrics=values))
+            rows.append(Sample(prompt_id=f"p{number}", has_reference=real, metrics=values))  # pyright: ignore
         return rows
 
     found = rank_by({0: drawn(0, 0), 10: drawn(0.5, 0.1)}, metrics)

@@ -30,7 +30,7 @@ KOHYA = {
     ],
 )
 def test_a_header_tells_rank_alpha_base_steps_and_learning_rate(tmp_path: Path, base: str, told: str | None) -> None:
-    file = write(tmp_path / "dress.safetensors", rank=8, **KOHYA, ss_sd_model_name=base)
+    file = write(tmp_path / "dress.safetensors", rank=8, **KOHYA, ss_sd_model_name=base)  # pyright: ignore
     expected = {"rank": 8, "lora_alpha": 4, "set_learning_rate": 0.0005, "max_train_steps": 1600}
     assert training_facts(file) == expected | ({"base_model": told} if told else {})
 
@@ -41,7 +41,8 @@ def test_what_it_does_not_tell_is_left_out(tmp_path: Path) -> None:
         "rank": 2
     }
     peft = json.dumps({"unet.lora_alpha": 6, "unet.r": 2})
-    assert training_facts(write(tmp_path / "hat.safetensors", **{METADATA: peft})) == {"rank": 2, "lora_alpha": 6}
+    hat = write(tmp_path / "hat.safetensors", **{METADATA: peft})  # pyright: ignore
+    assert training_facts(hat) == {"rank": 2, "lora_alpha": 6}
     broken = tmp_path / "half.safetensors"
     broken.write_bytes(b"12")
     assert training_facts(broken) == {}
