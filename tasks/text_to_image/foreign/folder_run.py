@@ -61,7 +61,9 @@ def open_folder(folder: Path, options: Options, say: Say, *, follows: bool) -> t
     given = options
     options, former = former_run.choose(folder, options)
     contents = checked(lambda: listing.contents_of(folder, options, former, follows=follows))
-    numbered = checked(lambda: _numbered(contents.loras)) if contents and contents.loras else None
+    numbered = (
+        checked(lambda: _numbered(folder, contents.loras, follows=follows)) if contents and contents.loras else None
+    )
     problems += _missing(options)
     checked(lambda: _require_profile(options))
     if contents is None and not (options.base or options.references or options.prompts):
@@ -118,8 +120,8 @@ def _raise(problems: list[DarkroomError]) -> None:
         raise ConfigError(f"{len(problems)} problems:{lines}", "see docs/any-lora.md for every option")
 
 
-def _numbered(loras: Collection[Found]) -> Numbered:
-    return numbering.number([*loras], taking.same)
+def _numbered(folder: Path, loras: Collection[Found], *, follows: bool) -> Numbered:
+    return listing.require_some_step(folder, numbering.number([*loras], taking.same), follows=follows)
 
 
 def _missing(options: Options) -> Iterator[ConfigError]:

@@ -14,9 +14,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from shared.errors import ConfigError
-from tasks.text_to_image.foreign import header, names
+from tasks.text_to_image.foreign import header, names, series
 from tasks.text_to_image.foreign.header import Facts
 from tasks.text_to_image.foreign.names import Name
+from tasks.text_to_image.foreign.series import Named
 from tasks.text_to_image.models import lora_file
 from tasks.text_to_image.models.lora_file import LORA_FILE, PEFT_CONFIG, PEFT_FILE, PICKLES
 
@@ -83,7 +84,7 @@ class Search:
 
     folder: Path
     pattern: str = "*"
-    """Of the names that count: of a file without its ending, or of its checkpoint folder."""
+    """Of the names that count: of a file with or without its ending, of its checkpoint folder, or of its path."""
     _known: dict[tuple[Path, tuple[tuple[int, int], ...]], Found | None] = field(default_factory=dict)
 
     def look(self) -> Contents:
@@ -92,10 +93,10 @@ class Search:
         Raises:
             OSError: the folder cannot be read.
         """
-        loras, others, pickles = list[Found](), list[str](), list[str]()
+        loras, texts, others, pickles = list[Found](), dict[str, str](), list[str](), list[str]()
         for place, files, name in self._places():
             label = place.relative_to(self.folder).as_posix()
-            if not fnmatch.fnmatchcase(name, self.pattern):
+            if not self._is_meant(name, label, place):
                 continue
             if place.suffix in PICKLES:
                 pickles.append(label)
@@ -108,7 +109,15 @@ class Search:
                 others.append(label)
             else:
                 loras.append(found)
-        return Contents(tuple(loras), tuple(others), tuple(pickles))
+                texts[label] = name
+        said = series.names({one.label: Named(texts[one.label], one.name, one.facts, not one.fault) for one in loras})
+        return Contents(tuple(replace(one, name=said[one.label]) for one in loras), tuple(others), tuple(pickles))
+
+    def _is_meant(self, name: str, label: str, place: Path) -> bool:
+        """Whether the pattern fits the name or the path below the folder, with or without the ending."""
+        without = label.removesuffix(place.suffix) if place.is_file() else label
+        spellings = (name, f"{name}{place.suffix}", label, without)
+        return any(fnmatch.fnmatchcase(spelling, self.pattern) for spelling in spellings)
 
     def _places(self) -> Iterator[tuple[Path, tuple[Path, ...], str]]:
         """(Place, files, name) of everything that may be a LoRA."""

@@ -22,6 +22,8 @@ class Facts:
     trainer: str = ""
     step: int | None = None
     epoch: int | None = None
+    session: str = ""
+    """Of the trainer: files of one training have the same."""
 
 
 def read(metadata: Mapping[str, str]) -> Facts:
@@ -29,7 +31,8 @@ def read(metadata: Mapping[str, str]) -> Facts:
     info = _tree(metadata.get("training_info"))
     steps = (metadata.get("ss_steps"), info.get("step"), metadata.get("global_step"))
     epochs = (metadata.get("ss_epoch"), info.get("epoch"))
-    return Facts(_trainer(metadata, info), _first(steps), _first(epochs))
+    session = metadata.get("ss_session_id") or metadata.get("ss_training_started_at") or ""
+    return Facts(_trainer(metadata, info), _first(steps), _first(epochs), session)
 
 
 def _trainer(metadata: Mapping[str, str], info: Mapping[str, Any]) -> str:

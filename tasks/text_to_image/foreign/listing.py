@@ -29,7 +29,7 @@ def show(folder: Path, options: Options, say: Say) -> None:
     """
     options, former = former_run.choose(folder, options)
     contents = contents_of(folder, options, former, follows=False)
-    numbered = numbering.number([*contents.loras], taking.same)
+    numbered = require_some_step(folder, numbering.number([*contents.loras], taking.same), follows=False)
     for sentence in about(folder, contents, numbered, follows=False):
         say(sentence)
     if options.base:
@@ -81,6 +81,17 @@ def contents_of(folder: Path, options: Options, former: Former | None, *, follow
     raise ConfigError(f"{folder} holds no LoRA{named}, but {some}", cure)
 
 
+def require_some_step(folder: Path, numbered: Numbered, *, follows: bool) -> Numbered:
+    """What was numbered; follows: it may be nothing yet.
+
+    Raises:
+        ConfigError: all were saved before the first step.
+    """
+    if numbered.loras or follows:
+        return numbered
+    raise ConfigError(f"{folder} holds nothing to evaluate: {'; '.join(numbered.said)}", "give LoRAs saved later")
+
+
 def _with_loras(folder: Path, pattern: str) -> list[Path]:
     """Folders of a folder that hold LoRAs themselves."""
     found: list[Path] = []
@@ -93,7 +104,9 @@ def _with_loras(folder: Path, pattern: str) -> list[Path]:
 
 def about(folder: Path, contents: Contents, numbered: Numbered | None, *, follows: bool) -> Iterable[str]:
     """What was found, before anything is drawn."""
-    if numbered:
+    if numbered and not numbered.loras:
+        yield from numbered.said
+    elif numbered:
         by = f" of {contents.trainer}" if contents.trainer else ""
         count = "1 LoRA" if len(numbered.loras) == 1 else f"{len(numbered.loras)} LoRAs"
         yield f"{count}{by} in {folder.resolve()}:"

@@ -6,6 +6,7 @@
 | ai-toolkit | `NAME_000000500` (step), `NAME` (the last)                                                       |
 | OneTrainer | `PREFIX2026-01-31_12-00-00-save-500-4-20` (step, epoch, step of the epoch)                       |
 | others     | `checkpoint-500/` (step), `NAME_e12`, `NAME-epoch-12`, `NAME_step_500`, `NAME-1500`, `NAME-final` |
+|            | `NAME-500-steps`, `NAME-12-epochs`; shorter numbers and others count in a series, see `series`    |
 """
 
 from __future__ import annotations
@@ -22,8 +23,10 @@ PATTERNS = tuple(
         r"(?P<stem>.*?)[-_. ]?(?:e|ep|epochs?)[-_= ]?(?P<epoch>\d+)[-_. ](?:s|steps?)[-_= ]?(?P<step>\d+)",
         r"(?P<stem>)checkpoint-(?P<step>\d+)(?:-.*)?",
         r"(?P<stem>.*?)[-_. ]?steps?[-_= ]?(?P<step>\d+)",
+        r"(?P<stem>.*?)[-_. ]?(?<!\d)(?P<step>\d+)[-_. ]?steps?",
         r"(?P<stem>.+)[-_. ](?:e|ep)[-_= ]?(?P<epoch>\d+)",
         r"(?P<stem>.*?)[-_. ]?epochs?[-_= ]?(?P<epoch>\d+)",
+        r"(?P<stem>.*?)[-_. ]?(?<!\d)(?P<epoch>\d+)[-_. ]?(?:ep|epochs?)",
         r"(?P<stem>.+)-(?P<epoch>\d{6})",
         r"(?P<stem>.+)[-_. ](?P<step>\d{3,})",
         r"(?P<stem>.+?)[-_. ](?:final|last|latest)",

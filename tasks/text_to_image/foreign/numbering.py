@@ -47,11 +47,15 @@ def number(loras: Sequence[Found], same: Same, unit: Unit | None = None) -> Numb
     placed = [(step, one) for one in loras if (step := steps[one.label]) is not None]
     last = [one for one in loras if steps[one.label] is None and not one.name.is_numbered]
     unplaced = [one for one in loras if steps[one.label] is None and one.name.is_numbered]
+    first = [one for one in unplaced if 0 in (one.name.step, one.name.epoch) and not one.fault]
+    unplaced = [one for one in unplaced if one not in first]
+    apart += [f"{one.label} is left out: {unit} 0 is the base model, without a LoRA" for one in first]
     said = [*apart, *(f"{one.label} waits: it {one.fault}" for one in unplaced if one.fault)]
     if lost := [one.label for one in unplaced if not one.fault]:
+        by_step = any("step" in one.label for _, one in placed) and not any("step" in label for label in lost)
         raise ConfigError(
             f"{some(lost)}: an epoch's number, where others have a step's, and no header tells the steps of an epoch",
-            "name those of one kind with --files, such as --files '*step*'",
+            "name those of one kind with --files" + (", such as --files '*step*'" if by_step else ""),
         )
     if unit == "epoch" and any(_epoch(one) for one in loras if not one.fault):
         said.append("no file tells its step: the numbers are epochs")
@@ -83,6 +87,8 @@ def _of_one_training(loras: Sequence[Found]) -> tuple[list[Found], list[str]]:
         cure = (
             f"name those that belong together with --files, such as --files {shlex.quote(glob.escape(largest) + '*')}"
         )
+        if not stems:
+            cure += "; or let the names of one training end in its steps, as dress-25 and dress-50 do"
         raise ConfigError(f"the LoRAs are of several trainings: {listed}", cure)
     said = [f"{one.label} is left out: it is not called {min(stems)}, and has no number" for one in others]
     said += [f"{one.label} is left out: another file without a number is newer" for one in older]

@@ -58,6 +58,9 @@ def test_only_files_of_the_pattern_count(tmp_path: Path) -> None:
     write(tmp_path / "checkpoint-100" / "pytorch_lora_weights.safetensors")
     assert [one.label for one in Search(tmp_path, "dress*").look().loras] == ["dress-000001.safetensors"]
     assert [one.name.step for one in Search(tmp_path, "checkpoint-*").look().loras] == [100]
+    for pattern in ("dress-*.safetensors", "checkpoint-*/pytorch_lora_weights.safetensors"):
+        assert len(Search(tmp_path, pattern).look().loras) == 1
+    assert len(Search(tmp_path, "*.safetensors").look().loras) == 3
 
 
 def test_a_header_is_read_once_until_its_file_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -142,3 +142,72 @@ def test_the_way_to_choose_names_the_largest_training(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"several trainings: a\[1\] \(1\), my dress \(2\)") as refused:
         numbered(tmp_path)
     assert refused.value.hint.endswith("--files 'my dress*'")
+
+
+SERIES = {
+    ("dress-25", "dress-50", "dress-100"): [25, 50, 100],
+    ("dress_5", "dress_10", "dress_15", "dress"): [5, 10, 15, 20],
+    ("500", "1000", "1500"): [500, 1000, 1500],
+    ("dress (5)", "dress (10)"): [5, 10],
+    ("dress_v2_5_fp16", "dress_v2_10_fp16", "dress_v2_fp16"): [5, 10, 15],
+    ("dress-25",): [25],
+    ("dress-25", "dress"): [25, 50],
+}
+
+
+@pytest.mark.parametrize("names", SERIES)
+def test_the_number_in_which_names_differ_is_the_number(tmp_path: Path, names: tuple[str, ...]) -> None:
+    for value, name in enumerate(names):
+        write(tmp_path / f"{name}.safetensors", value)
+    found = numbered(tmp_path)
+    assert [*found.loras] == SERIES[names]
+    assert found.unit == "step"
+
+
+def test_numbers_in_kohyas_form_stay_epochs_in_a_series_and_headers_tell_their_steps(tmp_path: Path) -> None:
+    for epoch in (1, 2):
+        write(tmp_path / f"dress-{epoch:06d}-lora.safetensors", epoch)
+    assert numbered(tmp_path).unit == "epoch"
+    for epoch in (1, 2):
+        write(tmp_path / f"dress-{epoch:06d}-lora.safetensors", epoch, ss_steps=str(80 * epoch))
+    assert [*steps(tmp_path)] == [80, 160]
+
+
+@pytest.mark.parametrize(
+    "names", [("v1", "v2"), ("dress-v1", "dress-v2"), ("dress-rank-8", "dress-rank-16"), ("early", "late")]
+)
+def test_versions_and_settings_are_no_numbers_and_headers_tell_where_they_are_of_one_training(
+    tmp_path: Path, names: tuple[str, str]
+) -> None:
+    for value, name in enumerate(names):
+        write(tmp_path / f"{name}.safetensors", value)
+    with pytest.raises(ConfigError, match="several trainings") as refused:
+        numbered(tmp_path)
+    assert refused.value.hint.endswith("let the names of one training end in its steps, as dress-25 and dress-50 do")
+    for value, name in enumerate(names):
+        write(tmp_path / f"{name}.safetensors", value, ss_steps=str(100 + 100 * value), ss_session_id="7")
+    assert [*steps(tmp_path)] == [100, 200]
+    for value, name in enumerate(names):
+        write(tmp_path / f"{name}.safetensors", value, ss_steps=str(100 + 100 * value), ss_session_id=str(value))
+    with pytest.raises(ConfigError, match="several trainings"):
+        numbered(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "names", [("dress-2026-01-30", "dress-2026-01-31"), ("a-1-25", "a-2-50"), ("dress-25", "coat-25")]
+)
+def test_dates_and_names_that_differ_in_more_than_a_number_are_no_series(
+    tmp_path: Path, names: tuple[str, str]
+) -> None:
+    for value, name in enumerate(names):
+        write(tmp_path / f"{name}.safetensors", value)
+    with pytest.raises(ConfigError, match="several trainings"):
+        numbered(tmp_path)
+
+
+def test_what_was_saved_before_the_first_step_is_left_out_and_said(tmp_path: Path) -> None:
+    for value, name in enumerate(("dress-step0", "dress_000000000", "dress-step00000100")):
+        write(tmp_path / f"{name}.safetensors", value)
+    found = numbered(tmp_path)
+    assert [*found.loras] == [100]
+    assert "dress-step0.safetensors is left out: step 0 is the base model, without a LoRA" in found.said
