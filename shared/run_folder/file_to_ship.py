@@ -25,7 +25,7 @@ def file_to_ship(run: RunDir, step: int) -> Path:
     """
     folder = run.snapshot(step)
     files = sorted(path for path in folder.rglob("*") if path.name != MANIFEST and not path.is_dir())
-    weights = [path for path in files if path.suffix == ".safetensors"]
+    weights = [path for path in files if path.suffix.lower() == ".safetensors"]
     if not weights:
         return folder
     first = weights[0]

@@ -69,6 +69,8 @@ class Contents:
     """Safetensors that are no LoRA."""
     pickles: tuple[str, ...] = ()
     """Files that may be LoRAs and are never read."""
+    broken: tuple[str, ...] = ()
+    """What would be a LoRA if a file of it were there, each with what is missing."""
 
     @property
     def trainer(self) -> str:
@@ -93,17 +95,19 @@ class Search:
         Raises:
             OSError: the folder cannot be read.
         """
-        loras, texts, others, pickles = list[Found](), dict[str, str](), list[str](), list[str]()
+        loras, texts = list[Found](), dict[str, str]()
+        others, pickles, broken = list[str](), list[str](), list[str]()
         for place, files, name in self._places():
             label = place.relative_to(self.folder).as_posix()
             if not self._is_meant(name, label, place):
                 continue
-            if place.suffix in PICKLES:
+            if place.suffix.lower() in PICKLES:
                 pickles.append(label)
                 continue
             try:
                 found = self._read(place, files, name, label)
-            except FileNotFoundError:  # deleted meanwhile
+            except FileNotFoundError:
+                broken += [f"{label} ({missing})"] if (missing := _missing(place, files)) else []  # else just deleted
                 continue
             if found is None:
                 others.append(label)
@@ -111,7 +115,8 @@ class Search:
                 loras.append(found)
                 texts[label] = name
         said = series.names({one.label: Named(texts[one.label], one.name, one.facts, not one.fault) for one in loras})
-        return Contents(tuple(replace(one, name=said[one.label]) for one in loras), tuple(others), tuple(pickles))
+        named = tuple(replace(one, name=said[one.label]) for one in loras)
+        return Contents(named, tuple(others), tuple(pickles), tuple(broken))
 
     def _is_meant(self, name: str, label: str, place: Path) -> bool:
         """Whether the pattern fits the name or the path below the folder, with or without the ending."""
@@ -128,6 +133,8 @@ class Search:
                 yield from _below(entry)
             elif _may_be(entry):
                 yield entry, (entry,), "" if entry.name == LORA_FILE else entry.stem
+            elif _leads_nowhere(entry) and names.read(entry.name).is_numbered:  # to a checkpoint's folder
+                yield entry, (entry,), entry.name
         yield from _of_peft(self.folder, "")
 
     def _read(self, place: Path, files: tuple[Path, ...], name: str, label: str) -> Found | None:
@@ -152,9 +159,9 @@ def _below(folder: Path) -> Iterator[tuple[Path, tuple[Path, ...], str]]:
         return
     if folder.name == SAVES:
         for entry in sorted(folder.iterdir()):
-            if entry.is_file() and _may_be(entry):
+            if not entry.is_dir() and _may_be(entry):
                 yield entry, (entry,), entry.stem
-    elif (folder / LORA_FILE).is_file():
+    elif (folder / LORA_FILE).is_file() or _leads_nowhere(folder / LORA_FILE):
         yield folder / LORA_FILE, (folder / LORA_FILE,), folder.name
     else:
         yield from _of_peft(folder, folder.name)
@@ -163,7 +170,8 @@ def _below(folder: Path) -> Iterator[tuple[Path, tuple[Path, ...], str]]:
 def _of_peft(folder: Path, name: str) -> Iterator[tuple[Path, tuple[Path, ...], str]]:
     """PEFT's LoRA: a file with its configuration, or a folder of these for each part of the model."""
     parts = sorted(folder.glob(f"*/{PEFT_FILE}")) if name else []
-    weights = [folder / PEFT_FILE] if (folder / PEFT_FILE).is_file() else parts
+    own = folder / PEFT_FILE
+    weights = [own] if own.is_file() or _leads_nowhere(own) else parts
     if weights:
         yield folder, tuple(file for path in weights for file in (path, path.with_name(PEFT_CONFIG))), name
 
@@ -171,14 +179,28 @@ def _of_peft(folder: Path, name: str) -> Iterator[tuple[Path, tuple[Path, ...], 
 def _may_be(path: Path) -> bool:
     if path.name == PEFT_FILE:
         return False
-    return path.suffix == ENDING or (path.suffix in PICKLES and not STATE.fullmatch(path.stem))
+    ending = path.suffix.lower()
+    return ending == ENDING or (ending in PICKLES and not STATE.fullmatch(path.stem))
+
+
+def _leads_nowhere(path: Path) -> bool:
+    return path.is_symlink() and not path.exists()
+
+
+def _missing(place: Path, files: tuple[Path, ...]) -> str:
+    """What of a LoRA that is there is not; empty: it has been deleted as a whole."""
+    for file in files:
+        if _leads_nowhere(file):
+            return f"a link to {file.readlink()}, which is missing"
+    absent = [file.name for file in files if not file.exists()]
+    return f"without {absent[0]}" if place.exists() and len(absent) < len(files) and absent else ""
 
 
 def _look(
     place: Path, files: tuple[Path, ...], name: str, label: str, state: tuple[tuple[int, int], ...]
 ) -> Found | None:
     try:
-        headers = [lora_file.header(file) for file in files if file.suffix == ENDING]
+        headers = [lora_file.header(file) for file in files if file.suffix.lower() == ENDING]
     except ConfigError as error:
         fault = str(error).removeprefix(f"{place} ").replace(f"{place}/", "holds a file that cannot be read: ")
         return Found(place, files, label, names.read(name), Facts(), fault, state)

@@ -74,7 +74,7 @@ def contents_of(folder: Path, options: Options, former: Former | None, *, follow
     cure = "give the folder where a trainer saves LoRAs"
     if below := _with_loras(folder, options.pattern):
         cure += f", such as {' or '.join(shlex.quote(str(path)) for path in below[:3])}"
-    some = ", ".join(contents.others[:3] or sorted(path.name for path in folder.iterdir())[:5])
+    some = ", ".join((*contents.broken, *contents.others)[:3] or sorted(path.name for path in folder.iterdir())[:5])
     if not some:
         raise ConfigError(f"{folder} is empty", f"{cure}, or add --follow to wait for them")
     named = "" if options.pattern == "*" else f" whose name is like {options.pattern}"
@@ -119,6 +119,8 @@ def about(folder: Path, contents: Contents, numbered: Numbered | None, *, follow
         yield from numbered.said
     if contents.others:
         yield f"no LoRA, and left out: {', '.join(contents.others)}"
+    if contents.broken:
+        yield f"left out, because a file is missing: {', '.join(contents.broken)}"
     if contents.pickles:
         named = ", ".join(contents.pickles)
         yield f"left out, because a pickle can run any code when it is read: {named}; save LoRAs as .safetensors"

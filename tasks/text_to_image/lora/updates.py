@@ -29,7 +29,8 @@ class Update:
 
 
 def read(file: LoraFile, dtype: torch.dtype | None = torch.float32) -> dict[str, Update]:
-    """The updates by the file's names of modules. dtype: None keeps the file's.
+    """The updates by the file's names of modules. dtype: None keeps the file's,
+    but for numbers of 8 bits, which become fp16.
 
     Raises:
         ModelError: it cannot be read, has values that are not finite, or does not state its alpha.
@@ -45,6 +46,11 @@ def shaped(path: object, name: str, update: Update, weight: Sequence[int]) -> Up
         ModelError: the module is of another size.
     """
     rank = len(update.A)
+    if update.B.shape[1] != rank:
+        raise ModelError(
+            f"{path} is damaged: {name} has rank {rank} in its lora_down and {update.B.shape[1]} in its lora_up",
+            "download or copy it again",
+        )
     shapes = ((rank, *weight[1:]), (weight[0], rank, *(1 for _ in weight[2:])))
     try:
         down, up = (value.reshape(shape) for value, shape in zip((update.A, update.B), shapes, strict=True))
@@ -64,6 +70,11 @@ def _tensors(file: LoraFile) -> dict[str, dict[str, torch.Tensor]]:
         raise ModelError(f"{file.path} cannot be read: {error}", "download or copy it again") from None
 
 
+def _computable(value: torch.Tensor) -> torch.Tensor:
+    """Numbers of 8 bits in fp16, which has each of them exactly: torch computes nothing with them."""
+    return value.half() if value.is_floating_point() and value.element_size() == 1 else value
+
+
 def _update(
     file: LoraFile,
     name: str,
@@ -71,7 +82,7 @@ def _update(
     tensors: Mapping[str, Mapping[str, torch.Tensor]],
     dtype: torch.dtype | None,
 ) -> Update:
-    values = {what: tensors[part][key].to(dtype) for what, (part, key) in module.keys.items()}
+    values = {what: _computable(tensors[part][key]).to(dtype) for what, (part, key) in module.keys.items()}
     if not lora.is_finite(values):
         raise ModelError(f"{file.path} has values that are not finite, in {name}", "give another file")
     first, last, whole = module.share

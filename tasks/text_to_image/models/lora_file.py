@@ -133,7 +133,8 @@ def look(path: Path) -> LoraFile:
 def look_in(snapshot: Path) -> LoraFile:
     """Likewise of a snapshot's folder, whatever the file in it is called."""
     is_peft = any(snapshot.glob(f"**/{PEFT_CONFIG}"))
-    return look(snapshot if is_peft else next(snapshot.glob("*.safetensors"), snapshot))
+    files = sorted(path for path in snapshot.iterdir() if path.suffix.lower() == ".safetensors")
+    return look(snapshot if is_peft or not files else files[0])
 
 
 def check(file: LoraFile, settings: LoraConfig, family: Family | None) -> None:
@@ -218,7 +219,7 @@ def _places(path: Path) -> dict[str, Place]:
     """Where the safetensors files are: one, named ``, or PEFT's, by part."""
     if not path.exists():
         raise ConfigError(f"{path} does not exist", WANTED)
-    if path.suffix in PICKLES:
+    if path.suffix.lower() in PICKLES:
         raise _pickle(path)
     if path.is_file() and path.suffix != ".zip":
         return {"": path}
@@ -246,7 +247,7 @@ def _in_folder(root: Place) -> dict[str, Place]:
         return parts
     if (root / PEFT_FILE).is_file():
         return {usual().denoiser: root / PEFT_FILE}
-    files = [place for place in root.iterdir() if place.name.endswith(".safetensors")]
+    files = [place for place in root.iterdir() if place.name.lower().endswith(".safetensors")]
     return {"": files[0]} if len(files) == 1 else {}
 
 
@@ -326,7 +327,14 @@ def _modules(path: Path, form: Format, tensors: dict[str, Tensors]) -> dict[str,
                 strange.append(key)
             else:
                 keys.setdefault(_named(form, place, name), {})[what] = (place, key)
-    strange += [name for name, parts in keys.items() if not {"A", "B"} <= parts.keys()]
+    halved = [name for name, parts in keys.items() if not {"A", "B"} <= parts.keys()]
+    if halved and not strange:
+        halves = [half for half, key in (("lora_down", "A"), ("lora_up", "B")) if key not in keys[halved[0]]]
+        more = f" and {len(halved) - 1} more of its modules" if len(halved) > 1 else ""
+        raise ConfigError(
+            f"{path} is damaged: {halved[0]}{more} has no {' and no '.join(halves)}", "download or copy it again"
+        )
+    strange += halved
     if strange:
         more = f" and {len(strange) - 1} more" if len(strange) > 1 else ""
         raise ConfigError(

@@ -10,6 +10,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from tasks.text_to_image.foreign.found import Search
+from tasks.text_to_image.models import lora_file
 from tests.unit.tasks.text_to_image.foreign.conftest import age, write
 
 
@@ -85,3 +86,29 @@ def test_simple_tuners_checkpoints_are_known_by_the_state_beside_them(tmp_path: 
         (tmp_path / f"checkpoint-{step}" / "training_state.json").write_text("{}", encoding="utf-8")
     write(tmp_path / "pytorch_lora_weights.safetensors")
     assert Search(tmp_path).look().trainer == "SimpleTuner"
+
+
+def test_an_ending_in_capitals_is_one_too(tmp_path: Path) -> None:
+    write(tmp_path / "dress-000001.safetensors").rename(tmp_path / "dress-000001.SafeTensors")
+    (tmp_path / "old.PT").write_bytes(b"\x80\x04")
+    contents = Search(tmp_path).look()
+    assert [(one.label, one.fault) for one in contents.loras] == [("dress-000001.SafeTensors", "")]
+    assert contents.pickles == ("old.PT",)
+    assert lora_file.look_in(tmp_path).modules
+
+
+def test_links_that_lead_nowhere_and_a_file_without_its_configuration_are_named(tmp_path: Path) -> None:
+    for name in ("dress-000001.safetensors", "checkpoint-500", "notes.txt"):
+        (tmp_path / name).symlink_to(tmp_path / "away" / name)
+    below = tmp_path / "checkpoint-600" / "pytorch_lora_weights.safetensors"
+    below.parent.mkdir()
+    below.symlink_to(tmp_path / "away" / "600")
+    write(tmp_path / "checkpoint-700" / "adapter_model.safetensors")
+    contents = Search(tmp_path).look()
+    assert contents.loras == ()
+    assert contents.broken == (
+        f"checkpoint-500 (a link to {tmp_path}/away/checkpoint-500, which is missing)",
+        f"checkpoint-600/{below.name} (a link to {tmp_path}/away/600, which is missing)",
+        "checkpoint-700 (without adapter_config.json)",
+        f"dress-000001.safetensors (a link to {tmp_path}/away/dress-000001.safetensors, which is missing)",
+    )

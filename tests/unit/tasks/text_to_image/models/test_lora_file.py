@@ -107,8 +107,8 @@ FAULTS: dict[str, tuple[Callable[[Path], Path], str, str]] = {
     ),
     "half a module": (
         lambda path: lone_key(path, f"unet.{ATTENTION}.lora_A.weight"),
-        f"is no plain LoRA: it holds unet.{ATTENTION}",
-        "",
+        f"is damaged: unet.{ATTENTION} has no lora_up",
+        "download or copy it again",
     ),
     "kohya's DoRA": (
         lambda path: lone_key(path, f"{kohya(ATTENTION)}.dora_scale"),
