@@ -16,6 +16,7 @@ from typing import IO, Any
 
 import pytest
 from filelock import FileLock
+from PIL import Image, ImageOps
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported: two threads on two busy cores wait for each other
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -94,6 +95,25 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from pocket.garments import write_catalogue  # noqa: PLC0415
 
     return made_once(tmp_path_factory, "pictures", lambda folder: write_catalogue(folder, 12, seed=5, size=48))
+
+
+@pytest.fixture(scope="session")
+def pairs(tmp_path_factory: pytest.TempPathFactory, pictures: Path) -> Callable[[int], Path]:
+    """The same garments with so many sources each, for edit models: mirrored in their colours, then in other ways."""
+
+    def folder_of(num_sources: int) -> Path:
+        def make(folder: Path) -> None:
+            shutil.copytree(pictures, folder, dirs_exist_ok=True)
+            edits = (ImageOps.invert, ImageOps.flip, ImageOps.grayscale)
+            for path in sorted(pictures.rglob("*.png")):
+                with Image.open(path) as picture:
+                    for number, edit in enumerate(edits[:num_sources], 1):
+                        place = folder / path.relative_to(pictures)
+                        edit(picture.convert("RGB")).save(place.with_name(f"{path.stem}.source-{number}.png"))
+
+        return made_once(tmp_path_factory, f"pairs-{num_sources}", make)
+
+    return folder_of
 
 
 def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:

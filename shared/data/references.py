@@ -8,9 +8,9 @@ give its size multiple, otherwise by the first program that loads the model.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from shared.config.schema import Config
 from shared.data import buckets, prompt_file
@@ -63,10 +63,17 @@ def copy_prompts(run: RunDir, config: Config) -> None:
     replace_file(run.prompts, source.read_bytes())
 
 
-def publish_missing(run: RunDir, config: Config, multiple: int, pairs: Callable[[], Iterable[Pair]]) -> None:
-    """Publish the references that are missing.
+def publish_missing(
+    run: RunDir,
+    config: Config,
+    multiple: int,
+    pairs: Callable[[], Iterable[Pair]],
+    source_sizes: Sequence[buckets.Size] = (),
+) -> None:
+    """Publish the references that are missing, with their sources beside them: `<id>.source-1.png` ….
 
-    multiple: the model's size multiple. pairs: called to read the data set if something is missing.
+    multiple: the model's size multiple. pairs: called to read the data set if something is missing. source_sizes: the
+    buckets for sources, if pairs have some.
 
     Raises:
         DataError: a held-out pair is no longer in the data set.
@@ -87,7 +94,7 @@ def publish_missing(run: RunDir, config: Config, multiple: int, pairs: Callable[
                 f"restore these pictures in {config.data.path}",
             )
         folder.parent.mkdir(exist_ok=True)
-        _publish(run, record.run_id, folder, [by_id[pair_id] for pair_id in ids], config, multiple)
+        _publish(run, record.run_id, folder, [by_id[pair_id] for pair_id in ids], config, multiple, source_sizes)
 
 
 def withdraw(run: RunDir) -> None:
@@ -98,7 +105,20 @@ def withdraw(run: RunDir) -> None:
             remove(run.staging, folder)
 
 
-def _publish(run: RunDir, run_id: str, folder: Path, pairs: list[Pair], config: Config, multiple: int) -> None:
+def source_names(prompt_id: str, count: int) -> list[str]:
+    """Files of a folder of references: the sources of one of them, in order."""
+    return [f"{prompt_id}.source-{number}.png" for number in range(1, count + 1)]
+
+
+def _publish(
+    run: RunDir,
+    run_id: str,
+    folder: Path,
+    pairs: list[Pair],
+    config: Config,
+    multiple: int,
+    source_sizes: Sequence[buckets.Size],
+) -> None:
     sizes = buckets.sizes(config.data.resolution, multiple, square=not config.data.buckets)
     framings = {pair.id: buckets.frame(upright_size(pair.image), sizes) for pair in pairs}
 
@@ -107,9 +127,14 @@ def _publish(run: RunDir, run_id: str, folder: Path, pairs: list[Pair], config: 
             path = stage / f"{pair.id}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             framings[pair.id].apply(open_picture(pair.image)).save(path)
+            for name, source in zip(source_names(pair.id, len(pair.sources)), pair.sources, strict=True):
+                framing = buckets.frame_source(upright_size(source), framings[pair.id], source_sizes)
+                framing.apply(open_picture(source)).save(stage / name)
 
-    details = {
+    details: dict[str, Any] = {
         "prompts": {pair.id: pair.caption for pair in pairs},
         "sizes": {pair_id: framing.target for pair_id, framing in framings.items()},
     }
+    if any(pair.sources for pair in pairs):
+        details["num_sources"] = {pair.id: len(pair.sources) for pair in pairs}
     publish(run.staging, folder, Manifest(kind="references", run_id=run_id, step=0, details=details), write)

@@ -74,14 +74,15 @@ def plan(config: Config, say: Say, describe: Describe | None = None) -> Plan:
     pairs = dataset.scan(config, Inspection(headers, digest, thumbprint, spoken(say, "pictures looked at")), say)
     described = (describe or _describe)(config, pairs, digest, thumbprint, say)
     require_suitable(config)
+    suitability.require_few_sources(pairs, own)
     if multiple := base_model.size_multiple(config.model):
         buckets.sizes(config.data.resolution, multiple, square=not config.data.buckets)
 
     def fill(run: RunDir, config: Config) -> None:
         dataset.inventory(pairs, digest, dataset.folder_of(config)).write(run.dataset)
         references.copy_prompts(run, config)
-        if multiple:
-            references.publish_missing(run, config, multiple, lambda: pairs)
+        if multiple and own:
+            references.publish_missing(run, config, multiple, lambda: pairs, own.source_sizes(config.data, multiple))
         with writing("data.cache_dir", dataset.cache_dir(config)):
             digest.save()
             headers.save()

@@ -25,8 +25,13 @@ torch.set_num_threads(settings["threads"])
 pipeline = DiffusionPipeline.from_pretrained(model, dtype=getattr(torch, settings["dtype"]))
 pipeline.scheduler = getattr(diffusers, settings["scheduler"]).from_config(pipeline.scheduler.config)
 pipeline.load_lora_weights(snapshot)
+sources = []
+for path in sorted((result_path.parents[2] / "references").glob(f"{batch[0]['prompt_id']}.source-*.png")):
+    with Image.open(path) as source:
+        sources.append(source.convert("RGB"))
 pictures = pipeline(
     prompt=[sample["prompt"] for sample in batch],
+    **({"image": sources if len(sources) > 1 else sources[0]} if sources else {}),
     generator=[torch.Generator().manual_seed(sample["seed"]) for sample in batch],
     num_inference_steps=settings["num_inference_steps"],
     **(json.loads(sys.argv[5]) if len(sys.argv) > 5 else {"guidance_scale": settings["guidance_scale"]}),

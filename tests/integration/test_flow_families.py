@@ -60,17 +60,21 @@ def trained(
     warm: Warm,
     tmp_path_factory: pytest.TempPathFactory,
     pictures: Path,
+    pairs: Callable[[int], Path],
     tiny_flow: Callable[[str], Path],
 ) -> Trained:
-    model = tiny_flow(request.param)
+    model, miniature = tiny_flow(request.param), MINIATURES[request.param]
     folder = tmp_path_factory.mktemp("flow")
-    sections = {**SECTIONS, "data": {"cache_dir": str(folder / "cache")}}
-    runs = [create_run(tiny_config(folder / place, "run", model, pictures, sections)) for place in ("killed", "whole")]
+    data = {"cache_dir": str(folder / "cache"), "resolution": miniature.resolution}
+    data |= {"sources": "files"} if miniature.num_sources else {}
+    shown = pairs(miniature.num_sources) if miniature.num_sources else pictures
+    sections = {**SECTIONS, "data": data}
+    runs = [create_run(tiny_config(folder / place, "run", model, shown, sections)) for place in ("killed", "whole")]
     assert warm.start("trainer", runs[0].path, prelude=DIE_BEFORE_STEP_5).wait() == -signal.SIGKILL
     resumed = warm.run("trainer", runs[0].path, prelude=NEVER_LOADS_TEXT_ENCODERS)
     warm.run("trainer", runs[1].path, prelude=NEVER_LOADS_TEXT_ENCODERS)
     warm.run("evaluator", runs[0].path, "--once")
-    return Trained(runs[0], runs[1], model, MINIATURES[request.param].guidance, resumed.stderr())
+    return Trained(runs[0], runs[1], model, miniature.guidance, resumed.stderr())
 
 
 def test_killed_and_resumed_it_ends_bit_for_bit_like_an_untouched_run(trained: Trained) -> None:

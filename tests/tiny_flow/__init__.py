@@ -21,13 +21,24 @@ class Miniature:
     """The parts with weights in their true sizes; called on torch's meta device."""
     guidance: Mapping[str, float]
     """How a person asks the pipeline for `evaluation.guidance_scale` 3, and what else the family needs."""
+    num_sources: int = 0
+    """Of each picture it is trained on."""
+    resolution: int = 32
 
 
 MINIATURES = {
     "z-image": Miniature(z_image.build, z_image.true_parts, {"guidance_scale": 2.0}),
     "flux1-dev": Miniature(flux1.dev, flux1.true_parts, {"guidance_scale": 3.0}),
+    "flux1-kontext": Miniature(
+        flux1.kontext,
+        flux1.true_parts,
+        {"guidance_scale": 3.0, "max_area": 32 * 32, "_auto_resize": False},
+        num_sources=1,
+    ),
     "flux1-schnell": Miniature(flux1.schnell, flux1.true_parts, {"max_sequence_length": 256}),
-    "flux2-klein-4b": Miniature(flux2.klein, flux2.true_klein_4b, {"guidance_scale": 3.0}),
+    "flux2-klein-4b": Miniature(
+        flux2.klein, flux2.true_klein_4b, {"guidance_scale": 3.0}, num_sources=2, resolution=64
+    ),
     "flux2-dev": Miniature(flux2.dev, flux2.true_dev, {"guidance_scale": 3.0}),
     "krea2": Miniature(krea2.build, krea2.true_parts, {"guidance_scale": 2.0}),
     "sd3.5-medium": Miniature(stable_diffusion_3.build, stable_diffusion_3.true_parts, {"guidance_scale": 3.0}),

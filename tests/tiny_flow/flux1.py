@@ -6,7 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel
+from diffusers import (
+    AutoencoderKL,
+    FlowMatchEulerDiscreteScheduler,
+    FluxKontextPipeline,
+    FluxPipeline,
+    FluxTransformer2DModel,
+)
 from safetensors.torch import save_file
 from transformers import CLIPTextConfig, CLIPTextModel
 
@@ -24,6 +30,11 @@ def dev() -> FluxPipeline:
     """Takes the guidance scale as an input; shifts larger pictures more."""
     scheduler = FlowMatchEulerDiscreteScheduler(shift=3.0, use_dynamic_shifting=True)
     return _build(scheduler, guidance_embeds=True)
+
+
+def kontext() -> FluxKontextPipeline:
+    """dev's transformer in the pipeline that edits."""
+    return FluxKontextPipeline(**dev().components)
 
 
 def schnell() -> FluxPipeline:

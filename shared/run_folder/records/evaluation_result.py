@@ -35,6 +35,9 @@ class Sample(BaseModel):
     has_reference: bool = Field(
         default=True, description="There is a real picture to compare with. Without one, it is judged by other losses."
     )
+    num_sources: int = Field(
+        default=0, description="What the picture is made from: so many `references/<prompt_id>.source-1.png` …"
+    )
     options: dict[str, Any] = Field(
         default_factory=dict,
         description="In which of the settings of `generation` this prompt differs from the others.",

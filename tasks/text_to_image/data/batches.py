@@ -12,16 +12,18 @@ import random
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from shared.config.schema import Config
 from shared.data import buckets, dataset, masks
-from shared.data.buckets import Framing
+from shared.data.buckets import Framing, Size
 from shared.data.captions import shuffled, thinned
 from shared.data.dataset import Pair
 from shared.data.headers import Headers
+from shared.data.pictures import Header
 from tasks import data_order
 from tasks.text_to_image.data.cache import Cache, Mask, Picture
 from tasks.text_to_image.families.model import Conditioning
@@ -39,6 +41,17 @@ class Example:
     """The mask of its loss; None: the whole picture counts."""
     is_converted: bool = False
     """Whether the picture's colour profile changes its colours."""
+    sources: tuple[Picture, ...] = ()
+    """What it is made from, in order, not mirrored."""
+
+    @property
+    def bucket(self) -> tuple[Size, ...]:
+        """Sizes of the picture and of its sources: those of a micro-batch are equal."""
+        return (self.framing.target, *(source.framing.target for source in self.sources))
+
+    def source_pictures(self, *, mirrored: bool = False) -> list[Picture]:
+        """Inputs of the VAE, likewise."""
+        return [replace(source, mirrored=mirrored) for source in self.sources]
 
     def picture(self, *, mirrored: bool = False) -> Picture:
         """The input of the VAE."""
@@ -61,12 +74,17 @@ class Batch:
     """(B,), fp32: factor of each picture's loss; None if all are 1."""
     masks: Tensor | None = None
     """(B, H, W), 0…1, fp32: weight of each location of the latents; None without masks."""
+    sources: tuple[Tensor, ...] = ()
+    """Of each source, (B, C, H, W) of its own size: the mean of the posterior, as pipelines take it; not scaled."""
 
 
-def frame(pairs: Sequence[Pair], config: Config, *, multiple: int, at_least: int) -> list[Example]:
+def frame(
+    pairs: Sequence[Pair], config: Config, *, multiple: int, at_least: int, source_sizes: Sequence[Size] = ()
+) -> list[Example]:
     """Assign every pair to its bucket.
 
-    multiple: the sides of a picture must be multiples of it. at_least: smaller buckets are not used.
+    multiple: the sides of a picture must be multiples of it. at_least: smaller buckets are not used. source_sizes: the
+    buckets for sources, if pairs have some.
 
     Raises:
         ConfigError: the resolution does not suit the model.
@@ -74,14 +92,25 @@ def frame(pairs: Sequence[Pair], config: Config, *, multiple: int, at_least: int
     sizes = buckets.sizes(config.data.resolution, multiple, square=not config.data.buckets)
     cache = Headers(dataset.headers_path(config))
     headers = cache.of([pair.image for pair in pairs])
+    cache.of([source for pair in pairs for source in pair.sources])
     cache.save()
     originals = [header.size for header in headers]
     targets = buckets.assign(originals, sizes, at_least=at_least, repeats=[pair.repeats for pair in pairs])
     framings = [Framing(original, target) for original, target in zip(originals, targets, strict=True)]
     return [
-        Example(pair, framing, _mask(pair, framing, config.data.masks), header.is_converted)
+        Example(
+            pair,
+            framing,
+            _mask(pair, framing, config.data.masks),
+            header.is_converted,
+            tuple(_source(source, cache(source), framing, source_sizes) for source in pair.sources),
+        )
         for pair, framing, header in zip(pairs, framings, headers, strict=True)
     ]
+
+
+def _source(source: Path, header: Header, picture: Framing, among: Sequence[Size]) -> Picture:
+    return Picture(source, buckets.frame_source(header.size, picture, among), is_converted=header.is_converted)
 
 
 def _mask(pair: Pair, framing: Framing, kind: masks.Kind) -> Mask | None:
@@ -95,7 +124,12 @@ def _mask(pair: Pair, framing: Framing, kind: masks.Kind) -> Mask | None:
 def pictures_of(examples: Iterable[Example], config: Config) -> list[Picture]:
     """Every picture that the VAE has to encode."""
     variants = (False, True) if config.data.random_flip else (False,)
-    return [example.picture(mirrored=mirrored) for example in examples for mirrored in variants]
+    return [
+        picture
+        for example in examples
+        for mirrored in variants
+        for picture in (example.picture(mirrored=mirrored), *example.source_pictures(mirrored=mirrored))
+    ]
 
 
 def captions_of(examples: Iterable[Example], config: Config) -> list[str]:
@@ -111,7 +145,7 @@ class Batches:
     def __init__(self, examples: Sequence[Example], cache: Cache, config: Config, *, group_size: int) -> None:
         self._examples, self._cache, self._config = examples, cache, config
         self._stream = data_order.Stream(
-            [example.framing.target for example in examples],
+            [example.bucket for example in examples],
             [example.pair.repeats for example in examples],
             group_size=group_size,
             seed=config.train.seed,
@@ -198,11 +232,16 @@ def read(
         mean, std = cache.posterior(example.picture(mirrored=mirrored))
         latents.append(mean + std * torch.randn(mean.shape, generator=generator))
     captions = [caption for *_, caption in items]
+    sources = [
+        [cache.posterior(source)[0] for source in example.source_pictures(mirrored=mirrored)]
+        for example, mirrored, _ in items
+    ]
     return Batch(
         torch.stack(latents),
         captions if live else cache.texts(captions),
         torch.tensor([time_ids(example.framing) for example, *_ in items]),
         generators,
+        sources=tuple(map(torch.stack, zip(*sources, strict=True))),
     )
 
 
@@ -220,6 +259,7 @@ def describe(examples: Sequence[Example]) -> str:
     repeated = sum(example.pair.repeats for example in subject)
     num_class = len(examples) - len(subject)
     num_masked = sum(example.mask is not None for example in examples)
+    source_sizes = sorted({"{}×{}".format(*size) for example in examples for size in example.bucket[1:]})
     enlarged = [example.framing.scale for example in examples if example.framing.scale > 1]
     return (
         f"{len(subject)} training pictures"
@@ -228,4 +268,5 @@ def describe(examples: Sequence[Example]) -> str:
         + f", in {len(counts)} bucket(s): {bucket_list}"
         + (f"; {len(enlarged)} are smaller than that and enlarged, up to {max(enlarged):.1f}×" if enlarged else "")
         + (f"; {num_masked} have masks" if num_masked else "")
+        + (f"; sources are {', '.join(source_sizes)}" if source_sizes else "")
     )

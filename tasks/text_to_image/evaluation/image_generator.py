@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -41,6 +41,8 @@ class Job:
     batch: int
     own: OwnPrompt = AS_OTHERS
     """What its prompt has of its own."""
+    sources: tuple[Image.Image, ...] = ()
+    """What it is made from."""
 
 
 def jobs(
@@ -49,26 +51,37 @@ def jobs(
     settings: EvaluationConfig,
     own: Mapping[str, OwnPrompt] | None = None,
     num_before: int = 0,
+    sources: Mapping[str, tuple[Image.Image, ...]] | None = None,
 ) -> list[Job]:
     """prompts × seeds in fixed batches of one size each, one batch after another. prompts: id → caption.
+
+    Prompts with sources have batches of their own: a call of a pipeline takes the sources of one prompt.
 
     Every picture has its own seed: with the same noise for all prompts their errors would be correlated, and intervals
     over prompts would be too narrow.
 
     own: id → what a prompt has of its own. num_before: pictures of each prompt that were drawn before, with the seeds
-    ahead of these; it matters for prompts with a seed of their own.
+    ahead of these; it matters for prompts with a seed of their own. sources: id → what its pictures are made from.
     """
     of = {prompt_id: (own or {}).get(prompt_id, AS_OTHERS) for prompt_id in prompts}
     places = [(prompt_id, repeat) for prompt_id in prompts for repeat in range(settings.num_seeds)]
+    sources = sources or {}
     alike = [
-        (sizes[prompt_id], of[prompt_id].num_inference_steps, of[prompt_id].guidance_scale) for prompt_id, _ in places
+        (
+            sizes[prompt_id],
+            of[prompt_id].num_inference_steps,
+            of[prompt_id].guidance_scale,
+            prompt_id if prompt_id in sources else "",
+        )
+        for prompt_id, _ in places
     ]
     batches = _batches(alike, settings.batch_size)
     all_jobs: list[Job] = []
     for number, (prompt_id, repeat) in enumerate(places):
         first = of[prompt_id].seed
         seed = settings.seed + number if first is None else (first + num_before + repeat) % 2**31
-        all_jobs.append(Job(prompt_id, prompts[prompt_id], seed, sizes[prompt_id], batches[number], of[prompt_id]))
+        job = Job(prompt_id, prompts[prompt_id], seed, sizes[prompt_id], batches[number], of[prompt_id])
+        all_jobs.append(replace(job, sources=sources.get(prompt_id, ())))
     return sorted(all_jobs, key=lambda job: job.batch)
 
 
@@ -227,6 +240,7 @@ class ImageGenerator:
         (width, height), own = batch[0].size, batch[0].own
         drawn = self.pipeline(
             **self._encode(batch),
+            **self.model.family.source_arguments(batch[0].sources, batch[0].size),
             generator=[torch.Generator().manual_seed(job.seed) for job in batch],
             **self.model.family.guidance_arguments(own.guidance_scale or self._settings.guidance_scale),
             num_inference_steps=own.num_inference_steps or self._settings.num_inference_steps,

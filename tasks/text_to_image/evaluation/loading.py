@@ -42,7 +42,12 @@ def build(run: RunDir, config: Config, device: torch.device) -> PictureEvaluatio
     return PictureEvaluation(
         run,
         config,
-        references.load(run, config, model.size_multiple),
+        references.load(
+            run,
+            config,
+            model.size_multiple,
+            source_sizes=model.family.source_sizes(config.data, model.size_multiple),
+        ),
         image_generator,
         load_scorer(
             settings.fashion_clip,

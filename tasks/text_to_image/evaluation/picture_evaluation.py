@@ -76,7 +76,9 @@ class PictureEvaluation:
         output.encoders = {column: encoder.model_dump() for column, encoder in self.scorer.encoders.items()}
         with output.timed("generate"):
             wanted = self.references
-            planned = jobs(wanted.prompts, wanted.sizes, self.config.evaluation, wanted.own, self.num_before)
+            planned = jobs(
+                wanted.prompts, wanted.sizes, self.config.evaluation, wanted.own, self.num_before, wanted.sources
+            )
             batches = list(self.image_generator.draw(planned))
             probes = self._probes.draw(step) if kind == "evaluations" else {}
         output.memory = devices.memory(self.device)
@@ -107,6 +109,7 @@ class PictureEvaluation:
                 prompt_id=job.prompt_id,
                 prompt=job.prompt,
                 has_reference=job.prompt_id in self.references.pictures,
+                num_sources=len(job.sources),
                 options=job.own.given(),
                 seed=job.seed,
                 image=name,
@@ -128,8 +131,7 @@ class PictureEvaluation:
         settings = self.config.evaluation
         first = settings.seed + len(self.references.prompts) * settings.num_seeds
         changed = settings.model_copy(update={"num_seeds": settings.confirm_seeds, "seed": first})
-        multiple = self.image_generator.model.size_multiple
-        others = self.references
+        multiple, others = self.image_generator.model.size_multiple, self.references
         if self.run.further_references.exists():
             others = references.load(self.run, self.config, multiple, self.run.further_references).beside(others)
         config = self.config.model_copy(update={"evaluation": changed})
@@ -161,7 +163,9 @@ class PictureEvaluation:
             return self.scorer.score_without_references(metric_input)
         base = drawn if step == BASE_MODEL else self._base_pictures(kind, done)
         references = [self.references.pictures.get(job.prompt_id) for job in done]
-        return self.scorer.score_run(references, replace(metric_input, base=base, training=self.training))
+        sources = [job.sources[0] if job.sources else None for job in done]
+        metric_input = replace(metric_input, base=base, training=self.training, sources=sources)
+        return self.scorer.score_run(references, metric_input)
 
     def _base_pictures(self, kind: ResultKind, done: list[Job]) -> list[Image.Image] | None:
         """Step 0's pictures of the same prompts and seeds; None if one is missing."""

@@ -33,6 +33,8 @@ class References:
     """The size of samples without a reference, unless their prompt says another."""
     own: dict[str, OwnPrompt] = field(default_factory=dict[str, OwnPrompt])
     """What prompts say of themselves, by id."""
+    sources: dict[str, tuple[Image.Image, ...]] = field(default_factory=dict[str, tuple[Image.Image, ...]])
+    """What pictures are made from, in order; a prompt without sources is absent."""
 
     @property
     def sizes(self) -> dict[str, buckets.Size]:
@@ -46,6 +48,7 @@ class References:
             {**self.pictures, **others.pictures},
             others.size,
             {**self.own, **others.own},
+            {**self.sources, **others.sources},
         )
 
     def _size(self, name: str) -> buckets.Size:
@@ -53,19 +56,25 @@ class References:
         return own.width or self.size[0], own.height or self.size[1]
 
 
-def load(run: RunDir, config: Config, multiple: int, folder: Path | None = None) -> References:
+def load(
+    run: RunDir,
+    config: Config,
+    multiple: int,
+    folder: Path | None = None,
+    source_sizes: Sequence[buckets.Size] = (),
+) -> References:
     """Read the run's references, or those in `folder`; publish them first if they are missing.
 
     The run's prompts of a person's own follow them, but not those in another folder.
 
-    multiple: the sides of a picture must be multiples of it.
+    multiple: the sides of a picture must be multiples of it. source_sizes: the buckets for sources, if there are some.
 
     Raises:
         DataError: they have to be created, but the data set is missing or has changed.
         ConfigError: the resolution or a line of the prompts does not suit the model.
         RunFolderError: they have changed since they were published; all results of a run must use the same ones.
     """
-    published.publish_missing(run, config, multiple, lambda: _pairs(run, config))
+    published.publish_missing(run, config, multiple, lambda: _pairs(run, config), source_sizes)
     if folder is not None:
         return _published(folder)
     published.copy_prompts(run, config)
@@ -75,8 +84,17 @@ def load(run: RunDir, config: Config, multiple: int, folder: Path | None = None)
 
 
 def _published(folder: Path) -> References:
-    prompts: dict[str, str] = verify(folder).details["prompts"]
-    return References(prompts, {prompt_id: _read(folder / f"{prompt_id}.png") for prompt_id in prompts})
+    details = verify(folder).details
+    prompts: dict[str, str] = details["prompts"]
+    num_sources: dict[str, int] = details.get("num_sources", {})
+    return References(
+        prompts,
+        {prompt_id: _read(folder / f"{prompt_id}.png") for prompt_id in prompts},
+        sources={
+            prompt_id: tuple(_read(folder / name) for name in published.source_names(prompt_id, count))
+            for prompt_id, count in num_sources.items()
+        },
+    )
 
 
 def _of_ones_own(own: Sequence[OwnPrompt], config: Config, multiple: int) -> References:

@@ -161,6 +161,7 @@ def _part(metric_input: MetricInput, numbers: Sequence[int], references: Sequenc
         samples=[metric_input.samples[number] for number in numbers],
         prompts=[metric_input.prompts[number] for number in numbers],
         base=None if base is None else [base[number] for number in numbers],
+        sources=[metric_input.sources[number] for number in numbers] if metric_input.sources else (),
     )
 
 

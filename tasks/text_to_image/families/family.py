@@ -14,14 +14,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from shared.config import targets
+from shared.data import buckets
 from tasks.text_to_image.models.presets import Size
 from tasks.text_to_image.models.weights_header import Tensors
 from tasks.text_to_image.objectives.own_settings import Kind
 
 if TYPE_CHECKING:
+    from PIL import Image
     from torch import Tensor
 
-    from shared.config.schema import EvaluationConfig, ModelConfig
+    from shared.config.schema import DataConfig, EvaluationConfig, ModelConfig
     from tasks.text_to_image.families.model import Conditioning, Model
     from tasks.text_to_image.models.lora_file import Module
     from tasks.text_to_image.models.memory import ModelShapes
@@ -86,7 +88,7 @@ class Family(ABC):
     most_sources: ClassVar[int | None] = 0
     """Sources of a picture that it takes at most, see `data.sources`; None: any number."""
     needs_sources: ClassVar[bool] = False
-    """Whether it cannot draw a picture without a source."""
+    """Whether it is made to edit pictures, and learns from pairs with sources only."""
     uses_negative_prompts: ClassVar[bool] = True
     """Whether `prompt_arguments` can make use of them."""
     overflows_in_fp16: ClassVar[bool] = False
@@ -195,6 +197,14 @@ class Family(ABC):
         """The same for a single file without a configuration; None: its keys do not show it."""
         return None
 
+    def source_sizes(self, data: DataConfig, multiple: int) -> list[buckets.Size]:
+        """The buckets for sources: sizes that the pipeline leaves as they are. multiple: the model's size multiple.
+
+        Raises:
+            ConfigError: the resolution does not suit the model.
+        """
+        return buckets.sizes(data.resolution, multiple, square=not data.buckets)
+
     def native_resolution(self, model: ModelShapes) -> int:
         """The side of the pictures a model was trained on, in pixels."""
         return self.resolution
@@ -299,6 +309,13 @@ class Family(ABC):
     def guidance_arguments(self, scale: float) -> dict[str, Any]:
         """`evaluation.guidance_scale` as an argument of the pipeline's call."""
         return {"guidance_scale": scale}
+
+    def source_arguments(self, sources: Sequence[Image.Image], size: buckets.Size) -> dict[str, Any]:
+        """Sources of one prompt as arguments of the pipeline's call, which draws it any number of times.
+
+        sources: in sizes of `source_sizes`; empty: the prompt has none. size: of the pictures that are drawn.
+        """
+        return {}
 
     # Names in LoRA files.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tasks.text_to_image.families.family import Family
-from tasks.text_to_image.families.flow.flux1 import Flux1Dev, Flux1Schnell
+from tasks.text_to_image.families.flow.flux1 import Flux1Dev, Flux1Kontext, Flux1Schnell
 from tasks.text_to_image.families.flow.flux2 import Flux2Dev, Flux2Klein4B, Flux2Klein9B
 from tasks.text_to_image.families.flow.krea2 import Krea2
 from tasks.text_to_image.families.flow.qwen_image import QwenImage
@@ -23,6 +23,7 @@ FAMILIES: dict[str, Family] = {
         StableDiffusion2(),
         StableDiffusionXL(),
         ZImage(),
+        Flux1Kontext(),
         Flux1Dev(),
         Flux1Schnell(),
         Flux2Klein4B(),

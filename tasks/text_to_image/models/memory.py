@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -65,6 +65,8 @@ class ModelShapes:
     denoiser: Mapping[str, Any]
     """Its config.json."""
     vae_channels: tuple[int, ...] = VAE_CHANNELS
+    num_sources: int = 0
+    """Of each picture, see `data.sources`."""
 
     @property
     def vae_factor(self) -> int:
@@ -118,6 +120,11 @@ def _of_folder(folder: Path, family: Family, components: dict[str, Tensors]) -> 
     return ModelShapes(family, components, denoiser, family.vae_channels(vae))
 
 
+def with_sources(model: ModelShapes, config: Config) -> ModelShapes:
+    """The model as a run uses it: one source of each picture is counted, if pictures have some."""
+    return replace(model, num_sources=int(config.data.sources == "files"))
+
+
 def activation_bytes(model: ModelShapes, batch: int, resolution: int, *, half: bool, checkpointing: bool) -> float:
     """What a forward and backward pass holds at its peak, weights and the adapter's gradients apart."""
     return model.family.activation_bytes(model, batch, resolution, half=half, checkpointing=checkpointing)
@@ -164,6 +171,7 @@ def adapter_parameters(model: ModelShapes, settings: LoraConfig) -> int:
 
 def trainer_footprint(model: ModelShapes, config: Config, precision: Precision, *, on_gpu: bool) -> Footprint:
     """The trainer's peak: while it encodes pictures, or captions, or while it trains, whichever is highest."""
+    model = with_sources(model, config)
     training = _training_parts(model, config, precision, on_gpu=on_gpu)
     common = _common_parts(model, precision, on_gpu=on_gpu)
     pictures, captions = _encoding_parts(model, config, precision)
@@ -180,7 +188,7 @@ def trainer_footprint(model: ModelShapes, config: Config, precision: Precision, 
 
 def evaluator_footprint(model: ModelShapes, config: Config, precision: Precision, *, on_gpu: bool) -> Footprint:
     """The evaluator's peak: everything resident, and the larger of a denoising pass and the VAE's decoding."""
-    settings, resolution = config.evaluation, config.data.resolution
+    settings, resolution, model = config.evaluation, config.data.resolution, with_sources(model, config)
     adapter = adapter_parameters(model, config.lora)
     scale = BYTES[precision] / 2  # constants are fp16's
     decoding = 2 if model.family.decodes_in_fp32 and precision == "fp16" else scale

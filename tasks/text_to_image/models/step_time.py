@@ -54,7 +54,7 @@ def relative(model: ModelShapes, config: Config, card: Card) -> float:
     """
     # forward, perhaps again, and back: frozen weights have no gradient
     passes = 3 if config.train.gradient_checkpointing else 2
-    tokens = model.family.tokens(model, config.data.resolution)
+    tokens = model.family.tokens(memory.with_sources(model, config), config.data.resolution)
     if tokens is None:
         return passes / 2
     work = 2e-12 * model.weights(model.family.denoiser) * tokens * config.train.train_batch_size

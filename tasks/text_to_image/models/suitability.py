@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator
 from shared.config.schema import Config
 from shared.data.edits import Kind
 from shared.data.prompt_file import OwnPrompt
-from shared.errors import ConfigError
+from shared.data.sources import Pair, listed
+from shared.errors import ConfigError, DataError
 from tasks.text_to_image.families.family import Family
 from tasks.text_to_image.models.tokens import MAX_TOKEN_LENGTH
 from tasks.text_to_image.objectives.own_settings import LEARNS, foreign_settings
@@ -36,6 +37,18 @@ def negative_prompts_notice(prompts: Iterable[OwnPrompt], family: Family) -> str
         f"{family.title} draws without negative prompts: those of evaluation.prompts have no effect (line "
         f"{', '.join(lines)}). Remove --n there, and say in the prompt what is to be seen"
     )
+
+
+def require_few_sources(pairs: Iterable[Pair], family: Family | None) -> None:
+    """Raises DataError with every picture that has more sources than a family takes."""
+    most = family.most_sources if family else None
+    many = [pair for pair in pairs if most is not None and len(pair.sources) > most]
+    if many and family:
+        lines = "\n       ".join(listed([f"{pair.image} has {len(pair.sources)} sources" for pair in many]))
+        raise DataError(
+            f"{family.title} takes {most} source(s) of a picture:\n       {lines}",
+            "remove the others, or choose a model that takes several",
+        )
 
 
 def _refuse(problems: Iterable[Problem], family: Family) -> None:

@@ -35,5 +35,7 @@ class MetricInput:
     """Step 0's pictures of the same prompts and seeds; None where there are none."""
     base_again: Sequence[Image.Image] | None = None
     """Step 0's pictures of the same prompts with another seed; only of probe prompts."""
+    sources: Sequence[Image.Image | None] = ()
+    """What each sample is made from, the first of several; empty or None where there is none."""
     training: TrainingSet | None = None
     """What the run learns from; None where there is no run."""

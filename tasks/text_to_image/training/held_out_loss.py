@@ -29,6 +29,7 @@ from tasks.protocol import HeldOutLosses, Progress
 from tasks.text_to_image.data import batches
 from tasks.text_to_image.data.batches import Example
 from tasks.text_to_image.data.cache import Cache, Picture
+from tasks.text_to_image.families import source_latents
 from tasks.text_to_image.families.model import Conditioning, Model
 from tasks.text_to_image.objectives.loss import distance
 
@@ -81,7 +82,7 @@ class Validation:
     @property
     def pictures(self) -> list[Picture]:
         """The pictures that the cache must hold."""
-        return [example.picture() for example in self._examples]
+        return [picture for example in self._examples for picture in (example.picture(), *example.source_pictures())]
 
     @property
     def captions(self) -> list[str]:
@@ -122,7 +123,7 @@ class Validation:
         latents_1CHW = self._model.scale_latents(mean_CHW.unsqueeze(0)).to(device)
         noise_SCHW = noise_of(example.pair.id, mean_CHW.shape).to(device)
         timesteps_S = objective.midpoints(NUM_STRATA, self._settings).to(device)
-        text_1 = self._text(example.pair.caption)
+        text_1 = self._text(example.pair.caption) | self._sources(example)
         time_ids_16 = torch.tensor([batches.time_ids(example.framing)], device=device)
         losses: list[Tensor] = []
         for noise_BCHW, timesteps_B in zip(noise_SCHW.split(batch_size), timesteps_S.split(batch_size), strict=True):
@@ -137,6 +138,11 @@ class Validation:
             target_BCHW = objective.target(latents_BCHW, noise_BCHW, timesteps_B)
             losses.append(distance(model_pred_BCHW, target_BCHW, "l2", 0).mean(dim=(1, 2, 3)).cpu())
         return torch.cat(losses)
+
+    def _sources(self, example: Example) -> Conditioning:
+        """The latents of what the picture is made from, on the device."""
+        means = [self._cache.posterior(source)[0].unsqueeze(0) for source in example.source_pictures()]
+        return source_latents.named([self._model.scale_latents(mean).to(self._model.device) for mean in means])
 
     def _text(self, caption: str) -> Conditioning:
         """Conditioning of one caption, on the device; computed by the text encoders if they are trained."""

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from shared.config.schema import Config
 from tasks.protocol import HeldOutLosses, ParameterGroup, Progress
 from tasks.text_to_image.data.batches import Batches
+from tasks.text_to_image.families import source_latents
 from tasks.text_to_image.families.model import Model
 from tasks.text_to_image.lora import lora
 from tasks.text_to_image.lora.description import describe
@@ -96,6 +97,7 @@ class LoraTraining:
         latents_BCHW, noise_BCHW = latents_BCHW.to(device), torch.stack(noise).to(device)
         timesteps_B, text = torch.stack(timesteps).to(device), batch.text
         if not isinstance(text, list):
+            text |= source_latents.named([self.model.scale_latents(latents) for latents in batch.sources])
             text = {name: value.to(device) for name, value in text.items()}
         noisy_latents_BCHW = objective.add_noise(latents_BCHW, noise_BCHW, timesteps_B)
         with self.accelerator.autocast():

@@ -19,6 +19,7 @@ from tasks import data_order, devices
 from tasks.protocol import Progress
 from tasks.text_to_image import places
 from tasks.text_to_image.data import batches
+from tasks.text_to_image.data.batches import Example
 from tasks.text_to_image.data.cache import Cache, Mask, Picture
 from tasks.text_to_image.families import loading, quantization
 from tasks.text_to_image.families.model import Model
@@ -69,9 +70,10 @@ def prepare(run: RunDir, config: Config, accelerator: Accelerator, progress: Pro
         model.notices += (cut,)
     held_out, training, of_class = _split(pairs, run.read_record().dataset, config, digest)
     if accelerator.is_main_process:
-        references.publish_missing(run, config, model.size_multiple, lambda: held_out)
+        source_sizes = model.family.source_sizes(config.data, model.size_multiple)
+        references.publish_missing(run, config, model.size_multiple, lambda: held_out, source_sizes)
     group_size = config.train.train_batch_size * accelerator.num_processes
-    examples = batches.frame([*training, *of_class], config, multiple=model.size_multiple, at_least=group_size)
+    examples = _framed([*training, *of_class], model, config, group_size)
     log.info(batches.describe(examples))
     cache = Cache(dataset.cache_dir(config), model, digest)
     validation = _validation(model, cache, held_out, training, config)
@@ -110,6 +112,12 @@ def _split(
     return held_out, training, dataset.regularization_pairs(pairs, record.kept_away, digest)
 
 
+def _framed(pairs: list[Pair], model: Model, config: Config, at_least: int) -> list[Example]:
+    multiple = model.size_multiple
+    sizes = model.family.source_sizes(config.data, multiple)
+    return batches.frame(pairs, config, multiple=multiple, at_least=at_least, source_sizes=sizes)
+
+
 def _validation(
     model: Model, cache: Cache, held_out: list[Pair], training: list[Pair], config: Config
 ) -> Validation | None:
@@ -122,10 +130,7 @@ def _validation(
         model.notices += (NO_HELD_OUT_LOSS,)
         return None
     probe = held_out_loss.choose_probe(training, len(held_out), config.train.seed)
-    multiple = model.size_multiple
-    held_out_examples, probe_examples = (
-        batches.frame(pairs, config, multiple=multiple, at_least=1) for pairs in (held_out, probe)
-    )
+    held_out_examples, probe_examples = (_framed(pairs, model, config, 1) for pairs in (held_out, probe))
     return Validation(model, cache, held_out_examples, probe_examples, config)
 
 

@@ -142,8 +142,9 @@ class FlowFamily(Family):
         return self.tokens(model, resolution) * self.width(model.denoiser) * self.drawing_bytes
 
     def tokens(self, model: ModelShapes, resolution: int) -> float:
-        """Of a square picture and the longest caption."""
-        return (resolution / model.vae_factor / PATCH) ** 2 + self.max_tokens
+        """Of a square picture, as many of each of its sources, and the longest caption."""
+        pictures = 1 + max(model.num_sources, int(self.needs_sources))
+        return pictures * (resolution / model.vae_factor / PATCH) ** 2 + self.max_tokens
 
     def objective(
         self, pipeline: Any, file: Path | None, settings: ModelConfig, *, zero_terminal_snr: bool

@@ -9,11 +9,13 @@ Shapes: as in `family`.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from shared.data import buckets
+from tasks.text_to_image.families import source_latents
 from tasks.text_to_image.families.family import Family
 from tasks.text_to_image.families.flow import flux1_names
 from tasks.text_to_image.families.flow.flow_family import (
@@ -27,6 +29,7 @@ from tasks.text_to_image.models.presets import Size
 from tasks.text_to_image.models.weights_header import Tensors, TensorShape
 
 if TYPE_CHECKING:
+    from PIL import Image
     from torch import Tensor
 
     from tasks.text_to_image.families.model import Conditioning, Model
@@ -61,7 +64,7 @@ class Flux1Dev(FlowFamily):
     completed_by = "black-forest-labs/FLUX.1-dev"
     architectures, base_version = {"flow": "flux-1-dev"}, "flux1"
     implementation = "https://github.com/black-forest-labs/flux"
-    header_name, hub_name = r"flux[-_.]?1(?![-_.]?schnell)", r"flux[-_.]?1"
+    header_name, hub_name = r"flux[-_.]?1(?![-_.]?schnell)", r"flux[-_.]?1(?!.*kontext)"
     fixed_layer = "their last layers"
     max_tokens, text_window = 512, 511
     window_tokenizer = "tokenizer_2"
@@ -152,19 +155,21 @@ class Flux1Dev(FlowFamily):
         import torch
 
         height, width = noisy_latents_BCHW.shape[-2:]
+        seen = [noisy_latents_BCHW, *source_latents.of(conditioning)]
+        places = [_positions(index, *(side // PATCH for side in each.shape[-2:])) for index, each in enumerate(seen)]
         states_BLD = conditioning["encoder_hidden_states"]
         guidance_B = torch.full_like(timesteps_B, model.guidance) if self.embeds_guidance else None
         tokens_BLD = model.denoiser(
-            hidden_states=pack(noisy_latents_BCHW),
+            hidden_states=torch.cat([pack(each) for each in seen], dim=1),
             timestep=timesteps_B,
             guidance=guidance_B,
             pooled_projections=conditioning["pooled_projections"],
             encoder_hidden_states=states_BLD,
             txt_ids=states_BLD.new_zeros(states_BLD.shape[1], 3),
-            img_ids=_positions(height // PATCH, width // PATCH).to(states_BLD),
+            img_ids=torch.cat(places).to(states_BLD),
             return_dict=False,
         )[0]
-        return unpack(tokens_BLD, height, width)
+        return unpack(tokens_BLD[:, : len(places[0])], height, width)
 
     def prompt_arguments(self, model: Model, prompts: list[str], negative_prompts: list[str]) -> dict[str, Any]:
         """Negative prompts are not used: guidance is an input of the model, not a difference of two predictions."""
@@ -173,6 +178,41 @@ class Flux1Dev(FlowFamily):
             "prompt_embeds": encoded["encoder_hidden_states"].to(model.device),
             "pooled_prompt_embeds": encoded["pooled_projections"].to(model.device),
         }
+
+
+class Flux1Kontext(Flux1Dev):
+    """FLUX.1 Kontext dev, and models made from it: dev, tuned to edit a source, whose tokens follow the picture's."""
+
+    name, title = "flux1-kontext", "FLUX.1 Kontext"
+    pipeline_class = "FluxKontextPipeline"
+    completed_by = "black-forest-labs/FLUX.1-Kontext-dev"
+    base_version = "flux_kontext"  # musubi-tuner's
+    header_name, hub_name = r"flux[-_.]?(1[-_.])?kontext", r"flux.*kontext"
+    most_sources, needs_sources = 1, True
+    usual_drawing = (28, "diffusers' number"), (2.5, "its authors' value")
+    # GB         batch  checkpointing  rank  pictures drawn at once
+    sizes = {
+        8: Size(1, True, 16, 0, resolution=768, blocks_to_swap=54),
+        10: Size(1, True, 16, 0, blocks_to_swap=54),
+        12: Size(1, True, 16, 0, blocks_to_swap=48),
+        16: Size(1, True, 16, 0, blocks_to_swap=42),
+        24: Size(1, True, 16, 1, blocks_to_swap=38, evaluation_blocks_to_swap=54),
+        40: Size(1, True, 32, 1, evaluation_blocks_to_swap=54),
+        80: Size(2, True, 32, 4),
+    }
+
+    def recognises_file(self, tensors: Tensors, file: Path) -> bool:
+        """By the file's name: its layers are dev's."""
+        return bool(re.search(self.hub_name, file.name.lower())) and super().recognises_file(tensors, file)
+
+    def recognises_lora(self, modules: Mapping[str, Module]) -> bool:
+        """Its modules are dev's, and so it is told by the header."""
+        return False
+
+    def source_arguments(self, sources: Sequence[Image.Image], size: buckets.Size) -> dict[str, Any]:
+        """The pipeline would bring pictures to a million pixels, and sources to sizes of its own."""
+        area = {"max_area": size[0] * size[1]}
+        return {**area, "image": sources[0], "_auto_resize": False} if sources else area
 
 
 class Flux1Schnell(Flux1Dev):
@@ -207,9 +247,9 @@ def _are_of_flux1(modules: Mapping[str, Module]) -> bool:
     return False
 
 
-def _positions(height: int, width: int) -> Tensor:
-    """Row and column of each token in axes 1 and 2. (height · width, 3)."""
+def _positions(index: int, height: int, width: int) -> Tensor:
+    """Number of the picture, row and column of each token. (height · width, 3)."""
     import torch
 
     rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
-    return torch.stack((torch.zeros_like(rows), rows, columns), dim=-1).flatten(0, 1)
+    return torch.stack((torch.full_like(rows, index), rows, columns), dim=-1).flatten(0, 1)

@@ -11,10 +11,13 @@ from __future__ import annotations
 
 import re
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from shared.data import buckets
+from shared.errors import ConfigError
+from tasks.text_to_image.families import source_latents
 from tasks.text_to_image.families.flow.authors_names import renamed, third
 from tasks.text_to_image.families.flow.flow_family import FlowFamily, presets_of, require_plain_weights
 from tasks.text_to_image.families.flow.packing import PATCH, pack, unpack
@@ -22,8 +25,10 @@ from tasks.text_to_image.models.presets import Size
 from tasks.text_to_image.models.weights_header import Tensors
 
 if TYPE_CHECKING:
+    from PIL import Image
     from torch import Tensor
 
+    from shared.config.schema import DataConfig
     from tasks.text_to_image.families.model import Conditioning, Model
     from tasks.text_to_image.models.lora_file import Module
 
@@ -44,6 +49,10 @@ OTHERS = (
 )
 GUIDANCE_EMBEDDER = ("guidance_embedder.linear_1", "guidance_embedder.linear_2")
 MAX_TOKENS = 512
+SOURCES_APART = 10
+"""In time: the first source is at this place, the next at twice of it."""
+LARGEST_SOURCE, LEAST_SOURCE = 1024, 64
+"""Pixels: the side of a square of the area that the pipeline shrinks larger sources to; its least side of one."""
 FIRST_OF_FILE, GUIDANCE_OF_FILE = "img_in.weight", "guidance_in.in_layer.weight"
 SHARED_MODULATION = "single_stream_modulation.lin.weight"
 FILE_NAMES = (
@@ -77,6 +86,7 @@ class Flux2(FlowFamily):
     implementation = "https://github.com/black-forest-labs/flux2"
     normalizations = frozenset()
     max_tokens = MAX_TOKENS
+    most_sources = None
     usual = ("logit_normal", "resolution")  # musubi-tuner's flux2_shift, which its guide recommends
     presets = presets_of(ATTENTION, FEED_FORWARD, OTHERS)
     training_bytes, drawing_bytes = {True: (2, 2, 95), False: (50, 52, 40)}, 44
@@ -141,17 +151,34 @@ class Flux2(FlowFamily):
         import torch
 
         height, width = noisy_latents_BCHW.shape[-2:]
+        seen = [noisy_latents_BCHW, *source_latents.of(conditioning)]
+        places = [_of_patches(number * SOURCES_APART, *each.shape[-2:]) for number, each in enumerate(seen)]
         states_BLD = conditioning["hidden_states"]
         predicted_BLD = model.denoiser(
-            hidden_states=pack(noisy_latents_BCHW),
+            hidden_states=torch.cat([pack(each) for each in seen], dim=1),
             encoder_hidden_states=states_BLD,
             timestep=timesteps_B,
-            img_ids=_places(1, height // PATCH, width // PATCH, 1).to(noisy_latents_BCHW.device),
+            img_ids=torch.cat(places).to(noisy_latents_BCHW.device),
             txt_ids=_places(1, 1, 1, states_BLD.shape[1]).to(noisy_latents_BCHW.device),
             guidance=torch.full_like(timesteps_B, model.guidance) if self.embeds_guidance else None,
             return_dict=False,
         )[0]
-        return unpack(predicted_BLD, height, width)
+        return unpack(predicted_BLD[:, : len(places[0])], height, width)
+
+    def source_sizes(self, data: DataConfig, multiple: int) -> list[buckets.Size]:
+        """Those that the pipeline neither shrinks nor refuses."""
+        sizes = buckets.sizes(min(data.resolution, LARGEST_SOURCE), multiple, square=not data.buckets)
+        large = [size for size in sizes if min(size) >= LEAST_SOURCE]
+        if not large and data.sources == "files":
+            raise ConfigError(
+                f"data.resolution is {data.resolution}, and {self.title} takes no source with sides of less than "
+                f"{LEAST_SOURCE} pixels",
+                f"set data.resolution to {LEAST_SOURCE} or more",
+            )
+        return large
+
+    def source_arguments(self, sources: Sequence[Image.Image], size: buckets.Size) -> dict[str, Any]:
+        return {"image": list(sources)} if sources else {}
 
 
 class Flux2Klein(Flux2):
@@ -265,6 +292,13 @@ class Flux2Dev(Flux2):
 
     def prompt_arguments(self, model: Model, prompts: list[str], negative_prompts: list[str]) -> dict[str, Any]:
         return {"prompt_embeds": model.encode_captions(prompts)["hidden_states"].to(model.device)}
+
+
+def _of_patches(time: int, height: int, width: int) -> Tensor:
+    """Places of a picture's patches, (L, 4). height, width: of its latents."""
+    places_L4 = _places(1, height // PATCH, width // PATCH, 1)
+    places_L4[:, 0] = time
+    return places_L4
 
 
 def _places(*counts: int) -> Tensor:

@@ -143,6 +143,8 @@ def test_what_does_not_suit_it_is_one_error_before_the_run_is_made(
     keys = ["train.snr_gamma", "lora.text_encoder", "data.max_token_length", "evaluation.scheduler"]
     if family.overflows_in_fp16:
         keys += ["model.mixed_precision", "evaluation.dtype"]
+    if family.needs_sources:
+        keys += ["data.sources"]
     with pytest.raises(ConfigError, match=f"{len(keys)} settings do not suit {family.title}") as refused:
         create_run(tiny_config(tmp_path, "run", folder, pictures, sections))
     assert all(key in str(refused.value) and key in refused.value.hint for key in keys)

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 from diffusers.loaders.single_file_utils import convert_flux_transformer_checkpoint_to_diffusers
+from PIL import Image
 from safetensors.torch import save_file
 
 from shared.config.schema import EvaluationConfig, ModelConfig
 from shared.errors import ModelError
-from tasks.text_to_image.families import loading
+from tasks.text_to_image.families import loading, source_latents
 from tasks.text_to_image.families.flow.flux1 import Flux1Dev, Flux1Schnell
 from tasks.text_to_image.families.known import FAMILIES
 from tasks.text_to_image.families.model import Model
@@ -20,7 +21,7 @@ from tasks.text_to_image.models import adaptable, base_model, lora_file, presets
 from tasks.text_to_image.models.weights_header import TensorShape
 from tests.tiny_flow import flux1
 
-DEV, SCHNELL = FAMILIES["flux1-dev"], FAMILIES["flux1-schnell"]
+DEV, SCHNELL, KONTEXT = FAMILIES["flux1-dev"], FAMILIES["flux1-schnell"], FAMILIES["flux1-kontext"]
 
 
 @pytest.fixture(scope="module")
@@ -148,3 +149,42 @@ def one_step(model: Model, **guidance: float) -> tuple[torch.Tensor, torch.Tenso
 def predicted(model: Model, noise: torch.Tensor) -> torch.Tensor:
     with torch.no_grad():
         return model.predict(noise, torch.ones(1), model.encode_captions(["a red dress"]))
+
+
+def test_a_source_follows_the_picture_as_in_the_pipeline_that_edits(tiny_flow: Callable[[str], Path]) -> None:
+    """A picture that is not square, and a source of another shape."""
+    model = loading.load_model(ModelConfig(path=str(tiny_flow(KONTEXT.name))), "fp32")
+    model.guidance = 2.5
+    source = Image.radial_gradient("L").convert("RGB").resize((16, 48))
+    noise = torch.randn(1, 4, 8, 12, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        drawn = model.pipeline(
+            **model.prompt_arguments(["turn it red"]),
+            **model.family.source_arguments([source], (48, 32)),
+            **model.family.guidance_arguments(2.5),
+            latents=model.pipeline._pack_latents(noise, 1, 4, 8, 12),
+            num_inference_steps=1,
+            height=32,
+            width=48,
+            output_type="latent",
+            return_dict=False,
+        )[0]
+        drawn = model.pipeline._unpack_latents(drawn, 32, 48, model.pixels_per_latent)
+        pixels = model.pipeline.image_processor.preprocess(source)
+        latents = model.scale_latents(model.encode_pixels(pixels)[0])
+        text = model.encode_captions(["turn it red"])
+        ours = model.predict(noise, torch.ones(1), text | source_latents.named([latents]))
+        alone = model.predict(noise, torch.ones(1), text)
+    assert torch.allclose(noise - ours, drawn, atol=1e-5)
+    assert not torch.allclose(noise - alone, drawn, atol=1e-5), "it sees the source"
+
+
+def test_the_editing_model_is_told_by_its_pipeline_or_the_name_of_its_file(tmp_path: Path) -> None:
+    for name, family in (("flux1-kontext-dev", KONTEXT), ("flux1-dev", DEV)):
+        file = tmp_path / f"{name}.safetensors"
+        flux1.write_file(flux1.dev().transformer, file)
+        assert base_model.family(str(file)) is family
+    assert base_model.guess_family("black-forest-labs/FLUX.1-Kontext-dev") is KONTEXT
+    assert KONTEXT.takes_loras_of(DEV)
+    assert DEV.takes_loras_of(KONTEXT)
+    assert KONTEXT.header("flow")["ss_base_model_version"] == "flux_kontext"

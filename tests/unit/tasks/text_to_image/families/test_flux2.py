@@ -11,11 +11,12 @@ from typing import Any, cast
 import pytest
 import torch
 from diffusers import DiffusionPipeline
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from shared.config.schema import EvaluationConfig, LoraConfig, ModelConfig
-from shared.errors import ModelError
-from tasks.text_to_image.families import loading
+from shared.config.schema import DataConfig, EvaluationConfig, LoraConfig, ModelConfig
+from shared.errors import ConfigError, ModelError
+from tasks.text_to_image.families import loading, source_latents
 from tasks.text_to_image.families.family import Family
 from tasks.text_to_image.families.flow.packing import pack, unpack
 from tasks.text_to_image.families.known import FAMILIES
@@ -74,13 +75,19 @@ def test_a_hub_id_that_is_not_here_yet_is_guessed_by_its_name(hub_id: str, famil
     assert base_model.guess_family(hub_id) is family
 
 
-def test_one_step_of_its_pipeline_is_one_call_of_the_family(model: Model) -> None:
-    """On a picture that is not square: rows and columns have their own places."""
+@pytest.mark.parametrize("num_sources", [0, 2])
+def test_one_step_of_its_pipeline_is_one_call_of_the_family(model: Model, num_sources: int) -> None:
+    """On a picture that is not square, with sources of other shapes: rows and columns have their own places."""
+    gradient = Image.radial_gradient("L").convert("RGB")
+    sources = [gradient.resize(size) for size in ((64, 96), (72, 64))][:num_sources]
     with torch.no_grad():
-        velocity = model.predict(noise(), torch.ones(1), model.encode_captions(["a red dress"]))
+        pixels = [model.pipeline.image_processor.preprocess(source) for source in sources]
+        seen = source_latents.named([model.scale_latents(model.encode_pixels(one)[0]) for one in pixels])
+        velocity = model.predict(noise(), torch.ones(1), model.encode_captions(["a red dress"]) | seen)
         patches = pack(noise()).mT.unflatten(2, (HEIGHT // 8, WIDTH // 8))
         drawn = model.pipeline(
             **model.prompt_arguments(["a red dress"]),
+            **model.family.source_arguments(sources, (WIDTH, HEIGHT)),
             latents=patches,
             num_inference_steps=1,
             guidance_scale=1.0,
@@ -90,6 +97,19 @@ def test_one_step_of_its_pipeline_is_one_call_of_the_family(model: Model) -> Non
         ).images
         expected = decoded(model, noise() - velocity)
     assert torch.allclose(drawn, expected, atol=1e-5)
+
+
+def test_sources_are_as_large_as_the_pipeline_leaves_them(model: Model) -> None:
+    def sizes(resolution: int, sources: str = "files") -> list[tuple[int, int]]:
+        return model.family.source_sizes(
+            DataConfig.model_validate({"path": "p", "resolution": resolution, "sources": sources}), 16
+        )
+
+    assert max(width * height for width, height in sizes(2048)) == 1024**2
+    assert min(min(size) for size in sizes(96)) == 64
+    with pytest.raises(ConfigError, match=r"data\.resolution is 32, and .* takes no source with sides of less than 64"):
+        sizes(32)
+    assert sizes(32, "off") == []
 
 
 def decoded(model: Model, latents_BCHW: torch.Tensor) -> torch.Tensor:
