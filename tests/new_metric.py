@@ -11,7 +11,7 @@ from shared.run_folder.metric_descriptions import MetricDescriptions
 from tasks.text_to_image import metrics
 
 SHIPPED = (
-    "visual", "fashion", "color", "face", "patches", "subject", "style", "clip_t", "shuffled_captions",
+    "visual", "fashion", "color", "face", "patches", "subject", "style", "kept", "clip_t", "shuffled_captions",
     "diversity", "copying", "drift", "prior", "class_prior", "artefacts", "legacy",
 )  # fmt: skip
 """In the order of their columns. Only these are held translated, and a file that somebody adds fails no test."""

@@ -183,7 +183,9 @@ class MetricDescription(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     name: str
-    needs: tuple[str, ...] = Field(default=(), description="`references`, `prompts`, `seeds`, `base`, `training`.")
+    needs: tuple[str, ...] = Field(
+        default=(), description="`references`, `prompts`, `seeds`, `base`, `training`, `sources`."
+    )
     columns: tuple[Column, ...]
 
 

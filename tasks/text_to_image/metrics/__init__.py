@@ -48,7 +48,7 @@ def metric_names(is_wanted: Callable[[Metric], bool] = lambda metric: True) -> t
         name
         for name, metric in all_metrics().items()
         if metric.by_default
-        and not (metric.setting or metric.for_own_prompts or metric.of_probes)
+        and not (metric.setting or metric.for_own_prompts or metric.for_edits or metric.of_probes)
         and name not in PROFILES[GARMENT].off
         and is_wanted(metric)
     )
@@ -67,6 +67,8 @@ def metrics_of(config: Config) -> tuple[str, ...]:
         if metric.of_probes:
             return metric.of_probes in probed
         counts = has_own or any(column.name in profile.everywhere for column in metric.columns)
+        if metric.for_edits and config.data.sources == "off":
+            return False
         if metric.setting and not getattr(config.evaluation, metric.setting):
             return False
         return metric.by_default and metric.name not in profile.off and (counts or not metric.for_own_prompts)

@@ -11,7 +11,7 @@ from tasks.text_to_image.probes import ProbeKind
 from tasks.text_to_image.scoring.features import Feature, Features
 from tasks.text_to_image.scoring.metric_input import MetricInput, Row
 
-Need = Literal["references", "prompts", "seeds", "base", "training"]
+Need = Literal["references", "prompts", "seeds", "base", "training", "sources"]
 """What a metric looks at beside the samples; `seeds` are several samples of one prompt."""
 
 
@@ -46,6 +46,8 @@ class Metric:
     for_own_prompts: bool = False
     """Computed only in runs that have prompts of a person's own."""
 
+    for_edits: bool = False
+    """Computed only in runs of an edit model: `data.sources`."""
     of_probes: ProbeKind | None = None
     """Computed only on the pictures of probe prompts of this kind."""
 

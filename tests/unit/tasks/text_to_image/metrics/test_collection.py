@@ -58,7 +58,7 @@ def test_files_that_hold_no_metric_are_none_and_legacy_is_computed_only_where_na
     assert [name for name in metrics.all_metrics() if name in SHIPPED] == list(SHIPPED)
     assert "palette" not in metrics.all_metrics()
     assert set(SHIPPED) - set(metrics.metrics_of(OWN_PROMPTS)) == {
-        "legacy", "face", "patches", "style", "prior", "class_prior",
+        "legacy", "face", "patches", "style", "kept", "prior", "class_prior",
     }  # fmt: skip
 
 
