@@ -48,6 +48,7 @@ from dashboard.text import language
 from dashboard.text.language import say
 from dashboard.text.phrases import told
 from dashboard.theme import css_variables
+from shared.data.references import source_names
 from shared.errors import exit_code_of, writing
 from shared.files.regular import own_file
 from shared.files.replacing import replace_file
@@ -226,6 +227,7 @@ def pictures(reader: RunReader, results: dict[int, EvaluationResult]) -> dict[st
         for sample in result.samples:
             paths = [f"evaluations/{step_name(step)}/images/{sample.image}"]
             paths += [f"references/{sample.prompt_id}.png"] if sample.has_reference else []
+            paths += [f"references/{name}" for name in source_names(sample.prompt_id, sample.num_sources)]
             paths += [
                 f"evaluations/{step_name(step)}/lookalikes/{alike.image}"
                 for alike in sample.lookalikes.values()

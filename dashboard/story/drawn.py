@@ -43,6 +43,8 @@ class DrawnSample:
     prompt_id: str
     prompt: str
     has_reference: bool
+    num_sources: int
+    """What it is made from: so many `references/<prompt_id>.source-1.png` …"""
     unit: int
     """Which of the result's prompts it belongs to: pictures with the same caption share one."""
     seed: int
@@ -98,6 +100,7 @@ def drawn_step(reader: RunReader, step: int) -> DrawnStep:
             sample.prompt_id,
             sample.prompt,
             sample.has_reference,
+            sample.num_sources,
             places[unit_of[sample.prompt_id]],
             sample.seed,
             sample.image,

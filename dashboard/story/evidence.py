@@ -57,6 +57,11 @@ class Evidence:
         return any(sample.has_reference for sample in self._drawn)
 
     @property
+    def has_sources(self) -> bool:
+        """Whether some prompt is an instruction, by which pictures are made from others."""
+        return any(sample.num_sources for sample in self._drawn)
+
+    @property
     def losses(self) -> tuple[Column, ...]:
         """What is weighed for some prompt: some compare with a reference, some stand in where there is none."""
         kinds = {sample.has_reference for sample in self._drawn} or {True}

@@ -13,6 +13,7 @@ from dashboard.story.evidence import Evidence
 from dashboard.story.progress.status import clock
 from dashboard.text.formatting import number
 from dashboard.text.language import say
+from shared.data.references import source_names
 from shared.run_folder.metric_descriptions import Column
 from shared.run_folder.pending import BASE_MODEL
 from shared.run_folder.records.evaluation_result import EvaluationResult, Sample
@@ -59,7 +60,7 @@ class Pictures:
     left: int | None
     right: int | None
     titles: tuple[str, ...]
-    """Of the columns: reference, left, right; no reference where no prompt has one."""
+    """Of the columns: source, reference, left, right; no source and no reference where no prompt has one."""
     picks: tuple[Pick, ...]
     note: str = ""
     """Why there is no picture, or not of what was asked for."""
@@ -79,6 +80,7 @@ def pictures(evidence: Evidence, left: int | None = None, right: int | None = No
     right = right if right in drawn else _right(evidence)
     sides = (side_title(evidence, left), side_title(evidence, right))
     titles = (say("reference"), *sides) if evidence.has_references else sides
+    titles = (say("source"), *titles) if evidence.has_sources else titles
     note = say("Nothing was drawn at step {step}.", step=asked[0]) if asked else ""
     return Pictures(left, right, titles, tuple(_picks(evidence, left, right)), note)
 
@@ -178,18 +180,32 @@ def _pick(
     if sample is None:
         return None
     real = [_reference(evidence.reader, sample)] if evidence.has_references else []
-    cells = *real, _cell(evidence, left, sample), _cell(evidence, right, sample, left)
+    made_from = [_source(evidence.reader, sample)] if evidence.has_sources else []
+    cells = *made_from, *real, _cell(evidence, left, sample), _cell(evidence, right, sample, left)
     return Pick(kind, words, sample.prompt_id, sample.prompt, sample.seed, gain, cells)
 
 
 def _reference(reader: RunReader, sample: Sample) -> PictureCell:
-    path = f"references/{sample.prompt_id}.png"
     if not sample.has_reference:
         return PictureCell(say("reference"), "", "", say("no reference"))
-    if not (reader.run.path / path).is_file():
-        return PictureCell(say("reference"), "", "", say("no picture"))
     alt = say("Reference: {prompt}", prompt=sample.prompt or sample.prompt_id)
-    return PictureCell(say("reference"), *urls(reader, path, reader.run_id), alt)
+    return _given(reader, f"{sample.prompt_id}.png", say("reference"), alt)
+
+
+def _source(reader: RunReader, sample: Sample) -> PictureCell:
+    """What is edited: the first of several."""
+    if not sample.num_sources:
+        return PictureCell(say("source"), "", "", say("no source"))
+    alt = say("Source: {prompt}", prompt=sample.prompt or sample.prompt_id)
+    return _given(reader, source_names(sample.prompt_id, 1)[0], say("source"), alt)
+
+
+def _given(reader: RunReader, name: str, title: str, alt: str) -> PictureCell:
+    """A picture that comes with the prompt."""
+    path = f"references/{name}"
+    if not (reader.run.path / path).is_file():
+        return PictureCell(title, "", "", say("no picture"))
+    return PictureCell(title, *urls(reader, path, reader.run_id), alt)
 
 
 def _cell(evidence: Evidence, step: int | None, wanted: Sample, other: int | None = None) -> PictureCell:

@@ -1,4 +1,4 @@
-"""The wall of pictures: each prompt as the reference, A and B show it, compared in the browser.
+"""The wall of pictures: each prompt as its sources, the reference, A and B show it, compared in the browser.
 
 Python sends the steps that can be chosen; the browser fetches results and pictures by URL, once each. What a person
 chooses comes back as one dictionary, which goes into the page's address.
@@ -99,6 +99,8 @@ def wall_words() -> dict[str, str]:
         "same": say("A and B are the same snapshot."),
         "noneLost": say("No picture got worse than A."),
         "noReference": say("no reference"),
+        "source": say("source"),
+        "noSource": say("no source"),
         "notDrawn": say("Nothing was drawn at step {step}.", step="{step}"),
         "noSnapshot": say("no snapshot yet"),
         "allSteps": say("All steps"),

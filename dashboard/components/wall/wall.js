@@ -119,7 +119,8 @@ class Wall {
     if (ticket !== this.ticket) return
     const places = placesOf(sides, results, this.isFixed)
     const hasReferences = places.some((place) => place.has_reference)
-    this.shown = { sides, results, hasReferences, all: places, places: this.sorted(places) }
+    const numSources = Math.max(0, ...places.map((place) => place.num_sources))
+    this.shown = { sides, results, hasReferences, numSources, all: places, places: this.sorted(places) }
     const before = this.topOfOpen()
     this.drawNote()
     fit(this.cards, this.shown.places.length, () => this.makeCard()).forEach((card, index) => this.fillCard(card, this.shown.places[index]))
@@ -222,15 +223,30 @@ class Wall {
   picturesOf(place, isFull) {
     const { sides, results } = this.shown
     const drawn = sides.map((side, index) => this.picture(side, place, results[index], index ? results[0] : null, isFull))
-    const pictures = this.shown.hasReferences ? [this.reference(place, isFull), ...drawn] : drawn
+    const sources = Array.from({ length: this.shown.numSources }, (_, index) => this.source(place, index, isFull))
+    const real = this.shown.hasReferences ? [...sources, this.reference(place, isFull)] : sources
+    const pictures = [...real, ...drawn]
     return { pictures, first: pictures.length - sides.length }
   }
 
+  // What a picture is made from, the first of several is what is edited.
+  source(place, index, isFull) {
+    const { words } = this.data
+    const title = this.shown.numSources > 1 ? `${words.source} ${index + 1}` : words.source
+    if (index >= place.num_sources) return { title, url: "", alt: "", missing: words.noSource, numbers: [] }
+    return this.given(place, `${place.prompt_id}.source-${index + 1}`, title, isFull)
+  }
+
   reference(place, isFull) {
-    const { words, runId } = this.data
+    const { words } = this.data
     if (!place.has_reference) return { title: words.reference, url: "", alt: "", missing: words.noReference, numbers: [] }
-    const path = `references/${place.prompt_id.split("/").map(encodeURIComponent).join("/")}.png`
-    return { title: words.reference, url: this.url(place.run, path, runId, isFull), alt: `${words.reference}: ${place.prompt}`, numbers: [] }
+    return this.given(place, place.prompt_id, words.reference, isFull)
+  }
+
+  // A picture that comes with the prompt.
+  given(place, name, title, isFull) {
+    const path = `references/${name.split("/").map(encodeURIComponent).join("/")}.png`
+    return { title, url: this.url(place.run, path, this.data.runId, isFull), alt: `${title}: ${place.prompt}`, numbers: [] }
   }
 
   picture(side, place, result, before, isFull) {
@@ -402,8 +418,8 @@ function byPlace(result) {
 function placesOf(sides, results, isFixed) {
   const places = new Map()
   for (const at of isFixed ? [...sides.keys()] : [1, 0]) {
-    for (const [key, { prompt, prompt_id, has_reference, count, unit }] of results[at]?.samples ?? []) {
-      if (!places.has(key)) places.set(key, { key, prompt, prompt_id, has_reference, count, unit, run: sides[at].run, gain: null })
+    for (const [key, { prompt, prompt_id, has_reference, num_sources, count, unit }] of results[at]?.samples ?? []) {
+      if (!places.has(key)) places.set(key, { key, prompt, prompt_id, has_reference, num_sources, count, unit, run: sides[at].run, gain: null })
     }
   }
   for (const place of isFixed || sides[0].step === sides[1].step ? [] : places.values()) {
