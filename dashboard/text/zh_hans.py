@@ -544,8 +544,6 @@ TEXTS: dict[str, str] = {
     "the edit": "编辑本身",
     "share of what the instruction leaves alone that is as in the source": "指令未涉及的部分中与来源图相同的占比",
     "where the instruction changes something: 0 is as in the source, 1 as in the reference": "指令要求改动之处：0 为与来源图相同，1 为与参考图相同",
-    "colour difference to the source where it is left alone": "保留处与来源图的色差",
-    "the same of the reference": "参考图的相同数值",
     "drift": "漂移",
     "how unlike the reference the picture looks": "图片与参考图有多不像",
     "how unlike the reference the garment is": "服装与参考图有多不像",

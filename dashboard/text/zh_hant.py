@@ -544,8 +544,6 @@ TEXTS: dict[str, str] = {
     "the edit": "編輯本身",
     "share of what the instruction leaves alone that is as in the source": "指令未涉及的部分中與來源圖相同的占比",
     "where the instruction changes something: 0 is as in the source, 1 as in the reference": "指令要求改動之處：0 為與來源圖相同，1 為與參考圖相同",
-    "colour difference to the source where it is left alone": "保留處與來源圖的色差",
-    "the same of the reference": "參考圖的相同數值",
     "drift": "漂移",
     "how unlike the reference the picture looks": "圖片與參考圖有多不像",
     "how unlike the reference the garment is": "服裝與參考圖有多不像",

@@ -11,6 +11,7 @@ from examples.fake_run.history import write_history
 from examples.fake_run.run import create
 from tasks.text_to_image.metrics import descriptions
 from tests.browser.conftest import OpenPage, live_run, wait_until
+from tests.edited_run import give_sources
 
 pytestmark = pytest.mark.browser
 
@@ -54,6 +55,18 @@ def test_a_copy_shows_the_training_picture_that_it_copies(open_page: OpenPage, r
     alike = page.locator(".cards .lookalike")
     expect(alike.first).to_have_text("copy of: kimono/copied-7")
     wait_until(lambda: alike.first.locator("img").evaluate("(image) => image.naturalWidth") > 0)
+
+
+def test_what_a_picture_is_made_from_stands_before_its_reference(open_page: OpenPage, runs: Path) -> None:
+    edited = create(runs / "edited", steps=40, snapshot_steps=20, descriptions=descriptions())
+    write_history(edited)
+    give_sources(edited.run)
+    page = open_page("edited", "pictures", "&step=40")
+    page.locator(".cards .above").first.wait_for()
+    assert heads(page) == ["source", "reference", "A · base", "B · step 40"]
+    first = page.locator(".cards .card").first.locator("img.above").first
+    wait_until(lambda: first.evaluate("(image) => image.naturalWidth") > 0)
+    assert ".source-1.png" in (first.get_attribute("src") or "")
 
 
 def test_a_and_b_are_picked_exchanged_and_stand_in_the_address(wall: Page) -> None:

@@ -47,6 +47,7 @@ DESCRIBED += [
     descriptions(parse_config({"data": data, "evaluation": {"prompts": "p.txt"}}))
     for data in ({"path": NO_PICTURES}, {"path": "x", "num_validation": 0})
 ]
+DESCRIBED.append(descriptions(parse_config({"data": {"path": "pairs", "sources": "files"}})))
 SHOWN = [column for one in (*DESCRIBED, OLDER_METRICS) for column in (*one.compared, *one.charted)]
 POINTERS = [column for one in DESCRIBED for column in one.pointers]
 LOOKED_UP = {

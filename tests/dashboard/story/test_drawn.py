@@ -5,14 +5,20 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import asdict
+from datetime import UTC, datetime
 
 import pytest
 
 from dashboard.data.reader import RunReader
+from dashboard.report import pictures as report_pictures
 from dashboard.story.drawn import default_sides, drawn_step, drawn_steps
+from dashboard.story.evidence import gather
 from dashboard.story.gains import gains
+from dashboard.story.pictures import pictures
 from examples.fake_run.run import FakeRun
+from shared.run_folder.records.evaluation_result import EvaluationResult
 from shared.run_folder.run_dir import RunDir
+from tests.edited_run import give_sources
 
 
 def reader_of(run: RunDir) -> RunReader:
@@ -78,3 +84,25 @@ def test_gains_are_told_anew_when_the_base_model_is_evaluated_again(finished: Fa
     after = drawn_steps(reader_of(finished.run))[3]
     assert after.basis != before.basis
     assert after.version == before.version, "its pictures are as they were"
+
+
+def test_what_pictures_are_made_from_is_told_and_stands_first_on_the_first_screen(finished: FakeRun) -> None:
+    give_sources(finished.run, 2)
+    reader = reader_of(finished.run)
+    assert {sample.num_sources for sample in drawn_step(reader, 120).samples} == {2}
+    shown = pictures(gather(reader, datetime.now(UTC), UTC))
+    assert shown.titles[:2] == ("source", "reference")
+    for pick in shown.picks:
+        assert [cell.title for cell in pick.cells[:2]] == ["source", "reference"]
+        assert f"references/{pick.prompt_id}.source-1.png" in pick.cells[0].url
+    inlined = report_pictures(reader, {120: drawn_result(reader)})
+    assert {
+        f"references/{pick.prompt_id}.source-{number}.png" for pick in shown.picks for number in (1, 2)
+    } <= inlined.keys()
+    assert all(inlined.values())
+
+
+def drawn_result(reader: RunReader) -> EvaluationResult:
+    result = reader.result(120)
+    assert result
+    return result
