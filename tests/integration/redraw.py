@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import diffusers
 import torch
@@ -22,7 +23,7 @@ with Image.open(result_path.parent / "images" / batch[0]["image"]) as drawn:
     width, height = drawn.size
 torch.set_num_threads(settings["threads"])
 
-pipeline = DiffusionPipeline.from_pretrained(model, dtype=getattr(torch, settings["dtype"]))
+pipeline: Any = DiffusionPipeline.from_pretrained(model, dtype=getattr(torch, settings["dtype"]))
 pipeline.scheduler = getattr(diffusers, settings["scheduler"]).from_config(pipeline.scheduler.config)
 pipeline.load_lora_weights(snapshot)
 sources = []

@@ -7,6 +7,7 @@ import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image, ImageChops
@@ -50,7 +51,7 @@ class Trained:
     run: RunDir
     untouched: RunDir
     model: Path
-    guidance: Mapping[str, float]
+    guidance: Mapping[str, Any]
     log: str
 
 
@@ -137,6 +138,6 @@ def difference(pictures: dict[str, Path], others: dict[str, Path]) -> int:
     highest = 0
     for name, path in pictures.items():
         with Image.open(path) as one, Image.open(others[name]) as other:
-            extremes = ImageChops.difference(one.convert("RGB"), other.convert("RGB")).getextrema()
+            extremes: Any = ImageChops.difference(one.convert("RGB"), other.convert("RGB")).getextrema()
             highest = max(highest, *(high for _, high in extremes))
     return highest

@@ -19,7 +19,7 @@ class Miniature:
     """The pipeline; the same weights each time. 32 × 32 pictures."""
     true_parts: Callable[[], dict[str, nn.Module]]
     """The parts with weights in their true sizes; called on torch's meta device."""
-    guidance: Mapping[str, float]
+    guidance: Mapping[str, Any]
     """How a person asks the pipeline for `evaluation.guidance_scale` 3, and what else the family needs."""
     num_sources: int = 0
     """Of each picture it is trained on."""

@@ -51,7 +51,10 @@ def kept(metric_input: MetricInput, features: Features) -> list[Row]:
     if not any(metric_input.sources):
         raise ModelError("these pictures are not made from sources")
     triples = zip(metric_input.sources, metric_input.references, metric_input.samples, strict=True)
-    return [_row(*triple) if triple[0] and _is_edited(triple[0], triple[1]) else dict(BLANK) for triple in triples]
+    return [
+        _row(source, reference, sample) if source and _is_edited(source, reference) else dict(BLANK)
+        for source, reference, sample in triples
+    ]
 
 
 BLANK: Row = dict.fromkeys(("kept", "edited", "kept_distance", "kept_distance_real"))
@@ -62,7 +65,8 @@ def _row(source: Image.Image, reference: Image.Image, sample: Image.Image) -> Ro
     size = (max(1, round(sample.width * scale)), max(1, round(sample.height * scale)))
     before_HWC, after_HWC, drawn_HWC = (_colours(picture, size) for picture in (source, reference, sample))
     change_HW, moved_HW = _distance(before_HWC, after_HWC), _distance(before_HWC, drawn_HWC)
-    row, alone_HW = dict(BLANK), binary_erosion(change_HW <= ALONE, iterations=MARGIN, border_value=1)
+    alone_HW = np.asarray(binary_erosion(change_HW <= ALONE, iterations=MARGIN, border_value=1), dtype=np.bool_)
+    row = dict(BLANK)
     if alone_HW.mean() >= LEAST_ALONE:
         row |= {
             "kept": float((moved_HW[alone_HW] <= KEPT).mean()),

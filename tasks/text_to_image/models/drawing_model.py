@@ -78,6 +78,11 @@ def _require_fitting(config: Config) -> None:
             f"learns, of {own.family.name}",
             f"choose a model of the family {own.family.name} in {KEY}, or remove it",
         )
+    if config.data.sources == "files" and other.family.most_sources == 0:
+        raise ModelError(
+            f"{KEY} {config.evaluation.model} draws from a text alone, and data.sources is files",
+            f"choose an edit model in {KEY}, or remove it",
+        )
     if _shapes(own, config, other) != _shapes(other, config, own):
         raise ModelError(
             f"{KEY} {config.evaluation.model} has modules of other shapes than {config.model.path}: a LoRA of one does "

@@ -110,7 +110,10 @@ def test_a_prompt_without_a_reference_gets_the_numbers_that_need_none(garments: 
 def test_the_example_in_the_docs_is_a_metric(tmp_path: Path, garments: list[Image.Image]) -> None:
     with new_metric(tmp_path, example(), "brightness") as described:
         assert {"brightness_loss", "brightness_loss_delta"} <= set(described.header)
-        samples = [*garments[:2], *(picture.point(lambda value: value // 2) for picture in garments[2:])]
+        samples = [
+            *garments[:2],
+            *(picture.point([value // 2 for value in range(256)] * 3) for picture in garments[2:]),
+        ]
         scores = load_scorer("/nowhere", metrics=("brightness",)).score(MetricInput(garments, samples, [""] * 4))
         assert [bool(row["brightness_loss"]) for row in scores.rows] == [False, False, True, True]
 

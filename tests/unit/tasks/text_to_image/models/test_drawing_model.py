@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +14,7 @@ from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 
 from shared.config.schema import Config
-from shared.errors import ModelError
+from shared.errors import DataError, ModelError
 from shared.files.publication import sha256
 from shared.run_folder.run_dir import RunDir
 from tasks.text_to_image.evaluation import loading
@@ -118,9 +120,10 @@ def test_a_model_of_another_family_or_shape_is_refused_before_anything_is_writte
     assert error.value.hint.startswith("choose a model of the family sd1")
     assert not (tmp_path / "runs" / "run").exists()
     wider = shutil.copytree(tiny_models / "sd1", tmp_path / "wider")
-    settings = dict(UNet2DConditionModel.load_config(wider / "unet")) | {"block_out_channels": (32, 96)}
+    described: Any = UNet2DConditionModel.load_config(wider / "unet")
+    network: Any = UNet2DConditionModel.from_config({**described, "block_out_channels": (32, 96)})
     shutil.rmtree(wider / "unet")
-    UNet2DConditionModel.from_config(settings).save_pretrained(wider / "unet")
+    network.save_pretrained(wider / "unet")
     with pytest.raises(ModelError, match="has modules of other shapes than"):
         drawing_model.identify(config_of(tmp_path / "runs", tiny_models / "sd1", pictures, wider))
 
@@ -136,3 +139,27 @@ def test_a_place_without_a_model_is_refused_with_the_setting_s_name(
 def test_without_it_nothing_is_recorded(tmp_path: Path, tiny_model: Path, pictures: Path) -> None:
     config = tiny_config(tmp_path / "runs", "run", tiny_model, pictures, {})
     assert drawing_model.identify(config) == {}
+
+
+def test_a_model_that_edits_nothing_cannot_draw_where_pairs_are_learnt(
+    tiny_flow: Callable[[str], Path], pairs: Callable[[int], Path], tmp_path: Path
+) -> None:
+    """It would take the LoRA: its modules are the same."""
+    sections: dict[str, dict[str, object]] = {
+        "data": {"sources": "files"},
+        "evaluation": {"scheduler": "own", "model": str(tiny_flow("flux1-dev"))},
+    }
+    with pytest.raises(ModelError, match=r"draws from a text alone, and data\.sources is files"):
+        create_run(tiny_config(tmp_path / "runs", "run", tiny_flow("flux1-kontext"), pairs(1), sections))
+    assert not (tmp_path / "runs").exists()
+
+
+def test_more_sources_than_the_model_takes_are_one_error_that_names_each(
+    tiny_flow: Callable[[str], Path], pairs: Callable[[int], Path], tmp_path: Path
+) -> None:
+    sections: dict[str, dict[str, object]] = {"data": {"sources": "files"}, "evaluation": {"scheduler": "own"}}
+    config = tiny_config(tmp_path / "runs", "run", tiny_flow("flux1-kontext"), pairs(2), sections)
+    with pytest.raises(DataError, match=r"FLUX\.1 Kontext takes 1 source\(s\) of a picture") as refused:
+        create_run(config)
+    assert str(refused.value).count("has 2 sources") == 12
+    assert not (tmp_path / "runs").exists()
