@@ -70,7 +70,7 @@ def tiny_flow(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]
         def make(folder: Path) -> None:
             from tests.tiny_flow import MINIATURES  # noqa: PLC0415
 
-            MINIATURES[family].build().save_pretrained(folder)
+            MINIATURES[family].save(folder)
 
         return made_once(tmp_path_factory, family, make)
 

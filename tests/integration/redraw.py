@@ -8,12 +8,12 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Any
 
 import diffusers
 import torch
-from diffusers import DiffusionPipeline
 from PIL import Image
+
+from tests.tiny_flow import plain
 
 model, snapshot, result_path, out = map(Path, sys.argv[1:5])
 result = json.loads(result_path.read_text(encoding="utf-8"))
@@ -23,7 +23,7 @@ with Image.open(result_path.parent / "images" / batch[0]["image"]) as drawn:
     width, height = drawn.size
 torch.set_num_threads(settings["threads"])
 
-pipeline: Any = DiffusionPipeline.from_pretrained(model, dtype=getattr(torch, settings["dtype"]))
+pipeline = plain(model, dtype=getattr(torch, settings["dtype"]))
 pipeline.scheduler = getattr(diffusers, settings["scheduler"]).from_config(pipeline.scheduler.config)
 pipeline.load_lora_weights(snapshot)
 sources = []

@@ -22,6 +22,8 @@ from tests.tiny_flow import MINIATURES
 
 TWINS = {"flux1-schnell"}
 """They differ from another miniature in inputs of one call, which their unit tests show."""
+SLOW = {"qwen-image-edit"}
+"""Its sources have a million pixels, however small the pictures are."""
 SECTIONS: dict[str, dict[str, object]] = {
     "lora": {"rank": 2, "lora_alpha": 3, "dropout": 0.25},
     "train": {"learning_rate": 1e-2, "snapshot_steps": 3, "validation_steps": 3, "timestep_shift": "resolution"},
@@ -55,7 +57,11 @@ class Trained:
     log: str
 
 
-@pytest.fixture(scope="module", params=[name for name in MINIATURES if name not in TWINS])
+def _marked(name: str) -> object:
+    return pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name
+
+
+@pytest.fixture(scope="module", params=[_marked(name) for name in MINIATURES if name not in TWINS])
 def trained(
     request: pytest.FixtureRequest,
     warm: Warm,
@@ -68,6 +74,7 @@ def trained(
     folder = tmp_path_factory.mktemp("flow")
     data = {"cache_dir": str(folder / "cache"), "resolution": miniature.resolution}
     data |= {"sources": "files"} if miniature.num_sources else {}
+    data |= {"train_size": 4} if request.param in SLOW else {}
     shown = pairs(miniature.num_sources) if miniature.num_sources else pictures
     sections = {**SECTIONS, "data": data}
     runs = [create_run(tiny_config(folder / place, "run", model, shown, sections)) for place in ("killed", "whole")]

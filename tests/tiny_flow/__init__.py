@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from diffusers import DiffusionPipeline
 from torch import nn
 
 from tests.tiny_flow import flux1, flux2, krea2, qwen_image, stable_diffusion_3, z_image
@@ -24,6 +26,25 @@ class Miniature:
     num_sources: int = 0
     """Of each picture it is trained on."""
     resolution: int = 32
+    size_multiple: int = 8
+    beside: Mapping[str, Callable[[], Any]] = field(default_factory=dict[str, Callable[[], Any]])
+    """Folder → a part that the pipeline cannot save where torchvision is missing."""
+
+    def save(self, folder: Path) -> None:
+        """The pipeline's folder."""
+        self.build().save_pretrained(folder)
+        for name, part in self.beside.items():
+            part().save_pretrained(folder / name)
+
+
+def plain(folder: Path, **arguments: Any) -> Any:
+    """A pipeline's folder as plain diffusers loads it; with a stand-in for a processor that needs torchvision."""
+    if not (folder / "processor").is_dir():
+        return DiffusionPipeline.from_pretrained(folder, **arguments)
+    pipeline: Any = DiffusionPipeline.from_pretrained(folder, processor=None, **arguments)
+    pictures = qwen_image.Qwen2VLImageProcessorPil.from_pretrained(folder / "processor")
+    pipeline.processor = qwen_image.Processor(pictures, pipeline.tokenizer)
+    return pipeline
 
 
 MINIATURES = {
@@ -42,6 +63,15 @@ MINIATURES = {
     "flux2-dev": Miniature(flux2.dev, flux2.true_dev, {"guidance_scale": 3.0}),
     "krea2": Miniature(krea2.build, krea2.true_parts, {"guidance_scale": 2.0}),
     "sd3.5-medium": Miniature(stable_diffusion_3.build, stable_diffusion_3.true_parts, {"guidance_scale": 3.0}),
+    "qwen-image-edit": Miniature(
+        qwen_image.edit,
+        qwen_image.true_parts,
+        {"true_cfg_scale": 3.0, "negative_prompt": [""]},
+        num_sources=1,
+        resolution=64,
+        size_multiple=32,
+        beside={"processor": qwen_image.picture_processor},
+    ),
     "qwen-image": Miniature(
         qwen_image.build, qwen_image.true_parts, {"true_cfg_scale": 3.0, "negative_prompt": ["", ""]}
     ),

@@ -10,13 +10,15 @@ import torch
 from diffusers import (
     AutoencoderKLQwenImage,
     FlowMatchEulerDiscreteScheduler,
+    QwenImageEditPipeline,
     QwenImagePipeline,
     QwenImageTransformer2DModel,
 )
 from safetensors.torch import save_file
 from tokenizers import AddedToken
 from tokenizers.pre_tokenizers import ByteLevel
-from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration, Qwen2Tokenizer
+from transformers import BatchFeature, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration, Qwen2Tokenizer
+from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
 WIDTH = 32
 TEMPLATE = (
@@ -35,10 +37,50 @@ QWEN25_7B = {
 VISION_7B = {"depth": 32, "hidden_size": 1280, "intermediate_size": 3420, "num_heads": 16, "out_hidden_size": 3584}
 
 
+EDIT_TEMPLATE = (
+    "<|im_start|>system\nDescribe the key features of the input image (color, shape, size, texture, objects, "
+    "background), then explain how the user's text instruction should alter or modify the image. Generate a new image "
+    "that meets the user's requirements while maintaining consistency with the original input where appropriate."
+    "<|im_end|>\n<|im_start|>user\n"
+)
+"""Likewise of the pipeline that edits, which cuts off 64: four of these tokens are left."""
+PICTURES = ("<|vision_start|>", "<|image_pad|>", "<|vision_end|>")
+
+
+def edit() -> QwenImageEditPipeline:
+    """The pipeline that edits. Its VAE has sixteen pixels a latent, because sources have a million. Without the
+    processor, which needs torchvision: `Processor` stands in for it.
+    """
+    parts = _parts(_tokenizer(EDIT_TEMPLATE, PICTURES), temperal_downsample=[False, True, True, True])
+    return QwenImageEditPipeline(**parts, processor=None)  # pyright: ignore[reportArgumentType]
+
+
+class Processor:
+    """What `Qwen2VLProcessor` does with pictures, of the parts of it that need no torchvision."""
+
+    def __init__(self, pictures: Any, tokenizer: Any) -> None:
+        self.pictures, self.tokenizer = pictures, tokenizer
+
+    def __call__(self, text: list[str], images: Any, padding: bool, return_tensors: str) -> BatchFeature:
+        """Every picture has its own number of tokens; all texts are about the same picture if there is one."""
+        seen = self.pictures(images=images, return_tensors=return_tensors)
+        count = int(seen["image_grid_thw"][0].prod()) // self.pictures.merge_size**2
+        read = [one.replace("<|image_pad|>", "<|image_pad|>" * count) for one in text]
+        return BatchFeature({**self.tokenizer(read, padding=padding, return_tensors=return_tensors), **seen})
+
+
+def picture_processor() -> Qwen2VLImageProcessorPil:
+    """Pictures become four tokens of the text encoder."""
+    return Qwen2VLImageProcessorPil(min_pixels=56 * 56, max_pixels=56 * 56)
+
+
 def build() -> QwenImagePipeline:
     """The same weights each time; 32 × 32 pictures are 8 × 8 latents, 4 × 4 tokens."""
+    return QwenImagePipeline(**_parts(_tokenizer(TEMPLATE), temperal_downsample=[False, True]))
+
+
+def _parts(tokenizer: Qwen2Tokenizer, temperal_downsample: list[bool]) -> dict[str, Any]:
     torch.manual_seed(0)
-    tokenizer = _tokenizer()
     text = {
         "vocab_size": len(tokenizer),
         "hidden_size": WIDTH,
@@ -52,20 +94,20 @@ def build() -> QwenImagePipeline:
         "eos_token_id": None,
     }
     vision = {"depth": 1, "hidden_size": 16, "intermediate_size": 16, "num_heads": 2, "out_hidden_size": WIDTH}
-    return QwenImagePipeline(
+    parts: dict[str, Any] = dict(  # noqa: C408
         scheduler=FlowMatchEulerDiscreteScheduler(
             use_dynamic_shifting=True, base_shift=0.5, max_shift=0.9, max_image_seq_len=8192, shift_terminal=0.02
         ),
         vae=AutoencoderKLQwenImage(
             base_dim=8,
             z_dim=4,
-            dim_mult=[1, 1, 2],
+            dim_mult=[1] * len(temperal_downsample) + [2],
             num_res_blocks=1,
-            temperal_downsample=[False, True],
+            temperal_downsample=temperal_downsample,
             latents_mean=[0.1, -0.2, 0.3, 0.4],
             latents_std=[1.5, 2.0, 1.2, 0.8],
         ),
-        text_encoder=Qwen2_5_VLForConditionalGeneration(Qwen2_5_VLConfig(text_config=text, vision_config=vision)),
+        text_encoder=Qwen2_5_VLForConditionalGeneration(_config(tokenizer, text, vision)),
         tokenizer=tokenizer,
         transformer=QwenImageTransformer2DModel(
             in_channels=16,
@@ -77,6 +119,7 @@ def build() -> QwenImagePipeline:
             axes_dims_rope=(4, 6, 6),
         ),
     )
+    return parts
 
 
 def true_parts() -> dict[str, torch.nn.Module]:
@@ -95,11 +138,19 @@ def write_file(pipeline: Any, path: Path, prefix: str = "") -> None:
     save_file({prefix + name: value.contiguous() for name, value in tensors.items()}, path)
 
 
-def _tokenizer() -> Qwen2Tokenizer:
+def _config(tokenizer: Qwen2Tokenizer, text: dict[str, Any], vision: dict[str, Any]) -> Qwen2_5_VLConfig:
+    pictures = dict(zip(PICTURES, ("vision_start_token_id", "image_token_id", "vision_end_token_id"), strict=True))
+    vocabulary = tokenizer.get_vocab()
+    ids: dict[str, Any] = {name: vocabulary[token] for token, name in pictures.items() if token in vocabulary}
+    return Qwen2_5_VLConfig(text_config=text, vision_config=vision, **ids)
+
+
+def _tokenizer(template: str, more: tuple[str, ...] = ()) -> Qwen2Tokenizer:
     """Every byte is a token, and every word of the template."""
-    special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+    special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", *more]
     vocab = {piece: index for index, piece in enumerate([*sorted(ByteLevel.alphabet()), *special])}
     tokenizer = Qwen2Tokenizer(vocab=vocab, merges=[], extra_special_tokens=special[1:], model_max_length=2048)
-    words = dict.fromkeys(re.findall(r" ?[A-Za-z]+", re.sub(r"<\|\w+\|>", "", TEMPLATE)))
-    tokenizer.add_tokens([AddedToken(word, normalized=False) for word in words])
+    words = dict.fromkeys(re.findall(r" ?[A-Za-z]+", re.sub(r"<\|\w+\|>", "", template)))
+    added: Any = [AddedToken(word, normalized=False) for word in words]
+    tokenizer.add_tokens(added)
     return tokenizer

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import random
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,10 +25,13 @@ from shared.data.dataset import Pair
 from shared.data.headers import Headers
 from shared.data.pictures import Header
 from tasks import data_order
-from tasks.text_to_image.data.cache import Cache, Mask, Picture
+from tasks.text_to_image.data.cache import Cache, Caption, Mask, Picture
 from tasks.text_to_image.families.model import Conditioning
 
 log = logging.getLogger(__name__)
+
+Beside = Callable[[str, Iterable[Picture]], Caption]
+"""A caption as the text encoders read it, of a picture's caption and sources."""
 
 
 @dataclass(frozen=True)
@@ -132,11 +135,20 @@ def pictures_of(examples: Iterable[Example], config: Config) -> list[Picture]:
     ]
 
 
-def captions_of(examples: Iterable[Example], config: Config) -> list[str]:
-    """Every caption to encode before training; none if they are encoded live."""
+def captions_of(
+    examples: Iterable[Example], config: Config, beside: Beside = lambda caption, sources: caption
+) -> list[Caption]:
+    """Every caption to encode before training; none if they are encoded live. beside: `Cache.beside`."""
     if config.encodes_captions_live:
         return []
-    return [example.pair.caption for example in examples] + ([""] if config.data.caption_dropout else [])
+    variants = (False, True) if config.data.random_flip else (False,)
+    dropped = ("",) if config.data.caption_dropout else ()
+    return [
+        beside(caption, example.source_pictures(mirrored=mirrored))
+        for example in examples
+        for caption in (example.pair.caption, *dropped)
+        for mirrored in variants
+    ]
 
 
 class Batches:
@@ -236,9 +248,12 @@ def read(
         [cache.posterior(source)[0] for source in example.source_pictures(mirrored=mirrored)]
         for example, mirrored, _ in items
     ]
+    read_texts = [
+        cache.beside(caption, example.source_pictures(mirrored=mirrored)) for example, mirrored, caption in items
+    ]
     return Batch(
         torch.stack(latents),
-        captions if live else cache.texts(captions),
+        captions if live else cache.texts(read_texts),
         torch.tensor([time_ids(example.framing) for example, *_ in items]),
         generators,
         sources=tuple(map(torch.stack, zip(*sources, strict=True))),

@@ -25,6 +25,7 @@ from typing import TypeVar
 
 import numpy as np
 import torch
+from PIL import Image, ImageOps
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -58,6 +59,17 @@ class Picture:
 
 
 @dataclass(frozen=True)
+class Instruction:
+    """An input of text encoders that read a caption beside its sources."""
+
+    text: str
+    sources: tuple[Picture, ...]
+
+
+Caption = str | Instruction
+
+
+@dataclass(frozen=True)
 class Mask:
     """The mask of a picture's loss, framed like the picture."""
 
@@ -77,7 +89,7 @@ class Cache:
         """digest: of a picture file's bytes."""
         self._folder, self._model, self._digest = folder, model, digest
         self._pictures: dict[Picture, Path] = {}
-        self._captions: dict[str, Path] = {}
+        self._captions: dict[Caption, Path] = {}
         self._masks: dict[Mask, Path] = {}
 
     def prepare_pictures(self, pictures: Iterable[Picture], share: tuple[int, int] = (0, 1)) -> list[Picture]:
@@ -91,10 +103,20 @@ class Cache:
             self._pictures[picture] = self._path("latents", inputs)
         return _without_entry(self._pictures, share)
 
-    def prepare_captions(self, captions: Iterable[str], share: tuple[int, int] = (0, 1)) -> list[str]:
+    def beside(self, caption: str, sources: Iterable[Picture]) -> Caption:
+        """A caption as the model's text encoders read it: with its sources, if they look at these too."""
+        seen = tuple(sources)
+        return Instruction(caption, seen) if seen and self._model.family.reads_sources else caption
+
+    def prepare_captions(self, captions: Iterable[Caption], share: tuple[int, int] = (0, 1)) -> list[Caption]:
         """Register these captions; returns those of this process's share without a valid entry."""
         for caption in dict.fromkeys(captions):
-            self._captions[caption] = self._path("texts", [caption, self._text_encoders])
+            text, sources = _parts(caption)
+            seen = [
+                [self._digest(source.image), source.framing.target, source.mirrored, source.is_converted]
+                for source in sources
+            ]
+            self._captions[caption] = self._path("texts", [text, self._text_encoders, *seen])
         return _without_entry(self._captions, share)
 
     def prepare_masks(self, items: Iterable[Mask], share: tuple[int, int] = (0, 1)) -> list[Mask]:
@@ -120,10 +142,14 @@ class Cache:
             progress(done, len(missing))
 
     @torch.no_grad()
-    def encode_captions(self, missing: Collection[str], progress: Progress) -> None:
+    def encode_captions(self, missing: Collection[Caption], progress: Progress) -> None:
         """Write the entries of these captions, one at a time."""
         for done, caption in enumerate(missing, 1):
-            encoded = self._model.encode_captions([caption])
+            text, sources = _parts(caption)
+            if sources:
+                encoded = self._model.encode_captions([text], [[_framed(source) for source in sources]])
+            else:
+                encoded = self._model.encode_captions([text])
             _write(self._captions[caption], {name: value[0].cpu() for name, value in encoded.items()})
             progress(done, len(missing))
 
@@ -136,11 +162,11 @@ class Cache:
         """Weight of each location of a latent, 0…1, fp32. (H, W)."""
         return _read(self._masks[mask])["mask"]
 
-    def text(self, caption: str) -> Conditioning:
+    def text(self, caption: Caption) -> Conditioning:
         """Conditioning of a caption, without the batch dimension, in the text encoders' precision."""
         return _read(self._captions[caption])
 
-    def texts(self, captions: Iterable[str]) -> Conditioning:
+    def texts(self, captions: Iterable[Caption]) -> Conditioning:
         """Conditioning of these captions as a batch."""
         return self._model.collate([self.text(caption) for caption in captions])
 
@@ -220,9 +246,16 @@ def _decoded(pictures: Iterable[Picture]) -> Iterator[tuple[Picture, Tensor]]:
             yield first, pixels.result()
 
 
+def _parts(caption: Caption) -> tuple[str, tuple[Picture, ...]]:
+    return (caption, ()) if isinstance(caption, str) else (caption.text, caption.sources)
+
+
+def _framed(picture: Picture) -> Image.Image:
+    framed = picture.framing.apply(open_picture(picture.image))
+    return ImageOps.mirror(framed) if picture.mirrored else framed
+
+
 def _pixels(picture: Picture) -> Tensor:
     """(1, 3, height, width) in −1…1."""
-    pixels = np.asarray(picture.framing.apply(open_picture(picture.image)), dtype=np.float32)
-    if picture.mirrored:
-        pixels = pixels[:, ::-1]
+    pixels = np.asarray(_framed(picture), dtype=np.float32)
     return torch.from_numpy(pixels / 127.5 - 1.0).permute(2, 0, 1).unsqueeze(0)

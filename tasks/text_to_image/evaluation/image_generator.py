@@ -108,7 +108,7 @@ class ImageGenerator:
         if self._compiled:
             self.model.denoiser.compile()
         self._settings, self._resolution = settings, resolution
-        self._embeds: dict[tuple[tuple[str, str], ...], dict[str, torch.Tensor]] = {}
+        self._embeds: dict[tuple[tuple[str, ...], ...], dict[str, torch.Tensor]] = {}
         self._loaded: dict[str, torch.Size] | None = None
         """Shapes of the adapter in the pipeline."""
         self._adapts_text_encoder = self._offloaded = False
@@ -178,7 +178,10 @@ class ImageGenerator:
             ModelError: a picture is not finite, or all black.
             torch.OutOfMemoryError: even one picture, with one part of the model at a time, does not fit.
         """
-        self.model.encode_prompts(text for job in all_jobs for text in (job.prompt, job.own.negative_prompt))
+        if not self.model.family.draws_from_text and (bare := [job for job in all_jobs if not job.sources]):
+            raise ModelError(f"{self.model.family.title} draws from sources, and {bare[0].prompt!r} has none")
+        read = [(text, job.sources) for job in all_jobs for text in (job.prompt, job.own.negative_prompt)]
+        self.model.encode_prompts([text for text, _ in read], [sources for _, sources in read])
         for number in sorted({job.batch for job in all_jobs}):
             batch = [job for job in all_jobs if job.batch == number]
             while batch:
@@ -260,11 +263,13 @@ class ImageGenerator:
 
     def _encode(self, batch: list[Job]) -> dict[str, torch.Tensor]:
         """Embeddings of a batch's prompts and negative prompts; encoded once, always in the same batch."""
-        key = tuple((job.prompt, job.own.negative_prompt) for job in batch)
+        key = tuple((job.prompt, job.own.negative_prompt, job.prompt_id if job.sources else "") for job in batch)
         if key not in self._embeds:
-            prompts, negative_prompts = ([texts[side] for texts in key] for side in (0, 1))
+            prompts, negative_prompts = [job.prompt for job in batch], [job.own.negative_prompt for job in batch]
             with torch.no_grad():
-                self._embeds[key] = self.model.prompt_arguments(prompts, negative_prompts)
+                self._embeds[key] = self.model.prompt_arguments(
+                    prompts, negative_prompts, [job.sources for job in batch]
+                )
         return self._embeds[key]
 
     def _can_hotswap(self, adapter: AdapterFile) -> bool:

@@ -42,5 +42,5 @@ class EncoderFiles:
 
     def digest(self) -> str:
         """Of a sample of every weight, the vocabularies and the precision."""
-        parts = [part for part in self.family.parts if part.startswith(("text_encoder", "tokenizer"))]
+        parts = [part for part in self.family.parts if part.startswith(("text_encoder", "tokenizer", "processor"))]
         return f"{folder_fingerprint(self.folder, parts)}:{self.dtype}"

@@ -89,6 +89,10 @@ class Family(ABC):
     """Sources of a picture that it takes at most, see `data.sources`; None: any number."""
     needs_sources: ClassVar[bool] = False
     """Whether it is made to edit pictures, and learns from pairs with sources only."""
+    reads_sources: ClassVar[bool] = False
+    """Whether its text encoder looks at the sources beside the caption."""
+    draws_from_text: ClassVar[bool] = True
+    """Whether it can draw a prompt that has no source."""
     uses_negative_prompts: ClassVar[bool] = True
     """Whether `prompt_arguments` can make use of them."""
     overflows_in_fp16: ClassVar[bool] = False
@@ -290,6 +294,12 @@ class Family(ABC):
     def encode_captions(self, model: Model, captions: list[str]) -> Conditioning:
         """Text conditioning of these captions, on the text encoders' device; with gradients if they are trained."""
 
+    def encode_instructions(
+        self, model: Model, captions: list[str], sources: Sequence[Sequence[Image.Image]]
+    ) -> Conditioning:
+        """Likewise of captions that are read beside their sources, where `reads_sources`."""
+        return self.encode_captions(model, captions)
+
     def collate(self, texts: Sequence[Conditioning]) -> Conditioning:
         """Combine the conditioning of single captions, each without a batch dimension, into that of a batch."""
         import torch
@@ -305,6 +315,12 @@ class Family(ABC):
     @abstractmethod
     def prompt_arguments(self, model: Model, prompts: list[str], negative_prompts: list[str]) -> dict[str, Any]:
         """Embeddings of prompts and of as many negative prompts, as arguments of the pipeline's call."""
+
+    def instruction_arguments(
+        self, model: Model, prompts: list[str], negative_prompts: list[str], sources: Sequence[Sequence[Image.Image]]
+    ) -> dict[str, Any]:
+        """Likewise of prompts that are read beside their sources, where `reads_sources`."""
+        return self.prompt_arguments(model, prompts, negative_prompts)
 
     def guidance_arguments(self, scale: float) -> dict[str, Any]:
         """`evaluation.guidance_scale` as an argument of the pipeline's call."""

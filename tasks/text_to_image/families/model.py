@@ -13,6 +13,7 @@ from typing import Any, cast
 
 import torch
 from diffusers.training_utils import free_memory
+from PIL import Image
 from torch import Tensor, nn
 
 from tasks.text_to_image.families.encoder_files import EncoderFiles
@@ -24,6 +25,9 @@ log = logging.getLogger(__name__)
 
 ROOM = 1.2
 """Memory that encoding a caption needs, as a multiple of the text encoder's weights."""
+
+Sources = Sequence[Image.Image]
+"""What one picture is made from, in order."""
 
 Conditioning = dict[str, Tensor]
 """The conditioning of the denoiser, batch first, under the family's names, such as `encoder_hidden_states` (B, L, D);
@@ -48,8 +52,9 @@ class Model:
         """Sentences about this model that the user must know."""
         self.encoder_files: EncoderFiles | None = None
         """Where the text encoders come from while they are needed; None: they stay loaded."""
-        self._encoded: dict[str, Conditioning] = {}
-        """Of single prompts, without the batch dimension, if the text encoders do not stay loaded."""
+        self._encoded: dict[tuple[str, str], Conditioning] = {}
+        """Of single prompts, with a digest of the sources read beside them; without the batch dimension. Empty if the
+        text encoders stay loaded."""
         for part in (pipeline.vae, *self.parts.values()):
             part.requires_grad_(False)
 
@@ -119,33 +124,49 @@ class Model:
         """From the VAE's units to the units in which the denoiser was trained."""
         return self.family.scale_latents(self, latents_BCHW)
 
-    def encode_captions(self, captions: list[str]) -> Conditioning:
+    def encode_captions(self, captions: list[str], sources: Sequence[Sources] = ()) -> Conditioning:
         """Text conditioning of these captions, on the text encoders' device; with gradients if they are trained.
 
         If the text encoders are not loaded: what `encode_prompts` has encoded, on the denoiser's device.
+
+        sources: of each caption, for families that read them beside it.
         """
         if self.text_encoders:
-            return self.family.encode_captions(self, captions)
-        self.encode_prompts(captions)
-        together = self.collate([self._encoded[caption] for caption in captions])
+            return self._read(captions, sources)
+        self.encode_prompts(captions, sources)
+        together = self.collate([self._encoded[key] for key in self._keys(captions, sources)])
         return {name: value.to(self.device) for name, value in together.items()}
 
     @torch.no_grad()
-    def encode_prompts(self, prompts: Iterable[str]) -> None:
+    def encode_prompts(self, prompts: Sequence[str], sources: Sequence[Sources] = ()) -> None:
         """Encode these prompts, each alone, and keep the results; nothing if the text encoders stay loaded.
 
-        The denoiser leaves a GPU meanwhile: the text encoders may need all of it.
+        The denoiser leaves a GPU meanwhile: the text encoders may need all of it. sources: as in `encode_captions`.
         """
-        missing = [prompt for prompt in dict.fromkeys(prompts) if prompt not in self._encoded]
-        if self.encoder_files is None or not missing:
+        if self.encoder_files is None:
+            return
+        by_key = dict(zip(self._keys(prompts, sources), sources or [()] * len(prompts), strict=True))
+        missing = [key for key in by_key if key not in self._encoded]
+        if not missing:
             return
         device = self.device
         self.denoiser.to("cpu")
         with self.text_encoders_on(device):
-            for prompt in missing:
-                encoded = self.family.encode_captions(self, [prompt])
-                self._encoded[prompt] = {name: value[0].cpu() for name, value in encoded.items()}
+            for key in missing:
+                encoded = self._read([key[0]], [by_key[key]])
+                self._encoded[key] = {name: value[0].cpu() for name, value in encoded.items()}
         self.denoiser.to(device)
+
+    def _keys(self, prompts: Sequence[str], sources: Sequence[Sources]) -> list[tuple[str, str]]:
+        if not (self.family.reads_sources and sources):
+            return [(prompt, "") for prompt in prompts]
+        pixels = [b"".join(f"{one.size}".encode() + one.tobytes() for one in each) for each in sources]
+        return [(prompt, hashlib.sha256(one).hexdigest()) for prompt, one in zip(prompts, pixels, strict=True)]
+
+    def _read(self, captions: list[str], sources: Sequence[Sources]) -> Conditioning:
+        if self.family.reads_sources and any(sources):
+            return self.family.encode_instructions(self, captions, sources)
+        return self.family.encode_captions(self, captions)
 
     def collate(self, texts: Sequence[Conditioning]) -> Conditioning:
         """Combine the conditioning of single captions, each without a batch dimension, into that of a batch."""
@@ -155,11 +176,16 @@ class Model:
         """The denoiser's output, in the units of the objective's target. timesteps: the objective's. (B, C, H, W)."""
         return self.family.predict(self, noisy_latents_BCHW, timesteps_B, conditioning)
 
-    def prompt_arguments(self, prompts: list[str], negative_prompts: list[str] | None = None) -> dict[str, Any]:
+    def prompt_arguments(
+        self, prompts: list[str], negative_prompts: list[str] | None = None, sources: Sequence[Sources] = ()
+    ) -> dict[str, Any]:
         """Embeddings of prompts and of as many negative prompts, empty ones for None, as arguments of the pipeline's
-        call.
+        call. sources: of each prompt.
         """
-        return self.family.prompt_arguments(self, prompts, negative_prompts or [""] * len(prompts))
+        negative_prompts = negative_prompts or [""] * len(prompts)
+        if self.family.reads_sources and any(sources):
+            return self.family.instruction_arguments(self, prompts, negative_prompts, sources)
+        return self.family.prompt_arguments(self, prompts, negative_prompts)
 
     @contextmanager
     def vae_on(self, device: torch.device) -> Generator[None]:

@@ -66,6 +66,7 @@ def _problems(config: Config, family: Family) -> Iterator[Problem]:
     yield from _clip_skip(config.model.clip_skip, family)
     yield from _sampler(config.evaluation.scheduler, family)
     yield from _sources(config.data.sources, family)
+    yield from _texts(config, family)
     if config.lora.text_encoder and not family.encoders_stay:
         yield (
             f"lora.text_encoder is true, but {family.title}'s text encoders are loaded only while captions are "
@@ -122,6 +123,13 @@ def _sources(kind: Kind, family: Family) -> Iterator[Problem]:
             f"data.sources is off, but {family.title} edits pictures, and learns from pairs",
             "set data.sources to files, and put what each picture is made from beside it as <name>.source.png",
         )
+
+
+def _texts(config: Config, family: Family) -> Iterator[Problem]:
+    """Prompts that have no source."""
+    for key in ("evaluation.prompts", "evaluation.probes"):
+        if config.value(key) and not family.draws_from_text:
+            yield f"{key} is {config.value(key)}, but {family.title} draws from sources only", f"remove {key}"
 
 
 def _sampler(scheduler: str, family: Family) -> Iterator[Problem]:

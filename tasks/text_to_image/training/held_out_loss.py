@@ -28,7 +28,7 @@ from tasks import data_order
 from tasks.protocol import HeldOutLosses, Progress
 from tasks.text_to_image.data import batches
 from tasks.text_to_image.data.batches import Example
-from tasks.text_to_image.data.cache import Cache, Picture
+from tasks.text_to_image.data.cache import Cache, Caption, Picture
 from tasks.text_to_image.families import source_latents
 from tasks.text_to_image.families.model import Conditioning, Model
 from tasks.text_to_image.objectives.loss import distance
@@ -85,9 +85,9 @@ class Validation:
         return [picture for example in self._examples for picture in (example.picture(), *example.source_pictures())]
 
     @property
-    def captions(self) -> list[str]:
+    def captions(self) -> list[Caption]:
         """The captions that the cache must hold: none if they are encoded live."""
-        return [] if self._live else [example.pair.caption for example in self._examples]
+        return [] if self._live else [self._caption(example) for example in self._examples]
 
     def measure(
         self,
@@ -123,7 +123,7 @@ class Validation:
         latents_1CHW = self._model.scale_latents(mean_CHW.unsqueeze(0)).to(device)
         noise_SCHW = noise_of(example.pair.id, mean_CHW.shape).to(device)
         timesteps_S = objective.midpoints(NUM_STRATA, self._settings).to(device)
-        text_1 = self._text(example.pair.caption) | self._sources(example)
+        text_1 = self._text(example) | self._sources(example)
         time_ids_16 = torch.tensor([batches.time_ids(example.framing)], device=device)
         losses: list[Tensor] = []
         for noise_BCHW, timesteps_B in zip(noise_SCHW.split(batch_size), timesteps_S.split(batch_size), strict=True):
@@ -144,11 +144,16 @@ class Validation:
         means = [self._cache.posterior(source)[0].unsqueeze(0) for source in example.source_pictures()]
         return source_latents.named([self._model.scale_latents(mean).to(self._model.device) for mean in means])
 
-    def _text(self, caption: str) -> Conditioning:
+    def _caption(self, example: Example) -> Caption:
+        return self._cache.beside(example.pair.caption, example.source_pictures())
+
+    def _text(self, example: Example) -> Conditioning:
         """Conditioning of one caption, on the device; computed by the text encoders if they are trained."""
         if self._live:
-            return self._model.encode_captions([caption])
-        return {name: value.to(self._model.device) for name, value in self._cache.texts([caption]).items()}
+            return self._model.encode_captions([example.pair.caption])
+        return {
+            name: value.to(self._model.device) for name, value in self._cache.texts([self._caption(example)]).items()
+        }
 
 
 def noise_of(pair_id: str, shape: Sequence[int]) -> Tensor:

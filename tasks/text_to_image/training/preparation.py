@@ -20,7 +20,7 @@ from tasks.protocol import Progress
 from tasks.text_to_image import places
 from tasks.text_to_image.data import batches
 from tasks.text_to_image.data.batches import Example
-from tasks.text_to_image.data.cache import Cache, Mask, Picture
+from tasks.text_to_image.data.cache import Cache, Caption, Mask, Picture
 from tasks.text_to_image.families import loading, quantization
 from tasks.text_to_image.families.model import Model
 from tasks.text_to_image.lora import lora, training_adapter
@@ -78,7 +78,7 @@ def prepare(run: RunDir, config: Config, accelerator: Accelerator, progress: Pro
     cache = Cache(dataset.cache_dir(config), model, digest)
     validation = _validation(model, cache, held_out, training, config)
     pictures = [*batches.pictures_of(examples, config), *(validation.pictures if validation else ())]
-    captions = [*batches.captions_of(examples, config), *(validation.captions if validation else ())]
+    captions = [*batches.captions_of(examples, config, cache.beside), *(validation.captions if validation else ())]
     masks = [example.mask for example in examples if example.mask]
     _encode(cache, model, pictures, captions, masks, accelerator, progress)
     digest.save()
@@ -138,7 +138,7 @@ def _encode(
     cache: Cache,
     model: Model,
     pictures: list[Picture],
-    captions: list[str],
+    captions: list[Caption],
     masks: list[Mask],
     accelerator: Accelerator,
     progress: Progress,

@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tasks.text_to_image.families import source_latents
+from tasks.text_to_image.families.family import Family
 from tasks.text_to_image.families.flow.caption_lengths import collate, mask, padded
 from tasks.text_to_image.families.flow.flow_family import FILE_PREFIX, presets_of, require_plain_weights
 from tasks.text_to_image.families.flow.packing import PATCH, pack, unpack
@@ -92,6 +94,9 @@ class QwenImage(VideoVaeFamily):
         found = [match for match in map(block.match, modules) if match]
         return any(match[2] or int(match[1]) >= MOST_BLOCKS_OF_OTHERS for match in found)
 
+    def takes_loras_of(self, other: Family) -> bool:
+        return isinstance(other, QwenImage)
+
     def exclude_modules(self, denoiser: Mapping[str, Any]) -> str:
         """What only changes the caption's tokens in the last block: nobody reads them afterwards."""
         last = rf"transformer_blocks\.{denoiser['num_layers'] - 1}"
@@ -122,17 +127,22 @@ class QwenImage(VideoVaeFamily):
     def predict(
         self, model: Model, noisy_latents_BCHW: Tensor, timesteps_B: Tensor, conditioning: Conditioning
     ) -> Tensor:
+        import torch
+
         height, width = noisy_latents_BCHW.shape[-2:]
+        seen = [noisy_latents_BCHW, *source_latents.of(conditioning)]
+        shapes = [(1, *(side // PATCH for side in each.shape[-2:])) for each in seen]
+        tokens = [pack(each) for each in seen]
         mask_BL = mask(conditioning)
         predicted = model.denoiser(
-            hidden_states=pack(noisy_latents_BCHW),
+            hidden_states=torch.cat(tokens, dim=1),
             timestep=timesteps_B,
             encoder_hidden_states=conditioning["hidden_states"],
             encoder_hidden_states_mask=None if mask_BL.all() else mask_BL,  # attention has a faster way without
-            img_shapes=[[(1, height // PATCH, width // PATCH)]] * len(noisy_latents_BCHW),
+            img_shapes=[shapes] * len(noisy_latents_BCHW),
             return_dict=False,
         )[0]
-        return unpack(predicted, height, width)
+        return unpack(predicted[:, : tokens[0].shape[1]], height, width)
 
     def prompt_arguments(self, model: Model, prompts: list[str], negative_prompts: list[str]) -> dict[str, Any]:
         arguments: dict[str, Any] = {}

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import DiffusionPipeline
 
 from shared.config.schema import LoraConfig, ModelConfig, TrainConfig
 from shared.errors import ConfigError
@@ -24,6 +23,7 @@ from tasks.text_to_image.weights.block_swap import BlockSwap, blocks
 from tasks.text_to_image.weights.fp8 import cast_weights
 from tests.conftest import create_run, tiny_config
 from tests.tiny_flow import MINIATURES
+from tests.tiny_flow import plain as plain_pipeline
 
 
 @pytest.fixture(scope="module", params=MINIATURES)
@@ -48,7 +48,8 @@ def test_its_folder_is_recognised_and_its_captions_counted_before_anything_is_lo
     assert base_model.family(str(folder)) is family
     assert model.family is family
     assert base_model.identify(str(folder))["fingerprint"]
-    assert base_model.size_multiple(ModelConfig(path=str(folder))) == model.size_multiple == 8
+    assert base_model.size_multiple(ModelConfig(path=str(folder))) == model.size_multiple
+    assert model.size_multiple == MINIATURES[family.name].size_multiple
     lengths = tokens.measure(["a red dress"], ModelConfig(path=str(folder)))
     assert lengths
     assert lengths == model.token_lengths(["a red dress"])
@@ -91,7 +92,7 @@ def test_every_module_of_the_largest_preset_gets_a_gradient_and_diffusers_reads_
     model.predict(latents(model, 2), torch.tensor([0.3, 0.8]), conditioning).square().mean().backward()
     assert all(value.grad is not None and value.grad.abs().max() > 0 for value in ups)
     lora.write(tmp_path, lora.state(parts), lora.metadata(parts))
-    plain: Any = DiffusionPipeline.from_pretrained(folder)
+    plain: Any = plain_pipeline(folder)
     with warnings.catch_warnings():
         warnings.filterwarnings("error", module="peft")
         plain.load_lora_weights(tmp_path)
