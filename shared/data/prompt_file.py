@@ -5,18 +5,18 @@
     a pencil drawing of [trigger] --s 30 --l 5.5
 
 `[trigger]` is replaced by `data.trigger_word`, in a negative prompt too; a prompt without it gets the word in front, as
-captions do.
+captions do. kohya's TOML and JSON are read, too (`shared/data/structured_prompts.py`): line 3 is their third prompt.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from shared.data import captions
+from shared.data import captions, structured_prompts
 from shared.errors import ConfigError
 
 TRIGGER = "[trigger]"
@@ -37,7 +37,7 @@ class OwnPrompt:
     """One line. What is None is as for the other prompts of the run."""
 
     line: int
-    """Number of the line, from 1."""
+    """Number of the line, or of the prompt in TOML and JSON, from 1."""
     prompt: str
     negative_prompt: str = ""
     width: int | None = None
@@ -87,12 +87,13 @@ def read(path: Path, trigger_word: str = "", multiple: int = SIZE_MULTIPLE) -> t
 
 def parse(text: str, name: str, trigger_word: str = "", multiple: int = SIZE_MULTIPLE) -> tuple[OwnPrompt, ...]:
     """As `read` does. name: of the file, for errors."""
-    lines = _Lines(trigger_word, multiple)
-    prompts = [found for number, line in enumerate(LINE_END.split(text), 1) if (found := lines.read(number, line))]
+    ending = structured_prompts.ending_of(text, name)
+    lines = _Lines(trigger_word, multiple, by_key=bool(ending))
+    entries = structured_prompts.entries(text, name, ending) if ending else LINE_END.split(text)
+    prompts = [found for number, line in enumerate(entries, 1) if (found := lines.read(number, line))]
     if lines.faults:
-        raise ConfigError(
-            "\n       ".join([f"evaluation.prompts: {name} has lines that are wrong", *lines.told()]), CURE
-        )
+        wrong = f"{name} has {lines.what}s that are wrong"
+        raise ConfigError("\n       ".join([f"evaluation.prompts: {wrong}", *lines.told()]), lines.cure)
     if not prompts:
         raise ConfigError(
             f"evaluation.prompts: {name} has no prompt",
@@ -107,18 +108,39 @@ class _Lines:
 
     trigger_word: str
     multiple: int
+    by_key: bool = False
+    """TOML or JSON: options have names, and prompts are counted."""
     faults: dict[str, list[int]] = field(default_factory=dict[str, list[int]])
     """What is wrong → in which lines."""
     _seen: dict[OwnPrompt, int] = field(default_factory=dict[OwnPrompt, int])
     """Prompt, whatever its line → where it stood first."""
 
-    def read(self, number: int, line: str) -> OwnPrompt | None:
+    @property
+    def what(self) -> str:
+        """Is counted."""
+        return "prompt" if self.by_key else "line"
+
+    @property
+    def cure(self) -> str:
+        """Which options there are."""
+        if not self.by_key:
+            return CURE
+        return f"correct these prompts; the keys are prompt, {', '.join(structured_prompts.LETTERS)}"
+
+    def read(self, number: int, line: str | Mapping[str, Any]) -> OwnPrompt | None:
         """None: an empty line, a comment, or a line that is wrong."""
-        line = captions.tidy(line)
-        if not line or line.startswith("#"):
-            return None
-        prompt, *options = OPTION.split(line)
-        values, faults = self._values(options)
+        if isinstance(line, str):
+            line = captions.tidy(line)
+            if not line or line.startswith("#"):
+                return None
+            prompt, *options = OPTION.split(line)
+            given = [(f"--{letter}", letter, text) for letter, _, text in (one.partition(" ") for one in options)]
+        else:
+            letters = structured_prompts.LETTERS
+            prompt = captions.tidy(str(line.get("prompt", "")))
+            given = [(key, letters.get(key, ""), _spelled(value)) for key, value in line.items()]
+            given = [one for one in given if one[0] != "prompt"]
+        values, faults = self._values(given)
         prompt = self._filled_in(prompt.strip())
         if "negative_prompt" in values:
             values["negative_prompt"] = self._with_word(values["negative_prompt"])
@@ -132,43 +154,45 @@ class _Lines:
             faults.append(fault.replace("caption", "prompt"))
         found = OwnPrompt(number, prompt, **values)
         if not faults and (first := self._seen.setdefault(replace(found, line=0), number)) != number:
-            faults.append(f"it repeats line {first}: give it another seed by --d, or more seeds to all prompts "
-                          "by evaluation.num_seeds")  # fmt: skip
+            seed = "seed" if self.by_key else "--d"
+            faults.append(f"it repeats {self.what} {first}: give it another seed by {seed}, or more seeds to all "
+                          "prompts by evaluation.num_seeds")  # fmt: skip
         for fault in faults:
             self.faults.setdefault(fault, []).append(number)
         return None if faults else found
 
     def told(self) -> list[str]:
         """The faults, each once with its lines, in the order of the file; of very many the first."""
-        told = [f"{_lines(numbers)}: {fault}" for fault, numbers in self.faults.items()]
+        told = [f"{_numbered(self.what, numbers)}: {fault}" for fault, numbers in self.faults.items()]
         more = [f"and {len(told) - MOST_FAULTS:,} more"] if len(told) > MOST_FAULTS else []
         return told[:MOST_FAULTS] + more
 
-    def _values(self, options: list[str]) -> tuple[dict[str, Any], list[str]]:
+    def _values(self, options: list[tuple[str, str, str]]) -> tuple[dict[str, Any], list[str]]:
+        """options: (as it is written, its letter, its value)."""
         values: dict[str, Any] = {}
         faults: list[str] = []
-        for option in options:
-            letter, _, text = option.partition(" ")
+        for written, letter, text in options:
             known = OPTIONS.get(letter)
             if known is None:
-                faults.append(f"there is no option --{_short(letter)}")
+                faults.append(f"there is no {'option' if written.startswith('--') else 'key'} {_short(written)}")
             elif known.field in values:
-                faults.append(f"--{letter} is given twice")
+                faults.append(f"{written} is given twice")
             else:
                 try:
                     values[known.field] = known.read(text.strip())
                 except ValueError as error:
-                    given = _short(text.strip())
-                    faults.append(f"--{letter} ({known.meaning}) is {given!r}, must be {error}")
+                    given = f"{_short(text.strip())!r}" if text.strip() else "empty"
+                    named = f"{written} ({known.meaning})" if written.startswith("--") else written
+                    faults.append(f"{named} is {given}, must be {error}")
         faults += self._odd_sides(values)
         return values, faults
 
     def _odd_sides(self, values: dict[str, Any]) -> Iterator[str]:
-        for name, letter in (("width", "w"), ("height", "h")):
+        for name, letter in (("width", "--w"), ("height", "--h")):
             side = values.get(name) or 0
             if side % self.multiple:
-                near = max(side // self.multiple, 1) * self.multiple
-                yield f"--{letter} is {side}, but must be a multiple of {self.multiple}, such as {near}"
+                near, written = max(side // self.multiple, 1) * self.multiple, name if self.by_key else letter
+                yield f"{written} is {side}, but must be a multiple of {self.multiple}, such as {near}"
 
     def _filled_in(self, prompt: str) -> str:
         if not self.trigger_word:
@@ -179,11 +203,18 @@ class _Lines:
         return ANY_TRIGGER.sub(lambda _: self.trigger_word or TRIGGER, text)
 
 
-def _lines(numbers: list[int]) -> str:
+def _spelled(value: Any) -> str:
+    """A number or text of TOML or JSON, as a line would have it."""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value)
+
+
+def _numbered(what: str, numbers: list[int]) -> str:
     if len(numbers) == 1:
-        return f"line {numbers[0]}"
+        return f"{what} {numbers[0]}"
     more = f" and {len(numbers) - MOST_LINES:,} more" if len(numbers) > MOST_LINES else ""
-    return f"lines {', '.join(map(str, numbers[:MOST_LINES]))}{more}"
+    return f"{what}s {', '.join(map(str, numbers[:MOST_LINES]))}{more}"
 
 
 def _short(text: str) -> str:

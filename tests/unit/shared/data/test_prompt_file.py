@@ -46,7 +46,7 @@ def test_every_line_that_is_wrong_is_named_in_one_error_with_its_cure() -> None:
         "       line 5: it repeats line 4: give it another seed by --d, or more seeds to all prompts by "
         "evaluation.num_seeds",
         "       line 6: --l (guidance) is '0.5', must be a number from 1 to 100",
-        "       line 6: --n (negative prompt) is '', must be a text",
+        "       line 6: --n (negative prompt) is empty, must be a text",
         "       line 6: [trigger] stands for the trigger word, which is not set: give it (data.trigger_word; of init "
         "and evaluate: --trigger-word WORD), or write the word itself",
     ]
@@ -86,3 +86,63 @@ def test_a_file_that_is_missing_or_empty_or_not_utf_8_is_an_error_with_a_cure(tm
     (tmp_path / "latin.txt").write_bytes("ein Hut für Jörg".encode("latin-1"))
     with pytest.raises(ConfigError, match="is not UTF-8"):
         prompt_file.read(tmp_path / "latin.txt")
+
+
+TOML = """
+[prompt]
+width = 256
+scale = 7.0
+[[prompt.subset]]
+prompt = "[trigger] in a forest"
+negative_prompt = "blurry"
+seed = 7
+[[prompt.subset]]
+prompt = "a pencil drawing"
+width = 512
+sample_steps = 30
+"""
+JSON = """[
+  {"prompt": "[trigger] in a forest", "negative_prompt": "blurry", "seed": 7, "width": 256, "scale": 7, "height": null},
+  "a pencil drawing --w 512 --s 30 --l 7"
+]"""
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("x.toml", TOML), ("x.json", JSON), ("prompts.txt", TOML), ("prompts.txt", JSON)]
+)
+def test_the_structured_forms_say_the_same_as_lines(name: str, text: str) -> None:
+    name = name.format(".toml" if text == TOML else ".json")
+    lines = "[trigger] in a forest --n blurry --d 7 --w 256 --l 7\na pencil drawing --w 512 --s 30 --l 7"
+    assert prompt_file.parse(text, name, "sks") == prompt_file.parse(lines, "x.txt", "sks")
+
+
+def test_a_text_that_begins_with_a_bracket_stays_a_text() -> None:
+    assert prompt_file.parse("[trigger]", "prompts.txt", "sks")[0].prompt == "sks"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "told"),
+    [
+        (
+            "x.json",
+            '[{"prompt": "a"}, {"prompt": "b", "sample_sampler": "ddim", "width": 100}]',
+            ["prompt 2: there is no key sample_sampler", "prompt 2: width is 100, but must be a multiple of 8"],
+        ),
+        ("x.json", '[{"prompt": "a", "seed": true}]', ["prompt 1: seed is 'True', must be a whole number"]),
+        (
+            "x.json",
+            '[{"prompt": "a"}, {"prompt": "a"}]',
+            ["prompt 2: it repeats prompt 1: give it another seed"],
+        ),
+        ("x.json", '{"prompt": "a"}', ["is no list of prompts"]),
+        ("x.json", "a dress", ["is no JSON"]),
+        ("x.toml", "a dress", ["is no TOML"]),
+        ("x.toml", '[prompt]\nprompt = "a"', ["has no [[prompt.subset]]"]),
+        ("x.json", "[]", ["has no prompt"]),
+    ],
+)
+def test_what_is_wrong_in_a_structured_form_is_told(name: str, text: str, told: list[str]) -> None:
+    with pytest.raises(ConfigError) as error:
+        prompt_file.parse(text, name)
+    assert all(one in str(error.value) for one in told)
+    assert error.value.hint
