@@ -139,7 +139,8 @@ def cure(report: ScanReport) -> str:
     hint = "repair or remove these files; a caption stands in <name>.txt, in UTF-8, or in metadata.jsonl"
     if set(report.problems) & set(report.uncaptioned.values()):
         hint += (
-            "; or set data.trigger_word (`init --trigger-word WORD`): it is then the caption of pictures that have none"
+            "; or give a trigger word (data.trigger_word; of init and evaluate: --trigger-word WORD): it is then the "
+            "caption of pictures that have none"
         )
     if report.without_source:
         hint += (

@@ -38,6 +38,8 @@ MAX_PIXELS = 89_478_485
 """Pillow's own limit, above which it warns of a decompression bomb; an error here."""
 MAX_RATIO = 10
 """Longest side over shortest; beyond it no crop shows what the picture shows."""
+MIN_SIDE = 8
+"""Pixels: less than one place of any latent, so nothing can be seen in it."""
 _TURNED = frozenset({5, 6, 7, 8})
 """EXIF orientations that swap width and height."""
 _ORIENTATION = 0x0112
@@ -136,6 +138,8 @@ def _refuse(picture: Image.Image) -> None:
     width, height = picture.size
     if width * height > MAX_PIXELS:
         raise ValueError(f"{width} × {height} pixels: a decompression bomb, or too large by far; shrink it")
+    if min(width, height) < MIN_SIDE:
+        raise ValueError(f"{width} × {height} pixels: too small, give at least {MIN_SIDE} × {MIN_SIDE}")
     if max(width, height) > MAX_RATIO * min(width, height):
         raise ValueError(f"{width} × {height} pixels: too narrow, no crop shows it")
     if getattr(picture, "is_animated", False) and picture.format != "MPO":  # phones add a preview to a JPEG

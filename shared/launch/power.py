@@ -41,6 +41,8 @@ class Power:
     """Different captions in the whole data set; 0: not known."""
     num_pictures: int = 0
     """Of the data set; 0: not known."""
+    num_pairs: int = 0
+    """Pictures behind the captions that every snapshot is evaluated on; 0: not known."""
     num_own: int = 0
     """Prompts of a person's own among `num_prompts`, and among those that the best are evaluated on again."""
     imported: bool = False
@@ -93,6 +95,8 @@ class Power:
         if not num_held_out:
             return own
         held_out_captions = f"1 {what} caption" if num_held_out == 1 else f"{num_held_out} {what} captions"
+        if num_held_out < self.num_pairs:
+            held_out_captions += f" ({self.num_pairs} pictures: those of one caption count as one prompt)"
         return f"{held_out_captions} and {own}" if self.num_own else held_out_captions
 
     def _of_one_caption(self) -> str:
@@ -158,7 +162,16 @@ def planned(
     num_both = _different(both)
     num_first = min(_different(first), num_both)
     num_own = num_first - min(_different(captions[: evaluation.num_prompts]), num_first) if own_prompts else 0
-    return Power(num_first, num_both - num_first, max(every, 1), one_caption, num_available, len(everything), num_own)
+    return Power(
+        num_first,
+        num_both - num_first,
+        max(every, 1),
+        one_caption,
+        num_available,
+        len(everything),
+        num_pairs=len(captions[: evaluation.num_prompts]),
+        num_own=num_own,
+    )
 
 
 def of_run(run: RunDir, config: Config) -> Power:

@@ -18,6 +18,7 @@ from pathlib import Path
 from filelock import FileLock
 from pydantic import ValidationError
 
+from shared.config.problems import NOISE_OF_RULES
 from shared.errors import RunFolderError
 from shared.files.regular import leads_out
 from shared.files.replacing import replace_file
@@ -162,8 +163,19 @@ def _read_line(line: bytes) -> Vote | str:
     try:
         return Vote.model_validate(tree)
     except ValidationError as error:
-        first = error.errors()[0]
-        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}".removeprefix(": ")
+        return f"{_told(error)}; {DELETE}"
+
+
+def _told(error: ValidationError) -> str:
+    """The first problem, in our words."""
+    first = error.errors()[0]
+    name = ".".join(map(str, first["loc"]))
+    if first["type"] == "missing":
+        return f"it has no {name}"
+    if first["type"] == "value_error":
+        return first["msg"].removeprefix("Value error, ")
+    rule = NOISE_OF_RULES.sub("", first["msg"]).replace("should", "must")
+    return f"its {name} is {str(first['input'])[:60]!r}, {rule}"
 
 
 def _append_line(path: Path, line: bytes) -> None:

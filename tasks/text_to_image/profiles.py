@@ -39,6 +39,8 @@ class Profile:
     """Weights for prompts that have none. A loss that is in both has one weight."""
     off: frozenset[str] = frozenset()
     """Metrics that are not computed."""
+    least_training_pictures: int = 0
+    """With fewer its main loss has no number."""
     encoders: Mapping[str, str] = field(default_factory=dict[str, str])
     """Settings that `init` proposes for it."""
 
@@ -87,6 +89,7 @@ PROFILES = {
         with_reference={"style_loss": 1.0, "visual_loss": 0.0},
         without_reference={"style_loss": 1.0},
         off=frozenset({"color", "fashion", "face", "patches", "subject"}),
+        least_training_pictures=4,
         encoders={"evaluation.fashion_clip": GENERAL_CLIP},
     ),
     "object": OBJECT,
@@ -167,7 +170,7 @@ def _missing_encoder(config: Config) -> Iterator[tuple[str, str]]:
     try:
         face_files.locate()
     except ModelError as error:
-        cure = f"{error.hint}, or set evaluation.face to {NO_FACES}: then the likeness of whole pictures counts alone"
+        cure = f"{error.hint}, or set evaluation.face={NO_FACES}: then the likeness of whole pictures counts alone"
         yield f"evaluation.profile is {config.evaluation.profile}: {error}", cure
 
 

@@ -139,6 +139,7 @@ class Snapshots {
     node.onclick = isThere ? () => this.open(cell.step, opener) : null
     const isJudged = cell.state === "done" || cell.state === "failed"
     write(verdict.children[0], isJudged && line ? `${SIGNS[cell.mark] ?? ""} ${line.verdict}`.trim() : [words[cell.state], cell.eta].filter(Boolean).join(", "))
+    set(verdict.children[0], "title", line?.verdict)
     const marks = [cell.best && `★ ${this.isLive ? words.bestSoFar : words.best}`, cell.flagged && `⚠ ${words.flagged}`, cell.starred && `☆ ${words.starred}`, cell.averaged && `x̄ ${words.averaged}`].filter(Boolean)
     fit(verdict.children[1], marks.length, () => make("span")).forEach((one, index) => write(one, marks[index]))
     write(won, cell.of ? `${cell.wins}/${cell.of}` : "")

@@ -14,6 +14,8 @@ from typing import TypeVar, cast
 
 from shared.config.path_settings import NO_PICTURES
 from shared.config.schema import Config, rules_of
+from shared.data import sources
+from shared.data.sources import ScanReport
 from shared.errors import ConfigError, DarkroomError, RunFolderError
 from shared.files.publication import new_folder_command
 from shared.launch import setting_changes
@@ -139,16 +141,28 @@ def _missing(options: Options) -> Iterator[ConfigError]:
 
 
 def _require_profile(options: Options) -> None:
-    """Most profiles compare with what was trained on, also where there are references."""
+    """Most profiles compare with what was trained on, whether there are references or not, and some with several."""
     profiles.require_profile(options.profile)
-    if not options.profile or options.train_pictures or not options.references:
+    if not options.profile:
         return
     profile = profiles.PROFILES[options.profile]
+    if options.train_pictures:
+        _require_pictures(options.train_pictures, options.profile, profile.least_training_pictures)
+        return
     needing = sum(weight for name, weight in profile.with_reference.items() if name in profile.without_reference)
     if 2 * needing > sum(profile.with_reference.values()):
         raise ConfigError(
             f"--profile {options.profile} compares with the pictures that were trained on",
             "give --train-pictures FOLDER as well",
+        )
+
+
+def _require_pictures(place: Path, name: str, least: int) -> None:
+    count = len(sources.read(place, ScanReport())) if least else 0
+    if count < least:
+        raise ConfigError(
+            f"--profile {name} needs {least} pictures that were trained on, --train-pictures {place} holds {count}",
+            "add pictures that were trained on, or choose another profile",
         )
 
 

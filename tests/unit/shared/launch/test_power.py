@@ -148,6 +148,13 @@ def test_of_another_trainers_loras_more_references_are_asked_for() -> None:
     assert "demo" not in told
 
 
+def test_pictures_of_one_caption_are_said_to_count_as_one_prompt() -> None:
+    alike = power.planned(config(8), [*captions(7), captions(1)[0]])
+    told = "7 held-out captions (8 pictures: those of one caption count as one prompt)"
+    assert f"each snapshot is evaluated on {told}" in alike.sentence()
+    assert "pictures" not in power.planned(config(8), captions(8)).sentence()
+
+
 def test_prompts_of_ones_own_count_beside_held_out_captions_or_alone() -> None:
     both = power.planned(config(4), captions(8), own_prompts=["a hat", "a cap", "a hat"])
     assert (both.num_prompts, both.num_own, both.num_further) == (6, 2, 4)

@@ -97,8 +97,8 @@ def test_every_line_that_cannot_count_is_told_and_the_rest_counts(run: RunDir) -
     said = " ".join(found.problems)
     for text in (
         "votes/anna.jsonl line 2: it is not a vote of Darkroom",
-        "line 3: Value error, both pictures are of step 40",
-        "line 4: answer: ",
+        "line 3: both pictures are of step 40; delete this line",
+        "line 4: its answer is 'both', must be 'left', 'equal', 'right', 'skipped' or 'withdrawn'; delete this line",
         "line 5: it has schema 2.0, this version reads 1: upgrade Darkroom",
         "line 6: there is no picture of prompt 'p0' with seed 7 at step 20 and step 40",
         "line 7: it is a vote on another run (another); move it into that run's folder",

@@ -231,7 +231,7 @@ def test_init_says_how_many_problems_to_mend_first_and_how(tmp_path: Path, tiny_
     config = tmp_path / "mine.toml"
     written = run_module("run", "init", tmp_path / "pictures", "--model", tiny_model, "--output", config)
     assert written.returncode == 0, written.stderr
-    assert "or set data.trigger_word (`init --trigger-word WORD`)" in written.stdout
+    assert "or give a trigger word (data.trigger_word; of init and evaluate: --trigger-word WORD)" in written.stdout
     assert written.stdout.endswith(f"wrote {config}; repair the 1 problem(s) above, then: run.py train {config}\n")
 
 

@@ -168,6 +168,12 @@ def test_a_profile_brings_its_encoders_and_needs_what_was_trained_on(
     given = {"base": str(base), "references": real, "profile": "character"}
     with pytest.raises(ConfigError, match="compares with the pictures that were trained on"):
         opened(trained, tmp_path, **given)
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text("a dress")
+    with pytest.raises(ConfigError, match="compares with the pictures that were trained on"):
+        opened(trained, tmp_path, base=str(base), prompts=prompts, profile="character")
+    with pytest.raises(ConfigError, match=r"--profile style needs 4 pictures .* holds 3"):
+        opened(trained, tmp_path, **{**given, "profile": "style"}, train_pictures=pictures)
     with pytest.raises(ConfigError, match="--profile is 'dog', which is no profile"):
         opened(trained, tmp_path, **{**given, "profile": "dog"})
     run, _ = opened(trained, tmp_path, **given, train_pictures=pictures)
