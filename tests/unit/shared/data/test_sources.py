@@ -366,7 +366,7 @@ def test_runs_and_caches_below_the_pictures_are_never_data(tmp_path: Path, pictu
     run = create_run(tiny_config(folder / "runs", "mine", paper_model(tmp_path / "model"), folder, sections))
     add(run.evaluation(2) / "images", "a.png")
     sample = Manifest(kind="evaluation", run_id=run.read_record().run_id, step=2)
-    publish(run.staging, folder / "step-00000004", sample, lambda stage: add(stage / "images", "a.png"))
+    publish(run.staging, folder / "step-00000004", sample, lambda stage: add(stage / "images", "a.png"))  # pyright: ignore
     add(folder / "encoded" / "datasets" / "old", "a.png")
     (folder / "encoded" / "digests.json").write_text("{}")
     report = ScanReport()
