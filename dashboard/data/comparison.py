@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +12,7 @@ from dashboard.text.formatting import difference as difference_to
 from dashboard.text.formatting import measured, metric_name
 from dashboard.text.language import say
 from shared.run_folder.averages import label
-from shared.run_folder.known_settings import Settings
+from shared.run_folder.known_settings import Settings, is_of_training
 from shared.run_folder.metric_descriptions import Column, MetricDescriptions, compared_in_any
 from shared.run_folder.phrase import Unit
 from shared.run_folder.records.best import Best
@@ -136,9 +136,14 @@ def config_differences(contestants: Sequence[Contestant]) -> pd.DataFrame:
     rows = [
         {say("setting"): key, **{name: spell(settings.get(key)) for name, settings in flat.items()}}
         for key in keys
-        if is_important(key) and len({str(settings.get(key)) for settings in flat.values()}) > 1
+        if is_important(key) and differs(key, flat.values())
     ]
     return pd.DataFrame(rows)
+
+
+def differs(key: str, runs: Iterable[Mapping[str, Any]]) -> bool:
+    """Whether runs have a setting otherwise. What is not known of a training is no difference."""
+    return len({str(values.get(key)) for values in runs if key in values or not is_of_training(key)}) > 1
 
 
 def is_important(key: str) -> bool:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, tzinfo
 from typing import Any
 
-from dashboard.data.comparison import flatten, is_important, spell
+from dashboard.data.comparison import differs, flatten, is_important, spell
 from dashboard.data.notes import MAX_CHARACTERS, MAX_TAG_CHARACTERS, MAX_TAGS
 from dashboard.data.reader import RunReader, version_of
 from dashboard.data.runs import open_reader, run_names, runs_folder
@@ -100,7 +100,7 @@ def cards(now: datetime, zone: tzinfo) -> list[Card]:
     told = [_told(name, now, zone) for name in run_names()]
     readable = [one.values for one in told if one.values]
     names = dict.fromkeys(name for values in readable for name in values)
-    differing = [name for name in names if len({values.get(name) for values in readable}) > 1][:MAX_SETTINGS]
+    differing = [name for name in names if differs(name, readable)][:MAX_SETTINGS]
     return [
         replace(one.card, settings=tuple(_setting(name, one.values[name]) for name in differing if name in one.values))
         for one in told

@@ -68,6 +68,11 @@ def known_settings(run: RunDir, config: Config) -> Settings:
     return {table: kept[table] for table in (*settings, "imported") if table in kept}
 
 
+def is_of_training(setting: str) -> bool:
+    """Whether another trainer's LoRAs have it only where they tell it."""
+    return setting in OF_TRAINING or setting.partition(".")[0] in TABLES_OF_TRAINING
+
+
 def known_toml(run: RunDir, config: Config) -> str:
     """As TOML."""
     if run.read_record().imported is None:

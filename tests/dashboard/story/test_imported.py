@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from dashboard.charts.axis import Look
-from dashboard.data.comparison import flatten
+from dashboard.data.comparison import differs, flatten
 from dashboard.data.reader import RunReader
 from dashboard.panels.curves import axes_of
 from dashboard.panels.settings import settings_data, toml
@@ -102,6 +102,10 @@ def test_of_its_training_only_what_the_files_tell_is_shown(finished: RunDir, mon
     assert values["lora.rank"] == "8"
     assert values["imported.folder"] == "/loras/dress"
     assert not any(name in key for key in values for name in ours)
+    own = {"lora.rank": "16", "train.max_train_steps": "600", "data.resolution": "512"}
+    told = [key for key in {**own, **values} if differs(key, [own, {**values, "data.resolution": "512"}])]
+    assert {"lora.rank", "imported.folder"} <= {*told}
+    assert not {"train.max_train_steps", "data.resolution"} & {*told}, "what is not known is no difference"
 
 
 def test_while_loras_are_awaited_it_says_so(finished: RunDir, show: Show) -> None:
