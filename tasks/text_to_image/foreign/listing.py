@@ -7,13 +7,16 @@ import shlex
 from collections.abc import Iterable
 from pathlib import Path
 
+from shared.data import prompt_file
 from shared.errors import ConfigError
+from shared.files import paths
 from shared.files.publication import new_folder_command
 from shared.launch.task import Say
 from shared.run_folder.averages import label
 from shared.run_folder.file_to_ship import why_not_shippable
 from shared.run_folder.run_dir import steps_in
-from tasks.text_to_image.foreign import fitting, numbering, taking
+from tasks.text_to_image import profiles
+from tasks.text_to_image.foreign import fitting, numbering, pictures, taking
 from tasks.text_to_image.foreign import former as former_run
 from tasks.text_to_image.foreign.former import Former
 from tasks.text_to_image.foreign.found import Contents, Search
@@ -27,11 +30,13 @@ def show(folder: Path, options: Options, say: Say) -> None:
     Raises:
         DarkroomError: what prevents it, as far as it can be told without the other options.
     """
+    given = options
     options, former = former_run.choose(folder, options)
     contents = contents_of(folder, options, former, follows=False)
     numbered = require_some_step(folder, numbering.number([*contents.loras], taking.same), follows=False)
     for sentence in about(folder, contents, numbered, follows=False):
         say(sentence)
+    _show_inputs(given, say)
     if options.base:
         fitting.require_some(folder, contents.loras, options.base, follows=False)
     if former is None:
@@ -46,6 +51,20 @@ def show(folder: Path, options: Options, say: Say) -> None:
     best = former.run.read_best()
     if best and (why_not := why_not_shippable(former.run, best.step)):
         say(f"the best, {former.run.read_record().unit} {label(best.step)}, cannot be shipped: {why_not}")
+
+
+def _show_inputs(given: Options, say: Say) -> None:
+    """What is drawn and compared with, as far as the command says it.
+
+    Raises:
+        DarkroomError: a file of prompts, the references or the profile are wrong.
+    """
+    profiles.require_profile(given.profile)
+    if given.prompts:
+        prompts = prompt_file.read(Path(paths.expand(str(given.prompts))), given.trigger_word)
+        say(f"prompts of {given.prompts}: {len(prompts)}")
+    if given.references:
+        say(f"references in {given.references}: {pictures.count(given.references)}")
 
 
 def contents_of(folder: Path, options: Options, former: Former | None, *, follows: bool) -> Contents:

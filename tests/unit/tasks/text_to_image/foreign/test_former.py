@@ -9,9 +9,12 @@ import pytest
 
 from shared.errors import ConfigError, RunFolderError
 from shared.files.publication import publish, verify
+from shared.run_folder.older_metrics import OLDER_METRICS
+from shared.run_folder.pending import unevaluated
 from shared.run_folder.records.evaluation_result import EvaluationResult
 from shared.run_folder.records.manifest import Manifest
 from shared.run_folder.run_dir import RunDir, steps_in
+from shared.run_folder.tables import write_rows
 from tests.conftest import check
 from tests.unit.tasks.text_to_image.foreign.conftest import of_pictures, opened, write
 
@@ -33,6 +36,8 @@ def test_files_that_were_moved_are_known_again_and_what_failed_meanwhile_is_trie
 ) -> None:
     result(run, 50, "ok")
     result(run, 100, "failed")
+    rows = [{"step": 50, "status": "ok"}, {"step": 100, "status": "failed"}]
+    write_rows(run.metrics_csv, OLDER_METRICS.header, rows)
     there = trained.rename(tmp_path / "moved away")
     with pytest.raises(
         RunFolderError, match=r"is missing; if it was moved: `python run\.py evaluate NEW_FOLDER --name"
@@ -51,6 +56,7 @@ def test_files_that_were_moved_are_known_again_and_what_failed_meanwhile_is_trie
     assert f"{trained} has moved: 2 files are the same in {there}" in said
     assert "not there, so that only their results stay: dress.safetensors" in said
     assert steps_in(run.evaluations) == {50}
+    assert 100 in unevaluated(run), "though metrics.csv still lists the failure"
     imported = run.read_record().imported
     assert imported
     assert imported.folder == str(there)

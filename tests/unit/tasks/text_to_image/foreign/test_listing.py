@@ -46,6 +46,18 @@ def test_files_that_changed_since_their_evaluation_are_listed(
     assert said[-1].startswith(f"the best, step 100, cannot be shipped: {trained / 'dress-000002.safetensors'} is no")
 
 
+def test_prompts_and_references_that_are_given_are_read(trained: Path, real: Path, tmp_path: Path) -> None:
+    said: list[str] = []
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text("a robe at night\na robe in the rain --w 64 --h 64\n", encoding="utf-8")
+    given = {"base": "", "output": tmp_path / "runs", "prompts": prompts, "references": real}
+    foreign.show_folder(trained, said.append, **given)
+    assert said[4:6] == [f"prompts of {prompts}: 2", f"references in {real}: 4"]
+    prompts.write_text("a robe --w wide\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match="has lines that are wrong"):
+        foreign.show_folder(trained, print, **given)
+
+
 def test_a_base_model_that_fits_none_is_said(trained: Path, base: Path, tmp_path: Path) -> None:
     for file in trained.iterdir():
         write(file, module="lora_unet_input_blocks_4_1_proj_in")
