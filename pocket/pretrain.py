@@ -35,10 +35,11 @@ SCHEDULES = {
     "clip": Schedule(num_steps=1800, learning_rate=1e-3, decay_share=0.6, save_steps=100),
     "unet": Schedule(num_steps=4500, learning_rate=1e-3, ema_decay=0.997),
     "decoder": Schedule(num_steps=2400, learning_rate=7e-4, decay_share=0.8, beta2=0.95),
+    # the published weights had 4e-4 to step 600, 6e-4 to 1600 and 1e-3 to 1800, set by hand, and this from there
     "crisp": Schedule(
-        num_steps=4400, learning_rate=6e-4, num_warmup_steps=300, decay_share=0.6, beta2=0.95, save_steps=200
+        num_steps=3600, learning_rate=7e-4, num_warmup_steps=600, decay_share=0.6, beta2=0.95, save_steps=200
     ),
-    "transformer": Schedule(num_steps=8000, learning_rate=1e-3, ema_decay=0.997, save_steps=500),
+    "transformer": Schedule(num_steps=10_000, learning_rate=1e-3, ema_decay=0.997, save_steps=500),
 }
 START_SCHEDULE = Schedule(
     num_steps=800, learning_rate=4e-3, num_warmup_steps=40, decay_share=0.5, beta2=0.95, save_steps=100

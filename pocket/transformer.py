@@ -30,7 +30,7 @@ from tasks.text_to_image.families.flow.z_image import MAX_TOKENS, ZImage
 from tasks.text_to_image.families.model import Conditioning, Model
 from tasks.text_to_image.objectives.flow_matching import FlowMatching, Usual
 
-BATCH_SIZE = 32
+BATCH_SIZE = 16
 CAPTION_DROPOUT = 0.1
 SHIFT = 2.0
 """Of the published scheduler: the one that Z-Image's trainings use."""
