@@ -12,6 +12,7 @@ from diffusers import (
     Flux2Transformer2DModel,
     FluxTransformer2DModel,
     Krea2Transformer2DModel,
+    QwenImage21Transformer2DModel,
     QwenImageTransformer2DModel,
     SD3Transformer2DModel,
     ZImageTransformer2DModel,
@@ -141,6 +142,30 @@ def _call_qwen_image(transformer: Any, batch: int, pixels: int) -> Sequence[Tens
     )[0]
 
 
+def _qwen_image_21(num_blocks: int) -> nn.Module:
+    return QwenImage21Transformer2DModel(num_layers=num_blocks)
+
+
+def _call_qwen_image_21(transformer: Any, batch: int, pixels: int) -> Sequence[Tensor]:
+    """What its `forward` does, told where the picture's tokens are: it counts them, and fake ones cannot be counted."""
+    text_tokens, picture_tokens = 1024, (pixels // 16) ** 2
+    picture = transformer.img_in(torch.empty(batch, picture_tokens, 64, dtype=DTYPE))
+    text = transformer.txt_in(torch.empty(batch, text_tokens, 4096, dtype=DTYPE))
+    hidden_states = torch.cat([text, text.new_zeros(batch, picture_tokens, text.shape[2])], dim=1)
+    hidden_states[:, text_tokens:] = picture
+    is_picture = torch.empty(text_tokens + picture_tokens, dtype=torch.bool)
+    embedded = transformer.time_text_embed(torch.empty(batch + 1, dtype=DTYPE), picture)
+    modulation = transformer.modulation(embedded)
+    places = torch.empty(text_tokens + picture_tokens, 64, dtype=torch.complex64)
+    for block in transformer.transformer_blocks:
+        arguments = (modulation, places, None, is_picture, None, None, None, [(0, text_tokens, True)], None)
+        if torch.is_grad_enabled() and transformer.gradient_checkpointing:
+            hidden_states = transformer._gradient_checkpointing_func(block, hidden_states, *arguments)
+        else:
+            hidden_states = block(hidden_states, *arguments)
+    return transformer.proj_out(transformer.norm_out(hidden_states, embedded, is_picture))
+
+
 BLOCKS = {
     "z-image": Blocks(_z_image, _call_z_image, 3840, 512),
     "flux1-dev": Blocks(_flux1, _call_flux1, 3072, 512, kinds=2),
@@ -150,5 +175,6 @@ BLOCKS = {
     "sd3.5-medium": Blocks(functools.partial(_sd3, 24, "rms_norm"), _call_sd3, 1536, 333, kinds=2),
     "sd3.5-large": Blocks(functools.partial(_sd3, 38, "rms_norm", 0), _call_sd3, 2432, 333),
     "qwen-image": Blocks(_qwen_image, _call_qwen_image, 3072, 512),
+    "qwen-image-2.1": Blocks(_qwen_image_21, _call_qwen_image_21, 4096, 1024),
 }
 """By the family's name."""

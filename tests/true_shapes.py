@@ -44,7 +44,8 @@ def true_shapes(family: str) -> ModelShapes:
         modules = parts[family]() if family in parts else _stable_diffusion(family)
     denoiser: Any = modules[FAMILIES[family].denoiser]
     tensors = {name: _tensors(module) for name, module in modules.items()}
-    return ModelShapes(FAMILIES[family], tensors, dict(denoiser.config))
+    vae: Any = modules["vae"]
+    return ModelShapes(FAMILIES[family], tensors, dict(denoiser.config), FAMILIES[family].vae_channels(vae.config))
 
 
 def _stable_diffusion(family: str) -> dict[str, torch.nn.Module]:

@@ -76,14 +76,19 @@ def open_picture(path: Path) -> Image.Image:
                 upright = Image.fromarray((np.asarray(upright, dtype=np.uint32) >> 8).astype(np.uint8))
                 upright.info["icc_profile"] = profile
             upright = colour.to_srgb(upright)
-            if "A" in upright.getbands() or "transparency" in upright.info:
-                rgba = upright.convert("RGBA")
-                upright = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
-            return upright.convert("RGB")
+            return on_white(upright)
     except UnidentifiedImageError:
         raise DataError(f"{path}: not a {KINDS} picture") from None
     except UNREADABLE as error:
         raise DataError(f"{path}: {error}") from None
+
+
+def on_white(picture: Image.Image) -> Image.Image:
+    """An RGB picture, transparency laid on white."""
+    if "A" in picture.getbands() or "transparency" in picture.info:
+        rgba = picture.convert("RGBA")
+        picture = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
+    return picture.convert("RGB")
 
 
 def read_header(path: Path) -> Header:

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image, ImageChops
 from safetensors.torch import load_file
 
+from shared.data.pictures import on_white
 from shared.run_folder.run_dir import RunDir
 from shared.run_folder.tables import read_rows
 from tasks.text_to_image import export
@@ -145,6 +146,6 @@ def difference(pictures: dict[str, Path], others: dict[str, Path]) -> int:
     highest = 0
     for name, path in pictures.items():
         with Image.open(path) as one, Image.open(others[name]) as other:
-            extremes: Any = ImageChops.difference(one.convert("RGB"), other.convert("RGB")).getextrema()
+            extremes: Any = ImageChops.difference(on_white(one), on_white(other)).getextrema()
             highest = max(highest, *(high for _, high in extremes))
     return highest

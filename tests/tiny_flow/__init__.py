@@ -10,7 +10,7 @@ from typing import Any
 from diffusers import DiffusionPipeline
 from torch import nn
 
-from tests.tiny_flow import flux1, flux2, krea2, qwen_image, stable_diffusion_3, z_image
+from tests.tiny_flow import flux1, flux2, krea2, qwen_image, qwen_image_21, stable_diffusion_3, z_image
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,7 @@ class Miniature:
     """Of each picture it is trained on."""
     resolution: int = 32
     size_multiple: int = 8
+    """Of the sides of its pictures, in pixels."""
     beside: Mapping[str, Callable[[], Any]] = field(default_factory=dict[str, Callable[[], Any]])
     """Folder → a part that the pipeline cannot save where torchvision is missing."""
 
@@ -39,7 +40,7 @@ class Miniature:
 
 def plain(folder: Path, **arguments: Any) -> Any:
     """A pipeline's folder as plain diffusers loads it; with a stand-in for a processor that needs torchvision."""
-    if not (folder / "processor").is_dir():
+    if not ((folder / "processor").is_dir() and (folder / "tokenizer").is_dir()):
         return DiffusionPipeline.from_pretrained(folder, **arguments)
     pipeline: Any = DiffusionPipeline.from_pretrained(folder, processor=None, **arguments)
     pictures = qwen_image.Qwen2VLImageProcessorPil.from_pretrained(folder / "processor")
@@ -74,6 +75,12 @@ MINIATURES = {
     ),
     "qwen-image": Miniature(
         qwen_image.build, qwen_image.true_parts, {"true_cfg_scale": 3.0, "negative_prompt": ["", ""]}
+    ),
+    "qwen-image-2.1": Miniature(
+        qwen_image_21.build,
+        qwen_image_21.true_parts,
+        {"true_cfg_scale": 3.0, "negative_prompt": ["", ""]},
+        size_multiple=32,
     ),
 }
 """By the family's name."""

@@ -18,6 +18,7 @@ from PIL import Image
 
 from shared.config.schema import EvaluationConfig, LoraConfig
 from shared.data.buckets import Size
+from shared.data.pictures import on_white
 from shared.data.prompt_file import AS_OTHERS, OwnPrompt
 from shared.errors import ModelError
 from tasks.devices import is_out_of_memory
@@ -241,11 +242,11 @@ class ImageGenerator:
 
     def _draw_batch(self, batch: list[Job]) -> list[Image.Image]:
         (width, height), own = batch[0].size, batch[0].own
+        guidance = self.model.family.guidance_arguments(own.guidance_scale or self._settings.guidance_scale)
         drawn = self.pipeline(
-            **self._encode(batch),
+            **self._encode(batch) | guidance,  # without guidance, some families draw without negative prompts
             **self.model.family.source_arguments(batch[0].sources, batch[0].size),
             generator=[torch.Generator().manual_seed(job.seed) for job in batch],
-            **self.model.family.guidance_arguments(own.guidance_scale or self._settings.guidance_scale),
             num_inference_steps=own.num_inference_steps or self._settings.num_inference_steps,
             height=height,
             width=width,
@@ -259,7 +260,7 @@ class ImageGenerator:
             if not picture_CHW.any():
                 raise ModelError(f"the picture of {job.prompt_id!r}, seed {job.seed}, is all black")
         processor = self.pipeline.image_processor
-        return processor.numpy_to_pil(processor.pt_to_numpy(pictures_BCHW))
+        return [on_white(picture) for picture in processor.numpy_to_pil(processor.pt_to_numpy(pictures_BCHW))]
 
     def _encode(self, batch: list[Job]) -> dict[str, torch.Tensor]:
         """Embeddings of a batch's prompts and negative prompts; encoded once, always in the same batch."""

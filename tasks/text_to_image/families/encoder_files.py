@@ -33,7 +33,8 @@ class EncoderFiles:
         others: dict[str, None] = {part: None for part in self.family.parts if part not in self.family.text_encoders}
         kind: Any = getattr(diffusers, self.family.pipeline_class)
         arguments: dict[str, Any] = {"variant": self.variant, "dtype": self.dtype, "use_safetensors": True}
-        pipeline = kind.from_pretrained(self.folder, **arguments, **others | self.family.absent(self.folder))
+        given = others | self.family.absent(self.folder) | self.family.needed_at_once(self.folder)
+        pipeline = kind.from_pretrained(self.folder, **arguments, **given)
         encoders = {name: getattr(pipeline, name) for name in self.family.text_encoders}
         encoders = {name: encoder for name, encoder in encoders.items() if encoder is not None}
         for encoder in encoders.values():

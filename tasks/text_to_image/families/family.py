@@ -127,11 +127,19 @@ class Family(ABC):
         """Parts that are not loaded as diffusers would load them, by the pipeline's names. folder: of the pipeline."""
         return {}
 
+    def needed_at_once(self, folder: Path) -> dict[str, Any]:
+        """Likewise, where the pipeline cannot be made without them."""
+        return {}
+
+    @property
+    def tokenizers(self) -> tuple[str, ...]:
+        """The pipeline's names of what makes tokens of captions."""
+        return tuple(name.replace("text_encoder", "tokenizer") for name in self.text_encoders)
+
     @property
     def parts(self) -> tuple[str, ...]:
         """The folders of a pipeline."""
-        tokenizers = tuple(name.replace("text_encoder", "tokenizer") for name in self.text_encoders)
-        return (self.denoiser, "vae", *self.text_encoders, *tokenizers, "scheduler")
+        return (self.denoiser, "vae", *self.text_encoders, *self.tokenizers, "scheduler")
 
     @property
     def weighted_parts(self) -> tuple[str, ...]:
@@ -217,6 +225,9 @@ class Family(ABC):
 
     described: ClassVar[Mapping[str, Any]] = {}
     """The denoiser's configuration for single files, which have none."""
+    encoding_bytes: ClassVar[float] = 10
+    decoding_bytes: ClassVar[float] = 12
+    """Of the VAE at work, per pixel and channel of its first level in half precision: benchmarks/vae_activations.py."""
     decodes_in_fp32: ClassVar[bool] = False
     """Whether the VAE overflows in fp16, so that the pipeline decodes in fp32."""
 

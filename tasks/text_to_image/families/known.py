@@ -7,6 +7,7 @@ from tasks.text_to_image.families.flow.flux1 import Flux1Dev, Flux1Kontext, Flux
 from tasks.text_to_image.families.flow.flux2 import Flux2Dev, Flux2Klein4B, Flux2Klein9B
 from tasks.text_to_image.families.flow.krea2 import Krea2
 from tasks.text_to_image.families.flow.qwen_image import QwenImage
+from tasks.text_to_image.families.flow.qwen_image_21 import QwenImage21
 from tasks.text_to_image.families.flow.qwen_image_edit import QwenImageEdit
 from tasks.text_to_image.families.flow.stable_diffusion_3 import (
     StableDiffusion3,
@@ -36,6 +37,7 @@ FAMILIES: dict[str, Family] = {
         StableDiffusion35Medium(),
         QwenImageEdit(),
         QwenImage(),
+        QwenImage21(),
     )
 }
 """By name."""

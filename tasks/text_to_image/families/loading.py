@@ -198,7 +198,8 @@ def _load(
         encoder_files = EncoderFiles(family, Path(location), variant, DTYPES[precision])
     revision = settings.revision if location == resolve(settings.path) else None
     apart = family.loaded_apart(Path(location))
-    pipeline = kind.from_pretrained(location, revision=revision, **arguments, **dict.fromkeys(apart))
+    given = {**dict.fromkeys(apart), **family.needed_at_once(Path(location))}
+    pipeline = kind.from_pretrained(location, revision=revision, **arguments, **given)
     pipeline.register_modules(**apart)
     return pipeline, encoder_files
 

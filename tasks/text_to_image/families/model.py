@@ -239,7 +239,7 @@ class Model:
     def token_lengths(self, captions: Iterable[str]) -> Lengths:
         """The number of tokens of each caption, including those that are cut off."""
         window, own = self.family.text_window, getattr(self.pipeline, self.family.window_tokenizer, None)
-        tokenizer = self.pipeline.tokenizer if own is None else own
+        tokenizer = self.pipeline.tokenizer if own is None else getattr(own, "tokenizer", own)  # a processor has one
         counts = [len(tokenizer(caption, add_special_tokens=False, verbose=False).input_ids) for caption in captions]
         if window is None:
             return Lengths(tuple(counts), tokenizer.model_max_length - 2)

@@ -44,8 +44,6 @@ SEGMENTER_BYTES = 0.7 * GIB
 JUDGE_WEIGHTS = 2e9
 """Of a judge that is not on this machine yet: assumed, as of a small one."""
 
-DECODING_BYTES, ENCODING_BYTES = 12.0, 10.0
-"""Per pixel and channel of the VAE's first level, fp16."""
 CUDA_CONTEXT_BYTES = 0.5 * GIB
 """Kernels and handles of one process on a device: assumed, between 0.3 and 0.6 GiB by driver and card."""
 PROCESS_BYTES = 0.5 * GIB
@@ -194,7 +192,8 @@ def evaluator_footprint(model: ModelShapes, config: Config, precision: Precision
     decoding = 2 if model.family.decodes_in_fp32 and precision == "fp16" else scale
     drawing = {
         "drawing: denoising": 2 * settings.batch_size * scale * model.family.denoising_bytes(model, resolution),
-        "drawing: decoding": DECODING_BYTES * decoding * settings.batch_size * resolution**2 * model.vae_channels[0],
+        "drawing: decoding": model.family.decoding_bytes
+        * (decoding * settings.batch_size * resolution**2 * model.vae_channels[0]),
     }
     if not (on_gpu or model.family.encoders_stay):  # on a GPU the denoiser makes room for them
         drawing["encoding prompts"] = BYTES[precision] * _text_weights(model)
@@ -249,7 +248,7 @@ def _encoding_parts(
     """
     pictures = {
         "VAE": 4.0 * model.weights("vae"),
-        "encoding": 2 * ENCODING_BYTES * config.data.resolution**2 * model.vae_channels[0],
+        "encoding": 2 * model.family.encoding_bytes * config.data.resolution**2 * model.vae_channels[0],
     }
     captions = {"text encoders": BYTES[precision] * _text_weights(model)}
     if config.model.quantization not in ("none", "fp8"):

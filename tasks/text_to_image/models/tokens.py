@@ -116,7 +116,7 @@ def _in_folder(pipeline: Path, own: Family) -> Path:
 
 def _folder(source: str, own: Family) -> Path | None:
     """Where a pipeline, or a CLIP, has its tokenizer on this machine."""
-    if source and (Path(source) / CLIP).is_dir():
+    if source and any((Path(source) / name).is_dir() for name in (own.window_tokenizer, CLIP)):
         return _in_folder(Path(source), own)
     if not HUB_ID.fullmatch(source):
         return None

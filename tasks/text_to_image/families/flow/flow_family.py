@@ -52,6 +52,8 @@ class FlowFamily(Family):
     """What `auto` means for `train.timestep_sampling` and `train.timestep_shift`; say who recommends it."""
     usual_drawing: ClassVar[tuple[tuple[int, str], tuple[float, str]]]
     """Steps and guidance scale for models that are not distilled, each with a reason."""
+    patch: ClassVar[int] = PATCH
+    """Latents along one side of a token."""
     max_tokens: ClassVar[int]
     """Of a caption, at most, as the denoiser sees it."""
 
@@ -144,7 +146,7 @@ class FlowFamily(Family):
     def tokens(self, model: ModelShapes, resolution: int) -> float:
         """Of a square picture, as many of each of its sources, and the longest caption."""
         pictures = 1 + max(model.num_sources, int(self.needs_sources))
-        return pictures * (resolution / model.vae_factor / PATCH) ** 2 + self.max_tokens
+        return pictures * (resolution / model.vae_factor / self.patch) ** 2 + self.max_tokens
 
     def objective(
         self, pipeline: Any, file: Path | None, settings: ModelConfig, *, zero_terminal_snr: bool
@@ -155,7 +157,7 @@ class FlowFamily(Family):
         if "shift_factor" in vae and vae["shift_factor"] is None:  # pipelines add it to latents, whatever it is
             pipeline.vae.register_to_config(shift_factor=0.0)
         notices = self._unread_parts(file, settings) if file else ()
-        return FlowMatching(pipeline.scheduler.config, Usual(*self.usual), PATCH), notices
+        return FlowMatching(pipeline.scheduler.config, Usual(*self.usual), self.patch), notices
 
     def _unread_parts(self, file: Path, settings: ModelConfig) -> tuple[str, ...]:
         names = read_header(file)

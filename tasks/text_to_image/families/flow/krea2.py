@@ -78,9 +78,9 @@ class Krea2(VideoVaeFamily):
     sizes = {
         12: Size(1, True, 16, 0, blocks_to_swap=28),
         16: Size(1, True, 16, 0, blocks_to_swap=24),
-        24: Size(1, True, 16, 1, blocks_to_swap=22, evaluation_blocks_to_swap=28),
+        24: Size(1, True, 16, 1, blocks_to_swap=24, evaluation_blocks_to_swap=28),
         32: Size(1, True, 32, 1, blocks_to_swap=16, evaluation_blocks_to_swap=28),
-        40: Size(1, True, 32, 1, blocks_to_swap=6, evaluation_blocks_to_swap=28),
+        40: Size(1, True, 32, 1, blocks_to_swap=8, evaluation_blocks_to_swap=28),
         48: Size(1, True, 32, 1, evaluation_blocks_to_swap=24),
         80: Size(2, True, 32, 1),
     }

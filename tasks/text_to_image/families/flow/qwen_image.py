@@ -68,9 +68,9 @@ class QwenImage(VideoVaeFamily):
         12: Size(1, True, 16, 0, "fp8", blocks_to_swap=42),
         16: Size(1, True, 16, 0, "fp8", blocks_to_swap=30),
         24: Size(1, True, 16, 1, "fp8", blocks_to_swap=40, evaluation_blocks_to_swap=54),
-        32: Size(1, True, 16, 1, "fp8", blocks_to_swap=20, evaluation_blocks_to_swap=52),
-        40: Size(1, True, 16, 1, blocks_to_swap=40, evaluation_blocks_to_swap=42),
-        48: Size(1, True, 16, 1, blocks_to_swap=30, evaluation_blocks_to_swap=40),
+        32: Size(1, True, 16, 1, "fp8", blocks_to_swap=22, evaluation_blocks_to_swap=52),
+        40: Size(1, True, 16, 1, blocks_to_swap=42, evaluation_blocks_to_swap=42),
+        48: Size(1, True, 16, 1, blocks_to_swap=32, evaluation_blocks_to_swap=40),
         80: Size(1, True, 16, 1, evaluation_blocks_to_swap=24),
     }
     on_cpu = Size(1, True, 8, 1, resolution=512)
@@ -95,9 +95,9 @@ class QwenImage(VideoVaeFamily):
         return any(match[2] or int(match[1]) >= MOST_BLOCKS_OF_OTHERS for match in found)
 
     def takes_loras_of(self, other: Family) -> bool:
-        return isinstance(other, QwenImage)
+        return isinstance(other, QwenImage) and other.patch == self.patch
 
-    def exclude_modules(self, denoiser: Mapping[str, Any]) -> str:
+    def exclude_modules(self, denoiser: Mapping[str, Any]) -> str | None:
         """What only changes the caption's tokens in the last block: nobody reads them afterwards."""
         last = rf"transformer_blocks\.{denoiser['num_layers'] - 1}"
         return rf"{last}\.(attn\.(add_q_proj|to_add_out)|txt_mlp\..*)"
@@ -153,5 +153,6 @@ class QwenImage(VideoVaeFamily):
         return arguments
 
     def guidance_arguments(self, scale: float) -> dict[str, Any]:
-        """`guidance_scale` of its pipeline is for models that take it as an input."""
-        return {"true_cfg_scale": scale}
+        """`guidance_scale` of its pipeline is for models that take it as input; at 1, negative prompts do nothing."""
+        unused = dict.fromkeys(("negative_prompt_embeds", "negative_prompt_embeds_mask")) if scale <= 1 else {}
+        return {"true_cfg_scale": scale, **unused}

@@ -18,6 +18,7 @@ class VideoVaeFamily(FlowFamily):
     """A family with such a VAE. Its latents have a mean and a standard deviation for each channel."""
 
     normalizations = frozenset({"latents_mean", "latents_std"})
+    encoding_bytes, decoding_bytes = 20, 36
 
     def vae_channels(self, vae: Mapping[str, Any]) -> tuple[int, ...]:
         return tuple(vae["base_dim"] * factor for factor in vae["dim_mult"])

@@ -74,8 +74,7 @@ def test_one_step_of_its_pipeline_is_one_call_of_the_family(model: Model) -> Non
         return state
 
     model.pipeline(
-        **model.prompt_arguments(["a red dress"]),
-        **model.family.guidance_arguments(1.0),
+        **model.prompt_arguments(["a red dress"]) | model.family.guidance_arguments(1.0),
         latents=pack(noise),
         num_inference_steps=2,
         height=32,
@@ -91,8 +90,7 @@ def test_one_step_of_its_pipeline_is_one_call_of_the_family(model: Model) -> Non
 def test_guidance_takes_effect_by_the_pipelines_own_name(model: Model) -> None:
     def drawn(scale: float) -> torch.Tensor:
         return model.pipeline(
-            **model.prompt_arguments(["a red dress"]),
-            **model.family.guidance_arguments(scale),
+            **model.prompt_arguments(["a red dress"]) | model.family.guidance_arguments(scale),
             generator=torch.Generator().manual_seed(0),
             num_inference_steps=2,
             height=32,
