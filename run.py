@@ -24,6 +24,7 @@ from rich.table import Table
 from typer.core import TyperGroup
 
 import tasks
+from shared.config import one_call
 from shared.config.loading import dashboard_options, load_config
 from shared.config.schema import RunConfig
 from shared.errors import ConfigError, ModelError, exit_code_of
@@ -227,8 +228,9 @@ def evaluate(
     settings: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Of a run folder: where the same data set or model lies by now, as data.path=… or model.path=…. Of "
-            "LoRAs: settings as section.key=value.",
+            help="Of a run folder: where the same data set or model lies by now, as data.path=… or model.path=…, and "
+            "what holds for this call only: evaluation.blocks_to_swap, order and rescan_seconds. Of LoRAs: settings as "
+            "section.key=value.",
             show_default=False,
         ),
     ] = None,
@@ -291,12 +293,14 @@ def evaluate(
             say(f"{opened.path}: {f'not evaluated: {rest}' if rest else 'nothing is left to evaluate'}")
             return 0
         try:
-            config = opened.read_config(settings)
+            for_this_call, others = one_call.split(settings or ())
+            opened.read_config(for_this_call)  # refuses values that are wrong
+            config = opened.read_config(others)
             adopt_places(opened, config, tasks.find(config.run.task), say)
         except ModelError as error:
             report_error(error)
             return evaluated.CANNOT_EVALUATE
-        return evaluated.evaluate(opened, follows=follow)
+        return evaluated.evaluate(opened, for_this_call, follows=follow)
 
     raise typer.Exit(exit_code_of(body))
 

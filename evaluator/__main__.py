@@ -28,6 +28,7 @@ from evaluator.evaluate import Evaluator
 from evaluator.gpu_memory import LeakDetector
 from evaluator.loop import EvaluationLoop
 from evaluator.run_mode import RunMode
+from shared.config import one_call
 from shared.config.schema import Config
 from shared.errors import DeviceError, ModelError, exit_code_of, report
 from shared.files.publication import sweep
@@ -49,16 +50,17 @@ def main() -> int:
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument("--once", action="store_true", help="end when every snapshot has a result (default)")
     mode.add_argument("--follow", action="store_true", help="wait for new snapshots")
+    parser.add_argument("settings", nargs="*", help="for this evaluator alone: " + ", ".join(one_call.FOR_ONE_CALL))
     arguments = parser.parse_args()
-    run = open_run(arguments.run)
+    run, settings = open_run(arguments.run), one_call.require(arguments.settings)
     run_mode = RunMode(follow=arguments.follow)
     with hold_slot(run, "evaluator") as status, recorded(run):
         sweep(run.staging)
         watching = work_queue.watching(run, run_mode.wake.set) if arguments.follow else contextlib.nullcontext()
         with watching:
-            config = run.read_config()
+            config = run.read_config(settings)
             descriptions = tasks.evaluation(config.run.task).descriptions(config)
-            return _work(EvaluationLoop(run, run_mode, status, descriptions, lambda: build(run)))
+            return _work(EvaluationLoop(run, run_mode, status, descriptions, lambda: build(run, config), config))
 
 
 def _work(loop: EvaluationLoop) -> int:
@@ -70,9 +72,8 @@ def _work(loop: EvaluationLoop) -> int:
         return PERMANENT
 
 
-def build(run: RunDir) -> Evaluator:
-    """Load everything an evaluator of this run needs."""
-    config = run.read_config()
+def build(run: RunDir, config: Config) -> Evaluator:
+    """Load everything an evaluator of this run needs. config: the run's, with what holds for this call only."""
     device = _device(config)
     devices.share_cores(device)
     gpu_memory.limit(device, gpu_memory.expected_mib(run, device))

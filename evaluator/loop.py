@@ -46,13 +46,10 @@ class EvaluationLoop:
     metrics: MetricDescriptions
     """What this evaluator computes."""
     build: Callable[[], Evaluator]
+    config: Config
+    """The run's settings, with what holds for this evaluator only."""
     _deferred: dict[Work, tuple[int, float]] = field(default_factory=dict)
     """Work that ran out of memory: how often, and when to try again (monotonic seconds)."""
-
-    @cached_property
-    def config(self) -> Config:
-        """The run's settings."""
-        return self.run.read_config()
 
     @cached_property
     def record(self) -> RunRecord:

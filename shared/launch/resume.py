@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from shared.config import epochs
-from shared.config.schema import Config
+from shared.config.one_call import FOR_ONE_CALL
+from shared.config.resume_rule import Rule
+from shared.config.schema import Config, rules_of
 from shared.data import dataset
 from shared.errors import ConfigError, ModelError, RunFolderError
 from shared.files.digests import Digests
@@ -104,9 +106,19 @@ def adopt_places(run: RunDir, config: Config, task: Task, say: Callable[[str], o
     """
     moved = _moved(run, config, task)
     if others := setting_changes.differences(run.read_config(), config).keys() - moved:
+        rules, names = rules_of(config), ", ".join(sorted(others))
+        judged = [key for key in others if key.startswith("evaluation.") and rules[key] is Rule.RESULTS]
+        apart = (
+            f"evaluate the snapshots as a run of their own, which has its own results: `python run.py evaluate "
+            f"{run.snapshots} --base MODEL --references FOLDER` with these settings; "
+            if judged
+            else ""
+        )
         raise ConfigError(
-            f"{', '.join(sorted(others))}: only a place can be given here, of the same data set, base model or encoder",
-            "change other settings by `python run.py train CONFIG --allow-change KEY`",
+            f"{names}: only a place can be given here, of the same data set, base model or encoder, or for this call "
+            + ", ".join(FOR_ONE_CALL),
+            f"{apart}change other settings by `python run.py train CONFIG --allow-change KEY`"
+            + (", these ones only while nothing is evaluated" if judged else ""),
         )
     _require_models(run, config, task, say, to_train=False)
     _tell(setting_changes.apply(run, config, (), moved=moved), moved, say)

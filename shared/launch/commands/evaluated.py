@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.console import Console
 
 from shared.launch.commands.foreground import foreground
@@ -33,11 +35,11 @@ def code_of_work(run: RunDir, before: int) -> int:
     return 0 if num_results(run) > before else NOTHING_TO_DO
 
 
-def evaluate(run: RunDir, *, follows: bool) -> int:
-    """Evaluate what a run folder has, in the foreground; the exit code."""
+def evaluate(run: RunDir, settings: Sequence[str] = (), *, follows: bool) -> int:
+    """Evaluate what a run folder has, in the foreground; the exit code. settings: for this call (`one_call`)."""
     Retries(run).retry()
     before, console = num_results(run), Console(highlight=False)
-    program = python_module("evaluator", run.path, "--follow" if follows else "--once")
+    program = python_module("evaluator", run.path, *settings, "--follow" if follows else "--once")
     code = foreground(program, child_environment(run))
     if code in EVALUATED:
         console.print(EVALUATED[code] if not follows else "")

@@ -26,7 +26,8 @@ from tasks.text_to_image.evaluation.snapshot_file import AdapterFile
 from tasks.text_to_image.families.model import Model
 from tasks.text_to_image.lora import fitted, lora
 from tasks.text_to_image.lora.lora import ADAPTER, LORA_FILE
-from tasks.text_to_image.weights.block_swap import BlockSwap
+from tasks.text_to_image.weights.block_swap import BlockSwap, blocks
+from tasks.text_to_image.weights.denoiser_blocks import require
 
 log = logging.getLogger(__name__)
 
@@ -124,6 +125,8 @@ class ImageGenerator:
     def move_to(self, device: torch.device) -> None:
         """Draw on this device. If a GPU cannot hold the whole model, it holds one part at a time."""
         if self._settings.blocks_to_swap and self._swap is None:
+            total = len(blocks(self.model.denoiser)) if self.model.family.swaps_blocks else 0
+            require(self._settings.blocks_to_swap, total, "evaluation")
             self._swap = BlockSwap(self.model.denoiser, self._settings.blocks_to_swap, device)
         self._device = device
         if self._offloaded:  # each part comes when it is called

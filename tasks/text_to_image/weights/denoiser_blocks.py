@@ -37,5 +37,5 @@ def require(count: int, total: int, section: Literal["model", "evaluation"]) -> 
     if count > total:
         raise ConfigError(
             f"{section}.blocks_to_swap is {count}, but the denoiser has {total} blocks",
-            f"set {section}.blocks_to_swap to {total} or less",
+            f"set {section}.blocks_to_swap to {total} or less" if total else f"set {section}.blocks_to_swap = 0",
         )
