@@ -216,8 +216,16 @@ def _downloaded(kind: Any, settings: ModelConfig) -> str:
 def _denoiser_of_file(family: Family, file: str, folder: str, dtype: torch.dtype) -> Any:
     """The denoiser that a single file holds; folder: of a pipeline that has its configuration."""
     _, name = read_json(Path(folder) / "model_index.json")[family.denoiser]
-    source: Any = _own_weights(family, file) if family.file_has_own_names else file
+    source: Any = _own_weights(family, file) if family.file_has_own_names else _unprefixed(family, file)
     return getattr(diffusers, name).from_single_file(source, config=folder, subfolder=family.denoiser, dtype=dtype)
+
+
+def _unprefixed(family: Family, file: str) -> str | dict[str, torch.Tensor]:
+    """The file, or the denoiser's weights where their names have a prefix, which diffusers takes off of some only."""
+    prefix = next(prefix for prefix, part in family.file_parts.items() if part == family.denoiser)
+    if not any(name.startswith(prefix) for name in read_header(Path(file))):
+        return file
+    return {name.removeprefix(prefix): value for name, value in load_file(file).items() if name.startswith(prefix)}
 
 
 def _own_weights(family: Family, file: str) -> dict[str, torch.Tensor]:

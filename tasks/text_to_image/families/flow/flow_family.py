@@ -194,6 +194,12 @@ def presets_of(
     }
 
 
+def without_prefix(tensors: Tensors) -> Tensors:
+    """The transformer's tensors in a single file. With a prefix, the file may hold other parts as well."""
+    prefix = FILE_PREFIX if any(name.startswith(FILE_PREFIX) for name in tensors) else ""
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
 def require_plain_weights(tensors: Tensors, file: Path) -> None:
     """Raises ModelError where weights in 8 bits have scales beside them. tensors: of a single file."""
     if any(map(SCALES.fullmatch, tensors)):

@@ -19,7 +19,12 @@ from shared.data import buckets
 from shared.errors import ConfigError
 from tasks.text_to_image.families import source_latents
 from tasks.text_to_image.families.flow.authors_names import renamed, third
-from tasks.text_to_image.families.flow.flow_family import FlowFamily, presets_of, require_plain_weights
+from tasks.text_to_image.families.flow.flow_family import (
+    FlowFamily,
+    presets_of,
+    require_plain_weights,
+    without_prefix,
+)
 from tasks.text_to_image.families.flow.packing import PATCH, pack, unpack
 from tasks.text_to_image.models.presets import Size
 from tasks.text_to_image.models.weights_header import Tensors
@@ -103,9 +108,10 @@ class Flux2(FlowFamily):
         return denoiser["num_layers"], denoiser["num_single_layers"]
 
     def recognises_file(self, tensors: Tensors, file: Path) -> bool:
-        if not {FIRST_OF_FILE, SHARED_MODULATION} <= tensors.keys():
+        own = without_prefix(tensors)
+        if not {FIRST_OF_FILE, SHARED_MODULATION} <= own.keys():
             return False
-        if not self._is_of_this_size(tensors[FIRST_OF_FILE].shape[0], guidance=GUIDANCE_OF_FILE in tensors):
+        if not self._is_of_this_size(own[FIRST_OF_FILE].shape[0], guidance=GUIDANCE_OF_FILE in own):
             return False
         require_plain_weights(tensors, file)
         return True
@@ -117,7 +123,7 @@ class Flux2(FlowFamily):
     def tensors_of_file(self, tensors: Tensors) -> dict[str, Tensors]:
         """Under diffusers' names; queries, keys and values are one matrix in the authors' files."""
         found: Tensors = {}
-        for name, tensor in tensors.items():
+        for name, tensor in without_prefix(tensors).items():
             block, _, rest = name.partition("_attn.qkv.")
             if rest:
                 start, _, stream = block.rpartition(".")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from tasks.text_to_image.families import source_latents
 from tasks.text_to_image.families.family import Family
 from tasks.text_to_image.families.flow.caption_lengths import collate, mask, padded
-from tasks.text_to_image.families.flow.flow_family import FILE_PREFIX, presets_of, require_plain_weights
+from tasks.text_to_image.families.flow.flow_family import presets_of, require_plain_weights, without_prefix
 from tasks.text_to_image.families.flow.packing import PATCH, pack, unpack
 from tasks.text_to_image.families.flow.video_vae import VideoVaeFamily
 from tasks.text_to_image.models.presets import Size
@@ -76,17 +76,14 @@ class QwenImage(VideoVaeFamily):
     on_cpu = Size(1, True, 8, 1, resolution=512)
 
     def recognises_file(self, tensors: Tensors, file: Path) -> bool:
-        names = {name.removeprefix(FILE_PREFIX) for name in tensors}
+        names = without_prefix(tensors).keys()
         if not names >= {FIRST_MODULATION, TEXT_NORM} or ADDED_CONDITION in names:
             return False
         require_plain_weights(tensors, file)
         return True
 
     def tensors_of_file(self, tensors: Tensors) -> dict[str, Tensors]:
-        """The transformer's; with a prefix, the file may hold other parts as well."""
-        prefix = FILE_PREFIX if any(name.startswith(FILE_PREFIX) for name in tensors) else ""
-        own = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-        return {self.denoiser: own}
+        return {self.denoiser: without_prefix(tensors)}
 
     def recognises_lora(self, modules: Mapping[str, Module]) -> bool:
         """By the names of its layers, or by more blocks than others have."""

@@ -174,6 +174,21 @@ def test_a_file_of_the_transformer_is_completed_from_a_folder(
     assert shapes.weights("transformer") == expected.weights("transformer")
 
 
+def test_a_file_with_comfyuis_prefix_and_other_parts_is_the_same(
+    family: Family, folder: Path, file: Path, model: Model, tmp_path: Path
+) -> None:
+    prefixed = {f"model.diffusion_model.{name}": value for name, value in load_file(file).items()}
+    save_file(prefixed | {"vae.decoder.conv_in.weight": torch.zeros(4, 4)}, tmp_path / "all.safetensors")
+    whole = str(tmp_path / "all.safetensors")
+    assert base_model.family(whole) is family
+    found = loaded(ModelConfig(path=whole, single_file_config=str(folder)))
+    ours = found.denoiser.state_dict()
+    assert all(torch.equal(value, ours[name]) for name, value in model.denoiser.state_dict().items())
+    assert "holds VAE too" in found.notices[0]
+    shapes, expected = (memory.read_shapes(place, described=str(folder)) for place in (whole, str(file)))
+    assert shapes == expected
+
+
 def test_a_file_in_scaled_8_bits_is_refused_by_name(file: Path, tmp_path: Path) -> None:
     tensors = load_file(file) | {"double_blocks.0.img_attn.qkv.weight_scale": torch.ones(1)}
     save_file(tensors, tmp_path / "fp8.safetensors")
