@@ -222,18 +222,24 @@ def _evaluator_place(config: Config, places: Sequence[Place]) -> Place:
 def _advice(
     model: ModelShapes, config: Config, places: Sequence[Place], share: Share, *, with_evaluator: bool
 ) -> tuple[str, ...]:
-    """The changes that save most on a place, the best first.
+    """The changes that save most on a place, the best first, one of each kind: the mildest that is enough.
 
     A denoiser that is a chain of blocks is large, and a CPU takes far too long to draw with it: this comes last.
     """
     saved: dict[str, float] = {}
+    kinds: dict[str, list[str]] = {}
     for changes in _candidates(model, config, on_gpu=share.place.gpu is not None):
         changed = _changed(config, changes)
         placed = _placed(model, changed, places, with_evaluator=with_evaluator)
         there = tuple(footprint for place, parts in placed if place == share.place for footprint in parts)
         saved[_settings(changes)] = share.needed - Share(share.place, there, (), changed.evaluation.turns).needed
+        kinds.setdefault(_settings(changes).partition("=")[0], []).append(_settings(changes))
     last = {_settings(ON_CPU)} if model.family.swaps_blocks else set[str]()
-    best = sorted(saved, key=lambda settings: (settings in last, -saved[settings]))
+    of_kinds = [
+        next((settings for settings in kind if saved[settings] >= share.excess), max(kind, key=saved.__getitem__))
+        for kind in kinds.values()
+    ]
+    best = sorted(of_kinds, key=lambda settings: (settings in last, -saved[settings]))
     return tuple(f"{settings} ({_gib(saved[settings])})" for settings in best[:NUM_ADVICE] if saved[settings] > 0)
 
 

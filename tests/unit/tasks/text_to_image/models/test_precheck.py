@@ -67,6 +67,17 @@ def test_a_large_transformer_is_not_sent_to_the_cpu_to_draw(family: str, card: i
     assert set(names) <= {"evaluation.blocks_to_swap", "evaluation.turns"}
 
 
+@pytest.mark.parametrize(("free", "count"), [(10, 17), (8, 25)])
+def test_of_one_kind_the_mildest_advice_that_is_enough_is_given(free: int, count: int) -> None:
+    settings = config(
+        train={"train_batch_size": 1, "gradient_checkpointing": True}, evaluation={"scheduler": "own", "device": "cpu"}
+    )
+    (share, _) = precheck.shares(true_shapes("z-image"), settings, places(free))
+    names = [advice.partition("=")[0] for advice in share.advice]
+    assert len(set(names)) == len(names) == 2
+    assert any(advice.startswith(f"model.blocks_to_swap={count} ") for advice in share.advice)
+
+
 def test_a_card_with_hardly_enough_is_called_close() -> None:
     (share,) = precheck.shares(true_shapes("sd1"), config(), places(24))
     just = (share.excess + share.place.free) * 1.02 / GIB
@@ -99,7 +110,7 @@ def test_only_what_cannot_fit_at_all_is_refused() -> None:
     precheck.refuse_impossible(true_shapes("sdxl"), settings, places(8))
     with pytest.raises(DeviceError, match="even with one picture at a time") as caught:
         precheck.refuse_impossible(true_shapes("sdxl"), settings, places(5))
-    assert "model.quantization=4bit" in caught.value.hint
+    assert "model.quantization=fp8" in caught.value.hint
 
 
 def test_a_model_that_is_not_here_is_said_and_goes_on() -> None:
