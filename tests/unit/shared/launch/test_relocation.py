@@ -465,12 +465,6 @@ def test_who_only_evaluates_a_run_may_say_where_things_lie_and_nothing_else(
     place, said = move(data, tmp_path / "new"), list[str]()
     with pytest.raises(ConfigError, match=r"train\.seed: only a place"):
         adopt_places(run, run.read_config([f"data.path={place}", "train.seed=7"]), said.append)
-    with pytest.raises(ConfigError, match=r"evaluation\.seed: .* for this call evaluation\.blocks_to_swap") as refused:
-        adopt_places(run, run.read_config(["evaluation.seed=7"]), said.append)
-    assert (
-        f"as a run of their own, which has its own results: `python run.py evaluate {run.snapshots}"
-        in refused.value.hint
-    )
     assert run.read_config().data.path == str(data)
     adopt_places(run, run.read_config([f"data.path={place}"]), said.append)
     assert run.read_config().data.path == str(place)
