@@ -51,7 +51,7 @@ def main() -> int:
     mode.add_argument("--once", action="store_true", help="end when every snapshot has a result (default)")
     mode.add_argument("--follow", action="store_true", help="wait for new snapshots")
     parser.add_argument("settings", nargs="*", help="for this evaluator alone: " + ", ".join(one_call.FOR_ONE_CALL))
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()
     run, settings = open_run(arguments.run), one_call.require(arguments.settings)
     run_mode = RunMode(follow=arguments.follow)
     with hold_slot(run, "evaluator") as status, recorded(run):
