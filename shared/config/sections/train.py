@@ -153,9 +153,10 @@ class TrainConfig(Section):
     max_timestep: Annotated[int, Rule.STEPS] = Field(
         default=999, ge=0, le=999, description="Largest timestep trained on."
     )
-    gradient_checkpointing: Annotated[bool, Rule.UPKEEP] = Field(
+    gradient_checkpointing: Annotated[bool | Literal["offload"], Rule.UPKEEP] = Field(
         default=False,
-        description="Recompute activations in the backward pass: less memory, steps take up to 1.5 × as long.",
+        description="Recompute activations in the backward pass: less memory, steps take up to 1.5 × as long. "
+        '`"offload"` also keeps what each block starts from in the machine\'s memory: for transformers only.',
     )
     torch_compile: Annotated[bool, Rule.UPKEEP] = Field(
         default=False, description="Compile the denoiser; pays off after hundreds of steps at few bucket shapes."

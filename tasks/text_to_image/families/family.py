@@ -237,6 +237,10 @@ class Family(ABC):
     ) -> float:
         """The peak of a forward and backward pass, without weights and the adapter's gradients."""
 
+    def offloaded_bytes(self, model: ModelShapes, batch: int, resolution: int, *, half: bool) -> float:
+        """What of it waits in the host's memory with `train.gradient_checkpointing = "offload"`."""
+        return 0.0
+
     @abstractmethod
     def denoising_bytes(self, model: ModelShapes, resolution: int) -> float:
         """The memory of the denoiser while it draws one picture without guidance, in half precision."""

@@ -231,9 +231,13 @@ def _training_parts(model: ModelShapes, config: Config, precision: Precision, *,
             settings.train_batch_size,
             config.data.resolution,
             half=precision != "fp32",
-            checkpointing=settings.gradient_checkpointing,
+            checkpointing=bool(settings.gradient_checkpointing),
         ),
     }
+    if on_gpu and settings.gradient_checkpointing == "offload":
+        parts["activations"] -= model.family.offloaded_bytes(
+            model, settings.train_batch_size, config.data.resolution, half=precision != "fp32"
+        )
     if config.encodes_captions_live:
         parts["text encoders"] = BYTES[precision] * _text_weights(model)
     return parts

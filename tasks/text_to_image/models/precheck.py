@@ -247,20 +247,23 @@ def _candidates(model: ModelShapes, config: Config, *, on_gpu: bool) -> list[dic
     """Changes that cost memory less and the result little."""
     train, evaluation = config.train, config.evaluation
     pictures = train.train_batch_size * train.gradient_accumulation_steps
+    checkpointing = train.gradient_checkpointing or True
     candidates: list[dict[str, dict[str, Any]]] = [
-        {"train": {"gradient_checkpointing": True}},
+        {"train": {"gradient_checkpointing": checkpointing}},
         {"train": {"train_batch_size": 1, "gradient_accumulation_steps": pictures}},
         {"evaluation": {"batch_size": 1}},
     ]
     if smaller := SMALLER_RESOLUTION.get(config.data.resolution):
         candidates.append({"data": {"resolution": smaller}})
     if on_gpu:
+        if model.family.swaps_blocks:
+            candidates.append({"train": {"gradient_checkpointing": "offload"}})
         candidates.append({"train": {"optimizer": "adamw8bit"}})
         if config.model.mixed_precision == "no":
             candidates.append({"model": {"mixed_precision": "fp16"}})
         if config.model.quantization == "none":
             candidates += [*_swaps(model, config)]
-            candidates.append({"model": {"quantization": "fp8"}, "train": {"gradient_checkpointing": True}})
+            candidates.append({"model": {"quantization": "fp8"}, "train": {"gradient_checkpointing": checkpointing}})
             if not config.model.blocks_to_swap:
                 candidates += [{"model": {"quantization": "8bit"}}, {"model": {"quantization": "4bit"}}]
         if evaluation.device != "cpu" and train.num_processes == 1 and config.model.quantization in ("none", "fp8"):
@@ -275,7 +278,8 @@ def _swaps(model: ModelShapes, config: Config) -> Iterator[dict[str, dict[str, A
     total = len(memory.blocks(model)) if model.family.swaps_blocks else 0
     for count in (total // 2, total * 3 // 4):
         if count > config.model.blocks_to_swap:
-            yield {"model": {"blocks_to_swap": count}, "train": {"gradient_checkpointing": True}}
+            checkpointing = config.train.gradient_checkpointing or True
+            yield {"model": {"blocks_to_swap": count}, "train": {"gradient_checkpointing": checkpointing}}
         if count > config.evaluation.blocks_to_swap and not config.lora.use_dora:
             yield {"evaluation": {"blocks_to_swap": count}}
 

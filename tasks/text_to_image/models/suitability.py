@@ -85,12 +85,8 @@ def _problems(config: Config, family: Family) -> Iterator[Problem]:
             "an input",
             "remove train.guidance_scale",
         )
-    for key in ("model.blocks_to_swap", "evaluation.blocks_to_swap"):
-        if config.value(key) and not family.swaps_blocks:
-            yield (
-                f"{key} is {config.value(key)}, but {family.title}'s denoiser is no chain of blocks",
-                f"remove {key}",
-            )
+    if not family.swaps_blocks:
+        yield from _of_blocks(config, family)
     if family.overflows_in_fp16:
         for key in ("model.mixed_precision", "evaluation.dtype"):
             if config.value(key) == "fp16":
@@ -101,6 +97,16 @@ def _problems(config: Config, family: Family) -> Iterator[Problem]:
             f"{LEARNS[family.kind]}: it {setting.reason}",
             f"remove {setting.key}",
         )
+
+
+def _of_blocks(config: Config, family: Family) -> Iterator[Problem]:
+    """What only a chain of blocks can do."""
+    reason = f"but {family.title}'s denoiser is no chain of blocks"
+    for key in ("model.blocks_to_swap", "evaluation.blocks_to_swap"):
+        if config.value(key):
+            yield f"{key} is {config.value(key)}, {reason}", f"remove {key}"
+    if config.train.gradient_checkpointing == "offload":
+        yield f"train.gradient_checkpointing is offload, {reason}", "set train.gradient_checkpointing = true"
 
 
 def _clip_skip(clip_skip: int, family: Family) -> Iterator[Problem]:

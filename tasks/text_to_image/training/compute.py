@@ -8,6 +8,7 @@ from torch import nn
 
 from shared.config.schema import TrainConfig
 from tasks.text_to_image.lora.lora import is_text_encoder
+from tasks.text_to_image.training.activation_offload import checkpoint_on_host
 
 
 def configure(parts: dict[str, nn.Module], settings: TrainConfig) -> None:
@@ -19,14 +20,16 @@ def configure(parts: dict[str, nn.Module], settings: TrainConfig) -> None:
     """
     if settings.gradient_checkpointing:
         for part in parts.values():
-            _checkpoint(part)
+            _checkpoint(part, on_host=settings.gradient_checkpointing == "offload")
     if settings.torch_compile:
         next(part for name, part in parts.items() if not is_text_encoder(name)).compile()
 
 
-def _checkpoint(part: Any) -> None:
+def _checkpoint(part: Any, *, on_host: bool) -> None:
     """diffusers and transformers have different names for it."""
-    if hasattr(part, "enable_gradient_checkpointing"):
+    if on_host:
+        part.enable_gradient_checkpointing(checkpoint_on_host)
+    elif hasattr(part, "enable_gradient_checkpointing"):
         part.enable_gradient_checkpointing()
     else:
         part.activation_checkpointing_enable({"use_reentrant": False})

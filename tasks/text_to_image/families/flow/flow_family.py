@@ -140,6 +140,12 @@ class FlowFamily(Family):
         kept = sum(number * count for number, count in zip(of_blocks, counts, strict=True)) + once
         return batch * self.tokens(model, resolution) * self.width(model.denoiser) * kept * (1 if half else 2)
 
+    def offloaded_bytes(self, model: ModelShapes, batch: int, resolution: int, *, half: bool) -> float:
+        """All but those of the block that computes and of the one before it."""
+        of_blocks, counts = self.training_bytes[True][:-1], self.blocks(model.denoiser)
+        kept = sum(number * count for number, count in zip(of_blocks, counts, strict=True)) - 2 * max(of_blocks)
+        return batch * self.tokens(model, resolution) * self.width(model.denoiser) * max(0, kept) * (1 if half else 2)
+
     def denoising_bytes(self, model: ModelShapes, resolution: int) -> float:
         return self.tokens(model, resolution) * self.width(model.denoiser) * self.drawing_bytes
 

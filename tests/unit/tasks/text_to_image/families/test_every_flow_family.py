@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch.autograd.graph import save_on_cpu, saved_tensors_hooks
 
 from shared.config.schema import LoraConfig, ModelConfig, TrainConfig
 from shared.errors import ConfigError
@@ -18,7 +20,7 @@ from tasks.text_to_image.families.known import FAMILIES
 from tasks.text_to_image.families.model import Model
 from tasks.text_to_image.lora import lora
 from tasks.text_to_image.models import base_model, memory, precheck, tokens
-from tasks.text_to_image.training import compute
+from tasks.text_to_image.training import activation_offload, compute
 from tasks.text_to_image.weights.block_swap import BlockSwap, blocks
 from tasks.text_to_image.weights.fp8 import cast_weights
 from tests.conftest import create_run, tiny_config
@@ -113,11 +115,37 @@ def test_swapped_blocks_give_the_same_gradients_and_fp8_similar_ones(family: Fam
     whole, shapes = gradient(model), memory.read_shapes(str(folder))
     assert shapes
     assert len(memory.blocks(shapes)) == len(blocks(model.denoiser)), "told from the file"
+    kept = Kept()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(activation_offload, "save_on_cpu", lambda **_: kept.on_host())
+        compute.configure({"transformer": model.denoiser}, TrainConfig(gradient_checkpointing="offload"))
+        assert torch.equal(gradient(model), whole), "what blocks start from waits on the host"
+    assert len(kept.shapes) >= len(blocks(model.denoiser))
+    compute.configure({"transformer": model.denoiser}, TrainConfig(gradient_checkpointing=True))
     BlockSwap(model.denoiser, len(blocks(model.denoiser)), torch.device("cpu"))
     assert torch.equal(gradient(model), whole)
     assert torch.equal(gradient(model), whole), "and again, from the other end"
     cast_weights(narrow.denoiser, torch.float32)
     assert 0.98 < torch.cosine_similarity(gradient(narrow), whole, dim=0) < 1
+
+
+class Kept:
+    """What torch is asked to keep on the host."""
+
+    def __init__(self) -> None:
+        self.shapes: list[torch.Size] = []
+
+    @contextmanager
+    def on_host(self) -> Iterator[None]:
+        """Keep the copies of torch's own context, and note their shapes."""
+        copies = save_on_cpu(pin_memory=True)
+
+        def pack(tensor: torch.Tensor) -> Any:
+            self.shapes.append(tensor.shape)
+            return copies.pack_hook(tensor)
+
+        with saved_tensors_hooks(pack, copies.unpack_hook):
+            yield
 
 
 def with_adapter(family: Family, folder: Path) -> Model:

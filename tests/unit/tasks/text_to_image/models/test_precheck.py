@@ -67,6 +67,19 @@ def test_a_large_transformer_is_not_sent_to_the_cpu_to_draw(family: str, card: i
     assert set(names) <= {"evaluation.blocks_to_swap", "evaluation.turns"}
 
 
+def test_what_blocks_start_from_is_not_on_the_card_if_it_is_offloaded() -> None:
+    def activations(checkpointing: bool | str, *, on_gpu: bool) -> float:
+        settings = config(train={"train_batch_size": 4, "gradient_checkpointing": checkpointing})
+        needed = memory.trainer_footprint(true_shapes("flux1-dev"), settings, "bf16", on_gpu=on_gpu)
+        return needed.parts["activations"]
+
+    hidden_states = 4 * (64 * 64 + 512) * 3072 * 2
+    assert activations(True, on_gpu=True) - activations("offload", on_gpu=True) == pytest.approx(55 * hidden_states), (
+        "two stay"
+    )
+    assert activations(True, on_gpu=False) == activations("offload", on_gpu=False)
+
+
 @pytest.mark.parametrize(("free", "count"), [(10, 17), (8, 25)])
 def test_of_one_kind_the_mildest_advice_that_is_enough_is_given(free: int, count: int) -> None:
     settings = config(
