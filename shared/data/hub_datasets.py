@@ -18,7 +18,14 @@ from PIL import Image
 
 from shared.config.path_settings import HUB
 from shared.data.pictures import ENDINGS, FORMATS, UNREADABLE
-from shared.data.sources.columns import CAPTION_COLUMNS, PICTURE_COLUMNS, Record, caption_column, column
+from shared.data.sources.columns import (
+    CAPTION_COLUMNS,
+    LABEL_COLUMNS,
+    PICTURE_COLUMNS,
+    Record,
+    caption_column,
+    column,
+)
 from shared.errors import DataError
 from shared.files.publication import publish, sweep
 from shared.run_folder.records.manifest import Manifest
@@ -28,18 +35,21 @@ ROWS_LOOKED_AT = 100
 """To tell captions from paths and numbers where no column has a known name."""
 
 
-def on_disk(path: str, cache: Path) -> Path:
+def on_disk(path: str, cache: Path, *, classes: bool = False, label: str = "") -> Path:
     """The folder or file of pictures to read; a `datasets` data set is written out below `cache` the first time.
+
+    classes: what belongs to a picture is its class and not a caption. label: the column of classes; empty: found by
+    type and name.
 
     Raises:
         DataError: `datasets` is needed and not installed, cannot load it, or finds no pictures or captions in it.
     """
     if not path.startswith(HUB) and not _is_saved(Path(path)):
         return Path(path)
-    target, staging = cache / "datasets" / _name(path), cache / ".staging"
+    target, staging = cache / "datasets" / (_name(path) + ("-classes" if classes else "")), cache / ".staging"
     if not target.is_dir():
         dataset = _load(path)
-        picture, caption = _columns(dataset, path)
+        picture, caption = _columns_of_classes(dataset, path, label) if classes else _columns(dataset, path)
         target.parent.mkdir(parents=True, exist_ok=True)
         sweep(staging)
         manifest = Manifest(kind="dataset", run_id="", step=0, details={"path": path})
@@ -112,6 +122,29 @@ def _columns(dataset: Any, path: str) -> tuple[str, str]:
     )
 
 
+def _columns_of_classes(dataset: Any, path: str, label: str) -> tuple[str, str]:
+    """Names of the columns of pictures and of classes: by type, then by name.
+
+    Raises:
+        DataError: either cannot be told; the columns are named.
+    """
+    kinds = {name: type(feature).__name__ for name, feature in dataset.features.items()}
+    images = [name for name, kind in kinds.items() if kind == "Image"]
+    picture = images[0] if len(images) == 1 else column(images, PICTURE_COLUMNS)
+    of_type = [name for name, kind in kinds.items() if kind == "ClassLabel"]
+    found = of_type[0] if len(of_type) == 1 else column([*dataset.features], LABEL_COLUMNS)
+    found = label if label in dataset.features else found if not label else None
+    if picture and found:
+        return picture, found
+    missing = "picture" if not picture else "class"
+    raise DataError(
+        f"{path}: cannot tell the {missing} column; its columns are "
+        + ", ".join(f"{name} ({kind})" for name, kind in kinds.items()),
+        f"rename the {missing} column to {'image' if not picture else 'label'}, save it with `save_to_disk` and give "
+        "that folder",
+    )
+
+
 def _caption_among(dataset: Any, texts: list[str]) -> str | None:
     first_rows: list[Record] = list(dataset.select_columns(texts).select(range(min(ROWS_LOOKED_AT, len(dataset)))))
     return caption_column(first_rows, texts, besides="")
@@ -127,8 +160,15 @@ def _write(dataset: Any, picture: str, caption: str, folder: Path) -> None:
             data = _bytes_of(row[picture])
             name = f"{number:0{digits}d}{_ending(data)}"
             (folder / name).write_bytes(data)
-            line = {"file_name": name, "text": row[caption] or ""}
+            line = {"file_name": name, "text": _text(undecoded.features[caption], row[caption])}
             metadata.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+
+def _text(feature: Any, cell: Any) -> str:
+    """A caption, or the name of a class, which may be kept as a number."""
+    if cell is None:
+        return ""
+    return feature.int2str(cell) if hasattr(feature, "int2str") else str(cell)
 
 
 def _bytes_of(cell: dict[str, Any] | None) -> bytes:

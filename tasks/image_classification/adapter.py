@@ -33,7 +33,7 @@ def attach(module: Classifier, config: Config) -> Merging:
     torch.manual_seed(data_order.derive(config.train.seed, "adapter", 0))
     described = LoraConfig(
         r=settings.rank,
-        lora_alpha=int(settings.lora_alpha),
+        lora_alpha=settings.lora_alpha,  # pyright: ignore[reportArgumentType]  # PEFT divides it by the rank
         lora_dropout=settings.dropout,
         use_rslora=settings.use_rslora,
         use_dora=settings.use_dora,

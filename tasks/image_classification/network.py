@@ -15,13 +15,17 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
+from safetensors.torch import save as serialized
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForImageClassification, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from shared.config.loading import own_settings
 from shared.config.schema import Config
+from shared.data import dataset
 from shared.errors import ModelError
+from shared.files.publication import sha256
+from shared.files.replacing import replace_file
 from tasks import data_order
 from tasks.image_classification.models import architectures, weights
 from tasks.image_classification.models.tensors import read_tensors
@@ -78,7 +82,7 @@ def fresh(config: Config, classes: Sequence[str], identity: Mapping[str, str]) -
     if place is None or weights.is_file_of_tensors(place):
         network: Any = _of_arch(settings, names)
         if place is not None:
-            _adopt(network, read_tensors(Path(place)), place)
+            _adopt(network, _tensors(Path(place), config, identity), place)
     else:
         network = _pretrained(place, config.model.revision or identity.get("commit"), names)
     return Classifier(network.float(), settings.img_size)
@@ -166,6 +170,18 @@ def _pretrained(place: str, revision: str | None, names: dict[str, Any]) -> Any:
         ) from None
     finally:
         transformers_logging.set_verbosity(verbosity)
+
+
+def _tensors(file: Path, config: Config, identity: Mapping[str, str]) -> State:
+    """Of a file that another trainer has saved by pickle, converted once: from then on safetensors are read."""
+    if file.suffix.lower() not in weights.CONVERTED:
+        return read_tensors(file)
+    kept = dataset.cache_dir(config) / "weights" / f"{identity.get('fingerprint') or sha256(file)}.safetensors"
+    if not kept.is_file():
+        found = {name: value.contiguous() for name, value in read_tensors(file).items()}
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(kept, serialized(found))
+    return read_tensors(kept)
 
 
 def _adopt(network: Any, tensors: State, place: str) -> None:

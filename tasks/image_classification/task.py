@@ -46,7 +46,7 @@ def plan(config: Config, say: Say) -> Plan:
     described = _describe(config, pairs, digest, say)
 
     def fill(run: RunDir, config: Config) -> None:
-        inventory = dataset.inventory(pairs, digest, _folder_of(config))
+        inventory = dataset.inventory(pairs, digest, labelled.folder_of(config))
         inventory.model_copy(update={"classified": True}).write(run.dataset)
         references.publish_missing(run, config, lambda: pairs)
         with writing("data.cache_dir", dataset.cache_dir(config)):
@@ -211,11 +211,6 @@ def result_bytes(config: Config) -> ResultBytes:
 def doctor_checks() -> list[Finding]:
     """Nothing beyond what training of any kind needs."""
     return []
-
-
-def _folder_of(config: Config) -> Path:
-    place = Path(config.data.path)
-    return (place.parent if place.is_file() else place).absolute()
 
 
 def _describe(config: Config, pairs: list[Pair], digest: Digests, say: Say) -> DatasetRecord:

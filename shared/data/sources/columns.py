@@ -18,6 +18,7 @@ CAPTION_COLUMNS = (
     *("text", "caption", "prompt", "description", "captions", "title"),
     *("caption_text", "image_caption", "prompts", "tags"),
 )
+LABEL_COLUMNS = ("label", "class", "category", "target", "y", "labels", "class_name", "class_id")
 
 
 def column(names: Sequence[str], known: Sequence[str]) -> str | None:

@@ -13,9 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from shared.config.loading import own_settings
-from shared.config.path_settings import HUB
 from shared.config.schema import Config
-from shared.data import dataset
+from shared.data import dataset, hub_datasets
 from shared.data.inspection import Inspection
 from shared.data.pictures import SUFFIXES
 from shared.data.sources.folder import pictures_among, walk, wrong_path
@@ -37,12 +36,11 @@ def scan(
     Raises:
         DataError: no data set, fewer than two classes, or pictures that cannot be used; every problem in one error.
     """
-    path, report = Path(config.data.path), ScanReport()
-    if config.data.path.startswith(HUB):
-        raise DataError(
-            f"data.path is {config.data.path}: a set on the hub is not read", "download it and give the folder"
-        )
-    pairs = _told_apart(_read(path, report, own_settings(config, Settings).label_column))
+    report, label_column = ScanReport(), own_settings(config, Settings).label_column
+    path = hub_datasets.on_disk(config.data.path, dataset.cache_dir(config), classes=True, label=label_column)
+    if str(path) != config.data.path:  # what `datasets` had, written out as files
+        path, label_column = path / "metadata.jsonl", "text"
+    pairs = _told_apart(_read(path, report, label_column))
     if inspection:
         inspection.run(sorted({pair.image for pair in pairs}), report.problems, report.notices)
     problems = list(dict.fromkeys(report.problems))
@@ -54,6 +52,12 @@ def scan(
     for notice in listed(report.notices):
         say(notice)
     return sorted(pairs, key=lambda pair: pair.id)
+
+
+def folder_of(config: Config) -> Path:
+    """The folder that the paths of pictures are relative to."""
+    place = hub_datasets.on_disk(config.data.path, dataset.cache_dir(config), classes=True)
+    return (place.parent if place.is_file() else place).absolute()
 
 
 def classes_of(pairs: Iterable[Pair]) -> tuple[str, ...]:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from shared.data.sources.columns import column, picture_column
+from shared.data.sources.columns import LABEL_COLUMNS, column, picture_column
 from shared.data.sources.pair import Pair, id_of
 from shared.data.sources.scan_report import ScanReport
 from shared.data.sources.table_records import read_table
 from shared.errors import DataError
 
 ENDINGS = (".csv", ".tsv", ".json", ".jsonl")
-LABEL_COLUMNS = ("label", "class", "category", "target", "y", "labels", "class_name", "class_id")
 
 
 def read(path: Path, report: ScanReport, label_column: str = "") -> list[Pair]:

@@ -124,3 +124,14 @@ def test_a_picture_with_two_classes_is_told(tmp_path: Path) -> None:
     told = labelled.contradictions(pairs, lambda path: "same")
     assert told == "1 picture(s) are there with different classes, such as cat/a as cat and dog/b as dog"
     assert labelled.contradictions(pairs, str) == ""
+
+
+def test_a_saved_data_set_of_datasets_has_the_names_of_its_classes(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    files = [picture(tmp_path / f"{number}.png", shade=50 * number) for number in range(3)]
+    features = datasets.Features({"img": datasets.Image(), "kind": datasets.ClassLabel(names=["hat", "shoe"])})
+    cells = {"img": [{"bytes": file.read_bytes(), "path": None} for file in files], "kind": [1, 0, 1]}
+    datasets.Dataset.from_dict(cells, features=features).save_to_disk(tmp_path / "saved")
+    pairs = labelled.scan(config(tmp_path / "saved"))
+    assert [(pair.id, pair.caption) for pair in pairs] == [("00000", "shoe"), ("00001", "hat"), ("00002", "shoe")]
+    assert labelled.folder_of(config(tmp_path / "saved")) == pairs[0].image.parent

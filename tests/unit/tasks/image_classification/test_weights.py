@@ -1,0 +1,83 @@
+"""Weights to begin from: files of tensors, folders of transformers, and what is refused."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from shared.config.schema import Config
+from shared.errors import ModelError
+from tasks.image_classification import network
+from tasks.image_classification.models import weights
+from tests import few_digits
+
+CLASSES = ("0", "1", "2")
+
+
+def config(folder: Path, path: Path, **own: object) -> Config:
+    given = {"arch_args": few_digits.ARCH, "img_size": 16, **own}
+    return few_digits.config(folder / "runs", folder, model={"path": str(path)}, image_classification=given)
+
+
+def fresh(folder: Path, seed: int) -> network.Classifier:
+    return network.fresh(few_digits.config(folder / "runs", folder, train={"seed": seed}), CLASSES, {})
+
+
+def test_a_pth_of_plain_tensors_is_converted_once_and_its_own_classes_are_replaced(tmp_path: Path) -> None:
+    other = fresh(tmp_path, 5).network.state_dict()
+    state = {f"module.{name}": value for name, value in other.items()}
+    state["module.classifier.1.weight"], state["module.classifier.1.bias"] = torch.ones(7, 16), torch.ones(7)
+    file = tmp_path / "net.pth"
+    torch.save({"model": state, "epoch": 3}, file)
+    begun = config(tmp_path, file)
+    weights.require(begun)
+    first = network.fresh(begun, CLASSES, weights.identify(begun)).network.state_dict()
+    for name, value in first.items():
+        assert torch.equal(value, other[name]) is not name.startswith("classifier"), name
+    kept = list((tmp_path / "runs" / ".cache" / "weights").iterdir())
+    assert [one.suffix for one in kept] == [".safetensors"]
+    file.write_bytes(file.read_bytes() + b"x")  # no longer readable
+    again = network.fresh(begun, CLASSES, {"fingerprint": kept[0].stem}).network.state_dict()
+    assert all(torch.equal(value, again[name]) for name, value in first.items())
+
+
+class Hostile:
+    def __reduce__(self) -> tuple[object, ...]:
+        return os.mkdir, ("hacked",)
+
+
+def test_a_pth_with_anything_else_is_refused_and_runs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save({"weight": torch.zeros(1), "more": Hostile()}, tmp_path / "net.pth")
+    with pytest.raises(ModelError, match="cannot be read as a file of tensors"):
+        network.fresh(config(tmp_path, tmp_path / "net.pth"), CLASSES, {})
+    assert not (tmp_path / "hacked").exists()
+
+
+def test_weights_of_another_network_are_refused_by_the_first_tensor_that_does_not_fit(tmp_path: Path) -> None:
+    torch.save(fresh(tmp_path, 5).network.state_dict(), tmp_path / "net.pth")
+    wider = {**few_digits.ARCH, "hidden_sizes": [8, 8, 16, 32]}
+    with pytest.raises(ModelError, match=r"does not fit the network: \d+ of \d+ tensors"):
+        network.fresh(config(tmp_path, tmp_path / "net.pth", arch_args=wider), CLASSES, {})
+
+
+def test_a_snapshots_folder_can_be_begun_from_and_a_folder_without_a_classifier_cannot(tmp_path: Path) -> None:
+    one = fresh(tmp_path, 5).network
+    (tmp_path / "net").mkdir()
+    state = {name: value.clone() for name, value in one.state_dict().items()}
+    network.save(tmp_path / "net", network.described(one), state, 16, network.Normalization((0.5,) * 3, (0.5,) * 3))
+    begun = config(tmp_path, tmp_path / "net", arch_args={})
+    weights.require(begun)
+    found = network.fresh(begun, CLASSES, {}).network.state_dict()
+    assert all(torch.equal(value, state[name]) for name, value in found.items())
+    assert network.normalization(begun).mean == (0.5, 0.5, 0.5)
+    more = network.fresh(begun, (*CLASSES, "3"), {}).network
+    assert more.classifier[1].out_features == 4
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ModelError, match=r"holds no config\.json of transformers"):
+        weights.require(config(tmp_path, tmp_path / "empty", arch_args={}))
+    with pytest.raises(ModelError, match="neither a folder nor a file of tensors"):
+        weights.require(config(tmp_path, tmp_path / "nowhere at all", arch_args={}))
