@@ -134,7 +134,7 @@ def test_an_average_waits_until_training_is_over_and_has_a_table_of_its_own(run:
     assert best.averages == (both,)
     assert unfinished(run, settings, trainer_lives=True) == []
     assert unfinished(run, settings, trainer_lives=False) == [Work(both)] == pending.left_to_evaluate(run)
-    before = run.metrics_csv.read_bytes()
+    before = tables.listed(run.metrics_csv)
     add(run, both, 0.10, 0.31, 0.19, 0.14, training={"averaged": [20, 40, 60], "truncation": 0.034})
     table = ResultsTable(run)
     assert not table.is_current()
@@ -143,7 +143,7 @@ def test_an_average_waits_until_training_is_over_and_has_a_table_of_its_own(run:
     table.rebuild()
     assert table.is_current()
     assert pending.left_to_evaluate(run) == []
-    assert (tables.listed(run.averages_csv), run.metrics_csv.read_bytes()) == ({both}, before)
+    assert (tables.listed(run.averages_csv), tables.listed(run.metrics_csv)) == ({both}, before)
     best = run.read_best()
     assert best
     assert (best.step, best.snapshot, best.latest_step) == (both, f"averages/step-{both}", 60)
