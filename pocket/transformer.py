@@ -25,6 +25,7 @@ from pocket.learning import Learner, Progressed, Schedule
 from pocket.pictures import draw_all, draw_garments
 from pocket.vae import encode
 from shared.config.schema import TrainConfig
+from tasks.text_to_image.families.flow.caption_lengths import listed
 from tasks.text_to_image.families.flow.packing import PATCH
 from tasks.text_to_image.families.flow.z_image import MAX_TOKENS, ZImage
 from tasks.text_to_image.families.model import Conditioning, Model
@@ -125,9 +126,7 @@ class Encoded:
 @torch.no_grad()
 def encode_pictures(work: Path, model: Model) -> tuple[Encoded, Encoded]:
     """(train, held out); the latents are kept in `work`."""
-    texts = [garment.caption(wording) for garment in catalogue() for wording in range(len(WORDINGS))]
-    captions = [caption for start in range(0, len(texts), 64) for caption in _encode(model, texts[start : start + 64])]
-    no_caption = _encode(model, [""])[0]
+    *captions, no_caption = encode_captions(work, model)
     seen, held_out = split_catalogue()
     parts = {"train": draw_garments(seen, 6000, seed=10_000), "held-out": draw_garments(held_out, 190, seed=3)}
     encoded = []
@@ -142,10 +141,17 @@ def encode_pictures(work: Path, model: Model) -> tuple[Encoded, Encoded]:
     return encoded[0], encoded[1]
 
 
-def _encode(model: Model, texts: list[str]) -> list[Conditioning]:
-    """Each caption's conditioning by itself."""
-    together = model.encode_captions(texts)
-    return [{name: value[number] for name, value in together.items()} for number in range(len(texts))]
+@torch.no_grad()
+def encode_captions(work: Path, model: Model) -> list[Conditioning]:
+    """Of every wording of every garment, wordings first, and of the empty caption; kept in `work`."""
+    cache = work / "crisp-captions.safetensors"
+    if not cache.exists():
+        texts = [*(garment.caption(wording) for garment in catalogue() for wording in range(len(WORDINGS))), ""]
+        batches = [model.encode_captions(texts[start : start + 32]) for start in range(0, len(texts), 32)]
+        states = [each.clone() for batch in batches for each in listed(batch)]
+        save_file({f"{number:05d}": each for number, each in enumerate(states)}, cache)
+    kept = load_file(cache)
+    return [{"hidden_states": kept[name], "lengths": torch.tensor(len(kept[name]))} for name in sorted(kept)]
 
 
 def train(
