@@ -348,10 +348,13 @@ def healthy_runs(kind: str, num_trained: int, change: Change, *, old: bool) -> t
 
 
 def _snapshot(kind: str, others: Sequence[Picture], num_prompts: int, rng: np.random.Generator) -> list[Picture]:
-    """The pictures of a prompt are of one caption, or of one photograph, where enough are left; each is drawn once."""
+    """The pictures of a prompt are of one caption, or of one photograph, where enough are left; each is drawn once.
+
+    Fewer prompts where the pool ends before.
+    """
     known = captions(kind)
     left, drawn = list(others), list[Picture]()
-    for _ in range(num_prompts):
+    for _ in range(min(num_prompts, len(left) // NUM_SEEDS)):
         first = left.pop(int(rng.integers(len(left))))
         alike = [number for number, one in enumerate(left) if known[id(one)] == known[id(first)]] or range(len(left))
         drawn += [first, left.pop(alike[int(rng.integers(len(alike)))])]
