@@ -302,8 +302,8 @@ def tell_run(run: RunDir) -> None:
     columns = (*columns, "clip_t", "diversity", "copy_share", "drift")
     print("| step | " + " | ".join(columns) + " | signals |\n|" + " --- |" * (len(columns) + 2))
     for summary in found.summaries:
-        row = summary.row()
-        cells = ("" if row[column] is None else f"{row[column]:.3f}" for column in columns)
+        row = found.row(summary)
+        cells = ("" if row.get(column) is None else f"{row[column]:.3f}" for column in columns)
         print(f"| {summary.step} | " + " | ".join(cells) + f" | {' '.join(summary.raised)} |")
     if found.best:
         print(f"\n{found.best.reason}")
