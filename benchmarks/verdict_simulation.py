@@ -28,7 +28,7 @@ from shared.config.schema import StopConfig
 from shared.run_folder.metric_descriptions import MetricDescriptions
 from shared.run_folder.older_metrics import OLDER_METRICS
 from shared.run_folder.records.evaluation_result import Sample
-from shared.statistics.paired import difference, mean
+from shared.statistics.paired import difference, estimate, mean
 
 Numbers = NDArray[np.float64]
 Curve = Callable[[Numbers], Numbers]
@@ -170,9 +170,9 @@ def _composite(summary: Summary) -> float:
 
 def coloured_before(ranking: Ranking) -> bool:
     """Whether some interval of a single snapshot excludes zero."""
-    cells = [summary.row() for summary in ranking.candidates]
-    names = (*(f"{name}_" for name in COMPARED), "composite_")
-    return any((row[f"{name}low"] or 0) > 0 or (row[f"{name}high"] or 0) < 0 for row in cells for name in names)
+    known = [values for one in ranking.candidates for values in (one.composite, *one.deltas.values())]
+    found = [estimate(values.values()) for values in known]
+    return any(one and (one.is_below_zero or one.is_above_zero) for one in found)
 
 
 # The questions
