@@ -82,10 +82,7 @@ def require_suitable(config: Config) -> None:
         problems["train.train_batch_size is 1: layers that normalise over a batch need at least 2"] = (
             "set train.train_batch_size = 2 or more"
         )
-    if config.evaluation.turns:
-        problems["evaluation.turns is set, which only models that do not fit beside each other need"] = (
-            "leave evaluation.turns out"
-        )
+    problems |= _for_larger_models(config)
     if settings.pretrained and config.model.path != POCKET:
         problems["image_classification.pretrained and model.path both say which weights to begin from"] = (
             "leave one of them out"
@@ -97,6 +94,20 @@ def require_suitable(config: Config) -> None:
     if problems:
         raise ConfigError("\n       ".join(problems), "; ".join(problems.values()))
     weights.require(config)
+
+
+def _for_larger_models(config: Config) -> dict[str, str]:
+    """Settings that save memory where a model needs it, and their cures."""
+    problems: dict[str, str] = {}
+    if config.train.gradient_checkpointing == "offload":
+        problems['train.gradient_checkpointing is "offload", which only flow models have'] = (
+            "set train.gradient_checkpointing = true"
+        )
+    if config.evaluation.turns:
+        problems["evaluation.turns is set, which only models that do not fit beside each other need"] = (
+            "leave evaluation.turns out"
+        )
+    return problems
 
 
 def require_same_data(run: RunDir, config: Config) -> None:
