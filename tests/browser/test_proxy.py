@@ -10,9 +10,12 @@ from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import Browser
 
 from tests.browser.conftest import STATUS, address_of, serve
+
+pytestmark = pytest.mark.browser
 
 
 @contextmanager
@@ -61,7 +64,7 @@ def test_a_page_whose_websocket_is_refused_says_what_allows_it(
 ) -> None:
     with proxy(server) as address:
         page = browser.new_page()
-        page.goto(f"{address}/?run=done")
+        page.goto(f"{address}/?run=done", timeout=60_000)
         page.locator("#refused").wait_for(timeout=60_000)
         assert "--trusted-host localhost" in page.inner_text("body")
         page.close()
@@ -75,7 +78,7 @@ def test_behind_a_proxy_that_is_trusted_the_page_lives_in_its_folder(browser: Br
         context = browser.new_context()
         page = context.new_page()
         with page.expect_response(re.compile(r"/jo/8501/pictures/.*\.png"), timeout=60_000) as picture:
-            page.goto(f"{address}/samples?run=done&token=secret")
+            page.goto(f"{address}/samples?run=done&token=secret", timeout=60_000)
         assert picture.value.status == 200
         page.locator(STATUS).wait_for(timeout=60_000)
         assert re.fullmatch(r"http://localhost:\d+/jo/8501/pictures\?run=done.*", page.url)

@@ -1,4 +1,4 @@
-"""`kept`, `edited`: does the picture keep what its instruction leaves alone, and is the rest done?
+"""`source_kept`, `edit_done`: does the picture keep what its instruction leaves alone, and is the rest done?
 
 Only of pairs for an edit model. Where source and reference agree, the instruction leaves the picture alone; where they
 differ, it changes it. A model that ignores the instruction keeps everything and does nothing, so both numbers belong
@@ -39,8 +39,9 @@ OTHER_SHAPE = 1.1
 def kept(metric_input: MetricInput, features: Features) -> list[Row]:
     """Of each sample, beside its reference and what both are made from.
 
-    `kept`: share of what the instruction leaves alone that is as in the source, 0…1; blank if that is next to nothing.
-    `edited`: how far the sample has gone from the source to the reference where they differ: 1 − ΔE00 of sample and
+    `source_kept`: share of what the instruction leaves alone that is as in the source, 0…1; blank if that is next to
+    nothing.
+    `edit_done`: how far the sample has gone from the source to the reference where they differ: 1 − ΔE00 of sample and
     reference over that of source and reference. 0: as the source, 1: as the reference; below 0: further away. Blank if
     they do not differ.
     `kept_distance`, `kept_distance_real`: ΔE00 to the source where it is left alone, of the sample and the reference.
@@ -57,7 +58,7 @@ def kept(metric_input: MetricInput, features: Features) -> list[Row]:
     ]
 
 
-BLANK: Row = dict.fromkeys(("kept", "edited", "kept_distance", "kept_distance_real"))
+BLANK: Row = dict.fromkeys(("source_kept", "edit_done", "kept_distance", "kept_distance_real"))
 
 
 def _row(source: Image.Image, reference: Image.Image, sample: Image.Image) -> Row:
@@ -69,14 +70,14 @@ def _row(source: Image.Image, reference: Image.Image, sample: Image.Image) -> Ro
     row = dict(BLANK)
     if alone_HW.mean() >= LEAST_ALONE:
         row |= {
-            "kept": float((moved_HW[alone_HW] <= KEPT).mean()),
+            "source_kept": float((moved_HW[alone_HW] <= KEPT).mean()),
             "kept_distance": float(moved_HW[alone_HW].mean()),
             "kept_distance_real": float(change_HW[alone_HW].mean()),
         }
     changed_HW = change_HW > ALONE
     if changed_HW.mean() >= LEAST_CHANGED:
         left_HW = _distance(after_HWC, drawn_HWC)
-        row["edited"] = 1 - float(left_HW[changed_HW].mean() / change_HW[changed_HW].mean())
+        row["edit_done"] = 1 - float(left_HW[changed_HW].mean() / change_HW[changed_HW].mean())
     return row
 
 
@@ -100,7 +101,7 @@ METRIC = Metric(
     order=38,
     columns=(
         Column(
-            name="kept",
+            name="source_kept",
             span=1.0,
             label="kept",
             aspect="what is left alone",
@@ -109,7 +110,7 @@ METRIC = Metric(
             role="compared",
         ),
         Column(
-            name="edited",
+            name="edit_done",
             label="edited",
             aspect="the edit",
             meaning="where the instruction changes something: 0 is as in the source, 1 as in the reference",

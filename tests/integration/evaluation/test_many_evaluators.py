@@ -22,7 +22,7 @@ from shared.run_folder.tables import read_rows
 from tests.conftest import Program, Warm, check, until
 from tests.integration.conftest import copy_of
 from tests.integration.evaluation.test_confirmation import finals
-from tests.integration.evaluation.test_evaluation import rows
+from tests.integration.evaluation.test_evaluation import apart, rows
 
 NUM_EVALUATORS = 3
 DONE, NOTHING_TO_DO, TRY_AGAIN, PERMANENT = 0, 3, 4, 5
@@ -199,7 +199,7 @@ def test_what_memory_does_not_suffice_for_is_deferred_and_evaluated_when_it_does
     assert steps_in(run.evaluations) == {0, 14}, "the other is evaluated"
     assert not list(run.claims.rglob("step-*"))
     warm.run("evaluator", run.path)
-    assert rows(run) == {step: rows(evaluated_run)[step] for step in ("0", "14", "15")}
+    assert apart(rows(run)) == {step: apart(rows(evaluated_run))[step] for step in ("0", "14", "15")}
     assert check(run) == []
 
 
@@ -235,7 +235,7 @@ def test_a_snapshot_asked_for_is_evaluated_next_and_drawn_with_prompts_of_ones_o
     said = [line.partition(" of step ")[2] for line in program.stderr().splitlines()]
     order = [words.partition(":")[0] for words in said if words]
     assert order[:4] == ["0", "15", "2", "1"], "the base model, what was asked for in its order, then the oldest"
-    assert rows(run) == {step: rows(evaluated_run)[step] for step in ("0", "1", "2", "15")}
+    assert apart(rows(run)) == {step: apart(rows(evaluated_run))[step] for step in ("0", "1", "2", "15")}
     for request in (next_one, mine):
         answer = requests.read_answer(run, request)
         assert answer.seen

@@ -99,7 +99,7 @@ def test_every_unreadable_picture_is_listed_at_once(tmp_path: Path) -> None:
         path = add(tmp_path, f"{name}.png")
         Image.effect_noise((64, 64), 90).convert("RGB").save(path)
         damage(path)
-    Image.new("RGB", (4, 4)).save(tmp_path / "bare.png")
+    Image.new("RGB", (8, 8)).save(tmp_path / "bare.png")
     with pytest.raises(DataError) as caught:
         scan(tmp_path, decode=True)
     message = str(caught.value)
@@ -115,15 +115,15 @@ def test_every_unreadable_picture_is_listed_at_once(tmp_path: Path) -> None:
 def test_pictures_come_out_upright_in_rgb_on_white(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # rotated by 90°
-    Image.new("RGB", (8, 4), "red").save(tmp_path / "turned.jpg", exif=exif)
-    assert open_picture(tmp_path / "turned.jpg").size == upright_size(tmp_path / "turned.jpg") == (4, 8)
-    Image.new("RGBA", (4, 4), (255, 0, 0, 0)).save(tmp_path / "clear.png")
+    Image.new("RGB", (16, 8), "red").save(tmp_path / "turned.jpg", exif=exif)
+    assert open_picture(tmp_path / "turned.jpg").size == upright_size(tmp_path / "turned.jpg") == (8, 16)
+    Image.new("RGBA", (8, 8), (255, 0, 0, 0)).save(tmp_path / "clear.png")
     assert open_picture(tmp_path / "clear.png").getpixel((0, 0)) == (255, 255, 255)
-    Image.fromarray(np.full((4, 4), 0x8012, np.uint16)).save(tmp_path / "deep.png")
+    Image.fromarray(np.full((8, 8), 0x8012, np.uint16)).save(tmp_path / "deep.png")
     assert open_picture(tmp_path / "deep.png").getpixel((0, 0)) == (128, 128, 128)
     for mode in ("L", "CMYK", "P", "1", "LA"):
         path = tmp_path / f"{mode}{'.jpg' if mode == 'CMYK' else '.png'}"
-        Image.new(mode, (4, 4)).save(path)
+        Image.new(mode, (8, 8)).save(path)
         assert open_picture(path).mode == "RGB"
 
 

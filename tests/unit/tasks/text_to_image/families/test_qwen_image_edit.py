@@ -63,9 +63,8 @@ def test_one_step_of_its_pipeline_is_one_call_of_the_family(model: Model) -> Non
         velocity = model.predict(noise, torch.ones(1), text | seen)
         alone = model.predict(noise, torch.ones(1), text)
     model.pipeline(
-        **model.prompt_arguments(["turn it red"], sources=[[SOURCE]]),
+        **(model.prompt_arguments(["turn it red"], sources=[[SOURCE]]) | model.family.guidance_arguments(1.0)),
         **model.family.source_arguments([SOURCE], (96, 64)),
-        **model.family.guidance_arguments(1.0),
         latents=pack(noise),
         num_inference_steps=2,
         height=64,

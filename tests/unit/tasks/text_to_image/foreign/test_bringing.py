@@ -88,7 +88,7 @@ def test_a_whole_file_becomes_a_snapshot_that_links_to_it_and_it_is_not_touched(
     link = folder.run.snapshot(500) / file.name
     assert link.readlink() == file
     manifest = verify(folder.run.snapshot(500))
-    assert manifest.details == {"epoch": 12, "file": file.name, "trainer": ""}
+    assert manifest.details == {"epoch": 12, "file": file.name, "trainer": "", "rank": 2}
     after = file.stat()
     assert (stat.S_IMODE(after.st_mode), after.st_ctime_ns, after.st_nlink) == (0o600, before.st_ctime_ns, 1)
     assert [*folder.path.iterdir()] == [file]
