@@ -23,7 +23,7 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY) ## Train on the embedded miniature model and look at it; ARGS="train.max_train_steps=40" overrides
 	@$(BIN)/python run.py demo --new $(ARGS)
 
-test: $(READY) ## The ordinary suite, about sixteen minutes on two cores
+test: $(READY) ## The ordinary suite, ten to sixteen minutes on two cores
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not gpu and not slow and not network and not browser"
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests/browser -m "not slow"
 
