@@ -14,11 +14,12 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pocket.garments import SIZE, concept, split_catalogue
+from pocket.garments import concept, split_catalogue
 from pocket.learning import Learner, Progressed, Schedule
 from pocket.linear_start import LinearStart, principal_components, write, write_encoder
 from pocket.pictures import draw_all, draw_garments, save_grid, to_float, to_uint8
 from pocket.textures import render_texture
+from pocket.vae import CONFIG as POCKET_CONFIG
 from pocket.vae import decode, picture_loss, turned
 from pocket.weaves import render_weave
 
@@ -29,15 +30,9 @@ LATENT_NOISE = 0.01
 WHITENING = 0.5
 """Deviations of latent channels to this power: coarse structure stays larger than fine, but less so than in pixels."""
 
-CONFIG: dict[str, Any] = {
-    "sample_size": SIZE,
+CONFIG: dict[str, Any] = POCKET_CONFIG | {
     "block_out_channels": (24, 48, 96, 96),
-    "down_block_types": ("DownEncoderBlock2D",) * 4,
-    "up_block_types": ("UpDecoderBlock2D",) * 4,
-    "layers_per_block": 1,
-    "norm_num_groups": 4,
     "latent_channels": LATENT_CHANNELS,
-    "scaling_factor": 1.0,
     "shift_factor": 0.0,
     "use_quant_conv": False,
     "use_post_quant_conv": False,

@@ -163,7 +163,7 @@ class Bringing:
             self._tell(f"{one.label} is taken as {unit} {step}: {before} was a guess")
 
     def _retry(self, taken: dict[int, str]) -> None:
-        """Let what failed for want of a file be evaluated again where the file is back."""
+        """Have LoRAs whose files were missing, and are back, evaluated again."""
         back = {label for step, label in taken.items() if label in self._missed and not is_gone(self.run, step)}
         self._missed -= back
         if again := self._retries.retry():
