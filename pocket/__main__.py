@@ -6,16 +6,14 @@ if __name__ == "__main__":
     interruption.end_at_once()
 
 import argparse
-import shutil
 from pathlib import Path
 
 from pocket.garments import write_concept
+from shared.files.new_folder import new_folder
 
 parser = argparse.ArgumentParser(prog="python -m pocket", description=__doc__)
 parser.add_argument("folder", type=Path)
 folder: Path = parser.parse_args().folder
 if not folder.exists():
-    staging = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(staging, ignore_errors=True)
-    write_concept(staging)
-    staging.rename(folder)
+    with new_folder(folder) as staging:
+        write_concept(staging)

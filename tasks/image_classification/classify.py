@@ -21,6 +21,7 @@ import tomlkit
 from shared.config.loading import load_config, parse_config
 from shared.data.sources.pair import Pair
 from shared.errors import ConfigError, DarkroomError, writing
+from shared.files.new_folder import new_folder
 from shared.files.publication import MANIFEST
 from shared.files.replacing import replace_file
 from shared.run_folder.run_dir import RunDir
@@ -130,12 +131,10 @@ def deliver(run: RunDir, target: Path, say: Callable[[str], object]) -> None:
     if best is None:
         say(f"nothing was evaluated, so there is no best snapshot to copy to {target}")
         return
-    stage = target.with_name(f".{target.name}.partial")
     with writing("--model_path", target):
-        shutil.rmtree(stage, ignore_errors=True)
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copytree(run.path / best.snapshot, stage, ignore=shutil.ignore_patterns(MANIFEST))
-        stage.rename(target)
+        with new_folder(target) as stage:
+            shutil.copytree(run.path / best.snapshot, stage, ignore=shutil.ignore_patterns(MANIFEST))
     say(f"copied {best.snapshot} to {target}")
 
 
