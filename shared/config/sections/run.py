@@ -27,8 +27,8 @@ class RunConfig(Section):
     task: Annotated[str, Rule.STATE] = Field(
         default="text_to_image",
         pattern=TASK_NAME,
-        description="What is learnt: a task of Darkroom, such as `text_to_image`, or the Python package of a task of your own "
-        "(docs/adding-a-task.md).",
+        description="What is learnt: a task of Darkroom, such as `text_to_image`, or the Python package of a task "
+        "of your own (docs/adding-a-task.md).",
     )
     preset: Annotated[str | None, Rule.SESSION] = Field(
         default=None, description="Hardware preset these settings began as, written by `init`; recorded, never applied."
