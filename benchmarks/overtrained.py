@@ -3,7 +3,7 @@
 12 kimonos (or 24, or 40), each captioned by its colour, some of which `init` holds out; the LoRA has four times
 `init`'s rank and learns all linear layers and convolutions until it knows its pictures by heart. Prints what each
 snapshot's pictures are found to be and which snapshot is chosen, and writes a sheet: the pictures of the last snapshot,
-beneath each the training picture it copies. 12 pictures take about half an hour on two CPU cores, 40 about an hour.
+beneath each the training picture it copies. 12 pictures take about 5 minutes on two quiet CPU cores, 24 about 25.
 A run folder that is there is only shown.
 """
 
@@ -24,8 +24,8 @@ from shared.run_folder.run_dir import RunDir, steps_in
 from shared.run_folder.tables import read_rows
 
 ROOT = Path(__file__).resolve().parents[1]
-STEPS = {12: 1000, 24: 2500, 40: 2500}
-"""Training steps for a number of pictures."""
+STEPS = {12: 1000, 24: 5000, 40: 8000}
+"""Training steps for a number of pictures: each that is not held out is seen 450 to 1200 times."""
 SEED = 202
 EDGE = 128
 OVERTRAINED = (
@@ -77,6 +77,7 @@ def tell(run: RunDir) -> None:
     """A row for each snapshot, then the choice."""
     print("| step | composite | pictures copied | likeness to the nearest, median | signs |\n|" + " --- |" * 5)
     best = run.read_best()
+    by_heart = [row["train_probe_loss"] for row in read_rows(run.validation_csv)]
     for step in sorted(steps_in(run.evaluations) - {0}):
         result = run.read_result(step)
         row = next((row for row in read_rows(run.metrics_csv) if int(row["step"]) == step), {})
@@ -85,6 +86,9 @@ def tell(run: RunDir) -> None:
         nearest = sorted(sample.metrics["copy_max"] or 0 for sample in result.samples)
         cells = (f"{sum(shares):.0f} of {len(shares)}", f"{nearest[len(nearest) // 2]:.2f}", row.get("signals", ""))
         print(f"| {label(step)} | {row.get('composite', '')} | " + " | ".join(cells) + " |")
+    if by_heart:
+        share = float(by_heart[-1]) / float(by_heart[0])
+        print(f"\nAt the end the loss on training pictures is {share:.2f} of the base model's.")
     if best:
         print(f"\nChosen: {label(best.step)}. {best.reason}")
 

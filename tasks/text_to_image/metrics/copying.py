@@ -7,9 +7,9 @@ and each held-out one, if there are any, against all of them.
 What a model has learnt by heart it may draw less exactly, but then for every seed: so prompts all of whose pictures
 collapse onto one training picture are tested too, all together. That picture may be the only one of its kind, and then
 every prompt of this kind comes near to it. So the prompt's pictures must be alike, as one picture drawn for every
-seed is, or the training picture must have another one of its kind; and the prompts must collapse onto two training
-pictures or more. A single training picture counts if the prompt's pictures are alike and nearer to it than anything of
-its kind is: among poses of one subject, that is what copies look like first.
+seed is, or nearer to one another than to a training picture that has another one of its kind; and the prompts must
+collapse onto two training pictures or more. A single training picture counts if the prompt's pictures are alike and
+nearer to it than anything of its kind is: among poses of one subject, that is what copies look like first.
 """
 
 from __future__ import annotations
@@ -55,6 +55,9 @@ ALIKE = 0.35
 that the training picture is not the only one of its kind. A model errs alike for every seed: it is 0.11 to 0.28 in
 prompts of two overtrained runs. New poses of a garment that the training set has once are as far from one another as
 from that picture: of 631 prompts whose pictures all come as near as a collapsed one's, 6 % are below this limit."""
+ALIKE_OF_ONE_KIND = 1.0
+"""The same where the training picture has another one of its kind. The errors of copies have a part in common, so they
+are nearer to one another than to the picture; of new poses, one in three or more is the other way round."""
 OF_ONE_KIND = 0.3
 """1 − likeness of the training picture to the nearest other one, at most: else it may be the only one of its kind.
 Poses of one subject are at 0.17 to 0.32."""
@@ -156,8 +159,9 @@ def _collapsed(
         groups = set(training.twins[copied[own]])
         if own.sum() < 2 or len(groups) > 1 or not candidate[own].all():
             continue
-        alike = _furthest_apart(looks_SD[own]) <= ALIKE * near[own].max()
-        of_one_kind = bool((next_of_kind[own] <= OF_ONE_KIND).all())
+        apart, furthest = _furthest_apart(looks_SD[own]), near[own].max()
+        alike = apart <= ALIKE * furthest
+        of_one_kind = apart <= ALIKE_OF_ONE_KIND * furthest and bool((next_of_kind[own] <= OF_ONE_KIND).all())
         if alike or of_one_kind:
             largest[number], onto[number] = ratios[own].max(), groups.pop()
             is_near[number] = alike and of_one_kind and much_nearer[own].all()

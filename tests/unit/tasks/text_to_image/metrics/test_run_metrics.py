@@ -137,6 +137,8 @@ def test_an_inexact_copy_tells_when_every_seed_of_several_prompts_gives_one() ->
     assert shares(seeds, [*"abcdefgh"]) == [0] * 8, "one seed each tells nothing"
     assert shares([*seeds[:6], *new[:2]], [*"aabbccdd"]) == [1] * 6 + [0] * 2
     assert shares([one for pair in zip(seeds[::2], new, strict=True) for one in pair], [*"aabbccdd"]) == [0] * 8
+    apart = [lit_wrongly(trained[prompt], 10 * prompt + other, prompt) for prompt in range(4) for other in (8, 9)]
+    assert shares(apart, [*"aabbccdd"]) == [0] * 8, "as new poses are: further from one another than from the picture"
 
 
 def test_new_pictures_are_hardly_ever_called_copies() -> None:
