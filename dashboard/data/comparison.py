@@ -12,6 +12,7 @@ from dashboard.text.formatting import difference as difference_to
 from dashboard.text.formatting import measured, metric_name
 from dashboard.text.language import say
 from shared.run_folder.averages import label
+from shared.run_folder.file_to_ship import FileState
 from shared.run_folder.known_settings import Settings, is_of_training
 from shared.run_folder.metric_descriptions import Column, MetricDescriptions, compared_in_any
 from shared.run_folder.phrase import Unit
@@ -43,6 +44,8 @@ class Contestant:
     """The base model's."""
     unit: Unit = "step"
     """What its snapshots are counted in."""
+    file: FileState = "same"
+    """Whether the best snapshot's file is still what was evaluated."""
 
 
 def score_table(contestants: Sequence[Contestant], baseline: str) -> pd.DataFrame:

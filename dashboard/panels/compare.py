@@ -28,6 +28,7 @@ from dashboard.text.language import counting, say
 from dashboard.text.verbatim import verbatim
 from shared.errors import DarkroomError
 from shared.files.publication import read_manifest
+from shared.run_folder.file_to_ship import file_state
 from shared.run_folder.pending import BASE_MODEL
 
 LOOK_SECONDS = 10.0  # for another run
@@ -150,6 +151,7 @@ def contestant(reader: RunReader) -> Contestant:
         evaluated=reader.result(best.step) if best else None,
         base=reader.result(BASE_MODEL),
         unit=reader.unit,
+        file=file_state(reader.run, best.step) if best else "same",
     )
 
 

@@ -45,7 +45,7 @@ def contest(contestants: Sequence[Contestant], baseline: str) -> Contest:
     return Contest(
         _headline(winner),
         winner.name if winner else "",
-        (*said, *(_reservation(winner) if winner else ()), *waiting),
+        (*said, *(_reservation(winner) if winner else ()), *_not_as_evaluated(rivals), *waiting),
         _left_out(rivals),
     )
 
@@ -154,6 +154,18 @@ def _reservation(winner: Contestant) -> Iterator[str]:
     elif winner.best and winner.best.ranked and not winner.best.better_than_base:
         base = say(winner.descriptions.words.base)
         yield say("{run} is not clearly better than {base} all the same.", run=winner.name, base=base)
+
+
+def _not_as_evaluated(rivals: Sequence[Contestant]) -> Iterator[str]:
+    """What cannot be shipped as it was evaluated."""
+    for one in rivals:
+        if one.best and one.file != "same":
+            with counting(one.unit):
+                named = {"run": one.name, "step": say("step {step}", step=one.best.step)}
+                if one.file == "changed":
+                    yield say("The file of {run}, {step}, has changed since its evaluation.", **named)
+                else:
+                    yield say("The file of {run}, {step}, is missing.", **named)
 
 
 def _left_out(rivals: Sequence[Contestant]) -> str:

@@ -71,6 +71,8 @@ TEXTS: dict[str, str] = {
     "Stopped {time} at step {place} after {took}": "{time} 停止于第 {place} 步，用时 {took}",
     "Stopping at step {place}": "正在停止，第 {place} 步",
     "The evaluation of step {step} cannot be read, so nothing is counted here.": "第 {step} 步的评估无法读取，因此这里没有计数。",
+    "The file of {run}, {step}, has changed since its evaluation.": "{run} {step}的文件在评估之后已改变。",
+    "The file of {run}, {step}, is missing.": "{run} {step}的文件缺失。",
     "Step {step} is the best, but its file has changed since": "第 {step} 步最好，但它的文件此后已改变",
     "Step {step} is the best, but its file is missing": "第 {step} 步最好，但它的文件缺失",
     "The file of step {step} is no longer the LoRA that was evaluated, so it is not offered: restore it, or evaluate all again with --new.": "第 {step} 步的文件已不是评估过的 LoRA，因此不提供下载：请恢复该文件，或用 --new 重新评估全部。",

@@ -71,6 +71,8 @@ TEXTS: dict[str, str] = {
     "Stopped {time} at step {place} after {took}": "{time} 停止於第 {place} 步，用時 {took}",
     "Stopping at step {place}": "正在停止，第 {place} 步",
     "The evaluation of step {step} cannot be read, so nothing is counted here.": "第 {step} 步的評估無法讀取，因此這裡沒有計數。",
+    "The file of {run}, {step}, has changed since its evaluation.": "{run} {step}的檔案在評估之後已改變。",
+    "The file of {run}, {step}, is missing.": "{run} {step}的檔案遺失。",
     "Step {step} is the best, but its file has changed since": "第 {step} 步最好，但它的檔案此後已改變",
     "Step {step} is the best, but its file is missing": "第 {step} 步最好，但它的檔案遺失",
     "The file of step {step} is no longer the LoRA that was evaluated, so it is not offered: restore it, or evaluate all again with --new.": "第 {step} 步的檔案已不是評估過的 LoRA，因此不提供下載：請還原該檔案，或用 --new 重新評估全部。",

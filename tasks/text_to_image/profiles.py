@@ -148,6 +148,22 @@ def require(config: Config) -> None:
     _refuse([*_weights_at_fault(config), *_missing_encoder(config)])
 
 
+def require_pictures(config: Config, num_trained: int) -> None:
+    """Check that the profile's main loss has enough training pictures to compare with.
+
+    Raises:
+        ConfigError: it has not.
+    """
+    name = config.evaluation.profile
+    least = PROFILES[name].least_training_pictures
+    if num_trained < least:
+        raise ConfigError(
+            f"evaluation.profile = {name} needs {least} pictures that are trained on, {config.data.path} leaves "
+            f"{num_trained}",
+            "add pictures, hold out fewer (data.num_validation), or choose another profile",
+        )
+
+
 def require_weights(config: Config) -> None:
     """Check `evaluation.weights`.
 

@@ -73,6 +73,8 @@ def plan(config: Config, say: Say, describe: Describe | None = None) -> Plan:
     thumbprint = Thumbprints(dataset.thumbprints_path(config))
     pairs = dataset.scan(config, Inspection(headers, digest, thumbprint, spoken(say, "pictures looked at")), say)
     described = (describe or _describe)(config, pairs, digest, thumbprint, say)
+    held_out_ones = len(described.held_out) + len(described.set_apart)
+    profiles.require_pictures(config, described.num_images - described.num_regularization - held_out_ones)
     require_suitable(config)
     suitability.require_few_sources(pairs, own)
     if multiple := base_model.size_multiple(config.model):

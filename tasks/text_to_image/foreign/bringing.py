@@ -124,7 +124,8 @@ class Bringing:
             taken[step] = one.label
             self._tell(f"{one.label} takes the place of {label}, which could not be evaluated")
             return taking.take(self.run, one, step, self._tell, is_guessed=is_guessed)
-        self._tell(f"{one.label} is left out: {label} is the one of {self._counted} {step}")
+        guess = "; its number was a guess: --new numbers all again" if taking.is_a_guess(self.run, step) else ""
+        self._tell(f"{one.label} is left out: {label} is the one of {self._counted} {step}{guess}")
         return False
 
     def _give_up(self, come: list[tuple[int, int, Found]], taken: dict[int, str]) -> None:

@@ -122,6 +122,16 @@ def test_a_winner_that_may_not_be_shipped_is_no_recommendation(demo: Contestant)
     assert said.sentences[-1] == "No snapshot of demo can be recommended all the same."
 
 
+def test_a_file_that_is_no_longer_what_was_evaluated_is_named(demo: Contestant) -> None:
+    changed, gone = replace(demo, file="changed"), replace(other(demo, {"visual_loss": surely(0.2)}), file="gone")
+    assert changed.best
+    assert gone.best
+    assert contest([changed, gone], "demo").sentences[-2:] == (
+        f"The file of demo, step {changed.best.step}, has changed since its evaluation.",
+        f"The file of live, step {gone.best.step}, is missing.",
+    )
+
+
 def test_a_run_without_a_best_snapshot_is_named(demo: Contestant) -> None:
     said = contest([demo, replace(demo, name="new", best=None, evaluated=None)], "demo")
     assert (said.headline, said.sentences) == ("These runs cannot be compared", ("new has no best snapshot yet.",))

@@ -14,7 +14,7 @@ from shared.config.schema import Config
 from shared.config.sections.evaluation import EvaluationConfig
 from shared.errors import ConfigError
 from tasks.text_to_image import metrics
-from tasks.text_to_image.profiles import PROFILES, require_weights
+from tasks.text_to_image.profiles import PROFILES, require_pictures, require_weights
 from tests.conftest import ROOT
 
 
@@ -51,6 +51,13 @@ def test_a_garment_is_judged_as_the_metrics_own_files_say() -> None:
     own = [metrics.all_metrics()[name].describe() for name in metrics.metrics_of(config())]
     assert list(metrics.descriptions(config()).metrics) == own
     assert metrics.descriptions(config(prompts=None)).metrics == metrics.descriptions().metrics
+
+
+def test_a_profile_that_needs_more_training_pictures_than_are_left_is_refused() -> None:
+    require_pictures(config("style"), 4)
+    require_pictures(config("garment"), 1)
+    with pytest.raises(ConfigError, match=r"style needs 4 pictures that are trained on, p leaves 3"):
+        require_pictures(config("style"), 3)
 
 
 def test_no_profile_changes_the_leading_columns() -> None:

@@ -310,6 +310,19 @@ def test_another_training_into_the_same_names_is_said_in_one_sentence(folder: Fo
     assert said.endswith("--new evaluates all again; so do that if your trainer has begun again")
 
 
+def test_a_file_of_a_step_that_was_guessed_for_another_and_evaluated_says_the_cure(folder: Folder) -> None:
+    write(folder.path / "dress-step00000100.safetensors")
+    write(folder.path / "dress.safetensors", value=2.0)
+    folder.bring()
+    folder.result(200, "ok")
+    write(folder.path / "dress-step00000200.safetensors", value=3.0)
+    assert folder.bring() == 0
+    assert (
+        "dress-step00000200.safetensors is left out: dress.safetensors is the one of step 200; its number was a guess: "
+        "--new numbers all again"
+    ) in folder.said
+
+
 def test_the_number_of_a_guess_is_mended_before_the_evaluation(folder: Folder) -> None:
     write(folder.path / "dress-step00000100.safetensors", value=1)
     last = write(folder.path / "dress.safetensors", value=9)
