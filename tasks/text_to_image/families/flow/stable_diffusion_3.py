@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tasks.text_to_image.families.family import COMFYUI_PREFIX
 from tasks.text_to_image.families.flow.authors_names import renamed, third
 from tasks.text_to_image.families.flow.flow_family import (
     FILE_PREFIX,
@@ -23,7 +25,7 @@ from tasks.text_to_image.families.flow.flow_family import (
     require_plain_weights,
 )
 from tasks.text_to_image.models.presets import Size
-from tasks.text_to_image.models.weights_header import Tensors, TensorShape
+from tasks.text_to_image.models.weights_header import Tensors
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -57,6 +59,10 @@ FILE_NAMES = (
     (r"\.(x|context)_block\.", "."),
 )
 """The authors' names of modules in single files, and diffusers'."""
+INSIDE = ("attn.qkv", "attn.proj", "attn2.qkv", "attn2.proj", "mlp.fc1", "mlp.fc2", "adaLN_modulation.1")
+"""What LoRAs adapt of a block, by the authors' names."""
+MODULE = re.compile(rf"joint_blocks\.\d+\.(x|context)_block\.({'|'.join(map(re.escape, INSIDE))})")
+KOHYA = re.compile(r"lora_unet_joint_blocks_(\d+)_(x|context)_block_(.+)")
 SPLIT = {".qkv.": [f".to_{letter}." for letter in "qkv"], ".add_qkv.": [f".add_{letter}_proj." for letter in "qkv"]}
 """Matrices that are one in the authors' files."""
 RECOMMENDED = "its authors recommend it"
@@ -111,8 +117,29 @@ class StableDiffusion3(FlowFamily):
         found: Tensors = {}
         for name, tensor in tensors.items():
             if not name.startswith(tuple(OTHER_PARTS)):
-                found |= _split(renamed(name.removeprefix(FILE_PREFIX), FILE_NAMES), tensor)
+                own = _own_names(name.removeprefix(FILE_PREFIX))
+                found |= dict.fromkeys(own, tensor if len(own) == 1 else third(tensor))
         return {self.denoiser: found}
+
+    def own_modules(self, modules: Mapping[str, Module]) -> dict[str, Module] | None:
+        """Of files with the authors' names too, such as kohya's: one update of them can be three modules' here."""
+        authors = {name: _in_lora(name) for name in modules}
+        if not any(authors.values()):
+            return super().own_modules(modules)
+        # in the last block diffusers has scale and shift in the other order: not translated, so that it is refused
+        last = max(int(inside.split(".")[1]) for inside in authors.values() if inside)
+        swapped = f"joint_blocks.{last}.context_block.adaLN_modulation.1"
+        found: dict[str, Module] = {}
+        for name, module in modules.items():
+            inside = authors[name]
+            if inside is None or inside == swapped:
+                found[f"{self.denoiser}.{inside}" if inside else name] = module
+                continue
+            own = [tensor.removesuffix(".weight") for tensor in _own_names(f"{inside}.weight")]
+            for number, one in enumerate(own):
+                share = (number, number + 1, len(own))
+                found[f"{self.denoiser}.{one}"] = replace(module, part=self.denoiser, share=share)
+        return found
 
     def exclude_modules(self, denoiser: Mapping[str, Any]) -> str:
         """The caption's queries in the last block, whose answers nobody reads."""
@@ -234,11 +261,21 @@ def _described(names: set[str]) -> dict[str, Any]:
     return {"dual_attention_layers": SECOND_ATTENTION in names, "qk_norm": NORM in names}
 
 
-def _split(name: str, tensor: TensorShape) -> Tensors:
-    for joined, names in SPLIT.items():
-        if joined in name:
-            return {name.replace(joined, own): third(tensor) for own in names}
-    return {name: tensor}
+def _own_names(name: str) -> list[str]:
+    """diffusers' names of a tensor of the authors': one, or those of queries, keys and values."""
+    name = renamed(name, FILE_NAMES)
+    joined = next((joined for joined in SPLIT if joined in name), "")
+    return [name.replace(joined, own) for own in SPLIT[joined]] if joined else [name]
+
+
+def _in_lora(name: str) -> str | None:
+    """The authors' name of a module in a LoRA file with ComfyUI's prefix or kohya's names; None: it has another."""
+    plain = name.removeprefix(COMFYUI_PREFIX)
+    if plain != name and MODULE.fullmatch(plain):
+        return plain
+    kohya = KOHYA.fullmatch(name)
+    inside = next((own for own in INSIDE if kohya and own.replace(".", "_") == kohya[3]), None)
+    return f"joint_blocks.{kohya[1]}.{kohya[2]}_block.{inside}" if kohya and inside else None
 
 
 def _config(model: Model) -> Mapping[str, Any]:

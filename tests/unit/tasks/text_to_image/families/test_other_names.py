@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from shared.config.schema import ModelConfig
-from shared.errors import ConfigError
+from shared.errors import ConfigError, DarkroomError
 from tasks.text_to_image.families import loading
 from tasks.text_to_image.families.flow import flux1_names
 from tasks.text_to_image.families.known import FAMILIES
@@ -28,19 +28,19 @@ SHAPES = {
 """Of the authors' modules in the miniature: outputs, inputs."""
 
 
-def updates(seed: int = 0) -> dict[str, tuple[Tensor, Tensor]]:
+def updates(shapes: Mapping[str, tuple[int, int]] = SHAPES) -> dict[str, tuple[Tensor, Tensor]]:
     """A and B of each, rank 2."""
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(0)
 
     def random(*shape: int) -> Tensor:
         return torch.randn(shape, generator=generator)
 
-    return {module: (random(2, inputs), random(outputs, 2)) for module, (outputs, inputs) in SHAPES.items()}
+    return {module: (random(2, inputs), random(outputs, 2)) for module, (outputs, inputs) in shapes.items()}
 
 
-def write(path: Path, form: str) -> None:
+def write(path: Path, form: str, shapes: Mapping[str, tuple[int, int]] = SHAPES) -> None:
     tensors: dict[str, Tensor] = {}
-    for module, (A, B) in updates().items():
+    for module, (A, B) in updates(shapes).items():
         if form == "kohya":
             name = f"lora_unet_{module.replace('.', '_')}"
             tensors |= {f"{name}.lora_down.weight": A, f"{name}.lora_up.weight": B, f"{name}.alpha": torch.tensor(6.0)}
@@ -74,6 +74,45 @@ def test_an_update_of_one_matrix_of_the_authors_is_that_of_several_here(
     assert len(found.scales) == expected == 3 + 1 + 1 + 4 + 1
     lora.write(tmp_path / "own", found.weights, found.metadata)  # as the evaluator does before it loads it
     assert lora_file.look(tmp_path / "own" / lora.LORA_FILE).modules.keys() == found.scales.keys()
+
+
+SD35_SHAPES = {
+    "joint_blocks.0.x_block.attn.qkv": (96, 32),
+    "joint_blocks.0.x_block.attn2.proj": (32, 32),
+    "joint_blocks.0.context_block.attn.qkv": (96, 32),
+    "joint_blocks.0.context_block.mlp.fc2": (32, 128),
+    "joint_blocks.1.x_block.mlp.fc1": (128, 32),
+    "joint_blocks.1.context_block.attn.qkv": (96, 32),
+    "joint_blocks.1.x_block.adaLN_modulation.1": (192, 32),
+}
+
+
+@pytest.mark.parametrize("form", ["kohya", "comfyui"])
+def test_sd35s_authors_names_are_read_too(form: str, tiny_flow: Callable[[str], Path], tmp_path: Path) -> None:
+    write(tmp_path / "lora.safetensors", form, SD35_SHAPES)
+    file = lora_file.look(tmp_path / "lora.safetensors")
+    assert file.family is FAMILIES["sd3.5-medium"]
+    folder = tiny_flow("sd3.5-medium")
+    assert adaptable.misfit(file, file.family, adaptable.of_files(str(folder))) == ""
+    found = fitted.fit(file, fitted.base_of(loading.load_model(ModelConfig(path=str(folder)), "fp32")))
+    assert len(found.scales) == 3 + 1 + 3 + 1 + 1 + 3 + 1
+    A, B = updates(SD35_SHAPES)["joint_blocks.0.context_block.attn.qkv"]
+    names = [f"transformer.transformer_blocks.0.attn.add_{letter}_proj" for letter in "qkv"]
+    added = [found.scales[name] * found.weights[f"{name}.lora_B.weight"] @ A for name in names]
+    assert torch.allclose(torch.cat(added), 3 * B @ A, atol=1e-5)
+    assert {f"transformer.transformer_blocks.{name}" for name in ("0.attn2.to_out.0", "0.ff_context.net.2",
+            "1.ff.net.0.proj", "1.norm1.linear")} <= found.scales.keys()  # fmt: skip
+
+
+def test_the_last_modulation_of_sd35_whose_halves_stand_the_other_way_round_is_refused(
+    tiny_flow: Callable[[str], Path], tmp_path: Path
+) -> None:
+    module = "joint_blocks.1.context_block.adaLN_modulation.1"
+    write(tmp_path / "lora.safetensors", "kohya", {**SD35_SHAPES, module: (64, 32)})
+    file = lora_file.look(tmp_path / "lora.safetensors")
+    base = fitted.base_of(loading.load_model(ModelConfig(path=str(tiny_flow("sd3.5-medium"))), "fp32"))
+    with pytest.raises(DarkroomError, match=rf"transformer\.{module}"):
+        fitted.fit(file, base)
 
 
 def test_diffusers_names_behind_comfyuis_prefix_are_read(tmp_path: Path) -> None:
