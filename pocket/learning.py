@@ -1,12 +1,14 @@
 """The loop that trains each pocket model: AdamW, a constant and then falling learning rate, averaged weights, resuming.
 
+Matrices that are named may learn by Muon (Jordan et al. 2024), which takes fewer steps.
+
 Promises: a run that was interrupted continues from its last save with the same noise and the same batches, because
 everything random derives from the step's number. Saved state is safetensors and JSON; nothing is ever unpickled.
 """
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -33,6 +35,8 @@ class Schedule:
     beta2: float = 0.99
     """AdamW's second moment decay."""
     save_steps: int = 250
+    matrix_rate: float = 0.0
+    """Muon's learning rate; it rises and falls as AdamW's does."""
 
     def rate(self, step: int) -> float:
         """The learning rate of a step, counted from 1."""
@@ -60,12 +64,22 @@ def read_progress(folder: Path) -> Progressed:
 
 
 class Learner:
-    """One model, its optimizer, its averaged weights and its progress, kept in `folder`."""
+    """One model, its optimizers, its averaged weights and its progress, kept in `folder`."""
 
-    def __init__(self, model: nn.Module, schedule: Schedule, folder: Path) -> None:
+    def __init__(
+        self, model: nn.Module, schedule: Schedule, folder: Path, matrices: Iterable[nn.Parameter] = ()
+    ) -> None:
+        """matrices: those that learn by Muon; the others learn by AdamW."""
         self.model, self.schedule, self.folder = model, schedule, folder
         self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        self.optimizer = torch.optim.AdamW(self.parameters, lr=schedule.learning_rate, betas=(0.9, schedule.beta2))
+        by_muon = list(matrices)
+        chosen = set(by_muon)
+        others = [parameter for parameter in self.parameters if parameter not in chosen]
+        self.optimizers: list[torch.optim.Optimizer] = [
+            torch.optim.AdamW(others, lr=schedule.learning_rate, betas=(0.9, schedule.beta2))
+        ]
+        if by_muon:
+            self.optimizers.append(torch.optim.Muon(by_muon, lr=schedule.matrix_rate, weight_decay=0.0))
         self.ema = EMAModel(self.parameters, decay=schedule.ema_decay)
         self.progress = Progressed()
         if (folder / "progress.json").exists():
@@ -90,19 +104,22 @@ class Learner:
     def _step(self, batch_loss: BatchLoss) -> None:
         started, progress = time.perf_counter(), self.progress
         progress.step += 1
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.schedule.rate(progress.step)
+        share = self.schedule.rate(progress.step) / self.schedule.learning_rate
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = optimizer.defaults["lr"] * share
         self.model.train()
         with torch.autocast("cpu", torch.bfloat16):
             loss = batch_loss(torch.Generator().manual_seed(progress.step))
-        self.optimizer.zero_grad()
+        self.model.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(self.parameters, 1.0, error_if_nonfinite=True)
-        self.optimizer.step()
+        for optimizer in self.optimizers:
+            optimizer.step()
         self.ema.step(self.parameters)
-        share = 1 / min(progress.step, 100)
+        weight = 1 / min(progress.step, 100)
         progress.train_loss = (
-            loss.item() if progress.step == 1 else progress.train_loss * (1 - share) + loss.item() * share
+            loss.item() if progress.step == 1 else progress.train_loss * (1 - weight) + loss.item() * weight
         )
         progress.seconds += time.perf_counter() - started
 
@@ -128,7 +145,8 @@ class Learner:
         tensors = {f"ema.{i}": shadow for i, shadow in enumerate(self.ema.shadow_params)}
         for i, parameter in enumerate(self.parameters):
             tensors[f"model.{i}"] = parameter.data
-            tensors |= {f"optimizer.{i}.{key}": value for key, value in self.optimizer.state[parameter].items()}
+            state = self._optimizer_of(parameter).state[parameter]
+            tensors |= {f"optimizer.{i}.{key}": value for key, value in state.items()}
         staged = self.folder / "state.partial"
         save_file(
             {key: tensor.contiguous() for key, tensor in tensors.items()}, staged, {"step": str(self.progress.step)}
@@ -145,6 +163,13 @@ class Learner:
             parameter.data.copy_(tensors[f"model.{i}"])
             self.ema.shadow_params[i].copy_(tensors[f"ema.{i}"])
             prefix = f"optimizer.{i}."
-            self.optimizer.state[parameter] = {
+            self._optimizer_of(parameter).state[parameter] = {
                 k.removeprefix(prefix): t for k, t in tensors.items() if k.startswith(prefix)
             }
+
+    def _optimizer_of(self, parameter: nn.Parameter) -> torch.optim.Optimizer:
+        return next(
+            optimizer
+            for optimizer in self.optimizers
+            if any(parameter is other for group in optimizer.param_groups for other in group["params"])
+        )

@@ -1,7 +1,7 @@
 """The pocket flow transformer: Z-Image in miniature, on the crisp VAE's latents and the pocket CLIP's text tower.
 
-It learns by the family's own functions: the objective draws noise levels as a LoRA's training does, and `ZImage`
-predicts. A tenth of the captions is dropped for classifier-free guidance (Ho & Salimans 2022).
+It learns what `ZImage` predicts, at the noise levels of a LoRA's training, a batch's spread evenly over their density.
+Matrices of blocks learn by Muon. A tenth of the captions is dropped for classifier-free guidance (Ho & Salimans 2022).
 Layout: B examples, C × H × W latents, L tokens, D text dimensions.
 """
 
@@ -20,21 +20,21 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from pocket.clip import WIDTH
 from pocket.crisp_vae import LATENT_CHANNELS
+from pocket.even_batches import LENGTH, places, predict, tokens_of
 from pocket.garments import WORDINGS, catalogue, split_catalogue
 from pocket.learning import Learner, Progressed, Schedule
 from pocket.pictures import draw_all, draw_garments
 from pocket.vae import encode
-from shared.config.schema import TrainConfig
 from tasks.text_to_image.families.flow.caption_lengths import listed
-from tasks.text_to_image.families.flow.packing import PATCH
 from tasks.text_to_image.families.flow.z_image import MAX_TOKENS, ZImage
-from tasks.text_to_image.families.model import Conditioning, Model
-from tasks.text_to_image.objectives.flow_matching import FlowMatching, Usual
+from tasks.text_to_image.families.model import Model
+from tasks.text_to_image.objectives.flow_matching import FlowMatching, Usual, shifted
 
 BATCH_SIZE = 16
 CAPTION_DROPOUT = 0.1
 SHIFT = 2.0
 """Of the published scheduler: the one that Z-Image's trainings use."""
+FIRST_GATE = 0.2
 TEMPLATE = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
 """The pipeline wants a chat template; the text tower learnt captions without one."""
 
@@ -52,8 +52,16 @@ CONFIG: dict[str, Any] = {
 
 
 def build() -> ZImageTransformer2DModel:
-    """The untrained transformer, about 4.7 M parameters. Gates start at zero: each block begins as the identity."""
+    """The untrained transformer, 4.6 M parameters. It begins as zero, with gates a little open, whatever the time."""
     transformer = ZImageTransformer2DModel(**CONFIG)
+    layer = transformer.all_final_layer["2-1"]
+    modulations = [block.adaLN_modulation[0] for block in (*transformer.noise_refiner, *transformer.layers)]
+    for linear in (*modulations, layer.adaLN_modulation[1], layer.linear):
+        torch.nn.init.zeros_(linear.weight)
+        torch.nn.init.zeros_(linear.bias)
+    with torch.no_grad():
+        for linear in modulations:
+            linear.bias.view(4, -1)[1::2] = FIRST_GATE  # scale, gate, scale, gate
     for name in ("x_pad_token", "cap_pad_token"):
         torch.nn.init.normal_(getattr(transformer, name), std=0.02)
     return transformer
@@ -108,25 +116,24 @@ class Encoded:
     """(B, C, H, W)."""
     numbers: Tensor
     """(B,): each picture's garment, as an index into the catalogue."""
-    captions: Sequence[Conditioning]
-    """Every wording of every garment of the catalogue, wordings first."""
-    no_caption: Conditioning
-    """Of the empty caption."""
+    captions: Tensor
+    """(N, L, D): every wording of every garment of the catalogue, wordings first, and last the empty caption."""
+    is_padding: Tensor
+    """(N, L)."""
 
-    def batch(self, generator: torch.Generator) -> tuple[Tensor, list[Conditioning]]:
-        """Latents (B, C, H, W) and captions of a random batch, with random wordings, some dropped."""
+    def batch(self, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """Latents (B, C, H, W), captions (B, L, D) and their padding, with random wordings, some dropped."""
         chosen = torch.randint(len(self.latents), (BATCH_SIZE,), generator=generator)
         wordings = torch.randint(len(WORDINGS), (BATCH_SIZE,), generator=generator)
-        places = (self.numbers[chosen] * len(WORDINGS) + wordings).tolist()
-        dropped = (torch.rand(BATCH_SIZE, generator=generator) < CAPTION_DROPOUT).tolist()
-        texts = [self.no_caption if no else self.captions[place] for place, no in zip(places, dropped, strict=True)]
-        return self.latents[chosen], texts
+        dropped = torch.rand(BATCH_SIZE, generator=generator) < CAPTION_DROPOUT
+        numbers = torch.where(dropped, len(self.captions) - 1, self.numbers[chosen] * len(WORDINGS) + wordings)
+        return self.latents[chosen], self.captions[numbers], self.is_padding[numbers]
 
 
 @torch.no_grad()
 def encode_pictures(work: Path, model: Model) -> tuple[Encoded, Encoded]:
     """(train, held out); the latents are kept in `work`."""
-    *captions, no_caption = encode_captions(work, model)
+    captions = encode_captions(work, model)
     seen, held_out = split_catalogue()
     parts = {"train": draw_garments(seen, 6000, seed=10_000), "held-out": draw_garments(held_out, 190, seed=3)}
     encoded = []
@@ -137,44 +144,62 @@ def encode_pictures(work: Path, model: Model) -> tuple[Encoded, Encoded]:
             with torch.autocast("cpu", torch.bfloat16):
                 save_file({"latents": encode(model.pipeline.vae, drawn).float().contiguous()}, cache)
         numbers = torch.tensor([catalogue().index(garment) for garment, _ in pictures])
-        encoded.append(Encoded(load_file(cache)["latents"], numbers, captions, no_caption))
+        encoded.append(Encoded(load_file(cache)["latents"], numbers, *captions))
     return encoded[0], encoded[1]
 
 
 @torch.no_grad()
-def encode_captions(work: Path, model: Model) -> list[Conditioning]:
-    """Of every wording of every garment, wordings first, and of the empty caption; kept in `work`."""
+def encode_captions(work: Path, model: Model) -> tuple[Tensor, Tensor]:
+    """`captions` and `is_padding` of `Encoded`; kept in `work`."""
     cache = work / "crisp-captions.safetensors"
     if not cache.exists():
         texts = [*(garment.caption(wording) for garment in catalogue() for wording in range(len(WORDINGS))), ""]
         batches = [model.encode_captions(texts[start : start + 32]) for start in range(0, len(texts), 32)]
         states = [each.clone() for batch in batches for each in listed(batch)]
+        work.mkdir(parents=True, exist_ok=True)
         save_file({f"{number:05d}": each for number, each in enumerate(states)}, cache)
     kept = load_file(cache)
-    return [{"hidden_states": kept[name], "lengths": torch.tensor(len(kept[name]))} for name in sorted(kept)]
+    captions = torch.stack([F.pad(kept[name], (0, 0, 0, LENGTH - len(kept[name]))) for name in sorted(kept)])
+    lengths = torch.tensor([len(kept[name]) for name in sorted(kept)])
+    return captions, torch.arange(LENGTH) >= lengths[:, None]
+
+
+def draw_sigmas(count: int, generator: torch.Generator) -> Tensor:
+    """Noise levels of a batch, evenly spread over the density that Z-Image's trainings draw from. (count,)."""
+    spread = (torch.arange(count) + torch.rand(count, generator=generator)) / count
+    return shifted(torch.special.ndtri(spread.clamp(1e-5, 1 - 1e-5)).sigmoid(), SHIFT)
 
 
 def train(
     work: Path, schedule: Schedule, pipeline: ZImagePipeline, on_save: Callable[[], None]
 ) -> tuple[ZImageTransformer2DModel, Progressed]:
     """Trains the pipeline's transformer in `work`, or resumes there. `on_save` sees the averaged weights."""
-    objective, settings = FlowMatching(pipeline.scheduler.config, Usual(*ZImage.usual), PATCH), TrainConfig()
+    objective = FlowMatching(pipeline.scheduler.config, Usual(*ZImage.usual))
     model = Model(ZImage(), pipeline, objective)
     train_set, held_out_set = encode_pictures(work, model)
-    model.denoiser.requires_grad_(True)
+    transformer = pipeline.transformer.requires_grad_(True)
+    turns = places(transformer, *train_set.latents.shape[2:])
+    compiled = torch.compile(predict)
 
-    def loss(encoded: Encoded, generator: torch.Generator) -> Tensor:
-        latents, texts = encoded.batch(generator)
-        shape = tuple(latents.shape[1:])
-        noise = torch.stack([objective.sample_noise(shape, generator, settings) for _ in latents])
-        timesteps = torch.stack([objective.sample_timestep(shape, generator, settings) for _ in latents])
-        noisy_latents = objective.add_noise(latents, noise, timesteps)
-        model_pred = model.family.predict(model, noisy_latents, timesteps, model.collate(texts)).float()
-        return F.mse_loss(model_pred, objective.target(latents, noise, timesteps))
+    def loss(encoded: Encoded, generator: torch.Generator, predict: Callable[..., Tensor]) -> Tensor:
+        latents, captions, is_padding = encoded.batch(generator)
+        noise = torch.randn(latents.shape, generator=generator)
+        sigmas = draw_sigmas(BATCH_SIZE, generator)
+        noisy_latents = objective.add_noise(latents, noise, sigmas)
+        model_pred = -predict(transformer, tokens_of(noisy_latents), 1 - sigmas, captions, is_padding, turns)
+        return F.mse_loss(model_pred, tokens_of(objective.target(latents, noise, sigmas)))
 
     def held_out_loss() -> float:
-        return torch.stack([loss(held_out_set, torch.Generator().manual_seed(seed)) for seed in range(6)]).mean().item()
+        losses = [loss(held_out_set, torch.Generator().manual_seed(seed), predict) for seed in range(12)]
+        return torch.stack(losses).mean().item()
 
-    learner = Learner(model.denoiser, schedule, work / "transformer")
-    progress = learner.fit(lambda generator: loss(train_set, generator), held_out_loss, on_save)
+    learner = Learner(transformer, schedule, work / "transformer", matrices(transformer))
+    progress = learner.fit(lambda generator: loss(train_set, generator, compiled), held_out_loss, on_save)
     return pipeline.transformer.eval(), progress
+
+
+def matrices(transformer: ZImageTransformer2DModel) -> list[torch.nn.Parameter]:
+    """What learns by Muon: the matrices of blocks, without those of modulation."""
+    blocks = (*transformer.noise_refiner, *transformer.context_refiner, *transformer.layers)
+    named = (pair for block in blocks for pair in block.named_parameters())
+    return [parameter for name, parameter in named if parameter.ndim == 2 and "adaLN" not in name]
