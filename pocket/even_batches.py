@@ -27,7 +27,7 @@ def tokens_of(latents_BCHW: Tensor) -> Tensor:
 
 
 def places(transformer: ZImageTransformer2DModel, height: int, width: int) -> tuple[Tensor, Tensor]:
-    """Cosines and sines, (L, 1, D / 2), of the places of a picture's tokens and of a caption's. height, width: latents."""
+    """Cosines and sines, (L, 1, D / 2): places of a picture's tokens, then a caption's. height, width: of latents."""
     grid: Any = transformer.create_coordinate_grid
     picture = grid((1, height // PATCH, width // PATCH), (LENGTH + 1, 0, 0)).flatten(0, 2)
     caption = grid((LENGTH, 1, 1), (1, 0, 0)).flatten(0, 2)

@@ -5,7 +5,7 @@ Matrices of blocks learn by Muon. A tenth of the captions is dropped for classif
 Layout: B examples, C × H × W latents, L tokens, D text dimensions.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,7 +53,7 @@ CONFIG: dict[str, Any] = {
 
 def build() -> ZImageTransformer2DModel:
     """The untrained transformer, 4.6 M parameters. It begins as zero, with gates a little open, whatever the time."""
-    transformer = ZImageTransformer2DModel(**CONFIG)
+    transformer: Any = ZImageTransformer2DModel(**CONFIG)
     layer = transformer.all_final_layer["2-1"]
     modulations = [block.adaLN_modulation[0] for block in (*transformer.noise_refiner, *transformer.layers)]
     for linear in (*modulations, layer.adaLN_modulation[1], layer.linear):
