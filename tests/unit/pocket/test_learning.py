@@ -18,7 +18,8 @@ def train(folder: Path, num_steps: int, *, by_muon: bool = False) -> list[Tensor
         return model(torch.randn(4, 3, generator=generator)).square().mean().float()
 
     schedule = replace(SCHEDULE, decay_share=0.0) if num_steps < SCHEDULE.num_steps else SCHEDULE
-    learner = Learner(model, replace(schedule, num_steps=num_steps), folder, [*model.parameters()][:1] if by_muon else ())
+    matrices = [*model.parameters()][:1] if by_muon else []
+    learner = Learner(model, replace(schedule, num_steps=num_steps), folder, matrices)
     learner.fit(batch_loss, held_out_loss=lambda: 0.0)
     return [parameter.detach().clone() for parameter in learner.ema.shadow_params]
 
