@@ -8,6 +8,7 @@ from shared.config.schema import Config, EvaluationConfig
 from shared.run_folder.run_dir import RunDir
 from tasks.text_to_image.evaluation import references
 from tasks.text_to_image.evaluation.image_generator import ImageGenerator
+from tasks.text_to_image.evaluation.learnt_lora import LearntLora
 from tasks.text_to_image.evaluation.picture_evaluation import PictureEvaluation
 from tasks.text_to_image.evaluation.scorer import load_scorer
 from tasks.text_to_image.evaluation.training_set import TrainingSet
@@ -49,6 +50,7 @@ def build(run: RunDir, config: Config, device: torch.device) -> PictureEvaluatio
             source_sizes=model.family.source_sizes(config.data, model.size_multiple),
         ),
         image_generator,
+        LearntLora(run, config, image_generator),
         load_scorer(
             settings.fashion_clip,
             settings.visual,

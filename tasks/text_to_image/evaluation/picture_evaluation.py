@@ -1,4 +1,4 @@
-"""One evaluation of a LoRA: draw every prompt with every seed, score the pictures."""
+"""One evaluation of a snapshot: draw every prompt with every seed, score the pictures."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ from shared.run_folder.run_dir import SHEET, ResultKind, RunDir, strength_of
 from shared.run_folder.tables import Value, write_rows
 from tasks import devices
 from tasks.protocol import EvaluationOutput
-from tasks.text_to_image.evaluation import averaged_file, contact_sheet, references, snapshot_file
+from tasks.text_to_image.evaluation import contact_sheet, references
 from tasks.text_to_image.evaluation.anchors import anchors
 from tasks.text_to_image.evaluation.image_generator import ImageGenerator, Job, jobs
+from tasks.text_to_image.evaluation.learnt import Learnt
 from tasks.text_to_image.evaluation.lookalikes import Lookalikes
 from tasks.text_to_image.evaluation.probe_pictures import ProbePictures
 from tasks.text_to_image.evaluation.references import References
@@ -42,12 +43,13 @@ class PictureEvaluation:
     config: Config
     references: References
     image_generator: ImageGenerator
+    learnt: Learnt
     scorer: Scorer
     training: TrainingSet
     num_before: int = 0
     """Pictures of each prompt that other evaluations draw with the seeds ahead of these."""
     strength: float = 1.0
-    """Of the LoRA: the factor of its updates."""
+    """Of what is learnt: the factor of a LoRA's updates."""
 
     @property
     def device(self) -> torch.device:
@@ -63,13 +65,8 @@ class PictureEvaluation:
         self.image_generator.move_to(self.device)
 
     def swap(self, snapshot: Path | None) -> str:
-        """Load this snapshot's LoRA into the pipeline; None: the base model without a LoRA."""
-        if snapshot is None:
-            self.image_generator.swap(None)
-            return ""
-        file = snapshot_file.read(snapshot, self.image_generator.expected, self.config.lora)
-        self.image_generator.swap(file, self.strength)
-        return file.digest
+        """Load what this snapshot holds; None: the base model as it was before training."""
+        return self.learnt.swap(snapshot, self.strength)
 
     def evaluate(self, step: int, kind: ResultKind, output: EvaluationOutput) -> None:
         """Draw every prompt with every seed, then score the pictures."""
@@ -142,13 +139,13 @@ class PictureEvaluation:
         multiple = self.image_generator.model.size_multiple
         return replace(self, references=references.requested(prompts, self.config, multiple))
 
-    def at_strength(self, strength: float) -> PictureEvaluation:
-        """To draw the same pictures with the LoRA at another strength."""
-        return replace(self, strength=strength)
+    def at_strength(self, strength: float) -> PictureEvaluation | None:
+        """To draw the same pictures with what is learnt at another strength."""
+        return replace(self, strength=strength) if self.learnt.has_strength else None
 
     def average(self, steps: Sequence[int], folder: Path) -> dict[str, Any]:
-        """Write the LoRA that is the average of these snapshots."""
-        return averaged_file.write(self.run, steps, self.image_generator.expected, self.config.lora, folder)
+        """Write what is the average of these snapshots."""
+        return self.learnt.average(steps, folder)
 
     @property
     def _probes(self) -> ProbePictures:
@@ -169,7 +166,7 @@ class PictureEvaluation:
 
     def _base_pictures(self, kind: ResultKind, done: list[Job]) -> list[Image.Image] | None:
         """Step 0's pictures of the same prompts and seeds; None if one is missing."""
-        kind = "evaluations" if strength_of(kind) else kind  # without a LoRA there is no strength
+        kind = "evaluations" if strength_of(kind) else kind  # before training there is no strength
         result = self.run.read_result(BASE_MODEL, kind)
         folder = self.run.result(kind, BASE_MODEL) / IMAGES
         paths = {(sample.prompt_id, sample.seed): folder / sample.image for sample in result.samples} if result else {}

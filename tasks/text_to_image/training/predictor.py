@@ -11,12 +11,12 @@ from tasks.text_to_image.families.model import Conditioning, Model
 
 
 class Predictor(nn.Module):
-    """The denoiser, and the text encoders if they are trained, in one module, so that all adapters are synchronised."""
+    """The denoiser, and the text encoders if they are trained, in one module: all gradients are synchronised."""
 
-    def __init__(self, model: Model, adapted: dict[str, nn.Module]) -> None:
+    def __init__(self, model: Model, parts: dict[str, nn.Module]) -> None:
         super().__init__()
         self.model = model
-        self.adapted = nn.ModuleDict(adapted)
+        self.parts = nn.ModuleDict(parts)
 
     def forward(
         self, noisy_latents_BCHW: Tensor, timesteps_B: Tensor, text: Conditioning | list[str], time_ids_B6: Tensor

@@ -1,10 +1,9 @@
-"""Prepares training from a run's settings: frames pictures, encodes everything, attaches the adapter."""
+"""Prepares training from a run's settings: frames pictures, encodes everything, attaches what is trained."""
 
 from __future__ import annotations
 
 import logging
 
-import torch
 from accelerate import Accelerator
 
 from shared.config.schema import Config, ModelConfig
@@ -15,7 +14,7 @@ from shared.files.digests import Digests
 from shared.launch import relocation
 from shared.run_folder.records.run_record import DatasetRecord
 from shared.run_folder.run_dir import RunDir
-from tasks import data_order, devices
+from tasks import devices
 from tasks.protocol import Progress
 from tasks.text_to_image import places
 from tasks.text_to_image.data import batches
@@ -23,13 +22,12 @@ from tasks.text_to_image.data.batches import Example
 from tasks.text_to_image.data.cache import Cache, Caption, Mask, Picture
 from tasks.text_to_image.families import loading, quantization
 from tasks.text_to_image.families.model import Model
-from tasks.text_to_image.lora import lora, training_adapter
-from tasks.text_to_image.lora.initial import Initial
 from tasks.text_to_image.models import base_model, suitability
 from tasks.text_to_image.models.external_vae import pinned
 from tasks.text_to_image.training import held_out_loss
+from tasks.text_to_image.training.diffusion_training import DiffusionTraining
 from tasks.text_to_image.training.held_out_loss import Validation
-from tasks.text_to_image.training.lora_training import LoraTraining
+from tasks.text_to_image.training.trained_lora import LoraToTrain
 
 log = logging.getLogger(__name__)
 
@@ -40,8 +38,10 @@ NO_HELD_OUT_LOSS = (
 PRECISIONS: dict[str, loading.Precision] = {"no": "fp32", "fp16": "fp16", "bf16": "bf16"}
 
 
-def prepare(run: RunDir, config: Config, accelerator: Accelerator, progress: Progress, *, begins: bool) -> LoraTraining:
-    """Load the model, encode what the cache lacks, attach the adapter. progress: of pictures or captions encoded.
+def prepare(
+    run: RunDir, config: Config, accelerator: Accelerator, progress: Progress, *, begins: bool
+) -> DiffusionTraining:
+    """Load the model, encode what the cache lacks, attach what is trained. progress: of pictures or captions encoded.
 
     begins: there is no checkpoint to restore, so that `lora.init_from` applies.
 
@@ -62,8 +62,7 @@ def prepare(run: RunDir, config: Config, accelerator: Accelerator, progress: Pro
     )
     model.guidance = config.train.guidance_scale
     suitability.require(config, model.family)  # a hub id that was not downloaded when the run was made
-    training_adapter.add(run, config.model, model)
-    initial = Initial.of(run, config.lora, model) if begins else None
+    to_train = LoraToTrain(run, config, model, begins=begins)
     digest = Digests(dataset.digests_path(config))
     pairs = relocation.scan_again(run, config, digest)
     if cut := model.token_lengths(pair.caption for pair in pairs).cut(config.data.max_token_length):
@@ -84,13 +83,9 @@ def prepare(run: RunDir, config: Config, accelerator: Accelerator, progress: Pro
     digest.save()
     if config.encodes_captions_live:
         model.hold_text_encoders(accelerator.device)
-    torch.manual_seed(data_order.derive(config.train.seed, "adapter", 0))
-    parts = lora.adapted(model, config.lora)
-    lora.attach(parts, config.lora, model.family, model.clip_skip)
-    if initial and (text := initial.apply(parts)):
-        model.notices += (text,)
     stream = batches.Batches(examples, cache, config, group_size=group_size)
-    return LoraTraining(config, accelerator, model, stream, validation)
+    trained = to_train.attach(stream.num_pictures)
+    return DiffusionTraining(config, accelerator, model, trained, stream, validation)
 
 
 def _require_range(precision: loading.Precision, settings: ModelConfig) -> None:

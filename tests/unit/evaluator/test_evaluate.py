@@ -31,6 +31,7 @@ from tasks.text_to_image.descriptors.palette import palette
 from tasks.text_to_image.encoders.encoder import EncoderRecord
 from tasks.text_to_image.evaluation import snapshot_file
 from tasks.text_to_image.evaluation.image_generator import Job
+from tasks.text_to_image.evaluation.learnt_lora import LearntLora
 from tasks.text_to_image.evaluation.picture_evaluation import PictureEvaluation
 from tasks.text_to_image.evaluation.references import References, load
 from tasks.text_to_image.evaluation.scorer import Scores, load_scorer
@@ -86,11 +87,13 @@ def run(make_paper_run: RunMaker) -> RunDir:
 def evaluator_of(run: RunDir, image_generator: PretendGenerator | None = None) -> Evaluator:
     config, record = run.read_config(), run.read_record()
     references = load(run, config, 8)
+    generator: Any = image_generator or PretendGenerator()
     evaluation = PictureEvaluation(
         run,
         config,
         references,
-        image_generator or PretendGenerator(),  # type: ignore[arg-type]
+        generator,
+        LearntLora(run, config, generator),
         PretendScorer(),  # type: ignore[arg-type]
         TrainingSet(run, config),
     )

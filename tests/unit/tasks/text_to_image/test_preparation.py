@@ -14,21 +14,21 @@ from safetensors import safe_open
 from shared.data.pictures import upright_size
 from shared.run_folder.run_dir import RunDir
 from tasks.text_to_image.lora.lora import LORA_FILE
-from tasks.text_to_image.training.lora_training import LoraTraining
+from tasks.text_to_image.training.diffusion_training import DiffusionTraining
 from tasks.text_to_image.training.preparation import prepare
 from tests.conftest import RunMaker
 from trainer.learner import Learner
 
 
-def training_of(run: RunDir) -> LoraTraining:
+def training_of(run: RunDir) -> DiffusionTraining:
     return prepare(run, run.read_config(), Accelerator(cpu=True), lambda done, total: None, begins=True)
 
 
-def learner_of(training: LoraTraining) -> Learner:
+def learner_of(training: DiffusionTraining) -> Learner:
     return Learner(training.config, training.accelerator, training)
 
 
-def learning(training: LoraTraining) -> set[str]:
+def learning(training: DiffusionTraining) -> set[str]:
     """Parameters of the whole pipeline that ask for a gradient, and those that hold one, by name."""
     parts = {"vae": training.model.pipeline.vae, **training.model.parts}
     return {

@@ -26,6 +26,7 @@ from shared.run_folder.records.manifest import Manifest
 from shared.run_folder.run_dir import RunDir
 from tasks.text_to_image.evaluation import snapshot_file
 from tasks.text_to_image.evaluation.image_generator import Job
+from tasks.text_to_image.evaluation.learnt_lora import LearntLora
 from tasks.text_to_image.evaluation.picture_evaluation import PictureEvaluation
 from tasks.text_to_image.evaluation.references import load
 from tasks.text_to_image.evaluation.scorer import load_scorer
@@ -80,7 +81,9 @@ def evaluated(make: RunMaker, monkeypatch: pytest.MonkeyPatch, probes: int, **mo
     names = tuple(name for name in metrics_of(config) if name in ("visual", "prior", "class_prior"))
     scorer = load_scorer("/nowhere", "gradients", metrics=names)
     painter: Any = Painter(dict(moved))
-    evaluation = PictureEvaluation(run, config, load(run, config, 8), painter, scorer, TrainingSet(run, config))
+    evaluation = PictureEvaluation(
+        run, config, load(run, config, 8), painter, LearntLora(run, config, painter), scorer, TrainingSet(run, config)
+    )
     publish_descriptions(run, descriptions(config))
     evaluator = Evaluator(run, run.read_record(), evaluation, LeakDetector())
     for step in (0, 2):
@@ -126,11 +129,13 @@ def test_probes_change_neither_the_other_pictures_nor_the_composite(
     monkeypatch.setattr("tasks.text_to_image.evaluation.probe_pictures.probe_prompts", lambda config: {})
     for step in (0, 2):
         with_probes.evaluation(step).rename(tmp_path / str(step))
+    painter: Any = Painter({"dress": 0.5})
     evaluation = PictureEvaluation(
         with_probes,
         with_probes.read_config(),
         load(with_probes, with_probes.read_config(), 8),
-        Painter({"dress": 0.5}),  # type: ignore[arg-type]
+        painter,
+        LearntLora(with_probes, with_probes.read_config(), painter),
         load_scorer("/nowhere", "gradients", metrics=("visual",)),
         TrainingSet(with_probes, with_probes.read_config()),
     )
@@ -166,7 +171,7 @@ def test_probes_are_left_out_where_the_base_model_was_evaluated_without_them(
     base = result(run, 0)
     monkeypatch.setattr(RunDir, "read_result", lambda *_: base.model_copy(update={"probes": ()}))
     probes: Any = PictureEvaluation(
-        run, run.read_config(), load(run, run.read_config(), 8), Painter({}), None, None,  # type: ignore[arg-type]
+        run, run.read_config(), load(run, run.read_config(), 8), Painter({}), None, None, None,  # type: ignore[arg-type]
     )._probes  # fmt: skip
     assert probes.draw(2) == {}
     assert len(probes.draw(0)) == 8
