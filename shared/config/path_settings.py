@@ -17,10 +17,12 @@ NO_PICTURES = "none"
 """`data.path` of a run that has no pictures, in place of a folder: another trainer's LoRAs, judged by prompts alone."""
 PROMPTS = "evaluation.prompts"
 TRAINING_ADAPTER = "model.training_adapter"
+DENOISER = "model.denoiser"
 FOLDER_KEYS = (
     "model.vae",
     "model.single_file_config",
     TRAINING_ADAPTER,
+    DENOISER,
     "evaluation.model",
     "evaluation.fashion_clip",
     "evaluation.visual",

@@ -82,6 +82,10 @@ def require_suitable(config: Config) -> None:
         problems["train.train_batch_size is 1: layers that normalise over a batch need at least 2"] = (
             "set train.train_batch_size = 2 or more"
         )
+    if config.train.what != "lora":
+        problems[f"train.what is {config.train.what}, which is about base models that draw"] = (
+            "leave train.what out: image_classification.tuning says what is trained"
+        )
     problems |= _for_larger_models(config)
     if settings.pretrained and config.model.path != POCKET:
         problems["image_classification.pretrained and model.path both say which weights to begin from"] = (

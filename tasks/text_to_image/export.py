@@ -1,8 +1,9 @@
 """`python -m tasks.text_to_image.export RUN`: a snapshot in the format of another program, with its scale.
 
 diffusers: one file for `load_lora_weights`. kohya: one file for ComfyUI, A1111 and Forge. peft: a folder per part for
-`PeftModel.from_pretrained`, in one archive if the output's name ends in `.zip`. The snapshot itself is not changed;
-nothing is ever overwritten.
+`PeftModel.from_pretrained`, in one archive if the output's name ends in `.zip`. A run that trains the whole denoiser
+has one format, diffusers: a folder or `.zip` of the whole pipeline. The snapshot itself is not changed; nothing is ever
+overwritten.
 """
 
 from __future__ import annotations
@@ -29,11 +30,12 @@ from shared.files.replacing import replace_file
 from shared.run_folder import averages
 from shared.run_folder.file_to_ship import chosen_step
 from shared.run_folder.run_dir import RunDir, open_run
+from tasks.text_to_image import export_pipeline
 from tasks.text_to_image.families import loading
 from tasks.text_to_image.families.family import Family
 from tasks.text_to_image.families.loading import DTYPES, Precision
 from tasks.text_to_image.lora import description, fitted, lora, weights_file
-from tasks.text_to_image.models import adaptable, base_model, lora_file
+from tasks.text_to_image.models import adaptable, base_model, lora_file, trained_whole
 
 Format = Literal["diffusers", "kohya", "peft"]
 FORMATS: tuple[Format, ...] = ("diffusers", "kohya", "peft")
@@ -60,22 +62,41 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tasks.text_to_image.export", description=__doc__)
     parser.add_argument("run", type=Path, help="the run folder")
     parser.add_argument("--step", default="best", help="`best`, the step of a snapshot, or 750-900 for an average")
-    parser.add_argument("--format", choices=FORMATS, default="kohya")
+    parser.add_argument("--format", choices=FORMATS, help="kohya when absent; of a whole denoiser, diffusers")
     parser.add_argument("--output", type=Path, help="file or existing folder; for peft, new folder or .zip")
     parser.add_argument("--dtype", choices=tuple(DTYPES), default="fp16")
     arguments = parser.parse_args()
     run = open_run(arguments.run)
     step = chosen_step(run, arguments.step)
-    target = target_of(arguments.output, default_target(run, step, arguments.format), arguments.format)
-    adapter = read(run, step)
-    with writing("--output", target):
-        export(adapter, arguments.format, arguments.dtype, target)
-    sys.stdout.write(
-        f"{run.read_record().unit} {averages.label(step)} as {arguments.format}, {arguments.dtype}: {target}\n"
-    )
+    write = _write_pipeline if trained_whole.is_whole(run.read_config()) else _write_lora
+    form, target = write(run, step, arguments)
+    sys.stdout.write(f"{run.read_record().unit} {averages.label(step)} as {form}, {arguments.dtype}: {target}\n")
     if arguments.step == "best" and (note := _not_chosen(run)):
         sys.stdout.write(f"{note}\n")
     return 0
+
+
+def _write_lora(run: RunDir, step: int, arguments: argparse.Namespace) -> tuple[str, Path]:
+    """The format, and where it lies."""
+    form: Format = arguments.format or "kohya"
+    target = target_of(arguments.output, default_target(run, step, form), form)
+    adapter = read(run, step)
+    with writing("--output", target):
+        export(adapter, form, arguments.dtype, target)
+    return form, target
+
+
+def _write_pipeline(run: RunDir, step: int, arguments: argparse.Namespace) -> tuple[str, Path]:
+    """Likewise, of a run that trains the denoiser."""
+    if arguments.format not in (None, export_pipeline.FORMAT):
+        raise ConfigError(
+            f"--format {arguments.format} is one of LoRAs, and this run trains the whole denoiser",
+            f"give --format {export_pipeline.FORMAT}, or leave it out",
+        )
+    target = export_pipeline.target_of(run, step, arguments.output)
+    with writing("--output", target):
+        export_pipeline.export(run, step, arguments.dtype, target)
+    return export_pipeline.FORMAT, target
 
 
 def _not_chosen(run: RunDir) -> str:

@@ -9,7 +9,7 @@ import os
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from shared.config.path_settings import FOLDER_KEYS, KEYWORDS, PROMPTS, TRAINING_ADAPTER
+from shared.config.path_settings import DENOISER, FOLDER_KEYS, KEYWORDS, PROMPTS, TRAINING_ADAPTER
 from shared.config.schema import POCKET, Config
 from shared.data import dataset
 from shared.data.dataset import Digest
@@ -21,12 +21,13 @@ from shared.run_folder.records.run_record import RunRecord
 from shared.run_folder.run_dir import RunDir, steps_in
 from tasks.text_to_image.models import base_model, lora_file
 
-MODEL_KEYS = ("model.path", "model.vae", "model.single_file_config", TRAINING_ADAPTER, "evaluation.model")
+MODEL_KEYS = ("model.path", "model.vae", "model.single_file_config", TRAINING_ADAPTER, DENOISER, "evaluation.model")
 NAMES = {
     "model.path": "base model",
     "model.vae": "VAE",
     "model.single_file_config": "folder of model.single_file_config",
     TRAINING_ADAPTER: "LoRA of model.training_adapter",
+    DENOISER: "configuration of model.denoiser",
     "evaluation.model": "base model of evaluation.model",
     "lora.init_from": "LoRA of lora.init_from",
     "evaluation.fashion_clip": "encoder of evaluation.fashion_clip",

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from shared.config import epochs, targets
-from shared.config.path_settings import FOLDER_KEYS, NO_PICTURES, TRAINING_ADAPTER
+from shared.config.path_settings import DENOISER, FOLDER_KEYS, NO_PICTURES, TRAINING_ADAPTER
 from shared.config.schema import Config
 from shared.data import buckets, dataset, prompt_file, references
 from shared.data.headers import Headers
@@ -39,6 +39,7 @@ from tasks.text_to_image.models import (
     precheck,
     suitability,
     tokens,
+    trained_whole,
 )
 from tasks.text_to_image.places import changed_content as changed_content
 from tasks.text_to_image.places import missing_paths as missing_paths
@@ -51,7 +52,9 @@ EXPORTS = (
     ExportFormat(name="kohya", programs="ComfyUI, A1111, Forge", ending="-fp16.safetensors"),
     ExportFormat(name="peft", programs="PEFT", ending="-fp16.zip"),
 )
-"""What `export` writes; fp16 is its default."""
+"""What `export` writes of a LoRA; fp16 is its default."""
+WHOLE_EXPORTS = (ExportFormat(name="diffusers", programs="diffusers, as a whole pipeline", ending="-fp16.zip"),)
+"""Of a run that trains the denoiser."""
 
 
 def plan(config: Config, say: Say, describe: Describe | None = None) -> Plan:
@@ -93,7 +96,8 @@ def plan(config: Config, say: Say, describe: Describe | None = None) -> Plan:
     settings = config.model
     identity = base_model.identify(settings.path, revision=settings.revision, variant=settings.variant, digest=digest)
     identity = {**identity, **external_vae.identify(settings), **drawing_model.identify(config)}
-    return Plan(described, fill, identity, _folders(config, digest), initial_lora, EXPORTS)
+    exports = WHOLE_EXPORTS if trained_whole.is_whole(config) else EXPORTS
+    return Plan(described, fill, identity, _folders(config, digest), initial_lora, exports)
 
 
 def require_suitable(config: Config) -> None:
@@ -102,9 +106,13 @@ def require_suitable(config: Config) -> None:
     Raises:
         ModelError, ConfigError: they do not; the message names every setting.
     """
+    trained_whole.require(config)
     base_model.require_same_description(config.model)
     family = base_model.family(config.model.path, revision=config.model.revision)
     suitability.require(config, family)
+    if trained_whole.is_whole(config):
+        base_model.require_denoiser(config.model)
+        return
     linear, names = base_model.has_linear_projections(config.model) is not False, config.lora.target_modules
     targets.require_matrices(
         family.targets(names, linear_projections=linear) if family else names,
@@ -297,7 +305,7 @@ def _folders(config: Config, digest: Digests) -> dict[str, str]:
     """Fingerprints of what settings name on this disk, other than data set and base model."""
     folders = {key: base_model.local_folder(config.value(key)) for key in FOLDER_KEYS}
     fingerprints = {key: base_model.folder_fingerprint(folder) for key, folder in folders.items() if folder}
-    files = {key: Path(config.value(key) or "") for key in (drawing_model.KEY, TRAINING_ADAPTER)}
+    files = {key: Path(config.value(key) or "") for key in (drawing_model.KEY, TRAINING_ADAPTER, DENOISER)}
     return fingerprints | {key: digest(file) for key, file in files.items() if file.is_file()}
 
 

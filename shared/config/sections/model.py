@@ -37,6 +37,12 @@ class ModelConfig(Section):
         description="A VAE in place of the model's own: a diffusers folder, a hub id (`owner/name` or "
         "`owner/name@revision`) or a .safetensors file.",
     )
+    denoiser: Annotated[str | None, Rule.STATE] = Field(
+        default=None,
+        min_length=1,
+        description='With train.what = "scratch": the architecture of the denoiser, a `config.json` of diffusers or a '
+        "folder with one, on this disk; when absent, that of the base model's own.",
+    )
     single_file_config: Annotated[str | None, Rule.STATE] = Field(
         default=None,
         description="Diffusers folder or hub id that describes the parts of a single file, and has those that the file "

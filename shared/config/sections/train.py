@@ -17,6 +17,17 @@ ENDS = ("max_train_steps", "max_train_epochs")
 class TrainConfig(Section):
     """The optimisation."""
 
+    what: Annotated[Literal["lora", "full", "scratch"], Rule.STATE] = Field(
+        default="lora",
+        description="What is trained: a LoRA on the base model; every weight of its denoiser (`full`); a denoiser with "
+        "fresh weights (`scratch`), for which the base model gives the VAE and the text encoders. See "
+        "`docs/from-scratch.md`.",
+    )
+    snapshot_dtype: Annotated[Literal["fp32", "fp16", "bf16"], Rule.RESULTS] = Field(
+        default="fp32",
+        description="Precision of the weights in snapshots of `full` and `scratch`: with 16 bits a snapshot takes half "
+        "of the disk space. Checkpoints always hold fp32.",
+    )
     max_train_steps: Annotated[int, Rule.STEPS] = Field(default=1000, ge=1, description="Optimizer updates in all.")
     max_train_epochs: Annotated[OrFalse[Annotated[float, Field(gt=0)]], Rule.STEPS] = Field(
         default=None,
@@ -79,7 +90,7 @@ class TrainConfig(Section):
     )
     ema_decay: Annotated[OrZero[Annotated[float, Field(gt=0, lt=1)]], Rule.STEPS] = Field(
         default=None,
-        description="Publish a moving average of the adapter, such as 0.999, instead of the adapter itself; the decay "
+        description="Publish a moving average of the trained weights, such as 0.999, instead of these; the decay "
         "rises to this over the first updates; `false`: none.",
     )
     loss_type: Annotated[Literal["l2", "huber", "smooth_l1"], Rule.STEPS] = Field(

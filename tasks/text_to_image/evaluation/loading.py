@@ -8,6 +8,7 @@ from shared.config.schema import Config, EvaluationConfig
 from shared.run_folder.run_dir import RunDir
 from tasks.text_to_image.evaluation import references
 from tasks.text_to_image.evaluation.image_generator import ImageGenerator
+from tasks.text_to_image.evaluation.learnt_denoiser import LearntDenoiser
 from tasks.text_to_image.evaluation.learnt_lora import LearntLora
 from tasks.text_to_image.evaluation.picture_evaluation import PictureEvaluation
 from tasks.text_to_image.evaluation.scorer import load_scorer
@@ -15,7 +16,7 @@ from tasks.text_to_image.evaluation.training_set import TrainingSet
 from tasks.text_to_image.families import loading
 from tasks.text_to_image.families.family import Family
 from tasks.text_to_image.metrics import metrics_of
-from tasks.text_to_image.models import base_model, drawing_model
+from tasks.text_to_image.models import base_model, drawing_model, trained_whole
 from tasks.text_to_image.places import require_present
 
 
@@ -27,14 +28,17 @@ def build(run: RunDir, config: Config, device: torch.device) -> PictureEvaluatio
     """
     require_present(run, config, to_train=False)
     record, settings = run.read_record(), config.evaluation
+    precision = _precision(settings, device, base_model.family_or_guess(drawing_model.settings(config)))
     model = loading.load_model(
         drawing_model.pinned(config, record.base_model),
-        _precision(settings, device, base_model.family_or_guess(drawing_model.settings(config))),
+        precision,
+        denoiser=loading.OwnDenoiser(precision, config.train.seed) if config.train.what == "scratch" else None,
         zero_terminal_snr=config.train.zero_terminal_snr and settings.model is None,
         max_token_length=config.data.max_token_length,
     )
     model.sample_with(settings.scheduler)
-    adapter = None if record.imported else config.lora
+    whole = trained_whole.is_whole(config)
+    adapter = None if record.imported or whole else config.lora
     image_generator = ImageGenerator(model, adapter, settings, config.data.resolution)
     if settings.turns:
         image_generator.rest_until_asked(device)
@@ -50,7 +54,7 @@ def build(run: RunDir, config: Config, device: torch.device) -> PictureEvaluatio
             source_sizes=model.family.source_sizes(config.data, model.size_multiple),
         ),
         image_generator,
-        LearntLora(run, config, image_generator),
+        LearntDenoiser(run, model) if whole else LearntLora(run, config, image_generator),
         load_scorer(
             settings.fashion_clip,
             settings.visual,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -21,7 +22,7 @@ from tasks.text_to_image.families.encoder_files import EncoderFiles
 from tasks.text_to_image.families.family import Family
 from tasks.text_to_image.families.known import FAMILIES
 from tasks.text_to_image.families.model import Model
-from tasks.text_to_image.models import external_vae
+from tasks.text_to_image.models import external_vae, fresh_denoiser
 from tasks.text_to_image.models.base_model import family as family_of
 from tasks.text_to_image.models.base_model import (
     hub_variant,
@@ -36,15 +37,26 @@ from tasks.text_to_image.models.suitability import require_clip_skip
 from tasks.text_to_image.models.tokens import MAX_TOKEN_LENGTH
 from tasks.text_to_image.models.vae import require_decodable
 from tasks.text_to_image.models.weights_header import choose_variant, names_in, read_header
+from tasks.text_to_image.weights import whole_denoiser
 
 Precision = Literal["fp32", "fp16", "bf16"]
 DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+
+
+@dataclass(frozen=True)
+class OwnDenoiser:
+    """A denoiser whose weights are trained or loaded apart, and not as those of the other parts are."""
+
+    precision: Precision
+    seed: int | None = None
+    """Of fresh weights, by the configuration of `model.denoiser` or the model's own; None: the model's weights."""
 
 
 def load_model(
     settings: ModelConfig,
     precision: Precision,
     *,
+    denoiser: OwnDenoiser | None = None,
     for_training: bool = False,
     zero_terminal_snr: bool = False,
     max_token_length: int = MAX_TOKEN_LENGTH,
@@ -57,14 +69,14 @@ def load_model(
 
     Raises:
         ModelError: `settings.path` cannot be loaded, or the family or noise schedule is not supported.
-        ConfigError: `settings.clip_skip` does not suit the model.
+        ConfigError: `settings.clip_skip` or `settings.denoiser` does not suit the model.
     """
     diffusers_logging.disable_progress_bar()
     transformers_logging.disable_progress_bar()
     location = resolve(settings.path)
     try:
         families = _candidates(location, settings.revision)
-        pipeline, encoder_files = _load(families[0], location, settings, precision, for_training=for_training)
+        pipeline, encoder_files = _load(families[0], location, settings, precision, denoiser, for_training=for_training)
         family = _choose(families, pipeline)
         if settings.vae:
             dtype = torch.float32 if for_training else DTYPES[precision]
@@ -173,24 +185,38 @@ def _choose(families: list[Family], pipeline: Any) -> Family:
 
 
 def _load(
-    family: Family, location: str, settings: ModelConfig, precision: Precision, *, for_training: bool
+    family: Family,
+    location: str,
+    settings: ModelConfig,
+    precision: Precision,
+    denoiser: OwnDenoiser | None,
+    *,
+    for_training: bool,
 ) -> tuple[Any, EncoderFiles | None]:
     """The pipeline, and where its text encoders come from if they do not stay loaded."""
     kind: Any = getattr(diffusers, family.pipeline_class)
     arguments: dict[str, Any] = {"dtype": DTYPES[precision], "use_safetensors": True, **family.pipeline_arguments}
     where = settings
+    if denoiser and denoiser.seed is not None:
+        arguments[family.denoiser] = _fresh(family, location, settings, denoiser)
     if Path(location).is_file():
         if family.completed_by is None:
+            if denoiser:  # the pipeline of a single file has one precision for all parts
+                arguments["dtype"] = DTYPES[denoiser.precision]
             return _from_file(kind, location, settings, arguments, for_training=for_training), None
         where = ModelConfig(path=settings.single_file_config or family.completed_by)
         folder = _downloaded(kind, where)
-        arguments[family.denoiser] = _denoiser_of_file(family, location, folder, DTYPES[precision])
+        dtype = DTYPES[denoiser.precision if denoiser else precision]
+        if family.denoiser not in arguments:
+            arguments[family.denoiser] = _denoiser_of_file(family, location, folder, dtype)
         location = folder
     elif not family.encoders_stay:
         location = _downloaded(kind, settings)
     if for_training:
         arguments |= quantization.loading_arguments(settings, DTYPES[precision], family.denoiser)
         arguments["dtype"] = {"vae": torch.float32, "default": DTYPES[precision]}
+        if denoiser:
+            arguments["dtype"][family.denoiser] = DTYPES[denoiser.precision]
     arguments["variant"] = variant = _variant(location, where, family)
     encoder_files = None
     if not family.encoders_stay:
@@ -202,6 +228,18 @@ def _load(
     pipeline = kind.from_pretrained(location, revision=revision, **arguments, **given)
     pipeline.register_modules(**apart)
     return pipeline, encoder_files
+
+
+def _fresh(family: Family, location: str, settings: ModelConfig, own: OwnDenoiser) -> Any:
+    """A denoiser with fresh weights."""
+    folder = Path(location)
+    if not folder.is_dir():
+        described = settings.single_file_config if folder.is_file() else location
+        kind: Any = getattr(diffusers, family.pipeline_class)
+        there = settings.model_copy(update={"path": described})
+        folder = Path(_downloaded(kind, there)) if described else None
+    config = fresh_denoiser.of(settings, family, folder)
+    return whole_denoiser.fresh(config, own.seed or 0).to(DTYPES[own.precision])
 
 
 def _downloaded(kind: Any, settings: ModelConfig) -> str:

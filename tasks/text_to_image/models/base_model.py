@@ -27,7 +27,7 @@ from shared.files.combined_digest import combined_digest
 from shared.files.publication import sha256
 from tasks.text_to_image.families.family import Family
 from tasks.text_to_image.families.known import FAMILIES, usual
-from tasks.text_to_image.models import vae
+from tasks.text_to_image.models import fresh_denoiser, vae
 from tasks.text_to_image.models.noise_schedule import ARCHITECTURE_KEY
 from tasks.text_to_image.models.pipeline_folder import not_a_model, read_json
 from tasks.text_to_image.models.weights_header import (
@@ -260,9 +260,19 @@ def size_multiple(settings: ModelConfig) -> int | None:
         return None
     try:
         family = _folder_family(folder)
-        return family.size_multiple(*(read_json(folder / part / "config.json") for part in (family.denoiser, "vae")))
+        denoiser, vae = (read_json(folder / part / "config.json") for part in (family.denoiser, "vae"))
+        return family.size_multiple(fresh_denoiser.read(settings.denoiser) if settings.denoiser else denoiser, vae)
     except (ModelError, KeyError, TypeError):
         return None
+
+
+def require_denoiser(settings: ModelConfig) -> None:
+    """Raises ConfigError where `model.denoiser` is no configuration of a denoiser, or does not fit the base model."""
+    folder = model_files(settings.path, settings.revision)
+    if settings.denoiser and (folder is None or folder.is_file()):
+        fresh_denoiser.read(settings.denoiser)
+    elif settings.denoiser and folder:
+        fresh_denoiser.of(settings, _folder_family(folder), folder)
 
 
 def require_known_targets(names: Iterable[str], own: Family | None) -> None:

@@ -14,11 +14,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from shared.config.schema import POCKET, Config, LoraConfig
+from shared.config.schema import POCKET, Config, LoraConfig, ModelConfig
 from shared.errors import ModelError
 from tasks.text_to_image.encoders import files
 from tasks.text_to_image.families.family import Family
-from tasks.text_to_image.models import base_model
+from tasks.text_to_image.models import base_model, fresh_denoiser, trained_whole
 from tasks.text_to_image.models.pipeline_folder import read_json
 from tasks.text_to_image.models.weights_header import (
     Tensors,
@@ -157,6 +157,27 @@ def _adapted(tensors: Tensors, ends: Iterable[str]) -> list[Sequence[int]]:
     return [tensor.shape for name, tensor in tensors.items() if f".{name}".endswith(suffixes) and len(tensor.shape) > 1]
 
 
+def with_fresh_denoiser(model: ModelShapes, settings: ModelConfig) -> ModelShapes:
+    """The model with the denoiser that is trained from scratch, where its shapes are not those of the model's own.
+
+    Raises:
+        ConfigError: `model.denoiser` is no configuration of a denoiser.
+    """
+    name = model.family.denoiser
+    if settings.denoiser is None and model.components.get(name):
+        return model
+    denoiser = fresh_denoiser.read(settings.denoiser) if settings.denoiser else dict(model.denoiser)
+    components = {**model.components, name: fresh_denoiser.shapes(denoiser)}
+    return replace(model, components=components, denoiser=denoiser)
+
+
+def trained_parameters(model: ModelShapes, config: Config) -> int:
+    """Numbers that are trained."""
+    if trained_whole.is_whole(config):
+        return model.weights(model.family.denoiser)
+    return adapter_parameters(model, config.lora)
+
+
 def adapter_parameters(model: ModelShapes, settings: LoraConfig) -> int:
     """Numbers in the whole adapter these settings describe."""
     denoiser = model.components.get(model.family.denoiser, {})
@@ -187,7 +208,6 @@ def trainer_footprint(model: ModelShapes, config: Config, precision: Precision, 
 def evaluator_footprint(model: ModelShapes, config: Config, precision: Precision, *, on_gpu: bool) -> Footprint:
     """The evaluator's peak: everything resident, and the larger of a denoising pass and the VAE's decoding."""
     settings, resolution, model = config.evaluation, config.data.resolution, with_sources(model, config)
-    adapter = adapter_parameters(model, config.lora)
     scale = BYTES[precision] / 2  # constants are fp16's
     decoding = 2 if model.family.decodes_in_fp32 and precision == "fp16" else scale
     drawing = {
@@ -201,7 +221,7 @@ def evaluator_footprint(model: ModelShapes, config: Config, precision: Precision
     parts = {
         "base model": BYTES[precision] * sum(map(model.weights, _drawing_parts(model)))
         - (_away_bytes(model, precision, "none", settings.blocks_to_swap) if on_gpu else 0.0),
-        "adapter": BYTES[precision] * adapter,
+        **_learnt_parts(model, config, precision, on_gpu=on_gpu),
         highest: drawing[highest],
         "fashion_clip": 0.0 if settings.fashion_clip == POCKET else CLIP_BYTES,
         **({"segmenter": SEGMENTER_BYTES} if settings.segmenter else {}),
@@ -211,6 +231,14 @@ def evaluator_footprint(model: ModelShapes, config: Config, precision: Precision
     return Footprint("evaluator", "drawing", parts)
 
 
+def _learnt_parts(model: ModelShapes, config: Config, precision: Precision, *, on_gpu: bool) -> dict[str, float]:
+    """What a snapshot adds; all weights take the place of those from before training, which wait on the host."""
+    size = BYTES[precision] * trained_parameters(model, config)
+    if trained_whole.is_whole(config):
+        return {} if on_gpu else {"weights before training": size}
+    return {"adapter": size}
+
+
 def _drawing_parts(model: ModelShapes) -> list[str]:
     """The parts that stay loaded while pictures are drawn."""
     gone = () if model.family.encoders_stay else model.family.text_encoders
@@ -218,14 +246,11 @@ def _drawing_parts(model: ModelShapes) -> list[str]:
 
 
 def _training_parts(model: ModelShapes, config: Config, precision: Precision, *, on_gpu: bool) -> dict[str, float]:
-    settings, adapter = config.train, adapter_parameters(model, config.lora)
-    swapped = config.model.blocks_to_swap if on_gpu else 0
+    settings, trained = config.train, trained_parameters(model, config)
     parts = {
-        "denoiser": _frozen_bytes(model, precision, config.model.quantization)
-        - _away_bytes(model, precision, config.model.quantization, swapped),
-        "adapter and gradients": 8.0 * adapter,
-        "optimizer": float(OPTIMIZER_BYTES.get(settings.optimizer.lower(), 8) * adapter),
-        **({"moving average": 4.0 * adapter} if settings.ema_decay else {}),
+        **_weights_parts(model, config, precision, trained, on_gpu=on_gpu),
+        "optimizer": float(OPTIMIZER_BYTES.get(settings.optimizer.lower(), 8) * trained),
+        **({"moving average": 4.0 * trained} if settings.ema_decay else {}),
         "activations": activation_bytes(
             model,
             settings.train_batch_size,
@@ -241,6 +266,22 @@ def _training_parts(model: ModelShapes, config: Config, precision: Precision, *,
     if config.encodes_captions_live:
         parts["text encoders"] = BYTES[precision] * _text_weights(model)
     return parts
+
+
+def _weights_parts(
+    model: ModelShapes, config: Config, precision: Precision, trained: int, *, on_gpu: bool
+) -> dict[str, float]:
+    """Weights, frozen ones and trained ones with their gradients, in fp32. A half-precision copy of trained matrices
+    lives as long as a forward pass: autocast keeps it."""
+    if trained_whole.is_whole(config):
+        copies = {"copies in half precision": 2.0 * trained} if precision != "fp32" else {}
+        return {"denoiser": 4.0 * trained, "gradients": 4.0 * trained, **copies}
+    swapped = config.model.blocks_to_swap if on_gpu else 0
+    return {
+        "denoiser": _frozen_bytes(model, precision, config.model.quantization)
+        - _away_bytes(model, precision, config.model.quantization, swapped),
+        "adapter and gradients": 8.0 * trained,
+    }
 
 
 def _encoding_parts(

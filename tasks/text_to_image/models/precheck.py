@@ -18,7 +18,7 @@ from shared.errors import DeviceError
 from shared.machine import hardware
 from shared.machine.hardware import Gpu
 from tasks.text_to_image.families.known import EMBEDDED
-from tasks.text_to_image.models import base_model, memory
+from tasks.text_to_image.models import base_model, memory, trained_whole
 from tasks.text_to_image.models.memory import GIB, Footprint, ModelShapes, Precision
 from tasks.text_to_image.weights import denoiser_blocks
 
@@ -90,6 +90,8 @@ def examine(config: Config, *, with_evaluator: bool = True) -> list[Share] | Non
     )
     if model is None:
         return None
+    if config.train.what == "scratch":
+        model = memory.with_fresh_denoiser(model, settings)
     if blocks := memory.blocks(model):
         denoiser_blocks.require(settings.blocks_to_swap, len(blocks), "model")
         denoiser_blocks.require(config.evaluation.blocks_to_swap, len(blocks), "evaluation")
@@ -106,12 +108,15 @@ def sentences(shares: list[Share] | None, path: str) -> list[str]:
 
 
 def resolution_notice(config: Config) -> str | None:
-    """A sentence where pictures are half as large as the model's own, or smaller; None: they are large enough.
+    """A sentence where pictures are half as large as the model's own, or smaller; None: they are large enough, or the
+    denoiser is trained from scratch.
 
     Raises:
         ModelError: `model.path` is no model.
     """
     path, resolution = config.model.path, config.data.resolution
+    if config.train.what == "scratch":
+        return None
     own = own_resolution(path)
     if 2 * resolution > own:
         return None
@@ -261,7 +266,7 @@ def _candidates(model: ModelShapes, config: Config, *, on_gpu: bool) -> list[dic
         candidates.append({"train": {"optimizer": "adamw8bit"}})
         if config.model.mixed_precision == "no":
             candidates.append({"model": {"mixed_precision": "fp16"}})
-        if config.model.quantization == "none":
+        if config.model.quantization == "none" and not trained_whole.is_whole(config):
             candidates += [*_swaps(model, config)]
             candidates.append({"model": {"quantization": "fp8"}, "train": {"gradient_checkpointing": checkpointing}})
             if not config.model.blocks_to_swap:

@@ -22,11 +22,13 @@ from tasks.text_to_image.data.batches import Example
 from tasks.text_to_image.data.cache import Cache, Caption, Mask, Picture
 from tasks.text_to_image.families import loading, quantization
 from tasks.text_to_image.families.model import Model
-from tasks.text_to_image.models import base_model, suitability
+from tasks.text_to_image.models import base_model, suitability, trained_whole
 from tasks.text_to_image.models.external_vae import pinned
 from tasks.text_to_image.training import held_out_loss
 from tasks.text_to_image.training.diffusion_training import DiffusionTraining
 from tasks.text_to_image.training.held_out_loss import Validation
+from tasks.text_to_image.training.trained import ToTrain
+from tasks.text_to_image.training.trained_denoiser import DenoiserToTrain
 from tasks.text_to_image.training.trained_lora import LoraToTrain
 
 log = logging.getLogger(__name__)
@@ -35,6 +37,8 @@ NO_HELD_OUT_LOSS = (
     "no picture is held out (data.num_validation is 0), so no held-out loss is measured, and the sign of overfitting "
     "`gap` is unknown"
 )
+TO_TRAIN = {"lora": LoraToTrain, "full": DenoiserToTrain, "scratch": DenoiserToTrain}
+"""By `train.what`."""
 PRECISIONS: dict[str, loading.Precision] = {"no": "fp32", "fp16": "fp16", "bf16": "bf16"}
 
 
@@ -56,13 +60,14 @@ def prepare(
     model = loading.load_model(
         settings,
         precision,
+        denoiser=_own_denoiser(config),
         for_training=True,
         zero_terminal_snr=config.train.zero_terminal_snr,
         max_token_length=config.data.max_token_length,
     )
     model.guidance = config.train.guidance_scale
     suitability.require(config, model.family)  # a hub id that was not downloaded when the run was made
-    to_train = LoraToTrain(run, config, model, begins=begins)
+    to_train: ToTrain = TO_TRAIN[config.train.what](run, config, model, begins=begins)
     digest = Digests(dataset.digests_path(config))
     pairs = relocation.scan_again(run, config, digest)
     if cut := model.token_lengths(pair.caption for pair in pairs).cut(config.data.max_token_length):
@@ -86,6 +91,13 @@ def prepare(
     stream = batches.Batches(examples, cache, config, group_size=group_size)
     trained = to_train.attach(stream.num_pictures)
     return DiffusionTraining(config, accelerator, model, trained, stream, validation)
+
+
+def _own_denoiser(config: Config) -> loading.OwnDenoiser | None:
+    """In fp32 where it is trained: half precision would lose small updates."""
+    if not trained_whole.is_whole(config):
+        return None
+    return loading.OwnDenoiser("fp32", config.train.seed if config.train.what == "scratch" else None)
 
 
 def _require_range(precision: loading.Precision, settings: ModelConfig) -> None:
