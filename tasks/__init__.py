@@ -16,7 +16,11 @@ from shared.errors import ConfigError
 from shared.launch.task import Task
 from tasks.protocol import EvaluationPart, TrainingPart
 
-TASKS = {"text_to_image": "tasks.text_to_image", "image_classification": "tasks.image_classification"}
+TASKS = {
+    "text_to_image": "tasks.text_to_image",
+    "image_classification": "tasks.image_classification",
+    "language_model": "tasks.language_model",
+}
 """`run.task` → package. Any other task is named by its package, such as `my_package.my_task`."""
 
 DEMOS = {

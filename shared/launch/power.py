@@ -49,6 +49,8 @@ class Power:
     """Another trainer's LoRAs: pictures are not held out of a data set, but given as references."""
     by_picture: bool = False
     """Pictures have classes in place of captions: each is a unit of its own."""
+    example: str = "picture"
+    """What one of the data set is called."""
     has_pictures: bool = True
     """False: there is none to compare with, so no metric will rank anything."""
 
@@ -67,7 +69,7 @@ class Power:
         further = f", the best at the end on {self.num_further} more" if self.num_further else ""
         shown = f"each snapshot is evaluated on {self._held_out()}{further}"
         if self._decisive < 2:
-            unit = "prompt" if self.num_own else "picture" if self.by_picture else "caption"
+            unit = "prompt" if self.num_own else self.example if self.by_picture else "caption"
             return f"{shown}: one {unit} says nothing about others, so no difference to the base model can be shown"
         snapshots = f"{self.num_snapshots} snapshots" if self.num_snapshots > 1 else "1 snapshot"
         half = chance(LARGE_GAIN / 2, self._decisive, self.num_snapshots)
@@ -87,7 +89,7 @@ class Power:
         what = "reference" if self.imported else "held-out"
         own = f"{self.num_own} prompt{'s' if self.num_own > 1 else ''} of your own"
         num_held_out = self.num_prompts - self.num_own
-        pictures = f"{self.num_prompts} {what} picture{'s' if self.num_prompts > 1 else ''}"
+        pictures = f"{self.num_prompts} {what} {self.example}{'s' if self.num_prompts > 1 else ''}"
         if self.by_picture:
             return pictures
         if self.one_caption:
@@ -118,15 +120,15 @@ class Power:
         few_captions = not self.one_caption and 0 < self.num_available < enough
         if self.num_pictures and held_out.suggested(self.num_pictures) < enough:
             each = ", each with a caption of its own" if few_captions else ""
-            return f"add pictures (with {held_out.pictures_needed(enough)}, {enough} can be held out){each}"
+            return f"add {self.example}s (with {held_out.pictures_needed(enough)}, {enough} can be held out){each}"
         if few_captions:
             return (
                 f"the data set has only {_captions(self.num_available)}, and pictures of one caption count once. Write "
                 f"{enough} or more different ones; more seeds (evaluation.num_seeds) make it surer about these "
                 "captions, but say nothing about others"
             )
-        what = "pictures" if self.one_caption or self.by_picture else "different captions"
-        return f"hold out {enough} or more {what} (data.num_validation, evaluation.num_prompts), add pictures"
+        what = f"{self.example}s" if self.one_caption or self.by_picture else "different captions"
+        return f"hold out {enough} or more {what} (data.num_validation, evaluation.num_prompts), add {self.example}s"
 
     def _enough(self) -> int:
         count = 2
@@ -178,12 +180,17 @@ def of_run(run: RunDir, config: Config) -> Power:
     """Of a run folder; captions that an older version did not record count as different ones."""
     dataset, inventory = run.read_record().dataset, run.read_inventory()
     pairs = [pair for pair in inventory.pairs if not pair.is_regularization] if inventory else []
-    by_picture = inventory is not None and inventory.classified
+    example = inventory.example if inventory else ""
+    by_picture = inventory is not None and (inventory.classified or bool(example))
     caption = {} if by_picture else {pair.id: pair.caption for pair in pairs}
     captions = [caption.get(pair, pair) for pair in dataset.held_out]
     own = [one.prompt for one in references.own_prompts(run, config)]
     everything = [caption.get(pair.id, pair.id) for pair in pairs]
-    found = replace(planned(config, captions, dataset.pass_length, everything, own), by_picture=by_picture)
+    found = replace(
+        planned(config, captions, dataset.pass_length, everything, own),
+        by_picture=by_picture,
+        example=example or "picture",
+    )
     if imported := run.read_record().imported:
         count = len(run.snapshots_to_evaluate()) or _num_files(Path(imported.folder), imported.pattern)
         found = replace(found, imported=True, num_snapshots=max(1, count))

@@ -1,4 +1,4 @@
-"""Parts of `result.json` that pages draw as they are: numbers of a whole evaluation, tables, pictures."""
+"""Parts of `result.json` that pages draw as they are: numbers of a whole evaluation, tables, pictures, texts."""
 
 from __future__ import annotations
 
@@ -53,8 +53,20 @@ class ExhibitPicture(BaseModel):
     note: str = ""
 
 
+class ExhibitText(BaseModel):
+    """A text that was made from another one. Pages show it beside that of another step with the same id."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    prompt: str = Field(default="", description="What it was made from.")
+    expected: str = Field(default="", description="What it should have been; empty: not known.")
+    text: str
+    note: str = ""
+
+
 class Exhibit(BaseModel):
-    """A table, or pictures, under one title."""
+    """A table, pictures, or texts, under one title."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -62,3 +74,6 @@ class Exhibit(BaseModel):
     note: str = Field(default="", description="How to read it, in a sentence.")
     table: ExhibitTable | None = None
     pictures: tuple[ExhibitPicture, ...] = ()
+    texts: tuple[ExhibitText, ...] = Field(
+        default=(), description="The same ids, in the same order, in every result of a run."
+    )

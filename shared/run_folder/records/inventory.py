@@ -36,6 +36,11 @@ class Inventory(Record):
         default=False,
         description="What stands as caption is a class, which many pictures have: each picture is a unit of its own.",
     )
+    example: str = Field(
+        default="",
+        description="What one of them is called, such as `example`, where it is no captioned picture: each is a unit "
+        "of its own, its `image` the digest of its content, its caption the beginning of what is asked.",
+    )
     paths: dict[str, str] = Field(
         default_factory=dict,
         description="Id → where the picture lay: below the data set's folder, or its whole path; empty: an older run.",
