@@ -136,7 +136,9 @@ def milder(load: Load, place: Place) -> Iterator[tuple[Load, str]]:
         if half != load.precision:
             kinds.append((half, "none", [f'model.mixed_precision = "{half}"']))
         smaller: tuple[Bits, ...] = ("8bit", "4bit")
-        kinds += [(half, bits, [*kinds[-1][2], f'model.quantization = "{bits}"']) for bits in smaller]
+        before = kinds[-1][2]
+        for bits in smaller:
+            kinds.append((half, bits, [*before, f'model.quantization = "{bits}"']))
     elif place.is_gpu and load.bits == "8bit":
         kinds.append((load.precision, "4bit", ['model.quantization = "4bit"']))
     context = load.context
