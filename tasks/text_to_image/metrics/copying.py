@@ -109,13 +109,15 @@ def copies(metric_input: MetricInput, features: Features) -> list[Row]:
         of_references = _of_references(metric_input.training, held_out.tobytes())
         by_chance = np.concatenate([by_chance, training.ratios(of_references)])
         explained = of_references[own.ravel(), nearest.argmin(axis=1)]
+        pairs = list(zip(metric_input.prompts, own.ravel().tolist(), strict=True))
     else:
         explained = training.next_nearest(nearest)
+        pairs = [(prompt, 0) for prompt in metric_input.prompts]
     by_chance = by_chance[by_chance > TWIN]
     found = training.ratios(nearest)
     chances = probability_of_nearer(found, by_chance)
     is_copy = (false_discovery_control(chances) <= FALSE_ALARMS) & (nearest.min(axis=1) <= FURTHEST)
-    is_copy |= _collapsed(metric_input.prompts, looks, training, nearest, explained, by_chance)
+    is_copy |= _collapsed(pairs, looks, training, nearest, explained, by_chance)
     rows: list[Row] = []
     for number, copied in enumerate(is_copy):
         row: Row = {
@@ -129,7 +131,7 @@ def copies(metric_input: MetricInput, features: Features) -> list[Row]:
 
 
 def _collapsed(
-    prompts: Sequence[str],
+    pairs: Sequence[tuple[str, int]],
     looks_SD: NDArray[np.float32],
     training: _Training,
     samples_SN: Array,
@@ -137,6 +139,9 @@ def _collapsed(
     by_chance: Array,
 ) -> NDArray[np.bool_]:
     """(S,) Which samples' prompts have two pictures or more, each near to the same training picture, against chance.
+
+    pairs: prompt and reference of each sample. Equal captions with references of their own are prompts of their own
+    here: each is tested, and those that collapse onto one training picture count once.
 
     A prompt's ratio is its largest: its pictures are not independent. A prompt that is no candidate has the ratio 1.
     Prompts count together if they collapse onto `MIN_COLLAPSED` training pictures; one counts alone where its pictures
@@ -152,9 +157,10 @@ def _collapsed(
         return candidate
     next_of_kind = training.next_nearest(samples_SN)
     much_nearer = near <= np.minimum(FURTHEST_ALONE, NEARER_ALONE * next_of_kind)
-    names, prompt = np.unique(np.array(prompts), return_inverse=True)
-    largest, is_near, onto = np.ones(len(names)), np.zeros(len(names), dtype=bool), np.zeros(len(names), dtype=int)
-    for number in range(len(names)):
+    numbers_of = {pair: number for number, pair in enumerate(dict.fromkeys(pairs))}
+    prompt, count = np.array([numbers_of[pair] for pair in pairs]), len(numbers_of)
+    largest, is_near, onto = np.ones(count), np.zeros(count, dtype=bool), np.zeros(count, dtype=int)
+    for number in range(count):
         own = prompt == number
         groups = set(training.twins[copied[own]])
         if own.sum() < 2 or len(groups) > 1 or not candidate[own].all():
@@ -165,9 +171,9 @@ def _collapsed(
         if alike or of_one_kind:
             largest[number], onto[number] = ratios[own].max(), groups.pop()
             is_near[number] = alike and of_one_kind and much_nearer[own].all()
-    chances = probability_of_as_many_nearer(largest, by_chance) * len(names)
+    chances = probability_of_as_many_nearer(largest, by_chance) * count
     surely = largest <= largest[(chances <= COLLAPSES) & (largest < 1)].max(initial=0)
-    alone = is_near & (probability_of_nearer(largest, by_chance) * len(names) <= COLLAPSES_ALONE)
+    alone = is_near & (probability_of_nearer(largest, by_chance) * count <= COLLAPSES_ALONE)
     return (alone | (surely & (len(set(onto[surely])) >= MIN_COLLAPSED)))[prompt]
 
 

@@ -134,6 +134,7 @@ def test_an_inexact_copy_tells_when_every_seed_of_several_prompts_gives_one() ->
         return [row["copy_share"] for row in rows]
 
     assert shares(seeds, [*"aabbccdd"]) == [1] * 8
+    assert shares(seeds, [*"aaaaaaaa"]) == [1] * 8, "each reference has prompts of its own, whatever the caption"
     assert shares(seeds, [*"abcdefgh"]) == [0] * 8, "one seed each tells nothing"
     assert shares([*seeds[:6], *new[:2]], [*"aabbccdd"]) == [1] * 6 + [0] * 2
     assert shares([one for pair in zip(seeds[::2], new, strict=True) for one in pair], [*"aabbccdd"]) == [0] * 8
