@@ -33,6 +33,7 @@ from dashboard.charts.quality import quality_figure
 from dashboard.charts.training import Events, training_figure
 from dashboard.components import figure as figures
 from dashboard.components import wall as walls
+from dashboard.components.exhibits import exhibits_html
 from dashboard.components.static_screen import STYLE, path_of, screen_html
 from dashboard.data.best_snapshot import best_table_html, signals_html
 from dashboard.data.comparison import flatten, spell
@@ -52,6 +53,7 @@ from shared.data.references import source_names
 from shared.errors import exit_code_of, writing
 from shared.files.regular import own_file
 from shared.files.replacing import replace_file
+from shared.run_folder.averages import label
 from shared.run_folder.records.best import Best
 from shared.run_folder.records.evaluation_result import EvaluationResult
 from shared.run_folder.run_dir import RunDir, open_run, step_name
@@ -109,11 +111,11 @@ def render(reader: RunReader) -> str:
         "curves_title": html.escape(say("Curves")),
         "samples_title": html.escape(say("Samples")),
         "samples_note": html.escape(
-            say("The results of this run have no pictures.")
+            ("" if exhibits(reader) else say("The results of this run have no pictures."))
             if reader.has_no_pictures()
             else samples_note(steps, reader.drawn_steps())
         ),
-        "wall": '<div class="darkroom-wall"></div>' if data["wall"] else "",
+        "wall": '<div class="darkroom-wall"></div>' if data["wall"] else exhibits(reader),
         "settings_title": html.escape(say("Settings")),
         "settings_note": html.escape(trained_elsewhere(reader.run.read_record())),
         "settings": settings(reader),
@@ -144,6 +146,14 @@ def subtitle(reader: RunReader) -> str:
         begun=record.created[:16].replace("T", " "),
         now=f"{now:%Y-%m-%d %H:%M}",
     )
+
+
+def exhibits(reader: RunReader) -> str:
+    """What the task shows of the best step, else of the newest one, beside the base model; empty: nothing."""
+    best, steps = reader.best(), [*reader.drawn_steps(), *reader.averages()]
+    step = best.step if best and best.step in steps else max(reader.drawn_steps(), default=None)
+    shown = exhibits_html(reader, step, picture=partial(inline, reader.run)) if step is not None else ""
+    return f"<h3>{html.escape(say('Step {step}', step=label(step)))}</h3>{shown}" if shown and step is not None else ""
 
 
 def failures(reader: RunReader) -> str:

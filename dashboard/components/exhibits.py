@@ -1,4 +1,4 @@
-"""Tables and pictures of a result that its task chose to show. Values to HTML, all text escaped.
+"""Tables, pictures and texts of a result that its task chose to show. Values to HTML, all text escaped.
 
 Their titles and sentences are the task's: those that have no translation stay as they are.
 """
@@ -6,10 +6,15 @@ Their titles and sentences are the task's: those that have no translation stay a
 from __future__ import annotations
 
 import html
+from collections.abc import Callable
+from functools import partial
 
+from dashboard.components.texts import texts_html
 from dashboard.data.reader import RunReader
 from dashboard.server.files import picture_url
 from dashboard.text.language import say
+from shared.run_folder.averages import label
+from shared.run_folder.pending import BASE_MODEL
 from shared.run_folder.records.exhibit import Exhibit, ExhibitPicture, ExhibitTable
 from shared.run_folder.run_dir import ResultKind, step_name
 
@@ -17,13 +22,25 @@ KINDS: tuple[ResultKind, ...] = ("confirmations", "evaluations")
 """The final, which looks at more, before the first evaluation."""
 
 
-def exhibits_html(reader: RunReader, step: int) -> str:
-    """Everything that a task shows of a step; empty where there is nothing."""
+Picture = Callable[[str], str]
+"""A picture's path in the run folder → its URL."""
+
+
+def exhibits_html(reader: RunReader, step: int, beside: int = BASE_MODEL, picture: Picture | None = None) -> str:
+    """Everything that a task shows of a step; empty where there is nothing. beside: step whose texts stand at the left.
+
+    picture: of a page that is no dashboard's.
+    """
+    url = picture or partial(picture_url, reader.name)
     for kind in KINDS:
         result = reader.result(step, kind)
         if result and result.exhibits:
-            folder = f"{kind}/{step_name(step)}/images"
-            shown = "".join(_exhibit(one, reader.name, folder) for one in result.exhibits)
+            folder, other = f"{kind}/{step_name(step)}/images", reader.result(beside, kind) or reader.result(beside)
+            texts = {one.title: one for one in other.exhibits} if other and beside != step else {}
+            shown = "".join(
+                f"<section>{_exhibit(one, folder, url)}{_texts(one, step, texts.get(one.title), beside)}</section>"
+                for one in result.exhibits
+            )
             count = say(
                 "Of {count} {sample}s.", count=len(result.samples), sample=say(reader.descriptions.words.sample)
             )
@@ -31,12 +48,23 @@ def exhibits_html(reader: RunReader, step: int) -> str:
     return ""
 
 
-def _exhibit(one: Exhibit, run_name: str, folder: str) -> str:
+def has_texts(reader: RunReader, step: int) -> bool:
+    """Whether texts are among what is shown of a step: two steps can then be chosen."""
+    results = [result for kind in KINDS if (result := reader.result(step, kind))]
+    return any(one.texts for result in results for one in result.exhibits)
+
+
+def _exhibit(one: Exhibit, folder: str, url: Picture) -> str:
     table = _table(one.table) if one.table else ""
-    figures = "".join(_figure(picture, run_name, folder) for picture in one.pictures)
+    figures = "".join(_figure(picture, folder, url) for picture in one.pictures)
     pictures = f'<div class="drawings">{figures}</div>' if figures else ""
     note = f"<p>{html.escape(say(one.note))}</p>" if one.note else ""
-    return f"<section><h3>{html.escape(say(one.title))}</h3>{note}{table}{pictures}</section>"
+    return f"<h3>{html.escape(say(one.title))}</h3>{note}{table}{pictures}"
+
+
+def _texts(one: Exhibit, step: int, other: Exhibit | None, beside: int) -> str:
+    names = [say("Step {step}", step=label(number)) for number in (step, beside)]
+    return texts_html(one.texts, names[0], other.texts if other else (), names[1])
 
 
 def _table(table: ExhibitTable) -> str:
@@ -72,8 +100,8 @@ def _spelled(value: float | None, decimals: int) -> str:
     return "–" if value is None else f"{value:.{decimals}f}"
 
 
-def _figure(picture: ExhibitPicture, run_name: str, folder: str) -> str:
-    url = html.escape(picture_url(run_name, f"{folder}/{picture.image}"))
+def _figure(picture: ExhibitPicture, folder: str, url_of: Picture) -> str:
+    url = html.escape(url_of(f"{folder}/{picture.image}"))
     title, note = html.escape(picture.title), html.escape(picture.note)
     return (
         f'<figure><a href="{url}" target="_blank"><img loading="lazy" src="{url}" alt="{title}"></a>'

@@ -90,6 +90,10 @@ def require_suitable(config: Config) -> None:
             "leave evaluation.prompts out"
         )
     problems |= _of_memory(config)
+    if config.train.what != "lora":
+        problems[f"train.what is {config.train.what}, which is about base models that draw"] = (
+            "leave train.what out: a language model learns by a LoRA"
+        )
     if config.lora.init_from:
         problems["lora.init_from is set, which a language model's LoRA cannot begin from"] = "leave lora.init_from out"
     found = files.find(config.model)

@@ -28,14 +28,14 @@ def test_settings_that_do_not_suit_are_told_together(folder: Path, tmp_path: Pat
         folder / "model",
         model={"quantization": "4bit"},
         language_model={"context_length": 4096},
-        train={"gradient_checkpointing": "offload"},
+        train={"gradient_checkpointing": "offload", "what": "full"},
         evaluation={"confirm_prompts": 16, "num_prompts": 7},
         lora={"init_from": "there"},
     )
     with pytest.raises(ConfigError) as told:
         task.require_suitable(config)
     text = f"{told.value}; {told.value.hint}"
-    for part in ("needs an NVIDIA GPU", "256 positions", "offload", "leaves 0", "init_from"):
+    for part in ("needs an NVIDIA GPU", "256 positions", "offload", "leaves 0", "init_from", "train.what is full"):
         assert part in text
 
 
