@@ -102,7 +102,10 @@ def demo(
 
 @app.command()
 def init(
-    dataset: Annotated[Path, typer.Argument(help="Folder of captioned pictures, or of a folder for each class; or JSON Lines of examples.")],
+    dataset: Annotated[
+        Path,
+        typer.Argument(help="Folder of captioned pictures, or of a folder for each class; or JSON Lines of examples."),
+    ],
     model: Annotated[
         str,
         typer.Option(
