@@ -101,7 +101,7 @@ class Tokenizer:
             roles = ", ".join(one.role for one in messages)
             raise DataError(
                 f"the chat template of {self._folder} refuses messages of {roles}: {error}",
-                "bring the messages into the order that the model was made for",
+                "put the messages into the order that the model was made for",
             ) from None
 
     @cached_property
