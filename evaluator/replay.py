@@ -236,6 +236,17 @@ def _range(within: Interval | None) -> str:
     return f"{within.low:+.2f} … {within.high:+.2f}" if within else ""
 
 
+def _without_numbers(verdict: Replay) -> Iterator[str]:
+    """Why no snapshot that was evaluated has a composite."""
+    shown = [row for row in verdict.snapshots if row.status == "ok" and row.step]
+    blank = [loss for loss in verdict.weights if not any(loss in row.deltas for row in shown)]
+    why = "no two prompts have numbers of every metric that is weighed"
+    if blank:
+        why = f"{' and '.join(blank)} {'has' if len(blank) == 1 else 'have'} no number for two prompts"
+    without = " ".join(f"--weights {loss}=0" for loss in blank) or "--weights METRIC=0"
+    yield f"No snapshot can be compared with step 0: {why}. Leave out what lacks numbers, as {without} does here."
+
+
 def remarks(run: RunDir, verdict: Replay, *, as_the_run_says: bool) -> Iterator[str]:
     """What a person should know of the verdict, with cures. as_the_run_says: with its own weights and preference."""
     evaluated = {row.step for row in verdict.snapshots if row.status == "ok"}
@@ -244,6 +255,8 @@ def remarks(run: RunDir, verdict: Replay, *, as_the_run_says: bool) -> Iterator[
         yield f"Step 0 has no evaluation, so nothing can be compared with it: run {command}."
     elif not (verdict.weights or as_the_run_says):
         yield "These weights count nothing that was measured: give a weight above 0 to a metric that has numbers."
+    elif verdict.best is None and len(evaluated) > 1:
+        yield from _without_numbers(verdict)
     elif verdict.best is None:
         yield f"No snapshot can be compared with step 0 yet: run {command}, or wait for the evaluator."
     if waiting := sorted(pending.due(run, run.read_config().evaluation, trainer_lives=False) - {0}):

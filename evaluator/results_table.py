@@ -70,6 +70,7 @@ def read_evidence(run: RunDir, known: Mapping[int, EvaluationResult] | None = No
         imported=record.imported is not None,
         guessed=_guessed(run) if record.imported else {},
         unit=record.unit,
+        num_seen=record.dataset.num_seen,
     )
 
 

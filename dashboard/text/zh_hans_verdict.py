@@ -121,6 +121,8 @@ TEXTS: dict[str, str] = {
     "{file} stands at step {step}, which is a guess: no name or header tells its step.": "{file} 放在第 {step} 步，这是推测的：文件名和文件头都没有说明步数。",
     "Not counted: {titles}. Another version or encoder computed it for some snapshots, and such numbers cannot be compared. To count it, move the folders evaluations and confirmations away and evaluate all snapshots again (run.py evaluate).": "未计入：{titles}。有些快照的数值由另一版本或另一编码器算出，不能相互比较。要计入，请移走 evaluations 和 confirmations 文件夹，再重新评估全部快照（run.py evaluate）。",
     "Not counted: {title}. It has no value for step 0: {why}.": "未计入：{title}。第 0 步没有数值：{why}。",
+    "Not counted: {title}. It has a value for only one {prompt} at step 0.": "未计入：{title}。第 0 步只有一个{prompt}有数值。",
+    "{count} of the reference {sample}s look like {sample}s that were trained on: what is learnt by heart passes for learning there. Leave them out of --references, and evaluate again with --new.": "{count} 张参考{sample}与训练过的{sample}相像：在那里，死记会被当成学会。请把它们从 --references 中去掉，再用 --new 重新评估。",
     "step 0 was evaluated without it": "评估第 0 步时没有它",
     # signs of overfitting
     "no held-out losses of single examples: see train.validation_steps": "没有单张图片的留出集损失：见 train.validation_steps",

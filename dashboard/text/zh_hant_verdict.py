@@ -121,6 +121,8 @@ TEXTS: dict[str, str] = {
     "{file} stands at step {step}, which is a guess: no name or header tells its step.": "{file} 放在第 {step} 步，這是推測的：檔名和檔頭都沒有說明步數。",
     "Not counted: {titles}. Another version or encoder computed it for some snapshots, and such numbers cannot be compared. To count it, move the folders evaluations and confirmations away and evaluate all snapshots again (run.py evaluate).": "未計入：{titles}。有些快照的數值由另一版本或另一編碼器算出，不能相互比較。要計入，請移走 evaluations 和 confirmations 資料夾，再重新評估全部快照（run.py evaluate）。",
     "Not counted: {title}. It has no value for step 0: {why}.": "未計入：{title}。第 0 步沒有數值：{why}。",
+    "Not counted: {title}. It has a value for only one {prompt} at step 0.": "未計入：{title}。第 0 步只有一個{prompt}有數值。",
+    "{count} of the reference {sample}s look like {sample}s that were trained on: what is learnt by heart passes for learning there. Leave them out of --references, and evaluate again with --new.": "{count} 張參考{sample}與訓練過的{sample}相像：在那裡，死記會被當成學會。請把它們從 --references 中去掉，再用 --new 重新評估。",
     "step 0 was evaluated without it": "評估第 0 步時沒有它",
     # signs of overfitting
     "no held-out losses of single examples: see train.validation_steps": "沒有單張圖片的留出集損失：見 train.validation_steps",

@@ -8,7 +8,7 @@ from evaluator.selection.choice import listed
 from evaluator.selection.held_out_losses import Validated
 from evaluator.selection.overfitting import MIN_SINCE_LOWEST
 from evaluator.selection.ranking import Ranking
-from shared.run_folder.metric_descriptions import Column
+from shared.run_folder.metric_descriptions import Column, Words
 from shared.run_folder.phrase import Phrase, joined, phrase
 from shared.run_folder.records.contest import Contest
 from shared.statistics.power import LARGE_GAIN, chance
@@ -134,6 +134,17 @@ def of_references(ranking: Ranking, *, imported: bool = False) -> Iterator[Phras
         )
 
 
+def of_seen_references(count: int, words: Words) -> Iterator[Phrase]:
+    """That what was learnt by heart passes for learning. count: of references that look like pictures trained on."""
+    if count:
+        yield phrase(
+            "{count} of the reference {sample}s look like {sample}s that were trained on: what is learnt by heart "
+            "passes for learning there. Leave them out of --references, and evaluate again with --new.",
+            count=count,
+            sample=words.sample,
+        )
+
+
 def of_no_metric(ranking: Ranking, contest: Contest | None, *, imported: bool, has_data: bool) -> Iterator[Phrase]:
     """What votes do not compare, and what would let metrics rank. has_data: some pictures of the subject were given."""
     sample = ranking.metrics.words.sample
@@ -228,6 +239,16 @@ def never_computed(columns: Sequence[Column], missing: Mapping[str, str]) -> Ite
     for column in columns:
         why = missing.get(column.name) or phrase("step 0 was evaluated without it")
         yield phrase("Not counted: {title}. It has no value for step 0: {why}.", title=column.title, why=why)
+
+
+def of_one_prompt(columns: Sequence[Column], words: Words) -> Iterator[Phrase]:
+    """That losses have a number at step 0 for one prompt only, so the composite goes by the others."""
+    for column in columns:
+        yield phrase(
+            "Not counted: {title}. It has a value for only one {prompt} at step 0.",
+            title=column.title,
+            prompt=words.prompt,
+        )
 
 
 def _steps(steps: Sequence[int]) -> Phrase:

@@ -28,7 +28,8 @@ from shared.run_folder.records.best import Advice, Best, Confirmation, Measured
 from shared.run_folder.records.contest import Agreement
 from shared.run_folder.records.evaluation_result import Anchors, EvaluationResult, Sample
 from shared.run_folder.votes import Votes
-from shared.statistics.paired import Estimate
+from shared.statistics.composite import is_of_one_prompt
+from shared.statistics.paired import Estimate, by_prompt
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,8 @@ class Evidence:
     """Step that nothing tells → its file."""
     unit: Unit = "step"
     """What the snapshots' numbers count."""
+    num_seen: int = 0
+    """References of another trainer's LoRAs that look like pictures they were trained on."""
 
 
 @dataclass(frozen=True)
@@ -161,6 +164,7 @@ def _best(
         *cautions.computed_in_two_ways(mixed),
         *calibration.remarks(judged),
         *cautions.never_computed(_blank_losses(found), evidence.evaluations[0].missing),
+        *cautions.of_one_prompt(_losses_of_one_prompt(found, evidence.evaluations[0].samples), found.metrics.words),
     )
     return recorded(
         found,
@@ -266,6 +270,7 @@ def _cautions(
     proven = (confirmed or selection).better_than_base
     num_prompts = confirmed.num_prompts if confirmed else selection.composite.num_prompts
     yield from cautions.of_references(found, imported=evidence.imported)
+    yield from cautions.of_seen_references(evidence.num_seen, found.metrics.words)
     yield from cautions.of_captions(found, num_prompts, proven=proven, imported=evidence.imported)
     last = trained_to(selection.step)
     yield from cautions.untested_rise([row for row in evidence.validations or () if row.step <= last])
@@ -279,6 +284,12 @@ def _blank_losses(found: Ranking) -> list[Column]:
     losses, some_have = found.metrics.losses, not found.no_references
     expected = [column for column in losses if some_have or column.counts_for(has_reference=False)]
     return [column for column in expected if column.name not in known]
+
+
+def _losses_of_one_prompt(found: Ranking, samples: Sequence[Sample]) -> list[Column]:
+    """Those with a number for a single prompt of several at step 0, which do not count. samples: of step 0."""
+    losses = found.metrics.losses
+    return [column for column in losses if is_of_one_prompt(column, by_prompt(samples, column.name), samples)]
 
 
 def _confirmation(evidence: Evidence, found: Ranking, ending: Ending) -> Confirmation | None:

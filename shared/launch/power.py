@@ -184,7 +184,9 @@ def of_run(run: RunDir, config: Config) -> Power:
     by_picture = inventory is not None and (inventory.classified or bool(example))
     caption = {} if by_picture else {pair.id: pair.caption for pair in pairs}
     captions = [caption.get(pair, pair) for pair in dataset.held_out]
-    own = [one.prompt for one in references.own_prompts(run, config)]
+    # without a reference a prompt is compared with what was trained on, and with one another: two pictures at least
+    can_count = not pairs or len(pairs) - len(dataset.kept_away) > 1
+    own = [one.prompt for one in references.own_prompts(run, config)] if can_count else []
     everything = [caption.get(pair.id, pair.id) for pair in pairs]
     found = replace(
         planned(config, captions, dataset.pass_length, everything, own),

@@ -146,13 +146,16 @@ def summarise(run: RunDir, console: Console) -> None:
     Before it, what could not be evaluated.
     """
     unit = run.read_record().unit
-    for row in read_rows(run.metrics_csv):
+    rows = read_rows(run.metrics_csv)
+    for row in rows:
         if row["status"] == "failed":
             console.print(escape(describe_result(row, run.read_metric_descriptions(), unit)), soft_wrap=True)
     best = run.read_best()
     if best is None:
         if unevaluated(run):
             console.print(f"No snapshot is evaluated yet; `python run.py evaluate {run.path}` does it.", soft_wrap=True)
+        elif any(row["status"] == "ok" and int(row["step"]) for row in rows):
+            console.print(f"There is no verdict: `python run.py verdict {run.path}` says why.", soft_wrap=True)
         return
     rest = left(run)
     so_far = " so far" if rest else ""

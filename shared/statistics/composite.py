@@ -5,7 +5,8 @@ deviation over prompts at step 0 (Glass's delta, 1976), but at least a quarter o
 happen to be alike would make a ruler so fine that this loss alone decides. A number that is better when higher counts
 with the opposite sign. A scale is cut once for the run: one snapshot is enough, and no later one changes an earlier
 one's number. Being per prompt, the composite has an interval like any delta, and like any loss it is negative when
-better. A loss that is blank at step 0 is left out of the whole run, and the other weights grow. A snapshot that lacks a
+better. A loss that is blank at step 0, or has a
+number for one prompt of several, is left out of the whole run, and the other weights grow. A snapshot that lacks a
 loss in use has no composite, rather than one of another mixture.
 
 A prompt of a person's own has no real picture to compare with. It has a mixture of its own, of losses that need none.
@@ -78,9 +79,19 @@ def _shares(columns: Sequence[Column]) -> dict[str, float]:
 def scales_of(baseline: Sequence[Sample], metrics: MetricDescriptions) -> dict[str, float]:
     """Compared metric → what counts as one unit of it, from step 0's samples; absent where there is no such unit."""
     by_name = {column.name: by_prompt(baseline, column.name) for column in metrics.compared}
-    scales = {name: scale(values) for name, values in by_name.items()}
+    alone = {column.name for column in metrics.losses if is_of_one_prompt(column, by_name[column.name], baseline)}
+    scales = {name: scale(values) for name, values in by_name.items() if name not in alone}
     scales |= {column.name: guard_unit(baseline, column) for column in metrics.columns if is_scaled(column)}
     return {name: unit for name, unit in scales.items() if unit > 0}
+
+
+def is_of_one_prompt(loss: Column, values: PromptValues, baseline: Sequence[Sample]) -> bool:
+    """Whether a loss has a number for a single prompt, of several that it counts for. Where every prompt needs all
+    losses, it would leave one prompt, and one says nothing of others. values: of the loss, from step 0's samples.
+    """
+    others = without_reference(baseline)
+    count = sum(loss.counts_for(has_reference=prompt not in others) for prompt in set(prompts(baseline).values()))
+    return len(values) == 1 < count
 
 
 def scale(values: PromptValues) -> float:

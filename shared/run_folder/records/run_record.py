@@ -29,6 +29,12 @@ class DatasetRecord(BaseModel):
         default=(), description="Ids that are not trained on either: each looks like a held-out one or is of its group."
     )
 
+    num_seen: int = Field(
+        default=0,
+        description="How many held-out ones look like pictures that were trained on; only references that are given "
+        "to evaluate another program's LoRAs can.",
+    )
+
     @property
     def kept_away(self) -> tuple[str, ...]:
         """Ids that are not trained on."""

@@ -67,7 +67,9 @@ class Bringing:
             self._tell(sentence)
         known = {label: step for step, label in taken.items()}
         come = [(step, one) for step, one in numbered.loras.items() if one.label in ready]
-        self._give_up([(known[one.label], step, one) for step, one in come if one.label in known], taken)
+        numbers = {one.label: step for step, one in numbered.loras.items()}  # copies of others have none
+        again_here = [one for one in loras if one.label in known and one.label in ready]
+        self._give_up([(before := known[one.label], numbers.get(one.label, before), one) for one in again_here], taken)
         here = {label: step for step, label in taken.items()}
         return sum(
             self._take(one, step, taken, is_guessed=step == numbered.guessed)
@@ -190,7 +192,8 @@ class Bringing:
         """Say what has been deleted since it was taken, and what was deleted before."""
         lost = {label: step for step, label in taken.items() if label not in self._missed and is_gone(self.run, step)}
         self._missed |= lost.keys()
-        evaluated = steps_in(self.run.evaluations)
+        results = {step: self.run.read_result(step) for step in lost.values()}
+        evaluated = {step for step, result in results.items() if result and result.status == "ok"}
         if late := [label for label, step in lost.items() if step in evaluated]:
             self._tell(
                 f"deleted or moved: {some(late)}; the results stay, but what is gone can neither be shipped nor "

@@ -103,10 +103,11 @@ def described(config: Config, pairs: Sequence[Pair], digest: Digest, thumbprint:
     if copied := dataset.copies([kept[name] for name in away], digest):
         say(f"{copied}: each counts as a reference of its own; leave copies out of --references")
     alike = groups.straddling([kept[name] for name in away], training, thumbprint)
+    num_seen = len({name for name, _ in alike})
     if alike:
         first, second = alike[0]
         say(
-            f"{len({name for name, _ in alike})} reference(s) look like pictures that were trained on, such as {first} "
+            f"{num_seen} reference(s) look like pictures that were trained on, such as {first} "
             f"like {second}: what is learnt by heart passes for learning there; leave them out of --references"
         )
     return DatasetRecord(
@@ -115,4 +116,5 @@ def described(config: Config, pairs: Sequence[Pair], digest: Digest, thumbprint:
         fingerprint=dataset.fingerprint(pairs, digest),
         pass_length=epochs.pass_length(training, []),
         held_out=tuple(away),
+        num_seen=num_seen,
     )

@@ -56,6 +56,18 @@ def test_step_0_differs_from_itself_by_exactly_nothing():
     assert row["composite"] == 0
 
 
+def test_a_loss_with_a_number_for_a_single_prompt_does_not_leave_the_run_without_a_choice():
+    rows = {0: evaluation(), 100: evaluation(0.1, seed=1)}
+    for samples in rows.values():
+        for sample in samples:
+            if sample.prompt_id != "p0":
+                sample.metrics["color_loss"] = None
+    ranking = rank(rows)
+    assert ranking.weights.keys() == {"visual_loss", "fashion_clip_loss"}
+    assert ranking.best
+    assert len(ranking.summaries[1].composite) == NUM_PROMPTS
+
+
 def test_a_row_has_the_cells_of_the_table():
     ranking = run_of(0.1)
     row = ranking.row(ranking.summaries[1])

@@ -266,6 +266,38 @@ def test_a_loss_that_step_0_has_not_is_said(make_paper_run: RunMaker) -> None:
     assert "Not counted: color loss. It has no value for step 0: no segmenter." in found.cautions
 
 
+def test_a_loss_that_step_0_has_for_one_prompt_is_said_and_the_others_choose(make_paper_run: RunMaker) -> None:
+    run = make_paper_run()
+    for step, gain in ((0, 0.0), (20, 0.2)):
+        samples = result_of(step, *(loss - gain for loss in (0.50, 0.70, 0.60))).samples
+        first = samples[0].prompt_id
+        blank = {"color_loss": None}
+        kept = [one if one.prompt_id == first else one.model_copy(update={"metrics": one.metrics | blank})
+                for one in samples]  # fmt: skip
+        add(run, step, samples=tuple(kept))
+    record = run.read_record()
+    seen = record.dataset.model_copy(update={"num_seen": 2})
+    record.model_copy(update={"dataset": seen}).write(run.record)
+    found = replay(run).best
+    assert found
+    assert found.step == 20
+    assert "Not counted: color loss. It has a value for only one prompt at step 0." in found.cautions
+    assert any(one.startswith("2 of the reference pictures look like pictures") for one in found.cautions)
+
+
+def test_where_no_snapshot_has_the_numbers_that_count_the_missing_ones_are_named(make_paper_run: RunMaker) -> None:
+    run = make_paper_run()
+    add(run, 0, samples=result_of(0, 0.5, 0.7, 0.6).samples)
+    samples = [one.model_copy(update={"metrics": one.metrics | {"color_loss": None}})
+               for one in result_of(20, 0.4, 0.6, 0.5).samples]  # fmt: skip
+    add(run, 20, samples=tuple(samples))
+    told = list(remarks(run, replay(run), as_the_run_says=True))
+    assert told[0] == (
+        "No snapshot can be compared with step 0: color_loss has no number for two prompts. Leave out what lacks "
+        "numbers, as --weights color_loss=0 does here."
+    )
+
+
 def test_a_metric_has_one_weight() -> None:
     with pytest.raises(ConfigError, match="names color_loss more than once"):
         parse_weights("color_loss=1,visual_loss=1, color_loss = 2")

@@ -137,6 +137,19 @@ def test_of_a_run_the_captions_that_it_was_made_with_count(make_paper_run: RunMa
     )
 
 
+def test_prompts_that_one_training_picture_cannot_measure_are_not_counted(make_paper_run: RunMaker) -> None:
+    run = make_paper_run(data={"num_validation": 2})
+    run.prompts.write_text("a hat\na cap\n", encoding="utf-8")
+    inventory, record = run.read_inventory(), run.read_record()
+    assert inventory
+    assert power.of_run(run, run.read_config()).num_own == 2
+    held_out = set(record.dataset.held_out)
+    pairs = [pair for pair in inventory.pairs if pair.id in held_out]
+    others = [pair for pair in inventory.pairs if pair.id not in held_out]
+    Inventory(pairs=(*pairs, others[0]), paths=inventory.paths).write(run.dataset)
+    assert power.of_run(run, run.read_config()).num_own == 0
+
+
 def test_of_another_trainers_loras_more_references_are_asked_for() -> None:
     alike = power.planned(config(4), captions(4), everything=captions(12))
     told = replace(alike, imported=True).caution()

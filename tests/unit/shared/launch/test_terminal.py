@@ -88,6 +88,8 @@ def test_a_run_without_verdict_says_so(run: RunDir) -> None:
     rows = [{"step": 0, "status": "ok"}, {"step": 2, "status": "failed", "reason": "a weight is not finite"}]
     write_rows(run.metrics_csv, OLDER_METRICS.header, rows)
     assert summary(run) == "step 2 could not be evaluated: a weight is not finite\n"
+    write_rows(run.metrics_csv, OLDER_METRICS.header, [rows[0], {"step": 2, "status": "ok"}])
+    assert summary(run).startswith("There is no verdict: `python run.py verdict ")
 
 
 def write_metrics(run: RunDir, *rows: dict[str, str | float]) -> None:

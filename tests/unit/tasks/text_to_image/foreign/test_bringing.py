@@ -323,6 +323,27 @@ def test_a_file_of_a_step_that_was_guessed_for_another_and_evaluated_says_the_cu
     ) in folder.said
 
 
+def test_files_that_are_all_replaced_by_one_after_their_evaluation_are_all_named(folder: Folder) -> None:
+    files = [write(folder.path / f"dress-step{step:08d}.safetensors", value=step) for step in (100, 200, 300)]
+    folder.bring()
+    for step, file in zip((100, 200, 300), files, strict=True):
+        folder.result(step, "ok")
+        write(file, value=9)
+    folder.bring()
+    (said,) = [one for one in folder.said if one.startswith("changed since")]
+    assert "(step 100, 200, 300)" in said
+
+
+def test_of_a_file_that_could_not_be_evaluated_and_is_deleted_no_result_is_said_to_stay(folder: Folder) -> None:
+    file = write(folder.path / "dress-step00000100.safetensors")
+    folder.bring()
+    folder.result(100, "failed")
+    file.unlink()
+    folder.bring()
+    assert not any("the results stay" in one for one in folder.said)
+    assert any("before the evaluation: dress-step00000100" in one for one in folder.said)
+
+
 def test_the_number_of_a_guess_is_mended_before_the_evaluation(folder: Folder) -> None:
     write(folder.path / "dress-step00000100.safetensors", value=1)
     last = write(folder.path / "dress.safetensors", value=9)
