@@ -12,7 +12,7 @@ from shared.run_folder import averages
 from shared.run_folder.file_to_ship import is_gone
 from shared.run_folder.phrase import Unit
 from shared.run_folder.retries import Retries
-from shared.run_folder.run_dir import RunDir, steps_in
+from shared.run_folder.run_dir import RunDir
 from shared.run_folder.sharing.leases import claimed, claimed_steps
 from tasks.text_to_image.foreign import moved, numbering, taking
 from tasks.text_to_image.foreign.found import SETTLED_SECONDS, Contents, Found
