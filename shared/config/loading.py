@@ -19,6 +19,7 @@ from shared.config.overrides import overlay, parse_overrides, two_ends
 from shared.config.problems import problems_of
 from shared.config.schema import (
     RUN_NAME,
+    RUN_NAME_RULE,
     Config,
     DashboardConfig,
     UncheckedSettings,
@@ -56,9 +57,8 @@ def load_config(path: Path, overrides: list[str] | None = None, settings_of: Set
     faults = path_settings.expand(tree)
     name = value_in(tree, "run.name") or path.stem
     if isinstance(name, str) and not RUN_NAME.fullmatch(name):
-        rule = "may have the letters a to z, digits, '.', '_' and '-'"
         from_file = "" if value_in(tree, "run.name") else "taken from the file's name; set run.name: it "
-        problems.append(f"run.name is {name!r}, {from_file}{rule}")
+        problems.append(f"run.name is {name!r}, {from_file}{RUN_NAME_RULE}")
     config = parse_config(tree, [*problems, *faults], "; ".join(dict.fromkeys(faults.values())), settings_of)
     return path_settings.with_absolute_paths(config, name)
 

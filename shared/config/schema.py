@@ -18,7 +18,7 @@ from shared.config.sections.data import DataConfig
 from shared.config.sections.evaluation import EvaluationConfig
 from shared.config.sections.lora import LoraConfig
 from shared.config.sections.model import POCKET, ModelConfig
-from shared.config.sections.run import RUN_NAME, RunConfig
+from shared.config.sections.run import RUN_NAME, RUN_NAME_RULE, RunConfig
 from shared.config.sections.stop import StopConfig
 from shared.config.sections.train import ENDS, TrainConfig
 
@@ -27,6 +27,7 @@ __all__ = [
     "POCKET",
     "RULES",
     "RUN_NAME",
+    "RUN_NAME_RULE",
     "Config",
     "DashboardConfig",
     "DataConfig",

@@ -10,7 +10,7 @@ from typing import Any
 
 from shared.config import epochs
 from shared.config.dumping import dump_config
-from shared.config.schema import Config
+from shared.config.schema import RUN_NAME, RUN_NAME_RULE, Config
 from shared.errors import RunFolderError, writing
 from shared.files.publication import fsync
 from shared.files.replacing import replace_file
@@ -37,9 +37,13 @@ def create_run(
         DataError, ModelError, ConfigError: data or base model cannot be used, or do not suit the settings; nothing is
             written then.
         DeviceError: `estimate` says that it cannot fit; likewise.
-        RunFolderError: a folder of that name exists and is no run.
+        RunFolderError: a folder of that name exists and is no run, or no command could take a run of that name.
     """
     assert config.run.name
+    if not RUN_NAME.fullmatch(config.run.name):  # `--new` has made it longer, say
+        raise RunFolderError(
+            f"the run would be called {config.run.name!r}: a name {RUN_NAME_RULE}", "give it another name"
+        )
     target = (config.run.output_dir / config.run.name).resolve()
     if target.exists() and not (target.is_dir() and not any(target.iterdir())):
         raise RunFolderError(f"{target} exists", f"choose another run.name, or move {target} away")

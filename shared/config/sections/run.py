@@ -12,6 +12,7 @@ from shared.config.resume_rule import Rule
 from shared.config.sections.base import Section
 
 RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+RUN_NAME_RULE = "may have the letters a to z, digits, '.', '_' and '-', 100 at most, and begins with a letter or digit"
 TASK_NAME = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$"
 
 

@@ -32,7 +32,7 @@ from tasks.text_to_image.foreign.bringing import Bringing
 from tasks.text_to_image.foreign.former import Former
 from tasks.text_to_image.foreign.found import Contents, Found
 from tasks.text_to_image.foreign.numbering import Numbered
-from tasks.text_to_image.foreign.settings import Options, config_of, continued, lost_letters, run_of
+from tasks.text_to_image.foreign.settings import Options, config_of, continued, lost_letters, require_place, run_of
 from tasks.text_to_image.models import base_model
 
 Value = TypeVar("Value")
@@ -60,6 +60,7 @@ def open_folder(folder: Path, options: Options, say: Say, *, follows: bool) -> t
             problems.append(error)
             return None
 
+    checked(lambda: require_place(options))
     given = options
     options, former = former_run.choose(folder, options)
     contents = checked(lambda: listing.contents_of(folder, options, former, follows=follows))

@@ -14,11 +14,15 @@ from shared.config import path_settings
 from shared.config.dumping import dump_config
 from shared.config.loading import parse_config
 from shared.config.overrides import overlay, parse_overrides
-from shared.config.schema import POCKET, Config, EvaluationConfig
+from shared.config.schema import POCKET, RUN_NAME, RUN_NAME_RULE, Config, EvaluationConfig, value_in
+from shared.errors import ConfigError
 from shared.files import paths
 from tasks.text_to_image import profiles
 from tasks.text_to_image.first_config import PLAIN_LETTERS, run_name
 from tasks.text_to_image.models import base_model, precheck
+
+PLACES = {"run.name": "--name", "run.output_dir": "--output"}
+"""Settings that an option says, because it decides which run is gone on with."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,20 @@ def run_of(folder: Path, options: Options) -> str:
     """The run's name: the option, or the folder's as it is given, be it a link; one that says nothing takes its
     parent's beside it."""
     return options.name or run_name(_words(folder.absolute()))
+
+
+def require_place(options: Options) -> None:
+    """Whether the run can be called as the command says.
+
+    Raises:
+        ConfigError: no command could take a run of that name, or it is said in another way than by the options.
+    """
+    given, _ = parse_overrides(list(options.overrides))
+    for key, option in PLACES.items():
+        if value_in(given, key) is not None:
+            raise ConfigError(f"{key} cannot be set here", f"give {option} in its place")
+    if options.name and not RUN_NAME.fullmatch(options.name):
+        raise ConfigError(f"--name is {options.name!r}: a name {RUN_NAME_RULE}", "give another --name")
 
 
 def lost_letters(folder: Path, options: Options) -> bool:
