@@ -119,6 +119,7 @@ TEXTS: dict[str, str] = {
     "Drawn with {model}, not with the model that learnt: the verdict holds for this one.": "图片由 {model} 绘制，不是用来训练的模型：结论对前者成立。",
     "Step {step} is {file}. No name or header tells its step: {step} is a guess.": "第 {step} 步是 {file}。文件名和文件头都没有说明步数：{step} 是推测的。",
     "{file} stands at step {step}, which is a guess: no name or header tells its step.": "{file} 放在第 {step} 步，这是推测的：文件名和文件头都没有说明步数。",
+    "{count} LoRAs stand at steps that are guesses, such as {file} at step {step}: no name or header tells their steps.": "{count} 个 LoRA 的步数是推测的，例如 {file} 在第 {step} 步：文件名和文件头都没有说明它们的步数。",
     "Not counted: {titles}. Another version or encoder computed it for some snapshots, and such numbers cannot be compared. To count it, move the folders evaluations and confirmations away and evaluate all snapshots again (run.py evaluate).": "未计入：{titles}。有些快照的数值由另一版本或另一编码器算出，不能相互比较。要计入，请移走 evaluations 和 confirmations 文件夹，再重新评估全部快照（run.py evaluate）。",
     "Not counted: {title}. It has no value for step 0: {why}.": "未计入：{title}。第 0 步没有数值：{why}。",
     "Not counted: {title}. It has a value for only one {prompt} at step 0.": "未计入：{title}。第 0 步只有一个{prompt}有数值。",

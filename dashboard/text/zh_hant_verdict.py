@@ -119,6 +119,7 @@ TEXTS: dict[str, str] = {
     "Drawn with {model}, not with the model that learnt: the verdict holds for this one.": "圖片由 {model} 繪製，不是用來訓練的模型：結論對前者成立。",
     "Step {step} is {file}. No name or header tells its step: {step} is a guess.": "第 {step} 步是 {file}。檔名和檔頭都沒有說明步數：{step} 是推測的。",
     "{file} stands at step {step}, which is a guess: no name or header tells its step.": "{file} 放在第 {step} 步，這是推測的：檔名和檔頭都沒有說明步數。",
+    "{count} LoRAs stand at steps that are guesses, such as {file} at step {step}: no name or header tells their steps.": "{count} 個 LoRA 的步數是推測的，例如 {file} 在第 {step} 步：檔名和檔頭都沒有說明它們的步數。",
     "Not counted: {titles}. Another version or encoder computed it for some snapshots, and such numbers cannot be compared. To count it, move the folders evaluations and confirmations away and evaluate all snapshots again (run.py evaluate).": "未計入：{titles}。有些快照的數值由另一版本或另一編碼器算出，不能相互比較。要計入，請移走 evaluations 和 confirmations 資料夾，再重新評估全部快照（run.py evaluate）。",
     "Not counted: {title}. It has no value for step 0: {why}.": "未計入：{title}。第 0 步沒有數值：{why}。",
     "Not counted: {title}. It has a value for only one {prompt} at step 0.": "未計入：{title}。第 0 步只有一個{prompt}有數值。",

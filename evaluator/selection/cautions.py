@@ -202,14 +202,25 @@ def untested_rise(validations: Sequence[Validated]) -> Iterator[Phrase]:
 
 def of_guesses(guessed: Mapping[int, str], chosen: int) -> Iterator[Phrase]:
     """That a step on every screen and axis is a guess. guessed: step → the file that has it; chosen: what is named."""
-    for step, file in guessed.items():
-        if step == chosen:
+    if chosen in guessed:
+        yield phrase(
+            "Step {step} is {file}. No name or header tells its step: {step} is a guess.",
+            step=chosen,
+            file=guessed[chosen],
+        )
+    others = {step: file for step, file in guessed.items() if step != chosen}
+    for step, file in [*others.items()][:1]:
+        if len(others) == 1:
             yield phrase(
-                "Step {step} is {file}. No name or header tells its step: {step} is a guess.", step=step, file=file
+                "{file} stands at step {step}, which is a guess: no name or header tells its step.",
+                step=step,
+                file=file,
             )
         else:
             yield phrase(
-                "{file} stands at step {step}, which is a guess: no name or header tells its step.",
+                "{count} LoRAs stand at steps that are guesses, such as {file} at step {step}: no name or header tells "
+                "their steps.",
+                count=len(others),
                 step=step,
                 file=file,
             )

@@ -72,7 +72,7 @@ class Bringing:
         self._give_up([(before := known[one.label], numbers.get(one.label, before), one) for one in again_here], taken)
         here = {label: step for step, label in taken.items()}
         return sum(
-            self._take(one, step, taken, is_guessed=step == numbered.guessed)
+            self._take(one, step, taken, is_guessed=step in numbered.guessed)
             for step, one in come
             if one.label not in here
         )

@@ -74,10 +74,13 @@ class Contents:
 
     @property
     def trainer(self) -> str:
-        """The program that wrote most of them, as far as they tell; else empty."""
-        told = [one.facts.trainer or _by_form(one) for one in self.loras if not one.fault]
+        """The program that wrote them: at least half of them name it, and none names another; else empty."""
+        sound = [one for one in self.loras if not one.fault]
+        told = [one.facts.trainer for one in sound]
+        if not any(told):
+            told = [_by_form(one) for one in sound]
         named = [name for name in told if name]
-        return max(sorted(set(named)), key=named.count, default="")
+        return named[0] if len({*named}) == 1 and 2 * len(named) >= len(told) else ""
 
 
 @dataclass

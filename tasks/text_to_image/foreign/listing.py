@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import shlex
 from collections.abc import Iterable
 from pathlib import Path
@@ -21,7 +22,7 @@ from tasks.text_to_image.foreign import former as former_run
 from tasks.text_to_image.foreign.former import Former
 from tasks.text_to_image.foreign.found import Contents, Search
 from tasks.text_to_image.foreign.numbering import Numbered
-from tasks.text_to_image.foreign.settings import Options
+from tasks.text_to_image.foreign.settings import Options, require_place
 
 
 def show(folder: Path, options: Options, say: Say) -> None:
@@ -30,6 +31,7 @@ def show(folder: Path, options: Options, say: Say) -> None:
     Raises:
         DarkroomError: what prevents it, as far as it can be told without the other options.
     """
+    require_place(options)
     given = options
     options, former = former_run.choose(folder, options)
     contents = contents_of(folder, options, former, follows=False)
@@ -90,13 +92,17 @@ def contents_of(folder: Path, options: Options, former: Former | None, *, follow
             "only safetensors are read",
             "save LoRAs as .safetensors: kohya's --save_model_as=safetensors; convert these with a program you trust",
         )
+    named = "" if options.pattern == former_run.ANY else f" whose name is like {options.pattern}"
+    if named and (loras := Search(folder).look().loras):
+        example = shlex.quote(f"{glob.escape(loras[0].name.stem)}*")
+        there = numbering.some([one.label for one in loras])
+        raise ConfigError(f"{folder} holds no LoRA{named}, but {there}", f"correct --files, such as --files {example}")
     cure = "give the folder where a trainer saves LoRAs"
     if below := _with_loras(folder, options.pattern):
         cure += f", such as {' or '.join(shlex.quote(str(path)) for path in below[:3])}"
     some = ", ".join((*contents.broken, *contents.others)[:3] or sorted(path.name for path in folder.iterdir())[:5])
     if not some:
         raise ConfigError(f"{folder} is empty", f"{cure}, or add --follow to wait for them")
-    named = "" if options.pattern == "*" else f" whose name is like {options.pattern}"
     raise ConfigError(f"{folder} holds no LoRA{named}, but {some}", cure)
 
 

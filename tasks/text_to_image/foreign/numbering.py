@@ -28,8 +28,8 @@ class Numbered:
     loras: Mapping[int, Found]
     unit: Unit
     said: tuple[str, ...] = ()
-    guessed: int | None = None
-    """The step of the last one, where nothing tells it."""
+    guessed: frozenset[int] = frozenset()
+    """Steps that no name or header tells: of the last one, and of an epoch whose steps another file tells."""
 
 
 def number(loras: Sequence[Found], same: Same, unit: Unit | None = None) -> Numbered:
@@ -62,12 +62,16 @@ def number(loras: Sequence[Found], same: Same, unit: Unit | None = None) -> Numb
     chosen, about = _one_of_each(placed, same, unit)
     kept, copies = _without_copies([*sorted(chosen.items()), *((None, one) for one in last)], same)
     loras_by_step = {step: one for step, one in kept if step is not None}
-    guessed = None
+    guessed = {step for step, one in loras_by_step.items() if unit == "step" and _told(one) is None}
+    if guessed:
+        named = some([f"{loras_by_step[step].label} (step {step})" for step in sorted(guessed)])
+        said.append(f"no name or header tells the steps of {named}: a guess, of {per_epoch:g} steps an epoch")
     for one in (one for step, one in kept if step is None):  # at most one
-        step = guessed = max(loras_by_step, default=0) + _interval([*loras_by_step])
+        step = max(loras_by_step, default=0) + _interval([*loras_by_step])
+        guessed.add(step)
         loras_by_step[step] = one
         said.append(f"{one.label} has no number: it is taken as the last one, as {unit} {step}")
-    return Numbered(loras_by_step, unit, (*said, *about, *copies), guessed)
+    return Numbered(loras_by_step, unit, (*said, *about, *copies), frozenset(guessed))
 
 
 def _of_one_training(loras: Sequence[Found]) -> tuple[list[Found], list[str]]:
@@ -113,10 +117,15 @@ def _step(one: Found, unit: Unit, per_epoch: float | None) -> int | None:
     epoch = _epoch(one)
     if unit == "epoch":
         return epoch
-    step = one.name.step or one.facts.step
+    step = _told(one)
     if step is None and epoch is not None and per_epoch is not None:
         step = round(epoch * per_epoch)
     return step
+
+
+def _told(one: Found) -> int | None:
+    """Its step by its own name or header."""
+    return one.name.step or one.facts.step
 
 
 def _steps_per_epoch(loras: Sequence[Found]) -> float | None:

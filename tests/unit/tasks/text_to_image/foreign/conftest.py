@@ -11,6 +11,7 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 from shared.run_folder.run_dir import RunDir
+from tasks.text_to_image import foreign
 from tasks.text_to_image.foreign import folder_run, taking
 from tasks.text_to_image.foreign.found import Search
 from tasks.text_to_image.foreign.numbering import Numbered, number
@@ -88,3 +89,11 @@ def opened(folder: Path, tmp_path: Path, *, follows: bool = False, **options: ob
 
 def followed(folder: Path, tmp_path: Path, **options: object) -> tuple[RunDir, list[str]]:
     return opened(folder, tmp_path, follows=True, **options)
+
+
+def shown(folder: Path, tmp_path: Path, **options: object) -> list[str]:
+    """What `--list` says."""
+    said: list[str] = []
+    given = {"base": "", "output": tmp_path / "runs", "overrides": ("data.resolution=32",), **options}
+    foreign.show_folder(folder, said.append, **given)
+    return said

@@ -64,6 +64,10 @@ def test_a_step_that_nothing_tells_is_said_to_be_a_guess_wherever_the_verdict_is
     chosen, other = (next(cautions.of_guesses({300: "final.safetensors"}, step)) for step in (300, 100))
     assert str(chosen) == "Step 300 is final.safetensors. No name or header tells its step: 300 is a guess."
     assert in_unit(str(other), "epoch").startswith("final.safetensors stands at epoch 300, which is a guess")
+    (several,) = cautions.of_guesses({65: "dress-000013.safetensors", 70: "dress-000014.safetensors"}, 100)
+    assert str(several).startswith(
+        "2 LoRAs stand at steps that are guesses, such as dress-000013.safetensors at step 65:"
+    )
 
 
 def test_a_whole_file_takes_the_place_of_a_damaged_one_of_the_same_step(folder: Folder) -> None:

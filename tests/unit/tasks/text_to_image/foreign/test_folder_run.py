@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,11 +15,12 @@ from shared.errors import ConfigError, DarkroomError, DataError, ModelError, Run
 from shared.launch import power
 from shared.launch.resume import require_trainable
 from shared.run_folder.run_dir import steps_in
+from tasks.text_to_image import foreign
 from tasks.text_to_image.evaluation.training_set import TrainingSet
 from tasks.text_to_image.foreign import pictures
 from tasks.text_to_image.scoring.metric_input import NotGivenError
 from tests.conftest import check
-from tests.unit.tasks.text_to_image.foreign.conftest import MODULE, followed, of_pictures, opened, write
+from tests.unit.tasks.text_to_image.foreign.conftest import MODULE, followed, of_pictures, opened, shown, write
 
 
 def test_it_becomes_a_run_of_links_whose_references_are_all_held_out(
@@ -96,6 +98,43 @@ def test_a_folder_above_names_those_that_hold_loras(trained: Path, base: Path, r
     with pytest.raises(ConfigError, match="holds no LoRA") as refused:
         opened(trained.parent, tmp_path, base=str(base), references=real)
     assert refused.value.hint == f"give the folder where a trainer saves LoRAs, such as {trained}"
+
+
+def test_a_pattern_that_names_no_lora_is_corrected_and_loras_are_named(trained: Path, tmp_path: Path) -> None:
+    (trained / "config.yaml").touch()
+    with pytest.raises(ConfigError, match=r"whose name is like foo\*, but dress-000001\.safetensors, dress") as refused:
+        foreign.show_folder(trained, print, base="", output=tmp_path / "runs", pattern="foo*")
+    assert "config.yaml" not in str(refused.value)
+    assert refused.value.hint == "correct --files, such as --files 'dress*'"
+
+
+@pytest.mark.parametrize(
+    ("given", "complaint", "cure"),
+    [
+        ({"name": "a/b"}, "--name is 'a/b'", "give another --name"),
+        ({"name": "-dress"}, "begins with a letter or digit", "give another --name"),
+        ({"overrides": ("run.name=c/d",)}, "run.name cannot be set here", "give --name in its place"),
+        ({"overrides": ("run.output_dir=there",)}, "run.output_dir cannot be set here", "give --output in its place"),
+    ],
+)
+def test_a_name_that_no_command_takes_is_refused_before_anything_is_written(
+    trained: Path, base: Path, real: Path, tmp_path: Path, given: dict[str, Any], complaint: str, cure: str
+) -> None:
+    for command in (opened, shown):
+        with pytest.raises(ConfigError, match=complaint) as refused:
+            command(trained, tmp_path, base=str(base), references=real, **given)
+        assert refused.value.hint == cure
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_name_that_becomes_too_long_beside_another_run_is_refused(
+    trained: Path, base: Path, real: Path, tmp_path: Path
+) -> None:
+    given = {"base": str(base), "references": real, "name": "d" * 100}
+    opened(trained, tmp_path, **given)
+    with pytest.raises(RunFolderError, match="the run would be called 'd"):
+        opened(trained, tmp_path, **given, new=True)
+    assert [path.name for path in (tmp_path / "runs").glob("[!.]*")] == ["d" * 100]
 
 
 def test_prompts_with_training_pictures_need_no_references(

@@ -88,6 +88,17 @@ def test_simple_tuners_checkpoints_are_known_by_the_state_beside_them(tmp_path: 
     assert Search(tmp_path).look().trainer == "SimpleTuner"
 
 
+def test_a_trainer_is_named_where_half_of_the_files_name_it_and_none_another(tmp_path: Path) -> None:
+    ours = {"modelspec.description": "LoRA of rank 2, trained with Darkroom"}
+    write(tmp_path / "dress-000001.safetensors", **ours)
+    write(tmp_path / "dress-000002.safetensors")
+    assert Search(tmp_path).look().trainer == "Darkroom"
+    write(tmp_path / "dress-000003.safetensors")
+    assert Search(tmp_path).look().trainer == ""
+    write(tmp_path / "dress-000003.safetensors", ss_network_module="networks.lora")
+    assert Search(tmp_path).look().trainer == ""
+
+
 def test_an_ending_in_capitals_is_one_too(tmp_path: Path) -> None:
     write(tmp_path / "dress-000001.safetensors").rename(tmp_path / "dress-000001.SafeTensors")
     (tmp_path / "old.PT").write_bytes(b"\x80\x04")

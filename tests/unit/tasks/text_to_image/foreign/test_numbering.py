@@ -36,7 +36,11 @@ def test_epochs_are_the_numbers_where_no_file_tells_its_steps_and_the_last_comes
 def test_an_epoch_is_counted_in_steps_where_one_header_tells_how_many_it_has(tmp_path: Path) -> None:
     write(tmp_path / "dress-000001.safetensors")
     write(tmp_path / "dress-000002.safetensors", ss_steps="100", ss_epoch="2")
-    assert [*steps(tmp_path)] == [50, 100]
+    found = numbered(tmp_path)
+    assert ([*found.loras], found.guessed) == ([50, 100], {50})
+    assert found.said == (
+        "no name or header tells the steps of dress-000001.safetensors (step 50): a guess, of 50 steps an epoch",
+    )
 
 
 def test_checkpoint_folders_and_onetrainers_saves_are_found_and_a_trainers_state_is_not(tmp_path: Path) -> None:
@@ -107,7 +111,7 @@ def test_the_last_one_belongs_to_its_training_however_it_is_called(tmp_path: Pat
     write(tmp_path / f"{name}.safetensors", value=3)
     found = numbered(tmp_path)
     assert [*found.loras] == [1, 2, 3]
-    assert found.guessed == 3
+    assert found.guessed == {3}
 
 
 def test_of_several_last_ones_the_newest_counts(tmp_path: Path) -> None:
