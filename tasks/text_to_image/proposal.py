@@ -95,14 +95,15 @@ def _choose(survey: Survey, found: dict[str, Counter[str]], faces: _Faces) -> tu
         return "person", f"{faces.num_alike} of {faces.num_pictures} pictures show the face of one person"
     things = {word for kind in ("garment", "person", "character", "object") for word in found[kind]}
     if _speaks(style, survey) and len(things) >= VARIED:
-        return "style", f"most captions say {_quoted(style)}, of {len(things)} different things"
-    able = [kind for kind in ("garment", "person", "character", "object") if _speaks(found[kind], survey)]
+        return "style", f"{_counted(style, survey)} captions say {_quoted(style)}, of {len(things)} different things"
+    kinds = [kind for kind in ("garment", "person", "character", "object") if found[kind]]
+    able = [kind for kind in kinds if _speaks(found[kind], survey)] or (kinds if len(kinds) == 1 else [])
     if not able:
         return "garment", DOUBT
-    if len(able) > 1:
-        words = " and ".join(_quoted(found[kind]) for kind in able)
-        return able[0], f"in doubt: most captions say {words}; choose another profile if {able[0]} is wrong"
-    reason = f"most captions say {_quoted(found[able[0]])}"
+    said = " and ".join(f"{_counted(found[kind], survey)} captions say {_quoted(found[kind])}" for kind in able)
+    if len(able) > 1 or not _speaks(found[able[0]], survey):
+        return able[0], f"in doubt: {said}; choose another profile if {able[0]} is wrong"
+    reason = said
     if able[0] == "person" and not faces.can_be_seen:
         reason += "; faces were not looked at"
     return able[0], reason
@@ -126,8 +127,18 @@ def _words(caption: str, survey: Survey) -> set[str]:
 
 
 def _speaks(words: Counter[str], survey: Survey) -> bool:
-    """Whether most captions have one of the words, as far as their commonest two tell."""
-    return bool(survey.captions) and sum(count for _, count in words.most_common(2)) >= MOST * len(survey.captions)
+    """Whether most captions have one of the commonest two words."""
+    return bool(survey.captions) and _num_saying(words, survey) >= MOST * len(survey.captions)
+
+
+def _num_saying(words: Counter[str], survey: Survey) -> int:
+    """Captions that have one of the commonest two words, or both."""
+    named = {word for word, _ in words.most_common(2)}
+    return sum(not named.isdisjoint(_words(caption, survey)) for caption in survey.captions)
+
+
+def _counted(words: Counter[str], survey: Survey) -> str:
+    return f"{_num_saying(words, survey)} of {len(survey.captions)}"
 
 
 def _quoted(words: Counter[str]) -> str:
