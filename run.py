@@ -84,14 +84,16 @@ def demo(
     task: Annotated[str, typer.Option("--task", help=f"Which one: {', '.join(tasks.DEMOS)}.")] = next(
         iter(tasks.DEMOS)
     ),
+    family: Annotated[str, typer.Option(help="`flow`: another embedded model learns, by flow matching.")] = "",
 ) -> None:
-    """Teach the embedded miniature model a garment it has never seen; needs no GPU and no download.
+    """Teach an embedded miniature model a garment it has never seen; needs no GPU and no download.
 
+    --family flow: the same with a transformer that learns by flow matching, as Z-Image, FLUX and Qwen-Image do.
     --task digits: teach a network to read handwritten digits.
     """
 
     def body() -> int:
-        file, writer = tasks.demo(task)
+        file, writer = tasks.demo(task, family)
         config = load_config(ROOT / file, overrides, tasks.settings)
         subprocess.run(python_module(writer, config.data.path), env=child_environment(None), check=True)
         resume = Resume(new=new, allow_change=tuple(allow_change or ()))

@@ -1,4 +1,4 @@
-"""The pocket models: a complete Stable Diffusion and a CLIP of a few MB, trained from scratch by this package.
+"""The pocket models: a Stable Diffusion, a flow base and a CLIP of a few MB, trained from scratch by this package.
 
 Everything Darkroom does can run on them with no download and no GPU. They know the garments of `pocket.garments` and
 nothing else; they stand in for real models and are never presented as such. Importing this package loads nothing.
@@ -13,4 +13,4 @@ CLIP = Path(__file__).parent / "clip"
 """A folder for `CLIPModel.from_pretrained` and `CLIPProcessor.from_pretrained`."""
 
 Z_IMAGE = Path(__file__).parent / "z-image"
-"""The flow base's folder. It holds the crisp VAE; nothing in the program reads it until the transformer is in it."""
+"""A folder for `ZImagePipeline.from_pretrained`: a flow transformer on a crisp VAE."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,22 +25,38 @@ TASKS = {
 }
 """`run.task` → package. Any other task is named by its package, such as `my_package.my_task`."""
 
+
+@dataclass(frozen=True)
+class Demo:
+    """One of `run.py demo`."""
+
+    writer: str
+    """The program that writes its data."""
+    configs: Mapping[str, str]
+    """What learns, as `--family` names it → its config; the usual one has no name."""
+
+
 DEMOS = {
-    "kimono": ("configs/pocket_kimono_cpu.toml", "pocket"),
-    "digits": ("configs/digits_cpu.toml", "tasks.image_classification.digits"),
+    "kimono": Demo("pocket", {"": "configs/pocket_kimono_cpu.toml", "flow": "configs/pocket_kimono_flow_cpu.toml"}),
+    "digits": Demo("tasks.image_classification.digits", {"": "configs/digits_cpu.toml"}),
 }
-"""`run.py demo --task` → config, and the program that writes its data."""
+"""By `run.py demo --task`."""
 
 
-def demo(name: str) -> tuple[str, str]:
+def demo(name: str, family: str = "") -> tuple[str, str]:
     """Config and program of a demo.
 
     Raises:
-        ConfigError: there is none of this name.
+        ConfigError: there is none of this name, or it has no such family.
     """
     if name not in DEMOS:
         raise ConfigError(f"--task is {name}, which is no demo", f"give one of {', '.join(DEMOS)}")
-    return DEMOS[name]
+    configs = DEMOS[name].configs
+    if family not in configs:
+        others = ", ".join(filter(None, configs))
+        cure = f"give {others}, or leave --family out" if others else "leave --family out"
+        raise ConfigError(f"--family is {family}, which the demo {name} does not have", cure)
+    return configs[family], DEMOS[name].writer
 
 
 def suited(data: Path) -> tuple[str, str]:

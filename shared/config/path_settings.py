@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from shared.config.schema import POCKET, Config, DataConfig, own_table, value_in
+from shared.config.schema import POCKET, POCKET_FLOW, Config, DataConfig, own_table, value_in
 from shared.files import paths
 
 HUB = "hub:"
@@ -40,7 +40,7 @@ PATH_KEYS = (
     "lora.init_from",
     PROMPTS,
 )
-KEYWORDS = (POCKET, "efficientnet-lite0", "gradients", "dreamsim")
+KEYWORDS = (POCKET, POCKET_FLOW, "efficientnet-lite0", "gradients", "dreamsim")
 """What the settings of models and encoders mean by themselves, whatever lies in the current folder."""
 
 

@@ -17,7 +17,7 @@ from shared.config.sections.dashboard import DashboardConfig
 from shared.config.sections.data import DataConfig
 from shared.config.sections.evaluation import EvaluationConfig
 from shared.config.sections.lora import LoraConfig
-from shared.config.sections.model import POCKET, ModelConfig
+from shared.config.sections.model import POCKET, POCKET_FLOW, ModelConfig
 from shared.config.sections.run import RUN_NAME, RUN_NAME_RULE, RunConfig
 from shared.config.sections.stop import StopConfig
 from shared.config.sections.train import ENDS, TrainConfig
@@ -25,6 +25,7 @@ from shared.config.sections.train import ENDS, TrainConfig
 __all__ = [
     "ENDS",
     "POCKET",
+    "POCKET_FLOW",
     "RULES",
     "RUN_NAME",
     "RUN_NAME_RULE",

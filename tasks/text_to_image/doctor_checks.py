@@ -6,11 +6,11 @@ from shared.machine import hardware
 from shared.machine.doctor import Finding
 from tasks.text_to_image.families.known import FAMILIES
 from tasks.text_to_image.models import presets
-from tasks.text_to_image.models.base_model import POCKET_CLIP, POCKET_STABLE_DIFFUSION
+from tasks.text_to_image.models.base_model import EMBEDDED_FOLDERS, POCKET_CLIP
 
 
 def doctor_checks() -> list[Finding]:
-    """The preset that `init` would choose for each family here, and whether the embedded model is complete."""
+    """The preset that `init` would choose for each family here, and whether the embedded models are complete."""
     gpu = next(iter(hardware.usable_gpus()), None)
     recommended = {family.title: presets.recommend(family, gpu) for family in FAMILIES.values()}
     return [
@@ -23,9 +23,9 @@ def doctor_checks() -> list[Finding]:
 
 
 def _pocket() -> Finding:
-    missing = [folder.name for folder in (POCKET_STABLE_DIFFUSION, POCKET_CLIP) if not folder.is_dir()]
+    missing = [folder.name for folder in (*EMBEDDED_FOLDERS.values(), POCKET_CLIP) if not folder.is_dir()]
     if missing:
         return Finding(
-            "pocket model", "problem", f"{', '.join(missing)} is missing: restore it with `git checkout -- pocket`"
+            "pocket models", "problem", f"{', '.join(missing)} is missing: restore it with `git checkout -- pocket`"
         )
-    return Finding("pocket model", "ok", "embedded, no download needed")
+    return Finding("pocket models", "ok", "embedded, no download needed")

@@ -10,7 +10,6 @@ from pathlib import Path
 from rich.console import Console
 
 from shared.config.loading import load_config
-from shared.config.schema import POCKET
 from shared.data import prompt_file
 from shared.data.prompt_file import OwnPrompt
 from shared.data.sources import listed
@@ -62,7 +61,7 @@ def init(
     for line in _findings(pictures):
         console.print(line, markup=False)
     recognised = base_model.family(model)
-    family = EMBEDDED if model == POCKET else recognised or base_model.guess_family(model)
+    family = EMBEDDED.get(model) or recognised or base_model.guess_family(model)
     gpu = next(iter(hardware.usable_gpus()), None)
     preset = presets.recommend(family, gpu, model)
     starter = _starter(pictures, target) if prompts is None else None
@@ -78,8 +77,8 @@ def init(
     if starter:
         console.print(f"wrote {starter[0]}: prompts that snapshots are evaluated by; change them", markup=False)
     kind = f"a {family.name} model" if recognised else f"not on this machine yet, a {family.name} model by its name"
-    if model == POCKET:
-        kind = "the miniature model that comes with Darkroom"
+    if model in EMBEDDED:
+        kind = "a miniature model that comes with Darkroom"
     if predicts := base_model.stated(model):
         kind += f"; it {predicts}"
     learnt = f"profile: {proposal.profile}: {proposal.reason} (--profile says another)"

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from shared.config.path_settings import DENOISER, FOLDER_KEYS, KEYWORDS, PROMPTS, TRAINING_ADAPTER
-from shared.config.schema import POCKET, Config
+from shared.config.schema import Config
 from shared.data import dataset
 from shared.data.dataset import Digest
 from shared.errors import ModelError
@@ -156,4 +156,4 @@ def _fingerprint(path: str | None) -> str | None:
 
 
 def _exists(path: str) -> bool:
-    return path == POCKET or Path(path).exists()
+    return path in base_model.EMBEDDED_FOLDERS or Path(path).exists()

@@ -9,7 +9,8 @@ from pydantic import Field, model_validator
 from shared.config.resume_rule import Rule
 from shared.config.sections.base import Section
 
-POCKET = "pocket"
+POCKET, POCKET_FLOW = "pocket", "pocket-flow"
+"""The embedded miniature models; the second learns by flow matching."""
 
 
 class ModelConfig(Section):
@@ -17,7 +18,8 @@ class ModelConfig(Section):
 
     path: Annotated[str, Rule.STATE] = Field(
         default=POCKET,
-        description="A diffusers folder, a hub id, a .safetensors file, or `pocket`, the embedded miniature model.",
+        description="A diffusers folder, a hub id, a .safetensors file, or an embedded miniature model: `pocket`, or "
+        "`pocket-flow`, which learns by flow matching.",
     )
     revision: Annotated[str | None, Rule.STATE] = Field(
         default=None,

@@ -14,7 +14,7 @@ from tasks.text_to_image.families.flow.stable_diffusion_3 import (
     StableDiffusion35Large,
     StableDiffusion35Medium,
 )
-from tasks.text_to_image.families.flow.z_image import ZImage
+from tasks.text_to_image.families.flow.z_image import PocketFlow, ZImage
 from tasks.text_to_image.families.stable_diffusion import Pocket, StableDiffusion1, StableDiffusion2
 from tasks.text_to_image.families.stable_diffusion_xl import StableDiffusionXL
 
@@ -42,8 +42,8 @@ FAMILIES: dict[str, Family] = {
 }
 """By name."""
 
-EMBEDDED: Family = Pocket()
-"""Of the model that comes with Darkroom."""
+EMBEDDED: dict[str, Family] = {family.name: family for family in (Pocket(), PocketFlow())}
+"""Of the models that come with Darkroom, by the keyword of `model.path`."""
 
 
 def usual() -> Family:

@@ -139,10 +139,10 @@ def _evaluation(options: Options, num_references: int) -> dict[str, Any]:
         settings["prompts"] = paths.expand(str(options.prompts))
     if options.profile:
         settings |= _of_profile(options.profile)
-    if options.base == POCKET or _is_pocket(options.base):
+    if _is_embedded(options.base):
         settings["fashion_clip"] = POCKET
     return settings
 
 
-def _is_pocket(base: str) -> bool:
-    return Path(base).expanduser().resolve() == base_model.POCKET_STABLE_DIFFUSION
+def _is_embedded(base: str) -> bool:
+    return Path(base_model.resolve(base)).expanduser().resolve() in base_model.EMBEDDED_FOLDERS.values()

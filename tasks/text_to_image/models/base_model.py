@@ -1,6 +1,6 @@
 """Where a base model is and of which family, told before anything is loaded.
 
-`pocket` is the embedded miniature Stable Diffusion; a folder must be a diffusers pipeline; a file must be
+`pocket` and `pocket-flow` are the embedded miniatures; a folder must be a diffusers pipeline; a file must be
 `.safetensors`; anything else of the form `owner/name` is a hub id, which only loading can check.
 """
 
@@ -21,7 +21,7 @@ from huggingface_hub.errors import (
 
 from shared.config import targets
 from shared.config.path_settings import KEYWORDS
-from shared.config.schema import POCKET, ModelConfig
+from shared.config.schema import POCKET, POCKET_FLOW, ModelConfig
 from shared.errors import ConfigError, ModelError
 from shared.files.combined_digest import combined_digest
 from shared.files.publication import sha256
@@ -39,8 +39,10 @@ from tasks.text_to_image.models.weights_header import (
     sampled_digest,
 )
 
-POCKET_STABLE_DIFFUSION = Path(__file__).resolve().parents[3] / "pocket" / "stable-diffusion"
-POCKET_CLIP = Path(__file__).resolve().parents[3] / "pocket" / "clip"
+_POCKET = Path(__file__).resolve().parents[3] / "pocket"
+POCKET_STABLE_DIFFUSION, POCKET_CLIP = _POCKET / "stable-diffusion", _POCKET / "clip"
+EMBEDDED_FOLDERS = {POCKET: POCKET_STABLE_DIFFUSION, POCKET_FLOW: _POCKET / "z-image"}
+"""Keyword of `model.path` → the folder it stands for."""
 WEIGHTS = ".safetensors"
 READ = frozenset({".json", ".txt", ".model", WEIGHTS})
 """Endings of the files of a model's folder that are read."""
@@ -49,8 +51,8 @@ HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
 def resolve(path: str) -> str:
-    """The path or hub id to load from: `pocket` becomes its folder."""
-    return str(POCKET_STABLE_DIFFUSION) if path == POCKET else path
+    """The path or hub id to load from: an embedded model's keyword becomes its folder."""
+    return str(EMBEDDED_FOLDERS.get(path, path))
 
 
 def identify(

@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil
 
-from shared.config.schema import POCKET, Config
+from shared.config.schema import Config
 from shared.errors import DeviceError
 from shared.machine import hardware
 from shared.machine.hardware import Gpu
@@ -177,8 +177,8 @@ def refuse_impossible(model: ModelShapes, config: Config, places: Sequence[Place
 
 def own_resolution(path: str) -> int:
     """The side of the pictures a model was trained on, in pixels: from its configuration, else its family's."""
-    if path == POCKET:
-        return EMBEDDED.resolution
+    if path in EMBEDDED:
+        return EMBEDDED[path].resolution
     model = memory.read_shapes(path)
     return model.family.native_resolution(model) if model else base_model.guess_family(path).resolution
 

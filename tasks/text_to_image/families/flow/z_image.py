@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from shared.config.schema import POCKET_FLOW
 from tasks.text_to_image.families.flow.authors_names import renamed, third
 from tasks.text_to_image.families.flow.caption_lengths import collate, listed, padded
 from tasks.text_to_image.families.flow.flow_family import (
@@ -156,3 +157,12 @@ class ZImage(FlowFamily):
     def guidance_arguments(self, scale: float) -> dict[str, Any]:
         """Its pipeline counts from 0: 0 is no guidance."""
         return {"guidance_scale": scale - 1}
+
+
+class PocketFlow(ZImage):
+    """Presets of the embedded miniature; its files have the format of Z-Image."""
+
+    name, resolution = POCKET_FLOW, 128
+    usual_drawing = ((20, "as the miniature is measured"), (4.0, "as the miniature is measured"))
+    sizes = {}
+    on_cpu = Size(4, False, 16, 16)

@@ -283,11 +283,12 @@ def test_what_a_run_begins_from_is_needed_until_its_first_checkpoint(
 def test_an_embedded_model_is_never_absent_nor_a_folder_of_its_name(
     run: RunDir, config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "pocket").mkdir()
     monkeypatch.chdir(tmp_path)
-    embedded = elsewhere(config, model={"path": "pocket"}, evaluation={"fashion_clip": "pocket"})
-    assert places.missing_paths(run, embedded) == {}
-    assert base_model.local_folder("pocket") is None
+    for name in ("pocket", "pocket-flow"):
+        (tmp_path / name).mkdir()
+        embedded = elsewhere(config, model={"path": name}, evaluation={"fashion_clip": "pocket"})
+        assert places.missing_paths(run, embedded) == {}
+        assert base_model.local_folder(name) is None
 
 
 def test_a_caption_that_changed_is_found_before_a_program_is_started_unless_training_is_complete(

@@ -149,6 +149,16 @@ def test_a_file_whose_name_no_run_can_have_names_its_run(tmp_path: Path) -> None
     assert load_config(target).run.name == "my-dress"
 
 
+def test_of_the_embedded_flow_model_a_config_is_written_that_draws_by_its_own_scheduler(tmp_path: Path) -> None:
+    folder, target = data_set(tmp_path / "dresses", 8), tmp_path / "dress.toml"
+    done = CliRunner().invoke(app, ["init", str(folder), "--model", "pocket-flow", "--output", str(target)])
+    assert done.exit_code == 0, done.output
+    assert "model: pocket-flow, a miniature model that comes with Darkroom" in done.output
+    config = load_config(target)
+    assert (config.model.path, config.data.resolution) == ("pocket-flow", 128)
+    assert (config.evaluation.scheduler, config.evaluation.fashion_clip) == ("own", "pocket")
+
+
 def test_copies_count_once_where_pictures_are_held_out(tmp_path: Path) -> None:
     folder = data_set(tmp_path / "dresses", 8)
     for path in sorted(folder.iterdir()):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from pocket import Z_IMAGE
 from shared.config.schema import ModelConfig
 from shared.errors import ConfigError, ModelError
 from tasks.text_to_image.families.known import FAMILIES
@@ -18,8 +19,9 @@ from tasks.text_to_image.models import base_model
 from tests.conftest import RunMaker, paper_model
 
 
-def test_pocket_is_the_embedded_model() -> None:
+def test_keywords_stand_for_the_embedded_models() -> None:
     assert base_model.resolve("pocket") == str(base_model.POCKET_STABLE_DIFFUSION)
+    assert base_model.resolve("pocket-flow") == str(Z_IMAGE)
     assert base_model.resolve("owner/name") == "owner/name"
 
 
@@ -94,8 +96,9 @@ def test_a_folder_names_its_family_by_class_and_width(
     assert base_model.family(str(folder)) is FAMILIES[family]
 
 
-def test_the_pocket_model_is_of_the_first_family() -> None:
+def test_the_embedded_models_are_of_two_families() -> None:
     assert base_model.family("pocket") is FAMILIES["sd1"]
+    assert base_model.family("pocket-flow") is FAMILIES["z-image"]
 
 
 def test_sdxl_needs_its_second_text_encoder(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from shared.config.schema import Config
 from shared.errors import DeviceError
 from shared.machine import hardware
 from shared.machine.hardware import Gpu
-from tasks.text_to_image.families.known import FAMILIES
+from tasks.text_to_image.families.known import EMBEDDED, FAMILIES
 from tasks.text_to_image.models import memory, precheck
 from tasks.text_to_image.models.memory import GIB
 from tasks.text_to_image.models.precheck import Place
@@ -132,15 +132,17 @@ def test_a_model_that_is_not_here_is_said_and_goes_on() -> None:
     assert precheck.record(found) is None
 
 
-def test_the_pocket_model_is_estimated_on_this_machine_and_recorded() -> None:
-    found = precheck.examine(config(model={"path": "pocket"}, data={"path": "pictures", "resolution": 128}))
+@pytest.mark.parametrize("path", EMBEDDED)
+def test_an_embedded_model_is_estimated_on_this_machine_and_recorded(path: str) -> None:
+    found = precheck.examine(config(model={"path": path}, data={"path": "pictures", "resolution": 128}))
     recorded = precheck.record(found)
     assert recorded
     (place,) = {key: value for key, value in recorded.items() if "trainer" in value}.values()
     assert place["free_mib"] > 0
-    model = memory.read_shapes("pocket")
+    model = memory.read_shapes(path)
     assert model
-    assert place["trainer"]["denoiser"] == round(4 * model.weights("unet") / hardware.MIB)
+    assert place["trainer"]["denoiser"] == round(4 * model.weights(model.family.denoiser) / hardware.MIB)
+    assert precheck.own_resolution(path) == 128
 
 
 @pytest.mark.parametrize(

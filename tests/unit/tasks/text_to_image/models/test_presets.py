@@ -9,14 +9,13 @@ import pytest
 from shared.config.loading import parse_config
 from shared.config.schema import Config
 from shared.machine.hardware import Gpu
-from tasks.text_to_image.families.known import FAMILIES
-from tasks.text_to_image.families.stable_diffusion import Pocket
+from tasks.text_to_image.families.known import EMBEDDED, FAMILIES
 from tasks.text_to_image.models import memory, presets
 from tasks.text_to_image.models.memory import GIB
 from tasks.text_to_image.models.presets import Preset
 from tests.true_shapes import true_shapes
 
-EVERY = {**FAMILIES, "pocket": Pocket()}
+EVERY = {**FAMILIES, **EMBEDDED}
 ROWS = [(name, gigabytes) for name, family in FAMILIES.items() for gigabytes in family.sizes]
 
 

@@ -1,0 +1,59 @@
+"""The embedded flow base as it is published: a Z-Image that draws the catalogue."""
+
+import pytest
+import torch
+from diffusers import ZImagePipeline
+from safetensors import safe_open
+from transformers import CLIPModel
+
+from pocket import CLIP, STABLE_DIFFUSION, Z_IMAGE
+from pocket.clip import attribute_accuracy
+from pocket.garments import Garment, split_catalogue
+from pocket.gate import GUIDANCE_SCALE
+from pocket.report import generate
+from pocket.tokenizer import MAX_LENGTH
+
+FILES = [path for folder in (STABLE_DIFFUSION, CLIP, Z_IMAGE) for path in folder.rglob("*") if path.is_file()]
+SETTINGS: dict[str, int] = {"height": 128, "width": 128, "max_sequence_length": MAX_LENGTH}
+
+
+@pytest.fixture(scope="module")
+def pipeline() -> ZImagePipeline:
+    loaded = ZImagePipeline.from_pretrained(Z_IMAGE, dtype=torch.float32)
+    loaded.set_progress_bar_config(disable=True)
+    return loaded
+
+
+def test_all_weights_of_the_embedded_models_are_at_most_40_mib():
+    assert 20 < sum(path.stat().st_size for path in FILES) / 2**20 <= 40
+
+
+def test_the_folder_holds_only_json_half_precision_safetensors_and_the_chat_template():
+    files = [path for path in Z_IMAGE.rglob("*") if path.is_file()]
+    assert {path.suffix for path in files} <= {".json", ".safetensors", ".jinja"}
+    for path in files:
+        if path.suffix == ".safetensors":
+            with safe_open(path, "pt") as tensors:
+                assert {tensors.get_tensor(key).dtype for key in tensors.keys()} <= {torch.float16, torch.int64}, path  # noqa: SIM118
+
+
+def test_the_clip_names_what_it_draws_of_held_out_captions(pipeline: ZImagePipeline):
+    """The gate measures 152 pictures; these are a few, far above chance."""
+    garments = split_catalogue()[1][::4]
+    drawn = generate(pipeline, garments, 0, guidance_scale=GUIDANCE_SCALE, **SETTINGS)
+    clip = CLIPModel.from_pretrained(CLIP, dtype=torch.float32).eval()
+    named = attribute_accuracy(clip, pipeline.tokenizer, drawn, garments)
+    assert named["kind"] >= 0.6, named
+    assert named["colour"] >= 0.8, named
+    assert named["pattern"] >= 0.7, named
+
+
+def test_another_caption_with_the_same_seed_draws_another_picture(pipeline: ZImagePipeline):
+    red, blue = (
+        generate(pipeline, [Garment("dress", colour, "plain")], 0, guidance_scale=GUIDANCE_SCALE, **SETTINGS)[0]
+        for colour in ("red", "blue")
+    )
+    middle = slice(48, 80)
+    red, blue = (picture[:, middle, middle].float().mean(dim=(1, 2)) for picture in (red, blue))
+    assert red.argmax() == 0
+    assert blue.argmax() == 2
