@@ -1,4 +1,4 @@
-"""The finished models as the folders that diffusers and transformers load: fp16 safetensors and JSON, a chat template, nothing else.
+"""The finished models as the folders that diffusers and transformers load: fp16 safetensors, JSON, a chat template.
 
 A folder is written under a temporary name and then renamed over the old one, so it is always complete.
 """

@@ -42,7 +42,7 @@ FAMILIES: dict[str, Family] = {
 }
 """By name."""
 
-EMBEDDED: dict[str, Family] = {family.name: family for family in (Pocket(), PocketFlow())}
+EMBEDDED: dict[str, Pocket | PocketFlow] = {family.name: family for family in (Pocket(), PocketFlow())}
 """Of the models that come with Darkroom, by the keyword of `model.path`."""
 
 

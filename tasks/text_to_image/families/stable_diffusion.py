@@ -122,5 +122,6 @@ class Pocket(StableDiffusion1):
     """Presets of the embedded miniature; its files have the format of SD 1.x."""
 
     name, resolution = POCKET, 128
+    folder = "stable-diffusion"
     sizes = {}
     on_cpu = Size(4, False, 16, 16)

@@ -21,12 +21,12 @@ from huggingface_hub.errors import (
 
 from shared.config import targets
 from shared.config.path_settings import KEYWORDS
-from shared.config.schema import POCKET, POCKET_FLOW, ModelConfig
+from shared.config.schema import POCKET, ModelConfig
 from shared.errors import ConfigError, ModelError
 from shared.files.combined_digest import combined_digest
 from shared.files.publication import sha256
 from tasks.text_to_image.families.family import Family
-from tasks.text_to_image.families.known import FAMILIES, usual
+from tasks.text_to_image.families.known import EMBEDDED, FAMILIES, usual
 from tasks.text_to_image.models import fresh_denoiser, vae
 from tasks.text_to_image.models.noise_schedule import ARCHITECTURE_KEY
 from tasks.text_to_image.models.pipeline_folder import not_a_model, read_json
@@ -39,10 +39,11 @@ from tasks.text_to_image.models.weights_header import (
     sampled_digest,
 )
 
-_POCKET = Path(__file__).resolve().parents[3] / "pocket"
-POCKET_STABLE_DIFFUSION, POCKET_CLIP = _POCKET / "stable-diffusion", _POCKET / "clip"
-EMBEDDED_FOLDERS = {POCKET: POCKET_STABLE_DIFFUSION, POCKET_FLOW: _POCKET / "z-image"}
+POCKET_MODELS = Path(__file__).resolve().parents[3] / "pocket"
+POCKET_CLIP = POCKET_MODELS / "clip"
+EMBEDDED_FOLDERS = {name: POCKET_MODELS / family.folder for name, family in EMBEDDED.items()}
 """Keyword of `model.path` → the folder it stands for."""
+POCKET_STABLE_DIFFUSION = EMBEDDED_FOLDERS[POCKET]
 WEIGHTS = ".safetensors"
 READ = frozenset({".json", ".txt", ".model", WEIGHTS})
 """Endings of the files of a model's folder that are read."""

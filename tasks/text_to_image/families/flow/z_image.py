@@ -163,6 +163,7 @@ class PocketFlow(ZImage):
     """Presets of the embedded miniature; its files have the format of Z-Image."""
 
     name, resolution = POCKET_FLOW, 128
+    folder = "z-image"
     usual_drawing = ((20, "as the miniature is measured"), (4.0, "as the miniature is measured"))
     sizes = {}
     on_cpu = Size(4, False, 16, 16)
