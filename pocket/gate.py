@@ -1,15 +1,15 @@
 """Whether the flow base may be published: the pocket CLIP must name what its pictures of held-out combinations show."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Self
 
 from diffusers import ZImagePipeline
-from transformers import CLIPModel
+from torch import Tensor
+from transformers import CLIPModel, CLIPTokenizer
 
 from pocket.clip import attribute_accuracy
-from pocket.garments import SIZE, split_catalogue
-from pocket.pictures import save_grid
+from pocket.garments import SIZE, Garment, split_catalogue
 from pocket.report import generate
 from pocket.tokenizer import MAX_LENGTH
 
@@ -20,6 +20,17 @@ GUIDANCE_SCALE = 3.0
 """As Z-Image's pipeline counts, from 0: 4 elsewhere."""
 
 
+def prompted() -> list[Garment]:
+    """What is drawn for the gate, in order."""
+    return split_catalogue()[1] * NUM_ROUNDS
+
+
+def draw(pipeline: ZImagePipeline, garments: Sequence[Garment]) -> Tensor:
+    """One picture of each, uint8 (B, 3, H, W), as the gate measures them."""
+    settings: dict[str, int] = {"height": SIZE, "width": SIZE, "max_sequence_length": MAX_LENGTH}
+    return generate(pipeline, garments, first_seed=0, guidance_scale=GUIDANCE_SCALE, **settings)
+
+
 @dataclass(frozen=True)
 class Gate:
     """The shares of pictures whose kind, colour and pattern the CLIP names as the caption does."""
@@ -27,13 +38,11 @@ class Gate:
     accuracies: dict[str, float]
 
     @classmethod
-    def measure(cls, pipeline: ZImagePipeline, clip: CLIPModel, picture: Path, num_rounds: int = NUM_ROUNDS) -> Self:
-        """Draws held-out combinations; the first 32 go into `picture`."""
-        garments = split_catalogue()[1] * num_rounds
-        settings: dict[str, int] = {"height": SIZE, "width": SIZE, "max_sequence_length": MAX_LENGTH}
-        drawn = generate(pipeline, garments, 0, guidance_scale=GUIDANCE_SCALE, **settings)
-        save_grid(drawn[:32].split(8), picture)
-        return cls(attribute_accuracy(clip, pipeline.tokenizer, drawn, garments))
+    def measure(
+        cls, drawn_BCHW: Tensor, garments: Sequence[Garment], clip: CLIPModel, tokenizer: CLIPTokenizer
+    ) -> Self:
+        """Of pictures that `draw` has drawn."""
+        return cls(attribute_accuracy(clip, tokenizer, drawn_BCHW, garments))
 
     @property
     def passed(self) -> bool:

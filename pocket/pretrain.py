@@ -21,8 +21,10 @@ from transformers import CLIPModel, CLIPTextModel, CLIPTokenizer
 from transformers.utils import logging as transformers_logging
 
 from pocket import CLIP, STABLE_DIFFUSION, Z_IMAGE, clip, crisp_vae, decoder, tokenizer, transformer, unet, vae
-from pocket.gate import Gate
+from pocket.flow_report import write_flow_report
+from pocket.gate import Gate, draw, prompted
 from pocket.learning import Schedule
+from pocket.pictures import save_grid
 from pocket.pipeline import assemble, publish_clip, publish_stable_diffusion, publish_vae, publish_z_image
 from pocket.report import write_report
 from pocket.round_trips import write_round_trips
@@ -86,8 +88,13 @@ def train_transformer(schedule: Schedule) -> None:
     pipeline = transformer.assemble(crisp, text_encoder, text_tokenizer, transformer.build())
     transformer.train(WORK, schedule, pipeline, lambda: publish_z_image(pipeline, WORK / "z-image"))
     judge = CLIPModel.from_pretrained(CLIP, dtype=torch.float32).eval()
-    gate = Gate.measure(pipeline, judge, WORK / "transformer.png")
+    garments = prompted()
+    drawn = draw(pipeline, garments)
+    save_grid(drawn[:32].split(8), WORK / "transformer.png")
+    gate = Gate.measure(drawn, garments, judge, text_tokenizer)
     publish_z_image(pipeline, Z_IMAGE if gate.passed else WORK / "z-image")
+    if gate.passed:
+        write_flow_report(pipeline, judge, gate, drawn, WORK, FOLDER)
     Console().print(gate.text)
 
 

@@ -46,8 +46,8 @@ def write_report(work: Path, folder: Path) -> str:
     generated = generate(pipeline, prompted, first_seed=0)
     seconds = (time.perf_counter() - started) / len(prompted)
     rows = [
-        _accuracy_row("real renders", attribute_accuracy(clip, pipeline.tokenizer, real, of_real)),
-        _accuracy_row("generated", attribute_accuracy(clip, pipeline.tokenizer, generated, prompted)),
+        accuracy_row("real renders", attribute_accuracy(clip, pipeline.tokenizer, real, of_real)),
+        accuracy_row("generated", attribute_accuracy(clip, pipeline.tokenizer, generated, prompted)),
     ]
     text = TEMPLATE.format(
         **_summary(pipeline, clip, work),
@@ -110,24 +110,27 @@ def _summary(pipeline: StableDiffusionPipeline, clip: CLIPModel, work: Path) -> 
     return {
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
         "versions": ", ".join(f"{module.__name__} {module.__version__}" for module in (torch, diffusers, transformers)),
-        "sizes": "\n".join(f"| {name} | {_num_millions(module):.2f} M |" for name, module in modules.items()),
+        "sizes": "\n".join(f"| {name} | {num_millions(module):.2f} M |" for name, module in modules.items()),
         "mib": f"{sum(path.stat().st_size for path in files) / 2**20:.1f}",
-        "trainings": "\n".join(_training_row(name, read_progress(work / name)) for name in TRAININGS),
+        "trainings": "\n".join(training_row(name, read_progress(work / name)) for name in TRAININGS),
         "num_steps": str(NUM_INFERENCE_STEPS),
         "guidance": f"{GUIDANCE_SCALE:g}",
     }
 
 
-def _num_millions(module: torch.nn.Module) -> float:
+def num_millions(module: torch.nn.Module) -> float:
+    """Parameters."""
     return sum(parameter.numel() for parameter in module.parameters()) / 1e6
 
 
-def _training_row(name: str, progress: Progressed) -> str:
+def training_row(name: str, progress: Progressed) -> str:
+    """A row of the table of trainings."""
     held_out = progress.held_out_losses[progress.step]
     return f"| {name} | {progress.step} | {progress.seconds:.0f} | {progress.train_loss:.4f} | {held_out:.4f} |"
 
 
-def _accuracy_row(name: str, accuracies: dict[str, float]) -> str:
+def accuracy_row(name: str, accuracies: dict[str, float]) -> str:
+    """A row of the table of what the CLIP names."""
     return f"| {name} | " + " | ".join(f"{accuracies[attribute]:.1%}" for attribute in ATTRIBUTES) + " |"
 
 

@@ -15,7 +15,6 @@ from torch.nn import functional as F
 
 from pocket import STABLE_DIFFUSION, Z_IMAGE
 from pocket.crisp_vae import Lessons
-from pocket.gate import LEAST
 from pocket.learning import read_progress
 from pocket.linear_start import principal_components
 from pocket.pictures import save_grid, to_float, to_uint8
@@ -37,7 +36,6 @@ def write_round_trips(work: Path, folder: Path) -> str:
     text = TEMPLATE.format(
         date=f"{datetime.now(UTC):%Y-%m-%d}",
         rows="\n".join(rows),
-        gates=" / ".join(f"{least:.0%}" for least in LEAST.values()),
         trainings="\n".join(_training_row(work, name) for name in TRAININGS),
     )
     (folder / "ROUND_TRIPS.md").write_text(text, encoding="utf-8")
@@ -111,9 +109,5 @@ Mean absolute error of the round trip, of pixels in -1..1:
 
 Seconds of optimisation on a share of one CPU core. Held-out loss is the mean absolute error in bf16, not clipped.
 
-## What is missing
-
-The flow base has no transformer yet, so nothing in the program uses it. `python -m pocket.pretrain transformer` trains
-one on this VAE and on the text tower of the pocket CLIP; it is published only if that CLIP names kind, colour and
-pattern in {gates} of the pictures of held-out combinations.
+[What the flow base draws on it](FLOW.md).
 """
