@@ -41,7 +41,7 @@ SCHEDULES = {
     "crisp": Schedule(
         num_steps=3600, learning_rate=7e-4, num_warmup_steps=600, decay_share=0.6, beta2=0.95, save_steps=200
     ),
-    "transformer": Schedule(num_steps=3200, learning_rate=1e-3, matrix_rate=0.02, ema_decay=0.997, save_steps=500),
+    "transformer": Schedule(num_steps=2800, learning_rate=1e-3, matrix_rate=0.02, ema_decay=0.997, save_steps=500),
 }
 START_SCHEDULE = Schedule(
     num_steps=800, learning_rate=4e-3, num_warmup_steps=40, decay_share=0.5, beta2=0.95, save_steps=100
