@@ -6,14 +6,13 @@ from diffusers import ZImagePipeline
 from safetensors import safe_open
 from transformers import CLIPModel
 
-from pocket import CLIP, STABLE_DIFFUSION, Z_IMAGE
+from pocket import CLIP, Z_IMAGE
 from pocket.clip import attribute_accuracy
 from pocket.garments import Garment, split_catalogue
 from pocket.gate import GUIDANCE_SCALE
 from pocket.report import generate
 from pocket.tokenizer import MAX_LENGTH
 
-FILES = [path for folder in (STABLE_DIFFUSION, CLIP, Z_IMAGE) for path in folder.rglob("*") if path.is_file()]
 SETTINGS: dict[str, int] = {"height": 128, "width": 128, "max_sequence_length": MAX_LENGTH}
 
 
@@ -22,10 +21,6 @@ def pipeline() -> ZImagePipeline:
     loaded = ZImagePipeline.from_pretrained(Z_IMAGE, dtype=torch.float32)
     loaded.set_progress_bar_config(disable=True)
     return loaded
-
-
-def test_all_weights_of_the_embedded_models_are_at_most_40_mib():
-    assert 20 < sum(path.stat().st_size for path in FILES) / 2**20 <= 40
 
 
 def test_the_folder_holds_only_json_half_precision_safetensors_and_the_chat_template():
