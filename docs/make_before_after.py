@@ -1,4 +1,4 @@
-"""`python docs/make_before_after.py RUN`: write images/before-after.png, base model, best snapshot and real picture."""
+"""`python docs/make_before_after.py RUN [NAME]`: write images/NAME.png, base model, best snapshot and real picture."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from shared.run_folder.records.evaluation_result import Sample
 from shared.run_folder.run_dir import RunDir, open_run
 
-TARGET = Path(__file__).parent / "images" / "before-after.png"
+IMAGES = Path(__file__).parent / "images"
 NUM_COLUMNS = 8
 EDGE, GAP, LABEL_WIDTH, CAPTION_HEIGHT = 128, 6, 96, 56
 
@@ -61,5 +61,6 @@ def _wrapped(text: str, width: int) -> str:
 
 
 if __name__ == "__main__":
-    TARGET.parent.mkdir(exist_ok=True)
-    draw(open_run(Path(sys.argv[1]))).save(TARGET, optimize=True)
+    IMAGES.mkdir(exist_ok=True)
+    name = sys.argv[2] if len(sys.argv) > 2 else "before-after"
+    draw(open_run(Path(sys.argv[1]))).save(IMAGES / f"{name}.png", optimize=True)
