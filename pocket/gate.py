@@ -17,8 +17,7 @@ LEAST = {"kind": 0.8, "colour": 0.95, "pattern": 0.9}
 NUM_ROUNDS = 4
 """How many pictures are drawn of each held-out combination."""
 GUIDANCE_SCALE = 2.0
-"""As Z-Image's pipeline counts, from 0: 3 elsewhere. With 3.0 pictures come out too strong: after 2500 steps the CLIP
-named kind, colour and pattern of 38 pictures in 82 / 95 / 97 %, with 2.0 in 89 / 100 / 100 %."""
+"""As Z-Image's pipeline counts, from 0: 3 elsewhere. `FLOW.md` says how it was chosen."""
 
 
 def prompted() -> list[Garment]:

@@ -3,6 +3,7 @@
 A folder is written under a temporary name and then renamed over the old one, so it is always complete.
 """
 
+import json
 import shutil
 from copy import deepcopy
 from pathlib import Path
@@ -80,7 +81,11 @@ def _staging(folder: Path) -> Path:
 
 
 def _replace(staged: Path, folder: Path) -> None:
-    """Renames `staged` to `folder`, readable by all (safetensors leaves files at 0600)."""
+    """Renames `staged` to `folder`, readable by all (safetensors leaves files at 0600), and silent about this machine."""
+    for path in staged.rglob("config.json"):
+        settings = json.loads(path.read_text(encoding="utf-8"))
+        if settings.pop("_name_or_path", None):
+            path.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
     for path in staged.rglob("*"):
         path.chmod(0o755 if path.is_dir() else 0o644)
     retired = _staging(folder.with_name(f"{folder.name}.retired"))
