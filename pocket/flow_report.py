@@ -92,11 +92,11 @@ transformer nor the CLIP was trained on; {num_generated} pictures generated.
 {real}
 {generated}
 
-It is published because all aims are reached. Guidance was chosen after 2500 steps, by 38 pictures: with 4 the CLIP named
-kind, colour and pattern in 82 / 95 / 97 % of them, with 3 in 89 / 100 / 100 %.
+It is published because all aims are reached. Guidance was chosen after 2500 steps, by 38 pictures: with 4 the CLIP
+named kind, colour and pattern in 82 / 95 / 97 % of them, with 3 in 89 / 100 / 100 %.
 
 ## What to know
 
-Pictures are less clean than the VAE could show: outlines fray, sleeves are uneven, and a collar or a hood is a dark spot.
-The held-out loss was still falling when training ended.
+Pictures are less clean than the VAE could show: outlines fray, sleeves are uneven, and a collar or a hood is a dark
+spot. The held-out loss was still falling when training ended.
 """

@@ -81,7 +81,7 @@ def _staging(folder: Path) -> Path:
 
 
 def _replace(staged: Path, folder: Path) -> None:
-    """Renames `staged` to `folder`, readable by all (safetensors leaves files at 0600), and silent about this machine."""
+    """Renames `staged` to `folder`, without paths of this machine, readable by all (safetensors leaves 0600)."""
     for path in staged.rglob("config.json"):
         settings = json.loads(path.read_text(encoding="utf-8"))
         if settings.pop("_name_or_path", None):
