@@ -52,3 +52,7 @@ def test_another_caption_with_the_same_seed_draws_another_picture(pipeline: ZIma
     red, blue = (picture[:, middle, middle].float().mean(dim=(1, 2)) for picture in (red, blue))
     assert red.argmax() == 0
     assert blue.argmax() == 2
+
+
+def test_no_file_of_it_names_a_path_of_the_machine_that_trained_it():
+    assert [path for path in Z_IMAGE.rglob("*.json") if "_name_or_path" in path.read_text(encoding="utf-8")] == []
