@@ -81,6 +81,18 @@ def require_trainable(config: Config) -> None:
         )
 
 
+def require_continuable(run: RunDir, config: Config, task: Task, allow_change: Collection[str]) -> None:
+    """Whether a run can go on with these settings, as far as it can be told without a change and without its model.
+
+    Raises:
+        RunFolderError, DataError, ModelError: it cannot.
+    """
+    config = _with_steps(run, setting_changes.with_former_defaults(run.read_config(), config))
+    if not _is_barren(run):
+        relocation.require_present(run, task.missing_paths(run, config), to_train=True)
+        setting_changes.require_allowed(run, config, allow_change, _moved(run, config, task))
+
+
 def _with_steps(run: RunDir, config: Config) -> Config:
     """With the steps that `train.max_train_epochs` comes to on the run's data set."""
     length = run.read_record().dataset.pass_length

@@ -97,6 +97,18 @@ def apply(
     return changes
 
 
+def require_allowed(run: RunDir, config: Config, allowed: Collection[str], moved: Collection[str] = ()) -> None:
+    """What `apply` would refuse, without a change.
+
+    Raises:
+        OtherSettingsError: naming the settings.
+    """
+    changed = differences(run.read_config(), config)
+    _require_allowed(
+        run, {key: values for key, values in changed.items() if key not in moved}, allowed, rules_of(config)
+    )
+
+
 def state_settings(config: Config) -> dict[str, Any]:
     """The settings an adapter and an optimizer's state were made with, for a checkpoint's manifest."""
     values = _flat(config)

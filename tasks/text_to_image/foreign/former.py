@@ -7,6 +7,7 @@ the command leaves out then stays as it is in the run.
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -126,22 +127,30 @@ def _remembering(options: Options, former: Former) -> Options:
     return replace(options, pattern=former.imported.pattern, **left_out)  # type: ignore[arg-type]
 
 
+def pictures_of(config: Config) -> dict[str, Path | None]:
+    """The options that named the pictures of a run, and what they were."""
+    data = Path(config.data.path)
+    none: dict[str, Path | None] = dict.fromkeys(OPTIONS.values())
+    if links := pictures.links(data):
+        return none | {OPTIONS[link.name]: place for link, place in links.items()}
+    if config.data.path == NO_PICTURES:
+        return none
+    return none | {"references" if config.data.num_validation else "train_pictures": data}
+
+
+def said(options: Mapping[str, object]) -> str:
+    """Options and their values, as a command says them, without those that have none."""
+    return " and ".join(f"{KEPT[name]} {value}" for name, value in options.items() if value)
+
+
 def _options_of(config: Config) -> dict[str, object]:
     """What they were, as the run's settings tell it."""
-    data = Path(config.data.path)
-    links = pictures.links(data)
-    if links:
-        of_pictures = {OPTIONS[link.name]: place for link, place in links.items()}
-    elif config.data.path == NO_PICTURES:
-        of_pictures = {}
-    else:
-        of_pictures = {"references" if config.data.num_validation else "train_pictures": data}
     return {
         "base": config.model.path,
         "prompts": Path(config.evaluation.prompts) if config.evaluation.prompts else None,
         "trigger_word": config.data.trigger_word,
         "profile": config.evaluation.profile,
-        **of_pictures,
+        **pictures_of(config),
     }
 
 

@@ -8,17 +8,15 @@ import shlex
 from collections.abc import Iterable
 from pathlib import Path
 
-from shared.data import prompt_file
 from shared.errors import ConfigError
-from shared.files import paths
 from shared.files.publication import new_folder_command
 from shared.launch.task import Say
 from shared.run_folder.averages import label
 from shared.run_folder.file_to_ship import why_not_shippable
 from shared.run_folder.run_dir import steps_in
-from tasks.text_to_image import profiles
-from tasks.text_to_image.foreign import fitting, numbering, pictures, taking
+from tasks.text_to_image.foreign import checks, continuing, fitting, numbering, taking
 from tasks.text_to_image.foreign import former as former_run
+from tasks.text_to_image.foreign.checks import Checks
 from tasks.text_to_image.foreign.former import Former
 from tasks.text_to_image.foreign.found import Contents, Search
 from tasks.text_to_image.foreign.numbering import Numbered
@@ -31,19 +29,30 @@ def show(folder: Path, options: Options, say: Say) -> None:
     Raises:
         DarkroomError: what prevents it, as far as it can be told without the other options.
     """
-    require_place(options)
+    checked = Checks()
     given = options
     options, former = former_run.choose(folder, options)
-    contents = contents_of(folder, options, former, follows=False)
-    numbered = require_some_step(folder, numbering.number([*contents.loras], taking.same), follows=False)
-    for sentence in about(folder, contents, numbered, follows=False):
-        say(sentence)
-    _show_inputs(given, say)
-    if options.base:
-        fitting.require_some(folder, contents.loras, options.base, follows=False)
+    checked(lambda: require_place(options))
+    contents = checked(lambda: contents_of(folder, options, former, follows=False))
+    numbered = checked(lambda: _numbered(folder, contents)) if contents else None
+    if contents and numbered:
+        for sentence in about(folder, contents, numbered, follows=False):
+            say(sentence)
+    num_references = checks.inputs(checked, folder, given, options, former)
+    if contents and options.base:
+        checked(lambda: fitting.require_some(folder, contents.loras, options.base, follows=False))
+    checked.refuse()
+    assert numbered
+    if given.prompts:
+        say(f"prompts of {given.prompts}: {checks.num_prompts(given, options.trigger_word)}")
+    if given.references:
+        say(f"references in {given.references}: {num_references}")
     if former is None:
+        if num_references or options.prompts:
+            continuing.require_begins(folder, options, num_references, say)
         say(f"they would become the run {options.output / options.name}; nothing has been created")
         return
+    continuing.require_goes_on(folder, given, options, former, num_references)
     known = {file: step for step, file in taking.taken(former.run).items()}
     evaluated = [one for one in numbered.loras.values() if known.get(one.label) in steps_in(former.run.evaluations)]
     count = f"{len(evaluated)} of {len(numbered.loras)}"
@@ -55,18 +64,8 @@ def show(folder: Path, options: Options, say: Say) -> None:
         say(f"the best, {former.run.read_record().unit} {label(best.step)}, cannot be shipped: {why_not}")
 
 
-def _show_inputs(given: Options, say: Say) -> None:
-    """What is drawn and compared with, as far as the command says it.
-
-    Raises:
-        DarkroomError: a file of prompts, the references or the profile are wrong.
-    """
-    profiles.require_profile(given.profile)
-    if given.prompts:
-        prompts = prompt_file.read(Path(paths.expand(str(given.prompts))), given.trigger_word)
-        say(f"prompts of {given.prompts}: {len(prompts)}")
-    if given.references:
-        say(f"references in {given.references}: {pictures.count(given.references)}")
+def _numbered(folder: Path, contents: Contents) -> Numbered:
+    return require_some_step(folder, numbering.number([*contents.loras], taking.same), follows=False)
 
 
 def contents_of(folder: Path, options: Options, former: Former | None, *, follows: bool) -> Contents:

@@ -78,6 +78,14 @@ def links(folder: Path) -> dict[Path, Path]:
     return {link: link.readlink() for name in (REFERENCES, TRAINING) if (link := folder / name).is_symlink()}
 
 
+def named(text: str, folder: Path) -> str:
+    """A text about the data set that `linked` has made, with the folders that the links lead to in their place."""
+    places = links(folder)
+    for link, place in places.items():
+        text = text.replace(str(link), str(place))
+    return text.replace(str(folder), " and ".join(map(str, places.values()))) if places else text
+
+
 def link_again(former: Mapping[Path, Path]) -> None:
     """As they were."""
     for link, place in former.items():

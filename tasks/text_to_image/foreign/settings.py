@@ -60,7 +60,7 @@ def require_place(options: Options) -> None:
         if value_in(given, key) is not None:
             raise ConfigError(f"{key} cannot be set here", f"give {option} in its place")
     if options.name and not RUN_NAME.fullmatch(options.name):
-        raise ConfigError(f"--name is {options.name!r}: a name {RUN_NAME_RULE}", "give another --name")
+        raise ConfigError(f"the run would be called {options.name!r}: a name {RUN_NAME_RULE}", "give another --name")
 
 
 def lost_letters(folder: Path, options: Options) -> bool:

@@ -111,7 +111,7 @@ def test_a_pattern_that_names_no_lora_is_corrected_and_loras_are_named(trained: 
 @pytest.mark.parametrize(
     ("given", "complaint", "cure"),
     [
-        ({"name": "a/b"}, "--name is 'a/b'", "give another --name"),
+        ({"name": "a/b"}, "the run would be called 'a/b'", "give another --name"),
         ({"name": "-dress"}, "begins with a letter or digit", "give another --name"),
         ({"overrides": ("run.name=c/d",)}, "run.name cannot be set here", "give --name in its place"),
         ({"overrides": ("run.output_dir=there",)}, "run.output_dir cannot be set here", "give --output in its place"),
@@ -132,9 +132,38 @@ def test_a_name_that_becomes_too_long_beside_another_run_is_refused(
 ) -> None:
     given = {"base": str(base), "references": real, "name": "d" * 100}
     opened(trained, tmp_path, **given)
-    with pytest.raises(RunFolderError, match="the run would be called 'd"):
-        opened(trained, tmp_path, **given, new=True)
+    for command in (opened, shown):
+        with pytest.raises(ConfigError, match="the run would be called 'd"):
+            command(trained, tmp_path, **given, new=True)
     assert [path.name for path in (tmp_path / "runs").glob("[!.]*")] == ["d" * 100]
+
+
+def test_a_missing_caption_is_named_in_the_users_folder_once(
+    trained: Path, base: Path, real: Path, tmp_path: Path
+) -> None:
+    pictures = of_pictures(tmp_path / "pictures", 3, 2)
+    (pictures / "1.txt").unlink()
+    (real / "2.txt").unlink()
+    given = {"base": str(base), "references": real, "train_pictures": pictures}
+    for command in (opened, shown):
+        with pytest.raises(ConfigError, match=r"^2 problems:") as refused:
+            command(trained, tmp_path, **given)
+        assert f"{real / '2.png'}: no caption file" in str(refused.value)
+        assert f"{pictures / '1.png'}: no caption file" in str(refused.value)
+        with pytest.raises(DataError, match=r"^1 problem\(s\)"):
+            command(trained, tmp_path, **{**given, "train_pictures": real})
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_picture_that_is_damaged_is_named_in_the_users_folder(
+    trained: Path, base: Path, real: Path, tmp_path: Path
+) -> None:
+    pictures = of_pictures(tmp_path / "pictures", 3, 2)
+    (pictures / "1.png").write_bytes(b"no picture")
+    with pytest.raises(DataError) as refused:
+        opened(trained, tmp_path, base=str(base), references=real, train_pictures=pictures)
+    assert f"{pictures / '1.png'}: " in str(refused.value)
+    assert ".cache" not in str(refused.value)
 
 
 def test_prompts_with_training_pictures_need_no_references(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.errors import ConfigError, RunFolderError
+from shared.errors import ConfigError, DataError, RunFolderError
 from shared.files.publication import publish, verify
 from shared.run_folder.older_metrics import OLDER_METRICS
 from shared.run_folder.pending import unevaluated
@@ -16,7 +16,7 @@ from shared.run_folder.records.manifest import Manifest
 from shared.run_folder.run_dir import RunDir, steps_in
 from shared.run_folder.tables import write_rows
 from tests.conftest import check
-from tests.unit.tasks.text_to_image.foreign.conftest import of_pictures, opened, write
+from tests.unit.tasks.text_to_image.foreign.conftest import of_pictures, opened, shown, write
 
 
 @pytest.fixture
@@ -146,8 +146,19 @@ def test_what_is_left_out_stays_and_what_is_given_is_compared(
     assert all("which can never change: " in row for row in rows)
     assert f"evaluate {trained} --base {base} --references {real} --" in refused.value.hint
     assert refused.value.hint.endswith("--profile garment evaluation.num_prompts=2 --new`")
-    with pytest.raises(Exception, match="has changed since this run was made"):
-        opened(trained, tmp_path, references=others)
+    for command in (opened, shown):
+        with pytest.raises(RunFolderError) as refused:
+            command(trained, tmp_path, references=others)
+        assert str(refused.value).startswith(
+            f"{run.path} was made with other pictures than --references {others}: its own are --references {real} and "
+            f"--train-pictures {pictures}\n"
+        )
+        assert refused.value.hint.startswith(f"go on without them: `python run.py evaluate {trained} --name dress")
+    (real / "0.txt").write_text("another", encoding="utf-8")
+    with pytest.raises(DataError) as changed:
+        opened(trained, tmp_path)
+    assert changed.value.hint.startswith(f"restore {real} and {pictures}, or start"), changed.value.hint
+    (real / "0.txt").write_text("dress 0", encoding="utf-8")
     assert opened(trained, tmp_path)[0] == run, "the pictures are the ones that they were"
     opened(trained, tmp_path, overrides=("evaluation.rescan_seconds=7",))
     assert run.read_config().evaluation.rescan_seconds == 7
