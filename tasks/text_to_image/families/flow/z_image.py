@@ -164,6 +164,6 @@ class PocketFlow(ZImage):
 
     name, resolution = POCKET_FLOW, 128
     folder = "z-image"
-    usual_drawing = ((20, "as the miniature is measured"), (3.0, "as the miniature is measured"))
+    usual_drawing = ((20, "as the miniature is measured"), (1.0, "none, as in the demo: more makes it too colourful"))
     sizes = {}
     on_cpu = Size(4, False, 16, 16)
