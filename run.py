@@ -89,7 +89,8 @@ def demo(
     """Teach an embedded miniature model a garment it has never seen; needs no GPU and no download.
 
     --family flow: the same with a transformer that learns by flow matching, as Z-Image, FLUX and Qwen-Image do.
-    --task digits: teach a network to read handwritten digits.
+    --task digits: teach a network to read handwritten digits. --task language: teach a small language model, which is
+    trained first, how the functions of Python and numpy are called.
     """
 
     def body() -> int:

@@ -31,5 +31,5 @@ def describe(config: Config, length: int) -> str:
     """What came of it, for a person; `config` is resolved."""
     return (
         f"train.max_train_epochs is {config.train.max_train_epochs:g}: {config.train.max_train_steps} steps, "
-        f"at {length} pictures a pass"
+        f"at {length} examples a pass"
     )

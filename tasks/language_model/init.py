@@ -165,7 +165,7 @@ def _render(folder: Path, name: str, model: str, config: Config, lengths: list[i
             "num_prompts": (judged, "held-out examples that every snapshot answers"),
             "confirm_prompts": (min(held_out - judged, MOST_JUDGED), "the others confirm the best"),
             "batch_size": (8, ""),
-            "strengths": ([0.5], "the best is also measured with half of the LoRA"),
+            "strengths": ([], "such as [0.5]: the best is also measured with half of the LoRA"),
         },
     }
     for section, values in tables.items():

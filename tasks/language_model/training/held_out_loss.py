@@ -25,6 +25,8 @@ from tasks.protocol import HeldOutLosses, Progress
 
 BATCH_SIZE = 16
 """Examples measured at once, whatever the batch of training; fewer where only fewer fit into memory."""
+LARGEST = 700.0
+"""Of a loss whose exponential is still a number."""
 LEAST_LOSS = 1e-12
 """Of an example: a loss of 0 has no logarithm."""
 
@@ -71,11 +73,12 @@ class Validation:
         count = self._num_held_out
         losses_P = (sums_P / self._counts).clamp_min(LEAST_LOSS)
         held_out, probe = losses_P[:count].mean().item(), losses_P[count:].mean().item()
+        mean = (sums_P[:count].sum() / self._counts[:count].sum()).item()
         row: dict[str, Value] = {
             "held_out_loss": held_out,
             "train_probe_loss": probe,
             "gap": held_out - probe,
-            "perplexity": math.exp((sums_P[:count].sum() / self._counts[:count].sum()).item()),
+            "perplexity": math.exp(mean) if mean < LARGEST else None,
             "num_examples": count,
         }
         by_id = list(zip(self._ids, losses_P.tolist(), strict=True))

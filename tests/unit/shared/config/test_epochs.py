@@ -59,7 +59,7 @@ def test_passes_come_to_whole_updates_rounded_up(write: Write, train: dict[str, 
     assert run.read_config().train.max_train_steps == steps
     assert run.read_config().train.max_train_epochs == train["max_train_epochs"]
     assert run.read_record().dataset.pass_length == 9
-    assert any(f"{steps} steps, at 9 pictures a pass" in text for text in said)
+    assert any(f"{steps} steps, at 9 examples a pass" in text for text in said)
 
 
 def test_repeats_and_pictures_of_the_class_count_as_often_as_they_come(write: Write, tmp_path: Path) -> None:
