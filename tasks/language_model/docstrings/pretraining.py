@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -27,7 +28,7 @@ def write(folder: Path) -> None:
     tokenizer = _tokenizer(texts)
     stream = torch.tensor([token for text in texts for token in tokenizer.encode(text + END)])
     torch.manual_seed(SEED)
-    end = tokenizer.convert_tokens_to_ids(END)
+    end: Any = tokenizer.convert_tokens_to_ids(END)
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=128,
