@@ -21,7 +21,7 @@ from shared.machine import hardware
 from tasks.text_to_image import backdrops, first_config, task
 from tasks.text_to_image.families.family import Family
 from tasks.text_to_image.families.known import EMBEDDED
-from tasks.text_to_image.models import base_model, presets, step_time, tokens
+from tasks.text_to_image.models import base_model, precheck, presets, step_time, tokens
 from tasks.text_to_image.profiles import require_profile
 from tasks.text_to_image.proposal import Proposal, propose
 
@@ -61,9 +61,9 @@ def init(
     for line in _findings(pictures):
         console.print(line, markup=False)
     recognised = base_model.family(model)
-    family = EMBEDDED.get(model) or recognised or base_model.guess_family(model)
+    family = EMBEDDED.get(base_model.embedded(model)) or recognised or base_model.guess_family(model)
     gpu = next(iter(hardware.usable_gpus()), None)
-    preset = presets.recommend(family, gpu, model)
+    preset = presets.recommend(family, gpu, model, precheck.own_resolution(model))
     starter = _starter(pictures, target) if prompts is None else None
     own = _own_prompts(prompts, starter, target, trigger_word)
     proposal = propose(pictures, profile, class_word.strip())
@@ -77,7 +77,7 @@ def init(
     if starter:
         console.print(f"wrote {starter[0]}: prompts that snapshots are evaluated by; change them", markup=False)
     kind = f"a {family.name} model" if recognised else f"not on this machine yet, a {family.name} model by its name"
-    if model in EMBEDDED:
+    if base_model.embedded(model):
         kind = "a miniature model that comes with Darkroom"
     if predicts := base_model.stated(model):
         kind += f"; it {predicts}"

@@ -139,10 +139,6 @@ def _evaluation(options: Options, num_references: int) -> dict[str, Any]:
         settings["prompts"] = paths.expand(str(options.prompts))
     if options.profile:
         settings |= _of_profile(options.profile)
-    if _is_embedded(options.base):
+    if base_model.embedded(options.base):
         settings["fashion_clip"] = POCKET
     return settings
-
-
-def _is_embedded(base: str) -> bool:
-    return Path(base_model.resolve(base)).expanduser().resolve() in base_model.EMBEDDED_FOLDERS.values()

@@ -56,6 +56,12 @@ def resolve(path: str) -> str:
     return str(EMBEDDED_FOLDERS.get(path, path))
 
 
+def embedded(path: str) -> str:
+    """The keyword of the embedded model that is meant, by its keyword or its folder; empty: none."""
+    place = Path(resolve(path)).expanduser().resolve()
+    return next((name for name, folder in EMBEDDED_FOLDERS.items() if folder == place), "")
+
+
 def identify(
     path: str, *, revision: str | None = None, variant: str | None = None, digest: Callable[[Path], str] = sha256
 ) -> dict[str, str]:

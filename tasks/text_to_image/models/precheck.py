@@ -177,8 +177,8 @@ def refuse_impossible(model: ModelShapes, config: Config, places: Sequence[Place
 
 def own_resolution(path: str) -> int:
     """The side of the pictures a model was trained on, in pixels: from its configuration, else its family's."""
-    if path in EMBEDDED:
-        return EMBEDDED[path].resolution
+    if name := base_model.embedded(path):
+        return EMBEDDED[name].resolution
     model = memory.read_shapes(path)
     return model.family.native_resolution(model) if model else base_model.guess_family(path).resolution
 

@@ -64,24 +64,29 @@ class Preset:
     choices: dict[str, Choice]
 
 
-def recommend(family: Family, gpu: Gpu | None, model: str = "") -> Preset:
-    """The preset for a family on a card; None: there is no card. model: the path or hub id, whose name can matter."""
+def recommend(family: Family, gpu: Gpu | None, model: str = "", resolution: int | None = None) -> Preset:
+    """The preset for a family on a card; None: there is no card.
+
+    model: the path or hub id, whose name can matter. resolution: side of the pictures that this model was trained on,
+    in pixels; None: the family's.
+    """
+    own = resolution or family.resolution
     if not family.sizes:
         return Preset(
             f"{family.name} on any device",
             "the miniature model fits anywhere",
-            _choices(family, model, family.on_cpu, None),
+            _choices(family, model, own, family.on_cpu, None),
         )
     if gpu is None:
         reason = "no usable GPU: small pictures, and patience"
-        return Preset(f"{family.name} on CPU", reason, _choices(family, model, family.on_cpu, None))
+        return Preset(f"{family.name} on CPU", reason, _choices(family, model, own, family.on_cpu, None))
     gibibytes = gpu.total_mib / 1024
     gigabytes = card_class(gibibytes, family.sizes)
     reason = f"{gpu.name} has {gibibytes:.1f} GiB: the class of {gigabytes} GB"
     if gibibytes < gigabytes * USABLE:
         needs = f"{family.title} needs a card of {gigabytes} GB"
         reason = f"{gpu.name} has {gibibytes:.1f} GiB, and {needs}: it may not fit"
-    choices = _choices(family, model, family.sizes[gigabytes], gigabytes, gpu.compute_capability)
+    choices = _choices(family, model, own, family.sizes[gigabytes], gigabytes, gpu.compute_capability)
     return Preset(f"{family.name} on {gigabytes} GB", reason, choices)
 
 
@@ -107,7 +112,12 @@ def card_class(vram_gib: float, classes: Collection[int]) -> int:
 
 
 def _choices(
-    family: Family, model: str, size: Size, gigabytes: int | None, compute_capability: tuple[int, int] = (0, 0)
+    family: Family,
+    model: str,
+    resolution: int,
+    size: Size,
+    gigabytes: int | None,
+    compute_capability: tuple[int, int] = (0, 0),
 ) -> dict[str, Choice]:
     card = f"{gigabytes} GB" if gigabytes else "a CPU"
     accumulation = PICTURES_PER_UPDATE // size.batch
@@ -115,7 +125,7 @@ def _choices(
         "model.mixed_precision": _precision(family, gigabytes is not None, compute_capability),
         "model.quantization": Choice(size.quantization, _quantization_reason(size, card)),
         **_swapping(size, card),
-        "data.resolution": _resolution(family, size, card),
+        "data.resolution": _resolution(resolution, size, card),
         "lora.rank": Choice(size.rank, _rank_reason(size.rank)),
         "lora.lora_alpha": Choice(size.rank, "equal to the rank: the update is applied at scale 1"),
         "train.train_batch_size": Choice(size.batch, f"pictures held at once on {card}"),
@@ -164,10 +174,11 @@ def _swapping(size: Size, card: str) -> dict[str, Choice]:
     return {"model.blocks_to_swap": Choice(size.blocks_to_swap, reason)}
 
 
-def _resolution(family: Family, size: Size, card: str) -> Choice:
-    if size.resolution is None:
-        return Choice(family.resolution, "what the base model was trained on")
-    return Choice(size.resolution, f"on {card}, less than the {family.resolution} the base model was trained on")
+def _resolution(own: int, size: Size, card: str) -> Choice:
+    """own: what the base model was trained on."""
+    if size.resolution is None or size.resolution >= own:
+        return Choice(own, "what the base model was trained on")
+    return Choice(size.resolution, f"on {card}, less than the {own} the base model was trained on")
 
 
 def _rank_reason(rank: int) -> str:

@@ -17,9 +17,9 @@ from shared.data.survey import survey
 from shared.errors import DataError
 from shared.machine.hardware import Gpu
 from tasks.text_to_image import first_config
-from tasks.text_to_image.families.known import FAMILIES
+from tasks.text_to_image.families.known import EMBEDDED, FAMILIES
 from tasks.text_to_image.families.stable_diffusion import Pocket
-from tasks.text_to_image.models import presets
+from tasks.text_to_image.models import base_model, presets
 from tests.conftest import Warm, run_module
 
 
@@ -280,3 +280,16 @@ def test_prompts_that_are_given_take_the_place_of_held_out_pictures_only_in_a_sm
     done = CliRunner().invoke(app, ["init", "set12", "--model", "pocket", "--prompts", "mine.txt"])
     assert done.exit_code == 2
     assert not (tmp_path / "set12.toml").exists()
+
+
+@pytest.mark.parametrize("name", EMBEDDED)
+def test_the_folder_of_an_embedded_model_is_proposed_like_its_keyword(tmp_path: Path, name: str) -> None:
+    folder, texts = data_set(tmp_path / "dresses", 3), list[str]()
+    for model in (name, str(base_model.EMBEDDED_FOLDERS[name])):
+        target = tmp_path / "dresses.toml"
+        arguments = ["init", str(folder), "--model", model, "--output", str(target), "--force"]
+        ended = CliRunner().invoke(app, arguments)
+        assert ended.exit_code == 0, ended.output
+        texts.append(target.read_text(encoding="utf-8").replace(f'path = "{model}"', "path"))
+    assert texts[0] == texts[1]
+    assert "resolution = 128 # what the base model was trained on" in texts[0]

@@ -12,7 +12,7 @@ from shared.machine.hardware import Gpu
 from tasks.text_to_image.families.known import EMBEDDED, FAMILIES
 from tasks.text_to_image.models import memory, presets
 from tasks.text_to_image.models.memory import GIB
-from tasks.text_to_image.models.presets import Preset
+from tasks.text_to_image.models.presets import Choice, Preset
 from tests.true_shapes import true_shapes
 
 EVERY = {**FAMILIES, **EMBEDDED}
@@ -86,3 +86,17 @@ def test_a_card_below_a_familys_smallest_class_is_told_that_it_may_not_do() -> N
 def test_sdxl_beside_its_evaluator_needs_24_gigabytes() -> None:
     assert presets.recommend(EVERY["sdxl"], card(16)).choices["evaluation.device"].value == "cpu"
     assert presets.recommend(EVERY["sdxl"], card(24)).choices["evaluation.device"].value == "auto"
+
+
+@pytest.mark.parametrize(
+    ("own", "proposed", "reason"),
+    [
+        (128, 128, "what the base model was trained on"),
+        (768, 256, "on a CPU, less than the 768 the base model was trained on"),
+    ],
+)
+def test_pictures_are_no_larger_than_those_the_model_itself_was_trained_on(
+    own: int, proposed: int, reason: str
+) -> None:
+    preset = presets.recommend(EVERY["sd1"], None, resolution=own)
+    assert preset.choices["data.resolution"] == Choice(proposed, reason)
