@@ -15,7 +15,7 @@ from dashboard.server.auth import Gate
 from dashboard.server.drawn import drawn_routes
 from dashboard.server.figures import figure_routes
 from dashboard.server.files import routes
-from dashboard.server.page import page_routes
+from dashboard.server.page import elsewhere_routes, page_routes
 from dashboard.server.posts.control import control_routes
 from dashboard.server.posts.run_notes import run_note_routes
 from dashboard.server.posts.votes import vote_routes
@@ -35,6 +35,7 @@ app = st.App(
         *control_routes(),
         *run_note_routes(),
         *routes(runs_folder()),
+        *elsewhere_routes(),
     ],
     middleware=[Middleware(Gate, admission=access.admission())],
 )

@@ -7,12 +7,14 @@ proxy prevents the connection, a script says so: it asks `auth.Gate` whether the
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import streamlit as st
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
-from starlette.routing import Route
+from starlette.routing import Match, Route
+from starlette.types import Scope
 
 from dashboard.pages import FORMER_PATHS, PATHS
 from dashboard.server.auth import redirect
@@ -25,10 +27,19 @@ from dashboard.text.language import in_all
 INDEX = Path(st.__file__).parent / "static" / "index.html"
 STREAMLITS_OWN = '<script type="module"'
 SCRIPTS = tuple(Path(__file__).with_name(name) for name in ("page.js", "history.js"))
+WORDS = re.compile(r"/(?!(?:static|media|component|app)/)[A-Za-z0-9-]+(?:/[A-Za-z0-9-]+)*")
+"""Paths that may have been meant as a page: files have an ending, and Streamlit's own folders are named."""
 HINT = (
     "This page waits for its WebSocket. If there is a proxy in between, it must pass on WebSockets (the headers "
     "Upgrade and Connection); see docs/dashboard.md."
 )
+
+
+class _Words(Route):
+    """Of the pages that there are not."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        return super().matches(scope) if WORDS.fullmatch(scope["path"]) else (Match.NONE, {})
 
 
 def page_routes() -> list[Route]:
@@ -56,3 +67,16 @@ def page_routes() -> list[Route]:
         *(route(name, path) for name, path in PATHS.items()),
         *(moved(former, path) for former, path in FORMER_PATHS.items()),
     ]
+
+
+def elsewhere_routes() -> list[Route]:
+    """The overview in place of pages that there are not; after all other routes.
+
+    Streamlit would open a dialog over a page without styles, or nothing where the path has several parts.
+    """
+
+    def overview(request: Request) -> Response:
+        above = request.path_params["path"].count("/")
+        return redirect("../" * above or "./", request.url.query)
+
+    return [_Words("/{path:path}", overview)]

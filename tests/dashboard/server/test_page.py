@@ -13,7 +13,7 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from dashboard.pages import PATHS, page_titles
-from dashboard.server.page import page_routes
+from dashboard.server.page import elsewhere_routes, page_routes
 from examples.fake_run.run import FakeRun
 
 DASHBOARD = Path(__file__).resolve().parents[3] / "dashboard"
@@ -110,3 +110,12 @@ def test_a_former_address_of_a_page_leads_to_it() -> None:
 def test_every_page_has_a_title_and_a_file() -> None:
     assert list(page_titles()) == list(PATHS)
     assert set(PATHS) == {file.stem for file in (DASHBOARD / "views").glob("[a-z]*.py")}
+
+
+def test_the_address_of_no_page_leads_to_the_overview_with_its_question() -> None:
+    visitor = TestClient(Starlette(routes=elsewhere_routes()), follow_redirects=False)
+    for wrong, right in {"/overview?run=a": "./?run=a", "/nothing": "./", "/runs/done?step=5": "../?step=5"}.items():
+        answer = visitor.get(wrong)
+        assert (answer.status_code, answer.headers["location"]) == (303, right)
+    for streamlits in ("/_stcore/health", "/nothing/_stcore/health", "/static/js/index.js", "/media/picture", "/a.png"):
+        assert visitor.get(streamlits).status_code == 404
