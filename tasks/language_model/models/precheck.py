@@ -155,7 +155,8 @@ def milder(load: Load, place: Place) -> Iterator[tuple[Load, str]]:
 
 def table(model: Shapes, load: Load) -> list[str]:
     """What training takes by precision and context, as lines."""
-    longer = [context for context in CONTEXTS if context > load.context]
+    longest = model.max_positions or CONTEXTS[-1]
+    longer = [context for context in CONTEXTS if load.context < context <= longest]
     contexts = [load.context, *longer][:NUM_CONTEXTS]
     head = " ".join(f"{context:>9}" for context in contexts)
     lines = [f"training by precision and context ({_examples(load)}):", f"{'':7}{head}"]

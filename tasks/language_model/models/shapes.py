@@ -51,6 +51,8 @@ class Shapes:
     """(Inputs, outputs) of each linear layer of the blocks."""
     num_others: int
     """Parameters outside these layers: embeddings, norms, the layer that scores tokens."""
+    max_positions: int | None = None
+    """Tokens that the model can tell apart; None: not limited."""
 
     @property
     def num_in_blocks(self) -> int:
@@ -92,7 +94,7 @@ def read(found: ModelFiles) -> Shapes:
         linears = tuple([*attention, *[(hidden, feed_forward)] * ups, (feed_forward, hidden)] * layers)
         tied = found.description.get("tie_word_embeddings", found.description.get("model_type") in PLAIN)
         others = vocabulary * hidden * (1 if tied else 2) + 2 * layers * hidden
-    return Shapes(layers, hidden, feed_forward, kv_heads * head, vocabulary, linears, others)
+    return Shapes(layers, hidden, feed_forward, kv_heads * head, vocabulary, linears, others, found.max_positions)
 
 
 def _tensors(file: Path) -> Iterator[tuple[str, list[int]]]:

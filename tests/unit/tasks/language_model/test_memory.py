@@ -92,6 +92,7 @@ def test_weights_of_a_known_model_take_what_everybody_says() -> None:
 def test_the_table_grows_to_the_right_and_falls_downwards() -> None:
     lines = precheck.table(SEVEN, LOAD)
     assert lines[1].split() == ["2048", "4096", "8192", "16384"]
+    assert precheck.table(replace(SEVEN, max_positions=4096), LOAD)[1].split() == ["2048", "4096"]
     rows = [[float(word) for word in line.split()[1::2]] for line in lines[2:]]
     assert rows == [sorted(row) for row in rows]
     columns = [list(column) for column in zip(*rows, strict=True)]
