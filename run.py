@@ -26,7 +26,7 @@ from typer.core import TyperGroup
 import tasks
 from shared.config import one_call
 from shared.config.loading import dashboard_options, load_config
-from shared.config.schema import RunConfig
+from shared.config.schema import DashboardConfig, RunConfig
 from shared.errors import ConfigError, ModelError, exit_code_of
 from shared.errors import report as report_error
 from shared.files import paths
@@ -206,6 +206,7 @@ def classify(context: typer.Context) -> None:
 @app.command()
 def dashboard(
     runs: Annotated[Path, typer.Argument(help="Folder of run folders, or one run folder.")] = Path("runs"),
+    settings: Annotated[list[str] | None, typer.Argument(hidden=True)] = None,
     host: Annotated[str, typer.Option(help="Address to bind.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; the next free one when taken; 0: any.")] = 8501,
     trusted_host: Annotated[
@@ -220,6 +221,14 @@ def dashboard(
     """Look at runs, whether or not anything is training."""
 
     def body() -> int:
+        if settings:
+            key, _, value = settings[0].removeprefix("dashboard.").partition("=")
+            option = f"--{key.replace('_', '-').removesuffix('s')}"
+            is_known = key in DashboardConfig.model_fields
+            raise ConfigError(
+                f"{settings[0]} is no option of this command",
+                f"give {option} {value} in its place" if is_known else "see run.py dashboard --help",
+            )
         options = dashboard_options(host, port, tuple(trusted_host or ()), base_path, tuple(frame_ancestor or ()))
         return serve(runs, options)
 

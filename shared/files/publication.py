@@ -109,14 +109,15 @@ def verify(folder: Path) -> Manifest:
         named = path.readlink() if path.is_symlink() else path
         of_another = "restore it: the run links to it and has no copy"  # moved away, its snapshot would be taken again
         cure = of_another if path.is_symlink() else f"restore it, or move {folder} away"
+        of_changed = f"{cure}; or evaluate all again with --new" if path.is_symlink() else cure
         try:
             if not path.is_file():
                 moved = f"; if it was moved: `{new_folder_command(folder.parents[1])}`" if path.is_symlink() else ""
                 raise LostFileError(f"{named} is missing{moved}", cure)
             if (size := path.stat().st_size) != entry.size:
-                raise LostFileError(f"{named} has {size} bytes, the manifest says {entry.size}", cure)
+                raise LostFileError(f"{named} has {size} bytes, the manifest says {entry.size}", of_changed)
             if sha256(path) != entry.sha256:
-                raise LostFileError(f"{named} does not match the manifest's sha256", cure)
+                raise LostFileError(f"{named} does not match the manifest's sha256", of_changed)
         except OSError as error:  # a network drive that is away, say
             raise LostFileError(f"{named} cannot be read: {error.strerror}", cure) from None
     return manifest

@@ -15,6 +15,7 @@ from shared.data import dataset, prompt_file, sources
 from shared.data.sources import ScanReport
 from shared.errors import ConfigError, DarkroomError
 from shared.files import paths
+from shared.run_folder.run_dir import RunDir
 from tasks.text_to_image import profiles
 from tasks.text_to_image.foreign import pictures
 from tasks.text_to_image.foreign.former import Former
@@ -72,8 +73,14 @@ def inputs(checked: Checks, folder: Path, given: Options, options: Options, form
     return num_references
 
 
-def missing(options: Options) -> Iterator[ConfigError]:
-    """What the command needs and does not say."""
+def missing(options: Options, moved: RunDir | None = None) -> Iterator[ConfigError]:
+    """What the command needs and does not say. moved: a run that has these files already."""
+    if moved:
+        name = moved.path.name
+        yield ConfigError(
+            f"--base is missing, and {moved.path} has these files", f"give --name {name} to go on with it"
+        )
+        return
     if not options.base:
         yield ConfigError("--base is missing", "give the base model that the LoRAs are trained on")
     if not options.references and not options.prompts:

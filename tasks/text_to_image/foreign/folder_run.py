@@ -38,8 +38,9 @@ def open_folder(folder: Path, options: Options, say: Say, *, follows: bool) -> t
     numbered = (
         checked(lambda: _numbered(folder, contents.loras, follows=follows)) if contents and contents.loras else None
     )
-    checked.problems += checks.missing(options)
-    if contents is None and not (options.base or options.references or options.prompts):
+    moved = former_run.of_moved(folder, options) if contents and former is None and not options.base else None
+    checked.problems += checks.missing(options, moved)
+    if contents is None and not folder.is_file() and not (options.base or options.references or options.prompts):
         raise RunFolderError(
             f"{folder} is not a run folder, and {checked.problems[0]}",
             "give a folder that holds run.json and config.toml, such as those in runs/, or one of LoRAs "

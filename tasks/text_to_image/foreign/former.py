@@ -6,6 +6,7 @@ the command leaves out then stays as it is in the run.
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -17,7 +18,7 @@ from shared.errors import ConfigError, RunFolderError
 from shared.launch import setting_changes
 from shared.launch.task import Say
 from shared.run_folder.records.run_record import Imported
-from shared.run_folder.run_dir import RunDir, free_name, numbered, open_run
+from shared.run_folder.run_dir import RunDir, free_name, list_runs, numbered, open_run
 from tasks.text_to_image.foreign import moved, pictures
 from tasks.text_to_image.foreign.found import Search
 from tasks.text_to_image.foreign.moved import Moved
@@ -106,6 +107,16 @@ def _moved(run: RunDir, imported: Imported, folder: Path) -> Moved:
         return moved.find(run, Search(folder, imported.pattern).look())
     except OSError:  # told elsewhere
         return Moved()
+
+
+def of_moved(folder: Path, options: Options) -> RunDir | None:
+    """The newest run whose folder is gone and whose files lie here by now."""
+    for run in list_runs(options.output):
+        with contextlib.suppress(RunFolderError):
+            imported = open_run(run.path).read_record().imported
+            if imported and not Path(imported.folder).exists() and _moved(run, imported, folder).same:
+                return run
+    return None
 
 
 def _of_another(folder: Path, options: Options, run: RunDir) -> ConfigError:

@@ -48,11 +48,18 @@ def show(folder: Path, options: Options, say: Say) -> None:
     if given.references:
         say(f"references in {given.references}: {num_references}")
     if former is None:
+        if moved := former_run.of_moved(folder, options):
+            say(f"{moved.path} has these files, from a folder that is gone: --name {moved.path.name} goes on with it")
         if num_references or options.prompts:
             continuing.require_begins(folder, options, num_references, say)
         say(f"they would become the run {options.output / options.name}; nothing has been created")
         return
     continuing.require_goes_on(folder, given, options, former, num_references)
+    _show_former(former, numbered, say)
+
+
+def _show_former(former: Former, numbered: Numbered, say: Say) -> None:
+    """How far a run has come that would go on, and what of it has changed."""
     known = {file: step for step, file in taking.taken(former.run).items()}
     evaluated = [one for one in numbered.loras.values() if known.get(one.label) in steps_in(former.run.evaluations)]
     count = f"{len(evaluated)} of {len(numbered.loras)}"
@@ -74,6 +81,9 @@ def contents_of(folder: Path, options: Options, former: Former | None, *, follow
     Raises:
         ConfigError: it cannot be read, or holds no LoRA.
     """
+    if folder.is_file():
+        files = shlex.join([str(folder.parent), "--files", glob.escape(folder.name)])
+        raise ConfigError(f"{folder} is a file", f"give its folder, and the file by --files: `run.py evaluate {files}`")
     try:
         contents = Search(folder, options.pattern).look()
     except OSError as error:

@@ -33,3 +33,7 @@ def test_a_deleted_file_of_another_trainer_is_refused_before_anything_is_loaded(
     with pytest.raises(RunFolderError, match=f"{file} is missing; if it was moved") as refused:
         export.main()
     assert refused.value.hint == "restore it: the run links to it and has no copy"
+    file.write_bytes(b"another")
+    with pytest.raises(RunFolderError, match="has 7 bytes, the manifest says 4") as refused:
+        export.main()
+    assert refused.value.hint.endswith("has no copy; or evaluate all again with --new")

@@ -11,10 +11,13 @@ import urllib.request
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from pathlib import Path
 
 import pytest
 import tomlkit
+from typer.testing import CliRunner
 
+from run import app
 from shared.config import access
 from shared.errors import ConfigError
 from shared.launch import listener
@@ -164,3 +167,13 @@ def test_health_is_asked_directly_whatever_proxy_the_environment_names(monkeypat
     monkeypatch.delenv("no_proxy", raising=False)
     with closing(listen(HOST, 0)) as held, serving(held, "ok"):
         assert wait_until_healthy(held.local_url, seconds=60)
+
+
+def test_a_setting_in_place_of_an_option_is_refused_with_the_option(tmp_path: Path) -> None:
+    for given, option in {
+        "dashboard.port=8743": "--port 8743",
+        "dashboard.trusted_hosts=here": "--trusted-host here",
+    }.items():
+        ended = CliRunner().invoke(app, ["dashboard", str(tmp_path), given])
+        assert ended.exit_code == 2
+        assert f"give {option} in its place" in ended.stderr

@@ -100,6 +100,13 @@ def test_a_folder_above_names_those_that_hold_loras(trained: Path, base: Path, r
     assert refused.value.hint == f"give the folder where a trainer saves LoRAs, such as {trained}"
 
 
+def test_of_a_file_its_folder_and_its_name_are_to_be_given(trained: Path, tmp_path: Path) -> None:
+    for command in (opened, shown):
+        with pytest.raises(ConfigError, match=r"dress\.safetensors is a file") as refused:
+            command(trained / "dress.safetensors", tmp_path, base="pocket", prompts=trained / "dress.safetensors")
+        assert f"`run.py evaluate {trained} --files dress.safetensors`" in f"{refused.value} {refused.value.hint}"
+
+
 def test_a_pattern_that_names_no_lora_is_corrected_and_loras_are_named(trained: Path, tmp_path: Path) -> None:
     (trained / "config.yaml").touch()
     with pytest.raises(ConfigError, match=r"whose name is like foo\*, but dress-000001\.safetensors, dress") as refused:

@@ -63,6 +63,18 @@ def test_files_that_were_moved_are_known_again_and_what_failed_meanwhile_is_trie
     assert not [*run.staging.iterdir()]
 
 
+def test_without_its_name_the_run_of_a_folder_that_was_moved_is_named(
+    run: RunDir, trained: Path, tmp_path: Path
+) -> None:
+    there = trained.rename(tmp_path / "moved")
+    with pytest.raises(ConfigError, match=f"--base is missing, and {run.path} has these files") as refused:
+        opened(there, tmp_path)
+    assert refused.value.hint == "give --name dress to go on with it"
+    assert f"{run.path} has these files, from a folder that is gone: --name dress goes on with it" in shown(
+        there, tmp_path
+    )
+
+
 def test_a_folder_of_the_same_name_whose_files_are_the_same_needs_no_name(
     run: RunDir, trained: Path, tmp_path: Path
 ) -> None:
