@@ -90,13 +90,17 @@ def demo(
 
     --family flow: the same with a transformer that learns by flow matching, as Z-Image, FLUX and Qwen-Image do.
     --task digits: teach a network to read handwritten digits. --task language: teach a small language model, which is
-    trained first, how the functions of Python and numpy are called.
+    trained first, how the functions of Python and numpy are called. --task kanji:
+    teach a denoiser kanji from their meanings.
     """
 
     def body() -> int:
         file, writer = tasks.demo(task, family)
         config = load_config(ROOT / file, overrides, tasks.settings)
-        subprocess.run(python_module(writer, config.data.path), env=child_environment(None), check=True)
+        written = subprocess.run(python_module(writer, config.data.path), env=child_environment(None), check=False)
+        if written.returncode:  # it has said why
+            return written.returncode
+        config = load_config(ROOT / file, overrides, tasks.settings)  # names what has just been written, too
         resume = Resume(new=new, allow_change=tuple(allow_change or ()))
         return trained.train(config, tasks.find(config.run.task), resume)
 

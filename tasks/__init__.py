@@ -40,6 +40,7 @@ DEMOS = {
     "kimono": Demo("pocket", {"": "configs/pocket_kimono_cpu.toml", "flow": "configs/pocket_kimono_flow_cpu.toml"}),
     "digits": Demo("tasks.image_classification.digits", {"": "configs/digits_cpu.toml"}),
     "language": Demo("tasks.language_model.docstrings", {"": "configs/docstrings_cpu.toml"}),
+    "kanji": Demo("examples.kanji", {"": "configs/kanji_cpu.toml"}),
 }
 """By `run.py demo --task`."""
 

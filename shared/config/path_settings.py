@@ -28,6 +28,7 @@ FOLDER_KEYS = (
     "evaluation.visual",
     "evaluation.segmenter",
     "evaluation.judge",
+    "evaluation.glyphs",
 )
 """Settings that may name a local folder of a model's files, beside `model.path`."""
 PATH_KEYS = (

@@ -34,6 +34,7 @@ NAMES = {
     "evaluation.visual": "encoder of evaluation.visual",
     "evaluation.segmenter": "model of evaluation.segmenter",
     "evaluation.judge": "model of evaluation.judge",
+    "evaluation.glyphs": "characters of evaluation.glyphs",
 }
 """Settings that may name something on this disk, beside the data set → what that is."""
 

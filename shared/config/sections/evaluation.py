@@ -174,6 +174,12 @@ class EvaluationConfig(Section):
         description="Its checklist, questions whose good answer is yes; empty: six on subject, parts, colours, logos, "
         "hands and artefacts.",
     )
+    glyphs: Annotated[str | None, Rule.RESULTS] = Field(
+        default=None,
+        min_length=1,
+        description="Folder of the characters that drawn glyphs are compared with, as `examples/kanji` writes it: "
+        "snapshots are then judged by whether a glyph is read as its own character, and by nothing else.",
+    )
     prefer: Annotated[Literal["best", "earliest"], Rule.UPKEEP] = Field(
         default="best",
         description="Ship the snapshot with the best smoothed composite, or the earliest that cannot be told from it "

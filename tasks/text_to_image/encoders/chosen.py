@@ -8,8 +8,10 @@ from PIL import Image
 
 from shared.errors import ModelError
 from tasks.text_to_image.descriptors.garment_mask import GarmentMask
+from tasks.text_to_image.encoders import glyph_bank
 from tasks.text_to_image.encoders.encoder import Encoder, EncoderRecord, Vector, Vectors
 from tasks.text_to_image.encoders.faces import Face, FaceEncoder, load_face_encoder
+from tasks.text_to_image.encoders.glyph_bank import GlyphBank
 from tasks.text_to_image.encoders.judge import Judge, load_judge
 from tasks.text_to_image.encoders.loading import load_encoder
 from tasks.text_to_image.encoders.segmenter import Segmenter, load_segmenter
@@ -40,6 +42,15 @@ class MissingEncoder:
         raise self._error
 
     def garment(self, picture: Image.Image) -> GarmentMask:
+        """Raises ModelError."""
+        raise self._error
+
+    @property
+    def characters(self) -> tuple[str, ...]:
+        """Raises ModelError."""
+        raise self._error
+
+    def rank(self, picture: Image.Image, meaning: str) -> int | None:
         """Raises ModelError."""
         raise self._error
 
@@ -82,6 +93,14 @@ class Encoders:
             if source == NO_FACES:
                 raise ModelError("evaluation.face is none, so faces are not compared")
             return load_face_encoder()
+        except ModelError as error:
+            return MissingEncoder(source, error)
+
+    def glyphs(self) -> GlyphBank | MissingEncoder:
+        """The characters of `evaluation.glyphs`."""
+        source = self.source("glyphs")
+        try:
+            return glyph_bank.load(source)
         except ModelError as error:
             return MissingEncoder(source, error)
 

@@ -63,6 +63,7 @@ def build(run: RunDir, config: Config, device: torch.device) -> PictureEvaluatio
             segmenter_labels=settings.segmenter_labels,
             judge=settings.judge,
             judge_questions=settings.judge_questions,
+            glyphs=settings.glyphs,
             metrics=metrics_of(config),
             face=settings.face,
         ),

@@ -117,6 +117,7 @@ def load_scorer(
     face: str = NO_FACES,
     judge: str | None = None,
     judge_questions: Sequence[str] = (),
+    glyphs: str | None = None,
 ) -> Scorer:
     """Load the encoders of the metrics. An encoder that cannot be loaded raises nothing: its columns are empty, with
     the reason.
@@ -131,6 +132,7 @@ def load_scorer(
         face: `dlib`, or `none`.
         judge: folder or hub id of a vision-language model that answers a checklist; None: none does.
         judge_questions: the checklist; empty: that of the metric.
+        glyphs: the folder of characters that drawn glyphs are compared with; None: there are none.
 
     Raises:
         ConfigError: `fashion_clip` and `visual` are the same model.
@@ -141,6 +143,7 @@ def load_scorer(
             "choose another encoder for one of them: two columns would hold the same number",
         )
     chosen = {"fashion_clip": fashion_clip, "visual": visual, "segmenter": segmenter, "face": face, "judge": judge}
+    chosen["glyphs"] = glyphs
     encoders = Encoders(chosen, device, segmenter_labels, judge_questions)
     selected = tuple(all_metrics()[name] for name in metrics or metric_names())
     extractors = {feature: feature(encoders) for metric in selected for feature in metric.features}

@@ -73,7 +73,9 @@ def metrics_of(config: Config) -> tuple[str, ...]:
             return False
         return metric.by_default and metric.name not in profile.off and (counts or not metric.for_own_prompts)
 
-    return tuple(name for name, metric in all_metrics().items() if is_computed(metric))
+    computed = [metric for metric in all_metrics().values() if is_computed(metric)]
+    alone = [metric for metric in computed if metric.alone]
+    return tuple(metric.name for metric in alone or computed)
 
 
 def descriptions(config: Config | None = None) -> MetricDescriptions:
@@ -102,6 +104,10 @@ def unmeasured(config: Config) -> dict[str, str]:
     """Leading columns that stay empty in a run → why."""
     why = f"the profile {config.evaluation.profile} does not measure it"
     off = [all_metrics()[name] for name in profile_of(config).off]
+    computed = [all_metrics()[name] for name in metrics_of(config)]
+    if alone := next((metric for metric in computed if metric.alone), None):
+        why = f"evaluation.{alone.setting} is set, and {alone.name} stands alone"
+        off = [metric for metric in all_metrics().values() if metric is not alone]
     return {column.name: why for metric in off for column in metric.columns if column.leading}
 
 

@@ -43,6 +43,8 @@ class Metric:
     """False: computed only where it is named."""
     setting: str = ""
     """Of `evaluation`: without a value of it the metric is not computed."""
+    alone: bool = False
+    """Where it is computed, no other metric is."""
     for_own_prompts: bool = False
     """Computed only in runs that have prompts of a person's own."""
 
