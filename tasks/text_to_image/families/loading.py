@@ -239,7 +239,8 @@ def _fresh(family: Family, location: str, settings: ModelConfig, own: OwnDenoise
         there = settings.model_copy(update={"path": described})
         folder = Path(_downloaded(kind, there)) if described else None
     config = fresh_denoiser.of(settings, family, folder)
-    return whole_denoiser.fresh(config, own.seed or 0).to(DTYPES[own.precision])
+    made = whole_denoiser.fresh(config, own.seed or 0)
+    return made if own.precision == "fp32" else made.to(DTYPES[own.precision])
 
 
 def _downloaded(kind: Any, settings: ModelConfig) -> str:

@@ -94,10 +94,9 @@ def descriptions(config: Config | None = None) -> MetricDescriptions:
     worded = (_worded(metric, profile) for metric in metrics)
     if stand_in := _stands_in(config):
         worded = (_beside(stand_in, metric) for metric in worded)
-    described = MetricDescriptions(metrics=tuple(worded))
-    empty = unmeasured(config)
+    described = MetricDescriptions(metrics=tuple(worded)).without(unmeasured(config))
     able = {column.name for column in described.weighable}
-    return described.without(empty).weighed({name: weight for name, weight in weights.items() if name in able})
+    return described.weighed({name: weight for name, weight in weights.items() if name in able})
 
 
 def unmeasured(config: Config) -> dict[str, str]:
