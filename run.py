@@ -27,9 +27,10 @@ import tasks
 from shared.config import one_call
 from shared.config.loading import dashboard_options, load_config
 from shared.config.schema import DashboardConfig, RunConfig
-from shared.errors import ConfigError, ModelError, exit_code_of
+from shared.errors import ConfigError, ModelError, exit_code_of, writing
 from shared.errors import report as report_error
 from shared.files import paths
+from shared.launch import archive as archives
 from shared.launch import integrity as invariants
 from shared.launch import power, shutdown
 from shared.launch.commands import evaluated, trained
@@ -90,8 +91,8 @@ def demo(
 
     --family flow: the same with a transformer that learns by flow matching, as Z-Image, FLUX and Qwen-Image do.
     --task digits: teach a network to read handwritten digits. --task language: teach a small language model, which is
-    trained first, how the functions of Python and numpy are called. --task kanji:
-    teach a denoiser kanji from their meanings.
+    trained first, how the functions of Python and numpy are called.
+    --task kanji: teach a denoiser, from scratch, to draw kanji from their meanings.
     """
 
     def body() -> int:
@@ -419,6 +420,27 @@ def verdict(
         ]
         command = python_module("evaluator.replay", open_run(run).path, *options)
         return subprocess.run(command, env=child_environment(None), stdin=subprocess.DEVNULL, check=False).returncode
+
+    raise typer.Exit(exit_code_of(body))
+
+
+@app.command()
+def archive(
+    run: RunPath,
+    output: Annotated[
+        Path | None, typer.Option(help="The zip to write; RUN/exports/<name>-all.zip when absent.")
+    ] = None,
+) -> None:
+    """Put all snapshots and checkpoints of a run into one zip, each checked against its digests."""
+
+    def body() -> int:
+        opened = open_run(run)
+        target = output.resolve() if output else opened.exports / f"{opened.path.name}-all.zip"
+        with writing("--output", target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            count = archives.write(opened, target, say)
+        say(f"{count} snapshots and checkpoints: {target}")
+        return 0
 
     raise typer.Exit(exit_code_of(body))
 
