@@ -18,6 +18,7 @@ from shared.data.pictures import open_picture, upright_size
 from shared.data.prompt_file import OwnPrompt
 from shared.data.sources import Pair
 from shared.errors import DataError
+from shared.files import paths
 from shared.files.publication import publish, remove
 from shared.files.replacing import replace_file
 from shared.run_folder.records.manifest import Manifest
@@ -89,9 +90,9 @@ def publish_missing(
     by_id = {pair.id: pair for pair in pairs()}
     for folder, ids in missing.items():
         if gone := [pair_id for pair_id in ids if pair_id not in by_id]:
+            place = paths.behind_links(config.data.path)
             raise DataError(
-                f"held-out pairs are gone from {config.data.path}: {', '.join(gone)}",
-                f"restore these pictures in {config.data.path}",
+                f"held-out pairs are gone from {place}: {', '.join(gone)}", f"restore these pictures in {place}"
             )
         folder.parent.mkdir(exist_ok=True)
         _publish(run, record.run_id, folder, [by_id[pair_id] for pair_id in ids], config, multiple, source_sizes)

@@ -29,6 +29,15 @@ def expand(text: str) -> str:
         return text
 
 
+def behind_links(place: str) -> str:
+    """Where a folder leads that holds nothing but links to folders, for a person to read; else the place itself."""
+    folder = Path(place)
+    entries = sorted(folder.iterdir()) if folder.is_dir() else []
+    if not entries or not all(entry.is_symlink() and not entry.is_file() for entry in entries):
+        return place
+    return " and ".join(str(entry.readlink()) for entry in entries)
+
+
 def expand_argument(argument: str) -> str:
     """A word of the command line with the home folder for `~`, also in `--option=~/…`, which shells leave alone."""
     if match := _OPTION.fullmatch(argument):

@@ -18,6 +18,7 @@ from shared.data.dataset import Digest
 from shared.data.sources import Pair
 from shared.data.split import regularization
 from shared.errors import DataError, ModelError
+from shared.files import paths
 from shared.files.digests import Digests
 from shared.files.publication import sha256
 from shared.run_folder.records.inventory import Inventory, PairRecord
@@ -108,8 +109,9 @@ def scan_again(run: RunDir, config: Config, digest: Digest) -> list[Pair]:
     listed = "".join(f"\n       {line}" for line in _shortened(changes))
     before = run.read_config().data
     if (place, config.data.regularization_path) == (before.path, before.regularization_path):
+        named = paths.behind_links(place)
         raise DataError(
-            f"{place} has changed since this run was made{listed}", f"restore {place}, or start a new run with --new"
+            f"{named} has changed since this run was made{listed}", f"restore {named}, or start a new run with --new"
         )
     raise DataError(
         f"data.path is {place}, but this run was made of other pictures or captions than lie there{listed}",

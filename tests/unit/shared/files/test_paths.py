@@ -20,6 +20,19 @@ def test_words_of_the_command_line_have_the_home_folder_where_the_shell_left_a_t
         assert paths.expand_argument(word) == word
 
 
+def test_a_folder_of_links_to_folders_is_named_by_these(tmp_path: Path) -> None:
+    linked = tmp_path / "linked"
+    linked.mkdir()
+    assert paths.behind_links(str(linked)) == str(linked)
+    for name in ("a", "b"):
+        (linked / name).symlink_to(tmp_path / f"{name} itself")
+    assert paths.behind_links(str(linked)) == f"{tmp_path / 'a itself'} and {tmp_path / 'b itself'}"
+    (tmp_path / "file").touch()
+    (linked / "c").symlink_to(tmp_path / "file")
+    assert paths.behind_links(str(linked)) == str(linked)
+    assert paths.behind_links("hub:none") == "hub:none"
+
+
 def test_run_py_finds_a_folder_below_the_home_folder(tmp_path: Path, warm: Warm) -> None:
     program = warm.start("run", "check", "~/runs/none", environment={"HOME": str(tmp_path)})
     assert program.wait() == 2
