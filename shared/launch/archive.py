@@ -40,7 +40,9 @@ def write(run: RunDir, target: Path, say: Callable[[str], object] = lambda text:
         raise RunFolderError(f"{target} exists", f"give another --output, or move {target} away")
     folders = list(_published(run))
     if not folders:
-        raise RunFolderError(f"{run.path} has no snapshot and no checkpoint yet", "resume the run until it has saved one")
+        raise RunFolderError(
+            f"{run.path} has no snapshot and no checkpoint yet", "resume the run until it has saved one"
+        )
     _require_room(folders, target)
     staging = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
     try:
