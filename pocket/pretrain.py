@@ -1,7 +1,7 @@
 """`python -m pocket.pretrain [STAGE]`: trains the pocket models from scratch and publishes them.
 
 `vae`, `clip`, `unet`, `decoder` and `report` make the Stable Diffusion and the CLIP, in this order. `crisp` makes the
-flow base's VAE; `transformer` makes its transformer from the published VAE, text tower and CLIP.
+flow base's VAE; `transformer` makes its transformer from the published VAE, text tower and CLIP, and `FLOW.md`.
 
 Every stage resumes where it was interrupted (its state lies in `pocket/.work/`, which git ignores) and is skipped once
 complete. The published folders are replaced whole; the UNet's are replaced at every save, so that an early one can be
