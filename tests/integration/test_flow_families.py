@@ -23,7 +23,7 @@ from tests.tiny_flow import MINIATURES
 
 TWINS = {"flux1-schnell"}
 """They differ from another miniature in inputs of one call, which their unit tests show."""
-SLOW = {"qwen-image-edit"}
+SLOW = {"qwen-image-edit", "qwen-image-edit-plus"}
 """Its sources have a million pixels, however small the pictures are."""
 SECTIONS: dict[str, dict[str, object]] = {
     "lora": {"rank": 2, "lora_alpha": 3, "dropout": 0.25},

@@ -73,6 +73,15 @@ MINIATURES = {
         size_multiple=32,
         beside={"processor": qwen_image.picture_processor},
     ),
+    "qwen-image-edit-plus": Miniature(
+        qwen_image.edit_plus,
+        qwen_image.true_parts,
+        {"true_cfg_scale": 3.0, "negative_prompt": [""]},
+        num_sources=2,
+        resolution=64,
+        size_multiple=32,
+        beside={"processor": qwen_image.picture_processor},
+    ),
     "qwen-image": Miniature(
         qwen_image.build, qwen_image.true_parts, {"true_cfg_scale": 3.0, "negative_prompt": ["", ""]}
     ),

@@ -11,6 +11,7 @@ from diffusers import (
     AutoencoderKLQwenImage,
     FlowMatchEulerDiscreteScheduler,
     QwenImageEditPipeline,
+    QwenImageEditPlusPipeline,
     QwenImagePipeline,
     QwenImageTransformer2DModel,
 )
@@ -55,6 +56,12 @@ def edit() -> QwenImageEditPipeline:
     return QwenImageEditPipeline(**parts, processor=None)  # pyright: ignore[reportArgumentType]
 
 
+def edit_plus() -> QwenImageEditPlusPipeline:
+    """The later one, which takes several sources."""
+    parts = _parts(_tokenizer(EDIT_TEMPLATE, PICTURES), temperal_downsample=[False, True, True, True])
+    return QwenImageEditPlusPipeline(**parts, processor=None)  # pyright: ignore[reportArgumentType]
+
+
 class Processor:
     """What `Qwen2VLProcessor` does with pictures, of the parts of it that need no torchvision."""
 
@@ -62,10 +69,13 @@ class Processor:
         self.pictures, self.tokenizer = pictures, tokenizer
 
     def __call__(self, text: list[str], images: Any, padding: bool, return_tensors: str) -> BatchFeature:
-        """Every picture has its own number of tokens; all texts are about the same picture if there is one."""
+        """Every picture has its own number of tokens; all texts are about the same pictures if there are some."""
         seen = self.pictures(images=images, return_tensors=return_tensors)
-        count = int(seen["image_grid_thw"][0].prod()) // self.pictures.merge_size**2
-        read = [one.replace("<|image_pad|>", "<|image_pad|>" * count) for one in text]
+        counts = (seen["image_grid_thw"].prod(dim=1) // self.pictures.merge_size**2).tolist()
+        read: list[str] = []
+        for one in text:
+            first, *more = one.split("<|image_pad|>")
+            read.append(first + "".join("<|image_pad|>" * n + part for n, part in zip(counts, more, strict=True)))
         return BatchFeature({**self.tokenizer(read, padding=padding, return_tensors=return_tensors), **seen})
 
 

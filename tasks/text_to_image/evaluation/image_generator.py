@@ -115,7 +115,8 @@ class ImageGenerator:
         """Shapes of the adapter in the pipeline."""
         self._adapts_text_encoder = self._offloaded = False
         self._swap: BlockSwap | None = None
-        self._device, self._at_once = torch.device("cpu"), settings.batch_size
+        self._device = torch.device("cpu")
+        self._at_once = settings.batch_size if model.family.draws_several else 1
 
     @property
     def device(self) -> torch.device:

@@ -93,6 +93,8 @@ class Family(ABC):
     """Whether its text encoder looks at the sources beside the caption."""
     draws_from_text: ClassVar[bool] = True
     """Whether it can draw a prompt that has no source."""
+    draws_several: ClassVar[bool] = True
+    """Whether its pipeline draws several pictures at once."""
     uses_negative_prompts: ClassVar[bool] = True
     """Whether `prompt_arguments` can make use of them."""
     overflows_in_fp16: ClassVar[bool] = False

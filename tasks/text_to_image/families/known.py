@@ -9,6 +9,7 @@ from tasks.text_to_image.families.flow.krea2 import Krea2
 from tasks.text_to_image.families.flow.qwen_image import QwenImage
 from tasks.text_to_image.families.flow.qwen_image_21 import QwenImage21
 from tasks.text_to_image.families.flow.qwen_image_edit import QwenImageEdit
+from tasks.text_to_image.families.flow.qwen_image_edit_plus import QwenImageEditPlus
 from tasks.text_to_image.families.flow.stable_diffusion_3 import (
     StableDiffusion3,
     StableDiffusion35Large,
@@ -36,6 +37,7 @@ FAMILIES: dict[str, Family] = {
         StableDiffusion35Large(),
         StableDiffusion35Medium(),
         QwenImageEdit(),
+        QwenImageEditPlus(),
         QwenImage(),
         QwenImage21(),
     )

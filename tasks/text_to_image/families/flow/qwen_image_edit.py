@@ -86,23 +86,32 @@ class QwenImageEdit(QwenImage):
     def source_sizes(self, data: DataConfig, multiple: int) -> list[buckets.Size]:
         """The sizes to which the pipeline brings pictures of these sizes."""
         sides = range(SOURCE_SIDE // LONGEST, SOURCE_SIDE * LONGEST + 1, SOURCE_STEP)
-        kept = [(width, height) for width in sides for height in sides if _brought_to(width, height) == (width, height)]
+        kept = [(width, height) for width in sides for height in sides if brought_to(width, height) == (width, height)]
         able = [size for size in kept if max(size) <= LONGEST * min(size)]
         return able if data.buckets else [(SOURCE_SIDE, SOURCE_SIDE)]
 
     def source_arguments(self, sources: Sequence[Image.Image], size: buckets.Size) -> dict[str, Any]:
         return {"image": sources[0]} if sources else {}
 
+    def looked_at(self, source: Image.Image) -> Image.Image:
+        """A source as the text encoder sees it."""
+        return source
+
+    def spelled_out(self, template: str, caption: str, counts: Sequence[int]) -> str:
+        """What the text encoder reads. counts: of each source's tokens."""
+        return template.format(caption).replace(PICTURE_TOKEN, PICTURE_TOKEN * counts[0])
+
     def encode_instructions(
         self, model: Model, captions: list[str], sources: Sequence[Sequence[Image.Image]]
     ) -> Conditioning:
-        """As `encode_captions`; the source's own tokens stand where the template has one."""
+        """As `encode_captions`; each source's own tokens stand where the text has one."""
         pipeline, encoder = model.pipeline, model.pipeline.text_encoder
-        seen = pipeline.processor(images=[source for each in sources for source in each], return_tensors="pt")
-        counts = seen["image_grid_thw"].prod(dim=1) // pipeline.processor.merge_size**2
+        looked_at = [self.looked_at(source) for each in sources for source in each]
+        seen = pipeline.processor(images=looked_at, return_tensors="pt")
+        counts = iter((seen["image_grid_thw"].prod(dim=1) // pipeline.processor.merge_size**2).tolist())
         texts = [
-            pipeline.prompt_template_encode.format(caption).replace(PICTURE_TOKEN, PICTURE_TOKEN * int(count))
-            for caption, count in zip(captions, counts, strict=True)
+            self.spelled_out(pipeline.prompt_template_encode, caption, [next(counts) for _ in each])
+            for caption, each in zip(captions, sources, strict=True)
         ]
         tokens = pipeline.tokenizer(texts, padding=True, return_tensors="pt").to(encoder.device)
         states_BLD = encoder(
@@ -126,8 +135,8 @@ class QwenImageEdit(QwenImage):
         return arguments
 
 
-def _brought_to(width: int, height: int) -> buckets.Size:
-    """The size to which the pipeline brings a source."""
+def brought_to(width: int, height: int, side: int = SOURCE_SIDE, step: int = SOURCE_STEP) -> buckets.Size:
+    """The size to which the pipeline brings a source: of the area of a square of this side."""
     ratio = width / height
-    wide = (SOURCE_SIDE**2 * ratio) ** 0.5
-    return round(wide / SOURCE_STEP) * SOURCE_STEP, round(wide / ratio / SOURCE_STEP) * SOURCE_STEP
+    wide = (side**2 * ratio) ** 0.5
+    return round(wide / step) * step, round(wide / ratio / step) * step
