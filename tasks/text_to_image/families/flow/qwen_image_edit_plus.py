@@ -1,4 +1,4 @@
-"""Qwen-Image-Edit-2509 and -2511: Qwen-Image-Edit with up to three sources, of which the text encoder sees small copies.
+"""Qwen-Image-Edit-2509 and -2511: Qwen-Image-Edit with up to three sources; its text encoder sees small copies of them.
 
 Shapes: as in `family`.
 """
