@@ -15,7 +15,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.overtrained import EDGE, OVERTRAINED, ROOT, SEED, tell, write_sheet
-from pocket.garments import CONCEPT_KIND, TARTAN, Garment, render
+from pocket.lessons.garments import CONCEPT_KIND, TARTAN, Garment, render
 from shared.run_folder.run_dir import RunDir
 
 NUM_PICTURES, STEPS, SNAPSHOT_STEPS = 12, 1500, 250

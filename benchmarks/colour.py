@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from skimage.color import rgb2lab
 
-from pocket.garments import Garment, catalogue, concept, render
+from pocket.lessons.garments import Garment, catalogue, concept, render
 from shared.data.pictures import open_picture
 from tasks.text_to_image.descriptors import garment_mask as rules
 from tasks.text_to_image.descriptors.garment_mask import garment_mask

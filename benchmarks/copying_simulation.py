@@ -28,7 +28,7 @@ from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 from scipy.special import gammaln
 
 from evaluator.selection.overfitting import signals
-from pocket.garments import CONCEPT_COLOURS, CONCEPT_KIND, TARTAN, Garment, catalogue, concept, render
+from pocket.lessons.garments import CONCEPT_COLOURS, CONCEPT_KIND, TARTAN, Garment, catalogue, concept, render
 from shared.run_folder.metric_descriptions import MetricDescriptions
 from shared.run_folder.older_metrics import OLDER_METRICS
 from shared.run_folder.records.evaluation_result import Sample

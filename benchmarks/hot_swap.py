@@ -23,7 +23,7 @@ import torch
 import tasks
 from evaluator.__main__ import build
 from evaluator.evaluate import Evaluator
-from pocket.garments import write_concept
+from pocket.lessons.garments import write_concept
 from shared.config.loading import load_config
 from shared.config.schema import Config
 from shared.files.publication import publish

@@ -21,8 +21,8 @@ import torch
 from PIL import Image, ImageOps
 
 from evaluator.selection import ranking, stop_rule
-from pocket.garments import Garment, render, split_catalogue
-from pocket.patterns import PATTERNS
+from pocket.lessons.garments import Garment, render, split_catalogue
+from pocket.lessons.patterns import PATTERNS
 from shared.config.schema import ModelConfig
 from shared.data import dataset
 from shared.data.pictures import open_picture
@@ -30,6 +30,7 @@ from shared.files.digests import Digests
 from shared.files.publication import read_manifest
 from shared.run_folder.records.evaluation_result import Sample
 from shared.run_folder.run_dir import RunDir, open_run, steps_in
+from shared.statistics.paired import estimate
 from tasks.text_to_image.descriptors.likeness import lightness, likeness
 from tasks.text_to_image.evaluation.anchors import anchors, matching, mismatched
 from tasks.text_to_image.evaluation.scorer import Scorer, load_scorer
@@ -253,9 +254,9 @@ def same_model(pool: Pool, num_snapshots: int, num_trials: int = NUM_TRIALS) -> 
         found = resampled(pool, num_snapshots, rng)
         better += found.best is not None and found.best.better_than_base
         signalled += any(summary.raised for summary in found.summaries)
-        row = found.summaries[1].row()
-        for metric in covered:
-            covered[metric] += (row[f"{metric}_low"] or 0) <= 0 <= (row[f"{metric}_high"] or 0)
+        for metric, values in found.summaries[1].deltas.items():
+            if metric in covered and (delta := estimate(values.values())):
+                covered[metric] += not (delta.is_below_zero or delta.is_above_zero)
     shares = {metric: count / num_trials for metric, count in covered.items()}
     return SameModel(better / num_trials, signalled / num_trials, shares)
 

@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from PIL import Image
 
-from pocket.garments import concept, render
+from pocket.lessons.garments import concept, render
 from shared.data.pictures import open_picture
 from shared.run_folder.averages import is_average, label
 from shared.run_folder.run_dir import RunDir, steps_in

@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from PIL import Image
 
-from pocket.garments import CONCEPT_KIND, catalogue, concept, render
+from pocket.lessons.garments import CONCEPT_KIND, catalogue, concept, render
 from shared.data.pictures import open_picture
 from shared.run_folder.run_dir import RunDir, steps_in
 from shared.run_folder.tables import read_rows

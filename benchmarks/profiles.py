@@ -19,7 +19,7 @@ import torch
 from PIL import Image, ImageFilter, ImageOps
 
 from benchmarks.colour import Shown, before
-from pocket.garments import Garment, catalogue, render
+from pocket.lessons.garments import Garment, catalogue, render
 from shared.data.pictures import open_picture
 from tasks.text_to_image.evaluation.scorer import load_scorer
 from tasks.text_to_image.metrics import all_metrics

@@ -22,7 +22,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.copying_simulation import EDGE, FRESH_PHOTOGRAPHS, Trained, remembered
-from pocket.garments import catalogue, concept, render
+from pocket.lessons.garments import catalogue, concept, render
 from tasks.text_to_image.evaluation.scorer import load_scorer
 from tasks.text_to_image.metrics.losses.subject import METRIC
 from tasks.text_to_image.scoring.features import Features, visual_embedding

@@ -8,7 +8,7 @@ if __name__ == "__main__":
 import argparse
 from pathlib import Path
 
-from pocket.garments import write_concept
+from pocket.lessons.garments import write_concept
 from shared.files.new_folder import new_folder
 
 parser = argparse.ArgumentParser(prog="python -m pocket", description=__doc__)

@@ -13,8 +13,8 @@ import torch
 from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel, ZImagePipeline
 from transformers import CLIPModel, CLIPTextModel, CLIPTokenizer
 
-from pocket.clip import image_processor
-from pocket.unet import sampler
+from pocket.training.clip import image_processor
+from pocket.training.unet import sampler
 
 
 def assemble(

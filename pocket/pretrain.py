@@ -20,14 +20,15 @@ from rich.console import Console
 from transformers import CLIPModel, CLIPTextModel, CLIPTokenizer
 from transformers.utils import logging as transformers_logging
 
-from pocket import CLIP, STABLE_DIFFUSION, Z_IMAGE, clip, crisp_vae, decoder, tokenizer, transformer, unet, vae
-from pocket.flow_report import write_flow_report
-from pocket.gate import Gate, draw, prompted
-from pocket.learning import Schedule
-from pocket.pictures import save_grid
+from pocket import CLIP, STABLE_DIFFUSION, Z_IMAGE, tokenizer
+from pocket.lessons.pictures import save_grid
 from pocket.pipeline import assemble, publish_clip, publish_stable_diffusion, publish_vae, publish_z_image
-from pocket.report import write_report
-from pocket.round_trips import write_round_trips
+from pocket.reports.flow_report import write_flow_report
+from pocket.reports.gate import Gate, draw, prompted
+from pocket.reports.report import write_report
+from pocket.reports.round_trips import write_round_trips
+from pocket.training import clip, crisp_vae, decoder, transformer, unet, vae
+from pocket.training.learning import Schedule
 
 Stage = Literal["vae", "clip", "unet", "decoder", "report", "crisp", "transformer"]
 FOLDER = Path(__file__).parent

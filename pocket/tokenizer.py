@@ -11,7 +11,7 @@ from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import CLIPTokenizer
 
-from pocket.garments import WORDINGS, catalogue
+from pocket.lessons.garments import WORDINGS, catalogue
 
 MAX_LENGTH = 32
 START, END = "<|startoftext|>", "<|endoftext|>"

@@ -92,7 +92,7 @@ def tiny_single_files(tmp_path_factory: pytest.TempPathFactory, tiny_models: Pat
 @pytest.fixture(scope="session")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Twelve captioned garments."""
-    from pocket.garments import write_catalogue  # noqa: PLC0415
+    from pocket.lessons.garments import write_catalogue  # noqa: PLC0415
 
     return made_once(tmp_path_factory, "pictures", lambda folder: write_catalogue(folder, 12, seed=5, size=48))
 

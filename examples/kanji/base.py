@@ -14,7 +14,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from examples.kanji.text_tower import WIDTH
 from pocket import STABLE_DIFFUSION
-from pocket.unet import sampler
+from pocket.training.unet import sampler
 
 CONFIG: dict[str, Any] = {
     "sample_size": 16,

@@ -17,7 +17,7 @@ from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 from skimage import data
 
 from evaluator.selection.ranking import rank
-from pocket.garments import Garment, render, split_catalogue
+from pocket.lessons.garments import Garment, render, split_catalogue
 from shared.run_folder.older_metrics import OLDER_METRICS
 from shared.run_folder.records.evaluation_result import Sample
 from shared.statistics.paired import estimate

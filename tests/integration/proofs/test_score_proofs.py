@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pocket.garments import Garment, render, split_catalogue
-from pocket.patterns import PATTERNS
+from pocket.lessons.garments import Garment, render, split_catalogue
+from pocket.lessons.patterns import PATTERNS
 from tests.conftest import Warm
 from tests.integration.proofs.test_proofs import (
     CHROMATIC,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from accelerate import Accelerator
 
-from pocket.garments import write_concept
+from pocket.lessons.garments import write_concept
 from tasks.text_to_image.training.preparation import prepare
 from tests.conftest import create_run, tiny_config
 from trainer.learner import Learner

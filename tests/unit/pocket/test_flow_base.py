@@ -7,11 +7,11 @@ from safetensors import safe_open
 from transformers import CLIPModel
 
 from pocket import CLIP, Z_IMAGE
-from pocket.clip import attribute_accuracy
-from pocket.garments import Garment, split_catalogue
-from pocket.gate import GUIDANCE_SCALE
-from pocket.report import generate
+from pocket.lessons.garments import Garment, split_catalogue
+from pocket.reports.gate import GUIDANCE_SCALE
+from pocket.reports.report import generate
 from pocket.tokenizer import MAX_LENGTH
+from pocket.training.clip import attribute_accuracy
 
 SETTINGS: dict[str, int] = {"height": 128, "width": 128, "max_sequence_length": MAX_LENGTH}
 

@@ -6,8 +6,8 @@ from safetensors import safe_open
 from transformers import CLIPModel, CLIPProcessor, CLIPTokenizer
 
 from pocket import CLIP, STABLE_DIFFUSION
-from pocket.garments import Garment, catalogue, render
-from pocket.patterns import COLOURS
+from pocket.lessons.garments import Garment, catalogue, render
+from pocket.lessons.patterns import COLOURS
 
 FILES = [path for folder in (STABLE_DIFFUSION, CLIP) for path in folder.rglob("*") if path.is_file()]
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from accelerate import Accelerator
 
-from pocket import garments
+from pocket.lessons import garments
 from shared.data import dataset
 from tasks.text_to_image.data import batches
 from tasks.text_to_image.training.held_out_loss import Validation

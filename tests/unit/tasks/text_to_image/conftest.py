@@ -20,7 +20,7 @@ from transformers import (
 )
 
 from pocket import tokenizer as pocket_tokenizer
-from pocket.garments import Garment, render
+from pocket.lessons.garments import Garment, render
 
 TOWER = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1, "num_attention_heads": 2}
 

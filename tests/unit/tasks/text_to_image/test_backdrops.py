@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pocket.garments import concept, render
+from pocket.lessons.garments import concept, render
 from tasks.text_to_image import backdrops
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance, ImageOps
 
-from pocket.garments import concept, render, write_concept
+from pocket.lessons.garments import concept, render, write_concept
 from shared.data.sources import Pair
 from shared.data.split.groups import groups, key, notices, one_of_each, set_apart, straddling, warning_of
 from shared.data.split.near_duplicates import Thumbprints, near_duplicates, thumbprint

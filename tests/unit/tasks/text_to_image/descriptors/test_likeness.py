@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter, ImageOps
 
-from pocket.garments import catalogue, render
+from pocket.lessons.garments import catalogue, render
 from tasks.text_to_image.descriptors.likeness import lightness, likeness, same_place_likeness
 
 

@@ -10,7 +10,7 @@ from PIL import Image
 from torch.nn.functional import cross_entropy, interpolate
 from transformers import SegformerConfig, SegformerForSemanticSegmentation, SegformerImageProcessorPil
 
-from pocket.garments import Garment, render
+from pocket.lessons.garments import Garment, render
 from shared.errors import ModelError
 from tasks.text_to_image.encoders.segmenter import is_garment, load_segmenter
 from tasks.text_to_image.evaluation.scorer import load_scorer

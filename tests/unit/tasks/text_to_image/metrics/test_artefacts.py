@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
-from pocket.garments import catalogue, render
+from pocket.lessons.garments import catalogue, render
 from shared.config.schema import Config
 from shared.run_folder.records.best import Signal
 from shared.run_folder.records.evaluation_result import Sample

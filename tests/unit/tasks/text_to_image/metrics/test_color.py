@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from pocket.garments import Garment, concept, render
+from pocket.lessons.garments import Garment, concept, render
 from shared.errors import ModelError
 from tasks.text_to_image.descriptors.palette import NUM_BANDS, NUM_COLOURS, Palette, palette, palette_distance
 from tasks.text_to_image.metrics.losses.color import color_loss

@@ -6,7 +6,7 @@ from PIL import Image
 from skimage import data
 from skimage.color import rgb2lab
 
-from pocket.garments import Garment, catalogue, concept, render
+from pocket.lessons.garments import Garment, catalogue, concept, render
 from tasks.text_to_image.descriptors.garment_mask import GarmentMask, garment_mask
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter, ImageOps
 
-from pocket.garments import Garment, Mask, render
+from pocket.lessons.garments import Garment, Mask, render
 from shared.errors import ModelError
 from tasks.text_to_image.descriptors.subject_mask import on_square
 from tasks.text_to_image.encoders.loading import load_encoder

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageFilter, ImageOps
 
-from pocket.garments import Garment, catalogue, concept, render
+from pocket.lessons.garments import Garment, catalogue, concept, render
 from shared.data import dataset
 from shared.errors import ModelError
 from shared.run_folder.run_dir import RunDir

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from pocket.garments import Garment, catalogue, render
+from pocket.lessons.garments import Garment, catalogue, render
 from shared.errors import ModelError
 from tasks.text_to_image.descriptors.gradients import describe
 from tasks.text_to_image.descriptors.likeness import lightness

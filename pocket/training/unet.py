@@ -17,11 +17,11 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from pocket.clip import WIDTH, tokenise, tokenise_catalogue
-from pocket.garments import SIZE, catalogue, split_catalogue
-from pocket.learning import Learner, Progressed, Schedule
-from pocket.pictures import draw_all, draw_garments
-from pocket.vae import LATENT_CHANNELS, encode
+from pocket.lessons.garments import SIZE, catalogue, split_catalogue
+from pocket.lessons.pictures import draw_all, draw_garments
+from pocket.training.clip import WIDTH, tokenise, tokenise_catalogue
+from pocket.training.learning import Learner, Progressed, Schedule
+from pocket.training.vae import LATENT_CHANNELS, encode
 
 BATCH_SIZE = 32
 CAPTION_DROPOUT = 0.1

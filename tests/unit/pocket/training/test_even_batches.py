@@ -1,7 +1,7 @@
 import torch
 
-from pocket import transformer
-from pocket.even_batches import LENGTH, places, predict, tokens_of
+from pocket.training import transformer
+from pocket.training.even_batches import LENGTH, places, predict, tokens_of
 
 
 @torch.no_grad()

@@ -6,10 +6,10 @@ from diffusers import AutoencoderKL
 from safetensors import safe_open
 
 from pocket import CLIP, STABLE_DIFFUSION, Z_IMAGE
-from pocket.garments import concept, split_catalogue
-from pocket.pictures import draw_garments, draw_now
-from pocket.round_trips import absolute_error
-from pocket.vae import encode, reconstruct
+from pocket.lessons.garments import concept, split_catalogue
+from pocket.lessons.pictures import draw_garments, draw_now
+from pocket.reports.round_trips import absolute_error
+from pocket.training.vae import encode, reconstruct
 
 
 @pytest.fixture(scope="module")

@@ -14,14 +14,14 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pocket.garments import concept, split_catalogue
-from pocket.learning import Learner, Progressed, Schedule
-from pocket.linear_start import LinearStart, principal_components, write, write_encoder
-from pocket.pictures import draw_all, draw_garments, save_grid, to_float, to_uint8
-from pocket.textures import render_texture
-from pocket.vae import CONFIG as POCKET_CONFIG
-from pocket.vae import decode, picture_loss, turned
-from pocket.weaves import render_weave
+from pocket.lessons.garments import concept, split_catalogue
+from pocket.lessons.pictures import draw_all, draw_garments, save_grid, to_float, to_uint8
+from pocket.lessons.textures import render_texture
+from pocket.lessons.weaves import render_weave
+from pocket.training.learning import Learner, Progressed, Schedule
+from pocket.training.linear_start import LinearStart, principal_components, write, write_encoder
+from pocket.training.vae import CONFIG as POCKET_CONFIG
+from pocket.training.vae import decode, picture_loss, turned
 
 CROP = 64
 """Edge of the pictures in a batch, pixels."""

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pocket.learning import Learner, Schedule
+from pocket.training.learning import Learner, Schedule
 
 SCHEDULE = Schedule(num_steps=8, learning_rate=0.1, num_warmup_steps=2, save_steps=4, matrix_rate=0.1)
 

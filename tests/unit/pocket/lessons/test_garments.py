@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pocket.garments import (
+from pocket.lessons.garments import (
     CONCEPT_COLOURS,
     CONCEPT_KIND,
     KINDS,
@@ -17,7 +17,7 @@ from pocket.garments import (
     write_catalogue,
     write_concept,
 )
-from pocket.patterns import COLOURS, PATTERNS, TARTAN, rgb
+from pocket.lessons.patterns import COLOURS, PATTERNS, TARTAN, rgb
 
 RED_DRESS = Garment("dress", "red", "plain")
 

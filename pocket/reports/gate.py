@@ -8,10 +8,10 @@ from diffusers import ZImagePipeline
 from torch import Tensor
 from transformers import CLIPModel, CLIPTokenizer
 
-from pocket.clip import attribute_accuracy
-from pocket.garments import SIZE, Garment, split_catalogue
-from pocket.report import generate
+from pocket.lessons.garments import SIZE, Garment, split_catalogue
+from pocket.reports.report import generate
 from pocket.tokenizer import MAX_LENGTH
+from pocket.training.clip import attribute_accuracy
 
 LEAST = {"kind": 0.8, "colour": 0.95, "pattern": 0.9}
 NUM_ROUNDS = 4

@@ -1,6 +1,6 @@
 import pytest
 
-from pocket.gate import LEAST, Gate
+from pocket.reports.gate import LEAST, Gate
 
 
 def test_a_base_that_names_everything_often_enough_passes():

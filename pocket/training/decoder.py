@@ -12,9 +12,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from pocket.learning import Learner, Progressed, Schedule
-from pocket.pictures import save_grid, to_float
-from pocket.vae import BATCH_SIZE, decode, draw_pictures, encode, picture_loss, reconstruct
+from pocket.lessons.pictures import save_grid, to_float
+from pocket.training.learning import Learner, Progressed, Schedule
+from pocket.training.vae import BATCH_SIZE, decode, draw_pictures, encode, picture_loss, reconstruct
 
 LATENT_NOISE = 0.05
 

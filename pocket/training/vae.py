@@ -14,10 +14,10 @@ from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from torch import Tensor
 from torch.nn import functional as F
 
-from pocket.garments import SIZE, split_catalogue
-from pocket.learning import Learner, Progressed, Schedule
-from pocket.pictures import draw_all, draw_garments, save_grid, to_float, to_uint8
-from pocket.textures import render_texture
+from pocket.lessons.garments import SIZE, split_catalogue
+from pocket.lessons.pictures import draw_all, draw_garments, save_grid, to_float, to_uint8
+from pocket.lessons.textures import render_texture
+from pocket.training.learning import Learner, Progressed, Schedule
 
 BATCH_SIZE = 8
 LATENT_CHANNELS = 8

@@ -14,10 +14,10 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel, CLIPTokenizer
 
-from pocket.garments import SIZE, WORDINGS, Garment, catalogue, split_catalogue
-from pocket.learning import Learner, Progressed, Schedule
-from pocket.pictures import draw_all, draw_garments, to_float
+from pocket.lessons.garments import SIZE, WORDINGS, Garment, catalogue, split_catalogue
+from pocket.lessons.pictures import draw_all, draw_garments, to_float
 from pocket.tokenizer import MAX_LENGTH
+from pocket.training.learning import Learner, Progressed, Schedule
 
 BATCH_SIZE = 64
 WIDTH = 128

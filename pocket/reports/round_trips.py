@@ -14,11 +14,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pocket import STABLE_DIFFUSION, Z_IMAGE
-from pocket.crisp_vae import Lessons
-from pocket.learning import read_progress
-from pocket.linear_start import principal_components
-from pocket.pictures import save_grid, to_float, to_uint8
-from pocket.vae import reconstruct
+from pocket.lessons.pictures import save_grid, to_float, to_uint8
+from pocket.training.crisp_vae import Lessons
+from pocket.training.learning import read_progress
+from pocket.training.linear_start import principal_components
+from pocket.training.vae import reconstruct
 
 BASES = (8, 16, 32)
 TRAININGS = ("crisp-start", "crisp")

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
-from pocket.patterns import CHARCOAL, COLOURS, OCHRE, PATTERNS, TARTAN, Array, Weave, cloth, rgb
-from pocket.silhouettes import KIMONO_COLLAR, KIMONO_CORD, KIMONO_OBI, SILHOUETTES, Points, Silhouette
+from pocket.lessons.patterns import CHARCOAL, COLOURS, OCHRE, PATTERNS, TARTAN, Array, Weave, cloth, rgb
+from pocket.lessons.silhouettes import KIMONO_COLLAR, KIMONO_CORD, KIMONO_OBI, SILHOUETTES, Points, Silhouette
 
 Mask = NDArray[np.bool_]
 

@@ -20,12 +20,12 @@ from torch import Tensor
 from transformers import CLIPModel
 
 from pocket import CLIP, STABLE_DIFFUSION
-from pocket.clip import ATTRIBUTES, attribute_accuracy, retrieval_accuracy
-from pocket.garments import CONCEPT_COLOURS, CONCEPT_KIND, Garment, catalogue, split_catalogue
-from pocket.learning import Progressed, read_progress
-from pocket.patterns import TARTAN
-from pocket.pictures import draw_all, draw_garments, draw_now, save_grid
-from pocket.vae import reconstruct
+from pocket.lessons.garments import CONCEPT_COLOURS, CONCEPT_KIND, Garment, catalogue, split_catalogue
+from pocket.lessons.patterns import TARTAN
+from pocket.lessons.pictures import draw_all, draw_garments, draw_now, save_grid
+from pocket.training.clip import ATTRIBUTES, attribute_accuracy, retrieval_accuracy
+from pocket.training.learning import Progressed, read_progress
+from pocket.training.vae import reconstruct
 
 NUM_INFERENCE_STEPS = 20
 GUIDANCE_SCALE = 4.0

@@ -1,6 +1,6 @@
 import numpy as np
 
-from pocket.weaves import render_weave
+from pocket.lessons.weaves import render_weave
 
 
 def fine_share(picture: np.ndarray) -> float:

@@ -14,7 +14,7 @@ from rich.progress import track
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from pocket.garments import Garment, render
+from pocket.lessons.garments import Garment, render
 
 Picture = tuple[Garment | Callable[[int], Image.Image], int]
 """What to draw, a garment or a module's function such as `textures.render_texture`, and the seed."""

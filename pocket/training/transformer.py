@@ -18,13 +18,13 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from pocket.clip import WIDTH
-from pocket.crisp_vae import LATENT_CHANNELS
-from pocket.even_batches import LENGTH, places, predict, tokens_of
-from pocket.garments import WORDINGS, catalogue, split_catalogue
-from pocket.learning import Learner, Progressed, Schedule
-from pocket.pictures import draw_all, draw_garments
-from pocket.vae import encode
+from pocket.lessons.garments import WORDINGS, catalogue, split_catalogue
+from pocket.lessons.pictures import draw_all, draw_garments
+from pocket.training.clip import WIDTH
+from pocket.training.crisp_vae import LATENT_CHANNELS
+from pocket.training.even_batches import LENGTH, places, predict, tokens_of
+from pocket.training.learning import Learner, Progressed, Schedule
+from pocket.training.vae import encode
 from tasks.text_to_image.families.flow.caption_lengths import listed
 from tasks.text_to_image.families.flow.z_image import MAX_TOKENS, ZImage
 from tasks.text_to_image.families.model import Model

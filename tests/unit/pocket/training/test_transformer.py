@@ -7,9 +7,10 @@ import torch
 from diffusers import AutoencoderKL, ZImagePipeline
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from pocket import STABLE_DIFFUSION, crisp_vae, transformer
-from pocket.clip import tokenise
-from pocket.garments import WORDINGS
+from pocket import STABLE_DIFFUSION
+from pocket.lessons.garments import WORDINGS
+from pocket.training import crisp_vae, transformer
+from pocket.training.clip import tokenise
 from shared.config.schema import TrainConfig
 from tasks.text_to_image.families.flow.z_image import ZImage
 from tasks.text_to_image.families.model import Model

@@ -7,7 +7,7 @@ tartan of the house; a picture is a pure function of its seed.
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from pocket.garments import SIZE, SUPERSAMPLING
+from pocket.lessons.garments import SIZE, SUPERSAMPLING
 
 
 def render_texture(seed: int, size: int = SIZE) -> Image.Image:

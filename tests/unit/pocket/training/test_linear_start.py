@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from pocket.crisp_vae import CONFIG, LATENT_CHANNELS, build
-from pocket.linear_start import LinearStart, principal_components
+from pocket.training.crisp_vae import CONFIG, LATENT_CHANNELS, build
+from pocket.training.linear_start import LinearStart, principal_components
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@ tartan of the house; a picture is a pure function of its seed.
 import numpy as np
 from PIL import Image
 
-from pocket.garments import SIZE, SUPERSAMPLING
-from pocket.textures import bands, random_shape, to_uint8
+from pocket.lessons.garments import SIZE, SUPERSAMPLING
+from pocket.lessons.textures import bands, random_shape, to_uint8
 
 PERIODS = (3.0, 48.0)
 """Pixels, drawn evenly on a logarithmic scale."""

@@ -11,14 +11,14 @@ from torch import Tensor
 from transformers import CLIPModel
 
 from pocket import CLIP, STABLE_DIFFUSION, Z_IMAGE
-from pocket.clip import attribute_accuracy
-from pocket.garments import CONCEPT_COLOURS, CONCEPT_KIND, Garment, split_catalogue
-from pocket.gate import GUIDANCE_SCALE, LEAST, Gate, draw
-from pocket.learning import read_progress
-from pocket.patterns import TARTAN
-from pocket.pictures import draw_all, draw_garments, draw_now, save_grid
-from pocket.report import NUM_INFERENCE_STEPS, accuracy_row, num_millions, training_row
-from pocket.vae import reconstruct
+from pocket.lessons.garments import CONCEPT_COLOURS, CONCEPT_KIND, Garment, split_catalogue
+from pocket.lessons.patterns import TARTAN
+from pocket.lessons.pictures import draw_all, draw_garments, draw_now, save_grid
+from pocket.reports.gate import GUIDANCE_SCALE, LEAST, Gate, draw
+from pocket.reports.report import NUM_INFERENCE_STEPS, accuracy_row, num_millions, training_row
+from pocket.training.clip import attribute_accuracy
+from pocket.training.learning import read_progress
+from pocket.training.vae import reconstruct
 
 
 def write_flow_report(

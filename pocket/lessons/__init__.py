@@ -1,0 +1,1 @@
+"""What the pocket models learn from: drawn garments, weaves and textures."""

@@ -1,0 +1,1 @@
+"""What the pocket models can do, measured and written down."""

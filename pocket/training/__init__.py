@@ -1,0 +1,1 @@
+"""How each of the pocket models is trained."""
