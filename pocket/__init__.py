@@ -1,8 +1,8 @@
 """The pocket models: a Stable Diffusion, a flow base and a CLIP of a few MB, trained from scratch by this package.
 
 Everything Darkroom does can run on them with no download and no GPU. They know the garments of
-`pocket.lessons.garments` and nothing else; they stand in for real models and are never presented as such. Importing this
-package loads nothing.
+`pocket.lessons.garments` and nothing else; they stand in for real models and are never presented as such. Importing
+this package loads nothing.
 """
 
 from pathlib import Path
