@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from shared.launch.task import Say
-from tasks.text_to_image.foreign import evaluated, listing
-from tasks.text_to_image.foreign.settings import Options
+from tasks.text_to_image.foreign import evaluated
+from tasks.text_to_image.foreign.command import listing
+from tasks.text_to_image.foreign.command.settings import Options
 
 
 def evaluate_folder(folder: Path, *, follows: bool, patience: float, with_dashboard: bool, **options: Any) -> int:

@@ -12,8 +12,8 @@ from shared.launch.commands.supervised import supervise
 from shared.launch.supervisor import python_module
 from shared.launch.terminal import summarise
 from shared.run_folder.pending import left_to_evaluate
-from tasks.text_to_image.foreign.folder_run import open_folder
-from tasks.text_to_image.foreign.settings import Options
+from tasks.text_to_image.foreign.command.folder_run import open_folder
+from tasks.text_to_image.foreign.command.settings import Options
 
 IMPORTER = f"{__package__}.importer"
 """The program that takes what comes later."""

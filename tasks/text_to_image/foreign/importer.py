@@ -31,9 +31,9 @@ from shared.launch import parent_watch
 from shared.run_folder import requests
 from shared.run_folder.heartbeat import Status, hold_role
 from shared.run_folder.run_dir import RunDir, open_run
-from tasks.text_to_image.foreign import taking
-from tasks.text_to_image.foreign.bringing import Bringing
-from tasks.text_to_image.foreign.found import Contents, Search
+from tasks.text_to_image.foreign.files.found import Contents, Search
+from tasks.text_to_image.foreign.snapshots import taking
+from tasks.text_to_image.foreign.snapshots.bringing import Bringing
 
 log = logging.getLogger("importer")
 

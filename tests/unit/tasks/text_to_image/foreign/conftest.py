@@ -12,10 +12,11 @@ from safetensors.numpy import save_file
 
 from shared.run_folder.run_dir import RunDir
 from tasks.text_to_image import foreign
-from tasks.text_to_image.foreign import folder_run, taking
-from tasks.text_to_image.foreign.found import Search
-from tasks.text_to_image.foreign.numbering import Numbered, number
-from tasks.text_to_image.foreign.settings import Options
+from tasks.text_to_image.foreign.command import folder_run
+from tasks.text_to_image.foreign.command.settings import Options
+from tasks.text_to_image.foreign.files.found import Search
+from tasks.text_to_image.foreign.files.numbering import Numbered, number
+from tasks.text_to_image.foreign.snapshots import taking
 from tests.conftest import paper_model
 
 MODULE = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_q"

@@ -15,7 +15,7 @@ from itertools import pairwise
 
 from shared.errors import ConfigError
 from shared.run_folder.phrase import Unit
-from tasks.text_to_image.foreign.found import Found
+from tasks.text_to_image.foreign.files.found import Found
 
 Same = Callable[[Found, Found], bool]
 """Whether two LoRAs have the same bytes."""

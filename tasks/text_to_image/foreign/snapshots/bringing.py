@@ -14,9 +14,10 @@ from shared.run_folder.phrase import Unit
 from shared.run_folder.retries import Retries
 from shared.run_folder.run_dir import RunDir
 from shared.run_folder.sharing.leases import claimed, claimed_steps
-from tasks.text_to_image.foreign import moved, numbering, taking
-from tasks.text_to_image.foreign.found import SETTLED_SECONDS, Contents, Found
-from tasks.text_to_image.foreign.numbering import some
+from tasks.text_to_image.foreign.files import numbering
+from tasks.text_to_image.foreign.files.found import SETTLED_SECONDS, Contents, Found
+from tasks.text_to_image.foreign.files.numbering import some
+from tasks.text_to_image.foreign.snapshots import moved, taking
 
 DAMAGED_SECONDS = 30.0
 """A file without its end that has not changed for so long is damaged, unless a trainer is still at work on it."""

@@ -12,13 +12,15 @@ from shared.errors import RunFolderError
 from shared.launch.task import Say
 from shared.run_folder.records.run_record import Imported
 from shared.run_folder.run_dir import RunDir
-from tasks.text_to_image.foreign import checks, continuing, fitting, listing, numbering, taking
-from tasks.text_to_image.foreign import former as former_run
-from tasks.text_to_image.foreign.bringing import Bringing
-from tasks.text_to_image.foreign.checks import Checks
-from tasks.text_to_image.foreign.found import Contents, Found
-from tasks.text_to_image.foreign.numbering import Numbered
-from tasks.text_to_image.foreign.settings import Options, lost_letters, require_place, run_of
+from tasks.text_to_image.foreign.command import checks, continuing, listing
+from tasks.text_to_image.foreign.command import former as former_run
+from tasks.text_to_image.foreign.command.checks import Checks
+from tasks.text_to_image.foreign.command.settings import Options, lost_letters, require_place, run_of
+from tasks.text_to_image.foreign.files import fitting, numbering
+from tasks.text_to_image.foreign.files.found import Contents, Found
+from tasks.text_to_image.foreign.files.numbering import Numbered
+from tasks.text_to_image.foreign.snapshots import taking
+from tasks.text_to_image.foreign.snapshots.bringing import Bringing
 from tasks.text_to_image.models import base_model
 
 

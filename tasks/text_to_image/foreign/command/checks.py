@@ -17,9 +17,9 @@ from shared.errors import ConfigError, DarkroomError
 from shared.files import paths
 from shared.run_folder.run_dir import RunDir
 from tasks.text_to_image import profiles
-from tasks.text_to_image.foreign import pictures
-from tasks.text_to_image.foreign.former import Former
-from tasks.text_to_image.foreign.settings import Options, config_of
+from tasks.text_to_image.foreign.command import pictures
+from tasks.text_to_image.foreign.command.former import Former
+from tasks.text_to_image.foreign.command.settings import Options, config_of
 
 Value = TypeVar("Value")
 NOT_KNOWN = 1_000_000

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.text_to_image.foreign.training_facts import training_facts
+from tasks.text_to_image.foreign.files.training_facts import training_facts
 from tasks.text_to_image.models.lora_file import METADATA
 from tests.unit.tasks.text_to_image.foreign.conftest import write
 

@@ -29,10 +29,10 @@ from shared.run_folder.records.export_format import ExportFormat
 from shared.run_folder.records.run_record import Imported
 from shared.run_folder.run_dir import RunDir
 from tasks.text_to_image import task
-from tasks.text_to_image.foreign import former as former_run
-from tasks.text_to_image.foreign import pictures
-from tasks.text_to_image.foreign.former import Former
-from tasks.text_to_image.foreign.settings import Options, config_of, continued, run_of
+from tasks.text_to_image.foreign.command import former as former_run
+from tasks.text_to_image.foreign.command import pictures
+from tasks.text_to_image.foreign.command.former import Former
+from tasks.text_to_image.foreign.command.settings import Options, config_of, continued, run_of
 
 EXPORTS = (
     ExportFormat(name="diffusers", programs="diffusers", ending="-fp16.safetensors"),

@@ -18,9 +18,9 @@ from shared.run_folder.records.evaluation_result import EvaluationResult
 from shared.run_folder.records.manifest import Manifest
 from shared.run_folder.run_dir import RunDir, steps_in
 from shared.run_folder.sharing.leases import claimed
-from tasks.text_to_image.foreign import folder_run
-from tasks.text_to_image.foreign.bringing import Bringing
-from tasks.text_to_image.foreign.found import Search
+from tasks.text_to_image.foreign.command import folder_run
+from tasks.text_to_image.foreign.files.found import Search
+from tasks.text_to_image.foreign.snapshots.bringing import Bringing
 from tests.conftest import RunMaker
 from tests.unit.tasks.text_to_image.foreign.conftest import age, write
 

@@ -14,10 +14,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from shared.errors import ConfigError
-from tasks.text_to_image.foreign import header, names, series
-from tasks.text_to_image.foreign.header import Facts
-from tasks.text_to_image.foreign.names import Name
-from tasks.text_to_image.foreign.series import Named
+from tasks.text_to_image.foreign.files import header, names, series
+from tasks.text_to_image.foreign.files.header import Facts
+from tasks.text_to_image.foreign.files.names import Name
+from tasks.text_to_image.foreign.files.series import Named
 from tasks.text_to_image.models import lora_file
 from tasks.text_to_image.models.lora_file import LORA_FILE, PEFT_CONFIG, PEFT_FILE, PICKLES
 

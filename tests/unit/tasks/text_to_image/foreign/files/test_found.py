@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from tasks.text_to_image.foreign.found import Search
+from tasks.text_to_image.foreign.files.found import Search
 from tasks.text_to_image.models import lora_file
 from tests.unit.tasks.text_to_image.foreign.conftest import age, write
 

@@ -17,7 +17,7 @@ from shared.launch.resume import require_trainable
 from shared.run_folder.run_dir import steps_in
 from tasks.text_to_image import foreign
 from tasks.text_to_image.evaluation.training_set import TrainingSet
-from tasks.text_to_image.foreign import pictures
+from tasks.text_to_image.foreign.command import pictures
 from tasks.text_to_image.scoring.metric_input import NotGivenError
 from tests.conftest import check
 from tests.unit.tasks.text_to_image.foreign.conftest import MODULE, followed, of_pictures, opened, shown, write

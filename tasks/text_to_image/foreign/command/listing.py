@@ -14,13 +14,15 @@ from shared.launch.task import Say
 from shared.run_folder.averages import label
 from shared.run_folder.file_to_ship import why_not_shippable
 from shared.run_folder.run_dir import steps_in
-from tasks.text_to_image.foreign import checks, continuing, fitting, numbering, taking
-from tasks.text_to_image.foreign import former as former_run
-from tasks.text_to_image.foreign.checks import Checks
-from tasks.text_to_image.foreign.former import Former
-from tasks.text_to_image.foreign.found import Contents, Search
-from tasks.text_to_image.foreign.numbering import Numbered
-from tasks.text_to_image.foreign.settings import Options, require_place
+from tasks.text_to_image.foreign.command import checks, continuing
+from tasks.text_to_image.foreign.command import former as former_run
+from tasks.text_to_image.foreign.command.checks import Checks
+from tasks.text_to_image.foreign.command.former import Former
+from tasks.text_to_image.foreign.command.settings import Options, require_place
+from tasks.text_to_image.foreign.files import fitting, numbering
+from tasks.text_to_image.foreign.files.found import Contents, Search
+from tasks.text_to_image.foreign.files.numbering import Numbered
+from tasks.text_to_image.foreign.snapshots import taking
 
 
 def show(folder: Path, options: Options, say: Say) -> None:

@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from tasks.text_to_image.foreign import header, names
-from tasks.text_to_image.foreign.header import Facts
-from tasks.text_to_image.foreign.names import Name
+from tasks.text_to_image.foreign.files import header, names
+from tasks.text_to_image.foreign.files.header import Facts
+from tasks.text_to_image.foreign.files.names import Name
 
 NAMES = {
     "my_lora-000012": Name("my_lora", epoch=12),

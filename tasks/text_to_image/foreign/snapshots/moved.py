@@ -9,8 +9,8 @@ from shared.files.publication import MANIFEST, read_manifest, remove, replace_li
 from shared.run_folder.heartbeat import vacant
 from shared.run_folder.records.manifest import Manifest
 from shared.run_folder.run_dir import RunDir
-from tasks.text_to_image.foreign.found import Contents, Found
-from tasks.text_to_image.foreign.taking import LABEL, digests
+from tasks.text_to_image.foreign.files.found import Contents, Found
+from tasks.text_to_image.foreign.snapshots.taking import LABEL, digests
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tasks.text_to_image.foreign.header import Facts
-from tasks.text_to_image.foreign.names import Name
+from tasks.text_to_image.foreign.files.header import Facts
+from tasks.text_to_image.foreign.files.names import Name
 
 DIGITS = re.compile(r"\d+")
 DATE = re.compile(r"\d{4}-?\d\d-?\d\d(?!\d)")

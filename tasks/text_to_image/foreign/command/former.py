@@ -19,10 +19,11 @@ from shared.launch import setting_changes
 from shared.launch.task import Say
 from shared.run_folder.records.run_record import Imported
 from shared.run_folder.run_dir import RunDir, free_name, list_runs, numbered, open_run
-from tasks.text_to_image.foreign import moved, pictures
-from tasks.text_to_image.foreign.found import Search
-from tasks.text_to_image.foreign.moved import Moved
-from tasks.text_to_image.foreign.settings import Options, run_of
+from tasks.text_to_image.foreign.command import pictures
+from tasks.text_to_image.foreign.command.settings import Options, run_of
+from tasks.text_to_image.foreign.files.found import Search
+from tasks.text_to_image.foreign.snapshots import moved
+from tasks.text_to_image.foreign.snapshots.moved import Moved
 
 KEPT = {
     "base": "--base",

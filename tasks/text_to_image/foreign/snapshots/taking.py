@@ -15,8 +15,8 @@ from shared.files.publication import publish, read_manifest, remove, sha256
 from shared.launch.task import Say
 from shared.run_folder.records.manifest import Manifest
 from shared.run_folder.run_dir import RunDir
-from tasks.text_to_image.foreign.found import Found
-from tasks.text_to_image.foreign.training_facts import training_facts
+from tasks.text_to_image.foreign.files.found import Found
+from tasks.text_to_image.foreign.files.training_facts import training_facts
 
 LABEL = "file"
 """The detail of a manifest that says where in the folder the LoRA lies."""

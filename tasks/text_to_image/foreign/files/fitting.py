@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from shared.errors import ConfigError
-from tasks.text_to_image.foreign.found import Found
+from tasks.text_to_image.foreign.files.found import Found
 from tasks.text_to_image.models import adaptable, base_model, lora_file
 
 

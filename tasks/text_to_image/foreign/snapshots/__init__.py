@@ -1,0 +1,1 @@
+"""Files of another trainer become snapshots of a run."""
