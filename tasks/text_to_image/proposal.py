@@ -114,7 +114,7 @@ def _in_captions(survey: Survey) -> dict[str, Counter[str]]:
     found: dict[str, Counter[str]] = {}
     for kind, words in WORDS.items():
         known = set(words.split())
-        found[kind] = Counter(word for caption in survey.captions for word in _words(caption, survey) & known)
+        found[kind] = Counter(word for caption in survey.captions for word in sorted(_words(caption, survey) & known))
     return found
 
 

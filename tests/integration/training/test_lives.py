@@ -67,7 +67,7 @@ def test_a_run_taken_back_to_an_earlier_checkpoint_goes_on_from_there(
     warm: Warm, make_run: RunMaker, tmp_path: Path
 ) -> None:
     run = make_run(train={"snapshot_steps": 6, "checkpointing_steps": 1, "checkpoints_total_limit": 5})
-    stopped_at(6, warm, run, tmp_path, signal.SIGKILL)
+    stopped_at(6, warm, run, tmp_path, signal.SIGKILL, saved=4)
     later = sorted(step for step in steps_in(run.checkpoints) if step > 3)  # the last may not have been saved yet
     assert later[:1] == [4]
     resume = Resume(allow_change=("train.learning_rate",), from_checkpoint=run.checkpoint(3))
@@ -83,10 +83,14 @@ def test_a_run_taken_back_to_an_earlier_checkpoint_goes_on_from_there(
     assert check(run) == []
 
 
-def stopped_at(step: int, warm: Warm, run: RunDir, folder: Path, kill: signal.Signals = signal.SIGTERM) -> None:
-    """Train until a step and end there."""
+def stopped_at(
+    step: int, warm: Warm, run: RunDir, folder: Path, kill: signal.Signals = signal.SIGTERM, saved: int | None = None
+) -> None:
+    """Train until a step and end there. saved: the step of a checkpoint that is complete by then."""
     trainer = warm.start("trainer", run.path, prelude=hold_at(folder, step))
     until((folder / "held").exists, f"step {step}")
+    if saved is not None:
+        until(run.checkpoint(saved).exists, f"the checkpoint of step {saved}")
     trainer.kill(kill)
     (folder / "go").touch()
     trainer.wait()
