@@ -15,12 +15,12 @@ document.body.append(all)
 // name: of the component and its module; key: of the container that Streamlit will have for it.
 const drawn = parts.map(({ name, key, data }) => {
   const node = make("div", name, make("div", `darkroom-${name}`))
-  node.asked = new Map() // kind → what a person asked for last
+  node.asked = new Map() // kind → what a person asked for last; of every kind Python hears at once
   all.append(node)
   const part = { node, key, leave: () => {} }
-  const setTriggerValue = (value, asked) => {
+  const setTriggerValue = (_, asked) => {
     node.asked.delete(asked.do) // so that the last one comes last
-    node.asked.set(asked.do, [value, asked])
+    node.asked.set(asked.do, asked)
   }
   import(`./${name}.js`).then((module) => {
     if (node.isConnected) part.leave = module[name]({ data, parentElement: node, setTriggerValue })

@@ -15,7 +15,8 @@ from dashboard.text import language
 
 def bar(run_name: str, run_id: str, page: str) -> None:
     """Drawn once; from then on the browser asks for what it shows."""
-    follow(show_bar(bar_data(run_name, run_id, page), key="bar"), run_name)
+    for asked in show_bar(bar_data(run_name, run_id, page), key="bar"):
+        follow(asked, run_name)
 
 
 def bar_data(run_name: str, run_id: str, page: str) -> dict[str, Any]:

@@ -17,7 +17,8 @@ def first_screen(run_name: str) -> None:
     """Drawn once; from then on the browser asks for what it shows."""
     language.use(st.session_state.get(LANGUAGE, "en"))
     left, right = st.session_state.get("left"), st.session_state.get("step")
-    follow(show_first_screen(first_screen_data(run_name, left, right), key="first_screen"), run_name)
+    for asked in show_first_screen(first_screen_data(run_name, left, right), key="first_screen"):
+        follow(asked, run_name)
 
 
 def first_screen_data(run_name: str, left: int | None, right: int | None) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 import streamlit as st
 
 from dashboard import url_state
-from dashboard.components.screen import show_runs
+from dashboard.components.screen import Asked, show_runs
 from dashboard.text import language
 
 VIEW = ("filter", "sort", "ticked")
@@ -17,7 +17,12 @@ VIEW = ("filter", "sort", "ticked")
 def runs_panel(run_name: str) -> None:
     """Drawn once; from then on the browser asks for what it shows."""
     view = {key: st.session_state.get(key) for key in VIEW}
-    asked = show_runs(runs_data(run_name, view), key="runs")
+    for asked in show_runs(runs_data(run_name, view), key="runs"):
+        follow(asked)
+
+
+def follow(asked: Asked) -> None:
+    """Keep what is sought and ticked, and go where was asked for."""
     if isinstance(asked.get("view"), dict):
         keep_view(asked["view"])
     match asked:

@@ -42,7 +42,8 @@ def snapshots_panel(reader: RunReader) -> float | None:
     state.setdefault(opened, table["step"])  # stays: notes are typed
     with st.container(key="snapshots_page"):
         with st.container(key="snapshots_table"):
-            obey(show_snapshots(table, key=f"snapshots_{reader.run_id}"))
+            for asked in show_snapshots(table, key=f"snapshots_{reader.run_id}"):
+                obey(asked)
         with st.container(border=True, key="snapshot"):
             show_snapshot(reader, shown_step(reader, state.get("step"), state[opened]), reader.notes())
     return None

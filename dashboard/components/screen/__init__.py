@@ -2,7 +2,8 @@
 they ask for their JSON documents themselves and draw them.
 
 Python sends only which run, which page and the texts. What a person presses comes back as one trigger value, `asked`:
-`{"do": "stop"}`, `{"do": "run", "run": "demo"}`, …
+`{"do": "open", "step": 900}`, `{"do": "run", "run": "demo"}`, …; what was pressed before Streamlit was there comes
+together, `{"do": "each", "asked": […]}`: of several values in a row Streamlit may lose one.
 """
 
 from __future__ import annotations
@@ -22,23 +23,23 @@ _bar, _screen, _runs, _snapshots, _machine, _log = (
 )
 
 
-def show_bar(data: dict[str, Any], *, key: str) -> Asked:
-    """The bar; returns what was just asked for, if anything."""
+def show_bar(data: dict[str, Any], *, key: str) -> list[Asked]:
+    """The bar; returns what was just asked for, in order."""
     return _asked(_bar(key=key, data=data | {"words": bar_words()}, on_asked_change=lambda: None))
 
 
-def show_first_screen(data: dict[str, Any], *, key: str) -> Asked:
-    """Verdict, pictures and filmstrip; returns what was just asked for, if anything."""
+def show_first_screen(data: dict[str, Any], *, key: str) -> list[Asked]:
+    """Verdict, pictures and filmstrip; returns what was just asked for, in order."""
     return _asked(_screen(key=key, data=data | {"words": screen_words()}, on_asked_change=lambda: None))
 
 
-def show_runs(data: dict[str, Any], *, key: str) -> Asked:
-    """All runs; returns what was just asked for, if anything."""
+def show_runs(data: dict[str, Any], *, key: str) -> list[Asked]:
+    """All runs; returns what was just asked for, in order."""
     return _asked(_runs(key=key, data=data | {"words": runs_words()}, on_asked_change=lambda: None))
 
 
-def show_snapshots(data: dict[str, Any], *, key: str) -> Asked:
-    """The table of all snapshots; returns what was just asked for, if anything."""
+def show_snapshots(data: dict[str, Any], *, key: str) -> list[Asked]:
+    """The table of all snapshots; returns what was just asked for, in order."""
     return _asked(_snapshots(key=key, data=data | {"words": snapshots_words()}, on_asked_change=lambda: None))
 
 
@@ -67,8 +68,14 @@ def log_data(run_name: str, role: str, start: Start) -> dict[str, Any]:
     return {"run": run_name, "lang": current(), **chosen, "words": words}
 
 
-def _asked(result: Any) -> Asked:
-    return dict(result.asked) if isinstance(result.asked, dict) else {}
+def _asked(result: Any) -> list[Asked]:
+    match result.asked:
+        case {"do": "each", "asked": list(several)}:
+            return [dict(one) for one in several if isinstance(one, dict)]
+        case dict(one):
+            return [dict(one)]
+        case _:
+            return []
 
 
 def bar_words() -> dict[str, str]:

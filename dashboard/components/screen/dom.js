@@ -1,7 +1,7 @@
 // Elements are made once, reused by position, and touched only where something differs.
 // Text only ever goes through textContent: what a file says is never read as HTML.
 
-const SOON_MILLISECONDS = 500 // between two values, of which Streamlit keeps the last
+const SOON_MILLISECONDS = 500 // until Streamlit has drawn the page; it loses a value that comes before
 
 export function make(tag, className = "", ...children) {
   const made = document.createElement(tag)
@@ -112,7 +112,7 @@ export function rootOf({ parentElement, setTriggerValue }, className) {
   part.remove()
   if (scrollTop) document.querySelector("[data-testid=stMain]")?.scrollTo({ top: scrollTop, behavior: "instant" })
   const asked = [...part.asked.values()]
-  asked.forEach((one, index) => setTimeout(() => setTriggerValue(...one), SOON_MILLISECONDS * (index + 1)))
+  if (asked.length) setTimeout(() => setTriggerValue("asked", { do: "each", asked }), SOON_MILLISECONDS)
   return early
 }
 
