@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import defaultdict
-from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -165,6 +165,42 @@ def _changed(old: PairRecord, new: PairRecord, text: str) -> str:
     }
     sentence = f"changed: {old.id}: the {' and the '.join(name for name, differs in what.items() if differs)}"
     return f"{sentence} ({old.caption!r}, then {new.caption!r})" if what[text] else sentence
+
+
+def other_content(place: str, what: str, changes: Sequence[str]) -> DataError:
+    """The error that a data set holds other content than the run was made of. what: it holds; changes: a line each."""
+    listed = "".join(f"\n       {line}" for line in _shortened(changes))
+    return DataError(
+        f"{place} holds other {what} than this run was made of{listed}",
+        f"restore {place}, or start a new run with --new",
+    )
+
+
+def moved(
+    run: RunDir, changed: Collection[str], same_data: Callable[[], object], fingerprint: Callable[[], str | None]
+) -> set[str]:
+    """Of the changed settings those that name another place of the same data or the same model.
+
+    same_data: raises where other data lie at the new place. fingerprint: of the model there.
+    """
+    found: set[str] = set()
+    if "data.path" in changed:
+        same_data()
+        found.add("data.path")
+    recorded = run.read_record().base_model.get("fingerprint")
+    if "model.path" in changed and recorded and fingerprint() == recorded:
+        found.add("model.path")
+    return found
+
+
+def absent(run: RunDir, config: Config, model: str) -> dict[str, str]:
+    """What is not where the config says, of the data set and a model that is a folder or a file. model: what it is
+    called."""
+    missing = absent_data(run, config)
+    place = config.model.path
+    if run.read_record().base_model.get("fingerprint") and not Path(place).exists():
+        missing["model.path"] = not_at(run, model, place)
+    return missing
 
 
 def _shortened(lines: Sequence[str]) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +11,8 @@ from rich.console import Console
 from shared.config.loading import load_config, parse_config
 from shared.data.pictures import upright_size
 from shared.data.sources import KOHYA_FOLDER
-from shared.errors import ConfigError, writing
-from shared.files.replacing import replace_file
 from shared.machine import hardware
+from tasks import init_options
 from tasks.image_classification import task
 from tasks.image_classification.data import labelled
 from tasks.image_classification.settings import Settings
@@ -53,16 +51,10 @@ def init(
         DataError: the pictures cannot be used.
     """
     console = Console(highlight=False, soft_wrap=True)
-    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", folder.resolve().stem).strip("-._") or "classes"
-    target = output or Path(f"{plain}.toml")
-    if target.exists() and not force:
-        raise ConfigError(f"{target} exists", "give another --output, or --force to overwrite it")
+    plain = init_options.plain_name(folder, "classes")
+    target = init_options.target_of(output, plain, force=force)
     given = {"--trigger-word": trigger_word, "--prompts": prompts, "--profile": profile, "--class-word": class_word}
-    if meaningless := [name for name, value in given.items() if value]:
-        raise ConfigError(
-            f"{', '.join(meaningless)} mean{'s' if len(meaningless) == 1 else ''} nothing for image classification",
-            "leave it out, or name another --task",
-        )
+    init_options.refuse_meaningless(given, "image classification")
     tree: dict[str, Any] = {"run": {"task": "image_classification"}, "data": {"path": str(folder.resolve())}}
     pairs = labelled.scan(parse_config(tree, settings_of=lambda name: Settings))
     console.print(
@@ -70,9 +62,7 @@ def init(
     )
     side = _side([pair.image for pair in pairs])
     text = _render(folder, plain, model, len(pairs), side)
-    with writing("--output", target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(target, text.encode())
+    init_options.write(target, text)
     config = load_config(target, [], lambda name: Settings)
     task.require_suitable(config)
     console.print(f"wrote {target}; read it, then: run.py train {target}", markup=False)

@@ -138,14 +138,7 @@ def scan_again(run: RunDir, config: Config, digest: Digests) -> list[Pair]:
     renamed, changes = relocation.compare(inventory, pairs, digest)
     if not changes:
         return renamed
-    left = len(changes) - relocation.LISTED
-    lines = [*changes[: relocation.LISTED], *([f"and {left} more"] if left > 0 else [])]
-    place = config.data.path
-    raise DataError(
-        f"{place} holds other pictures or classes than this run was made of"
-        + "".join(f"\n       {one}" for one in lines),
-        f"restore {place}, or start a new run with --new",
-    )
+    raise relocation.other_content(config.data.path, "pictures or classes", changes)
 
 
 def moved_settings(run: RunDir, config: Config, changed: Collection[str]) -> set[str]:
@@ -154,23 +147,17 @@ def moved_settings(run: RunDir, config: Config, changed: Collection[str]) -> set
     Raises:
         DataError: other pictures lie there.
     """
-    moved: set[str] = set()
-    if "data.path" in changed:
-        scan_again(run, config, Digests(dataset.digests_path(config)))
-        moved.add("data.path")
-    recorded = run.read_record().base_model.get("fingerprint")
-    if "model.path" in changed and recorded and weights.identify(config).get("fingerprint") == recorded:
-        moved.add("model.path")
-    return moved
+    return relocation.moved(
+        run,
+        changed,
+        lambda: scan_again(run, config, Digests(dataset.digests_path(config))),
+        lambda: weights.identify(config).get("fingerprint"),
+    )
 
 
 def missing_paths(run: RunDir, config: Config) -> dict[str, str]:
     """What the run needs and is not where the config says."""
-    missing = relocation.absent_data(run, config)
-    place = config.model.path
-    if run.read_record().base_model.get("fingerprint") and not Path(place).exists():
-        missing["model.path"] = relocation.not_at(run, "model to begin from", place)
-    return missing
+    return relocation.absent(run, config, "model to begin from")
 
 
 def changed_content(run: RunDir, config: Config, digest: Digest) -> Iterator[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,9 @@ from shared.config.schema import Config
 from shared.data.pictures import SUFFIXES
 from shared.data.sources.folder import walk
 from shared.data.sources.scan_report import ScanReport
-from shared.errors import ConfigError, DataError, writing
-from shared.files.replacing import replace_file
+from shared.errors import ConfigError, DataError
 from shared.machine import hardware
+from tasks import init_options
 from tasks.language_model import task
 from tasks.language_model.data import examples as data
 from tasks.language_model.data.tokenizer import Tokenizer
@@ -66,16 +65,10 @@ def init(
         DataError, ModelError, DeviceError: examples or model cannot be used.
     """
     console = Console(highlight=False, soft_wrap=True)
-    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", folder.resolve().stem).strip("-._") or "texts"
-    target = output or Path(f"{plain}.toml")
-    if target.exists() and not force:
-        raise ConfigError(f"{target} exists", "give another --output, or --force to overwrite it")
+    plain = init_options.plain_name(folder, "texts")
+    target = init_options.target_of(output, plain, force=force)
     given = {"--trigger-word": trigger_word, "--prompts": prompts, "--profile": profile, "--class-word": class_word}
-    if meaningless := [name for name, value in given.items() if value]:
-        raise ConfigError(
-            f"{', '.join(meaningless)} mean{'s' if len(meaningless) == 1 else ''} nothing for language models",
-            "leave it out, or name another --task",
-        )
+    init_options.refuse_meaningless(given, "language models")
     if not model:
         raise ConfigError("which language model is to learn is not said", f"give --model: {files.WITH_OTHERS}")
     place = str(Path(model).resolve()) if Path(model).is_dir() else model
@@ -93,9 +86,7 @@ def init(
         markup=False,
     )
     text = _render(folder, plain, place, config, lengths)
-    with writing("--output", target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(target, text.encode())
+    init_options.write(target, text)
     config = load_config(target, [], lambda name: Settings)
     task.require_suitable(config)
     for line in precheck.examine(config, with_evaluator=True).sentences():

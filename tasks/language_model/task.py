@@ -161,13 +161,7 @@ def scan_again(run: RunDir, config: Config) -> list[Example]:
         *(f"removed: {name}" for name in then if name not in now),
         *(f"added: {name}" for name in now if name not in then),
     ]
-    left = len(changes) - relocation.LISTED
-    lines = [*changes[: relocation.LISTED], *([f"and {left} more"] if left > 0 else [])]
-    place = config.data.path
-    raise DataError(
-        f"{place} holds other examples than this run was made of" + "".join(f"\n       {one}" for one in lines),
-        f"restore {place}, or start a new run with --new",
-    )
+    raise relocation.other_content(config.data.path, "examples", changes)
 
 
 def moved_settings(run: RunDir, config: Config, changed: Collection[str]) -> set[str]:
@@ -176,23 +170,14 @@ def moved_settings(run: RunDir, config: Config, changed: Collection[str]) -> set
     Raises:
         DataError: other examples lie there.
     """
-    moved: set[str] = set()
-    if "data.path" in changed:
-        scan_again(run, config)
-        moved.add("data.path")
-    recorded = run.read_record().base_model.get("fingerprint")
-    if "model.path" in changed and recorded and files.identify(config).get("fingerprint") == recorded:
-        moved.add("model.path")
-    return moved
+    return relocation.moved(
+        run, changed, lambda: scan_again(run, config), lambda: files.identify(config).get("fingerprint")
+    )
 
 
 def missing_paths(run: RunDir, config: Config) -> dict[str, str]:
     """What the run needs and is not where the config says."""
-    missing = relocation.absent_data(run, config)
-    place = config.model.path
-    if run.read_record().base_model.get("fingerprint") and not Path(place).exists():
-        missing["model.path"] = relocation.not_at(run, "base model", place)
-    return missing
+    return relocation.absent(run, config, "base model")
 
 
 def changed_content(run: RunDir, config: Config, digest: Digest) -> Iterator[str]:

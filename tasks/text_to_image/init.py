@@ -14,10 +14,11 @@ from shared.data import prompt_file
 from shared.data.prompt_file import OwnPrompt
 from shared.data.sources import listed
 from shared.data.survey import Survey, survey
-from shared.errors import ConfigError, writing
+from shared.errors import writing
 from shared.files.replacing import replace_file
 from shared.launch import power
 from shared.machine import hardware
+from tasks import init_options
 from tasks.text_to_image import backdrops, first_config, task
 from tasks.text_to_image.families.family import Family
 from tasks.text_to_image.families.known import EMBEDDED
@@ -53,9 +54,7 @@ def init(
     """
     model = model or DEFAULT_MODEL
     console = Console(highlight=False, soft_wrap=True)
-    target = output or Path(f"{first_config.run_name(folder.resolve().name)}.toml")
-    if target.exists() and not force:
-        raise ConfigError(f"{target} exists", "give another --output, or --force to overwrite it")
+    target = init_options.target_of(output, first_config.run_name(folder.resolve().name), force=force)
     require_profile(profile)
     pictures = survey(folder, trigger_word, say=lambda text: console.print(text, markup=False))
     for line in _findings(pictures):
