@@ -74,7 +74,9 @@ def pictures(evidence: Evidence, left: int | None = None, right: int | None = No
         waiting = say("Waiting for the first pictures, drawn by the base model …")
         return Pictures(None, None, (), (), waiting if waits else say("Nothing was drawn in this run."))
     if reader.has_no_pictures():
-        return Pictures(None, None, (), (), say("The results of this run have no pictures."))
+        shown = any(result.exhibits for result in drawn.values())
+        elsewhere = say("What this run shows in place of samples is on the page Pictures.")
+        return Pictures(None, None, (), (), elsewhere if shown else say("The results of this run have no pictures."))
     asked = [step for step in (left, right) if step is not None and step not in drawn]
     left = left if left in drawn else min(drawn)
     right = right if right in drawn else _right(evidence)

@@ -382,6 +382,7 @@ TEXTS: dict[str, str] = {
     "Left": "左",
     "Right": "右",
     "Of {count} {sample}s.": "共 {count} 个{sample}。",
+    "What this run shows in place of samples is on the page Pictures.": "此次运行以表格或文本代替样图，见“图片”页。",
     "The results of this run have no pictures.": "此次运行的结果没有图片。",
     "Samples": "样图",
     "all pictures": "全部图片",

@@ -382,6 +382,7 @@ TEXTS: dict[str, str] = {
     "Left": "左",
     "Right": "右",
     "Of {count} {sample}s.": "共 {count} 個{sample}。",
+    "What this run shows in place of samples is on the page Pictures.": "此次執行以表格或文字代替樣圖，見「圖片」頁。",
     "The results of this run have no pictures.": "此次執行的結果沒有圖片。",
     "Samples": "樣圖",
     "all pictures": "全部圖片",

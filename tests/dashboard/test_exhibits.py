@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 from dashboard.components.exhibits import exhibits_html
 from dashboard.data.reader import RunReader
+from dashboard.story.pictures import pictures
 from shared.run_folder.records.evaluation_result import EvaluationResult, Sample
 from shared.run_folder.records.exhibit import Exhibit, ExhibitPicture, ExhibitTable
 from shared.run_folder.run_dir import RunDir
@@ -47,3 +50,13 @@ def test_pictures_of_the_final_stand_before_those_of_the_first_evaluation(tmp_pa
     assert 'src="pictures/a%20run/confirmations/step-00000005/images/a%20b.png"' in page
     assert "3 instead of 5<span>99 % sure</span>" in page
     assert exhibits_html(reader_of(tmp_path / "other"), 5) == ""
+
+
+def test_the_first_screen_says_where_a_run_without_samples_shows_something() -> None:
+    shown = EvaluationResult(run_id="r", step=5, status="ok", exhibits=(Exhibit(title="Each", table=PLAIN),))
+    for result, said in (
+        (shown, "is on the page Pictures."),
+        (shown.model_copy(update={"exhibits": ()}), "no pictures."),
+    ):
+        evidence: Any = SimpleNamespace(reader=SimpleNamespace(has_no_pictures=lambda: True), results={5: result})
+        assert pictures(evidence).note.endswith(said)
