@@ -8,9 +8,9 @@ give its size multiple, otherwise by the first program that loads the model.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from shared.config.schema import Config
 from shared.data import buckets, prompt_file
@@ -27,6 +27,14 @@ from shared.run_folder.run_dir import steps_in
 
 if TYPE_CHECKING:
     from shared.run_folder.run_dir import RunDir
+
+
+class _HasId(Protocol):
+    @property
+    def id(self) -> str: ...
+
+
+Named = TypeVar("Named", bound=_HasId)
 
 
 def first(config: Config, record: RunRecord) -> tuple[str, ...]:
@@ -84,18 +92,35 @@ def publish_missing(
     wanted = {run.references: first(config, record), run.further_references: further(config, record)}
     if steps_in(run.evaluations):  # an older version published no further ones where there were few
         del wanted[run.further_references]
-    missing = {folder: ids for folder, ids in wanted.items() if ids and not folder.exists()}
-    if not missing:
-        return
-    by_id = {pair.id: pair for pair in pairs()}
-    for folder, ids in missing.items():
-        if gone := [pair_id for pair_id in ids if pair_id not in by_id]:
+    for folder, chosen in missing(config, wanted, pairs, "pairs", "pictures"):
+        _publish(run, record.run_id, folder, chosen, config, multiple, source_sizes)
+
+
+def missing(
+    config: Config,
+    wanted: Mapping[Path, Sequence[str]],
+    everything: Callable[[], Iterable[Named]],
+    what: str,
+    things: str,
+) -> Iterator[tuple[Path, list[Named]]]:
+    """Folders of held-out ones that are missing, and what belongs into each, in order.
+
+    wanted: folder → ids. everything: called to read the data set if something is missing. what, things: what held-out
+    ones are called, and what can be restored.
+
+    Raises:
+        DataError: one is no longer in the data set.
+    """
+    absent = {folder: ids for folder, ids in wanted.items() if ids and not folder.exists()}
+    by_id = {one.id: one for one in everything()} if absent else {}
+    for folder, ids in absent.items():
+        if gone := [name for name in ids if name not in by_id]:
             place = paths.behind_links(config.data.path)
             raise DataError(
-                f"held-out pairs are gone from {place}: {', '.join(gone)}", f"restore these pictures in {place}"
+                f"held-out {what} are gone from {place}: {', '.join(gone)}", f"restore these {things} in {place}"
             )
         folder.parent.mkdir(exist_ok=True)
-        _publish(run, record.run_id, folder, [by_id[pair_id] for pair_id in ids], config, multiple, source_sizes)
+        yield folder, [by_id[name] for name in ids]
 
 
 def withdraw(run: RunDir) -> None:

@@ -14,9 +14,8 @@ from PIL import Image
 from shared.config.loading import own_settings
 from shared.config.schema import Config
 from shared.data.pictures import open_picture
-from shared.data.references import first, further
+from shared.data.references import first, further, missing
 from shared.data.sources.pair import Pair
-from shared.errors import DataError
 from shared.files.publication import publish, verify
 from shared.run_folder.records.manifest import Manifest
 from shared.run_folder.run_dir import RunDir
@@ -41,24 +40,14 @@ def publish_missing(run: RunDir, config: Config, pairs: Callable[[], Iterable[Pa
     """
     record = run.read_record()
     wanted = {run.references: first(config, record), run.further_references: further(config, record)}
-    missing = {folder: ids for folder, ids in wanted.items() if ids and not folder.exists()}
-    if not missing:
-        return
-    by_id, size = {pair.id: pair for pair in pairs()}, own_settings(config, Settings).img_size
-    for folder, ids in missing.items():
-        if gone := [pair_id for pair_id in ids if pair_id not in by_id]:
-            raise DataError(
-                f"held-out pictures are gone from {config.data.path}: {', '.join(gone)}",
-                f"restore these pictures in {config.data.path}",
-            )
-        folder.parent.mkdir(exist_ok=True)
-        chosen = [by_id[pair_id] for pair_id in ids]
+    size = own_settings(config, Settings).img_size
+    for folder, chosen in missing(config, wanted, pairs, "pictures", "pictures"):
 
         def write(stage: Path, chosen: list[Pair] = chosen) -> None:
             for number, pair in enumerate(chosen):
                 fit(open_picture(pair.image), size).save(stage / f"{number:06d}.png")
 
-        details = {"ids": list(ids), "labels": [pair.caption for pair in chosen]}
+        details = {"ids": [pair.id for pair in chosen], "labels": [pair.caption for pair in chosen]}
         publish(run.staging, folder, Manifest(kind="references", run_id=record.run_id, step=0, details=details), write)
 
 

@@ -11,8 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from shared.config.schema import Config
-from shared.data.references import first, further
-from shared.errors import DataError, RunFolderError
+from shared.data.references import first, further, missing
+from shared.errors import RunFolderError
 from shared.files.publication import publish, verify
 from shared.run_folder.records.manifest import Manifest
 from shared.run_folder.run_dir import RunDir
@@ -29,23 +29,13 @@ def publish_missing(run: RunDir, config: Config, examples: Callable[[], Iterable
     """
     record = run.read_record()
     wanted = {run.references: first(config, record), run.further_references: further(config, record)}
-    missing = {folder: ids for folder, ids in wanted.items() if ids and not folder.exists()}
-    if not missing:
-        return
-    by_id = {one.id: one for one in examples()}
-    for folder, ids in missing.items():
-        if gone := [name for name in ids if name not in by_id]:
-            raise DataError(
-                f"held-out examples are gone from {config.data.path}: {', '.join(gone)}",
-                f"restore these examples in {config.data.path}",
-            )
-        folder.parent.mkdir(exist_ok=True)
-        lines = [json.dumps({"id": name, **by_id[name].record}, ensure_ascii=False) for name in ids]
+    for folder, chosen in missing(config, wanted, examples, "examples", "examples"):
+        lines = [json.dumps({"id": one.id, **one.record}, ensure_ascii=False) for one in chosen]
 
         def write(stage: Path, lines: list[str] = lines) -> None:
             (stage / FILE).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
-        details = {"ids": list(ids)}
+        details = {"ids": [one.id for one in chosen]}
         publish(run.staging, folder, Manifest(kind="references", run_id=record.run_id, step=0, details=details), write)
 
 
