@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 PACKAGES := trainer evaluator dashboard shared tasks pocket run.py tests examples benchmarks docs
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all test-gpu check fix bench
+.PHONY: help setup demo docs test test-all test-gpu check fix bench
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -22,6 +22,9 @@ $(READY): pyproject.toml constraints.txt
 
 demo: $(READY) ## Train on the embedded miniature model and look at it; ARGS="train.max_train_steps=40" overrides
 	@$(BIN)/python run.py demo --new $(ARGS)
+
+docs: $(READY) ## Build the documentation as a site into build/site; a warning is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 test: $(READY) ## The ordinary suite, ten to sixteen minutes on two cores
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not gpu and not slow and not network and not browser"
