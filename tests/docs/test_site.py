@@ -34,7 +34,9 @@ def test_what_a_page_links_to_is_on_the_site_sources_as_pages_with_their_text(si
     page = (site / "docs" / "dashboard" / "index.html").read_text(encoding="utf-8")
     (link,) = set(re.findall(r'href="([^"]*test_keyboard\.py/)"', page))
     source = (site / "docs" / "dashboard" / link / "index.html").resolve()
-    assert "def test_pictures_snapshots_and_downloads_need_no_mouse" in re.sub(r"<[^>]+>", "", source.read_text(encoding="utf-8"))
+    assert "def test_pictures_snapshots_and_downloads_need_no_mouse" in re.sub(
+        r"<[^>]+>", "", source.read_text(encoding="utf-8")
+    )
 
 
 def test_the_site_asks_no_other_for_anything(site: Path) -> None:
