@@ -3,7 +3,9 @@
     # for the portraits
     [trigger] in a forest, autumn --n blurry --w 512 --h 768 --d 7
     a pencil drawing of [trigger] --s 30 --l 5.5
+    turn the shirt red --ci photo.png
 
+`--ci` names a source, what an edit model makes the picture from, from the file's folder; several in their order.
 `[trigger]` is replaced by `data.trigger_word`, in a negative prompt too; a prompt without it gets the word in front, as
 captions do. kohya's TOML and JSON are read, too (`shared/data/structured_prompts.py`): line 3 is their third prompt.
 """
@@ -11,13 +13,15 @@ captions do. kohya's TOML and JSON are read, too (`shared/data/structured_prompt
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from shared.data import captions, structured_prompts
-from shared.errors import ConfigError
+from shared.data.pictures import open_picture
+from shared.errors import ConfigError, DataError
+from shared.files import paths
 
 TRIGGER = "[trigger]"
 ANY_TRIGGER = re.compile(re.escape(TRIGGER), re.IGNORECASE)
@@ -46,6 +50,8 @@ class OwnPrompt:
     guidance_scale: float | None = None
     seed: int | None = None
     """Of its first picture; the others follow."""
+    sources: tuple[str, ...] = ()
+    """What its pictures are made from, in order, as the file names them: `source_path` finds them."""
 
     def given(self) -> dict[str, Any]:
         """The options, besides size and seed, in which its pictures differ from the run's others."""
@@ -55,6 +61,13 @@ class OwnPrompt:
 
 AS_OTHERS = OwnPrompt(0, "")
 """Nothing of its own."""
+Suits = Callable[[OwnPrompt], Iterable[str]]
+"""What of a prompt does not suit the model that draws it."""
+
+
+def no_fault(prompt: OwnPrompt) -> Iterable[str]:
+    """Every prompt suits a model of which nothing is known."""
+    return ()
 
 
 @dataclass(frozen=True)
@@ -65,10 +78,27 @@ class _Option:
     meaning: str
     read: Callable[[str], Any]
     """Raises ValueError with what the value must be."""
+    repeats: bool = False
+    """Whether it may be given several times: its values are a tuple."""
 
 
-def read(path: Path, trigger_word: str = "", multiple: int = SIZE_MULTIPLE) -> tuple[OwnPrompt, ...]:
-    """The prompts of a file, in order. multiple: what the model needs the sides of a picture to be multiples of.
+def source_path(file: Path, source: str) -> Path:
+    """Where a source lies. file: of prompts."""
+    return file.parent / paths.expand(source)
+
+
+def read(
+    path: Path,
+    trigger_word: str = "",
+    multiple: int = SIZE_MULTIPLE,
+    suits: Suits = no_fault,
+    *,
+    is_copy: bool = False,
+) -> tuple[OwnPrompt, ...]:
+    """The prompts of a file, in order.
+
+    multiple: what the model needs the sides of a picture to be multiples of. suits: what the model cannot draw. is_copy:
+    whether it is a run's own, which has no sources beside it; else every source is opened.
 
     Raises:
         ConfigError: the file cannot be read or has no prompt; or with every line that is wrong.
@@ -82,13 +112,20 @@ def read(path: Path, trigger_word: str = "", multiple: int = SIZE_MULTIPLE) -> t
         ) from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"evaluation.prompts: {path} is not UTF-8 ({error.reason})", "save it as UTF-8") from None
-    return parse(text, str(path), trigger_word, multiple)
+    return parse(text, str(path), trigger_word, multiple, suits, None if is_copy else path)
 
 
-def parse(text: str, name: str, trigger_word: str = "", multiple: int = SIZE_MULTIPLE) -> tuple[OwnPrompt, ...]:
-    """As `read` does. name: of the file, for errors."""
+def parse(
+    text: str,
+    name: str,
+    trigger_word: str = "",
+    multiple: int = SIZE_MULTIPLE,
+    suits: Suits = no_fault,
+    file: Path | None = None,
+) -> tuple[OwnPrompt, ...]:
+    """As `read` does. name: of the file, for errors. file: beside which sources are opened; None: they are not."""
     ending = structured_prompts.ending_of(text, name)
-    lines = _Lines(trigger_word, multiple, by_key=bool(ending))
+    lines = _Lines(trigger_word, multiple, suits, file, by_key=bool(ending))
     entries = structured_prompts.entries(text, name, ending) if ending else LINE_END.split(text)
     prompts = [found for number, line in enumerate(entries, 1) if (found := lines.read(number, line))]
     if lines.faults:
@@ -108,6 +145,8 @@ class _Lines:
 
     trigger_word: str
     multiple: int
+    suits: Suits = no_fault
+    file: Path | None = None
     by_key: bool = False
     """TOML or JSON: options have names, and prompts are counted."""
     faults: dict[str, list[int]] = field(default_factory=dict[str, list[int]])
@@ -138,7 +177,7 @@ class _Lines:
         else:
             letters = structured_prompts.LETTERS
             prompt = captions.tidy(str(line.get("prompt", "")))
-            given = [(key, letters.get(key, ""), _spelled(value)) for key, value in line.items()]
+            given = [(key, letters.get(key, ""), text) for key, value in line.items() for text in _spelled(value)]
             given = [one for one in given if one[0] != "prompt"]
         values, faults = self._values(given)
         prompt = self._filled_in(prompt.strip())
@@ -153,6 +192,7 @@ class _Lines:
         if fault := captions.fault(prompt):
             faults.append(fault.replace("caption", "prompt"))
         found = OwnPrompt(number, prompt, **values)
+        faults += [*self.suits(found), *self._odd_sources(found)]
         if not faults and (first := self._seen.setdefault(replace(found, line=0), number)) != number:
             seed = "seed" if self.by_key else "--d"
             faults.append(f"it repeats {self.what} {first}: give it another seed by {seed}, or more seeds to all "
@@ -175,11 +215,12 @@ class _Lines:
             known = OPTIONS.get(letter)
             if known is None:
                 faults.append(f"there is no {'option' if written.startswith('--') else 'key'} {_short(written)}")
-            elif known.field in values:
+            elif known.field in values and not known.repeats:
                 faults.append(f"{written} is given twice")
             else:
                 try:
-                    values[known.field] = known.read(text.strip())
+                    value = known.read(text.strip())
+                    values[known.field] = (*values.get(known.field, ()), value) if known.repeats else value
                 except ValueError as error:
                     given = f"{_short(text.strip())!r}" if text.strip() else "empty"
                     named = f"{written} ({known.meaning})" if written.startswith("--") else written
@@ -194,6 +235,17 @@ class _Lines:
                 near, written = max(side // self.multiple, 1) * self.multiple, name if self.by_key else letter
                 yield f"{written} is {side}, but must be a multiple of {self.multiple}, such as {near}"
 
+    def _odd_sources(self, prompt: OwnPrompt) -> Iterator[str]:
+        """Sources that cannot be opened."""
+        for place in (source_path(self.file, source) for source in prompt.sources) if self.file else ():
+            try:
+                if place.is_file():
+                    open_picture(place)
+                else:
+                    yield f"there is no source {place}"
+            except DataError as error:
+                yield f"the source {error}"
+
     def _filled_in(self, prompt: str) -> str:
         if not self.trigger_word:
             return prompt
@@ -203,11 +255,13 @@ class _Lines:
         return ANY_TRIGGER.sub(lambda _: self.trigger_word or TRIGGER, text)
 
 
-def _spelled(value: Any) -> str:
-    """A number or text of TOML or JSON, as a line would have it."""
+def _spelled(value: Any) -> list[str]:
+    """A number or text of TOML or JSON, or each of several, as a line would have it."""
+    if isinstance(value, list):
+        return [text for one in cast("list[Any]", value) for text in _spelled(one)]
     if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return str(value)
+        return [str(int(value))]
+    return [str(value)]
 
 
 def _numbered(what: str, numbers: list[int]) -> str:
@@ -249,6 +303,7 @@ OPTIONS = {
     "s": _Option("num_inference_steps", "steps", _whole(1, 1000)),
     "l": _Option("guidance_scale", "guidance", _guidance),
     "d": _Option("seed", "seed", _whole(0, 2**31 - 1)),
+    "ci": _Option("sources", "source", _text, repeats=True),
 }
 """Letter → what it sets."""
 CURE = "correct these lines; the options are " + ", ".join(

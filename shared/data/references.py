@@ -1,5 +1,5 @@
 """What a run is evaluated by: held-out pairs, captions as prompts and pictures as references, published once per run;
-and a copy of the file of a person's own prompts.
+and a copy of the file of a person's own prompts, with the sources that these name.
 
 From then on evaluators depend on the run folder alone, whatever happens to the data set. A reference has the size that
 training gives the picture: its bucket's. References are published when the run is created if the base model's files
@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from shared.run_folder.run_dir import RunDir
 
 
+PROMPTS = "prompts.txt"
+"""Before the number of a line, the id of a prompt of a person's own."""
+
+
 class _HasId(Protocol):
     @property
     def id(self) -> str: ...
@@ -56,7 +60,14 @@ def own_prompts(run: RunDir, config: Config, multiple: int = prompt_file.SIZE_MU
     Raises:
         ConfigError: lines of it are wrong.
     """
-    return prompt_file.read(run.prompts, config.data.trigger_word, multiple) if run.prompts.exists() else ()
+    if not run.prompts.exists():
+        return ()
+    return prompt_file.read(run.prompts, config.data.trigger_word, multiple, is_copy=True)
+
+
+def prompt_id(own: OwnPrompt) -> str:
+    """The id of a prompt of a person's own."""
+    return f"{PROMPTS}:{own.line}"
 
 
 def copy_prompts(run: RunDir, config: Config) -> None:
@@ -81,19 +92,25 @@ def publish_missing(
 ) -> None:
     """Publish the references that are missing, with their sources beside them: `<id>.source-1.png` ….
 
+    Sources of a person's own prompts, which have no reference, lie there too.
+
     multiple: the model's size multiple. pairs: called to read the data set if something is missing. source_sizes: the
-    buckets for sources, if pairs have some.
+    buckets for sources, if there are some.
 
     Raises:
-        DataError: a held-out pair is no longer in the data set.
+        DataError: a held-out pair is no longer in the data set, or a source of a prompt cannot be read.
         ConfigError: the resolution does not suit the model.
     """
     record = run.read_record()
+    edits = [one for one in own_prompts(run, config, multiple) if one.sources] if not run.references.exists() else []
     wanted = {run.references: first(config, record), run.further_references: further(config, record)}
     if steps_in(run.evaluations):  # an older version published no further ones where there were few
         del wanted[run.further_references]
-    for folder, chosen in missing(config, wanted, pairs, "pairs", "pictures"):
-        _publish(run, record.run_id, folder, chosen, config, multiple, source_sizes)
+    found = dict(missing(config, wanted, pairs, "pairs", "pictures"))
+    for folder in wanted:
+        own = edits if folder == run.references else []
+        if folder in found or own:
+            _publish(run, record.run_id, folder, found.get(folder, []), own, config, multiple, source_sizes)
 
 
 def missing(
@@ -141,26 +158,43 @@ def _publish(
     run_id: str,
     folder: Path,
     pairs: list[Pair],
+    own: Sequence[OwnPrompt],
     config: Config,
     multiple: int,
     source_sizes: Sequence[buckets.Size],
 ) -> None:
+    """own: the prompts with sources."""
     sizes = buckets.sizes(config.data.resolution, multiple, square=not config.data.buckets)
     framings = {pair.id: buckets.frame(upright_size(pair.image), sizes) for pair in pairs}
+    sources = {pair.id: pair.sources for pair in pairs if pair.sources}
+    file = Path(config.evaluation.prompts or run.prompts)
+    for one in own:
+        sources[prompt_id(one)] = tuple(prompt_file.source_path(file, source) for source in one.sources)
+        framings[prompt_id(one)] = _own_framing(one, sources[prompt_id(one)][0], sizes)
 
     def write(stage: Path) -> None:
         for pair in pairs:
             path = stage / f"{pair.id}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             framings[pair.id].apply(open_picture(pair.image)).save(path)
-            for name, source in zip(source_names(pair.id, len(pair.sources)), pair.sources, strict=True):
-                framing = buckets.frame_source(upright_size(source), framings[pair.id], source_sizes)
+        for its_id, files in sources.items():
+            for name, source in zip(source_names(its_id, len(files)), files, strict=True):
+                framing = buckets.frame_source(upright_size(source), framings[its_id], source_sizes)
                 framing.apply(open_picture(source)).save(stage / name)
 
     details: dict[str, Any] = {
         "prompts": {pair.id: pair.caption for pair in pairs},
-        "sizes": {pair_id: framing.target for pair_id, framing in framings.items()},
+        "sizes": {its_id: framing.target for its_id, framing in framings.items()},
     }
-    if any(pair.sources for pair in pairs):
-        details["num_sources"] = {pair.id: len(pair.sources) for pair in pairs}
+    if sources:
+        details["num_sources"] = {its_id: len(files) for its_id, files in sources.items()}
     publish(run.staging, folder, Manifest(kind="references", run_id=run_id, step=0, details=details), write)
+
+
+def _own_framing(own: OwnPrompt, source: Path, sizes: Sequence[buckets.Size]) -> buckets.Framing:
+    """Of what is drawn: in the source's shape, unless the prompt says a width or a height."""
+    framing = buckets.frame(upright_size(source), sizes)
+    if own.width is None and own.height is None:
+        return framing
+    size = own.width or framing.target[0], own.height or framing.target[1]
+    return buckets.Framing(size, size)

@@ -25,6 +25,7 @@ LETTERS = {
     "sample_steps": "s",
     "scale": "l",
     "seed": "d",
+    "control_image_path": "ci",
 }
 """Key → the option of a line that means the same."""
 Entry = str | dict[str, Any]

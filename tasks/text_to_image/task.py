@@ -209,7 +209,8 @@ def _own_prompts(config: Config) -> tuple[OwnPrompt, ...]:
     if config.evaluation.prompts is None:
         return ()
     multiple = base_model.size_multiple(config.model) or prompt_file.SIZE_MULTIPLE
-    return prompt_file.read(Path(config.evaluation.prompts), config.data.trigger_word, multiple)
+    suits = suitability.own_prompts(base_model.family(config.model.path, revision=config.model.revision))
+    return prompt_file.read(Path(config.evaluation.prompts), config.data.trigger_word, multiple, suits)
 
 
 def _prompts_notice(run: RunDir, config: Config) -> str | None:

@@ -1,4 +1,5 @@
-"""`python redraw.py MODEL SNAPSHOT RESULT OUT [GUIDANCE]`: the first batch of a result, drawn by plain diffusers.
+"""`python redraw.py MODEL SNAPSHOT RESULT OUT [GUIDANCE]`: the first batch of a result, and those without a
+reference, drawn by plain diffusers.
 
 GUIDANCE: arguments of the pipeline as JSON, where it does not count as `evaluation.guidance_scale` does.
 """
@@ -17,27 +18,31 @@ from tests.tiny_flow import plain
 
 model, snapshot, result_path, out = map(Path, sys.argv[1:5])
 result = json.loads(result_path.read_text(encoding="utf-8"))
-batch = [sample for sample in result["samples"] if sample["batch"] == 0]
+batches = {sample["batch"]: [] for sample in result["samples"]}
+for sample in result["samples"]:
+    batches[sample["batch"]].append(sample)
 settings = result["generation"]
-with Image.open(result_path.parent / "images" / batch[0]["image"]) as drawn:
-    width, height = drawn.size
 torch.set_num_threads(settings["threads"])
 
 pipeline = plain(model, dtype=getattr(torch, settings["dtype"]))
 pipeline.scheduler = getattr(diffusers, settings["scheduler"]).from_config(pipeline.scheduler.config)
 pipeline.load_lora_weights(snapshot)
-sources = []
-for path in sorted((result_path.parents[2] / "references").glob(f"{batch[0]['prompt_id']}.source-*.png")):
-    with Image.open(path) as source:
-        sources.append(source.convert("RGB"))
-pictures = pipeline(
-    prompt=[sample["prompt"] for sample in batch],
-    **({"image": sources if len(sources) > 1 else sources[0]} if sources else {}),
-    generator=[torch.Generator().manual_seed(sample["seed"]) for sample in batch],
-    num_inference_steps=settings["num_inference_steps"],
-    **(json.loads(sys.argv[5]) if len(sys.argv) > 5 else {"guidance_scale": settings["guidance_scale"]}),
-    width=width,
-    height=height,
-).images
-for sample, picture in zip(batch, pictures, strict=True):
-    picture.save(out / sample["image"])
+guidance = json.loads(sys.argv[5]) if len(sys.argv) > 5 else {"guidance_scale": settings["guidance_scale"]}
+for batch in (batch for number, batch in batches.items() if number == 0 or not batch[0]["has_reference"]):
+    sources = []
+    with Image.open(result_path.parent / "images" / batch[0]["image"]) as drawn:
+        width, height = drawn.size
+    for path in sorted((result_path.parents[2] / "references").glob(f"{batch[0]['prompt_id']}.source-*.png")):
+        with Image.open(path) as source:
+            sources.append(source.convert("RGB"))
+    pictures = pipeline(
+        prompt=[sample["prompt"] for sample in batch],
+        **({"image": sources if len(sources) > 1 else sources[0]} if sources else {}),
+        generator=[torch.Generator().manual_seed(sample["seed"]) for sample in batch],
+        num_inference_steps=settings["num_inference_steps"],
+        **guidance,
+        width=width,
+        height=height,
+    ).images
+    for sample, picture in zip(batch, pictures, strict=True):
+        picture.save(out / sample["image"])

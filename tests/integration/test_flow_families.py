@@ -21,6 +21,7 @@ from tasks.text_to_image.lora.lora import LORA_FILE
 from tests.conftest import Warm, check, create_run, tiny_config
 from tests.tiny_flow import MINIATURES
 
+OWN_PROMPTS = "mine.txt"
 TWINS = {"flux1-schnell"}
 """They differ from another miniature in inputs of one call, which their unit tests show."""
 SLOW = {"qwen-image-edit", "qwen-image-edit-plus"}
@@ -56,6 +57,7 @@ class Trained:
     model: Path
     guidance: Mapping[str, Any]
     log: str
+    num_sources: int
 
 
 def _marked(name: str) -> object:
@@ -78,12 +80,16 @@ def trained(
     data |= {"train_size": 4} if request.param in SLOW else {}
     shown = pairs(miniature.num_sources) if miniature.num_sources else pictures
     sections = {**SECTIONS, "data": data}
+    if miniature.num_sources:
+        named = "".join(f" --ci {source}" for source in sorted(shown.rglob("*.source-*.png"))[: miniature.num_sources])
+        (folder / OWN_PROMPTS).write_text(f"turn it into a coat{named}\n")
+        sections["evaluation"] = {**SECTIONS["evaluation"], "prompts": str(folder / OWN_PROMPTS)}
     runs = [create_run(tiny_config(folder / place, "run", model, shown, sections)) for place in ("killed", "whole")]
     assert warm.start("trainer", runs[0].path, prelude=DIE_BEFORE_STEP_5).wait() == -signal.SIGKILL
     resumed = warm.run("trainer", runs[0].path, prelude=NEVER_LOADS_TEXT_ENCODERS)
     warm.run("trainer", runs[1].path, prelude=NEVER_LOADS_TEXT_ENCODERS)
     warm.run("evaluator", runs[0].path, "--once", "evaluation.blocks_to_swap=1")  # for this call: the same pictures
-    return Trained(runs[0], runs[1], model, miniature.guidance, resumed.stderr())
+    return Trained(runs[0], runs[1], model, miniature.guidance, resumed.stderr(), miniature.num_sources)
 
 
 def test_killed_and_resumed_it_ends_bit_for_bit_like_an_untouched_run(trained: Trained) -> None:
@@ -116,6 +122,8 @@ def test_every_snapshot_is_evaluated_and_differs_from_the_base_model(trained: Tr
     assert result.generation["prediction_type"] == "flow"
     assert result.generation["blocks_to_swap"] == 1
     assert trained.run.read_config().evaluation.blocks_to_swap == 0
+    own = [sample for sample in result.samples if not sample.has_reference]
+    assert [sample.num_sources for sample in own] == ([trained.num_sources] if trained.num_sources else [])
     assert check(trained.run) == []
 
 

@@ -19,9 +19,6 @@ from shared.files.publication import verify
 from shared.launch import relocation
 from shared.run_folder.run_dir import RunDir
 
-PROMPTS = "prompts.txt"
-"""Before the number of a line, the id of a prompt of a person's own."""
-
 
 @dataclass(frozen=True)
 class References:
@@ -35,6 +32,8 @@ class References:
     """What prompts say of themselves, by id."""
     sources: dict[str, tuple[Image.Image, ...]] = field(default_factory=dict[str, tuple[Image.Image, ...]])
     """What pictures are made from, in order; a prompt without sources is absent."""
+    shapes: dict[str, buckets.Size] = field(default_factory=dict[str, buckets.Size])
+    """The size of samples of prompts with sources and without a reference."""
 
     @property
     def sizes(self) -> dict[str, buckets.Size]:
@@ -49,9 +48,12 @@ class References:
             others.size,
             {**self.own, **others.own},
             {**self.sources, **others.sources},
+            {**self.shapes, **others.shapes},
         )
 
     def _size(self, name: str) -> buckets.Size:
+        if name in self.shapes:
+            return self.shapes[name]
         own = self.own.get(name, AS_OTHERS)
         return own.width or self.size[0], own.height or self.size[1]
 
@@ -74,12 +76,13 @@ def load(
         ConfigError: the resolution or a line of the prompts does not suit the model.
         RunFolderError: they have changed since they were published; all results of a run must use the same ones.
     """
+    published.copy_prompts(run, config)
     published.publish_missing(run, config, multiple, lambda: _pairs(run, config), source_sizes)
     if folder is not None:
         return _published(folder)
-    published.copy_prompts(run, config)
     own = published.own_prompts(run, config, multiple)
-    held_out = _published(run.references) if published.first(config, run.read_record()) else References({}, {})
+    has_folder = published.first(config, run.read_record()) or any(one.sources for one in own)
+    held_out = _published(run.references) if has_folder else References({}, {})
     return held_out.beside(_of_ones_own(own, config, multiple)) if own else held_out
 
 
@@ -87,6 +90,7 @@ def _published(folder: Path) -> References:
     details = verify(folder).details
     prompts: dict[str, str] = details["prompts"]
     num_sources: dict[str, int] = details.get("num_sources", {})
+    sizes: dict[str, list[int]] = details.get("sizes", {})
     return References(
         prompts,
         {prompt_id: _read(folder / f"{prompt_id}.png") for prompt_id in prompts},
@@ -94,11 +98,12 @@ def _published(folder: Path) -> References:
             prompt_id: tuple(_read(folder / name) for name in published.source_names(prompt_id, count))
             for prompt_id, count in num_sources.items()
         },
+        shapes={name: (sizes[name][0], sizes[name][1]) for name in num_sources if name not in prompts},
     )
 
 
 def _of_ones_own(own: Sequence[OwnPrompt], config: Config, multiple: int) -> References:
-    named = {f"{PROMPTS}:{one.line}": one for one in own}
+    named = {published.prompt_id(one): one for one in own}
     return References({name: one.prompt for name, one in named.items()}, {}, square(config, multiple), named)
 
 

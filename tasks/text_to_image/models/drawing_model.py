@@ -83,6 +83,11 @@ def _require_fitting(config: Config) -> None:
             f"{KEY} {config.evaluation.model} draws from a text alone, and data.sources is files",
             f"choose an edit model in {KEY}, or remove it",
         )
+    if config.data.sources == "off" and not other.family.draws_from_text:
+        raise ModelError(
+            f"{KEY} {config.evaluation.model} draws from sources only, and data.sources is off",
+            f"choose a model in {KEY} that draws from a text, or remove it",
+        )
     if _shapes(own, config, other) != _shapes(other, config, own):
         raise ModelError(
             f"{KEY} {config.evaluation.model} has modules of other shapes than {config.model.path}: a LoRA of one does "

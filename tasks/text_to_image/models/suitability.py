@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from shared.config.schema import Config
+from shared.data import prompt_file
 from shared.data.edits import Kind
 from shared.data.prompt_file import OwnPrompt
 from shared.data.sources import Pair, listed
@@ -39,6 +40,20 @@ def negative_prompts_notice(prompts: Iterable[OwnPrompt], family: Family) -> str
     )
 
 
+def own_prompts(family: Family | None) -> prompt_file.Suits:
+    """What of a person's own prompts a family cannot draw. family: None: not known, and nothing is refused."""
+
+    def faults(prompt: OwnPrompt) -> Iterator[str]:
+        if family and not (prompt.sources or family.draws_from_text):
+            yield f"it has no source, and {family.title} draws from sources only: name one, as --ci FILE"
+        if family and prompt.sources and family.most_sources == 0:
+            yield f"it has a source, and {family.title} draws from a text alone"
+        elif family and family.most_sources is not None and len(prompt.sources) > family.most_sources:
+            yield f"it has {len(prompt.sources)} sources, and {family.title} takes {family.most_sources}"
+
+    return faults
+
+
 def require_few_sources(pairs: Iterable[Pair], family: Family | None) -> None:
     """Raises DataError with every picture that has more sources than a family takes."""
     most = family.most_sources if family else None
@@ -66,7 +81,7 @@ def _problems(config: Config, family: Family) -> Iterator[Problem]:
     yield from _clip_skip(config.model.clip_skip, family)
     yield from _sampler(config.evaluation.scheduler, family)
     yield from _sources(config.data.sources, family)
-    yield from _texts(config, family)
+    yield from _probes(config, family)
     if config.lora.text_encoder and not family.encoders_stay:
         yield (
             f"lora.text_encoder is true, but {family.title}'s text encoders are loaded only while captions are "
@@ -131,11 +146,13 @@ def _sources(kind: Kind, family: Family) -> Iterator[Problem]:
         )
 
 
-def _texts(config: Config, family: Family) -> Iterator[Problem]:
-    """Prompts that have no source."""
-    for key in ("evaluation.prompts", "evaluation.probes"):
-        if config.value(key) and not family.draws_from_text:
-            yield f"{key} is {config.value(key)}, but {family.title} draws from sources only", f"remove {key}"
+def _probes(config: Config, family: Family) -> Iterator[Problem]:
+    """They have no source."""
+    if (probes := config.evaluation.probes) and not family.draws_from_text:
+        yield (
+            f"evaluation.probes is {probes}, but {family.title} draws from sources only",
+            "remove evaluation.probes",
+        )
 
 
 def _sampler(scheduler: str, family: Family) -> Iterator[Problem]:

@@ -181,7 +181,7 @@ class Flux2(FlowFamily):
                 f"{LEAST_SOURCE} pixels",
                 f"set data.resolution to {LEAST_SOURCE} or more",
             )
-        return large
+        return large or [(LEAST_SOURCE, LEAST_SOURCE)]
 
     def source_arguments(self, sources: Sequence[Image.Image], size: buckets.Size) -> dict[str, Any]:
         return {"image": list(sources)} if sources else {}

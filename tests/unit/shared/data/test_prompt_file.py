@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from shared.data import prompt_file
 from shared.data.prompt_file import OwnPrompt
@@ -114,6 +115,39 @@ def test_the_structured_forms_say_the_same_as_lines(name: str, text: str) -> Non
     name = name.format(".toml" if text == TOML else ".json")
     lines = "[trigger] in a forest --n blurry --d 7 --w 256 --l 7\na pencil drawing --w 512 --s 30 --l 7"
     assert prompt_file.parse(text, name, "sks") == prompt_file.parse(lines, "x.txt", "sks")
+
+
+def test_a_prompt_names_its_sources_beside_the_file_in_every_form(tmp_path: Path) -> None:
+    (tmp_path / "my photos").mkdir()
+    for name in ("my photos/shirt.png", "hat.jpg"):
+        Image.new("RGB", (16, 24)).save(tmp_path / name)
+    texts = {
+        "x.txt": "make it red --ci my photos/shirt.png --s 3 --ci hat.jpg",
+        "x.json": '[{"prompt": "make it red", "control_image_path": ["my photos/shirt.png", "hat.jpg"], '
+        '"sample_steps": 3}]',
+        "x.toml": '[[prompt.subset]]\nprompt = "make it red"\nsample_steps = 3\n'
+        'control_image_path = ["my photos/shirt.png", "hat.jpg"]',
+    }
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text)
+        (one,) = prompt_file.read(tmp_path / name)
+        assert (one.sources, one.num_inference_steps) == (("my photos/shirt.png", "hat.jpg"), 3)
+        assert [prompt_file.source_path(tmp_path / name, source).is_file() for source in one.sources] == [True, True]
+
+
+def test_sources_that_cannot_be_opened_are_told_with_all_other_faults(tmp_path: Path) -> None:
+    (tmp_path / "torn.png").write_bytes(b"no picture")
+    (tmp_path / "mine.txt").write_text("make it red --ci gone.png\nmake it blue --ci torn.png --w 3\nturn it --ci")
+    with pytest.raises(ConfigError) as error:
+        prompt_file.read(tmp_path / "mine.txt")
+    for told in (
+        f"line 1: there is no source {tmp_path / 'gone.png'}",
+        f"line 2: the source {tmp_path / 'torn.png'}: not a PNG",
+        "line 2: --w (width) is '3'",
+        "line 3: --ci (source) is empty, must be a text",
+    ):
+        assert told in str(error.value)
+    assert "--ci source" in error.value.hint
 
 
 def test_a_text_that_begins_with_a_bracket_stays_a_text() -> None:

@@ -6,9 +6,10 @@ import shutil
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from shared.config.schema import Config, ModelConfig
-from shared.data import references
+from shared.data import buckets, references
 from shared.errors import ConfigError, DataError
 from shared.files.publication import sha256, verify
 from shared.launch import relocation, setting_changes
@@ -90,3 +91,27 @@ def test_a_data_set_that_is_gone_is_named_where_references_have_to_be_made(make_
     with pytest.raises(DataError, match="is not at /nowhere") as caught:
         references.publish_missing(run, gone, 1, lambda: relocation.scan_again(run, gone, sha256))
     assert "data.path=PLACE" in caught.value.hint
+
+
+def test_sources_of_ones_own_prompts_are_published_in_the_shape_that_is_drawn(
+    make_paper_run: RunMaker, tmp_path: Path
+) -> None:
+    Image.new("RGB", (90, 60), "red").save(tmp_path / "wide.png")
+    Image.new("RGB", (60, 60), "blue").save(tmp_path / "hat.png")
+    file = tmp_path / "mine.txt"
+    file.write_text("a hat\nmake it red --ci wide.png --ci hat.png\n\nmake it blue --ci wide.png --w 32 --h 32\n")
+    run = make_paper_run(**MANY)
+    references.withdraw(run)
+    config = changed(run.read_config(), "evaluation", prompts=str(file))
+    references.copy_prompts(run, config)
+    sizes = buckets.sizes(config.data.resolution, 8)
+    references.publish_missing(run, config, 8, lambda: relocation.scan_again(run, config, sha256), sizes)
+    details, wide = verify(run.references).details, buckets.nearest((90, 60), sizes)
+    assert len(details["prompts"]) == 2
+    assert details["num_sources"] == {"prompts.txt:2": 2, "prompts.txt:4": 1}
+    assert tuple(details["sizes"]["prompts.txt:2"]) == wide
+    assert tuple(details["sizes"]["prompts.txt:4"]) == (32, 32)
+    drawn = {"prompts.txt:2.source-1": wide, "prompts.txt:2.source-2": (32, 32), "prompts.txt:4.source-1": wide}
+    for name, size in drawn.items():
+        with Image.open(run.references / f"{name}.png") as source:
+            assert source.size == size, name
