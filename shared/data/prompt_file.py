@@ -97,8 +97,8 @@ def read(
 ) -> tuple[OwnPrompt, ...]:
     """The prompts of a file, in order.
 
-    multiple: what the model needs the sides of a picture to be multiples of. suits: what the model cannot draw. is_copy:
-    whether it is a run's own, which has no sources beside it; else every source is opened.
+    multiple: what the model needs the sides of a picture to be multiples of. suits: what the model cannot draw.
+    is_copy: whether it is a run's own, which has no sources beside it; else every source is opened.
 
     Raises:
         ConfigError: the file cannot be read or has no prompt; or with every line that is wrong.
