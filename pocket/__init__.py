@@ -10,6 +10,9 @@ from pathlib import Path
 STABLE_DIFFUSION = Path(__file__).parent / "stable-diffusion"
 """A folder for `StableDiffusionPipeline.from_pretrained`."""
 
+SMALL_VAE = STABLE_DIFFUSION / "vae"
+"""A folder for `AutoencoderKL.from_pretrained`: 8 latent channels, enough for glyphs, not for small checks."""
+
 CLIP = Path(__file__).parent / "clip"
 """A folder for `CLIPModel.from_pretrained` and `CLIPProcessor.from_pretrained`."""
 

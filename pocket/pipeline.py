@@ -11,26 +11,20 @@ from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel, ZImagePipeline
-from transformers import CLIPModel, CLIPTextModel, CLIPTokenizer
+from transformers import CLIPModel, CLIPTokenizer
 
 from pocket.training.clip import image_processor
-from pocket.training.unet import sampler
+from shared.run_folder.run_dir import RunDir
 
 
-def assemble(
-    vae: AutoencoderKL, text_encoder: CLIPTextModel, tokenizer: CLIPTokenizer, unet: UNet2DConditionModel
-) -> StableDiffusionPipeline:
-    """The parts as a pipeline without safety checker; the parts are shared, not copied."""
-    parts: dict[str, Any] = {
-        "vae": vae,
-        "text_encoder": text_encoder,
-        "tokenizer": tokenizer,
-        "unet": unet,
-        "scheduler": sampler(),
-        "safety_checker": None,
-        "feature_extractor": None,
-    }
-    pipeline = StableDiffusionPipeline(**parts, requires_safety_checker=False)
+def of_run(run: RunDir) -> StableDiffusionPipeline:
+    """The base model of a run that trains from scratch, with the denoiser of its best snapshot, or else its newest."""
+    best = run.read_best()
+    step = best.step if best else max(run.published_snapshots())
+    unet: Any = UNet2DConditionModel.from_pretrained(run.snapshot(step), torch_dtype=torch.float32)
+    pipeline = StableDiffusionPipeline.from_pretrained(
+        run.read_config().model.path, unet=unet, safety_checker=None, feature_extractor=None, dtype=torch.float32
+    )
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
 

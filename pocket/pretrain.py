@@ -1,11 +1,18 @@
-"""`python -m pocket.pretrain [STAGE]`: trains the pocket models from scratch and publishes them.
+"""`python -m pocket.pretrain STAGE`: trains the pocket models from scratch and publishes them.
 
-`vae`, `clip`, `unet`, `decoder` and `report` make the Stable Diffusion and the CLIP, in this order. `crisp` makes the
-flow base's VAE; `transformer` makes its transformer from the published VAE, text tower and CLIP, and `FLOW.md`.
+`clip` makes the CLIP and with it the text tower, `crisp` the crisp VAE. From these the UNet is trained by the house:
 
-Every stage resumes where it was interrupted (its state lies in `pocket/.work/`, which git ignores) and is skipped once
-complete. The published folders are replaced whole; the UNet's are replaced at every save, so that an early one can be
-tried.
+```
+python -m pocket.training.unet data/pocket/pictures
+python run.py train pocket/unet.toml
+```
+
+`unet RUN` publishes the Stable Diffusion with the denoiser of that run, and writes `REPORT.md`; `transformer` makes the
+flow base's transformer and `FLOW.md`. Both publish only what the CLIP can name. `vae` and then `decoder` make the VAE
+of 8 channels.
+
+Every training resumes where it was interrupted (its state lies in `pocket/.work/`, which git ignores) and is skipped
+once complete. The published folders are replaced whole.
 """
 
 from dataclasses import replace
@@ -14,29 +21,29 @@ from typing import Annotated, Literal
 
 import torch
 import typer
-from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers import AutoencoderKL
 from diffusers.utils import logging as diffusers_logging
 from rich.console import Console
 from transformers import CLIPModel, CLIPTextModel, CLIPTokenizer
 from transformers.utils import logging as transformers_logging
 
-from pocket import CLIP, STABLE_DIFFUSION, Z_IMAGE, tokenizer
+from pocket import CLIP, SMALL_VAE, STABLE_DIFFUSION, Z_IMAGE, tokenizer
 from pocket.lessons.pictures import save_grid
-from pocket.pipeline import assemble, publish_clip, publish_stable_diffusion, publish_vae, publish_z_image
+from pocket.pipeline import of_run, publish_clip, publish_stable_diffusion, publish_vae, publish_z_image
 from pocket.reports.flow_report import write_flow_report
 from pocket.reports.gate import Gate, draw, prompted
-from pocket.reports.report import write_report
+from pocket.reports.report import generate, write_report
 from pocket.reports.round_trips import write_round_trips
-from pocket.training import clip, crisp_vae, decoder, transformer, unet, vae
+from pocket.training import clip, crisp_vae, decoder, transformer, vae
 from pocket.training.learning import Schedule
+from shared.run_folder.run_dir import RunDir, open_run
 
-Stage = Literal["vae", "clip", "unet", "decoder", "report", "crisp", "transformer"]
+Stage = Literal["clip", "crisp", "unet", "transformer", "vae", "decoder"]
 FOLDER = Path(__file__).parent
 WORK = FOLDER / ".work"
 SCHEDULES = {
     "vae": Schedule(num_steps=1500, learning_rate=1.5e-3, beta2=0.95, save_steps=100),
     "clip": Schedule(num_steps=1800, learning_rate=1e-3, decay_share=0.6, save_steps=100),
-    "unet": Schedule(num_steps=4500, learning_rate=1e-3, ema_decay=0.997),
     "decoder": Schedule(num_steps=2400, learning_rate=7e-4, decay_share=0.8, beta2=0.95),
     # the published weights had 4e-4 to step 600, 6e-4 to 1600 and 1e-3 to 1800, set by hand, and this from there
     "crisp": Schedule(
@@ -54,23 +61,50 @@ app = typer.Typer(add_completion=False)
 
 @app.command()
 def main(
-    stage: Annotated[Stage, typer.Argument(help="How far to go; every stage needs the ones before it.")] = "report",
-    num_steps: Annotated[int | None, typer.Option(help="Another length for the named stage's schedule.")] = None,
+    stage: Annotated[Stage, typer.Argument(help="What to make.")],
+    run: Annotated[Path | None, typer.Argument(help="For `unet`: the run folder of `pocket/unet.toml`.")] = None,
+    num_steps: Annotated[int | None, typer.Option(help="Another length for the stage's schedule.")] = None,
 ) -> None:
-    """Trains what is not trained yet, publishes it, and writes the report."""
+    """Trains what is not trained yet, publishes it, and measures it."""
     diffusers_logging.disable_progress_bar()
     transformers_logging.disable_progress_bar()
-    schedules = dict(SCHEDULES)
-    if num_steps is not None:
-        schedules[stage] = replace(SCHEDULES[stage], num_steps=num_steps)
-    if stage == "crisp":
-        train_crisp(schedules[stage])
+    if stage == "unet":
+        if run is None:
+            raise typer.BadParameter("name the run folder that `python run.py train pocket/unet.toml` has made")
+        publish_unet(open_run(run))
+        return
+    schedule = SCHEDULES[stage] if num_steps is None else replace(SCHEDULES[stage], num_steps=num_steps)
+    if stage == "clip":
+        text_tokenizer = tokenizer.train()
+        publish_clip(clip.train(WORK, schedule, text_tokenizer)[0].eval(), text_tokenizer, CLIP)
+    elif stage == "crisp":
+        train_crisp(schedule)
     elif stage == "transformer":
-        train_transformer(schedules[stage])
+        train_transformer(schedule)
     else:
-        train_models(schedules, last=stage)
-    if stage == "report":
-        Console().print(write_report(WORK, FOLDER))
+        train_vae(stage, schedule)
+
+
+def publish_unet(run: RunDir) -> None:
+    """Publishes the Stable Diffusion that draws with a run's denoiser, if the CLIP names what it draws."""
+    pipeline = of_run(run)
+    judge = CLIPModel.from_pretrained(CLIP, dtype=torch.float32).eval()
+    garments = prompted()
+    drawn = generate(pipeline, garments, first_seed=0)
+    save_grid(drawn[:32].split(8), WORK / "unet.png")
+    gate = Gate.measure(drawn, garments, judge, pipeline.tokenizer)
+    publish_stable_diffusion(pipeline, STABLE_DIFFUSION if gate.passed else WORK / "stable-diffusion")
+    if gate.passed:
+        write_report(run, WORK, FOLDER)
+    Console().print(gate.text)
+
+
+def train_vae(stage: Stage, schedule: Schedule) -> None:
+    """The older VAE; with `decoder` its decoder learns on."""
+    autoencoder = vae.train(WORK, schedule if stage == "vae" else SCHEDULES["vae"])[0].eval()
+    if stage == "decoder":
+        decoder.train(WORK, schedule, autoencoder)
+    publish_vae(autoencoder, SMALL_VAE)
 
 
 def train_crisp(schedule: Schedule) -> None:
@@ -97,28 +131,6 @@ def train_transformer(schedule: Schedule) -> None:
     if gate.passed:
         write_flow_report(pipeline, judge, gate, drawn, WORK, FOLDER)
     Console().print(gate.text)
-
-
-def train_models(schedules: dict[str, Schedule], last: Stage) -> None:
-    """Trains the models in order until `last`; complete ones are only loaded."""
-    text_tokenizer = tokenizer.train()
-    autoencoder = vae.train(WORK, schedules["vae"])[0].eval()
-    if last == "vae":
-        return
-    model = clip.train(WORK, schedules["clip"], text_tokenizer)[0].eval()
-    publish_clip(model, text_tokenizer, CLIP)
-    if last == "clip":
-        return
-    encoded = unet.encode_pictures(WORK, autoencoder, *unet.encode_captions(model.text_model, text_tokenizer))
-
-    def publish(denoiser: UNet2DConditionModel) -> None:
-        publish_stable_diffusion(assemble(autoencoder, model.text_model, text_tokenizer, denoiser), STABLE_DIFFUSION)
-
-    denoiser = unet.train(WORK, schedules["unet"], encoded, publish)[0]
-    if last == "unet":
-        return
-    decoder.train(WORK, schedules["decoder"], autoencoder)
-    publish(denoiser)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionMod
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from examples.kanji.text_tower import WIDTH
-from pocket import STABLE_DIFFUSION
+from pocket import SMALL_VAE
 from pocket.training.unet import sampler
 
 CONFIG: dict[str, Any] = {
@@ -33,7 +33,7 @@ CONFIG: dict[str, Any] = {
 
 def write(folder: Path, tower: CLIPTextModel, tokenizer: CLIPTokenizer) -> None:
     """Write the folder; the denoiser's has a configuration only."""
-    vae = AutoencoderKL.from_pretrained(STABLE_DIFFUSION / "vae", torch_dtype=torch.float32)
+    vae = AutoencoderKL.from_pretrained(SMALL_VAE, torch_dtype=torch.float32)
     vae.register_to_config(_name_or_path="")
     parts: dict[str, Any] = {
         "vae": vae,

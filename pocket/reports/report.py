@@ -26,15 +26,16 @@ from pocket.lessons.pictures import draw_all, draw_garments, draw_now, save_grid
 from pocket.training.clip import ATTRIBUTES, attribute_accuracy, retrieval_accuracy
 from pocket.training.learning import Progressed, read_progress
 from pocket.training.vae import reconstruct
+from shared.run_folder.run_dir import RunDir
+from shared.run_folder.tables import read_rows
 
 NUM_INFERENCE_STEPS = 20
 GUIDANCE_SCALE = 4.0
-TRAININGS = ("vae", "clip", "unet", "decoder")
 NUM_ROUNDS = 4
 """How many pictures are generated of each held-out combination."""
 
 
-def write_report(work: Path, folder: Path) -> str:
+def write_report(run: RunDir, work: Path, folder: Path) -> str:
     """Measures the published models, writes `REPORT.md` and `report.webp` into `folder`, returns the text."""
     pipeline = StableDiffusionPipeline.from_pretrained(STABLE_DIFFUSION, dtype=torch.float32)
     pipeline.set_progress_bar_config(disable=True)
@@ -50,7 +51,7 @@ def write_report(work: Path, folder: Path) -> str:
         accuracy_row("generated", attribute_accuracy(clip, pipeline.tokenizer, generated, prompted)),
     ]
     text = TEMPLATE.format(
-        **_summary(pipeline, clip, work),
+        **_summary(pipeline, clip, run, work),
         accuracies="\n".join(rows),
         num_held_out=len(held_out),
         num_generated=len(prompted),
@@ -103,7 +104,7 @@ def draw_report(pipeline: StableDiffusionPipeline, real: Tensor, generated: Tens
     )
 
 
-def _summary(pipeline: StableDiffusionPipeline, clip: CLIPModel, work: Path) -> dict[str, str]:
+def _summary(pipeline: StableDiffusionPipeline, clip: CLIPModel, run: RunDir, work: Path) -> dict[str, str]:
     """The facts of `TEMPLATE` that need no pictures."""
     modules = {"VAE": pipeline.vae, "UNet": pipeline.unet, "text encoder": pipeline.text_encoder, "CLIP": clip}
     files = [path for folder in (STABLE_DIFFUSION, CLIP) for path in folder.rglob("*") if path.is_file()]
@@ -112,10 +113,19 @@ def _summary(pipeline: StableDiffusionPipeline, clip: CLIPModel, work: Path) -> 
         "versions": ", ".join(f"{module.__name__} {module.__version__}" for module in (torch, diffusers, transformers)),
         "sizes": "\n".join(f"| {name} | {num_millions(module):.2f} M |" for name, module in modules.items()),
         "mib": f"{sum(path.stat().st_size for path in files) / 2**20:.1f}",
-        "trainings": "\n".join(training_row(name, read_progress(work / name)) for name in TRAININGS),
+        "trainings": "\n".join([training_row("clip", read_progress(work / "clip")), training_row("unet", of_run(run))]),
         "num_steps": str(NUM_INFERENCE_STEPS),
         "guidance": f"{GUIDANCE_SCALE:g}",
     }
+
+
+def of_run(run: RunDir) -> Progressed:
+    """The progress of a run, by its tables; losses as `training_row` writes them."""
+    updates, measured = read_rows(run.train_csv), read_rows(run.validation_csv)
+    seconds = sum(float(row["step_seconds"]) for row in updates)
+    losses = [float(row["loss"]) for row in updates[-100:]]
+    held_out = {int(row["step"]): float(row["held_out_loss"]) for row in measured}
+    return Progressed(max(held_out), seconds, sum(losses) / len(losses), held_out)
 
 
 def num_millions(module: torch.nn.Module) -> float:
@@ -136,7 +146,7 @@ def accuracy_row(name: str, accuracies: dict[str, float]) -> str:
 
 TEMPLATE = """# The pocket models, measured
 
-Written by `python -m pocket.pretrain report` on {date} with {versions}.
+Written by `python -m pocket.pretrain unet RUN` on {date} with {versions}.
 
 ![renders, reconstructions, generated pictures, the concept](report.webp)
 
@@ -158,9 +168,9 @@ The text encoder is the CLIP's text tower. Both folders together, in fp16: {mib}
 |---|---|---|---|---|
 {trainings}
 
-Seconds of optimisation on two CPU cores that had other work too. Held-out loss, of the averaged weights: for the VAE
-and its decoder the mean absolute error of pixels in -1..1, for the CLIP the share of renders whose best caption is
-wrong, for the UNet the squared error of the velocity.
+Seconds of optimisation on CPU cores that had other work too. Held-out loss, of the averaged weights: for the CLIP the
+share of renders whose best caption is wrong, for the UNet the squared error of the velocity. The UNet is trained by
+Darkroom itself, `python run.py train pocket/unet.toml`; the VAE is [the crisp one](ROUND_TRIPS.md).
 
 ## Does a picture show what its caption says?
 

@@ -1,4 +1,4 @@
-"""Muon (Jordan et al. 2024) for matrices and kernels of convolutions, AdamW for what has one dimension, in one optimizer.
+"""Muon (Jordan et al. 2024) for matrices and kernels of convolutions, AdamW for all else, as one optimizer.
 
 For `train.optimizer`: it takes all parameters in one group, and its state is saved and restored like any other's.
 """

@@ -28,9 +28,9 @@ from diffusers import (
     StableDiffusionPipeline,
     UNet2DConditionModel,
 )
-from transformers import CLIPTextModel, CLIPTokenizer
+from transformers import CLIPModel, CLIPTokenizer
 
-from pocket import STABLE_DIFFUSION, Z_IMAGE
+from pocket import CLIP, Z_IMAGE
 from pocket.lessons.garments import SIZE, split_catalogue, write_pairs
 from pocket.lessons.pictures import draw_garments
 from pocket.training.clip import WIDTH
@@ -84,8 +84,8 @@ def write_base(folder: Path) -> None:
     """Write the base model; the denoiser's folder has a configuration only."""
     parts: dict[str, Any] = {
         "vae": AutoencoderKL.from_pretrained(Z_IMAGE / "vae", torch_dtype=torch.float32),
-        "text_encoder": CLIPTextModel.from_pretrained(STABLE_DIFFUSION / "text_encoder", dtype=torch.float32),
-        "tokenizer": CLIPTokenizer.from_pretrained(STABLE_DIFFUSION / "tokenizer"),
+        "text_encoder": CLIPModel.from_pretrained(CLIP, dtype=torch.float32).text_model,
+        "tokenizer": CLIPTokenizer.from_pretrained(CLIP),
         "unet": UNet2DConditionModel(**CONFIG),
         "scheduler": sampler(),
         "safety_checker": None,
