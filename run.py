@@ -12,6 +12,7 @@ if __name__ == "__main__":
     interruption.end_at_once()
 
 import importlib
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -30,6 +31,7 @@ from shared.config.schema import DashboardConfig, RunConfig
 from shared.errors import ConfigError, ModelError, exit_code_of, writing
 from shared.errors import report as report_error
 from shared.files import paths
+from shared.followers import copies
 from shared.launch import archive as archives
 from shared.launch import integrity as invariants
 from shared.launch import power, shutdown
@@ -48,6 +50,12 @@ from shared.run_folder.run_dir import open_run
 DEFAULT_TASK = str(RunConfig.model_fields["task"].default)
 CLASSIFICATION = "image_classification"
 STOP_WAIT_SECONDS = 120.0
+
+
+def end_by_signal(copying: copies.Copying) -> None:
+    """Ctrl-C and SIGTERM: copy what is there, then end."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: copying.finish())
 
 
 class _Commands(TyperGroup):
@@ -441,6 +449,28 @@ def archive(
             count = archives.write(opened, target, say)
         say(f"{count} snapshots and checkpoints: {target}")
         return 0
+
+    raise typer.Exit(exit_code_of(body))
+
+
+@app.command()
+def copy(
+    run: RunPath,
+    to: Annotated[Path, typer.Argument(help="Folder of the copy: new, empty, or a copy of this run.")],
+    follow: Annotated[
+        bool, typer.Option("--follow/--once", help="Keep it up with the run until the run is over.")
+    ] = False,
+) -> None:
+    """Copy a run folder to another disk, and keep the copy up with it; copied back, the run is resumed.
+
+    What is there already is not copied again. Exit codes: 0 everything is copied, 1 not everything, 2 wrong folder.
+    """
+
+    def body() -> int:
+        if follow:
+            return int(not copies.follow(run, to, say, on_begin=end_by_signal))
+        with writing("TO", to):
+            return int(not copies.copy(run, to, say))
 
     raise typer.Exit(exit_code_of(body))
 

@@ -38,11 +38,20 @@ def publish(staging: Path, target: Path, manifest: Manifest, write: Callable[[Pa
     Returns:
         False if `target` existed already; then nothing is changed.
     """
+
+    def fill(stage: Path) -> None:
+        write(stage)
+        seal(stage, manifest)
+
+    return publish_copy(staging, target, fill)
+
+
+def publish_copy(staging: Path, target: Path, write: Callable[[Path], None]) -> bool:
+    """Like `publish`, for a folder that has a manifest already: `write` fills the staging folder with all of it."""
     stage = _stage(staging)
     stage.mkdir(parents=True)
     try:
         write(stage)
-        seal(stage, manifest)
         return _rename(stage, target)
     finally:
         shutil.rmtree(stage, ignore_errors=True)
