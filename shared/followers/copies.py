@@ -1,4 +1,4 @@
-"""Copies a run folder to another place and keeps the copy up with it: to a Drive, say, while the run is on a local disk.
+"""Copies a run folder to another place and keeps the copy up with it: to a Drive, while the run is on a local disk.
 
 Promises: a copied folder appears whole, its manifest last, after every file was compared with its digest; a table ends
 with a whole row, and is never behind the checkpoints beside it. Killed at any moment and started again, it goes on.
