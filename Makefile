@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-PACKAGES := trainer evaluator dashboard shared tasks pocket run.py tests examples benchmarks docs
+PACKAGES := trainer evaluator dashboard shared tasks pocket darkroom run.py tests examples benchmarks docs
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo docs test test-all test-gpu check fix bench

@@ -22,6 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from shared import interruption
+from shared.command_name import as_called
 
 CURABLE_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG})
 
@@ -94,7 +95,7 @@ def report(error: DarkroomError) -> int:
     lines = [f"error: {error}"]
     if error.hint:
         lines.append(f"hint: {error.hint}")
-    sys.stderr.write("\n".join(lines) + "\n")
+    sys.stderr.write(as_called("\n".join(lines)) + "\n")
     return error.exit_code
 
 

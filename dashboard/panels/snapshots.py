@@ -27,6 +27,7 @@ from dashboard.text import language
 from dashboard.text.formatting import duration, size, zone_of
 from dashboard.text.language import say
 from dashboard.text.verbatim import verbatim
+from shared.command_name import as_called
 from shared.run_folder.averages import label
 from shared.run_folder.records.export_format import ExportFormat
 from shared.run_folder.records.manifest import FileEntry, Manifest
@@ -117,7 +118,7 @@ def show_file(reader: RunReader, step: int, manifest: Manifest | None) -> None:
         with st.expander(say("On the command line")):
             run = shlex.quote(str(reader.run.path))
             lines = [f"python run.py export {run} --step {label(step)} --format {form.name}" for form in converted]
-            st.code("\n".join(lines), language=None, wrap_lines=True)
+            st.code(as_called("\n".join(lines)), language=None, wrap_lines=True)
 
 
 def to_convert(reader: RunReader) -> list[ExportFormat]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from dashboard.text.language import say
+from shared.command_name import as_called
 from shared.run_folder.records.run_record import RunRecord
 
 MAX_PROMPT = 48
@@ -44,7 +45,7 @@ def steps(numbers: Iterable[object], shown: int = 4) -> str:
 
 def of_run(command: str, path: Path) -> str:
     """`python run.py train '/my runs/dress/config.toml'`, to be pasted into a shell."""
-    return f"python run.py {command} {shlex.quote(str(path))}"
+    return as_called(f"python run.py {command} {shlex.quote(str(path))}")
 
 
 def trained_elsewhere(record: RunRecord) -> str:

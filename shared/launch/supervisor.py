@@ -338,11 +338,15 @@ def python_module(module: str, *arguments: object) -> list[str]:
 
 
 def child_environment(run: RunDir | None) -> dict[str, str]:
-    """This environment with our packages first on the path and the parent pipe attached; `run` is shown first."""
+    """This environment with our packages first on the path and the parent pipe attached; `run` is shown first.
+
+    A package of the current folder that is called like one of ours is not imported (`PYTHONSAFEPATH`).
+    """
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
     return {
         **os.environ,
         "PYTHONPATH": path,
+        "PYTHONSAFEPATH": "1",
         "PYTHONUNBUFFERED": "1",
         "TOKENIZERS_PARALLELISM": "false",
         "TRANSFORMERS_VERBOSITY": "error",

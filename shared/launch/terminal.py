@@ -11,6 +11,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from shared.command_name import as_called
 from shared.launch.left import left, named
 from shared.run_folder.averages import label
 from shared.run_folder.file_to_ship import file_to_ship, why_not_shippable
@@ -59,7 +60,7 @@ class Terminal:
     def say(self, text: str) -> None:
         """Print an event above the live panel."""
         self._lines.add(text)
-        self.console.print(f"• {escape(text)}", soft_wrap=not self.console.is_terminal)
+        self.console.print(f"• {escape(as_called(text))}", soft_wrap=not self.console.is_terminal)
 
     def render(self) -> None:
         """Print new results; bring the live panel, or the line of progress, up to date."""
@@ -153,9 +154,11 @@ def summarise(run: RunDir, console: Console) -> None:
     best = run.read_best()
     if best is None:
         if unevaluated(run):
-            console.print(f"No snapshot is evaluated yet; `python run.py evaluate {run.path}` does it.", soft_wrap=True)
+            text = f"No snapshot is evaluated yet; `python run.py evaluate {run.path}` does it."
+            console.print(as_called(text), soft_wrap=True)
         elif any(row["status"] == "ok" and int(row["step"]) for row in rows):
-            console.print(f"There is no verdict: `python run.py verdict {run.path}` says why.", soft_wrap=True)
+            text = f"There is no verdict: `python run.py verdict {run.path}` says why."
+            console.print(as_called(text), soft_wrap=True)
         return
     rest = left(run)
     so_far = " so far" if rest else ""

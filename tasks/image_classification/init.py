@@ -8,6 +8,7 @@ from typing import Any
 import tomlkit
 from rich.console import Console
 
+from shared.command_name import as_called
 from shared.config.loading import load_config, parse_config
 from shared.data.pictures import upright_size
 from shared.data.sources import KOHYA_FOLDER
@@ -65,7 +66,7 @@ def init(
     init_options.write(target, text)
     config = load_config(target, [], lambda name: Settings)
     task.require_suitable(config)
-    console.print(f"wrote {target}; read it, then: run.py train {target}", markup=False)
+    console.print(as_called(f"wrote {target}; read it, then: run.py train {target}"), markup=False)
     return 0
 
 

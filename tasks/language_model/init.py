@@ -9,6 +9,7 @@ from typing import Any
 import tomlkit
 from rich.console import Console
 
+from shared.command_name import as_called
 from shared.config.loading import load_config, own_settings, parse_config
 from shared.config.schema import Config
 from shared.data.pictures import SUFFIXES
@@ -91,7 +92,7 @@ def init(
     task.require_suitable(config)
     for line in precheck.examine(config, with_evaluator=True).sentences():
         console.print(line, markup=False)
-    console.print(f"wrote {target}; read it, then: run.py train {target}", markup=False)
+    console.print(as_called(f"wrote {target}; read it, then: run.py train {target}"), markup=False)
     return 0
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from shared.command_name import as_called
 from shared.config.loading import load_config
 from shared.data import prompt_file
 from shared.data.prompt_file import OwnPrompt
@@ -98,7 +99,7 @@ def init(
     for line in expectations:
         console.print(line, markup=False)
     advice = f"repair the {len(pictures.problems)} problem(s) above" if pictures.problems else "read it"
-    console.print(f"wrote {target}; {advice}, then: run.py train {target}", markup=False)
+    console.print(as_called(f"wrote {target}; {advice}, then: run.py train {target}"), markup=False)
     return 0
 
 

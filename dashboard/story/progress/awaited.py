@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from dashboard.data.reader import RunReader
+from dashboard.story.wording import of_run
 from dashboard.text.language import say
 from dashboard.text.verbatim import verbatim
 from shared.run_folder.heartbeat import is_alive, read_status
@@ -43,6 +43,6 @@ def from_evaluation(reader: RunReader, text: str) -> Absent:
     awaited = bool(evaluating) or starting
     nobody = say(
         "Nothing is evaluated: no evaluator is running. Start one with {command}.",
-        command=verbatim(f"python run.py evaluate {shlex.quote(str(reader.run.path))}"),
+        command=verbatim(of_run("evaluate", reader.run.path)),
     )
     return Absent(text if awaited else nobody, awaited)

@@ -8,13 +8,13 @@ from __future__ import annotations
 import functools
 import json
 import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from shared.config.schema import ModelConfig
 from shared.errors import ConfigError, ModelError
+from shared.launch.supervisor import child_environment, python_module
 from tasks.text_to_image.families.family import Family
 from tasks.text_to_image.models.pipeline_folder import read_json
 from tasks.text_to_image.models.weights_header import Tensors, TensorShape
@@ -101,7 +101,8 @@ def shapes(config: Mapping[str, Any]) -> Tensors:
 
 @functools.cache
 def _shapes(config: str) -> Tensors:
-    done = subprocess.run([sys.executable, "-m", COUNTER], input=config, capture_output=True, text=True, check=False)
+    command, environment = python_module(COUNTER), child_environment(None)
+    done = subprocess.run(command, env=environment, input=config, capture_output=True, text=True, check=False)
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
         raise ConfigError(f"no denoiser can be made by the configuration of model.denoiser: {reason}", CURE)
