@@ -108,12 +108,14 @@ def look(data: DataConfig, cache: Path, report: ScanReport, inspection: Inspecti
 
 
 def has_sources(path: str, cache: Path) -> bool:
-    """Whether pictures of a data set have sources beside them, as pairs for an edit model have.
+    """Whether pictures of a data set have sources, as pairs for an edit model have.
 
     Raises:
         DataError: there is no such data set, or its form is not understood.
     """
-    return any(pair.sources for pair in sources.read(hub_datasets.on_disk(path, cache), ScanReport()))
+    report = ScanReport()
+    pairs = sources.read(hub_datasets.on_disk(path, cache), report)
+    return bool(report.source_faults) or any(pair.sources for pair in pairs)
 
 
 def refuse(path: str, pairs: Sequence[Pair], report: ScanReport) -> None:
@@ -145,7 +147,8 @@ def cure(report: ScanReport) -> str:
     if report.without_source:
         hint += (
             "; put what each picture is made from beside it, as <name>.source.png or <name>.source-1.png, "
-            "<name>.source-2.png …, or set data.sources = 'off' for a model that edits nothing"
+            "<name>.source-2.png …, or name it in a column `source` of the table, or set data.sources = 'off' for a "
+            "model that edits nothing"
         )
     return hint
 

@@ -20,11 +20,12 @@ Kind = Literal["files", "off"]
 def used(pairs: Sequence[Pair], kind: Kind, report: ScanReport) -> list[Pair]:
     """The same pairs; without their sources where these are not used, which is a notice.
 
-    A picture without a source is a problem where they are.
+    A picture without a source, or with one that is missing, is a problem where they are.
     """
     with_sources = [pair for pair in pairs if pair.sources]
     if kind == "files":
-        bare = [pair for pair in pairs if not pair.sources]
+        report.problems.extend(fault for faults in report.source_faults.values() for fault in faults)
+        bare = [pair for pair in pairs if not pair.sources and pair.image not in report.source_faults]
         report.without_source.update(pair.image for pair in bare)
         report.problems.extend(
             f"{pair.image}: no source {pair.image.stem}.source{pair.image.suffix} beside it" for pair in bare
@@ -32,7 +33,7 @@ def used(pairs: Sequence[Pair], kind: Kind, report: ScanReport) -> list[Pair]:
         return list(pairs)
     if with_sources:
         report.notices.append(
-            f"{len(with_sources)} picture(s) have sources beside them, such as {with_sources[0].sources[0]}, which are "
+            f"{len(with_sources)} picture(s) have sources, such as {with_sources[0].sources[0]}, which are "
             "not used: set data.sources = 'files' to train an edit model"
         )
     return [replace(pair, sources=()) for pair in pairs]

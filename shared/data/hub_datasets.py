@@ -1,7 +1,8 @@
 """Data sets of Hugging Face's `datasets` library, from the hub or saved, written to disk once as files.
 
-What is written is a Hugging Face folder: the original bytes of every picture and one metadata.jsonl, under
-`<cache>/datasets/`. It is published complete or not at all and used from then on; `datasets` is not needed again.
+What is written is a Hugging Face folder: the original bytes of every picture, of what it is made from if columns hold
+that, and one metadata.jsonl, under `<cache>/datasets/`. It is published complete or not at all and used from then on;
+`datasets` is not needed again.
 """
 
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
@@ -25,6 +26,8 @@ from shared.data.sources.columns import (
     Record,
     caption_column,
     column,
+    named_as_edited,
+    named_as_sources,
 )
 from shared.errors import DataError
 from shared.files.publication import publish, sweep
@@ -49,11 +52,13 @@ def on_disk(path: str, cache: Path, *, classes: bool = False, label: str = "") -
     target, staging = cache / "datasets" / (_name(path) + ("-classes" if classes else "")), cache / ".staging"
     if not target.is_dir():
         dataset = _load(path)
-        picture, caption = _columns_of_classes(dataset, path, label) if classes else _columns(dataset, path)
+        sources = [] if classes else _sources(dataset)
+        others = dataset.remove_columns(sources) if sources else dataset
+        picture, caption = _columns_of_classes(dataset, path, label) if classes else _columns(others, path)
         target.parent.mkdir(parents=True, exist_ok=True)
         sweep(staging)
         manifest = Manifest(kind="dataset", run_id="", step=0, details={"path": path})
-        publish(staging, target, manifest, lambda folder: _write(dataset, picture, caption, folder))
+        publish(staging, target, manifest, lambda folder: _write(dataset, picture, caption, sources, folder))
     return target
 
 
@@ -108,7 +113,7 @@ def _columns(dataset: Any, path: str) -> tuple[str, str]:
         name: getattr(feature, "dtype", None) or type(feature).__name__ for name, feature in dataset.features.items()
     }
     images = [name for name, feature in dataset.features.items() if type(feature).__name__ == "Image"]
-    picture = images[0] if len(images) == 1 else column(images, PICTURE_COLUMNS)
+    picture = images[0] if len(images) == 1 else column(images, PICTURE_COLUMNS) or named_as_edited(images)
     texts = [name for name, kind in kinds.items() if kind in ("string", "large_string")]
     caption = texts[0] if len(texts) == 1 else _caption_among(dataset, texts)
     if picture and caption:
@@ -120,6 +125,17 @@ def _columns(dataset: Any, path: str) -> tuple[str, str]:
         + ", ".join(f"{name} ({kind})" for name, kind in kinds.items()),
         f"rename the {missing} column to {known}, save it with `save_to_disk` and give that folder",
     )
+
+
+def _sources(dataset: Any) -> list[str]:
+    """Columns of what pictures are made from: by type and name, where another column has pictures."""
+    images = [name for name, feature in dataset.features.items() if type(feature).__name__ == "Image"]
+    several = [
+        name
+        for name, feature in dataset.features.items()
+        if type(getattr(feature, "feature", None)).__name__ == "Image"
+    ]
+    return next((found for found in named_as_sources([*images, *several]) if {*images} - {*found}), [])
 
 
 def _columns_of_classes(dataset: Any, path: str, label: str) -> tuple[str, str]:
@@ -150,18 +166,32 @@ def _caption_among(dataset: Any, texts: list[str]) -> str | None:
     return caption_column(first_rows, texts, besides="")
 
 
-def _write(dataset: Any, picture: str, caption: str, folder: Path) -> None:
+def _write(dataset: Any, picture: str, caption: str, sources: list[str], folder: Path) -> None:
+    """Sources lie beside their picture, under names by which they are found again."""
     import datasets  # noqa: PLC0415
 
-    undecoded = dataset.select_columns([picture, caption]).cast_column(picture, datasets.Image(decode=False))
+    encoded = datasets.Image(decode=False)
+    undecoded = dataset.select_columns([picture, caption, *sources]).cast_column(picture, encoded)
+    for name in sources:
+        feature = undecoded.features[name]
+        kind = encoded if type(feature).__name__ == "Image" else type(feature)(encoded)
+        undecoded = undecoded.cast_column(name, kind)
     digits = max(5, len(str(len(undecoded))))
     with (folder / "metadata.jsonl").open("w", encoding="utf-8") as metadata:
         for number, row in enumerate(undecoded):
             data = _bytes_of(row[picture])
             name = f"{number:0{digits}d}{_ending(data)}"
             (folder / name).write_bytes(data)
+            for place, source in enumerate(map(_bytes_of, _cells(row, sources)), 1):
+                (folder / f"{number:0{digits}d}.source-{place}{_ending(source)}").write_bytes(source)
             line = {"file_name": name, "text": _text(undecoded.features[caption], row[caption])}
             metadata.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+
+def _cells(row: dict[str, Any], columns: list[str]) -> list[dict[str, Any]]:
+    """What is in columns of one picture or of several."""
+    cells = [cell for name in columns for cell in (row[name] if isinstance(row[name], list) else [row[name]])]
+    return [cell for cell in cells if cell]
 
 
 def _text(feature: Any, cell: Any) -> str:

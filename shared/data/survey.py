@@ -84,8 +84,7 @@ class Survey:
         if self.num_sources:
             several = f", up to {self.num_sources} each" if self.num_sources > 1 else ""
             lines.append(
-                f"pairs for an edit model: pictures have sources beside them{several}, and captions are instructions "
-                "(data.sources)"
+                f"pairs for an edit model: pictures have sources{several}, and captions are instructions (data.sources)"
             )
         if len(self.strata) > 1:
             named = ", ".join(

@@ -4,7 +4,7 @@
 | ------------------- | ------------------------------------------------------------------------------------------ |
 | text files          | `<picture>.txt`, `.caption` or `.json`; kohya's `N_name/` repeats its pictures N times      |
 | Hugging Face folder | `metadata.jsonl` or `metadata.csv` beside or above the pictures                             |
-| one table           | a CSV, JSON or JSON Lines file: a column of paths, a column of captions                     |
+| one table           | a CSV, JSON or JSON Lines file: a column of paths, a column of captions, columns of sources |
 
 An id is the picture's path below the data set's folder without its ending; of a picture outside, its whole path.
 """
@@ -50,7 +50,8 @@ def read(path: Path, report: ScanReport) -> list[Pair]:
 
     mask_of = mask_files.by_picture(pictures, is_captioned)
     sources_of = source_files.by_picture(pictures, is_captioned, report)
-    company = {*mask_of.values(), *(source for sources in sources_of.values() for source in sources)}
+    named_sources = {source for pair in pairs for source in pair.sources if not is_captioned(source)}
+    company = {*mask_of.values(), *(one for some in sources_of.values() for one in some), *named_sources}
     left = [picture for picture in pictures if picture not in {*known, *company}]
     if sources_of:
         orphans = source_files.tell_orphans((picture for picture in left if not is_captioned(picture)), report)
@@ -65,7 +66,11 @@ def read(path: Path, report: ScanReport) -> list[Pair]:
 
 
 def _with_company(pairs: list[Pair], mask_of: dict[Path, Path], sources_of: source_files.Sources) -> list[Pair]:
-    return [replace(pair, mask=mask_of.get(pair.image), sources=sources_of.get(pair.image, ())) for pair in pairs]
+    """Sources that a table names go before those beside a picture."""
+    return [
+        replace(pair, mask=mask_of.get(pair.image), sources=pair.sources or sources_of.get(pair.image, ()))
+        for pair in pairs
+    ]
 
 
 def find_pictures(folder: Path, report: ScanReport) -> list[Path]:

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path, PurePath
 
 from shared.data.captions import fault, tidy
 from shared.data.pictures import KINDS, SUFFIXES
-from shared.data.sources.columns import CAPTION_COLUMNS, PICTURE_COLUMNS, Record, caption_column, column, picture_column
+from shared.data.sources.columns import (
+    CAPTION_COLUMNS,
+    PICTURE_COLUMNS,
+    Record,
+    caption_column,
+    cells_of,
+    column,
+    picture_column,
+    source_columns,
+)
 from shared.data.sources.folder import pictures_among, walk
 from shared.data.sources.names import Names, key, parts_of
 from shared.data.sources.pair import Pair, id_of
@@ -23,17 +32,19 @@ ENDINGS = (".csv", ".tsv", ".jsonl", ".json")
 
 @dataclass(frozen=True)
 class Row:
-    """A picture and its caption as a table names them. place: where, for messages. fault: why there is no caption."""
+    """A picture and its caption as a table names them. place: where, for messages. fault: why there is no caption.
+    sources: what it is made from."""
 
     place: str
     name: str
     caption: str
     fault: str = ""
+    sources: tuple[str, ...] = ()
 
 
 def from_folder(root: Path, tables: list[Path], pictures: list[Path], report: ScanReport) -> list[Pair]:
     """The pairs that these tables name among the pictures of their folder."""
-    names, named = Names(root, pictures), dict[Path, Row]()
+    names, named, tables_of = Names(root, pictures), dict[Path, Row](), dict[Path, Path]()
     for table in tables:
         moved: list[tuple[str, Path]] = []
         for row in _rows(table, report):
@@ -44,14 +55,22 @@ def from_folder(root: Path, tables: list[Path], pictures: list[Path], report: Sc
                 report.problems.append(f"{row.place}: {image.name} is named twice")
             if _is_moved(row.name, image):
                 moved.append((row.name, image))
-            named[image] = row
+            named[image], tables_of[image] = row, table
         _tell_moved(table, moved, report)
-    return [_pair(row, image, root, report) for image, row in named.items()]
+    return [
+        _pair(row, image, root, _sources(row, image, partial(names.find, tables_of[image].parent), report), report)
+        for image, row in named.items()
+    ]
 
 
 def from_file(path: Path, report: ScanReport) -> list[Pair]:
     """The pairs of one table, whose pictures may be anywhere."""
     folder, nearby = path.parent, _Nearby(path.parent)
+
+    def find(name: str) -> list[Path]:
+        written = _located(folder, name)
+        return [written] if written.is_file() else nearby.names.find(folder, name)
+
     pairs: list[Pair] = []
     moved: list[tuple[str, Path]] = []
     for row in _rows(path, report):
@@ -59,9 +78,8 @@ def from_file(path: Path, report: ScanReport) -> list[Pair]:
         if written.is_file() and written.suffix.lower() not in SUFFIXES:
             report.problems.append(f"{row.place}: {written.name} is not a {KINDS} picture")
             continue
-        candidates = [written] if written.is_file() else nearby.names.find(folder, row.name)
-        if image := _meant(row, candidates, report, "no such file"):
-            pairs.append(_pair(row, image, folder, report))
+        if image := _meant(row, find(row.name), report, "no such file"):
+            pairs.append(_pair(row, image, folder, _sources(row, image, find, report), report))
             if _is_moved(row.name, image):
                 moved.append((row.name, image))
     _tell_moved(path, moved, report)
@@ -115,10 +133,12 @@ def _rows_of(path: Path, table: Table, report: ScanReport) -> Iterator[Row]:
     Raises:
         DataError: the table has no column of pictures or none of captions.
     """
-    picture = picture_column(table.records, table.columns)
+    sources = source_columns(table.records, table.columns)
+    others = [name for name in table.columns if name not in sources]
+    picture = picture_column(table.records, others)
     if picture is None:
         raise _without(path, "pictures", table.columns, PICTURE_COLUMNS)
-    caption = caption_column(table.records, table.columns, besides=picture)
+    caption = caption_column(table.records, others, besides=picture)
     if caption is None:
         raise _without(path, "captions", table.columns, CAPTION_COLUMNS)
     for place, record in zip(table.places, table.records, strict=True):
@@ -128,10 +148,13 @@ def _rows_of(path: Path, table: Table, report: ScanReport) -> Iterator[Row]:
             report.problems.append(f"{place}: {fault}")
         elif not isinstance(name, str) or not name.strip():
             report.problems.append(f'{place}: "{picture}" names no picture')
-        elif text is None or isinstance(text, str):
-            yield Row(place, name.strip(), tidy(text or ""))
         else:
-            yield Row(place, name.strip(), "", f'the caption in "{caption}" is {_kind(text)}; write one text')
+            made_from = tuple(str(cell).strip() for column in sources for cell in cells_of(record, column))
+            if text is None or isinstance(text, str):
+                yield Row(place, name.strip(), tidy(text or ""), sources=made_from)
+            else:
+                fault = f'the caption in "{caption}" is {_kind(text)}; write one text'
+                yield Row(place, name.strip(), "", fault, made_from)
 
 
 def _cell(record: Record, known: tuple[str, ...], usual: str) -> object:
@@ -163,14 +186,27 @@ def _meant(row: Row, pictures: list[Path], report: ScanReport, missing: str) -> 
     return None
 
 
-def _pair(row: Row, image: Path, folder: Path, report: ScanReport) -> Pair:
+def _sources(row: Row, image: Path, find: Callable[[str], list[Path]], report: ScanReport) -> tuple[Path, ...]:
+    """What a row says that its picture is made from."""
+    found: list[Path] = []
+    for name in row.sources:
+        candidates = find(name)
+        if len(candidates) == 1 and candidates[0].suffix.lower() in SUFFIXES:
+            found.append(candidates[0])
+        else:
+            why = f"may mean {', '.join(sorted(map(str, candidates)))}" if len(candidates) > 1 else "no such picture"
+            report.source_faults.setdefault(image, []).append(f"{row.place}: the source {name}: {why}")
+    return tuple(found)
+
+
+def _pair(row: Row, image: Path, folder: Path, sources: tuple[Path, ...], report: ScanReport) -> Pair:
     if row.fault:
         report.problems.append(f"{row.place}: {image.name}: {row.fault}")
     elif not row.caption:
         report.uncaptioned[image] = f"{row.place}: {image.name}: the caption is empty"
     elif reason := fault(row.caption):
         report.problems.append(f"{row.place}: {image.name}: {reason}")
-    return Pair(id_of(image, folder), image, row.caption)
+    return Pair(id_of(image, folder), image, row.caption, sources=sources)
 
 
 def _located(folder: Path, name: str) -> Path:

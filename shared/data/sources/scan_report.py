@@ -16,6 +16,10 @@ def _no_pictures() -> dict[Path, str]:
     return {}
 
 
+def _no_faults() -> dict[Path, list[str]]:
+    return {}
+
+
 def _no_paths() -> set[Path]:
     return set()
 
@@ -32,6 +36,8 @@ class ScanReport:
     """Pictures whose caption is the class of their kohya folder."""
     without_source: set[Path] = field(default_factory=_no_paths)
     """Pictures without a source in a set for an edit model; each is a problem."""
+    source_faults: dict[Path, list[str]] = field(default_factory=_no_faults)
+    """Picture → what is wrong with the sources that a table names for it: problems where sources are used."""
     notices: list[str] = field(default_factory=_no_lines)
     """Notices of what was interpreted differently or not used."""
 

@@ -54,11 +54,11 @@ def test_sources_belong_to_their_picture_in_order_and_are_none_themselves(tmp_pa
     assert [path.name for path in find_pictures(data, ScanReport())] == ["a.png", "b.png"]
     said: list[str] = []
     assert names(scan(data, "off", said)) == {"a": [], "sub/b": []}
-    assert "2 picture(s) have sources beside them" in said[0]
+    assert "2 picture(s) have sources" in said[0]
     assert "data.sources = 'files'" in said[0]
     found = survey(data)
     assert found.num_sources == 3
-    assert "pairs for an edit model: pictures have sources beside them, up to 3 each" in " ".join(found.sentences())
+    assert "pairs for an edit model: pictures have sources, up to 3 each" in " ".join(found.sentences())
 
 
 def test_sources_of_pictures_that_a_table_names_are_found(tmp_path: Path) -> None:
@@ -67,6 +67,58 @@ def test_sources_of_pictures_that_a_table_names_are_found(tmp_path: Path) -> Non
         add(data, name)
     (data / "table.csv").write_text("file_name,text\na.png,make it red\nb.png,make it blue\n")
     assert names(scan(data / "table.csv")) == {"a": ["a.source.png"], "b": ["b.source.png"]}
+
+
+TABLES = {
+    "metadata.jsonl": '{"file_name": "a.png", "text": "make it red", "source": "before/a.png"}\n'
+    '{"file_name": "b.png", "text": "make it blue", "source": ["before/b.png", "hat.png"]}\n',
+    "metadata.csv": "file_name,text,control_path_0,control_path_1\n"
+    "a.png,make it red,before/a.png,\nb.png,make it blue,before/b.png,hat.png\n",
+    "edits.json": '[{"input_image": "before/a.png", "edit_prompt": "make it red", "edited_image": "a.png"}, '
+    '{"input_image": ["before/b.png", "hat.png"], "edit_prompt": "make it blue", "edited_image": "b.png"}]',
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_table_names_sources_in_a_column_or_several(tmp_path: Path, name: str) -> None:
+    data, said = tmp_path / "data", list[str]()
+    for picture in ("a.png", "b.png", "before/a.png", "before/b.png", "hat.png"):
+        add(data, picture)
+    (data / name).write_text(TABLES[name])
+    expected = {"a": ["a.png"], "b": ["b.png", "hat.png"]}
+    for place in (data, data / name):
+        pairs = scan(place)
+        assert names(pairs) == expected
+        assert [pair.sources[0].parent.name for pair in pairs] == ["before", "before"]
+        assert [pair.caption for pair in pairs] == ["make it red", "make it blue"]
+    assert names(scan(data, "off", said)) == {"a": [], "b": []}
+    assert any("2 picture(s) have sources" in text for text in said)
+    assert survey(data).num_sources == 2
+
+
+def test_sources_that_a_table_names_in_vain_are_one_error_and_none_where_they_are_not_used(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    for picture in ("a.png", "b.png", "c.png", "here.png"):
+        add(data, picture)
+    rows = "a.png,make it red,gone.png\nb.png,make it blue,\nc.png,make it green,here.png\n"
+    (data / "metadata.csv").write_text(f"file_name,text,source\n{rows}")
+    with pytest.raises(DataError, match=r"2 problem\(s\)") as refused:
+        scan(data)
+    assert f"{data / 'metadata.csv'}:2: the source gone.png: no such picture" in str(refused.value)
+    assert "b.png: no source b.source.png beside it" in str(refused.value)
+    assert "column `source`" in refused.value.hint
+    assert names(scan(data, "off")) == {"a": [], "b": [], "c": []}
+    assert survey(data).problems
+
+
+def test_a_column_that_is_named_like_one_of_sources_and_has_no_pictures_is_none(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    add(data, "a.png")
+    (data / "metadata.csv").write_text("file_name,text,source\na.png,a red dress,flickr\n")
+    assert names(scan(data, "off")) == {"a": []}
+    (data / "metadata.csv").rename(data / "list.csv")
+    (data / "list.csv").write_text("source,text\na.png,a red dress\n")
+    assert names(scan(data / "list.csv", "off")) == {"a": []}
 
 
 def test_a_captioned_picture_of_such_a_name_is_a_picture(tmp_path: Path) -> None:

@@ -10,8 +10,13 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from shared.config.loading import parse_config
+from shared.data import dataset, hub_datasets
+from shared.data import sources as sources_at
+from shared.data.sources import ScanReport
 from shared.errors import DataError
 from shared.files.publication import verify
+from tests.unit.shared.data import test_edits as edits
 from tests.unit.shared.data.test_dataset import scan
 
 datasets = pytest.importorskip("datasets")
@@ -146,3 +151,22 @@ def test_the_caption_is_told_from_paths_and_numbers(tmp_path: Path) -> None:
     names, links = [f"{n}.png" for n in "xyz"], [f"https://x.org/{n}" for n in "xyz"]
     path = save(tmp_path, make("photo", "words", file=names, link=links, number=["1", "2", "3"]))
     assert [pair.caption for pair in scan(path)] == TEXTS
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_columns_of_sources_lie_beside_their_pictures(tmp_path: Path, several: bool) -> None:
+    cells = [{"bytes": data, "path": None} for data in BYTES]
+    kind = datasets.List(datasets.Image()) if several else datasets.Image()
+    sources: list[Any] = [[cells[1], cells[2]], [cells[0]], []] if several else [cells[1], cells[0], None]
+    features = {"edited_image": datasets.Image(), "input_image": kind, "edit_prompt": datasets.Value("string")}
+    columns = {"edited_image": cells, "input_image": sources, "edit_prompt": TEXTS}
+    path = save(tmp_path, datasets.Dataset.from_dict(columns, features=datasets.Features(features)))
+    with pytest.raises(DataError, match=r"00002.webp: no source 00002.source.webp beside it"):
+        edits.scan(path)
+    tree = {"run": {"output_dir": str(tmp_path / "runs")}, "data": {"path": str(path), "sources": "off"}}
+    folder = hub_datasets.on_disk(str(path), dataset.cache_dir(parse_config(tree)))
+    found = sources_at.read(folder, ScanReport())
+    assert [pair.image.read_bytes() for pair in found] == BYTES
+    expected = [[BYTES[1], BYTES[2]] if several else [BYTES[1]], [BYTES[0]], []]
+    assert [[source.read_bytes() for source in pair.sources] for pair in found] == expected
+    assert [pair.caption for pair in found] == TEXTS
