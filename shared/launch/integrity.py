@@ -17,7 +17,7 @@ from shared.launch.task import Task
 from shared.run_folder.heartbeat import is_alive, read_status, someone_serves
 from shared.run_folder.run_dir import RunDir, step_name, steps_in
 from shared.run_folder.sharing.leases import dead_claims
-from shared.run_folder.tables import EXAMPLE_COLUMNS, TRAIN_COLUMNS, read_rows, whole_lines
+from shared.run_folder.tables import DATA_COLUMNS, EXAMPLE_COLUMNS, TRAIN_COLUMNS, read_rows, whole_lines
 from shared.run_folder.votes import pictures_of, read_votes
 
 Problems = Iterator[str]
@@ -94,7 +94,7 @@ def _validation_rows(run: RunDir) -> Problems:
 
 def _tables(run: RunDir) -> Problems:
     """Each table has its header and nothing after its last newline."""
-    for path in (run.train_csv, run.validation_csv, run.validation_examples_csv, run.metrics_csv):
+    for path in (run.data_csv, run.train_csv, run.validation_csv, run.validation_examples_csv, run.metrics_csv):
         if not path.exists():
             continue
         whole = whole_lines(path)
@@ -106,6 +106,8 @@ def _tables(run: RunDir) -> Problems:
 
 def _is_header(run: RunDir, path: Path, columns: tuple[str, ...]) -> bool:
     """Whether a table may begin with these columns."""
+    if path == run.data_csv:
+        return columns == DATA_COLUMNS
     if path == run.train_csv:
         return columns == TRAIN_COLUMNS
     if path == run.validation_csv:

@@ -55,6 +55,12 @@ class RunDir:
         return self.path / "dataset.json"
 
     @property
+    def data_csv(self) -> Path:
+        """What training makes of each example, replaced whole when it starts; absent where no trainer wrote it; writer:
+        trainer."""
+        return self.path / "data.csv"
+
+    @property
     def train_csv(self) -> Path:
         """One row per optimizer update; writer: trainer."""
         return self.path / "train.csv"

@@ -24,7 +24,7 @@ from tasks.text_to_image.families import loading, quantization
 from tasks.text_to_image.families.model import Model
 from tasks.text_to_image.models import base_model, suitability, trained_whole
 from tasks.text_to_image.models.external_vae import pinned
-from tasks.text_to_image.training import held_out_loss
+from tasks.text_to_image.training import data_rows, held_out_loss
 from tasks.text_to_image.training.diffusion_training import DiffusionTraining
 from tasks.text_to_image.training.held_out_loss import Validation
 from tasks.text_to_image.training.trained import ToTrain
@@ -70,7 +70,8 @@ def prepare(
     to_train: ToTrain = TO_TRAIN[config.train.what](run, config, model, begins=begins)
     digest = Digests(dataset.digests_path(config))
     pairs = relocation.scan_again(run, config, digest)
-    if cut := model.token_lengths(pair.caption for pair in pairs).cut(config.data.max_token_length):
+    lengths = model.token_lengths(pair.caption for pair in pairs)
+    if cut := lengths.cut(config.data.max_token_length):
         model.notices += (cut,)
     held_out, training, of_class = _split(pairs, run.read_record().dataset, config, digest)
     if accelerator.is_main_process:
@@ -79,6 +80,11 @@ def prepare(
     group_size = config.train.train_batch_size * accelerator.num_processes
     examples = _framed([*training, *of_class], model, config, group_size)
     log.info(batches.describe(examples))
+    if accelerator.is_main_process:
+        trained = {example.pair.id: example.framing.target for example in examples}
+        others = _framed([pair for pair in pairs if pair.id not in trained], model, config, 1)
+        framed = trained | {example.pair.id: example.framing.target for example in others}
+        data_rows.write(run, pairs, {pair.id for pair in training}, framed, lengths, config)
     cache = Cache(dataset.cache_dir(config), model, digest)
     validation = _validation(model, cache, held_out, training, config)
     pictures = [*batches.pictures_of(examples, config), *(validation.pictures if validation else ())]

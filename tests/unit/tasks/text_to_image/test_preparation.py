@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
@@ -13,6 +14,7 @@ from safetensors import safe_open
 
 from shared.data.pictures import upright_size
 from shared.run_folder.run_dir import RunDir
+from shared.run_folder.tables import read_rows
 from tasks.text_to_image.lora.lora import LORA_FILE
 from tasks.text_to_image.training.diffusion_training import DiffusionTraining
 from tasks.text_to_image.training.preparation import prepare
@@ -96,3 +98,29 @@ def test_a_snapshot_says_in_its_header_what_it_is(make_run: RunMaker, tmp_path: 
     with safe_open(tmp_path / LORA_FILE, "pt") as file:
         assert file.metadata()["ss_steps"] == "3"
         assert file.metadata()["modelspec.hash_sha256"].startswith("0x")
+
+
+def test_data_csv_says_of_each_picture_what_training_makes_of_it(make_run: RunMaker, tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    noise = np.random.default_rng(0)
+    for number in range(6):
+        size = (48, 96) if number == 5 else (64, 64)
+        Image.fromarray(noise.integers(0, 255, (size[1], size[0], 3), np.uint8)).save(folder / f"{number}.png")
+        (folder / f"{number}.txt").write_text("a red dress" if number else "dress " * 80)
+    shutil.copy(folder / "1.png", folder / "again.png")
+    (folder / "again.txt").write_text("a dress, again")
+    run = make_run(data={"path": str(folder), "validation_ids": ["2", "again"], "num_validation": 2})
+    training_of(run)
+    rows = {row["id"]: row for row in read_rows(run.data_csv)}
+    assert [rows[name]["split"] for name in ("0", "1", "2", "5", "again")] == [
+        *("train", "left_out", "held_out", "train", "held_out")
+    ]
+    assert {name for name, row in rows.items() if row["alike"]} == {"1", "again"}
+    assert rows["1"]["alike"] == rows["again"]["alike"] == "1"
+    assert rows["0"]["tokens"] == "80"
+    assert 0 < int(rows["0"]["tokens_cut"]) < 80
+    assert rows["1"]["tokens_cut"] == "0"
+    assert len(set(rows["1"]["bucket"].split("×"))) == 1
+    width, _, height = rows["5"]["bucket"].partition("×")
+    assert int(width) < int(height)
