@@ -47,9 +47,9 @@ def on_disk(path: str, cache: Path, *, classes: bool = False, label: str = "") -
     Raises:
         DataError: `datasets` is needed and not installed, cannot load it, or finds no pictures or captions in it.
     """
-    if not path.startswith(HUB) and not _is_saved(Path(path)):
+    if not is_copied(path):
         return Path(path)
-    target, staging = cache / "datasets" / (_name(path) + ("-classes" if classes else "")), cache / ".staging"
+    target, staging = copy_of(path, cache, classes=classes), cache / ".staging"
     if not target.is_dir():
         dataset = _load(path)
         sources = [] if classes else _sources(dataset)
@@ -60,6 +60,16 @@ def on_disk(path: str, cache: Path, *, classes: bool = False, label: str = "") -
         manifest = Manifest(kind="dataset", run_id="", step=0, details={"path": path})
         publish(staging, target, manifest, lambda folder: _write(dataset, picture, caption, sources, folder))
     return target
+
+
+def is_copied(path: str) -> bool:
+    """Whether what is trained on is a copy that was written out, not the data set itself."""
+    return path.startswith(HUB) or _is_saved(Path(path))
+
+
+def copy_of(path: str, cache: Path, *, classes: bool = False) -> Path:
+    """Where the copy of such a data set lies, or will."""
+    return cache / "datasets" / (_name(path) + ("-classes" if classes else ""))
 
 
 def _is_saved(path: Path) -> bool:

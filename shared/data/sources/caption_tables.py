@@ -22,7 +22,7 @@ from shared.data.sources.columns import (
 from shared.data.sources.folder import pictures_among, walk
 from shared.data.sources.names import Names, key, parts_of
 from shared.data.sources.pair import Pair, id_of
-from shared.data.sources.scan_report import ScanReport
+from shared.data.sources.scan_report import CaptionPlace, ScanReport
 from shared.data.sources.table_records import Table, UnreadableError, read_table
 from shared.errors import DataError
 
@@ -200,6 +200,8 @@ def _sources(row: Row, image: Path, find: Callable[[str], list[Path]], report: S
 
 
 def _pair(row: Row, image: Path, folder: Path, sources: tuple[Path, ...], report: ScanReport) -> Pair:
+    table, _, line = row.place.rpartition(":")
+    report.places[image] = CaptionPlace(Path(table), int(line))
     if row.fault:
         report.problems.append(f"{row.place}: {image.name}: {row.fault}")
     elif not row.caption:

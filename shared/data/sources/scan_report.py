@@ -20,8 +20,21 @@ def _no_faults() -> dict[Path, list[str]]:
     return {}
 
 
+def _no_places() -> dict[Path, CaptionPlace]:
+    return {}
+
+
 def _no_paths() -> set[Path]:
     return set()
+
+
+@dataclass(frozen=True)
+class CaptionPlace:
+    """Where the caption of a picture stands."""
+
+    file: Path
+    line: int | None = None
+    """The last line of its row in a table, from 1 on; None: the file is this picture's alone."""
 
 
 @dataclass
@@ -38,6 +51,8 @@ class ScanReport:
     """Pictures without a source in a set for an edit model; each is a problem."""
     source_faults: dict[Path, list[str]] = field(default_factory=_no_faults)
     """Picture → what is wrong with the sources that a table names for it: problems where sources are used."""
+    places: dict[Path, CaptionPlace] = field(default_factory=_no_places)
+    """Where the captions of pictures stand."""
     notices: list[str] = field(default_factory=_no_lines)
     """Notices of what was interpreted differently or not used."""
 

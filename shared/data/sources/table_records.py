@@ -125,7 +125,7 @@ def _csv_table(path: Path, text: str) -> Table:
     Raises:
         UnreadableError: a row is no CSV.
     """
-    text, delimiter = _delimited(text)
+    text, delimiter = delimited(text)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     rows: list[tuple[int, list[str]]] = []
     try:
@@ -139,17 +139,17 @@ def _csv_table(path: Path, text: str) -> Table:
         header = [f"column {number}" for number in range(1, min(len(row) for _, row in rows) + 1)]
     else:
         rows = rows[1:]
-    return _table(path, [(number, _by_column(header, row, delimiter)) for number, row in rows], header)
+    return _table(path, [(number, by_column(header, row, delimiter)) for number, row in rows], header)
 
 
-def _by_column(header: list[str], row: list[str], delimiter: str) -> Record:
+def by_column(header: list[str], row: list[str], delimiter: str) -> Record:
     """Cells beyond the last column belong to it: a caption with commas that nobody has quoted."""
     if len(row) > len(header):
         row = [*row[: len(header) - 1], delimiter.join(row[len(header) - 1 :])]
     return dict(zip(header, row, strict=False))
 
 
-def _delimited(text: str) -> tuple[str, str]:
+def delimited(text: str) -> tuple[str, str]:
     """The table and its separator; Excel may write it in a separate first line, `sep=;`."""
     first, _, rest = text.lstrip("\r\n").partition("\n")
     if match := re.fullmatch(r'"?sep=(.)"?\s*', first, re.IGNORECASE):

@@ -14,7 +14,7 @@ from shared.data.sources.folder import CAPTION_ENDINGS
 from shared.data.sources.mask_files import is_named_as_mask
 from shared.data.sources.names import key
 from shared.data.sources.pair import Pair, id_of
-from shared.data.sources.scan_report import ScanReport
+from shared.data.sources.scan_report import CaptionPlace, ScanReport
 from shared.data.sources.text import read_text, why
 
 JSON = ".json"
@@ -128,6 +128,7 @@ def _kohya(image: Path, folder: Path) -> tuple[int, str]:
 
 
 def _read_caption(image: Path, path: Path, report: ScanReport) -> str:
+    report.places[image] = CaptionPlace(path)
     try:
         caption = tidy(_json_caption(path) if path.suffix.lower() == JSON else read_text(path))
     except (OSError, ValueError) as error:
