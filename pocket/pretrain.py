@@ -91,6 +91,7 @@ def publish_unet(run: RunDir) -> None:
     judge = CLIPModel.from_pretrained(CLIP, dtype=torch.float32).eval()
     garments = prompted()
     drawn = generate(pipeline, garments, first_seed=0)
+    WORK.mkdir(exist_ok=True)
     save_grid(drawn[:32].split(8), WORK / "unet.png")
     gate = Gate.measure(drawn, garments, judge, pipeline.tokenizer)
     publish_stable_diffusion(pipeline, STABLE_DIFFUSION if gate.passed else WORK / "stable-diffusion")

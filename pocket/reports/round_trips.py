@@ -13,7 +13,7 @@ from diffusers import AutoencoderKL
 from torch import Tensor
 from torch.nn import functional as F
 
-from pocket import STABLE_DIFFUSION, Z_IMAGE
+from pocket import SMALL_VAE, Z_IMAGE
 from pocket.lessons.pictures import save_grid, to_float, to_uint8
 from pocket.training.crisp_vae import Lessons
 from pocket.training.learning import read_progress
@@ -27,7 +27,7 @@ TRAININGS = ("crisp-start", "crisp")
 def write_round_trips(work: Path, folder: Path) -> str:
     """Measures the published VAEs, writes both files into `folder`, returns the text."""
     lessons = Lessons(work)
-    vaes = {name: _load(path / "vae") for name, path in (("pocket", STABLE_DIFFUSION), ("crisp", Z_IMAGE))}
+    vaes = {name: _load(path) for name, path in (("small", SMALL_VAE), ("crisp", Z_IMAGE / "vae"))}
     rows = [_basis_row(lessons, number) for number in BASES]
     for name, vae in vaes.items():
         errors = [absolute_error(reconstruct(vae, pictures), pictures) for pictures in _measured(lessons)]
@@ -92,8 +92,8 @@ Written by `python -m pocket.pretrain crisp` on {date}.
 
 ![pictures and their round trips through both VAEs](round_trips.webp)
 
-Rows: renders of held-out combinations and the demo's kimonos; through the VAE of the pocket Stable Diffusion; through
-the crisp VAE of the flow base. No VAE has learnt from kimonos.
+Rows: renders of held-out combinations and the demo's kimonos; through the small VAE, of the pocket Stable Diffusion;
+through the crisp VAE, of the flow base. No VAE has learnt from kimonos.
 
 Mean absolute error of the round trip, of pixels in -1..1:
 
